@@ -1,0 +1,48 @@
+"""Per-account IP allowlists: may this address act for this account?
+
+`PrefixTrie` and `Matcher` are the native engine; `RuleManager` keeps lists valid and the matcher equal to
+the store.
+"""
+
+from cidrgate._engine import Matcher, PrefixTrie
+from cidrgate.errors import (
+    AccountExistsError,
+    AccountNotFoundError,
+    CidrgateError,
+    EntryNotFoundError,
+    InvalidAccountError,
+    InvalidAddressError,
+    Problem,
+    RuleError,
+    SnapshotError,
+    StoreError,
+    SubaccountError,
+    VersionConflictError,
+)
+from cidrgate.manager import RuleManager
+from cidrgate.rules import Policy
+from cidrgate.values import Account, Change, Decision, Entry, NewEntry
+
+__all__ = [
+    "PrefixTrie",
+    "Matcher",
+    "RuleManager",
+    "Policy",
+    "Decision",
+    "Entry",
+    "NewEntry",
+    "Account",
+    "Change",
+    "Problem",
+    "CidrgateError",
+    "RuleError",
+    "InvalidAddressError",
+    "InvalidAccountError",
+    "AccountExistsError",
+    "AccountNotFoundError",
+    "EntryNotFoundError",
+    "SubaccountError",
+    "VersionConflictError",
+    "StoreError",
+    "SnapshotError",
+]

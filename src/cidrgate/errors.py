@@ -1,0 +1,109 @@
+"""Every error cidrgate raises, and the value that describes one broken rule.
+
+All of them are under `CidrgateError`, so an edge can catch one type. Nothing here imports another module
+of the package: the native engine raises `InvalidAddressError` and `SubaccountError` from here too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = [
+    "CidrgateError",
+    "InvalidAddressError",
+    "InvalidAccountError",
+    "AccountExistsError",
+    "AccountNotFoundError",
+    "EntryNotFoundError",
+    "SubaccountError",
+    "VersionConflictError",
+    "StoreError",
+    "SnapshotError",
+    "Problem",
+    "RuleError",
+]
+
+
+class CidrgateError(Exception):
+    """The root of every error raised by cidrgate."""
+
+
+class InvalidAddressError(CidrgateError, ValueError):
+    """Text, bytes or an object that is no IP address, or no network prefix where one was expected."""
+
+
+class InvalidAccountError(CidrgateError, ValueError):
+    """An account name that cannot be used: empty, too long, or with control characters."""
+
+
+class AccountExistsError(CidrgateError, ValueError):
+    """An account of that name exists already."""
+
+
+class AccountNotFoundError(CidrgateError, LookupError):
+    """No account of that name. Changes never create one silently: create it first."""
+
+
+class EntryNotFoundError(CidrgateError, LookupError):
+    """The account's list holds no such entry."""
+
+
+class SubaccountError(CidrgateError):
+    """The list of a subaccount is its parent's and cannot be managed on its own."""
+
+
+class VersionConflictError(CidrgateError):
+    """The list changed since the version the caller saw."""
+
+
+class StoreError(CidrgateError):
+    """The store could not be opened, read or written; nothing was changed."""
+
+
+class SnapshotError(CidrgateError):
+    """A snapshot file is not one, is damaged, or was written by a newer version."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One broken rule in a submission.
+
+    Attributes:
+        code: One of `invalid_format`, `duplicate_entry`, `subset_exists`, `superset_conflict`,
+            `special_range`, `limit_reached`.
+        text: The offending text as it was submitted.
+        position: 0-based ordinal of the piece in the submission.
+        conflicts: CIDRs the text conflicts with: listed entries, or the special-purpose block.
+        hint: What to do about it, for a person; empty when there is nothing useful to say.
+    """
+
+    code: str
+    text: str
+    position: int
+    conflicts: tuple[str, ...] = field(default=())
+    hint: str = field(default="")
+
+    def __str__(self) -> str:
+        """One line for a person: the code, the text, what it conflicts with and the way out."""
+        against = f" (conflicts with {', '.join(self.conflicts)})" if self.conflicts else ""
+        advice = f": {self.hint}" if self.hint else ""
+        return f"{self.code}: {self.text!r}{against}{advice}"
+
+
+class RuleError(CidrgateError, ValueError):
+    """A submission broke at least one rule; nothing of it was stored.
+
+    Attributes:
+        problems: Every problem of the submission, in the order of their positions.
+    """
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems: list[Problem] = list(problems)
+        super().__init__(self.problems)
+
+    def __str__(self) -> str:
+        return "; ".join(str(problem) for problem in self.problems)

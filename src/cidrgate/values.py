@@ -1,0 +1,96 @@
+"""The frozen values that cross layers: what a list holds, what a check decided, what a change did."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+__all__ = ["Account", "Action", "Change", "Decision", "Entry", "NewEntry", "Reason"]
+
+Reason = Literal["matched", "not_listed", "not_enforced", "invalid_address"]
+Action = Literal["create_account", "add", "edit", "remove", "replace"]
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """An account, and its parent when it is a subaccount."""
+
+    name: str
+    parent: str | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class NewEntry:
+    """A network somebody asks to have listed: text as written, and an optional label."""
+
+    cidr: str
+    label: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One active entry of an account's list.
+
+    Attributes:
+        id: Stable identity of the entry in its store; an edit keeps it.
+        account: The account whose list holds it.
+        cidr: Canonical text, such as `8.8.8.0/24` or `2606:4700::/32`.
+        label: What people called it, or None.
+        created_at: When it was added; aware, UTC.
+        created_by: Who added it, or None when nobody said.
+        expires_at: When it ends by itself, or None.
+    """
+
+    id: int
+    account: str
+    cidr: str
+    label: str | None
+    created_at: datetime
+    created_by: str | None
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Why an address may, or may not, act for an account.
+
+    Attributes:
+        allowed: The answer; equal to what `Matcher.allows` says.
+        reason: `matched`, `not_listed`, `not_enforced` or `invalid_address`.
+        account: The account whose list decided: the parent for a subaccount.
+        entry: The longest matching entry when `reason` is `matched`.
+        nearest: The listed entry with the longest common prefix when `reason` is `not_listed`.
+    """
+
+    allowed: bool
+    reason: Reason
+    account: str
+    entry: Entry | None = None
+    nearest: Entry | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One row of the append-only change log.
+
+    Attributes:
+        sequence: Position in the log; grows by one with every change of the store.
+        at: When it was committed; aware, UTC.
+        actor: Who made it, or None when nobody said.
+        account: The account that changed.
+        action: `create_account`, `add`, `edit`, `remove` or `replace`.
+        before: The entries the change removed or altered, as they were.
+        after: The entries the change added or altered, as they are now.
+    """
+
+    sequence: int
+    at: datetime
+    actor: str | None
+    account: str
+    action: Action
+    before: tuple[Entry, ...]
+    after: tuple[Entry, ...]
