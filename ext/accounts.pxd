@@ -1,0 +1,423 @@
+"""All accounts of a matcher in one arena, found by an open-addressing index on the account's name.
+
+    Slot (12 bytes)      tag       keyed hash of the name
+                         block     the account's own block, 0 where the slot is empty, DEAD after a discard
+                         list      the block whose prefixes decide: its own, or the parent's for a subaccount
+    rows[row]            list      the same reference by row number, 0 after a discard
+
+    account block        AccountHeader
+                         Kin       only with KIN: the subaccounts of a parent, the place of a subaccount among them
+                         name      UTF-8, padded to 8 bytes
+                         trie      see trie.pxd; absent with SUBACCOUNT
+
+A check therefore costs a miss for the slot and one for the block, and a subaccount no more. A slot belongs to one
+account for ever (discarded ones go when the index grows), blocks are immutable but for `Kin`, which readers never
+look at, and references change by single atomic stores: readers need no lock. Writers must exclude each other.
+"""
+
+from libc.stdint cimport int32_t, uint16_t, uint32_t, uint64_t, uint8_t
+from libc.stdlib cimport calloc, free, malloc
+from libc.string cimport memcmp, memcpy, memset
+
+from address cimport IPV4, Address
+from arena cimport Arena, at, close_arena, new_block, open_arena, reclaim, retire
+from build cimport Plan, write_trie
+from native cimport keyed_hash, load_acquire, load_pointer, store_pointer, store_release
+from trie cimport (
+    COUNT, NESTED, NONE, SMALL, IndexHeader, Trie, TrieHeader,
+    arrays_size, index_size, longest_match, padded, search4, view_trie,
+)
+
+cdef enum:
+    KIN = 1
+    SUBACCOUNT = 2
+    MAX_NAME = 1024
+    FIRST_SLOTS = 16
+cdef enum: DEAD = 0xFFFFFFFF
+
+# What a change came to.
+cdef enum:
+    DONE = 0
+    NO_MEMORY = 1
+    IS_SUBACCOUNT = 2
+    HAS_ENTRIES = 3
+    HAS_SUBACCOUNTS = 4
+
+cdef struct AccountHeader:
+    uint32_t row
+    uint16_t name_size
+    uint16_t flags
+
+cdef struct Kin:
+    uint32_t next           # parent: block of its first subaccount; subaccount: block of the next one; 0 at the end
+    uint32_t parent         # subaccount: row of the parent
+
+cdef struct Slot:
+    uint32_t tag
+    uint32_t block
+    uint32_t list
+
+cdef struct SlotTable:
+    uint32_t capacity
+    uint32_t used           # slots not empty, dead ones included
+    Slot slots[1]
+
+cdef struct Name:
+    const uint8_t *text
+    size_t size
+    uint32_t hash
+
+cdef struct Accounts:
+    Arena arena
+    uint64_t seed
+    void *table             # SlotTable
+    void *rows              # uint32_t[row_room]
+    uint32_t row_count
+    uint32_t row_room
+    uint32_t live
+
+
+cdef inline SlotTable *new_table(uint32_t capacity) noexcept nogil:
+    """An empty index, or NULL without memory."""
+    cdef SlotTable *table = <SlotTable *>calloc(1, sizeof(SlotTable) + capacity * sizeof(Slot))
+    if table != NULL:
+        table.capacity = capacity
+    return table
+
+
+cdef inline bint open_accounts(Accounts *accounts, uint64_t seed) noexcept nogil:
+    """Make an empty set of accounts; False without memory."""
+    memset(accounts, 0, sizeof(Accounts))
+    accounts.seed = seed
+    accounts.table = new_table(FIRST_SLOTS)
+    return open_arena(&accounts.arena) and accounts.table != NULL
+
+
+cdef inline void close_accounts(Accounts *accounts) noexcept nogil:
+    """Free everything; nobody reads."""
+    close_arena(&accounts.arena)
+    free(accounts.table)
+    free(accounts.rows)
+
+
+cdef inline void name_of(const Accounts *accounts, const uint8_t *text, size_t size, Name *name) noexcept nogil:
+    """A name with its hash."""
+    name.text = text
+    name.size = size
+    name.hash = keyed_hash(text, size, accounts.seed)
+
+
+cdef inline const AccountHeader *header_of(const Accounts *accounts, uint32_t block) noexcept nogil:
+    """The header of an account's block."""
+    return <const AccountHeader *>at(&accounts.arena, block)
+
+
+cdef inline Kin *kin_of(const AccountHeader *header) noexcept nogil:
+    """The kin of an account that has KIN."""
+    return <Kin *>(<char *>header + sizeof(AccountHeader))
+
+
+cdef inline const uint8_t *text_of(const AccountHeader *header) noexcept nogil:
+    """The name of an account."""
+    return <const uint8_t *>header + sizeof(AccountHeader) + (sizeof(Kin) if header.flags & KIN else 0)
+
+
+cdef inline const char *trie_of(const AccountHeader *header) noexcept nogil:
+    """The trie block of an account that is no subaccount."""
+    return <const char *>text_of(header) + padded(header.name_size)
+
+
+cdef inline size_t size_of(const AccountHeader *header) noexcept nogil:
+    """Bytes of an account's block."""
+    cdef const char *trie = trie_of(header)
+    cdef const TrieHeader *counts = <const TrieHeader *>trie
+    cdef size_t size = trie - <const char *>header
+    if header.flags & SUBACCOUNT:
+        return size
+    size += arrays_size(counts.ipv4 & COUNT, counts.ipv6 & COUNT)
+    if counts.ipv4 & COUNT > SMALL:
+        size += index_size(<const IndexHeader *>(<const char *>header + size))
+    if counts.ipv6 & COUNT > SMALL:
+        size += index_size(<const IndexHeader *>(<const char *>header + size))
+    return size
+
+
+cdef inline Slot *find(const Accounts *accounts, const Name *name) noexcept nogil:
+    """The slot of an account, or NULL."""
+    cdef SlotTable *table = <SlotTable *>load_pointer(&accounts.table)
+    cdef uint32_t place = <uint32_t>(<uint64_t>name.hash * table.capacity >> 32)
+    cdef Slot *slot
+    cdef uint32_t block
+    cdef const AccountHeader *header
+    while True:
+        slot = &table.slots[place]
+        block = load_acquire(&slot.block)
+        if block == 0:
+            return NULL
+        if slot.tag == name.hash and block != DEAD:
+            header = header_of(accounts, block)
+            if header.name_size == name.size and memcmp(text_of(header), name.text, name.size) == 0:
+                return slot
+        place += 1
+        if place == table.capacity:
+            place = 0
+
+
+cdef inline Slot *slot_of(const Accounts *accounts, const AccountHeader *header) noexcept nogil:
+    """The slot of an account that is there, by its block."""
+    cdef Name name
+    name_of(accounts, text_of(header), header.name_size, &name)
+    return find(accounts, &name)
+
+
+cdef inline uint32_t list_of(const Accounts *accounts, const Name *name) noexcept nogil:
+    """The block whose prefixes decide for an account, or 0 when it is unknown."""
+    cdef Slot *slot = find(accounts, name)
+    return 0 if slot == NULL else load_acquire(&slot.list)
+
+
+cdef inline void put(SlotTable *table, uint32_t tag, uint32_t block, uint32_t decides) noexcept nogil:
+    """Take the first empty slot of a name; the table has room."""
+    cdef uint32_t place = <uint32_t>(<uint64_t>tag * table.capacity >> 32)
+    while table.slots[place].block != 0:
+        place += 1
+        if place == table.capacity:
+            place = 0
+    table.slots[place].tag = tag
+    table.slots[place].list = decides
+    store_release(&table.slots[place].block, block)
+    table.used += 1
+
+
+cdef inline bint make_room(Accounts *accounts) noexcept nogil:
+    """Room for one more account in the index (at most 7/10 full) and among the rows; False without memory."""
+    cdef SlotTable *table = <SlotTable *>accounts.table
+    cdef SlotTable *larger
+    cdef void *rows
+    cdef uint32_t index, room
+    if <uint64_t>(table.used + 1) * 10 > <uint64_t>table.capacity * 7:
+        larger = new_table(<uint32_t>(<uint64_t>accounts.live * 16 // 9) + FIRST_SLOTS)
+        if larger == NULL:
+            return False
+        for index in range(table.capacity):
+            if table.slots[index].block != 0 and table.slots[index].block != DEAD:
+                put(larger, table.slots[index].tag, table.slots[index].block, table.slots[index].list)
+        store_pointer(&accounts.table, larger)
+        retire(&accounts.arena, table, 0, 0)
+    if accounts.row_count == accounts.row_room:
+        room = accounts.row_room + (accounts.row_room >> 2) + FIRST_SLOTS
+        rows = malloc(room * sizeof(uint32_t))
+        if rows == NULL:
+            return False
+        if accounts.rows != NULL:
+            memcpy(rows, accounts.rows, accounts.row_count * sizeof(uint32_t))
+            retire(&accounts.arena, accounts.rows, 0, 0)
+        store_pointer(&accounts.rows, rows)
+        accounts.row_room = room
+    return True
+
+
+cdef inline uint32_t *row_at(const Accounts *accounts, uint32_t row) noexcept nogil:
+    """Where the list of a row is referred to."""
+    return <uint32_t *>load_pointer(&accounts.rows) + row
+
+
+cdef inline uint32_t new_account(
+    Accounts *accounts, const Name *name, uint32_t row, uint16_t flags, size_t trie_size
+) noexcept nogil:
+    """A block with header, empty kin and name, and room for a trie; 0 without memory."""
+    cdef size_t kin_size = sizeof(Kin) if flags & KIN else 0
+    cdef size_t name_size = padded(name.size)
+    cdef uint32_t block = new_block(&accounts.arena, sizeof(AccountHeader) + kin_size + name_size + trie_size)
+    cdef AccountHeader *header
+    if block:
+        header = <AccountHeader *>header_of(accounts, block)
+        header.row = row
+        header.name_size = <uint16_t>name.size
+        header.flags = flags
+        memset(<char *>header + sizeof(AccountHeader), 0, kin_size + name_size)
+        memcpy(<char *>header + sizeof(AccountHeader) + kin_size, name.text, name.size)
+    return block
+
+
+cdef inline void enlist(Accounts *accounts, const Name *name, uint32_t block, uint32_t decides) noexcept nogil:
+    """Make a new account known, in the room that `make_room` made."""
+    row_at(accounts, accounts.row_count)[0] = decides
+    accounts.row_count += 1
+    accounts.live += 1
+    put(<SlotTable *>accounts.table, name.hash, block, decides)
+
+
+cdef inline void exchange(Accounts *accounts, Slot *slot, uint32_t block) noexcept nogil:
+    """Let a new block of a known account take the place of its old one, for its subaccounts too."""
+    cdef const AccountHeader *old = header_of(accounts, slot.block)
+    cdef const AccountHeader *stub
+    cdef uint32_t subaccount = kin_of(old).next if old.flags & KIN else 0
+    cdef uint32_t old_block = slot.block
+    store_release(row_at(accounts, old.row), block)
+    store_release(&slot.list, block)
+    store_release(&slot.block, block)
+    while subaccount:
+        stub = header_of(accounts, subaccount)
+        store_release(row_at(accounts, stub.row), block)
+        store_release(&slot_of(accounts, stub).list, block)
+        subaccount = kin_of(stub).next
+    retire(&accounts.arena, NULL, old_block, size_of(old))
+
+
+cdef inline int publish(Accounts *accounts, const Name *name, const Plan *plan) noexcept nogil:
+    """Make a planned trie the list of an account, new or known."""
+    cdef Slot *slot = find(accounts, name)
+    cdef const AccountHeader *old
+    cdef uint32_t block
+    cdef uint16_t flags = 0
+    cdef uint32_t row = accounts.row_count
+    if slot != NULL:
+        old = header_of(accounts, slot.block)
+        if old.flags & SUBACCOUNT:
+            return IS_SUBACCOUNT
+        flags = old.flags
+        row = old.row
+    elif not make_room(accounts):
+        return NO_MEMORY
+    block = new_account(accounts, name, row, flags, plan.size)
+    if block == 0:
+        return NO_MEMORY
+    write_trie(plan, <char *>trie_of(header_of(accounts, block)))
+    if slot == NULL:
+        enlist(accounts, name, block, block)
+    else:
+        if flags & KIN:
+            kin_of(header_of(accounts, block))[0] = kin_of(old)[0]
+        exchange(accounts, slot, block)
+    reclaim(&accounts.arena)
+    return DONE
+
+
+cdef inline bint make_parent(Accounts *accounts, Slot *slot) noexcept nogil:
+    """Give a known account's block the kin of a parent; False without memory."""
+    cdef const AccountHeader *old = header_of(accounts, slot.block)
+    cdef size_t trie_size = size_of(old) - (trie_of(old) - <const char *>old)
+    cdef Name name
+    cdef uint32_t block
+    if old.flags & KIN:
+        return True
+    name_of(accounts, text_of(old), old.name_size, &name)
+    block = new_account(accounts, &name, old.row, KIN, trie_size)
+    if block == 0:
+        return False
+    memcpy(<char *>trie_of(header_of(accounts, block)), trie_of(old), trie_size)
+    exchange(accounts, slot, block)
+    return True
+
+
+cdef inline void disown(Accounts *accounts, uint32_t block) noexcept nogil:
+    """Take a subaccount out of its parent's kin."""
+    cdef Kin *kin = kin_of(header_of(accounts, block))
+    cdef Kin *link = kin_of(header_of(accounts, row_at(accounts, kin.parent)[0]))
+    while link.next != block:
+        link = kin_of(header_of(accounts, link.next))
+    link.next = kin.next
+
+
+cdef inline int link(Accounts *accounts, const Name *name, const Name *parent_name) noexcept nogil:
+    """Make an account inherit the list of a known parent."""
+    cdef Slot *parent = find(accounts, parent_name)
+    cdef Slot *slot = find(accounts, name)
+    cdef const AccountHeader *header
+    cdef Kin *kin
+    cdef uint32_t block
+    if header_of(accounts, parent.block).flags & SUBACCOUNT:
+        return IS_SUBACCOUNT
+    if slot != NULL:
+        header = header_of(accounts, slot.block)
+        if not header.flags & SUBACCOUNT:
+            if header.flags & KIN and kin_of(header).next:
+                return HAS_SUBACCOUNTS
+            if not is_open(trie_of(header)):
+                return HAS_ENTRIES
+    if not make_parent(accounts, parent) or not make_room(accounts):
+        return NO_MEMORY
+    parent = find(accounts, parent_name)
+    slot = find(accounts, name)
+    block = new_account(
+        accounts, name, accounts.row_count if slot == NULL else header_of(accounts, slot.block).row,
+        KIN | SUBACCOUNT, 0)
+    if block == 0:
+        return NO_MEMORY
+    kin = kin_of(header_of(accounts, block))
+    kin.parent = header_of(accounts, parent.block).row
+    if slot == NULL:
+        enlist(accounts, name, block, parent.block)
+    else:
+        header = header_of(accounts, slot.block)
+        if header.flags & SUBACCOUNT:
+            disown(accounts, slot.block)
+        store_release(row_at(accounts, header.row), parent.block)
+        store_release(&slot.list, parent.block)
+        retire(&accounts.arena, NULL, slot.block, size_of(header))
+        store_release(&slot.block, block)
+    kin.next = kin_of(header_of(accounts, parent.block)).next
+    kin_of(header_of(accounts, parent.block)).next = block
+    reclaim(&accounts.arena)
+    return DONE
+
+
+cdef inline bint has_subaccounts(const Accounts *accounts, const Name *name) noexcept nogil:
+    """Whether an account is known and has subaccounts."""
+    cdef Slot *slot = find(accounts, name)
+    cdef const AccountHeader *header
+    if slot == NULL:
+        return False
+    header = header_of(accounts, slot.block)
+    return header.flags & (KIN | SUBACCOUNT) == KIN and kin_of(header).next != 0
+
+
+cdef inline void discard(Accounts *accounts, const Name *name) noexcept nogil:
+    """Forget an account that has no subaccounts; its row number is never given again."""
+    cdef Slot *slot = find(accounts, name)
+    cdef const AccountHeader *header
+    cdef uint32_t block
+    if slot == NULL:
+        return
+    block = slot.block
+    header = header_of(accounts, block)
+    if header.flags & SUBACCOUNT:
+        disown(accounts, block)
+    store_release(row_at(accounts, header.row), 0)
+    store_release(&slot.block, DEAD)
+    accounts.live -= 1
+    retire(&accounts.arena, NULL, block, size_of(header))
+    reclaim(&accounts.arena)
+
+
+cdef inline bint is_open(const char *trie) noexcept nogil:
+    """Whether a trie block has no prefixes, so that its account is not enforced."""
+    cdef const TrieHeader *header = <const TrieHeader *>trie
+    return (header.ipv4 | header.ipv6) & COUNT == 0
+
+
+cdef inline bint trie_allows(const char *block, const Address *address) noexcept nogil:
+    """The answer of one account's trie block: inside a prefix, or no prefixes at all."""
+    cdef const TrieHeader *header = <const TrieHeader *>block
+    cdef uint32_t n4 = header.ipv4 & COUNT
+    cdef const uint32_t *first4
+    cdef Trie trie
+    if address.family == IPV4 and 0 < n4 <= SMALL:
+        first4 = <const uint32_t *>(block + sizeof(TrieHeader))
+        return search4(
+            first4, <const uint8_t *>(first4 + n4), n4, header.ipv4 & NESTED != 0, <uint32_t>(address.hi >> 32)
+        ) != NONE
+    view_trie(block, &trie)
+    return longest_match(&trie, address) != NONE or trie.n4 + trie.n6 == 0
+
+
+cdef inline size_t table_size(const Accounts *accounts) noexcept nogil:
+    """Bytes of the index."""
+    return sizeof(SlotTable) + (<SlotTable *>accounts.table).capacity * sizeof(Slot)
+
+
+cdef inline int32_t row_of(const Accounts *accounts, const Name *name) noexcept nogil:
+    """The row number of an account, or -1 when it is unknown."""
+    cdef Slot *slot = find(accounts, name)
+    return -1 if slot == NULL else <int32_t>header_of(accounts, load_acquire(&slot.block)).row

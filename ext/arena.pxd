@@ -1,0 +1,262 @@
+"""Memory for the blocks of many accounts: a few large segments, 32-bit references, reuse of what was freed.
+
+A reference counts units of eight bytes; 0 is none, so segment 0 is never used. Its upper bits number a segment of one megabyte, its lower bits
+are the place inside it, so blocks are found without a pointer each and a block never moves. Blocks above half a
+segment get segments of their own, side by side in memory and in number. Freed blocks wait in lists by size class.
+
+Readers may run without the GIL, so a replaced block is *retired*, not freed: it is freed when every reader that was
+inside when it was retired has left (two alternating epochs).
+"""
+
+from libc.stdint cimport int64_t, uint8_t, uint32_t
+from libc.stdlib cimport calloc, free, malloc, realloc
+from libc.string cimport memset
+
+from native cimport add_and_fetch, load_pointer, store_pointer
+
+cdef enum:
+    UNIT = 8
+    SEGMENT_BITS = 17
+    SEGMENT_UNITS = 131072
+    # References of 32 bits reach this many segments: 32 GiB.
+    SEGMENTS = 32768
+    # Size classes: exact up to EXACT units, then four to each doubling.
+    EXACT = 64
+    CLASSES = 128
+    # Readable bytes after each segment, so that vector loads may run over a block's end.
+    SEGMENT_SLACK = 64
+
+cdef struct Retired:
+    void *memory            # to be given to free(), or NULL and a block of the arena
+    uint32_t block
+    uint32_t units
+
+cdef struct Epoch:
+    int64_t readers
+    Retired *retired
+    size_t count
+    size_t room
+
+cdef struct Arena:
+    void **segments         # SEGMENTS pointers; NULL where unused
+    uint8_t *owned          # SEGMENTS flags: 1 where a segment is the start of what malloc() gave
+    uint32_t top            # segments in use are all below this number
+    uint32_t next           # next unused unit of the segment being filled
+    uint32_t end            # its last unit + 1
+    uint32_t freed[CLASSES] # first free block of each class; its first four bytes refer to the next
+    size_t nbytes           # bytes of all segments
+    Epoch epochs[2]
+    int current
+
+
+cdef inline void *at(const Arena *arena, uint32_t block) noexcept nogil:
+    """Where a block lies."""
+    return (<char *>load_pointer(arena.segments + (block >> SEGMENT_BITS))
+            + <size_t>(block & (SEGMENT_UNITS - 1)) * UNIT)
+
+
+cdef inline uint32_t log2_floor(uint32_t number) noexcept nogil:
+    """The position of the highest set bit."""
+    cdef uint32_t bits = 0
+    while number > 1:
+        number >>= 1
+        bits += 1
+    return bits
+
+
+cdef inline uint32_t class_of(uint32_t units, uint32_t *rounded) noexcept nogil:
+    """The size class that holds `units`, and how many units its blocks have."""
+    cdef uint32_t order, step, steps
+    if units <= EXACT:
+        rounded[0] = units
+        return units
+    order = log2_floor(units - 1)
+    step = <uint32_t>1 << (order - 2)
+    steps = (units + step - 1) // step
+    rounded[0] = steps * step
+    return EXACT + (order - 6) * 4 + steps - 4
+
+
+cdef inline bint open_arena(Arena *arena) noexcept nogil:
+    """Make an empty arena; False without memory."""
+    memset(arena, 0, sizeof(Arena))
+    arena.segments = <void **>calloc(SEGMENTS, sizeof(void *))
+    arena.owned = <uint8_t *>calloc(SEGMENTS, 1)
+    return arena.segments != NULL and arena.owned != NULL
+
+
+cdef inline uint32_t segments_for(uint32_t units) noexcept nogil:
+    """How many segments a large block takes."""
+    return (units + SEGMENT_UNITS - 1) >> SEGMENT_BITS
+
+
+cdef inline uint32_t new_segments(Arena *arena, uint32_t count) noexcept nogil:
+    """Number of the first of `count` adjacent new segments, or 0 without memory."""
+    cdef size_t size = <size_t>count * SEGMENT_UNITS * UNIT
+    cdef uint32_t first = 0, run = 0, index
+    cdef char *memory
+    for index in range(1, SEGMENTS):
+        run = run + 1 if arena.segments[index] == NULL else 0
+        if run == count:
+            first = index + 1 - count
+            break
+    if first == 0:
+        return 0
+    memory = <char *>malloc(size + SEGMENT_SLACK)
+    if memory == NULL:
+        return 0
+    for index in range(count):
+        store_pointer(arena.segments + first + index, memory + <size_t>index * SEGMENT_UNITS * UNIT)
+    arena.owned[first] = 1
+    arena.nbytes += size
+    if first + count > arena.top:
+        arena.top = first + count
+    return first
+
+
+cdef inline uint32_t next_free(const Arena *arena, uint32_t block) noexcept nogil:
+    """The block after a free one on its list."""
+    return (<uint32_t *>at(arena, block))[0]
+
+
+cdef inline void free_block(Arena *arena, uint32_t block, uint32_t units) noexcept nogil:
+    """Put a block no reader can hold on its list, or give its own segments back."""
+    cdef uint32_t rounded, kind, index, first = block >> SEGMENT_BITS
+    if units > SEGMENT_UNITS // 2:
+        free(arena.segments[first])
+        arena.owned[first] = 0
+        for index in range(first, first + segments_for(units)):
+            store_pointer(arena.segments + index, NULL)
+            arena.nbytes -= <size_t>SEGMENT_UNITS * UNIT
+        return
+    kind = class_of(units, &rounded)
+    (<uint32_t *>at(arena, block))[0] = arena.freed[kind]
+    arena.freed[kind] = block
+
+
+cdef inline void keep_rest(Arena *arena, uint32_t block, uint32_t units) noexcept nogil:
+    """Put an odd piece of memory on the lists, in blocks of whole classes."""
+    cdef uint32_t piece, rounded
+    while units:
+        piece = units
+        class_of(piece, &rounded)
+        while rounded > units:
+            piece = piece * 3 // 4
+            class_of(piece, &rounded)
+        free_block(arena, block, rounded)
+        block += rounded
+        units -= rounded
+
+
+cdef inline uint32_t units_of(uint32_t kind) noexcept nogil:
+    """Units of the blocks of a size class: the inverse of `class_of`."""
+    if kind <= EXACT:
+        return kind
+    kind -= EXACT + 1
+    return (5 + kind % 4) << (kind // 4 + 4)
+
+
+cdef inline uint32_t split_block(Arena *arena, uint32_t kind, uint32_t units) noexcept nogil:
+    """Take `units` from a free block of a larger class; 0 when there is none."""
+    cdef uint32_t block, larger
+    for larger in range(kind + 1, CLASSES):
+        block = arena.freed[larger]
+        if block:
+            arena.freed[larger] = next_free(arena, block)
+            keep_rest(arena, block + units, units_of(larger) - units)
+            return block
+    return 0
+
+
+cdef inline uint32_t new_block(Arena *arena, size_t size) noexcept nogil:
+    """A block of at least `size` bytes, or 0 without memory."""
+    cdef size_t wanted = (size + UNIT - 1) // UNIT
+    cdef uint32_t units, kind, block
+    if wanted > SEGMENT_UNITS // 2:
+        if wanted > <size_t>(SEGMENTS - 1) * SEGMENT_UNITS:
+            return 0
+        return new_segments(arena, segments_for(<uint32_t>wanted)) << SEGMENT_BITS
+    kind = class_of(<uint32_t>wanted, &units)
+    block = arena.freed[kind]
+    if block:
+        arena.freed[kind] = next_free(arena, block)
+        return block
+    if arena.end - arena.next < units:
+        block = split_block(arena, kind, units)
+        if block:
+            return block
+        block = new_segments(arena, 1) << SEGMENT_BITS
+        if block == 0:
+            return 0
+        keep_rest(arena, arena.next, arena.end - arena.next)
+        arena.next = block
+        arena.end = block + SEGMENT_UNITS
+    block = arena.next
+    arena.next += units
+    return block
+
+
+cdef inline bint retire(Arena *arena, void *memory, uint32_t block, size_t size) noexcept nogil:
+    """Free memory, or a block of `size` bytes, once no reader can hold it; False (and a leak) without memory."""
+    cdef Epoch *epoch = &arena.epochs[arena.current]
+    cdef Retired *larger
+    if epoch.count == epoch.room:
+        larger = <Retired *>realloc(epoch.retired, (2 * epoch.room + 8) * sizeof(Retired))
+        if larger == NULL:
+            return False
+        epoch.retired = larger
+        epoch.room = 2 * epoch.room + 8
+    epoch.retired[epoch.count].memory = memory
+    epoch.retired[epoch.count].block = block
+    epoch.retired[epoch.count].units = <uint32_t>((size + UNIT - 1) // UNIT)
+    epoch.count += 1
+    return True
+
+
+cdef inline void free_retired(Arena *arena, Epoch *epoch) noexcept nogil:
+    """Free everything an epoch retired."""
+    cdef size_t index
+    for index in range(epoch.count):
+        if epoch.retired[index].memory != NULL:
+            free(epoch.retired[index].memory)
+        else:
+            free_block(arena, epoch.retired[index].block, epoch.retired[index].units)
+    epoch.count = 0
+
+
+cdef inline void reclaim(Arena *arena) noexcept nogil:
+    """Free what no reader can hold any more: called by the writer after each change.
+
+    A reader enters the current epoch, and may hold what was live then. The other epoch's retired memory was retired
+    before the current epoch began, so once the other epoch's readers are gone nobody holds it, and the epochs swap.
+    """
+    cdef Epoch *other = &arena.epochs[1 - arena.current]
+    if add_and_fetch(&other.readers, 0) == 0:
+        free_retired(arena, other)
+        arena.current = 1 - arena.current
+
+
+cdef inline Epoch *enter(Arena *arena) noexcept nogil:
+    """Begin to read without the GIL; called with it."""
+    cdef Epoch *epoch = &arena.epochs[arena.current]
+    add_and_fetch(&epoch.readers, 1)
+    return epoch
+
+
+cdef inline void leave(Epoch *epoch) noexcept nogil:
+    """End reading."""
+    add_and_fetch(&epoch.readers, -1)
+
+
+cdef inline void close_arena(Arena *arena) noexcept nogil:
+    """Free everything; nobody reads."""
+    cdef uint32_t index
+    cdef int epoch
+    for epoch in range(2):
+        free_retired(arena, &arena.epochs[epoch])
+        free(arena.epochs[epoch].retired)
+    for index in range(arena.top):
+        if arena.owned[index]:
+            free(arena.segments[index])
+    free(arena.segments)
+    free(arena.owned)

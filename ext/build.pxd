@@ -1,0 +1,287 @@
+"""Building a trie block: sort the prefixes, drop repetitions, grow the multibit trie over them.
+
+A build goes `plan_trie` (everything that can fail for want of memory), `write_trie` into a block of `Plan.size`
+bytes, `drop_plan`. Nothing here knows Python objects.
+"""
+
+from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport free, malloc, qsort, realloc
+from libc.string cimport memcpy, memset
+
+from address cimport IPV4, Prefix, same_network
+from trie cimport (
+    CHILD, DIRECT, FANOUT, NESTED, NONE, ROOT_BITS, SMALL, STRIDE,
+    IndexHeader, Node, TrieHeader, arrays_size, index_size, padded, precedes, stride_of,
+)
+
+cdef enum:
+    # Lists up to this size are sorted by insertion, which beats the library's sort there.
+    INSERTION = 64
+
+# A prefix on its way into a block, with its place in what the caller gave.
+cdef struct Item:
+    Prefix prefix
+    uint32_t order
+
+# A multibit trie while it grows.
+cdef struct Growth:
+    const Item *items
+    Node *nodes
+    int32_t *slots
+    int32_t *root
+    int32_t start
+    uint32_t node_count
+    uint32_t node_room
+    uint32_t slot_count
+    uint32_t slot_room
+    bint failed
+
+cdef struct Plan:
+    const Item *items
+    uint32_t n4
+    uint32_t n6
+    bint nested4
+    bint nested6
+    Growth index4
+    Growth index6
+    size_t size
+
+
+cdef inline bint item_precedes(const Item *one, const Item *other) noexcept nogil:
+    """Iteration order of the prefixes; of equal ones, the order they were given in."""
+    if precedes(&one.prefix, &other.prefix):
+        return True
+    return not precedes(&other.prefix, &one.prefix) and one.order < other.order
+
+
+cdef inline int compare_items(const void *one, const void *other) noexcept nogil:
+    """`item_precedes` in the form `qsort` wants."""
+    if item_precedes(<const Item *>one, <const Item *>other):
+        return -1
+    return 1
+
+
+cdef inline void sort_items(Item *items, uint32_t count) noexcept nogil:
+    """Sort into iteration order; lists that are in order already, as big tables often are, cost one pass."""
+    cdef uint32_t index, at
+    cdef Item moving
+    for index in range(1, count):
+        if item_precedes(items + index, items + index - 1):
+            break
+    else:
+        return
+    if count > INSERTION:
+        qsort(items, count, sizeof(Item), compare_items)
+        return
+    for index in range(index, count):
+        moving = items[index]
+        at = index
+        while at and item_precedes(&moving, items + at - 1):
+            items[at] = items[at - 1]
+            at -= 1
+        items[at] = moving
+
+
+cdef inline uint32_t unite_items(Item *items, uint32_t count) noexcept nogil:
+    """Keep the last of equal prefixes; returns how many remain."""
+    cdef uint32_t kept = 0, index
+    for index in range(count):
+        if kept and not precedes(&items[kept - 1].prefix, &items[index].prefix):
+            kept -= 1
+        items[kept] = items[index]
+        kept += 1
+    return kept
+
+
+cdef inline bint any_nested(const Item *items, uint32_t count) noexcept nogil:
+    """Whether a prefix of the (sorted) family lies inside another: then one lies inside its predecessor."""
+    cdef uint32_t index
+    cdef const Prefix *outer
+    cdef const Prefix *inner
+    for index in range(1, count):
+        outer = &items[index - 1].prefix
+        inner = &items[index].prefix
+        if same_network(outer.first.hi, outer.first.lo, inner.first.hi, inner.first.lo, outer.length):
+            return True
+    return False
+
+
+cdef inline void fill_spans(
+    Growth *growth, uint32_t start, uint32_t stop, int depth, int stride, int32_t *spans
+) noexcept nogil:
+    """Set the slot of every span under one node from the items inside it, shorter prefixes first."""
+    cdef uint32_t index = start, end, span, last
+    cdef const Prefix *prefix
+    while index < stop:
+        prefix = &growth.items[index].prefix
+        span = span_of(prefix, depth, stride)
+        if prefix.length <= depth + stride:
+            last = span + (<uint32_t>1 << (depth + stride - prefix.length))
+            while span < last:
+                spans[span] = <int32_t>index
+                span += 1
+            index += 1
+        else:
+            end = index + 1
+            while end < stop and span_of(&growth.items[end].prefix, depth, stride) == span:
+                end += 1
+            spans[span] = grow_node(growth, index, end, depth + stride, spans[span])
+            index = end
+
+
+cdef inline uint32_t span_of(const Prefix *prefix, int depth, int stride) noexcept nogil:
+    """The number of the span a prefix begins in."""
+    if stride == ROOT_BITS:
+        return <uint32_t>(prefix.first.hi >> (64 - ROOT_BITS))
+    return stride_of(prefix.first.hi, prefix.first.lo, depth)
+
+
+cdef inline void *room_for(void *array, uint32_t count, uint32_t *room, uint32_t more, size_t size) noexcept nogil:
+    """An array with room for `more` further elements, possibly moved; NULL without memory."""
+    cdef uint32_t wanted = room[0]
+    cdef void *larger
+    if count + more <= wanted:
+        return array
+    while wanted < count + more:
+        wanted = wanted + (wanted >> 1) + FANOUT
+    larger = realloc(array, wanted * size)
+    if larger != NULL:
+        room[0] = wanted
+    return larger
+
+
+cdef inline int32_t grow_node(Growth *growth, uint32_t start, uint32_t stop, int depth, int32_t inherited) noexcept nogil:
+    """Append the node of the items in [start, stop), children first; returns the slot that points to it."""
+    cdef int32_t spans[FANOUT]
+    cdef Node node
+    cdef uint32_t span, word
+    cdef void *moved
+    for span in range(FANOUT):
+        spans[span] = inherited
+    fill_spans(growth, start, stop, depth, STRIDE, spans)
+    moved = room_for(growth.nodes, growth.node_count, &growth.node_room, 1, sizeof(Node))
+    if moved != NULL:
+        growth.nodes = <Node *>moved
+        moved = room_for(growth.slots, growth.slot_count, &growth.slot_room, FANOUT, sizeof(int32_t))
+    if moved == NULL or growth.failed:
+        growth.failed = True
+        return NONE
+    growth.slots = <int32_t *>moved
+    memset(&node, 0, sizeof(Node))
+    node.base = growth.slot_count
+    for span in range(FANOUT):
+        if span == 0 or spans[span] != spans[span - 1]:
+            growth.slots[growth.slot_count] = spans[span]
+            growth.slot_count += 1
+            node.bits[span >> 6] |= <uint64_t>1 << (span & 63)
+        if span & 63 == 63 and span < FANOUT - 1:
+            word = (span >> 6) + 1
+            node.before[word] = <uint8_t>(growth.slot_count - node.base)
+    growth.nodes[growth.node_count] = node
+    growth.node_count += 1
+    return CHILD - <int32_t>(growth.node_count - 1)
+
+
+cdef inline size_t grow_index(Growth *growth, const Item *items, uint32_t count) noexcept nogil:
+    """Grow the multibit trie of one family; returns the bytes of its section, 0 for a small family."""
+    cdef IndexHeader header
+    cdef uint32_t span
+    memset(growth, 0, sizeof(Growth))
+    if count <= SMALL:
+        return 0
+    growth.items = items
+    if count >= DIRECT:
+        growth.root = <int32_t *>malloc(sizeof(int32_t) << ROOT_BITS)
+        if growth.root == NULL:
+            growth.failed = True
+            return 0
+        for span in range(<uint32_t>1 << ROOT_BITS):
+            growth.root[span] = NONE
+        fill_spans(growth, 0, count, 0, ROOT_BITS, growth.root)
+    else:
+        growth.start = grow_node(growth, 0, count, 0, NONE)
+    describe_index(growth, &header)
+    return index_size(&header)
+
+
+cdef inline void describe_index(const Growth *growth, IndexHeader *header) noexcept nogil:
+    """The header of a grown index."""
+    header.start = growth.start
+    header.roots = 0 if growth.root == NULL else <uint32_t>1 << ROOT_BITS
+    header.nodes = growth.node_count
+    header.slots = growth.slot_count
+
+
+cdef inline bint plan_trie(Item *items, uint32_t count, Plan *plan) noexcept nogil:
+    """Sort and unite `items` in place and grow what a block of them needs; False without memory."""
+    sort_items(items, count)
+    count = unite_items(items, count)
+    plan.items = items
+    plan.n4 = 0
+    while plan.n4 < count and items[plan.n4].prefix.first.family == IPV4:
+        plan.n4 += 1
+    plan.n6 = count - plan.n4
+    plan.nested4 = any_nested(items, plan.n4)
+    plan.nested6 = any_nested(items + plan.n4, plan.n6)
+    plan.size = (arrays_size(plan.n4, plan.n6) + grow_index(&plan.index4, items, plan.n4)
+                 + grow_index(&plan.index6, items + plan.n4, plan.n6))
+    if plan.index4.failed or plan.index6.failed:
+        drop_plan(plan)
+        return False
+    return True
+
+
+cdef inline void drop_plan(Plan *plan) noexcept nogil:
+    """Free what a plan grew."""
+    free(plan.index4.nodes)
+    free(plan.index4.slots)
+    free(plan.index4.root)
+    free(plan.index6.nodes)
+    free(plan.index6.slots)
+    free(plan.index6.root)
+
+
+cdef inline char *write_index(const Growth *growth, char *section) noexcept nogil:
+    """Copy a grown index into its section; returns the section's end."""
+    cdef IndexHeader header
+    cdef char *at = section + sizeof(IndexHeader)
+    describe_index(growth, &header)
+    memcpy(section, &header, sizeof(IndexHeader))
+    memcpy(at, growth.nodes, header.nodes * sizeof(Node))
+    at += header.nodes * sizeof(Node)
+    if header.roots:
+        memcpy(at, growth.root, header.roots * sizeof(int32_t))
+        at += header.roots * sizeof(int32_t)
+    memcpy(at, growth.slots, header.slots * sizeof(int32_t))
+    return section + index_size(&header)
+
+
+cdef inline void write_trie(const Plan *plan, char *block) noexcept nogil:
+    """Write a planned trie into a block of `plan.size` bytes."""
+    cdef TrieHeader *header = <TrieHeader *>block
+    cdef uint32_t index
+    cdef uint32_t *first4 = <uint32_t *>(block + sizeof(TrieHeader))
+    cdef uint8_t *length4 = <uint8_t *>(first4 + plan.n4)
+    cdef uint64_t *high6 = <uint64_t *>(block + arrays_size(plan.n4, 0))
+    cdef uint64_t *low6 = high6 + plan.n6
+    cdef uint8_t *length6 = <uint8_t *>(low6 + plan.n6)
+    cdef const Prefix *prefix
+    cdef char *section = block + arrays_size(plan.n4, plan.n6)
+    header.ipv4 = plan.n4 | (NESTED if plan.nested4 else 0)
+    header.ipv6 = plan.n6 | (NESTED if plan.nested6 else 0)
+    # Padding is part of the block's bytes, by which tries are compared and hashed.
+    memset(length4 + plan.n4, 0, padded(5 * <size_t>plan.n4) - 5 * <size_t>plan.n4)
+    memset(length6 + plan.n6, 0, padded(17 * <size_t>plan.n6) - 17 * <size_t>plan.n6)
+    for index in range(plan.n4):
+        prefix = &plan.items[index].prefix
+        first4[index] = <uint32_t>(prefix.first.hi >> 32)
+        length4[index] = <uint8_t>prefix.length
+    for index in range(plan.n6):
+        prefix = &plan.items[plan.n4 + index].prefix
+        high6[index] = prefix.first.hi
+        low6[index] = prefix.first.lo
+        length6[index] = <uint8_t>prefix.length
+    if plan.n4 > SMALL:
+        section = write_index(&plan.index4, section)
+    if plan.n6 > SMALL:
+        write_index(&plan.index6, section)

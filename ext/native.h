@@ -1,0 +1,97 @@
+/* What Cython cannot say: bit counts, prefetch, atomics and a 64x64->128-bit multiply, for GCC, Clang and MSVC. */
+#ifndef CIDRGATE_NATIVE_H
+#define CIDRGATE_NATIVE_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#if defined(_MSC_VER)
+#include <intrin.h>
+static inline int cidrgate_popcount(uint64_t bits) { return (int)__popcnt64(bits); }
+static inline void cidrgate_prefetch(const void *where) { _mm_prefetch((const char *)where, _MM_HINT_T0); }
+static inline uint32_t cidrgate_load(const uint32_t *where) {
+    uint32_t value = *(const volatile uint32_t *)where;
+    _ReadWriteBarrier();
+    return value;
+}
+static inline void cidrgate_store(uint32_t *where, uint32_t value) {
+    _InterlockedExchange((volatile long *)where, (long)value);
+}
+static inline int64_t cidrgate_add(int64_t *where, int64_t amount) {
+    return _InterlockedExchangeAdd64((volatile int64_t *)where, amount) + amount;
+}
+static inline void *cidrgate_load_pointer(void *const *where) {
+    void *value = *(void *const volatile *)where;
+    _ReadWriteBarrier();
+    return value;
+}
+static inline void cidrgate_store_pointer(void **where, void *value) {
+    _InterlockedExchangePointer((void *volatile *)where, value);
+}
+static inline uint64_t cidrgate_fold(uint64_t a, uint64_t b) {
+    uint64_t high, low = _umul128(a, b, &high);
+    return low ^ high;
+}
+#else
+static inline int cidrgate_popcount(uint64_t bits) { return __builtin_popcountll(bits); }
+static inline void cidrgate_prefetch(const void *where) { __builtin_prefetch(where); }
+static inline uint32_t cidrgate_load(const uint32_t *where) { return __atomic_load_n(where, __ATOMIC_ACQUIRE); }
+static inline void cidrgate_store(uint32_t *where, uint32_t value) {
+    __atomic_store_n(where, value, __ATOMIC_RELEASE);
+}
+static inline int64_t cidrgate_add(int64_t *where, int64_t amount) {
+    return __atomic_add_fetch(where, amount, __ATOMIC_SEQ_CST);
+}
+static inline void *cidrgate_load_pointer(void *const *where) {
+    return __atomic_load_n(where, __ATOMIC_ACQUIRE);
+}
+static inline void cidrgate_store_pointer(void **where, void *value) {
+    __atomic_store_n(where, value, __ATOMIC_RELEASE);
+}
+static inline uint64_t cidrgate_fold(uint64_t a, uint64_t b) {
+    __uint128_t product = (__uint128_t)a * b;
+    return (uint64_t)product ^ (uint64_t)(product >> 64);
+}
+#endif
+
+static inline uint64_t cidrgate_read64(const uint8_t *where) {
+    uint64_t value;
+    memcpy(&value, where, sizeof value);
+    return value;
+}
+
+static inline uint64_t cidrgate_read32(const uint8_t *where) {
+    uint32_t value;
+    memcpy(&value, where, sizeof value);
+    return value;
+}
+
+/* A keyed hash of an account's name: folded 64x64->128-bit multiplications over 16 bytes at a time (the
+ * construction of wyhash). The seed is random for each matcher, so that names cannot be chosen to collide. */
+static inline uint32_t cidrgate_hash(const uint8_t *text, size_t length, uint64_t seed) {
+    const uint64_t odd_a = 0x9E3779B97F4A7C15u, odd_b = 0xD1B54A32D192ED03u;
+    uint64_t state = seed ^ odd_a, a, b;
+    size_t left = length;
+    while (left > 16) {
+        state = cidrgate_fold(cidrgate_read64(text) ^ odd_b, cidrgate_read64(text + 8) ^ state);
+        text += 16;
+        left -= 16;
+    }
+    if (left >= 8) {
+        a = cidrgate_read64(text);
+        b = cidrgate_read64(text + left - 8);
+    } else if (left >= 4) {
+        a = cidrgate_read32(text);
+        b = cidrgate_read32(text + left - 4);
+    } else if (left > 0) {
+        a = ((uint64_t)text[0] << 16) | ((uint64_t)text[left >> 1] << 8) | text[left - 1];
+        b = 0;
+    } else {
+        a = b = 0;
+    }
+    state = cidrgate_fold(a ^ odd_b, b ^ state);
+    return (uint32_t)(cidrgate_fold(state ^ odd_a, (uint64_t)length ^ odd_b) >> 32);
+}
+
+#endif

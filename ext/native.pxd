@@ -1,0 +1,13 @@
+"""Declarations of `native.h`: bit counts, prefetch, atomics and the keyed hash of account names."""
+
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+
+cdef extern from "native.h" nogil:
+    int popcount "cidrgate_popcount" (uint64_t bits) noexcept
+    void prefetch "cidrgate_prefetch" (const void *where) noexcept
+    uint32_t load_acquire "cidrgate_load" (const uint32_t *where) noexcept
+    void store_release "cidrgate_store" (uint32_t *where, uint32_t value) noexcept
+    int64_t add_and_fetch "cidrgate_add" (int64_t *where, int64_t amount) noexcept
+    void *load_pointer "cidrgate_load_pointer" (void **where) noexcept
+    void store_pointer "cidrgate_store_pointer" (void **where, void *value) noexcept
+    uint32_t keyed_hash "cidrgate_hash" (const uint8_t *text, size_t length, uint64_t seed) noexcept

@@ -1,0 +1,257 @@
+"""The trie block: one immutable, contiguous, position-independent piece of memory, and how it is searched.
+
+    offset  section       present    content
+    0       TrieHeader    always     count and NESTED flag of each family
+    8       first4        n4 > 0     uint32[n4]   network addresses of the IPv4 prefixes
+            length4                  uint8[n4]    their lengths, padded to 8 bytes
+            high6         n6 > 0     uint64[n6]   first 64 bits of the IPv6 prefixes
+            low6                     uint64[n6]   last 64 bits
+            length6                  uint8[n6]    their lengths, padded to 8 bytes
+            index4        n4 > SMALL IndexHeader, nodes, root, slots
+            index6        n6 > SMALL the same
+
+The prefixes of a family stand in order of (network, length), which is the preorder of the trie they form: all
+prefixes inside a prefix follow it directly, and the longest match of an address is the last one that covers it.
+
+Up to SMALL prefixes, the longest match is found by counting the networks not above the address; a list without
+nested prefixes (NESTED clear, as every validated allowlist is) then needs one comparison. Larger families carry a
+multibit trie of eight-bit strides over the sorted arrays, below a direct-pointing root of 16 bits from DIRECT
+prefixes on. Its nodes are compressed by population count, after Asai and Ohara, "Poptrie" (SIGCOMM 2015).
+"""
+
+from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
+
+from address cimport IPV4, IPV6, Address, Prefix, same_network, set_ipv4
+from native cimport popcount
+
+cdef enum:
+    # Families of up to this many prefixes are searched as arrays.
+    SMALL = 64
+    # Families of at least this many prefixes have a root of 2**ROOT_BITS slots.
+    DIRECT = 4096
+    ROOT_BITS = 16
+    STRIDE = 8
+    FANOUT = 256
+    # Slots: an index of a prefix, or no prefix, or `CHILD - number` of a node one stride below.
+    NONE = -1
+    CHILD = -2
+    # Bytes readable after every block, so that vector loads may run over its end.
+    SLACK = 64
+
+cdef enum: NESTED = 0x80000000
+cdef enum: COUNT = 0x7FFFFFFF
+# Shifted right by a prefix length, its lower half is the IPv4 network mask.
+cdef enum: IPV4_MASKS = 0xFFFFFFFF00000000
+
+cdef struct TrieHeader:
+    uint32_t ipv4           # count | NESTED
+    uint32_t ipv6
+
+cdef struct IndexHeader:
+    int32_t start           # the first slot of a walk where there is no direct root
+    uint32_t roots          # 2**ROOT_BITS, or 0 without a direct root
+    uint32_t nodes
+    uint32_t slots
+
+# A node covers FANOUT equal spans of addresses. Bit i of `bits` is set where span i has another slot than span
+# i - 1; the slots of the set bits stand in order from `base` on; `before[w]` counts the set bits below word w.
+cdef struct Node:
+    uint64_t bits[4]
+    uint32_t base
+    uint8_t before[4]
+
+cdef struct Index:
+    const int32_t *root     # NULL without a direct root
+    const Node *nodes
+    const int32_t *slots
+    int32_t start
+
+# Pointers into a block, so that its sections are located once.
+cdef struct Trie:
+    uint32_t n4
+    uint32_t n6
+    bint nested4
+    bint nested6
+    const uint32_t *first4
+    const uint8_t *length4
+    const uint64_t *high6
+    const uint64_t *low6
+    const uint8_t *length6
+    Index index4
+    Index index6
+
+
+cdef inline size_t padded(size_t size) noexcept nogil:
+    """The next multiple of eight."""
+    return (size + 7) & ~<size_t>7
+
+
+cdef inline size_t arrays_size(uint32_t n4, uint32_t n6) noexcept nogil:
+    """Bytes of the header and the sorted arrays."""
+    return sizeof(TrieHeader) + padded(5 * <size_t>n4) + padded(17 * <size_t>n6)
+
+
+cdef inline size_t index_size(const IndexHeader *header) noexcept nogil:
+    """Bytes of an index section."""
+    return sizeof(IndexHeader) + header.nodes * sizeof(Node) + padded(4 * (<size_t>header.roots + header.slots))
+
+
+cdef inline const char *view_index(const char *section, Index *index) noexcept nogil:
+    """Locate the parts of an index; returns the end of its section."""
+    cdef const IndexHeader *header = <const IndexHeader *>section
+    cdef const int32_t *roots
+    index.start = header.start
+    index.nodes = <const Node *>(section + sizeof(IndexHeader))
+    roots = <const int32_t *>(index.nodes + header.nodes)
+    index.root = roots if header.roots else NULL
+    index.slots = roots + header.roots
+    return section + index_size(header)
+
+
+cdef inline void view_trie(const char *block, Trie *trie) noexcept nogil:
+    """Locate the sections of a block."""
+    cdef const TrieHeader *header = <const TrieHeader *>block
+    cdef const char *section
+    trie.n4 = header.ipv4 & COUNT
+    trie.n6 = header.ipv6 & COUNT
+    trie.nested4 = header.ipv4 & NESTED != 0
+    trie.nested6 = header.ipv6 & NESTED != 0
+    trie.first4 = <const uint32_t *>(block + sizeof(TrieHeader))
+    trie.length4 = <const uint8_t *>(trie.first4 + trie.n4)
+    trie.high6 = <const uint64_t *>(block + arrays_size(trie.n4, 0))
+    trie.low6 = trie.high6 + trie.n6
+    trie.length6 = <const uint8_t *>(trie.low6 + trie.n6)
+    section = block + arrays_size(trie.n4, trie.n6)
+    if trie.n4 > SMALL:
+        section = view_index(section, &trie.index4)
+    if trie.n6 > SMALL:
+        view_index(section, &trie.index6)
+
+
+cdef inline uint32_t stride_of(uint64_t hi, uint64_t lo, int depth) noexcept nogil:
+    """The eight address bits that follow the first `depth` ones; `depth` is a multiple of eight."""
+    if depth < 64:
+        return <uint32_t>(hi >> (56 - depth)) & (FANOUT - 1)
+    return <uint32_t>(lo >> (120 - depth)) & (FANOUT - 1)
+
+
+cdef inline uint32_t node_slot(const Node *node, uint32_t span) noexcept nogil:
+    """The number of the slot that holds for a span."""
+    cdef uint32_t word = span >> 6
+    return node.base + node.before[word] + popcount(node.bits[word] << (63 - (span & 63))) - 1
+
+
+cdef inline int32_t walk(const Index *index, uint64_t hi, uint64_t lo) noexcept nogil:
+    """The longest match of an address by the multibit trie."""
+    cdef int32_t slot = index.start
+    cdef int depth = 0
+    if index.root != NULL:
+        slot = index.root[hi >> (64 - ROOT_BITS)]
+        depth = ROOT_BITS
+    while slot <= CHILD:
+        slot = index.slots[node_slot(index.nodes + (CHILD - slot), stride_of(hi, lo, depth))]
+        depth += STRIDE
+    return slot
+
+
+cdef inline int32_t search4(
+    const uint32_t *first, const uint8_t *length, uint32_t count, bint nested, uint32_t address
+) noexcept nogil:
+    """The longest match of an IPv4 address in small sorted arrays, or NONE."""
+    cdef int32_t rank = 0
+    cdef uint32_t index
+    for index in range(count):
+        rank += first[index] <= address
+    while rank > 0:
+        rank -= 1
+        if ((first[rank] ^ address) & <uint32_t>(IPV4_MASKS >> length[rank])) == 0:
+            return rank
+        if not nested:
+            break
+    return NONE
+
+
+cdef inline int32_t search6(
+    const uint64_t *high, const uint64_t *low, const uint8_t *length, uint32_t count, bint nested,
+    uint64_t hi, uint64_t lo
+) noexcept nogil:
+    """The longest match of an IPv6 address in small sorted arrays, or NONE."""
+    cdef int32_t rank = 0
+    cdef uint32_t index
+    for index in range(count):
+        rank += high[index] < hi or (high[index] == hi and low[index] <= lo)
+    while rank > 0:
+        rank -= 1
+        if same_network(high[rank], low[rank], hi, lo, length[rank]):
+            return rank
+        if not nested:
+            break
+    return NONE
+
+
+cdef inline int32_t longest_match4(const Trie *trie, uint32_t address) noexcept nogil:
+    """Index of the longest match of an IPv4 address in iteration order, or NONE."""
+    if trie.n4 > SMALL:
+        return walk(&trie.index4, <uint64_t>address << 32, 0)
+    return search4(trie.first4, trie.length4, trie.n4, trie.nested4, address)
+
+
+cdef inline int32_t longest_match6(const Trie *trie, uint64_t hi, uint64_t lo) noexcept nogil:
+    """Index of the longest match of an IPv6 address in iteration order, or NONE."""
+    cdef int32_t index
+    if trie.n6 > SMALL:
+        index = walk(&trie.index6, hi, lo)
+    else:
+        index = search6(trie.high6, trie.low6, trie.length6, trie.n6, trie.nested6, hi, lo)
+    return index if index < 0 else index + <int32_t>trie.n4
+
+
+cdef inline int32_t longest_match(const Trie *trie, const Address *address) noexcept nogil:
+    """Index of the longest match in iteration order, or NONE."""
+    if address.family == IPV4:
+        return longest_match4(trie, <uint32_t>(address.hi >> 32))
+    return longest_match6(trie, address.hi, address.lo)
+
+
+cdef inline void prefix_at(const Trie *trie, uint32_t index, Prefix *prefix) noexcept nogil:
+    """The prefix at an index of the iteration order."""
+    if index < trie.n4:
+        set_ipv4(&prefix.first, trie.first4[index])
+        prefix.length = trie.length4[index]
+    else:
+        index -= trie.n4
+        prefix.first.hi = trie.high6[index]
+        prefix.first.lo = trie.low6[index]
+        prefix.first.family = IPV6
+        prefix.length = trie.length6[index]
+
+
+cdef inline bint precedes(const Prefix *one, const Prefix *other) noexcept nogil:
+    """Iteration order: IPv4 before IPv6, then by network, then shorter before longer."""
+    if one.first.family != other.first.family:
+        return one.first.family < other.first.family
+    if one.first.hi != other.first.hi:
+        return one.first.hi < other.first.hi
+    if one.first.lo != other.first.lo:
+        return one.first.lo < other.first.lo
+    return one.length < other.length
+
+
+cdef inline bint contains(const Prefix *outer, const Prefix *inner) noexcept nogil:
+    """Whether a prefix covers another, or equals it."""
+    return (outer.first.family == inner.first.family and outer.length <= inner.length
+            and same_network(outer.first.hi, outer.first.lo, inner.first.hi, inner.first.lo, outer.length))
+
+
+cdef inline uint32_t lower_bound(const Trie *trie, const Prefix *prefix) noexcept nogil:
+    """Index of the first stored prefix that does not precede the given one; the count where there is none."""
+    cdef uint32_t low = 0, high = trie.n4 + trie.n6, middle
+    cdef Prefix stored
+    while low < high:
+        middle = (low + high) >> 1
+        prefix_at(trie, middle, &stored)
+        if precedes(&stored, prefix):
+            low = middle + 1
+        else:
+            high = middle
+    return low
