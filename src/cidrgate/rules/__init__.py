@@ -1,0 +1,17 @@
+"""The rules of a list: special ranges, the policy, and the six checks as pure functions on values."""
+
+from cidrgate.rules.checks import validate_addition, validate_edit, validate_replacement
+from cidrgate.rules.policy import Policy
+from cidrgate.rules.special_ranges import SPECIAL_RANGES, SpecialRange, special_blocks
+from cidrgate.rules.submission import split_submission
+
+__all__ = [
+    "Policy",
+    "split_submission",
+    "validate_addition",
+    "validate_edit",
+    "validate_replacement",
+    "SPECIAL_RANGES",
+    "SpecialRange",
+    "special_blocks",
+]

@@ -1,0 +1,29 @@
+"""What an operator may decide about the rules."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["Policy"]
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The limits lists are checked against.
+
+    Args:
+        max_entries: Most entries an account may hold.
+        allow_special: Whether special-purpose ranges (private, loopback, ...) may be listed, as a platform inside
+            one company's own network wants it.
+
+    Raises:
+        ValueError: `max_entries` is below 1.
+    """
+
+    max_entries: int = 50
+    allow_special: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse a limit that no list can meet."""
+        if self.max_entries < 1:
+            raise ValueError(f"max_entries is at least 1, not {self.max_entries}")

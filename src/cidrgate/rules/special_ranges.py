@@ -1,0 +1,129 @@
+"""The special-purpose address blocks: the one place that knows them.
+
+The table is the IANA IPv4 and IPv6 Special-Purpose Address Registries (RFC 6890, RFC 8190) as of October 2025, with
+the multicast blocks beside them, which have registries of their own (RFC 5771, RFC 4291).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv6Network
+
+from cidrgate._engine import PrefixTrie
+
+__all__ = ["IPV4_MAPPED", "SPECIAL_RANGES", "SpecialRange", "special_blocks"]
+
+
+@dataclass(frozen=True, slots=True)
+class SpecialRange:
+    """One block of the registries.
+
+    Attributes:
+        cidr: The block.
+        name: Its name in the registry.
+        rfc: The document that defines it.
+        globally_reachable: As registered; None where the registry says that it does not apply.
+    """
+
+    cidr: str
+    name: str
+    rfc: str
+    globally_reachable: bool | None
+
+
+IPV4_MAPPED = SpecialRange("::ffff:0:0/96", "IPv4-mapped Address", "RFC 4291", globally_reachable=False)
+
+# (block, name, RFC, globally reachable)
+_REGISTRY: tuple[tuple[str, str, str, bool | None], ...] = (
+    ("0.0.0.0/8", "This network", "RFC 791", False),
+    ("0.0.0.0/32", "This host on this network", "RFC 1122", False),
+    ("10.0.0.0/8", "Private-Use", "RFC 1918", False),
+    ("100.64.0.0/10", "Shared Address Space", "RFC 6598", False),
+    ("127.0.0.0/8", "Loopback", "RFC 1122", False),
+    ("169.254.0.0/16", "Link Local", "RFC 3927", False),
+    ("172.16.0.0/12", "Private-Use", "RFC 1918", False),
+    ("192.0.0.0/24", "IETF Protocol Assignments", "RFC 6890", False),
+    ("192.0.0.0/29", "IPv4 Service Continuity Prefix", "RFC 7335", False),
+    ("192.0.0.8/32", "IPv4 dummy address", "RFC 7600", False),
+    ("192.0.0.9/32", "Port Control Protocol Anycast", "RFC 7723", True),
+    ("192.0.0.10/32", "Traversal Using Relays around NAT Anycast", "RFC 8155", True),
+    ("192.0.0.170/32", "NAT64/DNS64 Discovery", "RFC 8880", False),
+    ("192.0.0.171/32", "NAT64/DNS64 Discovery", "RFC 8880", False),
+    ("192.0.2.0/24", "Documentation (TEST-NET-1)", "RFC 5737", False),
+    ("192.31.196.0/24", "AS112-v4", "RFC 7535", True),
+    ("192.52.193.0/24", "AMT", "RFC 7450", True),
+    ("192.88.99.0/24", "Deprecated (6to4 Relay Anycast)", "RFC 7526", None),
+    ("192.88.99.2/32", "6a44-relay anycast address", "RFC 6751", False),
+    ("192.168.0.0/16", "Private-Use", "RFC 1918", False),
+    ("192.175.48.0/24", "Direct Delegation AS112 Service", "RFC 7534", True),
+    ("198.18.0.0/15", "Benchmarking", "RFC 2544", False),
+    ("198.51.100.0/24", "Documentation (TEST-NET-2)", "RFC 5737", False),
+    ("203.0.113.0/24", "Documentation (TEST-NET-3)", "RFC 5737", False),
+    ("224.0.0.0/4", "Multicast", "RFC 5771", False),
+    ("240.0.0.0/4", "Reserved", "RFC 1112", False),
+    ("255.255.255.255/32", "Limited Broadcast", "RFC 8190", False),
+    ("::/128", "Unspecified Address", "RFC 4291", False),
+    ("::1/128", "Loopback Address", "RFC 4291", False),
+    ("64:ff9b::/96", "IPv4-IPv6 Translation", "RFC 6052", True),
+    ("64:ff9b:1::/48", "IPv4-IPv6 Translation", "RFC 8215", False),
+    ("100::/64", "Discard-Only Address Block", "RFC 6666", False),
+    ("100:0:0:1::/64", "Dummy IPv6 Prefix", "RFC 9780", False),
+    ("2001::/23", "IETF Protocol Assignments", "RFC 2928", False),
+    ("2001::/32", "TEREDO", "RFC 4380", None),
+    ("2001:1::1/128", "Port Control Protocol Anycast", "RFC 7723", True),
+    ("2001:1::2/128", "Traversal Using Relays around NAT Anycast", "RFC 8155", True),
+    ("2001:1::3/128", "DNS-SD Service Registration Protocol Anycast", "RFC 9665", True),
+    ("2001:2::/48", "Benchmarking", "RFC 5180", False),
+    ("2001:3::/32", "AMT", "RFC 7450", True),
+    ("2001:4:112::/48", "AS112-v6", "RFC 7535", True),
+    ("2001:10::/28", "Deprecated (previously ORCHID)", "RFC 4843", None),
+    ("2001:20::/28", "ORCHIDv2", "RFC 7343", True),
+    ("2001:30::/28", "Drone Remote ID Protocol Entity Tags (DETs) Prefix", "RFC 9374", True),
+    ("2001:db8::/32", "Documentation", "RFC 3849", False),
+    ("2002::/16", "6to4", "RFC 3056", None),
+    ("2620:4f:8000::/48", "Direct Delegation AS112 Service", "RFC 7534", True),
+    ("3fff::/20", "Documentation", "RFC 9637", False),
+    ("5f00::/16", "Segment Routing (SRv6) SIDs", "RFC 9602", False),
+    ("fc00::/7", "Unique-Local", "RFC 4193", False),
+    ("fe80::/10", "Link-Local Unicast", "RFC 4291", False),
+    ("ff00::/8", "Multicast", "RFC 4291", False),
+)
+
+SPECIAL_RANGES: tuple[SpecialRange, ...] = (*(SpecialRange(*row) for row in _REGISTRY), IPV4_MAPPED)
+
+# The engine reads an IPv4-mapped prefix as IPv4, so that one block is compared on its own.
+_BY_CIDR = {block.cidr: block for block in SPECIAL_RANGES if block is not IPV4_MAPPED}
+_BLOCKS = PrefixTrie(_BY_CIDR)
+_MAPPED_NETWORK = IPv6Network(IPV4_MAPPED.cidr)
+
+
+def special_blocks(cidr: str) -> tuple[SpecialRange, ...]:
+    """The blocks that make a network special.
+
+    An address is special when the most specific block around it is not globally reachable; a network is special
+    when it holds a special address.
+
+    Args:
+        cidr: Canonical text of a network.
+
+    Returns:
+        The most specific block around the network if that one is not globally reachable, otherwise every such block
+        inside it; empty for a network that may be listed.
+
+    Example:
+        >>> [block.name for block in special_blocks("10.1.0.0/16")]
+        ['Private-Use']
+        >>> special_blocks("192.0.0.9/32"), special_blocks("8.8.8.0/24")
+        ((), ())
+        >>> [block.cidr for block in special_blocks("192.0.0.0/14")]
+        ['192.0.0.0/24', '192.0.0.0/29', '192.0.0.8/32', '192.0.0.170/32', '192.0.0.171/32', '192.0.2.0/24']
+    """
+    around = _BLOCKS.covering(cidr)
+    if around:
+        innermost = _BY_CIDR[around[-1]]
+        if not innermost.globally_reachable:
+            return (innermost,)
+    found = [block for text in _BLOCKS.covered(cidr) if not (block := _BY_CIDR[text]).globally_reachable]
+    if ":" in cidr and _MAPPED_NETWORK.overlaps(IPv6Network(cidr)):
+        found.append(IPV4_MAPPED)
+    return tuple(found)

@@ -1,0 +1,197 @@
+"""The six checks against the golden rules, and every row of the rules' table by example."""
+
+from __future__ import annotations
+
+from ipaddress import ip_network
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cidrgate import NewEntry, Policy, Problem, RuleError
+from cidrgate.rules import split_submission, validate_addition, validate_edit, validate_replacement
+from tests.golden_rules import SPECIAL, golden_validate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PUBLIC = ["8.0.0.0/8", "2600::/16", "1.1.0.0/16", "2a00::/12"]
+ROOTS = [ip_network(text) for text in PUBLIC] + list(SPECIAL)
+
+
+@st.composite
+def cidrs(draw: st.DrawFn) -> str:
+    """A network near a public root or a special block: inside it, around it, or itself; often sharing bits."""
+    root = draw(st.sampled_from(ROOTS))
+    longest = root.max_prefixlen
+    length = draw(st.integers(max(0, root.prefixlen - 2), min(longest, root.prefixlen + 3)))
+    if length <= root.prefixlen:
+        return str(root.supernet(new_prefix=length))
+    extra = draw(st.integers(0, 2 ** (length - root.prefixlen) - 1))
+    return f"{root.network_address + (extra << (longest - length))}/{length}"
+
+
+spoilt = st.sampled_from(["", "x", "8.8.8.8", "8.8.8.1/24", "8.8.8.0/33", "08.8.8.0/24", "8.8.8.0 /24", "::1%lo/128"])
+mapped = st.sampled_from(["::ffff:8.8.8.0/120", "::ffff:0:0/96", "::fffe:0:0/95", "::ffff:10.0.0.0/104"])
+texts = st.one_of(cidrs(), cidrs(), mapped, spoilt)
+
+
+def described(problems: list[Problem]) -> set[tuple[str, int, frozenset[str]]]:
+    return {(problem.code, problem.position, frozenset(problem.conflicts)) for problem in problems}
+
+
+def outcome(validation: Callable[[], list[str]]) -> tuple[list[str], list[Problem]]:
+    """What a validation accepts, or the problems it finds."""
+    try:
+        return validation(), []
+    except RuleError as error:
+        return [], error.problems
+
+
+def existing_list(candidates: list[str]) -> list[str]:
+    """A valid list: candidates that break no rule with those before."""
+    listed: list[str] = []
+    for cidr in candidates:
+        problems, canonical = golden_validate([cidr], listed, 50, allow_special=True)
+        if not problems:
+            listed += canonical
+    return listed
+
+
+@given(st.lists(texts, min_size=1, max_size=8), st.lists(cidrs(), max_size=5), st.integers(1, 8), st.booleans())
+def test_addition_finds_what_the_golden_rules_find(
+    pieces: list[str], candidates: list[str], max_entries: int, allow_special: bool
+) -> None:
+    existing = existing_list(candidates)
+    policy = Policy(max_entries=max_entries, allow_special=allow_special)
+    expected, canonical = golden_validate(pieces, existing, max_entries, allow_special)
+    accepted, problems = outcome(lambda: validate_addition([NewEntry(text) for text in pieces], existing, policy))
+    assert described(problems) == expected
+    assert accepted == ([] if expected else canonical)
+    assert [problem.position for problem in problems] == sorted(problem.position for problem in problems)
+    assert all(problem.text == pieces[problem.position] and problem.hint for problem in problems)
+
+
+@given(st.lists(texts, max_size=8), st.integers(1, 8), st.booleans())
+def test_replacement_is_an_addition_to_nothing(pieces: list[str], max_entries: int, allow_special: bool) -> None:
+    policy = Policy(max_entries=max_entries, allow_special=allow_special)
+    expected, canonical = golden_validate(pieces, [], max_entries, allow_special)
+    accepted, problems = outcome(lambda: validate_replacement([NewEntry(text) for text in pieces], policy))
+    assert described(problems) == expected
+    assert accepted == ([] if expected else canonical)
+
+
+@given(texts, st.lists(cidrs(), max_size=5))
+def test_an_edit_meets_every_rule_but_the_limit(text: str, candidates: list[str]) -> None:
+    others = existing_list(candidates)
+    expected, canonical = golden_validate([text], others, 1_000, allow_special=False)
+    accepted, problems = outcome(lambda: [validate_edit(text, others, Policy(max_entries=1))])
+    assert described(problems) == expected
+    assert accepted == ([] if expected else canonical)
+
+
+def problems_of(text: str, existing: list[str] | None = None, policy: Policy | None = None) -> list[Problem]:
+    with pytest.raises(RuleError) as caught:
+        validate_addition(split_submission(text), existing or [], policy or Policy())
+    return caught.value.problems
+
+
+@pytest.mark.parametrize(
+    ("text", "way_out"),
+    [
+        ("203.0.113.5", "203.0.113.5/32"),
+        ("2606:4700::1", "2606:4700::1/128"),
+        ("192.168.1.7/24", "192.168.1.0/24"),
+        ("2606:4700::1/32", "2606:4700::/32"),
+        ("8.8.8.0/255.255.255.0", "8.8.8.0/24"),
+        ("8.0.0.0/08", "8.0.0.0/8"),
+        ("8.8.8.0 / 24", "8.8.8.0/24"),
+        ("8.8.8.*", "8.8.8.0/24"),
+        ("8.8.8.0-8.8.8.255", "8.8.8.0/24"),
+        ("8.8.8.1-8.8.8.3", "8.8.8.1/32, 8.8.8.2/31"),
+        ("8.8.8.1-8.8.9.250", "15 networks"),
+        ("8.8.8.9-8.8.8.1", "ranges are not understood"),
+        ("fe80::1%eth0/128", "fe80::1/128"),
+        ("8.8.8.0/33", "from 0 to 32"),
+        ("2606:4700::/129", "from 0 to 128"),
+        ("8.8.8.0/-1", "from 0 to 32"),
+        ("8.8.8.0/", "from 0 to 32"),
+        ("8.8.8.0/" + "9" * 5000, "from 0 to 32"),
+        ("8.8.8.0/255.0.255.0", "address/length"),
+        ("010.0.0.0/8", "leading zeros"),
+        ("example.com", "address/length"),
+        ("*.*", "address/length"),
+    ],
+)
+def test_a_wrong_format_comes_with_the_way_out(text: str, way_out: str) -> None:
+    (problem,) = problems_of(text)
+    assert (problem.code, problem.text, problem.position) == ("invalid_format", text, 0)
+    assert way_out in problem.hint
+    assert "010" not in problem.hint
+
+
+def test_nothing_submitted_is_said_to_be_nothing() -> None:
+    assert problems_of(" ,\n ") == [Problem("invalid_format", "", 0, (), problems_of("")[0].hint)]
+    assert "address/length" in problems_of("")[0].hint
+
+
+def test_a_duplicate_names_the_entry_whatever_its_spelling() -> None:
+    (problem,) = problems_of("2606:4700:0:0::/32", ["2606:4700::/32"])
+    assert (problem.code, problem.conflicts) == ("duplicate_entry", ("2606:4700::/32",))
+
+
+def test_a_subset_names_the_covering_entry() -> None:
+    (problem,) = problems_of("8.8.8.0/24", ["8.0.0.0/8"])
+    assert (problem.code, problem.conflicts) == ("subset_exists", ("8.0.0.0/8",))
+
+
+def test_a_superset_names_every_entry_to_remove() -> None:
+    (problem,) = problems_of("8.0.0.0/8", ["8.8.8.0/24", "9.9.9.0/24", "8.8.4.0/24"])
+    assert (problem.code, problem.conflicts) == ("superset_conflict", ("8.8.4.0/24", "8.8.8.0/24"))
+    assert "8.8.4.0/24, 8.8.8.0/24" in problem.hint
+
+
+def test_a_special_range_is_named_with_its_document() -> None:
+    (problem,) = problems_of("10.1.2.0/24")
+    assert (problem.code, problem.conflicts) == ("special_range", ("10.0.0.0/8",))
+    assert "Private-Use" in problem.hint
+    assert "RFC 1918" in problem.hint
+
+
+def test_all_of_ipv4_is_special_for_its_reserved_parts() -> None:
+    (problem,) = problems_of("0.0.0.0/0")
+    assert problem.code == "special_range"
+    assert {"10.0.0.0/8", "127.0.0.0/8", "224.0.0.0/4"} <= set(problem.conflicts)
+
+
+def test_the_limit_says_how_many_there_are_and_were_asked_for() -> None:
+    existing = [f"8.8.{number}.0/24" for number in range(49)]
+    (problem,) = problems_of("9.9.9.0/24, 9.9.8.0/24, 9.9.7.0/24", existing)
+    assert (problem.code, problem.text, problem.position) == ("limit_reached", "9.9.8.0/24", 1)
+    assert "49 of at most 50" in problem.hint
+    assert "3 were asked for" in problem.hint
+
+
+def test_every_problem_of_a_submission_is_reported_at_once() -> None:
+    found = problems_of("8.8.8.8, 10.0.0.0/8, 8.8.8.0/24\n8.8.0.0/16, 9.9.9.0/24, 9.9.9.0/24", ["8.8.8.0/24"])
+    assert [(problem.position, problem.code) for problem in found] == [
+        (0, "invalid_format"),
+        (1, "special_range"),
+        (2, "duplicate_entry"),
+        (3, "superset_conflict"),
+        (5, "duplicate_entry"),
+    ]
+
+
+def test_special_ranges_may_be_allowed() -> None:
+    policy = Policy(allow_special=True)
+    assert validate_addition(split_submission("10.0.0.0/8, ::ffff:8.8.8.0/120"), [], policy) == [
+        "10.0.0.0/8",
+        "8.8.8.0/24",
+    ]
+
+
+def test_a_policy_needs_a_limit_that_can_be_met() -> None:
+    with pytest.raises(ValueError, match="at least 1"):
+        Policy(max_entries=0)
