@@ -99,6 +99,6 @@ def golden_validate(
         if narrower:
             found.add(("superset_conflict", position, narrower))
         before.append(network)
-    if len(existing) + len(counted) > max_entries:
+    if counted and len(existing) + len(counted) > max_entries:
         found.add(("limit_reached", counted[max(0, max_entries - len(existing))], frozenset()))
     return found, canonical

@@ -97,7 +97,7 @@ def check_superset(text: str, position: int, narrower: Sequence[str]) -> Problem
 
 def check_limit(pieces: Sequence[NewEntry], positions: Sequence[int], present: int, max_entries: int) -> Problem | None:
     """`limit_reached`: the account would hold too many; `positions` are those of the pieces that would count."""
-    if present + len(positions) <= max_entries:
+    if not positions or present + len(positions) <= max_entries:
         return None
     position = positions[max(0, max_entries - present)]
     hint = (
