@@ -174,7 +174,7 @@ cdef Item *read_items(object prefixes, uint32_t *count) except NULL:
             if type(value) is not str or not text_prefix(<str>value, &items[index].prefix):
                 read_prefix(value, &items[index].prefix)
             items[index].order = <uint32_t>index
-    except:
+    except BaseException:
         free(items)
         raise
     count[0] = <uint32_t>size
@@ -213,7 +213,7 @@ cdef dict ARROW_FORMS = {
 }
 
 
-cdef class Addresses:
+cdef class _AddressArray:
     """An array argument: the objects that keep its memory, and the `Batch` that reads it."""
 
     cdef Batch batch
@@ -319,7 +319,7 @@ cdef str unreadable_array(object given):
             f"string or binary array, not {kind}")
 
 
-cdef class Results:
+cdef class _Answers:
     """The array that answers go to: a new one, or the caller's."""
 
     cdef object array
@@ -514,8 +514,8 @@ cdef class PrefixTrie:
         Raises:
             InvalidAddressError: An element is no address, or null; the message names the first one.
         """
-        cdef Addresses given = Addresses(addresses)
-        cdef Results results = Results(out, numpy.bool_, given.batch.count)
+        cdef _AddressArray given = _AddressArray(addresses)
+        cdef _Answers results = _Answers(out, numpy.bool_, given.batch.count)
         cdef Py_ssize_t done
         with nogil:
             done = match_batch(&self.trie, &given.batch, NULL, <uint8_t *>results.buffer.buf)
@@ -536,8 +536,8 @@ cdef class PrefixTrie:
         Raises:
             InvalidAddressError: An element is no address, or null; the message names the first one.
         """
-        cdef Addresses given = Addresses(addresses)
-        cdef Results results = Results(out, numpy.int32, given.batch.count)
+        cdef _AddressArray given = _AddressArray(addresses)
+        cdef _Answers results = _Answers(out, numpy.int32, given.batch.count)
         cdef Py_ssize_t done
         with nogil:
             done = match_batch(&self.trie, &given.batch, <int32_t *>results.buffer.buf, NULL)
@@ -779,7 +779,7 @@ cdef class Matcher:
         cdef Name name
         cdef list names = list(accounts)
         array = numpy.empty(len(names), dtype=numpy.int32)
-        cdef Results results = Results(array, numpy.int32, len(names))
+        cdef _Answers results = _Answers(array, numpy.int32, len(names))
         cdef Py_ssize_t index
         for index in range(len(names)):
             self.name(<str?>names[index], &name)
@@ -803,10 +803,10 @@ cdef class Matcher:
             AccountNotFoundError: A row is nobody's.
             ValueError: The arrays differ in length.
         """
-        cdef Addresses given = Addresses(addresses)
+        cdef _AddressArray given = _AddressArray(addresses)
         cdef Py_ssize_t done, count = given.batch.count
-        cdef Results results = Results(out, numpy.bool_, count)
-        cdef Results rows = None
+        cdef _Answers results = _Answers(out, numpy.bool_, count)
+        cdef _Answers rows = None
         cdef Name name
         cdef uint32_t row_count
         cdef uint8_t *answers = <uint8_t *>results.buffer.buf
@@ -823,7 +823,7 @@ cdef class Matcher:
                     f"of shape {accounts.shape}"
                 )
             accounts = numpy.require(accounts, numpy.int32, ["C", "W"])
-            rows = Results(accounts, numpy.int32, count)
+            rows = _Answers(accounts, numpy.int32, count)
         row_count = self.accounts.row_count
         epoch = enter(&self.accounts.arena)
         try:

@@ -1,8 +1,9 @@
 """Memory for the blocks of many accounts: a few large segments, 32-bit references, reuse of what was freed.
 
-A reference counts units of eight bytes; 0 is none, so segment 0 is never used. Its upper bits number a segment of one megabyte, its lower bits
-are the place inside it, so blocks are found without a pointer each and a block never moves. Blocks above half a
-segment get segments of their own, side by side in memory and in number. Freed blocks wait in lists by size class.
+A reference counts units of eight bytes; 0 is none, so segment 0 is never used. Its upper bits number a segment of
+one megabyte, its lower bits are the place inside it, so blocks are found without a pointer each and a block never
+moves. Blocks above half a segment get segments of their own, side by side in memory and in number. Freed blocks wait
+in lists by size class.
 
 Readers may run without the GIL, so a replaced block is *retired*, not freed: it is freed when every reader that was
 inside when it was retired has left (two alternating epochs).
@@ -43,7 +44,7 @@ cdef struct Arena:
     uint32_t top            # segments in use are all below this number
     uint32_t next           # next unused unit of the segment being filled
     uint32_t end            # its last unit + 1
-    uint32_t freed[CLASSES] # first free block of each class; its first four bytes refer to the next
+    uint32_t freed[CLASSES]  # first free block of each class; its first four bytes refer to the next
     size_t nbytes           # bytes of all segments
     Epoch epochs[2]
     int current

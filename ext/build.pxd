@@ -150,7 +150,9 @@ cdef inline void *room_for(void *array, uint32_t count, uint32_t *room, uint32_t
     return larger
 
 
-cdef inline int32_t grow_node(Growth *growth, uint32_t start, uint32_t stop, int depth, int32_t inherited) noexcept nogil:
+cdef inline int32_t grow_node(
+    Growth *growth, uint32_t start, uint32_t stop, int depth, int32_t inherited
+) noexcept nogil:
     """Append the node of the items in [start, stop), children first; returns the slot that points to it."""
     cdef int32_t spans[FANOUT]
     cdef Node node

@@ -1,0 +1,51 @@
+# What a developer can do here. `make run` and `make test` set up all they need in .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+DATABASE ?= cidrgate.db
+ENGINE := $(wildcard ext/*.pyx ext/*.pxd ext/*.h) setup.py pyproject.toml
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint bench bench-smoke clean
+
+help: ## list these targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+run: .venv/run ## set up, and run the main job on an embedded SQLite file
+	@$(BIN)/python -m benchmarks.first_run $(DATABASE)
+
+test: .venv/dev ## set up, and run every test
+	$(BIN)/python -m pytest -n auto
+
+lint: .venv/dev ## check style, types and stubs
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	PATH=$(BIN):$$PATH cython-lint ext
+	$(BIN)/mypy
+	$(BIN)/python -m mypy.stubtest cidrgate._engine
+
+bench: .venv/dev ## measure against the peers; writes benchmarks/results/
+	$(BIN)/python -m benchmarks.report
+
+bench-smoke: .venv/dev ## run each benchmark for a blink
+	$(BIN)/python -m benchmarks.report --smoke
+
+clean: ## remove everything that was built
+	rm -rf .venv build dist src/*.egg-info ext/*.c src/cidrgate/*.so
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	find src tests benchmarks -name __pycache__ -type d -exec rm -rf {} +
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo 'cidrgate needs Python 3.11 or newer: name one with `make PYTHON=python3.12 ...`'; exit 1; }
+	@$(PYTHON) -m venv .venv \
+		|| { rm -rf .venv; echo 'install the venv module first, on Debian: apt-get install python3-venv'; exit 1; }
+
+.venv/run: .venv/bin/python $(ENGINE)
+	@command -v $${CC:-cc} > /dev/null || command -v gcc > /dev/null \
+		|| { echo 'a C compiler is needed, on Debian: apt-get install gcc python3-dev'; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[cli]'
+	@touch $@
+
+.venv/dev: .venv/run
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@

@@ -1,0 +1,70 @@
+"""What a list says about one address, and the order people see a list in. Pure functions on entries."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from typing import TYPE_CHECKING, TypeAlias
+
+from cidrgate._engine import PrefixTrie
+from cidrgate.errors import InvalidAddressError
+from cidrgate.values import Decision, Entry
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+__all__ = ["Address", "decide", "in_address_order"]
+
+Address: TypeAlias = str | bytes | IPv4Address | IPv6Address
+
+
+def in_address_order(entries: Collection[Entry]) -> list[Entry]:
+    """The entries of one list, IPv4 before IPv6, each by network.
+
+    Args:
+        entries: Entries with canonical and distinct CIDRs.
+    """
+    by_cidr = {entry.cidr: entry for entry in entries}
+    return [by_cidr[cidr] for cidr in PrefixTrie(by_cidr)]
+
+
+def decide(account: str, entries: Collection[Entry], address: Address) -> Decision:
+    """Whether an address may act for an account that has these entries, and why.
+
+    Agrees with `Matcher.allows`, except that an unreadable address is a denial here and an exception there.
+
+    Args:
+        account: The account whose list decides.
+        entries: Its whole list.
+        address: Text, packed bytes (4 or 16), or an `ipaddress` object.
+
+    Example:
+        >>> decide("acct-1", [], "9.9.9.9")
+        Decision(allowed=True, reason='not_enforced', account='acct-1', entry=None, nearest=None)
+        >>> decide("acct-1", [], "9.9.9").reason
+        'invalid_address'
+    """
+    trie = PrefixTrie({entry.cidr: entry for entry in entries})
+    try:
+        matched = trie.lookup(address)
+    except InvalidAddressError:
+        return Decision(allowed=False, reason="invalid_address", account=account)
+    if not entries:
+        return Decision(allowed=True, reason="not_enforced", account=account)
+    if matched is not None:
+        return Decision(allowed=True, reason="matched", account=account, entry=matched)
+    return Decision(allowed=False, reason="not_listed", account=account, nearest=_nearest(entries, ip_address(address)))
+
+
+def _nearest(entries: Collection[Entry], address: IPv4Address | IPv6Address) -> Entry | None:
+    """The entry of the address's family that shares the most leading bits with it; the first of equals."""
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    nearest: Entry | None = None
+    fewest_differing = address.max_prefixlen + 1
+    for entry in in_address_order(entries):
+        network = ip_network(entry.cidr).network_address
+        if network.version == address.version:
+            differing = (int(network) ^ int(address)).bit_length()
+            if differing < fewest_differing:
+                nearest, fewest_differing = entry, differing
+    return nearest

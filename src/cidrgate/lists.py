@@ -1,0 +1,118 @@
+"""What people ask of a store: which accounts there are, what their lists hold, what changed, and why.
+
+Answers come from the store, never from a matcher; nothing here changes anything.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cidrgate.accounts import existing_account, find_account, list_owner
+from cidrgate.decisions import decide, in_address_order
+from cidrgate.values import Account
+
+if TYPE_CHECKING:
+    from cidrgate.decisions import Address
+    from cidrgate.stores import Store
+    from cidrgate.values import Change, Decision, Entry
+
+__all__ = ["AccountLists"]
+
+
+class AccountLists:
+    """The reading half of a `RuleManager`.
+
+    Args:
+        store: Where lists are kept.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def account(self, account: str) -> Account:
+        """The account of that name.
+
+        Raises:
+            AccountNotFoundError: If there is none.
+            StoreError: If the store cannot be read.
+        """
+        with self._store.read() as transaction:
+            found = existing_account(transaction, account)
+        return Account(found.name, found.parent, found.created_at)
+
+    def accounts(self) -> list[Account]:
+        """Every account, by name.
+
+        Raises:
+            StoreError: If the store cannot be read.
+        """
+        with self._store.read() as transaction:
+            return transaction.accounts()
+
+    def counts(self) -> dict[str, int]:
+        """How many entries each account holds that has any, by account name.
+
+        Raises:
+            StoreError: If the store cannot be read.
+        """
+        with self._store.read() as transaction:
+            return transaction.entry_counts()
+
+    def entries(self, account: str) -> list[Entry]:
+        """The active entries in address order; for a subaccount its parent's.
+
+        Raises:
+            AccountNotFoundError: If there is no such account.
+            StoreError: If the store cannot be read.
+        """
+        with self._store.read() as transaction:
+            listed = transaction.entries(list_owner(transaction, existing_account(transaction, account)))
+        return in_address_order(listed)
+
+    def explain(self, account: str, address: Address) -> Decision:
+        """Why an address may, or may not, act for an account, as the store says now.
+
+        Args:
+            account: The account; an unknown one is not enforced.
+            address: Text, packed bytes (4 or 16), or an `ipaddress` object. One that cannot be read is never
+                allowed.
+
+        Raises:
+            StoreError: If the store cannot be read.
+
+        Example:
+            >>> from cidrgate import RuleManager
+            >>> with RuleManager.open("memory://") as manager:
+            ...     account = manager.create_account("acct-1")
+            ...     added = manager.add("acct-1", "8.8.8.0/24")
+            ...     decision = manager.explain("acct-1", "8.8.9.1")
+            >>> decision.allowed, decision.reason, decision.nearest.cidr
+            (False, 'not_listed', '8.8.8.0/24')
+        """
+        with self._store.read() as transaction:
+            found = find_account(transaction, account)
+            if found is None:
+                return decide(account, [], address)
+            owner = list_owner(transaction, found)
+            listed = transaction.entries(owner)
+        return decide(owner.name, listed, address)
+
+    def history(self, account: str | None = None, *, limit: int | None = None) -> list[Change]:
+        """The change log, newest last.
+
+        Args:
+            account: Only the changes of this account; None for those of all. The changes of the list a
+                subaccount inherits are its parent's.
+            limit: Only the last so many; None for all.
+
+        Raises:
+            AccountNotFoundError: If there is no such account.
+            ValueError: If `limit` is negative.
+            StoreError: If the store cannot be read.
+        """
+        if limit is not None and limit < 0:
+            raise ValueError(f"limit must not be negative, not {limit}")
+        with self._store.read() as transaction:
+            if account is not None:
+                existing_account(transaction, account)
+            return transaction.changes(account, limit)

@@ -1,0 +1,62 @@
+"""Where lists are kept: accounts, their entries, and the append-only log of every change.
+
+A store knows SQL and transactions; it knows no rule and no matcher. `open_store` turns a URL into one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from cidrgate.errors import StoreError
+from cidrgate.stores.sql import ListChange, StoredAccount, StoredList, Transaction
+from cidrgate.stores.sqlite import SqliteStore
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+__all__ = ["ListChange", "Store", "StoredAccount", "StoredList", "Transaction", "open_store"]
+
+_SUPPORTED = "memory://, sqlite:///relative/path.db, sqlite:////absolute/path.db"
+
+
+class Store(Protocol):
+    """What a manager needs of a store; every failure of the database is a `StoreError`."""
+
+    def read(self) -> AbstractContextManager[Transaction]:
+        """A transaction that sees one committed state and changes nothing."""
+
+    def write(self) -> AbstractContextManager[Transaction]:
+        """A transaction whose reads no other writer can change before it commits at the block's end.
+
+        An exception inside the block, or a commit that fails, leaves the store as it was.
+        """
+
+    def close(self) -> None:
+        """Release every connection. May be called twice."""
+
+
+def open_store(url: str) -> Store:
+    """Open the store a URL names, creating it when it does not exist.
+
+    Args:
+        url: `sqlite:///path` (the path after three slashes; a fourth makes it absolute), or `memory://` for a
+            store that ends with the process.
+
+    Raises:
+        StoreError: If the URL names no supported store, or the store cannot be opened.
+
+    Example:
+        >>> store = open_store("memory://")
+        >>> with store.read() as transaction:
+        ...     transaction.entry_counts()
+        {}
+        >>> store.close()
+    """
+    scheme, separator, rest = url.partition("://")
+    if scheme == "memory" and separator and not rest:
+        return SqliteStore(None)
+    path = rest.removeprefix("/")
+    if scheme == "sqlite" and rest.startswith("/") and path and path != ":memory:":
+        return SqliteStore(path)
+    shown = f"{scheme}://…" if "@" in url else url  # what stands before an @ may be a password
+    raise StoreError(f"{shown!r} names no store cidrgate can open; write one of: {_SUPPORTED}")

@@ -1,0 +1,67 @@
+"""Replaying a change log: an independent account of what the lists must be."""
+
+from __future__ import annotations
+
+from ipaddress import ip_network
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from cidrgate import Change, Entry, RuleManager
+
+
+class Replay:
+    """Lists rebuilt from the rows of a change log; every row must fit the lists the rows before it made."""
+
+    def __init__(self, max_entries: int = 50) -> None:
+        self.max_entries = max_entries
+        self.sequence = 0
+        self.accounts: set[str] = set()
+        self.lists: dict[str, dict[int, Entry]] = {}
+        self.left_behind: dict[tuple[str, str], set[str]] = {}
+
+    def feed(self, changes: Iterable[Change]) -> None:
+        """Apply rows in order; the list an actor's row left behind is kept in `left_behind`."""
+        for change in changes:
+            assert change.sequence == self.sequence + 1
+            self.sequence = change.sequence
+            assert change.at.utcoffset() is not None
+            if change.action == "create_account":
+                assert change.account not in self.accounts
+                self.accounts.add(change.account)
+            else:
+                assert change.before or change.after
+            assert change.account in self.accounts
+            listed = self.lists.setdefault(change.account, {})
+            for entry in change.before:
+                assert listed.pop(entry.id) == entry
+            for entry in change.after:
+                assert entry.id not in listed
+                assert entry.account == change.account
+                listed[entry.id] = entry
+            assert_valid((entry.cidr for entry in listed.values()), self.max_entries)
+            if change.actor is not None:
+                self.left_behind[change.actor, change.account] = {entry.cidr for entry in listed.values()}
+
+
+def assert_valid(cidrs: Iterable[str], max_entries: int) -> None:
+    """A list is valid when it is short enough and no two of its networks overlap."""
+    networks = [ip_network(cidr) for cidr in cidrs]
+    assert len(networks) <= max_entries
+    for one, other in combinations(networks, 2):
+        assert not (one.version == other.version and one.overlaps(other))
+
+
+def assert_consistent(manager: RuleManager, replay: Replay) -> None:
+    """Store, log and matcher tell the same, and it is valid. Feeds the rows of the log not seen yet."""
+    newest = max((change.sequence for change in manager.history(limit=1)), default=0)
+    replay.feed(manager.history(limit=newest - replay.sequence))
+    accounts = manager.accounts()
+    assert {account.name for account in accounts} == replay.accounts
+    for account in accounts:
+        entries = manager.entries(account.name)
+        owner = account.parent or account.name
+        assert {entry.id: entry for entry in entries} == replay.lists.get(owner, {})
+        assert manager.matcher.prefixes(account.name) == [entry.cidr for entry in entries]

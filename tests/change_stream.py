@@ -1,0 +1,106 @@
+"""A stream of random changes on one store, for processes and threads that compete or are killed.
+
+Networks are drawn from so few that writers collide all the time.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import sys
+
+from cidrgate import (
+    AccountExistsError,
+    AccountNotFoundError,
+    EntryNotFoundError,
+    NewEntry,
+    Policy,
+    RuleError,
+    RuleManager,
+)
+
+ACCOUNTS = ("acct-1", "acct-2", "acct-3")
+NETWORKS = (
+    "8.8.0.0/16",
+    "8.8.8.0/24",
+    "8.8.8.0/25",
+    "8.8.8.128/25",
+    "8.8.8.8/32",
+    "1.1.1.0/24",
+    "1.1.1.1/32",
+    "9.9.9.9/32",
+    "2606:4700::/32",
+    "2606:4700:4700::/48",
+    "2606:4700:4700::1111/128",
+    "2a00::/16",
+)
+KINDS = ("create", "create subaccount", "add", "add", "add", "edit", "remove", "replace", "import")
+MAX_ENTRIES = 5
+
+
+def open_manager(url: str) -> RuleManager:
+    """The manager all writers use, on lists short enough to fill up."""
+    return RuleManager.open(url, Policy(max_entries=MAX_ENTRIES))
+
+
+def change_something(manager: RuleManager, rng: random.Random, actor: str) -> str | None:
+    """Try one random change as `actor`.
+
+    Returns:
+        The account that changed, of several the last; None when the change was refused or changed nothing.
+    """
+    account = rng.choice(ACCOUNTS)
+    before = manager.history(limit=1)
+    try:
+        _try_something(manager, rng, account, actor)
+    except (RuleError, EntryNotFoundError, AccountExistsError, AccountNotFoundError):
+        return None
+    last = manager.history(limit=1)
+    return last[0].account if last != before else None
+
+
+def _try_something(manager: RuleManager, rng: random.Random, account: str, actor: str) -> None:
+    some = rng.sample(NETWORKS, rng.randint(1, 3))
+    match rng.choice(("create", "create subaccount", "add", "add", "add", "edit", "remove", "replace", "import")):
+        case "create":
+            manager.create_account(account, actor=actor)
+        case "create subaccount":
+            manager.create_account(f"sub-{rng.randint(1, 400)}", parent=account, actor=actor)
+        case "add":
+            manager.add(account, some, actor=actor)
+        case "edit":
+            manager.edit(account, some[0], some[-1], label=rng.choice(("a", "b", None)), actor=actor)
+        case "remove":
+            manager.remove(account, some[0], actor=actor)
+        case "replace":
+            manager.replace(account, some, actor=actor)
+        case "import":
+            lists = {name: [NewEntry(cidr) for cidr in some] for name in ACCOUNTS}
+            manager.import_accounts(lists, replace=rng.random() < 0.5, actor=actor)
+
+
+def run(url: str, name: str, seed: int, count: int | None, acknowledgements: int | None = None) -> None:
+    """Make random changes, each under an actor of its own.
+
+    Args:
+        url: The store.
+        name: What the actors' names begin with.
+        seed: Of the changes.
+        count: How many to try; None for no end.
+        acknowledgements: File descriptor that gets a JSON line for each change that went through.
+    """
+    rng = random.Random(seed)
+    with open_manager(url) as manager:
+        done = 0
+        while count is None or done < count:
+            done += 1
+            actor = f"{name}-{done}"
+            account = change_something(manager, rng, actor)
+            if account is not None and acknowledgements is not None:
+                listed = [entry.cidr for entry in manager.entries(account) if entry.account == account]
+                os.write(acknowledgements, json.dumps([actor, account, listed]).encode() + b"\n")
+
+
+if __name__ == "__main__":
+    run(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))

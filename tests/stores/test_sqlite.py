@@ -1,0 +1,142 @@
+"""What is the SQLite store's own: the log's triggers, locks, durability settings, and faults of the file."""
+
+from __future__ import annotations
+
+import resource
+import sqlite3
+import threading
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pytest
+
+from cidrgate import StoreError
+from cidrgate.stores.sqlite import SqliteStore
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+NOW = datetime(2025, 6, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "lists.db"
+
+
+@pytest.fixture
+def store(path: Path) -> Iterator[SqliteStore]:
+    opened = SqliteStore(path, lock_timeout=0.05)
+    yield opened
+    opened.close()
+
+
+def create(store: SqliteStore, *names: str) -> None:
+    with store.write() as transaction:
+        transaction.insert_accounts(names, parent=None, at=NOW, actor=None)
+
+
+def names(store: SqliteStore) -> list[str]:
+    with store.read() as transaction:
+        return [account.name for account in transaction.accounts()]
+
+
+@contextmanager
+def no_file_grows_beyond(size: int) -> Iterator[None]:
+    """The disk is full, as far as this process can tell."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("statement", ["UPDATE changes SET actor = 'somebody else'", "DELETE FROM changes"])
+def test_the_log_is_append_only(statement: str, store: SqliteStore, path: Path) -> None:
+    create(store, "a", "b")
+    with closing(sqlite3.connect(path)) as connection:
+        before = connection.execute("SELECT * FROM changes").fetchall()
+        with pytest.raises(sqlite3.IntegrityError, match="append-only"):
+            connection.execute(statement)
+        assert connection.execute("SELECT * FROM changes").fetchall() == before
+
+
+def test_a_commit_is_on_the_disk_when_it_returns(store: SqliteStore, path: Path) -> None:
+    with store.write() as transaction:
+        ask = transaction._connection.exec_driver_sql
+        assert ask("PRAGMA journal_mode").scalar() == "wal"
+        assert ask("PRAGMA synchronous").scalar() == 2  # FULL
+        assert ask("PRAGMA foreign_keys").scalar() == 1
+
+
+def test_a_reader_sees_one_moment_and_blocks_no_writer(store: SqliteStore) -> None:
+    create(store, "a")
+    with store.read() as transaction:
+        assert len(transaction.accounts()) == 1
+        create(store, "b")
+        assert len(transaction.accounts()) == 1
+    assert names(store) == ["a", "b"]
+
+
+def test_a_writer_locks_before_it_reads(store: SqliteStore, path: Path) -> None:
+    with store.write(), closing(sqlite3.connect(path, timeout=0)) as other:
+        other.isolation_level = None
+        with pytest.raises(sqlite3.OperationalError, match="locked"):
+            other.execute("BEGIN IMMEDIATE")
+
+
+def test_a_lock_held_for_too_long_is_explained(store: SqliteStore, path: Path) -> None:
+    with closing(sqlite3.connect(path)) as other:
+        other.isolation_level = None
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreError, match=r"locked by another process.*try again"):
+            create(store, "a")
+        other.execute("ROLLBACK")
+    create(store, "a")
+    assert names(store) == ["a"]
+
+
+def test_a_writer_waits_for_another(path: Path) -> None:
+    patient = SqliteStore(path)
+    with closing(sqlite3.connect(path)) as other:
+        other.isolation_level = None
+        other.execute("BEGIN IMMEDIATE")
+        waiting = threading.Thread(target=create, args=(patient, "a"))
+        waiting.start()
+        waiting.join(0.05)
+        assert names(patient) == []
+        other.execute("COMMIT")
+        waiting.join()
+    assert names(patient) == ["a"]
+    patient.close()
+
+
+def test_a_full_disk_is_explained_and_nothing_is_stored(store: SqliteStore, path: Path) -> None:
+    create(store, "a")
+    many = [f"account-{number}" for number in range(5_000)]
+    with no_file_grows_beyond(path.stat().st_size + 200_000), pytest.raises(StoreError, match="disk"):
+        create(store, *many)
+    assert names(store) == ["a"]
+    create(store, "b")
+    assert names(store) == ["a", "b"]
+
+
+def test_a_damaged_file_is_explained(store: SqliteStore, path: Path) -> None:
+    create(store, *(f"account-{number}" for number in range(2_000)))
+    store.close()
+    size = path.stat().st_size
+    with path.open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xff" * (size - 4096))
+    with pytest.raises(StoreError, match="damaged; restore it from a backup"):
+        names(SqliteStore(path))
+
+
+def test_a_table_that_is_missing_is_reported_as_it_is(store: SqliteStore, path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("DROP TABLE entries")
+    with pytest.raises(StoreError, match="failed: no such table: entries"), store.read() as transaction:
+        transaction.entry_counts()

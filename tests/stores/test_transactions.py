@@ -1,0 +1,209 @@
+"""What every store promises of its transactions, on each store."""
+
+from __future__ import annotations
+
+import gc
+import threading
+from datetime import UTC, datetime, timedelta, timezone
+from typing import TYPE_CHECKING
+
+import pytest
+
+from cidrgate import Account, Entry, StoreError
+from cidrgate.stores import ListChange, Store, open_store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+NOW = datetime(2025, 6, 1, 12, 30, 15, 123456, tzinfo=UTC)
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    opened = open_store("memory://" if request.param == "memory" else f"sqlite:///{tmp_path}/lists.db")
+    yield opened
+    opened.close()
+
+
+def create(store: Store, *names: str, parent: str | None = None) -> None:
+    with store.write() as transaction:
+        owner = None if parent is None else transaction.account(parent)
+        transaction.insert_accounts(names, parent=owner, at=NOW, actor=None)
+
+
+def add(store: Store, account: str, *cidrs: str, label: str | None = None) -> list[Entry]:
+    with store.write() as transaction:
+        owner = transaction.account(account)
+        assert owner is not None
+        ids = transaction.new_entry_ids()
+        added = [Entry(next(ids), account, cidr, label, NOW, "me") for cidr in cidrs]
+        transaction.apply([ListChange(owner, "add", after=tuple(added))], at=NOW, actor="me")
+    return added
+
+
+def remove(store: Store, account: str, *removed: Entry) -> None:
+    with store.write() as transaction:
+        owner = transaction.account(account)
+        assert owner is not None
+        transaction.apply([ListChange(owner, "remove", before=removed)], at=NOW, actor="me")
+
+
+def listed(store: Store, account: str) -> list[Entry]:
+    with store.read() as transaction:
+        owner = transaction.account(account)
+        assert owner is not None
+        return sorted(transaction.entries(owner), key=lambda entry: entry.id)
+
+
+def test_accounts_come_back_by_name_with_their_parents(store: Store) -> None:
+    create(store, "b", "a")
+    create(store, "aa", parent="b")
+    with store.read() as transaction:
+        assert transaction.accounts() == [
+            Account("a", None, NOW),
+            Account("aa", "b", NOW),
+            Account("b", None, NOW),
+        ]
+        assert transaction.account("c") is None
+        assert set(transaction.accounts_named(["a", "aa", "c"])) == {"a", "aa"}
+
+
+def test_entries_come_back_as_they_were_stored(store: Store) -> None:
+    create(store, "a", "b")
+    entries = add(store, "a", "8.8.8.0/24", "2606:4700::/32", label="büro ☕ \x00\n")
+    assert listed(store, "a") == entries
+    assert listed(store, "b") == []
+    with store.read() as transaction:
+        assert transaction.entry_counts() == {"a": 2}
+
+
+def test_times_are_stored_in_utc_and_come_back_aware(store: Store) -> None:
+    there = NOW.astimezone(timezone(timedelta(hours=5, minutes=30)))
+    with store.write() as transaction:
+        transaction.insert_accounts(["a"], parent=None, at=there, actor=None)
+    with store.read() as transaction:
+        [account] = transaction.accounts()
+        [change] = transaction.changes(None, None)
+    assert account.created_at == change.at == NOW
+    assert account.created_at.tzinfo is UTC or account.created_at.utcoffset() == timedelta(0)
+
+
+def test_a_naive_time_is_refused(store: Store) -> None:
+    with pytest.raises(StoreError, match="aware"), store.write() as transaction:
+        transaction.insert_accounts(["a"], parent=None, at=NOW.replace(tzinfo=None), actor=None)
+
+
+def test_ids_are_never_given_twice(store: Store) -> None:
+    create(store, "a")
+    one, two = add(store, "a", "1.1.1.1/32", "2.2.2.2/32")
+    remove(store, "a", one, two)
+    [three] = add(store, "a", "1.1.1.1/32")
+    assert three.id > two.id > one.id
+
+
+def test_a_change_alters_removes_and_inserts_by_id(store: Store) -> None:
+    create(store, "a")
+    kept, gone = add(store, "a", "1.1.1.1/32", "2.2.2.2/32")
+    expiring = NOW + timedelta(days=1)
+    altered = Entry(kept.id, "a", "1.1.1.0/24", "wider", kept.created_at, "me", expiring)
+    with store.write() as transaction:
+        owner = transaction.account("a")
+        assert owner is not None
+        new = Entry(next(transaction.new_entry_ids()), "a", "3.3.3.3/32", None, NOW, None)
+        change = ListChange(owner, "replace", before=(kept, gone), after=(altered, new))
+        transaction.apply([change], at=NOW, actor=None)
+    assert listed(store, "a") == [altered, new]
+    with store.read() as transaction:
+        [last] = transaction.changes("a", 1)
+    assert (last.before, last.after, last.actor) == ((kept, gone), (altered, new), None)
+
+
+def test_changes_are_numbered_from_one_and_come_newest_last(store: Store) -> None:
+    create(store, "a", "b")
+    added = tuple(add(store, "a", "1.1.1.1/32"))
+    with store.read() as transaction:
+        everything = transaction.changes(None, None)
+        assert [(change.sequence, change.account, change.action) for change in everything] == [
+            (1, "a", "create_account"),
+            (2, "b", "create_account"),
+            (3, "a", "add"),
+        ]
+        assert (everything[-1].before, everything[-1].after, everything[-1].actor) == ((), added, "me")
+        assert transaction.changes(None, 2) == everything[1:]
+        assert transaction.changes("a", None) == [everything[0], everything[2]]
+        assert transaction.changes("a", 0) == []
+
+
+def test_lists_come_parents_first_with_accounts_that_have_none(store: Store) -> None:
+    create(store, "z")
+    create(store, "a", parent="z")
+    create(store, "m")
+    add(store, "z", "8.8.8.0/24", "1.1.1.1/32")
+    with store.read() as transaction:
+        found = [(one.account, one.parent, sorted(one.cidrs)) for one in transaction.lists()]
+        assert found == [("z", None, ["1.1.1.1/32", "8.8.8.0/24"]), ("a", "z", []), ("m", None, [])]
+        assert [one.account for one in transaction.lists({"m", "a"})] == ["a", "m"]
+        assert list(transaction.lists(set())) == []
+
+
+def test_an_exception_leaves_the_store_as_it_was(store: Store) -> None:
+    create(store, "a")
+
+    def fail() -> None:
+        with store.write() as transaction:
+            transaction.insert_accounts(["b"], parent=None, at=NOW, actor=None)
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    with store.read() as transaction:
+        assert [account.name for account in transaction.accounts()] == ["a"]
+        assert len(transaction.changes(None, None)) == 1
+
+
+def test_a_list_never_holds_a_network_twice(store: Store) -> None:
+    create(store, "a")
+    add(store, "a", "1.1.1.1/32")
+    with pytest.raises(StoreError, match="UNIQUE"):
+        add(store, "a", "1.1.1.1/32")
+
+
+def test_text_that_is_no_unicode_is_refused(store: Store) -> None:
+    create(store, "a")
+    with pytest.raises(StoreError, match="Unicode"):
+        add(store, "a", "1.1.1.1/32", label="\ud800")
+    assert listed(store, "a") == []
+
+
+def test_a_closed_store_says_so(store: Store) -> None:
+    store.close()
+    store.close()
+    with pytest.raises(StoreError, match="closed"), store.read():
+        pass
+    with pytest.raises(StoreError, match="closed"), store.write():
+        pass
+
+
+def test_a_store_nobody_closed_leaves_no_connection_open(tmp_path: Path) -> None:
+    for url in ("memory://", f"sqlite:///{tmp_path}/lists.db"):
+        create(open_store(url), "a")
+    gc.collect()
+
+
+def test_threads_take_turns_to_write(store: Store) -> None:
+    create(store, "a")
+
+    def work(thread: int) -> None:
+        for number in range(10):
+            add(store, "a", f"8.{thread}.{number}.0/24")
+            listed(store, "a")
+
+    threads = [threading.Thread(target=work, args=(thread,)) for thread in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(listed(store, "a")) == 40
+    with store.read() as transaction:
+        assert [change.sequence for change in transaction.changes(None, None)] == list(range(1, 42))

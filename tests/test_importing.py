@@ -1,0 +1,139 @@
+"""Bulk loading: good accounts are stored whole, bad ones are reported and not touched."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from cidrgate import (
+    AccountNotFoundError,
+    InvalidAccountError,
+    NewEntry,
+    RuleError,
+    RuleManager,
+    StoreError,
+    SubaccountError,
+)
+from tests.change_log import Replay, assert_consistent
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture
+def manager() -> Iterator[RuleManager]:
+    with RuleManager.open("memory://") as opened:
+        yield opened
+        assert_consistent(opened, Replay())
+
+
+def lists_of(**texts: str) -> dict[str, list[NewEntry]]:
+    return {name: [NewEntry(cidr) for cidr in text.split()] for name, text in texts.items()}
+
+
+def cidrs(manager: RuleManager, account: str) -> list[str]:
+    return [entry.cidr for entry in manager.entries(account)]
+
+
+def test_accounts_are_created_and_logged(manager: RuleManager) -> None:
+    report = manager.import_accounts(
+        {"a": [NewEntry("8.8.8.0/24", "dns"), NewEntry("2606:4700:0::/32")], "b": []}, actor="me"
+    )
+    assert (report.accounts, report.entries, report.created, report.problems) == (2, 2, 2, {})
+    entries = manager.entries("a")
+    assert [(entry.cidr, entry.label, entry.created_by) for entry in entries] == [
+        ("8.8.8.0/24", "dns", "me"),
+        ("2606:4700::/32", None, "me"),
+    ]
+    assert [(change.account, change.action, change.after) for change in manager.history()] == [
+        ("a", "create_account", ()),
+        ("b", "create_account", ()),
+        ("a", "add", tuple(entries)),
+    ]
+    assert not manager.allows("a", "9.9.9.9")
+    assert manager.allows("b", "9.9.9.9")
+
+
+def test_a_bad_account_keeps_no_good_one_out(manager: RuleManager) -> None:
+    manager.create_account("full")
+    manager.add("full", [f"8.8.{number}.0/24" for number in range(50)])
+    manager.create_account("sub", parent="full")
+    lists = lists_of(
+        good="1.1.1.1/32 9.9.9.9/32",
+        bad="1.1.1.1/32 x 10.0.0.0/8 1.1.1.0/24",
+        full="1.1.1.1/32",
+        sub="1.1.1.1/32",
+    ) | {" odd": [NewEntry("1.1.1.1/32")], "\ud800": []}
+    report = manager.import_accounts(lists)
+    assert (report.accounts, report.entries, report.created) == (1, 2, 1)
+    assert cidrs(manager, "good") == ["1.1.1.1/32", "9.9.9.9/32"]
+    assert [account.name for account in manager.accounts()] == ["full", "good", "sub"]
+    problems = report.problems
+    assert set(problems) == {"bad", "full", "sub", " odd", "\ud800"}
+    assert isinstance(problems["bad"], RuleError)
+    assert [(problem.code, problem.position) for problem in problems["bad"].problems] == [
+        ("invalid_format", 1),
+        ("special_range", 2),
+        ("superset_conflict", 3),
+    ]
+    assert isinstance(problems["full"], RuleError)
+    assert [problem.code for problem in problems["full"].problems] == ["limit_reached"]
+    assert isinstance(problems["sub"], SubaccountError)
+    assert isinstance(problems[" odd"], InvalidAccountError)
+    assert isinstance(problems["\ud800"], InvalidAccountError)
+
+
+def test_a_piece_is_one_network(manager: RuleManager) -> None:
+    for text in ("1.1.1.1/32,9.9.9.9/32", "1.1.1.1/32 9.9.9.9/32", ""):
+        report = manager.import_accounts({"a": [NewEntry(text)]})
+        assert isinstance(report.problems["a"], RuleError)
+    assert manager.accounts() == []
+
+
+def test_unknown_accounts_are_reported_when_none_shall_be_created(manager: RuleManager) -> None:
+    manager.create_account("a")
+    report = manager.import_accounts(lists_of(a="1.1.1.1/32", b="9.9.9.9/32"), create=False)
+    assert (report.accounts, report.created) == (1, 0)
+    assert isinstance(report.problems["b"], AccountNotFoundError)
+    assert [account.name for account in manager.accounts()] == ["a"]
+
+
+def test_lists_are_added_to_or_replaced(manager: RuleManager) -> None:
+    manager.import_accounts(lists_of(a="1.1.1.1/32 8.8.8.0/24", b="9.9.9.9/32"))
+    kept = manager.entries("a")[0]
+    report = manager.import_accounts(lists_of(a="2.2.2.2/32", b="9.9.9.9/32"))
+    assert cidrs(manager, "a") == ["1.1.1.1/32", "2.2.2.2/32", "8.8.8.0/24"]
+    assert list(report.problems) == ["b"]
+    before = manager.history()
+    report = manager.import_accounts(lists_of(a="1.1.1.1/32 2606:4700::/32", b="9.9.9.9/32"), replace=True)
+    assert (report.accounts, report.entries, report.problems) == (2, 3, {})
+    assert cidrs(manager, "a") == ["1.1.1.1/32", "2606:4700::/32"]
+    assert manager.entries("a")[0] == kept
+    assert [(change.account, change.action) for change in manager.history()[len(before) :]] == [("a", "replace")]
+    manager.import_accounts({"a": []}, replace=True)
+    assert cidrs(manager, "a") == []
+
+
+def test_many_accounts_go_in_several_commits(manager: RuleManager) -> None:
+    lists = {f"acct-{number:04}": [NewEntry(f"8.{number // 256}.{number % 256}.0/24")] for number in range(1_200)}
+    lists["acct-0700"] = [NewEntry("nonsense")]
+    done: list[int] = []
+    report = manager.import_accounts(lists, progress=done.append)
+    assert sum(done) == 1_200
+    assert len(done) > 1
+    assert (report.accounts, report.entries, report.created) == (1_199, 1_199, 1_199)
+    assert list(report.problems) == ["acct-0700"]
+    assert len(manager.counts()) == 1_199
+
+
+def test_the_commits_before_one_that_fails_are_stored_and_published(manager: RuleManager) -> None:
+    lists = {f"acct-{number:04}": [NewEntry("8.8.8.0/24")] for number in range(1_200)}
+    lists["acct-1100"] = [NewEntry("8.8.8.0/24", label="\ud800")]
+    with pytest.raises(StoreError):
+        manager.import_accounts(lists)
+    stored = {account.name for account in manager.accounts()}
+    assert 0 < len(stored) < 1_200
+    assert "acct-1100" not in stored
+    for name in lists:
+        assert manager.allows(name, "9.9.9.9") == (name not in stored)
