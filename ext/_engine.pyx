@@ -610,7 +610,10 @@ cdef class Matcher:
         if PyUnicode_IS_COMPACT_ASCII(account):
             name_of(&self.accounts, ascii_text(account), PyUnicode_GET_LENGTH(account), name)
         else:
-            text = <const uint8_t *>PyUnicode_AsUTF8AndSize(account, &size)
+            try:
+                text = <const uint8_t *>PyUnicode_AsUTF8AndSize(account, &size)
+            except UnicodeEncodeError:
+                raise InvalidAccountError(f"{quoted(account)} holds a lone surrogate, so it names no account") from None
             name_of(&self.accounts, text, size, name)
         return 0
 

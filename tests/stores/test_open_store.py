@@ -6,14 +6,19 @@ import os
 import sqlite3
 import subprocess
 import sys
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import pytest
 
 from cidrgate import StoreError
 from cidrgate.stores import open_store
 from cidrgate.stores.schema import SCHEMA_VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 @pytest.mark.parametrize(
@@ -104,14 +109,25 @@ def test_a_store_of_a_newer_version_is_refused(tmp_path: Path) -> None:
         open_store(f"sqlite:///{path}")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_directory_without_write_permission_is_named(tmp_path: Path) -> None:
-    tmp_path.chmod(0o500)
+@contextmanager
+def an_ordinary_user() -> Iterator[None]:
+    """Nobody's rights for root, who may write everywhere; everybody else is ordinary."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65_534)
     try:
-        with pytest.raises(StoreError, match="directory you may write to"):
-            open_store(f"sqlite:///{tmp_path}/lists.db")
+        yield
     finally:
-        tmp_path.chmod(0o700)
+        os.seteuid(0)
+
+
+def test_a_directory_without_write_permission_is_named() -> None:
+    with TemporaryDirectory() as directory:
+        Path(directory).chmod(0o555)
+        with an_ordinary_user(), pytest.raises(StoreError, match="directory you may write to"):
+            open_store(f"sqlite:///{directory}/lists.db")
+        Path(directory).chmod(0o700)
 
 
 def test_processes_that_open_a_new_file_at_once_all_get_it(tmp_path: Path) -> None:
