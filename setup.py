@@ -17,7 +17,7 @@ engine = Extension(
     "cidrgate._engine",
     ["ext/_engine.pyx"],
     include_dirs=["ext"],
-    depends=[str(path) for path in sorted(Path("ext").glob("*.pxd"))] + ["ext/native.h"],
+    depends=[str(path) for path in sorted([*Path("ext").glob("*.pxd"), *Path("ext").glob("*.h")])],
     extra_compile_args=arguments,
 )
 

@@ -26,7 +26,8 @@ from accounts cimport (
     trie_allows, trie_of,
 )
 from address cimport (
-    MAX_TEXT, Address, Prefix, high_bits, parse_address, parse_prefix, unpack_address, write_prefix,
+    MAX_TEXT, Address, Prefix, high_bits, parse_address, parse_ipv4_bytes, parse_prefix, prepare_parser,
+    unpack_address, write_prefix,
 )
 from arena cimport UNIT, Epoch, enter, leave
 from batch cimport (
@@ -48,6 +49,8 @@ cdef extern from "Python.h":
 
 # Text quoted in an error is cut here: it may be anything a stranger sent.
 cdef enum: QUOTED = 80
+
+prepare_parser()
 
 # ---------------------------------------------------------------------------------------- addresses and prefixes
 
@@ -154,6 +157,14 @@ def canonical_prefix(str text not None, /):
     if not text_prefix(text, &prefix):
         raise not_a_prefix(text)
     return prefix_text(&prefix)
+
+
+def _portable_ipv4(str text not None, /):
+    """The IPv4 address of a dotted quad as a number, or None, by the parser for processors without the vector form."""
+    cdef uint32_t number
+    if PyUnicode_IS_COMPACT_ASCII(text) and parse_ipv4_bytes(ascii_text(text), PyUnicode_GET_LENGTH(text), &number):
+        return number
+    return None
 
 
 cdef Item *read_items(object prefixes, uint32_t *count) except NULL:

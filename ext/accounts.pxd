@@ -17,12 +17,12 @@ look at, and references change by single atomic stores: readers need no lock. Wr
 
 from libc.stdint cimport int32_t, uint16_t, uint32_t, uint64_t, uint8_t
 from libc.stdlib cimport calloc, free, malloc
-from libc.string cimport memcmp, memcpy, memset
+from libc.string cimport memcpy, memset
 
 from address cimport IPV4, Address
 from arena cimport Arena, at, close_arena, new_block, open_arena, reclaim, retire
 from build cimport Plan, write_trie
-from native cimport keyed_hash, load_acquire, load_pointer, store_pointer, store_release
+from native cimport keyed_hash, load_acquire, load_pointer, same_bytes, store_pointer, store_release
 from trie cimport (
     COUNT, NESTED, NONE, SMALL, IndexHeader, Trie, TrieHeader,
     arrays_size, index_size, longest_match, padded, search4, view_trie,
@@ -156,7 +156,7 @@ cdef inline Slot *find(const Accounts *accounts, const Name *name) noexcept nogi
             return NULL
         if slot.tag == name.hash and block != DEAD:
             header = header_of(accounts, block)
-            if header.name_size == name.size and memcmp(text_of(header), name.text, name.size) == 0:
+            if header.name_size == name.size and same_bytes(text_of(header), name.text, name.size):
                 return slot
         place += 1
         if place == table.capacity:

@@ -26,39 +26,12 @@ cdef struct Prefix:
     int length
 
 
-cdef inline bint parse_ipv4(const uint8_t *text, Py_ssize_t size, uint32_t *result) noexcept nogil:
-    """A strict dotted quad: four decimal octets, no leading zeros, nothing else."""
-    cdef uint32_t value = 0, octet, digit
-    cdef Py_ssize_t at = 0
-    cdef int part
-    if size < 7 or size > 15:
-        return False
-    for part in range(4):
-        if part:
-            if at >= size or text[at] != c".":
-                return False
-            at += 1
-        if at >= size:
-            return False
-        octet = <uint32_t>text[at] - c"0"
-        if octet > 9:
-            return False
-        at += 1
-        if octet and at < size:
-            digit = <uint32_t>text[at] - c"0"
-            if digit <= 9:
-                octet = octet * 10 + digit
-                at += 1
-                if at < size:
-                    digit = <uint32_t>text[at] - c"0"
-                    if digit <= 9:
-                        octet = octet * 10 + digit
-                        at += 1
-                        if octet > 255:
-                            return False
-        value = value << 8 | octet
-    result[0] = value
-    return at == size
+cdef extern from "quad.h" nogil:
+    # A strict dotted quad: four decimal octets, no leading zeros, nothing else.
+    bint parse_ipv4 "cidrgate_quad" (const uint8_t *text, Py_ssize_t size, uint32_t *result) noexcept
+    # The same byte by byte, for processors without the vector form.
+    bint parse_ipv4_bytes "cidrgate_quad_bytes" (const uint8_t *text, Py_ssize_t size, uint32_t *result) noexcept
+    void prepare_parser "cidrgate_quad_prepare" () noexcept
 
 
 cdef inline int hex_digit(uint8_t character) noexcept nogil:

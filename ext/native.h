@@ -67,6 +67,22 @@ static inline uint64_t cidrgate_read32(const uint8_t *where) {
     return value;
 }
 
+/* Whether two texts of one length are equal; names are short, so a call of memcmp() would be most of the time. */
+static inline int cidrgate_same(const uint8_t *one, const uint8_t *other, size_t length) {
+    size_t at = 0;
+    if (length >= 8) {
+        for (; at + 8 < length; at += 8)
+            if (cidrgate_read64(one + at) != cidrgate_read64(other + at)) return 0;
+        return cidrgate_read64(one + length - 8) == cidrgate_read64(other + length - 8);
+    }
+    if (length >= 4)
+        return cidrgate_read32(one) == cidrgate_read32(other) &&
+               cidrgate_read32(one + length - 4) == cidrgate_read32(other + length - 4);
+    for (; at < length; at++)
+        if (one[at] != other[at]) return 0;
+    return 1;
+}
+
 /* A keyed hash of an account's name: folded 64x64->128-bit multiplications over 16 bytes at a time (the
  * construction of wyhash). The seed is random for each matcher, so that names cannot be chosen to collide. */
 static inline uint32_t cidrgate_hash(const uint8_t *text, size_t length, uint64_t seed) {
