@@ -4,14 +4,19 @@ Here Python objects become structs, every bound is checked once, and errors are 
 block or an account's block looks like is said in `address.pxd`, `trie.pxd` and `accounts.pxd`.
 """
 
+from builtins import open as builtin_open
 from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
-from os import urandom
+from mmap import ACCESS_COPY, mmap
+from os import O_RDONLY, close, fspath, fstat, fsync, open as open_directory, replace, urandom
+from pathlib import Path
+from sys import platform
 
 import numpy
 
-from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.buffer cimport PyBUF_READ, PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.memoryview cimport PyMemoryView_FromMemory
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize, PyUnicode_DecodeASCII, PyUnicode_DecodeUTF8
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
@@ -29,18 +34,23 @@ from address cimport (
     MAX_TEXT, Address, Prefix, high_bits, parse_address, parse_ipv4_bytes, parse_prefix, prepare_parser,
     unpack_address, write_prefix,
 )
-from arena cimport UNIT, Epoch, enter, leave
+from arena cimport UNIT, Epoch, enter, leave, map_segments
 from batch cimport (
     BINARY32, BINARY64, BINARY_VIEW, NUMBERS, OCTETS, PIECE, POINTERS, TEXT32, TEXT64, TEXT_VIEW,
     Batch, StringView, read_piece,
 )
 from build cimport Item, Plan, drop_plan, plan_trie, write_trie
 from native cimport load_acquire, prefetch
+from snapshot cimport (
+    DAMAGED, FOREIGN, HOSTILE, NEWER, OTHER_ORDER, OUT_OF_MEMORY, PAGE, SOUND, TRUNCATED, Snapshot, verify, write_image,
+)
 from trie cimport (
-    NONE, SLACK, Trie, contains, longest_match, lower_bound, precedes, prefix_at, view_trie,
+    NONE, Trie, contains, longest_match, lower_bound, precedes, prefix_at, view_trie,
 )
 
-from cidrgate.errors import AccountNotFoundError, InvalidAccountError, InvalidAddressError, SubaccountError
+from cidrgate.errors import (
+    AccountNotFoundError, InvalidAccountError, InvalidAddressError, SnapshotError, SubaccountError,
+)
 
 cdef extern from "Python.h":
     bint PyUnicode_IS_COMPACT_ASCII(object text)
@@ -412,11 +422,10 @@ cdef class PrefixTrie:
                 raise MemoryError
             if values is not None:
                 self.values = [values[items[index].order] for index in range(plan.n4 + plan.n6)]
-            self.block = <char *>malloc(plan.size + SLACK)
+            self.block = <char *>malloc(plan.size)
             if self.block == NULL:
                 raise MemoryError
             write_trie(&plan, self.block)
-            memset(self.block + plan.size, 0, SLACK)
             self.size = plan.size
             view_trie(self.block, &self.trie)
         finally:
@@ -604,6 +613,9 @@ cdef class Matcher:
     """
 
     cdef Accounts accounts
+    # The mapped file of a matcher that was opened, kept for as long as the matcher is.
+    cdef object mapping
+    cdef Py_buffer mapped
 
     def __cinit__(self):
         cdef bytes seed = urandom(8)
@@ -612,6 +624,8 @@ cdef class Matcher:
 
     def __dealloc__(self):
         close_accounts(&self.accounts)
+        if self.mapping is not None:
+            PyBuffer_Release(&self.mapped)
 
     cdef inline int name(self, str account, Name *name) except -1:
         """Read the name of an account that is looked up."""
@@ -855,6 +869,59 @@ cdef class Matcher:
             raise given.unreadable(addresses, done)
         return results.array
 
+    def save(self, object path):
+        """Write all accounts to one file that `open` maps.
+
+        The file appears whole or not at all: it is written beside its place, synced, and renamed.
+
+        Args:
+            path: Where to; a file that is there is replaced. Processes that have it open keep what they opened.
+
+        Raises:
+            OSError: The file cannot be written.
+        """
+        cdef uint64_t size = 0
+        cdef uint8_t *image = write_image(&self.accounts, &size)
+        if image == NULL:
+            raise MemoryError
+        try:
+            replace_file(path, PyMemoryView_FromMemory(<char *>image, size, PyBUF_READ))
+        finally:
+            free(image)
+
+    @staticmethod
+    def open(object path):
+        """A matcher over a saved file, ready without parsing.
+
+        The file is mapped: processes that open it share its memory. Changes after opening are this matcher's own, in
+        memory. The file is checked whole, once: neither damage nor malice in it can make a lookup read outside.
+
+        Args:
+            path: A file that `save` wrote, on a machine of the same byte order. It may be replaced while it is open,
+                but must not be changed in place.
+
+        Raises:
+            SnapshotError: It is no snapshot, is cut short or damaged, or was written by a newer version.
+            OSError: The file cannot be read.
+        """
+        cdef Matcher matcher = Matcher()
+        cdef Snapshot header
+        cdef int found = FOREIGN
+        cdef char *image
+        with builtin_open(path, "rb") as file:
+            if fstat(file.fileno()).st_size == 0:
+                raise SnapshotError(refusal(path, FOREIGN))
+            matcher.mapping = mmap(file.fileno(), 0, access=ACCESS_COPY)
+        PyObject_GetBuffer(matcher.mapping, &matcher.mapped, PyBUF_SIMPLE)
+        image = <char *>matcher.mapped.buf
+        found = verify(<const uint8_t *>image, matcher.mapped.len, &header)
+        if found == OUT_OF_MEMORY:
+            raise MemoryError
+        if found != SOUND:
+            raise SnapshotError(refusal(path, found))
+        adopt(&matcher.accounts, image, &header)
+        return matcher
+
     def __contains__(self, str account not None):
         cdef Name name
         self.name(account, &name)
@@ -865,6 +932,57 @@ cdef class Matcher:
 
     def __repr__(self):
         return f"<Matcher of {len(self):,} accounts, {self.nbytes:,} bytes>"
+
+
+cdef dict REFUSALS = {
+    FOREIGN: "is no snapshot: open a file that Matcher.save wrote",
+    OTHER_ORDER: "was written on a machine of another byte order: save it again on this one",
+    NEWER: "was written by a newer version of cidrgate: upgrade, or save it again with this one",
+    TRUNCATED: "is not as long as it says: copy or save it again",
+    DAMAGED: "does not match its checksum: copy or save it again",
+    HOSTILE: "contradicts itself: save it again",
+}
+
+
+cdef str refusal(object path, int found):
+    """What to say of a file that is refused."""
+    return f"{fspath(path)!r} {REFUSALS[found]}"
+
+
+cdef void adopt(Accounts *accounts, char *image, const Snapshot *header) noexcept:
+    """Make a verified image the content of an empty set of accounts."""
+    free(accounts.table)
+    accounts.seed = header.seed
+    accounts.table = image + PAGE
+    accounts.rows = image + header.rows_offset
+    accounts.row_count = header.row_count
+    accounts.row_room = header.row_count
+    accounts.live = header.live
+    accounts.arena.mapped = image
+    accounts.arena.mapped_size = header.size
+    map_segments(&accounts.arena, image + header.arena_offset, header.arena_size)
+
+
+cdef object replace_file(object path, object content):
+    """Write a file beside its place, sync it, and rename it; nothing is left behind when that fails."""
+    place = Path(path)
+    beside = place.with_name(f".{place.name}.{urandom(6).hex()}")
+    try:
+        with builtin_open(beside, "xb") as file:
+            file.write(content)
+            file.flush()
+            fsync(file.fileno())
+        replace(beside, place)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+    if platform != "win32":
+        # The new name is on disk only when the directory is.
+        directory = open_directory(place.parent, O_RDONLY)
+        try:
+            fsync(directory)
+        finally:
+            close(directory)
 
 
 cdef inline bint allowed(const Accounts *accounts, uint32_t block, const Address *address) noexcept nogil:

@@ -16,11 +16,11 @@ look at, and references change by single atomic stores: readers need no lock. Wr
 """
 
 from libc.stdint cimport int32_t, uint16_t, uint32_t, uint64_t, uint8_t
-from libc.stdlib cimport calloc, free, malloc
+from libc.stdlib cimport calloc, malloc
 from libc.string cimport memcpy, memset
 
 from address cimport IPV4, Address
-from arena cimport Arena, at, close_arena, new_block, open_arena, reclaim, retire
+from arena cimport Arena, at, close_arena, free_memory, new_block, open_arena, reclaim, retire
 from build cimport Plan, write_trie
 from native cimport keyed_hash, load_acquire, load_pointer, same_bytes, store_pointer, store_release
 from trie cimport (
@@ -95,9 +95,9 @@ cdef inline bint open_accounts(Accounts *accounts, uint64_t seed) noexcept nogil
 
 cdef inline void close_accounts(Accounts *accounts) noexcept nogil:
     """Free everything; nobody reads."""
+    free_memory(&accounts.arena, accounts.table)
+    free_memory(&accounts.arena, accounts.rows)
     close_arena(&accounts.arena)
-    free(accounts.table)
-    free(accounts.rows)
 
 
 cdef inline void name_of(const Accounts *accounts, const uint8_t *text, size_t size, Name *name) noexcept nogil:
@@ -252,6 +252,7 @@ cdef inline void exchange(Accounts *accounts, Slot *slot, uint32_t block) noexce
     """Let a new block of a known account take the place of its old one, for its subaccounts too."""
     cdef const AccountHeader *old = header_of(accounts, slot.block)
     cdef const AccountHeader *stub
+    cdef Slot *stub_slot
     cdef uint32_t subaccount = kin_of(old).next if old.flags & KIN else 0
     cdef uint32_t old_block = slot.block
     store_release(row_at(accounts, old.row), block)
@@ -260,7 +261,10 @@ cdef inline void exchange(Accounts *accounts, Slot *slot, uint32_t block) noexce
     while subaccount:
         stub = header_of(accounts, subaccount)
         store_release(row_at(accounts, stub.row), block)
-        store_release(&slot_of(accounts, stub).list, block)
+        stub_slot = slot_of(accounts, stub)
+        # Only a snapshot that somebody made up can lack the slot of an account it has.
+        if stub_slot != NULL:
+            store_release(&stub_slot.list, block)
         subaccount = kin_of(stub).next
     retire(&accounts.arena, NULL, old_block, size_of(old))
 

@@ -24,8 +24,6 @@ cdef enum:
     # Size classes: exact up to EXACT units, then four to each doubling.
     EXACT = 64
     CLASSES = 128
-    # Readable bytes after each segment, so that vector loads may run over a block's end.
-    SEGMENT_SLACK = 64
 
 cdef struct Retired:
     void *memory            # to be given to free(), or NULL and a block of the arena
@@ -46,6 +44,8 @@ cdef struct Arena:
     uint32_t end            # its last unit + 1
     uint32_t freed[CLASSES]  # first free block of each class; its first four bytes refer to the next
     size_t nbytes           # bytes of all segments
+    const char *mapped      # memory of a file the first segments and tables lie in, or NULL; never freed here
+    size_t mapped_size
     Epoch epochs[2]
     int current
 
@@ -86,6 +86,22 @@ cdef inline bint open_arena(Arena *arena) noexcept nogil:
     return arena.segments != NULL and arena.owned != NULL
 
 
+cdef inline void free_memory(const Arena *arena, void *memory) noexcept nogil:
+    """Free what malloc() gave; memory of the mapped file is not ours to free."""
+    cdef const char *place = <const char *>memory
+    if arena.mapped == NULL or place < arena.mapped or place >= arena.mapped + arena.mapped_size:
+        free(memory)
+
+
+cdef inline void map_segments(Arena *arena, char *memory, size_t size) noexcept nogil:
+    """Make `size` bytes of the mapped file the first segments."""
+    cdef uint32_t index
+    arena.top = 1 + segments_for(<uint32_t>(size // UNIT))
+    for index in range(1, arena.top):
+        arena.segments[index] = memory + <size_t>(index - 1) * SEGMENT_UNITS * UNIT
+    arena.nbytes = <size_t>(arena.top - 1) * SEGMENT_UNITS * UNIT
+
+
 cdef inline uint32_t segments_for(uint32_t units) noexcept nogil:
     """How many segments a large block takes."""
     return (units + SEGMENT_UNITS - 1) >> SEGMENT_BITS
@@ -103,7 +119,7 @@ cdef inline uint32_t new_segments(Arena *arena, uint32_t count) noexcept nogil:
             break
     if first == 0:
         return 0
-    memory = <char *>malloc(size + SEGMENT_SLACK)
+    memory = <char *>malloc(size)
     if memory == NULL:
         return 0
     for index in range(count):
@@ -124,7 +140,7 @@ cdef inline void free_block(Arena *arena, uint32_t block, uint32_t units) noexce
     """Put a block no reader can hold on its list, or give its own segments back."""
     cdef uint32_t rounded, kind, index, first = block >> SEGMENT_BITS
     if units > SEGMENT_UNITS // 2:
-        free(arena.segments[first])
+        free_memory(arena, arena.segments[first])
         arena.owned[first] = 0
         for index in range(first, first + segments_for(units)):
             store_pointer(arena.segments + index, NULL)
@@ -219,7 +235,7 @@ cdef inline void free_retired(Arena *arena, Epoch *epoch) noexcept nogil:
     cdef size_t index
     for index in range(epoch.count):
         if epoch.retired[index].memory != NULL:
-            free(epoch.retired[index].memory)
+            free_memory(arena, epoch.retired[index].memory)
         else:
             free_block(arena, epoch.retired[index].block, epoch.retired[index].units)
     epoch.count = 0

@@ -110,4 +110,22 @@ static inline uint32_t cidrgate_hash(const uint8_t *text, size_t length, uint64_
     return (uint32_t)(cidrgate_fold(state ^ odd_a, (uint64_t)length ^ odd_b) >> 32);
 }
 
+/* A checksum of memory, to be continued by passing the last one as the seed: four folded lanes, so that it costs little
+ * more than reading the memory. It tells damage, not forgery. */
+static inline uint64_t cidrgate_checksum(const uint8_t *memory, size_t size, uint64_t seed) {
+    const uint64_t odd = 0xD1B54A32D192ED03u;
+    uint64_t lanes[4] = {seed, seed + odd, seed + 2 * odd, seed + 3 * odd};
+    uint8_t rest[64] = {0};
+    size_t at = 0;
+    for (; at + 64 <= size; at += 64)
+        for (int lane = 0; lane < 4; lane++)
+            lanes[lane] = cidrgate_fold(cidrgate_read64(memory + at + 16 * lane) ^ odd ^ lanes[lane],
+                                        cidrgate_read64(memory + at + 16 * lane + 8) + odd);
+    memcpy(rest, memory + at, size - at);
+    for (int lane = 0; lane < 4; lane++)
+        lanes[lane] = cidrgate_fold(cidrgate_read64(rest + 16 * lane) ^ odd ^ lanes[lane],
+                                    cidrgate_read64(rest + 16 * lane + 8) + odd);
+    return cidrgate_fold(lanes[0] ^ lanes[1] ^ odd, lanes[2] ^ lanes[3] ^ (uint64_t)size) ^ lanes[0] ^ lanes[2];
+}
+
 #endif

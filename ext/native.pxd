@@ -12,3 +12,4 @@ cdef extern from "native.h" nogil:
     void store_pointer "cidrgate_store_pointer" (void **where, void *value) noexcept
     uint32_t keyed_hash "cidrgate_hash" (const uint8_t *text, size_t length, uint64_t seed) noexcept
     bint same_bytes "cidrgate_same" (const uint8_t *one, const uint8_t *other, size_t length) noexcept
+    uint64_t checksum "cidrgate_checksum" (const uint8_t *memory, size_t size, uint64_t seed) noexcept

@@ -35,8 +35,6 @@ cdef enum:
     # Slots: an index of a prefix, or no prefix, or `CHILD - number` of a node one stride below.
     NONE = -1
     CHILD = -2
-    # Bytes readable after every block, so that vector loads may run over its end.
-    SLACK = 64
 
 cdef enum: NESTED = 0x80000000
 cdef enum: COUNT = 0x7FFFFFFF

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from os import PathLike
 from typing import Any, Protocol, Self, TypeAlias, final
 
 import numpy as np
@@ -51,5 +52,8 @@ class Matcher:
     def allows_many(
         self, accounts: _Accounts, addresses: _Addresses, out: NDArray[np.bool_] | None = None
     ) -> NDArray[np.bool_]: ...
+    def save(self, path: str | PathLike[str]) -> None: ...
+    @staticmethod
+    def open(path: str | PathLike[str]) -> Matcher: ...
     def __contains__(self, account: str, /) -> bool: ...
     def __len__(self) -> int: ...
