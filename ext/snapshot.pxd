@@ -68,9 +68,14 @@ cdef inline uint64_t paged(uint64_t size) noexcept nogil:
     return (size + PAGE - 1) & ~<uint64_t>(PAGE - 1)
 
 
-cdef inline uint64_t sum_image(const uint8_t *image, uint64_t size) noexcept nogil:
-    """The checksum of everything after the first page."""
-    return checksum(image + PAGE, size - PAGE, 0)
+cdef inline uint64_t sum_image(const uint8_t *image, const Snapshot *header) noexcept nogil:
+    """The checksum of everything after the first page: of the index and rows, continued segment by segment."""
+    cdef uint64_t at = header.arena_offset
+    cdef uint64_t sum = checksum(image + PAGE, at - PAGE, 0)
+    while at < header.size:
+        sum = checksum(image + at, min(<uint64_t>SEGMENT_BYTES, header.size - at), sum)
+        at += SEGMENT_BYTES
+    return sum
 
 
 cdef inline uint64_t sum_header(const Snapshot *header) noexcept nogil:
@@ -160,7 +165,7 @@ cdef inline uint8_t *write_sections(
     for index in range(accounts.row_count):
         if own[index]:
             copy_block(accounts, own[index], places, image + header.arena_offset + places[index])
-    header.sum = sum_image(image, header.size)
+    header.sum = sum_image(image, &header)
     header.own_sum = sum_header(&header)
     memcpy(image, &header, sizeof(Snapshot))
     size[0] = header.size
@@ -223,15 +228,13 @@ cdef inline int verify_header(const uint8_t *image, uint64_t size, Snapshot *hea
         return DAMAGED
     if header.size != size:
         return TRUNCATED
-    if header.sum != sum_image(image, size):
-        return DAMAGED
     if (header.table_size < sizeof(SlotTable) or header.table_size > size or header.arena_size > size
             or header.arena_size > <uint64_t>(SEGMENTS - 1) * SEGMENT_BYTES or header.arena_size % UNIT
             or header.rows_offset != PAGE + paged(header.table_size)
             or header.arena_offset != header.rows_offset + paged(header.row_count * <uint64_t>sizeof(uint32_t))
             or size != header.arena_offset + paged(header.arena_size) or header.live > header.row_count):
         return HOSTILE
-    return SOUND
+    return SOUND if header.sum == sum_image(image, header) else DAMAGED
 
 
 cdef inline bint verify_index(
@@ -346,50 +349,70 @@ cdef inline uint64_t verify_block(const uint8_t *block, uint64_t left, uint32_t 
     return size
 
 
+# What the walk through the arena leaves for the check of the references: bitmaps by unit of the arena, and by row.
+cdef struct Survey:
+    uint8_t *starts         # a block starts here
+    uint8_t *lists          # it holds a list: it is no subaccount's
+    uint8_t *kin            # rows of parents and subaccounts
+    uint32_t *own           # the block of each row, 0 where there is none
+
+
+cdef inline bint marked(const uint8_t *bits, uint64_t index) noexcept nogil:
+    """Whether a bit of a bitmap is set."""
+    return bits[index >> 3] >> (index & 7) & 1
+
+
+cdef inline void mark(uint8_t *bits, uint64_t index) noexcept nogil:
+    """Set a bit of a bitmap."""
+    bits[index >> 3] |= <uint8_t>(1 << (index & 7))
+
+
 cdef inline bint verify_arena(
-    const uint8_t *arena, uint64_t size, uint32_t row_count, uint8_t *starts, uint32_t *own
+    const uint8_t *arena, uint64_t size, uint32_t row_count, const Survey *survey
 ) noexcept nogil:
-    """Walk all blocks; note where they start, and the block of each row."""
+    """Walk all blocks and survey them."""
     cdef uint64_t at = 0, block_size
-    cdef uint32_t row
+    cdef const AccountHeader *header
     while at < size:
-        if size - at >= UNIT and (<const uint64_t *>(arena + at))[0] == 0:
+        if (<const uint64_t *>(arena + at))[0] == 0:
             # What is left of a segment when the next block did not fit, or of a large block's last one.
             at = next_segment(at + UNIT)
             continue
         block_size = held_size(verify_block(arena + at, size - at, row_count))
         if block_size == 0 or block_size > size - at or place_block(at, block_size) != at:
             return False
-        row = (<const AccountHeader *>(arena + at)).row
-        if own[row]:
+        header = <const AccountHeader *>(arena + at)
+        if survey.own[header.row]:
             return False
-        own[row] = reference(at)
-        starts[at // UNIT >> 3] |= <uint8_t>(1 << (at // UNIT & 7))
+        survey.own[header.row] = reference(at)
+        mark(survey.starts, at // UNIT)
+        if not header.flags & SUBACCOUNT:
+            mark(survey.lists, at // UNIT)
+        if header.flags & KIN:
+            mark(survey.kin, header.row)
         at = next_place(at, block_size)
     return True
 
 
-cdef inline const AccountHeader *block_at(
-    const uint8_t *arena, uint64_t size, const uint8_t *starts, uint32_t block
-) noexcept nogil:
-    """The account's block a reference names, or NULL when none starts there."""
+cdef inline bint refers_to(const uint8_t *bits, uint64_t arena_size, uint32_t block) noexcept nogil:
+    """Whether a reference names a block of a bitmap."""
     cdef uint64_t unit = <uint64_t>block - SEGMENT_UNITS
-    if block < SEGMENT_UNITS or unit * UNIT >= size or not starts[unit >> 3] >> (unit & 7) & 1:
-        return NULL
-    return <const AccountHeader *>(arena + unit * UNIT)
+    return block >= SEGMENT_UNITS and unit < arena_size // UNIT and marked(bits, unit)
 
 
-cdef inline bint verify_references(
-    const Snapshot *header, const uint8_t *image, const uint8_t *starts, const uint32_t *own
+cdef inline const AccountHeader *block_at(const uint8_t *arena, uint32_t block) noexcept nogil:
+    """The block a sound reference names."""
+    return <const AccountHeader *>(arena + <uint64_t>(block - SEGMENT_UNITS) * UNIT)
+
+
+cdef inline bint verify_table(
+    const Snapshot *header, const SlotTable *table, const uint8_t *arena, const Survey *survey
 ) noexcept nogil:
-    """Whether every slot, row and kin names the block it must, and searches of the index end."""
-    cdef const SlotTable *table = <const SlotTable *>(image + PAGE)
-    cdef const uint32_t *rows = <const uint32_t *>(image + header.rows_offset)
-    cdef const uint8_t *arena = image + header.arena_offset
-    cdef const AccountHeader *block
+    """Whether searches of the index end, each block has one slot, and each slot its list; uses up `starts`."""
+    cdef const uint32_t *rows = <const uint32_t *>(arena - (header.arena_offset - header.rows_offset))
     cdef const Slot *slot
-    cdef uint64_t used = 0, live = 0, subaccounts = 0, listed = 0
-    cdef uint32_t index, next_block, parent
+    cdef uint64_t used = 0, live = 0, unit
+    cdef uint32_t index
     if table.capacity == 0 or header.table_size != sizeof(SlotTable) + <uint64_t>table.capacity * sizeof(Slot):
         return False
     for index in range(table.capacity):
@@ -400,58 +423,79 @@ cdef inline bint verify_references(
         if slot.block == DEAD:
             continue
         live += 1
-        block = block_at(arena, header.arena_size, starts, slot.block)
-        if block == NULL or slot.list == 0 or rows[block.row] != slot.list:
+        if not refers_to(survey.starts, header.arena_size, slot.block):
             return False
-        if not block.flags & SUBACCOUNT and slot.list != slot.block:
+        unit = slot.block - SEGMENT_UNITS
+        survey.starts[unit >> 3] &= <uint8_t>~(1 << (unit & 7))
+        if marked(survey.lists, unit):
+            if slot.list != slot.block:
+                return False
+        elif slot.list != rows[block_at(arena, slot.block).row]:
             return False
-    if used >= table.capacity or used != table.used or live != header.live:
-        return False
-    for index in range(header.row_count):
-        if own[index] == 0:
-            if rows[index]:
+    return used < table.capacity and used == table.used and live == header.live
+
+
+cdef inline bint verify_rows(
+    const Snapshot *header, const uint32_t *rows, const uint8_t *arena, const Survey *survey
+) noexcept nogil:
+    """Whether each row names the list that decides, and subaccounts and parents know each other."""
+    cdef uint64_t live = 0, subaccounts = 0, listed = 0
+    cdef uint32_t row, next_block, parent
+    cdef const AccountHeader *block
+    for row in range(header.row_count):
+        live += survey.own[row] != 0
+        if not marked(survey.kin, row):
+            if rows[row] != survey.own[row]:
                 return False
             continue
-        block = block_at(arena, header.arena_size, starts, own[index])
-        live -= 1
-        parent = index
+        block = block_at(arena, survey.own[row])
         if block.flags & SUBACCOUNT:
             subaccounts += 1
             parent = kin_of(block).parent
-            if parent >= header.row_count or own[parent] == 0:
+            if (parent >= header.row_count or not marked(survey.kin, parent) or rows[row] != survey.own[parent]
+                    or not refers_to(survey.lists, header.arena_size, rows[row])):
                 return False
-        if rows[index] != own[parent]:
+            continue
+        if rows[row] != survey.own[row]:
             return False
-        if parent != index:
-            block = block_at(arena, header.arena_size, starts, own[parent])
-            if block.flags & SUBACCOUNT or not block.flags & KIN:
+        next_block = kin_of(block).next
+        while next_block:
+            listed += 1
+            if listed > header.row_count or not names_subaccount(survey, header.arena_size, next_block):
                 return False
-        elif block.flags & KIN:
+            block = block_at(arena, next_block)
+            if kin_of(block).parent != row:
+                return False
             next_block = kin_of(block).next
-            while next_block:
-                block = block_at(arena, header.arena_size, starts, next_block)
-                listed += 1
-                if (block == NULL or not block.flags & SUBACCOUNT or kin_of(block).parent != index
-                        or listed > header.row_count):
-                    return False
-                next_block = kin_of(block).next
-    return live == 0 and listed == subaccounts
+    return live == header.live and listed == subaccounts
+
+
+cdef inline bint names_subaccount(const Survey *survey, uint64_t arena_size, uint32_t block) noexcept nogil:
+    """Whether a reference names a subaccount's block."""
+    return refers_to(survey.starts, arena_size, block) and not refers_to(survey.lists, arena_size, block)
 
 
 cdef inline int verify(const uint8_t *image, uint64_t size, Snapshot *header) noexcept nogil:
     """Whether a matcher may be opened over an image; fills in its header."""
     cdef int found = verify_header(image, size, header)
-    cdef uint8_t *starts
-    cdef uint32_t *own
+    cdef Survey survey
+    cdef const uint8_t *arena
     if found != SOUND:
         return found
-    starts = <uint8_t *>calloc(header.arena_size // (8 * UNIT) + 1, 1)
-    own = <uint32_t *>calloc(header.row_count + 1, sizeof(uint32_t))
-    if starts == NULL or own == NULL:
+    arena = image + header.arena_offset
+    survey.starts = <uint8_t *>calloc(header.arena_size // (8 * UNIT) + 1, 1)
+    survey.lists = <uint8_t *>calloc(header.arena_size // (8 * UNIT) + 1, 1)
+    survey.kin = <uint8_t *>calloc(header.row_count // 8 + 1, 1)
+    survey.own = <uint32_t *>calloc(header.row_count + <size_t>1, sizeof(uint32_t))
+    if survey.starts == NULL or survey.lists == NULL or survey.kin == NULL or survey.own == NULL:
         found = OUT_OF_MEMORY
-    elif not (verify_arena(image + header.arena_offset, header.arena_size, header.row_count, starts, own)
-              and verify_references(header, image, starts, own)):
+    # The rows are checked before the index, which uses the survey up.
+    elif not (verify_arena(arena, header.arena_size, header.row_count, &survey)
+              and verify_rows(header, <const uint32_t *>(image + header.rows_offset), arena, &survey)
+              and verify_table(header, <const SlotTable *>(image + PAGE), arena, &survey)):
         found = HOSTILE
-    free(starts)
-    free(own)
+    free(survey.starts)
+    free(survey.lists)
+    free(survey.kin)
+    free(survey.own)
     return found

@@ -58,16 +58,29 @@ def unmapped(network: Network) -> Network:
     return network
 
 
+def innermost_blocks(network: Network) -> set[Network]:
+    """The most specific block around each address of a network.
+
+    It can only change where a block begins or has ended, so one address of each such stretch speaks for all.
+    """
+    first, last = int(network.network_address), int(network.broadcast_address)
+    same_family = [block for block in SPECIAL if block.version == network.version]
+    edges = {edge for block in same_family for edge in (int(block[0]), int(block[-1]) + 1) if first <= edge <= last}
+    found = set()
+    for offset in {0, *(edge - first for edge in edges)}:
+        around = [block for block in same_family if network[offset] in block]
+        if around:
+            found.add(max(around, key=lambda block: block.prefixlen))
+    return found
+
+
 def special_blocks(network: Network) -> frozenset[str]:
     """The blocks that forbid a network: the innermost one around it, or else all inside it."""
     if inside(network, MAPPED):
         return frozenset({str(MAPPED)})
-    around = [block for block in SPECIAL if inside(network, block)]
-    if around:
-        innermost = max(around, key=lambda block: block.prefixlen)
-        if not SPECIAL[innermost]:
-            return frozenset({str(innermost)})
-    return frozenset(str(block) for block, fine in SPECIAL.items() if not fine and inside(block, network))
+    forbidding = [block for block in innermost_blocks(network) if not SPECIAL[block]]
+    around = [block for block in forbidding if inside(network, block)]
+    return frozenset(str(block) for block in around or forbidding)
 
 
 def golden_validate(

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cidrgate.rules import SPECIAL_RANGES, special_blocks
+from cidrgate.rules import SPECIAL_RANGES, special_block, special_blocks
 from tests import golden_rules
 
 # Where the registry and the standard library's `is_global` say different things, the registry counts here: it has
@@ -34,6 +34,29 @@ def test_single_addresses_agree_with_the_standard_library(address: object) -> No
     if any(network.version == other.version and network.overlaps(other) for other in DIFFER):
         return
     assert bool(special_blocks(str(network))) == (not ip_address(str(address)).is_global)
+
+
+@pytest.mark.parametrize(
+    ("cidr", "blocks"),
+    [
+        ("2001:20::/27", []),  # two reachable blocks side by side leave nothing to 2001::/23 around them
+        ("2001:1::2/127", []),
+        ("2001:1::/126", ["2001::/23"]),
+        ("2001::/26", ["2001::/23"]),
+        ("192.0.0.8/31", ["192.0.0.8/32"]),
+        ("192.0.0.170/31", ["192.0.0.170/32", "192.0.0.171/32"]),
+        ("192.0.0.10/31", ["192.0.0.0/24"]),
+        ("100::/63", ["100::/64", "100:0:0:1::/64"]),
+        ("::fffe:0:0/95", ["::ffff:0:0/96"]),
+        ("2620:4f:8000::/47", []),
+        ("192.175.48.128/25", []),
+    ],
+)
+def test_a_network_of_several_blocks_is_judged_by_all_its_addresses(cidr: str, blocks: list[str]) -> None:
+    assert [block.cidr for block in special_blocks(cidr)] == blocks
+    assert golden_rules.special_blocks(ip_network(cidr)) == frozenset(blocks)
+    named = special_block(cidr)
+    assert (named.cidr if named else None) == next(iter(blocks), None)
 
 
 @pytest.mark.parametrize("block", SPECIAL_RANGES, ids=lambda block: block.cidr)

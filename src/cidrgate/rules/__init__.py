@@ -2,7 +2,7 @@
 
 from cidrgate.rules.checks import validate_addition, validate_edit, validate_replacement
 from cidrgate.rules.policy import Policy
-from cidrgate.rules.special_ranges import SPECIAL_RANGES, SpecialRange, special_blocks
+from cidrgate.rules.special_ranges import SPECIAL_RANGES, SpecialRange, special_block, special_blocks
 from cidrgate.rules.submission import split_submission
 
 __all__ = [
@@ -13,5 +13,6 @@ __all__ = [
     "validate_replacement",
     "SPECIAL_RANGES",
     "SpecialRange",
+    "special_block",
     "special_blocks",
 ]

@@ -60,7 +60,13 @@ def check_format(text: str, position: int) -> str | Problem:
 def check_special(text: str, position: int, cidr: str) -> Problem | None:
     """`special_range`: the network holds addresses that are not globally reachable."""
     if ":" in text and ":" not in cidr:
-        hint = f"{IPV4_MAPPED.name} ({IPV4_MAPPED.rfc}): write the IPv4 network {cidr}"
+        unmapped = special_blocks(cidr)
+        way_out = (
+            f"{cidr}, its IPv4 form, is no way out: it holds {unmapped[0].name} ({unmapped[0].rfc})"
+            if unmapped
+            else f"write the IPv4 network {cidr}"
+        )
+        hint = f"{IPV4_MAPPED.name} ({IPV4_MAPPED.rfc}): {way_out}"
         return Problem("special_range", text, position, (IPV4_MAPPED.cidr,), hint)
     blocks = special_blocks(cidr)
     if not blocks:
@@ -178,6 +184,13 @@ def validate_replacement(pieces: Sequence[NewEntry], policy: Policy) -> list[str
 
     Raises:
         RuleError: With every problem there is.
+
+    Example:
+        >>> from cidrgate.rules import Policy, split_submission
+        >>> validate_replacement(split_submission("9.9.9.0/24, 8.8.8.0/24"), Policy(max_entries=2))
+        ['9.9.9.0/24', '8.8.8.0/24']
+        >>> validate_replacement([], Policy())
+        []
     """
     return _validate(pieces, (), policy, policy.max_entries)
 
@@ -195,5 +208,10 @@ def validate_edit(text: str, others: Sequence[str], policy: Policy) -> str:
 
     Raises:
         RuleError: With every problem there is.
+
+    Example:
+        >>> from cidrgate.rules import Policy
+        >>> validate_edit("2606:4700:0:0::/32", ["8.8.8.0/24"], Policy())
+        '2606:4700::/32'
     """
     return _validate([NewEntry(text.strip())], others, policy, len(others) + 1)[0]

@@ -3,16 +3,32 @@
 from __future__ import annotations
 
 import re
-from ipaddress import IPv4Address, ip_address, ip_network, summarize_address_range
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network, summarize_address_range
+from typing import TYPE_CHECKING
+
+from cidrgate._engine import canonical_prefix
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from ipaddress import IPv4Network, IPv6Network
 
 __all__ = ["format_hint"]
 
 _WANTED = "write a network as address/length, such as 8.8.8.0/24 or 2606:4700::/32"
-_LEADING_ZERO_OCTET = re.compile(r"(?:^|\.)0\d+(?=\.|/|$)")
+_LEADING_ZERO_OCTET = re.compile(r"\.0\d|(?<![\da-fA-Fx])0\d+\.")
+_AROUND_SIGN = re.compile(r"\s*([/-])\s*")
+_WILDCARD = re.compile(r"(\d+(?:\.\d+){0,2})((?:\.\*)+)")
+_MOST_NAMED = 4
 
 
 def format_hint(text: str) -> str:
     """The way out for text that is no CIDR, with the canonical form where one can be guessed.
+
+    Args:
+        text: What was submitted, and refused by the engine.
+
+    Returns:
+        A sentence for a person. Every network it tells them to write is one the engine takes.
 
     Example:
         >>> format_hint("203.0.113.5")
@@ -22,73 +38,104 @@ def format_hint(text: str) -> str:
         >>> format_hint("010.0.0.1/32")
         'leading zeros are ambiguous (octal to some programs): write each number without them'
     """
-    if not text:
+    if not text.strip():
         return f"nothing was given: {_WANTED}"
-    squeezed = "".join(text.split())
-    if squeezed != text:
-        guess = _canonical(squeezed)
-        return f"there is a space inside: write {guess}" if guess else f"there is a space inside: {_WANTED}"
+    if "," in text:
+        return f"this is more than one network: {_WANTED}"
+    if re.search(r"\s", text):
+        return _hint_on_space(text)
     address, slash, length = text.partition("/")
     if "%" in text:
         guess = _canonical(re.sub(r"%[^/]*", "", text))
         return f"a zone id means nothing outside one machine: {f'write {guess}' if guess else _WANTED}"
-    if ":" not in address and _LEADING_ZERO_OCTET.search(address):
+    if _LEADING_ZERO_OCTET.search(address):
         return "leading zeros are ambiguous (octal to some programs): write each number without them"
+    if "*" in text:
+        return _hint_on_wildcard(text)
     return (_hint_on_length(address, length) if slash else _hint_without_length(text)) or _WANTED
 
 
-def _canonical(text: str) -> str | None:
+def _canonical(text: str, *, strict: bool = True) -> str | None:
     """The canonical CIDR of text that is an address or a network, or None."""
     try:
-        return str(ip_network(text))
+        return canonical_prefix(str(ip_network(text, strict=strict)))
     except ValueError:
         return None
 
 
+def _address(text: str) -> IPv4Address | IPv6Address | None:
+    """The address that text is, or None."""
+    try:
+        return ip_address(text)
+    except ValueError:
+        return None
+
+
+def _hint_on_space(text: str) -> str:
+    """Spaces inside. Only those beside a sign are dropped: `1.1.1.1 2` must never become another address."""
+    tight = _AROUND_SIGN.sub(r"\1", text.strip())
+    parts = tight.split()
+    if len(parts) == 1:
+        guess = _canonical(tight)
+        return f"there is a space inside{f': write {guess}' if guess else f'; {format_hint(tight)}'}"
+    networks = [_canonical(part) for part in parts]
+    if None in networks or len(networks) > _MOST_NAMED:
+        return f"there is a space inside: {_WANTED}"
+    return f"separate networks with commas: {', '.join(map(str, networks))}"
+
+
+def _hint_on_wildcard(text: str) -> str:
+    """Wildcards: whole octets at the end are a network."""
+    octets = _WILDCARD.fullmatch(text)
+    known = octets[1].split(".") if octets else []
+    fits = octets is not None and len(known) + octets[2].count("*") <= 4
+    guess = _canonical(".".join(known + ["0"] * (4 - len(known))) + f"/{8 * len(known)}") if fits else None
+    return f"wildcards are not understood: {f'write {guess}' if guess else _WANTED}"
+
+
 def _hint_without_length(text: str) -> str | None:
-    """A bare address, a range of addresses, or a wildcard."""
+    """A bare address, or a range of addresses."""
     guess = _canonical(text)
     if guess:
         return f"add the length: {guess}"
     first, dash, last = text.partition("-")
-    if dash:
-        return _hint_on_range(first, last)
-    if text.endswith(".*"):
-        octets = [octet for octet in text.split(".") if octet != "*"]
-        guess = _canonical(".".join([*octets, *["0"] * (4 - len(octets))]) + f"/{8 * len(octets)}")
-        return f"wildcards are not understood: write {guess}" if octets and guess else None
-    return None
+    return _hint_on_range(first, last) if dash and _address(first) else None
 
 
 def _hint_on_range(first: str, last: str) -> str:
     """The networks that make up a range of addresses."""
+    summary: Iterator[IPv4Network] | Iterator[IPv6Network]
     try:
-        low, high = IPv4Address(first), IPv4Address(last)
-        networks = list(summarize_address_range(low, high))
+        match _address(first), _address(last):
+            case IPv4Address() as low, IPv4Address() as high:
+                summary = summarize_address_range(low, high)
+            case IPv6Address() as low, IPv6Address() as high:
+                summary = summarize_address_range(low, high)
+            case _:
+                return f"ranges are not understood: {_WANTED}"
+        networks = [canonical_prefix(str(network)) for network in summary]
     except ValueError:
-        return f"ranges are not understood: {_WANTED}"
-    if len(networks) > 4:
+        return f"ranges are not understood, and this one ends before it begins: {_WANTED}"
+    if len(networks) > _MOST_NAMED:
         return f"ranges are not understood, and this one is {len(networks)} networks: {_WANTED}"
-    return f"ranges are not understood: write {', '.join(map(str, networks))}"
+    return f"ranges are not understood: write {', '.join(networks)}"
 
 
 def _hint_on_length(address: str, length: str) -> str | None:
     """A length that is none, is out of range or is a netmask, or address bits beyond it."""
-    try:
-        version = ip_address(address).version
-    except ValueError:
+    written = _address(address)
+    if written is None:
         return None
-    longest = 32 if version == 4 else 128
-    if version == 4 and "." in length:
-        try:
-            return f"write the netmask as a length: {ip_network(f'{address}/{length}', strict=False)}"
-        except ValueError:
-            return None
-    if not (length.isascii() and length.isdigit()) or int(length[:6]) > longest:
-        return f"the length of an IPv{version} network is a number from 0 to {longest}"
-    network = ip_network(f"{address}/{length}", strict=False)
-    if length != str(int(length)):
+    if written.version == 4 and "." in length:
+        network = _canonical(f"{address}/{length}", strict=False)
+        return f"write the netmask as a length: {network}" if network else None
+    # Compared as text first: `int` refuses thousands of digits.
+    digits = (length.lstrip("0") or "0") if length.isascii() and length.isdigit() else ""
+    if not digits or len(digits) > 3 or int(digits) > written.max_prefixlen:
+        return f"the length of an IPv{written.version} network is a number from 0 to {written.max_prefixlen}"
+    network = _canonical(f"{address}/{digits}", strict=False)
+    if digits != length:
         return f"write the length without leading zeros: {network}"
     return (
-        f"bits are set beyond /{length}: write {network} for the network, or {ip_network(address)} for the one address"
+        f"bits are set beyond /{length}: write {network} for the network, or {_canonical(address)} for the one address"
     )

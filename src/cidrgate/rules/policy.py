@@ -17,7 +17,12 @@ class Policy:
             one company's own network wants it.
 
     Raises:
+        TypeError: `max_entries` is no whole number.
         ValueError: `max_entries` is below 1.
+
+    Example:
+        >>> Policy()
+        Policy(max_entries=50, allow_special=False)
     """
 
     max_entries: int = 50
@@ -25,5 +30,7 @@ class Policy:
 
     def __post_init__(self) -> None:
         """Refuse a limit that no list can meet."""
+        if isinstance(self.max_entries, bool) or not isinstance(self.max_entries, int):
+            raise TypeError(f"max_entries is a whole number, not {self.max_entries!r}")
         if self.max_entries < 1:
             raise ValueError(f"max_entries is at least 1, not {self.max_entries}")

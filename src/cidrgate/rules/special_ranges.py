@@ -1,17 +1,19 @@
 """The special-purpose address blocks: the one place that knows them.
 
-The table is the IANA IPv4 and IPv6 Special-Purpose Address Registries (RFC 6890, RFC 8190) as of October 2025, with
-the multicast blocks beside them, which have registries of their own (RFC 5771, RFC 4291).
+The table is the IANA IPv4 and IPv6 Special-Purpose Address Registries (RFC 6890, RFC 8190) as of October 2025 (the
+IPv6 registry bears the date 2025-10-09), with the multicast blocks beside them, which have registries of their own
+(RFC 5771, RFC 4291). Their pages are https://www.iana.org/assignments/iana-ipv4-special-registry/ and
+https://www.iana.org/assignments/iana-ipv6-special-registry/.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from ipaddress import IPv6Network
+from ipaddress import IPv6Network, ip_network
 
 from cidrgate._engine import PrefixTrie
 
-__all__ = ["IPV4_MAPPED", "SPECIAL_RANGES", "SpecialRange", "special_blocks"]
+__all__ = ["IPV4_MAPPED", "SPECIAL_RANGES", "SpecialRange", "special_block", "special_blocks"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +109,11 @@ def special_blocks(cidr: str) -> tuple[SpecialRange, ...]:
         cidr: Canonical text of a network.
 
     Returns:
-        The most specific block around the network if that one is not globally reachable, otherwise every such block
-        inside it; empty for a network that may be listed.
+        The most specific block around the network if that one is not globally reachable and holds addresses of the
+        network by itself, otherwise every such block inside it; empty for a network that may be listed.
+
+    Raises:
+        InvalidAddressError: If the text is no network.
 
     Example:
         >>> [block.name for block in special_blocks("10.1.0.0/16")]
@@ -119,11 +124,39 @@ def special_blocks(cidr: str) -> tuple[SpecialRange, ...]:
         ['192.0.0.0/24', '192.0.0.0/29', '192.0.0.8/32', '192.0.0.170/32', '192.0.0.171/32', '192.0.2.0/24']
     """
     around = _BLOCKS.covering(cidr)
+    inside = _BLOCKS.covered(cidr)
     if around:
         innermost = _BY_CIDR[around[-1]]
-        if not innermost.globally_reachable:
+        if not innermost.globally_reachable and not _tiled(cidr, around[-1], inside):
             return (innermost,)
-    found = [block for text in _BLOCKS.covered(cidr) if not (block := _BY_CIDR[text]).globally_reachable]
+    found = [block for text in inside if not (block := _BY_CIDR[text]).globally_reachable]
     if ":" in cidr and _MAPPED_NETWORK.overlaps(IPv6Network(cidr)):
         found.append(IPV4_MAPPED)
     return tuple(found)
+
+
+def special_block(cidr: str) -> SpecialRange | None:
+    """The block to name to people for a network that is special: the first of `special_blocks`.
+
+    Args:
+        cidr: Canonical text of a network.
+
+    Returns:
+        The block, or None for a network that may be listed.
+
+    Raises:
+        InvalidAddressError: If the text is no network.
+
+    Example:
+        >>> special_block("10.1.0.0/16").rfc
+        'RFC 1918'
+        >>> special_block("2001:20::/27") is None
+        True
+    """
+    return next(iter(special_blocks(cidr)), None)
+
+
+def _tiled(cidr: str, outer: str, inside: list[str]) -> bool:
+    """Whether the blocks right under `outer` leave it no address of a network: 2001:20::/27 is two blocks' halves."""
+    tiles = [text for text in inside if _BLOCKS.covering(text)[:-1][-1:] == [outer]]
+    return sum(ip_network(text).num_addresses for text in tiles) == ip_network(cidr).num_addresses
