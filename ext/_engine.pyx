@@ -4,13 +4,13 @@ Here Python objects become structs, every bound is checked once, and errors are 
 block or an account's block looks like is said in `address.pxd`, `trie.pxd` and `accounts.pxd`.
 """
 
+import mmap
+import os
+import sys
 from builtins import open as builtin_open
 from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
-from mmap import ACCESS_COPY, mmap
-from os import O_RDONLY, close, fspath, fstat, fsync, open as open_directory, replace, urandom
 from pathlib import Path
-from sys import platform
 
 import numpy
 
@@ -31,7 +31,7 @@ from accounts cimport (
     trie_allows, trie_of,
 )
 from address cimport (
-    MAX_TEXT, Address, Prefix, high_bits, parse_address, parse_ipv4_bytes, parse_prefix, prepare_parser,
+    IPV4, MAX_TEXT, Address, Prefix, high_bits, parse_address, parse_ipv4_bytes, parse_prefix, prepare_parser,
     unpack_address, write_prefix,
 )
 from arena cimport UNIT, Epoch, enter, leave, map_segments
@@ -40,9 +40,11 @@ from batch cimport (
     Batch, StringView, read_piece,
 )
 from build cimport Item, Plan, drop_plan, plan_trie, write_trie
+from direct cimport MOST_PREFIXES, WORTHWHILE, Direct, close_direct, is_member, match_numbers, open_direct
 from native cimport load_acquire, prefetch
 from snapshot cimport (
-    DAMAGED, FOREIGN, HOSTILE, NEWER, OTHER_ORDER, OUT_OF_MEMORY, PAGE, SOUND, TRUNCATED, Snapshot, verify, write_image,
+    DAMAGED, FOREIGN, HOSTILE, NEWER, OTHER_ORDER, OUT_OF_MEMORY, PAGE, SOUND, TRUNCATED, Snapshot,
+    seal, verify, write_image,
 )
 from trie cimport (
     NONE, Trie, contains, longest_match, lower_bound, precedes, prefix_at, view_trie,
@@ -362,23 +364,39 @@ cdef class _Answers:
             PyBuffer_Release(&self.buffer)
 
 
-cdef Py_ssize_t match_batch(const Trie *trie, const Batch *batch, int32_t *indices, uint8_t *found) noexcept nogil:
-    """Longest matches of a batch, as indices or as truth values; returns how many before one that is no address."""
+cdef Py_ssize_t match_batch(const Trie *trie, const Batch *batch, int32_t *indices) noexcept nogil:
+    """Indices of longest matches; returns how many before an element that is no address."""
     cdef Address addresses[PIECE]
-    cdef Py_ssize_t start = 0, wanted, got, index
-    cdef int32_t match
-    while start < batch.count:
+    cdef Py_ssize_t start = 0, wanted, got = PIECE, index
+    while start < batch.count and got == PIECE:
         wanted = min(<Py_ssize_t>PIECE, batch.count - start)
         got = read_piece(batch, start, wanted, addresses)
         for index in range(got):
-            match = longest_match(trie, addresses + index)
-            if indices != NULL:
-                indices[start + index] = match
-            else:
-                found[start + index] = match != NONE
+            indices[start + index] = longest_match(trie, addresses + index)
         start += got
-        if got < wanted:
-            break
+    return start
+
+
+cdef Py_ssize_t find_batch(const Trie *trie, const Batch *batch, uint8_t *found) noexcept nogil:
+    """Whether there are matches; returns how many answers before an element that is no address."""
+    cdef Address addresses[PIECE]
+    cdef Py_ssize_t start = 0, wanted, got = PIECE, index
+    cdef Direct direct
+    cdef bint is_direct = batch.count >= WORTHWHILE and trie.n4 <= MOST_PREFIXES and open_direct(trie, &direct)
+    if is_direct and batch.form == NUMBERS:
+        match_numbers(&direct, batch.numbers, batch.count, found)
+        start = batch.count
+    while start < batch.count and got == PIECE:
+        wanted = min(<Py_ssize_t>PIECE, batch.count - start)
+        got = read_piece(batch, start, wanted, addresses)
+        for index in range(got):
+            if is_direct and addresses[index].family == IPV4:
+                found[start + index] = is_member(&direct, <uint32_t>(addresses[index].hi >> 32))
+            else:
+                found[start + index] = longest_match(trie, addresses + index) != NONE
+        start += got
+    if is_direct:
+        close_direct(&direct)
     return start
 
 
@@ -538,7 +556,7 @@ cdef class PrefixTrie:
         cdef _Answers results = _Answers(out, numpy.bool_, given.batch.count)
         cdef Py_ssize_t done
         with nogil:
-            done = match_batch(&self.trie, &given.batch, NULL, <uint8_t *>results.buffer.buf)
+            done = find_batch(&self.trie, &given.batch, <uint8_t *>results.buffer.buf)
         if done < given.batch.count:
             raise given.unreadable(addresses, done)
         return results.array
@@ -560,7 +578,7 @@ cdef class PrefixTrie:
         cdef _Answers results = _Answers(out, numpy.int32, given.batch.count)
         cdef Py_ssize_t done
         with nogil:
-            done = match_batch(&self.trie, &given.batch, <int32_t *>results.buffer.buf, NULL)
+            done = match_batch(&self.trie, &given.batch, <int32_t *>results.buffer.buf)
         if done < given.batch.count:
             raise given.unreadable(addresses, done)
         return results.array
@@ -618,7 +636,7 @@ cdef class Matcher:
     cdef Py_buffer mapped
 
     def __cinit__(self):
-        cdef bytes seed = urandom(8)
+        cdef bytes seed = os.urandom(8)
         if not open_accounts(&self.accounts, (<uint64_t *>PyBytes_AS_STRING(seed))[0]):
             raise MemoryError
 
@@ -909,9 +927,9 @@ cdef class Matcher:
         cdef int found = FOREIGN
         cdef char *image
         with builtin_open(path, "rb") as file:
-            if fstat(file.fileno()).st_size == 0:
+            if os.fstat(file.fileno()).st_size == 0:
                 raise SnapshotError(refusal(path, FOREIGN))
-            matcher.mapping = mmap(file.fileno(), 0, access=ACCESS_COPY)
+            matcher.mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
         PyObject_GetBuffer(matcher.mapping, &matcher.mapped, PyBUF_SIMPLE)
         image = <char *>matcher.mapped.buf
         found = verify(<const uint8_t *>image, matcher.mapped.len, &header)
@@ -946,7 +964,7 @@ cdef dict REFUSALS = {
 
 cdef str refusal(object path, int found):
     """What to say of a file that is refused."""
-    return f"{fspath(path)!r} {REFUSALS[found]}"
+    return f"{os.fspath(path)!r} {REFUSALS[found]}"
 
 
 cdef void adopt(Accounts *accounts, char *image, const Snapshot *header) noexcept:
@@ -954,7 +972,8 @@ cdef void adopt(Accounts *accounts, char *image, const Snapshot *header) noexcep
     free(accounts.table)
     accounts.seed = header.seed
     accounts.table = image + PAGE
-    accounts.rows = image + header.rows_offset
+    # Without rows there is no section, and the place after the file's end is not the file's.
+    accounts.rows = image + header.rows_offset if header.row_count else NULL
     accounts.row_count = header.row_count
     accounts.row_room = header.row_count
     accounts.live = header.live
@@ -966,23 +985,30 @@ cdef void adopt(Accounts *accounts, char *image, const Snapshot *header) noexcep
 cdef object replace_file(object path, object content):
     """Write a file beside its place, sync it, and rename it; nothing is left behind when that fails."""
     place = Path(path)
-    beside = place.with_name(f".{place.name}.{urandom(6).hex()}")
+    beside = place.with_name(f".{place.name}.{os.urandom(6).hex()}")
     try:
         with builtin_open(beside, "xb") as file:
             file.write(content)
             file.flush()
-            fsync(file.fileno())
-        replace(beside, place)
+            os.fsync(file.fileno())
+        os.replace(beside, place)
     except BaseException:
         beside.unlink(missing_ok=True)
         raise
-    if platform != "win32":
+    if sys.platform != "win32":
         # The new name is on disk only when the directory is.
-        directory = open_directory(place.parent, O_RDONLY)
+        directory = os.open(place.parent, os.O_RDONLY)
         try:
-            fsync(directory)
+            os.fsync(directory)
         finally:
-            close(directory)
+            os.close(directory)
+
+
+def _seal_snapshot(bytes image not None, /):
+    """An image with the checksums its content calls for: what a forger would do, for the tests of the checks."""
+    cdef bytearray sealed = bytearray(image)
+    seal(<uint8_t *><char *>sealed, len(image))
+    return bytes(sealed)
 
 
 cdef inline bint allowed(const Accounts *accounts, uint32_t block, const Address *address) noexcept nogil:
@@ -998,11 +1024,11 @@ cdef Py_ssize_t allow_one(
     cdef Py_ssize_t done
     if block == 0 or is_open(trie_of(header_of(accounts, block))):
         memset(&trie, 0, sizeof(Trie))
-        done = match_batch(&trie, batch, NULL, answers)
+        done = find_batch(&trie, batch, answers)
         memset(answers, 1, done)
         return done
     view_trie(trie_of(header_of(accounts, block)), &trie)
-    return match_batch(&trie, batch, NULL, answers)
+    return find_batch(&trie, batch, answers)
 
 
 cdef Py_ssize_t allow_rows(

@@ -83,6 +83,15 @@ cdef inline uint64_t sum_header(const Snapshot *header) noexcept nogil:
     return checksum(<const uint8_t *>header, <const uint8_t *>&header.own_sum - <const uint8_t *>header, 0)
 
 
+cdef inline void seal(uint8_t *image, uint64_t size) noexcept nogil:
+    """Write the checksums into an image of `size` bytes, as far as its header names sections inside it."""
+    cdef Snapshot *header = <Snapshot *>image
+    if size >= PAGE and PAGE <= header.arena_offset <= size == header.size:
+        header.sum = sum_image(image, header)
+    if size >= sizeof(Snapshot):
+        header.own_sum = sum_header(header)
+
+
 # ------------------------------------------------------------------------------------------------------ writing
 
 
@@ -165,9 +174,8 @@ cdef inline uint8_t *write_sections(
     for index in range(accounts.row_count):
         if own[index]:
             copy_block(accounts, own[index], places, image + header.arena_offset + places[index])
-    header.sum = sum_image(image, &header)
-    header.own_sum = sum_header(&header)
     memcpy(image, &header, sizeof(Snapshot))
+    seal(image, header.size)
     size[0] = header.size
     return image
 

@@ -1,0 +1,189 @@
+"""The options every command takes, and the decorator that gives them to it.
+
+They may stand before the command or after it; the nearer one counts. An error of cidrgate ends a command with a
+message and exit status 2 here, once for all commands.
+"""
+
+import functools
+import getpass
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, Concatenate, ParamSpec
+
+import typer
+
+from cidrgate.cli.database import DEFAULT_DATABASE, database_url, open_database
+from cidrgate.cli.output import Output
+from cidrgate.errors import CidrgateError
+from cidrgate.manager import RuleManager
+from cidrgate.rules import Policy
+
+__all__ = ["ERROR", "Session", "command", "root_options"]
+
+ERROR = 2
+"""The exit status of a command that could not do what it was asked to."""
+
+_Arguments = ParamSpec("_Arguments")
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What one run of a command works with.
+
+    Attributes:
+        database: URL of the store.
+        actor: Who makes changes, for the change log; None when nobody said.
+        policy: What a list may hold.
+        output: Where answers and errors go, and in which form.
+    """
+
+    database: str
+    actor: str | None
+    policy: Policy
+    output: Output
+
+    def open(self, *, create: bool = False) -> RuleManager:
+        """Connect to the store; its matcher is not loaded.
+
+        Args:
+            create: Whether a database that does not exist is created.
+
+        Raises:
+            StoreError: If it cannot be opened, or does not exist and shall not be created.
+        """
+        return open_database(self.database, self.policy, create=create)
+
+
+def command(app: typer.Typer, name: str) -> Callable[[Callable[Concatenate[Session, _Arguments], None]], None]:
+    """Register a function as a command that takes the options of every command.
+
+    Args:
+        app: Where the command goes.
+        name: What people type.
+
+    Returns:
+        A decorator for a function of a `Session` and the command's own arguments.
+    """
+
+    def register(function: Callable[Concatenate[Session, _Arguments], None]) -> None:
+        @functools.wraps(function)
+        def run(context: typer.Context, *_args: _Arguments.args, **arguments: _Arguments.kwargs) -> None:
+            near = {option: arguments.pop(option) for option in _OPTIONS}
+            session = _session(near, context.find_root().obj or {})
+            try:
+                function(session, *_args, **arguments)
+            except CidrgateError as error:
+                session.output.error(error)
+                raise typer.Exit(ERROR) from error
+
+        own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
+        _show_parameters(run, [*own, *_parameters(from_environment=False)])
+        app.command(name)(run)
+
+    return register
+
+
+def root_options(app: typer.Typer, **kwargs: Any) -> Callable[[Callable[..., None]], None]:
+    """Register a function as what runs before each command; it has the options of every command too.
+
+    Args:
+        app: The root of all commands.
+        kwargs: For `typer.Typer.callback`.
+
+    Returns:
+        A decorator for a function that takes options of its own.
+    """
+
+    def register(function: Callable[..., None]) -> None:
+        @functools.wraps(function)
+        def run(context: typer.Context, **arguments: Any) -> None:
+            context.obj = {option: arguments.pop(option) for option in _OPTIONS}
+            function(**arguments)
+
+        own = list(inspect.signature(function, eval_str=True).parameters.values())
+        _show_parameters(run, [*own, *_parameters(from_environment=True)])
+        app.callback(**kwargs)(run)
+
+    return register
+
+
+# name -> (type, flags, environment variable, what typer is told besides)
+_OPTIONS: dict[str, tuple[Any, tuple[str, ...], str | None, dict[str, Any]]] = {
+    "database": (
+        str | None,
+        ("--database", "-d"),
+        "CIDRGATE_DATABASE",
+        {"help": f"The store: a path or a URL; {DEFAULT_DATABASE} if none is given.", "metavar": "PATH|URL"},
+    ),
+    "actor": (
+        str | None,
+        ("--actor",),
+        "CIDRGATE_ACTOR",
+        {"help": "Who makes the change, for the change log; the user of the system if nobody is given."},
+    ),
+    "max_entries": (
+        int | None,
+        ("--max-entries",),
+        "CIDRGATE_MAX_ENTRIES",
+        {"help": f"Most entries an account may hold; {Policy().max_entries} if not given.", "min": 1},
+    ),
+    "allow_special": (
+        bool | None,
+        ("--allow-special/--no-allow-special",),
+        "CIDRGATE_ALLOW_SPECIAL",
+        {"help": "Whether private and other special ranges may be listed."},
+    ),
+    "json": (
+        bool | None,
+        ("--json",),
+        None,
+        {"help": "Answer as JSON on stdout, report errors as JSON on stderr."},
+    ),
+}
+
+
+def _parameters(*, from_environment: bool) -> list[inspect.Parameter]:
+    """The options as parameters of a function that typer reads.
+
+    Only those before the command read the environment: after it, an unset option must leave the others theirs.
+    """
+    made = []
+    for name, (kind, flags, variable, told) in _OPTIONS.items():
+        settings = {"rich_help_panel": "Options of every command", "show_default": False, **told}
+        if from_environment:
+            settings["envvar"] = variable
+        elif variable is not None:
+            settings["help"] += f" [env var: {variable}]"
+        annotation = Annotated[kind, typer.Option(*flags, **settings)]
+        made.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation))
+    return made
+
+
+def _show_parameters(run: Callable[..., None], parameters: list[inspect.Parameter]) -> None:
+    """Make typer see these parameters, and the context, instead of those `run` was written with."""
+    context = inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
+    shown = [context, *(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters)]
+    run.__dict__["__signature__"] = inspect.Signature(shown)
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in shown}
+
+
+def _session(near: dict[str, Any], far: dict[str, Any]) -> Session:
+    """The session of a command from the options after it and those before it."""
+    chosen = {name: far.get(name) if value is None else value for name, value in near.items()}
+    limits = {name: chosen[name] for name in ("max_entries", "allow_special") if chosen[name] is not None}
+    actor = _system_user() if chosen["actor"] is None else chosen["actor"]
+    return Session(
+        database=database_url(chosen["database"] or DEFAULT_DATABASE),
+        actor=actor or None,
+        policy=Policy(**limits),
+        output=Output(json=bool(chosen["json"])),
+    )
+
+
+def _system_user() -> str | None:
+    """The name of the user who runs the process; None where it has none, as in some containers."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):
+        return None
