@@ -17,7 +17,10 @@ engine = Extension(
     "cidrgate._engine",
     ["ext/_engine.pyx"],
     include_dirs=["ext"],
-    depends=[str(path) for path in sorted([*Path("ext").glob("*.pxd"), *Path("ext").glob("*.h")])],
+    depends=[
+        *map(str, sorted([*Path("ext").glob("*.pxd"), *Path("ext").glob("*.h")])),
+        "src/cidrgate/include/cidrgate.h",
+    ],
     extra_compile_args=arguments,
 )
 

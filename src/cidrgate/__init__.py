@@ -4,6 +4,8 @@
 the store.
 """
 
+from pathlib import Path
+
 from cidrgate._engine import Matcher, PrefixTrie
 from cidrgate.errors import (
     AccountExistsError,
@@ -45,4 +47,10 @@ __all__ = [
     "VersionConflictError",
     "StoreError",
     "SnapshotError",
+    "get_include",
 ]
+
+
+def get_include() -> str:
+    """The folder of `cidrgate.h`, for extensions in C or Cython that ask a matcher without Python objects."""
+    return str(Path(__file__).parent / "include")

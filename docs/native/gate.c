@@ -1,0 +1,28 @@
+/* The same in C: a module with one function, allowed(matcher, account, text) -> bool. */
+#define PY_SSIZE_T_CLEAN
+#include <cidrgate.h>
+
+static const cidrgate_api *cidrgate;
+
+static PyObject *allowed(PyObject *module, PyObject *arguments) {
+    PyObject *object;
+    const char *account, *text;
+    Py_ssize_t account_size, text_size;
+    const cidrgate_matcher *matcher;
+    (void)module;
+    if (!PyArg_ParseTuple(arguments, "Os#s#", &object, &account, &account_size, &text, &text_size)) return NULL;
+    matcher = cidrgate->matcher(object);
+    if (matcher == NULL) return NULL;
+    return PyBool_FromLong(cidrgate->allows_text(matcher, cidrgate->row(matcher, account, (size_t)account_size), text,
+                                                 (size_t)text_size) == CIDRGATE_ALLOWED);
+}
+
+static PyMethodDef methods[] = {{"allowed", allowed, METH_VARARGS, "Whether an address may act for an account."},
+                                {NULL, NULL, 0, NULL}};
+
+static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "gate_c", NULL, -1, methods, NULL, NULL, NULL, NULL};
+
+PyMODINIT_FUNC PyInit_gate_c(void) {
+    cidrgate = cidrgate_import();
+    return cidrgate == NULL ? NULL : PyModule_Create(&definition);
+}

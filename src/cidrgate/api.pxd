@@ -1,0 +1,27 @@
+"""`cidrgate.h` for Cython: `from cidrgate.api cimport cidrgate_api, cidrgate_import`."""
+
+from libc.stdint cimport int32_t, uint8_t, uint32_t
+
+cdef extern from "cidrgate.h":
+    enum:
+        CIDRGATE_API_VERSION
+        CIDRGATE_UNKNOWN
+        CIDRGATE_DENIED
+        CIDRGATE_ALLOWED
+        CIDRGATE_NO_ADDRESS
+        CIDRGATE_NO_ROW
+
+    ctypedef struct cidrgate_matcher:
+        pass
+
+    ctypedef struct cidrgate_api:
+        uint32_t version
+        const cidrgate_matcher *(*matcher)(object matcher) except NULL
+        int32_t (*row)(const cidrgate_matcher *matcher, const char *account, size_t size) noexcept nogil
+        int (*allows_ipv4)(const cidrgate_matcher *matcher, int32_t row, uint32_t address) noexcept nogil
+        int (*allows_ipv6)(const cidrgate_matcher *matcher, int32_t row, const uint8_t *octets) noexcept nogil
+        int (*allows_text)(const cidrgate_matcher *matcher, int32_t row, const char *text, size_t size) noexcept nogil
+        void *(*enter)(const cidrgate_matcher *matcher) noexcept nogil
+        void (*leave)(void *reader) noexcept nogil
+
+    const cidrgate_api *cidrgate_import() except NULL
