@@ -5,7 +5,7 @@ DATABASE ?= cidrgate.db
 ENGINE := $(wildcard ext/*.pyx ext/*.pxd ext/*.h) setup.py pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench bench-smoke clean
+.PHONY: help run test lint sanitize bench bench-smoke clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -22,6 +22,13 @@ lint: .venv/dev ## check style, types and stubs
 	PATH=$(BIN):$$PATH cython-lint ext
 	$(BIN)/mypy
 	$(BIN)/python -m mypy.stubtest cidrgate._engine
+
+sanitize: .venv/dev ## run the engine's tests with AddressSanitizer and UndefinedBehaviorSanitizer
+	CFLAGS='-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -g' \
+		$(BIN)/python setup.py -q build --build-lib build/sanitize --build-temp build/sanitize-temp
+	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
+		ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc PYTHONPATH=build/sanitize \
+		$(BIN)/python -m pytest -q tests/engine
 
 bench: .venv/dev ## measure against the peers; writes benchmarks/results/
 	$(BIN)/python -m benchmarks.report
