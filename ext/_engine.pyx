@@ -41,7 +41,7 @@ from batch cimport (
 )
 from build cimport Item, Plan, drop_plan, plan_trie, write_trie
 from direct cimport MOST_PREFIXES, WORTHWHILE, Direct, close_direct, is_member, match_numbers, open_direct
-from native cimport load_acquire, prefetch
+from native cimport allocate, load_acquire, prefetch
 from snapshot cimport (
     DAMAGED, FOREIGN, HOSTILE, NEWER, OTHER_ORDER, OUT_OF_MEMORY, PAGE, SOUND, TRUNCATED, Snapshot,
     seal, verify, write_image,
@@ -440,7 +440,7 @@ cdef class PrefixTrie:
                 raise MemoryError
             if values is not None:
                 self.values = [values[items[index].order] for index in range(plan.n4 + plan.n6)]
-            self.block = <char *>malloc(plan.size)
+            self.block = <char *>allocate(plan.size)
             if self.block == NULL:
                 raise MemoryError
             write_trie(&plan, self.block)

@@ -16,13 +16,12 @@ look at, and references change by single atomic stores: readers need no lock. Wr
 """
 
 from libc.stdint cimport int32_t, uint16_t, uint32_t, uint64_t, uint8_t
-from libc.stdlib cimport calloc, malloc
 from libc.string cimport memcpy, memset
 
 from address cimport IPV4, Address
 from arena cimport Arena, at, close_arena, free_memory, new_block, open_arena, reclaim, retire
 from build cimport Plan, write_trie
-from native cimport keyed_hash, load_acquire, load_pointer, same_bytes, store_pointer, store_release
+from native cimport allocate, keyed_hash, load_acquire, load_pointer, same_bytes, store_pointer, store_release
 from trie cimport (
     COUNT, NESTED, NONE, SMALL, IndexHeader, Trie, TrieHeader,
     arrays_size, index_size, longest_match, padded, search4, view_trie,
@@ -79,8 +78,10 @@ cdef struct Accounts:
 
 cdef inline SlotTable *new_table(uint32_t capacity) noexcept nogil:
     """An empty index, or NULL without memory."""
-    cdef SlotTable *table = <SlotTable *>calloc(1, sizeof(SlotTable) + capacity * sizeof(Slot))
+    cdef size_t size = sizeof(SlotTable) + capacity * sizeof(Slot)
+    cdef SlotTable *table = <SlotTable *>allocate(size)
     if table != NULL:
+        memset(table, 0, size)
         table.capacity = capacity
     return table
 
@@ -206,7 +207,7 @@ cdef inline bint make_room(Accounts *accounts) noexcept nogil:
         retire(&accounts.arena, table, 0, 0)
     if accounts.row_count == accounts.row_room:
         room = accounts.row_room + (accounts.row_room >> 2) + FIRST_SLOTS
-        rows = malloc(room * sizeof(uint32_t))
+        rows = allocate(room * sizeof(uint32_t))
         if rows == NULL:
             return False
         if accounts.rows != NULL:

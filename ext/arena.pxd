@@ -10,10 +10,10 @@ inside when it was retired has left (two alternating epochs).
 """
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t
-from libc.stdlib cimport calloc, free, malloc, realloc
+from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memset
 
-from native cimport add_and_fetch, load_pointer, store_pointer
+from native cimport add_and_fetch, allocate, load_pointer, store_pointer
 
 cdef enum:
     UNIT = 8
@@ -21,6 +21,8 @@ cdef enum:
     SEGMENT_UNITS = 131072
     # References of 32 bits reach this many segments: 32 GiB.
     SEGMENTS = 32768
+    # A large arena grows by this many segments at a time, side by side, so that they can lie on huge pages.
+    GROUP = 8
     # Size classes: exact up to EXACT units, then four to each doubling.
     EXACT = 64
     CLASSES = 128
@@ -119,7 +121,7 @@ cdef inline uint32_t new_segments(Arena *arena, uint32_t count) noexcept nogil:
             break
     if first == 0:
         return 0
-    memory = <char *>malloc(size)
+    memory = <char *>allocate(size)
     if memory == NULL:
         return 0
     for index in range(count):
@@ -188,7 +190,7 @@ cdef inline uint32_t split_block(Arena *arena, uint32_t kind, uint32_t units) no
 cdef inline uint32_t new_block(Arena *arena, size_t size) noexcept nogil:
     """A block of at least `size` bytes, or 0 without memory."""
     cdef size_t wanted = (size + UNIT - 1) // UNIT
-    cdef uint32_t units, kind, block
+    cdef uint32_t units, kind, block, count
     if wanted > SEGMENT_UNITS // 2:
         if wanted > <size_t>(SEGMENTS - 1) * SEGMENT_UNITS:
             return 0
@@ -202,12 +204,13 @@ cdef inline uint32_t new_block(Arena *arena, size_t size) noexcept nogil:
         block = split_block(arena, kind, units)
         if block:
             return block
-        block = new_segments(arena, 1) << SEGMENT_BITS
+        count = GROUP if arena.top > GROUP else 1
+        block = new_segments(arena, count) << SEGMENT_BITS
         if block == 0:
             return 0
         keep_rest(arena, arena.next, arena.end - arena.next)
         arena.next = block
-        arena.end = block + SEGMENT_UNITS
+        arena.end = block + count * SEGMENT_UNITS
     block = arena.next
     arena.next += units
     return block

@@ -4,7 +4,11 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
 
 #if defined(_MSC_VER)
 #include <intrin.h>
@@ -54,6 +58,21 @@ static inline uint64_t cidrgate_fold(uint64_t a, uint64_t b) {
     return (uint64_t)product ^ (uint64_t)(product >> 64);
 }
 #endif
+
+/* Memory for free(). Large pieces are asked to lie on huge pages, where the system has them: met at random, most of
+ * what a lookup waits for in a large table is the translation of its address. */
+static inline void *cidrgate_allocate(size_t size) {
+#if defined(__linux__) && defined(MADV_HUGEPAGE)
+    enum { HUGE_PAGE = 1 << 21 };
+    void *memory;
+    if (size >= HUGE_PAGE) {
+        if (posix_memalign(&memory, HUGE_PAGE, size) != 0) return NULL;
+        madvise(memory, size, MADV_HUGEPAGE);
+        return memory;
+    }
+#endif
+    return malloc(size);
+}
 
 static inline uint64_t cidrgate_read64(const uint8_t *where) {
     uint64_t value;

@@ -4,6 +4,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 cdef extern from "native.h" nogil:
     int popcount "cidrgate_popcount" (uint64_t bits) noexcept
+    void *allocate "cidrgate_allocate" (size_t size) noexcept
     void prefetch "cidrgate_prefetch" (const void *where) noexcept
     uint32_t load_acquire "cidrgate_load" (const uint32_t *where) noexcept
     void store_release "cidrgate_store" (uint32_t *where, uint32_t value) noexcept
