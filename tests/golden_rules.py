@@ -14,6 +14,12 @@ Found = tuple[str, int, frozenset[str]]
 
 MAPPED = IPv6Network("::ffff:0:0/96")
 
+
+def text_of(block: Network) -> str:
+    """Canonical text; Python 3.13 writes the IPv4-mapped block with a dotted quad."""
+    return "::ffff:0:0/96" if block == MAPPED else str(block)
+
+
 # Written down a second time on purpose, from RFC 6890 and its successors: block, is it fine to list?
 SPECIAL = {
     ip_network(block): fine
@@ -77,10 +83,10 @@ def innermost_blocks(network: Network) -> set[Network]:
 def special_blocks(network: Network) -> frozenset[str]:
     """The blocks that forbid a network: the innermost one around it, or else all inside it."""
     if inside(network, MAPPED):
-        return frozenset({str(MAPPED)})
+        return frozenset({text_of(MAPPED)})
     forbidding = [block for block in innermost_blocks(network) if not SPECIAL[block]]
     around = [block for block in forbidding if inside(network, block)]
-    return frozenset(str(block) for block in around or forbidding)
+    return frozenset(text_of(block) for block in around or forbidding)
 
 
 def golden_validate(
