@@ -2,10 +2,12 @@
 PYTHON ?= python3
 BIN := .venv/bin
 DATABASE ?= cidrgate.db
+CLANG ?= clang
+FUZZ_SECONDS ?= 60
 ENGINE := $(wildcard ext/*.pyx ext/*.pxd ext/*.h) setup.py pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint sanitize bench bench-smoke clean
+.PHONY: help run test lint sanitize fuzz bench bench-smoke clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -29,6 +31,15 @@ sanitize: .venv/dev ## run the engine's tests with AddressSanitizer and Undefine
 	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
 		ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc PYTHONPATH=build/sanitize \
 		$(BIN)/python -m pytest -q tests/engine
+
+fuzz: .venv/dev ## fuzz the engine for FUZZ_SECONDS, guided by coverage; needs clang
+	@command -v $(CLANG) > /dev/null || { echo 'clang is needed, on Debian: apt-get install clang'; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[fuzz]'
+	CC=$(CLANG) LDSHARED='$(CLANG) -shared' CFLAGS='-fsanitize=address,fuzzer-no-link -fno-omit-frame-pointer -g' \
+		$(BIN)/python setup.py -q build --build-lib build/fuzz --build-temp build/fuzz-temp
+	LD_PRELOAD="$$($(BIN)/python -c 'import atheris; print(atheris.path())')/asan_with_fuzzer.so" \
+		ASAN_OPTIONS=detect_leaks=0 PYTHONPATH=build/fuzz \
+		$(BIN)/python tests/fuzz/engine.py build/fuzz-corpus -max_total_time=$(FUZZ_SECONDS)
 
 bench: .venv/dev ## measure against the peers; writes benchmarks/results/
 	$(BIN)/python -m benchmarks.report

@@ -1,0 +1,146 @@
+"""A coverage-guided fuzzer over the address parser, the trie builder and the snapshot reader.
+
+`make fuzz` builds the engine with clang's AddressSanitizer and coverage and runs this for `FUZZ_SECONDS` seconds. The
+first byte of an input chooses what the rest is given to; whatever is answered is compared with `ipaddress`, or with
+linear search.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from ipaddress import IPv6Address, IPv6Network, ip_address, ip_network
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import atheris
+
+with atheris.instrument_imports(include=["cidrgate._engine"]):
+    from cidrgate import InvalidAddressError, Matcher, PrefixTrie, SnapshotError, SubaccountError
+    from cidrgate._engine import _portable_ipv4, _seal_snapshot, canonical_prefix
+
+SCRATCH = TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None)
+SNAPSHOT = Path(SCRATCH.name) / "fuzzed.snapshot"
+
+
+def unmapped(address: object) -> object:
+    """The IPv4 address that an IPv4-mapped one stands for."""
+    return (address.ipv4_mapped or address) if isinstance(address, IPv6Address) else address
+
+
+def fuzz_parser(data: bytes) -> None:
+    """Text is an address, or a prefix, exactly when `ipaddress` says so, zone ids aside."""
+    text = data.decode("latin-1")
+    everything = PrefixTrie(["0.0.0.0/0", "::/0"])
+    try:
+        expected = None if "%" in text or "/" in text else ip_address(text)
+    except ValueError:
+        expected = None
+    try:
+        found = everything.match(text)
+    except InvalidAddressError:
+        found = None
+    want = {None: None, 4: "0.0.0.0/0", 6: "::/0"}[getattr(unmapped(expected), "version", None)]
+    assert found == want, (text, found, want)
+    number = _portable_ipv4(text)
+    assert number == (int(expected) if expected is not None and expected.version == 4 else None), text
+    try:
+        prefix = ip_network(canonical_prefix(text))
+    except InvalidAddressError:
+        return
+    given = ip_network(text)
+    same = int(given.network_address) & 0xFFFFFFFF == int(prefix.network_address)
+    assert prefix == given or (isinstance(given, IPv6Network) and same and prefix.prefixlen == given.prefixlen - 96)
+
+
+def networks(data: bytes) -> list[str]:
+    """Prefixes from bytes: family, length, and only as many address bytes as are given, so that they meet."""
+    found = []
+    for at in range(0, len(data) - 5, 6):
+        family, length, *rest = data[at : at + 6]
+        size = 16 if family & 1 else 4
+        address = bytes(rest).ljust(size, b"\x20" if family & 2 else b"\0")
+        found.append(str(ip_network((address, length % (8 * size + 1)), strict=False)))
+    return [text for text in found if not text.startswith("::ffff:")]
+
+
+def fuzz_builder(data: bytes) -> None:
+    """A trie of many prefixes answers as a linear search does."""
+    repeat = 1 + data[0] if data else 1
+    texts = networks(data[1:])
+    # Enough to leave the small arrays behind: every prefix again with its last address bytes counted up.
+    for step in range(repeat if texts else 0):
+        first = ip_network(texts[0])
+        moved = (int(first.network_address) + (step << 8)) % 2**first.max_prefixlen
+        texts.append(f"{ip_address(moved) if first.version == 4 else IPv6Address(moved)}/{first.max_prefixlen}")
+    texts = [text for text in texts if not text.startswith("::ffff:")]
+    trie = PrefixTrie(texts)
+    listed = [ip_network(text) for text in trie]
+    assert set(listed) == {ip_network(text) for text in texts}
+    for network in listed[:40]:
+        for address in (network[0], network[-1], network[-1] + 1 if int(network[-1]) + 1 < 2**32 else network[0]):
+            if isinstance(address, IPv6Address) and address.ipv4_mapped:
+                continue
+            inside = [other for other in listed if other.version == address.version and address in other]
+            longest = max(inside, key=lambda other: other.prefixlen, default=None)
+            assert trie.match(address) == (str(longest) if longest is not None else None), (address, texts)
+
+
+def fuzz_snapshot(data: bytes) -> None:
+    """A file is refused, or what it holds can be used and saved, whatever it holds."""
+    SNAPSHOT.write_bytes(_seal_snapshot(data))
+    try:
+        matcher = Matcher.open(SNAPSHOT)
+    except SnapshotError:
+        return
+    for name in ("acct-0", "acct-1", "acct-2", "sub-0", "sub-1"):
+        matcher.allows(name, "8.8.8.8")
+        matcher.allows(name, "2600::1")
+        matcher.prefixes(name)
+    for name in ("acct-0", "acct-1", "acct-2", "new"):
+        try:
+            matcher.publish(name, ["8.8.8.0/24"])
+            matcher.link("sub-0", name)
+            matcher.discard("sub-1")
+            matcher.discard(name)
+        except (SubaccountError, UnicodeDecodeError):
+            continue
+    matcher.save(SNAPSHOT)
+
+
+def fuzz(data: bytes) -> None:
+    """Give an input to what its first byte chooses."""
+    if data:
+        (fuzz_parser, fuzz_builder, fuzz_snapshot)[data[0] % 3](data[1:])
+
+
+def seeds(corpus: Path) -> None:
+    """Inputs to begin with: an address of every form, some prefixes, and snapshots of every kind of list."""
+    texts = ["8.8.8.8", "::ffff:8.8.8.8", "2001:db8::1", "1:2:3:4:5:6:7:8", "8.8.8.0/24", "2600::/12", "::/0", "::1%lo"]
+    for number, text in enumerate(texts):
+        (corpus / f"text-{number}").write_bytes(b"\0" + text.encode())
+    (corpus / "prefixes").write_bytes(bytes([1, 100, 0, 24, 8, 8, 8, 0, 1, 32, 0x26, 0, 0, 0, 0, 16, 8, 8, 0, 0]))
+    for size in (0, 3, 80):
+        matcher = Matcher()
+        for number in range(3):
+            matcher.publish(
+                f"acct-{number}", [f"8.{number}.{n}.0/24" for n in range(size)] + ["2600::/16"] * (size > 0)
+            )
+        matcher.link("sub-0", "acct-0")
+        matcher.link("sub-1", "acct-0")
+        matcher.discard("acct-2")
+        matcher.save(SNAPSHOT)
+        (corpus / f"snapshot-{size}").write_bytes(b"\2" + SNAPSHOT.read_bytes())
+
+
+def main() -> None:
+    """Run the fuzzer over a corpus; arguments are libFuzzer's."""
+    corpus = Path(sys.argv[1])
+    corpus.mkdir(parents=True, exist_ok=True)
+    seeds(corpus)
+    atheris.Setup([*sys.argv, "-max_len=24000", "-print_final_stats=1", f"-artifact_prefix={corpus}{os.sep}"], fuzz)
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()
