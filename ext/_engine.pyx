@@ -631,9 +631,9 @@ cdef class Matcher:
     """
 
     cdef Accounts accounts
-    # The mapped file of a matcher that was opened, kept for as long as the matcher is.
-    cdef object mapping
+    # The mapped file of a matcher that was opened.
     cdef Py_buffer mapped
+    cdef bint opened
 
     def __cinit__(self):
         cdef bytes seed = os.urandom(8)
@@ -642,7 +642,7 @@ cdef class Matcher:
 
     def __dealloc__(self):
         close_accounts(&self.accounts)
-        if self.mapping is not None:
+        if self.opened:
             PyBuffer_Release(&self.mapped)
 
     cdef inline int name(self, str account, Name *name) except -1:
@@ -929,8 +929,9 @@ cdef class Matcher:
         with builtin_open(path, "rb") as file:
             if os.fstat(file.fileno()).st_size == 0:
                 raise SnapshotError(refusal(path, FOREIGN))
-            matcher.mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
-        PyObject_GetBuffer(matcher.mapping, &matcher.mapped, PyBUF_SIMPLE)
+            PyObject_GetBuffer(
+                mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY), &matcher.mapped, PyBUF_SIMPLE)
+        matcher.opened = True
         image = <char *>matcher.mapped.buf
         found = verify(<const uint8_t *>image, matcher.mapped.len, &header)
         if found == OUT_OF_MEMORY:
