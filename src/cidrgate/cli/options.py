@@ -9,7 +9,7 @@ import getpass
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, Concatenate, ParamSpec
+from typing import Any, Concatenate, ParamSpec
 
 import typer
 
@@ -108,38 +108,37 @@ def root_options(app: typer.Typer, **kwargs: Any) -> Callable[[Callable[..., Non
     return register
 
 
-# name -> (type, flags, environment variable, what typer is told besides)
-_OPTIONS: dict[str, tuple[Any, tuple[str, ...], str | None, dict[str, Any]]] = {
+# name -> (type, flags, environment variable, what it is for, what typer is told besides)
+_OPTIONS: dict[str, tuple[Any, tuple[str, ...], str | None, str, dict[str, Any]]] = {
     "database": (
         str | None,
         ("--database", "-d"),
         "CIDRGATE_DATABASE",
-        {"help": f"The store: a path or a URL; {DEFAULT_DATABASE} if none is given.", "metavar": "PATH|URL"},
+        f"The store; {DEFAULT_DATABASE} if not given",
+        {"metavar": "PATH|URL"},
     ),
     "actor": (
         str | None,
         ("--actor",),
         "CIDRGATE_ACTOR",
-        {"help": "Who makes the change, for the change log; the user of the system if nobody is given."},
+        "Who makes the change, for the change log; the user of the system if not given",
+        {"metavar": "NAME"},
     ),
     "max_entries": (
         int | None,
         ("--max-entries",),
         "CIDRGATE_MAX_ENTRIES",
-        {"help": f"Most entries an account may hold; {Policy().max_entries} if not given.", "min": 1},
+        f"Most entries an account may hold; {Policy().max_entries} if not given",
+        {"min": 1, "metavar": "N"},
     ),
     "allow_special": (
         bool | None,
-        ("--allow-special/--no-allow-special",),
+        ("--allow-special",),
         "CIDRGATE_ALLOW_SPECIAL",
-        {"help": "Whether private and other special ranges may be listed."},
+        "Let private and other special ranges be listed",
+        {},
     ),
-    "json": (
-        bool | None,
-        ("--json",),
-        None,
-        {"help": "Answer as JSON on stdout, report errors as JSON on stderr."},
-    ),
+    "json": (bool | None, ("--json",), None, "Answer as JSON on stdout, report errors as JSON on stderr", {}),
 }
 
 
@@ -149,14 +148,16 @@ def _parameters(*, from_environment: bool) -> list[inspect.Parameter]:
     Only those before the command read the environment: after it, an unset option must leave the others theirs.
     """
     made = []
-    for name, (kind, flags, variable, told) in _OPTIONS.items():
-        settings = {"rich_help_panel": "Options of every command", "show_default": False, **told}
-        if from_environment:
-            settings["envvar"] = variable
-        elif variable is not None:
-            settings["help"] += f" [env var: {variable}]"
-        annotation = Annotated[kind, typer.Option(*flags, **settings)]
-        made.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation))
+    for name, (kind, flags, variable, purpose, told) in _OPTIONS.items():
+        settings = {"rich_help_panel": "Options of every command", "show_default": False, "show_envvar": False, **told}
+        option = typer.Option(
+            None,
+            *flags,
+            help=f"{purpose}." if variable is None else f"{purpose}. Also {variable}.",
+            envvar=variable if from_environment else None,
+            **settings,
+        )
+        made.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=option, annotation=kind))
     return made
 
 
@@ -171,7 +172,9 @@ def _show_parameters(run: Callable[..., None], parameters: list[inspect.Paramete
 def _session(near: dict[str, Any], far: dict[str, Any]) -> Session:
     """The session of a command from the options after it and those before it."""
     chosen = {name: far.get(name) if value is None else value for name, value in near.items()}
-    limits = {name: chosen[name] for name in ("max_entries", "allow_special") if chosen[name] is not None}
+    limits: dict[str, Any] = {
+        name: chosen[name] for name in ("max_entries", "allow_special") if chosen[name] is not None
+    }
     actor = _system_user() if chosen["actor"] is None else chosen["actor"]
     return Session(
         database=database_url(chosen["database"] or DEFAULT_DATABASE),

@@ -1,0 +1,79 @@
+"""The `cidrgate` command as a whole: its subcommands, its version, and how it starts and fails."""
+
+import io
+import json
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from cidrgate.cli import accounts, checks, history, lists, transfer
+from cidrgate.cli.options import ERROR, Session, command, root_options
+
+__all__ = ["app", "run"]
+
+app = typer.Typer(
+    name="cidrgate",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(version("cidrgate"))
+        raise typer.Exit
+
+
+@root_options(app)
+def _root(
+    *,
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Keep the IP allowlists of an API platform's accounts: who may call from where."""
+
+
+@command(app, "version")
+def _version(session: Session) -> None:
+    """Print the version."""
+    session.output.answer({"version": version("cidrgate")}, version("cidrgate"))
+
+
+app.add_typer(accounts.app, name="account")
+for part in (lists, checks, transfer, history):
+    app.add_typer(part.app)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the command.
+
+    Args:
+        arguments: What was typed after `cidrgate`.
+
+    Returns:
+        The exit status: 0 when it worked or an address is allowed, 1 when `check` denies, 2 on an error.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        # A label in a script the terminal's encoding lacks must not end a command halfway.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    if "--json" not in arguments:
+        return _status(app(args=list(arguments)))
+    try:
+        return _status(app(args=list(arguments), standalone_mode=False))
+    except Exception as error:
+        # Errors of use: their type moved between the versions of typer, their method did not.
+        explain = getattr(error, "format_message", None)
+        if explain is None:
+            raise
+        print(json.dumps({"error": {"code": "usage", "message": explain(), "problems": []}}), file=sys.stderr)
+        return ERROR
+
+
+def _status(returned: object) -> int:
+    return returned if isinstance(returned, int) else 0

@@ -1,0 +1,119 @@
+"""Asking about one address: `check` for scripts, `explain` for people."""
+
+import shlex
+from ipaddress import ip_address, ip_network
+from typing import Annotated
+
+import typer
+
+from cidrgate.cli.arguments import AccountName
+from cidrgate.cli.options import Session, command
+from cidrgate.cli.output import Line
+from cidrgate.cli.records import decision_record
+from cidrgate.rules import special_block
+from cidrgate.values import Decision, Entry
+
+__all__ = ["DENIED", "app", "shared_bits"]
+
+DENIED = 1
+"""The exit status of `check` when the address may not act for the account."""
+
+app = typer.Typer()
+
+_Address = Annotated[str, typer.Argument(metavar="IP", help="The address that calls.")]
+
+
+@command(app, "check")
+def _check(session: Session, account: AccountName, address: _Address) -> None:
+    """Whether an address may act for an account: exit status 0 if it may, 1 if not."""
+    decision = _decide(session, account, address)
+    session.output.answer(decision_record(account, address, decision), _verdict(address, account, decision))
+    if not decision.allowed:
+        raise typer.Exit(DENIED)
+
+
+@command(app, "explain")
+def _explain(session: Session, account: AccountName, address: _Address) -> None:
+    """Why an address may, or may not, act for an account."""
+    decision = _decide(session, account, address)
+    lines: list[str | Line] = [_verdict(address, account, decision)]
+    if decision.account != account:
+        lines.append(f"{account} is a subaccount: the list of {decision.account} decides")
+    match decision.reason:
+        case "matched" if decision.entry is not None:
+            lines.append(_added(decision.entry))
+        case "not_enforced":
+            lines.append("enforcement starts with the first entry")
+        case "invalid_address":
+            lines.append("an address is written such as 8.8.8.8 or 2606:4700::1, without a length or a zone")
+        case "not_listed":
+            lines += _nearest(decision.nearest, address)
+            lines.append(_way_in(decision.account, address, allow_special=session.policy.allow_special))
+    session.output.answer(decision_record(account, address, decision), *lines)
+
+
+def shared_bits(cidr: str, address: str) -> int:
+    """How many leading bits of a network an address has.
+
+    Args:
+        cidr: A canonical network.
+        address: An address of its family; IPv4-mapped counts as IPv4.
+
+    Example:
+        >>> shared_bits("8.8.8.0/24", "8.8.9.1"), shared_bits("8.8.8.0/24", "::ffff:8.8.9.1")
+        (23, 23)
+    """
+    network = ip_network(cidr)
+    differing = int(network.network_address) ^ int(ip_address(_unmapped(address)))
+    return min(network.prefixlen, network.max_prefixlen - differing.bit_length())
+
+
+def _decide(session: Session, account: str, address: str) -> Decision:
+    with session.open() as manager:
+        manager.account(account)
+        return manager.explain(account, address)
+
+
+def _verdict(address: str, account: str, decision: Decision) -> Line:
+    because = {
+        "matched": f"is in {decision.entry.cidr}" if decision.entry else "is listed",
+        "not_listed": f"is in no entry of {decision.account}",
+        "not_enforced": f"may call: {decision.account} has no entries and is not enforced",
+        "invalid_address": "is no IP address",
+    }
+    answer = "allowed" if decision.allowed else "denied"
+    reason = f"{decision.reason}: {address} {because[decision.reason]}"
+    return Line(f"{answer} for {account}: {reason}", "green" if decision.allowed else "red")
+
+
+def _added(entry: Entry) -> str:
+    label = f" ({entry.label})" if entry.label else ""
+    by = f" by {entry.created_by}" if entry.created_by else ""
+    return f"{entry.cidr}{label} is entry {entry.id}, added at {entry.created_at:%Y-%m-%d %H:%M:%S} UTC{by}"
+
+
+def _nearest(nearest: Entry | None, address: str) -> list[str]:
+    """How near the nearest entry is, in bits: an entry that is one bit off is probably a typing error."""
+    if nearest is None:
+        family = "IPv6" if ":" in _unmapped(address) else "IPv4"
+        return [f"no {family} entry is listed"]
+    length = ip_network(nearest.cidr).prefixlen
+    label = f" ({nearest.label})" if nearest.label else ""
+    return [
+        f"nearest entry: {nearest.cidr}{label}, the first {shared_bits(nearest.cidr, address)} of {length} bits agree"
+    ]
+
+
+def _way_in(account: str, address: str, *, allow_special: bool) -> str:
+    host = str(ip_network(_unmapped(address)))
+    block = None if allow_special else special_block(host)
+    if block is not None:
+        return f"it cannot be listed: {block.cidr} is {block.name} ({block.rfc})"
+    return f"to allow it: cidrgate add {shlex.quote(account)} {host}"
+
+
+def _unmapped(address: str) -> str:
+    """The address in its canonical text, an IPv4-mapped one as IPv4."""
+    parsed = ip_address(address)
+    mapped = parsed.ipv4_mapped if parsed.version == 6 else None
+    return str(mapped or parsed)

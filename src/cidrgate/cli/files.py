@@ -1,0 +1,95 @@
+"""Files a command reads and writes; `-` is stdin or stdout. What the system says of them becomes a `CommandError`."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, cast
+
+from cidrgate.cli.errors import CommandError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+__all__ = ["STANDARD_STREAM", "lines_of", "read_text", "write_text"]
+
+STANDARD_STREAM = Path("-")
+"""The name of stdin where a file is read, of stdout where one is written."""
+
+
+def read_text(path: Path) -> str:
+    """The text of a whole file.
+
+    Raises:
+        CommandError: If it cannot be read, or is not UTF-8.
+    """
+    with _opened(path) as stream:
+        try:
+            return stream.read().decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise CommandError(f"{_name(path)} is not UTF-8 from byte {error.start} on: save it as UTF-8") from None
+
+
+@contextmanager
+def lines_of(path: Path) -> Iterator[Iterator[str]]:
+    """The lines of a file with their ends; bytes that are not UTF-8 are lone surrogates in them.
+
+    Raises:
+        CommandError: If it cannot be read.
+    """
+    with _opened(path) as stream:
+        text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="")
+        try:
+            yield iter(text)
+        finally:
+            text.detach()
+
+
+def write_text(path: Path, pieces: Iterable[str]) -> None:
+    """Write a file as UTF-8. One that stood there is replaced at the end, or kept when anything fails.
+
+    Raises:
+        CommandError: If it cannot be written.
+    """
+    if path == STANDARD_STREAM:
+        _write(sys.stdout.buffer, pieces)
+        return
+    # Only a plain file can be replaced: a pipe or a device is written to.
+    target = path.resolve()
+    replaced = target.is_file() or not target.exists()
+    unfinished = target.with_name(f".{target.name}.{os.getpid()}.part") if replaced else target
+    try:
+        with unfinished.open("wb") as stream:
+            _write(stream, pieces)
+        if replaced:
+            unfinished.replace(target)
+    except OSError as error:
+        raise CommandError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        if replaced:
+            unfinished.unlink(missing_ok=True)
+
+
+def _write(stream: IO[bytes], pieces: Iterable[str]) -> None:
+    for piece in pieces:
+        stream.write(piece.encode())
+    stream.flush()
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[io.BufferedReader]:
+    try:
+        if path == STANDARD_STREAM:
+            yield cast("io.BufferedReader", sys.stdin.buffer)
+        else:
+            with path.open("rb") as stream:
+                yield stream
+    except OSError as error:
+        raise CommandError(f"cannot read {_name(path)}: {error.strerror or error}") from error
+
+
+def _name(path: Path) -> str:
+    return "stdin" if path == STANDARD_STREAM else str(path)

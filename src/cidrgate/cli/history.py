@@ -1,0 +1,64 @@
+"""`cidrgate history`: what changed in an account's list, when, and who did it."""
+
+from typing import Annotated
+
+import typer
+
+from cidrgate.cli.arguments import AccountName
+from cidrgate.cli.options import Session, command
+from cidrgate.cli.output import Table
+from cidrgate.cli.records import change_record
+from cidrgate.values import Change, Entry
+
+__all__ = ["app", "described"]
+
+app = typer.Typer()
+
+
+@command(app, "history")
+def _history(
+    session: Session,
+    account: AccountName,
+    *,
+    limit: Annotated[int | None, typer.Option("--limit", "-n", min=1, help="Only the last so many.")] = None,
+) -> None:
+    """Show the changes of an account's list, the newest last."""
+    with session.open() as manager:
+        asked = manager.account(account)
+        changes = manager.history(account, limit=limit)
+    rows = [
+        (f"{change.sequence}", f"{change.at:%Y-%m-%d %H:%M:%S}", change.actor or "", change.action, described(change))
+        for change in changes
+    ]
+    columns = ("sequence", "at (UTC)", "by", "action", "entries")
+    inherited = f"{account} inherits its list: see `cidrgate history {asked.parent}` for changes of the list"
+    session.output.answer(
+        {"account": account, "changes": [change_record(change) for change in changes]},
+        Table(columns, rows, right=frozenset({"sequence"})),
+        *([] if asked.parent is None else [inherited]),
+    )
+
+
+def described(change: Change) -> str:
+    """What a change did to the list, on one line: `+` for what it added, `-` for what it removed.
+
+    Example:
+        >>> from datetime import UTC, datetime
+        >>> at = datetime(2025, 1, 2, tzinfo=UTC)
+        >>> old = Entry(7, "acct-1", "1.1.1.1/32", None, at, "me")
+        >>> new = Entry(7, "acct-1", "1.1.1.0/24", "dns", at, "me")
+        >>> described(Change(3, at, "me", "acct-1", "edit", before=(old,), after=(new,)))
+        '1.1.1.1/32 -> 1.1.1.0/24 (dns)'
+        >>> described(Change(4, at, "me", "acct-1", "remove", before=(new,), after=()))
+        '- 1.1.1.0/24 (dns)'
+    """
+    before = {entry.id: entry for entry in change.before}
+    after = {entry.id: entry for entry in change.after}
+    removed = [f"- {_labelled(entry)}" for entry in change.before if entry.id not in after]
+    altered = [f"{_labelled(before[key])} -> {_labelled(entry)}" for key, entry in after.items() if key in before]
+    added = [f"+ {_labelled(entry)}" for entry in change.after if entry.id not in before]
+    return ", ".join([*removed, *altered, *added])
+
+
+def _labelled(entry: Entry) -> str:
+    return f"{entry.cidr} ({entry.label})" if entry.label else entry.cidr

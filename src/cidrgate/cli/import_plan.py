@@ -1,0 +1,142 @@
+"""From the rows of a file to the lists of accounts, and from what is wrong with a list back to lines of the file.
+
+Pure: nothing here reads a file or a store.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from cidrgate.cli.records import error_code
+from cidrgate.errors import CidrgateError, RuleError
+from cidrgate.values import NewEntry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from cidrgate.cli.list_files import Row
+
+__all__ = ["ImportPlan", "RowProblem", "line_ranges", "plan_import"]
+
+UNREADABLE = "unreadable_row"
+"""The code of a row that never became an entry."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowProblem:
+    """What is wrong with a row, or with all rows of an account.
+
+    Attributes:
+        lines: The numbers of the lines, ascending, from 1.
+        account: Whose; None if the row does not tell.
+        code: A rule's, an error's, or `unreadable_row`.
+        text: The network as it was written; empty if the problem is not about one.
+        conflicts: The CIDRs it conflicts with.
+        message: What is wrong and what to do about it.
+    """
+
+    lines: tuple[int, ...]
+    account: str | None
+    code: str
+    text: str
+    conflicts: tuple[str, ...]
+    message: str
+
+    def __str__(self) -> str:
+        """One line for a person."""
+        where = f"{'lines' if len(self.lines) > 1 else 'line'} {line_ranges(self.lines)}"
+        return ": ".join([where, *([] if self.account is None else [self.account]), self.message])
+
+    def record(self) -> dict[str, Any]:
+        """A JSON object for a machine."""
+        return {
+            "lines": list(self.lines),
+            "account": self.account,
+            "code": self.code,
+            "text": self.text,
+            "conflicts": list(self.conflicts),
+            "message": self.message,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class ImportPlan:
+    """What a file asks for.
+
+    A row that cannot be read stands in its account's list as an entry without text, which no rule lets pass: so
+    the account is refused, and whatever else is wrong with its list is found all the same.
+
+    Attributes:
+        lists: The list of each account, its entries in the order of the file.
+        lines: The line of each of those entries.
+        unreadable: Why entries of an account cannot be read, by their position in its list.
+        stray: The rows that do not tell their account.
+    """
+
+    lists: dict[str, list[NewEntry]] = field(default_factory=dict)
+    lines: dict[str, list[int]] = field(default_factory=dict)
+    unreadable: dict[str, dict[int, str]] = field(default_factory=dict)
+    stray: list[RowProblem] = field(default_factory=list)
+
+    def problems(self, refused: Mapping[str, CidrgateError]) -> list[RowProblem]:
+        """What is wrong with the file, in the order of its lines.
+
+        Args:
+            refused: Why each account that could not be stored was not.
+        """
+        found = list(self.stray)
+        for account, error in refused.items():
+            lines = self.lines[account]
+            unreadable = self.unreadable.get(account, {})
+            for position, why in unreadable.items():
+                found.append(RowProblem((lines[position],), account, UNREADABLE, "", (), why))
+            if not isinstance(error, RuleError):
+                found.append(RowProblem(tuple(lines), account, error_code(error), "", (), str(error)))
+                continue
+            for problem in error.problems:
+                if problem.position not in unreadable:
+                    line = (lines[problem.position],)
+                    found.append(RowProblem(line, account, problem.code, problem.text, problem.conflicts, str(problem)))
+        return sorted(found, key=lambda problem: problem.lines)
+
+
+def plan_import(rows: Iterable[Row]) -> ImportPlan:
+    """Sort the rows of a file by account; those of one account may stand anywhere in it.
+
+    Example:
+        >>> from cidrgate.cli.list_files import Row
+        >>> rows = [Row(2, "a", "8.8.8.0/24", "dns"), Row(3, "b", "9.9.9.9/32", None), Row(4, "a", "1.1.1.1/32", None)]
+        >>> plan = plan_import(rows)
+        >>> plan.lines
+        {'a': [2, 4], 'b': [3]}
+    """
+    plan = ImportPlan()
+    for row in rows:
+        if row.account is None:
+            plan.stray.append(RowProblem((row.line,), None, UNREADABLE, "", (), row.problem))
+            continue
+        entries = plan.lists.setdefault(row.account, [])
+        plan.lines.setdefault(row.account, []).append(row.line)
+        if row.problem:
+            plan.unreadable.setdefault(row.account, {})[len(entries)] = row.problem
+            entries.append(NewEntry(""))
+        else:
+            entries.append(NewEntry(row.cidr, row.label))
+    return plan
+
+
+def line_ranges(lines: Sequence[int]) -> str:
+    """Ascending line numbers as people write them.
+
+    Example:
+        >>> line_ranges([2, 3, 4, 7, 9, 10])
+        '2-4, 7, 9-10'
+    """
+    ranges: list[list[int]] = []
+    for line in lines:
+        if ranges and line == ranges[-1][1] + 1:
+            ranges[-1][1] = line
+        else:
+            ranges.append([line, line])
+    return ", ".join(f"{first}" if first == last else f"{first}-{last}" for first, last in ranges)

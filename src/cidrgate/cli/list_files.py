@@ -1,0 +1,285 @@
+r"""The files that lists travel in: CSV and JSON Lines with `account`, `cidr` and `label` in every row.
+
+Pure functions from lines to rows and from entries to lines. A row that cannot be read does not end the reading: it
+comes out with what is wrong with it, and with its account if that can be told.
+
+Lines are text in which a byte that is not UTF-8 is a lone surrogate (`errors="surrogateescape"`).
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from cidrgate.cli.errors import CommandError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from cidrgate.values import Entry
+
+__all__ = ["ListFormat", "Row", "format_of", "read_rows", "written"]
+
+_COLUMNS = ("account", "cidr", "label")
+_HEADER = ",".join(_COLUMNS)
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_UTF16_MARKS = ("\udcff\udcfe", "\udcfe\udcff")
+_NOT_UTF8 = "it holds bytes that are not UTF-8 text: save the file as UTF-8"
+_ACCOUNT_IN_JSON = re.compile(r'"account"\s*:\s*("(?:[^"\\]|\\.)*")')
+_LONGEST_QUOTE = 40
+
+
+class ListFormat(StrEnum):
+    """A format of files that hold lists."""
+
+    CSV = "csv"
+    JSONL = "jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of a file.
+
+    Attributes:
+        line: The number of its first line, from 1.
+        account: The account it names; None if that cannot be told.
+        cidr: The network it names, as written; empty if that cannot be told.
+        label: Its label, if it has one.
+        problem: Why it cannot be read; empty if it can.
+    """
+
+    line: int
+    account: str | None
+    cidr: str
+    label: str | None
+    problem: str = ""
+
+
+def format_of(name: str) -> ListFormat:
+    """The format of a file by the end of its name.
+
+    Raises:
+        CommandError: If the name does not tell.
+
+    Example:
+        >>> format_of("lists.csv").value, format_of("lists.ndjson").value
+        ('csv', 'jsonl')
+    """
+    suffix = name.rpartition(".")[2].lower()
+    if suffix == "csv":
+        return ListFormat.CSV
+    if suffix in {"jsonl", "ndjson", "json"}:
+        return ListFormat.JSONL
+    raise CommandError(f"the name {name!r} does not tell a format: say --format csv or --format jsonl")
+
+
+def read_rows(lines: Iterable[str], form: ListFormat) -> Iterator[Row]:
+    r"""The rows of a file; blank ones are left out.
+
+    Args:
+        lines: The lines with their ends, as a text file opened with `newline=""` gives them.
+        form: How they are written.
+
+    Raises:
+        CommandError: If the file as a whole cannot be read: it has no header, or a quote that is never closed.
+
+    Example:
+        >>> list(read_rows(["account,cidr\n", "acct-1,8.8.8.0/24\n"], ListFormat.CSV))
+        [Row(line=2, account='acct-1', cidr='8.8.8.0/24', label=None, problem='')]
+        >>> [row.problem for row in read_rows(['{"account": "acct-1"}\n'], ListFormat.JSONL)]
+        ['the cidr is missing']
+    """
+    return _csv_rows(lines) if form is ListFormat.CSV else _json_rows(lines)
+
+
+def written(lists: Iterable[Sequence[Entry]], form: ListFormat) -> Iterator[str]:
+    r"""The text of a file that `read_rows` reads back to the same lists, in pieces.
+
+    Args:
+        lists: The entries of one account after another.
+        form: How to write them.
+
+    Example:
+        >>> from datetime import UTC, datetime
+        >>> from cidrgate import Entry
+        >>> entry = Entry(1, "acct-1", "8.8.8.0/24", "a, b", datetime(2025, 1, 2, tzinfo=UTC), None)
+        >>> "".join(written([[entry]], ListFormat.CSV))
+        'account,cidr,label\r\nacct-1,8.8.8.0/24,"a, b"\r\n'
+        >>> print("".join(written([[entry]], ListFormat.JSONL)), end="")
+        {"account": "acct-1", "cidr": "8.8.8.0/24", "label": "a, b"}
+    """
+    if form is ListFormat.CSV:
+        yield f"{_HEADER}\r\n"
+    for entries in lists:
+        yield _as_csv(entries) if form is ListFormat.CSV else _as_json(entries)
+
+
+def _as_csv(entries: Sequence[Entry]) -> str:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerows((entry.account, entry.cidr, entry.label) for entry in entries)
+    return text.getvalue()
+
+
+def _as_json(entries: Sequence[Entry]) -> str:
+    return "".join(
+        json.dumps({"account": entry.account, "cidr": entry.cidr, "label": entry.label}, ensure_ascii=False) + "\n"
+        for entry in entries
+    )
+
+
+class _Latest:
+    """Lines, with the latest one that was read."""
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        self._lines = iter(lines)
+        self.line = ""
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        self.line = next(self._lines)
+        return self.line
+
+
+def _csv_rows(lines: Iterable[str]) -> Iterator[Row]:
+    latest = _Latest(lines)
+    reader = csv.reader(latest, strict=True)
+    places: dict[str, int] = {}
+    while True:
+        first = reader.line_num + 1
+        try:
+            cells = next(reader, None)
+        except csv.Error as error:
+            if not places or reader.line_num > first:
+                # The lines between may belong to any account: what they hold is anybody's guess.
+                raise CommandError(
+                    f"lines {first} to {reader.line_num} cannot be told apart, most likely because a quote that opens "
+                    f"in line {first} is not closed there ({error}); nothing was imported"
+                ) from None
+            yield Row(first, _account_before_comma(latest.line, places), "", None, f"it is no CSV: {error}")
+            continue
+        if cells is None:
+            break
+        if not any(map(str.strip, cells)):
+            continue
+        if places:
+            yield _csv_row(first, cells, places)
+        else:
+            places = _places(cells)
+    if not places:
+        raise CommandError(f"the file is empty: its first line names the columns, {_HEADER}")
+
+
+def _places(header: Sequence[str]) -> dict[str, int]:
+    """Where each column is."""
+    first_line = ",".join(header)
+    _refuse_utf16(first_line)
+    if _SURROGATE.search(first_line):
+        raise CommandError("the first line holds bytes that are not UTF-8 text: is this the right file?")
+    names = [name.strip().lower() for name in header]
+    found = _quoted(first_line)
+    if "account" not in names or "cidr" not in names:
+        separated = "; separate columns with commas" if len(names) == 1 and re.search("[;\t|]", names[0]) else ""
+        raise CommandError(f"the first line names the columns, {_HEADER}; here it is {found}{separated}")
+    for name in names:
+        if name not in _COLUMNS:
+            raise CommandError(f"the first line is {found}, but no column is called {name!r}: there are {_HEADER}")
+        if names.count(name) > 1:
+            raise CommandError(f"the first line is {found}: the column {name!r} is there twice")
+    return {name: place for place, name in enumerate(names)}
+
+
+def _csv_row(line: int, cells: Sequence[str], places: dict[str, int]) -> Row:
+    # Neither names nor networks have whitespace around them; labels may.
+    values = {name: cells[place] for name, place in places.items() if place < len(cells)}
+    account = values.get("account", "").strip()
+    cidr = values.get("cidr", "").strip()
+    label = values.get("label") or None
+    problem = ""
+    if not all(map(str.isascii, cells)) and _SURROGATE.search("".join(cells)):
+        problem = _NOT_UTF8
+    elif len(cells) > len(places):
+        problem = f"it has {len(cells)} cells for {len(places)} columns: put quotes around a label with commas"
+    elif not account or not cidr:
+        problem = f"the {'cidr' if account else 'account'} is missing"
+    return Row(line, _told(account), cidr, label, problem)
+
+
+def _account_before_comma(line: str, places: dict[str, int]) -> str | None:
+    """The account of a row that is no CSV, if it stands where it should."""
+    cells = line.split(",")
+    place = places["account"]
+    return _told(cells[place].strip().strip('"')) if place < len(cells) else None
+
+
+def _json_rows(lines: Iterable[str]) -> Iterator[Row]:
+    first = True
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        if first:
+            first = False
+            _refuse_utf16(line)
+            if line.lstrip().startswith("["):
+                raise CommandError(
+                    "the file begins with '[', but JSON Lines has one object a line and no brackets around"
+                )
+        yield _json_row(number, line)
+
+
+def _json_row(number: int, line: str) -> Row:
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        reason = f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else str(error)
+        return Row(number, _account_in_json(line), "", None, f"it is no JSON: {reason}")
+    if not isinstance(record, dict):
+        return Row(number, None, "", None, f"it is no JSON object: {_quoted(line.strip())}")
+    account, cidr, label = (value if isinstance(value := record.get(name), str) else None for name in _COLUMNS)
+    return Row(number, _told((account or "").strip()), (cidr or "").strip(), label, _json_problem(record))
+
+
+def _json_problem(record: dict[str, object]) -> str:
+    """Why an object cannot be a row; empty if it can."""
+    for name in record:
+        if name not in _COLUMNS:
+            return f"no field is called {_quoted(name)}: there are {_HEADER}"
+    for name in _COLUMNS:
+        value = record.get(name)
+        if value is not None and not isinstance(value, str):
+            return f"the {name} is {_quoted(json.dumps(value))}, not text"
+        if name != "label" and not (value or "").strip():
+            return f"the {name} is missing"
+        if _SURROGATE.search(value or ""):
+            return _NOT_UTF8
+    return ""
+
+
+def _account_in_json(line: str) -> str | None:
+    """The account of a line that is no JSON, if one stands there in full."""
+    found = _ACCOUNT_IN_JSON.search(line)
+    try:
+        return _told(json.loads(found[1]).strip()) if found else None
+    except ValueError:
+        return None
+
+
+def _told(account: str) -> str | None:
+    """An account as it was read, or None if nobody can tell which one it is."""
+    return None if not account or _SURROGATE.search(account) else account
+
+
+def _refuse_utf16(beginning: str) -> None:
+    if beginning.startswith(_UTF16_MARKS):
+        raise CommandError("the file is UTF-16: save it as UTF-8")
+
+
+def _quoted(text: str) -> str:
+    return repr(text if len(text) <= _LONGEST_QUOTE else text[:_LONGEST_QUOTE] + "…")

@@ -1,0 +1,185 @@
+"""Where answers and errors go: a person's terminal, a pipe, or JSON for a machine.
+
+Text from outside (account names, labels, what was typed) is never markup and never a control sequence here: what
+would steer a terminal is shown as its escape.
+"""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.cells import cell_len
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table as BoxedTable
+from rich.text import Text
+
+from cidrgate.cli.errors import BadRowsError
+from cidrgate.cli.records import error_record
+from cidrgate.errors import CidrgateError, RuleError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+__all__ = ["Line", "Output", "Table", "counted", "visible"]
+
+_STEERING = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+"""Unicode categories that can move a cursor, turn text around, break a line or fail to be encoded."""
+
+_JOINERS = frozenset("\u200c\u200d")
+"""Format characters that scripts and emoji need, and that steer nothing."""
+
+_MOST_BOXED_ROWS = 1_000
+"""A longer table is not boxed: laying it out would take seconds."""
+
+
+def visible(text: str) -> str:
+    r"""Text that is safe to print on one line: what would steer a terminal becomes its escape.
+
+    Example:
+        >>> print(visible("a\x1b[31m\nb"), visible("[red]x"))
+        a\x1b[31m\nb [red]x
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(
+        character.encode("unicode_escape").decode()
+        if unicodedata.category(character) in _STEERING and character not in _JOINERS
+        else character
+        for character in text
+    )
+
+
+def counted(number: int, one: str, many: str) -> str:
+    """A number with its noun.
+
+    Example:
+        >>> counted(1, "entry", "entries"), counted(20000, "entry", "entries")
+        ('1 entry', '20,000 entries')
+    """
+    return f"{number:,} {one if number == 1 else many}"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of an answer.
+
+    Attributes:
+        text: What it says.
+        style: How a terminal shows it, in rich's words.
+    """
+
+    text: str
+    style: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table of an answer.
+
+    Attributes:
+        columns: The headings.
+        rows: The cells, one text for each column.
+        right: The columns of numbers, aligned to the right.
+    """
+
+    columns: tuple[str, ...]
+    rows: Sequence[tuple[str, ...]]
+    right: frozenset[str] = field(default=frozenset())
+
+
+class Output:
+    """The two streams of one command.
+
+    Args:
+        json: Whether answers and errors are JSON.
+    """
+
+    def __init__(self, *, json: bool) -> None:
+        self.json = json
+
+    def answer(self, record: Mapping[str, Any], *parts: str | Line | Table) -> None:
+        """Answer on stdout: with the record for a machine, with the parts for a person."""
+        if self.json:
+            print(json.dumps(record))
+            return
+        console = _console()
+        for part in parts:
+            if isinstance(part, Table):
+                _print_table(console, part)
+            else:
+                _print_line(console, part)
+
+    def error(self, error: CidrgateError) -> None:
+        """Report an error on stderr: what is wrong and what to do about it."""
+        if self.json:
+            print(json.dumps({"error": error_record(error)}), file=_console(stderr=True).file)
+            return
+        console = _console(stderr=True)
+        if isinstance(error, BadRowsError):
+            for row_problem in error.problems:
+                _print_line(console, Line(f"{row_problem}", "red"))
+        if not isinstance(error, RuleError):
+            _print_line(console, Line(f"error: {error}", "red"))
+            return
+        several = len(error.problems) > 1
+        for problem in error.problems:
+            where = f"entry {problem.position + 1}: " if several or problem.position else ""
+            _print_line(console, Line(f"error: {where}{problem}", "red"))
+        _print_line(console, "nothing was changed")
+
+    @contextmanager
+    def progress(self, doing: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
+        """A bar on stderr while something long runs, if a person is watching.
+
+        Args:
+            doing: What runs.
+            total: How many steps it has; None if nobody knows.
+
+        Yields:
+            What to call with the number of steps done since the last call.
+        """
+        console = _console(stderr=True)
+        if self.json or not console.is_terminal:
+            yield lambda steps: None
+            return
+        count = [] if total is None else [MofNCompleteColumn()]
+        what = TextColumn("{task.description}", markup=False)
+        with Progress(what, BarColumn(), *count, TimeElapsedColumn(), console=console) as bar:
+            task = bar.add_task(visible(doing), total=total)
+            yield lambda steps: bar.advance(task, steps)
+
+
+def _console(*, stderr: bool = False) -> Console:
+    return Console(stderr=stderr, markup=False, emoji=False, highlight=False)
+
+
+def _print_line(console: Console, part: str | Line) -> None:
+    line = Line(part) if isinstance(part, str) else part
+    # Soft wrapping leaves long lines to the terminal: nothing is cut, and a pipe gets one line for one.
+    console.print(Text(visible(line.text), style=line.style), soft_wrap=True)
+
+
+def _print_table(console: Console, table: Table) -> None:
+    rows = [tuple(visible(cell) for cell in row) for row in table.rows]
+    if console.is_terminal and len(rows) <= _MOST_BOXED_ROWS:
+        boxed = BoxedTable(box=box.ROUNDED)
+        for column in table.columns:
+            boxed.add_column(column, justify="right" if column in table.right else "left", overflow="fold")
+        for row in rows:
+            boxed.add_row(*(Text(cell) for cell in row))
+        console.print(boxed)
+        return
+    widths = [max(map(cell_len, column)) for column in zip(table.columns, *rows, strict=True)]
+    for row in chain([table.columns], rows):
+        cells = [
+            " " * (width - cell_len(cell)) + cell if column in table.right else cell + " " * (width - cell_len(cell))
+            for column, width, cell in zip(table.columns, widths, row, strict=True)
+        ]
+        print("  ".join(cells).rstrip(), file=console.file)

@@ -1,0 +1,160 @@
+"""`import` and `export`: the lists of many accounts at once, in a file."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cidrgate.accounts import check_account_name, no_such_account
+from cidrgate.cli.errors import BadRowsError
+from cidrgate.cli.files import STANDARD_STREAM, lines_of, write_text
+from cidrgate.cli.import_plan import plan_import
+from cidrgate.cli.list_files import ListFormat, format_of, read_rows, written
+from cidrgate.cli.options import Session, command
+from cidrgate.cli.output import counted
+from cidrgate.errors import CidrgateError, SubaccountError
+from cidrgate.manager import ImportReport, RuleManager
+from cidrgate.rules import validate_addition, validate_replacement
+from cidrgate.values import Account, Entry, NewEntry
+
+__all__ = ["app"]
+
+app = typer.Typer()
+
+_Format = Annotated[ListFormat | None, typer.Option("--format", help="The format; the file's name tells if not given.")]
+
+
+@command(app, "import")
+def _import(
+    session: Session,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Rows of account, cidr and label; - for stdin.")],
+    *,
+    form: _Format = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace the lists instead of adding to them.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Import nothing if any row is bad.")] = False,
+    create: Annotated[bool, typer.Option("--create/--no-create", help="Create accounts that do not exist.")] = True,
+) -> None:
+    """Import the lists of many accounts. A bad row keeps its account out, and the exit status is 2 then."""
+    form = form or format_of(file.name)
+    with session.output.progress(f"reading {file.name}"), lines_of(file) as lines:
+        plan = plan_import(read_rows(lines, form))
+    # Without its stray rows a list that is replaced would lose networks that the file names.
+    whole = strict or (replace and bool(plan.stray))
+    with session.open(create=create) as manager:
+        refused = _refusals(manager, plan.lists, replace=replace, create=create) if whole else {}
+        if whole and (refused or plan.stray):
+            report = ImportReport(problems=refused)
+        else:
+            with session.output.progress("importing accounts", len(plan.lists)) as advance:
+                report = manager.import_accounts(
+                    plan.lists, replace=replace, create=create, actor=session.actor, progress=advance
+                )
+    problems = plan.problems(report.problems)
+    session.output.answer(
+        {
+            "accounts": report.accounts,
+            "entries": report.entries,
+            "created": report.created,
+            "refused": sorted(report.problems),
+        },
+        f"imported {_amount(report.entries, report.accounts)}, {report.created:,} of them created",
+    )
+    if problems:
+        raise BadRowsError(_advice(len(report.problems), whole=whole, strict=strict), problems)
+
+
+@command(app, "export")
+def _export(
+    session: Session,
+    accounts: Annotated[list[str] | None, typer.Argument(metavar="[ACCOUNT...]", help="Which; all if none.")] = None,
+    *,
+    form: _Format = None,
+    file: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="Where to; - for stdout.")] = (
+        STANDARD_STREAM
+    ),
+) -> None:
+    """Export lists with account, cidr and label in every row, so that `import` reads them back."""
+    to_stdout = file == STANDARD_STREAM
+    if form is None:
+        form = (ListFormat.JSONL if session.output.json else ListFormat.CSV) if to_stdout else format_of(file.name)
+    with session.open() as manager:
+        names = _exported(manager, accounts or [])
+        exported = 0
+
+        def lists() -> Iterator[Sequence[Entry]]:
+            nonlocal exported
+            with session.output.progress("exporting accounts", len(names)) as advance:
+                for name in names:
+                    entries = manager.entries(name)
+                    exported += len(entries)
+                    yield entries
+                    advance(1)
+
+        write_text(file, written(lists(), form))
+    if not to_stdout:
+        session.output.answer(
+            {"accounts": len(names), "entries": exported, "file": str(file)},
+            f"exported {_amount(exported, len(names))} to {file}",
+        )
+
+
+def _refusals(
+    manager: RuleManager, lists: Mapping[str, Sequence[NewEntry]], *, replace: bool, create: bool
+) -> dict[str, CidrgateError]:
+    """Why each account could not be imported, found out without importing any."""
+    accounts = {account.name: account for account in manager.accounts()}
+    counts = manager.counts()
+    refused: dict[str, CidrgateError] = {}
+    for name, pieces in lists.items():
+        try:
+            if name in accounts:
+                _refuse_inherited(accounts[name])
+            elif create:
+                check_account_name(name)
+            else:
+                raise no_such_account(name)
+            if replace:
+                validate_replacement(pieces, manager.policy)
+            else:
+                listed = manager.entries(name) if name in counts else []
+                validate_addition(pieces, [entry.cidr for entry in listed], manager.policy)
+        except CidrgateError as error:
+            refused[name] = error
+    return refused
+
+
+def _exported(manager: RuleManager, wanted: Sequence[str]) -> list[str]:
+    """The accounts to export, each once: those that are wanted, or all that have entries."""
+    if not wanted:
+        return sorted(manager.counts())
+    names = list(dict.fromkeys(wanted))
+    for name in names:
+        _refuse_inherited(manager.account(name))
+    return names
+
+
+def _refuse_inherited(account: Account) -> None:
+    if account.parent is not None:
+        raise SubaccountError(
+            f"account {account.name!r} is a subaccount: its list is that of {account.parent!r}; "
+            f"name {account.parent!r} instead"
+        )
+
+
+def _amount(entries: int, accounts: int) -> str:
+    return f"{counted(entries, 'entry', 'entries')} of {counted(accounts, 'account', 'accounts')}"
+
+
+def _advice(refused: int, *, whole: bool, strict: bool) -> str:
+    """What the bad rows mean for the rest of the file."""
+    if strict:
+        return "nothing was imported, as --strict asks: correct these rows, then import the file again"
+    if whole:
+        return (
+            "nothing was imported: a row that does not tell its account may belong to any of the lists to be replaced"
+        )
+    if not refused:
+        return "every other row was imported: correct these, then import them alone"
+    accounts = counted(refused, "account was", "accounts were")
+    return f"{accounts} not imported: correct these rows, then import those accounts again"
