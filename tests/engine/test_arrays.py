@@ -1,0 +1,173 @@
+"""Array forms: each one answers as the scalar methods do, and says which element is no address."""
+
+from __future__ import annotations
+
+from ipaddress import IPv6Address, ip_address
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cidrgate import InvalidAddressError, Matcher, PrefixTrie
+from tests.golden import GoldenTrie
+from tests.strategies import addresses_near, prefix_lists
+
+# From this size on, small lists are looked up through tables made for the batch.
+WORTHWHILE = 4_096
+
+
+def octets(address: str) -> bytes:
+    """The 16 octets of an address, IPv4-mapped for IPv4."""
+    parsed = ip_address(address)
+    return parsed.packed if isinstance(parsed, IPv6Address) else bytes(10) + b"\xff\xff" + parsed.packed
+
+
+def forms(addresses: list[str]) -> dict[str, Any]:
+    """The same addresses in every array form that can hold them all."""
+    packed = [ip_address(address).packed for address in addresses]
+    wide = [octets(address) for address in addresses]
+    found: dict[str, Any] = {
+        "list": addresses,
+        "tuple": tuple(addresses),
+        "uint8[n, 16]": np.frombuffer(b"".join(wide), dtype=np.uint8).reshape(-1, 16),
+        "strided uint8[n, 16]": np.repeat(np.frombuffer(b"".join(wide), dtype=np.uint8).reshape(-1, 16), 2, axis=0)[
+            ::2
+        ],
+        "string": pa.array(addresses, pa.string()),
+        "large_string": pa.array(addresses, pa.large_string()),
+        "string_view": pa.array(addresses, pa.string_view()),
+        "string slice": pa.array(["no address", *addresses, None], pa.string())[1:-1],
+        "view slice": pa.array(["no address at all", *addresses, None], pa.string_view())[1:-1],
+        "binary": pa.array(packed, pa.binary()),
+        "large_binary": pa.array(packed, pa.large_binary()),
+        "binary_view": pa.array(packed, pa.binary_view()),
+        "binary slice": pa.array([b"", *packed, None], pa.binary())[1:-1],
+        "fixed 16": pa.array(wide, pa.binary(16)),
+        "fixed 16 slice": pa.array([None, *wide], pa.binary(16))[1:],
+    }
+    if all(len(octets) == 4 for octets in packed):
+        numbers = [int.from_bytes(octets, "big") for octets in packed]
+        found |= {
+            "uint32": np.array(numbers, dtype=np.uint32),
+            "big-endian uint32": np.array(numbers, dtype=">u4"),
+            "strided uint32": np.repeat(np.array(numbers, dtype=np.uint32), 2)[::2],
+            "uint8[n, 4]": np.frombuffer(b"".join(packed), dtype=np.uint8).reshape(-1, 4),
+            "fixed 4": pa.array(packed, pa.binary(4)),
+        }
+    return found
+
+
+@given(texts=prefix_lists, data=st.data(), only_ipv4=st.booleans())
+def test_every_form_answers_as_one_at_a_time(texts: list[str], data: st.DataObject, only_ipv4: bool) -> None:
+    trie, golden = PrefixTrie(texts), GoldenTrie(texts)
+    addresses = data.draw(st.lists(addresses_near(texts), max_size=8))
+    if only_ipv4:
+        addresses = [address for address in addresses if ":" not in address]
+    expected = [golden.index(address) for address in addresses]
+    for name, form in forms(addresses).items():
+        assert trie.lookup_many(form).tolist() == expected, name
+        assert trie.contains_many(form).tolist() == [index >= 0 for index in expected], name
+
+
+@given(prefix_lists, st.data())
+def test_long_arrays_answer_as_short_ones(texts: list[str], data: st.DataObject) -> None:
+    trie, golden = PrefixTrie(texts), GoldenTrie(texts)
+    addresses = data.draw(st.lists(addresses_near(texts), min_size=1, max_size=8))
+    repeat = WORTHWHILE // len(addresses) + 1
+    expected = [golden.match(address) is not None for address in addresses]
+    for name in ("list", "string", "uint32", "uint8[n, 16]"):
+        form = forms(addresses).get(name)
+        if form is None:
+            continue
+        long = pa.array(addresses * repeat) if name == "string" else form * repeat if name == "list" else None
+        long = np.concatenate([form] * repeat) if long is None else long
+        assert trie.contains_many(long).tolist() == expected * repeat, name
+        assert trie.contains_many(long[: WORTHWHILE - 1]).tolist() == (expected * repeat)[: WORTHWHILE - 1], name
+
+
+def test_every_length_of_prefix_is_found_through_tables() -> None:
+    for length in range(33):
+        inside = 0x08090A0B & (0xFFFFFFFF << (32 - length)) & 0xFFFFFFFF
+        trie = PrefixTrie([f"{ip_address(inside)}/{length}"])
+        last = inside | (0xFFFFFFFF >> length)
+        asked = np.array([inside, last, (inside - 1) % 2**32, (last + 1) % 2**32], dtype=np.uint32)
+        answers = trie.contains_many(np.resize(asked, WORTHWHILE))
+        assert answers[:4].tolist() == [True, True, length == 0, length == 0]
+
+
+def test_no_addresses_have_no_answers() -> None:
+    trie = PrefixTrie(["8.8.8.0/24"])
+    for form in forms([]).values():
+        assert trie.contains_many(form).shape == (0,)
+        assert trie.contains_many(form).dtype == np.bool_
+        assert trie.lookup_many(form).dtype == np.int32
+
+
+def test_answers_go_where_they_are_asked_to() -> None:
+    trie = PrefixTrie(["8.8.8.0/24"])
+    matcher = Matcher()
+    found, indices = np.zeros(2, dtype=np.bool_), np.zeros(2, dtype=np.int32)
+    assert trie.contains_many(["8.8.8.8", "9.9.9.9"], out=found) is found
+    assert trie.lookup_many(["8.8.8.8", "9.9.9.9"], out=indices) is indices
+    assert (found.tolist(), indices.tolist()) == ([True, False], [0, -1])
+    assert matcher.allows_many("acct-1", ["8.8.8.8", "9.9.9.9"], out=found) is found
+    assert found.tolist() == [True, True]
+
+
+@pytest.mark.parametrize(
+    "out",
+    [
+        np.zeros(3, dtype=np.bool_),
+        np.zeros(2, dtype=np.int8),
+        np.zeros((2, 1), dtype=np.bool_),
+        np.zeros(4, dtype=np.bool_)[::2],
+        np.broadcast_to(np.zeros(1, dtype=np.bool_), (2,)),
+        [0, 0],
+    ],
+)
+def test_a_wrong_place_for_answers_is_refused(out: Any) -> None:
+    with pytest.raises(ValueError, match="out is a writeable contiguous array of bool"):
+        PrefixTrie().contains_many(["8.8.8.8", "9.9.9.9"], out=out)
+
+
+@pytest.mark.parametrize("count", [1, 100, WORTHWHILE])
+def test_the_first_element_that_is_no_address_is_named(count: int) -> None:
+    trie, matcher = PrefixTrie(["8.8.8.0/24"]), Matcher()
+    texts = ["8.8.8.8"] * count + ["8.8.8", "::g"]
+    binaries = [bytes(4)] * count + [b"8.8.8.8"]
+    broken: list[Any] = [texts, pa.array(texts), pa.array(binaries), pa.array(["8.8.8.8"] * count + [None])]
+    broken += [["8.8.8.8"] * count + ["８.8.8.8"], pa.array([bytes(16)] * count + [None], pa.binary(16))]  # noqa: RUF001
+    for form in broken:
+        for method in (trie.contains_many, trie.lookup_many, lambda given: matcher.allows_many("acct-1", given)):
+            with pytest.raises(InvalidAddressError, match=rf"addresses\[{count}\]"):
+                method(form)
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        "8.8.8.8",
+        b"\x08\x08\x08\x08",
+        8,
+        None,
+        {"8.8.8.8"},
+        np.zeros(3, dtype=np.int64),
+        np.zeros((3, 2), dtype=np.uint32),
+        np.zeros((3, 8), dtype=np.uint8),
+        np.zeros(16, dtype=np.uint8),
+        pa.array([1, 2]),
+        pa.array([b"\0" * 8], pa.binary(8)),
+        pa.array(["8.8.8.8"]).dictionary_encode(),
+    ],
+)
+def test_other_objects_are_no_arrays_of_addresses(form: Any) -> None:
+    with pytest.raises(TypeError, match="addresses are"):
+        PrefixTrie().contains_many(form)
+
+
+def test_elements_that_are_no_text_are_named() -> None:
+    with pytest.raises(TypeError, match=r"addresses\[1\] is int"):
+        PrefixTrie().contains_many(["8.8.8.8", 8])  # type: ignore[list-item]

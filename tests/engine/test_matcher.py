@@ -1,0 +1,235 @@
+"""`Matcher` against a dictionary of lists: every sequence of changes, many accounts, all sizes of lists."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from cidrgate import AccountNotFoundError, InvalidAccountError, InvalidAddressError, Matcher, SubaccountError
+from tests.golden import GoldenTrie
+from tests.strategies import addresses_near, prefixes
+
+names = st.one_of(st.sampled_from(["acct-1", "acct-2", "sub-1", "é", "名"]), st.text(min_size=1, max_size=20))
+usable = names.filter(lambda name: not any("\ud800" <= character <= "\udfff" for character in name))
+lists = st.lists(prefixes, max_size=6)
+
+
+class MatcherMachine(RuleBasedStateMachine):
+    """A matcher beside a dictionary of lists and one of parents."""
+
+    @initialize()
+    def begin(self) -> None:
+        self.matcher = Matcher()
+        self.lists: dict[str, list[str]] = {}
+        self.parents: dict[str, str] = {}
+        self.rows: dict[str, int] = {}
+
+    def deciding(self, name: str) -> list[str]:
+        return self.lists.get(self.parents.get(name, name), [])
+
+    @rule(name=usable, prefixes=lists)
+    def publish(self, name: str, prefixes: list[str]) -> None:
+        if name in self.parents:
+            with pytest.raises(SubaccountError, match="inherits"):
+                self.matcher.publish(name, prefixes)
+            return
+        self.matcher.publish(name, prefixes)
+        self.lists[name] = prefixes
+
+    @rule(name=usable, bad=st.sampled_from(["8.8.8.8", "8.8.8.8/24", "x"]))
+    def publish_what_is_no_prefix(self, name: str, bad: str) -> None:
+        with pytest.raises(InvalidAddressError):
+            self.matcher.publish(name, ["9.9.9.0/24", bad])
+
+    @rule(name=usable, parent=usable)
+    def link(self, name: str, parent: str) -> None:
+        if name == parent or parent in self.parents or self.lists.get(name) or name in self.parents.values():
+            before = parent in self.matcher
+            with pytest.raises(SubaccountError):
+                self.matcher.link(name, parent)
+            if parent in self.matcher and not before:
+                self.lists[parent] = []
+            return
+        self.matcher.link(name, parent=parent)
+        self.lists.pop(name, None)
+        self.lists.setdefault(parent, [])
+        self.parents[name] = parent
+
+    @rule(name=usable)
+    def discard(self, name: str) -> None:
+        self.matcher.discard(name)
+        if name in self.parents.values():
+            self.lists[name] = []
+        elif name in self.lists or name in self.parents:
+            self.lists.pop(name, None)
+            self.parents.pop(name, None)
+            row = self.rows.pop(name, None)
+            if row is not None:
+                with pytest.raises(AccountNotFoundError, match=rf"row {row} is no account's"):
+                    self.matcher.allows_many(np.array([row], dtype=np.int32), ["8.8.8.8"])
+
+    @rule(name=usable, data=st.data())
+    def ask(self, name: str, data: st.DataObject) -> None:
+        listed = self.deciding(name)
+        golden = GoldenTrie(listed)
+        asked = data.draw(st.lists(addresses_near(listed), min_size=1, max_size=5))
+        matches = [golden.match(address) for address in asked]
+        expected = [match is not None or not listed for match in matches]
+        assert [self.matcher.match(name, address) for address in asked] == matches
+        assert [self.matcher.allows(name, address) for address in asked] == expected
+        assert self.matcher.allows_many(name, asked).tolist() == expected
+        assert self.matcher.allows_many([name] * len(asked), asked).tolist() == expected
+        assert self.matcher.allows_many(self.matcher.rows([name] * len(asked)), asked).tolist() == expected
+
+    @invariant()
+    def every_account_has_its_list(self) -> None:
+        known = set(self.lists) | set(self.parents)
+        assert len(self.matcher) == len(known)
+        for name in known:
+            assert name in self.matcher
+            assert self.matcher.prefixes(name) == [str(n) for n in GoldenTrie(self.deciding(name)).networks]
+        rows = self.matcher.rows(list(known)).tolist()
+        assert len(set(rows)) == len(rows)
+        assert min(rows, default=0) >= 0
+        for name, row in zip(known, rows, strict=True):
+            assert self.rows.setdefault(name, row) == row
+
+
+TestMatcher = MatcherMachine.TestCase
+TestMatcher.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+
+
+def some_list(source: random.Random, size: int) -> list[str]:
+    """Distinct networks of both families."""
+    first = source.randrange(1, 200)
+    return [
+        f"{first + (n >> 16)}.{n >> 8 & 255}.{n & 255}.0/24" if n % 4 else f"2600:{n + 1:x}::/32" for n in range(size)
+    ]
+
+
+def test_many_accounts_come_and_go() -> None:
+    source = random.Random(11)
+    matcher, model = Matcher(), dict[str, list[str]]()
+    for _ in range(60_000):
+        name = f"acct-{source.randrange(30_000)}"
+        if source.random() < 0.2:
+            matcher.discard(name)
+            model.pop(name, None)
+        else:
+            model[name] = some_list(source, source.randrange(4))
+            matcher.publish(name, model[name])
+    assert len(matcher) == len(model)
+    asked = [f"acct-{number}" for number in range(30_000)]
+    assert [name in matcher for name in asked] == [name in model for name in asked]
+    assert all(sorted(matcher.prefixes(name)) == sorted(model[name]) for name in model)
+    addresses = [source.choice(model.get(name) or ["9.9.9.0/24"]).partition("/")[0] for name in asked]
+    expected = [
+        not model.get(name) or matcher.match(name, a) is not None for name, a in zip(asked, addresses, strict=True)
+    ]
+    assert matcher.allows_many(asked, addresses).tolist() == expected == [True] * len(asked)
+
+
+def test_lists_of_every_size_replace_each_other() -> None:
+    source = random.Random(12)
+    matcher, model = Matcher(), dict[str, list[str]]()
+    # Around every border: small arrays, index, direct root, a block of half a segment and of several.
+    sizes = [0, 1, 64, 65, 70, 500, 4_095, 5_500, 20_000, 60_000]
+    for _ in range(120):
+        name = f"acct-{source.randrange(6)}"
+        model[name] = some_list(source, source.choice(sizes))
+        matcher.publish(name, model[name])
+        assert len(matcher.prefixes(name)) == len(model[name])
+    for name, listed in model.items():
+        assert set(matcher.prefixes(name)) == set(listed)
+        for prefix in source.choices(listed, k=200) if listed else []:
+            assert matcher.match(name, prefix.partition("/")[0]) == prefix
+
+
+def test_memory_of_replaced_lists_is_used_again() -> None:
+    source = random.Random(13)
+    matcher = Matcher()
+    lists = [some_list(source, size) for size in (*range(40), 64, 65, 90, 300, 1_000)]
+    held = []
+    for step in range(200_000):
+        matcher.publish(f"acct-{source.randrange(200)}", source.choice(lists))
+        if step % 20_000 == 19_999:
+            held.append(matcher.nbytes)
+    assert held[-1] <= 1.2 * held[1]
+
+
+def test_memory_of_discarded_accounts_is_used_again() -> None:
+    matcher = Matcher()
+    accounts = 100_000
+    for step in range(accounts):
+        matcher.publish(f"acct-{step}", ["8.8.8.0/24"] * 3)
+        if step >= 100:
+            matcher.discard(f"acct-{step - 100}")
+    # Row numbers are never given again, and cost four bytes each, with room to grow.
+    assert matcher.nbytes <= 6 * accounts + 50_000
+
+
+@given(st.text(max_size=3), st.text(max_size=3))
+def test_names_are_told_apart(one: str, other: str) -> None:
+    matcher = Matcher()
+    try:
+        matcher.publish(one, ["8.8.8.0/24"])
+    except InvalidAccountError:
+        assert not one or not one.isprintable()
+        return
+    assert (other in matcher) == (one == other) if other.isprintable() else True
+
+
+@pytest.mark.parametrize("name", ["", "x" * 1_025, "é" * 513, "\ud800"])
+def test_names_that_cannot_be_used_are_refused(name: str) -> None:
+    matcher = Matcher()
+    with pytest.raises(InvalidAccountError):
+        matcher.publish(name, [])
+    with pytest.raises(InvalidAccountError):
+        matcher.link(name, "acct-1")
+    with pytest.raises(InvalidAccountError):
+        matcher.link("acct-1", name)
+    assert len(matcher) == 0
+
+
+@pytest.mark.parametrize("name", [None, 1, b"acct-1"])
+def test_names_are_text(name: Any) -> None:
+    matcher = Matcher()
+    asks: list[Any] = [matcher.publish, matcher.allows, matcher.match]
+    for ask in asks:
+        with pytest.raises(TypeError):
+            ask(name, ["8.8.8.0/24"] if ask == matcher.publish else "8.8.8.8")
+    with pytest.raises(TypeError):
+        matcher.rows([name])
+
+
+def test_an_unreadable_address_is_an_error_for_every_account() -> None:
+    matcher = Matcher()
+    matcher.publish("open", [])
+    for name in ("unknown", "open"):
+        with pytest.raises(InvalidAddressError):
+            matcher.allows(name, "8.8.8")
+        with pytest.raises(InvalidAddressError):
+            matcher.match(name, "8.8.8")
+        with pytest.raises(InvalidAddressError):
+            matcher.allows_many(name, ["8.8.8"])
+
+
+def test_rows_are_checked() -> None:
+    matcher = Matcher()
+    matcher.publish("acct-1", ["8.8.8.0/24"])
+    assert matcher.rows(["acct-1", "unknown"]).tolist() == [0, -1]
+    asked = ["9.9.9.9", "9.9.9.9"]
+    assert matcher.allows_many(matcher.rows(["acct-1", "unknown"]), asked).tolist() == [False, True]
+    assert matcher.allows_many(np.array([0, -1]), asked).tolist() == [False, True]
+    for rows in ([0, 1], [0, -2], [2**31 - 1, 0]):
+        with pytest.raises(AccountNotFoundError, match="is no account's"):
+            matcher.allows_many(np.array(rows, dtype=np.int32), asked)
+    for wrong in (["acct-1"], np.zeros(3, dtype=np.int32), np.zeros(2), np.zeros((2, 1), dtype=np.int32)):
+        with pytest.raises(ValueError, match="accounts is one str"):
+            matcher.allows_many(wrong, asked)  # type: ignore[arg-type]

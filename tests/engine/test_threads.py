@@ -1,0 +1,107 @@
+"""Readers while somebody publishes: every answer is that of one list or the other, never of a mixture."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import numpy as np
+
+from cidrgate import Matcher
+
+READERS = 8
+SECONDS = 2.0
+
+
+def test_no_reader_sees_a_mixture() -> None:
+    # Two disjoint lists of different sizes, the second one large enough for another kind of block.
+    lists = [[f"8.8.{n}.0/24" for n in range(40)], [f"9.{n >> 8}.{n & 255}.0/24" for n in range(200)]]
+    inside = [[f"8.8.{n}.1" for n in range(40)], [f"9.0.{n}.1" for n in range(40)]]
+    numbers = np.array([[8 << 24 | 8 << 16 | n << 8 | 1, 9 << 24 | n << 8 | 1] for n in range(40)], dtype=np.uint32)
+    batch = np.tile(numbers.reshape(-1), 500)
+    matcher = Matcher()
+    matcher.publish("acct-1", lists[0])
+    matcher.link("sub-1", parent="acct-1")
+    stop = threading.Event()
+    mixtures: list[str] = []
+    seen: list[set[int]] = [set() for _ in range(READERS)]
+
+    def read(number: int) -> None:
+        names = ["acct-1", "sub-1"][number % 2 :: 2]
+        rows = np.full(len(batch), matcher.rows(names)[0], dtype=np.int32)
+        while not stop.is_set():
+            if number % 4 < 2:
+                answers = matcher.allows_many(names[0], batch).reshape(-1, 2)
+                if not (answers[:, 0] == answers[0, 0]).all() or not (answers[:, 0] != answers[:, 1]).all():
+                    mixtures.append("one list is read for a whole array")
+                seen[number].add(int(answers[0, 1]))
+            elif number % 4 == 2:
+                prefixes = matcher.prefixes(names[0])
+                if prefixes not in lists:
+                    mixtures.append(f"{len(prefixes)} prefixes")
+                seen[number].add(lists.index(prefixes))
+            else:
+                match = [matcher.match(names[0], inside[which][7]) for which in (0, 1)]
+                seen[number] |= {which for which in (0, 1) if match[which] == lists[which][7]}
+                # By row, the list may change between elements, but each answer is one list's.
+                matcher.allows_many(rows, batch)
+                if any(match[which] not in (None, lists[which][7]) for which in (0, 1)):
+                    mixtures.append(str(match))
+
+    threads = [threading.Thread(target=read, args=(number,)) for number in range(READERS)]
+    for thread in threads:
+        thread.start()
+    end = time.monotonic() + SECONDS
+    published = 0
+    while time.monotonic() < end:
+        published += 1
+        matcher.publish("acct-1", lists[published % 2])
+        matcher.publish(f"other-{published % 100}", lists[published % 2][: published % 30])
+        # An odd number, so that readers that wait for the GIL meet both lists.
+        if published % 51 == 0:
+            time.sleep(0.001)
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert mixtures == []
+    assert all(states == {0, 1} for states in seen), seen
+    assert published > 100
+
+
+def test_rows_are_answered_while_blocks_are_reused() -> None:
+    matcher = Matcher()
+    accounts = [f"acct-{number}" for number in range(200)]
+    # Every list of an account holds its own network, so its answer never changes, whatever else is listed.
+    own = np.array([10 << 24 | number << 8 for number in range(200)], dtype=np.uint32)
+    for number, account in enumerate(accounts):
+        matcher.publish(account, [f"10.0.{number}.0/24"])
+    rows = np.tile(matcher.rows(accounts), 200)
+    addresses, others = np.tile(own, 200), np.tile(np.roll(own, 1), 200)
+    stop = threading.Event()
+    wrong: list[int] = []
+    rounds = [0, 0]
+
+    def read(number: int) -> None:
+        while not stop.is_set():
+            allowed, denied = matcher.allows_many(rows, addresses), matcher.allows_many(rows, others)
+            if not allowed.all() or denied.any():
+                wrong.append(number)
+            rounds[number] += 1
+
+    threads = [threading.Thread(target=read, args=(number,)) for number in (0, 1)]
+    for thread in threads:
+        thread.start()
+    end = time.monotonic() + SECONDS
+    step = 0
+    while time.monotonic() < end:
+        step += 1
+        number = step * 7 % 200
+        more = [f"11.{n >> 8}.{n & 255}.0/24" for n in range(step * 13 % 90)]
+        matcher.publish(accounts[number], [f"10.0.{number}.0/24", *more])
+        # Growth of the index and of the rows under the readers.
+        matcher.publish(f"new-{step % 5_000}", more[:3])
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+    assert min(rounds) > 10
