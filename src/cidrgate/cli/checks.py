@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from cidrgate.cli.arguments import AccountName
+from cidrgate.cli.networks import prefix_length
 from cidrgate.cli.options import Session, command
 from cidrgate.cli.output import Line
 from cidrgate.cli.records import decision_record
@@ -97,11 +98,9 @@ def _nearest(nearest: Entry | None, address: str) -> list[str]:
     if nearest is None:
         family = "IPv6" if ":" in _unmapped(address) else "IPv4"
         return [f"no {family} entry is listed"]
-    length = ip_network(nearest.cidr).prefixlen
     label = f" ({nearest.label})" if nearest.label else ""
-    return [
-        f"nearest entry: {nearest.cidr}{label}, the first {shared_bits(nearest.cidr, address)} of {length} bits agree"
-    ]
+    agreeing = shared_bits(nearest.cidr, address)
+    return [f"nearest entry: {nearest.cidr}{label}: {agreeing} of its {prefix_length(nearest.cidr)} bits agree"]
 
 
 def _way_in(account: str, address: str, *, allow_special: bool) -> str:

@@ -38,6 +38,9 @@ _JOINERS = frozenset("\u200c\u200d")
 _MOST_BOXED_ROWS = 1_000
 """A longer table is not boxed: laying it out would take seconds."""
 
+_BORDER = 3
+"""How much wider its box makes a column: a space on both sides, and a line."""
+
 
 def visible(text: str) -> str:
     r"""Text that is safe to print on one line: what would steer a terminal becomes its escape.
@@ -168,15 +171,17 @@ def _print_line(console: Console, part: str | Line) -> None:
 
 def _print_table(console: Console, table: Table) -> None:
     rows = [tuple(visible(cell) for cell in row) for row in table.rows]
-    if console.is_terminal and len(rows) <= _MOST_BOXED_ROWS:
+    widths = [max(map(cell_len, column)) for column in zip(table.columns, *rows, strict=True)]
+    # A network folded over two lines of its cell could be neither read nor copied.
+    fits = sum(widths) + len(widths) * _BORDER + 1 <= console.width
+    if console.is_terminal and fits and len(rows) <= _MOST_BOXED_ROWS:
         boxed = BoxedTable(box=box.ROUNDED)
         for column in table.columns:
-            boxed.add_column(column, justify="right" if column in table.right else "left", overflow="fold")
+            boxed.add_column(column, justify="right" if column in table.right else "left")
         for row in rows:
             boxed.add_row(*(Text(cell) for cell in row))
         console.print(boxed)
         return
-    widths = [max(map(cell_len, column)) for column in zip(table.columns, *rows, strict=True)]
     for row in chain([table.columns], rows):
         cells = [
             " " * (width - cell_len(cell)) + cell if column in table.right else cell + " " * (width - cell_len(cell))

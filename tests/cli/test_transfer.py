@@ -1,0 +1,210 @@
+"""`import` and `export`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cidrgate import NewEntry, RuleManager
+from tests.cli.conftest import Answer, Cidrgate
+
+HEADER = "account,cidr,label\n"
+
+labels = st.none() | st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
+names = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"]), min_size=1, max_size=20).filter(
+    lambda name: name == name.strip()
+)
+
+
+def imported(cidrgate: Cidrgate, text: str, *options: str, name: str = "lists.csv", status: int = 0) -> Answer:
+    Path(name).write_bytes(text.encode("utf-8", "surrogateescape"))
+    return cidrgate("import", name, *options, status=status)
+
+
+def reported(answer: Answer) -> list[tuple[list[int], str | None, str]]:
+    """The problems that `import --json` reports on stderr."""
+    problems = answer.error["problems"]
+    return [(problem["lines"], problem["account"], problem["code"]) for problem in problems]
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl"])
+@given(lists=st.dictionaries(names, st.lists(labels, min_size=1, max_size=4), min_size=1, max_size=4))
+@settings(max_examples=30)
+def test_what_is_exported_is_imported_the_same(
+    tmp_path_factory: pytest.TempPathFactory, form: str, lists: dict[str, list[str | None]]
+) -> None:
+    folder = tmp_path_factory.mktemp("round-trip")
+    first, second = Cidrgate(folder / "first.db"), Cidrgate(folder / "second.db")
+    with RuleManager.connect(f"sqlite:///{first.database}") as manager:
+        manager.import_accounts(
+            {
+                name: [NewEntry(f"8.8.{number}.0/24", label) for number, label in enumerate(held)]
+                for name, held in lists.items()
+            }
+        )
+    first("export", "-o", str(folder / f"first.{form}"))
+    second("import", str(folder / f"first.{form}"))
+    second("export", "-o", str(folder / f"second.{form}"))
+    assert (folder / f"first.{form}").read_bytes() == (folder / f"second.{form}").read_bytes()
+    with RuleManager.connect(f"sqlite:///{second.database}") as manager:
+        assert {name: [entry.label for entry in manager.entries(name)] for name in lists} == lists
+
+
+def test_rows_of_an_account_may_be_scattered(cidrgate: Cidrgate) -> None:
+    result = imported(cidrgate, HEADER + 'a,8.8.8.0/24,x\nb,1.1.1.0/24,\na,9.9.9.0/24,"y,\nz"\n')
+    assert result.err == ""
+    assert "imported 3 entries of 2 accounts, 2 of them created" in result.out
+    assert cidrgate.listed("a") == [("8.8.8.0/24", "x"), ("9.9.9.0/24", "y,\nz")]
+    assert cidrgate.listed("b") == [("1.1.1.0/24", None)]
+
+
+BAD_ROWS = (
+    HEADER + "good,8.8.8.0/24,\nbad,1.1.1.1,\nbad,10.0.0.0/8,\nworse,9.9.9.9/32\nworse\ngood,9.9.9.0/24,\n"
+    "worse,junk,\n,7.7.7.0/24,\nlast,7.7.7.0/24,\udce9\n"
+)
+
+
+def test_every_bad_row_is_reported_and_keeps_its_account_out(cidrgate: Cidrgate) -> None:
+    result = imported(cidrgate, BAD_ROWS, status=2)
+    assert [line.split(":")[0] for line in result.err.splitlines()[:6]] == [f"line {n}" for n in (3, 4, 6, 8, 9, 10)]
+    assert "add the length: 1.1.1.1/32" in result.err
+    assert cidrgate.accounts() == ["good"]
+    assert len(cidrgate.listed("good")) == 2
+
+
+@pytest.mark.parametrize("options", [(), ("--strict",)])
+def test_machines_get_the_bad_rows_as_an_error(cidrgate: Cidrgate, options: tuple[str, ...]) -> None:
+    result = imported(cidrgate, BAD_ROWS, "--json", *options, status=2)
+    assert reported(result) == [
+        ([3], "bad", "invalid_format"),
+        ([4], "bad", "special_range"),
+        ([6], "worse", "unreadable_row"),
+        ([8], "worse", "invalid_format"),
+        ([9], None, "unreadable_row"),
+        ([10], "last", "unreadable_row"),
+    ]
+    assert (result.record["accounts"], result.record["entries"]) == ((0, 0) if options else (1, 2))
+    assert result.record["refused"] == ["bad", "last", "worse"]
+
+
+def test_strict_imports_nothing_when_any_row_is_bad(cidrgate: Cidrgate) -> None:
+    cidrgate("add", "full", "8.8.8.0/24", "--create")
+    for rows in (
+        "new,9.9.9.0/24,\nbad,1.1.1.1,\n",
+        "new,9.9.9.0/24,\nbad\n",
+        "new,9.9.9.0/24,\n,9.9.9.0/24,\n",
+        "new,9.9.9.0/24,\nfull,8.8.8.0/25,\n",
+    ):
+        result = imported(cidrgate, HEADER + rows, "--strict", status=2)
+        assert "line 3" in result.err
+        assert "nothing was imported" in result.err
+        assert cidrgate.accounts() == ["full"]
+    imported(cidrgate, HEADER + "new,9.9.9.0/24,\n", "--strict")
+    assert cidrgate.accounts() == ["full", "new"]
+
+
+def test_replace_makes_lists_what_the_file_says(cidrgate: Cidrgate) -> None:
+    cidrgate("add", "a", "8.8.8.0/24, 1.1.1.0/24", "--create", "--label", "kept")
+    cidrgate("add", "b", "8.8.8.0/24", "--create")
+    imported(cidrgate, HEADER + "a,8.8.8.0/24,\na,9.9.9.0/24,\n", "--replace")
+    assert cidrgate.listed("a") == [("8.8.8.0/24", "kept"), ("9.9.9.0/24", None)]
+    assert cidrgate.listed("b") == [("8.8.8.0/24", None)]
+    imported(cidrgate, HEADER + "a,8.8.0.0/16,\n", "--replace", "--strict")
+    assert cidrgate.listed("a") == [("8.8.0.0/16", None)]
+
+
+def test_replace_stops_at_a_row_that_may_be_anybodys(cidrgate: Cidrgate) -> None:
+    cidrgate("add", "a", "8.8.8.0/24, 1.1.1.0/24", "--create")
+    text = '{"account": "a", "cidr": "8.8.8.0/24"}\n{"acc\n'
+    result = imported(cidrgate, text, "--replace", name="lists.jsonl", status=2)
+    assert "may belong to any" in result.err
+    assert len(cidrgate.listed("a")) == 2
+
+
+def test_a_subaccount_in_a_file(cidrgate: Cidrgate) -> None:
+    cidrgate("account", "create", "a")
+    cidrgate("account", "create", "s", "--parent", "a")
+    for options in ((), ("--strict",)):
+        result = imported(cidrgate, HEADER + "s,9.9.9.0/24,\nb,9.9.9.0/24,\n", "--json", *options, status=2)
+        assert ([2], "s", "subaccount") in reported(result)
+    assert cidrgate.accounts() == ["a", "b", "s"]
+
+
+@pytest.mark.parametrize("account", ["w\\u0000", "w" * 300])
+def test_a_name_that_cannot_be_one(cidrgate: Cidrgate, account: str) -> None:
+    row = f'{{"account": "{account}", "cidr": "8.8.8.0/24"}}\n{{"account": "b", "cidr": "8.8.8.0/24"}}'
+    problems = reported(imported(cidrgate, row, "--json", name="lists.jsonl", status=2))
+    assert [(lines, code) for lines, _, code in problems] == [([1], "invalid_account")]
+    assert cidrgate.accounts() == ["b"]
+
+
+def test_a_byte_order_mark_and_other_line_ends(cidrgate: Cidrgate) -> None:
+    imported(cidrgate, "\ufeff" + "account,cidr\r\na,8.8.8.0/24\r\n")
+    imported(cidrgate, "\ufeff" + '{"account":"b","cidr":"8.8.8.0/24"}\r\n', name="l.jsonl")
+    assert cidrgate.accounts() == ["a", "b"]
+
+
+def test_a_file_that_is_no_list(cidrgate: Cidrgate) -> None:
+    Path("lists.csv").write_bytes("account,cidr\n".encode("utf-16"))
+    assert "UTF-16" in cidrgate("import", "lists.csv", status=2).err
+    Path("lists.csv").write_text("a;b\n")
+    assert cidrgate("import", "lists.csv", "--json", status=2).error["code"] == "command"
+    assert not cidrgate.database.exists()
+
+
+def test_where_lists_come_from(cidrgate: Cidrgate) -> None:
+    cidrgate("import", "-", "--format", "csv", stdin="account,cidr\na,8.8.8.0/24\n")
+    cidrgate("import", "-", "--format", "jsonl", stdin='{"account":"b","cidr":"8.8.8.0/24"}')
+    Path("lists.dat").write_text("account,cidr\nc,8.8.8.0/24\n")
+    assert "--format" in cidrgate("import", "lists.dat", status=2).err
+    cidrgate("import", "lists.dat", "--format", "csv")
+    assert cidrgate.accounts() == ["a", "b", "c"]
+    assert "--format" in cidrgate("import", "-", status=2).err
+    assert "missing.csv" in cidrgate("import", "missing.csv", status=2).err
+    Path("folder.csv").mkdir()
+    assert "folder.csv" in cidrgate("import", "folder.csv", status=2).err
+
+
+@pytest.fixture
+def filled(cidrgate: Cidrgate) -> Cidrgate:
+    cidrgate("add", "a", "8.8.8.0/24", "--create", "--label", 'x, "y"')
+    cidrgate("add", "b", "1.1.1.0/24", "--create")
+    cidrgate("account", "create", "empty")
+    cidrgate("account", "create", "s", "--parent", "a")
+    return cidrgate
+
+
+AS_JSON = [
+    {"account": "a", "cidr": "8.8.8.0/24", "label": 'x, "y"'},
+    {"account": "b", "cidr": "1.1.1.0/24", "label": None},
+]
+
+
+def test_export_to_stdout(filled: Cidrgate) -> None:
+    rows = ['a,8.8.8.0/24,"x, ""y"""', "b,1.1.1.0/24,"]
+    assert filled("export").out.splitlines() == ["account,cidr,label", *rows]
+    assert filled("export", "b", "a", "b").out.splitlines() == ["account,cidr,label", *reversed(rows)]
+    for options in (("--format", "jsonl"), ("--json",)):
+        assert [json.loads(line) for line in filled("export", *options).out.splitlines()] == AS_JSON
+
+
+def test_export_to_a_file(filled: Cidrgate) -> None:
+    assert "exported 2 entries of 2 accounts to all.jsonl" in filled("export", "-o", "all.jsonl").out
+    assert [json.loads(line) for line in Path("all.jsonl").read_text().splitlines()] == AS_JSON
+    assert filled("export", "b", "-o", "b.csv", "--json").record == {"accounts": 1, "entries": 1, "file": "b.csv"}
+    assert Path("b.csv").read_text().splitlines() == ["account,cidr,label", "b,1.1.1.0/24,"]
+
+
+def test_an_export_that_fails_leaves_the_file_as_it_was(filled: Cidrgate) -> None:
+    Path("lists.csv").write_text("before")
+    before = sorted(Path().iterdir())
+    assert "cidrgate account create c" in filled("export", "a", "c", "-o", "lists.csv", status=2).err
+    assert filled("export", "s", "--json", status=2).error["code"] == "subaccount"
+    assert "--format" in filled("export", "-o", "lists.dat", status=2).err
+    assert "cannot write" in filled("export", "-o", "no/such/lists.csv", status=2).err
+    assert Path("lists.csv").read_text() == "before"
+    assert sorted(Path().iterdir()) == before
