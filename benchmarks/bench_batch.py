@@ -1,0 +1,107 @@
+"""Arrays: many questions at once."""
+
+from __future__ import annotations
+
+import threading
+from ipaddress import ip_network
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from benchmarks.bench_scalar import MANY, a_matcher, ask_method, measure
+from benchmarks.peers import PEERS
+from benchmarks.workloads import ONE_AT_A_TIME, SMOKE, addresses_for, full_table, many_accounts, numbers, small_list
+from cidrgate import PrefixTrie
+
+if TYPE_CHECKING:
+    from pytest_benchmark.fixture import BenchmarkFixture
+
+LONG = 10_000 if SMOKE else 4_000_000
+
+
+def boundaries(prefixes: tuple[str, ...]) -> Any:
+    """Where membership changes along the IPv4 addresses, for a binary search."""
+    edges: list[int] = []
+    for first, last in sorted((int(n[0]), int(n[-1])) for n in map(ip_network, prefixes)):
+        if edges and first <= edges[-1]:
+            edges[-1] = max(edges[-1], last + 1)
+        else:
+            edges += [first, last + 1]
+    return np.array(edges, dtype=np.uint64).clip(max=2**32 - 1).astype(np.uint32)
+
+
+@pytest.mark.parametrize("who", ["cidrgate", "numpy.searchsorted"])
+@pytest.mark.parametrize("table", ["50-entry IPv4 list", "full routing table, IPv4"])
+def bench_contains_ipv4(benchmark: BenchmarkFixture, who: str, table: str) -> None:
+    """Membership of `uint32` addresses."""
+    prefixes = small_list(4) if table.startswith("50") else full_table(4)
+    addresses = numbers(prefixes, LONG)
+    if who == "cidrgate":
+        measure(benchmark, who, f"{table}, uint32", PrefixTrie(prefixes).contains_many, addresses, operations=LONG)
+    else:
+        edges = boundaries(prefixes)
+
+        def search() -> Any:
+            return np.searchsorted(edges, addresses, side="right") & 1
+
+        measure(benchmark, who, f"{table}, uint32", search, operations=LONG)
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def bench_lookup_full_table(benchmark: BenchmarkFixture, family: int) -> None:
+    """The index of the longest match."""
+    prefixes = full_table(family)
+    addresses = numbers(prefixes, LONG)
+    group = f"full routing table, IPv{family}, lookup_many"
+    measure(benchmark, "cidrgate", group, PrefixTrie(prefixes).lookup_many, addresses, operations=LONG)
+
+
+def bench_contains_ipv6(benchmark: BenchmarkFixture) -> None:
+    """Membership of `uint8[n, 16]` addresses."""
+    prefixes = full_table(6)
+    addresses = numbers(prefixes, LONG)
+    group = "full routing table, IPv6, uint8[n, 16]"
+    measure(benchmark, "cidrgate", group, PrefixTrie(prefixes).contains_many, addresses, operations=LONG)
+
+
+@pytest.mark.parametrize("who", ["cidrgate, Arrow strings", "cidrgate, list of str", "cidrgate, one str at a time"])
+def bench_text(benchmark: BenchmarkFixture, who: str) -> None:
+    """Text against a list of 50 entries."""
+    trie = PrefixTrie(small_list(4))
+    texts = addresses_for(small_list(4), 10 * ONE_AT_A_TIME)
+    if who.endswith("time"):
+        arguments: tuple[Any, ...] = (PEERS[0].ask, trie, texts)
+    else:
+        arguments = (trie.contains_many, pa.array(texts) if "Arrow" in who else texts)
+    measure(benchmark, who, "text, 50-entry IPv4 list", *arguments, operations=len(texts))
+
+
+@pytest.mark.parametrize("who", ["cidrgate, allows_many", "cidrgate, allows"])
+def bench_account_rows(benchmark: BenchmarkFixture, who: str) -> None:
+    """Random pairs of account and address, by row and one at a time."""
+    accounts = many_accounts(MANY, 10, min(MANY, 10 * ONE_AT_A_TIME))
+    matcher = a_matcher(accounts)
+    if who.endswith("many"):
+        octets = np.array([ip_network(address)[0].packed for address in accounts.addresses]).view(">u4")
+        arguments: tuple[Any, ...] = (matcher.allows_many, matcher.rows(accounts.names), octets.astype(np.uint32))
+    else:
+        arguments = (ask_method, matcher.allows, accounts.names, accounts.addresses)
+    measure(benchmark, who, f"pairs of {MANY:,} accounts", *arguments, operations=len(accounts.names))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def bench_threads(benchmark: BenchmarkFixture, threads: int) -> None:
+    """The same array in one thread and in two: the rate of both together."""
+    prefixes = full_table(4)
+    trie, addresses = PrefixTrie(prefixes), numbers(prefixes, LONG)
+
+    def run() -> None:
+        workers = [threading.Thread(target=trie.contains_many, args=(addresses,)) for _ in range(threads)]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+
+    measure(benchmark, f"{threads} threads", "contains_many in threads", run, operations=LONG * threads)

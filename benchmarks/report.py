@@ -1,0 +1,172 @@
+"""Measure everything in one run and write `benchmarks/results/`: `python -m benchmarks.report [--smoke]`."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from collections import defaultdict
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+__all__ = ["main"]
+
+_HERE = Path(__file__).parent
+_RESULTS = _HERE / "results"
+_LIBRARIES = ["cidrgate", "pytricia", "py-radix", "pysubnettree", "netaddr", "numpy", "pyarrow"]
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """A ratio that is asked for: how many times `slow` takes what `fast` takes."""
+
+    text: str
+    group: str
+    fast: str
+    slow: str
+    wanted: float
+    at_most: bool = False
+
+
+_BARS = [
+    Bar("`allows`, 1,000 accounts: faster than `dict[str, PyTricia]`", "1,000 accounts of 50", "cidrgate",
+        "dict[str, PyTricia]", 2.0),
+    Bar("`allows`, 1,000 accounts: times a no-op method", "1,000 accounts of 50", "no-op method", "cidrgate", 3.5,
+        at_most=True),
+    Bar("1,000,000 accounts at random: faster than `dict[str, PyTricia]`", "1,000,000 accounts of 10", "cidrgate",
+        "dict[str, PyTricia]", 2.5),
+    Bar("IPv6 `allows`: faster than `dict[str, PyTricia]`", "1,000 accounts of 50, IPv6", "cidrgate",
+        "dict[str, PyTricia]", 2.5),
+    Bar("full table, IPv4, one `str` at a time: faster than pytricia", "full routing table, IPv4", "cidrgate",
+        "pytricia", 6.0),
+    Bar("`allows_many`, random pairs: faster than `allows`", "pairs of 1,000,000 accounts", "cidrgate, allows_many",
+        "cidrgate, allows", 10.0),
+    Bar("Arrow strings: faster than one `str` at a time", "text, 50-entry IPv4 list", "cidrgate, Arrow strings",
+        "cidrgate, one str at a time", 3.0),
+    Bar("build the full table from text: faster than pytricia", "build the full table from text", "cidrgate",
+        "pytricia", 1.5),
+    Bar("publish beside 1,000,000 others: times beside none", "publish a 50-entry account", "beside 0 others",
+        "beside 1,000,000 others", 1.2, at_most=True),
+    Bar("`Matcher.open`: faster than publishing one by one", "make 1,000,000 accounts ready",
+        "cidrgate, Matcher.open", "cidrgate, publish one by one", 200.0),
+]  # fmt: skip
+
+
+def _run_benchmarks(environment: dict[str, str]) -> list[dict[str, Any]]:
+    """Every benchmark in one process; returns name, group, who, and nanoseconds an operation."""
+    with tempfile.TemporaryDirectory() as directory:
+        output = Path(directory) / "benchmarks.json"
+        command = [
+            *[sys.executable, "-m", "pytest", "-q", str(_HERE), "-o", "addopts=", "-p", "no:cacheprovider"],
+            *["-o", "python_files=bench_*.py", "-o", "python_functions=bench_*", "--benchmark-json", str(output)],
+            *["--benchmark-columns=median,iqr,rounds", "-W", "ignore"],
+        ]
+        subprocess.run(command, check=True, cwd=_HERE.parent, env=environment, stdout=sys.stderr)
+        measured = json.loads(output.read_text())["benchmarks"]
+    return [
+        {
+            "group": one["group"],
+            "who": one["extra_info"]["who"],
+            "median_ns": one["stats"]["median"] / one["extra_info"]["operations"] * 1e9,
+            "iqr_ns": one["stats"]["iqr"] / one["extra_info"]["operations"] * 1e9,
+            "rounds": one["stats"]["rounds"],
+        }
+        for one in measured
+    ]
+
+
+def _machine() -> dict[str, str]:
+    """What was measured on."""
+    model = platform.processor() or platform.machine()
+    information = Path("/proc/cpuinfo")
+    if information.exists():
+        lines = [line for line in information.read_text().splitlines() if line.startswith("model name")]
+        model = lines[0].partition(":")[2].strip() if lines else model
+    return {
+        "processor": f"{model}, {os.cpu_count()} CPUs",
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "libraries": ", ".join(f"{name} {version(name)}" for name in _LIBRARIES),
+    }
+
+
+def _duration(nanoseconds: float) -> str:
+    """A duration with three figures and a fitting unit."""
+    for unit, size in (("ns", 1), ("µs", 1e3), ("ms", 1e6)):
+        if nanoseconds < 1_000 * size:
+            return f"{nanoseconds / size:.3g} {unit}"
+    return f"{nanoseconds / 1e9:.3g} s"
+
+
+def _tables(measured: list[dict[str, Any]]) -> list[str]:
+    """A table a group, the ratio to the first row in the last column."""
+    groups = defaultdict(list)
+    for one in measured:
+        groups[one["group"]].append(one)
+    lines = []
+    for group, rows in groups.items():
+        first = rows[0]["median_ns"]
+        lines += ["", f"### {group}", "", "| who | median | spread (IQR) | ratio |", "|---|---|---|---|"]
+        for one in rows:
+            spread = _duration(one["iqr_ns"]) if one["rounds"] > 2 else "-"
+            lines.append(
+                f"| {one['who']} | {_duration(one['median_ns'])} | {spread} | {one['median_ns'] / first:.2f} |"
+            )
+    return lines
+
+
+def _bars(measured: list[dict[str, Any]]) -> list[str]:
+    """What was asked for beside what was measured."""
+    medians = {(one["group"], one["who"]): one["median_ns"] for one in measured}
+    lines = ["", "## Bars", "", "| work | ratio asked | measured | |", "|---|---|---|---|"]
+    for bar in _BARS:
+        fast, slow = medians.get((bar.group, bar.fast)), medians.get((bar.group, bar.slow))
+        if fast is None or slow is None:
+            continue
+        ratio = slow / fast
+        met = ratio <= bar.wanted if bar.at_most else ratio >= bar.wanted
+        sign = "≤" if bar.at_most else "≥"
+        lines.append(f"| {bar.text} | {sign} {bar.wanted:g} | {ratio:.2f} | {'met' if met else 'falls short'} |")
+    return lines
+
+
+def _memory_table(rows: list[dict[str, Any]]) -> list[str]:
+    """Memory of tables and accounts."""
+    lines = ["", "## Memory", "", "Growth of a process that builds it and nothing else."]
+    kinds = [("table", "The full routing table", "a prefix"), ("accounts", "Accounts of ten entries", "an account")]
+    for kind, title, unit in kinds:
+        lines += ["", f"### {title}", "", f"| who | MB | bytes {unit} |", "|---|---|---|"]
+        for row in (row for row in rows if row["kind"] == kind):
+            lines.append(f"| {row['who']} | {row['bytes'] / 1e6:.1f} | {row['bytes'] / row['things']:.0f} |")
+    return lines
+
+
+def main() -> None:
+    """Measure, print, and write the results unless this is only a smoke run."""
+    smoke = "--smoke" in sys.argv[1:]
+    environment = os.environ | ({"CIDRGATE_BENCH_SMOKE": "1"} if smoke else {})
+    os.environ.update(environment)
+    measured = _run_benchmarks(environment)
+    from benchmarks.memory import measure_all
+
+    memory = measure_all()
+    machine = _machine()
+    lines = ["# Measurements", "", "Written by `make bench`: one run, one process for everything but memory.", ""]
+    lines += [f"- {name}: {value}" for name, value in machine.items()]
+    lines += [*_bars(measured), "", "## Times", "", "An operation is one question, or one build."]
+    lines += [*_tables(measured), *_memory_table(memory), ""]
+    page = "\n".join(lines)
+    print(page)
+    if not smoke:
+        _RESULTS.mkdir(exist_ok=True)
+        content = {"machine": machine, "times": measured, "memory": memory}
+        (_RESULTS / "latest.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        (_RESULTS / "latest.md").write_text(page, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
