@@ -31,7 +31,8 @@ from accounts cimport (
     trie_allows, trie_of,
 )
 from address cimport (
-    IPV4, MAX_TEXT, Address, Prefix, high_bits, parse_address, parse_ipv4_bytes, parse_prefix, prepare_parser,
+    IPV4, MAX_TEXT, Address, Prefix, high_bits, parse_address, parse_ipv4_bytes, parse_ipv6_bytes,
+    parse_prefix, prepare_parser,
     set_ipv4, unpack_address, write_prefix,
 )
 from arena cimport UNIT, Epoch, enter, leave, map_segments
@@ -171,11 +172,15 @@ def canonical_prefix(str text not None, /):
     return prefix_text(&prefix)
 
 
-def _portable_ipv4(str text not None, /):
-    """The IPv4 address of a dotted quad as a number, or None, by the parser for processors without the vector form."""
+def _portable_parse(str text not None, /):
+    """The packed address of text, or None, by the parsers for processors without the vector forms."""
+    cdef Address address
     cdef uint32_t number
-    if PyUnicode_IS_COMPACT_ASCII(text) and parse_ipv4_bytes(ascii_text(text), PyUnicode_GET_LENGTH(text), &number):
-        return number
+    if PyUnicode_IS_COMPACT_ASCII(text):
+        if parse_ipv4_bytes(ascii_text(text), PyUnicode_GET_LENGTH(text), &number):
+            return int(number).to_bytes(4, "big")
+        if parse_ipv6_bytes(ascii_text(text), PyUnicode_GET_LENGTH(text), &address):
+            return int(address.hi).to_bytes(8, "big") + int(address.lo).to_bytes(8, "big")
     return None
 
 

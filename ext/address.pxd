@@ -34,6 +34,12 @@ cdef extern from "quad.h" nogil:
     void prepare_parser "cidrgate_quad_prepare" () noexcept
 
 
+cdef extern from "groups.h" nogil:
+    # IPv6 text without a dotted quad; False where the parser that goes byte by byte has to look.
+    bint parse_groups "cidrgate_groups" (
+        const uint8_t *text, Py_ssize_t size, uint64_t *hi, uint64_t *lo) noexcept
+
+
 cdef inline int hex_digit(uint8_t character) noexcept nogil:
     """The value of a hexadecimal digit, or -1."""
     cdef uint8_t letter = character | 0x20
@@ -45,7 +51,15 @@ cdef inline int hex_digit(uint8_t character) noexcept nogil:
 
 
 cdef inline bint parse_ipv6(const uint8_t *text, Py_ssize_t size, Address *result) noexcept nogil:
-    """RFC 4291 section 2.2: eight groups, one `::` for a run of zeros, the last two groups as a dotted quad."""
+    """IPv6 text in any form."""
+    if parse_groups(text, size, &result.hi, &result.lo):
+        result.family = IPV6
+        return True
+    return parse_ipv6_bytes(text, size, result)
+
+
+cdef inline bint parse_ipv6_bytes(const uint8_t *text, Py_ssize_t size, Address *result) noexcept nogil:
+    """RFC 4291 section 2.2, byte by byte: eight groups, one `::` for zeros, the last two groups as a dotted quad."""
     cdef uint16_t groups[8]
     cdef int count = 0, skip = -1, digit, index, width
     cdef uint32_t group, quad

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cidrgate import InvalidAddressError, Matcher, PrefixTrie
-from cidrgate._engine import _portable_ipv4, canonical_prefix
+from cidrgate._engine import _portable_parse, canonical_prefix
 from tests.golden import read_address, read_network
 from tests.strategies import address_texts, prefix_texts
 
@@ -46,12 +46,28 @@ def test_addresses_are_what_the_standard_library_says(text: str) -> None:
 
 
 @given(address_texts)
-def test_both_parsers_of_dotted_quads_agree(text: str) -> None:
+@example("::")
+@example("1::")
+@example("::1")
+@example("1:2:3:4:5:6:7::")
+@example("::2:3:4:5:6:7:8")
+@example("1:2:3:4:5:6:7:8")
+@example("1:2:3:4:5:6:7:8:9")
+@example("1:2:3::5:6:7:8:9")
+@example(":::")
+@example("1:::2")
+@example("1::2::3")
+@example("1:")
+@example("1::2:")
+@example(":1::")
+@example("12345::")
+def test_the_portable_parsers_agree(text: str) -> None:
     try:
-        number = int(IPv4Address(text))
+        packed = None if "%" in text else ip_address(text).packed
     except ValueError:
-        number = None
-    assert _portable_ipv4(text) == number
+        packed = None
+    assert _portable_parse(text) == packed
+    assert parsed(text) == expected(text)
 
 
 def strictly(text: str) -> str | None:
