@@ -175,9 +175,13 @@ cdef inline int32_t search6(
 ) noexcept nogil:
     """The longest match of an IPv6 address in small sorted arrays, or NONE."""
     cdef int32_t rank = 0
-    cdef uint32_t index
-    for index in range(count):
-        rank += high[index] < hi or (high[index] == hi and low[index] <= lo)
+    cdef uint32_t left = count, half, index
+    # A binary search that adds instead of branching: how many networks are not above the address.
+    while left:
+        half = (left + 1) >> 1
+        index = rank + half - 1
+        rank += <int32_t>half if (high[index] < hi) | ((high[index] == hi) & (low[index] <= lo)) else 0
+        left -= half
     while rank > 0:
         rank -= 1
         if same_network(high[rank], low[rank], hi, lo, length[rank]):
