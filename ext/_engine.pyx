@@ -48,7 +48,7 @@ from snapshot cimport (
     seal, verify, write_image,
 )
 from trie cimport (
-    NONE, Trie, contains, longest_match, lower_bound, precedes, prefix_at, view_trie,
+    CHILD, NONE, Trie, contains, longest_match, lower_bound, precedes, prefix_at, view_trie,
 )
 
 from cidrgate.errors import (
@@ -465,15 +465,19 @@ cdef class PrefixTrie:
         prefix_at(&self.trie, index, &prefix)
         return prefix_text(&prefix)
 
+    cdef inline int32_t longest(self, object address) except CHILD:
+        """Index of the longest match of an address argument, or NONE."""
+        cdef Address wanted
+        read(address, &wanted)
+        return longest_match(&self.trie, &wanted)
+
     @property
     def nbytes(self):
         """Bytes of the block that holds the table; values are the caller's."""
         return self.size
 
     def __contains__(self, object address):
-        cdef Address wanted
-        read(address, &wanted)
-        return longest_match(&self.trie, &wanted) != NONE
+        return self.longest(address) != NONE
 
     def lookup(self, object address, /):
         """The value of the longest matching prefix.
@@ -487,20 +491,14 @@ cdef class PrefixTrie:
         Raises:
             InvalidAddressError: It is no address.
         """
-        cdef Address wanted
-        cdef int32_t index
-        read(address, &wanted)
-        index = longest_match(&self.trie, &wanted)
+        cdef int32_t index = self.longest(address)
         if index == NONE:
             return None
         return self.text(index) if self.values is None else self.values[index]
 
     def match(self, object address, /):
         """The longest matching prefix as text, or None; arguments and errors as for `lookup`."""
-        cdef Address wanted
-        cdef int32_t index
-        read(address, &wanted)
-        index = longest_match(&self.trie, &wanted)
+        cdef int32_t index = self.longest(address)
         return None if index == NONE else self.text(index)
 
     def covering(self, object prefix, /):

@@ -30,11 +30,11 @@ class Crasher:
         self._acknowledgements = acknowledgements
         self._read = 0
 
-    def crash(self, name: str, seed: int, milliseconds: float) -> list[tuple[str, str, list[str]]]:
-        """Run a writer for that long; what it acknowledged: actor, account, and the list as it left it."""
+    def crash(self, name: str, seed: int, changes: int, milliseconds: float) -> list[tuple[str, str, list[str]]]:
+        """Run a writer for so many changes and that much longer; what it acknowledged: actor, account, its list."""
         assert self._server.stdin is not None
         assert self._server.stdout is not None
-        print(name, seed, milliseconds, file=self._server.stdin, flush=True)
+        print(name, seed, changes, milliseconds, file=self._server.stdin, flush=True)
         assert self._server.stdout.readline() == "killed\n"
         with self._acknowledgements.open() as lines:
             lines.seek(self._read)
@@ -67,7 +67,7 @@ def test_a_killed_writer_leaves_whole_changes_and_all_it_acknowledged(tmp_path: 
     acknowledged_changes = 0
     with crasher(url, tmp_path) as crashes:
         for number in range(ROUNDS):
-            acknowledged = crashes.crash(f"round-{number}", rng.randrange(2**32), rng.uniform(0, 60))
+            acknowledged = crashes.crash(f"round-{number}", rng.randrange(2**32), rng.randrange(5), rng.uniform(0, 20))
             with open_manager(url) as manager:
                 assert_consistent(manager, replay)
             for actor, account, listed in acknowledged:
@@ -87,6 +87,6 @@ def test_a_kill_while_the_store_is_created_leaves_one_that_opens(tmp_path: Path)
         for number in range(NEW_FILES):
             for file in tmp_path.glob("lists.db*"):
                 file.unlink()
-            crashes.crash(f"new-{number}", number, rng.uniform(0, 25))
+            crashes.crash(f"new-{number}", number, 0, rng.uniform(0, 25))
             with open_manager(url) as manager:
                 assert_consistent(manager, Replay(MAX_ENTRIES))

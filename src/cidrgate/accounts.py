@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from cidrgate.errors import AccountNotFoundError, InvalidAccountError, SubaccountError
@@ -119,5 +120,6 @@ def refuse_subaccount(account: StoredAccount) -> None:
 def no_such_account(name: str) -> AccountNotFoundError:
     """The error for a name no account has; says how to create one."""
     return AccountNotFoundError(
-        f"there is no account {name!r}; create it first: `cidrgate account create {name}`, or create_account({name!r})"
+        f"there is no account {name!r}; create it first: "
+        f"`cidrgate account create {quote(name)}`, or create_account({name!r})"
     )

@@ -59,6 +59,8 @@ def import_lists(
     policy: Policy,
     replace: bool,
     create: bool,
+    strict: bool,
+    dry_run: bool,
     at: datetime,
     actor: str | None,
 ) -> ImportReport:
@@ -70,11 +72,13 @@ def import_lists(
         policy: What a list may hold.
         replace: Whether each list stands in the place of the account's, instead of being added to it.
         create: Whether an account that does not exist is created.
+        strict: Whether nothing is stored if any account's list cannot be.
+        dry_run: Whether nothing is stored at all.
         at: The time of the change; aware.
         actor: Who makes it.
 
     Returns:
-        What was stored: every account of `lists` that is not among its problems.
+        What was stored, and the problems of the accounts that were not or could not be.
     """
     known = transaction.accounts_named([name for name in lists if can_name_account(name)])
     listed = transaction.entries_of(known.values())
@@ -91,6 +95,8 @@ def import_lists(
             accepted[name] = _validated(pieces, listed.get(name, []), policy, replace=replace)
         except CidrgateError as error:
             problems[name] = error
+    if dry_run or (strict and problems):
+        return ImportReport(problems=problems)
     new = [name for name in accepted if name not in known]
     known |= transaction.insert_accounts(new, parent=None, at=at, actor=actor)
     ids = transaction.new_entry_ids()

@@ -347,6 +347,8 @@ class RuleManager(AccountLists):
         *,
         replace: bool = False,
         create: bool = True,
+        strict: bool = False,
+        dry_run: bool = False,
         actor: str | None = None,
         progress: Callable[[int], object] | None = None,
     ) -> ImportReport:
@@ -356,6 +358,8 @@ class RuleManager(AccountLists):
             lists: The entries to list, by account name.
             replace: Whether each list stands in the place of the account's, instead of being added to it.
             create: Whether an account that does not exist is created.
+            strict: Whether all of it is one commit, and none of it if any account's list cannot be stored.
+            dry_run: Whether everything is checked and nothing is stored.
             actor: Who imports, for the entries and the change log.
             progress: Called after each commit with the number of accounts done since the last call.
 
@@ -375,7 +379,7 @@ class RuleManager(AccountLists):
         """
         report = ImportReport()
         remaining = iter(lists.items())
-        while part := dict(islice(remaining, _ACCOUNTS_A_TRANSACTION)):
+        while part := dict(islice(remaining, None if strict else _ACCOUNTS_A_TRANSACTION)):
             with self._published.change() as (transaction, changed):
                 done = import_lists(
                     transaction,
@@ -383,10 +387,13 @@ class RuleManager(AccountLists):
                     policy=self.policy,
                     replace=replace,
                     create=create,
+                    strict=strict,
+                    dry_run=dry_run,
                     at=datetime.now(UTC),
                     actor=actor,
                 )
-                changed.update(part.keys() - done.problems.keys())
+                if done.accounts:
+                    changed.update(part.keys() - done.problems.keys())
             report += done
             if progress is not None:
                 progress(len(part))

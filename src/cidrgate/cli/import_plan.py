@@ -6,58 +6,22 @@ Pure: nothing here reads a file or a store.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from cidrgate.cli.errors import RowProblem
 from cidrgate.cli.records import error_code
 from cidrgate.errors import CidrgateError, RuleError
 from cidrgate.values import NewEntry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
     from cidrgate.cli.list_files import Row
 
-__all__ = ["ImportPlan", "RowProblem", "line_ranges", "plan_import"]
+__all__ = ["ImportPlan", "plan_import"]
 
 UNREADABLE = "unreadable_row"
 """The code of a row that never became an entry."""
-
-
-@dataclass(frozen=True, slots=True)
-class RowProblem:
-    """What is wrong with a row, or with all rows of an account.
-
-    Attributes:
-        lines: The numbers of the lines, ascending, from 1.
-        account: Whose; None if the row does not tell.
-        code: A rule's, an error's, or `unreadable_row`.
-        text: The network as it was written; empty if the problem is not about one.
-        conflicts: The CIDRs it conflicts with.
-        message: What is wrong and what to do about it.
-    """
-
-    lines: tuple[int, ...]
-    account: str | None
-    code: str
-    text: str
-    conflicts: tuple[str, ...]
-    message: str
-
-    def __str__(self) -> str:
-        """One line for a person."""
-        where = f"{'lines' if len(self.lines) > 1 else 'line'} {line_ranges(self.lines)}"
-        return ": ".join([where, *([] if self.account is None else [self.account]), self.message])
-
-    def record(self) -> dict[str, Any]:
-        """A JSON object for a machine."""
-        return {
-            "lines": list(self.lines),
-            "account": self.account,
-            "code": self.code,
-            "text": self.text,
-            "conflicts": list(self.conflicts),
-            "message": self.message,
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,19 +88,3 @@ def plan_import(rows: Iterable[Row]) -> ImportPlan:
         else:
             entries.append(NewEntry(row.cidr, row.label))
     return plan
-
-
-def line_ranges(lines: Sequence[int]) -> str:
-    """Ascending line numbers as people write them.
-
-    Example:
-        >>> line_ranges([2, 3, 4, 7, 9, 10])
-        '2-4, 7, 9-10'
-    """
-    ranges: list[list[int]] = []
-    for line in lines:
-        if ranges and line == ranges[-1][1] + 1:
-            ranges[-1][1] = line
-        else:
-            ranges.append([line, line])
-    return ", ".join(f"{first}" if first == last else f"{first}-{last}" for first, last in ranges)

@@ -1,22 +1,20 @@
 """`import` and `export`: the lists of many accounts at once, in a file."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from cidrgate.accounts import check_account_name, no_such_account
 from cidrgate.cli.errors import BadRowsError
 from cidrgate.cli.files import STANDARD_STREAM, lines_of, write_text
 from cidrgate.cli.import_plan import plan_import
 from cidrgate.cli.list_files import ListFormat, format_of, read_rows, written
 from cidrgate.cli.options import Session, command
 from cidrgate.cli.output import counted
-from cidrgate.errors import CidrgateError, SubaccountError
-from cidrgate.manager import ImportReport, RuleManager
-from cidrgate.rules import validate_addition, validate_replacement
-from cidrgate.values import Account, Entry, NewEntry
+from cidrgate.errors import SubaccountError
+from cidrgate.manager import RuleManager
+from cidrgate.values import Account, Entry
 
 __all__ = ["app"]
 
@@ -41,15 +39,17 @@ def _import(
         plan = plan_import(read_rows(lines, form))
     # Without its stray rows a list that is replaced would lose networks that the file names.
     whole = strict or (replace and bool(plan.stray))
-    with session.open(create=create) as manager:
-        refused = _refusals(manager, plan.lists, replace=replace, create=create) if whole else {}
-        if whole and (refused or plan.stray):
-            report = ImportReport(problems=refused)
-        else:
-            with session.output.progress("importing accounts", len(plan.lists)) as advance:
-                report = manager.import_accounts(
-                    plan.lists, replace=replace, create=create, actor=session.actor, progress=advance
-                )
+    importing = session.output.progress("importing accounts", len(plan.lists))
+    with session.open(create=create) as manager, importing as advance:
+        report = manager.import_accounts(
+            plan.lists,
+            replace=replace,
+            create=create,
+            strict=whole,
+            dry_run=whole and bool(plan.stray),
+            actor=session.actor,
+            progress=advance,
+        )
     problems = plan.problems(report.problems)
     session.output.answer(
         {
@@ -97,31 +97,6 @@ def _export(
             {"accounts": len(names), "entries": exported, "file": str(file)},
             f"exported {_amount(exported, len(names))} to {file}",
         )
-
-
-def _refusals(
-    manager: RuleManager, lists: Mapping[str, Sequence[NewEntry]], *, replace: bool, create: bool
-) -> dict[str, CidrgateError]:
-    """Why each account could not be imported, found out without importing any."""
-    accounts = {account.name: account for account in manager.accounts()}
-    counts = manager.counts()
-    refused: dict[str, CidrgateError] = {}
-    for name, pieces in lists.items():
-        try:
-            if name in accounts:
-                _refuse_inherited(accounts[name])
-            elif create:
-                check_account_name(name)
-            else:
-                raise no_such_account(name)
-            if replace:
-                validate_replacement(pieces, manager.policy)
-            else:
-                listed = manager.entries(name) if name in counts else []
-                validate_addition(pieces, [entry.cidr for entry in listed], manager.policy)
-        except CidrgateError as error:
-            refused[name] = error
-    return refused
 
 
 def _exported(manager: RuleManager, wanted: Sequence[str]) -> list[str]:
