@@ -137,3 +137,24 @@ def test_the_commits_before_one_that_fails_are_stored_and_published(manager: Rul
     assert "acct-1100" not in stored
     for name in lists:
         assert manager.allows(name, "9.9.9.9") == (name not in stored)
+
+
+def test_a_strict_import_stores_all_or_nothing() -> None:
+    good = {f"acct-{number}": [NewEntry(f"8.8.{number % 256}.0/24")] for number in range(1_200)}
+    with RuleManager.open("memory://") as manager:
+        report = manager.import_accounts(good | {"bad": [NewEntry("10.0.0.0/8")]}, strict=True)
+        assert (report.accounts, report.entries, report.created, list(report.problems)) == (0, 0, 0, ["bad"])
+        assert manager.accounts() == []
+        assert len(manager.matcher) == 0
+        assert manager.history() == []
+        assert manager.import_accounts(good, strict=True).accounts == len(good)
+        assert len(manager.matcher) == len(manager.counts()) == len(good)
+
+
+def test_a_dry_run_finds_the_problems_and_stores_nothing() -> None:
+    lists = {"good": [NewEntry("8.8.8.0/24")], "bad": [NewEntry("8.8.8.8")]}
+    with RuleManager.open("memory://") as manager:
+        report = manager.import_accounts(lists, dry_run=True)
+        assert list(report.problems) == ["bad"]
+        assert manager.accounts() == []
+        assert manager.history() == []
