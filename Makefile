@@ -4,7 +4,7 @@ BIN := .venv/bin
 DATABASE ?= cidrgate.db
 CLANG ?= clang
 FUZZ_SECONDS ?= 60
-ENGINE := $(wildcard ext/*.pyx ext/*.pxd ext/*.h) setup.py pyproject.toml
+ENGINE := $(wildcard ext/*.pyx ext/*.pxi ext/*.pxd ext/*.h) setup.py pyproject.toml
 
 .DEFAULT_GOAL := help
 .PHONY: help run test lint sanitize fuzz bench bench-smoke clean
@@ -21,7 +21,7 @@ test: .venv/dev ## set up, and run every test
 lint: .venv/dev ## check style, types and stubs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	PATH=$(BIN):$$PATH cython-lint ext
+	PATH=$(BIN):$$PATH cython-lint ext ext/*.pxi docs src
 	$(BIN)/mypy
 	$(BIN)/python -m mypy.stubtest cidrgate._engine
 

@@ -18,7 +18,7 @@ engine = Extension(
     ["ext/_engine.pyx"],
     include_dirs=["ext"],
     depends=[
-        *map(str, sorted([*Path("ext").glob("*.pxd"), *Path("ext").glob("*.h")])),
+        *sorted(str(path) for kind in ("pxi", "pxd", "h") for path in Path("ext").glob(f"*.{kind}")),
         "src/cidrgate/include/cidrgate.h",
     ],
     extra_compile_args=arguments,

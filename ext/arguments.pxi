@@ -1,0 +1,167 @@
+"""Python objects become addresses and prefixes here; what cannot is named in an error. Part of `_engine.pyx`."""
+
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.unicode cimport PyUnicode_DecodeASCII
+from libc.stdint cimport uint8_t, uint32_t
+from libc.stdlib cimport free, malloc
+
+from address cimport (
+    MAX_TEXT, Address, Prefix, parse_address, parse_ipv4_bytes, parse_ipv6_bytes, parse_prefix, prepare_parser,
+    unpack_address, write_prefix,
+)
+from build cimport Item
+
+from cidrgate.errors import InvalidAddressError
+
+cdef extern from "Python.h":
+    bint PyUnicode_IS_COMPACT_ASCII(object text)
+    const uint8_t *ascii_text "(const uint8_t *)PyUnicode_1BYTE_DATA" (object text)
+    Py_ssize_t PyUnicode_GET_LENGTH(object text)
+
+# Text quoted in an error is cut here: it may be anything a stranger sent.
+cdef enum: QUOTED = 80
+
+prepare_parser()
+
+
+cdef str quoted(object value):
+    """A value as it stands in an error."""
+    cdef str text = repr(value)
+    return text if len(text) <= QUOTED else text[:QUOTED] + "…"
+
+
+cdef object not_an_address(object value):
+    """The error of an unreadable address."""
+    return InvalidAddressError(
+        f"{quoted(value)} is not an IP address: write IPv4 as 203.0.113.5 and IPv6 as 2001:db8::5, without zone, "
+        "length or spaces"
+    )
+
+
+cdef object not_a_prefix(object value):
+    """The error of an unreadable prefix."""
+    return InvalidAddressError(
+        f"{quoted(value)} is not a network prefix: write address/length with no bits set beyond the length, "
+        "such as 203.0.113.0/24 or 2001:db8::/32"
+    )
+
+
+cdef inline bint text_address(str text, Address *address):
+    """Read an address from a `str`; anything but ASCII is none."""
+    return PyUnicode_IS_COMPACT_ASCII(text) and parse_address(ascii_text(text), PyUnicode_GET_LENGTH(text), address)
+
+
+cdef inline bint text_prefix(str text, Prefix *prefix):
+    """Read a prefix from a `str`; anything but ASCII is none."""
+    return PyUnicode_IS_COMPACT_ASCII(text) and parse_prefix(ascii_text(text), PyUnicode_GET_LENGTH(text), prefix)
+
+
+cdef int read_object(object value, Address *address) except -1:
+    """Read an address from anything but a `str` of exactly that type."""
+    cdef bytes packed
+    if isinstance(value, str):
+        if not text_address(str.__str__(value), address):
+            raise not_an_address(value)
+        return 0
+    if isinstance(value, bytes):
+        packed = value
+    elif isinstance(value, (IPv4Address, IPv6Address)):
+        if getattr(value, "scope_id", None) is not None:
+            raise not_an_address(value)
+        packed = value.packed
+    else:
+        raise TypeError(
+            f"an address is str, packed bytes (4 or 16) or an ipaddress object, not {type(value).__name__}"
+        )
+    if PyBytes_GET_SIZE(packed) not in (4, 16):
+        raise not_an_address(value)
+    unpack_address(<const uint8_t *>PyBytes_AS_STRING(packed), <int>PyBytes_GET_SIZE(packed), address)
+    return 0
+
+
+cdef inline int read(object value, Address *address) except -1:
+    """Read an address argument."""
+    if type(value) is str:
+        if not text_address(<str>value, address):
+            raise not_an_address(value)
+        return 0
+    return read_object(value, address)
+
+
+cdef int read_prefix(object value, Prefix *prefix) except -1:
+    """Read a prefix argument."""
+    cdef object text = value
+    if isinstance(value, (IPv4Network, IPv6Network)):
+        text = str(value)
+    elif not isinstance(value, str):
+        raise TypeError(f"a prefix is str or an ipaddress network, not {type(value).__name__}")
+    if not text_prefix(str.__str__(text), prefix):
+        raise not_a_prefix(value)
+    return 0
+
+
+cdef str prefix_text(const Prefix *prefix):
+    """The canonical text of a prefix."""
+    cdef uint8_t text[MAX_TEXT]
+    return PyUnicode_DecodeASCII(<char *>text, write_prefix(prefix, text), NULL)
+
+
+def canonical_prefix(str text not None, /):
+    """The canonical text of a network prefix.
+
+    Args:
+        text: Strictly `address/length`: no bits beyond the length, no zone, no leading zeros, no spaces.
+
+    Returns:
+        Text as in RFC 5952; an IPv4-mapped IPv6 prefix as the IPv4 prefix it stands for.
+
+    Raises:
+        InvalidAddressError: The text is no prefix.
+
+    Example:
+        >>> canonical_prefix("2606:4700:0:0::/32")
+        '2606:4700::/32'
+    """
+    cdef Prefix prefix
+    if not text_prefix(text, &prefix):
+        raise not_a_prefix(text)
+    return prefix_text(&prefix)
+
+
+def _portable_parse(str text not None, /):
+    """The packed address of text, or None, by the parsers for processors without the vector forms."""
+    cdef Address address
+    cdef uint32_t number
+    if PyUnicode_IS_COMPACT_ASCII(text):
+        if parse_ipv4_bytes(ascii_text(text), PyUnicode_GET_LENGTH(text), &number):
+            return int(number).to_bytes(4, "big")
+        if parse_ipv6_bytes(ascii_text(text), PyUnicode_GET_LENGTH(text), &address):
+            return int(address.hi).to_bytes(8, "big") + int(address.lo).to_bytes(8, "big")
+    return None
+
+
+cdef Item *read_items(object prefixes, uint32_t *count) except NULL:
+    """The prefixes of an iterable, as items in memory to be freed by the caller."""
+    if isinstance(prefixes, str):
+        raise TypeError("prefixes is an iterable of prefixes, not one str: write [prefix]")
+    cdef list given = prefixes if type(prefixes) is list else list(prefixes)
+    cdef Py_ssize_t index, size = len(given)
+    cdef Item *items
+    if size > 0x3FFFFFFF:
+        raise OverflowError("a trie holds fewer than 2**30 prefixes")
+    items = <Item *>malloc((size + 1) * sizeof(Item))
+    if items == NULL:
+        raise MemoryError
+    try:
+        for index in range(size):
+            value = given[index]
+            if type(value) is not str or not text_prefix(<str>value, &items[index].prefix):
+                read_prefix(value, &items[index].prefix)
+            items[index].order = <uint32_t>index
+    except BaseException:
+        free(items)
+        raise
+    count[0] = <uint32_t>size
+    return items

@@ -1,0 +1,491 @@
+"""`Matcher`, over all accounts, and its file. Part of `_engine.pyx`."""
+
+import mmap
+import os
+import sys
+from builtins import open as builtin_open
+from pathlib import Path
+
+import numpy
+
+from cpython.buffer cimport PyBUF_READ, PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.bytes cimport PyBytes_AS_STRING
+from cpython.memoryview cimport PyMemoryView_FromMemory
+from cpython.unicode cimport PyUnicode_AsUTF8AndSize, PyUnicode_DecodeUTF8
+from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport free
+from libc.string cimport memset
+
+from accounts cimport (
+    DONE, HAS_ENTRIES, HAS_SUBACCOUNTS, IS_SUBACCOUNT, MAX_NAME, AccountHeader, Accounts, Name, close_accounts,
+    discard, find, has_subaccounts, header_of, is_open, kin_of, link, list_of, name_of, open_accounts, publish,
+    row_at, row_of, table_size, text_of, trie_allows, trie_of,
+)
+from address cimport Address, Prefix
+from arena cimport UNIT, Epoch, enter, leave, map_segments
+from batch cimport PIECE, Batch, read_piece
+from build cimport Item, Plan, drop_plan, plan_trie
+from native cimport load_acquire, prefetch
+from snapshot cimport (
+    DAMAGED, FOREIGN, HOSTILE, NEWER, OTHER_ORDER, OUT_OF_MEMORY, PAGE, SOUND, TRUNCATED, Snapshot, seal, verify,
+    write_image,
+)
+from trie cimport NONE, Trie, longest_match, prefix_at, view_trie
+
+from cidrgate.errors import AccountNotFoundError, InvalidAccountError, SnapshotError, SubaccountError
+
+
+cdef class Matcher:
+    """The lists of all accounts, and the check on the hot path: may this address act for this account?
+
+    Reads never wait for a lock; `publish` replaces one account's list in one step, at a cost that does not depend
+    on how many other accounts there are. An account that is unknown, or has no prefixes, is not enforced: every
+    address is allowed.
+
+    Example:
+        >>> matcher = Matcher()
+        >>> matcher.publish("acct-1", ["8.8.8.0/24"])
+        >>> matcher.allows("acct-1", "8.8.8.8"), matcher.allows("acct-1", "9.9.9.9")
+        (True, False)
+        >>> matcher.link("sub-1", parent="acct-1")
+        >>> matcher.allows("sub-1", "9.9.9.9"), matcher.allows("acct-2", "9.9.9.9")
+        (False, True)
+    """
+
+    cdef Accounts accounts
+    # The mapped file of a matcher that was opened.
+    cdef Py_buffer mapped
+    cdef bint opened
+
+    def __cinit__(self):
+        cdef bytes seed = os.urandom(8)
+        if not open_accounts(&self.accounts, (<uint64_t *>PyBytes_AS_STRING(seed))[0]):
+            raise MemoryError
+
+    def __dealloc__(self):
+        close_accounts(&self.accounts)
+        if self.opened:
+            PyBuffer_Release(&self.mapped)
+
+    cdef inline int name(self, str account, Name *name) except -1:
+        """Read the name of an account that is looked up."""
+        cdef Py_ssize_t size
+        if account is None:
+            raise TypeError("an account is a str, not None")
+        if PyUnicode_IS_COMPACT_ASCII(account):
+            name_of(&self.accounts, ascii_text(account), PyUnicode_GET_LENGTH(account), name)
+        else:
+            try:
+                text = <const uint8_t *>PyUnicode_AsUTF8AndSize(account, &size)
+            except UnicodeEncodeError:
+                raise InvalidAccountError(f"{quoted(account)} holds a lone surrogate, so it names no account") from None
+            name_of(&self.accounts, text, size, name)
+        return 0
+
+    cdef int new_name(self, str account, Name *name) except -1:
+        """Read the name of an account that is written."""
+        self.name(account, name)
+        if name.size == 0 or name.size > MAX_NAME:
+            raise InvalidAccountError(f"an account's name has 1 to {MAX_NAME} bytes of UTF-8, not {name.size}")
+        return 0
+
+    @property
+    def nbytes(self):
+        """Bytes that hold all lists, the index on accounts and the rows, free room included."""
+        cdef size_t unused = (self.accounts.arena.end - self.accounts.arena.next) * UNIT
+        return (self.accounts.arena.nbytes - unused + self.accounts.row_room * sizeof(uint32_t)
+                + table_size(&self.accounts))
+
+    def publish(self, str account not None, object prefixes):
+        """Replace an account's prefixes in one step.
+
+        Args:
+            account: The account, known or new.
+            prefixes: As for `PrefixTrie`; none means that the account is not enforced.
+
+        Raises:
+            InvalidAddressError: One of them is no prefix; the account is as before.
+            InvalidAccountError: The name is empty or too long.
+            SubaccountError: The account inherits its parent's list.
+        """
+        cdef Name name
+        cdef Plan plan
+        cdef uint32_t count = 0
+        cdef int outcome = 0
+        cdef Item *items = read_items(prefixes, &count)
+        try:
+            self.new_name(account, &name)
+            if not plan_trie(items, count, &plan):
+                raise MemoryError
+            outcome = publish(&self.accounts, &name, &plan)
+            drop_plan(&plan)
+        finally:
+            free(items)
+        if outcome == IS_SUBACCOUNT:
+            raise SubaccountError(
+                f"{account!r} inherits the list of {self.parent_of(&name)!r}: change that account's list instead"
+            )
+        if outcome != DONE:
+            raise MemoryError
+
+    cdef str parent_of(self, const Name *name):
+        """The name of a subaccount's parent."""
+        cdef const AccountHeader *stub = header_of(&self.accounts, find(&self.accounts, name).block)
+        cdef const AccountHeader *parent = header_of(
+            &self.accounts, row_at(&self.accounts, kin_of(stub).parent)[0])
+        return PyUnicode_DecodeUTF8(<const char *>text_of(parent), parent.name_size, NULL)
+
+    def link(self, str account not None, str parent not None):
+        """Make an account a subaccount: it inherits its parent's list, now and after every change.
+
+        Args:
+            account: The subaccount, new or without prefixes of its own.
+            parent: The parent; created without prefixes when it is unknown.
+
+        Raises:
+            InvalidAccountError: A name is empty or too long.
+            SubaccountError: The parent is a subaccount itself, or the account has prefixes or subaccounts of its own.
+        """
+        cdef Name name, parent_name
+        cdef int outcome
+        self.new_name(account, &name)
+        self.new_name(parent, &parent_name)
+        if account == parent:
+            raise SubaccountError(f"{account!r} cannot inherit its own list")
+        if find(&self.accounts, &parent_name) == NULL:
+            self.publish(parent, ())
+        outcome = link(&self.accounts, &name, &parent_name)
+        if outcome == IS_SUBACCOUNT:
+            raise SubaccountError(
+                f"{parent!r} is a subaccount of {self.parent_of(&parent_name)!r} and has no list to inherit"
+            )
+        if outcome == HAS_ENTRIES:
+            raise SubaccountError(f"{account!r} has prefixes of its own: publish none before it inherits {parent!r}'s")
+        if outcome == HAS_SUBACCOUNTS:
+            raise SubaccountError(f"{account!r} has subaccounts, so it cannot inherit the list of {parent!r}")
+        if outcome != DONE:
+            raise MemoryError
+
+    def discard(self, str account not None):
+        """Forget an account; unknown ones are no error.
+
+        A parent with subaccounts loses its prefixes and stays their parent.
+        """
+        cdef Name name
+        self.name(account, &name)
+        if has_subaccounts(&self.accounts, &name):
+            self.publish(account, ())
+        else:
+            discard(&self.accounts, &name)
+
+    def allows(self, str account not None, object address, /):
+        """Whether an address may act for an account.
+
+        Args:
+            account: The account. One that is unknown or has no prefixes allows every address.
+            address: `str`, packed `bytes` (4 or 16) or an `ipaddress` object.
+
+        Raises:
+            InvalidAddressError: It is no address; an edge answers 403 then.
+        """
+        cdef Name name
+        cdef Address wanted
+        cdef uint32_t block
+        read(address, &wanted)
+        self.name(account, &name)
+        block = list_of(&self.accounts, &name)
+        return block == 0 or allowed(&self.accounts, block, &wanted)
+
+    def match(self, str account not None, object address):
+        """The longest prefix of the account's list that covers an address, as text, or None.
+
+        Raises:
+            InvalidAddressError: It is no address.
+        """
+        cdef Name name
+        cdef Address wanted
+        cdef Trie trie
+        cdef Prefix prefix
+        cdef int32_t index
+        cdef uint32_t block
+        read(address, &wanted)
+        self.name(account, &name)
+        block = list_of(&self.accounts, &name)
+        if block == 0:
+            return None
+        view_trie(trie_of(header_of(&self.accounts, block)), &trie)
+        index = longest_match(&trie, &wanted)
+        if index == NONE:
+            return None
+        prefix_at(&trie, index, &prefix)
+        return prefix_text(&prefix)
+
+    def prefixes(self, str account not None):
+        """The prefixes that decide for an account, in address order; none for an unknown one."""
+        cdef Name name
+        cdef Trie trie
+        cdef Prefix prefix
+        cdef uint32_t block, index
+        cdef list found = []
+        self.name(account, &name)
+        block = list_of(&self.accounts, &name)
+        if block:
+            view_trie(trie_of(header_of(&self.accounts, block)), &trie)
+            for index in range(trie.n4 + trie.n6):
+                prefix_at(&trie, index, &prefix)
+                found.append(prefix_text(&prefix))
+        return found
+
+    def rows(self, object accounts):
+        """Row numbers of accounts, to be used in `allows_many` again and again.
+
+        A row stays its account's own through every change; after `discard` it is nobody's.
+
+        Returns:
+            int32[n]; -1 for an unknown account.
+        """
+        cdef Name name
+        cdef list names = list(accounts)
+        array = numpy.empty(len(names), dtype=numpy.int32)
+        cdef _Answers results = _Answers(array, numpy.int32, len(names))
+        cdef Py_ssize_t index
+        for index in range(len(names)):
+            self.name(<str?>names[index], &name)
+            (<int32_t *>results.buffer.buf)[index] = row_of(&self.accounts, &name)
+        return array
+
+    def allows_many(self, object accounts, object addresses, object out=None):
+        """Whether each address may act for its account; other threads run meanwhile.
+
+        Args:
+            accounts: One account for all addresses, a list of n accounts, or int32[n] rows of `rows`, where -1 is an
+                unknown account.
+            addresses: n addresses as for `PrefixTrie.contains_many`.
+            out: An array of bool[n] to write the answers to.
+
+        Returns:
+            bool[n]; `out` when it was given.
+
+        Raises:
+            InvalidAddressError: An element is no address; the message names the first one.
+            AccountNotFoundError: A row is nobody's.
+            ValueError: The arrays differ in length.
+        """
+        cdef _AddressArray given = _AddressArray(addresses)
+        cdef Py_ssize_t done, count = given.batch.count
+        cdef _Answers results = _Answers(out, numpy.bool_, count)
+        cdef _Answers rows = None
+        cdef Name name
+        cdef uint32_t row_count
+        cdef uint8_t *answers = <uint8_t *>results.buffer.buf
+        cdef bint nobody = False
+        cdef Epoch *epoch
+        if isinstance(accounts, str):
+            self.name(accounts, &name)
+        else:
+            if not isinstance(accounts, numpy.ndarray):
+                accounts = self.rows(accounts)
+            if accounts.dtype.kind != "i" or accounts.shape != (count,):
+                raise ValueError(
+                    f"accounts is one str, a list of {count} str, or {count} rows of rows(); not {accounts.dtype} "
+                    f"of shape {accounts.shape}"
+                )
+            accounts = numpy.require(accounts, numpy.int32, ["C", "W"])
+            rows = _Answers(accounts, numpy.int32, count)
+        row_count = self.accounts.row_count
+        epoch = enter(&self.accounts.arena)
+        try:
+            with nogil:
+                if rows is None:
+                    done = allow_one(&self.accounts, list_of(&self.accounts, &name), &given.batch, answers)
+                else:
+                    done = allow_rows(
+                        &self.accounts, <const int32_t *>rows.buffer.buf, row_count, &given.batch, answers, &nobody)
+        finally:
+            leave(epoch)
+        if nobody:
+            raise AccountNotFoundError(f"accounts[{done}]: row {accounts[done]} is no account's; call rows() again")
+        if done < count:
+            raise given.unreadable(addresses, done)
+        return results.array
+
+    def save(self, object path):
+        """Write all accounts to one file that `open` maps.
+
+        The file appears whole or not at all: it is written beside its place, synced, and renamed.
+
+        Args:
+            path: Where to; a file that is there is replaced. Processes that have it open keep what they opened.
+
+        Raises:
+            OSError: The file cannot be written.
+        """
+        cdef uint64_t size = 0
+        cdef uint8_t *image = write_image(&self.accounts, &size)
+        if image == NULL:
+            raise MemoryError
+        try:
+            replace_file(path, PyMemoryView_FromMemory(<char *>image, size, PyBUF_READ))
+        finally:
+            free(image)
+
+    @staticmethod
+    def open(object path):
+        """A matcher over a saved file, ready without parsing.
+
+        The file is mapped: processes that open it share its memory. Changes after opening are this matcher's own, in
+        memory. The file is checked whole, once: neither damage nor malice in it can make a lookup read outside.
+
+        Args:
+            path: A file that `save` wrote, on a machine of the same byte order. It may be replaced while it is open,
+                but must not be changed in place.
+
+        Raises:
+            SnapshotError: It is no snapshot, is cut short or damaged, or was written by a newer version.
+            OSError: The file cannot be read.
+        """
+        cdef Matcher matcher = Matcher()
+        cdef Snapshot header
+        cdef int found = FOREIGN
+        cdef char *image
+        with builtin_open(path, "rb") as file:
+            if os.fstat(file.fileno()).st_size == 0:
+                raise SnapshotError(refusal(path, FOREIGN))
+            PyObject_GetBuffer(
+                mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY), &matcher.mapped, PyBUF_SIMPLE)
+        matcher.opened = True
+        image = <char *>matcher.mapped.buf
+        found = verify(<const uint8_t *>image, matcher.mapped.len, &header)
+        if found == OUT_OF_MEMORY:
+            raise MemoryError
+        if found != SOUND:
+            raise SnapshotError(refusal(path, found))
+        adopt(&matcher.accounts, image, &header)
+        return matcher
+
+    def __contains__(self, str account not None):
+        cdef Name name
+        self.name(account, &name)
+        return find(&self.accounts, &name) != NULL
+
+    def __len__(self):
+        return self.accounts.live
+
+    def __repr__(self):
+        return f"<Matcher of {len(self):,} accounts, {self.nbytes:,} bytes>"
+
+
+cdef dict REFUSALS = {
+    FOREIGN: "is no snapshot: open a file that Matcher.save wrote",
+    OTHER_ORDER: "was written on a machine of another byte order: save it again on this one",
+    NEWER: "was written by a newer version of cidrgate: upgrade, or save it again with this one",
+    TRUNCATED: "is not as long as it says: copy or save it again",
+    DAMAGED: "does not match its checksum: copy or save it again",
+    HOSTILE: "contradicts itself: save it again",
+}
+
+
+cdef str refusal(object path, int found):
+    """What to say of a file that is refused."""
+    return f"{os.fspath(path)!r} {REFUSALS[found]}"
+
+
+cdef void adopt(Accounts *accounts, char *image, const Snapshot *header) noexcept:
+    """Make a verified image the content of an empty set of accounts."""
+    free(accounts.table)
+    accounts.seed = header.seed
+    accounts.table = image + PAGE
+    # Without rows there is no section, and the place after the file's end is not the file's.
+    accounts.rows = image + header.rows_offset if header.row_count else NULL
+    accounts.row_count = header.row_count
+    accounts.row_room = header.row_count
+    accounts.live = header.live
+    accounts.arena.mapped = image
+    accounts.arena.mapped_size = header.size
+    map_segments(&accounts.arena, image + header.arena_offset, header.arena_size)
+
+
+cdef object replace_file(object path, object content):
+    """Write a file beside its place, sync it, and rename it; nothing is left behind when that fails."""
+    place = Path(path)
+    beside = place.with_name(f".{place.name}.{os.urandom(6).hex()}")
+    try:
+        with builtin_open(beside, "xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, place)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+    if sys.platform != "win32":
+        # The new name is on disk only when the directory is.
+        directory = os.open(place.parent, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+
+
+def _seal_snapshot(bytes image not None, /):
+    """An image with the checksums its content calls for: what a forger would do, for the tests of the checks."""
+    cdef bytearray sealed = bytearray(image)
+    seal(<uint8_t *><char *>sealed, len(image))
+    return bytes(sealed)
+
+
+cdef inline bint allowed(const Accounts *accounts, uint32_t block, const Address *address) noexcept nogil:
+    """The answer of one list."""
+    return trie_allows(trie_of(header_of(accounts, block)), address)
+
+
+cdef Py_ssize_t allow_one(
+    const Accounts *accounts, uint32_t block, const Batch *batch, uint8_t *answers
+) noexcept nogil:
+    """Answers of one list (0: an unknown account); returns how many before an element that is no address."""
+    cdef Trie trie
+    cdef Py_ssize_t done
+    if block == 0 or is_open(trie_of(header_of(accounts, block))):
+        memset(&trie, 0, sizeof(Trie))
+        done = find_batch(&trie, batch, answers)
+        memset(answers, 1, done)
+        return done
+    view_trie(trie_of(header_of(accounts, block)), &trie)
+    return find_batch(&trie, batch, answers)
+
+
+cdef Py_ssize_t allow_rows(
+    const Accounts *accounts, const int32_t *rows, uint32_t row_count, const Batch *batch, uint8_t *answers,
+    bint *nobody
+) noexcept nogil:
+    """Answers by row; returns how many before an element that is no address, or whose row is nobody's."""
+    cdef Address addresses[PIECE]
+    cdef const AccountHeader *headers[PIECE]
+    cdef Py_ssize_t start = 0, wanted, got, index, row
+    cdef uint32_t block
+    while start < batch.count:
+        wanted = min(<Py_ssize_t>PIECE, batch.count - start)
+        for index in range(wanted):
+            row = rows[start + index]
+            if 0 <= row < row_count:
+                prefetch(row_at(accounts, <uint32_t>row))
+        got = read_piece(batch, start, wanted, addresses)
+        for index in range(got):
+            row = rows[start + index]
+            headers[index] = NULL
+            if row == NONE:
+                continue
+            block = load_acquire(row_at(accounts, <uint32_t>row)) if 0 <= row < row_count else 0
+            if block == 0:
+                nobody[0] = True
+                got = index
+                break
+            headers[index] = header_of(accounts, block)
+            prefetch(headers[index])
+            prefetch(<const char *>headers[index] + 64)
+        for index in range(got):
+            answers[start + index] = headers[index] == NULL or trie_allows(trie_of(headers[index]), addresses + index)
+        start += got
+        if got < wanted:
+            break
+    return start
