@@ -16,6 +16,7 @@ from batch cimport (
 )
 from direct cimport MOST_PREFIXES, WORTHWHILE, Direct, close_direct, is_member, match_numbers, open_direct
 from trie cimport NONE, Trie, longest_match
+from walk cimport match_piece
 
 from cidrgate.errors import InvalidAddressError
 
@@ -179,29 +180,38 @@ cdef class _Answers:
 
 cdef Py_ssize_t match_batch(const Trie *trie, const Batch *batch, int32_t *indices) noexcept nogil:
     """Indices of longest matches; returns how many before an element that is no address."""
-    cdef Address addresses[PIECE]
-    cdef Py_ssize_t start = 0, wanted, got = PIECE, index
+    cdef Py_ssize_t start = 0, got = PIECE
     while start < batch.count and got == PIECE:
-        wanted = min(<Py_ssize_t>PIECE, batch.count - start)
-        got = read_piece(batch, start, wanted, addresses)
-        for index in range(got):
-            indices[start + index] = longest_match(trie, addresses + index)
+        got = match_piece(trie, batch, start, min(<Py_ssize_t>PIECE, batch.count - start), indices + start)
         start += got
     return start
 
 
 cdef Py_ssize_t find_batch(const Trie *trie, const Batch *batch, uint8_t *found) noexcept nogil:
     """Whether there are matches; returns how many answers before an element that is no address."""
+    cdef int32_t matches[PIECE]
+    cdef Py_ssize_t start = 0, got = PIECE, index
+    if batch.count >= WORTHWHILE and trie.n4 <= MOST_PREFIXES:
+        return find_directly(trie, batch, found)
+    while start < batch.count and got == PIECE:
+        got = match_piece(trie, batch, start, min(<Py_ssize_t>PIECE, batch.count - start), matches)
+        for index in range(got):
+            found[start + index] = matches[index] != NONE
+        start += got
+    return start
+
+
+cdef Py_ssize_t find_directly(const Trie *trie, const Batch *batch, uint8_t *found) noexcept nogil:
+    """`find_batch` for few IPv4 prefixes and many addresses, through tables made for the batch."""
     cdef Address addresses[PIECE]
-    cdef Py_ssize_t start = 0, wanted, got = PIECE, index
+    cdef Py_ssize_t start = 0, got = PIECE, index
     cdef Direct direct
-    cdef bint is_direct = batch.count >= WORTHWHILE and trie.n4 <= MOST_PREFIXES and open_direct(trie, &direct)
+    cdef bint is_direct = open_direct(trie, &direct)
     if is_direct and batch.form == NUMBERS:
         match_numbers(&direct, batch.numbers, batch.count, found)
         start = batch.count
     while start < batch.count and got == PIECE:
-        wanted = min(<Py_ssize_t>PIECE, batch.count - start)
-        got = read_piece(batch, start, wanted, addresses)
+        got = read_piece(batch, start, min(<Py_ssize_t>PIECE, batch.count - start), addresses)
         for index in range(got):
             if is_direct and addresses[index].family == IPV4:
                 found[start + index] = is_member(&direct, <uint32_t>(addresses[index].hi >> 32))
