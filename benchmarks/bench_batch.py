@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 
 from benchmarks.bench_scalar import MANY, a_matcher, ask_method, measure
+from benchmarks.limits import dir_24_8_tables, interval_edges, look_up_dir_24_8, search_intervals
 from benchmarks.peers import PEERS
 from benchmarks.workloads import ONE_AT_A_TIME, SMOKE, addresses_for, full_table, many_accounts, numbers, small_list
 from cidrgate import PrefixTrie
@@ -21,32 +22,25 @@ if TYPE_CHECKING:
 LONG = 10_000 if SMOKE else 4_000_000
 
 
-def boundaries(prefixes: tuple[str, ...]) -> Any:
-    """Where membership changes along the IPv4 addresses, for a binary search."""
-    edges: list[int] = []
-    for first, last in sorted((int(n[0]), int(n[-1])) for n in map(ip_network, prefixes)):
-        if edges and first <= edges[-1]:
-            edges[-1] = max(edges[-1], last + 1)
-        else:
-            edges += [first, last + 1]
-    return np.array(edges, dtype=np.uint64).clip(max=2**32 - 1).astype(np.uint32)
-
-
-@pytest.mark.parametrize("who", ["cidrgate", "numpy.searchsorted"])
+@pytest.mark.parametrize("who", ["cidrgate", "branch-free search in C", "numpy.searchsorted", "DIR-24-8 in C"])
 @pytest.mark.parametrize("table", ["50-entry IPv4 list", "full routing table, IPv4"])
 def bench_contains_ipv4(benchmark: BenchmarkFixture, who: str, table: str) -> None:
     """Membership of `uint32` addresses."""
     prefixes = small_list(4) if table.startswith("50") else full_table(4)
     addresses = numbers(prefixes, LONG)
+    found = np.empty(LONG, dtype=np.bool_)
+    arguments: tuple[Any, ...]
     if who == "cidrgate":
-        measure(benchmark, who, f"{table}, uint32", PrefixTrie(prefixes).contains_many, addresses, operations=LONG)
+        trie = PrefixTrie(prefixes)
+        arguments = (lambda: trie.contains_many(addresses, out=found),)
+    elif who == "branch-free search in C":
+        arguments = (search_intervals, interval_edges(prefixes), addresses, found)
+    elif who == "DIR-24-8 in C":
+        arguments = (look_up_dir_24_8, dir_24_8_tables(prefixes), addresses, np.empty(LONG, dtype=np.uint16))
     else:
-        edges = boundaries(prefixes)
-
-        def search() -> Any:
-            return np.searchsorted(edges, addresses, side="right") & 1
-
-        measure(benchmark, who, f"{table}, uint32", search, operations=LONG)
+        edges = interval_edges(prefixes)
+        arguments = (lambda: np.searchsorted(edges, addresses, side="right") & 1,)
+    measure(benchmark, who, f"{table}, uint32", *arguments, operations=LONG)
 
 
 @pytest.mark.parametrize("family", [4, 6])

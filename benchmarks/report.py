@@ -44,6 +44,16 @@ _BARS = [
         "dict[str, PyTricia]", 2.5),
     Bar("full table, IPv4, one `str` at a time: faster than pytricia", "full routing table, IPv4", "cidrgate",
         "pytricia", 6.0),
+    Bar("`contains_many`, 50-entry list: faster than branch-free search in C", "50-entry IPv4 list, uint32", "cidrgate",
+        "branch-free search in C", 1.5),
+    Bar("`contains_many`, full IPv4 table: rate to DPDK `rte_fib`, scalar", "full routing table, IPv4, uint32",
+        "cidrgate", "DPDK rte_fib, scalar", 0.6),
+    Bar("`lookup_many`, full IPv4 table: rate to DPDK `rte_fib`, scalar", "full routing table, IPv4, lookup_many",
+        "cidrgate", "DPDK rte_fib, scalar", 0.6),
+    Bar("`contains_many`, full IPv6 table: rate to DPDK `rte_fib6`, scalar", "full routing table, IPv6, uint8[n, 16]",
+        "cidrgate", "DPDK rte_fib6, scalar", 0.6),
+    Bar("`lookup_many`, full IPv6 table: rate to DPDK `rte_fib6`, scalar", "full routing table, IPv6, lookup_many",
+        "cidrgate", "DPDK rte_fib6, scalar", 0.6),
     Bar("`allows_many`, random pairs: faster than `allows`", "pairs of 1,000,000 accounts", "cidrgate, allows_many",
         "cidrgate, allows", 10.0),
     Bar("Arrow strings: faster than one `str` at a time", "text, 50-entry IPv4 list", "cidrgate, Arrow strings",
@@ -78,6 +88,21 @@ def _run_benchmarks(environment: dict[str, str]) -> list[dict[str, Any]]:
         }
         for one in measured
     ]
+
+
+def _dpdk_rows(rates: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """DPDK's lookups as rows of the groups they stand beside."""
+    groups = {
+        4: ("rte_fib", ["full routing table, IPv4, uint32", "full routing table, IPv4, lookup_many"]),
+        6: ("rte_fib6", ["full routing table, IPv6, uint8[n, 16]", "full routing table, IPv6, lookup_many"]),
+    }
+    rows = []
+    for rate in rates:
+        name, beside = groups[rate["family"]]
+        if rate["median_ns"] is not None:
+            figures = {"median_ns": rate["median_ns"], "iqr_ns": rate["iqr_ns"], "rounds": 15}
+            rows += [{"group": group, "who": f"DPDK {name}, {rate['path']}", **figures} for group in beside]
+    return rows
 
 
 def _machine() -> dict[str, str]:
@@ -150,12 +175,19 @@ def main() -> None:
     smoke = "--smoke" in sys.argv[1:]
     environment = os.environ | ({"CIDRGATE_BENCH_SMOKE": "1"} if smoke else {})
     os.environ.update(environment)
-    measured = _run_benchmarks(environment)
+    # These modules read the size of the workloads from the environment.
+    from benchmarks.limits import dpdk_rates
     from benchmarks.memory import measure_all
 
+    measured = _run_benchmarks(environment) + _dpdk_rows(dpdk_rates())
     memory = measure_all()
     machine = _machine()
-    lines = ["# Measurements", "", "Written by `make bench`: one run, one process for everything but memory.", ""]
+    lines = [
+        "# Measurements",
+        "",
+        "Written by `make bench`: one run, one process for everything but memory and DPDK.",
+        "",
+    ]
     lines += [f"- {name}: {value}" for name, value in machine.items()]
     lines += [*_bars(measured), "", "## Times", "", "An operation is one question, or one build."]
     lines += [*_tables(measured), *_memory_table(memory), ""]
