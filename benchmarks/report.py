@@ -14,6 +14,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from benchmarks.plots import draw
+
 __all__ = ["main"]
 
 _HERE = Path(__file__).parent
@@ -85,6 +87,7 @@ def _run_benchmarks(environment: dict[str, str]) -> list[dict[str, Any]]:
             "median_ns": one["stats"]["median"] / one["extra_info"]["operations"] * 1e9,
             "iqr_ns": one["stats"]["iqr"] / one["extra_info"]["operations"] * 1e9,
             "rounds": one["stats"]["rounds"],
+            **({"size": one["extra_info"]["size"]} if "size" in one["extra_info"] else {}),
         }
         for one in measured
     ]
@@ -189,6 +192,8 @@ def main() -> None:
         "",
     ]
     lines += [f"- {name}: {value}" for name, value in machine.items()]
+    pictures = [("accounts", "A check, by number of accounts"), ("tables", "Lookups a second, by size of the table")]
+    lines += ["", *(f"![{text}]({name}.svg)" for name, text in [*pictures, ("memory", "Memory")])]
     lines += [*_bars(measured), "", "## Times", "", "An operation is one question, or one build."]
     lines += [*_tables(measured), *_memory_table(memory), ""]
     page = "\n".join(lines)
@@ -198,6 +203,7 @@ def main() -> None:
         content = {"machine": machine, "times": measured, "memory": memory}
         (_RESULTS / "latest.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
         (_RESULTS / "latest.md").write_text(page, encoding="utf-8")
+        draw()
 
 
 if __name__ == "__main__":
