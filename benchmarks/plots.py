@@ -27,7 +27,7 @@ def _lines(figure: Figure, rows: list[dict[str, Any]], *, rate: bool) -> Any:
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.grid(visible=True, which="both", alpha=0.2)
-    axes.legend()
+    axes.legend(loc="lower left" if rate else "upper left")
     return axes
 
 
@@ -62,7 +62,7 @@ def draw() -> None:
         rows = [row for row in measured["memory"] if row["kind"] == kind]
         bars = axes.barh([row["who"] for row in rows], [row["bytes"] / 1e6 for row in rows])
         axes.bar_label(bars, fmt="%.0f MB", padding=2)
-        axes.margins(x=0.3)
+        axes.margins(x=0.5)
         axes.invert_yaxis()
         axes.set(title=title, xlabel="MB")
     _save(figure, "memory")

@@ -15,7 +15,7 @@ from batch cimport (
     read_piece,
 )
 from direct cimport MOST_PREFIXES, WORTHWHILE, Direct, close_direct, is_member, match_numbers, open_direct
-from trie cimport NONE, Trie, longest_match
+from trie cimport NONE, SMALL, Trie, longest_match
 from walk cimport match_piece
 
 from cidrgate.errors import InvalidAddressError
@@ -191,7 +191,7 @@ cdef Py_ssize_t find_batch(const Trie *trie, const Batch *batch, uint8_t *found)
     """Whether there are matches; returns how many answers before an element that is no address."""
     cdef int32_t matches[PIECE]
     cdef Py_ssize_t start = 0, got = PIECE, index
-    if batch.count >= WORTHWHILE and trie.n4 <= MOST_PREFIXES:
+    if batch.count >= WORTHWHILE and 0 < trie.n4 <= MOST_PREFIXES and trie.n6 <= SMALL:
         return find_directly(trie, batch, found)
     while start < batch.count and got == PIECE:
         got = match_piece(trie, batch, start, min(<Py_ssize_t>PIECE, batch.count - start), matches)
