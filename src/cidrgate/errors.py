@@ -22,6 +22,9 @@ __all__ = [
     "SubaccountError",
     "VersionConflictError",
     "StoreError",
+    "StoreConflictError",
+    "InvalidExpiryError",
+    "HistoryError",
     "SnapshotError",
     "Problem",
     "RuleError",
@@ -62,6 +65,18 @@ class VersionConflictError(CidrgateError):
 
 class StoreError(CidrgateError):
     """The store could not be opened, read or written; nothing was changed."""
+
+
+class StoreConflictError(StoreError):
+    """Another writer was first, in a way the store found out by itself; nothing was changed. Worth another try."""
+
+
+class InvalidExpiryError(CidrgateError, ValueError):
+    """A time at which an entry shall end that is naive, or over already."""
+
+
+class HistoryError(CidrgateError, LookupError):
+    """A place in the change log that is not there: before the account existed, deleted by retention, or to come."""
 
 
 class SnapshotError(CidrgateError):

@@ -5,6 +5,7 @@ Answers come from the store, never from a matcher; nothing here changes anything
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from cidrgate.accounts import existing_account, find_account, list_owner
@@ -56,7 +57,7 @@ class AccountLists:
             StoreError: If the store cannot be read.
         """
         with self._store.read() as transaction:
-            return transaction.entry_counts()
+            return transaction.entry_counts(datetime.now(UTC))
 
     def entries(self, account: str) -> list[Entry]:
         """The active entries in address order; for a subaccount its parent's.

@@ -11,29 +11,31 @@ if TYPE_CHECKING:
 __all__ = ["Account", "Action", "Change", "Decision", "Entry", "NewEntry", "Reason"]
 
 Reason = Literal["matched", "not_listed", "not_enforced", "invalid_address"]
-Action = Literal["create_account", "add", "edit", "remove", "replace"]
+Action = Literal["create_account", "add", "edit", "remove", "replace", "restore", "expire"]
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """An account, and its parent when it is a subaccount."""
+    """An account, its parent when it is a subaccount, and how often its list was changed."""
 
     name: str
     parent: str | None
     created_at: datetime
+    version: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class NewEntry:
-    """A network somebody asks to have listed: text as written, and an optional label."""
+    """A network somebody asks to have listed: text as written, an optional label, and when it ends by itself."""
 
     cidr: str
     label: str | None = None
+    expires_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One active entry of an account's list.
+    """One entry of an account's list.
 
     Attributes:
         id: Stable identity of the entry in its store; an edit keeps it.
@@ -78,11 +80,12 @@ class Change:
     """One row of the append-only change log.
 
     Attributes:
-        sequence: Position in the log; grows by one with every change of the store.
+        sequence: Position in the log; grows with every change of an account.
         at: When it was committed; aware, UTC.
         actor: Who made it, or None when nobody said.
         account: The account that changed.
-        action: `create_account`, `add`, `edit`, `remove` or `replace`.
+        action: `create_account`, `add`, `edit`, `remove`, `replace`, `restore`, or `expire` where entries that had
+            ended by themselves were taken off the list.
         before: The entries the change removed or altered, as they were.
         after: The entries the change added or altered, as they are now.
     """

@@ -139,4 +139,4 @@ def test_a_table_that_is_missing_is_reported_as_it_is(store: SqliteStore, path: 
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("DROP TABLE entries")
     with pytest.raises(StoreError, match="failed: no such table: entries"), store.read() as transaction:
-        transaction.entry_counts()
+        transaction.entry_counts(NOW)

@@ -75,7 +75,7 @@ def test_entries_come_back_as_they_were_stored(store: Store) -> None:
     assert listed(store, "a") == entries
     assert listed(store, "b") == []
     with store.read() as transaction:
-        assert transaction.entry_counts() == {"a": 2}
+        assert transaction.entry_counts(NOW) == {"a": 2}
 
 
 def test_times_are_stored_in_utc_and_come_back_aware(store: Store) -> None:

@@ -14,9 +14,25 @@ from cidrgate.stores.sqlite import SqliteStore
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-__all__ = ["ListChange", "Store", "StoredAccount", "StoredList", "Transaction", "open_store"]
+__all__ = ["ListChange", "Store", "StoredAccount", "StoredList", "Transaction", "Watch", "open_store"]
 
 _SUPPORTED = "memory://, sqlite:///relative/path.db, sqlite:////absolute/path.db"
+
+
+class Watch(Protocol):
+    """What waits for the commits of others on a connection of its own. `wake` may be called from any thread."""
+
+    def wait(self, timeout: float) -> bool:
+        """Whether something may have been committed, after so many seconds or earlier.
+
+        Raises `StoreError` when the connection is lost: close the watch and take a new one.
+        """
+
+    def wake(self) -> None:
+        """End the wait of another thread, or the next one."""
+
+    def close(self) -> None:
+        """Release the connection."""
 
 
 class Store(Protocol):
@@ -26,10 +42,14 @@ class Store(Protocol):
         """A transaction that sees one committed state and changes nothing."""
 
     def write(self) -> AbstractContextManager[Transaction]:
-        """A transaction whose reads no other writer can change before it commits at the block's end.
+        """A transaction that no other writer gets between: what it read of an account stays so until it commits.
 
-        An exception inside the block, or a commit that fails, leaves the store as it was.
+        Committed at the end of the block. An exception inside the block, or a commit that fails, leaves the store as
+        it was.
         """
+
+    def watch(self) -> Watch:
+        """What waits for the commits of others."""
 
     def close(self) -> None:
         """Release every connection. May be called twice."""
@@ -48,8 +68,8 @@ def open_store(url: str) -> Store:
     Example:
         >>> store = open_store("memory://")
         >>> with store.read() as transaction:
-        ...     transaction.entry_counts()
-        {}
+        ...     transaction.accounts()
+        []
         >>> store.close()
     """
     scheme, separator, rest = url.partition("://")

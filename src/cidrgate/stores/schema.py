@@ -1,6 +1,6 @@
-"""The tables every SQL store shares: accounts, their entries, and the append-only change log.
+"""The tables every SQL store shares: accounts, their entries, the append-only change log, and facts on the store.
 
-What differs between databases (locking, the log's triggers, how ids are handed out) is with each store.
+What differs between databases (locking, triggers, constraints, how ids are handed out) is with each store.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from sqlalchemy import (
 if TYPE_CHECKING:
     from sqlalchemy import Dialect
 
-__all__ = ["SCHEMA_VERSION", "UtcText", "utc_text", "metadata", "accounts", "entries", "changes"]
+__all__ = ["SCHEMA_VERSION", "UtcText", "utc_text", "metadata", "accounts", "entries", "changes", "facts"]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Written into every new store; a store with a higher number was made by a newer cidrgate."""
 
 
@@ -74,6 +74,7 @@ accounts = Table(
     Column("name", Text, nullable=False, unique=True),
     Column("parent_id", Integer, ForeignKey("accounts.id"), index=True),
     Column("created_at", _Time, nullable=False),
+    Column("version", Integer, nullable=False, server_default="0"),  # how often its list was changed
     sqlite_autoincrement=True,
 )
 
@@ -91,6 +92,14 @@ entries = Table(
     sqlite_autoincrement=True,  # an id that was removed is never given to another entry
 )
 
+# Of the few entries that end by themselves: found without a look at the others.
+Index(
+    "entries_by_expiry",
+    entries.c.expires_at,
+    sqlite_where=entries.c.expires_at.is_not(None),
+    postgresql_where=entries.c.expires_at.is_not(None),
+)
+
 # The log names accounts by text and copies entries whole: it stays readable whatever becomes of them.
 changes = Table(
     "changes",
@@ -104,4 +113,12 @@ changes = Table(
     Column("after", JSON, nullable=False),
     Index("changes_by_account", "account", "sequence"),
     sqlite_autoincrement=True,
+)
+
+# One row. A position in the log is one in the log of this store only.
+facts = Table(
+    "facts",
+    metadata,
+    Column("store_id", String(32), primary_key=True),
+    Column("log_start", Integer, nullable=False, server_default="1"),  # rows before it may be deleted, by retention
 )

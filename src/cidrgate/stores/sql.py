@@ -1,34 +1,36 @@
 """One transaction on a SQL store: every statement on accounts, entries and the change log.
 
-Written in SQLAlchemy Core for any database. A store subclasses `Transaction` for the one thing that differs,
-how ids are handed out to new entries, and itself decides how a transaction begins, locks and fails.
+Written in SQLAlchemy Core for any database. A store subclasses `Transaction` for what differs (how ids are handed
+out to new entries, and what a position in the log is), and itself decides how a transaction begins, locks and fails.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from itertools import groupby
-from operator import itemgetter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from sqlalchemy import bindparam, delete, func, insert, select, update
+from sqlalchemy import Text, bindparam, cast, delete, func, insert, or_, select, update
 
 from cidrgate.stores.changelog import entry_from_json, entry_to_json
-from cidrgate.stores.schema import accounts, changes, entries
+from cidrgate.stores.schema import accounts, changes, entries, facts
 from cidrgate.values import Account, Change, Entry
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Select
 
     from cidrgate.values import Action
 
 __all__ = ["ListChange", "StoredAccount", "StoredList", "Transaction"]
 
+_Key = TypeVar("_Key", int, str)
+
 _ROWS_A_FETCH = 20_000
+_KEYS_A_STATEMENT = 10_000
+"""How many names or ids one statement asks for: fewer than any database takes parameters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +41,23 @@ class StoredAccount:
     name: str
     parent: str | None
     created_at: datetime
+    version: int
 
 
 class StoredList(NamedTuple):
-    """What a matcher needs of one account: its name, its parent if it has one, and its list."""
+    """What a matcher needs of one account.
+
+    Attributes:
+        account: Its name.
+        parent: The account whose list it inherits, or None.
+        cidrs: Its own list, with what has expired but was not swept.
+        expiring: When those of them end that do so by themselves.
+    """
 
     account: str
     parent: str | None
     cidrs: list[str]
+    expiring: Mapping[str, datetime]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +75,25 @@ class ListChange:
 
 
 _parents = accounts.alias("parents")
-_account_columns = (accounts.c.id, accounts.c.name, _parents.c.name.label("parent"), accounts.c.created_at)
+_account_columns = (
+    accounts.c.id,
+    accounts.c.name,
+    _parents.c.name.label("parent"),
+    accounts.c.created_at,
+    accounts.c.version,
+)
 _accounts_and_parents = accounts.outerjoin(_parents, accounts.c.parent_id == _parents.c.id)
 _select_accounts = select(*_account_columns).select_from(_accounts_and_parents)
 _select_lists = (
-    select(accounts.c.name, _parents.c.name, entries.c.cidr)
+    select(accounts.c.name, _parents.c.name, func.aggregate_strings(cast(entries.c.cidr, Text), ","))
     .select_from(_accounts_and_parents.outerjoin(entries, entries.c.account_id == accounts.c.id))
+    .group_by(accounts.c.id, accounts.c.name, _parents.c.name)
     .order_by(accounts.c.id)
+)
+_select_expiring = (
+    select(accounts.c.name, entries.c.cidr, entries.c.expires_at)
+    .join(accounts, entries.c.account_id == accounts.c.id)
+    .where(entries.c.expires_at.is_not(None))
 )
 _entry_columns = (
     entries.c.id,
@@ -102,21 +125,46 @@ class Transaction(ABC):
         """The account of that name, or None."""
         return self.accounts_named([name]).get(name)
 
+    @abstractmethod
+    def position(self) -> str:
+        """Where the log ends for this transaction, as text that only a store of this kind can read."""
+
+    @abstractmethod
+    def changed_since(self, position: str, limit: int) -> set[str] | None:
+        """The names of accounts changed by what was committed after a position and is seen here.
+
+        Args:
+            position: What `position` returned in an earlier transaction.
+            limit: How many names are worth having.
+
+        Returns:
+            The names; None when there are more than `limit`, or nobody can tell: the position is one of another
+            store, or of rows that are deleted, or of a later time than this.
+        """
+
     def accounts_named(self, names: Collection[str]) -> dict[str, StoredAccount]:
-        """The accounts that exist of those named, by name."""
-        rows = self._connection.execute(_select_accounts.where(accounts.c.name.in_(names)))
-        return {row.name: StoredAccount(*row) for row in rows}
+        """The accounts that exist of those named, by name. A write transaction keeps other writers off them."""
+        found: dict[str, StoredAccount] = {}
+        for some in _parts(sorted(names)):
+            rows = self._connection.execute(self._lock(_select_accounts.where(accounts.c.name.in_(some))))
+            found.update((row.name, StoredAccount(*row)) for row in rows)
+        return found
+
+    def _lock(self, statement: Select[Any]) -> Select[Any]:
+        """A statement that selects accounts, made to lock them where the database does not lock as a whole."""
+        return statement
 
     def accounts(self) -> list[Account]:
         """Every account, by name."""
         rows = self._connection.execute(_select_accounts.order_by(accounts.c.name))
-        return [Account(row.name, row.parent, row.created_at) for row in rows]
+        return [Account(row.name, row.parent, row.created_at, row.version) for row in rows]
 
-    def entry_counts(self) -> dict[str, int]:
-        """How many entries each account holds that has any, by name."""
+    def entry_counts(self, at: datetime) -> dict[str, int]:
+        """How many entries each account holds that has any, by name; without those expired at a time."""
         rows = self._connection.execute(
             select(accounts.c.name, func.count().label("held"))
             .join(entries, entries.c.account_id == accounts.c.id)
+            .where(or_(entries.c.expires_at.is_(None), entries.c.expires_at > at))
             .group_by(accounts.c.id, accounts.c.name)
             .order_by(accounts.c.name)
         )
@@ -130,38 +178,51 @@ class Transaction(ABC):
         """The own entries of several accounts, by account name; a list for each, if an empty one."""
         names = {account.id: account.name for account in owners}
         lists: dict[str, list[Entry]] = {account.name: [] for account in owners}
-        if not names:
-            return lists
-        rows = self._connection.execute(
-            select(entries.c.account_id, *_entry_columns).where(entries.c.account_id.in_(names))
-        )
-        for account_id, entry_id, *rest in rows:
-            name = names[account_id]
-            lists[name].append(Entry(entry_id, name, *rest))
+        for some in _parts(list(names)):
+            rows = self._connection.execute(
+                select(entries.c.account_id, *_entry_columns).where(entries.c.account_id.in_(some))
+            )
+            for account_id, entry_id, *rest in rows:
+                name = names[account_id]
+                lists[name].append(Entry(entry_id, name, *rest))
         return lists
 
     def lists(self, names: Collection[str] | None = None) -> Iterator[StoredList]:
         """Accounts with the CIDRs of their own lists, parents before their subaccounts; streamed.
 
         Args:
-            names: The accounts; None for every account.
+            names: The accounts, some thousands at most; None for every account.
         """
-        statement = _select_lists
+        lists, expiring = _select_lists, _select_expiring
         if names is not None:
-            statement = statement.where(accounts.c.name.in_(names))
-        rows = self._connection.execute(statement, execution_options={"yield_per": _ROWS_A_FETCH})
-        for name, members in groupby(rows, key=itemgetter(0)):
-            group = list(members)
-            yield StoredList(name, group[0][1], [cidr for _, _, cidr in group if cidr is not None])
+            lists = lists.where(accounts.c.name.in_(names))
+            expiring = expiring.where(accounts.c.name.in_(names))
+        ends: dict[str, dict[str, datetime]] = {}
+        for name, cidr, expires_at in self._connection.execute(expiring):
+            ends.setdefault(name, {})[cidr] = expires_at
+        rows = self._connection.execute(lists, execution_options={"yield_per": _ROWS_A_FETCH})
+        for name, parent, cidrs in rows:
+            yield StoredList(name, parent, cidrs.split(",") if cidrs else [], ends.get(name, {}))
 
-    def changes(self, account: str | None, limit: int | None) -> list[Change]:
+    def accounts_with_expired(self, at: datetime, limit: int) -> list[str]:
+        """Names of accounts that hold entries expired at a time; some, if there are many.
+
+        Args:
+            at: The time; aware.
+            limit: How many names at most.
+        """
+        statement = _select_expiring.with_only_columns(accounts.c.name).where(entries.c.expires_at <= at)
+        return list(self._connection.scalars(statement.distinct().limit(limit)))
+
+    def changes(self, account: str | None, limit: int | None, *, after: int = 0) -> list[Change]:
         """The last rows of the change log, newest last.
 
         Args:
             account: Only this account's rows; None for everybody's.
             limit: How many rows at most; None for all.
+            after: Only rows with a greater sequence.
         """
-        statement = select(changes).order_by(changes.c.sequence.desc())
+        statement = select(changes).where(changes.c.sequence > after).order_by(changes.c.sequence.desc())
         if account is not None:
             statement = statement.where(changes.c.account == account)
         if limit is not None:
@@ -180,6 +241,27 @@ class Transaction(ABC):
         ]
         found.reverse()
         return found
+
+    def log_start(self) -> int:
+        """The sequence from which on the log is whole."""
+        return self._connection.scalars(select(facts.c.log_start)).one()
+
+    def prune(self, before: datetime) -> int:
+        """Delete the rows of the log that are older than a time; those of an old age stand at its beginning.
+
+        Args:
+            before: The time; aware.
+
+        Returns:
+            How many rows are gone.
+        """
+        first_kept = select(func.min(changes.c.sequence)).where(changes.c.at >= before)
+        end = select(func.max(changes.c.sequence) + 1)
+        start = self._connection.scalar(select(func.coalesce(first_kept.scalar_subquery(), end.scalar_subquery())))
+        if start is None or start <= self.log_start():
+            return 0
+        self._connection.execute(update(facts).values(log_start=start))
+        return self._connection.execute(delete(changes).where(changes.c.sequence < start)).rowcount
 
     def insert_accounts(
         self, names: Sequence[str], *, parent: StoredAccount | None, at: datetime, actor: str | None
@@ -231,6 +313,10 @@ class Transaction(ABC):
             self._connection.execute(_update_entry, altered)
         if added:
             self._connection.execute(insert(entries), added)
+        for some in _parts(sorted({change.account.id for change in made})):
+            self._connection.execute(
+                update(accounts).where(accounts.c.id.in_(some)).values(version=accounts.c.version + 1)
+            )
         self._log(made, at, actor)
 
     def _log(self, made: Iterable[ListChange], at: datetime, actor: str | None) -> None:
@@ -247,6 +333,11 @@ class Transaction(ABC):
         ]
         if rows:
             self._connection.execute(insert(changes), rows)
+
+
+def _parts(keys: list[_Key]) -> Iterator[list[_Key]]:
+    for start in range(0, len(keys), _KEYS_A_STATEMENT):
+        yield keys[start : start + _KEYS_A_STATEMENT]
 
 
 def _insertion(account_id: int, entry: Entry) -> dict[str, object]:

@@ -11,6 +11,7 @@ import json
 import sqlite3
 import threading
 import time
+import uuid
 import weakref
 from contextlib import contextmanager, nullcontext
 from functools import partial
@@ -18,21 +19,21 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import URL, Connection, create_engine, event, text
+from sqlalchemy import URL, Connection, create_engine, event, insert, select, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import QueuePool, StaticPool
 
 from cidrgate.errors import StoreError
-from cidrgate.stores.schema import SCHEMA_VERSION, metadata
+from cidrgate.stores.schema import SCHEMA_VERSION, changes, facts, metadata
 from cidrgate.stores.sql import Transaction
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
     from sqlalchemy import Engine
 
-__all__ = ["SqliteStore", "SqliteTransaction"]
+__all__ = ["SqliteStore", "SqliteTransaction", "SqliteWatch"]
 
 _BEGIN = "cidrgate_begin"
 """Execution option that holds the statement a transaction begins with."""
@@ -43,10 +44,15 @@ _APPLICATION_ID = int.from_bytes(b"CIDR")
 _WAL_RETRY = 0.01
 """Seconds between two attempts to switch a file to write-ahead logging."""
 
-_LOG_TRIGGERS = tuple(
-    f"CREATE TRIGGER changes_refuse_{verb.lower()} BEFORE {verb} ON changes "
-    "BEGIN SELECT RAISE(ABORT, 'the change log is append-only'); END"
-    for verb in ("UPDATE", "DELETE")
+_POLL = 0.02
+"""Seconds between two questions for the data version, each of some microseconds."""
+
+_LOG_TRIGGERS = (
+    "CREATE TRIGGER changes_refuse_update BEFORE UPDATE ON changes "
+    "BEGIN SELECT RAISE(ABORT, 'the change log is append-only'); END",
+    "CREATE TRIGGER changes_refuse_delete BEFORE DELETE ON changes "
+    "WHEN OLD.sequence >= (SELECT log_start FROM facts) "
+    "BEGIN SELECT RAISE(ABORT, 'the change log is append-only'); END",
 )
 
 _ADVICE = {
@@ -63,7 +69,10 @@ _ADVICE = {
 
 
 class SqliteTransaction(Transaction):
-    """A transaction on SQLite; ids of entries follow the greatest one ever used."""
+    """A transaction on SQLite; ids of entries follow the greatest one ever used.
+
+    Writers take turns, so rows of the log are committed in the order of their sequence: a position is the last one.
+    """
 
     def __init__(self, connection: Connection) -> None:
         super().__init__(connection)
@@ -72,9 +81,87 @@ class SqliteTransaction(Transaction):
     def new_entry_ids(self) -> Iterator[int]:
         """Ids no entry ever had: the write lock keeps every other writer from taking the same."""
         if self._ids is None:
-            used = self._connection.execute(text("SELECT seq FROM sqlite_sequence WHERE name = 'entries'")).scalar()
-            self._ids = count((used or 0) + 1)
+            self._ids = count(self._last("entries") + 1)
         return self._ids
+
+    def position(self) -> str:
+        """The store's own id, and the sequence of the last row of the log."""
+        return f"{self._store_id()}:{self._last('changes')}"
+
+    def changed_since(self, position: str, limit: int) -> set[str] | None:
+        """The accounts of the rows that follow; None when nobody can tell, see `Transaction.changed_since`."""
+        store_id, _, sequence = position.partition(":")
+        if store_id != self._store_id() or not sequence.isdecimal():
+            return None
+        last = int(sequence)
+        if last > self._last("changes") or last + 1 < self.log_start():
+            return None
+        names = select(changes.c.account).where(changes.c.sequence > last).distinct().limit(limit + 1)
+        found = set(self._connection.scalars(names))
+        return found if len(found) <= limit else None
+
+    def _store_id(self) -> str:
+        return self._connection.scalars(select(facts.c.store_id)).one()
+
+    def _last(self, table: str) -> int:
+        """The greatest key a table ever had."""
+        used = self._connection.execute(text("SELECT seq FROM sqlite_sequence WHERE name = :name"), {"name": table})
+        return used.scalar() or 0
+
+
+class SqliteWatch:
+    """Tells when another connection has committed, by asking SQLite for its data version again and again.
+
+    Args:
+        connect: Makes the watch's own connection; None for a store in memory, where there is nobody else.
+    """
+
+    def __init__(self, connect: Callable[[], sqlite3.Connection] | None) -> None:
+        self._connection = None if connect is None else connect()
+        self._version = self._ask()
+        self._woken = threading.Event()
+
+    def wait(self, timeout: float) -> bool:
+        """Wait until something may have been committed, `wake` is called, or the time is over.
+
+        Args:
+            timeout: Seconds.
+
+        Returns:
+            Whether something may have been committed.
+
+        Raises:
+            StoreError: If the file cannot be read.
+        """
+        end = time.monotonic() + timeout
+        while True:
+            version = self._ask()
+            if version != self._version:
+                self._version = version
+                return True
+            left = end - time.monotonic()
+            if left <= 0:
+                return False
+            if self._woken.wait(left if self._connection is None else min(left, _POLL)):
+                self._woken.clear()
+                return False
+
+    def wake(self) -> None:
+        """End the wait of another thread."""
+        self._woken.set()
+
+    def close(self) -> None:
+        """Close the watch's connection."""
+        if self._connection is not None:
+            self._connection.close()
+
+    def _ask(self) -> int:
+        if self._connection is None:
+            return 0
+        try:
+            return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
+        except sqlite3.Error as error:
+            raise StoreError(f"the store {_advice(error)}") from error
 
 
 class SqliteStore:
@@ -136,6 +223,17 @@ class SqliteStore:
         """
         return self._transaction(self._writing)
 
+    def watch(self) -> SqliteWatch:
+        """What waits for the commits of others, to be closed by the caller.
+
+        Raises:
+            StoreError: If the file cannot be opened.
+        """
+        if self._path is None:
+            return SqliteWatch(None)
+        with self._explained():
+            return SqliteWatch(partial(sqlite3.connect, self._path, check_same_thread=False, isolation_level=None))
+
     def close(self) -> None:
         """Close every connection; a store in memory is gone. May be called twice."""
         with self._turn:
@@ -175,6 +273,7 @@ class SqliteStore:
             metadata.create_all(connection)
             for trigger in _LOG_TRIGGERS:
                 connection.exec_driver_sql(trigger)
+            connection.execute(insert(facts).values(store_id=uuid.uuid4().hex))
             connection.exec_driver_sql(f"PRAGMA application_id = {_APPLICATION_ID}")
             connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
