@@ -23,7 +23,7 @@ from arena cimport Arena, at, close_arena, free_memory, new_block, open_arena, r
 from build cimport Plan, write_trie
 from native cimport allocate, keyed_hash, load_acquire, load_pointer, same_bytes, store_pointer, store_release
 from trie cimport (
-    COUNT, NESTED, NONE, SMALL, IndexHeader, Trie, TrieHeader,
+    CLOSED, COUNT, NESTED, NONE, SMALL, IndexHeader, Trie, TrieHeader,
     arrays_size, index_size, longest_match, padded, search4, view_trie,
 )
 
@@ -270,8 +270,8 @@ cdef inline void exchange(Accounts *accounts, Slot *slot, uint32_t block) noexce
     retire(&accounts.arena, NULL, old_block, size_of(old))
 
 
-cdef inline int publish(Accounts *accounts, const Name *name, const Plan *plan) noexcept nogil:
-    """Make a planned trie the list of an account, new or known."""
+cdef inline int publish(Accounts *accounts, const Name *name, const Plan *plan, bint enforced) noexcept nogil:
+    """Make a planned trie the list of an account, new or known; without prefixes it may be enforced all the same."""
     cdef Slot *slot = find(accounts, name)
     cdef const AccountHeader *old
     cdef uint32_t block
@@ -289,6 +289,8 @@ cdef inline int publish(Accounts *accounts, const Name *name, const Plan *plan) 
     if block == 0:
         return NO_MEMORY
     write_trie(plan, <char *>trie_of(header_of(accounts, block)))
+    if enforced and plan.n4 + plan.n6 == 0:
+        (<TrieHeader *>trie_of(header_of(accounts, block))).ipv4 = CLOSED
     if slot == NULL:
         enlist(accounts, name, block, block)
     else:
@@ -397,13 +399,13 @@ cdef inline void discard(Accounts *accounts, const Name *name) noexcept nogil:
 
 
 cdef inline bint is_open(const char *trie) noexcept nogil:
-    """Whether a trie block has no prefixes, so that its account is not enforced."""
+    """Whether a trie block has neither prefixes nor CLOSED, so that its account is not enforced."""
     cdef const TrieHeader *header = <const TrieHeader *>trie
-    return (header.ipv4 | header.ipv6) & COUNT == 0
+    return header.ipv4 | header.ipv6 == 0
 
 
 cdef inline bint trie_allows(const char *block, const Address *address) noexcept nogil:
-    """The answer of one account's trie block: inside a prefix, or no prefixes at all."""
+    """The answer of one account's trie block: inside a prefix, or not enforced."""
     cdef const TrieHeader *header = <const TrieHeader *>block
     cdef uint32_t n4 = header.ipv4 & COUNT
     cdef const uint32_t *first4
@@ -414,7 +416,7 @@ cdef inline bint trie_allows(const char *block, const Address *address) noexcept
             first4, <const uint8_t *>(first4 + n4), n4, header.ipv4 & NESTED != 0, <uint32_t>(address.hi >> 32)
         ) != NONE
     view_trie(block, &trie)
-    return longest_match(&trie, address) != NONE or trie.n4 + trie.n6 == 0
+    return longest_match(&trie, address) != NONE or is_open(block)
 
 
 cdef inline size_t table_size(const Accounts *accounts) noexcept nogil:

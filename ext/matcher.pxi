@@ -40,7 +40,7 @@ cdef class Matcher:
 
     Reads never wait for a lock; `publish` replaces one account's list in one step, at a cost that does not depend
     on how many other accounts there are. An account that is unknown, or has no prefixes, is not enforced: every
-    address is allowed.
+    address is allowed, unless it was published as enforced.
 
     Example:
         >>> matcher = Matcher()
@@ -96,17 +96,24 @@ cdef class Matcher:
         return (self.accounts.arena.nbytes - unused + self.accounts.row_room * sizeof(uint32_t)
                 + table_size(&self.accounts))
 
-    def publish(self, str account not None, object prefixes):
+    def publish(self, str account not None, object prefixes, *, bint enforced=False):
         """Replace an account's prefixes in one step.
 
         Args:
             account: The account, known or new.
             prefixes: As for `PrefixTrie`; none means that the account is not enforced.
+            enforced: Enforce the account without prefixes too, so that every address is denied.
 
         Raises:
             InvalidAddressError: One of them is no prefix; the account is as before.
             InvalidAccountError: The name is empty or too long.
             SubaccountError: The account inherits its parent's list.
+
+        Example:
+            >>> matcher = Matcher()
+            >>> matcher.publish("acct-1", [], enforced=True)
+            >>> matcher.enforced("acct-1"), matcher.allows("acct-1", "8.8.8.8")
+            (True, False)
         """
         cdef Name name
         cdef Plan plan
@@ -117,7 +124,7 @@ cdef class Matcher:
             self.new_name(account, &name)
             if not plan_trie(items, count, &plan):
                 raise MemoryError
-            outcome = publish(&self.accounts, &name, &plan)
+            outcome = publish(&self.accounts, &name, &plan, enforced)
             drop_plan(&plan)
         finally:
             free(items)
@@ -144,7 +151,8 @@ cdef class Matcher:
 
         Raises:
             InvalidAccountError: A name is empty or too long.
-            SubaccountError: The parent is a subaccount itself, or the account has prefixes or subaccounts of its own.
+            SubaccountError: The parent is a subaccount itself, or the account is enforced by a list of its own, or has
+                subaccounts.
         """
         cdef Name name, parent_name
         cdef int outcome
@@ -160,7 +168,7 @@ cdef class Matcher:
                 f"{parent!r} is a subaccount of {self.parent_of(&parent_name)!r} and has no list to inherit"
             )
         if outcome == HAS_ENTRIES:
-            raise SubaccountError(f"{account!r} has prefixes of its own: publish none before it inherits {parent!r}'s")
+            raise SubaccountError(f"{account!r} has a list of its own: publish none before it inherits {parent!r}'s")
         if outcome == HAS_SUBACCOUNTS:
             raise SubaccountError(f"{account!r} has subaccounts, so it cannot inherit the list of {parent!r}")
         if outcome != DONE:
@@ -182,7 +190,7 @@ cdef class Matcher:
         """Whether an address may act for an account.
 
         Args:
-            account: The account. One that is unknown or has no prefixes allows every address.
+            account: The account. One that is not `enforced` allows every address.
             address: `str`, packed `bytes` (4 or 16) or an `ipaddress` object.
 
         Raises:
@@ -195,6 +203,17 @@ cdef class Matcher:
         self.name(account, &name)
         block = list_of(&self.accounts, &name)
         return block == 0 or allowed(&self.accounts, block, &wanted)
+
+    def enforced(self, str account not None):
+        """Whether an account's list decides who may act for it: it has prefixes, or was published as enforced.
+
+        A subaccount is enforced when its parent is; an unknown account is not.
+        """
+        cdef Name name
+        cdef uint32_t block
+        self.name(account, &name)
+        block = list_of(&self.accounts, &name)
+        return block != 0 and not is_open(trie_of(header_of(&self.accounts, block)))
 
     def match(self, str account not None, object address):
         """The longest prefix of the account's list that covers an address, as text, or None.

@@ -25,7 +25,7 @@ from accounts cimport (
 from arena cimport SEGMENTS, SEGMENT_UNITS, UNIT, class_of
 from native cimport checksum, popcount
 from trie cimport (
-    CHILD, COUNT, NONE, ROOT_BITS, SMALL, STRIDE,
+    CHILD, CLOSED, COUNT, NONE, ROOT_BITS, SMALL, STRIDE,
     Index, IndexHeader, Node, TrieHeader, arrays_size, index_size, padded, view_index,
 )
 
@@ -339,6 +339,9 @@ cdef inline uint64_t verify_block(const uint8_t *block, uint64_t left, uint32_t 
     counts = <const TrieHeader *>(block + size)
     n4 = counts.ipv4 & COUNT
     n6 = counts.ipv6 & COUNT
+    # A flag without prefixes is CLOSED, of an account without any, or nonsense.
+    if (n6 == 0 and counts.ipv6) or (n4 == 0 and counts.ipv4 and (n6 or counts.ipv4 != CLOSED)):
+        return 0
     if n4 * 5 + n6 * 17 > left or size + arrays_size(<uint32_t>n4, <uint32_t>n6) > left:
         return 0
     if not verify_lengths(block + size + sizeof(TrieHeader) + 4 * n4, <uint32_t>n4, 32):

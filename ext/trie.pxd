@@ -1,7 +1,7 @@
 """The trie block: one immutable, contiguous, position-independent piece of memory, and how it is searched.
 
     offset  section       present    content
-    0       TrieHeader    always     count and NESTED flag of each family
+    0       TrieHeader    always     count and NESTED flag of each family; CLOSED
     8       first4        n4 > 0     uint32[n4]   network addresses of the IPv4 prefixes
             length4                  uint8[n4]    their lengths, padded to 8 bytes
             high6         n6 > 0     uint64[n6]   first 64 bits of the IPv6 prefixes
@@ -38,6 +38,8 @@ cdef enum:
 
 cdef enum: NESTED = 0x80000000
 cdef enum: COUNT = 0x7FFFFFFF
+# In the place of NESTED where an account has no prefix at all: it is enforced nevertheless, and nothing is allowed.
+cdef enum: CLOSED = 0x80000000
 # Shifted right by a prefix length, its lower half is the IPv4 network mask.
 cdef enum: IPV4_MASKS = 0xFFFFFFFF00000000
 

@@ -28,19 +28,31 @@ class MatcherMachine(RuleBasedStateMachine):
         self.matcher = Matcher()
         self.lists: dict[str, list[str]] = {}
         self.parents: dict[str, str] = {}
+        self.closed: set[str] = set()
         self.rows: dict[str, int] = {}
 
     def deciding(self, name: str) -> list[str]:
         return self.lists.get(self.parents.get(name, name), [])
 
-    @rule(name=usable, prefixes=lists)
-    def publish(self, name: str, prefixes: list[str]) -> None:
+    def enforced(self, name: str) -> bool:
+        name = self.parents.get(name, name)
+        return bool(self.lists.get(name)) or name in self.closed
+
+    @rule(name=usable, prefixes=lists, enforced=st.booleans())
+    def publish(self, name: str, prefixes: list[str], enforced: bool) -> None:
         if name in self.parents:
             with pytest.raises(SubaccountError, match="inherits"):
-                self.matcher.publish(name, prefixes)
+                self.matcher.publish(name, prefixes, enforced=enforced)
             return
-        self.matcher.publish(name, prefixes)
+        self.matcher.publish(name, prefixes, enforced=enforced)
         self.lists[name] = prefixes
+        self.closed -= {name}
+        if enforced and not prefixes:
+            self.closed |= {name}
+
+    @rule(name=usable)
+    def publish_nothing_but_enforced(self, name: str) -> None:
+        self.publish(name, [], enforced=True)
 
     @rule(name=usable, bad=st.sampled_from(["8.8.8.8", "8.8.8.8/24", "x"]))
     def publish_what_is_no_prefix(self, name: str, bad: str) -> None:
@@ -49,7 +61,8 @@ class MatcherMachine(RuleBasedStateMachine):
 
     @rule(name=usable, parent=usable)
     def link(self, name: str, parent: str) -> None:
-        if name == parent or parent in self.parents or self.lists.get(name) or name in self.parents.values():
+        has_list = name not in self.parents and self.enforced(name)
+        if name == parent or parent in self.parents or has_list or name in self.parents.values():
             before = parent in self.matcher
             with pytest.raises(SubaccountError):
                 self.matcher.link(name, parent)
@@ -64,6 +77,7 @@ class MatcherMachine(RuleBasedStateMachine):
     @rule(name=usable)
     def discard(self, name: str) -> None:
         self.matcher.discard(name)
+        self.closed -= {name}
         if name in self.parents.values():
             self.lists[name] = []
         elif name in self.lists or name in self.parents:
@@ -80,7 +94,8 @@ class MatcherMachine(RuleBasedStateMachine):
         golden = GoldenTrie(listed)
         asked = data.draw(st.lists(addresses_near(listed), min_size=1, max_size=5))
         matches = [golden.match(address) for address in asked]
-        expected = [match is not None or not listed for match in matches]
+        expected = [match is not None or not self.enforced(name) for match in matches]
+        assert self.matcher.enforced(name) == self.enforced(name)
         assert [self.matcher.match(name, address) for address in asked] == matches
         assert [self.matcher.allows(name, address) for address in asked] == expected
         assert self.matcher.allows_many(name, asked).tolist() == expected
@@ -93,6 +108,7 @@ class MatcherMachine(RuleBasedStateMachine):
         assert len(self.matcher) == len(known)
         for name in known:
             assert name in self.matcher
+            assert self.matcher.enforced(name) == self.enforced(name)
             assert self.matcher.prefixes(name) == [str(n) for n in GoldenTrie(self.deciding(name)).networks]
         rows = self.matcher.rows(list(known)).tolist()
         assert len(set(rows)) == len(rows)
@@ -218,6 +234,31 @@ def test_an_unreadable_address_is_an_error_for_every_account() -> None:
             matcher.match(name, "8.8.8")
         with pytest.raises(InvalidAddressError):
             matcher.allows_many(name, ["8.8.8"])
+
+
+def test_enforcement_may_outlast_the_last_prefix() -> None:
+    matcher = Matcher()
+    matcher.publish("acct-1", ["8.8.8.0/24", "2600::/12"])
+    matcher.link("sub-1", parent="acct-1")
+    matcher.publish("acct-1", [], enforced=True)
+    many = np.full(10_000, 8 << 24 | 8 << 16 | 8 << 8 | 8, dtype=np.uint32)
+    for account in ("acct-1", "sub-1"):
+        assert matcher.enforced(account)
+        assert not matcher.allows(account, "8.8.8.8")
+        assert not matcher.allows(account, "2600::1")
+        assert matcher.match(account, "8.8.8.8") is None
+        assert matcher.prefixes(account) == []
+        assert not matcher.allows_many(account, many).any()
+        assert not matcher.allows_many(np.repeat(matcher.rows([account]), len(many)), many).any()
+    matcher.publish("acct-2", [], enforced=True)
+    with pytest.raises(SubaccountError, match="has a list of its own"):
+        matcher.link("acct-2", parent="acct-1")
+    matcher.publish("acct-1", [])
+    assert not matcher.enforced("sub-1")
+    assert matcher.allows("sub-1", "8.8.8.8")
+    assert not matcher.enforced("unknown")
+    with pytest.raises(TypeError):
+        matcher.publish("acct-1", [], True)  # type: ignore[call-arg]  # noqa: FBT003
 
 
 def test_rows_are_checked() -> None:

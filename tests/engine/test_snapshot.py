@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cidrgate import Matcher, SnapshotError, SubaccountError
+from cidrgate._engine import _seal_snapshot
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,6 +35,7 @@ prefixes = st.lists(
 changes = st.lists(
     st.one_of(
         st.tuples(st.just("publish"), names, prefixes),
+        st.tuples(st.just("close"), names, st.none()),
         st.tuples(st.just("link"), names, names),
         st.tuples(st.just("discard"), names, st.none()),
     ),
@@ -46,6 +48,8 @@ def apply(matcher: Matcher, steps: list[tuple[str, str, object]]) -> None:
         try:
             if action == "publish":
                 matcher.publish(name, argument)  # type: ignore[arg-type]
+            elif action == "close":
+                matcher.publish(name, [], enforced=True)
             elif action == "link":
                 matcher.link(name, str(argument))
             else:
@@ -54,10 +58,10 @@ def apply(matcher: Matcher, steps: list[tuple[str, str, object]]) -> None:
             continue
 
 
-def content(matcher: Matcher, steps: list[tuple[str, str, object]]) -> dict[str, list[str] | None]:
+def content(matcher: Matcher, steps: list[tuple[str, str, object]]) -> dict[str, tuple[list[str], bool] | None]:
     """What the matcher holds for every name that was ever spoken of."""
     spoken = {name for _, name, _ in steps} | {other for _, _, other in steps if isinstance(other, str)}
-    return {name: matcher.prefixes(name) if name in matcher else None for name in spoken}
+    return {name: (matcher.prefixes(name), matcher.enforced(name)) if name in matcher else None for name in spoken}
 
 
 @pytest.fixture(scope="module")
@@ -182,6 +186,39 @@ def test_what_is_no_sound_snapshot_is_refused(
         Matcher.open(path)
 
 
+# The flag of a family is "nested" with prefixes; without any at all, IPv4's says that the account is enforced.
+@pytest.mark.parametrize(
+    ("prefixes", "family", "sound"),
+    [
+        ([], 0, True),
+        ([], 1, False),
+        (["8.8.8.0/24"], 0, True),
+        (["8.8.8.0/24"], 1, False),
+        (["2600::/12"], 0, False),
+        (["2600::/12"], 1, True),
+    ],
+)
+def test_an_enforced_list_without_prefixes_is_told_from_nonsense(
+    directory: Path, prefixes: list[str], family: int, sound: bool
+) -> None:
+    matcher = Matcher()
+    matcher.publish("acct-001", prefixes)
+    path = directory / "flagged.snapshot"
+    matcher.save(path)
+    assert Matcher.open(path).enforced("acct-001") == bool(prefixes)
+    forged = bytearray(path.read_bytes())
+    flags = forged.index(b"acct-001") + len(b"acct-001") + 4 * family + 3
+    forged[flags] |= 0x80
+    path.write_bytes(_seal_snapshot(bytes(forged)))
+    if sound:
+        opened = Matcher.open(path)
+        assert opened.enforced("acct-001")
+        assert not opened.allows("acct-001", "9.9.9.9")
+    else:
+        with pytest.raises(SnapshotError, match="contradicts itself"):
+            Matcher.open(path)
+
+
 def test_a_missing_file_is_missing(directory: Path) -> None:
     with pytest.raises(FileNotFoundError):
         Matcher.open(directory / "none.snapshot")
@@ -234,6 +271,7 @@ def test_a_forged_file_with_right_checksums_does_no_harm(directory: Path, seed: 
     for number in range(40):
         matcher.publish(f"acct-{number}", [f"8.{number}.{n}.0/24" for n in range(number * 3)])
     matcher.publish("acct-50", [f"2600:{n:x}::/32" for n in range(80)])
+    matcher.publish("acct-51", [], enforced=True)
     for number in range(9):
         matcher.link(f"sub-{number}", f"acct-{number % 4}")
     matcher.discard("acct-12")
