@@ -36,6 +36,7 @@ setup(
             "initializedcheck": False,
             "binding": False,
             "embedsignature": True,
+            "freethreading_compatible": True,
         },
     )
 )

@@ -12,7 +12,7 @@
 
 A check therefore costs a miss for the slot and one for the block, and a subaccount no more. A slot belongs to one
 account for ever (discarded ones go when the index grows), blocks are immutable but for `Kin`, which readers never
-look at, and references change by single atomic stores: readers need no lock. Writers must exclude each other.
+look at, and references change by single atomic stores: readers need no lock. Writers exclude each other.
 """
 
 from libc.stdint cimport int32_t, uint16_t, uint32_t, uint64_t, uint8_t
@@ -20,7 +20,7 @@ from libc.string cimport memcpy, memset
 
 from address cimport IPV4, Address
 from arena cimport Arena, at, close_arena, free_memory, new_block, open_arena, reclaim, retire
-from build cimport Plan, write_trie
+from build cimport Plan, plan_trie, write_trie
 from native cimport allocate, keyed_hash, load_acquire, load_pointer, same_bytes, store_pointer, store_release
 from trie cimport (
     CLOSED, COUNT, NESTED, NONE, SMALL, IndexHeader, Trie, TrieHeader,
@@ -218,6 +218,11 @@ cdef inline bint make_room(Accounts *accounts) noexcept nogil:
     return True
 
 
+cdef inline uint32_t rows_known(const Accounts *accounts) noexcept nogil:
+    """How many rows there are; what `row_at` finds from now on has them all."""
+    return load_acquire(&accounts.row_count)
+
+
 cdef inline uint32_t *row_at(const Accounts *accounts, uint32_t row) noexcept nogil:
     """Where the list of a row is referred to."""
     return <uint32_t *>load_pointer(&accounts.rows) + row
@@ -243,9 +248,9 @@ cdef inline uint32_t new_account(
 
 cdef inline void enlist(Accounts *accounts, const Name *name, uint32_t block, uint32_t decides) noexcept nogil:
     """Make a new account known, in the room that `make_room` made."""
-    row_at(accounts, accounts.row_count)[0] = decides
-    accounts.row_count += 1
-    accounts.live += 1
+    store_release(row_at(accounts, accounts.row_count), decides)
+    store_release(&accounts.row_count, accounts.row_count + 1)
+    store_release(&accounts.live, accounts.live + 1)
     put(<SlotTable *>accounts.table, name.hash, block, decides)
 
 
@@ -301,6 +306,13 @@ cdef inline int publish(Accounts *accounts, const Name *name, const Plan *plan, 
     return DONE
 
 
+cdef inline int publish_nothing(Accounts *accounts, const Name *name) noexcept nogil:
+    """Leave an account without prefixes, not enforced."""
+    cdef Plan plan
+    plan_trie(NULL, 0, &plan)
+    return publish(accounts, name, &plan, False)
+
+
 cdef inline bint make_parent(Accounts *accounts, Slot *slot) noexcept nogil:
     """Give a known account's block the kin of a parent; False without memory."""
     cdef const AccountHeader *old = header_of(accounts, slot.block)
@@ -328,12 +340,19 @@ cdef inline void disown(Accounts *accounts, uint32_t block) noexcept nogil:
 
 
 cdef inline int link(Accounts *accounts, const Name *name, const Name *parent_name) noexcept nogil:
-    """Make an account inherit the list of a known parent."""
+    """Make an account inherit the list of a parent, which becomes known without prefixes when it was not."""
+    cdef int outcome
     cdef Slot *parent = find(accounts, parent_name)
     cdef Slot *slot = find(accounts, name)
     cdef const AccountHeader *header
     cdef Kin *kin
     cdef uint32_t block
+    if parent == NULL:
+        outcome = publish_nothing(accounts, parent_name)
+        if outcome != DONE:
+            return outcome
+        parent = find(accounts, parent_name)
+        slot = find(accounts, name)
     if header_of(accounts, parent.block).flags & SUBACCOUNT:
         return IS_SUBACCOUNT
     if slot != NULL:
@@ -370,32 +389,36 @@ cdef inline int link(Accounts *accounts, const Name *name, const Name *parent_na
     return DONE
 
 
-cdef inline bint has_subaccounts(const Accounts *accounts, const Name *name) noexcept nogil:
-    """Whether an account is known and has subaccounts."""
+cdef inline const AccountHeader *header_of_parent(const Accounts *accounts, const Name *name) noexcept nogil:
+    """The header of a subaccount's parent; NULL when the account is unknown or no subaccount."""
     cdef Slot *slot = find(accounts, name)
-    cdef const AccountHeader *header
-    if slot == NULL:
-        return False
-    header = header_of(accounts, slot.block)
-    return header.flags & (KIN | SUBACCOUNT) == KIN and kin_of(header).next != 0
+    cdef uint32_t block = DEAD if slot == NULL else load_acquire(&slot.block)
+    if block == DEAD or not header_of(accounts, block).flags & SUBACCOUNT:
+        return NULL
+    # What decides for a subaccount is its parent's block.
+    block = load_acquire(&slot.list)
+    return header_of(accounts, block) if block else NULL
 
 
-cdef inline void discard(Accounts *accounts, const Name *name) noexcept nogil:
-    """Forget an account that has no subaccounts; its row number is never given again."""
+cdef inline int discard(Accounts *accounts, const Name *name) noexcept nogil:
+    """Forget an account, whose row number is never given again; one that has subaccounts loses its prefixes only."""
     cdef Slot *slot = find(accounts, name)
     cdef const AccountHeader *header
     cdef uint32_t block
     if slot == NULL:
-        return
+        return DONE
     block = slot.block
     header = header_of(accounts, block)
     if header.flags & SUBACCOUNT:
         disown(accounts, block)
+    elif header.flags & KIN and kin_of(header).next:
+        return publish_nothing(accounts, name)
     store_release(row_at(accounts, header.row), 0)
     store_release(&slot.block, DEAD)
-    accounts.live -= 1
+    store_release(&accounts.live, accounts.live - 1)
     retire(&accounts.arena, NULL, block, size_of(header))
     reclaim(&accounts.arena)
+    return DONE
 
 
 cdef inline bint is_open(const char *trie) noexcept nogil:
@@ -427,4 +450,5 @@ cdef inline size_t table_size(const Accounts *accounts) noexcept nogil:
 cdef inline int32_t row_of(const Accounts *accounts, const Name *name) noexcept nogil:
     """The row number of an account, or -1 when it is unknown."""
     cdef Slot *slot = find(accounts, name)
-    return -1 if slot == NULL else <int32_t>header_of(accounts, load_acquire(&slot.block)).row
+    cdef uint32_t block = DEAD if slot == NULL else load_acquire(&slot.block)
+    return -1 if block == DEAD else <int32_t>header_of(accounts, block).row

@@ -146,7 +146,8 @@ cdef Item *read_items(object prefixes, uint32_t *count) except NULL:
     """The prefixes of an iterable, as items in memory to be freed by the caller."""
     if isinstance(prefixes, str):
         raise TypeError("prefixes is an iterable of prefixes, not one str: write [prefix]")
-    cdef list given = prefixes if type(prefixes) is list else list(prefixes)
+    # A copy: code that runs while it is read, of a caller's class or another thread, may change what was given.
+    cdef tuple given = tuple(prefixes)
     cdef Py_ssize_t index, size = len(given)
     cdef Item *items
     if size > 0x3FFFFFFF:

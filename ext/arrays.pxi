@@ -87,7 +87,8 @@ cdef class _AddressArray:
             raise TypeError(unreadable_array(array))
         PyObject_GetBuffer(array, &self.buffer, PyBUF_SIMPLE)
         self.buffered = True
-        self.batch.count = array.shape[0]
+        # The buffer's own size, as the array's shape is anybody's to change.
+        self.batch.count = self.buffer.len // (4 if self.batch.form == NUMBERS else self.batch.width)
         self.batch.numbers = <const uint32_t *>self.buffer.buf
         self.batch.octets = <const uint8_t *>self.buffer.buf
         return 0
@@ -141,7 +142,8 @@ cdef class _AddressArray:
 
     cdef object unreadable(self, object given, Py_ssize_t index):
         """The error of the element that is no address."""
-        value = given[index]
+        # A list may have changed while others ran.
+        value = self.source[index] if self.batch.form == POINTERS else given[index]
         if hasattr(value, "as_py"):
             value = value.as_py()
         return InvalidAddressError(f"addresses[{index}]: {not_an_address(value)}")
@@ -171,6 +173,8 @@ cdef class _Answers:
             raise ValueError(f"out is a writeable contiguous array of {dtype.__name__} of shape ({count},)")
         PyObject_GetBuffer(out, &self.buffer, PyBUF_WRITABLE)
         self.buffered = True
+        if self.buffer.len != count * self.buffer.itemsize:
+            raise ValueError("out changed its shape meanwhile")
         self.array = out
 
     def __dealloc__(self):

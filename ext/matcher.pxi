@@ -1,5 +1,7 @@
 """`Matcher`, over all accounts, and its file. Part of `_engine.pyx`."""
 
+cimport cython
+
 import mmap
 import os
 import sys
@@ -12,17 +14,17 @@ from cpython.buffer cimport PyBUF_READ, PyBUF_SIMPLE, PyBuffer_Release, PyObject
 from cpython.bytes cimport PyBytes_AS_STRING
 from cpython.memoryview cimport PyMemoryView_FromMemory
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize, PyUnicode_DecodeUTF8
-from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free
 from libc.string cimport memset
 
 from accounts cimport (
     DONE, HAS_ENTRIES, HAS_SUBACCOUNTS, IS_SUBACCOUNT, MAX_NAME, AccountHeader, Accounts, Name, close_accounts,
-    discard, find, has_subaccounts, header_of, is_open, kin_of, link, list_of, name_of, open_accounts, publish,
-    row_at, row_of, table_size, text_of, trie_allows, trie_of,
+    discard, find, header_of, header_of_parent, is_open, link, list_of, name_of, open_accounts, publish,
+    row_at, row_of, rows_known, table_size, text_of, trie_allows, trie_of,
 )
 from address cimport Address, Prefix
-from arena cimport UNIT, Epoch, enter, leave, map_segments
+from arena cimport UNIT, enter, enter_unlocked, leave, leave_unlocked, map_segments
 from batch cimport PIECE, Batch, read_piece
 from build cimport Item, Plan, drop_plan, plan_trie
 from native cimport load_acquire, prefetch
@@ -52,6 +54,8 @@ cdef class Matcher:
         (False, True)
     """
 
+    # Read by whoever has entered its arena, or holds the GIL; written in a critical section of this object, which is
+    # what the GIL gives where there is one.
     cdef Accounts accounts
     # The mapped file of a matcher that was opened.
     cdef Py_buffer mapped
@@ -92,9 +96,11 @@ cdef class Matcher:
     @property
     def nbytes(self):
         """Bytes that hold all lists, the index on accounts and the rows, free room included."""
-        cdef size_t unused = (self.accounts.arena.end - self.accounts.arena.next) * UNIT
-        return (self.accounts.arena.nbytes - unused + self.accounts.row_room * sizeof(uint32_t)
-                + table_size(&self.accounts))
+        cdef size_t size
+        with cython.critical_section(self):
+            size = (self.accounts.arena.nbytes - (self.accounts.arena.end - self.accounts.arena.next) * UNIT
+                    + self.accounts.row_room * sizeof(uint32_t) + table_size(&self.accounts))
+        return size
 
     def publish(self, str account not None, object prefixes, *, bint enforced=False):
         """Replace an account's prefixes in one step.
@@ -124,23 +130,32 @@ cdef class Matcher:
             self.new_name(account, &name)
             if not plan_trie(items, count, &plan):
                 raise MemoryError
-            outcome = publish(&self.accounts, &name, &plan, enforced)
+            with cython.critical_section(self):
+                outcome = publish(&self.accounts, &name, &plan, enforced)
             drop_plan(&plan)
         finally:
             free(items)
         if outcome == IS_SUBACCOUNT:
             raise SubaccountError(
-                f"{account!r} inherits the list of {self.parent_of(&name)!r}: change that account's list instead"
+                f"{account!r} inherits the list of {self.parent_of(account)!r}: change that account's list instead"
             )
         if outcome != DONE:
             raise MemoryError
 
-    cdef str parent_of(self, const Name *name):
-        """The name of a subaccount's parent."""
-        cdef const AccountHeader *stub = header_of(&self.accounts, find(&self.accounts, name).block)
-        cdef const AccountHeader *parent = header_of(
-            &self.accounts, row_at(&self.accounts, kin_of(stub).parent)[0])
-        return PyUnicode_DecodeUTF8(<const char *>text_of(parent), parent.name_size, NULL)
+    cdef str parent_of(self, str account):
+        """The name of a subaccount's parent, or None when it has none (any more)."""
+        cdef Name name
+        cdef const AccountHeader *parent = NULL
+        cdef int64_t *inside
+        self.name(account, &name)
+        inside = enter_unlocked(&self.accounts.arena)
+        try:
+            parent = header_of_parent(&self.accounts, &name)
+            if parent == NULL:
+                return None
+            return PyUnicode_DecodeUTF8(<const char *>text_of(parent), parent.name_size, NULL)
+        finally:
+            leave_unlocked(inside)
 
     def link(self, str account not None, str parent not None):
         """Make an account a subaccount: it inherits its parent's list, now and after every change.
@@ -160,12 +175,11 @@ cdef class Matcher:
         self.new_name(parent, &parent_name)
         if account == parent:
             raise SubaccountError(f"{account!r} cannot inherit its own list")
-        if find(&self.accounts, &parent_name) == NULL:
-            self.publish(parent, ())
-        outcome = link(&self.accounts, &name, &parent_name)
+        with cython.critical_section(self):
+            outcome = link(&self.accounts, &name, &parent_name)
         if outcome == IS_SUBACCOUNT:
             raise SubaccountError(
-                f"{parent!r} is a subaccount of {self.parent_of(&parent_name)!r} and has no list to inherit"
+                f"{parent!r} is a subaccount of {self.parent_of(parent)!r} and has no list to inherit"
             )
         if outcome == HAS_ENTRIES:
             raise SubaccountError(f"{account!r} has a list of its own: publish none before it inherits {parent!r}'s")
@@ -180,11 +194,12 @@ cdef class Matcher:
         A parent with subaccounts loses its prefixes and stays their parent.
         """
         cdef Name name
+        cdef int outcome
         self.name(account, &name)
-        if has_subaccounts(&self.accounts, &name):
-            self.publish(account, ())
-        else:
-            discard(&self.accounts, &name)
+        with cython.critical_section(self):
+            outcome = discard(&self.accounts, &name)
+        if outcome != DONE:
+            raise MemoryError
 
     def allows(self, str account not None, object address, /):
         """Whether an address may act for an account.
@@ -199,10 +214,15 @@ cdef class Matcher:
         cdef Name name
         cdef Address wanted
         cdef uint32_t block
+        cdef bint answer
+        cdef int64_t *inside
         read(address, &wanted)
         self.name(account, &name)
+        inside = enter_unlocked(&self.accounts.arena)
         block = list_of(&self.accounts, &name)
-        return block == 0 or allowed(&self.accounts, block, &wanted)
+        answer = block == 0 or allowed(&self.accounts, block, &wanted)
+        leave_unlocked(inside)
+        return answer
 
     def enforced(self, str account not None):
         """Whether an account's list decides who may act for it: it has prefixes, or was published as enforced.
@@ -211,9 +231,14 @@ cdef class Matcher:
         """
         cdef Name name
         cdef uint32_t block
+        cdef bint answer
+        cdef int64_t *inside
         self.name(account, &name)
+        inside = enter_unlocked(&self.accounts.arena)
         block = list_of(&self.accounts, &name)
-        return block != 0 and not is_open(trie_of(header_of(&self.accounts, block)))
+        answer = block != 0 and not is_open(trie_of(header_of(&self.accounts, block)))
+        leave_unlocked(inside)
+        return answer
 
     def match(self, str account not None, object address):
         """The longest prefix of the account's list that covers an address, as text, or None.
@@ -225,19 +250,20 @@ cdef class Matcher:
         cdef Address wanted
         cdef Trie trie
         cdef Prefix prefix
-        cdef int32_t index
+        cdef int32_t index = NONE
         cdef uint32_t block
+        cdef int64_t *inside
         read(address, &wanted)
         self.name(account, &name)
+        inside = enter_unlocked(&self.accounts.arena)
         block = list_of(&self.accounts, &name)
-        if block == 0:
-            return None
-        view_trie(trie_of(header_of(&self.accounts, block)), &trie)
-        index = longest_match(&trie, &wanted)
-        if index == NONE:
-            return None
-        prefix_at(&trie, index, &prefix)
-        return prefix_text(&prefix)
+        if block:
+            view_trie(trie_of(header_of(&self.accounts, block)), &trie)
+            index = longest_match(&trie, &wanted)
+            if index != NONE:
+                prefix_at(&trie, index, &prefix)
+        leave_unlocked(inside)
+        return None if index == NONE else prefix_text(&prefix)
 
     def prefixes(self, str account not None):
         """The prefixes that decide for an account, in address order; none for an unknown one."""
@@ -245,14 +271,20 @@ cdef class Matcher:
         cdef Trie trie
         cdef Prefix prefix
         cdef uint32_t block, index
+        cdef int64_t *inside
         cdef list found = []
         self.name(account, &name)
-        block = list_of(&self.accounts, &name)
-        if block:
-            view_trie(trie_of(header_of(&self.accounts, block)), &trie)
-            for index in range(trie.n4 + trie.n6):
-                prefix_at(&trie, index, &prefix)
-                found.append(prefix_text(&prefix))
+        # Making objects may run the collector of garbage, and with it code that publishes.
+        inside = enter(&self.accounts.arena)
+        try:
+            block = list_of(&self.accounts, &name)
+            if block:
+                view_trie(trie_of(header_of(&self.accounts, block)), &trie)
+                for index in range(trie.n4 + trie.n6):
+                    prefix_at(&trie, index, &prefix)
+                    found.append(prefix_text(&prefix))
+        finally:
+            leave(inside)
         return found
 
     def rows(self, object accounts):
@@ -268,9 +300,13 @@ cdef class Matcher:
         array = numpy.empty(len(names), dtype=numpy.int32)
         cdef _Answers results = _Answers(array, numpy.int32, len(names))
         cdef Py_ssize_t index
-        for index in range(len(names)):
-            self.name(<str?>names[index], &name)
-            (<int32_t *>results.buffer.buf)[index] = row_of(&self.accounts, &name)
+        cdef int64_t *inside = enter(&self.accounts.arena)
+        try:
+            for index in range(len(names)):
+                self.name(<str?>names[index], &name)
+                (<int32_t *>results.buffer.buf)[index] = row_of(&self.accounts, &name)
+        finally:
+            leave(inside)
         return array
 
     def allows_many(self, object accounts, object addresses, object out=None):
@@ -298,7 +334,7 @@ cdef class Matcher:
         cdef uint32_t row_count
         cdef uint8_t *answers = <uint8_t *>results.buffer.buf
         cdef bint nobody = False
-        cdef Epoch *epoch
+        cdef int64_t *inside
         if isinstance(accounts, str):
             self.name(accounts, &name)
         else:
@@ -311,8 +347,8 @@ cdef class Matcher:
                 )
             accounts = numpy.require(accounts, numpy.int32, ["C", "W"])
             rows = _Answers(accounts, numpy.int32, count)
-        row_count = self.accounts.row_count
-        epoch = enter(&self.accounts.arena)
+        inside = enter(&self.accounts.arena)
+        row_count = rows_known(&self.accounts)
         try:
             with nogil:
                 if rows is None:
@@ -321,7 +357,7 @@ cdef class Matcher:
                     done = allow_rows(
                         &self.accounts, <const int32_t *>rows.buffer.buf, row_count, &given.batch, answers, &nobody)
         finally:
-            leave(epoch)
+            leave(inside)
         if nobody:
             raise AccountNotFoundError(f"accounts[{done}]: row {accounts[done]} is no account's; call rows() again")
         if done < count:
@@ -340,7 +376,9 @@ cdef class Matcher:
             OSError: The file cannot be written.
         """
         cdef uint64_t size = 0
-        cdef uint8_t *image = write_image(&self.accounts, &size)
+        cdef uint8_t *image
+        with cython.critical_section(self):
+            image = write_image(&self.accounts, &size)
         if image == NULL:
             raise MemoryError
         try:
@@ -384,11 +422,16 @@ cdef class Matcher:
 
     def __contains__(self, str account not None):
         cdef Name name
+        cdef bint known
+        cdef int64_t *inside
         self.name(account, &name)
-        return find(&self.accounts, &name) != NULL
+        inside = enter_unlocked(&self.accounts.arena)
+        known = find(&self.accounts, &name) != NULL
+        leave_unlocked(inside)
+        return known
 
     def __len__(self):
-        return self.accounts.live
+        return load_acquire(&self.accounts.live)
 
     def __repr__(self):
         return f"<Matcher of {len(self):,} accounts, {self.nbytes:,} bytes>"

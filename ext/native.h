@@ -10,6 +10,16 @@
 #include <sys/mman.h>
 #endif
 
+/* Whether Python code can read while other code writes, without a GIL between them: then every question says when it
+ * begins and ends, as only those without the GIL do elsewhere. */
+#if !defined(CIDRGATE_UNLOCKED)
+#if defined(Py_GIL_DISABLED)
+#define CIDRGATE_UNLOCKED 1
+#else
+#define CIDRGATE_UNLOCKED 0
+#endif
+#endif
+
 #if defined(_MSC_VER)
 #include <intrin.h>
 static inline int cidrgate_popcount(uint64_t bits) { return (int)__popcnt64(bits); }
@@ -20,6 +30,16 @@ static inline uint32_t cidrgate_load(const uint32_t *where) {
     return value;
 }
 static inline void cidrgate_store(uint32_t *where, uint32_t value) {
+    _InterlockedExchange((volatile long *)where, (long)value);
+}
+/* The accesses up to cidrgate_add() happen in one order, the same for every thread. */
+static inline uint32_t cidrgate_load_ordered(const uint32_t *where) {
+    return (uint32_t)_InterlockedOr((volatile long *)where, 0);
+}
+static inline int64_t cidrgate_load_count(const int64_t *where) {
+    return _InterlockedOr64((volatile int64_t *)where, 0);
+}
+static inline void cidrgate_store_ordered(uint32_t *where, uint32_t value) {
     _InterlockedExchange((volatile long *)where, (long)value);
 }
 static inline int64_t cidrgate_add(int64_t *where, int64_t amount) {
@@ -43,6 +63,12 @@ static inline void cidrgate_prefetch(const void *where) { __builtin_prefetch(whe
 static inline uint32_t cidrgate_load(const uint32_t *where) { return __atomic_load_n(where, __ATOMIC_ACQUIRE); }
 static inline void cidrgate_store(uint32_t *where, uint32_t value) {
     __atomic_store_n(where, value, __ATOMIC_RELEASE);
+}
+/* The accesses up to cidrgate_add() happen in one order, the same for every thread. */
+static inline uint32_t cidrgate_load_ordered(const uint32_t *where) { return __atomic_load_n(where, __ATOMIC_SEQ_CST); }
+static inline int64_t cidrgate_load_count(const int64_t *where) { return __atomic_load_n(where, __ATOMIC_SEQ_CST); }
+static inline void cidrgate_store_ordered(uint32_t *where, uint32_t value) {
+    __atomic_store_n(where, value, __ATOMIC_SEQ_CST);
 }
 static inline int64_t cidrgate_add(int64_t *where, int64_t amount) {
     return __atomic_add_fetch(where, amount, __ATOMIC_SEQ_CST);

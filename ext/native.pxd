@@ -3,11 +3,15 @@
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 cdef extern from "native.h" nogil:
+    const bint UNLOCKED "CIDRGATE_UNLOCKED"
     int popcount "cidrgate_popcount" (uint64_t bits) noexcept
     void *allocate "cidrgate_allocate" (size_t size) noexcept
     void prefetch "cidrgate_prefetch" (const void *where) noexcept
     uint32_t load_acquire "cidrgate_load" (const uint32_t *where) noexcept
     void store_release "cidrgate_store" (uint32_t *where, uint32_t value) noexcept
+    uint32_t load_ordered "cidrgate_load_ordered" (const uint32_t *where) noexcept
+    int64_t load_count "cidrgate_load_count" (const int64_t *where) noexcept
+    void store_ordered "cidrgate_store_ordered" (uint32_t *where, uint32_t value) noexcept
     int64_t add_and_fetch "cidrgate_add" (int64_t *where, int64_t amount) noexcept
     void *load_pointer "cidrgate_load_pointer" (void **where) noexcept
     void store_pointer "cidrgate_store_pointer" (void **where, void *value) noexcept

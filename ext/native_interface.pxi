@@ -3,9 +3,9 @@
 from cpython.pycapsule cimport PyCapsule_New
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 
-from accounts cimport Accounts, Name, name_of, row_at, row_of
+from accounts cimport Accounts, Name, name_of, row_at, row_of, rows_known
 from address cimport Address, parse_address, set_ipv4, unpack_address
-from arena cimport Epoch, enter, leave
+from arena cimport enter, leave
 from native cimport load_acquire
 from trie cimport NONE
 
@@ -47,7 +47,7 @@ cdef int allows_row(const Accounts *accounts, int32_t row, const Address *addres
     cdef uint32_t block
     if row == NONE:
         return True
-    block = load_acquire(row_at(accounts, <uint32_t>row)) if 0 <= row < <int64_t>accounts.row_count else 0
+    block = load_acquire(row_at(accounts, <uint32_t>row)) if 0 <= row < <int64_t>rows_known(accounts) else 0
     return allowed(accounts, block, address) if block else CIDRGATE_NO_ROW
 
 
@@ -73,11 +73,11 @@ cdef int api_allows_text(
 
 
 cdef void *api_enter(const cidrgate_matcher *matcher) noexcept nogil:
-    return enter(&(<Accounts *>matcher).arena)
+    return enter(&(<const Accounts *>matcher).arena)
 
 
 cdef void api_leave(void *reader) noexcept nogil:
-    leave(<Epoch *>reader)
+    leave(<int64_t *>reader)
 
 
 cdef cidrgate_api functions

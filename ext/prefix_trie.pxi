@@ -39,16 +39,18 @@ cdef class PrefixTrie:
     cdef list values
 
     def __cinit__(self, object prefixes=()):
-        cdef uint32_t count = 0, index
+        cdef uint32_t given = 0, index
         cdef Plan plan
         cdef list values = None
         if isinstance(prefixes, Mapping):
             values = list(prefixes.values())
-        cdef Item *items = read_items(prefixes, &count)
-        cdef bint planned = plan_trie(items, count, &plan)
+        cdef Item *items = read_items(prefixes, &given)
+        cdef bint planned = plan_trie(items, given, &plan)
         try:
             if not planned:
                 raise MemoryError
+            if values is not None and <uint32_t>len(values) != given:
+                raise RuntimeError("the mapping changed while it was read")
             if values is not None:
                 self.values = [values[items[index].order] for index in range(plan.n4 + plan.n6)]
             self.block = <char *>allocate(plan.size)

@@ -9,12 +9,17 @@ static PyObject *allowed(PyObject *module, PyObject *arguments) {
     const char *account, *text;
     Py_ssize_t account_size, text_size;
     const cidrgate_matcher *matcher;
+    void *reader;
+    int answer;
     (void)module;
     if (!PyArg_ParseTuple(arguments, "Os#s#", &object, &account, &account_size, &text, &text_size)) return NULL;
     matcher = cidrgate->matcher(object);
     if (matcher == NULL) return NULL;
-    return PyBool_FromLong(cidrgate->allows_text(matcher, cidrgate->row(matcher, account, (size_t)account_size), text,
-                                                 (size_t)text_size) == CIDRGATE_ALLOWED);
+    reader = cidrgate->enter(matcher);
+    answer = cidrgate->allows_text(matcher, cidrgate->row(matcher, account, (size_t)account_size), text,
+                                   (size_t)text_size);
+    cidrgate->leave(reader);
+    return PyBool_FromLong(answer == CIDRGATE_ALLOWED);
 }
 
 static PyMethodDef methods[] = {{"allowed", allowed, METH_VARARGS, "Whether an address may act for an account."},
@@ -23,6 +28,11 @@ static PyMethodDef methods[] = {{"allowed", allowed, METH_VARARGS, "Whether an a
 static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "gate_c", NULL, -1, methods, NULL, NULL, NULL, NULL};
 
 PyMODINIT_FUNC PyInit_gate_c(void) {
+    PyObject *module;
     cidrgate = cidrgate_import();
-    return cidrgate == NULL ? NULL : PyModule_Create(&definition);
+    module = cidrgate == NULL ? NULL : PyModule_Create(&definition);
+#if defined(Py_GIL_DISABLED)
+    if (module != NULL) PyUnstable_Module_SetGIL(module, Py_MOD_GIL_NOT_USED);
+#endif
+    return module;
 }

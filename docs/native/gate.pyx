@@ -1,3 +1,4 @@
+# cython: freethreading_compatible = True
 """Counts the calls that may pass: rows are resolved once, then nothing of Python is touched."""
 
 from libc.stdint cimport int32_t, uint32_t
@@ -11,8 +12,8 @@ def count_allowed(object matcher, str account not None, uint32_t first, uint32_t
     """How many of `count` IPv4 addresses from `first` on may act for an account."""
     cdef bytes name = account.encode()
     cdef const cidrgate_matcher *handle = cidrgate.matcher(matcher)
-    cdef int32_t row = cidrgate.row(handle, name, len(name))
     cdef void *reader = cidrgate.enter(handle)
+    cdef int32_t row = cidrgate.row(handle, name, len(name))
     cdef uint32_t allowed = 0, step
     with nogil:
         for step in range(count):
@@ -23,9 +24,17 @@ def count_allowed(object matcher, str account not None, uint32_t first, uint32_t
 
 def answer(object matcher, int32_t row, bytes text not None):
     """The answer to one address as text, for a row."""
-    return cidrgate.allows_text(cidrgate.matcher(matcher), row, text, len(text))
+    cdef const cidrgate_matcher *handle = cidrgate.matcher(matcher)
+    cdef void *reader = cidrgate.enter(handle)
+    cdef int found = cidrgate.allows_text(handle, row, text, len(text))
+    cidrgate.leave(reader)
+    return found
 
 
 def answer_packed(object matcher, int32_t row, bytes octets not None):
     """The answer to 16 octets, for a row."""
-    return cidrgate.allows_ipv6(cidrgate.matcher(matcher), row, <const unsigned char *><char *>octets)
+    cdef const cidrgate_matcher *handle = cidrgate.matcher(matcher)
+    cdef void *reader = cidrgate.enter(handle)
+    cdef int found = cidrgate.allows_ipv6(handle, row, <const unsigned char *><char *>octets)
+    cidrgate.leave(reader)
+    return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,14 +21,15 @@ NO_ADDRESS, NO_ROW, UNKNOWN = -1, -2, -1
 
 
 def build(directory: Path) -> None:
-    """Compile both examples, as their README says: with `get_include()` and nothing to link."""
+    """Compile the examples, as their README says, with `get_include()` and nothing to link; and a reader for tests."""
     cython = pytest.importorskip("Cython.Build", reason="needs Cython: pip install 'cidrgate[dev]'")
     setuptools = pytest.importorskip("setuptools", reason="needs setuptools: pip install 'cidrgate[dev]'")
-    for name in ("gate.pyx", "gate.c"):
-        (directory / name.replace("gate.c", "gate_c.c")).write_bytes((EXAMPLES / name).read_bytes())
+    (directory / "gate.pyx").write_bytes((EXAMPLES / "gate.pyx").read_bytes())
+    (directory / "gate_c.c").write_bytes((EXAMPLES / "gate.c").read_bytes())
+    (directory / "reader.pyx").write_bytes(Path(__file__).with_name("reader.pyx").read_bytes())
     extensions = [
-        setuptools.Extension(name, [str(directory / source)], include_dirs=[cidrgate.get_include()])
-        for name, source in (("gate", "gate.pyx"), ("gate_c", "gate_c.c"))
+        setuptools.Extension(source.partition(".")[0], [str(directory / source)], include_dirs=[cidrgate.get_include()])
+        for source in ("gate.pyx", "gate_c.c", "reader.pyx")
     ]
     built = cython.cythonize(extensions, include_path=[str(Path(cidrgate.__file__).parents[1])], quiet=True)
     distribution = setuptools.Distribution({"ext_modules": built})
@@ -91,6 +93,40 @@ def test_doubt_is_no_permission(examples: tuple[Any, Any], matcher: Matcher) -> 
     matcher.discard("open")
     assert gate.answer(matcher, gone, b"8.8.8.8") == NO_ROW
     assert gate.answer(matcher, UNKNOWN, b"8.8.8.8") == 1
+
+
+@pytest.mark.usefixtures("examples")
+@pytest.mark.parametrize("together", [1, 50])
+def test_native_readers_and_a_writer_need_no_gil(together: int) -> None:
+    reader = importlib.import_module("reader")
+    matcher = Matcher()
+    accounts = [f"acct-{number}" for number in range(100)]
+    for number, account in enumerate(accounts):
+        matcher.publish(account, [f"8.8.{number}.0/24"])
+    asked, rights = [0, 0], [0, 0]
+    stop = threading.Event()
+
+    def read(number: int) -> None:
+        while not stop.is_set():
+            rights[number] += reader.read(matcher, accounts, 8 << 24 | 8 << 16, 2_000 // together, together)
+            asked[number] += 2_000
+
+    threads = [threading.Thread(target=read, args=(number,)) for number in (0, 1)]
+    for thread in threads:
+        thread.start()
+    # Every list keeps its own network and never holds the next one, so whatever is read is right.
+    for step in range(20_000):
+        number = step * 7 % 100
+        more = [f"9.{n >> 8}.{n & 255}.0/24" for n in range(step * 13 % 90)]
+        matcher.publish(accounts[number], [f"8.8.{number}.0/24", *more])
+        matcher.publish(f"new-{step % 5_000}", more[:3])
+        matcher.link(f"sub-{step % 1_000}", accounts[number])
+        matcher.discard(f"sub-{step * 3 % 1_000}")
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert rights == asked
+    assert min(asked) > 10_000
 
 
 def test_other_objects_are_no_matcher(examples: tuple[Any, Any]) -> None:

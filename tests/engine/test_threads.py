@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import random
 import threading
 import time
 
 import numpy as np
 
-from cidrgate import Matcher
+from cidrgate import Matcher, SubaccountError
 
 READERS = 8
 SECONDS = 2.0
@@ -105,3 +106,70 @@ def test_rows_are_answered_while_blocks_are_reused() -> None:
         thread.join()
     assert wrong == []
     assert min(rounds) > 10
+
+
+def test_single_questions_and_several_writers() -> None:
+    # On a free-threaded Python these really run side by side; with a GIL they interleave.
+    writers, accounts_each, rounds = 3, 20, 8_000
+    matcher = Matcher()
+    names = [[f"acct-{writer}-{n}" for n in range(accounts_each)] for writer in range(writers)]
+    for writer in range(writers):
+        for n, name in enumerate(names[writer]):
+            matcher.publish(name, [f"10.{writer}.{n}.0/24"])
+    finished: list[int] = []
+    wrong: list[str] = []
+    asked = [0, 0]
+
+    def write(writer: int) -> None:
+        source = random.Random(writer)
+        for step in range(rounds):
+            n = source.randrange(accounts_each)
+            more = [f"11.{k >> 8}.{k & 255}.0/24" for k in range(source.choice([0, 1, 30, 70, 300]))]
+            matcher.publish(names[writer][n], [f"10.{writer}.{n}.0/24", *more])
+            # Names all writers change, so that they meet in the index, in the rows and in one parent's kin.
+            shared = f"shared-{source.randrange(50)}"
+            try:
+                (matcher.discard if step % 3 == 0 else matcher.publish)(shared, *([] if step % 3 == 0 else [more[:5]]))
+                matcher.link(f"sub-{source.randrange(50)}", source.choice([shared, names[writer][n]]))
+            except SubaccountError:
+                pass
+            matcher.publish(f"own-{writer}-{step}", more[:3], enforced=True)
+            matcher.discard(f"own-{writer}-{step - 5}")
+        finished.append(writer)
+
+    def read(number: int) -> None:
+        source = random.Random(number)
+        while len(finished) < writers:
+            writer, n = source.randrange(writers), source.randrange(accounts_each)
+            name, inside, outside = names[writer][n], f"10.{writer}.{n}.1", f"10.{writer}.{n + 1}.1"
+            asked[number] += 1
+            if not matcher.allows(name, inside) or matcher.allows(name, outside) or not matcher.enforced(name):
+                wrong.append(name)
+            if matcher.match(name, inside) != f"10.{writer}.{n}.0/24" or name not in matcher:
+                wrong.append(f"match of {name}")
+            if matcher.prefixes(name)[0] != f"10.{writer}.{n}.0/24":
+                wrong.append(f"prefixes of {name}")
+            shared, subaccount = f"shared-{source.randrange(50)}", f"sub-{source.randrange(50)}"
+            matcher.allows(shared, inside), matcher.match(subaccount, inside), matcher.rows([shared, subaccount, name])
+            if asked[number] % 100 == 0:
+                assert matcher.nbytes > 0
+                assert len(matcher) > 0
+
+    threads = [threading.Thread(target=write, args=(writer,)) for writer in range(writers)]
+    threads += [threading.Thread(target=read, args=(number,)) for number in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+    assert min(asked) > 20
+    for writer in range(writers):
+        for n, name in enumerate(names[writer]):
+            assert matcher.prefixes(name)[0] == f"10.{writer}.{n}.0/24"
+        kept = [step for step in range(rounds) if f"own-{writer}-{step}" in matcher]
+        assert kept == list(range(rounds - 5, rounds))
+    known = [name for name in (f"{kind}-{n}" for kind in ("shared", "sub") for n in range(50)) if name in matcher]
+    assert len(matcher) == len(known) + writers * (accounts_each + 5)
+    rows = matcher.rows(known).tolist()
+    assert len(set(rows)) == len(rows)
+    assert min(rows) >= 0

@@ -2,11 +2,16 @@
  *
  *     const cidrgate_api *cidrgate = cidrgate_import();           // once, with the GIL; NULL and an exception on failure
  *     const cidrgate_matcher *matcher = cidrgate->matcher(object);// with the GIL; valid while the object lives
- *     int32_t row = cidrgate->row(matcher, "acct-1", 6);          // with the GIL; CIDRGATE_UNKNOWN for an unknown one
+ *     void *reader = cidrgate->enter(matcher);
+ *     int32_t row = cidrgate->row(matcher, "acct-1", 6);          // CIDRGATE_UNKNOWN for an unknown one
  *     int answer = cidrgate->allows_ipv4(matcher, row, 0x08080808);
+ *     cidrgate->leave(reader);
  *
- * Questions may be asked without the GIL between enter() and leave(), which themselves need it or another lock that
- * keeps writers out; memory of replaced lists is kept until every reader that was inside has left.
+ * Between enter() and leave() everything but cidrgate_import() and matcher() may be called from any thread, with the GIL
+ * or without, while others publish: memory of replaced lists is kept until every reader that was inside has left. Neither
+ * ever waits. Leave soon, as nothing is freed meanwhile; a row is good for as long as its account is.
+ *
+ * Whoever holds the GIL need not enter, but a free-threaded Python has none: there, always enter.
  */
 #ifndef CIDRGATE_H
 #define CIDRGATE_H
@@ -39,7 +44,7 @@ typedef struct {
     int (*allows_ipv4)(const cidrgate_matcher *matcher, int32_t row, uint32_t address);
     int (*allows_ipv6)(const cidrgate_matcher *matcher, int32_t row, const uint8_t *octets);
     int (*allows_text)(const cidrgate_matcher *matcher, int32_t row, const char *text, size_t size);
-    /* Begin to ask without the GIL, and end it with what enter() gave. */
+    /* Begin to ask, and end it with what enter() gave, in any thread. */
     void *(*enter)(const cidrgate_matcher *matcher);
     void (*leave)(void *reader);
 } cidrgate_api;
