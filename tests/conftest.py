@@ -1,15 +1,71 @@
-"""Settings every test shares: hypothesis profiles, and the repository's root on the path."""
+"""Settings every test shares: hypothesis profiles, the repository's root on the path, and no skips in CI."""
 
 from __future__ import annotations
 
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import HealthCheck, settings
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+
+    from tests.postgres import PostgresServer
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 settings.register_profile("default", deadline=None)
 settings.register_profile("thorough", deadline=None, max_examples=2_000, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+def _nothing_skips(report: pytest.CollectReport | pytest.TestReport) -> None:
+    """On a user's machine a component may be missing; in CI that would hide tests that never run."""
+    if report.outcome == "skipped" and not hasattr(report, "wasxfail") and os.environ.get("CI"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped in CI: {report.longrepr}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Fail what was skipped in CI."""
+    report = yield
+    _nothing_skips(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Fail modules that skip as a whole in CI."""
+    report = yield
+    _nothing_skips(report)
+    return report
+
+
+def _server() -> Iterator[PostgresServer]:
+    pytest.importorskip("psycopg", reason="needs psycopg: pip install 'cidrgate[postgres]'")
+    from tests.postgres import a_server
+
+    with a_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def shared_postgres_server() -> Iterator[PostgresServer]:
+    """One server for all tests of a process that leave it alone."""
+    yield from _server()
+
+
+@pytest.fixture
+def postgres_server() -> Iterator[PostgresServer]:
+    """A server of the test's own, to be stopped and restarted."""
+    yield from _server()
+
+
+@pytest.fixture
+def postgres_url(shared_postgres_server: PostgresServer) -> str:
+    """The URL of a new database with the tables of cidrgate."""
+    return shared_postgres_server.new_database()

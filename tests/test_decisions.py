@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from cidrgate import Entry, InvalidAddressError, Matcher
 from cidrgate.decisions import decide, in_address_order
 
+NOW = datetime(2025, 6, 1, tzinfo=UTC)
+
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
@@ -31,7 +33,7 @@ addresses = st.one_of(st.ip_addresses(), networks.map(lambda network: network.br
 
 
 def entries_of(cidrs: list[str]) -> list[Entry]:
-    at = datetime(2025, 6, 1, tzinfo=UTC)
+    at = NOW
     return [Entry(number, "a", cidr, None, at, None) for number, cidr in enumerate(cidrs)]
 
 
@@ -46,7 +48,7 @@ def test_decisions_agree_with_ipaddress_and_the_matcher(listed: list[Network], a
     entries = entries_of([str(network) for network in listed])
     matcher = Matcher()
     matcher.publish("a", [entry.cidr for entry in entries])
-    decision = decide("a", entries, address)
+    decision = decide("a", entries, address, NOW)
     assert decision.allowed == matcher.allows("a", address)
     assert decision.account == "a"
     address = unmapped(address)
@@ -85,7 +87,7 @@ def common_bits(network: Network, address: Address) -> int:
 )
 @pytest.mark.parametrize("cidrs", [[], ["9.9.9.0/24"], ["0.0.0.0/0", "::/0"]])
 def test_an_unreadable_address_is_never_allowed(address: str | bytes | Address, cidrs: list[str]) -> None:
-    decision = decide("a", entries_of(cidrs), address)
+    decision = decide("a", entries_of(cidrs), address, NOW)
     assert (decision.allowed, decision.reason) == (False, "invalid_address")
     matcher = Matcher()
     matcher.publish("a", cidrs)
@@ -98,7 +100,7 @@ def test_an_unreadable_address_is_never_allowed(address: str | bytes | Address, 
     ["8.8.9.1", b"\x08\x08\x09\x01", IPv4Address("8.8.9.1"), "::ffff:8.8.9.1", ip_address("::ffff:8.8.9.1")],
 )
 def test_the_nearest_entry_shares_the_longest_prefix(address: str | bytes | Address) -> None:
-    decision = decide("a", entries_of(["8.0.0.0/16", "8.8.8.0/24", "8.8.10.0/24", "2606:4700::/32"]), address)
+    decision = decide("a", entries_of(["8.0.0.0/16", "8.8.8.0/24", "8.8.10.0/24", "2606:4700::/32"]), address, NOW)
     assert decision.nearest is not None
     assert decision.nearest.cidr == "8.8.8.0/24"
 

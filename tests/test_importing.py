@@ -116,31 +116,31 @@ def test_lists_are_added_to_or_replaced(manager: RuleManager) -> None:
 
 
 def test_many_accounts_go_in_several_commits(manager: RuleManager) -> None:
-    lists = {f"acct-{number:04}": [NewEntry(f"8.{number // 256}.{number % 256}.0/24")] for number in range(1_200)}
+    lists = {f"acct-{number:04}": [NewEntry(f"8.{number // 256}.{number % 256}.0/24")] for number in range(5_000)}
     lists["acct-0700"] = [NewEntry("nonsense")]
     done: list[int] = []
     report = manager.import_accounts(lists, progress=done.append)
-    assert sum(done) == 1_200
+    assert sum(done) == 5_000
     assert len(done) > 1
-    assert (report.accounts, report.entries, report.created) == (1_199, 1_199, 1_199)
+    assert (report.accounts, report.entries, report.created) == (4_999, 4_999, 4_999)
     assert list(report.problems) == ["acct-0700"]
-    assert len(manager.counts()) == 1_199
+    assert len(manager.counts()) == 4_999
 
 
 def test_the_commits_before_one_that_fails_are_stored_and_published(manager: RuleManager) -> None:
-    lists = {f"acct-{number:04}": [NewEntry("8.8.8.0/24")] for number in range(1_200)}
-    lists["acct-1100"] = [NewEntry("8.8.8.0/24", label="\ud800")]
+    lists = {f"acct-{number:04}": [NewEntry("8.8.8.0/24")] for number in range(5_000)}
+    lists["acct-4100"] = [NewEntry("8.8.8.0/24", label="\ud800")]
     with pytest.raises(StoreError):
         manager.import_accounts(lists)
     stored = {account.name for account in manager.accounts()}
-    assert 0 < len(stored) < 1_200
-    assert "acct-1100" not in stored
+    assert 0 < len(stored) < 5_000
+    assert "acct-4100" not in stored
     for name in lists:
         assert manager.allows(name, "9.9.9.9") == (name not in stored)
 
 
 def test_a_strict_import_stores_all_or_nothing() -> None:
-    good = {f"acct-{number}": [NewEntry(f"8.8.{number % 256}.0/24")] for number in range(1_200)}
+    good = {f"acct-{number}": [NewEntry(f"8.8.{number % 256}.0/24")] for number in range(5_000)}
     with RuleManager.open("memory://") as manager:
         report = manager.import_accounts(good | {"bad": [NewEntry("10.0.0.0/8")]}, strict=True)
         assert (report.accounts, report.entries, report.created, list(report.problems)) == (0, 0, 0, ["bad"])

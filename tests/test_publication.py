@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cidrgate import CidrgateError, Matcher, NewEntry, RuleError, RuleManager, StoreError
-from cidrgate.publication import PublishedStore
+from cidrgate import CidrgateError, Matcher, NewEntry, RuleError, RuleManager, StoreError, publication
 from cidrgate.stores.sqlite import SqliteStore
 from tests.stores.test_sqlite import no_file_grows_beyond
 
@@ -149,13 +148,13 @@ def test_no_answer_is_given_from_a_matcher_wider_than_the_store(
 def test_an_interrupted_publication_is_made_up_for_at_once(
     manager: RuleManager, failing: FailingMatcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    publish = PublishedStore._publish
+    publish = publication._publish
 
-    def interrupted_once(self: PublishedStore, lists: Iterable[object]) -> None:
-        monkeypatch.setattr(PublishedStore, "_publish", publish)
+    def interrupted_once(*_arguments: object) -> None:
+        monkeypatch.setattr(publication, "_publish", publish)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(PublishedStore, "_publish", interrupted_once)
+    monkeypatch.setattr(publication, "_publish", interrupted_once)
     with pytest.raises(KeyboardInterrupt):
         manager.replace("acct-1", "1.1.1.1/32")
     assert failing.prefixes("acct-1") == ["1.1.1.1/32"]

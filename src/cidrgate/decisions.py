@@ -11,6 +11,7 @@ from cidrgate.values import Decision, Entry
 
 if TYPE_CHECKING:
     from collections.abc import Collection
+    from datetime import datetime
 
 __all__ = ["Address", "decide", "in_address_order"]
 
@@ -27,23 +28,28 @@ def in_address_order(entries: Collection[Entry]) -> list[Entry]:
     return [by_cidr[cidr] for cidr in PrefixTrie(by_cidr)]
 
 
-def decide(account: str, entries: Collection[Entry], address: Address) -> Decision:
+def decide(account: str, entries: Collection[Entry], address: Address, at: datetime) -> Decision:
     """Whether an address may act for an account that has these entries, and why.
 
-    Agrees with `Matcher.allows`, except that an unreadable address is a denial here and an exception there.
+    Agrees with `Matcher.allows`, except that an unreadable address is a denial here and an exception there. An expired
+    entry matches nothing, but a list of none but expired entries is still enforced: an entry that ends by itself
+    opens nothing.
 
     Args:
         account: The account whose list decides.
-        entries: Its whole list.
+        entries: Its whole list, expired entries too.
         address: Text, packed bytes (4 or 16), or an `ipaddress` object.
+        at: The time of the question; aware.
 
     Example:
-        >>> decide("acct-1", [], "9.9.9.9")
+        >>> from datetime import UTC, datetime
+        >>> decide("acct-1", [], "9.9.9.9", datetime.now(UTC))
         Decision(allowed=True, reason='not_enforced', account='acct-1', entry=None, nearest=None)
-        >>> decide("acct-1", [], "9.9.9").reason
+        >>> decide("acct-1", [], "9.9.9", datetime.now(UTC)).reason
         'invalid_address'
     """
-    trie = PrefixTrie({entry.cidr: entry for entry in entries})
+    active = [entry for entry in entries if not entry.expired(at)]
+    trie = PrefixTrie({entry.cidr: entry for entry in active})
     try:
         matched = trie.lookup(address)
     except InvalidAddressError:
@@ -52,7 +58,7 @@ def decide(account: str, entries: Collection[Entry], address: Address) -> Decisi
         return Decision(allowed=True, reason="not_enforced", account=account)
     if matched is not None:
         return Decision(allowed=True, reason="matched", account=account, entry=matched)
-    return Decision(allowed=False, reason="not_listed", account=account, nearest=_nearest(entries, ip_address(address)))
+    return Decision(allowed=False, reason="not_listed", account=account, nearest=_nearest(active, ip_address(address)))
 
 
 def _nearest(entries: Collection[Entry], address: IPv4Address | IPv6Address) -> Entry | None:

@@ -6,23 +6,29 @@ stored. `RuleManager.import_accounts` cuts an import into transactions and publi
 
 from __future__ import annotations
 
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from cidrgate.accounts import can_name_account, check_account_name, no_such_account, refuse_subaccount
-from cidrgate.decisions import in_address_order
 from cidrgate.errors import CidrgateError
-from cidrgate.list_changes import addition, replacement
+from cidrgate.list_changes import Listing, addition, check_expiry, replacement, sweep
 from cidrgate.rules import Policy, validate_addition, validate_replacement
+from cidrgate.stores import NewList
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from concurrent.futures import Future
     from datetime import datetime
 
-    from cidrgate.stores import Transaction
+    from cidrgate.stores import ListChange, Transaction
     from cidrgate.values import Entry, NewEntry
 
-__all__ = ["ImportReport", "import_lists"]
+__all__ = ["ImportReport", "import_lists", "in_background"]
+
+_Part = TypeVar("_Part")
+_Done = TypeVar("_Done")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +88,8 @@ def import_lists(
     """
     known = transaction.accounts_named([name for name in lists if can_name_account(name)])
     listed = transaction.entries_of(known.values())
+    ids = transaction.new_entry_ids()
+    listings = {name: Listing(owner, listed[name], at, ids, actor) for name, owner in known.items()}
     accepted: dict[str, list[str]] = {}
     problems: dict[str, CidrgateError] = {}
     for name, pieces in lists.items():
@@ -92,21 +100,28 @@ def import_lists(
                 check_account_name(name)
             else:
                 raise no_such_account(name)
-            accepted[name] = _validated(pieces, listed.get(name, []), policy, replace=replace)
+            for piece in pieces:
+                check_expiry(piece.expires_at, at)
+            active = listings[name].active() if name in listings else []
+            accepted[name] = _validated(pieces, active, policy, replace=replace)
         except CidrgateError as error:
             problems[name] = error
     if dry_run or (strict and problems):
         return ImportReport(problems=problems)
     new = [name for name in accepted if name not in known]
-    known |= transaction.insert_accounts(new, parent=None, at=at, actor=actor)
-    ids = transaction.new_entry_ids()
-    made = [
-        replacement(known[name], listed.get(name, []), lists[name], cidrs, ids=ids, at=at, actor=actor)
-        if replace
-        else addition(known[name], lists[name], cidrs, ids=ids, at=at, actor=actor)
-        for name, cidrs in accepted.items()
-    ]
-    transaction.apply([change for change in made if change.before or change.after], at=at, actor=actor)
+    created = transaction.insert_accounts(new, parent=None, at=at, actor=actor)
+    listings |= {name: Listing(owner, (), at, ids, actor) for name, owner in created.items()}
+    made: list[ListChange] = []
+    first: list[NewList] = []
+    for name, cidrs in accepted.items():
+        listing = listings[name]
+        if cidrs and not listing.entries:
+            first.append(NewList(listing.owner.id, name, lists[name], cidrs))
+        else:
+            change = replacement if replace else addition
+            made += sweep(listing, change(listing, lists[name], cidrs))
+    transaction.apply(made, at=at, actor=actor)
+    transaction.insert_lists(first, at=at, actor=actor)
     return ImportReport(
         accounts=len(accepted),
         entries=sum(len(cidrs) for cidrs in accepted.values()),
@@ -115,10 +130,38 @@ def import_lists(
     )
 
 
-def _validated(pieces: Sequence[NewEntry], listed: Sequence[Entry], policy: Policy, *, replace: bool) -> list[str]:
+def in_background(work: Callable[[_Part], _Done], parts: Iterable[_Part], threads: int) -> Iterator[_Done]:
+    """Work on parts in threads, while the caller's thread makes the next ones; what comes of them, in their order.
+
+    Only so many parts are made ahead as keep the threads busy. After an error no more parts are begun.
+
+    Args:
+        work: What is done with a part.
+        parts: The parts.
+        threads: How many threads work.
+
+    Example:
+        >>> list(in_background(lambda number: number * number, range(5), 2))
+        [0, 1, 4, 9, 16]
+    """
+    with ThreadPoolExecutor(threads, thread_name_prefix="cidrgate-import") as pool:
+        waiting: deque[Future[_Done]] = deque()
+        try:
+            for part in parts:
+                waiting.append(pool.submit(work, part))
+                while len(waiting) > threads or (waiting and waiting[0].done()):
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _validated(pieces: Sequence[NewEntry], active: Sequence[Entry], policy: Policy, *, replace: bool) -> list[str]:
     """The canonical CIDRs of the pieces; to add nothing is no problem here, unlike in a submission."""
     if replace:
         return validate_replacement(pieces, policy)
     if not pieces:
         return []
-    return validate_addition(pieces, [entry.cidr for entry in in_address_order(listed)], policy)
+    return validate_addition(pieces, [entry.cidr for entry in active], policy)

@@ -1,17 +1,17 @@
 """What a change does to one list, worked out from values: no SQL, no lock, no matcher.
 
-The rules have already said that the CIDRs may be listed; here they become entries, and the difference to the
-list as it is becomes a `ListChange`.
+The rules say which CIDRs may be listed; here they become entries, and the difference to the list as it is becomes a
+`ListChange`.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from cidrgate._engine import canonical_prefix
 from cidrgate.decisions import in_address_order
-from cidrgate.errors import EntryNotFoundError, InvalidAddressError
+from cidrgate.errors import EntryNotFoundError, HistoryError, InvalidAddressError, InvalidExpiryError
 from cidrgate.stores import ListChange, StoredAccount
 from cidrgate.values import Entry, NewEntry
 
@@ -19,70 +19,157 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
     from datetime import datetime
 
-__all__ = ["addition", "named_entries", "replacement"]
+    from cidrgate.values import Action, Change
+
+__all__ = ["Listing", "addition", "check_expiry", "list_at", "named_entries", "replacement", "sweep"]
 
 
-def addition(
-    account: StoredAccount,
-    pieces: Sequence[NewEntry],
-    cidrs: Sequence[str],
-    *,
-    ids: Iterator[int],
-    at: datetime,
-    actor: str | None,
-) -> ListChange:
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """One account's list at the moment of a change, and what new entries of it need.
+
+    Attributes:
+        owner: The account.
+        entries: All its entries, expired ones too.
+        at: The moment; aware.
+        ids: Where new entries get their ids from.
+        actor: Who makes the change.
+    """
+
+    owner: StoredAccount
+    entries: Sequence[Entry]
+    at: datetime
+    ids: Iterator[int]
+    actor: str | None
+
+    def active(self) -> list[Entry]:
+        """The entries that have not expired, in address order."""
+        return in_address_order([entry for entry in self.entries if not entry.expired(self.at)])
+
+    def new_entry(self, cidr: str, piece: NewEntry) -> Entry:
+        """The entry a piece becomes.
+
+        Raises:
+            InvalidExpiryError: If it would end at no time, or at a time that is over.
+        """
+        check_expiry(piece.expires_at, self.at)
+        expires_at = piece.expires_at
+        return Entry(next(self.ids), self.owner.name, cidr, piece.label, self.at, self.actor, expires_at)
+
+
+def check_expiry(expires_at: datetime | None, at: datetime) -> None:
+    """Refuse a time at which no entry can end.
+
+    Raises:
+        InvalidExpiryError: If it is naive, or over at the time `at`.
+    """
+    if expires_at is None:
+        return
+    if expires_at.tzinfo is None:
+        raise InvalidExpiryError(f"expires_at {expires_at.isoformat()} names no time zone; add one, such as +00:00")
+    if expires_at <= at:
+        raise InvalidExpiryError(f"expires_at {expires_at.isoformat()} is over; choose a time to come")
+
+
+def addition(listing: Listing, pieces: Sequence[NewEntry], cidrs: Sequence[str]) -> ListChange:
     """The change that lists new entries.
 
     Args:
-        account: Whose list.
-        pieces: What was asked for; the labels are taken from here.
+        listing: The list as it is.
+        pieces: What was asked for; labels and times are taken from here.
         cidrs: The canonical CIDR of each piece, as validated.
-        ids: Where the new entries get their ids from.
-        at: When they are added; aware.
-        actor: Who adds them.
+
+    Raises:
+        InvalidExpiryError: If a piece would end at no time, or at a time that is over.
     """
-    after = tuple(
-        Entry(next(ids), account.name, cidr, piece.label, at, actor) for piece, cidr in zip(pieces, cidrs, strict=True)
-    )
-    return ListChange(account, "add", after=after)
+    after = tuple(listing.new_entry(cidr, piece) for piece, cidr in zip(pieces, cidrs, strict=True))
+    return ListChange(listing.owner, "add", after=after)
 
 
 def replacement(
-    account: StoredAccount,
-    listed: Iterable[Entry],
-    pieces: Sequence[NewEntry],
-    cidrs: Sequence[str],
-    *,
-    ids: Iterator[int],
-    at: datetime,
-    actor: str | None,
+    listing: Listing, pieces: Sequence[NewEntry], cidrs: Sequence[str], action: Action = "replace"
 ) -> ListChange:
     """The difference between a list and the whole list that shall stand in its place.
 
-    An entry whose network stays is kept with its id, who added it and when; a piece with a label gives it
-    that label. Nothing in `before` or `after` means nothing changes.
+    An entry whose network stays is kept with its id, who added it and when; a piece with a label, or a time at which
+    it ends, gives it those. Nothing in `before` or `after` means nothing changes.
 
     Args:
-        account: Whose list.
-        listed: Its entries now.
+        listing: The list as it is.
         pieces: What was asked for.
         cidrs: The canonical CIDR of each piece, as validated.
-        ids: Where new entries get their ids from.
-        at: When it changes; aware.
-        actor: Who changes it.
+        action: What the log calls it. To `restore` means that labels and times become exactly the pieces', None too.
+
+    Raises:
+        InvalidExpiryError: If a piece would end at no time, or at a time that is over.
     """
-    leaving = {entry.cidr: entry for entry in listed}
+    leaving = {entry.cidr: entry for entry in listing.active()}
     before: list[Entry] = []
     after: list[Entry] = []
     for piece, cidr in zip(pieces, cidrs, strict=True):
         kept = leaving.pop(cidr, None)
         if kept is None:
-            after.append(Entry(next(ids), account.name, cidr, piece.label, at, actor))
-        elif piece.label is not None and piece.label != kept.label:
+            after.append(listing.new_entry(cidr, piece))
+            continue
+        altered = kept
+        if piece.label is not None or action == "restore":
+            altered = replace(altered, label=piece.label)
+        if piece.expires_at is not None or action == "restore":
+            check_expiry(piece.expires_at, listing.at)
+            altered = replace(altered, expires_at=piece.expires_at)
+        if altered != kept:
             before.append(kept)
-            after.append(replace(kept, label=piece.label))
+            after.append(altered)
     before.extend(leaving.values())
-    return ListChange(account, "replace", tuple(before), tuple(after))
+    return ListChange(listing.owner, action, tuple(before), tuple(after))
+
+
+def sweep(listing: Listing, change: ListChange) -> list[ListChange]:
+    """A change with what goes along: entries that have expired leave the list before it, unless it names them.
+
+    So what has expired never counts toward the limit and overlaps with nothing, in the database neither.
+
+    Args:
+        listing: The list as it is.
+        change: What was asked for; it may be nothing, and then nothing goes along.
+
+    Returns:
+        The changes to store, in their order.
+    """
+    if not change.before and not change.after:
+        return []
+    named = {entry.id for entry in change.before}
+    expired = tuple(entry for entry in listing.entries if entry.expired(listing.at) and entry.id not in named)
+    return [ListChange(listing.owner, "expire", before=expired), change] if expired else [change]
+
+
+def list_at(listed: Iterable[Entry], changes: Sequence[Change], sequence: int) -> list[Entry]:
+    """A list as it was, by undoing what was changed since.
+
+    Args:
+        listed: The list as it is.
+        changes: The account's changes since, newest last.
+        sequence: The place in the log, for the message.
+
+    Raises:
+        HistoryError: If the account was created since.
+
+    Example:
+        >>> from datetime import UTC, datetime
+        >>> from cidrgate import Change
+        >>> now = datetime.now(UTC)
+        >>> entry = Entry(7, "acct-1", "8.8.8.0/24", None, now, "me")
+        >>> [found.cidr for found in list_at([], [Change(2, now, "me", "acct-1", "remove", (entry,), ())], 1)]
+        ['8.8.8.0/24']
+    """
+    entries = {entry.id: entry for entry in listed}
+    for change in reversed(changes):
+        if change.action == "create_account":
+            raise HistoryError(f"account {change.account!r} was created by change {change.sequence}, after {sequence}")
+        for entry in change.after:
+            del entries[entry.id]
+        entries.update((entry.id, entry) for entry in change.before)
+    return in_address_order(entries.values())
 
 
 def named_entries(account: str, listed: Collection[Entry], which: Iterable[str | int]) -> list[Entry]:

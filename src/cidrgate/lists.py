@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING
 
 from cidrgate.accounts import existing_account, find_account, list_owner
 from cidrgate.decisions import decide, in_address_order
-from cidrgate.values import Account
 
 if TYPE_CHECKING:
     from cidrgate.decisions import Address
     from cidrgate.stores import Store
-    from cidrgate.values import Change, Decision, Entry
+    from cidrgate.values import Account, Change, Decision, Entry
 
 __all__ = ["AccountLists"]
 
@@ -39,7 +38,7 @@ class AccountLists:
         """
         with self._store.read() as transaction:
             found = existing_account(transaction, account)
-        return Account(found.name, found.parent, found.created_at)
+        return found.value()
 
     def accounts(self) -> list[Account]:
         """Every account, by name.
@@ -51,7 +50,7 @@ class AccountLists:
             return transaction.accounts()
 
     def counts(self) -> dict[str, int]:
-        """How many entries each account holds that has any, by account name.
+        """How many entries each account holds that has any, without expired ones, by account name.
 
         Raises:
             StoreError: If the store cannot be read.
@@ -60,7 +59,7 @@ class AccountLists:
             return transaction.entry_counts(datetime.now(UTC))
 
     def entries(self, account: str) -> list[Entry]:
-        """The active entries in address order; for a subaccount its parent's.
+        """The entries in address order, expired ones that were not swept yet among them; for a subaccount its parent's.
 
         Raises:
             AccountNotFoundError: If there is no such account.
@@ -69,6 +68,27 @@ class AccountLists:
         with self._store.read() as transaction:
             listed = transaction.entries(list_owner(transaction, existing_account(transaction, account)))
         return in_address_order(listed)
+
+    def listing(self, account: str) -> tuple[Account, list[Entry]]:
+        """The account whose list decides for an account, with its version, and its entries, as of one moment.
+
+        Raises:
+            AccountNotFoundError: If there is no such account.
+            StoreError: If the store cannot be read.
+
+        Example:
+            >>> from cidrgate import RuleManager
+            >>> with RuleManager.open("memory://") as manager:
+            ...     account = manager.create_account("acct-1")
+            ...     added = manager.add("acct-1", "8.8.8.0/24")
+            ...     account, entries = manager.listing("acct-1")
+            >>> account.version, [entry.cidr for entry in entries]
+            (1, ['8.8.8.0/24'])
+        """
+        with self._store.read() as transaction:
+            owner = list_owner(transaction, existing_account(transaction, account))
+            listed = transaction.entries(owner)
+        return owner.value(), in_address_order(listed)
 
     def explain(self, account: str, address: Address) -> Decision:
         """Why an address may, or may not, act for an account, as the store says now.
@@ -93,18 +113,19 @@ class AccountLists:
         with self._store.read() as transaction:
             found = find_account(transaction, account)
             if found is None:
-                return decide(account, [], address)
+                return decide(account, [], address, datetime.now(UTC))
             owner = list_owner(transaction, found)
             listed = transaction.entries(owner)
-        return decide(owner.name, listed, address)
+        return decide(owner.name, listed, address, datetime.now(UTC))
 
-    def history(self, account: str | None = None, *, limit: int | None = None) -> list[Change]:
+    def history(self, account: str | None = None, *, limit: int | None = None, after: int = 0) -> list[Change]:
         """The change log, newest last.
 
         Args:
             account: Only the changes of this account; None for those of all. The changes of the list a
                 subaccount inherits are its parent's.
             limit: Only the last so many; None for all.
+            after: Only those with a greater sequence.
 
         Raises:
             AccountNotFoundError: If there is no such account.
@@ -116,4 +137,4 @@ class AccountLists:
         with self._store.read() as transaction:
             if account is not None:
                 existing_account(transaction, account)
-            return transaction.changes(account, limit)
+            return transaction.changes(account, limit, after=after)

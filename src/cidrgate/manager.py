@@ -1,52 +1,67 @@
 """`RuleManager`: a change of a list is validated, stored, then published to the matcher; never half of it.
 
-Rules are in `cidrgate.rules`, SQL in `cidrgate.stores`, questions in `cidrgate.lists`, publishing in
-`cidrgate.publication`, the bulk loading of many lists in `cidrgate.importing`. Nothing here knows HTTP.
+Rules are in `cidrgate.rules`, SQL in `cidrgate.stores`, questions in `cidrgate.lists`, the matcher that follows the
+store in `cidrgate.serving`, the bulk loading of many lists in `cidrgate.importing`. Nothing here knows HTTP.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace as altered
 from datetime import UTC, datetime
 from itertools import islice
 from types import EllipsisType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Literal, TypeVar
 
-from cidrgate.accounts import check_account_name, parent_account
+from cidrgate.accounts import check_account_name, existing_account, parent_account, refuse_subaccount
 from cidrgate.decisions import in_address_order
-from cidrgate.errors import AccountExistsError
-from cidrgate.importing import ImportReport, import_lists
-from cidrgate.list_changes import addition, named_entries, replacement
-from cidrgate.lists import AccountLists
-from cidrgate.publication import PublishedStore
-from cidrgate.rules import Policy, split_submission, validate_addition, validate_edit, validate_replacement
-from cidrgate.stores import ListChange, open_store
-from cidrgate.values import Account
+from cidrgate.errors import (
+    AccountExistsError,
+    HistoryError,
+    StoreConflictError,
+    VersionConflictError,
+)
+from cidrgate.importing import ImportReport, import_lists, in_background
+from cidrgate.list_changes import Listing, addition, check_expiry, list_at, named_entries, replacement, sweep
+from cidrgate.rules import split_submission, validate_addition, validate_edit, validate_replacement
+from cidrgate.serving import ServedLists
+from cidrgate.stores import ListChange
+from cidrgate.values import NewEntry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
+    from datetime import timedelta
 
-    from cidrgate._engine import Matcher
-    from cidrgate.decisions import Address
-    from cidrgate.stores import Store
-    from cidrgate.values import Entry, NewEntry
+    from cidrgate.rules import Policy
+    from cidrgate.stores import Store, Transaction
+    from cidrgate.values import Account, Entry
 
 __all__ = ["ImportReport", "RuleManager"]
 
-_ACCOUNTS_A_TRANSACTION = 500
+_ACCOUNTS_A_TRANSACTION = 2_000
 """How much of an import one commit holds: large enough that the disk's wait does not count, small enough that
 other writers get their turn."""
 
 
-class RuleManager(AccountLists):
-    """Every account's list in a store, and a matcher that always equals it.
+_Made = TypeVar("_Made")
+
+_ATTEMPTS = 5
+"""How often a change is tried while other writers come first in ways only the store finds out."""
+
+
+class RuleManager(ServedLists):
+    """Every account's list in a store, and a matcher that follows it.
 
     Safe to share between threads. A change is validated and stored in one transaction, and published to the
-    matcher once it is committed; a change that fails leaves the store and the matcher as they were.
+    matcher once it is committed; a change that fails leaves the store and the matcher as they were. What others
+    change, in other processes or on other machines, comes to the matcher by itself.
 
     Args:
         store: Where lists are kept; closed with the manager.
         policy: What a list may hold.
+        max_staleness: Seconds without news from the store after which `on_stale` counts; None for never.
+        on_stale: Whether `allows` then goes on with the last known lists (`serve`), or denies every address of an
+            enforced account (`deny`).
 
     Example:
         >>> with RuleManager.open("memory://") as manager:
@@ -58,85 +73,16 @@ class RuleManager(AccountLists):
         (True, False)
     """
 
-    def __init__(self, store: Store, policy: Policy | None = None) -> None:
-        self.policy = Policy() if policy is None else policy
-        super().__init__(store)
-        self._published = PublishedStore(store)
-
-    @classmethod
-    def open(cls, url: str, policy: Policy | None = None) -> Self:
-        """Open a store and load the matcher from it.
-
-        Args:
-            url: Such as `sqlite:///allowlist.db` or `memory://`; see `cidrgate.stores.open_store`.
-            policy: What a list may hold; the default policy when None.
-
-        Raises:
-            StoreError: If the store cannot be opened or read.
-        """
-        manager = cls.connect(url, policy)
-        try:
-            manager.load()
-        except BaseException:
-            manager.close()
-            raise
-        return manager
-
-    @classmethod
-    def connect(cls, url: str, policy: Policy | None = None) -> Self:
-        """Open a store without loading the matcher, for a tool that makes one change or asks one question.
-
-        Everything works but `allows` and `matcher`, which refuse until `load` was called.
-
-        Args:
-            url: Such as `sqlite:///allowlist.db` or `memory://`; see `cidrgate.stores.open_store`.
-            policy: What a list may hold; the default policy when None.
-
-        Raises:
-            StoreError: If the store cannot be opened.
-        """
-        return cls(open_store(url), policy)
-
-    def close(self) -> None:
-        """Close the store. The matcher keeps answering with what it has."""
-        self._store.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
-
-    def load(self) -> None:
-        """Fill the matcher from the store, all accounts as of one moment.
-
-        Raises:
-            StoreError: If the store cannot be read.
-        """
-        self._published.load()
-
-    @property
-    def matcher(self) -> Matcher:
-        """The matcher over all accounts, equal to the store.
-
-        Raises:
-            CidrgateError: If it was not loaded: an empty matcher would allow everything.
-            StoreError: If a change was stored but not published, and the store cannot be read again.
-        """
-        return self._published.matcher
-
-    def allows(self, account: str, address: Address) -> bool:
-        """Whether an address may act for an account: `matcher.allows`.
-
-        Args:
-            account: The account; one without entries, or unknown, allows every address.
-            address: Text, packed bytes (4 or 16), or an `ipaddress` object.
-
-        Raises:
-            InvalidAddressError: If the address is none.
-            CidrgateError: If the matcher was not loaded.
-        """
-        return self.matcher.allows(account, address)
+    def __init__(
+        self,
+        store: Store,
+        policy: Policy | None = None,
+        *,
+        max_staleness: float | None = None,
+        on_stale: Literal["serve", "deny"] = "serve",
+    ) -> None:
+        super().__init__(store, policy, max_staleness=max_staleness, on_stale=on_stale)
+        self._published.sweep = self.sweep
 
     def create_account(self, account: str, *, parent: str | None = None, actor: str | None = None) -> Account:
         """Create an account, or a subaccount that inherits its parent's list.
@@ -160,14 +106,15 @@ class RuleManager(AccountLists):
             'acct-1'
         """
         check_account_name(account)
-        with self._published.change() as (transaction, changed):
+
+        def create(transaction: Transaction) -> Account:
             owner = None if parent is None else parent_account(transaction, parent)
             if transaction.account(account) is not None:
                 raise AccountExistsError(f"there is an account {account!r} already")
             made = transaction.insert_accounts([account], parent=owner, at=datetime.now(UTC), actor=actor)
-            changed.add(account)
-        created = made[account]
-        return Account(created.name, created.parent, created.created_at)
+            return made[account].value()
+
+        return self._change(create)
 
     def add(
         self,
@@ -175,7 +122,9 @@ class RuleManager(AccountLists):
         cidrs: str | Iterable[str | NewEntry],
         *,
         label: str | None = None,
+        expires_at: datetime | None = None,
         actor: str | None = None,
+        expect_version: int | None = None,
     ) -> list[Entry]:
         """List new entries: all of them, or none.
 
@@ -183,15 +132,19 @@ class RuleManager(AccountLists):
             account: Whose list.
             cidrs: CIDRs separated by commas or newlines, or an iterable of CIDRs and `NewEntry`.
             label: The label of every entry that brings none of its own.
+            expires_at: When every entry ends that brings no such time of its own; aware. None for never.
             actor: Who adds them, for the entries and the change log.
+            expect_version: The version of the account that the caller saw; None for whatever it is.
 
         Returns:
             The new entries in the order of the submission.
 
         Raises:
             RuleError: If anything breaks a rule; carries every problem of the submission.
+            InvalidExpiryError: If an entry would end at a time that is over, or that names no zone.
             AccountNotFoundError: If there is no such account.
             SubaccountError: If the account inherits its list.
+            VersionConflictError: If the account has another version than expected.
             StoreError: If the change cannot be stored.
 
         Example:
@@ -202,15 +155,13 @@ class RuleManager(AccountLists):
             ...
             cidrgate.errors.RuleError: special_range: '127.0.0.1/32'...
         """
-        pieces = split_submission(cidrs, label)
-        with self._published.list_change(account) as (transaction, owner):
-            existing = [entry.cidr for entry in in_address_order(transaction.entries(owner))]
-            accepted = validate_addition(pieces, existing, self.policy)
-            at = datetime.now(UTC)
-            ids = transaction.new_entry_ids()
-            change = addition(owner, pieces, accepted, ids=ids, at=at, actor=actor)
-            transaction.apply([change], at=at, actor=actor)
-        return list(change.after)
+        pieces = split_submission(cidrs, label, expires_at)
+
+        def added(listing: Listing) -> ListChange:
+            existing = [entry.cidr for entry in listing.active()]
+            return addition(listing, pieces, validate_addition(pieces, existing, self.policy))
+
+        return list(self._change_list(account, added, actor, expect_version)[0].after)
 
     def edit(
         self,
@@ -219,25 +170,31 @@ class RuleManager(AccountLists):
         cidr: str | None = None,
         *,
         label: str | EllipsisType | None = ...,
+        expires_at: datetime | EllipsisType | None = ...,
         actor: str | None = None,
+        expect_version: int | None = None,
     ) -> Entry:
-        """Change the network or the label of one entry; it keeps its id, who added it and when.
+        """Change the network, the label or the end of one entry; it keeps its id, who added it and when.
 
         Args:
             account: Whose list.
             which: The entry: its CIDR in any spelling, or its id.
             cidr: The network it shall have, checked against the rest of the list; None keeps it.
             label: The label it shall have, None for no label; `...` keeps it.
+            expires_at: When it shall end, None for never; `...` keeps it.
             actor: Who changes it, for the change log.
+            expect_version: The version of the account that the caller saw; None for whatever it is.
 
         Returns:
             The entry as it is now.
 
         Raises:
             RuleError: If the new network breaks a rule.
+            InvalidExpiryError: If it would end at a time that is over, or that names no zone.
             EntryNotFoundError: If the list holds no such entry.
             AccountNotFoundError: If there is no such account.
             SubaccountError: If the account inherits its list.
+            VersionConflictError: If the account has another version than expected.
             StoreError: If the change cannot be stored.
 
         Example:
@@ -247,27 +204,39 @@ class RuleManager(AccountLists):
             ...     manager.edit("acct-1", "1.1.1.1/32", "1.1.1.0/24").cidr
             '1.1.1.0/24'
         """
-        with self._published.list_change(account) as (transaction, owner):
-            listed = transaction.entries(owner)
-            [entry] = named_entries(account, listed, [which])
-            edited = entry
-            if cidr is not None:
-                others = [other.cidr for other in in_address_order(listed) if other.id != entry.id]
-                edited = altered(edited, cidr=validate_edit(cidr, others, self.policy))
-            if not isinstance(label, EllipsisType):
-                edited = altered(edited, label=label)
-            if edited != entry:
-                change = ListChange(owner, "edit", before=(entry,), after=(edited,))
-                transaction.apply([change], at=datetime.now(UTC), actor=actor)
-        return edited
 
-    def remove(self, account: str, *which: str | int, actor: str | None = None) -> list[Entry]:
+        def edited(listing: Listing) -> ListChange:
+            [entry] = named_entries(account, listing.entries, [which])
+            others = [other.cidr for other in listing.active() if other.id != entry.id]
+            after = entry
+            if not isinstance(label, EllipsisType):
+                after = altered(after, label=label)
+            if not isinstance(expires_at, EllipsisType):
+                check_expiry(expires_at, listing.at)
+                after = altered(after, expires_at=expires_at)
+            if entry.expired(listing.at) and not after.expired(listing.at):
+                # It did not count and overlapped with nothing: it comes back as one that is added.
+                [network] = validate_addition([NewEntry(cidr or entry.cidr)], others, self.policy)
+                after = altered(after, cidr=network)
+            elif cidr is not None:
+                after = altered(after, cidr=validate_edit(cidr, others, self.policy))
+            if after == entry:
+                return ListChange(listing.owner, "edit")
+            return ListChange(listing.owner, "edit", (entry,), (after,))
+
+        change, entries = self._change_list(account, edited, actor, expect_version)
+        return change.after[0] if change.after else named_entries(account, entries, [which])[0]
+
+    def remove(
+        self, account: str, *which: str | int, actor: str | None = None, expect_version: int | None = None
+    ) -> list[Entry]:
         """Remove entries: all that are named, or none. Without entries an account is not enforced.
 
         Args:
             account: Whose list.
             which: The entries: CIDRs in any spelling, also several in one text separated by commas, or ids.
             actor: Who removes them, for the change log.
+            expect_version: The version of the account that the caller saw; None for whatever it is.
 
         Returns:
             The removed entries, in the order they were named.
@@ -276,6 +245,7 @@ class RuleManager(AccountLists):
             EntryNotFoundError: If the list holds one of them not; says what it holds.
             AccountNotFoundError: If there is no such account.
             SubaccountError: If the account inherits its list.
+            VersionConflictError: If the account has another version than expected.
             StoreError: If the change cannot be stored.
 
         Example:
@@ -289,11 +259,11 @@ class RuleManager(AccountLists):
         keys: list[str | int] = []
         for key in which:
             keys.extend([key] if isinstance(key, int) else (piece.cidr for piece in split_submission(key)))
-        with self._published.list_change(account) as (transaction, owner):
-            named = named_entries(account, transaction.entries(owner), keys)
-            change = ListChange(owner, "remove", before=tuple(named))
-            transaction.apply([change], at=datetime.now(UTC), actor=actor)
-        return named
+
+        def removed(listing: Listing) -> ListChange:
+            return ListChange(listing.owner, "remove", before=tuple(named_entries(account, listing.entries, keys)))
+
+        return list(self._change_list(account, removed, actor, expect_version)[0].before)
 
     def replace(
         self,
@@ -301,7 +271,9 @@ class RuleManager(AccountLists):
         cidrs: str | Iterable[str | NewEntry],
         *,
         label: str | None = None,
+        expires_at: datetime | None = None,
         actor: str | None = None,
+        expect_version: int | None = None,
     ) -> list[Entry]:
         """Make the list exactly this, in one change. Entries whose network stays keep id, author and time.
 
@@ -311,15 +283,20 @@ class RuleManager(AccountLists):
                 `NewEntry`; nothing empties the list.
             label: The label of every entry that brings none of its own; an entry that stays keeps its label
                 where neither says one.
+            expires_at: When every entry ends that brings no such time of its own; an entry that stays keeps its end
+                where neither says one.
             actor: Who changes it, for new entries and the change log.
+            expect_version: The version of the account that the caller saw; None for whatever it is.
 
         Returns:
             The list in address order.
 
         Raises:
             RuleError: If anything breaks a rule; carries every problem of the submission.
+            InvalidExpiryError: If an entry would end at a time that is over, or that names no zone.
             AccountNotFoundError: If there is no such account.
             SubaccountError: If the account inherits its list.
+            VersionConflictError: If the account has another version than expected.
             StoreError: If the change cannot be stored.
 
         Example:
@@ -329,21 +306,107 @@ class RuleManager(AccountLists):
             ...     [entry.cidr for entry in manager.replace("acct-1", ["9.9.9.9/32", "1.1.1.1/32"])]
             ['1.1.1.1/32', '9.9.9.9/32']
         """
-        pieces = split_submission(cidrs, label)
-        with self._published.list_change(account) as (transaction, owner):
-            accepted = validate_replacement(pieces, self.policy)
-            at = datetime.now(UTC)
-            ids = transaction.new_entry_ids()
-            listed = transaction.entries(owner)
-            change = replacement(owner, listed, pieces, accepted, ids=ids, at=at, actor=actor)
-            if change.before or change.after:
-                transaction.apply([change], at=at, actor=actor)
-            listed = transaction.entries(owner)
-        return in_address_order(listed)
+        pieces = split_submission(cidrs, label, expires_at)
+
+        def replaced(listing: Listing) -> ListChange:
+            return replacement(listing, pieces, validate_replacement(pieces, self.policy))
+
+        return self._change_list(account, replaced, actor, expect_version)[1]
+
+    def restore(
+        self, account: str, *, at: int, actor: str | None = None, expect_version: int | None = None
+    ) -> list[Entry]:
+        """Make the list what it was after a change of the log, as a new change that must keep the rules of today.
+
+        Entries that have expired since are left out. An entry that is not listed now comes back as a new one.
+
+        Args:
+            account: Whose list.
+            at: The sequence in the change log.
+            actor: Who changes it, for new entries and the change log.
+            expect_version: The version of the account that the caller saw; None for whatever it is.
+
+        Returns:
+            The list in address order.
+
+        Raises:
+            HistoryError: If the log does not tell what the list was: the account did not exist, or the rows are gone.
+            RuleError: If the list of then breaks a rule of today.
+            AccountNotFoundError: If there is no such account.
+            SubaccountError: If the account inherits its list.
+            VersionConflictError: If the account has another version than expected.
+            StoreError: If the change cannot be stored.
+
+        Example:
+            >>> with RuleManager.open("memory://") as manager:
+            ...     account = manager.create_account("acct-1")
+            ...     added = manager.add("acct-1", "1.1.1.1/32")
+            ...     removed = manager.remove("acct-1", "1.1.1.1/32")
+            ...     before = manager.history("acct-1")[-2].sequence
+            ...     [entry.cidr for entry in manager.restore("acct-1", at=before)]
+            ['1.1.1.1/32']
+        """
+
+        def change(transaction: Transaction) -> list[Entry]:
+            def restored(listing: Listing) -> ListChange:
+                start, end = transaction.log_start(), transaction.log_end()
+                if at < start - 1:
+                    raise HistoryError(f"the change log begins with change {start}: what was before is gone")
+                if at > end:
+                    raise HistoryError(f"the change log ends with change {end}: there is no change {at} yet")
+                then = list_at(listing.entries, transaction.changes(account, None, after=at), at)
+                kept = [entry for entry in then if not entry.expired(listing.at)]
+                pieces = [NewEntry(entry.cidr, entry.label, entry.expires_at) for entry in kept]
+                return replacement(listing, pieces, validate_replacement(pieces, self.policy), "restore")
+
+            return _change_list(transaction, account, restored, actor, expect_version)[1]
+
+        return self._change(change)
+
+    def prune_history(self, older_than: timedelta) -> int:
+        """Delete the beginning of the change log.
+
+        Args:
+            older_than: The age from which on rows are deleted.
+
+        Returns:
+            How many rows are gone.
+
+        Raises:
+            ValueError: If the age is negative.
+            StoreError: If they cannot be deleted.
+        """
+        if older_than.total_seconds() < 0:
+            raise ValueError(f"an age is not negative: {older_than}")
+        return self._change(lambda transaction: transaction.prune(datetime.now(UTC) - older_than))
+
+    def sweep(self) -> int:
+        """Take entries that have ended by themselves off the lists, and log it; a manager that follows does so itself.
+
+        Where an account has none but expired entries they stay, as an account without entries is not enforced, and
+        nothing is opened by the clock: a person removes them.
+
+        Returns:
+            How many entries were taken off.
+
+        Raises:
+            StoreError: If the store cannot be read or written.
+        """
+        swept = 0
+        with self._store.read() as transaction:
+            names = transaction.accounts_to_sweep(datetime.now(UTC), _ACCOUNTS_A_TRANSACTION)
+        for name in names:
+
+            def swept_list(listing: Listing) -> ListChange:
+                expired = tuple(entry for entry in listing.entries if entry.expired(listing.at))
+                return ListChange(listing.owner, "expire", expired if listing.active() else ())
+
+            swept += len(self._change_list(name, swept_list, None, None)[0].before)
+        return swept
 
     def import_accounts(
         self,
-        lists: Mapping[str, Sequence[NewEntry]],
+        lists: Mapping[str, Sequence[NewEntry]] | Iterable[tuple[str, Sequence[NewEntry]]],
         *,
         replace: bool = False,
         create: bool = True,
@@ -352,10 +415,11 @@ class RuleManager(AccountLists):
         actor: str | None = None,
         progress: Callable[[int], object] | None = None,
     ) -> ImportReport:
-        """Store the lists of many accounts, some hundreds a commit; each account's whole or not at all.
+        """Store the lists of many accounts, some thousands a commit; each account's whole or not at all.
 
         Args:
-            lists: The entries to list, by account name.
+            lists: The entries to list, by account name; or pairs of a name and its entries, each name once, which are
+                read as they are needed.
             replace: Whether each list stands in the place of the account's, instead of being added to it.
             create: Whether an account that does not exist is created.
             strict: Whether all of it is one commit, and none of it if any account's list cannot be stored.
@@ -377,11 +441,10 @@ class RuleManager(AccountLists):
             >>> report.accounts, report.entries, list(report.problems)
             (1, 1, ['b'])
         """
-        report = ImportReport()
-        remaining = iter(lists.items())
-        while part := dict(islice(remaining, None if strict else _ACCOUNTS_A_TRANSACTION)):
-            with self._published.change() as (transaction, changed):
-                done = import_lists(
+
+        def store(part: Mapping[str, Sequence[NewEntry]]) -> tuple[int, ImportReport]:
+            def stored(transaction: Transaction) -> ImportReport:
+                return import_lists(
                     transaction,
                     part,
                     policy=self.policy,
@@ -392,9 +455,58 @@ class RuleManager(AccountLists):
                     at=datetime.now(UTC),
                     actor=actor,
                 )
-                if done.accounts:
-                    changed.update(part.keys() - done.problems.keys())
-            report += done
+
+            return len(part), self._change(stored)
+
+        report = ImportReport()
+        remaining = iter(lists.items() if isinstance(lists, Mapping) else lists)
+        size = None if strict else _ACCOUNTS_A_TRANSACTION
+        parts = iter(lambda: dict(islice(remaining, size)), {})
+        for done, part_report in in_background(store, parts, self._store.writers):
+            report += part_report
             if progress is not None:
-                progress(len(part))
+                progress(done)
         return report
+
+    def _change(self, make: Callable[[Transaction], _Made]) -> _Made:
+        """What a function makes in a write transaction; tried again when another writer came first."""
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                with self._published.change() as transaction:
+                    return make(transaction)
+            except StoreConflictError:
+                if attempt == _ATTEMPTS:
+                    raise
+        raise AssertionError("unreachable")
+
+    def _change_list(
+        self, account: str, make: Callable[[Listing], ListChange], actor: str | None, expect_version: int | None
+    ) -> tuple[ListChange, list[Entry]]:
+        return self._change(lambda transaction: _change_list(transaction, account, make, actor, expect_version))
+
+
+def _change_list(
+    transaction: Transaction,
+    account: str,
+    make: Callable[[Listing], ListChange],
+    actor: str | None,
+    expect_version: int | None,
+) -> tuple[ListChange, list[Entry]]:
+    """Make and store a change of one list.
+
+    Returns:
+        The change, and the list after it in address order.
+    """
+    owner = existing_account(transaction, account)
+    refuse_subaccount(owner)
+    if expect_version not in (None, owner.version):
+        raise VersionConflictError(
+            f"the list of account {account!r} has version {owner.version}, not {expect_version}: somebody changed it; "
+            "look at it again, then decide"
+        )
+    at = datetime.now(UTC)
+    listing = Listing(owner, transaction.entries(owner), at, transaction.new_entry_ids(), actor)
+    change = make(listing)
+    made = sweep(listing, change)
+    transaction.apply(made, at=at, actor=actor)
+    return change, in_address_order(transaction.entries(owner) if made else listing.entries)

@@ -1,126 +1,267 @@
-"""A store and a matcher that never differ: what a transaction commits, the matcher publishes right after."""
+"""A matcher that follows a store: it equals what the store held at one position of its log, and moves on from there.
+
+Whoever changes the store, this process or another, the change comes to the matcher the same way: the accounts changed
+since the position are read again, all in one transaction, and published. So a change is never half seen, applying one
+twice is harmless, and none is missed, whatever went wrong between a commit and its publication. The thread that does
+so by itself is in `cidrgate.following`.
+"""
 
 from __future__ import annotations
 
+import logging
 import threading
-from contextlib import contextmanager, suppress
+import time
+from contextlib import contextmanager, nullcontext, suppress
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from cidrgate._engine import Matcher
-from cidrgate.accounts import existing_account, refuse_subaccount
-from cidrgate.errors import CidrgateError, StoreError
+from cidrgate.errors import CidrgateError, SnapshotError, StoreError
+from cidrgate.expiry import Timetable
+from cidrgate.snapshots import read_snapshot, write_snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
 
-    from cidrgate.stores import Store, StoredAccount, StoredList, Transaction
+    from cidrgate.snapshots import SharedSnapshot
+    from cidrgate.stores import Store, StoredList, Transaction
 
 __all__ = ["PublishedStore"]
 
+_log = logging.getLogger("cidrgate")
+
+_MOST_NAMES = 20_000
+"""With more changed accounts than this, all lists are read in one scan instead of these by name."""
+
+_PROGRESS = 20_000
+"""Accounts between two reports of progress."""
+
+_RETRY = 1.0
+"""Seconds without another attempt after the store could not be read to catch up."""
+
 
 class PublishedStore:
-    """A store whose committed lists are published to a matcher, in the order of the commits.
+    """A store, and a matcher that equals it as of a position in its log.
 
     Safe to share between threads.
 
     Args:
-        store: Where lists are kept; to be written through `change` only.
+        store: Where lists are kept.
     """
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._matcher = Matcher()
-        self._loaded = False
-        # Held from the first read of a change to its publication.
-        self._lock = threading.RLock()
-        # Accounts whose change may be committed but could not be published.
-        self._stale: set[str] = set()
+        self._position: str | None = None
+        self._known_at = 0.0
+        self._timetable = Timetable()
+        # Held from the reading of lists to their publication, so that what is published last was read last.
+        self._reading = threading.RLock()
+        # Held while the matcher and the timetable change; not while the store is waited for.
+        self._publishing = threading.RLock()
+        # Whether something may be committed that this process did not publish.
+        self._behind = False
+        self._next_attempt = 0.0
+        self.on_other_end: Callable[[], object] = lambda: None
+        """Called when another entry than before is the next one to end by itself."""
+        self.shared: SharedSnapshot | None = None
+        """A snapshot to share with other processes."""
+        self.sweep: Callable[[], object] = lambda: None
+        """Called now and then, to take entries that have ended off the lists."""
 
-    def load(self) -> None:
+    # ------------------------------------------------------------------------------------------------- reading
+
+    @property
+    def loaded(self) -> bool:
+        """Whether the matcher was filled."""
+        return self._position is not None
+
+    @property
+    def matcher(self) -> Matcher:
+        """The matcher, equal to the store as far as it is known.
+
+        Raises:
+            CidrgateError: If it was not loaded.
+        """
+        if self._position is None:
+            raise CidrgateError("the matcher is not loaded, and an empty one would allow everything: call load()")
+        if self._behind and time.monotonic() >= self._next_attempt:
+            with suppress(StoreError):  # then the last known lists are served
+                self.catch_up()
+        return self._matcher
+
+    @property
+    def staleness(self) -> float:
+        """Seconds since the matcher was last known to equal the store; infinite before it was loaded."""
+        return time.monotonic() - self._known_at if self.loaded else float("inf")
+
+    def load(self, progress: Callable[[int], object] | None = None, snapshot: Path | None = None) -> None:
         """Fill the matcher from the store, all accounts as of one moment.
+
+        Args:
+            progress: Called now and then with the number of accounts read since the last call.
+            snapshot: A file to start from, if it is there and sound, and the log still tells what changed since.
 
         Raises:
             StoreError: If the store cannot be read.
         """
-        with self._lock:
-            with self._store.read() as transaction:
-                self._publish(transaction.lists())
-            self._stale.clear()
-            self._loaded = True
+        with self._reading:
+            if snapshot is None or not self._take_over(snapshot, progress):
+                self._read(self._matcher if self._position is None else Matcher(), Timetable(), "", progress)
 
-    @property
-    def matcher(self) -> Matcher:
-        """The matcher, equal to the store.
+    def catch_up(self) -> None:
+        """Publish what was committed since the position of the matcher, by whomever.
 
         Raises:
-            CidrgateError: If it was not loaded.
-            StoreError: If a change was stored but not published, and the store cannot be read to catch up.
+            StoreError: If the store cannot be read; the matcher stays as it is.
         """
-        if not self._loaded:
-            raise CidrgateError("the matcher is not loaded, and an empty one would allow everything: call load()")
-        if self._stale:
-            with self._lock:
-                self._catch_up()
-        return self._matcher
-
-    @contextmanager
-    def change(self) -> Iterator[tuple[Transaction, set[str]]]:
-        """A write transaction, and a set into which the block puts the name of every account it changes.
-
-        At the end of the block the transaction is committed, then those accounts are published as it left
-        them; before `load` they are not published. An exception in the block changes nothing.
-
-        Raises:
-            StoreError: If it cannot begin or be committed; the store and the matcher are as before.
-        """
-        with self._lock:
-            self._catch_up()
-            changed: set[str] = set()
-            in_doubt = False
+        with self._reading:
+            next_end = self._timetable.next()
             try:
-                with self._store.write() as transaction:
-                    yield transaction, changed
-                    lists = list(transaction.lists(changed)) if self._loaded else []
-                    in_doubt = self._loaded
-                self._publish(lists)
-                in_doubt = False
+                self._read(self._matcher, self._timetable, self._position or "", None)
             except StoreError:
-                in_doubt = False  # a commit that fails has changed nothing
+                self._next_attempt = time.monotonic() + _RETRY
                 raise
-            finally:
-                # Interrupted or out of memory between the commit and the end of the publication: the matcher
-                # may be wider than the store, so it is not handed out again until it has caught up.
-                if in_doubt:
-                    self._stale |= changed
-                    with suppress(CidrgateError):
-                        self._catch_up()
+            self._behind = False
+            if self._timetable.next() != next_end:
+                self.on_other_end()
 
-    @contextmanager
-    def list_change(self, account: str) -> Iterator[tuple[Transaction, StoredAccount]]:
-        """A `change` of one account's list.
+    def _read(
+        self, matcher: Matcher, timetable: Timetable, position: str, progress: Callable[[int], object] | None
+    ) -> None:
+        """Bring a matcher from a position to that of the store now, and make it the published one."""
+        began = time.monotonic()
+        with self._store.read() as transaction:
+            now = transaction.position()
+            names = transaction.changed_since(position, _MOST_NAMES) if position else None
+            if position == now:
+                lists: Iterable[StoredList] = ()
+            elif names is None:
+                lists = transaction.lists()
+                if position:
+                    # More has changed than is worth being told apart, or nobody can tell what.
+                    matcher, timetable = Matcher(), Timetable()
+            else:
+                lists = list(transaction.lists(names)) if names else ()
+            with self._publishing if matcher is self._matcher else nullcontext():
+                at = datetime.now(UTC)
+                for number, one in enumerate(lists, 1):
+                    _publish(matcher, timetable, one, at)
+                    if progress is not None and number % _PROGRESS == 0:
+                        progress(_PROGRESS)
+        with self._publishing:
+            if matcher is not self._matcher:
+                self._matcher.adopt(matcher)
+            self._timetable = timetable
+            self._position = now
+        self._known_at = began
+
+    # ----------------------------------------------------------------------------------------------- snapshots
+
+    def compile(self, path: Path) -> None:
+        """Write a snapshot of the matcher as it is once it has caught up.
 
         Raises:
-            AccountNotFoundError: If there is no such account.
-            SubaccountError: If the account inherits its list.
-            StoreError: As for `change`.
+            StoreError: If the store cannot be read.
+            OSError: If the file cannot be written.
         """
-        with self.change() as (transaction, changed):
-            owner = existing_account(transaction, account)
-            refuse_subaccount(owner)
-            changed.add(account)
-            yield transaction, owner
+        with self._reading:
+            self.catch_up()
+            self.expire()
+            write_snapshot(path, self._matcher, self._timetable, self._position or "")
 
-    def _catch_up(self) -> None:
-        """Publish, as the store has them now, the accounts an earlier change could not publish."""
-        if self._stale:
-            with self._store.read() as transaction:
-                lists = list(transaction.lists(self._stale))
-            self._publish(lists)
-            self._stale.clear()
+    def share(self) -> None:
+        """Write the shared snapshot anew when it is this process's turn, or take over what another one has written."""
+        shared = self.shared
+        if shared is None:
+            return
+        with self._reading:
+            if shared.should_write(self._position or ""):
+                try:
+                    self.compile(shared.path)
+                except OSError as error:
+                    _log.warning("the snapshot %s cannot be written: %s", shared.path, error)
+                shared.written(self._position or "")
+            elif shared.should_take_over():
+                self._take_over(shared.path, None)
 
-    def _publish(self, lists: Iterable[StoredList]) -> None:
-        for account, parent, cidrs in lists:
-            if parent is not None:
-                self._matcher.link(account, parent)
-            elif cidrs or account in self._matcher:
-                self._matcher.publish(account, cidrs)
+    def _take_over(self, path: Path, progress: Callable[[int], object] | None) -> bool:
+        """Go on with the matcher of a snapshot, once it has caught up; whether there was one that fits."""
+        try:
+            matcher, timetable, position = read_snapshot(path)
+        except FileNotFoundError:
+            return False
+        except (SnapshotError, OSError) as error:
+            _log.warning("the snapshot is left aside, the store is read instead: %s", error)
+            return False
+        self._read(matcher, timetable, position, progress)
+        return True
+
+    # ------------------------------------------------------------------------------------------------- writing
+
+    @contextmanager
+    def change(self) -> Iterator[Transaction]:
+        """A write transaction; at the end of the block it is committed, then published.
+
+        An exception in the block changes nothing. Before `load` nothing is published.
+
+        Raises:
+            StoreError: If it cannot begin or be committed.
+        """
+        ended = False
+        try:
+            with self._store.write() as transaction:
+                yield transaction
+                ended = True
+        except BaseException:
+            # A commit that failed may have been one for all that; whether it was, the log will tell.
+            self._behind = self._behind or ended
+            raise
+        if not self.loaded:
+            return
+        try:
+            self.catch_up()
+        except StoreError as error:
+            # What was asked for is stored; to say otherwise would be wrong.
+            self._behind = True
+            _log.warning("a change is stored, but could not be read again to be published: %s", error)
+        except BaseException:
+            self._behind = True
+            with suppress(CidrgateError):
+                self.catch_up()
+            raise
+
+    def after_fork(self) -> None:
+        """Make the store and the matcher usable in a forked child, where no other thread goes on."""
+        self._reading = threading.RLock()
+        self._publishing = threading.RLock()
+        self._store.after_fork()
+
+    # -------------------------------------------------------------------------------------------------- expiry
+
+    def expire(self) -> float | None:
+        """Take out of the matcher what has ended by itself since the last call.
+
+        Returns:
+            Seconds until the next entry ends; None when none is known to.
+        """
+        with self._publishing:
+            at = datetime.now(UTC)
+            for account in self._timetable.due(at):
+                self._matcher.publish(
+                    account, self._timetable.active(account, self._matcher.prefixes(account), at), enforced=True
+                )
+            end = self._timetable.next()
+        return None if end is None else (end - at).total_seconds()
+
+
+def _publish(matcher: Matcher, timetable: Timetable, stored: StoredList, at: datetime) -> None:
+    """Publish a list as it is at a time. That entries end by themselves never opens an account."""
+    timetable.put(stored.account, stored.expiring)
+    if stored.parent is not None:
+        matcher.link(stored.account, stored.parent)
+    elif stored.expiring:
+        matcher.publish(stored.account, timetable.active(stored.account, stored.cidrs, at), enforced=True)
+    elif stored.cidrs or stored.account in matcher:
+        matcher.publish(stored.account, stored.cidrs)

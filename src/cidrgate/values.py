@@ -55,6 +55,10 @@ class Entry:
     created_by: str | None
     expires_at: datetime | None = None
 
+    def expired(self, at: datetime) -> bool:
+        """Whether the entry has ended by itself before or at a time; then it matches nothing and does not count."""
+        return self.expires_at is not None and self.expires_at <= at
+
 
 @dataclass(frozen=True, slots=True)
 class Decision:

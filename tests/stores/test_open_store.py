@@ -33,7 +33,6 @@ if TYPE_CHECKING:
         "sqlite://allowlist.db",
         "memory:",
         "memory://name",
-        "postgresql://host/lists",
         "mysql://host/lists",
     ],
 )

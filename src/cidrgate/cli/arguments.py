@@ -1,16 +1,41 @@
 """The arguments and options that several commands share."""
 
+from datetime import UTC, datetime, timedelta
+from re import fullmatch
 from typing import Annotated
 
 import typer
 
-__all__ = ["AccountName", "Cidrs", "EntryName", "EntryNames", "Label", "entry_key"]
+from cidrgate.cli.errors import CommandError
+
+__all__ = [
+    "AccountName",
+    "Cidrs",
+    "EntryName",
+    "EntryNames",
+    "Expires",
+    "Label",
+    "Version",
+    "age",
+    "entry_key",
+    "expiry",
+]
 
 AccountName = Annotated[str, typer.Argument(metavar="ACCOUNT", help="The account.")]
 Cidrs = Annotated[list[str], typer.Argument(metavar="CIDRS...", help="Networks, separated by commas or spaces.")]
 EntryName = Annotated[str, typer.Argument(metavar="CIDR_OR_ID", help="An entry: its CIDR, or its id.")]
 EntryNames = Annotated[list[str], typer.Argument(metavar="CIDR_OR_ID...", help="Entries: their CIDRs, or their ids.")]
 Label = Annotated[str | None, typer.Option("--label", "-l", help="What to call the entries.")]
+Expires = Annotated[
+    str | None,
+    typer.Option(
+        "--expires", metavar="WHEN", help="When the entries end: in 30m, 12h, 90d, or 2027-01-31T18:00+00:00."
+    ),
+]
+Version = Annotated[
+    int | None,
+    typer.Option("--expect-version", metavar="N", help="Change nothing if the list has another version by now."),
+]
 
 _MOST_DIGITS_OF_AN_ID = 18
 
@@ -24,3 +49,44 @@ def entry_key(text: str) -> str | int:
     """
     is_id = text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS_OF_AN_ID
     return int(text) if is_id else text
+
+
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+def age(text: str) -> timedelta:
+    """A length of time as people type it.
+
+    Raises:
+        CommandError: If it is none.
+
+    Example:
+        >>> age("90d").days, age("12h").seconds
+        (90, 43200)
+    """
+    found = fullmatch(r"([0-9]{1,6})([smhdw])", text)
+    if found is None:
+        raise CommandError(f"{text!r} is no length of time; write a number and one of s, m, h, d, w, such as 90d")
+    return timedelta(**{_UNITS[found[2]]: int(found[1])})
+
+
+def expiry(text: str | None) -> datetime | None:
+    """A time to come as people type it: a length of time from now, or a date and time with its zone.
+
+    Raises:
+        CommandError: If it is neither.
+
+    Example:
+        >>> expiry("2027-01-31T18:00+01:00").isoformat()
+        '2027-01-31T18:00:00+01:00'
+    """
+    if text is None:
+        return None
+    if fullmatch(r"[0-9]+[a-z]", text):
+        return datetime.now(UTC) + age(text)
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        raise CommandError(
+            f"{text!r} is no time; write a length of time such as 12h or 90d, or a time such as 2027-01-31T18:00+00:00"
+        ) from None

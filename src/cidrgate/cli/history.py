@@ -1,12 +1,12 @@
-"""`cidrgate history`: what changed in an account's list, when, and who did it."""
+"""`cidrgate history`: what changed in an account's list, when, and who did it; `cidrgate prune` for the log's age."""
 
 from typing import Annotated
 
 import typer
 
-from cidrgate.cli.arguments import AccountName
+from cidrgate.cli.arguments import AccountName, age
 from cidrgate.cli.options import Session, command
-from cidrgate.cli.output import Table
+from cidrgate.cli.output import Table, counted
 from cidrgate.cli.records import change_record
 from cidrgate.values import Change, Entry
 
@@ -37,6 +37,18 @@ def _history(
         Table(columns, rows, right=frozenset({"sequence"})),
         *([] if asked.parent is None else [inherited]),
     )
+
+
+@command(app, "prune")
+def _prune(
+    session: Session,
+    *,
+    older_than: Annotated[str, typer.Option("--older-than", metavar="AGE", help="Such as 90d or 52w.")],
+) -> None:
+    """Delete the beginning of the change log, of all accounts; what it told cannot be restored any more."""
+    with session.open() as manager:
+        pruned = manager.prune_history(age(older_than))
+    session.output.answer({"pruned": pruned}, f"{counted(pruned, 'change', 'changes')} deleted from the log")
 
 
 def described(change: Change) -> str:

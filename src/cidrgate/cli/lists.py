@@ -1,12 +1,23 @@
-"""Looking at one account's list and changing it: `list`, `add`, `edit`, `remove`, `replace`."""
+"""Looking at one account's list and changing it: `list`, `add`, `edit`, `remove`, `replace`, `restore`."""
 
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from cidrgate.cli.arguments import AccountName, Cidrs, EntryName, EntryNames, Label, entry_key
+from cidrgate.cli.arguments import (
+    AccountName,
+    Cidrs,
+    EntryName,
+    EntryNames,
+    Expires,
+    Label,
+    Version,
+    entry_key,
+    expiry,
+)
 from cidrgate.cli.errors import CommandError
 from cidrgate.cli.files import read_text
 from cidrgate.cli.networks import addresses_covered, prefix_length, subnet_mask
@@ -22,7 +33,7 @@ __all__ = ["app"]
 
 app = typer.Typer()
 
-_COLUMNS = ("id", "CIDR", "length", "mask", "addresses", "label", "added at (UTC)", "added by")
+_COLUMNS = ("id", "CIDR", "length", "mask", "addresses", "label", "added at (UTC)", "added by", "expires (UTC)")
 _NUMBERS = frozenset({"id", "length", "addresses"})
 
 
@@ -31,8 +42,9 @@ def _list(session: Session, account: AccountName) -> None:
     """Show the entries that count for an account."""
     with session.open() as manager:
         asked = manager.account(account)
-        entries = manager.entries(account)
+        decider, entries = manager.listing(account)
     most = session.policy.max_entries
+    active = [entry for entry in entries if not entry.expired(datetime.now(UTC))]
     owner = account if asked.parent is None else asked.parent
     inherited = "" if asked.parent is None else f", inherited from {asked.parent}"
     session.output.answer(
@@ -41,11 +53,12 @@ def _list(session: Session, account: AccountName) -> None:
             "parent": asked.parent,
             "enforced": bool(entries),
             "max_entries": most,
+            "version": decider.version,
             "entries": [entry_record(entry) for entry in entries],
         },
-        *([Table(_COLUMNS, [_cells(entry) for entry in entries], right=_NUMBERS)] if entries else []),
-        f"{account}: {len(entries)} of {most} entries{inherited}",
-        *([] if entries else [_not_enforced(owner)]),
+        *([_table(entries)] if entries else []),
+        f"{account}: {len(active)} of {most} entries{inherited}",
+        *([] if active else [_all_expired(owner) if entries else _not_enforced(owner)]),
     )
 
 
@@ -56,13 +69,22 @@ def _add(
     cidrs: Cidrs,
     *,
     label: Label = None,
+    expires: Expires = None,
+    expect_version: Version = None,
     create: Annotated[bool, typer.Option("--create", help="Create the account if there is none.")] = False,
 ) -> None:
     """List new networks: all of them, or none if one breaks a rule."""
     with session.open(create=create) as manager:
         if create:
             _create_for(manager, account, cidrs, session)
-        added = manager.add(account, cidrs, label=label or None, actor=session.actor)
+        added = manager.add(
+            account,
+            cidrs,
+            label=label or None,
+            expires_at=expiry(expires),
+            actor=session.actor,
+            expect_version=expect_version,
+        )
         held = len(manager.entries(account))
     session.output.answer(
         {"account": account, "added": [entry_record(entry) for entry in added]},
@@ -79,13 +101,25 @@ def _edit(
     cidr: Annotated[str | None, typer.Argument(metavar="[NEW]", help="The network it shall have.")] = None,
     *,
     label: Annotated[str | None, typer.Option("--label", "-l", help="The label it shall have; '' for none.")] = None,
+    expires: Annotated[
+        str | None,
+        typer.Option("--expires", metavar="WHEN", help="When it shall end: as for `add`; '' for never."),
+    ] = None,
+    expect_version: Version = None,
 ) -> None:
-    """Change the network or the label of an entry; it keeps its id."""
-    if cidr is None and label is None:
-        raise CommandError("nothing to change: give the new network, --label, or both")
-    new_label = ... if label is None else label or None
+    """Change the network, the label or the end of an entry; it keeps its id."""
+    if cidr is None and label is None and expires is None:
+        raise CommandError("nothing to change: give the new network, --label or --expires")
     with session.open() as manager:
-        edited = manager.edit(account, entry_key(entry), cidr, label=new_label, actor=session.actor)
+        edited = manager.edit(
+            account,
+            entry_key(entry),
+            cidr,
+            label=... if label is None else label or None,
+            expires_at=... if expires is None else expiry(expires or None),
+            actor=session.actor,
+            expect_version=expect_version,
+        )
     session.output.answer(
         {"account": account, "entry": entry_record(edited)},
         f"{entry} of {account} is now {_named(edited)}",
@@ -93,10 +127,10 @@ def _edit(
 
 
 @command(app, "remove")
-def _remove(session: Session, account: AccountName, entries: EntryNames) -> None:
+def _remove(session: Session, account: AccountName, entries: EntryNames, *, expect_version: Version = None) -> None:
     """Remove entries: all of them, or none if one is not listed."""
     with session.open() as manager:
-        removed = manager.remove(account, *map(entry_key, entries), actor=session.actor)
+        removed = manager.remove(account, *map(entry_key, entries), actor=session.actor, expect_version=expect_version)
         held = len(manager.entries(account))
     session.output.answer(
         {"account": account, "enforced": held > 0, "removed": [entry_record(entry) for entry in removed]},
@@ -114,6 +148,8 @@ def _replace(
     *,
     file: Annotated[Path | None, typer.Option("--file", "-f", help="A file that holds it; - for stdin.")] = None,
     label: Label = None,
+    expires: Expires = None,
+    expect_version: Version = None,
     empty: Annotated[bool, typer.Option("--empty", help="Let the list become empty.")] = False,
 ) -> None:
     """Make the list exactly this, in one change; entries that stay keep their id and label."""
@@ -126,7 +162,33 @@ def _replace(
             "allowed; say --empty if that is wanted"
         )
     with session.open() as manager:
-        entries = manager.replace(account, pieces, label=label or None, actor=session.actor)
+        entries = manager.replace(
+            account,
+            pieces,
+            label=label or None,
+            expires_at=expiry(expires),
+            actor=session.actor,
+            expect_version=expect_version,
+        )
+    _answer_list(session, account, entries)
+
+
+@command(app, "restore")
+def _restore(
+    session: Session,
+    account: AccountName,
+    *,
+    at: Annotated[int, typer.Option("--at", metavar="SEQUENCE", help="The last change that shall count.")],
+    expect_version: Version = None,
+) -> None:
+    """Make the list what it was after a change: see `cidrgate history`. The rules of today hold."""
+    with session.open() as manager:
+        entries = manager.restore(account, at=at, actor=session.actor, expect_version=expect_version)
+    _answer_list(session, account, entries)
+
+
+def _answer_list(session: Session, account: str, entries: list[Entry]) -> None:
+    """Answer with a list that was changed as a whole."""
     session.output.answer(
         {"account": account, "enforced": bool(entries), "entries": [entry_record(entry) for entry in entries]},
         f"{account}: {len(entries)} of {session.policy.max_entries} entries",
@@ -144,6 +206,12 @@ def _create_for(manager: RuleManager, account: str, cidrs: list[str], session: S
             manager.create_account(account, actor=session.actor)
 
 
+def _table(entries: list[Entry]) -> Table:
+    """The entries; the column of times at which they end only where there are any."""
+    columns = _COLUMNS if any(entry.expires_at for entry in entries) else _COLUMNS[:-1]
+    return Table(columns, [_cells(entry)[: len(columns)] for entry in entries], right=_NUMBERS)
+
+
 def _cells(entry: Entry) -> tuple[str, ...]:
     return (
         f"{entry.id}",
@@ -154,12 +222,24 @@ def _cells(entry: Entry) -> tuple[str, ...]:
         entry.label or "",
         f"{entry.created_at:%Y-%m-%d %H:%M:%S}",
         entry.created_by or "",
+        _end(entry),
     )
+
+
+def _end(entry: Entry) -> str:
+    if entry.expires_at is None:
+        return ""
+    expired = ", expired" if entry.expired(datetime.now(UTC)) else ""
+    return f"{entry.expires_at:%Y-%m-%d %H:%M:%S}{expired}"
 
 
 def _named(entry: Entry) -> str:
     label = f", {entry.label}" if entry.label else ""
     return f"{entry.cidr} (id {entry.id}{label})"
+
+
+def _all_expired(account: str) -> Line:
+    return Line(f"{account} has none but expired entries and is still enforced: every address is denied", "yellow")
 
 
 def _not_enforced(account: str) -> Line:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from cidrgate.cli.errors import BadRowsError
@@ -10,8 +11,6 @@ from cidrgate.cli.networks import address_count, prefix_length, subnet_mask
 from cidrgate.errors import CidrgateError, Problem, RuleError
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from cidrgate.values import Account, Change, Decision, Entry
 
 __all__ = [
@@ -38,6 +37,7 @@ def entry_record(entry: Entry) -> dict[str, Any]:
         "created_at": _time(entry.created_at),
         "created_by": entry.created_by,
         "expires_at": _time(entry.expires_at),
+        "expired": entry.expired(datetime.now(UTC)),
     }
 
 
@@ -47,6 +47,7 @@ def account_record(account: Account, entries: int) -> dict[str, Any]:
         "name": account.name,
         "parent": account.parent,
         "entries": entries,
+        "version": account.version,
         "created_at": _time(account.created_at),
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Network
 from typing import TYPE_CHECKING
 
@@ -9,17 +10,21 @@ from cidrgate.values import NewEntry
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from datetime import datetime
 
 __all__ = ["split_submission"]
 
 
-def split_submission(cidrs: str | Iterable[str | NewEntry], label: str | None = None) -> list[NewEntry]:
+def split_submission(
+    cidrs: str | Iterable[str | NewEntry], label: str | None = None, expires_at: datetime | None = None
+) -> list[NewEntry]:
     r"""The pieces of a submission.
 
     Args:
         cidrs: Text with CIDRs separated by commas or newlines, or an iterable of such texts, of `ipaddress` networks
             and of `NewEntry` values. Spaces around a piece do not count, blank pieces are left out.
         label: The label of every piece that brings none.
+        expires_at: When every piece ends that brings no such time.
 
     Returns:
         One `NewEntry` a piece; its ordinal is the position that problems refer to.
@@ -32,7 +37,12 @@ def split_submission(cidrs: str | Iterable[str | NewEntry], label: str | None = 
         ['8.8.8.0/24', '1.1.1.1/32', '9.9.9.0/24']
     """
     return [
-        NewEntry(stripped, label if piece.label is None else piece.label)
+        replace(
+            piece,
+            cidr=stripped,
+            label=label if piece.label is None else piece.label,
+            expires_at=expires_at if piece.expires_at is None else piece.expires_at,
+        )
         for piece in _elements(cidrs)
         for text in piece.cidr.replace(",", "\n").split("\n")
         if (stripped := text.strip())

@@ -8,15 +8,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from cidrgate.errors import StoreError
+from cidrgate.stores.bulk import NewList
 from cidrgate.stores.sql import ListChange, StoredAccount, StoredList, Transaction
 from cidrgate.stores.sqlite import SqliteStore
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-__all__ = ["ListChange", "Store", "StoredAccount", "StoredList", "Transaction", "Watch", "open_store"]
+__all__ = ["ListChange", "NewList", "Store", "StoredAccount", "StoredList", "Transaction", "Watch", "open_store"]
 
-_SUPPORTED = "memory://, sqlite:///relative/path.db, sqlite:////absolute/path.db"
+_SUPPORTED = "memory://, sqlite:///relative/path.db, sqlite:////absolute/path.db, postgresql://user@host:port/database"
 
 
 class Watch(Protocol):
@@ -36,7 +37,13 @@ class Watch(Protocol):
 
 
 class Store(Protocol):
-    """What a manager needs of a store; every failure of the database is a `StoreError`."""
+    """What a manager needs of a store; every failure of the database is a `StoreError`.
+
+    Attributes:
+        writers: How many write transactions at once make a bulk of changes faster.
+    """
+
+    writers: int
 
     def read(self) -> AbstractContextManager[Transaction]:
         """A transaction that sees one committed state and changes nothing."""
@@ -50,6 +57,9 @@ class Store(Protocol):
 
     def watch(self) -> Watch:
         """What waits for the commits of others."""
+
+    def after_fork(self) -> None:
+        """Go on in a forked child, without a touch to the connections of its parent."""
 
     def close(self) -> None:
         """Release every connection. May be called twice."""
@@ -79,4 +89,8 @@ def open_store(url: str) -> Store:
     if scheme == "sqlite" and rest.startswith("/") and path and path != ":memory:":
         return SqliteStore(path)
     shown = f"{scheme}://…" if "@" in url else url  # what stands before an @ may be a password
+    if scheme in ("postgresql", "postgresql+psycopg") and rest:
+        from cidrgate.stores.postgres import PostgresStore
+
+        return PostgresStore(url)
     raise StoreError(f"{shown!r} names no store cidrgate can open; write one of: {_SUPPORTED}")

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
     JSON,
+    BigInteger,
     Column,
     DateTime,
     ForeignKey,
@@ -23,11 +24,13 @@ from sqlalchemy import (
     TypeDecorator,
     UniqueConstraint,
 )
+from sqlalchemy.dialects.postgresql import CIDR, ExcludeConstraint
 
 if TYPE_CHECKING:
     from sqlalchemy import Dialect
+    from sqlalchemy.types import TypeEngine
 
-__all__ = ["SCHEMA_VERSION", "UtcText", "utc_text", "metadata", "accounts", "entries", "changes", "facts"]
+__all__ = ["SCHEMA_VERSION", "UtcTime", "utc_text", "metadata", "accounts", "entries", "changes", "facts"]
 
 SCHEMA_VERSION = 2
 """Written into every new store; a store with a higher number was made by a newer cidrgate."""
@@ -48,32 +51,41 @@ def utc_text(time: datetime) -> str:
     return time.astimezone(UTC).isoformat(timespec="microseconds")
 
 
-class UtcText(TypeDecorator[datetime]):
-    """An aware datetime as `utc_text`, for databases without a type that keeps the zone."""
+class UtcTime(TypeDecorator[datetime]):
+    """An aware datetime: `utc_text` on SQLite, which has no type for it, else the database's own type."""
 
-    impl = String(32)
+    impl = DateTime(timezone=True)
     cache_ok = True
 
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> str | None:
-        """Aware datetime to text."""
-        return None if value is None else utc_text(value)
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """The type of the column."""
+        return dialect.type_descriptor(String(32) if dialect.name == "sqlite" else DateTime(timezone=True))
 
-    def process_result_value(self, value: str | None, dialect: Dialect) -> datetime | None:
-        """Text to an aware datetime in UTC."""
-        return None if value is None else datetime.fromisoformat(value)
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
+        """Aware datetime to what the database takes."""
+        if value is None:
+            return None
+        stored = utc_text(value)
+        return stored if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        """What the database gives to an aware datetime in UTC."""
+        if value is None:
+            return None
+        return datetime.fromisoformat(value) if isinstance(value, str) else value.astimezone(UTC)
 
 
-_Time = DateTime(timezone=True).with_variant(UtcText(), "sqlite")
+_Key = BigInteger().with_variant(Integer(), "sqlite")
 
 metadata = MetaData()
 
 accounts = Table(
     "accounts",
     metadata,
-    Column("id", Integer, primary_key=True),
+    Column("id", _Key, primary_key=True),
     Column("name", Text, nullable=False, unique=True),
-    Column("parent_id", Integer, ForeignKey("accounts.id"), index=True),
-    Column("created_at", _Time, nullable=False),
+    Column("parent_id", _Key, ForeignKey("accounts.id"), index=True),
+    Column("created_at", UtcTime, nullable=False),
     Column("version", Integer, nullable=False, server_default="0"),  # how often its list was changed
     sqlite_autoincrement=True,
 )
@@ -81,14 +93,19 @@ accounts = Table(
 entries = Table(
     "entries",
     metadata,
-    Column("id", Integer, primary_key=True),
-    Column("account_id", Integer, ForeignKey("accounts.id"), nullable=False),
-    Column("cidr", Text, nullable=False),
+    Column("id", _Key, primary_key=True),
+    Column("account_id", _Key, ForeignKey("accounts.id"), nullable=False),
+    Column("cidr", Text().with_variant(CIDR(), "postgresql"), nullable=False),
     Column("label", Text),
-    Column("created_at", _Time, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
     Column("created_by", Text),
-    Column("expires_at", _Time),
-    UniqueConstraint("account_id", "cidr"),
+    Column("expires_at", UtcTime),
+    UniqueConstraint("account_id", "cidr").ddl_if("sqlite"),
+    # Equal networks overlap too. Whoever writes, no two entries of an account do.
+    ExcludeConstraint(
+        ("account_id", "="), ("cidr", "&&"), name="entries_no_overlap", using="gist", ops={"cidr": "inet_ops"}
+    ).ddl_if("postgresql"),
+    Index("entries_by_account", "account_id").ddl_if("postgresql"),
     sqlite_autoincrement=True,  # an id that was removed is never given to another entry
 )
 
@@ -104,8 +121,8 @@ Index(
 changes = Table(
     "changes",
     metadata,
-    Column("sequence", Integer, primary_key=True),
-    Column("at", _Time, nullable=False),
+    Column("sequence", _Key, primary_key=True),
+    Column("at", UtcTime, nullable=False),
     Column("actor", Text),
     Column("account", Text, nullable=False),
     Column("action", String(32), nullable=False),
@@ -120,5 +137,5 @@ facts = Table(
     "facts",
     metadata,
     Column("store_id", String(32), primary_key=True),
-    Column("log_start", Integer, nullable=False, server_default="1"),  # rows before it may be deleted, by retention
+    Column("log_start", _Key, nullable=False, server_default="1"),  # rows before it may be deleted, by retention
 )

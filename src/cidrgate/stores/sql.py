@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from sqlalchemy import Text, bindparam, cast, delete, func, insert, or_, select, update
+from sqlalchemy import Text, bindparam, cast, delete, exists, func, insert, or_, select, update
 
 from cidrgate.stores.changelog import entry_from_json, entry_to_json
 from cidrgate.stores.schema import accounts, changes, entries, facts
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Select
 
+    from cidrgate.stores.bulk import NewList
     from cidrgate.values import Action
 
 __all__ = ["ListChange", "StoredAccount", "StoredList", "Transaction"]
@@ -42,6 +43,10 @@ class StoredAccount:
     parent: str | None
     created_at: datetime
     version: int
+
+    def value(self) -> Account:
+        """The account without its key."""
+        return Account(self.name, self.parent, self.created_at, self.version)
 
 
 class StoredList(NamedTuple):
@@ -204,15 +209,20 @@ class Transaction(ABC):
         for name, parent, cidrs in rows:
             yield StoredList(name, parent, cidrs.split(",") if cidrs else [], ends.get(name, {}))
 
-    def accounts_with_expired(self, at: datetime, limit: int) -> list[str]:
-        """Names of accounts that hold entries expired at a time; some, if there are many.
+    def accounts_to_sweep(self, at: datetime, limit: int) -> list[str]:
+        """Names of accounts that hold entries expired at a time, and others; some, if there are many.
 
         Args:
             at: The time; aware.
             limit: How many names at most.
         """
-        statement = _select_expiring.with_only_columns(accounts.c.name).where(entries.c.expires_at <= at)
-        return list(self._connection.scalars(statement.distinct().limit(limit)))
+        others = entries.alias("others")
+        has_others = exists().where(
+            others.c.account_id == accounts.c.id, or_(others.c.expires_at.is_(None), others.c.expires_at > at)
+        )
+        statement = _select_expiring.with_only_columns(accounts.c.name, maintain_column_froms=True)
+        rows = self._connection.scalars(statement.where(entries.c.expires_at <= at, has_others).distinct().limit(limit))
+        return list(rows)
 
     def changes(self, account: str | None, limit: int | None, *, after: int = 0) -> list[Change]:
         """The last rows of the change log, newest last.
@@ -244,7 +254,12 @@ class Transaction(ABC):
 
     def log_start(self) -> int:
         """The sequence from which on the log is whole."""
-        return self._connection.scalars(select(facts.c.log_start)).one()
+        return int(self._connection.scalars(select(facts.c.log_start)).one())
+
+    def log_end(self) -> int:
+        """The sequence of the last row of the log there is, or was before it was deleted."""
+        last = self._connection.scalars(select(func.max(changes.c.sequence))).one()
+        return max(last or 0, self.log_start() - 1)
 
     def prune(self, before: datetime) -> int:
         """Delete the rows of the log that are older than a time; those of an old age stand at its beginning.
@@ -313,11 +328,24 @@ class Transaction(ABC):
             self._connection.execute(_update_entry, altered)
         if added:
             self._connection.execute(insert(entries), added)
-        for some in _parts(sorted({change.account.id for change in made})):
+        self._raise_versions(change.account.id for change in made)
+        self._log(made, at, actor)
+
+    @abstractmethod
+    def insert_lists(self, lists: Sequence[NewList], *, at: datetime, actor: str | None) -> None:
+        """Store the first entries of many accounts, and log them: what `apply` does, faster.
+
+        Args:
+            lists: Lists of accounts without entries.
+            at: The time of the change; aware.
+            actor: Who makes it, for the entries and the log.
+        """
+
+    def _raise_versions(self, account_ids: Iterable[int]) -> None:
+        for some in _parts(sorted(set(account_ids))):
             self._connection.execute(
                 update(accounts).where(accounts.c.id.in_(some)).values(version=accounts.c.version + 1)
             )
-        self._log(made, at, actor)
 
     def _log(self, made: Iterable[ListChange], at: datetime, actor: str | None) -> None:
         rows = [

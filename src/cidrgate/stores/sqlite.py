@@ -24,14 +24,18 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import QueuePool, StaticPool
 
 from cidrgate.errors import StoreError
-from cidrgate.stores.schema import SCHEMA_VERSION, changes, facts, metadata
+from cidrgate.stores.bulk import rows_of
+from cidrgate.stores.schema import SCHEMA_VERSION, changes, facts, metadata, utc_text
 from cidrgate.stores.sql import Transaction
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
+    from datetime import datetime
 
     from sqlalchemy import Engine
+
+    from cidrgate.stores.bulk import NewList
 
 __all__ = ["SqliteStore", "SqliteTransaction", "SqliteWatch"]
 
@@ -54,6 +58,24 @@ _LOG_TRIGGERS = (
     "WHEN OLD.sequence >= (SELECT log_start FROM facts) "
     "BEGIN SELECT RAISE(ABORT, 'the change log is append-only'); END",
 )
+
+_INSERT_ENTRY = """
+    INSERT INTO entries (id, account_id, cidr, label, expires_at, created_at, created_by) VALUES (?, ?, ?, ?, ?, ?, ?)
+"""
+_INSERT_ENTRIES = """
+    INSERT INTO entries (id, account_id, cidr, label, expires_at, created_at, created_by)
+    SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'),
+        json_extract(value, '$[3]'), json_extract(value, '$[4]'), ?, ?
+    FROM json_each(?)
+"""
+_INSERT_CHANGES = """
+    INSERT INTO changes (at, actor, action, before, account, after)
+    SELECT ?, ?, 'add', '[]', json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(?)
+"""
+
+_NUL = r"\u0000"
+
+_compact_json = partial(json.dumps, separators=(",", ":"), ensure_ascii=False)
 
 _ADVICE = {
     "SQLITE_BUSY": "is locked by another process that is writing; try again when it is done",
@@ -84,6 +106,23 @@ class SqliteTransaction(Transaction):
             self._ids = count(self._last("entries") + 1)
         return self._ids
 
+    def insert_lists(self, lists: Sequence[NewList], *, at: datetime, actor: str | None) -> None:
+        """Store the first entries of many accounts, and log them.
+
+        Rows go in as one JSON text a table, taken apart by SQLite itself: half the time of binding a row at once.
+        """
+        if not lists:
+            return
+        rows = rows_of(lists, self.new_entry_ids(), at, actor)
+        moment = utc_text(at)
+        entries = _compact_json(rows.entries)
+        if _NUL in entries:  # which SQLite's JSON would take for the end of a label
+            self._connection.exec_driver_sql(_INSERT_ENTRY, [(*row, moment, actor) for row in rows.entries])
+        else:
+            self._connection.exec_driver_sql(_INSERT_ENTRIES, (moment, actor, entries))
+        self._connection.exec_driver_sql(_INSERT_CHANGES, (moment, actor, _compact_json(rows.changes)))
+        self._raise_versions(new.account_id for new in lists)
+
     def position(self) -> str:
         """The store's own id, and the sequence of the last row of the log."""
         return f"{self._store_id()}:{self._last('changes')}"
@@ -101,7 +140,7 @@ class SqliteTransaction(Transaction):
         return found if len(found) <= limit else None
 
     def _store_id(self) -> str:
-        return self._connection.scalars(select(facts.c.store_id)).one()
+        return str(self._connection.scalars(select(facts.c.store_id)).one())
 
     def _last(self, table: str) -> int:
         """The greatest key a table ever had."""
@@ -186,6 +225,8 @@ class SqliteStore:
         >>> store.close()
     """
 
+    writers = 1
+
     def __init__(self, path: str | Path | None, *, lock_timeout: float = 10.0) -> None:
         self._path = None if path is None else Path(path).absolute()
         self._name = "the store in memory" if self._path is None else f"the store {self._path}"
@@ -239,6 +280,12 @@ class SqliteStore:
         with self._turn:
             self._closed = True
             self._close()
+
+    def after_fork(self) -> None:
+        """Go on in a forked child, with connections of its own; a store in memory was copied with the process."""
+        if self._path is not None:
+            self._inherited = self._engine.pool  # kept, as what nobody refers to would be closed
+            self._engine.dispose(close=False)
 
     @contextmanager
     def _transaction(self, engine: Engine) -> Iterator[SqliteTransaction]:
@@ -298,7 +345,7 @@ def _make_engine(path: Path | None, lock_timeout: float) -> Engine:
         URL.create("sqlite", database=None if path is None else str(path)),
         poolclass=StaticPool if path is None else QueuePool,
         connect_args={"check_same_thread": False, "timeout": lock_timeout},
-        json_serializer=partial(json.dumps, separators=(",", ":"), ensure_ascii=False),
+        json_serializer=_compact_json,
     )
 
     @event.listens_for(engine, "connect")

@@ -1,0 +1,146 @@
+"""How long a committed change takes to be seen by `allows` in another process, while changes go on at a steady rate.
+
+    python -m benchmarks.propagation sqlite:///FILE | postgresql://…   [--rate 200] [--seconds 20]
+
+Without a URL: an SQLite file, and a PostgreSQL server started for the purpose, one after the other. A process writes,
+at the given rate, and notes when each commit returned; another one opens a manager, asks it again and again, and notes
+when it first allowed what a change listed. Both read the machine's one monotonic clock. The second looks about five
+times a millisecond, which is part of the figures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from cidrgate import Entry, RuleManager
+from cidrgate.stores import ListChange, open_store
+
+ACCOUNTS = 100
+LOOK = 0.000_2
+BAR = 50
+PATIENCE = 60.0
+
+
+def account(change: int) -> str:
+    """The account a change is about."""
+    return f"acct-{change % ACCOUNTS}"
+
+
+def address(change: int) -> str:
+    """The address a change lists, which no change before it did."""
+    number = change + 1
+    return f"9.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
+
+
+def write(url: str, rate: float, count: int) -> None:
+    """Make changes at a rate; print when each commit returned, in nanoseconds."""
+    store = open_store(url)
+    commits = []
+    for _ in sys.stdin:  # the reader is ready
+        break
+    start = time.monotonic()
+    for change in range(count):
+        time.sleep(max(0.0, start + change / rate - time.monotonic()))
+        with store.write() as transaction:
+            owner = transaction.account(account(change))
+            if owner is None:
+                raise SystemExit(f"there is no account {account(change)}")
+            at = datetime.now(UTC)
+            entry = Entry(next(transaction.new_entry_ids()), owner.name, f"{address(change)}/32", None, at, None)
+            before = tuple(transaction.entries(owner))
+            transaction.apply([ListChange(owner, "replace", before, (entry,))], at=at, actor=None)
+        commits.append(time.monotonic_ns())
+    store.close()
+    print(json.dumps(commits))
+
+
+def read(url: str, count: int) -> None:
+    """Follow; print when each change was first seen, in nanoseconds, 0 for one that another followed unseen."""
+    with RuleManager.open(url) as manager:
+        print("ready", flush=True)
+        allows = manager.matcher.allows
+        seen = [0] * count
+        pending = list(range(count))
+        end = time.monotonic() + PATIENCE + count / 50
+        while pending and time.monotonic() < end:
+            # Only the next change of each account can be there.
+            for change in pending[: 2 * ACCOUNTS]:
+                if allows(account(change), address(change)):
+                    seen[change] = time.monotonic_ns()
+            pending = [change for change in pending if not seen[change]]
+            time.sleep(LOOK)
+    print(json.dumps(seen))
+
+
+def measure(url: str, rate: float, seconds: float) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """Milliseconds from commit to sight, a change each."""
+    with RuleManager.open(url, follow=False) as manager:
+        for number in range(ACCOUNTS):
+            manager.create_account(account(number))
+            manager.add(account(number), "8.8.8.0/24")  # so that it is enforced
+    command = [sys.executable, "-m", "benchmarks.propagation", url, "--rate", str(rate), "--seconds", str(seconds)]
+    with (
+        subprocess.Popen([*command, "--role", "read"], stdout=subprocess.PIPE, text=True) as reader,
+        subprocess.Popen(
+            [*command, "--role", "write"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as writer,
+    ):
+        if reader.stdout is None or writer.stdin is None or writer.stdout is None:
+            raise AssertionError
+        reader.stdout.readline()
+        print(file=writer.stdin, flush=True)
+        commits = np.array(json.loads(writer.stdout.readline()))
+        seen = np.array(json.loads(reader.stdout.readline()))
+    if not seen.all():
+        raise SystemExit(f"{np.count_nonzero(seen == 0)} changes were never seen")
+    # Seen before the call that commits has returned is seen at once.
+    return np.maximum(seen - commits, 0) / 1e6
+
+
+def show(name: str, milliseconds: np.ndarray[tuple[int], np.dtype[np.float64]], rate: float) -> None:
+    """Print the quantiles and a histogram."""
+    p50, p90, p99 = np.percentile(milliseconds, [50, 90, 99])
+    print(f"{name}: {len(milliseconds)} changes at {rate:g}/s, commit to sight in another process")
+    print(f"  p50 {p50:.2f} ms   p90 {p90:.2f} ms   p99 {p99:.2f} ms   max {milliseconds.max():.2f} ms")
+    edges = np.array([0, 0.5, 1, 2, 3, 5, 10, 20, 50, 100, 150, 200, np.inf])
+    counts, _ = np.histogram(milliseconds, edges)
+    for low, high, count in zip(edges, edges[1:], counts, strict=False):
+        print(f"  {low:6g} to {high:6g} ms {count:7d} {'#' * round(BAR * count / counts.max())}")
+
+
+def main() -> None:
+    """Measure one store, or both."""
+    parser = argparse.ArgumentParser(description="How long a change takes to be seen in another process.")
+    parser.add_argument("url", nargs="?")
+    parser.add_argument("--rate", type=float, default=200.0, help="changes a second")
+    parser.add_argument("--seconds", type=float, default=20.0)
+    parser.add_argument("--role", choices=["measure", "write", "read"], default="measure", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    count = round(arguments.rate * arguments.seconds)
+    if arguments.role == "write":
+        write(arguments.url, arguments.rate, count)
+    elif arguments.role == "read":
+        read(arguments.url, count)
+    else:
+        with ExitStack() as stack:
+            if arguments.url:
+                urls = {arguments.url.partition(":")[0]: arguments.url}
+            else:
+                folder = Path(stack.enter_context(TemporaryDirectory()))
+                urls = {"SQLite": f"sqlite:///{folder}/lists.db"}
+            for name, url in urls.items():
+                show(name, measure(url, arguments.rate, arguments.seconds), arguments.rate)
+
+
+if __name__ == "__main__":
+    main()

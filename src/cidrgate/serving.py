@@ -1,0 +1,225 @@
+"""The serving half of a `RuleManager`: a matcher that is loaded from a store or a snapshot, and follows the store.
+
+What people ask of the store itself is in `cidrgate.lists`, what they change in `cidrgate.manager`.
+"""
+
+from __future__ import annotations
+
+import os
+import weakref
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Self
+
+from cidrgate.errors import CidrgateError
+from cidrgate.following import Follower
+from cidrgate.lists import AccountLists
+from cidrgate.publication import PublishedStore
+from cidrgate.rules import Policy
+from cidrgate.snapshots import SharedSnapshot
+from cidrgate.stores import open_store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cidrgate._engine import Matcher
+    from cidrgate.decisions import Address
+    from cidrgate.stores import Store
+
+__all__ = ["ServedLists"]
+
+_POLL = 5.0
+"""Seconds between two looks at the log without a signal from the store."""
+
+
+class ServedLists(AccountLists):
+    """A store whose lists are served by a matcher.
+
+    Args:
+        store: Where lists are kept; closed with the manager.
+        policy: What a list may hold.
+        max_staleness: Seconds without news from the store after which `on_stale` counts; None for never.
+        on_stale: Whether `allows` then goes on with the last known lists (`serve`), or denies every address of an
+            enforced account (`deny`).
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        policy: Policy | None = None,
+        *,
+        max_staleness: float | None = None,
+        on_stale: Literal["serve", "deny"] = "serve",
+    ) -> None:
+        if on_stale not in ("serve", "deny"):
+            raise ValueError(f"on_stale is 'serve' or 'deny', not {on_stale!r}")
+        if max_staleness is not None and max_staleness <= 0:
+            raise ValueError(f"max_staleness is a number of seconds above 0, not {max_staleness}")
+        self.policy = Policy() if policy is None else policy
+        super().__init__(store)
+        self._published = PublishedStore(store)
+        self._follower: Follower | None = None
+        self._max_staleness = max_staleness
+        _managers.add(self)
+        self._deny_after = max_staleness if on_stale == "deny" else None
+
+    @classmethod
+    def open(
+        cls,
+        url: str,
+        policy: Policy | None = None,
+        *,
+        follow: bool = True,
+        max_staleness: float | None = None,
+        on_stale: Literal["serve", "deny"] = "serve",
+        snapshot: str | Path | None = None,
+        refresh_snapshot: float | None = None,
+        progress: Callable[[int], object] | None = None,
+    ) -> Self:
+        """Open a store, load the matcher from it, and follow the store from there.
+
+        Args:
+            url: Such as `sqlite:///allowlist.db`, `postgresql://host/name` or `memory://`; see
+                `cidrgate.stores.open_store`.
+            policy: What a list may hold; the default policy when None.
+            follow: Whether a thread brings the changes of other processes to the matcher, and lets entries end in time.
+            max_staleness: Seconds without news from the store after which `on_stale` counts; None for never.
+            on_stale: What `allows` then does: `serve` the last known lists, or `deny` enforced accounts.
+            snapshot: A file by `compile` to start from; where there is none that fits, the store is read whole. When
+                it is written anew by another process, a manager that follows goes on with the new one, so that the
+                processes of a host share its pages.
+            refresh_snapshot: Seconds after which one of the managers that share the snapshot writes it anew; None for
+                never.
+            progress: Called while the store is read whole, with the number of accounts read since the last call.
+
+        Raises:
+            StoreError: If the store cannot be opened or read.
+        """
+        manager = cls(open_store(url), policy, max_staleness=max_staleness, on_stale=on_stale)
+        try:
+            manager.load(snapshot=snapshot, progress=progress)
+            if snapshot is not None and follow:
+                manager._published.shared = SharedSnapshot(Path(snapshot), refresh_snapshot)
+            if follow:
+                manager.follow()
+        except BaseException:
+            manager.close()
+            raise
+        return manager
+
+    @classmethod
+    def connect(cls, url: str, policy: Policy | None = None) -> Self:
+        """Open a store without loading the matcher, for a tool that makes one change or asks one question.
+
+        Everything works but `allows` and `matcher`, which refuse until `load` was called.
+
+        Args:
+            url: Such as `sqlite:///allowlist.db` or `memory://`; see `cidrgate.stores.open_store`.
+            policy: What a list may hold; the default policy when None.
+
+        Raises:
+            StoreError: If the store cannot be opened.
+        """
+        return cls(open_store(url), policy)
+
+    def close(self) -> None:
+        """Stop following and close the store. The matcher keeps answering with what it has."""
+        if self._follower is not None:
+            self._follower.stop()
+            self._follower = None
+        if self._published.shared is not None:
+            self._published.shared.close()
+        self._store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def load(self, *, snapshot: str | Path | None = None, progress: Callable[[int], object] | None = None) -> None:
+        """Fill the matcher from the store, all accounts as of one moment.
+
+        Args:
+            snapshot: A file by `compile` to start from; where there is none that fits, the store is read whole.
+            progress: Called while the store is read whole, with the number of accounts read since the last call.
+
+        Raises:
+            StoreError: If the store cannot be read.
+        """
+        self._published.load(progress, None if snapshot is None else Path(snapshot))
+
+    def compile(self, path: str | Path) -> None:
+        """Write a snapshot from which `open` starts without reading the store.
+
+        Args:
+            path: The file; it is replaced in one step.
+
+        Raises:
+            CidrgateError: If the matcher was not loaded.
+            StoreError: If the store cannot be read.
+            OSError: If the file cannot be written.
+        """
+        self._published.matcher  # noqa: B018 - an empty one would allow everything
+        self._published.compile(Path(path))
+
+    def follow(self) -> None:
+        """Begin to follow the store: a thread publishes what others change, and takes entries out that end.
+
+        Raises:
+            CidrgateError: If the matcher was not loaded.
+        """
+        if not self._published.loaded:
+            raise CidrgateError("there is nothing to follow with: call load() first")
+        if self._follower is None:
+            poll = _POLL if self._max_staleness is None else min(_POLL, self._max_staleness / 3)
+            self._follower = Follower(self._store, self._published, poll=poll)
+
+    @property
+    def matcher(self) -> Matcher:
+        """The matcher over all accounts, equal to the store as far as it is known; always the same object.
+
+        Raises:
+            CidrgateError: If it was not loaded: an empty matcher would allow everything.
+        """
+        return self._published.matcher
+
+    @property
+    def staleness(self) -> float:
+        """Seconds since the matcher was last known to equal the store; infinite before it was loaded."""
+        return self._published.staleness
+
+    def allows(self, account: str, address: Address) -> bool:
+        """Whether an address may act for an account: `matcher.allows`, unless the lists are too old to be trusted.
+
+        Args:
+            account: The account; one without entries, or unknown, allows every address.
+            address: Text, packed bytes (4 or 16), or an `ipaddress` object.
+
+        Raises:
+            InvalidAddressError: If the address is none.
+            CidrgateError: If the matcher was not loaded.
+        """
+        matcher = self._published.matcher
+        allowed = matcher.allows(account, address)
+        if self._deny_after is not None and self._published.staleness > self._deny_after and matcher.enforced(account):
+            return False
+        return allowed
+
+    def _after_fork(self) -> None:
+        """Go on in a forked child: the store's connections and the thread are the parent's."""
+        self._published.after_fork()
+        if self._follower is not None:
+            self._follower = None
+            self.follow()
+
+
+_managers: weakref.WeakSet[ServedLists] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for manager in list(_managers):
+        manager._after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,125 @@
+"""A matcher in a file with its place in the change log: a start without reading the store, and pages workers share.
+
+The engine writes and checks the file (`Matcher.save`, `Matcher.open`); here is what the note in it says, and who of
+several processes on a host writes it anew.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cidrgate._engine import Matcher
+from cidrgate.errors import SnapshotError
+from cidrgate.expiry import Timetable
+
+if TYPE_CHECKING:
+    from typing import IO
+
+__all__ = ["SharedSnapshot", "read_snapshot", "write_snapshot"]
+
+
+def write_snapshot(path: Path, matcher: Matcher, timetable: Timetable, position: str) -> None:
+    """Write a matcher with the position in the log at which it equals the store.
+
+    Args:
+        path: The file; it is replaced in one step.
+        matcher: The matcher.
+        timetable: When its entries end by themselves.
+        position: What `Transaction.position` said.
+
+    Raises:
+        OSError: If the file cannot be written.
+    """
+    ends = {
+        account: {cidr: end.isoformat() for cidr, end in ends.items()} for account, ends in timetable.ends().items()
+    }
+    matcher.save(path, note=json.dumps({"position": position, "ends": ends}).encode())
+
+
+def read_snapshot(path: Path) -> tuple[Matcher, Timetable, str]:
+    """The matcher, the timetable and the position that `write_snapshot` wrote.
+
+    Raises:
+        SnapshotError: If the file is no such snapshot, or damaged.
+        OSError: If it cannot be read.
+    """
+    matcher = Matcher.open(path)
+    timetable = Timetable()
+    try:
+        note = json.loads(matcher.note)
+        position = str(note["position"])
+        for account, ends in note["ends"].items():
+            timetable.put(account, {cidr: datetime.fromisoformat(end) for cidr, end in ends.items()})
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise SnapshotError(
+            f"{path} says nothing about its place in a change log: write it with `cidrgate compile`"
+        ) from error
+    return matcher, timetable, position
+
+
+class SharedSnapshot:
+    """A snapshot that the processes of one host share: one of them writes it anew, the others take it over.
+
+    Which one writes is settled by a lock on a file beside it; when that process ends, another one gets it.
+
+    Args:
+        path: The file.
+        every: Seconds between two writings; None never to write.
+    """
+
+    def __init__(self, path: Path, every: float | None) -> None:
+        self.path = path
+        self._every = every
+        self._lock: IO[bytes] | None = None
+        self._seen = self._state()
+        self._written_position = ""
+        self._write_at = time.monotonic() if self._seen is None else time.monotonic() + (every or 0.0)
+
+    def should_write(self, position: str) -> bool:
+        """Whether it is this process's turn to write, and time, and something has changed."""
+        if self._every is None or position == self._written_position or time.monotonic() < self._write_at:
+            return False
+        return self._lead()
+
+    def written(self, position: str) -> None:
+        """Note that the file was written."""
+        self._seen = self._state()
+        self._written_position = position
+        self._write_at = time.monotonic() + (self._every or 0.0)
+
+    def should_take_over(self) -> bool:
+        """Whether another process has written the file since this was asked the last time."""
+        state = self._state()
+        if state == self._seen:
+            return False
+        self._seen = state
+        return state is not None
+
+    def close(self) -> None:
+        """Leave the writing to others."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def _lead(self) -> bool:
+        if self._lock is None:
+            lock = Path(f"{self.path}.lock").open("ab")  # noqa: SIM115
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                lock.close()
+                return False
+            self._lock = lock
+        return True
+
+    def _state(self) -> tuple[int, int] | None:
+        try:
+            found = self.path.stat()
+        except FileNotFoundError:
+            return None
+        return found.st_ino, found.st_mtime_ns

@@ -1,0 +1,116 @@
+"""A real PostgreSQL for the tests, started by them: on a free port, in a temporary folder, gone afterwards."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+from itertools import count
+from pathlib import Path
+from typing import Self
+
+import psycopg
+import pytest
+
+from cidrgate.stores.postgres import create_tables
+
+__all__ = ["PostgresServer", "find_binaries"]
+
+_TEMPLATE = "template_cidrgate"
+
+
+def find_binaries() -> Path | None:
+    """The folder of `initdb` and `pg_ctl`: from the path, where Debian puts them, or where `pg_config` says."""
+    found = shutil.which("pg_ctl")
+    candidates = [Path(found).resolve().parent] if found else []
+    candidates += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+    if config := shutil.which("pg_config"):
+        candidates.append(Path(subprocess.check_output([config, "--bindir"], text=True).strip()))
+    return next((folder for folder in candidates if (folder / "initdb").exists()), None)
+
+
+def _unprivileged() -> list[str]:
+    """What makes a command run as somebody else than root, whom PostgreSQL refuses."""
+    if os.geteuid() != 0:
+        return []
+    known = {user.pw_name for user in pwd.getpwall()}
+    user = pwd.getpwnam("postgres" if "postgres" in known else "nobody")
+    return ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
+
+
+class PostgresServer:
+    """A server of its own, with durable commits as in production.
+
+    Args:
+        binaries: The folder of the server's programs.
+    """
+
+    def __init__(self, binaries: Path) -> None:
+        self._binaries = binaries
+        self._names = count()
+        self._folder = Path(tempfile.mkdtemp(prefix="cidrgate-pg-"))
+        self._as = _unprivileged()
+        if self._as:
+            uid, gid = (int(argument.partition("=")[2]) for argument in self._as[1:3])
+            os.chown(self._folder, uid, gid)
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port: int = free.getsockname()[1]
+        self._run("initdb", "-D", "data", "-A", "trust", "-U", "postgres", "-E", "UTF8", "--no-locale", "--no-sync")
+        self.start()
+        self._execute(f"CREATE DATABASE {_TEMPLATE}")
+        create_tables(self.url(_TEMPLATE))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.stop("immediate")
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def start(self) -> None:
+        """Start the server, and wait until it answers."""
+        options = f"-p {self.port} -k {self._folder} -c listen_addresses=127.0.0.1 -c max_connections=200"
+        self._run("pg_ctl", "-D", "data", "-l", "log", "-w", "-o", options, "start")
+
+    def stop(self, mode: str) -> None:
+        """Stop the server: `smart`, `fast` or `immediate`."""
+        self._run("pg_ctl", "-D", "data", "-w", "-m", mode, "stop")
+
+    def restart(self, mode: str) -> None:
+        """Stop the server and start it again."""
+        self.stop(mode)
+        self.start()
+
+    def url(self, database: str) -> str:
+        """The URL of a database."""
+        return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
+
+    def new_database(self, template: str = _TEMPLATE) -> str:
+        """The URL of a new database; with the tables of cidrgate, unless it is made from another template."""
+        name = f"lists_{next(self._names)}_{os.getpid()}"
+        self._execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        return self.url(name)
+
+    def _execute(self, statement: str) -> None:
+        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
+            connection.execute(statement)
+
+    def _run(self, program: str, *arguments: str) -> None:
+        command = [*self._as, str(self._binaries / program), *arguments]
+        done = subprocess.run(
+            command, cwd=self._folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False
+        )
+        if done.returncode:
+            log = self._folder / "log"
+            raise RuntimeError(f"{program}: {done.stderr}{log.read_text() if log.exists() else ''}")
+
+
+def a_server() -> PostgresServer:
+    """A server, or a skip that says what to install."""
+    binaries = find_binaries()
+    if binaries is None:
+        pytest.skip("needs a PostgreSQL server's programs, on Debian: apt-get install postgresql")
+    return PostgresServer(binaries)

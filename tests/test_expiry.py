@@ -1,0 +1,169 @@
+"""Entries that end by themselves: in time, everywhere, without opening anything."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cidrgate import EntryNotFoundError, InvalidExpiryError, NewEntry, Policy, RuleError, RuleManager
+from cidrgate.expiry import Timetable
+from tests.waiting import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+NOW = datetime(2025, 6, 1, tzinfo=UTC)
+
+
+def soon(seconds: float = 0.15) -> datetime:
+    return datetime.now(UTC) + timedelta(seconds=seconds)
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
+def manager(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RuleManager]:
+    urls = {"memory": "memory://", "sqlite": f"sqlite:///{tmp_path}/lists.db"}
+    url = urls.get(request.param) or str(request.getfixturevalue("postgres_url"))
+    with RuleManager.open(url, Policy(max_entries=3)) as opened:
+        opened.create_account("acct-1")
+        yield opened
+
+
+def wait_until_expired(manager: RuleManager, account: str = "acct-1") -> None:
+    eventually(lambda: any(entry.expired(datetime.now(UTC)) for entry in manager.entries(account)))
+
+
+def test_an_entry_stops_matching_when_it_ends(manager: RuleManager) -> None:
+    manager.add("acct-1", "8.8.8.0/24")
+    [entry] = manager.add("acct-1", "1.1.1.1/32", expires_at=soon())
+    assert manager.allows("acct-1", "1.1.1.1")
+    eventually(lambda: not manager.allows("acct-1", "1.1.1.1"))
+    assert datetime.now(UTC) >= entry.expires_at  # type: ignore[operator]
+    assert manager.allows("acct-1", "8.8.8.8")
+    decision = manager.explain("acct-1", "1.1.1.1")
+    assert (decision.allowed, decision.reason) == (False, "not_listed")
+    assert decision.nearest is not None
+    assert decision.nearest.cidr == "8.8.8.0/24"
+
+
+def test_the_end_of_the_last_entry_opens_nothing(manager: RuleManager) -> None:
+    manager.create_account("sub-1", parent="acct-1")
+    manager.add("acct-1", "1.1.1.1/32", expires_at=soon())
+    eventually(lambda: not manager.allows("sub-1", "1.1.1.1"))
+    for address in ("1.1.1.1", "9.9.9.9", "2606:4700::1"):
+        assert not manager.allows("acct-1", address)
+        assert manager.explain("acct-1", address).reason == "not_listed"
+    assert manager.sweep() == 0
+    assert not manager.allows("acct-1", "9.9.9.9")
+    manager.load()
+    assert not manager.allows("acct-1", "9.9.9.9")
+    manager.remove("acct-1", "1.1.1.1/32")
+    assert manager.allows("acct-1", "9.9.9.9")
+
+
+def test_an_expired_entry_is_listed_but_counts_and_overlaps_no_more(manager: RuleManager) -> None:
+    manager.add("acct-1", "8.8.8.0/24, 1.1.1.0/24", expires_at=soon())
+    manager.add("acct-1", "9.9.9.9/32")
+    wait_until_expired(manager)
+    assert [entry.cidr for entry in manager.entries("acct-1")] == ["1.1.1.0/24", "8.8.8.0/24", "9.9.9.9/32"]
+    assert manager.counts() == {"acct-1": 1}
+    manager.add("acct-1", "8.8.0.0/16, 1.1.1.1/32")
+    assert [entry.cidr for entry in manager.entries("acct-1")] == ["1.1.1.1/32", "8.8.0.0/16", "9.9.9.9/32"]
+    assert [change.action for change in manager.history("acct-1", limit=2)] == ["expire", "add"]
+
+
+def test_a_sweep_takes_expired_entries_off_the_lists_and_logs_it(manager: RuleManager) -> None:
+    manager.add("acct-1", "8.8.8.0/24")
+    added = manager.add("acct-1", "1.1.1.1/32, 9.9.9.9/32", expires_at=soon())
+    assert manager.sweep() == 0
+    wait_until_expired(manager)
+    assert manager.sweep() == 2
+    assert manager.sweep() == 0
+    [change] = manager.history("acct-1", limit=1)
+    assert (change.action, set(change.before), change.after) == ("expire", set(added), ())
+    assert manager.matcher.prefixes("acct-1") == ["8.8.8.0/24"]
+
+
+def test_the_end_can_be_moved_and_taken_away(manager: RuleManager) -> None:
+    manager.add("acct-1", "8.8.8.0/24", expires_at=soon())
+    assert manager.edit("acct-1", "8.8.8.0/24", expires_at=None).expires_at is None
+    later = soon(3600)
+    assert manager.edit("acct-1", "8.8.8.0/24", expires_at=later).expires_at == later
+    eventually(lambda: datetime.now(UTC) > later - timedelta(seconds=3599))
+    assert manager.allows("acct-1", "8.8.8.8")
+
+
+def test_an_expired_entry_comes_back_only_where_there_is_room(manager: RuleManager) -> None:
+    [entry] = manager.add("acct-1", "8.8.8.0/24", expires_at=soon())
+    wait_until_expired(manager)
+    assert manager.edit("acct-1", entry.id, expires_at=None).id == entry.id
+    assert manager.allows("acct-1", "8.8.8.8")
+    manager.edit("acct-1", entry.id, expires_at=soon())
+    wait_until_expired(manager)
+    manager.add("acct-1", "8.8.8.8/32")
+    with pytest.raises(EntryNotFoundError):  # it was swept by the change
+        manager.edit("acct-1", entry.id, expires_at=None)
+
+
+@pytest.mark.parametrize("expires_at", [NOW, datetime(2999, 1, 1)])
+def test_a_time_at_which_nothing_can_end_is_refused(manager: RuleManager, expires_at: datetime) -> None:
+    manager.add("acct-1", "8.8.8.0/24")
+    before = manager.history()
+    for change in (
+        lambda: manager.add("acct-1", "1.1.1.1/32", expires_at=expires_at),
+        lambda: manager.edit("acct-1", "8.8.8.0/24", expires_at=expires_at),
+        lambda: manager.replace("acct-1", [NewEntry("8.8.8.0/24", None, expires_at)]),
+        lambda: manager.replace("acct-1", [NewEntry("1.1.1.1/32", None, expires_at)]),
+    ):
+        with pytest.raises(InvalidExpiryError, match=r"over|time zone"):
+            change()
+    report = manager.import_accounts({"acct-1": [NewEntry("1.1.1.1/32", None, expires_at)]})
+    assert isinstance(report.problems["acct-1"], InvalidExpiryError)
+    assert manager.history() == before
+
+
+def test_rules_hold_among_entries_that_have_not_ended(manager: RuleManager) -> None:
+    manager.add("acct-1", "8.8.8.0/24", expires_at=soon(3600))
+    with pytest.raises(RuleError):
+        manager.add("acct-1", "8.8.8.8/32")
+
+
+cidrs = st.sampled_from(["8.8.8.0/24", "1.1.1.1/32", "2606:4700::/32"])
+accounts = st.sampled_from(["a", "b", "c"])
+times = st.integers(0, 20).map(lambda seconds: NOW + timedelta(seconds=seconds))
+puts = st.tuples(st.just("put"), accounts, st.dictionaries(cidrs, times))
+steps = st.lists(st.one_of(puts, st.tuples(st.just("look"), times)), max_size=30)
+
+
+@given(steps)
+def test_whoever_looks_when_something_is_due_misses_no_end(taken: list[tuple[object, ...]]) -> None:
+    """The model: at each look, the accounts of which something ended since they were put or looked at."""
+    table = Timetable()
+    ends: dict[str, dict[str, datetime]] = {}
+    looked: dict[str, datetime] = {}
+    now = NOW - timedelta(seconds=1)
+    for step in taken:
+        if step[0] == "put":
+            _, account, some = step
+            assert isinstance(account, str)
+            assert isinstance(some, dict)
+            table.put(account, some)
+            ends[account] = some
+            looked.pop(account, None)
+            continue
+        assert isinstance(step[1], datetime)
+        now = max(now, step[1])
+        due = list(table.due(now))
+        assert len(due) == len(set(due))
+        for account, some in ends.items():
+            since = looked.get(account, datetime.min.replace(tzinfo=UTC))
+            assert (account in due) == any(since < end <= now for end in some.values())
+            if account in due:
+                looked[account] = now
+            assert table.active(account, some, now) == [cidr for cidr in some if some[cidr] > now]
+        to_come = [end for some in ends.values() for end in some.values() if end > now]
+        assert table.next() == min(to_come, default=None)

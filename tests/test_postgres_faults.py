@@ -1,0 +1,213 @@
+"""PostgreSQL goes away in every way it can: nothing is lost, old lists are served, followers are equal in the end."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+
+from cidrgate import RuleError, RuleManager, StoreError
+from tests.change_log import Replay, assert_consistent
+from tests.change_stream import ACCOUNTS, open_manager
+from tests.tcp_proxy import TcpProxy
+from tests.waiting import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.postgres import PostgresServer
+
+CUT_SECONDS = 10.0
+
+
+@pytest.fixture
+def url(postgres_server: PostgresServer) -> str:
+    """A database on a server of the test's own, which may be restarted."""
+    return postgres_server.new_database()
+
+
+@pytest.fixture
+def follower(url: str) -> Iterator[RuleManager]:
+    with open_manager(url) as manager:
+        for account in ACCOUNTS:
+            manager.create_account(account)
+        manager.replace("acct-1", "8.8.8.0/24")
+        yield manager
+
+
+class Writers:
+    """Threads that go on changing lists through faults, and remember which changes were acknowledged.
+
+    Args:
+        url: The database.
+        threads: How many.
+    """
+
+    def __init__(self, url: str, threads: int = 2) -> None:
+        self.acknowledged: set[str] = set()
+        self._url = url
+        self._ended = threading.Event()
+        self._threads = [threading.Thread(target=self._write, args=(number,)) for number in range(threads)]
+
+    def __enter__(self) -> Writers:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._ended.set()
+        for thread in self._threads:
+            thread.join()
+
+    def wait_for_more(self) -> None:
+        """Wait until some more changes are acknowledged."""
+        before = len(self.acknowledged)
+        eventually(lambda: len(self.acknowledged) > before + 10)
+
+    def _write(self, number: int) -> None:
+        with open_manager(self._url) as manager:
+            for step in count():
+                if self._ended.is_set():
+                    return
+                actor = f"w{number}-{step}"
+                network = f"8.{number}.{step >> 8}.{step & 255}/32"
+                try:
+                    manager.replace(ACCOUNTS[step % len(ACCOUNTS)], [network], actor=actor)
+                except StoreError:
+                    time.sleep(0.05)
+                else:
+                    self.acknowledged.add(actor)
+
+
+def assert_nothing_is_lost(url: str, follower: RuleManager, writers: Writers) -> None:
+    with RuleManager.open(url, follow=False) as store:
+        logged = {change.actor for change in store.history()}
+        assert writers.acknowledged <= logged
+        expected = {name: [entry.cidr for entry in store.entries(name)] for name in ACCOUNTS}
+    eventually(lambda: {name: follower.matcher.prefixes(name) for name in ACCOUNTS} == expected)
+    assert_consistent(follower, Replay(5))
+
+
+def terminate_all(server: PostgresServer, url: str) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE pid <> pg_backend_pid() AND datname = current_database()"
+        )
+
+
+def restart(server: PostgresServer, url: str) -> None:
+    server.restart("immediate")
+
+
+@pytest.mark.parametrize("fault", [terminate_all, restart])
+def test_connections_that_break_are_made_again(
+    fault: Callable[[PostgresServer, str], None], postgres_server: PostgresServer, url: str, follower: RuleManager
+) -> None:
+    with Writers(url) as writers:
+        for _ in range(3):
+            writers.wait_for_more()
+            fault(postgres_server, url)
+            assert not follower.allows("acct-1", "9.9.9.9")
+        writers.wait_for_more()
+    assert_nothing_is_lost(url, follower, writers)
+
+
+def test_a_cut_network_leaves_an_old_node_that_says_so_and_catches_up(
+    postgres_server: PostgresServer, url: str, follower: RuleManager
+) -> None:
+    with TcpProxy(("127.0.0.1", postgres_server.port)) as proxy:
+        behind_proxy = url.replace(f":{postgres_server.port}/", f":{proxy.port}/")
+        assert behind_proxy != url
+        with RuleManager.open(behind_proxy, follower.policy, max_staleness=2, on_stale="deny") as node:
+            assert node.allows("acct-1", "8.8.8.8")
+            proxy.cut()
+            cut_at = time.monotonic()
+            follower.add("acct-1", "1.1.1.1/32")
+            eventually(lambda: node.staleness > 2)
+            assert not node.allows("acct-1", "8.8.8.8")
+            assert node.allows("nobody", "8.8.8.8")
+            assert node.matcher.allows("acct-1", "8.8.8.8")
+            time.sleep(max(0.0, cut_at + CUT_SECONDS - time.monotonic()))
+            assert node.staleness > CUT_SECONDS - 3
+            assert not node.matcher.allows("acct-1", "1.1.1.1")
+            proxy.heal()
+            eventually(lambda: node.allows("acct-1", "1.1.1.1"))
+            assert node.allows("acct-1", "8.8.8.8")
+            proxy.drop()
+            follower.add("acct-1", "9.9.9.9/32")
+            eventually(lambda: node.allows("acct-1", "9.9.9.9"))
+
+
+def test_a_writer_killed_between_commit_and_publication_loses_nothing(url: str, follower: RuleManager) -> None:
+    killed = subprocess.run(
+        [sys.executable, "-m", "tests.killed_writer", url], cwd=Path(__file__).parents[1], check=False
+    )
+    assert killed.returncode == -signal.SIGKILL
+    eventually(lambda: follower.matcher.prefixes("acct-1") == ["9.9.9.9/32"])
+    assert follower.history("acct-1")[-1].actor == "killed"
+
+
+def test_a_slow_transaction_with_a_lower_sequence_is_not_skipped(url: str, follower: RuleManager) -> None:
+    """Sequence numbers are taken before the commit: here the first one to take one is the last one to commit."""
+    taken = threading.Event()
+    go_on = threading.Event()
+
+    def slow() -> None:
+        with RuleManager.connect(url) as manager, manager._published.change() as transaction:
+            owner = transaction.account("acct-2")
+            assert owner is not None
+            transaction.insert_accounts(["slow"], parent=None, at=owner.created_at, actor="slow")
+            taken.set()
+            assert go_on.wait(30)
+
+    writer = threading.Thread(target=slow)
+    writer.start()
+    assert taken.wait(30)
+    follower.replace("acct-1", "1.1.1.1/32", actor="fast")
+    with RuleManager.open(url) as other:
+        assert other.matcher.prefixes("acct-1") == ["1.1.1.1/32"]
+        follower.replace("acct-1", "8.8.4.4/32", actor="fast")
+        eventually(lambda: other.matcher.prefixes("acct-1") == ["8.8.4.4/32"])
+        assert "slow" not in other.matcher
+        go_on.set()
+        writer.join()
+        follower.add("slow", "9.9.9.9/32")
+        eventually(lambda: other.matcher.prefixes("slow") == ["9.9.9.9/32"])
+        sequences = {change.actor: change.sequence for change in other.history()}
+        assert sequences["slow"] < sequences["fast"]
+
+
+def test_what_the_database_finds_out_is_said_as_the_validator_says_it(url: str, follower: RuleManager) -> None:
+    """Another program lists an overlapping network in a transaction of its own that is not committed yet."""
+    with psycopg.connect(url) as other:
+        row = other.execute("SELECT id FROM cidrgate.accounts WHERE name = 'acct-2'").fetchone()
+        assert row is not None
+        other.execute(
+            "INSERT INTO cidrgate.entries (id, account_id, cidr, created_at) VALUES (1000000, %s, '8.8.0.0/16', now())",
+            row,
+        )
+        refused: list[RuleError] = []
+
+        def add() -> None:
+            try:
+                follower.add("acct-2", "8.8.8.0/24")
+            except RuleError as error:
+                refused.append(error)
+
+        adding = threading.Thread(target=add)
+        adding.start()
+        adding.join(0.3)
+        assert adding.is_alive()  # it waits for the other transaction to end
+        other.commit()
+        adding.join()
+    [error] = refused
+    assert [(problem.code, problem.conflicts) for problem in error.problems] == [("subset_exists", ("8.8.0.0/16",))]
