@@ -15,13 +15,17 @@ account for ever (discarded ones go when the index grows), blocks are immutable 
 look at, and references change by single atomic stores: readers need no lock. Writers exclude each other.
 """
 
-from libc.stdint cimport int32_t, uint16_t, uint32_t, uint64_t, uint8_t
+from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t, uint64_t, uint8_t
+from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
 from address cimport IPV4, Address
-from arena cimport Arena, at, close_arena, free_memory, new_block, open_arena, reclaim, retire
+from arena cimport (
+    Arena, at, close_arena, free_all_retired, free_memory, new_block, open_arena, reclaim, retire,
+)
 from build cimport Plan, plan_trie, write_trie
 from native cimport allocate, keyed_hash, load_acquire, load_pointer, same_bytes, store_pointer, store_release
+from readers cimport Readers, close_readers, open_readers
 from trie cimport (
     CLOSED, COUNT, NESTED, NONE, SMALL, IndexHeader, Trie, TrieHeader,
     arrays_size, index_size, longest_match, padded, search4, view_trie,
@@ -33,6 +37,10 @@ cdef enum:
     MAX_NAME = 1024
     FIRST_SLOTS = 16
 cdef enum: DEAD = 0xFFFFFFFF
+# Row numbers are below MOST_ROWS; they start again from 0 when fewer than so many are left for new accounts.
+cdef enum:
+    MOST_ROWS = 0x7FFFFFFF
+    MOST_NEW_ROWS = 0x10000000
 
 # What a change came to.
 cdef enum:
@@ -64,7 +72,6 @@ cdef struct SlotTable:
 cdef struct Name:
     const uint8_t *text
     size_t size
-    uint32_t hash
 
 cdef struct Accounts:
     Arena arena
@@ -74,6 +81,12 @@ cdef struct Accounts:
     uint32_t row_count
     uint32_t row_room
     uint32_t live
+    uint32_t first_row      # what row numbers are counted from outside
+
+# What a matcher has: all accounts together give way to others in one step, while readers go on.
+cdef struct Lists:
+    Readers readers
+    void *accounts          # Accounts
 
 
 cdef inline SlotTable *new_table(uint32_t capacity) noexcept nogil:
@@ -86,12 +99,18 @@ cdef inline SlotTable *new_table(uint32_t capacity) noexcept nogil:
     return table
 
 
-cdef inline bint open_accounts(Accounts *accounts, uint64_t seed) noexcept nogil:
-    """Make an empty set of accounts; False without memory."""
+cdef inline Accounts *open_accounts(Readers *readers, uint64_t seed) noexcept nogil:
+    """An empty set of accounts for these readers, or NULL without memory."""
+    cdef Accounts *accounts = <Accounts *>malloc(sizeof(Accounts))
+    if accounts == NULL:
+        return NULL
     memset(accounts, 0, sizeof(Accounts))
     accounts.seed = seed
     accounts.table = new_table(FIRST_SLOTS)
-    return open_arena(&accounts.arena) and accounts.table != NULL
+    if not open_arena(&accounts.arena, readers) or accounts.table == NULL:
+        close_accounts(accounts)
+        return NULL
+    return accounts
 
 
 cdef inline void close_accounts(Accounts *accounts) noexcept nogil:
@@ -99,13 +118,25 @@ cdef inline void close_accounts(Accounts *accounts) noexcept nogil:
     free_memory(&accounts.arena, accounts.table)
     free_memory(&accounts.arena, accounts.rows)
     close_arena(&accounts.arena)
+    free(accounts)
 
 
-cdef inline void name_of(const Accounts *accounts, const uint8_t *text, size_t size, Name *name) noexcept nogil:
-    """A name with its hash."""
-    name.text = text
-    name.size = size
-    name.hash = keyed_hash(text, size, accounts.seed)
+cdef inline bint open_lists(Lists *lists, uint64_t seed) noexcept nogil:
+    """Begin without accounts; False without memory."""
+    lists.accounts = open_accounts(&lists.readers, seed) if open_readers(&lists.readers) else NULL
+    return lists.accounts != NULL
+
+
+cdef inline void close_lists(Lists *lists) noexcept nogil:
+    """Free everything; nobody reads."""
+    if lists.accounts != NULL:
+        close_accounts(<Accounts *>lists.accounts)
+    close_readers(&lists.readers)
+
+
+cdef inline Accounts *accounts_of(const Lists *lists) noexcept nogil:
+    """The accounts of now; whoever has entered keeps them until he leaves."""
+    return <Accounts *>load_pointer(&lists.accounts)
 
 
 cdef inline const AccountHeader *header_of(const Accounts *accounts, uint32_t block) noexcept nogil:
@@ -146,7 +177,9 @@ cdef inline size_t size_of(const AccountHeader *header) noexcept nogil:
 cdef inline Slot *find(const Accounts *accounts, const Name *name) noexcept nogil:
     """The slot of an account, or NULL."""
     cdef SlotTable *table = <SlotTable *>load_pointer(&accounts.table)
-    cdef uint32_t place = <uint32_t>(<uint64_t>name.hash * table.capacity >> 32)
+    # Worked out here, as with the lists of another matcher the seed changes.
+    cdef uint32_t tag = keyed_hash(name.text, name.size, accounts.seed)
+    cdef uint32_t place = <uint32_t>(<uint64_t>tag * table.capacity >> 32)
     cdef Slot *slot
     cdef uint32_t block
     cdef const AccountHeader *header
@@ -155,7 +188,7 @@ cdef inline Slot *find(const Accounts *accounts, const Name *name) noexcept nogi
         block = load_acquire(&slot.block)
         if block == 0:
             return NULL
-        if slot.tag == name.hash and block != DEAD:
+        if slot.tag == tag and block != DEAD:
             header = header_of(accounts, block)
             if header.name_size == name.size and same_bytes(text_of(header), name.text, name.size):
                 return slot
@@ -167,7 +200,8 @@ cdef inline Slot *find(const Accounts *accounts, const Name *name) noexcept nogi
 cdef inline Slot *slot_of(const Accounts *accounts, const AccountHeader *header) noexcept nogil:
     """The slot of an account that is there, by its block."""
     cdef Name name
-    name_of(accounts, text_of(header), header.name_size, &name)
+    name.text = text_of(header)
+    name.size = header.name_size
     return find(accounts, &name)
 
 
@@ -251,7 +285,7 @@ cdef inline void enlist(Accounts *accounts, const Name *name, uint32_t block, ui
     store_release(row_at(accounts, accounts.row_count), decides)
     store_release(&accounts.row_count, accounts.row_count + 1)
     store_release(&accounts.live, accounts.live + 1)
-    put(<SlotTable *>accounts.table, name.hash, block, decides)
+    put(<SlotTable *>accounts.table, keyed_hash(name.text, name.size, accounts.seed), block, decides)
 
 
 cdef inline void exchange(Accounts *accounts, Slot *slot, uint32_t block) noexcept nogil:
@@ -321,7 +355,8 @@ cdef inline bint make_parent(Accounts *accounts, Slot *slot) noexcept nogil:
     cdef uint32_t block
     if old.flags & KIN:
         return True
-    name_of(accounts, text_of(old), old.name_size, &name)
+    name.text = text_of(old)
+    name.size = old.name_size
     block = new_account(accounts, &name, old.row, KIN, trie_size)
     if block == 0:
         return False
@@ -451,4 +486,37 @@ cdef inline int32_t row_of(const Accounts *accounts, const Name *name) noexcept 
     """The row number of an account, or -1 when it is unknown."""
     cdef Slot *slot = find(accounts, name)
     cdef uint32_t block = DEAD if slot == NULL else load_acquire(&slot.block)
-    return -1 if block == DEAD else <int32_t>header_of(accounts, block).row
+    return -1 if block == DEAD else <int32_t>(accounts.first_row + header_of(accounts, block).row)
+
+
+cdef inline bint is_row(const Accounts *accounts, int64_t row) noexcept nogil:
+    """Whether a row number is one that was given out and counts; -1 is none."""
+    return accounts.first_row <= row < <int64_t>accounts.first_row + rows_known(accounts)
+
+
+cdef inline const uint32_t *list_at(const Accounts *accounts, int64_t row) noexcept nogil:
+    """Where the list of a row number that counts is referred to."""
+    return row_at(accounts, <uint32_t>(row - accounts.first_row))
+
+
+cdef inline void continue_rows(Accounts *accounts, const Accounts *before) noexcept nogil:
+    """Count rows from numbers that others did not use, so that theirs are nobody's.
+
+    Numbers start again from 0 after some thousand times.
+    """
+    cdef uint64_t first = <uint64_t>before.first_row + before.row_count
+    accounts.first_row = <uint32_t>first if first + accounts.row_count + MOST_NEW_ROWS <= MOST_ROWS else 0
+
+
+cdef inline Accounts *withdraw(Lists *lists, Accounts *successors) noexcept nogil:
+    """Let other accounts take the place of all; what was there is still read until the readers of now have left."""
+    cdef Accounts *accounts = <Accounts *>lists.accounts
+    continue_rows(successors, accounts)
+    store_pointer(&lists.accounts, successors)
+    return accounts
+
+
+cdef inline void move_accounts(Accounts *accounts, Readers *readers) noexcept nogil:
+    """Give accounts that nobody reads to other readers."""
+    free_all_retired(&accounts.arena)
+    accounts.arena.readers = readers

@@ -5,22 +5,16 @@ one megabyte, its lower bits are the place inside it, so blocks are found withou
 moves. Blocks above half a segment get segments of their own, side by side in memory and in number. Freed blocks wait
 in lists by size class.
 
-Readers do not exclude writers, so a replaced block is *retired*, not freed: it is freed when every reader that was
-inside when it was retired has left. Time is divided into epochs, of which two are told apart by their parity. A reader
-counts itself in under the parity it sees, and looks again: when it is unchanged, the writer that ends this epoch, or
-any later one, sees the reader counted. An epoch ends only when nobody is left of the one before it, so what was retired
-in the one before it can be freed then.
-
-Counters lie a cache line each, chosen by the place of the reader's stack, so that threads do not wait for each other.
+Readers do not exclude writers (see readers.pxd), so a replaced block is *retired*, not freed: it is freed when every
+reader that was inside when it was retired has left.
 """
 
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memset
 
-from native cimport (
-    UNLOCKED, add_and_fetch, allocate, load_count, load_ordered, load_pointer, store_ordered, store_pointer,
-)
+from native cimport allocate, load_pointer, store_pointer
+from readers cimport Readers, epoch_ends
 
 cdef enum:
     UNIT = 8
@@ -33,25 +27,11 @@ cdef enum:
     # Size classes: exact up to EXACT units, then four to each doubling.
     EXACT = 64
     CLASSES = 128
-    # Counters of readers, as a power of two, and what keeps them apart. Stacks of threads lie further apart than
-    # 2**STACK_BITS bytes.
-    COUNTER_BITS = 4
-    COUNTERS = 16
-    CACHE_LINE = 64
-    STACK_BITS = 18
-
-# Spreads numbers over the upper bits of a product: 2**64 divided by the golden ratio.
-cdef enum: SPREAD = 0x9E3779B97F4A7C15
 
 cdef struct Retired:
     void *memory            # to be given to free(), or NULL and a block of the arena
     uint32_t block
     uint32_t units
-
-# The readers of both parities whose stacks lie alike; as long as a cache line.
-cdef struct Readers:
-    int64_t inside[2]
-    int64_t apart[6]
 
 cdef struct Epoch:
     Retired *retired
@@ -68,10 +48,8 @@ cdef struct Arena:
     size_t nbytes           # bytes of all segments
     const char *mapped      # memory of a file the first segments and tables lie in, or NULL; never freed here
     size_t mapped_size
-    Readers *readers        # COUNTERS of them, at the start of a cache line
-    void *readers_memory
-    Epoch epochs[2]
-    uint32_t current        # parity of the epoch
+    Readers *readers        # who may hold a block
+    Epoch epochs[2]         # what was retired, by the parity of the epoch
 
 
 cdef inline void *at(const Arena *arena, uint32_t block) noexcept nogil:
@@ -102,14 +80,13 @@ cdef inline uint32_t class_of(uint32_t units, uint32_t *rounded) noexcept nogil:
     return EXACT + (order - 6) * 4 + steps - 4
 
 
-cdef inline bint open_arena(Arena *arena) noexcept nogil:
-    """Make an empty arena; False without memory."""
+cdef inline bint open_arena(Arena *arena, Readers *readers) noexcept nogil:
+    """Make an empty arena for these readers; False without memory."""
     memset(arena, 0, sizeof(Arena))
     arena.segments = <void **>calloc(SEGMENTS, sizeof(void *))
     arena.owned = <uint8_t *>calloc(SEGMENTS, 1)
-    arena.readers_memory = calloc(COUNTERS + 1, sizeof(Readers))
-    arena.readers = <Readers *>((<size_t>arena.readers_memory + CACHE_LINE - 1) & ~<size_t>(CACHE_LINE - 1))
-    return arena.segments != NULL and arena.owned != NULL and arena.readers_memory != NULL
+    arena.readers = readers
+    return arena.segments != NULL and arena.owned != NULL
 
 
 cdef inline void free_memory(const Arena *arena, void *memory) noexcept nogil:
@@ -242,7 +219,7 @@ cdef inline uint32_t new_block(Arena *arena, size_t size) noexcept nogil:
 
 cdef inline bint retire(Arena *arena, void *memory, uint32_t block, size_t size) noexcept nogil:
     """Free memory, or a block of `size` bytes, once no reader can hold it; False (and a leak) without memory."""
-    cdef Epoch *epoch = &arena.epochs[arena.current]
+    cdef Epoch *epoch = &arena.epochs[arena.readers.current]
     cdef Retired *larger
     if epoch.count == epoch.room:
         larger = <Retired *>realloc(epoch.retired, (2 * epoch.room + 8) * sizeof(Retired))
@@ -268,64 +245,28 @@ cdef inline void free_retired(Arena *arena, Epoch *epoch) noexcept nogil:
     epoch.count = 0
 
 
-cdef inline bint anybody_of(const Arena *arena, uint32_t parity) noexcept nogil:
-    """Whether a reader of an epoch that is over is left; none can come any more."""
-    cdef uint32_t counter
-    for counter in range(COUNTERS):
-        if load_count(&arena.readers[counter].inside[parity]) != 0:
-            return True
-    return False
-
-
 cdef inline void reclaim(Arena *arena) noexcept nogil:
     """Free what no reader can hold any more, and begin another epoch: called by the writer after each change."""
-    cdef uint32_t before = 1 - arena.current
-    if not anybody_of(arena, before):
-        free_retired(arena, &arena.epochs[before])
-        store_ordered(&arena.current, before)
+    if epoch_ends(arena.readers):
+        # This epoch has the parity of the one before the last, which retired what is free now.
+        free_retired(arena, &arena.epochs[arena.readers.current])
 
 
-cdef inline int64_t *enter(const Arena *arena) noexcept nogil:
-    """Begin to read, whatever others do; returns what `leave` needs."""
-    cdef uint32_t parity = load_ordered(&arena.current)
-    cdef Readers *readers = arena.readers + (
-        (<uint64_t>(<size_t>&parity >> STACK_BITS) * <uint64_t>SPREAD) >> (64 - COUNTER_BITS))
-    cdef int64_t *inside
-    while True:
-        inside = &readers.inside[parity]
-        add_and_fetch(inside, 1)
-        if load_ordered(&arena.current) == parity:
-            return inside
-        add_and_fetch(inside, -1)
-        parity = load_ordered(&arena.current)
-
-
-cdef inline void leave(int64_t *inside) noexcept nogil:
-    """End reading."""
-    add_and_fetch(inside, -1)
-
-
-cdef inline int64_t *enter_unlocked(const Arena *arena) noexcept nogil:
-    """Begin a question that is asked with the GIL: where there is one, it keeps writers out, and this does nothing."""
-    return enter(arena) if UNLOCKED else NULL
-
-
-cdef inline void leave_unlocked(int64_t *inside) noexcept nogil:
-    """End what `enter_unlocked` began."""
-    if UNLOCKED:
-        leave(inside)
+cdef inline void free_all_retired(Arena *arena) noexcept nogil:
+    """Free all that was retired; no reader can hold it."""
+    cdef int epoch
+    for epoch in range(2):
+        free_retired(arena, &arena.epochs[epoch])
 
 
 cdef inline void close_arena(Arena *arena) noexcept nogil:
     """Free everything; nobody reads."""
     cdef uint32_t index
-    cdef int epoch
-    for epoch in range(2):
-        free_retired(arena, &arena.epochs[epoch])
-        free(arena.epochs[epoch].retired)
+    free_all_retired(arena)
+    free(arena.epochs[0].retired)
+    free(arena.epochs[1].retired)
     for index in range(arena.top):
         if arena.owned[index]:
             free(arena.segments[index])
     free(arena.segments)
     free(arena.owned)
-    free(arena.readers_memory)

@@ -19,22 +19,39 @@ from libc.stdlib cimport free
 from libc.string cimport memset
 
 from accounts cimport (
-    DONE, HAS_ENTRIES, HAS_SUBACCOUNTS, IS_SUBACCOUNT, MAX_NAME, AccountHeader, Accounts, Name, close_accounts,
-    discard, find, header_of, header_of_parent, is_open, link, list_of, name_of, open_accounts, publish,
-    row_at, row_of, rows_known, table_size, text_of, trie_allows, trie_of,
+    DONE, HAS_ENTRIES, HAS_SUBACCOUNTS, IS_SUBACCOUNT, MAX_NAME, AccountHeader, Accounts, Lists, Name, accounts_of,
+    close_accounts, close_lists, discard, find, header_of, header_of_parent, is_open, link, list_at, list_of,
+    move_accounts, open_accounts, open_lists, publish, row_of, rows_known, table_size, text_of, trie_allows, trie_of,
+    withdraw,
 )
 from address cimport Address, Prefix
-from arena cimport UNIT, enter, enter_unlocked, leave, leave_unlocked, map_segments
+from arena cimport UNIT, map_segments
 from batch cimport PIECE, Batch, read_piece
 from build cimport Item, Plan, drop_plan, plan_trie
-from native cimport load_acquire, prefetch
+from native cimport load_acquire, nap, prefetch
+from readers cimport Readers, enter, enter_unlocked, epoch_ends, leave, leave_unlocked
 from snapshot cimport (
-    DAMAGED, FOREIGN, HOSTILE, NEWER, OTHER_ORDER, OUT_OF_MEMORY, PAGE, SOUND, TRUNCATED, Snapshot, seal, verify,
-    write_image,
+    DAMAGED, FOREIGN, HOSTILE, MOST_NOTE, NEWER, OTHER_ORDER, OUT_OF_MEMORY, PAGE, SOUND, TRUNCATED, Snapshot, note_of,
+    seal, verify, write_image,
 )
 from trie cimport NONE, Trie, longest_match, prefix_at, view_trie
 
 from cidrgate.errors import AccountNotFoundError, InvalidAccountError, SnapshotError, SubaccountError
+
+
+cdef class _Mapping:
+    """The memory of a mapped file, for as long as somebody refers to it."""
+
+    cdef Py_buffer buffer
+    cdef bint held
+
+    def __cinit__(self, object file):
+        PyObject_GetBuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY), &self.buffer, PyBUF_SIMPLE)
+        self.held = True
+
+    def __dealloc__(self):
+        if self.held:
+            PyBuffer_Release(&self.buffer)
 
 
 cdef class Matcher:
@@ -54,22 +71,22 @@ cdef class Matcher:
         (False, True)
     """
 
-    # Read by whoever has entered its arena, or holds the GIL; written in a critical section of this object, which is
-    # what the GIL gives where there is one.
-    cdef Accounts accounts
-    # The mapped file of a matcher that was opened.
-    cdef Py_buffer mapped
-    cdef bint opened
+    # Read by whoever has entered, or holds the GIL; written in a critical section of this object, which is what the
+    # GIL gives where there is one.
+    cdef Lists lists
+    # The mapped file of a matcher that was opened, and what `save` was told to keep with it.
+    cdef _Mapping mapping
+    cdef bytes kept
+    # Writers wait until `adopt`, which lets others run while it waits for readers, is done.
+    cdef bint adopting
 
     def __cinit__(self):
-        cdef bytes seed = os.urandom(8)
-        if not open_accounts(&self.accounts, (<uint64_t *>PyBytes_AS_STRING(seed))[0]):
+        if not open_lists(&self.lists, new_seed()):
             raise MemoryError
+        self.kept = b""
 
     def __dealloc__(self):
-        close_accounts(&self.accounts)
-        if self.opened:
-            PyBuffer_Release(&self.mapped)
+        close_lists(&self.lists)
 
     cdef inline int name(self, str account, Name *name) except -1:
         """Read the name of an account that is looked up."""
@@ -77,13 +94,14 @@ cdef class Matcher:
         if account is None:
             raise TypeError("an account is a str, not None")
         if PyUnicode_IS_COMPACT_ASCII(account):
-            name_of(&self.accounts, ascii_text(account), PyUnicode_GET_LENGTH(account), name)
+            name.text = ascii_text(account)
+            name.size = PyUnicode_GET_LENGTH(account)
         else:
             try:
-                text = <const uint8_t *>PyUnicode_AsUTF8AndSize(account, &size)
+                name.text = <const uint8_t *>PyUnicode_AsUTF8AndSize(account, &size)
             except UnicodeEncodeError:
                 raise InvalidAccountError(f"{quoted(account)} holds a lone surrogate, so it names no account") from None
-            name_of(&self.accounts, text, size, name)
+            name.size = size
         return 0
 
     cdef int new_name(self, str account, Name *name) except -1:
@@ -96,10 +114,12 @@ cdef class Matcher:
     @property
     def nbytes(self):
         """Bytes that hold all lists, the index on accounts and the rows, free room included."""
+        cdef const Accounts *accounts
         cdef size_t size
         with cython.critical_section(self):
-            size = (self.accounts.arena.nbytes - (self.accounts.arena.end - self.accounts.arena.next) * UNIT
-                    + self.accounts.row_room * sizeof(uint32_t) + table_size(&self.accounts))
+            accounts = accounts_of(&self.lists)
+            size = (accounts.arena.nbytes - (accounts.arena.end - accounts.arena.next) * UNIT
+                    + accounts.row_room * sizeof(uint32_t) + table_size(accounts))
         return size
 
     def publish(self, str account not None, object prefixes, *, bint enforced=False):
@@ -131,7 +151,8 @@ cdef class Matcher:
             if not plan_trie(items, count, &plan):
                 raise MemoryError
             with cython.critical_section(self):
-                outcome = publish(&self.accounts, &name, &plan, enforced)
+                self.wait_for_adoption()
+                outcome = publish(accounts_of(&self.lists), &name, &plan, enforced)
             drop_plan(&plan)
         finally:
             free(items)
@@ -146,11 +167,13 @@ cdef class Matcher:
         """The name of a subaccount's parent, or None when it has none (any more)."""
         cdef Name name
         cdef const AccountHeader *parent = NULL
+        cdef const Accounts *accounts
         cdef int64_t *inside
         self.name(account, &name)
-        inside = enter_unlocked(&self.accounts.arena)
+        inside = enter_unlocked(&self.lists.readers)
+        accounts = accounts_of(&self.lists)
         try:
-            parent = header_of_parent(&self.accounts, &name)
+            parent = header_of_parent(accounts, &name)
             if parent == NULL:
                 return None
             return PyUnicode_DecodeUTF8(<const char *>text_of(parent), parent.name_size, NULL)
@@ -176,7 +199,8 @@ cdef class Matcher:
         if account == parent:
             raise SubaccountError(f"{account!r} cannot inherit its own list")
         with cython.critical_section(self):
-            outcome = link(&self.accounts, &name, &parent_name)
+            self.wait_for_adoption()
+            outcome = link(accounts_of(&self.lists), &name, &parent_name)
         if outcome == IS_SUBACCOUNT:
             raise SubaccountError(
                 f"{parent!r} is a subaccount of {self.parent_of(parent)!r} and has no list to inherit"
@@ -197,7 +221,8 @@ cdef class Matcher:
         cdef int outcome
         self.name(account, &name)
         with cython.critical_section(self):
-            outcome = discard(&self.accounts, &name)
+            self.wait_for_adoption()
+            outcome = discard(accounts_of(&self.lists), &name)
         if outcome != DONE:
             raise MemoryError
 
@@ -215,12 +240,14 @@ cdef class Matcher:
         cdef Address wanted
         cdef uint32_t block
         cdef bint answer
+        cdef const Accounts *accounts
         cdef int64_t *inside
         read(address, &wanted)
         self.name(account, &name)
-        inside = enter_unlocked(&self.accounts.arena)
-        block = list_of(&self.accounts, &name)
-        answer = block == 0 or allowed(&self.accounts, block, &wanted)
+        inside = enter_unlocked(&self.lists.readers)
+        accounts = accounts_of(&self.lists)
+        block = list_of(accounts, &name)
+        answer = block == 0 or allowed(accounts, block, &wanted)
         leave_unlocked(inside)
         return answer
 
@@ -232,11 +259,13 @@ cdef class Matcher:
         cdef Name name
         cdef uint32_t block
         cdef bint answer
+        cdef const Accounts *accounts
         cdef int64_t *inside
         self.name(account, &name)
-        inside = enter_unlocked(&self.accounts.arena)
-        block = list_of(&self.accounts, &name)
-        answer = block != 0 and not is_open(trie_of(header_of(&self.accounts, block)))
+        inside = enter_unlocked(&self.lists.readers)
+        accounts = accounts_of(&self.lists)
+        block = list_of(accounts, &name)
+        answer = block != 0 and not is_open(trie_of(header_of(accounts, block)))
         leave_unlocked(inside)
         return answer
 
@@ -252,13 +281,15 @@ cdef class Matcher:
         cdef Prefix prefix
         cdef int32_t index = NONE
         cdef uint32_t block
+        cdef const Accounts *accounts
         cdef int64_t *inside
         read(address, &wanted)
         self.name(account, &name)
-        inside = enter_unlocked(&self.accounts.arena)
-        block = list_of(&self.accounts, &name)
+        inside = enter_unlocked(&self.lists.readers)
+        accounts = accounts_of(&self.lists)
+        block = list_of(accounts, &name)
         if block:
-            view_trie(trie_of(header_of(&self.accounts, block)), &trie)
+            view_trie(trie_of(header_of(accounts, block)), &trie)
             index = longest_match(&trie, &wanted)
             if index != NONE:
                 prefix_at(&trie, index, &prefix)
@@ -271,15 +302,17 @@ cdef class Matcher:
         cdef Trie trie
         cdef Prefix prefix
         cdef uint32_t block, index
+        cdef const Accounts *accounts
         cdef int64_t *inside
         cdef list found = []
         self.name(account, &name)
         # Making objects may run the collector of garbage, and with it code that publishes.
-        inside = enter(&self.accounts.arena)
+        inside = enter(&self.lists.readers)
+        accounts = accounts_of(&self.lists)
         try:
-            block = list_of(&self.accounts, &name)
+            block = list_of(accounts, &name)
             if block:
-                view_trie(trie_of(header_of(&self.accounts, block)), &trie)
+                view_trie(trie_of(header_of(accounts, block)), &trie)
                 for index in range(trie.n4 + trie.n6):
                     prefix_at(&trie, index, &prefix)
                     found.append(prefix_text(&prefix))
@@ -290,7 +323,7 @@ cdef class Matcher:
     def rows(self, object accounts):
         """Row numbers of accounts, to be used in `allows_many` again and again.
 
-        A row stays its account's own through every change; after `discard` it is nobody's.
+        A row stays its account's own through every change; after `discard` and `adopt` it is nobody's.
 
         Returns:
             int32[n]; -1 for an unknown account.
@@ -300,11 +333,12 @@ cdef class Matcher:
         array = numpy.empty(len(names), dtype=numpy.int32)
         cdef _Answers results = _Answers(array, numpy.int32, len(names))
         cdef Py_ssize_t index
-        cdef int64_t *inside = enter(&self.accounts.arena)
+        cdef int64_t *inside = enter(&self.lists.readers)
+        cdef const Accounts *known = accounts_of(&self.lists)
         try:
             for index in range(len(names)):
                 self.name(<str?>names[index], &name)
-                (<int32_t *>results.buffer.buf)[index] = row_of(&self.accounts, &name)
+                (<int32_t *>results.buffer.buf)[index] = row_of(known, &name)
         finally:
             leave(inside)
         return array
@@ -331,15 +365,17 @@ cdef class Matcher:
         cdef _Answers results = _Answers(out, numpy.bool_, count)
         cdef _Answers rows = None
         cdef Name name
-        cdef uint32_t row_count
         cdef uint8_t *answers = <uint8_t *>results.buffer.buf
         cdef bint nobody = False
+        cdef list names = None
+        cdef const Accounts *known
         cdef int64_t *inside
         if isinstance(accounts, str):
             self.name(accounts, &name)
         else:
             if not isinstance(accounts, numpy.ndarray):
-                accounts = self.rows(accounts)
+                names = list(accounts)
+                accounts = self.rows(names)
             if accounts.dtype.kind != "i" or accounts.shape != (count,):
                 raise ValueError(
                     f"accounts is one str, a list of {count} str, or {count} rows of rows(); not {accounts.dtype} "
@@ -347,38 +383,105 @@ cdef class Matcher:
                 )
             accounts = numpy.require(accounts, numpy.int32, ["C", "W"])
             rows = _Answers(accounts, numpy.int32, count)
-        inside = enter(&self.accounts.arena)
-        row_count = rows_known(&self.accounts)
-        try:
-            with nogil:
-                if rows is None:
-                    done = allow_one(&self.accounts, list_of(&self.accounts, &name), &given.batch, answers)
-                else:
-                    done = allow_rows(
-                        &self.accounts, <const int32_t *>rows.buffer.buf, row_count, &given.batch, answers, &nobody)
-        finally:
+        with nogil:
+            # Whoever waits for the readers may have the GIL.
+            inside = enter(&self.lists.readers)
+            known = accounts_of(&self.lists)
+            if rows is None:
+                done = allow_one(known, list_of(known, &name), &given.batch, answers)
+            else:
+                done = allow_rows(
+                    known, <const int32_t *>rows.buffer.buf, &given.batch, answers, &nobody)
             leave(inside)
         if nobody:
+            if names is not None:  # an account was discarded, or all were replaced, since its row was looked up
+                return self.allows_many(names, addresses, results.array)
             raise AccountNotFoundError(f"accounts[{done}]: row {accounts[done]} is no account's; call rows() again")
         if done < count:
             raise given.unreadable(addresses, done)
         return results.array
 
-    def save(self, object path):
+    def adopt(self, Matcher other not None):
+        """Take over the lists of another matcher in one step; it has none afterwards.
+
+        Every question is answered by the lists of before or by those of after, and waits for nothing. Rows of `rows`
+        from before are nobody's afterwards: ask for them again. Memory of the lists of before is given back once the
+        batches that read them have ended, which is waited for.
+
+        Args:
+            other: The other matcher, such as one just opened.
+
+        Example:
+            >>> matcher, other = Matcher(), Matcher()
+            >>> other.publish("acct-1", ["8.8.8.0/24"])
+            >>> matcher.adopt(other)
+            >>> matcher.prefixes("acct-1"), len(other)
+            (['8.8.8.0/24'], 0)
+        """
+        cdef Accounts *nobody
+        cdef Accounts *coming
+        cdef Accounts *going
+        if other is self:
+            return
+        nobody = open_accounts(&other.lists.readers, new_seed())
+        if nobody == NULL:
+            raise MemoryError
+        with cython.critical_section(self, other):
+            while self.adopting or other.adopting:
+                with nogil:
+                    nap()
+            self.adopting = other.adopting = True
+            coming = withdraw(&other.lists, nobody)
+            other.wait_for_readers()
+            move_accounts(coming, &self.lists.readers)
+            going = withdraw(&self.lists, coming)
+            self.wait_for_readers()
+            close_accounts(going)
+            self.mapping, other.mapping = other.mapping, None
+            self.kept, other.kept = other.kept, b""
+            self.adopting = other.adopting = False
+
+    cdef void wait_for_adoption(self) noexcept:
+        """Wait until no `adopt` is under way, which lets other writers run while it waits itself."""
+        while self.adopting:
+            with nogil:
+                nap()
+
+    cdef void wait_for_readers(self) noexcept:
+        """Wait until everybody has left who reads now; whoever enters meanwhile is not waited for."""
+        cdef int epochs = 0
+        while epochs < 2:
+            if epoch_ends(&self.lists.readers):
+                epochs += 1
+            else:
+                with nogil:
+                    nap()
+
+    @property
+    def note(self):
+        """The bytes that `save` was told to keep with the file this matcher was opened from; empty without one."""
+        return self.kept
+
+    def save(self, object path, *, bytes note not None=b""):
         """Write all accounts to one file that `open` maps.
 
         The file appears whole or not at all: it is written beside its place, synced, and renamed.
 
         Args:
             path: Where to; a file that is there is replaced. Processes that have it open keep what they opened.
+            note: Bytes to keep with it, up to 64 MiB: `note` of a matcher that opens it.
 
         Raises:
+            ValueError: The note is too long.
             OSError: The file cannot be written.
         """
         cdef uint64_t size = 0
         cdef uint8_t *image
+        if len(note) > MOST_NOTE:
+            raise ValueError(f"a note has up to {MOST_NOTE:,} bytes, not {len(note):,}")
         with cython.critical_section(self):
-            image = write_image(&self.accounts, &size)
+            self.wait_for_adoption()
+            image = write_image(accounts_of(&self.lists), <const uint8_t *>PyBytes_AS_STRING(note), len(note), &size)
         if image == NULL:
             raise MemoryError
         try:
@@ -408,33 +511,44 @@ cdef class Matcher:
         with builtin_open(path, "rb") as file:
             if os.fstat(file.fileno()).st_size == 0:
                 raise SnapshotError(refusal(path, FOREIGN))
-            PyObject_GetBuffer(
-                mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY), &matcher.mapped, PyBUF_SIMPLE)
-        matcher.opened = True
-        image = <char *>matcher.mapped.buf
-        found = verify(<const uint8_t *>image, matcher.mapped.len, &header)
+            matcher.mapping = _Mapping(file)
+        image = <char *>matcher.mapping.buffer.buf
+        found = verify(<const uint8_t *>image, matcher.mapping.buffer.len, &header)
         if found == OUT_OF_MEMORY:
             raise MemoryError
         if found != SOUND:
             raise SnapshotError(refusal(path, found))
-        adopt(&matcher.accounts, image, &header)
+        use_image(accounts_of(&matcher.lists), image, &header)
+        matcher.kept = (<const char *>note_of(<const uint8_t *>image, &header))[:header.note_size]
         return matcher
 
     def __contains__(self, str account not None):
         cdef Name name
         cdef bint known
+        cdef const Accounts *accounts
         cdef int64_t *inside
         self.name(account, &name)
-        inside = enter_unlocked(&self.accounts.arena)
-        known = find(&self.accounts, &name) != NULL
+        inside = enter_unlocked(&self.lists.readers)
+        accounts = accounts_of(&self.lists)
+        known = find(accounts, &name) != NULL
         leave_unlocked(inside)
         return known
 
     def __len__(self):
-        return load_acquire(&self.accounts.live)
+        cdef uint32_t live
+        cdef int64_t *inside = enter_unlocked(&self.lists.readers)
+        live = load_acquire(&accounts_of(&self.lists).live)
+        leave_unlocked(inside)
+        return live
 
     def __repr__(self):
         return f"<Matcher of {len(self):,} accounts, {self.nbytes:,} bytes>"
+
+
+cdef uint64_t new_seed() except? 0:
+    """A seed nobody can guess."""
+    cdef bytes seed = os.urandom(8)
+    return (<const uint64_t *>PyBytes_AS_STRING(seed))[0]
 
 
 cdef dict REFUSALS = {
@@ -452,7 +566,7 @@ cdef str refusal(object path, int found):
     return f"{os.fspath(path)!r} {REFUSALS[found]}"
 
 
-cdef void adopt(Accounts *accounts, char *image, const Snapshot *header) noexcept:
+cdef void use_image(Accounts *accounts, char *image, const Snapshot *header) noexcept:
     """Make a verified image the content of an empty set of accounts."""
     free(accounts.table)
     accounts.seed = header.seed
@@ -517,27 +631,27 @@ cdef Py_ssize_t allow_one(
 
 
 cdef Py_ssize_t allow_rows(
-    const Accounts *accounts, const int32_t *rows, uint32_t row_count, const Batch *batch, uint8_t *answers,
-    bint *nobody
+    const Accounts *accounts, const int32_t *rows, const Batch *batch, uint8_t *answers, bint *nobody
 ) noexcept nogil:
     """Answers by row; returns how many before an element that is no address, or whose row is nobody's."""
     cdef Address addresses[PIECE]
     cdef const AccountHeader *headers[PIECE]
     cdef Py_ssize_t start = 0, wanted, got, index, row
     cdef uint32_t block
+    cdef int64_t first = accounts.first_row, end = first + rows_known(accounts)
     while start < batch.count:
         wanted = min(<Py_ssize_t>PIECE, batch.count - start)
         for index in range(wanted):
             row = rows[start + index]
-            if 0 <= row < row_count:
-                prefetch(row_at(accounts, <uint32_t>row))
+            if first <= row < end:
+                prefetch(list_at(accounts, row))
         got = read_piece(batch, start, wanted, addresses)
         for index in range(got):
             row = rows[start + index]
             headers[index] = NULL
             if row == NONE:
                 continue
-            block = load_acquire(row_at(accounts, <uint32_t>row)) if 0 <= row < row_count else 0
+            block = load_acquire(list_at(accounts, row)) if first <= row < end else 0
             if block == 0:
                 nobody[0] = True
                 got = index

@@ -9,6 +9,17 @@
 #if defined(__linux__)
 #include <sys/mman.h>
 #endif
+#if defined(_WIN32)
+#include <windows.h>
+static inline void cidrgate_nap(void) { Sleep(1); }
+#else
+#include <time.h>
+/* Wait for other threads a little. */
+static inline void cidrgate_nap(void) {
+    const struct timespec moment = {0, 20000};
+    nanosleep(&moment, NULL);
+}
+#endif
 
 /* Whether Python code can read while other code writes, without a GIL between them: then every question says when it
  * begins and ends, as only those without the GIL do elsewhere. */

@@ -6,6 +6,7 @@ cdef extern from "native.h" nogil:
     const bint UNLOCKED "CIDRGATE_UNLOCKED"
     int popcount "cidrgate_popcount" (uint64_t bits) noexcept
     void *allocate "cidrgate_allocate" (size_t size) noexcept
+    void nap "cidrgate_nap" () noexcept
     void prefetch "cidrgate_prefetch" (const void *where) noexcept
     uint32_t load_acquire "cidrgate_load" (const uint32_t *where) noexcept
     void store_release "cidrgate_store" (uint32_t *where, uint32_t value) noexcept

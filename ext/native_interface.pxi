@@ -3,10 +3,10 @@
 from cpython.pycapsule cimport PyCapsule_New
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 
-from accounts cimport Accounts, Name, name_of, row_at, row_of, rows_known
+from accounts cimport Accounts, Lists, Name, accounts_of, is_row, list_at, row_of
 from address cimport Address, parse_address, set_ipv4, unpack_address
-from arena cimport enter, leave
 from native cimport load_acquire
+from readers cimport enter, leave
 from trie cimport NONE
 
 
@@ -33,13 +33,14 @@ cdef extern from "../src/cidrgate/include/cidrgate.h":
 
 
 cdef const cidrgate_matcher *api_matcher(object matcher) except NULL:
-    return <const cidrgate_matcher *>&(<Matcher?>matcher).accounts
+    return <const cidrgate_matcher *>&(<Matcher?>matcher).lists
 
 
 cdef int32_t api_row(const cidrgate_matcher *matcher, const char *account, size_t size) noexcept nogil:
     cdef Name name
-    name_of(<const Accounts *>matcher, <const uint8_t *>account, size, &name)
-    return row_of(<const Accounts *>matcher, &name)
+    name.text = <const uint8_t *>account
+    name.size = size
+    return row_of(accounts_of(<const Lists *>matcher), &name)
 
 
 cdef int allows_row(const Accounts *accounts, int32_t row, const Address *address) noexcept nogil:
@@ -47,20 +48,20 @@ cdef int allows_row(const Accounts *accounts, int32_t row, const Address *addres
     cdef uint32_t block
     if row == NONE:
         return True
-    block = load_acquire(row_at(accounts, <uint32_t>row)) if 0 <= row < <int64_t>rows_known(accounts) else 0
+    block = load_acquire(list_at(accounts, row)) if is_row(accounts, row) else 0
     return allowed(accounts, block, address) if block else CIDRGATE_NO_ROW
 
 
 cdef int api_allows_ipv4(const cidrgate_matcher *matcher, int32_t row, uint32_t address) noexcept nogil:
     cdef Address wanted
     set_ipv4(&wanted, address)
-    return allows_row(<const Accounts *>matcher, row, &wanted)
+    return allows_row(accounts_of(<const Lists *>matcher), row, &wanted)
 
 
 cdef int api_allows_ipv6(const cidrgate_matcher *matcher, int32_t row, const uint8_t *octets) noexcept nogil:
     cdef Address wanted
     unpack_address(octets, 16, &wanted)
-    return allows_row(<const Accounts *>matcher, row, &wanted)
+    return allows_row(accounts_of(<const Lists *>matcher), row, &wanted)
 
 
 cdef int api_allows_text(
@@ -69,11 +70,11 @@ cdef int api_allows_text(
     cdef Address wanted
     if not parse_address(<const uint8_t *>text, <Py_ssize_t>size, &wanted):
         return CIDRGATE_NO_ADDRESS
-    return allows_row(<const Accounts *>matcher, row, &wanted)
+    return allows_row(accounts_of(<const Lists *>matcher), row, &wanted)
 
 
 cdef void *api_enter(const cidrgate_matcher *matcher) noexcept nogil:
-    return enter(&(<const Accounts *>matcher).arena)
+    return enter(&(<const Lists *>matcher).readers)
 
 
 cdef void api_leave(void *reader) noexcept nogil:

@@ -5,6 +5,7 @@
     PAGE            table      SlotTable
     ...             rows       uint32[row_count]
     ...             arena      segments of one megabyte, the last one shorter; a segment starts with a block
+    ...             note       note_size bytes of the one who saved it
 
 Sections begin at multiples of PAGE and are what the matcher uses in memory: opening copies nothing. References in them
 are those of `arena.pxd`, the first segment of the file being number 1.
@@ -33,6 +34,7 @@ cdef enum:
     FORMAT_VERSION = 1
     PAGE = 4096
     SEGMENT_BYTES = 1048576
+    MOST_NOTE = 67108864
 
 cdef enum: BYTE_ORDER = 0x01020304
 
@@ -57,6 +59,7 @@ cdef struct Snapshot:
     uint64_t rows_offset
     uint64_t arena_offset
     uint64_t arena_size
+    uint64_t note_size
     uint32_t row_count
     uint32_t live
     uint64_t sum            # of everything after the first page
@@ -124,21 +127,29 @@ cdef inline uint64_t next_place(uint64_t place, size_t size) noexcept nogil:
     return place + size if size <= SEGMENT_BYTES // 2 else next_segment(place + size)
 
 
-cdef inline uint8_t *write_image(const Accounts *accounts, uint64_t *size) noexcept nogil:
+cdef inline const uint8_t *note_of(const uint8_t *image, const Snapshot *header) noexcept nogil:
+    """Where the note of an image is; of one without, nothing may be read there."""
+    return image + header.arena_offset + paged(header.arena_size)
+
+
+cdef inline uint8_t *write_image(
+    const Accounts *accounts, const uint8_t *note, uint64_t note_size, uint64_t *size
+) noexcept nogil:
     """The image of all accounts, in memory to be freed by the caller; NULL without memory."""
     cdef const SlotTable *table = <const SlotTable *>accounts.table
     cdef uint32_t *own = <uint32_t *>calloc(accounts.row_count + 1, sizeof(uint32_t))
     cdef uint64_t *places = <uint64_t *>calloc(accounts.row_count + 1, sizeof(uint64_t))
     cdef uint8_t *image = NULL
     if own != NULL and places != NULL:
-        image = write_sections(accounts, table, own, places, size)
+        image = write_sections(accounts, table, own, places, note, note_size, size)
     free(own)
     free(places)
     return image
 
 
 cdef inline uint8_t *write_sections(
-    const Accounts *accounts, const SlotTable *table, uint32_t *own, uint64_t *places, uint64_t *size
+    const Accounts *accounts, const SlotTable *table, uint32_t *own, uint64_t *places, const uint8_t *note,
+    uint64_t note_size, uint64_t *size
 ) noexcept nogil:
     """Lay the accounts' blocks out in order of their rows, then write every section."""
     cdef Snapshot header
@@ -163,7 +174,8 @@ cdef inline uint8_t *write_sections(
     header.rows_offset = PAGE + paged(header.table_size)
     header.arena_offset = header.rows_offset + paged(accounts.row_count * sizeof(uint32_t))
     header.arena_size = padded(at)
-    header.size = header.arena_offset + paged(header.arena_size)
+    header.note_size = note_size
+    header.size = header.arena_offset + paged(header.arena_size) + paged(note_size)
     header.row_count = accounts.row_count
     header.live = accounts.live
     image = <uint8_t *>calloc(header.size, 1)
@@ -174,6 +186,7 @@ cdef inline uint8_t *write_sections(
     for index in range(accounts.row_count):
         if own[index]:
             copy_block(accounts, own[index], places, image + header.arena_offset + places[index])
+    memcpy(<uint8_t *>note_of(image, &header), note, note_size)
     memcpy(image, &header, sizeof(Snapshot))
     seal(image, header.size)
     size[0] = header.size
@@ -240,7 +253,9 @@ cdef inline int verify_header(const uint8_t *image, uint64_t size, Snapshot *hea
             or header.arena_size > <uint64_t>(SEGMENTS - 1) * SEGMENT_BYTES or header.arena_size % UNIT
             or header.rows_offset != PAGE + paged(header.table_size)
             or header.arena_offset != header.rows_offset + paged(header.row_count * <uint64_t>sizeof(uint32_t))
-            or size != header.arena_offset + paged(header.arena_size) or header.live > header.row_count):
+            or header.note_size > MOST_NOTE
+            or size != header.arena_offset + paged(header.arena_size) + paged(header.note_size)
+            or header.live > header.row_count):
         return HOSTILE
     return SOUND if header.sum == sum_image(image, header) else DAMAGED
 

@@ -16,8 +16,11 @@ static PyObject *allowed(PyObject *module, PyObject *arguments) {
     matcher = cidrgate->matcher(object);
     if (matcher == NULL) return NULL;
     reader = cidrgate->enter(matcher);
-    answer = cidrgate->allows_text(matcher, cidrgate->row(matcher, account, (size_t)account_size), text,
-                                   (size_t)text_size);
+    do {
+        /* Once more if the account was discarded, or all lists were replaced, between the two calls. */
+        answer = cidrgate->allows_text(matcher, cidrgate->row(matcher, account, (size_t)account_size), text,
+                                       (size_t)text_size);
+    } while (answer == CIDRGATE_NO_ROW);
     cidrgate->leave(reader);
     return PyBool_FromLong(answer == CIDRGATE_ALLOWED);
 }

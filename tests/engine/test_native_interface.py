@@ -135,3 +135,28 @@ def test_other_objects_are_no_matcher(examples: tuple[Any, Any]) -> None:
         gate.answer(object(), 0, b"8.8.8.8")
     with pytest.raises(TypeError):
         gate_c.allowed(object(), "acct-1", "8.8.8.8")
+
+
+def test_callers_of_c_see_no_gap_while_all_lists_are_replaced(examples: tuple[Any, Any], matcher: Matcher) -> None:
+    _, gate_c = examples
+    ended = threading.Event()
+
+    def replace() -> None:
+        number = 0
+        while not ended.is_set():
+            other = Matcher()
+            for before in range(number % 7):
+                other.publish(f"before-{before}", ["9.9.9.0/24"])
+            other.publish("acct-1", ["8.8.8.0/25"])
+            matcher.adopt(other)
+            number += 1
+
+    writer = threading.Thread(target=replace)
+    writer.start()
+    answers = {
+        (gate_c.allowed(matcher, "acct-1", "8.8.8.8"), gate_c.allowed(matcher, "acct-1", "9.9.9.9"))
+        for _ in range(50_000)
+    }
+    ended.set()
+    writer.join()
+    assert answers == {(True, False)}

@@ -9,7 +9,8 @@
  *
  * Between enter() and leave() everything but cidrgate_import() and matcher() may be called from any thread, with the GIL
  * or without, while others publish: memory of replaced lists is kept until every reader that was inside has left. Neither
- * ever waits. Leave soon, as nothing is freed meanwhile; a row is good for as long as its account is.
+ * ever waits. Leave soon, as nothing is freed meanwhile. A row is good until its account is discarded, or all lists are
+ * replaced by Matcher.adopt(); the answer is CIDRGATE_NO_ROW then, and row() gives the new one.
  *
  * Whoever holds the GIL need not enter, but a free-threaded Python has none: there, always enter.
  */
@@ -30,7 +31,7 @@
 #define CIDRGATE_DENIED 0
 #define CIDRGATE_ALLOWED 1
 #define CIDRGATE_NO_ADDRESS (-1) /* the text is no address */
-#define CIDRGATE_NO_ROW (-2)     /* the row is nobody's: its account was discarded, or it never was one */
+#define CIDRGATE_NO_ROW (-2)     /* the row is nobody's (any more): ask for it again */
 
 typedef struct cidrgate_matcher cidrgate_matcher;
 
