@@ -104,7 +104,8 @@ def measure(url: str, rate: float, seconds: float) -> np.ndarray[tuple[int], np.
     if not seen.all():
         raise SystemExit(f"{np.count_nonzero(seen == 0)} changes were never seen")
     # Seen before the call that commits has returned is seen at once.
-    return np.maximum(seen - commits, 0) / 1e6
+    late: np.ndarray[tuple[int], np.dtype[np.float64]] = np.maximum(seen - commits, 0) / 1e6
+    return late
 
 
 def show(name: str, milliseconds: np.ndarray[tuple[int], np.dtype[np.float64]], rate: float) -> None:

@@ -16,9 +16,29 @@ from batch cimport (
 )
 from direct cimport MOST_PREFIXES, WORTHWHILE, Direct, close_direct, is_member, match_numbers, open_direct
 from trie cimport NONE, SMALL, Trie, longest_match
-from walk cimport match_piece
+from walk cimport can_run, choose_ranks, match_piece, ranks_forms
 
 from cidrgate.errors import InvalidAddressError
+
+choose_ranks(NULL)
+
+
+def _vector_forms():
+    """The names of the forms this processor can run of the search for many addresses in a small list."""
+    cdef list names = []
+    cdef int form = 0
+    while ranks_forms[form].name != NULL:
+        if can_run(ranks_forms[form].name):
+            names.append(ranks_forms[form].name.decode())
+        form += 1
+    return names
+
+
+def _use_vector_form(str name, /):
+    """Let the whole process use a form, the fastest one for None: for tests and measurements."""
+    cdef bytes wanted = None if name is None else name.encode()
+    if not choose_ranks(NULL if wanted is None else <const char *>wanted):
+        raise ValueError(f"this processor runs {', '.join(_vector_forms())}, not {name!r}")
 
 
 cdef struct ArrowSchema:

@@ -2,8 +2,8 @@
 
 Readers do not exclude writers, and neither waits for the other. Time is divided into epochs, of which two are told
 apart by their parity. A reader counts itself in under the parity it sees, and looks again: when it is unchanged, the
-writer that ends this epoch, or any later one, sees the reader counted. An epoch ends only when nobody is left of the one
-before it, so what was taken out of use in the one before it can be freed then.
+writer that ends this epoch, or any later one, sees the reader counted. An epoch ends only when nobody is left of the
+one before it, so what was taken out of use in the one before it can be freed then.
 
 Counters lie a cache line each, chosen by the place of the reader's stack, so that threads do not wait for each other.
 """

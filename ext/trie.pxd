@@ -162,6 +162,13 @@ cdef inline int32_t search4(
     cdef uint32_t index
     for index in range(count):
         rank += first[index] <= address
+    return last_cover4(first, length, rank, nested, address)
+
+
+cdef inline int32_t last_cover4(
+    const uint32_t *first, const uint8_t *length, int32_t rank, bint nested, uint32_t address
+) noexcept nogil:
+    """The last prefix that covers an IPv4 address which `rank` networks are not above, or NONE."""
     while rank > 0:
         rank -= 1
         if ((first[rank] ^ address) & <uint32_t>(IPV4_MASKS >> length[rank])) == 0:

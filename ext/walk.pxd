@@ -11,8 +11,21 @@ from address cimport IPV4, Address
 from batch cimport NUMBERS, PIECE, Batch, read_piece
 from native cimport prefetch
 from trie cimport (
-    CHILD, NONE, ROOT_BITS, SMALL, STRIDE, Index, Trie, longest_match4, longest_match6, node_slot, stride_of,
+    CHILD, IPV4_MASKS, NONE, ROOT_BITS, SMALL, STRIDE,
+    Index, Trie, last_cover4, longest_match4, longest_match6, node_slot, stride_of,
 )
+
+cdef extern from "ranks.h" nogil:
+    enum:
+        GROUP "CIDRGATE_RANKS_GROUP"
+    void ranks_of "cidrgate_ranks" (
+        const uint32_t *first, uint32_t count, const uint32_t *addresses, uint32_t groups, int32_t *ranks) noexcept
+
+    struct RanksForm "cidrgate_ranks_form":
+        const char *name
+    const RanksForm ranks_forms "cidrgate_ranks_forms"[]
+    bint can_run "cidrgate_can_run" (const char *form) noexcept
+    bint choose_ranks "cidrgate_choose_ranks" (const char *name) noexcept
 
 # The addresses of one family in a piece of a batch, and their places in the piece.
 cdef struct Keys:
@@ -56,6 +69,34 @@ cdef inline void walk_many(const Index *index, const Keys *keys, int32_t *slots)
         depth += STRIDE
 
 
+cdef inline void search_many(const Trie *trie, const Keys *keys, int32_t *matches) noexcept nogil:
+    """The longest match of each key in a small list of IPv4 prefixes, by its number."""
+    cdef uint32_t numbers[PIECE]
+    cdef int32_t ranks[PIECE]
+    # A group that is not half full costs more than its addresses one by one.
+    cdef uint32_t groups = (keys.count + GROUP // 2) // GROUP
+    cdef uint32_t grouped = min(groups * GROUP, keys.count), key, last
+    for key in range(grouped):
+        numbers[key] = <uint32_t>(keys.hi[key] >> 32)
+    for key in range(grouped, groups * GROUP):
+        numbers[key] = 0
+    ranks_of(trie.first4, trie.n4, numbers, groups, ranks)
+    if trie.nested4:
+        for key in range(grouped):
+            matches[key] = last_cover4(trie.first4, trie.length4, ranks[key], True, numbers[key])
+    elif trie.n4:
+        for key in range(grouped):
+            last = max(ranks[key], 1) - 1
+            matches[key] = (
+                NONE if (ranks[key] == 0)
+                | (((trie.first4[last] ^ numbers[key]) & <uint32_t>(IPV4_MASKS >> trie.length4[last])) != 0)
+                else <int32_t>last)
+    else:
+        grouped = 0
+    for key in range(grouped, keys.count):
+        matches[key] = longest_match4(trie, <uint32_t>(keys.hi[key] >> 32))
+
+
 cdef inline void add_key(Keys *keys, uint64_t hi, uint64_t lo, uint32_t place) noexcept nogil:
     """Note one address."""
     keys.hi[keys.count] = hi
@@ -84,11 +125,10 @@ cdef inline Py_ssize_t match_piece(
                     addresses[index].hi, addresses[index].lo, <uint32_t>index)
     if trie.n4 > SMALL:
         walk_many(&trie.index4, &ipv4, slots)
-        for key in range(ipv4.count):
-            matches[ipv4.places[key]] = slots[key]
     else:
-        for key in range(ipv4.count):
-            matches[ipv4.places[key]] = longest_match4(trie, <uint32_t>(ipv4.hi[key] >> 32))
+        search_many(trie, &ipv4, slots)
+    for key in range(ipv4.count):
+        matches[ipv4.places[key]] = slots[key]
     if trie.n6 > SMALL:
         walk_many(&trie.index6, &ipv6, slots)
         for key in range(ipv6.count):

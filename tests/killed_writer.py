@@ -17,5 +17,5 @@ def die(_published: PublishedStore) -> None:
 
 if __name__ == "__main__":
     manager = RuleManager.open(sys.argv[1], follow=False)
-    PublishedStore.catch_up = die  # type: ignore[method-assign]
+    PublishedStore.catch_up = die  # type: ignore[method-assign, assignment]
     manager.replace("acct-1", "9.9.9.9/32", actor="killed")
