@@ -7,7 +7,7 @@ FUZZ_SECONDS ?= 60
 ENGINE := $(wildcard ext/*.pyx ext/*.pxi ext/*.pxd ext/*.h) setup.py pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint sanitize fuzz bench bench-smoke clean
+.PHONY: help run test lint sanitize sanitize-form fuzz bench bench-smoke clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -27,7 +27,12 @@ lint: .venv/dev ## check style, types and stubs
 
 # Freed memory is kept for a while by AddressSanitizer, so there is no leak to measure.
 sanitize: .venv/dev ## run the engine's tests with AddressSanitizer and UndefinedBehaviorSanitizer
-	CFLAGS='-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -g' \
+	$(MAKE) sanitize-form
+	$(MAKE) sanitize-form FORM=-DCIDRGATE_UNLOCKED=1
+
+sanitize-form: .venv/dev
+	rm -rf build/sanitize build/sanitize-temp
+	CFLAGS='-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -g $(FORM)' \
 		$(BIN)/python setup.py -q build --build-lib build/sanitize --build-temp build/sanitize-temp
 	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
 		ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc PYTHONPATH=build/sanitize \

@@ -15,11 +15,13 @@ from benchmarks.limits import dir_24_8_tables, interval_edges, look_up_dir_24_8,
 from benchmarks.peers import PEERS
 from benchmarks.workloads import ONE_AT_A_TIME, SMOKE, addresses_for, full_table, many_accounts, numbers, small_list
 from cidrgate import PrefixTrie
+from cidrgate._engine import _use_vector_form, _vector_forms
 
 if TYPE_CHECKING:
     from pytest_benchmark.fixture import BenchmarkFixture
 
 LONG = 10_000 if SMOKE else 4_000_000
+AGAIN = 10 if SMOKE else 1_000
 
 
 @pytest.mark.parametrize("who", ["cidrgate", "branch-free search in C", "numpy.searchsorted", "DIR-24-8 in C"])
@@ -41,6 +43,22 @@ def bench_contains_ipv4(benchmark: BenchmarkFixture, who: str, table: str) -> No
         edges = interval_edges(prefixes)
         arguments = (lambda: np.searchsorted(edges, addresses, side="right") & 1,)
     measure(benchmark, who, f"{table}, uint32", *arguments, operations=LONG)
+
+
+@pytest.mark.parametrize("form", _vector_forms())
+@pytest.mark.parametrize("size", [64, 1_024])
+def bench_short_batches(benchmark: BenchmarkFixture, size: int, form: str) -> None:
+    """Batches too short to make tables for, in each form of the search that this processor runs."""
+    trie, addresses = PrefixTrie(small_list(4)), numbers(small_list(4), size)
+    found = np.empty(size, dtype=np.bool_)
+
+    def run() -> None:
+        for _ in range(AGAIN):
+            trie.contains_many(addresses, out=found)
+
+    _use_vector_form(form)
+    measure(benchmark, form, f"50-entry IPv4 list, batches of {size:,}", run, operations=size * AGAIN)
+    _use_vector_form(None)
 
 
 @pytest.mark.parametrize("family", [4, 6])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -55,14 +56,17 @@ def bench_publish(benchmark: BenchmarkFixture, beside: int) -> None:
     measure(benchmark, f"beside {beside:,} others", "publish a 50-entry account", publish, operations=AGAIN)
 
 
-@pytest.mark.parametrize("who", ["cidrgate, Matcher.open", "cidrgate, publish one by one"])
+@pytest.mark.parametrize(
+    "who", ["cidrgate, Matcher.open", "cidrgate, Matcher.open of a trusted file", "cidrgate, publish one by one"]
+)
 def bench_open(benchmark: BenchmarkFixture, who: str, tmp_path: Path) -> None:
     """All accounts from a saved file, or from their lists as text."""
     accounts = many_accounts(MANY, 10, 0)
     group = f"make {MANY:,} accounts ready"
-    if who.endswith("open"):
+    if "open" in who:
         a_matcher(accounts).save(tmp_path / "accounts.snapshot")
-        measure(benchmark, who, group, Matcher.open, tmp_path / "accounts.snapshot", operations=1)
+        opening = partial(Matcher.open, tmp_path / "accounts.snapshot", trusted="trusted" in who)
+        measure(benchmark, who, group, opening, operations=1)
     else:
         benchmark.group = group
         benchmark.extra_info.update(who=who, operations=1)

@@ -32,7 +32,7 @@ from native cimport load_acquire, nap, prefetch
 from readers cimport Readers, enter, enter_unlocked, epoch_ends, leave, leave_unlocked
 from snapshot cimport (
     DAMAGED, FOREIGN, HOSTILE, MOST_NOTE, NEWER, OTHER_ORDER, OUT_OF_MEMORY, PAGE, SOUND, TRUNCATED, Snapshot, note_of,
-    seal, verify, write_image,
+    seal, verify, verify_header, write_image,
 )
 from trie cimport NONE, Trie, longest_match, prefix_at, view_trie
 
@@ -490,15 +490,19 @@ cdef class Matcher:
             free(image)
 
     @staticmethod
-    def open(object path):
+    def open(object path, *, bint trusted=False):
         """A matcher over a saved file, ready without parsing.
 
         The file is mapped: processes that open it share its memory. Changes after opening are this matcher's own, in
-        memory. The file is checked whole, once: neither damage nor malice in it can make a lookup read outside.
+        memory. The file is checked whole, once: neither damage nor malice in it can make a lookup read outside. That
+        reads all of it, at the speed of memory; who has had the file checked before, or wrote it, can leave it out.
 
         Args:
             path: A file that `save` wrote, on a machine of the same byte order. It may be replaced while it is open,
                 but must not be changed in place.
+            trusted: Check the first page only, so that opening takes the same time whatever the size. For a file that
+                nobody else could have written since this program, or a process it trusts, wrote or checked it: damage
+                and malice in the rest are not found, and may crash the process or let anybody in.
 
         Raises:
             SnapshotError: It is no snapshot, is cut short or damaged, or was written by a newer version.
@@ -513,7 +517,10 @@ cdef class Matcher:
                 raise SnapshotError(refusal(path, FOREIGN))
             matcher.mapping = _Mapping(file)
         image = <char *>matcher.mapping.buffer.buf
-        found = verify(<const uint8_t *>image, matcher.mapping.buffer.len, &header)
+        if trusted:
+            found = verify_header(<const uint8_t *>image, matcher.mapping.buffer.len, &header)
+        else:
+            found = verify(<const uint8_t *>image, matcher.mapping.buffer.len, &header)
         if found == OUT_OF_MEMORY:
             raise MemoryError
         if found != SOUND:

@@ -237,7 +237,7 @@ cdef inline void copy_block(
 
 
 cdef inline int verify_header(const uint8_t *image, uint64_t size, Snapshot *header) noexcept nogil:
-    """Whether an image is a snapshot of this version, whole, undamaged, with its sections where they belong."""
+    """Whether an image is a snapshot of this version, whole, with its sections where they belong."""
     if size < PAGE or memcmp(image, b"cidrgate", sizeof(header.magic)) != 0:
         return FOREIGN
     memcpy(header, image, sizeof(Snapshot))
@@ -257,7 +257,7 @@ cdef inline int verify_header(const uint8_t *image, uint64_t size, Snapshot *hea
             or size != header.arena_offset + paged(header.arena_size) + paged(header.note_size)
             or header.live > header.row_count):
         return HOSTILE
-    return SOUND if header.sum == sum_image(image, header) else DAMAGED
+    return SOUND
 
 
 cdef inline bint verify_index(
@@ -502,12 +502,14 @@ cdef inline bint names_subaccount(const Survey *survey, uint64_t arena_size, uin
 
 
 cdef inline int verify(const uint8_t *image, uint64_t size, Snapshot *header) noexcept nogil:
-    """Whether a matcher may be opened over an image; fills in its header."""
+    """Whether a matcher may be opened over an image of unknown origin; fills in its header."""
     cdef int found = verify_header(image, size, header)
     cdef Survey survey
     cdef const uint8_t *arena
     if found != SOUND:
         return found
+    if header.sum != sum_image(image, header):
+        return DAMAGED
     arena = image + header.arena_offset
     survey.starts = <uint8_t *>calloc(header.arena_size // (8 * UNIT) + 1, 1)
     survey.lists = <uint8_t *>calloc(header.arena_size // (8 * UNIT) + 1, 1)

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from ipaddress import IPv6Address, ip_address
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cidrgate import InvalidAddressError, Matcher, PrefixTrie
+from cidrgate._engine import _use_vector_form, _vector_forms
 from tests.golden import GoldenTrie
 from tests.strategies import addresses_near, prefix_lists
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 # From this size on, small lists are looked up through tables made for the batch.
 WORTHWHILE = 4_096
@@ -171,3 +175,29 @@ def test_other_objects_are_no_arrays_of_addresses(form: Any) -> None:
 def test_elements_that_are_no_text_are_named() -> None:
     with pytest.raises(TypeError, match=r"addresses\[1\] is int"):
         PrefixTrie().contains_many(["8.8.8.8", 8])  # type: ignore[list-item]
+
+
+@pytest.fixture(params=_vector_forms())
+def vector_form(request: pytest.FixtureRequest) -> Iterator[str]:
+    _use_vector_form(request.param)
+    yield request.param
+    _use_vector_form(None)
+
+
+# A batch of fewer than half a group of 32 is asked one by one, the last group may be half full, a piece holds 64.
+@pytest.mark.parametrize("count", [1, 15, 16, 17, 31, 32, 33, 47, 48, 49, 63, 64, 65, 130])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_every_vector_form_answers_alike(vector_form: str, count: int, data: st.DataObject) -> None:
+    texts = data.draw(prefix_lists)
+    trie, golden = PrefixTrie(texts), GoldenTrie(texts)
+    near = [text for text in data.draw(st.lists(addresses_near(texts), max_size=8)) if ":" not in text]
+    addresses = np.resize(np.array([int(ip_address(text)) for text in [*near, "8.8.8.8"]], dtype=np.uint32), count)
+    expected = [golden.index(str(ip_address(int(address)))) for address in addresses]
+    assert trie.lookup_many(addresses).tolist() == expected
+
+
+def test_a_processor_runs_a_portable_form_and_no_unknown_one() -> None:
+    assert "portable" in _vector_forms()
+    with pytest.raises(ValueError, match="portable"):
+        _use_vector_form("abacus")

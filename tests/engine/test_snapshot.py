@@ -108,9 +108,10 @@ def saved(directory: Path) -> tuple[Matcher, Path]:
     return matcher, directory / "large.snapshot"
 
 
-def test_every_kind_of_list_survives(saved: tuple[Matcher, Path]) -> None:
+@pytest.mark.parametrize("trusted", [False, True])
+def test_every_kind_of_list_survives(saved: tuple[Matcher, Path], trusted: bool) -> None:
     matcher, path = saved
-    opened = Matcher.open(path)
+    opened = Matcher.open(path, trusted=trusted)
     known = [f"acct-{n}" for n in range(400)] + [f"sub-{n}" for n in range(50)] + ["large"]
     assert opened.rows(known).tolist() == matcher.rows(known).tolist()
     rows = np.random.default_rng(1).choice(matcher.rows([name for name in known if name in matcher]), 20_000)
@@ -162,17 +163,32 @@ def test_a_matcher_that_cannot_be_saved_leaves_nothing(directory: Path) -> None:
     assert list(directory.glob(".is-a-directory*")) == []
 
 
+REFUSED_AT_ONCE = [
+    (lambda data: b"", "no snapshot"),
+    (lambda data: b"SQLite format 3\0" + data[16:], "no snapshot"),
+    (lambda data: data[:100], "no snapshot"),
+    (lambda data: data[:8] + struct.pack("<I", 2) + data[12:], "newer version"),
+    (lambda data: data[:12] + struct.pack(">I", 0x01020304) + data[16:], "byte order"),
+    (lambda data: data[:-PAGE], "not as long"),
+    (lambda data: data + bytes(PAGE), "not as long"),
+    (lambda data: data[:24] + b"\xff" + data[25:], "checksum"),
+]
+
+
+@pytest.mark.parametrize(("change", "message"), REFUSED_AT_ONCE)
+def test_a_trusted_file_is_one_of_ours_and_whole(
+    saved: tuple[Matcher, Path], directory: Path, change: object, message: str
+) -> None:
+    path = directory / "trusted.snapshot"
+    path.write_bytes(change(saved[1].read_bytes()))  # type: ignore[operator]
+    with pytest.raises(SnapshotError, match=message):
+        Matcher.open(path, trusted=True)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda data: b"", "no snapshot"),
-        (lambda data: b"SQLite format 3\0" + data[16:], "no snapshot"),
-        (lambda data: data[:100], "no snapshot"),
-        (lambda data: data[:8] + struct.pack("<I", 2) + data[12:], "newer version"),
-        (lambda data: data[:12] + struct.pack(">I", 0x01020304) + data[16:], "byte order"),
-        (lambda data: data[:-PAGE], "not as long"),
-        (lambda data: data + bytes(PAGE), "not as long"),
-        (lambda data: data[:24] + b"\xff" + data[25:], "checksum"),
+        *REFUSED_AT_ONCE,
         (lambda data: data[:PAGE] + bytes([data[PAGE] ^ 1]) + data[PAGE + 1 :], "checksum"),
         (lambda data: data[:-1] + b"\x01", "checksum"),
     ],
