@@ -11,6 +11,8 @@ import signal
 import sys
 import time
 
+import alembic.command  # noqa: F401 - loaded once, not by each of the forked
+
 from tests.change_stream import run
 
 PATIENCE_SECONDS = 60.0

@@ -15,7 +15,7 @@ from typing import Self
 import psycopg
 import pytest
 
-from cidrgate.stores.postgres import create_tables
+from cidrgate.stores.postgres import migrate
 
 __all__ = ["PostgresServer", "find_binaries"]
 
@@ -61,7 +61,7 @@ class PostgresServer:
         self._run("initdb", "-D", "data", "-A", "trust", "-U", "postgres", "-E", "UTF8", "--no-locale", "--no-sync")
         self.start()
         self._execute(f"CREATE DATABASE {_TEMPLATE}")
-        create_tables(self.url(_TEMPLATE))
+        migrate(self.url(_TEMPLATE))
 
     def __enter__(self) -> Self:
         return self

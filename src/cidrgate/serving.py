@@ -107,7 +107,7 @@ class ServedLists(AccountLists):
         return manager
 
     @classmethod
-    def connect(cls, url: str, policy: Policy | None = None) -> Self:
+    def connect(cls, url: str, policy: Policy | None = None, *, create: bool = True) -> Self:
         """Open a store without loading the matcher, for a tool that makes one change or asks one question.
 
         Everything works but `allows` and `matcher`, which refuse until `load` was called.
@@ -115,11 +115,12 @@ class ServedLists(AccountLists):
         Args:
             url: Such as `sqlite:///allowlist.db` or `memory://`; see `cidrgate.stores.open_store`.
             policy: What a list may hold; the default policy when None.
+            create: Whether tables are created in a PostgreSQL database that has none of ours.
 
         Raises:
             StoreError: If the store cannot be opened.
         """
-        return cls(open_store(url), policy)
+        return cls(open_store(url, create=create), policy)
 
     def close(self) -> None:
         """Stop following and close the store. The matcher keeps answering with what it has."""

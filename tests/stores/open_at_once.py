@@ -6,6 +6,8 @@ import os
 import sys
 import time
 
+import alembic.command  # noqa: F401 - loaded once, not by each of the forked
+
 from cidrgate.stores import open_store
 
 OPENERS = 6

@@ -37,7 +37,7 @@ def open_database(url: str, policy: Policy, *, create: bool) -> RuleManager:
     Args:
         url: By `database_url`.
         policy: What a list may hold.
-        create: Whether a file that does not exist is created.
+        create: Whether a file, or the tables of a database, that do not exist are created.
 
     Raises:
         StoreError: If the store cannot be opened, or does not exist and shall not be created.
@@ -49,4 +49,4 @@ def open_database(url: str, policy: Policy, *, create: bool) -> RuleManager:
                 f"there is no database {path}: create it with `cidrgate account create NAME`, "
                 "or name another with --database or CIDRGATE_DATABASE"
             )
-    return RuleManager.connect(url, policy)
+    return RuleManager.connect(url, policy, create=create)

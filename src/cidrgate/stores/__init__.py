@@ -5,17 +5,28 @@ A store knows SQL and transactions; it knows no rule and no matcher. `open_store
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from cidrgate.errors import StoreError
 from cidrgate.stores.bulk import NewList
 from cidrgate.stores.sql import ListChange, StoredAccount, StoredList, Transaction
 from cidrgate.stores.sqlite import SqliteStore
+from cidrgate.stores.sqlite import migrate as migrate_sqlite
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-__all__ = ["ListChange", "NewList", "Store", "StoredAccount", "StoredList", "Transaction", "Watch", "open_store"]
+__all__ = [
+    "ListChange",
+    "NewList",
+    "Store",
+    "StoredAccount",
+    "StoredList",
+    "Transaction",
+    "Watch",
+    "migrate_store",
+    "open_store",
+]
 
 _SUPPORTED = "memory://, sqlite:///relative/path.db, sqlite:////absolute/path.db, postgresql://user@host:port/database"
 
@@ -65,12 +76,16 @@ class Store(Protocol):
         """Release every connection. May be called twice."""
 
 
-def open_store(url: str) -> Store:
+def open_store(url: str, *, create: bool = True) -> Store:
     """Open the store a URL names, creating it when it does not exist.
 
+    An SQLite file of an older cidrgate is migrated on the way. A PostgreSQL database is not: other nodes may use it,
+    and when they change their version is for a person to say, with `migrate_store`.
+
     Args:
-        url: `sqlite:///path` (the path after three slashes; a fourth makes it absolute), or `memory://` for a
-            store that ends with the process.
+        url: `sqlite:///path` (the path after three slashes; a fourth makes it absolute), `postgresql://…`, or
+            `memory://` for a store that ends with the process.
+        create: Whether tables are created in a PostgreSQL database that has none of ours.
 
     Raises:
         StoreError: If the URL names no supported store, or the store cannot be opened.
@@ -82,15 +97,45 @@ def open_store(url: str) -> Store:
         []
         >>> store.close()
     """
-    scheme, separator, rest = url.partition("://")
-    if scheme == "memory" and separator and not rest:
-        return SqliteStore(None)
-    path = rest.removeprefix("/")
-    if scheme == "sqlite" and rest.startswith("/") and path and path != ":memory:":
-        return SqliteStore(path)
-    shown = f"{scheme}://…" if "@" in url else url  # what stands before an @ may be a password
-    if scheme in ("postgresql", "postgresql+psycopg") and rest:
+    kind, where = _kind_of(url)
+    if kind == "postgresql":
         from cidrgate.stores.postgres import PostgresStore
 
-        return PostgresStore(url)
+        return PostgresStore(where, create=create)
+    return SqliteStore(where if kind == "sqlite" else None)
+
+
+def migrate_store(url: str) -> str | None:
+    """Bring the tables of a store up to date; create them where there are none.
+
+    Args:
+        url: As for `open_store`.
+
+    Returns:
+        The version of its tables before; None where it had none.
+
+    Raises:
+        StoreError: If the URL names no store that is kept, it cannot be reached, or a newer cidrgate migrated it.
+    """
+    kind, where = _kind_of(url)
+    if kind == "postgresql":
+        from cidrgate.stores.postgres import migrate as migrate_postgres
+
+        return migrate_postgres(where)
+    if kind == "memory":
+        raise StoreError("a store in memory is always new: there is nothing to migrate")
+    return migrate_sqlite(where)
+
+
+def _kind_of(url: str) -> tuple[Literal["memory", "sqlite", "postgresql"], str]:
+    """Which store a URL names, and what the store is opened with."""
+    scheme, separator, rest = url.partition("://")
+    if scheme == "memory" and separator and not rest:
+        return "memory", ""
+    path = rest.removeprefix("/")
+    if scheme == "sqlite" and rest.startswith("/") and path and path != ":memory:":
+        return "sqlite", path
+    if scheme in ("postgresql", "postgresql+psycopg") and rest:
+        return "postgresql", url
+    shown = f"{scheme}://…" if "@" in url else url  # what stands before an @ may be a password
     raise StoreError(f"{shown!r} names no store cidrgate can open; write one of: {_SUPPORTED}")

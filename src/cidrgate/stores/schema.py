@@ -1,6 +1,7 @@
 """The tables every SQL store shares: accounts, their entries, the append-only change log, and facts on the store.
 
-What differs between databases (locking, triggers, constraints, how ids are handed out) is with each store.
+This is how they are after the last revision of `cidrgate.stores.migrations`, which creates them. What differs between
+databases (locking, how ids are handed out) is with each store.
 """
 
 from __future__ import annotations
@@ -30,10 +31,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Dialect
     from sqlalchemy.types import TypeEngine
 
-__all__ = ["SCHEMA_VERSION", "UtcTime", "utc_text", "metadata", "accounts", "entries", "changes", "facts"]
-
-SCHEMA_VERSION = 2
-"""Written into every new store; a store with a higher number was made by a newer cidrgate."""
+__all__ = ["Key", "UtcTime", "utc_text", "metadata", "accounts", "entries", "changes", "facts"]
 
 
 @lru_cache(maxsize=128)  # a bulk import writes the same time a million times
@@ -75,16 +73,17 @@ class UtcTime(TypeDecorator[datetime]):
         return datetime.fromisoformat(value) if isinstance(value, str) else value.astimezone(UTC)
 
 
-_Key = BigInteger().with_variant(Integer(), "sqlite")
+Key = BigInteger().with_variant(Integer(), "sqlite")
+"""The type of ids: what SQLite takes for an alias of its row ids, wide enough on any other database."""
 
 metadata = MetaData()
 
 accounts = Table(
     "accounts",
     metadata,
-    Column("id", _Key, primary_key=True),
+    Column("id", Key, primary_key=True),
     Column("name", Text, nullable=False, unique=True),
-    Column("parent_id", _Key, ForeignKey("accounts.id"), index=True),
+    Column("parent_id", Key, ForeignKey("accounts.id"), index=True),
     Column("created_at", UtcTime, nullable=False),
     Column("version", Integer, nullable=False, server_default="0"),  # how often its list was changed
     sqlite_autoincrement=True,
@@ -93,8 +92,8 @@ accounts = Table(
 entries = Table(
     "entries",
     metadata,
-    Column("id", _Key, primary_key=True),
-    Column("account_id", _Key, ForeignKey("accounts.id"), nullable=False),
+    Column("id", Key, primary_key=True),
+    Column("account_id", Key, ForeignKey("accounts.id"), nullable=False),
     Column("cidr", Text().with_variant(CIDR(), "postgresql"), nullable=False),
     Column("label", Text),
     Column("created_at", UtcTime, nullable=False),
@@ -121,7 +120,7 @@ Index(
 changes = Table(
     "changes",
     metadata,
-    Column("sequence", _Key, primary_key=True),
+    Column("sequence", Key, primary_key=True),
     Column("at", UtcTime, nullable=False),
     Column("actor", Text),
     Column("account", Text, nullable=False),
@@ -137,5 +136,5 @@ facts = Table(
     "facts",
     metadata,
     Column("store_id", String(32), primary_key=True),
-    Column("log_start", _Key, nullable=False, server_default="1"),  # rows before it may be deleted, by retention
+    Column("log_start", Key, nullable=False, server_default="1"),  # rows before it may be deleted, by retention
 )

@@ -1,0 +1,79 @@
+"""The one history of the schema, for SQLite and PostgreSQL, run by Alembic: a file in `versions` for each revision.
+
+To add a revision: describe the tables as they shall be in `cidrgate.stores.schema`; write a file
+`versions/NNNN_name.py` that brings a database of either kind there from the revision before, in one transaction; name
+it in `HEAD`. A revision that was released is never changed, and there is no way back: who wants one restores a backup.
+"""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sqlalchemy import inspect, text
+
+from cidrgate.errors import StoreError
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+__all__ = ["HEAD", "refuse_newer", "revision_of", "upgrade"]
+
+HEAD = "0002"
+"""The last revision: what this cidrgate reads and writes. They are numbered, so their texts sort as they follow."""
+
+VERSION_TABLE = "alembic_version"
+
+_one_at_a_time = threading.Lock()
+"""Alembic keeps the migration it runs in a global variable."""
+
+
+def revision_of(connection: Connection, schema: str | None = None) -> str | None:
+    """The revision a database says it has; None where no migration has run. Does not import Alembic, which takes time.
+
+    Args:
+        connection: To the database.
+        schema: The schema of the tables, where the database has more than one.
+    """
+    if not inspect(connection).has_table(VERSION_TABLE, schema=schema):
+        return None
+    table = VERSION_TABLE if schema is None else f'"{schema}".{VERSION_TABLE}'
+    revision: str | None = connection.scalar(text(f"SELECT version_num FROM {table}"))  # noqa: S608
+    return revision
+
+
+def refuse_newer(revision: str, name: str) -> None:
+    """Refuse a store that a newer cidrgate has migrated.
+
+    Args:
+        revision: Its revision.
+        name: What it is called.
+
+    Raises:
+        StoreError: If the revision follows `HEAD`.
+    """
+    if revision > HEAD:
+        raise StoreError(
+            f"{name} has schema version {revision}, made by a newer cidrgate; "
+            f"this one knows versions up to {HEAD}: upgrade cidrgate"
+        )
+
+
+def upgrade(connection: Connection, schema: str | None = None, *, since: str | None = None) -> None:
+    """Bring a database to `HEAD`, in the transaction of the connection.
+
+    Args:
+        connection: To the database; nobody else migrates it meanwhile.
+        schema: The schema of the tables, where the database has more than one; it exists.
+        since: The revision of a database that does not say which it has, as it is older than the first migration.
+    """
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config(attributes={"connection": connection, "schema": schema})
+    config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
+    with _one_at_a_time:
+        if since is not None:
+            command.stamp(config, since)
+        command.upgrade(config, "head")

@@ -1,0 +1,119 @@
+"""One transaction on PostgreSQL: how it locks accounts, takes ids, copies lists, and compares positions of the log."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import text
+
+from cidrgate.stores.bulk import rows_of
+from cidrgate.stores.schema import accounts, utc_text
+from cidrgate.stores.sql import Transaction
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from datetime import datetime
+
+    from sqlalchemy import Connection, Select
+
+    from cidrgate.stores.bulk import NewList
+
+__all__ = ["PostgresTransaction"]
+
+_LARGEST_BLOCK = 4_096
+"""How many ids are taken from the sequence at once, at most."""
+
+_POSITION = text(
+    """
+    SELECT facts.store_id, (pg_control_system()).system_identifier, pg_current_snapshot()::text,
+        greatest((SELECT coalesce(max(sequence), 0) FROM changes), facts.log_start - 1)
+    FROM facts
+    """
+)
+_REWOUND = text("SELECT pg_snapshot_xmax(CAST(:seen AS pg_snapshot)) > pg_snapshot_xmax(pg_current_snapshot())")
+_CHANGED = text(
+    """
+    SELECT DISTINCT account FROM changes
+    WHERE txid >= pg_snapshot_xmin(CAST(:seen AS pg_snapshot))
+        AND NOT pg_visible_in_snapshot(txid, CAST(:seen AS pg_snapshot))
+    LIMIT :most
+    """
+)
+_IDS = text("SELECT nextval(pg_get_serial_sequence('entries', 'id')) FROM generate_series(1, :wanted)")
+
+
+class PostgresTransaction(Transaction):
+    """A transaction on PostgreSQL; one that writes locks every account it reads."""
+
+    def __init__(self, connection: Connection, *, writes: bool) -> None:
+        super().__init__(connection)
+        self._writes = writes
+        self._ids = self._take_ids()
+
+    def new_entry_ids(self) -> Iterator[int]:
+        """Ids of the sequence, taken in growing blocks."""
+        return self._ids
+
+    def _take_ids(self) -> Iterator[int]:
+        wanted = 1
+        while True:
+            yield from self._connection.scalars(_IDS, {"wanted": wanted}).all()
+            wanted = min(8 * wanted, _LARGEST_BLOCK)
+
+    def _lock(self, statement: Select[Any]) -> Select[Any]:
+        # In one order, so that two writers of many accounts never wait for each other.
+        return statement.order_by(accounts.c.id).with_for_update(of=accounts) if self._writes else statement
+
+    def position(self) -> str:
+        """The store's own id, the server's, what this transaction sees, and the end of the log."""
+        return "|".join(str(part) for part in self._connection.execute(_POSITION).one())
+
+    def changed_since(self, position: str, limit: int) -> set[str] | None:
+        """The accounts of rows whose transactions the position did not see; None when nobody can tell."""
+        store_id, server, seen, end = [*position.split("|"), "", "", ""][:4]
+        now_id, now_server, _, _ = self.position().split("|")
+        if (store_id, server) != (now_id, now_server) or not end.isdecimal() or int(end) + 1 < self.log_start():
+            return None
+        if self._connection.scalars(_REWOUND, {"seen": seen}).one():
+            return None
+        found = set(self._connection.scalars(_CHANGED, {"seen": seen, "most": limit + 1}))
+        return found if len(found) <= limit else None
+
+    def insert_lists(self, lists: Sequence[NewList], *, at: datetime, actor: str | None) -> None:
+        """Store the first entries of many accounts, and log them, with COPY."""
+        if not lists:
+            return
+        moment = utc_text(at)
+        needed = sum(len(new.cidrs) for new in lists)
+        rows = rows_of(lists, iter(self._connection.scalars(_IDS, {"wanted": needed}).all()), at, actor)
+        by = _copied(actor)
+        self._copy(
+            "entries (id, account_id, cidr, label, expires_at, created_at, created_by)",
+            (
+                f"{entry_id}\t{account_id}\t{cidr}\t{_copied(label)}\t{_copied(end)}\t{moment}\t{by}\n"
+                for entry_id, account_id, cidr, label, end in rows.entries
+            ),
+        )
+        self._copy(
+            "changes (at, actor, account, action, before, after)",
+            (f"{moment}\t{by}\t{_copied(account)}\tadd\t[]\t{_copied(after)}\n" for account, after in rows.changes),
+        )
+        self._raise_versions(new.account_id for new in lists)
+
+    def _copy(self, target: str, lines: Iterable[str]) -> None:
+        driver: Any = self._connection.connection.driver_connection
+        with driver.cursor() as cursor, cursor.copy(f"COPY {target} FROM STDIN") as copy:
+            copy.write("".join(lines))
+
+
+def _copied(value: str | None) -> str:
+    r"""A text as COPY reads it: `\N` for none.
+
+    >>> print(_copied("a\tb"), _copied(None))
+    a\tb \N
+    """
+    if value is None:
+        return r"\N"
+    if value.isalnum():
+        return value
+    return value.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")

@@ -1,0 +1,100 @@
+"""One transaction on SQLite: ids and positions that rest on writers taking turns, and many lists stored as JSON."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from itertools import count
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select, text
+
+from cidrgate.stores.bulk import rows_of
+from cidrgate.stores.schema import changes, facts, utc_text
+from cidrgate.stores.sql import Transaction
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from datetime import datetime
+
+    from sqlalchemy import Connection
+
+    from cidrgate.stores.bulk import NewList
+
+__all__ = ["SqliteTransaction", "compact_json"]
+
+_INSERT_ENTRY = """
+    INSERT INTO entries (id, account_id, cidr, label, expires_at, created_at, created_by) VALUES (?, ?, ?, ?, ?, ?, ?)
+"""
+_INSERT_ENTRIES = """
+    INSERT INTO entries (id, account_id, cidr, label, expires_at, created_at, created_by)
+    SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'),
+        json_extract(value, '$[3]'), json_extract(value, '$[4]'), ?, ?
+    FROM json_each(?)
+"""
+_INSERT_CHANGES = """
+    INSERT INTO changes (at, actor, action, before, account, after)
+    SELECT ?, ?, 'add', '[]', json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(?)
+"""
+
+_NUL = r"\u0000"
+
+compact_json = partial(json.dumps, separators=(",", ":"), ensure_ascii=False)
+
+
+class SqliteTransaction(Transaction):
+    """A transaction on SQLite; ids of entries follow the greatest one ever used.
+
+    Writers take turns, so rows of the log are committed in the order of their sequence: a position is the last one.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(connection)
+        self._ids: Iterator[int] | None = None
+
+    def new_entry_ids(self) -> Iterator[int]:
+        """Ids no entry ever had: the write lock keeps every other writer from taking the same."""
+        if self._ids is None:
+            self._ids = count(self._last("entries") + 1)
+        return self._ids
+
+    def insert_lists(self, lists: Sequence[NewList], *, at: datetime, actor: str | None) -> None:
+        """Store the first entries of many accounts, and log them.
+
+        Rows go in as one JSON text a table, taken apart by SQLite itself: half the time of binding a row at once.
+        """
+        if not lists:
+            return
+        rows = rows_of(lists, self.new_entry_ids(), at, actor)
+        moment = utc_text(at)
+        entries = compact_json(rows.entries)
+        if _NUL in entries:  # which SQLite's JSON would take for the end of a label
+            self._connection.exec_driver_sql(_INSERT_ENTRY, [(*row, moment, actor) for row in rows.entries])
+        else:
+            self._connection.exec_driver_sql(_INSERT_ENTRIES, (moment, actor, entries))
+        self._connection.exec_driver_sql(_INSERT_CHANGES, (moment, actor, compact_json(rows.changes)))
+        self._raise_versions(new.account_id for new in lists)
+
+    def position(self) -> str:
+        """The store's own id, and the sequence of the last row of the log."""
+        return f"{self._store_id()}:{self._last('changes')}"
+
+    def changed_since(self, position: str, limit: int) -> set[str] | None:
+        """The accounts of the rows that follow; None when nobody can tell, see `Transaction.changed_since`."""
+        store_id, _, sequence = position.partition(":")
+        if store_id != self._store_id() or not sequence.isdecimal():
+            return None
+        last = int(sequence)
+        if last > self._last("changes") or last + 1 < self.log_start():
+            return None
+        names = select(changes.c.account).where(changes.c.sequence > last).distinct().limit(limit + 1)
+        found = set(self._connection.scalars(names))
+        return found if len(found) <= limit else None
+
+    def _store_id(self) -> str:
+        return str(self._connection.scalars(select(facts.c.store_id)).one())
+
+    def _last(self, table: str) -> int:
+        """The greatest key a table ever had."""
+        used = self._connection.execute(text("SELECT seq FROM sqlite_sequence WHERE name = :name"), {"name": table})
+        return used.scalar() or 0
