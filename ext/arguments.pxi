@@ -9,7 +9,7 @@ from libc.stdlib cimport free, malloc
 
 from address cimport (
     MAX_TEXT, Address, Prefix, parse_address, parse_ipv4_bytes, parse_ipv6_bytes, parse_prefix, prepare_parser,
-    unpack_address, write_prefix,
+    unpack_address, write_address, write_prefix,
 )
 from build cimport Item
 
@@ -106,6 +106,29 @@ cdef str prefix_text(const Prefix *prefix):
     """The canonical text of a prefix."""
     cdef uint8_t text[MAX_TEXT]
     return PyUnicode_DecodeASCII(<char *>text, write_prefix(prefix, text), NULL)
+
+
+def canonical_address(str text not None, /):
+    """The canonical text of an address.
+
+    Args:
+        text: IPv4 or IPv6, strictly: no port, no brackets, no zone, no leading zeros in IPv4, no spaces.
+
+    Returns:
+        Text as in RFC 5952; an IPv4-mapped IPv6 address as the IPv4 address it stands for.
+
+    Raises:
+        InvalidAddressError: The text is no address.
+
+    Example:
+        >>> canonical_address("2606:4700:0::1"), canonical_address("::ffff:8.8.8.8")
+        ('2606:4700::1', '8.8.8.8')
+    """
+    cdef Address address
+    cdef uint8_t form[MAX_TEXT]
+    if not text_address(text, &address):
+        raise not_an_address(text)
+    return PyUnicode_DecodeASCII(<char *>form, write_address(&address, form), NULL)
 
 
 def canonical_prefix(str text not None, /):

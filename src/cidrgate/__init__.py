@@ -7,6 +7,7 @@ the store.
 from pathlib import Path
 
 from cidrgate._engine import Matcher, PrefixTrie
+from cidrgate.client_ip import ClientAddress, ClientIPResolver
 from cidrgate.errors import (
     AccountExistsError,
     AccountNotFoundError,
@@ -17,6 +18,7 @@ from cidrgate.errors import (
     InvalidAddressError,
     InvalidExpiryError,
     Problem,
+    ProxyProtocolError,
     RuleError,
     SnapshotError,
     StoreError,
@@ -51,6 +53,9 @@ __all__ = [
     "HistoryError",
     "StoreError",
     "SnapshotError",
+    "ClientIPResolver",
+    "ClientAddress",
+    "ProxyProtocolError",
     "get_include",
 ]
 

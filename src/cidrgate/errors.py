@@ -26,6 +26,7 @@ __all__ = [
     "InvalidExpiryError",
     "HistoryError",
     "SnapshotError",
+    "ProxyProtocolError",
     "Problem",
     "RuleError",
 ]
@@ -81,6 +82,10 @@ class HistoryError(CidrgateError, LookupError):
 
 class SnapshotError(CidrgateError):
     """A snapshot file is not one, is damaged, or was written by a newer version."""
+
+
+class ProxyProtocolError(CidrgateError, ValueError):
+    """What a connection starts with is no PROXY protocol header: drop the connection."""
 
 
 @dataclass(frozen=True, slots=True)

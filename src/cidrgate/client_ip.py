@@ -1,0 +1,200 @@
+"""`ClientIPResolver`: which address a request comes from, as the last trusted hop saw it.
+
+Everything that a client can write is believed only as far as a trusted proxy vouches for it. Nothing here knows a
+framework; `cidrgate.forwarded` reads the headers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from cidrgate._engine import PrefixTrie, canonical_address
+from cidrgate.errors import InvalidAddressError
+from cidrgate.forwarded import UNIX_SOCKET, HopProblem, UnreadableHopError, hops_of, read_node
+from cidrgate.rules.format_hints import format_hint
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+__all__ = ["MOST_HOPS", "ClientAddress", "ClientIPResolver", "ClientProblem"]
+
+ClientProblem: TypeAlias = (
+    HopProblem
+    | Literal["no_address", "invalid_peer", "missing_header", "repeated_header", "too_few_hops", "too_many_hops"]
+)
+
+MOST_HOPS = 100
+"""Trusted hops that are followed before the header is taken for an attack."""
+
+_UNIX_PEERS = (UNIX_SOCKET, "/")
+_LISTS = ("x-forwarded-for", "forwarded")
+
+
+@dataclass(frozen=True, slots=True)
+class ClientAddress:
+    """Where a request comes from, and who says so.
+
+    Attributes:
+        address: Canonical text; None when it cannot be told, which denies whatever is enforced.
+        source: `peer` for the socket's other end, or the name of the header that was believed.
+        hop: The place in that header's list, counted from the right: 1 is what the nearest proxy wrote. None where
+            there is no list.
+        problem: Why there is no address, or None:
+
+            - `no_address`: the client is on a Unix socket, or the server does not say who it is
+            - `invalid_peer`: the server names a peer that is no address
+            - `missing_header`: the peer is a trusted proxy that did not send the header
+            - `repeated_header`: a header with a single value came more than once
+            - `malformed_hop`: the hop is no address, nothing, or has a zone or an impossible port
+            - `obfuscated_hop`: the hop is `unknown` or a name such as `_hidden`
+            - `malformed_header`: `Forwarded` that breaks RFC 7239, such as an open quote
+            - `header_too_long`: more `Forwarded` than is read
+            - `too_few_hops`: fewer hops in the header than are trusted
+            - `too_many_hops`: more than `MOST_HOPS` trusted hops
+    """
+
+    address: str | None
+    source: str
+    hop: int | None = None
+    problem: ClientProblem | None = None
+
+
+class ClientIPResolver:
+    """Finds the client's address of a request. Immutable, to be shared between threads.
+
+    Without arguments it is the socket's peer, and no header counts. Behind proxies name either the proxies or how many
+    there are, not both:
+
+    - `trusted_proxies`: the header counts only if the peer is one of them. The client is then the rightmost hop that is
+      none of them; where all are, the leftmost.
+    - `trusted_hops`: the header always counts, and the client is that many hops from the right. Only for servers that
+      nobody but the proxy can reach.
+
+    Args:
+        trusted_proxies: Networks of the proxies, such as `10.0.0.0/8`, and `unix:` for every peer on a Unix socket.
+            Name the proxies only: whoever has one of these addresses can pretend to be anybody.
+        trusted_hops: How many proxies there are between the client and this server; at least 1.
+        header: The header the proxies write: `x-forwarded-for` when None, `forwarded` (RFC 7239), or one with a single
+            address, such as `cf-connecting-ip`, `x-real-ip` or `fly-client-ip`, which needs `trusted_proxies`.
+
+    Raises:
+        ValueError: If the arguments do not fit together.
+        InvalidAddressError: If a trusted proxy is no network.
+
+    Example:
+        >>> resolver = ClientIPResolver(trusted_proxies=["10.0.0.0/8"])
+        >>> spoofed = [(b"x-forwarded-for", b"8.8.8.8, 203.0.113.9")]
+        >>> resolver.resolve("10.0.0.1", spoofed)
+        ClientAddress(address='203.0.113.9', source='x-forwarded-for', hop=1, problem=None)
+        >>> resolver.resolve("203.0.113.9", spoofed)
+        ClientAddress(address='203.0.113.9', source='peer', hop=None, problem=None)
+    """
+
+    __slots__ = ("_field", "_hops", "_proxies", "_unix", "header")
+
+    header: str | None
+    """The header that may count, in lower case; None when the peer alone does."""
+
+    def __init__(
+        self,
+        *,
+        trusted_proxies: Iterable[str] | None = None,
+        trusted_hops: int | None = None,
+        header: str | None = None,
+    ) -> None:
+        if trusted_proxies is not None and trusted_hops is not None:
+            raise ValueError("name trusted_proxies or trusted_hops, not both")
+        if trusted_proxies is None and trusted_hops is None and header is not None:
+            raise ValueError(f"{header} can only be believed from a proxy: name trusted_proxies or trusted_hops")
+        if isinstance(trusted_hops, bool) or (trusted_hops is not None and trusted_hops < 1):
+            raise ValueError(f"trusted_hops is the number of proxies, at least 1, not {trusted_hops}")
+        name = "x-forwarded-for" if header is None else header.lower()
+        if trusted_hops is not None and name not in _LISTS:
+            raise ValueError(f"{header} holds no list of hops: name the trusted_proxies that may send it")
+        if isinstance(trusted_proxies, str):
+            raise TypeError("trusted_proxies is an iterable of networks, not one str: write [network]")
+        named = [] if trusted_proxies is None else list(trusted_proxies)
+        self._unix = UNIX_SOCKET in named
+        self._proxies = _networks(network for network in named if network != UNIX_SOCKET)
+        self._hops = trusted_hops
+        self.header = name if named or trusted_hops is not None else None
+        self._field = None if self.header is None else self.header.encode("latin-1")
+
+    def resolve(self, peer: str | None, headers: Iterable[tuple[bytes, bytes]]) -> ClientAddress:
+        """The client of a request.
+
+        Args:
+            peer: The address of the socket's other end, as the server says it; None, empty,
+                `unix:` or a path for a Unix socket.
+            headers: Every header line as it came, in order, the names in any case.
+        """
+        field = self._field
+        if field is None:
+            return self.resolve_values(peer, ())
+        return self.resolve_values(peer, [value for name, value in headers if name.lower() == field])
+
+    def resolve_values(self, peer: str | None, values: Sequence[bytes]) -> ClientAddress:
+        """The client of a request, for servers that keep headers by name.
+
+        Args:
+            peer: The address of the socket's other end, as the server says it; None, empty,
+                `unix:` or a path for a Unix socket.
+            values: The value of each line of `self.header`, in order. Only that header is ever asked for.
+        """
+        if not peer or peer.startswith(_UNIX_PEERS):
+            node = UNIX_SOCKET
+        else:
+            try:
+                node = canonical_address(peer)
+            except InvalidAddressError:
+                return ClientAddress(None, "peer", problem="invalid_peer")
+        header = self.header
+        if header is None or (self._hops is None and not self._trusts(node)):
+            return _client(node, "peer")
+        if not values:
+            return ClientAddress(None, header, problem="missing_header")
+        if header in _LISTS:
+            return self._from_list(header, values)
+        if len(values) > 1:
+            return ClientAddress(None, header, problem="repeated_header")
+        try:
+            return _client(read_node(values[0].strip(b" \t")), header)
+        except UnreadableHopError as error:
+            return ClientAddress(None, header, problem=error.problem)
+
+    def _trusts(self, node: str) -> bool:
+        return self._unix if node == UNIX_SOCKET else node in self._proxies
+
+    def _from_list(self, header: str, values: Sequence[bytes]) -> ClientAddress:
+        """The client among the hops of a list header that a trusted proxy sent."""
+        hop = 0
+        node = UNIX_SOCKET
+        try:
+            for hop, node in enumerate(hops_of(header, values), 1):
+                if hop == self._hops or (self._hops is None and not self._trusts(node)):
+                    return _client(node, header, hop)
+                if hop == MOST_HOPS:
+                    return ClientAddress(None, header, hop, "too_many_hops")
+        except UnreadableHopError as error:
+            return ClientAddress(None, header, hop + 1, error.problem)
+        if self._hops is not None:
+            return ClientAddress(None, header, hop, "too_few_hops")
+        return _client(node, header, hop)
+
+
+def _client(node: str, source: str, hop: int | None = None) -> ClientAddress:
+    if node == UNIX_SOCKET:
+        return ClientAddress(None, source, hop, "no_address")
+    return ClientAddress(node, source, hop)
+
+
+def _networks(networks: Iterable[str]) -> PrefixTrie:
+    """Trusted proxies, with the way out for one that is no network."""
+    named = list(networks)
+    for network in named:
+        try:
+            PrefixTrie([network])
+        except InvalidAddressError as error:
+            raise InvalidAddressError(f"trusted proxy {network!r}: {format_hint(network)}") from error
+    return PrefixTrie(named)

@@ -1,0 +1,161 @@
+"""The PROXY protocol, versions 1 and 2: what a TCP proxy writes first on a connection about who is on its other side.
+
+For servers that terminate it themselves. Parse only what comes from a peer that is a trusted proxy: whoever connects
+directly can write anything. The specification is HAProxy's `proxy-protocol.txt`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Literal
+
+from cidrgate._engine import canonical_address
+from cidrgate.errors import InvalidAddressError, ProxyProtocolError
+
+__all__ = ["LONGEST_HEADER", "ProxyHeader", "parse_proxy_header"]
+
+LONGEST_HEADER = 4_096
+"""Bytes of a version 2 header, with its extensions, that are accepted where the caller sets no other limit."""
+
+_V1_START = b"PROXY "
+_V1_LONGEST = 107
+_PORT = rb"(0|[1-9][0-9]{0,4})"
+_V1_LINE = re.compile(rb"PROXY (TCP[46]) ([0-9.]+|[0-9A-Fa-f:.]+) ([0-9.]+|[0-9A-Fa-f:.]+) " + _PORT + rb" " + _PORT)
+_V1_UNKNOWN = b"PROXY UNKNOWN"
+_HIGHEST_PORT = 65_535
+
+# Version 2:  12 bytes signature | version, command | family, transport | length of the rest, 16 bits | rest
+#     rest :  source address | destination address | source port | destination port | extensions (TLVs)
+_V2_START = b"\r\n\r\n\0\r\nQUIT\n"
+_V2_FIXED = 16
+_V2_LOCAL, _V2_PROXY = 0x20, 0x21
+_V2_UNSPECIFIED = 0x00
+_V2_ADDRESS_SIZES = {0x11: 4, 0x12: 4, 0x21: 16, 0x22: 16}
+_V2_UNIX = {0x31: 216, 0x32: 216}
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyHeader:
+    """What a PROXY protocol header says.
+
+    Attributes:
+        size: How many bytes of the input it takes; what follows is the connection's own.
+        version: 1 or 2.
+        source: The client's canonical address, to be given to `ClientIPResolver.resolve` as the peer; None where
+            the header names none (`LOCAL`, `UNKNOWN`, unspecified, Unix sockets).
+        source_port: The client's port, or None.
+        destination: The address the client connected to, or None.
+        destination_port: The port the client connected to, or None.
+        local: Whether the proxy speaks for itself (`LOCAL`, a health check): the peer is then the client.
+    """
+
+    size: int
+    version: Literal[1, 2]
+    source: str | None = None
+    source_port: int | None = None
+    destination: str | None = None
+    destination_port: int | None = None
+    local: bool = False
+
+
+def parse_proxy_header(data: bytes, *, longest: int = LONGEST_HEADER) -> ProxyHeader | None:
+    r"""Read the header that a connection starts with.
+
+    Args:
+        data: The first bytes of the connection, at least one header long where that much has come.
+        longest: Bytes that a version 2 header may take, at least 16.
+
+    Returns:
+        The header, or None while it is not complete: call again with more bytes.
+
+    Raises:
+        ProxyProtocolError: If these bytes can never become a header, or one that is too long.
+
+    Example:
+        >>> header = parse_proxy_header(b"PROXY TCP4 203.0.113.9 192.0.2.1 56324 443\r\nGET / HTTP/1.1\r\n")
+        >>> header.source, header.destination_port, header.size
+        ('203.0.113.9', 443, 44)
+        >>> parse_proxy_header(b"PROXY TCP4 203.0") is None
+        True
+    """
+    if data.startswith(_V2_START):
+        return _version_2(data, longest)
+    if data.startswith(_V1_START):
+        return _version_1(data)
+    if _V2_START.startswith(data) or _V1_START.startswith(data):
+        return None
+    raise ProxyProtocolError(f"the connection starts with {data[:12]!r}, which is no PROXY protocol header")
+
+
+def _version_1(data: bytes) -> ProxyHeader | None:
+    """A line of text."""
+    end = data.find(b"\r\n", 0, _V1_LONGEST)
+    if end < 0:
+        if len(data) >= _V1_LONGEST:
+            raise ProxyProtocolError(f"a PROXY line ends within {_V1_LONGEST} bytes")
+        return None
+    line = data[:end]
+    if line == _V1_UNKNOWN or line.startswith(_V1_UNKNOWN + b" "):
+        return ProxyHeader(end + 2, 1)
+    parts = _V1_LINE.fullmatch(line)
+    if parts is None:
+        raise ProxyProtocolError(f"{line!r} is no PROXY line")
+    kind, source, destination, source_port, destination_port = parts.groups()
+    for address in (source, destination):
+        if (b":" in address) != (kind == b"TCP6"):
+            raise ProxyProtocolError(f"{line!r}: the addresses are not of the family that is named")
+    if max(int(source_port), int(destination_port)) > _HIGHEST_PORT:
+        raise ProxyProtocolError(f"{line!r}: a port is at most {_HIGHEST_PORT}")
+    try:
+        return ProxyHeader(
+            end + 2,
+            1,
+            canonical_address(source.decode("ascii")),
+            int(source_port),
+            canonical_address(destination.decode("ascii")),
+            int(destination_port),
+        )
+    except InvalidAddressError as error:
+        raise ProxyProtocolError(f"{line!r}: {error}") from error
+
+
+def _version_2(data: bytes, longest: int) -> ProxyHeader | None:
+    """A binary header; its extensions are skipped."""
+    if len(data) > 12 and data[12] not in (_V2_LOCAL, _V2_PROXY):
+        raise ProxyProtocolError(f"version and command are {data[12]:#04x}, not {_V2_LOCAL:#x} or {_V2_PROXY:#x}")
+    if len(data) < _V2_FIXED:
+        return None
+    command, family = data[12], data[13]
+    length = int.from_bytes(data[14:16], "big")
+    size = _V2_FIXED + length
+    if size > longest:
+        raise ProxyProtocolError(f"the header takes {size} bytes, more than {longest}")
+    address_size = _V2_ADDRESS_SIZES.get(family, 0)
+    if command == _V2_PROXY:
+        needed = _V2_UNIX.get(family, 2 * address_size + 4 if address_size else 0)
+        if not needed and family != _V2_UNSPECIFIED:
+            raise ProxyProtocolError(f"family and transport are {family:#04x}, which is not assigned")
+        if length < needed:
+            raise ProxyProtocolError(f"{length} bytes are too few for addresses of family {family:#04x}")
+    if len(data) < size:
+        return None
+    if command == _V2_LOCAL:
+        return ProxyHeader(size, 2, local=True)
+    if not address_size:
+        return ProxyHeader(size, 2)
+    addresses = data[_V2_FIXED : _V2_FIXED + 2 * address_size]
+    ports = data[_V2_FIXED + 2 * address_size :]
+    return ProxyHeader(
+        size,
+        2,
+        _packed(addresses[:address_size]),
+        int.from_bytes(ports[:2], "big"),
+        _packed(addresses[address_size:]),
+        int.from_bytes(ports[2:4], "big"),
+    )
+
+
+def _packed(address: bytes) -> str:
+    return canonical_address(str(ip_address(address)))
