@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from hashlib import sha256
 from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any
 
@@ -104,16 +105,25 @@ def bench_account_rows(benchmark: BenchmarkFixture, who: str) -> None:
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def bench_threads(benchmark: BenchmarkFixture, threads: int) -> None:
-    """The same array in one thread and in two: the rate of both together."""
+@pytest.mark.parametrize("work", ["contains_many", "SHA-256, which only computes,"])
+def bench_threads(benchmark: BenchmarkFixture, work: str, threads: int) -> None:
+    """The same array in one thread and in two: the rate of both together, and what the machine gives two threads."""
     prefixes = full_table(4)
     trie, addresses = PrefixTrie(prefixes), numbers(prefixes, LONG)
+    octets = bytes(2 * LONG)
+    answers = [np.empty(LONG, dtype=np.bool_) for _ in range(threads)]
+
+    def look_up(thread: int) -> None:
+        if work == "contains_many":
+            trie.contains_many(addresses, out=answers[thread])
+        else:
+            sha256(octets)
 
     def run() -> None:
-        workers = [threading.Thread(target=trie.contains_many, args=(addresses,)) for _ in range(threads)]
+        workers = [threading.Thread(target=look_up, args=(thread,)) for thread in range(threads)]
         for worker in workers:
             worker.start()
         for worker in workers:
             worker.join()
 
-    measure(benchmark, f"{threads} threads", "contains_many in threads", run, operations=LONG * threads)
+    measure(benchmark, f"{threads} threads", f"{work} in threads", run, operations=LONG * threads)
