@@ -25,6 +25,7 @@ from cidrgate.errors import (
     SubaccountError,
     VersionConflictError,
 )
+from cidrgate.gate import Gate, Verdict
 from cidrgate.manager import RuleManager
 from cidrgate.rules import Policy
 from cidrgate.values import Account, Change, Decision, Entry, NewEntry
@@ -55,6 +56,8 @@ __all__ = [
     "SnapshotError",
     "ClientIPResolver",
     "ClientAddress",
+    "Gate",
+    "Verdict",
     "ProxyProtocolError",
     "get_include",
 ]

@@ -21,8 +21,18 @@ __all__ = ["MOST_HOPS", "ClientAddress", "ClientIPResolver", "ClientProblem"]
 
 ClientProblem: TypeAlias = (
     HopProblem
-    | Literal["no_address", "invalid_peer", "missing_header", "repeated_header", "too_few_hops", "too_many_hops"]
+    | Literal[
+        "no_address",
+        "invalid_peer",
+        "rewritten_peer",
+        "missing_header",
+        "repeated_header",
+        "too_few_hops",
+        "too_many_hops",
+    ]
 )
+
+_Found: TypeAlias = tuple[str | None, str, int | None, ClientProblem | None]
 
 MOST_HOPS = 100
 """Trusted hops that are followed before the header is taken for an attack."""
@@ -44,6 +54,8 @@ class ClientAddress:
 
             - `no_address`: the client is on a Unix socket, or the server does not say who it is
             - `invalid_peer`: the server names a peer that is no address
+            - `rewritten_peer`: something in the server, such as uvicorn's `--proxy-headers`, has put what a header says
+              in the peer's place, by rules of its own
             - `missing_header`: the peer is a trusted proxy that did not send the header
             - `repeated_header`: a header with a single value came more than once
             - `malformed_hop`: the hop is no address, nothing, or has a zone or an impossible port
@@ -119,74 +131,77 @@ class ClientIPResolver:
         self._proxies = _networks(network for network in named if network != UNIX_SOCKET)
         self._hops = trusted_hops
         self.header = name if named or trusted_hops is not None else None
-        self._field = None if self.header is None else self.header.encode("latin-1")
+        self._field = name.encode("latin-1")
 
     def resolve(self, peer: str | None, headers: Iterable[tuple[bytes, bytes]]) -> ClientAddress:
         """The client of a request.
 
         Args:
-            peer: The address of the socket's other end, as the server says it; None, empty,
-                `unix:` or a path for a Unix socket.
+            peer: The address of the socket's other end, as the server says it; None, empty, `unix:` or a path for a
+                Unix socket.
             headers: Every header line as it came, in order, the names in any case.
         """
-        field = self._field
-        if field is None:
-            return self.resolve_values(peer, ())
-        return self.resolve_values(peer, [value for name, value in headers if name.lower() == field])
+        return ClientAddress(*self._find(peer, headers))
 
-    def resolve_values(self, peer: str | None, values: Sequence[bytes]) -> ClientAddress:
-        """The client of a request, for servers that keep headers by name.
+    def address(self, peer: str | None, headers: Iterable[tuple[bytes, bytes]]) -> str | None:
+        """The `address` of the client alone, for less.
 
         Args:
-            peer: The address of the socket's other end, as the server says it; None, empty,
-                `unix:` or a path for a Unix socket.
-            values: The value of each line of `self.header`, in order. Only that header is ever asked for.
+            peer: As in `resolve`.
+            headers: As in `resolve`.
         """
+        return self._find(peer, headers)[0]
+
+    def _find(self, peer: str | None, headers: Iterable[tuple[bytes, bytes]]) -> _Found:
+        """The attributes of a `ClientAddress`."""
         if not peer or peer.startswith(_UNIX_PEERS):
             node = UNIX_SOCKET
         else:
             try:
                 node = canonical_address(peer)
             except InvalidAddressError:
-                return ClientAddress(None, "peer", problem="invalid_peer")
+                return None, "peer", None, "invalid_peer"
         header = self.header
         if header is None or (self._hops is None and not self._trusts(node)):
-            return _client(node, "peer")
+            return _found(node, "peer", None)
+        field, size = self._field, len(self._field)
+        values = [value for name, value in headers if len(name) == size and name.lower() == field]
         if not values:
-            return ClientAddress(None, header, problem="missing_header")
+            return None, header, None, "missing_header"
         if header in _LISTS:
-            return self._from_list(header, values)
+            return self._in_list(header, values)
         if len(values) > 1:
-            return ClientAddress(None, header, problem="repeated_header")
+            return None, header, None, "repeated_header"
         try:
-            return _client(read_node(values[0].strip(b" \t")), header)
+            return _found(read_node(values[0].strip(b" \t")), header, None)
         except UnreadableHopError as error:
-            return ClientAddress(None, header, problem=error.problem)
+            return None, header, None, error.problem
 
     def _trusts(self, node: str) -> bool:
         return self._unix if node == UNIX_SOCKET else node in self._proxies
 
-    def _from_list(self, header: str, values: Sequence[bytes]) -> ClientAddress:
+    def _in_list(self, header: str, values: Sequence[bytes]) -> _Found:
         """The client among the hops of a list header that a trusted proxy sent."""
         hop = 0
         node = UNIX_SOCKET
         try:
-            for hop, node in enumerate(hops_of(header, values), 1):
+            for node in hops_of(header, values):
+                hop += 1
                 if hop == self._hops or (self._hops is None and not self._trusts(node)):
-                    return _client(node, header, hop)
+                    return _found(node, header, hop)
                 if hop == MOST_HOPS:
-                    return ClientAddress(None, header, hop, "too_many_hops")
+                    return None, header, hop, "too_many_hops"
         except UnreadableHopError as error:
-            return ClientAddress(None, header, hop + 1, error.problem)
+            return None, header, hop + 1, error.problem
         if self._hops is not None:
-            return ClientAddress(None, header, hop, "too_few_hops")
-        return _client(node, header, hop)
+            return None, header, hop, "too_few_hops"
+        return _found(node, header, hop)
 
 
-def _client(node: str, source: str, hop: int | None = None) -> ClientAddress:
+def _found(node: str, source: str, hop: int | None) -> _Found:
     if node == UNIX_SOCKET:
-        return ClientAddress(None, source, hop, "no_address")
-    return ClientAddress(node, source, hop)
+        return None, source, hop, "no_address"
+    return node, source, hop, None
 
 
 def _networks(networks: Iterable[str]) -> PrefixTrie:

@@ -27,6 +27,7 @@ __all__ = [
     "HistoryError",
     "SnapshotError",
     "ProxyProtocolError",
+    "UnclearAccountError",
     "Problem",
     "RuleError",
 ]
@@ -86,6 +87,10 @@ class SnapshotError(CidrgateError):
 
 class ProxyProtocolError(CidrgateError, ValueError):
     """What a connection starts with is no PROXY protocol header: drop the connection."""
+
+
+class UnclearAccountError(CidrgateError, ValueError):
+    """A request names its account more than once, or in a way that could be read as another one."""
 
 
 @dataclass(frozen=True, slots=True)

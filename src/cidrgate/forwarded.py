@@ -137,16 +137,19 @@ def read_node(node: bytes, *, bare_ipv6: bool = True) -> str:
         raise UnreadableHopError("malformed_hop")
     # What is not ASCII becomes a character that no address holds.
     text = node.decode("ascii", "replace")
+    if bare_ipv6 or ":" not in text:
+        try:
+            return canonical_address(text)
+        except InvalidAddressError:
+            pass
     if text == UNIX_SOCKET:
         return UNIX_SOCKET
     if _OBFUSCATED.fullmatch(text):
         raise UnreadableHopError("obfuscated_hop")
     parts = _NODE.fullmatch(text)
-    if parts is not None and int(parts[3] or 0) <= _HIGHEST_PORT and (parts[1] or ":" in parts[2]):
-        text = parts[1] or parts[2]
-    elif not bare_ipv6 or ":" not in text:
+    if parts is None or int(parts[3] or 0) > _HIGHEST_PORT or (parts[2] and ":" not in parts[2]):
         raise UnreadableHopError("malformed_hop")
     try:
-        return canonical_address(text)
+        return canonical_address(parts[1] or parts[2])
     except InvalidAddressError:
         raise UnreadableHopError("malformed_hop") from None

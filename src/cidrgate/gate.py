@@ -1,0 +1,230 @@
+"""`Gate`: the decision that every edge shares, from an account and a client to a `Verdict`.
+
+It joins the lists, the client's address, what is logged and what is counted. How a framework says "403" is in
+`cidrgate.middleware`, what a denial looks like in `cidrgate.denial`.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from dataclasses import dataclass
+from time import perf_counter
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from cidrgate.client_ip import ClientAddress, ClientIPResolver
+from cidrgate.decision_log import DecisionLog, log_failure
+from cidrgate.manager import RuleManager
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from cidrgate._engine import Matcher
+
+__all__ = ["Gate", "Result", "Verdict", "VerdictReason"]
+
+Result: TypeAlias = Literal["allowed", "denied", "would_deny"]
+VerdictReason: TypeAlias = Literal[
+    "matched", "not_listed", "not_enforced", "invalid_address", "stale_lists", "no_account", "error"
+]
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What was decided about one request.
+
+    Attributes:
+        result: `allowed`, `denied`, or `would_deny` where the gate only reports.
+        reason: Why:
+
+            - `matched`, `not_listed`, `not_enforced`: as the account's list says
+            - `invalid_address`: the account is enforced, and where the request comes from cannot be told; `client`
+              says why
+            - `stale_lists`: the lists are older than `max_staleness`, and the manager denies then
+            - `no_account`: the request acts for no account
+            - `error`: something broke; the log has the traceback
+        account: The account the request acts for, or None.
+        entry: The longest matching prefix of the list where the reason is `matched`.
+        client: Where the request comes from, and who says so.
+        request_id: Names the request in the log and to the client.
+        seconds: How long the decision took.
+    """
+
+    result: Result
+    reason: VerdictReason
+    account: str | None
+    entry: str | None
+    client: ClientAddress
+    request_id: str
+    seconds: float
+
+    @property
+    def admitted(self) -> bool:
+        """Whether the request goes on."""
+        return self.result != "denied"
+
+    def record(self) -> dict[str, str | int | float | None]:
+        """The verdict as a flat record of a log."""
+        return {
+            "result": self.result,
+            "reason": self.reason,
+            "account": self.account,
+            "entry": self.entry,
+            "address": self.client.address,
+            "source": self.client.source,
+            "hop": self.client.hop,
+            "problem": self.client.problem,
+            "request_id": self.request_id,
+            "microseconds": round(self.seconds * 1e6, 1),
+        }
+
+
+class Gate:
+    """Decides whether requests may act for accounts; to be shared between threads, and by every edge of a process.
+
+    Whatever breaks denies an enforced account: an address that cannot be read, lists that cannot be asked, an account
+    that cannot be told. A hook that breaks is logged and changes nothing.
+
+    Args:
+        lists: A `RuleManager`, or a `Matcher` that is kept up to date by other means.
+        resolver: How the client's address is found; by default it is the socket's peer, and no header counts.
+        report_only: Whether to log and count what would be denied, and deny nothing.
+        require_account: Whether a request that acts for no account is denied.
+        log: Which decisions go to the logger `cidrgate.decisions`: `denials`, `all` or `none`.
+        hooks: Called with the `Verdict` of every decision; `cidrgate.metrics.GateMetrics` is one.
+        request_id_header: The header that brings the id of a request, such as `x-request-id`, where something in front
+            sets one; a new one is made where it is missing or unfit.
+
+    Example:
+        >>> from cidrgate import Matcher
+        >>> matcher = Matcher()
+        >>> matcher.publish("acct-1", ["203.0.113.0/24"])
+        >>> gate = Gate(matcher, log="none")
+        >>> verdict = gate.decide("acct-1", "203.0.113.9")
+        >>> verdict.result, verdict.reason, verdict.entry
+        ('allowed', 'matched', '203.0.113.0/24')
+        >>> gate.decide("acct-1", "8.8.8.8").result
+        'denied'
+    """
+
+    def __init__(
+        self,
+        lists: RuleManager | Matcher,
+        *,
+        resolver: ClientIPResolver | None = None,
+        report_only: bool = False,
+        require_account: bool = False,
+        log: Literal["denials", "all", "none"] = "denials",
+        hooks: Iterable[Callable[[Verdict], object]] = (),
+        request_id_header: str | None = None,
+    ) -> None:
+        if log not in ("denials", "all", "none"):
+            raise ValueError(f"log is 'denials', 'all' or 'none', not {log!r}")
+        self.resolver = ClientIPResolver() if resolver is None else resolver
+        self.report_only = report_only
+        self.require_account = require_account
+        self.request_id_header = None if request_id_header is None else request_id_header.lower()
+        self._lists = lists
+        self._allows = lists.allows
+        self._log = None if log == "none" else DecisionLog(allowed=log == "all")
+        self._hooks = tuple(hooks)
+        self.admits: Callable[[str, str | None, Iterable[tuple[bytes, bytes]]], bool] = self._admits_watched
+        if not self._hooks and log != "all":
+            self.admits = self._admits_client if self.resolver.header else self._admits_peer
+
+    # `admits` is the short way for requests that are allowed, which are nearly all: it makes no verdict, and only its
+    # True counts. Anything else, an exception too, has to be decided by `decide`.
+
+    def _admits_watched(self, account: str, peer: str | None, headers: Iterable[tuple[bytes, bytes]]) -> bool:
+        """Never: somebody wants to know every verdict."""
+        return False
+
+    def _admits_peer(self, account: str, peer: str | None, headers: Iterable[tuple[bytes, bytes]]) -> bool:
+        """Whether the peer may act for the account, where no header counts."""
+        return peer is not None and self._allows(account, peer)
+
+    def _admits_client(self, account: str, peer: str | None, headers: Iterable[tuple[bytes, bytes]]) -> bool:
+        """Whether the client that a trusted proxy names may act for the account."""
+        address = self.resolver.address(peer, headers)
+        return address is not None and self._allows(account, address)
+
+    def decide(
+        self,
+        account: str | None,
+        peer: str | None,
+        headers: Iterable[tuple[bytes, bytes]] = (),
+        *,
+        rewritten: bool = False,
+        failure: Exception | None = None,
+    ) -> Verdict:
+        """Decide about one request, and tell the log and the hooks.
+
+        Args:
+            account: The account it acts for; None for none.
+            peer: The address of the socket's other end, as the server says it.
+            headers: Every header line as it came, in order.
+            rewritten: Whether something in the server put another address in the peer's place, by rules of its own.
+            failure: What broke before the account was known; the request is denied.
+        """
+        started = perf_counter()
+        client = ClientAddress(None, "peer", problem="no_address")
+        entry: str | None = None
+        reason: VerdictReason = "error"
+        allowed = False
+        try:
+            if rewritten:
+                client = ClientAddress(None, "peer", problem="rewritten_peer")
+            else:
+                client = self.resolver.resolve(peer, headers)
+            if failure is not None:
+                raise failure
+            allowed, reason, entry = self._judge(account, client.address)
+        except Exception:  # noqa: BLE001 - whatever broke, the answer is no
+            allowed, reason, entry = False, "error", None
+            log_failure("a request could not be checked, and is denied")
+        result: Result = "allowed" if allowed else "would_deny" if self.report_only else "denied"
+        request_id = self._request_id(headers)
+        verdict = Verdict(result, reason, account, entry, client, request_id, perf_counter() - started)
+        self._tell(verdict)
+        return verdict
+
+    @property
+    def _matcher(self) -> Matcher:
+        return self._lists.matcher if isinstance(self._lists, RuleManager) else self._lists
+
+    def _judge(self, account: str | None, address: str | None) -> tuple[bool, VerdictReason, str | None]:
+        """Whether, why, and by which entry."""
+        if account is None:
+            return not self.require_account, "no_account", None
+        if address is None:
+            if self._matcher.enforced(account):
+                return False, "invalid_address", None
+            return True, "not_enforced", None
+        allowed = self._allows(account, address)
+        entry = self._matcher.match(account, address)
+        if allowed:
+            return True, "not_enforced" if entry is None else "matched", entry
+        return False, "not_listed" if entry is None else "stale_lists", None
+
+    def _request_id(self, headers: Iterable[tuple[bytes, bytes]]) -> str:
+        """The id that something in front gave the request, or a new one."""
+        if self.request_id_header is not None:
+            field = self.request_id_header.encode("latin-1")
+            for name, value in headers:
+                if name.lower() == field:
+                    text = value.decode("latin-1")
+                    if _REQUEST_ID.fullmatch(text):
+                        return text
+        return secrets.token_hex(12)
+
+    def _tell(self, verdict: Verdict) -> None:
+        """Log the verdict and call the hooks; what they do wrong changes nothing."""
+        if self._log is not None:
+            self._log(verdict)
+        for hook in self._hooks:
+            try:
+                hook(verdict)
+            except Exception:  # noqa: BLE001 - the decision is made
+                log_failure(f"the hook {hook!r} failed")

@@ -1,0 +1,63 @@
+"""Prometheus metrics of a gate; needs `cidrgate[metrics]`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from prometheus_client import REGISTRY, Counter, Histogram
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+
+    from cidrgate.gate import Verdict
+
+__all__ = ["GateMetrics"]
+
+_BUCKETS = (1e-6, 2e-6, 5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 1e-2, 1e-1)
+
+
+class GateMetrics:
+    """A hook of `Gate` that counts decisions, by result and reason, and the time they take.
+
+    Metrics: `cidrgate_decisions_total{result, reason}` and `cidrgate_decision_seconds`, a histogram.
+
+    Args:
+        registry: Where they are registered; the default registry of `prometheus_client` when None.
+        by_account: Whether decisions are counted by account too, in
+            `cidrgate_account_decisions_total{account, result}`. That is one series an account and result.
+
+    Example:
+        >>> from cidrgate import Gate, Matcher
+        >>> from prometheus_client import CollectorRegistry
+        >>> registry = CollectorRegistry()
+        >>> gate = Gate(Matcher(), hooks=[GateMetrics(registry)])
+        >>> verdict = gate.decide("acct-1", "203.0.113.9")
+        >>> registry.get_sample_value("cidrgate_decisions_total", {"result": "allowed", "reason": "not_enforced"})
+        1.0
+    """
+
+    def __init__(self, registry: CollectorRegistry | None = None, *, by_account: bool = False) -> None:
+        registry = REGISTRY if registry is None else registry
+        self._decisions = Counter(
+            "cidrgate_decisions", "Decisions about requests.", ["result", "reason"], registry=registry
+        )
+        self._seconds = Histogram(
+            "cidrgate_decision_seconds", "Time a decision took.", buckets=_BUCKETS, registry=registry
+        )
+        self._accounts = (
+            Counter(
+                "cidrgate_account_decisions",
+                "Decisions about requests, by account.",
+                ["account", "result"],
+                registry=registry,
+            )
+            if by_account
+            else None
+        )
+
+    def __call__(self, verdict: Verdict) -> None:
+        """Count one verdict."""
+        self._decisions.labels(verdict.result, verdict.reason).inc()
+        self._seconds.observe(verdict.seconds)
+        if self._accounts is not None and verdict.account is not None:
+            self._accounts.labels(verdict.account, verdict.result).inc()
