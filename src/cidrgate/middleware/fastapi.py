@@ -1,0 +1,100 @@
+"""The FastAPI dependency, for HTTP and WebSocket routes; needs FastAPI."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fastapi import Depends, HTTPException, Response, WebSocketException
+from fastapi.requests import HTTPConnection  # noqa: TC002 - FastAPI reads the annotations
+
+from cidrgate.account_sources import FromHeader, FromPath
+from cidrgate.denial import STATUS, denial_of, problem_of
+from cidrgate.middleware.asgi import account_of_scope, decide
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from fastapi import FastAPI, Request
+
+    from cidrgate.gate import Gate, Verdict
+
+__all__ = ["AddressDeniedError", "allowlist", "install"]
+
+_POLICY_VIOLATION = 1008
+
+
+class AddressDeniedError(HTTPException):
+    """A request that may not act for its account; `install` makes problem details of it.
+
+    Attributes:
+        verdict: Why.
+    """
+
+    def __init__(self, verdict: Verdict) -> None:
+        super().__init__(STATUS, detail=problem_of(verdict))
+        self.verdict = verdict
+
+
+def allowlist(gate: Gate, account: Callable[..., Any] | FromHeader | FromPath) -> Callable[..., Awaitable[Verdict]]:
+    """A dependency that raises for requests the gate does not admit, and else returns the verdict.
+
+    Args:
+        gate: Decides.
+        account: A dependency of its own that returns the account the request acts for, or None for none; or a
+            `FromHeader` or `FromPath`. What it raises is the answer, as with every dependency.
+
+    Raises:
+        AddressDeniedError: (the dependency) for an HTTP request.
+        WebSocketException: (the dependency) for a WebSocket.
+
+    Example:
+        >>> from cidrgate import Gate, Matcher
+        >>> from fastapi import FastAPI
+        >>> matcher = Matcher()
+        >>> matcher.publish("acct-1", ["203.0.113.0/24"])
+        >>> app = FastAPI()
+        >>> install(app)
+        >>> listed = allowlist(Gate(matcher), FromPath(r"/v1/accounts/(?P<account>[^/]+)"))
+        >>> @app.get("/v1/accounts/{account}/calls", dependencies=[Depends(listed)])
+        ... def calls(account: str) -> str:
+        ...     return "the route runs"
+    """
+    if isinstance(account, (FromHeader, FromPath)):
+        account = _of_connection(account)
+
+    async def listed(connection: HTTPConnection, account: Any = Depends(account)) -> Verdict:  # noqa: B008
+        verdict = decide(gate, account, connection.scope)
+        if verdict.admitted:
+            return verdict
+        if connection.scope["type"] == "websocket":
+            raise WebSocketException(_POLICY_VIOLATION, "address not allowed")
+        raise AddressDeniedError(verdict)
+
+    return listed
+
+
+def install(app: FastAPI) -> None:
+    """Let an application answer denials as problem details, or as a page where a browser asks.
+
+    Args:
+        app: The application, or any Starlette application that it is mounted in.
+    """
+    app.add_exception_handler(AddressDeniedError, _respond)
+
+
+def _respond(request: Request, error: Exception) -> Response:
+    """The response to a request that is denied."""
+    if not isinstance(error, AddressDeniedError):
+        raise error
+    denial = denial_of(error.verdict, request.headers.get("accept", ""))
+    return Response(denial.body, STATUS, dict(denial.headers))
+
+
+def _of_connection(source: FromHeader | FromPath) -> Callable[..., Any]:
+    """A dependency that finds the account."""
+    of_scope = account_of_scope(source)
+
+    async def account(connection: HTTPConnection) -> Any:
+        return of_scope(connection.scope)
+
+    return account

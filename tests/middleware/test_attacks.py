@@ -1,0 +1,180 @@
+"""The attack table through the resolver, ASGI, WSGI and Django, in process and over real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import Counter
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.core.handlers.asgi import ASGIHandler
+from django.core.handlers.wsgi import WSGIHandler
+from django.test import override_settings
+
+from cidrgate import ClientIPResolver
+from cidrgate.middleware import asgi, wsgi
+from tests.attacks import ATTACKS, SETUPS, Attack, gates
+from tests.middleware import django_project
+from tests.middleware.raw_http import asgi_server, raw_status, wsgi_server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+GATES = gates()
+PATHS = {name: f"/{number}" for number, name in enumerate(SETUPS)}
+attacks = pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: f"{attack.setup}: {attack.name}")
+
+
+def test_the_table_is_large_and_says_each_thing_once() -> None:
+    assert len(ATTACKS) >= 60
+    assert max(Counter((attack.setup, attack.name) for attack in ATTACKS).values()) == 1
+    assert django_project.urlpatterns
+
+
+@attacks
+def test_resolver(attack: Attack) -> None:
+    client = ClientIPResolver(**SETUPS[attack.setup]).resolve(attack.peer, attack.headers)
+    assert client.address == attack.address
+    assert (client.problem is None) == (attack.address is not None)
+
+
+def account(_: object) -> str:
+    return "acct-1"
+
+
+async def asgi_app(scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"the application runs"})
+
+
+def wsgi_app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+    start_response("200 OK", [])
+    return [b"the application runs"]
+
+
+def asgi_status(app: Any, attack: Attack, path: str = "/") -> int:
+    """The status of an ASGI application; header names in lower case, as the specification has it."""
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": "GET",
+        "scheme": "http",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "root_path": "",
+        "headers": [(name.lower(), value) for name, value in attack.headers],
+        "client": None if attack.peer is None else (attack.peer, 4711),
+        "server": ("127.0.0.1", 80),
+    }
+    sent: list[Any] = []
+    events = asyncio.Queue[Any]()
+    events.put_nowait({"type": "http.request", "body": b"", "more_body": False})
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    asyncio.run(app(scope, events.get, send))
+    return int(sent[0]["status"])
+
+
+def wsgi_status(app: Any, attack: Attack, path: str = "/") -> int:
+    """The status of a WSGI application; names with underscores are dropped, lines joined, as gunicorn does."""
+    environ = {
+        "REQUEST_METHOD": "GET",
+        "SCRIPT_NAME": "",
+        "PATH_INFO": path,
+        "SERVER_NAME": "localhost",
+        "SERVER_PORT": "80",
+        "wsgi.url_scheme": "http",
+        "wsgi.input": BytesIO(),
+        "REMOTE_ADDR": attack.peer or "",
+    }
+    for name, value in attack.headers:
+        if b"_" not in name:
+            key = f"HTTP_{name.decode().upper().replace('-', '_')}"
+            text = value.decode("latin-1")
+            environ[key] = f"{environ[key]},{text}" if key in environ else text
+    sent: list[int] = []
+
+    def start_response(status: str, headers: list[tuple[str, str]]) -> None:
+        sent.append(int(status.split()[0]))
+
+    app(environ, start_response)
+    return sent[0]
+
+
+@attacks
+def test_asgi(attack: Attack) -> None:
+    app = asgi.AllowlistMiddleware(asgi_app, GATES[attack.setup], account)
+    assert asgi_status(app, attack) == (200 if attack.allowed else 403)
+
+
+@attacks
+def test_wsgi(attack: Attack) -> None:
+    app = wsgi.AllowlistMiddleware(wsgi_app, GATES[attack.setup], account)
+    assert wsgi_status(app, attack) == (200 if attack.allowed else 403)
+
+
+@pytest.fixture(scope="module")
+def django_apps() -> dict[str, tuple[WSGIHandler, ASGIHandler]]:
+    """The handlers of a Django project, for each setup."""
+    handlers = {}
+    for name, gate in GATES.items():
+        with override_settings(CIDRGATE={"GATE": gate, "ACCOUNT": account}):
+            handlers[name] = (WSGIHandler(), ASGIHandler())
+    return handlers
+
+
+@attacks
+def test_django(attack: Attack, django_apps: dict[str, tuple[WSGIHandler, ASGIHandler]]) -> None:
+    under_wsgi, under_asgi = django_apps[attack.setup]
+    assert wsgi_status(under_wsgi, attack) == (200 if attack.allowed else 403)
+    assert asgi_status(under_asgi, attack) == (200 if attack.allowed else 403)
+
+
+@pytest.fixture(scope="module")
+def servers(django_apps: dict[str, tuple[WSGIHandler, ASGIHandler]]) -> Iterator[dict[str, int]]:
+    """The ports of real servers; the path says which setup is asked."""
+    plain_asgi = {PATHS[name]: asgi.AllowlistMiddleware(asgi_app, gate, account) for name, gate in GATES.items()}
+    plain_wsgi = {PATHS[name]: wsgi.AllowlistMiddleware(wsgi_app, gate, account) for name, gate in GATES.items()}
+    django_wsgi = {PATHS[name]: handlers[0] for name, handlers in django_apps.items()}
+    django_asgi = {PATHS[name]: handlers[1] for name, handlers in django_apps.items()}
+
+    def by_scope(apps: dict[str, Any]) -> Any:
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            await apps[scope["path"]](scope, receive, send)
+
+        return app
+
+    def by_environ(apps: dict[str, Any]) -> Any:
+        return lambda environ, start_response: apps[environ["PATH_INFO"]](environ, start_response)
+
+    with (
+        asgi_server(by_scope(plain_asgi), http="h11") as asgi_port,
+        wsgi_server(by_environ(plain_wsgi)) as wsgi_port,
+        asgi_server(by_scope(django_asgi), http="h11") as django_asgi_port,
+        wsgi_server(by_environ(django_wsgi)) as django_wsgi_port,
+    ):
+        yield {"asgi": asgi_port, "wsgi": wsgi_port, "django asgi": django_asgi_port, "django wsgi": django_wsgi_port}
+
+
+REAL_PEER = re.compile(r"127(\.[1-9]?\d){3}", re.ASCII)
+# wsgiref, unlike servers for production, reads `_` in names as `-`, and strips more than spaces and tabs.
+NOT_WITH_WSGIREF = {"a name with underscores", "a no-break space", "a vertical tab"}
+REAL = [
+    pytest.param(server, attack, id=f"{server}: {attack.setup}: {attack.name}")
+    for server in ("asgi", "wsgi", "django asgi", "django wsgi")
+    for attack in ATTACKS
+    if REAL_PEER.fullmatch(attack.peer or "") and not ("wsgi" in server and attack.name in NOT_WITH_WSGIREF)
+]
+
+
+@pytest.mark.parametrize(("server", "attack"), REAL)
+def test_real_servers(server: str, attack: Attack, servers: dict[str, int]) -> None:
+    status = raw_status(servers[server], attack.peer or "", PATHS[attack.setup], attack.headers)
+    # Servers refuse odd bytes and long headers themselves.
+    assert status in ((200,) if attack.allowed else (0, 400, 403, 431))
