@@ -170,10 +170,14 @@ class Gate:
         """
         started = perf_counter()
         client = ClientAddress(None, "peer", problem="no_address")
+        request_id: str | None = None
         entry: str | None = None
-        reason: VerdictReason = "error"
-        allowed = False
+        reason: VerdictReason
+        if account is not None and not isinstance(account, str):
+            failure = TypeError(f"an account is str, or None for none, not {type(account).__name__}")
+            account = None
         try:
+            request_id = self._request_id(headers)
             if rewritten:
                 client = ClientAddress(None, "peer", problem="rewritten_peer")
             else:
@@ -182,10 +186,10 @@ class Gate:
                 raise failure
             allowed, reason, entry = self._judge(account, client.address)
         except Exception:  # noqa: BLE001 - whatever broke, the answer is no
-            allowed, reason, entry = False, "error", None
+            allowed, reason = False, "error"
             log_failure("a request could not be checked, and is denied")
         result: Result = "allowed" if allowed else "would_deny" if self.report_only else "denied"
-        request_id = self._request_id(headers)
+        request_id = request_id or secrets.token_hex(12)
         verdict = Verdict(result, reason, account, entry, client, request_id, perf_counter() - started)
         self._tell(verdict)
         return verdict
@@ -208,8 +212,8 @@ class Gate:
             return True, "not_enforced" if entry is None else "matched", entry
         return False, "not_listed" if entry is None else "stale_lists", None
 
-    def _request_id(self, headers: Iterable[tuple[bytes, bytes]]) -> str:
-        """The id that something in front gave the request, or a new one."""
+    def _request_id(self, headers: Iterable[tuple[bytes, bytes]]) -> str | None:
+        """The id that something in front gave the request, if it is fit to be shown."""
         if self.request_id_header is not None:
             field = self.request_id_header.encode("latin-1")
             for name, value in headers:
@@ -217,7 +221,7 @@ class Gate:
                     text = value.decode("latin-1")
                     if _REQUEST_ID.fullmatch(text):
                         return text
-        return secrets.token_hex(12)
+        return None
 
     def _tell(self, verdict: Verdict) -> None:
         """Log the verdict and call the hooks; what they do wrong changes nothing."""
