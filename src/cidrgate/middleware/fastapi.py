@@ -60,17 +60,32 @@ def allowlist(gate: Gate, account: Callable[..., Any] | FromHeader | FromPath) -
         ...     return "the route runs"
     """
     if isinstance(account, (FromHeader, FromPath)):
-        account = _of_connection(account)
+        of_scope = account_of_scope(account)
+
+        async def named(connection: HTTPConnection) -> Verdict:
+            told: Any = None
+            failure: Exception | None = None
+            try:
+                told = of_scope(connection.scope)
+            except Exception as error:  # noqa: BLE001 - whatever broke, the gate decides
+                failure = error
+            return _admitted(decide(gate, told, connection.scope, failure), connection)
+
+        return named
 
     async def listed(connection: HTTPConnection, account: Any = Depends(account)) -> Verdict:  # noqa: B008
-        verdict = decide(gate, account, connection.scope)
-        if verdict.admitted:
-            return verdict
-        if connection.scope["type"] == "websocket":
-            raise WebSocketException(_POLICY_VIOLATION, "address not allowed")
-        raise AddressDeniedError(verdict)
+        return _admitted(decide(gate, account, connection.scope), connection)
 
     return listed
+
+
+def _admitted(verdict: Verdict, connection: HTTPConnection) -> Verdict:
+    """The verdict, unless it is a denial."""
+    if verdict.admitted:
+        return verdict
+    if connection.scope["type"] == "websocket":
+        raise WebSocketException(_POLICY_VIOLATION, "address not allowed")
+    raise AddressDeniedError(verdict)
 
 
 def install(app: FastAPI) -> None:
@@ -88,13 +103,3 @@ def _respond(request: Request, error: Exception) -> Response:
         raise error
     denial = denial_of(error.verdict, request.headers.get("accept", ""))
     return Response(denial.body, STATUS, dict(denial.headers))
-
-
-def _of_connection(source: FromHeader | FromPath) -> Callable[..., Any]:
-    """A dependency that finds the account."""
-    of_scope = account_of_scope(source)
-
-    async def account(connection: HTTPConnection) -> Any:
-        return of_scope(connection.scope)
-
-    return account

@@ -1,0 +1,163 @@
+"""The Django middleware: settings, both kinds of handlers, accounts that are awaited."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+from django.core.handlers.asgi import ASGIHandler
+from django.core.handlers.wsgi import WSGIHandler
+from django.test import RequestFactory, override_settings
+from werkzeug.test import Client
+
+from cidrgate import Gate, Matcher, RuleManager, Verdict
+from cidrgate.account_sources import FromHeader, FromPath
+from cidrgate.middleware.django import AllowlistMiddleware, Settings
+from tests.middleware import django_project
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+assert django_project.urlpatterns
+
+LISTED, STRANGER = "127.0.0.7", "127.0.0.9"
+TOLD: list[Verdict] = []
+
+
+def a_gate(**settings: Any) -> Gate:
+    matcher = Matcher()
+    matcher.publish("acct-1", [f"{LISTED}/32"])
+    return Gate(matcher, **{"log": "none", **settings})
+
+
+NAMED_GATE = a_gate()
+
+
+def named_account(request: Any) -> str:
+    return "acct-1"
+
+
+async def awaited_account(request: Any) -> str:
+    await asyncio.sleep(0)
+    return "acct-1"
+
+
+async def broken_account(request: Any) -> str:
+    raise LookupError("no such user")
+
+
+def wsgi_status(peer: str, settings: dict[str, Any], path: str = "/", **headers: str) -> int:
+    with override_settings(CIDRGATE=settings):
+        return Client(WSGIHandler()).get(path, environ_base={"REMOTE_ADDR": peer}, headers=headers).status_code
+
+
+def asgi_response(peer: str, settings: dict[str, Any], path: str = "/", **headers: str) -> httpx.Response:
+    async def ask() -> httpx.Response:
+        with override_settings(CIDRGATE=settings):
+            transport = httpx.ASGITransport(ASGIHandler(), client=(peer, 4711))
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            return await client.get(path, headers=headers)
+
+    return asyncio.run(ask())
+
+
+@pytest.mark.parametrize(
+    "account",
+    [
+        named_account,
+        "tests.middleware.test_django.named_account",
+        FromHeader("x-account"),
+        FromPath(r"/v1/(?P<account>[^/]+)"),
+    ],
+)
+def test_the_account_decides(account: Any) -> None:
+    for gate in (a_gate(), "tests.middleware.test_django.NAMED_GATE"):
+        settings = {"GATE": gate, "ACCOUNT": account}
+        for peer, status in ((LISTED, 200), (STRANGER, 403)):
+            assert wsgi_status(peer, settings, "/v1/acct-1/calls", **{"X-Account": "acct-1"}) == status
+            assert asgi_response(peer, settings, "/v1/acct-1/calls", **{"X-Account": "acct-1"}).status_code == status
+
+
+def test_a_denial_is_problem_details() -> None:
+    settings = {"GATE": a_gate(), "ACCOUNT": named_account}
+    denied = asgi_response(STRANGER, settings)
+    assert denied.headers["content-type"] == "application/problem+json"
+    assert denied.json()["address"] == STRANGER
+    with override_settings(CIDRGATE=settings):
+        client = Client(WSGIHandler())
+    answer = client.get("/", environ_base={"REMOTE_ADDR": STRANGER})
+    assert json.loads(answer.data)["request_id"] == answer.headers["x-request-id"]
+    page = client.get("/", environ_base={"REMOTE_ADDR": STRANGER}, headers={"Accept": "text/html"})
+    assert page.mimetype == "text/html"
+
+
+def test_an_account_may_be_awaited_under_asgi() -> None:
+    settings = {"GATE": a_gate(), "ACCOUNT": awaited_account}
+    assert asgi_response(LISTED, settings).status_code == 200
+    assert asgi_response(STRANGER, settings).status_code == 403
+    assert wsgi_status(LISTED, settings) == 403
+
+
+def test_an_account_that_cannot_be_told_denies() -> None:
+    for account in (broken_account, lambda request: request.no_such_attribute, lambda request: 42):
+        settings = {"GATE": a_gate(), "ACCOUNT": account}
+        assert asgi_response(LISTED, settings).status_code == 403
+        assert wsgi_status(LISTED, settings) == 403
+
+
+def test_the_settings_describe_a_gate(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/lists.db"
+    with RuleManager.open(url, follow=False) as manager:
+        manager.create_account("acct-1")
+        manager.add("acct-1", "8.8.8.0/24")
+    settings = {
+        "DATABASE": url,
+        "OPEN": {"follow": False},
+        "ACCOUNT": named_account,
+        "TRUSTED_PROXIES": ["127.0.0.2/32"],
+        "HEADER": "x-real-ip",
+        "LOG": "none",
+        "HOOKS": [TOLD.append],
+        "REQUEST_ID_HEADER": "x-request-id",
+    }
+    headers = {"X-Real-IP": "8.8.8.8", "X-Request-ID": "req-42"}
+    assert wsgi_status("127.0.0.2", settings, **headers) == 200
+    assert wsgi_status("127.0.0.3", settings, **headers) == 403
+    assert wsgi_status("127.0.0.3", settings | {"REPORT_ONLY": True}, **headers) == 200
+    assert [(verdict.result, verdict.request_id) for verdict in TOLD] == [
+        ("allowed", "req-42"),
+        ("denied", "req-42"),
+        ("would_deny", "req-42"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (None, "set CIDRGATE"),
+        ({}, "needs ACCOUNT, and DATABASE or GATE"),
+        ({"ACCOUNT": named_account}, "DATABASE or GATE"),
+        ({"DATABASE": "memory://"}, "needs ACCOUNT"),
+        ({"ACCOUNT": named_account, "DATABASE": "memory://", "GATE": NAMED_GATE}, "DATABASE or GATE"),
+        (
+            {"ACCOUNT": named_account, "DATABASE": "memory://", "TRUSTED_PROXY": []},
+            "no TRUSTED_PROXY: there are",
+        ),
+        ({"ACCOUNT": named_account, "DATABASE": "memory://", "TRUSTED_PROXIES": ["*"]}, "trusted proxy"),
+        ({"ACCOUNT": named_account, "GATE": "tests.middleware.test_django.named_account"}, "not a cidrgate.Gate"),
+    ],
+)
+def test_settings_that_cannot_be_used_are_refused(settings: Any, message: str) -> None:
+    with override_settings(CIDRGATE=settings), pytest.raises(ImproperlyConfigured, match=message):
+        Settings.read().make_gate()
+
+
+def test_it_stands_in_a_chain_of_plain_functions() -> None:
+    with override_settings(CIDRGATE={"GATE": a_gate(), "ACCOUNT": named_account}):
+        middleware = AllowlistMiddleware(lambda request: "the view runs")
+    request = RequestFactory().get("/", REMOTE_ADDR=LISTED)
+    assert middleware(request) == "the view runs"

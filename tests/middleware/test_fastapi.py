@@ -1,0 +1,110 @@
+"""The FastAPI dependency. Annotations are evaluated here: FastAPI would not find names of functions by their text."""
+
+import asyncio
+from typing import Annotated, Any
+
+import httpx
+import pytest
+from fastapi import Depends, FastAPI, Header, HTTPException, WebSocket
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
+
+from cidrgate import Gate, Matcher, Verdict
+from cidrgate.account_sources import FromHeader, FromPath
+from cidrgate.middleware.fastapi import allowlist, install
+from tests.middleware.raw_http import asgi_server
+
+LISTED, STRANGER = "127.0.0.7", "127.0.0.9"
+
+
+def a_gate(**settings: Any) -> Gate:
+    matcher = Matcher()
+    matcher.publish("acct-1", [f"{LISTED}/32"])
+    return Gate(matcher, **{"log": "none", **settings})
+
+
+async def account_of_key(x_api_key: Annotated[str, Header()]) -> str:
+    """A dependency as an application has it."""
+    if x_api_key != "k-42":
+        raise HTTPException(401, "unknown key")
+    return "acct-1"
+
+
+def an_app(account: Any, *, installed: bool = True) -> FastAPI:
+    app = FastAPI()
+    if installed:
+        install(app)
+    listed = allowlist(a_gate(), account)
+
+    @app.get("/v1/{account}/calls")
+    def calls(account: str, verdict: Annotated[Verdict, Depends(listed)]) -> dict[str, Any]:
+        return {"entry": verdict.entry}
+
+    @app.get("/public")
+    def public() -> str:
+        return "public"
+
+    @app.websocket("/v1/{account}/events")
+    async def events(websocket: WebSocket, account: str, verdict: Annotated[Verdict, Depends(listed)]) -> None:
+        await websocket.accept()
+        await websocket.send_text("hello")
+        await websocket.close()
+
+    return app
+
+
+def response(app: FastAPI, peer: str, path: str = "/v1/acct-1/calls", **headers: str) -> httpx.Response:
+    async def ask() -> httpx.Response:
+        transport = httpx.ASGITransport(app, client=(peer, 4711))
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            return await client.get(path, headers=headers)
+
+    return asyncio.run(ask())
+
+
+@pytest.mark.parametrize("account", [account_of_key, FromHeader("x-account"), FromPath(r"/v1/(?P<account>[^/]+)")])
+def test_the_account_decides(account: Any) -> None:
+    app = an_app(account)
+    headers = {"X-API-Key": "k-42", "X-Account": "acct-1"}
+    allowed = response(app, LISTED, **headers)
+    assert (allowed.status_code, allowed.json()) == (200, {"entry": f"{LISTED}/32"})
+    denied = response(app, STRANGER, **headers)
+    assert (denied.status_code, denied.json()["address"]) == (403, STRANGER)
+    assert denied.headers["content-type"] == "application/problem+json"
+    assert response(app, STRANGER, "/public").status_code == 200
+
+
+def test_what_the_account_dependency_raises_is_the_answer() -> None:
+    app = an_app(account_of_key)
+    assert response(app, LISTED, **{"X-API-Key": "k-43"}).status_code == 401
+    assert response(app, LISTED).status_code == 422
+
+
+def test_a_browser_gets_a_page() -> None:
+    denied = response(an_app(FromHeader("x-account")), STRANGER, **{"X-Account": "acct-1", "Accept": "text/html"})
+    assert denied.headers["content-type"] == "text/html; charset=utf-8"
+
+
+def test_a_denial_is_a_denial_where_nothing_is_installed() -> None:
+    denied = response(an_app(FromHeader("x-account"), installed=False), STRANGER, **{"X-Account": "acct-1"})
+    assert denied.status_code == 403
+    assert denied.json()["detail"]["address"] == STRANGER
+
+
+def test_an_account_named_twice_denies() -> None:
+    async def ask() -> httpx.Response:
+        transport = httpx.ASGITransport(an_app(FromHeader("x-account")), client=(LISTED, 4711))
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            return await client.get("/v1/acct-1/calls", headers=[("x-account", "open"), ("x-account", "acct-1")])
+
+    assert asyncio.run(ask()).status_code == 403
+
+
+def test_a_web_socket_is_denied_in_its_handshake() -> None:
+    with asgi_server(an_app(FromPath(r"/v1/(?P<account>[^/]+)"))) as port:
+        url = f"ws://127.0.0.1:{port}/v1/acct-1/events"
+        with connect(url, source_address=(LISTED, 0)) as connection:
+            assert connection.recv() == "hello"
+        with pytest.raises(InvalidStatus) as caught:
+            connect(url, source_address=(STRANGER, 0))
+    assert caught.value.response.status_code == 403

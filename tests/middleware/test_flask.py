@@ -1,0 +1,81 @@
+"""The Flask extension."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from flask import Flask, g, request
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from cidrgate import ClientIPResolver, Gate, Matcher
+from cidrgate.account_sources import FromHeader, FromPath
+from cidrgate.middleware.flask import Allowlist
+
+LISTED, STRANGER = "127.0.0.7", "127.0.0.9"
+
+
+def a_gate(**settings: Any) -> Gate:
+    matcher = Matcher()
+    matcher.publish("acct-1", [f"{LISTED}/32"])
+    return Gate(matcher, **{"log": "none", **settings})
+
+
+def an_app(account: Any, **settings: Any) -> Flask:
+    app = Flask("test")
+
+    @app.before_request
+    def authenticate() -> None:
+        g.account = {"k-42": "acct-1"}.get(request.headers.get("X-API-Key", ""))
+
+    @app.get("/v1/<account>/calls")
+    def calls(account: str) -> str:
+        return "the view runs"
+
+    allowlist = Allowlist(a_gate(**settings), account)
+    allowlist.init_app(app)
+    assert app.extensions["cidrgate"] is allowlist
+    return app
+
+
+def status(app: Flask, peer: str, **headers: str) -> int:
+    answer = app.test_client().get("/v1/acct-1/calls", environ_base={"REMOTE_ADDR": peer}, headers=headers)
+    return answer.status_code
+
+
+@pytest.mark.parametrize(
+    "account",
+    [
+        lambda request: g.account,
+        lambda request: request.view_args["account"],
+        FromHeader("x-account"),
+        FromPath(r"/v1/(?P<account>[^/]+)"),
+    ],
+)
+def test_the_account_decides(account: Any) -> None:
+    headers = {"X-API-Key": "k-42", "X-Account": "acct-1"}
+    assert status(an_app(account), LISTED, **headers) == 200
+    assert status(an_app(account), STRANGER, **headers) == 403
+
+
+def test_a_denial_is_problem_details_or_a_page() -> None:
+    client = an_app(FromPath(r"/v1/(?P<account>[^/]+)")).test_client()
+    denied = client.get("/v1/acct-1/calls", environ_base={"REMOTE_ADDR": STRANGER})
+    assert denied.mimetype == "application/problem+json"
+    assert denied.get_json()["address"] == STRANGER
+    assert denied.headers["x-request-id"] == denied.get_json()["request_id"]
+    page = client.get("/v1/acct-1/x", environ_base={"REMOTE_ADDR": STRANGER}, headers={"Accept": "text/html"})
+    assert (page.status_code, page.mimetype) == (403, "text/html")
+
+
+def test_an_account_that_cannot_be_told_denies() -> None:
+    assert status(an_app(lambda request: request.no_such_attribute), LISTED) == 403
+    assert status(an_app(lambda request: request.no_such_attribute, report_only=True), LISTED) == 200
+
+
+def test_proxy_fix_changes_nothing() -> None:
+    app = an_app(lambda request: "acct-1", resolver=ClientIPResolver(trusted_proxies=["127.0.0.2/32"]))
+    app.wsgi_app = ProxyFix(app.wsgi_app)  # type: ignore[method-assign]
+    assert status(app, STRANGER, **{"X-Forwarded-For": LISTED}) == 403
+    assert status(app, "127.0.0.2", **{"X-Forwarded-For": f"{LISTED}, {STRANGER}"}) == 403
+    assert status(app, "127.0.0.2", **{"X-Forwarded-For": LISTED}) == 200
