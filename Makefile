@@ -7,7 +7,7 @@ FUZZ_SECONDS ?= 60
 ENGINE := $(wildcard ext/*.pyx ext/*.pxi ext/*.pxd ext/*.h) setup.py pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint sanitize sanitize-form fuzz bench bench-smoke clean
+.PHONY: help run test race lint sanitize sanitize-form fuzz bench bench-smoke clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -17,6 +17,9 @@ run: .venv/run ## set up, and run the main job on an embedded SQLite file
 
 test: .venv/dev ## set up, and run every test
 	$(BIN)/python -m pytest -n auto
+
+race: .venv/dev ## let writers in several processes race for a minute on each store
+	CIDRGATE_RACE_SECONDS=60 $(BIN)/python -m pytest -v tests/test_race.py
 
 lint: .venv/dev ## check style, types and stubs
 	$(BIN)/ruff check .

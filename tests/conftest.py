@@ -66,6 +66,23 @@ def postgres_server() -> Iterator[PostgresServer]:
 
 
 @pytest.fixture
-def postgres_url(shared_postgres_server: PostgresServer) -> str:
-    """The URL of a new database with the tables of cidrgate."""
-    return shared_postgres_server.new_database()
+def postgres_url(shared_postgres_server: PostgresServer) -> Iterator[str]:
+    """The URL of a database with the tables of cidrgate, empty."""
+    url = shared_postgres_server.take_database()
+    yield url
+    shared_postgres_server.give_back(url)
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of a new store, once of each kind."""
+    urls = {"memory": "memory://", "sqlite": f"sqlite:///{tmp_path}/lists.db"}
+    return urls.get(request.param) or str(request.getfixturevalue("postgres_url"))
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def shared_store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of a new store, once of each kind that processes can share."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/lists.db"
+    return str(request.getfixturevalue("postgres_url"))

@@ -8,15 +8,12 @@ import threading
 from pathlib import Path
 from random import Random
 
-import pytest
-
 from tests.change_log import Replay, assert_consistent
 from tests.change_stream import MAX_ENTRIES, change_something, open_manager
 
 
-@pytest.mark.parametrize("url", ["memory://", "sqlite:///{directory}/lists.db"])
-def test_threads_that_share_a_manager_keep_it_consistent(url: str, tmp_path: Path) -> None:
-    with open_manager(url.format(directory=tmp_path)) as manager:
+def test_threads_that_share_a_manager_keep_it_consistent(store_url: str) -> None:
+    with open_manager(store_url) as manager:
 
         def work(thread: int) -> None:
             rng = Random(thread)

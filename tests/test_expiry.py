@@ -15,7 +15,6 @@ from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 NOW = datetime(2025, 6, 1, tzinfo=UTC)
 
@@ -24,11 +23,9 @@ def soon(seconds: float = 0.15) -> datetime:
     return datetime.now(UTC) + timedelta(seconds=seconds)
 
 
-@pytest.fixture(params=["memory", "sqlite", "postgres"])
-def manager(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RuleManager]:
-    urls = {"memory": "memory://", "sqlite": f"sqlite:///{tmp_path}/lists.db"}
-    url = urls.get(request.param) or str(request.getfixturevalue("postgres_url"))
-    with RuleManager.open(url, Policy(max_entries=3)) as opened:
+@pytest.fixture
+def manager(store_url: str) -> Iterator[RuleManager]:
+    with RuleManager.open(store_url, Policy(max_entries=3)) as opened:
         opened.create_account("acct-1")
         yield opened
 

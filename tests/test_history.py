@@ -23,16 +23,13 @@ from cidrgate import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from cidrgate import Entry
 
 
-@pytest.fixture(params=["memory", "sqlite", "postgres"])
-def manager(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RuleManager]:
-    urls = {"memory": "memory://", "sqlite": f"sqlite:///{tmp_path}/lists.db"}
-    url = urls.get(request.param) or str(request.getfixturevalue("postgres_url"))
-    with RuleManager.open(url) as opened:
+@pytest.fixture
+def manager(store_url: str) -> Iterator[RuleManager]:
+    with RuleManager.open(store_url) as opened:
         opened.create_account("acct-1")
         yield opened
 
@@ -97,14 +94,13 @@ def test_what_has_expired_since_stays_away(manager: RuleManager) -> None:
     assert [entry.cidr for entry in manager.restore("acct-1", at=then)] == ["8.8.8.0/24"]
 
 
-def test_the_rules_of_today_hold_for_a_list_of_the_past(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path}/lists.db"
-    with RuleManager.open(url, Policy(allow_special=True)) as lenient:
+def test_the_rules_of_today_hold_for_a_list_of_the_past(shared_store_url: str) -> None:
+    with RuleManager.open(shared_store_url, Policy(allow_special=True)) as lenient:
         lenient.create_account("acct-1")
         lenient.add("acct-1", "10.0.0.0/8, 8.8.8.0/24")
         then = lenient.history()[-1].sequence
         lenient.replace("acct-1", [])
-    with RuleManager.open(url) as strict:
+    with RuleManager.open(shared_store_url) as strict:
         with pytest.raises(RuleError, match="special_range"):
             strict.restore("acct-1", at=then)
         assert strict.entries("acct-1") == []

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def manager() -> Iterator[RuleManager]:
-    with RuleManager.open("memory://") as opened:
+def manager(store_url: str) -> Iterator[RuleManager]:
+    with RuleManager.open(store_url) as opened:
         yield opened
         assert_consistent(opened, Replay())
 
@@ -115,33 +115,40 @@ def test_lists_are_added_to_or_replaced(manager: RuleManager) -> None:
     assert cidrs(manager, "a") == []
 
 
+@pytest.fixture
+def short_commits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hundred accounts a commit."""
+    monkeypatch.setattr("cidrgate.manager._ACCOUNTS_A_TRANSACTION", 100)
+
+
+@pytest.mark.usefixtures("short_commits")
 def test_many_accounts_go_in_several_commits(manager: RuleManager) -> None:
-    lists = {f"acct-{number:04}": [NewEntry(f"8.{number // 256}.{number % 256}.0/24")] for number in range(5_000)}
-    lists["acct-0700"] = [NewEntry("nonsense")]
+    lists = {f"acct-{number:03}": [NewEntry(f"8.{number // 256}.{number % 256}.0/24")] for number in range(500)}
+    lists["acct-070"] = [NewEntry("nonsense")]
     done: list[int] = []
     report = manager.import_accounts(lists, progress=done.append)
-    assert sum(done) == 5_000
-    assert len(done) > 1
-    assert (report.accounts, report.entries, report.created) == (4_999, 4_999, 4_999)
-    assert list(report.problems) == ["acct-0700"]
-    assert len(manager.counts()) == 4_999
+    assert done == [100] * 5
+    assert (report.accounts, report.entries, report.created) == (499, 499, 499)
+    assert list(report.problems) == ["acct-070"]
+    assert len(manager.counts()) == 499
 
 
+@pytest.mark.usefixtures("short_commits")
 def test_the_commits_before_one_that_fails_are_stored_and_published(manager: RuleManager) -> None:
-    lists = {f"acct-{number:04}": [NewEntry("8.8.8.0/24")] for number in range(5_000)}
-    lists["acct-4100"] = [NewEntry("8.8.8.0/24", label="\ud800")]
+    lists = {f"acct-{number:03}": [NewEntry("8.8.8.0/24")] for number in range(500)}
+    lists["acct-410"] = [NewEntry("8.8.8.0/24", label="\ud800")]
     with pytest.raises(StoreError):
         manager.import_accounts(lists)
     stored = {account.name for account in manager.accounts()}
-    assert 0 < len(stored) < 5_000
-    assert "acct-4100" not in stored
+    assert 0 < len(stored) < 500
+    assert "acct-410" not in stored
     for name in lists:
         assert manager.allows(name, "9.9.9.9") == (name not in stored)
 
 
-def test_a_strict_import_stores_all_or_nothing() -> None:
+def test_a_strict_import_stores_all_or_nothing(store_url: str) -> None:
     good = {f"acct-{number}": [NewEntry(f"8.8.{number % 256}.0/24")] for number in range(5_000)}
-    with RuleManager.open("memory://") as manager:
+    with RuleManager.open(store_url) as manager:
         report = manager.import_accounts(good | {"bad": [NewEntry("10.0.0.0/8")]}, strict=True)
         assert (report.accounts, report.entries, report.created, list(report.problems)) == (0, 0, 0, ["bad"])
         assert manager.accounts() == []
@@ -151,9 +158,9 @@ def test_a_strict_import_stores_all_or_nothing() -> None:
         assert len(manager.matcher) == len(manager.counts()) == len(good)
 
 
-def test_a_dry_run_finds_the_problems_and_stores_nothing() -> None:
+def test_a_dry_run_finds_the_problems_and_stores_nothing(store_url: str) -> None:
     lists = {"good": [NewEntry("8.8.8.0/24")], "bad": [NewEntry("8.8.8.8")]}
-    with RuleManager.open("memory://") as manager:
+    with RuleManager.open(store_url) as manager:
         report = manager.import_accounts(lists, dry_run=True)
         assert list(report.problems) == ["bad"]
         assert manager.accounts() == []

@@ -22,17 +22,11 @@ from tests.change_log import Replay, assert_consistent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
-
-
-@pytest.fixture(params=["memory", "sqlite"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return "memory://" if request.param == "memory" else f"sqlite:///{tmp_path}/lists.db"
 
 
 @pytest.fixture
-def manager(url: str) -> Iterator[RuleManager]:
-    with RuleManager.open(url) as opened:
+def manager(store_url: str) -> Iterator[RuleManager]:
+    with RuleManager.open(store_url) as opened:
         opened.create_account("acct-1", actor="root")
         opened.create_account("sub-1", parent="acct-1")
         yield opened
@@ -178,8 +172,8 @@ def test_the_fifty_first_entry_is_refused(manager: RuleManager) -> None:
     manager.edit("acct-1", "1.1.1.1/32", "9.9.9.9/32")
 
 
-def test_the_policy_is_the_managers(url: str) -> None:
-    with RuleManager.open(url, Policy(max_entries=1, allow_special=True)) as manager:
+def test_the_policy_is_the_managers(store_url: str) -> None:
+    with RuleManager.open(store_url, Policy(max_entries=1, allow_special=True)) as manager:
         manager.create_account("acct-1")
         manager.add("acct-1", "10.0.0.0/8")
         with pytest.raises(RuleError, match="limit_reached"):
@@ -357,14 +351,13 @@ def test_history_is_read_from_the_end(manager: RuleManager) -> None:
         manager.history(limit=-1)
 
 
-def test_everything_is_there_after_opening_again(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path}/lists.db"
-    with RuleManager.open(url) as manager:
+def test_everything_is_there_after_opening_again(shared_store_url: str) -> None:
+    with RuleManager.open(shared_store_url) as manager:
         manager.create_account("acct-1")
         manager.create_account("sub-1", parent="acct-1")
         manager.add("acct-1", "8.8.8.0/24")
         before = manager.accounts(), manager.entries("acct-1"), manager.history()
-    with RuleManager.open(url) as manager:
+    with RuleManager.open(shared_store_url) as manager:
         assert (manager.accounts(), manager.entries("acct-1"), manager.history()) == before
         assert not manager.allows("sub-1", "9.9.9.9")
         assert_consistent(manager, Replay())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
@@ -18,6 +18,7 @@ from hypothesis.stateful import (
     invariant,
     multiple,
     rule,
+    run_state_machine_as_test,
 )
 
 from cidrgate import (
@@ -34,6 +35,8 @@ from tests.golden_rules import golden_validate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from tests.postgres import PostgresServer
 
 MAX_ENTRIES = 5
 
@@ -78,7 +81,6 @@ class ManagerMachine(RuleBasedStateMachine):
     """Drives a manager and the model side by side. The model: each account's networks with their labels."""
 
     accounts: Bundle[str] = Bundle("accounts")
-    url: ClassVar[str] = "memory://"
 
     def __init__(self) -> None:
         super().__init__()
@@ -90,13 +92,17 @@ class ManagerMachine(RuleBasedStateMachine):
     @initialize(target=accounts, allow_special=st.booleans())
     def open(self, allow_special: bool) -> MultipleResults[str]:
         self.policy = Policy(max_entries=MAX_ENTRIES, allow_special=allow_special)
-        self.manager = RuleManager.open(self.url.format(directory=self.directory), self.policy)
+        self.store = self.new_store()
+        self.manager = RuleManager.open(self.store, self.policy)
         for name in ("acct-1", "acct-2"):
             self.manager.create_account(name)
             self.model[name] = {}
         self.manager.create_account("sub-1", parent="acct-1")
         self.parents["sub-1"] = "acct-1"
         return multiple("acct-1", "acct-1", "acct-2", "sub-1")
+
+    def new_store(self) -> str:
+        return "memory://"
 
     def teardown(self) -> None:
         if hasattr(self, "manager"):
@@ -276,18 +282,33 @@ class ManagerMachine(RuleBasedStateMachine):
         assert_consistent(self.manager, self.replay)
 
 
-class SqliteManagerMachine(ManagerMachine):
-    """The same on a file, opened again now and then."""
-
-    url = "sqlite:///{directory}/lists.db"
+class KeptManagerMachine(ManagerMachine):
+    """The same on a store that is opened again now and then."""
 
     @rule()
     def open_again(self) -> None:
         self.manager.close()
-        self.manager = RuleManager.open(self.url.format(directory=self.directory), self.policy)
+        self.manager = RuleManager.open(self.store, self.policy)
+
+
+class SqliteManagerMachine(KeptManagerMachine):
+    """On a file."""
+
+    def new_store(self) -> str:
+        return f"sqlite:///{self.directory}/lists.db"
 
 
 TestMemoryManager = ManagerMachine.TestCase
 TestMemoryManager.settings = settings(stateful_step_count=40)
 TestSqliteManager = SqliteManagerMachine.TestCase
 TestSqliteManager.settings = settings(stateful_step_count=40, max_examples=30)
+
+
+def test_postgres_manager(shared_postgres_server: PostgresServer) -> None:
+    class PostgresManagerMachine(KeptManagerMachine):
+        """On a database."""
+
+        def new_store(self) -> str:
+            return shared_postgres_server.new_database()
+
+    run_state_machine_as_test(PostgresManagerMachine, settings=settings(stateful_step_count=40, max_examples=8))

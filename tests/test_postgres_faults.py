@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from cidrgate import RuleError, RuleManager, StoreError
+from cidrgate import RuleManager, StoreError
 from tests.change_log import Replay, assert_consistent
 from tests.change_stream import ACCOUNTS, open_manager
 from tests.tcp_proxy import TcpProxy
@@ -184,30 +184,3 @@ def test_a_slow_transaction_with_a_lower_sequence_is_not_skipped(url: str, follo
         eventually(lambda: other.matcher.prefixes("slow") == ["9.9.9.9/32"])
         sequences = {change.actor: change.sequence for change in other.history()}
         assert sequences["slow"] < sequences["fast"]
-
-
-def test_what_the_database_finds_out_is_said_as_the_validator_says_it(url: str, follower: RuleManager) -> None:
-    """Another program lists an overlapping network in a transaction of its own that is not committed yet."""
-    with psycopg.connect(url) as other:
-        row = other.execute("SELECT id FROM cidrgate.accounts WHERE name = 'acct-2'").fetchone()
-        assert row is not None
-        other.execute(
-            "INSERT INTO cidrgate.entries (id, account_id, cidr, created_at) VALUES (1000000, %s, '8.8.0.0/16', now())",
-            row,
-        )
-        refused: list[RuleError] = []
-
-        def add() -> None:
-            try:
-                follower.add("acct-2", "8.8.8.0/24")
-            except RuleError as error:
-                refused.append(error)
-
-        adding = threading.Thread(target=add)
-        adding.start()
-        adding.join(0.3)
-        assert adding.is_alive()  # it waits for the other transaction to end
-        other.commit()
-        adding.join()
-    [error] = refused
-    assert [(problem.code, problem.conflicts) for problem in error.problems] == [("subset_exists", ("8.8.0.0/16",))]

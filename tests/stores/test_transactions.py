@@ -14,15 +14,13 @@ from cidrgate.stores import ListChange, Store, open_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 NOW = datetime(2025, 6, 1, 12, 30, 15, 123456, tzinfo=UTC)
 
 
-@pytest.fixture(params=["memory", "sqlite", "postgres"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    urls = {"memory": "memory://", "sqlite": f"sqlite:///{tmp_path}/lists.db"}
-    opened = open_store(urls.get(request.param) or request.getfixturevalue("postgres_url"))
+@pytest.fixture
+def store(store_url: str) -> Iterator[Store]:
+    opened = open_store(store_url)
     yield opened
     opened.close()
 
@@ -186,9 +184,8 @@ def test_a_closed_store_says_so(store: Store) -> None:
         pass
 
 
-def test_a_store_nobody_closed_leaves_no_connection_open(tmp_path: Path) -> None:
-    for url in ("memory://", f"sqlite:///{tmp_path}/lists.db"):
-        create(open_store(url), "a")
+def test_a_store_nobody_closed_leaves_no_connection_open(store_url: str) -> None:
+    create(open_store(store_url), "a")
     gc.collect()
 
 

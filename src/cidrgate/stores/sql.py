@@ -205,9 +205,11 @@ class Transaction(ABC):
         ends: dict[str, dict[str, datetime]] = {}
         for name, cidr, expires_at in self._connection.execute(expiring):
             ends.setdefault(name, {})[cidr] = expires_at
-        rows = self._connection.execute(lists, execution_options={"yield_per": _ROWS_A_FETCH})
-        for name, parent, cidrs in rows:
-            yield StoredList(name, parent, cidrs.split(",") if cidrs else [], ends.get(name, {}))
+        # Only what is too much to be held at once is worth a cursor on the server, and the messages it takes.
+        options = {"yield_per": _ROWS_A_FETCH} if names is None else {}
+        with self._connection.execute(lists, execution_options=options) as rows:
+            for name, parent, cidrs in rows:
+                yield StoredList(name, parent, cidrs.split(",") if cidrs else [], ends.get(name, {}))
 
     def accounts_to_sweep(self, at: datetime, limit: int) -> list[str]:
         """Names of accounts that hold entries expired at a time, and others; some, if there are many.
