@@ -1,0 +1,8 @@
+"""The authorize endpoint: what a proxy asks before it lets a request through to an API.
+
+`AuthorizeApp` is an ASGI app without a framework, to be mounted or served alone; `serve` runs it.
+"""
+
+from cidrgate.authorize.app import AUTHORIZE_PATH, AuthorizeApp
+
+__all__ = ["AUTHORIZE_PATH", "AuthorizeApp"]

@@ -1,0 +1,144 @@
+"""Serving the authorize endpoint alone: its settings, and uvicorn, which measured fastest.
+
+With several workers each has a process and a matcher of its own, mapped from one snapshot file whose pages they share.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import uvicorn
+
+from cidrgate.authorize.app import AuthorizeApp
+from cidrgate.client_ip import ClientIPResolver
+from cidrgate.manager import RuleManager
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["AuthorizeSettings", "app_from_environment", "serve"]
+
+_VARIABLE = "CIDRGATE_AUTHORIZE"
+"""How the workers, which uvicorn starts as new processes, learn the settings."""
+
+_REFRESH = 300.0
+"""Seconds after which the workers' snapshot is written anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorizeSettings:
+    """What an authorize endpoint answers from, and how.
+
+    Attributes:
+        database: URL of the store.
+        trusted_proxies: Networks of the proxies that ask, `unix:` for those on a Unix socket.
+        trusted_hops: How many proxies there are, in place of their networks; None for `trusted_proxies`.
+        client_header: The header with the client's address.
+        account_header: The header with the account.
+        account_parameter: The parameter of the query with the account, in place of the header; None for the header.
+        allow_missing_account: Whether a request without an account is allowed.
+        deny_unenforced: Whether an account without a list is denied.
+        deny_when_stale: Seconds without news from the store after which enforced accounts are denied; None for never.
+        snapshot: A file to start from, shared by workers; None for none.
+    """
+
+    database: str
+    trusted_proxies: tuple[str, ...] = ()
+    trusted_hops: int | None = None
+    client_header: str = "x-forwarded-for"
+    account_header: str = "x-account"
+    account_parameter: str | None = None
+    allow_missing_account: bool = False
+    deny_unenforced: bool = False
+    deny_when_stale: float | None = None
+    snapshot: str | None = None
+
+    def resolver(self) -> ClientIPResolver:
+        """What finds the client's address.
+
+        Raises:
+            ValueError: If the settings do not fit together.
+        """
+        return ClientIPResolver(
+            trusted_proxies=None if self.trusted_hops is not None else self.trusted_proxies,
+            trusted_hops=self.trusted_hops,
+            header=self.client_header,
+        )
+
+    def open(self) -> RuleManager:
+        """The lists, loaded and following the store.
+
+        Raises:
+            StoreError: If the store cannot be opened or read.
+        """
+        return RuleManager.open(
+            self.database,
+            max_staleness=self.deny_when_stale,
+            on_stale="serve" if self.deny_when_stale is None else "deny",
+            snapshot=self.snapshot,
+            refresh_snapshot=None if self.snapshot is None else _REFRESH,
+        )
+
+    def app(self, lists: RuleManager) -> AuthorizeApp:
+        """The endpoint over lists."""
+        return AuthorizeApp(
+            lists,
+            self.resolver(),
+            account_header=self.account_header,
+            account_parameter=self.account_parameter,
+            allow_missing_account=self.allow_missing_account,
+            deny_unenforced=self.deny_unenforced,
+        )
+
+
+def app_from_environment() -> AuthorizeApp:
+    """The endpoint of a worker."""
+    settings = json.loads(os.environ[_VARIABLE])
+    made = AuthorizeSettings(**settings | {"trusted_proxies": tuple(settings["trusted_proxies"])})
+    return made.app(made.open())
+
+
+def serve(
+    settings: AuthorizeSettings,
+    *,
+    host: str,
+    port: int,
+    uds: str | None,
+    workers: int,
+    on_loaded: Callable[[int], object],
+) -> None:
+    """Answer until a signal ends it.
+
+    Args:
+        settings: What is answered, and how.
+        host: The address to listen on.
+        port: The port to listen on.
+        uds: The path of a Unix socket to listen on, in place of a port; None for the port.
+        workers: How many processes answer.
+        on_loaded: Called with the number of accounts with lists, before the first answer.
+
+    Raises:
+        StoreError: If the store cannot be opened or read.
+        SystemExit: If the port or the socket cannot be listened on.
+    """
+    listen: dict[str, Any] = {"uds": uds} if uds is not None else {"host": host, "port": port}
+    # A server that believed forwarded headers itself would hand over the wrong peer.
+    listen |= {"proxy_headers": False, "access_log": False, "log_level": "warning", "ws": "none", "interface": "asgi3"}
+    listen |= {"server_header": False, "date_header": False, "lifespan": "off"}
+    if workers == 1:
+        with settings.open() as lists:
+            on_loaded(len(lists.matcher))
+            uvicorn.run(settings.app(lists), **listen)
+        return
+    with TemporaryDirectory(prefix="cidrgate-") as folder:
+        shared = settings.snapshot or str(Path(folder) / "lists.snapshot")
+        with settings.open() as lists:
+            lists.compile(shared)
+            on_loaded(len(lists.matcher))
+        os.environ[_VARIABLE] = json.dumps(asdict(settings) | {"snapshot": shared})
+        uvicorn.run(f"{__name__}:app_from_environment", factory=True, workers=workers, **listen)

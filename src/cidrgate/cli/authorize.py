@@ -1,0 +1,114 @@
+"""`cidrgate authorize`: the endpoint that nginx, Envoy, Traefik, Caddy and HAProxy ask about each request."""
+
+from typing import Annotated
+
+import typer
+
+from cidrgate.authorize import AUTHORIZE_PATH
+from cidrgate.cli.errors import CommandError
+from cidrgate.cli.options import Session, command
+from cidrgate.cli.output import counted
+
+__all__ = ["app"]
+
+app = typer.Typer()
+
+_THIS_HOST = ("127.0.0.1/32", "::1/128", "unix:")
+"""The proxies that are trusted if none is named: those on this host, by the addresses they use to reach it."""
+
+
+@command(app, "authorize")
+def _authorize(
+    session: Session,
+    *,
+    host: Annotated[str, typer.Option("--host", metavar="IP", help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", "-p", metavar="N", min=0, max=65535, help="The port.")] = 8081,
+    uds: Annotated[
+        str | None, typer.Option("--uds", metavar="PATH", help="A Unix socket to listen on, in place of a port.")
+    ] = None,
+    workers: Annotated[int, typer.Option("--workers", metavar="N", min=1, help="How many processes answer.")] = 1,
+    trusted_proxy: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--trusted-proxy",
+            metavar="CIDR",
+            help="A network of proxies that ask, or unix: for a Unix socket; may be repeated. If neither this nor "
+            "--trusted-hops is given, this host.",
+        ),
+    ] = None,
+    trusted_hops: Annotated[
+        int | None,
+        typer.Option(
+            "--trusted-hops", metavar="N", min=1, help="How many proxies there are, in place of their networks."
+        ),
+    ] = None,
+    client_header: Annotated[
+        str, typer.Option("--client-header", metavar="NAME", help="The header with the client's address.")
+    ] = "X-Forwarded-For",
+    account_header: Annotated[
+        str, typer.Option("--account-header", metavar="NAME", help="The header with the account.")
+    ] = "X-Account",
+    account_parameter: Annotated[
+        str | None,
+        typer.Option(
+            "--account-parameter",
+            metavar="NAME",
+            help="The query's parameter with the account, in place of the header.",
+        ),
+    ] = None,
+    allow_missing_account: Annotated[
+        bool, typer.Option("--allow-missing-account", help="Allow requests that name no account.")
+    ] = False,
+    deny_unenforced: Annotated[
+        bool, typer.Option("--deny-unenforced", help="Deny accounts that are unknown or have no entries.")
+    ] = False,
+    deny_when_stale: Annotated[
+        float | None,
+        typer.Option(
+            "--deny-when-stale",
+            metavar="SECONDS",
+            help="Deny enforced accounts once the store has told nothing for so long; without it the last lists count.",
+        ),
+    ] = None,
+    snapshot: Annotated[
+        str | None,
+        typer.Option("--snapshot", metavar="FILE", help="Start from this file, and keep it fresh; see `compile`."),
+    ] = None,
+) -> None:
+    """Answer proxies: 200 if the client may act for the account, 403 if not."""
+    try:
+        from cidrgate.authorize.server import AuthorizeSettings, serve
+    except ModuleNotFoundError as error:
+        if error.name != "uvicorn":
+            raise
+        raise CommandError(
+            "authorize needs uvicorn, which is not installed: pip install 'cidrgate[authorize]'"
+        ) from error
+    if trusted_proxy and trusted_hops is not None:
+        raise CommandError("name --trusted-proxy or --trusted-hops, not both")
+    settings = AuthorizeSettings(
+        database=session.database,
+        trusted_proxies=tuple(trusted_proxy or _THIS_HOST),
+        trusted_hops=trusted_hops,
+        client_header=client_header,
+        account_header=account_header,
+        account_parameter=account_parameter,
+        allow_missing_account=allow_missing_account,
+        deny_unenforced=deny_unenforced,
+        deny_when_stale=deny_when_stale,
+        snapshot=snapshot,
+    )
+    try:
+        settings.resolver()
+    except ValueError as error:
+        raise CommandError(f"{error}") from error
+    session.open().close()  # opened for serving, a database that does not exist would be made, and allow everything
+    where = uds or f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+    def announce(accounts: int) -> None:
+        session.output.answer(
+            {"url": f"{where}{AUTHORIZE_PATH}", "accounts": accounts, "workers": workers},
+            f"answering at {where}{AUTHORIZE_PATH}, {counted(accounts, 'account', 'accounts')} with a list",
+        )
+
+    serve(settings, host=host, port=port, uds=uds, workers=workers, on_loaded=announce)

@@ -1,0 +1,328 @@
+"""The authorize endpoint in process: what it answers to everything a proxy or an attacker may hand over."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cidrgate import RuleManager
+from cidrgate.authorize import AuthorizeApp
+from cidrgate.client_ip import ClientIPResolver
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cidrgate.serving import ServedLists
+
+PROXY = "127.0.0.1"
+RESOLVER = ClientIPResolver(trusted_proxies=["127.0.0.1/32", "unix:"])
+Headers = list[tuple[bytes, bytes]]
+
+
+class Answer:
+    """What an app sent in answer to one request."""
+
+    def __init__(self, messages: list[dict[str, Any]]) -> None:
+        start, body = messages
+        assert (start["type"], body["type"]) == ("http.response.start", "http.response.body")
+        self.status: int = start["status"]
+        self.headers = {name.decode(): value.decode() for name, value in start["headers"]}
+        self.body: bytes = body["body"]
+
+    @property
+    def verdict(self) -> tuple[int, str]:
+        return self.status, self.headers["x-cidrgate-reason"]
+
+
+def messages_of(app: AuthorizeApp, scope: dict[str, Any], *received: dict[str, Any]) -> list[dict[str, Any]]:
+    """What an app sends when it has received this."""
+    waiting = list(received)
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        return waiting.pop(0)
+
+    async def send(message: Any) -> None:
+        sent.append(dict(message))
+
+    asyncio.run(app(scope, receive, send))
+    return sent
+
+
+def ask(
+    app: AuthorizeApp,
+    headers: Headers,
+    *,
+    path: str = "/v1/authorize",
+    method: str = "GET",
+    query: bytes = b"",
+    client: tuple[str, int] | None = (PROXY, 40000),
+) -> Answer:
+    scope = {
+        "type": "http",
+        "method": method,
+        "path": path,
+        "query_string": query,
+        "headers": headers,
+        "client": client,
+    }
+    return Answer(messages_of(app, scope))
+
+
+def lines(account: str | None, address: str | None) -> Headers:
+    """The header lines of a well-behaved proxy."""
+    made = [] if account is None else [(b"x-account", account.encode())]
+    return made if address is None else [*made, (b"x-forwarded-for", address.encode())]
+
+
+@pytest.fixture(scope="module")
+def manager() -> Iterator[RuleManager]:
+    with RuleManager.open("memory://") as opened:
+        opened.create_account("acct-1")
+        opened.add("acct-1", "8.8.8.0/24, 2606:4700::/32")
+        opened.create_account("sub-1", parent="acct-1")
+        opened.create_account("empty")
+        opened.create_account("wörld")
+        opened.add("wörld", "9.9.9.9/32")
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def app(manager: RuleManager) -> AuthorizeApp:
+    return AuthorizeApp(manager, RESOLVER)
+
+
+@pytest.mark.parametrize(
+    ("account", "address", "verdict"),
+    [
+        ("acct-1", "8.8.8.8", (200, "matched")),
+        ("acct-1", "::ffff:8.8.8.8", (200, "matched")),
+        ("acct-1", "2606:4700::1", (200, "matched")),
+        ("sub-1", "8.8.8.8", (200, "matched")),
+        ("wörld", "9.9.9.9", (200, "matched")),
+        ("acct-1", "8.8.9.1", (403, "not_listed")),
+        ("sub-1", "8.8.9.1", (403, "not_listed")),
+        ("wörld", "8.8.8.8", (403, "not_listed")),
+        ("acct-1", "8.8.9.1, 8.8.8.8", (200, "matched")),
+        ("acct-1", "8.8.8.8, 8.8.9.1", (403, "not_listed")),
+        ("acct-1", "010.8.8.8", (403, "unresolved_client")),
+        ("acct-1", "134744072", (403, "unresolved_client")),
+        ("acct-1", "", (403, "unresolved_client")),
+        ("acct-1", None, (403, "unresolved_client")),
+        ("empty", "9.9.9.9", (200, "not_enforced")),
+        ("empty", None, (200, "not_enforced")),
+        ("nobody", "9.9.9.9", (200, "not_enforced")),
+        (None, "8.8.8.8", (403, "no_account")),
+        ("", "8.8.8.8", (403, "no_account")),
+        ("a" * 256, "8.8.8.8", (403, "no_account")),
+        ("acct-1\t", "9.9.9.9", (403, "no_account")),
+    ],
+)
+def test_what_is_answered(
+    app: AuthorizeApp, account: str | None, address: str | None, verdict: tuple[int, str]
+) -> None:
+    assert ask(app, lines(account, address)).verdict == verdict
+
+
+def test_a_peer_that_is_no_proxy_is_the_client_itself(app: AuthorizeApp) -> None:
+    spoofed = lines("acct-1", "8.8.8.8")
+    assert ask(app, spoofed, client=("127.0.0.9", 1)).verdict == (403, "not_listed")
+    assert ask(app, spoofed, client=("8.8.8.9", 1)).verdict == (200, "matched")
+
+
+def test_a_proxy_on_a_unix_socket_is_believed_if_it_is_named(app: AuthorizeApp, manager: RuleManager) -> None:
+    assert ask(app, lines("acct-1", "8.8.8.8"), client=None).verdict == (200, "matched")
+    strict = AuthorizeApp(manager, ClientIPResolver(trusted_proxies=["127.0.0.1/32"]))
+    assert ask(strict, lines("acct-1", "8.8.8.8"), client=None).verdict == (403, "unresolved_client")
+
+
+@pytest.mark.parametrize(
+    "accounts",
+    [
+        [b"acct-1", b"empty"],
+        [b"empty", b"acct-1"],
+        [b"acct-1", b"acct-1"],
+        [b"empty", b""],
+        [b"\xff\xfe"],
+        [b"w\xf6rld"],
+    ],
+)
+def test_an_account_that_cannot_be_told_is_denied(app: AuthorizeApp, accounts: list[bytes]) -> None:
+    headers = [(b"x-account", account) for account in accounts]
+    assert ask(app, [*headers, (b"x-forwarded-for", b"8.8.8.8")]).verdict == (403, "no_account")
+
+
+def test_requests_without_an_account_can_be_allowed(manager: RuleManager) -> None:
+    app = AuthorizeApp(manager, RESOLVER, allow_missing_account=True)
+    assert ask(app, lines(None, "9.9.9.9")).verdict == (200, "no_account")
+    assert ask(app, lines("acct-1", "9.9.9.9")).verdict == (403, "not_listed")
+
+
+def test_accounts_without_a_list_can_be_denied(manager: RuleManager) -> None:
+    app = AuthorizeApp(manager, RESOLVER, deny_unenforced=True)
+    for account in ("empty", "nobody"):
+        for address in ("9.9.9.9", None):
+            assert ask(app, lines(account, address)).verdict == (403, "not_enforced")
+    assert ask(app, lines("acct-1", "8.8.8.8")).verdict == (200, "matched")
+
+
+def test_the_account_can_come_in_another_header(manager: RuleManager) -> None:
+    app = AuthorizeApp(manager, RESOLVER, account_header="X-Tenant")
+    assert ask(app, [(b"x-tenant", b"acct-1"), *lines("empty", "9.9.9.9")]).verdict == (403, "not_listed")
+    assert ask(app, lines("acct-1", "8.8.8.8")).verdict == (403, "no_account")
+
+
+@pytest.mark.parametrize(
+    ("query", "verdict"),
+    [
+        (b"account=acct-1", (403, "not_listed")),
+        (b"account=empty", (200, "not_enforced")),
+        (b"a=b&account=w%C3%B6rld&account2=empty", (403, "not_listed")),
+        (b"account=empty&account=acct-1", (403, "no_account")),
+        (b"account=empty&account=", (403, "no_account")),
+        (b"Account=empty", (403, "no_account")),
+        (b"account=w%F6rld", (403, "no_account")),
+        ("account=wörld".encode(), (403, "not_listed")),
+        (b"account=\xff", (403, "no_account")),
+        (b"&" * 30 + b"account=empty", (403, "no_account")),
+        (b"account=", (403, "no_account")),
+        (b"", (403, "no_account")),
+    ],
+)
+def test_the_account_can_come_in_the_query(manager: RuleManager, query: bytes, verdict: tuple[int, str]) -> None:
+    app = AuthorizeApp(manager, RESOLVER, account_parameter="account")
+    assert ask(app, lines("empty", "8.8.4.4"), query=query).verdict == verdict
+
+
+def test_a_path_the_client_chose_never_names_the_account(manager: RuleManager, app: AuthorizeApp) -> None:
+    """Envoy appends the client's path and query to its own."""
+    appended = "/v1/authorize/api/things"
+    assert ask(app, lines("acct-1", "9.9.9.9"), path=appended, query=b"account=empty").verdict == (403, "not_listed")
+    by_query = AuthorizeApp(manager, RESOLVER, account_parameter="account")
+    assert ask(by_query, lines(None, "9.9.9.9"), path=appended, query=b"account=empty").status == 404
+
+
+@pytest.mark.parametrize("path", ["/", "/v1", "/v1/authorized", "/V1/authorize", "/x/v1/authorize", ""])
+def test_there_is_nothing_elsewhere(app: AuthorizeApp, path: str) -> None:
+    assert ask(app, lines("acct-1", "8.8.8.8"), path=path).status == 404
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PROPFIND"])
+def test_every_method_is_answered_alike(app: AuthorizeApp, method: str) -> None:
+    assert ask(app, lines("acct-1", "8.8.8.8"), method=method).verdict == (200, "matched")
+    denied = ask(app, lines("acct-1", "9.9.9.9"), method=method)
+    assert denied.verdict == (403, "not_listed")
+    assert bool(denied.body) == (method != "HEAD")
+
+
+def test_a_denial_says_what_was_seen_and_nothing_of_the_list(app: AuthorizeApp) -> None:
+    answer = ask(app, [*lines("acct-1", "8.8.9.1"), (b"x-request-id", b"abc-1")])
+    assert answer.headers == {
+        "x-cidrgate-reason": "not_listed",
+        "x-request-id": "abc-1",
+        "content-type": "application/problem+json",
+        "content-length": str(len(answer.body)),
+        "cache-control": "no-store",
+    }
+    assert json.loads(answer.body) == {
+        "type": "about:blank",
+        "title": "Forbidden",
+        "status": 403,
+        "detail": "The address 8.8.9.1 is not on the allowlist of this account.",
+        "reason": "not_listed",
+        "address": "8.8.9.1",
+        "request_id": "abc-1",
+    }
+
+
+def test_a_request_id_that_could_do_harm_is_replaced(app: AuthorizeApp) -> None:
+    seen = set()
+    for sent in (b"", b"a\nb", b'"><script>', "ü".encode(), b"a" * 129, b"a b"):
+        answer = ask(app, [*lines("acct-1", "8.8.8.8"), (b"x-request-id", sent)])
+        assert answer.headers["x-request-id"].encode() != sent
+        seen.add(answer.headers["x-request-id"])
+    assert len(seen) == 6
+
+
+class Broken:
+    """Lists whose matcher fails."""
+
+    matcher = None
+
+    def allows(self, account: str, address: str) -> bool:
+        raise RuntimeError("broken")
+
+
+def test_what_breaks_is_a_denial(caplog: pytest.LogCaptureFixture) -> None:
+    app = AuthorizeApp(cast("ServedLists", Broken()), RESOLVER)
+    with caplog.at_level(logging.ERROR, "cidrgate"):
+        for address in ("8.8.8.8", None):
+            answer = ask(app, lines("acct-1", address))
+            assert answer.verdict == (403, "error")
+            assert b"broken" not in answer.body
+    assert len(caplog.records) == 2
+
+
+def test_lists_too_old_to_be_trusted_deny(manager: RuleManager) -> None:
+    with RuleManager.open("memory://", follow=False, max_staleness=1e-9, on_stale="deny") as stale:
+        stale.create_account("acct-1")
+        stale.add("acct-1", "8.8.8.0/24")
+        app = AuthorizeApp(stale, RESOLVER)
+        assert ask(app, lines("acct-1", "8.8.8.8")).verdict == (403, "stale")
+        assert ask(app, lines("acct-1", "9.9.9.9")).verdict == (403, "not_listed")
+        assert ask(app, lines("empty", "9.9.9.9")).verdict == (200, "not_enforced")
+
+
+def test_a_change_counts_at_once(app: AuthorizeApp, manager: RuleManager) -> None:
+    manager.add("acct-1", "1.1.1.1/32")
+    assert ask(app, lines("acct-1", "1.1.1.1")).verdict == (200, "matched")
+    manager.remove("acct-1", "1.1.1.1/32")
+    assert ask(app, lines("acct-1", "1.1.1.1")).verdict == (403, "not_listed")
+
+
+def test_it_starts_and_ends_with_its_server_and_takes_no_websocket(app: AuthorizeApp) -> None:
+    started = messages_of(app, {"type": "lifespan"}, {"type": "lifespan.startup"}, {"type": "lifespan.shutdown"})
+    assert [message["type"] for message in started] == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
+    assert messages_of(app, {"type": "websocket", "path": "/v1/authorize"}) == [
+        {"type": "websocket.close", "code": 1008}
+    ]
+
+
+NAMES = st.sampled_from([b"acct-1", b"sub-1", b"empty", b"nobody", b"", b"\xff", b"acct-1 "]) | st.binary(max_size=8)
+HOPS = st.sampled_from(
+    [b"8.8.8.8", b"9.9.9.9", b"127.0.0.1", b"::ffff:8.8.8.8", b"unknown", b"08.8.8.8", b"", b"2606:4700::1"]
+)
+VALUES = st.lists(HOPS, max_size=4).map(b", ".join) | st.binary(max_size=16)
+HEADERS = st.lists(
+    st.tuples(st.just(b"x-account"), NAMES)
+    | st.tuples(st.just(b"x-forwarded-for"), VALUES)
+    | st.tuples(st.sampled_from([b"forwarded", b"x-real-ip", b"x-request-id", b"host"]), VALUES),
+    max_size=5,
+)
+
+
+@given(
+    headers=HEADERS,
+    peer=st.sampled_from([PROXY, "8.8.8.8", "9.9.9.9", "nonsense"]),
+    method=st.sampled_from(["GET", "PUT"]),
+)
+def test_an_answer_follows_from_the_account_and_the_address_alone(
+    app: AuthorizeApp, headers: Headers, peer: str, method: str
+) -> None:
+    """The golden rule: one account is named, and its list, or that it has none, lets the resolver's client pass."""
+    answer = ask(app, headers, method=method, client=(peer, 1))
+    accounts = [value for name, value in headers if name == b"x-account"]
+    client = RESOLVER.resolve(peer, headers).address
+    listed = client is not None and client.startswith(("8.8.8.", "2606:4700:"))
+    if accounts in ([b"acct-1"], [b"sub-1"]):
+        assert answer.status == (200 if listed else 403)
+    elif len(accounts) != 1 or not accounts[0]:
+        assert answer.verdict == (403, "no_account")
+    else:
+        assert answer.verdict in ((200, "not_enforced"), (403, "no_account"))
