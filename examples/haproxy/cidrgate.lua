@@ -1,0 +1,36 @@
+-- `http-request lua.cidrgate URL` asks cidrgate's authorize endpoint whether a request may pass.
+--
+-- Read from the transaction: txn.account, whose request it is; txn.request_id, if there is one. Set: txn.cidrgate_allowed,
+-- true if the answer was 200 and false in every other case, errors too; txn.cidrgate_reason, why.
+--
+-- The client's address is that of the connection, as HAProxy sees it: after `accept-proxy`, or
+-- `http-request set-src` from a header of a trusted proxy, it is the one these give.
+
+local TIMEOUT = 1000 -- milliseconds without an answer
+
+local function ask(txn, url)
+    local answer = core.httpclient():get{
+        url = url,
+        timeout = TIMEOUT,
+        headers = {
+            ["x-account"] = { txn:get_var("txn.account") or "" },
+            ["x-forwarded-for"] = { txn.f:src() },
+            ["x-request-id"] = { txn:get_var("txn.request_id") or "" },
+        },
+    }
+    local reasons = answer.headers and answer.headers["x-cidrgate-reason"]
+    return answer.status == 200, reasons and reasons[0] or "unreachable"
+end
+
+core.register_action("cidrgate", { "http-req" }, function(txn, url)
+    -- Denied until cidrgate has said otherwise: an error below leaves it so.
+    txn:set_var("txn.cidrgate_allowed", false)
+    txn:set_var("txn.cidrgate_reason", "error")
+    local asked, allowed, reason = pcall(ask, txn, url)
+    if asked then
+        txn:set_var("txn.cidrgate_allowed", allowed)
+        txn:set_var("txn.cidrgate_reason", reason)
+    else
+        core.Alert("cidrgate: " .. tostring(allowed))
+    end
+end, 1)
