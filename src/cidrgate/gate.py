@@ -92,6 +92,7 @@ class Gate:
         resolver: How the client's address is found; by default it is the socket's peer, and no header counts.
         report_only: Whether to log and count what would be denied, and deny nothing.
         require_account: Whether a request that acts for no account is denied.
+        require_list: Whether an account without a list, or an unknown one, is denied.
         log: Which decisions go to the logger `cidrgate.decisions`: `denials`, `all` or `none`.
         hooks: Called with the `Verdict` of every decision; `cidrgate.metrics.GateMetrics` is one.
         request_id_header: The header that brings the id of a request, such as `x-request-id`, where something in front
@@ -116,6 +117,7 @@ class Gate:
         resolver: ClientIPResolver | None = None,
         report_only: bool = False,
         require_account: bool = False,
+        require_list: bool = False,
         log: Literal["denials", "all", "none"] = "denials",
         hooks: Iterable[Callable[[Verdict], object]] = (),
         request_id_header: str | None = None,
@@ -125,20 +127,21 @@ class Gate:
         self.resolver = ClientIPResolver() if resolver is None else resolver
         self.report_only = report_only
         self.require_account = require_account
+        self.require_list = require_list
         self.request_id_header = None if request_id_header is None else request_id_header.lower()
         self._lists = lists
         self._allows = lists.allows
         self._log = None if log == "none" else DecisionLog(allowed=log == "all")
         self._hooks = tuple(hooks)
         self.admits: Callable[[str, str | None, Iterable[tuple[bytes, bytes]]], bool] = self._admits_watched
-        if not self._hooks and log != "all":
+        if not self._hooks and log != "all" and not require_list:
             self.admits = self._admits_client if self.resolver.header else self._admits_peer
 
     # `admits` is the short way for requests that are allowed, which are nearly all: it makes no verdict, and only its
     # True counts. Anything else, an exception too, has to be decided by `decide`.
 
     def _admits_watched(self, account: str, peer: str | None, headers: Iterable[tuple[bytes, bytes]]) -> bool:
-        """Never: somebody wants to know every verdict."""
+        """Never: more is asked about every request than the short way tells."""
         return False
 
     def _admits_peer(self, account: str, peer: str | None, headers: Iterable[tuple[bytes, bytes]]) -> bool:
@@ -195,7 +198,8 @@ class Gate:
         return verdict
 
     @property
-    def _matcher(self) -> Matcher:
+    def matcher(self) -> Matcher:
+        """The matcher that is asked."""
         return self._lists.matcher if isinstance(self._lists, RuleManager) else self._lists
 
     def _judge(self, account: str | None, address: str | None) -> tuple[bool, VerdictReason, str | None]:
@@ -203,13 +207,15 @@ class Gate:
         if account is None:
             return not self.require_account, "no_account", None
         if address is None:
-            if self._matcher.enforced(account):
+            if self.matcher.enforced(account):
                 return False, "invalid_address", None
-            return True, "not_enforced", None
+            return not self.require_list, "not_enforced", None
         allowed = self._allows(account, address)
-        entry = self._matcher.match(account, address)
+        entry = self.matcher.match(account, address)
         if allowed:
-            return True, "not_enforced" if entry is None else "matched", entry
+            if entry is None:
+                return not self.require_list, "not_enforced", None
+            return True, "matched", entry
         return False, "not_listed" if entry is None else "stale_lists", None
 
     def _request_id(self, headers: Iterable[tuple[bytes, bytes]]) -> str | None:

@@ -6,16 +6,18 @@ With several workers each has a process and a matcher of its own, mapped from on
 from __future__ import annotations
 
 import json
+import logging
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import uvicorn
 
 from cidrgate.authorize.app import AuthorizeApp
 from cidrgate.client_ip import ClientIPResolver
+from cidrgate.gate import Gate
 from cidrgate.manager import RuleManager
 
 if TYPE_CHECKING:
@@ -42,7 +44,9 @@ class AuthorizeSettings:
         account_header: The header with the account.
         account_parameter: The parameter of the query with the account, in place of the header; None for the header.
         allow_missing_account: Whether a request without an account is allowed.
-        deny_unenforced: Whether an account without a list is denied.
+        require_list: Whether an account without a list is denied.
+        report_only: Whether to log what would be denied, and deny nothing.
+        log: Which decisions are logged: `denials`, `all` or `none`.
         deny_when_stale: Seconds without news from the store after which enforced accounts are denied; None for never.
         snapshot: A file to start from, shared by workers; None for none.
     """
@@ -54,7 +58,9 @@ class AuthorizeSettings:
     account_header: str = "x-account"
     account_parameter: str | None = None
     allow_missing_account: bool = False
-    deny_unenforced: bool = False
+    require_list: bool = False
+    report_only: bool = False
+    log: Literal["denials", "all", "none"] = "denials"
     deny_when_stale: float | None = None
     snapshot: str | None = None
 
@@ -86,19 +92,22 @@ class AuthorizeSettings:
 
     def app(self, lists: RuleManager) -> AuthorizeApp:
         """The endpoint over lists."""
-        return AuthorizeApp(
+        gate = Gate(
             lists,
-            self.resolver(),
-            account_header=self.account_header,
-            account_parameter=self.account_parameter,
-            allow_missing_account=self.allow_missing_account,
-            deny_unenforced=self.deny_unenforced,
+            resolver=self.resolver(),
+            report_only=self.report_only,
+            require_account=not self.allow_missing_account,
+            require_list=self.require_list,
+            log=self.log,
+            request_id_header="x-request-id",
         )
+        return AuthorizeApp(gate, account_header=self.account_header, account_parameter=self.account_parameter)
 
 
 def app_from_environment() -> AuthorizeApp:
     """The endpoint of a worker."""
     settings = json.loads(os.environ[_VARIABLE])
+    _log_to_stderr()
     made = AuthorizeSettings(**settings | {"trusted_proxies": tuple(settings["trusted_proxies"])})
     return made.app(made.open())
 
@@ -126,9 +135,17 @@ def serve(
         StoreError: If the store cannot be opened or read.
         SystemExit: If the port or the socket cannot be listened on.
     """
+    _log_to_stderr()
     listen: dict[str, Any] = {"uds": uds} if uds is not None else {"host": host, "port": port}
     # A server that believed forwarded headers itself would hand over the wrong peer.
-    listen |= {"proxy_headers": False, "access_log": False, "log_level": "warning", "ws": "none", "interface": "asgi3"}
+    listen |= {
+        "proxy_headers": False,
+        "access_log": False,
+        "log_level": "warning",
+        "log_config": None,
+        "ws": "none",
+        "interface": "asgi3",
+    }
     listen |= {"server_header": False, "date_header": False, "lifespan": "off"}
     if workers == 1:
         with settings.open() as lists:
@@ -142,3 +159,8 @@ def serve(
             on_loaded(len(lists.matcher))
         os.environ[_VARIABLE] = json.dumps(asdict(settings) | {"snapshot": shared})
         uvicorn.run(f"{__name__}:app_from_environment", factory=True, workers=workers, **listen)
+
+
+def _log_to_stderr() -> None:
+    """Decisions are lines of JSON already; nothing is put before them."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")

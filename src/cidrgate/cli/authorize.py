@@ -1,6 +1,6 @@
 """`cidrgate authorize`: the endpoint that nginx, Envoy, Traefik, Caddy and HAProxy ask about each request."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -59,9 +59,15 @@ def _authorize(
     allow_missing_account: Annotated[
         bool, typer.Option("--allow-missing-account", help="Allow requests that name no account.")
     ] = False,
-    deny_unenforced: Annotated[
-        bool, typer.Option("--deny-unenforced", help="Deny accounts that are unknown or have no entries.")
+    require_list: Annotated[
+        bool, typer.Option("--require-list", help="Deny accounts that are unknown or have no entries.")
     ] = False,
+    report_only: Annotated[
+        bool, typer.Option("--report-only", help="Log what would be denied, and deny nothing.")
+    ] = False,
+    log: Annotated[
+        Literal["denials", "all", "none"], typer.Option("--log", help="Which decisions to log on stderr.")
+    ] = "denials",
     deny_when_stale: Annotated[
         float | None,
         typer.Option(
@@ -94,7 +100,9 @@ def _authorize(
         account_header=account_header,
         account_parameter=account_parameter,
         allow_missing_account=allow_missing_account,
-        deny_unenforced=deny_unenforced,
+        require_list=require_list,
+        report_only=report_only,
+        log=log,
         deny_when_stale=deny_when_stale,
         snapshot=snapshot,
     )
