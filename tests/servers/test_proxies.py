@@ -187,7 +187,7 @@ class FaultyEndpoint:
     def __init__(self) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
-        self.answer: bytes | None = None
+        self.answer: bytes | None = b""
         self._silent: list[socket.socket] = []
         self._thread = threading.Thread(target=self._serve)
 
