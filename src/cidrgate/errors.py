@@ -28,6 +28,8 @@ __all__ = [
     "SnapshotError",
     "ProxyProtocolError",
     "UnclearAccountError",
+    "InvalidScopeError",
+    "TokenNotFoundError",
     "Problem",
     "RuleError",
 ]
@@ -91,6 +93,14 @@ class ProxyProtocolError(CidrgateError, ValueError):
 
 class UnclearAccountError(CidrgateError, ValueError):
     """A request names its account more than once, or in a way that could be read as another one."""
+
+
+class InvalidScopeError(CidrgateError, ValueError):
+    """What a token shall be good for, written in a way that says nothing."""
+
+
+class TokenNotFoundError(CidrgateError, LookupError):
+    """No token of that id."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,9 +19,19 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
     from datetime import datetime
 
-    from cidrgate.values import Action, Change
+    from cidrgate.values import Account, Action, Change
 
-__all__ = ["Listing", "addition", "check_expiry", "list_at", "named_entries", "replacement", "sweep"]
+__all__ = [
+    "ListOutcome",
+    "Listing",
+    "addition",
+    "changed",
+    "check_expiry",
+    "list_at",
+    "named_entries",
+    "replacement",
+    "sweep",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +65,23 @@ class Listing:
         check_expiry(piece.expires_at, self.at)
         expires_at = piece.expires_at
         return Entry(next(self.ids), self.owner.name, cidr, piece.label, self.at, self.actor, expires_at)
+
+
+@dataclass(frozen=True, slots=True)
+class ListOutcome:
+    """What a change of one list comes to.
+
+    Attributes:
+        account: The account, with the version it has afterwards.
+        change: What was asked for; nothing in it means nothing changes.
+        before: The list before it, in no particular order, expired entries too.
+        after: The list after it, in address order.
+    """
+
+    account: Account
+    change: ListChange
+    before: Sequence[Entry]
+    after: list[Entry]
 
 
 def check_expiry(expires_at: datetime | None, at: datetime) -> None:
@@ -141,6 +168,21 @@ def sweep(listing: Listing, change: ListChange) -> list[ListChange]:
     named = {entry.id for entry in change.before}
     expired = tuple(entry for entry in listing.entries if entry.expired(listing.at) and entry.id not in named)
     return [ListChange(listing.owner, "expire", before=expired), change] if expired else [change]
+
+
+def changed(listing: Listing, made: Sequence[ListChange]) -> list[Entry]:
+    """A list once changes of it are made, in address order.
+
+    Args:
+        listing: The list as it is.
+        made: The changes, by `sweep`.
+    """
+    entries = {entry.id: entry for entry in listing.entries}
+    for change in made:
+        for entry in change.before:
+            entries.pop(entry.id)
+        entries.update((entry.id, entry) for entry in change.after)
+    return in_address_order(entries.values())
 
 
 def list_at(listed: Iterable[Entry], changes: Sequence[Change], sequence: int) -> list[Entry]:

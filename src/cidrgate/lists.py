@@ -12,6 +12,8 @@ from cidrgate.accounts import existing_account, find_account, list_owner
 from cidrgate.decisions import decide, in_address_order
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from cidrgate.decisions import Address
     from cidrgate.stores import Store
     from cidrgate.values import Account, Change, Decision, Entry
@@ -40,23 +42,38 @@ class AccountLists:
             found = existing_account(transaction, account)
         return found.value()
 
-    def accounts(self) -> list[Account]:
-        """Every account, by name.
+    @property
+    def store(self) -> Store:
+        """Where lists are kept; what else is kept there has classes of its own. Lists are changed by a manager only."""
+        return self._store
+
+    def accounts(
+        self, *, after: str | None = None, limit: int | None = None, parent: str | None = None
+    ) -> list[Account]:
+        """Accounts, by name.
+
+        Args:
+            after: Only those whose names come after this one.
+            limit: The first so many; None for all.
+            parent: Only the subaccounts of this account.
 
         Raises:
             StoreError: If the store cannot be read.
         """
         with self._store.read() as transaction:
-            return transaction.accounts()
+            return transaction.accounts(after=after, limit=limit, parent=parent)
 
-    def counts(self) -> dict[str, int]:
+    def counts(self, names: Collection[str] | None = None) -> dict[str, int]:
         """How many entries each account holds that has any, without expired ones, by account name.
 
+        Args:
+            names: Only these accounts, some thousands at most; None for all.
+
         Raises:
             StoreError: If the store cannot be read.
         """
         with self._store.read() as transaction:
-            return transaction.entry_counts(datetime.now(UTC))
+            return transaction.entry_counts(datetime.now(UTC), names)
 
     def entries(self, account: str) -> list[Entry]:
         """The entries in address order, expired ones that were not swept yet among them; for a subaccount its parent's.
@@ -118,7 +135,9 @@ class AccountLists:
             listed = transaction.entries(owner)
         return decide(owner.name, listed, address, datetime.now(UTC))
 
-    def history(self, account: str | None = None, *, limit: int | None = None, after: int = 0) -> list[Change]:
+    def history(
+        self, account: str | None = None, *, limit: int | None = None, after: int = 0, before: int | None = None
+    ) -> list[Change]:
         """The change log, newest last.
 
         Args:
@@ -126,6 +145,7 @@ class AccountLists:
                 subaccount inherits are its parent's.
             limit: Only the last so many; None for all.
             after: Only those with a greater sequence.
+            before: Only those with a smaller sequence; None for all.
 
         Raises:
             AccountNotFoundError: If there is no such account.
@@ -137,4 +157,4 @@ class AccountLists:
         with self._store.read() as transaction:
             if account is not None:
                 existing_account(transaction, account)
-            return transaction.changes(account, limit, after=after)
+            return transaction.changes(account, limit, after=after, before=before)

@@ -7,14 +7,15 @@ store in `cidrgate.serving`, the bulk loading of many lists in `cidrgate.importi
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import replace as altered
 from datetime import UTC, datetime
-from itertools import islice
+from itertools import count, islice
 from types import EllipsisType
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, Self, TypeVar
 
 from cidrgate.accounts import check_account_name, existing_account, parent_account, refuse_subaccount
-from cidrgate.decisions import in_address_order
+from cidrgate.commit_groups import CommitGroups
 from cidrgate.errors import (
     AccountExistsError,
     HistoryError,
@@ -22,11 +23,21 @@ from cidrgate.errors import (
     VersionConflictError,
 )
 from cidrgate.importing import ImportReport, import_lists, in_background
-from cidrgate.list_changes import Listing, addition, check_expiry, list_at, named_entries, replacement, sweep
+from cidrgate.list_changes import (
+    Listing,
+    ListOutcome,
+    addition,
+    changed,
+    check_expiry,
+    list_at,
+    named_entries,
+    replacement,
+    sweep,
+)
 from cidrgate.rules import split_submission, validate_addition, validate_edit, validate_replacement
 from cidrgate.serving import ServedLists
 from cidrgate.stores import ListChange
-from cidrgate.values import NewEntry
+from cidrgate.values import Account, NewEntry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -34,7 +45,7 @@ if TYPE_CHECKING:
 
     from cidrgate.rules import Policy
     from cidrgate.stores import Store, Transaction
-    from cidrgate.values import Account, Entry
+    from cidrgate.values import Entry
 
 __all__ = ["ImportReport", "RuleManager"]
 
@@ -83,6 +94,10 @@ class RuleManager(ServedLists):
     ) -> None:
         super().__init__(store, policy, max_staleness=max_staleness, on_stale=on_stale)
         self._published.sweep = self.sweep
+        # Where writers take turns anyway, those that wait for theirs are committed together.
+        self._commits = CommitGroups(self._published.change) if store.writers == 1 else None
+        self._supervise: Callable[[Transaction, ListOutcome | Account], object] | None = None
+        self._dry_run = False
 
     def create_account(self, account: str, *, parent: str | None = None, actor: str | None = None) -> Account:
         """Create an account, or a subaccount that inherits its parent's list.
@@ -111,6 +126,8 @@ class RuleManager(ServedLists):
             owner = None if parent is None else parent_account(transaction, parent)
             if transaction.account(account) is not None:
                 raise AccountExistsError(f"there is an account {account!r} already")
+            if self._dry_run:
+                return Account(account, parent, datetime.now(UTC))
             made = transaction.insert_accounts([account], parent=owner, at=datetime.now(UTC), actor=actor)
             return made[account].value()
 
@@ -161,7 +178,7 @@ class RuleManager(ServedLists):
             existing = [entry.cidr for entry in listing.active()]
             return addition(listing, pieces, validate_addition(pieces, existing, self.policy))
 
-        return list(self._change_list(account, added, actor, expect_version)[0].after)
+        return list(self._change_list(account, added, actor, expect_version).change.after)
 
     def edit(
         self,
@@ -224,8 +241,8 @@ class RuleManager(ServedLists):
                 return ListChange(listing.owner, "edit")
             return ListChange(listing.owner, "edit", (entry,), (after,))
 
-        change, entries = self._change_list(account, edited, actor, expect_version)
-        return change.after[0] if change.after else named_entries(account, entries, [which])[0]
+        outcome = self._change_list(account, edited, actor, expect_version)
+        return outcome.change.after[0] if outcome.change.after else named_entries(account, outcome.after, [which])[0]
 
     def remove(
         self, account: str, *which: str | int, actor: str | None = None, expect_version: int | None = None
@@ -263,7 +280,7 @@ class RuleManager(ServedLists):
         def removed(listing: Listing) -> ListChange:
             return ListChange(listing.owner, "remove", before=tuple(named_entries(account, listing.entries, keys)))
 
-        return list(self._change_list(account, removed, actor, expect_version)[0].before)
+        return list(self._change_list(account, removed, actor, expect_version).change.before)
 
     def replace(
         self,
@@ -311,7 +328,7 @@ class RuleManager(ServedLists):
         def replaced(listing: Listing) -> ListChange:
             return replacement(listing, pieces, validate_replacement(pieces, self.policy))
 
-        return self._change_list(account, replaced, actor, expect_version)[1]
+        return self._change_list(account, replaced, actor, expect_version).after
 
     def restore(
         self, account: str, *, at: int, actor: str | None = None, expect_version: int | None = None
@@ -347,7 +364,7 @@ class RuleManager(ServedLists):
             ['1.1.1.1/32']
         """
 
-        def change(transaction: Transaction) -> list[Entry]:
+        def change(transaction: Transaction) -> ListOutcome:
             def restored(listing: Listing) -> ListChange:
                 start, end = transaction.log_start(), transaction.log_end()
                 if at < start - 1:
@@ -359,9 +376,9 @@ class RuleManager(ServedLists):
                 pieces = [NewEntry(entry.cidr, entry.label, entry.expires_at) for entry in kept]
                 return replacement(listing, pieces, validate_replacement(pieces, self.policy), "restore")
 
-            return _change_list(transaction, account, restored, actor, expect_version)[1]
+            return self._make(transaction, account, restored, actor, expect_version)
 
-        return self._change(change)
+        return self._change(change).after
 
     def prune_history(self, older_than: timedelta) -> int:
         """Delete the beginning of the change log.
@@ -378,7 +395,7 @@ class RuleManager(ServedLists):
         """
         if older_than.total_seconds() < 0:
             raise ValueError(f"an age is not negative: {older_than}")
-        return self._change(lambda transaction: transaction.prune(datetime.now(UTC) - older_than))
+        return self._write(lambda transaction: transaction.prune(datetime.now(UTC) - older_than))
 
     def sweep(self) -> int:
         """Take entries that have ended by themselves off the lists, and log it; a manager that follows does so itself.
@@ -401,7 +418,7 @@ class RuleManager(ServedLists):
                 expired = tuple(entry for entry in listing.entries if entry.expired(listing.at))
                 return ListChange(listing.owner, "expire", expired if listing.active() else ())
 
-            swept += len(self._change_list(name, swept_list, None, None)[0].before)
+            swept += len(self._change_list(name, swept_list, None, None).change.before)
         return swept
 
     def import_accounts(
@@ -456,7 +473,7 @@ class RuleManager(ServedLists):
                     actor=actor,
                 )
 
-            return len(part), self._change(stored)
+            return len(part), self._write(stored)
 
         report = ImportReport()
         remaining = iter(lists.items() if isinstance(lists, Mapping) else lists)
@@ -468,10 +485,50 @@ class RuleManager(ServedLists):
                 progress(done)
         return report
 
+    def supervised(
+        self, supervise: Callable[[Transaction, ListOutcome | Account], object], *, dry_run: bool = False
+    ) -> Self:
+        """This manager, with somebody who sees each change made through it before it is committed.
+
+        Args:
+            supervise: Called in the transaction of a change with what it comes to: the account that was created, or
+                the outcome for a list. What it stores is committed with the change; when it raises, nothing is.
+            dry_run: Whether changes are worked out and checked, but not stored. `import_accounts` and `prune_history`
+                are neither supervised nor dry.
+
+        Example:
+            >>> with RuleManager.open("memory://") as manager:
+            ...     account = manager.create_account("acct-1")
+            ...     outcomes = []
+            ...     would_add = manager.supervised(lambda _, made: outcomes.append(made), dry_run=True)
+            ...     added = would_add.add("acct-1", "8.8.8.0/24")
+            ...     [entry.cidr for entry in outcomes[0].after], manager.entries("acct-1")
+            (['8.8.8.0/24'], [])
+        """
+        seen = copy(self)
+        seen._supervise, seen._dry_run = supervise, dry_run
+        return seen
+
     def _change(self, make: Callable[[Transaction], _Made]) -> _Made:
+        """What a function makes of one list, or of one account; seen by who supervises it."""
+
+        def supervised(transaction: Transaction) -> _Made:
+            made = make(transaction)
+            if self._supervise is not None and isinstance(made, ListOutcome | Account):
+                self._supervise(transaction, made)
+            return made
+
+        if self._dry_run:
+            with self._store.read() as transaction:
+                return supervised(transaction)
+        return self._write(supervised)
+
+    def _write(self, make: Callable[[Transaction], _Made]) -> _Made:
         """What a function makes in a write transaction; tried again when another writer came first."""
         for attempt in range(1, _ATTEMPTS + 1):
             try:
+                if self._commits is not None:
+                    return self._commits.make(make)
                 with self._published.change() as transaction:
                     return make(transaction)
             except StoreConflictError:
@@ -481,32 +538,36 @@ class RuleManager(ServedLists):
 
     def _change_list(
         self, account: str, make: Callable[[Listing], ListChange], actor: str | None, expect_version: int | None
-    ) -> tuple[ListChange, list[Entry]]:
-        return self._change(lambda transaction: _change_list(transaction, account, make, actor, expect_version))
+    ) -> ListOutcome:
+        return self._change(lambda transaction: self._make(transaction, account, make, actor, expect_version))
 
+    def _make(
+        self,
+        transaction: Transaction,
+        account: str,
+        make: Callable[[Listing], ListChange],
+        actor: str | None,
+        expect_version: int | None,
+    ) -> ListOutcome:
+        """Make and store a change of one list."""
+        owner = existing_account(transaction, account)
+        refuse_subaccount(owner)
+        if expect_version not in (None, owner.version):
+            raise VersionConflictError(
+                f"the list of account {account!r} has version {owner.version}, not {expect_version}: somebody changed "
+                "it; look at it again, then decide"
+            )
+        at = datetime.now(UTC)
+        ids = count(-1, -1) if self._dry_run else transaction.new_entry_ids()
+        listing = Listing(owner, transaction.entries(owner), at, ids, actor)
+        change = make(listing)
+        made = sweep(listing, change)
+        if not self._dry_run:
+            transaction.apply(made, at=at, actor=actor)
+        now = altered(owner.value(), version=owner.version + bool(made))
+        return ListOutcome(now, change, listing.entries, changed(listing, made))
 
-def _change_list(
-    transaction: Transaction,
-    account: str,
-    make: Callable[[Listing], ListChange],
-    actor: str | None,
-    expect_version: int | None,
-) -> tuple[ListChange, list[Entry]]:
-    """Make and store a change of one list.
-
-    Returns:
-        The change, and the list after it in address order.
-    """
-    owner = existing_account(transaction, account)
-    refuse_subaccount(owner)
-    if expect_version not in (None, owner.version):
-        raise VersionConflictError(
-            f"the list of account {account!r} has version {owner.version}, not {expect_version}: somebody changed it; "
-            "look at it again, then decide"
-        )
-    at = datetime.now(UTC)
-    listing = Listing(owner, transaction.entries(owner), at, transaction.new_entry_ids(), actor)
-    change = make(listing)
-    made = sweep(listing, change)
-    transaction.apply(made, at=at, actor=actor)
-    return change, in_address_order(transaction.entries(owner) if made else listing.entries)
+    def _after_fork(self) -> None:
+        super()._after_fork()
+        if self._commits is not None:
+            self._commits.after_fork()

@@ -7,10 +7,10 @@ from typing import Annotated
 import typer
 
 from cidrgate.cli.arguments import AccountName
-from cidrgate.cli.networks import prefix_length
 from cidrgate.cli.options import Session, command
 from cidrgate.cli.output import Line
 from cidrgate.cli.records import decision_record
+from cidrgate.networks import prefix_length
 from cidrgate.rules import special_block
 from cidrgate.values import Decision, Entry
 

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from cidrgate.cli.errors import BadRowsError
-from cidrgate.cli.networks import address_count, prefix_length, subnet_mask
 from cidrgate.errors import CidrgateError, Problem, RuleError
+from cidrgate.networks import address_count, prefix_length, subnet_mask
 
 if TYPE_CHECKING:
     from cidrgate.values import Account, Change, Decision, Entry

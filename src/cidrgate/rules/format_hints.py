@@ -12,13 +12,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from ipaddress import IPv4Network, IPv6Network
 
-__all__ = ["format_hint"]
+__all__ = ["format_hint", "suggested_networks"]
 
 _WANTED = "write a network as address/length, such as 8.8.8.0/24 or 2606:4700::/32"
 _LEADING_ZERO_OCTET = re.compile(r"\.0\d|(?<![\da-fA-Fx])0\d+\.")
 _AROUND_SIGN = re.compile(r"\s*([/-])\s*")
 _WILDCARD = re.compile(r"(\d+(?:\.\d+){0,2})((?:\.\*)+)")
 _MOST_NAMED = 4
+_NETWORK = re.compile(r"[0-9a-fA-F.:]+/[0-9]+")
 
 
 def format_hint(text: str) -> str:
@@ -53,6 +54,21 @@ def format_hint(text: str) -> str:
     if "*" in text:
         return _hint_on_wildcard(text)
     return (_hint_on_length(address, length) if slash else _hint_without_length(text)) or _WANTED
+
+
+def suggested_networks(hint: str) -> list[str]:
+    """The networks a hint tells people to write instead, for something to click on.
+
+    Args:
+        hint: By `format_hint`.
+
+    Example:
+        >>> suggested_networks(format_hint("192.168.1.7/24"))
+        ['192.168.1.0/24', '192.168.1.7/32']
+        >>> suggested_networks(format_hint("office"))
+        []
+    """
+    return [text for text in _NETWORK.findall(hint.replace(_WANTED, "")) if _canonical(text) == text]
 
 
 def _canonical(text: str, *, strict: bool = True) -> str | None:

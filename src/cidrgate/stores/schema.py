@@ -1,5 +1,7 @@
 """The tables every SQL store shares: accounts, their entries, the append-only change log, and facts on the store.
 
+And what the management service keeps: who may use it, and what it answered. Secrets are there as SHA-256 only.
+
 This is how they are after the last revision of `cidrgate.stores.migrations`, which creates them. What differs between
 databases (locking, how ids are handed out) is with each store.
 """
@@ -31,7 +33,20 @@ if TYPE_CHECKING:
     from sqlalchemy import Dialect
     from sqlalchemy.types import TypeEngine
 
-__all__ = ["Key", "UtcTime", "utc_text", "metadata", "accounts", "entries", "changes", "facts"]
+__all__ = [
+    "Key",
+    "UtcTime",
+    "utc_text",
+    "metadata",
+    "accounts",
+    "entries",
+    "changes",
+    "facts",
+    "tokens",
+    "sessions",
+    "links",
+    "answers",
+]
 
 
 @lru_cache(maxsize=128)  # a bulk import writes the same time a million times
@@ -137,4 +152,52 @@ facts = Table(
     metadata,
     Column("store_id", String(32), primary_key=True),
     Column("log_start", Key, nullable=False, server_default="1"),  # rows before it may be deleted, by retention
+)
+
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("id", Key, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("secret_hash", String(64), nullable=False),
+    Column("scopes", JSON, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Column("created_by", Text),
+    Column("expires_at", UtcTime),
+    Column("revoked_at", UtcTime),
+    sqlite_autoincrement=True,
+)
+
+# Of people in a browser; ended sessions are deleted.
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("secret_hash", String(64), primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("scopes", JSON, nullable=False),
+    Column("token_id", Key, ForeignKey("tokens.id"), index=True),  # the token it was begun with: it ends with it
+    Column("created_at", UtcTime, nullable=False),
+    Column("expires_at", UtcTime, nullable=False, index=True),
+)
+
+# That begin a session once; deleted when they are used.
+links = Table(
+    "links",
+    metadata,
+    Column("secret_hash", String(64), primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("scopes", JSON, nullable=False),
+    Column("expires_at", UtcTime, nullable=False),
+)
+
+# To requests that may come twice, stored in the transaction of what they changed.
+answers = Table(
+    "answers",
+    metadata,
+    Column("key_hash", String(64), primary_key=True),
+    Column("request_hash", String(64), nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("headers", JSON, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("created_at", UtcTime, nullable=False, index=True),
 )

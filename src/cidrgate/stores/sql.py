@@ -18,6 +18,7 @@ from cidrgate.values import Account, Change, Entry
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
     from datetime import datetime
 
     from sqlalchemy import Connection, Select
@@ -126,6 +127,15 @@ class Transaction(ABC):
     def new_entry_ids(self) -> Iterator[int]:
         """Ids no entry ever had, in growing order; the next one is taken with `next`."""
 
+    @property
+    def connection(self) -> Connection:
+        """The connection, for the other tables of this layer."""
+        return self._connection
+
+    def savepoint(self) -> AbstractContextManager[object]:
+        """A part of the transaction: an exception in the block takes back what was done in it, and nothing else."""
+        return self._connection.begin_nested()
+
     def account(self, name: str) -> StoredAccount | None:
         """The account of that name, or None."""
         return self.accounts_named([name]).get(name)
@@ -159,21 +169,41 @@ class Transaction(ABC):
         """A statement that selects accounts, made to lock them where the database does not lock as a whole."""
         return statement
 
-    def accounts(self) -> list[Account]:
-        """Every account, by name."""
-        rows = self._connection.execute(_select_accounts.order_by(accounts.c.name))
+    def accounts(
+        self, *, after: str | None = None, limit: int | None = None, parent: str | None = None
+    ) -> list[Account]:
+        """Accounts, by name.
+
+        Args:
+            after: Only those whose names come after this one.
+            limit: The first so many; None for all.
+            parent: Only the subaccounts of this account.
+        """
+        statement = _select_accounts.order_by(accounts.c.name).limit(limit)
+        if after is not None:
+            statement = statement.where(accounts.c.name > after)
+        if parent is not None:
+            statement = statement.where(_parents.c.name == parent)
+        rows = self._connection.execute(statement)
         return [Account(row.name, row.parent, row.created_at, row.version) for row in rows]
 
-    def entry_counts(self, at: datetime) -> dict[str, int]:
-        """How many entries each account holds that has any, by name; without those expired at a time."""
-        rows = self._connection.execute(
+    def entry_counts(self, at: datetime, names: Collection[str] | None = None) -> dict[str, int]:
+        """How many entries each account holds that has any, by name; without those expired at a time.
+
+        Args:
+            at: The time; aware.
+            names: Only these accounts, some thousands at most; None for all.
+        """
+        statement = (
             select(accounts.c.name, func.count().label("held"))
             .join(entries, entries.c.account_id == accounts.c.id)
             .where(or_(entries.c.expires_at.is_(None), entries.c.expires_at > at))
             .group_by(accounts.c.id, accounts.c.name)
             .order_by(accounts.c.name)
         )
-        return {row.name: row.held for row in rows}
+        if names is not None:
+            statement = statement.where(accounts.c.name.in_(names))
+        return {row.name: row.held for row in self._connection.execute(statement)}
 
     def entries(self, account: StoredAccount) -> list[Entry]:
         """The account's own entries, in no particular order."""
@@ -226,15 +256,20 @@ class Transaction(ABC):
         rows = self._connection.scalars(statement.where(entries.c.expires_at <= at, has_others).distinct().limit(limit))
         return list(rows)
 
-    def changes(self, account: str | None, limit: int | None, *, after: int = 0) -> list[Change]:
+    def changes(
+        self, account: str | None, limit: int | None, *, after: int = 0, before: int | None = None
+    ) -> list[Change]:
         """The last rows of the change log, newest last.
 
         Args:
             account: Only this account's rows; None for everybody's.
             limit: How many rows at most; None for all.
             after: Only rows with a greater sequence.
+            before: Only rows with a smaller sequence; None for all.
         """
         statement = select(changes).where(changes.c.sequence > after).order_by(changes.c.sequence.desc())
+        if before is not None:
+            statement = statement.where(changes.c.sequence < before)
         if account is not None:
             statement = statement.where(changes.c.account == account)
         if limit is not None:

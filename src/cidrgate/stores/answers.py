@@ -1,0 +1,60 @@
+"""The rows of answers to requests that may come twice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlalchemy import delete, insert, select
+
+from cidrgate.stores.schema import answers
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from cidrgate.stores.sql import Transaction
+
+__all__ = ["AnswerRow", "AnswerRows"]
+
+_columns = (answers.c.request_hash, answers.c.status, answers.c.headers, answers.c.body, answers.c.created_at)
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerRow:
+    """An answer, and a hash of the request it was given to."""
+
+    request_hash: str
+    status: int
+    headers: dict[str, str]
+    body: str
+    created_at: datetime
+
+
+class AnswerRows:
+    """Statements on answers in one transaction of a store.
+
+    Args:
+        transaction: One that writes, for what changes.
+    """
+
+    def __init__(self, transaction: Transaction) -> None:
+        self._connection = transaction.connection
+
+    def find(self, key_hash: str) -> AnswerRow | None:
+        """The answer of a key."""
+        row = self._connection.execute(select(*_columns).where(answers.c.key_hash == key_hash)).one_or_none()
+        return None if row is None else AnswerRow(*row)
+
+    def insert(self, key_hash: str, answer: AnswerRow, *, forget_before: datetime) -> None:
+        """Store the answer of a key, and forget those that are older than a time."""
+        self._connection.execute(delete(answers).where(answers.c.created_at < forget_before))
+        self._connection.execute(
+            insert(answers).values(
+                key_hash=key_hash,
+                request_hash=answer.request_hash,
+                status=answer.status,
+                headers=answer.headers,
+                body=answer.body,
+                created_at=answer.created_at,
+            )
+        )
