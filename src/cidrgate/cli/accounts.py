@@ -6,7 +6,7 @@ import typer
 
 from cidrgate.cli.options import Session, command
 from cidrgate.cli.output import Table, counted
-from cidrgate.cli.records import account_record
+from cidrgate.records import account_record
 
 __all__ = ["app"]
 

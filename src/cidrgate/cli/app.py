@@ -9,7 +9,18 @@ from typing import Annotated
 
 import typer
 
-from cidrgate.cli import accounts, authorize, checks, history, lists, migrating, snapshots, transfer
+from cidrgate.cli import (
+    accounts,
+    authorize,
+    checks,
+    history,
+    lists,
+    migrating,
+    serving,
+    snapshots,
+    tokens,
+    transfer,
+)
 from cidrgate.cli.options import ERROR, Session, command, root_options
 
 __all__ = ["app", "run"]
@@ -45,7 +56,8 @@ def _version(session: Session) -> None:
 
 
 app.add_typer(accounts.app, name="account")
-for part in (lists, checks, transfer, history, snapshots, migrating, authorize):
+app.add_typer(tokens.app, name="token")
+for part in (lists, checks, transfer, history, snapshots, migrating, serving, authorize):
     app.add_typer(part.app)
 
 

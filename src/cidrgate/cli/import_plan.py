@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from cidrgate.cli.errors import RowProblem
-from cidrgate.cli.records import error_code
 from cidrgate.errors import CidrgateError, RuleError
+from cidrgate.records import error_code
 from cidrgate.values import NewEntry
 
 if TYPE_CHECKING:

@@ -20,8 +20,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table as BoxedTable
 from rich.text import Text
 
+from cidrgate.cli.error_records import error_record
 from cidrgate.cli.errors import BadRowsError
-from cidrgate.cli.records import error_record
 from cidrgate.errors import CidrgateError, RuleError
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""What `--json` answers with: entries, accounts, changes, decisions and errors as JSON objects."""
+"""Entries, accounts, changes, decisions, tokens and problems as JSON objects: the same on the shell and over HTTP."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from cidrgate.cli.errors import BadRowsError
-from cidrgate.errors import CidrgateError, Problem, RuleError
 from cidrgate.networks import address_count, prefix_length, subnet_mask
 
 if TYPE_CHECKING:
+    from cidrgate.credentials import Token
+    from cidrgate.errors import CidrgateError, Problem
     from cidrgate.values import Account, Change, Decision, Entry
 
 __all__ = [
     "account_record",
     "change_record",
     "decision_record",
-    "entry_record",
     "error_code",
-    "error_record",
+    "entry_record",
     "problem_record",
+    "token_record",
 ]
 
 
@@ -78,20 +78,6 @@ def decision_record(asked: str, address: str, decision: Decision) -> dict[str, A
     }
 
 
-def error_record(error: CidrgateError) -> dict[str, Any]:
-    """An error; `problems` holds the broken rules or the bad rows, if it is about these."""
-    problems: list[dict[str, Any]] = []
-    if isinstance(error, RuleError):
-        problems = [problem_record(problem) for problem in error.problems]
-    elif isinstance(error, BadRowsError):
-        problems = [problem.record() for problem in error.problems]
-    return {
-        "code": error_code(error),
-        "message": str(error),
-        "problems": problems,
-    }
-
-
 def error_code(error: CidrgateError) -> str:
     """The name of a kind of error for machines.
 
@@ -112,6 +98,19 @@ def problem_record(problem: Problem) -> dict[str, Any]:
         "position": problem.position,
         "conflicts": list(problem.conflicts),
         "hint": problem.hint,
+    }
+
+
+def token_record(token: Token) -> dict[str, Any]:
+    """A token, without its secret."""
+    return {
+        "id": token.id,
+        "name": token.name,
+        "scopes": [str(scope) for scope in token.scopes],
+        "created_at": _time(token.created_at),
+        "created_by": token.created_by,
+        "expires_at": _time(token.expires_at),
+        "revoked_at": _time(token.revoked_at),
     }
 
 

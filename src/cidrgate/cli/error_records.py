@@ -1,0 +1,28 @@
+"""An error as the JSON object that `--json` reports."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cidrgate.cli.errors import BadRowsError
+from cidrgate.errors import RuleError
+from cidrgate.records import error_code, problem_record
+
+if TYPE_CHECKING:
+    from cidrgate.errors import CidrgateError
+
+__all__ = ["error_record"]
+
+
+def error_record(error: CidrgateError) -> dict[str, Any]:
+    """An error; `problems` holds the broken rules or the bad rows, if it is about these."""
+    problems: list[dict[str, Any]] = []
+    if isinstance(error, RuleError):
+        problems = [problem_record(problem) for problem in error.problems]
+    elif isinstance(error, BadRowsError):
+        problems = [problem.record() for problem in error.problems]
+    return {
+        "code": error_code(error),
+        "message": str(error),
+        "problems": problems,
+    }

@@ -1,0 +1,101 @@
+"""`cidrgate serve`: the management API and the console on a port of this machine."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cidrgate.cli.errors import CommandError
+from cidrgate.cli.options import Session, command
+from cidrgate.client_ip import ClientIPResolver
+from cidrgate.manager import RuleManager
+
+__all__ = ["app"]
+
+app = typer.Typer()
+
+_EXTRA = frozenset({"fastapi", "jinja2", "multipart", "prometheus_client", "python_multipart", "starlette", "uvicorn"})
+
+
+@command(app, "serve")
+def _serve(
+    session: Session,
+    *,
+    host: Annotated[str, typer.Option("--host", help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="The port; 0 for a free one.")] = 8080,
+    link: Annotated[bool, typer.Option("--link", help="Print a one-time link to the console, as an admin.")] = False,
+    allow: Annotated[
+        list[str] | None,
+        typer.Option("--allow", metavar="CIDR", help="Answer these addresses only. May be given several times."),
+    ] = None,
+    allow_account: Annotated[
+        str | None,
+        typer.Option("--allow-account", metavar="ACCOUNT", help="Answer the addresses in this account's list only."),
+    ] = None,
+    trusted_proxy: Annotated[
+        list[str] | None,
+        typer.Option("--trusted-proxy", metavar="CIDR", help="A proxy before the service. Several times for several."),
+    ] = None,
+    trusted_hops: Annotated[
+        int | None,
+        typer.Option("--trusted-hops", metavar="N", help="How many proxies are before it, instead of which."),
+    ] = None,
+    client_header: Annotated[
+        str | None,
+        typer.Option("--client-header", metavar="NAME", help="The header they write; X-Forwarded-For if not given."),
+    ] = None,
+    certificate: Annotated[
+        Path | None, typer.Option("--tls-certificate", metavar="FILE", help="Serve HTTPS with this certificate.")
+    ] = None,
+    key: Annotated[Path | None, typer.Option("--tls-key", metavar="FILE", help="The certificate's key.")] = None,
+    max_staleness: Annotated[
+        float, typer.Option("--max-staleness", metavar="SECONDS", help="From when on /readyz says no.")
+    ] = 15.0,
+) -> None:
+    """Serve the management API and the console until interrupted. On a database without tokens, prints a link."""
+    try:
+        from cidrgate.service.server import Port, new_link, serve
+        from cidrgate.service.settings import Settings
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in _EXTRA:
+            raise
+        raise CommandError(
+            f"serve needs {error.name}, which is not installed: pip install 'cidrgate[server]'"
+        ) from None
+    try:
+        resolver = ClientIPResolver(
+            trusted_proxies=trusted_proxy or None, trusted_hops=trusted_hops, header=client_header
+        )
+        settings = Settings(
+            max_staleness=max_staleness, allow=None if allow is None else tuple(allow), allow_account=allow_account
+        )
+    except ValueError as error:
+        raise CommandError(str(error)) from error
+    place = Port(host, port, certificate, key)
+    try:
+        bound = place.bind()
+    except OSError as error:
+        raise CommandError(f"{host}, port {port} cannot be listened on: {error.strerror}") from error
+    with session.output.progress("reading the lists", None) as progress:
+        manager = RuleManager.open(session.database, session.policy, progress=progress)
+    url = place.url(bound)
+    with bound, manager:
+        wanted = link or not _has_token(manager)
+        console = new_link(manager, url) if wanted else None
+
+        def tell() -> None:
+            lines = [f"serving on {url}"]
+            if console is not None:
+                lines.append(f"open the console with this link, once: {console}")
+            if place.exposed:
+                lines.append("others can read along: use --tls-certificate and --tls-key, or a proxy with TLS")
+            lines.append("stop with ctrl-C")
+            session.output.answer({"url": url, "console": console}, *lines)
+
+        serve(manager, settings, resolver, place, bound, on_start=tell)
+
+
+def _has_token(manager: RuleManager) -> bool:
+    from cidrgate.credentials import Credentials
+
+    return Credentials(manager.store).any_usable()

@@ -1,0 +1,87 @@
+"""`cidrgate token`: who may use the management API."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from cidrgate.cli.arguments import expiry
+from cidrgate.cli.options import Session, command
+from cidrgate.cli.output import Line, Table
+from cidrgate.credentials import Credentials, Scope, Token
+from cidrgate.records import token_record
+
+__all__ = ["app"]
+
+app = typer.Typer(help="Make, list and revoke tokens of the management API.", no_args_is_help=True)
+
+
+@command(app, "create")
+def _create(
+    session: Session,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What to call it; the history names it.")],
+    *,
+    scope: Annotated[
+        list[str],
+        typer.Option(
+            "--scope",
+            "-s",
+            metavar="SCOPE",
+            help="admin, metrics, account:NAME:read or account:NAME:write. May be given several times.",
+        ),
+    ],
+    expires: Annotated[
+        str | None,
+        typer.Option("--expires", metavar="WHEN", help="When it ends: in 12h, 90d, or 2027-01-31T18:00+00:00."),
+    ] = None,
+) -> None:
+    """Make a token and print it: nobody can find it out again."""
+    scopes = [Scope.parse(text) for text in scope]
+    with session.open(create=True) as manager:
+        made = Credentials(manager.store).create_token(name, scopes, expires_at=expiry(expires), actor=session.actor)
+    session.output.answer(
+        {**token_record(made.token), "token": made.secret},
+        made.secret,
+        Line("this is the only time it is shown", "yellow"),
+    )
+
+
+@command(app, "list")
+def _list(session: Session) -> None:
+    """List every token, without its secret."""
+    with session.open() as manager:
+        tokens = Credentials(manager.store).tokens()
+    now = datetime.now(UTC)
+    rows = [
+        (
+            f"{token.id}",
+            token.name,
+            ", ".join(map(str, token.scopes)),
+            f"{token.created_at:%Y-%m-%d %H:%M:%S}",
+            token.created_by or "",
+            _state(token, now),
+        )
+        for token in tokens
+    ]
+    columns = ("id", "name", "scopes", "created at (UTC)", "by", "state")
+    session.output.answer(
+        {"tokens": [token_record(token) for token in tokens]}, Table(columns, rows, right=frozenset({"id"}))
+    )
+
+
+@command(app, "revoke")
+def _revoke(
+    session: Session, token: Annotated[int, typer.Argument(metavar="ID", min=1, help="The token's id.")]
+) -> None:
+    """Make a token useless at once, and end the console sessions begun with it."""
+    with session.open() as manager:
+        revoked = Credentials(manager.store).revoke_token(token)
+    session.output.answer(token_record(revoked), f"revoked token {revoked.id}, {revoked.name}")
+
+
+def _state(token: Token, now: datetime) -> str:
+    if token.revoked_at is not None:
+        return f"revoked {token.revoked_at:%Y-%m-%d %H:%M:%S}"
+    if token.expires_at is None:
+        return "usable"
+    return f"{'usable until' if token.usable(now) else 'over since'} {token.expires_at:%Y-%m-%d %H:%M:%S}"

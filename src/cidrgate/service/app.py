@@ -1,0 +1,92 @@
+"""`create_app`: the ASGI application, put together from its parts."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from fastapi import FastAPI
+
+from cidrgate.client_ip import ClientIPResolver
+from cidrgate.credentials import Credentials
+from cidrgate.service import accounts, entries, health, history, questions, tokens
+from cidrgate.service.account_paths import EncodedSlashes
+from cidrgate.service.answers import Answers
+from cidrgate.service.console import add_console
+from cidrgate.service.documents import describe
+from cidrgate.service.failures import FailedLogins
+from cidrgate.service.metrics import Metrics, MetricsMiddleware
+from cidrgate.service.own_list import OwnList
+from cidrgate.service.problems import add_handlers
+from cidrgate.service.protection import BodyLimit, SecurityHeaders
+from cidrgate.service.settings import Service, Settings
+
+if TYPE_CHECKING:
+    from cidrgate.manager import RuleManager
+
+__all__ = ["create_app"]
+
+_DESCRIPTION = """
+The IP allowlists of an API platform's accounts: who may call from where.
+
+Send a token as `Authorization: Bearer ...`. A change of a list is checked by six rules and stored whole or not at all;
+every problem of a submission is reported at once. Errors are problem details by RFC 9457.
+"""
+
+
+def create_app(
+    manager: RuleManager, settings: Settings | None = None, *, resolver: ClientIPResolver | None = None
+) -> FastAPI:
+    """The management service of a manager's lists, for any ASGI server.
+
+    Args:
+        manager: The lists; loaded, and closed by the caller.
+        settings: How the service behaves.
+        resolver: Finds the address of a client; believes the connection alone if None.
+
+    Example:
+        >>> from cidrgate import RuleManager
+        >>> manager = RuleManager.open("memory://")
+        >>> create_app(manager).title
+        'cidrgate'
+        >>> manager.close()
+    """
+    chosen = Settings() if settings is None else settings
+    app = FastAPI(
+        title="cidrgate",
+        version=version("cidrgate"),
+        description=_DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/openapi.json",
+        openapi_tags=[
+            {"name": "accounts", "description": "Accounts, and subaccounts that inherit their lists."},
+            {"name": "entries", "description": "What a list holds, and every way to change it."},
+            {"name": "questions", "description": "What a list says about an address, and what a change would do."},
+            {"name": "history", "description": "What changed, when and by whom; and the way back."},
+            {"name": "tokens", "description": "Who may use the service."},
+            {"name": "operation", "description": "For what runs the service."},
+        ],
+    )
+    metrics = Metrics(manager)
+    app.state.service = Service(
+        manager=manager,
+        credentials=Credentials(manager.store),
+        settings=chosen,
+        resolver=ClientIPResolver() if resolver is None else resolver,
+        failures=FailedLogins(chosen.login_failures),
+        answers=Answers(manager.store, chosen.answer_lifetime),
+        metrics=metrics,
+    )
+    for part in (accounts, entries, questions, history, tokens, health):
+        app.include_router(part.router)
+    add_console(app)
+    add_handlers(app)
+    describe(app)
+    # The last one added is the first to see a request.
+    app.add_middleware(EncodedSlashes)
+    app.add_middleware(BodyLimit, limit=chosen.max_body)
+    app.add_middleware(OwnList, manager=manager, settings=chosen)
+    app.add_middleware(MetricsMiddleware, metrics=metrics)
+    app.add_middleware(SecurityHeaders)
+    return app

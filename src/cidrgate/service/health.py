@@ -1,0 +1,57 @@
+"""`/healthz`, `/readyz` and `/metrics`: for what runs the service."""
+
+import math
+
+from fastapi import APIRouter, Request, Response
+
+from cidrgate.errors import StoreError
+from cidrgate.service.access import MetricsReader
+from cidrgate.service.answers import Answer
+from cidrgate.service.documents import answers
+from cidrgate.service.models import HealthModel, ReadinessModel
+from cidrgate.service.settings import service_of
+
+__all__ = ["PUBLIC", "router"]
+
+PUBLIC = frozenset({"/healthz", "/readyz"})
+"""What needs no token, and is answered to every address."""
+
+_PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
+
+router = APIRouter(tags=["operation"])
+
+
+@router.get("/healthz", response_model=HealthModel)
+async def healthz() -> Response:
+    """Whether the process answers."""
+    return Answer({"status": "ok"}).response()
+
+
+@router.get(
+    "/readyz",
+    response_model=ReadinessModel,
+    responses={503: {"model": ReadinessModel, "description": "The lists are too old, or the store cannot be read."}},
+)
+def readyz(request: Request) -> Response:
+    """Whether the lists are as new as they should be, and the store can be read."""
+    service = service_of(request)
+    staleness = service.manager.staleness
+    ready = staleness <= service.settings.max_staleness
+    if ready:
+        try:
+            with service.manager.store.read() as transaction:
+                transaction.log_start()
+        except StoreError:
+            ready = False
+    known = round(staleness, 3) if math.isfinite(staleness) else None
+    return Answer({"status": "ready" if ready else "stale", "staleness": known}, 200 if ready else 503).response()
+
+
+@router.get(
+    "/metrics",
+    response_class=Response,
+    responses={200: {"content": {_PROMETHEUS: {"schema": {"type": "string"}}}}, **answers()},
+)
+def metrics(request: Request, _principal: MetricsReader) -> Response:
+    """Measurements for Prometheus. The scope `metrics` is enough."""
+    return Response(service_of(request).metrics.text(), media_type=_PROMETHEUS)

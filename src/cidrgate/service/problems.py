@@ -1,0 +1,176 @@
+"""Every error the service answers with, as RFC 9457 problem details.
+
+`code` says what kind of error it is, and `problems` holds what a `RuleError` carries: each broken rule, with its
+position in the submission, what it conflicts with and the way out.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from cidrgate.errors import (
+    AccountExistsError,
+    AccountNotFoundError,
+    CidrgateError,
+    EntryNotFoundError,
+    HistoryError,
+    InvalidAccountError,
+    InvalidExpiryError,
+    InvalidScopeError,
+    RuleError,
+    StoreError,
+    SubaccountError,
+    TokenNotFoundError,
+    VersionConflictError,
+)
+from cidrgate.records import error_code, problem_record
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI, Request, Response
+
+    from cidrgate.errors import Problem
+
+__all__ = ["PROBLEM_JSON", "ForbiddenError", "ServiceError", "WouldLockOutError", "add_handlers", "problem_response"]
+
+_log = logging.getLogger("cidrgate.service")
+
+PROBLEM_JSON = "application/problem+json"
+
+
+class ServiceError(CidrgateError):
+    """An error of the service itself.
+
+    Args:
+        status: The HTTP status.
+        code: What kind of error it is, for a program.
+        detail: What is wrong and what to do about it, for a person.
+        headers: Of the answer.
+    """
+
+    def __init__(self, status: int, code: str, detail: str, headers: dict[str, str] | None = None) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.code = code
+        self.headers = headers
+
+
+class ForbiddenError(ServiceError):
+    """Somebody who is known, and may not do this."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(403, "insufficient_scope", detail)
+
+
+class WouldLockOutError(ServiceError):
+    """A change that would deny the address of the one who asks for it, and was not confirmed."""
+
+    def __init__(self, account: str, address: str) -> None:
+        super().__init__(
+            409,
+            "would_lock_out_caller",
+            f"after this change {address}, your own address, could not act for account {account!r} any more: "
+            "list it too, or repeat the request with confirm=true",
+        )
+        self.address = address
+
+
+_STATUS: dict[type[CidrgateError], int] = {
+    RuleError: 422,
+    InvalidExpiryError: 422,
+    InvalidAccountError: 422,
+    InvalidScopeError: 422,
+    AccountExistsError: 409,
+    SubaccountError: 409,
+    AccountNotFoundError: 404,
+    EntryNotFoundError: 404,
+    TokenNotFoundError: 404,
+    HistoryError: 404,
+    VersionConflictError: 412,
+}
+"""What each error of the layers below is over HTTP."""
+
+
+def problem_response(
+    status: int,
+    code: str,
+    detail: str,
+    *,
+    problems: tuple[Problem, ...] | list[Problem] = (),
+    headers: dict[str, str] | None = None,
+    **more: Any,
+) -> Response:
+    """An answer that is an error.
+
+    Args:
+        status: The HTTP status.
+        code: What kind of error it is, for a program.
+        detail: What is wrong and what to do about it, for a person.
+        problems: The broken rules.
+        headers: Of the answer.
+        more: Members besides.
+    """
+    body = {
+        "type": f"urn:cidrgate:problem:{code}",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "code": code,
+        "problems": [problem_record(problem) for problem in problems],
+        **more,
+    }
+    return JSONResponse(body, status, headers, PROBLEM_JSON)
+
+
+def add_handlers(app: FastAPI) -> None:
+    """Make every error of an application an answer of this kind."""
+    app.add_exception_handler(CidrgateError, _cidrgate_error)
+    app.add_exception_handler(RequestValidationError, _invalid_request)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(Exception, _unexpected)
+
+
+def _cidrgate_error(_request: Request, error: Exception) -> Response:
+    if isinstance(error, ServiceError):
+        return problem_response(error.status, error.code, str(error), headers=error.headers)
+    if isinstance(error, StoreError):
+        # What the database said may name hosts and users: it is for the log.
+        _log.error("the store failed: %s", error)
+        return problem_response(
+            503, "store", "the store cannot be used now; nothing was changed", headers={"Retry-After": "1"}
+        )
+    for kind, status in _STATUS.items():
+        if isinstance(error, kind):
+            problems = error.problems if isinstance(error, RuleError) else []
+            return problem_response(status, error_code(error), _for_http(str(error)), problems=problems)
+    raise error
+
+
+def _for_http(message: str) -> str:
+    """A message without the commands of the shell that it advises."""
+    return re.sub(r"; create it first: `.*$", "", message, flags=re.DOTALL)
+
+
+def _invalid_request(_request: Request, error: Exception) -> Response:
+    found = error.errors() if isinstance(error, RequestValidationError) else []
+    # What was sent is not repeated: it may be a secret, or no text at all.
+    invalid = [{"where": ".".join(map(str, one["loc"])), "message": str(one["msg"])} for one in found]
+    detail = "; ".join(f"{one['where']}: {one['message']}" for one in invalid)
+    return problem_response(422, "invalid_request", detail, invalid=invalid)
+
+
+def _http_error(_request: Request, error: Exception) -> Response:
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
+    phrase = HTTPStatus(status).phrase
+    return problem_response(status, phrase.lower().replace(" ", "_"), phrase, headers=headers)
+
+
+def _unexpected(_request: Request, _error: Exception) -> Response:
+    return problem_response(500, "internal_error", "the service failed; its log says why")

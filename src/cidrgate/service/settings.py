@@ -1,0 +1,61 @@
+"""What an operator may decide about the service, and what all its parts work with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from starlette.requests import HTTPConnection
+
+    from cidrgate.client_ip import ClientIPResolver
+    from cidrgate.credentials import Credentials
+    from cidrgate.manager import RuleManager
+    from cidrgate.service.answers import Answers
+    from cidrgate.service.failures import FailedLogins
+    from cidrgate.service.metrics import Metrics
+
+__all__ = ["Service", "Settings", "service_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How the service behaves.
+
+    Attributes:
+        session_lifetime: How long a person stays signed in to the console.
+        max_staleness: Seconds without news from the store after which `/readyz` says so.
+        login_failures: How many wrong credentials one client may send a minute.
+        max_body: Bytes of the largest request.
+        answer_lifetime: How long an `Idempotency-Key` is remembered.
+        allow: Networks that may use the service at all; None for every address. `/healthz` and `/readyz` are open.
+        allow_account: An account of the service itself whose list says so; None for every address.
+    """
+
+    session_lifetime: timedelta = timedelta(hours=12)
+    max_staleness: float = 15.0
+    login_failures: int = 20
+    max_body: int = 1 << 20
+    answer_lifetime: timedelta = timedelta(hours=24)
+    allow: tuple[str, ...] | None = None
+    allow_account: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What the parts of one application share."""
+
+    manager: RuleManager
+    credentials: Credentials
+    settings: Settings
+    resolver: ClientIPResolver
+    failures: FailedLogins
+    answers: Answers
+    metrics: Metrics
+
+
+def service_of(connection: HTTPConnection) -> Service:
+    """The service a request came to."""
+    service: Service = connection.app.state.service
+    return service

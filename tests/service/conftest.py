@@ -1,0 +1,119 @@
+"""A service in this process, and tokens of every kind for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from cidrgate import RuleManager
+from cidrgate.credentials import Credentials, Scope
+from cidrgate.service import Settings, create_app
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from fastapi import FastAPI
+    from httpx2 import Response
+
+    from cidrgate.client_ip import ClientIPResolver
+
+ADDRESS = "198.51.100.7"
+"""Where the clients of the tests are."""
+
+
+@dataclass
+class Api:
+    """A service to talk to.
+
+    Attributes:
+        manager: Its lists.
+        app: The application.
+        client: A browser or a program at `ADDRESS`, without a token.
+    """
+
+    manager: RuleManager
+    app: FastAPI
+    client: TestClient
+
+    @property
+    def credentials(self) -> Credentials:
+        return Credentials(self.manager.store)
+
+    def token(self, *scopes: str, name: str = "tester") -> str:
+        """A token that is good for these scopes."""
+        return self.credentials.create_token(name, [Scope.parse(scope) for scope in scopes]).secret
+
+    def at(self, address: str, token: str | None = None) -> Caller:
+        """Somebody at an address."""
+        client = TestClient(self.app, client=(address, 50000), follow_redirects=False)
+        return Caller(client, token)
+
+    def caller(self, *scopes: str) -> Caller:
+        """Somebody with a new token."""
+        return Caller(self.client, self.token(*scopes))
+
+
+@dataclass
+class Caller:
+    """Sends requests with a token."""
+
+    client: TestClient
+    token: str | None
+
+    def __call__(self, method: str, path: str, json: object = None, **headers: str) -> Response:
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        if self.token is not None:
+            sent["Authorization"] = f"Bearer {self.token}"
+        return self.client.request(method, path, json=json, headers=sent)
+
+    def ok(self, method: str, path: str, json: object = None, **headers: str) -> Any:
+        """The JSON object of an answer that worked."""
+        response = self(method, path, json, **headers)
+        assert response.status_code < 300, response.text
+        return response.json()
+
+    def problem(self, status: int, method: str, path: str, json: object = None, **headers: str) -> Any:
+        """The JSON object of an answer that is this error."""
+        response = self(method, path, json, **headers)
+        assert response.status_code == status, response.text
+        assert response.headers["content-type"] == "application/problem+json"
+        return response.json()
+
+
+def an_api(url: str, settings: Settings | None = None, resolver: ClientIPResolver | None = None) -> Iterator[Api]:
+    """A service on a store."""
+    with RuleManager.open(url) as manager:
+        app = create_app(manager, settings, resolver=resolver)
+        with TestClient(app, client=(ADDRESS, 50000), follow_redirects=False) as client:
+            yield Api(manager, app, client)
+
+
+@pytest.fixture
+def api() -> Iterator[Api]:
+    """A service with two accounts and a subaccount."""
+    for api in an_api("memory://", Settings(login_failures=10_000)):
+        api.manager.create_account("acct-1")
+        api.manager.create_account("sub-1", parent="acct-1")
+        api.manager.create_account("acct-2")
+        yield api
+
+
+@pytest.fixture
+def admin(api: Api) -> Caller:
+    """Somebody who may do everything."""
+    return api.caller("admin")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def stored_api(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Api]:
+    """A service on a store that lasts, with two accounts and a subaccount."""
+    url = f"sqlite:///{tmp_path}/lists.db" if request.param == "sqlite" else request.getfixturevalue("postgres_url")
+    for api in an_api(url):
+        api.manager.create_account("acct-1")
+        api.manager.create_account("sub-1", parent="acct-1")
+        api.manager.create_account("acct-2")
+        yield api

@@ -1,0 +1,177 @@
+"""Who gets in: every route, for everybody who may not use it. A route that is not in the table fails the tests."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from cidrgate.credentials import Scope
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from tests.service.conftest import Api
+
+# What each route asks for: nothing, any token, the scope admin, or the account of the path to read or to write.
+NEEDS = {
+    "GET /healthz": "nothing",
+    "GET /readyz": "nothing",
+    "GET /metrics": "admin",
+    "GET /v1/me": "token",
+    "GET /v1/tokens": "admin",
+    "POST /v1/tokens": "admin",
+    "GET /v1/tokens/{token}": "admin",
+    "DELETE /v1/tokens/{token}": "admin",
+    "GET /v1/accounts": "token",
+    "POST /v1/accounts": "admin",
+    "GET /v1/accounts/{account}": "read",
+    "GET /v1/accounts/{account}/subaccounts": "read",
+    "POST /v1/accounts/{account}/subaccounts": "admin",
+    "GET /v1/accounts/{account}/entries": "read",
+    "POST /v1/accounts/{account}/entries": "write",
+    "PUT /v1/accounts/{account}/entries": "write",
+    "GET /v1/accounts/{account}/entries/{entry}": "read",
+    "PATCH /v1/accounts/{account}/entries/{entry}": "write",
+    "DELETE /v1/accounts/{account}/entries/{entry}": "write",
+    "GET /v1/accounts/{account}/check": "read",
+    "GET /v1/accounts/{account}/explain": "read",
+    "POST /v1/accounts/{account}/preview": "read",
+    "GET /v1/accounts/{account}/history": "read",
+    "POST /v1/accounts/{account}/restore": "write",
+}
+BODIES = {
+    "POST /v1/tokens": {"name": "new", "scopes": ["metrics"]},
+    "POST /v1/accounts": {"name": "new"},
+    "POST /v1/accounts/{account}/subaccounts": {"name": "new"},
+    "POST /v1/accounts/{account}/entries": {"cidrs": "9.9.9.0/24"},
+    "PUT /v1/accounts/{account}/entries": {"cidrs": "9.9.9.0/24"},
+    "PATCH /v1/accounts/{account}/entries/{entry}": {"label": "new"},
+    "POST /v1/accounts/{account}/preview": {"change": "add", "cidrs": "9.9.9.0/24"},
+    "POST /v1/accounts/{account}/restore": {"sequence": 1},
+}
+WITH_TOKEN = [route for route, needs in NEEDS.items() if needs != "nothing"]
+
+
+def routes(app: FastAPI) -> list[str]:
+    """The routes an application has, but for those of the console."""
+    document = app.openapi()
+    return [f"{method.upper()} {path}" for path, methods in document["paths"].items() for method in methods]
+
+
+def filled(route: str, account: str = "acct-1") -> tuple[str, str]:
+    """The method and a path of a route."""
+    method, _, path = route.partition(" ")
+    for name, value in {"account": account, "entry": "1", "token": "1"}.items():
+        path = path.replace(f"{{{name}}}", value)
+    return method, path + ("?address=8.8.8.8" if path.endswith(("check", "explain")) else "")
+
+
+@pytest.fixture
+def listed(api: Api) -> Api:
+    """With an entry in the list of each account."""
+    for account in ("acct-1", "acct-2"):
+        api.manager.add(account, "8.8.8.0/24")
+    return api
+
+
+def test_the_table_holds_every_route(api: Api) -> None:
+    assert sorted(routes(api.app)) == sorted(NEEDS)
+
+
+def test_every_path_of_the_application_is_known(api: Api) -> None:
+    """Nothing is reached that is neither in the table, nor the console's, nor the document itself."""
+    paths = {getattr(route, "path_format", getattr(route, "path", "?")) for route in all_routes(api.app)}
+    table = {route.partition(" ")[2] for route in NEEDS}
+    rest = {path for path in paths if path not in table and path != "/" and not path.startswith("/console")}
+    assert rest == {"/openapi.json"}
+
+
+def all_routes(app: FastAPI) -> list[object]:
+    found: list[object] = []
+    waiting: list[object] = list(app.routes)
+    while waiting:
+        route = waiting.pop()
+        inner = getattr(route, "original_router", None) or (None if hasattr(route, "path") else route)
+        if inner is None or not hasattr(inner, "routes"):
+            found.append(route)
+        else:
+            waiting += inner.routes
+    return found
+
+
+@pytest.mark.parametrize("route", WITH_TOKEN)
+@pytest.mark.parametrize("sent", [None, "Bearer wrong", "Bearer ", "Basic YTpi", "revoked", "altered"])
+def test_nobody_gets_in_without_a_token_that_is_good(listed: Api, route: str, sent: str | None) -> None:
+    if sent == "revoked":
+        made = listed.credentials.create_token("gone", [Scope("admin")])
+        listed.credentials.revoke_token(made.token.id)
+        sent = f"Bearer {made.secret}"
+    elif sent == "altered":
+        token = listed.token("admin")
+        sent = f"Bearer {token[:-2]}{'A' if token[-2] != 'A' else 'B'}{token[-1]}"
+    method, path = filled(route)
+    headers = {} if sent is None else {"Authorization": sent}
+    response = listed.client.request(method, path, json=BODIES.get(route), headers=headers)
+    assert response.status_code == 401, response.text
+    assert response.headers["www-authenticate"] == "Bearer"
+    assert response.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize("route", WITH_TOKEN)
+def test_the_token_of_another_account_learns_nothing(listed: Api, route: str) -> None:
+    """What it is told of an account is what it is told of one that does not exist, but for the name it sent."""
+    needs = NEEDS[route]
+    other = listed.caller("account:acct-2:write")
+    method, path = filled(route)
+    response = other(method, path, BODIES.get(route))
+    if needs == "token":
+        assert response.status_code == 200
+        assert "acct-1" not in response.text
+        assert "sub-1" not in response.text
+    elif needs == "admin":
+        assert response.status_code == 403
+        assert "acct-1" not in response.text
+    else:
+        assert response.status_code == 404
+        method, path = filled(route, "nobody")
+        missing = other(method, path, BODIES.get(route))
+        assert missing.status_code == 404
+        assert response.text == missing.text.replace("nobody", "acct-1")
+        assert dict(response.headers) == {**missing.headers, "content-length": str(len(response.content))}
+
+
+@pytest.mark.parametrize("route", WITH_TOKEN)
+@pytest.mark.parametrize("account", ["acct-1", "sub-1"])
+def test_a_token_that_reads_changes_nothing(listed: Api, route: str, account: str) -> None:
+    reader = listed.caller("account:acct-1:read")
+    before = listed.manager.history()
+    method, path = filled(route, account)
+    response = reader(method, path, BODIES.get(route))
+    expected = {"read": {200}, "token": {200}, "write": {403}, "admin": {403}}[NEEDS[route]]
+    if account == "sub-1" and route.endswith("preview"):
+        expected = {409}
+    assert response.status_code in expected, response.text
+    assert listed.manager.history() == before
+    assert len(listed.credentials.tokens()) == 1
+
+
+@pytest.mark.parametrize("route", NEEDS)
+def test_who_may_gets_in(listed: Api, route: str) -> None:
+    """The smallest scope there is for a route is enough."""
+    needs = NEEDS[route]
+    listed.token("metrics")
+    scopes = {"read": "account:acct-1:read", "write": "account:acct-1:write", "admin": "admin"}
+    scope = "metrics" if route == "GET /metrics" else scopes.get(needs, "metrics")
+    method, path = filled(route)
+    response = listed.caller(scope)(method, path, BODIES.get(route))
+    assert response.status_code < 300, response.text
+
+
+def test_what_is_stored_is_what_is_asked_each_time(api: Api) -> None:
+    """A token that is revoked is useless from the next request on."""
+    made = api.credentials.create_token("short", [Scope("admin")])
+    caller = api.at("198.51.100.7", made.secret)
+    assert caller("GET", "/v1/me").status_code == 200
+    api.credentials.revoke_token(made.token.id)
+    assert caller("GET", "/v1/me").status_code == 401
