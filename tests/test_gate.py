@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cidrgate import ClientIPResolver, Gate, Matcher, RuleManager, Verdict
+from cidrgate import CidrgateError, ClientIPResolver, Gate, Matcher, RuleManager, Verdict
 from tests.strategies import address_texts
 
 if TYPE_CHECKING:
@@ -62,6 +62,9 @@ def test_it_says_what_the_manager_says(manager: RuleManager, peer: str | None, a
 
 def test_the_short_way_is_for_those_nobody_watches(manager: RuleManager) -> None:
     assert Gate(manager).admits("acct-1", "8.8.8.8", [])
+    assert Gate(manager).allows_peer is not None
+    assert Gate(manager, log="all").allows_peer is None
+    assert Gate(manager, resolver=ClientIPResolver(trusted_hops=1)).allows_peer is None
     assert Gate(manager, report_only=True).admits("acct-1", "8.8.8.8", [])
     assert not Gate(manager, report_only=True).admits("acct-1", "1.1.1.1", [])
     assert not Gate(manager, log="all").admits("acct-1", "8.8.8.8", [])
@@ -81,11 +84,9 @@ def test_no_account(manager: RuleManager, required: bool, result: str) -> None:
     assert (verdict.result, verdict.reason, verdict.account) == (result, "no_account", None)
 
 
-def test_lists_that_cannot_be_asked_deny(caplog: pytest.LogCaptureFixture) -> None:
-    with RuleManager.connect("memory://") as manager:
-        verdict = Gate(manager, log="none").decide("acct-1", "8.8.8.8")
-    assert (verdict.result, verdict.reason) == ("denied", "error")
-    assert "CidrgateError" in caplog.text
+def test_lists_that_are_not_there_are_refused() -> None:
+    with RuleManager.connect("memory://") as manager, pytest.raises(CidrgateError, match="call load"):
+        Gate(manager)
 
 
 @pytest.mark.parametrize("account", [42, b"acct-1", ["acct-1"], "\udc80"])
@@ -108,6 +109,8 @@ def test_stale_lists_deny_where_the_manager_does() -> None:
         assert gate.decide("acct-1", "8.8.8.8").reason == "stale_lists"
         assert gate.decide("acct-1", "1.1.1.1").reason == "not_listed"
         assert gate.decide("open", "8.8.8.8").reason == "not_enforced"
+        assert gate.allows_peer is not None
+        assert not gate.allows_peer("acct-1", "8.8.8.8")
 
 
 def test_a_rewritten_peer_is_nobody(manager: RuleManager) -> None:

@@ -52,7 +52,18 @@ class FromHeader:
             return None
         if len(values) > 1:
             raise UnclearAccountError(f"the header {self.name} came {len(values)} times")
-        text = values[0].strip(" \t")
+        return self.of_value(values[0])
+
+    def of_value(self, value: str) -> str | None:
+        """The account of a request whose header came once.
+
+        Args:
+            value: The header's value.
+
+        Raises:
+            UnclearAccountError: If there are characters that are not printable ASCII.
+        """
+        text = value.strip(" \t")
         if not text.isascii() or not text.isprintable():
             raise UnclearAccountError(f"the header {self.name} holds other characters than printable ASCII")
         if self.scheme is not None:

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from cidrgate._engine import PrefixTrie, canonical_address
 from cidrgate.errors import InvalidAddressError
-from cidrgate.forwarded import UNIX_SOCKET, HopProblem, UnreadableHopError, hops_of, read_node
+from cidrgate.forwarded import MOST_HOPS, UNIX_SOCKET, HopProblem, UnreadableHopError, hops_of, read_node
 from cidrgate.rules.format_hints import format_hint
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["MOST_HOPS", "ClientAddress", "ClientIPResolver", "ClientProblem"]
+__all__ = ["ClientAddress", "ClientIPResolver", "ClientProblem"]
 
 ClientProblem: TypeAlias = (
     HopProblem
@@ -33,9 +33,6 @@ ClientProblem: TypeAlias = (
 )
 
 _Found: TypeAlias = tuple[str | None, str, int | None, ClientProblem | None]
-
-MOST_HOPS = 100
-"""Trusted hops that are followed before the header is taken for an attack."""
 
 _UNIX_PEERS = (UNIX_SOCKET, "/")
 _LISTS = ("x-forwarded-for", "forwarded")
@@ -165,7 +162,10 @@ class ClientIPResolver:
         if header is None or (self._hops is None and not self._trusts(node)):
             return _found(node, "peer", None)
         field, size = self._field, len(self._field)
-        values = [value for name, value in headers if len(name) == size and name.lower() == field]
+        values = []
+        for name, value in headers:
+            if len(name) == size and name.lower() == field:
+                values.append(value)
         if not values:
             return None, header, None, "missing_header"
         if header in _LISTS:
@@ -173,7 +173,7 @@ class ClientIPResolver:
         if len(values) > 1:
             return None, header, None, "repeated_header"
         try:
-            return _found(read_node(values[0].strip(b" \t")), header, None)
+            return _found(read_node(values[0]), header, None)
         except UnreadableHopError as error:
             return None, header, None, error.problem
 

@@ -15,7 +15,7 @@ from cidrgate.errors import InvalidAddressError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["LONGEST_FORWARDED", "UNIX_SOCKET", "HopProblem", "UnreadableHopError", "hops_of", "read_node"]
+__all__ = ["LONGEST_FORWARDED", "MOST_HOPS", "UNIX_SOCKET", "HopProblem", "UnreadableHopError", "hops_of", "read_node"]
 
 HopProblem: TypeAlias = Literal["malformed_hop", "malformed_header", "obfuscated_hop", "header_too_long"]
 
@@ -26,7 +26,9 @@ LONGEST_FORWARDED = 16_384
 """Bytes of `Forwarded` that are read. Quoting is only known from the left, so the whole of it has to be parsed; no
 server lets through more than this by default."""
 
-_SPACE = b" \t"
+MOST_HOPS = 100
+"""Hops that are followed before a header is taken for an attack."""
+
 _LONGEST_NODE = 64
 _HIGHEST_PORT = 65_535
 _NODE = re.compile(r"(?:([0-9.]+)|\[([0-9A-Fa-f:.]+)\])(?::([0-9]{1,5}))?", re.ASCII)
@@ -60,11 +62,11 @@ def hops_of(header: str, values: Sequence[bytes]) -> Iterator[str]:
         header: `forwarded`, or the name of a header that is a plain list.
         values: The value of each header line, in order.
 
-    Yields:
-        Canonical addresses, or `UNIX_SOCKET`.
+    Returns:
+        Canonical addresses, or `UNIX_SOCKET`; of a plain list the last `MOST_HOPS` and one more.
 
     Raises:
-        UnreadableHopError: When it comes to a hop that does not say an address.
+        UnreadableHopError: If the header is not well-formed, and when it comes to a hop that does not say an address.
 
     Example:
         >>> list(hops_of("x-forwarded-for", [b"2001:DB8::1, 203.0.113.9", b"10.0.0.1:4711"]))
@@ -74,16 +76,15 @@ def hops_of(header: str, values: Sequence[bytes]) -> Iterator[str]:
     """
     joined = b",".join(values)
     if header == "forwarded":
-        for node in reversed(_forwarded_nodes(joined)):
-            if node is None:
-                raise UnreadableHopError("malformed_hop")
-            yield read_node(node, bare_ipv6=False)
-        return
-    end = len(joined)
-    while end >= 0:
-        start = joined.rfind(b",", 0, end)
-        yield read_node(joined[start + 1 : end].strip(_SPACE))
-        end = start
+        return map(_read_forwarded, reversed(_forwarded_nodes(joined)))
+    return map(read_node, reversed(joined.rsplit(b",", MOST_HOPS)))
+
+
+def _read_forwarded(node: bytes | None) -> str:
+    """The address of an element of `Forwarded`."""
+    if node is None:
+        raise UnreadableHopError("malformed_hop")
+    return read_node(node, plain=False)
 
 
 def _forwarded_nodes(value: bytes) -> list[bytes | None]:
@@ -115,13 +116,14 @@ def _forwarded_nodes(value: bytes) -> list[bytes | None]:
         at = pair.end()
 
 
-def read_node(node: bytes, *, bare_ipv6: bool = True) -> str:
+def read_node(node: bytes, *, plain: bool = True) -> str:
     """The address of one hop, with the port that may stand behind it left out.
 
     Args:
         node: `192.0.2.1`, `192.0.2.1:4711`, `[2001:db8::1]`, `[2001:db8::1]:4711`, `unix:`, or an obfuscated
             identifier.
-        bare_ipv6: Whether IPv6 without brackets is an address too, as in `X-Forwarded-For`. A port cannot follow.
+        plain: Whether it is an element of a plain list, as in `X-Forwarded-For`: spaces and tabs around it do not
+            count, and IPv6 without brackets is an address too, which no port can follow.
 
     Returns:
         The canonical address, or `UNIX_SOCKET`.
@@ -133,11 +135,13 @@ def read_node(node: bytes, *, bare_ipv6: bool = True) -> str:
         >>> read_node(b"[::ffff:203.0.113.9]:4711")
         '203.0.113.9'
     """
+    if plain:
+        node = node.strip(b" \t")
     if len(node) > _LONGEST_NODE:
         raise UnreadableHopError("malformed_hop")
     # What is not ASCII becomes a character that no address holds.
     text = node.decode("ascii", "replace")
-    if bare_ipv6 or ":" not in text:
+    if plain or ":" not in text:
         try:
             return canonical_address(text)
         except InvalidAddressError:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from cidrgate._engine import Matcher
+    from cidrgate.decisions import Address
 
 __all__ = ["Gate", "Result", "Verdict", "VerdictReason"]
 
@@ -98,6 +99,9 @@ class Gate:
         request_id_header: The header that brings the id of a request, such as `x-request-id`, where something in front
             sets one; a new one is made where it is missing or unfit.
 
+    Raises:
+        CidrgateError: If the manager's matcher was not loaded.
+
     Example:
         >>> from cidrgate import Matcher
         >>> matcher = Matcher()
@@ -129,27 +133,32 @@ class Gate:
         self.require_account = require_account
         self.require_list = require_list
         self.request_id_header = None if request_id_header is None else request_id_header.lower()
-        self._lists = lists
-        self._allows = lists.allows
+        self.matcher = lists.matcher if isinstance(lists, RuleManager) else lists
+        self._allows = lists.checker() if isinstance(lists, RuleManager) else lists.allows
         self._log = None if log == "none" else DecisionLog(allowed=log == "all")
         self._hooks = tuple(hooks)
-        self.admits: Callable[[str, str | None, Iterable[tuple[bytes, bytes]]], bool] = self._admits_watched
-        if not self._hooks and log != "all" and not require_list:
-            self.admits = self._admits_client if self.resolver.header else self._admits_peer
+        watched = bool(self._hooks) or log == "all" or require_list
+        self.allows_peer = None if watched or self.resolver.header else self._allows
+        self.admits = self._admits_watched if watched else self._admits_client
 
-    # `admits` is the short way for requests that are allowed, which are nearly all: it makes no verdict, and only its
-    # True counts. Anything else, an exception too, has to be decided by `decide`.
+    matcher: Matcher
+    """The matcher that is asked."""
+
+    # `allows_peer` and `admits` are the short way for requests that are allowed, which are nearly all: they make no
+    # verdict, and only their True counts. Anything else, an exception too, has to be decided by `decide`.
+
+    allows_peer: Callable[[str, Address], bool] | None
+    """Whether a peer may act for an account, where no header counts and nobody watches; else None."""
+
+    admits: Callable[[str, str | None, Iterable[tuple[bytes, bytes]]], bool]
+    """Whether the client of a request may act for an account, where nobody watches; else never."""
 
     def _admits_watched(self, account: str, peer: str | None, headers: Iterable[tuple[bytes, bytes]]) -> bool:
         """Never: more is asked about every request than the short way tells."""
         return False
 
-    def _admits_peer(self, account: str, peer: str | None, headers: Iterable[tuple[bytes, bytes]]) -> bool:
-        """Whether the peer may act for the account, where no header counts."""
-        return peer is not None and self._allows(account, peer)
-
     def _admits_client(self, account: str, peer: str | None, headers: Iterable[tuple[bytes, bytes]]) -> bool:
-        """Whether the client that a trusted proxy names may act for the account."""
+        """Whether the client may act for the account."""
         address = self.resolver.address(peer, headers)
         return address is not None and self._allows(account, address)
 
@@ -196,11 +205,6 @@ class Gate:
         verdict = Verdict(result, reason, account, entry, client, request_id, perf_counter() - started)
         self._tell(verdict)
         return verdict
-
-    @property
-    def matcher(self) -> Matcher:
-        """The matcher that is asked."""
-        return self._lists.matcher if isinstance(self._lists, RuleManager) else self._lists
 
     def _judge(self, account: str | None, address: str | None) -> tuple[bool, VerdictReason, str | None]:
         """Whether, why, and by which entry."""

@@ -41,6 +41,8 @@ class GateMetrics:
         self._decisions = Counter(
             "cidrgate_decisions", "Decisions about requests.", ["result", "reason"], registry=registry
         )
+        # `labels` takes longer than counting.
+        self._counters: dict[tuple[str, str], Counter] = {}
         self._seconds = Histogram(
             "cidrgate_decision_seconds", "Time a decision took.", buckets=_BUCKETS, registry=registry
         )
@@ -57,7 +59,11 @@ class GateMetrics:
 
     def __call__(self, verdict: Verdict) -> None:
         """Count one verdict."""
-        self._decisions.labels(verdict.result, verdict.reason).inc()
+        outcome = (verdict.result, verdict.reason)
+        counter = self._counters.get(outcome)
+        if counter is None:
+            counter = self._counters[outcome] = self._decisions.labels(*outcome)
+        counter.inc()
         self._seconds.observe(verdict.seconds)
         if self._accounts is not None and verdict.account is not None:
             self._accounts.labels(verdict.account, verdict.result).inc()

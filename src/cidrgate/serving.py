@@ -206,6 +206,15 @@ class ServedLists(AccountLists):
             return False
         return allowed
 
+    def checker(self) -> Callable[[str, Address], bool]:
+        """The cheapest callable that answers what `allows` does: the matcher's own where no staleness counts.
+
+        Raises:
+            CidrgateError: If the matcher was not loaded.
+        """
+        matcher = self._published.matcher
+        return matcher.allows if self._deny_after is None else self.allows
+
     def _after_fork(self) -> None:
         """Go on in a forked child: the store's connections and the thread are the parent's."""
         self._published.after_fork()

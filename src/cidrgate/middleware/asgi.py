@@ -58,6 +58,7 @@ class AllowlistMiddleware:
     def __init__(self, app: App, gate: Gate, account: Account | FromHeader | FromPath) -> None:
         self.app = app
         self._gate = gate
+        self._allows_peer = gate.allows_peer
         self._admits = gate.admits
         self._account = account_of_scope(account)
 
@@ -78,7 +79,12 @@ class AllowlistMiddleware:
             if account is not None:
                 try:
                     client = scope["client"]
-                    admitted = client[1] != 0 and self._admits(account, client[0], scope["headers"])
+                    if client[1] == 0:
+                        pass
+                    elif self._allows_peer is not None:
+                        admitted = self._allows_peer(account, client[0])
+                    else:
+                        admitted = self._admits(account, client[0], scope["headers"])
                 except Exception:  # noqa: BLE001, S110 - `decide` finds out what it was
                     pass
         if not admitted:
@@ -108,13 +114,26 @@ def decide(gate: Gate, account: str | None, scope: Scope, failure: Exception | N
 def account_of_scope(account: Account | FromHeader | FromPath) -> Account:
     """What finds the account in a scope."""
     if isinstance(account, FromHeader):
-        source, field = account, account.name.lower().encode("latin-1")
-        return lambda scope: source.account(
-            [value.decode("latin-1") for name, value in scope["headers"] if name == field]
-        )
+        return _header_reader(account)
     if isinstance(account, FromPath):
         path_source = account
         return lambda scope: path_source.account(scope["path"])
+    return account
+
+
+def _header_reader(source: FromHeader) -> Account:
+    """What finds the account in the headers of a scope; on the way of every request."""
+    field = source.name.lower().encode("latin-1")
+
+    def account(scope: Scope) -> str | None:
+        found: bytes | None = None
+        for name, value in scope["headers"]:
+            if name == field:
+                if found is not None:
+                    return source.account([found.decode("latin-1"), value.decode("latin-1")])
+                found = value
+        return None if found is None else source.of_value(found.decode("latin-1"))
+
     return account
 
 

@@ -52,6 +52,7 @@ class AllowlistMiddleware:
     def __init__(self, app: WSGIApplication, gate: Gate, account: Account | FromHeader | FromPath) -> None:
         self.app = app
         self._gate = gate
+        self._allows_peer = gate.allows_peer
         self._admits = gate.admits
         self._names = header_names(gate)
         self._account = account_of_environ(account)
@@ -67,8 +68,11 @@ class AllowlistMiddleware:
         else:
             if account is not None:
                 try:
-                    headers = headers_of(environ, self._names) if self._names else ()
-                    admitted = self._admits(account, peer_of(environ), headers)
+                    peer = peer_of(environ)
+                    if self._allows_peer is None:
+                        admitted = self._admits(account, peer, headers_of(environ, self._names))
+                    elif peer is not None:
+                        admitted = self._allows_peer(account, peer)
                 except Exception:  # noqa: BLE001, S110 - `decide` finds out what it was
                     pass
         if not admitted:
@@ -120,7 +124,7 @@ def account_of_environ(account: Account | FromHeader | FromPath) -> Account:
     """What finds the account in an environ."""
     if isinstance(account, FromHeader):
         source, key = account, environ_name(account.name)
-        return lambda environ: source.account([environ[key]] if key in environ else [])
+        return lambda environ: source.of_value(environ[key]) if key in environ else None
     if isinstance(account, FromPath):
         path_source = account
         return lambda environ: path_source.account(_path(environ))
