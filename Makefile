@@ -7,7 +7,7 @@ FUZZ_SECONDS ?= 60
 ENGINE := $(wildcard ext/*.pyx ext/*.pxi ext/*.pxd ext/*.h) setup.py pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help run test race lint sanitize sanitize-form fuzz bench bench-smoke clean
+.PHONY: help run test race lint sanitize sanitize-form fuzz bench bench-smoke comparison clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -55,6 +55,11 @@ bench: .venv/dev ## measure against the peers; writes benchmarks/results/
 
 bench-smoke: .venv/dev ## run each benchmark for a blink
 	$(BIN)/python -m benchmarks.report --smoke
+	$(BIN)/python -m benchmarks.load --smoke
+
+comparison: .venv/dev ## run the attack table against other libraries; writes docs/comparison.md
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[compare]'
+	$(BIN)/python -m benchmarks.comparison
 
 clean: ## remove everything that was built
 	rm -rf .venv build dist src/*.egg-info ext/*.c src/cidrgate/*.so

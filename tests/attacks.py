@@ -14,10 +14,11 @@ from cidrgate import ClientIPResolver, Gate, Matcher
 
 __all__ = ["ATTACKER", "ATTACKS", "LISTED", "LISTED_PEER", "LISTED_V6", "SETUPS", "Attack", "gates"]
 
-LISTED = "198.51.100.7"
-LISTED_V6 = "2001:db8:7::7"
+# Addresses of the public internet: some libraries take those for documentation for none.
+LISTED = "8.8.4.7"
+LISTED_V6 = "2a00:1450:7::7"
 LISTED_PEER = "127.0.0.7"
-ATTACKER = "203.0.113.9"
+ATTACKER = "9.9.9.9"
 PROXY, OTHER_PROXY = "127.0.0.2", "127.0.0.3"
 STRANGER = "127.0.0.9"
 TRUSTED = ["127.0.0.0/30", "fd00::/8"]
@@ -177,15 +178,15 @@ _PROXIES = [
     _through_proxy("a vertical tab", _LISTED + b"\x0b", None),
     _through_proxy("NUL", _LISTED + b"\0", None),
     _through_proxy("a comma of another alphabet", f"{ATTACKER}，{LISTED}", None),  # noqa: RUF001
-    _through_proxy("full-width digits", "１９８.51.100.7", None),  # noqa: RUF001
-    _through_proxy("Arabic-Indic digits", "١٩٨.٥١.١٠٠.٧", None),  # noqa: RUF001
-    _through_proxy("octal", "0306.063.0144.07", None),
-    _through_proxy("octal that is decimal too", "198.51.100.07", None),
+    _through_proxy("full-width digits", "８.8.4.7", None),  # noqa: RUF001
+    _through_proxy("Arabic-Indic digits", "٨.٨.٤.٧", None),  # noqa: RUF001
+    _through_proxy("octal", "010.010.04.07", None),
+    _through_proxy("octal that is decimal too", "8.8.4.07", None),
     _through_proxy("octal of a private address", "010.0.0.1", None),
-    _through_proxy("decimal", "3325256711", None),
-    _through_proxy("hexadecimal", "0xc6336407", None),
-    _through_proxy("hexadecimal octets", "0xc6.0x33.0x64.0x07", None),
-    _through_proxy("three octets", "198.51.25607", None),
+    _through_proxy("decimal", "134743047", None),
+    _through_proxy("hexadecimal", "0x08080407", None),
+    _through_proxy("hexadecimal octets", "0x8.0x8.0x4.0x7", None),
+    _through_proxy("three octets", "8.8.1031", None),
     _through_proxy("five octets", f"{LISTED}.1", None),
     _through_proxy("a trailing dot", f"{LISTED}.", None),
     _through_proxy("a plus sign", f"+{LISTED}", None),
@@ -197,19 +198,19 @@ _PROXIES = [
     _through_proxy("a port that is none", f"{LISTED}:99999", None),
     _through_proxy("two ports", f"{LISTED}:80:80", None),
     _through_proxy("brackets around IPv4", f"[{LISTED}]", None),
-    _through_proxy("IPv6 written out, in capitals", "2001:0DB8:0007:0000:0000:0000:0000:0007", LISTED_V6),
+    _through_proxy("IPv6 written out, in capitals", "2A00:1450:0007:0000:0000:0000:0000:0007", LISTED_V6),
     _through_proxy("IPv6 in brackets", f"[{LISTED_V6}]", LISTED_V6),
     _through_proxy("IPv6 in brackets with a port", f"[{LISTED_V6}]:4711", LISTED_V6),
     _through_proxy("an open bracket", f"[{LISTED_V6}", None),
     _through_proxy("IPv6 with a zone", f"{LISTED_V6}%eth0", None),
     _through_proxy("IPv6 with a zone that is an address", f"fe80::1%{LISTED}", None),
-    _through_proxy("IPv6 with two gaps", "2001:db8::7::7", None),
+    _through_proxy("IPv6 with two gaps", "2a00:1450::7::7", None),
     _through_proxy("IPv4-mapped", f"::ffff:{LISTED}", LISTED),
-    _through_proxy("IPv4-mapped in hexadecimal", "::ffff:c633:6407", LISTED),
+    _through_proxy("IPv4-mapped in hexadecimal", "::ffff:808:407", LISTED),
     _through_proxy("an attacker IPv4-mapped", f"{LISTED}, ::ffff:{ATTACKER}", ATTACKER),
     _through_proxy("a proxy IPv4-mapped", f"{LISTED}, {ATTACKER}, ::ffff:{OTHER_PROXY}", ATTACKER),
-    _through_proxy("IPv4-compatible IPv6", f"::{LISTED}", "::c633:6407"),
-    _through_proxy("NAT64 of a listed address", f"64:ff9b::{LISTED}", "64:ff9b::c633:6407"),
+    _through_proxy("IPv4-compatible IPv6", f"::{LISTED}", "::808:407"),
+    _through_proxy("NAT64 of a listed address", f"64:ff9b::{LISTED}", "64:ff9b::808:407"),
     _through_proxy("unknown", "unknown", None),
     _through_proxy("unknown behind a proxy", f"{LISTED}, unknown, {OTHER_PROXY}", None),
     _through_proxy("an obfuscated hop", f"{LISTED}, _hidden", None),

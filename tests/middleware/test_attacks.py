@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections import Counter
-from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,6 +14,7 @@ from django.test import override_settings
 from cidrgate import ClientIPResolver
 from cidrgate.middleware import asgi, wsgi
 from tests.attacks import ATTACKS, SETUPS, Attack, gates
+from tests.in_process import asgi_app, asgi_status, wsgi_app, wsgi_status
 from tests.middleware import django_project
 from tests.middleware.raw_http import asgi_server, raw_status, wsgi_server
 
@@ -42,69 +41,6 @@ def test_resolver(attack: Attack) -> None:
 
 def account(_: object) -> str:
     return "acct-1"
-
-
-async def asgi_app(scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
-    await send({"type": "http.response.start", "status": 200, "headers": []})
-    await send({"type": "http.response.body", "body": b"the application runs"})
-
-
-def wsgi_app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
-    start_response("200 OK", [])
-    return [b"the application runs"]
-
-
-def asgi_status(app: Any, attack: Attack, path: str = "/") -> int:
-    """The status of an ASGI application; header names in lower case, as the specification has it."""
-    scope = {
-        "type": "http",
-        "asgi": {"version": "3.0"},
-        "http_version": "1.1",
-        "method": "GET",
-        "scheme": "http",
-        "path": path,
-        "raw_path": path.encode(),
-        "query_string": b"",
-        "root_path": "",
-        "headers": [(name.lower(), value) for name, value in attack.headers],
-        "client": None if attack.peer is None else (attack.peer, 4711),
-        "server": ("127.0.0.1", 80),
-    }
-    sent: list[Any] = []
-    events = asyncio.Queue[Any]()
-    events.put_nowait({"type": "http.request", "body": b"", "more_body": False})
-
-    async def send(message: Any) -> None:
-        sent.append(message)
-
-    asyncio.run(app(scope, events.get, send))
-    return int(sent[0]["status"])
-
-
-def wsgi_status(app: Any, attack: Attack, path: str = "/") -> int:
-    """The status of a WSGI application; names with underscores are dropped, lines joined, as gunicorn does."""
-    environ = {
-        "REQUEST_METHOD": "GET",
-        "SCRIPT_NAME": "",
-        "PATH_INFO": path,
-        "SERVER_NAME": "localhost",
-        "SERVER_PORT": "80",
-        "wsgi.url_scheme": "http",
-        "wsgi.input": BytesIO(),
-        "REMOTE_ADDR": attack.peer or "",
-    }
-    for name, value in attack.headers:
-        if b"_" not in name:
-            key = f"HTTP_{name.decode().upper().replace('-', '_')}"
-            text = value.decode("latin-1")
-            environ[key] = f"{environ[key]},{text}" if key in environ else text
-    sent: list[int] = []
-
-    def start_response(status: str, headers: list[tuple[str, str]]) -> None:
-        sent.append(int(status.split()[0]))
-
-    app(environ, start_response)
-    return sent[0]
 
 
 @attacks
