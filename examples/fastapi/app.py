@@ -1,0 +1,39 @@
+"""An API with FastAPI whose routes under /v1 admit listed addresses only."""
+
+import os
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, FastAPI
+
+from cidrgate import ClientIPResolver, Gate, RuleManager, Verdict
+from cidrgate.account_sources import FromHeader
+from cidrgate.middleware.fastapi import allowlist, install
+
+KEYS = {"key-of-acct-1": "acct-1", "key-of-acct-2": "acct-2"}  # an application asks its own database
+
+gate = Gate(
+    RuleManager.open(os.environ.get("CIDRGATE_DATABASE", "sqlite:///lists.db")),
+    # The addresses of the proxies in front, if there are any; else the socket's peer is the client.
+    resolver=ClientIPResolver(trusted_proxies=os.environ.get("TRUSTED_PROXIES", "").split()),
+    require_account=True,
+)
+listed = allowlist(gate, FromHeader("x-api-key", KEYS.get))
+
+app = FastAPI()
+install(app)
+v1 = APIRouter(prefix="/v1", dependencies=[Depends(listed)])
+
+
+@v1.get("/calls")
+def calls(verdict: Annotated[Verdict, Depends(listed)]) -> dict[str, str | None]:
+    """What the account may see."""
+    return {"account": verdict.account, "address": verdict.client.address}
+
+
+@app.get("/health")
+def health() -> dict[str, bool]:
+    """Whether the service is up; from anywhere."""
+    return {"up": True}
+
+
+app.include_router(v1)
