@@ -22,7 +22,7 @@ def _authorize(
     session: Session,
     *,
     host: Annotated[str, typer.Option("--host", metavar="IP", help="The address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", "-p", metavar="N", min=0, max=65535, help="The port.")] = 8081,
+    port: Annotated[int, typer.Option("--port", "-p", metavar="N", min=1, max=65535, help="The port.")] = 8081,
     uds: Annotated[
         str | None, typer.Option("--uds", metavar="PATH", help="A Unix socket to listen on, in place of a port.")
     ] = None,

@@ -1,0 +1,161 @@
+"""`cidrgate authorize` as a process: workers, a Unix socket, its options, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+from typer.testing import CliRunner
+
+from cidrgate import Policy, RuleManager
+from cidrgate.cli.app import app
+from tests.servers.endpoint import authorize_endpoint, database
+from tests.servers.requests import Answer, ask
+from tests.servers.running import free_port, running
+from tests.waiting import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+LISTED = "127.0.0.2"
+STRANGER = "127.0.0.4"
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return database(tmp_path_factory.mktemp("lists"))
+
+
+def asked(
+    port: int, account: str | None, client: str, source: str = "127.0.0.1", path: str = "/v1/authorize"
+) -> Answer:
+    named = [] if account is None else [("X-Account", account)]
+    return ask(port, source, [*named, ("X-Forwarded-For", client)], path=path)
+
+
+def test_workers_answer_alike_and_follow_the_store(tmp_path: Path, url: str) -> None:
+    with authorize_endpoint(tmp_path, url, "--workers", "2") as port:
+        eventually(lambda: asked(port, "acct-1", LISTED).status == 200)
+        for _ in range(8):
+            assert asked(port, "sub-1", LISTED).status == 200
+            assert asked(port, "acct-1", STRANGER).status == 403
+            assert asked(port, "acct-1", LISTED, source=STRANGER).status == 403
+            assert asked(port, None, LISTED).headers["x-cidrgate-reason"] == "no_account"
+        with RuleManager.connect(url, Policy(allow_special=True)) as manager:
+            manager.add("acct-1", f"{STRANGER}/32")
+            eventually(lambda: all(asked(port, "acct-1", STRANGER).status == 200 for _ in range(8)))
+            manager.remove("acct-1", f"{STRANGER}/32")
+            eventually(lambda: all(asked(port, "acct-1", STRANGER).status == 403 for _ in range(8)))
+
+
+def test_options_say_whom_to_believe_and_what_to_do_in_doubt(tmp_path: Path, url: str) -> None:
+    options = ["--account-parameter", "account", "--client-header", "X-Real-IP", "--require-list", "--log", "all"]
+    with authorize_endpoint(tmp_path, url, *options) as port:
+        real = [("X-Real-IP", LISTED), ("X-Account", "empty"), ("X-Forwarded-For", STRANGER)]
+        assert ask(port, headers=real, path="/v1/authorize?account=acct-1").status == 200
+        assert ask(port, headers=real, path="/v1/authorize?account=acct-2").status == 403
+        assert ask(port, headers=real, path="/v1/authorize?account=empty").status == 403
+        assert ask(port, headers=[*real, ("X-Real-IP", LISTED)], path="/v1/authorize?account=acct-1").status == 403
+        assert ask(port, headers=real, path="/v1/authorize/?account=acct-1").status == 404
+        [log] = tmp_path.glob(f"*-{port}.log")
+        decisions = [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
+        assert [(one["result"], one["account"], one["source"]) for one in decisions] == [
+            ("allowed", "acct-1", "x-real-ip"),
+            ("denied", "acct-2", "x-real-ip"),
+            ("denied", "empty", "x-real-ip"),
+            ("denied", "acct-1", "x-real-ip"),
+        ]
+
+
+def test_it_can_only_report(tmp_path: Path, url: str) -> None:
+    with authorize_endpoint(tmp_path, url, "--report-only", "--allow-missing-account") as port:
+        answer = asked(port, "acct-1", STRANGER)
+        assert (answer.status, answer.headers["x-cidrgate-reason"]) == (200, "not_listed")
+        assert asked(port, None, STRANGER).status == 200
+        [log] = tmp_path.glob(f"*-{port}.log")
+        assert '"result": "would_deny"' in log.read_text()
+
+
+@contextmanager
+def on_a_unix_socket(folder: Path, url: str, *options: str) -> Iterator[Path]:
+    path = folder / "authorize.sock"
+    with running(
+        [sys.executable, "-m", "cidrgate", "-d", url, "authorize", "--uds", str(path), *options], folder, path
+    ):
+        yield path
+
+
+def asked_on(path: Path, account: str, client: str) -> bytes:
+    """The status line of an answer on a Unix socket."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(str(path))
+        connection.sendall(
+            f"GET /v1/authorize HTTP/1.1\r\nHost: a\r\nConnection: close\r\n"
+            f"X-Account: {account}\r\nX-Forwarded-For: {client}\r\n\r\n".encode()
+        )
+        return connection.makefile("rb").readline()
+
+
+def test_a_proxy_on_the_host_may_ask_on_a_unix_socket(tmp_path: Path, url: str) -> None:
+    with on_a_unix_socket(tmp_path, url) as path:
+        assert b" 200 " in asked_on(path, "acct-1", LISTED)
+        assert b" 403 " in asked_on(path, "acct-1", STRANGER)
+    with on_a_unix_socket(tmp_path, url, "--trusted-proxy", "10.0.0.0/8") as path:
+        assert b" 403 " in asked_on(path, "acct-1", LISTED)
+
+
+def refused(*arguments: str) -> str:
+    """What the command says when it refuses to start."""
+    result = CliRunner().invoke(app, list(arguments))
+    assert result.exit_code == 2, result.output
+    return result.stderr
+
+
+def test_a_database_that_is_not_there_is_not_made(tmp_path: Path) -> None:
+    """An empty one would let everybody pass."""
+    missing = tmp_path / "missing.db"
+    assert "there is no database" in refused("-d", str(missing), "authorize")
+    assert not missing.exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--trusted-proxy", "10.0.0.1"], "10.0.0.1/32"),
+        (["--trusted-proxy", "10.0.0.0/8", "--trusted-hops", "1"], "not both"),
+        (["--trusted-hops", "1", "--client-header", "X-Real-IP"], "no list of hops"),
+        (["--log", "some"], "denials"),
+        (["--port", "0"], "--port"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(url: str, options: list[str], said: str) -> None:
+    assert said in refused("-d", url, "authorize", *options)
+
+
+def test_a_port_that_is_taken_ends_it(tmp_path: Path, url: str) -> None:
+    port = free_port()
+    with socket.create_server(("127.0.0.1", port)):
+        for workers in ("1", "2"):
+            command = [sys.executable, "-m", "cidrgate", "-d", url, "authorize", "--port", str(port)]
+            done = subprocess.run(
+                [*command, "--workers", workers], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+            )
+            assert done.returncode != 0
+            assert "address already in use" in done.stderr.lower()
+
+
+def test_a_missing_extra_is_named(tmp_path: Path, url: str) -> None:
+    code = (
+        "import sys; sys.modules['uvicorn'] = None; "
+        f"sys.argv[1:] = ['-d', {url!r}, 'authorize']; from cidrgate.cli import main; main()"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert "pip install 'cidrgate[authorize]'" in done.stderr
