@@ -52,10 +52,12 @@ fuzz: .venv/dev ## fuzz the engine for FUZZ_SECONDS, guided by coverage; needs c
 
 bench: .venv/dev ## measure against the peers; writes benchmarks/results/
 	$(BIN)/python -m benchmarks.report
+	$(BIN)/python -m benchmarks.authorize
 
 bench-smoke: .venv/dev ## run each benchmark for a blink
 	$(BIN)/python -m benchmarks.report --smoke
 	$(BIN)/python -m benchmarks.load --smoke
+	$(BIN)/python -m benchmarks.authorize --smoke
 
 comparison: .venv/dev ## run the attack table against other libraries; writes docs/comparison.md
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[compare]'
