@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.applications import Starlette
+from starlette.routing import Route
 
 from cidrgate import ClientIPResolver, Gate, Matcher, RuleManager
-from cidrgate.authorize import AuthorizeApp
+from cidrgate.authorize import AUTHORIZE_PATH, AuthorizeApp
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,7 +41,9 @@ class Answer:
         return self.status, self.headers["x-cidrgate-reason"]
 
 
-def messages_of(app: AuthorizeApp, scope: dict[str, Any], *received: dict[str, Any]) -> list[dict[str, Any]]:
+def messages_of(
+    app: AuthorizeApp | Starlette, scope: dict[str, Any], *received: dict[str, Any]
+) -> list[dict[str, Any]]:
     """What an app sends when it has received this."""
     waiting = list(received)
     sent: list[dict[str, Any]] = []
@@ -351,3 +355,17 @@ def test_an_answer_follows_from_the_account_and_the_address_alone(
         assert answer.verdict == (200, "matched")
     else:
         assert answer.verdict == (403, "not_listed")
+
+
+def test_it_can_be_mounted_beside_other_routes(app: AuthorizeApp) -> None:
+    around = Starlette(routes=[Route(AUTHORIZE_PATH + "{below:path}", app)])
+    scope: dict[str, Any] = {"type": "http", "method": "PUT", "query_string": b"", "client": (PROXY, 4711)}
+    for path, address, status in (
+        ("/v1/authorize", "8.8.8.8", 200),
+        ("/v1/authorize", "9.9.9.9", 403),
+        ("/v1/authorize/below", "8.8.8.8", 200),
+        ("/v1/authorize/below", "9.9.9.9", 403),
+        ("/v1/authorized", "8.8.8.8", 404),
+    ):
+        asked = {**scope, "path": path, "root_path": "", "headers": lines("acct-1", address)}
+        assert Answer(messages_of(around, asked)).status == status
