@@ -32,11 +32,11 @@ class EncodedSlashes:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on."""
         raw = scope.get("raw_path") or b""
-        if scope["type"] == "http" and (b"%2f" in raw or b"%2F" in raw or b"%00" in raw):
+        if scope["type"] == "http" and b"%" in raw:
             parts = raw.decode("ascii", "replace").split("/")
             # A NUL that was sent is none of ours: it becomes another character no name holds.
             names = (unquote(part).replace(_SLASH, "\x01").replace("/", _SLASH) for part in parts)
-            scope = {**scope, "path": "/".join(names)}
+            scope["path"] = "/".join(names)
         await self._app(scope, receive, send)
 
 

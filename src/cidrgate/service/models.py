@@ -49,6 +49,13 @@ def _in_range(time: datetime) -> datetime:
         raise ValueError("this time is too far away") from error
 
 
+def _unicode(text: str) -> str:
+    """A text that can be sent back: JSON can write halves of characters that Unicode has no encoding for."""
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise ValueError("this is no Unicode text: it holds half a character")
+    return text
+
+
 def _plain(text: str) -> str:
     """A text that any store holds and any page shows on its line."""
     if not text.isprintable():
@@ -56,6 +63,7 @@ def _plain(text: str) -> str:
     return text
 
 
+Text = Annotated[str, AfterValidator(_unicode)]
 Time = Annotated[AwareDatetime, AfterValidator(_in_range)]
 Label = Annotated[str, Field(max_length=255, description="What people call it."), AfterValidator(_plain)]
 Identity = Annotated[int, Field(ge=1, le=MOST_ID)]
@@ -173,8 +181,8 @@ class NewAccountModel(_Request):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"name": "acct-1"}]})
 
-    name: str = Field(description="Up to 255 characters; no control characters, no spaces around it.")
-    parent: str | None = Field(None, description="The account whose list it inherits.")
+    name: Text = Field(description="Up to 255 characters; no control characters, no spaces around it.")
+    parent: Text | None = Field(None, description="The account whose list it inherits.")
 
 
 class NewSubaccountModel(_Request):
@@ -182,19 +190,19 @@ class NewSubaccountModel(_Request):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"name": "sub-1"}]})
 
-    name: str = Field(description="Up to 255 characters; no control characters, no spaces around it.")
+    name: Text = Field(description="Up to 255 characters; no control characters, no spaces around it.")
 
 
 class NewEntryModel(_Request):
     """One or several networks with a label and an end of their own."""
 
-    cidr: str
+    cidr: Text
     label: Label | None = None
     expires_at: Time | None = None
 
 
 _Cidrs = Annotated[
-    str | list[str | NewEntryModel],
+    Text | list[Text | NewEntryModel],
     Field(description="CIDRs separated by commas or newlines, or a list of such texts and of objects."),
 ]
 
@@ -216,7 +224,7 @@ class EntryEditModel(_Request):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"cidr": "1.1.1.0/24"}]})
 
-    cidr: str | None = Field(None, description="The network it shall have; null keeps it.")
+    cidr: Text | None = Field(None, description="The network it shall have; null keeps it.")
     label: Label | None = Field(None, description="The label it shall have; null for no label.")
     expires_at: Time | None = Field(None, description="When it shall end; null for never.")
 
@@ -414,8 +422,8 @@ class NewTokenModel(_Request):
         extra="forbid", json_schema_extra={"examples": [{"name": "billing", "scopes": ["account:acct-1:write"]}]}
     )
 
-    name: str = Field(description="What people call it; the history names it as the one who made a change.")
-    scopes: list[str] = Field(description="`admin`, `metrics`, `account:NAME:read`, `account:NAME:write`.")
+    name: Text = Field(description="What people call it; the history names it as the one who made a change.")
+    scopes: list[Text] = Field(description="`admin`, `metrics`, `account:NAME:read`, `account:NAME:write`.")
     expires_at: Time | None = None
 
 

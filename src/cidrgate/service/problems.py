@@ -97,6 +97,10 @@ _STATUS: dict[type[CidrgateError], int] = {
 """What each error of the layers below is over HTTP."""
 
 
+_CODES = {400: "bad_request", 404: "not_found", 405: "method_not_allowed", 413: "too_large"}
+"""What errors that no layer of ours raised are called."""
+
+
 def problem_response(
     status: int,
     code: str,
@@ -166,10 +170,10 @@ def _invalid_request(_request: Request, error: Exception) -> Response:
 
 
 def _http_error(_request: Request, error: Exception) -> Response:
-    status = error.status_code if isinstance(error, HTTPException) else 500
-    headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
-    phrase = HTTPStatus(status).phrase
-    return problem_response(status, phrase.lower().replace(" ", "_"), phrase, headers=headers)
+    if not isinstance(error, HTTPException):
+        raise error
+    code = _CODES.get(error.status_code, "http_error")
+    return problem_response(error.status_code, code, error.detail, headers=dict(error.headers or {}))
 
 
 def _unexpected(_request: Request, _error: Exception) -> Response:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from starlette.datastructures import Headers, MutableHeaders
-
-from cidrgate.service.problems import problem_response
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -60,10 +59,6 @@ class SecurityHeaders:
         await self._app(scope, receive, protected)
 
 
-class _TooLargeError(Exception):
-    """A body that went on beyond the limit."""
-
-
 class BodyLimit:
     """Refuses requests that are larger than any honest one, before they fill the memory.
 
@@ -77,16 +72,8 @@ class BodyLimit:
         self._limit = limit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, if it is not too large."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        announced = Headers(scope=scope).get("content-length", "0")
-        if announced.isdecimal() and int(announced[:20]) > self._limit:
-            await self._refuse(scope, receive, send)
-            return
+        """Pass a request on; one that is too large fails when it is read."""
         seen = 0
-        begun = False
 
         async def counted() -> Message:
             nonlocal seen
@@ -94,21 +81,8 @@ class BodyLimit:
             if message["type"] == "http.request":
                 seen += len(message.get("body", b""))
                 if seen > self._limit:
-                    raise _TooLargeError
+                    # The one error that FastAPI lets through from here.
+                    raise HTTPException(413, f"a request may have {self._limit} bytes", {"Connection": "close"})
             return message
 
-        async def watched(message: Message) -> None:
-            nonlocal begun
-            begun = True
-            await send(message)
-
-        try:
-            await self._app(scope, counted, watched)
-        except _TooLargeError:
-            if begun:
-                raise
-            await self._refuse(scope, receive, send)
-
-    async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
-        detail = f"a request may have {self._limit} bytes"
-        await problem_response(413, "too_large", detail, headers={"Connection": "close"})(scope, receive, send)
+        await self._app(scope, counted if scope["type"] == "http" else receive, send)

@@ -1,0 +1,44 @@
+"""`cidrgate serve` as a process of its own, on a free port."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["Server", "a_server"]
+
+
+@dataclass(frozen=True)
+class Server:
+    """A service that answers.
+
+    Attributes:
+        url: Where.
+        console: The one-time link it printed, or None.
+        process: Its process.
+    """
+
+    url: str
+    console: str | None
+    process: subprocess.Popen[str]
+
+
+@contextmanager
+def a_server(database: str, *arguments: str) -> Iterator[Server]:
+    """A service of a database; it is stopped at the end of the block, unless it is already."""
+    command = [sys.executable, "-m", "cidrgate", "serve", "-d", database, "--port", "0", "--json", *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            told = json.loads(process.stdout.readline())
+            yield Server(told["url"], told["console"], process)
+        finally:
+            process.terminate()
+            process.wait(20)

@@ -1,0 +1,162 @@
+"""Nobody locks themselves out unknowingly; and a preview says beforehand what a change does."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from cidrgate import Policy, RuleManager
+from cidrgate.client_ip import ClientIPResolver
+from tests.service.conftest import Api, Caller, an_api
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ENTRIES = "/v1/accounts/acct-1/entries"
+UNCONFIRMED = "?confirm=false"
+
+
+@pytest.fixture
+def caller(api: Api) -> Caller:
+    """Somebody at an address that can be listed."""
+    return api.at("8.8.8.8", api.token("account:acct-1:write"))
+
+
+def test_the_first_entry_that_does_not_cover_the_caller_must_be_confirmed(api: Api, caller: Caller) -> None:
+    refused = caller.problem(409, "POST", ENTRIES + UNCONFIRMED, {"cidrs": "9.9.9.0/24"})
+    assert refused["code"] == "would_lock_out_caller"
+    assert "8.8.8.8" in refused["detail"]
+    assert api.manager.entries("acct-1") == []
+    caller.ok("POST", f"{ENTRIES}?confirm=true", {"cidrs": "9.9.9.0/24"})
+    # Who is denied already loses nothing by the next change.
+    caller.ok("POST", ENTRIES + UNCONFIRMED, {"cidrs": "1.1.1.0/24"})
+
+
+def test_every_way_to_lose_access_must_be_confirmed_and_no_other(caller: Caller) -> None:
+    caller.ok("POST", ENTRIES + UNCONFIRMED, {"cidrs": "8.8.8.0/24, 9.9.9.0/24"})
+    own, other = caller.ok("GET", ENTRIES)["items"]
+    sequence = caller.ok("GET", "/v1/accounts/acct-1/history")["items"][0]["sequence"]
+    refused: list[tuple[str, str, Any]] = [
+        ("PATCH", f"{ENTRIES}/{own['id']}", {"cidr": "8.8.4.0/24"}),
+        ("DELETE", f"{ENTRIES}/{own['id']}", None),
+        ("PUT", ENTRIES, {"cidrs": "9.9.9.0/24"}),
+    ]
+    for method, path, body in refused:
+        assert caller.problem(409, method, path + UNCONFIRMED, body)["code"] == "would_lock_out_caller"
+    caller.ok("PATCH", f"{ENTRIES}/{own['id']}{UNCONFIRMED}", {"cidr": "8.8.8.0/25", "label": "own"})
+    caller.ok("DELETE", f"{ENTRIES}/{other['id']}{UNCONFIRMED}")
+    caller.ok("PUT", ENTRIES + UNCONFIRMED, {"cidrs": "8.8.8.8/32"})
+    # Without entries everybody is allowed.
+    caller.ok("PUT", ENTRIES + UNCONFIRMED, {"cidrs": ""})
+    restore = "/v1/accounts/acct-1/restore" + UNCONFIRMED
+    caller.ok("POST", restore, {"sequence": sequence})
+    caller.ok("PUT", f"{ENTRIES}?confirm=true", {"cidrs": "9.9.9.0/24"})
+    denied = caller.ok("GET", "/v1/accounts/acct-1/history")["items"][0]["sequence"]
+    caller.ok("PUT", ENTRIES + UNCONFIRMED, {"cidrs": "8.8.8.8/32"})
+    assert caller.problem(409, "POST", restore, {"sequence": denied})["code"] == "would_lock_out_caller"
+
+
+def test_a_refused_request_with_a_key_can_be_confirmed_with_another_key_only(caller: Caller) -> None:
+    caller.problem(409, "POST", ENTRIES + UNCONFIRMED, {"cidrs": "9.9.9.0/24"}, Idempotency_Key="k")
+    caller.ok("POST", f"{ENTRIES}?confirm=true", {"cidrs": "9.9.9.0/24"}, Idempotency_Key="k")
+
+
+@pytest.fixture
+def proxied() -> Iterator[Api]:
+    """A service behind a proxy."""
+    resolver = ClientIPResolver(trusted_proxies=["10.0.0.0/8"])
+    for api in an_api("memory://", resolver=resolver):
+        api.manager.create_account("acct-1")
+        yield api
+
+
+def test_the_address_is_what_the_last_trusted_hop_saw(proxied: Api) -> None:
+    token = proxied.token("admin")
+    behind, direct = proxied.at("10.0.0.1", token), proxied.at("8.8.8.8", token)
+    assert behind.ok("GET", "/v1/me", X_Forwarded_For="9.9.9.9, 8.8.4.4")["address"] == "8.8.4.4"
+    assert direct.ok("GET", "/v1/me", X_Forwarded_For="9.9.9.9")["address"] == "8.8.8.8"
+    spoofed = {"X_Forwarded_For": "9.9.9.9, 8.8.4.4"}
+    assert behind.problem(409, "POST", ENTRIES + UNCONFIRMED, {"cidrs": "9.9.9.0/24"}, **spoofed)
+    # An address that cannot be told cannot be judged.
+    assert behind.ok("GET", "/v1/me")["address"] is None
+    behind.ok("POST", ENTRIES + UNCONFIRMED, {"cidrs": "9.9.9.0/24"})
+
+
+# --------------------------------------------------------------------------------------------------------- previews
+
+
+def preview(caller: Caller, **change: Any) -> Any:
+    return caller.ok("POST", "/v1/accounts/acct-1/preview", change)
+
+
+def test_a_preview_names_every_problem_and_what_was_probably_meant(api: Api, caller: Caller) -> None:
+    api.manager.add("acct-1", "8.8.8.0/24")
+    seen = preview(caller, change="add", cidrs="9.9.9.9, 8.8.8.8/32, 192.168.1.7/24, office")
+    assert seen["ok"] is False
+    found = [(problem["code"], problem["position"], problem["suggestions"]) for problem in seen["problems"]]
+    assert found == [
+        ("invalid_format", 0, ["9.9.9.9/32"]),
+        ("subset_exists", 1, []),
+        ("invalid_format", 2, ["192.168.1.0/24", "192.168.1.7/32"]),
+        ("invalid_format", 3, []),
+    ]
+    assert seen["caller"] is None
+
+
+def test_a_preview_is_what_the_change_does(api: Api, caller: Caller) -> None:
+    api.manager.add("acct-1", "8.8.8.0/24, 9.9.9.0/24")
+    log = api.manager.history()
+    own, other = caller.ok("GET", ENTRIES)["items"]
+
+    seen = preview(caller, change="edit", entry=own["id"], cidr="8.8.8.0/25")
+    assert (seen["ok"], seen["before"], seen["loses_access"]) == (True, [own], ["8.8.8.128/25"])
+    assert [entry["cidr"] for entry in seen["after"]] == ["8.8.8.0/25"]
+    assert seen["caller"] == {
+        "address": "8.8.8.8",
+        "allowed_before": True,
+        "allowed_after": True,
+        "covered_by": "8.8.8.0/25",
+        "would_lock_out": False,
+    }
+    seen = preview(caller, change="replace", cidrs="9.9.8.0/23")
+    assert (seen["loses_access"], seen["gains_access"]) == (["8.8.8.0/24"], ["9.9.8.0/24"])
+    assert seen["caller"]["would_lock_out"] is True
+    seen = preview(caller, change="remove", entries=[own["id"], other["id"]])
+    assert (seen["enforcement_ends"], seen["loses_access"], seen["gains_access"]) == (True, [], [])
+    seen = preview(caller, change="restore", sequence=log[0].sequence)
+    assert seen["ok"] is True
+    seen = preview(caller, change="remove", entries=[99])
+    assert (seen["ok"], seen["problems"]) == (False, [])
+    assert "does not list" in seen["message"]
+    seen = preview(caller, change="add", cidrs="1.1.1.1/32", expires_at="2020-01-01T00:00:00Z")
+    assert "is over" in seen["message"]
+    assert api.manager.history() == log
+    assert seen["version"] == api.manager.account("acct-1").version
+
+    seen = preview(caller, change="add", cidrs="1.1.1.1/32")
+    [added] = caller.ok("POST", ENTRIES, {"cidrs": "1.1.1.1/32"})["after"]
+    [expected] = seen["after"]
+    for entry in (added, expected):
+        del entry["id"], entry["created_at"], entry["created_by"]
+    assert added == expected
+
+
+def test_a_preview_of_the_first_entry_says_that_enforcement_begins(caller: Caller) -> None:
+    seen = preview(caller, change="add", cidrs="9.9.9.0/24")
+    assert (seen["enforcement_begins"], seen["caller"]["would_lock_out"]) == (True, True)
+
+
+def test_a_service_keeps_the_policy_of_its_manager() -> None:
+    from cidrgate.service import create_app
+    from cidrgate.stores import open_store
+
+    with RuleManager(open_store("memory://"), Policy(max_entries=1, allow_special=True)) as manager:
+        manager.load()
+        api = Api(manager, create_app(manager), None)  # type: ignore[arg-type]
+        manager.create_account("acct-1")
+        caller = api.at("10.0.0.1", api.token("admin"))
+        caller.ok("POST", ENTRIES + UNCONFIRMED, {"cidrs": "10.0.0.0/8"})
+        assert caller.ok("GET", ENTRIES)["max_entries"] == 1
+        [problem] = caller.problem(422, "POST", ENTRIES, {"cidrs": "11.0.0.0/8"})["problems"]
+        assert problem["code"] == "limit_reached"

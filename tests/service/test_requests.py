@@ -1,0 +1,326 @@
+"""What requests may depend on: versions, keys, cursors; and what they are told when they fail."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from cidrgate import RuleManager
+from cidrgate.service import Settings
+from tests.service.conftest import ADDRESS, Api, Caller, an_api
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cidrgate.stores import Transaction
+
+ENTRIES = "/v1/accounts/acct-1/entries"
+
+
+# ------------------------------------------------------------------------------------------------------ versions
+
+
+def test_a_change_that_was_meant_for_another_version_is_refused(api: Api, admin: Caller) -> None:
+    first = admin("GET", ENTRIES)
+    assert first.headers["etag"] == '"v0"'
+    added = admin("POST", ENTRIES, {"cidrs": "8.8.8.0/24"}, If_Match=first.headers["etag"])
+    assert (added.status_code, added.headers["etag"], added.json()["version"]) == (201, '"v1"', 1)
+    [entry] = added.json()["after"]
+    path = f"{ENTRIES}/{entry['id']}"
+    for method, where, body in (
+        ("POST", ENTRIES, {"cidrs": "9.9.9.0/24"}),
+        ("PUT", ENTRIES, {"cidrs": ""}),
+        ("PATCH", path, {"label": "x"}),
+        ("DELETE", path, None),
+        ("POST", "/v1/accounts/acct-1/restore", {"sequence": 1}),
+    ):
+        for tag in ('"v0"', '"v2"', 'W/"v1"', "v1", '"v1", "v2"', "x"):
+            refused = admin.problem(412, method, where, body, If_Match=tag)
+            assert refused["code"] == "version_conflict"
+    for tag in ('"v1"', "*"):
+        version = admin("PATCH", path, {"label": tag}, If_Match=tag).headers["etag"]
+        assert admin("GET", path).headers["etag"] == admin("GET", ENTRIES).headers["etag"] == version
+    assert admin("GET", "/v1/accounts/acct-1").headers["etag"] == version
+    assert api.manager.account("acct-1").version == 3
+
+
+def test_of_writers_that_saw_the_same_version_one_succeeds(stored_api: Api) -> None:
+    admin = stored_api.caller("admin")
+
+    def add(number: int) -> int:
+        return admin("POST", ENTRIES, {"cidrs": f"9.9.{number}.0/24"}, If_Match='"v0"').status_code
+
+    with ThreadPoolExecutor(8) as pool:
+        statuses = list(pool.map(add, range(8)))
+    assert sorted(statuses) == [201] + [412] * 7
+    assert len(stored_api.manager.entries("acct-1")) == 1
+
+
+# ---------------------------------------------------------------------------------------------------------- keys
+
+
+def test_a_request_that_comes_twice_is_carried_out_once(stored_api: Api) -> None:
+    admin = stored_api.caller("admin")
+    posts = [
+        ("/v1/accounts", {"name": "acct-3"}),
+        ("/v1/accounts/acct-1/subaccounts", {"name": "sub-2"}),
+        (ENTRIES, {"cidrs": "8.8.8.0/24, 9.9.9.0/24", "label": "ü"}),
+        ("/v1/accounts/acct-1/restore", {"sequence": 3}),
+    ]
+    for number, (path, body) in enumerate(posts):
+        key = f"key-{number}"
+        first = admin("POST", path, body, Idempotency_Key=key)
+        assert first.status_code < 300, first.text
+        log = stored_api.manager.history()
+        again = admin("POST", path, body, Idempotency_Key=key)
+        assert (again.status_code, again.json()) == (first.status_code, first.json())
+        assert again.headers["idempotency-replayed"] == "true"
+        assert "idempotency-replayed" not in first.headers
+        for name in ("etag", "location", "content-type"):
+            assert again.headers.get(name) == first.headers.get(name)
+        assert stored_api.manager.history() == log
+
+
+def test_a_key_belongs_to_one_request_of_one_client(stored_api: Api) -> None:
+    admin, other = stored_api.caller("admin"), stored_api.caller("admin")
+    body = {"cidrs": "8.8.8.0/24"}
+    assert admin("POST", ENTRIES, body, Idempotency_Key="k").status_code == 201
+    for path, changed, headers in (
+        (ENTRIES, {"cidrs": "8.8.4.0/24"}, {}),
+        (f"{ENTRIES}?confirm=false", body, {}),
+        ("/v1/accounts/acct-2/entries", body, {}),
+        (ENTRIES, body, {"If_Match": '"v0"'}),
+    ):
+        refused = admin.problem(422, "POST", path, changed, Idempotency_Key="k", **headers)
+        assert refused["code"] == "idempotency_key_reused"
+    # Somebody else's key of the same text is another key: the request is carried out, and is a duplicate.
+    [problem] = other.problem(422, "POST", ENTRIES, body, Idempotency_Key="k")["problems"]
+    assert problem["code"] == "duplicate_entry"
+    # What failed changed nothing, and its key is free.
+    assert other("POST", ENTRIES, {"cidrs": "1.1.1.0/24"}, Idempotency_Key="k").status_code == 201
+    for key in ("", "x" * 256):
+        assert admin.problem(422, "POST", ENTRIES, body, Idempotency_Key=key)["code"] == "invalid_request"
+
+
+def test_the_answer_with_a_secret_is_given_once(api: Api, admin: Caller) -> None:
+    body = {"name": "billing", "scopes": ["account:acct-1:write"]}
+    first = admin.ok("POST", "/v1/tokens", body, Idempotency_Key="k")
+    again = admin.ok("POST", "/v1/tokens", body, Idempotency_Key="k")
+    assert again == {**first, "token": None}
+    assert api.at(ADDRESS, first["token"]).ok("GET", "/v1/me")["name"] == "billing"
+    assert len(admin.ok("GET", "/v1/tokens")["items"]) == 2
+
+
+def test_a_key_in_use_is_not_used_twice(api: Api, admin: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+    change = RuleManager._change
+
+    def slow(self: RuleManager, make: Callable[[Transaction], Any]) -> Any:
+        begun.set()
+        assert go_on.wait(10)
+        return change(self, make)
+
+    monkeypatch.setattr(RuleManager, "_change", slow)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(admin, "POST", ENTRIES, {"cidrs": "8.8.8.0/24"}, Idempotency_Key="k")
+        assert begun.wait(10)
+        refused = admin.problem(409, "POST", ENTRIES, {"cidrs": "8.8.8.0/24"}, Idempotency_Key="k")
+        assert refused["code"] == "idempotency_in_progress"
+        go_on.set()
+        assert first.result().status_code == 201
+    assert admin("POST", ENTRIES, {"cidrs": "8.8.8.0/24"}, Idempotency_Key="k").status_code == 201
+
+
+def test_many_at_once_with_one_key_make_one_change(stored_api: Api) -> None:
+    admin = stored_api.caller("admin")
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(
+            pool.map(lambda _: admin("POST", ENTRIES, {"cidrs": "8.8.8.0/24"}, Idempotency_Key="k"), range(24))
+        )
+    given = {answer.text for answer in answers if answer.status_code == 201}
+    assert len(given) == 1
+    assert {answer.status_code for answer in answers} <= {201, 409}
+    assert len(stored_api.manager.history("acct-1")) == 2
+
+
+# -------------------------------------------------------------------------------------------------------- cursors
+
+
+def pages(caller: Caller, path: str, limit: int) -> list[Any]:
+    """All items of a list that comes in pages."""
+    found: list[Any] = []
+    cursor: str | None = None
+    while True:
+        page = caller.ok("GET", f"{path}?limit={limit}" + ("" if cursor is None else f"&cursor={cursor}"))
+        assert len(page["items"]) <= limit
+        found += page["items"]
+        cursor = page["next_cursor"]
+        if cursor is None:
+            return found
+        assert len(page["items"]) == limit
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 7, 100])
+def test_pages_hold_everything_once_and_in_order(stored_api: Api, limit: int) -> None:
+    admin = stored_api.caller("admin")
+    for number in range(5):
+        admin.ok("POST", "/v1/accounts", {"name": f"über/{number}"})
+        admin.ok("POST", "/v1/accounts/acct-1/subaccounts", {"name": f"z{number}"})
+        admin.ok("POST", ENTRIES, {"cidrs": f"9.9.{4 - number}.0/24, 2606:470{number}::/32"})
+        stored_api.token("account:acct-1:read")
+    names = [account["name"] for account in pages(admin, "/v1/accounts", limit)]
+    assert names == sorted(
+        ["acct-1", "acct-2", "sub-1"] + [f"z{n}" for n in range(5)] + [f"über/{n}" for n in range(5)]
+    )
+    subaccounts = [account["name"] for account in pages(admin, "/v1/accounts/acct-1/subaccounts", limit)]
+    assert subaccounts == ["sub-1", *(f"z{number}" for number in range(5))]
+    listed = [entry["cidr"] for entry in pages(admin, ENTRIES, limit)]
+    assert listed == [entry.cidr for entry in stored_api.manager.entries("acct-1")]
+    sequences = [change["sequence"] for change in pages(admin, "/v1/accounts/acct-1/history", limit)]
+    assert sequences == [change.sequence for change in stored_api.manager.history("acct-1")][::-1]
+    tokens = [token["id"] for token in pages(admin, "/v1/tokens", limit)]
+    assert tokens == [token.id for token in stored_api.credentials.tokens()]
+    own = stored_api.caller("account:acct-1:read", "account:acct-2:read", "account:z1:write", "account:nobody:read")
+    assert [account["name"] for account in pages(own, "/v1/accounts", limit)] == [
+        "acct-1",
+        *subaccounts,
+        "acct-2",
+    ]
+
+
+def test_a_page_goes_on_where_the_last_one_ended_whatever_changed_since(admin: Caller) -> None:
+    admin.ok("POST", ENTRIES, {"cidrs": "8.8.1.0/24, 8.8.3.0/24, 8.8.5.0/24"})
+    first = admin.ok("GET", f"{ENTRIES}?limit=2")
+    admin.ok("DELETE", f"{ENTRIES}/{first['items'][1]['id']}")
+    admin.ok("POST", ENTRIES, {"cidrs": "8.8.2.0/24, 8.8.4.0/24"})
+    second = admin.ok("GET", f"{ENTRIES}?limit=9&cursor={first['next_cursor']}")
+    assert [entry["cidr"] for entry in second["items"]] == ["8.8.4.0/24", "8.8.5.0/24"]
+
+
+@given(st.text(st.characters(codec="ascii", categories=("L", "N", "Pd")), max_size=12))
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_cursor_that_is_none_is_refused(admin: Caller, cursor: str) -> None:
+    for path in ("/v1/accounts", ENTRIES, "/v1/accounts/acct-1/history", "/v1/tokens"):
+        assert admin("GET", f"{path}?cursor={cursor}").status_code in (200, 422)
+    for broken in ("bnVsbA", "IlxkODAwIg", "WzFd", "LTE", "dHJ1ZQ"):  # null, a surrogate, [1], -1, true
+        for path in ("/v1/accounts", ENTRIES, "/v1/accounts/acct-1/history", "/v1/tokens"):
+            assert admin.problem(422, "GET", f"{path}?cursor={broken}")["code"] == "invalid_cursor"
+
+
+# --------------------------------------------------------------------------------------------------------- errors
+
+
+def test_every_error_is_a_problem_and_gives_nothing_away(api: Api, admin: Caller) -> None:
+    assert admin.problem(404, "GET", "/v1/nothing")["code"] == "not_found"
+    assert admin.problem(405, "DELETE", "/v1/accounts")["code"] == "method_not_allowed"
+    for sent in ("{", "[]", '{"cidrs": 1}', '{"cidrs": "8.8.8.0/24", "nonsense": 1}', '{"cidrs": "\\ud800"}'):
+        refused = api.client.post(
+            ENTRIES,
+            content=sent,
+            headers={"Authorization": f"Bearer {admin.token}", "Content-Type": "application/json"},
+        )
+        assert (refused.status_code, refused.json()["code"]) == (422, "invalid_request"), refused.text
+        assert refused.json()["invalid"]
+    for body in ({"label": "a\0b"}, {"label": "x" * 256}, {"expires_at": "2020-01-01T00:00:00"}, {"expires_at": "x"}):
+        assert admin.problem(422, "POST", ENTRIES, {"cidrs": "8.8.8.0/24", **body})["code"] == "invalid_request"
+    over = {"cidrs": "8.8.8.0/24", "expires_at": "2020-01-01T00:00:00Z"}
+    assert admin.problem(422, "POST", ENTRIES, over)["code"] == "invalid_expiry"
+    assert admin.problem(422, "POST", "/v1/accounts", {"name": " x"})["code"] == "invalid_account"
+    assert admin.problem(409, "POST", "/v1/accounts", {"name": "acct-1"})["code"] == "account_exists"
+    unknown = admin.problem(404, "POST", "/v1/accounts", {"name": "x", "parent": "nobody"})
+    assert (unknown["code"], unknown["detail"]) == ("account_not_found", "there is no account 'nobody'")
+    assert admin.problem(409, "POST", "/v1/accounts", {"name": "x", "parent": "sub-1"})["code"] == "subaccount"
+    assert admin.problem(404, "PATCH", f"{ENTRIES}/99", {})["code"] == "entry_not_found"
+    assert admin.problem(404, "POST", "/v1/accounts/acct-1/restore", {"sequence": 99})["code"] == "history"
+    assert admin.problem(404, "DELETE", "/v1/tokens/99")["code"] == "token_not_found"
+    scope = {"name": "x", "scopes": ["everything"]}
+    assert admin.problem(422, "POST", "/v1/tokens", scope)["code"] == "invalid_scope"
+    api.manager.store.close()
+    unavailable = admin("GET", ENTRIES)
+    assert (unavailable.status_code, unavailable.json()["code"]) == (503, "store")
+    assert "memory" not in unavailable.text
+    assert unavailable.headers["retry-after"]
+    assert admin("GET", "/readyz").status_code == 503
+
+
+def test_names_with_every_kind_of_character_are_addressed(admin: Caller) -> None:
+    from urllib.parse import quote
+
+    for name in ("a/b", "a%2Fb", "ü", "a b", "a:b?c#d", "100%", "a\\b", "история", "."):
+        admin.ok("POST", "/v1/accounts", {"name": name})
+        path = f"/v1/accounts/{quote(name, safe='').replace('.', '%2E')}"
+        assert admin.ok("GET", path)["name"] == name
+        assert admin.ok("POST", f"{path}/entries", {"cidrs": "8.8.8.0/24"})["account"] == name
+        own = admin.ok("POST", "/v1/tokens", {"name": "own", "scopes": [f"account:{name}:read"]})
+        assert Caller(admin.client, own["token"]).ok("GET", f"{path}/entries")["list_of"] == name
+    for sent in ("a%00b", "%00", "a%2F%2Fb", "a/b"):
+        assert admin("GET", f"/v1/accounts/{sent}").status_code == 404
+
+
+def test_wrong_credentials_are_counted_and_then_refused() -> None:
+    for api in an_api("memory://", Settings(login_failures=3)):
+        wrong, good = api.at("198.51.100.1", "nonsense"), api.caller("admin")
+        for _ in range(3):
+            assert wrong("GET", "/v1/me").status_code == 401
+        refused = wrong("GET", "/v1/me")
+        assert (refused.status_code, refused.json()["code"]) == (429, "too_many_failures")
+        assert 0 < int(refused.headers["retry-after"]) <= 61
+        # Not even the right one is tried then; others are not concerned.
+        assert api.at("198.51.100.1", good.token)("GET", "/v1/me").status_code == 429
+        assert api.at("198.51.100.2", good.token)("GET", "/v1/me").status_code == 200
+        assert api.at("198.51.100.1")("GET", "/healthz").status_code == 200
+        # An IPv6 client has a whole network to send from.
+        for host in range(3):
+            assert api.at(f"2001:db8::{host}", "nonsense")("GET", "/v1/me").status_code == 401
+        assert api.at("2001:db8::ffff", "nonsense")("GET", "/v1/me").status_code == 429
+        assert api.at("2001:db8:0:1::1", "nonsense")("GET", "/v1/me").status_code == 401
+        text = api.caller("metrics")("GET", "/metrics").text
+        assert "cidrgate_failed_logins_total 7.0" in text
+
+
+def test_a_request_that_is_too_large_is_not_read() -> None:
+    for api in an_api("memory://", Settings(max_body=1000)):
+        api.manager.create_account("acct-1")
+        token = api.token("admin")
+
+        def sent(size: int, *, announced: bool, api: Api = api, token: str = token) -> int:
+            body = b'{"cidrs": "' + b" " * (size - 13) + b'"}'
+            content = body if announced else iter([body[:500], body[500:]])
+            headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+            return api.client.put(ENTRIES, content=content, headers=headers).status_code
+
+        assert [sent(size, announced=announced) for size in (1000, 1001) for announced in (True, False)] == [
+            200,
+            200,
+            413,
+            413,
+        ]
+
+
+def test_browsers_are_told_to_be_careful(api: Api) -> None:
+    for path in ("/healthz", "/v1/me", "/nothing", "/console/sign-in", "/console/static/console.css"):
+        headers = api.client.get(path).headers
+        assert "script-src 'self'" in headers["content-security-policy"]
+        assert "unsafe" not in headers["content-security-policy"]
+        assert headers["x-frame-options"] == "DENY"
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["referrer-policy"] == "no-referrer"
+        assert "strict-transport-security" not in headers
+
+
+def test_measurements_are_by_route_and_name_nobody(api: Api, admin: Caller) -> None:
+    admin("GET", "/v1/accounts/acct-1")
+    admin("GET", "/v1/accounts/nobody")
+    admin("GET", "/nothing")
+    text = admin("GET", "/metrics").text
+    assert 'cidrgate_http_requests_total{method="GET",route="/v1/accounts/{account}",status="200"} 1.0' in text
+    assert 'cidrgate_http_requests_total{method="GET",route="/v1/accounts/{account}",status="404"} 1.0' in text
+    assert 'cidrgate_http_requests_total{method="any",route="none",status="404"} 1.0' in text
+    assert f"cidrgate_accounts {len(api.manager.matcher)}.0" in text
+    assert "acct-1" not in text
+    assert "nobody" not in text
