@@ -48,6 +48,10 @@ def _serve(
         Path | None, typer.Option("--tls-certificate", metavar="FILE", help="Serve HTTPS with this certificate.")
     ] = None,
     key: Annotated[Path | None, typer.Option("--tls-key", metavar="FILE", help="The certificate's key.")] = None,
+    authorize: Annotated[
+        bool,
+        typer.Option("--authorize", help="Answer proxies at /v1/authorize too, which need no token for it."),
+    ] = False,
     max_staleness: Annotated[
         float, typer.Option("--max-staleness", metavar="SECONDS", help="From when on /readyz says no.")
     ] = 15.0,
@@ -67,7 +71,10 @@ def _serve(
             trusted_proxies=trusted_proxy or None, trusted_hops=trusted_hops, header=client_header
         )
         settings = Settings(
-            max_staleness=max_staleness, allow=None if allow is None else tuple(allow), allow_account=allow_account
+            max_staleness=max_staleness,
+            allow=None if allow is None else tuple(allow),
+            allow_account=allow_account,
+            authorize=authorize,
         )
     except ValueError as error:
         raise CommandError(str(error)) from error

@@ -6,9 +6,13 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
+from starlette.routing import Route
 
+from cidrgate.authorize import AUTHORIZE_PATH, AuthorizeApp
 from cidrgate.client_ip import ClientIPResolver
 from cidrgate.credentials import Credentials
+from cidrgate.gate import Gate
+from cidrgate.middleware.asgi import AllowlistMiddleware
 from cidrgate.service import accounts, entries, health, history, questions, tokens
 from cidrgate.service.account_paths import EncodedSlashes
 from cidrgate.service.answers import Answers
@@ -16,7 +20,7 @@ from cidrgate.service.console import add_console
 from cidrgate.service.documents import describe
 from cidrgate.service.failures import FailedLogins
 from cidrgate.service.metrics import Metrics, MetricsMiddleware
-from cidrgate.service.own_list import OwnList
+from cidrgate.service.own_list import gate_of_account, gate_of_networks, guarded_account
 from cidrgate.service.problems import add_handlers
 from cidrgate.service.protection import BodyLimit, SecurityHeaders
 from cidrgate.service.settings import Service, Settings
@@ -52,6 +56,7 @@ def create_app(
         >>> manager.close()
     """
     chosen = Settings() if settings is None else settings
+    found = ClientIPResolver() if resolver is None else resolver
     app = FastAPI(
         title="cidrgate",
         version=version("cidrgate"),
@@ -73,7 +78,7 @@ def create_app(
         manager=manager,
         credentials=Credentials(manager.store),
         settings=chosen,
-        resolver=ClientIPResolver() if resolver is None else resolver,
+        resolver=found,
         failures=FailedLogins(chosen.login_failures),
         answers=Answers(manager.store, chosen.answer_lifetime),
         metrics=metrics,
@@ -81,12 +86,18 @@ def create_app(
     for part in (accounts, entries, questions, history, tokens, health):
         app.include_router(part.router)
     add_console(app)
+    if chosen.authorize:
+        gate = Gate(manager, resolver=found, require_account=True, request_id_header="x-request-id")
+        for path in (AUTHORIZE_PATH, AUTHORIZE_PATH + "/{path:path}"):
+            app.router.routes.append(Route(path, AuthorizeApp(gate), include_in_schema=False))
     add_handlers(app)
     describe(app)
     # The last one added is the first to see a request.
     app.add_middleware(EncodedSlashes)
     app.add_middleware(BodyLimit, limit=chosen.max_body)
-    app.add_middleware(OwnList, manager=manager, settings=chosen)
+    if chosen.allow is not None or chosen.allow_account is not None:
+        own = gate_of_account(manager, found) if chosen.allow is None else gate_of_networks(chosen.allow, found)
+        app.add_middleware(AllowlistMiddleware, gate=own, account=guarded_account(chosen.allow_account))
     app.add_middleware(MetricsMiddleware, metrics=metrics)
     app.add_middleware(SecurityHeaders)
     return app

@@ -30,7 +30,8 @@ class Settings:
         max_body: Bytes of the largest request.
         answer_lifetime: How long an `Idempotency-Key` is remembered.
         allow: Networks that may use the service at all; None for every address. `/healthz` and `/readyz` are open.
-        allow_account: An account of the service itself whose list says so; None for every address.
+        allow_account: In the place of these, an account whose list says so; without entries nobody may.
+        authorize: Whether `/v1/authorize` answers proxies, which send no token: only where nobody else gets at it.
     """
 
     session_lifetime: timedelta = timedelta(hours=12)
@@ -40,6 +41,12 @@ class Settings:
     answer_lifetime: timedelta = timedelta(hours=24)
     allow: tuple[str, ...] | None = None
     allow_account: str | None = None
+    authorize: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse settings that do not fit together."""
+        if self.allow is not None and self.allow_account is not None:
+            raise ValueError("name the networks that may use the service, or an account, not both")
 
 
 @dataclass(frozen=True, slots=True)
