@@ -48,7 +48,12 @@ class AccountLists:
         return self._store
 
     def accounts(
-        self, *, after: str | None = None, limit: int | None = None, parent: str | None = None
+        self,
+        *,
+        after: str | None = None,
+        limit: int | None = None,
+        parent: str | None = None,
+        containing: str | None = None,
     ) -> list[Account]:
         """Accounts, by name.
 
@@ -56,12 +61,13 @@ class AccountLists:
             after: Only those whose names come after this one.
             limit: The first so many; None for all.
             parent: Only the subaccounts of this account.
+            containing: Only those whose names contain this text, in capital letters or not.
 
         Raises:
             StoreError: If the store cannot be read.
         """
         with self._store.read() as transaction:
-            return transaction.accounts(after=after, limit=limit, parent=parent)
+            return transaction.accounts(after=after, limit=limit, parent=parent, containing=containing)
 
     def counts(self, names: Collection[str] | None = None) -> dict[str, int]:
         """How many entries each account holds that has any, without expired ones, by account name.

@@ -170,7 +170,12 @@ class Transaction(ABC):
         return statement
 
     def accounts(
-        self, *, after: str | None = None, limit: int | None = None, parent: str | None = None
+        self,
+        *,
+        after: str | None = None,
+        limit: int | None = None,
+        parent: str | None = None,
+        containing: str | None = None,
     ) -> list[Account]:
         """Accounts, by name.
 
@@ -178,12 +183,15 @@ class Transaction(ABC):
             after: Only those whose names come after this one.
             limit: The first so many; None for all.
             parent: Only the subaccounts of this account.
+            containing: Only those whose names contain this text, in capital letters or not.
         """
         statement = _select_accounts.order_by(accounts.c.name).limit(limit)
         if after is not None:
             statement = statement.where(accounts.c.name > after)
         if parent is not None:
             statement = statement.where(_parents.c.name == parent)
+        if containing is not None:
+            statement = statement.where(accounts.c.name.icontains(containing, autoescape=True))
         rows = self._connection.execute(statement)
         return [Account(row.name, row.parent, row.created_at, row.version) for row in rows]
 

@@ -1,30 +1,32 @@
-"""Who sits at the browser: the session cookie, and the proof that a form was sent from one of our own pages."""
+"""Who is at the browser: a session in a cookie, and proof that a form came from one of the console's own pages."""
 
 import hashlib
 import hmac
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Annotated
+from urllib.parse import urlsplit
 
-from fastapi import Depends, Request, Response
+from fastapi import Depends, Form, Request, Response
 
+from cidrgate.service.addresses import client_address
 from cidrgate.service.principals import Principal
-from cidrgate.service.problems import ServiceError
+from cidrgate.service.problems import ForbiddenError, ServiceError
 from cidrgate.service.settings import service_of
 
-__all__ = ["CSRF_FIELD", "Person", "SignedIn", "SignedOutError", "begin", "end", "signed_in"]
-
-CSRF_FIELD = "csrf"
-"""The field of every form that holds the proof; htmx may send it as the header `X-CSRF-Token` instead."""
+__all__ = [
+    "Person",
+    "SignedIn",
+    "SignedInForm",
+    "SignInNeededError",
+    "begin",
+    "end",
+    "require_own_page",
+]
 
 _COOKIE = "cidrgate_session"
-_SAFE = frozenset({"GET", "HEAD"})
-
-
-class SignedOutError(ServiceError):
-    """Nobody is signed in: the console answers with the page to do so."""
-
-    def __init__(self) -> None:
-        super().__init__(401, "unauthorized", "sign in first")
+_SECURE_COOKIE = f"__Host-{_COOKIE}"
+"""Browsers take a cookie of this name over TLS only, and from this host only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,67 +34,113 @@ class Person:
     """Somebody who is signed in.
 
     Attributes:
-        principal: Who it is, and what they may do.
-        csrf: What a form of theirs must hold.
+        principal: What they may do.
+        csrf: What their forms carry: another site cannot know it.
+        address: Where they are; None if that cannot be told.
+        expires_at: When their session ends.
     """
 
     principal: Principal
     csrf: str
+    address: str | None
+    expires_at: datetime
+
+
+class SignInNeededError(ServiceError):
+    """A page for which somebody must be signed in."""
+
+    def __init__(self) -> None:
+        super().__init__(401, "sign_in_needed", "You are not signed in, or your session has ended.")
 
 
 def begin(request: Request, response: Response, secret: str) -> None:
-    """Sign somebody in on an answer.
+    """Let a browser keep a session.
 
     Args:
-        request: What is answered.
-        response: The answer.
-        secret: Of the new session.
+        request: What the session begins with.
+        response: Its answer.
+        secret: The session's.
     """
+    secure = _over_tls(request)
     response.set_cookie(
-        _COOKIE,
+        _SECURE_COOKIE if secure else _COOKIE,
         secret,
         max_age=int(service_of(request).settings.session_lifetime.total_seconds()),
-        path="/console",
-        secure=request.url.scheme == "https",
+        path="/",
+        secure=secure,
         httponly=True,
         samesite="lax",
     )
 
 
 def end(request: Request, response: Response) -> None:
-    """Sign somebody out, here and on the answer."""
-    service_of(request).credentials.end_session(request.cookies.get(_COOKIE, ""))
-    response.delete_cookie(_COOKIE, path="/console", httponly=True, samesite="lax")
+    """End a browser's session, if it has one."""
+    secret = _secret(request)
+    if secret is not None:
+        service_of(request).credentials.end_session(secret)
+    response.delete_cookie(_COOKIE, path="/", httponly=True, samesite="lax")
+    response.delete_cookie(_SECURE_COOKIE, path="/", secure=True, httponly=True, samesite="lax")
 
 
-async def _form_proof(request: Request) -> str | None:
-    """What a form brings as proof; read here, as a form can only be read where one may wait."""
-    if request.method in _SAFE:
-        return None
-    header = request.headers.get("x-csrf-token")
-    if header is not None:
-        return header
-    field = (await request.form()).get(CSRF_FIELD)
-    return field if isinstance(field, str) else None
-
-
-def signed_in(request: Request, proof: Annotated[str | None, Depends(_form_proof)]) -> Person:
-    """The person at the browser.
+def require_own_page(request: Request) -> None:
+    """Refuse a form that was sent by a page of another site, before anybody is signed in.
 
     Raises:
-        SignedOutError: If nobody is signed in.
-        ServiceError: If something would be changed without proof that one of our own pages asks for it.
+        ForbiddenError: If the browser says so, or does not say where the form comes from.
     """
-    secret = request.cookies.get(_COOKIE, "")
-    session = service_of(request).credentials.session(secret) if secret else None
-    if session is None:
-        raise SignedOutError
-    csrf = hmac.new(secret.encode(), b"csrf", hashlib.sha256).hexdigest()
-    if request.method not in _SAFE and not hmac.compare_digest((proof or "").encode(), csrf.encode()):
-        raise ServiceError(403, "no_csrf_proof", "this form is too old, or none of ours: open the page again")
-    key = "session:" + hashlib.sha256(secret.encode()).hexdigest()
-    return Person(Principal(session.name, session.scopes, key), csrf)
+    site = request.headers.get("sec-fetch-site")
+    if site is not None:
+        own = site in ("same-origin", "none")
+    else:
+        # Browsers leave it out over plain HTTP.
+        own = urlsplit(request.headers.get("origin", "")).netloc == request.headers.get("host")
+    if not own:
+        raise ForbiddenError(
+            "This form was sent by another site, or a proxy hides the host name you opened this console with. "
+            "Open the console's own sign-in page."
+        )
 
 
-SignedIn = Annotated[Person, Depends(signed_in)]
-"""A route of the console that takes this lets nobody else in, and no forged form."""
+def _signed_in(request: Request) -> Person:
+    secret = _secret(request)
+    session = None if secret is None else service_of(request).credentials.session(secret)
+    if secret is None or session is None:
+        raise SignInNeededError
+    key = f"token:{session.token_id}" if session.token_id is not None else f"session:{_digest(secret)}"
+    principal = Principal(session.name, session.scopes, key)
+    return Person(principal, _csrf(secret), client_address(request), session.expires_at)
+
+
+SignedIn = Annotated[Person, Depends(_signed_in)]
+"""Whoever opens a page."""
+
+
+def _signed_in_form(person: SignedIn, csrf: Annotated[str, Form()] = "") -> Person:
+    if not hmac.compare_digest(csrf.encode(), person.csrf.encode()):
+        raise ForbiddenError(
+            "This form does not belong to your session, perhaps because you have signed in anew since it was opened. "
+            "Nothing was changed: open the page again."
+        )
+    return person
+
+
+SignedInForm = Annotated[Person, Depends(_signed_in_form)]
+"""Whoever sends a form from a page of theirs."""
+
+
+def _secret(request: Request) -> str | None:
+    return request.cookies.get(_SECURE_COOKIE) or request.cookies.get(_COOKIE)
+
+
+def _csrf(secret: str) -> str:
+    """Known to the session's own pages; it tells nothing about the session's secret."""
+    return hmac.new(secret.encode(), b"csrf", hashlib.sha256).hexdigest()
+
+
+def _digest(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def _over_tls(request: Request) -> bool:
+    """Whether the browser speaks TLS: behind a proxy that ends it, the browser's own `Origin` tells."""
+    return request.url.scheme == "https" or request.headers.get("origin", "").startswith("https://")

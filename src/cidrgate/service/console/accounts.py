@@ -1,0 +1,108 @@
+"""Picking an account among many, the subaccounts of one, and creating them."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Form, Query, Request, Response
+
+from cidrgate.errors import AccountExistsError, AccountNotFoundError, InvalidAccountError, SubaccountError
+from cidrgate.manager import RuleManager
+from cidrgate.service.console.lists import AccountQuery, view_of
+from cidrgate.service.console.pages import go, page
+from cidrgate.service.console.sessions import SignedIn, SignedInForm
+from cidrgate.service.settings import service_of
+from cidrgate.values import Account
+
+__all__ = ["router"]
+
+router = APIRouter()
+
+_A_PAGE = 50
+_Search = Annotated[str, Query(max_length=255)]
+_After = Annotated[str | None, Query(max_length=255)]
+_Name = Annotated[str, Form(max_length=1_000)]
+
+
+@router.get("/accounts")
+def accounts_page(request: Request, person: SignedIn, q: _Search = "", after: _After = None) -> Response:
+    """The accounts a person may see."""
+    manager = service_of(request).manager
+    sought = q.strip()
+    if person.principal.admin:
+        found = manager.accounts(after=after, limit=_A_PAGE + 1, containing=sought or None)
+    else:
+        own = [account for name in person.principal.accounts if (account := _account(manager, name)) is not None]
+        if len(own) == 1 and not sought and after is None:
+            return go(request, "list", account=own[0].name)
+        found = [account for account in own if sought.casefold() in account.name.casefold()]
+        found = [account for account in found if after is None or account.name > after][: _A_PAGE + 1]
+    more = found[_A_PAGE - 1].name if len(found) > _A_PAGE else None
+    shown = found[:_A_PAGE]
+    template = "account_rows.html" if request.headers.get("hx-target") == "found" else "accounts.html"
+    return page(
+        request,
+        template,
+        person=person,
+        q=sought,
+        after=after,
+        accounts=shown,
+        held=_held(manager, shown),
+        more=more,
+        limit=manager.policy.max_entries,
+    )
+
+
+@router.get("/subaccounts")
+def subaccounts_page(request: Request, person: SignedIn, account: AccountQuery, after: _After = None) -> Response:
+    """The accounts that inherit a list."""
+    view = view_of(request, person, account)
+    found = service_of(request).manager.accounts(parent=account, after=after, limit=_A_PAGE + 1)
+    more = found[_A_PAGE - 1].name if len(found) > _A_PAGE else None
+    return page(
+        request,
+        "subaccounts.html",
+        person=person,
+        view=view,
+        found=found[:_A_PAGE],
+        after=after,
+        more=more,
+        tab="subaccounts",
+    )
+
+
+@router.get("/accounts/new")
+def new_account_page(request: Request, person: SignedIn, parent: str = "") -> Response:
+    """The form for a new account."""
+    person.principal.require_admin()
+    return page(request, "new_account.html", person=person, name="", parent=parent, refused=None)
+
+
+@router.post("/accounts/new")
+def create_account(request: Request, person: SignedInForm, name: _Name = "", parent: _Name = "") -> Response:
+    """Create an account."""
+    person.principal.require_admin()
+    try:
+        made = service_of(request).manager.create_account(
+            name.strip(), parent=parent.strip() or None, actor=person.principal.name
+        )
+    except (InvalidAccountError, AccountExistsError, SubaccountError) as error:
+        refused = str(error)
+    except AccountNotFoundError:
+        refused = f"there is no account {parent.strip()!r} that could be the parent"
+    else:
+        return go(request, "list", account=made.name)
+    known: dict[str, Any] = {"name": name, "parent": parent, "refused": refused[:1].upper() + refused[1:] + "."}
+    return page(request, "new_account.html", person=person, status=422, **known)
+
+
+def _account(manager: RuleManager, name: str) -> Account | None:
+    try:
+        return manager.account(name)
+    except AccountNotFoundError:
+        return None
+
+
+def _held(manager: RuleManager, accounts: Sequence[Account]) -> dict[str, int]:
+    """How many entries count for each account."""
+    counts = manager.counts({account.parent or account.name for account in accounts}) if accounts else {}
+    return {account.name: counts.get(account.parent or account.name, 0) for account in accounts}

@@ -1,0 +1,109 @@
+"""Adding entries: the form, what the rules say while it is filled in, and the change."""
+
+from dataclasses import replace
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Form, Request, Response
+
+from cidrgate.errors import CidrgateError, Problem, StoreError, VersionConflictError
+from cidrgate.service.console.changing import NeedsConfirmationError, make_change
+from cidrgate.service.console.drafts import LIFETIMES, Addition, Found, NewAddition, Verdict, found_in, judge
+from cidrgate.service.console.lists import AccountQuery, last_change
+from cidrgate.service.console.pages import go, page
+from cidrgate.service.console.sessions import Person, SignedIn, SignedInForm
+from cidrgate.service.settings import service_of
+
+__all__ = ["router"]
+
+router = APIRouter(prefix="/list/add")
+
+
+@router.get("")
+def form(request: Request, person: SignedIn, account: AccountQuery, cidrs: str = "") -> Response:
+    """The form for new entries."""
+    manager = service_of(request).manager
+    person.principal.require_account(manager, account, write=True)
+    draft = Addition(account, cidrs, version=manager.account(account).version)
+    return _form(request, person, draft, _judged(request, person, draft) if cidrs else None)
+
+
+@router.post("/check")
+def check(request: Request, person: SignedInForm, draft: NewAddition) -> Response:
+    """What the rules say about what was typed so far."""
+    person.principal.require_account(service_of(request).manager, draft.account, write=True)
+    verdict = _judged(request, person, draft) if draft.texts() else None
+    return page(
+        request, "verdict.html", person=person, draft=draft, verdict=verdict, path="list/add", pieces=draft.texts()
+    )
+
+
+@router.post("/rewrite")
+def rewrite(
+    request: Request,
+    person: SignedInForm,
+    draft: NewAddition,
+    way: Annotated[str, Form(max_length=10_000)],
+) -> Response:
+    """The form with a hint accepted: `position text`, `position` to leave it out, or `instead id id ...`."""
+    person.principal.require_account(service_of(request).manager, draft.account, write=True)
+    word, *rest = way.split(" ", 1)
+    if word == "instead":
+        giving_way = {int(number) for number in rest[0].split() if number.isdecimal()} if rest else set()
+        version = service_of(request).manager.account(draft.account).version
+        draft = replace(draft, instead=tuple(sorted({*draft.instead, *giving_way})), version=version)
+    elif word.isdecimal() and int(word) < len(draft.texts()):
+        draft = draft.rewritten(int(word), rest[0] if rest else "")
+    verdict = _judged(request, person, draft) if draft.texts() else None
+    return _form(request, person, draft, verdict)
+
+
+@router.post("")
+def add(request: Request, person: SignedInForm, draft: NewAddition) -> Response:
+    """Add the entries."""
+    manager = service_of(request).manager
+    person.principal.require_account(manager, draft.account, write=True)
+    conflict = None
+    try:
+        change = draft.change(manager.entries(draft.account), person.principal.name)
+        sequence = make_change(manager, change, person.address, draft.confirmed)
+        return go(request, "list", account=draft.account, done=sequence)
+    except StoreError:
+        raise
+    except VersionConflictError:
+        conflict = last_change(manager, draft.account)
+        draft = replace(draft, version=manager.account(draft.account).version, instead=())
+        status = 409
+    except NeedsConfirmationError:
+        status = 409
+    except CidrgateError:
+        status = 422
+    return _form(request, person, draft, _judged(request, person, draft), status=status, conflict=conflict)
+
+
+def _judged(request: Request, person: Person, draft: Addition) -> Verdict:
+    manager = service_of(request).manager
+    listed = manager.entries(draft.account)
+
+    def found(problem: Problem) -> Found:
+        return found_in(problem, draft.position_of(problem, listed), listed)
+
+    return judge(manager, lambda: draft.change(listed, person.principal.name), person.address, found)
+
+
+def _form(request: Request, person: Person, draft: Addition, verdict: Verdict | None, **known: Any) -> Response:
+    manager = service_of(request).manager
+    listed = manager.entries(draft.account)
+    return page(
+        request,
+        "add.html",
+        person=person,
+        draft=draft,
+        verdict=verdict,
+        pieces=draft.texts(),
+        path="list/add",
+        lifetimes=LIFETIMES,
+        giving_way=[entry for entry in listed if entry.id in draft.instead],
+        first=not listed,
+        own_covered=manager.explain(draft.account, person.address).reason == "matched" if person.address else False,
+        **({"conflict": None} | known),
+    )

@@ -1,0 +1,163 @@
+"""The console as an application of its own, for the service to mount: its errors are pages."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import RedirectResponse
+from starlette.exceptions import HTTPException
+from starlette.staticfiles import StaticFiles
+
+from cidrgate.errors import (
+    AccountNotFoundError,
+    CidrgateError,
+    EntryNotFoundError,
+    StoreError,
+    SubaccountError,
+    TokenNotFoundError,
+    VersionConflictError,
+)
+from cidrgate.service.console import accounts, adding, editing, lists, questions, signing_in, tokens
+from cidrgate.service.console.pages import in_place, link, page
+from cidrgate.service.problems import ServiceError
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+__all__ = ["add_console"]
+
+_log = logging.getLogger("cidrgate.service")
+
+_TITLES = {
+    400: "This cannot be understood",
+    401: "Sign in to go on",
+    403: "You may not do this",
+    404: "There is no such page",
+    405: "There is no such page",
+    409: "This cannot be done as things are",
+    422: "This cannot be understood",
+    429: "Too many attempts",
+    500: "Something failed",
+    503: "The lists cannot be reached",
+}
+_TYPED = {"cidrs": "Networks", "cidr": "Network", "label": "Label", "name": "Name"}
+"""The fields a person typed something into, which no error may lose."""
+
+
+def add_console(app: FastAPI) -> None:
+    """Add the console to the service's application; its first page is where the service's address alone leads.
+
+    Args:
+        app: The application, with its `Service`.
+    """
+    console = FastAPI(title="cidrgate console", docs_url=None, redoc_url=None, openapi_url=None)
+    console.state.service = app.state.service
+    for part in (signing_in, accounts, lists, adding, editing, questions, tokens):
+        console.include_router(part.router)
+    console.add_api_route("/", _first_page, methods=["GET"])
+    console.mount("/static", _Assets(directory=Path(__file__).with_name("static")))
+    console.add_middleware(_Referrer)
+    for kind in (CidrgateError, RequestValidationError, HTTPException, Exception):
+        console.add_exception_handler(kind, _error_page)
+    app.mount("/console", console)
+    app.add_api_route("/", _to_console, methods=["GET"], include_in_schema=False)
+
+
+def _to_console(request: Request) -> Response:
+    return RedirectResponse(f"{request.scope.get('root_path', '')}/console/", 303)
+
+
+def _first_page(request: Request) -> Response:
+    return RedirectResponse(link(request, "accounts"), 303)
+
+
+class _Assets(StaticFiles):
+    """The package's own files. A browser asks anew after an hour: a new version has the same names."""
+
+    def file_response(self, *args: object, **kwargs: object) -> Response:
+        """One of them."""
+        response: Response = super().file_response(*args, **kwargs)  # type: ignore[arg-type]
+        response.headers["Cache-Control"] = "public, max-age=3600"
+        return response
+
+
+class _Referrer:
+    """Lets the console's pages say to the console, and to nobody else, where a form comes from.
+
+    With the service's `no-referrer`, browsers send no origin, by which forms of other sites are told apart.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, and add to its answer."""
+
+        async def with_policy(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], (b"referrer-policy", b"same-origin")]
+            await send(message)
+
+        await self._app(scope, receive, with_policy)
+
+
+async def _error_page(request: Request, error: Exception) -> Response:
+    """An error as a page, or as a message in the dialog where it came up; with what was typed, to copy."""
+    status, detail, headers = _what_failed(error)
+    if status == 401 and request.method == "GET" and not in_place(request):
+        path = f"{request.url.path}{'?' if request.url.query else ''}{request.url.query}"
+        return RedirectResponse(f"{link(request, 'sign-in')}?{urlencode({'then': path})}", 303)
+    typed: dict[str, str] = {}
+    if request.method == "POST":
+        form = await request.form()
+        for field, title in _TYPED.items():
+            text = form.get(field)
+            if isinstance(text, str) and text.strip():
+                typed[title] = text
+    title = _TITLES.get(status, "This did not work")
+    if isinstance(error, AccountNotFoundError):
+        title = "There is no such account"
+    known: dict[str, Any] = {"title": title, "detail": detail, "typed": typed, "sign_in": status == 401}
+    if in_place(request):
+        # Beside what was typed, which stays where it is.
+        headers |= {"HX-Retarget": "#trouble", "HX-Reswap": "innerHTML"}
+        return page(request, "trouble.html", status=status, headers=headers, **known)
+    return page(request, "error.html", status=status, headers=headers, **known)
+
+
+def _what_failed(error: Exception) -> tuple[int, str, dict[str, str]]:
+    """The status, what to tell a person, and headers."""
+    match error:
+        case ServiceError():
+            return error.status, str(error), dict(error.headers or {})
+        case AccountNotFoundError():
+            return 404, "No account of this name exists, or you may not see it.", {}
+        case EntryNotFoundError():
+            return 404, "This entry is not on the list any more: somebody has changed or deleted it meanwhile.", {}
+        case TokenNotFoundError():
+            return 404, "There is no such token.", {}
+        case SubaccountError():
+            return 409, "The list of a subaccount is its parent's: it can be changed there only.", {}
+        case VersionConflictError():
+            return 409, "Somebody changed the list meanwhile. Look at it again, then decide.", {}
+        case StoreError():
+            # What the database said may name hosts and users: it is for the log.
+            _log.error("the store failed: %s", error)
+            return (
+                503,
+                "The database does not answer. Nothing was changed; try again in a moment.",
+                {"Retry-After": "5"},
+            )
+        case CidrgateError():
+            return 409, str(error), {}
+        case RequestValidationError():
+            return 422, "A part of the request is missing or is no number. Open the page again.", {}
+        case HTTPException(status_code=status):
+            return status, "Nothing is kept under this address.", dict(error.headers or {})
+        case _:
+            return 500, "The console failed, and its log says why. Nothing was changed if no page says so.", {}

@@ -1,0 +1,117 @@
+"""Changes people make: worked out before they are made, and confirmed where they would surprise.
+
+Whether a change is right, and what it comes to, `RuleManager` alone says: a preview is the change itself, made dry.
+"""
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from cidrgate.errors import CidrgateError
+from cidrgate.list_changes import ListOutcome
+from cidrgate.manager import RuleManager
+from cidrgate.previews import AccessChange, access_change, shuts_out
+from cidrgate.stores import Transaction
+from cidrgate.values import Account
+
+__all__ = ["NeedsConfirmationError", "Preview", "make_change", "preview_change"]
+
+ListEdit = Callable[[RuleManager], object]
+"""Makes one change of one list with a manager."""
+
+
+class NeedsConfirmationError(CidrgateError):
+    """A change that a person has to confirm first.
+
+    Attributes:
+        needed: What they have not confirmed yet: keys of `cidrgate.service.console.words.CONFIRMATIONS`.
+    """
+
+    def __init__(self, needed: tuple[str, ...]) -> None:
+        super().__init__(f"to be confirmed: {', '.join(needed)}")
+        self.needed = needed
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What a change would come to.
+
+    Attributes:
+        outcome: The list before and after it.
+        access: Who loses access and who gains it.
+        needed: What a person has to confirm.
+    """
+
+    outcome: ListOutcome
+    access: AccessChange
+    needed: tuple[str, ...]
+
+
+def preview_change(manager: RuleManager, change: ListEdit, address: str | None) -> Preview:
+    """What a change would come to; nothing is stored.
+
+    Args:
+        manager: Knows the list.
+        change: The change.
+        address: Where the person is; None if that cannot be told.
+
+    Raises:
+        CidrgateError: Whatever the change itself would raise.
+    """
+    seen: list[ListOutcome] = []
+
+    def watch(_transaction: Transaction, made: ListOutcome | Account) -> None:
+        if isinstance(made, ListOutcome):
+            seen.append(made)
+
+    change(manager.supervised(watch, dry_run=True))
+    outcome = seen[-1]
+    access = access_change(outcome.before, outcome.after, datetime.now(UTC))
+    return Preview(outcome, access, _needed(outcome, address))
+
+
+def make_change(manager: RuleManager, change: ListEdit, address: str | None, confirmed: Collection[str]) -> int | None:
+    """Make a change.
+
+    What has to be confirmed is judged on the list the change really meets, in its transaction.
+
+    Args:
+        manager: What makes it.
+        change: The change.
+        address: Where the person is; None if that cannot be told.
+        confirmed: What they have confirmed.
+
+    Returns:
+        Its sequence in the change log; None if nothing changed.
+
+    Raises:
+        NeedsConfirmationError: If they have to confirm more. Nothing was changed.
+        CidrgateError: Whatever the change itself raises.
+    """
+    sequence: int | None = None
+
+    def watch(transaction: Transaction, made: ListOutcome | Account) -> None:
+        nonlocal sequence
+        if not isinstance(made, ListOutcome):
+            return
+        missing = tuple(key for key in _needed(made, address) if key not in confirmed)
+        if missing:
+            raise NeedsConfirmationError(missing)
+        sequence = None
+        if made.change.before or made.change.after:
+            [last] = transaction.changes(made.account.name, 1)
+            sequence = last.sequence
+
+    change(manager.supervised(watch))
+    return sequence
+
+
+def _needed(outcome: ListOutcome, address: str | None) -> tuple[str, ...]:
+    needed = []
+    if outcome.after and not outcome.before:
+        needed.append("begins")
+    if outcome.before and not outcome.after:
+        needed.append("ends")
+    if shuts_out(outcome, address, datetime.now(UTC)) is not None:
+        needed.append("lock_out")
+    return tuple(needed)

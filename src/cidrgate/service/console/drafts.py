@@ -1,0 +1,311 @@
+"""What people type before it is a change: entries to add, or one to edit, with what the rules say about it so far."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Final
+
+from fastapi import Depends, Form
+
+from cidrgate.errors import CidrgateError, Problem, RuleError, StoreError
+from cidrgate.manager import RuleManager
+from cidrgate.rules import split_submission
+from cidrgate.rules.format_hints import suggested_networks
+from cidrgate.service.console.changing import ListEdit, Preview, preview_change
+from cidrgate.values import Entry, NewEntry
+
+__all__ = [
+    "LIFETIMES",
+    "Addition",
+    "Edit",
+    "FormError",
+    "Found",
+    "NewAddition",
+    "NewEdit",
+    "Verdict",
+    "found_in",
+    "judge",
+]
+
+LIFETIMES: Final = {
+    "never": "Never",
+    "1": "In 1 day",
+    "7": "In 7 days",
+    "30": "In 30 days",
+    "90": "In 90 days",
+    "at": "At a time …",
+}
+"""When an entry may end, by what the form sends: a number of days."""
+
+_MOST_LABEL = 255
+
+
+class FormError(CidrgateError):
+    """A field that cannot be understood."""
+
+
+@dataclass(frozen=True, slots=True)
+class Addition:
+    """Entries somebody is about to add.
+
+    Attributes:
+        account: To whose list.
+        cidrs: As typed.
+        label: Of all of them; empty for none.
+        ends: A key of `LIFETIMES`.
+        ends_at: The time, in UTC, where `ends` is `at`.
+        instead: The ids of listed entries that shall give way to them.
+        version: The version of the list that was looked at.
+        confirmed: What was agreed to.
+    """
+
+    account: str
+    cidrs: str
+    label: str = ""
+    ends: str = "never"
+    ends_at: str = ""
+    instead: tuple[int, ...] = ()
+    version: int = 0
+    confirmed: tuple[str, ...] = ()
+
+    def texts(self) -> list[str]:
+        """The pieces as the rules see them, in their order."""
+        return [piece.cidr for piece in split_submission(self.cidrs)]
+
+    def rewritten(self, position: int, text: str) -> "Addition":
+        """This, with another text in the place of one piece; none leaves the piece out."""
+        texts = self.texts()
+        texts[position : position + 1] = [text] if text else []
+        return replace(self, cidrs="\n".join(texts))
+
+    def change(self, listed: list[Entry], actor: str | None) -> ListEdit:
+        """The change it asks for.
+
+        Args:
+            listed: The list as it is.
+            actor: Who makes it.
+
+        Raises:
+            FormError: If a field cannot be understood.
+        """
+        label = _label(self.label)
+        expires_at = self._expires_at()
+        staying = self._staying(listed)
+        if len(staying) == len(listed):
+            return lambda manager: manager.add(
+                self.account, self.cidrs, label=label, expires_at=expires_at, actor=actor
+            )
+        pieces = [*(NewEntry(entry.cidr) for entry in staying), *split_submission(self.cidrs, label, expires_at)]
+        return lambda manager: manager.replace(self.account, pieces, actor=actor, expect_version=self.version)
+
+    def position_of(self, problem: Problem, listed: list[Entry]) -> int:
+        """Which piece a problem is about: where entries give way, those that stay are submitted before it."""
+        staying = self._staying(listed)
+        return problem.position if len(staying) == len(listed) else problem.position - len(staying)
+
+    def _staying(self, listed: list[Entry]) -> list[Entry]:
+        now = datetime.now(UTC)
+        leaving = [entry for entry in listed if entry.id in self.instead]
+        return [entry for entry in listed if entry not in leaving and not (leaving and entry.expired(now))]
+
+    def _expires_at(self) -> datetime | None:
+        if self.ends == "at":
+            return _time(self.ends_at)
+        if self.ends == "never":
+            return None
+        if self.ends not in LIFETIMES:
+            raise FormError("Choose when the entries end.")
+        return datetime.now(UTC).replace(microsecond=0) + timedelta(days=int(self.ends))
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """One entry somebody is about to change.
+
+    Attributes:
+        account: Whose list.
+        entry: The entry's id.
+        version: The version of the list that was looked at.
+        cidr: As typed.
+        label: As typed; empty for none.
+        ends_at: When it ends, in UTC; empty for never.
+        confirmed: What was agreed to.
+    """
+
+    account: str
+    entry: int
+    version: int
+    cidr: str
+    label: str = ""
+    ends_at: str = ""
+    confirmed: tuple[str, ...] = ()
+
+    @classmethod
+    def begin(cls, entry: Entry, version: int) -> "Edit":
+        """An entry as it is."""
+        return cls(entry.account, entry.id, version, entry.cidr, entry.label or "", _written(entry))
+
+    def change(self, entry: Entry, actor: str | None, *, version: int | None) -> ListEdit:
+        """The change it asks for.
+
+        Args:
+            entry: The entry as it is.
+            actor: Who makes it.
+            version: The version the list must have; None for any.
+
+        Raises:
+            FormError: If a field cannot be understood.
+        """
+        label = _label(self.label)
+        # The field has minutes only: what was not touched stays to the second.
+        expires_at = entry.expires_at if self.ends_at == _written(entry) else _time(self.ends_at)
+        return lambda manager: manager.edit(
+            self.account,
+            self.entry,
+            self.cidr,
+            label=label,
+            expires_at=expires_at,
+            actor=actor,
+            expect_version=version,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One broken rule, and what can be done about it with a click.
+
+    Attributes:
+        problem: The rule, with its hint.
+        position: The piece it is about.
+        alternatives: Texts that can be submitted in the piece's place.
+        gives_way: Ids of the listed entries that could give way to it.
+        can_leave_out: Whether leaving the piece out would be a way.
+    """
+
+    problem: Problem
+    position: int
+    alternatives: tuple[str, ...] = ()
+    gives_way: tuple[int, ...] = ()
+    can_leave_out: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What is known about a change that was not made yet: what it would come to, or what is in its way.
+
+    Attributes:
+        preview: What it would come to; None if something is in its way.
+        found: The broken rules.
+        message: What else is in its way.
+    """
+
+    preview: Preview | None = None
+    found: tuple[Found, ...] = ()
+    message: str | None = None
+
+
+def judge(
+    manager: RuleManager, change: Callable[[], ListEdit], address: str | None, found: Callable[[Problem], Found]
+) -> Verdict:
+    """What is known about a change.
+
+    Args:
+        manager: Knows the list.
+        change: Reads the form.
+        address: Where the person is; None if that cannot be told.
+        found: Says what can be done about a broken rule.
+
+    Raises:
+        StoreError: If the store cannot be read.
+    """
+    try:
+        return Verdict(preview_change(manager, change(), address))
+    except RuleError as error:
+        return Verdict(found=tuple(found(problem) for problem in error.problems))
+    except StoreError:
+        raise
+    except CidrgateError as error:
+        return Verdict(message=str(error))
+
+
+def found_in(problem: Problem, position: int, listed: list[Entry] | None) -> Found:
+    """What can be done about a broken rule.
+
+    Args:
+        problem: The rule.
+        position: The piece it is about.
+        listed: The list, where entries of it can give way; else None.
+    """
+    if problem.code == "invalid_format":
+        return Found(problem, position, _alternatives(problem.hint), can_leave_out=listed is not None)
+    if problem.code == "superset_conflict" and listed is not None:
+        ids = {entry.cidr: entry.id for entry in listed}
+        gives_way = tuple(ids[cidr] for cidr in problem.conflicts if cidr in ids)
+        return Found(problem, position, gives_way=gives_way, can_leave_out=True)
+    return Found(problem, position, can_leave_out=listed is not None and problem.code != "limit_reached")
+
+
+def _alternatives(hint: str) -> tuple[str, ...]:
+    """What a hint tells people to write: one network, one or another, or several together."""
+    networks = suggested_networks(hint)
+    return (", ".join(networks),) if len(networks) > 1 and ", or " not in hint else tuple(networks)
+
+
+def _written(entry: Entry) -> str:
+    return "" if entry.expires_at is None else f"{entry.expires_at.astimezone(UTC):%Y-%m-%dT%H:%M}"
+
+
+def _label(text: str) -> str | None:
+    label = text.strip()
+    if len(label) > _MOST_LABEL or not label.isprintable():
+        raise FormError(f"A label is one line of at most {_MOST_LABEL} characters.")
+    return label or None
+
+
+def _time(text: str) -> datetime | None:
+    if not text.strip():
+        return None
+    try:
+        time = datetime.fromisoformat(text.strip())
+        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise FormError(
+            "Write the time as year-month-day and hour:minute, in UTC, such as 2030-01-31T18:00."
+        ) from error
+
+
+_Text = Annotated[str, Form()]
+_Number = Annotated[int, Form(ge=0, le=2**63 - 1)]
+_Numbers = Annotated[list[int], Form()]
+_Texts = Annotated[list[str], Form()]
+
+
+def _addition(
+    account: _Text,
+    cidrs: _Text = "",
+    label: _Text = "",
+    ends: _Text = "never",
+    ends_at: _Text = "",
+    version: _Number = 0,
+    instead: _Numbers = [],  # noqa: B006 - FastAPI copies defaults
+    confirm: _Texts = [],  # noqa: B006
+) -> Addition:
+    return Addition(account, cidrs, label, ends, ends_at, tuple(instead), version, tuple(confirm))
+
+
+def _edit(
+    account: _Text,
+    entry: _Number,
+    version: _Number,
+    cidr: _Text = "",
+    label: _Text = "",
+    ends_at: _Text = "",
+    confirm: _Texts = [],  # noqa: B006
+) -> Edit:
+    return Edit(account, entry, version, cidr, label, ends_at, tuple(confirm))
+
+
+NewAddition = Annotated[Addition, Depends(_addition)]
+"""What the form for new entries sent."""
+NewEdit = Annotated[Edit, Depends(_edit)]
+"""What the form of an entry sent."""

@@ -1,0 +1,117 @@
+"""Editing one entry in its place in the list."""
+
+from dataclasses import replace
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Form, Query, Request, Response
+
+from cidrgate.errors import CidrgateError, EntryNotFoundError, Problem, StoreError, VersionConflictError
+from cidrgate.list_changes import named_entries
+from cidrgate.service.console.changing import NeedsConfirmationError, make_change
+from cidrgate.service.console.drafts import Edit, Found, NewEdit, Verdict, found_in, judge
+from cidrgate.service.console.lists import AccountQuery, last_change, view_of
+from cidrgate.service.console.pages import go, page
+from cidrgate.service.console.sessions import Person, SignedIn, SignedInForm
+from cidrgate.service.settings import service_of
+from cidrgate.values import Entry
+
+__all__ = ["router"]
+
+router = APIRouter(prefix="/list")
+
+_EntryQuery = Annotated[int, Query(ge=1, le=2**63 - 1)]
+
+
+@router.get("/row")
+def row(request: Request, person: SignedIn, account: AccountQuery, entry: _EntryQuery) -> Response:
+    """The row of an entry, for whoever does not edit it after all."""
+    view = view_of(request, person, account)
+    [found] = named_entries(account, view.entries, [entry])
+    return page(request, "row.html", person=person, view=view, entry=found, focus=True)
+
+
+@router.get("/edit")
+def form(request: Request, person: SignedIn, account: AccountQuery, entry: _EntryQuery) -> Response:
+    """The form of an entry."""
+    manager = service_of(request).manager
+    person.principal.require_account(manager, account, write=True)
+    owner, listed = manager.listing(account)
+    [found] = named_entries(account, listed, [entry])
+    return _form(request, person, found, Edit.begin(found, owner.version), None)
+
+
+@router.post("/edit/check")
+def check(request: Request, person: SignedInForm, draft: NewEdit) -> Response:
+    """What the rules say about what was typed so far."""
+    person.principal.require_account(service_of(request).manager, draft.account, write=True)
+    found = _entry(request, draft)
+    verdict = _judged(request, person, found, draft)
+    return page(
+        request, "verdict.html", person=person, draft=draft, verdict=verdict, path="list/edit", pieces=[draft.cidr]
+    )
+
+
+@router.post("/edit/rewrite")
+def rewrite(
+    request: Request, person: SignedInForm, draft: NewEdit, way: Annotated[str, Form(max_length=10_000)]
+) -> Response:
+    """The form with a hint accepted: `0 text`."""
+    person.principal.require_account(service_of(request).manager, draft.account, write=True)
+    found = _entry(request, draft)
+    draft = replace(draft, cidr=way.partition(" ")[2])
+    return _form(request, person, found, draft, _judged(request, person, found, draft))
+
+
+@router.post("/edit")
+def edit(request: Request, person: SignedInForm, draft: NewEdit) -> Response:
+    """Change the entry."""
+    manager = service_of(request).manager
+    person.principal.require_account(manager, draft.account, write=True)
+    conflict = None
+    try:
+        change = draft.change(_entry(request, draft), person.principal.name, version=draft.version)
+        sequence = make_change(manager, change, person.address, draft.confirmed)
+        return go(request, "list", account=draft.account, done=sequence)
+    except (StoreError, EntryNotFoundError):
+        raise
+    except VersionConflictError:
+        conflict = last_change(manager, draft.account)
+        draft = replace(draft, version=manager.account(draft.account).version)
+        status = 409
+    except NeedsConfirmationError:
+        status = 409
+    except CidrgateError:
+        status = 422
+    found = _entry(request, draft)
+    return _form(
+        request, person, found, draft, _judged(request, person, found, draft), status=status, conflict=conflict
+    )
+
+
+def _entry(request: Request, draft: Edit) -> Entry:
+    [found] = named_entries(draft.account, service_of(request).manager.entries(draft.account), [draft.entry])
+    return found
+
+
+def _judged(request: Request, person: Person, entry: Entry, draft: Edit) -> Verdict:
+    def found(problem: Problem) -> Found:
+        return found_in(problem, problem.position, None)
+
+    manager = service_of(request).manager
+    return judge(manager, lambda: draft.change(entry, person.principal.name, version=None), person.address, found)
+
+
+def _form(
+    request: Request, person: Person, entry: Entry, draft: Edit, verdict: Verdict | None, **known: Any
+) -> Response:
+    return page(
+        request,
+        "edit.html",
+        person=person,
+        entry=entry,
+        draft=draft,
+        verdict=verdict,
+        pieces=[draft.cidr],
+        path="list/edit",
+        **({"conflict": None} | known),
+    )

@@ -1,0 +1,77 @@
+"""The page of tokens, for admins: what programs use the API with, and people sign in with."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Form, Query, Request, Response
+
+from cidrgate.credentials import Scope
+from cidrgate.errors import InvalidExpiryError, InvalidScopeError
+from cidrgate.service.console.pages import go, page
+from cidrgate.service.console.sessions import Person, SignedIn, SignedInForm
+from cidrgate.service.settings import service_of
+
+__all__ = ["router"]
+
+router = APIRouter(prefix="/tokens")
+
+_A_PAGE = 50
+_DAYS = {"never": None, "30": 30, "90": 90, "365": 365}
+_Text = Annotated[str, Form(max_length=1_000)]
+
+
+@router.get("")
+def tokens_page(request: Request, person: SignedIn, after: Annotated[int, Query(ge=0, le=2**63 - 1)] = 0) -> Response:
+    """Every token, without its secret."""
+    person.principal.require_admin()
+    found = service_of(request).credentials.tokens(after=after, limit=_A_PAGE + 1)
+    more = found[_A_PAGE - 1].id if len(found) > _A_PAGE else None
+    return page(request, "tokens.html", person=person, tokens=found[:_A_PAGE], after=after, more=more)
+
+
+@router.get("/new")
+def new_token_page(request: Request, person: SignedIn, account: str = "") -> Response:
+    """The form for a token."""
+    person.principal.require_admin()
+    return _form(request, person, name="", may="write", account=account, ends="never")
+
+
+@router.post("/new")
+def create_token(
+    request: Request,
+    person: SignedInForm,
+    name: _Text = "",
+    may: _Text = "",
+    account: _Text = "",
+    ends: _Text = "never",
+) -> Response:
+    """Make a token, and show its secret this once."""
+    person.principal.require_admin()
+    typed = {"name": name, "may": may, "account": account, "ends": ends}
+    service = service_of(request)
+    try:
+        scope = Scope.parse(may if may in ("admin", "metrics") else f"account:{account.strip()}:{may}")
+        if scope.account is not None:
+            service.manager.account(scope.account)
+        days = _DAYS.get(ends)
+        made = service.credentials.create_token(
+            name.strip(),
+            [scope],
+            expires_at=None if days is None else datetime.now(UTC) + timedelta(days=days),
+            actor=person.principal.name,
+        )
+    except (InvalidScopeError, InvalidExpiryError, LookupError) as error:
+        return _form(request, person, refused=str(error), status=422, **typed)
+    return page(request, "new_token_made.html", person=person, made=made)
+
+
+@router.post("/revoke")
+def revoke_token(request: Request, person: SignedInForm, token: Annotated[int, Form(ge=1, le=2**63 - 1)]) -> Response:
+    """Make a token useless."""
+    person.principal.require_admin()
+    service_of(request).credentials.revoke_token(token)
+    return go(request, "tokens")
+
+
+def _form(request: Request, person: Person, *, refused: str | None = None, status: int = 200, **typed: Any) -> Response:
+    return page(request, "new_token.html", person=person, refused=refused, status=status, **typed)
