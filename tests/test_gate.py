@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 from typing import TYPE_CHECKING, Any
@@ -12,9 +13,11 @@ from hypothesis import strategies as st
 
 from cidrgate import CidrgateError, ClientIPResolver, Gate, Matcher, RuleManager, Verdict
 from tests.strategies import address_texts
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 XFF = b"X-Forwarded-For"
 HEADERS = [(b"host", b"api.example"), (XFF, b"198.51.100.7, 8.8.8.8")]
@@ -197,3 +200,13 @@ def test_a_matcher_will_do() -> None:
     matcher.publish("acct-1", ["9.9.9.0/24"])
     assert gate.decide("acct-1", "8.8.8.8").reason == "not_listed"
     assert gate.decide("acct-1", "9.9.9.9").entry == "9.9.9.0/24"
+
+
+def test_a_gate_keeps_the_manager_that_follows_the_store(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'lists.db'}"
+    with RuleManager.open(url) as writer:
+        writer.create_account("acct-1")
+        gate = Gate(RuleManager.open(url), log="none")
+        gc.collect()
+        writer.add("acct-1", "8.8.8.0/24")
+        eventually(lambda: gate.decide("acct-1", "9.9.9.9").result == "denied")

@@ -133,6 +133,8 @@ class Gate:
         self.require_account = require_account
         self.require_list = require_list
         self.request_id_header = None if request_id_header is None else request_id_header.lower()
+        # A manager that nobody holds any more ends, and its matcher would stay as it is for ever.
+        self._lists = lists
         self.matcher = lists.matcher if isinstance(lists, RuleManager) else lists
         self._allows = lists.checker() if isinstance(lists, RuleManager) else lists.allows
         self._log = None if log == "none" else DecisionLog(allowed=log == "all")

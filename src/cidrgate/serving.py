@@ -209,6 +209,8 @@ class ServedLists(AccountLists):
     def checker(self) -> Callable[[str, Address], bool]:
         """The cheapest callable that answers what `allows` does: the matcher's own where no staleness counts.
 
+        Keep the manager as long as the callable: nobody else tells the matcher what changes.
+
         Raises:
             CidrgateError: If the matcher was not loaded.
         """
