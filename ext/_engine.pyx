@@ -7,5 +7,6 @@ address, a trie block or an account's block looks like is said in `address.pxd`,
 include "arguments.pxi"
 include "arrays.pxi"
 include "prefix_trie.pxi"
+include "plain_lists.pxi"
 include "matcher.pxi"
 include "native_interface.pxi"

@@ -109,14 +109,18 @@ def import_lists(
     if dry_run or (strict and problems):
         return ImportReport(problems=problems)
     new = [name for name in accepted if name not in known]
-    created = transaction.insert_accounts(new, parent=None, at=at, actor=actor)
+    filled = [name for name in new if accepted[name]]
+    created = transaction.insert_accounts(filled, parent=None, at=at, actor=actor, version=1)
+    created |= transaction.insert_accounts(
+        [name for name in new if not accepted[name]], parent=None, at=at, actor=actor
+    )
     listings |= {name: Listing(owner, (), at, ids, actor) for name, owner in created.items()}
     made: list[ListChange] = []
     first: list[NewList] = []
     for name, cidrs in accepted.items():
         listing = listings[name]
         if cidrs and not listing.entries:
-            first.append(NewList(listing.owner.id, name, lists[name], cidrs))
+            first.append(NewList(listing.owner.id, name, lists[name], cidrs, name in created))
         else:
             change = replacement if replace else addition
             made += sweep(listing, change(listing, lists[name], cidrs))

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cidrgate._engine import PrefixTrie, canonical_prefix
+from cidrgate._engine import PlainLists, PrefixTrie, canonical_prefix
 from cidrgate.errors import InvalidAddressError, Problem, RuleError
 from cidrgate.rules.format_hints import format_hint
-from cidrgate.rules.special_ranges import IPV4_MAPPED, special_blocks
+from cidrgate.rules.special_ranges import IPV4_MAPPED, SPECIAL_RANGES, special_blocks
 from cidrgate.values import NewEntry
 
 if TYPE_CHECKING:
@@ -32,6 +32,13 @@ __all__ = [
 ]
 
 _LISTED = -1
+
+_ANYTHING = PlainLists(())
+_NOTHING_SPECIAL = PlainLists(
+    # What holds IPv4-mapped addresses begins with 64 zero bits, and is looked at closely.
+    [*(block.cidr for block in SPECIAL_RANGES if block is not IPV4_MAPPED), "::/64"]
+)
+"""Nearly every list breaks no rule at all, which takes a tenth of the time to see that the checks below take."""
 
 
 class _Earlier:
@@ -115,6 +122,10 @@ def check_limit(pieces: Sequence[NewEntry], positions: Sequence[int], present: i
 
 def _validate(pieces: Sequence[NewEntry], existing: Sequence[str], policy: Policy, max_entries: int) -> list[str]:
     """The canonical CIDRs of a submission; every problem of it is raised at once."""
+    lists = _ANYTHING if policy.allow_special else _NOTHING_SPECIAL
+    plain = lists.canonical([*existing, *[piece.cidr for piece in pieces]], max_entries)
+    if plain is not None:
+        return plain[len(existing) :]
     checked = [check_format(piece.cidr, position) for position, piece in enumerate(pieces)]
     cidrs = [None if isinstance(result, Problem) else result for result in checked]
     earlier = _Earlier(existing, cidrs)

@@ -24,12 +24,14 @@ class NewList(NamedTuple):
         account: Its name.
         pieces: What was asked for; labels and ends are taken from here.
         cidrs: The canonical CIDR of each piece, as validated.
+        counted: Whether the account's version counts this change already.
     """
 
     account_id: int
     account: str
     pieces: Sequence[NewEntry]
     cidrs: Sequence[str]
+    counted: bool = False
 
 
 class Rows(NamedTuple):
@@ -60,7 +62,7 @@ def rows_of(lists: Sequence[NewList], ids: Iterator[int], at: datetime, actor: s
     entries: list[tuple[int, int, str, str | None, str | None]] = []
     changes: list[tuple[str, str]] = []
     labelled: dict[str, str] = {}
-    for account_id, account, pieces, cidrs in lists:
+    for account_id, account, pieces, cidrs, _ in lists:
         records: list[str] = []
         for piece, cidr in zip(pieces, cidrs, strict=True):
             entry_id = next(ids)

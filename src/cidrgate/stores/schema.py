@@ -29,6 +29,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import CIDR, ExcludeConstraint
 
+from cidrgate.errors import StoreError
+
 if TYPE_CHECKING:
     from sqlalchemy import Dialect
     from sqlalchemy.types import TypeEngine
@@ -57,10 +59,10 @@ def utc_text(time: datetime) -> str:
     '2025-01-02T03:04:05.000000+00:00'
 
     Raises:
-        ValueError: If the time is naive.
+        StoreError: If the time is naive.
     """
     if time.tzinfo is None:
-        raise ValueError(f"a stored time must be aware, not {time!r}")
+        raise StoreError(f"a stored time must be aware, not {time!r}")
     return time.astimezone(UTC).isoformat(timespec="microseconds")
 
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from datetime import UTC
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from sqlalchemy import Text, bindparam, cast, delete, exists, func, insert, or_, select, update
 
 from cidrgate.stores.changelog import entry_from_json, entry_to_json
-from cidrgate.stores.schema import accounts, changes, entries, facts
+from cidrgate.stores.schema import accounts, changes, entries, facts, utc_text
 from cidrgate.values import Account, Change, Entry
 
 if TYPE_CHECKING:
@@ -324,7 +325,7 @@ class Transaction(ABC):
         return self._connection.execute(delete(changes).where(changes.c.sequence < start)).rowcount
 
     def insert_accounts(
-        self, names: Sequence[str], *, parent: StoredAccount | None, at: datetime, actor: str | None
+        self, names: Sequence[str], *, parent: StoredAccount | None, at: datetime, actor: str | None, version: int = 0
     ) -> dict[str, StoredAccount]:
         """Create accounts and log it.
 
@@ -333,19 +334,29 @@ class Transaction(ABC):
             parent: The account whose subaccounts they become, or None.
             at: The time of the change; aware.
             actor: Who makes it, for the log.
+            version: How often their lists were changed, when the change that fills them is made along with it.
 
         Returns:
             The new accounts by name.
         """
         if not names:
             return {}
-        parent_id = None if parent is None else parent.id
-        self._connection.execute(
-            insert(accounts), [{"name": name, "parent_id": parent_id, "created_at": at} for name in names]
-        )
-        created = self.accounts_named(names)
-        self._log([ListChange(created[name], "create_account") for name in names], at, actor)
-        return created
+        moment = utc_text(at)
+        parent_name, parent_id = (None, None) if parent is None else (parent.name, parent.id)
+        rows = list(zip(self._new_account_ids(len(names)), names, strict=True))
+        self._insert_accounts(rows, parent_id, version, moment, actor)
+        created_at = at.astimezone(UTC)
+        return {name: StoredAccount(key, name, parent_name, created_at, version) for key, name in rows}
+
+    @abstractmethod
+    def _new_account_ids(self, count: int) -> Sequence[int]:
+        """Ids no account ever had, in growing order."""
+
+    @abstractmethod
+    def _insert_accounts(
+        self, rows: Sequence[tuple[int, str]], parent_id: int | None, version: int, moment: str, actor: str | None
+    ) -> None:
+        """Store and log accounts, each an id and a name, faster than one by one."""
 
     def apply(self, made: Sequence[ListChange], *, at: datetime, actor: str | None) -> None:
         """Change lists, and log each change.
@@ -381,7 +392,7 @@ class Transaction(ABC):
         """Store the first entries of many accounts, and log them: what `apply` does, faster.
 
         Args:
-            lists: Lists of accounts without entries.
+            lists: Lists of accounts without entries. The version of those that were created with one stays.
             at: The time of the change; aware.
             actor: Who makes it, for the entries and the log.
         """

@@ -39,7 +39,7 @@ _CHANGED = text(
     LIMIT :most
     """
 )
-_IDS = text("SELECT nextval(pg_get_serial_sequence('entries', 'id')) FROM generate_series(1, :wanted)")
+_IDS = text("SELECT nextval(pg_get_serial_sequence(:table, 'id')) FROM generate_series(1, :wanted)")
 
 
 class PostgresTransaction(Transaction):
@@ -57,8 +57,14 @@ class PostgresTransaction(Transaction):
     def _take_ids(self) -> Iterator[int]:
         wanted = 1
         while True:
-            yield from self._connection.scalars(_IDS, {"wanted": wanted}).all()
+            yield from self._take("entries", wanted)
             wanted = min(8 * wanted, _LARGEST_BLOCK)
+
+    def _new_account_ids(self, count: int) -> Sequence[int]:
+        return self._take("accounts", count)
+
+    def _take(self, table: str, wanted: int) -> Sequence[int]:
+        return self._connection.scalars(_IDS, {"table": table, "wanted": wanted}).all()
 
     def _lock(self, statement: Select[Any]) -> Select[Any]:
         # In one order, so that two writers of many accounts never wait for each other.
@@ -79,13 +85,26 @@ class PostgresTransaction(Transaction):
         found = set(self._connection.scalars(_CHANGED, {"seen": seen, "most": limit + 1}))
         return found if len(found) <= limit else None
 
+    def _insert_accounts(
+        self, rows: Sequence[tuple[int, str]], parent_id: int | None, version: int, moment: str, actor: str | None
+    ) -> None:
+        by, parent = _copied(actor), r"\N" if parent_id is None else str(parent_id)
+        self._copy(
+            "accounts (id, name, parent_id, created_at, version)",
+            (f"{key}\t{_copied(name)}\t{parent}\t{moment}\t{version}\n" for key, name in rows),
+        )
+        self._copy(
+            "changes (at, actor, account, action, before, after)",
+            (f"{moment}\t{by}\t{_copied(name)}\tcreate_account\t[]\t[]\n" for _, name in rows),
+        )
+
     def insert_lists(self, lists: Sequence[NewList], *, at: datetime, actor: str | None) -> None:
         """Store the first entries of many accounts, and log them, with COPY."""
         if not lists:
             return
         moment = utc_text(at)
         needed = sum(len(new.cidrs) for new in lists)
-        rows = rows_of(lists, iter(self._connection.scalars(_IDS, {"wanted": needed}).all()), at, actor)
+        rows = rows_of(lists, iter(self._take("entries", needed)), at, actor)
         by = _copied(actor)
         self._copy(
             "entries (id, account_id, cidr, label, expires_at, created_at, created_by)",
@@ -98,7 +117,7 @@ class PostgresTransaction(Transaction):
             "changes (at, actor, account, action, before, after)",
             (f"{moment}\t{by}\t{_copied(account)}\tadd\t[]\t{_copied(after)}\n" for account, after in rows.changes),
         )
-        self._raise_versions(new.account_id for new in lists)
+        self._raise_versions(new.account_id for new in lists if not new.counted)
 
     def _copy(self, target: str, lines: Iterable[str]) -> None:
         driver: Any = self._connection.connection.driver_connection

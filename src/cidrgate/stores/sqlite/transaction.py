@@ -32,6 +32,14 @@ _INSERT_ENTRIES = """
         json_extract(value, '$[3]'), json_extract(value, '$[4]'), ?, ?
     FROM json_each(?)
 """
+_INSERT_ACCOUNTS = """
+    INSERT INTO accounts (id, name, parent_id, created_at, version)
+    SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), ?, ?, ? FROM json_each(?)
+"""
+_INSERT_CREATIONS = """
+    INSERT INTO changes (at, actor, account, action, before, after)
+    SELECT ?, ?, json_extract(value, '$[1]'), 'create_account', '[]', '[]' FROM json_each(?)
+"""
 _INSERT_CHANGES = """
     INSERT INTO changes (at, actor, action, before, account, after)
     SELECT ?, ?, 'add', '[]', json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(?)
@@ -58,6 +66,17 @@ class SqliteTransaction(Transaction):
             self._ids = count(self._last("entries") + 1)
         return self._ids
 
+    def _new_account_ids(self, count: int) -> Sequence[int]:
+        first = self._last("accounts") + 1
+        return range(first, first + count)
+
+    def _insert_accounts(
+        self, rows: Sequence[tuple[int, str]], parent_id: int | None, version: int, moment: str, actor: str | None
+    ) -> None:
+        text = compact_json(rows)
+        self._connection.exec_driver_sql(_INSERT_ACCOUNTS, (parent_id, moment, version, text))
+        self._connection.exec_driver_sql(_INSERT_CREATIONS, (moment, actor, text))
+
     def insert_lists(self, lists: Sequence[NewList], *, at: datetime, actor: str | None) -> None:
         """Store the first entries of many accounts, and log them.
 
@@ -73,7 +92,7 @@ class SqliteTransaction(Transaction):
         else:
             self._connection.exec_driver_sql(_INSERT_ENTRIES, (moment, actor, entries))
         self._connection.exec_driver_sql(_INSERT_CHANGES, (moment, actor, compact_json(rows.changes)))
-        self._raise_versions(new.account_id for new in lists)
+        self._raise_versions(new.account_id for new in lists if not new.counted)
 
     def position(self) -> str:
         """The store's own id, and the sequence of the last row of the log."""
