@@ -7,10 +7,10 @@ FUZZ_SECONDS ?= 60
 ENGINE := $(wildcard ext/*.pyx ext/*.pxi ext/*.pxd ext/*.h) setup.py pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help run test race lint sanitize sanitize-form fuzz bench bench-smoke comparison clean
+.PHONY: help run test race lint sanitize sanitize-form fuzz bench bench-cluster bench-smoke comparison clean
 
 help: ## list these targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
 
 run: .venv/run ## set up, and run the main job on an embedded SQLite file
 	@$(BIN)/python -m benchmarks.first_run $(DATABASE)
@@ -54,10 +54,14 @@ bench: .venv/dev ## measure against the peers; writes benchmarks/results/
 	$(BIN)/python -m benchmarks.report
 	$(BIN)/python -m benchmarks.authorize
 
+bench-cluster: .venv/dev ## measure imports, starts and how changes spread; writes benchmarks/results/cluster.md
+	$(BIN)/python -m benchmarks.cluster
+
 bench-smoke: .venv/dev ## run each benchmark for a blink
 	$(BIN)/python -m benchmarks.report --smoke
 	$(BIN)/python -m benchmarks.load --smoke
 	$(BIN)/python -m benchmarks.authorize --smoke
+	$(BIN)/python -m benchmarks.cluster --smoke
 
 comparison: .venv/dev ## run the attack table against other libraries; writes docs/comparison.md
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[compare]'

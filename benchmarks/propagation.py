@@ -2,10 +2,9 @@
 
     python -m benchmarks.propagation sqlite:///FILE | postgresql://…   [--rate 200] [--seconds 20]
 
-Without a URL: an SQLite file, and a PostgreSQL server started for the purpose, one after the other. A process writes,
-at the given rate, and notes when each commit returned; another one opens a manager, asks it again and again, and notes
-when it first allowed what a change listed. Both read the machine's one monotonic clock. The second looks about five
-times a millisecond, which is part of the figures.
+A process writes, at the given rate, and notes when each commit returned; another one opens a manager, asks it again and
+again, and notes when it first allowed what a change listed. Both read the machine's one monotonic clock. The second
+looks about five times a millisecond, which is part of the figures. `benchmarks.cluster` measures both stores.
 """
 
 from __future__ import annotations
@@ -15,16 +14,17 @@ import json
 import subprocess
 import sys
 import time
-from contextlib import ExitStack
 from datetime import UTC, datetime
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from typing import TypeAlias
 
 import numpy as np
 
 from cidrgate import Entry, RuleManager
 from cidrgate.stores import ListChange, open_store
 
+Milliseconds: TypeAlias = np.ndarray[tuple[int], np.dtype[np.float64]]
+
+RATE = 200.0
 ACCOUNTS = 100
 LOOK = 0.000_2
 BAR = 50
@@ -82,7 +82,7 @@ def read(url: str, count: int) -> None:
     print(json.dumps(seen))
 
 
-def measure(url: str, rate: float, seconds: float) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def measure(url: str, rate: float, seconds: float) -> Milliseconds:
     """Milliseconds from commit to sight, a change each."""
     with RuleManager.open(url, follow=False) as manager:
         for number in range(ACCOUNTS):
@@ -104,26 +104,34 @@ def measure(url: str, rate: float, seconds: float) -> np.ndarray[tuple[int], np.
     if not seen.all():
         raise SystemExit(f"{np.count_nonzero(seen == 0)} changes were never seen")
     # Seen before the call that commits has returned is seen at once.
-    late: np.ndarray[tuple[int], np.dtype[np.float64]] = np.maximum(seen - commits, 0) / 1e6
+    late: Milliseconds = np.maximum(seen - commits, 0) / 1e6
     return late
 
 
-def show(name: str, milliseconds: np.ndarray[tuple[int], np.dtype[np.float64]], rate: float) -> None:
-    """Print the quantiles and a histogram."""
-    p50, p90, p99 = np.percentile(milliseconds, [50, 90, 99])
-    print(f"{name}: {len(milliseconds)} changes at {rate:g}/s, commit to sight in another process")
-    print(f"  p50 {p50:.2f} ms   p90 {p90:.2f} ms   p99 {p99:.2f} ms   max {milliseconds.max():.2f} ms")
+def quantiles(milliseconds: Milliseconds, *percents: float) -> list[float]:
+    """The times within which so many percent of the changes were seen."""
+    return [float(value) for value in np.percentile(milliseconds, percents)]
+
+
+def described(name: str, milliseconds: Milliseconds, rate: float) -> str:
+    """The quantiles and a histogram."""
+    p50, p90, p99 = quantiles(milliseconds, 50, 90, 99)
+    lines = [
+        f"{name}: {len(milliseconds)} changes at {rate:g}/s, commit to sight in another process",
+        f"  p50 {p50:.2f} ms   p90 {p90:.2f} ms   p99 {p99:.2f} ms   max {milliseconds.max():.2f} ms",
+    ]
     edges = np.array([0, 0.5, 1, 2, 3, 5, 10, 20, 50, 100, 150, 200, np.inf])
     counts, _ = np.histogram(milliseconds, edges)
     for low, high, count in zip(edges, edges[1:], counts, strict=False):
-        print(f"  {low:6g} to {high:6g} ms {count:7d} {'#' * round(BAR * count / counts.max())}")
+        lines.append(f"  {low:6g} to {high:6g} ms {count:7d} {'#' * round(BAR * count / counts.max())}")
+    return "\n".join(lines)
 
 
 def main() -> None:
-    """Measure one store, or both."""
+    """Measure a store."""
     parser = argparse.ArgumentParser(description="How long a change takes to be seen in another process.")
-    parser.add_argument("url", nargs="?")
-    parser.add_argument("--rate", type=float, default=200.0, help="changes a second")
+    parser.add_argument("url")
+    parser.add_argument("--rate", type=float, default=RATE, help="changes a second")
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--role", choices=["measure", "write", "read"], default="measure", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -133,14 +141,8 @@ def main() -> None:
     elif arguments.role == "read":
         read(arguments.url, count)
     else:
-        with ExitStack() as stack:
-            if arguments.url:
-                urls = {arguments.url.partition(":")[0]: arguments.url}
-            else:
-                folder = Path(stack.enter_context(TemporaryDirectory()))
-                urls = {"SQLite": f"sqlite:///{folder}/lists.db"}
-            for name, url in urls.items():
-                show(name, measure(url, arguments.rate, arguments.seconds), arguments.rate)
+        name = arguments.url.partition(":")[0]
+        print(described(name, measure(arguments.url, arguments.rate, arguments.seconds), arguments.rate))
 
 
 if __name__ == "__main__":
