@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, NamedTuple
 from cidrgate.stores.schema import utc_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from datetime import datetime
 
     from cidrgate.values import NewEntry
 
-__all__ = ["NewList", "Rows", "rows_of"]
+__all__ = ["NewList", "Rows", "quoted", "rows_of"]
 
 
 class NewList(NamedTuple):
@@ -38,28 +38,36 @@ class Rows(NamedTuple):
     """What is stored of new lists.
 
     Attributes:
-        entries: Id, account id, CIDR, label and end of each entry; times as `utc_text`.
+        entries: Each entry, as the store writes it.
         changes: Account, and the entries as the log writes them, of each list.
     """
 
-    entries: list[tuple[int, int, str, str | None, str | None]]
+    entries: list[str]
     changes: list[tuple[str, str]]
 
 
-def rows_of(lists: Sequence[NewList], ids: Iterator[int], at: datetime, actor: str | None) -> Rows:
+def rows_of(
+    lists: Sequence[NewList],
+    ids: Iterator[int],
+    at: datetime,
+    actor: str | None,
+    write: Callable[[int, int, str, str | None, str | None], str],
+) -> Rows:
     """The rows of new lists.
 
-    The log's text is what `entry_to_json` makes of each entry, byte for byte.
+    They are text from the beginning: millions of objects would keep Python's collector of cycles busy. The log's text
+    is what `entry_to_json` makes of each entry, byte for byte.
 
     Args:
         lists: The lists.
         ids: Where the entries get their ids from.
         at: When they are added; aware.
         actor: Who adds them.
+        write: Writes an entry from its id, the id of its account, its CIDR, label and end, which is a `utc_text`.
     """
-    rest = f',"created_at":"{utc_text(at)}"' + ("" if actor is None else f',"created_by":{_quoted(actor)}')
+    rest = f',"created_at":"{utc_text(at)}"' + ("" if actor is None else f',"created_by":{quoted(actor)}')
     plain = rest + "}"
-    entries: list[tuple[int, int, str, str | None, str | None]] = []
+    entries: list[str] = []
     changes: list[tuple[str, str]] = []
     labelled: dict[str, str] = {}
     for account_id, account, pieces, cidrs, _ in lists:
@@ -68,11 +76,11 @@ def rows_of(lists: Sequence[NewList], ids: Iterator[int], at: datetime, actor: s
             entry_id = next(ids)
             label, expires_at = piece.label, piece.expires_at
             if label is None and expires_at is None:
-                entries.append((entry_id, account_id, cidr, None, None))
+                entries.append(write(entry_id, account_id, cidr, None, None))
                 records.append(f'{{"id":{entry_id},"cidr":"{cidr}"{plain}')
                 continue
             end = None if expires_at is None else utc_text(expires_at)
-            entries.append((entry_id, account_id, cidr, label, end))
+            entries.append(write(entry_id, account_id, cidr, label, end))
             named = "" if label is None else labelled.get(label) or labelled.setdefault(label, _named(label))
             ends = "" if end is None else f',"expires_at":"{end}"'
             records.append(f'{{"id":{entry_id},"cidr":"{cidr}"{named}{rest}{ends}}}')
@@ -80,9 +88,10 @@ def rows_of(lists: Sequence[NewList], ids: Iterator[int], at: datetime, actor: s
     return Rows(entries, changes)
 
 
-def _named(label: str) -> str:
-    return f',"label":{_quoted(label)}'
-
-
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
+    """A text as JSON writes it."""
     return json.dumps(text, ensure_ascii=False)
+
+
+def _named(label: str) -> str:
+    return f',"label":{quoted(label)}'

@@ -43,7 +43,7 @@ class PostgresStore:
         StoreError: If the database cannot be reached, or its tables are missing, too old or too new.
     """
 
-    writers = 2
+    writers = 4
 
     def __init__(self, url: str, *, create: bool = True) -> None:
         self._database = Database.parse(url)

@@ -104,15 +104,16 @@ class PostgresTransaction(Transaction):
             return
         moment = utc_text(at)
         needed = sum(len(new.cidrs) for new in lists)
-        rows = rows_of(lists, iter(self._take("entries", needed)), at, actor)
         by = _copied(actor)
-        self._copy(
-            "entries (id, account_id, cidr, label, expires_at, created_at, created_by)",
-            (
-                f"{entry_id}\t{account_id}\t{cidr}\t{_copied(label)}\t{_copied(end)}\t{moment}\t{by}\n"
-                for entry_id, account_id, cidr, label, end in rows.entries
-            ),
-        )
+        rest = f"\t{moment}\t{by}\n"
+
+        def line(entry_id: int, account_id: int, cidr: str, label: str | None, end: str | None) -> str:
+            if label is None and end is None:
+                return f"{entry_id}\t{account_id}\t{cidr}\t\\N\t\\N{rest}"
+            return f"{entry_id}\t{account_id}\t{cidr}\t{_copied(label)}\t{_copied(end)}{rest}"
+
+        rows = rows_of(lists, iter(self._take("entries", needed)), at, actor, line)
+        self._copy("entries (id, account_id, cidr, label, expires_at, created_at, created_by)", rows.entries)
         self._copy(
             "changes (at, actor, account, action, before, after)",
             (f"{moment}\t{by}\t{_copied(account)}\tadd\t[]\t{_copied(after)}\n" for account, after in rows.changes),

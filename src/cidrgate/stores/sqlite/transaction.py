@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select, text
 
-from cidrgate.stores.bulk import rows_of
+from cidrgate.stores.bulk import quoted, rows_of
 from cidrgate.stores.schema import changes, facts, utc_text
 from cidrgate.stores.sql import Transaction
 
@@ -84,14 +84,15 @@ class SqliteTransaction(Transaction):
         """
         if not lists:
             return
-        rows = rows_of(lists, self.new_entry_ids(), at, actor)
+        rows = rows_of(lists, self.new_entry_ids(), at, actor, _entry_as_json)
         moment = utc_text(at)
-        entries = compact_json(rows.entries)
+        entries = f"[{','.join(rows.entries)}]"
         if _NUL in entries:  # which SQLite's JSON would take for the end of a label
-            self._connection.exec_driver_sql(_INSERT_ENTRY, [(*row, moment, actor) for row in rows.entries])
+            self._connection.exec_driver_sql(_INSERT_ENTRY, [(*row, moment, actor) for row in json.loads(entries)])
         else:
             self._connection.exec_driver_sql(_INSERT_ENTRIES, (moment, actor, entries))
-        self._connection.exec_driver_sql(_INSERT_CHANGES, (moment, actor, compact_json(rows.changes)))
+        changes = ",".join(f"[{quoted(account)},{after}]" for account, after in rows.changes)
+        self._connection.exec_driver_sql(_INSERT_CHANGES, (moment, actor, f"[{changes}]"))
         self._raise_versions(new.account_id for new in lists if not new.counted)
 
     def position(self) -> str:
@@ -117,3 +118,9 @@ class SqliteTransaction(Transaction):
         """The greatest key a table ever had."""
         used = self._connection.execute(text("SELECT seq FROM sqlite_sequence WHERE name = :name"), {"name": table})
         return used.scalar() or 0
+
+
+def _entry_as_json(entry_id: int, account_id: int, cidr: str, label: str | None, end: str | None) -> str:
+    if label is None and end is None:
+        return f'[{entry_id},{account_id},"{cidr}",null,null]'
+    return compact_json((entry_id, account_id, cidr, label, end))
