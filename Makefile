@@ -53,13 +53,14 @@ fuzz: .venv/dev ## fuzz the engine for FUZZ_SECONDS, guided by coverage; needs c
 bench: .venv/dev ## measure against the peers; writes benchmarks/results/
 	$(BIN)/python -m benchmarks.report
 	$(BIN)/python -m benchmarks.authorize
+	$(BIN)/python -m benchmarks.edges
 
 bench-cluster: .venv/dev ## measure imports, starts and how changes spread; writes benchmarks/results/cluster.md
 	$(BIN)/python -m benchmarks.cluster
 
 bench-smoke: .venv/dev ## run each benchmark for a blink
 	$(BIN)/python -m benchmarks.report --smoke
-	$(BIN)/python -m benchmarks.load --smoke
+	$(BIN)/python -m benchmarks.edges --smoke
 	$(BIN)/python -m benchmarks.authorize --smoke
 	$(BIN)/python -m benchmarks.cluster --smoke
 

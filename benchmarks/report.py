@@ -16,7 +16,7 @@ from typing import Any
 
 from benchmarks.plots import draw
 
-__all__ = ["main"]
+__all__ = ["machine", "main"]
 
 _HERE = Path(__file__).parent
 _RESULTS = _HERE / "results"
@@ -113,8 +113,8 @@ def _dpdk_rows(rates: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return rows
 
 
-def _machine() -> dict[str, str]:
-    """What was measured on."""
+def machine(libraries: list[str]) -> dict[str, str]:
+    """What was measured on, and with which versions."""
     model = platform.processor() or platform.machine()
     information = Path("/proc/cpuinfo")
     if information.exists():
@@ -123,7 +123,7 @@ def _machine() -> dict[str, str]:
     return {
         "processor": f"{model}, {os.cpu_count()} CPUs",
         "python": f"{platform.python_implementation()} {platform.python_version()}",
-        "libraries": ", ".join(f"{name} {version(name)}" for name in _LIBRARIES),
+        "libraries": ", ".join(f"{name} {version(name)}" for name in libraries),
     }
 
 
@@ -196,14 +196,14 @@ def main() -> None:
 
     measured = _run_benchmarks(environment) + _dpdk_rows(dpdk_rates())
     memory = measure_all()
-    machine = _machine()
+    measured_on = machine(_LIBRARIES)
     lines = [
         "# Measurements",
         "",
         "Written by `make bench`: one run, one process for everything but memory and DPDK.",
         "",
     ]
-    lines += [f"- {name}: {value}" for name, value in machine.items()]
+    lines += [f"- {name}: {value}" for name, value in measured_on.items()]
     pictures = [("accounts", "A check, by number of accounts"), ("tables", "Lookups a second, by size of the table")]
     lines += ["", *(f"![{text}]({name}.svg)" for name, text in [*pictures, ("memory", "Memory")])]
     lines += [*_bars(measured), "", "## Times", "", "An operation is one question, or one build."]
@@ -212,7 +212,7 @@ def main() -> None:
     print(page)
     if not smoke:
         _RESULTS.mkdir(exist_ok=True)
-        content = {"machine": machine, "times": measured, "memory": memory}
+        content = {"machine": measured_on, "times": measured, "memory": memory}
         (_RESULTS / "latest.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
         (_RESULTS / "latest.md").write_text(page, encoding="utf-8")
         draw()

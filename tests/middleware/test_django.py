@@ -128,6 +128,10 @@ def test_the_settings_describe_a_gate(tmp_path: Path) -> None:
     assert wsgi_status("127.0.0.2", settings, **headers) == 200
     assert wsgi_status("127.0.0.3", settings, **headers) == 403
     assert wsgi_status("127.0.0.3", settings | {"REPORT_ONLY": True}, **headers) == 200
+    unlisted = settings | {"ACCOUNT": lambda request: "acct-2", "HOOKS": []}
+    assert wsgi_status("127.0.0.3", unlisted) == 200
+    assert wsgi_status("127.0.0.3", unlisted | {"REQUIRE_LIST": True}) == 403
+    assert wsgi_status("127.0.0.3", unlisted | {"ACCOUNT": lambda request: None, "REQUIRE_ACCOUNT": True}) == 403
     assert [(verdict.result, verdict.request_id) for verdict in TOLD] == [
         ("allowed", "req-42"),
         ("denied", "req-42"),

@@ -51,6 +51,7 @@ class Settings:
         header: As in `ClientIPResolver`.
         report_only: As in `Gate`.
         require_account: As in `Gate`.
+        require_list: As in `Gate`.
         log: As in `Gate`.
         hooks: As in `Gate`, each also by its name.
         request_id_header: As in `Gate`.
@@ -65,6 +66,7 @@ class Settings:
     header: str | None = None
     report_only: bool = False
     require_account: bool = False
+    require_list: bool = False
     log: Literal["denials", "all", "none"] = "denials"
     hooks: Sequence[str | Callable[[Verdict], object]] = ()
     request_id_header: str | None = None
@@ -105,6 +107,7 @@ class Settings:
             resolver=resolver,
             report_only=self.report_only,
             require_account=self.require_account,
+            require_list=self.require_list,
             log=self.log,
             hooks=[_imported(hook) for hook in self.hooks],
             request_id_header=self.request_id_header,

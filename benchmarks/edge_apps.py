@@ -1,0 +1,117 @@
+"""The smallest applications, bare and guarded: what `benchmarks/edges.py` measures in process and runs on servers."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from cidrgate import ClientIPResolver, Gate, RuleManager
+from cidrgate.account_sources import FromHeader
+from cidrgate.middleware import asgi, wsgi
+
+__all__ = [
+    "CLIENT",
+    "PROXY_VARIABLE",
+    "WAYS",
+    "WAY_VARIABLE",
+    "a_gate",
+    "asgi_application",
+    "asgi_on_the_way",
+    "fastapi_application",
+    "wsgi_application",
+    "wsgi_on_the_way",
+]
+
+CLIENT = "127.0.0.1"
+WAYS = ("bare", "empty", "guarded")
+WAY_VARIABLE, PROXY_VARIABLE = "CIDRGATE_BENCH_WAY", "CIDRGATE_BENCH_PROXY"
+
+
+def a_gate(*, proxied: bool = False, **settings: Any) -> Gate:
+    """A gate over a list of 50 entries that the client is on, behind a proxy that has its address."""
+    manager = RuleManager.open("memory://", follow=False)
+    manager.create_account("acct-1")
+    manager.policy = type(manager.policy)(allow_special=True)
+    manager.add("acct-1", [f"{CLIENT}/32", *(f"8.8.8.{8 + 4 * number}/30" for number in range(49))])
+    if proxied:
+        settings["resolver"] = ClientIPResolver(trusted_proxies=[f"{CLIENT}/32"])
+    return Gate(manager, **settings)
+
+
+async def asgi_app(scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
+    """The smallest ASGI application."""
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+    await send({"type": "http.response.body", "body": b"ok"})
+
+
+def wsgi_app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+    """The smallest WSGI application."""
+    start_response("200 OK", [("Content-Length", "2")])
+    return [b"ok"]
+
+
+class EmptyASGI:
+    """A middleware that does nothing."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+
+    async def __call__(self, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
+        """Run the application."""
+        await self.app(scope, receive, send)
+
+
+class EmptyWSGI:
+    """A middleware that does nothing."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
+        """Run the application."""
+        return self.app(environ, start_response)
+
+
+def asgi_on_the_way(way: str, gate: Gate | None = None) -> Any:
+    """The smallest ASGI application, bare, behind an empty middleware, or guarded."""
+    if way == "guarded":
+        return asgi.AllowlistMiddleware(asgi_app, gate or a_gate(), FromHeader("x-account"))
+    return EmptyASGI(asgi_app) if way == "empty" else asgi_app
+
+
+def wsgi_on_the_way(way: str, gate: Gate | None = None) -> Any:
+    """The smallest WSGI application, bare, behind an empty middleware, or guarded."""
+    if way == "guarded":
+        return wsgi.AllowlistMiddleware(wsgi_app, gate or a_gate(), FromHeader("x-account"))
+    return EmptyWSGI(wsgi_app) if way == "empty" else wsgi_app
+
+
+def _gate_of_environment() -> Gate:
+    return a_gate(proxied=PROXY_VARIABLE in os.environ)
+
+
+def asgi_application() -> Any:
+    """What uvicorn runs."""
+    return asgi_on_the_way(os.environ[WAY_VARIABLE], _gate_of_environment())
+
+
+def wsgi_application() -> Any:
+    """What gunicorn runs."""
+    return wsgi_on_the_way(os.environ[WAY_VARIABLE], _gate_of_environment())
+
+
+def fastapi_application() -> Any:
+    """One route of FastAPI, for uvicorn."""
+    from fastapi import FastAPI
+
+    app = FastAPI()
+
+    @app.get("/")
+    async def answer() -> dict[str, str]:
+        return {"answer": "ok"}
+
+    if os.environ[WAY_VARIABLE] == "guarded":
+        app.add_middleware(asgi.AllowlistMiddleware, gate=_gate_of_environment(), account=FromHeader("x-account"))
+    elif os.environ[WAY_VARIABLE] == "empty":
+        app.add_middleware(EmptyASGI)
+    return app

@@ -1,0 +1,269 @@
+"""What the middlewares cost, in process and under `wrk`: `python -m benchmarks.edges [--smoke]`.
+
+Writes `benchmarks/results/edges.md`. Bare application, one behind an empty middleware (the floor for every other) and
+guarded ones are measured in turns, so that a machine with other work to do is as unfair to one as to the other. Under
+`wrk` (Debian: `apt-get install wrk`) each runs in a process of its own with one worker; beside the rates stands the
+processor time of the server a request, which other work changes less. The guard is a `Gate` over a list of 50 entries,
+with the account from a header; its log, on by default, has nothing to say about requests that are allowed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.request import urlopen
+
+from prometheus_client import CollectorRegistry
+
+from benchmarks.edge_apps import (
+    CLIENT,
+    PROXY_VARIABLE,
+    WAY_VARIABLE,
+    WAYS,
+    a_gate,
+    asgi_on_the_way,
+    wsgi_on_the_way,
+)
+from benchmarks.report import machine
+from cidrgate.metrics import GateMetrics
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from cidrgate import Gate
+
+__all__ = ["main"]
+
+SMOKE = "--smoke" in sys.argv[1:]
+PAGE = Path(__file__).parent / "results" / "edges.md"
+
+REQUESTS, TURNS = (200, 3) if SMOKE else (10_000, 25)
+MOST_MICROSECONDS = 3.0
+HEADERS = [
+    (b"host", b"api.example"),
+    (b"user-agent", b"python-httpx/0.28.1"),
+    (b"accept", b"*/*"),
+    (b"accept-encoding", b"gzip, deflate"),
+    (b"x-forwarded-for", CLIENT.encode()),
+    (b"x-account", b"acct-1"),
+]
+SCOPE = {"type": "http", "path": "/", "headers": HEADERS, "client": (CLIENT, 4711)}
+ENVIRON = {
+    "REQUEST_METHOD": "GET",
+    "PATH_INFO": "/",
+    "REMOTE_ADDR": CLIENT,
+    **{f"HTTP_{name.decode().upper().replace('-', '_')}": value.decode() for name, value in HEADERS},
+}
+
+ROUNDS, SECONDS = (1, 1) if SMOKE else (30, 1)
+CONNECTIONS = 32
+LEAST_KEPT = 0.97
+RATE = re.compile(r"Requests/sec:\s+([\d.]+)")
+SERVED = re.compile(r"(\d+) requests in")
+UVICORN = ["uvicorn", "--no-access-log", "--no-proxy-headers", "--log-level", "critical", "--factory", "--port"]
+GUNICORN = ["gunicorn", "--log-level", "critical", "--threads", "4", "--keep-alive", "30", "--bind"]
+
+
+def met(holds: bool) -> str:
+    """How a bar was met."""
+    return "met" if holds else "falls short"
+
+
+def time_asgi(app: Any) -> float:
+    """Microseconds a request, one after the other in one event loop."""
+
+    async def send(message: Any) -> None:
+        pass
+
+    async def ask() -> float:
+        start = time.perf_counter()
+        for _ in range(REQUESTS):
+            await app(SCOPE, None, send)
+        return (time.perf_counter() - start) / REQUESTS * 1e6
+
+    return asyncio.run(ask())
+
+
+def time_wsgi(app: Any) -> float:
+    """Microseconds a request, one after the other."""
+
+    def start_response(status: str, headers: list[tuple[str, str]]) -> None:
+        pass
+
+    start = time.perf_counter()
+    for _ in range(REQUESTS):
+        app(ENVIRON, start_response)
+    return (time.perf_counter() - start) / REQUESTS * 1e6
+
+
+def in_process() -> Iterator[str]:
+    """The table of what is added to a request."""
+    yield "## In process"
+    yield ""
+    yield f"Medians of {TURNS} turns of {REQUESTS:,} requests, one after the other."
+    yield ""
+    yield f"| middleware | added to an ASGI request, µs | ≤ {MOST_MICROSECONDS:g} | to a WSGI request, µs | |"
+    yield "|---|---|---|---|---|"
+    gates: dict[str, tuple[str, Gate | None]] = {
+        "none, the bare application takes": ("bare", None),
+        "an empty one": ("empty", None),
+        "`AllowlistMiddleware`": ("guarded", a_gate()),
+        "`AllowlistMiddleware` behind a trusted proxy": ("guarded", a_gate(proxied=True)),
+        "`AllowlistMiddleware` with `GateMetrics`": ("guarded", a_gate(hooks=[GateMetrics(CollectorRegistry())])),
+    }
+    added: dict[str, list[float]] = {}
+    kinds: list[tuple[Callable[[Any], float], Callable[..., Any]]] = [
+        (time_asgi, asgi_on_the_way),
+        (time_wsgi, wsgi_on_the_way),
+    ]
+    for timed, on_the_way in kinds:
+        apps = {name: on_the_way(*given) for name, given in gates.items()}
+        turns: dict[str, list[float]] = {name: [] for name in apps}
+        for _ in range(TURNS):
+            for name, app in apps.items():
+                turns[name].append(timed(app))
+        bare = turns["none, the bare application takes"]
+        for name, times in turns.items():
+            own = times if times is bare else [one - before for one, before in zip(times, bare, strict=True)]
+            added.setdefault(name, []).append(statistics.median(own))
+    for name, (of_asgi, of_wsgi) in added.items():
+        bars = [met(one <= MOST_MICROSECONDS) if "`" in name else "" for one in (of_asgi, of_wsgi)]
+        yield f"| {name} | {of_asgi:.2f} | {bars[0]} | {of_wsgi:.2f} | {bars[1]} |"
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """An application on a server."""
+
+    name: str
+    kind: str
+    server: str
+    proxied: bool = False
+
+
+CASES = [
+    Case("FastAPI route, uvicorn with uvloop and httptools", "fastapi", "uvicorn"),
+    Case("FastAPI route behind a trusted proxy", "fastapi", "uvicorn", proxied=True),
+    Case("smallest ASGI application, uvicorn with uvloop and httptools", "asgi", "uvicorn"),
+    Case("smallest ASGI application behind a trusted proxy", "asgi", "uvicorn", proxied=True),
+    Case("smallest WSGI application, gunicorn with threads", "wsgi", "gunicorn"),
+]
+
+
+@contextmanager
+def served(case: Case, way: str) -> Iterator[tuple[int, int]]:
+    """The port and the process that serves requests."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    factory = f"benchmarks.edge_apps:{case.kind}_application"
+    if case.server == "uvicorn":
+        command = [sys.executable, "-m", *UVICORN, str(port), factory]
+    else:
+        command = [sys.executable, "-m", *GUNICORN, f"127.0.0.1:{port}", f"{factory}()"]
+    environment = os.environ | {WAY_VARIABLE: way} | ({PROXY_VARIABLE: "yes"} if case.proxied else {})
+    with subprocess.Popen(command, env=environment) as process:
+        try:
+            wait_for(port)
+            yield port, worker_of(process.pid) if case.server == "gunicorn" else process.pid
+        finally:
+            process.terminate()
+
+
+def wait_for(port: int) -> None:
+    """Wait for the first answer."""
+    for _ in range(600):
+        with suppress(OSError), urlopen(f"http://127.0.0.1:{port}/", timeout=30):
+            return
+        time.sleep(0.05)
+    raise SystemExit("the server does not answer")
+
+
+def worker_of(pid: int) -> int:
+    """The process that a server forked."""
+    pids = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    if not pids:
+        raise SystemExit("the server forked no worker")
+    return int(pids[0])
+
+
+def processor_seconds(pid: int) -> float:
+    """User and system time of a process."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def asked(port: int, pid: int) -> tuple[float, float]:
+    """Requests a second, and microseconds of processor time a request, of one round."""
+    before = processor_seconds(pid)
+    command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{SECONDS}s", "-H", "x-account: acct-1"]
+    command += ["-H", f"x-forwarded-for: {CLIENT}", f"http://127.0.0.1:{port}/"]
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    rate, count = RATE.search(output), SERVED.search(output)
+    if "Non-2xx" in output or rate is None or count is None or count[1] == "0":
+        raise SystemExit(f"not every answer was a success:\n{output}")
+    return float(rate[1]), (processor_seconds(pid) - before) / int(count[1]) * 1e6
+
+
+def measured(case: Case) -> str:
+    """A row of the table."""
+    results: dict[str, list[tuple[float, float]]] = {way: [] for way in WAYS}
+    with ExitStack() as stack:
+        servers = {way: stack.enter_context(served(case, way)) for way in WAYS}
+        for server in servers.values():
+            asked(*server)
+        for number in range(ROUNDS):
+            for way in (*WAYS[number % 3 :], *WAYS[: number % 3]):
+                results[way].append(asked(*servers[way]))
+
+    def kept(way: str) -> float:
+        pairs = zip(results["bare"], results[way], strict=True)
+        return statistics.median(after[0] / before[0] for before, after in pairs)
+
+    times = [f"{statistics.median(one[1] for one in results[way]):.1f}" for way in WAYS]
+    rate = statistics.median(one[0] for one in results["bare"])
+    bar = met(kept("guarded") >= LEAST_KEPT)
+    return f"| {case.name} | {rate:,.0f} | {kept('empty'):.1%} | {kept('guarded'):.1%} | {bar} | {' | '.join(times)} |"
+
+
+def under_load() -> Iterator[str]:
+    """The table of what is kept of the request rate."""
+    yield "## Under load"
+    yield ""
+    yield f"`wrk`, {CONNECTIONS} connections, one worker, medians of {ROUNDS} rounds of {SECONDS} s in turns."
+    yield ""
+    yield (
+        f"| application | bare, requests/s | kept, empty middleware | kept, guarded | ≥ {LEAST_KEPT:.0%} "
+        "| µs of CPU a request, bare | empty middleware | guarded |"
+    )
+    yield "|---|---|---|---|---|---|---|---|"
+    yield from map(measured, CASES)
+
+
+def main() -> None:
+    """Measure, print, and write the page unless this is only a smoke run."""
+    if shutil.which("wrk") is None:
+        raise SystemExit("wrk is needed, on Debian: apt-get install wrk")
+    lines = ["# What the middlewares cost", "", "Written by `python -m benchmarks.edges`.", ""]
+    lines += [f"- {name}: {value}" for name, value in machine(["cidrgate", "uvicorn", "fastapi", "gunicorn"]).items()]
+    for part in (in_process(), under_load()):
+        lines.append("")
+        for line in part:
+            lines.append(line)
+            print(line, flush=True)
+    if not SMOKE:
+        PAGE.write_text("\n".join([*lines, ""]), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
