@@ -72,46 +72,51 @@ class EmptyWSGI:
         return self.app(environ, start_response)
 
 
-def asgi_on_the_way(way: str, gate: Gate | None = None) -> Any:
+def asgi_on_the_way(way: str, gate: Gate) -> Any:
     """The smallest ASGI application, bare, behind an empty middleware, or guarded."""
     if way == "guarded":
-        return asgi.AllowlistMiddleware(asgi_app, gate or a_gate(), FromHeader("x-account"))
+        return asgi.AllowlistMiddleware(asgi_app, gate, FromHeader("x-account"))
     return EmptyASGI(asgi_app) if way == "empty" else asgi_app
 
 
-def wsgi_on_the_way(way: str, gate: Gate | None = None) -> Any:
+def wsgi_on_the_way(way: str, gate: Gate) -> Any:
     """The smallest WSGI application, bare, behind an empty middleware, or guarded."""
     if way == "guarded":
-        return wsgi.AllowlistMiddleware(wsgi_app, gate or a_gate(), FromHeader("x-account"))
+        return wsgi.AllowlistMiddleware(wsgi_app, gate, FromHeader("x-account"))
     return EmptyWSGI(wsgi_app) if way == "empty" else wsgi_app
 
 
-def _gate_of_environment() -> Gate:
-    return a_gate(proxied=PROXY_VARIABLE in os.environ)
+# What a server runs. Each holds the lists, guarded or not, so that only what a request does is different.
+
+
+def _way() -> tuple[str, Gate]:
+    return os.environ[WAY_VARIABLE], a_gate(proxied=PROXY_VARIABLE in os.environ)
 
 
 def asgi_application() -> Any:
-    """What uvicorn runs."""
-    return asgi_on_the_way(os.environ[WAY_VARIABLE], _gate_of_environment())
+    """The smallest, for uvicorn."""
+    return asgi_on_the_way(*_way())
 
 
 def wsgi_application() -> Any:
-    """What gunicorn runs."""
-    return wsgi_on_the_way(os.environ[WAY_VARIABLE], _gate_of_environment())
+    """The smallest, for gunicorn."""
+    return wsgi_on_the_way(*_way())
 
 
 def fastapi_application() -> Any:
     """One route of FastAPI, for uvicorn."""
     from fastapi import FastAPI
 
+    way, gate = _way()
     app = FastAPI()
+    app.state.gate = gate
 
     @app.get("/")
     async def answer() -> dict[str, str]:
         return {"answer": "ok"}
 
-    if os.environ[WAY_VARIABLE] == "guarded":
-        app.add_middleware(asgi.AllowlistMiddleware, gate=_gate_of_environment(), account=FromHeader("x-account"))
-    elif os.environ[WAY_VARIABLE] == "empty":
+    if way == "guarded":
+        app.add_middleware(asgi.AllowlistMiddleware, gate=gate, account=FromHeader("x-account"))
+    elif way == "empty":
         app.add_middleware(EmptyASGI)
     return app

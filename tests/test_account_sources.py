@@ -30,7 +30,9 @@ def test_headers(source: FromHeader, values: list[str], account: str | None) -> 
     assert source.account(values) == account
 
 
-@pytest.mark.parametrize("values", [["acct-1", "acct-2"], ["acct-1", "acct-1"], ["acct\x0b"], ["acc\xe9"], ["a\0"]])
+@pytest.mark.parametrize(
+    "values", [["acct-1", "acct-2"], ["acct-1", "acct-1"], ["open,acct-1"], ["acct\x0b"], ["acc\xe9"], ["a\0"]]
+)
 def test_a_header_that_may_be_read_in_two_ways_is_refused(values: list[str]) -> None:
     with pytest.raises(UnclearAccountError):
         FromHeader("x-account").account(values)

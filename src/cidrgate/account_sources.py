@@ -46,7 +46,7 @@ class FromHeader:
             values: The value of each line of the header.
 
         Raises:
-            UnclearAccountError: If there are several, or characters that are not printable ASCII.
+            UnclearAccountError: As `of_value`, and if there are several.
         """
         if not values:
             return None
@@ -61,11 +61,12 @@ class FromHeader:
             value: The header's value.
 
         Raises:
-            UnclearAccountError: If there are characters that are not printable ASCII.
+            UnclearAccountError: If there is a comma, by which servers join lines, or a character that is not
+                printable ASCII.
         """
         text = value.strip(" \t")
-        if not text.isascii() or not text.isprintable():
-            raise UnclearAccountError(f"the header {self.name} holds other characters than printable ASCII")
+        if "," in text or not text.isascii() or not text.isprintable():
+            raise UnclearAccountError(f"the header {self.name} holds a comma, or other characters than printable ASCII")
         if self.scheme is not None:
             scheme, _, text = text.partition(" ")
             if scheme.lower() != self.scheme.lower():

@@ -151,15 +151,18 @@ class ClientIPResolver:
 
     def _find(self, peer: str | None, headers: Iterable[tuple[bytes, bytes]]) -> _Found:
         """The attributes of a `ClientAddress`."""
-        if not peer or peer.startswith(_UNIX_PEERS):
-            node = UNIX_SOCKET
-        else:
-            try:
-                node = canonical_address(peer)
-            except InvalidAddressError:
-                return None, "peer", None, "invalid_peer"
         header = self.header
-        if header is None or (self._hops is None and not self._trusts(node)):
+        try:
+            if not peer or peer.startswith(_UNIX_PEERS):
+                node, trusted = UNIX_SOCKET, self._unix
+            elif self._hops is None and peer in self._proxies:
+                # Its canonical text is of no use.
+                node, trusted = peer, True
+            else:
+                node, trusted = canonical_address(peer), False
+        except InvalidAddressError:
+            return None, "peer", None, "invalid_peer"
+        if header is None or not (trusted or self._hops):
             return _found(node, "peer", None)
         field, size = self._field, len(self._field)
         values = []

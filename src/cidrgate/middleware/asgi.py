@@ -124,11 +124,12 @@ def account_of_scope(account: Account | FromHeader | FromPath) -> Account:
 def _header_reader(source: FromHeader) -> Account:
     """What finds the account in the headers of a scope; on the way of every request."""
     field = source.name.lower().encode("latin-1")
+    size = len(field)
 
     def account(scope: Scope) -> str | None:
         found: bytes | None = None
         for name, value in scope["headers"]:
-            if name == field:
+            if len(name) == size and name.lower() == field:
                 if found is not None:
                     return source.account([found.decode("latin-1"), value.decode("latin-1")])
                 found = value
