@@ -40,6 +40,10 @@ def test_it_names_the_address_and_the_request_and_no_more() -> None:
     [
         (verdict(None, "invalid_address"), "It could not be told whether this request is allowed."),
         (verdict("8.8.8.8", "error"), "It could not be told whether this request is allowed."),
+        (
+            verdict("8.8.8.8", "unclear_account"),
+            "The request names its account more than once, or in a way that could be read as another.",
+        ),
         (verdict("8.8.8.8", "no_account"), "The request acts for no account."),
         (verdict("8.8.8.8", "stale_lists"), "Requests from 8.8.8.8 are not allowed for this account."),
     ],

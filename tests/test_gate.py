@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cidrgate import CidrgateError, ClientIPResolver, Gate, Matcher, RuleManager, Verdict
+from cidrgate.errors import UnclearAccountError
 from tests.strategies import address_texts
 from tests.waiting import eventually
 
@@ -96,6 +97,12 @@ def test_lists_that_are_not_there_are_refused() -> None:
 def test_what_is_no_account_denies(manager: RuleManager, account: Any) -> None:
     for peer in ("8.8.8.8", None):
         assert Gate(manager).decide(account, peer).reason == "error"
+
+
+def test_an_account_that_is_unclear_leaves_no_traceback(manager: RuleManager, caplog: pytest.LogCaptureFixture) -> None:
+    verdict = Gate(manager).decide(None, "8.8.8.8", failure=UnclearAccountError("the header came 2 times"))
+    assert (verdict.result, verdict.reason) == ("denied", "unclear_account")
+    assert [record.exc_info for record in caplog.records] == [None]
 
 
 def test_headers_that_are_none_deny(manager: RuleManager) -> None:

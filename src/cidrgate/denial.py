@@ -34,6 +34,8 @@ def problem_of(verdict: Verdict) -> dict[str, str | int | None]:
     address = verdict.client.address
     if verdict.reason == "no_account":
         detail = "The request acts for no account."
+    elif verdict.reason == "unclear_account":
+        detail = "The request names its account more than once, or in a way that could be read as another."
     elif address is None or verdict.reason == "error":
         detail = "It could not be told whether this request is allowed."
     else:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from cidrgate.client_ip import ClientAddress, ClientIPResolver
 from cidrgate.decision_log import DecisionLog, log_failure
+from cidrgate.errors import UnclearAccountError
 from cidrgate.manager import RuleManager
 
 if TYPE_CHECKING:
@@ -26,7 +27,14 @@ __all__ = ["Gate", "Result", "Verdict", "VerdictReason"]
 
 Result: TypeAlias = Literal["allowed", "denied", "would_deny"]
 VerdictReason: TypeAlias = Literal[
-    "matched", "not_listed", "not_enforced", "invalid_address", "stale_lists", "no_account", "error"
+    "matched",
+    "not_listed",
+    "not_enforced",
+    "invalid_address",
+    "stale_lists",
+    "no_account",
+    "unclear_account",
+    "error",
 ]
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}", re.ASCII)
@@ -45,6 +53,7 @@ class Verdict:
               says why
             - `stale_lists`: the lists are older than `max_staleness`, and the manager denies then
             - `no_account`: the request acts for no account
+            - `unclear_account`: the request names its account more than once, or in a way that could be read as another
             - `error`: something broke; the log has the traceback
         account: The account the request acts for, or None.
         entry: The longest matching prefix of the list where the reason is `matched`.
@@ -199,6 +208,9 @@ class Gate:
             if failure is not None:
                 raise failure
             allowed, reason, entry = self._judge(account, client.address)
+        except UnclearAccountError:
+            # Anybody can send this: a traceback for each would only fill the log.
+            allowed, reason = False, "unclear_account"
         except Exception:  # noqa: BLE001 - whatever broke, the answer is no
             allowed, reason = False, "error"
             log_failure("a request could not be checked, and is denied")
