@@ -13,7 +13,6 @@ __all__ = [
     "CLIENT",
     "PROXY_VARIABLE",
     "WAYS",
-    "WAY_VARIABLE",
     "a_gate",
     "asgi_application",
     "asgi_on_the_way",
@@ -24,7 +23,7 @@ __all__ = [
 
 CLIENT = "127.0.0.1"
 WAYS = ("bare", "empty", "guarded")
-WAY_VARIABLE, PROXY_VARIABLE = "CIDRGATE_BENCH_WAY", "CIDRGATE_BENCH_PROXY"
+PROXY_VARIABLE = "CIDRGATE_BENCH_PROXY"
 
 
 def a_gate(*, proxied: bool = False, **settings: Any) -> Gate:
@@ -86,37 +85,45 @@ def wsgi_on_the_way(way: str, gate: Gate) -> Any:
     return EmptyWSGI(wsgi_app) if way == "empty" else wsgi_app
 
 
-# What a server runs. Each holds the lists, guarded or not, so that only what a request does is different.
+# What a server runs: one process with the three ways side by side, the path says which.
 
 
-def _way() -> tuple[str, Gate]:
-    return os.environ[WAY_VARIABLE], a_gate(proxied=PROXY_VARIABLE in os.environ)
+def _gate() -> Gate:
+    return a_gate(proxied=PROXY_VARIABLE in os.environ)
+
+
+def _by_scope(apps: dict[str, Any]) -> Any:
+    async def app(scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
+        await apps[scope["path"]](scope, receive, send)
+
+    return app
 
 
 def asgi_application() -> Any:
     """The smallest, for uvicorn."""
-    return asgi_on_the_way(*_way())
+    return _by_scope({f"/{way}": asgi_on_the_way(way, _gate()) for way in WAYS})
 
 
 def wsgi_application() -> Any:
     """The smallest, for gunicorn."""
-    return wsgi_on_the_way(*_way())
+    apps = {f"/{way}": wsgi_on_the_way(way, _gate()) for way in WAYS}
+    return lambda environ, start_response: apps[environ["PATH_INFO"]](environ, start_response)
 
 
 def fastapi_application() -> Any:
     """One route of FastAPI, for uvicorn."""
     from fastapi import FastAPI
 
-    way, gate = _way()
-    app = FastAPI()
-    app.state.gate = gate
-
-    @app.get("/")
     async def answer() -> dict[str, str]:
         return {"answer": "ok"}
 
-    if way == "guarded":
-        app.add_middleware(asgi.AllowlistMiddleware, gate=gate, account=FromHeader("x-account"))
-    elif way == "empty":
-        app.add_middleware(EmptyASGI)
-    return app
+    apps = {}
+    for way in WAYS:
+        app = FastAPI()
+        app.get(f"/{way}")(answer)
+        if way == "guarded":
+            app.add_middleware(asgi.AllowlistMiddleware, gate=_gate(), account=FromHeader("x-account"))
+        elif way == "empty":
+            app.add_middleware(EmptyASGI)
+        apps[f"/{way}"] = app
+    return _by_scope(apps)

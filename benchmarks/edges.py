@@ -1,11 +1,10 @@
 """What the middlewares cost, in process and under `wrk`: `python -m benchmarks.edges [--smoke]`.
 
-Writes `benchmarks/results/edges.md`. Bare application, one behind an empty middleware (the floor for every other) and
+Writes `benchmarks/results/edges.md`. A bare application, one behind an empty middleware (the floor for every other) and
 guarded ones are measured in turns, so that a machine with other work to do is as unfair to one as to the other. Under
-`wrk` (Debian: `apt-get install wrk`) each runs in a process of its own with one worker; beside the rates stands the
-processor time of the server a request, which other work changes less. The guard is a `Gate` over a list of 50 entries,
-with the account from a header; its log, on by default, has nothing to say about requests that are allowed. The bare
-applications hold the lists too.
+`wrk` (Debian: `apt-get install wrk`) they are side by side in one server process with one worker; beside the rates
+stands the processor time of the server a request, which other work changes less. The guard is a `Gate` over a list of
+50 entries, with the account from a header; its log, on by default, has nothing to say about requests that are allowed.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ import statistics
 import subprocess
 import sys
 import time
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,7 +29,6 @@ from prometheus_client import CollectorRegistry
 from benchmarks.edge_apps import (
     CLIENT,
     PROXY_VARIABLE,
-    WAY_VARIABLE,
     WAYS,
     a_gate,
     asgi_on_the_way,
@@ -163,7 +161,7 @@ CASES = [
 
 
 @contextmanager
-def served(case: Case, way: str) -> Iterator[tuple[int, int]]:
+def served(case: Case) -> Iterator[tuple[int, int]]:
     """The port and the process that serves requests."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -172,7 +170,7 @@ def served(case: Case, way: str) -> Iterator[tuple[int, int]]:
         command = [sys.executable, "-m", *UVICORN, str(port), factory]
     else:
         command = [sys.executable, "-m", *GUNICORN, f"127.0.0.1:{port}", f"{factory}()"]
-    environment = os.environ | {WAY_VARIABLE: way} | ({PROXY_VARIABLE: "yes"} if case.proxied else {})
+    environment = os.environ | ({PROXY_VARIABLE: "yes"} if case.proxied else {})
     with subprocess.Popen(command, env=environment) as process:
         try:
             wait_for(port)
@@ -184,7 +182,7 @@ def served(case: Case, way: str) -> Iterator[tuple[int, int]]:
 def wait_for(port: int) -> None:
     """Wait for the first answer."""
     for _ in range(600):
-        with suppress(OSError), urlopen(f"http://127.0.0.1:{port}/", timeout=30):
+        with suppress(OSError), urlopen(f"http://127.0.0.1:{port}/bare", timeout=30):
             return
         time.sleep(0.05)
     raise SystemExit("the server does not answer")
@@ -198,34 +196,32 @@ def worker_of(pid: int) -> int:
     return int(pids[0])
 
 
-def processor_seconds(pid: int) -> float:
-    """User and system time of a process."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+def processor_microseconds(pid: int) -> float:
+    """Time that the threads of a process were on a processor."""
+    threads = Path(f"/proc/{pid}/task").glob("*/schedstat")
+    return sum(int(thread.read_text().split()[0]) for thread in threads) / 1e3
 
 
-def asked(port: int, pid: int) -> tuple[float, float]:
+def asked(port: int, pid: int, way: str) -> tuple[float, float]:
     """Requests a second, and microseconds of processor time a request, of one round."""
-    before = processor_seconds(pid)
+    before = processor_microseconds(pid)
     command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{SECONDS}s", "-H", "x-account: acct-1"]
-    command += ["-H", f"x-forwarded-for: {CLIENT}", f"http://127.0.0.1:{port}/"]
+    command += ["-H", f"x-forwarded-for: {CLIENT}", f"http://127.0.0.1:{port}/{way}"]
     output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     rate, count = RATE.search(output), SERVED.search(output)
     if "Non-2xx" in output or rate is None or count is None or count[1] == "0":
         raise SystemExit(f"not every answer was a success:\n{output}")
-    return float(rate[1]), (processor_seconds(pid) - before) / int(count[1]) * 1e6
+    return float(rate[1]), (processor_microseconds(pid) - before) / int(count[1])
 
 
 def measured(case: Case) -> str:
     """A row of the table."""
     results: dict[str, list[tuple[float, float]]] = {way: [] for way in WAYS}
-    with ExitStack() as stack:
-        servers = {way: stack.enter_context(served(case, way)) for way in WAYS}
-        for server in servers.values():
-            asked(*server)
+    with served(case) as (port, pid):
+        asked(port, pid, "bare")
         for number in range(ROUNDS):
             for way in (*WAYS[number % 3 :], *WAYS[: number % 3]):
-                results[way].append(asked(*servers[way]))
+                results[way].append(asked(port, pid, way))
 
     def kept(way: str) -> float:
         pairs = zip(results["bare"], results[way], strict=True)
