@@ -92,7 +92,7 @@ def servers(django_apps: dict[str, tuple[WSGIHandler, ASGIHandler]]) -> Iterator
     with (
         asgi_server(by_scope(plain_asgi), http="h11") as asgi_port,
         wsgi_server(by_environ(plain_wsgi)) as wsgi_port,
-        asgi_server(by_scope(django_asgi), http="h11") as django_asgi_port,
+        asgi_server(by_scope(django_asgi), http="httptools") as django_asgi_port,
         wsgi_server(by_environ(django_wsgi)) as django_wsgi_port,
     ):
         yield {"asgi": asgi_port, "wsgi": wsgi_port, "django asgi": django_asgi_port, "django wsgi": django_wsgi_port}

@@ -12,7 +12,7 @@ from cidrgate.denial import STATUS, Denial, denial_of
 if TYPE_CHECKING:
     from cidrgate.gate import Gate, Verdict
 
-__all__ = ["AllowlistMiddleware", "decide"]
+__all__ = ["AllowlistMiddleware", "account_of_scope", "decide"]
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]

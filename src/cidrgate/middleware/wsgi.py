@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     Account: TypeAlias = Callable[[dict[str, Any]], str | None]
 
-__all__ = ["AllowlistMiddleware", "decide", "headers_of", "peer_of"]
+__all__ = ["AllowlistMiddleware", "account_of_environ", "decide"]
 
 _REWRITTEN = "werkzeug.proxy_fix.orig"
 _STATUS_LINE = f"{STATUS} {HTTPStatus(STATUS).phrase}"
