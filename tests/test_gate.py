@@ -200,6 +200,26 @@ def test_a_request_keeps_the_id_it_came_with(manager: RuleManager) -> None:
     assert Gate(manager, log="none").decide("acct-1", "8.8.8.8", [(b"x-request-id", b"req-42")]).request_id != "req-42"
 
 
+def test_headers_may_be_read_once_only(manager: RuleManager) -> None:
+    resolver = ClientIPResolver(trusted_proxies=["10.0.0.0/8"])
+    gate = Gate(manager, resolver=resolver, request_id_header="x-request-id", log="none")
+    assert gate.decide("acct-1", "10.0.0.1", iter(HEADERS)).result == "allowed"
+
+
+def test_a_log_that_breaks_changes_nothing(manager: RuleManager) -> None:
+    def broken(record: logging.LogRecord) -> bool:
+        if record.exc_info is None:
+            raise OSError("the disk is full")
+        return True
+
+    logger = logging.getLogger("cidrgate.decisions")
+    logger.addFilter(broken)
+    try:
+        assert Gate(manager).decide("acct-1", "1.1.1.1").result == "denied"
+    finally:
+        logger.removeFilter(broken)
+
+
 def test_a_matcher_will_do() -> None:
     matcher = Matcher()
     gate = Gate(matcher, log="none")

@@ -146,9 +146,9 @@ class Gate:
         self._lists = lists
         self.matcher = lists.matcher if isinstance(lists, RuleManager) else lists
         self._allows = lists.checker() if isinstance(lists, RuleManager) else lists.allows
-        self._log = None if log == "none" else DecisionLog(allowed=log == "all")
-        self._hooks = tuple(hooks)
-        watched = bool(self._hooks) or log == "all" or require_list
+        own = () if log == "none" else (DecisionLog(allowed=log == "all"),)
+        self._hooks = (*own, *hooks)
+        watched = len(self._hooks) > len(own) or log == "all" or require_list
         self.allows_peer = None if watched or self.resolver.header else self._allows
         self.admits = self._admits_watched if watched else self._admits_client
 
@@ -200,6 +200,7 @@ class Gate:
             failure = TypeError(f"an account is str, or None for none, not {type(account).__name__}")
             account = None
         try:
+            headers = tuple(headers)
             request_id = self._request_id(headers)
             if rewritten:
                 client = ClientAddress(None, "peer", problem="rewritten_peer")
@@ -249,8 +250,6 @@ class Gate:
 
     def _tell(self, verdict: Verdict) -> None:
         """Log the verdict and call the hooks; what they do wrong changes nothing."""
-        if self._log is not None:
-            self._log(verdict)
         for hook in self._hooks:
             try:
                 hook(verdict)
