@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 from typing import TYPE_CHECKING, Any, cast
@@ -15,6 +14,7 @@ from starlette.routing import Route
 
 from cidrgate import ClientIPResolver, Gate, Matcher, RuleManager
 from cidrgate.authorize import AUTHORIZE_PATH, AuthorizeApp
+from tests.authorize.asgi import messages_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,23 +39,6 @@ class Answer:
     @property
     def verdict(self) -> tuple[int, str]:
         return self.status, self.headers["x-cidrgate-reason"]
-
-
-def messages_of(
-    app: AuthorizeApp | Starlette, scope: dict[str, Any], *received: dict[str, Any]
-) -> list[dict[str, Any]]:
-    """What an app sends when it has received this."""
-    waiting = list(received)
-    sent: list[dict[str, Any]] = []
-
-    async def receive() -> dict[str, Any]:
-        return waiting.pop(0)
-
-    async def send(message: Any) -> None:
-        sent.append(dict(message))
-
-    asyncio.run(app(scope, receive, send))
-    return sent
 
 
 def ask(

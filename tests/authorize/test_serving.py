@@ -13,7 +13,9 @@ import pytest
 from typer.testing import CliRunner
 
 from cidrgate import Policy, RuleManager
+from cidrgate.authorize.operation import Operation
 from cidrgate.cli.app import app
+from tests.authorize.asgi import messages_of
 from tests.servers.endpoint import authorize_endpoint, database
 from tests.servers.requests import Answer, ask
 from tests.servers.running import free_port, running
@@ -39,14 +41,24 @@ def asked(
     return ask(port, source, [*named, ("X-Forwarded-For", client)], path=path)
 
 
+def counted(port: int, result: str, reason: str) -> float:
+    """How often there was such a decision, says `/metrics`."""
+    name = f'cidrgate_decisions_total{{reason="{reason}",result="{result}"}} '
+    text = ask(port, path="/metrics").body.decode()
+    return sum(float(line.removeprefix(name)) for line in text.splitlines() if line.startswith(name))
+
+
 def test_workers_answer_alike_and_follow_the_store(tmp_path: Path, url: str) -> None:
-    with authorize_endpoint(tmp_path, url, "--workers", "2") as port:
+    with authorize_endpoint(tmp_path, url, "--workers", "2", "--metrics") as port:
         eventually(lambda: asked(port, "acct-1", LISTED).status == 200)
+        before = counted(port, "allowed", "matched")
         for _ in range(8):
             assert asked(port, "sub-1", LISTED).status == 200
             assert asked(port, "acct-1", STRANGER).status == 403
             assert asked(port, "acct-1", LISTED, source=STRANGER).status == 403
             assert asked(port, None, LISTED).headers["x-cidrgate-reason"] == "no_account"
+        assert counted(port, "allowed", "matched") == before + 8
+        assert counted(port, "denied", "not_listed") == 16
         with RuleManager.connect(url, Policy(allow_special=True)) as manager:
             manager.add("acct-1", f"{STRANGER}/32")
             eventually(lambda: all(asked(port, "acct-1", STRANGER).status == 200 for _ in range(8)))
@@ -71,6 +83,23 @@ def test_options_say_whom_to_believe_and_what_to_do_in_doubt(tmp_path: Path, url
             ("denied", "empty", "x-real-ip"),
             ("denied", "acct-1", "x-real-ip"),
         ]
+
+
+def test_it_says_that_it_is_well(tmp_path: Path, url: str) -> None:
+    with authorize_endpoint(tmp_path, url) as port:
+        assert ask(port, path="/healthz").record == {"status": "ok"}
+        ready = ask(port, path="/readyz")
+        assert (ready.status, ready.record["status"]) == (200, "ready")
+        assert ask(port, path="/metrics").status == 404
+        assert ask(port, path="/").status == 404
+        assert ask(port, path="/healthz", method="HEAD").body == b""
+
+
+def test_lists_too_old_are_not_ready() -> None:
+    with RuleManager.open("memory://", follow=False) as manager:
+        told = Operation(manager, ready_within=1e-9, metrics=None)
+        start, body = messages_of(told, {"type": "http", "path": "/readyz", "method": "GET"})
+        assert (start["status"], json.loads(body["body"])["status"]) == (503, "stale")
 
 
 def test_it_can_only_report(tmp_path: Path, url: str) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cidrgate.gate import Gate, Verdict
-    from cidrgate.middleware.asgi import Message, Receive, Scope, Send
+    from cidrgate.middleware.asgi import App, Message, Receive, Scope, Send
 
 __all__ = ["AUTHORIZE_PATH", "AuthorizeApp"]
 
@@ -36,7 +36,6 @@ _REASON = b"x-cidrgate-reason"
 _EMPTY_BODY: Message = {"type": "http.response.body", "body": b""}
 _MATCHED = _empty(200, (_REASON, b"matched"))
 _NOT_ENFORCED = _empty(200, (_REASON, b"not_enforced"))
-_NOT_FOUND = _empty(404)
 
 
 class AuthorizeApp:
@@ -53,6 +52,7 @@ class AuthorizeApp:
             as Envoy appends the path of the client.
         account_parameter: A parameter of the query that names the account, in place of the header. Paths below
             `/v1/authorize/` are then not found: the query of such a request is the client's.
+        elsewhere: The ASGI app that answers other paths; 404 if None.
 
     Example:
         >>> import asyncio
@@ -69,8 +69,16 @@ class AuthorizeApp:
         None b''
     """
 
-    def __init__(self, gate: Gate, *, account_header: str = "x-account", account_parameter: str | None = None) -> None:
+    def __init__(
+        self,
+        gate: Gate,
+        *,
+        account_header: str = "x-account",
+        account_parameter: str | None = None,
+        elsewhere: App | None = None,
+    ) -> None:
         self._gate = gate
+        self._elsewhere = _not_found if elsewhere is None else elsewhere
         self._below = "" if account_parameter else f"{AUTHORIZE_PATH}/"
         self._account: Callable[[Scope], str | None]
         if account_parameter is None:
@@ -88,10 +96,10 @@ class AuthorizeApp:
             path: str = scope["path"]
             if path == AUTHORIZE_PATH or (self._below and path.startswith(self._below)):
                 start, body = self._answer(scope)
+                await send(start)
+                await send(body)
             else:
-                start, body = _NOT_FOUND, _EMPTY_BODY
-            await send(start)
-            await send(body)
+                await self._elsewhere(scope, receive, send)
         elif kind == "lifespan":
             await _live(receive, send)
         else:
@@ -143,6 +151,11 @@ def _account_of_query(scope: Scope, parameter: str) -> str | None:
     if len(named) > 1:
         raise UnclearAccountError(f"the parameter {parameter} came {len(named)} times")
     return named[0] or None if named else None
+
+
+async def _not_found(scope: Scope, receive: Receive, send: Send) -> None:
+    await send(_empty(404))
+    await send(_EMPTY_BODY)
 
 
 async def _live(receive: Receive, send: Send) -> None:

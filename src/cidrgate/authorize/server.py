@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import uvicorn
 
 from cidrgate.authorize.app import AuthorizeApp
+from cidrgate.authorize.operation import MULTIPROCESS, DecisionMetrics, Operation
 from cidrgate.client_ip import ClientIPResolver
 from cidrgate.gate import Gate
 from cidrgate.manager import RuleManager
@@ -49,6 +50,7 @@ class AuthorizeSettings:
         log: Which decisions are logged: `denials`, `all` or `none`.
         deny_when_stale: Seconds without news from the store after which enforced accounts are denied; None for never.
         snapshot: A file to start from, shared by workers; None for none.
+        metrics: Whether decisions are counted for `/metrics`, which makes each take longer.
     """
 
     database: str
@@ -63,6 +65,7 @@ class AuthorizeSettings:
     log: Literal["denials", "all", "none"] = "denials"
     deny_when_stale: float | None = None
     snapshot: str | None = None
+    metrics: bool = False
 
     def resolver(self) -> ClientIPResolver:
         """What finds the client's address.
@@ -92,6 +95,7 @@ class AuthorizeSettings:
 
     def app(self, lists: RuleManager) -> AuthorizeApp:
         """The endpoint over lists."""
+        metrics = DecisionMetrics() if self.metrics else None
         gate = Gate(
             lists,
             resolver=self.resolver(),
@@ -99,9 +103,15 @@ class AuthorizeSettings:
             require_account=not self.allow_missing_account,
             require_list=self.require_list,
             log=self.log,
+            hooks=() if metrics is None else (metrics.hook,),
             request_id_header="x-request-id",
         )
-        return AuthorizeApp(gate, account_header=self.account_header, account_parameter=self.account_parameter)
+        return AuthorizeApp(
+            gate,
+            account_header=self.account_header,
+            account_parameter=self.account_parameter,
+            elsewhere=Operation(lists, ready_within=self.deny_when_stale, metrics=metrics),
+        )
 
 
 def app_from_environment() -> AuthorizeApp:
@@ -157,6 +167,9 @@ def serve(
         with settings.open() as lists:
             lists.compile(shared)
             on_loaded(len(lists.matcher))
+        counts = Path(folder) / "metrics"
+        counts.mkdir()
+        os.environ[MULTIPROCESS] = str(counts)
         os.environ[_VARIABLE] = json.dumps(asdict(settings) | {"snapshot": shared})
         uvicorn.run(f"{__name__}:app_from_environment", factory=True, workers=workers, **listen)
 

@@ -80,15 +80,18 @@ def _authorize(
         str | None,
         typer.Option("--snapshot", metavar="FILE", help="Start from this file, and keep it fresh; see `compile`."),
     ] = None,
+    metrics: Annotated[
+        bool, typer.Option("--metrics", help="Count decisions for Prometheus, at /metrics; each then takes longer.")
+    ] = False,
 ) -> None:
     """Answer proxies: 200 if the client may act for the account, 403 if not."""
     try:
         from cidrgate.authorize.server import AuthorizeSettings, serve
     except ModuleNotFoundError as error:
-        if error.name != "uvicorn":
+        if error.name not in ("uvicorn", "prometheus_client"):
             raise
         raise CommandError(
-            "authorize needs uvicorn, which is not installed: pip install 'cidrgate[authorize]'"
+            f"authorize needs {error.name}, which is not installed: pip install 'cidrgate[authorize]'"
         ) from error
     if trusted_proxy and trusted_hops is not None:
         raise CommandError("name --trusted-proxy or --trusted-hops, not both")
@@ -105,6 +108,7 @@ def _authorize(
         log=log,
         deny_when_stale=deny_when_stale,
         snapshot=snapshot,
+        metrics=metrics,
     )
     try:
         settings.resolver()

@@ -1,0 +1,78 @@
+"""`/healthz`, `/readyz` and `/metrics` of an authorize endpoint that stands alone: for what runs and watches it."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from cidrgate.metrics import GateMetrics
+
+if TYPE_CHECKING:
+    from cidrgate.middleware.asgi import Receive, Scope, Send
+    from cidrgate.serving import ServedLists
+
+__all__ = ["MULTIPROCESS", "DecisionMetrics", "Operation"]
+
+MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
+"""Where `prometheus_client` keeps the counts of several processes; it reads the variable when it is imported."""
+
+_PROMETHEUS = b"text/plain; version=0.0.4; charset=utf-8"
+
+
+class DecisionMetrics:
+    """The decisions of this process and of the other workers, for Prometheus.
+
+    Attributes:
+        hook: What a gate calls with each verdict.
+    """
+
+    def __init__(self) -> None:
+        own = CollectorRegistry()
+        self.hook = GateMetrics(own)
+        self._all = own
+        if MULTIPROCESS in os.environ:
+            self._all = CollectorRegistry()
+            MultiProcessCollector(self._all)  # type: ignore[no-untyped-call]
+
+    def text(self) -> bytes:
+        """Everything, in Prometheus's text format."""
+        return generate_latest(self._all)
+
+
+class Operation:
+    """An ASGI app for the paths beside the endpoint; 404 for others.
+
+    Args:
+        lists: What the endpoint answers from.
+        ready_within: Seconds without news from the store after which it is not ready; None for never.
+        metrics: What `/metrics` tells; None for 404.
+    """
+
+    def __init__(self, lists: ServedLists, *, ready_within: float | None, metrics: DecisionMetrics | None) -> None:
+        self._lists = lists
+        self._ready_within = math.inf if ready_within is None else ready_within
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer as ASGI 3 asks."""
+        status, kind, body = self._answer(scope["path"])
+        headers = [(b"content-type", kind), (b"content-length", b"%d" % len(body)), (b"cache-control", b"no-store")]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+
+    def _answer(self, path: str) -> tuple[int, bytes, bytes]:
+        if path == "/metrics" and self._metrics is not None:
+            return 200, _PROMETHEUS, self._metrics.text()
+        if path == "/healthz":
+            return 200, b"application/json", json.dumps({"status": "ok"}).encode()
+        if path == "/readyz":
+            staleness = self._lists.staleness
+            ready = staleness <= self._ready_within
+            record = {"status": "ready" if ready else "stale", "staleness": round(staleness, 3)}
+            return 200 if ready else 503, b"application/json", json.dumps(record).encode()
+        return 404, b"text/plain", b""
