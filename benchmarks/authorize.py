@@ -37,6 +37,7 @@ SMOKE = "--smoke" in sys.argv[1:]
 ROUNDS, SECONDS = (1, 1) if SMOKE else (7, 3)
 CONNECTIONS = 32
 ACCOUNTS = 1_000
+_RESULT = Path(__file__).parent / "results" / "authorize.md"
 DATABASE = "CIDRGATE_BENCH_DATABASE"
 
 SERVERS = {
@@ -166,31 +167,45 @@ def main() -> None:
         for _ in range(ROUNDS):
             for pair, (port, pid) in pairs.items():
                 rounds[pair].append(asked(port, pid))
-    print("## The authorize endpoint")
-    print()
-    print(
-        f"One worker, `wrk` with {CONNECTIONS} connections, {ACCOUNTS:,} accounts of 50 entries, the address from "
-        f"`X-Forwarded-For` of a trusted proxy; medians of {ROUNDS} rounds of {SECONDS} s in turns. "
-        + ", ".join(f"{server} {version(server)}" for server in SERVERS)
-        + "."
-    )
-    print()
-    print("| server | app | requests/s | p50, ms | p99, ms | processor time a request, µs | of bare rate |")
-    print("|---|---|---|---|---|---|---|")
-    rates = {}
+    page = _page(rounds)
+    print(page)
+    if not SMOKE:
+        _RESULT.write_text(page + "\n", encoding="utf-8")
+
+
+def _page(rounds: dict[tuple[str, str], list[Round]]) -> str:
+    """The measurements, as people read them."""
+    busy = os.getloadavg()[2]
+    versions = ", ".join(f"{server} {version(server)}" for server in SERVERS)
+    lines = [
+        "# The authorize endpoint",
+        "",
+        f"Written by `python -m benchmarks.authorize`. One worker, `wrk` with {CONNECTIONS} connections, {ACCOUNTS:,}",
+        "accounts of 50 entries, the address from `X-Forwarded-For` of a trusted proxy; medians of "
+        f"{ROUNDS} rounds of {SECONDS} s in turns.",
+        f"{versions}. {os.cpu_count()} processors, load average {busy:.1f} with this: above 3, other work went on,",
+        "which is in the rates and latencies, and less so in the processor time.",
+        "",
+        "| server | app | requests/s | of bare | p50, ms | p99, ms | processor time a request, µs |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    spent = {}
     for (server, app), results in rounds.items():
-        rates[server, app] = statistics.median(one.rate for one in results)
         kept = statistics.median(
             mine.rate / bare.rate for mine, bare in zip(results, rounds[server, "bare"], strict=True)
         )
-        p50, p99, processor = (
-            statistics.median(getattr(one, figure) for one in results) for figure in ("p50", "p99", "processor")
+        rate, p50, p99, spent[server, app] = (
+            statistics.median(getattr(one, figure) for one in results) for figure in ("rate", "p50", "p99", "processor")
         )
-        times = f"{p50:.2f} | {p99:.2f} | {processor:.1f}"
-        print(f"| {server} | {APPS[app]} | {rates[server, app]:,.0f} | {times} | {kept:.0%} |")
-    fastest = max(SERVERS, key=lambda server: rates[server, "authorize"])
-    print()
-    print(f"The fastest here: {fastest}; `cidrgate authorize` runs uvicorn.")
+        times = f"{p50:.2f} | {p99:.2f} | {spent[server, app]:.1f}"
+        lines.append(f"| {server} | {APPS[app]} | {rate:,.0f} | {kept:.0%} | {times} |")
+    thriftiest = min(SERVERS, key=lambda server: spent[server, "authorize"])
+    lines += [
+        "",
+        "The least processor time, which decides how many requests a machine with a worker for each processor can",
+        f"answer: {thriftiest}. `cidrgate authorize` runs uvicorn.",
+    ]
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Serving the authorize endpoint alone: its settings, and uvicorn, which measured fastest.
+"""Serving the authorize endpoint alone: its settings, and uvicorn, which takes the least processor time.
 
 With several workers each has a process and a matcher of its own, mapped from one snapshot file whose pages they share.
 """
