@@ -83,8 +83,10 @@ def create_app(
         answers=Answers(manager.store, chosen.answer_lifetime),
         metrics=metrics,
     )
-    for part in (accounts, entries, questions, history, tokens, health):
-        app.include_router(part.router)
+    routers = [part.router for part in (accounts, entries, questions, history, tokens, health)]
+    app.state.routes = [route for router in routers for route in router.routes]
+    for router in routers:
+        app.include_router(router)
     add_console(app)
     if chosen.authorize:
         gate = Gate(manager, resolver=found, require_account=True, request_id_header="x-request-id")

@@ -56,13 +56,13 @@ class ChangeRequest:
         request: The request.
         principal: Who asks.
         confirmed: Whether the guard was told that they know what they do.
-        version: The version the list must have; None for any.
+        if_match: The `If-Match` of the request, looked at once the rest of it is understood.
     """
 
     request: Request
     principal: Principal
     confirmed: bool
-    version: int | None
+    if_match: str | None
 
     def answered(
         self,
@@ -97,7 +97,7 @@ class ChangeRequest:
 
             address = client_address(self.request)
             manager = guarded(service.manager, address, confirmed=self.confirmed, also=keep)
-            change(manager, {"actor": self.principal.name, "expect_version": self.version})
+            change(manager, {"actor": self.principal.name, "expect_version": expected_version(self.if_match)})
             if answer is None:
                 raise AssertionError("a supervisor sees every change")
             return answer
@@ -108,7 +108,7 @@ class ChangeRequest:
 def _change_request(
     request: Request, principal: Writer, confirm: Confirm = False, if_match: IfMatch = None
 ) -> ChangeRequest:
-    return ChangeRequest(request, principal, confirm, expected_version(if_match))
+    return ChangeRequest(request, principal, confirm, if_match)
 
 
 change_request = Annotated[ChangeRequest, Depends(_change_request)]

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
 __all__ = [
     "AccountModel",
@@ -41,6 +41,13 @@ MOST_ID = 2**63 - 1
 """The greatest key of any database."""
 
 
+def _written(time: object) -> object:
+    """A time that is written as RFC 3339 says; a number could be seconds of any kind."""
+    if isinstance(time, datetime) or (isinstance(time, str) and time[4:5] == "-"):
+        return time
+    raise ValueError("write a time as 2027-01-31T18:00:00+00:00")
+
+
 def _in_range(time: datetime) -> datetime:
     """A time that is one in UTC too."""
     try:
@@ -64,9 +71,9 @@ def _plain(text: str) -> str:
 
 
 Text = Annotated[str, AfterValidator(_unicode)]
-Time = Annotated[AwareDatetime, AfterValidator(_in_range)]
+Time = Annotated[AwareDatetime, BeforeValidator(_written), AfterValidator(_in_range)]
 Label = Annotated[str, Field(max_length=255, description="What people call it."), AfterValidator(_plain)]
-Identity = Annotated[int, Field(ge=1, le=MOST_ID)]
+Identity = Annotated[int, Field(ge=1, le=MOST_ID, strict=True)]
 
 
 class _Answer(BaseModel):
@@ -94,6 +101,10 @@ _ENTRY = {
 
 def _example(example: Any) -> ConfigDict:
     return ConfigDict(json_schema_extra={"examples": [example]})
+
+
+def _request_example(example: Any) -> ConfigDict:
+    return ConfigDict(extra="forbid", json_schema_extra={"examples": [example]})
 
 
 class EntryModel(_Answer):
@@ -179,7 +190,7 @@ class ListChangeModel(_Answer):
 class NewAccountModel(_Request):
     """An account to create."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"name": "acct-1"}]})
+    model_config = _request_example({"name": "acct-1"})
 
     name: Text = Field(description="Up to 255 characters; no control characters, no spaces around it.")
     parent: Text | None = Field(None, description="The account whose list it inherits.")
@@ -188,7 +199,7 @@ class NewAccountModel(_Request):
 class NewSubaccountModel(_Request):
     """A subaccount to create."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"name": "sub-1"}]})
+    model_config = _request_example({"name": "sub-1"})
 
     name: Text = Field(description="Up to 255 characters; no control characters, no spaces around it.")
 
@@ -210,9 +221,7 @@ _Cidrs = Annotated[
 class SubmissionModel(_Request):
     """Networks somebody asks to have listed."""
 
-    model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"examples": [{"cidrs": "8.8.8.0/24, 1.1.1.1/32", "label": "office"}]}
-    )
+    model_config = _request_example({"cidrs": "8.8.8.0/24, 1.1.1.1/32", "label": "office"})
 
     cidrs: _Cidrs
     label: Label | None = Field(None, description="Of every entry that brings none of its own.")
@@ -222,7 +231,7 @@ class SubmissionModel(_Request):
 class EntryEditModel(_Request):
     """What shall be different of an entry; what is left out stays."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"cidr": "1.1.1.0/24"}]})
+    model_config = _request_example({"cidr": "1.1.1.0/24"})
 
     cidr: Text | None = Field(None, description="The network it shall have; null keeps it.")
     label: Label | None = Field(None, description="The label it shall have; null for no label.")
@@ -232,19 +241,25 @@ class EntryEditModel(_Request):
 class RestoreRequest(_Request):
     """A list of the past."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"sequence": 12}]})
+    model_config = _request_example({"sequence": 12})
 
-    sequence: int = Field(ge=0, le=MOST_ID, description="The list as it was after this change of the history.")
+    sequence: int = Field(
+        ge=0, le=MOST_ID, strict=True, description="The list as it was after this change of the history."
+    )
 
 
 class AddModel(SubmissionModel):
     """Add entries."""
+
+    model_config = _request_example({"change": "add", "cidrs": "8.8.8.0/24, 1.1.1.1/32", "label": "office"})
 
     change: Literal["add"]
 
 
 class EditModel(EntryEditModel):
     """Edit an entry."""
+
+    model_config = _request_example({"change": "edit", "entry": 7, "cidr": "1.1.1.0/24"})
 
     change: Literal["edit"]
     entry: Identity = Field(description="Its id.")
@@ -253,6 +268,8 @@ class EditModel(EntryEditModel):
 class RemoveModel(_Request):
     """Remove entries."""
 
+    model_config = _request_example({"change": "remove", "entries": [7]})
+
     change: Literal["remove"]
     entries: list[Identity] = Field(description="Their ids.")
 
@@ -260,11 +277,15 @@ class RemoveModel(_Request):
 class ReplaceModel(SubmissionModel):
     """Replace the list."""
 
+    model_config = _request_example({"change": "replace", "cidrs": "8.8.8.0/24"})
+
     change: Literal["replace"]
 
 
 class RestoreModel(RestoreRequest):
     """Restore a list of the past."""
+
+    model_config = _request_example({"change": "restore", "sequence": 12})
 
     change: Literal["restore"]
 
@@ -418,29 +439,28 @@ class ChangePage(_Answer):
 class NewTokenModel(_Request):
     """A token to make."""
 
-    model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"examples": [{"name": "billing", "scopes": ["account:acct-1:write"]}]}
-    )
+    model_config = _request_example({"name": "billing", "scopes": ["account:acct-1:write"]})
 
     name: Text = Field(description="What people call it; the history names it as the one who made a change.")
     scopes: list[Text] = Field(description="`admin`, `metrics`, `account:NAME:read`, `account:NAME:write`.")
     expires_at: Time | None = None
 
 
+_TOKEN = {
+    "id": 3,
+    "name": "billing",
+    "scopes": ["account:acct-1:write"],
+    "created_at": "2026-01-02T03:04:05+00:00",
+    "created_by": "ops",
+    "expires_at": None,
+    "revoked_at": None,
+}
+
+
 class TokenModel(_Answer):
     """A token, without its secret."""
 
-    model_config = _example(
-        {
-            "id": 3,
-            "name": "billing",
-            "scopes": ["account:acct-1:write"],
-            "created_at": "2026-01-02T03:04:05+00:00",
-            "created_by": "ops",
-            "expires_at": None,
-            "revoked_at": None,
-        }
-    )
+    model_config = _example(_TOKEN)
 
     id: int
     name: str
@@ -453,6 +473,8 @@ class TokenModel(_Answer):
 
 class CreatedTokenModel(TokenModel):
     """A token that was just made."""
+
+    model_config = _example({**_TOKEN, "token": "cidrgate_3_0000000000000000000000000000000000000000000"})
 
     token: str | None = Field(description="What to send. Shown this once: null when the answer is repeated.")
 

@@ -34,6 +34,7 @@ from cidrgate.records import error_code, problem_record
 
 if TYPE_CHECKING:
     from fastapi import FastAPI, Request, Response
+    from fastapi.routing import APIRoute
 
     from cidrgate.errors import Problem
 
@@ -97,7 +98,7 @@ _STATUS: dict[type[CidrgateError], int] = {
 """What each error of the layers below is over HTTP."""
 
 
-_CODES = {400: "bad_request", 404: "not_found", 405: "method_not_allowed", 413: "too_large"}
+_CODES = {404: "not_found", 405: "method_not_allowed", 413: "too_large"}
 """What errors that no layer of ours raised are called."""
 
 
@@ -169,11 +170,25 @@ def _invalid_request(_request: Request, error: Exception) -> Response:
     return problem_response(422, "invalid_request", detail, invalid=invalid)
 
 
-def _http_error(_request: Request, error: Exception) -> Response:
+def _http_error(request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
+    if error.status_code == 400:
+        # What FastAPI says of a body that is no text: it cannot be understood, as one that is no JSON.
+        return problem_response(422, "invalid_request", error.detail, invalid=[])
+    headers = dict(error.headers or {})
+    if error.status_code == 405:
+        headers["Allow"] = ", ".join(_methods(request))
     code = _CODES.get(error.status_code, "http_error")
-    return problem_response(error.status_code, code, error.detail, headers=dict(error.headers or {}))
+    return problem_response(error.status_code, code, error.detail, headers=headers)
+
+
+def _methods(request: Request) -> list[str]:
+    """Every method there is for a path; routes know their own alone."""
+    routes: list[APIRoute] = request.app.state.routes
+    return sorted(
+        {method for route in routes if route.path_regex.match(request.url.path) for method in route.methods or ()}
+    )
 
 
 def _unexpected(_request: Request, _error: Exception) -> Response:

@@ -1,0 +1,94 @@
+"""The OpenAPI document is true: whatever is sent, the answer is one that it describes, and never a server's error."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import schemathesis
+from hypothesis import HealthCheck, settings
+from pydantic import BaseModel, TypeAdapter
+from schemathesis.checks import CHECKS
+from schemathesis.specs.openapi.checks import positive_data_acceptance
+from starlette.testclient import TestClient
+
+from cidrgate import RuleManager
+from cidrgate.service import Settings, create_app, models
+from tests.service.conftest import Api
+
+if TYPE_CHECKING:
+    from schemathesis import Case
+
+EXAMPLES = 25
+"""Requests an operation gets, more or less: this runs with every change."""
+
+
+@cache
+def served() -> Api:
+    """A service with lists, for everything in this module."""
+    manager = RuleManager.open("memory://", follow=False)
+    manager.create_account("acct-1")
+    manager.create_account("sub-1", parent="acct-1")
+    manager.add("acct-1", "8.8.8.0/24, 2606:4700::/32", label="office")
+    app = create_app(manager, Settings(login_failures=10**9))
+    return Api(manager, app, TestClient(app))
+
+
+schema = schemathesis.openapi.from_asgi("/openapi.json", served().app)
+
+
+@schema.parametrize()
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+def test_every_answer_is_as_documented(case: Case[Any]) -> None:
+    """Rules refuse what a schema cannot tell apart: that alone is no promise of the document."""
+    if "account" in case.path_parameters and len(str(case.path_parameters["account"])) % 2:
+        case.path_parameters["account"] = "acct-1"
+    case.call_and_validate(
+        headers={"Authorization": f"Bearer {usable(served())}"}, excluded_checks=[positive_data_acceptance]
+    )
+
+
+def usable(api: Api, kept: dict[str, str] = {}) -> str:  # noqa: B006 - one token, until a request revokes it
+    """A token that no request has revoked yet."""
+    if "token" not in kept or api.credentials.authenticate(kept["token"]) is None:
+        kept["token"] = api.token("admin")
+    return kept["token"]
+
+
+def test_all_checks_there_are_are_made() -> None:
+    names = {check.__name__ for check in CHECKS.get_all()}
+    assert {"not_a_server_error", "status_code_conformance", "response_schema_conformance"} <= names
+
+
+def test_the_document_is_complete() -> None:
+    found: dict[str, Any] = served().app.openapi()
+    assert found["openapi"].startswith("3.1")
+    operations = [(path, method, one) for path, methods in found["paths"].items() for method, one in methods.items()]
+    assert len({one["operationId"] for _, _, one in operations}) == len(operations)
+    for path, method, one in operations:
+        assert one["description"], (path, method)
+        assert one["tags"], (path, method)
+        for status, answer in one["responses"].items():
+            assert answer["description"], (path, method, status)
+            problem = "application/problem+json" in answer.get("content", {})
+            assert problem == (status[0] in "45" and path != "/readyz"), (path, method, status)
+        if path.startswith("/v1"):
+            assert one["security"] == [{"token": []}]
+            assert {"401", "429", "503"} <= set(one["responses"])
+        if "requestBody" in one:
+            [content] = one["requestBody"]["content"].values()
+            assert "413" in one["responses"]
+            assert content["schema"], (path, method)
+
+
+def test_examples_are_what_they_are_examples_of() -> None:
+    shown = 0
+    for name in dir(models):
+        model = getattr(models, name)
+        if isinstance(model, type) and issubclass(model, BaseModel):
+            extra = model.model_config.get("json_schema_extra") or {}
+            assert isinstance(extra, dict)
+            for example in extra.get("examples", []):  # type: ignore[union-attr]
+                TypeAdapter(model).validate_python(example)
+                shown += 1
+    assert shown > 12
