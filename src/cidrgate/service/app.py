@@ -64,6 +64,7 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         openapi_url="/openapi.json",
+        generate_unique_id_function=lambda route: route.name,
         openapi_tags=[
             {"name": "accounts", "description": "Accounts, and subaccounts that inherit their lists."},
             {"name": "entries", "description": "What a list holds, and every way to change it."},

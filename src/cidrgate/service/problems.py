@@ -186,9 +186,8 @@ def _http_error(request: Request, error: Exception) -> Response:
 def _methods(request: Request) -> list[str]:
     """Every method there is for a path; routes know their own alone."""
     routes: list[APIRoute] = request.app.state.routes
-    return sorted(
-        {method for route in routes if route.path_regex.match(request.url.path) for method in route.methods or ()}
-    )
+    same_path = (route for route in routes if route.path_regex.match(request.url.path))
+    return sorted({method for route in same_path for method in route.methods or ()})
 
 
 def _unexpected(_request: Request, _error: Exception) -> Response:

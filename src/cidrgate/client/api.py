@@ -1,0 +1,361 @@
+"""`Client`: one method an operation of the OpenAPI document, of the same name."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+from urllib.parse import quote
+
+import httpx
+
+from cidrgate.client.values import (
+    AccountInfo,
+    ChangeInfo,
+    CheckInfo,
+    DecisionInfo,
+    EntryInfo,
+    ListChange,
+    ListInfo,
+    PreviewInfo,
+    TokenInfo,
+    WhoAmI,
+    account_of,
+    change_of,
+    entry_of,
+    list_change_of,
+    token_of,
+    value_of,
+    with_entries,
+)
+from cidrgate.errors import CidrgateError, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from types import EllipsisType
+
+__all__ = ["ApiError", "Client"]
+
+_TIMEOUT = 10.0
+_PAGE = 1000
+"""Items asked for at once."""
+
+_Value = TypeVar("_Value")
+
+
+class ApiError(CidrgateError):
+    """The service refused a request, or could not carry it out.
+
+    Attributes:
+        status: The HTTP status.
+        code: What kind of error it is.
+        problems: Every broken rule of a submission.
+        retry_after: Seconds to wait before another attempt; None if the service did not say.
+    """
+
+    def __init__(
+        self, status: int, code: str, detail: str, problems: list[Problem], retry_after: float | None = None
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.code = code
+        self.problems = problems
+        self.retry_after = retry_after
+
+
+class Client:
+    """Talks to a service; to be closed, or used in a `with` block. Safe to share between threads.
+
+    Every method raises `ApiError` when the service refuses, and `httpx.TransportError` when it is not reached.
+
+    Args:
+        url: Where the service is, such as `http://127.0.0.1:8080`.
+        token: What is sent as the bearer token.
+        http: An httpx client to use, for settings of its own; its base URL and token are set here.
+    """
+
+    def __init__(self, url: str, token: str, *, http: httpx.Client | None = None) -> None:
+        self._http = httpx.Client(timeout=_TIMEOUT) if http is None else http
+        self._http.base_url = httpx.URL(url)
+        self._http.headers["Authorization"] = f"Bearer {token}"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    # ------------------------------------------------------------------------------------------------ accounts
+
+    def list_accounts(self) -> Iterator[AccountInfo]:
+        """The accounts the token may see, page by page as they are needed."""
+        return self._pages("/v1/accounts", account_of)
+
+    def create_account(
+        self, name: str, *, parent: str | None = None, idempotency_key: str | None = None
+    ) -> AccountInfo:
+        """Create an account, or with a parent a subaccount."""
+        body = {"name": name, "parent": parent}
+        return account_of(self._send("POST", "/v1/accounts", body, idempotency_key=idempotency_key))
+
+    def get_account(self, account: str) -> AccountInfo:
+        """One account."""
+        return account_of(self._send("GET", _path(account)))
+
+    def list_subaccounts(self, account: str) -> Iterator[AccountInfo]:
+        """The subaccounts of an account, page by page as they are needed."""
+        return self._pages(_path(account, "subaccounts"), account_of)
+
+    def create_subaccount(self, account: str, name: str, *, idempotency_key: str | None = None) -> AccountInfo:
+        """Create a subaccount."""
+        path = _path(account, "subaccounts")
+        return account_of(self._send("POST", path, {"name": name}, idempotency_key=idempotency_key))
+
+    # ------------------------------------------------------------------------------------------------- entries
+
+    def list_entries(self, account: str) -> ListInfo:
+        """The whole list of an account."""
+        pages = list(self._raw_pages(_path(account, "entries")))
+        items = [entry_of(item) for page in pages for item in page["items"]]
+        return value_of(ListInfo, pages[-1] | {"items": items})
+
+    def add_entries(
+        self,
+        account: str,
+        cidrs: str | Iterable[str | Mapping[str, Any]],
+        *,
+        label: str | None = None,
+        expires_at: datetime | None = None,
+        confirm: bool = False,
+        if_match: int | None = None,
+        idempotency_key: str | None = None,
+    ) -> ListChange:
+        """Add networks: all of them, or none.
+
+        Args:
+            account: Whose list.
+            cidrs: CIDRs separated by commas or newlines, or several such texts and objects with `cidr`, `label` and
+                `expires_at`.
+            label: Of every entry that brings none of its own.
+            expires_at: When every entry ends that brings no such time; aware.
+            confirm: That the change may deny the address this request comes from.
+            if_match: The version the list must have; None for any.
+            idempotency_key: Sent again with a request that is repeated, so that it is carried out once.
+        """
+        body = _submission(cidrs, label, expires_at)
+        path = _path(account, "entries")
+        return list_change_of(
+            self._send("POST", path, body, confirm=confirm, if_match=if_match, idempotency_key=idempotency_key)
+        )
+
+    def replace_entries(
+        self,
+        account: str,
+        cidrs: str | Iterable[str | Mapping[str, Any]],
+        *,
+        label: str | None = None,
+        expires_at: datetime | None = None,
+        confirm: bool = False,
+        if_match: int | None = None,
+    ) -> ListChange:
+        """Make the list exactly this, in one change; the arguments are those of `add_entries`."""
+        body = _submission(cidrs, label, expires_at)
+        return list_change_of(self._send("PUT", _path(account, "entries"), body, confirm=confirm, if_match=if_match))
+
+    def get_entry(self, account: str, entry: int) -> EntryInfo:
+        """One entry."""
+        return entry_of(self._send("GET", _path(account, "entries", entry)))
+
+    def edit_entry(
+        self,
+        account: str,
+        entry: int,
+        cidr: str | None = None,
+        *,
+        label: str | EllipsisType | None = ...,
+        expires_at: datetime | EllipsisType | None = ...,
+        confirm: bool = False,
+        if_match: int | None = None,
+    ) -> ListChange:
+        """Change an entry; `...` keeps a label or an end, None takes it away."""
+        body = _edit(cidr, label, expires_at)
+        path = _path(account, "entries", entry)
+        return list_change_of(self._send("PATCH", path, body, confirm=confirm, if_match=if_match))
+
+    def delete_entry(
+        self, account: str, entry: int, *, confirm: bool = False, if_match: int | None = None
+    ) -> ListChange:
+        """Remove an entry."""
+        path = _path(account, "entries", entry)
+        return list_change_of(self._send("DELETE", path, confirm=confirm, if_match=if_match))
+
+    # ----------------------------------------------------------------------------------------------- questions
+
+    def check(self, account: str, address: str) -> CheckInfo:
+        """Whether an address may act for an account."""
+        return value_of(CheckInfo, self._send("GET", _path(account, "check"), query={"address": address}))
+
+    def explain(self, account: str, address: str) -> DecisionInfo:
+        """Why it may, or may not."""
+        record = self._send("GET", _path(account, "explain"), query={"address": address})
+        found = {name: None if record[name] is None else entry_of(record[name]) for name in ("entry", "nearest")}
+        return value_of(DecisionInfo, record | found)
+
+    def preview(self, account: str, change: str, **details: Any) -> PreviewInfo:
+        """What a change would do.
+
+        Args:
+            account: Whose list.
+            change: `add`, `edit`, `remove`, `replace` or `restore`.
+            details: What the change says, with the names of the document.
+        """
+        body = {"change": change, **{name: _sent(value) for name, value in details.items()}}
+        record = self._send("POST", _path(account, "preview"), body)
+        return value_of(PreviewInfo, with_entries(record))
+
+    # ------------------------------------------------------------------------------------------------- history
+
+    def list_history(self, account: str) -> Iterator[ChangeInfo]:
+        """The changes of an account's own list, the newest first, page by page as they are needed."""
+        return self._pages(_path(account, "history"), change_of)
+
+    def restore(
+        self,
+        account: str,
+        sequence: int,
+        *,
+        confirm: bool = False,
+        if_match: int | None = None,
+        idempotency_key: str | None = None,
+    ) -> ListChange:
+        """Make the list what it was after a change of the history."""
+        body = {"sequence": sequence}
+        path = _path(account, "restore")
+        return list_change_of(
+            self._send("POST", path, body, confirm=confirm, if_match=if_match, idempotency_key=idempotency_key)
+        )
+
+    # -------------------------------------------------------------------------------------------------- tokens
+
+    def who_am_i(self) -> WhoAmI:
+        """Whose token this is, and where the service sees this client."""
+        return value_of(WhoAmI, self._send("GET", "/v1/me"))
+
+    def list_tokens(self) -> Iterator[TokenInfo]:
+        """Every token, page by page as they are needed."""
+        return self._pages("/v1/tokens", token_of)
+
+    def create_token(
+        self,
+        name: str,
+        scopes: Iterable[str],
+        *,
+        expires_at: datetime | None = None,
+        idempotency_key: str | None = None,
+    ) -> TokenInfo:
+        """Make a token; `token` of the answer is what to send."""
+        body = {"name": name, "scopes": list(scopes), "expires_at": _sent(expires_at)}
+        return token_of(self._send("POST", "/v1/tokens", body, idempotency_key=idempotency_key))
+
+    def get_token(self, token: int) -> TokenInfo:
+        """One token, without its secret."""
+        return token_of(self._send("GET", f"/v1/tokens/{token}"))
+
+    def revoke_token(self, token: int) -> TokenInfo:
+        """Make a token useless."""
+        return token_of(self._send("DELETE", f"/v1/tokens/{token}"))
+
+    # ----------------------------------------------------------------------------------------------- operation
+
+    def healthz(self) -> bool:
+        """Whether the service answers."""
+        return bool(self._send("GET", "/healthz")["status"] == "ok")
+
+    def readyz(self) -> bool:
+        """Whether its lists are as new as they should be."""
+        response = self._http.get("/readyz")
+        return response.status_code == httpx.codes.OK
+
+    def metrics(self) -> str:
+        """Its measurements, in Prometheus's text format."""
+        return self._answer(self._http.get("/metrics")).text
+
+    # --------------------------------------------------------------------------------------------------------
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        query: Mapping[str, Any] | None = None,
+        confirm: bool = False,
+        if_match: int | None = None,
+        idempotency_key: str | None = None,
+    ) -> dict[str, Any]:
+        headers = {}
+        if if_match is not None:
+            headers["If-Match"] = f'"v{if_match}"'
+        if idempotency_key is not None:
+            headers["Idempotency-Key"] = idempotency_key
+        asked = {**(query or {}), **({"confirm": "true"} if confirm else {})}
+        response = self._http.request(method, path, json=body, params=asked, headers=headers)
+        record: dict[str, Any] = self._answer(response).json()
+        return record
+
+    def _answer(self, response: httpx.Response) -> httpx.Response:
+        if response.is_success:
+            return response
+        try:
+            record = response.json()
+            problems = [Problem(**one | {"conflicts": tuple(one["conflicts"])}) for one in record.get("problems", [])]
+            code, detail = record.get("code", "http_error"), record["detail"]
+        except (ValueError, KeyError, TypeError, AttributeError):
+            # What stands before the service answers in its own way.
+            code, detail, problems = "http_error", f"the service answered {response.status_code}", []
+        retry = response.headers.get("Retry-After", "")
+        raise ApiError(response.status_code, code, detail, problems, float(retry) if retry.isdecimal() else None)
+
+    def _raw_pages(self, path: str) -> Iterator[dict[str, Any]]:
+        query: dict[str, Any] = {"limit": _PAGE}
+        while True:
+            page = self._send("GET", path, query=query)
+            yield page
+            if page["next_cursor"] is None:
+                return
+            query["cursor"] = page["next_cursor"]
+
+    def _pages(self, path: str, made: Callable[[dict[str, Any]], _Value]) -> Iterator[_Value]:
+        for page in self._raw_pages(path):
+            yield from map(made, page["items"])
+
+
+def _path(account: str, *parts: str | int) -> str:
+    # A name that is all dots would be taken for a step in the path.
+    name = quote(account, safe="").replace(".", "%2E")
+    return "/".join(["/v1/accounts", name, *map(str, parts)])
+
+
+def _sent(value: object) -> object:
+    return value.isoformat() if isinstance(value, datetime) else value
+
+
+def _submission(
+    cidrs: str | Iterable[str | Mapping[str, Any]], label: str | None, expires_at: datetime | None
+) -> dict[str, Any]:
+    asked: str | list[Any]
+    if isinstance(cidrs, str):
+        asked = cidrs
+    else:
+        asked = [one if isinstance(one, str) else {name: _sent(value) for name, value in one.items()} for one in cidrs]
+    return {"cidrs": asked, "label": label, "expires_at": _sent(expires_at)}
+
+
+def _edit(
+    cidr: str | None, label: str | EllipsisType | None, expires_at: datetime | EllipsisType | None
+) -> dict[str, Any]:
+    wanted = {"label": label, "expires_at": expires_at}
+    return {"cidr": cidr, **{name: _sent(value) for name, value in wanted.items() if value is not ...}}
