@@ -105,7 +105,7 @@ class ChangeRequest:
         return service.answers.once(once, carry_out)
 
 
-def _change_request(
+async def _change_request(
     request: Request, principal: Writer, confirm: Confirm = False, if_match: IfMatch = None
 ) -> ChangeRequest:
     return ChangeRequest(request, principal, confirm, if_match)
