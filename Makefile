@@ -12,7 +12,7 @@ ENGINE := $(wildcard ext/*.pyx ext/*.pxi ext/*.pxd ext/*.h) setup.py pyproject.t
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
 
-run: .venv/run ## set up, and run the main job on an embedded SQLite file
+run: .venv/run ## set up, run the main job on an embedded SQLite file, then serve it until ctrl-C
 	@$(BIN)/python -m benchmarks.first_run $(DATABASE)
 
 test: .venv/dev ## set up, and run every test
@@ -63,6 +63,7 @@ bench-smoke: .venv/dev ## run each benchmark for a blink
 	$(BIN)/python -m benchmarks.edges --smoke
 	$(BIN)/python -m benchmarks.authorize --smoke
 	$(BIN)/python -m benchmarks.cluster --smoke
+	$(BIN)/python -m benchmarks.bench_service --smoke
 
 comparison: .venv/dev ## run the attack table against other libraries; writes docs/comparison.md
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[compare]'
@@ -82,7 +83,7 @@ clean: ## remove everything that was built
 .venv/run: .venv/bin/python $(ENGINE)
 	@command -v $${CC:-cc} > /dev/null || command -v gcc > /dev/null \
 		|| { echo 'a C compiler is needed, on Debian: apt-get install gcc python3-dev'; exit 1; }
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[cli]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[server]'
 	@touch $@
 
 .venv/dev: .venv/run

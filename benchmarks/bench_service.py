@@ -68,7 +68,7 @@ def serve(url: str) -> None:
         threading.Thread(target=ask, args=(manager, samples), daemon=True).start()
         for _ in sys.stdin:
             taken, samples[:] = list(samples), []
-            print(json.dumps(taken), flush=True)
+            print(json.dumps([taken, time.process_time()]), flush=True)
         server.should_exit = True
         thread.join()
 
@@ -153,18 +153,18 @@ def measure(name: str, url: str, rate: float, seconds: float) -> bool:
             raise AssertionError
         load = Load(int(server.stdout.readline()), token)
 
-        def allowed() -> Any:
+        def told() -> Any:
             print(file=server.stdin, flush=True)
-            return np.array(json.loads(server.stdout.readline())) if server.stdout else None
+            return json.loads(server.stdout.readline()) if server.stdout else None
 
         load.run(min(seconds, 1.0), rate / 4)  # what is done once is done now
-        allowed()
+        told()
         time.sleep(min(seconds, 5.0))
-        idle = allowed()
+        idle, used_before = told()
         began = time.perf_counter()
         steady = np.array(load.run(seconds, rate))
         achieved = len(steady) / (time.perf_counter() - began)
-        busy = allowed()
+        busy, used_after = told()
         most = len(load.run(seconds / 4, None)) / (seconds / 4)
         server.stdin.close()
     if load.failed:
@@ -174,6 +174,7 @@ def measure(name: str, url: str, rate: float, seconds: float) -> bool:
     p50, p99 = np.percentile(steady, [50, 99])
     print(f"{name}: {len(steady):,} validated additions, {rate:g} asked for a second, {achieved:.0f} made")
     print(f"  latency p50 {p50:.1f} ms   p99 {p99:.1f} ms   max {steady.max():.1f} ms")
+    print(f"  the server used {(used_after - used_before) / len(steady) * 1e3:.2f} ms of a processor for each")
     print(f"  as fast as {CONNECTIONS} connections get answers: {most:.0f} a second")
     print(f"  every one of {stored:,} that were answered is stored")
     calls = [np.percentile(sample, [50, 90]) for sample in (idle, busy)]

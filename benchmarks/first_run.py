@@ -1,7 +1,8 @@
 """The main job from end to end, for somebody who sees cidrgate for the first time: `make run`.
 
 Every step prints the command a person would type, and runs that command. The accounts it makes are `acme`, which it
-leaves alone when there is one, and `demo-00001` and so on, whose lists it replaces; no other is touched.
+leaves alone when there is one, and `demo-00001` and so on, whose lists it replaces; no other is touched. It ends in the
+management service, until ctrl-C.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from socket import AF_INET, AF_INET6, inet_pton
-from typing import TYPE_CHECKING
+from socket import AF_INET, AF_INET6, SO_REUSEADDR, SOL_SOCKET, inet_pton, socket
+from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 
@@ -32,6 +33,7 @@ ENTRIES = 50
 CHECKS = 1_000_000
 
 _ACCOUNT = "acme"
+_PORT = 8080
 _SEED = 7
 _BYTES = 16
 _MAPPED = bytes(10) + b"\xff\xff"
@@ -49,7 +51,9 @@ def main(arguments: list[str] | None = None) -> None:
     summary = (__doc__ or "").partition("\n")[0]
     parser = argparse.ArgumentParser(prog="python -m benchmarks.first_run", description=summary)
     parser.add_argument("database", nargs="?", default="cidrgate.db", help="path or URL of the store")
-    database = str(parser.parse_args(arguments).database)
+    parser.add_argument("--no-serve", action="store_true", help="end without the management service")
+    chosen = parser.parse_args(arguments)
+    database = str(chosen.database)
     started = time.perf_counter()
     shell = _Shell(database)
 
@@ -83,6 +87,10 @@ def main(arguments: list[str] | None = None) -> None:
     shell.suggest("export", "-o", "lists.jsonl")
     print(f"$ {shell.name} --help")
     print("README.md shows the same from Python.")
+
+    if not chosen.no_serve:
+        _say("5. The management API, and the console for a browser")
+        shell.become("serve", "--link", "--port", str(_free_port()))
 
 
 class _Shell:
@@ -118,9 +126,25 @@ class _Shell:
         if status not in expected:
             sys.exit(status)
 
+    def become(self, *arguments: str) -> NoReturn:
+        """Show a command and go on as it: what a terminal sends, ctrl-C too, is for the command alone."""
+        print(f"\n$ {shlex.join(['cidrgate', *arguments])}", flush=True)
+        os.execve(sys.executable, [sys.executable, "-m", "cidrgate", *arguments], self._environment)
+
     def suggest(self, *arguments: str) -> None:
         """Show a command that works when it is typed in the current directory."""
         print(f"$ {shlex.join([self.name, *arguments, *self._option])}")
+
+
+def _free_port() -> int:
+    """The port people expect, or another one where that is taken."""
+    with socket() as probe:
+        probe.setsockopt(SOL_SOCKET, SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", _PORT))
+        except OSError:
+            return 0
+    return _PORT
 
 
 def _say(title: str) -> None:
