@@ -45,6 +45,7 @@ _TITLES = {
     500: "Something failed",
     503: "The lists cannot be reached",
 }
+_PAGE_HEADERS = ((b"referrer-policy", b"same-origin"), (b"cidrgate-page", b"1"))
 _TYPED = {"cidrs": "Networks", "cidr": "Network", "label": "Label", "name": "Name"}
 """The fields a person typed something into, which no error may lose."""
 
@@ -61,7 +62,7 @@ def add_console(app: FastAPI) -> None:
         console.include_router(part.router)
     console.add_api_route("/", _first_page, methods=["GET"])
     console.mount("/static", _Assets(directory=Path(__file__).with_name("static")))
-    console.add_middleware(_Referrer)
+    console.add_middleware(_PageHeaders)
     for kind in (CidrgateError, RequestValidationError, HTTPException, Exception):
         console.add_exception_handler(kind, _error_page)
     app.mount("/console", console)
@@ -86,10 +87,11 @@ class _Assets(StaticFiles):
         return response
 
 
-class _Referrer:
-    """Lets the console's pages say to the console, and to nobody else, where a form comes from.
+class _PageHeaders:
+    """What tells the console's own answers apart, on both ways.
 
-    With the service's `no-referrer`, browsers send no origin, by which forms of other sites are told apart.
+    Its scripts put nothing into a page that a proxy before the service made up. And its forms say to the console, and
+    to nobody else, where they come from: with the service's `no-referrer` they would not.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -98,12 +100,12 @@ class _Referrer:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, and add to its answer."""
 
-        async def with_policy(message: Message) -> None:
+        async def marked(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], (b"referrer-policy", b"same-origin")]
+                message["headers"] = [*message["headers"], *_PAGE_HEADERS]
             await send(message)
 
-        await self._app(scope, receive, with_policy)
+        await self._app(scope, receive, marked)
 
 
 async def _error_page(request: Request, error: Exception) -> Response:

@@ -13,6 +13,27 @@ document.addEventListener("htmx:afterSettle", (event) => {
   if (attention) attention.focus();
 });
 
+function tell(text) {
+  const message = document.createElement("p");
+  message.className = "message bad";
+  message.setAttribute("role", "alert");
+  const words = document.createElement("span");
+  words.textContent = text;
+  message.append(words);
+  document.getElementById("trouble")?.replaceChildren(message);
+}
+
+// What a proxy answers in the service's place must not take the place of what somebody typed.
+document.addEventListener("htmx:beforeSwap", (event) => {
+  if (event.detail.xhr.getResponseHeader("cidrgate-page")) return;
+  event.detail.shouldSwap = false;
+  tell(`The service did not answer as expected (${event.detail.xhr.status}). What you typed is still here: try again.`);
+});
+
+document.addEventListener("htmx:sendError", () => {
+  tell("The service cannot be reached. What you typed is still here: try again.");
+});
+
 document.addEventListener("click", (event) => {
   const closer = event.target.closest("[data-close]");
   if (closer && dialog.contains(closer)) {

@@ -1,0 +1,132 @@
+"""Every page of the console in every state worth looking at, for checks of how it looks and how it can be used."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from playwright.sync_api import expect
+
+from cidrgate import NewEntry
+from tests.console.a_console import ADDRESS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from playwright.sync_api import Page
+
+    from tests.console.a_console import Console
+
+__all__ = ["SCENES", "furnish"]
+
+
+def furnish(console: Console) -> None:
+    """Accounts with lists, a subaccount and a history, as of an API platform."""
+    manager = console.manager
+    soon = datetime.now(UTC) + timedelta(days=14)
+    manager.create_account("acme", actor="ops")
+    manager.add(
+        "acme",
+        [
+            NewEntry("8.8.8.0/24", "Office Berlin"),
+            NewEntry(f"{ADDRESS}/32", "VPN gateway"),
+            NewEntry("185.199.108.0/22", "Build servers"),
+            NewEntry("2606:4700::/32", "Edge network"),
+            NewEntry("1.1.1.1/32", "Load test", soon),
+        ],
+        actor="ada",
+    )
+    manager.add("acme", "151.101.1.0/24", label="Staging", actor="grace")
+    manager.edit("acme", "151.101.1.0/24", "151.101.0.0/22", actor="grace")
+    for name in ("acme-eu", "acme-us"):
+        manager.create_account(name, parent="acme", actor="ops")
+    for name in ("globex", "initech", "umbrella"):
+        manager.create_account(name, actor="ops")
+        manager.add(name, "8.8.4.0/24", actor="ops")
+    manager.create_account("new-customer", actor="ops")
+    console.token("account:acme:write", name="deploy")
+
+
+def _signed_out(page: Page) -> None:
+    page.goto("sign-in")
+
+
+def _refused(page: Page) -> None:
+    page.goto("sign-in")
+    page.get_by_label("Token").fill("wrong")
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("alert")).to_be_visible()
+
+
+def _visit(path: str) -> Callable[[Page], None]:
+    def visit(page: Page) -> None:
+        page.goto(path)
+
+    return visit
+
+
+def _dialog(account: str, typed: str, shown: str) -> Callable[[Page], None]:
+    def visit(page: Page) -> None:
+        page.goto(f"list?account={account}")
+        page.locator("main").get_by_role("link", name="+ Add").first.click()
+        page.get_by_label("Networks").fill(typed)
+        expect(page.locator("#verdict")).to_contain_text(shown)
+
+    return visit
+
+
+def _editing(page: Page) -> None:
+    page.goto("list?account=acme")
+    page.get_by_role("row").filter(has_text="8.8.8.0/24").get_by_role("link", name="Edit").click()
+    page.get_by_label("CIDR", exact=True).fill("8.8.8.7/24")
+    expect(page.locator(".problems")).to_be_visible()
+
+
+def _confirming(page: Page) -> None:
+    page.goto("list?account=acme")
+    page.get_by_role("button", name=f"Delete {ADDRESS}/32").click()
+    expect(page.get_by_role("dialog")).to_be_visible()
+
+
+def _notice(page: Page) -> None:
+    page.goto("list?account=globex")
+    page.get_by_role("link", name="Edit").click()
+    label = page.get_by_label("Label")
+    label.fill("Backup site" if label.input_value() == "Data centre" else "Data centre")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("status")).to_be_visible()
+
+
+def _made_token(page: Page) -> None:
+    page.goto("tokens/new?account=acme")
+    page.get_by_label("Name").fill("billing")
+    page.get_by_role("button", name="Create").click()
+    expect(page.get_by_label("Token of")).to_be_visible()
+
+
+SCENES: dict[str, Callable[[Page], None]] = {
+    "sign-in": _signed_out,
+    "sign-in-refused": _refused,
+    "link": _visit("link/secret"),
+    "accounts": _visit("accounts"),
+    "accounts-none-found": _visit("accounts?q=nobody"),
+    "new-account": _visit("accounts/new"),
+    "list": _visit("list?account=acme"),
+    "list-empty": _visit("list?account=new-customer"),
+    "list-after-change": _notice,
+    "add-problems": _dialog("acme", "8.8.8.8, 10.0.0.0/8, 1.1.1.0/24", "3 problems"),
+    "add-first": _dialog("new-customer", "8.8.8.0/24", "Please confirm"),
+    "add-page": _visit("list/add?account=acme&cidrs=4.4.4.4"),
+    "edit": _editing,
+    "delete-own": _confirming,
+    "subaccount": _visit("list?account=acme-eu"),
+    "subaccounts": _visit("subaccounts?account=acme"),
+    "test-allowed": _visit("test?account=acme&address=8.8.8.8"),
+    "test-denied": _visit("test?account=acme&address=8.8.9.1"),
+    "history": _visit("history?account=acme"),
+    "tokens": _visit("tokens"),
+    "new-token": _visit("tokens/new"),
+    "token-made": _made_token,
+    "not-found": _visit("list?account=nobody"),
+}
+"""By name: brings a browser, signed in as an admin, to a state."""

@@ -1,0 +1,231 @@
+"""Editing in place, deleting with undo, restoring, and what happens when somebody else was faster."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from playwright.sync_api import expect
+
+from tests.console.a_console import ADDRESS, Console, Visitors
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Locator, Page
+
+
+def row_of(page: Page, cidr: str) -> Locator:
+    return page.get_by_role("row").filter(has_text=cidr)
+
+
+def edit(page: Page, account: str, cidr: str) -> Locator:
+    page.goto(f"list?account={account}")
+    row_of(page, cidr).get_by_role("link", name="Edit").click()
+    form = page.get_by_role("form", name=f"Edit {cidr}")
+    expect(form.get_by_label("CIDR")).to_be_focused()
+    return form
+
+
+def test_an_entry_is_edited_in_its_place(console: Console, visitors: Visitors) -> None:
+    account = console.account("9.9.9.0/24", "1.1.1.1/32")
+    end = datetime.now(UTC) + timedelta(days=3)
+    console.manager.edit(account, "1.1.1.1/32", expires_at=end)
+    page = visitors.person(console)
+    form = edit(page, account, "1.1.1.1/32")
+    form.get_by_label("CIDR").fill("9.9.9.9/32")
+    expect(form).to_contain_text("9.9.9.0/24 allows these addresses already")
+    form.get_by_label("CIDR").fill("1.1.1.7/24")
+    form.get_by_role("button", name="Use 1.1.1.0/24").click()
+    expect(form.get_by_label("CIDR")).to_have_value("1.1.1.0/24")
+    expect(form).to_contain_text("255.255.255.0, 256 addresses")
+    form.get_by_label("Label").fill("resolver")
+    form.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("status")).to_contain_text("Changed 1.1.1.1/32 to 1.1.1.0/24")
+    [entry, _] = console.manager.entries(account)
+    assert (entry.cidr, entry.label, entry.expires_at) == ("1.1.1.0/24", "resolver", end)
+
+
+def test_editing_can_be_left(console: Console, visitors: Visitors) -> None:
+    account = console.account("9.9.9.0/24")
+    page = visitors.person(console)
+    form = edit(page, account, "9.9.9.0/24")
+    form.get_by_label("CIDR").fill("8.8.8.0/24")
+    form.get_by_role("link", name="Cancel").click()
+    expect(row_of(page, "9.9.9.0/24").get_by_role("link", name="Edit")).to_be_focused()
+    assert console.cidrs(account) == ["9.9.9.0/24"]
+
+
+def test_an_end_is_taken_away(console: Console, visitors: Visitors) -> None:
+    account = console.account("9.9.9.0/24")
+    console.manager.edit(account, "9.9.9.0/24", expires_at=datetime.now(UTC) + timedelta(days=3))
+    page = visitors.person(console)
+    form = edit(page, account, "9.9.9.0/24")
+    form.get_by_label("Expires at").fill("")
+    form.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("status")).to_contain_text("Changed 9.9.9.0/24")
+    expect(row_of(page, "9.9.9.0/24")).to_contain_text("never")
+    assert console.manager.entries(account)[0].expires_at is None
+
+
+def test_an_edit_that_locks_out_is_confirmed(console: Console, visitors: Visitors) -> None:
+    account = console.account(f"{ADDRESS}/32")
+    page = visitors.person(console)
+    form = edit(page, account, f"{ADDRESS}/32")
+    form.get_by_label("CIDR").fill("8.8.8.0/24")
+    expect(form).to_contain_text("you would lock yourself out")
+    form.get_by_role("checkbox", name="Lock my own address out").check()
+    form.get_by_role("button", name="Save").click()
+    expect(page.locator("#own")).to_contain_text("not covered")
+    assert console.cidrs(account) == ["8.8.8.0/24"]
+
+
+def test_what_is_deleted_can_be_had_back(console: Console, visitors: Visitors) -> None:
+    account = console.account("9.9.9.0/24")
+    console.manager.add(account, "8.8.8.0/24", label="office", actor="setup")
+    page = visitors.person(console)
+    page.goto(f"list?account={account}")
+    row_of(page, "8.8.8.0/24").get_by_role("button", name="Delete").click()
+    expect(page.get_by_role("status")).to_contain_text("Deleted 8.8.8.0/24")
+    assert console.cidrs(account) == ["9.9.9.0/24"]
+    page.get_by_role("button", name="Undo").click()
+    expect(page.get_by_role("status")).to_contain_text("Restored the list: added 8.8.8.0/24")
+    assert [(entry.cidr, entry.label) for entry in console.manager.entries(account)] == [
+        ("8.8.8.0/24", "office"),
+        ("9.9.9.0/24", None),
+    ]
+    assert console.manager.history(account)[-1].action == "restore"
+
+
+def test_the_last_entry_is_deleted_only_when_confirmed(console: Console, visitors: Visitors) -> None:
+    account = console.account("9.9.9.0/24")
+    page = visitors.person(console)
+    page.goto(f"list?account={account}")
+    page.get_by_role("button", name="Delete 9.9.9.0/24").click()
+    dialog = page.get_by_role("dialog", name="Delete 9.9.9.0/24?")
+    expect(dialog.get_by_role("link", name="Keep it")).to_be_focused()
+    dialog.get_by_role("link", name="Keep it").click()
+    expect(page.get_by_role("button", name="Delete 9.9.9.0/24")).to_be_focused()
+    assert console.cidrs(account) == ["9.9.9.0/24"]
+    page.get_by_role("button", name="Delete 9.9.9.0/24").click()
+    dialog.get_by_role("checkbox", name="Stop enforcing").check()
+    dialog.get_by_role("button", name="Delete").click()
+    expect(page.get_by_role("heading", name="The list is empty")).to_be_visible()
+    assert console.cidrs(account) == []
+    page.get_by_role("button", name="Undo").click()  # it begins to be enforced again
+    page.get_by_role("checkbox", name="Start enforcing").check()
+    page.get_by_role("dialog").get_by_role("button", name="Restore").click()
+    expect(page.get_by_role("status")).to_contain_text("added 9.9.9.0/24")
+
+
+def test_ones_own_entry_is_deleted_only_when_confirmed(console: Console, visitors: Visitors) -> None:
+    account = console.account("8.8.8.0/24", "9.9.9.0/24")
+    page = visitors.person(console)
+    page.goto(f"list?account={account}")
+    page.get_by_role("button", name="Delete 9.9.9.0/24").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text(f"Your own address {ADDRESS} is not covered after this")
+    dialog.get_by_role("checkbox", name="Lock my own address out").check()
+    dialog.get_by_role("button", name="Delete").click()
+    expect(page.get_by_role("status")).to_contain_text("Deleted 9.9.9.0/24")
+    assert console.cidrs(account) == ["8.8.8.0/24"]
+
+
+def test_an_edit_of_a_list_that_somebody_changed_loses_nothing(console: Console, visitors: Visitors) -> None:
+    account = console.account("9.9.9.0/24", "1.1.1.1/32")
+    page = visitors.person(console)
+    form = edit(page, account, "1.1.1.1/32")
+    form.get_by_label("Label").fill("typed with care")
+    console.manager.add(account, "8.8.8.0/24", actor="somebody else")
+    form.get_by_role("button", name="Save").click()
+    alert = form.locator("xpath=..").get_by_role("alert")
+    expect(alert).to_contain_text("Somebody changed this list meanwhile. Added 8.8.8.0/24, by somebody else")
+    expect(alert).to_be_focused()
+    expect(form.get_by_label("Label")).to_have_value("typed with care")
+    form.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("status")).to_contain_text("Changed 1.1.1.1/32")
+    assert {entry.label for entry in console.manager.entries(account)} == {"typed with care", None}
+
+
+def test_an_entry_that_is_gone_loses_nothing(console: Console, visitors: Visitors) -> None:
+    account = console.account("9.9.9.0/24", "1.1.1.1/32")
+    page = visitors.person(console)
+    form = edit(page, account, "1.1.1.1/32")
+    form.get_by_label("Label").fill("typed with care")
+    console.manager.remove(account, "1.1.1.1/32", actor="somebody else")
+    form.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("alert")).to_contain_text("not on the list any more")
+    expect(form.get_by_label("Label")).to_have_value("typed with care")
+
+
+def test_a_replacement_of_a_list_that_somebody_changed_loses_nothing(console: Console, visitors: Visitors) -> None:
+    account = console.account("9.9.9.0/24", "8.8.8.0/24")
+    page = visitors.person(console)
+    page.goto(f"list?account={account}")
+    page.locator("#add").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Networks").fill("8.8.0.0/16")
+    dialog.get_by_role("button", name="Put it in its place").click()
+    expect(dialog.get_by_role("group", name="Removed in the same step")).to_be_visible()
+    console.manager.add(account, "1.1.1.1/32", actor="somebody else")
+    dialog.get_by_role("button", name="Add to the list").click()
+    expect(dialog.get_by_role("alert")).to_contain_text("Added 1.1.1.1/32, by somebody else")
+    expect(dialog.get_by_label("Networks")).to_have_value("8.8.0.0/16")
+    dialog.get_by_role("button", name="Put it in its place").click()
+    expect(dialog.get_by_role("group", name="Removed in the same step")).to_be_visible()
+    dialog.get_by_role("button", name="Add to the list").click()
+    expect(page.get_by_role("status")).to_be_visible()
+    assert console.cidrs(account) == ["1.1.1.1/32", "8.8.0.0/16", "9.9.9.0/24"]
+
+
+def test_what_somebody_changed_is_not_deleted_unseen(console: Console, visitors: Visitors) -> None:
+    account = console.account("9.9.9.0/24", "8.8.8.0/24")
+    page = visitors.person(console)
+    page.goto(f"list?account={account}")
+    console.manager.edit(account, "8.8.8.0/24", "8.8.0.0/16", actor="somebody else")
+    page.get_by_role("button", name="Delete 8.8.8.0/24").click()
+    dialog = page.get_by_role("dialog", name="The list has changed")
+    expect(dialog).to_contain_text("Changed 8.8.8.0/24 to 8.8.0.0/16, by somebody else")
+    dialog.get_by_role("link", name="Look at the list").click()
+    expect(row_of(page, "8.8.0.0/16")).to_be_visible()
+    assert console.cidrs(account) == ["8.8.0.0/16", "9.9.9.0/24"]
+
+
+def test_there_is_no_undo_over_somebody_elses_change(console: Console, visitors: Visitors) -> None:
+    account = console.account("9.9.9.0/24", "8.8.8.0/24")
+    page = visitors.person(console)
+    page.goto(f"list?account={account}")
+    page.get_by_role("button", name="Delete 8.8.8.0/24").click()
+    undo = page.get_by_role("button", name="Undo")
+    expect(undo).to_be_visible()
+    console.manager.add(account, "1.1.1.1/32", actor="somebody else")
+    undo.click()
+    expect(page.get_by_role("dialog", name="The list has changed")).to_be_visible()
+    page.reload()
+    expect(page.get_by_role("status")).to_contain_text("Deleted 8.8.8.0/24")
+    expect(undo).to_have_count(0)
+
+
+def test_the_history_leads_back(console: Console, visitors: Visitors) -> None:
+    account = console.account("9.9.9.0/24")
+    console.manager.add(account, "8.8.8.0/24", actor="ada")
+    console.manager.edit(account, "8.8.8.0/24", "8.8.0.0/16", actor="grace")
+    page = visitors.person(console)
+    page.goto(f"history?account={account}")
+    items = page.get_by_role("listitem")
+    expect(items).to_have_count(4)
+    expect(items.nth(0)).to_contain_text("Changed 8.8.8.0/24 to 8.8.0.0/16")
+    expect(items.nth(0)).to_contain_text("by grace")
+    items.nth(1).get_by_role("button", name="Restore").click()
+    expect(page.get_by_role("status")).to_contain_text("added 8.8.8.0/24 and removed 8.8.0.0/16")
+    assert console.cidrs(account) == ["8.8.8.0/24", "9.9.9.0/24"]
+
+
+def test_a_long_history_has_pages(console: Console, visitors: Visitors) -> None:
+    account = console.account("9.9.9.0/24")
+    for number in range(30):
+        console.manager.edit(account, "9.9.9.0/24", label=f"{number}")
+    page = visitors.person(console)
+    page.goto(f"history?account={account}")
+    page.get_by_role("link", name="Older").click()
+    expect(page.get_by_text("Created the account")).to_be_visible()
+    page.get_by_role("link", name="Newest").click()
+    expect(page.get_by_text("Now", exact=True)).to_be_visible()
