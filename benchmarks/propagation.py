@@ -65,7 +65,10 @@ def write(url: str, rate: float, count: int) -> None:
 
 
 def read(url: str, count: int) -> None:
-    """Follow; print when each change was first seen, in nanoseconds, 0 for one that another followed unseen."""
+    """Follow; print when each change was first seen, in nanoseconds.
+
+    One that the next change of its account overtook counts until that one was seen.
+    """
     with RuleManager.open(url) as manager:
         print("ready", flush=True)
         allows = manager.matcher.allows
@@ -76,7 +79,11 @@ def read(url: str, count: int) -> None:
             # Only the next change of each account can be there.
             for change in pending[: 2 * ACCOUNTS]:
                 if allows(account(change), address(change)):
-                    seen[change] = time.monotonic_ns()
+                    now = time.monotonic_ns()
+                    for overtaken in range(change, -1, -ACCOUNTS):
+                        if seen[overtaken]:
+                            break
+                        seen[overtaken] = now
             pending = [change for change in pending if not seen[change]]
             time.sleep(LOOK)
     print(json.dumps(seen))

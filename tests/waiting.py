@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 PATIENCE = 30.0
 
 
-def eventually(condition: Callable[[], bool], patience: float = PATIENCE) -> None:
+def eventually(condition: Callable[[], bool], patience: float = PATIENCE, pause: float = 0.002) -> None:
     """Wait until something is so; fail when it is not after a long time."""
     end = time.monotonic() + patience
     while not condition():
         assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.002)
+        time.sleep(pause)

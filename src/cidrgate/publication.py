@@ -150,6 +150,7 @@ class PublishedStore:
                     _publish(matcher, timetable, one, at)
                     if progress is not None and number % _PROGRESS == 0:
                         progress(_PROGRESS)
+                _end(matcher, timetable, at)  # what has ended since a snapshot was written
         with self._publishing:
             if matcher is not self._matcher:
                 self._matcher.adopt(matcher)
@@ -237,6 +238,8 @@ class PublishedStore:
         self._reading = threading.RLock()
         self._publishing = threading.RLock()
         self._store.after_fork()
+        if self.shared is not None:
+            self.shared.close()  # the parent's turn to write is not the child's
 
     # -------------------------------------------------------------------------------------------------- expiry
 
@@ -248,12 +251,15 @@ class PublishedStore:
         """
         with self._publishing:
             at = datetime.now(UTC)
-            for account in self._timetable.due(at):
-                self._matcher.publish(
-                    account, self._timetable.active(account, self._matcher.prefixes(account), at), enforced=True
-                )
+            _end(self._matcher, self._timetable, at)
             end = self._timetable.next()
         return None if end is None else (end - at).total_seconds()
+
+
+def _end(matcher: Matcher, timetable: Timetable, at: datetime) -> None:
+    """Take out what has ended by itself at a time."""
+    for account in timetable.due(at):
+        matcher.publish(account, timetable.active(account, matcher.prefixes(account), at), enforced=True)
 
 
 def _publish(matcher: Matcher, timetable: Timetable, stored: StoredList, at: datetime) -> None:

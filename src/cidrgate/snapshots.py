@@ -101,7 +101,7 @@ class SharedSnapshot:
         return state is not None
 
     def close(self) -> None:
-        """Leave the writing to others."""
+        """Leave the writing to others; in a forked child, to the parent, which keeps the lock."""
         if self._lock is not None:
             self._lock.close()
             self._lock = None
