@@ -55,7 +55,7 @@ bench: .venv/dev ## measure against the peers; writes benchmarks/results/
 	$(BIN)/python -m benchmarks.authorize
 	$(BIN)/python -m benchmarks.edges
 
-bench-cluster: .venv/dev ## measure imports, starts and how changes spread; writes benchmarks/results/cluster.md
+bench-cluster: .venv/dev ## measure imports, starts and how changes spread; writes benchmarks/results/cluster-*.md
 	$(BIN)/python -m benchmarks.cluster
 
 bench-smoke: .venv/dev ## run each benchmark for a blink

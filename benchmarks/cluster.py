@@ -2,7 +2,7 @@
 
     python -m benchmarks.cluster [--accounts 1000000] [--stores SQLite PostgreSQL] [--smoke]
 
-Prints the figures beside what is asked for, and writes `benchmarks/results/cluster.md` unless it is a smoke run. Each
+Prints the figures beside what is asked for; a page of them is written to `benchmarks/results` but for a smoke run. Each
 step is a process of its own, so that its memory is its own. The lists to import are made while they are imported, in
 the same process and the time that is measured. The PostgreSQL server is started for the purpose, on the same machine
 and the same processors, with its files on the disk and a commit as durable as in production. Times depend on what else
@@ -21,6 +21,7 @@ import sys
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -32,8 +33,9 @@ from tests.postgres import PostgresServer, find_binaries
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+STORES = ["SQLite", "PostgreSQL"]
 ENTRIES = 10
-RESULTS = Path(__file__).parent / "results" / "cluster.md"
+RESULTS = Path(__file__).parent / "results"
 GIB = 1 << 30
 
 SERVER = {"shared_buffers": "1GB", "max_wal_size": "8GB"}
@@ -117,15 +119,15 @@ class Report:
         verdict = {None: "", True: f"  ({wanted}: met)", False: f"  ({wanted}: MISSED)"}[met]
         print(f"{what}: {figure}{verdict}", flush=True)
 
-    def text(self, accounts: int, load: float) -> str:
-        """The page of results."""
+    def text(self, store: str, accounts: int, load: float) -> str:
+        """The page of results of a store."""
         marks = {None: "", True: "met", False: "missed"}
         lines = [
-            "# Many processes, many machines: measured",
+            f"# Many processes and machines on {store}: measured",
             "",
             f"`python -m benchmarks.cluster`: {accounts:,} accounts of {ENTRIES} entries, Python "
             f"{platform.python_version()}, {os.cpu_count()} processors for everything, the server too; "
-            f"the load of the machine before the run was {load:.1f}.",
+            f"the load average of the machine before the run, without it, was {load:.1f}.",
             "",
             "| what | measured | asked for | |",
             "|---|---|---|---|",
@@ -189,7 +191,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="What many processes and machines cost.")
     parser.add_argument("--accounts", type=int, default=1_000_000)
     parser.add_argument("--seconds", type=float, default=20.0, help="of changes for the propagation; 0 for none")
-    parser.add_argument("--stores", nargs="+", default=["SQLite", "PostgreSQL"])
+    parser.add_argument("--stores", nargs="+", choices=STORES, default=STORES)
     parser.add_argument("--smoke", action="store_true", help="run everything for a blink")
     parser.add_argument("--step", choices=STEPS, help=argparse.SUPPRESS)
     parser.add_argument("rest", nargs="*", help=argparse.SUPPRESS)
@@ -200,32 +202,27 @@ def main() -> None:
         print(json.dumps(figures | {"peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}))
         return
     accounts, seconds = (500, 0.5) if arguments.smoke else (arguments.accounts, arguments.seconds)
-    report = Report(judges=not arguments.smoke)
-    load = os.getloadavg()[0]
+    complete = not arguments.smoke and accounts and seconds
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory()))
-        if "SQLite" in arguments.stores:
-            file = folder / "lists.db"
-            measure("SQLite", f"sqlite:///{file}", accounts, seconds, report, folder, size_of=lambda: size(file))
-        binaries = find_binaries()
-        if "PostgreSQL" in arguments.stores and binaries is None:
-            print("PostgreSQL is not measured: on Debian, apt-get install postgresql")
-        elif "PostgreSQL" in arguments.stores and binaries is not None:
-            server = stack.enter_context(PostgresServer(binaries, settings=SERVER))
-            url = server.new_database()
-            measure(
-                "PostgreSQL",
-                url,
-                accounts,
-                seconds,
-                report,
-                folder,
-                size_of=lambda: server.size(url),
-                server_cpu=server.cpu_seconds,
-            )
-    if not arguments.smoke and accounts and seconds and len(arguments.stores) == 2:
-        RESULTS.write_text(report.text(accounts, load))
-        print(f"written to {RESULTS}")
+        for name in arguments.stores:
+            report, load = Report(judges=not arguments.smoke), os.getloadavg()[0]
+            if name == "SQLite":
+                file = folder / "lists.db"
+                measure(name, f"sqlite:///{file}", accounts, seconds, report, folder, size_of=partial(size, file))
+            elif (binaries := find_binaries()) is None:
+                print("PostgreSQL is not measured: on Debian, apt-get install postgresql")
+                continue
+            else:
+                server = stack.enter_context(PostgresServer(binaries, settings=SERVER))
+                url = server.new_database()
+                sizes = partial(server.size, url)
+                cpu = server.cpu_seconds
+                measure(name, url, accounts, seconds, report, folder, size_of=sizes, server_cpu=cpu)
+            if complete:
+                page = RESULTS / f"cluster-{name.lower()}.md"
+                page.write_text(report.text(name, accounts, load))
+                print(f"written to {page}")
 
 
 def size(file: Path) -> int:
