@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import gc
+import signal
 import sqlite3
+import subprocess
+import sys
 import threading
 import weakref
 from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,7 +21,6 @@ from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 
 @pytest.fixture
@@ -69,6 +72,52 @@ def test_a_manager_that_does_not_follow_catches_up_when_it_changes_something(url
         assert other.matcher.prefixes("acct-1") == ["8.8.8.0/24"]
         other.create_account("acct-2")
         assert other.matcher.prefixes("acct-1") == ["1.1.1.1/32", "8.8.8.0/24"]
+
+
+def test_a_writer_killed_between_commit_and_publication_loses_nothing(
+    url: str, writer: RuleManager, reader: RuleManager
+) -> None:
+    killed = subprocess.run(
+        [sys.executable, "-m", "tests.killed_writer", url], cwd=Path(__file__).parents[1], check=False
+    )
+    assert killed.returncode == -signal.SIGKILL
+    eventually(lambda: reader.matcher.prefixes("acct-1") == ["9.9.9.9/32"])
+    assert reader.history("acct-1")[-1].actor == "killed"
+
+
+def test_a_follower_may_skip_a_change_but_never_goes_back(writer: RuleManager, reader: RuleManager) -> None:
+    versions = [f"9.9.{number}.0/24" for number in range(100)]
+
+    def change() -> None:
+        for cidr in versions:
+            writer.replace("acct-1", cidr)
+
+    changing = threading.Thread(target=change)
+    changing.start()
+    seen = [-1]
+
+    def moved_on_to_the_last() -> bool:
+        [cidr] = reader.matcher.prefixes("acct-1")
+        seen.append(versions.index(cidr) if cidr in versions else -1)
+        return cidr == versions[-1]
+
+    eventually(moved_on_to_the_last, patience=90)
+    changing.join()
+    assert seen == sorted(seen)
+
+
+def test_a_change_that_is_applied_twice_does_no_harm(url: str, writer: RuleManager) -> None:
+    with RuleManager.open(url, follow=False) as node:
+        published = node._published
+        before = published._position
+        writer.add("acct-1", "1.1.1.1/32")
+        writer.create_account("sub-1", parent="acct-1")
+        writer.remove("acct-1", "8.8.8.0/24")
+        for _ in range(3):
+            published._position = before
+            published.catch_up()
+            assert node.matcher.prefixes("sub-1") == ["1.1.1.1/32"]
+            assert node.matcher.prefixes("acct-1") == ["1.1.1.1/32"]
 
 
 def test_more_changes_than_are_worth_names_are_read_whole(

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import signal
-import subprocess
-import sys
 import threading
 import time
 from itertools import count
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -145,15 +141,6 @@ def test_a_cut_network_leaves_an_old_node_that_says_so_and_catches_up(
             proxy.drop()
             follower.add("acct-1", "9.9.9.9/32")
             eventually(lambda: node.allows("acct-1", "9.9.9.9"))
-
-
-def test_a_writer_killed_between_commit_and_publication_loses_nothing(url: str, follower: RuleManager) -> None:
-    killed = subprocess.run(
-        [sys.executable, "-m", "tests.killed_writer", url], cwd=Path(__file__).parents[1], check=False
-    )
-    assert killed.returncode == -signal.SIGKILL
-    eventually(lambda: follower.matcher.prefixes("acct-1") == ["9.9.9.9/32"])
-    assert follower.history("acct-1")[-1].actor == "killed"
 
 
 def test_a_slow_transaction_with_a_lower_sequence_is_not_skipped(url: str, follower: RuleManager) -> None:
