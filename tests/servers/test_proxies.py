@@ -234,7 +234,7 @@ FAULTS = {
 
 @pytest.mark.parametrize("name", FRONTS)
 def test_a_proxy_that_gets_no_proper_answer_lets_nobody_pass(name: str, folder: Path, api: int) -> None:
-    with FaultyEndpoint() as faulty, front(name, folder, endpoint=faulty.port, api=api) as port:
+    with FaultyEndpoint() as faulty, front(name, folder, endpoint=faulty.port, api=api, patient=False) as port:
         for fault, answer in FAULTS.items():
             if name == "traefik" and answer is None:
                 continue  # it waits for half a minute
