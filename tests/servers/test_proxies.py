@@ -11,7 +11,7 @@ import pytest
 
 from cidrgate import Policy, RuleManager
 from tests.servers.endpoint import authorize_endpoint, database
-from tests.servers.fronts import FRONTS, front
+from tests.servers.fronts import EXAMPLES, FRONTS, front
 from tests.servers.requests import Answer, ask
 from tests.servers.upstream import upstream
 from tests.waiting import eventually
@@ -182,6 +182,13 @@ def test_a_change_of_the_list_reaches_the_proxy(proxy: int, url: str) -> None:
         eventually(lambda: ask(proxy, newcomer, [KEY_1]).status == 200)
         manager.remove("acct-1", f"{newcomer}/32")
         eventually(lambda: ask(proxy, newcomer, [KEY_1]).status == 403)
+
+
+@pytest.mark.parametrize("name", FRONTS)
+def test_its_readme_starts_it_as_these_tests_do(name: str) -> None:
+    lines = (EXAMPLES / name / "README.md").read_text().splitlines()
+    [written] = [line.removeprefix("$ ") for line in lines if line.startswith(f"$ {FRONTS[name][0]} ")]
+    assert " ".join(FRONTS[name]).replace("{folder}", '"$PWD"').startswith(written)
 
 
 class FaultyEndpoint:
