@@ -63,6 +63,8 @@ class PublishedStore:
         # Whether something may be committed that this process did not publish.
         self._behind = False
         self._next_attempt = 0.0
+        # Looks at the store, by number: the last that began, and the last that ended well.
+        self._begun = self._ended = 0
         self.on_other_end: Callable[[], object] = lambda: None
         """Called when another entry than before is the next one to end by itself."""
         self.shared: SharedSnapshot | None = None
@@ -113,16 +115,23 @@ class PublishedStore:
     def catch_up(self) -> None:
         """Publish what was committed since the position of the matcher, by whomever.
 
+        Where several threads wait to look, the first one looks for all of them.
+
         Raises:
             StoreError: If the store cannot be read; the matcher stays as it is.
         """
+        last = self._begun
         with self._reading:
+            if self._ended > last:  # that look began since, so it saw what this one is for
+                return
+            self._begun = number = self._begun + 1
             next_end = self._timetable.next()
             try:
                 self._read(self._matcher, self._timetable, self._position or "", None)
             except StoreError:
                 self._next_attempt = time.monotonic() + _RETRY
                 raise
+            self._ended = number
             self._behind = False
             if self._timetable.next() != next_end:
                 self.on_other_end()
