@@ -65,8 +65,9 @@ def add_console(app: FastAPI) -> None:
     console.add_middleware(_PageHeaders)
     for kind in (CidrgateError, RequestValidationError, HTTPException, Exception):
         console.add_exception_handler(kind, _error_page)
+    for path in ("/", "/console"):
+        app.add_api_route(path, _to_console, methods=["GET"], include_in_schema=False)
     app.mount("/console", console)
-    app.add_api_route("/", _to_console, methods=["GET"], include_in_schema=False)
 
 
 def _to_console(request: Request) -> Response:
