@@ -189,17 +189,18 @@ def test_a_new_database_gets_a_link_and_the_server_stops_when_it_is_told_to(tmp_
     for number, stop in enumerate((signal.SIGINT, signal.SIGTERM)):
         with a_server(f"{tmp_path}/{number}.db") as server:
             assert server.console is not None
-            with httpx.Client() as browser:
-                opened = browser.get(server.console)
+            with httpx.Client(headers={"Sec-Fetch-Site": "same-origin"}) as browser:
+                assert browser.get(server.console).status_code == 200
+                opened = browser.post(server.console)
                 assert opened.status_code == 303
                 assert "HttpOnly" in opened.headers["set-cookie"]
                 assert "SameSite=lax" in opened.headers["set-cookie"]
                 home = browser.get(f"{server.url}{opened.headers['location']}")
                 assert home.status_code == 200
                 assert "Accounts" in home.text
-                again = httpx.get(server.console)
+                again = browser.post(server.console)
                 assert again.status_code == 401
-                assert "used already" in again.text
+                assert "used before" in again.text
             server.process.send_signal(stop)
             assert server.process.wait(20) == 0
     database = f"{tmp_path}/0.db"
