@@ -150,14 +150,14 @@ def measure(
 ) -> None:
     """Every figure of one store; propagation first, while it is empty."""
     if seconds:
-        late = propagation.measure(url, propagation.RATE, seconds)
+        late, rate = propagation.measure(url, propagation.RATE, seconds)
         p50, p99 = propagation.quantiles(late, 50, 99)
         shown = f"p50 {p50:.2f} ms, p99 {p99:.2f} ms"
         wanted, met = "p99 ≤ 150 ms", p99 <= 150
         if name == "PostgreSQL":
             wanted, met = "p50 ≤ 5 ms, p99 ≤ 50 ms", p50 <= 5 and p99 <= 50
-        report.add(f"{name}: commit to sight, {propagation.RATE:g} changes/s", shown, wanted, met=met)
-        report.histograms.append(propagation.described(name, late, propagation.RATE))
+        report.add(f"{name}: commit to sight, {rate:.0f} changes/s", shown, wanted, met=met)
+        report.histograms.append(propagation.described(name, late, rate))
         print(report.histograms[-1], flush=True)
     if not accounts:
         return

@@ -28,7 +28,7 @@ RATE = 200.0
 ACCOUNTS = 100
 LOOK = 0.000_2
 BAR = 50
-PATIENCE = 60.0
+PATIENCE = 600.0
 
 
 def account(change: int) -> str:
@@ -74,7 +74,7 @@ def read(url: str, count: int) -> None:
         allows = manager.matcher.allows
         seen = [0] * count
         pending = list(range(count))
-        end = time.monotonic() + PATIENCE + count / 50
+        end = time.monotonic() + PATIENCE
         while pending and time.monotonic() < end:
             # Only the next change of each account can be there.
             for change in pending[: 2 * ACCOUNTS]:
@@ -89,8 +89,8 @@ def read(url: str, count: int) -> None:
     print(json.dumps(seen))
 
 
-def measure(url: str, rate: float, seconds: float) -> Milliseconds:
-    """Milliseconds from commit to sight, a change each."""
+def measure(url: str, rate: float, seconds: float) -> tuple[Milliseconds, float]:
+    """Milliseconds from commit to sight, a change each; and the rate that was kept, lower on a machine that is busy."""
     with RuleManager.open(url, follow=False) as manager:
         for number in range(ACCOUNTS):
             manager.create_account(account(number))
@@ -112,7 +112,7 @@ def measure(url: str, rate: float, seconds: float) -> Milliseconds:
         raise SystemExit(f"{np.count_nonzero(seen == 0)} changes were never seen")
     # Seen before the call that commits has returned is seen at once.
     late: Milliseconds = np.maximum(seen - commits, 0) / 1e6
-    return late
+    return late, (len(commits) - 1) / max(commits[-1] - commits[0], 1) * 1e9
 
 
 def quantiles(milliseconds: Milliseconds, *percents: float) -> list[float]:
@@ -124,7 +124,7 @@ def described(name: str, milliseconds: Milliseconds, rate: float) -> str:
     """The quantiles and a histogram."""
     p50, p90, p99 = quantiles(milliseconds, 50, 90, 99)
     lines = [
-        f"{name}: {len(milliseconds)} changes at {rate:g}/s, commit to sight in another process",
+        f"{name}: {len(milliseconds)} changes at {rate:.0f}/s, commit to sight in another process",
         f"  p50 {p50:.2f} ms   p90 {p90:.2f} ms   p99 {p99:.2f} ms   max {milliseconds.max():.2f} ms",
     ]
     edges = np.array([0, 0.5, 1, 2, 3, 5, 10, 20, 50, 100, 150, 200, np.inf])
@@ -149,7 +149,7 @@ def main() -> None:
         read(arguments.url, count)
     else:
         name = arguments.url.partition(":")[0]
-        print(described(name, measure(arguments.url, arguments.rate, arguments.seconds), arguments.rate))
+        print(described(name, *measure(arguments.url, arguments.rate, arguments.seconds)))
 
 
 if __name__ == "__main__":

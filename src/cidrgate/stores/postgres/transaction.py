@@ -30,15 +30,20 @@ _POSITION = text(
     FROM facts
     """
 )
-_REWOUND = text("SELECT pg_snapshot_xmax(CAST(:seen AS pg_snapshot)) > pg_snapshot_xmax(pg_current_snapshot())")
 _CHANGED = text(
     """
-    SELECT DISTINCT account FROM changes
-    WHERE txid >= pg_snapshot_xmin(CAST(:seen AS pg_snapshot))
-        AND NOT pg_visible_in_snapshot(txid, CAST(:seen AS pg_snapshot))
-    LIMIT :most
+    SELECT facts.store_id, (pg_control_system()).system_identifier::text, facts.log_start,
+        pg_snapshot_xmax(CAST(:seen AS pg_snapshot)) > pg_snapshot_xmax(pg_current_snapshot()),
+        ARRAY(
+            SELECT DISTINCT account FROM changes
+            WHERE txid >= pg_snapshot_xmin(CAST(:seen AS pg_snapshot))
+                AND NOT pg_visible_in_snapshot(txid, CAST(:seen AS pg_snapshot))
+            LIMIT :most
+        )
+    FROM facts
     """
 )
+"""One statement, as every message to the server and back is part of the time until a change is seen."""
 _IDS = text("SELECT nextval(pg_get_serial_sequence(:table, 'id')) FROM generate_series(1, :wanted)")
 
 
@@ -77,13 +82,13 @@ class PostgresTransaction(Transaction):
     def changed_since(self, position: str, limit: int) -> set[str] | None:
         """The accounts of rows whose transactions the position did not see; None when nobody can tell."""
         store_id, server, seen, end = [*position.split("|"), "", "", ""][:4]
-        now_id, now_server, _, _ = self.position().split("|")
-        if (store_id, server) != (now_id, now_server) or not end.isdecimal() or int(end) + 1 < self.log_start():
+        if not end.isdecimal():
             return None
-        if self._connection.scalars(_REWOUND, {"seen": seen}).one():
+        asked = self._connection.execute(_CHANGED, {"seen": seen, "most": limit + 1})
+        now_id, now_server, log_start, rewound, names = asked.one()
+        if (store_id, server) != (now_id, now_server) or rewound or int(end) + 1 < log_start:
             return None
-        found = set(self._connection.scalars(_CHANGED, {"seen": seen, "most": limit + 1}))
-        return found if len(found) <= limit else None
+        return set(names) if len(names) <= limit else None
 
     def _insert_accounts(
         self, rows: Sequence[tuple[int, str]], parent_id: int | None, version: int, moment: str, actor: str | None
