@@ -66,7 +66,7 @@ ENVIRON = {
     **{f"HTTP_{name.decode().upper().replace('-', '_')}": value.decode() for name, value in HEADERS},
 }
 
-ROUNDS, SECONDS = (1, 1) if SMOKE else (30, 1)
+ROUNDS, SECONDS = (1, 1) if SMOKE else (8, 1)
 CONNECTIONS = 32
 LEAST_KEPT = 0.97
 RATE = re.compile(r"Requests/sec:\s+([\d.]+)")
@@ -251,6 +251,7 @@ def main() -> None:
         raise SystemExit("wrk is needed, on Debian: apt-get install wrk")
     lines = ["# What the middlewares cost", "", "Written by `python -m benchmarks.edges`.", ""]
     lines += [f"- {name}: {value}" for name, value in machine(["cidrgate", "uvicorn", "fastapi", "gunicorn"]).items()]
+    lines.append(f"- load average when it began: {os.getloadavg()[0]:.1f}; above 1, look at processor time")
     for part in (in_process(), under_load()):
         lines.append("")
         for line in part:
