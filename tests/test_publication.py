@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from cidrgate import CidrgateError, Matcher, NewEntry, RuleError, RuleManager, StoreError, publication
 from cidrgate.stores.sqlite import SqliteStore
 from tests.stores.test_sqlite import no_file_grows_beyond
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -207,3 +210,43 @@ def test_a_change_publishes_what_other_writers_made_of_the_list(path: Path, mana
         other.remove("acct-1", "8.8.8.0/24")
     manager.add("acct-1", "9.9.9.9/32")
     assert manager.matcher.prefixes("acct-1") == ["1.1.1.1/32", "9.9.9.9/32"]
+
+
+class _Turnstile:
+    """A lock that counts who has come to it."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.came: list[int] = []
+
+    def __enter__(self) -> None:
+        self.came.append(1)
+        self.lock.acquire()
+
+    def __exit__(self, *_error: object) -> None:
+        self.lock.release()
+
+
+def test_who_waits_to_look_at_the_store_is_looked_for(
+    path: Path, manager: RuleManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One look is enough for all that wait, and it sees what each of them waits for."""
+    published, turnstile = manager._published, _Turnstile()
+    looks: list[int] = []
+    read = published._read
+
+    def counted(*arguments: Any) -> None:
+        looks.append(1)
+        read(*arguments)
+
+    monkeypatch.setattr(published, "_read", counted)
+    monkeypatch.setattr(published, "_reading", turnstile)
+    with RuleManager(SqliteStore(path)) as other, ThreadPoolExecutor(4) as pool:
+        with turnstile.lock:
+            other.add("acct-1", "9.9.9.9/32")
+            waiting = [pool.submit(published.catch_up) for _ in range(4)]
+            eventually(lambda: len(turnstile.came) == 4)
+        for one in waiting:
+            one.result()
+    assert len(looks) == 1
+    assert_equal_to_store(manager)

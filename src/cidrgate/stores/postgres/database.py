@@ -17,6 +17,9 @@ __all__ = ["Database"]
 
 _SCHEMA = "cidrgate"
 
+_CONNECTIONS = 15
+"""How many connections a process has at most; each is kept, as making one costs more than a change of a list."""
+
 _SETTINGS = {
     "connect_timeout": "10",
     "keepalives_idle": "5",
@@ -79,7 +82,9 @@ class Database:
             StoreError: If the driver is not installed.
         """
         try:
-            engine = create_engine(self.url, native_inet_types=False, pool_pre_ping=True, pool_size=5, max_overflow=10)
+            engine = create_engine(
+                self.url, native_inet_types=False, pool_pre_ping=True, pool_size=_CONNECTIONS, max_overflow=0
+            )
         except ModuleNotFoundError as error:
             raise StoreError("PostgreSQL needs psycopg: pip install 'cidrgate[postgres]'") from error
         search_path = f'SET search_path TO "{self.schema}", public'

@@ -54,6 +54,7 @@ class PostgresTransaction(Transaction):
         super().__init__(connection)
         self._writes = writes
         self._ids = self._take_ids()
+        self._position: str | None = None
 
     def new_entry_ids(self) -> Iterator[int]:
         """Ids of the sequence, taken in growing blocks."""
@@ -77,7 +78,10 @@ class PostgresTransaction(Transaction):
 
     def position(self) -> str:
         """The store's own id, the server's, what this transaction sees, and the end of the log."""
-        return "|".join(str(part) for part in self._connection.execute(_POSITION).one())
+        # What a transaction that only reads sees never changes.
+        if self._writes or self._position is None:
+            self._position = "|".join(str(part) for part in self._connection.execute(_POSITION).one())
+        return self._position
 
     def changed_since(self, position: str, limit: int) -> set[str] | None:
         """The accounts of rows whose transactions the position did not see; None when nobody can tell."""

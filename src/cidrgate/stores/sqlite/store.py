@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 __all__ = ["SqliteStore", "migrate"]
 
+_CONNECTIONS = 15
+"""How many threads of a process work on a file at once; each connection is kept, as opening one takes time."""
+
 _BEGIN = "cidrgate_begin"
 """Execution option that holds the statement a transaction begins with."""
 
@@ -220,9 +223,12 @@ def _driver_of(borrowed: PoolProxiedConnection) -> Any:
 
 
 def _make_engine(path: Path | None, lock_timeout: float) -> Engine:
+    pool: dict[str, Any] = {"poolclass": StaticPool}
+    if path is not None:
+        pool = {"poolclass": QueuePool, "pool_size": _CONNECTIONS, "max_overflow": 0}
     engine = create_engine(
         URL.create("sqlite", database=None if path is None else str(path)),
-        poolclass=StaticPool if path is None else QueuePool,
+        **pool,
         connect_args={"check_same_thread": False, "timeout": lock_timeout},
         json_serializer=compact_json,
     )
