@@ -55,6 +55,22 @@ def listed(store: Store, account: str) -> list[Entry]:
         return sorted(transaction.entries(owner), key=lambda entry: entry.id)
 
 
+def test_accounts_are_found_by_a_part_of_their_names(store: Store) -> None:
+    create(store, "acme", "acme-2", "Big-Acme", "100%", "1000", "a_b", "axb")
+    with store.read() as transaction:
+
+        def named(text: str, after: str | None = None) -> set[str]:
+            return {account.name for account in transaction.accounts(containing=text, after=after, limit=10)}
+
+        assert named("ACME") == {"acme", "acme-2", "Big-Acme"}
+        assert named("acme-") == {"acme-2"}
+        assert named("acme", after="acme") >= {"acme-2"}
+        assert "acme" not in named("acme", after="acme")
+        assert named("0%") == {"100%"}  # what means something to SQL is searched like any other character
+        assert named("_") == {"a_b"}
+        assert named("\\") == set()
+
+
 def test_accounts_come_back_by_name_with_their_parents(store: Store) -> None:
     create(store, "b", "a")
     create(store, "aa", parent="b")

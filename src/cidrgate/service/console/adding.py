@@ -103,7 +103,5 @@ def _form(request: Request, person: Person, draft: Addition, verdict: Verdict | 
         path="list/add",
         lifetimes=LIFETIMES,
         giving_way=[entry for entry in listed if entry.id in draft.instead],
-        first=not listed,
-        own_covered=manager.explain(draft.account, person.address).reason == "matched" if person.address else False,
         **({"conflict": None} | known),
     )

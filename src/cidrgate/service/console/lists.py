@@ -113,20 +113,22 @@ def last_change(manager: RuleManager, account: str) -> Change | None:
 
 
 @router.get("/list")
-def list_page(request: Request, person: SignedIn, account: AccountQuery, done: int | None = None) -> Response:
+def list_page(
+    request: Request,
+    person: SignedIn,
+    account: AccountQuery,
+    done: Annotated[int | None, Query(ge=1, lt=2**63 - 1)] = None,
+) -> Response:
     """The list of an account."""
     view = view_of(request, person, account)
-    return _list(request, person, view, done=done)
-
-
-def _list(request: Request, person: Person, view: ListView, *, done: int | None = None, status: int = 200) -> Response:
     manager = service_of(request).manager
     notice, undo = None, False
-    if done is not None and not view.inherited and 0 < done < 2**63 - 1:
-        since = manager.history(view.account.name, after=done - 1)
-        notice = since[0] if since and since[0].sequence == done else None
-        undo = view.editable and notice is not None and notice.action != "create_account" and len(since) == 1
-    return page(request, "list.html", person=person, view=view, notice=notice, undo=undo, status=status, tab="list")
+    if done is not None and not view.inherited:
+        found = manager.history(view.account.name, limit=1, before=done + 1)
+        notice = found[0] if found and found[0].sequence == done else None
+        last = last_change(manager, view.account.name)
+        undo = view.editable and notice is not None and notice == last and notice.action != "create_account"
+    return page(request, "list.html", person=person, view=view, notice=notice, undo=undo, tab="list")
 
 
 @router.post("/list/remove")

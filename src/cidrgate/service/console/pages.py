@@ -80,11 +80,6 @@ def _machine(time: datetime) -> str:
     return time.astimezone(UTC).isoformat(timespec="seconds")
 
 
-def _field(time: datetime | None) -> str:
-    """What a field for a date and a time holds."""
-    return "" if time is None else f"{time.astimezone(UTC):%Y-%m-%dT%H:%M}"
-
-
 def _relative(time: datetime, now: datetime) -> str:
     """How far away a time is, about.
 
@@ -131,7 +126,6 @@ def _make_environment() -> Environment:
     )
     made.filters |= {
         "addresses": addresses_covered,
-        "field": _field,
         "host": _host,
         "machine": _machine,
         "mask": subnet_mask,
