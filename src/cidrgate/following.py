@@ -95,9 +95,10 @@ class Follower:
                     self._watch = None
             except StoreError as error:
                 if not self._ended.is_set():
-                    _log.warning("the store is not reached, the last known lists are served: %s", error)
-                    self._pause(_about(pause))
-                    pause = min(2 * pause, _LONGEST_PAUSE)
+                    # As text: the error leads to what is followed, and a record that is kept would keep that too.
+                    _log.warning("the store is not reached, the last known lists are served: %s", str(error))
+            self._pause(_about(pause))
+            pause = min(2 * pause, _LONGEST_PAUSE)
 
     def _look(self) -> None:
         published = self._published()
