@@ -1,0 +1,92 @@
+"""Every route of the console, and who may not use it: by a table that a new route cannot be missing from."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+from fastapi.routing import APIRoute
+from starlette.routing import Mount
+
+from cidrgate import RuleManager
+from cidrgate.service import create_app
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from tests.service.conftest import Api
+
+PUBLIC = {"/", "/sign-in", "/link/{secret}"}
+ANYBODY = {"/accounts", "/sign-out"}
+ADMIN = {"/accounts/new", "/tokens", "/tokens/new", "/tokens/revoke"}
+READ = {"/list", "/list/row", "/test", "/history", "/subaccounts"}
+WRITE = {
+    "/list/add",
+    "/list/add/check",
+    "/list/add/rewrite",
+    "/list/edit",
+    "/list/edit/check",
+    "/list/edit/rewrite",
+    "/list/remove",
+    "/list/restore",
+}
+FIELDS = {"entry": "1", "version": "0", "at": "1", "way": "0", "token": "1", "cidrs": "8.8.8.0/24", "name": "new"}
+
+
+def routes(app: FastAPI) -> list[tuple[str, str]]:
+    """Method and path of each of the console's routes."""
+    waiting: list[object] = [route.app for route in app.routes if isinstance(route, Mount) and route.path == "/console"]
+    found = set()
+    while waiting:
+        route = waiting.pop()
+        if isinstance(route, APIRoute):
+            found |= {(method, route.path) for method in route.methods or ()}
+        # A router that is included is kept as it is.
+        waiting += getattr(getattr(route, "original_router", route), "routes", None) or []
+    return sorted(found)
+
+
+def every_route() -> list[tuple[str, str]]:
+    with RuleManager.open("memory://") as manager:
+        return routes(create_app(manager))
+
+
+ROUTES = every_route()
+
+
+def ask(api: Api, method: str, path: str, account: str, csrf: str = "") -> int:
+    data = {**FIELDS, "account": account, "csrf": csrf}
+    if method == "GET":
+        return api.client.get(f"/console{path}", params=data).status_code
+    return api.client.post(f"/console{path}", data=data).status_code
+
+
+def sign_in(api: Api, *scopes: str) -> str:
+    """Sign somebody in; what their forms carry."""
+    headers = {"Sec-Fetch-Site": "same-origin"}
+    api.client.post("/console/sign-in", data={"token": api.token(*scopes)}, headers=headers)
+    page = api.client.get("/console/accounts?q=a").text
+    proofs: set[str] = set(re.findall(r'name="csrf" value="([0-9a-f]{64})"', page))
+    [proof] = proofs
+    return proof
+
+
+def test_every_route_is_in_the_table() -> None:
+    assert {path for _, path in ROUTES} == PUBLIC | ANYBODY | ADMIN | READ | WRITE
+
+
+@pytest.mark.parametrize(("method", "path"), [route for route in ROUTES if route[1] not in PUBLIC])
+def test_who_may_not(api: Api, method: str, path: str) -> None:
+    api.manager.add("acct-1", "1.1.1.1/32")
+    assert ask(api, method, path, "acct-1") == (303 if method == "GET" else 401), "nobody is signed in"
+    proof = sign_in(api, "admin")
+    if method == "POST":
+        assert ask(api, method, path, "acct-1", "0" * 64) == 403, "no proof"
+    if path in ANYBODY:
+        return
+    proof = sign_in(api, "account:acct-1:read", "account:gone:read")
+    assert ask(api, method, path, "acct-1", proof) == (200 if path in READ else 403), "a reader"
+    assert ask(api, method, path, "acct-2", proof) == (403 if path in ADMIN else 404), "another's account"
+    assert ask(api, method, path, "nobody", proof) == (403 if path in ADMIN else 404), "no account at all"
+    assert [entry.cidr for entry in api.manager.entries("acct-1")] == ["1.1.1.1/32"]
