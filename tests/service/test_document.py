@@ -9,7 +9,8 @@ import schemathesis
 from hypothesis import HealthCheck, settings
 from pydantic import BaseModel, TypeAdapter
 from schemathesis.checks import CHECKS
-from schemathesis.specs.openapi.checks import positive_data_acceptance
+from schemathesis.core.parameters import ParameterLocation
+from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 from starlette.testclient import TestClient
 
 from cidrgate import RuleManager
@@ -43,9 +44,11 @@ def test_every_answer_is_as_documented(case: Case[Any]) -> None:
     """Rules refuse what a schema cannot tell apart: that alone is no promise of the document."""
     if "account" in case.path_parameters and len(str(case.path_parameters["account"])) % 2:
         case.path_parameters["account"] = "acct-1"
-    case.call_and_validate(
-        headers={"Authorization": f"Bearer {usable(served())}"}, excluded_checks=[positive_data_acceptance]
-    )
+    excluded: list[Any] = [positive_data_acceptance]
+    # What is wrong with a parameter can be gone once it is written, or replaced by an account and token that are there.
+    if case.meta is None or not case.meta.is_negative_at(ParameterLocation.BODY):
+        excluded.append(negative_data_rejection)
+    case.call_and_validate(headers={"Authorization": f"Bearer {usable(served())}"}, excluded_checks=excluded)
 
 
 def usable(api: Api, kept: dict[str, str] = {}) -> str:  # noqa: B006 - one token, until a request revokes it
