@@ -143,7 +143,7 @@ class PublishedStore:
         began = time.monotonic()
         with self._store.read() as transaction:
             now = transaction.position()
-            names = transaction.changed_since(position, _MOST_NAMES) if position else None
+            names = transaction.changed_since(position, _MOST_NAMES) if position and position != now else None
             if position == now:
                 lists: Iterable[StoredList] = ()
             elif names is None:

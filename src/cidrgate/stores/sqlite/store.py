@@ -138,7 +138,7 @@ class SqliteStore:
             if self._closed:
                 raise StoreError(f"{self._name} is closed; open it again")
             with engine.begin() as connection:
-                yield SqliteTransaction(connection)
+                yield SqliteTransaction(connection, writes=engine is self._writing)
 
     @contextmanager
     def _explained(self) -> Iterator[None]:

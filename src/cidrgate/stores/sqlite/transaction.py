@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select, text
 
 from cidrgate.stores.bulk import quoted, rows_of
-from cidrgate.stores.schema import changes, facts, utc_text
+from cidrgate.stores.schema import changes, utc_text
 from cidrgate.stores.sql import Transaction
 
 if TYPE_CHECKING:
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 __all__ = ["SqliteTransaction", "compact_json"]
 
+_POSITION = """
+    SELECT (SELECT store_id FROM facts), coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'changes'), 0)
+"""
 _INSERT_ENTRY = """
     INSERT INTO entries (id, account_id, cidr, label, expires_at, created_at, created_by) VALUES (?, ?, ?, ?, ?, ?, ?)
 """
@@ -56,8 +59,10 @@ class SqliteTransaction(Transaction):
     Writers take turns, so rows of the log are committed in the order of their sequence: a position is the last one.
     """
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, *, writes: bool) -> None:
         super().__init__(connection)
+        self._writes = writes
+        self._position: str | None = None
         self._ids: Iterator[int] | None = None
 
     def new_entry_ids(self) -> Iterator[int]:
@@ -97,22 +102,23 @@ class SqliteTransaction(Transaction):
 
     def position(self) -> str:
         """The store's own id, and the sequence of the last row of the log."""
-        return f"{self._store_id()}:{self._last('changes')}"
+        # What a transaction that only reads sees never changes.
+        if self._writes or self._position is None:
+            self._position = ":".join(str(part) for part in self._connection.exec_driver_sql(_POSITION).one())
+        return self._position
 
     def changed_since(self, position: str, limit: int) -> set[str] | None:
         """The accounts of the rows that follow; None when nobody can tell, see `Transaction.changed_since`."""
         store_id, _, sequence = position.partition(":")
-        if store_id != self._store_id() or not sequence.isdecimal():
+        now_id, _, now_last = self.position().partition(":")
+        if store_id != now_id or not sequence.isdecimal():
             return None
         last = int(sequence)
-        if last > self._last("changes") or last + 1 < self.log_start():
+        if last > int(now_last) or last + 1 < self.log_start():
             return None
         names = select(changes.c.account).where(changes.c.sequence > last).distinct().limit(limit + 1)
         found = set(self._connection.scalars(names))
         return found if len(found) <= limit else None
-
-    def _store_id(self) -> str:
-        return str(self._connection.scalars(select(facts.c.store_id)).one())
 
     def _last(self, table: str) -> int:
         """The greatest key a table ever had."""
