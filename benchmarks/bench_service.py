@@ -181,7 +181,8 @@ def measure(name: str, url: str, rate: float, seconds: float) -> bool:
     print(f"  allows: median {calls[0][0]:.0f} ns idle, {calls[1][0]:.0f} ns under load, ", end="")
     print(f"p90 {calls[0][1]:.0f} and {calls[1][1]:.0f} ns")
     met = achieved >= RATE_BAR and bool(p99 <= P99_BAR)
-    print(f"  {RATE_BAR} a second with p99 of {P99_BAR:g} ms: {'met' if met else 'falls short'}")
+    if rate >= RATE_BAR:
+        print(f"  {RATE_BAR} a second with p99 of {P99_BAR:g} ms: {'met' if met else 'falls short'}")
     return met
 
 
