@@ -143,16 +143,16 @@ class PublishedStore:
         began = time.monotonic()
         with self._store.read() as transaction:
             now = transaction.position()
-            names = transaction.changed_since(position, _MOST_NAMES) if position and position != now else None
-            if position == now:
-                lists: Iterable[StoredList] = ()
-            elif names is None:
+            lists: Iterable[StoredList] = ()
+            if not position:
                 lists = transaction.lists()
-                if position:
+            elif position != now:
+                names = transaction.changed_since(position, _MOST_NAMES)
+                if names is None:
                     # More has changed than is worth being told apart, or nobody can tell what.
-                    matcher, timetable = Matcher(), Timetable()
-            else:
-                lists = list(transaction.lists(names)) if names else ()
+                    lists, matcher, timetable = transaction.lists(), Matcher(), Timetable()
+                elif names:
+                    lists = list(transaction.lists(names))
             with self._publishing if matcher is self._matcher else nullcontext():
                 at = datetime.now(UTC)
                 for number, one in enumerate(lists, 1):

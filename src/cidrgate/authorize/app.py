@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
 from cidrgate.account_sources import FromHeader
-from cidrgate.denial import STATUS, denial_of
+from cidrgate.denial import STATUS
 from cidrgate.errors import UnclearAccountError
-from cidrgate.middleware.asgi import decide
+from cidrgate.middleware.asgi import account_of_headers, decide, denial_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -82,10 +82,7 @@ class AuthorizeApp:
         self._below = "" if account_parameter else f"{AUTHORIZE_PATH}/"
         self._account: Callable[[Scope], str | None]
         if account_parameter is None:
-            source, field = FromHeader(account_header), account_header.lower().encode("latin-1")
-            self._account = lambda scope: source.account(
-                [value.decode("latin-1") for name, value in scope["headers"] if name == field]
-            )
+            self._account = account_of_headers(FromHeader(account_header))
         else:
             self._account = lambda scope: _account_of_query(scope, account_parameter)
 
@@ -125,8 +122,7 @@ def _told(verdict: Verdict, scope: Scope) -> tuple[Message, Message]:
     reason = (_REASON, verdict.reason.encode())
     if verdict.admitted:
         return _empty(200, reason, (b"x-request-id", verdict.request_id.encode())), _EMPTY_BODY
-    accept = b",".join(value for name, value in scope["headers"] if name == b"accept").decode("latin-1")
-    denial = denial_of(verdict, accept)
+    denial = denial_in(scope, verdict)
     headers = [reason, *((name.encode(), value.encode()) for name, value in denial.headers)]
     body = b"" if scope.get("method") == "HEAD" else denial.body
     return {"type": "http.response.start", "status": STATUS, "headers": headers}, {

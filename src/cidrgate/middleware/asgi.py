@@ -12,7 +12,7 @@ from cidrgate.denial import STATUS, Denial, denial_of
 if TYPE_CHECKING:
     from cidrgate.gate import Gate, Verdict
 
-__all__ = ["AllowlistMiddleware", "account_of_scope", "decide"]
+__all__ = ["AllowlistMiddleware", "account_of_headers", "account_of_scope", "decide", "denial_in"]
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
@@ -114,14 +114,14 @@ def decide(gate: Gate, account: str | None, scope: Scope, failure: Exception | N
 def account_of_scope(account: Account | FromHeader | FromPath) -> Account:
     """What finds the account in a scope."""
     if isinstance(account, FromHeader):
-        return _header_reader(account)
+        return account_of_headers(account)
     if isinstance(account, FromPath):
         path_source = account
         return lambda scope: path_source.account(scope["path"])
     return account
 
 
-def _header_reader(source: FromHeader) -> Account:
+def account_of_headers(source: FromHeader) -> Callable[[Scope], str | None]:
     """What finds the account in the headers of a scope; on the way of every request."""
     field = source.name.lower().encode("latin-1")
     size = len(field)
@@ -138,10 +138,15 @@ def _header_reader(source: FromHeader) -> Account:
     return account
 
 
+def denial_in(scope: Scope, verdict: Verdict) -> Denial:
+    """The 403 that a verdict makes, in the form that the client of a connection accepts."""
+    accept = b",".join(value for name, value in scope.get("headers", ()) if name == b"accept").decode("latin-1")
+    return denial_of(verdict, accept)
+
+
 async def _deny(verdict: Verdict, scope: Scope, receive: Receive, send: Send) -> None:
     """Say 403 in the way of the protocol; another protocol than these ends without the application."""
-    accept = b",".join(value for name, value in scope.get("headers", ()) if name == b"accept").decode("latin-1")
-    denial = denial_of(verdict, accept)
+    denial = denial_in(scope, verdict)
     if scope["type"] == "http":
         await _respond(denial, "http.response", send)
     elif scope["type"] == "websocket":

@@ -5,7 +5,6 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from cidrgate.errors import AccountNotFoundError
 from cidrgate.list_changes import ListOutcome
 from cidrgate.manager import RuleManager
 from cidrgate.records import account_record
@@ -14,8 +13,9 @@ from cidrgate.service.account_paths import AccountName
 from cidrgate.service.answers import Answer
 from cidrgate.service.conditions import IdempotencyKey, RawBody, etag, request_key
 from cidrgate.service.documents import ETAG, LOCATION, answers
+from cidrgate.service.known_accounts import entries_held, find_account
 from cidrgate.service.models import AccountModel, AccountPage, NewAccountModel, NewSubaccountModel
-from cidrgate.service.pages import Cursor, Limit, cursor_after, text_of_cursor
+from cidrgate.service.pages import Cursor, Limit, a_page, cursor_after, text_of_cursor
 from cidrgate.service.principals import Principal
 from cidrgate.service.settings import service_of
 from cidrgate.stores import Transaction
@@ -32,10 +32,8 @@ def list_accounts(request: Request, principal: Known, limit: Limit = 100, cursor
     manager = service_of(request).manager
     after = text_of_cursor(cursor)
     if principal.admin:
-        found = manager.accounts(after=after, limit=limit + 1)
-        more = cursor_after(found[limit - 1].name) if len(found) > limit else None
-    else:
-        found, more = _own(manager, principal.accounts, limit, after)
+        return _page(manager, manager.accounts(after=after, limit=limit + 1), limit)
+    found, more = _own(manager, principal.accounts, limit, after)
     return Answer({"items": _records(manager, found[:limit]), "next_cursor": more}).response()
 
 
@@ -65,9 +63,7 @@ def list_subaccounts(
     """The subaccounts of an account, by name."""
     manager = service_of(request).manager
     manager.account(account)
-    found = manager.accounts(after=text_of_cursor(cursor), limit=limit + 1, parent=account)
-    more = cursor_after(found[limit - 1].name) if len(found) > limit else None
-    return Answer({"items": _records(manager, found[:limit]), "next_cursor": more}).response()
+    return _page(manager, manager.accounts(after=text_of_cursor(cursor), limit=limit + 1, parent=account), limit)
 
 
 @router.post(
@@ -129,7 +125,7 @@ def _own(manager: RuleManager, names: Sequence[str], limit: int, after: str | No
     found: list[Account] = []
     for given in names:
         if after is None or given > ended_in:
-            account = _account(manager, given)
+            account = find_account(manager, given)
             if account is None or account.parent in names:  # a subaccount comes with its parent
                 continue
             found.append(account)
@@ -144,13 +140,12 @@ def _own(manager: RuleManager, names: Sequence[str], limit: int, after: str | No
     return found, None
 
 
-def _account(manager: RuleManager, name: str) -> Account | None:
-    try:
-        return manager.account(name)
-    except AccountNotFoundError:
-        return None
+def _page(manager: RuleManager, found: Sequence[Account], limit: int) -> Response:
+    shown, last = a_page(found, limit)
+    more = None if last is None else cursor_after(last.name)
+    return Answer({"items": _records(manager, shown), "next_cursor": more}).response()
 
 
 def _records(manager: RuleManager, accounts: Sequence[Account]) -> list[dict[str, Any]]:
-    counts = manager.counts({account.parent or account.name for account in accounts}) if accounts else {}
-    return [account_record(account, counts.get(account.parent or account.name, 0)) for account in accounts]
+    held = entries_held(manager, accounts)
+    return [account_record(account, held[account.name]) for account in accounts]

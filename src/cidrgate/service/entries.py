@@ -34,7 +34,7 @@ from cidrgate.service.models import (
     NewEntryModel,
     SubmissionModel,
 )
-from cidrgate.service.pages import Cursor, Limit, cursor_after, invalid_cursor, text_of_cursor
+from cidrgate.service.pages import Cursor, Limit, a_page, cursor_after, invalid_cursor, text_of_cursor
 from cidrgate.service.principals import Principal
 from cidrgate.service.settings import service_of
 from cidrgate.stores import Transaction
@@ -124,6 +124,7 @@ def list_entries(
     owner, entries = manager.listing(account)
     after = _place(text_of_cursor(cursor))
     found = entries if after is None else [entry for entry in entries if _order(entry.cidr) > after]
+    shown, last = a_page(found, limit)
     page = {
         "account": account,
         "list_of": owner.name,
@@ -131,8 +132,8 @@ def list_entries(
         "enforced": bool(entries),
         "editable": owner.name == account and principal.may_write(account, None),
         "max_entries": manager.policy.max_entries,
-        "items": [entry_record(entry) for entry in found[:limit]],
-        "next_cursor": cursor_after(found[limit - 1].cidr) if len(found) > limit else None,
+        "items": [entry_record(entry) for entry in shown],
+        "next_cursor": None if last is None else cursor_after(last.cidr),
     }
     return Answer(page, headers={"ETag": etag(owner.version)}).response()
 

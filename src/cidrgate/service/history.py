@@ -10,7 +10,7 @@ from cidrgate.service.conditions import IdempotencyKey, RawBody, request_key
 from cidrgate.service.documents import ETAG, answers
 from cidrgate.service.entries import change_request
 from cidrgate.service.models import ChangePage, ListChangeModel, RestoreRequest
-from cidrgate.service.pages import Cursor, Limit, cursor_after, number_of_cursor
+from cidrgate.service.pages import Cursor, Limit, a_page, cursor_after, number_of_cursor
 from cidrgate.service.settings import service_of
 
 __all__ = ["router"]
@@ -25,9 +25,10 @@ def list_history(
     """The changes of an account's own list, the newest first. Those of an inherited list are its owner's."""
     before = number_of_cursor(cursor)
     changes = service_of(request).manager.history(account, limit=limit + 1, before=before)[::-1]
+    shown, last = a_page(changes, limit)
     page = {
-        "items": [change_record(change) for change in changes[:limit]],
-        "next_cursor": cursor_after(changes[limit - 1].sequence) if len(changes) > limit else None,
+        "items": [change_record(change) for change in shown],
+        "next_cursor": None if last is None else cursor_after(last.sequence),
     }
     return Answer(page).response()
 

@@ -3,18 +3,35 @@
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as NotBase64Error
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, TypeVar
 
 from fastapi import Query
 
 from cidrgate.service.problems import ServiceError
 
-__all__ = ["Cursor", "Limit", "cursor_after", "invalid_cursor", "number_of_cursor", "text_of_cursor"]
+__all__ = ["Cursor", "Limit", "a_page", "cursor_after", "invalid_cursor", "number_of_cursor", "text_of_cursor"]
+
+_Item = TypeVar("_Item")
 
 Cursor = Annotated[
     str | None, Query(max_length=2000, description="The `next_cursor` of the page before; none for the first page.")
 ]
 Limit = Annotated[int, Query(ge=1, le=1000, description="How many items a page has at most.")]
+
+
+def a_page(found: Sequence[_Item], size: int) -> tuple[Sequence[_Item], _Item | None]:
+    """The items of a page, and the one it ends with if more come after it.
+
+    Args:
+        found: The items from where the page begins: one more than fits, if there are so many.
+        size: How many fit.
+
+    Example:
+        >>> a_page("abc", 2), a_page("ab", 2)
+        (('ab', 'b'), ('ab', None))
+    """
+    return found[:size], found[size - 1] if len(found) > size else None
 
 
 def cursor_after(key: str | int) -> str:

@@ -13,7 +13,7 @@ from cidrgate.service.answers import Answer
 from cidrgate.service.conditions import IdempotencyKey, RawBody, request_key
 from cidrgate.service.documents import LOCATION, answers
 from cidrgate.service.models import MOST_ID, CreatedTokenModel, NewTokenModel, TokenModel, TokenPage, WhoAmIModel
-from cidrgate.service.pages import Cursor, Limit, cursor_after, number_of_cursor
+from cidrgate.service.pages import Cursor, Limit, a_page, cursor_after, number_of_cursor
 from cidrgate.service.settings import service_of
 
 __all__ = ["router"]
@@ -34,9 +34,10 @@ def who_am_i(request: Request, principal: Known) -> Response:
 def list_tokens(request: Request, _principal: Admin, limit: Limit = 100, cursor: Cursor = None) -> Response:
     """Every token by id, those that are revoked or over too; without secrets."""
     found = service_of(request).credentials.tokens(after=number_of_cursor(cursor) or 0, limit=limit + 1)
+    shown, last = a_page(found, limit)
     page = {
-        "items": [token_record(token) for token in found[:limit]],
-        "next_cursor": cursor_after(found[limit - 1].id) if len(found) > limit else None,
+        "items": [token_record(token) for token in shown],
+        "next_cursor": None if last is None else cursor_after(last.id),
     }
     return Answer(page).response()
 

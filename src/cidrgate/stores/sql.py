@@ -121,8 +121,10 @@ _update_entry = (
 class Transaction(ABC):
     """What can be read, and in a write transaction changed, in one transaction of a store."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, *, writes: bool) -> None:
         self._connection = connection
+        self._writes = writes
+        self._position: str | None = None
 
     @abstractmethod
     def new_entry_ids(self) -> Iterator[int]:
@@ -141,9 +143,16 @@ class Transaction(ABC):
         """The account of that name, or None."""
         return self.accounts_named([name]).get(name)
 
-    @abstractmethod
     def position(self) -> str:
         """Where the log ends for this transaction, as text that only a store of this kind can read."""
+        # What a transaction that only reads sees never changes.
+        if self._writes or self._position is None:
+            self._position = self._read_position()
+        return self._position
+
+    @abstractmethod
+    def _read_position(self) -> str:
+        """The position, asked of the database."""
 
     @abstractmethod
     def changed_since(self, position: str, limit: int) -> set[str] | None:

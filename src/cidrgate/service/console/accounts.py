@@ -1,17 +1,16 @@
 """Picking an account among many, the subaccounts of one, and creating them."""
 
-from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, Query, Request, Response
 
 from cidrgate.errors import AccountExistsError, AccountNotFoundError, InvalidAccountError, SubaccountError
-from cidrgate.manager import RuleManager
 from cidrgate.service.console.lists import AccountQuery, view_of
 from cidrgate.service.console.pages import go, page
 from cidrgate.service.console.sessions import SignedIn, SignedInForm
+from cidrgate.service.known_accounts import entries_held, find_account
+from cidrgate.service.pages import a_page
 from cidrgate.service.settings import service_of
-from cidrgate.values import Account
 
 __all__ = ["router"]
 
@@ -31,13 +30,12 @@ def accounts_page(request: Request, person: SignedIn, q: _Search = "", after: _A
     if person.principal.admin:
         found = manager.accounts(after=after, limit=_A_PAGE + 1, containing=sought or None)
     else:
-        own = [account for name in person.principal.accounts if (account := _account(manager, name)) is not None]
+        own = [account for name in person.principal.accounts if (account := find_account(manager, name)) is not None]
         if len(own) == 1 and not sought and after is None:
             return go(request, "list", account=own[0].name)
         found = [account for account in own if sought.casefold() in account.name.casefold()]
         found = [account for account in found if after is None or account.name > after][: _A_PAGE + 1]
-    more = found[_A_PAGE - 1].name if len(found) > _A_PAGE else None
-    shown = found[:_A_PAGE]
+    shown, last = a_page(found, _A_PAGE)
     template = "account_rows.html" if request.headers.get("hx-target") == "found" else "accounts.html"
     return page(
         request,
@@ -46,8 +44,8 @@ def accounts_page(request: Request, person: SignedIn, q: _Search = "", after: _A
         q=sought,
         after=after,
         accounts=shown,
-        held=_held(manager, shown),
-        more=more,
+        held=entries_held(manager, shown),
+        more=None if last is None else last.name,
         limit=manager.policy.max_entries,
     )
 
@@ -57,15 +55,15 @@ def subaccounts_page(request: Request, person: SignedIn, account: AccountQuery, 
     """The accounts that inherit a list."""
     view = view_of(request, person, account)
     found = service_of(request).manager.accounts(parent=account, after=after, limit=_A_PAGE + 1)
-    more = found[_A_PAGE - 1].name if len(found) > _A_PAGE else None
+    shown, last = a_page(found, _A_PAGE)
     return page(
         request,
         "subaccounts.html",
         person=person,
         view=view,
-        found=found[:_A_PAGE],
+        found=shown,
         after=after,
-        more=more,
+        more=None if last is None else last.name,
         tab="subaccounts",
     )
 
@@ -93,16 +91,3 @@ def create_account(request: Request, person: SignedInForm, name: _Name = "", par
         return go(request, "list", account=made.name)
     known: dict[str, Any] = {"name": name, "parent": parent, "refused": refused[:1].upper() + refused[1:] + "."}
     return page(request, "new_account.html", person=person, status=422, **known)
-
-
-def _account(manager: RuleManager, name: str) -> Account | None:
-    try:
-        return manager.account(name)
-    except AccountNotFoundError:
-        return None
-
-
-def _held(manager: RuleManager, accounts: Sequence[Account]) -> dict[str, int]:
-    """How many entries count for each account."""
-    counts = manager.counts({account.parent or account.name for account in accounts}) if accounts else {}
-    return {account.name: counts.get(account.parent or account.name, 0) for account in accounts}

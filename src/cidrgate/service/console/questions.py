@@ -7,6 +7,7 @@ from fastapi import APIRouter, Query, Request, Response
 from cidrgate.service.console.lists import AccountQuery, view_of
 from cidrgate.service.console.pages import page
 from cidrgate.service.console.sessions import SignedIn
+from cidrgate.service.pages import a_page
 from cidrgate.service.settings import service_of
 
 __all__ = ["router"]
@@ -43,14 +44,14 @@ def history_page(
     if view.owner_visible:
         found = service_of(request).manager.history(view.owner.name, limit=_A_PAGE + 1, before=before)
         changes = found[::-1]
-    more = changes[_A_PAGE - 1].sequence if len(changes) > _A_PAGE else None
+    shown, last = a_page(changes, _A_PAGE)
     return page(
         request,
         "history.html",
         person=person,
         view=view,
-        changes=changes[:_A_PAGE],
+        changes=shown,
         before=before,
-        more=more,
+        more=None if last is None else last.sequence,
         tab="history",
     )

@@ -51,10 +51,8 @@ class PostgresTransaction(Transaction):
     """A transaction on PostgreSQL; one that writes locks every account it reads."""
 
     def __init__(self, connection: Connection, *, writes: bool) -> None:
-        super().__init__(connection)
-        self._writes = writes
+        super().__init__(connection, writes=writes)
         self._ids = self._take_ids()
-        self._position: str | None = None
 
     def new_entry_ids(self) -> Iterator[int]:
         """Ids of the sequence, taken in growing blocks."""
@@ -76,12 +74,9 @@ class PostgresTransaction(Transaction):
         # In one order, so that two writers of many accounts never wait for each other.
         return statement.order_by(accounts.c.id).with_for_update(of=accounts) if self._writes else statement
 
-    def position(self) -> str:
+    def _read_position(self) -> str:
         """The store's own id, the server's, what this transaction sees, and the end of the log."""
-        # What a transaction that only reads sees never changes.
-        if self._writes or self._position is None:
-            self._position = "|".join(str(part) for part in self._connection.execute(_POSITION).one())
-        return self._position
+        return "|".join(str(part) for part in self._connection.execute(_POSITION).one())
 
     def changed_since(self, position: str, limit: int) -> set[str] | None:
         """The accounts of rows whose transactions the position did not see; None when nobody can tell."""

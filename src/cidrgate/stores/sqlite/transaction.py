@@ -64,9 +64,7 @@ class SqliteTransaction(Transaction):
     """
 
     def __init__(self, connection: Connection, *, writes: bool) -> None:
-        super().__init__(connection)
-        self._writes = writes
-        self._position: str | None = None
+        super().__init__(connection, writes=writes)
         self._ids: Iterator[int] | None = None
 
     def new_entry_ids(self) -> Iterator[int]:
@@ -108,12 +106,9 @@ class SqliteTransaction(Transaction):
         self._connection.exec_driver_sql(_INSERT_CHANGES, (moment, actor, f"{{{changes}}}"))
         self._raise_versions(new.account_id for new in lists if not new.counted)
 
-    def position(self) -> str:
+    def _read_position(self) -> str:
         """The store's own id, and the sequence of the last row of the log."""
-        # What a transaction that only reads sees never changes.
-        if self._writes or self._position is None:
-            self._position = ":".join(str(part) for part in self._connection.exec_driver_sql(_POSITION).one())
-        return self._position
+        return ":".join(str(part) for part in self._connection.exec_driver_sql(_POSITION).one())
 
     def changed_since(self, position: str, limit: int) -> set[str] | None:
         """The accounts of the rows that follow; None when nobody can tell, see `Transaction.changed_since`."""
