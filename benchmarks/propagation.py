@@ -58,7 +58,7 @@ def write(url: str, rate: float, count: int) -> None:
             at = datetime.now(UTC)
             entry = Entry(next(transaction.new_entry_ids()), owner.name, f"{address(change)}/32", None, at, None)
             before = tuple(transaction.entries(owner))
-            transaction.apply([ListChange(owner, "replace", before, (entry,))], at=at, actor=None)
+            transaction.apply([ListChange(owner, "replace", before, (entry,))], at=at)
         commits.append(time.monotonic_ns())
     store.close()
     print(json.dumps(commits))

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cidrgate import Account, CidrgateError, RuleError, RuleManager
+from cidrgate import CidrgateError, NewEntry, RuleError, RuleManager
 from cidrgate.commit_groups import CommitGroups
-from cidrgate.errors import StoreError
-from cidrgate.list_changes import ListOutcome
+from cidrgate.errors import AccountNotFoundError, StoreError
+from cidrgate.list_changes import Listing, ListOutcome, addition
+from cidrgate.list_requests import ListRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from contextlib import AbstractContextManager
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from cidrgate.stores import Transaction
+    from cidrgate.stores import ListChange, Transaction
 
 
 def test_many_threads_get_what_each_asked_for(tmp_path: Path) -> None:
@@ -47,107 +46,198 @@ def test_many_threads_get_what_each_asked_for(tmp_path: Path) -> None:
     assert sorted(f"{entry.account} {entry.cidr} {entry.created_by}" for entry in stored) == sorted(acknowledged)
 
 
-class _Held:
-    """A group whose first change waits until others stand in line, so that these become one group."""
-
-    def __init__(self, manager: RuleManager) -> None:
-        self.begun, self.go_on = threading.Event(), threading.Event()
-        self.transactions = 0
-        self._manager = manager
-        self.groups = CommitGroups(self.change)
-
-    def change(self) -> AbstractContextManager[Transaction]:
-        self.transactions += 1
-        return self._manager.store.write()
-
-    def first(self, _transaction: Transaction) -> str:
-        self.begun.set()
-        assert self.go_on.wait(10)
-        return "first"
-
-
 @pytest.fixture
 def manager() -> Iterator[RuleManager]:
     with RuleManager.open("memory://") as manager:
+        for account in ("a", "b", "c", "d", "e"):
+            manager.create_account(account)
         yield manager
 
 
-def test_a_fault_in_one_change_is_that_ones_alone(manager: RuleManager) -> None:
-    held = _Held(manager)
+class Groups(CommitGroups):
+    """Groups of which nothing is committed until it is released, so that what comes meanwhile stands in line."""
 
-    def broken(transaction: Transaction) -> None:
-        transaction.insert_accounts(["never"], parent=None, at=datetime.now(UTC), actor=None)
-        raise ZeroDivisionError
-
-    def refused(transaction: Transaction) -> None:
-        transaction.insert_accounts(["refused"], parent=None, at=datetime.now(UTC), actor=None)
-        raise CidrgateError("no")
-
-    def made(transaction: Transaction) -> Account:
-        return transaction.insert_accounts(["made"], parent=None, at=datetime.now(UTC), actor=None)["made"].value()
-
-    with ThreadPoolExecutor(4) as pool:
-        first = pool.submit(held.groups.make, held.first)
-        assert held.begun.wait(10)
-        others = [pool.submit(held.groups.make, make) for make in (broken, refused, made)]
-        while len(held.groups._waiting) < 3:
-            time.sleep(0.001)
-        held.go_on.set()
-        assert first.result() == "first"
-        with pytest.raises(ZeroDivisionError):
-            others[0].result()
-        with pytest.raises(CidrgateError, match="no"):
-            others[1].result()
-        assert others[2].result().name == "made"  # type: ignore[union-attr]
-    assert [account.name for account in manager.accounts()] == ["made"]
-
-
-def test_a_commit_that_fails_is_reported_to_everybody_in_the_group(manager: RuleManager) -> None:
-    begun, go_on = threading.Event(), threading.Event()
-    committed = 0
+    def __init__(self, manager: RuleManager, turns: int = 1) -> None:
+        super().__init__(self.change, turns)
+        self.released = threading.Event()
+        self.error: Exception | None = None  # of the next commit of more than the first change
+        self.begun: list[list[str | None]] = []
+        self._manager = manager
 
     @contextmanager
-    def change() -> Iterator[Transaction]:
-        nonlocal committed
-        with manager.store.read() as transaction:
+    def change(self) -> Iterator[Transaction]:
+        with self._manager.store.write() as transaction:
             yield transaction
-        committed += 1
-        if committed > 1:
-            raise StoreError("the disk is full")
+            if self.error is not None and len(self.begun[-1]) > 1:
+                raise self.error
 
-    groups = CommitGroups(change)
-
-    def first(_transaction: Transaction) -> None:
-        begun.set()
-        assert go_on.wait(10)
-
-    with ThreadPoolExecutor(3) as pool:
-        earlier = pool.submit(groups.make, first)
-        assert begun.wait(10)
-        later = [pool.submit(groups.make, lambda _: 1) for _ in range(2)]
-        while len(groups._waiting) < 2:
+    def in_line(self, waiting: int) -> None:
+        """Wait until so many changes stand in line, then let them be committed."""
+        while len(self._waiting) < waiting:
             time.sleep(0.001)
-        go_on.set()
-        earlier.result()
-        for waiting in later:
-            with pytest.raises(StoreError, match="the disk is full"):
-                waiting.result()
-    assert committed == 2
+        self.released.set()
+
+    def _commit(self, group: Sequence[Any]) -> None:
+        self.begun.append([member.account for member in group])
+        assert self.released.wait(10)
+        super()._commit(group)
+
+
+def request(
+    account: str,
+    cidr: str = "8.8.8.0/24",
+    *,
+    judge: Callable[[ListOutcome], object] | None = None,
+    keep: Callable[[Transaction, ListOutcome], object] | None = None,
+) -> ListRequest:
+    """A change that lists a network."""
+
+    def make(_: Transaction, listing: Listing) -> ListChange:
+        return addition(listing, [NewEntry(cidr)], [cidr])
+
+    return ListRequest(account, make, "me", None, judge, keep)
+
+
+def fail(error: BaseException) -> Callable[..., object]:
+    def raise_it(*_: object) -> object:
+        raise error
+
+    return raise_it
+
+
+def listed(manager: RuleManager) -> dict[str, list[str]]:
+    return {account.name: [entry.cidr for entry in manager.entries(account.name)] for account in manager.accounts()}
+
+
+def results(futures: Iterable[Future[ListOutcome]]) -> list[object]:
+    return [future.exception() or [entry.cidr for entry in future.result().after] for future in futures]
+
+
+def test_what_waits_is_committed_together_and_what_is_refused_is_that_ones_alone(manager: RuleManager) -> None:
+    groups = Groups(manager)
+    refused = CidrgateError("no")
+    with ThreadPoolExecutor(4) as pool:
+        first = pool.submit(groups.change_list, request("a"))
+        while not groups.begun:
+            time.sleep(0.001)
+        others = [pool.submit(groups.change_list, request("b")), pool.submit(groups.change_list, request("nobody"))]
+        others.append(pool.submit(groups.change_list, request("c", judge=fail(refused))))
+        groups.in_line(3)
+        [made, unknown, error] = results(others)
+        assert first.result().account.version == 1
+    assert made == ["8.8.8.0/24"]
+    assert isinstance(unknown, AccountNotFoundError)
+    assert error is refused
+    assert [len(group) for group in groups.begun] == [1, 3]
+    assert listed(manager) == {"a": ["8.8.8.0/24"], "b": ["8.8.8.0/24"], "c": [], "d": [], "e": []}
+
+
+@pytest.mark.parametrize("fault", [ZeroDivisionError(), CidrgateError("it cannot be kept")])
+def test_a_fault_in_one_change_takes_back_that_one_alone(manager: RuleManager, fault: Exception) -> None:
+    groups = Groups(manager)
+    with ThreadPoolExecutor(4) as pool:
+        first = pool.submit(groups.change_list, request("a"))
+        while not groups.begun:
+            time.sleep(0.001)
+        others = [pool.submit(groups.change_list, request("b", keep=fail(fault)))]
+        others += [pool.submit(groups.change_list, request(name)) for name in ("c", "d")]
+        groups.in_line(3)
+        assert results([first, *others]) == [["8.8.8.0/24"], fault, ["8.8.8.0/24"], ["8.8.8.0/24"]]
+    assert listed(manager)["b"] == []
+    assert [change.account for change in manager.history() if change.action == "add"] == ["a", "c", "d"]
+
+
+def test_a_commit_that_fails_is_reported_to_everybody_in_the_group_but_those_who_were_refused(
+    manager: RuleManager,
+) -> None:
+    groups = Groups(manager)
+    groups.error = StoreError("the disk is full")
+    refused = CidrgateError("no")
+    with ThreadPoolExecutor(4) as pool:
+        first = pool.submit(groups.change_list, request("a"))
+        while not groups.begun:
+            time.sleep(0.001)
+        others = [pool.submit(groups.change_list, request(name)) for name in ("b", "c")]
+        others.append(pool.submit(groups.change_list, request("d", judge=fail(refused))))
+        groups.in_line(3)
+        assert results([first, *others]) == [["8.8.8.0/24"], groups.error, groups.error, refused]
+    assert listed(manager) == {"a": ["8.8.8.0/24"], "b": [], "c": [], "d": [], "e": []}
+
+
+def test_an_interruption_ends_the_thread_it_came_to_and_leaves_nobody_waiting(manager: RuleManager) -> None:
+    groups = Groups(manager)
+    with ThreadPoolExecutor(3) as pool:
+        first = pool.submit(groups.change_list, request("a"))
+        while not groups.begun:
+            time.sleep(0.001)
+        leader = pool.submit(groups.change_list, request("b", judge=fail(KeyboardInterrupt())))
+        while len(groups._waiting) < 1:
+            time.sleep(0.001)
+        follower = pool.submit(groups.change_list, request("c"))
+        groups.in_line(2)
+        assert first.result()
+        with pytest.raises(KeyboardInterrupt):
+            leader.result()
+        with pytest.raises(StoreError, match="interrupted; look at the list"):
+            follower.result()
+    assert groups.change_list(request("d"))
+    assert listed(manager) == {"a": ["8.8.8.0/24"], "b": [], "c": [], "d": ["8.8.8.0/24"], "e": []}
+
+
+def test_no_account_is_in_two_transactions_at_once(manager: RuleManager) -> None:
+    """Two changes of one list come one after the other, and a third of another list does not wait for them."""
+    groups = Groups(manager, turns=2)
+    with ThreadPoolExecutor(4) as pool:
+        one = pool.submit(groups.change_list, request("a", "1.1.1.0/24"))
+        while len(groups.begun) < 1:
+            time.sleep(0.001)
+        two = pool.submit(groups.change_list, request("a", "2.2.2.0/24"))
+        while len(groups._waiting) < 1:
+            time.sleep(0.001)
+        other = pool.submit(groups.change_list, request("b"))
+        while len(groups.begun) < 2:
+            time.sleep(0.001)
+        assert groups.begun == [["a"], ["b"]]
+        groups.released.set()
+        assert results([one, two, other]) == [["1.1.1.0/24"], ["1.1.1.0/24", "2.2.2.0/24"], ["8.8.8.0/24"]]
+    assert groups.begun == [["a"], ["b"], ["a"]]
+
+
+def test_what_needs_a_transaction_of_its_own_takes_its_turn(manager: RuleManager) -> None:
+    groups = Groups(manager)
+    with ThreadPoolExecutor(4) as pool:
+        first = pool.submit(groups.change_list, request("a"))
+        while not groups.begun:
+            time.sleep(0.001)
+        waiting: list[Future[Any]] = []
+        for number, change in enumerate(
+            [
+                lambda: groups.change_list(request("b")),
+                lambda: groups.alone(lambda transaction: transaction.log_end()),
+                lambda: groups.change_list(request("c")),
+            ]
+        ):
+            waiting.append(pool.submit(change))
+            while len(groups._waiting) <= number:
+                time.sleep(0.001)
+        groups.in_line(3)
+        assert first.result()
+        assert isinstance(waiting[1].result(), int)
+    assert groups.begun == [["a"], ["b"], [None], ["c"]]
 
 
 def test_a_supervisor_sees_a_change_before_it_is_committed_and_can_refuse_it(manager: RuleManager) -> None:
     manager.create_account("acct-1")
     manager.add("acct-1", "8.8.8.0/24")
-    seen: list[object] = []
+    seen: list[ListOutcome] = []
 
-    def refuse(_transaction: Transaction, made: object) -> None:
+    def refuse(made: ListOutcome) -> None:
         seen.append(made)
         raise CidrgateError("not now")
 
     with pytest.raises(CidrgateError, match="not now"):
-        manager.supervised(refuse).replace("acct-1", "9.9.9.0/24")
+        manager.supervised(judge=refuse).replace("acct-1", "9.9.9.0/24")
     [outcome] = seen
-    assert isinstance(outcome, ListOutcome)
     assert outcome.account.version == 2
     assert [entry.cidr for entry in outcome.before] == ["8.8.8.0/24"]
     assert [entry.cidr for entry in outcome.after] == ["9.9.9.0/24"]
@@ -158,16 +248,16 @@ def test_a_dry_run_changes_nothing_and_tells_what_would_be(manager: RuleManager)
     manager.create_account("acct-1")
     manager.add("acct-1", "8.8.8.0/24")
     before = manager.history()
-    outcomes: list[object] = []
-    dry = manager.supervised(lambda _, made: outcomes.append(made), dry_run=True)
+    outcomes: list[ListOutcome] = []
+    dry = manager.supervised(judge=outcomes.append, dry_run=True)
     dry.create_account("acct-2")
     dry.add("acct-1", "9.9.9.0/24, 1.1.1.1/32")
     dry.edit("acct-1", "8.8.8.0/24", "8.8.0.0/16")
     dry.remove("acct-1", "8.8.8.0/24")
-    dry.restore("acct-1", at=before[0].sequence)
+    dry.restore("acct-1", at=before[-2].sequence)
     with pytest.raises(RuleError):
         dry.add("acct-1", "8.8.8.1/32")
-    lists = [[entry.cidr for entry in made.after] for made in outcomes if isinstance(made, ListOutcome)]
+    lists = [[entry.cidr for entry in made.after] for made in outcomes]
     assert lists == [["1.1.1.1/32", "8.8.8.0/24", "9.9.9.0/24"], ["8.8.0.0/16"], [], []]
     assert manager.history() == before
-    assert [account.name for account in manager.accounts()] == ["acct-1"]
+    assert "acct-2" not in [account.name for account in manager.accounts()]

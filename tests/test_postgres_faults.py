@@ -94,10 +94,12 @@ def assert_nothing_is_lost(url: str, follower: RuleManager, writers: Writers) ->
 
 def terminate_all(server: PostgresServer, url: str) -> None:
     with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+        ended = connection.execute(
+            "SELECT pid, pg_terminate_backend(pid) FROM pg_stat_activity "
             "WHERE pid <> pg_backend_pid() AND datname = current_database()"
-        )
+        ).fetchall()
+        there = "SELECT count(*) FROM pg_stat_activity WHERE pid = ANY(%s)"
+        eventually(lambda: connection.execute(there, ([pid for pid, _ in ended],)).fetchone() == (0,))
 
 
 def restart(server: PostgresServer, url: str) -> None:
@@ -115,6 +117,18 @@ def test_connections_that_break_are_made_again(
             assert not follower.allows("acct-1", "9.9.9.9")
         writers.wait_for_more()
     assert_nothing_is_lost(url, follower, writers)
+
+
+@pytest.mark.parametrize("fault", [terminate_all, restart])
+def test_a_connection_that_ended_while_it_rested_fails_no_change(
+    fault: Callable[[PostgresServer, str], None], postgres_server: PostgresServer, url: str
+) -> None:
+    with RuleManager.open(url, follow=False) as manager:
+        manager.create_account("acct-1")
+        for number in range(3):
+            fault(postgres_server, url)
+            manager.add("acct-1", f"8.8.{number}.0/24")
+        assert len(manager.entries("acct-1")) == 3
 
 
 def test_a_cut_network_leaves_an_old_node_that_says_so_and_catches_up(

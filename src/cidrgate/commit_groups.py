@@ -1,21 +1,26 @@
 """Changes that wait for each other are committed together: one wait for the disk, and one look at the log, for all.
 
-A thread that brings a change while another one's is being made joins the next group. The first thread of a group
-makes the changes of all, each in a savepoint of its own: one that is refused takes back nothing but itself.
+A thread that brings a change while as many others are being committed as may be waits, and with all that wait then its
+change is made in one transaction by the first of their threads. No account is in two transactions at once, so nobody
+waits in the database for a change of this process, and a list that another process keeps locked holds up one
+transaction only.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import deque
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from cidrgate.errors import CidrgateError
+from cidrgate.errors import CidrgateError, StoreError
+from cidrgate.list_requests import change_lists
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
 
+    from cidrgate.list_changes import ListOutcome
+    from cidrgate.list_requests import ListRequest
     from cidrgate.stores import Transaction
 
 __all__ = ["CommitGroups"]
@@ -26,19 +31,19 @@ _MOST_MEMBERS = 32
 """How many changes one group holds: few enough that the first of them does not wait long for the last."""
 
 
-class _Member(Generic[_Made]):
-    """A change that waits for its turn, and what became of it."""
+class _Member:
+    """A change that waits for its turn, and what became of it.
 
-    def __init__(self, make: Callable[[Transaction], _Made]) -> None:
-        self.make = make
-        self.made: _Made | None = None
-        self.error: BaseException | None = None
-        self.done = False
+    Args:
+        change: A change of a list, or what makes something else in a transaction of its own.
+    """
 
-    def result(self) -> _Made:
-        if self.error is not None:
-            raise self.error
-        return cast("_Made", self.made)
+    def __init__(self, change: ListRequest | Callable[[Transaction], Any]) -> None:
+        self.change = change
+        self.account = None if callable(change) else change.account
+        self.group: list[_Member] = []  # to be committed by the thread that brought this one
+        self.result: Any = None  # what it made, or the error to raise
+        self.woken = threading.Event()
 
 
 class CommitGroups:
@@ -46,70 +51,98 @@ class CommitGroups:
 
     Args:
         change: Begins a write transaction; committed and published at the end of the block.
+        turns: How many transactions may be under way at once.
     """
 
-    def __init__(self, change: Callable[[], AbstractContextManager[Transaction]]) -> None:
+    def __init__(self, change: Callable[[], AbstractContextManager[Transaction]], turns: int) -> None:
         self._change = change
-        self._waiting: deque[_Member[Any]] = deque()
-        self._turn = threading.Lock()
+        self._turns = turns
+        self.after_fork()
 
-    def make(self, make: Callable[[Transaction], _Made]) -> _Made:
-        """What a function makes in a write transaction, once that is committed.
+    def change_list(self, request: ListRequest) -> ListOutcome:
+        """What a change of a list comes to, once it is committed.
 
         Args:
-            make: May be called a second time, when the database refused something of the first transaction.
+            request: The change; may be made a second time, when the first transaction could not be committed.
         """
-        member = _Member(make)
-        self._waiting.append(member)
-        with self._turn:
-            # Whoever had the turn before may have made this change too.
-            while not member.done:
-                self._commit(self._next_group())
-        return member.result()
+        return cast("ListOutcome", self._made(_Member(request)))
+
+    def alone(self, make: Callable[[Transaction], _Made]) -> _Made:
+        """What a function makes in a write transaction of its own, once that is committed."""
+        return cast("_Made", self._made(_Member(make)))
 
     def after_fork(self) -> None:
         """Forget the threads that did not come along."""
-        self._waiting.clear()
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
+        self._waiting: deque[_Member] = deque()
+        self._free = self._turns
+        self._busy: set[str | None] = set()
 
-    def _next_group(self) -> list[_Member[Any]]:
-        return [self._waiting.popleft() for _ in range(min(len(self._waiting), _MOST_MEMBERS))]
+    def _made(self, member: _Member) -> Any:
+        with self._lock:
+            self._waiting.append(member)
+            self._begin_groups()
+        member.woken.wait()
+        if member.group:
+            try:
+                self._commit(member.group)
+            finally:
+                with self._lock:
+                    self._free += 1
+                    self._busy.difference_update([other.account for other in member.group])
+                    self._begin_groups()
+                for other in member.group:
+                    other.woken.set()
+        if isinstance(member.result, BaseException):
+            raise member.result
+        return member.result
 
-    def _commit(self, group: list[_Member[Any]]) -> None:
-        try:
-            if len(group) == 1 or not self._commit_together(group):
-                for member in group:
-                    self._commit_alone(member)
-        finally:
-            for member in group:
-                member.done = True
+    def _begin_groups(self) -> None:
+        while self._free and (group := self._next_group()):
+            self._free -= 1
+            self._busy.update(other.account for other in group)
+            group[0].group = group
+            group[0].woken.set()
 
-    def _commit_alone(self, member: _Member[Any]) -> None:
+    def _next_group(self) -> list[_Member]:
+        """Those that wait, in their order, as far as they can be committed together now."""
+        group: list[_Member] = []
+        taken = set(self._busy)
+        for member in list(self._waiting):
+            if len(group) == _MOST_MEMBERS or (group and member.account is None):
+                break
+            if member.account not in taken:
+                self._waiting.remove(member)
+                taken.add(member.account)
+                group.append(member)
+                if member.account is None:
+                    break
+        return group
+
+    def _commit(self, group: Sequence[_Member]) -> None:
+        results: Sequence[object] = ()
         try:
             with self._change() as transaction:
-                member.made = member.make(transaction)
-        except BaseException as error:  # noqa: BLE001 - it is raised in the thread that brought the change
-            member.error = error
-
-    def _commit_together(self, group: list[_Member[Any]]) -> bool:
-        """Whether the changes were made in one transaction; if not, nothing is."""
-        undone = False
-        try:
-            with self._change() as transaction:
-                undone = True
-                for member in group:
-                    try:
-                        with transaction.savepoint():
-                            member.made = member.make(transaction)
-                    except CidrgateError as error:
-                        member.error = error
-                undone = False
-        except BaseException as error:  # noqa: BLE001 - it is raised in the threads that brought the changes
-            if undone:
+                results = _make(transaction, group)
+        except Exception as error:  # noqa: BLE001 - it is raised in the threads that brought the changes
+            if results or len(group) == 1:
+                # It was the commit that failed; whoever was refused before shall know why.
+                results = [made if isinstance(made, CidrgateError) else error for made in results or (None,)]
+            else:
                 # An error of the database, or a fault in one of them: each shall have its own, and only its own.
                 for member in group:
-                    member.error = None
-                return False
+                    self._commit([member])
+                return
+        except BaseException:
+            interrupted = StoreError("the commit was interrupted; look at the list before you try again")
             for member in group:
-                member.error = member.error or error
-        return True
+                member.result = interrupted
+            raise
+        for member, result in zip(group, results, strict=True):
+            member.result = result
+
+
+def _make(transaction: Transaction, group: Sequence[_Member]) -> Sequence[object]:
+    if callable(group[0].change):
+        return [group[0].change(transaction)]
+    return change_lists(transaction, [cast("ListRequest", member.change) for member in group])

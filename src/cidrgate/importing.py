@@ -124,7 +124,7 @@ def import_lists(
         else:
             change = replacement if replace else addition
             made += sweep(listing, change(listing, lists[name], cidrs))
-    transaction.apply(made, at=at, actor=actor)
+    transaction.apply(made, at=at)
     transaction.insert_lists(first, at=at, actor=actor)
     return ImportReport(
         accounts=len(accepted),

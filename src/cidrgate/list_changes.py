@@ -52,6 +52,10 @@ class Listing:
     ids: Iterator[int]
     actor: str | None
 
+    def change(self, action: Action, before: Iterable[Entry] = (), after: Iterable[Entry] = ()) -> ListChange:
+        """A change of this list; without entries, nothing changes."""
+        return ListChange(self.owner, action, tuple(before), tuple(after), self.actor)
+
     def active(self) -> list[Entry]:
         """The entries that have not expired, in address order."""
         return in_address_order([entry for entry in self.entries if not entry.expired(self.at)])
@@ -109,8 +113,8 @@ def addition(listing: Listing, pieces: Sequence[NewEntry], cidrs: Sequence[str])
     Raises:
         InvalidExpiryError: If a piece would end at no time, or at a time that is over.
     """
-    after = tuple(listing.new_entry(cidr, piece) for piece, cidr in zip(pieces, cidrs, strict=True))
-    return ListChange(listing.owner, "add", after=after)
+    new = [listing.new_entry(cidr, piece) for piece, cidr in zip(pieces, cidrs, strict=True)]
+    return listing.change("add", after=new)
 
 
 def replacement(
@@ -148,7 +152,7 @@ def replacement(
             before.append(kept)
             after.append(altered)
     before.extend(leaving.values())
-    return ListChange(listing.owner, action, tuple(before), tuple(after))
+    return listing.change(action, before, after)
 
 
 def sweep(listing: Listing, change: ListChange) -> list[ListChange]:
@@ -166,8 +170,8 @@ def sweep(listing: Listing, change: ListChange) -> list[ListChange]:
     if not change.before and not change.after:
         return []
     named = {entry.id for entry in change.before}
-    expired = tuple(entry for entry in listing.entries if entry.expired(listing.at) and entry.id not in named)
-    return [ListChange(listing.owner, "expire", before=expired), change] if expired else [change]
+    expired = [entry for entry in listing.entries if entry.expired(listing.at) and entry.id not in named]
+    return [listing.change("expire", expired), change] if expired else [change]
 
 
 def changed(listing: Listing, made: Sequence[ListChange]) -> list[Entry]:

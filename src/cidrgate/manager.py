@@ -7,36 +7,35 @@ store in `cidrgate.serving`, the bulk loading of many lists in `cidrgate.importi
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from copy import copy
 from dataclasses import replace as altered
 from datetime import UTC, datetime
-from itertools import count, islice
+from itertools import islice
 from types import EllipsisType
 from typing import TYPE_CHECKING, Literal, Self, TypeVar
 
-from cidrgate.accounts import check_account_name, existing_account, parent_account, refuse_subaccount
+from cidrgate.accounts import check_account_name, parent_account
 from cidrgate.commit_groups import CommitGroups
 from cidrgate.errors import (
     AccountExistsError,
+    CidrgateError,
     HistoryError,
     StoreConflictError,
-    VersionConflictError,
 )
 from cidrgate.importing import ImportReport, import_lists, in_background
 from cidrgate.list_changes import (
     Listing,
     ListOutcome,
     addition,
-    changed,
     check_expiry,
     list_at,
     named_entries,
     replacement,
-    sweep,
 )
+from cidrgate.list_requests import ListRequest, change_lists
 from cidrgate.rules import split_submission, validate_addition, validate_edit, validate_replacement
 from cidrgate.serving import ServedLists
-from cidrgate.stores import ListChange
 from cidrgate.values import Account, NewEntry
 
 if TYPE_CHECKING:
@@ -44,7 +43,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from cidrgate.rules import Policy
-    from cidrgate.stores import Store, Transaction
+    from cidrgate.stores import ListChange, Store, Transaction
     from cidrgate.values import Entry
 
 __all__ = ["ImportReport", "RuleManager"]
@@ -94,9 +93,9 @@ class RuleManager(ServedLists):
     ) -> None:
         super().__init__(store, policy, max_staleness=max_staleness, on_stale=on_stale)
         self._published.sweep = self.sweep
-        # Where writers take turns anyway, those that wait for theirs are committed together.
-        self._commits = CommitGroups(self._published.change) if store.writers == 1 else None
-        self._supervise: Callable[[Transaction, ListOutcome | Account], object] | None = None
+        self._commits = CommitGroups(self._published.change, 2)
+        self._judge: Callable[[ListOutcome], object] | None = None
+        self._keep: Callable[[Transaction, ListOutcome | Account], object] | None = None
         self._dry_run = False
 
     def create_account(self, account: str, *, parent: str | None = None, actor: str | None = None) -> Account:
@@ -129,9 +128,15 @@ class RuleManager(ServedLists):
             if self._dry_run:
                 return Account(account, parent, datetime.now(UTC))
             made = transaction.insert_accounts([account], parent=owner, at=datetime.now(UTC), actor=actor)
-            return made[account].value()
+            created = made[account].value()
+            if self._keep is not None:
+                self._keep(transaction, created)
+            return created
 
-        return self._change(create)
+        if self._dry_run:
+            with self._store.read() as transaction:
+                return create(transaction)
+        return self._write(create)
 
     def add(
         self,
@@ -174,7 +179,7 @@ class RuleManager(ServedLists):
         """
         pieces = split_submission(cidrs, label, expires_at)
 
-        def added(listing: Listing) -> ListChange:
+        def added(_: Transaction, listing: Listing) -> ListChange:
             existing = [entry.cidr for entry in listing.active()]
             return addition(listing, pieces, validate_addition(pieces, existing, self.policy))
 
@@ -222,7 +227,7 @@ class RuleManager(ServedLists):
             '1.1.1.0/24'
         """
 
-        def edited(listing: Listing) -> ListChange:
+        def edited(_: Transaction, listing: Listing) -> ListChange:
             [entry] = named_entries(account, listing.entries, [which])
             others = [other.cidr for other in listing.active() if other.id != entry.id]
             after = entry
@@ -238,8 +243,8 @@ class RuleManager(ServedLists):
             elif cidr is not None:
                 after = altered(after, cidr=validate_edit(cidr, others, self.policy))
             if after == entry:
-                return ListChange(listing.owner, "edit")
-            return ListChange(listing.owner, "edit", (entry,), (after,))
+                return listing.change("edit")
+            return listing.change("edit", [entry], [after])
 
         outcome = self._change_list(account, edited, actor, expect_version)
         return outcome.change.after[0] if outcome.change.after else named_entries(account, outcome.after, [which])[0]
@@ -277,8 +282,8 @@ class RuleManager(ServedLists):
         for key in which:
             keys.extend([key] if isinstance(key, int) else (piece.cidr for piece in split_submission(key)))
 
-        def removed(listing: Listing) -> ListChange:
-            return ListChange(listing.owner, "remove", before=tuple(named_entries(account, listing.entries, keys)))
+        def removed(_: Transaction, listing: Listing) -> ListChange:
+            return listing.change("remove", named_entries(account, listing.entries, keys))
 
         return list(self._change_list(account, removed, actor, expect_version).change.before)
 
@@ -325,7 +330,7 @@ class RuleManager(ServedLists):
         """
         pieces = split_submission(cidrs, label, expires_at)
 
-        def replaced(listing: Listing) -> ListChange:
+        def replaced(_: Transaction, listing: Listing) -> ListChange:
             return replacement(listing, pieces, validate_replacement(pieces, self.policy))
 
         return self._change_list(account, replaced, actor, expect_version).after
@@ -364,21 +369,18 @@ class RuleManager(ServedLists):
             ['1.1.1.1/32']
         """
 
-        def change(transaction: Transaction) -> ListOutcome:
-            def restored(listing: Listing) -> ListChange:
-                start, end = transaction.log_start(), transaction.log_end()
-                if at < start - 1:
-                    raise HistoryError(f"the change log begins with change {start}: what was before is gone")
-                if at > end:
-                    raise HistoryError(f"the change log ends with change {end}: there is no change {at} yet")
-                then = list_at(listing.entries, transaction.changes(account, None, after=at), at)
-                kept = [entry for entry in then if not entry.expired(listing.at)]
-                pieces = [NewEntry(entry.cidr, entry.label, entry.expires_at) for entry in kept]
-                return replacement(listing, pieces, validate_replacement(pieces, self.policy), "restore")
+        def restored(transaction: Transaction, listing: Listing) -> ListChange:
+            start, end = transaction.log_start(), transaction.log_end()
+            if at < start - 1:
+                raise HistoryError(f"the change log begins with change {start}: what was before is gone")
+            if at > end:
+                raise HistoryError(f"the change log ends with change {end}: there is no change {at} yet")
+            then = list_at(listing.entries, transaction.changes(account, None, after=at), at)
+            kept = [entry for entry in then if not entry.expired(listing.at)]
+            pieces = [NewEntry(entry.cidr, entry.label, entry.expires_at) for entry in kept]
+            return replacement(listing, pieces, validate_replacement(pieces, self.policy), "restore")
 
-            return self._make(transaction, account, restored, actor, expect_version)
-
-        return self._change(change).after
+        return self._change_list(account, restored, actor, expect_version).after
 
     def prune_history(self, older_than: timedelta) -> int:
         """Delete the beginning of the change log.
@@ -414,9 +416,9 @@ class RuleManager(ServedLists):
             names = transaction.accounts_to_sweep(datetime.now(UTC), _ACCOUNTS_A_TRANSACTION)
         for name in names:
 
-            def swept_list(listing: Listing) -> ListChange:
-                expired = tuple(entry for entry in listing.entries if entry.expired(listing.at))
-                return ListChange(listing.owner, "expire", expired if listing.active() else ())
+            def swept_list(_: Transaction, listing: Listing) -> ListChange:
+                expired = [entry for entry in listing.entries if entry.expired(listing.at)]
+                return listing.change("expire", expired if listing.active() else ())
 
             swept += len(self._change_list(name, swept_list, None, None).change.before)
         return swept
@@ -486,88 +488,72 @@ class RuleManager(ServedLists):
         return report
 
     def supervised(
-        self, supervise: Callable[[Transaction, ListOutcome | Account], object], *, dry_run: bool = False
+        self,
+        *,
+        judge: Callable[[ListOutcome], object] | None = None,
+        keep: Callable[[Transaction, ListOutcome | Account], object] | None = None,
+        dry_run: bool = False,
     ) -> Self:
         """This manager, with somebody who sees each change made through it before it is committed.
 
         Args:
-            supervise: Called in the transaction of a change with what it comes to: the account that was created, or
-                the outcome for a list. What it stores is committed with the change; when it raises, nothing is.
-            dry_run: Whether changes are worked out and checked, but not stored. `import_accounts` and `prune_history`
+            judge: Called with what a change of a list comes to, before it is stored; when it raises a `CidrgateError`,
+                nothing is.
+            keep: Called in the transaction of a change with the account that was created, or the outcome for a list:
+                what it stores is committed with the change. It may be called a second time, in another transaction,
+                when the first one could not be committed; when it raises, nothing is stored.
+            dry_run: Whether changes are worked out and judged, but not stored. `import_accounts` and `prune_history`
                 are neither supervised nor dry.
 
         Example:
             >>> with RuleManager.open("memory://") as manager:
             ...     account = manager.create_account("acct-1")
             ...     outcomes = []
-            ...     would_add = manager.supervised(lambda _, made: outcomes.append(made), dry_run=True)
+            ...     would_add = manager.supervised(judge=outcomes.append, dry_run=True)
             ...     added = would_add.add("acct-1", "8.8.8.0/24")
             ...     [entry.cidr for entry in outcomes[0].after], manager.entries("acct-1")
             (['8.8.8.0/24'], [])
         """
         seen = copy(self)
-        seen._supervise, seen._dry_run = supervise, dry_run
+        seen._judge, seen._keep, seen._dry_run = judge, keep, dry_run
         return seen
 
-    def _change(self, make: Callable[[Transaction], _Made]) -> _Made:
-        """What a function makes of one list, or of one account; seen by who supervises it."""
-
-        def supervised(transaction: Transaction) -> _Made:
-            made = make(transaction)
-            if self._supervise is not None and isinstance(made, ListOutcome | Account):
-                self._supervise(transaction, made)
-            return made
-
-        if self._dry_run:
-            with self._store.read() as transaction:
-                return supervised(transaction)
-        return self._write(supervised)
-
-    def _write(self, make: Callable[[Transaction], _Made]) -> _Made:
-        """What a function makes in a write transaction; tried again when another writer came first."""
-        for attempt in range(1, _ATTEMPTS + 1):
-            try:
-                if self._commits is not None:
-                    return self._commits.make(make)
-                with self._published.change() as transaction:
-                    return make(transaction)
-            except StoreConflictError:
-                if attempt == _ATTEMPTS:
-                    raise
-        raise AssertionError("unreachable")
-
     def _change_list(
-        self, account: str, make: Callable[[Listing], ListChange], actor: str | None, expect_version: int | None
-    ) -> ListOutcome:
-        return self._change(lambda transaction: self._make(transaction, account, make, actor, expect_version))
-
-    def _make(
         self,
-        transaction: Transaction,
         account: str,
-        make: Callable[[Listing], ListChange],
+        make: Callable[[Transaction, Listing], ListChange],
         actor: str | None,
         expect_version: int | None,
     ) -> ListOutcome:
-        """Make and store a change of one list."""
-        owner = existing_account(transaction, account)
-        refuse_subaccount(owner)
-        if expect_version not in (None, owner.version):
-            raise VersionConflictError(
-                f"the list of account {account!r} has version {owner.version}, not {expect_version}: somebody changed "
-                "it; look at it again, then decide"
-            )
-        at = datetime.now(UTC)
-        ids = count(-1, -1) if self._dry_run else transaction.new_entry_ids()
-        listing = Listing(owner, transaction.entries(owner), at, ids, actor)
-        change = make(listing)
-        made = sweep(listing, change)
-        if not self._dry_run:
-            transaction.apply(made, at=at, actor=actor)
-        now = altered(owner.value(), version=owner.version + bool(made))
-        return ListOutcome(now, change, listing.entries, changed(listing, made))
+        request = ListRequest(account, make, actor, expect_version, self._judge, self._keep)
+        if self._dry_run:
+            with self._store.read() as transaction:
+                [result] = change_lists(transaction, [request], dry_run=True)
+            if isinstance(result, CidrgateError):
+                raise result
+            return result
+        return _attempted(lambda: self._commits.change_list(request))
+
+    def _write(self, make: Callable[[Transaction], _Made]) -> _Made:
+        """What a function makes in a write transaction of its own."""
+
+        def write() -> _Made:
+            if self._store.writers == 1:
+                # Those that wait for a lock of the database are not served in their order.
+                return self._commits.alone(make)
+            with self._published.change() as transaction:
+                return make(transaction)
+
+        return _attempted(write)
 
     def _after_fork(self) -> None:
         super()._after_fork()
-        if self._commits is not None:
-            self._commits.after_fork()
+        self._commits.after_fork()
+
+
+def _attempted(change: Callable[[], _Made]) -> _Made:
+    """What a change comes to; tried again when another writer came first."""
+    for _ in range(_ATTEMPTS - 1):
+        with suppress(StoreConflictError):
+            return change()
+    return change()

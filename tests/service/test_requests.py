@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -13,11 +13,6 @@ from hypothesis import strategies as st
 from cidrgate import RuleManager
 from cidrgate.service import Settings
 from tests.service.conftest import ADDRESS, Api, Caller, an_api
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from cidrgate.stores import Transaction
 
 ENTRIES = "/v1/accounts/acct-1/entries"
 
@@ -118,14 +113,14 @@ def test_the_answer_with_a_secret_is_given_once(api: Api, admin: Caller) -> None
 
 def test_a_key_in_use_is_not_used_twice(api: Api, admin: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
     begun, go_on = threading.Event(), threading.Event()
-    change = RuleManager._change
+    add = RuleManager.add
 
-    def slow(self: RuleManager, make: Callable[[Transaction], Any]) -> Any:
+    def slow(*arguments: Any, **named: Any) -> Any:
         begun.set()
         assert go_on.wait(10)
-        return change(self, make)
+        return add(*arguments, **named)
 
-    monkeypatch.setattr(RuleManager, "_change", slow)
+    monkeypatch.setattr(RuleManager, "add", slow)
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(admin, "POST", ENTRIES, {"cidrs": "8.8.8.0/24"}, Idempotency_Key="k")
         assert begun.wait(10)

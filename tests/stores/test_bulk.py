@@ -109,4 +109,4 @@ def insert_one_by_one(
             Entry(next(ids), one.account, cidr, piece.label, NOW, actor, piece.expires_at)
             for cidr, piece in zip(one.cidrs, one.pieces, strict=True)
         )
-        transaction.apply([ListChange(owners[one.account], "add", after=entries)], at=NOW, actor=actor)
+        transaction.apply([ListChange(owners[one.account], "add", after=entries, actor=actor)], at=NOW)

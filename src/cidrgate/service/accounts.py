@@ -104,7 +104,7 @@ def _create(
             answer = Answer(account_record(made, held), 201, {"Location": location, "ETag": etag(made.version)})
             service.answers.keep(transaction, once, answer)
 
-        service.manager.supervised(keep).create_account(name, parent=parent, actor=principal.name)
+        service.manager.supervised(keep=keep).create_account(name, parent=parent, actor=principal.name)
         if answer is None:
             raise AssertionError("a supervisor sees every change")
         return answer

@@ -96,7 +96,7 @@ class ChangeRequest:
                 service.answers.keep(transaction, once, answer)
 
             address = client_address(self.request)
-            manager = guarded(service.manager, address, confirmed=self.confirmed, also=keep)
+            manager = guarded(service.manager, address, confirmed=self.confirmed, keep=keep)
             change(manager, {"actor": self.principal.name, "expect_version": expected_version(self.if_match)})
             if answer is None:
                 raise AssertionError("a supervisor sees every change")

@@ -5,13 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from cidrgate.list_changes import ListOutcome
 from cidrgate.previews import shuts_out
 from cidrgate.service.problems import WouldLockOutError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from cidrgate.list_changes import ListOutcome
     from cidrgate.manager import RuleManager
     from cidrgate.stores import Transaction
     from cidrgate.values import Account
@@ -24,7 +24,7 @@ def guarded(
     address: str | None,
     *,
     confirmed: bool,
-    also: Callable[[Transaction, ListOutcome | Account], object] | None = None,
+    keep: Callable[[Transaction, ListOutcome | Account], object] | None = None,
 ) -> RuleManager:
     """A manager for one person's changes.
 
@@ -34,21 +34,14 @@ def guarded(
         manager: What makes the changes.
         address: Where the person is; None if that cannot be told, which then cannot be judged.
         confirmed: Whether they know what they do.
-        also: Called after the guard, in the same transaction.
+        keep: As for `RuleManager.supervised`.
 
     Returns:
         A manager whose changes raise `WouldLockOutError` where they would deny an address that is allowed.
     """
 
-    def supervise(transaction: Transaction, made: ListOutcome | Account) -> None:
-        if (
-            address is not None
-            and not confirmed
-            and isinstance(made, ListOutcome)
-            and shuts_out(made, address, datetime.now(UTC)) is not None
-        ):
+    def judge(made: ListOutcome) -> None:
+        if address is not None and not confirmed and shuts_out(made, address, datetime.now(UTC)) is not None:
             raise WouldLockOutError(made.account.name, address)
-        if also is not None:
-            also(transaction, made)
 
-    return manager.supervised(supervise)
+    return manager.supervised(judge=judge, keep=keep)

@@ -30,8 +30,6 @@ from cidrgate.service.models import (
     RestoreModel,
 )
 from cidrgate.service.settings import service_of
-from cidrgate.stores import Transaction
-from cidrgate.values import Account
 
 __all__ = ["preview_record", "router"]
 
@@ -89,12 +87,7 @@ def preview_record(manager: RuleManager, account: str, change: PreviewRequest, a
         StoreError: If the store cannot be read.
     """
     outcomes: list[ListOutcome] = []
-
-    def note(_transaction: Transaction, made: ListOutcome | Account) -> None:
-        if isinstance(made, ListOutcome):
-            outcomes.append(made)
-
-    dry = manager.supervised(note, dry_run=True)
+    dry = manager.supervised(judge=outcomes.append, dry_run=True)
     problems: list[dict[str, Any]] = []
     message: str | None = None
     owner, _ = manager.listing(account)

@@ -19,7 +19,6 @@ from cidrgate.values import Account, Change, Entry
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-    from contextlib import AbstractContextManager
     from datetime import datetime
 
     from sqlalchemy import Connection, Select
@@ -79,6 +78,7 @@ class ListChange:
     action: Action
     before: tuple[Entry, ...] = ()
     after: tuple[Entry, ...] = ()
+    actor: str | None = None
 
 
 _parents = accounts.alias("parents")
@@ -127,17 +127,17 @@ class Transaction(ABC):
         self._position: str | None = None
 
     @abstractmethod
-    def new_entry_ids(self) -> Iterator[int]:
-        """Ids no entry ever had, in growing order; the next one is taken with `next`."""
+    def new_entry_ids(self, expected: int = 1) -> Iterator[int]:
+        """Ids no entry ever had, in growing order; the next one is taken with `next`.
+
+        Args:
+            expected: How many will be needed, if that is known.
+        """
 
     @property
     def connection(self) -> Connection:
         """The connection, for the other tables of this layer."""
         return self._connection
-
-    def savepoint(self) -> AbstractContextManager[object]:
-        """A part of the transaction: an exception in the block takes back what was done in it, and nothing else."""
-        return self._connection.begin_nested()
 
     def account(self, name: str) -> StoredAccount | None:
         """The account of that name, or None."""
@@ -367,13 +367,12 @@ class Transaction(ABC):
     ) -> None:
         """Store and log accounts, each an id and a name, faster than one by one."""
 
-    def apply(self, made: Sequence[ListChange], *, at: datetime, actor: str | None) -> None:
+    def apply(self, made: Sequence[ListChange], *, at: datetime) -> None:
         """Change lists, and log each change.
 
         Args:
             made: The changes, in the order they are logged; no entry is in two of them.
-            at: The time of the change; aware.
-            actor: Who makes it, for the log.
+            at: The time of the changes; aware.
         """
         removed: list[int] = []
         altered: list[dict[str, object]] = []
@@ -394,7 +393,7 @@ class Transaction(ABC):
         if added:
             self._connection.execute(insert(entries), added)
         self._raise_versions(change.account.id for change in made)
-        self._log(made, at, actor)
+        self._log(made, at)
 
     @abstractmethod
     def insert_lists(self, lists: Sequence[NewList], *, at: datetime, actor: str | None) -> None:
@@ -412,11 +411,11 @@ class Transaction(ABC):
                 update(accounts).where(accounts.c.id.in_(some)).values(version=accounts.c.version + 1)
             )
 
-    def _log(self, made: Iterable[ListChange], at: datetime, actor: str | None) -> None:
+    def _log(self, made: Iterable[ListChange], at: datetime) -> None:
         rows = [
             {
                 "at": at,
-                "actor": actor,
+                "actor": change.actor,
                 "account": change.account.name,
                 "action": change.action,
                 "before": [entry_to_json(entry) for entry in change.before],

@@ -59,12 +59,7 @@ def preview_change(manager: RuleManager, change: ListEdit, address: str | None) 
         CidrgateError: Whatever the change itself would raise.
     """
     seen: list[ListOutcome] = []
-
-    def watch(_transaction: Transaction, made: ListOutcome | Account) -> None:
-        if isinstance(made, ListOutcome):
-            seen.append(made)
-
-    change(manager.supervised(watch, dry_run=True))
+    change(manager.supervised(judge=seen.append, dry_run=True))
     outcome = seen[-1]
     access = access_change(outcome.before, outcome.after, datetime.now(UTC))
     return Preview(outcome, access, _needed(outcome, address))
@@ -90,19 +85,19 @@ def make_change(manager: RuleManager, change: ListEdit, address: str | None, con
     """
     sequence: int | None = None
 
-    def watch(transaction: Transaction, made: ListOutcome | Account) -> None:
-        nonlocal sequence
-        if not isinstance(made, ListOutcome):
-            return
+    def judge(made: ListOutcome) -> None:
         missing = tuple(key for key in _needed(made, address) if key not in confirmed)
         if missing:
             raise NeedsConfirmationError(missing)
+
+    def keep(transaction: Transaction, made: ListOutcome | Account) -> None:
+        nonlocal sequence
         sequence = None
-        if made.change.before or made.change.after:
+        if isinstance(made, ListOutcome) and (made.change.before or made.change.after):
             [last] = transaction.changes(made.account.name, 1)
             sequence = last.sequence
 
-    change(manager.supervised(watch))
+    change(manager.supervised(judge=judge, keep=keep))
     return sequence
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import select
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from sqlalchemy import create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, InvalidatePoolError
 
 from cidrgate.errors import StoreError
 
@@ -82,9 +83,7 @@ class Database:
             StoreError: If the driver is not installed.
         """
         try:
-            engine = create_engine(
-                self.url, native_inet_types=False, pool_pre_ping=True, pool_size=_CONNECTIONS, max_overflow=0
-            )
+            engine = create_engine(self.url, native_inet_types=False, pool_size=_CONNECTIONS, max_overflow=0)
         except ModuleNotFoundError as error:
             raise StoreError("PostgreSQL needs psycopg: pip install 'cidrgate[postgres]'") from error
         search_path = f'SET search_path TO "{self.schema}", public'
@@ -95,5 +94,17 @@ class Database:
             connection.execute(search_path)
             connection.execute("SET timezone TO 'UTC'")
             connection.autocommit = False
+
+        @event.listens_for(engine, "checkout")
+        def refuse_lost(connection: Any, _record: object, _proxy: object) -> None:
+            # A server that ends a connection says so, and only one that said something is asked whether it lives: the
+            # question is a message and its answer, which would be part of every transaction.
+            poll = select.poll()
+            poll.register(connection.fileno(), select.POLLIN)
+            if poll.poll(0):
+                try:
+                    engine.dialect.do_ping(connection)
+                except connection.Error as error:
+                    raise InvalidatePoolError(str(error)) from error
 
         return engine

@@ -52,14 +52,16 @@ class PostgresTransaction(Transaction):
 
     def __init__(self, connection: Connection, *, writes: bool) -> None:
         super().__init__(connection, writes=writes)
-        self._ids = self._take_ids()
+        self._ids: Iterator[int] | None = None
 
-    def new_entry_ids(self) -> Iterator[int]:
+    def new_entry_ids(self, expected: int = 1) -> Iterator[int]:
         """Ids of the sequence, taken in growing blocks."""
+        if self._ids is None:
+            self._ids = self._take_ids(expected)
         return self._ids
 
-    def _take_ids(self) -> Iterator[int]:
-        wanted = 1
+    def _take_ids(self, expected: int) -> Iterator[int]:
+        wanted = expected
         while True:
             yield from self._take("entries", wanted)
             wanted = min(8 * wanted, _LARGEST_BLOCK)

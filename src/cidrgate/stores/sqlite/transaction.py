@@ -67,7 +67,7 @@ class SqliteTransaction(Transaction):
         super().__init__(connection, writes=writes)
         self._ids: Iterator[int] | None = None
 
-    def new_entry_ids(self) -> Iterator[int]:
+    def new_entry_ids(self, expected: int = 1) -> Iterator[int]:
         """Ids no entry ever had: the write lock keeps every other writer from taking the same."""
         if self._ids is None:
             self._ids = count(self._last("entries") + 1)
