@@ -214,7 +214,7 @@ class Credentials:
         parts = _TOKEN.fullmatch(secret)
         if parts is None:
             return None
-        with self._store.read() as transaction:
+        with self._store.glance() as transaction:
             row = CredentialRows(transaction).token(int(parts[1]))
         # Compared in any case, so that time does not tell which ids there are.
         same = hmac.compare_digest(_hash(parts[2]), _hash("") if row is None else row.secret_hash)
@@ -318,7 +318,7 @@ class Credentials:
         Raises:
             StoreError: If the store cannot be read.
         """
-        with self._store.read() as transaction:
+        with self._store.glance() as transaction:
             row = CredentialRows(transaction).session(_hash(secret))
         if row is None or row.expires_at <= datetime.now(UTC):
             return None

@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from cidrgate.accounts import existing_account, find_account, list_owner
+from cidrgate.accounts import can_name_account, existing_account, find_account, list_owner
 from cidrgate.decisions import decide, in_address_order
 
 if TYPE_CHECKING:
@@ -73,13 +73,14 @@ class AccountLists:
         """How many entries each account holds that has any, without expired ones, by account name.
 
         Args:
-            names: Only these accounts, some thousands at most; None for all.
+            names: Only these accounts; None for all.
 
         Raises:
             StoreError: If the store cannot be read.
         """
+        usable = None if names is None else [name for name in names if can_name_account(name)]
         with self._store.read() as transaction:
-            return transaction.entry_counts(datetime.now(UTC), names)
+            return transaction.entry_counts(datetime.now(UTC), usable)
 
     def entries(self, account: str) -> list[Entry]:
         """The entries in address order, expired ones that were not swept yet among them; for a subaccount its parent's.

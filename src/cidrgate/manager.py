@@ -58,6 +58,10 @@ _Made = TypeVar("_Made")
 _ATTEMPTS = 5
 """How often a change is tried while other writers come first in ways only the store finds out."""
 
+_TURNS = 2
+"""How many groups of changes are committed at once: one goes on while another waits for a list that is locked
+elsewhere. More of them are smaller, and cost more."""
+
 
 class RuleManager(ServedLists):
     """Every account's list in a store, and a matcher that follows it.
@@ -93,7 +97,7 @@ class RuleManager(ServedLists):
     ) -> None:
         super().__init__(store, policy, max_staleness=max_staleness, on_stale=on_stale)
         self._published.sweep = self.sweep
-        self._commits = CommitGroups(self._published.change, 2)
+        self._commits = CommitGroups(self._published.change, min(store.writers, _TURNS))
         self._judge: Callable[[ListOutcome], object] | None = None
         self._keep: Callable[[Transaction, ListOutcome | Account], object] | None = None
         self._dry_run = False

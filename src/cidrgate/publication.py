@@ -112,10 +112,13 @@ class PublishedStore:
             if snapshot is None or not self._take_over(snapshot, progress):
                 self._read(self._matcher if self._position is None else Matcher(), Timetable(), "", progress)
 
-    def catch_up(self) -> None:
+    def catch_up(self, *, glance: bool = True) -> None:
         """Publish what was committed since the position of the matcher, by whomever.
 
         Where several threads wait to look, the first one looks for all of them.
+
+        Args:
+            glance: Whether to ask first if there is anything; not worth it for who knows that there is.
 
         Raises:
             StoreError: If the store cannot be read; the matcher stays as it is.
@@ -127,7 +130,8 @@ class PublishedStore:
             self._begun = number = self._begun + 1
             next_end = self._timetable.next()
             try:
-                self._read(self._matcher, self._timetable, self._position or "", None)
+                if not (glance and self._unchanged()):
+                    self._read(self._matcher, self._timetable, self._position or "", None)
             except StoreError:
                 self._next_attempt = time.monotonic() + _RETRY
                 raise
@@ -136,23 +140,34 @@ class PublishedStore:
             if self._timetable.next() != next_end:
                 self.on_other_end()
 
+    def _unchanged(self) -> bool:
+        """Whether nothing was committed since the position; asked in one message, as most questions find nothing."""
+        if self._position is None:
+            return False
+        began = time.monotonic()
+        with self._store.glance() as transaction:
+            if transaction.changed_since(self._position, _MOST_NAMES) != set():
+                return False
+            self._position = transaction.position()
+        self._known_at = began
+        return True
+
     def _read(
         self, matcher: Matcher, timetable: Timetable, position: str, progress: Callable[[int], object] | None
     ) -> None:
         """Bring a matcher from a position to that of the store now, and make it the published one."""
         began = time.monotonic()
         with self._store.read() as transaction:
+            names = transaction.changed_since(position, _MOST_NAMES) if position else None
             now = transaction.position()
             lists: Iterable[StoredList] = ()
-            if not position:
+            if names:
+                lists = transaction.lists_named(names)
+            elif names is None:
                 lists = transaction.lists()
-            elif position != now:
-                names = transaction.changed_since(position, _MOST_NAMES)
-                if names is None:
+                if position:
                     # More has changed than is worth being told apart, or nobody can tell what.
-                    lists, matcher, timetable = transaction.lists(), Matcher(), Timetable()
-                elif names:
-                    lists = list(transaction.lists(names))
+                    matcher, timetable = Matcher(), Timetable()
             with self._publishing if matcher is self._matcher else nullcontext():
                 at = datetime.now(UTC)
                 for number, one in enumerate(lists, 1):
@@ -231,7 +246,7 @@ class PublishedStore:
         if not self.loaded:
             return
         try:
-            self.catch_up()
+            self.catch_up(glance=False)
         except StoreError as error:
             # What was asked for is stored; to say otherwise would be wrong.
             self._behind = True

@@ -158,8 +158,8 @@ def test_lists_come_parents_first_with_accounts_that_have_none(store: Store) -> 
     with store.read() as transaction:
         found = [(one.account, one.parent, sorted(one.cidrs)) for one in transaction.lists()]
         assert found == [("z", None, ["1.1.1.1/32", "8.8.8.0/24"]), ("a", "z", []), ("m", None, [])]
-        assert [one.account for one in transaction.lists({"m", "a"})] == ["a", "m"]
-        assert list(transaction.lists(set())) == []
+        assert [one.account for one in transaction.lists_named({"m", "a"})] == ["a", "m"]
+        assert transaction.lists_named(set()) == []
 
 
 def test_an_exception_leaves_the_store_as_it_was(store: Store) -> None:

@@ -59,6 +59,9 @@ class Store(Protocol):
     def read(self) -> AbstractContextManager[Transaction]:
         """A transaction that sees one committed state and changes nothing."""
 
+    def glance(self) -> AbstractContextManager[Transaction]:
+        """Like `read`, for one statement: what begins and ends a transaction is spared, and two may see two states."""
+
     def write(self) -> AbstractContextManager[Transaction]:
         """A transaction that no other writer gets between: what it read of an account stays so until it commits.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import delete, exists, insert, or_, select, update
+from sqlalchemy import bindparam, delete, exists, insert, or_, select, update
 
 from cidrgate.stores.schema import links, sessions, tokens
 
@@ -52,6 +52,7 @@ _select_tokens = select(
     tokens.c.expires_at,
     tokens.c.revoked_at,
 )
+_select_token = _select_tokens.where(tokens.c.id == bindparam("token_id"))
 
 
 class CredentialRows:
@@ -91,7 +92,7 @@ class CredentialRows:
 
     def token(self, token_id: int) -> TokenRow | None:
         """The token of that id, revoked or expired ones too."""
-        row = self._connection.execute(_select_tokens.where(tokens.c.id == token_id)).one_or_none()
+        row = self._connection.execute(_select_token, {"token_id": token_id}).one_or_none()
         return None if row is None else TokenRow(*row)
 
     def tokens(self, *, after: int = 0, limit: int | None = None) -> list[TokenRow]:

@@ -9,16 +9,17 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from datetime import UTC
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from sqlalchemy import Text, bindparam, cast, delete, exists, func, insert, or_, select, update
 
+from cidrgate.stores.among import among
 from cidrgate.stores.changelog import entry_from_json, entry_to_json
 from cidrgate.stores.schema import accounts, changes, entries, facts, utc_text
 from cidrgate.values import Account, Change, Entry
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
     from datetime import datetime
 
     from sqlalchemy import Connection, Select
@@ -26,13 +27,9 @@ if TYPE_CHECKING:
     from cidrgate.stores.bulk import NewList
     from cidrgate.values import Action
 
-__all__ = ["ListChange", "StoredAccount", "StoredList", "Transaction"]
-
-_Key = TypeVar("_Key", int, str)
+__all__ = ["ListChange", "StoredAccount", "StoredList", "Transaction", "select_accounts_named"]
 
 _ROWS_A_FETCH = 20_000
-_KEYS_A_STATEMENT = 10_000
-"""How many names or ids one statement asks for: fewer than any database takes parameters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +60,7 @@ class StoredList(NamedTuple):
     account: str
     parent: str | None
     cidrs: list[str]
-    expiring: Mapping[str, datetime]
+    expiring: dict[str, datetime]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +88,17 @@ _account_columns = (
 )
 _accounts_and_parents = accounts.outerjoin(_parents, accounts.c.parent_id == _parents.c.id)
 _select_accounts = select(*_account_columns).select_from(_accounts_and_parents)
+select_accounts_named = _select_accounts.where(among(accounts.c.name, "names"))
 _select_lists = (
     select(accounts.c.name, _parents.c.name, func.aggregate_strings(cast(entries.c.cidr, Text), ","))
     .select_from(_accounts_and_parents.outerjoin(entries, entries.c.account_id == accounts.c.id))
     .group_by(accounts.c.id, accounts.c.name, _parents.c.name)
+    .order_by(accounts.c.id)
+)
+_select_lists_named = (
+    select(accounts.c.name, _parents.c.name, cast(entries.c.cidr, Text), entries.c.expires_at)
+    .select_from(_accounts_and_parents.outerjoin(entries, entries.c.account_id == accounts.c.id))
+    .where(among(accounts.c.name, "names"))
     .order_by(accounts.c.id)
 )
 _select_expiring = (
@@ -110,6 +114,9 @@ _entry_columns = (
     entries.c.created_by,
     entries.c.expires_at,
 )
+_select_entries = select(entries.c.account_id, *_entry_columns).where(among(entries.c.account_id, "ids"))
+_raise_versions = update(accounts).where(among(accounts.c.id, "ids")).values(version=accounts.c.version + 1)
+_insert_entries, _insert_changes = insert(entries), insert(changes)
 _delete_entry = delete(entries).where(entries.c.id == bindparam("entry_id"))
 _update_entry = (
     update(entries)
@@ -120,6 +127,9 @@ _update_entry = (
 
 class Transaction(ABC):
     """What can be read, and in a write transaction changed, in one transaction of a store."""
+
+    _select_to_change: ClassVar[Select[Any]] = select_accounts_named
+    """Selects accounts, and locks them where the database does not lock as a whole."""
 
     def __init__(self, connection: Connection, *, writes: bool) -> None:
         self._connection = connection
@@ -169,15 +179,9 @@ class Transaction(ABC):
 
     def accounts_named(self, names: Collection[str]) -> dict[str, StoredAccount]:
         """The accounts that exist of those named, by name. A write transaction keeps other writers off them."""
-        found: dict[str, StoredAccount] = {}
-        for some in _parts(sorted(names)):
-            rows = self._connection.execute(self._lock(_select_accounts.where(accounts.c.name.in_(some))))
-            found.update((row.name, StoredAccount(*row)) for row in rows)
-        return found
-
-    def _lock(self, statement: Select[Any]) -> Select[Any]:
-        """A statement that selects accounts, made to lock them where the database does not lock as a whole."""
-        return statement
+        statement = self._select_to_change if self._writes else select_accounts_named
+        rows = self._connection.execute(statement, {"names": list(names)})
+        return {row.name: StoredAccount(*row) for row in rows}
 
     def accounts(
         self,
@@ -210,7 +214,7 @@ class Transaction(ABC):
 
         Args:
             at: The time; aware.
-            names: Only these accounts, some thousands at most; None for all.
+            names: Only these accounts; None for all.
         """
         statement = (
             select(accounts.c.name, func.count().label("held"))
@@ -219,9 +223,10 @@ class Transaction(ABC):
             .group_by(accounts.c.id, accounts.c.name)
             .order_by(accounts.c.name)
         )
-        if names is not None:
-            statement = statement.where(accounts.c.name.in_(names))
-        return {row.name: row.held for row in self._connection.execute(statement)}
+        if names is None:
+            return {row.name: row.held for row in self._connection.execute(statement)}
+        statement = statement.where(among(accounts.c.name, "names"))
+        return {row.name: row.held for row in self._connection.execute(statement, {"names": list(names)})}
 
     def entries(self, account: StoredAccount) -> list[Entry]:
         """The account's own entries, in no particular order."""
@@ -231,33 +236,30 @@ class Transaction(ABC):
         """The own entries of several accounts, by account name; a list for each, if an empty one."""
         names = {account.id: account.name for account in owners}
         lists: dict[str, list[Entry]] = {account.name: [] for account in owners}
-        for some in _parts(list(names)):
-            rows = self._connection.execute(
-                select(entries.c.account_id, *_entry_columns).where(entries.c.account_id.in_(some))
-            )
-            for account_id, entry_id, *rest in rows:
-                name = names[account_id]
-                lists[name].append(Entry(entry_id, name, *rest))
+        for account_id, entry_id, *rest in self._connection.execute(_select_entries, {"ids": list(names)}):
+            name = names[account_id]
+            lists[name].append(Entry(entry_id, name, *rest))
         return lists
 
-    def lists(self, names: Collection[str] | None = None) -> Iterator[StoredList]:
-        """Accounts with the CIDRs of their own lists, parents before their subaccounts; streamed.
-
-        Args:
-            names: The accounts, some thousands at most; None for every account.
-        """
-        lists, expiring = _select_lists, _select_expiring
-        if names is not None:
-            lists = lists.where(accounts.c.name.in_(names))
-            expiring = expiring.where(accounts.c.name.in_(names))
+    def lists(self) -> Iterator[StoredList]:
+        """Every account with the CIDRs of its own list, parents before their subaccounts; streamed."""
         ends: dict[str, dict[str, datetime]] = {}
-        for name, cidr, expires_at in self._connection.execute(expiring):
+        for name, cidr, expires_at in self._connection.execute(_select_expiring):
             ends.setdefault(name, {})[cidr] = expires_at
-        # Only what is too much to be held at once is worth a cursor on the server, and the messages it takes.
-        options = {"yield_per": _ROWS_A_FETCH} if names is None else {}
-        with self._connection.execute(lists, execution_options=options) as rows:
+        with self._connection.execute(_select_lists, execution_options={"yield_per": _ROWS_A_FETCH}) as rows:
             for name, parent, cidrs in rows:
                 yield StoredList(name, parent, cidrs.split(",") if cidrs else [], ends.get(name, {}))
+
+    def lists_named(self, names: Collection[str]) -> list[StoredList]:
+        """Some accounts with the CIDRs of their own lists, parents before their subaccounts."""
+        found: dict[str, StoredList] = {}
+        for name, parent, cidr, expires_at in self._connection.execute(_select_lists_named, {"names": list(names)}):
+            one = found.get(name) or found.setdefault(name, StoredList(name, parent, [], {}))
+            if cidr is not None:
+                one.cidrs.append(cidr)
+            if expires_at is not None:
+                one.expiring[cidr] = expires_at
+        return list(found.values())
 
     def accounts_to_sweep(self, at: datetime, limit: int) -> list[str]:
         """Names of accounts that hold entries expired at a time, and others; some, if there are many.
@@ -391,7 +393,7 @@ class Transaction(ABC):
         if altered:
             self._connection.execute(_update_entry, altered)
         if added:
-            self._connection.execute(insert(entries), added)
+            self._connection.execute(_insert_entries, added)
         self._raise_versions(change.account.id for change in made)
         self._log(made, at)
 
@@ -406,10 +408,9 @@ class Transaction(ABC):
         """
 
     def _raise_versions(self, account_ids: Iterable[int]) -> None:
-        for some in _parts(sorted(set(account_ids))):
-            self._connection.execute(
-                update(accounts).where(accounts.c.id.in_(some)).values(version=accounts.c.version + 1)
-            )
+        ids = sorted(set(account_ids))
+        if ids:
+            self._connection.execute(_raise_versions, {"ids": ids})
 
     def _log(self, made: Iterable[ListChange], at: datetime) -> None:
         rows = [
@@ -424,12 +425,7 @@ class Transaction(ABC):
             for change in made
         ]
         if rows:
-            self._connection.execute(insert(changes), rows)
-
-
-def _parts(keys: list[_Key]) -> Iterator[list[_Key]]:
-    for start in range(0, len(keys), _KEYS_A_STATEMENT):
-        yield keys[start : start + _KEYS_A_STATEMENT]
+            self._connection.execute(_insert_changes, rows)
 
 
 def _insertion(account_id: int, entry: Entry) -> dict[str, object]:

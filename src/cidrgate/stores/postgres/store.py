@@ -50,6 +50,7 @@ class PostgresStore:
         self._closed = False
         self._engine = self._database.engine()
         self._reading = self._engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+        self._glancing = self._engine.execution_options(isolation_level="AUTOCOMMIT")
         self._close = weakref.finalize(self, self._engine.dispose)
         try:
             with explained(self._database.name):
@@ -65,6 +66,14 @@ class PostgresStore:
             StoreError: If the store is closed or cannot be read.
         """
         return self._transaction(self._reading, writes=False)
+
+    def glance(self) -> AbstractContextManager[PostgresTransaction]:
+        """What one statement sees, without the messages that begin and end a transaction.
+
+        Raises:
+            StoreError: If the store is closed or cannot be read.
+        """
+        return self._transaction(self._glancing, writes=False)
 
     def write(self) -> AbstractContextManager[PostgresTransaction]:
         """A transaction that keeps other writers off the accounts it reads; committed at the end of the block.

@@ -8,13 +8,13 @@ from sqlalchemy import text
 
 from cidrgate.stores.bulk import rows_of
 from cidrgate.stores.schema import accounts, utc_text
-from cidrgate.stores.sql import Transaction
+from cidrgate.stores.sql import Transaction, select_accounts_named
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from datetime import datetime
 
-    from sqlalchemy import Connection, Select
+    from sqlalchemy import Connection
 
     from cidrgate.stores.bulk import NewList
 
@@ -32,23 +32,35 @@ _POSITION = text(
 )
 _CHANGED = text(
     """
-    SELECT facts.store_id, (pg_control_system()).system_identifier::text, facts.log_start,
+    WITH since AS MATERIALIZED (
+        SELECT account FROM changes
+        WHERE txid >= pg_snapshot_xmin(CAST(:seen AS pg_snapshot))
+            AND NOT pg_visible_in_snapshot(txid, CAST(:seen AS pg_snapshot))
+        ORDER BY txid
+        LIMIT :rows
+    )
+    SELECT facts.store_id, (pg_control_system()).system_identifier::text, pg_current_snapshot()::text,
+        greatest((SELECT coalesce(max(sequence), 0) FROM changes), facts.log_start - 1), facts.log_start,
         pg_snapshot_xmax(CAST(:seen AS pg_snapshot)) > pg_snapshot_xmax(pg_current_snapshot()),
-        ARRAY(
-            SELECT DISTINCT account FROM changes
-            WHERE txid >= pg_snapshot_xmin(CAST(:seen AS pg_snapshot))
-                AND NOT pg_visible_in_snapshot(txid, CAST(:seen AS pg_snapshot))
-            LIMIT :most
-        )
+        (SELECT count(*) FROM since) = :rows,
+        ARRAY(SELECT DISTINCT account FROM since LIMIT :most)
     FROM facts
     """
 )
-"""One statement, as every message to the server and back is part of the time until a change is seen."""
+"""One statement, as every message to the server and back is part of the time until a change is seen.
+
+Ordered, so that what is new is found by its index, however long the log: accounts alone would be looked for in theirs.
+"""
+_ROWS_A_NAME = 10
+"""With more changes than so many for each name that is worth having, there are too many."""
 _IDS = text("SELECT nextval(pg_get_serial_sequence(:table, 'id')) FROM generate_series(1, :wanted)")
 
 
 class PostgresTransaction(Transaction):
     """A transaction on PostgreSQL; one that writes locks every account it reads."""
+
+    # In one order, so that two writers of many accounts never wait for each other.
+    _select_to_change = select_accounts_named.order_by(accounts.c.id).with_for_update(of=accounts)
 
     def __init__(self, connection: Connection, *, writes: bool) -> None:
         super().__init__(connection, writes=writes)
@@ -72,22 +84,23 @@ class PostgresTransaction(Transaction):
     def _take(self, table: str, wanted: int) -> Sequence[int]:
         return self._connection.scalars(_IDS, {"table": table, "wanted": wanted}).all()
 
-    def _lock(self, statement: Select[Any]) -> Select[Any]:
-        # In one order, so that two writers of many accounts never wait for each other.
-        return statement.order_by(accounts.c.id).with_for_update(of=accounts) if self._writes else statement
-
     def _read_position(self) -> str:
         """The store's own id, the server's, what this transaction sees, and the end of the log."""
         return "|".join(str(part) for part in self._connection.execute(_POSITION).one())
 
     def changed_since(self, position: str, limit: int) -> set[str] | None:
-        """The accounts of rows whose transactions the position did not see; None when nobody can tell."""
+        """The accounts of rows whose transactions the position did not see; None when nobody can tell.
+
+        The same question tells the position of now.
+        """
         store_id, server, seen, end = [*position.split("|"), "", "", ""][:4]
         if not end.isdecimal():
             return None
-        asked = self._connection.execute(_CHANGED, {"seen": seen, "most": limit + 1})
-        now_id, now_server, log_start, rewound, names = asked.one()
-        if (store_id, server) != (now_id, now_server) or rewound or int(end) + 1 < log_start:
+        most = {"most": limit + 1, "rows": _ROWS_A_NAME * limit + 1}
+        *now, log_start, rewound, cut, names = self._connection.execute(_CHANGED, {"seen": seen, **most}).one()
+        self._position = "|".join(str(part) for part in now)
+        now_id, now_server, *_ = now
+        if (store_id, server) != (now_id, now_server) or rewound or cut or int(end) + 1 < log_start:
             return None
         return set(names) if len(names) <= limit else None
 

@@ -36,7 +36,7 @@ _CONNECTIONS = 15
 """How many threads of a process work on a file at once; each connection is kept, as opening one takes time."""
 
 _BEGIN = "cidrgate_begin"
-"""Execution option that holds the statement a transaction begins with."""
+"""Execution option that holds the statement a transaction begins with; None for a single statement, which needs none."""
 
 _APPLICATION_ID = int.from_bytes(b"CIDR")
 """Marks the file as ours (`PRAGMA application_id`): another program's database is never touched."""
@@ -82,6 +82,7 @@ class SqliteStore:
             raise StoreError(f"{self._name} cannot be created: create the directory {self._path.parent} first")
         self._engine = _make_engine(self._path, lock_timeout)
         self._reading = self._engine.execution_options(**{_BEGIN: "BEGIN"})
+        self._glancing = self._engine.execution_options(**{_BEGIN: None})
         self._writing = self._engine.execution_options(**{_BEGIN: "BEGIN IMMEDIATE"})
         self._close = weakref.finalize(self, self._engine.dispose)
         try:
@@ -98,6 +99,14 @@ class SqliteStore:
             StoreError: If the store is closed or cannot be read.
         """
         return self._transaction(self._reading)
+
+    def glance(self) -> AbstractContextManager[SqliteTransaction]:
+        """What one statement sees, without those that begin and end a transaction.
+
+        Raises:
+            StoreError: If the store is closed or cannot be read.
+        """
+        return self._transaction(self._glancing)
 
     def write(self) -> AbstractContextManager[SqliteTransaction]:
         """A transaction that no other writer runs beside; committed at the end of the block.
@@ -242,7 +251,9 @@ def _make_engine(path: Path | None, lock_timeout: float) -> Engine:
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
-        connection.exec_driver_sql(connection.get_execution_options()[_BEGIN])
+        statement = connection.get_execution_options()[_BEGIN]
+        if statement is not None:
+            connection.exec_driver_sql(statement)
 
     return engine
 
