@@ -36,7 +36,7 @@ _CONNECTIONS = 15
 """How many threads of a process work on a file at once; each connection is kept, as opening one takes time."""
 
 _BEGIN = "cidrgate_begin"
-"""Execution option that holds the statement a transaction begins with; None for a single statement, which needs none."""
+"""Execution option that holds the statement a transaction begins with; None where a single statement needs none."""
 
 _APPLICATION_ID = int.from_bytes(b"CIDR")
 """Marks the file as ours (`PRAGMA application_id`): another program's database is never touched."""
