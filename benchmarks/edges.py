@@ -120,6 +120,7 @@ def in_process() -> Iterator[str]:
         "an empty one": ("empty", a_gate()),
         "`AllowlistMiddleware`": ("guarded", a_gate()),
         "`AllowlistMiddleware` behind a trusted proxy": ("guarded", a_gate(proxied=True)),
+        "`AllowlistMiddleware` with `note_matches`": ("guarded", a_gate(note_matches=True)),
         "`AllowlistMiddleware` with `GateMetrics`": ("guarded", a_gate(hooks=[GateMetrics(CollectorRegistry())])),
     }
     added: dict[str, list[float]] = {}

@@ -26,8 +26,8 @@ _log = logging.getLogger("cidrgate")
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 5.0
 """Seconds before another attempt to reach the store, at first and at most; each pause is about twice the one before."""
 
-_SWEEP = 60.0
-"""Seconds between two sweeps of expired entries, more or less."""
+_CHORES = 60.0
+"""Seconds between two sweeps of expired entries, and what else can wait, more or less."""
 
 _FAREWELL = 5.0
 """Seconds `stop` waits for the thread, which may itself be waiting for a network that is gone."""
@@ -46,7 +46,7 @@ class Follower:
         self._store = store
         self._published = weakref.ref(published, self._orphaned)
         self._poll = poll
-        self._sweep_at = time.monotonic() + _about(_SWEEP)
+        self._chores_at = time.monotonic() + _about(_CHORES)
         self._watch: Watch | None = None
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="cidrgate-follower", daemon=True)
@@ -107,9 +107,9 @@ class Follower:
         published.catch_up()
         published.expire()
         published.share()
-        if time.monotonic() >= self._sweep_at:
-            self._sweep_at = time.monotonic() + _about(_SWEEP)
-            published.sweep()
+        if time.monotonic() >= self._chores_at:
+            self._chores_at = time.monotonic() + _about(_CHORES)
+            published.chores()
 
     def _until_next_task(self) -> float:
         published = self._published()

@@ -105,6 +105,8 @@ class Gate:
         require_list: Whether an account without a list, or an unknown one, is denied.
         log: Which decisions go to the logger `cidrgate.decisions`: `denials`, `all` or `none`.
         hooks: Called with the `Verdict` of every decision; `cidrgate.metrics.GateMetrics` is one.
+        note_matches: Whether the entries that let requests in are noted in the manager's store, for people to see which
+            are in use; see `RuleManager.store_matches`.
         request_id_header: The header that brings the id of a request, such as `x-request-id`, where something in front
             sets one; a new one is made where it is missing or unfit.
 
@@ -133,6 +135,7 @@ class Gate:
         require_list: bool = False,
         log: Literal["denials", "all", "none"] = "denials",
         hooks: Iterable[Callable[[Verdict], object]] = (),
+        note_matches: bool = False,
         request_id_header: str | None = None,
     ) -> None:
         if log not in ("denials", "all", "none"):
@@ -146,10 +149,18 @@ class Gate:
         self._lists = lists
         self.matcher = lists.matcher if isinstance(lists, RuleManager) else lists
         self._allows = lists.checker() if isinstance(lists, RuleManager) else lists.allows
+        self._note: Callable[[str, Address], None] | None = None
+        lets_in = self._allows
+        if note_matches:
+            if not isinstance(lists, RuleManager):
+                raise ValueError("matches are noted in a store: give the gate a RuleManager")
+            self._note = lists.note_match
+            lets_in = self._allows_noted
         own = () if log == "none" else (DecisionLog(allowed=log == "all"),)
         self._hooks = (*own, *hooks)
         watched = len(self._hooks) > len(own) or log == "all" or require_list
-        self.allows_peer = None if watched or self.resolver.header else self._allows
+        self.allows_peer = None if watched or self.resolver.header else lets_in
+        self._lets_in = lets_in
         self.admits = self._admits_watched if watched else self._admits_client
 
     matcher: Matcher
@@ -171,7 +182,15 @@ class Gate:
     def _admits_client(self, account: str, peer: str | None, headers: Iterable[tuple[bytes, bytes]]) -> bool:
         """Whether the client may act for the account."""
         address = self.resolver.address(peer, headers)
-        return address is not None and self._allows(account, address)
+        return address is not None and self._lets_in(account, address)
+
+    def _allows_noted(self, account: str, address: Address) -> bool:
+        """Whether an address may act for an account; the entry that lets it in is noted."""
+        if not self._allows(account, address):
+            return False
+        if self._note is not None:
+            self._note(account, address)
+        return True
 
     def decide(
         self,
@@ -234,6 +253,8 @@ class Gate:
         if allowed:
             if entry is None:
                 return not self.require_list, "not_enforced", None
+            if self._note is not None:
+                self._note(account, address)
             return True, "matched", entry
         return False, "not_listed" if entry is None else "stale_lists", None
 

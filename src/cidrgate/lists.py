@@ -114,6 +114,21 @@ class AccountLists:
             listed = transaction.entries(owner)
         return owner.value(), in_address_order(listed)
 
+    def last_matches(self, account: str) -> dict[int, datetime]:
+        """When entries of the list that counts for an account last let an address in, by entry id.
+
+        Known are those of gates that note it; see `Gate`. The time is up to an hour before the last match.
+
+        Args:
+            account: The account, or a subaccount.
+
+        Raises:
+            AccountNotFoundError: If there is no such account.
+            StoreError: If the store cannot be read.
+        """
+        with self._store.read() as transaction:
+            return transaction.last_matches(list_owner(transaction, existing_account(transaction, account)))
+
     def explain(self, account: str, address: Address) -> Decision:
         """Why an address may, or may not, act for an account, as the store says now.
 

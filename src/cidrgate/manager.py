@@ -11,6 +11,7 @@ from contextlib import suppress
 from copy import copy
 from dataclasses import replace as altered
 from datetime import UTC, datetime
+from functools import partial
 from itertools import islice
 from types import EllipsisType
 from typing import TYPE_CHECKING, Literal, Self, TypeVar
@@ -22,8 +23,10 @@ from cidrgate.errors import (
     CidrgateError,
     HistoryError,
     StoreConflictError,
+    StoreError,
 )
 from cidrgate.importing import ImportReport, import_lists, in_background
+from cidrgate.last_matches import LastMatches
 from cidrgate.list_changes import (
     Listing,
     ListOutcome,
@@ -42,6 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from datetime import timedelta
 
+    from cidrgate.decisions import Address
     from cidrgate.rules import Policy
     from cidrgate.stores import ListChange, Store, Transaction
     from cidrgate.values import Entry
@@ -96,7 +100,8 @@ class RuleManager(ServedLists):
         on_stale: Literal["serve", "deny"] = "serve",
     ) -> None:
         super().__init__(store, policy, max_staleness=max_staleness, on_stale=on_stale)
-        self._published.sweep = self.sweep
+        self._published.chores = self._chores
+        self._matches = LastMatches()
         self._commits = CommitGroups(self._published.change, min(store.writers, _TURNS))
         self._judge: Callable[[ListOutcome], object] | None = None
         self._keep: Callable[[Transaction, ListOutcome | Account], object] | None = None
@@ -427,6 +432,54 @@ class RuleManager(ServedLists):
             swept += len(self._change_list(name, swept_list, None, None).change.before)
         return swept
 
+    def note_match(self, account: str, address: Address) -> None:
+        """Remember which entry lets an address in, to be stored by `store_matches`.
+
+        Args:
+            account: The account it acts for.
+            address: Text, packed bytes (4 or 16), or an `ipaddress` object.
+
+        Raises:
+            InvalidAddressError: If the address is none.
+            CidrgateError: If the matcher was not loaded.
+
+        Example:
+            >>> with RuleManager.open("memory://") as manager:
+            ...     account = manager.create_account("acct-1")
+            ...     [entry] = manager.add("acct-1", "8.8.8.0/24")
+            ...     manager.note_match("acct-1", "8.8.8.8")
+            ...     stored = manager.store_matches()
+            ...     list(manager.last_matches("acct-1")) == [entry.id]
+            True
+        """
+        cidr = self._published.matcher.match(account, address)
+        if cidr is not None:
+            self._matches.note(account, cidr)
+
+    def store_matches(self) -> int:
+        """Store when the entries that `note_match` saw last matched; a manager that follows does so every minute.
+
+        An entry that goes on matching is stored once an hour.
+
+        Returns:
+            How many were stored.
+
+        Raises:
+            StoreError: If they cannot be; they are kept for the next time.
+        """
+        stored = 0
+        for seen in self._matches.pending():
+            at = datetime.now(UTC)
+            self._write(partial(_note_matches, seen=seen, at=at))
+            stored += len(seen)
+        return stored
+
+    def close(self) -> None:
+        """Stop following, store what is left to be stored, and close the store. The matcher keeps answering."""
+        with suppress(StoreError):
+            self.store_matches()
+        super().close()
+
     def import_accounts(
         self,
         lists: Mapping[str, Sequence[NewEntry]] | Iterable[tuple[str, Sequence[NewEntry]]],
@@ -550,9 +603,17 @@ class RuleManager(ServedLists):
 
         return _attempted(write)
 
+    def _chores(self) -> None:
+        self.sweep()
+        self.store_matches()
+
     def _after_fork(self) -> None:
         super()._after_fork()
         self._commits.after_fork()
+
+
+def _note_matches(transaction: Transaction, seen: Sequence[tuple[str, str]], at: datetime) -> None:
+    transaction.note_matches(seen, at)
 
 
 def _attempted(change: Callable[[], _Made]) -> _Made:

@@ -69,8 +69,8 @@ class PublishedStore:
         """Called when another entry than before is the next one to end by itself."""
         self.shared: SharedSnapshot | None = None
         """A snapshot to share with other processes."""
-        self.sweep: Callable[[], object] = lambda: None
-        """Called now and then, to take entries that have ended off the lists."""
+        self.chores: Callable[[], object] = lambda: None
+        """Called now and then, for what is to be stored by the way."""
 
     # ------------------------------------------------------------------------------------------------- reading
 

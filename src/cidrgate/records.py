@@ -24,8 +24,13 @@ __all__ = [
 ]
 
 
-def entry_record(entry: Entry) -> dict[str, Any]:
-    """An entry, with what its network means."""
+def entry_record(entry: Entry, last_matched_at: datetime | None = None) -> dict[str, Any]:
+    """An entry, with what its network means.
+
+    Args:
+        entry: The entry.
+        last_matched_at: When it last let an address in; None if that is not known.
+    """
     return {
         "id": entry.id,
         "account": entry.account,
@@ -38,6 +43,7 @@ def entry_record(entry: Entry) -> dict[str, Any]:
         "created_by": entry.created_by,
         "expires_at": _time(entry.expires_at),
         "expired": entry.expired(datetime.now(UTC)),
+        "last_matched_at": _time(last_matched_at),
     }
 
 

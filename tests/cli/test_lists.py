@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
+
+from cidrgate import RuleManager
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,6 +45,20 @@ def test_add_edit_remove_and_list(cidrgate: Cidrgate) -> None:
     assert lines[2].split()[:5] == ["3", "2606:4700::/32", "32", "/32", "2^96"]
     assert lines[1].endswith("tester")
     assert lines[3] == "acct-1: 2 of 50 entries"
+
+
+def test_list_says_when_entries_last_matched_where_that_is_known(cidrgate: Cidrgate) -> None:
+    cidrgate("add", "acct-1", "8.8.8.0/24, 1.1.1.1/32", "--create")
+    assert "last matched" not in cidrgate("list", "acct-1").out
+    with RuleManager.connect(f"sqlite:///{cidrgate.database}") as manager, manager.store.write() as transaction:
+        transaction.note_matches([("acct-1", "8.8.8.0/24")], datetime(2026, 2, 3, 4, 5, 6, tzinfo=UTC))
+    lines = cidrgate("list", "acct-1").out.splitlines()
+    assert lines[0].endswith("added by  last matched (UTC)")
+    assert "2026" in lines[1]
+    assert "last matched" not in lines[1]
+    assert lines[2].endswith("2026-02-03 04:05:06")
+    one, two = cidrgate("list", "acct-1", "--json").record["entries"]
+    assert (one["last_matched_at"], two["last_matched_at"]) == (None, "2026-02-03T04:05:06+00:00")
 
 
 def test_list_as_json(cidrgate: Cidrgate) -> None:

@@ -22,7 +22,7 @@ def main() -> None:
     with a_browser() as browser:
         if asked.readme:
             for file, scene in _README.items():
-                _take(Visitors(browser), scene, asked.folder / f"{file}.png", width=1000, dark=False, whole=False)
+                _take(Visitors(browser), scene, asked.folder / f"{file}.png", width=DESKTOP, dark=False, whole=False)
             return
         for scene in asked.scenes or SCENES:
             for kind, width, dark in (("light", DESKTOP, False), ("dark", DESKTOP, True), ("phone", PHONE, True)):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from playwright.sync_api import expect
 
+from cidrgate import Gate
 from tests.console.a_console import ADDRESS, Console, Visitors, a_console
 
 if TYPE_CHECKING:
@@ -34,6 +35,24 @@ def test_one_account_among_many_is_found(visitors: Visitors) -> None:
         page.wait_for_url("**/accounts?q=0042")
         page.get_by_role("link", name="customer-0042").click()
         expect(page.get_by_role("heading", name="customer-0042")).to_be_visible()
+
+
+def test_a_list_says_which_entries_are_in_use_where_that_is_known(console: Console, visitors: Visitors) -> None:
+    account = console.account("8.8.8.0/24", f"{ADDRESS}/32")
+    page = visitors.person(console)
+    page.goto(f"list?account={account}")
+    expect(page.get_by_role("columnheader", name="Expires")).to_be_visible()
+    expect(page.get_by_role("columnheader", name="Last matched")).to_have_count(0)
+    assert Gate(console.manager, note_matches=True).admits(account, "8.8.8.8", [])
+    console.manager.store_matches()
+    page.reload()
+    expect(page.get_by_role("columnheader", name="Last matched")).to_be_visible()
+    used, unused = (page.get_by_role("row").filter(has_text=cidr) for cidr in ("8.8.8.0/24", f"{ADDRESS}/32"))
+    expect(used).to_contain_text("just now")
+    expect(unused).to_contain_text("not seen")
+    used.get_by_role("link", name="Edit").click()
+    page.get_by_role("button", name="Cancel").or_(page.get_by_role("link", name="Cancel")).click()
+    expect(used.get_by_role("cell")).to_have_count(7)
 
 
 def test_an_empty_service_says_what_to_do(visitors: Visitors) -> None:

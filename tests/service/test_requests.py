@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -307,6 +308,20 @@ def test_browsers_are_told_to_be_careful(api: Api) -> None:
         assert headers["x-content-type-options"] == "nosniff"
         assert headers["referrer-policy"] == ("same-origin" if path.startswith("/console/") else "no-referrer")
         assert "strict-transport-security" not in headers
+
+
+def test_lists_say_when_entries_last_matched(stored_api: Api) -> None:
+    admin = stored_api.caller("admin")
+    one, two = admin.ok("POST", f"{ENTRIES}?confirm=true", {"cidrs": "8.8.8.0/24, 9.9.9.0/24"})["after"]
+    assert one["last_matched_at"] is None
+    at = datetime(2026, 2, 3, 4, 5, 6, tzinfo=UTC)
+    with stored_api.manager.store.write() as transaction:
+        transaction.note_matches([("sub-1", "9.9.9.0/24")], at)
+    expected = {one["id"]: None, two["id"]: at.isoformat()}
+    for path in (ENTRIES, "/v1/accounts/sub-1/entries"):
+        items = admin.ok("GET", path)["items"]
+        assert {item["id"]: item["last_matched_at"] for item in items} == expected
+    assert admin.ok("GET", f"{ENTRIES}/{two['id']}")["last_matched_at"] == at.isoformat()
 
 
 def test_measurements_are_by_route_and_name_nobody(api: Api, admin: Caller) -> None:

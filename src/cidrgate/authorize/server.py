@@ -50,6 +50,7 @@ class AuthorizeSettings:
         log: Which decisions are logged: `denials`, `all` or `none`.
         deny_when_stale: Seconds without news from the store after which enforced accounts are denied; None for never.
         snapshot: A file to start from, shared by workers; None for none.
+        note_matches: Whether it is noted when each entry last let a request in.
         metrics: Whether decisions are counted for `/metrics`, which makes each take longer.
     """
 
@@ -65,6 +66,7 @@ class AuthorizeSettings:
     log: Literal["denials", "all", "none"] = "denials"
     deny_when_stale: float | None = None
     snapshot: str | None = None
+    note_matches: bool = False
     metrics: bool = False
 
     def resolver(self) -> ClientIPResolver:
@@ -104,6 +106,7 @@ class AuthorizeSettings:
             require_list=self.require_list,
             log=self.log,
             hooks=() if metrics is None else (metrics.hook,),
+            note_matches=self.note_matches,
             request_id_header="x-request-id",
         )
         return AuthorizeApp(

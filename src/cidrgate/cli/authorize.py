@@ -80,6 +80,10 @@ def _authorize(
         str | None,
         typer.Option("--snapshot", metavar="FILE", help="Start from this file, and keep it fresh; see `compile`."),
     ] = None,
+    note_matches: Annotated[
+        bool,
+        typer.Option("--note-matches", help="Let lists say when each entry last let a request in."),
+    ] = False,
     metrics: Annotated[
         bool, typer.Option("--metrics", help="Count decisions for Prometheus, at /metrics; each then takes longer.")
     ] = False,
@@ -108,6 +112,7 @@ def _authorize(
         log=log,
         deny_when_stale=deny_when_stale,
         snapshot=snapshot,
+        note_matches=note_matches,
         metrics=metrics,
     )
     try:

@@ -1,8 +1,10 @@
 """Looking at one account's list and changing it: `list`, `add`, `edit`, `remove`, `replace`, `restore`."""
 
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated
 
 import typer
@@ -33,7 +35,8 @@ __all__ = ["app"]
 
 app = typer.Typer()
 
-_COLUMNS = ("id", "CIDR", "length", "mask", "addresses", "label", "added at (UTC)", "added by", "expires (UTC)")
+_COLUMNS = ("id", "CIDR", "length", "mask", "addresses", "label", "added at (UTC)", "added by")
+_ENDS, _MATCHED = "expires (UTC)", "last matched (UTC)"
 _NUMBERS = frozenset({"id", "length", "addresses"})
 
 
@@ -43,6 +46,7 @@ def _list(session: Session, account: AccountName) -> None:
     with session.open() as manager:
         asked = manager.account(account)
         decider, entries = manager.listing(account)
+        matched = manager.last_matches(account)
     most = session.policy.max_entries
     active = [entry for entry in entries if not entry.expired(datetime.now(UTC))]
     owner = account if asked.parent is None else asked.parent
@@ -54,9 +58,9 @@ def _list(session: Session, account: AccountName) -> None:
             "enforced": bool(entries),
             "max_entries": most,
             "version": decider.version,
-            "entries": [entry_record(entry) for entry in entries],
+            "entries": [entry_record(entry, matched.get(entry.id)) for entry in entries],
         },
-        *([_table(entries)] if entries else []),
+        *([_table(entries, matched)] if entries else []),
         f"{account}: {len(active)} of {most} entries{inherited}",
         *([] if active else [_all_expired(owner) if entries else _not_enforced(owner)]),
     )
@@ -206,10 +210,17 @@ def _create_for(manager: RuleManager, account: str, cidrs: list[str], session: S
             manager.create_account(account, actor=session.actor)
 
 
-def _table(entries: list[Entry]) -> Table:
-    """The entries; the column of times at which they end only where there are any."""
-    columns = _COLUMNS if any(entry.expires_at for entry in entries) else _COLUMNS[:-1]
-    return Table(columns, [_cells(entry)[: len(columns)] for entry in entries], right=_NUMBERS)
+def _table(entries: list[Entry], matched: Mapping[int, datetime] = MappingProxyType({})) -> Table:
+    """The entries; when they end, and when they last let an address in, only where any do or this is known of any."""
+    columns: tuple[str, ...] = _COLUMNS
+    rows: list[tuple[str, ...]] = [_cells(entry) for entry in entries]
+    if any(entry.expires_at for entry in entries):
+        columns = (*columns, _ENDS)
+        rows = [(*row, _end(entry)) for row, entry in zip(rows, entries, strict=True)]
+    if matched:
+        columns = (*columns, _MATCHED)
+        rows = [(*row, _time(matched.get(entry.id))) for row, entry in zip(rows, entries, strict=True)]
+    return Table(columns, rows, right=_NUMBERS)
 
 
 def _cells(entry: Entry) -> tuple[str, ...]:
@@ -220,17 +231,17 @@ def _cells(entry: Entry) -> tuple[str, ...]:
         subnet_mask(entry.cidr),
         addresses_covered(entry.cidr),
         entry.label or "",
-        f"{entry.created_at:%Y-%m-%d %H:%M:%S}",
+        _time(entry.created_at),
         entry.created_by or "",
-        _end(entry),
     )
 
 
 def _end(entry: Entry) -> str:
-    if entry.expires_at is None:
-        return ""
-    expired = ", expired" if entry.expired(datetime.now(UTC)) else ""
-    return f"{entry.expires_at:%Y-%m-%d %H:%M:%S}{expired}"
+    return _time(entry.expires_at) + (", expired" if entry.expired(datetime.now(UTC)) else "")
+
+
+def _time(time: datetime | None) -> str:
+    return "" if time is None else f"{time:%Y-%m-%d %H:%M:%S}"
 
 
 def _named(entry: Entry) -> str:

@@ -52,6 +52,10 @@ def _serve(
         bool,
         typer.Option("--authorize", help="Answer proxies at /v1/authorize too, which need no token for it."),
     ] = False,
+    note_matches: Annotated[
+        bool,
+        typer.Option("--note-matches", help="With --authorize: let lists say when each entry last let a request in."),
+    ] = False,
     max_staleness: Annotated[
         float, typer.Option("--max-staleness", metavar="SECONDS", help="From when on /readyz says no.")
     ] = 15.0,
@@ -75,6 +79,7 @@ def _serve(
             allow=None if allow is None else tuple(allow),
             allow_account=allow_account,
             authorize=authorize,
+            note_matches=note_matches,
         )
     except ValueError as error:
         raise CommandError(str(error)) from error

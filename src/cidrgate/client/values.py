@@ -31,7 +31,7 @@ __all__ = [
 
 _Value = TypeVar("_Value")
 
-_TIMES = frozenset({"at", "created_at", "expires_at", "revoked_at"})
+_TIMES = frozenset({"at", "created_at", "expires_at", "last_matched_at", "revoked_at"})
 """The fields that are times."""
 
 
@@ -61,6 +61,7 @@ class EntryInfo:
     created_by: str | None
     expires_at: datetime | None
     expired: bool
+    last_matched_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)

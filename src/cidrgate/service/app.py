@@ -90,7 +90,13 @@ def create_app(
         app.include_router(router)
     add_console(app)
     if chosen.authorize:
-        gate = Gate(manager, resolver=found, require_account=True, request_id_header="x-request-id")
+        gate = Gate(
+            manager,
+            resolver=found,
+            require_account=True,
+            note_matches=chosen.note_matches,
+            request_id_header="x-request-id",
+        )
         for path in (AUTHORIZE_PATH, AUTHORIZE_PATH + "/{path:path}"):
             app.router.routes.append(Route(path, AuthorizeApp(gate), include_in_schema=False))
     add_handlers(app)

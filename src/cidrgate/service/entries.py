@@ -125,6 +125,7 @@ def list_entries(
     after = _place(text_of_cursor(cursor))
     found = entries if after is None else [entry for entry in entries if _order(entry.cidr) > after]
     shown, last = a_page(found, limit)
+    matched = manager.last_matches(account)
     page = {
         "account": account,
         "list_of": owner.name,
@@ -132,7 +133,7 @@ def list_entries(
         "enforced": bool(entries),
         "editable": owner.name == account and principal.may_write(account, None),
         "max_entries": manager.policy.max_entries,
-        "items": [entry_record(entry) for entry in shown],
+        "items": [entry_record(entry, matched.get(entry.id)) for entry in shown],
         "next_cursor": None if last is None else cursor_after(last.cidr),
     }
     return Answer(page, headers={"ETag": etag(owner.version)}).response()
@@ -176,9 +177,12 @@ def replace_entries(account: AccountName, asked: change_request, submission: Sub
 @router.get("/{entry}", response_model=EntryModel, responses=answers(404, headers={200: ETAG}))
 def get_entry(request: Request, _principal: Reader, account: AccountName, entry: EntryId) -> Response:
     """One entry."""
-    owner, entries = service_of(request).manager.listing(account)
+    manager = service_of(request).manager
+    owner, entries = manager.listing(account)
     [found] = named_entries(account, entries, [entry])
-    return Answer(entry_record(found), headers={"ETag": etag(owner.version)}).response()
+    return Answer(
+        entry_record(found, manager.last_matches(account).get(entry)), headers={"ETag": etag(owner.version)}
+    ).response()
 
 
 @router.patch("/{entry}", response_model=ListChangeModel, responses=_CHANGE)

@@ -96,6 +96,7 @@ _ENTRY = {
     "created_by": "billing",
     "expires_at": None,
     "expired": False,
+    "last_matched_at": None,
 }
 
 
@@ -123,6 +124,10 @@ class EntryModel(_Answer):
     created_by: str | None
     expires_at: datetime | None = Field(description="When it ends by itself.")
     expired: bool
+    last_matched_at: datetime | None = Field(
+        description="When it last let an address in, up to an hour too early. Lists and entries that are asked for say "
+        "so, where gates note it; else null."
+    )
 
 
 class AccountModel(_Answer):

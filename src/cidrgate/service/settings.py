@@ -32,6 +32,7 @@ class Settings:
         allow: Networks that may use the service at all; None for every address. `/healthz` and `/readyz` are open.
         allow_account: In the place of these, an account whose list says so; without entries nobody may.
         authorize: Whether `/v1/authorize` answers proxies, which send no token: only where nobody else gets at it.
+        note_matches: Whether `/v1/authorize` notes which entries let requests in, for lists to say which are in use.
     """
 
     session_lifetime: timedelta = timedelta(hours=12)
@@ -42,11 +43,14 @@ class Settings:
     allow: tuple[str, ...] | None = None
     allow_account: str | None = None
     authorize: bool = False
+    note_matches: bool = False
 
     def __post_init__(self) -> None:
         """Refuse settings that do not fit together."""
         if self.allow is not None and self.allow_account is not None:
             raise ValueError("name the networks that may use the service, or an account, not both")
+        if self.note_matches and not self.authorize:
+            raise ValueError("only /v1/authorize sees requests whose matches could be noted: turn it on too")
 
 
 @dataclass(frozen=True, slots=True)

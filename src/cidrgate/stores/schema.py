@@ -1,4 +1,4 @@
-"""The tables every SQL store shares: accounts, their entries, the append-only change log, and facts on the store.
+"""The tables every SQL store shares: accounts, their entries and when these matched, the change log, and some facts.
 
 And what the management service keeps: who may use it, and what it answered. Secrets are there as SHA-256 only.
 
@@ -43,6 +43,7 @@ __all__ = [
     "accounts",
     "entries",
     "changes",
+    "matches",
     "facts",
     "tokens",
     "sessions",
@@ -146,6 +147,14 @@ changes = Table(
     Column("after", JSON, nullable=False),
     Index("changes_by_account", "account", "sequence"),
     sqlite_autoincrement=True,
+)
+
+# When an entry last let an address in, where somebody notes it; it goes with the entry.
+matches = Table(
+    "matches",
+    metadata,
+    Column("entry_id", Key, ForeignKey("entries.id", ondelete="CASCADE"), primary_key=True),
+    Column("at", UtcTime, nullable=False),
 )
 
 # One row. A position in the log is one in the log of this store only.

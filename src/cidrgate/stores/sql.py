@@ -15,7 +15,7 @@ from sqlalchemy import Text, bindparam, cast, delete, exists, func, insert, or_,
 
 from cidrgate.stores.among import among
 from cidrgate.stores.changelog import entry_from_json, entry_to_json
-from cidrgate.stores.schema import accounts, changes, entries, facts, utc_text
+from cidrgate.stores.schema import accounts, changes, entries, facts, matches, utc_text
 from cidrgate.values import Account, Change, Entry
 
 if TYPE_CHECKING:
@@ -115,6 +115,9 @@ _entry_columns = (
     entries.c.expires_at,
 )
 _select_entries = select(entries.c.account_id, *_entry_columns).where(among(entries.c.account_id, "ids"))
+_select_matches = (
+    select(matches.c.entry_id, matches.c.at).join(entries).where(entries.c.account_id == bindparam("owner"))
+)
 _raise_versions = update(accounts).where(among(accounts.c.id, "ids")).values(version=accounts.c.version + 1)
 _insert_entries, _insert_changes = insert(entries), insert(changes)
 _delete_entry = delete(entries).where(entries.c.id == bindparam("entry_id"))
@@ -260,6 +263,20 @@ class Transaction(ABC):
             if expires_at is not None:
                 one.expiring[cidr] = expires_at
         return list(found.values())
+
+    def last_matches(self, account: StoredAccount) -> dict[int, datetime]:
+        """When entries of the account's own list last let an address in, by id, as far as that was noted."""
+        return {row.entry_id: row.at for row in self._connection.execute(_select_matches, {"owner": account.id})}
+
+    @abstractmethod
+    def note_matches(self, seen: Sequence[tuple[str, str]], at: datetime) -> None:
+        """Note that entries let an address in; nothing older than what was noted before counts.
+
+        Args:
+            seen: Accounts, or subaccounts, and the CIDRs of the entries in their lists, some thousands at most. Those
+                that are not there any more are left out.
+            at: When; aware.
+        """
 
     def accounts_to_sweep(self, at: datetime, limit: int) -> list[str]:
         """Names of accounts that hold entries expired at a time, and others; some, if there are many.

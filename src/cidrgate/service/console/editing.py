@@ -113,5 +113,6 @@ def _form(
         verdict=verdict,
         pieces=[draft.cidr],
         path="list/edit",
+        columns=8 if service_of(request).manager.last_matches(entry.account) else 7,
         **({"conflict": None} | known),
     )

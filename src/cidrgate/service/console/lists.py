@@ -37,6 +37,7 @@ class ListView:
         account: The account.
         owner: The account whose list it is.
         entries: The list, expired entries too.
+        matched: When entries last let an address in, by id, as far as that is known.
         limit: How many entries it may hold.
         editable: Whether the person may change it here.
         owner_visible: Whether the person may see the account whose list it is.
@@ -48,6 +49,7 @@ class ListView:
     account: Account
     owner: Account
     entries: list[Entry]
+    matched: dict[int, datetime]
     limit: int
     editable: bool
     owner_visible: bool
@@ -89,6 +91,7 @@ def view_of(request: Request, person: Person, name: str) -> ListView:
         account,
         owner,
         entries,
+        manager.last_matches(name),
         manager.policy.max_entries,
         editable=account.parent is None and principal.may_write(name, None),
         owner_visible=_may_see(manager, person, owner.name),

@@ -53,6 +53,22 @@ Ordered, so that what is new is found by its index, however long the log: accoun
 """
 _ROWS_A_NAME = 10
 """With more changes than so many for each name that is worth having, there are too many."""
+_NOTE_MATCHES = text(
+    """
+    INSERT INTO matches (entry_id, at)
+    SELECT entries.id, :at FROM entries
+    WHERE (entries.account_id, entries.cidr) IN (
+        SELECT coalesce(accounts.parent_id, accounts.id), seen.cidr
+        FROM unnest(CAST(:accounts AS text[]), CAST(:cidrs AS cidr[])) AS seen (account, cidr)
+        JOIN accounts ON accounts.name = seen.account
+    )
+    ORDER BY entries.id
+    FOR KEY SHARE OF entries
+    ON CONFLICT (entry_id) DO UPDATE SET at = greatest(matches.at, excluded.at)
+    """
+)
+"""Entries are locked, as one that is deleted meanwhile could not be referred to; in one order, so that nodes which note
+the same ones wait for each other in turn."""
 _IDS = text("SELECT nextval(pg_get_serial_sequence(:table, 'id')) FROM generate_series(1, :wanted)")
 
 
@@ -83,6 +99,11 @@ class PostgresTransaction(Transaction):
 
     def _take(self, table: str, wanted: int) -> Sequence[int]:
         return self._connection.scalars(_IDS, {"table": table, "wanted": wanted}).all()
+
+    def note_matches(self, seen: Sequence[tuple[str, str]], at: datetime) -> None:
+        """Note that entries let an address in."""
+        accounts_seen, cidrs = zip(*seen, strict=True)
+        self._connection.execute(_NOTE_MATCHES, {"accounts": list(accounts_seen), "cidrs": list(cidrs), "at": at})
 
     def _read_position(self) -> str:
         """The store's own id, the server's, what this transaction sees, and the end of the log."""

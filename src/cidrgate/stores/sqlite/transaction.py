@@ -53,6 +53,18 @@ _INSERT_CHANGES = """
     INSERT INTO changes (at, actor, action, before, account, after)
     SELECT ?, ?, 'add', '[]', key, value FROM json_each(?)
 """
+_NOTE_MATCHES = text(
+    """
+    INSERT INTO matches (entry_id, at)
+    SELECT entries.id, :at
+    FROM json_each(:seen) AS seen
+    JOIN accounts ON accounts.name = json_extract(seen.value, '$[0]')
+    JOIN entries ON entries.account_id = coalesce(accounts.parent_id, accounts.id)
+        AND entries.cidr = json_extract(seen.value, '$[1]')
+    WHERE true
+    ON CONFLICT (entry_id) DO UPDATE SET at = max(at, excluded.at)
+    """
+)
 
 _NUL = r"\u0000"
 
@@ -107,6 +119,10 @@ class SqliteTransaction(Transaction):
         changes = ",".join(f"{quoted(account)}:{after}" for account, after in rows.changes)
         self._connection.exec_driver_sql(_INSERT_CHANGES, (moment, actor, f"{{{changes}}}"))
         self._raise_versions(new.account_id for new in lists if not new.counted)
+
+    def note_matches(self, seen: Sequence[tuple[str, str]], at: datetime) -> None:
+        """Note that entries let an address in."""
+        self._connection.execute(_NOTE_MATCHES, {"seen": json.dumps(seen), "at": utc_text(at)})
 
     def _read_position(self) -> str:
         """The store's own id, and the sequence of the last row of the log."""
