@@ -54,6 +54,7 @@ bench: .venv/dev ## measure against the peers; writes benchmarks/results/
 	$(BIN)/python -m benchmarks.report
 	$(BIN)/python -m benchmarks.authorize
 	$(BIN)/python -m benchmarks.edges
+	$(BIN)/python -m benchmarks.bench_service
 
 bench-cluster: .venv/dev ## measure imports, starts and how changes spread; writes benchmarks/results/cluster-*.md
 	$(BIN)/python -m benchmarks.cluster

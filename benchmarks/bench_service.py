@@ -6,7 +6,8 @@ A server and a client in processes of their own, on SQLite and on PostgreSQL. Th
 to random accounts at a steady rate, each over HTTP with a token, validated against a list of twenty and more, stored
 and published before it is answered. Latency counts from when a request was due, so a server that falls behind cannot
 hide it. In the server a thread asks `allows` a hundred times in a row, again and again: with the service idle, and
-under the load. Then the client sends as fast as answers come.
+under the load. Then the client sends as fast as answers come. A page of the figures is written to `benchmarks/results`
+but for a smoke run.
 """
 
 from __future__ import annotations
@@ -28,9 +29,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import uvicorn
 
+from benchmarks.report import machine
 from cidrgate import NewEntry, RuleManager
 from cidrgate.credentials import Credentials, Scope
 from cidrgate.service import create_app
+from tests.postgres import PostgresServer, find_binaries
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,6 +43,7 @@ CONNECTIONS = 16
 CALLS = 100
 PAUSE = 0.01
 RATE_BAR, P99_BAR = 300, 100.0
+PAGE = Path(__file__).parent / "results" / "service.md"
 
 
 def account(number: int) -> str:
@@ -97,6 +101,7 @@ class Load:
         self._head = f"Host: 127.0.0.1\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json\r\n"
         self._numbers = self._requests()
         self.failed: list[bytes] = []
+        self.answered = 0
 
     def run(self, seconds: float, rate: float | None) -> list[float]:
         """Milliseconds an addition took, in the order they were due.
@@ -127,6 +132,7 @@ class Load:
                 length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
                 body = await reader.readexactly(length)
                 taken.append((time.perf_counter() - at) * 1e3)
+                self.answered += 1
                 if not head.startswith(b"HTTP/1.1 201"):
                     self.failed.append(head + body)
             writer.close()
@@ -144,8 +150,8 @@ class Load:
             yield f"POST {path} HTTP/1.1\r\n{self._head}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
 
-def measure(name: str, url: str, rate: float, seconds: float) -> bool:
-    """Measure one store and print it; whether both bars are met."""
+def measure(name: str, url: str, rate: float, seconds: float) -> Iterator[str]:
+    """Rows of the table about one store."""
     token = prepare(url)
     command = [sys.executable, "-m", "benchmarks.bench_service", "--serve", url]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
@@ -172,18 +178,19 @@ def measure(name: str, url: str, rate: float, seconds: float) -> bool:
     with RuleManager.connect(url) as manager:
         stored = sum(manager.counts().values()) - ACCOUNTS * LISTED
     p50, p99 = np.percentile(steady, [50, 99])
-    print(f"{name}: {len(steady):,} validated additions, {rate:g} asked for a second, {achieved:.0f} made")
-    print(f"  latency p50 {p50:.1f} ms   p99 {p99:.1f} ms   max {steady.max():.1f} ms")
-    print(f"  the server used {(used_after - used_before) / len(steady) * 1e3:.2f} ms of a processor for each")
-    print(f"  as fast as {CONNECTIONS} connections get answers: {most:.0f} a second")
-    print(f"  every one of {stored:,} that were answered is stored")
+    met = "met" if achieved >= RATE_BAR and p99 <= P99_BAR else "missed"
     calls = [np.percentile(sample, [50, 90]) for sample in (idle, busy)]
-    print(f"  allows: median {calls[0][0]:.0f} ns idle, {calls[1][0]:.0f} ns under load, ", end="")
-    print(f"p90 {calls[0][1]:.0f} and {calls[1][1]:.0f} ns")
-    met = achieved >= RATE_BAR and bool(p99 <= P99_BAR)
-    if rate >= RATE_BAR:
-        print(f"  {RATE_BAR} a second with p99 of {P99_BAR:g} ms: {'met' if met else 'falls short'}")
-    return met
+    bar = f"≥ {RATE_BAR}/s with p99 ≤ {P99_BAR:g} ms"
+    times = f"p50 {p50:.1f} ms, p99 {p99:.1f} ms"
+    yield f"| {name}: additions, {rate:g}/s sent | {achieved:.0f}/s, {times} | {bar} | {met} |"
+    yield f"| {name}: as fast as {CONNECTIONS} connections get answers | {most:.0f}/s | | |"
+    yield f"| {name}: processor time of the server | {(used_after - used_before) / len(steady) * 1e3:.2f} ms each | | |"
+    kept = "met" if stored == load.answered else "missed"
+    yield f"| {name}: stored of {load.answered:,} that were answered | {stored:,} | all | {kept} |"
+    yield (
+        f"| {name}: `allows` idle, and under that load | median {calls[0][0]:.0f} and {calls[1][0]:.0f} ns, "
+        f"p90 {calls[0][1]:.0f} and {calls[1][1]:.0f} ns | | |"
+    )
 
 
 def main() -> None:
@@ -198,17 +205,30 @@ def main() -> None:
         serve(arguments.serve)
         return
     rate, seconds = (50.0, 1.0) if arguments.smoke else (arguments.rate, arguments.seconds)
-    print(f"{os.cpu_count()} processors, of which others used {os.getloadavg()[0]:.1f} in the last minute")
+    lines = ["# What the management service sustains", "", "Written by `python -m benchmarks.bench_service`.", ""]
+    lines += [f"- {name}: {value}" for name, value in machine(["cidrgate", "uvicorn", "fastapi"]).items()]
+    lines += [
+        f"- load average when it began: {os.getloadavg()[0]:.1f}; server, client and PostgreSQL share the processors",
+        f"- an addition: a token, one entry, a list of {LISTED} and more; validated, stored, published, then answered",
+        "",
+        "| what | measured | asked for | |",
+        "|---|---|---|---|",
+    ]
+    print(*lines, sep="\n")
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(dir=Path.cwd())))
-        measure("SQLite", f"sqlite:///{folder}/lists.db", rate, seconds)
-        from tests.postgres import PostgresServer, find_binaries
-
+        stores = [("SQLite", f"sqlite:///{folder}/lists.db")]
         binaries = find_binaries()
         if binaries is None:
-            print("PostgreSQL: its server's programs are not installed")
-            return
-        measure("PostgreSQL", stack.enter_context(PostgresServer(binaries)).new_database(), rate, seconds)
+            print("PostgreSQL is not measured: on Debian, apt-get install postgresql")
+        else:
+            stores.append(("PostgreSQL", stack.enter_context(PostgresServer(binaries)).new_database()))
+        for name, url in stores:
+            for line in measure(name, url, rate, seconds):
+                lines.append(line)
+                print(line, flush=True)
+    if not arguments.smoke and len(stores) > 1:
+        PAGE.write_text("\n".join([*lines, ""]), encoding="utf-8")
 
 
 if __name__ == "__main__":
