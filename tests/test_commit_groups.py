@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cidrgate import CidrgateError, NewEntry, RuleError, RuleManager
+from cidrgate import CidrgateError, NewEntry, RuleError, RuleManager, commit_groups
 from cidrgate.commit_groups import CommitGroups
 from cidrgate.errors import AccountNotFoundError, StoreError
 from cidrgate.list_changes import Listing, ListOutcome, addition
@@ -182,6 +183,76 @@ def test_an_interruption_ends_the_thread_it_came_to_and_leaves_nobody_waiting(ma
             follower.result()
     assert groups.change_list(request("d"))
     assert listed(manager) == {"a": ["8.8.8.0/24"], "b": [], "c": [], "d": ["8.8.8.0/24"], "e": []}
+
+
+def test_an_interruption_while_waiting_withdraws_the_change(manager: RuleManager) -> None:
+    groups = Groups(manager)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(groups.change_list, request("a"))
+        while not groups.begun:
+            time.sleep(0.001)
+        other = pool.submit(groups.change_list, request("c"))
+        while len(groups._waiting) < 1:
+            time.sleep(0.001)
+        with pytest.raises(_Interruption), interrupted_soon():
+            groups.change_list(request("b"))
+        groups.released.set()
+        assert results([first, other]) == [["8.8.8.0/24"], ["8.8.8.0/24"]]
+    assert groups.begun == [["a"], ["c"]]
+    assert listed(manager)["b"] == []
+
+
+def test_an_interruption_of_who_was_to_commit_leaves_it_to_the_next(
+    manager: RuleManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Interrupting(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            super().wait(timeout)
+            raise _Interruption
+
+    class Interrupted(commit_groups._Member):
+        def __init__(self, change: Any) -> None:
+            super().__init__(change)
+            self.woken = Interrupting()
+
+    groups = Groups(manager)
+    with ThreadPoolExecutor(3) as pool:
+        first = pool.submit(groups.change_list, request("a"))
+        while not groups.begun:
+            time.sleep(0.001)
+        with monkeypatch.context() as patched:
+            patched.setattr(commit_groups, "_Member", Interrupted)
+            leader = pool.submit(groups.change_list, request("b"))
+            while len(groups._waiting) < 1:
+                time.sleep(0.001)
+        follower = pool.submit(groups.change_list, request("c"))
+        groups.in_line(2)
+        with pytest.raises(_Interruption):
+            leader.result()
+        assert results([first, follower]) == [["8.8.8.0/24"], ["8.8.8.0/24"]]
+    assert groups.begun == [["a"], ["c"]]
+    assert groups.change_list(request("b"))
+
+
+class _Interruption(BaseException):
+    """As `KeyboardInterrupt` is, which would end the run of the tests."""
+
+
+@contextmanager
+def interrupted_soon() -> Iterator[None]:
+    """Interrupt the main thread as ctrl-C does, in a moment."""
+
+    def interrupt(_number: int, _frame: object) -> None:
+        raise _Interruption
+
+    assert threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, 0.2)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def test_no_account_is_in_two_transactions_at_once(manager: RuleManager) -> None:

@@ -42,6 +42,7 @@ class _Member:
         self.change = change
         self.account = None if callable(change) else change.account
         self.group: list[_Member] = []  # to be committed by the thread that brought this one
+        self.done = False
         self.result: Any = None  # what it made, or the error to raise
         self.woken = threading.Event()
 
@@ -82,20 +83,30 @@ class CommitGroups:
         with self._lock:
             self._waiting.append(member)
             self._begin_groups()
-        member.woken.wait()
-        if member.group:
-            try:
+        try:
+            member.woken.wait()
+            if member.group:
                 self._commit(member.group)
-            finally:
-                with self._lock:
-                    self._free += 1
-                    self._busy.difference_update([other.account for other in member.group])
-                    self._begin_groups()
-                for other in member.group:
-                    other.woken.set()
+        finally:
+            with self._lock:
+                self._leave(member)
         if isinstance(member.result, BaseException):
             raise member.result
         return member.result
+
+    def _leave(self, member: _Member) -> None:
+        """Let others go on, also where an interruption ends the thread that brought a change."""
+        if member in self._waiting:
+            self._waiting.remove(member)
+        if member.group:
+            self._free += 1
+            self._busy.difference_update([other.account for other in member.group])
+            left = [other for other in member.group if not other.done and other is not member]
+            self._waiting.extendleft(reversed(left))
+            for other in member.group:
+                if other.done:
+                    other.woken.set()
+            self._begin_groups()
 
     def _begin_groups(self) -> None:
         while self._free and (group := self._next_group()):
@@ -136,10 +147,10 @@ class CommitGroups:
         except BaseException:
             interrupted = StoreError("the commit was interrupted; look at the list before you try again")
             for member in group:
-                member.result = interrupted
+                member.result, member.done = interrupted, True
             raise
         for member, result in zip(group, results, strict=True):
-            member.result = result
+            member.result, member.done = result, True
 
 
 def _make(transaction: Transaction, group: Sequence[_Member]) -> Sequence[object]:
