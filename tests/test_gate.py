@@ -73,6 +73,59 @@ def test_the_short_way_is_for_those_nobody_watches(manager: RuleManager) -> None
     assert not Gate(manager, report_only=True).admits("acct-1", "1.1.1.1", [])
     assert not Gate(manager, log="all").admits("acct-1", "8.8.8.8", [])
     assert not Gate(manager, hooks=[print]).admits("acct-1", "8.8.8.8", [])
+    assert not Gate(manager, hooks=[print, Counting()]).admits("acct-1", "8.8.8.8", [])
+    assert Gate(manager, hooks=[Counting()]).allows_peer is None
+    assert Gate(manager, require_list=True).allows_peer is None
+
+
+class Counting:
+    """A hook that needs no verdict of what is allowed."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.verdicts: list[Verdict] = []
+        self.allowed: list[tuple[str, str]] = []
+        self._error = error
+
+    def __call__(self, verdict: Verdict) -> None:
+        self.verdicts.append(verdict)
+
+    def count_allowed(self, account: str, reason: str, seconds: float) -> None:
+        assert 0 < seconds < 10
+        self.allowed.append((account, reason))
+        if self._error is not None:
+            raise self._error
+
+
+@given(peers, accounts, st.booleans(), st.booleans())
+def test_a_hook_that_counts_hears_of_each_request_once(
+    manager: RuleManager, peer: str | None, account: str, proxied: bool, required: bool
+) -> None:
+    counting = Counting()
+    resolver = ClientIPResolver(trusted_proxies=["10.0.0.0/8"]) if proxied else ClientIPResolver()
+    gate = Gate(manager, resolver=resolver, hooks=[counting], require_list=required, log="none")
+    expected = Gate(manager, resolver=resolver, require_list=required, log="none").decide(account, peer, HEADERS)
+    try:
+        admitted = gate.admits(account, peer, HEADERS)
+    except ValueError:
+        admitted = False
+    if admitted:
+        assert expected.result == "allowed"
+        assert counting.allowed == [(account, expected.reason)]
+    else:
+        verdict = gate.decide(account, peer, HEADERS)
+        assert (verdict.result, verdict.reason) == (expected.result, expected.reason)
+        assert counting.verdicts == [verdict]
+    assert len(counting.allowed) + len(counting.verdicts) == 1
+    if expected.reason == "matched":
+        assert admitted
+
+
+def test_a_hook_that_cannot_count_changes_nothing(manager: RuleManager, caplog: pytest.LogCaptureFixture) -> None:
+    other = Counting()
+    gate = Gate(manager, hooks=[Counting(OSError("the disk is full")), other], log="none")
+    assert gate.admits("acct-1", "8.8.8.8", [])
+    assert other.allowed == [("acct-1", "matched")]
+    assert "the disk is full" in caplog.text
 
 
 def test_reporting_denies_nothing(manager: RuleManager) -> None:

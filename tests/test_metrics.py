@@ -34,6 +34,23 @@ def test_decisions_are_counted_by_result_and_reason() -> None:
     assert b"acct-1" not in generate_latest(registry)
 
 
+def test_what_is_allowed_is_counted_alike_with_and_without_a_verdict() -> None:
+    """As an edge asks: the short way first."""
+    counted = []
+    for short in (True, False):
+        registry = CollectorRegistry()
+        gate = gate_with(GateMetrics(registry, by_account=True))
+        for account, peer in [("acct-1", "8.8.8.8"), ("acct-1", "9.9.9.9"), ("open", "9.9.9.9"), ("acct-1", "8.8.8.9")]:
+            admitted = short and gate.admits(account, peer, [])
+            assert admitted == (short and (account, peer) != ("acct-1", "9.9.9.9"))
+            if not admitted:
+                gate.decide(account, peer)
+        lines = generate_latest(registry).decode().splitlines()
+        counted.append([line for line in lines if "_total" in line or "seconds_count" in line])
+    assert counted[0] == counted[1]
+    assert 'cidrgate_decisions_total{reason="matched",result="allowed"} 2.0' in counted[0]
+
+
 def test_accounts_are_counted_when_asked() -> None:
     registry = CollectorRegistry()
     gate = gate_with(GateMetrics(registry, by_account=True))

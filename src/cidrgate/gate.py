@@ -104,7 +104,9 @@ class Gate:
         require_account: Whether a request that acts for no account is denied.
         require_list: Whether an account without a list, or an unknown one, is denied.
         log: Which decisions go to the logger `cidrgate.decisions`: `denials`, `all` or `none`.
-        hooks: Called with the `Verdict` of every decision; `cidrgate.metrics.GateMetrics` is one.
+        hooks: Called with the `Verdict` of every decision; `cidrgate.metrics.GateMetrics` is one. Requests that are
+            allowed may be told to a hook's method `count_allowed(account, reason, seconds)` instead, if it has one:
+            then no verdict is made.
         note_matches: Whether the entries that let requests in are noted in the manager's store, for people to see which
             are in use; see `RuleManager.store_matches`.
         request_id_header: The header that brings the id of a request, such as `x-request-id`, where something in front
@@ -157,11 +159,17 @@ class Gate:
             self._note = lists.note_match
             lets_in = self._allows_noted
         own = () if log == "none" else (DecisionLog(allowed=log == "all"),)
+        hooks = tuple(hooks)
         self._hooks = (*own, *hooks)
-        watched = len(self._hooks) > len(own) or log == "all" or require_list
-        self.allows_peer = None if watched or self.resolver.header else lets_in
+        self._counts = [hook.count_allowed for hook in hooks if hasattr(hook, "count_allowed")]
         self._lets_in = lets_in
-        self.admits = self._admits_watched if watched else self._admits_client
+        if log == "all" or len(own) + len(self._counts) < len(self._hooks):
+            self.admits = self._admits_watched
+        elif self._counts or require_list:
+            self.admits = self._admits_listed
+        else:
+            self.admits = self._admits_client
+        self.allows_peer = lets_in if self.admits == self._admits_client and self.resolver.header is None else None
 
     matcher: Matcher
     """The matcher that is asked."""
@@ -183,6 +191,23 @@ class Gate:
         """Whether the client may act for the account."""
         address = self.resolver.address(peer, headers)
         return address is not None and self._lets_in(account, address)
+
+    def _admits_listed(self, account: str, peer: str | None, headers: Iterable[tuple[bytes, bytes]]) -> bool:
+        """Whether the client may act for the account; counted, and asked for a list where one is required."""
+        started = perf_counter()
+        address = self.resolver.address(peer, headers)
+        if address is None or not self._lets_in(account, address):
+            return False
+        listed = self.matcher.match(account, address) is not None
+        if not listed and self.require_list:
+            return False
+        seconds = perf_counter() - started
+        for count_allowed in self._counts:
+            try:
+                count_allowed(account, "matched" if listed else "not_enforced", seconds)
+            except Exception:  # noqa: BLE001 - the decision is made
+                log_failure(f"the hook {count_allowed!r} failed")
+        return True
 
     def _allows_noted(self, account: str, address: Address) -> bool:
         """Whether an address may act for an account; the entry that lets it in is noted."""

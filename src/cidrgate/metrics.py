@@ -9,7 +9,7 @@ from prometheus_client import REGISTRY, Counter, Histogram
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
-    from cidrgate.gate import Verdict
+    from cidrgate.gate import Result, Verdict, VerdictReason
 
 __all__ = ["GateMetrics"]
 
@@ -59,11 +59,17 @@ class GateMetrics:
 
     def __call__(self, verdict: Verdict) -> None:
         """Count one verdict."""
-        outcome = (verdict.result, verdict.reason)
-        counter = self._counters.get(outcome)
+        self._count(verdict.account, verdict.result, verdict.reason, verdict.seconds)
+
+    def count_allowed(self, account: str, reason: VerdictReason, seconds: float) -> None:
+        """Count a request that was allowed, of which there is no verdict."""
+        self._count(account, "allowed", reason, seconds)
+
+    def _count(self, account: str | None, result: Result, reason: VerdictReason, seconds: float) -> None:
+        counter = self._counters.get((result, reason))
         if counter is None:
-            counter = self._counters[outcome] = self._decisions.labels(*outcome)
+            counter = self._counters[result, reason] = self._decisions.labels(result, reason)
         counter.inc()
-        self._seconds.observe(verdict.seconds)
-        if self._accounts is not None and verdict.account is not None:
-            self._accounts.labels(verdict.account, verdict.result).inc()
+        self._seconds.observe(seconds)
+        if self._accounts is not None and account is not None:
+            self._accounts.labels(account, result).inc()
