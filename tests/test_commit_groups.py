@@ -72,11 +72,20 @@ class Groups(CommitGroups):
             if self.error is not None and len(self.begun[-1]) > 1:
                 raise self.error
 
-    def in_line(self, waiting: int) -> None:
-        """Wait until so many changes stand in line, then let them be committed."""
-        while len(self._waiting) < waiting:
+    def under_way(self, pool: ThreadPoolExecutor, cidr: str = "8.8.8.0/24") -> Future[ListOutcome]:
+        """A change of the list of `a` that is about to be committed, and is not until `released`."""
+        begun = pool.submit(self.change_list, request("a", cidr))
+        while not self.begun:
             time.sleep(0.001)
-        self.released.set()
+        return begun
+
+    def in_line(self, pool: ThreadPoolExecutor, change: ListRequest | Callable[[Transaction], Any]) -> Future[Any]:
+        """A change that stands in line, behind those that do already."""
+        before = len(self._waiting)
+        behind = pool.submit(self.alone if callable(change) else self.change_list, change)  # type: ignore[arg-type]
+        while len(self._waiting) == before:
+            time.sleep(0.001)
+        return behind
 
     def _commit(self, group: Sequence[Any]) -> None:
         self.begun.append([member.account for member in group])
@@ -118,12 +127,10 @@ def test_what_waits_is_committed_together_and_what_is_refused_is_that_ones_alone
     groups = Groups(manager)
     refused = CidrgateError("no")
     with ThreadPoolExecutor(4) as pool:
-        first = pool.submit(groups.change_list, request("a"))
-        while not groups.begun:
-            time.sleep(0.001)
-        others = [pool.submit(groups.change_list, request("b")), pool.submit(groups.change_list, request("nobody"))]
-        others.append(pool.submit(groups.change_list, request("c", judge=fail(refused))))
-        groups.in_line(3)
+        first = groups.under_way(pool)
+        others = [groups.in_line(pool, request("b")), groups.in_line(pool, request("nobody"))]
+        others.append(groups.in_line(pool, request("c", judge=fail(refused))))
+        groups.released.set()
         [made, unknown, error] = results(others)
         assert first.result().account.version == 1
     assert made == ["8.8.8.0/24"]
@@ -137,12 +144,10 @@ def test_what_waits_is_committed_together_and_what_is_refused_is_that_ones_alone
 def test_a_fault_in_one_change_takes_back_that_one_alone(manager: RuleManager, fault: Exception) -> None:
     groups = Groups(manager)
     with ThreadPoolExecutor(4) as pool:
-        first = pool.submit(groups.change_list, request("a"))
-        while not groups.begun:
-            time.sleep(0.001)
-        others = [pool.submit(groups.change_list, request("b", keep=fail(fault)))]
-        others += [pool.submit(groups.change_list, request(name)) for name in ("c", "d")]
-        groups.in_line(3)
+        first = groups.under_way(pool)
+        others = [groups.in_line(pool, request("b", keep=fail(fault)))]
+        others += [groups.in_line(pool, request(name)) for name in ("c", "d")]
+        groups.released.set()
         assert results([first, *others]) == [["8.8.8.0/24"], fault, ["8.8.8.0/24"], ["8.8.8.0/24"]]
     assert listed(manager)["b"] == []
     assert [change.account for change in manager.history() if change.action == "add"] == ["a", "c", "d"]
@@ -155,12 +160,10 @@ def test_a_commit_that_fails_is_reported_to_everybody_in_the_group_but_those_who
     groups.error = StoreError("the disk is full")
     refused = CidrgateError("no")
     with ThreadPoolExecutor(4) as pool:
-        first = pool.submit(groups.change_list, request("a"))
-        while not groups.begun:
-            time.sleep(0.001)
-        others = [pool.submit(groups.change_list, request(name)) for name in ("b", "c")]
-        others.append(pool.submit(groups.change_list, request("d", judge=fail(refused))))
-        groups.in_line(3)
+        first = groups.under_way(pool)
+        others = [groups.in_line(pool, request(name)) for name in ("b", "c")]
+        others.append(groups.in_line(pool, request("d", judge=fail(refused))))
+        groups.released.set()
         assert results([first, *others]) == [["8.8.8.0/24"], groups.error, groups.error, refused]
     assert listed(manager) == {"a": ["8.8.8.0/24"], "b": [], "c": [], "d": [], "e": []}
 
@@ -168,14 +171,10 @@ def test_a_commit_that_fails_is_reported_to_everybody_in_the_group_but_those_who
 def test_an_interruption_ends_the_thread_it_came_to_and_leaves_nobody_waiting(manager: RuleManager) -> None:
     groups = Groups(manager)
     with ThreadPoolExecutor(3) as pool:
-        first = pool.submit(groups.change_list, request("a"))
-        while not groups.begun:
-            time.sleep(0.001)
-        leader = pool.submit(groups.change_list, request("b", judge=fail(KeyboardInterrupt())))
-        while len(groups._waiting) < 1:
-            time.sleep(0.001)
-        follower = pool.submit(groups.change_list, request("c"))
-        groups.in_line(2)
+        first = groups.under_way(pool)
+        leader = groups.in_line(pool, request("b", judge=fail(KeyboardInterrupt())))
+        follower = groups.in_line(pool, request("c"))
+        groups.released.set()
         assert first.result()
         with pytest.raises(KeyboardInterrupt):
             leader.result()
@@ -188,12 +187,8 @@ def test_an_interruption_ends_the_thread_it_came_to_and_leaves_nobody_waiting(ma
 def test_an_interruption_while_waiting_withdraws_the_change(manager: RuleManager) -> None:
     groups = Groups(manager)
     with ThreadPoolExecutor(2) as pool:
-        first = pool.submit(groups.change_list, request("a"))
-        while not groups.begun:
-            time.sleep(0.001)
-        other = pool.submit(groups.change_list, request("c"))
-        while len(groups._waiting) < 1:
-            time.sleep(0.001)
+        first = groups.under_way(pool)
+        other = groups.in_line(pool, request("c"))
         with pytest.raises(_Interruption), interrupted_soon():
             groups.change_list(request("b"))
         groups.released.set()
@@ -217,16 +212,12 @@ def test_an_interruption_of_who_was_to_commit_leaves_it_to_the_next(
 
     groups = Groups(manager)
     with ThreadPoolExecutor(3) as pool:
-        first = pool.submit(groups.change_list, request("a"))
-        while not groups.begun:
-            time.sleep(0.001)
+        first = groups.under_way(pool)
         with monkeypatch.context() as patched:
             patched.setattr(commit_groups, "_Member", Interrupted)
-            leader = pool.submit(groups.change_list, request("b"))
-            while len(groups._waiting) < 1:
-                time.sleep(0.001)
-        follower = pool.submit(groups.change_list, request("c"))
-        groups.in_line(2)
+            leader = groups.in_line(pool, request("b"))
+        follower = groups.in_line(pool, request("c"))
+        groups.released.set()
         with pytest.raises(_Interruption):
             leader.result()
         assert results([first, follower]) == [["8.8.8.0/24"], ["8.8.8.0/24"]]
@@ -259,12 +250,8 @@ def test_no_account_is_in_two_transactions_at_once(manager: RuleManager) -> None
     """Two changes of one list come one after the other, and a third of another list does not wait for them."""
     groups = Groups(manager, turns=2)
     with ThreadPoolExecutor(4) as pool:
-        one = pool.submit(groups.change_list, request("a", "1.1.1.0/24"))
-        while len(groups.begun) < 1:
-            time.sleep(0.001)
-        two = pool.submit(groups.change_list, request("a", "2.2.2.0/24"))
-        while len(groups._waiting) < 1:
-            time.sleep(0.001)
+        one = groups.under_way(pool, "1.1.1.0/24")
+        two = groups.in_line(pool, request("a", "2.2.2.0/24"))
         other = pool.submit(groups.change_list, request("b"))
         while len(groups.begun) < 2:
             time.sleep(0.001)
@@ -277,21 +264,10 @@ def test_no_account_is_in_two_transactions_at_once(manager: RuleManager) -> None
 def test_what_needs_a_transaction_of_its_own_takes_its_turn(manager: RuleManager) -> None:
     groups = Groups(manager)
     with ThreadPoolExecutor(4) as pool:
-        first = pool.submit(groups.change_list, request("a"))
-        while not groups.begun:
-            time.sleep(0.001)
-        waiting: list[Future[Any]] = []
-        for number, change in enumerate(
-            [
-                lambda: groups.change_list(request("b")),
-                lambda: groups.alone(lambda transaction: transaction.log_end()),
-                lambda: groups.change_list(request("c")),
-            ]
-        ):
-            waiting.append(pool.submit(change))
-            while len(groups._waiting) <= number:
-                time.sleep(0.001)
-        groups.in_line(3)
+        first = groups.under_way(pool)
+        changes: list[Any] = [request("b"), lambda transaction: transaction.log_end(), request("c")]
+        waiting = [groups.in_line(pool, change) for change in changes]
+        groups.released.set()
         assert first.result()
         assert isinstance(waiting[1].result(), int)
     assert groups.begun == [["a"], ["b"], [None], ["c"]]
