@@ -47,7 +47,7 @@ fuzz: .venv/dev ## fuzz the engine for FUZZ_SECONDS, guided by coverage; needs c
 	CC=$(CLANG) LDSHARED='$(CLANG) -shared' CFLAGS='-fsanitize=address,fuzzer-no-link -fno-omit-frame-pointer -g' \
 		$(BIN)/python setup.py -q build --build-lib build/fuzz --build-temp build/fuzz-temp
 	LD_PRELOAD="$$($(BIN)/python -c 'import atheris; print(atheris.path())')/asan_with_fuzzer.so" \
-		ASAN_OPTIONS=detect_leaks=0 PYTHONPATH=build/fuzz \
+		ASAN_OPTIONS=detect_leaks=0 PYTHONPATH=build/fuzz:. \
 		$(BIN)/python tests/fuzz/engine.py build/fuzz-corpus -max_total_time=$(FUZZ_SECONDS)
 
 bench: .venv/dev ## measure against the peers; writes benchmarks/results/

@@ -1,9 +1,13 @@
-"""Longest-prefix match as slowly and plainly as it is said: a linear search over `ipaddress` networks."""
+"""What the engine answers, worked out as plainly as it is said: by linear searches over `ipaddress` networks."""
 
 from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from itertools import combinations
 from typing import TYPE_CHECKING
+
+from cidrgate._engine import canonical_prefix
+from cidrgate.errors import InvalidAddressError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -67,3 +71,27 @@ class GoldenTrie:
     def covered(self, text: str) -> list[str]:
         """Every prefix inside one."""
         return [str(network) for network in self.networks if inside(network, read_network(text))]
+
+
+def plain_list(texts: list[str], most: int, barred: list[str]) -> list[str] | None:
+    """The canonical forms of a list that breaks no rule in any way; None where somebody has to look closer.
+
+    Args:
+        texts: CIDRs as written.
+        most: How many there may be.
+        barred: Networks that may not be listed, nor overlap with one that is.
+    """
+    canonical = []
+    for text in texts:
+        try:
+            cidr = canonical_prefix(text)
+        except InvalidAddressError:
+            return None
+        if barred and ":" in text and ":" not in cidr:
+            return None
+        canonical.append(cidr)
+    made = [ip_network(cidr) for cidr in canonical]
+    pairs = [*combinations(made, 2), *((one, ip_network(other)) for one in made for other in barred)]
+    if len(texts) > most or any(one.version == other.version and one.overlaps(other) for one, other in pairs):
+        return None
+    return canonical

@@ -1,4 +1,4 @@
-"""A coverage-guided fuzzer over the address parser, the trie builder and the snapshot reader.
+"""A coverage-guided fuzzer over the address parser, the trie builder, the list check and the snapshot reader.
 
 `make fuzz` builds the engine with clang's AddressSanitizer and coverage and runs this for `FUZZ_SECONDS` seconds. The
 first byte of an input chooses what the rest is given to; whatever is answered is compared with `ipaddress`, or with
@@ -17,9 +17,13 @@ import atheris
 
 with atheris.instrument_imports(include=["cidrgate._engine"]):
     from cidrgate import InvalidAddressError, Matcher, PrefixTrie, SnapshotError, SubaccountError
-    from cidrgate._engine import _portable_parse, _seal_snapshot, canonical_prefix
+    from cidrgate._engine import PlainLists, _portable_parse, _seal_snapshot, canonical_prefix
+
+from tests.golden import plain_list
 
 SCRATCH = TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None)
+BARRED = ["10.0.0.0/8", "192.0.2.0/24", "2001:db8::/32", "::/64"]
+MOST_LISTED = 40
 SNAPSHOT = Path(SCRATCH.name) / "fuzzed.snapshot"
 
 
@@ -85,6 +89,16 @@ def fuzz_builder(data: bytes) -> None:
             assert trie.match(address) == (str(longest) if longest is not None else None), (address, texts)
 
 
+def fuzz_list(data: bytes) -> None:
+    """A list is accepted in one pass, in its canonical form, exactly when no pair of networks overlaps."""
+    how, rest = data[0] if data else 0, data[1:]
+    texts = networks(rest) if how & 1 else rest.decode("latin-1").split(",")
+    texts = texts[:MOST_LISTED]
+    barred = BARRED if how & 2 else []
+    most = MOST_LISTED if how & 4 else len(texts) - 1
+    assert PlainLists(barred).canonical(texts, most) == plain_list(texts, most, barred), (texts, most, barred)
+
+
 def fuzz_snapshot(data: bytes) -> None:
     """A file is refused, or what it holds can be used and saved, whatever it holds."""
     SNAPSHOT.write_bytes(_seal_snapshot(data))
@@ -110,7 +124,7 @@ def fuzz_snapshot(data: bytes) -> None:
 def fuzz(data: bytes) -> None:
     """Give an input to what its first byte chooses."""
     if data:
-        (fuzz_parser, fuzz_builder, fuzz_snapshot)[data[0] % 3](data[1:])
+        (fuzz_parser, fuzz_builder, fuzz_snapshot, fuzz_list)[data[0] % 4](data[1:])
 
 
 def seeds(corpus: Path) -> None:
@@ -118,6 +132,8 @@ def seeds(corpus: Path) -> None:
     texts = ["8.8.8.8", "::ffff:8.8.8.8", "2001:db8::1", "1:2:3:4:5:6:7:8", "8.8.8.0/24", "2600::/12", "::/0", "::1%lo"]
     for number, text in enumerate(texts):
         (corpus / f"text-{number}").write_bytes(b"\0" + text.encode())
+    for how in range(8):
+        (corpus / f"list-{how}").write_bytes(bytes([3, how]) + b"8.8.8.0/24,2600::/12,10.0.0.0/8,1.1.1.1/32")
     (corpus / "prefixes").write_bytes(bytes([1, 100, 0, 24, 8, 8, 8, 0, 1, 32, 0x26, 0, 0, 0, 0, 16, 8, 8, 0, 0]))
     for size in (0, 3, 80):
         matcher = Matcher()
