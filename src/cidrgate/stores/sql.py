@@ -406,7 +406,8 @@ class Transaction(ABC):
                 else:
                     added.append(_insertion(change.account.id, entry))
         if removed:
-            self._connection.execute(_delete_entry, [{"entry_id": entry_id} for entry_id in removed])
+            # In one order, so that nobody who notes matches of the same entries waits for this in a circle.
+            self._connection.execute(_delete_entry, [{"entry_id": entry_id} for entry_id in sorted(removed)])
         if altered:
             self._connection.execute(_update_entry, altered)
         if added:
