@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from cidrgate._engine import Matcher
     from cidrgate.decisions import Address
+    from cidrgate.last_matches import LastMatches
 
 __all__ = ["Gate", "Result", "Verdict", "VerdictReason"]
 
@@ -151,25 +152,25 @@ class Gate:
         self._lists = lists
         self.matcher = lists.matcher if isinstance(lists, RuleManager) else lists
         self._allows = lists.checker() if isinstance(lists, RuleManager) else lists.allows
-        self._note: Callable[[str, Address], None] | None = None
-        lets_in = self._allows
+        self._noted: LastMatches | None = None
+        self._lets_in = self._allows
         if note_matches:
             if not isinstance(lists, RuleManager):
                 raise ValueError("matches are noted in a store: give the gate a RuleManager")
-            self._note = lists.note_match
-            lets_in = self._allows_noted
+            self._noted = lists.matches
+            self._lets_in = self._allows_noted
         own = () if log == "none" else (DecisionLog(allowed=log == "all"),)
         hooks = tuple(hooks)
         self._hooks = (*own, *hooks)
         self._counts = [hook.count_allowed for hook in hooks if hasattr(hook, "count_allowed")]
-        self._lets_in = lets_in
         if log == "all" or len(own) + len(self._counts) < len(self._hooks):
             self.admits = self._admits_watched
         elif self._counts or require_list:
             self.admits = self._admits_listed
         else:
             self.admits = self._admits_client
-        self.allows_peer = lets_in if self.admits == self._admits_client and self.resolver.header is None else None
+        shortest = self.admits == self._admits_client and self.resolver.header is None
+        self.allows_peer = self._lets_in if shortest else None
 
     matcher: Matcher
     """The matcher that is asked."""
@@ -196,15 +197,17 @@ class Gate:
         """Whether the client may act for the account; counted, and asked for a list where one is required."""
         started = perf_counter()
         address = self.resolver.address(peer, headers)
-        if address is None or not self._lets_in(account, address):
+        if address is None or not self._allows(account, address):
             return False
-        listed = self.matcher.match(account, address) is not None
-        if not listed and self.require_list:
+        entry = self.matcher.match(account, address)
+        if entry is None and self.require_list:
             return False
+        if entry is not None and self._noted is not None:
+            self._noted.note(account, entry)
         seconds = perf_counter() - started
         for count_allowed in self._counts:
             try:
-                count_allowed(account, "matched" if listed else "not_enforced", seconds)
+                count_allowed(account, "not_enforced" if entry is None else "matched", seconds)
             except Exception:  # noqa: BLE001 - the decision is made
                 log_failure(f"the hook {count_allowed!r} failed")
         return True
@@ -213,8 +216,9 @@ class Gate:
         """Whether an address may act for an account; the entry that lets it in is noted."""
         if not self._allows(account, address):
             return False
-        if self._note is not None:
-            self._note(account, address)
+        entry = self.matcher.match(account, address)
+        if entry is not None and self._noted is not None:
+            self._noted.note(account, entry)
         return True
 
     def decide(
@@ -278,8 +282,8 @@ class Gate:
         if allowed:
             if entry is None:
                 return not self.require_list, "not_enforced", None
-            if self._note is not None:
-                self._note(account, address)
+            if self._noted is not None:
+                self._noted.note(account, entry)
             return True, "matched", entry
         return False, "not_listed" if entry is None else "stale_lists", None
 

@@ -101,7 +101,8 @@ class RuleManager(ServedLists):
     ) -> None:
         super().__init__(store, policy, max_staleness=max_staleness, on_stale=on_stale)
         self._published.chores = self._chores
-        self._matches = LastMatches()
+        self.matches = LastMatches()
+        """Where gates note which entries let requests in, for `store_matches`."""
         self._commits = CommitGroups(self._published.change, min(store.writers, _TURNS))
         self._judge: Callable[[ListOutcome], object] | None = None
         self._keep: Callable[[Transaction, ListOutcome | Account], object] | None = None
@@ -454,7 +455,7 @@ class RuleManager(ServedLists):
         """
         cidr = self._published.matcher.match(account, address)
         if cidr is not None:
-            self._matches.note(account, cidr)
+            self.matches.note(account, cidr)
 
     def store_matches(self) -> int:
         """Store when the entries that `note_match` saw last matched; a manager that follows does so every minute.
@@ -468,7 +469,7 @@ class RuleManager(ServedLists):
             StoreError: If they cannot be; they are kept for the next time.
         """
         stored = 0
-        for seen in self._matches.pending():
+        for seen in self.matches.pending():
             at = datetime.now(UTC)
             self._write(partial(_note_matches, seen=seen, at=at))
             stored += len(seen)
