@@ -27,7 +27,8 @@ def row(request: Request, person: SignedIn, account: AccountQuery, entry: _Entry
     """The row of an entry, for whoever does not edit it after all."""
     view = view_of(request, person, account)
     [found] = named_entries(account, view.entries, [entry])
-    return page(request, "row.html", person=person, view=view, entry=found, focus=True)
+    matched = service_of(request).manager.last_matches(account)
+    return page(request, "row.html", person=person, view=view, matched=matched, entry=found, focus=True)
 
 
 @router.get("/edit")

@@ -37,7 +37,6 @@ class ListView:
         account: The account.
         owner: The account whose list it is.
         entries: The list, expired entries too.
-        matched: When entries last let an address in, by id, as far as that is known.
         limit: How many entries it may hold.
         editable: Whether the person may change it here.
         owner_visible: Whether the person may see the account whose list it is.
@@ -49,7 +48,6 @@ class ListView:
     account: Account
     owner: Account
     entries: list[Entry]
-    matched: dict[int, datetime]
     limit: int
     editable: bool
     owner_visible: bool
@@ -91,7 +89,6 @@ def view_of(request: Request, person: Person, name: str) -> ListView:
         account,
         owner,
         entries,
-        manager.last_matches(name),
         manager.policy.max_entries,
         editable=account.parent is None and principal.may_write(name, None),
         owner_visible=_may_see(manager, person, owner.name),
@@ -131,7 +128,8 @@ def list_page(
         notice = found[0] if found and found[0].sequence == done else None
         last = last_change(manager, view.account.name)
         undo = view.editable and notice is not None and notice == last and notice.action != "create_account"
-    return page(request, "list.html", person=person, view=view, notice=notice, undo=undo, tab="list")
+    matched = manager.last_matches(account)
+    return page(request, "list.html", person=person, view=view, matched=matched, notice=notice, undo=undo, tab="list")
 
 
 @router.post("/list/remove")
