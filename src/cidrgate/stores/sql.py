@@ -226,10 +226,11 @@ class Transaction(ABC):
             .group_by(accounts.c.id, accounts.c.name)
             .order_by(accounts.c.name)
         )
-        if names is None:
-            return {row.name: row.held for row in self._connection.execute(statement)}
-        statement = statement.where(among(accounts.c.name, "names"))
-        return {row.name: row.held for row in self._connection.execute(statement, {"names": list(names)})}
+        keys: dict[str, list[str]] = {}
+        if names is not None:
+            statement = statement.where(among(accounts.c.name, "names"))
+            keys["names"] = list(names)
+        return {row.name: row.held for row in self._connection.execute(statement, keys)}
 
     def entries(self, account: StoredAccount) -> list[Entry]:
         """The account's own entries, in no particular order."""
