@@ -27,6 +27,7 @@ __all__ = [
     "HistoryError",
     "SnapshotError",
     "ProxyProtocolError",
+    "MissingAccountError",
     "UnclearAccountError",
     "InvalidScopeError",
     "TokenNotFoundError",
@@ -89,6 +90,10 @@ class SnapshotError(CidrgateError):
 
 class ProxyProtocolError(CidrgateError, ValueError):
     """What a connection starts with is no PROXY protocol header: drop the connection."""
+
+
+class MissingAccountError(CidrgateError, ValueError):
+    """A request that has to name its account names none."""
 
 
 class UnclearAccountError(CidrgateError, ValueError):

@@ -5,6 +5,7 @@ What people ask of the store itself is in `cidrgate.lists`, what they change in 
 
 from __future__ import annotations
 
+import math
 import os
 import weakref
 from pathlib import Path
@@ -39,7 +40,7 @@ class ServedLists(AccountLists):
         policy: What a list may hold.
         max_staleness: Seconds without news from the store after which `on_stale` counts; None for never.
         on_stale: Whether `allows` then goes on with the last known lists (`serve`), or denies every address of an
-            enforced account (`deny`).
+            enforced account, and of an unknown one, which may have been created meanwhile (`deny`).
     """
 
     def __init__(
@@ -52,8 +53,10 @@ class ServedLists(AccountLists):
     ) -> None:
         if on_stale not in ("serve", "deny"):
             raise ValueError(f"on_stale is 'serve' or 'deny', not {on_stale!r}")
-        if max_staleness is not None and max_staleness <= 0:
-            raise ValueError(f"max_staleness is a number of seconds above 0, not {max_staleness}")
+        if max_staleness is not None and not 0 < max_staleness < math.inf:
+            raise ValueError(f"max_staleness is a number of seconds above 0, or None for never, not {max_staleness}")
+        if on_stale == "deny" and max_staleness is None:
+            raise ValueError("on_stale='deny' says what happens after max_staleness: say how many seconds that is")
         self.policy = Policy() if policy is None else policy
         super().__init__(store)
         self._published = PublishedStore(store)
@@ -202,9 +205,19 @@ class ServedLists(AccountLists):
         """
         matcher = self._published.matcher
         allowed = matcher.allows(account, address)
-        if self._deny_after is not None and self._published.staleness > self._deny_after and matcher.enforced(account):
+        if self.stale and (account not in matcher or matcher.enforced(account)):
             return False
         return allowed
+
+    @property
+    def denies_when_stale(self) -> bool:
+        """Whether lists that are too old to be trusted deny."""
+        return self._deny_after is not None
+
+    @property
+    def stale(self) -> bool:
+        """Whether the lists are too old to be trusted; never where they are served whatever their age."""
+        return self._deny_after is not None and self._published.staleness > self._deny_after
 
     def checker(self) -> Callable[[str, Address], bool]:
         """The cheapest callable that answers what `allows` does: the matcher's own where no staleness counts.
