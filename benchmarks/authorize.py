@@ -69,7 +69,7 @@ def bare() -> Any:
 
 def authorize() -> AuthorizeApp:
     """The endpoint as `cidrgate authorize` makes it."""
-    settings = AuthorizeSettings(os.environ[DATABASE], trusted_proxies=("127.0.0.1/32",))
+    settings = AuthorizeSettings(os.environ[DATABASE], "deny_unknown", trusted_proxies=("127.0.0.1/32",))
     return settings.app(settings.open())
 
 

@@ -46,7 +46,7 @@ accounts = st.sampled_from(["acct-1", "sub-1", "open", "unknown", "é", "acct-1 
 @given(peers, accounts, st.booleans())
 def test_it_says_what_the_manager_says(manager: RuleManager, peer: str | None, account: str, proxied: bool) -> None:
     resolver = ClientIPResolver(trusted_proxies=["10.0.0.0/8"]) if proxied else ClientIPResolver()
-    gate = Gate(manager, resolver=resolver, log="none")
+    gate = Gate(manager, unlisted="allow", resolver=resolver, log="none")
     client = resolver.resolve(peer, HEADERS)
     decision = manager.explain(account, client.address or "nothing")
     expected = decision.reason
@@ -65,17 +65,17 @@ def test_it_says_what_the_manager_says(manager: RuleManager, peer: str | None, a
 
 
 def test_the_short_way_is_for_those_nobody_watches(manager: RuleManager) -> None:
-    assert Gate(manager).admits("acct-1", "8.8.8.8", [])
-    assert Gate(manager).allows_peer is not None
-    assert Gate(manager, log="all").allows_peer is None
-    assert Gate(manager, resolver=ClientIPResolver(trusted_hops=1)).allows_peer is None
-    assert Gate(manager, report_only=True).admits("acct-1", "8.8.8.8", [])
-    assert not Gate(manager, report_only=True).admits("acct-1", "1.1.1.1", [])
-    assert not Gate(manager, log="all").admits("acct-1", "8.8.8.8", [])
-    assert not Gate(manager, hooks=[print]).admits("acct-1", "8.8.8.8", [])
-    assert not Gate(manager, hooks=[print, Counting()]).admits("acct-1", "8.8.8.8", [])
-    assert Gate(manager, hooks=[Counting()]).allows_peer is None
-    assert Gate(manager, require_list=True).allows_peer is None
+    assert Gate(manager, unlisted="allow").admits("acct-1", "8.8.8.8", [])
+    assert Gate(manager, unlisted="allow").allows_peer is not None
+    assert Gate(manager, unlisted="allow", log="all").allows_peer is None
+    assert Gate(manager, unlisted="allow", resolver=ClientIPResolver(trusted_hops=1)).allows_peer is None
+    assert Gate(manager, unlisted="allow", report_only=True).admits("acct-1", "8.8.8.8", [])
+    assert not Gate(manager, unlisted="allow", report_only=True).admits("acct-1", "1.1.1.1", [])
+    assert not Gate(manager, unlisted="allow", log="all").admits("acct-1", "8.8.8.8", [])
+    assert not Gate(manager, unlisted="allow", hooks=[print]).admits("acct-1", "8.8.8.8", [])
+    assert not Gate(manager, unlisted="allow", hooks=[print, Counting()]).admits("acct-1", "8.8.8.8", [])
+    assert Gate(manager, unlisted="allow", hooks=[Counting()]).allows_peer is None
+    assert Gate(manager, unlisted="deny").allows_peer is not None
 
 
 class Counting:
@@ -102,8 +102,10 @@ def test_a_hook_that_counts_hears_of_each_request_once(
 ) -> None:
     counting = Counting()
     resolver = ClientIPResolver(trusted_proxies=["10.0.0.0/8"]) if proxied else ClientIPResolver()
-    gate = Gate(manager, resolver=resolver, hooks=[counting], require_list=required, log="none")
-    expected = Gate(manager, resolver=resolver, require_list=required, log="none").decide(account, peer, HEADERS)
+    gate = Gate(manager, unlisted="deny" if required else "allow", resolver=resolver, hooks=[counting], log="none")
+    expected = Gate(manager, unlisted="deny" if required else "allow", resolver=resolver, log="none").decide(
+        account, peer, HEADERS
+    )
     try:
         admitted = gate.admits(account, peer, HEADERS)
     except ValueError:
@@ -122,44 +124,46 @@ def test_a_hook_that_counts_hears_of_each_request_once(
 
 def test_a_hook_that_cannot_count_changes_nothing(manager: RuleManager, caplog: pytest.LogCaptureFixture) -> None:
     other = Counting()
-    gate = Gate(manager, hooks=[Counting(OSError("the disk is full")), other], log="none")
+    gate = Gate(manager, unlisted="allow", hooks=[Counting(OSError("the disk is full")), other], log="none")
     assert gate.admits("acct-1", "8.8.8.8", [])
     assert other.allowed == [("acct-1", "matched")]
     assert "the disk is full" in caplog.text
 
 
 def test_reporting_denies_nothing(manager: RuleManager) -> None:
-    verdict = Gate(manager, report_only=True, log="none").decide("acct-1", "1.1.1.1")
+    verdict = Gate(manager, unlisted="allow", report_only=True, log="none").decide("acct-1", "1.1.1.1")
     assert (verdict.result, verdict.reason, verdict.admitted) == ("would_deny", "not_listed", True)
-    broken = Gate(manager, report_only=True).decide(None, "1.1.1.1", failure=KeyError("account"))
+    broken = Gate(manager, unlisted="allow", report_only=True).decide(None, "1.1.1.1", failure=KeyError("account"))
     assert (broken.result, broken.reason, broken.admitted) == ("would_deny", "error", True)
 
 
 @pytest.mark.parametrize(("required", "result"), [(False, "allowed"), (True, "denied")])
 def test_no_account(manager: RuleManager, required: bool, result: str) -> None:
-    verdict = Gate(manager, require_account=required, log="none").decide(None, "1.1.1.1")
+    verdict = Gate(manager, unlisted="allow", require_account=required, log="none").decide(None, "1.1.1.1")
     assert (verdict.result, verdict.reason, verdict.account) == (result, "no_account", None)
 
 
 def test_lists_that_are_not_there_are_refused() -> None:
     with RuleManager.connect("memory://") as manager, pytest.raises(CidrgateError, match="call load"):
-        Gate(manager)
+        Gate(manager, unlisted="allow")
 
 
 @pytest.mark.parametrize("account", [42, b"acct-1", ["acct-1"], "\udc80"])
 def test_what_is_no_account_denies(manager: RuleManager, account: Any) -> None:
     for peer in ("8.8.8.8", None):
-        assert Gate(manager).decide(account, peer).reason == "error"
+        assert Gate(manager, unlisted="allow").decide(account, peer).reason == "error"
 
 
 def test_an_account_that_is_unclear_leaves_no_traceback(manager: RuleManager, caplog: pytest.LogCaptureFixture) -> None:
-    verdict = Gate(manager).decide(None, "8.8.8.8", failure=UnclearAccountError("the header came 2 times"))
+    verdict = Gate(manager, unlisted="allow").decide(
+        None, "8.8.8.8", failure=UnclearAccountError("the header came 2 times")
+    )
     assert (verdict.result, verdict.reason) == ("denied", "unclear_account")
     assert [record.exc_info for record in caplog.records] == [None]
 
 
 def test_headers_that_are_none_deny(manager: RuleManager) -> None:
-    gate = Gate(manager, resolver=ClientIPResolver(trusted_hops=1))
+    gate = Gate(manager, unlisted="allow", resolver=ClientIPResolver(trusted_hops=1))
     assert gate.decide("acct-1", "8.8.8.8", [("x-forwarded-for", "8.8.8.8")]).result == "denied"  # type: ignore[list-item]
 
 
@@ -168,7 +172,7 @@ def test_stale_lists_deny_where_the_manager_does() -> None:
         manager.create_account("acct-1")
         manager.create_account("open")
         manager.add("acct-1", "8.8.8.0/24")
-        gate = Gate(manager, log="none")
+        gate = Gate(manager, unlisted="allow", log="none")
         assert gate.decide("acct-1", "8.8.8.8").reason == "stale_lists"
         assert gate.decide("acct-1", "1.1.1.1").reason == "not_listed"
         assert gate.decide("open", "8.8.8.8").reason == "not_enforced"
@@ -177,7 +181,7 @@ def test_stale_lists_deny_where_the_manager_does() -> None:
 
 
 def test_a_rewritten_peer_is_nobody(manager: RuleManager) -> None:
-    verdict = Gate(manager, log="none").decide("acct-1", "8.8.8.8", rewritten=True)
+    verdict = Gate(manager, unlisted="allow", log="none").decide("acct-1", "8.8.8.8", rewritten=True)
     assert (verdict.result, verdict.reason, verdict.client.problem) == ("denied", "invalid_address", "rewritten_peer")
 
 
@@ -191,7 +195,7 @@ def records(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
 
 def test_the_log_names_denials(manager: RuleManager, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "cidrgate.decisions")
-    gate = Gate(manager, resolver=ClientIPResolver(trusted_proxies=["10.0.0.0/8"]))
+    gate = Gate(manager, unlisted="allow", resolver=ClientIPResolver(trusted_proxies=["10.0.0.0/8"]))
     gate.decide("acct-1", "10.0.0.1", HEADERS)
     verdict = gate.decide("acct-1", "10.0.0.1", [(XFF, b"8.8.8.8, 1.1.1.1, 10.0.0.2")])
     [record] = records(caplog)
@@ -212,7 +216,7 @@ def test_the_log_names_denials(manager: RuleManager, caplog: pytest.LogCaptureFi
 
 def test_the_log_names_all(manager: RuleManager, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "cidrgate.decisions")
-    gate = Gate(manager, log="all")
+    gate = Gate(manager, unlisted="allow", log="all")
     gate.decide("acct-1", "8.8.8.8")
     gate.decide("acct\n-1", None)
     first, second = records(caplog)
@@ -221,10 +225,10 @@ def test_the_log_names_all(manager: RuleManager, caplog: pytest.LogCaptureFixtur
 
 
 def test_the_log_can_be_silent(manager: RuleManager, caplog: pytest.LogCaptureFixture) -> None:
-    Gate(manager, log="none").decide("acct-1", "1.1.1.1")
+    Gate(manager, unlisted="allow", log="none").decide("acct-1", "1.1.1.1")
     assert records(caplog) == []
     with pytest.raises(ValueError, match="'denials', 'all' or 'none'"):
-        Gate(manager, log="some")  # type: ignore[arg-type]
+        Gate(manager, unlisted="allow", log="some")  # type: ignore[arg-type]
 
 
 def test_hooks_are_told_and_change_nothing(manager: RuleManager, caplog: pytest.LogCaptureFixture) -> None:
@@ -233,7 +237,7 @@ def test_hooks_are_told_and_change_nothing(manager: RuleManager, caplog: pytest.
     def broken(verdict: Verdict) -> None:
         raise OSError("the disk is full")
 
-    gate = Gate(manager, hooks=[broken, told.append], log="none")
+    gate = Gate(manager, unlisted="allow", hooks=[broken, told.append], log="none")
     assert gate.decide("acct-1", "8.8.8.8").admitted
     assert not gate.decide("acct-1", "1.1.1.1").admitted
     assert [verdict.result for verdict in told] == ["allowed", "denied"]
@@ -241,7 +245,7 @@ def test_hooks_are_told_and_change_nothing(manager: RuleManager, caplog: pytest.
 
 
 def test_a_request_keeps_the_id_it_came_with(manager: RuleManager) -> None:
-    gate = Gate(manager, request_id_header="X-Request-ID", log="none")
+    gate = Gate(manager, unlisted="allow", request_id_header="X-Request-ID", log="none")
 
     def request_id(*values: bytes) -> str:
         return gate.decide("acct-1", "8.8.8.8", [(b"x-REQUEST-id", value) for value in values]).request_id
@@ -250,12 +254,17 @@ def test_a_request_keeps_the_id_it_came_with(manager: RuleManager) -> None:
     made = {request_id(), request_id(b"a b"), request_id(b"<b>"), request_id(b"x" * 129), request_id(b"")}
     assert len(made) == 5
     assert all(len(one) == 24 for one in made)
-    assert Gate(manager, log="none").decide("acct-1", "8.8.8.8", [(b"x-request-id", b"req-42")]).request_id != "req-42"
+    assert (
+        Gate(manager, unlisted="allow", log="none")
+        .decide("acct-1", "8.8.8.8", [(b"x-request-id", b"req-42")])
+        .request_id
+        != "req-42"
+    )
 
 
 def test_headers_may_be_read_once_only(manager: RuleManager) -> None:
     resolver = ClientIPResolver(trusted_proxies=["10.0.0.0/8"])
-    gate = Gate(manager, resolver=resolver, request_id_header="x-request-id", log="none")
+    gate = Gate(manager, unlisted="allow", resolver=resolver, request_id_header="x-request-id", log="none")
     assert gate.decide("acct-1", "10.0.0.1", iter(HEADERS)).result == "allowed"
 
 
@@ -268,14 +277,14 @@ def test_a_log_that_breaks_changes_nothing(manager: RuleManager) -> None:
     logger = logging.getLogger("cidrgate.decisions")
     logger.addFilter(broken)
     try:
-        assert Gate(manager).decide("acct-1", "1.1.1.1").result == "denied"
+        assert Gate(manager, unlisted="allow").decide("acct-1", "1.1.1.1").result == "denied"
     finally:
         logger.removeFilter(broken)
 
 
 def test_a_matcher_will_do() -> None:
     matcher = Matcher()
-    gate = Gate(matcher, log="none")
+    gate = Gate(matcher, unlisted="allow", log="none")
     assert gate.decide("acct-1", "8.8.8.8").reason == "not_enforced"
     matcher.publish("acct-1", ["9.9.9.0/24"])
     assert gate.decide("acct-1", "8.8.8.8").reason == "not_listed"
@@ -286,7 +295,7 @@ def test_a_gate_keeps_the_manager_that_follows_the_store(tmp_path: Path) -> None
     url = f"sqlite:///{tmp_path / 'lists.db'}"
     with RuleManager.open(url) as writer:
         writer.create_account("acct-1")
-        gate = Gate(RuleManager.open(url), log="none")
+        gate = Gate(RuleManager.open(url), unlisted="allow", log="none")
         gc.collect()
         writer.add("acct-1", "8.8.8.0/24")
         eventually(lambda: gate.decide("acct-1", "9.9.9.9").result == "denied")

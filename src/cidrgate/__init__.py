@@ -7,6 +7,7 @@ the store.
 from pathlib import Path
 
 from cidrgate._engine import Matcher, PrefixTrie
+from cidrgate.account_sources import EXEMPT, FromHeader, FromPath, FromRoute
 from cidrgate.client_ip import ClientAddress, ClientIPResolver
 from cidrgate.errors import (
     AccountExistsError,
@@ -58,6 +59,10 @@ __all__ = [
     "ClientAddress",
     "Gate",
     "Verdict",
+    "FromHeader",
+    "FromRoute",
+    "FromPath",
+    "EXEMPT",
     "ProxyProtocolError",
     "get_include",
 ]

@@ -194,7 +194,9 @@ class FromPath:
     exemptions: Exemptions = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.pattern if isinstance(self.pattern, str) else getattr(self.pattern, "pattern", None), str):
+        if not isinstance(
+            self.pattern if isinstance(self.pattern, str) else getattr(self.pattern, "pattern", None), str
+        ):
             raise TypeError(f"the pattern is a regular expression of text, not {self.pattern!r}")
         try:
             compiled = re.compile(self.pattern)

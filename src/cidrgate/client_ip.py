@@ -182,9 +182,7 @@ class ClientIPResolver:
         """
         return ClientAddress(*self._find(peer, headers, port))
 
-    def address(
-        self, peer: str | None, headers: Iterable[tuple[bytes, bytes]], port: int | None = None
-    ) -> str | None:
+    def address(self, peer: str | None, headers: Iterable[tuple[bytes, bytes]], port: int | None = None) -> str | None:
         """The `address` of the client alone, for less.
 
         Args:

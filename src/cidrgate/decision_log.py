@@ -24,10 +24,10 @@ _ADVICE = (
     "a request is denied because the server, or a middleware around this one, puts an address out of a header in the "
     "place of the socket's peer. Leave the headers to cidrgate: run uvicorn with --no-proxy-headers, daphne without "
     "--proxy-headers, waitress without trusted_proxy, and hypercorn and granian without their proxy middlewares "
-    "(ProxyFixMiddleware, wrap_asgi_with_proxy_headers, wrap_wsgi_with_proxy_headers); gunicorn with uvicorn's worker "
-    "needs --forwarded-allow-ips=''. Then name the proxies in ClientIPResolver(trusted_proxies=[...]). Where the server "
-    "shall decide, and reads these headers from its own proxies alone, say ClientIPResolver(resolved_by_server=True). "
-    "This is logged once."
+    "(ProxyFixMiddleware, wrap_asgi_with_proxy_headers, wrap_wsgi_with_proxy_headers); uvicorn's worker in gunicorn "
+    "needs --forwarded-allow-ips=''. Then name the proxies in ClientIPResolver(trusted_proxies=[...]). Where the "
+    "server shall decide, and reads these headers from its own proxies alone, say "
+    "ClientIPResolver(resolved_by_server=True). This is logged once."
 )
 
 _LEVELS = {"allowed": logging.INFO, "would_deny": logging.WARNING, "denied": logging.WARNING}

@@ -45,8 +45,8 @@ VerdictReason: TypeAlias = Literal[
 
 _SAY_UNLISTED = (
     "say what happens to an account that has no list: unlisted='allow' where an account is created when its customer "
-    "makes the first entry. Where every account is created here, unlisted='deny_unknown' denies names that are unknown; "
-    "where every account must have a list, unlisted='deny' denies both."
+    "makes the first entry. Where every account is created here, unlisted='deny_unknown' denies names that are "
+    "unknown; where every account must have a list, unlisted='deny' denies both."
 )
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}", re.ASCII)
@@ -68,8 +68,8 @@ class Verdict:
             - `stale_lists`: the lists are older than `max_staleness`, the manager denies then, and the account is
               enforced or may have been created meanwhile
             - `no_account`: the request acts for no account; allowed where it is exempt or need not name one
-            - `unclear_account`: the request names its account more than once, in a way that could be read as another, or
-              by a name that no account can have
+            - `unclear_account`: the request names its account more than once, in a way that could be read as another,
+              or by a name that no account can have
             - `error`: something broke; the log has the traceback
         account: The account the request acts for, or None.
         entry: The longest matching prefix of the list where the reason is `matched`.
@@ -235,9 +235,7 @@ class Gate:
     """Whether the client of a request may act for an account, where nobody watches; else never."""
 
     @staticmethod
-    def _sure_and_fresh(
-        manager: RuleManager, sure: Callable[[str, Address], bool]
-    ) -> Callable[[str, Address], bool]:
+    def _sure_and_fresh(manager: RuleManager, sure: Callable[[str, Address], bool]) -> Callable[[str, Address], bool]:
         """The same question, answered by no while the lists are too old to be trusted."""
         return lambda account, address: sure(account, address) and not manager.stale
 

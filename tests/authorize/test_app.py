@@ -63,7 +63,14 @@ def ask(
 
 def gate_of(lists: RuleManager | Matcher, **options: Any) -> Gate:
     return Gate(
-        lists, **{"resolver": RESOLVER, "require_account": True, "request_id_header": "x-request-id", **options}
+        lists,
+        **{
+            "unlisted": "allow",
+            "resolver": RESOLVER,
+            "require_account": True,
+            "request_id_header": "x-request-id",
+            **options,
+        },
     )
 
 
@@ -158,7 +165,7 @@ def test_requests_without_an_account_can_be_allowed(manager: RuleManager) -> Non
 
 
 def test_accounts_without_a_list_can_be_denied(manager: RuleManager) -> None:
-    app = app_of(manager, require_list=True)
+    app = app_of(manager, unlisted="deny")
     for account in ("empty", "nobody"):
         for address in ("9.9.9.9", None):
             assert ask(app, lines(account, address)).verdict == (403, "not_enforced")

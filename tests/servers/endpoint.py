@@ -34,6 +34,7 @@ def database(folder: Path) -> str:
 def authorize_endpoint(folder: Path, url: str, *options: str) -> Iterator[int]:
     """The port of an endpoint that trusts 127.0.0.1 alone while the block runs."""
     port = free_port()
-    command = [sys.executable, "-m", "cidrgate", "-d", url, "authorize", "--port", str(port), *options]
+    unlisted = [] if "--unlisted" in options else ["--unlisted", "allow"]
+    command = [sys.executable, "-m", "cidrgate", "-d", url, "authorize", "--port", str(port), *unlisted, *options]
     with running([*command, "--trusted-proxy", "127.0.0.1/32"], folder, port):
         yield port

@@ -1,7 +1,7 @@
 """`cidrgate serve`: the management API and the console on a port of this machine."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -40,6 +40,13 @@ def _serve(
         int | None,
         typer.Option("--trusted-hops", metavar="N", help="How many proxies are before it, instead of which."),
     ] = None,
+    trust_everybody: Annotated[
+        bool,
+        typer.Option(
+            "--trust-everybody",
+            help="Let --trusted-proxy cover public space as a whole: only where nobody but the proxies gets here.",
+        ),
+    ] = False,
     client_header: Annotated[
         str | None,
         typer.Option("--client-header", metavar="NAME", help="The header they write; X-Forwarded-For if not given."),
@@ -52,6 +59,15 @@ def _serve(
         bool,
         typer.Option("--authorize", help="Answer proxies at /v1/authorize too, which need no token for it."),
     ] = False,
+    unlisted: Annotated[
+        Literal["allow", "deny_unknown", "deny"] | None,
+        typer.Option(
+            "--unlisted",
+            help="With --authorize, needed: what happens to an account that has no list. allow: accounts are created "
+            "when a customer makes the first entry. deny_unknown: every account is created. deny: every account must "
+            "have a list.",
+        ),
+    ] = None,
     note_matches: Annotated[
         bool,
         typer.Option("--note-matches", help="With --authorize: let lists say when each entry last let a request in."),
@@ -70,15 +86,23 @@ def _serve(
         raise CommandError(
             f"serve needs {error.name}, which is not installed: pip install 'cidrgate[server]'"
         ) from None
+    if authorize and unlisted is None:
+        raise CommandError(
+            "--authorize needs --unlisted allow, deny_unknown or deny: what happens to an account that has no list"
+        )
     try:
         resolver = ClientIPResolver(
-            trusted_proxies=trusted_proxy or None, trusted_hops=trusted_hops, header=client_header
+            trusted_proxies=trusted_proxy or None,
+            trusted_hops=trusted_hops,
+            header=client_header,
+            trust_everybody=trust_everybody,
         )
         settings = Settings(
             max_staleness=max_staleness,
             allow=None if allow is None else tuple(allow),
             allow_account=allow_account,
             authorize=authorize,
+            unlisted=unlisted,
             note_matches=note_matches,
         )
     except ValueError as error:
