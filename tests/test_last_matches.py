@@ -203,11 +203,13 @@ def test_a_gate_notes_what_it_lets_in_and_nothing_else(in_memory: RuleManager) -
         gate.decide(None, "5.5.5.5")
         in_memory.store_matches()
         assert cidr not in matched(in_memory, "acct-1")
+        peer = "5.5.5.5" if gate.resolver is behind else f"7.7.{number}.9"
+        sent = header if gate.resolver is behind else []
         if number == 3:
-            assert not gate.admits("sub-1", f"7.7.{number}.9", header)
-            assert gate.decide("sub-1", f"7.7.{number}.9", header).admitted
+            assert not gate.admits("sub-1", peer, sent)
+            assert gate.decide("sub-1", peer, sent).admitted
         else:
-            assert gate.admits("sub-1", f"7.7.{number}.9", header)
+            assert gate.admits("sub-1", peer, sent)
         in_memory.store_matches()
         assert entry.id in in_memory.last_matches("acct-1")
         in_memory.remove("acct-1", entry.id)

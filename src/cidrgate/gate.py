@@ -10,7 +10,7 @@ import re
 import secrets
 from dataclasses import dataclass
 from time import perf_counter
-from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, get_args
 
 from cidrgate.account_sources import EXEMPT, Exempt
 from cidrgate.accounts import can_name_account
@@ -50,6 +50,12 @@ _SAY_UNLISTED = (
 )
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}", re.ASCII)
+
+
+class _Admits(Protocol):
+    def __call__(
+        self, account: str, peer: str | None, headers: Iterable[tuple[bytes, bytes]], port: int | None = None, /
+    ) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,8 +202,12 @@ class Gate:
         self.matcher = lists.matcher if isinstance(lists, RuleManager) else lists
         if not hasattr(self.matcher, "allows_known"):
             raise TypeError(f"lists is a RuleManager or a Matcher, not {lists!r}")
-        # Only what is sure is allowed by the short way. An unknown account is not: its name has to be looked at.
-        self._sure = self.matcher.allows_enforced if unlisted == "deny" else self.matcher.allows_known
+        # Only what is sure is allowed by the short way; for an unknown account its name has to be looked at.
+        self._sure: Callable[[str, Address], bool] = self.matcher.allows_known
+        if unlisted == "deny":
+            self._sure = self.matcher.allows_enforced
+        elif unlisted == "allow":
+            self._sure = self._allows_known_or_new
         if self._manager is not None and self._manager.denies_when_stale:
             self._sure = self._sure_and_fresh(self._manager, self._sure)
         self._noted: LastMatches | None = None
@@ -231,7 +241,7 @@ class Gate:
     Only for a peer that nothing has rewritten: its port is not 0, and no header of `CLIENT_HEADERS` came with it.
     """
 
-    admits: Callable[[str, str | None, Iterable[tuple[bytes, bytes]], int | None], bool]
+    admits: _Admits
     """Whether the client of a request may act for an account, where nobody watches; else never."""
 
     @staticmethod
@@ -270,6 +280,11 @@ class Gate:
             except Exception:  # noqa: BLE001 - the decision is made
                 log_failure(f"the hook {count_allowed!r} failed")
         return True
+
+    def _allows_known_or_new(self, account: str, address: Address) -> bool:
+        """Whether an address may act for an account that is known, or that may be created yet."""
+        matcher = self.matcher
+        return matcher.allows_known(account, address) or (account not in matcher and can_name_account(account))
 
     def _allows_noted(self, account: str, address: Address) -> bool:
         """Whether an address may act for an account; the entry that lets it in is noted."""

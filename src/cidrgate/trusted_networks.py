@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import TYPE_CHECKING
 
+from cidrgate._engine import PrefixTrie
 from cidrgate.rules.special_ranges import SPECIAL_RANGES
 
 if TYPE_CHECKING:
@@ -15,7 +16,9 @@ __all__ = ["refuse_everybody"]
 _SHORTEST = {4: 8, 6: 16}
 """Prefix length that a trusted network of public addresses has at least."""
 
-_PUBLIC = {4: IPv4Network("0.0.0.0/0"), 6: IPv6Network("2000::/3")}
+_PUBLIC = {4: IPv4Network("0.0.0.0/0").num_addresses, 6: IPv6Network("2000::/3").num_addresses}
+"""How many addresses there are that may be public."""
+
 _MOST = 4
 """Trusted networks together hold less than one part in so many of the public space of their family."""
 
@@ -42,17 +45,21 @@ def refuse_everybody(networks: Iterable[str]) -> None:
         ...
         ValueError: the trusted network 128.0.0.0/1 covers public space as a whole: whoever has ...
     """
-    public: dict[int, list[IPv4Network | IPv6Network]] = {4: [], 6: []}
-    for text in networks:
+    held = {4: 0, 6: 0}
+    last: IPv4Network | IPv6Network = ip_network("0.0.0.0/32")
+    for text in PrefixTrie(networks):
         network = ip_network(text)
         if any(_inside(network, block) for block in _NOT_PUBLIC[network.version]):
             continue
         if network.prefixlen < _SHORTEST[network.version]:
             raise ValueError(f"the trusted network {network} covers public space as a whole: {_ADVICE}")
-        public[network.version].append(network)
-    for version, found in public.items():
-        held = sum(network.num_addresses for network in collapse_addresses(found))  # type: ignore[type-var]
-        if held * _MOST >= _PUBLIC[version].num_addresses:
+        # In address order a network comes before those inside of it.
+        if network.version == last.version and network.subnet_of(last):  # type: ignore[arg-type]
+            continue
+        last = network
+        held[network.version] += network.num_addresses
+    for version, addresses in held.items():
+        if addresses * _MOST >= _PUBLIC[version]:
             raise ValueError(f"the trusted networks cover public space as a whole: {_ADVICE}")
 
 

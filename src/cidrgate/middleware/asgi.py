@@ -101,9 +101,9 @@ class AllowlistMiddleware:
                         pass
                     # Servers hand names over in lower case; `decide` reads them in any.
                     elif self._allows_peer is not None and self._claims.isdisjoint(map(name_of_line, headers)):
-                        admitted = self._allows_peer(account, host)  # type: ignore[arg-type]
+                        admitted = self._allows_peer(account, host)
                     else:
-                        admitted = self._admits(account, host, headers, port)  # type: ignore[arg-type]
+                        admitted = self._admits(account, host, headers, port)
                 except Exception:  # noqa: BLE001, S110 - `decide` finds out what it was
                     pass
         if not admitted:

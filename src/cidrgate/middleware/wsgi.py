@@ -83,9 +83,9 @@ class AllowlistMiddleware:
                 try:
                     peer, port = peer_of(environ, self._gate)
                     if self._allows_peer is None or port == 0 or not environ.keys().isdisjoint(self._claims):
-                        admitted = self._admits(account, peer, headers_of(environ, self._names), port)  # type: ignore[arg-type]
+                        admitted = self._admits(account, peer, headers_of(environ, self._names), port)
                     elif peer is not None:
-                        admitted = self._allows_peer(account, peer)  # type: ignore[arg-type]
+                        admitted = self._allows_peer(account, peer)
                 except Exception:  # noqa: BLE001, S110 - `decide` finds out what it was
                     pass
         if not admitted:
