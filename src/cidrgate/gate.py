@@ -200,13 +200,12 @@ class Gate:
         self._lists = lists
         self._manager = lists if isinstance(lists, RuleManager) else None
         self.matcher = lists.matcher if isinstance(lists, RuleManager) else lists
-        if not hasattr(self.matcher, "allows_known"):
+        if not hasattr(self.matcher, "allows"):
             raise TypeError(f"lists is a RuleManager or a Matcher, not {lists!r}")
         # Only what is sure is allowed by the short way; for an unknown account its name has to be looked at.
-        self._sure: Callable[[str, Address], bool] = self.matcher.allows_known
-        if unlisted == "deny":
-            self._sure = self.matcher.allows_enforced
-        elif unlisted == "allow":
+        sure = "allows_enforced" if unlisted == "deny" else "allows_known"
+        self._sure: Callable[[str, Address], bool] = getattr(self.matcher, sure, self._never)
+        if unlisted == "allow":
             self._sure = self._allows_known_or_new
         if self._manager is not None and self._manager.denies_when_stale:
             self._sure = self._sure_and_fresh(self._manager, self._sure)
@@ -248,6 +247,11 @@ class Gate:
     def _sure_and_fresh(manager: RuleManager, sure: Callable[[str, Address], bool]) -> Callable[[str, Address], bool]:
         """The same question, answered by no while the lists are too old to be trusted."""
         return lambda account, address: sure(account, address) and not manager.stale
+
+    @staticmethod
+    def _never(account: str, address: Address) -> bool:
+        """The answer where the lists have no short one."""
+        return False
 
     def _admits_watched(
         self, account: str, peer: str | None, headers: Iterable[tuple[bytes, bytes]], port: int | None = None

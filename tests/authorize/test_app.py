@@ -91,6 +91,7 @@ def manager() -> Iterator[RuleManager]:
         opened.add("acct-1", "8.8.8.0/24, 2606:4700::/32")
         opened.create_account("sub-1", parent="acct-1")
         opened.create_account("empty")
+        opened.matcher.publish("empty", [])
         opened.create_account("wörld")
         opened.add("wörld", "9.9.9.9/32")
         yield opened
@@ -167,8 +168,9 @@ def test_requests_without_an_account_can_be_allowed(manager: RuleManager) -> Non
 def test_accounts_without_a_list_can_be_denied(manager: RuleManager) -> None:
     app = app_of(manager, unlisted="deny")
     for account in ("empty", "nobody"):
+        reason = "not_enforced" if account == "empty" else "unknown_account"
         for address in ("9.9.9.9", None):
-            assert ask(app, lines(account, address)).verdict == (403, "not_enforced")
+            assert ask(app, lines(account, address)).verdict == (403, reason)
     assert ask(app, lines("acct-1", "8.8.8.8")).verdict == (200, "matched")
 
 
@@ -290,6 +292,8 @@ def test_lists_too_old_to_be_trusted_deny(manager: RuleManager) -> None:
         app = app_of(stale)
         assert ask(app, lines("acct-1", "8.8.8.8")).verdict == (403, "stale_lists")
         assert ask(app, lines("acct-1", "9.9.9.9")).verdict == (403, "not_listed")
+        assert ask(app, lines("created meanwhile", "9.9.9.9")).verdict == (403, "stale_lists")
+        stale.matcher.publish("empty", [])
         assert ask(app, lines("empty", "9.9.9.9")).verdict == (200, "not_enforced")
 
 

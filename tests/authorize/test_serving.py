@@ -161,6 +161,18 @@ def test_a_database_that_is_not_there_is_not_made(tmp_path: Path) -> None:
         (["--trusted-proxy", "10.0.0.1"], "10.0.0.1/32"),
         (["--trusted-proxy", "10.0.0.0/8", "--trusted-hops", "1"], "not both"),
         (["--trusted-hops", "1", "--client-header", "X-Real-IP"], "no list of hops"),
+        (["--trusted-proxy", "0.0.0.0/0"], "--trust-everybody"),
+        (["--trusted-proxy", "::/1", "--trusted-proxy", "8000::/1"], "--trust-everybody"),
+        (["--trust-everybody", "--trusted-hops", "1"], "trusted_proxies"),
+        (["--trusted-hops", "100000"], "below 100"),
+        (["--client-header", "X-Real-IP:"], "X-Real-IP:"),
+        (["--client-header", ""], "header"),
+        (["--account-header", "x account"], "x account"),
+        (["--account-header", ""], "header"),
+        (["--account-parameter", ""], "parameter"),
+        (["--deny-when-stale", "nan"], "seconds above 0"),
+        (["--deny-when-stale", "inf"], "seconds above 0"),
+        (["--deny-when-stale", "0"], "seconds above 0"),
         (["--log", "some"], "denials"),
         (["--port", "0"], "--port"),
     ],
@@ -201,3 +213,12 @@ def test_a_missing_extra_is_named(tmp_path: Path, url: str) -> None:
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 2
     assert "pip install 'cidrgate[authorize]'" in done.stderr
+
+
+def test_what_happens_without_a_list_has_to_be_said(url: str) -> None:
+    said = refused("-d", url, "authorize")
+    for unlisted in ("allow", "deny_unknown", "deny"):
+        assert f"--unlisted {unlisted}" in said
+    assert "'open' is not one of" in refused("-d", url, "authorize", "--unlisted", "open")
+    assert "--unlisted allow" in refused("-d", url, "serve", "--authorize", "--port", "0")
+    assert "/v1/authorize" in refused("-d", url, "serve", "--unlisted", "allow", "--port", "0")

@@ -41,7 +41,7 @@ class AuthorizeSettings:
 
     Attributes:
         database: URL of the store.
-        unlisted: What happens to an account that has no list: `allow`, `deny_unknown` or `deny`.
+        unlisted: What happens to an account that has no list: `allow`, `deny_unknown` or `deny`; refused when None.
         trusted_proxies: Networks of the proxies that ask, `unix:` for those on a Unix socket.
         trusted_hops: How many proxies there are, in place of their networks; None for `trusted_proxies`.
         trust_everybody: Whether the networks of the proxies may cover public space as a whole.
@@ -58,7 +58,7 @@ class AuthorizeSettings:
     """
 
     database: str
-    unlisted: Unlisted
+    unlisted: Unlisted | None
     trusted_proxies: tuple[str, ...] = ()
     trusted_hops: int | None = None
     trust_everybody: bool = False
@@ -93,7 +93,6 @@ class AuthorizeSettings:
             ValueError: If they do not.
         """
         self.resolver()
-        check_unlisted(self.unlisted)
         check_token(self.account_header, "the header with the account")
         if self.account_parameter is not None and not self.account_parameter:
             raise ValueError("the parameter with the account has a name")
@@ -119,7 +118,7 @@ class AuthorizeSettings:
         metrics = DecisionMetrics() if self.metrics else None
         gate = Gate(
             lists,
-            unlisted=self.unlisted,
+            unlisted=check_unlisted(self.unlisted),
             resolver=self.resolver(),
             report_only=self.report_only,
             require_account=not self.allow_missing_account,

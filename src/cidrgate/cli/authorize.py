@@ -22,14 +22,14 @@ def _authorize(
     session: Session,
     *,
     unlisted: Annotated[
-        Literal["allow", "deny_unknown", "deny"],
+        Literal["allow", "deny_unknown", "deny"] | None,
         typer.Option(
             "--unlisted",
-            help="What happens to an account that has no list. allow: accounts are created when a customer makes the "
+            help="Needed: what happens to an account that has no list. allow: accounts are created when a customer makes the "
             "first entry. deny_unknown: every account is created, and names that are unknown are denied. deny: every "
             "account must have a list.",
         ),
-    ],
+    ] = None,
     host: Annotated[str, typer.Option("--host", metavar="IP", help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", "-p", metavar="N", min=1, max=65535, help="The port.")] = 8081,
     uds: Annotated[
@@ -135,6 +135,12 @@ def _authorize(
     except ValueError as error:
         raise CommandError(f"{error}") from error
     session.open().close()  # opened for serving, a database that does not exist would be made, and allow everything
+    if unlisted is None:
+        raise CommandError(
+            "say what happens to an account that has no list: --unlisted allow where an account is created when its "
+            "customer makes the first entry. Where every account is created, --unlisted deny_unknown denies names that "
+            "are unknown; where every account must have a list, --unlisted deny denies both"
+        )
     where = uds or f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
     def announce(accounts: int) -> None:
