@@ -27,7 +27,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def manager(path: Path) -> Iterator[RuleManager]:
-    opened = RuleManager(SqliteStore(path, lock_timeout=0.05))
+    opened = RuleManager(SqliteStore(path, create=True, lock_timeout=0.05))
     opened.load()
     opened.create_account("acct-1")
     opened.create_account("sub-1", parent="acct-1")

@@ -22,6 +22,7 @@ from cidrgate.errors import (
     RuleError,
     SnapshotError,
     StoreError,
+    StoreNotFoundError,
     SubaccountError,
     VersionConflictError,
 )
@@ -53,6 +54,7 @@ __all__ = [
     "InvalidExpiryError",
     "HistoryError",
     "StoreError",
+    "StoreNotFoundError",
     "SnapshotError",
     "ClientIPResolver",
     "ClientAddress",
