@@ -56,6 +56,7 @@ def assert_equal_to_store(manager: RuleManager) -> None:
     for account in manager.accounts():
         listed = [entry.cidr for entry in manager.entries(account.name)]
         assert manager.matcher.prefixes(account.name) == listed
+        assert account.name in manager.matcher
 
 
 @pytest.mark.parametrize("change", CHANGES)

@@ -125,7 +125,7 @@ def _authorize(
     def announce(accounts: int) -> None:
         session.output.answer(
             {"url": f"{where}{AUTHORIZE_PATH}", "accounts": accounts, "workers": workers},
-            f"answering at {where}{AUTHORIZE_PATH}, {counted(accounts, 'account', 'accounts')} with a list",
+            f"answering at {where}{AUTHORIZE_PATH}, {counted(accounts, 'account', 'accounts')}",
         )
 
     serve(settings, host=host, port=port, uds=uds, workers=workers, on_loaded=announce)
