@@ -25,16 +25,17 @@ from accounts cimport (
     withdraw,
 )
 from address cimport Address, Prefix
-from arena cimport UNIT, map_segments
+from arena cimport UNIT
 from batch cimport PIECE, Batch, read_piece
 from build cimport Item, Plan, drop_plan, plan_trie
 from native cimport load_acquire, nap, prefetch
 from readers cimport Readers, enter, enter_unlocked, epoch_ends, leave, leave_unlocked
 from snapshot cimport (
-    DAMAGED, FOREIGN, HOSTILE, MOST_NOTE, NEWER, OTHER_ORDER, OUT_OF_MEMORY, PAGE, SOUND, TRUNCATED, Snapshot, note_of,
-    seal, verify, verify_header, write_image,
+    DAMAGED, FOREIGN, HOSTILE, MOST_NOTE, NEWER, OTHER_ORDER, OUT_OF_MEMORY, SOUND, TRUNCATED, Snapshot, note_of, seal,
+    use_image, write_image,
 )
 from trie cimport NONE, Trie, longest_match, prefix_at, view_trie
+from verify cimport verify, verify_header
 
 from cidrgate.errors import AccountNotFoundError, InvalidAccountError, SnapshotError, SubaccountError
 
@@ -595,21 +596,6 @@ cdef dict REFUSALS = {
 cdef str refusal(object path, int found):
     """What to say of a file that is refused."""
     return f"{os.fspath(path)!r} {REFUSALS[found]}"
-
-
-cdef void use_image(Accounts *accounts, char *image, const Snapshot *header) noexcept:
-    """Make a verified image the content of an empty set of accounts."""
-    free(accounts.table)
-    accounts.seed = header.seed
-    accounts.table = image + PAGE
-    # Without rows there is no section, and the place after the file's end is not the file's.
-    accounts.rows = image + header.rows_offset if header.row_count else NULL
-    accounts.row_count = header.row_count
-    accounts.row_room = header.row_count
-    accounts.live = header.live
-    accounts.arena.mapped = image
-    accounts.arena.mapped_size = header.size
-    map_segments(&accounts.arena, image + header.arena_offset, header.arena_size)
 
 
 cdef object replace_file(object path, object content):
