@@ -23,7 +23,10 @@ from cidrgate.errors import (
     SnapshotError,
     StoreError,
     SubaccountError,
+    UnconfirmedChangeError,
     VersionConflictError,
+    WouldDisableEnforcementError,
+    WouldLockOutCallerError,
 )
 from cidrgate.gate import Gate, Verdict
 from cidrgate.manager import RuleManager
@@ -50,6 +53,9 @@ __all__ = [
     "EntryNotFoundError",
     "SubaccountError",
     "VersionConflictError",
+    "UnconfirmedChangeError",
+    "WouldDisableEnforcementError",
+    "WouldLockOutCallerError",
     "InvalidExpiryError",
     "HistoryError",
     "StoreError",
