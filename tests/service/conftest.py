@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from sqlalchemy import update
 from starlette.testclient import TestClient
 
 from cidrgate import RuleManager
 from cidrgate.credentials import Credentials, Scope
 from cidrgate.service import Settings, create_app
+from cidrgate.stores.schema import tokens
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,6 +52,14 @@ class Api:
     def token(self, *scopes: str, name: str = "tester") -> str:
         """A token that is good for these scopes."""
         return self.credentials.create_token(name, [Scope.parse(scope) for scope in scopes]).secret
+
+    def token_of_old(self, *scopes: str, name: str = "tester") -> str:
+        """A token of before scopes had to name accounts that exist."""
+        made = self.credentials.create_token(name, [Scope("metrics")])
+        with self.manager.store.write() as transaction:
+            altered = update(tokens).where(tokens.c.id == made.token.id).values(scopes=list(scopes))
+            transaction.connection.execute(altered)
+        return made.secret
 
     def at(self, address: str, token: str | None = None) -> Caller:
         """Somebody at an address."""

@@ -92,6 +92,8 @@ def _serve(
         manager = RuleManager.open(session.database, session.policy, progress=progress)
     url = place.url(bound)
     with bound, manager:
+        if allow_account is not None:
+            manager.account(allow_account)  # one that does not exist would answer nobody
         wanted = link or not _has_token(manager)
         console = new_link(manager, url) if wanted else None
 
