@@ -146,7 +146,7 @@ class Load:
         for number in range(1 << 24):
             cidr = f"9.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}/32"
             body = json.dumps({"cidrs": cidr, "label": "load"}).encode()
-            path = f"/v1/accounts/{account(order[number % ACCOUNTS])}/entries?confirm=true"
+            path = f"/v1/accounts/{account(order[number % ACCOUNTS])}/entries?confirm=lock_out"
             yield f"POST {path} HTTP/1.1\r\n{self._head}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
 

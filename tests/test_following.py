@@ -62,7 +62,7 @@ def test_every_kind_of_change_comes_to_the_other_manager(writer: RuleManager, re
     eventually(shows("acct-2", "8.8.4.4/32"))
     writer.restore("acct-1", at=writer.history("acct-1")[-2].sequence)
     eventually(shows("acct-1", "1.1.1.0/24"))
-    writer.remove("acct-1", "1.1.1.0/24")
+    writer.remove("acct-1", "1.1.1.0/24", allow_empty=True)
     eventually(lambda: matcher.allows("sub-1", "5.5.5.5"))
 
 

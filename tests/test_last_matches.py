@@ -113,7 +113,7 @@ def test_it_goes_with_the_entry_and_stays_through_edits(manager: RuleManager) ->
     assert matched(manager, "acct-1") == {"8.8.0.0/16": known["8.8.8.0/24"]}
     manager.add("acct-1", "1.1.1.1/32")
     assert matched(manager, "acct-1").keys() == {"8.8.0.0/16"}
-    manager.replace("acct-1", "")
+    manager.replace("acct-1", "", allow_empty=True)
     assert matched(manager, "acct-1") == {}
 
 

@@ -25,7 +25,10 @@ from cidrgate.errors import (
     StoreError,
     StoreNotFoundError,
     SubaccountError,
+    UnconfirmedChangeError,
     VersionConflictError,
+    WouldDisableEnforcementError,
+    WouldLockOutCallerError,
 )
 from cidrgate.gate import Gate, Verdict
 from cidrgate.manager import RuleManager
@@ -52,6 +55,9 @@ __all__ = [
     "EntryNotFoundError",
     "SubaccountError",
     "VersionConflictError",
+    "UnconfirmedChangeError",
+    "WouldDisableEnforcementError",
+    "WouldLockOutCallerError",
     "InvalidExpiryError",
     "HistoryError",
     "StoreError",

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Self
 
-from cidrgate.accounts import check_account_name
+from cidrgate.accounts import can_name_account, check_account_name, no_such_account
 from cidrgate.errors import InvalidAccountError, InvalidExpiryError, InvalidScopeError, TokenNotFoundError
 from cidrgate.stores.credentials import CredentialRows, SessionRow
 
@@ -145,7 +145,7 @@ class Credentials:
     Example:
         >>> from cidrgate.stores import open_store
         >>> credentials = Credentials(open_store("memory://"))
-        >>> made = credentials.create_token("billing", [Scope.parse("account:acct-1:write")], actor="me")
+        >>> made = credentials.create_token("billing", [Scope.parse("metrics")], actor="me")
         >>> credentials.authenticate(made.secret) == made.token
         True
         >>> revoked = credentials.revoke_token(made.token.id)
@@ -176,6 +176,7 @@ class Credentials:
 
         Raises:
             InvalidScopeError: If there is no scope, or the name cannot be used.
+            AccountNotFoundError: If a scope names an account that does not exist.
             InvalidExpiryError: If it would end at a time that is over, or that names no zone.
             StoreError: If it cannot be stored.
         """
@@ -192,11 +193,9 @@ class Credentials:
         actor: str | None = None,
     ) -> NewToken:
         """Make a token in a transaction that does more than that; see `create_token`."""
-        wanted = tuple(dict.fromkeys(scopes))
+        wanted = _wanted(name, scopes)
         now = datetime.now(UTC)
-        if not wanted:
-            raise InvalidScopeError("a token is good for something: name at least one scope")
-        _check_name(name)
+        _check_accounts(transaction, wanted)
         if expires_at is not None and (expires_at.tzinfo is None or expires_at <= now):
             raise InvalidExpiryError(f"expires_at {expires_at.isoformat()} is over, or names no time zone")
         secret = secrets.token_urlsafe(_SECRET_BYTES)
@@ -269,12 +268,16 @@ class Credentials:
             lifetime: How long it can be used.
 
         Raises:
+            InvalidScopeError: If there is no scope, or the name cannot be used.
+            AccountNotFoundError: If a scope names an account that does not exist.
             StoreError: If it cannot be stored.
         """
         now = datetime.now(UTC)
         secret = secrets.token_urlsafe(_SECRET_BYTES)
-        row = SessionRow(name, [str(scope) for scope in scopes], None, now + lifetime)
+        wanted = _wanted(name, scopes)
+        row = SessionRow(name, [str(scope) for scope in wanted], None, now + lifetime)
         with self._store.write() as transaction:
+            _check_accounts(transaction, wanted)
             CredentialRows(transaction).insert_link(_hash(secret), row, now)
         return secret
 
@@ -332,6 +335,24 @@ class Credentials:
         """
         with self._store.write() as transaction:
             CredentialRows(transaction).delete_session(_hash(secret))
+
+
+def _wanted(name: str, scopes: Iterable[Scope]) -> tuple[Scope, ...]:
+    """What a credential of this name shall be good for, each scope once."""
+    wanted = tuple(dict.fromkeys(scopes))
+    if not wanted:
+        raise InvalidScopeError("a token is good for something: name at least one scope")
+    _check_name(name)
+    return wanted
+
+
+def _check_accounts(transaction: Transaction, scopes: Iterable[Scope]) -> None:
+    """Refuse scopes for accounts that do not exist: who creates one of that name later would not know of them."""
+    names = [scope.account for scope in scopes if scope.account is not None and can_name_account(scope.account)]
+    known = transaction.accounts_named(names) if names else {}
+    for scope in scopes:
+        if scope.account is not None and scope.account not in known:
+            raise no_such_account(scope.account)
 
 
 def _check_name(name: str) -> None:

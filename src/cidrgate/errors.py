@@ -21,6 +21,9 @@ __all__ = [
     "EntryNotFoundError",
     "SubaccountError",
     "VersionConflictError",
+    "UnconfirmedChangeError",
+    "WouldDisableEnforcementError",
+    "WouldLockOutCallerError",
     "StoreError",
     "StoreNotFoundError",
     "StoreConflictError",
@@ -67,6 +70,62 @@ class SubaccountError(CidrgateError):
 
 class VersionConflictError(CidrgateError):
     """The list changed since the version the caller saw."""
+
+
+class UnconfirmedChangeError(CidrgateError):
+    """A change that must be confirmed before it is made; nothing was changed.
+
+    Each kind says what the change would do. How it is confirmed depends on where the caller stands: the message of the
+    error names the way of the library, and an edge names its own with `told`.
+
+    Attributes:
+        account: Whose list.
+        consequence: What the change would do.
+        confirm: The names of all confirmations the change needs, those that were given too.
+    """
+
+    def __init__(self, account: str, consequence: str, confirm: Iterable[str], way: str) -> None:
+        self.account = account
+        self.consequence = consequence
+        self.confirm = tuple(confirm)
+        super().__init__(self.told(way))
+
+    def told(self, way: str) -> str:
+        """The message with the way to confirm the change.
+
+        Args:
+            way: What to do, such as `pass allow_empty=True`.
+        """
+        return f"{self.consequence}. Nothing was changed: {way} if that is wanted"
+
+
+class WouldDisableEnforcementError(UnconfirmedChangeError):
+    """A change after which an enforced account has no entries, so that every address may act for it."""
+
+    def __init__(self, account: str, confirm: Iterable[str] = ("disable_enforcement",)) -> None:
+        super().__init__(
+            account,
+            f"without entries account {account!r} would not be enforced: every address would be allowed",
+            confirm,
+            "pass allow_empty=True",
+        )
+
+
+class WouldLockOutCallerError(UnconfirmedChangeError):
+    """A change that would deny the address of the one who asks for it.
+
+    Attributes:
+        address: The address.
+    """
+
+    def __init__(self, account: str, address: str, confirm: Iterable[str] = ("lock_out",)) -> None:
+        super().__init__(
+            account,
+            f"after this change {address}, your own address, could not act for account {account!r} any more",
+            confirm,
+            "list it too, or pass confirmed={'lock_out'}",
+        )
+        self.address = address
 
 
 class StoreError(CidrgateError):

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
     from datetime import datetime
 
+    from cidrgate.guards import Guard
     from cidrgate.values import Account, Action, Change
 
 __all__ = [
@@ -80,12 +81,14 @@ class ListOutcome:
         change: What was asked for; nothing in it means nothing changes.
         before: The list before it, in no particular order, expired entries too.
         after: The list after it, in address order.
+        confirm: The guards it meets, each of which must be confirmed before it is made; see `cidrgate.guards`.
     """
 
     account: Account
     change: ListChange
     before: Sequence[Entry]
     after: list[Entry]
+    confirm: tuple[Guard, ...] = ()
 
 
 def check_expiry(expires_at: datetime | None, at: datetime) -> None:
@@ -123,7 +126,8 @@ def replacement(
     """The difference between a list and the whole list that shall stand in its place.
 
     An entry whose network stays is kept with its id, who added it and when; a piece with a label, or a time at which
-    it ends, gives it those. Nothing in `before` or `after` means nothing changes.
+    it ends, gives it those. Nothing in `before` or `after` means nothing changes. Without pieces every entry leaves,
+    those that have expired too: whoever wants an empty list wants it empty.
 
     Args:
         listing: The list as it is.
@@ -151,7 +155,7 @@ def replacement(
         if altered != kept:
             before.append(kept)
             after.append(altered)
-    before.extend(leaving.values())
+    before.extend(leaving.values() if pieces else listing.entries)
     return listing.change(action, before, after)
 
 

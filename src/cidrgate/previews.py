@@ -8,7 +8,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, TypeVar
 
 from cidrgate._engine import PrefixTrie
-from cidrgate.decisions import decide
+from cidrgate.decisions import decide, enforced
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -48,8 +48,8 @@ def access_change(before: Collection[Entry], after: Collection[Entry], at: datet
         after: The same.
         at: The time of the question; aware.
     """
-    if bool(before) != bool(after):
-        return AccessChange(begins=not before, ends=not after)
+    if enforced(before) != enforced(after):
+        return AccessChange(begins=enforced(after), ends=enforced(before))
     old, new = ([entry.cidr for entry in entries if not entry.expired(at)] for entries in (before, after))
     lost, gained = networks_without(old, new), networks_without(new, old)
     return AccessChange(begins=False, ends=False, lost=tuple(lost), gained=tuple(gained))

@@ -11,7 +11,7 @@ from cidrgate.networks import address_count, prefix_length, subnet_mask
 if TYPE_CHECKING:
     from cidrgate.credentials import Token
     from cidrgate.errors import CidrgateError, Problem
-    from cidrgate.values import Account, Change, Decision, Entry
+    from cidrgate.values import Account, Change, Decision, Entry, ListState
 
 __all__ = [
     "account_record",
@@ -47,12 +47,13 @@ def entry_record(entry: Entry, last_matched_at: datetime | None = None) -> dict[
     }
 
 
-def account_record(account: Account, entries: int) -> dict[str, Any]:
-    """An account and how many entries the list that counts for it holds."""
+def account_record(account: Account, state: ListState) -> dict[str, Any]:
+    """An account, with what the list that counts for it comes to."""
     return {
         "name": account.name,
         "parent": account.parent,
-        "entries": entries,
+        "entries": state.entries,
+        "enforced": state.enforced,
         "version": account.version,
         "created_at": _time(account.created_at),
     }

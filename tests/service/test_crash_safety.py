@@ -54,7 +54,7 @@ def _write_until_killed(
                 try:
                     answer = client.post(
                         f"/v1/accounts/{account}/entries",
-                        params={"confirm": True},
+                        params={"confirm": "lock_out"},
                         json={"cidrs": pair},
                         headers={"Idempotency-Key": f"{account} {pair[0]}"},
                     )

@@ -118,6 +118,8 @@ def _serve(
         raise CommandError(f"{host}, port {port} cannot be listened on: {error.strerror}") from error
     with bound, _opened(session, create=create or not authorize) as manager:
         url = place.url(bound)
+        if allow_account is not None:
+            manager.account(allow_account)  # one that does not exist would answer nobody
         wanted = link or not _has_token(manager)
         console = new_link(manager, url) if wanted else None
 

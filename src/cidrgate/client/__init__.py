@@ -8,7 +8,7 @@
 A test holds the client against the OpenAPI document: every operation, every parameter, every field.
 """
 
-from cidrgate.client.api import ApiError, Client
+from cidrgate.client.api import ApiError, Client, UnconfirmedError
 from cidrgate.client.values import (
     AccountInfo,
     ChangeInfo,
@@ -25,6 +25,7 @@ from cidrgate.client.values import (
 __all__ = [
     "Client",
     "ApiError",
+    "UnconfirmedError",
     "AccountInfo",
     "EntryInfo",
     "ListInfo",

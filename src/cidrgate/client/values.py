@@ -42,6 +42,7 @@ class AccountInfo:
     name: str
     parent: str | None
     entries: int
+    enforced: bool
     version: int
     created_at: datetime
 
@@ -91,7 +92,7 @@ class ListChange:
 
 @dataclass(frozen=True, slots=True)
 class PreviewInfo:
-    """What a change would do; `problems` and `caller` as the service says them."""
+    """What a change would do; `problems` and `caller` as the service says them, `confirm` what it must be sent with."""
 
     account: str
     version: int
@@ -105,6 +106,7 @@ class PreviewInfo:
     loses_access: list[str]
     gains_access: list[str]
     caller: dict[str, Any] | None
+    confirm: list[str]
 
 
 @dataclass(frozen=True, slots=True)

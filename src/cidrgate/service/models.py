@@ -5,6 +5,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
+from cidrgate.guards import Guard
+
 __all__ = [
     "AccountModel",
     "AccountPage",
@@ -138,6 +140,7 @@ class AccountModel(_Answer):
             "name": "acct-1",
             "parent": None,
             "entries": 1,
+            "enforced": True,
             "version": 3,
             "created_at": "2026-01-02T03:04:05+00:00",
         }
@@ -145,7 +148,11 @@ class AccountModel(_Answer):
 
     name: str
     parent: str | None = Field(description="The account whose list it inherits.")
-    entries: int = Field(description="How many entries count for it.")
+    entries: int = Field(description="How many entries count for it, without expired ones.")
+    enforced: bool = Field(
+        description="Whether addresses that are not listed are denied: so they are while the list that counts has "
+        "entries, expired ones too. For a subaccount, whether its parent's list is enforced."
+    )
     version: int = Field(description="How often its own list was changed.")
     created_at: datetime
 
@@ -330,7 +337,7 @@ class CallerModel(_Answer):
     allowed_before: bool
     allowed_after: bool
     covered_by: str | None = Field(description="The entry that covers the address after the change.")
-    would_lock_out: bool = Field(description="Whether the change must be confirmed.")
+    would_lock_out: bool = Field(description="Whether the change must be confirmed with `lock_out`.")
 
 
 class PreviewModel(_Answer):
@@ -359,6 +366,7 @@ class PreviewModel(_Answer):
             "loses_access": [],
             "gains_access": [],
             "caller": None,
+            "confirm": [],
         }
     )
 
@@ -374,6 +382,9 @@ class PreviewModel(_Answer):
     loses_access: list[str] = Field(description="The networks that lose access; empty when enforcement begins or ends.")
     gains_access: list[str] = Field(description="The networks that gain access, likewise.")
     caller: CallerModel | None = Field(description="What it means for the one who asks; null if it cannot be made.")
+    confirm: list[Guard] = Field(
+        description="What the change must be sent with as `confirm`; empty where nothing asks."
+    )
 
 
 class CheckModel(_Answer):
@@ -536,6 +547,7 @@ class ProblemDetails(_Answer):
                             "hint": "add the length: 8.8.8.8/32",
                         }
                     ],
+                    "confirm": [],
                 }
             ]
         },
@@ -547,3 +559,6 @@ class ProblemDetails(_Answer):
     detail: str = Field(description="What is wrong and what to do about it.")
     code: str = Field(description="What kind of error it is.")
     problems: list[RuleProblem] = Field(description="Every broken rule of a submission; else empty.")
+    confirm: list[Guard] = Field(
+        description="What to repeat the request with as `confirm`, where a guard refused it; else empty."
+    )

@@ -28,6 +28,7 @@ from cidrgate.errors import (
     StoreError,
     SubaccountError,
     TokenNotFoundError,
+    UnconfirmedChangeError,
     VersionConflictError,
 )
 from cidrgate.records import error_code, problem_record
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 
     from cidrgate.errors import Problem
 
-__all__ = ["PROBLEM_JSON", "ForbiddenError", "ServiceError", "WouldLockOutError", "add_handlers", "problem_response"]
+__all__ = ["PROBLEM_JSON", "ForbiddenError", "ServiceError", "add_handlers", "problem_response"]
 
 _log = logging.getLogger("cidrgate.service")
 
@@ -69,19 +70,6 @@ class ForbiddenError(ServiceError):
         super().__init__(403, "insufficient_scope", detail)
 
 
-class WouldLockOutError(ServiceError):
-    """A change that would deny the address of the one who asks for it, and was not confirmed."""
-
-    def __init__(self, account: str, address: str) -> None:
-        super().__init__(
-            409,
-            "would_lock_out_caller",
-            f"after this change {address}, your own address, could not act for account {account!r} any more: "
-            "list it too, or repeat the request with confirm=true",
-        )
-        self.address = address
-
-
 _STATUS: dict[type[CidrgateError], int] = {
     RuleError: 422,
     InvalidExpiryError: 422,
@@ -108,6 +96,7 @@ def problem_response(
     detail: str,
     *,
     problems: tuple[Problem, ...] | list[Problem] = (),
+    confirm: tuple[str, ...] = (),
     headers: dict[str, str] | None = None,
     **more: Any,
 ) -> Response:
@@ -118,6 +107,7 @@ def problem_response(
         code: What kind of error it is, for a program.
         detail: What is wrong and what to do about it, for a person.
         problems: The broken rules.
+        confirm: What the request must be repeated with as `confirm`, for the change to be made.
         headers: Of the answer.
         more: Members besides.
     """
@@ -128,6 +118,7 @@ def problem_response(
         "detail": detail,
         "code": code,
         "problems": [problem_record(problem) for problem in problems],
+        "confirm": list(confirm),
         **more,
     }
     return JSONResponse(body, status, headers, PROBLEM_JSON)
@@ -144,6 +135,9 @@ def add_handlers(app: FastAPI) -> None:
 def _cidrgate_error(_request: Request, error: Exception) -> Response:
     if isinstance(error, ServiceError):
         return problem_response(error.status, error.code, str(error), headers=error.headers)
+    if isinstance(error, UnconfirmedChangeError):
+        way = f"repeat the request with {'&'.join(f'confirm={name}' for name in error.confirm)}"
+        return problem_response(409, error_code(error), error.told(way), confirm=error.confirm)
     if isinstance(error, StoreError):
         # What the database said may name hosts and users: it is for the log.
         _log.error("the store failed: %s", error)

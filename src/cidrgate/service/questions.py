@@ -7,9 +7,10 @@ from fastapi import APIRouter, Body, Query, Request, Response
 
 from cidrgate.decisions import decide
 from cidrgate.errors import CidrgateError, InvalidAddressError, RuleError, StoreError, SubaccountError
+from cidrgate.guards import Guard
 from cidrgate.list_changes import ListOutcome
 from cidrgate.manager import RuleManager
-from cidrgate.previews import access_change, shuts_out
+from cidrgate.previews import access_change
 from cidrgate.records import decision_record, entry_record, problem_record
 from cidrgate.rules.format_hints import suggested_networks
 from cidrgate.service.access import Reader
@@ -87,7 +88,7 @@ def preview_record(manager: RuleManager, account: str, change: PreviewRequest, a
         StoreError: If the store cannot be read.
     """
     outcomes: list[ListOutcome] = []
-    dry = manager.supervised(judge=outcomes.append, dry_run=True)
+    dry = manager.supervised(judge=outcomes.append, dry_run=True, address=address)
     problems: list[dict[str, Any]] = []
     message: str | None = None
     owner, _ = manager.listing(account)
@@ -116,6 +117,7 @@ def preview_record(manager: RuleManager, account: str, change: PreviewRequest, a
         "loses_access": [],
         "gains_access": [],
         "caller": None,
+        "confirm": [],
     }
     for outcome in outcomes:
         access = access_change(outcome.before, outcome.after, at)
@@ -128,6 +130,7 @@ def preview_record(manager: RuleManager, account: str, change: PreviewRequest, a
             "loses_access": list(access.lost),
             "gains_access": list(access.gained),
             "caller": _caller(outcome, address, at),
+            "confirm": list(outcome.confirm),
         }
     return record
 
@@ -155,7 +158,7 @@ def _caller(outcome: ListOutcome, address: str | None, at: datetime) -> dict[str
         "allowed_before": before.allowed,
         "allowed_after": after.allowed,
         "covered_by": None if after.entry is None else after.entry.cidr,
-        "would_lock_out": shuts_out(outcome, address, at) is not None,
+        "would_lock_out": Guard.LOCK_OUT in outcome.confirm,
     }
 
 

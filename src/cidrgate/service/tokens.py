@@ -43,7 +43,10 @@ def list_tokens(request: Request, _principal: Admin, limit: Limit = 100, cursor:
 
 
 @router.post(
-    "/tokens", status_code=201, response_model=CreatedTokenModel, responses=answers(409, 413, headers={201: LOCATION})
+    "/tokens",
+    status_code=201,
+    response_model=CreatedTokenModel,
+    responses=answers(404, 409, 413, headers={201: LOCATION}),
 )
 def create_token(
     request: Request, principal: Admin, new: NewTokenModel, body: RawBody, idempotency_key: IdempotencyKey = None

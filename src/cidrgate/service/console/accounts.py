@@ -8,7 +8,7 @@ from cidrgate.errors import AccountExistsError, AccountNotFoundError, InvalidAcc
 from cidrgate.service.console.lists import AccountQuery, view_of
 from cidrgate.service.console.pages import go, page
 from cidrgate.service.console.sessions import SignedIn, SignedInForm
-from cidrgate.service.known_accounts import entries_held, find_account
+from cidrgate.service.known_accounts import find_account
 from cidrgate.service.pages import a_page
 from cidrgate.service.settings import service_of
 
@@ -36,6 +36,7 @@ def accounts_page(request: Request, person: SignedIn, q: _Search = "", after: _A
         found = [account for account in own if sought.casefold() in account.name.casefold()]
         found = [account for account in found if after is None or account.name > after][: _A_PAGE + 1]
     shown, last = a_page(found, _A_PAGE)
+    states = manager.list_states([account.name for account in shown])
     template = "account_rows.html" if request.headers.get("hx-target") == "found" else "accounts.html"
     return page(
         request,
@@ -43,8 +44,8 @@ def accounts_page(request: Request, person: SignedIn, q: _Search = "", after: _A
         person=person,
         q=sought,
         after=after,
-        accounts=shown,
-        held=entries_held(manager, shown),
+        accounts=[account for account in shown if account.name in states],
+        states=states,
         more=None if last is None else last.name,
         limit=manager.policy.max_entries,
     )

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, Query, Request, Response
 
-from cidrgate.decisions import decide
+from cidrgate.decisions import decide, enforced
 from cidrgate.errors import AccountNotFoundError, EntryNotFoundError, VersionConflictError
 from cidrgate.list_changes import named_entries
 from cidrgate.manager import RuleManager
@@ -59,6 +59,11 @@ class ListView:
     def inherited(self) -> bool:
         """Whether the list is that of another account."""
         return self.account.parent is not None
+
+    @property
+    def enforced(self) -> bool:
+        """Whether addresses that are not on the list are denied."""
+        return enforced(self.entries)
 
     @property
     def active(self) -> list[Entry]:

@@ -51,8 +51,6 @@ def create_token(
     service = service_of(request)
     try:
         scope = Scope.parse(may if may in ("admin", "metrics") else f"account:{account.strip()}:{may}")
-        if scope.account is not None:
-            service.manager.account(scope.account)
         days = _DAYS.get(ends)
         made = service.credentials.create_token(
             name.strip(),
