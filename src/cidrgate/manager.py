@@ -187,7 +187,7 @@ class RuleManager(ServedLists):
             ...
             cidrgate.errors.RuleError: special_range: '127.0.0.1/32'...
         """
-        pieces = split_submission(cidrs, label, expires_at)
+        pieces = split_submission(cidrs, label, expires_at, most=self.policy.most_pieces)
 
         def added(_: Transaction, listing: Listing) -> ListChange:
             existing = [entry.cidr for entry in listing.active()]
@@ -338,7 +338,7 @@ class RuleManager(ServedLists):
             ...     [entry.cidr for entry in manager.replace("acct-1", ["9.9.9.9/32", "1.1.1.1/32"])]
             ['1.1.1.1/32', '9.9.9.9/32']
         """
-        pieces = split_submission(cidrs, label, expires_at)
+        pieces = split_submission(cidrs, label, expires_at, most=self.policy.most_pieces)
 
         def replaced(_: Transaction, listing: Listing) -> ListChange:
             return replacement(listing, pieces, validate_replacement(pieces, self.policy))
