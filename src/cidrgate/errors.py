@@ -30,6 +30,8 @@ __all__ = [
     "UnclearAccountError",
     "InvalidScopeError",
     "TokenNotFoundError",
+    "SessionNotFoundError",
+    "CredentialEndedError",
     "Problem",
     "RuleError",
 ]
@@ -101,6 +103,14 @@ class InvalidScopeError(CidrgateError, ValueError):
 
 class TokenNotFoundError(CidrgateError, LookupError):
     """No token of that id."""
+
+
+class SessionNotFoundError(CidrgateError, LookupError):
+    """No console session of that id, or it is over."""
+
+
+class CredentialEndedError(CidrgateError):
+    """A token or a session that was revoked, ended or altered since it was looked at; nothing was changed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -563,6 +563,8 @@ class RuleManager(ServedLists):
             dry_run: Whether changes are worked out and judged, but not stored. `import_accounts` and `prune_history`
                 are neither supervised nor dry.
 
+        A manager that is supervised already stays so: whoever was there first is called first.
+
         Example:
             >>> with RuleManager.open("memory://") as manager:
             ...     account = manager.create_account("acct-1")
@@ -573,7 +575,9 @@ class RuleManager(ServedLists):
             (['8.8.8.0/24'], [])
         """
         seen = copy(self)
-        seen._judge, seen._keep, seen._dry_run = judge, keep, dry_run
+        seen._judge = _both(self._judge, judge)
+        seen._keep = _both(self._keep, keep)
+        seen._dry_run = self._dry_run or dry_run
         return seen
 
     def _change_list(
@@ -615,6 +619,18 @@ class RuleManager(ServedLists):
 
 def _note_matches(transaction: Transaction, seen: Sequence[tuple[str, str]], at: datetime) -> None:
     transaction.note_matches(seen, at)
+
+
+def _both(first: Callable[..., object] | None, second: Callable[..., object] | None) -> Callable[..., object] | None:
+    """One call that is both, in their order."""
+    if first is None or second is None:
+        return first or second
+
+    def both(*arguments: object) -> None:
+        first(*arguments)
+        second(*arguments)
+
+    return both
 
 
 def _attempted(change: Callable[[], _Made]) -> _Made:

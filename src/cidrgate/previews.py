@@ -58,7 +58,9 @@ def access_change(before: Collection[Entry], after: Collection[Entry], at: datet
         return AccessChange(begins=not before, ends=not after)
     old, new = ([entry.cidr for entry in entries if not entry.expired(at)] for entries in (before, after))
     (lost, more_lost), (gained, more_gained) = _some_without(old, new), _some_without(new, old)
-    return AccessChange(False, False, lost, gained, more_lost, more_gained)
+    return AccessChange(
+        begins=False, ends=False, lost=lost, gained=gained, more_lost=more_lost, more_gained=more_gained
+    )
 
 
 def networks_without(cidrs: Iterable[str], holes: Iterable[str]) -> list[str]:

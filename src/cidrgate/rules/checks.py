@@ -63,7 +63,10 @@ class _Earlier:
 def check_format(text: str, position: int) -> str | Problem:
     """`invalid_format`: the canonical text of a CIDR, or the problem with it."""
     if len(text) > LONGEST_PIECE:
-        hint = f"this has {len(text):,} characters, and a network has at most {LONGEST_PIECE}: separate networks with commas"
+        hint = (
+            f"this has {len(text):,} characters, more than the {LONGEST_PIECE} that are read: "
+            "separate networks with commas"
+        )
         return Problem("invalid_format", beginning_of(text), position, hint=hint)
     try:
         return canonical_prefix(text)

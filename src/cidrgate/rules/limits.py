@@ -5,7 +5,15 @@ The limits of HTTP are in `cidrgate.service.limits`.
 
 from __future__ import annotations
 
-__all__ = ["LONGEST_LABEL", "LONGEST_PIECE", "MOST_CONFLICTS", "MOST_PROBLEMS", "beginning_of", "most_pieces", "some_of"]
+__all__ = [
+    "LONGEST_LABEL",
+    "LONGEST_PIECE",
+    "MOST_CONFLICTS",
+    "MOST_PROBLEMS",
+    "beginning_of",
+    "most_pieces",
+    "some_of",
+]
 
 LONGEST_PIECE = 200
 """Characters of one piece. The longest network has 49; a range of addresses, which gets a hint, about 100."""

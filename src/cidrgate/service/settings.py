@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from cidrgate.service.limits import LARGEST_BODY
+from cidrgate.service.public_url import PublicURL
+
 if TYPE_CHECKING:
     from starlette.requests import HTTPConnection
 
@@ -26,24 +29,27 @@ class Settings:
     Attributes:
         session_lifetime: How long a person stays signed in to the console.
         max_staleness: Seconds without news from the store after which `/readyz` says so.
-        login_failures: How many wrong credentials one client may send a minute.
+        login_failures: How many wrong credentials one client may send a minute; right ones are always taken.
         max_body: Bytes of the largest request.
         answer_lifetime: How long an `Idempotency-Key` is remembered.
         allow: Networks that may use the service at all; None for every address. `/healthz` and `/readyz` are open.
         allow_account: In the place of these, an account whose list says so; without entries nobody may.
         authorize: Whether `/v1/authorize` answers proxies, which send no token: only where nobody else gets at it.
         note_matches: Whether `/v1/authorize` notes which entries let requests in, for lists to say which are in use.
+        public_url: Where people and programs reach the service, such as `https://lists.example.com`: requests for
+            another host are refused, and cookies are those of TLS where it is `https`. None where nothing is known.
     """
 
     session_lifetime: timedelta = timedelta(hours=12)
     max_staleness: float = 15.0
     login_failures: int = 20
-    max_body: int = 1 << 20
+    max_body: int = LARGEST_BODY
     answer_lifetime: timedelta = timedelta(hours=24)
     allow: tuple[str, ...] | None = None
     allow_account: str | None = None
     authorize: bool = False
     note_matches: bool = False
+    public_url: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse settings that do not fit together."""
@@ -51,6 +57,12 @@ class Settings:
             raise ValueError("name the networks that may use the service, or an account, not both")
         if self.note_matches and not self.authorize:
             raise ValueError("only /v1/authorize sees requests whose matches could be noted: turn it on too")
+        self.public  # noqa: B018 - refuses what is no URL
+
+    @property
+    def public(self) -> PublicURL | None:
+        """`public_url`, read."""
+        return None if self.public_url is None else PublicURL.parse(self.public_url)
 
 
 @dataclass(frozen=True, slots=True)
