@@ -35,6 +35,8 @@ __all__ = [
     "UnclearAccountError",
     "InvalidScopeError",
     "TokenNotFoundError",
+    "SessionNotFoundError",
+    "CredentialEndedError",
     "Problem",
     "RuleError",
 ]
@@ -172,6 +174,14 @@ class TokenNotFoundError(CidrgateError, LookupError):
     """No token of that id."""
 
 
+class SessionNotFoundError(CidrgateError, LookupError):
+    """No console session of that id, or it is over."""
+
+
+class CredentialEndedError(CidrgateError):
+    """A token or a session that was revoked, ended or altered since it was looked at; nothing was changed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """One broken rule in a submission.
@@ -181,8 +191,10 @@ class Problem:
             `special_range`, `limit_reached`.
         text: The offending text as it was submitted.
         position: 0-based ordinal of the piece in the submission.
-        conflicts: CIDRs the text conflicts with: listed entries, or the special-purpose block.
+        conflicts: CIDRs the text conflicts with: listed entries, or the special-purpose block. At most
+            `cidrgate.rules.limits.MOST_CONFLICTS`.
         hint: What to do about it, for a person; empty when there is nothing useful to say.
+        more_conflicts: How many conflicts there are beyond those in `conflicts`.
     """
 
     code: str
@@ -190,10 +202,11 @@ class Problem:
     position: int
     conflicts: tuple[str, ...] = field(default=())
     hint: str = field(default="")
+    more_conflicts: int = field(default=0)
 
     def __str__(self) -> str:
         """One line for a person: the code, the text, what it conflicts with and the way out."""
-        against = f" (conflicts with {', '.join(self.conflicts)})" if self.conflicts else ""
+        against = f" (conflicts with {_some(self.conflicts, self.more_conflicts)})" if self.conflicts else ""
         advice = f": {self.hint}" if self.hint else ""
         return f"{self.code}: {self.text!r}{against}{advice}"
 
@@ -202,12 +215,27 @@ class RuleError(CidrgateError, ValueError):
     """A submission broke at least one rule; nothing of it was stored.
 
     Attributes:
-        problems: Every problem of the submission, in the order of their positions.
+        problems: Every problem of the submission, in the order of their positions. At most
+            `cidrgate.rules.limits.MOST_PROBLEMS`.
+        more: How many problems there are beyond those in `problems`.
     """
 
-    def __init__(self, problems: Iterable[Problem]) -> None:
+    def __init__(self, problems: Iterable[Problem], more: int = 0) -> None:
         self.problems: list[Problem] = list(problems)
+        self.more = more
         super().__init__(self.problems)
 
     def __str__(self) -> str:
-        return "; ".join(str(problem) for problem in self.problems)
+        left = max(0, len(self.problems) - _MOST_NAMED) + self.more
+        named = "; ".join(str(problem) for problem in self.problems[:_MOST_NAMED])
+        return f"{named}; and {left:,} more problems" if left else named
+
+
+_MOST_NAMED = 20
+"""How many problems, and conflicts of a problem, a message names."""
+
+
+def _some(conflicts: tuple[str, ...], more: int) -> str:
+    left = max(0, len(conflicts) - _MOST_NAMED) + more
+    named = ", ".join(conflicts[:_MOST_NAMED])
+    return f"{named} and {left:,} more" if left else named

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from cidrgate._engine import canonical_prefix
 from cidrgate.decisions import in_address_order
 from cidrgate.errors import EntryNotFoundError, HistoryError, InvalidAddressError, InvalidExpiryError
+from cidrgate.rules.limits import beginning_of, some_of
 from cidrgate.stores import ListChange, StoredAccount
 from cidrgate.values import Entry, NewEntry
 
@@ -33,6 +34,9 @@ __all__ = [
     "replacement",
     "sweep",
 ]
+
+_MOST_NAMED = 50
+"""How many entries a message names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,9 +261,11 @@ def _canonical_or_itself(text: str) -> str:
 
 
 def _not_found(account: str, listed: Collection[Entry], missing: list[str | int]) -> str:
-    there = ", ".join(f"{entry.cidr} (id {entry.id})" for entry in in_address_order(listed))
+    first = in_address_order(listed)[: _MOST_NAMED + 1]
+    there = some_of([f"{entry.cidr} (id {entry.id})" for entry in first], _MOST_NAMED, max(0, len(listed) - len(first)))
     holds = f"it holds {there}" if there else "its list is empty"
     if not missing:
         return f"no entry of account {account!r} was named; {holds}"
-    names = ", ".join(f"id {key}" if isinstance(key, int) else repr(key) for key in missing)
+    named = [f"id {key}" if isinstance(key, int) else repr(beginning_of(key)) for key in missing[: _MOST_NAMED + 1]]
+    names = some_of(named, _MOST_NAMED, max(0, len(missing) - len(named)))
     return f"account {account!r} does not list {names}; {holds}"

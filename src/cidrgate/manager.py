@@ -190,7 +190,7 @@ class RuleManager(ServedLists):
             ...
             cidrgate.errors.RuleError: special_range: '127.0.0.1/32'...
         """
-        pieces = split_submission(cidrs, label, expires_at)
+        pieces = split_submission(cidrs, label, expires_at, most=self.policy.most_pieces)
 
         def added(_: Transaction, listing: Listing) -> ListChange:
             existing = [entry.cidr for entry in listing.active()]
@@ -351,7 +351,7 @@ class RuleManager(ServedLists):
             ...     [entry.cidr for entry in manager.replace("acct-1", ["9.9.9.9/32", "1.1.1.1/32"])]
             ['1.1.1.1/32', '9.9.9.9/32']
         """
-        pieces = split_submission(cidrs, label, expires_at)
+        pieces = split_submission(cidrs, label, expires_at, most=self.policy.most_pieces)
 
         def replaced(_: Transaction, listing: Listing) -> ListChange:
             return replacement(listing, pieces, validate_replacement(pieces, self.policy))
@@ -598,6 +598,8 @@ class RuleManager(ServedLists):
         Raises:
             ValueError: If `confirmed` names something else.
 
+        A manager that is supervised already stays so: whoever was there first is called first.
+
         Example:
             >>> with RuleManager.open("memory://") as manager:
             ...     account = manager.create_account("acct-1")
@@ -608,7 +610,9 @@ class RuleManager(ServedLists):
             (['8.8.8.0/24'], [])
         """
         seen = copy(self)
-        seen._judge, seen._keep, seen._dry_run = judge, keep, dry_run
+        seen._judge = _both(self._judge, judge)
+        seen._keep = _both(self._keep, keep)
+        seen._dry_run = self._dry_run or dry_run
         seen._address, seen._confirmed = address, named_guards(confirmed)
         return seen
 
@@ -657,6 +661,18 @@ class RuleManager(ServedLists):
 
 def _note_matches(transaction: Transaction, seen: Sequence[tuple[str, str]], at: datetime) -> None:
     transaction.note_matches(seen, at)
+
+
+def _both(first: Callable[..., object] | None, second: Callable[..., object] | None) -> Callable[..., object] | None:
+    """One call that is both, in their order."""
+    if first is None or second is None:
+        return first or second
+
+    def both(*arguments: object) -> None:
+        first(*arguments)
+        second(*arguments)
+
+    return both
 
 
 def _attempted(change: Callable[[], _Made]) -> _Made:

@@ -33,6 +33,7 @@ VALUES = {
     "DecisionModel": package.DecisionInfo,
     "ChangeModel": package.ChangeInfo,
     "CreatedTokenModel": package.TokenInfo,
+    "SessionModel": package.SessionInfo,
     "WhoAmIModel": package.WhoAmI,
 }
 PAGED = {"limit", "cursor", "next_cursor"}

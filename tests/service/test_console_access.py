@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tests.service.conftest import Api
 
 PUBLIC = {"/", "/sign-in", "/link/{secret}"}
-ANYBODY = {"/accounts", "/sign-out"}
+ANYBODY = {"/accounts", "/sign-out", "/sessions", "/sessions/end"}
 ADMIN = {"/accounts/new", "/tokens", "/tokens/new", "/tokens/revoke"}
 READ = {"/list", "/list/row", "/test", "/history", "/subaccounts"}
 WRITE = {

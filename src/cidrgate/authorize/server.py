@@ -19,6 +19,7 @@ import uvicorn
 from cidrgate.authorize.app import AuthorizeApp
 from cidrgate.authorize.operation import MULTIPROCESS, DecisionMetrics, Operation
 from cidrgate.client_ip import ClientIPResolver
+from cidrgate.connections import GuardedConnection, quiet
 from cidrgate.gate import Gate, Unlisted, check_unlisted
 from cidrgate.header_names import check_token
 from cidrgate.manager import RuleManager
@@ -177,7 +178,7 @@ def serve(
         "ws": "none",
         "interface": "asgi3",
     }
-    listen |= {"server_header": False, "date_header": False, "lifespan": "off"}
+    listen |= {"server_header": False, "date_header": False, "lifespan": "off", "http": GuardedConnection}
     if workers == 1:
         with settings.open() as lists:
             on_loaded(len(lists.matcher))
@@ -198,3 +199,4 @@ def serve(
 def _log_to_stderr() -> None:
     """Decisions are lines of JSON already; nothing is put before them."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    quiet(("uvicorn.error", "asyncio"))

@@ -76,6 +76,14 @@ def _serve(
         bool,
         typer.Option("--create", help="Create the database if it is not there; without --authorize it always is."),
     ] = False,
+    public_url: Annotated[
+        str | None,
+        typer.Option(
+            "--public-url",
+            metavar="URL",
+            help="Where people reach the service, such as https://lists.example.com: other hosts are refused.",
+        ),
+    ] = None,
     max_staleness: Annotated[
         float, typer.Option("--max-staleness", metavar="SECONDS", help="From when on /readyz says no.")
     ] = 15.0,
@@ -108,6 +116,7 @@ def _serve(
             authorize=authorize,
             unlisted=unlisted,
             note_matches=note_matches,
+            public_url=public_url,
         )
     except ValueError as error:
         raise CommandError(str(error)) from error
@@ -121,13 +130,13 @@ def _serve(
         if allow_account is not None:
             manager.account(allow_account)  # one that does not exist would answer nobody
         wanted = link or not _has_token(manager)
-        console = new_link(manager, url) if wanted else None
+        console = new_link(manager, str(settings.public or url)) if wanted else None
 
         def tell() -> None:
-            lines = [f"serving on {url}"]
+            lines = [f"serving on {url}" if settings.public is None else f"serving on {url}, as {settings.public}"]
             if console is not None:
                 lines.append(f"open the console with this link, once: {console}")
-            if place.exposed:
+            if place.exposed and (settings.public is None or not settings.public.secure):
                 lines.append("others can read along: use --tls-certificate and --tls-key, or a proxy with TLS")
             lines.append("stop with ctrl-C")
             session.output.answer({"url": url, "console": console}, *lines)

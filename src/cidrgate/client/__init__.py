@@ -18,6 +18,7 @@ from cidrgate.client.values import (
     ListChange,
     ListInfo,
     PreviewInfo,
+    SessionInfo,
     TokenInfo,
     WhoAmI,
 )
@@ -35,5 +36,6 @@ __all__ = [
     "DecisionInfo",
     "ChangeInfo",
     "TokenInfo",
+    "SessionInfo",
     "WhoAmI",
 ]

@@ -17,21 +17,26 @@ from cidrgate.client.values import (
     ListChange,
     ListInfo,
     PreviewInfo,
+    SessionInfo,
     TokenInfo,
     WhoAmI,
     account_of,
     change_of,
     entry_of,
     list_change_of,
+    problem_of,
+    session_of,
     token_of,
     value_of,
     with_entries,
 )
-from cidrgate.errors import CidrgateError, Problem
+from cidrgate.errors import CidrgateError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from types import EllipsisType
+
+    from cidrgate.errors import Problem
 
 __all__ = ["ApiError", "Client", "UnconfirmedError"]
 
@@ -320,6 +325,16 @@ class Client:
         """Make a token useless."""
         return token_of(self._send("DELETE", f"/v1/tokens/{token}"))
 
+    # ------------------------------------------------------------------------------------------------ sessions
+
+    def list_sessions(self) -> Iterator[SessionInfo]:
+        """The console's sessions, the newest first: all for an admin, for others those of their own token."""
+        return self._pages("/v1/sessions", session_of)
+
+    def end_session(self, session: str) -> SessionInfo:
+        """End a session of the console."""
+        return session_of(self._send("DELETE", f"/v1/sessions/{quote(session, safe='')}"))
+
     # ----------------------------------------------------------------------------------------------- operation
 
     def healthz(self) -> bool:
@@ -363,7 +378,7 @@ class Client:
             return response
         try:
             record = response.json()
-            problems = [Problem(**one | {"conflicts": tuple(one["conflicts"])}) for one in record.get("problems", [])]
+            problems = [problem_of(one) for one in record.get("problems", [])]
             code, detail = record.get("code", "http_error"), record["detail"]
             confirm = tuple(map(str, record.get("confirm", ())))
         except (ValueError, KeyError, TypeError, AttributeError):

@@ -19,12 +19,13 @@ from cidrgate.service.models import AccountModel, AccountPage, NewAccountModel, 
 from cidrgate.service.pages import Cursor, Limit, a_page, cursor_after, text_of_cursor
 from cidrgate.service.principals import Principal
 from cidrgate.service.settings import service_of
+from cidrgate.service.strict_requests import StrictRoute
 from cidrgate.stores import Transaction
 from cidrgate.values import Account
 
 __all__ = ["router"]
 
-router = APIRouter(prefix="/v1/accounts", tags=["accounts"])
+router = APIRouter(prefix="/v1/accounts", tags=["accounts"], route_class=StrictRoute)
 
 
 @router.get("", response_model=AccountPage, responses=answers())
@@ -103,7 +104,9 @@ def _create(
             answer = Answer(account_record(made, state), 201, {"Location": location, "ETag": etag(made.version)})
             service.answers.keep(transaction, once, answer)
 
-        service.manager.supervised(keep=keep).create_account(name, parent=parent, actor=principal.name)
+        principal.changing(service.manager).supervised(keep=keep).create_account(
+            name, parent=parent, actor=principal.name
+        )
         if answer is None:
             raise AssertionError("a supervisor sees every change")
         return answer

@@ -7,6 +7,7 @@ from fastapi import Depends, Header, Query, Request
 
 from cidrgate.guards import Guard
 from cidrgate.service.answers import RequestKey
+from cidrgate.service.limits import LONGEST_KEY
 from cidrgate.service.principals import Principal
 from cidrgate.service.problems import ServiceError
 
@@ -30,7 +31,7 @@ IdempotencyKey = Annotated[
     str | None,
     Header(
         min_length=1,
-        max_length=255,
+        max_length=LONGEST_KEY,
         description="A text of the client's choice: a request that comes again with it is not carried out again.",
     ),
 ]
@@ -78,5 +79,6 @@ def request_key(request: Request, principal: Principal, key: str | None, body: b
     """
     if key is None:
         return None
-    parts = (request.method, request.url.path, request.url.query, request.headers.get("if-match", ""))
-    return RequestKey.make(principal.key, key, *(part.encode() for part in parts), body)
+    parts = (request.method, request.scope["path"], request.headers.get("if-match", ""))
+    sent = (part.encode("utf-8", "surrogatepass") for part in parts)
+    return RequestKey.make(principal.key, key, *sent, request.scope.get("query_string", b""), body)

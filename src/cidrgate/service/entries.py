@@ -38,12 +38,13 @@ from cidrgate.service.models import (
 from cidrgate.service.pages import Cursor, Limit, a_page, cursor_after, invalid_cursor, text_of_cursor
 from cidrgate.service.principals import Principal
 from cidrgate.service.settings import service_of
+from cidrgate.service.strict_requests import StrictRoute
 from cidrgate.stores import Transaction
 from cidrgate.values import Account, NewEntry
 
 __all__ = ["ChangeRequest", "change_request", "edit_arguments", "pieces", "router"]
 
-router = APIRouter(prefix="/v1/accounts/{account:account}/entries", tags=["entries"])
+router = APIRouter(prefix="/v1/accounts/{account:account}/entries", tags=["entries"], route_class=StrictRoute)
 
 EntryId = Annotated[int, Path(ge=1, le=MOST_ID, description="The entry's id.")]
 _CHANGE = answers(404, 409, 412, 413, headers={200: ETAG})
@@ -96,7 +97,7 @@ class ChangeRequest:
                 answer = Answer(_outcome_record(made), status, headers)
                 service.answers.keep(transaction, once, answer)
 
-            manager = service.manager.supervised(
+            manager = self.principal.changing(service.manager).supervised(
                 keep=keep, address=client_address(self.request), confirmed=self.confirmed
             )
             change(manager, {"actor": self.principal.name, "expect_version": expected_version(self.if_match)})

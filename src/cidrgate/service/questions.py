@@ -19,6 +19,7 @@ from cidrgate.service.addresses import client_address
 from cidrgate.service.answers import Answer
 from cidrgate.service.documents import answers
 from cidrgate.service.entries import edit_arguments, pieces
+from cidrgate.service.limits import LONGEST_ADDRESS, MOST_PROBLEMS_TOLD
 from cidrgate.service.models import (
     AddModel,
     CheckModel,
@@ -31,15 +32,18 @@ from cidrgate.service.models import (
     RestoreModel,
 )
 from cidrgate.service.settings import service_of
+from cidrgate.service.strict_requests import StrictRoute
 
 __all__ = ["preview_record", "router"]
 
-router = APIRouter(prefix="/v1/accounts/{account:account}", tags=["questions"])
+router = APIRouter(prefix="/v1/accounts/{account:account}", tags=["questions"], route_class=StrictRoute)
 
 Address = Annotated[
     str,
     Query(
-        max_length=100, description="The address that calls; one that cannot be read is denied.", examples=["8.8.8.8"]
+        max_length=LONGEST_ADDRESS,
+        description="The address that calls; one that cannot be read is denied.",
+        examples=["8.8.8.8"],
     ),
 ]
 
@@ -90,6 +94,7 @@ def preview_record(manager: RuleManager, account: str, change: PreviewRequest, a
     outcomes: list[ListOutcome] = []
     dry = manager.supervised(judge=outcomes.append, dry_run=True, address=address)
     problems: list[dict[str, Any]] = []
+    more_problems = 0
     message: str | None = None
     owner, _ = manager.listing(account)
     try:
@@ -97,8 +102,9 @@ def preview_record(manager: RuleManager, account: str, change: PreviewRequest, a
     except RuleError as error:
         problems = [
             {**problem_record(problem), "suggestions": _suggestions(problem.code, problem.hint)}
-            for problem in error.problems
+            for problem in error.problems[:MOST_PROBLEMS_TOLD]
         ]
+        more_problems = len(error.problems) - len(problems) + error.more
     except (SubaccountError, StoreError):
         raise
     except CidrgateError as error:
@@ -109,6 +115,7 @@ def preview_record(manager: RuleManager, account: str, change: PreviewRequest, a
         "version": owner.version,
         "ok": bool(outcomes),
         "problems": problems,
+        "more_problems": more_problems,
         "message": message,
         "before": [],
         "after": [],
@@ -116,6 +123,8 @@ def preview_record(manager: RuleManager, account: str, change: PreviewRequest, a
         "enforcement_ends": False,
         "loses_access": [],
         "gains_access": [],
+        "more_lose_access": 0,
+        "more_gain_access": 0,
         "caller": None,
         "confirm": [],
     }
@@ -129,6 +138,8 @@ def preview_record(manager: RuleManager, account: str, change: PreviewRequest, a
             "enforcement_ends": access.ends,
             "loses_access": list(access.lost),
             "gains_access": list(access.gained),
+            "more_lose_access": access.more_lost,
+            "more_gain_access": access.more_gained,
             "caller": _caller(outcome, address, at),
             "confirm": list(outcome.confirm),
         }

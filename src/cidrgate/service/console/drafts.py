@@ -12,6 +12,7 @@ from cidrgate.manager import RuleManager
 from cidrgate.rules import split_submission
 from cidrgate.rules.format_hints import suggested_networks
 from cidrgate.service.console.changing import ListEdit, Preview, preview_change
+from cidrgate.service.console.fields import Confirmations, Ids, ListText, ShortText
 from cidrgate.values import Entry, NewEntry
 
 __all__ = [
@@ -274,33 +275,30 @@ def _time(text: str) -> datetime | None:
         ) from error
 
 
-_Text = Annotated[str, Form()]
 _Number = Annotated[int, Form(ge=0, le=2**63 - 1)]
-_Numbers = Annotated[list[int], Form()]
-_Texts = Annotated[list[str], Form()]
 
 
 def _addition(
-    account: _Text,
-    cidrs: _Text = "",
-    label: _Text = "",
-    ends: _Text = "never",
-    ends_at: _Text = "",
+    account: ShortText,
+    cidrs: ListText = "",
+    label: ShortText = "",
+    ends: ShortText = "never",
+    ends_at: ShortText = "",
     version: _Number = 0,
-    instead: _Numbers = [],  # noqa: B006 - FastAPI copies defaults
-    confirm: _Texts = [],  # noqa: B006
+    instead: Ids = [],  # noqa: B006 - FastAPI copies defaults
+    confirm: Confirmations = [],  # noqa: B006
 ) -> Addition:
     return Addition(account, cidrs, label, ends, ends_at, tuple(instead), version, tuple(confirm))
 
 
 def _edit(
-    account: _Text,
+    account: ShortText,
     entry: _Number,
     version: _Number,
-    cidr: _Text = "",
-    label: _Text = "",
-    ends_at: _Text = "",
-    confirm: _Texts = [],  # noqa: B006
+    cidr: ShortText = "",
+    label: ShortText = "",
+    ends_at: ShortText = "",
+    confirm: Confirmations = [],  # noqa: B006
 ) -> Edit:
     return Edit(account, entry, version, cidr, label, ends_at, tuple(confirm))
 
