@@ -286,7 +286,6 @@ def test_stale_lists_deny_where_the_manager_does() -> None:
     with RuleManager.open("memory://", follow=False, max_staleness=1e-9, on_stale="deny") as manager:
         manager.create_account("acct-1")
         manager.create_account("open")
-        manager.matcher.publish("open", [])
         manager.add("acct-1", "8.8.8.0/24")
         for unlisted in ("allow", "deny_unknown", "deny"):
             gate = Gate(manager, unlisted=unlisted, log="none")  # type: ignore[arg-type]
@@ -455,7 +454,7 @@ def test_a_matcher_will_do() -> None:
 
 def test_a_gate_keeps_the_manager_that_follows_the_store(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'lists.db'}"
-    with RuleManager.open(url) as writer:
+    with RuleManager.open(url, create=True) as writer:
         writer.create_account("acct-1")
         gate = Gate(RuleManager.open(url), unlisted="allow", log="none")
         gc.collect()

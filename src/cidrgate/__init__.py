@@ -23,6 +23,7 @@ from cidrgate.errors import (
     RuleError,
     SnapshotError,
     StoreError,
+    StoreNotFoundError,
     SubaccountError,
     VersionConflictError,
 )
@@ -54,6 +55,7 @@ __all__ = [
     "InvalidExpiryError",
     "HistoryError",
     "StoreError",
+    "StoreNotFoundError",
     "SnapshotError",
     "ClientIPResolver",
     "ClientAddress",

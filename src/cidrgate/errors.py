@@ -22,6 +22,7 @@ __all__ = [
     "SubaccountError",
     "VersionConflictError",
     "StoreError",
+    "StoreNotFoundError",
     "StoreConflictError",
     "InvalidExpiryError",
     "HistoryError",
@@ -70,6 +71,10 @@ class VersionConflictError(CidrgateError):
 
 class StoreError(CidrgateError):
     """The store could not be opened, read or written; nothing was changed."""
+
+
+class StoreNotFoundError(StoreError):
+    """There is no store of cidrgate where the URL says: nothing is there, or something else is. Nothing was created."""
 
 
 class StoreConflictError(StoreError):

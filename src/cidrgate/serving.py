@@ -68,9 +68,10 @@ class ServedLists(AccountLists):
     @classmethod
     def open(
         cls,
-        url: str,
+        url: str | os.PathLike[str],
         policy: Policy | None = None,
         *,
+        create: bool = False,
         follow: bool = True,
         max_staleness: float | None = None,
         on_stale: Literal["serve", "deny"] = "serve",
@@ -81,9 +82,11 @@ class ServedLists(AccountLists):
         """Open a store, load the matcher from it, and follow the store from there.
 
         Args:
-            url: Such as `sqlite:///allowlist.db`, `postgresql://host/name` or `memory://`; see
-                `cidrgate.stores.open_store`.
+            url: Such as `sqlite:///allowlist.db`, `postgresql://host/name` or `memory://`, or the path of an SQLite
+                file; see `cidrgate.stores.open_store`.
             policy: What a list may hold; the default policy when None.
+            create: Whether a store that is not there is created. Leave it out wherever the store should be there: an
+                empty store has no account whose list is enforced.
             follow: Whether a thread brings the changes of other processes to the matcher, and lets entries end in time.
             max_staleness: Seconds without news from the store after which `on_stale` counts; None for never.
             on_stale: What `allows` then does: `serve` the last known lists, or `deny` enforced accounts.
@@ -95,9 +98,10 @@ class ServedLists(AccountLists):
             progress: Called while the store is read whole, with the number of accounts read since the last call.
 
         Raises:
+            StoreNotFoundError: If there is no store, and none shall be created.
             StoreError: If the store cannot be opened or read.
         """
-        manager = cls(open_store(url), policy, max_staleness=max_staleness, on_stale=on_stale)
+        manager = cls(open_store(url, create=create), policy, max_staleness=max_staleness, on_stale=on_stale)
         try:
             manager.load(snapshot=snapshot, progress=progress)
             if snapshot is not None and follow:
@@ -110,7 +114,7 @@ class ServedLists(AccountLists):
         return manager
 
     @classmethod
-    def connect(cls, url: str, policy: Policy | None = None, *, create: bool = True) -> Self:
+    def connect(cls, url: str | os.PathLike[str], policy: Policy | None = None, *, create: bool = False) -> Self:
         """Open a store without loading the matcher, for a tool that makes one change or asks one question.
 
         Everything works but `allows` and `matcher`, which refuse until `load` was called.
@@ -118,9 +122,10 @@ class ServedLists(AccountLists):
         Args:
             url: Such as `sqlite:///allowlist.db` or `memory://`; see `cidrgate.stores.open_store`.
             policy: What a list may hold; the default policy when None.
-            create: Whether tables are created in a PostgreSQL database that has none of ours.
+            create: Whether a store that is not there is created.
 
         Raises:
+            StoreNotFoundError: If there is no store, and none shall be created.
             StoreError: If the store cannot be opened.
         """
         return cls(open_store(url, create=create), policy)
