@@ -37,10 +37,15 @@ __all__ = [
     "TokenModel",
     "TokenPage",
     "WhoAmIModel",
+    "plain_label",
 ]
 
 MOST_ID = 2**63 - 1
 """The greatest key of any database."""
+
+
+MAX_LABEL = 255
+"""The longest label that is taken over HTTP, in characters."""
 
 
 def _written(time: object) -> object:
@@ -65,16 +70,20 @@ def _unicode(text: str) -> str:
     return text
 
 
-def _plain(text: str) -> str:
-    """A text that any store holds and any page shows on its line."""
-    if not text.isprintable():
-        raise ValueError("control characters are not allowed")
+def plain_label(text: str) -> str:
+    """A label that customers may give: any store holds it, and any page shows it on its line.
+
+    Raises:
+        ValueError: If it is too long, or holds control characters.
+    """
+    if len(text) > MAX_LABEL or not text.isprintable():
+        raise ValueError(f"a label is one line of at most {MAX_LABEL} characters, without control characters")
     return text
 
 
 Text = Annotated[str, AfterValidator(_unicode)]
 Time = Annotated[AwareDatetime, BeforeValidator(_written), AfterValidator(_in_range)]
-Label = Annotated[str, Field(max_length=255, description="What people call it."), AfterValidator(_plain)]
+Label = Annotated[str, Field(max_length=MAX_LABEL, description="What people call it."), AfterValidator(plain_label)]
 Identity = Annotated[int, Field(ge=1, le=MOST_ID, strict=True)]
 
 
