@@ -40,6 +40,7 @@ __all__ = [
     "TokenModel",
     "TokenPage",
     "WhoAmIModel",
+    "plain_label",
 ]
 
 MOST_ID = 2**63 - 1
@@ -68,10 +69,14 @@ def _unicode(text: str) -> str:
     return text
 
 
-def _plain(text: str) -> str:
-    """A text that any store holds and any page shows on its line."""
-    if not text.isprintable():
-        raise ValueError("control characters are not allowed")
+def plain_label(text: str) -> str:
+    """A label that customers may give: any store holds it, and any page shows it on its line.
+
+    Raises:
+        ValueError: If it is too long, or holds control characters.
+    """
+    if len(text) > LONGEST_LABEL or not text.isprintable():
+        raise ValueError(f"a label is one line of at most {LONGEST_LABEL} characters, without control characters")
     return text
 
 
@@ -84,7 +89,7 @@ class _FirstErrorOnly(FailFast):
 
 Text = Annotated[str, AfterValidator(_unicode)]
 Time = Annotated[AwareDatetime, BeforeValidator(_written), AfterValidator(_in_range)]
-Label = Annotated[str, Field(max_length=LONGEST_LABEL, description="What people call it."), AfterValidator(_plain)]
+Label = Annotated[str, Field(max_length=LONGEST_LABEL, description="What people call it."), AfterValidator(plain_label)]
 Identity = Annotated[int, Field(ge=1, le=MOST_ID, strict=True)]
 
 

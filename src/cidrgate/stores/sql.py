@@ -121,7 +121,8 @@ _unexpired = or_(entries.c.expires_at.is_(None), entries.c.expires_at > _at)
 _select_list_states = select(
     accounts.c.name,
     select(func.count()).where(entries.c.account_id == _list_owner, _unexpired).scalar_subquery().label("held"),
-    exists().where(entries.c.account_id == _list_owner).label("enforced"),
+    # Not EXISTS: for few accounts PostgreSQL would make a hash of all entries of it.
+    select(1).where(entries.c.account_id == _list_owner).limit(1).scalar_subquery().is_not(None).label("enforced"),
 )
 _select_matches = (
     select(matches.c.entry_id, matches.c.at).join(entries).where(entries.c.account_id == bindparam("owner"))

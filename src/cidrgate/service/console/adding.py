@@ -89,7 +89,7 @@ def _judged(request: Request, person: Person, draft: Addition) -> Verdict:
     def found(problem: Problem) -> Found:
         return found_in(problem, draft.position_of(problem, listed), listed)
 
-    return judge(manager, lambda: draft.change(listed, person.principal.name), person.address, found)
+    return judge(manager, lambda: draft.change(listed, person.principal.name, checked=False), person.address, found)
 
 
 def _form(request: Request, person: Person, draft: Addition, verdict: Verdict | None, **known: Any) -> Response:
