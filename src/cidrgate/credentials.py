@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Self
 
-from cidrgate.accounts import can_name_account, check_account_name, no_such_account
+from cidrgate.accounts import could_name_account, no_such_account
+from cidrgate.characters import check_text, unseen_character
 from cidrgate.errors import (
     CredentialEndedError,
-    InvalidAccountError,
     InvalidExpiryError,
     InvalidScopeError,
     SessionNotFoundError,
@@ -80,10 +80,8 @@ class Scope:
             raise InvalidScopeError(
                 f"{text!r} is no scope: write admin, metrics, account:NAME:read or account:NAME:write"
             )
-        try:
-            check_account_name(account)
-        except InvalidAccountError as error:
-            raise InvalidScopeError(f"{text!r} is no scope: {error}") from error
+        if not could_name_account(account):
+            raise InvalidScopeError(f"{text!r} is no scope: no account has such a name")
         return cls(kind, account, mode == "write")
 
     def __str__(self) -> str:
@@ -193,6 +191,7 @@ class Credentials:
         Raises:
             InvalidScopeError: If there is no scope, or the name cannot be used.
             AccountNotFoundError: If a scope names an account that does not exist.
+            InvalidTextError: If the actor holds a character that people cannot see.
             InvalidExpiryError: If it would end at a time that is over, or that names no zone.
             StoreError: If it cannot be stored.
         """
@@ -211,6 +210,7 @@ class Credentials:
         """Make a token in a transaction that does more than that; see `create_token`."""
         wanted = _wanted(name, scopes)
         now = datetime.now(UTC)
+        check_text(actor, "an actor")
         _check_accounts(transaction, wanted)
         if expires_at is not None and (expires_at.tzinfo is None or expires_at <= now):
             raise InvalidExpiryError(f"expires_at {expires_at.isoformat()} is over, or names no time zone")
@@ -508,7 +508,7 @@ def _wanted(name: str, scopes: Iterable[Scope]) -> tuple[Scope, ...]:
 
 def _check_accounts(transaction: Transaction, scopes: Iterable[Scope]) -> None:
     """Refuse scopes for accounts that do not exist: who creates one of that name later would not know of them."""
-    names = [scope.account for scope in scopes if scope.account is not None and can_name_account(scope.account)]
+    names = [scope.account for scope in scopes if scope.account is not None and could_name_account(scope.account)]
     known = transaction.accounts_named(names) if names else {}
     for scope in scopes:
         if scope.account is not None and scope.account not in known:
@@ -516,7 +516,7 @@ def _check_accounts(transaction: Transaction, scopes: Iterable[Scope]) -> None:
 
 
 def _check_name(name: str) -> None:
-    if not name or len(name) > _MOST_NAME or name != name.strip() or not name.isprintable():
+    if not name or len(name) > _MOST_NAME or name != name.strip() or unseen_character(name):
         raise InvalidScopeError(
             f"a token is called something on one line, of at most {_MOST_NAME} characters and without spaces around it"
         )
