@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
 from cidrgate.account_sources import FromHeader
+from cidrgate.authorize.client_headers import ClientHeaders
 from cidrgate.denial import STATUS
 from cidrgate.errors import UnclearAccountError
 from cidrgate.middleware.asgi import account_of_headers, decide, denial_in
@@ -53,6 +54,7 @@ class AuthorizeApp:
         account_parameter: A parameter of the query that names the account, in place of the header. Paths below
             `/v1/authorize/` are then not found: the query of such a request is the client's.
         elsewhere: The ASGI app that answers other paths; 404 if None.
+        client_headers: Which headers of the client are denied, where the proxy passes them on; `ClientHeaders()` if None.
 
     Example:
         >>> import asyncio
@@ -76,8 +78,10 @@ class AuthorizeApp:
         account_header: str = "x-account",
         account_parameter: str | None = None,
         elsewhere: App | None = None,
+        client_headers: ClientHeaders | None = None,
     ) -> None:
         self._gate = gate
+        self._headers = ClientHeaders() if client_headers is None else client_headers
         self._elsewhere = _not_found if elsewhere is None else elsewhere
         self._below = "" if account_parameter else f"{AUTHORIZE_PATH}/"
         self._account: Callable[[Scope], str | None]
@@ -104,6 +108,7 @@ class AuthorizeApp:
 
     def _answer(self, scope: Scope) -> tuple[Message, Message]:
         try:
+            self._headers.check(scope["headers"])
             account = self._account(scope)
         except Exception as error:  # noqa: BLE001 - whatever broke, the gate decides
             return _told(decide(self._gate, None, scope, error), scope)

@@ -1,0 +1,108 @@
+"""Attacks as bytes through each proxy of `examples/`, to ASGI and WSGI servers: no request gets to act for an account
+that does not list the client's address.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+
+from tests.servers.echo_api import APIS, Notes, serve_api
+from tests.servers.endpoint import authorize_endpoint, database
+from tests.servers.fronts import FRONTS, front
+from tests.servers.proxy_attacks import ATTACKER, DENIED, H2_ROWS, NOBODY, OWN, ROWS, H2Row, Row
+from tests.servers.raw import exchange, exchange_h2
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+VICTIM = "acct-1"
+
+EDITS = {"envoy": {"stat_prefix: api": "stat_prefix: api\n                delayed_close_timeout: 0.01s"}}
+"""Envoy keeps a connection for a second after its last answer."""
+
+
+class Site(NamedTuple):
+    """A proxy, and what the API behind it has seen."""
+
+    proxy: str
+    port: int
+    notes: Notes
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("attacks")
+
+
+@pytest.fixture(scope="module")
+def endpoint(folder: Path) -> Iterator[int]:
+    with authorize_endpoint(folder, database(folder)) as port:
+        yield port
+
+
+@pytest.fixture(scope="module", params=APIS)
+def api(request: pytest.FixtureRequest, folder: Path) -> Iterator[tuple[int, Notes]]:
+    with serve_api(request.param, folder) as served:
+        yield served
+
+
+@pytest.fixture(scope="module", params=FRONTS)
+def site(
+    request: pytest.FixtureRequest, folder: Path, endpoint: int, api: tuple[int, Notes]
+) -> Iterator[Site]:
+    api_port, notes = api
+    with front(request.param, folder, endpoint=endpoint, api=api_port, edits=EDITS.get(request.param)) as port:
+        notes.new()
+        yield Site(request.param, port, notes)
+        assert not notes.new(), "a request reached the API after its connection had ended"
+
+
+def outcome(note: dict[str, Any]) -> str:
+    """What a request that reached the API came to; fails if a client's headers count for anything else in it."""
+    assert note["root"] == ""
+    assert note["scheme"] in ("http", "ws")
+    assert note["client"] == "127.0.0.1"  # the proxy's
+    assert not note.get("user")
+    told = {name.lower(): value for name, value in note["headers"]}
+    assert told["x-forwarded-for"].rpartition(",")[2].strip() == ATTACKER
+    assert told.get("x-real-ip", ATTACKER) == ATTACKER
+    assert told.get("x-forwarded-proto", "http") in ("http", "ws")
+    assert not told.keys() & {
+        *("forwarded", "proxy", "remote-user", "x-remote-user", "x-script-name", "x-original-url", "x-rewrite-url"),
+        *("x-forwarded-prefix", "x-forwarded-ssl", "x-forwarded-protocol", "x-forwarded-scheme"),
+    }
+    assert note["accounts"] in ([OWN], []), note
+    if note["accounts"]:
+        assert told["x-account"] == OWN
+        return OWN
+    assert not told.keys() & {"cookie", "authorization", "x-api-key", "x-account", "x-http-method-override"}
+    return NOBODY
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_an_attack_in_bytes(site: Site, row: Row) -> None:
+    expected = row.at.get(site.proxy, row.expected)
+    received = exchange(site.port, ATTACKER, row.sent, row.then, patient=expected == {OWN})
+    notes = site.notes.new()
+    assert VICTIM not in {account for note in notes for account in note["accounts"]}
+    assert b"\nupgrade: h2c" not in received.lower()
+    if not notes:
+        assert DENIED in expected, received
+        assert b'"accounts"' not in received
+    else:
+        assert {outcome(note) for note in notes} <= expected, notes
+    if row.body is not None:
+        sha = hashlib.sha256(row.body).hexdigest()
+        assert [note["body"] for note in notes] == [[len(row.body), sha]] * len(notes)
+
+
+@pytest.mark.parametrize("row", H2_ROWS, ids=lambda row: row.name)
+def test_an_attack_over_http2(site: Site, row: H2Row) -> None:
+    status = exchange_h2(site.port, ATTACKER, row.fields)
+    outcomes = {outcome(note) for note in site.notes.new()}
+    assert (outcomes or {DENIED}) <= row.expected
+    assert (status == 200) <= bool(outcomes) or site.proxy == "traefik"
