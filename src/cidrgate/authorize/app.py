@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
 from cidrgate.account_sources import FromHeader
+from cidrgate.authorize.client_headers import ClientHeaders
 from cidrgate.denial import STATUS
 from cidrgate.errors import UnclearAccountError
 from cidrgate.middleware.asgi import account_of_headers, decide, denial_in, peer_of
@@ -53,6 +54,8 @@ class AuthorizeApp:
         account_parameter: A parameter of the query that names the account, in place of the header. Paths below
             `/v1/authorize/` are then not found: the query of such a request is the client's.
         elsewhere: The ASGI app that answers other paths; 404 if None.
+        client_headers: Which headers of the client are denied, where the proxy passes them on; the defaults of
+            `ClientHeaders` if None.
 
     Raises:
         ValueError: If the header is no token (RFC 9110 section 5.6.2), or the parameter is empty.
@@ -80,8 +83,10 @@ class AuthorizeApp:
         account_header: str = "x-account",
         account_parameter: str | None = None,
         elsewhere: App | None = None,
+        client_headers: ClientHeaders | None = None,
     ) -> None:
         self._gate = gate
+        self._headers = ClientHeaders(expected=[account_header]) if client_headers is None else client_headers
         self._elsewhere = _not_found if elsewhere is None else elsewhere
         if account_parameter is not None and not account_parameter:
             raise ValueError("the parameter with the account has a name, or is None for the header")
@@ -111,6 +116,7 @@ class AuthorizeApp:
 
     def _answer(self, scope: Scope) -> tuple[Message, Message]:
         try:
+            self._headers.check(scope["headers"])
             account = self._account(scope)
         except Exception as error:  # noqa: BLE001 - whatever broke, the gate decides
             return _told(decide(self._gate, None, scope, error), scope)

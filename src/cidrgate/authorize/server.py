@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import uvicorn
 
 from cidrgate.authorize.app import AuthorizeApp
+from cidrgate.authorize.client_headers import CREDENTIAL_HEADERS, ClientHeaders
 from cidrgate.authorize.operation import MULTIPROCESS, DecisionMetrics, Operation
 from cidrgate.client_ip import ClientIPResolver
 from cidrgate.connections import GuardedConnection, quiet
@@ -49,6 +50,8 @@ class AuthorizeSettings:
         client_header: The header with the client's address.
         account_header: The header with the account.
         account_parameter: The parameter of the query with the account, in place of the header; None for the header.
+        credential_headers: Headers that a client may send once at most, without a comma.
+        allow_header_aliases: Whether names of headers may hold other characters than letters, digits and dashes.
         allow_missing_account: Whether a request without an account is allowed.
         report_only: Whether to log what would be denied, and deny nothing.
         log: Which decisions are logged: `denials`, `all` or `none`.
@@ -66,6 +69,8 @@ class AuthorizeSettings:
     client_header: str = "x-forwarded-for"
     account_header: str = "x-account"
     account_parameter: str | None = None
+    credential_headers: tuple[str, ...] = CREDENTIAL_HEADERS
+    allow_header_aliases: bool = False
     allow_missing_account: bool = False
     report_only: bool = False
     log: Literal["denials", "all", "none"] = "denials"
@@ -87,6 +92,18 @@ class AuthorizeSettings:
             trust_everybody=self.trust_everybody,
         )
 
+    def client_headers(self) -> ClientHeaders:
+        """What refuses headers of the client.
+
+        Raises:
+            ValueError: If a name is none of a header.
+        """
+        return ClientHeaders(
+            self.credential_headers,
+            expected=(self.account_header, self.client_header),
+            allow_aliases=self.allow_header_aliases,
+        )
+
     def check(self) -> None:
         """Refuse settings that do not fit together, before anything is opened or listened on.
 
@@ -95,6 +112,7 @@ class AuthorizeSettings:
         """
         self.resolver()
         check_token(self.account_header, "the header with the account")
+        self.client_headers()
         if self.account_parameter is not None and not self.account_parameter:
             raise ValueError("the parameter with the account has a name")
         if self.deny_when_stale is not None and not 0 < self.deny_when_stale < math.inf:
@@ -132,6 +150,7 @@ class AuthorizeSettings:
             gate,
             account_header=self.account_header,
             account_parameter=self.account_parameter,
+            client_headers=self.client_headers(),
             elsewhere=Operation(lists, ready_within=self.deny_when_stale, metrics=metrics),
         )
 
@@ -190,7 +209,7 @@ def serve(
             lists.compile(shared)
             on_loaded(len(lists.matcher))
         counts = Path(folder) / "metrics"
-        counts.mkdir()
+        counts.mkdir(mode=0o700)
         os.environ[MULTIPROCESS] = str(counts)
         os.environ[_VARIABLE] = json.dumps(asdict(settings) | {"snapshot": shared})
         uvicorn.run(f"{__name__}:app_from_environment", factory=True, workers=workers, **listen)
