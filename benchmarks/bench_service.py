@@ -53,7 +53,7 @@ def account(number: int) -> str:
 
 def prepare(url: str) -> str:
     """Fill a new store; a token for the client."""
-    with RuleManager.open(url, follow=False) as manager:
+    with RuleManager.open(url, follow=False, create=True) as manager:
         lists = {account(number): [f"8.8.{entry}.0/24" for entry in range(LISTED)] for number in range(ACCOUNTS)}
         manager.import_accounts({name: [NewEntry(cidr) for cidr in held] for name, held in lists.items()})
         return Credentials(manager.store).create_token("load", [Scope("admin")]).secret
@@ -146,7 +146,7 @@ class Load:
         for number in range(1 << 24):
             cidr = f"9.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}/32"
             body = json.dumps({"cidrs": cidr, "label": "load"}).encode()
-            path = f"/v1/accounts/{account(order[number % ACCOUNTS])}/entries?confirm=true"
+            path = f"/v1/accounts/{account(order[number % ACCOUNTS])}/entries?confirm=lock_out"
             yield f"POST {path} HTTP/1.1\r\n{self._head}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
 

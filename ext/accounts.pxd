@@ -292,7 +292,6 @@ cdef inline void exchange(Accounts *accounts, Slot *slot, uint32_t block) noexce
     """Let a new block of a known account take the place of its old one, for its subaccounts too."""
     cdef const AccountHeader *old = header_of(accounts, slot.block)
     cdef const AccountHeader *stub
-    cdef Slot *stub_slot
     cdef uint32_t subaccount = kin_of(old).next if old.flags & KIN else 0
     cdef uint32_t old_block = slot.block
     store_release(row_at(accounts, old.row), block)
@@ -301,10 +300,7 @@ cdef inline void exchange(Accounts *accounts, Slot *slot, uint32_t block) noexce
     while subaccount:
         stub = header_of(accounts, subaccount)
         store_release(row_at(accounts, stub.row), block)
-        stub_slot = slot_of(accounts, stub)
-        # Only a snapshot that somebody made up can lack the slot of an account it has.
-        if stub_slot != NULL:
-            store_release(&stub_slot.list, block)
+        store_release(&slot_of(accounts, stub).list, block)
         subaccount = kin_of(stub).next
     retire(&accounts.arena, NULL, old_block, size_of(old))
 
@@ -462,8 +458,8 @@ cdef inline bint is_open(const char *trie) noexcept nogil:
     return header.ipv4 | header.ipv6 == 0
 
 
-cdef inline bint trie_allows(const char *block, const Address *address) noexcept nogil:
-    """The answer of one account's trie block: inside a prefix, or not enforced."""
+cdef inline bint trie_allows(const char *block, const Address *address, bint unenforced) noexcept nogil:
+    """The answer of a trie block: inside a prefix, or `unenforced` when it has neither prefixes nor CLOSED."""
     cdef const TrieHeader *header = <const TrieHeader *>block
     cdef uint32_t n4 = header.ipv4 & COUNT
     cdef const uint32_t *first4
@@ -474,7 +470,7 @@ cdef inline bint trie_allows(const char *block, const Address *address) noexcept
             first4, <const uint8_t *>(first4 + n4), n4, header.ipv4 & NESTED != 0, <uint32_t>(address.hi >> 32)
         ) != NONE
     view_trie(block, &trie)
-    return longest_match(&trie, address) != NONE or is_open(block)
+    return longest_match(&trie, address) != NONE or (unenforced and is_open(block))
 
 
 cdef inline size_t table_size(const Accounts *accounts) noexcept nogil:

@@ -12,6 +12,7 @@ from address cimport (
     unpack_address, write_address, write_prefix,
 )
 from build cimport Item
+from trie cimport MOST_LISTED
 
 from cidrgate.errors import InvalidAddressError
 
@@ -173,7 +174,7 @@ cdef Item *read_items(object prefixes, uint32_t *count) except NULL:
     cdef tuple given = tuple(prefixes)
     cdef Py_ssize_t index, size = len(given)
     cdef Item *items
-    if size > 0x3FFFFFFF:
+    if size > MOST_LISTED:
         raise OverflowError("a trie holds fewer than 2**30 prefixes")
     items = <Item *>malloc((size + 1) * sizeof(Item))
     if items == NULL:

@@ -4,7 +4,6 @@ cimport cython
 
 import mmap
 import os
-import sys
 from builtins import open as builtin_open
 from pathlib import Path
 
@@ -25,18 +24,20 @@ from accounts cimport (
     withdraw,
 )
 from address cimport Address, Prefix
-from arena cimport UNIT, map_segments
+from arena cimport UNIT
 from batch cimport PIECE, Batch, read_piece
 from build cimport Item, Plan, drop_plan, plan_trie
 from native cimport load_acquire, nap, prefetch
 from readers cimport Readers, enter, enter_unlocked, epoch_ends, leave, leave_unlocked
 from snapshot cimport (
-    DAMAGED, FOREIGN, HOSTILE, MOST_NOTE, NEWER, OTHER_ORDER, OUT_OF_MEMORY, PAGE, SOUND, TRUNCATED, Snapshot, note_of,
-    seal, verify, verify_header, write_image,
+    DAMAGED, FOREIGN, HOSTILE, MOST_NOTE, NEWER, OTHER_ORDER, OUT_OF_MEMORY, SOUND, TRUNCATED, Snapshot, note_of, seal,
+    use_image, write_image,
 )
 from trie cimport NONE, Trie, longest_match, prefix_at, view_trie
+from verify cimport verify, verify_header
 
 from cidrgate.errors import AccountNotFoundError, InvalidAccountError, SnapshotError, SubaccountError
+from cidrgate.private_files import replacement
 
 
 cdef class _Mapping:
@@ -127,7 +128,7 @@ cdef class Matcher:
 
         Args:
             account: The account, known or new.
-            prefixes: As for `PrefixTrie`; none means that the account is not enforced.
+            prefixes: As for `PrefixTrie`; none means that the account is known but not enforced.
             enforced: Enforce the account without prefixes too, so that every address is denied.
 
         Raises:
@@ -230,26 +231,50 @@ cdef class Matcher:
         """Whether an address may act for an account.
 
         Args:
-            account: The account. One that is not `enforced` allows every address.
+            account: The account. One that is unknown, or not `enforced`, allows every address.
             address: `str`, packed `bytes` (4 or 16) or an `ipaddress` object.
 
         Raises:
-            InvalidAddressError: It is no address; an edge answers 403 then.
+            InvalidAddressError: The argument is no address; an edge answers 403 then.
         """
-        cdef Name name
-        cdef Address wanted
-        cdef uint32_t block
-        cdef bint answer
-        cdef const Accounts *accounts
-        cdef int64_t *inside
-        read(address, &wanted)
-        self.name(account, &name)
-        inside = enter_unlocked(&self.lists.readers)
-        accounts = accounts_of(&self.lists)
-        block = list_of(accounts, &name)
-        answer = block == 0 or allowed(accounts, block, &wanted)
-        leave_unlocked(inside)
-        return answer
+        return answer(self, account, address, True, True)
+
+    def allows_known(self, str account not None, object address, /):
+        """Whether an account is known and its list allows an address.
+
+        Args:
+            account: The account. One that is known but not `enforced` allows every address, an unknown one allows none.
+            address: `str`, packed `bytes` (4 or 16) or an `ipaddress` object.
+
+        Raises:
+            InvalidAddressError: The argument is no address, whether the account is known or not.
+
+        Example:
+            >>> matcher = Matcher()
+            >>> matcher.publish("acct-1", [])
+            >>> matcher.allows_known("acct-1", "8.8.8.8"), matcher.allows_known("acct-2", "8.8.8.8")
+            (True, False)
+        """
+        return answer(self, account, address, False, True)
+
+    def allows_enforced(self, str account not None, object address, /):
+        """Whether an account is enforced and a prefix of its list covers an address.
+
+        Args:
+            account: The account. One that is unknown, or not `enforced`, allows no address.
+            address: `str`, packed `bytes` (4 or 16) or an `ipaddress` object.
+
+        Raises:
+            InvalidAddressError: The argument is no address, whether the account is enforced or not.
+
+        Example:
+            >>> matcher = Matcher()
+            >>> matcher.publish("acct-1", ["8.8.8.0/24"])
+            >>> matcher.publish("acct-2", [])
+            >>> matcher.allows_enforced("acct-1", "8.8.8.8"), matcher.allows_enforced("acct-2", "8.8.8.8")
+            (True, False)
+        """
+        return answer(self, account, address, False, False)
 
     def enforced(self, str account not None):
         """Whether an account's list decides who may act for it: it has prefixes, or was published as enforced.
@@ -465,10 +490,12 @@ cdef class Matcher:
     def save(self, object path, *, bytes note not None=b""):
         """Write all accounts to one file that `open` maps.
 
-        The file appears whole or not at all: it is written beside its place, synced, and renamed.
+        The file appears whole or not at all: it is written beside its place, synced, and renamed. A new one is for its
+        owner alone to read and write; one that replaces another of this user's has its mode and its group.
 
         Args:
-            path: Where to; a file that is there is replaced. Processes that have it open keep what they opened.
+            path: Where to; what is there is replaced, a symbolic link too. Processes that have it open keep what they
+                opened.
             note: Bytes to keep with it, up to 64 MiB: `note` of a matcher that opens it.
 
         Raises:
@@ -573,41 +600,10 @@ cdef str refusal(object path, int found):
     return f"{os.fspath(path)!r} {REFUSALS[found]}"
 
 
-cdef void use_image(Accounts *accounts, char *image, const Snapshot *header) noexcept:
-    """Make a verified image the content of an empty set of accounts."""
-    free(accounts.table)
-    accounts.seed = header.seed
-    accounts.table = image + PAGE
-    # Without rows there is no section, and the place after the file's end is not the file's.
-    accounts.rows = image + header.rows_offset if header.row_count else NULL
-    accounts.row_count = header.row_count
-    accounts.row_room = header.row_count
-    accounts.live = header.live
-    accounts.arena.mapped = image
-    accounts.arena.mapped_size = header.size
-    map_segments(&accounts.arena, image + header.arena_offset, header.arena_size)
-
-
 cdef object replace_file(object path, object content):
-    """Write a file beside its place, sync it, and rename it; nothing is left behind when that fails."""
-    place = Path(path)
-    beside = place.with_name(f".{place.name}.{os.urandom(6).hex()}")
-    try:
-        with builtin_open(beside, "xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, place)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
-    if sys.platform != "win32":
-        # The new name is on disk only when the directory is.
-        directory = os.open(place.parent, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+    """Write a file beside its place, for its owner alone, and rename it; nothing is left behind when that fails."""
+    with replacement(Path(path)) as file:
+        file.write(content)
 
 
 def _seal_snapshot(bytes image not None, /):
@@ -617,9 +613,32 @@ def _seal_snapshot(bytes image not None, /):
     return bytes(sealed)
 
 
-cdef inline bint allowed(const Accounts *accounts, uint32_t block, const Address *address) noexcept nogil:
+cdef inline bint answer(Matcher matcher, str account, object address, bint unknown, bint unenforced) except -1:
+    """Whether an address may act for an account; `unknown` and `unenforced` are the answers for such accounts.
+
+    The one body of `allows`, `allows_known` and `allows_enforced`, compiled into each of them.
+    """
+    cdef Name name
+    cdef Address wanted
+    cdef uint32_t block
+    cdef bint found
+    cdef const Accounts *accounts
+    cdef int64_t *inside
+    read(address, &wanted)
+    matcher.name(account, &name)
+    inside = enter_unlocked(&matcher.lists.readers)
+    accounts = accounts_of(&matcher.lists)
+    block = list_of(accounts, &name)
+    found = allowed(accounts, block, &wanted, unenforced) if block else unknown
+    leave_unlocked(inside)
+    return found
+
+
+cdef inline bint allowed(
+    const Accounts *accounts, uint32_t block, const Address *address, bint unenforced
+) noexcept nogil:
     """The answer of one list."""
-    return trie_allows(trie_of(header_of(accounts, block)), address)
+    return trie_allows(trie_of(header_of(accounts, block)), address, unenforced)
 
 
 cdef Py_ssize_t allow_one(
@@ -667,7 +686,8 @@ cdef Py_ssize_t allow_rows(
             prefetch(headers[index])
             prefetch(<const char *>headers[index] + 64)
         for index in range(got):
-            answers[start + index] = headers[index] == NULL or trie_allows(trie_of(headers[index]), addresses + index)
+            answers[start + index] = headers[index] == NULL or trie_allows(
+                trie_of(headers[index]), addresses + index, True)
         start += got
         if got < wanted:
             break

@@ -41,7 +41,7 @@ MAX_ENTRIES = 5
 
 def open_manager(url: str) -> RuleManager:
     """The manager all writers use, on lists short enough to fill up."""
-    return RuleManager.open(url, Policy(max_entries=MAX_ENTRIES))
+    return RuleManager.open(url, Policy(max_entries=MAX_ENTRIES), create=True)
 
 
 def change_something(manager: RuleManager, rng: random.Random, actor: str) -> str | None:
@@ -72,7 +72,7 @@ def _try_something(manager: RuleManager, rng: random.Random, account: str, actor
         case "edit":
             manager.edit(account, some[0], some[-1], label=rng.choice(("a", "b", None)), actor=actor)
         case "remove":
-            manager.remove(account, some[0], actor=actor)
+            manager.remove(account, some[0], actor=actor, allow_empty=True)
         case "replace":
             manager.replace(account, some, actor=actor)
         case "import":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from cidrgate.credentials import Credentials, Scope
-from cidrgate.errors import InvalidExpiryError, InvalidScopeError, TokenNotFoundError
+from cidrgate.errors import AccountNotFoundError, InvalidExpiryError, InvalidScopeError, TokenNotFoundError
 from cidrgate.stores import open_store
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ HOUR = timedelta(hours=1)
 @pytest.fixture(params=["sqlite", "postgresql"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     url = f"sqlite:///{tmp_path}/lists.db" if request.param == "sqlite" else request.getfixturevalue("postgres_url")
-    store = open_store(url)
+    store = open_store(url, create=True)
     yield store
     store.close()
 
@@ -50,6 +51,8 @@ def test_a_token_is_known_by_its_secret_alone(store: Store) -> None:
     credentials = Credentials(store)
     assert not credentials.any_usable()
     one = credentials.create_token("one", ADMIN, actor="me")
+    with store.write() as transaction:
+        transaction.insert_accounts(["acct-1"], parent=None, at=datetime.now(UTC), actor=None)
     two = credentials.create_token("two", [Scope("account", "acct-1", write=True)], expires_at=_in(HOUR))
     assert credentials.any_usable()
     assert credentials.authenticate(one.secret) == one.token
@@ -142,3 +145,25 @@ def test_a_token_must_be_good_for_something_and_be_called_something(store: Store
 
 def _in(time: timedelta) -> datetime:
     return datetime.now(UTC) + time
+
+
+def test_a_scope_names_an_account_that_exists(store: Store) -> None:
+    """Of tokens and of links: who creates an account of that name later would give it to somebody unknown."""
+    credentials = Credentials(store)
+    with store.write() as transaction:
+        made = transaction.insert_accounts(["acct-1"], parent=None, at=datetime.now(UTC), actor=None)
+        transaction.insert_accounts(["sub-1"], parent=made["acct-1"], at=datetime.now(UTC), actor=None)
+    known = [Scope("account", "acct-1"), Scope("account", "sub-1", write=True), Scope("metrics")]
+    for unknown in ("nope", "ACCT-1", "acct-1 ", ""):
+        for scopes in ([Scope("account", unknown)], [*known, Scope("account", unknown, write=True)]):
+            with pytest.raises(AccountNotFoundError, match=re.escape(repr(unknown))):
+                credentials.create_token("x", scopes)
+            with pytest.raises(AccountNotFoundError, match=re.escape(repr(unknown))):
+                credentials.create_link("x", scopes, lifetime=timedelta(hours=1))
+    assert credentials.tokens() == []
+    assert credentials.create_token("x", known).token.scopes == tuple(known)
+    assert credentials.create_link("x", known, lifetime=timedelta(hours=1))
+    for nothing in ("create_token", "create_link"):
+        arguments = {"lifetime": timedelta(hours=1)} if nothing == "create_link" else {}
+        with pytest.raises(InvalidScopeError, match="at least one scope"):
+            getattr(credentials, nothing)("x", [], **arguments)

@@ -59,7 +59,7 @@ def test_the_end_of_the_last_entry_opens_nothing(manager: RuleManager) -> None:
     assert not manager.allows("acct-1", "9.9.9.9")
     manager.load()
     assert not manager.allows("acct-1", "9.9.9.9")
-    manager.remove("acct-1", "1.1.1.1/32")
+    manager.remove("acct-1", "1.1.1.1/32", allow_empty=True)
     assert manager.allows("acct-1", "9.9.9.9")
 
 

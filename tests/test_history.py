@@ -55,13 +55,14 @@ def test_any_list_of_the_past_comes_back(made: list[tuple[object, ...]], data: s
         past = {manager.history()[-1].sequence: contents([])}
         for name, *arguments in made:
             try:
-                getattr(manager, str(name))("acct-1", *arguments)
+                empties = {"allow_empty": True} if name in ("replace", "remove") else {}
+                getattr(manager, str(name))("acct-1", *arguments, **empties)
             except (RuleError, LookupError):
                 continue
             past[manager.history()[-1].sequence] = contents(manager.entries("acct-1"))
         sequence = data.draw(st.sampled_from(sorted(past)))
         now = {entry.cidr: entry for entry in manager.entries("acct-1")}
-        restored = manager.restore("acct-1", at=sequence, actor="me")
+        restored = manager.restore("acct-1", at=sequence, actor="me", allow_empty=True)
         assert contents(restored) == past[sequence]
         assert restored == manager.entries("acct-1")
         assert manager.matcher.prefixes("acct-1") == [entry.cidr for entry in restored]
@@ -90,7 +91,7 @@ def test_what_has_expired_since_stays_away(manager: RuleManager) -> None:
     end = datetime.now(UTC) + timedelta(seconds=0.06)
     while datetime.now(UTC) < end:
         pass
-    manager.replace("acct-1", [])
+    manager.replace("acct-1", [], allow_empty=True)
     assert [entry.cidr for entry in manager.restore("acct-1", at=then)] == ["8.8.8.0/24"]
 
 
@@ -99,7 +100,7 @@ def test_the_rules_of_today_hold_for_a_list_of_the_past(shared_store_url: str) -
         lenient.create_account("acct-1")
         lenient.add("acct-1", "10.0.0.0/8, 8.8.8.0/24")
         then = lenient.history()[-1].sequence
-        lenient.replace("acct-1", [])
+        lenient.replace("acct-1", [], allow_empty=True)
     with RuleManager.open(shared_store_url) as strict:
         with pytest.raises(RuleError, match="special_range"):
             strict.restore("acct-1", at=then)
@@ -144,8 +145,10 @@ CHANGES: list[Callable[[RuleManager, int], object]] = [
     lambda manager, version: manager.add("acct-1", "1.1.1.1/32", expect_version=version),
     lambda manager, version: manager.edit("acct-1", "8.8.8.0/24", label="x", expect_version=version),
     lambda manager, version: manager.replace("acct-1", ["1.1.1.1/32"], expect_version=version),
-    lambda manager, version: manager.remove("acct-1", "8.8.8.0/24", expect_version=version),
-    lambda manager, version: manager.restore("acct-1", at=manager.history()[0].sequence, expect_version=version),
+    lambda manager, version: manager.remove("acct-1", "8.8.8.0/24", expect_version=version, allow_empty=True),
+    lambda manager, version: manager.restore(
+        "acct-1", at=manager.history()[0].sequence, expect_version=version, allow_empty=True
+    ),
 ]
 
 

@@ -14,6 +14,7 @@ from cidrgate import (
     RuleManager,
     StoreError,
     SubaccountError,
+    WouldDisableEnforcementError,
 )
 from tests.change_log import Replay, assert_consistent
 
@@ -111,7 +112,17 @@ def test_lists_are_added_to_or_replaced(manager: RuleManager) -> None:
     assert cidrs(manager, "a") == ["1.1.1.1/32", "2606:4700::/32"]
     assert manager.entries("a")[0] == kept
     assert [(change.account, change.action) for change in manager.history()[len(before) :]] == [("a", "replace")]
-    manager.import_accounts({"a": []}, replace=True)
+    refused = manager.import_accounts({"a": [], "b": []}, replace=True, dry_run=True).problems
+    assert refused.keys() == {"a", "b"}
+    before = manager.history()
+    report = manager.import_accounts({"a": [], "c": [], **lists_of(d="7.7.7.7/32")}, replace=True)
+    assert isinstance(report.problems["a"], WouldDisableEnforcementError)
+    assert (report.accounts, list(report.problems), len(cidrs(manager, "a"))) == (2, ["a"], 2)
+    # To add nothing empties nothing, and what is empty stays so.
+    assert not manager.import_accounts({"a": [], "c": []}).problems
+    assert not manager.import_accounts({"c": []}, replace=True).problems
+    assert [change.account for change in manager.history()[len(before) :] if change.account in "ab"] == []
+    assert not manager.import_accounts({"a": []}, replace=True, allow_empty=True).problems
     assert cidrs(manager, "a") == []
 
 

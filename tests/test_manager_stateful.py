@@ -29,6 +29,7 @@ from cidrgate import (
     RuleError,
     RuleManager,
     SubaccountError,
+    WouldDisableEnforcementError,
 )
 from tests.change_log import Replay, assert_consistent
 from tests.golden_rules import golden_validate
@@ -93,7 +94,7 @@ class ManagerMachine(RuleBasedStateMachine):
     def open(self, allow_special: bool) -> MultipleResults[str]:
         self.policy = Policy(max_entries=MAX_ENTRIES, allow_special=allow_special)
         self.store = self.new_store()
-        self.manager = RuleManager.open(self.store, self.policy)
+        self.manager = RuleManager.open(self.store, self.policy, create=True)
         for name in ("acct-1", "acct-2"):
             self.manager.create_account(name)
             self.model[name] = {}
@@ -166,13 +167,20 @@ class ManagerMachine(RuleBasedStateMachine):
         assert change() == canonical
         self.model[account] |= dict.fromkeys(canonical, label)
 
-    @rule(account=accounts, pieces=st.one_of(st.just([]), submissions), label=labels, bulk=st.booleans())
-    def replace(self, account: str, pieces: list[str], label: str | None, bulk: bool) -> None:
+    @rule(
+        account=accounts,
+        pieces=st.one_of(st.just([]), submissions),
+        label=labels,
+        bulk=st.booleans(),
+        empty=st.booleans(),
+    )
+    def replace(self, account: str, pieces: list[str], label: str | None, bulk: bool, empty: bool) -> None:
         def change() -> object:
             if not bulk:
-                return self.manager.replace(account, pieces, label=label)
+                return self.manager.replace(account, pieces, label=label, allow_empty=empty)
             lists = {account: [NewEntry(piece, label) for piece in pieces]}
-            for problem in self.manager.import_accounts(lists, replace=True).problems.values():
+            report = self.manager.import_accounts(lists, replace=True, allow_empty=empty)
+            for problem in report.problems.values():
                 raise problem
             return None
 
@@ -181,6 +189,9 @@ class ManagerMachine(RuleBasedStateMachine):
         problems, canonical = self.validate(pieces, []) if pieces else (set(), [])
         if problems:
             self.expect_problems(problems, change)
+            return
+        if not empty and self.model[account] and not canonical:
+            self.expect_guard(change)
             return
         change()
         old = self.model[account]
@@ -201,6 +212,13 @@ class ManagerMachine(RuleBasedStateMachine):
             return
         change()
         self.model[account] |= dict.fromkeys(canonical, label)
+
+    def expect_guard(self, change: Callable[[], object]) -> None:
+        """A change that would end enforcement is refused, and changes nothing, unless that was said."""
+        before = self.manager.history()
+        with pytest.raises(WouldDisableEnforcementError, match="allow_empty=True"):
+            change()
+        assert self.manager.history() == before
 
     def choose(self, data: st.DataObject, account: str) -> tuple[int | str, str | None]:
         """How an entry is named, and the CIDR of the entry that is meant, None where it is not listed."""
@@ -246,18 +264,21 @@ class ManagerMachine(RuleBasedStateMachine):
         old_label = listed.pop(meant)
         listed[cidr] = label if relabel else old_label
 
-    @rule(account=accounts, data=st.data(), several=st.booleans())
-    def remove(self, account: str, data: st.DataObject, several: bool) -> None:
+    @rule(account=accounts, data=st.data(), several=st.booleans(), empty=st.booleans())
+    def remove(self, account: str, data: st.DataObject, several: bool, empty: bool) -> None:
         chosen = [self.choose(data, account) for _ in range(2 if several else 1)]
 
         def change() -> object:
-            return self.manager.remove(account, *(which for which, _ in chosen))
+            return self.manager.remove(account, *(which for which, _ in chosen), allow_empty=empty)
 
         if self.refused(account, change):
             return
         if any(meant is None for _, meant in chosen):
             with pytest.raises(EntryNotFoundError):
                 change()
+            return
+        if not empty and self.model[account].keys() == {meant for _, meant in chosen}:
+            self.expect_guard(change)
             return
         change()
         for _, meant in chosen:

@@ -27,7 +27,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def manager(path: Path) -> Iterator[RuleManager]:
-    opened = RuleManager(SqliteStore(path, lock_timeout=0.05))
+    opened = RuleManager(SqliteStore(path, create=True, lock_timeout=0.05))
     opened.load()
     opened.create_account("acct-1")
     opened.create_account("sub-1", parent="acct-1")
@@ -41,7 +41,7 @@ CHANGES: list[Callable[[RuleManager], object]] = [
     lambda manager: manager.create_account("sub-2", parent="acct-1"),
     lambda manager: manager.add("acct-1", "9.9.9.9/32"),
     lambda manager: manager.edit("acct-1", "1.1.1.1/32", "1.1.1.0/24"),
-    lambda manager: manager.remove("acct-1", "8.8.8.0/24, 1.1.1.1/32"),
+    lambda manager: manager.remove("acct-1", "8.8.8.0/24, 1.1.1.1/32", allow_empty=True),
     lambda manager: manager.replace("acct-1", "9.9.9.9/32"),
     lambda manager: manager.import_accounts({"acct-3": [NewEntry("9.9.9.9/32")]}),
 ]
@@ -56,6 +56,7 @@ def assert_equal_to_store(manager: RuleManager) -> None:
     for account in manager.accounts():
         listed = [entry.cidr for entry in manager.entries(account.name)]
         assert manager.matcher.prefixes(account.name) == listed
+        assert account.name in manager.matcher
 
 
 @pytest.mark.parametrize("change", CHANGES)
@@ -193,7 +194,7 @@ def test_a_manager_that_has_not_loaded_answers_from_no_matcher(path: Path, manag
 def test_loading_again_catches_up_with_other_writers(path: Path, manager: RuleManager) -> None:
     matcher = manager.matcher
     with RuleManager.connect(f"sqlite:///{path}") as other:
-        other.remove("acct-1", "8.8.8.0/24", "1.1.1.1/32")
+        other.remove("acct-1", "8.8.8.0/24", "1.1.1.1/32", allow_empty=True)
         other.create_account("acct-2")
         other.create_account("sub-2", parent="acct-2")
         other.add("acct-2", "9.9.9.9/32")

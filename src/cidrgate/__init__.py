@@ -7,6 +7,7 @@ the store.
 from pathlib import Path
 
 from cidrgate._engine import Matcher, PrefixTrie
+from cidrgate.account_sources import EXEMPT, FromHeader, FromPath, FromRoute
 from cidrgate.client_ip import ClientAddress, ClientIPResolver
 from cidrgate.errors import (
     AccountExistsError,
@@ -17,13 +18,18 @@ from cidrgate.errors import (
     InvalidAccountError,
     InvalidAddressError,
     InvalidExpiryError,
+    InvalidTextError,
     Problem,
     ProxyProtocolError,
     RuleError,
     SnapshotError,
     StoreError,
+    StoreNotFoundError,
     SubaccountError,
+    UnconfirmedChangeError,
     VersionConflictError,
+    WouldDisableEnforcementError,
+    WouldLockOutCallerError,
 )
 from cidrgate.gate import Gate, Verdict
 from cidrgate.manager import RuleManager
@@ -45,19 +51,28 @@ __all__ = [
     "RuleError",
     "InvalidAddressError",
     "InvalidAccountError",
+    "InvalidTextError",
     "AccountExistsError",
     "AccountNotFoundError",
     "EntryNotFoundError",
     "SubaccountError",
     "VersionConflictError",
+    "UnconfirmedChangeError",
+    "WouldDisableEnforcementError",
+    "WouldLockOutCallerError",
     "InvalidExpiryError",
     "HistoryError",
     "StoreError",
+    "StoreNotFoundError",
     "SnapshotError",
     "ClientIPResolver",
     "ClientAddress",
     "Gate",
     "Verdict",
+    "FromHeader",
+    "FromRoute",
+    "FromPath",
+    "EXEMPT",
     "ProxyProtocolError",
     "get_include",
 ]

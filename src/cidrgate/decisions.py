@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from cidrgate._engine import PrefixTrie
 from cidrgate.errors import InvalidAddressError
-from cidrgate.values import Decision, Entry
+from cidrgate.values import Decision, Entry, ListState
 
 if TYPE_CHECKING:
     from collections.abc import Collection
     from datetime import datetime
 
-__all__ = ["Address", "decide", "in_address_order"]
+__all__ = ["Address", "decide", "enforced", "in_address_order", "list_state"]
 
 Address: TypeAlias = str | bytes | IPv4Address | IPv6Address
 
@@ -26,6 +26,33 @@ def in_address_order(entries: Collection[Entry]) -> list[Entry]:
     """
     by_cidr = {entry.cidr: entry for entry in entries}
     return [by_cidr[cidr] for cidr in PrefixTrie(by_cidr)]
+
+
+def enforced(entries: Collection[object]) -> bool:
+    """Whether addresses that a list does not hold are denied: whether it has entries at all, expired ones too.
+
+    An entry that ends by itself opens nothing: a list of none but expired entries denies every address, until somebody
+    removes them. Every layer asks here. Over many accounts the store answers the same with
+    `Transaction.list_states`, and a matcher with `Matcher.enforced`.
+
+    Args:
+        entries: The whole list that counts for the account: for a subaccount its parent's.
+
+    Example:
+        >>> enforced([]), enforced(["8.8.8.0/24"])
+        (False, True)
+    """
+    return len(entries) > 0
+
+
+def list_state(entries: Collection[Entry], at: datetime) -> ListState:
+    """What a list comes to in overviews.
+
+    Args:
+        entries: The whole list, expired entries too.
+        at: The time of the question; aware.
+    """
+    return ListState(sum(not entry.expired(at) for entry in entries), enforced(entries))
 
 
 def decide(account: str, entries: Collection[Entry], address: Address, at: datetime) -> Decision:
@@ -54,7 +81,7 @@ def decide(account: str, entries: Collection[Entry], address: Address, at: datet
         matched = trie.lookup(address)
     except InvalidAddressError:
         return Decision(allowed=False, reason="invalid_address", account=account)
-    if not entries:
+    if not enforced(entries):
         return Decision(allowed=True, reason="not_enforced", account=account)
     if matched is not None:
         return Decision(allowed=True, reason="matched", account=account, entry=matched)

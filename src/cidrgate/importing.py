@@ -11,14 +11,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
-from cidrgate.accounts import can_name_account, check_account_name, no_such_account, refuse_subaccount
+from cidrgate.accounts import check_account_name, could_name_account, no_such_account, refuse_subaccount
 from cidrgate.errors import CidrgateError
-from cidrgate.list_changes import Listing, addition, check_expiry, replacement, sweep
+from cidrgate.guards import Guard, disables_enforcement, unconfirmed
+from cidrgate.list_changes import Listing, addition, check_expiry, check_labels, replacement, sweep
 from cidrgate.rules import Policy, validate_addition, validate_replacement
 from cidrgate.stores import NewList
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from concurrent.futures import Future
     from datetime import datetime
 
@@ -67,6 +68,7 @@ def import_lists(
     create: bool,
     strict: bool,
     dry_run: bool,
+    confirmed: Collection[Guard],
     at: datetime,
     actor: str | None,
 ) -> ImportReport:
@@ -80,13 +82,14 @@ def import_lists(
         create: Whether an account that does not exist is created.
         strict: Whether nothing is stored if any account's list cannot be.
         dry_run: Whether nothing is stored at all.
+        confirmed: The guards that the changes may meet.
         at: The time of the change; aware.
         actor: Who makes it.
 
     Returns:
         What was stored, and the problems of the accounts that were not or could not be.
     """
-    known = transaction.accounts_named([name for name in lists if can_name_account(name)])
+    known = transaction.accounts_named([name for name in lists if could_name_account(name)])
     listed = transaction.entries_of(known.values())
     ids = transaction.new_entry_ids()
     listings = {name: Listing(owner, listed[name], at, ids, actor) for name, owner in known.items()}
@@ -102,8 +105,17 @@ def import_lists(
                 raise no_such_account(name)
             for piece in pieces:
                 check_expiry(piece.expires_at, at)
+            check_labels(pieces)
             active = listings[name].active() if name in listings else []
-            accepted[name] = _validated(pieces, active, policy, replace=replace)
+            cidrs = _validated(pieces, active, policy, replace=replace)
+            if (
+                replace
+                and name in listed
+                and disables_enforcement(listed[name], cidrs)
+                and Guard.DISABLE_ENFORCEMENT not in confirmed
+            ):
+                raise unconfirmed(Guard.DISABLE_ENFORCEMENT, name)
+            accepted[name] = cidrs
         except CidrgateError as error:
             problems[name] = error
     if dry_run or (strict and problems):

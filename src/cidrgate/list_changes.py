@@ -10,8 +10,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from cidrgate._engine import canonical_prefix
+from cidrgate.characters import check_text
 from cidrgate.decisions import in_address_order
 from cidrgate.errors import EntryNotFoundError, HistoryError, InvalidAddressError, InvalidExpiryError
+from cidrgate.rules.limits import beginning_of, some_of
 from cidrgate.stores import ListChange, StoredAccount
 from cidrgate.values import Entry, NewEntry
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
     from datetime import datetime
 
+    from cidrgate.guards import Guard
     from cidrgate.values import Account, Action, Change
 
 __all__ = [
@@ -27,11 +30,15 @@ __all__ = [
     "addition",
     "changed",
     "check_expiry",
+    "check_labels",
     "list_at",
     "named_entries",
     "replacement",
     "sweep",
 ]
+
+_MOST_NAMED = 50
+"""How many entries a message names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +87,14 @@ class ListOutcome:
         change: What was asked for; nothing in it means nothing changes.
         before: The list before it, in no particular order, expired entries too.
         after: The list after it, in address order.
+        confirm: The guards it meets, each of which must be confirmed before it is made; see `cidrgate.guards`.
     """
 
     account: Account
     change: ListChange
     before: Sequence[Entry]
     after: list[Entry]
+    confirm: tuple[Guard, ...] = ()
 
 
 def check_expiry(expires_at: datetime | None, at: datetime) -> None:
@@ -100,6 +109,17 @@ def check_expiry(expires_at: datetime | None, at: datetime) -> None:
         raise InvalidExpiryError(f"expires_at {expires_at.isoformat()} names no time zone; add one, such as +00:00")
     if expires_at <= at:
         raise InvalidExpiryError(f"expires_at {expires_at.isoformat()} is over; choose a time to come")
+
+
+def check_labels(pieces: Iterable[NewEntry]) -> None:
+    """Refuse labels that people would not read as they are. Not asked of a list of the past that is restored.
+
+    Raises:
+        InvalidTextError: If one holds a character that people cannot see.
+    """
+    for piece in pieces:
+        if piece.label is not None:
+            check_text(piece.label, "a label")
 
 
 def addition(listing: Listing, pieces: Sequence[NewEntry], cidrs: Sequence[str]) -> ListChange:
@@ -123,7 +143,8 @@ def replacement(
     """The difference between a list and the whole list that shall stand in its place.
 
     An entry whose network stays is kept with its id, who added it and when; a piece with a label, or a time at which
-    it ends, gives it those. Nothing in `before` or `after` means nothing changes.
+    it ends, gives it those. Nothing in `before` or `after` means nothing changes. Without pieces every entry leaves,
+    those that have expired too: whoever wants an empty list wants it empty.
 
     Args:
         listing: The list as it is.
@@ -151,7 +172,7 @@ def replacement(
         if altered != kept:
             before.append(kept)
             after.append(altered)
-    before.extend(leaving.values())
+    before.extend(leaving.values() if pieces else listing.entries)
     return listing.change(action, before, after)
 
 
@@ -253,9 +274,11 @@ def _canonical_or_itself(text: str) -> str:
 
 
 def _not_found(account: str, listed: Collection[Entry], missing: list[str | int]) -> str:
-    there = ", ".join(f"{entry.cidr} (id {entry.id})" for entry in in_address_order(listed))
+    first = in_address_order(listed)[: _MOST_NAMED + 1]
+    there = some_of([f"{entry.cidr} (id {entry.id})" for entry in first], _MOST_NAMED, max(0, len(listed) - len(first)))
     holds = f"it holds {there}" if there else "its list is empty"
     if not missing:
         return f"no entry of account {account!r} was named; {holds}"
-    names = ", ".join(f"id {key}" if isinstance(key, int) else repr(key) for key in missing)
+    named = [f"id {key}" if isinstance(key, int) else repr(beginning_of(key)) for key in missing[: _MOST_NAMED + 1]]
+    names = some_of(named, _MOST_NAMED, max(0, len(missing) - len(named)))
     return f"account {account!r} does not list {names}; {holds}"

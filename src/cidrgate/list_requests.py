@@ -10,13 +10,15 @@ from datetime import UTC, datetime
 from itertools import count
 from typing import TYPE_CHECKING
 
-from cidrgate.accounts import can_name_account, no_such_account, refuse_subaccount
+from cidrgate.accounts import could_name_account, no_such_account, refuse_subaccount
 from cidrgate.errors import CidrgateError, VersionConflictError
+from cidrgate.guards import guards_met, refuse_unconfirmed
 from cidrgate.list_changes import Listing, ListOutcome, changed, sweep
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from cidrgate.guards import Guard
     from cidrgate.stores import ListChange, StoredAccount, Transaction
     from cidrgate.values import Entry
 
@@ -34,6 +36,8 @@ class ListRequest:
         expect_version: The version of the account they saw; None for whatever it is.
         judge: Sees what it comes to before anything is stored; when it raises a `CidrgateError`, nothing is.
         keep: Stores more along with it.
+        address: Where they are; None if that is not known, and then they cannot be locked out.
+        confirmed: The guards that the change may meet.
     """
 
     account: str
@@ -42,6 +46,8 @@ class ListRequest:
     expect_version: int | None
     judge: Callable[[ListOutcome], object] | None
     keep: Callable[[Transaction, ListOutcome], object] | None
+    address: str | None = None
+    confirmed: frozenset[Guard] = frozenset()
 
 
 def change_lists(
@@ -52,12 +58,13 @@ def change_lists(
     Args:
         transaction: A write transaction.
         requests: The changes; no account is in two of them.
-        dry_run: Whether they are worked out and judged only, for which the transaction need not write.
+        dry_run: Whether they are worked out and judged only, for which the transaction need not write. Nothing needs a
+            confirmation then: the outcome says what would.
 
     Returns:
         What each came to, or why it was refused, in their order.
     """
-    owners = transaction.accounts_named([one.account for one in requests if can_name_account(one.account)])
+    owners = transaction.accounts_named([one.account for one in requests if could_name_account(one.account)])
     listed = transaction.entries_of(owners.values())
     at = datetime.now(UTC)
     ids = count(-1, -1) if dry_run else transaction.new_entry_ids(len(requests))
@@ -66,6 +73,8 @@ def change_lists(
     for request in requests:
         try:
             outcome, changes = _worked_out(transaction, request, owners, listed, at, ids)
+            if not dry_run:
+                refuse_unconfirmed(outcome, request.address, request.confirmed)
         except CidrgateError as error:
             results.append(error)
         else:
@@ -101,6 +110,7 @@ def _worked_out(
     made = sweep(listing, change)
     now = replace(owner.value(), version=owner.version + bool(made))
     outcome = ListOutcome(now, change, listing.entries, changed(listing, made))
+    outcome = replace(outcome, confirm=guards_met(outcome, request.address, at))
     if request.judge is not None:
         request.judge(outcome)
     return outcome, made

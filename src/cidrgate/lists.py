@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from cidrgate.accounts import can_name_account, existing_account, find_account, list_owner
+from cidrgate.accounts import could_name_account, existing_account, find_account, list_owner
 from cidrgate.decisions import decide, in_address_order
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from cidrgate.decisions import Address
     from cidrgate.stores import Store
-    from cidrgate.values import Account, Change, Decision, Entry
+    from cidrgate.values import Account, Change, Decision, Entry, ListState
 
 __all__ = ["AccountLists"]
 
@@ -78,9 +78,31 @@ class AccountLists:
         Raises:
             StoreError: If the store cannot be read.
         """
-        usable = None if names is None else [name for name in names if can_name_account(name)]
+        usable = None if names is None else [name for name in names if could_name_account(name)]
         with self._store.read() as transaction:
             return transaction.entry_counts(datetime.now(UTC), usable)
+
+    def list_states(self, names: Collection[str] | None = None) -> dict[str, ListState]:
+        """What the list that counts for each account comes to, by account name: for a subaccount its parent's.
+
+        Args:
+            names: Only these accounts, of which those that do not exist are left out; None for all.
+
+        Raises:
+            StoreError: If the store cannot be read.
+
+        Example:
+            >>> from cidrgate import RuleManager
+            >>> with RuleManager.open("memory://") as manager:
+            ...     account = manager.create_account("acct-1")
+            ...     subaccount = manager.create_account("sub-1", parent="acct-1")
+            ...     added = manager.add("acct-1", "8.8.8.0/24")
+            ...     manager.list_states(["sub-1"])
+            {'sub-1': ListState(entries=1, enforced=True)}
+        """
+        usable = None if names is None else [name for name in names if could_name_account(name)]
+        with self._store.read() as transaction:
+            return transaction.list_states(datetime.now(UTC), usable)
 
     def entries(self, account: str) -> list[Entry]:
         """The entries in address order, expired ones that were not swept yet among them; for a subaccount its parent's.

@@ -17,6 +17,7 @@ from types import EllipsisType
 from typing import TYPE_CHECKING, Literal, Self, TypeVar
 
 from cidrgate.accounts import check_account_name, parent_account
+from cidrgate.characters import check_text
 from cidrgate.commit_groups import CommitGroups
 from cidrgate.errors import (
     AccountExistsError,
@@ -25,6 +26,7 @@ from cidrgate.errors import (
     StoreConflictError,
     StoreError,
 )
+from cidrgate.guards import Guard, named_guards
 from cidrgate.importing import ImportReport, import_lists, in_background
 from cidrgate.last_matches import LastMatches
 from cidrgate.list_changes import (
@@ -32,6 +34,7 @@ from cidrgate.list_changes import (
     ListOutcome,
     addition,
     check_expiry,
+    check_labels,
     list_at,
     named_entries,
     replacement,
@@ -107,17 +110,21 @@ class RuleManager(ServedLists):
         self._judge: Callable[[ListOutcome], object] | None = None
         self._keep: Callable[[Transaction, ListOutcome | Account], object] | None = None
         self._dry_run = False
+        self._address: str | None = None
+        self._confirmed: frozenset[Guard] = frozenset()
 
     def create_account(self, account: str, *, parent: str | None = None, actor: str | None = None) -> Account:
         """Create an account, or a subaccount that inherits its parent's list.
 
         Args:
-            account: Its name: up to 255 characters, no control characters, no whitespace around it.
+            account: Its name: up to 255 characters in Unicode's normal form C, without whitespace around it, without
+                characters that people cannot see; see `cidrgate.characters`.
             parent: The account whose list it inherits; None for an account with a list of its own.
             actor: Who creates it, for the change log.
 
         Raises:
             InvalidAccountError: If the name cannot be used.
+            InvalidTextError: If the actor holds a character that people cannot see.
             AccountExistsError: If there is an account of that name.
             AccountNotFoundError: If there is no account `parent`.
             SubaccountError: If `parent` is a subaccount itself.
@@ -130,6 +137,7 @@ class RuleManager(ServedLists):
             'acct-1'
         """
         check_account_name(account)
+        check_text(actor, "an actor")
 
         def create(transaction: Transaction) -> Account:
             owner = None if parent is None else parent_account(transaction, parent)
@@ -174,6 +182,7 @@ class RuleManager(ServedLists):
         Raises:
             RuleError: If anything breaks a rule; carries every problem of the submission.
             InvalidExpiryError: If an entry would end at a time that is over, or that names no zone.
+            InvalidTextError: If a label or the actor holds a character that people cannot see.
             AccountNotFoundError: If there is no such account.
             SubaccountError: If the account inherits its list.
             VersionConflictError: If the account has another version than expected.
@@ -187,7 +196,8 @@ class RuleManager(ServedLists):
             ...
             cidrgate.errors.RuleError: special_range: '127.0.0.1/32'...
         """
-        pieces = split_submission(cidrs, label, expires_at)
+        pieces = split_submission(cidrs, label, expires_at, most=self.policy.most_pieces)
+        check_labels(pieces)
 
         def added(_: Transaction, listing: Listing) -> ListChange:
             existing = [entry.cidr for entry in listing.active()]
@@ -223,6 +233,7 @@ class RuleManager(ServedLists):
         Raises:
             RuleError: If the new network breaks a rule.
             InvalidExpiryError: If it would end at a time that is over, or that names no zone.
+            InvalidTextError: If the label or the actor holds a character that people cannot see.
             EntryNotFoundError: If the list holds no such entry.
             AccountNotFoundError: If there is no such account.
             SubaccountError: If the account inherits its list.
@@ -236,6 +247,8 @@ class RuleManager(ServedLists):
             ...     manager.edit("acct-1", "1.1.1.1/32", "1.1.1.0/24").cidr
             '1.1.1.0/24'
         """
+        if not isinstance(label, EllipsisType):
+            check_text(label, "a label")
 
         def edited(_: Transaction, listing: Listing) -> ListChange:
             [entry] = named_entries(account, listing.entries, [which])
@@ -260,15 +273,21 @@ class RuleManager(ServedLists):
         return outcome.change.after[0] if outcome.change.after else named_entries(account, outcome.after, [which])[0]
 
     def remove(
-        self, account: str, *which: str | int, actor: str | None = None, expect_version: int | None = None
+        self,
+        account: str,
+        *which: str | int,
+        actor: str | None = None,
+        expect_version: int | None = None,
+        allow_empty: bool = False,
     ) -> list[Entry]:
-        """Remove entries: all that are named, or none. Without entries an account is not enforced.
+        """Remove entries: all that are named, or none. Without entries an account is not enforced, which must be said.
 
         Args:
             account: Whose list.
             which: The entries: CIDRs in any spelling, also several in one text separated by commas, or ids.
             actor: Who removes them, for the change log.
             expect_version: The version of the account that the caller saw; None for whatever it is.
+            allow_empty: Whether the list may become empty, which ends enforcement: every address is allowed then.
 
         Returns:
             The removed entries, in the order they were named.
@@ -278,6 +297,7 @@ class RuleManager(ServedLists):
             AccountNotFoundError: If there is no such account.
             SubaccountError: If the account inherits its list.
             VersionConflictError: If the account has another version than expected.
+            WouldDisableEnforcementError: If no entry would be left, and `allow_empty` was not said.
             StoreError: If the change cannot be stored.
 
         Example:
@@ -295,7 +315,7 @@ class RuleManager(ServedLists):
         def removed(_: Transaction, listing: Listing) -> ListChange:
             return listing.change("remove", named_entries(account, listing.entries, keys))
 
-        return list(self._change_list(account, removed, actor, expect_version).change.before)
+        return list(self._change_list(account, removed, actor, expect_version, allow_empty=allow_empty).change.before)
 
     def replace(
         self,
@@ -306,19 +326,21 @@ class RuleManager(ServedLists):
         expires_at: datetime | None = None,
         actor: str | None = None,
         expect_version: int | None = None,
+        allow_empty: bool = False,
     ) -> list[Entry]:
         """Make the list exactly this, in one change. Entries whose network stays keep id, author and time.
 
         Args:
             account: Whose list.
             cidrs: The whole list: CIDRs separated by commas or newlines, or an iterable of CIDRs and
-                `NewEntry`; nothing empties the list.
+                `NewEntry`; nothing empties the list, for which `allow_empty` is needed.
             label: The label of every entry that brings none of its own; an entry that stays keeps its label
                 where neither says one.
             expires_at: When every entry ends that brings no such time of its own; an entry that stays keeps its end
                 where neither says one.
             actor: Who changes it, for new entries and the change log.
             expect_version: The version of the account that the caller saw; None for whatever it is.
+            allow_empty: Whether the list may become empty, which ends enforcement: every address is allowed then.
 
         Returns:
             The list in address order.
@@ -326,9 +348,11 @@ class RuleManager(ServedLists):
         Raises:
             RuleError: If anything breaks a rule; carries every problem of the submission.
             InvalidExpiryError: If an entry would end at a time that is over, or that names no zone.
+            InvalidTextError: If a label or the actor holds a character that people cannot see.
             AccountNotFoundError: If there is no such account.
             SubaccountError: If the account inherits its list.
             VersionConflictError: If the account has another version than expected.
+            WouldDisableEnforcementError: If no entry would be left, and `allow_empty` was not said.
             StoreError: If the change cannot be stored.
 
         Example:
@@ -338,15 +362,22 @@ class RuleManager(ServedLists):
             ...     [entry.cidr for entry in manager.replace("acct-1", ["9.9.9.9/32", "1.1.1.1/32"])]
             ['1.1.1.1/32', '9.9.9.9/32']
         """
-        pieces = split_submission(cidrs, label, expires_at)
+        pieces = split_submission(cidrs, label, expires_at, most=self.policy.most_pieces)
+        check_labels(pieces)
 
         def replaced(_: Transaction, listing: Listing) -> ListChange:
             return replacement(listing, pieces, validate_replacement(pieces, self.policy))
 
-        return self._change_list(account, replaced, actor, expect_version).after
+        return self._change_list(account, replaced, actor, expect_version, allow_empty=allow_empty).after
 
     def restore(
-        self, account: str, *, at: int, actor: str | None = None, expect_version: int | None = None
+        self,
+        account: str,
+        *,
+        at: int,
+        actor: str | None = None,
+        expect_version: int | None = None,
+        allow_empty: bool = False,
     ) -> list[Entry]:
         """Make the list what it was after a change of the log, as a new change that must keep the rules of today.
 
@@ -357,6 +388,7 @@ class RuleManager(ServedLists):
             at: The sequence in the change log.
             actor: Who changes it, for new entries and the change log.
             expect_version: The version of the account that the caller saw; None for whatever it is.
+            allow_empty: Whether the list may become empty, which ends enforcement: every address is allowed then.
 
         Returns:
             The list in address order.
@@ -367,13 +399,14 @@ class RuleManager(ServedLists):
             AccountNotFoundError: If there is no such account.
             SubaccountError: If the account inherits its list.
             VersionConflictError: If the account has another version than expected.
+            WouldDisableEnforcementError: If no entry would be left, and `allow_empty` was not said.
             StoreError: If the change cannot be stored.
 
         Example:
             >>> with RuleManager.open("memory://") as manager:
             ...     account = manager.create_account("acct-1")
             ...     added = manager.add("acct-1", "1.1.1.1/32")
-            ...     removed = manager.remove("acct-1", "1.1.1.1/32")
+            ...     removed = manager.remove("acct-1", "1.1.1.1/32", allow_empty=True)
             ...     before = manager.history("acct-1")[-2].sequence
             ...     [entry.cidr for entry in manager.restore("acct-1", at=before)]
             ['1.1.1.1/32']
@@ -390,7 +423,7 @@ class RuleManager(ServedLists):
             pieces = [NewEntry(entry.cidr, entry.label, entry.expires_at) for entry in kept]
             return replacement(listing, pieces, validate_replacement(pieces, self.policy), "restore")
 
-        return self._change_list(account, restored, actor, expect_version).after
+        return self._change_list(account, restored, actor, expect_version, allow_empty=allow_empty).after
 
     def prune_history(self, older_than: timedelta) -> int:
         """Delete the beginning of the change log.
@@ -489,6 +522,7 @@ class RuleManager(ServedLists):
         create: bool = True,
         strict: bool = False,
         dry_run: bool = False,
+        allow_empty: bool = False,
         actor: str | None = None,
         progress: Callable[[int], object] | None = None,
     ) -> ImportReport:
@@ -501,6 +535,8 @@ class RuleManager(ServedLists):
             create: Whether an account that does not exist is created.
             strict: Whether all of it is one commit, and none of it if any account's list cannot be stored.
             dry_run: Whether everything is checked and nothing is stored.
+            allow_empty: Whether a list of no entries may, with `replace`, take the place of one that has some, which
+                ends the account's enforcement. Otherwise the account's problem is a `WouldDisableEnforcementError`.
             actor: Who imports, for the entries and the change log.
             progress: Called after each commit with the number of accounts done since the last call.
 
@@ -508,6 +544,7 @@ class RuleManager(ServedLists):
             What was stored, and for each account that could not be, why.
 
         Raises:
+            InvalidTextError: If the actor holds a character that people cannot see.
             StoreError: If a commit fails; the accounts of the commits before it are stored and published.
 
         Example:
@@ -518,6 +555,7 @@ class RuleManager(ServedLists):
             >>> report.accounts, report.entries, list(report.problems)
             (1, 1, ['b'])
         """
+        check_text(actor, "an actor")
 
         def store(part: Mapping[str, Sequence[NewEntry]]) -> tuple[int, ImportReport]:
             def stored(transaction: Transaction) -> ImportReport:
@@ -529,6 +567,7 @@ class RuleManager(ServedLists):
                     create=create,
                     strict=strict,
                     dry_run=dry_run,
+                    confirmed=self._confirmed_with(allow_empty=allow_empty),
                     at=datetime.now(UTC),
                     actor=actor,
                 )
@@ -551,17 +590,29 @@ class RuleManager(ServedLists):
         judge: Callable[[ListOutcome], object] | None = None,
         keep: Callable[[Transaction, ListOutcome | Account], object] | None = None,
         dry_run: bool = False,
+        address: str | None = None,
+        confirmed: Iterable[str] = (),
     ) -> Self:
         """This manager, with somebody who sees each change made through it before it is committed.
 
+        It guards its caller too, whose address it is told: a change that would lock the caller out, or end the
+        enforcement of an account, raises an `UnconfirmedChangeError` unless that was confirmed by its name.
+
         Args:
             judge: Called with what a change of a list comes to, before it is stored; when it raises a `CidrgateError`,
-                nothing is.
+                nothing is. The outcome says what the change must be confirmed for.
             keep: Called in the transaction of a change with the account that was created, or the outcome for a list:
                 what it stores is committed with the change. It may be called a second time, in another transaction,
                 when the first one could not be committed; when it raises, nothing is stored.
-            dry_run: Whether changes are worked out and judged, but not stored. `import_accounts` and `prune_history`
-                are neither supervised nor dry.
+            dry_run: Whether changes are worked out and judged, but not stored; they need no confirmation then.
+                `import_accounts` and `prune_history` are neither supervised nor dry.
+            address: Where the caller is, as canonical text; None if that is not known, and then nothing warns them.
+            confirmed: The guards that the changes may meet, by name: `disable_enforcement`, `lock_out`.
+
+        Raises:
+            ValueError: If `confirmed` names something else.
+
+        A manager that is supervised already stays so: whoever was there first is called first.
 
         Example:
             >>> with RuleManager.open("memory://") as manager:
@@ -573,7 +624,10 @@ class RuleManager(ServedLists):
             (['8.8.8.0/24'], [])
         """
         seen = copy(self)
-        seen._judge, seen._keep, seen._dry_run = judge, keep, dry_run
+        seen._judge = _both(self._judge, judge)
+        seen._keep = _both(self._keep, keep)
+        seen._dry_run = self._dry_run or dry_run
+        seen._address, seen._confirmed = address, named_guards(confirmed)
         return seen
 
     def _change_list(
@@ -582,8 +636,12 @@ class RuleManager(ServedLists):
         make: Callable[[Transaction, Listing], ListChange],
         actor: str | None,
         expect_version: int | None,
+        *,
+        allow_empty: bool = False,
     ) -> ListOutcome:
-        request = ListRequest(account, make, actor, expect_version, self._judge, self._keep)
+        check_text(actor, "an actor")
+        confirmed = self._confirmed_with(allow_empty=allow_empty)
+        request = ListRequest(account, make, actor, expect_version, self._judge, self._keep, self._address, confirmed)
         if self._dry_run:
             with self._store.read() as transaction:
                 [result] = change_lists(transaction, [request], dry_run=True)
@@ -591,6 +649,9 @@ class RuleManager(ServedLists):
                 raise result
             return result
         return _attempted(lambda: self._commits.change_list(request))
+
+    def _confirmed_with(self, *, allow_empty: bool) -> frozenset[Guard]:
+        return self._confirmed | {Guard.DISABLE_ENFORCEMENT} if allow_empty else self._confirmed
 
     def _write(self, make: Callable[[Transaction], _Made]) -> _Made:
         """What a function makes in a write transaction of its own."""
@@ -615,6 +676,18 @@ class RuleManager(ServedLists):
 
 def _note_matches(transaction: Transaction, seen: Sequence[tuple[str, str]], at: datetime) -> None:
     transaction.note_matches(seen, at)
+
+
+def _both(first: Callable[..., object] | None, second: Callable[..., object] | None) -> Callable[..., object] | None:
+    """One call that is both, in their order."""
+    if first is None or second is None:
+        return first or second
+
+    def both(*arguments: object) -> None:
+        first(*arguments)
+        second(*arguments)
+
+    return both
 
 
 def _attempted(change: Callable[[], _Made]) -> _Made:

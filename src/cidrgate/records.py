@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from cidrgate.networks import address_count, prefix_length, subnet_mask
 
 if TYPE_CHECKING:
-    from cidrgate.credentials import Token
+    from cidrgate.credentials import Session, Token
     from cidrgate.errors import CidrgateError, Problem
-    from cidrgate.values import Account, Change, Decision, Entry
+    from cidrgate.values import Account, Change, Decision, Entry, ListState
 
 __all__ = [
     "account_record",
@@ -20,6 +20,7 @@ __all__ = [
     "error_code",
     "entry_record",
     "problem_record",
+    "session_record",
     "token_record",
 ]
 
@@ -47,12 +48,13 @@ def entry_record(entry: Entry, last_matched_at: datetime | None = None) -> dict[
     }
 
 
-def account_record(account: Account, entries: int) -> dict[str, Any]:
-    """An account and how many entries the list that counts for it holds."""
+def account_record(account: Account, state: ListState) -> dict[str, Any]:
+    """An account, with what the list that counts for it comes to."""
     return {
         "name": account.name,
         "parent": account.parent,
-        "entries": entries,
+        "entries": state.entries,
+        "enforced": state.enforced,
         "version": account.version,
         "created_at": _time(account.created_at),
     }
@@ -104,6 +106,7 @@ def problem_record(problem: Problem) -> dict[str, Any]:
         "position": problem.position,
         "conflicts": list(problem.conflicts),
         "hint": problem.hint,
+        "more_conflicts": problem.more_conflicts,
     }
 
 
@@ -117,6 +120,20 @@ def token_record(token: Token) -> dict[str, Any]:
         "created_by": token.created_by,
         "expires_at": _time(token.expires_at),
         "revoked_at": _time(token.revoked_at),
+    }
+
+
+def session_record(session: Session) -> dict[str, Any]:
+    """A console session, without its secret."""
+    return {
+        "id": session.id,
+        "name": session.name,
+        "scopes": [str(scope) for scope in session.scopes],
+        "token": session.token_id,
+        "by_link": session.by_link,
+        "address": session.address,
+        "created_at": _time(session.created_at),
+        "expires_at": _time(session.expires_at),
     }
 
 

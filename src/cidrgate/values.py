@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from datetime import datetime
 
-__all__ = ["Account", "Action", "Change", "Decision", "Entry", "NewEntry", "Reason"]
+__all__ = ["Account", "Action", "Change", "Decision", "Entry", "ListState", "NewEntry", "Reason"]
 
 Reason = Literal["matched", "not_listed", "not_enforced", "invalid_address"]
 Action = Literal["create_account", "add", "edit", "remove", "replace", "restore", "expire"]
@@ -22,6 +22,20 @@ class Account:
     parent: str | None
     created_at: datetime
     version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ListState:
+    """What an overview says of the list that counts for an account: its own, or its parent's.
+
+    Attributes:
+        entries: How many entries it holds, without expired ones.
+        enforced: Whether addresses that it does not hold are denied. So they are while it has entries at all: one of
+            none but expired entries denies every address.
+    """
+
+    entries: int
+    enforced: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -128,7 +128,7 @@ def test_add_creates_no_account_unasked_or_in_vain(cidrgate: Cidrgate) -> None:
 
 def test_the_last_entry_removed_is_the_end_of_enforcement(cidrgate: Cidrgate) -> None:
     cidrgate("add", "acct-1", "8.8.8.0/24", "--create")
-    assert "not enforced" in cidrgate("remove", "acct-1", "8.8.8.0/24").out
+    assert "not enforced" in cidrgate("remove", "acct-1", "8.8.8.0/24", "--empty").out
     assert "acct-1: 0 of 50 entries" in cidrgate("list", "acct-1").out
     assert "it holds 8" not in cidrgate("remove", "acct-1", "8.8.8.0/24", status=2).err
 

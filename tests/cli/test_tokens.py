@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 def test_a_token_is_made_listed_and_revoked(cidrgate: Cidrgate) -> None:
     first = cidrgate("token", "create", "ops", "--scope", "admin").out.splitlines()
     assert "only time" in first[1]
+    cidrgate("account", "create", "a")
     made = cidrgate("token", "create", "x", "-s", "account:a:read", "-s", "metrics", "--expires", "1h", "--json").record
     assert (made["scopes"], made["created_by"]) == (["account:a:read", "metrics"], "tester")
     store = open_store(f"sqlite:///{cidrgate.database}")
@@ -38,6 +39,7 @@ def test_serve_says_what_is_wrong_before_it_serves(cidrgate: Cidrgate) -> None:
         (("--client-header", "x-real-ip"), "name trusted_proxies"),
         (("--allow", "8.8.8.8"), "8.8.8.8"),
         (("--host", "198.51.100.1"), "cannot be listened on"),
+        (("--allow-account", "nobody"), "there is no account 'nobody'"),
     ):
         assert said in cidrgate("serve", "--port", "0", *arguments, status=2).err
     with socket.create_server(("127.0.0.1", 0)) as taken:

@@ -23,6 +23,8 @@ NEEDS = {
     "POST /v1/tokens": "admin",
     "GET /v1/tokens/{token}": "admin",
     "DELETE /v1/tokens/{token}": "admin",
+    "GET /v1/sessions": "token",
+    "DELETE /v1/sessions/{session}": "token",
     "GET /v1/accounts": "token",
     "POST /v1/accounts": "admin",
     "GET /v1/accounts/{account}": "read",

@@ -33,6 +33,7 @@ VALUES = {
     "DecisionModel": package.DecisionInfo,
     "ChangeModel": package.ChangeInfo,
     "CreatedTokenModel": package.TokenInfo,
+    "SessionModel": package.SessionInfo,
     "WhoAmIModel": package.WhoAmI,
 }
 PAGED = {"limit", "cursor", "next_cursor"}
@@ -58,6 +59,9 @@ def test_methods_take_what_operations_take(api: Api) -> None:
                 wanted |= {"change", "details"}  # which of the changes it is says what else there is
             else:
                 wanted |= set(document["components"]["schemas"][content["schema"]["$ref"].split("/")[-1]]["properties"])
+        if "confirm" in wanted:
+            # What a change may do, in words of Python: only where it can do that.
+            wanted |= {"allow_lock_out"} | ({"allow_empty"} if name not in ("add_entries", "edit_entry") else set())
         taken = set(inspect.signature(getattr(Client, name)).parameters) - {"self"}
         assert taken == wanted, name
 
@@ -95,7 +99,10 @@ def test_everything_can_be_done_with_it(api: Api) -> None:
         assert [one.name for one in client.list_accounts()] == ["a/b.", "acct-1", "acct-2", "sub-1", "sub-2"]
         end = datetime.now(UTC) + timedelta(hours=1)
         added = client.add_entries(
-            "a/b.", ["8.8.8.0/24", {"cidr": "1.1.1.1/32", "label": "dns", "expires_at": end}], label="x", confirm=True
+            "a/b.",
+            ["8.8.8.0/24", {"cidr": "1.1.1.1/32", "label": "dns", "expires_at": end}],
+            label="x",
+            allow_lock_out=True,
         )
         first, second = added.after
         assert (first.label, second.label, second.expires_at) == ("x", "dns", end)
@@ -147,3 +154,13 @@ def test_an_answer_that_is_not_the_services_is_an_error_too() -> None:
             with pytest.raises(ApiError, match="answered 502") as error:
                 client.who_am_i()
             assert error.value.retry_after == (7.0 if headers else None)
+
+
+def test_a_confirmation_is_a_name_and_nothing_else() -> None:
+    transport = httpx.MockTransport(lambda _: httpx.Response(500))
+    for old in (True, False, "lock_out"):
+        with (
+            Client("http://x", "t", http=httpx.Client(transport=transport)) as client,
+            pytest.raises(TypeError, match="name what the change may do"),
+        ):
+            client.delete_entry("acct-1", 1, confirm=old)  # type: ignore[arg-type]

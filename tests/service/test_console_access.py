@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tests.service.conftest import Api
 
 PUBLIC = {"/", "/sign-in", "/link/{secret}"}
-ANYBODY = {"/accounts", "/sign-out"}
+ANYBODY = {"/accounts", "/sign-out", "/sessions", "/sessions/end"}
 ADMIN = {"/accounts/new", "/tokens", "/tokens/new", "/tokens/revoke"}
 READ = {"/list", "/list/row", "/test", "/history", "/subaccounts"}
 WRITE = {
@@ -62,10 +62,10 @@ def ask(api: Api, method: str, path: str, account: str, csrf: str = "") -> int:
     return api.client.post(f"/console{path}", data=data).status_code
 
 
-def sign_in(api: Api, *scopes: str) -> str:
+def sign_in(api: Api, token: str) -> str:
     """Sign somebody in; what their forms carry."""
     headers = {"Sec-Fetch-Site": "same-origin"}
-    api.client.post("/console/sign-in", data={"token": api.token(*scopes)}, headers=headers)
+    api.client.post("/console/sign-in", data={"token": token}, headers=headers)
     page = api.client.get("/console/accounts?q=a").text
     proofs: set[str] = set(re.findall(r'name="csrf" value="([0-9a-f]{64})"', page))
     [proof] = proofs
@@ -80,12 +80,12 @@ def test_every_route_is_in_the_table() -> None:
 def test_who_may_not(api: Api, method: str, path: str) -> None:
     api.manager.add("acct-1", "1.1.1.1/32")
     assert ask(api, method, path, "acct-1") == (303 if method == "GET" else 401), "nobody is signed in"
-    proof = sign_in(api, "admin")
+    proof = sign_in(api, api.token("admin"))
     if method == "POST":
         assert ask(api, method, path, "acct-1", "0" * 64) == 403, "no proof"
     if path in ANYBODY:
         return
-    proof = sign_in(api, "account:acct-1:read", "account:gone:read")
+    proof = sign_in(api, api.token_of_old("account:acct-1:read", "account:gone:read"))
     assert ask(api, method, path, "acct-1", proof) == (200 if path in READ else 403), "a reader"
     assert ask(api, method, path, "acct-2", proof) == (403 if path in ADMIN else 404), "another's account"
     assert ask(api, method, path, "nobody", proof) == (403 if path in ADMIN else 404), "no account at all"

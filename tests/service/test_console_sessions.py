@@ -38,7 +38,7 @@ def test_a_token_signs_in_and_out(api: Api) -> None:
     refused = sign_in(api, "nonsense")
     assert refused.status_code == 401
     assert "unknown, revoked or expired" in refused.text
-    token = api.token("account:acct-1:write", "account:other:read", name="<b>Ann</b>")
+    token = api.token_of_old("account:acct-1:write", "account:other:read", name="<b>Ann</b>")
     done = sign_in(api, token)
     assert (done.status_code, done.headers["location"]) == (303, "/console/accounts")
     assert {"HttpOnly", "SameSite=lax", "Path=/"} <= set(done.headers["set-cookie"].split("; "))

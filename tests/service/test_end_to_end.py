@@ -28,7 +28,7 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture
 def token(database: str) -> str:
-    store = open_store(database)
+    store = open_store(database, create=True)
     made = Credentials(store).create_token("ops", [Scope("admin")])
     store.close()
     return made.secret
@@ -55,7 +55,7 @@ def test_the_lists_behave_as_they_must(http: httpx.Client, database: str, token:
     # 7. Without entries an account is not enforced; enforcement starts with the first entry.
     assert _allowed(http, "acct-1", "9.9.9.9")
     assert http.get(entries).json()["enforced"] is False
-    added = http.post(entries, params={"confirm": True}, json={"cidrs": "8.8.8.0/24", "label": "office"})
+    added = http.post(entries, params={"confirm": "lock_out"}, json={"cidrs": "8.8.8.0/24", "label": "office"})
     assert added.status_code == 201
     assert added.json()["enforced"] is True
     assert not _allowed(http, "acct-1", "9.9.9.9")
@@ -178,7 +178,7 @@ def test_the_lists_behave_as_they_must(http: httpx.Client, database: str, token:
     # 7. Enforcement ends when the last entry is removed.
     for entry in http.get(entries).json()["items"]:
         assert not _allowed(http, "acct-1", "1.2.3.4")
-        removed = http.delete(f"{entries}/{entry['id']}", params={"confirm": True})
+        removed = http.delete(f"{entries}/{entry['id']}", params={"confirm": ["lock_out", "disable_enforcement"]})
         assert [one["id"] for one in removed.json()["before"]] == [entry["id"]]
     assert removed.json()["enforced"] is False
     assert _allowed(http, "acct-1", "1.2.3.4")
@@ -204,7 +204,7 @@ def test_a_new_database_gets_a_link_and_the_server_stops_when_it_is_told_to(tmp_
             server.process.send_signal(stop)
             assert server.process.wait(20) == 0
     database = f"{tmp_path}/0.db"
-    store = open_store(f"sqlite:///{database}")
+    store = open_store(f"sqlite:///{database}", create=True)
     Credentials(store).create_token("ops", [Scope("admin")])
     store.close()
     with a_server(database) as server:
@@ -224,6 +224,6 @@ def _allowed(http: httpx.Client, account: str, address: str) -> bool:
 
 
 def _add(http: httpx.Client, account: str, cidrs: str) -> Any:
-    added = http.post(f"/v1/accounts/{account}/entries", params={"confirm": True}, json={"cidrs": cidrs})
+    added = http.post(f"/v1/accounts/{account}/entries", params={"confirm": "lock_out"}, json={"cidrs": cidrs})
     assert added.status_code == 201, added.text
     return added.json()

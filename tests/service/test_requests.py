@@ -88,7 +88,7 @@ def test_a_key_belongs_to_one_request_of_one_client(stored_api: Api) -> None:
     assert admin("POST", ENTRIES, body, Idempotency_Key="k").status_code == 201
     for path, changed, headers in (
         (ENTRIES, {"cidrs": "8.8.4.0/24"}, {}),
-        (f"{ENTRIES}?confirm=false", body, {}),
+        (f"{ENTRIES}?confirm=lock_out", body, {}),
         ("/v1/accounts/acct-2/entries", body, {}),
         (ENTRIES, body, {"If_Match": '"v0"'}),
     ):
@@ -181,7 +181,8 @@ def test_pages_hold_everything_once_and_in_order(stored_api: Api, limit: int) ->
     assert sequences == [change.sequence for change in stored_api.manager.history("acct-1")][::-1]
     tokens = [token["id"] for token in pages(admin, "/v1/tokens", limit)]
     assert tokens == [token.id for token in stored_api.credentials.tokens()]
-    own = stored_api.caller("account:acct-1:read", "account:acct-2:read", "account:z1:write", "account:nobody:read")
+    scopes = ("account:acct-1:read", "account:acct-2:read", "account:z1:write", "account:nobody:read")
+    own = Caller(stored_api.client, stored_api.token_of_old(*scopes))
     assert [account["name"] for account in pages(own, "/v1/accounts", limit)] == [
         "acct-1",
         *subaccounts,
@@ -312,7 +313,7 @@ def test_browsers_are_told_to_be_careful(api: Api) -> None:
 
 def test_lists_say_when_entries_last_matched(stored_api: Api) -> None:
     admin = stored_api.caller("admin")
-    one, two = admin.ok("POST", f"{ENTRIES}?confirm=true", {"cidrs": "8.8.8.0/24, 9.9.9.0/24"})["after"]
+    one, two = admin.ok("POST", ENTRIES, {"cidrs": "8.8.8.0/24, 9.9.9.0/24"})["after"]
     assert one["last_matched_at"] is None
     at = datetime(2026, 2, 3, 4, 5, 6, tzinfo=UTC)
     with stored_api.manager.store.write() as transaction:

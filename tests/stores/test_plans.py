@@ -87,12 +87,13 @@ def follow(manager: RuleManager, other: RuleManager) -> None:
 WORK: dict[str, Callable[[RuleManager, RuleManager], object]] = {
     "add": lambda manager, _: manager.add("acct-7", "1.1.1.1/32", label="x"),
     "edit": lambda manager, _: manager.edit("acct-8", "8.8.8.0/24", "8.8.0.0/16"),
-    "remove": lambda manager, _: manager.remove("acct-8", "8.8.8.0/24"),
+    "remove": lambda manager, _: manager.remove("acct-8", "8.8.8.0/24", allow_empty=True),
     "replace": lambda manager, _: manager.replace("acct-9", "1.1.1.1/32"),
     "restore": lambda manager, _: manager.restore("acct-10", at=manager.history("acct-10", limit=1)[0].sequence - 1),
     "listing": lambda manager, _: manager.listing("acct-11"),
     "history": lambda manager, _: manager.history("acct-11", limit=10),
     "counts": lambda manager, _: manager.counts(["acct-11", "acct-12"]),
+    "states": lambda manager, _: manager.list_states(["acct-11", "acct-12"]),
     "page": lambda manager, _: manager.accounts(after="acct-3", limit=10),
     "follow": follow,
 }

@@ -23,33 +23,34 @@ def _create(
     """Create an account, or with --parent a subaccount that inherits a list."""
     with session.open(create=True) as manager:
         account = manager.create_account(name, parent=parent, actor=session.actor)
-        held = 0 if parent is None else len(manager.entries(parent))
+        state = manager.list_states([name])[name]
     session.output.answer(
-        account_record(account, held),
+        account_record(account, state),
         f"created account {name}" if parent is None else f"created account {name}, which inherits the list of {parent}",
     )
 
 
 @command(app, "list")
 def _list(session: Session) -> None:
-    """List every account and how many entries count for it."""
+    """List every account, how many entries count for it, and whether it is enforced."""
     with session.open() as manager:
         accounts = manager.accounts()
-        counts = manager.counts()
-    held = {account.name: counts.get(account.parent or account.name, 0) for account in accounts}
+        states = manager.list_states()
+    # An account that was created in between is left out.
+    accounts = [account for account in accounts if account.name in states]
     rows = [
         (
             account.name,
             account.parent or "",
-            f"{held[account.name]}",
-            "yes" if held[account.name] else "no",
+            f"{states[account.name].entries}",
+            "yes" if states[account.name].enforced else "no",
             f"{account.created_at:%Y-%m-%d %H:%M:%S}",
         )
         for account in accounts
     ]
     columns = ("account", "inherits from", "entries", "enforced", "created at (UTC)")
     session.output.answer(
-        {"accounts": [account_record(account, held[account.name]) for account in accounts]},
+        {"accounts": [account_record(account, states[account.name]) for account in accounts]},
         Table(columns, rows, right=frozenset({"entries"})),
         counted(len(accounts), "account", "accounts"),
     )

@@ -17,6 +17,7 @@ from cidrgate.cli import (
     lists,
     migrating,
     serving,
+    sessions,
     snapshots,
     tokens,
     transfer,
@@ -57,6 +58,7 @@ def _version(session: Session) -> None:
 
 app.add_typer(accounts.app, name="account")
 app.add_typer(tokens.app, name="token")
+app.add_typer(sessions.app, name="session")
 for part in (lists, checks, transfer, history, snapshots, migrating, serving, authorize):
     app.add_typer(part.app)
 

@@ -11,6 +11,7 @@ from cidrgate.cli.errors import CommandError
 __all__ = [
     "AccountName",
     "Cidrs",
+    "Empty",
     "EntryName",
     "EntryNames",
     "Expires",
@@ -26,6 +27,7 @@ Cidrs = Annotated[list[str], typer.Argument(metavar="CIDRS...", help="Networks, 
 EntryName = Annotated[str, typer.Argument(metavar="CIDR_OR_ID", help="An entry: its CIDR, or its id.")]
 EntryNames = Annotated[list[str], typer.Argument(metavar="CIDR_OR_ID...", help="Entries: their CIDRs, or their ids.")]
 Label = Annotated[str | None, typer.Option("--label", "-l", help="What to call the entries.")]
+Empty = Annotated[bool, typer.Option("--empty", help="Let the list become empty, so that every address is allowed.")]
 Expires = Annotated[
     str | None,
     typer.Option(

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 import typer
 
 from cidrgate.authorize import AUTHORIZE_PATH
+from cidrgate.authorize.client_headers import CREDENTIAL_HEADERS
 from cidrgate.cli.errors import CommandError
 from cidrgate.cli.options import Session, command
 from cidrgate.cli.output import counted
@@ -21,6 +22,15 @@ _THIS_HOST = ("127.0.0.1/32", "::1/128", "unix:")
 def _authorize(
     session: Session,
     *,
+    unlisted: Annotated[
+        Literal["allow", "deny_unknown", "deny"] | None,
+        typer.Option(
+            "--unlisted",
+            help="Needed: what happens to an account that has no list. allow: accounts are created when a customer "
+            "makes the first entry. deny_unknown: every account is created, and names that are unknown are denied. "
+            "deny: every account must have a list.",
+        ),
+    ] = None,
     host: Annotated[str, typer.Option("--host", metavar="IP", help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", "-p", metavar="N", min=1, max=65535, help="The port.")] = 8081,
     uds: Annotated[
@@ -42,6 +52,13 @@ def _authorize(
             "--trusted-hops", metavar="N", min=1, help="How many proxies there are, in place of their networks."
         ),
     ] = None,
+    trust_everybody: Annotated[
+        bool,
+        typer.Option(
+            "--trust-everybody",
+            help="Let --trusted-proxy cover public space as a whole: only where nobody but the proxies gets here.",
+        ),
+    ] = False,
     client_header: Annotated[
         str, typer.Option("--client-header", metavar="NAME", help="The header with the client's address.")
     ] = "X-Forwarded-For",
@@ -56,11 +73,25 @@ def _authorize(
             help="The query's parameter with the account, in place of the header.",
         ),
     ] = None,
+    credential_header: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--credential-header",
+            metavar="NAME",
+            help="A header that a client may send once at most, and without a comma, where the proxy passes it on; may "
+            "be repeated. If none is named, Authorization and X-Api-Key.",
+        ),
+    ] = None,
+    allow_header_aliases: Annotated[
+        bool,
+        typer.Option(
+            "--allow-header-aliases",
+            help="Allow requests with a header such as X_Account, which some servers take for X-Account, where the "
+            "proxy passes it on.",
+        ),
+    ] = False,
     allow_missing_account: Annotated[
         bool, typer.Option("--allow-missing-account", help="Allow requests that name no account.")
-    ] = False,
-    require_list: Annotated[
-        bool, typer.Option("--require-list", help="Deny accounts that are unknown or have no entries.")
     ] = False,
     report_only: Annotated[
         bool, typer.Option("--report-only", help="Log what would be denied, and deny nothing.")
@@ -73,7 +104,8 @@ def _authorize(
         typer.Option(
             "--deny-when-stale",
             metavar="SECONDS",
-            help="Deny enforced accounts once the store has told nothing for so long; without it the last lists count.",
+            help="Deny accounts that are enforced or unknown once the store has told nothing for so long; without it "
+            "the last lists count.",
         ),
     ] = None,
     snapshot: Annotated[
@@ -101,13 +133,16 @@ def _authorize(
         raise CommandError("name --trusted-proxy or --trusted-hops, not both")
     settings = AuthorizeSettings(
         database=session.database,
+        unlisted=unlisted,
         trusted_proxies=tuple(trusted_proxy or _THIS_HOST),
         trusted_hops=trusted_hops,
+        trust_everybody=trust_everybody,
         client_header=client_header,
         account_header=account_header,
         account_parameter=account_parameter,
+        credential_headers=tuple(credential_header or CREDENTIAL_HEADERS),
+        allow_header_aliases=allow_header_aliases,
         allow_missing_account=allow_missing_account,
-        require_list=require_list,
         report_only=report_only,
         log=log,
         deny_when_stale=deny_when_stale,
@@ -116,16 +151,22 @@ def _authorize(
         metrics=metrics,
     )
     try:
-        settings.resolver()
+        settings.check()
     except ValueError as error:
         raise CommandError(f"{error}") from error
-    session.open().close()  # opened for serving, a database that does not exist would be made, and allow everything
+    session.open().close()  # so that a store that is not there is an error now, and not one of every worker
+    if unlisted is None:
+        raise CommandError(
+            "say what happens to an account that has no list: --unlisted allow where an account is created when its "
+            "customer makes the first entry. Where every account is created, --unlisted deny_unknown denies names that "
+            "are unknown; where every account must have a list, --unlisted deny denies both"
+        )
     where = uds or f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
     def announce(accounts: int) -> None:
         session.output.answer(
             {"url": f"{where}{AUTHORIZE_PATH}", "accounts": accounts, "workers": workers},
-            f"answering at {where}{AUTHORIZE_PATH}, {counted(accounts, 'account', 'accounts')} with a list",
+            f"answering at {where}{AUTHORIZE_PATH}, {counted(accounts, 'account', 'accounts')}",
         )
 
     serve(settings, host=host, port=port, uds=uds, workers=workers, on_loaded=announce)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from cidrgate.cli.errors import BadRowsError
+from cidrgate.cli.errors import BadRowsError, shell_message
 from cidrgate.errors import RuleError
 from cidrgate.records import error_code, problem_record
 
@@ -23,6 +23,6 @@ def error_record(error: CidrgateError) -> dict[str, Any]:
         problems = [problem.record() for problem in error.problems]
     return {
         "code": error_code(error),
-        "message": str(error),
+        "message": shell_message(error),
         "problems": problems,
     }

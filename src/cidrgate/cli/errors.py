@@ -5,12 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from cidrgate.errors import CidrgateError
+from cidrgate.errors import CidrgateError, WouldDisableEnforcementError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["BadRowsError", "CommandError", "RowProblem"]
+__all__ = ["BadRowsError", "CommandError", "RowProblem", "shell_message"]
+
+
+def shell_message(error: CidrgateError) -> str:
+    """What an error says on the shell: a change is confirmed with an option there.
+
+    Example:
+        >>> from cidrgate.errors import WouldDisableEnforcementError
+        >>> shell_message(WouldDisableEnforcementError("a")).partition(". ")[2]
+        'Nothing was changed: say --empty if that is wanted'
+    """
+    # The shell has no address that a list could deny: there is one guard to confirm.
+    return error.told("say --empty") if isinstance(error, WouldDisableEnforcementError) else str(error)
 
 
 class CommandError(CidrgateError):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from cidrgate.cli.errors import RowProblem
+from cidrgate.cli.errors import RowProblem, shell_message
 from cidrgate.errors import CidrgateError, RuleError
 from cidrgate.records import error_code
 from cidrgate.values import NewEntry
@@ -56,7 +56,7 @@ class ImportPlan:
             for position, why in unreadable.items():
                 found.append(RowProblem((lines[position],), account, UNREADABLE, "", (), why))
             if not isinstance(error, RuleError):
-                found.append(RowProblem(tuple(lines), account, error_code(error), "", (), str(error)))
+                found.append(RowProblem(tuple(lines), account, error_code(error), "", (), shell_message(error)))
                 continue
             for problem in error.problems:
                 if problem.position not in unreadable:

@@ -12,6 +12,7 @@ import typer
 from cidrgate.cli.arguments import (
     AccountName,
     Cidrs,
+    Empty,
     EntryName,
     EntryNames,
     Expires,
@@ -24,12 +25,13 @@ from cidrgate.cli.errors import CommandError
 from cidrgate.cli.files import read_text
 from cidrgate.cli.options import Session, command
 from cidrgate.cli.output import Line, Table
+from cidrgate.decisions import list_state
 from cidrgate.errors import AccountExistsError, AccountNotFoundError
 from cidrgate.manager import RuleManager
 from cidrgate.networks import addresses_covered, prefix_length, subnet_mask
 from cidrgate.records import entry_record
 from cidrgate.rules import split_submission, validate_addition
-from cidrgate.values import Entry
+from cidrgate.values import Entry, ListState
 
 __all__ = ["app"]
 
@@ -48,21 +50,21 @@ def _list(session: Session, account: AccountName) -> None:
         decider, entries = manager.listing(account)
         matched = manager.last_matches(account)
     most = session.policy.max_entries
-    active = [entry for entry in entries if not entry.expired(datetime.now(UTC))]
+    state = list_state(entries, datetime.now(UTC))
     owner = account if asked.parent is None else asked.parent
     inherited = "" if asked.parent is None else f", inherited from {asked.parent}"
     session.output.answer(
         {
             "account": account,
             "parent": asked.parent,
-            "enforced": bool(entries),
+            "enforced": state.enforced,
             "max_entries": most,
             "version": decider.version,
             "entries": [entry_record(entry, matched.get(entry.id)) for entry in entries],
         },
         *([_table(entries, matched)] if entries else []),
-        f"{account}: {len(active)} of {most} entries{inherited}",
-        *([] if active else [_all_expired(owner) if entries else _not_enforced(owner)]),
+        f"{account}: {state.entries} of {most} entries{inherited}",
+        *_warning(owner, state),
     )
 
 
@@ -89,7 +91,7 @@ def _add(
             actor=session.actor,
             expect_version=expect_version,
         )
-        held = len(manager.entries(account))
+        held = manager.list_states([account])[account].entries
     session.output.answer(
         {"account": account, "added": [entry_record(entry) for entry in added]},
         *(f"added {_named(entry)}" for entry in added),
@@ -131,16 +133,29 @@ def _edit(
 
 
 @command(app, "remove")
-def _remove(session: Session, account: AccountName, entries: EntryNames, *, expect_version: Version = None) -> None:
+def _remove(
+    session: Session,
+    account: AccountName,
+    entries: EntryNames,
+    *,
+    expect_version: Version = None,
+    empty: Empty = False,
+) -> None:
     """Remove entries: all of them, or none if one is not listed."""
     with session.open() as manager:
-        removed = manager.remove(account, *map(entry_key, entries), actor=session.actor, expect_version=expect_version)
-        held = len(manager.entries(account))
+        removed = manager.remove(
+            account,
+            *map(entry_key, entries),
+            actor=session.actor,
+            expect_version=expect_version,
+            allow_empty=empty,
+        )
+        state = manager.list_states([account])[account]
     session.output.answer(
-        {"account": account, "enforced": held > 0, "removed": [entry_record(entry) for entry in removed]},
+        {"account": account, "enforced": state.enforced, "removed": [entry_record(entry) for entry in removed]},
         *(f"removed {_named(entry)}" for entry in removed),
-        f"{account}: {held} of {session.policy.max_entries} entries",
-        *([] if held else [_not_enforced(account)]),
+        f"{account}: {state.entries} of {session.policy.max_entries} entries",
+        *_warning(account, state),
     )
 
 
@@ -154,17 +169,12 @@ def _replace(
     label: Label = None,
     expires: Expires = None,
     expect_version: Version = None,
-    empty: Annotated[bool, typer.Option("--empty", help="Let the list become empty.")] = False,
+    empty: Empty = False,
 ) -> None:
     """Make the list exactly this, in one change; entries that stay keep their id and label."""
     if cidrs and file:
         raise CommandError("give the networks, or a --file that holds them, not both")
     pieces = split_submission(read_text(file) if file else cidrs or [])
-    if not pieces and not empty:
-        raise CommandError(
-            f"no network was given, and with an empty list {account} would not be enforced: every address would be "
-            "allowed; say --empty if that is wanted"
-        )
     with session.open() as manager:
         entries = manager.replace(
             account,
@@ -173,6 +183,7 @@ def _replace(
             expires_at=expiry(expires),
             actor=session.actor,
             expect_version=expect_version,
+            allow_empty=empty,
         )
     _answer_list(session, account, entries)
 
@@ -184,19 +195,21 @@ def _restore(
     *,
     at: Annotated[int, typer.Option("--at", metavar="SEQUENCE", help="The last change that shall count.")],
     expect_version: Version = None,
+    empty: Empty = False,
 ) -> None:
     """Make the list what it was after a change: see `cidrgate history`. The rules of today hold."""
     with session.open() as manager:
-        entries = manager.restore(account, at=at, actor=session.actor, expect_version=expect_version)
+        entries = manager.restore(account, at=at, actor=session.actor, expect_version=expect_version, allow_empty=empty)
     _answer_list(session, account, entries)
 
 
 def _answer_list(session: Session, account: str, entries: list[Entry]) -> None:
     """Answer with a list that was changed as a whole."""
+    state = list_state(entries, datetime.now(UTC))
     session.output.answer(
-        {"account": account, "enforced": bool(entries), "entries": [entry_record(entry) for entry in entries]},
-        f"{account}: {len(entries)} of {session.policy.max_entries} entries",
-        *([] if entries else [_not_enforced(account)]),
+        {"account": account, "enforced": state.enforced, "entries": [entry_record(entry) for entry in entries]},
+        f"{account}: {state.entries} of {session.policy.max_entries} entries",
+        *_warning(account, state),
     )
 
 
@@ -249,9 +262,12 @@ def _named(entry: Entry) -> str:
     return f"{entry.cidr} (id {entry.id}{label})"
 
 
-def _all_expired(account: str) -> Line:
-    return Line(f"{account} has none but expired entries and is still enforced: every address is denied", "yellow")
-
-
-def _not_enforced(account: str) -> Line:
-    return Line(f"{account} has no entries and is not enforced: every address is allowed", "yellow")
+def _warning(account: str, state: ListState) -> list[Line]:
+    """What a list without entries that count means; nothing for one with such entries."""
+    if state.entries:
+        return []
+    if state.enforced:
+        told = f"{account} has none but expired entries and is still enforced: every address is denied"
+    else:
+        told = f"{account} has no entries and is not enforced: every address is allowed"
+    return [Line(told, "yellow")]

@@ -21,7 +21,7 @@ from rich.table import Table as BoxedTable
 from rich.text import Text
 
 from cidrgate.cli.error_records import error_record
-from cidrgate.cli.errors import BadRowsError
+from cidrgate.cli.errors import BadRowsError, shell_message
 from cidrgate.errors import CidrgateError, RuleError
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ class Output:
             for row_problem in error.problems:
                 _print_line(console, Line(f"{row_problem}", "red"))
         if not isinstance(error, RuleError):
-            _print_line(console, Line(f"error: {error}", "red"))
+            _print_line(console, Line(f"error: {shell_message(error)}", "red"))
             return
         several = len(error.problems) > 1
         for problem in error.problems:

@@ -1,7 +1,7 @@
 """`cidrgate serve`: the management API and the console on a port of this machine."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -40,6 +40,13 @@ def _serve(
         int | None,
         typer.Option("--trusted-hops", metavar="N", help="How many proxies are before it, instead of which."),
     ] = None,
+    trust_everybody: Annotated[
+        bool,
+        typer.Option(
+            "--trust-everybody",
+            help="Let --trusted-proxy cover public space as a whole: only where nobody but the proxies gets here.",
+        ),
+    ] = False,
     client_header: Annotated[
         str | None,
         typer.Option("--client-header", metavar="NAME", help="The header they write; X-Forwarded-For if not given."),
@@ -52,10 +59,31 @@ def _serve(
         bool,
         typer.Option("--authorize", help="Answer proxies at /v1/authorize too, which need no token for it."),
     ] = False,
+    unlisted: Annotated[
+        Literal["allow", "deny_unknown", "deny"] | None,
+        typer.Option(
+            "--unlisted",
+            help="With --authorize, needed: what happens to an account that has no list. allow: accounts are created "
+            "when a customer makes the first entry. deny_unknown: every account is created. deny: every account must "
+            "have a list.",
+        ),
+    ] = None,
     note_matches: Annotated[
         bool,
         typer.Option("--note-matches", help="With --authorize: let lists say when each entry last let a request in."),
     ] = False,
+    create: Annotated[
+        bool,
+        typer.Option("--create", help="Create the database if it is not there; without --authorize it always is."),
+    ] = False,
+    public_url: Annotated[
+        str | None,
+        typer.Option(
+            "--public-url",
+            metavar="URL",
+            help="Where people reach the service, such as https://lists.example.com: other hosts are refused.",
+        ),
+    ] = None,
     max_staleness: Annotated[
         float, typer.Option("--max-staleness", metavar="SECONDS", help="From when on /readyz says no.")
     ] = 15.0,
@@ -70,16 +98,25 @@ def _serve(
         raise CommandError(
             f"serve needs {error.name}, which is not installed: pip install 'cidrgate[server]'"
         ) from None
+    if authorize and unlisted is None:
+        raise CommandError(
+            "--authorize needs --unlisted allow, deny_unknown or deny: what happens to an account that has no list"
+        )
     try:
         resolver = ClientIPResolver(
-            trusted_proxies=trusted_proxy or None, trusted_hops=trusted_hops, header=client_header
+            trusted_proxies=trusted_proxy or None,
+            trusted_hops=trusted_hops,
+            header=client_header,
+            trust_everybody=trust_everybody,
         )
         settings = Settings(
             max_staleness=max_staleness,
             allow=None if allow is None else tuple(allow),
             allow_account=allow_account,
             authorize=authorize,
+            unlisted=unlisted,
             note_matches=note_matches,
+            public_url=public_url,
         )
     except ValueError as error:
         raise CommandError(str(error)) from error
@@ -88,23 +125,28 @@ def _serve(
         bound = place.bind()
     except OSError as error:
         raise CommandError(f"{host}, port {port} cannot be listened on: {error.strerror}") from error
-    with session.output.progress("reading the lists", None) as progress:
-        manager = RuleManager.open(session.database, session.policy, progress=progress)
-    url = place.url(bound)
-    with bound, manager:
+    with bound, _opened(session, create=create or not authorize) as manager:
+        url = place.url(bound)
+        if allow_account is not None:
+            manager.account(allow_account)  # one that does not exist would answer nobody
         wanted = link or not _has_token(manager)
-        console = new_link(manager, url) if wanted else None
+        console = new_link(manager, str(settings.public or url)) if wanted else None
 
         def tell() -> None:
-            lines = [f"serving on {url}"]
+            lines = [f"serving on {url}" if settings.public is None else f"serving on {url}, as {settings.public}"]
             if console is not None:
                 lines.append(f"open the console with this link, once: {console}")
-            if place.exposed:
+            if place.exposed and (settings.public is None or not settings.public.secure):
                 lines.append("others can read along: use --tls-certificate and --tls-key, or a proxy with TLS")
             lines.append("stop with ctrl-C")
             session.output.answer({"url": url, "console": console}, *lines)
 
         serve(manager, settings, resolver, place, bound, on_start=tell)
+
+
+def _opened(session: Session, *, create: bool) -> RuleManager:
+    with session.output.progress("reading the lists", None) as progress:
+        return RuleManager.open(session.database, session.policy, create=create, progress=progress)
 
 
 def _has_token(manager: RuleManager) -> bool:

@@ -8,7 +8,7 @@
 A test holds the client against the OpenAPI document: every operation, every parameter, every field.
 """
 
-from cidrgate.client.api import ApiError, Client
+from cidrgate.client.api import ApiError, Client, UnconfirmedError
 from cidrgate.client.values import (
     AccountInfo,
     ChangeInfo,
@@ -18,6 +18,7 @@ from cidrgate.client.values import (
     ListChange,
     ListInfo,
     PreviewInfo,
+    SessionInfo,
     TokenInfo,
     WhoAmI,
 )
@@ -25,6 +26,7 @@ from cidrgate.client.values import (
 __all__ = [
     "Client",
     "ApiError",
+    "UnconfirmedError",
     "AccountInfo",
     "EntryInfo",
     "ListInfo",
@@ -34,5 +36,6 @@ __all__ = [
     "DecisionInfo",
     "ChangeInfo",
     "TokenInfo",
+    "SessionInfo",
     "WhoAmI",
 ]

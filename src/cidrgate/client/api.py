@@ -17,23 +17,28 @@ from cidrgate.client.values import (
     ListChange,
     ListInfo,
     PreviewInfo,
+    SessionInfo,
     TokenInfo,
     WhoAmI,
     account_of,
     change_of,
     entry_of,
     list_change_of,
+    problem_of,
+    session_of,
     token_of,
     value_of,
     with_entries,
 )
-from cidrgate.errors import CidrgateError, Problem
+from cidrgate.errors import CidrgateError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from types import EllipsisType
 
-__all__ = ["ApiError", "Client"]
+    from cidrgate.errors import Problem
+
+__all__ = ["ApiError", "Client", "UnconfirmedError"]
 
 _TIMEOUT = 10.0
 _PAGE = 1000
@@ -62,10 +67,28 @@ class ApiError(CidrgateError):
         self.retry_after = retry_after
 
 
+class UnconfirmedError(ApiError):
+    """The service refused a change that must be confirmed; nothing was changed.
+
+    `code` says which guard refused it: `would_disable_enforcement` or `would_lock_out_caller`.
+
+    Attributes:
+        confirm: What to repeat the call with as `confirm`; or say `allow_empty=True` for `disable_enforcement`, and
+            `allow_lock_out=True` for `lock_out`.
+    """
+
+    def __init__(self, status: int, code: str, detail: str, confirm: Iterable[str]) -> None:
+        super().__init__(status, code, detail, [])
+        self.confirm = tuple(confirm)
+
+
 class Client:
     """Talks to a service; to be closed, or used in a `with` block. Safe to share between threads.
 
-    Every method raises `ApiError` when the service refuses, and `httpx.TransportError` when it is not reached.
+    Every method raises `ApiError` when the service refuses, and `httpx.TransportError` when it is not reached. A method
+    that changes a list raises `UnconfirmedError` for a change that must be confirmed: one after which an enforced
+    account has no entries, unless `allow_empty=True` is said, and one that denies the address that this client calls
+    from, unless `allow_lock_out=True` is. `confirm` says the same with the names of the service's confirmations.
 
     Args:
         url: Where the service is, such as `http://127.0.0.1:8080`.
@@ -129,7 +152,8 @@ class Client:
         *,
         label: str | None = None,
         expires_at: datetime | None = None,
-        confirm: bool = False,
+        confirm: Iterable[str] = (),
+        allow_lock_out: bool = False,
         if_match: int | None = None,
         idempotency_key: str | None = None,
     ) -> ListChange:
@@ -141,14 +165,22 @@ class Client:
                 `expires_at`.
             label: Of every entry that brings none of its own.
             expires_at: When every entry ends that brings no such time; aware.
-            confirm: That the change may deny the address this request comes from.
+            confirm: What the change may do, by the names of the service's confirmations.
+            allow_lock_out: That it may deny the address this request comes from; the same as the name `lock_out`.
             if_match: The version the list must have; None for any.
             idempotency_key: Sent again with a request that is repeated, so that it is carried out once.
         """
         body = _submission(cidrs, label, expires_at)
         path = _path(account, "entries")
         return list_change_of(
-            self._send("POST", path, body, confirm=confirm, if_match=if_match, idempotency_key=idempotency_key)
+            self._send(
+                "POST",
+                path,
+                body,
+                confirm=_confirmed(confirm, allow_lock_out=allow_lock_out),
+                if_match=if_match,
+                idempotency_key=idempotency_key,
+            )
         )
 
     def replace_entries(
@@ -158,12 +190,18 @@ class Client:
         *,
         label: str | None = None,
         expires_at: datetime | None = None,
-        confirm: bool = False,
+        confirm: Iterable[str] = (),
+        allow_empty: bool = False,
+        allow_lock_out: bool = False,
         if_match: int | None = None,
     ) -> ListChange:
-        """Make the list exactly this, in one change; the arguments are those of `add_entries`."""
+        """Make the list exactly this, in one change; the arguments are those of `add_entries`.
+
+        An empty list needs `allow_empty`, the same as the name `disable_enforcement`.
+        """
         body = _submission(cidrs, label, expires_at)
-        return list_change_of(self._send("PUT", _path(account, "entries"), body, confirm=confirm, if_match=if_match))
+        confirmed = _confirmed(confirm, allow_empty=allow_empty, allow_lock_out=allow_lock_out)
+        return list_change_of(self._send("PUT", _path(account, "entries"), body, confirm=confirmed, if_match=if_match))
 
     def get_entry(self, account: str, entry: int) -> EntryInfo:
         """One entry."""
@@ -177,20 +215,30 @@ class Client:
         *,
         label: str | EllipsisType | None = ...,
         expires_at: datetime | EllipsisType | None = ...,
-        confirm: bool = False,
+        confirm: Iterable[str] = (),
+        allow_lock_out: bool = False,
         if_match: int | None = None,
     ) -> ListChange:
         """Change an entry; `...` keeps a label or an end, None takes it away."""
         body = _edit(cidr, label, expires_at)
         path = _path(account, "entries", entry)
-        return list_change_of(self._send("PATCH", path, body, confirm=confirm, if_match=if_match))
+        confirmed = _confirmed(confirm, allow_lock_out=allow_lock_out)
+        return list_change_of(self._send("PATCH", path, body, confirm=confirmed, if_match=if_match))
 
     def delete_entry(
-        self, account: str, entry: int, *, confirm: bool = False, if_match: int | None = None
+        self,
+        account: str,
+        entry: int,
+        *,
+        confirm: Iterable[str] = (),
+        allow_empty: bool = False,
+        allow_lock_out: bool = False,
+        if_match: int | None = None,
     ) -> ListChange:
-        """Remove an entry."""
+        """Remove an entry; the last one needs `allow_empty`."""
         path = _path(account, "entries", entry)
-        return list_change_of(self._send("DELETE", path, confirm=confirm, if_match=if_match))
+        confirmed = _confirmed(confirm, allow_empty=allow_empty, allow_lock_out=allow_lock_out)
+        return list_change_of(self._send("DELETE", path, confirm=confirmed, if_match=if_match))
 
     # ----------------------------------------------------------------------------------------------- questions
 
@@ -227,15 +275,24 @@ class Client:
         account: str,
         sequence: int,
         *,
-        confirm: bool = False,
+        confirm: Iterable[str] = (),
+        allow_empty: bool = False,
+        allow_lock_out: bool = False,
         if_match: int | None = None,
         idempotency_key: str | None = None,
     ) -> ListChange:
-        """Make the list what it was after a change of the history."""
+        """Make the list what it was after a change of the history; if it was empty, this needs `allow_empty`."""
         body = {"sequence": sequence}
         path = _path(account, "restore")
         return list_change_of(
-            self._send("POST", path, body, confirm=confirm, if_match=if_match, idempotency_key=idempotency_key)
+            self._send(
+                "POST",
+                path,
+                body,
+                confirm=_confirmed(confirm, allow_empty=allow_empty, allow_lock_out=allow_lock_out),
+                if_match=if_match,
+                idempotency_key=idempotency_key,
+            )
         )
 
     # -------------------------------------------------------------------------------------------------- tokens
@@ -268,6 +325,16 @@ class Client:
         """Make a token useless."""
         return token_of(self._send("DELETE", f"/v1/tokens/{token}"))
 
+    # ------------------------------------------------------------------------------------------------ sessions
+
+    def list_sessions(self) -> Iterator[SessionInfo]:
+        """The console's sessions, the newest first: all for an admin, for others those of their own token."""
+        return self._pages("/v1/sessions", session_of)
+
+    def end_session(self, session: str) -> SessionInfo:
+        """End a session of the console."""
+        return session_of(self._send("DELETE", f"/v1/sessions/{quote(session, safe='')}"))
+
     # ----------------------------------------------------------------------------------------------- operation
 
     def healthz(self) -> bool:
@@ -292,7 +359,7 @@ class Client:
         body: object = None,
         *,
         query: Mapping[str, Any] | None = None,
-        confirm: bool = False,
+        confirm: Sequence[str] = (),
         if_match: int | None = None,
         idempotency_key: str | None = None,
     ) -> dict[str, Any]:
@@ -301,7 +368,7 @@ class Client:
             headers["If-Match"] = f'"v{if_match}"'
         if idempotency_key is not None:
             headers["Idempotency-Key"] = idempotency_key
-        asked = {**(query or {}), **({"confirm": "true"} if confirm else {})}
+        asked = {**(query or {}), **({"confirm": list(confirm)} if confirm else {})}
         response = self._http.request(method, path, json=body, params=asked, headers=headers)
         record: dict[str, Any] = self._answer(response).json()
         return record
@@ -311,11 +378,14 @@ class Client:
             return response
         try:
             record = response.json()
-            problems = [Problem(**one | {"conflicts": tuple(one["conflicts"])}) for one in record.get("problems", [])]
+            problems = [problem_of(one) for one in record.get("problems", [])]
             code, detail = record.get("code", "http_error"), record["detail"]
+            confirm = tuple(map(str, record.get("confirm", ())))
         except (ValueError, KeyError, TypeError, AttributeError):
             # What stands before the service answers in its own way.
-            code, detail, problems = "http_error", f"the service answered {response.status_code}", []
+            code, detail, problems, confirm = "http_error", f"the service answered {response.status_code}", [], ()
+        if confirm:
+            raise UnconfirmedError(response.status_code, code, detail, confirm)
         retry = response.headers.get("Retry-After", "")
         raise ApiError(response.status_code, code, detail, problems, float(retry) if retry.isdecimal() else None)
 
@@ -337,6 +407,14 @@ def _path(account: str, *parts: str | int) -> str:
     # A name that is all dots would be taken for a step in the path.
     name = quote(account, safe="").replace(".", "%2E")
     return "/".join(["/v1/accounts", name, *map(str, parts)])
+
+
+def _confirmed(confirm: Iterable[str], *, allow_empty: bool = False, allow_lock_out: bool = False) -> list[str]:
+    """The names of what a change may do."""
+    if isinstance(confirm, bool | str):
+        raise TypeError("confirm is a collection of names, such as {'lock_out'}: name what the change may do")
+    said = {"disable_enforcement": allow_empty, "lock_out": allow_lock_out}
+    return sorted({*confirm, *(name for name, allowed in said.items() if allowed)})
 
 
 def _sent(value: object) -> object:

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from cidrgate.errors import Problem
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -18,12 +20,15 @@ __all__ = [
     "ListChange",
     "ListInfo",
     "PreviewInfo",
+    "SessionInfo",
     "TokenInfo",
     "WhoAmI",
     "account_of",
     "change_of",
     "entry_of",
     "list_change_of",
+    "problem_of",
+    "session_of",
     "token_of",
     "value_of",
     "with_entries",
@@ -42,6 +47,7 @@ class AccountInfo:
     name: str
     parent: str | None
     entries: int
+    enforced: bool
     version: int
     created_at: datetime
 
@@ -91,7 +97,7 @@ class ListChange:
 
 @dataclass(frozen=True, slots=True)
 class PreviewInfo:
-    """What a change would do; `problems` and `caller` as the service says them."""
+    """What a change would do; `problems` and `caller` as the service says them, `confirm` what it must be sent with."""
 
     account: str
     version: int
@@ -105,6 +111,10 @@ class PreviewInfo:
     loses_access: list[str]
     gains_access: list[str]
     caller: dict[str, Any] | None
+    confirm: list[str]
+    more_problems: int = 0
+    more_lose_access: int = 0
+    more_gain_access: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +167,20 @@ class TokenInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class SessionInfo:
+    """Somebody who is signed in to the console."""
+
+    id: str
+    name: str
+    scopes: list[str]
+    token: int | None
+    by_link: bool
+    address: str | None
+    created_at: datetime
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class WhoAmI:
     """Who asks, and from where."""
 
@@ -190,6 +214,16 @@ def account_of(record: Mapping[str, Any]) -> AccountInfo:
 def token_of(record: Mapping[str, Any]) -> TokenInfo:
     """The token of a record."""
     return value_of(TokenInfo, record)
+
+
+def session_of(record: Mapping[str, Any]) -> SessionInfo:
+    """The session of a record."""
+    return value_of(SessionInfo, record)
+
+
+def problem_of(record: Mapping[str, Any]) -> Problem:
+    """The broken rule of a record."""
+    return value_of(Problem, {**record, "conflicts": tuple(record["conflicts"])})
 
 
 def with_entries(record: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 from cidrgate._engine import PlainLists, PrefixTrie, canonical_prefix
 from cidrgate.errors import InvalidAddressError, Problem, RuleError
 from cidrgate.rules.format_hints import format_hint
+from cidrgate.rules.limits import LONGEST_PIECE, MOST_CONFLICTS, MOST_PROBLEMS, beginning_of, some_of
 from cidrgate.rules.special_ranges import IPV4_MAPPED, SPECIAL_RANGES, special_blocks
+from cidrgate.rules.submission import too_many_pieces
 from cidrgate.values import NewEntry
 
 if TYPE_CHECKING:
@@ -32,6 +34,8 @@ __all__ = [
 ]
 
 _LISTED = -1
+_MOST_NAMED = 20
+"""How many networks a hint names."""
 
 _ANYTHING = PlainLists(())
 _NOTHING_SPECIAL = PlainLists(
@@ -58,6 +62,12 @@ class _Earlier:
 
 def check_format(text: str, position: int) -> str | Problem:
     """`invalid_format`: the canonical text of a CIDR, or the problem with it."""
+    if len(text) > LONGEST_PIECE:
+        hint = (
+            f"this has {len(text):,} characters, more than the {LONGEST_PIECE} that are read: "
+            "separate networks with commas"
+        )
+        return Problem("invalid_format", beginning_of(text), position, hint=hint)
     try:
         return canonical_prefix(text)
     except InvalidAddressError:
@@ -97,15 +107,20 @@ def check_subset(text: str, position: int, wider: Sequence[str]) -> Problem | No
     if not wider:
         return None
     hint = f"{wider[0]} allows these addresses already: leave it out, or remove {wider[0]} first"
-    return Problem("subset_exists", text, position, tuple(wider), hint)
+    return _conflict("subset_exists", text, position, wider, hint)
 
 
 def check_superset(text: str, position: int, narrower: Sequence[str]) -> Problem | None:
     """`superset_conflict`: it would cover networks before it."""
     if not narrower:
         return None
-    hint = f"remove {', '.join(narrower)} first, or replace the list in one change"
-    return Problem("superset_conflict", text, position, tuple(narrower), hint)
+    hint = f"remove {some_of(tuple(narrower), _MOST_NAMED)} first, or replace the list in one change"
+    return _conflict("superset_conflict", text, position, narrower, hint)
+
+
+def _conflict(code: str, text: str, position: int, networks: Sequence[str], hint: str) -> Problem:
+    left = max(0, len(networks) - MOST_CONFLICTS)
+    return Problem(code, text, position, tuple(networks[:MOST_CONFLICTS]), hint, left)
 
 
 def check_limit(pieces: Sequence[NewEntry], positions: Sequence[int], present: int, max_entries: int) -> Problem | None:
@@ -117,7 +132,27 @@ def check_limit(pieces: Sequence[NewEntry], positions: Sequence[int], present: i
         f"the account has {present} of at most {max_entries} entries and {len(positions)} were asked for: "
         "remove some, or list wider networks"
     )
-    return Problem("limit_reached", pieces[position].cidr, position, hint=hint)
+    return Problem("limit_reached", beginning_of(pieces[position].cidr), position, hint=hint)
+
+
+class _Found:
+    """The problems of a submission: so many of them as are listed, and the number of the others."""
+
+    def __init__(self) -> None:
+        self.problems: list[Problem] = []
+        self.more = 0
+
+    def add(self, problem: Problem | None) -> None:
+        if problem is None:
+            return
+        if self.full:
+            self.more += 1
+        else:
+            self.problems.append(problem)
+
+    @property
+    def full(self) -> bool:
+        return len(self.problems) >= MOST_PROBLEMS
 
 
 def _validate(pieces: Sequence[NewEntry], existing: Sequence[str], policy: Policy, max_entries: int) -> list[str]:
@@ -126,32 +161,45 @@ def _validate(pieces: Sequence[NewEntry], existing: Sequence[str], policy: Polic
     plain = lists.canonical([*existing, *[piece.cidr for piece in pieces]], max_entries)
     if plain is not None:
         return plain[len(existing) :]
-    checked = [check_format(piece.cidr, position) for position, piece in enumerate(pieces)]
-    cidrs = [None if isinstance(result, Problem) else result for result in checked]
+    if len(pieces) > policy.most_pieces:
+        raise too_many_pieces(pieces[policy.most_pieces].cidr, policy.most_pieces)
+    cidrs = [_canonical(piece.cidr) for piece in pieces]
     earlier = _Earlier(existing, cidrs)
-    problems: list[Problem | None] = []
+    found = _Found()
     counted: list[int] = []
-    for position, result in enumerate(checked):
-        if isinstance(result, Problem):
-            problems.append(result)
+    for position, (piece, cidr) in enumerate(zip(pieces, cidrs, strict=True)):
+        text = piece.cidr
+        if cidr is None:
             counted.append(position)
+            if found.full:
+                found.more += 1
+            elif isinstance(problem := check_format(text, position), Problem):
+                found.add(problem)
             continue
-        text = pieces[position].cidr
         if not policy.allow_special:
-            problems.append(check_special(text, position, result))
-        duplicate = check_duplicate(text, position, result, earlier.first)
+            found.add(check_special(text, position, cidr))
+        duplicate = check_duplicate(text, position, cidr, earlier.first)
         if duplicate is not None:
-            problems.append(duplicate)
+            found.add(duplicate)
             continue
         counted.append(position)
-        wider = earlier.before(position, earlier.trie.covering(result), result)
-        narrower = earlier.before(position, earlier.trie.covered(result), result)
-        problems += [check_subset(text, position, wider), check_superset(text, position, narrower)]
-    problems.append(check_limit(pieces, counted, len(existing), max_entries))
-    found = sorted((problem for problem in problems if problem is not None), key=lambda problem: problem.position)
-    if found:
-        raise RuleError(found)
+        found.add(check_subset(text, position, earlier.before(position, earlier.trie.covering(cidr), cidr)))
+        found.add(check_superset(text, position, earlier.before(position, earlier.trie.covered(cidr), cidr)))
+    limit = check_limit(pieces, counted, len(existing), max_entries)
+    problems = found.problems if limit is None else [*found.problems, limit]
+    if problems:
+        raise RuleError(sorted(problems, key=lambda problem: problem.position), found.more)
     return [cidr for cidr in cidrs if cidr is not None]
+
+
+def _canonical(text: str) -> str | None:
+    """The canonical text of a CIDR; None for text that is none, or longer than any."""
+    if len(text) > LONGEST_PIECE:
+        return None
+    try:
+        return canonical_prefix(text)
+    except InvalidAddressError:
+        return None
 
 
 def validate_addition(pieces: Sequence[NewEntry], existing: Sequence[str], policy: Policy) -> list[str]:

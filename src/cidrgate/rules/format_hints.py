@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 __all__ = ["format_hint", "suggested_networks"]
 
 _WANTED = "write a network as address/length, such as 8.8.8.0/24 or 2606:4700::/32"
-_LEADING_ZERO_OCTET = re.compile(r"\.0\d|(?<![\da-fA-Fx])0\d+\.")
-_AROUND_SIGN = re.compile(r"\s*([/-])\s*")
-_WILDCARD = re.compile(r"(\d+(?:\.\d+){0,2})((?:\.\*)+)")
+# Possessive, and never begun in the middle of what another attempt has read: linear whatever is submitted.
+_LEADING_ZERO_OCTET = re.compile(r"\.0\d|(?<![\da-fA-Fx])0\d++\.")
+_WILDCARD = re.compile(r"(\d++(?:\.\d++){0,2})((?:\.\*)++)")
 _MOST_NAMED = 4
-_NETWORK = re.compile(r"[0-9a-fA-F.:]+/[0-9]+")
+_NETWORK = re.compile(r"(?<![0-9a-fA-F.:])[0-9a-fA-F.:]++/[0-9]++")
 
 
 def format_hint(text: str) -> str:
@@ -43,11 +43,13 @@ def format_hint(text: str) -> str:
         return f"nothing was given: {_WANTED}"
     if "," in text:
         return f"this is more than one network: {_WANTED}"
-    if re.search(r"\s", text):
+    if any(map(str.isspace, text)):
         return _hint_on_space(text)
     address, slash, length = text.partition("/")
     if "%" in text:
-        guess = _canonical(re.sub(r"%[^/]*", "", text))
+        # The zone ends where the length begins.
+        before, _, zone = text.partition("%")
+        guess = _canonical(f"{before}/{zone.partition('/')[2]}" if "/" in zone else before)
         return f"a zone id means nothing outside one machine: {f'write {guess}' if guess else _WANTED}"
     if _LEADING_ZERO_OCTET.search(address):
         return "leading zeros are ambiguous (octal to some programs): write each number without them"
@@ -89,12 +91,14 @@ def _address(text: str) -> IPv4Address | IPv6Address | None:
 
 def _hint_on_space(text: str) -> str:
     """Spaces inside. Only those beside a sign are dropped: `1.1.1.1 2` must never become another address."""
-    tight = _AROUND_SIGN.sub(r"\1", text.strip())
-    parts = tight.split()
+    tight = " ".join(text.split())
+    for sign in "/-":
+        tight = tight.replace(f" {sign}", sign).replace(f"{sign} ", sign)
+    parts = tight.split(" ")
     if len(parts) == 1:
         guess = _canonical(tight)
         return f"there is a space inside{f': write {guess}' if guess else f'; {format_hint(tight)}'}"
-    networks = [_canonical(part) for part in parts]
+    networks = [_canonical(part) for part in parts[: _MOST_NAMED + 1]]
     if None in networks or len(networks) > _MOST_NAMED:
         return f"there is a space inside: {_WANTED}"
     return f"separate networks with commas: {', '.join(map(str, networks))}"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from cidrgate.rules.limits import most_pieces
+
 __all__ = ["Policy"]
 
 
@@ -34,3 +36,8 @@ class Policy:
             raise TypeError(f"max_entries is a whole number, not {self.max_entries!r}")
         if self.max_entries < 1:
             raise ValueError(f"max_entries is at least 1, not {self.max_entries}")
+
+    @property
+    def most_pieces(self) -> int:
+        """How many pieces one submission may have; see `cidrgate.rules.limits`."""
+        return most_pieces(self.max_entries)

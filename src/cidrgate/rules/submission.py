@@ -6,17 +6,23 @@ from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Network
 from typing import TYPE_CHECKING
 
+from cidrgate.errors import Problem, RuleError
+from cidrgate.rules.limits import beginning_of
 from cidrgate.values import NewEntry
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from datetime import datetime
 
-__all__ = ["split_submission"]
+__all__ = ["split_submission", "too_many_pieces"]
 
 
 def split_submission(
-    cidrs: str | Iterable[str | NewEntry], label: str | None = None, expires_at: datetime | None = None
+    cidrs: str | Iterable[str | NewEntry],
+    label: str | None = None,
+    expires_at: datetime | None = None,
+    *,
+    most: int | None = None,
 ) -> list[NewEntry]:
     r"""The pieces of a submission.
 
@@ -25,28 +31,47 @@ def split_submission(
             and of `NewEntry` values. Spaces around a piece do not count, blank pieces are left out.
         label: The label of every piece that brings none.
         expires_at: When every piece ends that brings no such time.
+        most: How many pieces there may be, such as `Policy.most_pieces`; None for any number.
 
     Returns:
         One `NewEntry` a piece; its ordinal is the position that problems refer to.
 
     Raises:
         TypeError: An element is none of these.
+        RuleError: With one problem, `limit_reached`, if there are more pieces than `most`. The rest is not read.
 
     Example:
         >>> [piece.cidr for piece in split_submission("8.8.8.0/24, 1.1.1.1/32\n\n9.9.9.0/24")]
         ['8.8.8.0/24', '1.1.1.1/32', '9.9.9.0/24']
     """
-    return [
-        replace(
-            piece,
-            cidr=stripped,
-            label=label if piece.label is None else piece.label,
-            expires_at=expires_at if piece.expires_at is None else piece.expires_at,
-        )
-        for piece in _elements(cidrs)
-        for text in piece.cidr.replace(",", "\n").split("\n")
-        if (stripped := text.strip())
-    ]
+    pieces: list[NewEntry] = []
+    for element in _elements(cidrs):
+        for text in element.cidr.replace(",", "\n").split("\n"):
+            stripped = text.strip()
+            if not stripped:
+                continue
+            if len(pieces) == most:
+                raise too_many_pieces(stripped, most)
+            pieces.append(
+                replace(
+                    element,
+                    cidr=stripped,
+                    label=label if element.label is None else element.label,
+                    expires_at=expires_at if element.expires_at is None else element.expires_at,
+                )
+            )
+    return pieces
+
+
+def too_many_pieces(text: str, most: int) -> RuleError:
+    """The error for a submission with more pieces than are read.
+
+    Args:
+        text: The first piece that is one too many.
+        most: How many there may be.
+    """
+    hint = f"one submission may have {most:,} networks, and this one has more: none of them was looked at"
+    return RuleError([Problem("limit_reached", beginning_of(text), most, hint=hint)])
 
 
 def _elements(cidrs: str | Iterable[str | NewEntry]) -> Iterator[NewEntry]:

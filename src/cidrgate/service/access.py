@@ -5,12 +5,15 @@ from typing import Annotated
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
+from cidrgate.credentials import Token
 from cidrgate.service.addresses import client_address
 from cidrgate.service.principals import Principal
 from cidrgate.service.problems import ServiceError
 from cidrgate.service.settings import service_of
+from cidrgate.service.strict_requests import BEFORE_BODY
+from cidrgate.stores import Transaction
 
-__all__ = ["Admin", "Known", "MetricsReader", "Reader", "Writer", "require_patience"]
+__all__ = ["Admin", "Known", "MetricsReader", "Reader", "Writer", "refuse_failure"]
 
 _bearer = HTTPBearer(
     auto_error=False, scheme_name="token", description="A token made with `cidrgate token create`, or by an admin."
@@ -18,13 +21,23 @@ _bearer = HTTPBearer(
 _Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 
 
-def require_patience(request: Request) -> None:
-    """Refuse a client that has sent too many wrong credentials lately.
+_KNOWN = "cidrgate.principal"
+"""Where a request keeps who was found to send it. No client names members of a scope, and each request has its own."""
+
+
+def refuse_failure(request: Request) -> None:
+    """Count wrong credentials, and refuse a client that has sent too many of them lately.
+
+    Only they are counted, and nobody is refused before theirs were looked at: clients share addresses, and none of them
+    locks the others out.
 
     Raises:
         ServiceError: With the seconds it has to wait.
     """
-    wait = service_of(request).failures.wait(client_address(request))
+    service = service_of(request)
+    address = client_address(request)
+    service.metrics.failed_logins.inc()
+    wait = service.failures.wait(address)
     if wait:
         raise ServiceError(
             429,
@@ -32,43 +45,59 @@ def require_patience(request: Request) -> None:
             f"too many wrong credentials came from this address: wait {wait} seconds",
             {"Retry-After": str(wait)},
         )
+    service.failures.add(address)
 
 
-def _known(request: Request, credentials: _Credentials) -> Principal:
-    """The owner of a request's token."""
-    if credentials is None:
+def _authenticated(request: Request) -> Principal:
+    """The owner of a request's token. Asked once, before the body is read."""
+    known: Principal | None = request.scope.get(_KNOWN)
+    if known is not None:
+        return known
+    kind, _, secret = request.headers.get("authorization", "").partition(" ")
+    if kind.lower() != "bearer" or not secret:
         raise _unauthorized("send a token: Authorization: Bearer ...")
-    require_patience(request)
     service = service_of(request)
-    token = service.credentials.authenticate(credentials.credentials)
+    token = service.credentials.authenticate(secret.strip())
     if token is None:
-        service.failures.add(client_address(request))
-        service.metrics.failed_logins.inc()
+        refuse_failure(request)
         raise _unauthorized("this token is unknown, revoked or over")
-    return Principal(token.name, token.scopes, f"token:{token.id}")
+
+    def rely_on(transaction: Transaction) -> Token:
+        return service.credentials.rely_on_token(transaction, token.id, token.scopes)
+
+    principal = Principal(token.name, token.scopes, f"token:{token.id}", token.id, rely_on)
+    request.scope[_KNOWN] = principal
+    return principal
 
 
-def _admin(request: Request, credentials: _Credentials) -> Principal:
-    principal = _known(request, credentials)
+BEFORE_BODY.add(_authenticated)
+
+
+def _known(_credentials: _Credentials, principal: Annotated[Principal, Depends(_authenticated)]) -> Principal:
+    """The owner of a request's token, with the scheme it was sent by for the document."""
+    return principal
+
+
+_Known = Annotated[Principal, Depends(_known)]
+
+
+def _admin(principal: _Known) -> Principal:
     principal.require_admin()
     return principal
 
 
-def _metrics_reader(request: Request, credentials: _Credentials) -> Principal:
-    principal = _known(request, credentials)
+def _metrics_reader(principal: _Known) -> Principal:
     if not any(scope.kind == "metrics" for scope in principal.scopes):
         principal.require_admin()
     return principal
 
 
-def _reader(request: Request, account: str, credentials: _Credentials) -> Principal:
-    principal = _known(request, credentials)
+def _reader(request: Request, account: str, principal: _Known) -> Principal:
     principal.require_account(service_of(request).manager, account)
     return principal
 
 
-def _writer(request: Request, account: str, credentials: _Credentials) -> Principal:
-    principal = _known(request, credentials)
+def _writer(request: Request, account: str, principal: _Known) -> Principal:
     principal.require_account(service_of(request).manager, account, write=True)
     return principal
 
@@ -77,7 +106,7 @@ def _unauthorized(detail: str) -> ServiceError:
     return ServiceError(401, "unauthorized", detail, {"WWW-Authenticate": "Bearer"})
 
 
-Known = Annotated[Principal, Depends(_known)]
+Known = _Known
 """Anybody with a token."""
 Admin = Annotated[Principal, Depends(_admin)]
 """Whoever may do everything."""

@@ -1,6 +1,7 @@
 """`/v1/accounts`: accounts and subaccounts."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -13,17 +14,18 @@ from cidrgate.service.account_paths import AccountName
 from cidrgate.service.answers import Answer
 from cidrgate.service.conditions import IdempotencyKey, RawBody, etag, request_key
 from cidrgate.service.documents import ETAG, LOCATION, answers
-from cidrgate.service.known_accounts import entries_held, find_account
+from cidrgate.service.known_accounts import find_account
 from cidrgate.service.models import AccountModel, AccountPage, NewAccountModel, NewSubaccountModel
 from cidrgate.service.pages import Cursor, Limit, a_page, cursor_after, text_of_cursor
 from cidrgate.service.principals import Principal
 from cidrgate.service.settings import service_of
+from cidrgate.service.strict_requests import StrictRoute
 from cidrgate.stores import Transaction
 from cidrgate.values import Account
 
 __all__ = ["router"]
 
-router = APIRouter(prefix="/v1/accounts", tags=["accounts"])
+router = APIRouter(prefix="/v1/accounts", tags=["accounts"], route_class=StrictRoute)
 
 
 @router.get("", response_model=AccountPage, responses=answers())
@@ -97,14 +99,14 @@ def _create(
             nonlocal answer
             if not isinstance(made, Account):
                 raise AssertionError("an account was created")
-            held = 0
-            if parent is not None and (owner := transaction.account(parent)) is not None:
-                held = len(transaction.entries(owner))
+            state = transaction.list_states(datetime.now(UTC), [made.name])[made.name]
             location = str(request.app.url_path_for("get_account", account=made.name))
-            answer = Answer(account_record(made, held), 201, {"Location": location, "ETag": etag(made.version)})
+            answer = Answer(account_record(made, state), 201, {"Location": location, "ETag": etag(made.version)})
             service.answers.keep(transaction, once, answer)
 
-        service.manager.supervised(keep=keep).create_account(name, parent=parent, actor=principal.name)
+        principal.changing(service.manager).supervised(keep=keep).create_account(
+            name, parent=parent, actor=principal.name
+        )
         if answer is None:
             raise AssertionError("a supervisor sees every change")
         return answer
@@ -147,5 +149,6 @@ def _page(manager: RuleManager, found: Sequence[Account], limit: int) -> Respons
 
 
 def _records(manager: RuleManager, accounts: Sequence[Account]) -> list[dict[str, Any]]:
-    held = entries_held(manager, accounts)
-    return [account_record(account, held[account.name]) for account in accounts]
+    states = manager.list_states([account.name for account in accounts])
+    # An account of a page that is gone by now is left out.
+    return [account_record(account, states[account.name]) for account in accounts if account.name in states]

@@ -11,9 +11,9 @@ from starlette.routing import Route
 from cidrgate.authorize import AUTHORIZE_PATH, AuthorizeApp
 from cidrgate.client_ip import ClientIPResolver
 from cidrgate.credentials import Credentials
-from cidrgate.gate import Gate
+from cidrgate.gate import Gate, check_unlisted
 from cidrgate.middleware.asgi import AllowlistMiddleware
-from cidrgate.service import accounts, entries, health, history, questions, tokens
+from cidrgate.service import accounts, entries, health, history, questions, sessions, tokens
 from cidrgate.service.account_paths import EncodedSlashes
 from cidrgate.service.answers import Answers
 from cidrgate.service.console import add_console
@@ -22,10 +22,13 @@ from cidrgate.service.failures import FailedLogins
 from cidrgate.service.metrics import Metrics, MetricsMiddleware
 from cidrgate.service.own_list import gate_of_account, gate_of_networks, guarded_account
 from cidrgate.service.problems import add_handlers
-from cidrgate.service.protection import BodyLimit, SecurityHeaders
+from cidrgate.service.protection import BodyLimit, HeadLimit, SecurityHeaders
+from cidrgate.service.public_url import HostCheck
 from cidrgate.service.settings import Service, Settings
 
 if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
     from cidrgate.manager import RuleManager
 
 __all__ = ["create_app"]
@@ -57,13 +60,15 @@ def create_app(
     """
     chosen = Settings() if settings is None else settings
     found = ClientIPResolver() if resolver is None else resolver
-    app = FastAPI(
+    app = _Application(
         title="cidrgate",
         version=version("cidrgate"),
         description=_DESCRIPTION,
         docs_url=None,
         redoc_url=None,
         openapi_url="/openapi.json",
+        # A redirect would be built from what the request says its host is.
+        redirect_slashes=False,
         generate_unique_id_function=lambda route: route.name,
         openapi_tags=[
             {"name": "accounts", "description": "Accounts, and subaccounts that inherit their lists."},
@@ -71,6 +76,7 @@ def create_app(
             {"name": "questions", "description": "What a list says about an address, and what a change would do."},
             {"name": "history", "description": "What changed, when and by whom; and the way back."},
             {"name": "tokens", "description": "Who may use the service."},
+            {"name": "sessions", "description": "Who is signed in to the console."},
             {"name": "operation", "description": "For what runs the service."},
         ],
     )
@@ -84,7 +90,7 @@ def create_app(
         answers=Answers(manager.store, chosen.answer_lifetime),
         metrics=metrics,
     )
-    routers = [part.router for part in (accounts, entries, questions, history, tokens, health)]
+    routers = [part.router for part in (accounts, entries, questions, history, tokens, sessions, health)]
     app.state.routes = [route for router in routers for route in router.routes]
     for router in routers:
         app.include_router(router)
@@ -92,6 +98,7 @@ def create_app(
     if chosen.authorize:
         gate = Gate(
             manager,
+            unlisted=check_unlisted(chosen.unlisted),
             resolver=found,
             require_account=True,
             note_matches=chosen.note_matches,
@@ -103,10 +110,20 @@ def create_app(
     describe(app)
     # The last one added is the first to see a request.
     app.add_middleware(EncodedSlashes)
-    app.add_middleware(BodyLimit, limit=chosen.max_body)
+    app.add_middleware(BodyLimit, limit=chosen.max_body, small=("/console/sign-in", "/console/link/"))
+    app.add_middleware(HostCheck, public=chosen.public, exempt={*health.PUBLIC, AUTHORIZE_PATH})
+    app.add_middleware(HeadLimit)
     if chosen.allow is not None or chosen.allow_account is not None:
         own = gate_of_account(manager, found) if chosen.allow is None else gate_of_networks(chosen.allow, found)
         app.add_middleware(AllowlistMiddleware, gate=own, account=guarded_account(chosen.allow_account))
     app.add_middleware(MetricsMiddleware, metrics=metrics)
-    app.add_middleware(SecurityHeaders)
     return app
+
+
+class _Application(FastAPI):
+    """An application whose last answers, to what failed unexpectedly, have the security headers too."""
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """What a request passes through."""
+        public = self.state.service.settings.public
+        return SecurityHeaders(super().build_middleware_stack(), secure=public is not None and public.secure)

@@ -1,11 +1,13 @@
-"""What a request makes its change depend on: `If-Match`, `Idempotency-Key`, and the confirmation of the guard."""
+"""What a request makes its change depend on: `If-Match`, `Idempotency-Key`, and the confirmations of guards."""
 
 import re
 from typing import Annotated
 
 from fastapi import Depends, Header, Query, Request
 
+from cidrgate.guards import Guard
 from cidrgate.service.answers import RequestKey
+from cidrgate.service.limits import LONGEST_KEY
 from cidrgate.service.principals import Principal
 from cidrgate.service.problems import ServiceError
 
@@ -13,7 +15,14 @@ __all__ = ["Confirm", "IdempotencyKey", "IfMatch", "RawBody", "etag", "expected_
 
 _TAG = re.compile(r'"v(0|[1-9][0-9]{0,17})"')
 
-Confirm = Annotated[bool, Query(description="That the change may deny the address the request itself comes from.")]
+Confirm = Annotated[
+    list[Guard],
+    Query(
+        description="What the change may do that is otherwise refused with 409, which names what to send here. May be "
+        "given several times: `lock_out` for a change that denies the address the request comes from, "
+        "`disable_enforcement` for one after which an enforced account has no entries and every address is allowed."
+    ),
+]
 IfMatch = Annotated[
     str | None,
     Header(description='The ETag of the list that was looked at, such as `"v3"`: a newer one is not changed.'),
@@ -22,7 +31,7 @@ IdempotencyKey = Annotated[
     str | None,
     Header(
         min_length=1,
-        max_length=255,
+        max_length=LONGEST_KEY,
         description="A text of the client's choice: a request that comes again with it is not carried out again.",
     ),
 ]
@@ -70,5 +79,6 @@ def request_key(request: Request, principal: Principal, key: str | None, body: b
     """
     if key is None:
         return None
-    parts = (request.method, request.url.path, request.url.query, request.headers.get("if-match", ""))
-    return RequestKey.make(principal.key, key, *(part.encode() for part in parts), body)
+    parts = (request.method, request.scope["path"], request.headers.get("if-match", ""))
+    sent = (part.encode("utf-8", "surrogatepass") for part in parts)
+    return RequestKey.make(principal.key, key, *sent, request.scope.get("query_string", b""), body)

@@ -22,8 +22,13 @@ _ERRORS = {
     403: "The token's scope does not allow it, or the client's address is not listed for this service.",
     404: "There is no such thing, or this token may not see it.",
     409: "It cannot be done as things are: `code` says why.",
+    400: "The Host header is none.",
+    408: "The body did not come in time.",
     412: "The list changed since the version of `If-Match`.",
-    413: "The request is too large.",
+    413: "The body is too large.",
+    414: "The query is too long.",
+    421: "The service is reached by another host.",
+    431: "The head is too large.",
     422: "The request cannot be understood, or breaks rules; `problems` holds each of them.",
     429: "Too many wrong credentials came from this address.",
     503: "The store cannot be used now; nothing was changed.",
@@ -34,7 +39,8 @@ _HEADERS = {
     429: _RETRY,
     503: _RETRY,
 }
-_EVERYWHERE = (401, 403, 422, 429, 503)
+_ALWAYS = (414, 422, 431)
+_EVERYWHERE = (400, 401, 403, *_ALWAYS, 421, 429, 503)
 
 
 def answers(
@@ -47,7 +53,7 @@ def answers(
         public: Whether it takes no token.
         headers: What headers other answers have, by status.
     """
-    statuses = sorted({*errors, *(() if public else _EVERYWHERE)})
+    statuses = sorted({*errors, *(_ALWAYS if public else _EVERYWHERE), *((408,) if 413 in errors else ())})
     described: dict[int | str, dict[str, Any]] = {status: _error(status) for status in statuses}
     for status, documented in (headers or {}).items():
         described[status] = {"headers": documented}

@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Request, Response
 
+from cidrgate.decisions import enforced
+from cidrgate.guards import Guard
 from cidrgate.list_changes import ListOutcome, named_entries
 from cidrgate.manager import RuleManager
 from cidrgate.records import entry_record
@@ -24,7 +26,6 @@ from cidrgate.service.conditions import (
     request_key,
 )
 from cidrgate.service.documents import ETAG, LOCATION, answers
-from cidrgate.service.guard import guarded
 from cidrgate.service.models import (
     MOST_ID,
     EntryEditModel,
@@ -37,12 +38,13 @@ from cidrgate.service.models import (
 from cidrgate.service.pages import Cursor, Limit, a_page, cursor_after, invalid_cursor, text_of_cursor
 from cidrgate.service.principals import Principal
 from cidrgate.service.settings import service_of
+from cidrgate.service.strict_requests import StrictRoute
 from cidrgate.stores import Transaction
 from cidrgate.values import Account, NewEntry
 
 __all__ = ["ChangeRequest", "change_request", "edit_arguments", "pieces", "router"]
 
-router = APIRouter(prefix="/v1/accounts/{account:account}/entries", tags=["entries"])
+router = APIRouter(prefix="/v1/accounts/{account:account}/entries", tags=["entries"], route_class=StrictRoute)
 
 EntryId = Annotated[int, Path(ge=1, le=MOST_ID, description="The entry's id.")]
 _CHANGE = answers(404, 409, 412, 413, headers={200: ETAG})
@@ -55,13 +57,13 @@ class ChangeRequest:
     Attributes:
         request: The request.
         principal: Who asks.
-        confirmed: Whether the guard was told that they know what they do.
+        confirmed: The guards that the change may meet.
         if_match: The `If-Match` of the request, looked at once the rest of it is understood.
     """
 
     request: Request
     principal: Principal
-    confirmed: bool
+    confirmed: tuple[Guard, ...]
     if_match: str | None
 
     def answered(
@@ -95,8 +97,9 @@ class ChangeRequest:
                 answer = Answer(_outcome_record(made), status, headers)
                 service.answers.keep(transaction, once, answer)
 
-            address = client_address(self.request)
-            manager = guarded(service.manager, address, confirmed=self.confirmed, keep=keep)
+            manager = self.principal.changing(service.manager).supervised(
+                keep=keep, address=client_address(self.request), confirmed=self.confirmed
+            )
             change(manager, {"actor": self.principal.name, "expect_version": expected_version(self.if_match)})
             if answer is None:
                 raise AssertionError("a supervisor sees every change")
@@ -106,9 +109,12 @@ class ChangeRequest:
 
 
 async def _change_request(
-    request: Request, principal: Writer, confirm: Confirm = False, if_match: IfMatch = None
+    request: Request,
+    principal: Writer,
+    confirm: Confirm = [],  # noqa: B006 - FastAPI copies defaults
+    if_match: IfMatch = None,
 ) -> ChangeRequest:
-    return ChangeRequest(request, principal, confirm, if_match)
+    return ChangeRequest(request, principal, tuple(confirm), if_match)
 
 
 change_request = Annotated[ChangeRequest, Depends(_change_request)]
@@ -130,7 +136,7 @@ def list_entries(
         "account": account,
         "list_of": owner.name,
         "version": owner.version,
-        "enforced": bool(entries),
+        "enforced": enforced(entries),
         "editable": owner.name == account and principal.may_write(account, None),
         "max_entries": manager.policy.max_entries,
         "items": [entry_record(entry, matched.get(entry.id)) for entry in shown],
@@ -164,7 +170,10 @@ def add_entries(
 
 @router.put("", response_model=ListChangeModel, responses=_CHANGE)
 def replace_entries(account: AccountName, asked: change_request, submission: SubmissionModel) -> Response:
-    """Make the list exactly this, in one change. Entries whose network stays keep id, author and time."""
+    """Make the list exactly this, in one change. Entries whose network stays keep id, author and time.
+
+    An empty list ends enforcement, which must be confirmed.
+    """
 
     def replace(manager: RuleManager, arguments: dict[str, Any]) -> None:
         manager.replace(
@@ -193,7 +202,7 @@ def edit_entry(account: AccountName, asked: change_request, entry: EntryId, edit
 
 @router.delete("/{entry}", response_model=ListChangeModel, responses=_CHANGE)
 def delete_entry(account: AccountName, asked: change_request, entry: EntryId) -> Response:
-    """Remove an entry. Without entries an account is not enforced."""
+    """Remove an entry. Without entries an account is not enforced: to remove the last one must be confirmed."""
     return asked.answered(lambda manager, arguments: manager.remove(account, entry, **arguments))
 
 
@@ -215,7 +224,7 @@ def _outcome_record(made: ListOutcome) -> dict[str, Any]:
     return {
         "account": made.account.name,
         "version": made.account.version,
-        "enforced": bool(made.after),
+        "enforced": enforced(made.after),
         "entries": len(made.after),
         "before": [entry_record(entry) for entry in made.change.before],
         "after": [entry_record(entry) for entry in made.change.after],

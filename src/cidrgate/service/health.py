@@ -10,6 +10,7 @@ from cidrgate.service.answers import Answer
 from cidrgate.service.documents import answers
 from cidrgate.service.models import HealthModel, ReadinessModel
 from cidrgate.service.settings import service_of
+from cidrgate.service.strict_requests import StrictRoute
 
 __all__ = ["PUBLIC", "router"]
 
@@ -18,10 +19,10 @@ PUBLIC = frozenset({"/healthz", "/readyz"})
 
 _PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
-router = APIRouter(tags=["operation"])
+router = APIRouter(tags=["operation"], route_class=StrictRoute)
 
 
-@router.get("/healthz", response_model=HealthModel)
+@router.get("/healthz", response_model=HealthModel, responses=answers(public=True))
 async def healthz() -> Response:
     """Whether the process answers."""
     return Answer({"status": "ok"}).response()
@@ -30,7 +31,10 @@ async def healthz() -> Response:
 @router.get(
     "/readyz",
     response_model=ReadinessModel,
-    responses={503: {"model": ReadinessModel, "description": "The lists are too old, or the store cannot be read."}},
+    responses={
+        503: {"model": ReadinessModel, "description": "The lists are too old, or the store cannot be read."},
+        **answers(public=True),
+    },
 )
 def readyz(request: Request) -> Response:
     """Whether the lists are as new as they should be, and the store can be read."""

@@ -1,7 +1,10 @@
 """`/v1/accounts/{account}/history`: what changed, when and by whom; and the way back."""
 
+from collections.abc import Iterator
+
 from fastapi import APIRouter, Request, Response
 
+from cidrgate.manager import RuleManager
 from cidrgate.records import change_record
 from cidrgate.service.access import Reader
 from cidrgate.service.account_paths import AccountName
@@ -10,12 +13,16 @@ from cidrgate.service.conditions import IdempotencyKey, RawBody, request_key
 from cidrgate.service.documents import ETAG, answers
 from cidrgate.service.entries import change_request
 from cidrgate.service.models import ChangePage, ListChangeModel, RestoreRequest
-from cidrgate.service.pages import Cursor, Limit, a_page, cursor_after, number_of_cursor
+from cidrgate.service.pages import Cursor, Limit, cursor_after, filled, number_of_cursor
 from cidrgate.service.settings import service_of
+from cidrgate.service.strict_requests import StrictRoute
+from cidrgate.values import Change
 
 __all__ = ["router"]
 
-router = APIRouter(prefix="/v1/accounts/{account:account}", tags=["history"])
+_AT_A_TIME = 50
+
+router = APIRouter(prefix="/v1/accounts/{account:account}", tags=["history"], route_class=StrictRoute)
 
 
 @router.get("/history", response_model=ChangePage, responses=answers(404))
@@ -23,14 +30,24 @@ def list_history(
     request: Request, _principal: Reader, account: AccountName, limit: Limit = 100, cursor: Cursor = None
 ) -> Response:
     """The changes of an account's own list, the newest first. Those of an inherited list are its owner's."""
-    before = number_of_cursor(cursor)
-    changes = service_of(request).manager.history(account, limit=limit + 1, before=before)[::-1]
-    shown, last = a_page(changes, limit)
+    changes = _newest_first(service_of(request).manager, account, number_of_cursor(cursor), limit + 1)
+    items, last = filled(changes, change_record, lambda change: change.sequence, limit)
     page = {
-        "items": [change_record(change) for change in shown],
-        "next_cursor": None if last is None else cursor_after(last.sequence),
+        "items": items,
+        "next_cursor": None if last is None else cursor_after(last),
     }
     return Answer(page).response()
+
+
+def _newest_first(manager: RuleManager, account: str, before: int | None, most: int) -> Iterator[Change]:
+    """Changes of an account, read a few at a time: each may hold two whole lists."""
+    while most > 0:
+        changes = manager.history(account, limit=min(most, _AT_A_TIME), before=before)
+        yield from reversed(changes)
+        if len(changes) < min(most, _AT_A_TIME):
+            return
+        most -= len(changes)
+        before = changes[0].sequence
 
 
 @router.post("/restore", response_model=ListChangeModel, responses=answers(404, 409, 412, 413, headers={200: ETAG}))

@@ -3,7 +3,10 @@
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, FailFast, Field
+
+from cidrgate.guards import Guard
+from cidrgate.service.limits import LONGEST_LABEL, MOST_SCOPES
 
 __all__ = [
     "AccountModel",
@@ -31,10 +34,13 @@ __all__ = [
     "ReplaceModel",
     "RestoreModel",
     "RestoreRequest",
+    "SessionModel",
+    "SessionPage",
     "SubmissionModel",
     "TokenModel",
     "TokenPage",
     "WhoAmIModel",
+    "plain_label",
 ]
 
 MOST_ID = 2**63 - 1
@@ -63,16 +69,27 @@ def _unicode(text: str) -> str:
     return text
 
 
-def _plain(text: str) -> str:
-    """A text that any store holds and any page shows on its line."""
-    if not text.isprintable():
-        raise ValueError("control characters are not allowed")
+def plain_label(text: str) -> str:
+    """A label that customers may give: any store holds it, and any page shows it on its line.
+
+    Raises:
+        ValueError: If it is too long, or holds control characters.
+    """
+    if len(text) > LONGEST_LABEL or not text.isprintable():
+        raise ValueError(f"a label is one line of at most {LONGEST_LABEL} characters, without control characters")
     return text
+
+
+class _FirstErrorOnly(FailFast):
+    """A list whose first wrong element is reported alone: each of a hundred thousand would be an error of its own."""
+
+    def __hash__(self) -> int:
+        return hash(type(self))
 
 
 Text = Annotated[str, AfterValidator(_unicode)]
 Time = Annotated[AwareDatetime, BeforeValidator(_written), AfterValidator(_in_range)]
-Label = Annotated[str, Field(max_length=255, description="What people call it."), AfterValidator(_plain)]
+Label = Annotated[str, Field(max_length=LONGEST_LABEL, description="What people call it."), AfterValidator(plain_label)]
 Identity = Annotated[int, Field(ge=1, le=MOST_ID, strict=True)]
 
 
@@ -138,6 +155,7 @@ class AccountModel(_Answer):
             "name": "acct-1",
             "parent": None,
             "entries": 1,
+            "enforced": True,
             "version": 3,
             "created_at": "2026-01-02T03:04:05+00:00",
         }
@@ -145,7 +163,11 @@ class AccountModel(_Answer):
 
     name: str
     parent: str | None = Field(description="The account whose list it inherits.")
-    entries: int = Field(description="How many entries count for it.")
+    entries: int = Field(description="How many entries count for it, without expired ones.")
+    enforced: bool = Field(
+        description="Whether addresses that are not listed are denied: so they are while the list that counts has "
+        "entries, expired ones too. For a subaccount, whether its parent's list is enforced."
+    )
     version: int = Field(description="How often its own list was changed.")
     created_at: datetime
 
@@ -218,7 +240,7 @@ class NewEntryModel(_Request):
 
 
 _Cidrs = Annotated[
-    Text | list[Text | NewEntryModel],
+    Text | Annotated[list[Text | NewEntryModel], _FirstErrorOnly()],
     Field(description="CIDRs separated by commas or newlines, or a list of such texts and of objects."),
 ]
 
@@ -276,7 +298,7 @@ class RemoveModel(_Request):
     model_config = _request_example({"change": "remove", "entries": [7]})
 
     change: Literal["remove"]
-    entries: list[Identity] = Field(description="Their ids.")
+    entries: Annotated[list[Identity], _FirstErrorOnly()] = Field(description="Their ids.")
 
 
 class ReplaceModel(SubmissionModel):
@@ -313,8 +335,9 @@ class RuleProblem(_Answer):
     )
     text: str = Field(description="The text as it was submitted.")
     position: int = Field(description="Its place in the submission, from 0.")
-    conflicts: list[str] = Field(description="What it conflicts with.")
+    conflicts: list[str] = Field(description="What it conflicts with; the first 100.")
     hint: str = Field(description="What to do about it.")
+    more_conflicts: int = Field(description="How many conflicts there are besides.")
 
 
 class PreviewProblem(RuleProblem):
@@ -330,7 +353,7 @@ class CallerModel(_Answer):
     allowed_before: bool
     allowed_after: bool
     covered_by: str | None = Field(description="The entry that covers the address after the change.")
-    would_lock_out: bool = Field(description="Whether the change must be confirmed.")
+    would_lock_out: bool = Field(description="Whether the change must be confirmed with `lock_out`.")
 
 
 class PreviewModel(_Answer):
@@ -348,9 +371,11 @@ class PreviewModel(_Answer):
                     "position": 0,
                     "conflicts": [],
                     "hint": "add the length: 8.8.8.8/32",
+                    "more_conflicts": 0,
                     "suggestions": ["8.8.8.8/32"],
                 }
             ],
+            "more_problems": 0,
             "message": None,
             "before": [],
             "after": [],
@@ -358,14 +383,18 @@ class PreviewModel(_Answer):
             "enforcement_ends": False,
             "loses_access": [],
             "gains_access": [],
+            "more_lose_access": 0,
+            "more_gain_access": 0,
             "caller": None,
+            "confirm": [],
         }
     )
 
     account: str
     version: int = Field(description="The version of the list it was worked out for.")
     ok: bool = Field(description="Whether it could be made.")
-    problems: list[PreviewProblem]
+    problems: list[PreviewProblem] = Field(description="The broken rules; the first 100.")
+    more_problems: int = Field(description="How many there are besides.")
     message: str | None = Field(description="Why it could not be made, where no rule is broken.")
     before: list[EntryModel] = Field(description="The entries it would remove or alter, as they are.")
     after: list[EntryModel] = Field(description="The entries it would add or alter; a new one has an id below 0.")
@@ -373,7 +402,12 @@ class PreviewModel(_Answer):
     enforcement_ends: bool = Field(description="Then every address gains access.")
     loses_access: list[str] = Field(description="The networks that lose access; empty when enforcement begins or ends.")
     gains_access: list[str] = Field(description="The networks that gain access, likewise.")
+    more_lose_access: int = Field(description="How many networks lose access beyond the first 1,000, which are named.")
+    more_gain_access: int = Field(description="How many gain it, likewise.")
     caller: CallerModel | None = Field(description="What it means for the one who asks; null if it cannot be made.")
+    confirm: list[Guard] = Field(
+        description="What the change must be sent with as `confirm`; empty where nothing asks."
+    )
 
 
 class CheckModel(_Answer):
@@ -447,7 +481,9 @@ class NewTokenModel(_Request):
     model_config = _request_example({"name": "billing", "scopes": ["account:acct-1:write"]})
 
     name: Text = Field(description="What people call it; the history names it as the one who made a change.")
-    scopes: list[Text] = Field(description="`admin`, `metrics`, `account:NAME:read`, `account:NAME:write`.")
+    scopes: Annotated[list[Text], _FirstErrorOnly()] = Field(
+        max_length=MOST_SCOPES, description="`admin`, `metrics`, `account:NAME:read`, `account:NAME:write`."
+    )
     expires_at: Time | None = None
 
 
@@ -488,6 +524,41 @@ class TokenPage(_Answer):
     """Some tokens, by id."""
 
     items: list[TokenModel]
+    next_cursor: str | None
+
+
+class SessionModel(_Answer):
+    """Somebody who is signed in to the console."""
+
+    model_config = _example(
+        {
+            "id": "9f86d081884c7d65",
+            "name": "billing",
+            "scopes": ["account:acct-1:write"],
+            "token": 3,
+            "by_link": False,
+            "address": "198.51.100.7",
+            "created_at": "2026-01-02T03:04:05+00:00",
+            "expires_at": "2026-01-02T15:04:05+00:00",
+        }
+    )
+
+    id: str
+    name: str
+    scopes: list[str]
+    token: int | None = Field(
+        description="The id of the token it ends with; null for a link that was made without one."
+    )
+    by_link: bool = Field(description="Whether it was begun with a one-time link.")
+    address: str | None = Field(description="Where it was begun; null if that is not known.")
+    created_at: datetime
+    expires_at: datetime
+
+
+class SessionPage(_Answer):
+    """Some sessions, the newest first."""
+
+    items: list[SessionModel]
     next_cursor: str | None
 
 
@@ -534,8 +605,11 @@ class ProblemDetails(_Answer):
                             "position": 0,
                             "conflicts": [],
                             "hint": "add the length: 8.8.8.8/32",
+                            "more_conflicts": 0,
                         }
                     ],
+                    "confirm": [],
+                    "more_problems": 0,
                 }
             ]
         },
@@ -546,4 +620,8 @@ class ProblemDetails(_Answer):
     status: int
     detail: str = Field(description="What is wrong and what to do about it.")
     code: str = Field(description="What kind of error it is.")
-    problems: list[RuleProblem] = Field(description="Every broken rule of a submission; else empty.")
+    problems: list[RuleProblem] = Field(description="Every broken rule of a submission, the first 100; else empty.")
+    more_problems: int = Field(description="How many there are besides.")
+    confirm: list[Guard] = Field(
+        description="What to repeat the request with as `confirm`, where a guard refused it; else empty."
+    )

@@ -1,23 +1,39 @@
 """Lists that come in pages. A cursor is where the last page ended; what it holds is the service's own affair."""
 
 import json
-from base64 import urlsafe_b64decode, urlsafe_b64encode
+from base64 import b64decode, urlsafe_b64encode
 from binascii import Error as NotBase64Error
-from collections.abc import Sequence
-from typing import Annotated, TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from typing import Annotated, Any, TypeVar
 
 from fastapi import Query
 
+from cidrgate.service.limits import LARGEST_PAGE, LONGEST_CURSOR, MOST_ITEMS
 from cidrgate.service.problems import ServiceError
 
-__all__ = ["Cursor", "Limit", "a_page", "cursor_after", "invalid_cursor", "number_of_cursor", "text_of_cursor"]
+__all__ = [
+    "Cursor",
+    "Limit",
+    "a_page",
+    "cursor_after",
+    "filled",
+    "invalid_cursor",
+    "number_of_cursor",
+    "storable",
+    "text_of_cursor",
+]
 
 _Item = TypeVar("_Item")
 
+_MOST_DIGITS = 19
+
 Cursor = Annotated[
-    str | None, Query(max_length=2000, description="The `next_cursor` of the page before; none for the first page.")
+    str | None,
+    Query(max_length=LONGEST_CURSOR, description="The `next_cursor` of the page before; none for the first page."),
 ]
-Limit = Annotated[int, Query(ge=1, le=1000, description="How many items a page has at most.")]
+Limit = Annotated[
+    int, Query(ge=1, le=MOST_ITEMS, description="How many items a page has at most; fewer where they are large.")
+]
 
 
 def a_page(found: Sequence[_Item], size: int) -> tuple[Sequence[_Item], _Item | None]:
@@ -34,6 +50,32 @@ def a_page(found: Sequence[_Item], size: int) -> tuple[Sequence[_Item], _Item | 
     return found[:size], found[size - 1] if len(found) > size else None
 
 
+def filled(
+    items: Iterable[_Item], record: Callable[[_Item], dict[str, Any]], key: Callable[[_Item], int], limit: int
+) -> tuple[list[dict[str, Any]], int | None]:
+    """The records of a page, and the key of the item it ends with if more come after it.
+
+    Args:
+        items: The items from where the page begins, read as they are needed: one more than fits, if there are so many.
+        record: Makes the record of an item.
+        key: Tells where an item stands.
+        limit: How many records a page has at most; it ends earlier where it holds `LARGEST_PAGE` bytes.
+    """
+    records: list[dict[str, Any]] = []
+    last: int | None = None
+    size = 0
+    for item in items:
+        if len(records) == limit:
+            return records, last
+        made = record(item)
+        size += len(json.dumps(made, ensure_ascii=False).encode())
+        if records and size > LARGEST_PAGE:
+            return records, last
+        records.append(made)
+        last = key(item)
+    return records, None
+
+
 def cursor_after(key: str | int) -> str:
     """The cursor of the page that comes after a key.
 
@@ -41,7 +83,7 @@ def cursor_after(key: str | int) -> str:
         >>> text_of_cursor(cursor_after("acct-1")), number_of_cursor(cursor_after(7))
         ('acct-1', 7)
     """
-    return urlsafe_b64encode(json.dumps(key).encode()).decode().rstrip("=")
+    return urlsafe_b64encode(json.dumps(key, ensure_ascii=False).encode()).decode().rstrip("=")
 
 
 def text_of_cursor(cursor: str | None) -> str | None:
@@ -72,15 +114,19 @@ def _key(cursor: str | None) -> object:
     if cursor is None:
         return None
     try:
-        key: object = json.loads(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        text = b64decode(cursor + "=" * (-len(cursor) % 4), b"-_", validate=True).decode()
+        # Nothing else is ever in one, and nothing else nests.
+        if not text.startswith('"') and not (text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS):
+            raise invalid_cursor()
+        key: object = json.loads(text)
     except (NotBase64Error, ValueError) as error:
         raise invalid_cursor() from error
-    if key is None or (isinstance(key, str) and not _storable(key)):
+    if isinstance(key, str) and not storable(key):
         raise invalid_cursor()
     return key
 
 
-def _storable(text: str) -> bool:
+def storable(text: str) -> bool:
     """Whether a database could hold a text at all."""
     return not any(character == "\0" or "\ud800" <= character <= "\udfff" for character in text)
 

@@ -10,10 +10,11 @@ from cidrgate.errors import AccountNotFoundError
 from cidrgate.service.problems import ForbiddenError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from cidrgate.credentials import Scope
     from cidrgate.manager import RuleManager
+    from cidrgate.stores import Transaction
 
 __all__ = ["Principal"]
 
@@ -26,11 +27,16 @@ class Principal:
         name: What the change log calls them.
         scopes: What they may do.
         key: What tells them apart from others, for what is stored for them.
+        token_id: The token they came with, or that their session ends with; None where there is none.
+        rely_on: Looks at what they came with again, in a transaction that changes something for them; raises
+            `CredentialEndedError` where it does not stand any more, and then nothing is changed.
     """
 
     name: str
     scopes: tuple[Scope, ...]
     key: str
+    token_id: int | None
+    rely_on: Callable[[Transaction], object]
 
     @property
     def admin(self) -> bool:
@@ -41,6 +47,10 @@ class Principal:
     def accounts(self) -> list[str]:
         """The accounts they were given, each once, by name; an admin needs none to be given."""
         return sorted({scope.account for scope in self.scopes if scope.account is not None})
+
+    def changing(self, manager: RuleManager) -> RuleManager:
+        """A manager for their changes: each relies, in its transaction, on what they came with."""
+        return manager.supervised(keep=lambda transaction, _: self.rely_on(transaction))
 
     def require_admin(self) -> None:
         """Refuse everybody else.

@@ -7,7 +7,6 @@ position in the submission, what it conflicts with and the way out.
 from __future__ import annotations
 
 import logging
-import re
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -19,18 +18,25 @@ from cidrgate.errors import (
     AccountExistsError,
     AccountNotFoundError,
     CidrgateError,
+    CredentialEndedError,
     EntryNotFoundError,
     HistoryError,
     InvalidAccountError,
+    InvalidAddressError,
     InvalidExpiryError,
     InvalidScopeError,
+    InvalidTextError,
     RuleError,
+    SessionNotFoundError,
     StoreError,
     SubaccountError,
     TokenNotFoundError,
+    UnclearAccountError,
+    UnconfirmedChangeError,
     VersionConflictError,
 )
 from cidrgate.records import error_code, problem_record
+from cidrgate.service.limits import MOST_INVALID, MOST_PROBLEMS_TOLD
 
 if TYPE_CHECKING:
     from fastapi import FastAPI, Request, Response
@@ -38,11 +44,14 @@ if TYPE_CHECKING:
 
     from cidrgate.errors import Problem
 
-__all__ = ["PROBLEM_JSON", "ForbiddenError", "ServiceError", "WouldLockOutError", "add_handlers", "problem_response"]
+__all__ = ["PROBLEM_JSON", "ForbiddenError", "ServiceError", "add_handlers", "problem_response"]
 
 _log = logging.getLogger("cidrgate.service")
 
 PROBLEM_JSON = "application/problem+json"
+
+_LONGEST_PART = 100
+"""Characters of a member's name that are repeated."""
 
 
 class ServiceError(CidrgateError):
@@ -69,36 +78,28 @@ class ForbiddenError(ServiceError):
         super().__init__(403, "insufficient_scope", detail)
 
 
-class WouldLockOutError(ServiceError):
-    """A change that would deny the address of the one who asks for it, and was not confirmed."""
-
-    def __init__(self, account: str, address: str) -> None:
-        super().__init__(
-            409,
-            "would_lock_out_caller",
-            f"after this change {address}, your own address, could not act for account {account!r} any more: "
-            "list it too, or repeat the request with confirm=true",
-        )
-        self.address = address
-
-
 _STATUS: dict[type[CidrgateError], int] = {
     RuleError: 422,
     InvalidExpiryError: 422,
     InvalidAccountError: 422,
+    InvalidAddressError: 422,
+    UnclearAccountError: 422,
+    InvalidTextError: 422,
     InvalidScopeError: 422,
+    CredentialEndedError: 401,
     AccountExistsError: 409,
     SubaccountError: 409,
     AccountNotFoundError: 404,
     EntryNotFoundError: 404,
     TokenNotFoundError: 404,
+    SessionNotFoundError: 404,
     HistoryError: 404,
     VersionConflictError: 412,
 }
 """What each error of the layers below is over HTTP."""
 
 
-_CODES = {404: "not_found", 405: "method_not_allowed", 413: "too_large"}
+_CODES = {404: "not_found", 405: "method_not_allowed", 408: "too_slow", 413: "too_large", 422: "invalid_request"}
 """What errors that no layer of ours raised are called."""
 
 
@@ -108,6 +109,8 @@ def problem_response(
     detail: str,
     *,
     problems: tuple[Problem, ...] | list[Problem] = (),
+    more_problems: int = 0,
+    confirm: tuple[str, ...] = (),
     headers: dict[str, str] | None = None,
     **more: Any,
 ) -> Response:
@@ -117,7 +120,9 @@ def problem_response(
         status: The HTTP status.
         code: What kind of error it is, for a program.
         detail: What is wrong and what to do about it, for a person.
-        problems: The broken rules.
+        problems: The broken rules; the first of them are listed.
+        more_problems: How many there are besides.
+        confirm: What the request must be repeated with as `confirm`, for the change to be made.
         headers: Of the answer.
         more: Members besides.
     """
@@ -127,7 +132,9 @@ def problem_response(
         "status": status,
         "detail": detail,
         "code": code,
-        "problems": [problem_record(problem) for problem in problems],
+        "problems": [problem_record(problem) for problem in problems[:MOST_PROBLEMS_TOLD]],
+        "more_problems": max(0, len(problems) - MOST_PROBLEMS_TOLD) + more_problems,
+        "confirm": list(confirm),
         **more,
     }
     return JSONResponse(body, status, headers, PROBLEM_JSON)
@@ -144,6 +151,9 @@ def add_handlers(app: FastAPI) -> None:
 def _cidrgate_error(_request: Request, error: Exception) -> Response:
     if isinstance(error, ServiceError):
         return problem_response(error.status, error.code, str(error), headers=error.headers)
+    if isinstance(error, UnconfirmedChangeError):
+        way = f"repeat the request with {'&'.join(f'confirm={name}' for name in error.confirm)}"
+        return problem_response(409, error_code(error), error.told(way), confirm=error.confirm)
     if isinstance(error, StoreError):
         # What the database said may name hosts and users: it is for the log.
         _log.error("the store failed: %s", error)
@@ -152,28 +162,36 @@ def _cidrgate_error(_request: Request, error: Exception) -> Response:
         )
     for kind, status in _STATUS.items():
         if isinstance(error, kind):
-            problems = error.problems if isinstance(error, RuleError) else []
-            return problem_response(status, error_code(error), _for_http(str(error)), problems=problems)
+            problems, more = (error.problems, error.more) if isinstance(error, RuleError) else ([], 0)
+            headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None
+            return problem_response(
+                status, error_code(error), _for_http(str(error)), problems=problems, more_problems=more, headers=headers
+            )
     raise error
 
 
 def _for_http(message: str) -> str:
     """A message without the commands of the shell that it advises."""
-    return re.sub(r"; create it first: `.*$", "", message, flags=re.DOTALL)
+    return message.partition("; create it first: `")[0]
 
 
 def _invalid_request(_request: Request, error: Exception) -> Response:
     found = error.errors() if isinstance(error, RequestValidationError) else []
     # What was sent is not repeated: it may be a secret, or no text at all.
-    invalid = [{"where": ".".join(map(str, one["loc"])), "message": str(one["msg"])} for one in found]
+    invalid = [
+        {"where": ".".join(str(part)[:_LONGEST_PART] for part in one["loc"]), "message": str(one["msg"])}
+        for one in found[:MOST_INVALID]
+    ]
     detail = "; ".join(f"{one['where']}: {one['message']}" for one in invalid)
+    if len(found) > MOST_INVALID:
+        detail += f"; and {len(found) - MOST_INVALID:,} more"
     return problem_response(422, "invalid_request", detail, invalid=invalid)
 
 
 def _http_error(request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
-    if error.status_code == 400:
+    if error.status_code in (400, 422):
         # What FastAPI says of a body that is no text: it cannot be understood, as one that is no JSON.
         return problem_response(422, "invalid_request", error.detail, invalid=[])
     headers = dict(error.headers or {})
@@ -186,7 +204,7 @@ def _http_error(request: Request, error: Exception) -> Response:
 def _methods(request: Request) -> list[str]:
     """Every method there is for a path; routes know their own alone."""
     routes: list[APIRoute] = request.app.state.routes
-    same_path = (route for route in routes if route.path_regex.match(request.url.path))
+    same_path = (route for route in routes if route.path_regex.match(request.scope["path"]))
     return sorted({method for route in same_path for method in route.methods or ()})
 
 

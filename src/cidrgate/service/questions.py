@@ -7,9 +7,10 @@ from fastapi import APIRouter, Body, Query, Request, Response
 
 from cidrgate.decisions import decide
 from cidrgate.errors import CidrgateError, InvalidAddressError, RuleError, StoreError, SubaccountError
+from cidrgate.guards import Guard
 from cidrgate.list_changes import ListOutcome
 from cidrgate.manager import RuleManager
-from cidrgate.previews import access_change, shuts_out
+from cidrgate.previews import access_change
 from cidrgate.records import decision_record, entry_record, problem_record
 from cidrgate.rules.format_hints import suggested_networks
 from cidrgate.service.access import Reader
@@ -18,6 +19,7 @@ from cidrgate.service.addresses import client_address
 from cidrgate.service.answers import Answer
 from cidrgate.service.documents import answers
 from cidrgate.service.entries import edit_arguments, pieces
+from cidrgate.service.limits import LONGEST_ADDRESS, MOST_PROBLEMS_TOLD
 from cidrgate.service.models import (
     AddModel,
     CheckModel,
@@ -30,15 +32,18 @@ from cidrgate.service.models import (
     RestoreModel,
 )
 from cidrgate.service.settings import service_of
+from cidrgate.service.strict_requests import StrictRoute
 
 __all__ = ["preview_record", "router"]
 
-router = APIRouter(prefix="/v1/accounts/{account:account}", tags=["questions"])
+router = APIRouter(prefix="/v1/accounts/{account:account}", tags=["questions"], route_class=StrictRoute)
 
 Address = Annotated[
     str,
     Query(
-        max_length=100, description="The address that calls; one that cannot be read is denied.", examples=["8.8.8.8"]
+        max_length=LONGEST_ADDRESS,
+        description="The address that calls; one that cannot be read is denied.",
+        examples=["8.8.8.8"],
     ),
 ]
 
@@ -87,8 +92,9 @@ def preview_record(manager: RuleManager, account: str, change: PreviewRequest, a
         StoreError: If the store cannot be read.
     """
     outcomes: list[ListOutcome] = []
-    dry = manager.supervised(judge=outcomes.append, dry_run=True)
+    dry = manager.supervised(judge=outcomes.append, dry_run=True, address=address)
     problems: list[dict[str, Any]] = []
+    more_problems = 0
     message: str | None = None
     owner, _ = manager.listing(account)
     try:
@@ -96,8 +102,9 @@ def preview_record(manager: RuleManager, account: str, change: PreviewRequest, a
     except RuleError as error:
         problems = [
             {**problem_record(problem), "suggestions": _suggestions(problem.code, problem.hint)}
-            for problem in error.problems
+            for problem in error.problems[:MOST_PROBLEMS_TOLD]
         ]
+        more_problems = len(error.problems) - len(problems) + error.more
     except (SubaccountError, StoreError):
         raise
     except CidrgateError as error:
@@ -108,6 +115,7 @@ def preview_record(manager: RuleManager, account: str, change: PreviewRequest, a
         "version": owner.version,
         "ok": bool(outcomes),
         "problems": problems,
+        "more_problems": more_problems,
         "message": message,
         "before": [],
         "after": [],
@@ -115,7 +123,10 @@ def preview_record(manager: RuleManager, account: str, change: PreviewRequest, a
         "enforcement_ends": False,
         "loses_access": [],
         "gains_access": [],
+        "more_lose_access": 0,
+        "more_gain_access": 0,
         "caller": None,
+        "confirm": [],
     }
     for outcome in outcomes:
         access = access_change(outcome.before, outcome.after, at)
@@ -127,7 +138,10 @@ def preview_record(manager: RuleManager, account: str, change: PreviewRequest, a
             "enforcement_ends": access.ends,
             "loses_access": list(access.lost),
             "gains_access": list(access.gained),
+            "more_lose_access": access.more_lost,
+            "more_gain_access": access.more_gained,
             "caller": _caller(outcome, address, at),
+            "confirm": list(outcome.confirm),
         }
     return record
 
@@ -155,7 +169,7 @@ def _caller(outcome: ListOutcome, address: str | None, at: datetime) -> dict[str
         "allowed_before": before.allowed,
         "allowed_after": after.allowed,
         "covered_by": None if after.entry is None else after.entry.cidr,
-        "would_lock_out": shuts_out(outcome, address, at) is not None,
+        "would_lock_out": Guard.LOCK_OUT in outcome.confirm,
     }
 
 

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, NoReturn
 
 import uvicorn
 
+from cidrgate.connections import GuardedConnection, quiet
 from cidrgate.credentials import Credentials, Scope
 from cidrgate.service.app import create_app
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable
     from pathlib import Path
 
@@ -31,6 +33,9 @@ LINK_LIFETIME = timedelta(hours=1)
 
 _GRACE = 5
 """Seconds that requests have to be answered once the service was told to stop."""
+
+_BACKLOG = 128
+"""Connections that wait to be taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +61,7 @@ class Port:
             OSError: If it cannot be.
         """
         family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
-        return socket.create_server((self.host, self.port), family=family, backlog=2048)
+        return socket.create_server((self.host, self.port), family=family, backlog=_BACKLOG)
 
     def url(self, bound: socket.socket) -> str:
         """What to type into a browser on this machine."""
@@ -110,8 +115,10 @@ def serve(
         bound: The port, taken.
         on_start: Called when it answers.
     """
-    config = uvicorn.Config(
+    config = _Config(
         create_app(manager, settings, resolver=resolver),
+        http=GuardedConnection,
+        backlog=_BACKLOG,
         access_log=False,
         log_level="warning",
         # Which header to believe is decided in one place, by the resolver.
@@ -122,6 +129,7 @@ def serve(
         timeout_graceful_shutdown=_GRACE,
         ws="none",
     )
+    quiet()
     server = _Server(config, on_start)
     # Once it has stopped, uvicorn raises the signal again: that it was asked to stop is no error.
     before = signal.signal(signal.SIGTERM, _stopped)
@@ -130,6 +138,16 @@ def serve(
             server.run(sockets=[bound])
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+class _Config(uvicorn.Config):
+    """Uvicorn's settings, with TLS left to the connections, which are counted before their handshake."""
+
+    tls: ssl.SSLContext | None = None
+
+    def load(self) -> None:
+        super().load()
+        self.tls, self.ssl = self.ssl, None
 
 
 class _Server(uvicorn.Server):

@@ -6,11 +6,16 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from cidrgate.gate import check_unlisted
+from cidrgate.service.limits import LARGEST_BODY
+from cidrgate.service.public_url import PublicURL
+
 if TYPE_CHECKING:
     from starlette.requests import HTTPConnection
 
     from cidrgate.client_ip import ClientIPResolver
     from cidrgate.credentials import Credentials
+    from cidrgate.gate import Unlisted
     from cidrgate.manager import RuleManager
     from cidrgate.service.answers import Answers
     from cidrgate.service.failures import FailedLogins
@@ -26,31 +31,46 @@ class Settings:
     Attributes:
         session_lifetime: How long a person stays signed in to the console.
         max_staleness: Seconds without news from the store after which `/readyz` says so.
-        login_failures: How many wrong credentials one client may send a minute.
+        login_failures: How many wrong credentials one client may send a minute; right ones are always taken.
         max_body: Bytes of the largest request.
         answer_lifetime: How long an `Idempotency-Key` is remembered.
         allow: Networks that may use the service at all; None for every address. `/healthz` and `/readyz` are open.
         allow_account: In the place of these, an account whose list says so; without entries nobody may.
         authorize: Whether `/v1/authorize` answers proxies, which send no token: only where nobody else gets at it.
+        unlisted: What `/v1/authorize` answers for an account that has no list, as in `Gate`; needed with `authorize`.
         note_matches: Whether `/v1/authorize` notes which entries let requests in, for lists to say which are in use.
+        public_url: Where people and programs reach the service, such as `https://lists.example.com`: requests for
+            another host are refused, and cookies are those of TLS where it is `https`. None where nothing is known.
     """
 
     session_lifetime: timedelta = timedelta(hours=12)
     max_staleness: float = 15.0
     login_failures: int = 20
-    max_body: int = 1 << 20
+    max_body: int = LARGEST_BODY
     answer_lifetime: timedelta = timedelta(hours=24)
     allow: tuple[str, ...] | None = None
     allow_account: str | None = None
     authorize: bool = False
+    unlisted: Unlisted | None = None
     note_matches: bool = False
+    public_url: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse settings that do not fit together."""
         if self.allow is not None and self.allow_account is not None:
             raise ValueError("name the networks that may use the service, or an account, not both")
+        if self.authorize:
+            check_unlisted(self.unlisted)
+        elif self.unlisted is not None:
+            raise ValueError("unlisted is about /v1/authorize: turn it on too")
         if self.note_matches and not self.authorize:
             raise ValueError("only /v1/authorize sees requests whose matches could be noted: turn it on too")
+        self.public  # noqa: B018 - refuses what is no URL
+
+    @property
+    def public(self) -> PublicURL | None:
+        """`public_url`, read."""
+        return None if self.public_url is None else PublicURL.parse(self.public_url)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,12 +13,13 @@ from cidrgate.service.answers import Answer
 from cidrgate.service.conditions import IdempotencyKey, RawBody, request_key
 from cidrgate.service.documents import LOCATION, answers
 from cidrgate.service.models import MOST_ID, CreatedTokenModel, NewTokenModel, TokenModel, TokenPage, WhoAmIModel
-from cidrgate.service.pages import Cursor, Limit, a_page, cursor_after, number_of_cursor
+from cidrgate.service.pages import Cursor, Limit, cursor_after, filled, number_of_cursor
 from cidrgate.service.settings import service_of
+from cidrgate.service.strict_requests import StrictRoute
 
 __all__ = ["router"]
 
-router = APIRouter(prefix="/v1", tags=["tokens"])
+router = APIRouter(prefix="/v1", tags=["tokens"], route_class=StrictRoute)
 
 TokenId = Annotated[int, Path(ge=1, le=MOST_ID, description="The token's id.")]
 
@@ -34,16 +35,19 @@ def who_am_i(request: Request, principal: Known) -> Response:
 def list_tokens(request: Request, _principal: Admin, limit: Limit = 100, cursor: Cursor = None) -> Response:
     """Every token by id, those that are revoked or over too; without secrets."""
     found = service_of(request).credentials.tokens(after=number_of_cursor(cursor) or 0, limit=limit + 1)
-    shown, last = a_page(found, limit)
+    items, last = filled(found, token_record, lambda token: token.id, limit)
     page = {
-        "items": [token_record(token) for token in shown],
-        "next_cursor": None if last is None else cursor_after(last.id),
+        "items": items,
+        "next_cursor": None if last is None else cursor_after(last),
     }
     return Answer(page).response()
 
 
 @router.post(
-    "/tokens", status_code=201, response_model=CreatedTokenModel, responses=answers(409, 413, headers={201: LOCATION})
+    "/tokens",
+    status_code=201,
+    response_model=CreatedTokenModel,
+    responses=answers(404, 409, 413, headers={201: LOCATION}),
 )
 def create_token(
     request: Request, principal: Admin, new: NewTokenModel, body: RawBody, idempotency_key: IdempotencyKey = None
@@ -55,6 +59,7 @@ def create_token(
     def carry_out() -> Answer:
         scopes = [Scope.parse(text) for text in new.scopes]
         with service.manager.store.write() as transaction:
+            principal.rely_on(transaction)
             made = service.credentials.create_token_in(
                 transaction, new.name, scopes, expires_at=new.expires_at, actor=principal.name
             )
@@ -76,6 +81,10 @@ def get_token(request: Request, _principal: Admin, token: TokenId) -> Response:
 
 
 @router.delete("/tokens/{token}", response_model=TokenModel, responses=answers(404))
-def revoke_token(request: Request, _principal: Admin, token: TokenId) -> Response:
+def revoke_token(request: Request, principal: Admin, token: TokenId) -> Response:
     """Make a token useless, from the next request on, and end the console sessions begun with it."""
-    return Answer(token_record(service_of(request).credentials.revoke_token(token))).response()
+    service = service_of(request)
+    with service.manager.store.write() as transaction:
+        principal.rely_on(transaction)
+        revoked = service.credentials.revoke_token_in(transaction, token)
+    return Answer(token_record(revoked)).response()

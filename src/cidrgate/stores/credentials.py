@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, delete, exists, insert, or_, select, update
+from sqlalchemy import and_, bindparam, delete, exists, func, insert, or_, select, update
 
 from cidrgate.stores.schema import links, sessions, tokens
 
@@ -13,9 +13,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
+    from sqlalchemy import Row, Select
+
     from cidrgate.stores.sql import Transaction
 
-__all__ = ["CredentialRows", "SessionRow", "TokenRow"]
+__all__ = ["SESSION_ID_LENGTH", "CredentialRows", "LinkRow", "SessionRow", "TokenRow"]
+
+SESSION_ID_LENGTH = 16
+"""A session is known to people by the first so many digits of its secret's hash, which say nothing of the secret."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +39,41 @@ class TokenRow:
 
 @dataclass(frozen=True, slots=True)
 class SessionRow:
-    """A session, or what a link begins one with."""
+    """A session as it is stored.
 
+    Attributes:
+        secret_hash: Of its secret.
+        name: Who is signed in.
+        scopes: What it was begun with.
+        token_id: The token it was begun with, or under which its link was made; it ends with it.
+        created_at: When it began.
+        expires_at: When it ends by itself.
+        link_id: The one-time link it was begun with, or None.
+        address: Where it was begun, or None.
+        token: The token as it is now, or None.
+    """
+
+    secret_hash: str
     name: str
     scopes: list[str]
     token_id: int | None
+    created_at: datetime
     expires_at: datetime
+    link_id: str | None = None
+    address: str | None = None
+    token: TokenRow | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LinkRow:
+    """A one-time link as it is stored."""
+
+    secret_hash: str
+    name: str
+    scopes: list[str]
+    expires_at: datetime
+    created_by: str | None = None
+    token_id: int | None = None
 
 
 _select_tokens = select(
@@ -53,6 +87,21 @@ _select_tokens = select(
     tokens.c.revoked_at,
 )
 _select_token = _select_tokens.where(tokens.c.id == bindparam("token_id"))
+_select_token_to_rely_on = _select_token.with_for_update(read=True)
+_session_columns = (
+    sessions.c.secret_hash,
+    sessions.c.name,
+    sessions.c.scopes,
+    sessions.c.token_id,
+    sessions.c.created_at,
+    sessions.c.expires_at,
+    sessions.c.link_id,
+    sessions.c.address,
+)
+_select_sessions = select(
+    *_session_columns, *(column.label(f"token_{column.name}_now") for column in _select_tokens.selected_columns)
+).select_from(sessions.outerjoin(tokens, tokens.c.id == sessions.c.token_id))
+_session_id = func.substr(sessions.c.secret_hash, 1, SESSION_ID_LENGTH)
 
 
 class CredentialRows:
@@ -95,16 +144,23 @@ class CredentialRows:
         row = self._connection.execute(_select_token, {"token_id": token_id}).one_or_none()
         return None if row is None else TokenRow(*row)
 
+    def token_to_rely_on(self, token_id: int) -> TokenRow | None:
+        """The token of that id, which nobody revokes before this transaction, which writes, has ended."""
+        row = self._connection.execute(_select_token_to_rely_on, {"token_id": token_id}).one_or_none()
+        return None if row is None else TokenRow(*row)
+
     def tokens(self, *, after: int = 0, limit: int | None = None) -> list[TokenRow]:
         """Tokens by id, revoked and expired ones too."""
         rows = self._connection.execute(_select_tokens.where(tokens.c.id > after).order_by(tokens.c.id).limit(limit))
         return [TokenRow(*row) for row in rows]
 
     def revoke_token(self, token_id: int, at: datetime) -> None:
-        """Revoke a token, unless it is already, and end the sessions begun with it."""
-        self._connection.execute(delete(sessions).where(sessions.c.token_id == token_id))
+        """Revoke a token, unless it is already; end the sessions begun with it, and the links made under it."""
         unrevoked = tokens.c.revoked_at.is_(None)
+        # First, as it waits for the transactions that rely on the token: what they stored is then seen here.
         self._connection.execute(update(tokens).where(tokens.c.id == token_id, unrevoked).values(revoked_at=at))
+        self._connection.execute(delete(sessions).where(sessions.c.token_id == token_id))
+        self._connection.execute(delete(links).where(links.c.token_id == token_id))
 
     def usable_token_exists(self, at: datetime) -> bool:
         """Whether there is a token that is neither revoked nor expired at a time."""
@@ -113,44 +169,113 @@ class CredentialRows:
         )
         return bool(self._connection.scalar(select(usable)))
 
-    def insert_session(self, secret_hash: str, session: SessionRow, at: datetime) -> None:
+    def insert_session(self, session: SessionRow) -> None:
         """Store a session, and forget those that are over."""
-        self._connection.execute(delete(sessions).where(sessions.c.expires_at <= at))
+        self._connection.execute(delete(sessions).where(sessions.c.expires_at <= session.created_at))
         self._connection.execute(
             insert(sessions).values(
-                secret_hash=secret_hash,
+                secret_hash=session.secret_hash,
                 name=session.name,
                 scopes=session.scopes,
                 token_id=session.token_id,
-                created_at=at,
+                created_at=session.created_at,
                 expires_at=session.expires_at,
+                link_id=session.link_id,
+                address=session.address,
             )
         )
 
     def session(self, secret_hash: str) -> SessionRow | None:
-        """A session, also one that is over."""
-        columns = (sessions.c.name, sessions.c.scopes, sessions.c.token_id, sessions.c.expires_at)
-        row = self._connection.execute(select(*columns).where(sessions.c.secret_hash == secret_hash)).one_or_none()
-        return None if row is None else SessionRow(*row)
+        """A session with its token as it is now, also one that is over."""
+        return self._one_session(_select_sessions.where(sessions.c.secret_hash == secret_hash))
+
+    def session_to_rely_on(self, secret_hash: str) -> SessionRow | None:
+        """A session that nobody ends before this transaction, which writes, has ended; its token alike."""
+        found = _select_sessions.where(sessions.c.secret_hash == secret_hash).with_for_update(read=True, of=sessions)
+        session = self._one_session(found)
+        if session is not None and session.token_id is not None:
+            return replace(session, token=self.token_to_rely_on(session.token_id))
+        return session
+
+    def sessions(
+        self,
+        at: datetime,
+        *,
+        token_id: int | None = None,
+        before: tuple[datetime, str] | None = None,
+        limit: int | None,
+    ) -> list[SessionRow]:
+        """Sessions that are not over at a time, the newest first.
+
+        Args:
+            at: The time.
+            token_id: Only those of this token.
+            before: Only those older than the session with this time and this id.
+            limit: The first so many; None for all.
+        """
+        wanted = _select_sessions.where(sessions.c.expires_at > at)
+        if token_id is not None:
+            wanted = wanted.where(sessions.c.token_id == token_id)
+        if before is not None:
+            time, session_id = before
+            earlier = and_(sessions.c.created_at == time, _session_id > session_id)
+            wanted = wanted.where(or_(sessions.c.created_at < time, earlier))
+        rows = self._connection.execute(wanted.order_by(sessions.c.created_at.desc(), _session_id).limit(limit))
+        return [_session_row(row) for row in rows]
+
+    def session_by_id(self, session_id: str) -> SessionRow | None:
+        """The session that people know by this id, also one that is over."""
+        rows = self._connection.execute(_select_sessions.where(_session_id == session_id)).all()
+        return _session_row(rows[0]) if len(rows) == 1 else None
 
     def delete_session(self, secret_hash: str) -> None:
         """End a session."""
         self._connection.execute(delete(sessions).where(sessions.c.secret_hash == secret_hash))
 
-    def insert_link(self, secret_hash: str, session: SessionRow, at: datetime) -> None:
+    def delete_sessions(self) -> int:
+        """End every session; how many there were."""
+        return self._connection.execute(delete(sessions)).rowcount
+
+    def insert_link(self, link: LinkRow, at: datetime) -> None:
         """Store a one-time link, and forget those that are over."""
         self._connection.execute(delete(links).where(links.c.expires_at <= at))
         self._connection.execute(
             insert(links).values(
-                secret_hash=secret_hash, name=session.name, scopes=session.scopes, expires_at=session.expires_at
+                secret_hash=link.secret_hash,
+                name=link.name,
+                scopes=link.scopes,
+                expires_at=link.expires_at,
+                created_by=link.created_by,
+                token_id=link.token_id,
             )
         )
 
-    def take_link(self, secret_hash: str) -> SessionRow | None:
+    def delete_links(self) -> int:
+        """Make every link useless; how many there were."""
+        return self._connection.execute(delete(links)).rowcount
+
+    def take_link(self, secret_hash: str) -> LinkRow | None:
         """Delete a link, and what it was; None for who comes second."""
         row = self._connection.execute(
             delete(links)
             .where(links.c.secret_hash == secret_hash)
-            .returning(links.c.name, links.c.scopes, links.c.expires_at)
+            .returning(
+                links.c.secret_hash,
+                links.c.name,
+                links.c.scopes,
+                links.c.expires_at,
+                links.c.created_by,
+                links.c.token_id,
+            )
         ).one_or_none()
-        return None if row is None else SessionRow(row.name, row.scopes, None, row.expires_at)
+        return None if row is None else LinkRow(*row)
+
+    def _one_session(self, statement: Select[Any]) -> SessionRow | None:
+        row = self._connection.execute(statement).one_or_none()
+        return None if row is None else _session_row(row)
+
+
+def _session_row(row: Row[Any]) -> SessionRow:
+    own = len(_session_columns)
+    token = None if row[own] is None else TokenRow(*row[own:])
+    return replace(SessionRow(*row[:own]), token=token)

@@ -189,6 +189,8 @@ sessions = Table(
     Column("token_id", Key, ForeignKey("tokens.id"), index=True),  # the token it was begun with: it ends with it
     Column("created_at", UtcTime, nullable=False),
     Column("expires_at", UtcTime, nullable=False, index=True),
+    Column("link_id", String(16)),  # the one-time link it was begun with
+    Column("address", Text),  # where it was begun
 )
 
 # That begin a session once; deleted when they are used.
@@ -199,6 +201,8 @@ links = Table(
     Column("name", Text, nullable=False),
     Column("scopes", JSON, nullable=False),
     Column("expires_at", UtcTime, nullable=False),
+    Column("created_by", Text),
+    Column("token_id", Key, ForeignKey("tokens.id", name="links_token_id_fkey"), index=True),  # the issuer's
 )
 
 # To requests that may come twice, stored in the transaction of what they changed.

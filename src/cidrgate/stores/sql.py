@@ -16,7 +16,7 @@ from sqlalchemy import Text, bindparam, cast, delete, exists, func, insert, or_,
 from cidrgate.stores.among import among
 from cidrgate.stores.changelog import entry_from_json, entry_to_json
 from cidrgate.stores.schema import accounts, changes, entries, facts, matches, utc_text
-from cidrgate.values import Account, Change, Entry
+from cidrgate.values import Account, Change, Entry, ListState
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -115,6 +115,15 @@ _entry_columns = (
     entries.c.expires_at,
 )
 _select_entries = select(entries.c.account_id, *_entry_columns).where(among(entries.c.account_id, "ids"))
+_list_owner = func.coalesce(accounts.c.parent_id, accounts.c.id)
+_at = bindparam("at", type_=entries.c.expires_at.type)
+_unexpired = or_(entries.c.expires_at.is_(None), entries.c.expires_at > _at)
+_select_list_states = select(
+    accounts.c.name,
+    select(func.count()).where(entries.c.account_id == _list_owner, _unexpired).scalar_subquery().label("held"),
+    # Not EXISTS: for few accounts PostgreSQL would make a hash of all entries of it.
+    select(1).where(entries.c.account_id == _list_owner).limit(1).scalar_subquery().is_not(None).label("enforced"),
+)
 _select_matches = (
     select(matches.c.entry_id, matches.c.at).join(entries).where(entries.c.account_id == bindparam("owner"))
 )
@@ -231,6 +240,23 @@ class Transaction(ABC):
             statement = statement.where(among(accounts.c.name, "names"))
             keys["names"] = list(names)
         return {row.name: row.held for row in self._connection.execute(statement, keys)}
+
+    def list_states(self, at: datetime, names: Collection[str] | None = None) -> dict[str, ListState]:
+        """What the list that counts for each account comes to, by name: for a subaccount its parent's.
+
+        Says the same as `cidrgate.decisions.enforced`, and reads no list for it.
+
+        Args:
+            at: The time at which entries have expired or not; aware.
+            names: Only these accounts; None for all.
+        """
+        keys: dict[str, list[str]] = {}
+        statement = _select_list_states
+        if names is not None:
+            statement = statement.where(among(accounts.c.name, "names"))
+            keys["names"] = list(names)
+        rows = self._connection.execute(statement, {"at": at, **keys})
+        return {row.name: ListState(row.held, bool(row.enforced)) for row in rows}
 
     def entries(self, account: StoredAccount) -> list[Entry]:
         """The account's own entries, in no particular order."""

@@ -2,28 +2,36 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Form, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import AfterValidator
 
 from cidrgate.errors import AccountExistsError, AccountNotFoundError, InvalidAccountError, SubaccountError
+from cidrgate.service.console.fields import ShortQuery, ShortText
 from cidrgate.service.console.lists import AccountQuery, view_of
 from cidrgate.service.console.pages import go, page
 from cidrgate.service.console.sessions import SignedIn, SignedInForm
-from cidrgate.service.known_accounts import entries_held, find_account
-from cidrgate.service.pages import a_page
+from cidrgate.service.known_accounts import find_account
+from cidrgate.service.pages import a_page, storable
 from cidrgate.service.settings import service_of
+from cidrgate.service.strict_requests import ConsoleRoute
 
 __all__ = ["router"]
 
-router = APIRouter()
+
+def _storable_or_none(text: str | None) -> str | None:
+    if text is not None and not storable(text):
+        raise ValueError("this is no name")
+    return text
+
+
+router = APIRouter(route_class=ConsoleRoute)
 
 _A_PAGE = 50
-_Search = Annotated[str, Query(max_length=255)]
-_After = Annotated[str | None, Query(max_length=255)]
-_Name = Annotated[str, Form(max_length=1_000)]
+_After = Annotated[str | None, Query(max_length=255), AfterValidator(_storable_or_none)]
 
 
 @router.get("/accounts")
-def accounts_page(request: Request, person: SignedIn, q: _Search = "", after: _After = None) -> Response:
+def accounts_page(request: Request, person: SignedIn, q: ShortQuery = "", after: _After = None) -> Response:
     """The accounts a person may see."""
     manager = service_of(request).manager
     sought = q.strip()
@@ -36,6 +44,7 @@ def accounts_page(request: Request, person: SignedIn, q: _Search = "", after: _A
         found = [account for account in own if sought.casefold() in account.name.casefold()]
         found = [account for account in found if after is None or account.name > after][: _A_PAGE + 1]
     shown, last = a_page(found, _A_PAGE)
+    states = manager.list_states([account.name for account in shown])
     template = "account_rows.html" if request.headers.get("hx-target") == "found" else "accounts.html"
     return page(
         request,
@@ -43,8 +52,8 @@ def accounts_page(request: Request, person: SignedIn, q: _Search = "", after: _A
         person=person,
         q=sought,
         after=after,
-        accounts=shown,
-        held=entries_held(manager, shown),
+        accounts=[account for account in shown if account.name in states],
+        states=states,
         more=None if last is None else last.name,
         limit=manager.policy.max_entries,
     )
@@ -69,18 +78,18 @@ def subaccounts_page(request: Request, person: SignedIn, account: AccountQuery, 
 
 
 @router.get("/accounts/new")
-def new_account_page(request: Request, person: SignedIn, parent: str = "") -> Response:
+def new_account_page(request: Request, person: SignedIn, parent: ShortQuery = "") -> Response:
     """The form for a new account."""
     person.principal.require_admin()
     return page(request, "new_account.html", person=person, name="", parent=parent, refused=None)
 
 
 @router.post("/accounts/new")
-def create_account(request: Request, person: SignedInForm, name: _Name = "", parent: _Name = "") -> Response:
+def create_account(request: Request, person: SignedInForm, name: ShortText = "", parent: ShortText = "") -> Response:
     """Create an account."""
     person.principal.require_admin()
     try:
-        made = service_of(request).manager.create_account(
+        made = person.principal.changing(service_of(request).manager).create_account(
             name.strip(), parent=parent.strip() or None, actor=person.principal.name
         )
     except (InvalidAccountError, AccountExistsError, SubaccountError) as error:

@@ -8,18 +8,20 @@ from fastapi import APIRouter, Form, Request, Response
 from cidrgate.errors import CidrgateError, Problem, StoreError, VersionConflictError
 from cidrgate.service.console.changing import NeedsConfirmationError, make_change
 from cidrgate.service.console.drafts import LIFETIMES, Addition, Found, NewAddition, Verdict, found_in, judge
+from cidrgate.service.console.fields import ListQuery, numbers_in
 from cidrgate.service.console.lists import AccountQuery, last_change
 from cidrgate.service.console.pages import go, page
 from cidrgate.service.console.sessions import Person, SignedIn, SignedInForm
 from cidrgate.service.settings import service_of
+from cidrgate.service.strict_requests import ConsoleRoute
 
 __all__ = ["router"]
 
-router = APIRouter(prefix="/list/add")
+router = APIRouter(prefix="/list/add", route_class=ConsoleRoute)
 
 
 @router.get("")
-def form(request: Request, person: SignedIn, account: AccountQuery, cidrs: str = "") -> Response:
+def form(request: Request, person: SignedIn, account: AccountQuery, cidrs: ListQuery = "") -> Response:
     """The form for new entries."""
     manager = service_of(request).manager
     person.principal.require_account(manager, account, write=True)
@@ -48,11 +50,11 @@ def rewrite(
     person.principal.require_account(service_of(request).manager, draft.account, write=True)
     word, *rest = way.split(" ", 1)
     if word == "instead":
-        giving_way = {int(number) for number in rest[0].split() if number.isdecimal()} if rest else set()
+        giving_way = numbers_in(rest[0]) if rest else set()
         version = service_of(request).manager.account(draft.account).version
         draft = replace(draft, instead=tuple(sorted({*draft.instead, *giving_way})), version=version)
-    elif word.isdecimal() and int(word) < len(draft.texts()):
-        draft = draft.rewritten(int(word), rest[0] if rest else "")
+    elif (position := next(iter(numbers_in(word)), None)) is not None and position < len(draft.texts()):
+        draft = draft.rewritten(position, rest[0] if rest else "")
     verdict = _judged(request, person, draft) if draft.texts() else None
     return _form(request, person, draft, verdict)
 
@@ -65,7 +67,7 @@ def add(request: Request, person: SignedInForm, draft: NewAddition) -> Response:
     conflict = None
     try:
         change = draft.change(manager.entries(draft.account), person.principal.name)
-        sequence = make_change(manager, change, person.address, draft.confirmed)
+        sequence = make_change(person.principal.changing(manager), change, person.address, draft.confirmed)
         return go(request, "list", account=draft.account, done=sequence)
     except StoreError:
         raise
@@ -87,7 +89,7 @@ def _judged(request: Request, person: Person, draft: Addition) -> Verdict:
     def found(problem: Problem) -> Found:
         return found_in(problem, draft.position_of(problem, listed), listed)
 
-    return judge(manager, lambda: draft.change(listed, person.principal.name), person.address, found)
+    return judge(manager, lambda: draft.change(listed, person.principal.name, checked=False), person.address, found)
 
 
 def _form(request: Request, person: Person, draft: Addition, verdict: Verdict | None, **known: Any) -> Response:

@@ -10,20 +10,25 @@ from urllib.parse import urlencode
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import RedirectResponse
+from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.staticfiles import StaticFiles
 
 from cidrgate.errors import (
     AccountNotFoundError,
     CidrgateError,
+    CredentialEndedError,
     EntryNotFoundError,
+    SessionNotFoundError,
     StoreError,
     SubaccountError,
     TokenNotFoundError,
     VersionConflictError,
 )
-from cidrgate.service.console import accounts, adding, editing, lists, questions, signing_in, tokens
+from cidrgate.service.console import accounts, adding, editing, lists, questions, signed_in, signing_in, tokens
 from cidrgate.service.console.pages import in_place, link, page
+from cidrgate.service.limits import MOST_FIELDS
 from cidrgate.service.problems import ServiceError
 
 if TYPE_CHECKING:
@@ -56,9 +61,9 @@ def add_console(app: FastAPI) -> None:
     Args:
         app: The application, with its `Service`.
     """
-    console = FastAPI(title="cidrgate console", docs_url=None, redoc_url=None, openapi_url=None)
+    console = FastAPI(title="cidrgate console", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     console.state.service = app.state.service
-    for part in (signing_in, accounts, lists, adding, editing, questions, tokens):
+    for part in (signing_in, accounts, lists, adding, editing, questions, tokens, signed_in):
         console.include_router(part.router)
     console.add_api_route("/", _first_page, methods=["GET"])
     console.mount("/static", _Assets(directory=Path(__file__).with_name("static")))
@@ -113,11 +118,12 @@ async def _error_page(request: Request, error: Exception) -> Response:
     """An error as a page, or as a message in the dialog where it came up; with what was typed, to copy."""
     status, detail, headers = _what_failed(error)
     if status == 401 and request.method == "GET" and not in_place(request):
-        path = f"{request.url.path}{'?' if request.url.query else ''}{request.url.query}"
+        query = request.scope.get("query_string", b"").decode("latin-1")
+        path = f"{request.scope['path']}{'?' if query else ''}{query}"
         return RedirectResponse(f"{link(request, 'sign-in')}?{urlencode({'then': path})}", 303)
     typed: dict[str, str] = {}
     if request.method == "POST":
-        form = await request.form()
+        form = await _form_of(request)
         for field, title in _TYPED.items():
             text = form.get(field)
             if isinstance(text, str) and text.strip():
@@ -133,6 +139,14 @@ async def _error_page(request: Request, error: Exception) -> Response:
     return page(request, "error.html", status=status, headers=headers, **known)
 
 
+async def _form_of(request: Request) -> FormData:
+    """What was typed, as far as it came and can be read."""
+    try:
+        return await request.form(max_fields=MOST_FIELDS, max_files=0)
+    except (HTTPException, ClientDisconnect):
+        return FormData()
+
+
 def _what_failed(error: Exception) -> tuple[int, str, dict[str, str]]:
     """The status, what to tell a person, and headers."""
     match error:
@@ -144,6 +158,10 @@ def _what_failed(error: Exception) -> tuple[int, str, dict[str, str]]:
             return 404, "This entry is not on the list any more: somebody has changed or deleted it meanwhile.", {}
         case TokenNotFoundError():
             return 404, "There is no such token.", {}
+        case SessionNotFoundError():
+            return 404, "There is no such session, or it has ended already.", {}
+        case CredentialEndedError():
+            return 401, "Your session or its token was ended meanwhile. Nothing was changed.", {}
         case SubaccountError():
             return 409, "The list of a subaccount is its parent's: it can be changed there only.", {}
         case VersionConflictError():
@@ -160,6 +178,10 @@ def _what_failed(error: Exception) -> tuple[int, str, dict[str, str]]:
             return 409, str(error), {}
         case RequestValidationError():
             return 422, "A part of the request is missing or is no number. Open the page again.", {}
+        case HTTPException(status_code=400 | 422):
+            return 422, "A part of the request is sent twice, is too long, or cannot be read. Open the page again.", {}
+        case HTTPException(status_code=status) if status not in (404, 405):
+            return status, f"{error.detail[:1].upper()}{error.detail[1:]}.", dict(error.headers or {})
         case HTTPException(status_code=status):
             return status, "Nothing is kept under this address.", dict(error.headers or {})
         case _:

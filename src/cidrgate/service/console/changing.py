@@ -7,10 +7,13 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from cidrgate.decisions import enforced
 from cidrgate.errors import CidrgateError
+from cidrgate.guards import Guard
 from cidrgate.list_changes import ListOutcome
 from cidrgate.manager import RuleManager
-from cidrgate.previews import AccessChange, access_change, shuts_out
+from cidrgate.previews import AccessChange, access_change
+from cidrgate.service.console.words import ENABLE_ENFORCEMENT
 from cidrgate.stores import Transaction
 from cidrgate.values import Account
 
@@ -24,7 +27,7 @@ class NeedsConfirmationError(CidrgateError):
     """A change that a person has to confirm first.
 
     Attributes:
-        needed: What they have not confirmed yet: keys of `cidrgate.service.console.words.CONFIRMATIONS`.
+        needed: Everything the change must be confirmed for: keys of `cidrgate.service.console.words.CONFIRMATIONS`.
     """
 
     def __init__(self, needed: tuple[str, ...]) -> None:
@@ -59,10 +62,10 @@ def preview_change(manager: RuleManager, change: ListEdit, address: str | None) 
         CidrgateError: Whatever the change itself would raise.
     """
     seen: list[ListOutcome] = []
-    change(manager.supervised(judge=seen.append, dry_run=True))
+    change(manager.supervised(judge=seen.append, dry_run=True, address=address))
     outcome = seen[-1]
     access = access_change(outcome.before, outcome.after, datetime.now(UTC))
-    return Preview(outcome, access, _needed(outcome, address))
+    return Preview(outcome, access, _needed(outcome))
 
 
 def make_change(manager: RuleManager, change: ListEdit, address: str | None, confirmed: Collection[str]) -> int | None:
@@ -86,9 +89,9 @@ def make_change(manager: RuleManager, change: ListEdit, address: str | None, con
     sequence: int | None = None
 
     def judge(made: ListOutcome) -> None:
-        missing = tuple(key for key in _needed(made, address) if key not in confirmed)
-        if missing:
-            raise NeedsConfirmationError(missing)
+        needed = _needed(made)
+        if not set(needed) <= set(confirmed):
+            raise NeedsConfirmationError(needed)
 
     def keep(transaction: Transaction, made: ListOutcome | Account) -> None:
         nonlocal sequence
@@ -97,16 +100,12 @@ def make_change(manager: RuleManager, change: ListEdit, address: str | None, con
             [last] = transaction.changes(made.account.name, 1)
             sequence = last.sequence
 
-    change(manager.supervised(judge=judge, keep=keep))
+    guards = [guard for guard in Guard if guard in confirmed]
+    change(manager.supervised(judge=judge, keep=keep, address=address, confirmed=guards))
     return sequence
 
 
-def _needed(outcome: ListOutcome, address: str | None) -> tuple[str, ...]:
-    needed = []
-    if outcome.after and not outcome.before:
-        needed.append("begins")
-    if outcome.before and not outcome.after:
-        needed.append("ends")
-    if shuts_out(outcome, address, datetime.now(UTC)) is not None:
-        needed.append("lock_out")
-    return tuple(needed)
+def _needed(outcome: ListOutcome) -> tuple[str, ...]:
+    """The guards of every edge, after what the console alone asks: to enforce a list opens nothing to anybody."""
+    begins = enforced(outcome.after) and not enforced(outcome.before)
+    return (*((ENABLE_ENFORCEMENT,) if begins else ()), *outcome.confirm)

@@ -12,6 +12,8 @@ from cidrgate.manager import RuleManager
 from cidrgate.rules import split_submission
 from cidrgate.rules.format_hints import suggested_networks
 from cidrgate.service.console.changing import ListEdit, Preview, preview_change
+from cidrgate.service.console.fields import Confirmations, Ids, ListText, ShortText
+from cidrgate.service.models import plain_label
 from cidrgate.values import Entry, NewEntry
 
 __all__ = [
@@ -37,8 +39,6 @@ LIFETIMES: Final = {
 }
 """When an entry may end, by what the form sends: a number of days."""
 
-_MOST_LABEL = 255
-
 
 class FormError(CidrgateError):
     """A field that cannot be understood."""
@@ -55,7 +55,7 @@ class Addition:
         ends: A key of `LIFETIMES`.
         ends_at: The time, in UTC, where `ends` is `at`.
         instead: The ids of listed entries that shall give way to them.
-        version: The version of the list that was looked at.
+        version: The version of the list that was looked at; None if the form did not say it.
         confirmed: What was agreed to.
     """
 
@@ -65,7 +65,7 @@ class Addition:
     ends: str = "never"
     ends_at: str = ""
     instead: tuple[int, ...] = ()
-    version: int = 0
+    version: int | None = None
     confirmed: tuple[str, ...] = ()
 
     def texts(self) -> list[str]:
@@ -78,12 +78,13 @@ class Addition:
         texts[position : position + 1] = [text] if text else []
         return replace(self, cidrs="\n".join(texts))
 
-    def change(self, listed: list[Entry], actor: str | None) -> ListEdit:
+    def change(self, listed: list[Entry], actor: str | None, *, checked: bool = True) -> ListEdit:
         """The change it asks for.
 
         Args:
             listed: The list as it is.
             actor: Who makes it.
+            checked: Whether entries that are added only need the version that was looked at too; not for a preview.
 
         Raises:
             FormError: If a field cannot be understood.
@@ -93,10 +94,17 @@ class Addition:
         staying = self._staying(listed)
         if len(staying) == len(listed):
             return lambda manager: manager.add(
-                self.account, self.cidrs, label=label, expires_at=expires_at, actor=actor
+                self.account,
+                self.cidrs,
+                label=label,
+                expires_at=expires_at,
+                actor=actor,
+                expect_version=self.version if checked else None,
             )
         pieces = [*(NewEntry(entry.cidr) for entry in staying), *split_submission(self.cidrs, label, expires_at)]
-        return lambda manager: manager.replace(self.account, pieces, actor=actor, expect_version=self.version)
+        # Whoever lets entries give way has seen the list.
+        seen = self.version or 0
+        return lambda manager: manager.replace(self.account, pieces, actor=actor, expect_version=seen)
 
     def position_of(self, problem: Problem, listed: list[Entry]) -> int:
         """Which piece a problem is about: where entries give way, those that stay are submitted before it."""
@@ -256,10 +264,10 @@ def _written(entry: Entry) -> str:
 
 
 def _label(text: str) -> str | None:
-    label = text.strip()
-    if len(label) > _MOST_LABEL or not label.isprintable():
-        raise FormError(f"A label is one line of at most {_MOST_LABEL} characters.")
-    return label or None
+    try:
+        return plain_label(text.strip()) or None
+    except ValueError as error:
+        raise FormError(str(error)) from error
 
 
 def _time(text: str) -> datetime | None:
@@ -274,33 +282,30 @@ def _time(text: str) -> datetime | None:
         ) from error
 
 
-_Text = Annotated[str, Form()]
 _Number = Annotated[int, Form(ge=0, le=2**63 - 1)]
-_Numbers = Annotated[list[int], Form()]
-_Texts = Annotated[list[str], Form()]
 
 
 def _addition(
-    account: _Text,
-    cidrs: _Text = "",
-    label: _Text = "",
-    ends: _Text = "never",
-    ends_at: _Text = "",
-    version: _Number = 0,
-    instead: _Numbers = [],  # noqa: B006 - FastAPI copies defaults
-    confirm: _Texts = [],  # noqa: B006
+    account: ShortText,
+    cidrs: ListText = "",
+    label: ShortText = "",
+    ends: ShortText = "never",
+    ends_at: ShortText = "",
+    version: Annotated[int | None, Form(ge=0, le=2**63 - 1)] = None,
+    instead: Ids = [],  # noqa: B006 - FastAPI copies defaults
+    confirm: Confirmations = [],  # noqa: B006
 ) -> Addition:
     return Addition(account, cidrs, label, ends, ends_at, tuple(instead), version, tuple(confirm))
 
 
 def _edit(
-    account: _Text,
+    account: ShortText,
     entry: _Number,
     version: _Number,
-    cidr: _Text = "",
-    label: _Text = "",
-    ends_at: _Text = "",
-    confirm: _Texts = [],  # noqa: B006
+    cidr: ShortText = "",
+    label: ShortText = "",
+    ends_at: ShortText = "",
+    confirm: Confirmations = [],  # noqa: B006
 ) -> Edit:
     return Edit(account, entry, version, cidr, label, ends_at, tuple(confirm))
 

@@ -13,11 +13,12 @@ from cidrgate.service.console.lists import AccountQuery, last_change, view_of
 from cidrgate.service.console.pages import go, page
 from cidrgate.service.console.sessions import Person, SignedIn, SignedInForm
 from cidrgate.service.settings import service_of
+from cidrgate.service.strict_requests import ConsoleRoute
 from cidrgate.values import Entry
 
 __all__ = ["router"]
 
-router = APIRouter(prefix="/list")
+router = APIRouter(prefix="/list", route_class=ConsoleRoute)
 
 _EntryQuery = Annotated[int, Query(ge=1, le=2**63 - 1)]
 
@@ -71,7 +72,7 @@ def edit(request: Request, person: SignedInForm, draft: NewEdit) -> Response:
     conflict = None
     try:
         change = draft.change(_entry(request, draft), person.principal.name, version=draft.version)
-        sequence = make_change(manager, change, person.address, draft.confirmed)
+        sequence = make_change(person.principal.changing(manager), change, person.address, draft.confirmed)
         return go(request, "list", account=draft.account, done=sequence)
     except (StoreError, EntryNotFoundError):
         raise

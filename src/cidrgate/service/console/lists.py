@@ -8,25 +8,26 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, Query, Request, Response
 
-from cidrgate.decisions import decide
+from cidrgate.decisions import decide, enforced
 from cidrgate.errors import AccountNotFoundError, EntryNotFoundError, VersionConflictError
 from cidrgate.list_changes import named_entries
 from cidrgate.manager import RuleManager
 from cidrgate.rules import special_block
 from cidrgate.service.console.changing import ListEdit, NeedsConfirmationError, make_change
+from cidrgate.service.console.fields import Confirmations
 from cidrgate.service.console.pages import go, page
 from cidrgate.service.console.sessions import Person, SignedIn, SignedInForm
 from cidrgate.service.settings import service_of
+from cidrgate.service.strict_requests import ConsoleRoute
 from cidrgate.values import Account, Change, Decision, Entry
 
 __all__ = ["AccountQuery", "ListView", "last_change", "router", "view_of"]
 
-router = APIRouter()
+router = APIRouter(route_class=ConsoleRoute)
 
-AccountQuery = Annotated[str, Query(alias="account")]
-_Name = Annotated[str, Form()]
+AccountQuery = Annotated[str, Query(alias="account", max_length=1_000)]
+_Name = Annotated[str, Form(max_length=1_000)]
 _Number = Annotated[int, Form(ge=0, le=2**63 - 1)]
-_Texts = Annotated[list[str], Form()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,11 @@ class ListView:
     def inherited(self) -> bool:
         """Whether the list is that of another account."""
         return self.account.parent is not None
+
+    @property
+    def enforced(self) -> bool:
+        """Whether addresses that are not on the list are denied."""
+        return enforced(self.entries)
 
     @property
     def active(self) -> list[Entry]:
@@ -139,7 +145,7 @@ def remove(
     account: _Name,
     entry: _Number,
     version: _Number,
-    confirm: _Texts = [],  # noqa: B006 - FastAPI copies defaults
+    confirm: Confirmations = [],  # noqa: B006 - FastAPI copies defaults
 ) -> Response:
     """Delete an entry."""
     manager = service_of(request).manager
@@ -163,7 +169,7 @@ def restore(
     account: _Name,
     at: _Number,
     version: _Number,
-    confirm: _Texts = [],  # noqa: B006
+    confirm: Confirmations = [],  # noqa: B006
 ) -> Response:
     """Make a list what it was, as a new change."""
     manager = service_of(request).manager
@@ -192,7 +198,7 @@ def _change_from_page(
     """Make a change that one click asks for; ask back where it has to be confirmed."""
     manager = service_of(request).manager
     try:
-        sequence = make_change(manager, change, person.address, confirmed)
+        sequence = make_change(person.principal.changing(manager), change, person.address, confirmed)
     except NeedsConfirmationError as error:
         return page(
             request,

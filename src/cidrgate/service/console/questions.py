@@ -9,10 +9,11 @@ from cidrgate.service.console.pages import page
 from cidrgate.service.console.sessions import SignedIn
 from cidrgate.service.pages import a_page
 from cidrgate.service.settings import service_of
+from cidrgate.service.strict_requests import ConsoleRoute
 
 __all__ = ["router"]
 
-router = APIRouter()
+router = APIRouter(route_class=ConsoleRoute)
 
 _A_PAGE = 25
 

@@ -9,10 +9,13 @@ from urllib.parse import urlsplit
 
 from fastapi import Depends, Form, Request, Response
 
+from cidrgate.credentials import Session
 from cidrgate.service.addresses import client_address
 from cidrgate.service.principals import Principal
 from cidrgate.service.problems import ForbiddenError, ServiceError
 from cidrgate.service.settings import service_of
+from cidrgate.service.strict_requests import BEFORE_BODY
+from cidrgate.stores import Transaction
 
 __all__ = [
     "Person",
@@ -21,12 +24,15 @@ __all__ = [
     "SignInNeededError",
     "begin",
     "end",
+    "forget",
     "require_own_page",
 ]
 
 _COOKIE = "cidrgate_session"
 _SECURE_COOKIE = f"__Host-{_COOKIE}"
 """Browsers take a cookie of this name over TLS only, and from this host only."""
+_KNOWN = "cidrgate.person"
+"""Where a request keeps who was found to send it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +44,14 @@ class Person:
         csrf: What their forms carry: another site cannot know it.
         address: Where they are; None if that cannot be told.
         expires_at: When their session ends.
+        session_id: What people call their session by.
     """
 
     principal: Principal
     csrf: str
     address: str | None
     expires_at: datetime
+    session_id: str
 
 
 class SignInNeededError(ServiceError):
@@ -78,6 +86,11 @@ def end(request: Request, response: Response) -> None:
     secret = _secret(request)
     if secret is not None:
         service_of(request).credentials.end_session(secret)
+    forget(response)
+
+
+def forget(response: Response) -> None:
+    """Let a browser forget its session."""
     response.delete_cookie(_COOKIE, path="/", httponly=True, samesite="lax")
     response.delete_cookie(_SECURE_COOKIE, path="/", secure=True, httponly=True, samesite="lax")
 
@@ -89,11 +102,15 @@ def require_own_page(request: Request) -> None:
         ForbiddenError: If the browser says so, or does not say where the form comes from.
     """
     site = request.headers.get("sec-fetch-site")
+    public = service_of(request).settings.public
+    origin = request.headers.get("origin", "")
     if site is not None:
         own = site in ("same-origin", "none")
+    elif public is not None:
+        own = origin == str(public)
     else:
         # Browsers leave it out over plain HTTP.
-        own = urlsplit(request.headers.get("origin", "")).netloc == request.headers.get("host")
+        own = _host_of(origin) == request.headers.get("host")
     if not own:
         raise ForbiddenError(
             "This form was sent by another site, or a proxy hides the host name you opened this console with. "
@@ -102,14 +119,26 @@ def require_own_page(request: Request) -> None:
 
 
 def _signed_in(request: Request) -> Person:
+    known: Person | None = request.scope.get(_KNOWN)
+    if known is not None:
+        return known
     secret = _secret(request)
-    session = None if secret is None else service_of(request).credentials.session(secret)
+    credentials = service_of(request).credentials
+    session = None if secret is None else credentials.session(secret)
     if secret is None or session is None:
         raise SignInNeededError
-    key = f"token:{session.token_id}" if session.token_id is not None else f"session:{_digest(secret)}"
-    principal = Principal(session.name, session.scopes, key)
-    return Person(principal, _csrf(secret), client_address(request), session.expires_at)
 
+    def rely_on(transaction: Transaction) -> Session:
+        return credentials.rely_on_session(transaction, secret, session.scopes)
+
+    key = f"token:{session.token_id}" if session.token_id is not None else f"session:{session.id}"
+    principal = Principal(session.name, session.scopes, key, session.token_id, rely_on)
+    person = Person(principal, _csrf(secret), client_address(request), session.expires_at, session.id)
+    request.scope[_KNOWN] = person
+    return person
+
+
+BEFORE_BODY.add(_signed_in)
 
 SignedIn = Annotated[Person, Depends(_signed_in)]
 """Whoever opens a page."""
@@ -129,7 +158,12 @@ SignedInForm = Annotated[Person, Depends(_signed_in_form)]
 
 
 def _secret(request: Request) -> str | None:
-    return request.cookies.get(_SECURE_COOKIE) or request.cookies.get(_COOKIE)
+    """The session's secret. Over TLS only the cookie that no other host, and nobody on the way, can have set."""
+    public = service_of(request).settings.public
+    secure = request.cookies.get(_SECURE_COOKIE)
+    if request.scope["scheme"] == "https" or (public is not None and public.secure):
+        return secure
+    return secure or request.cookies.get(_COOKIE)
 
 
 def _csrf(secret: str) -> str:
@@ -137,10 +171,16 @@ def _csrf(secret: str) -> str:
     return hmac.new(secret.encode(), b"csrf", hashlib.sha256).hexdigest()
 
 
-def _digest(secret: str) -> str:
-    return hashlib.sha256(secret.encode()).hexdigest()
+def _host_of(origin: str) -> str | None:
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return None
 
 
 def _over_tls(request: Request) -> bool:
-    """Whether the browser speaks TLS: behind a proxy that ends it, the browser's own `Origin` tells."""
-    return request.url.scheme == "https" or request.headers.get("origin", "").startswith("https://")
+    """Whether the browser speaks TLS: behind a proxy that ends it, the public URL or the browser's `Origin` tells."""
+    public = service_of(request).settings.public
+    if public is not None:
+        return public.secure
+    return request.scope["scheme"] == "https" or request.headers.get("origin", "").startswith("https://")

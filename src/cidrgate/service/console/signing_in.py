@@ -1,35 +1,44 @@
 """Signing in, by a token or by a one-time link, and signing out."""
 
+import re
 from typing import Annotated
 
-from fastapi import APIRouter, Form, Request, Response
+from fastapi import APIRouter, Form, Path, Query, Request, Response
 from fastapi.responses import RedirectResponse
 
-from cidrgate.service.access import require_patience
+from cidrgate.errors import CredentialEndedError
+from cidrgate.service.access import refuse_failure
 from cidrgate.service.addresses import client_address
-from cidrgate.service.console.pages import link, page
+from cidrgate.service.console.pages import link, page, root_of
 from cidrgate.service.console.sessions import SignedInForm, begin, end, require_own_page
 from cidrgate.service.settings import service_of
+from cidrgate.service.strict_requests import ConsoleRoute
 
 __all__ = ["router"]
 
-router = APIRouter()
+_LONGEST_WAY = 2_000
+# A way to a page of the console, as pages write them: nothing that a browser reads as another host or a step back.
+_WAY = re.compile(r"/[A-Za-z0-9_-]++(?:/[A-Za-z0-9_-]++)*+(?:\?[\x21-\x5b\x5d-\x7e]*+)?", re.ASCII)
+
+router = APIRouter(route_class=ConsoleRoute)
 
 _Secret = Annotated[str, Form(max_length=200)]
+_InPath = Annotated[str, Path(max_length=200)]
+_Then = Annotated[str, Form(max_length=_LONGEST_WAY)]
 
 
 @router.get("/sign-in")
-def sign_in_page(request: Request, then: str = "") -> Response:
+def sign_in_page(request: Request, then: Annotated[str, Query(max_length=_LONGEST_WAY)] = "") -> Response:
     """Where a token is pasted."""
-    return page(request, "sign_in.html", then=then, refused=None)
+    return page(request, "sign_in.html", then=_own_way(request, then), refused=None)
 
 
 @router.post("/sign-in")
-def sign_in(request: Request, token: _Secret, then: Annotated[str, Form()] = "") -> Response:
+def sign_in(request: Request, token: _Secret, then: _Then = "") -> Response:
     """Begin a session with a token."""
     require_own_page(request)
-    require_patience(request)
     service = service_of(request)
+    then = _own_way(request, then)
     known = service.credentials.authenticate(token.strip())
     if known is None:
         refused = "This token is unknown, revoked or expired. Check that it was copied whole."
@@ -37,23 +46,27 @@ def sign_in(request: Request, token: _Secret, then: Annotated[str, Form()] = "")
     if all(scope.kind == "metrics" for scope in known.scopes):
         refused = "This token is good for measurements only: there is nothing to see in the console with it."
         return page(request, "sign_in.html", then=then, refused=refused, status=403)
-    secret = service.credentials.begin_session(known, lifetime=service.settings.session_lifetime)
+    lifetime = service.settings.session_lifetime
+    try:
+        secret = service.credentials.begin_session(known, lifetime=lifetime, address=client_address(request))
+    except CredentialEndedError:
+        return _refused(request, "This token was revoked, or has expired.", then)
     return _begun(request, secret, then)
 
 
 @router.get("/link/{secret}")
-def link_page(request: Request, secret: str) -> Response:
+def link_page(request: Request, secret: _InPath) -> Response:
     """What a one-time link shows first: programs that look into mail must not use it up."""
     return page(request, "link.html", secret=secret)
 
 
 @router.post("/link/{secret}")
-def open_link(request: Request, secret: str) -> Response:
+def open_link(request: Request, secret: _InPath) -> Response:
     """Begin a session with a one-time link."""
     require_own_page(request)
-    require_patience(request)
     service = service_of(request)
-    session = service.credentials.open_link(secret, lifetime=service.settings.session_lifetime)
+    lifetime = service.settings.session_lifetime
+    session = service.credentials.open_link(secret, lifetime=lifetime, address=client_address(request))
     if session is None:
         refused = "This link was used before, or is too old. Ask for a new one, or paste a token."
         return _refused(request, refused, "")
@@ -69,15 +82,18 @@ def sign_out(request: Request, _person: SignedInForm) -> Response:
 
 
 def _refused(request: Request, refused: str, then: str) -> Response:
-    service = service_of(request)
-    service.failures.add(client_address(request))
-    service.metrics.failed_logins.inc()
+    refuse_failure(request)
     return page(request, "sign_in.html", then=then, refused=refused, status=401)
 
 
 def _begun(request: Request, secret: str, then: str) -> Response:
-    # Only to a page of the console: what stands there was in a link, which anybody can make.
-    own = then.startswith(link(request, "")) and "\\" not in then and "//" not in then
-    response = RedirectResponse(then if own else link(request, "accounts"), 303)
+    response = RedirectResponse(_own_way(request, then) or link(request, "accounts"), 303)
     begin(request, response, secret)
     return response
+
+
+def _own_way(request: Request, then: str) -> str:
+    """A way on, if it leads to a page of the console; else none: it stood in a link, which anybody can make."""
+    root = root_of(request)
+    own = len(then) <= _LONGEST_WAY and then.startswith(f"{root}/") and _WAY.fullmatch(then, len(root))
+    return then if own else ""

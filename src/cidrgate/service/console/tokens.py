@@ -7,13 +7,15 @@ from fastapi import APIRouter, Form, Query, Request, Response
 
 from cidrgate.credentials import Scope
 from cidrgate.errors import InvalidExpiryError, InvalidScopeError
+from cidrgate.service.console.fields import ShortQuery
 from cidrgate.service.console.pages import go, page
 from cidrgate.service.console.sessions import Person, SignedIn, SignedInForm
 from cidrgate.service.settings import service_of
+from cidrgate.service.strict_requests import ConsoleRoute
 
 __all__ = ["router"]
 
-router = APIRouter(prefix="/tokens")
+router = APIRouter(prefix="/tokens", route_class=ConsoleRoute)
 
 _A_PAGE = 50
 _DAYS = {"never": None, "30": 30, "90": 90, "365": 365}
@@ -30,7 +32,7 @@ def tokens_page(request: Request, person: SignedIn, after: Annotated[int, Query(
 
 
 @router.get("/new")
-def new_token_page(request: Request, person: SignedIn, account: str = "") -> Response:
+def new_token_page(request: Request, person: SignedIn, account: ShortQuery = "") -> Response:
     """The form for a token."""
     person.principal.require_admin()
     return _form(request, person, name="", may="write", account=account, ends="never")
@@ -51,15 +53,16 @@ def create_token(
     service = service_of(request)
     try:
         scope = Scope.parse(may if may in ("admin", "metrics") else f"account:{account.strip()}:{may}")
-        if scope.account is not None:
-            service.manager.account(scope.account)
         days = _DAYS.get(ends)
-        made = service.credentials.create_token(
-            name.strip(),
-            [scope],
-            expires_at=None if days is None else datetime.now(UTC) + timedelta(days=days),
-            actor=person.principal.name,
-        )
+        with service.manager.store.write() as transaction:
+            person.principal.rely_on(transaction)
+            made = service.credentials.create_token_in(
+                transaction,
+                name.strip(),
+                [scope],
+                expires_at=None if days is None else datetime.now(UTC) + timedelta(days=days),
+                actor=person.principal.name,
+            )
     except (InvalidScopeError, InvalidExpiryError, LookupError) as error:
         return _form(request, person, refused=str(error), status=422, **typed)
     return page(request, "new_token_made.html", person=person, made=made)
@@ -69,7 +72,10 @@ def create_token(
 def revoke_token(request: Request, person: SignedInForm, token: Annotated[int, Form(ge=1, le=2**63 - 1)]) -> Response:
     """Make a token useless."""
     person.principal.require_admin()
-    service_of(request).credentials.revoke_token(token)
+    service = service_of(request)
+    with service.manager.store.write() as transaction:
+        person.principal.rely_on(transaction)
+        service.credentials.revoke_token_in(transaction, token)
     return go(request, "tokens")
 
 

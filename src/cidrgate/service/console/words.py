@@ -2,9 +2,10 @@
 
 from typing import Final
 
+from cidrgate.guards import Guard
 from cidrgate.values import Change
 
-__all__ = ["CONFIRMATIONS", "PROBLEM_TITLES", "change_sentence"]
+__all__ = ["CONFIRMATIONS", "ENABLE_ENFORCEMENT", "PROBLEM_TITLES", "change_sentence"]
 
 PROBLEM_TITLES: Final = {
     "invalid_format": "Not a network yet",
@@ -15,10 +16,13 @@ PROBLEM_TITLES: Final = {
     "limit_reached": "The list is full",
 }
 
+ENABLE_ENFORCEMENT: Final = "enable_enforcement"
+"""What a person agrees to with the first entry. The console alone asks: programs add it to have the list enforced."""
+
 CONFIRMATIONS: Final = {
-    "begins": "Start enforcing the list: every address that is not on it will be denied with 403.",
-    "ends": "Stop enforcing: without entries, every address may call for this account.",
-    "lock_out": "Lock my own address out: calls from it will be denied.",
+    ENABLE_ENFORCEMENT: "Start enforcing the list: every address that is not on it will be denied with 403.",
+    Guard.DISABLE_ENFORCEMENT.value: "Stop enforcing: without entries, every address may call for this account.",
+    Guard.LOCK_OUT.value: "Lock my own address out: calls from it will be denied.",
 }
 """What a person agrees to before a change that may surprise them."""
 

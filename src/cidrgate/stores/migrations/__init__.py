@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["HEAD", "refuse_newer", "revision_of", "upgrade"]
 
-HEAD = "0004"
+HEAD = "0005"
 """The last revision: what this cidrgate reads and writes. They are numbered, so their texts sort as they follow."""
 
 VERSION_TABLE = "alembic_version"

@@ -1,0 +1,58 @@
+"""`cidrgate session`: who is signed in to the console, and the way to end their sessions."""
+
+from typing import Annotated
+
+import typer
+
+from cidrgate.cli.errors import CommandError
+from cidrgate.cli.options import Session, command
+from cidrgate.cli.output import Table
+from cidrgate.credentials import Credentials
+from cidrgate.records import session_record
+
+__all__ = ["app"]
+
+app = typer.Typer(help="List and end sessions of the console.", no_args_is_help=True)
+
+
+@command(app, "list")
+def _list(session: Session) -> None:
+    """List every session that is not over, the newest first."""
+    with session.open() as manager:
+        found = Credentials(manager.store).sessions()
+    rows = [
+        (
+            one.id,
+            one.name,
+            ", ".join(map(str, one.scopes)),
+            "link" if one.by_link else f"token {one.token_id}",
+            one.address or "",
+            f"{one.created_at:%Y-%m-%d %H:%M:%S}",
+            f"{one.expires_at:%Y-%m-%d %H:%M:%S}",
+        )
+        for one in found
+    ]
+    columns = ("id", "name", "scopes", "begun by", "from", "begun at (UTC)", "ends at (UTC)")
+    session.output.answer({"sessions": [session_record(one) for one in found]}, Table(columns, rows))
+
+
+@command(app, "end")
+def _end(
+    session: Session,
+    which: Annotated[str | None, typer.Argument(metavar="ID", help="The session's id.")] = None,
+    *,
+    everyone: Annotated[
+        bool, typer.Option("--all", help="End every session, and make every one-time link useless.")
+    ] = False,
+) -> None:
+    """End a session: its next request is asked to sign in."""
+    if (which is None) != everyone:
+        raise CommandError("name the session by its id, or say --all for every session")
+    with session.open() as manager:
+        credentials = Credentials(manager.store)
+        if which is None:
+            ended = credentials.end_all_sessions()
+            session.output.answer({"ended": ended}, f"ended {ended} {'session' if ended == 1 else 'sessions'}")
+            return
+        one = credentials.end_session_by_id(which)
+    session.output.answer(session_record(one), f"ended session {one.id}, of {one.name}")

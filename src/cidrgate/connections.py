@@ -1,0 +1,332 @@
+"""What every connection to a server of this package is held to, whoever is at its other end.
+
+Uvicorn waits for ever for the head of a request, for a client that does not read its answer, and for a TLS handshake
+nearly as long; and what its parser refuses it answers itself. `GuardedConnection` stands between it and the network:
+
+- a head must be complete within `HEAD_SECONDS`, counted from the connection or from the last answer, and within
+  `LARGEST_HEAD` bytes;
+- a client must take something of its answer within `STALL_SECONDS`;
+- where all places are taken, the connection that has waited longest for its client makes room for a new one. It is one
+  of the client that has most of them, so that nobody can take the places of others.
+
+Nothing here knows what is served. Times are those of the event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakKeyDictionary
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable, Iterable
+
+__all__ = [
+    "HEAD_SECONDS",
+    "LARGEST_HEAD",
+    "MOST_CONNECTIONS",
+    "STALL_SECONDS",
+    "GuardedConnection",
+    "RepeatedRecords",
+    "connection_limit",
+    "quiet",
+]
+
+MOST_CONNECTIONS: Final = 1_000
+"""Connections at a time; fewer where the process may open fewer files."""
+LARGEST_HEAD: Final = 1 << 16
+"""Bytes of a request's head."""
+HEAD_SECONDS: Final = 10.0
+"""Seconds a client has for the head of a request, and for a TLS handshake."""
+STALL_SECONDS: Final = 30.0
+"""Seconds a client may take nothing of an answer."""
+
+_SWEEP_SECONDS = 0.5
+_KEPT_FILES = 64
+"""Files for everything but connections: the store, snapshots, modules that are imported late."""
+_FEWEST_CONNECTIONS = 8
+
+_HEADERS = (
+    b"content-type: application/problem+json\r\nconnection: close\r\ncache-control: no-store\r\n"
+    b"content-security-policy: default-src 'none'; frame-ancestors 'none'\r\nx-content-type-options: nosniff\r\n"
+    b"x-frame-options: DENY\r\nreferrer-policy: no-referrer\r\ncross-origin-opener-policy: same-origin\r\n"
+    b"cross-origin-resource-policy: same-origin\r\npermissions-policy: camera=(), geolocation=(), microphone=()\r\n"
+)
+_BODY = b'{"type":"urn:cidrgate:problem:%s","title":"%s","status":%d,"detail":"%s","code":"%s","problems":[]}'
+
+
+def connection_limit() -> int:
+    """How many connections a server of this process may have at a time."""
+    try:
+        import resource
+    except ImportError:  # not on Windows
+        return MOST_CONNECTIONS
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if files == resource.RLIM_INFINITY:
+        return MOST_CONNECTIONS
+    return max(_FEWEST_CONNECTIONS, min(MOST_CONNECTIONS, files - _KEPT_FILES))
+
+
+class _Places:
+    """The connections of one server."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._limit = connection_limit()
+        self._held: dict[GuardedConnection, None] = {}
+        self._sweeper: asyncio.TimerHandle | None = None
+
+    def take(self, connection: GuardedConnection) -> bool:
+        """A place for a connection; False where none can be made free."""
+        if len(self._held) >= self._limit:
+            leaving = self._longest_waiting()
+            if leaving is None:
+                return False
+            leaving.abort()
+        self._held[connection] = None
+        if self._sweeper is None:
+            self._sweeper = self._loop.call_later(_SWEEP_SECONDS, self._sweep)
+        return True
+
+    def give_back(self, connection: GuardedConnection) -> None:
+        """A connection is gone."""
+        self._held.pop(connection, None)
+
+    def _longest_waiting(self) -> GuardedConnection | None:
+        now = self._loop.time()
+        waiting = [one for one in self._held if one.waits_since(now) is not None]
+        peers = Counter(one.peer for one in waiting)
+        most = max(peers.values(), default=0)
+        # They stand in the order they came in.
+        return next((one for one in waiting if peers[one.peer] == most), None)
+
+    def _sweep(self) -> None:
+        now = self._loop.time()
+        for connection in list(self._held):
+            connection.look(now)
+        self._sweeper = self._loop.call_later(_SWEEP_SECONDS, self._sweep) if self._held else None
+
+
+_places: WeakKeyDictionary[Any, _Places] = WeakKeyDictionary()
+
+
+class GuardedConnection(asyncio.Protocol):
+    """One connection: uvicorn's protocol behind the limits of this module. For `uvicorn.Config(http=...)`.
+
+    Args:
+        config: Uvicorn's. Where it has an attribute `tls`, a context, the connection begins with a handshake; `ssl`
+            must then be None, so that connections are counted from their first byte.
+        server_state: Uvicorn's.
+        app_state: Uvicorn's.
+    """
+
+    def __init__(
+        self, config: Any, server_state: Any, app_state: dict[str, Any], _loop: asyncio.AbstractEventLoop | None = None
+    ) -> None:
+        self._loop = _loop or asyncio.get_running_loop()
+        inner: Callable[..., Any] = _inner_class()
+        self._make_inner: Callable[[], Any] = partial(
+            inner, config=config, server_state=server_state, app_state=app_state, _loop=self._loop
+        )
+        self._tls: ssl.SSLContext | None = getattr(config, "tls", None)
+        places = _places.get(server_state)
+        if places is None:
+            places = _places[server_state] = _Places(self._loop)
+        self._held_in = places
+        self._inner: Any = None
+        self._transport: asyncio.Transport | None = None
+        self._early = b""
+        self._handshake: asyncio.Task[None] | None = None
+        self._waiting_since: float | None = None
+        self._head = 0
+        self._unsent, self._stalled_since = 0, 0.0
+        self.peer: object = None
+
+    # ------------------------------------------------------------------------------------- what the network says
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client has connected."""
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101
+        self._transport = transport
+        self._waiting_since = self._loop.time()
+        name = transport.get_extra_info("peername")
+        self.peer = name[0] if isinstance(name, tuple) else name
+        if not self._held_in.take(self):
+            transport.abort()
+        elif self._tls is None:
+            self._begin(transport)
+        else:
+            transport.pause_reading()
+            self._handshake = self._loop.create_task(self._shake_hands(transport, self._tls))
+
+    def data_received(self, data: bytes) -> None:
+        """A client has sent something."""
+        if self._inner is None:
+            self._early += data
+            return
+        if not self._busy():
+            self._head += len(data)
+        self._inner.data_received(data)
+        self.waits_since(self._loop.time())
+        if self._head > LARGEST_HEAD and not self._transport_closing():
+            self._refuse(431, "Request Header Fields Too Large", f"a head may have {LARGEST_HEAD} bytes")
+
+    def eof_received(self) -> bool | None:
+        """A client sends nothing more."""
+        return None if self._inner is None else self._inner.eof_received()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """A client is gone."""
+        self._held_in.give_back(self)
+        if self._inner is not None:
+            self._inner.connection_lost(error)
+
+    def pause_writing(self) -> None:
+        """A client reads too slowly."""
+        if self._inner is not None:
+            self._inner.pause_writing()
+
+    def resume_writing(self) -> None:
+        """A client has caught up."""
+        if self._inner is not None:
+            self._inner.resume_writing()
+
+    # ------------------------------------------------------------------------------------------ what is held to
+
+    def waits_since(self, now: float) -> float | None:
+        """Since when the connection waits for its client; None while a request is carried out."""
+        if self._busy():
+            self._waiting_since, self._head = None, 0
+        elif self._waiting_since is None:
+            self._waiting_since = now
+        return self._waiting_since
+
+    def look(self, now: float) -> None:
+        """Abort the connection if its client takes too long."""
+        transport = self._transport
+        if transport is None:
+            return
+        unsent = transport.get_write_buffer_size()
+        if unsent == 0 or unsent < self._unsent or self._unsent == 0:
+            self._stalled_since = now
+        self._unsent = unsent
+        since = self.waits_since(now)
+        late = since is not None and unsent == 0 and now - since > HEAD_SECONDS
+        if late or (unsent and now - self._stalled_since > STALL_SECONDS):
+            self.abort()
+
+    def abort(self) -> None:
+        """Drop the connection at once, whatever is left to be sent."""
+        self._held_in.give_back(self)
+        if self._handshake is not None:
+            self._handshake.cancel()
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _busy(self) -> bool:
+        cycle = None if self._inner is None else self._inner.cycle
+        return cycle is not None and not cycle.response_complete
+
+    def _transport_closing(self) -> bool:
+        return self._transport is None or self._transport.is_closing()
+
+    def _begin(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._inner = self._make_inner()
+        self._inner.connection_made(transport)
+        early, self._early = self._early, b""
+        if early:
+            self.data_received(early)
+
+    async def _shake_hands(self, transport: asyncio.Transport, context: ssl.SSLContext) -> None:
+        try:
+            secured = await self._loop.start_tls(
+                transport, self, context, server_side=True, ssl_handshake_timeout=HEAD_SECONDS
+            )
+        except (TimeoutError, OSError):
+            secured = None
+        finally:
+            self._handshake = None
+        if secured is None:
+            self.abort()
+        else:
+            self._begin(secured)
+
+    def _refuse(self, status: int, title: str, detail: str) -> None:
+        assert self._transport is not None  # noqa: S101
+        self._transport.write(_refusal(status, title, detail))
+        self._transport.close()
+
+
+@cache
+def _inner_class() -> type[Any]:
+    """Uvicorn's protocol; what its parser refuses is answered like every other error."""
+    from uvicorn.protocols.http.auto import AutoHTTPProtocol
+
+    class Http(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
+        def send_400_response(self, msg: str) -> None:
+            self.transport.write(_refusal(400, "Bad Request", "this is no HTTP request"))
+            self.transport.close()
+
+    return Http
+
+
+def _refusal(status: int, title: str, detail: str) -> bytes:
+    code = title.lower().replace(" ", "_").encode()
+    body = _BODY % (code, title.encode(), status, detail.encode(), code)
+    return b"HTTP/1.1 %d %s\r\n%scontent-length: %d\r\n\r\n%s" % (status, title.encode(), _HEADERS, len(body), body)
+
+
+class RepeatedRecords(logging.Filter):
+    """Keeps clients from filling a log: of records that are alike, some a minute are written, and then their number.
+
+    Records are alike that have the same template, and the same error from the same line.
+
+    Args:
+        most: How many of a kind are written a minute.
+    """
+
+    _SECONDS = 60.0
+    _MOST_KINDS = 1_000
+
+    def __init__(self, most: int = 5) -> None:
+        super().__init__()
+        self._most = most
+        self._kinds: dict[object, tuple[float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether a record is written."""
+        now = time.monotonic()
+        kind = _kind_of(record)
+        began, count = self._kinds.get(kind, (now, 0))
+        left_out = 0
+        if now - began >= self._SECONDS:
+            began, left_out, count = now, max(0, count - self._most), 0
+        if kind not in self._kinds and len(self._kinds) >= self._MOST_KINDS:
+            self._kinds.clear()
+        self._kinds[kind] = (began, count + 1)
+        if left_out:
+            record.msg, record.args = f"{record.getMessage()} (and {left_out:,} more like this before)", ()
+        return count < self._most
+
+
+def _kind_of(record: logging.LogRecord) -> object:
+    error = record.exc_info[1] if record.exc_info else None
+    place = error.__traceback__ if error is not None else None
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    where = None if place is None else (place.tb_frame.f_code.co_filename, place.tb_lineno)
+    return record.name, record.levelno, str(record.msg), type(error), where
+
+
+def quiet(names: Iterable[str] = ("uvicorn.error", "asyncio", "cidrgate.service")) -> None:
+    """Filter the loggers that clients can make write, by `RepeatedRecords`."""
+    for name in names:
+        logger = logging.getLogger(name)
+        if not any(isinstance(one, RepeatedRecords) for one in logger.filters):
+            logger.addFilter(RepeatedRecords())

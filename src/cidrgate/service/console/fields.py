@@ -1,0 +1,43 @@
+"""What the console's forms and addresses hold: how long each field may be, and what no store could hold."""
+
+from typing import Annotated
+
+from fastapi import Form, Query
+from pydantic import AfterValidator
+
+from cidrgate.service.limits import LONGEST_FORM_LIST, LONGEST_NAME
+from cidrgate.service.pages import storable
+
+__all__ = ["Confirmations", "Ids", "ListQuery", "ListText", "ShortQuery", "ShortText", "numbers_in"]
+
+_MOST_DIGITS = 18
+
+
+def _storable(text: str) -> str:
+    if not storable(text):
+        raise ValueError("this is no text")
+    return text
+
+
+ShortText = Annotated[str, Form(max_length=1_000), AfterValidator(_storable)]
+"""A field of one line."""
+ListText = Annotated[str, Form(max_length=LONGEST_FORM_LIST)]
+"""The field for networks."""
+ShortQuery = Annotated[str, Query(max_length=LONGEST_NAME), AfterValidator(_storable)]
+"""A name in the address of a page."""
+ListQuery = Annotated[str, Query(max_length=2_000)]
+"""Networks in the address of a page."""
+Ids = Annotated[list[Annotated[int, Form(ge=0, le=2**63 - 1)]], Form(max_length=200)]
+"""Ids of entries."""
+Confirmations = Annotated[list[Annotated[str, Form(max_length=100)]], Form(max_length=20)]
+"""What was agreed to."""
+
+
+def numbers_in(text: str) -> set[int]:
+    """The ids that stand in a text, between spaces; what is none is left out.
+
+    Example:
+        >>> sorted(numbers_in("7 x 12 " + "9" * 5_000))
+        [7, 12]
+    """
+    return {int(word) for word in text.split() if word.isascii() and word.isdecimal() and len(word) <= _MOST_DIGITS}

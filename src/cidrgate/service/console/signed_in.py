@@ -1,0 +1,60 @@
+"""The page of sessions: who is signed in to the console, and the way to end each."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Form, Query, Request, Response
+
+from cidrgate.errors import SessionNotFoundError
+from cidrgate.service.console.pages import go, page
+from cidrgate.service.console.sessions import Person, SignedIn, SignedInForm
+from cidrgate.service.settings import service_of
+from cidrgate.service.strict_requests import ConsoleRoute
+
+__all__ = ["router"]
+
+router = APIRouter(prefix="/sessions", route_class=ConsoleRoute)
+
+_A_PAGE = 50
+_Id = Annotated[str, Query(pattern=r"^([0-9a-f]{16})?$")]
+
+
+@router.get("")
+def sessions_page(request: Request, person: SignedIn, after: _Id = "") -> Response:
+    """Every session for an admin; for others those of their own token."""
+    credentials = service_of(request).credentials
+    before = None
+    if after:
+        try:
+            before = credentials.session_by_id(after)
+        except SessionNotFoundError:
+            return go(request, "sessions")
+        if not _may_see(person, before.token_id, before.id):
+            raise SessionNotFoundError(f"there is no session {after!r}")
+    if person.principal.admin:
+        found = credentials.sessions(before=before, limit=_A_PAGE + 1)
+    elif person.principal.token_id is not None:
+        found = credentials.sessions(token_id=person.principal.token_id, before=before, limit=_A_PAGE + 1)
+    else:
+        found = [credentials.session_by_id(person.session_id)]
+    more = found[_A_PAGE - 1].id if len(found) > _A_PAGE else None
+    return page(request, "sessions.html", person=person, sessions=found[:_A_PAGE], after=after, more=more)
+
+
+@router.post("/end")
+def end_session(
+    request: Request, person: SignedInForm, session: Annotated[str, Form(pattern=r"^[0-9a-f]{16}$")]
+) -> Response:
+    """End a session."""
+    service = service_of(request)
+    with service.manager.store.write() as transaction:
+        person.principal.rely_on(transaction)
+        ended = service.credentials.end_session_in(transaction, session)
+        if not _may_see(person, ended.token_id, ended.id):
+            raise SessionNotFoundError(f"there is no session {session!r}")
+    return go(request, "sessions")
+
+
+def _may_see(person: Person, token_id: int | None, session_id: str) -> bool:
+    if person.principal.admin or session_id == person.session_id:
+        return True
+    return token_id is not None and token_id == person.principal.token_id

@@ -1,0 +1,184 @@
+"""A store with lists, and for each guard and each kind of change a case in which the change meets the guard."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+from starlette.testclient import TestClient
+
+from cidrgate import RuleManager
+from cidrgate.credentials import Credentials, Scope
+from cidrgate.guards import Guard
+from cidrgate.service import Settings, create_app
+from cidrgate.stores import migrate_store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+__all__ = ["CALLER", "GUARDS", "OTHER", "OWN", "Asked", "Case", "World", "a_world", "sequence_of"]
+
+CALLER = "8.8.8.8"
+OWN, OTHER = "8.8.8.0/24", "9.9.9.0/24"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One change, as it is asked for at any edge."""
+
+    what: str
+    account: str = "acct-1"
+    cidrs: str = ""
+    entry: str = ""
+    instead: str = ""
+    sequence: int = 0
+    version: int | None = None
+    scope: str = ""
+    parent: str | None = None
+
+
+@dataclass
+class World:
+    """A store with lists and a service on it.
+
+    Attributes:
+        path: The store's file.
+        manager: The lists.
+        client: A browser at `CALLER` that is signed in, and a program when it sends the token.
+        token: Of an admin.
+        csrf: What the browser's forms carry.
+    """
+
+    path: Path
+    manager: RuleManager
+    client: TestClient
+    token: str
+    csrf: str
+
+    @property
+    def credentials(self) -> Credentials:
+        return Credentials(self.manager.store)
+
+    def id_of(self, account: str, cidr: str) -> int:
+        return next(entry.id for entry in self.manager.entries(account) if entry.cidr == cidr)
+
+    def everything(self) -> object:
+        """Whatever a change could change."""
+        accounts = self.manager.accounts()
+        with self.manager.store.read() as transaction:
+            links = transaction.connection.exec_driver_sql("SELECT count(*) FROM links").scalar()
+        lists = {account.name: self.manager.entries(account.name) for account in accounts}
+        return accounts, lists, self.manager.history(), self.credentials.tokens(), links
+
+
+Case: TypeAlias = Callable[[World], Asked]
+
+
+@contextmanager
+def a_world(path: Path) -> Iterator[World]:
+    """Lists: acct-1 has the caller's own network, acct-2 another one too, acct-3 none; and a subaccount."""
+    migrate_store(f"sqlite:///{path}")
+    with RuleManager.open(f"sqlite:///{path}") as manager:
+        for name in ("acct-1", "acct-2", "acct-3"):
+            manager.create_account(name)
+        manager.create_account("sub-1", parent="acct-1")
+        manager.add("acct-1", OWN)
+        manager.add("acct-2", OTHER)
+        manager.add("acct-2", OWN)
+        app = create_app(manager, Settings(login_failures=10_000))
+        token = Credentials(manager.store).create_token("ops", [Scope("admin")]).secret
+        with TestClient(app, client=(CALLER, 50000), follow_redirects=False) as client:
+            headers = {"Sec-Fetch-Site": "same-origin"}
+            client.post("/console/sign-in", data={"token": token}, headers=headers)
+            [csrf] = set(re.findall(r'name="csrf" value="([0-9a-f]{64})"', client.get("/console/accounts?q=a").text))
+            yield World(path, manager, client, token, csrf)
+
+
+def sequence_of(world: World, account: str, position: int) -> int:
+    return world.manager.history(account)[position].sequence
+
+
+def ends(what: str) -> Case | str:
+    """A change after which acct-1 is not enforced."""
+    match what:
+        case "remove":
+            return lambda _: Asked(what, entry=OWN)
+        case "replace" | "import":
+            return lambda _: Asked(what)
+        case "restore":
+            return lambda world: Asked(what, sequence=sequence_of(world, "acct-1", 0))
+        case "add":
+            return "after an addition there are entries"
+        case "edit":
+            return "an edit keeps the entry"
+    return "it leaves every list as it is"
+
+
+def locks_out(what: str) -> Case | str:
+    """A change after which the caller is denied."""
+    match what:
+        case "add":
+            return lambda _: Asked(what, "acct-3", OTHER)
+        case "edit":
+            return lambda _: Asked(what, "acct-2", "7.7.7.0/24", entry=OWN)
+        case "remove":
+            return lambda _: Asked(what, "acct-2", entry=OWN)
+        case "replace":
+            return lambda _: Asked(what, "acct-2", "7.7.7.0/24", instead=OWN)
+        case "restore":
+            return lambda world: Asked(what, "acct-2", sequence=sequence_of(world, "acct-2", 1))
+        case "import":
+            return "many lists are imported for many customers: its caller is none of them"
+    return "it leaves every list as it is"
+
+
+def of_an_unknown_account(what: str) -> Case | str:
+    if what in ("create_token", "create_link"):
+        return lambda _: Asked(what, scope="account:nope:write")
+    return "it makes no credential"
+
+
+def of_a_subaccount(what: str) -> Case | str:
+    match what:
+        case "add" | "import":
+            return lambda _: Asked(what, "sub-1", OTHER)
+        case "edit" | "remove":
+            return lambda _: Asked(what, "sub-1", OTHER, entry=OWN)
+        case "replace":
+            return lambda _: Asked(what, "sub-1", OTHER, instead=OWN)
+        case "restore":
+            return lambda world: Asked(what, "sub-1", sequence=sequence_of(world, "acct-1", 1))
+        case "create_account":
+            return lambda _: Asked(what, "sub-2", parent="sub-1")
+    return "a credential may be good for a subaccount, to look at"
+
+
+def of_another_version(what: str) -> Case | str:
+    """Harmless changes of acct-2, whose list was changed twice, by somebody who saw it changed once."""
+    match what:
+        case "add":
+            return lambda _: Asked(what, "acct-2", "7.7.7.0/24", version=1)
+        case "edit":
+            return lambda _: Asked(what, "acct-2", "9.9.8.0/24", entry=OTHER, version=1)
+        case "remove":
+            return lambda _: Asked(what, "acct-2", entry=OTHER, version=1)
+        case "replace":
+            return lambda _: Asked(what, "acct-2", OWN, instead=OWN, version=1)
+        case "restore":
+            return lambda world: Asked(what, "acct-2", sequence=sequence_of(world, "acct-2", 1), version=1)
+        case "import":
+            return "the lists of many accounts have no version together"
+    return "what it makes has no version yet"
+
+
+GUARDS: dict[str, Callable[[str], Case | str]] = {
+    Guard.DISABLE_ENFORCEMENT: ends,
+    Guard.LOCK_OUT: locks_out,
+    "unknown_account": of_an_unknown_account,
+    "subaccount": of_a_subaccount,
+    "version": of_another_version,
+}

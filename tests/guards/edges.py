@@ -1,0 +1,331 @@
+"""The edges, each as one way to ask for any change: what it says when it is refused, and how it is confirmed."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+import httpx
+from typer.testing import CliRunner
+
+from cidrgate import NewEntry, UnconfirmedChangeError
+from cidrgate.cli.app import app as cli
+from cidrgate.client import ApiError, Client, UnconfirmedError
+from cidrgate.credentials import Scope
+from cidrgate.errors import CidrgateError
+from cidrgate.guards import Guard
+from cidrgate.service import Settings
+from tests.guards.cases import CALLER, Asked, World
+from tests.guards.operations import COMMANDS, LIBRARY, METHODS, PAGES, ROUTES
+
+if TYPE_CHECKING:
+    from tests.guards.operations import Rows
+
+__all__ = ["EDGES", "PROBLEMS", "Edge", "Programs", "Refusal", "Rest"]
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """How an edge refused a change."""
+
+    told: str
+    confirm: tuple[str, ...] = ()
+
+
+class Edge(Protocol):
+    """One way to ask for changes.
+
+    Attributes:
+        rows: Its operations, by what they are called there.
+        says: What it tells people to do about a guard, as a pattern.
+        wrong: Confirmations that mean nothing, or something else, or meant something once.
+    """
+
+    rows: ClassVar[Rows]
+    says: ClassVar[dict[str, str]]
+    wrong: ClassVar[dict[str, list[Any]]]
+
+    def excuse(self, guard: str, what: str) -> str | None:
+        """Why a guard cannot be met here, though it can be elsewhere."""
+
+    def ask(self, world: World, row: str, asked: Asked, confirm: Any = ()) -> Refusal | None:
+        """Ask for a change."""
+
+
+def entries_of(asked: Asked) -> list[NewEntry]:
+    return [NewEntry(asked.cidrs)] if asked.cidrs else []
+
+
+class Library:
+    """Python, in the process that has the store."""
+
+    rows: ClassVar[Rows] = LIBRARY
+    says: ClassVar[dict[str, str]] = {
+        Guard.DISABLE_ENFORCEMENT: r"allow_empty=True",
+        Guard.LOCK_OUT: r"list it too, or pass confirmed=\{'lock_out'\}",
+        "unknown_account": r"create it first",
+        "subaccount": r"change 'acct-1' instead|choose 'acct-1' as the parent",
+        "version": r"look at it again",
+    }
+    wrong: ClassVar[dict[str, list[Any]]] = {
+        Guard.DISABLE_ENFORCEMENT: [("lock_out",)],
+        Guard.LOCK_OUT: [("disable_enforcement",)],
+    }
+
+    def excuse(self, guard: str, what: str) -> str | None:
+        return None
+
+    def ask(self, world: World, row: str, asked: Asked, confirm: Any = ()) -> Refusal | None:
+        # Whoever calls says where they are; what was confirmed is said as people say it.
+        said = set(confirm) - {Guard.DISABLE_ENFORCEMENT}
+        manager = world.manager.supervised(address=CALLER, confirmed=said)
+        empty: dict[str, Any] = {"allow_empty": Guard.DISABLE_ENFORCEMENT in confirm}
+        version: dict[str, Any] = {"expect_version": asked.version}
+        account, which = asked.account, asked.entry
+        try:
+            match row.rpartition(".")[2]:
+                case "add":
+                    manager.add(account, asked.cidrs, **version)
+                case "edit":
+                    manager.edit(account, which, asked.cidrs, **version)
+                case "remove":
+                    manager.remove(account, which, **version, **empty)
+                case "replace":
+                    manager.replace(account, asked.cidrs, **version, **empty)
+                case "restore":
+                    manager.restore(account, at=asked.sequence, **version, **empty)
+                case "import_accounts":
+                    report = manager.import_accounts({account: entries_of(asked)}, replace=True, **empty)
+                    for problem in report.problems.values():
+                        raise problem
+                case "create_account":
+                    manager.create_account(account, parent=asked.parent)
+                case "create_token":
+                    world.credentials.create_token("new", [Scope.parse(asked.scope)])
+                case "create_token_in":
+                    with world.manager.store.write() as transaction:
+                        world.credentials.create_token_in(transaction, "new", [Scope.parse(asked.scope)])
+                case "create_link":
+                    lifetime = Settings().session_lifetime
+                    world.credentials.create_link("new", [Scope.parse(asked.scope)], lifetime=lifetime)
+                case other:
+                    raise AssertionError(other)
+        except UnconfirmedChangeError as error:
+            return Refusal(f"{error.account}: {error}", error.confirm)
+        except CidrgateError as error:
+            return Refusal(str(error))
+        return None
+
+
+class Commands:
+    """The shell."""
+
+    rows: ClassVar[Rows] = COMMANDS
+    says: ClassVar[dict[str, str]] = {**Library.says, Guard.DISABLE_ENFORCEMENT: r"say --empty"}
+    wrong: ClassVar[dict[str, list[Any]]] = {Guard.DISABLE_ENFORCEMENT: []}
+
+    def excuse(self, guard: str, what: str) -> str | None:
+        if guard == Guard.LOCK_OUT:
+            return "whoever types a command is at no address that calls the API"
+        if guard == Guard.DISABLE_ENFORCEMENT and what == "import":
+            return "a file has a network in every row, so that no list in it is empty: see the test of such rows"
+        return None
+
+    def ask(self, world: World, row: str, asked: Asked, confirm: Any = ()) -> Refusal | None:
+        version = [] if asked.version is None else ["--expect-version", str(asked.version)]
+        empty = ["--empty"] if Guard.DISABLE_ENFORCEMENT in confirm else []
+        file = world.path.with_name("lists.csv")
+        file.write_text(f"account,cidr\n{asked.account},{asked.cidrs}\n")
+        arguments = {
+            "add": [asked.account, asked.cidrs, *version],
+            "edit": [asked.account, asked.entry, asked.cidrs, *version],
+            "remove": [asked.account, asked.entry, *version, *empty],
+            "replace": [asked.account, *([asked.cidrs] if asked.cidrs else []), *version, *empty],
+            "restore": [asked.account, "--at", str(asked.sequence), *version, *empty],
+            "import": [str(file), "--replace"],
+            "account create": [asked.account, *([] if asked.parent is None else ["--parent", asked.parent])],
+            "token create": ["new", "--scope", asked.scope],
+        }[row]
+        result = CliRunner().invoke(cli, [*row.split(), *arguments, "-d", str(world.path)])
+        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+        if result.exit_code == 0:
+            return None
+        assert result.exit_code == 2
+        again = CliRunner().invoke(cli, [*row.split(), *arguments, "-d", str(world.path), "--json"])
+        assert again.exit_code == 2, "it is refused each time"
+        needed = (Guard.DISABLE_ENFORCEMENT.value,) if "would_disable_enforcement" in again.stderr else ()
+        return Refusal(result.stderr, needed)
+
+
+PROBLEMS = {
+    Guard.DISABLE_ENFORCEMENT: "would_disable_enforcement",
+    Guard.LOCK_OUT: "would_lock_out_caller",
+    "unknown_account": "account_not_found",
+    "subaccount": "subaccount",
+    "version": "version_conflict",
+}
+HTTP_SAYS = {
+    **Library.says,
+    Guard.DISABLE_ENFORCEMENT: r"confirm=disable_enforcement",
+    Guard.LOCK_OUT: r"confirm=lock_out",
+    "unknown_account": r"there is no account 'nope'",
+}
+
+
+class Rest:
+    """HTTP."""
+
+    rows: ClassVar[Rows] = ROUTES
+    says: ClassVar[dict[str, str]] = HTTP_SAYS
+    wrong: ClassVar[dict[str, list[Any]]] = {
+        Guard.DISABLE_ENFORCEMENT: [("lock_out",), ("true",), ("ends",), ("lock_out", "true")],
+        Guard.LOCK_OUT: [("disable_enforcement",), ("true",), ("1",)],
+    }
+
+    def excuse(self, guard: str, what: str) -> str | None:
+        return None
+
+    def ask(self, world: World, row: str, asked: Asked, confirm: Any = ()) -> Refusal | None:
+        method, _, path = row.partition(" ")
+        entry = world.id_of("acct-1" if asked.account == "sub-1" else asked.account, asked.entry) if asked.entry else 0
+        account = asked.parent if path.endswith("subaccounts") else asked.account
+        bodies: dict[str, object] = {
+            "add": {"cidrs": asked.cidrs},
+            "edit": {"cidr": asked.cidrs},
+            "remove": None,
+            "replace": {"cidrs": asked.cidrs},
+            "restore": {"sequence": asked.sequence},
+            "create_account": {"name": asked.account, "parent": asked.parent},
+            "create_token": {"name": "new", "scopes": [asked.scope]},
+        }
+        body = {"name": asked.account} if path.endswith("subaccounts") else bodies[asked.what]
+        headers = {"Authorization": f"Bearer {world.token}"}
+        if asked.version is not None:
+            headers["If-Match"] = f'"v{asked.version}"'
+        url = path.replace("{account}", str(account)).replace("{entry}", str(entry))
+        query = "&".join(f"confirm={name}" for name in confirm)
+        answer = world.client.request(method, f"{url}?{query}" if query else url, json=body, headers=headers)
+        if answer.is_success:
+            return None
+        problem = answer.json()
+        assert answer.status_code in (404, 409, 412, 422)
+        if answer.status_code == 422:
+            assert "'disable_enforcement' or 'lock_out'" in problem["detail"], problem
+            return Refusal(problem["detail"])
+        assert problem["code"] in PROBLEMS.values()
+        assert problem["type"] == f"urn:cidrgate:problem:{problem['code']}"
+        return Refusal(f"{problem['code']}: {problem['detail']}", tuple(problem["confirm"]))
+
+
+class Programs:
+    """The client for Python, through to a service."""
+
+    rows: ClassVar[Rows] = METHODS
+    says: ClassVar[dict[str, str]] = HTTP_SAYS
+    wrong: ClassVar[dict[str, list[Any]]] = {
+        Guard.DISABLE_ENFORCEMENT: [{"allow_lock_out": True}, {"confirm": ["lock_out"]}, {"confirm": ["true"]}],
+        Guard.LOCK_OUT: [{"allow_empty": True}, {"confirm": ["disable_enforcement"]}, {"confirm": ["true"]}],
+    }
+
+    def excuse(self, guard: str, what: str) -> str | None:
+        return None
+
+    def ask(self, world: World, row: str, asked: Asked, confirm: Any = ()) -> Refusal | None:
+        def bridge(request: httpx.Request) -> httpx.Response:
+            answer = world.client.request(
+                request.method, str(request.url), content=request.content, headers=dict(request.headers)
+            )
+            return httpx.Response(answer.status_code, content=answer.content, headers=dict(answer.headers))
+
+        entry = world.id_of("acct-1" if asked.account == "sub-1" else asked.account, asked.entry) if asked.entry else 0
+        # A method has no word for what its change can never do.
+        said: dict[str, Any] = dict(confirm) if isinstance(confirm, dict) else {"confirm": list(confirm)}
+        if "allow_empty" in said and row in ("add_entries", "edit_entry"):
+            said = {"confirm": [Guard.DISABLE_ENFORCEMENT]}
+        said["if_match"] = asked.version
+        http = httpx.Client(transport=httpx.MockTransport(bridge))
+        with Client("http://testserver", world.token, http=http) as client:
+            try:
+                match row:
+                    case "add_entries" | "replace_entries":
+                        getattr(client, row)(asked.account, asked.cidrs, **said)
+                    case "edit_entry":
+                        client.edit_entry(asked.account, entry, asked.cidrs, **said)
+                    case "delete_entry":
+                        client.delete_entry(asked.account, entry, **said)
+                    case "restore":
+                        client.restore(asked.account, asked.sequence, **said)
+                    case "create_account":
+                        client.create_account(asked.account, parent=asked.parent)
+                    case "create_subaccount":
+                        client.create_subaccount(str(asked.parent), asked.account)
+                    case "create_token":
+                        client.create_token("new", [asked.scope])
+                    case other:
+                        raise AssertionError(other)
+            except UnconfirmedError as error:
+                return Refusal(f"{error.code}: {error}", error.confirm)
+            except ApiError as error:
+                return Refusal(f"{error.code}: {error}")
+        return None
+
+
+class Console:
+    """The forms of people."""
+
+    rows: ClassVar[Rows] = PAGES
+    says: ClassVar[dict[str, str]] = {
+        Guard.DISABLE_ENFORCEMENT: r"Stop enforcing: without entries, every address may call",
+        Guard.LOCK_OUT: r"you would lock yourself out",
+        "unknown_account": r"there is no account &#39;nope&#39;",
+        "subaccount": r"can be changed there only|choose &#39;acct-1&#39; as the parent|list is that of",
+        "version": r"[Ss]omebody changed this list",
+    }
+    wrong: ClassVar[dict[str, list[Any]]] = {
+        Guard.DISABLE_ENFORCEMENT: [("lock_out",), ("ends",), ("true",), ("enable_enforcement",)],
+        Guard.LOCK_OUT: [("disable_enforcement",), ("true",), ("lock-out",)],
+    }
+
+    def excuse(self, guard: str, what: str) -> str | None:
+        if guard == Guard.DISABLE_ENFORCEMENT and what == "replace":
+            return "entries give way to new ones here, and a form without new ones is refused: see the test of it"
+        return None
+
+    def ask(self, world: World, row: str, asked: Asked, confirm: Any = ()) -> Refusal | None:
+        owner = "acct-1" if asked.account == "sub-1" else asked.account
+        listed = {entry.cidr: entry.id for entry in world.manager.entries(owner)} if asked.what[:6] != "create" else {}
+        version = world.manager.account(owner).version if asked.what[:6] != "create" else 0
+        data: dict[str, Any] = {
+            "csrf": world.csrf,
+            "account": asked.account,
+            "version": version if asked.version is None else asked.version,
+            "confirm": list(confirm),
+            "cidrs": asked.cidrs,
+            "cidr": asked.cidrs,
+            "entry": listed.get(asked.entry, 0),
+            "instead": [listed[asked.instead]] if asked.instead else [],
+            "at": asked.sequence,
+        }
+        if not listed:
+            # That a list begins to be enforced the console alone asks; what else must be confirmed shall show.
+            data["confirm"].append("enable_enforcement")
+        if asked.what == "create_account":
+            data = {"csrf": world.csrf, "name": asked.account, "parent": asked.parent}
+        if asked.what == "create_token":
+            data = {"csrf": world.csrf, "name": "new", "may": "write", "account": asked.scope.split(":")[1]}
+        answer = world.client.post(f"/console{row}", data=data)
+        if answer.status_code in (200, 303):
+            return None
+        assert answer.status_code in (409, 422), answer.text
+        needed = re.findall(r'type="checkbox" name="confirm" value="(\w+)"', answer.text)
+        return Refusal(answer.text, tuple(name for name in needed if name != "enable_enforcement"))
+
+
+EDGES: dict[str, Edge] = {
+    "library": Library(),
+    "cli": Commands(),
+    "api": Rest(),
+    "client": Programs(),
+    "console": Console(),
+}

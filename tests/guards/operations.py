@@ -1,0 +1,140 @@
+"""Every operation of every edge: the changes that each makes, or why no guard can be met there."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from typer.main import get_command
+
+from cidrgate.cli.app import app as cli
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from fastapi import FastAPI
+
+__all__ = ["COMMANDS", "LIBRARY", "METHODS", "PAGES", "ROUTES", "Rows", "changing", "commands", "public"]
+
+Rows: TypeAlias = "Mapping[str, list[str] | str]"
+"""What each operation changes, by its name at its edge; a sentence where it changes nothing that is guarded."""
+
+READS = "it changes no list and makes no credential"
+OPERATES = "it runs or stops what answers, and changes no list"
+ENDS_CREDENTIALS = "it takes a credential away and gives nobody anything"
+SESSION = "it begins what a token or a link, which was guarded when it was made, is good for"
+LOG = "it deletes what is told of the past, and no list changes"
+CLOCK = "the clock asks for it, not a caller; it never takes the last entry"
+
+LIBRARY: Rows = {
+    "RuleManager.add": ["add"],
+    "RuleManager.edit": ["edit"],
+    "RuleManager.remove": ["remove"],
+    "RuleManager.replace": ["replace"],
+    "RuleManager.restore": ["restore"],
+    "RuleManager.import_accounts": ["import"],
+    "RuleManager.create_account": ["create_account"],
+    "RuleManager.prune_history": LOG,
+    "RuleManager.sweep": CLOCK,
+    "RuleManager.note_match": READS,
+    "RuleManager.store_matches": READS,
+    "RuleManager.supervised": "it makes the manager that the other rows are tried with",
+    **dict.fromkeys(
+        [f"RuleManager.{name}" for name in ("account", "accounts", "allows", "checker", "counts", "entries")]
+        + [f"RuleManager.{name}" for name in ("explain", "history", "last_matches", "list_states", "listing")],
+        READS,
+    ),
+    **dict.fromkeys(
+        [f"RuleManager.{name}" for name in ("open", "connect", "load", "follow", "compile", "close")], OPERATES
+    ),
+    "Credentials.create_token": ["create_token"],
+    "Credentials.create_token_in": ["create_token"],
+    "Credentials.create_link": ["create_link"],
+    "Credentials.begin_session": SESSION,
+    "Credentials.open_link": SESSION,
+    "Credentials.revoke_token": ENDS_CREDENTIALS,
+    "Credentials.end_session": ENDS_CREDENTIALS,
+    **dict.fromkeys([f"Credentials.{name}" for name in ("authenticate", "tokens", "any_usable", "session")], READS),
+}
+COMMANDS: Rows = {
+    "add": ["add"],
+    "edit": ["edit"],
+    "remove": ["remove"],
+    "replace": ["replace"],
+    "restore": ["restore"],
+    "import": ["import"],
+    "account create": ["create_account"],
+    "token create": ["create_token"],
+    "token revoke": ENDS_CREDENTIALS,
+    "prune": LOG,
+    **dict.fromkeys(["account list", "list", "check", "explain", "history", "export", "token list", "version"], READS),
+    **dict.fromkeys(["compile", "migrate", "serve", "authorize"], OPERATES),
+}
+ROUTES: Rows = {
+    "POST /v1/accounts/{account}/entries": ["add"],
+    "PATCH /v1/accounts/{account}/entries/{entry}": ["edit"],
+    "DELETE /v1/accounts/{account}/entries/{entry}": ["remove"],
+    "PUT /v1/accounts/{account}/entries": ["replace"],
+    "POST /v1/accounts/{account}/restore": ["restore"],
+    "POST /v1/accounts": ["create_account"],
+    "POST /v1/accounts/{account}/subaccounts": ["create_account"],
+    "POST /v1/tokens": ["create_token"],
+    "DELETE /v1/tokens/{token}": ENDS_CREDENTIALS,
+    "POST /v1/accounts/{account}/preview": READS,
+}
+METHODS: Rows = {
+    "add_entries": ["add"],
+    "edit_entry": ["edit"],
+    "delete_entry": ["remove"],
+    "replace_entries": ["replace"],
+    "restore": ["restore"],
+    "create_account": ["create_account"],
+    "create_subaccount": ["create_account"],
+    "create_token": ["create_token"],
+    "revoke_token": ENDS_CREDENTIALS,
+    "preview": READS,
+}
+PAGES: Rows = {
+    "/list/add": ["add", "replace"],
+    "/list/edit": ["edit"],
+    "/list/remove": ["remove"],
+    "/list/restore": ["restore"],
+    "/accounts/new": ["create_account"],
+    "/tokens/new": ["create_token"],
+    "/tokens/revoke": ENDS_CREDENTIALS,
+    "/sign-out": ENDS_CREDENTIALS,
+    **dict.fromkeys(["/sign-in", "/link/{secret}"], SESSION),
+    **dict.fromkeys(["/list/add/check", "/list/add/rewrite", "/list/edit/check", "/list/edit/rewrite"], READS),
+}
+
+
+def public(*kinds: type) -> set[str]:
+    return {
+        f"{kind.__name__}.{name}"
+        for kind in kinds
+        for name, _ in inspect.getmembers(kind, callable)
+        if not name.startswith("_")
+    }
+
+
+def commands() -> set[str]:
+    found: set[str] = set()
+    waiting: list[tuple[str, Any]] = [("", get_command(cli))]
+    while waiting:
+        prefix, command = waiting.pop()
+        below = getattr(command, "commands", None)
+        if below is None:
+            found.add(prefix.strip())
+        else:
+            waiting += [(f"{prefix} {name}", one) for name, one in below.items()]
+    return found
+
+
+def changing(app: FastAPI) -> dict[str, str]:
+    """The operation of each route of the API that is not for reading."""
+    return {
+        f"{method.upper()} {path}": one["operationId"]
+        for path, methods in app.openapi()["paths"].items()
+        for method, one in methods.items()
+        if method != "get"
+    }
