@@ -13,6 +13,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from cidrgate.errors import CidrgateError, StoreError
+from cidrgate.forking import generation
 from cidrgate.list_requests import change_lists
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ class CommitGroups:
         self._busy: set[str | None] = set()
 
     def _made(self, member: _Member) -> Any:
+        born = generation()
         with self._lock:
             self._waiting.append(member)
             self._begin_groups()
@@ -88,8 +90,9 @@ class CommitGroups:
             if member.group:
                 self._commit(member.group)
         finally:
-            with self._lock:
-                self._leave(member)
+            if generation() == born:  # else the others of its group are in the parent
+                with self._lock:
+                    self._leave(member)
         if isinstance(member.result, BaseException):
             raise member.result
         return member.result
@@ -132,10 +135,13 @@ class CommitGroups:
 
     def _commit(self, group: Sequence[_Member]) -> None:
         results: Sequence[object] = ()
+        born = generation()
         try:
             with self._change() as transaction:
                 results = _make(transaction, group)
         except Exception as error:  # noqa: BLE001 - it is raised in the threads that brought the changes
+            if generation() != born:
+                raise  # a child makes no changes that its parent makes
             if results or len(group) == 1:
                 # It was the commit that failed; whoever was refused before shall know why.
                 results = [made if isinstance(made, CidrgateError) else error for made in results or (None,)]

@@ -25,6 +25,7 @@ from cidrgate.errors import (
     StoreConflictError,
     StoreError,
 )
+from cidrgate.forking import join_forks
 from cidrgate.importing import ImportReport, import_lists, in_background
 from cidrgate.last_matches import LastMatches
 from cidrgate.list_changes import (
@@ -100,13 +101,14 @@ class RuleManager(ServedLists):
         on_stale: Literal["serve", "deny"] = "serve",
     ) -> None:
         super().__init__(store, policy, max_staleness=max_staleness, on_stale=on_stale)
-        self._published.chores = self._chores
         self.matches = LastMatches()
         """Where gates note which entries let requests in, for `store_matches`."""
         self._commits = CommitGroups(self._published.change, min(store.writers, _TURNS))
         self._judge: Callable[[ListOutcome], object] | None = None
         self._keep: Callable[[Transaction, ListOutcome | Account], object] | None = None
         self._dry_run = False
+        self._published.chores = {"sweep": self.sweep, "matches": self.store_matches, "tidy": store.tidy}
+        join_forks(self, stage=1)
 
     def create_account(self, account: str, *, parent: str | None = None, actor: str | None = None) -> Account:
         """Create an account, or a subaccount that inherits its parent's list.
@@ -604,13 +606,10 @@ class RuleManager(ServedLists):
 
         return _attempted(write)
 
-    def _chores(self) -> None:
-        self.sweep()
-        self.store_matches()
-
-    def _after_fork(self) -> None:
-        super()._after_fork()
+    def after_fork(self, *, certain: bool) -> None:
+        """Go on in a forked child, with no change under way."""
         self._commits.after_fork()
+        super().after_fork(certain=certain)
 
 
 def _note_matches(transaction: Transaction, seen: Sequence[tuple[str, str]], at: datetime) -> None:

@@ -5,12 +5,11 @@ What people ask of the store itself is in `cidrgate.lists`, what they change in 
 
 from __future__ import annotations
 
-import os
-import weakref
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
 
-from cidrgate.errors import CidrgateError
+from cidrgate.errors import CidrgateError, StoreError
 from cidrgate.following import Follower
 from cidrgate.lists import AccountLists
 from cidrgate.publication import PublishedStore
@@ -26,6 +25,8 @@ if TYPE_CHECKING:
     from cidrgate.stores import Store
 
 __all__ = ["ServedLists"]
+
+_log = logging.getLogger("cidrgate")
 
 _POLL = 5.0
 """Seconds between two looks at the log without a signal from the store."""
@@ -59,7 +60,6 @@ class ServedLists(AccountLists):
         self._published = PublishedStore(store)
         self._follower: Follower | None = None
         self._max_staleness = max_staleness
-        _managers.add(self)
         self._deny_after = max_staleness if on_stale == "deny" else None
 
     @classmethod
@@ -217,21 +217,21 @@ class ServedLists(AccountLists):
         matcher = self._published.matcher
         return matcher.allows if self._deny_after is None else self.allows
 
-    def _after_fork(self) -> None:
-        """Go on in a forked child: the store's connections and the thread are the parent's."""
-        self._published.after_fork()
-        if self._follower is not None:
-            self._follower = None
-            self.follow()
+    def before_fork(self) -> None:
+        """Nothing: what a child must not inherit is the store's."""
 
+    def after_fork(self, *, certain: bool) -> None:
+        """Go on in a forked child: the thread that follows did not come along.
 
-_managers: weakref.WeakSet[ServedLists] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for manager in list(_managers):
-        manager._after_fork()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+        Args:
+            certain: Whether nobody was in the middle of something when the process was forked.
+        """
+        self._published.after_fork(certain=certain)
+        follower, self._follower = self._follower, None
+        if follower is not None:
+            follower.leave_to_parent()
+            try:
+                self.follow()
+            except StoreError as error:
+                self._published.after_fork(certain=False)  # nobody will tell how old the lists are
+                _log.error("a forked process does not follow the store: %s", str(error))

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import time
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cidrgate._engine import Matcher
@@ -18,7 +18,7 @@ from cidrgate.errors import SnapshotError
 from cidrgate.expiry import Timetable
 
 if TYPE_CHECKING:
-    from typing import IO
+    from pathlib import Path
 
 __all__ = ["SharedSnapshot", "read_snapshot", "write_snapshot"]
 
@@ -75,13 +75,23 @@ class SharedSnapshot:
     def __init__(self, path: Path, every: float | None) -> None:
         self.path = path
         self._every = every
-        self._lock: IO[bytes] | None = None
+        self._lock: int | None = None
+        self._leads = False
         self._seen = self._state()
         self._written_position = ""
         self._write_at = time.monotonic() if self._seen is None else time.monotonic() + (every or 0.0)
 
+    @property
+    def leads(self) -> bool:
+        """Whether it is this process that writes the file."""
+        return self._leads
+
     def should_write(self, position: str) -> bool:
-        """Whether it is this process's turn to write, and time, and something has changed."""
+        """Whether it is this process's turn to write, and time, and something has changed.
+
+        Raises:
+            SnapshotError: If nobody can tell whose turn it is.
+        """
         if self._every is None or position == self._written_position or time.monotonic() < self._write_at:
             return False
         return self._lead()
@@ -92,34 +102,45 @@ class SharedSnapshot:
         self._written_position = position
         self._write_at = time.monotonic() + (self._every or 0.0)
 
-    def should_take_over(self) -> bool:
-        """Whether another process has written the file since this was asked the last time."""
+    def news(self) -> tuple[int, int] | None:
+        """Which file there is, if it is another one than was written or taken over the last time."""
         state = self._state()
-        if state == self._seen:
-            return False
+        if state is None:
+            self._seen = None
+        return None if state == self._seen else state
+
+    def taken_over(self, state: tuple[int, int]) -> None:
+        """Note that what `news` said is known now."""
         self._seen = state
-        return state is not None
 
     def close(self) -> None:
         """Leave the writing to others; in a forked child, to the parent, which keeps the lock."""
-        if self._lock is not None:
-            self._lock.close()
-            self._lock = None
+        lock, self._lock, self._leads = self._lock, None, False
+        if lock is not None:
+            os.close(lock)
 
     def _lead(self) -> bool:
-        if self._lock is None:
-            lock = Path(f"{self.path}.lock").open("ab")  # noqa: SIM115
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                lock.close()
-                return False
-            self._lock = lock
+        if self._leads:
+            return True
+        name = f"{self.path}.lock"
+        try:
+            self._lock = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self.close()
+            return False
+        except OSError as error:
+            self.close()
+            raise SnapshotError(
+                f"whose turn it is to write the snapshot {self.path} cannot be told, as {name} cannot be locked "
+                f"({error.strerror or error}): let this user write in that directory, on a file system with locks"
+            ) from error
+        self._leads = True
         return True
 
     def _state(self) -> tuple[int, int] | None:
         try:
             found = self.path.stat()
-        except FileNotFoundError:
+        except OSError:  # it is not there, or where it is cannot be looked at
             return None
         return found.st_ino, found.st_mtime_ns

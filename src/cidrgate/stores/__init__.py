@@ -72,8 +72,18 @@ class Store(Protocol):
     def watch(self) -> Watch:
         """What waits for the commits of others."""
 
-    def after_fork(self) -> None:
-        """Go on in a forked child, without a touch to the connections of its parent."""
+    def tidy(self) -> None:
+        """Give back space that is not needed; called now and then."""
+
+    def before_fork(self) -> None:
+        """Close what a forked child must not inherit, while nobody uses the store."""
+
+    def after_fork(self, *, certain: bool) -> None:
+        """Go on in a forked child, without a touch to the connections of its parent.
+
+        Args:
+            certain: Whether nobody used the store at the time.
+        """
 
     def close(self) -> None:
         """Release every connection. May be called twice."""

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import weakref
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import inspect, text
+from sqlalchemy import event, inspect, text
 from sqlalchemy.schema import CreateSchema
 
 from cidrgate.errors import StoreError
+from cidrgate.forking import join_forks, work
 from cidrgate.stores import migrations
+from cidrgate.stores.postgres.connections import leave_to_parent
 from cidrgate.stores.postgres.database import Database
 from cidrgate.stores.postgres.failures import explained
 from cidrgate.stores.postgres.transaction import PostgresTransaction
@@ -51,13 +53,17 @@ class PostgresStore:
         self._engine = self._database.engine()
         self._reading = self._engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
         self._glancing = self._engine.execution_options(isolation_level="AUTOCOMMIT")
-        self._close = weakref.finalize(self, self._engine.dispose)
+        self._connections: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._watches: weakref.WeakSet[PostgresWatch] = weakref.WeakSet()
+        event.listen(self._engine, "connect", lambda connection, _record: self._connections.add(connection))
+        self._close = weakref.finalize(self, _dispose, self._engine)
         try:
-            with explained(self._database.name):
+            with work(), explained(self._database.name):
                 self._check_tables(create=create)
         except BaseException:
             self.close()
             raise
+        join_forks(self, stage=0)
 
     def read(self) -> AbstractContextManager[PostgresTransaction]:
         """A transaction that sees one committed state of the store and changes nothing.
@@ -92,22 +98,33 @@ class PostgresStore:
         Raises:
             StoreError: If the database cannot be reached.
         """
-        with explained(self._database.name):
-            return PostgresWatch(self._database.url, self._database.schema)
+        with work(), explained(self._database.name):
+            watch = PostgresWatch(self._database.url, self._database.schema)
+        self._watches.add(watch)
+        return watch
 
     def close(self) -> None:
         """Close every connection. May be called twice."""
         self._closed = True
         self._close()
 
-    def after_fork(self) -> None:
+    def tidy(self) -> None:
+        """Nothing: the server does so itself."""
+
+    def before_fork(self) -> None:
+        """Nothing: a child leaves connections to a server alone."""
+
+    def after_fork(self, *, certain: bool) -> None:  # noqa: ARG002 - what is in use is left alone as well
         """Go on in a forked child, with connections of its own."""
-        self._inherited = self._engine.pool  # kept, as what nobody refers to would be closed
+        self._inherited = self._engine.pool, [leave_to_parent(connection) for connection in list(self._connections)]
         self._engine.dispose(close=False)
+        for watch in list(self._watches):
+            watch.leave_to_parent()
+        self._connections, self._watches = weakref.WeakSet(), weakref.WeakSet()
 
     @contextmanager
     def _transaction(self, engine: Engine, *, writes: bool) -> Iterator[PostgresTransaction]:
-        with explained(self._database.name):
+        with work(), explained(self._database.name):
             if self._closed:
                 raise StoreError(f"{self._database.name} is closed; open it again")
             with engine.begin() as connection:
@@ -145,9 +162,14 @@ def migrate(url: str) -> str | None:
     database = Database.parse(url)
     engine = database.engine()
     try:
-        with explained(database.name):
+        with work(), explained(database.name):
             return _migrate(engine, database)
     finally:
+        _dispose(engine)
+
+
+def _dispose(engine: Engine) -> None:
+    with work():
         engine.dispose()
 
 

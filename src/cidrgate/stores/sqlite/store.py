@@ -17,8 +17,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import QueuePool, StaticPool
 
 from cidrgate.errors import StoreError
+from cidrgate.forking import join_forks, sqlite_is_lost, work
 from cidrgate.stores import migrations
 from cidrgate.stores.schema import facts
+from cidrgate.stores.sqlite.connections import OwnConnection
 from cidrgate.stores.sqlite.failures import advice
 from cidrgate.stores.sqlite.transaction import SqliteTransaction, compact_json
 from cidrgate.stores.sqlite.watch import SqliteWatch
@@ -43,6 +45,12 @@ _APPLICATION_ID = int.from_bytes(b"CIDR")
 
 _WAL_RETRY = 0.01
 """Seconds between two attempts to switch a file to write-ahead logging."""
+
+_WAL_LIMIT = 16 << 20
+"""Bytes that the write-ahead log keeps on the disk once it is not needed any more, after a bulk of changes."""
+
+_TIDY_PATIENCE = 100
+"""Milliseconds that others may be kept from writing while it is cut."""
 
 
 class SqliteStore:
@@ -84,13 +92,15 @@ class SqliteStore:
         self._reading = self._engine.execution_options(**{_BEGIN: "BEGIN"})
         self._glancing = self._engine.execution_options(**{_BEGIN: None})
         self._writing = self._engine.execution_options(**{_BEGIN: "BEGIN IMMEDIATE"})
-        self._close = weakref.finalize(self, self._engine.dispose)
+        self._watches: weakref.WeakSet[SqliteWatch] = weakref.WeakSet()
+        self._close = weakref.finalize(self, _dispose, self._engine)
         try:
-            with self._explained():
+            with work(sqlite=True), self._explained():
                 self.revision_before = self._set_up(lock_timeout)
         except BaseException:
             self.close()
             raise
+        join_forks(self, stage=0)
 
     def read(self) -> AbstractContextManager[SqliteTransaction]:
         """A transaction that sees one committed state of the store and changes nothing.
@@ -126,8 +136,10 @@ class SqliteStore:
         """
         if self._path is None:
             return SqliteWatch(None)
-        with self._explained():
-            return SqliteWatch(partial(sqlite3.connect, self._path, check_same_thread=False, isolation_level=None))
+        with work(sqlite=True), self._explained():
+            watch = SqliteWatch(partial(OwnConnection, self._path, check_same_thread=False, isolation_level=None))
+        self._watches.add(watch)
+        return watch
 
     def close(self) -> None:
         """Close every connection; a store in memory is gone. May be called twice."""
@@ -135,15 +147,40 @@ class SqliteStore:
             self._closed = True
             self._close()
 
-    def after_fork(self) -> None:
+    def tidy(self) -> None:
+        """Cut the write-ahead log to nothing where it has grown and nobody needs it; not if somebody is writing.
+
+        Raises:
+            StoreError: If the file cannot be read or written.
+        """
+        if self._path is None or not _is_larger(Path(f"{self._path}-wal"), _WAL_LIMIT):
+            return
+        with work(sqlite=True), self._explained(), closing(self._engine.raw_connection()) as borrowed:
+            cursor = borrowed.cursor()
+            [[patience]] = cursor.execute("PRAGMA busy_timeout").fetchall()
+            cursor.execute(f"PRAGMA busy_timeout = {_TIDY_PATIENCE}")
+            try:
+                cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            finally:
+                cursor.execute(f"PRAGMA busy_timeout = {patience}")
+
+    def before_fork(self) -> None:
+        """Close the connections that are in nobody's hands: a child that inherited one could not use the file."""
+        if self._path is not None:
+            for watch in list(self._watches):
+                watch.pause()
+            self._engine.dispose()
+
+    def after_fork(self, *, certain: bool) -> None:
         """Go on in a forked child, with connections of its own; a store in memory was copied with the process."""
         if self._path is not None:
-            self._inherited = self._engine.pool  # kept, as what nobody refers to would be closed
             self._engine.dispose(close=False)
+        elif certain:
+            self._turn = threading.RLock()
 
     @contextmanager
     def _transaction(self, engine: Engine) -> Iterator[SqliteTransaction]:
-        with self._turn, self._explained():
+        with work(sqlite=True), self._turn, self._explained():
             if self._closed:
                 raise StoreError(f"{self._name} is closed; open it again")
             with engine.begin() as connection:
@@ -227,6 +264,20 @@ def _fill_new_database(engine: Engine) -> None:
         connection.execute(update(facts).values(store_id=uuid.uuid4().hex))
 
 
+def _is_larger(path: Path, size: int) -> bool:
+    try:
+        return path.stat().st_size > size
+    except OSError:
+        return False
+
+
+def _dispose(engine: Engine) -> None:
+    """Close the connections; where a call of SQLite may wait for ever, they stay as they are."""
+    if not sqlite_is_lost():
+        with work(sqlite=True):
+            engine.dispose()
+
+
 def _driver_of(borrowed: PoolProxiedConnection) -> Any:
     return borrowed.driver_connection
 
@@ -238,7 +289,11 @@ def _make_engine(path: Path | None, lock_timeout: float) -> Engine:
     engine = create_engine(
         URL.create("sqlite", database=None if path is None else str(path)),
         **pool,
-        connect_args={"check_same_thread": False, "timeout": lock_timeout},
+        connect_args={
+            "check_same_thread": False,
+            "timeout": lock_timeout,
+            "factory": sqlite3.Connection if path is None else OwnConnection,
+        },
         json_serializer=compact_json,
     )
 
@@ -248,6 +303,7 @@ def _make_engine(path: Path | None, lock_timeout: float) -> Engine:
         connection.isolation_level = None
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA synchronous = FULL")
+        connection.execute(f"PRAGMA journal_size_limit = {_WAL_LIMIT}")
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:

@@ -1,0 +1,152 @@
+"""Connections to SQLite files that belong to the process that opened them.
+
+What SQLite knows of a file's locks is copied by a fork, while the locks themselves are not: a child that used the file
+then would read and write without them, and lose what it commits when its parent closes the file. So the connections of
+a process are closed before it forks, and one that could not be is left alone by the child, as is its file.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import weakref
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+with suppress(ImportError):  # an interpreter may be built without it
+    import ctypes
+
+from cidrgate.errors import StoreError
+from cidrgate.forking import join_forks
+
+__all__ = ["OwnConnection"]
+
+
+class _OwnCursor(sqlite3.Cursor):
+    """A cursor that does nothing in a forked child."""
+
+    def _check(self) -> None:
+        connection: Any = self.connection
+        connection.check()
+
+    def execute(self, *arguments: Any) -> sqlite3.Cursor:
+        self._check()
+        return super().execute(*arguments)
+
+    def executemany(self, *arguments: Any) -> sqlite3.Cursor:
+        self._check()
+        return super().executemany(*arguments)
+
+    def fetchone(self) -> Any:
+        self._check()
+        return super().fetchone()
+
+    def fetchmany(self, size: int | None = None) -> list[Any]:
+        self._check()
+        return super().fetchmany(self.arraysize if size is None else size)
+
+    def fetchall(self) -> list[Any]:
+        self._check()
+        return super().fetchall()
+
+    def __next__(self) -> Any:
+        self._check()
+        return super().__next__()
+
+
+class OwnConnection(sqlite3.Connection):
+    """A connection to a file; in a forked child of the process that opened it, it does nothing.
+
+    Raises:
+        StoreError: If the process inherited an open connection to the file.
+    """
+
+    def __init__(self, database: str | Path, *arguments: Any, **settings: Any) -> None:
+        _open_files.refuse_inherited(database)
+        self._process = os.getpid()
+        super().__init__(database, *arguments, **settings)
+        self.file = _identity(database)
+        _open_files.connections.add(self)
+
+    def check(self) -> None:
+        """Refuse to be used in a forked child.
+
+        Raises:
+            sqlite3.ProgrammingError: If this is one.
+        """
+        if self._process != os.getpid():
+            raise sqlite3.ProgrammingError("this connection is one of the process this one was forked from")
+
+    def cursor(self, factory: Any = _OwnCursor) -> Any:
+        """A cursor."""
+        self.check()
+        return super().cursor(factory)
+
+    def execute(self, *arguments: Any) -> sqlite3.Cursor:
+        """Execute a statement with a cursor of its own."""
+        cursor: sqlite3.Cursor = self.cursor()
+        return cursor.execute(*arguments)
+
+    def commit(self) -> None:
+        """Commit."""
+        self.check()
+        super().commit()
+
+    def rollback(self) -> None:
+        """Roll back."""
+        self.check()
+        super().rollback()
+
+    def close(self) -> None:
+        """Close it; a child leaves it open, as closing would roll back what its parent is about to commit."""
+        if self._process == os.getpid():
+            super().close()
+            _open_files.connections.discard(self)
+
+
+class _OpenFiles:
+    """The open connections of this process, and the files that it inherited open ones to."""
+
+    def __init__(self) -> None:
+        self.connections: weakref.WeakSet[OwnConnection] = weakref.WeakSet()
+        self._inherited: set[tuple[int, int]] = set()
+        self._kept: list[OwnConnection] = []
+
+    def refuse_inherited(self, database: str | Path) -> None:
+        if self._inherited and _identity(database) in self._inherited:
+            raise StoreError(
+                f"the store {database} cannot be used in this process: it was forked while a connection to it was in "
+                "use; start the process anew, or fork outside of changes and before stores are opened"
+            )
+
+    def before_fork(self) -> None:
+        """Stores close their connections themselves."""
+
+    def after_fork(self, *, certain: bool) -> None:
+        """Leave what is still open to the parent."""
+        for connection in list(self.connections):
+            file = getattr(connection, "file", None)  # there is none yet while it is being opened
+            if file is not None:
+                self._inherited.add(file)
+            self._kept.append(connection)
+            _never_free(connection)
+        self.connections = weakref.WeakSet()
+
+
+def _identity(database: str | Path) -> tuple[int, int] | None:
+    try:
+        found = Path(database).stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _never_free(connection: OwnConnection) -> None:
+    """Keep a connection beyond the end of the interpreter, which would close what nobody refers to."""
+    with suppress(NameError, AttributeError):  # then it is closed at the end of the process
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
+
+
+_open_files = _OpenFiles()
+join_forks(_open_files, stage=0)
