@@ -1,8 +1,8 @@
 """A service that forks again and again: `python -m tests.forked_children URL SNAPSHOT FORKS`.
 
-The parent follows the store, writes to it, writes a snapshot anew and opens the store again and again, all in threads of
-its own, while it forks. Each child has to see that an entry is revoked which was listed when it was forked; every other
-one makes a change itself, and some fork again. At the end the parent prints what became of them.
+The parent follows the store, writes to it, writes a snapshot anew and opens the store again and again, all in threads
+of its own, while it forks. Each child has to see that an entry is revoked which was listed when it was forked; every
+other one makes a change itself, and some fork again. At the end the parent prints what became of them.
 """
 
 from __future__ import annotations

@@ -139,7 +139,7 @@ class CommitGroups:
         try:
             with self._change() as transaction:
                 results = _make(transaction, group)
-        except Exception as error:  # noqa: BLE001 - it is raised in the threads that brought the changes
+        except Exception as error:
             if generation() != born:
                 raise  # a child makes no changes that its parent makes
             if results or len(group) == 1:

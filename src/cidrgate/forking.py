@@ -1,4 +1,4 @@
-"""Forks of this process: no thread works on a store while it forks, and a forked child goes on with its own connections.
+"""Forks of this process: no thread works on a store meanwhile, and a forked child goes on with its own connections.
 
 A forked child has one thread, the one that forked, and a copy of everything else as it was at that moment: locks that
 other threads held stay locked for ever, and SQLite's memory says that the child holds locks on files which only its
@@ -178,7 +178,7 @@ class _Gate:
                 _log.exception("a part of cidrgate does not go on in a forked process")
 
     def _in_order(self) -> list[Participant]:
-        known = sorted(list(self._participants.values()), key=lambda one: one[0])
+        known = sorted(self._participants.values(), key=lambda one: one[0])
         return [participant for _, reference in known if (participant := reference()) is not None]
 
 
@@ -262,6 +262,4 @@ def refuse_lost_sqlite() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_gate.before, after_in_parent=_gate.after_in_parent, after_in_child=_gate.after_in_child
-    )
+    os.register_at_fork(before=_gate.before, after_in_parent=_gate.after_in_parent, after_in_child=_gate.after_in_child)

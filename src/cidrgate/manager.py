@@ -17,6 +17,7 @@ from types import EllipsisType
 from typing import TYPE_CHECKING, Literal, Self, TypeVar
 
 from cidrgate.accounts import check_account_name, parent_account
+from cidrgate.clock import certain_time, earlier_by_far
 from cidrgate.commit_groups import CommitGroups
 from cidrgate.errors import (
     AccountExistsError,
@@ -248,7 +249,7 @@ class RuleManager(ServedLists):
             if not isinstance(expires_at, EllipsisType):
                 check_expiry(expires_at, listing.at)
                 after = altered(after, expires_at=expires_at)
-            if entry.expired(listing.at) and not after.expired(listing.at):
+            if listing.ended(entry) and not after.expired(listing.at):
                 # It did not count and overlapped with nothing: it comes back as one that is added.
                 [network] = validate_addition([NewEntry(cidr or entry.cidr)], others, self.policy)
                 after = altered(after, cidr=network)
@@ -409,13 +410,19 @@ class RuleManager(ServedLists):
         """
         if older_than.total_seconds() < 0:
             raise ValueError(f"an age is not negative: {older_than}")
-        return self._write(lambda transaction: transaction.prune(datetime.now(UTC) - older_than))
+
+        def prune(transaction: Transaction) -> int:
+            return transaction.prune(earlier_by_far(certain_time(datetime.now(UTC)), transaction.clock()) - older_than)
+
+        return self._write(prune)
 
     def sweep(self) -> int:
         """Take entries that have ended by themselves off the lists, and log it; a manager that follows does so itself.
 
         Where an account has none but expired entries they stay, as an account without entries is not enforced, and
-        nothing is opened by the clock: a person removes them.
+        nothing is opened by the clock: a person removes them. Entries that have ended by this machine's clock alone
+        stay too, as that may have jumped ahead: they must have ended by the database's clock, and by the time that has
+        passed since the process was started.
 
         Returns:
             How many entries were taken off.
@@ -425,11 +432,12 @@ class RuleManager(ServedLists):
         """
         swept = 0
         with self._store.read() as transaction:
-            names = transaction.accounts_to_sweep(datetime.now(UTC), _ACCOUNTS_A_TRANSACTION)
+            certain = earlier_by_far(certain_time(datetime.now(UTC)), transaction.clock())
+            names = transaction.accounts_to_sweep(certain, _ACCOUNTS_A_TRANSACTION)
         for name in names:
 
             def swept_list(_: Transaction, listing: Listing) -> ListChange:
-                expired = [entry for entry in listing.entries if entry.expired(listing.at)]
+                expired = [entry for entry in listing.entries if listing.ended(entry)]
                 return listing.change("expire", expired if listing.active() else ())
 
             swept += len(self._change_list(name, swept_list, None, None).change.before)
@@ -472,7 +480,7 @@ class RuleManager(ServedLists):
         """
         stored = 0
         for seen in self.matches.pending():
-            at = datetime.now(UTC)
+            at = certain_time(datetime.now(UTC))  # a later one would stand for good
             self._write(partial(_note_matches, seen=seen, at=at))
             stored += len(seen)
         return stored

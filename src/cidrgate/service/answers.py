@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import Response
 
+from cidrgate.clock import certain_time
 from cidrgate.errors import CidrgateError
+from cidrgate.forking import join_forks
 from cidrgate.service.problems import ServiceError
 from cidrgate.stores.answers import AnswerRow, AnswerRows
 
@@ -83,6 +85,14 @@ class Answers:
     def __init__(self, store: Store, lifetime: timedelta) -> None:
         self._store = store
         self._lifetime = lifetime
+        self.after_fork(certain=True)
+        join_forks(self, stage=2)
+
+    def before_fork(self) -> None:
+        """Nothing is to be closed."""
+
+    def after_fork(self, *, certain: bool) -> None:
+        """Forget, in a forked child, the requests that its parent is carrying out."""
         self._in_flight: set[str] = set()
         self._lock = threading.Lock()
 
@@ -123,12 +133,12 @@ class Answers:
             return
         now = datetime.now(UTC)
         row = AnswerRow(key.request_hash, answer.status, dict(answer.headers), _text(answer.record), now)
-        AnswerRows(transaction).insert(key.key_hash, row, forget_before=now - self._lifetime)
+        AnswerRows(transaction).insert(key.key_hash, row, forget_before=certain_time(now) - self._lifetime)
 
     def _given(self, key: RequestKey) -> Response | None:
         with self._store.read() as transaction:
             row = AnswerRows(transaction).find(key.key_hash)
-        if row is None or row.created_at < datetime.now(UTC) - self._lifetime:
+        if row is None or row.created_at < certain_time(datetime.now(UTC)) - self._lifetime:
             return None
         if row.request_hash != key.request_hash:
             raise ServiceError(

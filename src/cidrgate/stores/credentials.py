@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import bindparam, delete, exists, insert, or_, select, update
 
+from cidrgate.clock import certain_time
 from cidrgate.stores.schema import links, sessions, tokens
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ class CredentialRows:
 
     def insert_session(self, secret_hash: str, session: SessionRow, at: datetime) -> None:
         """Store a session, and forget those that are over."""
-        self._connection.execute(delete(sessions).where(sessions.c.expires_at <= at))
+        self._connection.execute(delete(sessions).where(sessions.c.expires_at <= certain_time(at)))
         self._connection.execute(
             insert(sessions).values(
                 secret_hash=secret_hash,
@@ -139,7 +140,7 @@ class CredentialRows:
 
     def insert_link(self, secret_hash: str, session: SessionRow, at: datetime) -> None:
         """Store a one-time link, and forget those that are over."""
-        self._connection.execute(delete(links).where(links.c.expires_at <= at))
+        self._connection.execute(delete(links).where(links.c.expires_at <= certain_time(at)))
         self._connection.execute(
             insert(links).values(
                 secret_hash=secret_hash, name=session.name, scopes=session.scopes, expires_at=session.expires_at

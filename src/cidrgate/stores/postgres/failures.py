@@ -59,6 +59,7 @@ def _explanation(name: str, cause: BaseException) -> StoreError:
             return StoreError(f"{name} {advice}")
     if "NUL" in str(cause):
         return StoreError(f"{name} holds text without NUL characters only: leave them out")
+    reason = str(cause) or type(cause).__name__
     if not state and type(cause).__name__ == "OperationalError":
-        return StoreError(f"{name} is not reached: {cause}")
-    return StoreError(f"{name} failed: {cause}")
+        return StoreError(f"{name} is not reached: {reason}")
+    return StoreError(f"{name} failed: {reason}")

@@ -114,7 +114,7 @@ class PostgresStore:
     def before_fork(self) -> None:
         """Nothing: a child leaves connections to a server alone."""
 
-    def after_fork(self, *, certain: bool) -> None:  # noqa: ARG002 - what is in use is left alone as well
+    def after_fork(self, *, certain: bool) -> None:
         """Go on in a forked child, with connections of its own."""
         self._inherited = self._engine.pool, [leave_to_parent(connection) for connection in list(self._connections)]
         self._engine.dispose(close=False)

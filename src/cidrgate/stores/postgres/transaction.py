@@ -69,6 +69,7 @@ _NOTE_MATCHES = text(
 )
 """Entries are locked, as one that is deleted meanwhile could not be referred to; in one order, so that nodes which note
 the same ones wait for each other in turn."""
+_CLOCK = text("SELECT clock_timestamp()")
 _IDS = text("SELECT nextval(pg_get_serial_sequence(:table, 'id')) FROM generate_series(1, :wanted)")
 
 
@@ -81,6 +82,11 @@ class PostgresTransaction(Transaction):
     def __init__(self, connection: Connection, *, writes: bool) -> None:
         super().__init__(connection, writes=writes)
         self._ids: Iterator[int] | None = None
+
+    def clock(self) -> datetime | None:
+        """What the server's clock says."""
+        now: datetime = self._connection.scalars(_CLOCK).one()
+        return now
 
     def new_entry_ids(self, expected: int = 1) -> Iterator[int]:
         """Ids of the sequence, taken in growing blocks."""

@@ -39,8 +39,8 @@ class PostgresWatch:
             self._woken, self._waker = socket.socketpair()
             opened.callback(self._woken.close)
             opened.callback(self._waker.close)
-            self._woken.setblocking(False)
-            self._waker.setblocking(False)
+            self._woken.settimeout(0)
+            self._waker.settimeout(0)
             self._selector = selectors.DefaultSelector()
             opened.callback(self._selector.close)
             self._connection = psycopg.connect(

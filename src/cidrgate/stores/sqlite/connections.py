@@ -11,8 +11,12 @@ import os
 import sqlite3
 import weakref
 from contextlib import suppress
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 with suppress(ImportError):  # an interpreter may be built without it
     import ctypes
@@ -23,36 +27,29 @@ from cidrgate.forking import join_forks
 __all__ = ["OwnConnection"]
 
 
+def _own(method: Callable[..., Any]) -> Any:
+    """A method that refuses to work in a forked child, and says that memory is out as the database would."""
+
+    @wraps(method)
+    def checked(self: Any, *arguments: Any, **settings: Any) -> Any:
+        (self if isinstance(self, OwnConnection) else self.connection).check()
+        try:
+            return method(self, *arguments, **settings)
+        except MemoryError as error:
+            raise sqlite3.OperationalError("this process has no memory left for it") from error
+
+    return checked
+
+
 class _OwnCursor(sqlite3.Cursor):
     """A cursor that does nothing in a forked child."""
 
-    def _check(self) -> None:
-        connection: Any = self.connection
-        connection.check()
-
-    def execute(self, *arguments: Any) -> sqlite3.Cursor:
-        self._check()
-        return super().execute(*arguments)
-
-    def executemany(self, *arguments: Any) -> sqlite3.Cursor:
-        self._check()
-        return super().executemany(*arguments)
-
-    def fetchone(self) -> Any:
-        self._check()
-        return super().fetchone()
-
-    def fetchmany(self, size: int | None = None) -> list[Any]:
-        self._check()
-        return super().fetchmany(self.arraysize if size is None else size)
-
-    def fetchall(self) -> list[Any]:
-        self._check()
-        return super().fetchall()
-
-    def __next__(self) -> Any:
-        self._check()
-        return super().__next__()
+    execute = _own(sqlite3.Cursor.execute)
+    executemany = _own(sqlite3.Cursor.executemany)
+    fetchone = _own(sqlite3.Cursor.fetchone)
+    fetchmany = _own(sqlite3.Cursor.fetchmany)
+    fetchall = _own(sqlite3.Cursor.fetchall)
+    __next__ = _own(sqlite3.Cursor.__next__)
 
 
 class OwnConnection(sqlite3.Connection):
@@ -78,25 +75,17 @@ class OwnConnection(sqlite3.Connection):
         if self._process != os.getpid():
             raise sqlite3.ProgrammingError("this connection is one of the process this one was forked from")
 
+    commit = _own(sqlite3.Connection.commit)
+    rollback = _own(sqlite3.Connection.rollback)
+
     def cursor(self, factory: Any = _OwnCursor) -> Any:
         """A cursor."""
         self.check()
         return super().cursor(factory)
 
-    def execute(self, *arguments: Any) -> sqlite3.Cursor:
+    def execute(self, *arguments: Any) -> Any:
         """Execute a statement with a cursor of its own."""
-        cursor: sqlite3.Cursor = self.cursor()
-        return cursor.execute(*arguments)
-
-    def commit(self) -> None:
-        """Commit."""
-        self.check()
-        super().commit()
-
-    def rollback(self) -> None:
-        """Roll back."""
-        self.check()
-        super().rollback()
+        return self.cursor().execute(*arguments)
 
     def close(self) -> None:
         """Close it; a child leaves it open, as closing would roll back what its parent is about to commit."""

@@ -24,4 +24,4 @@ def advice(error: Exception) -> str:
     for code, advice in _ADVICE.items():
         if name.startswith(code):
             return advice
-    return f"failed: {cause}"
+    return f"failed: {str(cause) or type(cause).__name__}"
