@@ -175,7 +175,8 @@ def test_the_thread_that_follows_may_fork(manager: RuleManager, url: str) -> Non
 
     follower = manager._follower
     assert follower is not None
-    manager._published.write_shared_snapshot = fork  # type: ignore[method-assign] - called in each round
+    # Called in each round.
+    manager._published.write_shared_snapshot = fork  # type: ignore[method-assign]
     with RuleManager.open(url, follow=False) as other:
         other.add("acct-1", "9.9.9.9/32")
         eventually(lambda: bool(children))

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import signal
 import socket
-import sys
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import uvicorn
 
+from cidrgate.authorize.process import GRACE, run
 from cidrgate.credentials import Credentials, Scope
 from cidrgate.service.app import create_app
 
@@ -28,9 +26,6 @@ __all__ = ["LINK_LIFETIME", "Port", "new_link", "serve"]
 
 LINK_LIFETIME = timedelta(hours=1)
 """How long a one-time link to the console can be used."""
-
-_GRACE = 5
-"""Seconds that requests have to be answered once the service was told to stop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +95,7 @@ def serve(
     *,
     on_start: Callable[[], object] = lambda: None,
 ) -> None:
-    """Serve until the process is interrupted or terminated; requests that are under way are answered.
+    """Serve until SIGINT, SIGTERM or SIGHUP ends the process; requests that are under way are answered.
 
     Args:
         manager: The lists; loaded, and closed by the caller.
@@ -119,17 +114,10 @@ def serve(
         server_header=False,
         ssl_certfile=port.certificate,
         ssl_keyfile=port.key,
-        timeout_graceful_shutdown=_GRACE,
+        timeout_graceful_shutdown=GRACE,
         ws="none",
     )
-    server = _Server(config, on_start)
-    # Once it has stopped, uvicorn raises the signal again: that it was asked to stop is no error.
-    before = signal.signal(signal.SIGTERM, _stopped)
-    try:
-        with suppress(KeyboardInterrupt):
-            server.run(sockets=[bound])
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    run(_Server(config, on_start), sockets=[bound])
 
 
 class _Server(uvicorn.Server):
@@ -140,7 +128,3 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self._on_start()
-
-
-def _stopped(_number: int, _frame: object) -> NoReturn:
-    sys.exit(0)
