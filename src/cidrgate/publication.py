@@ -226,17 +226,21 @@ class PublishedStore:
     # ------------------------------------------------------------------------------------------------- writing
 
     @contextmanager
-    def change(self) -> Iterator[Transaction]:
+    def change(self, *, wait: float | None = None, patient: bool = True) -> Iterator[Transaction]:
         """A write transaction; at the end of the block it is committed, then published.
 
         An exception in the block changes nothing. Before `load` nothing is published.
+
+        Args:
+            wait: As for `Store.write`.
+            patient: As for `Store.write`.
 
         Raises:
             StoreError: If it cannot begin or be committed.
         """
         ended = False
         try:
-            with self._store.write() as transaction:
+            with self._store.write(wait=wait, patient=patient) as transaction:
                 yield transaction
                 ended = True
         except BaseException:

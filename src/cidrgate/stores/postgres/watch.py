@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 from cidrgate.errors import StoreError
 
 if TYPE_CHECKING:
-    from sqlalchemy import URL
+    from collections.abc import Callable
+
+    import psycopg
 
 __all__ = ["PostgresWatch"]
 
@@ -21,11 +23,11 @@ class PostgresWatch:
     """Waits for the notification that every commit of a change sends.
 
     Args:
-        url: The database.
+        connect: Makes a connection with a session of its own, which commits each statement.
         schema: The schema whose changes count.
     """
 
-    def __init__(self, url: URL, schema: str) -> None:
+    def __init__(self, connect: Callable[[], psycopg.Connection[Any]], schema: str) -> None:
         import psycopg
 
         self._schema = schema
@@ -36,9 +38,7 @@ class PostgresWatch:
         self._selector = selectors.DefaultSelector()
         self._connection: psycopg.Connection[Any] | None = None
         try:
-            self._connection = psycopg.connect(
-                url.set(drivername="postgresql").render_as_string(hide_password=False), autocommit=True
-            )
+            self._connection = connect()
             self._connection.execute(f"LISTEN {_CHANNEL}")
         except BaseException:
             self.close()

@@ -24,9 +24,14 @@ class SqliteWatch:
 
     Args:
         connect: Makes the watch's own connection; None for a store in memory, where there is nobody else.
+        check: Raises a `StoreError` once the file is not the one that was opened.
     """
 
-    def __init__(self, connect: Callable[[], sqlite3.Connection] | None) -> None:
+    def __init__(
+        self, connect: Callable[[], sqlite3.Connection] | None, check: Callable[[], object] = lambda: None
+    ) -> None:
+        self._check = check
+        check()
         self._connection = None if connect is None else connect()
         self._version = self._ask()
         self._woken = threading.Event()
@@ -41,7 +46,7 @@ class SqliteWatch:
             Whether something may have been committed.
 
         Raises:
-            StoreError: If the file cannot be read.
+            StoreError: If the file cannot be read, or was replaced or deleted.
         """
         end = time.monotonic() + timeout
         while True:
@@ -68,6 +73,7 @@ class SqliteWatch:
     def _ask(self) -> int:
         if self._connection is None:
             return 0
+        self._check()
         try:
             return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
         except sqlite3.Error as error:
