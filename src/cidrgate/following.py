@@ -50,12 +50,15 @@ class Follower:
         self._watch: Watch | None = None
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="cidrgate-follower", daemon=True)
-        published.on_other_end = self.wake
+        published.on_other_end = published.on_behind = self.wake
         self._thread.start()
 
     def stop(self) -> None:
         """End the thread."""
         self._ended.set()
+        published = self._published()
+        if published is not None:
+            published.on_behind = None
         self.wake()
         if self._thread is not threading.current_thread():
             self._thread.join(_FAREWELL)

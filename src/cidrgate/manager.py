@@ -483,8 +483,8 @@ class RuleManager(ServedLists):
     def withdraw_changes(self) -> None:
         """Take back the changes that are not committed: what waits for a lock, or for its turn, stops to wait.
 
-        For a process that stops: the threads that brought these changes get a `ChangeWithdrawnError`, and nothing of them
-        is stored. What was told to commit is not taken back. May be called again and again, from any thread.
+        For a process that stops: the threads that brought these changes get a `ChangeWithdrawnError`, and nothing of
+        them is stored. What was told to commit is not taken back. May be called again and again, from any thread.
         """
         self._commits.withdraw()
         self._store.withdraw()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import socket
 import sys
+import threading
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -31,6 +32,12 @@ LINK_LIFETIME = timedelta(hours=1)
 
 _GRACE = 5
 """Seconds that requests have to be answered once the service was told to stop."""
+
+_PATIENCE = 3.0
+"""Seconds of these after which changes that are not committed are taken back."""
+
+_WITHDRAWAL = 0.1
+"""Seconds until that is done again, for changes that began since."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +129,7 @@ def serve(
         timeout_graceful_shutdown=_GRACE,
         ws="none",
     )
-    server = _Server(config, on_start)
+    server = _Server(config, on_start, manager.withdraw_changes)
     # Once it has stopped, uvicorn raises the signal again: that it was asked to stop is no error.
     before = signal.signal(signal.SIGTERM, _stopped)
     try:
@@ -133,13 +140,29 @@ def serve(
 
 
 class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, on_start: Callable[[], object]) -> None:
+    def __init__(self, config: uvicorn.Config, on_start: Callable[[], object], withdraw: Callable[[], object]) -> None:
         super().__init__(config)
         self._on_start = on_start
+        self._withdraw = withdraw
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self._on_start()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        ended = threading.Event()
+        threading.Thread(target=self._withdraw_changes, args=(ended,), name="cidrgate-stop", daemon=True).start()
+        try:
+            await super().shutdown(sockets)
+        finally:
+            ended.set()
+
+    def _withdraw_changes(self, ended: threading.Event) -> None:
+        """Take back what is still waiting for a lock, so that no change is stored after it was answered with an error."""
+        wait = _PATIENCE
+        while not ended.wait(wait):
+            self._withdraw()
+            wait = _WITHDRAWAL
 
 
 def _stopped(_number: int, _frame: object) -> NoReturn:

@@ -122,7 +122,7 @@ class Database:
         _driver()
         arguments: dict[str, Any] = {**(self.arguments if self.pooled is None else self.pooled), "autocommit": True}
         if self.pooled is not None:
-            # Prepared statements stay in the session that prepared them, and a pooler gives the next transaction another.
+            # Prepared statements stay in the session that made them, and a pooler gives the next transaction another.
             arguments["prepare_threshold"] = None
         engine = create_engine(
             "postgresql+psycopg://",

@@ -40,6 +40,6 @@ def check_notifications(database: Database) -> None:
                 listener.execute(f"UNLISTEN {channel}")
                 return
     raise StoreError(
-        f"{database.name} delivers no notifications (LISTEN and NOTIFY): a pooler such as PgBouncer in transaction mode "
-        "stands before it. Name the server itself, or the pooler's session mode, and the pooler as ?pooled_url=..."
+        f"{database.name} delivers no notifications (LISTEN and NOTIFY): a pooler such as PgBouncer in transaction "
+        "mode stands before it. Name the server itself, or a pooler in session mode, and this one as ?pooled_url=..."
     )

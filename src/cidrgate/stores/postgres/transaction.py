@@ -1,7 +1,7 @@
 """One transaction on PostgreSQL: how it locks accounts, takes ids, copies lists, and compares positions of the log.
 
-Tables are named with their schema in each statement: what a session's `search_path` says counts for nothing, as a pooler
-may give a transaction the session of another client.
+Tables are named with their schema in each statement: what a session's `search_path` says counts for nothing, as a
+pooler may give a transaction the session of another client.
 """
 
 from __future__ import annotations

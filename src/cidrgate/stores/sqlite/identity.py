@@ -16,8 +16,8 @@ __all__ = ["FileIdentity"]
 class FileIdentity:
     """What tells the file of a store from every other: the device and the number of its inode.
 
-    What is written to a file that was replaced or deleted is lost, and what is read from it is old. A number is given to
-    no other file as long as a connection keeps the first one open.
+    What is written to a file that was replaced or deleted is lost, and what is read from it is old. A number is given
+    to no other file as long as a connection keeps the first one open.
 
     Args:
         path: The file; None for a store in memory.
