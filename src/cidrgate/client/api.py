@@ -75,8 +75,9 @@ class Client:
     Every method raises `ApiError` when the service refuses, and `httpx.TransportError` when it is not reached.
 
     A change is sent with an `Idempotency-Key`. Where its answer is lost, or the service cannot tell whether it was
-    stored, it is sent once more with the same key: it is not carried out twice, and the answer says what happened. When
-    that fails too, an `httpx.TransportError`, or an `ApiError` whose `code` is `outcome_unknown`, says that nobody knows.
+    stored, it is sent once more with the same key: it is not carried out twice, and the answer says what happened.
+    When that fails too, an `httpx.TransportError`, or an `ApiError` whose `code` is `outcome_unknown`, says that nobody
+    knows.
 
     Args:
         url: Where the service is, such as `http://127.0.0.1:8080`.
