@@ -137,11 +137,14 @@ class Follower:
                 f"the store cannot be followed, as no thread can be started ({error}): raise the limit on threads or "
                 "memory for this process"
             ) from error
-        published.on_other_end = self.wake
+        published.on_other_end = published.on_behind = self.wake
 
     def stop(self) -> None:
         """End the thread."""
         self._ended.set()
+        published = self._published()
+        if published is not None:
+            published.on_behind = None
         self.wake()
         if self._thread is not threading.current_thread():
             self._thread.join(_FAREWELL)

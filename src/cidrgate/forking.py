@@ -23,7 +23,16 @@ from cidrgate.errors import StoreError
 if TYPE_CHECKING:
     from types import TracebackType
 
-__all__ = ["Participant", "Work", "generation", "join_forks", "refuse_lost_sqlite", "sqlite_is_lost", "work"]
+__all__ = [
+    "ForkedError",
+    "Participant",
+    "Work",
+    "generation",
+    "join_forks",
+    "refuse_lost_sqlite",
+    "sqlite_is_lost",
+    "work",
+]
 
 _log = logging.getLogger("cidrgate")
 
@@ -35,6 +44,10 @@ _PATIENCE = 2.0
 
 _LONGEST_WAIT = 20.0
 """Seconds a thread waits for a fork to end before it goes on in any case."""
+
+
+class ForkedError(StoreError):
+    """What was under way when the process was forked goes on in the parent alone."""
 
 
 class Participant(Protocol):
@@ -114,6 +127,10 @@ class _Gate:
                 del self._inside[me]
             if self._forking:
                 self._changed.notify_all()
+
+    def is_in_sqlite(self) -> bool:
+        thread = self._inside.get(threading.get_ident())
+        return thread is not None and thread.in_sqlite > 0
 
     # --------------------------------------------------------------------------------------------------- forks
 
@@ -204,7 +221,7 @@ class Work:
     ) -> None:
         _gate.leave(sqlite=self._sqlite)
         if self._generation != _gate.generation and (kind is None or issubclass(kind, Exception)):
-            raise StoreError(
+            raise ForkedError(
                 "this process was forked in the middle of work on the store, which its parent alone goes on with; "
                 "nothing was changed here"
             ) from error
@@ -241,6 +258,11 @@ def join_forks(participant: Participant, *, stage: int) -> None:
 def generation() -> int:
     """How many forks lie between this process and the one that loaded this module."""
     return _gate.generation
+
+
+def is_in_sqlite() -> bool:
+    """Whether this thread is inside a piece of work that uses SQLite."""
+    return _gate.is_in_sqlite()
 
 
 def sqlite_is_lost() -> bool:

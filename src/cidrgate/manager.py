@@ -6,6 +6,7 @@ store in `cidrgate.serving`, the bulk loading of many lists in `cidrgate.importi
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from copy import copy
@@ -41,6 +42,7 @@ from cidrgate.list_changes import (
 from cidrgate.list_requests import ListRequest, change_lists
 from cidrgate.rules import split_submission, validate_addition, validate_edit, validate_replacement
 from cidrgate.serving import ServedLists
+from cidrgate.stores.waits import answer_by, time_left
 from cidrgate.values import Account, NewEntry
 
 if TYPE_CHECKING:
@@ -63,6 +65,9 @@ _Made = TypeVar("_Made")
 
 _ATTEMPTS = 5
 """How often a change is tried while other writers come first in ways only the store finds out."""
+
+_FAREWELL = 2.0
+"""Seconds that `close` waits for locks, to store when entries last matched."""
 
 _TURNS = 2
 """How many groups of changes are committed at once: one goes on while another waits for a list that is locked
@@ -104,7 +109,7 @@ class RuleManager(ServedLists):
         super().__init__(store, policy, max_staleness=max_staleness, on_stale=on_stale)
         self.matches = LastMatches()
         """Where gates note which entries let requests in, for `store_matches`."""
-        self._commits = CommitGroups(self._published.change, min(store.writers, _TURNS))
+        self._commits = CommitGroups(self._published.change, min(store.writers, _TURNS), store.lock_timeout)
         self._judge: Callable[[ListOutcome], object] | None = None
         self._keep: Callable[[Transaction, ListOutcome | Account], object] | None = None
         self._dry_run = False
@@ -485,9 +490,18 @@ class RuleManager(ServedLists):
             stored += len(seen)
         return stored
 
+    def withdraw_changes(self) -> None:
+        """Take back the changes that are not committed: what waits for a lock, or for its turn, stops to wait.
+
+        For a process that stops: the threads that brought these changes get a `ChangeWithdrawnError`, and nothing of
+        them is stored. What was told to commit is not taken back. May be called again and again, from any thread.
+        """
+        self._commits.withdraw()
+        self._store.withdraw()
+
     def close(self) -> None:
         """Stop following, store what is left to be stored, and close the store. The matcher keeps answering."""
-        with suppress(StoreError):
+        with suppress(StoreError), answer_by(time.monotonic() + _FAREWELL):
             self.store_matches()
         super().close()
 
@@ -600,7 +614,7 @@ class RuleManager(ServedLists):
             if isinstance(result, CidrgateError):
                 raise result
             return result
-        return _attempted(lambda: self._commits.change_list(request))
+        return self._attempted(lambda: self._commits.change_list(request))
 
     def _write(self, make: Callable[[Transaction], _Made]) -> _Made:
         """What a function makes in a write transaction of its own."""
@@ -612,7 +626,22 @@ class RuleManager(ServedLists):
             with self._published.change() as transaction:
                 return make(transaction)
 
-        return _attempted(write)
+        return self._attempted(write)
+
+    def _attempted(self, change: Callable[[], _Made]) -> _Made:
+        """What a change comes to; tried again when another writer came first.
+
+        Never after an `OutcomeUnknownError`: what may be stored already is not stored once more.
+        """
+        end = time.monotonic() + time_left(self._store.lock_timeout)
+        with answer_by(end):
+            for _ in range(_ATTEMPTS - 1):
+                try:
+                    return change()
+                except StoreConflictError:
+                    if time.monotonic() >= end:
+                        raise
+            return change()
 
     def after_fork(self, *, certain: bool) -> None:
         """Go on in a forked child, with no change under way."""
@@ -622,11 +651,3 @@ class RuleManager(ServedLists):
 
 def _note_matches(transaction: Transaction, seen: Sequence[tuple[str, str]], at: datetime) -> None:
     transaction.note_matches(seen, at)
-
-
-def _attempted(change: Callable[[], _Made]) -> _Made:
-    """What a change comes to; tried again when another writer came first."""
-    for _ in range(_ATTEMPTS - 1):
-        with suppress(StoreConflictError):
-            return change()
-    return change()

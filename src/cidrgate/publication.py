@@ -73,6 +73,9 @@ class PublishedStore:
         self._begun = self._ended = 0
         self.on_other_end: Callable[[], object] = lambda: None
         """Called when another entry than before is the next one to end by itself."""
+        self.on_behind: Callable[[], object] | None = None
+        """Called when a question finds the matcher behind the store, where another thread catches up: a question must
+        not wait for a store that does not answer."""
         self.shared: SharedSnapshot | None = None
         """A snapshot to share with other processes."""
         self.chores: dict[str, Callable[[], object]] = {}
@@ -95,8 +98,12 @@ class PublishedStore:
         if self._position is None:
             raise CidrgateError("the matcher is not loaded, and an empty one would allow everything: call load()")
         if self._behind and time.monotonic() >= self._next_attempt:
-            with suppress(StoreError):  # then the last known lists are served
-                self.catch_up()
+            if self.on_behind is not None:
+                self._next_attempt = time.monotonic() + _RETRY
+                self.on_behind()
+            else:
+                with suppress(StoreError):  # then the last known lists are served
+                    self.catch_up()
         return self._matcher
 
     @property
@@ -266,17 +273,21 @@ class PublishedStore:
     # ------------------------------------------------------------------------------------------------- writing
 
     @contextmanager
-    def change(self) -> Iterator[Transaction]:
+    def change(self, *, wait: float | None = None, patient: bool = True) -> Iterator[Transaction]:
         """A write transaction; at the end of the block it is committed, then published.
 
         An exception in the block changes nothing. Before `load` nothing is published.
+
+        Args:
+            wait: As for `Store.write`.
+            patient: As for `Store.write`.
 
         Raises:
             StoreError: If it cannot begin or be committed.
         """
         ended = False
         try:
-            with self._store.write() as transaction:
+            with self._store.write(wait=wait, patient=patient) as transaction:
                 yield transaction
                 ended = True
         except BaseException:

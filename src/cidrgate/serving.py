@@ -74,6 +74,8 @@ class ServedLists(AccountLists):
         snapshot: str | Path | None = None,
         refresh_snapshot: float | None = None,
         progress: Callable[[int], object] | None = None,
+        lock_timeout: float | None = None,
+        pool_size: int | None = None,
     ) -> Self:
         """Open a store, load the matcher from it, and follow the store from there.
 
@@ -90,11 +92,20 @@ class ServedLists(AccountLists):
             refresh_snapshot: Seconds after which one of the managers that share the snapshot writes it anew; None for
                 never.
             progress: Called while the store is read whole, with the number of accounts read since the last call.
+            lock_timeout: Seconds that a change or a question waits for locks of others before a `StoreBusyError`;
+                10 if None.
+            pool_size: How many connections to the store are kept, besides one to listen; 15 if None.
 
         Raises:
             StoreError: If the store cannot be opened or read.
+            ValueError: If a setting is none that can be kept.
         """
-        manager = cls(open_store(url), policy, max_staleness=max_staleness, on_stale=on_stale)
+        manager = cls(
+            open_store(url, lock_timeout=lock_timeout, pool_size=pool_size),
+            policy,
+            max_staleness=max_staleness,
+            on_stale=on_stale,
+        )
         try:
             manager.load(snapshot=snapshot, progress=progress)
             if snapshot is not None and follow:
@@ -107,7 +118,9 @@ class ServedLists(AccountLists):
         return manager
 
     @classmethod
-    def connect(cls, url: str, policy: Policy | None = None, *, create: bool = True) -> Self:
+    def connect(
+        cls, url: str, policy: Policy | None = None, *, create: bool = True, lock_timeout: float | None = None
+    ) -> Self:
         """Open a store without loading the matcher, for a tool that makes one change or asks one question.
 
         Everything works but `allows` and `matcher`, which refuse until `load` was called.
@@ -116,11 +129,13 @@ class ServedLists(AccountLists):
             url: Such as `sqlite:///allowlist.db` or `memory://`; see `cidrgate.stores.open_store`.
             policy: What a list may hold; the default policy when None.
             create: Whether tables are created in a PostgreSQL database that has none of ours.
+            lock_timeout: Seconds that a change or a question waits for locks of others before a `StoreBusyError`;
+                10 if None.
 
         Raises:
             StoreError: If the store cannot be opened.
         """
-        return cls(open_store(url, create=create), policy)
+        return cls(open_store(url, create=create, lock_timeout=lock_timeout), policy)
 
     def close(self) -> None:
         """Stop following and close the store. The matcher keeps answering with what it has."""
@@ -233,5 +248,6 @@ class ServedLists(AccountLists):
             try:
                 self.follow()
             except StoreError as error:
+                self._published.on_behind = None
                 self._published.after_fork(certain=False)  # nobody will tell how old the lists are
                 _log.error("a forked process does not follow the store: %s", str(error))

@@ -31,13 +31,14 @@ def database_url(text: str) -> str:
     return text if "://" in text else _SQLITE + text
 
 
-def open_database(url: str, policy: Policy, *, create: bool) -> RuleManager:
+def open_database(url: str, policy: Policy, *, create: bool, lock_timeout: float | None = None) -> RuleManager:
     """Connect to a store; its matcher is not loaded.
 
     Args:
         url: By `database_url`.
         policy: What a list may hold.
         create: Whether a file, or the tables of a database, that do not exist are created.
+        lock_timeout: Seconds to wait for locks of others; None for the default.
 
     Raises:
         StoreError: If the store cannot be opened, or does not exist and shall not be created.
@@ -49,4 +50,4 @@ def open_database(url: str, policy: Policy, *, create: bool) -> RuleManager:
                 f"there is no database {path}: create it with `cidrgate account create NAME`, "
                 "or name another with --database or CIDRGATE_DATABASE"
             )
-    return RuleManager.connect(url, policy, create=create)
+    return RuleManager.connect(url, policy, create=create, lock_timeout=lock_timeout)

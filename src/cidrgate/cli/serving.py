@@ -89,7 +89,9 @@ def _serve(
     except OSError as error:
         raise CommandError(f"{host}, port {port} cannot be listened on: {error.strerror}") from error
     with session.output.progress("reading the lists", None) as progress:
-        manager = RuleManager.open(session.database, session.policy, progress=progress)
+        manager = RuleManager.open(
+            session.database, session.policy, progress=progress, lock_timeout=session.lock_timeout
+        )
     url = place.url(bound)
     with bound, manager:
         wanted = link or not _has_token(manager)

@@ -18,12 +18,13 @@ from cidrgate.service.models import AccountModel, AccountPage, NewAccountModel, 
 from cidrgate.service.pages import Cursor, Limit, a_page, cursor_after, text_of_cursor
 from cidrgate.service.principals import Principal
 from cidrgate.service.settings import service_of
+from cidrgate.service.threads import ChangingRoute
 from cidrgate.stores import Transaction
 from cidrgate.values import Account
 
 __all__ = ["router"]
 
-router = APIRouter(prefix="/v1/accounts", tags=["accounts"])
+router = APIRouter(prefix="/v1/accounts", tags=["accounts"], route_class=ChangingRoute)
 
 
 @router.get("", response_model=AccountPage, responses=answers())

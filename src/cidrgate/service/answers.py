@@ -1,7 +1,8 @@
-"""Answers to requests that may come twice: a POST with an `Idempotency-Key` is carried out once.
+"""Answers to requests that may come twice: a change with an `Idempotency-Key` is carried out once.
 
 The answer is stored in the transaction of the change, so there is never one without the other, whatever crashes. A
-request that fails changes nothing and stores nothing: its key can be used again.
+request that fails changes nothing and stores nothing: its key can be used again. Where nobody could tell whether a
+request was carried out, the next one with its key finds out: the answer is there, or the request is carried out now.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi import Response
 
 from cidrgate.clock import certain_time
-from cidrgate.errors import CidrgateError
+from cidrgate.errors import CidrgateError, StoreError
 from cidrgate.forking import join_forks
 from cidrgate.service.problems import ServiceError
 from cidrgate.stores.answers import AnswerRow, AnswerRows
@@ -114,9 +115,12 @@ class Answers:
                 return given
             try:
                 return carry_out().response()
-            except CidrgateError:
-                # Another process may have carried it out since, and that is why it failed here.
-                given = self._given(key)
+            except CidrgateError as error:
+                # It may have been carried out for all that: by another process, or the answer to a commit was lost.
+                try:
+                    given = self._given(key)
+                except StoreError:
+                    raise error from None
                 if given is None:
                     raise
                 return given

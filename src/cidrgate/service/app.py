@@ -24,6 +24,7 @@ from cidrgate.service.own_list import gate_of_account, gate_of_networks, guarded
 from cidrgate.service.problems import add_handlers
 from cidrgate.service.protection import BodyLimit, SecurityHeaders
 from cidrgate.service.settings import Service, Settings
+from cidrgate.service.threads import StoreProbe, Threads
 
 if TYPE_CHECKING:
     from cidrgate.manager import RuleManager
@@ -83,6 +84,8 @@ def create_app(
         failures=FailedLogins(chosen.login_failures),
         answers=Answers(manager.store, chosen.answer_lifetime),
         metrics=metrics,
+        threads=Threads(manager.store.lock_timeout),
+        probe=StoreProbe(manager.store),
     )
     routers = [part.router for part in (accounts, entries, questions, history, tokens, health)]
     app.state.routes = [route for router in routers for route in router.routes]

@@ -37,12 +37,13 @@ from cidrgate.service.models import (
 from cidrgate.service.pages import Cursor, Limit, a_page, cursor_after, invalid_cursor, text_of_cursor
 from cidrgate.service.principals import Principal
 from cidrgate.service.settings import service_of
+from cidrgate.service.threads import ChangingRoute
 from cidrgate.stores import Transaction
 from cidrgate.values import Account, NewEntry
 
 __all__ = ["ChangeRequest", "change_request", "edit_arguments", "pieces", "router"]
 
-router = APIRouter(prefix="/v1/accounts/{account:account}/entries", tags=["entries"])
+router = APIRouter(prefix="/v1/accounts/{account:account}/entries", tags=["entries"], route_class=ChangingRoute)
 
 EntryId = Annotated[int, Path(ge=1, le=MOST_ID, description="The entry's id.")]
 _CHANGE = answers(404, 409, 412, 413, headers={200: ETAG})
@@ -57,12 +58,14 @@ class ChangeRequest:
         principal: Who asks.
         confirmed: Whether the guard was told that they know what they do.
         if_match: The `If-Match` of the request, looked at once the rest of it is understood.
+        once: What tells a repeated request; None if it may be carried out again.
     """
 
     request: Request
     principal: Principal
     confirmed: bool
     if_match: str | None
+    once: RequestKey | None
 
     def answered(
         self,
@@ -70,7 +73,6 @@ class ChangeRequest:
         *,
         status: int = 200,
         location: str | None = None,
-        once: RequestKey | None = None,
     ) -> Response:
         """Make the change, and tell what it came to.
 
@@ -78,7 +80,6 @@ class ChangeRequest:
             change: Makes it with a manager, and the arguments `actor` and `expect_version`.
             status: Of the answer.
             location: Of what was created.
-            once: What tells a repeated request; None if it may be carried out again.
         """
         service = service_of(self.request)
 
@@ -93,7 +94,7 @@ class ChangeRequest:
                 if location is not None:
                     headers["Location"] = location
                 answer = Answer(_outcome_record(made), status, headers)
-                service.answers.keep(transaction, once, answer)
+                service.answers.keep(transaction, self.once, answer)
 
             address = client_address(self.request)
             manager = guarded(service.manager, address, confirmed=self.confirmed, keep=keep)
@@ -102,13 +103,19 @@ class ChangeRequest:
                 raise AssertionError("a supervisor sees every change")
             return answer
 
-        return service.answers.once(once, carry_out)
+        return service.answers.once(self.once, carry_out)
 
 
 async def _change_request(
-    request: Request, principal: Writer, confirm: Confirm = False, if_match: IfMatch = None
+    request: Request,
+    principal: Writer,
+    body: RawBody,
+    confirm: Confirm = False,
+    if_match: IfMatch = None,
+    idempotency_key: IdempotencyKey = None,
 ) -> ChangeRequest:
-    return ChangeRequest(request, principal, confirm, if_match)
+    once = request_key(request, principal, idempotency_key, body)
+    return ChangeRequest(request, principal, confirm, if_match, once)
 
 
 change_request = Annotated[ChangeRequest, Depends(_change_request)]
@@ -149,17 +156,14 @@ def add_entries(
     account: AccountName,
     asked: change_request,
     submission: SubmissionModel,
-    body: RawBody,
-    idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Add one network or many: all of them are stored, or none, and every problem is reported at once."""
     location = str(asked.request.app.url_path_for("list_entries", account=account))
-    once = request_key(asked.request, asked.principal, idempotency_key, body)
 
     def add(manager: RuleManager, arguments: dict[str, Any]) -> None:
         manager.add(account, pieces(submission), label=submission.label, expires_at=submission.expires_at, **arguments)
 
-    return asked.answered(add, status=201, location=location, once=once)
+    return asked.answered(add, status=201, location=location)
 
 
 @router.put("", response_model=ListChangeModel, responses=_CHANGE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 from dataclasses import dataclass
 from datetime import timedelta
 from ipaddress import ip_address
@@ -26,6 +27,12 @@ __all__ = ["LINK_LIFETIME", "Port", "new_link", "serve"]
 
 LINK_LIFETIME = timedelta(hours=1)
 """How long a one-time link to the console can be used."""
+
+_PATIENCE = 3.0
+"""Seconds of these after which changes that are not committed are taken back."""
+
+_WITHDRAWAL = 0.1
+"""Seconds until that is done again, for changes that began since."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,14 +124,30 @@ def serve(
         timeout_graceful_shutdown=GRACE,
         ws="none",
     )
-    run(_Server(config, on_start), sockets=[bound])
+    run(_Server(config, on_start, manager.withdraw_changes), sockets=[bound])
 
 
 class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, on_start: Callable[[], object]) -> None:
+    def __init__(self, config: uvicorn.Config, on_start: Callable[[], object], withdraw: Callable[[], object]) -> None:
         super().__init__(config)
         self._on_start = on_start
+        self._withdraw = withdraw
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self._on_start()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        ended = threading.Event()
+        threading.Thread(target=self._withdraw_changes, args=(ended,), name="cidrgate-stop", daemon=True).start()
+        try:
+            await super().shutdown(sockets)
+        finally:
+            ended.set()
+
+    def _withdraw_changes(self, ended: threading.Event) -> None:
+        """Take back what is still waiting for a lock, so that no change is stored after it was answered with an error."""
+        wait = _PATIENCE
+        while not ended.wait(wait):
+            self._withdraw()
+            wait = _WITHDRAWAL

@@ -15,10 +15,11 @@ from cidrgate.service.documents import LOCATION, answers
 from cidrgate.service.models import MOST_ID, CreatedTokenModel, NewTokenModel, TokenModel, TokenPage, WhoAmIModel
 from cidrgate.service.pages import Cursor, Limit, a_page, cursor_after, number_of_cursor
 from cidrgate.service.settings import service_of
+from cidrgate.service.threads import ChangingRoute
 
 __all__ = ["router"]
 
-router = APIRouter(prefix="/v1", tags=["tokens"])
+router = APIRouter(prefix="/v1", tags=["tokens"], route_class=ChangingRoute)
 
 TokenId = Annotated[int, Path(ge=1, le=MOST_ID, description="The token's id.")]
 

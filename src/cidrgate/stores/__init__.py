@@ -52,9 +52,11 @@ class Store(Protocol):
 
     Attributes:
         writers: How many write transactions at once make a bulk of changes faster.
+        lock_timeout: Seconds that a transaction waits for others at most, unless told otherwise.
     """
 
     writers: int
+    lock_timeout: float
 
     def read(self) -> AbstractContextManager[Transaction]:
         """A transaction that sees one committed state and changes nothing."""
@@ -62,12 +64,20 @@ class Store(Protocol):
     def glance(self) -> AbstractContextManager[Transaction]:
         """Like `read`, for one statement: what begins and ends a transaction is spared, and two may see two states."""
 
-    def write(self) -> AbstractContextManager[Transaction]:
+    def write(self, *, wait: float | None = None, patient: bool = True) -> AbstractContextManager[Transaction]:
         """A transaction that no other writer gets between: what it read of an account stays so until it commits.
 
-        Committed at the end of the block. An exception inside the block, or a commit that fails, leaves the store as
-        it was.
+        Committed at the end of the block. An exception inside the block, or a commit that is refused, leaves the store
+        as it was; only after an `OutcomeUnknownError` the change may be stored for all that.
+
+        Args:
+            wait: Seconds to wait for others; `lock_timeout` if None.
+            patient: Whether it waits for accounts that others have locked; where it does not, an `AccountsLockedError`
+                says which they are.
         """
+
+    def withdraw(self) -> None:
+        """Take back every change of this process that was not told to commit: its thread gets an error instead."""
 
     def watch(self) -> Watch:
         """What waits for the commits of others."""
@@ -89,7 +99,9 @@ class Store(Protocol):
         """Release every connection. May be called twice."""
 
 
-def open_store(url: str, *, create: bool = True) -> Store:
+def open_store(
+    url: str, *, create: bool = True, lock_timeout: float | None = None, pool_size: int | None = None
+) -> Store:
     """Open the store a URL names, creating it when it does not exist.
 
     An SQLite file of an older cidrgate is migrated on the way. A PostgreSQL database is not: other nodes may use it,
@@ -99,6 +111,8 @@ def open_store(url: str, *, create: bool = True) -> Store:
         url: `sqlite:///path` (the path after three slashes; a fourth makes it absolute), `postgresql://…`, or
             `memory://` for a store that ends with the process.
         create: Whether tables are created in a PostgreSQL database that has none of ours.
+        lock_timeout: Seconds to wait for locks of others before a `StoreBusyError`; 10 if None.
+        pool_size: How many connections are kept for transactions, from 2 on; 15 if None.
 
     Raises:
         StoreError: If the URL names no supported store, or the store cannot be opened.
@@ -114,8 +128,8 @@ def open_store(url: str, *, create: bool = True) -> Store:
     if kind == "postgresql":
         from cidrgate.stores.postgres import PostgresStore
 
-        return PostgresStore(where, create=create)
-    return SqliteStore(where if kind == "sqlite" else None)
+        return PostgresStore(where, create=create, lock_timeout=lock_timeout, pool_size=pool_size)
+    return SqliteStore(where if kind == "sqlite" else None, lock_timeout=lock_timeout, pool_size=pool_size)
 
 
 def migrate_store(url: str) -> str | None:

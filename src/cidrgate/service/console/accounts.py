@@ -11,10 +11,11 @@ from cidrgate.service.console.sessions import SignedIn, SignedInForm
 from cidrgate.service.known_accounts import entries_held, find_account
 from cidrgate.service.pages import a_page
 from cidrgate.service.settings import service_of
+from cidrgate.service.threads import ChangingRoute
 
 __all__ = ["router"]
 
-router = APIRouter()
+router = APIRouter(route_class=ChangingRoute)
 
 _A_PAGE = 50
 _Search = Annotated[str, Query(max_length=255)]

@@ -12,10 +12,11 @@ from cidrgate.service.console.lists import AccountQuery, last_change
 from cidrgate.service.console.pages import go, page
 from cidrgate.service.console.sessions import Person, SignedIn, SignedInForm
 from cidrgate.service.settings import service_of
+from cidrgate.service.threads import ChangingRoute
 
 __all__ = ["router"]
 
-router = APIRouter(prefix="/list/add")
+router = APIRouter(prefix="/list/add", route_class=ChangingRoute)
 
 
 @router.get("")

@@ -13,11 +13,12 @@ from cidrgate.service.console.lists import AccountQuery, last_change, view_of
 from cidrgate.service.console.pages import go, page
 from cidrgate.service.console.sessions import Person, SignedIn, SignedInForm
 from cidrgate.service.settings import service_of
+from cidrgate.service.threads import ChangingRoute
 from cidrgate.values import Entry
 
 __all__ = ["router"]
 
-router = APIRouter(prefix="/list")
+router = APIRouter(prefix="/list", route_class=ChangingRoute)
 
 _EntryQuery = Annotated[int, Query(ge=1, le=2**63 - 1)]
 

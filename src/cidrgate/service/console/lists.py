@@ -17,11 +17,12 @@ from cidrgate.service.console.changing import ListEdit, NeedsConfirmationError, 
 from cidrgate.service.console.pages import go, page
 from cidrgate.service.console.sessions import Person, SignedIn, SignedInForm
 from cidrgate.service.settings import service_of
+from cidrgate.service.threads import ChangingRoute
 from cidrgate.values import Account, Change, Decision, Entry
 
 __all__ = ["AccountQuery", "ListView", "last_change", "router", "view_of"]
 
-router = APIRouter()
+router = APIRouter(route_class=ChangingRoute)
 
 AccountQuery = Annotated[str, Query(alias="account")]
 _Name = Annotated[str, Form()]

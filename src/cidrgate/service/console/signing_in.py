@@ -10,10 +10,11 @@ from cidrgate.service.addresses import client_address
 from cidrgate.service.console.pages import link, page
 from cidrgate.service.console.sessions import SignedInForm, begin, end, require_own_page
 from cidrgate.service.settings import service_of
+from cidrgate.service.threads import ChangingRoute
 
 __all__ = ["router"]
 
-router = APIRouter()
+router = APIRouter(route_class=ChangingRoute)
 
 _Secret = Annotated[str, Form(max_length=200)]
 

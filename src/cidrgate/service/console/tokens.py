@@ -10,10 +10,11 @@ from cidrgate.errors import InvalidExpiryError, InvalidScopeError
 from cidrgate.service.console.pages import go, page
 from cidrgate.service.console.sessions import Person, SignedIn, SignedInForm
 from cidrgate.service.settings import service_of
+from cidrgate.service.threads import ChangingRoute
 
 __all__ = ["router"]
 
-router = APIRouter(prefix="/tokens")
+router = APIRouter(prefix="/tokens", route_class=ChangingRoute)
 
 _A_PAGE = 50
 _DAYS = {"never": None, "30": 30, "90": 90, "365": 365}

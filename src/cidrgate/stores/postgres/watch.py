@@ -13,7 +13,9 @@ from cidrgate.forking import work
 from cidrgate.stores.postgres.connections import leave_to_parent
 
 if TYPE_CHECKING:
-    from sqlalchemy import URL
+    from collections.abc import Callable
+
+    import psycopg
 
 __all__ = ["PostgresWatch"]
 
@@ -24,11 +26,11 @@ class PostgresWatch:
     """Waits for the notification that every commit of a change sends.
 
     Args:
-        url: The database.
+        connect: Makes a connection with a session of its own, which commits each statement.
         schema: The schema whose changes count.
     """
 
-    def __init__(self, url: URL, schema: str) -> None:
+    def __init__(self, connect: Callable[[], psycopg.Connection[Any]], schema: str) -> None:
         import psycopg
 
         self._schema = schema
@@ -43,9 +45,7 @@ class PostgresWatch:
             self._waker.settimeout(0)
             self._selector = selectors.DefaultSelector()
             opened.callback(self._selector.close)
-            self._connection = psycopg.connect(
-                url.set(drivername="postgresql").render_as_string(hide_password=False), autocommit=True
-            )
+            self._connection = connect()
             opened.callback(self._connection.close)
             self._connection.execute(f"LISTEN {_CHANNEL}")
             self._selector.register(self._connection.fileno(), selectors.EVENT_READ)

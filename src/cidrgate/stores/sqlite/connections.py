@@ -22,7 +22,7 @@ with suppress(ImportError):  # an interpreter may be built without it
     import ctypes
 
 from cidrgate.errors import StoreError
-from cidrgate.forking import join_forks
+from cidrgate.forking import is_in_sqlite, join_forks
 
 __all__ = ["OwnConnection"]
 
@@ -110,7 +110,10 @@ class _OpenFiles:
             )
 
     def before_fork(self) -> None:
-        """Stores close their connections themselves."""
+        """Close what stores left open that are just going away; they close the others themselves."""
+        if not is_in_sqlite():
+            for connection in list(self.connections):
+                connection.close()
 
     def after_fork(self, *, certain: bool) -> None:
         """Leave what is still open to the parent."""
@@ -138,4 +141,4 @@ def _never_free(connection: OwnConnection) -> None:
 
 
 _open_files = _OpenFiles()
-join_forks(_open_files, stage=0)
+join_forks(_open_files, stage=-1)  # first, as what is freed would be closed in a child

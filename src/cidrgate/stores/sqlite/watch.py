@@ -25,9 +25,13 @@ class SqliteWatch:
 
     Args:
         connect: Makes the watch's own connection; None for a store in memory, where there is nobody else.
+        check: Raises a `StoreError` once the file is not the one that was opened.
     """
 
-    def __init__(self, connect: Callable[[], sqlite3.Connection] | None) -> None:
+    def __init__(
+        self, connect: Callable[[], sqlite3.Connection] | None, check: Callable[[], object] = lambda: None
+    ) -> None:
+        self._check = check
         self._connect = connect
         self._connection: sqlite3.Connection | None = None
         self._opened = 0
@@ -45,7 +49,7 @@ class SqliteWatch:
             Whether something may have been committed.
 
         Raises:
-            StoreError: If the file cannot be read.
+            StoreError: If the file cannot be read, or was replaced or deleted.
         """
         end = time.monotonic() + timeout
         while True:
@@ -84,6 +88,7 @@ class SqliteWatch:
         with work(sqlite=True):
             if self._closed:
                 raise StoreError("the store is not watched any more")
+            self._check()
             try:
                 if self._connection is None:
                     self._connection = self._connect()
