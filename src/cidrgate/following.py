@@ -50,7 +50,7 @@ class _Complaint:
         self._said: str | None = None
 
     def say(self, error: Exception) -> None:
-        cause = f"{type(error).__name__}: {error}"
+        cause = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         if cause == self._said:
             return
         self._said = cause
