@@ -7,7 +7,7 @@ FUZZ_SECONDS ?= 60
 ENGINE := $(wildcard ext/*.pyx ext/*.pxi ext/*.pxd ext/*.h) setup.py pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help run test race lint sanitize sanitize-form fuzz bench bench-cluster bench-smoke comparison clean
+.PHONY: help run test race stress lint sanitize sanitize-form fuzz bench bench-cluster bench-smoke comparison clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -20,6 +20,9 @@ test: .venv/dev ## set up, and run every test
 
 race: .venv/dev ## let writers in several processes race for a minute on each store
 	CIDRGATE_RACE_SECONDS=60 $(BIN)/python -m pytest -v tests/test_race.py
+
+stress: .venv/dev ## run every test twice on processors that are busy, with many forks; takes its time
+	$(BIN)/python -m tests.stress $(STRESS)
 
 lint: .venv/dev ## check style, types and stubs
 	$(BIN)/ruff check .
