@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cidrgate import Matcher, RuleManager, SnapshotError, publication
+from cidrgate import Matcher, RuleManager, SnapshotError
+from cidrgate.snapshots import read_snapshot
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
@@ -330,18 +331,18 @@ def test_a_snapshot_that_could_not_be_taken_over_is_tried_again(
     url: str, writer: RuleManager, snapshot: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also when it is not written anew meanwhile."""
-    read, failing = publication.read_snapshot, iter([OSError("the disk was busy"), SnapshotError("cut"), MemoryError()])
+    failing = iter([OSError("the disk was busy"), SnapshotError("cut"), MemoryError()])
     taken: list[Path] = []
 
     def sometimes(path: Path) -> object:
         for error in failing:
             raise error
         taken.append(path)
-        return read(path)
+        return read_snapshot(path)
 
     monkeypatch.setattr("cidrgate.following._FIRST_RETRY", 0.01)
     with RuleManager.open(url, snapshot=snapshot) as manager:
-        monkeypatch.setattr(publication, "read_snapshot", sometimes)
+        monkeypatch.setattr("cidrgate.publication.read_snapshot", sometimes)
         writer.add("acct-1", "1.1.1.1/32")
         writer.compile(snapshot)
         writer.add("acct-1", "9.9.9.9/32")

@@ -5,14 +5,14 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
 
-from cidrgate import RuleManager, StoreBusyError, StoreError
+from cidrgate import NewEntry, RuleManager, StoreBusyError, StoreError
 from cidrgate.errors import ChangeWithdrawnError
 from cidrgate.stores import migrate_store, open_store
 from cidrgate.stores.waits import answer_by
@@ -51,7 +51,7 @@ def all_locked(url: str) -> Iterator[None]:
 WRITES: dict[str, Callable[[RuleManager], object]] = {
     "change of a list": lambda manager: manager.replace("acct-1", "8.8.8.0/24"),
     "new account": lambda manager: manager.create_account("new"),
-    "import": lambda manager: manager.import_accounts({"imported": ["8.8.8.0/24"]}),  # type: ignore[dict-item]
+    "import": lambda manager: manager.import_accounts({"imported": [NewEntry("8.8.8.0/24")]}),
 }
 
 
@@ -210,7 +210,9 @@ def test_changes_that_wait_can_be_taken_back(manager: RuleManager, shared_store_
     manager._store.lock_timeout = manager._commits._lock_timeout = PATIENT
     count = 2 if held == "the lock" else 20
     with all_locked(shared_store_url), ThreadPoolExecutor(count + 1) as pool:
-        asked = [pool.submit(manager.add, ACCOUNTS[n % len(ACCOUNTS)], f"9.9.{n}.0/24") for n in range(count)]
+        asked: list[Future[Any]] = [
+            pool.submit(manager.add, ACCOUNTS[n % len(ACCOUNTS)], f"9.9.{n}.0/24") for n in range(count)
+        ]
         asked.append(pool.submit(manager.create_account, "new"))
         store: Any = manager.store
         eventually(lambda: len(store._writes._under_way) >= 1)

@@ -146,7 +146,7 @@ class _Server(uvicorn.Server):
             ended.set()
 
     def _withdraw_changes(self, ended: threading.Event) -> None:
-        """Take back what is still waiting for a lock, so that no change is stored after it was answered with an error."""
+        """Take back what still waits for a lock, so that no change is stored after it was answered with an error."""
         wait = _PATIENCE
         while not ended.wait(wait):
             self._withdraw()

@@ -1,7 +1,7 @@
 """Which threads carry requests out: questions and the checks of health never wait for those that wait for a lock.
 
 FastAPI runs what is no coroutine in the threads of one pool. Changes that wait for the store would fill it, and then
-nothing is answered any more; so changes have threads of their own, and the store is asked whether it answers in one more.
+nothing is answered any more; so changes have threads of their own, and one more asks the store whether it answers.
 """
 
 from __future__ import annotations
