@@ -4,10 +4,11 @@ BIN := .venv/bin
 DATABASE ?= cidrgate.db
 CLANG ?= clang
 FUZZ_SECONDS ?= 60
+FAULT_SECONDS ?= 30
 ENGINE := $(wildcard ext/*.pyx ext/*.pxi ext/*.pxd ext/*.h) setup.py pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help run test race lint sanitize sanitize-form fuzz bench bench-cluster bench-smoke comparison clean
+.PHONY: help run test race stress faults lint sanitize sanitize-form fuzz bench bench-cluster bench-smoke comparison clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -20,6 +21,12 @@ test: .venv/dev ## set up, and run every test
 
 race: .venv/dev ## let writers in several processes race for a minute on each store
 	CIDRGATE_RACE_SECONDS=60 $(BIN)/python -m pytest -v tests/test_race.py
+
+stress: .venv/dev ## run every test twice on processors that are busy, with many forks; takes its time
+	$(BIN)/python -m tests.stress $(STRESS)
+
+faults: .venv/dev ## bring faults about while writers are at work, FAULT_SECONDS each; needs pgbouncer
+	CIDRGATE_FAULT_SECONDS=$(FAULT_SECONDS) $(BIN)/python -m pytest -s -v tests/faults
 
 lint: .venv/dev ## check style, types and stubs
 	$(BIN)/ruff check .

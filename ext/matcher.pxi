@@ -36,8 +36,14 @@ from snapshot cimport (
 from trie cimport NONE, Trie, longest_match, prefix_at, view_trie
 from verify cimport verify, verify_header
 
+from weakref import WeakSet
+
 from cidrgate.errors import AccountNotFoundError, InvalidAccountError, SnapshotError, SubaccountError
 from cidrgate.private_files import replacement
+
+
+_matchers = WeakSet()
+"""All there are, for a forked child."""
 
 
 cdef class _Mapping:
@@ -80,11 +86,13 @@ cdef class Matcher:
     cdef bytes kept
     # Writers wait until `adopt`, which lets others run while it waits for readers, is done.
     cdef bint adopting
+    cdef object __weakref__
 
     def __cinit__(self):
         if not open_lists(&self.lists, new_seed()):
             raise MemoryError
         self.kept = b""
+        _matchers.add(self)
 
     def __dealloc__(self):
         close_lists(&self.lists)

@@ -10,6 +10,7 @@ Counters lie a cache line each, chosen by the place of the reader's stack, so th
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
+from libc.string cimport memset
 
 from native cimport UNLOCKED, add_and_fetch, load_count, load_ordered, store_ordered
 
@@ -46,6 +47,11 @@ cdef inline bint open_readers(Readers *readers) noexcept nogil:
 cdef inline void close_readers(Readers *readers) noexcept nogil:
     """Free the counters; nobody reads."""
     free(readers.memory)
+
+
+cdef inline void forget_readers(Readers *readers) noexcept nogil:
+    """Count from zero again: whoever was inside is gone, and nobody else is there yet."""
+    memset(readers.counters, 0, COUNTERS * sizeof(Counter))
 
 
 cdef inline int64_t *enter(const Readers *readers) noexcept nogil:

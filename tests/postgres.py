@@ -21,7 +21,7 @@ from cidrgate.stores.postgres import migrate
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["PostgresServer", "a_server", "find_binaries"]
+__all__ = ["PostgresServer", "a_server", "find_binaries", "unprivileged"]
 
 _TEMPLATE = "template_cidrgate"
 
@@ -53,7 +53,7 @@ def find_binaries() -> Path | None:
     return next((folder for folder in candidates if (folder / "initdb").exists()), None)
 
 
-def _unprivileged() -> list[str]:
+def unprivileged() -> list[str]:
     """What makes a command run as somebody else than root, whom PostgreSQL refuses."""
     if os.geteuid() != 0:
         return []
@@ -79,7 +79,7 @@ class PostgresServer:
         self._names = count()
         self._clean: list[str] = []
         self._folder = Path(tempfile.mkdtemp(prefix="cidrgate-pg-", dir=under))
-        self._as = _unprivileged()
+        self._as = unprivileged()
         if self._as:
             uid, gid = (int(argument.partition("=")[2]) for argument in self._as[1:3])
             os.chown(self._folder, uid, gid)
@@ -106,6 +106,26 @@ class PostgresServer:
     def stop(self, mode: str) -> None:
         """Stop the server: `smart`, `fast` or `immediate`."""
         self._run("pg_ctl", "-D", "data", "-w", "-m", mode, "stop")
+
+    def standby(self) -> PostgresServer:
+        """A standby of this server, which takes over when it is promoted."""
+        made = object.__new__(PostgresServer)
+        made._binaries, made._settings, made._names, made._clean = self._binaries, self._settings, self._names, []
+        made._as = self._as
+        made._folder = Path(tempfile.mkdtemp(prefix="cidrgate-pg-", dir=self._folder.parent))
+        if made._as:
+            uid, gid = (int(argument.partition("=")[2]) for argument in made._as[1:3])
+            os.chown(made._folder, uid, gid)
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            made.port = free.getsockname()[1]
+        source = ("-h", "127.0.0.1", "-p", str(self.port), "-U", "postgres")
+        made._run("pg_basebackup", *source, "-D", "data", "-R", "-c", "fast", "-X", "stream", "--no-sync")
+        made.start()
+        return made
+
+    def promote(self) -> None:
+        """Make a standby take writes."""
+        self._run("pg_ctl", "-D", "data", "-w", "promote")
 
     def restart(self, mode: str) -> None:
         """Stop the server and start it again."""

@@ -24,7 +24,7 @@ def state(manager: RuleManager, snapshot: str) -> dict[str, object]:
         "lists": {name: manager.matcher.prefixes(name) for name in ("acct-1", "acct-2")},
         "allows": manager.allows("acct-1", "8.8.8.8"),
         "inodes": sorted({int(line[4]) for line in maps if len(line) == 6 and line[5].split(" (")[0] == snapshot}),
-        "writes": shared is not None and shared._lock is not None,
+        "writes": shared is not None and shared.leads,
     }
 
 

@@ -22,6 +22,8 @@ class TcpProxy:
         self._whole = threading.Event()
         self._whole.set()
         self._closed = False
+        self._trap: tuple[bytes, bytes, bool] | None = None
+        self.trapped = 0
         self._sockets: list[socket.socket] = []
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -41,6 +43,16 @@ class TcpProxy:
     def heal(self) -> None:
         """Let everything pass again, what was held back first."""
         self._whole.set()
+
+    def drop_at(self, word: bytes, *, deliver: bool, after: bytes = b"") -> None:
+        """Break the connection on which a client says a word, once; how often that came about is in `trapped`.
+
+        Args:
+            word: The word.
+            deliver: Whether the server still gets what the client said, and carries it out; its answer is lost.
+            after: What the client must have said before on the same connection, since this was called.
+        """
+        self._trap = word, after, deliver
 
     def drop(self) -> None:
         """Break every connection."""
@@ -67,13 +79,24 @@ class TcpProxy:
             client.close()
             return
         self._sockets.append(server)
-        threading.Thread(target=self._pass, args=(client, server), daemon=True).start()
-        self._pass(server, client)
+        threading.Thread(target=self._pass, args=(client, server, True), daemon=True).start()
+        self._pass(server, client, False)
 
-    def _pass(self, source: socket.socket, sink: socket.socket) -> None:
+    def _pass(self, source: socket.socket, sink: socket.socket, from_client: bool) -> None:
+        primed: object = None
         with suppress(OSError):
             while data := source.recv(65536):
                 self._whole.wait()
+                trap = self._trap if from_client else None
+                if trap is not None and trap[1] in data:
+                    primed = trap
+                if trap is not None and trap is primed and trap[0] in data:
+                    deliver, self._trap = trap[2], None
+                    self.trapped += 1
+                    source.shutdown(socket.SHUT_RDWR)  # first, so that no answer comes through
+                    if deliver:
+                        sink.sendall(data)  # and carries it out before it sees the end
+                    break
                 sink.sendall(data)
         for one in (source, sink):
             with suppress(OSError):

@@ -66,8 +66,8 @@ class Groups(CommitGroups):
         self._manager = manager
 
     @contextmanager
-    def change(self) -> Iterator[Transaction]:
-        with self._manager.store.write() as transaction:
+    def change(self, *, wait: float | None = None, patient: bool = True) -> Iterator[Transaction]:
+        with self._manager.store.write(wait=wait, patient=patient) as transaction:
             yield transaction
             if self.error is not None and len(self.begun[-1]) > 1:
                 raise self.error
@@ -87,10 +87,10 @@ class Groups(CommitGroups):
             time.sleep(0.001)
         return behind
 
-    def _commit(self, group: Sequence[Any]) -> None:
+    def _commit(self, group: Sequence[Any]) -> bool:
         self.begun.append([member.account for member in group])
         assert self.released.wait(10)
-        super()._commit(group)
+        return super()._commit(group)
 
 
 def request(
@@ -178,7 +178,7 @@ def test_an_interruption_ends_the_thread_it_came_to_and_leaves_nobody_waiting(ma
         assert first.result()
         with pytest.raises(KeyboardInterrupt):
             leader.result()
-        with pytest.raises(StoreError, match="interrupted; look at the list"):
+        with pytest.raises(StoreError, match="interrupted; nothing was changed"):
             follower.result()
     assert groups.change_list(request("d"))
     assert listed(manager) == {"a": ["8.8.8.0/24"], "b": [], "c": [], "d": ["8.8.8.0/24"], "e": []}
@@ -206,8 +206,8 @@ def test_an_interruption_of_who_was_to_commit_leaves_it_to_the_next(
             raise _Interruption
 
     class Interrupted(commit_groups._Member):
-        def __init__(self, change: Any) -> None:
-            super().__init__(change)
+        def __init__(self, change: Any, seconds: float) -> None:
+            super().__init__(change, seconds)
             self.woken = Interrupting()
 
     groups = Groups(manager)

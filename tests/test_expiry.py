@@ -9,12 +9,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cidrgate import EntryNotFoundError, InvalidExpiryError, NewEntry, Policy, RuleError, RuleManager
+from cidrgate import (
+    EntryNotFoundError,
+    InvalidExpiryError,
+    Matcher,
+    NewEntry,
+    Policy,
+    RuleError,
+    RuleManager,
+    list_requests,
+    lists,
+    publication,
+)
+from cidrgate import manager as manager_module
+from cidrgate.clock import _Offset
 from cidrgate.expiry import Timetable
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from datetime import tzinfo
+    from pathlib import Path
 
 NOW = datetime(2025, 6, 1, tzinfo=UTC)
 
@@ -165,3 +180,111 @@ def test_whoever_looks_when_something_is_due_misses_no_end(taken: list[tuple[obj
             assert table.active(account, some, now) == [cidr for cidr in some if some[cidr] > now]
         to_come = [end for some in ends.values() for end in some.values() if end > now]
         assert table.next() == min(to_come, default=None)
+
+
+class Clock:
+    """The clock of this machine, which can be set; the one that nobody sets goes on."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        clock = self
+        self.ahead = timedelta()
+
+        class Set(datetime):
+            @classmethod
+            def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
+                return datetime.now(tz) + clock.ahead
+
+        monkeypatch.setattr("cidrgate.clock._offset", _Offset())  # what it learns of this clock ends with the test
+        for module in (publication, manager_module, list_requests, lists):
+            monkeypatch.setattr(module, "datetime", Set)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock(monkeypatch)
+
+
+DAY = timedelta(days=1)
+
+
+def test_a_clock_that_jumps_ahead_and_comes_back_takes_nothing_away(manager: RuleManager, clock: Clock) -> None:
+    manager.create_account("sub-1", parent="acct-1")
+    kept = manager.add("acct-1", "8.8.8.0/24")
+    ending = manager.add("acct-1", "1.1.1.1/32", expires_at=soon(3600))
+    before = manager.history()
+    clock.ahead = DAY
+    manager._published.expire()
+    assert not manager.allows("sub-1", "1.1.1.1")
+    assert not manager.explain("acct-1", "1.1.1.1").allowed
+    assert manager.sweep() == 0
+    assert manager.prune_history(timedelta(hours=1)) == 0
+    assert manager.history() == before
+    clock.ahead = timedelta()
+    eventually(lambda: manager.allows("sub-1", "1.1.1.1"))
+    assert manager.explain("acct-1", "1.1.1.1").allowed
+    assert manager.entries("acct-1") == sorted([*kept, *ending], key=lambda entry: entry.cidr)
+
+
+CHANGES: dict[str, Callable[[RuleManager], object]] = {
+    "add": lambda manager: manager.add("acct-1", "9.9.9.9/32"),
+    "edit": lambda manager: manager.edit("acct-1", "8.8.8.0/24", label="new"),
+    "remove": lambda manager: manager.remove("acct-1", "8.8.8.0/24"),
+    "import": lambda manager: manager.import_accounts({"acct-1": [NewEntry("9.9.9.9/32")]}),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_no_change_takes_off_a_list_what_only_this_clock_says_is_over(
+    change: str, manager: RuleManager, clock: Clock
+) -> None:
+    manager.add("acct-1", "8.8.8.0/24")
+    [ending] = manager.add("acct-1", "1.1.1.1/32", expires_at=soon(3600))
+    clock.ahead = DAY
+    CHANGES[change](manager)
+    assert ending in manager.entries("acct-1")
+    with pytest.raises(RuleError, match="duplicate_entry"):
+        manager.add("acct-1", "1.1.1.1/32")
+    clock.ahead = timedelta()
+    eventually(lambda: manager.allows("acct-1", "1.1.1.1"))
+
+
+def test_the_clock_of_the_database_counts_too(postgres_url: str, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that was started while its clock was ahead has no other to compare with."""
+    with RuleManager.open(postgres_url) as manager:
+        manager.create_account("acct-1")
+        manager.add("acct-1", "8.8.8.0/24")
+        [ending] = manager.add("acct-1", "1.1.1.1/32", expires_at=soon(3600))
+        for module in (manager_module, list_requests):
+            monkeypatch.setattr(module, "certain_time", lambda now: now)
+        clock.ahead = DAY
+        assert manager.sweep() == 0
+        manager.add("acct-1", "9.9.9.9/32")
+        assert manager.prune_history(timedelta(hours=1)) == 0
+        assert ending in manager.entries("acct-1")
+
+
+def test_a_snapshot_written_while_a_clock_was_ahead_is_made_whole(
+    shared_store_url: str, clock: Clock, tmp_path: Path
+) -> None:
+    snapshot = tmp_path / "lists.snapshot"
+    with RuleManager.open(shared_store_url, follow=False) as writer:
+        writer.create_account("acct-1")
+        writer.add("acct-1", "8.8.8.0/24")
+        writer.add("acct-1", "1.1.1.1/32", expires_at=soon(3600))
+        clock.ahead = DAY
+        writer.compile(snapshot)
+    assert Matcher.open(snapshot).prefixes("acct-1") == ["8.8.8.0/24"]
+    clock.ahead = timedelta()
+    with RuleManager.open(shared_store_url, snapshot=snapshot, follow=False) as manager:
+        assert manager.allows("acct-1", "1.1.1.1")
+
+
+def test_a_clock_that_was_behind_when_the_process_was_started_ends_entries_all_the_same(
+    manager: RuleManager, clock: Clock
+) -> None:
+    clock.ahead = -DAY
+    manager.add("acct-1", "8.8.8.0/24")
+    manager.add("acct-1", "1.1.1.1/32", expires_at=soon() - DAY + timedelta(hours=1))
+    assert manager.allows("acct-1", "1.1.1.1")
+    clock.ahead = timedelta()
+    eventually(lambda: not manager.allows("acct-1", "1.1.1.1"))

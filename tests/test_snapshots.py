@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
 import subprocess
 import sys
+import time
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cidrgate import Matcher, RuleManager
+from cidrgate import Matcher, RuleManager, SnapshotError
+from cidrgate.snapshots import read_snapshot
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
@@ -228,3 +231,127 @@ def test_a_snapshot_that_cannot_be_written_stops_nothing(
         writer.add("acct-1", "1.1.1.1/32")
         eventually(lambda: "cannot be written" in caplog.text)
         eventually(lambda: manager.allows("acct-1", "1.1.1.1"))
+
+
+def no_lock_file(snapshot: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a folder where this user may not write, or as root: something else is in the way."""
+    Path(f"{snapshot}.lock").mkdir()
+
+
+def no_locks(snapshot: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a network file system that has no locks."""
+
+    def flock(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("cidrgate.snapshots.fcntl.flock", flock)
+
+
+def not_writable(code: int) -> Callable[[Path, pytest.MonkeyPatch], None]:
+    def refuse(snapshot: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def write(*_: object) -> None:
+            raise OSError(code, os.strerror(code))
+
+        monkeypatch.setattr("cidrgate.publication.write_snapshot", write)
+
+    return refuse
+
+
+def a_bug(snapshot: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def should_write(*_: object) -> bool:
+        raise ZeroDivisionError("a bug in the writing of snapshots")
+
+    monkeypatch.setattr("cidrgate.snapshots.SharedSnapshot.should_write", should_write)
+
+
+def no_memory(snapshot: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def write(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("cidrgate.publication.write_snapshot", write)
+
+
+def not_readable(snapshot: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where the file is another user's: a snapshot that cannot be taken over."""
+
+    def read(*_: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr("cidrgate.publication.read_snapshot", read)
+    monkeypatch.setattr("cidrgate.snapshots.SharedSnapshot.news", lambda _self: (1, 1))
+
+
+FAULTS: dict[str, tuple[Callable[[Path, pytest.MonkeyPatch], None], str]] = {
+    "lock": (no_lock_file, "cannot be locked"),
+    "ENOLCK": (no_locks, "cannot be locked"),
+    "EROFS": (not_writable(errno.EROFS), "cannot be written"),
+    "ENOSPC": (not_writable(errno.ENOSPC), "cannot be written"),
+    "EACCES": (not_writable(errno.EACCES), "cannot be written"),
+    "EMFILE": (not_writable(errno.EMFILE), "cannot be written"),
+    "memory": (no_memory, "MemoryError"),
+    "bug": (a_bug, "a bug in the writing"),
+    "unreadable": (not_readable, "is not taken over"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_snapshot_that_cannot_be_shared_is_said_once_and_keeps_no_change_waiting(
+    fault: str,
+    url: str,
+    writer: RuleManager,
+    snapshot: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The matcher follows on one and the same watch: every change is seen by its signal, and not by a new look."""
+    spoil, said = FAULTS[fault]
+    monkeypatch.setattr("cidrgate.following._FIRST_RETRY", 0.01)
+    monkeypatch.setattr("cidrgate.following._LONGEST_RETRY", 0.02)
+    spoil(snapshot, monkeypatch)
+    with RuleManager.open(url, snapshot=snapshot, refresh_snapshot=0.001) as manager:
+        eventually(lambda: said in caplog.text)
+        watch = manager._follower._watch  # type: ignore[union-attr]
+        writer.add("acct-2", "9.9.9.9/32", expires_at=datetime.now(UTC) + timedelta(seconds=0.5))
+        for number in range(10):
+            cidr = f"1.1.{number}.0/24"
+            writer.replace("acct-1", cidr)
+            eventually(lambda cidr=cidr: manager.matcher.prefixes("acct-1") == [cidr])  # type: ignore[misc]
+        eventually(lambda: not manager.allows("acct-2", "9.9.9.9"))
+        assert watch is not None
+        assert manager._follower._watch is watch  # type: ignore[union-attr]
+        assert len([record for record in caplog.records if said in record.getMessage()]) == 1
+        monkeypatch.undo()
+        if Path(f"{snapshot}.lock").is_dir():
+            Path(f"{snapshot}.lock").rmdir()
+        if fault != "unreadable":
+            eventually(lambda: snapshot_lists(snapshot) == ["1.1.9.0/24"])
+
+
+def test_a_snapshot_that_could_not_be_taken_over_is_tried_again(
+    url: str, writer: RuleManager, snapshot: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when it is not written anew meanwhile."""
+    failing = iter([OSError("the disk was busy"), SnapshotError("cut"), MemoryError()])
+    taken: list[Path] = []
+
+    def sometimes(path: Path) -> object:
+        for error in failing:
+            raise error
+        taken.append(path)
+        return read_snapshot(path)
+
+    monkeypatch.setattr("cidrgate.following._FIRST_RETRY", 0.01)
+    with RuleManager.open(url, snapshot=snapshot) as manager:
+        monkeypatch.setattr("cidrgate.publication.read_snapshot", sometimes)
+        writer.add("acct-1", "1.1.1.1/32")
+        writer.compile(snapshot)
+        writer.add("acct-1", "9.9.9.9/32")
+        # The signal of a change is what makes the follower look at the file.
+        eventually(lambda: manager.allows("acct-1", "9.9.9.9"))
+        for _ in range(1000):
+            if taken:
+                break
+            manager._follower.wake()  # type: ignore[union-attr]
+            time.sleep(0.01)
+        assert taken == [snapshot]
+        assert manager.matcher.prefixes("acct-1") == ["1.1.1.1/32", "8.8.8.0/24", "9.9.9.9/32"]

@@ -28,6 +28,10 @@ __all__ = [
     "StoreError",
     "StoreNotFoundError",
     "StoreConflictError",
+    "StoreBusyError",
+    "AccountsLockedError",
+    "ChangeWithdrawnError",
+    "OutcomeUnknownError",
     "InvalidExpiryError",
     "HistoryError",
     "SnapshotError",
@@ -136,7 +140,10 @@ class WouldLockOutCallerError(UnconfirmedChangeError):
 
 
 class StoreError(CidrgateError):
-    """The store could not be opened, read or written; nothing was changed."""
+    """The store could not be opened, read or written.
+
+    A change that ends in this error was not stored, and is not stored later, unless it is an `OutcomeUnknownError`.
+    """
 
 
 class StoreNotFoundError(StoreError):
@@ -145,6 +152,33 @@ class StoreNotFoundError(StoreError):
 
 class StoreConflictError(StoreError):
     """Another writer was first, in a way the store found out by itself; nothing was changed. Worth another try."""
+
+
+class StoreBusyError(StoreError):
+    """The store was locked by somebody else for longer than the lock timeout; nothing was changed. Try again later."""
+
+
+class AccountsLockedError(StoreBusyError):
+    """Some accounts are locked by another transaction, in a change that does not wait for such; nothing was changed.
+
+    Attributes:
+        accounts: Their names.
+    """
+
+    def __init__(self, message: str, accounts: Iterable[str]) -> None:
+        super().__init__(message)
+        self.accounts = frozenset(accounts)
+
+
+class ChangeWithdrawnError(StoreError):
+    """The process stops, and took back a change that was not committed; nothing was changed."""
+
+
+class OutcomeUnknownError(StoreError):
+    """The store was told to commit a change, and its answer was lost: the change may be stored or not.
+
+    Look at the list, or at the change log, before you try again.
+    """
 
 
 class InvalidExpiryError(CidrgateError, ValueError):

@@ -70,6 +70,12 @@ class Timetable:
                 self._schedule(account, min(to_come))
             yield account
 
+    def ended_between(self, start: datetime, end: datetime) -> Iterator[str]:
+        """The accounts of which entries end after one time and not after another one."""
+        for account, ends in self._ends.items():
+            if any(start < one <= end for one in ends.values()):
+                yield account
+
     def _schedule(self, account: str, end: datetime) -> None:
         if self._scheduled.get(account) != end:
             self._scheduled[account] = end

@@ -1,21 +1,25 @@
 """The thread that keeps a matcher equal to a store that others write too, and lets entries end in time.
 
 It waits for the store's signal, and asks now and then without one, in case a signal was lost. While the store cannot be
-reached the last known lists are served; the thread tries again with growing pauses, and catches up.
+reached the last known lists are served; the thread tries again with growing pauses, and catches up. What else it does
+in a round, such as to write a snapshot, fails for itself: it is tried again with growing pauses, and nothing waits
+for it.
 """
 
 from __future__ import annotations
 
 import logging
-import random
 import threading
 import time
 import weakref
-from typing import TYPE_CHECKING
+from random import Random
+from typing import TYPE_CHECKING, TypeVar
 
-from cidrgate.errors import StoreError
+from cidrgate.errors import CidrgateError, StoreError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cidrgate.publication import PublishedStore
     from cidrgate.stores import Store, Watch
 
@@ -23,14 +27,77 @@ __all__ = ["Follower"]
 
 _log = logging.getLogger("cidrgate")
 
+_Done = TypeVar("_Done")
+
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 5.0
 """Seconds before another attempt to reach the store, at first and at most; each pause is about twice the one before."""
 
 _CHORES = 60.0
 """Seconds between two sweeps of expired entries, and what else can wait, more or less."""
 
+_FIRST_RETRY, _LONGEST_RETRY = 0.5, 60.0
+"""Seconds before another attempt at what failed in a round."""
+
 _FAREWELL = 5.0
 """Seconds `stop` waits for the thread, which may itself be waiting for a network that is gone."""
+
+
+class _Complaint:
+    """Says why something does not work: once for each cause, until it works again."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._said: str | None = None
+
+    def say(self, error: Exception) -> None:
+        cause = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        if cause == self._said:
+            return
+        self._said = cause
+        if isinstance(error, (CidrgateError, OSError)):
+            # As text: the error leads to what is followed, and a record that is kept would keep that too.
+            _log.warning("%s: %s", self._what, str(error) or cause)
+        else:
+            _log.error("%s: %s", self._what, cause, exc_info=error)
+
+    def withdraw(self) -> None:
+        if self._said is not None:
+            self._said = None
+            _log.info("%s: it works again", self._what)
+
+
+class _Task:
+    """A part of a round that may fail by itself.
+
+    Args:
+        what: What to say when it fails.
+        about: Gives a time near another one.
+        every: About how many seconds lie between two times; 0 for each round.
+        pauses: Whether it pauses after it failed; not what must be done in time.
+    """
+
+    def __init__(self, what: str, about: Callable[[float], float], *, every: float = 0.0, pauses: bool = True) -> None:
+        self._about, self._every, self._pauses = about, every, pauses
+        self._complaint = _Complaint(what)
+        self._retry = _FIRST_RETRY
+        self._at = time.monotonic() + about(every) if every else 0.0
+
+    def run(self, do: Callable[[], _Done]) -> _Done | None:
+        if time.monotonic() < self._at:
+            return None
+        try:
+            done = do()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the matcher has to be kept equal to the store
+            if self._pauses:
+                self._at = time.monotonic() + self._about(self._retry)
+                self._retry = min(2 * self._retry, _LONGEST_RETRY)
+            self._complaint.say(error)
+            return None
+        self._complaint.withdraw()
+        self._retry = _FIRST_RETRY
+        if self._every:
+            self._at = time.monotonic() + self._about(self._every)
+        return done
 
 
 class Follower:
@@ -40,25 +107,53 @@ class Follower:
         store: The store.
         published: What catches up with it; kept by others, and not kept alive from here.
         poll: Seconds between two looks at the log without a signal.
+
+    Raises:
+        StoreError: If no thread can be started.
     """
 
     def __init__(self, store: Store, published: PublishedStore, *, poll: float) -> None:
+        # Its own, as whoever seeds the generator of the module wants the same numbers each time.
+        self._random = Random()  # noqa: S311
         self._store = store
         self._published = weakref.ref(published, self._orphaned)
         self._poll = poll
-        self._chores_at = time.monotonic() + _about(_CHORES)
+        self._reaching = _Complaint("the store is not reached, the last known lists are served")
+        self._following = _Complaint("following the store failed; it is tried again")
+        self._expiry = _Task("entries that have expired could not be taken out", self._about, pauses=False)
+        self._writing = _Task("the shared snapshot is not written", self._about)
+        self._taking_over = _Task("the shared snapshot is not taken over", self._about)
+        self._chores = {
+            name: _Task(f"what is done now and then failed ({name})", self._about, every=_CHORES)
+            for name in published.chores
+        }
         self._watch: Watch | None = None
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="cidrgate-follower", daemon=True)
-        published.on_other_end = self.wake
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            raise StoreError(
+                f"the store cannot be followed, as no thread can be started ({error}): raise the limit on threads or "
+                "memory for this process"
+            ) from error
+        published.on_other_end = published.on_behind = self.wake
 
     def stop(self) -> None:
         """End the thread."""
         self._ended.set()
+        published = self._published()
+        if published is not None:
+            published.on_behind = None
         self.wake()
         if self._thread is not threading.current_thread():
             self._thread.join(_FAREWELL)
+
+    def leave_to_parent(self) -> None:
+        """Do nothing any more, in a forked child: the thread did not come along, or has become the child itself."""
+        self._ended = threading.Event()  # another thread may have been using the old one
+        self._ended.set()
+        self._watch = None
 
     def wake(self) -> None:
         """Make the thread look at its tasks now."""
@@ -74,30 +169,31 @@ class Follower:
         while not self._ended.is_set():
             try:
                 self._follow()
-            except Exception:  # noqa: BLE001
+            except Exception as error:  # noqa: BLE001
                 # A thread that ended would leave the matcher old for ever and tell nobody.
-                _log.exception("following the store failed; it is tried again")
-                self._ended.wait(_LONGEST_PAUSE)
+                self._following.say(error)
+                self._pause(_LONGEST_PAUSE)
 
     def _follow(self) -> None:
         pause = _FIRST_PAUSE
         while not self._ended.is_set():
             try:
-                self._watch = self._store.watch()
+                watch = self._watch = self._store.watch()
                 try:
                     self._look()  # at what was committed before the watch began
                     pause = _FIRST_PAUSE
+                    self._reaching.withdraw()
+                    self._following.withdraw()
                     while not self._ended.is_set():
-                        self._watch.wait(self._until_next_task())
+                        watch.wait(self._until_next_task())
                         self._look()
                 finally:
-                    self._watch.close()
                     self._watch = None
+                    watch.close()
             except StoreError as error:
                 if not self._ended.is_set():
-                    # As text: the error leads to what is followed, and a record that is kept would keep that too.
-                    _log.warning("the store is not reached, the last known lists are served: %s", str(error))
-            self._pause(_about(pause))
+                    self._reaching.say(error)
+            self._pause(self._about(pause))
             pause = min(2 * pause, _LONGEST_PAUSE)
 
     def _look(self) -> None:
@@ -105,25 +201,31 @@ class Follower:
         if published is None or self._ended.is_set():
             return
         published.catch_up()
-        published.expire()
-        published.share()
-        if time.monotonic() >= self._chores_at:
-            self._chores_at = time.monotonic() + _about(_CHORES)
-            published.chores()
+        self._expiry.run(published.expire)
+        self._writing.run(published.write_shared_snapshot)
+        self._taking_over.run(published.take_over_shared_snapshot)
+        for name, task in self._chores.items():
+            task.run(published.chores[name])
 
     def _until_next_task(self) -> float:
         published = self._published()
-        end = None if published is None else published.expire()
+        if published is None:
+            return self._poll
+        end = self._expiry.run(published.expire)
+        if published.incomplete:
+            return 0.0
         return self._poll if end is None else max(0.0, min(self._poll, end))
 
     def _pause(self, seconds: float) -> None:
         """Wait, but let entries end in time."""
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
-            if self._ended.wait(min(left, self._until_next_task())):
+            published = self._published()
+            end = None if published is None else self._expiry.run(published.expire)
+            del published
+            if self._ended.wait(left if end is None else max(0.0, min(left, end))):
                 return
 
-
-def _about(seconds: float) -> float:
-    """A time near this, so that many nodes do not do the same thing at the same moment."""
-    return seconds * random.uniform(0.75, 1.25)  # noqa: S311
+    def _about(self, seconds: float) -> float:
+        """A time near this, so that many nodes do not do the same thing at the same moment."""
+        return seconds * self._random.uniform(0.75, 1.25)

@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from threading import Event
 from typing import TYPE_CHECKING, TypeVar
 
 from cidrgate.accounts import check_account_name, could_name_account, no_such_account, refuse_subaccount
 from cidrgate.errors import CidrgateError
 from cidrgate.guards import Guard, disables_enforcement, unconfirmed
 from cidrgate.list_changes import Listing, addition, check_expiry, check_labels, replacement, sweep
+from cidrgate.list_requests import ended_for_certain
 from cidrgate.rules import Policy, validate_addition, validate_replacement
 from cidrgate.stores import NewList
 
@@ -92,7 +94,8 @@ def import_lists(
     known = transaction.accounts_named([name for name in lists if could_name_account(name)])
     listed = transaction.entries_of(known.values())
     ids = transaction.new_entry_ids()
-    listings = {name: Listing(owner, listed[name], at, ids, actor) for name, owner in known.items()}
+    certain = ended_for_certain(transaction, listed.values(), at)
+    listings = {name: Listing(owner, listed[name], at, ids, actor, certain) for name, owner in known.items()}
     accepted: dict[str, list[str]] = {}
     problems: dict[str, CidrgateError] = {}
     for name, pieces in lists.items():
@@ -161,6 +164,9 @@ def in_background(work: Callable[[_Part], _Done], parts: Iterable[_Part], thread
         [0, 1, 4, 9, 16]
     """
     with ThreadPoolExecutor(threads, thread_name_prefix="cidrgate-import") as pool:
+        if not _all_started(pool, threads):
+            yield from map(work, parts)
+            return
         waiting: deque[Future[_Done]] = deque()
         try:
             for part in parts:
@@ -172,6 +178,19 @@ def in_background(work: Callable[[_Part], _Done], parts: Iterable[_Part], thread
         finally:
             for future in waiting:
                 future.cancel()
+
+
+def _all_started(pool: ThreadPoolExecutor, threads: int) -> bool:
+    """Start every thread of a pool, so that none has to be while there is something to do; whether all could be."""
+    go_on = Event()
+    try:
+        for _ in range(threads):
+            pool.submit(go_on.wait)
+    except RuntimeError:  # the system has no thread left: who asked does the work, then
+        return False
+    finally:
+        go_on.set()
+    return True
 
 
 def _validated(pieces: Sequence[NewEntry], active: Sequence[Entry], policy: Policy, *, replace: bool) -> list[str]:

@@ -51,6 +51,7 @@ class Listing:
         at: The moment; aware.
         ids: Where new entries get their ids from.
         actor: Who makes the change.
+        certain: A time that is over for certain, where clocks are not of one mind about `at`; None where they are.
     """
 
     owner: StoredAccount
@@ -58,6 +59,11 @@ class Listing:
     at: datetime
     ids: Iterator[int]
     actor: str | None
+    certain: datetime | None = None
+
+    def ended(self, entry: Entry) -> bool:
+        """Whether an entry has expired for certain, so that it may be taken off the list for good."""
+        return entry.expired(self.at if self.certain is None else self.certain)
 
     def change(self, action: Action, before: Iterable[Entry] = (), after: Iterable[Entry] = ()) -> ListChange:
         """A change of this list; without entries, nothing changes."""
@@ -65,7 +71,7 @@ class Listing:
 
     def active(self) -> list[Entry]:
         """The entries that have not expired, in address order."""
-        return in_address_order([entry for entry in self.entries if not entry.expired(self.at)])
+        return in_address_order([entry for entry in self.entries if not self.ended(entry)])
 
     def new_entry(self, cidr: str, piece: NewEntry) -> Entry:
         """The entry a piece becomes.
@@ -191,7 +197,7 @@ def sweep(listing: Listing, change: ListChange) -> list[ListChange]:
     if not change.before and not change.after:
         return []
     named = {entry.id for entry in change.before}
-    expired = [entry for entry in listing.entries if entry.expired(listing.at) and entry.id not in named]
+    expired = [entry for entry in listing.entries if listing.ended(entry) and entry.id not in named]
     return [listing.change("expire", expired), change] if expired else [change]
 
 

@@ -11,18 +11,19 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from cidrgate.accounts import could_name_account, no_such_account, refuse_subaccount
+from cidrgate.clock import certain_time, earlier_by_far
 from cidrgate.errors import CidrgateError, VersionConflictError
 from cidrgate.guards import guards_met, refuse_unconfirmed
 from cidrgate.list_changes import Listing, ListOutcome, changed, sweep
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from cidrgate.guards import Guard
     from cidrgate.stores import ListChange, StoredAccount, Transaction
     from cidrgate.values import Entry
 
-__all__ = ["ListRequest", "change_lists"]
+__all__ = ["ListRequest", "change_lists", "ended_for_certain"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +68,13 @@ def change_lists(
     owners = transaction.accounts_named([one.account for one in requests if could_name_account(one.account)])
     listed = transaction.entries_of(owners.values())
     at = datetime.now(UTC)
+    certain = ended_for_certain(transaction, listed.values(), at)
     ids = count(-1, -1) if dry_run else transaction.new_entry_ids(len(requests))
     results: list[ListOutcome | CidrgateError] = []
     made: list[ListChange] = []
     for request in requests:
         try:
-            outcome, changes = _worked_out(transaction, request, owners, listed, at, ids)
+            outcome, changes = _worked_out(transaction, request, owners, listed, at, certain, ids)
             if not dry_run:
                 refuse_unconfirmed(outcome, request.address, request.confirmed)
         except CidrgateError as error:
@@ -88,12 +90,26 @@ def change_lists(
     return results
 
 
+def ended_for_certain(transaction: Transaction, lists: Iterable[Iterable[Entry]], at: datetime) -> datetime:
+    """The time up to which entries have ended by every clock there is: a sweep takes them off for good.
+
+    Args:
+        transaction: Where the database's clock is asked, if anything has ended by this machine's.
+        lists: The entries in question.
+        at: What this machine's clock says; aware.
+    """
+    if not any(entry.expires_at is not None and entry.expires_at <= at for entries in lists for entry in entries):
+        return at
+    return earlier_by_far(certain_time(at), transaction.clock())
+
+
 def _worked_out(
     transaction: Transaction,
     request: ListRequest,
     owners: dict[str, StoredAccount],
     listed: dict[str, list[Entry]],
     at: datetime,
+    certain: datetime,
     ids: Iterator[int],
 ) -> tuple[ListOutcome, list[ListChange]]:
     owner = owners.get(request.account)
@@ -105,7 +121,7 @@ def _worked_out(
             f"the list of account {owner.name!r} has version {owner.version}, not {request.expect_version}: somebody "
             "changed it; look at it again, then decide"
         )
-    listing = Listing(owner, listed[owner.name], at, ids, request.actor)
+    listing = Listing(owner, listed[owner.name], at, ids, request.actor, certain)
     change = request.make(transaction, listing)
     made = sweep(listing, change)
     now = replace(owner.value(), version=owner.version + bool(made))

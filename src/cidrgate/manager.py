@@ -6,6 +6,7 @@ store in `cidrgate.serving`, the bulk loading of many lists in `cidrgate.importi
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from copy import copy
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Literal, Self, TypeVar
 
 from cidrgate.accounts import check_account_name, parent_account
 from cidrgate.characters import check_text
+from cidrgate.clock import certain_time, earlier_by_far
 from cidrgate.commit_groups import CommitGroups
 from cidrgate.errors import (
     AccountExistsError,
@@ -26,6 +28,7 @@ from cidrgate.errors import (
     StoreConflictError,
     StoreError,
 )
+from cidrgate.forking import join_forks
 from cidrgate.guards import Guard, named_guards
 from cidrgate.importing import ImportReport, import_lists, in_background
 from cidrgate.last_matches import LastMatches
@@ -42,6 +45,7 @@ from cidrgate.list_changes import (
 from cidrgate.list_requests import ListRequest, change_lists
 from cidrgate.rules import split_submission, validate_addition, validate_edit, validate_replacement
 from cidrgate.serving import ServedLists
+from cidrgate.stores.waits import answer_by, time_left
 from cidrgate.values import Account, NewEntry
 
 if TYPE_CHECKING:
@@ -64,6 +68,9 @@ _Made = TypeVar("_Made")
 
 _ATTEMPTS = 5
 """How often a change is tried while other writers come first in ways only the store finds out."""
+
+_FAREWELL = 2.0
+"""Seconds that `close` waits for locks, to store when entries last matched."""
 
 _TURNS = 2
 """How many groups of changes are committed at once: one goes on while another waits for a list that is locked
@@ -103,15 +110,16 @@ class RuleManager(ServedLists):
         on_stale: Literal["serve", "deny"] = "serve",
     ) -> None:
         super().__init__(store, policy, max_staleness=max_staleness, on_stale=on_stale)
-        self._published.chores = self._chores
         self.matches = LastMatches()
         """Where gates note which entries let requests in, for `store_matches`."""
-        self._commits = CommitGroups(self._published.change, min(store.writers, _TURNS))
+        self._commits = CommitGroups(self._published.change, min(store.writers, _TURNS), store.lock_timeout)
         self._judge: Callable[[ListOutcome], object] | None = None
         self._keep: Callable[[Transaction, ListOutcome | Account], object] | None = None
         self._dry_run = False
         self._address: str | None = None
         self._confirmed: frozenset[Guard] = frozenset()
+        self._published.chores = {"sweep": self.sweep, "matches": self.store_matches, "tidy": store.tidy}
+        join_forks(self, stage=1)
 
     def create_account(self, account: str, *, parent: str | None = None, actor: str | None = None) -> Account:
         """Create an account, or a subaccount that inherits its parent's list.
@@ -259,7 +267,7 @@ class RuleManager(ServedLists):
             if not isinstance(expires_at, EllipsisType):
                 check_expiry(expires_at, listing.at)
                 after = altered(after, expires_at=expires_at)
-            if entry.expired(listing.at) and not after.expired(listing.at):
+            if listing.ended(entry) and not after.expired(listing.at):
                 # It did not count and overlapped with nothing: it comes back as one that is added.
                 [network] = validate_addition([NewEntry(cidr or entry.cidr)], others, self.policy)
                 after = altered(after, cidr=network)
@@ -440,13 +448,19 @@ class RuleManager(ServedLists):
         """
         if older_than.total_seconds() < 0:
             raise ValueError(f"an age is not negative: {older_than}")
-        return self._write(lambda transaction: transaction.prune(datetime.now(UTC) - older_than))
+
+        def prune(transaction: Transaction) -> int:
+            return transaction.prune(earlier_by_far(certain_time(datetime.now(UTC)), transaction.clock()) - older_than)
+
+        return self._write(prune)
 
     def sweep(self) -> int:
         """Take entries that have ended by themselves off the lists, and log it; a manager that follows does so itself.
 
         Where an account has none but expired entries they stay, as an account without entries is not enforced, and
-        nothing is opened by the clock: a person removes them.
+        nothing is opened by the clock: a person removes them. Entries that have ended by this machine's clock alone
+        stay too, as that may have jumped ahead: they must have ended by the database's clock, and by the time that has
+        passed since the process was started.
 
         Returns:
             How many entries were taken off.
@@ -456,11 +470,12 @@ class RuleManager(ServedLists):
         """
         swept = 0
         with self._store.read() as transaction:
-            names = transaction.accounts_to_sweep(datetime.now(UTC), _ACCOUNTS_A_TRANSACTION)
+            certain = earlier_by_far(certain_time(datetime.now(UTC)), transaction.clock())
+            names = transaction.accounts_to_sweep(certain, _ACCOUNTS_A_TRANSACTION)
         for name in names:
 
             def swept_list(_: Transaction, listing: Listing) -> ListChange:
-                expired = [entry for entry in listing.entries if entry.expired(listing.at)]
+                expired = [entry for entry in listing.entries if listing.ended(entry)]
                 return listing.change("expire", expired if listing.active() else ())
 
             swept += len(self._change_list(name, swept_list, None, None).change.before)
@@ -503,14 +518,23 @@ class RuleManager(ServedLists):
         """
         stored = 0
         for seen in self.matches.pending():
-            at = datetime.now(UTC)
+            at = certain_time(datetime.now(UTC))  # a later one would stand for good
             self._write(partial(_note_matches, seen=seen, at=at))
             stored += len(seen)
         return stored
 
+    def withdraw_changes(self) -> None:
+        """Take back the changes that are not committed: what waits for a lock, or for its turn, stops to wait.
+
+        For a process that stops: the threads that brought these changes get a `ChangeWithdrawnError`, and nothing of
+        them is stored. What was told to commit is not taken back. May be called again and again, from any thread.
+        """
+        self._commits.withdraw()
+        self._store.withdraw()
+
     def close(self) -> None:
         """Stop following, store what is left to be stored, and close the store. The matcher keeps answering."""
-        with suppress(StoreError):
+        with suppress(StoreError), answer_by(time.monotonic() + _FAREWELL):
             self.store_matches()
         super().close()
 
@@ -648,7 +672,7 @@ class RuleManager(ServedLists):
             if isinstance(result, CidrgateError):
                 raise result
             return result
-        return _attempted(lambda: self._commits.change_list(request))
+        return self._attempted(lambda: self._commits.change_list(request))
 
     def _confirmed_with(self, *, allow_empty: bool) -> frozenset[Guard]:
         return self._confirmed | {Guard.DISABLE_ENFORCEMENT} if allow_empty else self._confirmed
@@ -663,15 +687,27 @@ class RuleManager(ServedLists):
             with self._published.change() as transaction:
                 return make(transaction)
 
-        return _attempted(write)
+        return self._attempted(write)
 
-    def _chores(self) -> None:
-        self.sweep()
-        self.store_matches()
+    def _attempted(self, change: Callable[[], _Made]) -> _Made:
+        """What a change comes to; tried again when another writer came first.
 
-    def _after_fork(self) -> None:
-        super()._after_fork()
+        Never after an `OutcomeUnknownError`: what may be stored already is not stored once more.
+        """
+        end = time.monotonic() + time_left(self._store.lock_timeout)
+        with answer_by(end):
+            for _ in range(_ATTEMPTS - 1):
+                try:
+                    return change()
+                except StoreConflictError:
+                    if time.monotonic() >= end:
+                        raise
+            return change()
+
+    def after_fork(self, *, certain: bool) -> None:
+        """Go on in a forked child, with no change under way."""
         self._commits.after_fork()
+        super().after_fork(certain=certain)
 
 
 def _note_matches(transaction: Transaction, seen: Sequence[tuple[str, str]], at: datetime) -> None:
@@ -688,11 +724,3 @@ def _both(first: Callable[..., object] | None, second: Callable[..., object] | N
         second(*arguments)
 
     return both
-
-
-def _attempted(change: Callable[[], _Made]) -> _Made:
-    """What a change comes to; tried again when another writer came first."""
-    for _ in range(_ATTEMPTS - 1):
-        with suppress(StoreConflictError):
-            return change()
-    return change()

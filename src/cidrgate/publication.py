@@ -9,6 +9,7 @@ so by itself is in `cidrgate.following`.
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from contextlib import contextmanager, nullcontext, suppress
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING
 from cidrgate._engine import Matcher
 from cidrgate.errors import CidrgateError, SnapshotError, StoreError
 from cidrgate.expiry import Timetable
+from cidrgate.forking import work
 from cidrgate.snapshots import read_snapshot, write_snapshot
 
 if TYPE_CHECKING:
@@ -60,6 +62,10 @@ class PublishedStore:
         self._reading = threading.RLock()
         # Held while the matcher and the timetable change; not while the store is waited for.
         self._publishing = threading.RLock()
+        # The latest time as of which lists were published, and accounts whose entries have ended by that time, but not
+        # by the clock, which went back: they are to be read again.
+        self._as_of = datetime.min.replace(tzinfo=UTC)
+        self._revived: set[str] = set()
         # Whether something may be committed that this process did not publish.
         self._behind = False
         self._next_attempt = 0.0
@@ -67,10 +73,13 @@ class PublishedStore:
         self._begun = self._ended = 0
         self.on_other_end: Callable[[], object] = lambda: None
         """Called when another entry than before is the next one to end by itself."""
+        self.on_behind: Callable[[], object] | None = None
+        """Called when a question finds the matcher behind the store, where another thread catches up: a question must
+        not wait for a store that does not answer."""
         self.shared: SharedSnapshot | None = None
         """A snapshot to share with other processes."""
-        self.chores: Callable[[], object] = lambda: None
-        """Called now and then, for what is to be stored by the way."""
+        self.chores: dict[str, Callable[[], object]] = {}
+        """What is called now and then, each for itself, by its name."""
 
     # ------------------------------------------------------------------------------------------------- reading
 
@@ -89,14 +98,23 @@ class PublishedStore:
         if self._position is None:
             raise CidrgateError("the matcher is not loaded, and an empty one would allow everything: call load()")
         if self._behind and time.monotonic() >= self._next_attempt:
-            with suppress(StoreError):  # then the last known lists are served
-                self.catch_up()
+            if self.on_behind is not None:
+                self._next_attempt = time.monotonic() + _RETRY
+                self.on_behind()
+            else:
+                with suppress(StoreError):  # then the last known lists are served
+                    self.catch_up()
         return self._matcher
 
     @property
     def staleness(self) -> float:
         """Seconds since the matcher was last known to equal the store; infinite before it was loaded."""
         return time.monotonic() - self._known_at if self.loaded else float("inf")
+
+    @property
+    def incomplete(self) -> bool:
+        """Whether entries are missing that count again: `catch_up` brings them back."""
+        return bool(self._revived)
 
     def load(self, progress: Callable[[int], object] | None = None, snapshot: Path | None = None) -> None:
         """Fill the matcher from the store, all accounts as of one moment.
@@ -108,9 +126,17 @@ class PublishedStore:
         Raises:
             StoreError: If the store cannot be read.
         """
-        with self._reading:
-            if snapshot is None or not self._take_over(snapshot, progress):
-                self._read(self._matcher if self._position is None else Matcher(), Timetable(), "", progress)
+        with work(), self._reading:
+            if snapshot is not None:
+                try:
+                    self._take_over(snapshot, progress)
+                except FileNotFoundError:
+                    pass
+                except (SnapshotError, OSError) as error:
+                    _log.warning("the snapshot is left aside, the store is read instead: %s", error)
+                else:
+                    return
+            self._read(self._matcher if self._position is None else Matcher(), Timetable(), "", progress)
 
     def catch_up(self, *, glance: bool = True) -> None:
         """Publish what was committed since the position of the matcher, by whomever.
@@ -124,7 +150,7 @@ class PublishedStore:
             StoreError: If the store cannot be read; the matcher stays as it is.
         """
         last = self._begun
-        with self._reading:
+        with work(), self._reading:
             if self._ended > last:  # that look began since, so it saw what this one is for
                 return
             self._begun = number = self._begun + 1
@@ -142,7 +168,7 @@ class PublishedStore:
 
     def _unchanged(self) -> bool:
         """Whether nothing was committed since the position; asked in one message, as most questions find nothing."""
-        if self._position is None:
+        if self._position is None or self._revived:
             return False
         began = time.monotonic()
         with self._store.glance() as transaction:
@@ -160,6 +186,11 @@ class PublishedStore:
         with self._store.read() as transaction:
             names = transaction.changed_since(position, _MOST_NAMES) if position else None
             now = transaction.position()
+            revived = set(self._revived)
+            if names is not None and timetable is self._timetable:
+                names |= revived
+            elif names is not None:
+                names |= _missing(matcher, timetable, datetime.now(UTC))
             lists: Iterable[StoredList] = ()
             if names:
                 lists = transaction.lists_named(names)
@@ -176,6 +207,8 @@ class PublishedStore:
                         progress(_PROGRESS)
                 _end(matcher, timetable, at)  # what has ended since a snapshot was written
         with self._publishing:
+            self._as_of = max(self._as_of, at)
+            self._revived -= revived
             if matcher is not self._matcher:
                 self._matcher.adopt(matcher)
             self._timetable = timetable
@@ -191,52 +224,70 @@ class PublishedStore:
             StoreError: If the store cannot be read.
             OSError: If the file cannot be written.
         """
-        with self._reading:
+        with work(), self._reading:
             self.catch_up()
             self.expire()
             write_snapshot(path, self._matcher, self._timetable, self._position or "")
 
-    def share(self) -> None:
-        """Write the shared snapshot anew when it is this process's turn, or take over what another one has written."""
+    def write_shared_snapshot(self) -> None:
+        """Write the shared snapshot anew when it is this process's turn.
+
+        Raises:
+            StoreError: If the store cannot be read.
+            SnapshotError: If the file or its lock cannot be written.
+        """
         shared = self.shared
         if shared is None:
             return
-        with self._reading:
-            if shared.should_write(self._position or ""):
-                try:
-                    self.compile(shared.path)
-                except OSError as error:
-                    _log.warning("the snapshot %s cannot be written: %s", shared.path, error)
-                shared.written(self._position or "")
-            elif shared.should_take_over():
-                self._take_over(shared.path, None)
+        with work(), self._reading:
+            if not shared.should_write(self._position or ""):
+                return
+            try:
+                self.compile(shared.path)
+            except OSError as error:
+                raise SnapshotError(f"the snapshot {shared.path} cannot be written: {error}") from error
+            shared.written(self._position or "")
 
-    def _take_over(self, path: Path, progress: Callable[[int], object] | None) -> bool:
-        """Go on with the matcher of a snapshot, once it has caught up; whether there was one that fits."""
-        try:
-            matcher, timetable, position = read_snapshot(path)
-        except FileNotFoundError:
-            return False
-        except (SnapshotError, OSError) as error:
-            _log.warning("the snapshot is left aside, the store is read instead: %s", error)
-            return False
+    def take_over_shared_snapshot(self) -> None:
+        """Go on with what another process has written to the shared snapshot, if it has.
+
+        Raises:
+            StoreError: If the store cannot be read.
+            SnapshotError: If the file is damaged, or none of ours.
+            OSError: If it cannot be read.
+        """
+        shared = self.shared
+        if shared is None:
+            return
+        with work(), self._reading:
+            state = shared.news()
+            if state is not None:
+                self._take_over(shared.path, None)
+                shared.taken_over(state)
+
+    def _take_over(self, path: Path, progress: Callable[[int], object] | None) -> None:
+        """Go on with the matcher of a snapshot, once it has caught up."""
+        matcher, timetable, position = read_snapshot(path)
         self._read(matcher, timetable, position, progress)
-        return True
 
     # ------------------------------------------------------------------------------------------------- writing
 
     @contextmanager
-    def change(self) -> Iterator[Transaction]:
+    def change(self, *, wait: float | None = None, patient: bool = True) -> Iterator[Transaction]:
         """A write transaction; at the end of the block it is committed, then published.
 
         An exception in the block changes nothing. Before `load` nothing is published.
+
+        Args:
+            wait: As for `Store.write`.
+            patient: As for `Store.write`.
 
         Raises:
             StoreError: If it cannot begin or be committed.
         """
         ended = False
         try:
-            with self._store.write() as transaction:
+            with self._store.write(wait=wait, patient=patient) as transaction:
                 yield transaction
                 ended = True
         except BaseException:
@@ -257,11 +308,18 @@ class PublishedStore:
                 self.catch_up()
             raise
 
-    def after_fork(self) -> None:
-        """Make the store and the matcher usable in a forked child, where no other thread goes on."""
+    def after_fork(self, *, certain: bool) -> None:
+        """Make the matcher usable in a forked child, where no other thread goes on.
+
+        Args:
+            certain: Whether nobody was in the middle of something. Otherwise the matcher may hold half of what a look
+                at the store found, and is not known to equal it before the next look.
+        """
         self._reading = threading.RLock()
         self._publishing = threading.RLock()
-        self._store.after_fork()
+        if not certain:
+            self._known_at = -math.inf
+            self._behind = True
         if self.shared is not None:
             self.shared.close()  # the parent's turn to write is not the child's
 
@@ -273,8 +331,11 @@ class PublishedStore:
         Returns:
             Seconds until the next entry ends; None when none is known to.
         """
-        with self._publishing:
+        with work(), self._publishing:
             at = datetime.now(UTC)
+            if at < self._as_of:  # the clock went back
+                self._revived.update(self._timetable.ended_between(at, self._as_of))
+            self._as_of = at
             _end(self._matcher, self._timetable, at)
             end = self._timetable.next()
         return None if end is None else (end - at).total_seconds()
@@ -284,6 +345,15 @@ def _end(matcher: Matcher, timetable: Timetable, at: datetime) -> None:
     """Take out what has ended by itself at a time."""
     for account in timetable.due(at):
         matcher.publish(account, timetable.active(account, matcher.prefixes(account), at), enforced=True)
+
+
+def _missing(matcher: Matcher, timetable: Timetable, at: datetime) -> set[str]:
+    """Accounts of a snapshot whose entries had ended by the clock of its writer, and have not by this one."""
+    return {
+        account
+        for account, ends in timetable.ends().items()
+        if not {cidr for cidr, end in ends.items() if end > at}.issubset(matcher.prefixes(account))
+    }
 
 
 def _publish(matcher: Matcher, timetable: Timetable, stored: StoredList, at: datetime) -> None:

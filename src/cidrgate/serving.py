@@ -5,13 +5,13 @@ What people ask of the store itself is in `cidrgate.lists`, what they change in 
 
 from __future__ import annotations
 
+import logging
 import math
 import os
-import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
 
-from cidrgate.errors import CidrgateError
+from cidrgate.errors import CidrgateError, StoreError
 from cidrgate.following import Follower
 from cidrgate.lists import AccountLists
 from cidrgate.publication import PublishedStore
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from cidrgate.stores import Store
 
 __all__ = ["ServedLists"]
+
+_log = logging.getLogger("cidrgate")
 
 _POLL = 5.0
 """Seconds between two looks at the log without a signal from the store."""
@@ -62,7 +64,6 @@ class ServedLists(AccountLists):
         self._published = PublishedStore(store)
         self._follower: Follower | None = None
         self._max_staleness = max_staleness
-        _managers.add(self)
         self._deny_after = max_staleness if on_stale == "deny" else None
 
     @classmethod
@@ -78,6 +79,8 @@ class ServedLists(AccountLists):
         snapshot: str | Path | None = None,
         refresh_snapshot: float | None = None,
         progress: Callable[[int], object] | None = None,
+        lock_timeout: float | None = None,
+        pool_size: int | None = None,
     ) -> Self:
         """Open a store, load the matcher from it, and follow the store from there.
 
@@ -96,12 +99,21 @@ class ServedLists(AccountLists):
             refresh_snapshot: Seconds after which one of the managers that share the snapshot writes it anew; None for
                 never.
             progress: Called while the store is read whole, with the number of accounts read since the last call.
+            lock_timeout: Seconds that a change or a question waits for locks of others before a `StoreBusyError`;
+                10 if None.
+            pool_size: How many connections to the store are kept, besides one to listen; 15 if None.
 
         Raises:
             StoreNotFoundError: If there is no store, and none shall be created.
             StoreError: If the store cannot be opened or read.
+            ValueError: If a setting is none that can be kept.
         """
-        manager = cls(open_store(url, create=create), policy, max_staleness=max_staleness, on_stale=on_stale)
+        manager = cls(
+            open_store(url, create=create, lock_timeout=lock_timeout, pool_size=pool_size),
+            policy,
+            max_staleness=max_staleness,
+            on_stale=on_stale,
+        )
         try:
             manager.load(snapshot=snapshot, progress=progress)
             if snapshot is not None and follow:
@@ -114,7 +126,14 @@ class ServedLists(AccountLists):
         return manager
 
     @classmethod
-    def connect(cls, url: str | os.PathLike[str], policy: Policy | None = None, *, create: bool = False) -> Self:
+    def connect(
+        cls,
+        url: str | os.PathLike[str],
+        policy: Policy | None = None,
+        *,
+        create: bool = False,
+        lock_timeout: float | None = None,
+    ) -> Self:
         """Open a store without loading the matcher, for a tool that makes one change or asks one question.
 
         Everything works but `allows` and `matcher`, which refuse until `load` was called.
@@ -123,12 +142,14 @@ class ServedLists(AccountLists):
             url: Such as `sqlite:///allowlist.db` or `memory://`; see `cidrgate.stores.open_store`.
             policy: What a list may hold; the default policy when None.
             create: Whether a store that is not there is created.
+            lock_timeout: Seconds that a change or a question waits for locks of others before a `StoreBusyError`;
+                10 if None.
 
         Raises:
             StoreNotFoundError: If there is no store, and none shall be created.
             StoreError: If the store cannot be opened.
         """
-        return cls(open_store(url, create=create), policy)
+        return cls(open_store(url, create=create, lock_timeout=lock_timeout), policy)
 
     def close(self) -> None:
         """Stop following and close the store. The matcher keeps answering with what it has."""
@@ -235,21 +256,22 @@ class ServedLists(AccountLists):
         matcher = self._published.matcher
         return matcher.allows if self._deny_after is None else self.allows
 
-    def _after_fork(self) -> None:
-        """Go on in a forked child: the store's connections and the thread are the parent's."""
-        self._published.after_fork()
-        if self._follower is not None:
-            self._follower = None
-            self.follow()
+    def before_fork(self) -> None:
+        """Nothing: what a child must not inherit is the store's."""
 
+    def after_fork(self, *, certain: bool) -> None:
+        """Go on in a forked child: the thread that follows did not come along.
 
-_managers: weakref.WeakSet[ServedLists] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for manager in list(_managers):
-        manager._after_fork()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+        Args:
+            certain: Whether nobody was in the middle of something when the process was forked.
+        """
+        self._published.after_fork(certain=certain)
+        follower, self._follower = self._follower, None
+        if follower is not None:
+            follower.leave_to_parent()
+            try:
+                self.follow()
+            except StoreError as error:
+                self._published.on_behind = None
+                self._published.after_fork(certain=False)  # nobody will tell how old the lists are
+                _log.error("a forked process does not follow the store: %s", str(error))

@@ -86,13 +86,22 @@ class SharedSnapshot:
         self.path = path
         self._every = every
         self._lock: int | None = None
-        self._refused = False
+        self._leads = False
         self._seen = self._state()
         self._written_position = ""
         self._write_at = time.monotonic() if self._seen is None else time.monotonic() + (every or 0.0)
 
+    @property
+    def leads(self) -> bool:
+        """Whether it is this process that writes the file."""
+        return self._leads
+
     def should_write(self, position: str) -> bool:
-        """Whether it is this process's turn to write, and time, and something has changed."""
+        """Whether it is this process's turn to write, and time, and something has changed.
+
+        Raises:
+            SnapshotError: If nobody can tell whose turn it is.
+        """
         if self._every is None or position == self._written_position or time.monotonic() < self._write_at:
             return False
         return self._lead()
@@ -103,40 +112,45 @@ class SharedSnapshot:
         self._written_position = position
         self._write_at = time.monotonic() + (self._every or 0.0)
 
-    def should_take_over(self) -> bool:
-        """Whether another process has written the file since this was asked the last time."""
+    def news(self) -> tuple[int, int] | None:
+        """Which file there is, if it is another one than was written or taken over the last time."""
         state = self._state()
-        if state == self._seen:
-            return False
+        if state is None:
+            self._seen = None
+        return None if state == self._seen else state
+
+    def taken_over(self, state: tuple[int, int]) -> None:
+        """Note that what `news` said is known now."""
         self._seen = state
-        return state is not None
 
     def close(self) -> None:
         """Leave the writing to others; in a forked child, to the parent, which keeps the lock."""
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        lock, self._lock, self._leads = self._lock, None, False
+        if lock is not None:
+            os.close(lock)
 
     def _lead(self) -> bool:
-        if self._lock is None:
-            try:
-                lock = open_lock(Path(f"{self.path}.lock"))
-            except OSError as error:
-                if not self._refused:
-                    self._refused = True
-                    _log.warning("this process does not write the snapshot %s: %s", self.path, error)
-                return False
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                os.close(lock)
-                return False
-            self._lock = lock
+        if self._leads:
+            return True
+        name = f"{self.path}.lock"
+        try:
+            self._lock = open_lock(Path(name))
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self.close()
+            return False
+        except OSError as error:
+            self.close()
+            raise SnapshotError(
+                f"whose turn it is to write the snapshot {self.path} cannot be told, as {name} cannot be locked "
+                f"({error.strerror or error}): let this user write in that directory, on a file system with locks"
+            ) from error
+        self._leads = True
         return True
 
     def _state(self) -> tuple[int, int] | None:
         try:
             found = self.path.stat()
-        except FileNotFoundError:
+        except OSError:  # it is not there, or where it is cannot be looked at
             return None
         return found.st_ino, found.st_mtime_ns

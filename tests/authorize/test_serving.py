@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import socket
 import subprocess
 import sys
@@ -239,3 +240,48 @@ def test_what_happens_without_a_list_has_to_be_said(url: str) -> None:
     assert "'open' is not one of" in refused("-d", url, "authorize", "--unlisted", "open")
     assert "--unlisted allow" in refused("-d", url, "serve", "--authorize", "--port", "0")
     assert "/v1/authorize" in refused("-d", url, "serve", "--unlisted", "allow", "--port", "0")
+
+
+def is_listened_on(port: int) -> bool:
+    with socket.socket() as attempt:
+        return attempt.connect_ex(("127.0.0.1", port)) == 0
+
+
+def command_of(url: str, port: int, *options: str) -> list[str]:
+    return [sys.executable, "-m", "cidrgate", "-d", url, "authorize", "--port", str(port), *options]
+
+
+def test_workers_end_with_a_supervisor_that_was_killed(tmp_path: Path, url: str) -> None:
+    """Nobody would end them, and they would keep the port and answer from lists that nobody knows of."""
+    port = free_port()
+    with running(command_of(url, port, "--workers", "2"), tmp_path, port) as supervisor:
+        eventually(lambda: asked(port, "acct-1", LISTED).status == 200)
+        supervisor.kill()
+        supervisor.wait()
+        eventually(lambda: not is_listened_on(port))
+    with running(command_of(url, port), tmp_path, port):
+        assert asked(port, "acct-1", STRANGER).status == 403
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_it_ends_when_it_is_told_to_or_its_terminal_is_closed(
+    tmp_path: Path, url: str, workers: str, number: signal.Signals
+) -> None:
+    port = free_port()
+    with running(command_of(url, port, "--workers", workers), tmp_path, port) as process:
+        eventually(lambda: asked(port, "acct-1", LISTED).status == 200)
+        process.send_signal(number)
+        assert process.wait(60) == 0
+        eventually(lambda: not is_listened_on(port))
+
+
+def test_it_outlives_a_terminal_if_it_shall(tmp_path: Path, url: str) -> None:
+    port = free_port()
+    for workers in ("1", "2"):
+        with running(["nohup", *command_of(url, port, "--workers", workers)], tmp_path, port) as process:
+            eventually(lambda: asked(port, "acct-1", LISTED).status == 200)
+            process.send_signal(signal.SIGHUP)
+            assert asked(port, "acct-1", LISTED).status == 200
+            process.terminate()
+            assert process.wait(60) == 0

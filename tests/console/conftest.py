@@ -23,7 +23,8 @@ def browser() -> Iterator[Browser]:
         yield browser
 
 
-@pytest.fixture(scope="package")
+# Of a module: what it keeps running does not run beside the tests of other packages.
+@pytest.fixture(scope="module")
 def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Console]:
     """A console on SQLite; each test has accounts of its own."""
     path = tmp_path_factory.mktemp("console") / "lists.db"

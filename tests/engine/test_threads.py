@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 
@@ -173,3 +176,9 @@ def test_single_questions_and_several_writers() -> None:
     rows = matcher.rows(known).tolist()
     assert len(set(rows)) == len(rows)
     assert min(rows) >= 0
+
+
+def test_a_forked_child_does_not_wait_for_readers_of_its_parent() -> None:
+    command = [sys.executable, "-m", "tests.engine.forked_readers", "5"]
+    done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False)
+    assert (done.stdout.split(), done.stderr) == (["0"], "")

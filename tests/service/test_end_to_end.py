@@ -186,7 +186,7 @@ def test_the_lists_behave_as_they_must(http: httpx.Client, database: str, token:
 
 
 def test_a_new_database_gets_a_link_and_the_server_stops_when_it_is_told_to(tmp_path: Path) -> None:
-    for number, stop in enumerate((signal.SIGINT, signal.SIGTERM)):
+    for number, stop in enumerate((signal.SIGINT, signal.SIGTERM, signal.SIGHUP)):
         with a_server(f"{tmp_path}/{number}.db") as server:
             assert server.console is not None
             with httpx.Client(headers={"Sec-Fetch-Site": "same-origin"}) as browser:

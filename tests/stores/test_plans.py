@@ -31,12 +31,17 @@ def manager(store_url: str) -> Iterator[RuleManager]:
         manager.import_accounts({name: [NewEntry("8.8.8.0/24"), NewEntry("9.9.9.0/24")] for name in names})
         for name in names[:200]:
             manager.remove(name, "9.9.9.0/24")
+        if store_url.startswith("postgresql"):
+            # Plans must not depend on when the server last looked at the tables by itself.
+            with manager.store.write() as transaction:
+                transaction.connection.exec_driver_sql("ANALYZE")
         yield manager
 
 
-def engine_of(manager: RuleManager) -> Engine:
-    engine: Engine = manager.store._engine  # type: ignore[attr-defined]
-    return engine
+def engines_of(manager: RuleManager) -> list[Engine]:
+    """Those that read and those that write."""
+    store: Any = manager.store
+    return list({id(engine): engine for engine in (store._readers, store._writers)}.values())
 
 
 def whole_scans(engine: Engine, statement: str, parameters: Any) -> list[str]:
@@ -47,6 +52,7 @@ def whole_scans(engine: Engine, statement: str, parameters: Any) -> list[str]:
             cursor.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
             scans = [re.match(r"SCAN (\w+)", row[3]) for row in cursor.fetchall()]
             return [scan[0] for scan in scans if scan is not None and scan[1] in LARGE]
+        cursor.execute("BEGIN")
         found = [scan for scan in plan_scans(cursor, statement) if '"changes_by_account"' in scan]
         # Tables as small as a test's are faster read whole, and joined by a hash of all there is.
         for way in ("seqscan", "hashjoin", "mergejoin"):
@@ -101,23 +107,25 @@ WORK: dict[str, Callable[[RuleManager, RuleManager], object]] = {
 
 @pytest.mark.parametrize("work", WORK)
 def test_one_list_is_found_by_an_index(manager: RuleManager, store_url: str, work: str) -> None:
-    engine = engine_of(manager)
+    engines = engines_of(manager)
     seen: list[tuple[str, Any]] = []
 
     def note(_c: object, _cursor: object, statement: str, parameters: Any, _context: object, many: bool) -> None:
         if PLANNED.match(statement):
             seen.append((statement, parameters[0] if many else parameters))
 
-    event.listen(engine, "before_cursor_execute", note)
+    for engine in engines:
+        event.listen(engine, "before_cursor_execute", note)
     if store_url.startswith("memory"):
         WORK[work](manager, manager)
     else:
         with RuleManager.connect(store_url) as other:
             WORK[work](manager, other)
-    event.remove(engine, "before_cursor_execute", note)
+    for engine in engines:
+        event.remove(engine, "before_cursor_execute", note)
     assert seen
     assert {
-        statement: found for statement, parameters in seen if (found := whole_scans(engine, statement, parameters))
+        statement: found for statement, parameters in seen if (found := whole_scans(engines[0], statement, parameters))
     } == {}
 
 
@@ -125,9 +133,9 @@ def test_a_token_is_found_by_an_index(store_url: str) -> None:
     with RuleManager.connect(store_url) as manager:
         credentials = Credentials(manager.store)
         secret = credentials.create_token("billing", [Scope("admin")]).secret
-        engine = engine_of(manager)
+        engine = engines_of(manager)[0]
         seen: list[str] = []
         event.listen(engine, "before_cursor_execute", lambda *arguments: seen.append(arguments[2]))
         assert credentials.authenticate(secret)
     assert len(seen) == 1
-    assert "WHERE tokens.id =" in seen[0]
+    assert re.search(r"WHERE (\w+\.)?tokens\.id =", seen[0])

@@ -19,6 +19,7 @@ import uvicorn
 from cidrgate.authorize.app import AuthorizeApp
 from cidrgate.authorize.client_headers import CREDENTIAL_HEADERS, ClientHeaders
 from cidrgate.authorize.operation import MULTIPROCESS, DecisionMetrics, Operation
+from cidrgate.authorize.process import GRACE, end_with_supervisor, hang_up_ends_workers, run
 from cidrgate.client_ip import ClientIPResolver
 from cidrgate.connections import GuardedConnection, quiet
 from cidrgate.gate import Gate, Unlisted, check_unlisted
@@ -158,6 +159,7 @@ class AuthorizeSettings:
 def app_from_environment() -> AuthorizeApp:
     """The endpoint of a worker."""
     settings = json.loads(os.environ[_VARIABLE])
+    end_with_supervisor()
     _log_to_stderr()
     made = AuthorizeSettings(**settings | {"trusted_proxies": tuple(settings["trusted_proxies"])})
     return made.app(made.open())
@@ -172,7 +174,7 @@ def serve(
     workers: int,
     on_loaded: Callable[[int], object],
 ) -> None:
-    """Answer until a signal ends it.
+    """Answer until SIGINT, SIGTERM or SIGHUP ends it; requests that are under way are answered.
 
     Args:
         settings: What is answered, and how.
@@ -197,11 +199,17 @@ def serve(
         "ws": "none",
         "interface": "asgi3",
     }
-    listen |= {"server_header": False, "date_header": False, "lifespan": "off", "http": GuardedConnection}
+    listen |= {
+        "server_header": False,
+        "date_header": False,
+        "lifespan": "off",
+        "http": GuardedConnection,
+        "timeout_graceful_shutdown": GRACE,
+    }
     if workers == 1:
         with settings.open() as lists:
             on_loaded(len(lists.matcher))
-            uvicorn.run(settings.app(lists), **listen)
+            run(uvicorn.Server(uvicorn.Config(settings.app(lists), **listen)))
         return
     with TemporaryDirectory(prefix="cidrgate-") as folder:
         shared = settings.snapshot or str(Path(folder) / "lists.snapshot")
@@ -212,6 +220,7 @@ def serve(
         counts.mkdir(mode=0o700)
         os.environ[MULTIPROCESS] = str(counts)
         os.environ[_VARIABLE] = json.dumps(asdict(settings) | {"snapshot": shared})
+        hang_up_ends_workers()
         uvicorn.run(f"{__name__}:app_from_environment", factory=True, workers=workers, **listen)
 
 

@@ -17,6 +17,7 @@ from cidrgate.cli.output import Output
 from cidrgate.errors import CidrgateError
 from cidrgate.manager import RuleManager
 from cidrgate.rules import Policy
+from cidrgate.stores.waits import LOCK_TIMEOUT
 
 __all__ = ["DEFAULT_DATABASE", "ERROR", "Session", "command", "root_options"]
 
@@ -38,12 +39,14 @@ class Session:
         actor: Who makes changes, for the change log; None when nobody said.
         policy: What a list may hold.
         output: Where answers and errors go, and in which form.
+        lock_timeout: Seconds to wait for locks of others; None for what the store says.
     """
 
     database: str = field(repr=False)  # it may hold a password
     actor: str | None
     policy: Policy
     output: Output
+    lock_timeout: float | None = None
 
     def open(self, *, create: bool = False) -> RuleManager:
         """Connect to the store; its matcher is not loaded.
@@ -55,7 +58,7 @@ class Session:
             StoreNotFoundError: If it does not exist and shall not be created.
             StoreError: If it cannot be opened.
         """
-        return RuleManager.connect(self.database, self.policy, create=create)
+        return RuleManager.connect(self.database, self.policy, create=create, lock_timeout=self.lock_timeout)
 
 
 def command(app: typer.Typer, name: str) -> Callable[[Callable[Concatenate[Session, _Arguments], None]], None]:
@@ -141,6 +144,13 @@ _OPTIONS: dict[str, tuple[Any, tuple[str, ...], str | None, str, dict[str, Any]]
         "Let private and other special ranges be listed",
         {},
     ),
+    "lock_timeout": (
+        float | None,
+        ("--lock-timeout",),
+        "CIDRGATE_LOCK_TIMEOUT",
+        f"Seconds to wait for locks of others before an error says so; {LOCK_TIMEOUT:g} if not given",
+        {"min": 0.001, "max": 86_400, "metavar": "SECONDS"},
+    ),
     "json": (bool | None, ("--json",), None, "Answer as JSON on stdout, report errors as JSON on stderr", {}),
 }
 
@@ -184,6 +194,7 @@ def _session(near: dict[str, Any], far: dict[str, Any]) -> Session:
         actor=actor or None,
         policy=Policy(**limits),
         output=Output(json=bool(chosen["json"])),
+        lock_timeout=chosen["lock_timeout"],
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+import uuid
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 from urllib.parse import quote
@@ -40,7 +42,12 @@ if TYPE_CHECKING:
 
 __all__ = ["ApiError", "Client", "UnconfirmedError"]
 
-_TIMEOUT = 10.0
+_TIMEOUT = 15.0
+"""Seconds to wait for an answer: longer than the service waits for a lock before it says that it is busy."""
+
+_PAUSE = 0.5
+"""Seconds until a change is sent again whose outcome nobody knew."""
+
 _PAGE = 1000
 """Items asked for at once."""
 
@@ -89,6 +96,11 @@ class Client:
     that changes a list raises `UnconfirmedError` for a change that must be confirmed: one after which an enforced
     account has no entries, unless `allow_empty=True` is said, and one that denies the address that this client calls
     from, unless `allow_lock_out=True` is. `confirm` says the same with the names of the service's confirmations.
+
+    A change is sent with an `Idempotency-Key`. Where its answer is lost, or the service cannot tell whether it was
+    stored, it is sent once more with the same key: it is not carried out twice, and the answer says what happened.
+    When that fails too, an `httpx.TransportError`, or an `ApiError` whose `code` is `outcome_unknown`, says that nobody
+    knows.
 
     Args:
         url: Where the service is, such as `http://127.0.0.1:8080`.
@@ -168,7 +180,8 @@ class Client:
             confirm: What the change may do, by the names of the service's confirmations.
             allow_lock_out: That it may deny the address this request comes from; the same as the name `lock_out`.
             if_match: The version the list must have; None for any.
-            idempotency_key: Sent again with a request that is repeated, so that it is carried out once.
+            idempotency_key: Sent again with a request that is repeated, so that it is carried out once; a new one if
+                None.
         """
         body = _submission(cidrs, label, expires_at)
         path = _path(account, "entries")
@@ -194,6 +207,7 @@ class Client:
         allow_empty: bool = False,
         allow_lock_out: bool = False,
         if_match: int | None = None,
+        idempotency_key: str | None = None,
     ) -> ListChange:
         """Make the list exactly this, in one change; the arguments are those of `add_entries`.
 
@@ -201,7 +215,10 @@ class Client:
         """
         body = _submission(cidrs, label, expires_at)
         confirmed = _confirmed(confirm, allow_empty=allow_empty, allow_lock_out=allow_lock_out)
-        return list_change_of(self._send("PUT", _path(account, "entries"), body, confirm=confirmed, if_match=if_match))
+        path = _path(account, "entries")
+        return list_change_of(
+            self._send("PUT", path, body, confirm=confirmed, if_match=if_match, idempotency_key=idempotency_key)
+        )
 
     def get_entry(self, account: str, entry: int) -> EntryInfo:
         """One entry."""
@@ -218,12 +235,15 @@ class Client:
         confirm: Iterable[str] = (),
         allow_lock_out: bool = False,
         if_match: int | None = None,
+        idempotency_key: str | None = None,
     ) -> ListChange:
         """Change an entry; `...` keeps a label or an end, None takes it away."""
         body = _edit(cidr, label, expires_at)
         path = _path(account, "entries", entry)
         confirmed = _confirmed(confirm, allow_lock_out=allow_lock_out)
-        return list_change_of(self._send("PATCH", path, body, confirm=confirmed, if_match=if_match))
+        return list_change_of(
+            self._send("PATCH", path, body, confirm=confirmed, if_match=if_match, idempotency_key=idempotency_key)
+        )
 
     def delete_entry(
         self,
@@ -234,11 +254,14 @@ class Client:
         allow_empty: bool = False,
         allow_lock_out: bool = False,
         if_match: int | None = None,
+        idempotency_key: str | None = None,
     ) -> ListChange:
         """Remove an entry; the last one needs `allow_empty`."""
         path = _path(account, "entries", entry)
         confirmed = _confirmed(confirm, allow_empty=allow_empty, allow_lock_out=allow_lock_out)
-        return list_change_of(self._send("DELETE", path, confirm=confirmed, if_match=if_match))
+        return list_change_of(
+            self._send("DELETE", path, confirm=confirmed, if_match=if_match, idempotency_key=idempotency_key)
+        )
 
     # ----------------------------------------------------------------------------------------------- questions
 
@@ -366,12 +389,37 @@ class Client:
         headers = {}
         if if_match is not None:
             headers["If-Match"] = f'"v{if_match}"'
-        if idempotency_key is not None:
-            headers["Idempotency-Key"] = idempotency_key
+        changes = method != "GET"
+        if changes:
+            headers["Idempotency-Key"] = uuid.uuid4().hex if idempotency_key is None else idempotency_key
         asked = {**(query or {}), **({"confirm": list(confirm)} if confirm else {})}
-        response = self._http.request(method, path, json=body, params=asked, headers=headers)
+        request = self._http.build_request(method, path, json=body, params=asked, headers=headers)
+        try:
+            response = self._http.send(request)
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol):
+            raise  # nothing was sent
+        except httpx.TransportError:
+            if not changes:
+                raise
+            response = self._sent_again(request)
+        else:
+            if changes and _outcome_unknown(response):
+                time.sleep(_PAUSE)
+                response = self._sent_again(request)
         record: dict[str, Any] = self._answer(response).json()
         return record
+
+    def _sent_again(self, request: httpx.Request) -> httpx.Response:
+        """The answer to a change that may have been carried out; while it still is, it is waited for."""
+        give_up = time.monotonic() + _TIMEOUT
+        while True:
+            again = self._http.build_request(
+                request.method, request.url, content=request.content, headers=request.headers
+            )
+            response = self._http.send(again)
+            if _code(response) != "idempotency_in_progress" or time.monotonic() > give_up:
+                return response
+            time.sleep(_PAUSE)
 
     def _answer(self, response: httpx.Response) -> httpx.Response:
         if response.is_success:
@@ -401,6 +449,17 @@ class Client:
     def _pages(self, path: str, made: Callable[[dict[str, Any]], _Value]) -> Iterator[_Value]:
         for page in self._raw_pages(path):
             yield from map(made, page["items"])
+
+
+def _code(response: httpx.Response) -> object:
+    try:
+        return None if response.is_success else response.json().get("code")
+    except (ValueError, AttributeError):
+        return None
+
+
+def _outcome_unknown(response: httpx.Response) -> bool:
+    return _code(response) == "outcome_unknown"
 
 
 def _path(account: str, *parts: str | int) -> str:

@@ -1,7 +1,8 @@
-"""Answers to requests that may come twice: a POST with an `Idempotency-Key` is carried out once.
+"""Answers to requests that may come twice: a change with an `Idempotency-Key` is carried out once.
 
 The answer is stored in the transaction of the change, so there is never one without the other, whatever crashes. A
-request that fails changes nothing and stores nothing: its key can be used again.
+request that fails changes nothing and stores nothing: its key can be used again. Where nobody could tell whether a
+request was carried out, the next one with its key finds out: the answer is there, or the request is carried out now.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import Response
 
-from cidrgate.errors import CidrgateError
+from cidrgate.clock import certain_time
+from cidrgate.errors import CidrgateError, StoreError
+from cidrgate.forking import join_forks
 from cidrgate.service.problems import ServiceError
 from cidrgate.stores.answers import AnswerRow, AnswerRows
 
@@ -83,6 +86,14 @@ class Answers:
     def __init__(self, store: Store, lifetime: timedelta) -> None:
         self._store = store
         self._lifetime = lifetime
+        self.after_fork(certain=True)
+        join_forks(self, stage=2)
+
+    def before_fork(self) -> None:
+        """Nothing is to be closed."""
+
+    def after_fork(self, *, certain: bool) -> None:
+        """Forget, in a forked child, the requests that its parent is carrying out."""
         self._in_flight: set[str] = set()
         self._lock = threading.Lock()
 
@@ -104,9 +115,12 @@ class Answers:
                 return given
             try:
                 return carry_out().response()
-            except CidrgateError:
-                # Another process may have carried it out since, and that is why it failed here.
-                given = self._given(key)
+            except CidrgateError as error:
+                # It may have been carried out for all that: by another process, or the answer to a commit was lost.
+                try:
+                    given = self._given(key)
+                except StoreError:
+                    raise error from None
                 if given is None:
                     raise
                 return given
@@ -123,12 +137,12 @@ class Answers:
             return
         now = datetime.now(UTC)
         row = AnswerRow(key.request_hash, answer.status, dict(answer.headers), _text(answer.record), now)
-        AnswerRows(transaction).insert(key.key_hash, row, forget_before=now - self._lifetime)
+        AnswerRows(transaction).insert(key.key_hash, row, forget_before=certain_time(now) - self._lifetime)
 
     def _given(self, key: RequestKey) -> Response | None:
         with self._store.read() as transaction:
             row = AnswerRows(transaction).find(key.key_hash)
-        if row is None or row.created_at < datetime.now(UTC) - self._lifetime:
+        if row is None or row.created_at < certain_time(datetime.now(UTC)) - self._lifetime:
             return None
         if row.request_hash != key.request_hash:
             raise ServiceError(

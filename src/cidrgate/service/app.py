@@ -25,6 +25,7 @@ from cidrgate.service.problems import add_handlers
 from cidrgate.service.protection import BodyLimit, HeadLimit, SecurityHeaders
 from cidrgate.service.public_url import HostCheck
 from cidrgate.service.settings import Service, Settings
+from cidrgate.service.threads import StoreProbe, Threads
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -89,6 +90,8 @@ def create_app(
         failures=FailedLogins(chosen.login_failures),
         answers=Answers(manager.store, chosen.answer_lifetime),
         metrics=metrics,
+        threads=Threads(manager.store.lock_timeout),
+        probe=StoreProbe(manager.store),
     )
     routers = [part.router for part in (accounts, entries, questions, history, tokens, sessions, health)]
     app.state.routes = [route for router in routers for route in router.routes]

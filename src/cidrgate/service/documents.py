@@ -31,7 +31,8 @@ _ERRORS = {
     431: "The head is too large.",
     422: "The request cannot be understood, or breaks rules; `problems` holds each of them.",
     429: "Too many wrong credentials came from this address.",
-    503: "The store cannot be used now; nothing was changed.",
+    503: "The store cannot be used now. Nothing was changed, unless `code` is `outcome_unknown`: look, or send the "
+    "request again with its `Idempotency-Key`.",
 }
 _RETRY = {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}}}
 _HEADERS = {

@@ -59,12 +59,14 @@ class ChangeRequest:
         principal: Who asks.
         confirmed: The guards that the change may meet.
         if_match: The `If-Match` of the request, looked at once the rest of it is understood.
+        once: What tells a repeated request; None if it may be carried out again.
     """
 
     request: Request
     principal: Principal
     confirmed: tuple[Guard, ...]
     if_match: str | None
+    once: RequestKey | None
 
     def answered(
         self,
@@ -72,7 +74,6 @@ class ChangeRequest:
         *,
         status: int = 200,
         location: str | None = None,
-        once: RequestKey | None = None,
     ) -> Response:
         """Make the change, and tell what it came to.
 
@@ -80,7 +81,6 @@ class ChangeRequest:
             change: Makes it with a manager, and the arguments `actor` and `expect_version`.
             status: Of the answer.
             location: Of what was created.
-            once: What tells a repeated request; None if it may be carried out again.
         """
         service = service_of(self.request)
 
@@ -95,7 +95,7 @@ class ChangeRequest:
                 if location is not None:
                     headers["Location"] = location
                 answer = Answer(_outcome_record(made), status, headers)
-                service.answers.keep(transaction, once, answer)
+                service.answers.keep(transaction, self.once, answer)
 
             manager = self.principal.changing(service.manager).supervised(
                 keep=keep, address=client_address(self.request), confirmed=self.confirmed
@@ -105,16 +105,19 @@ class ChangeRequest:
                 raise AssertionError("a supervisor sees every change")
             return answer
 
-        return service.answers.once(once, carry_out)
+        return service.answers.once(self.once, carry_out)
 
 
 async def _change_request(
     request: Request,
     principal: Writer,
+    body: RawBody,
     confirm: Confirm = [],  # noqa: B006 - FastAPI copies defaults
     if_match: IfMatch = None,
+    idempotency_key: IdempotencyKey = None,
 ) -> ChangeRequest:
-    return ChangeRequest(request, principal, tuple(confirm), if_match)
+    once = request_key(request, principal, idempotency_key, body)
+    return ChangeRequest(request, principal, tuple(confirm), if_match, once)
 
 
 change_request = Annotated[ChangeRequest, Depends(_change_request)]
@@ -155,17 +158,14 @@ def add_entries(
     account: AccountName,
     asked: change_request,
     submission: SubmissionModel,
-    body: RawBody,
-    idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Add one network or many: all of them are stored, or none, and every problem is reported at once."""
     location = str(asked.request.app.url_path_for("list_entries", account=account))
-    once = request_key(asked.request, asked.principal, idempotency_key, body)
 
     def add(manager: RuleManager, arguments: dict[str, Any]) -> None:
         manager.add(account, pieces(submission), label=submission.label, expires_at=submission.expires_at, **arguments)
 
-    return asked.answered(add, status=201, location=location, once=once)
+    return asked.answered(add, status=201, location=location)
 
 
 @router.put("", response_model=ListChangeModel, responses=_CHANGE)

@@ -11,6 +11,8 @@ import time
 from collections import OrderedDict
 from ipaddress import IPv6Address, ip_address, ip_network
 
+from cidrgate.forking import join_forks
+
 __all__ = ["FailedLogins"]
 
 _MINUTE = 60.0
@@ -39,6 +41,14 @@ class FailedLogins:
         self._limit = limit
         # client -> (when its minute began, failures since); the one that began first is first.
         self._clients: OrderedDict[str, tuple[float, int]] = OrderedDict()
+        self.after_fork(certain=True)
+        join_forks(self, stage=2)
+
+    def before_fork(self) -> None:
+        """Nothing is to be closed."""
+
+    def after_fork(self, *, certain: bool) -> None:
+        """Go on in a forked child, where no other thread counts."""
         self._lock = threading.Lock()
 
     def add(self, address: str | None) -> None:

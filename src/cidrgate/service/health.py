@@ -4,7 +4,6 @@ import math
 
 from fastapi import APIRouter, Request, Response
 
-from cidrgate.errors import StoreError
 from cidrgate.service.access import MetricsReader
 from cidrgate.service.answers import Answer
 from cidrgate.service.documents import answers
@@ -36,17 +35,11 @@ async def healthz() -> Response:
         **answers(public=True),
     },
 )
-def readyz(request: Request) -> Response:
+async def readyz(request: Request) -> Response:
     """Whether the lists are as new as they should be, and the store can be read."""
     service = service_of(request)
     staleness = service.manager.staleness
-    ready = staleness <= service.settings.max_staleness
-    if ready:
-        try:
-            with service.manager.store.read() as transaction:
-                transaction.log_start()
-        except StoreError:
-            ready = False
+    ready = staleness <= service.settings.max_staleness and await service.probe.answers()
     known = round(staleness, 3) if math.isfinite(staleness) else None
     return Answer({"status": "ready" if ready else "stale", "staleness": known}, 200 if ready else 503).response()
 

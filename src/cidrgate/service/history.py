@@ -9,7 +9,6 @@ from cidrgate.records import change_record
 from cidrgate.service.access import Reader
 from cidrgate.service.account_paths import AccountName
 from cidrgate.service.answers import Answer
-from cidrgate.service.conditions import IdempotencyKey, RawBody, request_key
 from cidrgate.service.documents import ETAG, answers
 from cidrgate.service.entries import change_request
 from cidrgate.service.models import ChangePage, ListChangeModel, RestoreRequest
@@ -51,15 +50,6 @@ def _newest_first(manager: RuleManager, account: str, before: int | None, most: 
 
 
 @router.post("/restore", response_model=ListChangeModel, responses=answers(404, 409, 412, 413, headers={200: ETAG}))
-def restore(
-    account: AccountName,
-    asked: change_request,
-    wanted: RestoreRequest,
-    body: RawBody,
-    idempotency_key: IdempotencyKey = None,
-) -> Response:
+def restore(account: AccountName, asked: change_request, wanted: RestoreRequest) -> Response:
     """Make the list what it was after a change of the history, as a new change that keeps the rules of today."""
-    once = request_key(asked.request, asked.principal, idempotency_key, body)
-    return asked.answered(
-        lambda manager, arguments: manager.restore(account, at=wanted.sequence, **arguments), once=once
-    )
+    return asked.answered(lambda manager, arguments: manager.restore(account, at=wanted.sequence, **arguments))

@@ -26,8 +26,10 @@ from cidrgate.errors import (
     InvalidExpiryError,
     InvalidScopeError,
     InvalidTextError,
+    OutcomeUnknownError,
     RuleError,
     SessionNotFoundError,
+    StoreBusyError,
     StoreError,
     SubaccountError,
     TokenNotFoundError,
@@ -154,6 +156,24 @@ def _cidrgate_error(_request: Request, error: Exception) -> Response:
     if isinstance(error, UnconfirmedChangeError):
         way = f"repeat the request with {'&'.join(f'confirm={name}' for name in error.confirm)}"
         return problem_response(409, error_code(error), error.told(way), confirm=error.confirm)
+    if isinstance(error, OutcomeUnknownError):
+        _log.error("nobody can tell whether a change was stored: %s", error)
+        return problem_response(
+            503,
+            "outcome_unknown",
+            "the store did not say whether it stored this change: it may be stored or not. Repeat the request with the "
+            "same Idempotency-Key, which finds out; without one look at the list before you try again",
+            outcome="unknown",
+            headers={"Retry-After": "1"},
+        )
+    if isinstance(error, StoreBusyError):
+        _log.error("the store is busy: %s", error)
+        return problem_response(
+            503,
+            "store_busy",
+            "others have locked what this request needs for too long; nothing was changed: try again later",
+            headers={"Retry-After": "5"},
+        )
     if isinstance(error, StoreError):
         # What the database said may name hosts and users: it is for the log.
         _log.error("the store failed: %s", error)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import signal
 import socket
-import sys
-from contextlib import suppress
+import threading
 from dataclasses import dataclass
 from datetime import timedelta
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import uvicorn
 
+from cidrgate.authorize.process import GRACE, run
 from cidrgate.connections import GuardedConnection, quiet
 from cidrgate.credentials import Credentials, Scope
 from cidrgate.service.app import create_app
@@ -31,8 +30,11 @@ __all__ = ["LINK_LIFETIME", "Port", "new_link", "serve"]
 LINK_LIFETIME = timedelta(hours=1)
 """How long a one-time link to the console can be used."""
 
-_GRACE = 5
-"""Seconds that requests have to be answered once the service was told to stop."""
+_PATIENCE = 3.0
+"""Seconds of these after which changes that are not committed are taken back."""
+
+_WITHDRAWAL = 0.1
+"""Seconds until that is done again, for changes that began since."""
 
 _BACKLOG = 128
 """Connections that wait to be taken."""
@@ -105,7 +107,7 @@ def serve(
     *,
     on_start: Callable[[], object] = lambda: None,
 ) -> None:
-    """Serve until the process is interrupted or terminated; requests that are under way are answered.
+    """Serve until SIGINT, SIGTERM or SIGHUP ends the process; requests that are under way are answered.
 
     Args:
         manager: The lists; loaded, and closed by the caller.
@@ -126,18 +128,11 @@ def serve(
         server_header=False,
         ssl_certfile=port.certificate,
         ssl_keyfile=port.key,
-        timeout_graceful_shutdown=_GRACE,
+        timeout_graceful_shutdown=GRACE,
         ws="none",
     )
     quiet()
-    server = _Server(config, on_start)
-    # Once it has stopped, uvicorn raises the signal again: that it was asked to stop is no error.
-    before = signal.signal(signal.SIGTERM, _stopped)
-    try:
-        with suppress(KeyboardInterrupt):
-            server.run(sockets=[bound])
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    run(_Server(config, on_start, manager.withdraw_changes), sockets=[bound])
 
 
 class _Config(uvicorn.Config):
@@ -151,14 +146,26 @@ class _Config(uvicorn.Config):
 
 
 class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, on_start: Callable[[], object]) -> None:
+    def __init__(self, config: uvicorn.Config, on_start: Callable[[], object], withdraw: Callable[[], object]) -> None:
         super().__init__(config)
         self._on_start = on_start
+        self._withdraw = withdraw
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self._on_start()
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        ended = threading.Event()
+        threading.Thread(target=self._withdraw_changes, args=(ended,), name="cidrgate-stop", daemon=True).start()
+        try:
+            await super().shutdown(sockets)
+        finally:
+            ended.set()
 
-def _stopped(_number: int, _frame: object) -> NoReturn:
-    sys.exit(0)
+    def _withdraw_changes(self, ended: threading.Event) -> None:
+        """Take back what still waits for a lock, so that no change is stored after it was answered with an error."""
+        wait = _PATIENCE
+        while not ended.wait(wait):
+            self._withdraw()
+            wait = _WITHDRAWAL

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from cidrgate.service.answers import Answers
     from cidrgate.service.failures import FailedLogins
     from cidrgate.service.metrics import Metrics
+    from cidrgate.service.threads import StoreProbe, Threads
 
 __all__ = ["Service", "Settings", "service_of"]
 
@@ -84,6 +85,8 @@ class Service:
     failures: FailedLogins
     answers: Answers
     metrics: Metrics
+    threads: Threads
+    probe: StoreProbe
 
 
 def service_of(connection: HTTPConnection) -> Service:

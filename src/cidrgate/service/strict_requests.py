@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any, NoReturn, Union, get_args, get_origin
 from urllib.parse import parse_qsl
 
 from fastapi import params
-from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from cidrgate.service.limits import DEEPEST_JSON, LONGEST_NUMBER, MOST_FIELDS, MOST_MEMBERS
+from cidrgate.service.threads import ChangingRoute
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator
@@ -32,7 +32,7 @@ BEFORE_BODY: set[Callable[..., Any]] = set()
 """Dependencies that are functions of the request alone, and are asked before its body is read: who sends it."""
 
 
-class StrictRoute(APIRoute):
+class StrictRoute(ChangingRoute):
     """A route of the API: every parameter of a query is one of its own, and comes once unless it is a list."""
 
     refuse_unknown = True

@@ -52,9 +52,11 @@ class Store(Protocol):
 
     Attributes:
         writers: How many write transactions at once make a bulk of changes faster.
+        lock_timeout: Seconds that a transaction waits for others at most, unless told otherwise.
     """
 
     writers: int
+    lock_timeout: float
 
     def read(self) -> AbstractContextManager[Transaction]:
         """A transaction that sees one committed state and changes nothing."""
@@ -62,24 +64,48 @@ class Store(Protocol):
     def glance(self) -> AbstractContextManager[Transaction]:
         """Like `read`, for one statement: what begins and ends a transaction is spared, and two may see two states."""
 
-    def write(self) -> AbstractContextManager[Transaction]:
+    def write(self, *, wait: float | None = None, patient: bool = True) -> AbstractContextManager[Transaction]:
         """A transaction that no other writer gets between: what it read of an account stays so until it commits.
 
-        Committed at the end of the block. An exception inside the block, or a commit that fails, leaves the store as
-        it was.
+        Committed at the end of the block. An exception inside the block, or a commit that is refused, leaves the store
+        as it was; only after an `OutcomeUnknownError` the change may be stored for all that.
+
+        Args:
+            wait: Seconds to wait for others; `lock_timeout` if None.
+            patient: Whether it waits for accounts that others have locked; where it does not, an `AccountsLockedError`
+                says which they are.
         """
+
+    def withdraw(self) -> None:
+        """Take back every change of this process that was not told to commit: its thread gets an error instead."""
 
     def watch(self) -> Watch:
         """What waits for the commits of others."""
 
-    def after_fork(self) -> None:
-        """Go on in a forked child, without a touch to the connections of its parent."""
+    def tidy(self) -> None:
+        """Give back space that is not needed; called now and then."""
+
+    def before_fork(self) -> None:
+        """Close what a forked child must not inherit, while nobody uses the store."""
+
+    def after_fork(self, *, certain: bool) -> None:
+        """Go on in a forked child, without a touch to the connections of its parent.
+
+        Args:
+            certain: Whether nobody used the store at the time.
+        """
 
     def close(self) -> None:
         """Release every connection. May be called twice."""
 
 
-def open_store(url: str | os.PathLike[str], *, create: bool = False) -> Store:
+def open_store(
+    url: str | os.PathLike[str],
+    *,
+    create: bool = False,
+    lock_timeout: float | None = None,
+    pool_size: int | None = None,
+) -> Store:
     """Open the store a URL names. One that is not there is an error, unless it shall be created.
 
     An SQLite file of an older cidrgate is migrated on the way. A PostgreSQL database is not: other nodes may use it,
@@ -90,6 +116,8 @@ def open_store(url: str | os.PathLike[str], *, create: bool = False) -> Store:
             alone, `postgresql://…`, or `memory://` for a new store that ends with the process.
         create: Whether a file that does not exist, and tables in a database without ours, are created. A new file is
             for its owner alone to read and write (mode 0600).
+        lock_timeout: Seconds to wait for locks of others before a `StoreBusyError`; 10 if None.
+        pool_size: How many connections are kept for transactions, from 2 on; 15 if None.
 
     Raises:
         StoreNotFoundError: If there is no store of cidrgate.
@@ -106,8 +134,10 @@ def open_store(url: str | os.PathLike[str], *, create: bool = False) -> Store:
     if kind == "postgresql":
         from cidrgate.stores.postgres import PostgresStore
 
-        return PostgresStore(where, create=create)
-    return SqliteStore(where if kind == "sqlite" else None, create=create)
+        return PostgresStore(where, create=create, lock_timeout=lock_timeout, pool_size=pool_size)
+    return SqliteStore(
+        where if kind == "sqlite" else None, create=create, lock_timeout=lock_timeout, pool_size=pool_size
+    )
 
 
 def migrate_store(url: str | os.PathLike[str]) -> str | None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, bindparam, delete, exists, func, insert, or_, select, update
 
+from cidrgate.clock import certain_time
 from cidrgate.stores.schema import links, sessions, tokens
 
 if TYPE_CHECKING:
@@ -171,7 +172,7 @@ class CredentialRows:
 
     def insert_session(self, session: SessionRow) -> None:
         """Store a session, and forget those that are over."""
-        self._connection.execute(delete(sessions).where(sessions.c.expires_at <= session.created_at))
+        self._connection.execute(delete(sessions).where(sessions.c.expires_at <= certain_time(session.created_at)))
         self._connection.execute(
             insert(sessions).values(
                 secret_hash=session.secret_hash,
@@ -238,7 +239,7 @@ class CredentialRows:
 
     def insert_link(self, link: LinkRow, at: datetime) -> None:
         """Store a one-time link, and forget those that are over."""
-        self._connection.execute(delete(links).where(links.c.expires_at <= at))
+        self._connection.execute(delete(links).where(links.c.expires_at <= certain_time(at)))
         self._connection.execute(
             insert(links).values(
                 secret_hash=link.secret_hash,

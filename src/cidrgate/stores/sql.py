@@ -165,6 +165,10 @@ class Transaction(ABC):
         """The account of that name, or None."""
         return self.accounts_named([name]).get(name)
 
+    def clock(self) -> datetime | None:
+        """What the database's own clock says; None where it has none but this machine's."""
+        return None
+
     def position(self) -> str:
         """Where the log ends for this transaction, as text that only a store of this kind can read."""
         # What a transaction that only reads sees never changes.

@@ -20,7 +20,9 @@ from cidrgate.errors import (
     CidrgateError,
     CredentialEndedError,
     EntryNotFoundError,
+    OutcomeUnknownError,
     SessionNotFoundError,
+    StoreBusyError,
     StoreError,
     SubaccountError,
     TokenNotFoundError,
@@ -166,6 +168,16 @@ def _what_failed(error: Exception) -> tuple[int, str, dict[str, str]]:
             return 409, "The list of a subaccount is its parent's: it can be changed there only.", {}
         case VersionConflictError():
             return 409, "Somebody changed the list meanwhile. Look at it again, then decide.", {}
+        case OutcomeUnknownError():
+            _log.error("nobody can tell whether a change was stored: %s", error)
+            return 503, "The database did not say whether it stored this. Look at the list before you try again.", {}
+        case StoreBusyError():
+            _log.error("the store is busy: %s", error)
+            return (
+                503,
+                "Somebody else has locked this list. Nothing was changed; try again later.",
+                {"Retry-After": "5"},
+            )
         case StoreError():
             # What the database said may name hosts and users: it is for the log.
             _log.error("the store failed: %s", error)

@@ -7,6 +7,7 @@ it in `HEAD`. A revision that was released is never changed, and there is no way
 
 from __future__ import annotations
 
+import os
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,6 +28,15 @@ VERSION_TABLE = "alembic_version"
 
 _one_at_a_time = threading.Lock()
 """Alembic keeps the migration it runs in a global variable."""
+
+
+def _after_fork() -> None:
+    global _one_at_a_time
+    _one_at_a_time = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def revision_of(connection: Connection, schema: str | None = None) -> str | None:

@@ -6,16 +6,22 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from cidrgate.errors import StoreConflictError, StoreError
+from cidrgate.errors import StoreBusyError, StoreConflictError, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["explained"]
+__all__ = ["explained", "refused_commit"]
 
 _CONFLICTS = frozenset({"23505", "23P01", "40001", "40P01"})
 """Unique and exclusion violation, serialization failure, deadlock: another writer was first."""
+
+_LOCKED = "55P03"
+
+_UNCLEAR = ("08", "40003", "57P", "58", "XX")
+"""Errors that may come after a transaction was committed: a connection lost, a server that ends, a system that fails."""
 
 _ADVICE = {
     "28": "refuses this user: check the user and the password of the URL, and pg_hba.conf on the server",
@@ -24,10 +30,14 @@ _ADVICE = {
     "42P01": "has no tables of cidrgate: run `cidrgate migrate` first",
     "3F000": "has no schema of cidrgate: run `cidrgate migrate` first",
     "53100": "cannot grow: the server's disk is full; free some space and try again",
-    "53300": "has no connection left: raise max_connections on the server, or use fewer processes",
+    "53300": "has no connection left: raise max_connections on the server, use fewer processes, or a smaller pool_size",
     "25006": "is read-only: name the primary server, not a standby",
+    "57014": "stopped this: it took longer than a timeout of the server allows, or an administrator cancelled it",
     "57P": "was shut down or restarted; try again when it is up",
     "08": "is not reached; check the host, the port and the network",
+    "26000": "lost a prepared statement: if a pooler in transaction mode stands before it, name that as pooled_url",
+    "42P05": "has a prepared statement of another client: if a pooler in transaction mode stands before it, "
+    "name that as pooled_url",
 }
 
 
@@ -40,6 +50,11 @@ def explained(name: str) -> Iterator[None]:
     """
     try:
         yield
+    except PoolTimeoutError as error:
+        raise StoreBusyError(
+            f"all connections of this process to {name} are in use; nothing was changed: try again later, "
+            "or raise pool_size"
+        ) from error
     except SQLAlchemyError as error:
         raise _explanation(name, getattr(error, "orig", None) or error) from error
     except UnicodeEncodeError as error:
@@ -50,8 +65,21 @@ def explained(name: str) -> Iterator[None]:
         raise _explanation(name, error) from error
 
 
+def refused_commit(error: Exception) -> bool:
+    """Whether an error that answers a COMMIT says for certain that nothing was committed.
+
+    Example:
+        >>> refused_commit(ConnectionError("the answer was lost"))
+        False
+    """
+    state = getattr(getattr(error, "orig", None) or error, "sqlstate", None)
+    return state is not None and not state.startswith(_UNCLEAR)
+
+
 def _explanation(name: str, cause: BaseException) -> StoreError:
     state = getattr(cause, "sqlstate", None) or ""
+    if state == _LOCKED:
+        return StoreBusyError(f"{name} is locked by another transaction; nothing was changed: try again later")
     if state in _CONFLICTS:
         return StoreConflictError(f"{name} was changed by another writer at the same time: {cause}")
     for beginning, advice in _ADVICE.items():
@@ -59,6 +87,7 @@ def _explanation(name: str, cause: BaseException) -> StoreError:
             return StoreError(f"{name} {advice}")
     if "NUL" in str(cause):
         return StoreError(f"{name} holds text without NUL characters only: leave them out")
+    reason = str(cause) or type(cause).__name__
     if not state and type(cause).__name__ == "OperationalError":
-        return StoreError(f"{name} is not reached: {cause}")
-    return StoreError(f"{name} failed: {cause}")
+        return StoreError(f"{name} is not reached: {reason}")
+    return StoreError(f"{name} failed: {reason}")

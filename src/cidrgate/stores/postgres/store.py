@@ -2,27 +2,46 @@
 
 from __future__ import annotations
 
+import time
 import weakref
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import inspect, text
+from sqlalchemy import event, inspect, select, text
 from sqlalchemy.schema import CreateSchema
 
-from cidrgate.errors import StoreError, StoreNotFoundError
+from cidrgate.errors import AccountsLockedError, StoreBusyError, StoreError, StoreNotFoundError
+from cidrgate.forking import join_forks, work
 from cidrgate.stores import migrations
-from cidrgate.stores.postgres.database import Database
-from cidrgate.stores.postgres.failures import explained
+from cidrgate.stores.postgres.connections import leave_to_parent
+from cidrgate.stores.postgres.database import BEGIN, Database
+from cidrgate.stores.postgres.failures import explained, refused_commit
+from cidrgate.stores.postgres.holders import lock_holder
+from cidrgate.stores.postgres.listening import check_notifications
 from cidrgate.stores.postgres.transaction import PostgresTransaction
 from cidrgate.stores.postgres.watch import PostgresWatch
+from cidrgate.stores.schema import facts
+from cidrgate.stores.waits import CONNECTIONS, LOCK_TIMEOUT, check_lock_timeout, time_left
+from cidrgate.stores.writes import Writes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
     from sqlalchemy import Engine
 
 __all__ = ["PostgresStore", "migrate"]
+
+_LEAST_WAIT = 0.05
+"""Seconds that a transaction may wait for a lock at least, however late it got its connection."""
+
+_Number = TypeVar("_Number", int, float)
+
+_CANCEL_SECONDS = 1.0
+
+_IN_ERROR = 3
+"""libpq's PQTRANS_INERROR."""
 
 _TAKE_TURNS = text("SELECT pg_advisory_xact_lock(hashtext('cidrgate migrate'))")
 
@@ -30,32 +49,56 @@ _TAKE_TURNS = text("SELECT pg_advisory_xact_lock(hashtext('cidrgate migrate'))")
 class PostgresStore:
     """A store in a PostgreSQL database.
 
-    Usable from several threads. Every failure of the database is a `StoreError` that says what to do.
+    Usable from several threads. Every failure of the database is a `StoreError` that says what to do. A process keeps
+    `pool_size` connections for transactions at most, those that write apart from those that read, and each manager that
+    follows one more, to listen.
 
     Args:
-        url: `postgresql://user:password@host:port/database`, with libpq's parameters after a question mark; `schema`
-            there names another schema than `cidrgate`.
-
+        url: `postgresql://user:password@host:port/database`, with libpq's parameters after a question mark; see
+            `Database.parse`.
         create: Whether the tables are created in a database that has none of ours. Tables of an older version are
             left to `migrate`: it is for a person to say when, as nodes of that version may still run.
+        lock_timeout: Seconds to wait for locks of other transactions, and for a connection of the pool; what the URL
+            says, or 10, if None.
+        pool_size: How many connections are kept for transactions, from 2 on; what the URL says, or 15, if None.
 
     Raises:
         StoreNotFoundError: If the database has no tables of cidrgate, and none shall be created.
-        StoreError: If the database cannot be reached, or its tables are too old or too new.
+        StoreError: If the database cannot be reached, its tables are too old or too new, or it delivers no
+            notifications.
     """
 
     writers = 4
 
-    def __init__(self, url: str, *, create: bool = False) -> None:
-        self._database = Database.parse(url)
+    def __init__(
+        self, url: str, *, create: bool = False, lock_timeout: float | None = None, pool_size: int | None = None
+    ) -> None:
+        self._database = database = Database.parse(url)
+        self.lock_timeout = check_lock_timeout(_first(lock_timeout, database.lock_timeout, LOCK_TIMEOUT))
+        size = _first(pool_size, database.pool_size, CONNECTIONS)
+        if size < 2:
+            raise StoreError(f"pool_size is 2 or more connections, one to read and one to write, not {size}")
         self._closed = False
-        self._engine = self._database.engine()
-        self._reading = self._engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-        self._glancing = self._engine.execution_options(isolation_level="AUTOCOMMIT")
-        self._close = weakref.finalize(self, self._engine.dispose)
+        writing = size // 2
+        self._readers = database.engine(size - writing, self.lock_timeout)
+        self._writers = database.engine(writing, self.lock_timeout)
+        pooled = None if database.pooled is None else self.lock_timeout
+        reading = database.begin("ISOLATION LEVEL REPEATABLE READ READ ONLY", pooled)
+        self._reading = self._readers.execution_options(**{BEGIN: reading})
+        glancing = None if pooled is None else database.begin("READ ONLY", pooled)
+        self._glancing = self._readers.execution_options(**{BEGIN: glancing})
+        self._writes = Writes(database.name, _cancel, refused_commit)
+        self._connections: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._watches: weakref.WeakSet[PostgresWatch] = weakref.WeakSet()
+        for engine in (self._readers, self._writers):
+            event.listen(engine, "connect", _noted_in(self._connections))
+        self._close = weakref.finalize(self, _dispose, self._readers, self._writers)
+        join_forks(self, stage=0)  # before there are connections
         try:
-            with explained(self._database.name):
+            with work(), explained(database.name):
+                check_notifications(database)
                 self._check_tables(create=create)
+                self._check_pooler()
         except BaseException:
             self.close()
             raise
@@ -66,7 +109,7 @@ class PostgresStore:
         Raises:
             StoreError: If the store is closed or cannot be read.
         """
-        return self._transaction(self._reading, writes=False)
+        return self._transaction(self._reading)
 
     def glance(self) -> AbstractContextManager[PostgresTransaction]:
         """What one statement sees, without the messages that begin and end a transaction.
@@ -74,18 +117,48 @@ class PostgresStore:
         Raises:
             StoreError: If the store is closed or cannot be read.
         """
-        return self._transaction(self._glancing, writes=False)
+        return self._transaction(self._glancing)
 
-    def write(self) -> AbstractContextManager[PostgresTransaction]:
+    @contextmanager
+    def write(self, *, wait: float | None = None, patient: bool = True) -> Iterator[PostgresTransaction]:
         """A transaction that keeps other writers off the accounts it reads; committed at the end of the block.
 
-        An exception inside the block, or a commit that fails, leaves the store as it was.
+        An exception inside the block, or a commit that is refused, leaves the store as it was.
+
+        Args:
+            wait: Seconds that a statement waits for a lock, and the transaction for a connection; `lock_timeout` if
+                None.
+            patient: Whether it waits for accounts that others have locked.
 
         Raises:
+            AccountsLockedError: If others have locked accounts, and it shall not wait for them.
+            StoreBusyError: If others have locked what it needs for too long.
             StoreConflictError: If another writer was first, in a way only the database found out.
+            ChangeWithdrawnError: If `withdraw` was called before it was told to commit.
+            OutcomeUnknownError: If the answer to its commit was lost.
             StoreError: If the store is closed, or cannot be written.
         """
-        return self._transaction(self._engine, writes=True)
+        end = time.monotonic() + time_left(self.lock_timeout if wait is None else wait)
+        database = self._database
+        with work(), self._naming_holder(), self._writes.one() as write, explained(database.name):
+            self._refuse_closed()
+            with self._writers.connect() as connection:
+                left = max(_LEAST_WAIT, end - time.monotonic())
+                connection = connection.execution_options(**{BEGIN: database.begin("", left)})
+                begun = connection.begin()
+                try:
+                    self._writes.began(write, connection)
+                    yield PostgresTransaction(connection, database.schema, writes=True, waits=patient)
+                    self._refuse_lost(write.driver)
+                    self._writes.commit(write, connection)
+                except BaseException:
+                    with suppress(Exception):  # a connection that is lost, and with it the transaction
+                        begun.rollback()
+                    raise
+
+    def withdraw(self) -> None:
+        """Take back every change that is under way and was not told to commit."""
+        self._writes.withdraw()
 
     def watch(self) -> PostgresWatch:
         """What waits for the commits of others, to be closed by the caller.
@@ -93,32 +166,86 @@ class PostgresStore:
         Raises:
             StoreError: If the database cannot be reached.
         """
-        with explained(self._database.name):
-            return PostgresWatch(self._database.url, self._database.schema)
+        with work(), explained(self._database.name):
+            watch = PostgresWatch(self._database.connect, self._database.schema)
+        self._watches.add(watch)
+        return watch
 
     def close(self) -> None:
         """Close every connection. May be called twice."""
         self._closed = True
         self._close()
 
-    def after_fork(self) -> None:
+    def tidy(self) -> None:
+        """Nothing: the server does so itself."""
+
+    def before_fork(self) -> None:
+        """Nothing: a child leaves connections to a server alone."""
+
+    def after_fork(self, *, certain: bool) -> None:  # what is in use is left alone as well
         """Go on in a forked child, with connections of its own."""
-        self._inherited = self._engine.pool  # kept, as what nobody refers to would be closed
-        self._engine.dispose(close=False)
+        # Kept, as what nobody refers to would be closed.
+        inherited = [leave_to_parent(connection) for connection in list(self._connections)]
+        self._inherited = self._readers.pool, self._writers.pool, inherited
+        self._readers.dispose(close=False)
+        self._writers.dispose(close=False)
+        self._writes.after_fork()
+        for watch in list(self._watches):
+            watch.leave_to_parent()
+        self._connections.clear()
+        self._watches.clear()
 
     @contextmanager
-    def _transaction(self, engine: Engine, *, writes: bool) -> Iterator[PostgresTransaction]:
-        with explained(self._database.name):
-            if self._closed:
-                raise StoreError(f"{self._database.name} is closed; open it again")
+    def _transaction(self, engine: Engine) -> Iterator[PostgresTransaction]:
+        with work(), explained(self._database.name):
+            self._refuse_closed()
             with engine.begin() as connection:
-                yield PostgresTransaction(connection, writes=writes)
+                yield PostgresTransaction(connection, self._database.schema, writes=False)
+
+    def _refuse_closed(self) -> None:
+        if self._closed:
+            raise StoreError(f"{self._database.name} is closed; open it again")
+
+    def _refuse_lost(self, driver: Any) -> None:
+        """Tell a transaction that cannot commit any more from one whose commit is answered by nobody."""
+        if driver.closed:
+            raise StoreError(f"the connection to {self._database.name} was lost; nothing was changed: try again")
+        if driver.info.transaction_status == _IN_ERROR:
+            # COMMIT would be answered as if all were well, and roll back.
+            raise StoreError(f"{self._database.name} refused a part of this; nothing was changed")
+
+    @contextmanager
+    def _naming_holder(self) -> Iterator[None]:
+        """Say who holds the lock, where one was waited for in vain."""
+        try:
+            yield
+        except AccountsLockedError:
+            raise
+        except StoreBusyError as error:
+            holder = None
+            with suppress(Exception), self._glancing.begin() as connection:
+                holder = lock_holder(connection, self._database.schema)
+            if holder is None:
+                raise
+            raise StoreBusyError(f"{error} (it is held by {holder})") from error
+
+    def _check_pooler(self) -> None:
+        """Refuse a pooler that leads to another store than the one that is listened to."""
+        if self._database.pooled is None:
+            return
+        with self._database.connect() as direct:
+            schema = self._database.schema
+            there = direct.execute(f'SELECT store_id FROM "{schema}".facts').fetchone()  # noqa: S608
+        with self._reading.begin() as connection:
+            here = connection.execute(select(facts.c.store_id)).one_or_none()
+        if there is None or here is None or there[0] != here[0]:
+            raise StoreError(f"{self._database.name} and its pooled_url are two stores: name the same database twice")
 
     def _check_tables(self, *, create: bool) -> None:
         with self._reading.begin() as connection:
             revision = migrations.revision_of(connection, self._database.schema)
         if revision is None and create:
-            _migrate(self._engine, self._database)
+            _migrate(self._database)
         elif revision is None:
             raise StoreNotFoundError(
                 f"{self._database.name} has no tables of cidrgate: check the name of the database and of the schema; "
@@ -147,22 +274,50 @@ def migrate(url: str) -> str | None:
         StoreError: If the database cannot be reached, refuses it, or was migrated by a newer cidrgate.
     """
     database = Database.parse(url)
-    engine = database.engine()
+    with work(), explained(database.name):
+        return _migrate(database)
+
+
+def _noted_in(connections: weakref.WeakSet[Any]) -> Callable[[Any, object], None]:
+    def note(connection: Any, _record: object) -> None:
+        connections.add(connection)
+
+    return note
+
+
+def _migrate(database: Database) -> str | None:
+    # In a session of its own, on the server itself: no pooler, and nobody else has it afterwards.
+    direct = replace(database, pooled=None)
+    engine = direct.engine(1, database.lock_timeout or LOCK_TIMEOUT).execution_options(
+        **{BEGIN: "BEGIN", "schema_translate_map": None}
+    )
     try:
-        with explained(database.name):
-            return _migrate(engine, database)
+        with engine.begin() as connection:
+            connection.execute(_TAKE_TURNS)
+            before = migrations.revision_of(connection, database.schema)
+            if before is not None:
+                migrations.refuse_newer(before, database.name)
+            elif not inspect(connection).has_schema(database.schema):
+                connection.execute(CreateSchema(database.schema))
+            if before != migrations.HEAD:
+                # Migrations name no schema: theirs is the only one that this transaction sees.
+                connection.exec_driver_sql(f'SET LOCAL search_path TO "{database.schema}"')
+                migrations.upgrade(connection, database.schema)
+        return before
     finally:
         engine.dispose()
 
 
-def _migrate(engine: Engine, database: Database) -> str | None:
-    with engine.begin() as connection:
-        connection.execute(_TAKE_TURNS)
-        before = migrations.revision_of(connection, database.schema)
-        if before is not None:
-            migrations.refuse_newer(before, database.name)
-        elif not inspect(connection).has_schema(database.schema):
-            connection.execute(CreateSchema(database.schema))
-        if before != migrations.HEAD:
-            migrations.upgrade(connection, database.schema)
-    return before
+def _first(*chosen: _Number | None) -> _Number:
+    """The first one that somebody chose."""
+    return next(one for one in chosen if one is not None)
+
+
+def _cancel(driver: Any) -> None:
+    driver.cancel_safe(timeout=_CANCEL_SECONDS)
+
+
+def _dispose(*engines: Engine) -> None:
+    with work():
+        for engine in engines:
+            engine.dispose()

@@ -1,20 +1,27 @@
-"""One transaction on PostgreSQL: how it locks accounts, takes ids, copies lists, and compares positions of the log."""
+"""One transaction on PostgreSQL: how it locks accounts, takes ids, copies lists, and compares positions of the log.
+
+Tables are named with their schema in each statement: what a session's `search_path` says counts for nothing, as a
+pooler may give a transaction the session of another client.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from functools import cache
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import text
+from sqlalchemy import select, text
 
+from cidrgate.errors import AccountsLockedError
+from cidrgate.stores.among import among
 from cidrgate.stores.bulk import rows_of
 from cidrgate.stores.schema import accounts, utc_text
-from cidrgate.stores.sql import Transaction, select_accounts_named
+from cidrgate.stores.sql import StoredAccount, Transaction, select_accounts_named
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
     from datetime import datetime
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, TextClause
 
     from cidrgate.stores.bulk import NewList
 
@@ -23,64 +30,108 @@ __all__ = ["PostgresTransaction"]
 _LARGEST_BLOCK = 4_096
 """How many ids are taken from the sequence at once, at most."""
 
-_POSITION = text(
-    """
+_POSITION = """
     SELECT facts.store_id, (pg_control_system()).system_identifier, pg_current_snapshot()::text,
-        greatest((SELECT coalesce(max(sequence), 0) FROM changes), facts.log_start - 1)
-    FROM facts
-    """
-)
-_CHANGED = text(
-    """
+        greatest((SELECT coalesce(max(sequence), 0) FROM {schema}.changes), facts.log_start - 1)
+    FROM {schema}.facts
+"""
+_CHANGED = """
     WITH since AS MATERIALIZED (
-        SELECT account FROM changes
+        SELECT account FROM {schema}.changes
         WHERE txid >= pg_snapshot_xmin(CAST(:seen AS pg_snapshot))
             AND NOT pg_visible_in_snapshot(txid, CAST(:seen AS pg_snapshot))
         ORDER BY txid
         LIMIT :rows
     )
     SELECT facts.store_id, (pg_control_system()).system_identifier::text, pg_current_snapshot()::text,
-        greatest((SELECT coalesce(max(sequence), 0) FROM changes), facts.log_start - 1), facts.log_start,
+        greatest((SELECT coalesce(max(sequence), 0) FROM {schema}.changes), facts.log_start - 1), facts.log_start,
         pg_snapshot_xmax(CAST(:seen AS pg_snapshot)) > pg_snapshot_xmax(pg_current_snapshot()),
         (SELECT count(*) FROM since) = :rows,
         ARRAY(SELECT DISTINCT account FROM since LIMIT :most)
-    FROM facts
-    """
-)
+    FROM {schema}.facts
+"""
 """One statement, as every message to the server and back is part of the time until a change is seen.
 
 Ordered, so that what is new is found by its index, however long the log: accounts alone would be looked for in theirs.
 """
 _ROWS_A_NAME = 10
 """With more changes than so many for each name that is worth having, there are too many."""
-_NOTE_MATCHES = text(
-    """
-    INSERT INTO matches (entry_id, at)
-    SELECT entries.id, :at FROM entries
+_NOTE_MATCHES = """
+    INSERT INTO {schema}.matches (entry_id, at)
+    SELECT entries.id, :at FROM {schema}.entries
     WHERE (entries.account_id, entries.cidr) IN (
         SELECT coalesce(accounts.parent_id, accounts.id), seen.cidr
         FROM unnest(CAST(:accounts AS text[]), CAST(:cidrs AS cidr[])) AS seen (account, cidr)
-        JOIN accounts ON accounts.name = seen.account
+        JOIN {schema}.accounts ON accounts.name = seen.account
     )
     ORDER BY entries.id
     FOR KEY SHARE OF entries
     ON CONFLICT (entry_id) DO UPDATE SET at = greatest(matches.at, excluded.at)
-    """
-)
+"""
 """Entries are locked, as one that is deleted meanwhile could not be referred to; in one order, so that nodes which note
 the same ones wait for each other in turn."""
-_IDS = text("SELECT nextval(pg_get_serial_sequence(:table, 'id')) FROM generate_series(1, :wanted)")
+_CLOCK = text("SELECT clock_timestamp()")
+_IDS = "SELECT nextval(pg_get_serial_sequence(:table, 'id')) FROM generate_series(1, :wanted)"
+
+_select_names = select(accounts.c.name).where(among(accounts.c.name, "names"))
+
+
+class _Statements(NamedTuple):
+    """What is written by hand, for the tables of one schema."""
+
+    position: TextClause
+    changed: TextClause
+    note_matches: TextClause
+    ids: TextClause
+
+
+@cache
+def _statements(schema: str) -> _Statements:
+    texts = (_POSITION, _CHANGED, _NOTE_MATCHES, _IDS)
+    return _Statements(*(text(one.replace("{schema}", f'"{schema}"')) for one in texts))
 
 
 class PostgresTransaction(Transaction):
-    """A transaction on PostgreSQL; one that writes locks every account it reads."""
+    """A transaction on PostgreSQL; one that writes locks every account it reads.
+
+    Args:
+        connection: In the transaction.
+        schema: Of the tables.
+        writes: Whether it may write.
+        waits: Whether it waits for accounts that others have locked; where it does not, it says which they are.
+    """
 
     # In one order, so that two writers of many accounts never wait for each other.
     _select_to_change = select_accounts_named.order_by(accounts.c.id).with_for_update(of=accounts)
+    _select_unlocked = select_accounts_named.order_by(accounts.c.id).with_for_update(of=accounts, skip_locked=True)
 
-    def __init__(self, connection: Connection, *, writes: bool) -> None:
+    def __init__(self, connection: Connection, schema: str, *, writes: bool, waits: bool = True) -> None:
         super().__init__(connection, writes=writes)
+        self._schema = schema
+        self._statements = _statements(schema)
+        self._waits = waits
         self._ids: Iterator[int] | None = None
+
+    def clock(self) -> datetime | None:
+        """What the server's clock says."""
+        now: datetime = self._connection.scalars(_CLOCK).one()
+        return now
+
+    def accounts_named(self, names: Collection[str]) -> dict[str, StoredAccount]:
+        """The accounts that exist of those named, by name. A write transaction keeps other writers off them.
+
+        Raises:
+            AccountsLockedError: If others have locked some, and this transaction does not wait for them.
+        """
+        if self._waits or not self._writes:
+            return super().accounts_named(names)
+        rows = self._connection.execute(self._select_unlocked, {"names": list(names)})
+        found = {row.name: StoredAccount(*row) for row in rows}
+        if missing := set(names) - found.keys():
+            locked = self._connection.scalars(_select_names, {"names": list(missing)}).all()
+            if locked:
+                raise AccountsLockedError("the list is locked by another transaction; nothing was changed", locked)
+        return found
 
     def new_entry_ids(self, expected: int = 1) -> Iterator[int]:
         """Ids of the sequence, taken in growing blocks."""
@@ -98,16 +149,25 @@ class PostgresTransaction(Transaction):
         return self._take("accounts", count)
 
     def _take(self, table: str, wanted: int) -> Sequence[int]:
-        return self._connection.scalars(_IDS, {"table": table, "wanted": wanted}).all()
+        wanted_of = {"table": f'"{self._schema}".{table}', "wanted": wanted}
+        return self._connection.scalars(self._statements.ids, wanted_of).all()
+
+    def prune(self, before: datetime) -> int:
+        """Delete the rows of the log that are older than a time; those of an old age stand at its beginning."""
+        # The trigger that guards the log names no schema: the tables' own is the only one that this transaction sees.
+        self._connection.exec_driver_sql(f'SET LOCAL search_path TO "{self._schema}"')
+        return super().prune(before)
 
     def note_matches(self, seen: Sequence[tuple[str, str]], at: datetime) -> None:
         """Note that entries let an address in."""
         accounts_seen, cidrs = zip(*seen, strict=True)
-        self._connection.execute(_NOTE_MATCHES, {"accounts": list(accounts_seen), "cidrs": list(cidrs), "at": at})
+        self._connection.execute(
+            self._statements.note_matches, {"accounts": list(accounts_seen), "cidrs": list(cidrs), "at": at}
+        )
 
     def _read_position(self) -> str:
         """The store's own id, the server's, what this transaction sees, and the end of the log."""
-        return "|".join(str(part) for part in self._connection.execute(_POSITION).one())
+        return "|".join(str(part) for part in self._connection.execute(self._statements.position).one())
 
     def changed_since(self, position: str, limit: int) -> set[str] | None:
         """The accounts of rows whose transactions the position did not see; None when nobody can tell.
@@ -118,7 +178,9 @@ class PostgresTransaction(Transaction):
         if not end.isdecimal():
             return None
         most = {"most": limit + 1, "rows": _ROWS_A_NAME * limit + 1}
-        *now, log_start, rewound, cut, names = self._connection.execute(_CHANGED, {"seen": seen, **most}).one()
+        *now, log_start, rewound, cut, names = self._connection.execute(
+            self._statements.changed, {"seen": seen, **most}
+        ).one()
         self._position = "|".join(str(part) for part in now)
         now_id, now_server, *_ = now
         if (store_id, server) != (now_id, now_server) or rewound or cut or int(end) + 1 < log_start:
@@ -162,7 +224,7 @@ class PostgresTransaction(Transaction):
 
     def _copy(self, target: str, lines: Iterable[str]) -> None:
         driver: Any = self._connection.connection.driver_connection
-        with driver.cursor() as cursor, cursor.copy(f"COPY {target} FROM STDIN") as copy:
+        with driver.cursor() as cursor, cursor.copy(f'COPY "{self._schema}".{target} FROM STDIN') as copy:
             copy.write("".join(lines))
 
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import selectors
+import socket
 import time
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from cidrgate.errors import StoreError
+from cidrgate.forking import work
+from cidrgate.stores.postgres.connections import leave_to_parent
 
 if TYPE_CHECKING:
-    from sqlalchemy import URL
+    from collections.abc import Callable
+
+    import psycopg
 
 __all__ = ["PostgresWatch"]
 
@@ -21,30 +26,31 @@ class PostgresWatch:
     """Waits for the notification that every commit of a change sends.
 
     Args:
-        url: The database.
+        connect: Makes a connection with a session of its own, which commits each statement.
         schema: The schema whose changes count.
     """
 
-    def __init__(self, url: URL, schema: str) -> None:
+    def __init__(self, connect: Callable[[], psycopg.Connection[Any]], schema: str) -> None:
         import psycopg
 
         self._schema = schema
         self._errors = psycopg.Error
-        self._woken, self._waker = os.pipe()
-        os.set_blocking(self._woken, False)
-        os.set_blocking(self._waker, False)
-        self._selector = selectors.DefaultSelector()
         self._connection: psycopg.Connection[Any] | None = None
-        try:
-            self._connection = psycopg.connect(
-                url.set(drivername="postgresql").render_as_string(hide_password=False), autocommit=True
-            )
+        with ExitStack() as opened:
+            # Sockets and no pipe: a number that was closed may be somebody else's when `wake` writes to it.
+            self._woken, self._waker = socket.socketpair()
+            opened.callback(self._woken.close)
+            opened.callback(self._waker.close)
+            self._woken.settimeout(0)
+            self._waker.settimeout(0)
+            self._selector = selectors.DefaultSelector()
+            opened.callback(self._selector.close)
+            self._connection = connect()
+            opened.callback(self._connection.close)
             self._connection.execute(f"LISTEN {_CHANNEL}")
-        except BaseException:
-            self.close()
-            raise
-        self._selector.register(self._connection.fileno(), selectors.EVENT_READ)
-        self._selector.register(self._woken, selectors.EVENT_READ)
+            self._selector.register(self._connection.fileno(), selectors.EVENT_READ)
+            self._selector.register(self._woken, selectors.EVENT_READ)
+            self._opened = opened.pop_all()
 
     def wait(self, timeout: float) -> bool:
         """Wait until something was committed, `wake` is called, or the time is over.
@@ -63,33 +69,37 @@ class PostgresWatch:
             left = end - time.monotonic()
             if left <= 0:
                 return False
-            ready = [key.fd for key, _ in self._selector.select(left)]
+            ready = [key.fileobj for key, _ in self._selector.select(left)]
             if self._woken in ready:
-                os.read(self._woken, 4096)
+                self._woken.recv(4096)
                 return self._notified()
         return True
 
     def wake(self) -> None:
         """End the wait of another thread, or the next one."""
         try:
-            os.write(self._waker, b"\0")
+            self._waker.send(b"\0")
         except OSError:  # it is awake already, or closed
             return
 
     def close(self) -> None:
-        """Close the connection."""
-        self._selector.close()
+        """Close the connection, and all that belongs to it. May be called twice."""
+        with work():
+            self._opened.close()
+
+    def leave_to_parent(self) -> None:
+        """Close, in a forked child, what the child has of it, unheard by the server."""
         if self._connection is not None:
-            self._connection.close()
-        os.close(self._woken)
-        os.close(self._waker)
+            leave_to_parent(self._connection)
+        self._opened.close()
 
     def _notified(self) -> bool:
         if self._connection is None:
             return False
-        try:
-            # Every one of them is taken, so that the next wait really waits.
-            payloads = [notice.payload for notice in self._connection.notifies(timeout=0)]
-        except self._errors as error:
-            raise StoreError(f"the connection that listens for changes is lost: {error}") from error
+        with work():
+            try:
+                # Every one of them is taken, so that the next wait really waits.
+                payloads = [notice.payload for notice in self._connection.notifies(timeout=0)]
+            except self._errors as error:
+                raise StoreError(f"the connection that listens for changes is lost: {error}") from error
         return self._schema in payloads

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
-__all__ = ["CANNOT_OPEN", "advice"]
+import sqlite3
+
+__all__ = ["CANNOT_OPEN", "advice", "locked", "refused_commit"]
 
 CANNOT_OPEN = "check that the path is a file in a directory you may write to"
 
+_REFUSALS = frozenset(
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_CONSTRAINT,
+        sqlite3.SQLITE_INTERRUPT,
+        sqlite3.SQLITE_NOMEM,
+    }
+)
+"""After these a COMMIT has written nothing that counts. After an error of the disk, what was written may come back."""
+
 _ADVICE = {
-    "SQLITE_BUSY": "is locked by another process that is writing; try again when it is done",
-    "SQLITE_LOCKED": "is locked by another connection; try again when it is done",
+    "SQLITE_BUSY": "is locked by another process that is writing; nothing was changed: try again when it is done",
+    "SQLITE_LOCKED": "is locked by another connection; nothing was changed: try again when it is done",
     "SQLITE_CANTOPEN": f"cannot be opened; {CANNOT_OPEN}",
     "SQLITE_NOTADB": "is not a SQLite database; choose another path or move the file away",
     "SQLITE_READONLY": "cannot be written; give this user write permission on the file and its directory",
@@ -26,4 +41,25 @@ def advice(error: Exception) -> str:
     for code, advice in _ADVICE.items():
         if name.startswith(code):
             return advice
-    return f"failed: {cause}"
+    return f"failed: {str(cause) or type(cause).__name__}"
+
+
+def locked(error: Exception) -> bool:
+    """Whether somebody else has locked the file."""
+    return _code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+def refused_commit(error: Exception) -> bool:
+    """Whether an error that answers a COMMIT says for certain that nothing was committed.
+
+    Example:
+        >>> refused_commit(OSError("the disk is gone"))
+        False
+    """
+    return _code(error) in _REFUSALS
+
+
+def _code(error: Exception) -> int | None:
+    """The primary code; extended ones have more in the bytes above."""
+    code = getattr(getattr(error, "orig", None) or error, "sqlite_errorcode", None)
+    return None if code is None else code & 0xFF

@@ -9,26 +9,32 @@ import threading
 import time
 import uuid
 import weakref
-from contextlib import closing, contextmanager, nullcontext, suppress
+from contextlib import closing, contextmanager, suppress
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, create_engine, event, update
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import QueuePool, StaticPool
 
-from cidrgate.errors import StoreError, StoreNotFoundError
+from cidrgate.errors import OutcomeUnknownError, StoreBusyError, StoreError, StoreNotFoundError
+from cidrgate.forking import join_forks, sqlite_is_lost, work
 from cidrgate.private_files import create_empty
 from cidrgate.stores import migrations
 from cidrgate.stores.schema import facts
-from cidrgate.stores.sqlite.failures import CANNOT_OPEN, advice
+from cidrgate.stores.sqlite.connections import OwnConnection
+from cidrgate.stores.sqlite.failures import CANNOT_OPEN, advice, locked, refused_commit
+from cidrgate.stores.sqlite.identity import FileIdentity
 from cidrgate.stores.sqlite.transaction import SqliteTransaction, compact_json
 from cidrgate.stores.sqlite.watch import SqliteWatch
 from cidrgate.stores.urls import redacted
+from cidrgate.stores.waits import CONNECTIONS, LOCK_TIMEOUT, check_lock_timeout, time_left
+from cidrgate.stores.writes import Write, Writes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
     from sqlalchemy import Engine
@@ -37,9 +43,6 @@ if TYPE_CHECKING:
 __all__ = ["SqliteStore", "migrate"]
 
 _log = logging.getLogger("cidrgate")
-
-_CONNECTIONS = 15
-"""How many threads of a process work on a file at once; each connection is kept, as opening one takes time."""
 
 _BEGIN = "cidrgate_begin"
 """Execution option that holds the statement a transaction begins with; None where a single statement needs none."""
@@ -53,6 +56,14 @@ _HOW_TO_FIND_IT = (
 
 _warned_of: set[Path] = set()
 """Files of which was said that others may read them."""
+_RETRIES = (0.001, 0.002, 0.005, 0.01, 0.015, 0.02, 0.025)
+"""Seconds between attempts to take the write lock; the last one again and again."""
+
+_WAL_LIMIT = 16 << 20
+"""Bytes that the write-ahead log keeps on the disk once it is not needed any more, after a bulk of changes."""
+
+_TIDY_PATIENCE = 100
+"""Milliseconds that others may be kept from writing while it is cut."""
 
 _WAL_RETRY = 0.01
 """Seconds between two attempts to switch a file to write-ahead logging."""
@@ -66,7 +77,8 @@ class SqliteStore:
     Args:
         path: The file; None for a database in memory that ends with the store.
         create: Whether a file that does not exist, or is empty, is created; for its owner alone to read and write.
-        lock_timeout: How long to wait for another writer, in seconds.
+        lock_timeout: How many seconds to wait for another writer, and for a connection of the pool; 10 if None.
+        pool_size: How many connections are kept, from 2 on, those that write apart from those that read; 15 if None.
 
     Attributes:
         revision_before: The revision of the tables before it was opened; None where they were created.
@@ -85,22 +97,42 @@ class SqliteStore:
 
     writers = 1
 
-    def __init__(self, path: str | Path | None, *, create: bool = False, lock_timeout: float = 10.0) -> None:
+    def __init__(
+        self,
+        path: str | Path | None,
+        *,
+        create: bool = False,
+        lock_timeout: float | None = None,
+        pool_size: int | None = None,
+    ) -> None:
         self._path = None if path is None else Path(path).absolute()
         self._name = "the store in memory" if self._path is None else f"the store {redacted(str(self._path))}"
+        self.lock_timeout = check_lock_timeout(LOCK_TIMEOUT if lock_timeout is None else lock_timeout)
+        size = CONNECTIONS if pool_size is None else pool_size
+        if size < 2:
+            raise StoreError(f"pool_size is 2 or more connections, one to read and one to write, not {size}")
         self._closed = False
+        self._identity = FileIdentity(self._path, self._name)
         # A database in memory lives in one connection, so its transactions take turns.
-        self._turn: AbstractContextManager[Any] = threading.RLock() if path is None else nullcontext()
+        self._turn = threading.RLock()
         if self._path is not None:
             _find_file(self._path, self._name, create=create)
-        self._engine = _make_engine(self._path, lock_timeout)
-        self._reading = self._engine.execution_options(**{_BEGIN: "BEGIN"})
-        self._glancing = self._engine.execution_options(**{_BEGIN: None})
-        self._writing = self._engine.execution_options(**{_BEGIN: "BEGIN IMMEDIATE"})
-        self._close = weakref.finalize(self, self._engine.dispose)
+        writing = 1 if self._path is None else size // 2
+        self._readers = self._writers = self._engine(size - writing)
+        if self._path is not None:
+            # SQLite would wait for the write lock where nobody can end the wait: `_begin` waits itself.
+            self._writers = self._engine(writing, waits=False)
+        self._reading = self._readers.execution_options(**{_BEGIN: "BEGIN"})
+        self._glancing = self._readers.execution_options(**{_BEGIN: None})
+        self._writing = self._writers.execution_options(**{_BEGIN: None})
+        self._writes = Writes(self._name, sqlite3.Connection.interrupt, refused_commit)
+        self._watches: weakref.WeakSet[SqliteWatch] = weakref.WeakSet()
+        self._close = weakref.finalize(self, _dispose, self._readers, self._writers)
+        join_forks(self, stage=0)  # before there are connections
         try:
-            with self._explained():
-                self.revision_before = self._set_up(lock_timeout, create=create)
+            with work(sqlite=True), self._explained():
+                self.revision_before = self._set_up(create=create)
+            self._identity.take()
         except BaseException as error:
             self.close()
             if getattr(getattr(error.__cause__, "orig", None), "sqlite_errorcode", None) == sqlite3.SQLITE_NOTADB:
@@ -123,15 +155,48 @@ class SqliteStore:
         """
         return self._transaction(self._glancing)
 
-    def write(self) -> AbstractContextManager[SqliteTransaction]:
+    @contextmanager
+    def write(self, *, wait: float | None = None, patient: bool = True) -> Iterator[SqliteTransaction]:
         """A transaction that no other writer runs beside; committed at the end of the block.
 
-        An exception inside the block, or a commit that fails, leaves the store as it was.
+        An exception inside the block, or a commit that is refused, leaves the store as it was.
+
+        Args:
+            wait: Seconds to wait for other writers; `lock_timeout` if None.
+            patient: Says nothing here, where no account is locked alone.
 
         Raises:
-            StoreError: If the store is closed, locked for too long, or cannot be written.
+            StoreBusyError: If others are writing for too long.
+            ChangeWithdrawnError: If `withdraw` was called before it was told to commit.
+            OutcomeUnknownError: If its commit failed so that it may be stored or not.
+            StoreError: If the store is closed, its file was replaced or deleted, or it cannot be written.
         """
-        return self._transaction(self._writing)
+        end = time.monotonic() + time_left(self.lock_timeout if wait is None else wait)
+        with work(sqlite=True), self._writes.one() as write, self._turned(end), self._explained():
+            self._refuse_closed()
+            with self._writing.connect() as connection:
+                begun = connection.begin()
+                try:
+                    self._writes.began(write, connection)
+                    self._begin(connection, write, end)
+                    self._identity.check()
+                    yield SqliteTransaction(connection, writes=True)
+                    self._identity.check()
+                    self._writes.commit(write, connection)
+                except BaseException:
+                    with suppress(SQLAlchemyError):
+                        begun.rollback()
+                    raise
+            try:
+                self._identity.check()
+            except StoreError as error:
+                raise OutcomeUnknownError(
+                    f"{error}. A change was committed meanwhile, maybe to the file that is gone"
+                ) from error
+
+    def withdraw(self) -> None:
+        """Take back every change that is under way and was not told to commit."""
+        self._writes.withdraw()
 
     def watch(self) -> SqliteWatch:
         """What waits for the commits of others, to be closed by the caller.
@@ -142,8 +207,10 @@ class SqliteStore:
         if self._path is None:
             return SqliteWatch(None)
         self._warn_of_readers(self._path)
-        with self._explained():
-            return SqliteWatch(partial(_connect, self._path, isolation_level=None))
+        with work(sqlite=True), self._explained():
+            watch = SqliteWatch(partial(OwnConnection, self._path, isolation_level=None), self._identity.check)
+        self._watches.add(watch)
+        return watch
 
     def _warn_of_readers(self, path: Path) -> None:
         """Say once that others may read the lists; services say so, and not every command."""
@@ -157,45 +224,116 @@ class SqliteStore:
 
     def close(self) -> None:
         """Close every connection; a store in memory is gone. May be called twice."""
-        with self._turn:
-            self._closed = True
+        self._closed = True
+        with self._turned(time.monotonic() + self.lock_timeout):
             self._close()
 
-    def after_fork(self) -> None:
-        """Go on in a forked child, with connections of its own; a store in memory was copied with the process."""
+    def tidy(self) -> None:
+        """Cut the write-ahead log to nothing where it has grown and nobody needs it; not if somebody is writing.
+
+        Raises:
+            StoreError: If the file cannot be read or written.
+        """
+        if self._path is None or not _is_larger(Path(f"{self._path}-wal"), _WAL_LIMIT):
+            return
+        with work(sqlite=True), self._explained(), closing(self._readers.raw_connection()) as borrowed:
+            cursor = borrowed.cursor()
+            [[patience]] = cursor.execute("PRAGMA busy_timeout").fetchall()
+            cursor.execute(f"PRAGMA busy_timeout = {_TIDY_PATIENCE}")
+            try:
+                cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            finally:
+                cursor.execute(f"PRAGMA busy_timeout = {patience}")
+
+    def before_fork(self) -> None:
+        """Close the connections that are in nobody's hands: a child that inherited one could not use the file."""
         if self._path is not None:
-            self._inherited = self._engine.pool  # kept, as what nobody refers to would be closed
-            self._engine.dispose(close=False)
+            for watch in list(self._watches):
+                watch.pause()
+            self._readers.dispose()
+            self._writers.dispose()
+
+    def after_fork(self, *, certain: bool) -> None:
+        """Go on in a forked child, with connections of its own; a store in memory was copied with the process."""
+        self._writes.after_fork()
+        if self._path is not None:
+            self._readers.dispose(close=False)
+            self._writers.dispose(close=False)
+        elif certain:
+            self._turn = threading.RLock()
 
     @contextmanager
     def _transaction(self, engine: Engine) -> Iterator[SqliteTransaction]:
-        with self._turn, self._explained():
-            if self._closed:
-                raise StoreError(f"{self._name} is closed; open it again")
+        end = time.monotonic() + time_left(self.lock_timeout)
+        with work(sqlite=True), self._turned(end), self._explained():
+            self._refuse_closed()
+            self._identity.check()
             with engine.begin() as connection:
-                yield SqliteTransaction(connection, writes=engine is self._writing)
+                yield SqliteTransaction(connection, writes=False)
+
+    @contextmanager
+    def _turned(self, end: float) -> Iterator[None]:
+        """The turn of a transaction in memory."""
+        if self._path is not None:
+            yield
+            return
+        if not self._turn.acquire(timeout=max(0.0, end - time.monotonic())):
+            raise StoreBusyError(f"{self._name} is in use by another thread; nothing was changed: try again")
+        try:
+            yield
+        finally:
+            self._turn.release()
+
+    def _begin(self, connection: Connection, write: Write, end: float) -> None:
+        """Take the write lock, or give up in time."""
+        retries = iter(_RETRIES)
+        while True:
+            try:
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+            except OperationalError as error:
+                left = end - time.monotonic()
+                if not locked(error) or left <= 0:
+                    raise
+                write.withdrawn.wait(min(left, next(retries, _RETRIES[-1])))
+                self._writes.check(write)
+            else:
+                return
+
+    def _refuse_closed(self) -> None:
+        if self._closed:
+            raise StoreError(f"{self._name} is closed; open it again")
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
         """Turn the database's errors into a `StoreError` that says what to do."""
         try:
             yield
+        except PoolTimeoutError as error:
+            raise StoreBusyError(
+                f"all connections of this process to {self._name} are in use; nothing was changed: try again later, or "
+                "raise pool_size"
+            ) from error
         except (SQLAlchemyError, sqlite3.Error) as error:
-            raise StoreError(f"{self._name} {advice(error)}") from error
+            kind = StoreBusyError if locked(error) else StoreError
+            raise kind(f"{self._name} {advice(error)}") from error
         except UnicodeEncodeError as error:
             raise StoreError(f"{self._name} holds Unicode text only: {error}") from error
 
-    def _set_up(self, lock_timeout: float, *, create: bool) -> str | None:
+    def _engine(self, connections: int, *, waits: bool = True) -> Engine:
+        lock_timeout = self.lock_timeout if waits else 0.0
+        return _make_engine(self._path, lock_timeout, connections, self.lock_timeout, self._identity.check)
+
+    def _set_up(self, *, create: bool) -> str | None:
         """Bring the tables up to date; refuse a database that is not ours or too new. The revision it had before."""
         if self._path is None:
-            _fill_new_database(self._engine)
+            _fill_new_database(self._readers)
             return None
         with self._reading.begin() as connection:
             before = self._revision(connection, create=create)
-        _use_write_ahead_log(self._engine, lock_timeout)
+        _use_write_ahead_log(self._readers, self.lock_timeout)
         if before == migrations.HEAD:
             return before
-        with self._writing.begin() as connection:
+        with self._readers.execution_options(**{_BEGIN: "BEGIN IMMEDIATE"}).begin() as connection:
             before = self._revision(connection, create=create)  # another process may have migrated it since
             if before != migrations.HEAD:
                 unstamped = before is None and connection.exec_driver_sql("PRAGMA user_version").scalar_one()
@@ -305,20 +443,18 @@ def _refuse_lost_place(path: Path, name: str) -> None:
         )
 
 
-def _connect(path: Path, **settings: Any) -> sqlite3.Connection:
-    """A connection to a file that is there: without this mode, SQLite would create one that was removed meanwhile."""
-    made: sqlite3.Connection = sqlite3.connect(
-        f"{path.as_uri()}?mode=rw", uri=True, check_same_thread=False, **settings
-    )
-    return made
-
-
-def _make_engine(path: Path | None, lock_timeout: float) -> Engine:
+def _make_engine(
+    path: Path | None,
+    lock_timeout: float,
+    connections: int = 1,
+    pool_timeout: float = LOCK_TIMEOUT,
+    check: Callable[[], object] = lambda: None,
+) -> Engine:
     if path is None:
         settings: dict[str, Any] = {"poolclass": StaticPool, "connect_args": {"check_same_thread": False}}
     else:
-        settings = {"poolclass": QueuePool, "pool_size": _CONNECTIONS, "max_overflow": 0}
-        settings["creator"] = partial(_connect, path, timeout=lock_timeout)
+        settings = {"poolclass": QueuePool, "pool_size": connections, "max_overflow": 0, "pool_timeout": pool_timeout}
+        settings["creator"] = partial(OwnConnection, path, timeout=lock_timeout)
     engine = create_engine("sqlite://", **settings, json_serializer=compact_json)
 
     @event.listens_for(engine, "connect")
@@ -327,6 +463,12 @@ def _make_engine(path: Path | None, lock_timeout: float) -> Engine:
         connection.isolation_level = None
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA synchronous = FULL")
+        connection.execute(f"PRAGMA journal_size_limit = {_WAL_LIMIT}")
+        try:
+            check()  # one to another file must not be kept
+        except BaseException:
+            connection.close()
+            raise
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
@@ -357,3 +499,18 @@ def _use_write_ahead_log(engine: Engine, lock_timeout: float) -> None:
                 return
     finally:
         connection.close()
+
+
+def _dispose(*engines: Engine) -> None:
+    """Close the connections; where a call of SQLite may wait for ever, they stay as they are."""
+    if not sqlite_is_lost():
+        with work(sqlite=True):
+            for engine in engines:
+                engine.dispose()
+
+
+def _is_larger(path: Path, size: int) -> bool:
+    try:
+        return path.stat().st_size > size
+    except OSError:
+        return False

@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from cidrgate.errors import StoreError
+from cidrgate.forking import work
 from cidrgate.stores.sqlite.failures import advice
 
 if TYPE_CHECKING:
@@ -24,12 +25,19 @@ class SqliteWatch:
 
     Args:
         connect: Makes the watch's own connection; None for a store in memory, where there is nobody else.
+        check: Raises a `StoreError` once the file is not the one that was opened.
     """
 
-    def __init__(self, connect: Callable[[], sqlite3.Connection] | None) -> None:
-        self._connection = None if connect is None else connect()
-        self._version = self._ask()
+    def __init__(
+        self, connect: Callable[[], sqlite3.Connection] | None, check: Callable[[], object] = lambda: None
+    ) -> None:
+        self._check = check
+        self._connect = connect
+        self._connection: sqlite3.Connection | None = None
+        self._opened = 0
+        self._closed = False
         self._woken = threading.Event()
+        self._version = self._ask()
 
     def wait(self, timeout: float) -> bool:
         """Wait until something may have been committed, `wake` is called, or the time is over.
@@ -41,7 +49,7 @@ class SqliteWatch:
             Whether something may have been committed.
 
         Raises:
-            StoreError: If the file cannot be read.
+            StoreError: If the file cannot be read, or was replaced or deleted.
         """
         end = time.monotonic() + timeout
         while True:
@@ -52,7 +60,7 @@ class SqliteWatch:
             left = end - time.monotonic()
             if left <= 0:
                 return False
-            if self._woken.wait(left if self._connection is None else min(left, _POLL)):
+            if self._woken.wait(left if self._connect is None else min(left, _POLL)):
                 self._woken.clear()
                 return False
 
@@ -60,15 +68,32 @@ class SqliteWatch:
         """End the wait of another thread."""
         self._woken.set()
 
-    def close(self) -> None:
-        """Close the watch's connection."""
+    def pause(self) -> None:
+        """Close the connection until it is needed again: the process forks."""
         if self._connection is not None:
             self._connection.close()
+            self._connection = None
 
-    def _ask(self) -> int:
-        if self._connection is None:
-            return 0
-        try:
-            return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
-        except sqlite3.Error as error:
-            raise StoreError(f"the store {advice(error)}") from error
+    def close(self) -> None:
+        """Close the watch's connection."""
+        self._closed = True
+        if self._connect is not None:
+            with work(sqlite=True):
+                self.pause()
+
+    def _ask(self) -> tuple[int, int]:
+        """Which connection it is, and what that says: the versions of two are no measure of each other."""
+        if self._connect is None:
+            return 0, 0
+        with work(sqlite=True):
+            if self._closed:
+                raise StoreError("the store is not watched any more")
+            self._check()
+            try:
+                if self._connection is None:
+                    self._connection = self._connect()
+                    self._opened += 1
+                return self._opened, int(self._connection.execute("PRAGMA data_version").fetchone()[0])
+            except sqlite3.Error as error:
+                self.pause()
+                raise StoreError(f"the store {advice(error)}") from error

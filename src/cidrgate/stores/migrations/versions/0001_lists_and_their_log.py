@@ -62,7 +62,19 @@ def _only_append_on_sqlite() -> None:
 
 
 def _forbid_overlaps_on_postgres() -> None:
-    op.execute("CREATE EXTENSION IF NOT EXISTS btree_gist")
+    # In the schema of everybody where that can be: with one of ours it would be dropped, and break another.
+    op.execute(
+        """
+        DO $$
+        BEGIN
+            IF has_schema_privilege(to_regnamespace('public'), 'CREATE') THEN
+                CREATE EXTENSION IF NOT EXISTS btree_gist SCHEMA public;
+            ELSE
+                CREATE EXTENSION IF NOT EXISTS btree_gist;
+            END IF;
+        END $$
+        """
+    )
     # Equal networks overlap too. Whoever writes, no two entries of an account do.
     op.execute(
         "ALTER TABLE entries ADD CONSTRAINT entries_no_overlap "

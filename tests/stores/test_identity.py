@@ -1,0 +1,135 @@
+"""A SQLite file that is replaced or deleted while it is in use fails loudly: no change is acknowledged and then lost."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+
+from cidrgate import OutcomeUnknownError, RuleManager, StoreError
+from tests.waiting import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+
+def moved_over(path: Path, backup: Path) -> None:
+    backup.replace(path)
+
+
+def copied_anew(path: Path, backup: Path) -> None:
+    path.unlink()
+    shutil.copy(backup, path)
+
+
+def deleted(path: Path, backup: Path) -> None:
+    path.unlink()
+
+
+def created_anew(path: Path, backup: Path) -> None:
+    for one in path.parent.glob(f"{path.name}*"):
+        one.unlink()
+    RuleManager.open(f"sqlite:///{path}", follow=False).close()
+
+
+def folder_moved(path: Path, backup: Path) -> None:
+    path.parent.rename(path.parent.with_name("elsewhere"))
+
+
+def link_turned(path: Path, backup: Path) -> None:
+    os.symlink(backup, f"{path}.new")
+    os.replace(f"{path}.new", path)
+
+
+FAULTS = [moved_over, copied_anew, deleted, created_anew, folder_moved, link_turned]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    (tmp_path / "store").mkdir()
+    return tmp_path / "store" / "lists.db"
+
+
+@pytest.fixture
+def backup(path: Path, tmp_path: Path) -> Path:
+    """What the store was before the last change."""
+    with RuleManager.open(f"sqlite:///{path}", follow=False) as manager:
+        manager.create_account("acct-1")
+    copy = tmp_path / "backup.db"
+    with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(copy)) as target:
+        source.backup(target)
+    return copy
+
+
+@pytest.fixture
+def manager(path: Path, backup: Path) -> Iterator[RuleManager]:
+    with RuleManager.open(f"sqlite:///{path}") as manager:
+        manager.add("acct-1", "8.8.8.0/24")
+        yield manager
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_nothing_is_read_or_written_any_more(
+    fault: Callable[[Path, Path], None], manager: RuleManager, path: Path, backup: Path
+) -> None:
+    fault(path, backup)
+    for _ in range(3):
+        with pytest.raises(StoreError, match="replaced or deleted while it was open: restart"):
+            manager.add("acct-1", "1.1.1.1/32")
+        with pytest.raises(StoreError, match="replaced or deleted"):
+            manager.entries("acct-1")
+        with pytest.raises(StoreError, match="replaced or deleted"):
+            manager.store.watch()
+    old = manager.staleness
+    eventually(lambda: manager.staleness > old + 0.2)  # the follower is told by nothing that all is well
+    assert manager.matcher.allows("acct-1", "8.8.8.8")
+    assert not manager.matcher.allows("acct-1", "1.1.1.1")
+
+
+def test_an_old_file_that_comes_back_is_used_again(manager: RuleManager, path: Path, tmp_path: Path) -> None:
+    """No connection that was made to the file in between is kept."""
+    aside = tmp_path / "aside"
+    path.parent.rename(aside)
+    path.parent.mkdir()
+    RuleManager.open(f"sqlite:///{path}", follow=False).close()
+    for _ in range(3):
+        with pytest.raises(StoreError, match="replaced or deleted"):
+            manager.entries("acct-1")
+        with pytest.raises(StoreError, match="replaced or deleted"):
+            manager.add("acct-1", "1.1.1.1/32")
+    shutil.rmtree(path.parent)
+    aside.rename(path.parent)
+    assert manager.add("acct-1", "1.1.1.1/32")
+    with RuleManager.open(f"sqlite:///{path}", follow=False) as other:
+        assert [entry.cidr for entry in other.entries("acct-1")] == ["1.1.1.1/32", "8.8.8.0/24"]
+    eventually(lambda: manager.staleness < 0.2)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_file_that_is_replaced_during_a_change_takes_it_back(
+    fault: Callable[[Path, Path], None], manager: RuleManager, path: Path, backup: Path
+) -> None:
+    meddling = manager.supervised(judge=lambda _: fault(path, backup))
+    with pytest.raises(StoreError, match="replaced or deleted") as refusal:
+        meddling.add("acct-1", "1.1.1.1/32")
+    assert not isinstance(refusal.value, OutcomeUnknownError)
+
+
+def test_a_file_that_is_replaced_during_the_commit_is_told_of(
+    manager: RuleManager, path: Path, backup: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = manager.store
+    commit = store._writes.commit  # type: ignore[attr-defined]
+
+    def then_replaced(*arguments: object) -> None:
+        commit(*arguments)
+        moved_over(path, backup)
+
+    monkeypatch.setattr(store._writes, "commit", then_replaced)  # type: ignore[attr-defined]
+    with pytest.raises(OutcomeUnknownError, match="the file that is gone"):
+        manager.add("acct-1", "1.1.1.1/32")

@@ -1,0 +1,179 @@
+"""A commit whose answer is lost: nobody says that nothing was changed, and nobody makes the change a second time."""
+
+from __future__ import annotations
+
+import os
+import resource
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+
+from cidrgate import OutcomeUnknownError, RuleManager, StoreError
+from cidrgate.errors import StoreConflictError
+from tests.tcp_proxy import TcpProxy
+from tests.waiting import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.postgres import PostgresServer
+
+CHANGES: dict[str, Callable[[RuleManager], object]] = {
+    "add": lambda manager: manager.add("acct-1", "1.1.1.1/32", actor="unsure"),
+    "replace": lambda manager: manager.replace("acct-1", "1.1.1.1/32", actor="unsure"),
+    "create": lambda manager: manager.create_account("acct-2", actor="unsure"),
+    "remove": lambda manager: manager.remove("acct-1", "8.8.8.0/24", actor="unsure"),
+}
+
+
+@pytest.fixture
+def proxy(shared_postgres_server: PostgresServer) -> Iterator[TcpProxy]:
+    with TcpProxy(("127.0.0.1", shared_postgres_server.port)) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def distant(proxy: TcpProxy, postgres_url: str, shared_postgres_server: PostgresServer) -> Iterator[RuleManager]:
+    """A manager behind the proxy."""
+    behind = postgres_url.replace(f":{shared_postgres_server.port}/", f":{proxy.port}/")
+    with RuleManager.open(behind) as manager:
+        manager.create_account("acct-1")
+        manager.add("acct-1", "8.8.8.0/24")
+        yield manager
+
+
+@pytest.mark.parametrize("deliver", [True, False], ids=["carried out", "never arrived"])
+@pytest.mark.parametrize("work", CHANGES)
+def test_a_connection_that_breaks_at_the_commit(
+    work: str, deliver: bool, proxy: TcpProxy, distant: RuleManager, postgres_url: str
+) -> None:
+    proxy.drop_at(b"COMMIT", deliver=deliver)
+    with pytest.raises(OutcomeUnknownError, match="may be stored or not; look at the list"):
+        CHANGES[work](distant)
+    assert proxy.trapped == 1
+    with RuleManager.open(postgres_url, follow=False) as near:
+        if deliver:
+            eventually(lambda: len([c for c in near.history() if c.actor == "unsure"]) == 1)
+        lists = {account.name: [entry.cidr for entry in near.entries(account.name)] for account in near.accounts()}
+        made = [change for change in near.history() if change.actor == "unsure"]
+        assert len(made) == deliver  # once, and not tried again
+    eventually(
+        lambda: (
+            {name: distant.matcher.prefixes(name) for name in lists if lists[name]}
+            == {name: cidrs for name, cidrs in lists.items() if cidrs}
+        )
+    )
+
+
+def test_a_connection_that_breaks_before_the_commit_changes_nothing(
+    proxy: TcpProxy, distant: RuleManager, postgres_url: str
+) -> None:
+    before = len(distant.history())
+    for word in (b"FOR UPDATE", b"INSERT INTO"):
+        proxy.drop_at(word, deliver=True)
+        with pytest.raises(StoreError) as failure:
+            distant.add("acct-1", "1.1.1.1/32")
+        assert not isinstance(failure.value, OutcomeUnknownError)
+    assert proxy.trapped == 2
+    with RuleManager.open(postgres_url, follow=False) as near:
+        assert len(near.history()) == before
+
+
+def test_a_server_that_ends_during_the_commit(postgres_url: str) -> None:
+    """Committed here, and waiting for a standby that never answers, when the administrator ends the session."""
+    with RuleManager.open(postgres_url, follow=False) as manager, psycopg.connect(postgres_url, autocommit=True) as dba:
+        manager.create_account("acct-1")
+        dba.execute("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
+        dba.execute("SELECT pg_reload_conf()")
+        try:
+            failures: list[BaseException] = []
+
+            def change() -> None:
+                try:
+                    manager.add("acct-1", "8.8.8.0/24")
+                except StoreError as error:
+                    failures.append(error)
+
+            waits = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+            changing = threading.Thread(target=change)
+            changing.start()
+            eventually(lambda: dba.execute(waits).fetchone() is not None)
+            dba.execute(f"SELECT pg_terminate_backend(pid) FROM ({waits}) AS waiting")
+            changing.join()
+        finally:
+            dba.execute("ALTER SYSTEM RESET synchronous_standby_names")
+            dba.execute("SELECT pg_reload_conf()")
+        assert [type(failure) for failure in failures] == [OutcomeUnknownError]
+        assert [entry.cidr for entry in manager.entries("acct-1")] == ["8.8.8.0/24"]
+
+
+def test_a_commit_that_the_server_refuses_changes_nothing_and_is_tried_again(postgres_url: str) -> None:
+    """What a deferred constraint says, it says to the COMMIT."""
+    with RuleManager.open(postgres_url, follow=False) as manager:
+        manager.create_account("acct-1")
+        with psycopg.connect(postgres_url) as connection:
+            connection.execute(
+                """
+                CREATE TABLE tries (at serial);
+                CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+                BEGIN
+                    RAISE EXCEPTION 'not now' USING ERRCODE = 'serialization_failure';
+                END $$;
+                CREATE CONSTRAINT TRIGGER refuse AFTER INSERT ON cidrgate.entries
+                    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION refuse();
+                """
+            )
+        with pytest.raises(StoreConflictError):
+            manager.add("acct-1", "8.8.8.0/24")
+        with psycopg.connect(postgres_url) as connection:
+            connection.execute("DROP TRIGGER refuse ON cidrgate.entries; DROP FUNCTION refuse; DROP TABLE tries")
+        assert manager.entries("acct-1") == []
+
+
+@contextmanager
+def no_file_grows_beyond(size: int) -> Iterator[None]:
+    """The disk takes nothing more of this process: an error of the file system, as a disk that fails gives one."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_disk_that_fails_at_the_commit(tmp_path: Path) -> None:
+    path = tmp_path / "lists.db"
+    with RuleManager.open(f"sqlite:///{path}", follow=False) as manager:
+        manager.create_account("acct-1")
+        with no_file_grows_beyond(os.stat(f"{path}-wal").st_size), pytest.raises(OutcomeUnknownError):
+            manager.add("acct-1", "8.8.8.0/24")
+        manager.add("acct-1", "9.9.9.0/24")
+        stored = [entry.cidr for entry in manager.entries("acct-1")]
+    with RuleManager.open(f"sqlite:///{path}", follow=False) as manager:
+        assert [entry.cidr for entry in manager.entries("acct-1")] == stored == ["9.9.9.0/24"]
+
+
+def test_changes_that_were_committed_together_are_all_unknown(
+    proxy: TcpProxy, distant: RuleManager, postgres_url: str
+) -> None:
+    for name in ("a", "b", "c", "d"):
+        distant.create_account(name)
+    with psycopg.connect(postgres_url) as other, ThreadPoolExecutor(8) as pool:
+        other.execute("LOCK TABLE cidrgate.entries IN EXCLUSIVE MODE")
+        asked = [pool.submit(distant.add, name, "1.1.1.1/32", actor="unsure") for name in ("a", "b", "c", "d")]
+        waiting = distant._commits._waiting
+        eventually(lambda: len(waiting) >= 2)
+        proxy.drop_at(b"COMMIT", deliver=True)
+        other.rollback()
+        errors = [one.exception(30) for one in asked]
+    unknown = [error for error in errors if error is not None]
+    assert unknown
+    assert {type(error) for error in unknown} == {OutcomeUnknownError}
+    with RuleManager.open(postgres_url, follow=False) as near:
+        made = [change.account for change in near.history() if change.actor == "unsure"]
+        assert sorted(made) == ["a", "b", "c", "d"]
