@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
@@ -54,7 +54,7 @@ class AuthorizeSettings:
         metrics: Whether decisions are counted for `/metrics`, which makes each take longer.
     """
 
-    database: str
+    database: str = field(repr=False)  # it may hold a password
     trusted_proxies: tuple[str, ...] = ()
     trusted_hops: int | None = None
     client_header: str = "x-forwarded-for"
