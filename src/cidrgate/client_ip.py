@@ -37,6 +37,7 @@ ClientProblem: TypeAlias = (
 
 _Found: TypeAlias = tuple[str | None, str, int | None, ClientProblem | None]
 
+_PORT_SIZES = frozenset(map(len, PORT_HEADERS))
 _UNIX_PEERS = (UNIX_SOCKET, "/")
 _LISTS = ("x-forwarded-for", "forwarded")
 
@@ -221,7 +222,7 @@ class ClientIPResolver:
             if len(name) == size and name.lower() == field:
                 values.append(value)
                 named = named or b":" in value
-            elif name in others:
+            elif len(name) in _PORT_SIZES and name.lower() in others:
                 named = True
         if named and port and trusted and came_with_port(node, port, headers):
             return None, "peer", None, "rewritten_peer"
