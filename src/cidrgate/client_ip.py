@@ -111,8 +111,8 @@ class ClientIPResolver:
         >>> spoofed = [(b"x-forwarded-for", b"8.8.8.8, 203.0.113.9")]
         >>> resolver.resolve("10.0.0.1", spoofed)
         ClientAddress(address='203.0.113.9', source='x-forwarded-for', hop=1, problem=None)
-        >>> resolver.resolve("203.0.113.9", spoofed)
-        ClientAddress(address='203.0.113.9', source='peer', hop=None, problem=None)
+        >>> resolver.resolve("198.51.100.7", spoofed)
+        ClientAddress(address='198.51.100.7', source='peer', hop=None, problem=None)
     """
 
     __slots__ = ("_claims", "_field", "_hops", "_other_ports", "_proxies", "_unix", "header", "resolved_by_server")
