@@ -9,7 +9,7 @@ import json
 import logging
 import math
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
@@ -57,7 +57,7 @@ class AuthorizeSettings:
         metrics: Whether decisions are counted for `/metrics`, which makes each take longer.
     """
 
-    database: str
+    database: str = field(repr=False)  # it may hold a password
     unlisted: Unlisted | None
     trusted_proxies: tuple[str, ...] = ()
     trusted_hops: int | None = None
@@ -189,7 +189,7 @@ def serve(
             lists.compile(shared)
             on_loaded(len(lists.matcher))
         counts = Path(folder) / "metrics"
-        counts.mkdir()
+        counts.mkdir(mode=0o700)
         os.environ[MULTIPROCESS] = str(counts)
         os.environ[_VARIABLE] = json.dumps(asdict(settings) | {"snapshot": shared})
         uvicorn.run(f"{__name__}:app_from_environment", factory=True, workers=workers, **listen)
