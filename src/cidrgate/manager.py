@@ -251,7 +251,7 @@ class RuleManager(ServedLists):
                 after = altered(after, expires_at=expires_at)
             if entry.expired(listing.at) and not after.expired(listing.at):
                 # It did not count and overlapped with nothing: it comes back as one that is added.
-                [network] = validate_addition([NewEntry(cidr or entry.cidr)], others, self.policy)
+                [network] = validate_addition([NewEntry(entry.cidr if cidr is None else cidr)], others, self.policy)
                 after = altered(after, cidr=network)
             elif cidr is not None:
                 after = altered(after, cidr=validate_edit(cidr, others, self.policy))
