@@ -593,7 +593,8 @@ class RuleManager(ServedLists):
             dry_run: Whether changes are worked out and judged, but not stored; they need no confirmation then.
                 `import_accounts` and `prune_history` are neither supervised nor dry.
             address: Where the caller is, as canonical text; None if that is not known, and then nothing warns them.
-            confirmed: The guards that the changes may meet, by name: `disable_enforcement`, `lock_out`.
+            confirmed: The guards that the changes may meet, by name: `disable_enforcement`, `lock_out`. They add to
+                those of a manager that is supervised already.
 
         Raises:
             ValueError: If `confirmed` names something else.
@@ -609,7 +610,8 @@ class RuleManager(ServedLists):
         """
         seen = copy(self)
         seen._judge, seen._keep, seen._dry_run = judge, keep, dry_run
-        seen._address, seen._confirmed = address, named_guards(confirmed)
+        seen._address = self._address if address is None else address
+        seen._confirmed = self._confirmed | named_guards(confirmed)
         return seen
 
     def _change_list(
