@@ -124,8 +124,8 @@ def test_every_edge_says_it_of_every_list(tmp_path: Path) -> None:
         client.post("/console/sign-in", data={"token": token}, headers={"Sec-Fetch-Site": "same-origin"})
         page = client.get("/console/accounts").text
         for name, state in LISTS.items():
-            [row] = [part for part in page.split("<tr>") if f">{name}</a>" in part]
-            assert ("Enforced" in row, "Open to all" in row) == (state.enforced, not state.enforced), name
+            [cells] = [part for part in page.split("<tr>") if f">{name}</a>" in part]
+            assert ("Enforced" in cells, "Open to all" in cells) == (state.enforced, not state.enforced), name
             head = client.get(f"/console/list?account={name}").text
             assert ("Not enforced" in head) == (not state.enforced), name
 
