@@ -31,9 +31,7 @@ class Server:
 
 
 @contextmanager
-def a_server(
-    database: str, *arguments: str, files: int | None = None, log: IO[str] | None = None
-) -> Iterator[Server]:
+def a_server(database: str, *arguments: str, files: int | None = None, log: IO[str] | None = None) -> Iterator[Server]:
     """A service of a database; it is stopped at the end of the block, unless it is already.
 
     Args:

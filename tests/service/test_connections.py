@@ -40,7 +40,18 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 def certificate(folder: Path) -> list[str]:
     """The arguments for TLS, with a certificate that was just made."""
     key, made = folder / "key.pem", folder / "certificate.pem"
-    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "1"]
+    command = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-nodes",
+        "-days",
+        "1",
+    ]
     command += ["-subj", "/CN=localhost", "-keyout", str(key), "-out", str(made)]
     subprocess.run(command, check=True, capture_output=True)
     return ["--tls-certificate", str(made), "--tls-key", str(key)]
@@ -127,7 +138,9 @@ def test_a_head_that_is_too_large_is_refused(server: Server) -> None:
     assert received.startswith(b"HTTP/1.1 431 ") or received == b""
 
 
-@pytest.mark.parametrize("sent", [b"\x00\r\n\r\n", b"GET /\xff HTTP/1.1\r\n\r\n", b"GET / HTTP/9\r\n\r\n", b"G\r\n\r\n"])
+@pytest.mark.parametrize(
+    "sent", [b"\x00\r\n\r\n", b"GET /\xff HTTP/1.1\r\n\r\n", b"GET / HTTP/9\r\n\r\n", b"G\r\n\r\n"]
+)
 def test_what_is_no_request_is_answered_as_carefully_as_the_rest(server: Server, sent: bytes) -> None:
     with connected(server) as connection:
         connection.sendall(sent)
