@@ -69,7 +69,7 @@ def bare() -> Any:
 
 def authorize() -> AuthorizeApp:
     """The endpoint as `cidrgate authorize` makes it."""
-    settings = AuthorizeSettings(os.environ[DATABASE], trusted_proxies=("127.0.0.1/32",))
+    settings = AuthorizeSettings(os.environ[DATABASE], "deny_unknown", trusted_proxies=("127.0.0.1/32",))
     return settings.app(settings.open())
 
 
@@ -143,7 +143,7 @@ def _milliseconds(said: str, percentile: str) -> float:
 
 def fill(url: str) -> None:
     """A list of 50 entries for each of many accounts."""
-    with RuleManager.open(url, follow=False) as manager:
+    with RuleManager.open(url, follow=False, create=True) as manager:
         report = manager.import_accounts(
             {
                 f"acct-{number}": [NewEntry(f"8.{8 + offset}.{number % 250}.0/24") for offset in range(50)]

@@ -61,7 +61,10 @@ def gates() -> dict[str, Gate]:
     """A gate for each setup, all over one list."""
     matcher = Matcher()
     matcher.publish("acct-1", [f"{LISTED}/32", f"{LISTED_V6}/128", f"{LISTED_PEER}/32"])
-    return {name: Gate(matcher, resolver=ClientIPResolver(**setup), log="none") for name, setup in SETUPS.items()}
+    return {
+        name: Gate(matcher, unlisted="deny_unknown", resolver=ClientIPResolver(**setup), log="none")
+        for name, setup in SETUPS.items()
+    }
 
 
 XFF, FORWARDED, CLOUDFLARE, REAL_IP = b"X-Forwarded-For", b"Forwarded", b"CF-Connecting-IP", b"X-Real-IP"

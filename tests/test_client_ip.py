@@ -65,6 +65,14 @@ def hop_address(text: str) -> str | None:
     return plain_address(text)
 
 
+def bare_address(text: str) -> str | None:
+    """The address in a hop, whatever stands where a port could."""
+    if text.startswith("["):
+        return plain_address(text[1:].partition("]")[0])
+    address = plain_address(text)
+    return plain_address(text.rpartition(":")[0]) if address is None else address
+
+
 def good_port(port: str, written: str) -> bool:
     return written == f":{port}" and port.isascii() and port.isdecimal() and len(port) <= 5 and int(port) < 65536
 
@@ -88,6 +96,11 @@ def test_the_client_is_the_rightmost_hop_that_is_no_trusted_proxy(peer: str, lin
     if position == 0 and lines == [] and trusted(str(chain[0])):
         client = None
     found = ClientIPResolver(trusted_proxies=PROXIES).resolve(peer, in_lines(lines))
+    if chain[0] is not None and not trusted(chain[0]):
+        written = [hop.strip(" \t") for line in lines for hop in line]
+        assert (found.problem == "rewritten_peer") == (chain[0] in map(bare_address, written))
+        if found.problem == "rewritten_peer":
+            return
     assert found.address == client
     assert (found.problem is None) == (client is not None)
     if lines:
@@ -137,7 +150,7 @@ def test_any_bytes_have_an_answer(value: bytes, header: str | None) -> None:
 def test_a_unix_socket_has_no_address_and_is_trusted_by_name_only(peer: str | None) -> None:
     headers = [(FIELD, b"203.0.113.9")]
     assert ClientIPResolver().resolve(peer, headers) == ClientAddress(None, "peer", problem="no_address")
-    networks = ClientIPResolver(trusted_proxies=["0.0.0.0/0", "::/0"])
+    networks = ClientIPResolver(trusted_proxies=["0.0.0.0/0", "::/0"], trust_everybody=True)
     assert networks.resolve(peer, headers) == ClientAddress(None, "peer", problem="no_address")
     named = ClientIPResolver(trusted_proxies=["unix:"])
     assert named.resolve(peer, headers) == ClientAddress("203.0.113.9", "x-forwarded-for", 1)
@@ -152,7 +165,7 @@ def test_a_unix_socket_has_no_address_and_is_trusted_by_name_only(peer: str | No
 def test_a_peer_that_is_no_address_is_nobody(peer: str) -> None:
     for resolver in (
         ClientIPResolver(),
-        ClientIPResolver(trusted_proxies=["0.0.0.0/0"]),
+        ClientIPResolver(trusted_proxies=["0.0.0.0/0"], trust_everybody=True),
         ClientIPResolver(trusted_hops=1),
     ):
         found = resolver.resolve(peer, [(FIELD, b"203.0.113.9")])

@@ -188,10 +188,10 @@ def test_a_gate_notes_what_it_lets_in_and_nothing_else(in_memory: RuleManager) -
     behind = ClientIPResolver(trusted_hops=1)
     for number, gate in enumerate(
         [
-            Gate(in_memory, note_matches=True, log="none"),
-            Gate(in_memory, note_matches=True, log="none", resolver=behind),
-            Gate(in_memory, note_matches=True, log="none", report_only=True),
-            Gate(in_memory, note_matches=True, log="none", hooks=[lambda _: None]),
+            Gate(in_memory, unlisted="allow", note_matches=True, log="none"),
+            Gate(in_memory, unlisted="allow", note_matches=True, log="none", resolver=behind),
+            Gate(in_memory, unlisted="allow", note_matches=True, log="none", report_only=True),
+            Gate(in_memory, unlisted="allow", note_matches=True, log="none", hooks=[lambda _: None]),
         ]
     ):
         cidr = f"7.7.{number}.0/24"
@@ -203,28 +203,30 @@ def test_a_gate_notes_what_it_lets_in_and_nothing_else(in_memory: RuleManager) -
         gate.decide(None, "5.5.5.5")
         in_memory.store_matches()
         assert cidr not in matched(in_memory, "acct-1")
+        peer = "5.5.5.5" if gate.resolver is behind else f"7.7.{number}.9"
+        sent = header if gate.resolver is behind else []
         if number == 3:
-            assert not gate.admits("sub-1", f"7.7.{number}.9", header)
-            assert gate.decide("sub-1", f"7.7.{number}.9", header).admitted
+            assert not gate.admits("sub-1", peer, sent)
+            assert gate.decide("sub-1", peer, sent).admitted
         else:
-            assert gate.admits("sub-1", f"7.7.{number}.9", header)
+            assert gate.admits("sub-1", peer, sent)
         in_memory.store_matches()
         assert entry.id in in_memory.last_matches("acct-1")
         in_memory.remove("acct-1", entry.id)
 
 
 def test_the_shortest_way_notes_too(in_memory: RuleManager) -> None:
-    gate = Gate(in_memory, note_matches=True)
+    gate = Gate(in_memory, unlisted="allow", note_matches=True)
     assert gate.allows_peer is not None
     assert gate.allows_peer("acct-1", "8.8.8.8")
     assert not gate.allows_peer("acct-1", "9.9.9.9")
-    assert Gate(in_memory, note_matches=True).decide("acct-1", "1.1.1.1").admitted
+    assert Gate(in_memory, unlisted="allow", note_matches=True).decide("acct-1", "1.1.1.1").admitted
     assert in_memory.store_matches() == 2
     assert matched(in_memory, "acct-1").keys() == {"8.8.8.0/24", "1.1.1.1/32"}
 
 
 def test_a_gate_notes_nothing_unless_it_is_told_to(in_memory: RuleManager) -> None:
-    gate = Gate(in_memory, log="none")
+    gate = Gate(in_memory, unlisted="allow", log="none")
     assert gate.admits("acct-1", "8.8.8.8", [])
     assert gate.decide("acct-1", "8.8.8.8").admitted
     assert in_memory.store_matches() == 0
@@ -232,7 +234,7 @@ def test_a_gate_notes_nothing_unless_it_is_told_to(in_memory: RuleManager) -> No
 
 def test_without_a_store_there_is_nowhere_to_note() -> None:
     with pytest.raises(ValueError, match="give the gate a RuleManager"):
-        Gate(Matcher(), note_matches=True)
+        Gate(Matcher(), unlisted="allow", note_matches=True)
     with pytest.raises(ValueError, match="turn it on too"):
         Settings(note_matches=True)
     with RuleManager.connect("memory://") as manager, pytest.raises(CidrgateError, match="not loaded"):
@@ -245,7 +247,7 @@ def test_a_manager_that_follows_stores_them_by_itself(shared_store_url: str, mon
     with RuleManager.open(shared_store_url) as node, RuleManager.connect(shared_store_url) as other:
         furnish(other)
         eventually(lambda: node.matcher.enforced("acct-1"))
-        gate = Gate(node, note_matches=True)
+        gate = Gate(node, unlisted="allow", note_matches=True)
         assert gate.admits("acct-1", "8.8.8.8", [])
         eventually(lambda: matched(other, "acct-1").keys() == {"8.8.8.0/24"})
 
@@ -292,7 +294,9 @@ def test_the_authorize_endpoint_notes_where_it_is_asked_to(shared_store_url: str
     with RuleManager.open(shared_store_url, follow=False) as manager:
         furnish(manager)
         for noting in (False, True):
-            settings = AuthorizeSettings(shared_store_url, trusted_proxies=("127.0.0.1/32",), note_matches=noting)
+            settings = AuthorizeSettings(
+                shared_store_url, "allow", trusted_proxies=("127.0.0.1/32",), note_matches=noting
+            )
             app = settings.app(manager)
             headers = [(b"x-account", b"acct-1"), (b"x-forwarded-for", b"8.8.8.8")]
             scope = {"type": "http", "path": "/v1/authorize", "headers": headers, "client": ("127.0.0.1", 1)}

@@ -15,7 +15,7 @@ from cidrgate.metrics import GateMetrics
 def gate_with(metrics: GateMetrics) -> Gate:
     matcher = Matcher()
     matcher.publish("acct-1", ["8.8.8.0/24"])
-    return Gate(matcher, hooks=[metrics], log="none")
+    return Gate(matcher, unlisted="allow", hooks=[metrics], log="none")
 
 
 def test_decisions_are_counted_by_result_and_reason() -> None:

@@ -21,6 +21,7 @@ settings.configure(
     CIDRGATE={
         "DATABASE": os.environ.get("CIDRGATE_DATABASE", "sqlite:///lists.db"),
         "ACCOUNT": by_key,
+        "UNLISTED": "deny_unknown",  # every account is created; see docs/edges.md for the other cases
         "REQUIRE_ACCOUNT": True,
         # The addresses of the proxies in front, if there are any; else the socket's peer is the client.
         "TRUSTED_PROXIES": os.environ.get("TRUSTED_PROXIES", "").split(),

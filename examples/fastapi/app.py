@@ -13,6 +13,7 @@ KEYS = {"key-of-acct-1": "acct-1", "key-of-acct-2": "acct-2"}  # an application 
 
 gate = Gate(
     RuleManager.open(os.environ.get("CIDRGATE_DATABASE", "sqlite:///lists.db")),
+    unlisted="deny_unknown",  # every account is created; see docs/edges.md for the other cases
     # The addresses of the proxies in front, if there are any; else the socket's peer is the client.
     resolver=ClientIPResolver(trusted_proxies=os.environ.get("TRUSTED_PROXIES", "").split()),
     require_account=True,

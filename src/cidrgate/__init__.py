@@ -7,6 +7,7 @@ the store.
 from pathlib import Path
 
 from cidrgate._engine import Matcher, PrefixTrie
+from cidrgate.account_sources import EXEMPT, FromHeader, FromPath, FromRoute
 from cidrgate.client_ip import ClientAddress, ClientIPResolver
 from cidrgate.errors import (
     AccountExistsError,
@@ -22,6 +23,7 @@ from cidrgate.errors import (
     RuleError,
     SnapshotError,
     StoreError,
+    StoreNotFoundError,
     SubaccountError,
     VersionConflictError,
 )
@@ -53,11 +55,16 @@ __all__ = [
     "InvalidExpiryError",
     "HistoryError",
     "StoreError",
+    "StoreNotFoundError",
     "SnapshotError",
     "ClientIPResolver",
     "ClientAddress",
     "Gate",
     "Verdict",
+    "FromHeader",
+    "FromRoute",
+    "FromPath",
+    "EXEMPT",
     "ProxyProtocolError",
     "get_include",
 ]

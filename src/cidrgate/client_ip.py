@@ -1,7 +1,7 @@
 """`ClientIPResolver`: which address a request comes from, as the last trusted hop saw it.
 
 Everything that a client can write is believed only as far as a trusted proxy vouches for it. Nothing here knows a
-framework; `cidrgate.forwarded` reads the headers.
+framework; `cidrgate.forwarded` reads the headers, `cidrgate.rewritten_peers` finds peers that a server put there.
 """
 
 from __future__ import annotations
@@ -12,7 +12,10 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from cidrgate._engine import PrefixTrie, canonical_address
 from cidrgate.errors import InvalidAddressError
 from cidrgate.forwarded import MOST_HOPS, UNIX_SOCKET, HopProblem, UnreadableHopError, hops_of, read_node
+from cidrgate.header_names import check_token
+from cidrgate.rewritten_peers import CLIENT_HEADERS, came_with_port, stands_in
 from cidrgate.rules.format_hints import format_hint
+from cidrgate.trusted_networks import refuse_everybody
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -44,7 +47,8 @@ class ClientAddress:
 
     Attributes:
         address: Canonical text; None when it cannot be told, which denies whatever is enforced.
-        source: `peer` for the socket's other end, or the name of the header that was believed.
+        source: `peer` for the socket's other end, `server` for what the server said in its place, or the name of the
+            header that was believed.
         hop: The place in that header's list, counted from the right: 1 is what the nearest proxy wrote. None where
             there is no list.
         problem: Why there is no address, or None:
@@ -52,7 +56,8 @@ class ClientAddress:
             - `no_address`: the client is on a Unix socket, or the server does not say who it is
             - `invalid_peer`: the server names a peer that is no address
             - `rewritten_peer`: something in the server, such as uvicorn's `--proxy-headers`, has put what a header says
-              in the peer's place, by rules of its own
+              in the peer's place, by rules of its own: the peer is no trusted proxy and stands in a header that names
+              clients, or it has a port that no client has
             - `missing_header`: the peer is a trusted proxy that did not send the header
             - `repeated_header`: a header with a single value came more than once
             - `malformed_hop`: the hop is no address, nothing, or has a zone or an impossible port
@@ -72,6 +77,9 @@ class ClientAddress:
 class ClientIPResolver:
     """Finds the client's address of a request. Immutable, to be shared between threads.
 
+    It protects nothing where the server rewrites the peer as well: one of the two must leave the headers alone. A peer
+    that was rewritten is recognised by what it leaves behind, and is denied.
+
     Without arguments it is the socket's peer, and no header counts. Behind proxies name either the proxies or how many
     there are, not both:
 
@@ -86,9 +94,15 @@ class ClientIPResolver:
         trusted_hops: How many proxies there are between the client and this server; at least 1.
         header: The header the proxies write: `x-forwarded-for` when None, `forwarded` (RFC 7239), or one with a single
             address, such as `cf-connecting-ip`, `x-real-ip` or `fly-client-ip`, which needs `trusted_proxies`.
+        trust_everybody: Whether the trusted proxies may cover public space as a whole. Everybody who reaches the server
+            can then say that they are anybody.
+        resolved_by_server: Whether the server's answer is taken as it is: for a server that is configured to read
+            forwarded headers of its own proxies alone. Excludes all other arguments.
 
     Raises:
-        ValueError: If the arguments do not fit together.
+        TypeError: If an argument has another type.
+        ValueError: If the arguments do not fit together, the header is no token (RFC 9110 section 5.6.2), or the
+            trusted proxies are wider than /8 (IPv4) or /16 (IPv6) of public space, or together a quarter of it.
         InvalidAddressError: If a trusted proxy is no network.
 
     Example:
@@ -100,10 +114,13 @@ class ClientIPResolver:
         ClientAddress(address='203.0.113.9', source='peer', hop=None, problem=None)
     """
 
-    __slots__ = ("_field", "_hops", "_proxies", "_unix", "header")
+    __slots__ = ("_claims", "_field", "_hops", "_proxies", "_unix", "header", "resolved_by_server")
 
     header: str | None
     """The header that may count, in lower case; None when the peer alone does."""
+
+    resolved_by_server: bool
+    """Whether the server's answer is taken as it is."""
 
     def __init__(
         self,
@@ -111,13 +128,28 @@ class ClientIPResolver:
         trusted_proxies: Iterable[str] | None = None,
         trusted_hops: int | None = None,
         header: str | None = None,
+        trust_everybody: bool = False,
+        resolved_by_server: bool = False,
     ) -> None:
+        for name, value in (("trust_everybody", trust_everybody), ("resolved_by_server", resolved_by_server)):
+            if not isinstance(value, bool):
+                raise TypeError(f"{name} is True or False, not {value!r}")
+        if resolved_by_server and not (trusted_proxies is None and trusted_hops is None and header is None):
+            raise ValueError(
+                "resolved_by_server takes the server's answer: name no trusted_proxies, trusted_hops or header with it"
+            )
         if trusted_proxies is not None and trusted_hops is not None:
             raise ValueError("name trusted_proxies or trusted_hops, not both")
+        if header is not None:
+            check_token(header, "the header with the client's address")
         if trusted_proxies is None and trusted_hops is None and header is not None:
             raise ValueError(f"{header} can only be believed from a proxy: name trusted_proxies or trusted_hops")
-        if isinstance(trusted_hops, bool) or (trusted_hops is not None and trusted_hops < 1):
-            raise ValueError(f"trusted_hops is the number of proxies, at least 1, not {trusted_hops}")
+        if trusted_hops is not None and (
+            isinstance(trusted_hops, bool) or not isinstance(trusted_hops, int) or not 0 < trusted_hops < MOST_HOPS
+        ):
+            raise ValueError(
+                f"trusted_hops is the number of proxies, at least 1 and below {MOST_HOPS}, not {trusted_hops!r}"
+            )
         name = "x-forwarded-for" if header is None else header.lower()
         if trusted_hops is not None and name not in _LISTS:
             raise ValueError(f"{header} holds no list of hops: name the trusted_proxies that may send it")
@@ -126,30 +158,41 @@ class ClientIPResolver:
         named = [] if trusted_proxies is None else list(trusted_proxies)
         self._unix = UNIX_SOCKET in named
         self._proxies = _networks(network for network in named if network != UNIX_SOCKET)
+        if trust_everybody and not named:
+            raise ValueError("trust_everybody is about trusted_proxies: name them")
+        if not trust_everybody:
+            refuse_everybody(self._proxies)
         self._hops = trusted_hops
         self.header = name if named or trusted_hops is not None else None
         self._field = name.encode("latin-1")
+        self._claims = CLIENT_HEADERS | {self._field}
+        self.resolved_by_server = resolved_by_server
 
-    def resolve(self, peer: str | None, headers: Iterable[tuple[bytes, bytes]]) -> ClientAddress:
+    def resolve(
+        self, peer: str | None, headers: Iterable[tuple[bytes, bytes]], *, port: int | None = None
+    ) -> ClientAddress:
         """The client of a request.
 
         Args:
             peer: The address of the socket's other end, as the server says it; None, empty, `unix:` or a path for a
                 Unix socket.
             headers: Every header line as it came, in order, the names in any case.
+            port: The port of the socket's other end, as the server says it; None where it does not. It tells whether
+                the server has put an address out of a header in the peer's place.
         """
-        return ClientAddress(*self._find(peer, headers))
+        return ClientAddress(*self._find(peer, headers, port))
 
-    def address(self, peer: str | None, headers: Iterable[tuple[bytes, bytes]]) -> str | None:
+    def address(self, peer: str | None, headers: Iterable[tuple[bytes, bytes]], port: int | None = None) -> str | None:
         """The `address` of the client alone, for less.
 
         Args:
             peer: As in `resolve`.
             headers: As in `resolve`.
+            port: As in `resolve`.
         """
-        return self._find(peer, headers)[0]
+        return self._find(peer, headers, port)[0]
 
-    def _find(self, peer: str | None, headers: Iterable[tuple[bytes, bytes]]) -> _Found:
+    def _find(self, peer: str | None, headers: Iterable[tuple[bytes, bytes]], port: int | None) -> _Found:
         """The attributes of a `ClientAddress`."""
         header = self.header
         try:
@@ -162,13 +205,21 @@ class ClientIPResolver:
                 node, trusted = canonical_address(peer), False
         except InvalidAddressError:
             return None, "peer", None, "invalid_peer"
+        if self.resolved_by_server:
+            return _found(node, "server", None)
+        if port == 0 and node != UNIX_SOCKET:
+            return None, "peer", None, "rewritten_peer"
         if header is None or not (trusted or self._hops):
+            if node != UNIX_SOCKET and stands_in(node, headers, self._claims):
+                return None, "peer", None, "rewritten_peer"
             return _found(node, "peer", None)
         field, size = self._field, len(self._field)
         values = []
         for name, value in headers:
             if len(name) == size and name.lower() == field:
                 values.append(value)
+        if port and trusted and came_with_port(node, port, headers):
+            return None, "peer", None, "rewritten_peer"
         if not values:
             return None, header, None, "missing_header"
         if header in _LISTS:

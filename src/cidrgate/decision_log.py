@@ -8,14 +8,27 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from cidrgate.gate import Verdict
 
-__all__ = ["LOGGER", "DecisionLog", "log_failure"]
+__all__ = ["LOGGER", "DecisionLog", "advise_about_rewritten_peers", "log_failure"]
 
 LOGGER = logging.getLogger("cidrgate.decisions")
+
+_OPERATION = logging.getLogger("cidrgate")
+_advice_given = threading.Event()
+_ADVICE = (
+    "a request is denied because the server, or a middleware around this one, puts an address out of a header in the "
+    "place of the socket's peer. Leave the headers to cidrgate: run uvicorn with --no-proxy-headers, daphne without "
+    "--proxy-headers, waitress without trusted_proxy, and hypercorn and granian without their proxy middlewares "
+    "(ProxyFixMiddleware, wrap_asgi_with_proxy_headers, wrap_wsgi_with_proxy_headers); uvicorn's worker in gunicorn "
+    "needs --forwarded-allow-ips=''. Then name the proxies in ClientIPResolver(trusted_proxies=[...]). Where the "
+    "server shall decide, and reads these headers from its own proxies alone, say "
+    "ClientIPResolver(resolved_by_server=True). This is logged once."
+)
 
 _LEVELS = {"allowed": logging.INFO, "would_deny": logging.WARNING, "denied": logging.WARNING}
 
@@ -41,3 +54,10 @@ class DecisionLog:
 def log_failure(message: str) -> None:
     """Write what broke, with the traceback of the exception that is being handled."""
     LOGGER.exception(message)
+
+
+def advise_about_rewritten_peers() -> None:
+    """Say once how a server is started that leaves the socket's peer as it is."""
+    if not _advice_given.is_set():
+        _advice_given.set()
+        _OPERATION.warning(_ADVICE)

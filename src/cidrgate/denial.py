@@ -61,7 +61,7 @@ def denial_of(verdict: Verdict, accept: str = "") -> Denial:
         >>> from cidrgate import Gate, Matcher
         >>> matcher = Matcher()
         >>> matcher.publish("acct-1", ["203.0.113.0/24"])
-        >>> denial = denial_of(Gate(matcher, log="none").decide("acct-1", "8.8.8.8"))
+        >>> denial = denial_of(Gate(matcher, unlisted="allow", log="none").decide("acct-1", "8.8.8.8"))
         >>> json.loads(denial.body)["detail"]
         'Requests from 8.8.8.8 are not allowed for this account.'
     """

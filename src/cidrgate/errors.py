@@ -22,11 +22,13 @@ __all__ = [
     "SubaccountError",
     "VersionConflictError",
     "StoreError",
+    "StoreNotFoundError",
     "StoreConflictError",
     "InvalidExpiryError",
     "HistoryError",
     "SnapshotError",
     "ProxyProtocolError",
+    "MissingAccountError",
     "UnclearAccountError",
     "InvalidScopeError",
     "TokenNotFoundError",
@@ -71,6 +73,10 @@ class StoreError(CidrgateError):
     """The store could not be opened, read or written; nothing was changed."""
 
 
+class StoreNotFoundError(StoreError):
+    """There is no store of cidrgate where the URL says: nothing is there, or something else is. Nothing was created."""
+
+
 class StoreConflictError(StoreError):
     """Another writer was first, in a way the store found out by itself; nothing was changed. Worth another try."""
 
@@ -89,6 +95,10 @@ class SnapshotError(CidrgateError):
 
 class ProxyProtocolError(CidrgateError, ValueError):
     """What a connection starts with is no PROXY protocol header: drop the connection."""
+
+
+class MissingAccountError(CidrgateError, ValueError):
+    """A request that has to name its account names none."""
 
 
 class UnclearAccountError(CidrgateError, ValueError):

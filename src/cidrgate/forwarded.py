@@ -30,9 +30,13 @@ MOST_HOPS = 100
 """Hops that are followed before a header is taken for an attack."""
 
 _LONGEST_NODE = 64
+"""Bytes of an element of a plain list that are read."""
+
 _HIGHEST_PORT = 65_535
-_NODE = re.compile(r"(?:([0-9.]+)|\[([0-9A-Fa-f:.]+)\])(?::([0-9]{1,5}))?", re.ASCII)
-_OBFUSCATED = re.compile(r"(?:unknown|_[a-z0-9._-]+)(?::(?:[0-9]{1,5}|_[a-z0-9._-]+))?", re.ASCII | re.IGNORECASE)
+# RFC 7239 section 6: a node is a name and perhaps a port; each may be an obfuscated identifier in place of itself.
+_IDENTIFIER = r"_[A-Za-z0-9._-]+"
+_NODE = re.compile(rf"(?:([0-9.]+)|\[([0-9A-Fa-f:.]+)\])(?::(?:([0-9]{{1,5}})|({_IDENTIFIER})))?", re.ASCII)
+_OBFUSCATED = re.compile(rf"(?:(?i:unknown)|{_IDENTIFIER})(?::(?:[0-9]{{1,5}}|{_IDENTIFIER}))?", re.ASCII)
 
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]++"
 _QUOTED = rb'"((?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*+)"'
@@ -121,7 +125,7 @@ def read_node(node: bytes, *, plain: bool = True) -> str:
 
     Args:
         node: `192.0.2.1`, `192.0.2.1:4711`, `[2001:db8::1]`, `[2001:db8::1]:4711`, `unix:`, or an obfuscated
-            identifier.
+            identifier. In `Forwarded` the port may be an obfuscated identifier too.
         plain: Whether it is an element of a plain list, as in `X-Forwarded-For`: spaces and tabs around it do not
             count, and IPv6 without brackets is an address too, which no port can follow.
 
@@ -137,8 +141,8 @@ def read_node(node: bytes, *, plain: bool = True) -> str:
     """
     if plain:
         node = node.strip(b" \t")
-    if len(node) > _LONGEST_NODE:
-        raise UnreadableHopError("malformed_hop")
+        if len(node) > _LONGEST_NODE:
+            raise UnreadableHopError("malformed_hop")
     # What is not ASCII becomes a character that no address holds.
     text = node.decode("ascii", "replace")
     if plain or ":" not in text:
@@ -151,7 +155,12 @@ def read_node(node: bytes, *, plain: bool = True) -> str:
     if _OBFUSCATED.fullmatch(text):
         raise UnreadableHopError("obfuscated_hop")
     parts = _NODE.fullmatch(text)
-    if parts is None or int(parts[3] or 0) > _HIGHEST_PORT or (parts[2] and ":" not in parts[2]):
+    if (
+        parts is None
+        or int(parts[3] or 0) > _HIGHEST_PORT
+        or (parts[2] and ":" not in parts[2])
+        or (plain and parts[4] is not None)
+    ):
         raise UnreadableHopError("malformed_hop")
     try:
         return canonical_address(parts[1] or parts[2])

@@ -10,11 +10,14 @@ import re
 import secrets
 from dataclasses import dataclass
 from time import perf_counter
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, get_args
 
+from cidrgate.account_sources import EXEMPT, Exempt
+from cidrgate.accounts import can_name_account
 from cidrgate.client_ip import ClientAddress, ClientIPResolver
-from cidrgate.decision_log import DecisionLog, log_failure
-from cidrgate.errors import UnclearAccountError
+from cidrgate.decision_log import DecisionLog, advise_about_rewritten_peers, log_failure
+from cidrgate.errors import InvalidAccountError, MissingAccountError, UnclearAccountError
+from cidrgate.header_names import check_token
 from cidrgate.manager import RuleManager
 
 if TYPE_CHECKING:
@@ -24,13 +27,15 @@ if TYPE_CHECKING:
     from cidrgate.decisions import Address
     from cidrgate.last_matches import LastMatches
 
-__all__ = ["Gate", "Result", "Verdict", "VerdictReason"]
+__all__ = ["Gate", "Result", "Unlisted", "Verdict", "VerdictReason", "check_unlisted"]
 
+Unlisted: TypeAlias = Literal["allow", "deny_unknown", "deny"]
 Result: TypeAlias = Literal["allowed", "denied", "would_deny"]
 VerdictReason: TypeAlias = Literal[
     "matched",
     "not_listed",
     "not_enforced",
+    "unknown_account",
     "invalid_address",
     "stale_lists",
     "no_account",
@@ -38,7 +43,19 @@ VerdictReason: TypeAlias = Literal[
     "error",
 ]
 
+_SAY_UNLISTED = (
+    "say what happens to an account that has no list: unlisted='allow' where an account is created when its customer "
+    "makes the first entry. Where every account is created here, unlisted='deny_unknown' denies names that are "
+    "unknown; where every account must have a list, unlisted='deny' denies both."
+)
+
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}", re.ASCII)
+
+
+class _Admits(Protocol):
+    def __call__(
+        self, account: str, peer: str | None, headers: Iterable[tuple[bytes, bytes]], port: int | None = None, /
+    ) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +66,16 @@ class Verdict:
         result: `allowed`, `denied`, or `would_deny` where the gate only reports.
         reason: Why:
 
-            - `matched`, `not_listed`, `not_enforced`: as the account's list says
+            - `matched`, `not_listed`: as the account's list says
+            - `not_enforced`: the account has no list; allowed, or denied by `unlisted="deny"`
+            - `unknown_account`: there is no such account, and `unlisted` does not allow that
             - `invalid_address`: the account is enforced, and where the request comes from cannot be told; `client`
               says why
-            - `stale_lists`: the lists are older than `max_staleness`, and the manager denies then
-            - `no_account`: the request acts for no account
-            - `unclear_account`: the request names its account more than once, or in a way that could be read as another
+            - `stale_lists`: the lists are older than `max_staleness`, the manager denies then, and the account is
+              enforced or may have been created meanwhile
+            - `no_account`: the request acts for no account; allowed where it is exempt or need not name one
+            - `unclear_account`: the request names its account more than once, in a way that could be read as another,
+              or by a name that no account can have
             - `error`: something broke; the log has the traceback
         account: The account the request acts for, or None.
         entry: The longest matching prefix of the list where the reason is `matched`.
@@ -95,15 +116,22 @@ class Verdict:
 class Gate:
     """Decides whether requests may act for accounts; to be shared between threads, and by every edge of a process.
 
+    It decides for the account that the application names: it protects nothing where a client chooses that name freely
+    and nobody checks it against the credentials.
+
     Whatever breaks denies an enforced account: an address that cannot be read, lists that cannot be asked, an account
     that cannot be told. A hook that breaks is logged and changes nothing.
 
     Args:
         lists: A `RuleManager`, or a `Matcher` that is kept up to date by other means.
+        unlisted: What happens to an account that has no list; there is no default.
+
+            - `allow`: it is allowed, known or not: accounts are created when a customer makes the first entry
+            - `deny_unknown`: a known account is allowed, an unknown one is denied: every account is created
+            - `deny`: both are denied: every account must have a list
         resolver: How the client's address is found; by default it is the socket's peer, and no header counts.
         report_only: Whether to log and count what would be denied, and deny nothing.
         require_account: Whether a request that acts for no account is denied.
-        require_list: Whether an account without a list, or an unknown one, is denied.
         log: Which decisions go to the logger `cidrgate.decisions`: `denials`, `all` or `none`.
         hooks: Called with the `Verdict` of every decision; `cidrgate.metrics.GateMetrics` is one. Requests that are
             allowed may be told to a hook's method `count_allowed(account, reason, seconds)` instead, if it has one:
@@ -114,59 +142,87 @@ class Gate:
             sets one; a new one is made where it is missing or unfit.
 
     Raises:
+        TypeError: If `unlisted` is missing, or an argument has another type.
+        ValueError: If an argument is none of its values.
         CidrgateError: If the manager's matcher was not loaded.
 
     Example:
         >>> from cidrgate import Matcher
         >>> matcher = Matcher()
         >>> matcher.publish("acct-1", ["203.0.113.0/24"])
-        >>> gate = Gate(matcher, log="none")
+        >>> gate = Gate(matcher, unlisted="deny_unknown", log="none")
         >>> verdict = gate.decide("acct-1", "203.0.113.9")
         >>> verdict.result, verdict.reason, verdict.entry
         ('allowed', 'matched', '203.0.113.0/24')
         >>> gate.decide("acct-1", "8.8.8.8").result
         'denied'
+        >>> gate.decide("acct-2", "8.8.8.8").reason
+        'unknown_account'
     """
 
     def __init__(
         self,
         lists: RuleManager | Matcher,
         *,
+        unlisted: Unlisted = None,  # type: ignore[assignment]  # refused with words of its own
         resolver: ClientIPResolver | None = None,
         report_only: bool = False,
         require_account: bool = False,
-        require_list: bool = False,
         log: Literal["denials", "all", "none"] = "denials",
         hooks: Iterable[Callable[[Verdict], object]] = (),
         note_matches: bool = False,
         request_id_header: str | None = None,
     ) -> None:
+        self.unlisted = check_unlisted(unlisted)
         if log not in ("denials", "all", "none"):
             raise ValueError(f"log is 'denials', 'all' or 'none', not {log!r}")
+        for setting, value in (
+            ("report_only", report_only),
+            ("require_account", require_account),
+            ("note_matches", note_matches),
+        ):
+            # A text such as "false" would count as True, and report_only would then deny nobody.
+            if not isinstance(value, bool):
+                raise TypeError(f"{setting} is True or False, not {value!r}")
+        if resolver is not None and not isinstance(resolver, ClientIPResolver):
+            raise TypeError(f"resolver is a ClientIPResolver, not {resolver!r}")
+        if request_id_header is not None:
+            request_id_header = check_token(request_id_header, "the header with the request's id").lower()
+        hooks = tuple(hooks)
+        for hook in hooks:
+            if not callable(hook):
+                raise TypeError(f"a hook is called with a Verdict: {hook!r} cannot be called")
         self.resolver = ClientIPResolver() if resolver is None else resolver
         self.report_only = report_only
         self.require_account = require_account
-        self.require_list = require_list
-        self.request_id_header = None if request_id_header is None else request_id_header.lower()
+        self.request_id_header = request_id_header
         # A manager that nobody holds any more ends, and its matcher would stay as it is for ever.
         self._lists = lists
+        self._manager = lists if isinstance(lists, RuleManager) else None
         self.matcher = lists.matcher if isinstance(lists, RuleManager) else lists
-        self._allows = lists.checker() if isinstance(lists, RuleManager) else lists.allows
+        if not hasattr(self.matcher, "allows"):
+            raise TypeError(f"lists is a RuleManager or a Matcher, not {lists!r}")
+        # Only what is sure is allowed by the short way; for an unknown account its name has to be looked at.
+        sure = "allows_enforced" if unlisted == "deny" else "allows_known"
+        self._sure: Callable[[str, Address], bool] = getattr(self.matcher, sure, self._never)
+        if unlisted == "allow":
+            self._sure = self._allows_known_or_new
+        if self._manager is not None and self._manager.denies_when_stale:
+            self._sure = self._sure_and_fresh(self._manager, self._sure)
         self._noted: LastMatches | None = None
-        self._lets_in = self._allows
+        self._lets_in = self._sure
         if note_matches:
-            if not isinstance(lists, RuleManager):
+            if self._manager is None:
                 raise ValueError("matches are noted in a store: give the gate a RuleManager")
-            self._noted = lists.matches
+            self._noted = self._manager.matches
             self._lets_in = self._allows_noted
         own = () if log == "none" else (DecisionLog(allowed=log == "all"),)
-        hooks = tuple(hooks)
         self._hooks = (*own, *hooks)
         self._counts = [hook.count_allowed for hook in hooks if hasattr(hook, "count_allowed")]
         if log == "all" or len(own) + len(self._counts) < len(self._hooks):
             self.admits = self._admits_watched
-        elif self._counts or require_list:
-            self.admits = self._admits_listed
+        elif self._counts:
+            self.admits = self._admits_counted
         else:
             self.admits = self._admits_client
         shortest = self.admits == self._admits_client and self.resolver.header is None
@@ -179,29 +235,46 @@ class Gate:
     # verdict, and only their True counts. Anything else, an exception too, has to be decided by `decide`.
 
     allows_peer: Callable[[str, Address], bool] | None
-    """Whether a peer may act for an account, where no header counts and nobody watches; else None."""
+    """Whether a peer may act for an account, where no header counts and nobody watches; else None.
 
-    admits: Callable[[str, str | None, Iterable[tuple[bytes, bytes]]], bool]
+    Only for a peer that nothing has rewritten: its port is not 0, and no header of `CLIENT_HEADERS` came with it.
+    """
+
+    admits: _Admits
     """Whether the client of a request may act for an account, where nobody watches; else never."""
 
-    def _admits_watched(self, account: str, peer: str | None, headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    @staticmethod
+    def _sure_and_fresh(manager: RuleManager, sure: Callable[[str, Address], bool]) -> Callable[[str, Address], bool]:
+        """The same question, answered by no while the lists are too old to be trusted."""
+        return lambda account, address: sure(account, address) and not manager.stale
+
+    @staticmethod
+    def _never(account: str, address: Address) -> bool:
+        """The answer where the lists have no short one."""
+        return False
+
+    def _admits_watched(
+        self, account: str, peer: str | None, headers: Iterable[tuple[bytes, bytes]], port: int | None = None
+    ) -> bool:
         """Never: more is asked about every request than the short way tells."""
         return False
 
-    def _admits_client(self, account: str, peer: str | None, headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    def _admits_client(
+        self, account: str, peer: str | None, headers: Iterable[tuple[bytes, bytes]], port: int | None = None
+    ) -> bool:
         """Whether the client may act for the account."""
-        address = self.resolver.address(peer, headers)
+        address = self.resolver.address(peer, headers, port)
         return address is not None and self._lets_in(account, address)
 
-    def _admits_listed(self, account: str, peer: str | None, headers: Iterable[tuple[bytes, bytes]]) -> bool:
-        """Whether the client may act for the account; counted, and asked for a list where one is required."""
+    def _admits_counted(
+        self, account: str, peer: str | None, headers: Iterable[tuple[bytes, bytes]], port: int | None = None
+    ) -> bool:
+        """Whether the client may act for the account; counted."""
         started = perf_counter()
-        address = self.resolver.address(peer, headers)
-        if address is None or not self._allows(account, address):
+        address = self.resolver.address(peer, headers, port)
+        if address is None or not self._sure(account, address):
             return False
         entry = self.matcher.match(account, address)
-        if entry is None and self.require_list:
-            return False
         if entry is not None and self._noted is not None:
             self._noted.note(account, entry)
         seconds = perf_counter() - started
@@ -212,9 +285,14 @@ class Gate:
                 log_failure(f"the hook {count_allowed!r} failed")
         return True
 
+    def _allows_known_or_new(self, account: str, address: Address) -> bool:
+        """Whether an address may act for an account that is known, or that may be created yet."""
+        matcher = self.matcher
+        return matcher.allows_known(account, address) or (account not in matcher and can_name_account(account))
+
     def _allows_noted(self, account: str, address: Address) -> bool:
         """Whether an address may act for an account; the entry that lets it in is noted."""
-        if not self._allows(account, address):
+        if not self._sure(account, address):
             return False
         entry = self.matcher.match(account, address)
         if entry is not None and self._noted is not None:
@@ -223,19 +301,21 @@ class Gate:
 
     def decide(
         self,
-        account: str | None,
+        account: str | Exempt | None,
         peer: str | None,
         headers: Iterable[tuple[bytes, bytes]] = (),
         *,
+        port: int | None = None,
         rewritten: bool = False,
         failure: Exception | None = None,
     ) -> Verdict:
         """Decide about one request, and tell the log and the hooks.
 
         Args:
-            account: The account it acts for; None for none.
+            account: The account it acts for; None for none, `EXEMPT` for none by nature.
             peer: The address of the socket's other end, as the server says it.
             headers: Every header line as it came, in order.
+            port: The port of the socket's other end, as the server says it; None where it does not.
             rewritten: Whether something in the server put another address in the peer's place, by rules of its own.
             failure: What broke before the account was known; the request is denied.
         """
@@ -244,6 +324,9 @@ class Gate:
         request_id: str | None = None
         entry: str | None = None
         reason: VerdictReason
+        exempt = account is EXEMPT
+        if exempt or isinstance(account, Exempt):
+            account = None
         if account is not None and not isinstance(account, str):
             failure = TypeError(f"an account is str, or None for none, not {type(account).__name__}")
             account = None
@@ -253,12 +336,19 @@ class Gate:
             if rewritten:
                 client = ClientAddress(None, "peer", problem="rewritten_peer")
             else:
-                client = self.resolver.resolve(peer, headers)
+                client = self.resolver.resolve(peer, headers, port=port)
+            if client.problem == "rewritten_peer":
+                advise_about_rewritten_peers()
             if failure is not None:
                 raise failure
-            allowed, reason, entry = self._judge(account, client.address)
+            if exempt:
+                allowed, reason = True, "no_account"
+            else:
+                allowed, reason, entry = self._judge(account, client.address)
+        # Anybody can send these: a traceback for each would only fill the log.
+        except MissingAccountError:
+            allowed, reason = False, "no_account"
         except UnclearAccountError:
-            # Anybody can send this: a traceback for each would only fill the log.
             allowed, reason = False, "unclear_account"
         except Exception:  # noqa: BLE001 - whatever broke, the answer is no
             allowed, reason = False, "error"
@@ -270,22 +360,50 @@ class Gate:
         return verdict
 
     def _judge(self, account: str | None, address: str | None) -> tuple[bool, VerdictReason, str | None]:
-        """Whether, why, and by which entry."""
+        """Whether, why, and by which entry.
+
+        Raises:
+            UnclearAccountError: If no account can have the name.
+        """
         if account is None:
             return not self.require_account, "no_account", None
+        stale = self._manager is not None and self._manager.stale
+        if not self._knows(account):
+            if stale:
+                return False, "stale_lists", None
+            if self.unlisted == "allow":
+                return True, "not_enforced", None
+            return False, "unknown_account", None
         if address is None:
             if self.matcher.enforced(account):
                 return False, "invalid_address", None
-            return not self.require_list, "not_enforced", None
-        allowed = self._allows(account, address)
+            return self.unlisted != "deny", "not_enforced", None
+        allowed = self.matcher.allows_known(account, address)
         entry = self.matcher.match(account, address)
-        if allowed:
-            if entry is None:
-                return not self.require_list, "not_enforced", None
-            if self._noted is not None:
-                self._noted.note(account, entry)
-            return True, "matched", entry
-        return False, "not_listed" if entry is None else "stale_lists", None
+        if not allowed:
+            return False, "not_listed", None
+        if entry is None:
+            return self.unlisted != "deny", "not_enforced", None
+        if stale:
+            return False, "stale_lists", None
+        if self._noted is not None:
+            self._noted.note(account, entry)
+        return True, "matched", entry
+
+    def _knows(self, account: str) -> bool:
+        """Whether there is an account.
+
+        Raises:
+            UnclearAccountError: If no account can have the name.
+        """
+        try:
+            if account in self.matcher:
+                return True
+        except InvalidAccountError as error:
+            raise UnclearAccountError(str(error)) from error
+        if not can_name_account(account):
+            raise UnclearAccountError("no account can have the name")
+        return False
 
     def _request_id(self, headers: Iterable[tuple[bytes, bytes]]) -> str | None:
         """The id that something in front gave the request, if it is fit to be shown."""
@@ -305,3 +423,19 @@ class Gate:
                 hook(verdict)
             except Exception:  # noqa: BLE001 - the decision is made
                 log_failure(f"the hook {hook!r} failed")
+
+
+def check_unlisted(unlisted: object) -> Unlisted:
+    """What happens to accounts without a list, if it is one of the three.
+
+    Raises:
+        TypeError: If it is None: it has to be said.
+        ValueError: If it is anything else.
+    """
+    if unlisted is None:
+        raise TypeError(_SAY_UNLISTED)
+    for known in get_args(Unlisted):
+        if unlisted == known:
+            one: Unlisted = known
+            return one
+    raise ValueError(f"unlisted is 'allow', 'deny_unknown' or 'deny', not {unlisted!r}; {_SAY_UNLISTED}")

@@ -30,7 +30,7 @@ class GateMetrics:
         >>> from cidrgate import Gate, Matcher
         >>> from prometheus_client import CollectorRegistry
         >>> registry = CollectorRegistry()
-        >>> gate = Gate(Matcher(), hooks=[GateMetrics(registry)])
+        >>> gate = Gate(Matcher(), unlisted="allow", hooks=[GateMetrics(registry)])
         >>> verdict = gate.decide("acct-1", "203.0.113.9")
         >>> registry.get_sample_value("cidrgate_decisions_total", {"result": "allowed", "reason": "not_enforced"})
         1.0

@@ -9,10 +9,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from cidrgate._engine import canonical_address
 from cidrgate.errors import InvalidAddressError, ProxyProtocolError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 __all__ = ["LONGEST_HEADER", "ProxyHeader", "parse_proxy_header"]
 
@@ -24,12 +27,17 @@ _V1_LONGEST = 107
 _PORT = rb"(0|[1-9][0-9]{0,4})"
 _V1_LINE = re.compile(rb"PROXY (TCP[46]) ([0-9.]+|[0-9A-Fa-f:.]+) ([0-9.]+|[0-9A-Fa-f:.]+) " + _PORT + rb" " + _PORT)
 _V1_UNKNOWN = b"PROXY UNKNOWN"
+_V1_FIELDS = ("address", "address", "port", "port")
+_LEAST_IPV4, _LEAST_IPV6 = b"0.0.0.0", b"::"
+# What the beginning of an address may lack, shortest first.
+_OPEN_IPV4 = (b"", b"0", b".0", b"0.0", b".0.0", b"0.0.0", b".0.0.0", b"0.0.0.0")
+_OPEN_IPV6 = (b"", b":", b"0", b"::", b":0", *_OPEN_IPV4[2:7])
 _HIGHEST_PORT = 65_535
 
 # Version 2:  12 bytes signature | version, command | family, transport | length of the rest, 16 bits | rest
 #     rest :  source address | destination address | source port | destination port | extensions (TLVs)
 _V2_START = b"\r\n\r\n\0\r\nQUIT\n"
-_V2_FIXED = 16
+_V2_FIXED, _V2_FAMILY_END = 16, 14
 _V2_LOCAL, _V2_PROXY = 0x20, 0x21
 _V2_UNSPECIFIED = 0x00
 _V2_ADDRESS_SIZES = {0x11: 4, 0x12: 4, 0x21: 16, 0x22: 16}
@@ -68,10 +76,12 @@ def parse_proxy_header(data: bytes, *, longest: int = LONGEST_HEADER) -> ProxyHe
         longest: Bytes that a version 2 header may take, at least 16.
 
     Returns:
-        The header, or None while it is not complete: call again with more bytes.
+        The header, or None while it is not complete and more bytes can complete it: call again with them.
 
     Raises:
-        ProxyProtocolError: If these bytes can never become a header, or one that is too long.
+        ProxyProtocolError: As soon as nothing that may follow makes a header of these bytes, or only one that is too
+            long.
+        ValueError: If no version 2 header fits into `longest`.
 
     Example:
         >>> header = parse_proxy_header(b"PROXY TCP4 203.0.113.9 192.0.2.1 56324 443\r\nGET / HTTP/1.1\r\n")
@@ -80,6 +90,8 @@ def parse_proxy_header(data: bytes, *, longest: int = LONGEST_HEADER) -> ProxyHe
         >>> parse_proxy_header(b"PROXY TCP4 203.0") is None
         True
     """
+    if longest < _V2_FIXED:
+        raise ValueError(f"longest is at least {_V2_FIXED} bytes, not {longest}")
     if data.startswith(_V2_START):
         return _version_2(data, longest)
     if data.startswith(_V1_START):
@@ -92,13 +104,20 @@ def parse_proxy_header(data: bytes, *, longest: int = LONGEST_HEADER) -> ProxyHe
 def _version_1(data: bytes) -> ProxyHeader | None:
     """A line of text."""
     end = data.find(b"\r\n", 0, _V1_LONGEST)
-    if end < 0:
-        if len(data) >= _V1_LONGEST:
-            raise ProxyProtocolError(f"a PROXY line ends within {_V1_LONGEST} bytes")
-        return None
-    line = data[:end]
+    if end >= 0:
+        return _v1_line(data[:end])
+    if len(data) >= _V1_LONGEST:
+        raise ProxyProtocolError(f"a PROXY line ends within {_V1_LONGEST} bytes")
+    if not any(_v1_ends(data + rest) for rest in _v1_endings(data)):
+        raise ProxyProtocolError(f"{data!r} cannot become a PROXY line")
+    return None
+
+
+def _v1_line(line: bytes) -> ProxyHeader:
+    """A line without its end."""
+    size = len(line) + 2
     if line == _V1_UNKNOWN or line.startswith(_V1_UNKNOWN + b" "):
-        return ProxyHeader(end + 2, 1)
+        return ProxyHeader(size, 1)
     parts = _V1_LINE.fullmatch(line)
     if parts is None:
         raise ProxyProtocolError(f"{line!r} is no PROXY line")
@@ -110,7 +129,7 @@ def _version_1(data: bytes) -> ProxyHeader | None:
         raise ProxyProtocolError(f"{line!r}: a port is at most {_HIGHEST_PORT}")
     try:
         return ProxyHeader(
-            end + 2,
+            size,
             1,
             canonical_address(source.decode("ascii")),
             int(source_port),
@@ -121,25 +140,60 @@ def _version_1(data: bytes) -> ProxyHeader | None:
         raise ProxyProtocolError(f"{line!r}: {error}") from error
 
 
+def _v1_ends(line: bytes) -> bool:
+    """Whether bytes are a whole PROXY line with its end, short enough to be one."""
+    if len(line) > _V1_LONGEST or not line.endswith(b"\r\n"):
+        return False
+    try:
+        return _v1_line(line[:-2]).size == len(line)
+    except ProxyProtocolError:
+        return False
+
+
+def _v1_endings(data: bytes) -> Iterator[bytes]:
+    """The shortest ways to finish a line that is not complete: if none of them makes one, nothing does.
+
+    A field that stands open is finished as it is or by what it lacks, and the others follow in their shortest form.
+    """
+    for whole in (b"PROXY UNKNOWN\r\n", b"PROXY TCP4 0.0.0.0 0.0.0.0 0 0\r\n", b"PROXY TCP6 :: :: 0 0\r\n"):
+        if whole.startswith(data):
+            yield whole[len(data) :]
+    if data.endswith(b"\r"):
+        yield b"\n"
+    if data.startswith(_V1_UNKNOWN + b" "):
+        yield b"\r\n"
+    kind, *fields = data.split(b" ")[1:]
+    others = {b"TCP4": (_LEAST_IPV4, _OPEN_IPV4), b"TCP6": (_LEAST_IPV6, _OPEN_IPV6)}.get(kind)
+    if others is None or not 1 <= len(fields) <= len(_V1_FIELDS):
+        return
+    least, lacking = others
+    missing = _V1_FIELDS[len(fields) :]
+    rest = b"".join(b" " + (least if field == "address" else b"0") for field in missing) + b"\r\n"
+    for lacks in lacking if _V1_FIELDS[len(fields) - 1] == "address" else (b"", b"0"):
+        yield lacks + rest
+
+
 def _version_2(data: bytes, longest: int) -> ProxyHeader | None:
     """A binary header; its extensions are skipped."""
     if len(data) > 12 and data[12] not in (_V2_LOCAL, _V2_PROXY):
         raise ProxyProtocolError(f"version and command are {data[12]:#04x}, not {_V2_LOCAL:#x} or {_V2_PROXY:#x}")
-    if len(data) < _V2_FIXED:
+    if len(data) < _V2_FAMILY_END:
         return None
     command, family = data[12], data[13]
-    length = int.from_bytes(data[14:16], "big")
-    size = _V2_FIXED + length
-    if size > longest:
-        raise ProxyProtocolError(f"the header takes {size} bytes, more than {longest}")
     address_size = _V2_ADDRESS_SIZES.get(family, 0)
+    needed = 0
     if command == _V2_PROXY:
         needed = _V2_UNIX.get(family, 2 * address_size + 4 if address_size else 0)
         if not needed and family != _V2_UNSPECIFIED:
             raise ProxyProtocolError(f"family and transport are {family:#04x}, which is not assigned")
-        if length < needed:
-            raise ProxyProtocolError(f"{length} bytes are too few for addresses of family {family:#04x}")
-    if len(data) < size:
+    # What is there of the length says how much it is at least and at most.
+    least, most = (int.from_bytes(data[14:16].ljust(2, filler), "big") for filler in (b"\0", b"\xff"))
+    if most < needed:
+        raise ProxyProtocolError(f"{most} bytes are too few for addresses of family {family:#04x}")
+    if _V2_FIXED + max(least, needed) > longest:
+        raise ProxyProtocolError(f"the header takes more than {longest} bytes")
+    size = _V2_FIXED + least
+    if len(data) < _V2_FIXED or len(data) < size:
         return None
     if command == _V2_LOCAL:
         return ProxyHeader(size, 2, local=True)

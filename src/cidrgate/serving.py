@@ -5,6 +5,7 @@ What people ask of the store itself is in `cidrgate.lists`, what they change in 
 
 from __future__ import annotations
 
+import math
 import os
 import weakref
 from pathlib import Path
@@ -39,7 +40,7 @@ class ServedLists(AccountLists):
         policy: What a list may hold.
         max_staleness: Seconds without news from the store after which `on_stale` counts; None for never.
         on_stale: Whether `allows` then goes on with the last known lists (`serve`), or denies every address of an
-            enforced account (`deny`).
+            enforced account, and of an unknown one, which may have been created meanwhile (`deny`).
     """
 
     def __init__(
@@ -52,8 +53,10 @@ class ServedLists(AccountLists):
     ) -> None:
         if on_stale not in ("serve", "deny"):
             raise ValueError(f"on_stale is 'serve' or 'deny', not {on_stale!r}")
-        if max_staleness is not None and max_staleness <= 0:
-            raise ValueError(f"max_staleness is a number of seconds above 0, not {max_staleness}")
+        if max_staleness is not None and not 0 < max_staleness < math.inf:
+            raise ValueError(f"max_staleness is a number of seconds above 0, or None for never, not {max_staleness}")
+        if on_stale == "deny" and max_staleness is None:
+            raise ValueError("on_stale='deny' says what happens after max_staleness: say how many seconds that is")
         self.policy = Policy() if policy is None else policy
         super().__init__(store)
         self._published = PublishedStore(store)
@@ -65,9 +68,10 @@ class ServedLists(AccountLists):
     @classmethod
     def open(
         cls,
-        url: str,
+        url: str | os.PathLike[str],
         policy: Policy | None = None,
         *,
+        create: bool = False,
         follow: bool = True,
         max_staleness: float | None = None,
         on_stale: Literal["serve", "deny"] = "serve",
@@ -78,9 +82,11 @@ class ServedLists(AccountLists):
         """Open a store, load the matcher from it, and follow the store from there.
 
         Args:
-            url: Such as `sqlite:///allowlist.db`, `postgresql://host/name` or `memory://`; see
-                `cidrgate.stores.open_store`.
+            url: Such as `sqlite:///allowlist.db`, `postgresql://host/name` or `memory://`, or the path of an SQLite
+                file; see `cidrgate.stores.open_store`.
             policy: What a list may hold; the default policy when None.
+            create: Whether a store that is not there is created. Leave it out wherever the store should be there: an
+                empty store has no account whose list is enforced.
             follow: Whether a thread brings the changes of other processes to the matcher, and lets entries end in time.
             max_staleness: Seconds without news from the store after which `on_stale` counts; None for never.
             on_stale: What `allows` then does: `serve` the last known lists, or `deny` enforced accounts.
@@ -92,9 +98,10 @@ class ServedLists(AccountLists):
             progress: Called while the store is read whole, with the number of accounts read since the last call.
 
         Raises:
+            StoreNotFoundError: If there is no store, and none shall be created.
             StoreError: If the store cannot be opened or read.
         """
-        manager = cls(open_store(url), policy, max_staleness=max_staleness, on_stale=on_stale)
+        manager = cls(open_store(url, create=create), policy, max_staleness=max_staleness, on_stale=on_stale)
         try:
             manager.load(snapshot=snapshot, progress=progress)
             if snapshot is not None and follow:
@@ -107,7 +114,7 @@ class ServedLists(AccountLists):
         return manager
 
     @classmethod
-    def connect(cls, url: str, policy: Policy | None = None, *, create: bool = True) -> Self:
+    def connect(cls, url: str | os.PathLike[str], policy: Policy | None = None, *, create: bool = False) -> Self:
         """Open a store without loading the matcher, for a tool that makes one change or asks one question.
 
         Everything works but `allows` and `matcher`, which refuse until `load` was called.
@@ -115,9 +122,10 @@ class ServedLists(AccountLists):
         Args:
             url: Such as `sqlite:///allowlist.db` or `memory://`; see `cidrgate.stores.open_store`.
             policy: What a list may hold; the default policy when None.
-            create: Whether tables are created in a PostgreSQL database that has none of ours.
+            create: Whether a store that is not there is created.
 
         Raises:
+            StoreNotFoundError: If there is no store, and none shall be created.
             StoreError: If the store cannot be opened.
         """
         return cls(open_store(url, create=create), policy)
@@ -202,9 +210,19 @@ class ServedLists(AccountLists):
         """
         matcher = self._published.matcher
         allowed = matcher.allows(account, address)
-        if self._deny_after is not None and self._published.staleness > self._deny_after and matcher.enforced(account):
+        if self.stale and (account not in matcher or matcher.enforced(account)):
             return False
         return allowed
+
+    @property
+    def denies_when_stale(self) -> bool:
+        """Whether lists that are too old to be trusted deny."""
+        return self._deny_after is not None
+
+    @property
+    def stale(self) -> bool:
+        """Whether the lists are too old to be trusted; never where they are served whatever their age."""
+        return self._deny_after is not None and self._published.staleness > self._deny_after
 
     def checker(self) -> Callable[[str, Address], bool]:
         """The cheapest callable that answers what `allows` does: the matcher's own where no staleness counts.

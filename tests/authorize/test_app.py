@@ -63,7 +63,14 @@ def ask(
 
 def gate_of(lists: RuleManager | Matcher, **options: Any) -> Gate:
     return Gate(
-        lists, **{"resolver": RESOLVER, "require_account": True, "request_id_header": "x-request-id", **options}
+        lists,
+        **{
+            "unlisted": "allow",
+            "resolver": RESOLVER,
+            "require_account": True,
+            "request_id_header": "x-request-id",
+            **options,
+        },
     )
 
 
@@ -158,10 +165,11 @@ def test_requests_without_an_account_can_be_allowed(manager: RuleManager) -> Non
 
 
 def test_accounts_without_a_list_can_be_denied(manager: RuleManager) -> None:
-    app = app_of(manager, require_list=True)
+    app = app_of(manager, unlisted="deny")
     for account in ("empty", "nobody"):
+        reason = "not_enforced" if account == "empty" else "unknown_account"
         for address in ("9.9.9.9", None):
-            assert ask(app, lines(account, address)).verdict == (403, "not_enforced")
+            assert ask(app, lines(account, address)).verdict == (403, reason)
     assert ask(app, lines("acct-1", "8.8.8.8")).verdict == (200, "matched")
 
 
@@ -283,6 +291,8 @@ def test_lists_too_old_to_be_trusted_deny(manager: RuleManager) -> None:
         app = app_of(stale)
         assert ask(app, lines("acct-1", "8.8.8.8")).verdict == (403, "stale_lists")
         assert ask(app, lines("acct-1", "9.9.9.9")).verdict == (403, "not_listed")
+        stale.create_account("empty")
+        assert ask(app, lines("created meanwhile", "9.9.9.9")).verdict == (403, "stale_lists")
         assert ask(app, lines("empty", "9.9.9.9")).verdict == (200, "not_enforced")
 
 

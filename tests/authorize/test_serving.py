@@ -67,7 +67,7 @@ def test_workers_answer_alike_and_follow_the_store(tmp_path: Path, url: str) -> 
 
 
 def test_options_say_whom_to_believe_and_what_to_do_in_doubt(tmp_path: Path, url: str) -> None:
-    options = ["--account-parameter", "account", "--client-header", "X-Real-IP", "--require-list", "--log", "all"]
+    options = ["--account-parameter", "account", "--client-header", "X-Real-IP", "--unlisted", "deny", "--log", "all"]
     with authorize_endpoint(tmp_path, url, *options) as port:
         real = [("X-Real-IP", LISTED), ("X-Account", "empty"), ("X-Forwarded-For", STRANGER)]
         assert ask(port, headers=real, path="/v1/authorize?account=acct-1").status == 200
@@ -115,7 +115,9 @@ def test_it_can_only_report(tmp_path: Path, url: str) -> None:
 def on_a_unix_socket(folder: Path, url: str, *options: str) -> Iterator[Path]:
     path = folder / "authorize.sock"
     with running(
-        [sys.executable, "-m", "cidrgate", "-d", url, "authorize", "--uds", str(path), *options], folder, path
+        [sys.executable, "-m", "cidrgate", "-d", url, "authorize", "--unlisted", "allow", "--uds", str(path), *options],
+        folder,
+        path,
     ):
         yield path
 
@@ -149,7 +151,7 @@ def refused(*arguments: str) -> str:
 def test_a_database_that_is_not_there_is_not_made(tmp_path: Path) -> None:
     """An empty one would let everybody pass."""
     missing = tmp_path / "missing.db"
-    assert "there is no database" in refused("-d", str(missing), "authorize")
+    assert "is not there" in refused("-d", str(missing), "authorize", "--unlisted", "allow")
     assert not missing.exists()
 
 
@@ -159,19 +161,42 @@ def test_a_database_that_is_not_there_is_not_made(tmp_path: Path) -> None:
         (["--trusted-proxy", "10.0.0.1"], "10.0.0.1/32"),
         (["--trusted-proxy", "10.0.0.0/8", "--trusted-hops", "1"], "not both"),
         (["--trusted-hops", "1", "--client-header", "X-Real-IP"], "no list of hops"),
+        (["--trusted-proxy", "0.0.0.0/0"], "--trust-everybody"),
+        (["--trusted-proxy", "::/1", "--trusted-proxy", "8000::/1"], "--trust-everybody"),
+        (["--trust-everybody", "--trusted-hops", "1"], "trusted_proxies"),
+        (["--trusted-hops", "100000"], "below 100"),
+        (["--client-header", "X-Real-IP:"], "X-Real-IP:"),
+        (["--client-header", ""], "header"),
+        (["--account-header", "x account"], "x account"),
+        (["--account-header", ""], "header"),
+        (["--account-parameter", ""], "parameter"),
+        (["--deny-when-stale", "nan"], "seconds above 0"),
+        (["--deny-when-stale", "inf"], "seconds above 0"),
+        (["--deny-when-stale", "0"], "seconds above 0"),
         (["--log", "some"], "denials"),
         (["--port", "0"], "--port"),
     ],
 )
 def test_options_that_do_not_fit_are_refused(url: str, options: list[str], said: str) -> None:
-    assert said in refused("-d", url, "authorize", *options)
+    assert said in refused("-d", url, "authorize", "--unlisted", "allow", *options)
 
 
 def test_a_port_that_is_taken_ends_it(tmp_path: Path, url: str) -> None:
     port = free_port()
     with socket.create_server(("127.0.0.1", port)):
         for workers in ("1", "2"):
-            command = [sys.executable, "-m", "cidrgate", "-d", url, "authorize", "--port", str(port)]
+            command = [
+                sys.executable,
+                "-m",
+                "cidrgate",
+                "-d",
+                url,
+                "authorize",
+                "--unlisted",
+                "allow",
+                "--port",
+                str(port),
+            ]
             done = subprocess.run(
                 [*command, "--workers", workers], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
             )
@@ -188,3 +213,12 @@ def test_a_missing_extra_is_named(tmp_path: Path, url: str) -> None:
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 2
     assert "pip install 'cidrgate[authorize]'" in done.stderr
+
+
+def test_what_happens_without_a_list_has_to_be_said(url: str) -> None:
+    said = refused("-d", url, "authorize")
+    for unlisted in ("allow", "deny_unknown", "deny"):
+        assert f"--unlisted {unlisted}" in said
+    assert "'open' is not one of" in refused("-d", url, "authorize", "--unlisted", "open")
+    assert "--unlisted allow" in refused("-d", url, "serve", "--authorize", "--port", "0")
+    assert "/v1/authorize" in refused("-d", url, "serve", "--unlisted", "allow", "--port", "0")

@@ -39,7 +39,7 @@ def test_what_is_exported_is_imported_the_same(
 ) -> None:
     folder = tmp_path_factory.mktemp("round-trip")
     first, second = Cidrgate(folder / "first.db"), Cidrgate(folder / "second.db")
-    with RuleManager.connect(f"sqlite:///{first.database}") as manager:
+    with RuleManager.connect(f"sqlite:///{first.database}", create=True) as manager:
         manager.import_accounts(
             {
                 name: [NewEntry(f"8.8.{number}.0/24", label) for number, label in enumerate(held)]

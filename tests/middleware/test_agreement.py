@@ -12,7 +12,7 @@ from tests.in_process import asgi_app, asgi_status, wsgi_app, wsgi_status
 
 GATES = gates()
 WATCHED = {
-    name: Gate(gate.matcher, resolver=gate.resolver, hooks=[lambda verdict: None], log="none")
+    name: Gate(gate.matcher, unlisted=gate.unlisted, resolver=gate.resolver, hooks=[lambda verdict: None], log="none")
     for name, gate in GATES.items()
 }
 

@@ -37,7 +37,7 @@ def an_app(account: Any, **settings: Any) -> web.Application:
         await socket.close()
         return socket
 
-    gate = Gate(matcher, **{"log": "none", **settings})
+    gate = Gate(matcher, **{"unlisted": "allow", "log": "none", **settings})
     app = web.Application(middlewares=[renaming, allowlist(gate, account)])
     app.add_routes([web.get("/v1/{account}/calls", calls), web.get("/v1/{account}/events", events)])
     return app

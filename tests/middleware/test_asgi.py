@@ -37,7 +37,7 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
 def a_gate(**settings: Any) -> Gate:
     matcher = Matcher()
     matcher.publish("acct-1", [f"{LISTED}/32"])
-    return Gate(matcher, **{"log": "none", **settings})
+    return Gate(matcher, **{"unlisted": "allow", "log": "none", **settings})
 
 
 def response(

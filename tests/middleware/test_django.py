@@ -31,7 +31,7 @@ TOLD: list[Verdict] = []
 def a_gate(**settings: Any) -> Gate:
     matcher = Matcher()
     matcher.publish("acct-1", [f"{LISTED}/32"])
-    return Gate(matcher, **{"log": "none", **settings})
+    return Gate(matcher, **{"unlisted": "allow", "log": "none", **settings})
 
 
 NAMED_GATE = a_gate()
@@ -111,11 +111,12 @@ def test_an_account_that_cannot_be_told_denies() -> None:
 
 def test_the_settings_describe_a_gate(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/lists.db"
-    with RuleManager.open(url, follow=False) as manager:
+    with RuleManager.open(url, follow=False, create=True) as manager:
         manager.create_account("acct-1")
         manager.add("acct-1", "8.8.8.0/24")
     settings = {
         "DATABASE": url,
+        "UNLISTED": "allow",
         "OPEN": {"follow": False},
         "ACCOUNT": named_account,
         "TRUSTED_PROXIES": ["127.0.0.2/32"],
@@ -130,7 +131,7 @@ def test_the_settings_describe_a_gate(tmp_path: Path) -> None:
     assert wsgi_status("127.0.0.3", settings | {"REPORT_ONLY": True}, **headers) == 200
     unlisted = settings | {"ACCOUNT": lambda request: "acct-2", "HOOKS": []}
     assert wsgi_status("127.0.0.3", unlisted) == 200
-    assert wsgi_status("127.0.0.3", unlisted | {"REQUIRE_LIST": True}) == 403
+    assert wsgi_status("127.0.0.3", unlisted | {"UNLISTED": "deny"}) == 403
     assert wsgi_status("127.0.0.3", unlisted | {"ACCOUNT": lambda request: None, "REQUIRE_ACCOUNT": True}) == 403
     assert [(verdict.result, verdict.request_id) for verdict in TOLD] == [
         ("allowed", "req-42"),

@@ -20,7 +20,7 @@ LISTED, STRANGER = "127.0.0.7", "127.0.0.9"
 def a_gate(**settings: Any) -> Gate:
     matcher = Matcher()
     matcher.publish("acct-1", [f"{LISTED}/32"])
-    return Gate(matcher, **{"log": "none", **settings})
+    return Gate(matcher, **{"unlisted": "allow", "log": "none", **settings})
 
 
 async def account_of_key(x_api_key: Annotated[str, Header()]) -> str:

@@ -18,7 +18,7 @@ LISTED, STRANGER = "127.0.0.7", "127.0.0.9"
 def a_gate(**settings: Any) -> Gate:
     matcher = Matcher()
     matcher.publish("acct-1", [f"{LISTED}/32"])
-    return Gate(matcher, **{"log": "none", **settings})
+    return Gate(matcher, **{"unlisted": "allow", "log": "none", **settings})
 
 
 def an_app(account: Any, **settings: Any) -> Flask:

@@ -24,7 +24,7 @@ def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
 def a_gate(**settings: Any) -> Gate:
     matcher = Matcher()
     matcher.publish("acct-1", [f"{LISTED}/32"])
-    return Gate(matcher, **{"log": "none", **settings})
+    return Gate(matcher, **{"unlisted": "allow", "log": "none", **settings})
 
 
 def client(account: Any = lambda environ: "acct-1", **settings: Any) -> Client:

@@ -39,7 +39,7 @@ def test_a_list_is_made_of_networks_or_is_an_accounts() -> None:
 
 def test_proxies_are_answered_where_that_is_asked_for() -> None:
     resolver = ClientIPResolver(trusted_proxies=["127.0.0.1/32"])
-    for api in an_api("memory://", Settings(authorize=True), resolver):
+    for api in an_api("memory://", Settings(authorize=True, unlisted="allow"), resolver):
         api.manager.create_account("acct-1")
         api.manager.add("acct-1", "8.8.8.0/24")
         proxy = api.at("127.0.0.1")

@@ -13,7 +13,7 @@ from cidrgate.account_sources import FromHeader
 from cidrgate.authorize.client_headers import ClientHeaders
 from cidrgate.denial import STATUS
 from cidrgate.errors import UnclearAccountError
-from cidrgate.middleware.asgi import account_of_headers, decide, denial_in
+from cidrgate.middleware.asgi import account_of_headers, decide, denial_in, peer_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,12 +56,16 @@ class AuthorizeApp:
         elsewhere: The ASGI app that answers other paths; 404 if None.
         client_headers: Which headers of the client are denied, where the proxy passes them on; `ClientHeaders()` if None.
 
+    Raises:
+        ValueError: If the header is no token (RFC 9110 section 5.6.2), or the parameter is empty.
+
     Example:
         >>> import asyncio
         >>> from cidrgate import ClientIPResolver, Gate, Matcher
         >>> matcher = Matcher()
         >>> matcher.publish("acct-1", ["203.0.113.0/24"])
-        >>> gate = Gate(matcher, resolver=ClientIPResolver(trusted_proxies=["127.0.0.1/32"]), log="none")
+        >>> resolver = ClientIPResolver(trusted_proxies=["127.0.0.1/32"])
+        >>> gate = Gate(matcher, unlisted="deny_unknown", resolver=resolver, log="none")
         >>> async def send(message):
         ...     print(message.get("status"), message.get("body"))
         >>> headers = [(b"x-account", b"acct-1"), (b"x-forwarded-for", b"203.0.113.9")]
@@ -83,10 +87,13 @@ class AuthorizeApp:
         self._gate = gate
         self._headers = ClientHeaders() if client_headers is None else client_headers
         self._elsewhere = _not_found if elsewhere is None else elsewhere
+        if account_parameter is not None and not account_parameter:
+            raise ValueError("the parameter with the account has a name, or is None for the header")
         self._below = "" if account_parameter else f"{AUTHORIZE_PATH}/"
         self._account: Callable[[Scope], str | None]
+        of_header = account_of_headers(FromHeader(account_header))
         if account_parameter is None:
-            self._account = account_of_headers(FromHeader(account_header))
+            self._account = of_header
         else:
             self._account = lambda scope: _account_of_query(scope, account_parameter)
 
@@ -114,8 +121,8 @@ class AuthorizeApp:
             return _told(decide(self._gate, None, scope, error), scope)
         if account is not None:
             try:
-                host, port = scope["client"] or (None, None)
-                if port != 0 and self._gate.admits(account, host, scope["headers"]):
+                host, port = peer_of(scope)
+                if self._gate.admits(account, host, scope["headers"], port):
                     return _MATCHED if self._gate.matcher.enforced(account) else _NOT_ENFORCED, _EMPTY_BODY
             except Exception:  # noqa: BLE001, S110 - `decide` finds out what it was
                 pass

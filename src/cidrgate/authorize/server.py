@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,7 +19,8 @@ import uvicorn
 from cidrgate.authorize.app import AuthorizeApp
 from cidrgate.authorize.operation import MULTIPROCESS, DecisionMetrics, Operation
 from cidrgate.client_ip import ClientIPResolver
-from cidrgate.gate import Gate
+from cidrgate.gate import Gate, Unlisted, check_unlisted
+from cidrgate.header_names import check_token
 from cidrgate.manager import RuleManager
 
 if TYPE_CHECKING:
@@ -39,13 +41,14 @@ class AuthorizeSettings:
 
     Attributes:
         database: URL of the store.
+        unlisted: What happens to an account that has no list: `allow`, `deny_unknown` or `deny`; refused when None.
         trusted_proxies: Networks of the proxies that ask, `unix:` for those on a Unix socket.
         trusted_hops: How many proxies there are, in place of their networks; None for `trusted_proxies`.
+        trust_everybody: Whether the networks of the proxies may cover public space as a whole.
         client_header: The header with the client's address.
         account_header: The header with the account.
         account_parameter: The parameter of the query with the account, in place of the header; None for the header.
         allow_missing_account: Whether a request without an account is allowed.
-        require_list: Whether an account without a list is denied.
         report_only: Whether to log what would be denied, and deny nothing.
         log: Which decisions are logged: `denials`, `all` or `none`.
         deny_when_stale: Seconds without news from the store after which enforced accounts are denied; None for never.
@@ -55,13 +58,14 @@ class AuthorizeSettings:
     """
 
     database: str
+    unlisted: Unlisted | None
     trusted_proxies: tuple[str, ...] = ()
     trusted_hops: int | None = None
+    trust_everybody: bool = False
     client_header: str = "x-forwarded-for"
     account_header: str = "x-account"
     account_parameter: str | None = None
     allow_missing_account: bool = False
-    require_list: bool = False
     report_only: bool = False
     log: Literal["denials", "all", "none"] = "denials"
     deny_when_stale: float | None = None
@@ -79,7 +83,21 @@ class AuthorizeSettings:
             trusted_proxies=None if self.trusted_hops is not None else self.trusted_proxies,
             trusted_hops=self.trusted_hops,
             header=self.client_header,
+            trust_everybody=self.trust_everybody,
         )
+
+    def check(self) -> None:
+        """Refuse settings that do not fit together, before anything is opened or listened on.
+
+        Raises:
+            ValueError: If they do not.
+        """
+        self.resolver()
+        check_token(self.account_header, "the header with the account")
+        if self.account_parameter is not None and not self.account_parameter:
+            raise ValueError("the parameter with the account has a name")
+        if self.deny_when_stale is not None and not 0 < self.deny_when_stale < math.inf:
+            raise ValueError(f"lists can be too old after a number of seconds above 0, not {self.deny_when_stale}")
 
     def open(self) -> RuleManager:
         """The lists, loaded and following the store.
@@ -100,10 +118,10 @@ class AuthorizeSettings:
         metrics = DecisionMetrics() if self.metrics else None
         gate = Gate(
             lists,
+            unlisted=check_unlisted(self.unlisted),
             resolver=self.resolver(),
             report_only=self.report_only,
             require_account=not self.allow_missing_account,
-            require_list=self.require_list,
             log=self.log,
             hooks=() if metrics is None else (metrics.hook,),
             note_matches=self.note_matches,
@@ -142,7 +160,7 @@ def serve(
         port: The port to listen on.
         uds: The path of a Unix socket to listen on, in place of a port; None for the port.
         workers: How many processes answer.
-        on_loaded: Called with the number of accounts with lists, before the first answer.
+        on_loaded: Called with the number of accounts, before the first answer.
 
     Raises:
         StoreError: If the store cannot be opened or read.

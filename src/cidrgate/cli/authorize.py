@@ -21,6 +21,15 @@ _THIS_HOST = ("127.0.0.1/32", "::1/128", "unix:")
 def _authorize(
     session: Session,
     *,
+    unlisted: Annotated[
+        Literal["allow", "deny_unknown", "deny"] | None,
+        typer.Option(
+            "--unlisted",
+            help="Needed: what happens to an account that has no list. allow: accounts are created when a customer makes the "
+            "first entry. deny_unknown: every account is created, and names that are unknown are denied. deny: every "
+            "account must have a list.",
+        ),
+    ] = None,
     host: Annotated[str, typer.Option("--host", metavar="IP", help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", "-p", metavar="N", min=1, max=65535, help="The port.")] = 8081,
     uds: Annotated[
@@ -42,6 +51,13 @@ def _authorize(
             "--trusted-hops", metavar="N", min=1, help="How many proxies there are, in place of their networks."
         ),
     ] = None,
+    trust_everybody: Annotated[
+        bool,
+        typer.Option(
+            "--trust-everybody",
+            help="Let --trusted-proxy cover public space as a whole: only where nobody but the proxies gets here.",
+        ),
+    ] = False,
     client_header: Annotated[
         str, typer.Option("--client-header", metavar="NAME", help="The header with the client's address.")
     ] = "X-Forwarded-For",
@@ -59,9 +75,6 @@ def _authorize(
     allow_missing_account: Annotated[
         bool, typer.Option("--allow-missing-account", help="Allow requests that name no account.")
     ] = False,
-    require_list: Annotated[
-        bool, typer.Option("--require-list", help="Deny accounts that are unknown or have no entries.")
-    ] = False,
     report_only: Annotated[
         bool, typer.Option("--report-only", help="Log what would be denied, and deny nothing.")
     ] = False,
@@ -73,7 +86,8 @@ def _authorize(
         typer.Option(
             "--deny-when-stale",
             metavar="SECONDS",
-            help="Deny enforced accounts once the store has told nothing for so long; without it the last lists count.",
+            help="Deny accounts that are enforced or unknown once the store has told nothing for so long; without it "
+            "the last lists count.",
         ),
     ] = None,
     snapshot: Annotated[
@@ -101,13 +115,14 @@ def _authorize(
         raise CommandError("name --trusted-proxy or --trusted-hops, not both")
     settings = AuthorizeSettings(
         database=session.database,
+        unlisted=unlisted,
         trusted_proxies=tuple(trusted_proxy or _THIS_HOST),
         trusted_hops=trusted_hops,
+        trust_everybody=trust_everybody,
         client_header=client_header,
         account_header=account_header,
         account_parameter=account_parameter,
         allow_missing_account=allow_missing_account,
-        require_list=require_list,
         report_only=report_only,
         log=log,
         deny_when_stale=deny_when_stale,
@@ -116,16 +131,22 @@ def _authorize(
         metrics=metrics,
     )
     try:
-        settings.resolver()
+        settings.check()
     except ValueError as error:
         raise CommandError(f"{error}") from error
-    session.open().close()  # opened for serving, a database that does not exist would be made, and allow everything
+    session.open().close()  # so that a store that is not there is an error now, and not one of every worker
+    if unlisted is None:
+        raise CommandError(
+            "say what happens to an account that has no list: --unlisted allow where an account is created when its "
+            "customer makes the first entry. Where every account is created, --unlisted deny_unknown denies names that "
+            "are unknown; where every account must have a list, --unlisted deny denies both"
+        )
     where = uds or f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
     def announce(accounts: int) -> None:
         session.output.answer(
             {"url": f"{where}{AUTHORIZE_PATH}", "accounts": accounts, "workers": workers},
-            f"answering at {where}{AUTHORIZE_PATH}, {counted(accounts, 'account', 'accounts')} with a list",
+            f"answering at {where}{AUTHORIZE_PATH}, {counted(accounts, 'account', 'accounts')}",
         )
 
     serve(settings, host=host, port=port, uds=uds, workers=workers, on_loaded=announce)

@@ -1,7 +1,7 @@
 """`cidrgate serve`: the management API and the console on a port of this machine."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -40,6 +40,13 @@ def _serve(
         int | None,
         typer.Option("--trusted-hops", metavar="N", help="How many proxies are before it, instead of which."),
     ] = None,
+    trust_everybody: Annotated[
+        bool,
+        typer.Option(
+            "--trust-everybody",
+            help="Let --trusted-proxy cover public space as a whole: only where nobody but the proxies gets here.",
+        ),
+    ] = False,
     client_header: Annotated[
         str | None,
         typer.Option("--client-header", metavar="NAME", help="The header they write; X-Forwarded-For if not given."),
@@ -52,9 +59,22 @@ def _serve(
         bool,
         typer.Option("--authorize", help="Answer proxies at /v1/authorize too, which need no token for it."),
     ] = False,
+    unlisted: Annotated[
+        Literal["allow", "deny_unknown", "deny"] | None,
+        typer.Option(
+            "--unlisted",
+            help="With --authorize, needed: what happens to an account that has no list. allow: accounts are created "
+            "when a customer makes the first entry. deny_unknown: every account is created. deny: every account must "
+            "have a list.",
+        ),
+    ] = None,
     note_matches: Annotated[
         bool,
         typer.Option("--note-matches", help="With --authorize: let lists say when each entry last let a request in."),
+    ] = False,
+    create: Annotated[
+        bool,
+        typer.Option("--create", help="Create the database if it is not there; without --authorize it always is."),
     ] = False,
     max_staleness: Annotated[
         float, typer.Option("--max-staleness", metavar="SECONDS", help="From when on /readyz says no.")
@@ -70,15 +90,23 @@ def _serve(
         raise CommandError(
             f"serve needs {error.name}, which is not installed: pip install 'cidrgate[server]'"
         ) from None
+    if authorize and unlisted is None:
+        raise CommandError(
+            "--authorize needs --unlisted allow, deny_unknown or deny: what happens to an account that has no list"
+        )
     try:
         resolver = ClientIPResolver(
-            trusted_proxies=trusted_proxy or None, trusted_hops=trusted_hops, header=client_header
+            trusted_proxies=trusted_proxy or None,
+            trusted_hops=trusted_hops,
+            header=client_header,
+            trust_everybody=trust_everybody,
         )
         settings = Settings(
             max_staleness=max_staleness,
             allow=None if allow is None else tuple(allow),
             allow_account=allow_account,
             authorize=authorize,
+            unlisted=unlisted,
             note_matches=note_matches,
         )
     except ValueError as error:
@@ -88,10 +116,8 @@ def _serve(
         bound = place.bind()
     except OSError as error:
         raise CommandError(f"{host}, port {port} cannot be listened on: {error.strerror}") from error
-    with session.output.progress("reading the lists", None) as progress:
-        manager = RuleManager.open(session.database, session.policy, progress=progress)
-    url = place.url(bound)
-    with bound, manager:
+    with bound, _opened(session, create=create or not authorize) as manager:
+        url = place.url(bound)
         wanted = link or not _has_token(manager)
         console = new_link(manager, url) if wanted else None
 
@@ -105,6 +131,11 @@ def _serve(
             session.output.answer({"url": url, "console": console}, *lines)
 
         serve(manager, settings, resolver, place, bound, on_start=tell)
+
+
+def _opened(session: Session, *, create: bool) -> RuleManager:
+    with session.output.progress("reading the lists", None) as progress:
+        return RuleManager.open(session.database, session.policy, create=create, progress=progress)
 
 
 def _has_token(manager: RuleManager) -> bool:

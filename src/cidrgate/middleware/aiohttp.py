@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from aiohttp.web import Response, middleware
 
-from cidrgate.account_sources import FromHeader, FromPath
+from cidrgate.account_sources import EXEMPT, FromHeader, FromPath, FromRoute, check_source, required
 from cidrgate.denial import STATUS, denial_of
 
 if TYPE_CHECKING:
@@ -16,40 +16,46 @@ if TYPE_CHECKING:
     from aiohttp.typedefs import Handler, Middleware
     from aiohttp.web import Request, StreamResponse
 
+    from cidrgate.account_sources import Exempt
     from cidrgate.gate import Gate
 
-    Account: TypeAlias = Callable[[Request], str | Awaitable[str | None] | None]
+    Account: TypeAlias = Callable[[Request], str | Exempt | Awaitable[str | Exempt | None] | None]
 
 __all__ = ["allowlist"]
 
 
-def allowlist(gate: Gate, account: Account | FromHeader | FromPath) -> Middleware:
+def allowlist(gate: Gate, account: Account | FromHeader | FromRoute | FromPath) -> Middleware:
     """A middleware that answers 403 for requests, and WebSocket handshakes, that the gate does not admit.
 
     The peer is the socket's: a `remote` that another middleware has set does not count.
 
     Args:
         gate: Decides.
-        account: From the request to the account it acts for, or None for none, also as a coroutine function; or a
-            `FromHeader` or `FromPath`.
+        account: From the request to the account it acts for, None for none, or `EXEMPT`, also as a coroutine function;
+            or a `FromRoute`, `FromHeader` or `FromPath`.
+
+    Raises:
+        TypeError: If the account comes from what is no source.
 
     Example:
         >>> from aiohttp import web
         >>> from cidrgate import Gate, Matcher
-        >>> app = web.Application(middlewares=[allowlist(Gate(Matcher()), FromHeader("x-account"))])
+        >>> gate = Gate(Matcher(), unlisted="deny_unknown")
+        >>> app = web.Application(middlewares=[allowlist(gate, FromRoute("account", exempt=["GET /healthz"]))])
     """
     account_of = _account_of_request(account)
 
     @middleware
     async def guard(request: Request, handler: Handler) -> StreamResponse:
-        told: str | None = None
+        told: str | Exempt | None = None
         failure: Exception | None = None
         try:
             found = account_of(request)
-            told = await found if found is not None and isawaitable(found) else found
+            told = await found if isawaitable(found) else found
         except Exception as error:  # noqa: BLE001 - whatever broke, the gate decides
             failure = error
-        verdict = gate.decide(told, _peer_of(request), request.raw_headers, failure=failure)
+        peer, port = _peer_of(request)
+        verdict = gate.decide(told, peer, request.raw_headers, port=port, failure=failure)
         if verdict.admitted:
             return await handler(request)
         denial = denial_of(verdict, ",".join(request.headers.getall("accept", ())))
@@ -58,19 +64,35 @@ def allowlist(gate: Gate, account: Account | FromHeader | FromPath) -> Middlewar
     return guard
 
 
-def _peer_of(request: Request) -> str | None:
-    """The address of the socket's other end; a Unix socket has a name, or none."""
+def _peer_of(request: Request) -> tuple[str | None, int | None]:
+    """The address and the port of the socket's other end; a Unix socket has a name, or none."""
     peer = request.get_extra_info("peername")
-    host = peer[0] if isinstance(peer, tuple) else peer
-    return host if isinstance(host, str) else None
+    host, port = peer[:2] if isinstance(peer, tuple) else (peer, None)
+    return (host, port) if isinstance(host, str) else (None, None)
 
 
-def _account_of_request(account: Account | FromHeader | FromPath) -> Account:
+def _account_of_request(account: Account | FromHeader | FromRoute | FromPath) -> Account:
     """What finds the account in an aiohttp request."""
-    if isinstance(account, FromHeader):
-        source = account
-        return lambda request: source.account(request.headers.getall(source.name, ()))
-    if isinstance(account, FromPath):
-        path_source = account
-        return lambda request: path_source.account(request.path)
-    return account
+    if not isinstance(account, (FromHeader, FromRoute, FromPath)):
+        check_source(account)
+        return account
+    source = account
+
+    def exempt(request: Request) -> bool:
+        return source.exemptions.match(request.method, request.path, _raw_path_of(request))
+
+    def named(request: Request) -> str | None:
+        if isinstance(source, FromHeader):
+            return source.account(request.headers.getall(source.name, ()))
+        if isinstance(source, FromRoute):
+            return required(source.account(request.match_info))
+        # aiohttp routes by the encoded path: what it would decode to something else is not clear.
+        return required(source.account(request.path, _raw_path_of(request)))
+
+    if not source.exempt:
+        return named
+    return lambda request: EXEMPT if exempt(request) else named(request)
+
+
+def _raw_path_of(request: Request) -> bytes:
+    return request.rel_url.raw_path.encode("latin-1", "replace")

@@ -6,20 +6,24 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from cidrgate.account_sources import FromHeader, FromPath
+from cidrgate.account_sources import EXEMPT, FromHeader, FromPath, FromRoute, check_source, required
 from cidrgate.denial import STATUS, Denial, denial_of
+from cidrgate.errors import UnclearAccountError
+from cidrgate.request_paths import route_path
+from cidrgate.rewritten_peers import CLIENT_HEADERS, name_of_line
 
 if TYPE_CHECKING:
+    from cidrgate.account_sources import Exempt
     from cidrgate.gate import Gate, Verdict
 
-__all__ = ["AllowlistMiddleware", "account_of_headers", "account_of_scope", "decide", "denial_in"]
+__all__ = ["AllowlistMiddleware", "account_of_headers", "account_of_scope", "decide", "denial_in", "is_exempt"]
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
-Account: TypeAlias = Callable[[Scope], str | Awaitable[str | None] | None]
+Account: TypeAlias = "Callable[[Scope], str | Exempt | Awaitable[str | Exempt | None] | None]"
 
 _POLICY_VIOLATION = 1008
 
@@ -34,8 +38,12 @@ class AllowlistMiddleware:
     Args:
         app: The application.
         gate: Decides.
-        account: From the scope to the account the request acts for, or None for none, also as a coroutine function;
-            or a `FromHeader` or `FromPath`.
+        account: From the scope to the account the request acts for, None for none, or `EXEMPT`, also as a coroutine
+            function; or a `FromHeader` or `FromPath`. Around an application its route is not known yet, so a
+            `FromRoute` belongs into the edge of the framework.
+
+    Raises:
+        TypeError: If the account comes from what this edge cannot serve.
 
     Example:
         >>> import asyncio
@@ -44,7 +52,8 @@ class AllowlistMiddleware:
         >>> matcher.publish("acct-1", ["203.0.113.0/24"])
         >>> async def app(scope, receive, send):
         ...     print("the application runs")
-        >>> guarded = AllowlistMiddleware(app, Gate(matcher, log="none"), FromHeader("x-account"))
+        >>> gate = Gate(matcher, unlisted="deny_unknown", log="none")
+        >>> guarded = AllowlistMiddleware(app, gate, FromHeader("x-account"))
         >>> async def send(message):
         ...     print(message["type"], message.get("status"))
         >>> scope = {"type": "http", "headers": [(b"x-account", b"acct-1")], "client": ("8.8.8.8", 4711)}
@@ -56,10 +65,18 @@ class AllowlistMiddleware:
     """
 
     def __init__(self, app: App, gate: Gate, account: Account | FromHeader | FromPath) -> None:
+        if isinstance(account, FromRoute):
+            raise TypeError(
+                "around an ASGI application its route is not known yet: use FromRoute in "
+                "cidrgate.middleware.fastapi, or in cidrgate.middleware.starlette for one route or mount of "
+                "Starlette, or FromPath here"
+            )
         self.app = app
         self._gate = gate
         self._allows_peer = gate.allows_peer
         self._admits = gate.admits
+        self._portless = gate.resolver.resolved_by_server
+        self._claims: frozenset[bytes] = frozenset() if self._portless else CLIENT_HEADERS
         self._account = account_of_scope(account)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -67,7 +84,7 @@ class AllowlistMiddleware:
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
             return
-        account: str | None = None
+        account: str | Exempt | None = None
         failure: Exception | None = None
         admitted = False
         try:
@@ -76,15 +93,17 @@ class AllowlistMiddleware:
         except Exception as error:  # noqa: BLE001 - whatever broke, the gate decides
             failure = error
         else:
-            if account is not None:
+            if account.__class__ is str:
                 try:
-                    client = scope["client"]
-                    if client[1] == 0:
+                    host, port = scope["client"]
+                    headers = scope["headers"]
+                    if not port and not self._portless:
                         pass
-                    elif self._allows_peer is not None:
-                        admitted = self._allows_peer(account, client[0])
+                    # Servers hand names over in lower case; `decide` reads them in any.
+                    elif self._allows_peer is not None and self._claims.isdisjoint(map(name_of_line, headers)):
+                        admitted = self._allows_peer(account, host)
                     else:
-                        admitted = self._admits(account, client[0], scope["headers"])
+                        admitted = self._admits(account, host, headers, port)
                 except Exception:  # noqa: BLE001, S110 - `decide` finds out what it was
                     pass
         if not admitted:
@@ -95,30 +114,67 @@ class AllowlistMiddleware:
         await self.app(scope, receive, send)
 
 
-def decide(gate: Gate, account: str | None, scope: Scope, failure: Exception | None = None) -> Verdict:
+def decide(gate: Gate, account: str | Exempt | None, scope: Scope, failure: Exception | None = None) -> Verdict:
     """Decide about a connection.
 
     Args:
         gate: Decides.
-        account: The account it acts for; None for none.
+        account: The account it acts for; None for none, `EXEMPT` for none by nature.
         scope: The connection's scope.
         failure: What broke before the account was known.
     """
-    host: str | None
-    host, port = scope.get("client") or (None, None)
-    # No client has port 0: the servers' own proxy middlewares write it for an address out of a header.
-    rewritten = port == 0 and host is not None and host[:1] not in ("", "/")
-    return gate.decide(account, host, scope.get("headers", ()), rewritten=rewritten, failure=failure)
+    host, port = peer_of(scope)
+    return gate.decide(account, host, scope.get("headers", ()), port=port, failure=failure)
 
 
-def account_of_scope(account: Account | FromHeader | FromPath) -> Account:
-    """What finds the account in a scope."""
-    if isinstance(account, FromHeader):
-        return account_of_headers(account)
-    if isinstance(account, FromPath):
-        path_source = account
-        return lambda scope: path_source.account(scope["path"])
-    return account
+def peer_of(scope: Scope) -> tuple[str | None, int | None]:
+    """The address and the port of the socket's other end, as the server says them.
+
+    No client has port 0: the servers' own proxy middlewares write it for an address out of a header. A port that is
+    missing beside an address is taken for 0.
+    """
+    client = scope.get("client")
+    if not client:
+        return None, None
+    host = client[0]
+    return host, (client[1] if len(client) > 1 else None) or 0
+
+
+def account_of_scope(account: Account | FromHeader | FromRoute | FromPath) -> Account:
+    """What finds the account in a scope.
+
+    Raises:
+        TypeError: If the account comes from what is no source.
+    """
+    if not isinstance(account, (FromHeader, FromRoute, FromPath)):
+        check_source(account)
+        return account
+    of_scope = _account_of_source(account)
+    if not account.exempt:
+        return of_scope
+    source = account
+    return lambda scope: EXEMPT if is_exempt(source, scope) else of_scope(scope)
+
+
+def _account_of_source(source: FromHeader | FromRoute | FromPath) -> Callable[[Scope], str | None]:
+    """What finds the account in a scope, whatever is exempt."""
+    if isinstance(source, FromHeader):
+        return account_of_headers(source)
+    if isinstance(source, FromRoute):
+        return lambda scope: required(source.account(scope.get("path_params")))
+    return lambda scope: required(
+        source.account(route_path(scope["path"], scope.get("root_path", "")), scope.get("raw_path"))
+    )
+
+
+def is_exempt(source: FromHeader | FromRoute | FromPath, scope: Scope) -> bool:
+    """Whether a connection is exempt from naming an account; the handshake of a WebSocket is a GET."""
+    path: str | None
+    try:
+        path = route_path(scope["path"], scope.get("root_path", ""))
+    except UnclearAccountError:
+        path = None
+    return source.exemptions.match(scope.get("method", "GET"), path, scope.get("raw_path"))
 
 
 def account_of_headers(source: FromHeader) -> Callable[[Scope], str | None]:

@@ -4,11 +4,12 @@
     CIDRGATE = {
         "DATABASE": "postgresql://cidrgate@db.internal/platform",
         "ACCOUNT": "platform.accounts.account_of",
+        "UNLISTED": "deny_unknown",
         "TRUSTED_PROXIES": ["10.0.0.0/8"],
     }
 
 What else there is, is in `Settings`. The middleware stands behind the one that authenticates, if the account comes from
-the user.
+the user. Middlewares that answer by themselves stand behind it, unless they may answer everybody.
 """
 
 from __future__ import annotations
@@ -24,16 +25,16 @@ from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest, HttpResponse
 from django.utils.module_loading import import_string
 
-from cidrgate.account_sources import FromHeader, FromPath
+from cidrgate.account_sources import EXEMPT, Exempt, FromHeader, FromPath, FromRoute, check_source, required
 from cidrgate.client_ip import ClientIPResolver
 from cidrgate.denial import STATUS, denial_of
-from cidrgate.gate import Gate, Verdict
+from cidrgate.gate import Gate, Unlisted, Verdict, check_unlisted
 from cidrgate.manager import RuleManager
 from cidrgate.middleware import asgi, wsgi
 
 __all__ = ["AllowlistMiddleware", "Settings"]
 
-Account: TypeAlias = Callable[[HttpRequest], str | Awaitable[str | None] | None]
+Account: TypeAlias = Callable[[HttpRequest], str | Exempt | Awaitable[str | Exempt | None] | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,32 +42,36 @@ class Settings:
     """`settings.CIDRGATE`, its keys in capitals. Names of things to be imported are dotted paths.
 
     Attributes:
-        account: The name of a callable, or the callable, from the request to the account it acts for or None for none;
-            or a `FromHeader` or `FromPath`.
+        account: The name of a callable, or the callable, from the request to the account it acts for, None for none, or
+            `EXEMPT`; or a `FromRoute`, `FromHeader` or `FromPath`, or the name of one.
         database: The store's URL.
         open: More arguments of `RuleManager.open`, such as `max_staleness` and `snapshot`.
         gate: A gate of the application's own, or its name, instead of all that follows and of `database`.
         trusted_proxies: As in `ClientIPResolver`.
         trusted_hops: As in `ClientIPResolver`.
         header: As in `ClientIPResolver`.
+        trust_everybody: As in `ClientIPResolver`.
+        resolved_by_server: As in `ClientIPResolver`.
+        unlisted: As in `Gate`; needed, unless there is a gate.
         report_only: As in `Gate`.
         require_account: As in `Gate`.
-        require_list: As in `Gate`.
         log: As in `Gate`.
         hooks: As in `Gate`, each also by its name.
         request_id_header: As in `Gate`.
     """
 
-    account: str | Account | FromHeader | FromPath
+    account: str | Account | FromHeader | FromRoute | FromPath
     database: str | None = None
     open: Mapping[str, Any] = field(default_factory=dict)
     gate: str | Gate | None = None
     trusted_proxies: Sequence[str] | None = None
     trusted_hops: int | None = None
     header: str | None = None
+    trust_everybody: bool = False
+    resolved_by_server: bool = False
+    unlisted: Unlisted | None = None
     report_only: bool = False
     require_account: bool = False
-    require_list: bool = False
     log: Literal["denials", "all", "none"] = "denials"
     hooks: Sequence[str | Callable[[Verdict], object]] = ()
     request_id_header: str | None = None
@@ -87,10 +92,19 @@ class Settings:
             raise ImproperlyConfigured(f"CIDRGATE has no {', '.join(unknown)}: there are {', '.join(known)}")
         if "ACCOUNT" not in given or ("DATABASE" in given) == ("GATE" in given):
             raise ImproperlyConfigured("CIDRGATE needs ACCOUNT, and DATABASE or GATE")
+        ignored = sorted(set(given) - {"ACCOUNT", "GATE"})
+        if "GATE" in given and ignored:
+            raise ImproperlyConfigured(
+                f"CIDRGATE: the gate decides, so {', '.join(ignored)} would do nothing: give that to the gate"
+            )
         return cls(**{known[name]: value for name, value in given.items()})
 
     def make_gate(self) -> Gate:
-        """The gate that they describe."""
+        """The gate that they describe.
+
+        Raises:
+            ImproperlyConfigured: If the settings do not fit together, or there are no lists.
+        """
         if self.gate is not None:
             gate = _imported(self.gate)
             if not isinstance(gate, Gate):
@@ -98,20 +112,29 @@ class Settings:
             return gate
         try:
             resolver = ClientIPResolver(
-                trusted_proxies=self.trusted_proxies, trusted_hops=self.trusted_hops, header=self.header
+                trusted_proxies=self.trusted_proxies,
+                trusted_hops=self.trusted_hops,
+                header=self.header,
+                trust_everybody=self.trust_everybody,
+                resolved_by_server=self.resolved_by_server,
             )
+            settings: dict[str, Any] = {
+                "unlisted": check_unlisted(self.unlisted),
+                "resolver": resolver,
+                "report_only": self.report_only,
+                "require_account": self.require_account,
+                "log": self.log,
+                "hooks": [_imported(hook) for hook in self.hooks],
+                "request_id_header": self.request_id_header,
+            }
+            manager = RuleManager.open(str(self.database), **self.open)
+            try:
+                return Gate(manager, **settings)
+            except BaseException:
+                manager.close()
+                raise
         except (TypeError, ValueError) as error:
             raise ImproperlyConfigured(f"CIDRGATE: {error}") from error
-        return Gate(
-            RuleManager.open(str(self.database), **self.open),
-            resolver=resolver,
-            report_only=self.report_only,
-            require_account=self.require_account,
-            require_list=self.require_list,
-            log=self.log,
-            hooks=[_imported(hook) for hook in self.hooks],
-            request_id_header=self.request_id_header,
-        )
 
 
 class AllowlistMiddleware:
@@ -131,13 +154,20 @@ class AllowlistMiddleware:
         configured = Settings.read()
         self.get_response = get_response
         self._gate = configured.make_gate()
-        self._account = _account_of_request(_imported(configured.account))
+        account = _imported(configured.account)
+        self._route = account if isinstance(account, FromRoute) else None
+        self._account = (lambda request: None) if self._route is not None else _account_of_request(account)
         self._is_async = iscoroutinefunction(get_response)
+        if self._route is not None:
+            # Django looks for the method when it puts the middlewares together.
+            self.process_view = self._process_view_async if self._is_async else self._process_view
         if self._is_async:
             markcoroutinefunction(self)
 
     def __call__(self, request: HttpRequest) -> Any:
         """Ask the gate; run the view or deny."""
+        if self._route is not None:
+            return self.get_response(request)  # the route is known in `process_view`
         if self._is_async:
             return self._call_async(request)
         account, failure = self._told(request)
@@ -157,6 +187,30 @@ class AllowlistMiddleware:
         denied = self._denied(request, account, failure)
         return await self.get_response(request) if denied is None else denied
 
+    def _process_view(
+        self, request: HttpRequest, view: object, positional: object, parameters: Mapping[str, Any]
+    ) -> HttpResponse | None:
+        """Ask the gate when Django has resolved the route, before the view runs."""
+        account: str | Exempt | None = None
+        failure: Exception | None = None
+        try:
+            account = self._of_route(request, parameters)
+        except Exception as error:  # noqa: BLE001 - whatever broke, the gate decides
+            failure = error
+        return self._denied(request, account, failure)
+
+    async def _process_view_async(
+        self, request: HttpRequest, view: object, positional: object, parameters: Mapping[str, Any]
+    ) -> HttpResponse | None:
+        """The same, where a thread for it would only cost time."""
+        return self._process_view(request, view, positional, parameters)
+
+    def _of_route(self, request: HttpRequest, parameters: Mapping[str, Any]) -> str | Exempt:
+        """The account that the resolved route names."""
+        if self._route is None or _is_exempt(self._route, request):
+            return EXEMPT
+        return required(self._route.account(parameters))
+
     def _told(self, request: HttpRequest) -> tuple[Any, Exception | None]:
         """The account, or what comes to it later, or what broke."""
         try:
@@ -164,7 +218,9 @@ class AllowlistMiddleware:
         except Exception as error:  # noqa: BLE001 - whatever broke, the gate decides
             return None, error
 
-    def _denied(self, request: HttpRequest, account: str | None, failure: Exception | None) -> HttpResponse | None:
+    def _denied(
+        self, request: HttpRequest, account: str | Exempt | None, failure: Exception | None
+    ) -> HttpResponse | None:
         """The response to a request that is denied."""
         if hasattr(request, "scope"):
             verdict = asgi.decide(self._gate, account, request.scope, failure)
@@ -182,12 +238,39 @@ def _imported(named: Any) -> Any:
 
 
 def _account_of_request(account: Account | FromHeader | FromPath) -> Account:
-    """What finds the account in a Django request."""
-    if isinstance(account, FromPath):
-        source = account
-        return lambda request: source.account(request.path)
+    """What finds the account in a Django request whose route is not known yet."""
     if isinstance(account, FromHeader):
-        of_environ = wsgi.account_of_environ(account)
-        of_scope = asgi.account_of_scope(account)
-        return lambda request: of_scope(request.scope) if hasattr(request, "scope") else of_environ(request.META)
+        source = account
+        of_environ = wsgi.account_of_environ(FromHeader(source.name, source.lookup, source.scheme))
+        of_scope = asgi.account_of_scope(FromHeader(source.name, source.lookup, source.scheme))
+        return lambda request: (
+            EXEMPT
+            if _is_exempt(source, request)
+            else of_scope(request.scope)
+            if hasattr(request, "scope")
+            else of_environ(request.META)
+        )
+    if isinstance(account, FromPath):
+        by_path = account
+        return lambda request: (
+            EXEMPT
+            if _is_exempt(by_path, request)
+            else required(by_path.account(request.path_info, _raw_path_of(request)))
+        )
+    check_source(account)
     return account
+
+
+def _is_exempt(source: FromHeader | FromRoute | FromPath, request: HttpRequest) -> bool:
+    """Whether a request is exempt from naming an account, by the path that Django routes by."""
+    return bool(source.exempt) and source.exemptions.match(
+        request.method or "", request.path_info, _raw_path_of(request)
+    )
+
+
+def _raw_path_of(request: HttpRequest) -> bytes | None:
+    """The path as it came, where the server says it."""
+    if hasattr(request, "scope"):
+        raw: bytes | None = request.scope.get("raw_path")
+        return raw
+    return wsgi.raw_path_of(request.META)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi import Depends, HTTPException, Response, WebSocketException
 from fastapi.requests import HTTPConnection  # noqa: TC002 - FastAPI reads the annotations
 
-from cidrgate.account_sources import FromHeader, FromPath
+from cidrgate.account_sources import FromHeader, FromPath, FromRoute, check_source
 from cidrgate.denial import STATUS, denial_of, problem_of
 from cidrgate.middleware.asgi import account_of_scope, decide
 
@@ -35,15 +35,18 @@ class AddressDeniedError(HTTPException):
         self.verdict = verdict
 
 
-def allowlist(gate: Gate, account: Callable[..., Any] | FromHeader | FromPath) -> Callable[..., Awaitable[Verdict]]:
+def allowlist(
+    gate: Gate, account: Callable[..., Any] | FromHeader | FromRoute | FromPath
+) -> Callable[..., Awaitable[Verdict]]:
     """A dependency that raises for requests the gate does not admit, and else returns the verdict.
 
     Args:
         gate: Decides.
-        account: A dependency of its own that returns the account the request acts for, or None for none; or a
-            `FromHeader` or `FromPath`. What it raises is the answer, as with every dependency.
+        account: A dependency of its own that returns the account the request acts for, None for none, or `EXEMPT`; or
+            a `FromRoute`, `FromHeader` or `FromPath`. What a dependency raises is the answer.
 
     Raises:
+        TypeError: If the account comes from what is no source.
         AddressDeniedError: (the dependency) for an HTTP request.
         WebSocketException: (the dependency) for a WebSocket.
 
@@ -54,12 +57,12 @@ def allowlist(gate: Gate, account: Callable[..., Any] | FromHeader | FromPath) -
         >>> matcher.publish("acct-1", ["203.0.113.0/24"])
         >>> app = FastAPI()
         >>> install(app)
-        >>> listed = allowlist(Gate(matcher), FromPath(r"/v1/accounts/(?P<account>[^/]+)"))
+        >>> listed = allowlist(Gate(matcher, unlisted="deny_unknown"), FromRoute("account"))
         >>> @app.get("/v1/accounts/{account}/calls", dependencies=[Depends(listed)])
         ... def calls(account: str) -> str:
         ...     return "the route runs"
     """
-    if isinstance(account, (FromHeader, FromPath)):
+    if isinstance(account, (FromHeader, FromRoute, FromPath)):
         of_scope = account_of_scope(account)
 
         async def named(connection: HTTPConnection) -> Verdict:
@@ -72,6 +75,8 @@ def allowlist(gate: Gate, account: Callable[..., Any] | FromHeader | FromPath) -
             return _admitted(decide(gate, told, connection.scope, failure), connection)
 
         return named
+
+    check_source(account)
 
     async def listed(connection: HTTPConnection, account: Any = Depends(account)) -> Verdict:  # noqa: B008
         return _admitted(decide(gate, account, connection.scope), connection)

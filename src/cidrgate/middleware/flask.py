@@ -6,18 +6,19 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from flask import Response, request
 
-from cidrgate.account_sources import FromHeader, FromPath
+from cidrgate.account_sources import EXEMPT, FromHeader, FromPath, FromRoute, check_source, required
 from cidrgate.denial import STATUS, denial_of
-from cidrgate.middleware.wsgi import account_of_environ, decide
+from cidrgate.middleware.wsgi import account_of_environ, decide, is_exempt
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from flask import Flask, Request
 
+    from cidrgate.account_sources import Exempt
     from cidrgate.gate import Gate
 
-    Account: TypeAlias = Callable[[Request], str | None]
+    Account: TypeAlias = Callable[[Request], str | Exempt | None]
 
 __all__ = ["Allowlist"]
 
@@ -30,8 +31,12 @@ class Allowlist:
 
     Args:
         gate: Decides.
-        account: From the request to the account it acts for, or None for none; or a `FromHeader` or `FromPath`.
+        account: From the request to the account it acts for, None for none, or `EXEMPT`; or a `FromRoute`, `FromHeader`
+            or `FromPath`.
         app: The application; else call `init_app`.
+
+    Raises:
+        TypeError: If the account comes from what is no source.
 
     Example:
         >>> from cidrgate import Gate, Matcher
@@ -42,9 +47,8 @@ class Allowlist:
         >>> @app.get("/v1/accounts/<account>/calls")
         ... def calls(account):
         ...     return "the view runs"
-        >>> def account_of(request):
-        ...     return (request.view_args or {}).get("account")
-        >>> allowlist = Allowlist(Gate(matcher, log="none"), account_of, app)
+        >>> gate = Gate(matcher, unlisted="deny_unknown", log="none")
+        >>> allowlist = Allowlist(gate, FromRoute("account"), app)
         >>> client = app.test_client()
         >>> client.get("/v1/accounts/acct-1/calls", environ_base={"REMOTE_ADDR": "8.8.8.8"}).status
         '403 FORBIDDEN'
@@ -52,7 +56,9 @@ class Allowlist:
         'the view runs'
     """
 
-    def __init__(self, gate: Gate, account: Account | FromHeader | FromPath, app: Flask | None = None) -> None:
+    def __init__(
+        self, gate: Gate, account: Account | FromHeader | FromRoute | FromPath, app: Flask | None = None
+    ) -> None:
         self._gate = gate
         self._account = _account_of_request(account)
         if app is not None:
@@ -65,7 +71,7 @@ class Allowlist:
 
     def _before_request(self) -> Response | None:
         """The response to a request that is denied."""
-        account: str | None = None
+        account: str | Exempt | None = None
         failure: Exception | None = None
         try:
             account = self._account(request)
@@ -78,9 +84,15 @@ class Allowlist:
         return Response(denial.body, STATUS, list(denial.headers))
 
 
-def _account_of_request(account: Account | FromHeader | FromPath) -> Account:
+def _account_of_request(account: Account | FromHeader | FromRoute | FromPath) -> Account:
     """What finds the account in a Flask request."""
+    if isinstance(account, FromRoute):
+        source = account
+        return lambda request: (
+            EXEMPT if is_exempt(source, request.environ) else required(source.account(request.view_args))
+        )
     if isinstance(account, (FromHeader, FromPath)):
         of_environ = account_of_environ(account)
         return lambda request: of_environ(request.environ)
+    check_source(account)
     return account

@@ -9,18 +9,20 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from cidrgate.account_sources import FromHeader, FromPath
+from cidrgate.account_sources import EXEMPT, FromHeader, FromPath, FromRoute, check_source, required
 from cidrgate.denial import STATUS, denial_of
+from cidrgate.rewritten_peers import CLIENT_HEADERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from wsgiref.types import StartResponse, WSGIApplication
 
+    from cidrgate.account_sources import Exempt
     from cidrgate.gate import Gate, Verdict
 
-    Account: TypeAlias = Callable[[dict[str, Any]], str | None]
+    Account: TypeAlias = Callable[[dict[str, Any]], str | Exempt | None]
 
-__all__ = ["AllowlistMiddleware", "account_of_environ", "decide"]
+__all__ = ["AllowlistMiddleware", "account_of_environ", "decide", "is_exempt", "path_of", "raw_path_of"]
 
 _REWRITTEN = "werkzeug.proxy_fix.orig"
 _STATUS_LINE = f"{STATUS} {HTTPStatus(STATUS).phrase}"
@@ -32,8 +34,12 @@ class AllowlistMiddleware:
     Args:
         app: The application.
         gate: Decides.
-        account: From the environ to the account the request acts for, or None for none; or a `FromHeader` or
-            `FromPath`.
+        account: From the environ to the account the request acts for, None for none, or `EXEMPT`; or a `FromHeader` or
+            `FromPath`. Around an application its route is not known yet, so a `FromRoute` belongs into the edge of the
+            framework.
+
+    Raises:
+        TypeError: If the account comes from what this edge cannot serve.
 
     Example:
         >>> from cidrgate import Gate, Matcher
@@ -41,7 +47,8 @@ class AllowlistMiddleware:
         >>> matcher.publish("acct-1", ["203.0.113.0/24"])
         >>> def app(environ, start_response):
         ...     return [b"the application runs"]
-        >>> guarded = AllowlistMiddleware(app, Gate(matcher, log="none"), FromHeader("x-account"))
+        >>> gate = Gate(matcher, unlisted="deny_unknown", log="none")
+        >>> guarded = AllowlistMiddleware(app, gate, FromHeader("x-account"))
         >>> environ = {"HTTP_X_ACCOUNT": "acct-1", "REMOTE_ADDR": "8.8.8.8"}
         >>> body = guarded(environ, lambda status, headers: print(status))
         403 Forbidden
@@ -50,11 +57,17 @@ class AllowlistMiddleware:
     """
 
     def __init__(self, app: WSGIApplication, gate: Gate, account: Account | FromHeader | FromPath) -> None:
+        if isinstance(account, FromRoute):
+            raise TypeError(
+                "around a WSGI application its route is not known yet: use FromRoute in cidrgate.middleware.flask or "
+                "cidrgate.middleware.django, or FromPath here"
+            )
         self.app = app
         self._gate = gate
         self._allows_peer = gate.allows_peer
         self._admits = gate.admits
         self._names = header_names(gate)
+        self._claims = () if gate.resolver.resolved_by_server else _CLAIMS
         self._account = account_of_environ(account)
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
@@ -66,11 +79,11 @@ class AllowlistMiddleware:
         except Exception as error:  # noqa: BLE001 - whatever broke, the gate decides
             failure = error
         else:
-            if account is not None:
+            if account.__class__ is str:
                 try:
-                    peer = peer_of(environ)
-                    if self._allows_peer is None:
-                        admitted = self._admits(account, peer, headers_of(environ, self._names))
+                    peer, port = peer_of(environ, self._gate)
+                    if self._allows_peer is None or port == 0 or not environ.keys().isdisjoint(self._claims):
+                        admitted = self._admits(account, peer, headers_of(environ, self._names), port)
                     elif peer is not None:
                         admitted = self._allows_peer(account, peer)
                 except Exception:  # noqa: BLE001, S110 - `decide` finds out what it was
@@ -84,35 +97,50 @@ class AllowlistMiddleware:
         return self.app(environ, start_response)
 
 
-def decide(gate: Gate, account: str | None, environ: dict[str, Any], failure: Exception | None = None) -> Verdict:
+def decide(
+    gate: Gate, account: str | Exempt | None, environ: dict[str, Any], failure: Exception | None = None
+) -> Verdict:
     """Decide about a request.
 
     Args:
         gate: Decides.
-        account: The account it acts for; None for none.
+        account: The account it acts for; None for none, `EXEMPT` for none by nature.
         environ: The request's environ.
         failure: What broke before the account was known.
     """
-    return gate.decide(account, peer_of(environ), headers_of(environ, header_names(gate)), failure=failure)
+    peer, port = peer_of(environ, gate)
+    return gate.decide(account, peer, headers_of(environ, header_names(gate)), port=port, failure=failure)
 
 
-def peer_of(environ: dict[str, Any]) -> str | None:
-    """The address of the socket's other end, as it was before Werkzeug's `ProxyFix` put another in its place."""
-    if _REWRITTEN in environ:
+def peer_of(environ: dict[str, Any], gate: Gate) -> tuple[str | None, int | None]:
+    """The address and the port of the socket's other end, as they were before Werkzeug's `ProxyFix` put others there.
+
+    Where the gate takes the server's answer, it is what stands there now. The port is None where the server does not
+    say it.
+    """
+    port = environ.get("REMOTE_PORT")
+    number = int(port) if isinstance(port, (int, str)) and str(port).isdecimal() else None
+    if _REWRITTEN in environ and not gate.resolver.resolved_by_server:
         peer: str | None = environ[_REWRITTEN]["REMOTE_ADDR"]
-        return peer
-    return environ.get("REMOTE_ADDR")
+        return peer, number
+    return environ.get("REMOTE_ADDR"), number
 
 
 def header_names(gate: Gate) -> tuple[tuple[str, bytes], ...]:
     """The headers a gate may ask for: their names in an environ, and as they are."""
-    names = (gate.resolver.header, gate.request_id_header)
-    return tuple((environ_name(name), name.encode("latin-1")) for name in names if name is not None)
+    names = {gate.resolver.header, gate.request_id_header} - {None}
+    names |= {name.decode("latin-1") for name in (*CLIENT_HEADERS, b"x-forwarded-port")}
+    return tuple((environ_name(name), name.encode("latin-1")) for name in sorted(filter(None, names)))
 
 
 def environ_name(header: str) -> str:
     """The name of a header in an environ."""
-    return f"HTTP_{header.upper().replace('-', '_')}"
+    name = header.upper().replace("-", "_")
+    return name if name in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{name}"
+
+
+_CLAIMS = tuple(environ_name(name.decode("latin-1")) for name in CLIENT_HEADERS)
+"""The headers that name clients, by their names in an environ."""
 
 
 def headers_of(environ: dict[str, Any], names: tuple[tuple[str, bytes], ...]) -> list[tuple[bytes, bytes]]:
@@ -121,17 +149,54 @@ def headers_of(environ: dict[str, Any], names: tuple[tuple[str, bytes], ...]) ->
 
 
 def account_of_environ(account: Account | FromHeader | FromPath) -> Account:
-    """What finds the account in an environ."""
-    if isinstance(account, FromHeader):
-        source, key = account, environ_name(account.name)
+    """What finds the account in an environ.
+
+    Raises:
+        TypeError: If the account comes from what is no source.
+    """
+    if not isinstance(account, (FromHeader, FromPath)):
+        check_source(account)
+        return account
+    of_environ = _account_of_source(account)
+    if not account.exempt:
+        return of_environ
+    source = account
+    return lambda environ: EXEMPT if is_exempt(source, environ) else of_environ(environ)
+
+
+def _account_of_source(source: FromHeader | FromPath) -> Callable[[dict[str, Any]], str | None]:
+    """What finds the account in an environ, whatever is exempt."""
+    if isinstance(source, FromHeader):
+        key = environ_name(source.name)
         return lambda environ: source.of_value(environ[key]) if key in environ else None
-    if isinstance(account, FromPath):
-        path_source = account
-        return lambda environ: path_source.account(_path(environ))
-    return account
+    return lambda environ: required(source.account(path_of(environ), raw_path_of(environ)))
 
 
-def _path(environ: dict[str, Any]) -> str:
-    """The path as the client asked for it; octets that are no UTF-8 become characters that no account has."""
-    path: str = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
-    return path.encode("latin-1").decode("utf-8", "surrogateescape")
+def is_exempt(source: FromHeader | FromRoute | FromPath, environ: dict[str, Any], path: str | None = None) -> bool:
+    """Whether a request is exempt from naming an account.
+
+    Args:
+        source: Whose rules count.
+        environ: The request's environ.
+        path: The path that the framework routes by; that of the environ when None.
+    """
+    found = path_of(environ) if path is None else path
+    return source.exemptions.match(environ.get("REQUEST_METHOD", ""), found, raw_path_of(environ))
+
+
+def path_of(environ: dict[str, Any]) -> str:
+    """The path that the application routes by; octets that are no UTF-8 become characters that no account has.
+
+    `SCRIPT_NAME` is not in it: a server may let a client choose that.
+    """
+    path: str = environ.get("PATH_INFO", "")
+    return path.encode("latin-1", "replace").decode("utf-8", "surrogateescape")
+
+
+def raw_path_of(environ: dict[str, Any]) -> bytes | None:
+    """The path as it came, encoded, where the server says it: PEP 3333 does not ask for that."""
+    for name in ("RAW_URI", "REQUEST_URI"):
+        raw = environ.get(name)
+        if isinstance(raw, str):
+            return raw.encode("latin-1", "replace")
+    return None

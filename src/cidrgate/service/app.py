@@ -11,7 +11,7 @@ from starlette.routing import Route
 from cidrgate.authorize import AUTHORIZE_PATH, AuthorizeApp
 from cidrgate.client_ip import ClientIPResolver
 from cidrgate.credentials import Credentials
-from cidrgate.gate import Gate
+from cidrgate.gate import Gate, check_unlisted
 from cidrgate.middleware.asgi import AllowlistMiddleware
 from cidrgate.service import accounts, entries, health, history, questions, tokens
 from cidrgate.service.account_paths import EncodedSlashes
@@ -92,6 +92,7 @@ def create_app(
     if chosen.authorize:
         gate = Gate(
             manager,
+            unlisted=check_unlisted(chosen.unlisted),
             resolver=found,
             require_account=True,
             note_matches=chosen.note_matches,

@@ -22,7 +22,7 @@ _SERVICE = "service"
 
 def gate_of_account(manager: RuleManager, resolver: ClientIPResolver) -> Gate:
     """Lets in whom the list of an account names; without entries, nobody: somebody asked for a list."""
-    return Gate(manager, resolver=resolver, require_list=True)
+    return Gate(manager, resolver=resolver, unlisted="deny")
 
 
 def gate_of_networks(networks: Sequence[str], resolver: ClientIPResolver) -> Gate:
@@ -33,7 +33,7 @@ def gate_of_networks(networks: Sequence[str], resolver: ClientIPResolver) -> Gat
     """
     matcher = Matcher()
     matcher.publish(_SERVICE, networks, enforced=True)
-    return Gate(matcher, resolver=resolver)
+    return Gate(matcher, unlisted="deny", resolver=resolver)
 
 
 def guarded_account(account: str | None) -> Callable[[Any], str | None]:

@@ -6,11 +6,14 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from cidrgate.gate import check_unlisted
+
 if TYPE_CHECKING:
     from starlette.requests import HTTPConnection
 
     from cidrgate.client_ip import ClientIPResolver
     from cidrgate.credentials import Credentials
+    from cidrgate.gate import Unlisted
     from cidrgate.manager import RuleManager
     from cidrgate.service.answers import Answers
     from cidrgate.service.failures import FailedLogins
@@ -32,6 +35,7 @@ class Settings:
         allow: Networks that may use the service at all; None for every address. `/healthz` and `/readyz` are open.
         allow_account: In the place of these, an account whose list says so; without entries nobody may.
         authorize: Whether `/v1/authorize` answers proxies, which send no token: only where nobody else gets at it.
+        unlisted: What `/v1/authorize` answers for an account that has no list, as in `Gate`; needed with `authorize`.
         note_matches: Whether `/v1/authorize` notes which entries let requests in, for lists to say which are in use.
     """
 
@@ -43,12 +47,17 @@ class Settings:
     allow: tuple[str, ...] | None = None
     allow_account: str | None = None
     authorize: bool = False
+    unlisted: Unlisted | None = None
     note_matches: bool = False
 
     def __post_init__(self) -> None:
         """Refuse settings that do not fit together."""
         if self.allow is not None and self.allow_account is not None:
             raise ValueError("name the networks that may use the service, or an account, not both")
+        if self.authorize:
+            check_unlisted(self.unlisted)
+        elif self.unlisted is not None:
+            raise ValueError("unlisted is about /v1/authorize: turn it on too")
         if self.note_matches and not self.authorize:
             raise ValueError("only /v1/authorize sees requests whose matches could be noted: turn it on too")
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import inspect, text
 from sqlalchemy.schema import CreateSchema
 
-from cidrgate.errors import StoreError
+from cidrgate.errors import StoreError, StoreNotFoundError
 from cidrgate.stores import migrations
 from cidrgate.stores.postgres.database import Database
 from cidrgate.stores.postgres.failures import explained
@@ -40,12 +40,13 @@ class PostgresStore:
             left to `migrate`: it is for a person to say when, as nodes of that version may still run.
 
     Raises:
-        StoreError: If the database cannot be reached, or its tables are missing, too old or too new.
+        StoreNotFoundError: If the database has no tables of cidrgate, and none shall be created.
+        StoreError: If the database cannot be reached, or its tables are too old or too new.
     """
 
     writers = 4
 
-    def __init__(self, url: str, *, create: bool = True) -> None:
+    def __init__(self, url: str, *, create: bool = False) -> None:
         self._database = Database.parse(url)
         self._closed = False
         self._engine = self._database.engine()
@@ -119,7 +120,10 @@ class PostgresStore:
         if revision is None and create:
             _migrate(self._engine, self._database)
         elif revision is None:
-            raise StoreError(f"{self._database.name} has no tables of cidrgate: create them with `cidrgate migrate`")
+            raise StoreNotFoundError(
+                f"{self._database.name} has no tables of cidrgate: check the name of the database and of the schema; "
+                "create them with `cidrgate migrate`, or with create=True in Python"
+            )
         elif revision != migrations.HEAD:
             migrations.refuse_newer(revision, self._database.name)
             raise StoreError(

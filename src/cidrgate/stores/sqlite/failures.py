@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-__all__ = ["advice"]
+__all__ = ["CANNOT_OPEN", "advice"]
+
+CANNOT_OPEN = "check that the path is a file in a directory you may write to"
 
 _ADVICE = {
     "SQLITE_BUSY": "is locked by another process that is writing; try again when it is done",
     "SQLITE_LOCKED": "is locked by another connection; try again when it is done",
-    "SQLITE_CANTOPEN": "cannot be opened; check that the path is a file in a directory you may write to",
+    "SQLITE_CANTOPEN": f"cannot be opened; {CANNOT_OPEN}",
     "SQLITE_NOTADB": "is not a SQLite database; choose another path or move the file away",
     "SQLITE_READONLY": "cannot be written; give this user write permission on the file and its directory",
     "SQLITE_PERM": "cannot be accessed; give this user permission on the file and its directory",

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import stat
 import threading
 import time
 import uuid
 import weakref
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext, suppress
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import URL, Connection, create_engine, event, update
+from sqlalchemy import Connection, create_engine, event, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import QueuePool, StaticPool
 
-from cidrgate.errors import StoreError
+from cidrgate.errors import StoreError, StoreNotFoundError
 from cidrgate.stores import migrations
 from cidrgate.stores.schema import facts
-from cidrgate.stores.sqlite.failures import advice
+from cidrgate.stores.sqlite.failures import CANNOT_OPEN, advice
 from cidrgate.stores.sqlite.transaction import SqliteTransaction, compact_json
 from cidrgate.stores.sqlite.watch import SqliteWatch
+from cidrgate.stores.urls import redacted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,6 +44,10 @@ _BEGIN = "cidrgate_begin"
 _APPLICATION_ID = int.from_bytes(b"CIDR")
 """Marks the file as ours (`PRAGMA application_id`): another program's database is never touched."""
 
+_HOW_TO_FIND_IT = (
+    "check the path and the working directory; `cidrgate migrate`, or create=True in Python, creates a store"
+)
+
 _WAL_RETRY = 0.01
 """Seconds between two attempts to switch a file to write-ahead logging."""
 
@@ -51,16 +58,16 @@ class SqliteStore:
     Usable from several threads. Every failure of the database is a `StoreError` that says what to do.
 
     Args:
-        path: The file, created when it does not exist; None for a database in memory that ends with the
-            store.
+        path: The file; None for a database in memory that ends with the store.
+        create: Whether a file that does not exist, or is empty, is created; for its owner alone to read and write.
         lock_timeout: How long to wait for another writer, in seconds.
 
     Attributes:
         revision_before: The revision of the tables before it was opened; None where they were created.
 
     Raises:
-        StoreError: If the file cannot be used, is no database, or belongs to another program or to a newer
-            cidrgate.
+        StoreNotFoundError: If there is no such file and none shall be created, or it is no store of cidrgate.
+        StoreError: If the file cannot be used, or belongs to a newer cidrgate.
 
     Example:
         >>> store = SqliteStore(None)
@@ -72,14 +79,14 @@ class SqliteStore:
 
     writers = 1
 
-    def __init__(self, path: str | Path | None, *, lock_timeout: float = 10.0) -> None:
+    def __init__(self, path: str | Path | None, *, create: bool = False, lock_timeout: float = 10.0) -> None:
         self._path = None if path is None else Path(path).absolute()
-        self._name = "the store in memory" if self._path is None else f"the store {self._path}"
+        self._name = "the store in memory" if self._path is None else f"the store {redacted(str(self._path))}"
         self._closed = False
         # A database in memory lives in one connection, so its transactions take turns.
         self._turn: AbstractContextManager[Any] = threading.RLock() if path is None else nullcontext()
-        if self._path is not None and not self._path.parent.is_dir():
-            raise StoreError(f"{self._name} cannot be created: create the directory {self._path.parent} first")
+        if self._path is not None:
+            _find_file(self._path, self._name, create=create)
         self._engine = _make_engine(self._path, lock_timeout)
         self._reading = self._engine.execution_options(**{_BEGIN: "BEGIN"})
         self._glancing = self._engine.execution_options(**{_BEGIN: None})
@@ -87,9 +94,11 @@ class SqliteStore:
         self._close = weakref.finalize(self, self._engine.dispose)
         try:
             with self._explained():
-                self.revision_before = self._set_up(lock_timeout)
-        except BaseException:
+                self.revision_before = self._set_up(lock_timeout, create=create)
+        except BaseException as error:
             self.close()
+            if getattr(getattr(error.__cause__, "orig", None), "sqlite_errorcode", None) == sqlite3.SQLITE_NOTADB:
+                raise StoreNotFoundError(str(error)) from error.__cause__
             raise
 
     def read(self) -> AbstractContextManager[SqliteTransaction]:
@@ -127,7 +136,7 @@ class SqliteStore:
         if self._path is None:
             return SqliteWatch(None)
         with self._explained():
-            return SqliteWatch(partial(sqlite3.connect, self._path, check_same_thread=False, isolation_level=None))
+            return SqliteWatch(partial(_connect, self._path, isolation_level=None))
 
     def close(self) -> None:
         """Close every connection; a store in memory is gone. May be called twice."""
@@ -159,18 +168,18 @@ class SqliteStore:
         except UnicodeEncodeError as error:
             raise StoreError(f"{self._name} holds Unicode text only: {error}") from error
 
-    def _set_up(self, lock_timeout: float) -> str | None:
+    def _set_up(self, lock_timeout: float, *, create: bool) -> str | None:
         """Bring the tables up to date; refuse a database that is not ours or too new. The revision it had before."""
         if self._path is None:
             _fill_new_database(self._engine)
             return None
         with self._reading.begin() as connection:
-            before = self._revision(connection)
+            before = self._revision(connection, create=create)
         _use_write_ahead_log(self._engine, lock_timeout)
         if before == migrations.HEAD:
             return before
         with self._writing.begin() as connection:
-            before = self._revision(connection)  # another process may have migrated it since
+            before = self._revision(connection, create=create)  # another process may have migrated it since
             if before != migrations.HEAD:
                 unstamped = before is None and connection.exec_driver_sql("PRAGMA user_version").scalar_one()
                 before = f"{unstamped:04}" if unstamped else before
@@ -178,18 +187,22 @@ class SqliteStore:
                 connection.exec_driver_sql(f"PRAGMA application_id = {_APPLICATION_ID}")
         return before
 
-    def _revision(self, connection: Connection) -> str | None:
+    def _revision(self, connection: Connection, *, create: bool) -> str | None:
         """The revision of the database; None when it is new, or of a time before revisions were noted in it."""
         if connection.exec_driver_sql("PRAGMA application_id").scalar_one() != _APPLICATION_ID:
             if (
                 connection.exec_driver_sql("PRAGMA user_version").scalar_one()
                 or connection.exec_driver_sql("SELECT count(*) FROM sqlite_schema").scalar_one()
             ):
-                raise StoreError(f"{self._name} is the database of another program; choose another path")
+                raise StoreNotFoundError(f"{self._name} is the database of another program; choose another path")
+            if not create:
+                raise StoreNotFoundError(f"{self._name} has no tables of cidrgate: {_HOW_TO_FIND_IT}")
             return None
         revision = migrations.revision_of(connection)
         if revision is not None:
             migrations.refuse_newer(revision, self._name)
+        elif not create and not connection.exec_driver_sql("PRAGMA user_version").scalar_one():
+            raise StoreNotFoundError(f"{self._name} has no tables of cidrgate: {_HOW_TO_FIND_IT}")
         return revision
 
 
@@ -202,7 +215,7 @@ def migrate(path: str | Path) -> str | None:
     Raises:
         StoreError: As for `SqliteStore`.
     """
-    store = SqliteStore(path)
+    store = SqliteStore(path, create=True)
     store.close()
     return store.revision_before
 
@@ -231,16 +244,73 @@ def _driver_of(borrowed: PoolProxiedConnection) -> Any:
     return borrowed.driver_connection
 
 
-def _make_engine(path: Path | None, lock_timeout: float) -> Engine:
-    pool: dict[str, Any] = {"poolclass": StaticPool}
-    if path is not None:
-        pool = {"poolclass": QueuePool, "pool_size": _CONNECTIONS, "max_overflow": 0}
-    engine = create_engine(
-        URL.create("sqlite", database=None if path is None else str(path)),
-        **pool,
-        connect_args={"check_same_thread": False, "timeout": lock_timeout},
-        json_serializer=compact_json,
+def _find_file(path: Path, name: str, *, create: bool) -> None:
+    """Make sure that a file is there for SQLite to open, which would create one for everybody to read.
+
+    A file that is there is not opened here: closing it would release the locks of other connections of this process.
+
+    Raises:
+        StoreNotFoundError: If there is none and none shall be created, or what is there can be no store.
+        StoreError: If it cannot be looked at or created.
+    """
+    try:
+        try:
+            found = path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            _refuse_lost_place(path, name)
+            if not create:
+                raise StoreNotFoundError(f"{name} is not there: {_HOW_TO_FIND_IT}") from None
+            with suppress(FileExistsError):  # another process was first
+                _create_file(path)
+            return
+    except OSError as error:
+        raise StoreError(f"{name} cannot be opened: {error.strerror}; {CANNOT_OPEN}") from error
+    except ValueError as error:
+        raise StoreNotFoundError(f"{name} is not there: no path has such characters") from error
+    if not stat.S_ISREG(found.st_mode):
+        kind = "a directory" if stat.S_ISDIR(found.st_mode) else "not a plain file"
+        raise StoreNotFoundError(f"{name} is {kind}: check that the path is a file")
+    if not create and not found.st_size:
+        raise StoreNotFoundError(f"{name} is an empty file: {_HOW_TO_FIND_IT}")
+
+
+def _refuse_lost_place(path: Path, name: str) -> None:
+    """Refuse a path where no file can be, such as one on a volume that is not mounted."""
+    if not path.parent.is_dir():
+        raise StoreNotFoundError(
+            f"{name} is not there: mount or create the directory {redacted(str(path.parent))} first, "
+            "or check the path and the working directory"
+        )
+    if path.is_symlink():
+        raise StoreNotFoundError(
+            f"{name} is not there: it is a symbolic link to {redacted(str(path.readlink()))}, which does not exist; "
+            "mount or create what it should lead to, or remove the link"
+        )
+
+
+def _create_file(path: Path) -> None:
+    """Create a file for its owner alone; SQLite gives what it writes beside it the same mode."""
+    try:
+        os.mknod(path, stat.S_IFREG | 0o600)  # needs no descriptor, to be closed while another thread has locks
+    except PermissionError:  # where only root may do so, as on macOS, or nobody may
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+
+
+def _connect(path: Path, **settings: Any) -> sqlite3.Connection:
+    """A connection to a file that is there: without this mode, SQLite would create one that was removed meanwhile."""
+    made: sqlite3.Connection = sqlite3.connect(
+        f"{path.as_uri()}?mode=rw", uri=True, check_same_thread=False, **settings
     )
+    return made
+
+
+def _make_engine(path: Path | None, lock_timeout: float) -> Engine:
+    if path is None:
+        settings: dict[str, Any] = {"poolclass": StaticPool, "connect_args": {"check_same_thread": False}}
+    else:
+        settings = {"poolclass": QueuePool, "pool_size": _CONNECTIONS, "max_overflow": 0}
+        settings["creator"] = partial(_connect, path, timeout=lock_timeout)
+    engine = create_engine("sqlite://", **settings, json_serializer=compact_json)
 
     @event.listens_for(engine, "connect")
     def configure(connection: sqlite3.Connection, _record: object) -> None:

@@ -1,0 +1,165 @@
+"""Paths of requests: which ones have one reading only, and which requests are exempt from naming an account.
+
+Servers, proxies and frameworks decode, fold, strip and cut paths each in their own way. A path that two of them could
+read differently names no account and is never exempt.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from cidrgate.errors import UnclearAccountError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["Exemptions", "clear_path", "route_path"]
+
+_LONGEST_PATH = 8_192
+"""Characters of a path that are read."""
+
+# `;` begins parameters and `?` and `#` end the path for some parsers; an escape that is left was encoded twice.
+_UNCLEAR = re.compile(r"[\\;?#\ufffd]|%[0-9A-Fa-f]{2}")
+_ENCODED = re.compile(rb"%(?:2[fF]|5[cC]|25)|\\")
+_RULE = re.compile(r"(\*|[A-Z]+(?:[-_][A-Z]+)*) (\*|/\S*)")
+
+
+def clear_path(path: str, raw: bytes | None = None) -> str:
+    """A path that everything between the client and the application reads alike.
+
+    Args:
+        path: The decoded path.
+        raw: The path as the client sent it, still encoded, with a query or without; None where the server does not say.
+
+    Raises:
+        UnclearAccountError: If the path does not begin with `/`, is longer than 8,192 characters, has an empty segment
+            that is not the last or a segment of dots, or holds a backslash, `;`, `?`, `#`, an escape that was encoded
+            twice, a character that is not printable, or octets that are no UTF-8; or if the raw path holds an encoded
+            slash, backslash or percent sign.
+
+    Example:
+        >>> clear_path("/v1/accounts/acct-1")
+        '/v1/accounts/acct-1'
+        >>> clear_path("/v1//accounts/acct-1")
+        Traceback (most recent call last):
+        ...
+        cidrgate.errors.UnclearAccountError: the path '/v1//accounts/acct-1' can be read in more than one way
+    """
+    segments = path.split("/")
+    if (
+        path[:1] != "/"
+        or len(path) > _LONGEST_PATH
+        or not path.isprintable()
+        or _UNCLEAR.search(path)
+        or "" in segments[1:-1]
+        or "." in segments
+        or ".." in segments
+        or (raw is not None and _ENCODED.search(raw.partition(b"?")[0]))
+    ):
+        raise UnclearAccountError(f"the path {path[:200]!r} can be read in more than one way")
+    return path
+
+
+def route_path(path: str, root: str) -> str:
+    """The path that an ASGI application routes by: without the root path, where the server leaves it in.
+
+    Args:
+        path: `path` of the scope.
+        root: `root_path` of the scope.
+
+    Raises:
+        UnclearAccountError: If the root path is inside of the path and not its beginning: frameworks differ then.
+    """
+    if not root or root not in path:
+        return path
+    if path.startswith(root) and path[len(root) :][:1] in ("", "/") and root[-1] != "/":
+        return path[len(root) :]
+    raise UnclearAccountError(f"the path {path[:200]!r} holds the root path {root[:200]!r} and does not begin with it")
+
+
+class Exemptions:
+    """Requests that act for no account by nature: health checks, CORS preflights, the page to sign in.
+
+    Each rule is a method and a path, with one space between them: `GET /healthz`.
+
+    - The method is in capitals. `GET` is for `HEAD` and for WebSockets too; `*` stands for every method.
+    - The path is compared as a whole, decoded, and without the prefix that an application is mounted at. A last segment
+      `*` stands for everything below: `GET /static/*`. `*` alone stands for every path: `OPTIONS *`.
+
+    Args:
+        rules: The rules.
+
+    Raises:
+        TypeError: If the rules are one text, or hold something that is no text.
+        ValueError: If a rule does not follow the grammar, or exempts everything.
+
+    Example:
+        >>> exemptions = Exemptions(["GET /healthz", "OPTIONS *", "* /static/*"])
+        >>> exemptions.match("HEAD", "/healthz"), exemptions.match("OPTIONS", "/v1/calls")
+        (True, True)
+        >>> exemptions.match("GET", "/healthz/"), exemptions.match("GET", "/static/../v1/calls")
+        (False, False)
+    """
+
+    __slots__ = ("_anywhere", "_below", "_exactly")
+
+    def __init__(self, rules: Sequence[str]) -> None:
+        if isinstance(rules, str):
+            raise TypeError(f"exempt is a list of rules, not one str: write [{rules!r}]")
+        self._anywhere: set[str] = set()
+        self._exactly: set[tuple[str, str]] = set()
+        self._below: list[tuple[str, str]] = []
+        for rule in rules:
+            if not isinstance(rule, str):
+                raise TypeError(f"a rule of exempt is a str such as 'GET /healthz', not {rule!r}")
+            self._add(rule)
+
+    def _add(self, rule: str) -> None:
+        parts = _RULE.fullmatch(rule)
+        if parts is None:
+            raise ValueError(
+                f"exempt {rule!r}: write a method in capitals or *, one space, and a path or *, as in 'GET /healthz'"
+            )
+        method, path = parts.groups()
+        if method == "*" and path in ("*", "/*"):
+            raise ValueError(f"exempt {rule!r} exempts every request: name the methods or the paths")
+        methods = ("GET", "HEAD") if method == "GET" else (method,)
+        if path == "*":
+            self._anywhere.update(methods)
+            return
+        named, below = (path[:-1], True) if path.endswith("/*") else (path, False)
+        try:
+            clear_path(named)
+        except UnclearAccountError as error:
+            raise ValueError(f"exempt {rule!r}: {error}; write the path decoded") from error
+        if "*" in named:
+            raise ValueError(f"exempt {rule!r}: * stands alone or is the last segment, as in 'GET /static/*'")
+        for one in methods:
+            if below:
+                self._below.append((one, named))
+            else:
+                self._exactly.add((one, named))
+
+    def match(self, method: str, path: str | None, raw: bytes | None = None) -> bool:
+        """Whether a request is exempt; one whose path is not clear is only by a rule for every path.
+
+        Args:
+            method: The request's method, as it came.
+            path: The decoded path that the application routes by; None where there is no telling.
+            raw: As in `clear_path`.
+        """
+        if method in self._anywhere:
+            return True
+        if path is None or not self._names(method, path):
+            return False
+        try:
+            clear_path(path, raw)
+        except UnclearAccountError:
+            return False
+        return True
+
+    def _names(self, method: str, path: str) -> bool:
+        if (method, path) in self._exactly or ("*", path) in self._exactly:
+            return True
+        return any(one in (method, "*") and path.startswith(prefix) for one, prefix in self._below)

@@ -1,0 +1,122 @@
+"""Peers that a server has rewritten: an address out of a header, handed over as if it were the socket's other end.
+
+Servers and middlewares with proxy settings of their own do that, each by rules of its own: uvicorn, hypercorn, granian,
+daphne, waitress. Nothing in a request says so, but an address that came out of a header still stands in the header.
+"""
+
+from __future__ import annotations
+
+import re
+from operator import itemgetter
+from typing import TYPE_CHECKING
+
+from cidrgate._engine import canonical_address
+from cidrgate.errors import InvalidAddressError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+__all__ = ["CLIENT_HEADERS", "came_with_port", "name_of_line", "stands_in"]
+
+CLIENT_HEADERS = frozenset(
+    [
+        b"x-forwarded-for",
+        b"forwarded",
+        b"x-real-ip",
+        b"cf-connecting-ip",
+        b"cf-connecting-ipv6",
+        b"client-ip",
+        b"fastly-client-ip",
+        b"fly-client-ip",
+        b"true-client-ip",
+        b"x-appengine-user-ip",
+        b"x-azure-clientip",
+        b"x-client-ip",
+        b"x-cluster-client-ip",
+        b"x-envoy-external-address",
+        b"x-forwarded",
+        b"x-original-forwarded-for",
+        b"x-remote-ip",
+    ]
+)
+"""Headers that name the client, in lower case: what a server or a middleware may take for the peer."""
+
+_PORTS = frozenset([b"x-forwarded-for", b"x-forwarded-port", b"forwarded"])
+
+_MOST_NODES = 200
+"""Addresses in one header line that are compared; a client that sends more is taken for one that hides something."""
+
+# An address, with a port or without. Brackets, quotes, commas, spaces, `=` and zones are around it.
+_NODE = re.compile(rb"[0-9A-Fa-f:.]{2,}")
+
+name_of_line = itemgetter(0)
+"""The name in a header line."""
+
+
+def stands_in(peer: str, headers: Iterable[tuple[bytes, bytes]], names: Collection[bytes] = CLIENT_HEADERS) -> bool:
+    """Whether an address stands in a header that names clients, in whatever spelling, with a port or without.
+
+    Args:
+        peer: The canonical address.
+        headers: Header lines, the names in any case.
+        names: The headers to look into, in lower case.
+
+    Example:
+        >>> stands_in("2001:db8::1", [(b"Forwarded", b'for="[2001:DB8:0::1]:4711"')])
+        True
+        >>> stands_in("203.0.113.9", [(b"x-forwarded-for", b"198.51.100.7, 203.0.113.90")])
+        False
+    """
+    return any(_holds(value, peer) for name, value in headers if name.lower() in names)
+
+
+def _holds(value: bytes, peer: str) -> bool:
+    """Whether the value of one header line holds an address."""
+    nodes = _NODE.findall(value.replace(b"\\", b""), 0)
+    if len(nodes) > _MOST_NODES:
+        return True
+    for node in nodes:
+        text = node.decode("ascii")
+        # With one colon it is IPv4 and a port; with more, IPv6, whose last group some readers take for a port.
+        if _is(text, peer) or (":" in text and _is(text.rpartition(":")[0], peer)):
+            return True
+    return False
+
+
+def _is(text: str, peer: str) -> bool:
+    try:
+        return canonical_address(text) == peer
+    except InvalidAddressError:
+        return False
+
+
+def came_with_port(peer: str, port: int, headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Whether a header names the port of a trusted peer, so that the peer came out of the header too.
+
+    The address alone is no sign there: a proxy may stand in a list that it writes, but not with the port of this very
+    connection.
+
+    Args:
+        peer: The address as the server says it.
+        port: The port as the server says it.
+        headers: Header lines, the names in any case.
+    """
+    for name, value in headers:
+        if len(name) in (9, 15, 16) and (lower := name.lower()) in _PORTS:
+            if lower == b"x-forwarded-port":
+                nodes = value.split(b",")
+            elif b":" in value and peer.encode("latin-1", "replace") in value:
+                nodes = [node.rpartition(b":")[2] for node in re.split(rb'[,;"]', value)]
+            else:
+                continue
+            if any(_number(node) == port for node in nodes):
+                return True
+    return False
+
+
+def _number(text: bytes) -> int | None:
+    """A number as lenient as a server may read it."""
+    try:
+        return int(text[:20].decode("utf-8"))
+    except ValueError:
+        return None
