@@ -85,6 +85,22 @@ def test_options_say_whom_to_believe_and_what_to_do_in_doubt(tmp_path: Path, url
         ]
 
 
+def test_options_say_which_headers_of_the_client_are_unclear(tmp_path: Path, url: str) -> None:
+    allowed = [("X-Account", "acct-1"), ("X-Forwarded-For", LISTED)]
+    key, token, alias = ("X-Api-Key", "a"), ("X-Token", "a"), ("X_Account", "acct-2")
+    for options, unclear in (
+        ((), {"key", "alias"}),
+        (("--credential-header", "X-Token"), {"token", "alias"}),
+        (("--credential-header", "x-token", "--credential-header", "x-api-key"), {"key", "token", "alias"}),
+        (("--allow-header-aliases",), {"key"}),
+    ):
+        with authorize_endpoint(tmp_path, url, *options) as port:
+            for name, headers in {"key": [key, key], "token": [token, token], "alias": [alias]}.items():
+                answer = ask(port, headers=[*allowed, *headers], path="/v1/authorize")
+                expected = (403, "unclear_account") if name in unclear else (200, "matched")
+                assert (answer.status, answer.headers["x-cidrgate-reason"]) == expected, (options, name)
+
+
 def test_it_says_that_it_is_well(tmp_path: Path, url: str) -> None:
     with authorize_endpoint(tmp_path, url) as port:
         assert ask(port, path="/healthz").record == {"status": "ok"}
@@ -170,6 +186,7 @@ def test_a_database_that_is_not_there_is_not_made(tmp_path: Path) -> None:
         (["--account-header", "x account"], "x account"),
         (["--account-header", ""], "header"),
         (["--account-parameter", ""], "parameter"),
+        (["--credential-header", "X-Token:"], "X-Token:"),
         (["--deny-when-stale", "nan"], "seconds above 0"),
         (["--deny-when-stale", "inf"], "seconds above 0"),
         (["--deny-when-stale", "0"], "seconds above 0"),

@@ -62,7 +62,7 @@ def _note(kind: str, method: str, path: str, headers: list[tuple[str, str]], bod
 
 
 async def asgi(scope: dict[str, Any], receive: Callable[[], Any], send: Callable[[dict[str, Any]], Any]) -> None:
-    """Answer a request with its note; echo the messages of a WebSocket."""
+    """Answer a request with its note; echo one message of a WebSocket."""
     if scope["type"] == "lifespan":
         while True:
             kind = (await receive())["type"]
@@ -75,8 +75,9 @@ async def asgi(scope: dict[str, Any], receive: Callable[[], Any], send: Callable
         _note("websocket", "GET", scope["path"], headers, b"", **more)
         await receive()
         await send({"type": "websocket.accept"})
-        while (message := await receive())["type"] == "websocket.receive":
+        if (message := await receive())["type"] == "websocket.receive":
             await send({"type": "websocket.send", "text": message.get("text"), "bytes": message.get("bytes")})
+            await send({"type": "websocket.close"})
         return
     body = b""
     while True:

@@ -15,7 +15,7 @@ from hpack import Encoder
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["ATTACKER", "DENIED", "H2_ROWS", "NOBODY", "OWN", "ROWS", "H2Row", "Row"]
+__all__ = ["ATTACKER", "DENIED", "H2_ROWS", "NOBODY", "OWN", "ROWS", "SHORT_ROWS", "H2Row", "Row"]
 
 ATTACKER = "127.0.0.3"
 OWN = "acct-2"
@@ -68,7 +68,7 @@ _EITHER = frozenset({OWN, DENIED})
 VICTIM_NEXT = request(_KEY_OF_VICTIM, start=b"GET /next HTTP/1.1")
 
 
-# --- Upgrades: after one allowed request, later ones on the connection would not be asked about -----------------------
+# --- Upgrades: after one allowed request, later ones on the connection would not be asked about ----------------------
 
 
 def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
@@ -149,7 +149,6 @@ UPGRADES = [
 ]
 UPGRADES += [
     Row("HTTP/2 after an allowed request", request(_OWN_KEY, close=False), frozenset({OWN}), then=_HTTP2),
-    Row("HTTP/2 from the start", _HTTP2, frozenset({DENIED})),
     Row(
         "a WebSocket of a wrong version, then HTTP/1.1",
         _upgrade(b"Connection: Upgrade", b"Upgrade: websocket", _WEBSOCKET[0], b"Sec-WebSocket-Version: 1"),
@@ -280,7 +279,7 @@ NAMES += rows(
 )
 
 
-# --- Credentials that two readers may read in two ways -----------------------------------------------------------------
+# --- Credentials that two readers may read in two ways ---------------------------------------------------------------
 
 REPETITION = rows(
     DENIED,
@@ -344,14 +343,20 @@ REPETITION += rows(
 )
 
 
-# --- Paths: prefixes, encodings, what a proxy keeps for itself -----------------------------------------------------------
+# --- Paths: prefixes, encodings, what a proxy keeps for itself -------------------------------------------------------
 
 _PATHS = [
     *(b"/cidrgate", b"//cidrgate", b"/cidrgate/", b"/%63idrgate", b"/./cidrgate", b"/x/../cidrgate", b"/@denied"),
     *(b"/@preflight", b"/v1/authorize", b"/v1/authorize/", b"/..", b"/../../healthz", b"/%2e%2e/%2e%2e/healthz"),
     *(b"/..%2f..%2fhealthz", b"/..;/healthz", b"//healthz", b"/?account=acct-2", b"/?x-account=acct-2&", b"/a%00b"),
     *(b"/%0d%0aX-Account:%20acct-2", b"/%ff", b"/%", b"/#", b"/a?b#c", b"//v1/accounts/acct-2", b"/a\\..\\b"),
-    *(b"http://127.0.0.1/", b"http://127.0.0.1:8081/v1/authorize", b"http://127.0.0.1@other/", b"HTTP://127.0.0.1/healthz", b"//"),
+    *(
+        b"http://127.0.0.1/",
+        b"http://127.0.0.1:8081/v1/authorize",
+        b"http://127.0.0.1@other/",
+        b"HTTP://127.0.0.1/healthz",
+        b"//",
+    ),
     b"/" + b"a" * 4_000,
 ]
 PATHS = rows(
@@ -389,15 +394,13 @@ PATHS += rows(
 )
 
 
-# --- Methods -------------------------------------------------------------------------------------------------------------
+# --- Methods ---------------------------------------------------------------------------------------------------------
 
 _METHODS = (b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS", b"TRACE", b"PROPFIND", b"QUERY", b"get", b"FOO")
 METHODS = rows(
     DENIED,
     {
-        f"{method.decode()} of the victim": request(
-            _KEY_OF_VICTIM, b"Content-Length: 0", start=method + b" / HTTP/1.1"
-        )
+        f"{method.decode()} of the victim": request(_KEY_OF_VICTIM, b"Content-Length: 0", start=method + b" / HTTP/1.1")
         for method in _METHODS
     },
 )
@@ -417,7 +420,7 @@ METHODS += rows(
 )
 
 
-# --- Where a request ends: what is smuggled in a body ----------------------------------------------------------------------
+# --- Where a request ends: what is smuggled in a body ----------------------------------------------------------------
 
 _CHUNKED = b"Transfer-Encoding: chunked"
 _IN_A_BODY = request(_KEY_OF_VICTIM, b"X-Account: acct-1", start=b"GET /smuggled HTTP/1.1")
@@ -468,9 +471,8 @@ FRAMING = rows(
         "pipelined after a body": _post(b"Content-Length: 4", body=b"body" + VICTIM_NEXT, close=False),
         "pipelined after chunks": _post(_CHUNKED, body=b"0\r\n\r\n" + VICTIM_NEXT, close=False),
         "two hosts": request(_OWN_KEY, b"Host: other"),
-        "line feeds alone": request(_OWN_KEY, _length(_IN_A_BODY), body=_IN_A_BODY).replace(b"\r\n", b"\n"),
+        "line feeds alone": request(_OWN_KEY).replace(b"\r\n", b"\n"),
         "line feeds in front": b"\r\n\r\n" + request(_OWN_KEY),
-        "HTTP/0.9": b"GET /\r\n",
         "a head of 100 KB": request(_OWN_KEY, b"X-Padding: " + b"a" * 100_000),
         "1,000 lines": request(*([b"X-Padding: a"] * 1_000), _OWN_KEY),
         "1,000 lines before the key of the victim": request(_OWN_KEY, *([b"X-Padding: a"] * 1_000), _KEY_OF_VICTIM),
@@ -478,7 +480,7 @@ FRAMING = rows(
 )
 
 
-# --- Bodies of any size ------------------------------------------------------------------------------------------------------
+# --- Bodies of any size ----------------------------------------------------------------------------------------------
 
 _BODY = bytes(range(256)) * 12_288
 """3 MB."""
@@ -516,10 +518,12 @@ BODIES += rows(
     },
 )
 BODIES += rows(OWN, {"an answer of 3 MB": request(_OWN_KEY, start=b"GET /big/3000000 HTTP/1.1")})
-BODIES += rows(DENIED, {"an answer of 3 MB for the victim": request(_KEY_OF_VICTIM, start=b"GET /big/3000000 HTTP/1.1")})
+BODIES += rows(
+    DENIED, {"an answer of 3 MB for the victim": request(_KEY_OF_VICTIM, start=b"GET /big/3000000 HTTP/1.1")}
+)
 
 
-# --- Preflights: what browsers ask before a request across origins, without any credential -------------------------------------
+# --- Preflights: what browsers ask before a request across origins, without any credential ---------------------------
 
 _ORIGIN = b"Origin: https://app.example.com"
 _ASKED = b"Access-Control-Request-Method: PUT"
@@ -596,18 +600,24 @@ PREFLIGHTS += rows(
 )
 PREFLIGHTS += rows(
     OWN,
-    {"OPTIONS with its own key": _preflight(_OWN_KEY), "a preflight with its own key": _preflight(_ORIGIN, _ASKED, _OWN_KEY)},
+    {
+        "OPTIONS with its own key": _preflight(_OWN_KEY),
+        "a preflight with its own key": _preflight(_ORIGIN, _ASKED, _OWN_KEY),
+    },
 )
 
 ROWS = [*UPGRADES, *NAMES, *REPETITION, *PATHS, *METHODS, *FRAMING, *BODIES, *PREFLIGHTS]
 
+# Sent to servers of the API that are more careful than others: what depends on how a server reads names and framing.
+SHORT_ROWS = [*NAMES, *FRAMING]
 
-# --- HTTP/2 with prior knowledge to the proxy's plain port ---------------------------------------------------------------------
+
+# --- HTTP/2 with prior knowledge to the proxy's plain port -----------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class H2Row:
-    """An attack over HTTP/2: the fields of a request. `expected` is as in `Row`; a proxy may refuse HTTP/2 altogether."""
+    """An attack over HTTP/2: the fields of a request; `expected` is as in `Row`, and a proxy may refuse HTTP/2."""
 
     name: str
     fields: tuple[tuple[bytes, bytes], ...]

@@ -44,18 +44,23 @@ class _Connection:
         self.received += data
         return data
 
-    def read_answer(self, start: int, *, head_only: bool) -> int:
-        """Read until a whole answer stands at `start`, or nothing more comes; returns where it ends."""
+    def read_answer(self, start: int, *, head_only: bool = False, until: bytes | None = None) -> int:
+        """Read until a whole answer stands at `start`, or `until` has come, or all; returns where it ends."""
         while (end := _end_of_answer(self.received, start, head_only=head_only, ended=self.ended)) is None:
+            if until is not None and until in self.received:
+                return len(self.received)
             self.more()
         return end
 
+    def read_on(self, start: int, until: bytes | None) -> None:
+        """Read until the server closes the connection, says in an answer that it will, or `until` has come.
 
-    def read_on(self, start: int) -> None:
-        """Read until the server closes the connection, or says in an answer, which starts at `start`, that it will."""
-        while not self.ended:
-            end = self.read_answer(start, head_only=False)
-            if b"\r\nconnection: close\r\n" in self.received[start:end].partition(b"\r\n\r\n")[0].lower() + b"\r\n":
+        The answers start at `start`.
+        """
+        while not self.ended and (until is None or until not in self.received):
+            end = self.read_answer(start, until=until)
+            head = self.received[start:end].partition(b"\r\n\r\n")[0].lower()
+            if b"\r\nconnection: close" in head:
                 return
             start = end
 
@@ -79,8 +84,10 @@ def _end_of_answer(received: bytes, start: int, *, head_only: bool, ended: bool)
     return len(received) if ended else None
 
 
-def exchange(port: int, source: str, sent: bytes, then: bytes = b"", *, patient: bool = True) -> bytes:
-    """Send bytes, and return what comes back until the server closes the connection.
+def exchange(
+    port: int, source: str, sent: bytes, then: bytes = b"", *, patient: bool = True, until: bytes | None = None
+) -> bytes:
+    """Send bytes, and return what comes back until the server closes the connection, or says that it will.
 
     Args:
         port: Of 127.0.0.1.
@@ -88,6 +95,7 @@ def exchange(port: int, source: str, sent: bytes, then: bytes = b"", *, patient:
         sent: What is sent; a body waits for `100 Continue` if the head expects it.
         then: What is sent on the same connection after the first answer.
         patient: Whether an answer must come; else the client stops to send when none has come for half a second.
+        until: What ends the wait too, when it has come.
     """
     connection = _Connection(port, source)
     with connection.socket:
@@ -96,7 +104,7 @@ def exchange(port: int, source: str, sent: bytes, then: bytes = b"", *, patient:
         start = 0
         if b"\r\nExpect: 100-continue" in head:
             connection.send(head + gap)
-            start = connection.read_answer(0, head_only=False)
+            start = connection.read_answer(0)
             if not connection.received.startswith(b"HTTP/1.1 100"):
                 return connection.received
             connection.send(body)
@@ -111,7 +119,7 @@ def exchange(port: int, source: str, sent: bytes, then: bytes = b"", *, patient:
         elif b"\r\nConnection: close\r\n" not in sent[: len(head) + 4]:
             with suppress(OSError):
                 connection.socket.shutdown(socket.SHUT_WR)
-        connection.read_on(end if then else start)
+        connection.read_on(end if then else start, until)
         return connection.received
 
 

@@ -4,5 +4,6 @@
 """
 
 from cidrgate.authorize.app import AUTHORIZE_PATH, AuthorizeApp
+from cidrgate.authorize.client_headers import ClientHeaders
 
-__all__ = ["AUTHORIZE_PATH", "AuthorizeApp"]
+__all__ = ["AUTHORIZE_PATH", "AuthorizeApp", "ClientHeaders"]

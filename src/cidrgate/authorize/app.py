@@ -54,7 +54,8 @@ class AuthorizeApp:
         account_parameter: A parameter of the query that names the account, in place of the header. Paths below
             `/v1/authorize/` are then not found: the query of such a request is the client's.
         elsewhere: The ASGI app that answers other paths; 404 if None.
-        client_headers: Which headers of the client are denied, where the proxy passes them on; `ClientHeaders()` if None.
+        client_headers: Which headers of the client are denied, where the proxy passes them on; the defaults of
+            `ClientHeaders` if None.
 
     Raises:
         ValueError: If the header is no token (RFC 9110 section 5.6.2), or the parameter is empty.
@@ -85,7 +86,7 @@ class AuthorizeApp:
         client_headers: ClientHeaders | None = None,
     ) -> None:
         self._gate = gate
-        self._headers = ClientHeaders() if client_headers is None else client_headers
+        self._headers = ClientHeaders(expected=[account_header]) if client_headers is None else client_headers
         self._elsewhere = _not_found if elsewhere is None else elsewhere
         if account_parameter is not None and not account_parameter:
             raise ValueError("the parameter with the account has a name, or is None for the header")

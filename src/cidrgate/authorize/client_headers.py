@@ -1,7 +1,7 @@
 """Which headers of a client two readers could read in two ways: the proxy that asks, and the API behind it.
 
-Some proxies pass the client's headers on when they ask (nginx, Caddy, and Traefik unless it is told not to). A proxy may
-see one of two lines alone, or no header that is spelt with an underscore, where the API sees more.
+Some proxies pass the client's headers on when they ask: nginx, Caddy, and Traefik unless it is told not to. Of two lines
+with an API key a proxy may see one alone, and it may not know that an API takes X_Account for X-Account.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cidrgate.errors import UnclearAccountError
+from cidrgate.header_names import check_token
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -19,7 +20,7 @@ CREDENTIAL_HEADERS = ("authorization", "x-api-key")
 """Headers with a credential, from which an API may find the account."""
 
 _PLAIN = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-"
-"""What names are made of that no server takes for another one; WSGI folds `_` to `-`, CGI and PHP fold all others too."""
+"""What a name is made of that no server takes for another one: WSGI folds `_`, CGI and PHP every other character."""
 
 
 class ClientHeaders:
@@ -27,10 +28,14 @@ class ClientHeaders:
 
     Args:
         credentials: Names of the headers that may come once at most, without a comma, in any case.
-        allow_aliases: Whether names may hold other characters than letters, digits and dashes.
+        expected: Names that the proxy writes itself, whatever characters they hold.
+        allow_aliases: Whether every name may hold other characters than letters, digits and dashes.
+
+    Raises:
+        ValueError: If a name is no token (RFC 9110 section 5.6.2).
 
     Example:
-        >>> headers = ClientHeaders(["x-api-key"])
+        >>> headers = ClientHeaders(["X-Api-Key"])
         >>> headers.check([(b"x-api-key", b"key-1")])
         >>> headers.check([(b"x-api-key", b"key-1"), (b"x-api-key", b"key-2")])
         Traceback (most recent call last):
@@ -38,8 +43,15 @@ class ClientHeaders:
         cidrgate.errors.UnclearAccountError: the header x-api-key came more than once
     """
 
-    def __init__(self, credentials: Collection[str] = CREDENTIAL_HEADERS, *, allow_aliases: bool = False) -> None:
-        self._credentials = frozenset(name.lower().encode("latin-1") for name in credentials)
+    def __init__(
+        self,
+        credentials: Collection[str] = CREDENTIAL_HEADERS,
+        *,
+        expected: Collection[str] = (),
+        allow_aliases: bool = False,
+    ) -> None:
+        self._credentials = _fields(credentials, "a header with a credential")
+        self._expected = _fields(expected, "a header of the proxy")
         self._allow_aliases = allow_aliases
 
     def check(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
@@ -48,22 +60,23 @@ class ClientHeaders:
         Raises:
             UnclearAccountError: If a name is an alias of another one, or a credential came twice or holds a comma.
         """
-        seen = None
         names = []
-        for name, value in headers:
-            names.append(name)
-            name = name.lower()  # noqa: PLW2901
+        for field, value in headers:
+            name = field.lower()
             if name in self._credentials:
                 if b"," in value:
                     raise UnclearAccountError(f"the header {name.decode('latin-1')} holds a comma")
-                if seen is None:
-                    seen = {name}
-                elif name in seen:
+                if name in names:
                     raise UnclearAccountError(f"the header {name.decode('latin-1')} came more than once")
-                else:
-                    seen.add(name)
+            names.append(name)
         if not self._allow_aliases and b"".join(names).translate(None, _PLAIN):
-            raise UnclearAccountError(
-                "a header's name holds other characters than letters, digits and dashes: an API may take X_Account for "
-                "X-Account; let the proxy delete such headers"
-            )
+            for name in names:
+                if name.translate(None, _PLAIN) and name not in self._expected:
+                    raise UnclearAccountError(
+                        f"the name of the header {name.decode('latin-1')} holds other characters than letters, digits "
+                        "and dashes: an API may take it for another one; let the proxy delete such headers"
+                    )
+
+
+def _fields(names: Collection[str], what: str) -> frozenset[bytes]:
+    return frozenset(check_token(name, f"the name of {what}").lower().encode() for name in names)

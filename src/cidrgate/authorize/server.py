@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import uvicorn
 
 from cidrgate.authorize.app import AuthorizeApp
+from cidrgate.authorize.client_headers import CREDENTIAL_HEADERS, ClientHeaders
 from cidrgate.authorize.operation import MULTIPROCESS, DecisionMetrics, Operation
 from cidrgate.client_ip import ClientIPResolver
 from cidrgate.gate import Gate, Unlisted, check_unlisted
@@ -48,6 +49,8 @@ class AuthorizeSettings:
         client_header: The header with the client's address.
         account_header: The header with the account.
         account_parameter: The parameter of the query with the account, in place of the header; None for the header.
+        credential_headers: Headers that a client may send once at most, without a comma.
+        allow_header_aliases: Whether names of headers may hold other characters than letters, digits and dashes.
         allow_missing_account: Whether a request without an account is allowed.
         report_only: Whether to log what would be denied, and deny nothing.
         log: Which decisions are logged: `denials`, `all` or `none`.
@@ -65,6 +68,8 @@ class AuthorizeSettings:
     client_header: str = "x-forwarded-for"
     account_header: str = "x-account"
     account_parameter: str | None = None
+    credential_headers: tuple[str, ...] = CREDENTIAL_HEADERS
+    allow_header_aliases: bool = False
     allow_missing_account: bool = False
     report_only: bool = False
     log: Literal["denials", "all", "none"] = "denials"
@@ -86,6 +91,18 @@ class AuthorizeSettings:
             trust_everybody=self.trust_everybody,
         )
 
+    def client_headers(self) -> ClientHeaders:
+        """What refuses headers of the client.
+
+        Raises:
+            ValueError: If a name is none of a header.
+        """
+        return ClientHeaders(
+            self.credential_headers,
+            expected=(self.account_header, self.client_header),
+            allow_aliases=self.allow_header_aliases,
+        )
+
     def check(self) -> None:
         """Refuse settings that do not fit together, before anything is opened or listened on.
 
@@ -94,6 +111,7 @@ class AuthorizeSettings:
         """
         self.resolver()
         check_token(self.account_header, "the header with the account")
+        self.client_headers()
         if self.account_parameter is not None and not self.account_parameter:
             raise ValueError("the parameter with the account has a name")
         if self.deny_when_stale is not None and not 0 < self.deny_when_stale < math.inf:
@@ -131,6 +149,7 @@ class AuthorizeSettings:
             gate,
             account_header=self.account_header,
             account_parameter=self.account_parameter,
+            client_headers=self.client_headers(),
             elsewhere=Operation(lists, ready_within=self.deny_when_stale, metrics=metrics),
         )
 

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 import typer
 
 from cidrgate.authorize import AUTHORIZE_PATH
+from cidrgate.authorize.client_headers import CREDENTIAL_HEADERS
 from cidrgate.cli.errors import CommandError
 from cidrgate.cli.options import Session, command
 from cidrgate.cli.output import counted
@@ -72,6 +73,23 @@ def _authorize(
             help="The query's parameter with the account, in place of the header.",
         ),
     ] = None,
+    credential_header: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--credential-header",
+            metavar="NAME",
+            help="A header that a client may send once at most, and without a comma, where the proxy passes it on; may "
+            "be repeated. If none is named, Authorization and X-Api-Key.",
+        ),
+    ] = None,
+    allow_header_aliases: Annotated[
+        bool,
+        typer.Option(
+            "--allow-header-aliases",
+            help="Allow requests with a header such as X_Account, which some servers take for X-Account, where the "
+            "proxy passes it on.",
+        ),
+    ] = False,
     allow_missing_account: Annotated[
         bool, typer.Option("--allow-missing-account", help="Allow requests that name no account.")
     ] = False,
@@ -122,6 +140,8 @@ def _authorize(
         client_header=client_header,
         account_header=account_header,
         account_parameter=account_parameter,
+        credential_headers=tuple(credential_header or CREDENTIAL_HEADERS),
+        allow_header_aliases=allow_header_aliases,
         allow_missing_account=allow_missing_account,
         report_only=report_only,
         log=log,
