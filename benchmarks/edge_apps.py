@@ -34,7 +34,7 @@ def a_gate(*, proxied: bool = False, **settings: Any) -> Gate:
     manager.add("acct-1", [f"{CLIENT}/32", *(f"8.8.8.{8 + 4 * number}/30" for number in range(49))])
     if proxied:
         settings["resolver"] = ClientIPResolver(trusted_proxies=[f"{CLIENT}/32"])
-    return Gate(manager, unlisted="deny_unknown", **settings)
+    return Gate(manager, **{"unlisted": "deny_unknown", **settings})
 
 
 async def asgi_app(scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:

@@ -55,16 +55,11 @@ HEADERS = [
     (b"user-agent", b"python-httpx/0.28.1"),
     (b"accept", b"*/*"),
     (b"accept-encoding", b"gzip, deflate"),
-    (b"x-forwarded-for", CLIENT.encode()),
+    (b"accept-language", b"en"),
     (b"x-account", b"acct-1"),
 ]
-SCOPE = {"type": "http", "path": "/", "headers": HEADERS, "client": (CLIENT, 4711)}
-ENVIRON = {
-    "REQUEST_METHOD": "GET",
-    "PATH_INFO": "/",
-    "REMOTE_ADDR": CLIENT,
-    **{f"HTTP_{name.decode().upper().replace('-', '_')}": value.decode() for name, value in HEADERS},
-}
+FORWARDED = [*HEADERS[:-2], (b"x-forwarded-for", CLIENT.encode()), HEADERS[-1]]
+"""As many headers, one of them by a proxy."""
 
 ROUNDS, SECONDS = (1, 1) if SMOKE else (8, 1)
 CONNECTIONS = 32
@@ -80,8 +75,9 @@ def met(holds: bool) -> str:
     return "met" if holds else "falls short"
 
 
-def time_asgi(app: Any) -> float:
+def time_asgi(app: Any, headers: list[tuple[bytes, bytes]]) -> float:
     """Microseconds of processor time a request, one after the other in one event loop."""
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": headers, "client": (CLIENT, 4711)}
 
     async def send(message: Any) -> None:
         pass
@@ -89,21 +85,28 @@ def time_asgi(app: Any) -> float:
     async def ask() -> float:
         start = time.thread_time()
         for _ in range(REQUESTS):
-            await app(SCOPE, None, send)
+            await app(scope, None, send)
         return (time.thread_time() - start) / REQUESTS * 1e6
 
     return asyncio.run(ask())
 
 
-def time_wsgi(app: Any) -> float:
+def time_wsgi(app: Any, headers: list[tuple[bytes, bytes]]) -> float:
     """Microseconds of processor time a request, one after the other."""
+    environ = {
+        "REQUEST_METHOD": "GET",
+        "PATH_INFO": "/",
+        "REMOTE_ADDR": CLIENT,
+        "REMOTE_PORT": "4711",
+        **{f"HTTP_{name.decode().upper().replace('-', '_')}": value.decode() for name, value in headers},
+    }
 
     def start_response(status: str, headers: list[tuple[str, str]]) -> None:
         pass
 
     start = time.thread_time()
     for _ in range(REQUESTS):
-        app(ENVIRON, start_response)
+        app(environ, start_response)
     return (time.thread_time() - start) / REQUESTS * 1e6
 
 
@@ -119,12 +122,13 @@ def in_process() -> Iterator[str]:
         "none, the bare application takes": ("bare", a_gate()),
         "an empty one": ("empty", a_gate()),
         "`AllowlistMiddleware`": ("guarded", a_gate()),
+        '`AllowlistMiddleware`, `unlisted="allow"`': ("guarded", a_gate(unlisted="allow")),
         "`AllowlistMiddleware` behind a trusted proxy": ("guarded", a_gate(proxied=True)),
         "`AllowlistMiddleware` with `note_matches`": ("guarded", a_gate(note_matches=True)),
         "`AllowlistMiddleware` with `GateMetrics`": ("guarded", a_gate(hooks=[GateMetrics(CollectorRegistry())])),
     }
     added: dict[str, list[float]] = {}
-    kinds: list[tuple[Callable[[Any], float], Callable[..., Any]]] = [
+    kinds: list[tuple[Callable[[Any, list[tuple[bytes, bytes]]], float], Callable[..., Any]]] = [
         (time_asgi, asgi_on_the_way),
         (time_wsgi, wsgi_on_the_way),
     ]
@@ -133,7 +137,7 @@ def in_process() -> Iterator[str]:
         turns: dict[str, list[float]] = {name: [] for name in apps}
         for _ in range(TURNS):
             for name, app in apps.items():
-                turns[name].append(timed(app))
+                turns[name].append(timed(app, FORWARDED if gates[name][1].resolver.header else HEADERS))
         bare = turns["none, the bare application takes"]
         for name, times in turns.items():
             own = times if times is bare else [one - before for one, before in zip(times, bare, strict=True)]
@@ -204,11 +208,12 @@ def processor_microseconds(pid: int) -> float:
     return sum(int(thread.read_text().split()[0]) for thread in threads) / 1e3
 
 
-def asked(port: int, pid: int, way: str) -> tuple[float, float]:
+def asked(port: int, pid: int, way: str, *, proxied: bool) -> tuple[float, float]:
     """Requests a second, and microseconds of processor time a request, of one round."""
     before = processor_microseconds(pid)
     command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{SECONDS}s", "-H", "x-account: acct-1"]
-    command += ["-H", f"x-forwarded-for: {CLIENT}", f"http://127.0.0.1:{port}/{way}"]
+    command += ["-H", f"x-forwarded-for: {CLIENT}"] if proxied else []
+    command.append(f"http://127.0.0.1:{port}/{way}")
     output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     rate, count = RATE.search(output), SERVED.search(output)
     if "Non-2xx" in output or rate is None or count is None or count[1] == "0":
@@ -220,10 +225,10 @@ def measured(case: Case) -> str:
     """A row of the table."""
     results: dict[str, list[tuple[float, float]]] = {way: [] for way in WAYS}
     with served(case) as (port, pid):
-        asked(port, pid, "bare")
+        asked(port, pid, "bare", proxied=case.proxied)
         for number in range(ROUNDS):
             for way in (*WAYS[number % 3 :], *WAYS[: number % 3]):
-                results[way].append(asked(port, pid, way))
+                results[way].append(asked(port, pid, way, proxied=case.proxied))
 
     rates = {way: max(rate for rate, _ in results[way]) for way in WAYS}
     kept = {way: rate / rates["bare"] for way, rate in rates.items()}

@@ -7,6 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cidrgate.forwarded import LONGEST_FORWARDED, UnreadableHopError, hops_of
+from tests.golden import read_address
 from tests.strategies import mutated
 
 TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
@@ -180,3 +181,57 @@ def test_what_is_right_is_read(text: str, hops: list[str]) -> None:
 def test_a_quote_left_open_by_a_client_hides_nothing() -> None:
     with pytest.raises(UnreadableHopError, match="malformed_header"):
         hops_of("forwarded", [b'for=8.8.8.8;by="', b"for=203.0.113.9"])
+
+
+LETTERS = "abcXYZ019._-"
+identifiers = st.text(LETTERS, min_size=1, max_size=60).map(lambda text: f"_{text}")
+node_ports = st.one_of(st.just(""), st.integers(0, 65535).map(lambda port: f":{port}"), identifiers.map(":{}".format))
+addresses_4, addresses_6 = st.ip_addresses(v=4), st.ip_addresses(v=6)
+
+
+@given(addresses_4, addresses_6, node_ports)
+def test_a_node_is_an_address_and_perhaps_a_port_that_may_be_hidden(ipv4: object, ipv6: object, port: str) -> None:
+    """RFC 7239 section 6: `node = nodename [ ":" node-port ]`, `node-port = port / obfport`."""
+    assert read(f'for="{ipv4}{port}"') == ([str(read_address(str(ipv4)))], None)
+    assert read(f'for="[{ipv6}]{port}"') == ([str(read_address(str(ipv6)))], None)
+    assert read(f'for="[{ipv6}]{port}", for=10.0.0.1')[0][0] == "10.0.0.1"
+
+
+@given(st.one_of(identifiers, st.sampled_from(["unknown", "UNKNOWN", "Unknown"])), node_ports)
+def test_a_name_that_is_hidden_may_have_a_port(name: str, port: str) -> None:
+    assert read(f'for="{name}{port}"') == ([], "obfuscated_hop")
+
+
+@pytest.mark.parametrize(
+    "node",
+    [
+        "203.0.113.9:",
+        "203.0.113.9:_",
+        "203.0.113.9:_a b",
+        "203.0.113.9:_a:1",
+        "203.0.113.9:_é",
+        "203.0.113.9:id",
+        "203.0.113.9:80_x",
+        "203.0.113.9:_x/y",
+        "203.0.113.9:65536",
+        "203.0.113.9:123456",
+        "203.0.113.9:80:_x",
+        "2001:db8::1:_x",
+        "[2001:db8::1]_x",
+        "[203.0.113.9]:_x",
+        "unknown:",
+        "unknown:x",
+        "_",
+        "_:80",
+        "unknow",
+        "ünknown",
+    ],
+)
+def test_other_ports_and_names_are_none(node: str) -> None:
+    assert read(f'for="{node}"') == ([], "malformed_hop")
+
+
+@given(addresses_4, identifiers)
+def test_a_plain_list_has_no_hidden_ports(ipv4: object, identifier: str) -> None:
+    with pytest.raises(UnreadableHopError, match="malformed_hop"):
+        list(hops_of("x-forwarded-for", [f"{ipv4}:{identifier}".encode()]))

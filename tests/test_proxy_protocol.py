@@ -146,3 +146,122 @@ def test_the_longest_header_is_up_to_the_caller() -> None:
     assert parse_proxy_header(header, longest=116) is not None
     with pytest.raises(ProxyProtocolError, match="more than 115"):
         parse_proxy_header(header[:16], longest=115)
+
+
+LINE_PARTS = [
+    b"PROXY ",
+    b"TCP4 ",
+    b"TCP6 ",
+    b"UNKNOWN",
+    b"UNKNOWN ",
+    b"203.0.113.9",
+    b"0.0.0.0",
+    b"255.255.255.255 ",
+    b"2001:db8::1",
+    b"::",
+    b"::ffff:1.2.3.4 ",
+    b"ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255 ",
+    b"1:2:3:4:5:6:7",
+    b"1:2:3:4:5:6:7:8 ",
+    b"65535",
+    b"0",
+    b"1",
+    b" ",
+    b".",
+    b":",
+    b"\r",
+    b"\n",
+    b"\r\n",
+    b"X",
+    b"%",
+]
+lines = st.lists(st.sampled_from(LINE_PARTS), max_size=8).map(b"".join)
+endings = st.lists(st.sampled_from(LINE_PARTS), max_size=6).map(b"".join)
+
+
+def answer(data: bytes, **settings: int) -> str:
+    try:
+        return "more" if parse_proxy_header(data, **settings) is None else "header"
+    except ProxyProtocolError:
+        return "never"
+
+
+def completions(data: bytes) -> list[bytes]:
+    """Ways to go on with a line, found by trying what fits at each place, with no knowledge of the parser."""
+    wholes = [b"PROXY UNKNOWN\r\n", b"PROXY TCP4 1.1.1.1 1.1.1.1 1 1\r\n", b"PROXY TCP6 ::1 ::1 1 1\r\n"]
+    wholes.append(version_2(0x20, 0, b""))
+    found = [whole[len(data) :] for whole in wholes if whole.startswith(data)]
+    pieces = [b"", b"0", b"1", b":", b"::", b":0", b".0", b".0.0", b".0.0.0", b"0.0", b"0.0.0", b"0.0.0.0"]
+    rests = [b"\n", b"\r\n", b" 0\r\n", b" 0 0\r\n", b" :: 0 0\r\n", b" 0.0.0.0 0 0\r\n", b" ::1 0 0\r\n"]
+    return found + [piece + rest for piece in pieces for rest in rests]
+
+
+@given(st.one_of(lines, lines.map(lambda rest: b"PROXY TCP4 " + rest), lines.map(lambda rest: b"PROXY TCP6 " + rest)))
+def test_a_line_is_waited_for_exactly_while_it_can_be_completed(data: bytes) -> None:
+    for size in range(len(data) + 1):
+        beginning = data[:size]
+        can = any(answer(beginning + ending) == "header" for ending in completions(beginning))
+        found = answer(beginning)
+        if found == "header":
+            return
+        assert (found == "more") == can, beginning
+
+
+@given(lines, endings)
+def test_nothing_completes_what_was_refused(data: bytes, ending: bytes) -> None:
+    if answer(data) == "never":
+        assert answer(data + ending) == "never"
+
+
+@given(st.binary(max_size=8), st.sampled_from([16, 20, 28, 52, 100, 232, LONGEST_HEADER]), st.binary(max_size=3))
+def test_a_binary_header_is_waited_for_exactly_while_it_can_be_completed(
+    fixed: bytes, longest: int, after: bytes
+) -> None:
+    data = (SIGNATURE + fixed[:4] + after)[: 12 + len(fixed[:4]) + (len(after) if len(fixed) >= 4 else 0)]
+    if len(fixed) >= 4:
+        needed = int.from_bytes(fixed[2:4], "big")
+        can = answer(data + bytes(max(0, needed - len(after))), longest=longest) == "header"
+    else:
+        can = False
+        for command in (fixed[:1] and [fixed[0]]) or (0x20, 0x21):
+            for family in (fixed[1:2] and [fixed[1]]) or (0, 0x11, 0x21, 0x31):
+                lengths = range(fixed[2] << 8, (fixed[2] << 8) + 256) if len(fixed) > 2 else (0, 12, 36, 216)
+                for length in lengths:
+                    whole = version_2(command, family, bytes(length))
+                    can = can or answer(whole, longest=longest) == "header"
+    assert (answer(data, longest=longest) != "never") == can
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"PROXY X",
+        b"PROXY TCP5",
+        b"PROXY TCP4 x",
+        b"PROXY TCP4 1.2.3.256",
+        b"PROXY TCP4 01",
+        b"PROXY TCP4 1.2.3.4 5.6.7.8 70000",
+        b"PROXY TCP4 1.2.3.4 5.6.7.8 1 2\n",
+        b"PROXY TCP4 1.2.3.4 5.6.7.8 1 2 ",
+        b"PROXY TCP4 1.2.3.4  ",
+        b"PROXY TCP4 ::",
+        b"PROXY TCP6 1.",
+        b"PROXY TCP6 12345",
+        b"PROXY TCP6 1::2::",
+        b"PROXY TCP6 " + b"ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255 " * 2,
+        b"PROXY TCP4 1.2.3.4 5.6.7.8 1 2\rX",
+        b"PROXY UNKNOWN" + b" " * 94,
+        b"PROXY UNKNOWNX",
+        b"PROXY \n",
+        SIGNATURE + b"\x21\x99",
+        SIGNATURE + b"\x21\x11\x00\x0b",
+        SIGNATURE + b"\x21\x11\xff",
+    ],
+)
+def test_what_can_never_become_a_header_is_refused_at_once(data: bytes) -> None:
+    assert answer(data) == "never"
+
+
+def test_a_limit_below_every_header_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least 16"):
+        parse_proxy_header(b"", longest=15)

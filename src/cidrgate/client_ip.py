@@ -13,7 +13,7 @@ from cidrgate._engine import PrefixTrie, canonical_address
 from cidrgate.errors import InvalidAddressError
 from cidrgate.forwarded import MOST_HOPS, UNIX_SOCKET, HopProblem, UnreadableHopError, hops_of, read_node
 from cidrgate.header_names import check_token
-from cidrgate.rewritten_peers import CLIENT_HEADERS, came_with_port, stands_in
+from cidrgate.rewritten_peers import CLIENT_HEADERS, PORT_HEADERS, came_with_port, stands_in
 from cidrgate.rules.format_hints import format_hint
 from cidrgate.trusted_networks import refuse_everybody
 
@@ -114,7 +114,7 @@ class ClientIPResolver:
         ClientAddress(address='203.0.113.9', source='peer', hop=None, problem=None)
     """
 
-    __slots__ = ("_claims", "_field", "_hops", "_proxies", "_unix", "header", "resolved_by_server")
+    __slots__ = ("_claims", "_field", "_hops", "_other_ports", "_proxies", "_unix", "header", "resolved_by_server")
 
     header: str | None
     """The header that may count, in lower case; None when the peer alone does."""
@@ -166,6 +166,7 @@ class ClientIPResolver:
         self.header = name if named or trusted_hops is not None else None
         self._field = name.encode("latin-1")
         self._claims = CLIENT_HEADERS | {self._field}
+        self._other_ports = PORT_HEADERS - {self._field}
         self.resolved_by_server = resolved_by_server
 
     def resolve(
@@ -213,12 +214,16 @@ class ClientIPResolver:
             if node != UNIX_SOCKET and stands_in(node, headers, self._claims):
                 return None, "peer", None, "rewritten_peer"
             return _found(node, "peer", None)
-        field, size = self._field, len(self._field)
+        field, size, others = self._field, len(self._field), self._other_ports
         values = []
+        named = False
         for name, value in headers:
             if len(name) == size and name.lower() == field:
                 values.append(value)
-        if port and trusted and came_with_port(node, port, headers):
+                named = named or b":" in value
+            elif name in others:
+                named = True
+        if named and port and trusted and came_with_port(node, port, headers):
             return None, "peer", None, "rewritten_peer"
         if not values:
             return None, header, None, "missing_header"

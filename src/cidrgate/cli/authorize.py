@@ -26,9 +26,9 @@ def _authorize(
         Literal["allow", "deny_unknown", "deny"] | None,
         typer.Option(
             "--unlisted",
-            help="Needed: what happens to an account that has no list. allow: accounts are created when a customer makes the "
-            "first entry. deny_unknown: every account is created, and names that are unknown are denied. deny: every "
-            "account must have a list.",
+            help="Needed: what happens to an account that has no list. allow: accounts are created when a customer "
+            "makes the first entry. deny_unknown: every account is created, and names that are unknown are denied. "
+            "deny: every account must have a list.",
         ),
     ] = None,
     host: Annotated[str, typer.Option("--host", metavar="IP", help="The address to listen on.")] = "127.0.0.1",

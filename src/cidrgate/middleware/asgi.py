@@ -10,7 +10,7 @@ from cidrgate.account_sources import EXEMPT, FromHeader, FromPath, FromRoute, ch
 from cidrgate.denial import STATUS, Denial, denial_of
 from cidrgate.errors import UnclearAccountError
 from cidrgate.request_paths import route_path
-from cidrgate.rewritten_peers import CLIENT_HEADERS, name_of_line
+from cidrgate.rewritten_peers import CLIENT_HEADERS
 
 if TYPE_CHECKING:
     from cidrgate.account_sources import Exempt
@@ -97,13 +97,17 @@ class AllowlistMiddleware:
                 try:
                     host, port = scope["client"]
                     headers = scope["headers"]
-                    if not port and not self._portless:
-                        pass
-                    # Servers hand names over in lower case; `decide` reads them in any.
-                    elif self._allows_peer is not None and self._claims.isdisjoint(map(name_of_line, headers)):
-                        admitted = self._allows_peer(account, host)
-                    else:
+                    if self._allows_peer is None:
                         admitted = self._admits(account, host, headers, port)
+                    elif port or self._portless:
+                        claims = self._claims
+                        # Servers hand names over in lower case; `decide` reads them in any.
+                        for name, _ in headers:
+                            if name in claims:
+                                admitted = self._admits(account, host, headers, port)
+                                break
+                        else:
+                            admitted = self._allows_peer(account, host)
                 except Exception:  # noqa: BLE001, S110 - `decide` finds out what it was
                     pass
         if not admitted:

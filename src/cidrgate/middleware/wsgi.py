@@ -67,7 +67,11 @@ class AllowlistMiddleware:
         self._allows_peer = gate.allows_peer
         self._admits = gate.admits
         self._names = header_names(gate)
-        self._claims = () if gate.resolver.resolved_by_server else _CLAIMS
+        # Headers that name clients are rare, but for the one that the proxies write.
+        few = {gate.resolver.header, gate.request_id_header, "x-forwarded-for", "x-forwarded-port", "forwarded"}
+        self._few_names = tuple((key, name) for key, name in self._names if name.decode("latin-1") in few)
+        expected = {key for key, _ in self._few_names} if gate.resolver.header is not None else set()
+        self._claims = () if gate.resolver.resolved_by_server else tuple(set(_CLAIMS) - expected)
         self._account = account_of_environ(account)
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
@@ -81,11 +85,13 @@ class AllowlistMiddleware:
         else:
             if account.__class__ is str:
                 try:
-                    peer, port = peer_of(environ, self._gate)
-                    if self._allows_peer is None or port == 0 or not environ.keys().isdisjoint(self._claims):
-                        admitted = self._admits(account, peer, headers_of(environ, self._names), port)
-                    elif peer is not None:
-                        admitted = self._allows_peer(account, peer)
+                    claimed = not environ.keys().isdisjoint(self._claims)
+                    if self._allows_peer is None or claimed:
+                        peer, port = peer_of(environ, self._gate)
+                        names = self._names if claimed else self._few_names
+                        admitted = self._admits(account, peer, headers_of(environ, names), port)
+                    elif _REWRITTEN not in environ and environ.get("REMOTE_PORT") != "0":
+                        admitted = self._allows_peer(account, environ["REMOTE_ADDR"])
                 except Exception:  # noqa: BLE001, S110 - `decide` finds out what it was
                     pass
         if not admitted:

@@ -1,0 +1,74 @@
+"""A Django project that says for which account it acts, guarded as a test asks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from asgiref.sync import iscoroutinefunction
+from django.core.handlers.asgi import ASGIHandler
+from django.core.handlers.wsgi import WSGIHandler
+from django.http import HttpRequest, JsonResponse
+from django.test import override_settings
+from django.urls import path
+from django.utils.decorators import sync_and_async_middleware
+
+from tests.middleware import django_project
+
+if TYPE_CHECKING:
+    from cidrgate import FromPath, FromRoute, Gate
+
+__all__ = ["asgi_application", "urlpatterns", "wsgi_application"]
+
+assert django_project.urlpatterns
+
+MIDDLEWARE = [f"{__name__}.with_urls", "cidrgate.middleware.django.AllowlistMiddleware"]
+
+
+def act(request: HttpRequest, account: str) -> JsonResponse:
+    """Act for an account."""
+    return JsonResponse({"account": None if request.method == "OPTIONS" else account})
+
+
+def act_for_none(request: HttpRequest, **named: str) -> JsonResponse:
+    """Act for none."""
+    return JsonResponse({"account": None})
+
+
+urlpatterns = [
+    path("v1/accounts/<account>/calls", act),
+    path("healthz", act_for_none),
+    path("static/<path:path>", act_for_none),
+]
+
+
+@sync_and_async_middleware
+def with_urls(get_response: Any) -> Any:
+    """Let a request be routed by the patterns here: the settings are those of another project of the tests."""
+    if iscoroutinefunction(get_response):
+
+        async def asynchronous(request: Any) -> Any:
+            request.urlconf = __name__
+            return await get_response(request)
+
+        return asynchronous
+
+    def synchronous(request: Any) -> Any:
+        request.urlconf = __name__
+        return get_response(request)
+
+    return synchronous
+
+
+def _handler(kind: type[Any], gate: Gate, source: FromRoute | FromPath) -> Any:
+    with override_settings(MIDDLEWARE=MIDDLEWARE, CIDRGATE={"GATE": gate, "ACCOUNT": source}):
+        return kind()
+
+
+def asgi_application(gate: Gate, source: FromRoute | FromPath) -> Any:
+    """Under ASGI."""
+    return _handler(ASGIHandler, gate, source)
+
+
+def wsgi_application(gate: Gate, source: FromRoute | FromPath) -> Any:
+    """Under WSGI."""
+    return _handler(WSGIHandler, gate, source)
