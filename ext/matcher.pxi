@@ -4,7 +4,6 @@ cimport cython
 
 import mmap
 import os
-import sys
 from builtins import open as builtin_open
 from pathlib import Path
 
@@ -37,6 +36,7 @@ from snapshot cimport (
 from trie cimport NONE, Trie, longest_match, prefix_at, view_trie
 
 from cidrgate.errors import AccountNotFoundError, InvalidAccountError, SnapshotError, SubaccountError
+from cidrgate.private_files import replacement
 
 
 cdef class _Mapping:
@@ -489,10 +489,12 @@ cdef class Matcher:
     def save(self, object path, *, bytes note not None=b""):
         """Write all accounts to one file that `open` maps.
 
-        The file appears whole or not at all: it is written beside its place, synced, and renamed.
+        The file appears whole or not at all: it is written beside its place, synced, and renamed. A new one is for its
+        owner alone to read and write; one that replaces another of this user's has its mode and its group.
 
         Args:
-            path: Where to; a file that is there is replaced. Processes that have it open keep what they opened.
+            path: Where to; what is there is replaced, a symbolic link too. Processes that have it open keep what they
+                opened.
             note: Bytes to keep with it, up to 64 MiB: `note` of a matcher that opens it.
 
         Raises:
@@ -613,25 +615,9 @@ cdef void use_image(Accounts *accounts, char *image, const Snapshot *header) noe
 
 
 cdef object replace_file(object path, object content):
-    """Write a file beside its place, sync it, and rename it; nothing is left behind when that fails."""
-    place = Path(path)
-    beside = place.with_name(f".{place.name}.{os.urandom(6).hex()}")
-    try:
-        with builtin_open(beside, "xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, place)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
-    if sys.platform != "win32":
-        # The new name is on disk only when the directory is.
-        directory = os.open(place.parent, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+    """Write a file beside its place, for its owner alone, and rename it; nothing is left behind when that fails."""
+    with replacement(Path(path)) as file:
+        file.write(content)
 
 
 def _seal_snapshot(bytes image not None, /):

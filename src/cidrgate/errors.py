@@ -16,6 +16,7 @@ __all__ = [
     "CidrgateError",
     "InvalidAddressError",
     "InvalidAccountError",
+    "InvalidTextError",
     "AccountExistsError",
     "AccountNotFoundError",
     "EntryNotFoundError",
@@ -46,7 +47,11 @@ class InvalidAddressError(CidrgateError, ValueError):
 
 
 class InvalidAccountError(CidrgateError, ValueError):
-    """An account name that cannot be used: empty, too long, or with control characters."""
+    """An account name that cannot be used: empty, too long, or one that looks like another."""
+
+
+class InvalidTextError(CidrgateError, ValueError):
+    """A label, or an actor, with a character that people cannot see."""
 
 
 class AccountExistsError(CidrgateError, ValueError):

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import fcntl
 import json
+import logging
+import os
 import time
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from cidrgate._engine import Matcher
 from cidrgate.errors import SnapshotError
 from cidrgate.expiry import Timetable
-
-if TYPE_CHECKING:
-    from typing import IO
+from cidrgate.private_files import open_lock
 
 __all__ = ["SharedSnapshot", "read_snapshot", "write_snapshot"]
+
+_log = logging.getLogger("cidrgate")
 
 _CONTENT = 2
 """What a snapshot holds, in its note: from 2 on, every account of the store. Before, the note said nothing of it, and
@@ -84,7 +85,8 @@ class SharedSnapshot:
     def __init__(self, path: Path, every: float | None) -> None:
         self.path = path
         self._every = every
-        self._lock: IO[bytes] | None = None
+        self._lock: int | None = None
+        self._refused = False
         self._seen = self._state()
         self._written_position = ""
         self._write_at = time.monotonic() if self._seen is None else time.monotonic() + (every or 0.0)
@@ -112,16 +114,22 @@ class SharedSnapshot:
     def close(self) -> None:
         """Leave the writing to others; in a forked child, to the parent, which keeps the lock."""
         if self._lock is not None:
-            self._lock.close()
+            os.close(self._lock)
             self._lock = None
 
     def _lead(self) -> bool:
         if self._lock is None:
-            lock = Path(f"{self.path}.lock").open("ab")  # noqa: SIM115
+            try:
+                lock = open_lock(Path(f"{self.path}.lock"))
+            except OSError as error:
+                if not self._refused:
+                    self._refused = True
+                    _log.warning("this process does not write the snapshot %s: %s", self.path, error)
+                return False
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                lock.close()
+                os.close(lock)
                 return False
             self._lock = lock
         return True

@@ -208,7 +208,7 @@ def serve(
             lists.compile(shared)
             on_loaded(len(lists.matcher))
         counts = Path(folder) / "metrics"
-        counts.mkdir()
+        counts.mkdir(mode=0o700)
         os.environ[MULTIPROCESS] = str(counts)
         os.environ[_VARIABLE] = json.dumps(asdict(settings) | {"snapshot": shared})
         uvicorn.run(f"{__name__}:app_from_environment", factory=True, workers=workers, **listen)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
 from cidrgate.cli.errors import CommandError
+from cidrgate.private_files import replacement
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -49,7 +50,10 @@ def lines_of(path: Path) -> Iterator[Iterator[str]]:
 
 
 def write_text(path: Path, pieces: Iterable[str]) -> None:
-    """Write a file as UTF-8. One that stood there is replaced at the end, or kept when anything fails.
+    """Write a file as UTF-8, for its owner alone. One that stood there is replaced at the end, or kept on a failure.
+
+    A pipe or a device is written to. A symbolic link to a file is refused: who else may change it could choose which
+    file is overwritten.
 
     Raises:
         CommandError: If it cannot be written.
@@ -57,20 +61,19 @@ def write_text(path: Path, pieces: Iterable[str]) -> None:
     if path == STANDARD_STREAM:
         _write(sys.stdout.buffer, pieces)
         return
-    # Only a plain file can be replaced: a pipe or a device is written to.
-    target = path.resolve()
-    replaced = target.is_file() or not target.exists()
-    unfinished = target.with_name(f".{target.name}.{os.getpid()}.part") if replaced else target
     try:
-        with unfinished.open("wb") as stream:
+        if path.exists() and not path.is_file():
+            with os.fdopen(os.open(path, os.O_WRONLY | os.O_NOCTTY | os.O_CLOEXEC), "wb") as stream:
+                _write(stream, pieces)
+            return
+        if path.is_symlink():
+            raise CommandError(
+                f"cannot write {path}: it is a symbolic link; name the file it leads to, or - for stdout"
+            )
+        with replacement(path) as stream:
             _write(stream, pieces)
-        if replaced:
-            unfinished.replace(target)
     except OSError as error:
         raise CommandError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        if replaced:
-            unfinished.unlink(missing_ok=True)
 
 
 def _write(stream: IO[bytes], pieces: Iterable[str]) -> None:

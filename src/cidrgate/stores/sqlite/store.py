@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import logging
 import sqlite3
 import stat
 import threading
@@ -19,6 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import QueuePool, StaticPool
 
 from cidrgate.errors import StoreError, StoreNotFoundError
+from cidrgate.private_files import create_empty
 from cidrgate.stores import migrations
 from cidrgate.stores.schema import facts
 from cidrgate.stores.sqlite.failures import CANNOT_OPEN, advice
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
 __all__ = ["SqliteStore", "migrate"]
 
+_log = logging.getLogger("cidrgate")
+
 _CONNECTIONS = 15
 """How many threads of a process work on a file at once; each connection is kept, as opening one takes time."""
 
@@ -47,6 +50,9 @@ _APPLICATION_ID = int.from_bytes(b"CIDR")
 _HOW_TO_FIND_IT = (
     "check the path and the working directory; `cidrgate migrate`, or create=True in Python, creates a store"
 )
+
+_warned_of: set[Path] = set()
+"""Files of which was said that others may read them."""
 
 _WAL_RETRY = 0.01
 """Seconds between two attempts to switch a file to write-ahead logging."""
@@ -135,8 +141,19 @@ class SqliteStore:
         """
         if self._path is None:
             return SqliteWatch(None)
+        self._warn_of_readers(self._path)
         with self._explained():
             return SqliteWatch(partial(_connect, self._path, isolation_level=None))
+
+    def _warn_of_readers(self, path: Path) -> None:
+        """Say once that others may read the lists; services say so, and not every command."""
+        if path not in _warned_of and path.exists() and path.stat().st_mode & 0o007:
+            _warned_of.add(path)
+            _log.warning(
+                "%s is open to every user of this machine, with all lists and the hashes of tokens: "
+                "chmod o= it, and the -wal and -shm files beside it",
+                self._name,
+            )
 
     def close(self) -> None:
         """Close every connection; a store in memory is gone. May be called twice."""
@@ -261,7 +278,7 @@ def _find_file(path: Path, name: str, *, create: bool) -> None:
             if not create:
                 raise StoreNotFoundError(f"{name} is not there: {_HOW_TO_FIND_IT}") from None
             with suppress(FileExistsError):  # another process was first
-                _create_file(path)
+                create_empty(path)
             return
     except OSError as error:
         raise StoreError(f"{name} cannot be opened: {error.strerror}; {CANNOT_OPEN}") from error
@@ -286,14 +303,6 @@ def _refuse_lost_place(path: Path, name: str) -> None:
             f"{name} is not there: it is a symbolic link to {redacted(str(path.readlink()))}, which does not exist; "
             "mount or create what it should lead to, or remove the link"
         )
-
-
-def _create_file(path: Path) -> None:
-    """Create a file for its owner alone; SQLite gives what it writes beside it the same mode."""
-    try:
-        os.mknod(path, stat.S_IFREG | 0o600)  # needs no descriptor, to be closed while another thread has locks
-    except PermissionError:  # where only root may do so, as on macOS, or nobody may
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
 
 
 def _connect(path: Path, **settings: Any) -> sqlite3.Connection:
