@@ -1,7 +1,7 @@
 """Which headers of a client two readers could read in two ways: the proxy that asks, and the API behind it.
 
-Some proxies pass the client's headers on when they ask: nginx, Caddy, and Traefik unless it is told not to. Of two lines
-with an API key a proxy may see one alone, and it may not know that an API takes X_Account for X-Account.
+Some proxies pass the client's headers on when they ask: nginx, Caddy, and Traefik unless it is told not to. Of two
+lines with an API key a proxy may see one alone, and it may not know that an API takes X_Account for X-Account.
 """
 
 from __future__ import annotations
