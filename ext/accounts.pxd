@@ -292,7 +292,6 @@ cdef inline void exchange(Accounts *accounts, Slot *slot, uint32_t block) noexce
     """Let a new block of a known account take the place of its old one, for its subaccounts too."""
     cdef const AccountHeader *old = header_of(accounts, slot.block)
     cdef const AccountHeader *stub
-    cdef Slot *stub_slot
     cdef uint32_t subaccount = kin_of(old).next if old.flags & KIN else 0
     cdef uint32_t old_block = slot.block
     store_release(row_at(accounts, old.row), block)
@@ -301,10 +300,7 @@ cdef inline void exchange(Accounts *accounts, Slot *slot, uint32_t block) noexce
     while subaccount:
         stub = header_of(accounts, subaccount)
         store_release(row_at(accounts, stub.row), block)
-        stub_slot = slot_of(accounts, stub)
-        # Only a snapshot that somebody made up can lack the slot of an account it has.
-        if stub_slot != NULL:
-            store_release(&stub_slot.list, block)
+        store_release(&slot_of(accounts, stub).list, block)
         subaccount = kin_of(stub).next
     retire(&accounts.arena, NULL, old_block, size_of(old))
 

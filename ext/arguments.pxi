@@ -5,13 +5,15 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.unicode cimport PyUnicode_DecodeASCII
 from libc.stdint cimport uint8_t, uint32_t
-from libc.stdlib cimport free, malloc
+from libc.stdlib cimport free
 
 from address cimport (
     MAX_TEXT, Address, Prefix, parse_address, parse_ipv4_bytes, parse_ipv6_bytes, parse_prefix, prepare_parser,
     unpack_address, write_address, write_prefix,
 )
 from build cimport Item
+from native cimport allocate_array
+from trie cimport MOST_LISTED
 
 from cidrgate.errors import InvalidAddressError
 
@@ -173,9 +175,9 @@ cdef Item *read_items(object prefixes, uint32_t *count) except NULL:
     cdef tuple given = tuple(prefixes)
     cdef Py_ssize_t index, size = len(given)
     cdef Item *items
-    if size > 0x3FFFFFFF:
+    if size > MOST_LISTED:
         raise OverflowError("a trie holds fewer than 2**30 prefixes")
-    items = <Item *>malloc((size + 1) * sizeof(Item))
+    items = <Item *>allocate_array(size, sizeof(Item))
     if items == NULL:
         raise MemoryError
     try:

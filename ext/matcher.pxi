@@ -24,16 +24,17 @@ from accounts cimport (
     withdraw,
 )
 from address cimport Address, Prefix
-from arena cimport UNIT, map_segments
+from arena cimport UNIT
 from batch cimport PIECE, Batch, read_piece
 from build cimport Item, Plan, drop_plan, plan_trie
 from native cimport load_acquire, nap, prefetch
 from readers cimport Readers, enter, enter_unlocked, epoch_ends, leave, leave_unlocked
 from snapshot cimport (
-    DAMAGED, FOREIGN, HOSTILE, MOST_NOTE, NEWER, OTHER_ORDER, OUT_OF_MEMORY, PAGE, SOUND, TRUNCATED, Snapshot, note_of,
-    seal, verify, verify_header, write_image,
+    DAMAGED, FOREIGN, HOSTILE, MOST_NOTE, NEWER, OTHER_ORDER, OUT_OF_MEMORY, SOUND, TRUNCATED, Snapshot, note_of, seal,
+    use_image, write_image,
 )
 from trie cimport NONE, Trie, longest_match, prefix_at, view_trie
+from verify cimport verify, verify_header
 
 from cidrgate.errors import AccountNotFoundError, InvalidAccountError, SnapshotError, SubaccountError
 from cidrgate.private_files import replacement
@@ -362,7 +363,7 @@ cdef class Matcher:
         try:
             for index in range(len(names)):
                 self.name(<str?>names[index], &name)
-                (<int32_t *>results.buffer.buf)[index] = row_of(known, &name)
+                (<int32_t *>results.memory.buffer.buf)[index] = row_of(known, &name)
         finally:
             leave(inside)
         return array
@@ -382,14 +383,15 @@ cdef class Matcher:
         Raises:
             InvalidAddressError: An element is no address; the message names the first one.
             AccountNotFoundError: A row is nobody's.
-            ValueError: The arrays differ in length.
+            ValueError: The arrays differ in length, `out` is another kind of array, or an Arrow array names memory
+                outside of its buffers.
         """
         cdef _AddressArray given = _AddressArray(addresses)
         cdef Py_ssize_t done, count = given.batch.count
-        cdef _Answers results = _Answers(out, numpy.bool_, count)
-        cdef _Answers rows = None
+        cdef _Answers results = _Answers(out, numpy.bool_, count, given)
+        cdef _Memory rows = None
         cdef Name name
-        cdef uint8_t *answers = <uint8_t *>results.buffer.buf
+        cdef uint8_t *answers = <uint8_t *>results.memory.buffer.buf
         cdef bint nobody = False
         cdef list names = None
         cdef const Accounts *known
@@ -400,13 +402,13 @@ cdef class Matcher:
             if not isinstance(accounts, numpy.ndarray):
                 names = list(accounts)
                 accounts = self.rows(names)
+            accounts = plain_array(accounts)
             if accounts.dtype.kind != "i" or accounts.shape != (count,):
                 raise ValueError(
                     f"accounts is one str, a list of {count} str, or {count} rows of rows(); not {accounts.dtype} "
                     f"of shape {accounts.shape}"
                 )
-            accounts = numpy.require(accounts, numpy.int32, ["C", "W"])
-            rows = _Answers(accounts, numpy.int32, count)
+            rows = row_memory(accounts)
         with nogil:
             # Whoever waits for the readers may have the GIL.
             inside = enter(&self.lists.readers)
@@ -420,9 +422,9 @@ cdef class Matcher:
         if nobody:
             if names is not None:  # an account was discarded, or all were replaced, since its row was looked up
                 return self.allows_many(names, addresses, results.array)
-            raise AccountNotFoundError(f"accounts[{done}]: row {accounts[done]} is no account's; call rows() again")
+            raise no_row(accounts, done)
         if done < count:
-            raise given.unreadable(addresses, done)
+            raise given.unreadable(done)
         return results.array
 
     def adopt(self, Matcher other not None):
@@ -599,21 +601,6 @@ cdef str refusal(object path, int found):
     return f"{os.fspath(path)!r} {REFUSALS[found]}"
 
 
-cdef void use_image(Accounts *accounts, char *image, const Snapshot *header) noexcept:
-    """Make a verified image the content of an empty set of accounts."""
-    free(accounts.table)
-    accounts.seed = header.seed
-    accounts.table = image + PAGE
-    # Without rows there is no section, and the place after the file's end is not the file's.
-    accounts.rows = image + header.rows_offset if header.row_count else NULL
-    accounts.row_count = header.row_count
-    accounts.row_room = header.row_count
-    accounts.live = header.live
-    accounts.arena.mapped = image
-    accounts.arena.mapped_size = header.size
-    map_segments(&accounts.arena, image + header.arena_offset, header.arena_size)
-
-
 cdef object replace_file(object path, object content):
     """Write a file beside its place, for its owner alone, and rename it; nothing is left behind when that fails."""
     with replacement(Path(path)) as file:
@@ -625,6 +612,23 @@ def _seal_snapshot(bytes image not None, /):
     cdef bytearray sealed = bytearray(image)
     seal(<uint8_t *><char *>sealed, len(image))
     return bytes(sealed)
+
+
+cdef object no_row(object rows, Py_ssize_t index):
+    """The error of a row that is nobody's."""
+    return AccountNotFoundError(f"accounts[{index}]: row {rows[index]} is no account's; call rows() again")
+
+
+cdef _Memory row_memory(object rows):
+    """Rows as int32; a number that is not of 32 bits is no row, and does not become one by being cut."""
+    cdef _Memory memory = _Memory()
+    given = rows
+    rows = numpy.require(given, numpy.int32, "CA")
+    if given.dtype.itemsize > 4 and (rows != given).any():
+        raise no_row(given, int((rows != given).argmax()))
+    if not memory.take(rows, b"il", 4, 1, False):
+        raise ValueError("accounts changed meanwhile")
+    return memory
 
 
 cdef inline bint answer(Matcher matcher, str account, object address, bint unknown, bint unenforced) except -1:

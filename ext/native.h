@@ -123,6 +123,24 @@ static inline uint64_t cidrgate_read32(const uint8_t *where) {
     return value;
 }
 
+/* Numbers that need not be aligned. */
+static inline int32_t cidrgate_int32(const uint8_t *where) {
+    int32_t value;
+    memcpy(&value, where, sizeof value);
+    return value;
+}
+
+static inline int64_t cidrgate_int64(const uint8_t *where) {
+    int64_t value;
+    memcpy(&value, where, sizeof value);
+    return value;
+}
+
+/* Memory for `count` elements and one more, or NULL, also where a size_t cannot count its bytes. */
+static inline void *cidrgate_allocate_array(size_t count, size_t size) {
+    return count >= SIZE_MAX / size ? NULL : malloc((count + 1) * size);
+}
+
 /* Whether two texts of one length are equal; names are short, so a call of memcmp() would be most of the time. */
 static inline int cidrgate_same(const uint8_t *one, const uint8_t *other, size_t length) {
     size_t at = 0;

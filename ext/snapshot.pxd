@@ -1,4 +1,4 @@
-"""A matcher as one file: its image in memory, and the checks that make an image of unknown origin safe to search.
+"""A matcher as one file: its layout, and how its image is written and taken into use.
 
     offset          section    content
     0               Snapshot   magic, version, byte order, sizes, checksums; padded to PAGE
@@ -10,25 +10,64 @@
 Sections begin at multiples of PAGE and are what the matcher uses in memory: opening copies nothing. References in them
 are those of `arena.pxd`, the first segment of the file being number 1.
 
-A checksum tells damage, not intent. So `verify` also checks every count, reference and index once: whatever the file
-says, a search stays inside it and ends. It cannot know whether lists are the ones that were saved.
+A checksum tells damage, not intent: whoever can write a file can seal it too. So opening proves every property that a
+lookup or a change relies on. `verify.pxd` checks each of them, once; nothing that runs later may rely on a property
+that is not in this list. A file cannot prove whose lists they are.
+
+    property                                            checked in          relied on in
+
+    sections lie in their order inside the file         verify_header       use_image, note_of
+    the arena has at most SEGMENTS - 1 segments         verify_header       map_segments
+    there are at most MOST_ROWS rows                    verify_header       row_of, is_row, make_room
+
+    blocks lie side by side, as `place_block` places    verify_arena        free_block, new_block, split_block: the
+    them, each as long as its size class                                    memory of a replaced block is used again
+    a block ends inside the arena                       verify_block        header_of, text_of, trie_of, size_of
+    a name has 1 to MAX_NAME bytes                      verify_block        find, new_account
+    a name is UTF-8                                     is_utf8             parent_of
+    flags are none, KIN, or KIN and SUBACCOUNT          verify_block        kin_of, size_of, exchange, publish, link
+    a row number is below row_count, one block has it   verify_arena        row_at, exchange, discard, write_sections
+
+    a list has at most MOST_LISTED prefixes             verify_block        longest_match6, prefix_at: int32 indices
+    CLOSED only without prefixes                        verify_block        is_open, trie_allows
+    lengths are at most 32 and 128                      verify_prefixes*    last_cover4, same_network, write_decimal
+    no bit is set beyond a length                       verify_prefixes*    open_direct: its tables end where a prefix
+                                                                            ends; search4, search6, verify_spans
+    prefixes grow strictly in iteration order           verify_prefixes*    search4, search6, open_direct, verify_spans
+    NESTED is set where a prefix covers another         verify_prefixes*    last_cover4, search6, search_many
+    no IPv4-mapped prefix is written as IPv6            verify_prefixes6    Address: a mapped address is IPv4
+    an index lies inside its block                      verify_index        view_index, index_size
+    every walk of an index stays in it, ends, and finds verify_spans,       walk, walk_many
+    the longest match among the block's prefixes        verify_node
+
+    a row refers to the list that decides: its own      verify_rows         list_at, allow_rows, allows_row, disown
+    block's, its parent's, or 0 where nobody has it
+    a parent is no subaccount                           verify_rows         header_of_parent, trie_of
+    kin is a tree of two levels: each subaccount is in  verify_rows         exchange, disown, discard, link
+    the chain of the parent it names, once; chains end
+
+    an index has room, and counts its slots             verify_table        find, put: a search ends at an empty slot
+    each block has one slot, each slot a block          verify_table        header_of, write_sections
+    a slot refers to the list that decides              verify_table        list_of, header_of_parent
+    a tag is the keyed hash of the slot's name          verify_searches     find, put: tags place slots when the index
+                                                                            grows
+    the search for a name ends at its own slot          verify_searches     find, slot_of, exchange
+    names are unique                                    verify_searches     find: publish, link, discard reach the one
+                                                                            block that readers see
+    `live` counts the accounts                          verify_table        make_room, discard, __len__
+
+Free blocks, free lists and what is retired are not in a file: a matcher that was just opened has none. The padding
+between blocks and sections, and the tags and lists of empty and dead slots, are relied on nowhere and not checked.
 """
 
-from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memcmp, memcpy, memset
+from libc.string cimport memcpy, memset
 
-from accounts cimport (
-    DEAD, KIN, MAX_NAME, SUBACCOUNT,
-    AccountHeader, Accounts, Kin, Slot, SlotTable,
-    header_of, kin_of, row_at, size_of, trie_of,
-)
-from arena cimport SEGMENTS, SEGMENT_UNITS, UNIT, class_of
-from native cimport checksum, popcount
-from trie cimport (
-    CHILD, CLOSED, COUNT, NONE, ROOT_BITS, SMALL, STRIDE,
-    Index, IndexHeader, Node, TrieHeader, arrays_size, index_size, padded, view_index,
-)
+from accounts cimport DEAD, KIN, AccountHeader, Accounts, Slot, SlotTable, header_of, kin_of, row_at, size_of
+from arena cimport SEGMENTS, SEGMENT_UNITS, UNIT, class_of, map_segments
+from native cimport checksum
+from trie cimport padded
 
 cdef enum:
     FORMAT_VERSION = 1
@@ -233,297 +272,19 @@ cdef inline void copy_block(
         kin_of(<AccountHeader *>written).next = moved(accounts, places, kin_of(header).next)
 
 
-# ------------------------------------------------------------------------------------------------------ reading
+# ---------------------------------------------------------------------------------------------------------- use
 
 
-cdef inline int verify_header(const uint8_t *image, uint64_t size, Snapshot *header) noexcept nogil:
-    """Whether an image is a snapshot of this version, whole, with its sections where they belong."""
-    if size < PAGE or memcmp(image, b"cidrgate", sizeof(header.magic)) != 0:
-        return FOREIGN
-    memcpy(header, image, sizeof(Snapshot))
-    if header.byte_order != BYTE_ORDER:
-        return OTHER_ORDER
-    if header.version > FORMAT_VERSION:
-        return NEWER
-    if header.version == 0 or header.own_sum != sum_header(header):
-        return DAMAGED
-    if header.size != size:
-        return TRUNCATED
-    if (header.table_size < sizeof(SlotTable) or header.table_size > size or header.arena_size > size
-            or header.arena_size > <uint64_t>(SEGMENTS - 1) * SEGMENT_BYTES or header.arena_size % UNIT
-            or header.rows_offset != PAGE + paged(header.table_size)
-            or header.arena_offset != header.rows_offset + paged(header.row_count * <uint64_t>sizeof(uint32_t))
-            or header.note_size > MOST_NOTE
-            or size != header.arena_offset + paged(header.arena_size) + paged(header.note_size)
-            or header.live > header.row_count):
-        return HOSTILE
-    return SOUND
-
-
-cdef inline bint verify_index(
-    const uint8_t *section, uint64_t left, uint32_t count, int bits, uint64_t *size
-) noexcept nogil:
-    """Whether a walk through an index stays inside it and ends within the bits of an address."""
-    cdef const IndexHeader *header = <const IndexHeader *>section
-    cdef Index index
-    cdef uint8_t *depths
-    cdef bint sound
-    if left < sizeof(IndexHeader) or header.roots not in (0, 1 << ROOT_BITS):
-        return False
-    if header.nodes > left // sizeof(Node) or header.slots > left // sizeof(int32_t) or index_size(header) > left:
-        return False
-    size[0] = index_size(header)
-    view_index(<const char *>section, &index)
-    depths = <uint8_t *>calloc(header.nodes + 1, 1)
-    if depths == NULL:
-        return False
-    sound = verify_walks(&index, header, count, bits, depths)
-    free(depths)
-    return sound
-
-
-cdef inline bint verify_walks(
-    const Index *index, const IndexHeader *header, uint32_t count, int bits, uint8_t *depths
-) noexcept nogil:
-    """Check every slot; children come before their parents, so one pass from the last node on knows all depths."""
-    cdef uint32_t at, back, word, rank, slot
-    cdef const Node *node
-    if index.root == NULL:
-        if not verify_slot(index.start, header.nodes, count, 0, depths):
-            return False
-    else:
-        for at in range(header.roots):
-            if not verify_slot(index.root[at], header.nodes, count, ROOT_BITS, depths):
-                return False
-    for back in range(header.nodes):
-        at = header.nodes - 1 - back
-        node = index.nodes + at
-        rank = 0
-        for word in range(4):
-            if node.before[word] != rank:
-                return False
-            rank += popcount(node.bits[word])
-        if not node.bits[0] & 1 or node.base > header.slots or rank > header.slots - node.base:
-            return False
-        if depths[at] + STRIDE > bits:
-            return False
-        for slot in range(node.base, node.base + rank):
-            if not verify_slot(index.slots[slot], at, count, depths[at] + STRIDE, depths):
-                return False
-    return True
-
-
-cdef inline bint verify_slot(
-    int32_t slot, uint32_t nodes, uint32_t count, int depth, uint8_t *depths
-) noexcept nogil:
-    """Whether a slot names a prefix there is, or a node below `nodes`, whose depth is noted."""
-    cdef uint32_t child
-    if slot >= NONE:
-        return slot == NONE or <uint32_t>slot < count
-    child = <uint32_t>(CHILD - slot)
-    if child >= nodes:
-        return False
-    if depths[child] < depth:
-        depths[child] = <uint8_t>depth
-    return True
-
-
-cdef inline bint verify_lengths(const uint8_t *lengths, uint32_t count, uint8_t most) noexcept nogil:
-    """Whether every prefix length is possible."""
-    cdef uint8_t longest = 0
-    cdef uint32_t index
-    for index in range(count):
-        longest = max(longest, lengths[index])
-    return longest <= most
-
-
-cdef inline uint64_t verify_block(const uint8_t *block, uint64_t left, uint32_t row_count) noexcept nogil:
-    """The size of a sound account's block that starts here and ends within `left` bytes; 0 when there is none."""
-    cdef const AccountHeader *header = <const AccountHeader *>block
-    cdef const TrieHeader *counts
-    cdef uint64_t size, n4, n6, more = 0
-    if left < sizeof(AccountHeader) + sizeof(Kin) or header.row >= row_count:
-        return 0
-    if header.name_size == 0 or header.name_size > MAX_NAME or header.flags not in (0, KIN, KIN | SUBACCOUNT):
-        return 0
-    size = trie_of(header) - <const char *>block
-    if header.flags & SUBACCOUNT:
-        return size if size <= left else 0
-    if size + sizeof(TrieHeader) > left:
-        return 0
-    counts = <const TrieHeader *>(block + size)
-    n4 = counts.ipv4 & COUNT
-    n6 = counts.ipv6 & COUNT
-    # A flag without prefixes is CLOSED, of an account without any, or nonsense.
-    if (n6 == 0 and counts.ipv6) or (n4 == 0 and counts.ipv4 and (n6 or counts.ipv4 != CLOSED)):
-        return 0
-    if n4 * 5 + n6 * 17 > left or size + arrays_size(<uint32_t>n4, <uint32_t>n6) > left:
-        return 0
-    if not verify_lengths(block + size + sizeof(TrieHeader) + 4 * n4, <uint32_t>n4, 32):
-        return 0
-    if not verify_lengths(block + size + arrays_size(<uint32_t>n4, 0) + 16 * n6, <uint32_t>n6, 128):
-        return 0
-    size += arrays_size(<uint32_t>n4, <uint32_t>n6)
-    if n4 > SMALL:
-        if not verify_index(block + size, left - size, <uint32_t>n4, 32, &more):
-            return 0
-        size += more
-    if n6 > SMALL:
-        if not verify_index(block + size, left - size, <uint32_t>n6, 128, &more):
-            return 0
-        size += more
-    return size
-
-
-# What the walk through the arena leaves for the check of the references: bitmaps by unit of the arena, and by row.
-cdef struct Survey:
-    uint8_t *starts         # a block starts here
-    uint8_t *lists          # it holds a list: it is no subaccount's
-    uint8_t *kin            # rows of parents and subaccounts
-    uint32_t *own           # the block of each row, 0 where there is none
-
-
-cdef inline bint marked(const uint8_t *bits, uint64_t index) noexcept nogil:
-    """Whether a bit of a bitmap is set."""
-    return bits[index >> 3] >> (index & 7) & 1
-
-
-cdef inline void mark(uint8_t *bits, uint64_t index) noexcept nogil:
-    """Set a bit of a bitmap."""
-    bits[index >> 3] |= <uint8_t>(1 << (index & 7))
-
-
-cdef inline bint verify_arena(
-    const uint8_t *arena, uint64_t size, uint32_t row_count, const Survey *survey
-) noexcept nogil:
-    """Walk all blocks and survey them."""
-    cdef uint64_t at = 0, block_size
-    cdef const AccountHeader *header
-    while at < size:
-        if (<const uint64_t *>(arena + at))[0] == 0:
-            # What is left of a segment when the next block did not fit, or of a large block's last one.
-            at = next_segment(at + UNIT)
-            continue
-        block_size = held_size(verify_block(arena + at, size - at, row_count))
-        if block_size == 0 or block_size > size - at or place_block(at, block_size) != at:
-            return False
-        header = <const AccountHeader *>(arena + at)
-        if survey.own[header.row]:
-            return False
-        survey.own[header.row] = reference(at)
-        mark(survey.starts, at // UNIT)
-        if not header.flags & SUBACCOUNT:
-            mark(survey.lists, at // UNIT)
-        if header.flags & KIN:
-            mark(survey.kin, header.row)
-        at = next_place(at, block_size)
-    return True
-
-
-cdef inline bint refers_to(const uint8_t *bits, uint64_t arena_size, uint32_t block) noexcept nogil:
-    """Whether a reference names a block of a bitmap."""
-    cdef uint64_t unit = <uint64_t>block - SEGMENT_UNITS
-    return block >= SEGMENT_UNITS and unit < arena_size // UNIT and marked(bits, unit)
-
-
-cdef inline const AccountHeader *block_at(const uint8_t *arena, uint32_t block) noexcept nogil:
-    """The block a sound reference names."""
-    return <const AccountHeader *>(arena + <uint64_t>(block - SEGMENT_UNITS) * UNIT)
-
-
-cdef inline bint verify_table(
-    const Snapshot *header, const SlotTable *table, const uint8_t *arena, const Survey *survey
-) noexcept nogil:
-    """Whether searches of the index end, each block has one slot, and each slot its list; uses up `starts`."""
-    cdef const uint32_t *rows = <const uint32_t *>(arena - (header.arena_offset - header.rows_offset))
-    cdef const Slot *slot
-    cdef uint64_t used = 0, live = 0, unit
-    cdef uint32_t index
-    if table.capacity == 0 or header.table_size != sizeof(SlotTable) + <uint64_t>table.capacity * sizeof(Slot):
-        return False
-    for index in range(table.capacity):
-        slot = &table.slots[index]
-        if slot.block == 0:
-            continue
-        used += 1
-        if slot.block == DEAD:
-            continue
-        live += 1
-        if not refers_to(survey.starts, header.arena_size, slot.block):
-            return False
-        unit = slot.block - SEGMENT_UNITS
-        survey.starts[unit >> 3] &= <uint8_t>~(1 << (unit & 7))
-        if marked(survey.lists, unit):
-            if slot.list != slot.block:
-                return False
-        elif slot.list != rows[block_at(arena, slot.block).row]:
-            return False
-    return used < table.capacity and used == table.used and live == header.live
-
-
-cdef inline bint verify_rows(
-    const Snapshot *header, const uint32_t *rows, const uint8_t *arena, const Survey *survey
-) noexcept nogil:
-    """Whether each row names the list that decides, and subaccounts and parents know each other."""
-    cdef uint64_t live = 0, subaccounts = 0, listed = 0
-    cdef uint32_t row, next_block, parent
-    cdef const AccountHeader *block
-    for row in range(header.row_count):
-        live += survey.own[row] != 0
-        if not marked(survey.kin, row):
-            if rows[row] != survey.own[row]:
-                return False
-            continue
-        block = block_at(arena, survey.own[row])
-        if block.flags & SUBACCOUNT:
-            subaccounts += 1
-            parent = kin_of(block).parent
-            if (parent >= header.row_count or not marked(survey.kin, parent) or rows[row] != survey.own[parent]
-                    or not refers_to(survey.lists, header.arena_size, rows[row])):
-                return False
-            continue
-        if rows[row] != survey.own[row]:
-            return False
-        next_block = kin_of(block).next
-        while next_block:
-            listed += 1
-            if listed > header.row_count or not names_subaccount(survey, header.arena_size, next_block):
-                return False
-            block = block_at(arena, next_block)
-            if kin_of(block).parent != row:
-                return False
-            next_block = kin_of(block).next
-    return live == header.live and listed == subaccounts
-
-
-cdef inline bint names_subaccount(const Survey *survey, uint64_t arena_size, uint32_t block) noexcept nogil:
-    """Whether a reference names a subaccount's block."""
-    return refers_to(survey.starts, arena_size, block) and not refers_to(survey.lists, arena_size, block)
-
-
-cdef inline int verify(const uint8_t *image, uint64_t size, Snapshot *header) noexcept nogil:
-    """Whether a matcher may be opened over an image of unknown origin; fills in its header."""
-    cdef int found = verify_header(image, size, header)
-    cdef Survey survey
-    cdef const uint8_t *arena
-    if found != SOUND:
-        return found
-    if header.sum != sum_image(image, header):
-        return DAMAGED
-    arena = image + header.arena_offset
-    survey.starts = <uint8_t *>calloc(header.arena_size // (8 * UNIT) + 1, 1)
-    survey.lists = <uint8_t *>calloc(header.arena_size // (8 * UNIT) + 1, 1)
-    survey.kin = <uint8_t *>calloc(header.row_count // 8 + 1, 1)
-    survey.own = <uint32_t *>calloc(header.row_count + <size_t>1, sizeof(uint32_t))
-    if survey.starts == NULL or survey.lists == NULL or survey.kin == NULL or survey.own == NULL:
-        found = OUT_OF_MEMORY
-    # The rows are checked before the index, which uses the survey up.
-    elif not (verify_arena(arena, header.arena_size, header.row_count, &survey)
-              and verify_rows(header, <const uint32_t *>(image + header.rows_offset), arena, &survey)
-              and verify_table(header, <const SlotTable *>(image + PAGE), arena, &survey)):
-        found = HOSTILE
-    free(survey.starts)
-    free(survey.lists)
-    free(survey.kin)
-    free(survey.own)
-    return found
+cdef inline void use_image(Accounts *accounts, char *image, const Snapshot *header) noexcept nogil:
+    """Make a verified image the content of an empty set of accounts."""
+    free(accounts.table)
+    accounts.seed = header.seed
+    accounts.table = image + PAGE
+    # Without rows there is no section, and the place after the file's end is not the file's.
+    accounts.rows = image + header.rows_offset if header.row_count else NULL
+    accounts.row_count = header.row_count
+    accounts.row_room = header.row_count
+    accounts.live = header.live
+    accounts.arena.mapped = image
+    accounts.arena.mapped_size = header.size
+    map_segments(&accounts.arena, image + header.arena_offset, header.arena_size)

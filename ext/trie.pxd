@@ -35,6 +35,8 @@ cdef enum:
     # Slots: an index of a prefix, or no prefix, or `CHILD - number` of a node one stride below.
     NONE = -1
     CHILD = -2
+    # Prefixes of one list, at most: what numbers them has room for twice as many.
+    MOST_LISTED = 0x3FFFFFFF
 
 cdef enum: NESTED = 0x80000000
 cdef enum: COUNT = 0x7FFFFFFF

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv6Address
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -131,14 +132,15 @@ def test_a_trusted_peer_with_the_port_of_a_header_was_rewritten(
 
 
 def test_the_servers_answer_excludes_a_second_one() -> None:
-    for settings in (
+    others_said: list[dict[str, Any]] = [
         {"trusted_proxies": ["10.0.0.0/8"]},
         {"trusted_proxies": []},
         {"trusted_hops": 1},
         {"header": "x-real-ip"},
-    ):
+    ]
+    for settings in others_said:
         with pytest.raises(ValueError, match="resolved_by_server"):
-            ClientIPResolver(resolved_by_server=True, **settings)  # type: ignore[arg-type]
+            ClientIPResolver(resolved_by_server=True, **settings)
     with pytest.raises(TypeError, match="resolved_by_server is True or False"):
         ClientIPResolver(resolved_by_server="yes")  # type: ignore[arg-type]
 

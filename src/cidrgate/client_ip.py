@@ -37,6 +37,7 @@ ClientProblem: TypeAlias = (
 
 _Found: TypeAlias = tuple[str | None, str, int | None, ClientProblem | None]
 
+_PORT_SIZES = frozenset(map(len, PORT_HEADERS))
 _UNIX_PEERS = (UNIX_SOCKET, "/")
 _LISTS = ("x-forwarded-for", "forwarded")
 
@@ -110,8 +111,8 @@ class ClientIPResolver:
         >>> spoofed = [(b"x-forwarded-for", b"8.8.8.8, 203.0.113.9")]
         >>> resolver.resolve("10.0.0.1", spoofed)
         ClientAddress(address='203.0.113.9', source='x-forwarded-for', hop=1, problem=None)
-        >>> resolver.resolve("203.0.113.9", spoofed)
-        ClientAddress(address='203.0.113.9', source='peer', hop=None, problem=None)
+        >>> resolver.resolve("198.51.100.7", spoofed)
+        ClientAddress(address='198.51.100.7', source='peer', hop=None, problem=None)
     """
 
     __slots__ = ("_claims", "_field", "_hops", "_other_ports", "_proxies", "_unix", "header", "resolved_by_server")
@@ -221,7 +222,7 @@ class ClientIPResolver:
             if len(name) == size and name.lower() == field:
                 values.append(value)
                 named = named or b":" in value
-            elif name in others:
+            elif len(name) in _PORT_SIZES and name.lower() in others:
                 named = True
         if named and port and trusted and came_with_port(node, port, headers):
             return None, "peer", None, "rewritten_peer"

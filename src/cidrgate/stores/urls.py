@@ -12,7 +12,7 @@ from typing import Literal
 
 from cidrgate.errors import StoreError
 
-__all__ = ["StoreKind", "redacted", "store_of"]
+__all__ = ["StoreKind", "is_ambiguous", "redacted", "store_of"]
 
 StoreKind = Literal["memory", "sqlite", "postgresql"]
 
@@ -56,7 +56,17 @@ def redacted(text: str) -> str:
         >>> redacted("/srv/lists.db")
         '/srv/lists.db'
     """
-    return _SECRET_SETTING.sub(rf"\1{_MASK}", _PASSWORD_OF_USER.sub(rf"\1\2:{_MASK}@", text, count=1))
+    return _PASSWORD_OF_USER.sub(rf"\1\2:{_MASK}@", _SECRET_SETTING.sub(rf"\1{_MASK}", text), count=1)
+
+
+def is_ambiguous(url: str) -> bool:
+    """Whether a password in the settings of a URL holds an `@`, so that half of it would be taken for the host.
+
+    Example:
+        >>> is_ambiguous("postgresql://host/lists?password=my@secret"), is_ambiguous("postgresql://me:a?b@host/lists")
+        (True, False)
+    """
+    return _SECRET_SETTING.search(url.rpartition("@")[0]) is not None
 
 
 def store_of(url: str | os.PathLike[str]) -> tuple[StoreKind, str]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import select
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
 from sqlalchemy import create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, InvalidatePoolError
 
 from cidrgate.errors import StoreError
+from cidrgate.stores.urls import is_ambiguous, redacted
 
 if TYPE_CHECKING:
     from sqlalchemy import URL, Engine
@@ -42,7 +43,7 @@ class Database:
         name: What the store is called in messages: the URL without its password and settings.
     """
 
-    url: URL
+    url: URL = field(repr=False)
     schema: str
     name: str
 
@@ -64,16 +65,18 @@ class Database:
         """
         try:
             parsed = make_url(url).set(drivername="postgresql+psycopg")
-        except (ArgumentError, ValueError) as error:
+        except (ArgumentError, ValueError):  # what they say may be a part of a password
+            raise StoreError("this is no URL of a PostgreSQL database: write postgresql://user@host/database") from None
+        if "@" in f"{parsed.host}{parsed.database}" or is_ambiguous(url):
             raise StoreError(
-                "this is no URL of a PostgreSQL database: write postgresql://user@host/database"
-            ) from error
+                "this is no URL of a PostgreSQL database: in a user's name and in a password, write @ as %40, / as %2F"
+            )
         schema = parsed.query.get("schema", _SCHEMA)
         if not isinstance(schema, str) or not schema.isidentifier():
-            raise StoreError(f"{schema!r} cannot name a schema: use letters, digits and underscores")
+            raise StoreError(f"{redacted(repr(schema))} cannot name a schema: use letters, digits and underscores")
         parsed = parsed.difference_update_query(["schema"])
         missing = {name: value for name, value in _SETTINGS.items() if name not in parsed.query}
-        shown = parsed.set(drivername="postgresql", query={}).render_as_string(hide_password=True)
+        shown = redacted(url).partition("?")[0].replace("+psycopg://", "://", 1)
         return cls(parsed.update_query_dict(missing), schema, f"the store {shown}")
 
     def engine(self) -> Engine:
@@ -82,8 +85,16 @@ class Database:
         Raises:
             StoreError: If the driver is not installed.
         """
+        # The engine shows its URL to whoever prints it, with everything but the password of the user.
+        secret = {name: value for name, value in self.url.query.items() if redacted(f"{name}=x") != f"{name}=x"}
         try:
-            engine = create_engine(self.url, native_inet_types=False, pool_size=_CONNECTIONS, max_overflow=0)
+            engine = create_engine(
+                self.url.difference_update_query(secret),
+                connect_args=secret,
+                native_inet_types=False,
+                pool_size=_CONNECTIONS,
+                max_overflow=0,
+            )
         except ModuleNotFoundError as error:
             raise StoreError("PostgreSQL needs psycopg: pip install 'cidrgate[postgres]'") from error
         search_path = f'SET search_path TO "{self.schema}", public'
