@@ -29,7 +29,7 @@ SECRET = "hunter2"
 """Stands in every URL; no part of it stands anywhere else."""
 
 HERE = f"127.0.0.1:{free_port()}"
-"""Where nothing listens."""
+"""Where nothing listens; the names of tests must not hold it, as it differs between processes."""
 
 URLS = [
     f"postgresql://me:{SECRET}@{HERE}/lists",
@@ -157,7 +157,7 @@ def opened_or_created(url: str) -> None:
     ],
     ids=range(6),
 )
-@pytest.mark.parametrize("url", URLS)
+@pytest.mark.parametrize("url", URLS, ids=range(len(URLS)))
 def test_the_library_repeats_no_password(
     use: Callable[[str], Any], url: str, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -195,7 +195,7 @@ def test_no_command_repeats_a_password(number: int, caplog: pytest.LogCaptureFix
     assert SECRET not in caplog.text
 
 
-@pytest.mark.parametrize("url", MISPLACED)
+@pytest.mark.parametrize("url", MISPLACED, ids=range(len(MISPLACED)))
 def test_no_error_of_use_repeats_a_password(url: str) -> None:
     """A URL where it does not belong: as a command, an argument, a file, a number, an option nobody knows."""
     for number, arguments in enumerate(
