@@ -4,6 +4,7 @@ cimport cython
 
 import mmap
 import os
+import stat
 from builtins import open as builtin_open
 from pathlib import Path
 
@@ -540,8 +541,9 @@ cdef class Matcher:
         cdef Snapshot header
         cdef int found = FOREIGN
         cdef char *image
-        with builtin_open(path, "rb") as file:
-            if os.fstat(file.fileno()).st_size == 0:
+        with builtin_open(path, "rb", opener=_open_without_waiting) as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode) or status.st_size == 0:
                 raise SnapshotError(refusal(path, FOREIGN))
             matcher.mapping = _Mapping(file)
         image = <char *>matcher.mapping.buffer.buf
@@ -599,6 +601,11 @@ cdef dict REFUSALS = {
 cdef str refusal(object path, int found):
     """What to say of a file that is refused."""
     return f"{os.fspath(path)!r} {REFUSALS[found]}"
+
+
+def _open_without_waiting(path, flags, /):
+    """Open a file; of a pipe, which is none, nobody is waited for who writes to it."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 cdef object replace_file(object path, object content):

@@ -8,7 +8,8 @@ from __future__ import annotations
 import functools
 import struct
 from dataclasses import dataclass, field
-from ipaddress import ip_network
+from ipaddress import IPv6Address
+from socket import AF_INET, AF_INET6, inet_ntop
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -72,7 +73,17 @@ def keyed_hash(name: bytes, seed: int) -> int:
 @functools.lru_cache(maxsize=1 << 19)
 def prefix_text(version: int, number: int, length: int) -> str:
     """A prefix as text; ValueError where bits are set beyond its length."""
-    return str(ip_network((number.to_bytes(4 if version == 4 else 16, "big"), length)))
+    bits = 32 if version == 4 else 128
+    if length > bits or number & ((1 << bits - length) - 1):
+        raise ValueError(f"{number:x}/{length}")
+    return f"{address_text(version, number)}/{length}"
+
+
+def address_text(version: int, number: int) -> str:
+    """An address as text, in canonical form: faster than `ipaddress`."""
+    text = inet_ntop(AF_INET if version == 4 else AF_INET6, number.to_bytes(4 if version == 4 else 16, "big"))
+    # The C library writes some as a dotted quad, and shortens single zeros otherwise.
+    return str(IPv6Address(number)) if version == 6 and ("." in text or number >> 96 == 0) else text
 
 
 def padded(size: int) -> int:
