@@ -79,7 +79,7 @@ def careful(api: Api, method: str, path: str, **headers: str) -> int:
     content = None if method in ("GET", "HEAD") else b"{}"
     # As they come over the wire: a character a byte.
     raw = {name.encode(): value.encode("latin-1", "replace") for name, value in headers.items()}
-    response = api.client.request(method, path, headers=raw, content=content)  # type: ignore[arg-type]
+    response = api.client.request(method, path, headers=raw, content=content)
     for header in ("content-security-policy", "x-frame-options", "x-content-type-options", "referrer-policy"):
         assert header in response.headers, (path, header)
     assert "Traceback" not in response.text
