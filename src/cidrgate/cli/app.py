@@ -25,7 +25,7 @@ from cidrgate.cli import (
     transfer,
 )
 from cidrgate.cli.options import ERROR, Session, command, root_options
-from cidrgate.stores.urls import redacted
+from cidrgate.stores.urls import redacted_message
 
 __all__ = ["app", "run"]
 
@@ -52,7 +52,7 @@ def _errors_redacted() -> Iterator[None]:
         # Their type moved between the versions of typer, their text did not.
         message = getattr(error, "message", None)
         if hasattr(error, "format_message") and isinstance(message, str):
-            error.__dict__["message"] = redacted(message)
+            error.__dict__["message"] = redacted_message(message)
         raise
 
 

@@ -23,7 +23,7 @@ from rich.text import Text
 from cidrgate.cli.error_records import error_record
 from cidrgate.cli.errors import BadRowsError, shell_message
 from cidrgate.errors import CidrgateError, RuleError
-from cidrgate.stores.urls import redacted
+from cidrgate.stores.urls import redacted_message
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -131,14 +131,14 @@ class Output:
         console = _console(stderr=True)
         if isinstance(error, BadRowsError):
             for row_problem in error.problems:
-                _print_line(console, Line(redacted(f"{row_problem}"), "red"))
+                _print_line(console, Line(redacted_message(f"{row_problem}"), "red"))
         if not isinstance(error, RuleError):
-            _print_line(console, Line(redacted(f"error: {shell_message(error)}"), "red"))
+            _print_line(console, Line(redacted_message(f"error: {shell_message(error)}"), "red"))
             return
         several = len(error.problems) > 1
         for problem in error.problems:
             where = f"entry {problem.position + 1}: " if several or problem.position else ""
-            _print_line(console, Line(redacted(f"error: {where}{problem}"), "red"))
+            _print_line(console, Line(redacted_message(f"error: {where}{problem}"), "red"))
         _print_line(console, "nothing was changed")
 
     @contextmanager
@@ -166,7 +166,7 @@ class Output:
 def _redacted(record: Any) -> Any:
     """A record whose texts hold no password."""
     if isinstance(record, str):
-        return redacted(record)
+        return redacted_message(record)
     if isinstance(record, dict):
         return {name: _redacted(value) for name, value in record.items()}
     return [_redacted(value) for value in record] if isinstance(record, list | tuple) else record

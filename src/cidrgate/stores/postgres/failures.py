@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy.exc import SQLAlchemyError
 
 from cidrgate.errors import StoreConflictError, StoreError
-from cidrgate.stores.urls import redacted
+from cidrgate.stores.urls import redacted_message
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,12 +54,14 @@ def explained(name: str) -> Iterator[None]:
 def _explanation(name: str, cause: BaseException) -> StoreError:
     state = getattr(cause, "sqlstate", None) or ""
     if state in _CONFLICTS:
-        return StoreConflictError(f"{name} was changed by another writer at the same time: {redacted(str(cause))}")
+        return StoreConflictError(
+            f"{name} was changed by another writer at the same time: {redacted_message(str(cause))}"
+        )
     for beginning, advice in _ADVICE.items():
         if state.startswith(beginning):
             return StoreError(f"{name} {advice}")
     if "NUL" in str(cause):
         return StoreError(f"{name} holds text without NUL characters only: leave them out")
     if not state and type(cause).__name__ == "OperationalError":
-        return StoreError(f"{name} is not reached: {redacted(str(cause))}")
-    return StoreError(f"{name} failed: {redacted(str(cause))}")
+        return StoreError(f"{name} is not reached: {redacted_message(str(cause))}")
+    return StoreError(f"{name} failed: {redacted_message(str(cause))}")
