@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cidrgate import ClientAddress, ClientIPResolver
-from cidrgate.rewritten_peers import CLIENT_HEADERS, stands_in
+from cidrgate.rewritten_peers import CLIENT_HEADERS, holds
 from tests.golden import read_address
 
 addresses = st.one_of(st.ip_addresses(v=4), st.ip_addresses(v=6))
@@ -69,12 +69,10 @@ def test_a_peer_that_stands_nowhere_is_the_client(
         assert found == ClientAddress(client, "peer")
 
 
-@pytest.mark.parametrize("number", [b"0", b"4711"])
-def test_more_addresses_than_anybody_compares_hide_something(number: bytes) -> None:
-    value = b", ".join([b"198.51.100.7"] * 10_000)
-    assert stands_in("203.0.113.9", [(b"x-forwarded-for", value)])
-    assert not stands_in("203.0.113.9", [(b"x-forwarded-for", b"198.51.100.7, " * 50), (b"x-other", value)])
-    assert not stands_in("203.0.113.9", [(b"x-forwarded-for", b"\xff" * 60_000 + number)])
+def test_more_addresses_than_anybody_compares_hide_something() -> None:
+    assert holds(b", ".join([b"198.51.100.7"] * 10_000), "203.0.113.9")
+    assert not holds(b"198.51.100.7, " * 50, "203.0.113.9")
+    assert not holds(b"\xff" * 60_000 + b"4711", "203.0.113.9")
 
 
 @pytest.mark.parametrize(

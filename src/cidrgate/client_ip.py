@@ -13,7 +13,7 @@ from cidrgate._engine import PrefixTrie, canonical_address
 from cidrgate.errors import InvalidAddressError
 from cidrgate.forwarded import MOST_HOPS, UNIX_SOCKET, HopProblem, UnreadableHopError, hops_of, read_node
 from cidrgate.header_names import check_token
-from cidrgate.rewritten_peers import CLIENT_HEADERS, PORT_HEADERS, came_with_port, stands_in
+from cidrgate.rewritten_peers import CLIENT_HEADERS, PORT_HEADERS, came_with_port, holds
 from cidrgate.rules.format_hints import format_hint
 from cidrgate.trusted_networks import refuse_everybody
 
@@ -212,8 +212,11 @@ class ClientIPResolver:
         if port == 0 and node != UNIX_SOCKET:
             return None, "peer", None, "rewritten_peer"
         if header is None or not (trusted or self._hops):
-            if node != UNIX_SOCKET and stands_in(node, headers, self._claims):
-                return None, "peer", None, "rewritten_peer"
+            if node != UNIX_SOCKET:
+                claims = self._claims
+                for name, value in headers:
+                    if name.lower() in claims and holds(value, node):
+                        return None, "peer", None, "rewritten_peer"
             return _found(node, "peer", None)
         field, size, others = self._field, len(self._field), self._other_ports
         values = []
