@@ -5,10 +5,12 @@ DATABASE ?= cidrgate.db
 CLANG ?= clang
 FUZZ_SECONDS ?= 60
 FAULT_SECONDS ?= 30
-ENGINE := $(wildcard ext/*.pyx ext/*.pxi ext/*.pxd ext/*.h) setup.py pyproject.toml
+FUZZ_FILES ?= 50000
+FUZZ_FIRST ?= 0
+ENGINE := $(filter-out ext/_engine.c,$(wildcard ext/*.pyx ext/*.pxi ext/*.pxd ext/*.h ext/*.c)) setup.py pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help run test race stress faults lint sanitize sanitize-form fuzz bench bench-cluster bench-smoke comparison clean
+.PHONY: help run test race stress faults lint sanitize sanitize-form sanitize-build fuzz fuzz-snapshots bench bench-cluster bench-smoke comparison clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -40,15 +42,21 @@ sanitize: .venv/dev ## run the engine's tests with AddressSanitizer and Undefine
 	$(MAKE) sanitize-form
 	$(MAKE) sanitize-form FORM=-DCIDRGATE_UNLOCKED=1
 
-sanitize-form: .venv/dev
+# An emulator cannot run an engine that needs AddressSanitizer's library.
+sanitize-form: sanitize-build
+	$(SANITIZED) PYTHONMALLOC=malloc $(BIN)/python -m pytest -q tests/engine \
+		--ignore=tests/engine/test_leaks.py --ignore=tests/engine/test_targets.py
+	$(SANITIZED) $(BIN)/python tests/fuzz/snapshots.py --files 300
+
+SANITIZED = LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
+	ASAN_OPTIONS=detect_leaks=0 PYTHONPATH=build/sanitize:.
+
+sanitize-build: .venv/dev
 	rm -rf build/sanitize build/sanitize-temp
 	CFLAGS='-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -g $(FORM)' \
 		$(BIN)/python setup.py -q build --build-lib build/sanitize --build-temp build/sanitize-temp
-	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
-		ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc PYTHONPATH=build/sanitize \
-		$(BIN)/python -m pytest -q tests/engine --ignore=tests/engine/test_leaks.py
 
-fuzz: .venv/dev ## fuzz the engine for FUZZ_SECONDS, guided by coverage; needs clang
+fuzz: .venv/dev ## fuzz the engine for FUZZ_SECONDS, guided by coverage, then its files as fuzz-snapshots; needs clang
 	@command -v $(CLANG) > /dev/null || { echo 'clang is needed, on Debian: apt-get install clang'; exit 1; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[fuzz]'
 	CC=$(CLANG) LDSHARED='$(CLANG) -shared' CFLAGS='-fsanitize=address,fuzzer-no-link -fno-omit-frame-pointer -g' \
@@ -56,6 +64,11 @@ fuzz: .venv/dev ## fuzz the engine for FUZZ_SECONDS, guided by coverage; needs c
 	LD_PRELOAD="$$($(BIN)/python -c 'import atheris; print(atheris.path())')/asan_with_fuzzer.so" \
 		ASAN_OPTIONS=detect_leaks=0 PYTHONPATH=build/fuzz:. \
 		$(BIN)/python tests/fuzz/engine.py build/fuzz-corpus -max_total_time=$(FUZZ_SECONDS)
+	$(MAKE) fuzz-snapshots
+
+fuzz-snapshots: sanitize-build ## damage FUZZ_FILES snapshots for at most FUZZ_SECONDS and use what is opened, sanitized
+	$(SANITIZED) $(BIN)/python tests/fuzz/snapshots.py --first $(FUZZ_FIRST) --files $(FUZZ_FILES) \
+		--seconds $(FUZZ_SECONDS)
 
 bench: .venv/dev ## measure against the peers; writes benchmarks/results/
 	$(BIN)/python -m benchmarks.report
@@ -78,7 +91,7 @@ comparison: .venv/dev ## run the attack table against other libraries; writes do
 	$(BIN)/python -m benchmarks.comparison
 
 clean: ## remove everything that was built
-	rm -rf .venv build dist src/*.egg-info ext/*.c src/cidrgate/*.so
+	rm -rf .venv build dist src/*.egg-info ext/_engine.c src/cidrgate/*.so
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
 	find src tests benchmarks -name __pycache__ -type d -exec rm -rf {} +
 

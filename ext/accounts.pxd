@@ -24,6 +24,7 @@ from arena cimport (
     Arena, at, close_arena, free_all_retired, free_memory, new_block, open_arena, reclaim, retire,
 )
 from build cimport Plan, plan_trie, write_trie
+from counters cimport limits
 from native cimport allocate, keyed_hash, load_acquire, load_pointer, same_bytes, store_pointer, store_release
 from readers cimport Readers, close_readers, open_readers
 from trie cimport (
@@ -91,10 +92,10 @@ cdef struct Lists:
 
 cdef inline SlotTable *new_table(uint32_t capacity) noexcept nogil:
     """An empty index, or NULL without memory."""
-    cdef size_t size = sizeof(SlotTable) + capacity * sizeof(Slot)
-    cdef SlotTable *table = <SlotTable *>allocate(size)
+    cdef uint64_t size = sizeof(SlotTable) + <uint64_t>capacity * sizeof(Slot)
+    cdef SlotTable *table = <SlotTable *>allocate(<size_t>size) if size <= <size_t>-1 else NULL
     if table != NULL:
-        memset(table, 0, size)
+        memset(table, 0, <size_t>size)
         table.capacity = capacity
     return table
 
@@ -225,11 +226,14 @@ cdef inline void put(SlotTable *table, uint32_t tag, uint32_t block, uint32_t de
 
 
 cdef inline bint make_room(Accounts *accounts) noexcept nogil:
-    """Room for one more account in the index (at most 7/10 full) and among the rows; False without memory."""
+    """Room for one more account in the index (at most 7/10 full) and the rows; False without memory or numbers."""
     cdef SlotTable *table = <SlotTable *>accounts.table
     cdef SlotTable *larger
     cdef void *rows
-    cdef uint32_t index, room
+    cdef uint32_t index
+    cdef uint64_t room
+    if <uint64_t>accounts.first_row + accounts.row_count >= limits.rows:
+        return False
     if <uint64_t>(table.used + 1) * 10 > <uint64_t>table.capacity * 7:
         larger = new_table(<uint32_t>(<uint64_t>accounts.live * 16 // 9) + FIRST_SLOTS)
         if larger == NULL:
@@ -240,15 +244,15 @@ cdef inline bint make_room(Accounts *accounts) noexcept nogil:
         store_pointer(&accounts.table, larger)
         retire(&accounts.arena, table, 0, 0)
     if accounts.row_count == accounts.row_room:
-        room = accounts.row_room + (accounts.row_room >> 2) + FIRST_SLOTS
-        rows = allocate(room * sizeof(uint32_t))
+        room = <uint64_t>accounts.row_room + (accounts.row_room >> 2) + FIRST_SLOTS
+        rows = allocate(<size_t>room * sizeof(uint32_t)) if room <= <size_t>-1 // sizeof(uint32_t) else NULL
         if rows == NULL:
             return False
         if accounts.rows != NULL:
             memcpy(rows, accounts.rows, accounts.row_count * sizeof(uint32_t))
             retire(&accounts.arena, accounts.rows, 0, 0)
         store_pointer(&accounts.rows, rows)
-        accounts.row_room = room
+        accounts.row_room = <uint32_t>room
     return True
 
 
@@ -393,7 +397,7 @@ cdef inline int link(Accounts *accounts, const Name *name, const Name *parent_na
                 return HAS_SUBACCOUNTS
             if not is_open(trie_of(header)):
                 return HAS_ENTRIES
-    if not make_parent(accounts, parent) or not make_room(accounts):
+    if not make_parent(accounts, parent) or (slot == NULL and not make_room(accounts)):
         return NO_MEMORY
     parent = find(accounts, parent_name)
     slot = find(accounts, name)

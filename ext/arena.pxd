@@ -9,18 +9,19 @@ Readers do not exclude writers (see readers.pxd), so a replaced block is *retire
 reader that was inside when it was retired has left.
 """
 
-from libc.stdint cimport uint8_t, uint32_t
-from libc.stdlib cimport calloc, free, realloc
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
-from native cimport allocate, load_pointer, store_pointer
+from counters cimport limits
+from native cimport allocate, load_pointer, reallocate_array, store_pointer
 from readers cimport Readers, epoch_ends
 
 cdef enum:
     UNIT = 8
     SEGMENT_BITS = 17
     SEGMENT_UNITS = 131072
-    # References of 32 bits reach this many segments: 32 GiB.
+    # References of 32 bits reach this many segments: 32 GiB. `counters.h` has the same number.
     SEGMENTS = 32768
     # A large arena grows by this many segments at a time, side by side, so that they can lie on huge pages.
     GROUP = 8
@@ -115,7 +116,7 @@ cdef inline uint32_t new_segments(Arena *arena, uint32_t count) noexcept nogil:
     cdef size_t size = <size_t>count * SEGMENT_UNITS * UNIT
     cdef uint32_t first = 0, run = 0, index
     cdef char *memory
-    for index in range(1, SEGMENTS):
+    for index in range(1, limits.segments):
         run = run + 1 if arena.segments[index] == NULL else 0
         if run == count:
             first = index + 1 - count
@@ -193,7 +194,7 @@ cdef inline uint32_t new_block(Arena *arena, size_t size) noexcept nogil:
     cdef size_t wanted = (size + UNIT - 1) // UNIT
     cdef uint32_t units, kind, block, count
     if wanted > SEGMENT_UNITS // 2:
-        if wanted > <size_t>(SEGMENTS - 1) * SEGMENT_UNITS:
+        if wanted > <uint64_t>(limits.segments - 1) * SEGMENT_UNITS:
             return 0
         return new_segments(arena, segments_for(<uint32_t>wanted)) << SEGMENT_BITS
     kind = class_of(<uint32_t>wanted, &units)
@@ -222,7 +223,7 @@ cdef inline bint retire(Arena *arena, void *memory, uint32_t block, size_t size)
     cdef Epoch *epoch = &arena.epochs[arena.readers.current]
     cdef Retired *larger
     if epoch.count == epoch.room:
-        larger = <Retired *>realloc(epoch.retired, (2 * epoch.room + 8) * sizeof(Retired))
+        larger = <Retired *>reallocate_array(epoch.retired, 2 * <uint64_t>epoch.room + 8, sizeof(Retired))
         if larger == NULL:
             return False
         epoch.retired = larger

@@ -4,15 +4,16 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.unicode cimport PyUnicode_DecodeASCII
-from libc.stdint cimport uint8_t, uint32_t
-from libc.stdlib cimport free, malloc
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport free
 
 from address cimport (
     MAX_TEXT, Address, Prefix, parse_address, parse_ipv4_bytes, parse_ipv6_bytes, parse_prefix, prepare_parser,
     unpack_address, write_address, write_prefix,
 )
 from build cimport Item
-from trie cimport MOST_LISTED
+from counters cimport limits, most
+from native cimport allocate_array, fold, fold_portable
 
 from cidrgate.errors import InvalidAddressError
 
@@ -166,6 +167,30 @@ def _portable_parse(str text not None, /):
     return None
 
 
+def _set_limit(str name not None, object value, /):
+    """Lower one of the engine's limits in the whole process, or restore it with None: for tests of what lies there."""
+    cdef dict limit = {"prefixes": most.prefixes, "nodes": most.nodes, "slots": most.slots, "rows": most.rows,
+                       "segments": most.segments}
+    cdef uint32_t wanted = limit[name] if value is None else value
+    if not 0 < wanted <= limit[name]:
+        raise ValueError(f"{name} are 1 to {limit[name]:,}, not {value!r}")
+    if name == "prefixes":
+        limits.prefixes = wanted
+    elif name == "nodes":
+        limits.nodes = wanted
+    elif name == "slots":
+        limits.slots = wanted
+    elif name == "rows":
+        limits.rows = wanted
+    else:
+        limits.segments = wanted
+
+
+def _folded_products(uint64_t a, uint64_t b, /):
+    """Both forms of the folded product that names are hashed by: this target's, and the portable one."""
+    return fold(a, b), fold_portable(a, b)
+
+
 cdef Item *read_items(object prefixes, uint32_t *count) except NULL:
     """The prefixes of an iterable, as items in memory to be freed by the caller."""
     if isinstance(prefixes, str):
@@ -174,9 +199,9 @@ cdef Item *read_items(object prefixes, uint32_t *count) except NULL:
     cdef tuple given = tuple(prefixes)
     cdef Py_ssize_t index, size = len(given)
     cdef Item *items
-    if size > MOST_LISTED:
-        raise OverflowError("a trie holds fewer than 2**30 prefixes")
-    items = <Item *>malloc((size + 1) * sizeof(Item))
+    if size > limits.prefixes:
+        raise OverflowError(f"a list holds up to {limits.prefixes:,} prefixes, not {size:,}")
+    items = <Item *>allocate_array(size, sizeof(Item))
     if items == NULL:
         raise MemoryError
     try:

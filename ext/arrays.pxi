@@ -1,19 +1,23 @@
 """Arrays of addresses and of answers, and the loops over them that run without the GIL. Part of `_engine.pyx`."""
 
+import sys
 from collections.abc import Sequence
 
 import numpy
 
-from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
-from libc.stdlib cimport free, malloc
+from libc.stdlib cimport free
+from libc.string cimport strchr, strlen
 
 from address cimport IPV4, Address
 from batch cimport (
-    BINARY32, BINARY64, BINARY_VIEW, NUMBERS, OCTETS, PIECE, POINTERS, TEXT32, TEXT64, TEXT_VIEW, Batch, StringView,
+    BINARY32, BINARY64, BINARY_VIEW, NUMBERS, OCTETS, PIECE, POINTERS, TEXT32, TEXT64, TEXT_VIEW, VIEW_SIZE, Batch,
+    first_wrong_offset32, first_wrong_offset64, first_wrong_view, is_null, is_text, offset32, offset64, octets_at,
     read_piece,
 )
+from native cimport allocate_array, int64_at
 from direct cimport MOST_PREFIXES, WORTHWHILE, Direct, close_direct, is_member, match_numbers, open_direct
 from trie cimport NONE, SMALL, Trie, longest_match
 from walk cimport can_run, choose_ranks, match_piece, ranks_forms
@@ -52,6 +56,9 @@ cdef struct ArrowSchema:
     void *release
     void *private_data
 
+cdef struct ArrowArray
+ctypedef void (*ArrowRelease)(ArrowArray *array) noexcept
+
 cdef struct ArrowArray:
     int64_t length
     int64_t null_count
@@ -61,8 +68,14 @@ cdef struct ArrowArray:
     const void **buffers
     void **children
     void *dictionary
-    void *release
+    ArrowRelease release
     void *private_data
+
+cdef extern from "Python.h":
+    const Py_ssize_t PY_SSIZE_T_MAX
+
+# Elements of an Arrow array, and those before it in its buffers: so many that their bytes can be counted.
+cdef int64_t MOST_ELEMENTS = PY_SSIZE_T_MAX // VIEW_SIZE - 1
 
 cdef dict ARROW_FORMS = {
     b"u": TEXT32, b"U": TEXT64, b"z": BINARY32, b"Z": BINARY64, b"vu": TEXT_VIEW, b"vz": BINARY_VIEW,
@@ -70,17 +83,47 @@ cdef dict ARROW_FORMS = {
 }
 
 
+cdef object plain_array(object array):
+    """An array as `numpy.ndarray` itself sees it, over the same memory: a subclass may say anything of itself."""
+    return array if type(array) is numpy.ndarray else numpy.ndarray.view(array, numpy.ndarray)
+
+
+cdef class _Memory:
+    """The buffer of an array argument, checked by what the buffer says of itself."""
+
+    cdef Py_buffer buffer
+    cdef bint held
+
+    def __dealloc__(self):
+        if self.held:
+            PyBuffer_Release(&self.buffer)
+
+    cdef bint take(self, object array, const char *formats, Py_ssize_t itemsize, int ndim, bint writeable) except -1:
+        """Hold an array's memory; False where it is not contiguous, aligned items of these formats and this size."""
+        try:
+            PyObject_GetBuffer(
+                array, &self.buffer, PyBUF_FORMAT | PyBUF_C_CONTIGUOUS | (PyBUF_WRITABLE if writeable else 0))
+        except (BufferError, ValueError):
+            return False
+        self.held = True
+        return (self.buffer.ndim == ndim and self.buffer.itemsize == itemsize and self.buffer.format != NULL
+                and strlen(self.buffer.format) == 1 and strchr(formats, self.buffer.format[0]) != NULL
+                and <size_t>self.buffer.buf % itemsize == 0
+                and not (writeable and self.buffer.readonly))
+
+
 cdef class _AddressArray:
     """An array argument: the objects that keep its memory, and the `Batch` that reads it."""
 
     cdef Batch batch
     cdef object source
-    cdef Py_buffer buffer
-    cdef bint buffered
+    cdef _Memory memory
+    cdef ArrowArray arrow           # moved here; released with this object
+    cdef list ranges                # of an Arrow array: address and bytes of each buffer that is read
 
     def __cinit__(self, object source):
         if isinstance(source, numpy.ndarray):
-            self.of_numpy(source)
+            self.of_numpy(plain_array(source))
         elif hasattr(source, "__arrow_c_array__"):
             self.of_arrow(source)
         elif isinstance(source, Sequence) and not isinstance(source, (str, bytes)):
@@ -89,28 +132,30 @@ cdef class _AddressArray:
             raise TypeError(unreadable_array(source))
 
     def __dealloc__(self):
-        if self.buffered:
-            PyBuffer_Release(&self.buffer)
+        if self.arrow.release != NULL:
+            self.arrow.release(&self.arrow)
         free(self.batch.texts)
         free(self.batch.sizes)
 
     cdef int of_numpy(self, object array) except -1:
         """uint32[n] is IPv4 as numbers, uint8[n, 4] and uint8[n, 16] are octets in network order."""
+        cdef bint held
+        self.memory = _Memory()
         if array.dtype.kind == "u" and array.dtype.itemsize == 4 and array.ndim == 1:
             self.batch.form = NUMBERS
-            array = numpy.ascontiguousarray(array, dtype=numpy.uint32)
+            held = self.memory.take(numpy.require(array, numpy.uint32, "CA"), b"IL", 4, 1, False)
         elif array.dtype == numpy.uint8 and array.ndim == 2 and array.shape[1] in (4, 16):
             self.batch.form = OCTETS
-            self.batch.width = array.shape[1]
-            array = numpy.ascontiguousarray(array)
+            held = (self.memory.take(numpy.require(array, numpy.uint8, "CA"), b"B", 1, 2, False)
+                    and self.memory.buffer.shape[1] in (4, 16))
         else:
             raise TypeError(unreadable_array(array))
-        PyObject_GetBuffer(array, &self.buffer, PyBUF_SIMPLE)
-        self.buffered = True
-        # The buffer's own size, as the array's shape is anybody's to change.
-        self.batch.count = self.buffer.len // (4 if self.batch.form == NUMBERS else self.batch.width)
-        self.batch.numbers = <const uint32_t *>self.buffer.buf
-        self.batch.octets = <const uint8_t *>self.buffer.buf
+        if not held:
+            raise TypeError(unreadable_array(array))
+        self.batch.count = self.memory.buffer.shape[0]
+        self.batch.width = <int>self.memory.buffer.shape[1] if self.batch.form == OCTETS else 4
+        self.batch.numbers = <const uint32_t *>self.memory.buffer.buf
+        self.batch.octets = <const uint8_t *>self.memory.buffer.buf
         return 0
 
     cdef int of_texts(self, tuple texts) except -1:
@@ -119,8 +164,8 @@ cdef class _AddressArray:
         self.source = texts
         self.batch.form = POINTERS
         self.batch.count = count
-        self.batch.texts = <const uint8_t **>malloc((count + 1) * sizeof(uint8_t *))
-        self.batch.sizes = <int64_t *>malloc((count + 1) * sizeof(int64_t))
+        self.batch.texts = <const uint8_t **>allocate_array(count, sizeof(uint8_t *))
+        self.batch.sizes = <int64_t *>allocate_array(count, sizeof(int64_t))
         if self.batch.texts == NULL or self.batch.sizes == NULL:
             raise MemoryError
         for index in range(count):
@@ -137,36 +182,134 @@ cdef class _AddressArray:
 
     cdef int of_arrow(self, object array) except -1:
         """Strings, binaries and binaries of fixed size by the Arrow C data interface, without copying."""
-        self.source = array.__arrow_c_array__()
+        cdef object pyarrow = getattr(sys.modules.get("pyarrow"), "Array", ())
+        cdef list sizes = None
+        if isinstance(array, pyarrow):
+            # The interface tells no sizes, but this library does. Its own methods are asked, not a subclass's.
+            sizes = pyarrow.buffers(array)
+            self.source = pyarrow.__arrow_c_array__(array)
+        else:
+            self.source = array.__arrow_c_array__()
+        # Indexing is not checked in this file's code, whatever the object is.
+        if type(self.source) is not tuple or len(self.source) != 2:
+            raise TypeError(f"__arrow_c_array__ of {type(array).__name__} gave no pair of capsules")
         cdef ArrowSchema *schema = <ArrowSchema *>PyCapsule_GetPointer(self.source[0], b"arrow_schema")
         cdef ArrowArray *arrow = <ArrowArray *>PyCapsule_GetPointer(self.source[1], b"arrow_array")
+        if schema.release == NULL or arrow.release == NULL:
+            raise ValueError("the Arrow array has been given away: somebody else took what its capsules hold")
         cdef bytes form = schema.format
-        cdef Batch *batch = &self.batch
         if form not in ARROW_FORMS or schema.dictionary != NULL:
             raise TypeError(unreadable_array(array))
-        batch.form = ARROW_FORMS[form]
-        batch.count = arrow.length
-        batch.valid = <const uint8_t *>arrow.buffers[0] if arrow.null_count != 0 else NULL
-        batch.valid_offset = arrow.offset
-        if batch.form == OCTETS:
-            batch.width = int(form[2:])
-            batch.octets = <const uint8_t *>arrow.buffers[1] + arrow.offset * batch.width
-        elif batch.form == TEXT_VIEW or batch.form == BINARY_VIEW:
-            batch.views = <const StringView *>arrow.buffers[1] + arrow.offset
-            batch.buffers = arrow.buffers + 2
-        else:
-            batch.offsets32 = <const int32_t *>arrow.buffers[1] + arrow.offset
-            batch.offsets64 = <const int64_t *>arrow.buffers[1] + arrow.offset
-            batch.octets = <const uint8_t *>arrow.buffers[2]
+        # Moved, as the interface asks for: nobody else can release it while it is read.
+        self.arrow = arrow[0]
+        arrow.release = NULL
+        self.batch.form = ARROW_FORMS[form]
+        if self.batch.form == OCTETS:
+            self.batch.width = int(form[2:])
+        self.ranges = []
+        if (not 0 <= self.arrow.length <= MOST_ELEMENTS
+                or not 0 <= self.arrow.offset <= MOST_ELEMENTS - self.arrow.length):
+            raise contradiction("a length or an offset that is none")
+        self.batch.count = <Py_ssize_t>self.arrow.length
+        if self.batch.count:
+            self.check_arrow(sizes)
         return 0
 
-    cdef object unreadable(self, object given, Py_ssize_t index):
+    cdef const uint8_t *arrow_buffer(self, int64_t index, list sizes, int64_t wanted, int64_t *size) except? NULL:
+        """A buffer of at least `wanted` bytes, as far as its size is known; NULL only where none are wanted.
+
+        `size` becomes its size, or -1 where it is not known.
+        """
+        cdef const uint8_t *start = NULL
+        if index < self.arrow.n_buffers:
+            start = <const uint8_t *>self.arrow.buffers[index]
+        size[0] = -1
+        if start == NULL:
+            size[0] = 0
+        elif sizes is not None:
+            if index >= len(sizes) or sizes[index] is None or sizes[index].address != <size_t>start:
+                raise contradiction("buffers other than its own")
+            size[0] = sizes[index].size
+        if 0 <= size[0] < wanted:
+            raise contradiction("a buffer that is too short")
+        self.ranges.append((<size_t>start, wanted if size[0] < 0 else size[0]))
+        return start
+
+    cdef int check_arrow(self, list sizes) except -1:
+        """Check every offset, size and buffer number of an array that is not empty: what reads it relies on them."""
+        cdef Batch *batch = &self.batch
+        cdef int64_t end = self.arrow.offset + self.arrow.length, size = 0
+        cdef bint wide = batch.form == TEXT64 or batch.form == BINARY64
+        cdef int64_t width = 8 if wide else 4, last
+        cdef Py_ssize_t wrong
+        if self.arrow.buffers == NULL:
+            raise contradiction("no buffers")
+        if self.arrow.null_count > 0 or (self.arrow.null_count < 0 and self.arrow.buffers[0] != NULL):
+            batch.valid = self.arrow_buffer(0, sizes, (end + 7) // 8, &size)
+            batch.valid_offset = <Py_ssize_t>self.arrow.offset
+        if batch.form == OCTETS:
+            batch.octets = self.arrow_buffer(1, sizes, end * batch.width, &size) + self.arrow.offset * batch.width
+            return 0
+        if batch.form == TEXT_VIEW or batch.form == BINARY_VIEW:
+            return self.check_views(sizes, end)
+        batch.offsets = self.arrow_buffer(1, sizes, (end + 1) * width, &size) + self.arrow.offset * width
+        last = offset64(batch, batch.count) if wide else offset32(batch, batch.count)
+        batch.octets = self.arrow_buffer(2, sizes, last, &size)
+        wrong = first_wrong_offset64(batch) if wide else first_wrong_offset32(batch)
+        if wrong < batch.count:
+            raise contradiction(f"offsets of element {wrong} that lie outside")
+        if batch.octets == NULL:
+            batch.octets = <const uint8_t *>b""
+        return 0
+
+    cdef int check_views(self, list sizes, int64_t end) except -1:
+        """Check the views of an array of strings or binaries, and find the sizes of the buffers they point to."""
+        cdef Batch *batch = &self.batch
+        cdef int64_t variadic = self.arrow.n_buffers - 3, size = 0
+        cdef Py_ssize_t index, wrong
+        if variadic < 0 or variadic > MOST_ELEMENTS or (variadic and self.arrow.buffers[variadic + 2] == NULL):
+            raise contradiction("no sizes of its buffers")
+        batch.views = self.arrow_buffer(1, sizes, end * VIEW_SIZE, &size) + self.arrow.offset * VIEW_SIZE
+        batch.buffers = self.arrow.buffers + 2
+        batch.sizes = <int64_t *>allocate_array(<Py_ssize_t>variadic, sizeof(int64_t))
+        if batch.sizes == NULL:
+            raise MemoryError
+        batch.n_buffers = <Py_ssize_t>variadic
+        for index in range(batch.n_buffers):
+            size = int64_at(<const uint8_t *>self.arrow.buffers[variadic + 2] + 8 * index)
+            self.arrow_buffer(2 + index, sizes, size, &(<int64_t *>batch.sizes)[index])
+            if batch.sizes[index] < 0:
+                (<int64_t *>batch.sizes)[index] = size
+        wrong = first_wrong_view(batch)
+        if wrong < batch.count:
+            raise contradiction(f"element {wrong} outside of its buffers")
+        return 0
+
+    cdef bint reads(self, const Py_buffer *buffer) except -1:
+        """Whether an Arrow array has memory in common with a buffer that is written: what was checked would change."""
+        cdef size_t start = <size_t>buffer.buf
+        if self.ranges is None:
+            return False
+        return any([place < start + buffer.len and start < place + size for place, size in self.ranges])
+
+    cdef object unreadable(self, Py_ssize_t index):
         """The error of the element that is no address."""
-        # A list may have changed while others ran.
-        value = self.source[index] if self.batch.form == POINTERS else given[index]
-        if hasattr(value, "as_py"):
-            value = value.as_py()
+        cdef Py_ssize_t size = 0
+        cdef const uint8_t *octets
+        cdef object value = None
+        if self.batch.form == POINTERS:
+            value = self.source[index]
+        elif not is_null(&self.batch, index):
+            octets = octets_at(&self.batch, index, &size)
+            value = octets[:min(size, 4 * QUOTED)]
+            if is_text(&self.batch):
+                value = value.decode("utf-8", "backslashreplace")
         return InvalidAddressError(f"addresses[{index}]: {not_an_address(value)}")
+
+
+cdef object contradiction(str what):
+    """The error of an Arrow array that cannot be read as it says."""
+    return ValueError(f"the Arrow array of addresses contradicts itself: it has {what}; make it anew, or validate() it")
 
 
 cdef str unreadable_array(object given):
@@ -182,24 +325,18 @@ cdef class _Answers:
     """The array that answers go to: a new one, or the caller's."""
 
     cdef object array
-    cdef Py_buffer buffer
-    cdef bint buffered
+    cdef _Memory memory
 
-    def __cinit__(self, object out, object dtype, Py_ssize_t count):
-        if out is None:
-            out = numpy.empty(count, dtype=dtype)
-        elif (not isinstance(out, numpy.ndarray) or out.dtype != dtype or out.shape != (count,)
-                or not out.flags.c_contiguous or not out.flags.writeable):
+    def __cinit__(self, object out, object dtype, Py_ssize_t count, _AddressArray given=None):
+        cdef bint is_bool = dtype is numpy.bool_, fits
+        self.array = numpy.empty(count, dtype=dtype) if out is None else out
+        self.memory = _Memory()
+        fits = isinstance(self.array, numpy.ndarray) and self.memory.take(
+            plain_array(self.array), b"?" if is_bool else b"il", 1 if is_bool else 4, 1, True)
+        if not fits or self.memory.buffer.shape[0] != count:
             raise ValueError(f"out is a writeable contiguous array of {dtype.__name__} of shape ({count},)")
-        PyObject_GetBuffer(out, &self.buffer, PyBUF_WRITABLE)
-        self.buffered = True
-        if self.buffer.len != count * self.buffer.itemsize:
-            raise ValueError("out changed its shape meanwhile")
-        self.array = out
-
-    def __dealloc__(self):
-        if self.buffered:
-            PyBuffer_Release(&self.buffer)
+        if out is not None and given is not None and given.reads(&self.memory.buffer):
+            raise ValueError("out lies in the memory of the addresses: give another array")
 
 
 cdef Py_ssize_t match_batch(const Trie *trie, const Batch *batch, int32_t *indices) noexcept nogil:

@@ -1,11 +1,13 @@
 """Arrays of addresses in every form the engine takes, read piece by piece without Python objects.
 
-Bounds are checked where a `Batch` is made (`_engine.pyx`); here every form is trusted.
+Bounds are checked where a `Batch` is made (`arrays.pxi`); what reads a batch trusts every form. Arrow's buffers need
+not be aligned.
 """
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 
 from address cimport Address, parse_address, set_ipv4, unpack_address
+from native cimport int32_at, int64_at
 
 cdef enum:
     # Addresses read at a time: enough lookups in flight to hide a cache miss, few enough to stay in the first level.
@@ -24,11 +26,13 @@ cdef enum Form:
     TEXT_VIEW               # Arrow string_view
     BINARY_VIEW             # Arrow binary_view
 
-cdef struct StringView:
-    int32_t size
-    uint8_t start[4]
-    int32_t buffer
-    int32_t offset
+# Where the parts of an Arrow string view stand: int32 size, then up to VIEW_INLINE octets, or their first four, int32
+# number of the buffer and int32 offset in it.
+cdef enum:
+    VIEW_START = 4
+    VIEW_BUFFER = 8
+    VIEW_OFFSET = 12
+    VIEW_SIZE = 16
 
 cdef struct Batch:
     Form form
@@ -37,35 +41,92 @@ cdef struct Batch:
     const uint32_t *numbers
     const uint8_t *octets               # OCTETS; the data of TEXT and BINARY
     const uint8_t **texts
-    const int64_t *sizes
-    const int32_t *offsets32
-    const int64_t *offsets64
-    const StringView *views
+    const int64_t *sizes                # of POINTERS; of the data buffers of views
+    const uint8_t *offsets              # of 4 or 8 bytes
+    const uint8_t *views
     const void **buffers                # the data buffers of views
+    Py_ssize_t n_buffers
     const uint8_t *valid                # Arrow's bitmap, or NULL where nothing is null
     Py_ssize_t valid_offset
 
 
+cdef inline int32_t offset32(const Batch *batch, Py_ssize_t index) noexcept nogil:
+    """Where an element begins, and the one before it ends."""
+    return int32_at(batch.offsets + 4 * index)
+
+
+cdef inline int64_t offset64(const Batch *batch, Py_ssize_t index) noexcept nogil:
+    """The same with offsets of 64 bits."""
+    return int64_at(batch.offsets + 8 * index)
+
+
 cdef inline const uint8_t *octets_at(const Batch *batch, Py_ssize_t index, Py_ssize_t *size) noexcept nogil:
     """Where the text or the octets of an address stand, and how many."""
-    cdef const StringView *view
+    cdef const uint8_t *view
     if batch.form == POINTERS:
-        size[0] = batch.sizes[index]
+        size[0] = <Py_ssize_t>batch.sizes[index]
         return batch.texts[index]
     if batch.form == TEXT32 or batch.form == BINARY32:
-        size[0] = batch.offsets32[index + 1] - batch.offsets32[index]
-        return batch.octets + batch.offsets32[index]
+        size[0] = offset32(batch, index + 1) - offset32(batch, index)
+        return batch.octets + offset32(batch, index)
     if batch.form == TEXT64 or batch.form == BINARY64:
-        size[0] = batch.offsets64[index + 1] - batch.offsets64[index]
-        return batch.octets + batch.offsets64[index]
+        size[0] = <Py_ssize_t>(offset64(batch, index + 1) - offset64(batch, index))
+        return batch.octets + offset64(batch, index)
     if batch.form == OCTETS:
         size[0] = batch.width
         return batch.octets + index * batch.width
-    view = batch.views + index
-    size[0] = view.size
-    if view.size <= VIEW_INLINE:
-        return view.start
-    return <const uint8_t *>batch.buffers[view.buffer] + view.offset
+    view = batch.views + index * VIEW_SIZE
+    size[0] = int32_at(view)
+    if size[0] <= VIEW_INLINE:
+        return view + VIEW_START
+    return <const uint8_t *>batch.buffers[int32_at(view + VIEW_BUFFER)] + int32_at(view + VIEW_OFFSET)
+
+
+cdef inline Py_ssize_t first_wrong_offset32(const Batch *batch) noexcept nogil:
+    """The first element whose offsets do not grow from 0 on, or the count; the last offset is checked elsewhere."""
+    cdef Py_ssize_t index
+    cdef bint wrong = offset32(batch, 0) < 0
+    # All are compared without a branch first: offsets that are wrong are rare.
+    for index in range(batch.count):
+        wrong |= offset32(batch, index) > offset32(batch, index + 1)
+    if not wrong:
+        return batch.count
+    for index in range(batch.count):
+        if offset32(batch, index) < 0 or offset32(batch, index) > offset32(batch, index + 1):
+            return index
+    return batch.count
+
+
+cdef inline Py_ssize_t first_wrong_offset64(const Batch *batch) noexcept nogil:
+    """The same with offsets of 64 bits."""
+    cdef Py_ssize_t index
+    cdef bint wrong = offset64(batch, 0) < 0
+    for index in range(batch.count):
+        wrong |= offset64(batch, index) > offset64(batch, index + 1)
+    if not wrong:
+        return batch.count
+    for index in range(batch.count):
+        if offset64(batch, index) < 0 or offset64(batch, index) > offset64(batch, index + 1):
+            return index
+    return batch.count
+
+
+cdef inline Py_ssize_t first_wrong_view(const Batch *batch) noexcept nogil:
+    """The first element that is not null and does not lie in the buffer it names, or the count."""
+    cdef Py_ssize_t index
+    cdef int32_t size, buffer, offset
+    for index in range(batch.count):
+        if is_null(batch, index):
+            continue
+        size = int32_at(batch.views + index * VIEW_SIZE)
+        if 0 <= size <= VIEW_INLINE:
+            continue
+        buffer = int32_at(batch.views + index * VIEW_SIZE + VIEW_BUFFER)
+        offset = int32_at(batch.views + index * VIEW_SIZE + VIEW_OFFSET)
+        if (size < 0 or buffer < 0 or buffer >= batch.n_buffers or offset < 0
+                or <int64_t>offset + size > batch.sizes[buffer] or batch.buffers[buffer] == NULL):
+            return index
+    return batch.count
 
 
 cdef inline bint is_null(const Batch *batch, Py_ssize_t index) noexcept nogil:

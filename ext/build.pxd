@@ -5,10 +5,12 @@ bytes, `drop_plan`. Nothing here knows Python objects.
 """
 
 from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
-from libc.stdlib cimport free, malloc, qsort, realloc
+from libc.stdlib cimport free, malloc, qsort
 from libc.string cimport memcpy, memset
 
 from address cimport IPV4, Prefix, same_network
+from counters cimport limits
+from native cimport reallocate_array
 from trie cimport (
     CHILD, DIRECT, FANOUT, NESTED, NONE, ROOT_BITS, SMALL, STRIDE,
     IndexHeader, Node, TrieHeader, arrays_size, index_size, padded, precedes, stride_of,
@@ -136,17 +138,20 @@ cdef inline uint32_t span_of(const Prefix *prefix, int depth, int stride) noexce
     return stride_of(prefix.first.hi, prefix.first.lo, depth)
 
 
-cdef inline void *room_for(void *array, uint32_t count, uint32_t *room, uint32_t more, size_t size) noexcept nogil:
-    """An array with room for `more` further elements, possibly moved; NULL without memory."""
-    cdef uint32_t wanted = room[0]
+cdef inline void *room_for(
+    void *array, uint32_t count, uint32_t *room, uint32_t more, size_t size, uint32_t most
+) noexcept nogil:
+    """An array with room for `more` further elements, possibly moved; NULL without memory, or for more than `most`."""
+    cdef uint64_t wanted = <uint64_t>count + more
     cdef void *larger
-    if count + more <= wanted:
+    if wanted <= room[0]:
         return array
-    while wanted < count + more:
-        wanted = wanted + (wanted >> 1) + FANOUT
-    larger = realloc(array, wanted * size)
+    if wanted > most:
+        return NULL
+    wanted = min(max(wanted, room[0] + (<uint64_t>room[0] >> 1) + FANOUT), <uint64_t>most)
+    larger = reallocate_array(array, wanted, size)
     if larger != NULL:
-        room[0] = wanted
+        room[0] = <uint32_t>wanted
     return larger
 
 
@@ -161,10 +166,11 @@ cdef inline int32_t grow_node(
     for span in range(FANOUT):
         spans[span] = inherited
     fill_spans(growth, start, stop, depth, STRIDE, spans)
-    moved = room_for(growth.nodes, growth.node_count, &growth.node_room, 1, sizeof(Node))
+    moved = room_for(growth.nodes, growth.node_count, &growth.node_room, 1, sizeof(Node), limits.nodes)
     if moved != NULL:
         growth.nodes = <Node *>moved
-        moved = room_for(growth.slots, growth.slot_count, &growth.slot_room, FANOUT, sizeof(int32_t))
+        moved = room_for(
+            growth.slots, growth.slot_count, &growth.slot_room, FANOUT, sizeof(int32_t), limits.slots)
     if moved == NULL or growth.failed:
         growth.failed = True
         return NONE

@@ -1,4 +1,4 @@
-/* IPv6 text without an embedded dotted quad, with vector instructions where the compiler may use them.
+/* IPv6 text without an embedded dotted quad, with vector instructions where the target has them.
  *
  * All characters become nibbles at once and the colons a bit mask; a group is then one load and a few shifts, whatever
  * its length. Text this form does not take (or that is wrong) is left to the parser that goes byte by byte.
@@ -10,7 +10,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#if defined(__SSE4_1__)
+#if defined(__SSE4_1__) || defined(CIDRGATE_X86_64_V2)
 #include <smmintrin.h>
 
 enum { CIDRGATE_LONGEST_GROUPS = 39, CIDRGATE_GROUP_VECTORS = 3, CIDRGATE_BEFORE = 16 };

@@ -4,6 +4,7 @@ cimport cython
 
 import mmap
 import os
+import stat
 from builtins import open as builtin_open
 from pathlib import Path
 
@@ -371,7 +372,7 @@ cdef class Matcher:
         try:
             for index in range(len(names)):
                 self.name(<str?>names[index], &name)
-                (<int32_t *>results.buffer.buf)[index] = row_of(known, &name)
+                (<int32_t *>results.memory.buffer.buf)[index] = row_of(known, &name)
         finally:
             leave(inside)
         return array
@@ -391,14 +392,15 @@ cdef class Matcher:
         Raises:
             InvalidAddressError: An element is no address; the message names the first one.
             AccountNotFoundError: A row is nobody's.
-            ValueError: The arrays differ in length.
+            ValueError: The arrays differ in length, `out` is another kind of array, or an Arrow array names memory
+                outside of its buffers.
         """
         cdef _AddressArray given = _AddressArray(addresses)
         cdef Py_ssize_t done, count = given.batch.count
-        cdef _Answers results = _Answers(out, numpy.bool_, count)
-        cdef _Answers rows = None
+        cdef _Answers results = _Answers(out, numpy.bool_, count, given)
+        cdef _Memory rows = None
         cdef Name name
-        cdef uint8_t *answers = <uint8_t *>results.buffer.buf
+        cdef uint8_t *answers = <uint8_t *>results.memory.buffer.buf
         cdef bint nobody = False
         cdef list names = None
         cdef const Accounts *known
@@ -409,13 +411,13 @@ cdef class Matcher:
             if not isinstance(accounts, numpy.ndarray):
                 names = list(accounts)
                 accounts = self.rows(names)
+            accounts = plain_array(accounts)
             if accounts.dtype.kind != "i" or accounts.shape != (count,):
                 raise ValueError(
                     f"accounts is one str, a list of {count} str, or {count} rows of rows(); not {accounts.dtype} "
                     f"of shape {accounts.shape}"
                 )
-            accounts = numpy.require(accounts, numpy.int32, ["C", "W"])
-            rows = _Answers(accounts, numpy.int32, count)
+            rows = row_memory(accounts)
         with nogil:
             # Whoever waits for the readers may have the GIL.
             inside = enter(&self.lists.readers)
@@ -429,9 +431,9 @@ cdef class Matcher:
         if nobody:
             if names is not None:  # an account was discarded, or all were replaced, since its row was looked up
                 return self.allows_many(names, addresses, results.array)
-            raise AccountNotFoundError(f"accounts[{done}]: row {accounts[done]} is no account's; call rows() again")
+            raise no_row(accounts, done)
         if done < count:
-            raise given.unreadable(addresses, done)
+            raise given.unreadable(done)
         return results.array
 
     def adopt(self, Matcher other not None):
@@ -547,8 +549,9 @@ cdef class Matcher:
         cdef Snapshot header
         cdef int found = FOREIGN
         cdef char *image
-        with builtin_open(path, "rb") as file:
-            if os.fstat(file.fileno()).st_size == 0:
+        with builtin_open(path, "rb", opener=_open_without_waiting) as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode) or status.st_size == 0:
                 raise SnapshotError(refusal(path, FOREIGN))
             matcher.mapping = _Mapping(file)
         image = <char *>matcher.mapping.buffer.buf
@@ -608,6 +611,11 @@ cdef str refusal(object path, int found):
     return f"{os.fspath(path)!r} {REFUSALS[found]}"
 
 
+def _open_without_waiting(path, flags, /):
+    """Open a file; of a pipe, which is none, nobody is waited for who writes to it."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
 cdef object replace_file(object path, object content):
     """Write a file beside its place, for its owner alone, and rename it; nothing is left behind when that fails."""
     with replacement(Path(path)) as file:
@@ -619,6 +627,23 @@ def _seal_snapshot(bytes image not None, /):
     cdef bytearray sealed = bytearray(image)
     seal(<uint8_t *><char *>sealed, len(image))
     return bytes(sealed)
+
+
+cdef object no_row(object rows, Py_ssize_t index):
+    """The error of a row that is nobody's."""
+    return AccountNotFoundError(f"accounts[{index}]: row {rows[index]} is no account's; call rows() again")
+
+
+cdef _Memory row_memory(object rows):
+    """Rows as int32; a number that is not of 32 bits is no row, and does not become one by being cut."""
+    cdef _Memory memory = _Memory()
+    given = rows
+    rows = numpy.require(given, numpy.int32, "CA")
+    if given.dtype.itemsize > 4 and (rows != given).any():
+        raise no_row(given, int((rows != given).argmax()))
+    if not memory.take(rows, b"il", 4, 1, False):
+        raise ValueError("accounts changed meanwhile")
+    return memory
 
 
 cdef inline bint answer(Matcher matcher, str account, object address, bint unknown, bint unenforced) except -1:

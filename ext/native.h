@@ -64,10 +64,6 @@ static inline void *cidrgate_load_pointer(void *const *where) {
 static inline void cidrgate_store_pointer(void **where, void *value) {
     _InterlockedExchangePointer((void *volatile *)where, value);
 }
-static inline uint64_t cidrgate_fold(uint64_t a, uint64_t b) {
-    uint64_t high, low = _umul128(a, b, &high);
-    return low ^ high;
-}
 #else
 static inline int cidrgate_popcount(uint64_t bits) { return __builtin_popcountll(bits); }
 static inline void cidrgate_prefetch(const void *where) { __builtin_prefetch(where); }
@@ -90,10 +86,31 @@ static inline void *cidrgate_load_pointer(void *const *where) {
 static inline void cidrgate_store_pointer(void **where, void *value) {
     __atomic_store_n(where, value, __ATOMIC_RELEASE);
 }
+#endif
+
+/* The 128-bit product of two numbers, its halves folded into one, by products of 32 bits: for compilers and targets
+ * without a wider one. Always built: the others are tested against it. */
+static inline uint64_t cidrgate_fold_portable(uint64_t a, uint64_t b) {
+    const uint64_t a_low = (uint32_t)a, a_high = a >> 32, b_low = (uint32_t)b, b_high = b >> 32;
+    const uint64_t low = a_low * b_low, left = a_high * b_low, right = a_low * b_high;
+    const uint64_t middle = (low >> 32) + (uint32_t)left + (uint32_t)right;
+    return (middle << 32 | (uint32_t)low) ^ (a_high * b_high + (left >> 32) + (right >> 32) + (middle >> 32));
+}
+
+#if defined(__SIZEOF_INT128__)
 static inline uint64_t cidrgate_fold(uint64_t a, uint64_t b) {
     __uint128_t product = (__uint128_t)a * b;
     return (uint64_t)product ^ (uint64_t)(product >> 64);
 }
+#elif defined(_MSC_VER) && defined(_M_X64)
+static inline uint64_t cidrgate_fold(uint64_t a, uint64_t b) {
+    uint64_t high, low = _umul128(a, b, &high);
+    return low ^ high;
+}
+#elif defined(_MSC_VER) && defined(_M_ARM64)
+static inline uint64_t cidrgate_fold(uint64_t a, uint64_t b) { return a * b ^ __umulh(a, b); }
+#else
+static inline uint64_t cidrgate_fold(uint64_t a, uint64_t b) { return cidrgate_fold_portable(a, b); }
 #endif
 
 /* Memory for free(). Large pieces are asked to lie on huge pages, where the system has them: met at random, most of
@@ -121,6 +138,29 @@ static inline uint64_t cidrgate_read32(const uint8_t *where) {
     uint32_t value;
     memcpy(&value, where, sizeof value);
     return value;
+}
+
+/* Numbers that need not be aligned. */
+static inline int32_t cidrgate_int32(const uint8_t *where) {
+    int32_t value;
+    memcpy(&value, where, sizeof value);
+    return value;
+}
+
+static inline int64_t cidrgate_int64(const uint8_t *where) {
+    int64_t value;
+    memcpy(&value, where, sizeof value);
+    return value;
+}
+
+/* Memory for `count` elements and one more, or NULL, also where a size_t cannot count its bytes. */
+static inline void *cidrgate_allocate_array(size_t count, size_t size) {
+    return count >= SIZE_MAX / size ? NULL : malloc((count + 1) * size);
+}
+
+/* realloc() for `count` elements; NULL, and the old ones stay, also where a size_t cannot count their bytes. */
+static inline void *cidrgate_reallocate_array(void *array, uint64_t count, size_t size) {
+    return count > SIZE_MAX / size ? NULL : realloc(array, (size_t)count * size);
 }
 
 /* Whether two texts of one length are equal; names are short, so a call of memcmp() would be most of the time. */

@@ -1,11 +1,17 @@
 """Declarations of `native.h`: bit counts, prefetch, atomics and the keyed hash of account names."""
 
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
 cdef extern from "native.h" nogil:
     const bint UNLOCKED "CIDRGATE_UNLOCKED"
     int popcount "cidrgate_popcount" (uint64_t bits) noexcept
     void *allocate "cidrgate_allocate" (size_t size) noexcept
+    void *allocate_array "cidrgate_allocate_array" (size_t count, size_t size) noexcept
+    void *reallocate_array "cidrgate_reallocate_array" (void *array, uint64_t count, size_t size) noexcept
+    uint64_t fold "cidrgate_fold" (uint64_t a, uint64_t b) noexcept
+    uint64_t fold_portable "cidrgate_fold_portable" (uint64_t a, uint64_t b) noexcept
+    int32_t int32_at "cidrgate_int32" (const uint8_t *where) noexcept
+    int64_t int64_at "cidrgate_int64" (const uint8_t *where) noexcept
     void nap "cidrgate_nap" () noexcept
     void prefetch "cidrgate_prefetch" (const void *where) noexcept
     uint32_t load_acquire "cidrgate_load" (const uint32_t *where) noexcept

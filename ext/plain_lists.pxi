@@ -8,6 +8,7 @@ cimport cython
 from libc.stdlib cimport qsort
 
 from address cimport IPV4, same_network
+from native cimport allocate_array
 
 
 cdef int in_order(const void *one, const void *other) noexcept nogil:
@@ -74,7 +75,7 @@ cdef class PlainLists:
         cdef object text
         if size > most:
             return None
-        prefixes = <Prefix *>malloc((size + 1) * sizeof(Prefix))
+        prefixes = <Prefix *>allocate_array(size, sizeof(Prefix))
         if prefixes == NULL:
             raise MemoryError
         try:

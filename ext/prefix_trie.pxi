@@ -162,14 +162,16 @@ cdef class PrefixTrie:
 
         Raises:
             InvalidAddressError: An element is no address, or null; the message names the first one.
+            TypeError: It is no array of addresses.
+            ValueError: `out` is another kind of array, or an Arrow array names memory outside of its buffers.
         """
         cdef _AddressArray given = _AddressArray(addresses)
-        cdef _Answers results = _Answers(out, numpy.bool_, given.batch.count)
+        cdef _Answers results = _Answers(out, numpy.bool_, given.batch.count, given)
         cdef Py_ssize_t done
         with nogil:
-            done = find_batch(&self.trie, &given.batch, <uint8_t *>results.buffer.buf)
+            done = find_batch(&self.trie, &given.batch, <uint8_t *>results.memory.buffer.buf)
         if done < given.batch.count:
-            raise given.unreadable(addresses, done)
+            raise given.unreadable(done)
         return results.array
 
     def lookup_many(self, object addresses, object out=None):
@@ -184,14 +186,16 @@ cdef class PrefixTrie:
 
         Raises:
             InvalidAddressError: An element is no address, or null; the message names the first one.
+            TypeError: It is no array of addresses.
+            ValueError: `out` is another kind of array, or an Arrow array names memory outside of its buffers.
         """
         cdef _AddressArray given = _AddressArray(addresses)
-        cdef _Answers results = _Answers(out, numpy.int32, given.batch.count)
+        cdef _Answers results = _Answers(out, numpy.int32, given.batch.count, given)
         cdef Py_ssize_t done
         with nogil:
-            done = match_batch(&self.trie, &given.batch, <int32_t *>results.buffer.buf)
+            done = match_batch(&self.trie, &given.batch, <int32_t *>results.memory.buffer.buf)
         if done < given.batch.count:
-            raise given.unreadable(addresses, done)
+            raise given.unreadable(done)
         return results.array
 
     def __len__(self):

@@ -1,4 +1,4 @@
-/* A strict dotted quad from text: with vector instructions where the compiler may use them, byte by byte elsewhere.
+/* A strict dotted quad from text: with vector instructions where the target has them, byte by byte elsewhere.
  *
  * The lengths of the four octets are unpredictable, so a loop over the characters pays for mispredicted branches. The
  * vector form has none: the positions of the dots choose a shuffle that lines the digits up, three to an octet.
@@ -30,7 +30,7 @@ static inline int cidrgate_quad_bytes(const uint8_t *text, ptrdiff_t size, uint3
     return at == size;
 }
 
-#if defined(__SSE4_1__)
+#if defined(__SSE4_1__) || defined(CIDRGATE_X86_64_V2)
 #include <smmintrin.h>
 
 /* By the lengths of the four octets (three possibilities each): where the digits of each octet go, and the least

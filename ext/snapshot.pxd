@@ -66,6 +66,7 @@ from libc.string cimport memcpy, memset
 
 from accounts cimport DEAD, KIN, AccountHeader, Accounts, Slot, SlotTable, header_of, kin_of, row_at, size_of
 from arena cimport SEGMENTS, SEGMENT_UNITS, UNIT, class_of, map_segments
+from counters cimport limits
 from native cimport checksum
 from trie cimport padded
 
@@ -176,8 +177,8 @@ cdef inline uint8_t *write_image(
 ) noexcept nogil:
     """The image of all accounts, in memory to be freed by the caller; NULL without memory."""
     cdef const SlotTable *table = <const SlotTable *>accounts.table
-    cdef uint32_t *own = <uint32_t *>calloc(accounts.row_count + 1, sizeof(uint32_t))
-    cdef uint64_t *places = <uint64_t *>calloc(accounts.row_count + 1, sizeof(uint64_t))
+    cdef uint32_t *own = <uint32_t *>calloc(accounts.row_count + <size_t>1, sizeof(uint32_t))
+    cdef uint64_t *places = <uint64_t *>calloc(accounts.row_count + <size_t>1, sizeof(uint64_t))
     cdef uint8_t *image = NULL
     if own != NULL and places != NULL:
         image = write_sections(accounts, table, own, places, note, note_size, size)
@@ -209,15 +210,18 @@ cdef inline uint8_t *write_sections(
     header.version = FORMAT_VERSION
     header.byte_order = BYTE_ORDER
     header.seed = accounts.seed
-    header.table_size = sizeof(SlotTable) + table.capacity * sizeof(Slot)
+    header.table_size = sizeof(SlotTable) + <uint64_t>table.capacity * sizeof(Slot)
     header.rows_offset = PAGE + paged(header.table_size)
-    header.arena_offset = header.rows_offset + paged(accounts.row_count * sizeof(uint32_t))
+    header.arena_offset = header.rows_offset + paged(accounts.row_count * <uint64_t>sizeof(uint32_t))
     header.arena_size = padded(at)
     header.note_size = note_size
     header.size = header.arena_offset + paged(header.arena_size) + paged(note_size)
+    # Blocks may lie further apart in a file than in memory, and references reach only so far.
+    if header.arena_size > <uint64_t>(limits.segments - 1) * SEGMENT_BYTES or header.size > <size_t>-1:
+        return NULL
     header.row_count = accounts.row_count
     header.live = accounts.live
-    image = <uint8_t *>calloc(header.size, 1)
+    image = <uint8_t *>calloc(<size_t>header.size, 1)
     if image == NULL:
         return NULL
     write_table(accounts, table, places, <SlotTable *>(image + PAGE))

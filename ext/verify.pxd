@@ -30,7 +30,7 @@ from trie cimport (
 cdef enum:
     # Places to ask for ahead of their turn, so that the waits for them overlap.
     AHEAD = 16
-    # Steps of a search, and names of one tag, after which the whole index is checked run by run instead: in time that no
+    # Steps of a search, and names of one tag, after which the whole index is checked run by run: in time that no
     # choice of names can raise.
     FAR = 512
     ALIKE = 16

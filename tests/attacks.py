@@ -12,7 +12,7 @@ from typing import Any
 
 from cidrgate import ClientIPResolver, Gate, Matcher
 
-__all__ = ["ATTACKER", "ATTACKS", "LISTED", "LISTED_PEER", "LISTED_V6", "SETUPS", "Attack", "gates"]
+__all__ = ["ATTACKER", "ATTACKS", "LISTED", "LISTED_PEER", "LISTED_V6", "REWRITTEN", "SETUPS", "Attack", "gates"]
 
 # Addresses of the public internet: some libraries take those for documentation for none.
 LISTED = "8.8.4.7"
@@ -43,6 +43,7 @@ class Attack:
         peer: The socket's other end, as a server names it.
         headers: Raw header lines.
         address: What has to come out; None for no address.
+        port: The port of the socket's other end, as a server names it.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Attack:
     peer: str | None
     headers: tuple[tuple[bytes, bytes], ...]
     address: str | None
+    port: int = 4711
 
     @property
     def allowed(self) -> bool:
@@ -292,6 +294,103 @@ _UNIX = [
     Attack("a Unix socket behind another", "unix socket", "unix:", ((XFF, _LISTED + b", unix:"),), LISTED),
     Attack("a Unix socket without a header", "unix socket", None, (), None),
     Attack("a network peer where a Unix socket is trusted", "unix socket", STRANGER, ((XFF, _LISTED),), STRANGER),
+]
+
+_PEER = LISTED_PEER.encode()
+
+
+def _rewritten(name: str, value: bytes | str, field: bytes = XFF, setup: str = "default", port: int = 4711) -> Attack:
+    """A listed peer that a server took out of a header, which still says so."""
+    return Attack(f"rewritten: {name}", setup, LISTED_PEER, ((field, _bytes(value)),), None, port)
+
+
+def _not_rewritten(name: str, value: bytes | str, field: bytes = XFF, setup: str = "default") -> Attack:
+    """A listed peer that is the socket's, whatever else is in a header."""
+    return Attack(f"not rewritten: {name}", setup, LISTED_PEER, ((field, _bytes(value)),), LISTED_PEER)
+
+
+_STRANGER_PROXIES = "cf-connecting-ip"
+"""A setup whose trusted proxies do not have the listed peer."""
+
+REWRITTEN = [
+    _rewritten("as it is", LISTED_PEER),
+    _rewritten("with a port", f"{LISTED_PEER}:4711"),
+    _rewritten("with another port", f"{LISTED_PEER}:80"),
+    _rewritten("with a port that is none", f"{LISTED_PEER}:99999"),
+    _rewritten("with port 0", f"{LISTED_PEER}:0", port=0),
+    _rewritten("port 0 alone", ATTACKER, port=0),
+    _rewritten("the first of several", f"{LISTED_PEER}, {ATTACKER}, 10.0.0.1"),
+    _rewritten("the last of several", f"{ATTACKER}, {LISTED_PEER}"),
+    _rewritten("in the middle", f"{ATTACKER},{LISTED_PEER},{ATTACKER}"),
+    _rewritten("spaces and tabs", f"\t {LISTED_PEER} \t"),
+    _rewritten("IPv4-mapped", f"::ffff:{LISTED_PEER}"),
+    _rewritten("IPv4-mapped in hexadecimal", "::ffff:7f00:7"),
+    _rewritten("IPv4-mapped in capitals", "0:0:0:0:0:FFFF:7F00:0007"),
+    _rewritten("brackets", f"[::ffff:{LISTED_PEER}]"),
+    _rewritten("brackets and a port", f"[::ffff:{LISTED_PEER}]:4711"),
+    _rewritten("brackets around IPv4", f"[{LISTED_PEER}]"),
+    _rewritten("quotes", f'"{LISTED_PEER}"'),
+    _rewritten("quotes and a port", f'"{LISTED_PEER}:4711"'),
+    _rewritten("an obfuscated port", f"{LISTED_PEER}:_hidden"),
+    _rewritten("semicolons for commas", f"{ATTACKER};{LISTED_PEER}"),
+    _rewritten("behind what cannot be read", f"unknown, _hidden, , {LISTED_PEER}"),
+    _rewritten("behind 100 others", f"{ATTACKER}, " * 100 + LISTED_PEER),
+    _rewritten("behind 10,000 others", f"{ATTACKER}, " * 3_000 + LISTED_PEER),
+    _rewritten("Forwarded", f"for={LISTED_PEER}", FORWARDED),
+    _rewritten("Forwarded with a port", f'for="{LISTED_PEER}:4711"', FORWARDED),
+    _rewritten("Forwarded with a hidden port", f'for="{LISTED_PEER}:_x"', FORWARDED),
+    _rewritten("Forwarded in brackets", f'for="[::ffff:{LISTED_PEER}]:4711"', FORWARDED),
+    _rewritten("Forwarded in capitals among others", f"proto=https;FOR={LISTED_PEER};by=10.0.0.1", FORWARDED),
+    _rewritten("Forwarded with escapes", 'for="127\\.0\\.0\\.7"', FORWARDED),
+    _rewritten("Forwarded that breaks the grammar", f'for={LISTED_PEER};host="', FORWARDED),
+    _rewritten("Forwarded behind others", f"for={ATTACKER}, for={LISTED_PEER}", FORWARDED),
+    *(_rewritten(f"{name.decode()}", LISTED_PEER, name) for name in _HEADERS[1:]),
+    *(_rewritten(f"{name.decode()} with a port", f"{LISTED_PEER}:4711", name) for name in _HEADERS[1:]),
+    _rewritten("trusted proxies, and the peer is none", LISTED_PEER, XFF, _STRANGER_PROXIES),
+    _rewritten("trusted proxies and a port", f"{LISTED_PEER}:4711", XFF, _STRANGER_PROXIES),
+    _rewritten("trusted proxies, their header", LISTED_PEER, CLOUDFLARE, _STRANGER_PROXIES),
+    _rewritten("trusted proxies, another header", f"for={LISTED_PEER}", FORWARDED, "x-forwarded-for"),
+    Attack("rewritten: the second line", "default", LISTED_PEER, ((XFF, _ATTACKER), (XFF, _PEER)), None),
+    Attack("rewritten: a second header", "default", LISTED_PEER, ((XFF, _ATTACKER), (REAL_IP, _PEER)), None),
+    Attack(
+        "rewritten: a proxy with the port of the header",
+        "x-forwarded-for",
+        PROXY,
+        ((XFF, b"127.0.0.2:4711, " + _LISTED),),
+        None,
+    ),
+    Attack(
+        "rewritten: a proxy behind the client", "x-forwarded-for", PROXY, ((XFF, _LISTED + b", 127.0.0.2:4711"),), None
+    ),
+    Attack(
+        "rewritten: a proxy with X-Forwarded-Port",
+        "x-forwarded-for",
+        PROXY,
+        ((XFF, b"127.0.0.2, " + _LISTED), (b"X-Forwarded-Port", b"4711")),
+        None,
+    ),
+    Attack("rewritten: a proxy with port 0", "x-forwarded-for", PROXY, ((XFF, _LISTED),), None, 0),
+    Attack("rewritten: hops with port 0", "two hops", PROXY, ((XFF, _LISTED + b", 127.0.0.3"),), None, 0),
+    Attack("rewritten: an attacker as they are", "default", ATTACKER, ((XFF, _ATTACKER),), None),
+    Attack(
+        "not rewritten: a client with the number of the port",
+        "x-forwarded-for",
+        PROXY,
+        ((XFF, _LISTED + b":4711"),),
+        LISTED,
+    ),
+    Attack(
+        "not rewritten: a proxy that asks itself", "x-forwarded-for", PROXY, ((XFF, _LISTED + b", 127.0.0.2"),), LISTED
+    ),
+    _not_rewritten("another address", ATTACKER),
+    _not_rewritten("a longer address", f"{LISTED_PEER}7"),
+    _not_rewritten("an address that ends so", f"1{LISTED_PEER}"),
+    _not_rewritten("a network", "127.0.0.0/8"),
+    _not_rewritten("leading zeros, which no address has", "127.0.0.07"),
+    _not_rewritten("IPv4-compatible IPv6", f"::{LISTED_PEER}"),
+    _not_rewritten("nothing", ""),
+    _not_rewritten("another header", LISTED_PEER, b"X-Forwarded-Host"),
+    _not_rewritten("a header of the application", LISTED_PEER, b"X-Other"),
 ]
 
 ATTACKS = [*_DEFAULT, *_PROXIES, *_HOPS, *_RFC_7239, *_ONE_VALUE, *_UNIX]

@@ -36,7 +36,7 @@ def asgi_status(app: Any, attack: Attack, path: str = "/") -> int:
         "query_string": b"",
         "root_path": "",
         "headers": [(name.lower(), value) for name, value in attack.headers],
-        "client": None if attack.peer is None else (attack.peer, 4711),
+        "client": None if attack.peer is None else (attack.peer, attack.port),
         "server": ("127.0.0.1", 80),
     }
     sent: list[Any] = []
@@ -61,6 +61,7 @@ def wsgi_status(app: Any, attack: Attack, path: str = "/") -> int:
         "wsgi.url_scheme": "http",
         "wsgi.input": BytesIO(),
         "REMOTE_ADDR": attack.peer or "",
+        "REMOTE_PORT": str(attack.port),
     }
     for name, value in attack.headers:
         if b"_" not in name:

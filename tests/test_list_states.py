@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 import pytest
+from sqlalchemy import update
 from starlette.testclient import TestClient
 from typer.testing import CliRunner
 
@@ -19,8 +20,8 @@ from cidrgate.decisions import decide, enforced, list_state
 from cidrgate.previews import access_change
 from cidrgate.service import create_app
 from cidrgate.stores import migrate_store
+from cidrgate.stores.schema import entries
 from cidrgate.values import ListState
-from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,17 +40,19 @@ STRANGER = "203.0.113.7"
 
 
 def fill(manager: RuleManager) -> None:
-    """Make the lists, and wait until what shall have expired has."""
-    end = datetime.now(UTC) + timedelta(seconds=0.3)
+    """Make the lists. What shall have expired is given a time to come, which the store then says is over."""
+    now = datetime.now(UTC)
     for name in LISTS:
         manager.create_account(name)
         manager.create_account(f"sub of {name}", parent=name)
     manager.add("active", "8.8.8.0/24, 2606:4700::/32")
-    manager.add("expiring", "8.8.8.0/24", expires_at=end + timedelta(days=1))
-    manager.add("expired", "8.8.8.0/24, 1.1.1.1/32", expires_at=end)
-    manager.add("mixed", "8.8.8.0/24", expires_at=end)
+    manager.add("expiring", "8.8.8.0/24", expires_at=now + timedelta(days=2))
+    manager.add("expired", "8.8.8.0/24, 1.1.1.1/32", expires_at=now + timedelta(days=1))
+    manager.add("mixed", "8.8.8.0/24", expires_at=now + timedelta(days=1))
     manager.add("mixed", "9.9.9.0/24")
-    eventually(lambda: datetime.now(UTC) > end)
+    over = update(entries).where(entries.c.expires_at < now + timedelta(days=1, hours=12))
+    with manager.store.write() as transaction:
+        transaction.connection.execute(over.values(expires_at=now - timedelta(seconds=1)))
 
 
 def expected() -> dict[str, ListState]:
@@ -124,8 +127,8 @@ def test_every_edge_says_it_of_every_list(tmp_path: Path) -> None:
         client.post("/console/sign-in", data={"token": token}, headers={"Sec-Fetch-Site": "same-origin"})
         page = client.get("/console/accounts").text
         for name, state in LISTS.items():
-            [row] = [part for part in page.split("<tr>") if f">{name}</a>" in part]
-            assert ("Enforced" in row, "Open to all" in row) == (state.enforced, not state.enforced), name
+            [cells] = [part for part in page.split("<tr>") if f">{name}</a>" in part]
+            assert ("Enforced" in cells, "Open to all" in cells) == (state.enforced, not state.enforced), name
             head = client.get(f"/console/list?account={name}").text
             assert ("Not enforced" in head) == (not state.enforced), name
 

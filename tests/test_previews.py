@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cidrgate import Entry
-from cidrgate.previews import access_change, networks_without
+from cidrgate.previews import MOST_NETWORKS, access_change, networks_without
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
@@ -36,6 +36,26 @@ def test_what_is_left_are_the_addresses_that_the_others_lack(cidrs: list[str], h
     assert addresses(left) == addresses(cidrs) - addresses(holes)
     assert sum(ip_network(cidr).num_addresses for cidr in left) == len(addresses(left))
     assert networks_without(left, []) == left
+
+
+@given(networks(), networks())
+def test_what_is_named_and_counted_is_all_there_is(cidrs: list[str], holes: list[str]) -> None:
+    listed = [[entry(number, cidr) for number, cidr in enumerate(part)] for part in (cidrs, holes)]
+    if not all(listed):
+        return
+    change = access_change(*listed, NOW)
+    assert (list(change.lost), change.more_lost) == (networks_without(cidrs, holes), 0)
+
+
+def test_thousands_of_networks_are_counted() -> None:
+    wide, hosts = ["2600::/12"], [f"2600:{number:x}::1/128" for number in range(5_000)]
+    change = access_change([entry(1, wide[0])], [entry(number, host) for number, host in enumerate(hosts)], NOW)
+    assert len(change.lost) == MOST_NETWORKS
+    everything = networks_without(wide, hosts[:50])
+    few = access_change([entry(1, wide[0])], [entry(number, host) for number, host in enumerate(hosts[:50])], NOW)
+    assert [*few.lost] == everything[:MOST_NETWORKS]
+    assert few.more_lost == len(everything) - MOST_NETWORKS
+    assert change.more_lost > 100 * few.more_lost / 2 - MOST_NETWORKS
 
 
 def entry(number: int, cidr: str, expires_at: datetime | None = None) -> Entry:

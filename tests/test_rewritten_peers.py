@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv6Address
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cidrgate import ClientAddress, ClientIPResolver
-from cidrgate.rewritten_peers import CLIENT_HEADERS, stands_in
+from cidrgate.rewritten_peers import CLIENT_HEADERS, holds
 from tests.golden import read_address
 
 addresses = st.one_of(st.ip_addresses(v=4), st.ip_addresses(v=6))
@@ -68,12 +69,10 @@ def test_a_peer_that_stands_nowhere_is_the_client(
         assert found == ClientAddress(client, "peer")
 
 
-@pytest.mark.parametrize("number", [b"0", b"4711"])
-def test_more_addresses_than_anybody_compares_hide_something(number: bytes) -> None:
-    value = b", ".join([b"198.51.100.7"] * 10_000)
-    assert stands_in("203.0.113.9", [(b"x-forwarded-for", value)])
-    assert not stands_in("203.0.113.9", [(b"x-forwarded-for", b"198.51.100.7, " * 50), (b"x-other", value)])
-    assert not stands_in("203.0.113.9", [(b"x-forwarded-for", b"\xff" * 60_000 + number)])
+def test_more_addresses_than_anybody_compares_hide_something() -> None:
+    assert holds(b", ".join([b"198.51.100.7"] * 10_000), "203.0.113.9")
+    assert not holds(b"198.51.100.7, " * 50, "203.0.113.9")
+    assert not holds(b"\xff" * 60_000 + b"4711", "203.0.113.9")
 
 
 @pytest.mark.parametrize(
@@ -131,14 +130,15 @@ def test_a_trusted_peer_with_the_port_of_a_header_was_rewritten(
 
 
 def test_the_servers_answer_excludes_a_second_one() -> None:
-    for settings in (
+    others_said: list[dict[str, Any]] = [
         {"trusted_proxies": ["10.0.0.0/8"]},
         {"trusted_proxies": []},
         {"trusted_hops": 1},
         {"header": "x-real-ip"},
-    ):
+    ]
+    for settings in others_said:
         with pytest.raises(ValueError, match="resolved_by_server"):
-            ClientIPResolver(resolved_by_server=True, **settings)  # type: ignore[arg-type]
+            ClientIPResolver(resolved_by_server=True, **settings)
     with pytest.raises(TypeError, match="resolved_by_server is True or False"):
         ClientIPResolver(resolved_by_server="yes")  # type: ignore[arg-type]
 

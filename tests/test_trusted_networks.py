@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from cidrgate import ClientIPResolver
@@ -65,9 +67,10 @@ def test_networks_of_proxies_are_trusted(networks: list[str]) -> None:
 
 
 def test_trust_in_everybody_is_about_proxies() -> None:
-    for settings in ({}, {"trusted_hops": 1}, {"trusted_proxies": []}):
+    fitting: list[dict[str, Any]] = [{}, {"trusted_hops": 1}, {"trusted_proxies": []}]
+    for settings in fitting:
         with pytest.raises(ValueError, match="name them"):
-            ClientIPResolver(trust_everybody=True, **settings)  # type: ignore[arg-type]
+            ClientIPResolver(trust_everybody=True, **settings)
     for wrong in ("yes", 1, None):
         with pytest.raises(TypeError, match="trust_everybody is True or False"):
             ClientIPResolver(trusted_proxies=["10.0.0.0/8"], trust_everybody=wrong)  # type: ignore[arg-type]

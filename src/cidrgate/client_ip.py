@@ -13,7 +13,7 @@ from cidrgate._engine import PrefixTrie, canonical_address
 from cidrgate.errors import InvalidAddressError
 from cidrgate.forwarded import MOST_HOPS, UNIX_SOCKET, HopProblem, UnreadableHopError, hops_of, read_node
 from cidrgate.header_names import check_token
-from cidrgate.rewritten_peers import CLIENT_HEADERS, PORT_HEADERS, came_with_port, stands_in
+from cidrgate.rewritten_peers import CLIENT_HEADERS, PORT_HEADERS, came_with_port, holds
 from cidrgate.rules.format_hints import format_hint
 from cidrgate.trusted_networks import refuse_everybody
 
@@ -37,6 +37,7 @@ ClientProblem: TypeAlias = (
 
 _Found: TypeAlias = tuple[str | None, str, int | None, ClientProblem | None]
 
+_PORT_SIZES = frozenset(map(len, PORT_HEADERS))
 _UNIX_PEERS = (UNIX_SOCKET, "/")
 _LISTS = ("x-forwarded-for", "forwarded")
 
@@ -110,8 +111,8 @@ class ClientIPResolver:
         >>> spoofed = [(b"x-forwarded-for", b"8.8.8.8, 203.0.113.9")]
         >>> resolver.resolve("10.0.0.1", spoofed)
         ClientAddress(address='203.0.113.9', source='x-forwarded-for', hop=1, problem=None)
-        >>> resolver.resolve("203.0.113.9", spoofed)
-        ClientAddress(address='203.0.113.9', source='peer', hop=None, problem=None)
+        >>> resolver.resolve("198.51.100.7", spoofed)
+        ClientAddress(address='198.51.100.7', source='peer', hop=None, problem=None)
     """
 
     __slots__ = ("_claims", "_field", "_hops", "_other_ports", "_proxies", "_unix", "header", "resolved_by_server")
@@ -211,8 +212,11 @@ class ClientIPResolver:
         if port == 0 and node != UNIX_SOCKET:
             return None, "peer", None, "rewritten_peer"
         if header is None or not (trusted or self._hops):
-            if node != UNIX_SOCKET and stands_in(node, headers, self._claims):
-                return None, "peer", None, "rewritten_peer"
+            if node != UNIX_SOCKET:
+                claims = self._claims
+                for name, value in headers:
+                    if name.lower() in claims and holds(value, node):
+                        return None, "peer", None, "rewritten_peer"
             return _found(node, "peer", None)
         field, size, others = self._field, len(self._field), self._other_ports
         values = []
@@ -221,7 +225,7 @@ class ClientIPResolver:
             if len(name) == size and name.lower() == field:
                 values.append(value)
                 named = named or b":" in value
-            elif name in others:
+            elif len(name) in _PORT_SIZES and name.lower() in others:
                 named = True
         if named and port and trusted and came_with_port(node, port, headers):
             return None, "peer", None, "rewritten_peer"

@@ -19,7 +19,7 @@ import logging
 import time
 from collections import Counter
 from functools import cache, partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 from weakref import WeakKeyDictionary
 
 if TYPE_CHECKING:
@@ -142,16 +142,16 @@ class GuardedConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._early = b""
         self._handshake: asyncio.Task[None] | None = None
-        self._waiting_since: float | None = None
+        self._between, self._waiting_since = True, 0.0
         self._head = 0
         self._unsent, self._stalled_since = 0, 0.0
         self.peer: object = None
 
     # ------------------------------------------------------------------------------------- what the network says
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+    def connection_made(self, made: asyncio.BaseTransport) -> None:
         """A client has connected."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101
+        transport = cast("asyncio.Transport", made)  # uvloop's are none by their class
         self._transport = transport
         self._waiting_since = self._loop.time()
         name = transport.get_extra_info("peername")
@@ -169,7 +169,7 @@ class GuardedConnection(asyncio.Protocol):
         if self._inner is None:
             self._early += data
             return
-        if not self._busy():
+        if self._cycle() is None:
             self._head += len(data)
         self._inner.data_received(data)
         self.waits_since(self._loop.time())
@@ -199,12 +199,14 @@ class GuardedConnection(asyncio.Protocol):
     # ------------------------------------------------------------------------------------------ what is held to
 
     def waits_since(self, now: float) -> float | None:
-        """Since when the connection waits for its client; None while a request is carried out."""
-        if self._busy():
-            self._waiting_since, self._head = None, 0
-        elif self._waiting_since is None:
+        """Since when the connection waits for its client, for a head or a body; None while a request is carried out."""
+        cycle = self._cycle()
+        if cycle is not None:
+            self._head = 0
+        if (cycle is None) != self._between:
+            self._between = cycle is None
             self._waiting_since = now
-        return self._waiting_since
+        return None if cycle is not None and not cycle.more_body else self._waiting_since
 
     def look(self, now: float) -> None:
         """Abort the connection if its client takes too long."""
@@ -216,7 +218,8 @@ class GuardedConnection(asyncio.Protocol):
             self._stalled_since = now
         self._unsent = unsent
         since = self.waits_since(now)
-        late = since is not None and unsent == 0 and now - since > HEAD_SECONDS
+        # How long a body may take is for the application to say.
+        late = since is not None and self._between and unsent == 0 and now - since > HEAD_SECONDS
         if late or (unsent and now - self._stalled_since > STALL_SECONDS):
             self.abort()
 
@@ -228,9 +231,10 @@ class GuardedConnection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    def _busy(self) -> bool:
+    def _cycle(self) -> Any:
+        """The request that is being received or carried out; None between requests."""
         cycle = None if self._inner is None else self._inner.cycle
-        return cycle is not None and not cycle.response_complete
+        return None if cycle is None or cycle.response_complete else cycle
 
     def _transport_closing(self) -> bool:
         return self._transport is None or self._transport.is_closing()

@@ -269,7 +269,7 @@ class RuleManager(ServedLists):
                 after = altered(after, expires_at=expires_at)
             if listing.ended(entry) and not after.expired(listing.at):
                 # It did not count and overlapped with nothing: it comes back as one that is added.
-                [network] = validate_addition([NewEntry(cidr or entry.cidr)], others, self.policy)
+                [network] = validate_addition([NewEntry(entry.cidr if cidr is None else cidr)], others, self.policy)
                 after = altered(after, cidr=network)
             elif cidr is not None:
                 after = altered(after, cidr=validate_edit(cidr, others, self.policy))
@@ -631,7 +631,8 @@ class RuleManager(ServedLists):
             dry_run: Whether changes are worked out and judged, but not stored; they need no confirmation then.
                 `import_accounts` and `prune_history` are neither supervised nor dry.
             address: Where the caller is, as canonical text; None if that is not known, and then nothing warns them.
-            confirmed: The guards that the changes may meet, by name: `disable_enforcement`, `lock_out`.
+            confirmed: The guards that the changes may meet, by name: `disable_enforcement`, `lock_out`. They add to
+                those of a manager that is supervised already.
 
         Raises:
             ValueError: If `confirmed` names something else.
@@ -651,7 +652,8 @@ class RuleManager(ServedLists):
         seen._judge = _both(self._judge, judge)
         seen._keep = _both(self._keep, keep)
         seen._dry_run = self._dry_run or dry_run
-        seen._address, seen._confirmed = address, named_guards(confirmed)
+        seen._address = self._address if address is None else address
+        seen._confirmed = self._confirmed | named_guards(confirmed)
         return seen
 
     def _change_list(

@@ -24,6 +24,8 @@ __all__ = [
     "token_record",
 ]
 
+_WORD = re.compile(r"[A-Z][a-z]++")
+
 
 def entry_record(entry: Entry, last_matched_at: datetime | None = None) -> dict[str, Any]:
     """An entry, with what its network means.
@@ -94,7 +96,7 @@ def error_code(error: CidrgateError) -> str:
         >>> error_code(AccountNotFoundError("there is no such account"))
         'account_not_found'
     """
-    words = re.findall(r"[A-Z][a-z]+", type(error).__name__)
+    words = _WORD.findall(type(error).__name__)
     return "_".join(word.lower() for word in words if word != "Error")
 
 

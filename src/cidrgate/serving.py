@@ -42,7 +42,8 @@ class ServedLists(AccountLists):
         policy: What a list may hold.
         max_staleness: Seconds without news from the store after which `on_stale` counts; None for never.
         on_stale: Whether `allows` then goes on with the last known lists (`serve`), or denies every address of an
-            enforced account, and of an unknown one, which may have been created meanwhile (`deny`).
+            enforced account (`deny`). A `Gate` denies unknown accounts then too: they may have been created
+            meanwhile.
     """
 
     def __init__(
@@ -231,7 +232,7 @@ class ServedLists(AccountLists):
         """
         matcher = self._published.matcher
         allowed = matcher.allows(account, address)
-        if self.stale and (account not in matcher or matcher.enforced(account)):
+        if self.stale and matcher.enforced(account):
             return False
         return allowed
 

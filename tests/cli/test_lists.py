@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cidrgate import RuleManager
+from cidrgate import Entry, RuleManager
+from cidrgate.stores import ListChange
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -188,7 +189,14 @@ def test_a_subaccount_shows_its_parents_list_and_refuses_changes(cidrgate: Cidrg
 
 @pytest.mark.parametrize("label", ["[red]x[/red]", "[/]", ":smile:", "a\x1b[31m\r\nb", "\u202eevil", "x" * 300, "数数"])
 def test_labels_are_printed_literally_and_safely(cidrgate: Cidrgate, label: str) -> None:
-    cidrgate("add", "acct-1", "8.8.8.0/24", "--create", "--label", label)
+    """Those too that only an earlier version let through."""
+    cidrgate("account", "create", "acct-1")
+    with RuleManager.connect(cidrgate.database) as manager, manager.store.write() as transaction:
+        owner = transaction.account("acct-1")
+        assert owner is not None
+        at = datetime(2026, 2, 3, tzinfo=UTC)
+        entry = Entry(next(transaction.new_entry_ids()), "acct-1", "8.8.8.0/24", label, at, None)
+        transaction.apply([ListChange(owner, "add", after=(entry,))], at=at)
     assert cidrgate("list", "acct-1", "--json").record["entries"][0]["label"] == label
     shown = label.replace("\x1b", r"\x1b").replace("\r\n", r"\r\n").replace("\u202e", r"\u202e")
     for command in (["list", "acct-1"], ["history", "acct-1"], ["explain", "acct-1", "8.8.8.8"]):

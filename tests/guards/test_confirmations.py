@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from typer.testing import CliRunner
 
-from cidrgate import UnconfirmedChangeError
+from cidrgate import EntryNotFoundError, NewEntry, RuleError, RuleManager, UnconfirmedChangeError
 from cidrgate.cli.app import app as cli
 from tests.guards.cases import OTHER, OWN, a_world, sequence_of
 
@@ -92,3 +94,66 @@ def test_a_preview_says_what_a_change_needs_and_makes_nothing(
     assert seen["enforcement_ends"] == ("disable_enforcement" in needed)
     assert seen["caller"]["would_lock_out"] == ("lock_out" in needed)
     assert world.everything() == before
+
+
+def refused(manager: RuleManager, account: str, cidr: str, together: Barrier) -> bool:
+    """Whether a guard keeps an entry from being removed, while somebody else removes another."""
+    together.wait(30)
+    try:
+        manager.remove(account, cidr)
+    except UnconfirmedChangeError:
+        return True
+    return False
+
+
+def test_two_who_each_remove_an_entry_never_remove_the_last_together(shared_store_url: str) -> None:
+    """The guard is judged on the list that the change really meets."""
+    with RuleManager.connect(shared_store_url) as one, RuleManager.connect(shared_store_url) as two:
+        for turn in range(10):
+            account, together = f"acct-{turn}", Barrier(2)
+            one.create_account(account)
+            one.add(account, [OWN, OTHER])
+            with ThreadPoolExecutor(2) as pool:
+                made = [
+                    pool.submit(refused, *asked, together) for asked in ((one, account, OWN), (two, account, OTHER))
+                ]
+                assert sorted(future.result() for future in made) == [False, True]
+            assert len(one.entries(account)) == 1
+
+
+def test_nothing_is_no_submission(world: World) -> None:
+    """At every edge; only a replacement can be by nothing, and that has a guard."""
+    before = world.everything()
+    manager = world.manager
+    headers = {"Authorization": f"Bearer {world.token}"}
+    for nothing in ("", " , ", "\n"):
+        with pytest.raises(RuleError, match="invalid_format"):
+            manager.add("acct-1", nothing)
+        with pytest.raises(RuleError, match="invalid_format"):
+            manager.edit("acct-1", OWN, nothing)
+        with pytest.raises(EntryNotFoundError, match="no entry of account 'acct-1' was named"):
+            manager.remove("acct-1", nothing)
+        problems = manager.import_accounts({"acct-1": [NewEntry(nothing)]}).problems
+        assert problems.keys() == {"acct-1"}
+        for command in (["add", "acct-1", nothing], ["edit", "acct-1", OWN, nothing], ["remove", "acct-1", nothing]):
+            assert CliRunner().invoke(cli, [*command, "-d", str(world.path)]).exit_code == 2, command
+        entries = "/v1/accounts/acct-1/entries"
+        for method, path, body in (
+            ("POST", entries, {"cidrs": nothing}),
+            ("PATCH", f"{entries}/{world.id_of('acct-1', OWN)}", {"cidr": nothing}),
+        ):
+            assert world.client.request(method, path, json=body, headers=headers).status_code == 422
+        form = {"csrf": world.csrf, "account": "acct-1", "cidrs": nothing, "cidr": nothing, "version": 1, "entry": 1}
+        for page in ("add", "edit"):
+            assert world.client.post(f"/console/list/{page}", data=form).status_code == 422, (page, nothing)
+        assert world.everything() == before
+
+
+def test_a_token_ends_when_the_form_says_or_is_not_made(world: World) -> None:
+    before = world.everything()
+    for ends in ("soon", "-1", "0", "30d", "Never"):
+        form = {"csrf": world.csrf, "name": "new", "may": "admin", "ends": ends}
+        answer = world.client.post("/console/tokens/new", data=form)
+        assert answer.status_code == 422, ends
+        assert "choose when the token ends" in answer.text
+        assert world.everything() == before

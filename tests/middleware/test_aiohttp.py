@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from aiohttp import ClientSession, TCPConnector, UnixConnector, WSServerHandshakeError, web
 from aiohttp.test_utils import TestServer
+from yarl import URL
 
 from cidrgate import ClientIPResolver, Gate, Matcher
-from cidrgate.account_sources import FromHeader, FromPath
+from cidrgate.account_sources import FromHeader, FromPath, FromRoute
 from cidrgate.middleware.aiohttp import allowlist
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ async def awaited(request: web.Request) -> str:
         awaited,
         FromHeader("x-account"),
         FromPath(r"/v1/(?P<account>[^/]+)"),
+        FromRoute("account"),
     ],
 )
 def test_the_account_decides(account: Any) -> None:
@@ -129,3 +131,26 @@ def test_a_unix_socket_has_no_address(tmp_path: Path) -> None:
 
     assert asyncio.run(status()) == 403
     assert asyncio.run(status(resolver=ClientIPResolver(trusted_proxies=["unix:"]))) == 200
+
+
+def test_an_encoded_slash_is_read_as_the_route_reads_it() -> None:
+    async def statuses(source: Any, *paths: str) -> list[int]:
+        found = []
+        async with (
+            TestServer(an_app(source, unlisted="deny"), host="127.0.0.1") as server,
+            ClientSession(connector=TCPConnector(local_addr=(LISTED, 0))) as session,
+        ):
+            for path in paths:
+                async with session.get(URL(f"{server.make_url('/')}{path}", encoded=True)) as answer:
+                    found.append(answer.status)
+        return found
+
+    paths = ("v1/acct-1/calls", "v1/acct-1%2Fx/calls", "v1/acct-1%252Fx/calls", "v1/%61cct-1/calls")
+    assert asyncio.run(statuses(FromRoute("account"), *paths)) == [200, 403, 403, 200]
+    assert asyncio.run(statuses(FromPath(r"/v1/(?P<account>[^/]+)"), *paths)) == [200, 403, 403, 200]
+
+
+def test_what_is_no_source_is_refused() -> None:
+    for nothing in ("acct-1", None):
+        with pytest.raises(TypeError, match="FromRoute"):
+            an_app(nothing)

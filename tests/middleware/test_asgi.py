@@ -12,7 +12,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from cidrgate import ClientIPResolver, Gate, Matcher, Verdict
-from cidrgate.account_sources import FromHeader, FromPath
+from cidrgate.account_sources import EXEMPT, FromHeader, FromPath, FromRoute
 from cidrgate.middleware.asgi import AllowlistMiddleware, Receive, Scope, Send
 from tests.middleware.raw_http import asgi_server, raw_status
 
@@ -175,5 +175,88 @@ def test_a_peer_that_the_server_rewrote_is_nobody() -> None:
         assert raw_status(port, LISTED, "/", ()) == 200
     with asgi_server(guarded) as port:
         assert raw_status(port, STRANGER, "/", spoofed) == 403
-        assert raw_status(port, LISTED, "/", spoofed) == 200
-    assert [verdict.client.problem for verdict in told] == ["rewritten_peer", None, None, None]
+        assert raw_status(port, LISTED, "/", ((b"X-Forwarded-For", STRANGER.encode()),)) == 200
+        assert raw_status(port, LISTED, "/", spoofed) == 403
+    assert [verdict.client.problem for verdict in told] == ["rewritten_peer", None, None, None, "rewritten_peer"]
+
+
+@pytest.mark.parametrize("client", [(LISTED, 0), (LISTED, None), [LISTED, 0], (LISTED,), (f"::ffff:{LISTED}", 0)])
+def test_a_client_without_a_port_is_nobody(client: Any) -> None:
+    assert asked({"client": client}) == 403
+    assert asked({"client": client}, resolver=ClientIPResolver(resolved_by_server=True)) == 200
+    assert asked({"client": (LISTED, 4711)}) == 200
+    assert asked({"client": [LISTED, 4711]}) == 200
+
+
+@pytest.mark.parametrize(
+    "name", [b"x-forwarded-for", b"X-Forwarded-For", b"FORWARDED", b"x-real-ip", b"True-Client-IP"]
+)
+def test_names_of_headers_that_a_server_leaves_as_they_came_are_read_too(name: bytes) -> None:
+    """The short way trusts that names are in lower case; no server that rewrites peers hands over others."""
+    told: list[Verdict] = []
+    headers = [(b"x-account", b"acct-1"), (name, LISTED.encode())]
+    status = asked({"client": (LISTED, 4711), "headers": headers}, hooks=[told.append])
+    assert (status, told[0].client.problem) == (403, "rewritten_peer")
+
+
+def asked(scope: dict[str, Any], **settings: Any) -> int:
+    """The status of an answer to what a server hands over."""
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    guarded = AllowlistMiddleware(app, a_gate(**settings), lambda scope: "acct-1")
+    asyncio.run(guarded({"type": "http", "headers": [], **scope}, asyncio.Queue().get, send))
+    return int(sent[0]["status"])
+
+
+def test_a_source_that_this_edge_cannot_serve_is_refused_with_the_way_out() -> None:
+    with pytest.raises(TypeError, match=r"cidrgate\.middleware\.fastapi"):
+        AllowlistMiddleware(app, a_gate(), FromRoute("account"))  # type: ignore[arg-type]
+    for nothing in ("acct-1", None, {"account": "acct-1"}):
+        with pytest.raises(TypeError, match="FromHeader, FromRoute, FromPath or a callable"):
+            AllowlistMiddleware(app, a_gate(), nothing)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("source", [FromHeader("x-account"), FromPath(r"/v1/accounts/(?P<account>[^/]+)")])
+def test_what_is_exempt_needs_no_account(source: Any) -> None:
+    exempt = type(source)(getattr(source, "name", None) or source.pattern, exempt=["GET /healthz", "OPTIONS *"])
+    gate = a_gate(require_account=True)
+    for one, status in ((source, 403), (exempt, 200)):
+        assert response(one, path="/healthz", gate=gate).status_code == status
+    for path in ("/healthz/", "/", "//healthz", "/healthz/../v1", "/healthz%2f", "/x", "/healthz;a"):
+        assert response(exempt, path=path, gate=gate).status_code == 403
+
+
+def test_a_callable_can_say_that_a_request_is_exempt() -> None:
+    gate = a_gate(require_account=True)
+    assert response(lambda scope: EXEMPT, gate=gate).status_code == 200
+    assert response(lambda scope: None, gate=gate).status_code == 403
+
+
+def test_a_path_that_does_not_match_is_denied() -> None:
+    source = FromPath(r"/v1/accounts/(?P<account>[^/]+)")
+    assert response(source, LISTED, path="/v1/accounts/acct-1").status_code == 200
+    for path in ("/", "/v2/accounts/acct-1", "//v1/accounts/acct-1", "/v1/accounts/acct-1;x", "/v1/accounts//acct-1"):
+        assert response(source, LISTED, path=path).status_code == 403
+
+
+def test_the_path_is_the_one_below_a_mount() -> None:
+    source = FromPath(r"/v1/(?P<account>[^/]+)")
+    for root, path, status in (
+        ("/app", "/app/v1/acct-1", 200),
+        ("/app", "/v1/acct-1", 200),
+        ("/app", "/app/app/v1/acct-1", 403),
+        ("/ap", "/app/v1/acct-1", 403),
+        ("/v1/open", "/v1/open/v1/acct-1", 200),
+        ("/v1/acct-1", "/v1/open/v1/acct-1", 403),
+    ):
+        scope = {"type": "http", "method": "GET", "path": path, "root_path": root, "headers": [], "client": (LISTED, 1)}
+        sent: list[Any] = []
+
+        async def send(message: Any, sent: list[Any] = sent) -> None:
+            sent.append(message)
+
+        asyncio.run(AllowlistMiddleware(app, a_gate(unlisted="deny"), source)(scope, asyncio.Queue().get, send))
+        assert sent[0]["status"] == status, (root, path)

@@ -1,19 +1,25 @@
-"""The attack table through the resolver, ASGI, WSGI and Django, in process and over real sockets."""
+"""The attack table through the resolver and every framework, in process and over real sockets."""
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import make_mocked_request
 from django.core.handlers.asgi import ASGIHandler
 from django.core.handlers.wsgi import WSGIHandler
 from django.test import override_settings
+from fastapi import Depends, FastAPI
+from flask import Flask
 
 from cidrgate import ClientIPResolver
-from cidrgate.middleware import asgi, wsgi
-from tests.attacks import ATTACKS, SETUPS, Attack, gates
+from cidrgate.middleware import aiohttp, asgi, flask, wsgi
+from cidrgate.middleware.fastapi import allowlist, install
+from tests.attacks import ATTACKS, REWRITTEN, SETUPS, Attack, gates
 from tests.in_process import asgi_app, asgi_status, wsgi_app, wsgi_status
 from tests.middleware import django_project
 from tests.middleware.raw_http import asgi_server, raw_status, wsgi_server
@@ -23,18 +29,19 @@ if TYPE_CHECKING:
 
 GATES = gates()
 PATHS = {name: f"/{number}" for number, name in enumerate(SETUPS)}
-attacks = pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: f"{attack.setup}: {attack.name}")
+TABLE = [*ATTACKS, *REWRITTEN]
+attacks = pytest.mark.parametrize("attack", TABLE, ids=lambda attack: f"{attack.setup}: {attack.name}")
 
 
 def test_the_table_is_large_and_says_each_thing_once() -> None:
-    assert len(ATTACKS) >= 60
-    assert max(Counter((attack.setup, attack.name) for attack in ATTACKS).values()) == 1
+    assert len(TABLE) >= 160
+    assert max(Counter((attack.setup, attack.name) for attack in TABLE).values()) == 1
     assert django_project.urlpatterns
 
 
 @attacks
 def test_resolver(attack: Attack) -> None:
-    client = ClientIPResolver(**SETUPS[attack.setup]).resolve(attack.peer, attack.headers)
+    client = ClientIPResolver(**SETUPS[attack.setup]).resolve(attack.peer, attack.headers, port=attack.port)
     assert client.address == attack.address
     assert (client.problem is None) == (attack.address is not None)
 
@@ -72,6 +79,62 @@ def test_django(attack: Attack, django_apps: dict[str, tuple[WSGIHandler, ASGIHa
     assert asgi_status(under_asgi, attack) == (200 if attack.allowed else 403)
 
 
+def a_fastapi(setup: str) -> FastAPI:
+    app = FastAPI(dependencies=[Depends(allowlist(GATES[setup], lambda: "acct-1"))])
+    install(app)
+
+    @app.get("/")
+    def run() -> str:
+        return "the application runs"
+
+    return app
+
+
+def a_flask(setup: str) -> Flask:
+    app = Flask("test")
+    app.get("/")(lambda: "the application runs")
+    flask.Allowlist(GATES[setup], account, app)
+    return app
+
+
+FASTAPI, FLASK = ({setup: make(setup) for setup in SETUPS} for make in (a_fastapi, a_flask))
+
+
+@attacks
+def test_fastapi(attack: Attack) -> None:
+    assert asgi_status(FASTAPI[attack.setup], attack) == (200 if attack.allowed else 403)
+
+
+@attacks
+def test_flask(attack: Attack) -> None:
+    assert wsgi_status(FLASK[attack.setup], attack) == (200 if attack.allowed else 403)
+
+
+class Transport:
+    """What aiohttp asks for the peer."""
+
+    def __init__(self, attack: Attack) -> None:
+        self._peer = None if attack.peer is None else (attack.peer, attack.port)
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return self._peer if name == "peername" else default
+
+
+@attacks
+def test_aiohttp(attack: Attack) -> None:
+    request = make_mocked_request("GET", "/", transport=Transport(attack))
+    request._message = request._message._replace(raw_headers=attack.headers)
+
+    async def run(request: web.Request) -> web.StreamResponse:
+        return web.Response(text="the handler runs")
+
+    async def guarded() -> web.StreamResponse:
+        return await aiohttp.allowlist(GATES[attack.setup], account)(request, run)
+
+    answer = asyncio.run(guarded())
+    assert answer.status == (200 if attack.allowed else 403)
+
+
 @pytest.fixture(scope="module")
 def servers(django_apps: dict[str, tuple[WSGIHandler, ASGIHandler]]) -> Iterator[dict[str, int]]:
     """The ports of real servers; the path says which setup is asked."""
@@ -104,8 +167,11 @@ NOT_WITH_WSGIREF = {"a name with underscores", "a no-break space", "a vertical t
 REAL = [
     pytest.param(server, attack, id=f"{server}: {attack.setup}: {attack.name}")
     for server in ("asgi", "wsgi", "django asgi", "django wsgi")
-    for attack in ATTACKS
-    if REAL_PEER.fullmatch(attack.peer or "") and not ("wsgi" in server and attack.name in NOT_WITH_WSGIREF)
+    for attack in TABLE
+    if attack.port == 4711
+    and not attack.name.startswith("rewritten: a proxy")  # the port of a real connection is another
+    and REAL_PEER.fullmatch(attack.peer or "")
+    and not ("wsgi" in server and attack.name in NOT_WITH_WSGIREF)
 ]
 
 

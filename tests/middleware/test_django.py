@@ -15,9 +15,10 @@ from django.test import RequestFactory, override_settings
 from werkzeug.test import Client
 
 from cidrgate import Gate, Matcher, RuleManager, Verdict
-from cidrgate.account_sources import FromHeader, FromPath
+from cidrgate.account_sources import FromHeader, FromPath, FromRoute
 from cidrgate.middleware.django import AllowlistMiddleware, Settings
 from tests.middleware import django_project
+from tests.servers import guarded_django
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -153,6 +154,33 @@ def test_the_settings_describe_a_gate(tmp_path: Path) -> None:
             "no TRUSTED_PROXY: there are",
         ),
         ({"ACCOUNT": named_account, "DATABASE": "memory://", "TRUSTED_PROXIES": ["*"]}, "trusted proxy"),
+        ({"ACCOUNT": named_account, "DATABASE": "memory://"}, "unlisted='deny_unknown'"),
+        ({"ACCOUNT": named_account, "DATABASE": "memory://", "UNLISTED": "open"}, "'allow', 'deny_unknown' or 'deny'"),
+        ({"ACCOUNT": named_account, "DATABASE": "memory://", "REQUIRE_LIST": True}, "no REQUIRE_LIST: there are"),
+        ({"ACCOUNT": named_account, "GATE": NAMED_GATE, "REQUIRE_ACCOUNT": True}, "REQUIRE_ACCOUNT would do nothing"),
+        ({"ACCOUNT": named_account, "GATE": NAMED_GATE, "UNLISTED": "deny"}, "UNLISTED would do nothing"),
+        (
+            {"ACCOUNT": named_account, "DATABASE": "memory://", "UNLISTED": "deny", "REPORT_ONLY": "false"},
+            "report_only is True or False",
+        ),
+        (
+            {"ACCOUNT": named_account, "DATABASE": "memory://", "UNLISTED": "deny", "TRUSTED_PROXIES": ["::/0"]},
+            "trust_everybody=True",
+        ),
+        (
+            {"ACCOUNT": named_account, "DATABASE": "memory://", "UNLISTED": "deny", "REQUEST_ID_HEADER": "x id"},
+            "header with the request's id",
+        ),
+        (
+            {
+                "ACCOUNT": named_account,
+                "DATABASE": "memory://",
+                "UNLISTED": "deny",
+                "RESOLVED_BY_SERVER": True,
+                "TRUSTED_HOPS": 1,
+            },
+            "resolved_by_server",
+        ),
         ({"ACCOUNT": named_account, "GATE": "tests.middleware.test_django.named_account"}, "not a cidrgate.Gate"),
     ],
 )
@@ -166,3 +194,32 @@ def test_it_stands_in_a_chain_of_plain_functions() -> None:
         middleware = AllowlistMiddleware(lambda request: "the view runs")
     request = RequestFactory().get("/", REMOTE_ADDR=LISTED)
     assert middleware(request) == "the view runs"
+
+
+BY_ROUTE = {"MIDDLEWARE": guarded_django.MIDDLEWARE}
+
+
+@pytest.mark.parametrize("exempt", [[], ["GET /healthz"]])
+def test_the_route_decides_under_wsgi_and_asgi(exempt: list[str]) -> None:
+    """Django resolves the route behind the middlewares' first half."""
+    settings = {"GATE": a_gate(require_account=True), "ACCOUNT": FromRoute("account", exempt=exempt)}
+    with override_settings(**BY_ROUTE):
+        for path, listed, stranger in (
+            ("/v1/accounts/acct-1/calls", 200, 403),
+            ("/v1/accounts/acct-1/calls/", 404, 404),
+            ("/healthz", 200 if exempt else 403, 200 if exempt else 403),
+            ("/static/a.css", 403, 403),
+            ("/nowhere", 404, 404),
+        ):
+            for peer, status in ((LISTED, listed), (STRANGER, stranger)):
+                assert wsgi_status(peer, settings, path) == status, path
+                assert asgi_response(peer, settings, path).status_code == status, path
+
+
+def test_what_is_no_source_is_refused() -> None:
+    for nothing in (5, None):
+        with (
+            override_settings(CIDRGATE={"GATE": a_gate(), "ACCOUNT": nothing}),
+            pytest.raises(TypeError, match="FromRoute"),
+        ):
+            AllowlistMiddleware(lambda request: "the view runs")

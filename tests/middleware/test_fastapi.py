@@ -10,7 +10,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from cidrgate import Gate, Matcher, Verdict
-from cidrgate.account_sources import FromHeader, FromPath
+from cidrgate.account_sources import EXEMPT, FromHeader, FromPath, FromRoute
 from cidrgate.middleware.fastapi import allowlist, install
 from tests.middleware.raw_http import asgi_server
 
@@ -62,7 +62,9 @@ def response(app: FastAPI, peer: str, path: str = "/v1/acct-1/calls", **headers:
     return asyncio.run(ask())
 
 
-@pytest.mark.parametrize("account", [account_of_key, FromHeader("x-account"), FromPath(r"/v1/(?P<account>[^/]+)")])
+@pytest.mark.parametrize(
+    "account", [account_of_key, FromHeader("x-account"), FromPath(r"/v1/(?P<account>[^/]+)"), FromRoute("account")]
+)
 def test_the_account_decides(account: Any) -> None:
     app = an_app(account)
     headers = {"X-API-Key": "k-42", "X-Account": "acct-1"}
@@ -108,3 +110,40 @@ def test_a_web_socket_is_denied_in_its_handshake() -> None:
         with pytest.raises(InvalidStatus) as caught:
             connect(url, source_address=(STRANGER, 0))
     assert caught.value.response.status_code == 403
+
+
+def test_a_route_without_the_parameter_is_denied_unless_it_is_exempt() -> None:
+    for rules, status in (([], 403), (["GET /healthz"], 200)):
+        app = FastAPI(dependencies=[Depends(allowlist(a_gate(), FromRoute("account", exempt=rules)))])
+
+        @app.get("/healthz")
+        def healthz() -> str:
+            return "up"
+
+        @app.get("/accounts/{other}")
+        def act(other: str) -> str:
+            return other
+
+        assert response(app, STRANGER, "/healthz").status_code == status
+        assert response(app, LISTED, "/accounts/acct-1").status_code == 403
+
+
+def test_a_mounted_application_is_asked_by_its_own_route() -> None:
+    for source in (FromRoute("account"), FromPath(r"/v1/(?P<account>[^/]+)")):
+        around = FastAPI()
+        around.mount("/api", an_app(source))
+        assert response(around, LISTED, "/api/v1/acct-1/calls").status_code == 200
+        assert response(around, STRANGER, "/api/v1/acct-1/calls").status_code == 403
+
+
+def test_a_dependency_can_say_that_a_request_is_exempt() -> None:
+    app = FastAPI()
+    guard = Depends(allowlist(a_gate(require_account=True), lambda: EXEMPT))
+    app.get("/", dependencies=[guard])(lambda: "the route runs")
+    assert response(app, STRANGER, "/").status_code == 200
+
+
+def test_what_is_no_source_is_refused() -> None:
+    for nothing in ("acct-1", None):
+        with pytest.raises(TypeError, match="FromRoute"):
+            allowlist(a_gate(), nothing)  # type: ignore[arg-type]

@@ -9,7 +9,7 @@ from flask import Flask, g, request
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from cidrgate import ClientIPResolver, Gate, Matcher
-from cidrgate.account_sources import FromHeader, FromPath
+from cidrgate.account_sources import EXEMPT, FromHeader, FromPath, FromRoute
 from cidrgate.middleware.flask import Allowlist
 
 LISTED, STRANGER = "127.0.0.7", "127.0.0.9"
@@ -50,6 +50,7 @@ def status(app: Flask, peer: str, **headers: str) -> int:
         lambda request: request.view_args["account"],
         FromHeader("x-account"),
         FromPath(r"/v1/(?P<account>[^/]+)"),
+        FromRoute("account"),
     ],
 )
 def test_the_account_decides(account: Any) -> None:
@@ -79,3 +80,43 @@ def test_proxy_fix_changes_nothing() -> None:
     assert status(app, STRANGER, **{"X-Forwarded-For": LISTED}) == 403
     assert status(app, "127.0.0.2", **{"X-Forwarded-For": f"{LISTED}, {STRANGER}"}) == 403
     assert status(app, "127.0.0.2", **{"X-Forwarded-For": LISTED}) == 200
+
+
+def test_a_route_without_the_parameter_is_denied_unless_it_is_exempt() -> None:
+    for rules, status_of_health in (([], 403), (["GET /healthz", "OPTIONS *"], 200)):
+        app = an_app(FromRoute("account", exempt=rules))
+        app.get("/healthz")(lambda: "up")
+        client = app.test_client()
+        for peer in (LISTED, STRANGER):
+            base = {"REMOTE_ADDR": peer}
+            assert client.get("/healthz", environ_base=base).status_code == status_of_health
+            assert client.options("/v1/acct-1/calls", environ_base=base).status_code == (
+                200 if rules or peer == LISTED else 403
+            )
+            for path in ("/", "/v1/acct-1", "/healthz/", "//healthz", "/static/x.css"):
+                assert client.get(path, environ_base=base).status_code in (403, 404)
+                assert client.get(path, environ_base={"REMOTE_ADDR": STRANGER}).status_code == 403
+
+
+def test_a_converted_parameter_names_the_account_that_the_view_gets() -> None:
+    app = Flask("test")
+
+    @app.get("/accounts/<int:account>")
+    def calls(account: int) -> str:
+        return str(account)
+
+    matcher = Matcher()
+    matcher.publish("7", [f"{LISTED}/32"])
+    Allowlist(Gate(matcher, unlisted="deny", log="none"), FromRoute("account"), app)
+    client = app.test_client()
+    for path in ("/accounts/7", "/accounts/007"):
+        assert client.get(path, environ_base={"REMOTE_ADDR": LISTED}).text == "7"
+        assert client.get(path, environ_base={"REMOTE_ADDR": STRANGER}).status_code == 403
+    assert client.get("/accounts/8", environ_base={"REMOTE_ADDR": LISTED}).status_code == 403
+
+
+def test_what_is_no_source_is_refused() -> None:
+    for nothing in ("acct-1", None):
+        with pytest.raises(TypeError, match="FromRoute"):
+            an_app(nothing)
+    assert status(an_app(lambda request: EXEMPT, require_account=True), STRANGER) == 200

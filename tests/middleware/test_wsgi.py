@@ -10,7 +10,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.test import Client
 
 from cidrgate import ClientIPResolver, Gate, Matcher
-from cidrgate.account_sources import FromHeader, FromPath
+from cidrgate.account_sources import EXEMPT, FromHeader, FromPath, FromRoute
 from cidrgate.middleware.wsgi import AllowlistMiddleware
 
 LISTED, STRANGER = "127.0.0.7", "127.0.0.9"
@@ -62,13 +62,76 @@ def test_the_account_decides(account: Any) -> None:
         assert answer.status_code == status
 
 
-def test_the_path_is_that_of_the_client() -> None:
-    guarded = client(FromPath(r"/app/v1/(?P<account>[^/]+)"))
+def test_the_path_is_the_one_that_the_application_routes_by() -> None:
+    guarded = client(FromPath(r"/v1/(?P<account>[^/]+)"))
     mounted: Any = {"base_url": "http://localhost/app", "environ_base": peer(STRANGER)}
     assert guarded.get("/v1/acct-1", **mounted).status_code == 403
     assert guarded.get("/v1/open", **mounted).status_code == 200
     assert guarded.get("/v1/é", **mounted).status_code == 200
-    assert guarded.get("/", **mounted, environ_overrides={"PATH_INFO": "/v1/\xff"}).status_code == 403
+    for path in ("/v1/\xff", "/v2/open", "", "v1/open", "//v1/open", "/v1/open;x", "/v1/open%41"):
+        answer = guarded.get("/", **mounted, environ_overrides={"PATH_INFO": path, "REQUEST_URI": "/", "RAW_URI": "/"})
+        assert answer.status_code == 403, path
+
+
+def test_what_the_server_decoded_is_looked_at_where_it_says_what_came() -> None:
+    guarded = client(FromPath(r"/v1/(?P<account>[^/]+)"))
+    for name in ("RAW_URI", "REQUEST_URI"):
+        for raw, status in (("/v1/open/x", 200), ("/v1/open%2Fx", 403), ("/v1/open%5cx", 403), ("/v1/open%252fx", 403)):
+            overrides = {"PATH_INFO": "/v1/open/x", "RAW_URI": "/", "REQUEST_URI": "/", name: raw}
+            if name == "REQUEST_URI":
+                del overrides["RAW_URI"]
+            environ = {"REQUEST_METHOD": "GET", "REMOTE_ADDR": STRANGER, **overrides}
+            sent: list[str] = []
+
+            def start_response(status: str, headers: Any, *rest: Any, sent: list[str] = sent) -> Any:
+                sent.append(status)
+
+            source = FromPath(r"/v1/(?P<account>[^/]+)")
+            list(AllowlistMiddleware(app, a_gate(), source)(environ, start_response))
+            assert int(sent[0][:3]) == status, (name, raw)
+    assert guarded.get("/v1/open", environ_base=peer(STRANGER)).status_code == 200
+
+
+def test_a_source_that_this_edge_cannot_serve_is_refused_with_the_way_out() -> None:
+    with pytest.raises(TypeError, match=r"cidrgate\.middleware\.flask"):
+        client(FromRoute("account"))
+    for nothing in ("acct-1", None):
+        with pytest.raises(TypeError, match="FromHeader, FromRoute, FromPath or a callable"):
+            client(nothing)
+
+
+def test_what_is_exempt_needs_no_account() -> None:
+    rules = ["GET /healthz", "OPTIONS *"]
+    for source in (FromHeader("x-account", exempt=rules), FromPath(r"/v1/(?P<account>[^/]+)", exempt=rules)):
+        guarded = client(source, require_account=True)
+        assert guarded.get("/healthz", environ_base=peer(STRANGER)).status_code == 200
+        assert guarded.head("/healthz", environ_base=peer(STRANGER)).status_code == 200
+        assert guarded.options("/v1/acct-1", environ_base=peer(STRANGER)).status_code == 200
+        for path in ("/healthz/", "/healthz/../v1", "/x"):
+            assert guarded.get(path, environ_base=peer(LISTED)).status_code == 403
+        assert guarded.post("/healthz", environ_base=peer(STRANGER)).status_code == 403
+    assert client(lambda environ: EXEMPT, require_account=True).get("/", environ_base=peer(STRANGER)).status_code == 200
+
+
+def test_headers_that_have_names_of_their_own_in_an_environ_are_read() -> None:
+    guarded = client(FromHeader("content-type"), require_account=True)
+    assert guarded.get("/", environ_base=peer(LISTED), content_type="acct-1").status_code == 200
+    assert guarded.get("/", environ_base=peer(STRANGER), content_type="acct-1").status_code == 403
+
+
+@pytest.mark.parametrize("port", ["0", 0])
+def test_a_peer_with_port_0_is_nobody(port: Any) -> None:
+    assert client().get("/", environ_base={**peer(LISTED), "REMOTE_PORT": port}).status_code == 403
+    assert client().get("/", environ_base={**peer(LISTED), "REMOTE_PORT": "4711"}).status_code == 200
+    for odd in ("", "x", None, "-1"):
+        assert client().get("/", environ_base={**peer(LISTED), "REMOTE_PORT": odd}).status_code == 200
+
+
+def test_the_servers_answer_counts_where_that_is_said() -> None:
+    resolver = ClientIPResolver(resolved_by_server=True)
+    fixed = Client(ProxyFix(AllowlistMiddleware(app, a_gate(resolver=resolver), lambda environ: "acct-1")))
+    assert fixed.get("/", environ_base=peer(STRANGER), headers={"X-Forwarded-For": LISTED}).status_code == 200
+    assert fixed.get("/", environ_base=peer(LISTED), headers={"X-Forwarded-For": STRANGER}).status_code == 403
 
 
 @pytest.mark.parametrize("account", [lambda environ: environ["no such key"], lambda environ: 42])

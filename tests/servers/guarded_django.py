@@ -41,7 +41,7 @@ urlpatterns = [
 ]
 
 
-@sync_and_async_middleware
+@sync_and_async_middleware  # type: ignore[untyped-decorator]
 def with_urls(get_response: Any) -> Any:
     """Let a request be routed by the patterns here: the settings are those of another project of the tests."""
     if iscoroutinefunction(get_response):

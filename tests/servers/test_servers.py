@@ -56,7 +56,7 @@ def apps_of(server: str) -> list[str]:
     """The applications that a server has, by their names in `X-App`."""
     if "aiohttp" in server:
         return ["aiohttp"]
-    return list(WSGI if server in ("gunicorn", "waitress") or "WSGI" in server else ASGI)
+    return list(WSGI if server.startswith(("gunicorn", "waitress")) or "WSGI" in server else ASGI)
 
 
 @pytest.fixture(scope="module", params=SERVERS)
@@ -172,7 +172,7 @@ def test_a_server_that_believes_everybody_lets_nobody_in(rewriter: tuple[str, in
     name, port, _ = rewriter
     for app in apps_of(name):
         status, account = acted(port, app, STRANGER, of(VICTIM, *FORGED[forged]))
-        assert (status != 200, account) == (True, None), app
+        assert (status in (400, 403), account) == (True, None), (app, status)
 
 
 def test_an_honest_client_of_such_a_server_is_answered_and_the_log_says_what_to_do(
@@ -211,7 +211,7 @@ def test_a_server_that_puts_a_proxy_in_the_peers_place_lets_nobody_in(name: str,
         for line in forged:
             for more in ((), ((b"X-Forwarded-Port", b"4711"),), ((b"Forwarded", b"for=" + proxy),)):
                 status, account = acted(port, "header", STRANGER, of(VICTIM, line, *more))
-                assert (status != 200, account) == (True, None), (line, more)
+                assert (status in (400, 403), account) == (True, None), (line, more, status)
 
 
 BY_SERVER = {
@@ -225,7 +225,8 @@ BY_SERVER = {
 def test_the_servers_answer_counts_where_that_is_said(name: str, tmp_path: Path) -> None:
     with serving(BY_SERVER[name], tmp_path, TEST_RESOLVED_BY_SERVER="yes") as port:
         for app in apps_of(name):
-            for listed in (LISTED_AS, LISTED_AS + b":4711"):
+            # Granian's middleware reads no ports: what it puts there is then no address.
+            for listed in (LISTED_AS, *([] if name == "granian" else [LISTED_AS + b":4711"])):
                 assert acted(port, app, "127.0.0.1", of(VICTIM, (b"X-Forwarded-For", listed))) == (200, VICTIM), app
                 assert acted(port, app, STRANGER, of(VICTIM, (b"X-Forwarded-For", listed))) == (403, None), app
             spoofed = of(VICTIM, (b"X-Forwarded-For", LISTED_AS + b", " + STRANGER.encode()))

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,10 +31,19 @@ class Server:
 
 
 @contextmanager
-def a_server(database: str, *arguments: str) -> Iterator[Server]:
-    """A service of a database; it is stopped at the end of the block, unless it is already."""
+def a_server(database: str, *arguments: str, files: int | None = None, log: IO[str] | None = None) -> Iterator[Server]:
+    """A service of a database; it is stopped at the end of the block, unless it is already.
+
+    Args:
+        database: Its URL or path.
+        arguments: More of the command line.
+        files: How many files it may open; None for what this process may.
+        log: Where its errors go; None for this process's.
+    """
     command = [sys.executable, "-m", "cidrgate", "serve", "-d", database, "--port", "0", "--json", *arguments]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    if files is not None:
+        command = ["prlimit", f"--nofile={files}:{files}", *command]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True) as process:
         try:
             assert process.stdout is not None
             told = json.loads(process.stdout.readline())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,7 +14,8 @@ if TYPE_CHECKING:
 
     from tests.service.conftest import Api
 
-# What each route asks for: nothing, any token, the scope admin, or the account of the path to read or to write.
+# What each route asks for: nothing, any token, the scope admin, the account of the path to read or to write, or a
+# session of one's own.
 NEEDS = {
     "GET /healthz": "nothing",
     "GET /readyz": "nothing",
@@ -24,7 +26,7 @@ NEEDS = {
     "GET /v1/tokens/{token}": "admin",
     "DELETE /v1/tokens/{token}": "admin",
     "GET /v1/sessions": "token",
-    "DELETE /v1/sessions/{session}": "token",
+    "DELETE /v1/sessions/{session}": "session",
     "GET /v1/accounts": "token",
     "POST /v1/accounts": "admin",
     "GET /v1/accounts/{account}": "read",
@@ -64,7 +66,7 @@ def routes(app: FastAPI) -> list[str]:
 def filled(route: str, account: str = "acct-1") -> tuple[str, str]:
     """The method and a path of a route."""
     method, _, path = route.partition(" ")
-    for name, value in {"account": account, "entry": "1", "token": "1"}.items():
+    for name, value in {"account": account, "entry": "1", "token": "1", "session": "0" * 16}.items():
         path = path.replace(f"{{{name}}}", value)
     return method, path + ("?address=8.8.8.8" if path.endswith(("check", "explain")) else "")
 
@@ -131,6 +133,8 @@ def test_the_token_of_another_account_learns_nothing(listed: Api, route: str) ->
         assert response.status_code == 200
         assert "acct-1" not in response.text
         assert "sub-1" not in response.text
+    elif needs == "session":
+        assert response.status_code == 404
     elif needs == "admin":
         assert response.status_code == 403
         assert "acct-1" not in response.text
@@ -150,7 +154,7 @@ def test_a_token_that_reads_changes_nothing(listed: Api, route: str, account: st
     before = listed.manager.history()
     method, path = filled(route, account)
     response = reader(method, path, BODIES.get(route))
-    expected = {"read": {200}, "token": {200}, "write": {403}, "admin": {403}}[NEEDS[route]]
+    expected = {"read": {200}, "token": {200}, "write": {403}, "admin": {403}, "session": {404}}[NEEDS[route]]
     if account == "sub-1" and route.endswith("preview"):
         expected = {409}
     assert response.status_code in expected, response.text
@@ -166,7 +170,14 @@ def test_who_may_gets_in(listed: Api, route: str) -> None:
     scopes = {"read": "account:acct-1:read", "write": "account:acct-1:write", "admin": "admin"}
     scope = "metrics" if route == "GET /metrics" else scopes.get(needs, "metrics")
     method, path = filled(route)
-    response = listed.caller(scope)(method, path, BODIES.get(route))
+    caller = listed.caller(scope)
+    if needs == "session":
+        token = listed.credentials.authenticate(caller.token or "")
+        assert token is not None
+        session = listed.credentials.session(listed.credentials.begin_session(token, lifetime=timedelta(hours=1)))
+        assert session is not None
+        path = path.replace("0" * 16, session.id)
+    response = caller(method, path, BODIES.get(route))
     assert response.status_code < 300, response.text
 
 

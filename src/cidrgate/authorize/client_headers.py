@@ -1,7 +1,7 @@
 """Which headers of a client two readers could read in two ways: the proxy that asks, and the API behind it.
 
-Some proxies pass the client's headers on when they ask: nginx, Caddy, and Traefik unless it is told not to. Of two lines
-with an API key a proxy may see one alone, and it may not know that an API takes X_Account for X-Account.
+Some proxies pass the client's headers on when they ask: nginx, Caddy, and Traefik unless it is told not to. Of two
+lines with an API key a proxy may see one alone, and it may not know that an API takes X_Account for X-Account.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from cidrgate.errors import UnclearAccountError
 from cidrgate.header_names import check_token
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Sequence
 
 __all__ = ["CREDENTIAL_HEADERS", "ClientHeaders"]
 
@@ -50,25 +50,23 @@ class ClientHeaders:
         expected: Collection[str] = (),
         allow_aliases: bool = False,
     ) -> None:
-        self._credentials = _fields(credentials, "a header with a credential")
+        self._credentials = tuple(_fields(credentials, "a header with a credential"))
         self._expected = _fields(expected, "a header of the proxy")
         self._allow_aliases = allow_aliases
 
-    def check(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
+    def check(self, headers: Sequence[tuple[bytes, bytes]]) -> None:
         """Return if the headers of an ASGI scope can be read in one way only.
 
         Raises:
             UnclearAccountError: If a name is an alias of another one, or a credential came twice or holds a comma.
         """
-        names = []
-        for field, value in headers:
-            name = field.lower()
-            if name in self._credentials:
-                if b"," in value:
-                    raise UnclearAccountError(f"the header {name.decode('latin-1')} holds a comma")
-                if name in names:
-                    raise UnclearAccountError(f"the header {name.decode('latin-1')} came more than once")
-            names.append(name)
+        names = [name.lower() for name, _ in headers]
+        for credential in self._credentials:
+            if credential in names:
+                if names.count(credential) > 1:
+                    raise UnclearAccountError(f"the header {credential.decode()} came more than once")
+                if b"," in headers[names.index(credential)][1]:
+                    raise UnclearAccountError(f"the header {credential.decode()} holds a comma")
         if not self._allow_aliases and b"".join(names).translate(None, _PLAIN):
             for name in names:
                 if name.translate(None, _PLAIN) and name not in self._expected:

@@ -9,7 +9,7 @@ import json
 import logging
 import math
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
@@ -62,7 +62,7 @@ class AuthorizeSettings:
         metrics: Whether decisions are counted for `/metrics`, which makes each take longer.
     """
 
-    database: str
+    database: str = field(repr=False)  # it may hold a password
     unlisted: Unlisted | None
     trusted_proxies: tuple[str, ...] = ()
     trusted_hops: int | None = None

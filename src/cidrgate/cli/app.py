@@ -3,11 +3,13 @@
 import io
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.metadata import version
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from cidrgate.cli import (
     accounts,
@@ -23,11 +25,40 @@ from cidrgate.cli import (
     transfer,
 )
 from cidrgate.cli.options import ERROR, Session, command, root_options
+from cidrgate.stores.urls import redacted_message
 
 __all__ = ["app", "run"]
 
+
+class _Commands(TyperGroup):
+    """The commands, whose errors of use repeat no password: what was typed in a wrong place may be a database's URL."""
+
+    def make_context(self, *arguments: Any, **more: Any) -> Any:
+        """Read the options of every command."""
+        with _errors_redacted():
+            return super().make_context(*arguments, **more)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Read the command and its arguments, and run it."""
+        with _errors_redacted():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _errors_redacted() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        # Their type moved between the versions of typer, their text did not.
+        message = getattr(error, "message", None)
+        if hasattr(error, "format_message") and isinstance(message, str):
+            error.__dict__["message"] = redacted_message(message)
+        raise
+
+
 app = typer.Typer(
     name="cidrgate",
+    cls=_Commands,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},

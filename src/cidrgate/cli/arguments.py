@@ -1,7 +1,7 @@
 """The arguments and options that several commands share."""
 
+import re
 from datetime import UTC, datetime, timedelta
-from re import fullmatch
 from typing import Annotated
 
 import typer
@@ -21,6 +21,9 @@ __all__ = [
     "entry_key",
     "expiry",
 ]
+
+_AGE = re.compile(r"([0-9]{1,6})([smhdw])")
+_LIKE_AN_AGE = re.compile(r"[0-9]++[a-z]")
 
 AccountName = Annotated[str, typer.Argument(metavar="ACCOUNT", help="The account.")]
 Cidrs = Annotated[list[str], typer.Argument(metavar="CIDRS...", help="Networks, separated by commas or spaces.")]
@@ -66,7 +69,7 @@ def age(text: str) -> timedelta:
         >>> age("90d").days, age("12h").seconds
         (90, 43200)
     """
-    found = fullmatch(r"([0-9]{1,6})([smhdw])", text)
+    found = _AGE.fullmatch(text)
     if found is None:
         raise CommandError(f"{text!r} is no length of time; write a number and one of s, m, h, d, w, such as 90d")
     return timedelta(**{_UNITS[found[2]]: int(found[1])})
@@ -84,7 +87,7 @@ def expiry(text: str | None) -> datetime | None:
     """
     if text is None:
         return None
-    if fullmatch(r"[0-9]+[a-z]", text):
+    if _LIKE_AN_AGE.fullmatch(text):
         return datetime.now(UTC) + age(text)
     try:
         return datetime.fromisoformat(text)

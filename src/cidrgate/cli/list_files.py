@@ -33,7 +33,8 @@ _HEADER = ",".join(_COLUMNS)
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _UTF16_MARKS = ("\udcff\udcfe", "\udcfe\udcff")
 _NOT_UTF8 = "it holds bytes that are not UTF-8 text: save the file as UTF-8"
-_ACCOUNT_IN_JSON = re.compile(r'"account"\s*:\s*("(?:[^"\\]|\\.)*")')
+_ACCOUNT_IN_JSON = re.compile(r'"account"\s*+:\s*+("(?:[^"\\]|\\.)*+")')
+_OTHER_SEPARATOR = re.compile("[;\t|]")
 _LONGEST_QUOTE = 40
 
 _FORMULA = "=+\\-@|%\uff1d\uff0b\uff0d\uff20"
@@ -226,7 +227,7 @@ def _places(header: Sequence[str]) -> dict[str, int]:
     names = [name.strip().lower() for name in header]
     found = _quoted(first_line)
     if "account" not in names or "cidr" not in names:
-        separated = "; separate columns with commas" if len(names) == 1 and re.search("[;\t|]", names[0]) else ""
+        separated = "; separate columns with commas" if len(names) == 1 and _OTHER_SEPARATOR.search(names[0]) else ""
         raise CommandError(f"the first line names the columns, {_HEADER}; here it is {found}{separated}")
     for name in names:
         if name not in _COLUMNS:

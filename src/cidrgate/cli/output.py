@@ -23,6 +23,7 @@ from rich.text import Text
 from cidrgate.cli.error_records import error_record
 from cidrgate.cli.errors import BadRowsError, shell_message
 from cidrgate.errors import CidrgateError, RuleError
+from cidrgate.stores.urls import redacted_message
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -120,21 +121,24 @@ class Output:
                 _print_line(console, part)
 
     def error(self, error: CidrgateError) -> None:
-        """Report an error on stderr: what is wrong and what to do about it."""
+        """Report an error on stderr: what is wrong and what to do about it.
+
+        Whatever was typed may be repeated in it, and a database's URL may have been typed in any place.
+        """
         if self.json:
-            print(json.dumps({"error": error_record(error)}), file=_console(stderr=True).file)
+            print(json.dumps({"error": _redacted(error_record(error))}), file=_console(stderr=True).file)
             return
         console = _console(stderr=True)
         if isinstance(error, BadRowsError):
             for row_problem in error.problems:
-                _print_line(console, Line(f"{row_problem}", "red"))
+                _print_line(console, Line(redacted_message(f"{row_problem}"), "red"))
         if not isinstance(error, RuleError):
-            _print_line(console, Line(f"error: {shell_message(error)}", "red"))
+            _print_line(console, Line(redacted_message(f"error: {shell_message(error)}"), "red"))
             return
         several = len(error.problems) > 1
         for problem in error.problems:
             where = f"entry {problem.position + 1}: " if several or problem.position else ""
-            _print_line(console, Line(f"error: {where}{problem}", "red"))
+            _print_line(console, Line(redacted_message(f"error: {where}{problem}"), "red"))
         _print_line(console, "nothing was changed")
 
     @contextmanager
@@ -157,6 +161,15 @@ class Output:
         with Progress(what, BarColumn(), *count, TimeElapsedColumn(), console=console) as bar:
             task = bar.add_task(visible(doing), total=total)
             yield lambda steps: bar.advance(task, steps)
+
+
+def _redacted(record: Any) -> Any:
+    """A record whose texts hold no password."""
+    if isinstance(record, str):
+        return redacted_message(record)
+    if isinstance(record, dict):
+        return {name: _redacted(value) for name, value in record.items()}
+    return [_redacted(value) for value in record] if isinstance(record, list | tuple) else record
 
 
 def _console(*, stderr: bool = False) -> Console:

@@ -99,6 +99,8 @@ def _serve(
             f"serve needs {error.name}, which is not installed: pip install 'cidrgate[server]'"
         ) from None
     if authorize and unlisted is None:
+        if not create:
+            session.open().close()  # a store that is not there is the first thing to say
         raise CommandError(
             "--authorize needs --unlisted allow, deny_unknown or deny: what happens to an account that has no list"
         )

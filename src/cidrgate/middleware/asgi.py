@@ -75,6 +75,7 @@ class AllowlistMiddleware:
         self._gate = gate
         self._allows_peer = gate.allows_peer
         self._admits = gate.admits
+        self._peer_alone = gate.resolver.header is None
         self._portless = gate.resolver.resolved_by_server
         self._claims: frozenset[bytes] = frozenset() if self._portless else CLIENT_HEADERS
         self._account = account_of_scope(account)
@@ -97,7 +98,7 @@ class AllowlistMiddleware:
                 try:
                     host, port = scope["client"]
                     headers = scope["headers"]
-                    if self._allows_peer is None:
+                    if not self._peer_alone:
                         admitted = self._admits(account, host, headers, port)
                     elif port or self._portless:
                         claims = self._claims
@@ -107,7 +108,10 @@ class AllowlistMiddleware:
                                 admitted = self._admits(account, host, headers, port)
                                 break
                         else:
-                            admitted = self._allows_peer(account, host)
+                            if self._allows_peer is not None:
+                                admitted = self._allows_peer(account, host)
+                            else:
+                                admitted = self._admits(account, host, (), port)
                 except Exception:  # noqa: BLE001, S110 - `decide` finds out what it was
                     pass
         if not admitted:

@@ -61,7 +61,7 @@ class Settings:
     """
 
     account: str | Account | FromHeader | FromRoute | FromPath
-    database: str | None = None
+    database: str | None = field(default=None, repr=False)
     open: Mapping[str, Any] = field(default_factory=dict)
     gate: str | Gate | None = None
     trusted_proxies: Sequence[str] | None = None

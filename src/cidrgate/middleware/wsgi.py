@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["AllowlistMiddleware", "account_of_environ", "decide", "is_exempt", "path_of", "raw_path_of"]
 
 _REWRITTEN = "werkzeug.proxy_fix.orig"
+_NO_PORT = ("0", 0)
 _STATUS_LINE = f"{STATUS} {HTTPStatus(STATUS).phrase}"
 
 
@@ -90,7 +91,7 @@ class AllowlistMiddleware:
                         peer, port = peer_of(environ, self._gate)
                         names = self._names if claimed else self._few_names
                         admitted = self._admits(account, peer, headers_of(environ, names), port)
-                    elif _REWRITTEN not in environ and environ.get("REMOTE_PORT") != "0":
+                    elif _REWRITTEN not in environ and environ.get("REMOTE_PORT") not in _NO_PORT:
                         admitted = self._allows_peer(account, environ["REMOTE_ADDR"])
                 except Exception:  # noqa: BLE001, S110 - `decide` finds out what it was
                     pass

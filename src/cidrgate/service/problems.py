@@ -213,7 +213,8 @@ def _http_error(request: Request, error: Exception) -> Response:
         raise error
     if error.status_code in (400, 422):
         # What FastAPI says of a body that is no text: it cannot be understood, as one that is no JSON.
-        return problem_response(422, "invalid_request", error.detail, invalid=[])
+        invalid = [{"where": "request", "message": error.detail}]
+        return problem_response(422, "invalid_request", error.detail, invalid=invalid)
     headers = dict(error.headers or {})
     if error.status_code == 405:
         headers["Allow"] = ", ".join(_methods(request))

@@ -58,7 +58,8 @@ class PublicURL:
             parts, port = urlsplit(""), None
         default = _DEFAULT_PORTS.get(parts.scheme)
         exact = parts.path in ("", "/") and not (parts.query or parts.fragment or "?" in text or "#" in text)
-        if default is None or not exact or not text.isascii() or not _HOST.fullmatch(parts.netloc) or port == 0:
+        plain = text.isascii() and text.isprintable() and " " not in text  # `urlsplit` leaves some characters out
+        if default is None or not exact or not plain or not _HOST.fullmatch(parts.netloc) or port == 0:
             raise ValueError(f"a public URL is scheme://host or scheme://host:port, not {text[:200]!r}")
         host = parts.netloc.lower()
         if port is not None:

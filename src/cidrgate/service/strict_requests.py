@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl
 
 from fastapi import params
 from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
@@ -26,7 +27,10 @@ if TYPE_CHECKING:
     from fastapi.dependencies.models import Dependant
     from starlette.responses import Response
 
-__all__ = ["BEFORE_BODY", "ConsoleRoute", "StrictRoute", "json_of"]
+__all__ = ["BEFORE_BODY", "FORM", "ConsoleRoute", "StrictRoute", "json_of"]
+
+FORM = "cidrgate.form"
+"""Where a request keeps its form once it is read, for who tells what became of it: a body is read once."""
 
 BEFORE_BODY: set[Callable[..., Any]] = set()
 """Dependencies that are functions of the request alone, and are asked before its body is read: who sends it."""
@@ -50,7 +54,8 @@ class StrictRoute(ChangingRoute):
                 await run_in_threadpool(call, request)
             stricter = _StrictRequest(request.scope, request.receive)
             if fields is not None:
-                form = await stricter.form(max_fields=MOST_FIELDS, max_files=0)
+                request.scope[FORM] = FormData()
+                form = request.scope[FORM] = await stricter.form(max_fields=MOST_FIELDS, max_files=0)
                 self._check("form", (name for name, _ in form.multi_items()), fields)
             return await handle(stricter)
 

@@ -12,7 +12,7 @@ from typing import Literal
 
 from cidrgate.errors import StoreError
 
-__all__ = ["StoreKind", "redacted", "store_of"]
+__all__ = ["StoreKind", "is_ambiguous", "redacted", "redacted_message", "store_of"]
 
 StoreKind = Literal["memory", "sqlite", "postgresql"]
 
@@ -29,6 +29,10 @@ _PASSWORD_OF_USER = re.compile(
 )
 """A user's name, and what stands between it and the last `@`; a path of SQLite may hold slashes."""
 
+_PASSWORD_IN_MESSAGE = re.compile(r"(://[^:/?#@\s]*):.*@", re.ASCII | re.DOTALL)
+_WORD = re.compile(r"\S+")
+"""In a message a password may hold spaces only where nothing else can be meant: behind the colon of a user's name."""
+
 _SECRET_SETTING = re.compile(
     r"((?:pass|pwd|secret|credential|token)\w{0,30}\s{0,9}(?:=|%3D)).+", re.ASCII | re.IGNORECASE | re.DOTALL
 )
@@ -43,7 +47,7 @@ _MISSPELT_URL = re.compile(r"\s|:|['\"<]?[A-Za-z][A-Za-z0-9+.-]{0,30}:|//|[^/]{0
 
 
 def redacted(text: str) -> str:
-    """Text without what may be a password in it, whether it is a URL, settings of libpq, or a message with either.
+    """A URL, a path, or settings of libpq, without what may be a password in them.
 
     Where a password ends cannot be told when it was not written as it should be. So everything is masked between the
     user's name and the last `@`, and everything that follows the name of a secret setting.
@@ -56,7 +60,31 @@ def redacted(text: str) -> str:
         >>> redacted("/srv/lists.db")
         '/srv/lists.db'
     """
-    return _SECRET_SETTING.sub(rf"\1{_MASK}", _PASSWORD_OF_USER.sub(rf"\1\2:{_MASK}@", text, count=1))
+    return _PASSWORD_OF_USER.sub(rf"\1\2:{_MASK}@", _SECRET_SETTING.sub(rf"\1{_MASK}", text), count=1)
+
+
+def redacted_message(text: str) -> str:
+    """A message that may repeat a URL or settings, among other words, without what may be a password in them.
+
+    Example:
+        >>> redacted_message("there is no account 'postgresql://me:my secret@host/lists'")
+        "there is no account 'postgresql://me:***@host/lists'"
+        >>> redacted_message("error: memory://x is no store; write postgresql://user@host:port/database")
+        'error: memory://x is no store; write postgresql://user@host:port/database'
+    """
+    text = _SECRET_SETTING.sub(rf"\1{_MASK}", text)
+    text = _PASSWORD_IN_MESSAGE.sub(rf"\1:{_MASK}@", text)
+    return _WORD.sub(lambda word: redacted(word[0]) if "@" in word[0] else word[0], text)
+
+
+def is_ambiguous(url: str) -> bool:
+    """Whether a password in the settings of a URL holds an `@`, so that half of it would be taken for the host.
+
+    Example:
+        >>> is_ambiguous("postgresql://host/lists?password=my@secret"), is_ambiguous("postgresql://me:a?b@host/lists")
+        (True, False)
+    """
+    return _SECRET_SETTING.search(url.rpartition("@")[0]) is not None
 
 
 def store_of(url: str | os.PathLike[str]) -> tuple[StoreKind, str]:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, Request, Response
 
-from cidrgate.errors import CidrgateError, Problem, StoreError, VersionConflictError
+from cidrgate.errors import CidrgateError, CredentialEndedError, Problem, StoreError, VersionConflictError
 from cidrgate.service.console.changing import NeedsConfirmationError, make_change
 from cidrgate.service.console.drafts import LIFETIMES, Addition, Found, NewAddition, Verdict, found_in, judge
 from cidrgate.service.console.fields import ListQuery, numbers_in
@@ -69,7 +69,7 @@ def add(request: Request, person: SignedInForm, draft: NewAddition) -> Response:
         change = draft.change(manager.entries(draft.account), person.principal.name)
         sequence = make_change(person.principal.changing(manager), change, person.address, draft.confirmed)
         return go(request, "list", account=draft.account, done=sequence)
-    except StoreError:
+    except (StoreError, CredentialEndedError):
         raise
     except VersionConflictError:
         conflict = last_change(manager, draft.account)

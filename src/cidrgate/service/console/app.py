@@ -30,8 +30,9 @@ from cidrgate.errors import (
 )
 from cidrgate.service.console import accounts, adding, editing, lists, questions, signed_in, signing_in, tokens
 from cidrgate.service.console.pages import in_place, link, page
-from cidrgate.service.limits import MOST_FIELDS
+from cidrgate.service.limits import LONGEST_FORM_LIST, MOST_FIELDS
 from cidrgate.service.problems import ServiceError
+from cidrgate.service.strict_requests import FORM
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -142,7 +143,13 @@ async def _error_page(request: Request, error: Exception) -> Response:
 
 
 async def _form_of(request: Request) -> FormData:
-    """What was typed, as far as it came and can be read."""
+    """What was typed, as far as it came and can be read; of somebody who is not known, as much as people type."""
+    read: FormData | None = request.scope.get(FORM)
+    if read is not None:
+        return read
+    size = request.headers.get("content-length", "")
+    if not (size.isascii() and size.isdecimal() and len(size) < 10 and int(size) <= LONGEST_FORM_LIST):
+        return FormData()
     try:
         return await request.form(max_fields=MOST_FIELDS, max_files=0)
     except (HTTPException, ClientDisconnect):

@@ -13,6 +13,7 @@ from cidrgate.rules import split_submission
 from cidrgate.rules.format_hints import suggested_networks
 from cidrgate.service.console.changing import ListEdit, Preview, preview_change
 from cidrgate.service.console.fields import Confirmations, Ids, ListText, ShortText
+from cidrgate.service.limits import MOST_PROBLEMS_TOLD
 from cidrgate.service.models import plain_label
 from cidrgate.values import Entry, NewEntry
 
@@ -203,13 +204,15 @@ class Verdict:
 
     Attributes:
         preview: What it would come to; None if something is in its way.
-        found: The broken rules.
+        found: The broken rules; the first of them.
         message: What else is in its way.
+        more: How many broken rules there are besides.
     """
 
     preview: Preview | None = None
     found: tuple[Found, ...] = ()
     message: str | None = None
+    more: int = 0
 
 
 def judge(
@@ -229,7 +232,9 @@ def judge(
     try:
         return Verdict(preview_change(manager, change(), address))
     except RuleError as error:
-        return Verdict(found=tuple(found(problem) for problem in error.problems))
+        shown = error.problems[:MOST_PROBLEMS_TOLD]
+        more = len(error.problems) - len(shown) + error.more
+        return Verdict(found=tuple(found(problem) for problem in shown), more=more)
     except StoreError:
         raise
     except CidrgateError as error:
@@ -248,7 +253,8 @@ def found_in(problem: Problem, position: int, listed: list[Entry] | None) -> Fou
         return Found(problem, position, _alternatives(problem.hint), can_leave_out=listed is not None)
     if problem.code == "superset_conflict" and listed is not None:
         ids = {entry.cidr: entry.id for entry in listed}
-        gives_way = tuple(ids[cidr] for cidr in problem.conflicts if cidr in ids)
+        # Where not all of them are known, those that are would not be enough.
+        gives_way = () if problem.more_conflicts else tuple(ids[cidr] for cidr in problem.conflicts if cidr in ids)
         return Found(problem, position, gives_way=gives_way, can_leave_out=True)
     return Found(problem, position, can_leave_out=listed is not None and problem.code != "limit_reached")
 

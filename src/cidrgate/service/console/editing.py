@@ -5,7 +5,14 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, Query, Request, Response
 
-from cidrgate.errors import CidrgateError, EntryNotFoundError, Problem, StoreError, VersionConflictError
+from cidrgate.errors import (
+    CidrgateError,
+    CredentialEndedError,
+    EntryNotFoundError,
+    Problem,
+    StoreError,
+    VersionConflictError,
+)
 from cidrgate.list_changes import named_entries
 from cidrgate.service.console.changing import NeedsConfirmationError, make_change
 from cidrgate.service.console.drafts import Edit, Found, NewEdit, Verdict, found_in, judge
@@ -74,7 +81,7 @@ def edit(request: Request, person: SignedInForm, draft: NewEdit) -> Response:
         change = draft.change(_entry(request, draft), person.principal.name, version=draft.version)
         sequence = make_change(person.principal.changing(manager), change, person.address, draft.confirmed)
         return go(request, "list", account=draft.account, done=sequence)
-    except (StoreError, EntryNotFoundError):
+    except (StoreError, CredentialEndedError, EntryNotFoundError):
         raise
     except VersionConflictError:
         conflict = last_change(manager, draft.account)

@@ -53,7 +53,9 @@ def create_token(
     service = service_of(request)
     try:
         scope = Scope.parse(may if may in ("admin", "metrics") else f"account:{account.strip()}:{may}")
-        days = _DAYS.get(ends)
+        if ends not in _DAYS:
+            raise InvalidExpiryError("choose when the token ends")
+        days = _DAYS[ends]
         with service.manager.store.write() as transaction:
             person.principal.rely_on(transaction)
             made = service.credentials.create_token_in(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import select
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote, quote_plus
 
@@ -12,6 +12,7 @@ from sqlalchemy import create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, InvalidatePoolError
 
 from cidrgate.errors import StoreError
+from cidrgate.stores.urls import is_ambiguous, redacted
 from cidrgate.stores.waits import check_lock_timeout
 
 if TYPE_CHECKING:
@@ -54,8 +55,8 @@ class Database:
         lock_timeout: How many seconds of waiting for locks the URL asks for; None if it does not say.
     """
 
-    arguments: dict[str, str]
-    pooled: dict[str, str] | None
+    arguments: dict[str, str] = field(repr=False)
+    pooled: dict[str, str] | None = field(repr=False)
     schema: str
     name: str
     pool_size: int | None = None
@@ -85,7 +86,7 @@ class Database:
         own = {name: _single(parsed, name) for name in ("schema", "pooled_url", "pool_size", "lock_timeout")}
         schema = _SCHEMA if own["schema"] is None else own["schema"]
         if not schema.isidentifier():
-            raise StoreError(f"{schema!r} cannot name a schema: use letters, digits and underscores")
+            raise StoreError(f"{redacted(repr(schema))} cannot name a schema: use letters, digits and underscores")
         arguments = _arguments(parsed.difference_update_query(own))
         pooled = None
         if own["pooled_url"] is not None:
@@ -191,9 +192,14 @@ def _parsed(url: str) -> URL:
             path, _, query = parts["rest"].partition("?")
             hosts = f"host={quote_plus(parts['hosts'])}"
             url = f"{parts['scheme']}{user}{path or '/'}?{hosts}{'&' if query else ''}{query}"
-        return make_url(url).set(drivername="postgresql+psycopg")
-    except (ArgumentError, ValueError) as error:
-        raise StoreError("this is no URL of a PostgreSQL database: write postgresql://user@host/database") from error
+        parsed = make_url(url).set(drivername="postgresql+psycopg")
+    except (ArgumentError, ValueError):  # what they say may be a part of a password
+        raise StoreError("this is no URL of a PostgreSQL database: write postgresql://user@host/database") from None
+    if "@" in f"{parsed.host}{parsed.database}" or is_ambiguous(url):
+        raise StoreError(
+            "this is no URL of a PostgreSQL database: in a user's name and in a password, write @ as %40, / as %2F"
+        )
+    return parsed
 
 
 def _single(url: URL, name: str) -> str | None:
@@ -269,7 +275,7 @@ def _pool_size(text: str | None) -> int | None:
     if text is None:
         return None
     if not text.isascii() or not text.isdecimal():
-        raise StoreError(f"pool_size is a number of connections, not {text!r}")
+        raise StoreError(f"pool_size is a number of connections, not {redacted(repr(text))}")
     return int(text)
 
 
@@ -277,4 +283,4 @@ def _lock_timeout(text: str | None) -> float | None:
     try:
         return None if text is None else check_lock_timeout(float(text))
     except ValueError as error:
-        raise StoreError(f"lock_timeout is a number of seconds above 0, not {text!r}") from error
+        raise StoreError(f"lock_timeout is a number of seconds above 0, not {redacted(repr(text))}") from None

@@ -9,6 +9,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from cidrgate.errors import StoreBusyError, StoreConflictError, StoreError
+from cidrgate.stores.urls import redacted_message
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,7 +82,9 @@ def _explanation(name: str, cause: BaseException) -> StoreError:
     if state == _LOCKED:
         return StoreBusyError(f"{name} is locked by another transaction; nothing was changed: try again later")
     if state in _CONFLICTS:
-        return StoreConflictError(f"{name} was changed by another writer at the same time: {cause}")
+        return StoreConflictError(
+            f"{name} was changed by another writer at the same time: {redacted_message(str(cause))}"
+        )
     for beginning, advice in _ADVICE.items():
         if state.startswith(beginning):
             return StoreError(f"{name} {advice}")
@@ -89,5 +92,5 @@ def _explanation(name: str, cause: BaseException) -> StoreError:
         return StoreError(f"{name} holds text without NUL characters only: leave them out")
     reason = str(cause) or type(cause).__name__
     if not state and type(cause).__name__ == "OperationalError":
-        return StoreError(f"{name} is not reached: {reason}")
-    return StoreError(f"{name} failed: {reason}")
+        return StoreError(f"{name} is not reached: {redacted_message(reason)}")
+    return StoreError(f"{name} failed: {redacted_message(reason)}")

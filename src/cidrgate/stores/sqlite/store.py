@@ -403,6 +403,7 @@ def _find_file(path: Path, name: str, *, create: bool) -> None:
     """Make sure that a file is there for SQLite to open, which would create one for everybody to read.
 
     A file that is there is not opened here: closing it would release the locks of other connections of this process.
+    What the system says of it is not handed on, as it repeats the path, which may be a misspelt URL with a password.
 
     Raises:
         StoreNotFoundError: If there is none and none shall be created, or what is there can be no store.
@@ -419,9 +420,9 @@ def _find_file(path: Path, name: str, *, create: bool) -> None:
                 create_empty(path)
             return
     except OSError as error:
-        raise StoreError(f"{name} cannot be opened: {error.strerror}; {CANNOT_OPEN}") from error
-    except ValueError as error:
-        raise StoreNotFoundError(f"{name} is not there: no path has such characters") from error
+        raise StoreError(f"{name} cannot be opened: {error.strerror}; {CANNOT_OPEN}") from None
+    except ValueError:
+        raise StoreNotFoundError(f"{name} is not there: no path has such characters") from None
     if not stat.S_ISREG(found.st_mode):
         kind = "a directory" if stat.S_ISDIR(found.st_mode) else "not a plain file"
         raise StoreNotFoundError(f"{name} is {kind}: check that the path is a file")
@@ -435,12 +436,12 @@ def _refuse_lost_place(path: Path, name: str) -> None:
         raise StoreNotFoundError(
             f"{name} is not there: mount or create the directory {redacted(str(path.parent))} first, "
             "or check the path and the working directory"
-        )
+        ) from None
     if path.is_symlink():
         raise StoreNotFoundError(
             f"{name} is not there: it is a symbolic link to {redacted(str(path.readlink()))}, which does not exist; "
             "mount or create what it should lead to, or remove the link"
-        )
+        ) from None
 
 
 def _make_engine(

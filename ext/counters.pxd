@@ -1,0 +1,13 @@
+"""Declarations of `counters.h`: how far the engine counts."""
+
+from libc.stdint cimport uint32_t
+
+cdef extern from "counters.h" nogil:
+    struct Limits "cidrgate_limits_t":
+        uint32_t prefixes
+        uint32_t nodes
+        uint32_t slots
+        uint32_t rows
+        uint32_t segments
+    const Limits most "cidrgate_most"
+    Limits limits "cidrgate_limits"

@@ -1,0 +1,362 @@
+"""Snapshots that somebody made up, with right checksums: refused, or as harmless as what they say."""
+
+from __future__ import annotations
+
+import os
+import random
+import struct
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from cidrgate import Matcher, SnapshotError
+from cidrgate._engine import _seal_snapshot
+from tests.fuzz import snapshots
+from tests.fuzz.layout import DEAD, HEADER_FIELDS, PAGE, Block, Layout, keyed_hash, with_table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+SEED = 7
+FORGED_FILES = 40
+
+
+class File:
+    """A sound file, its layout, and the ways to write to it."""
+
+    def __init__(self, path: Path, matcher: Matcher) -> None:
+        matcher.save(path)
+        self.path = path
+        self.image = with_table(path.read_bytes(), SEED)
+        self.layout = Layout(bytes(self.image), ranges=True)
+
+    def block(self, name: str) -> Block:
+        return next(block for block in self.layout.blocks if block.name == name.encode())
+
+    def at(self, name: str) -> int:
+        """Where an account's block begins."""
+        return self.layout.arena_offset + self.block(name).at
+
+    def numbers(self, kind: str, name: str | None = None) -> list[int]:
+        """Where the numbers of a kind stand, in an account's block or anywhere."""
+        first, last = 0, len(self.image)
+        if name is not None:
+            first, last = self.at(name), self.at(name) + self.block(name).size
+        return [
+            found.at + found.size * index
+            for found in self.layout.ranges
+            if found.kind == kind and first <= found.at < last
+            for index in range(found.count)
+        ]
+
+    def write(self, at: int, size: int, value: int) -> None:
+        self.image[at : at + size] = (value % 2 ** (8 * size)).to_bytes(size, "little")
+
+    def read(self, at: int, size: int) -> int:
+        return int.from_bytes(self.image[at : at + size], "little")
+
+    def slots(self) -> dict[str, int]:
+        """Where the slot of each account stands."""
+        names = {block.reference: block.name.decode() for block in self.layout.blocks}
+        places = [self.layout.slot_at(number) for number in range(self.layout.capacity)]
+        return {names[self.read(at + 4, 4)]: at for at in places if self.read(at + 4, 4) in names}
+
+    def open(self) -> Matcher:
+        self.path.write_bytes(_seal_snapshot(bytes(self.image)))
+        return Matcher.open(self.path)
+
+
+def lists() -> Matcher:
+    """Accounts of every kind, small enough that every number of their file can be changed."""
+    matcher = Matcher()
+    matcher.publish("few", ["8.8.4.0/24", "8.8.8.0/24", "8.8.8.128/25", "8.8.8.200/32"])
+    matcher.publish("ipv6", ["2600::/12", "2606:4700::/32", "2606:4700:1::/48", "2a00::1/128"])
+    matcher.publish("both", ["8.8.8.0/24", "2600::/12"])
+    matcher.publish("empty", [])
+    matcher.publish("closed", [], enforced=True)
+    matcher.publish("index", [f"9.{n}.0.0/16" for n in range(64)] + ["9.0.0.0/8", "9.1.2.0/24", "9.1.2.3/32"])
+    matcher.publish("index6", [f"2600:{n:x}::/32" for n in range(64)] + ["2600::/16", "2600:1:2::/48"])
+    matcher.publish("parent", ["8.0.0.0/8"])
+    matcher.publish("other parent", ["9.0.0.0/8"])
+    for number in range(3):
+        matcher.link(f"sub-{number}", parent="parent")
+        matcher.link(f"other-{number}", parent="other parent")
+    return matcher
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> File:
+    return File(tmp_path / "forged.snapshot", lists())
+
+
+def set_prefix4(file: File, name: str, index: int, first: int, length: int) -> None:
+    count = len(file.numbers("first4", name))
+    file.write(file.numbers("first4", name)[index], 4, first)
+    file.write(file.numbers("length4", name)[index], 1, length)
+    assert index < count
+
+
+def set_prefix6(file: File, name: str, index: int, first: int, length: int) -> None:
+    numbers = file.numbers("first6", name)
+    file.write(numbers[index], 8, first >> 64)
+    file.write(numbers[len(numbers) // 2 + index], 8, first)
+    file.write(file.numbers("length6", name)[index], 1, length)
+
+
+def clear_nested(family: int, name: str) -> Callable[[File], None]:
+    def forge(file: File) -> None:
+        at = file.numbers("counts", name)[family]
+        assert file.read(at, 4) & 0x80000000
+        file.write(at, 4, file.read(at, 4) & 0x7FFFFFFF)
+
+    return forge
+
+
+def number(kind: str, name: str, index: int, size: int, value: int) -> Callable[[File], None]:
+    def forge(file: File) -> None:
+        at = file.numbers(kind, name)[index]
+        assert file.read(at, size) != value
+        file.write(at, size, value)
+
+    return forge
+
+
+def ipv4(index: int, first: int, length: int, name: str = "few") -> Callable[[File], None]:
+    return lambda file: set_prefix4(file, name, index, first, length)
+
+
+def ipv6(index: int, first: int, length: int, name: str = "ipv6") -> Callable[[File], None]:
+    return lambda file: set_prefix6(file, name, index, first, length)
+
+
+def exchange_slots(file: File) -> None:
+    slots = list(file.slots().values())
+    for one, other in zip(slots[::2], slots[1::2], strict=False):
+        file.image[one : one + 12], file.image[other : other + 12] = (
+            file.image[other : other + 12],
+            file.image[one : one + 12],
+        )
+
+
+def move_slot(file: File) -> None:
+    """To an empty slot that no search for it comes to."""
+    taken = set(file.slots().values())
+    places = [file.layout.slot_at(index) for index in range(file.layout.capacity)]
+    at = file.slots()["sub-1"]
+    start = file.read(at, 4) * file.layout.capacity >> 32
+    before = next(p for p in reversed(places[:start] + places[start:]) if p not in taken and p != at and p > at + 12)
+    file.image[before : before + 12] = file.image[at : at + 12]
+    file.image[at : at + 12] = bytes(12)
+
+
+def kill_what_is_before(file: File) -> None:
+    """An empty slot in the middle of a search."""
+    slots = {at: file.read(at, 4) * file.layout.capacity >> 32 for at in file.slots().values()}
+    moved = [at for at, start in slots.items() if file.layout.slot_at(start) != at]
+    start = file.layout.slot_at(slots[moved[0]])
+    file.image[start : start + 12] = bytes(12)
+    file.write(PAGE + 4, 4, file.layout.used - 1)
+    file.write(*HEADER_FIELDS["live"], file.layout.live - 1)
+
+
+def same_name(file: File) -> None:
+    """Two accounts of one name, in slots that a search for it passes one after the other."""
+    at = file.at("sub-1") + 16
+    file.image[at : at + 5] = b"sub-2"
+    file.image[:] = with_table(bytes(file.image))
+
+
+def name_that_is_not_text(octets: bytes) -> Callable[[File], None]:
+    def forge(file: File) -> None:
+        at = file.at("few") + 8
+        file.image[at : at + 8] = octets.ljust(8, b"\0")
+        file.write(at - 4, 2, len(octets))
+        file.image[:] = with_table(bytes(file.image))
+
+    return forge
+
+
+def kin(name: str, field: int, value: Callable[[File], int]) -> Callable[[File], None]:
+    def forge(file: File) -> None:
+        assert file.read(file.at(name) + 8 + 4 * field, 4) != value(file)
+        file.write(file.at(name) + 8 + 4 * field, 4, value(file))
+
+    return forge
+
+
+def row(name: str, value: Callable[[File], int]) -> Callable[[File], None]:
+    return lambda file: file.write(file.layout.rows_offset + 4 * file.block(name).row, 4, value(file))
+
+
+def reference(name: str) -> Callable[[File], int]:
+    return lambda file: file.block(name).reference
+
+
+def dead_slot(file: File) -> None:
+    file.write(file.slots()["few"] + 4, 4, DEAD)
+    file.write(*HEADER_FIELDS["live"], file.layout.live - 1)
+
+
+def slot(name: str, field: int, value: Callable[[File], int]) -> Callable[[File], None]:
+    return lambda file: file.write(file.slots()[name] + 4 * field, 4, value(file))
+
+
+MAPPED = 0xFFFF << 32
+FORGERIES: dict[str, Callable[[File], None]] = {
+    "host bits below length 0": ipv4(3, 0xFFFFFFFF, 0),
+    "host bits below length 15": ipv4(3, 0xFFFF0000, 15),
+    "host bits below length 16": ipv4(3, 0xFFFFFF00, 16),
+    "host bits below length 23": ipv4(3, 0xFFFFFF00, 23),
+    "host bits below length 24": ipv4(3, 0xFFFFFFFF, 24),
+    "host bits below length 31": ipv4(3, 0xFFFFFFFF, 31),
+    "IPv4 longer than 32": ipv4(3, 0xFFFFFFFF, 33),
+    "IPv4 longer than a shift": ipv4(3, 0xFFFFFFFF, 255),
+    "an IPv4 prefix twice": ipv4(1, 0x08080400, 24),
+    "IPv4 prefixes out of order": ipv4(1, 0x01000000, 24),
+    "an IPv4 prefix before what covers it": ipv4(1, 0x08080400, 23),
+    "IPv4 prefixes nested in secret": clear_nested(0, "few"),
+    "IPv6 prefixes nested in secret": clear_nested(1, "ipv6"),
+    "IPv6 host bits in the upper half": ipv6(3, 0x2A01 << 112, 15),
+    "IPv6 host bits in the lower half": ipv6(3, 0x2A01 << 112 | 1, 64),
+    "IPv6 host bits below length 127": ipv6(3, 2**128 - 1, 127),
+    "IPv6 longer than 128": ipv6(3, 2**128 - 1, 129),
+    "an IPv6 prefix twice": ipv6(1, 0x2600 << 112, 12),
+    "IPv6 prefixes out of order": ipv6(3, 1, 128),
+    "an IPv6 prefix out of order in the lower half": ipv6(3, (0x2606 << 112) + 1, 128),
+    "an IPv4 prefix written as IPv6": ipv6(0, MAPPED | 0x08080000, 112),
+    "all of IPv4 written as IPv6": ipv6(0, MAPPED, 96),
+    "a slot of an index with another prefix": lambda file: file.write(
+        file.numbers("index slot", "index")[-2], 4, file.read(file.numbers("index slot", "index")[-2], 4) ^ 1
+    ),
+    "an index without its first node": number("index", "index", 0, 4, 0xFFFFFFFF),
+    "an index that starts elsewhere": number("index", "index", 0, 4, 0xFFFFFFFE),
+    "an index with a root": number("index", "index", 1, 4, 65_536),
+    "a node whose slots are elsewhere": lambda file: file.write(
+        file.numbers("base", "index6")[0], 4, file.read(file.numbers("base", "index6")[0], 4) + 1
+    ),
+    "a node with another span": lambda file: file.write(
+        file.numbers("bits", "index")[0], 8, file.read(file.numbers("bits", "index")[0], 8) ^ 6
+    ),
+    "a node that counts its spans wrongly": number("before", "index", 1, 1, 200),
+    "slots in each other's places": exchange_slots,
+    "a slot where no search comes": move_slot,
+    "an empty slot in a search": kill_what_is_before,
+    "a dead slot of an account that is there": dead_slot,
+    "two accounts of one name": same_name,
+    "a tag of another name": slot("few", 0, lambda file: keyed_hash(b"fex", SEED)),
+    "a slot with another list": slot("few", 2, reference("both")),
+    "a slot of a subaccount with another list": slot("sub-0", 2, reference("other parent")),
+    "two slots of one block": slot("few", 1, reference("both")),
+    "a row with another list": row("few", reference("both")),
+    "a row of a subaccount with another list": row("sub-0", reference("other parent")),
+    "a row of a subaccount with its own block": row("sub-0", reference("sub-0")),
+    "a chain that goes round": kin("sub-0", 0, reference("sub-2")),
+    "a chain into itself": kin("sub-1", 0, reference("sub-1")),
+    "a chain that ends too soon": kin("parent", 0, lambda file: 0),
+    "a chain into another one": kin("sub-0", 0, reference("other-1")),
+    "a chain into a parent": kin("sub-0", 0, reference("other parent")),
+    "a chain into an account": kin("parent", 0, reference("few")),
+    "a chain out of the file": kin("parent", 0, lambda file: 0xFFFFFFF0),
+    "a parent that is another one": kin("sub-0", 1, lambda file: file.block("other parent").row),
+    "a parent that is a subaccount": kin("sub-0", 1, lambda file: file.block("sub-1").row),
+    "a parent that is no parent": kin("sub-0", 1, lambda file: file.block("few").row),
+    "a parent that is nobody": kin("sub-0", 1, lambda file: 0xFFFFFFFF),
+    "a name of half a character": name_that_is_not_text(b"ab\xc3"),
+    "a name of an overlong character": name_that_is_not_text(b"\xc0\xafa"),
+    "a name of a surrogate": name_that_is_not_text(b"\xed\xa0\x80"),
+    "a name beyond Unicode": name_that_is_not_text(b"\xf4\x90\x80\x80"),
+    "a name of a stray octet": name_that_is_not_text(b"ab\x80"),
+    "more rows than can be": lambda file: file.write(*HEADER_FIELDS["row_count"], 2**31),
+}
+
+
+@pytest.mark.parametrize("forge", FORGERIES.values(), ids=FORGERIES)
+def test_a_property_that_does_not_hold_is_found(file: File, forge: Callable[[File], None]) -> None:
+    file.open()
+    forge(file)
+    with pytest.raises(SnapshotError, match="contradicts itself"):
+        file.open()
+
+
+@pytest.mark.parametrize("octets", ["é".encode(), "名".encode(), "\U0010ffff".encode(), b"\0", "\ud7ff\ue000".encode()])
+def test_every_name_that_is_text_is_opened(file: File, octets: bytes) -> None:
+    name_that_is_not_text(octets)(file)
+    opened = file.open()
+    assert octets.decode() in opened
+    assert opened.prefixes(octets.decode())[0] == "8.8.4.0/24"
+
+
+def test_every_number_of_a_file_is_checked_or_harmless(file: File, tmp_path: Path) -> None:
+    source = random.Random(1)
+    sound = bytes(file.image)
+    accepted = 0
+    for found in file.layout.ranges:
+        for index in range(found.count):
+            at, size = found.at + index * found.size, found.size
+            before = int.from_bytes(sound[at : at + size], "little")
+            for value in {before + 1, before - 1, 0, before ^ 1 << (8 * size - 1), source.getrandbits(8 * size)}:
+                file.image[:] = sound
+                file.write(at, size, value)
+                try:
+                    matcher = file.open()
+                except SnapshotError:
+                    continue
+                accepted += 1
+                model = snapshots.Model(Layout(bytes(file.image)))
+                if accepted % 25 == 0:
+                    snapshots.change(source, matcher, model)
+                snapshots.check(source, matcher, model, 200, some=1)
+    assert accepted > 100
+
+
+@pytest.mark.parametrize("number", range(FORGED_FILES))
+def test_a_damaged_file_is_refused_or_used_without_harm(tmp_path: Path, number: int) -> None:
+    snapshots.run(number, tmp_path)
+
+
+def test_names_of_one_tag_in_one_run_do_not_make_opening_slow(tmp_path: Path) -> None:
+    # As many discarded names as the index holds before it grows stand in one run of slots, and searches pass them all.
+    matcher = Matcher()
+    for index in range(20_000):
+        matcher.publish(f"acct-{index}", ["8.8.8.0/24"])
+    for _ in range(6_000):
+        matcher.publish("busy", ["9.9.9.0/24"])
+        matcher.discard("busy")
+    matcher.publish("busy", ["9.9.9.0/24"])
+    matcher.save(tmp_path / "busy.snapshot")
+    layout = Layout((tmp_path / "busy.snapshot").read_bytes())
+    tags = [layout.slot_at(place) for place in range(layout.capacity)]
+    dead = sum(struct.unpack_from("<I", layout.image, at + 4)[0] == DEAD for at in tags)
+    assert dead > 1_000
+    opened = Matcher.open(tmp_path / "busy.snapshot")
+    assert len(opened) == 20_001
+    assert opened.prefixes("busy") == ["9.9.9.0/24"]
+    image = bytearray(layout.image)
+    # One of two names of one tag: the second one of a run that is checked by sorting.
+    first, second = (block for block in layout.blocks if block.name in (b"acct-10000", b"acct-10001"))
+    place = layout.arena_offset + second.at + 8
+    image[place : place + len(first.name)] = first.name
+    (tmp_path / "twice.snapshot").write_bytes(_seal_snapshot(bytes(with_table(bytes(image)))))
+    with pytest.raises(SnapshotError, match="contradicts itself"):
+        Matcher.open(tmp_path / "twice.snapshot")
+
+
+def test_what_is_no_file_is_refused_without_waiting(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    refused: list[BaseException] = []
+
+    def open_pipe() -> None:
+        try:
+            Matcher.open(tmp_path / "pipe")
+        except SnapshotError as error:
+            refused.append(error)
+
+    thread = threading.Thread(target=open_pipe, daemon=True)
+    thread.start()
+    thread.join(timeout=30)
+    assert [str(error).endswith("Matcher.save wrote") for error in refused] == [True]
+    for special in ("/dev/null", "/dev/zero"):
+        with pytest.raises(SnapshotError, match="no snapshot"):
+            Matcher.open(special)

@@ -1,0 +1,160 @@
+"""Connections that are opened and held: the service goes on answering, and lets them go."""
+
+from __future__ import annotations
+
+import logging
+import re
+import socket
+import ssl
+import subprocess
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import pytest
+
+from cidrgate.connections import HEAD_SECONDS, LARGEST_HEAD, RepeatedRecords
+from tests.service.a_server import Server, a_server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+WAIT = 6 * HEAD_SECONDS
+"""Seconds after which a test gives up."""
+FILES = 128
+HALF_OPEN = 300
+HEALTH = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+REQUEST = b"POST /console/sign-in HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10000\r\n\r\n"
+
+
+@pytest.fixture(scope="module", params=["plain", "tls"])
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A service that may open few files."""
+    folder = tmp_path_factory.mktemp("server")
+    arguments = [] if request.param == "plain" else certificate(folder)
+    with a_server(f"sqlite:///{folder}/lists.db", *arguments, files=FILES) as server:
+        yield server
+
+
+def certificate(folder: Path) -> list[str]:
+    """The arguments for TLS, with a certificate that was just made."""
+    key, made = folder / "key.pem", folder / "certificate.pem"
+    command = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-nodes",
+        "-days",
+        "1",
+    ]
+    command += ["-subj", "/CN=localhost", "-keyout", str(key), "-out", str(made)]
+    subprocess.run(command, check=True, capture_output=True)
+    return ["--tls-certificate", str(made), "--tls-key", str(key)]
+
+
+def connected(server: Server, *, secure: bool | None = None) -> socket.socket:
+    """A connection to a service, with its handshake done where it speaks TLS."""
+    place = urlsplit(server.url)
+    assert place.hostname is not None
+    made = socket.create_connection((place.hostname, place.port or 0), timeout=WAIT)
+    if secure is False or place.scheme == "http":
+        return made
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context.wrap_socket(made)
+
+
+def answer(connection: socket.socket) -> bytes:
+    """Everything that comes until the other side closes."""
+    received = b""
+    try:
+        while part := connection.recv(65_536):
+            received += part
+    except ConnectionError:
+        pass
+    return received
+
+
+def healthy(server: Server) -> bool:
+    with connected(server) as connection:
+        connection.sendall(HEALTH)
+        return answer(connection).startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize("begun", [b"", b"GET / HTTP/1.1\r\nHost: loc", REQUEST[:-2], REQUEST, REQUEST + b"token=a"])
+def test_connections_that_are_held_keep_nobody_out(server: Server, begun: bytes) -> None:
+    with ExitStack() as stack:
+        for _ in range(HALF_OPEN):
+            held = stack.enter_context(connected(server, secure=False))
+            try:
+                held.sendall(begun)
+            except ConnectionError:
+                continue  # it made room already
+        assert healthy(server)
+    assert healthy(server)
+
+
+@pytest.mark.parametrize("begun", [b"", b"GET /healthz HTTP/1.1\r\nHost: loc"])
+def test_a_head_that_does_not_come_ends_the_connection(server: Server, begun: bytes) -> None:
+    with connected(server) as connection:
+        connection.sendall(begun)
+        assert answer(connection) == b""
+
+
+def test_a_handshake_that_does_not_come_ends_the_connection(server: Server) -> None:
+    with connected(server, secure=False) as connection:
+        assert answer(connection) == b""
+
+
+def test_a_head_that_trickles_in_ends_the_connection(server: Server) -> None:
+    with connected(server) as connection:
+        connection.sendall(b"GET /healthz HTTP/1.1\r\n")
+        connection.settimeout(0.5)
+        for number in range(int(2 * WAIT)):
+            try:
+                connection.sendall(b"X-%d: a\r\n" % number)
+                if connection.recv(1) == b"":
+                    break
+            except TimeoutError:
+                continue
+            except (ConnectionError, ssl.SSLError):
+                break
+        else:
+            pytest.fail("the connection was kept")
+
+
+def test_a_head_that_is_too_large_is_refused(server: Server) -> None:
+    with connected(server) as connection:
+        try:
+            connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: " + b"a" * (2 * LARGEST_HEAD))
+        except ConnectionError:
+            return
+        received = answer(connection)
+    assert received.startswith(b"HTTP/1.1 431 ") or received == b""
+
+
+@pytest.mark.parametrize(
+    "sent", [b"\x00\r\n\r\n", b"GET /\xff HTTP/1.1\r\n\r\n", b"GET / HTTP/9\r\n\r\n", b"G\r\n\r\n"]
+)
+def test_what_is_no_request_is_answered_as_carefully_as_the_rest(server: Server, sent: bytes) -> None:
+    with connected(server) as connection:
+        connection.sendall(sent)
+        received = answer(connection).lower()
+    assert re.match(rb"http/1\.1 4\d\d ", received), received[:200]
+    for header in (b"content-security-policy: ", b"x-frame-options: deny", b"x-content-type-options: nosniff"):
+        assert header in received
+
+
+def test_records_that_are_alike_are_counted_after_a_while() -> None:
+    kept = RepeatedRecords(most=2)
+
+    def passes(text: str, argument: int) -> bool:
+        return kept.filter(logging.LogRecord("a", logging.ERROR, "f", 1, text, (argument,), None))
+
+    assert [passes("failed: %d", number) for number in range(4)] == [True, True, False, False]
+    assert passes("another: %d", 1)

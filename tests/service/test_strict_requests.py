@@ -1,0 +1,131 @@
+"""What is sent is understood whole or refused: by a table that is made from the document, for each operation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from cidrgate import RuleManager
+from cidrgate.service import create_app
+from cidrgate.service.limits import DEEPEST_JSON, LONGEST_NUMBER, MOST_MEMBERS
+from tests.service.test_access import BODIES, NEEDS, filled, routes
+
+if TYPE_CHECKING:
+    from httpx2 import Response
+
+    from tests.service.conftest import Api
+
+
+def document() -> dict[str, Any]:
+    with RuleManager.open("memory://") as manager:
+        return create_app(manager).openapi()
+
+
+DOCUMENT = document()
+OPERATIONS = sorted(NEEDS)
+UNKNOWN = ["dry_run=true", "q=x", "", "Limit=1", "limit%00=1", "unknown", "%ff=1", "cursor[]=1", "confirm_=true"]
+PARAMETERS = [
+    (route, one["name"])
+    for route in OPERATIONS
+    for method, path in [route.split(" ")]
+    for one in DOCUMENT["paths"][path][method.lower()].get("parameters", [])
+    if one["in"] == "query" and "array" not in str(one["schema"])
+]
+VALUES = {"limit": "1", "cursor": "IjEi", "address": "8.8.8.8", "confirm": "true"}
+WITH_BODY = sorted(BODIES)
+
+HOSTILE_BODIES: dict[str, bytes] = {
+    "nothing": b"",
+    "half": b'{"cidrs": "8.8.8.0/24"',
+    "deep arrays": b"[" * 100_000,
+    "deep objects": b'{"a":' * 100_000,
+    "deep and closed": b'{"cidrs": ' + b"[" * (DEEPEST_JSON + 1) + b"]" * (DEEPEST_JSON + 1) + b"}",
+    "a huge integer": b'{"cidrs": ' + b"9" * 5_000 + b"}",
+    "a long number": b'{"sequence": ' + b"1" * (LONGEST_NUMBER + 1) + b"}",
+    "a number beyond floats": b'{"sequence": 1e999}',
+    "a fraction": b'{"sequence": 1.5}',
+    "NaN": b'{"sequence": NaN}',
+    "Infinity": b'{"cidrs": [-Infinity]}',
+    "half a character": b'{"cidrs": "\\ud800", "name": "\\udfff", "scopes": ["\\ud800"]}',
+    "half a character in a name": b'{"\\ud800": 1}',
+    "a NUL": b'{"cidrs": "\\u0000", "name": "a\\u0000", "label": "\\u0000", "scopes": ["account:\\u0000:read"]}',
+    "no UTF-8": b'{"cidrs": "\xff"}',
+    "UTF-16": '{"cidrs": "8.8.8.0/24"}'.encode("utf-16"),
+    "a mark before it": b'\xef\xbb\xbf{"cidrs": "8.8.8.0/24"}',
+    "a name twice": b'{"cidrs": "8.8.8.0/24", "cidrs": "9.9.9.0/24", "name": "a", "name": "b", "change": "add"}',
+    "a name twice inside": b'{"cidrs": [{"cidr": "8.8.8.0/24", "cidr": "9.9.9.0/24"}], "change": "add"}',
+    "many members": b"{" + b",".join(b'"%d":1' % number for number in range(MOST_MEMBERS + 1)) + b"}",
+    "an unknown member": b'{"cidrs": "9.9.9.0/24", "name": "n", "dry_run": true}',
+    "a long name": b'{"' + b"a" * 500_000 + b'": 1}',
+    "many wrong elements": b'{"cidrs": [' + b",".join([b"1"] * 200_000) + b'], "change": "replace"}',
+    "an array": b"[1, 2]",
+    "a text": b'"text"',
+    "null": b"null",
+    "bytes": bytes(range(256)),
+}
+
+
+def sent(api: Api, token: str, route: str, *, query: str = "", content: bytes | None = None) -> Response:
+    method, path = filled(route)
+    body = {} if content is None else {"content": content}
+    if content is None and route in BODIES:
+        body = {"json": BODIES[route]}  # type: ignore[dict-item]
+    headers = {"Authorization": f"Bearer {token}"} | ({"Content-Type": "application/json"} if content else {})
+    if query:
+        path += ("&" if "?" in path else "?") + query
+    return api.client.request(method, path, headers=headers, **body)  # type: ignore[arg-type]
+
+
+def refused(response: Response) -> None:
+    assert response.status_code == 422, response.text[:500]
+    assert response.headers["content-type"] == "application/problem+json"
+    assert response.json()["code"] == "invalid_request"
+    assert "content-security-policy" in response.headers
+
+
+def test_the_table_is_the_document(api: Api) -> None:
+    assert sorted(routes(api.app)) == OPERATIONS
+    assert len(PARAMETERS) >= 10
+
+
+@pytest.mark.parametrize("unknown", UNKNOWN)
+@pytest.mark.parametrize("route", OPERATIONS)
+def test_a_parameter_that_is_not_known_is_refused(api: Api, route: str, unknown: str) -> None:
+    api.manager.add("acct-1", "8.8.8.0/24")
+    before = api.manager.history()
+    token = api.token("admin")
+    response = sent(api, token, route, query=unknown)
+    if unknown == "":
+        assert response.status_code != 422 or "query" not in response.json()["detail"]
+        return
+    refused(response)
+    assert api.manager.history() == before
+    assert len(api.credentials.tokens()) == 1
+
+
+@pytest.mark.parametrize(("route", "name"), PARAMETERS)
+def test_a_parameter_that_comes_twice_is_refused(api: Api, route: str, name: str) -> None:
+    api.manager.add("acct-1", "8.8.8.0/24")
+    before = api.manager.history()
+    refused(sent(api, api.token("admin"), route, query=f"{name}={VALUES[name]}&{name}={VALUES[name]}"))
+    assert api.manager.history() == before
+
+
+@pytest.mark.parametrize("kind", HOSTILE_BODIES)
+@pytest.mark.parametrize("route", WITH_BODY)
+def test_a_body_that_means_nothing_or_two_things_is_refused(api: Api, route: str, kind: str) -> None:
+    api.manager.add("acct-1", "8.8.8.0/24")
+    before, token = api.manager.history(), api.token("admin")
+    response = sent(api, token, route, content=HOSTILE_BODIES[kind])
+    assert 400 <= response.status_code < 500, response.text[:500]
+    assert len(response.content) < 100_000
+    assert "content-security-policy" in response.headers
+    assert api.manager.history() == before
+    assert len(api.credentials.tokens()) == 1
+
+
+def test_nobody_who_is_not_known_has_a_body_read(api: Api) -> None:
+    for route in WITH_BODY:
+        response = sent(api, "cidrgate_1_" + "A" * 43, route, content=b"{")
+        assert response.status_code == 401, (route, response.text)

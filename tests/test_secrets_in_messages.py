@@ -1,0 +1,264 @@
+"""No message holds the password of a database, however its URL is written, misspelt or misplaced."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+import traceback
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from cidrgate import CidrgateError, RuleManager
+from cidrgate.cli.app import app
+from cidrgate.stores import migrate_store, open_store
+from cidrgate.stores.urls import redacted
+from tests.servers.running import free_port
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.postgres import PostgresServer
+
+SECRET = "hunter2"
+"""Stands in every URL; no part of it stands anywhere else."""
+
+HERE = f"127.0.0.1:{free_port()}"
+"""Where nothing listens; the names of tests must not hold it, as it differs between processes."""
+
+URLS = [
+    f"postgresql://me:{SECRET}@{HERE}/lists",
+    f"postgresql+psycopg://me:{SECRET}@{HERE}/lists",
+    f"postgresql://:{SECRET}@{HERE}/lists",
+    f"postgresql://me:{SECRET}%40x@{HERE}/lists",
+    f"postgresql://me:x@{SECRET}@{HERE}/lists",
+    f"postgresql://me:x/{SECRET}@{HERE}/lists",
+    f"postgresql://me:x?{SECRET}@{HERE}/lists",
+    f"postgresql://me:x#{SECRET}@{HERE}/lists",
+    f"postgresql://me:x:{SECRET}@{HERE}/lists",
+    f"postgresql://me/{SECRET}@{HERE}/lists",
+    f"postgresql://me:{SECRET}",
+    f"postgresql://me:{SECRET}/lists",
+    f"postgresql://me:{SECRET}@[::1/lists",
+    f"postgresql://me:x@127.0.0.1:{SECRET}/lists",
+    f"postgresql://{HERE}/lists?user=me&password={SECRET}",
+    f"postgresql://{HERE}/lists?password=x@{SECRET}",
+    f"postgresql:///lists?host=127.0.0.1&port=1&password={SECRET}",
+    f"postgresql://me@{HERE}/lists?sslpassword={SECRET}",
+    f"postgresql://me@{HERE}/lists?passfile=/no/{SECRET}",
+    f"postgresql://me@{HERE}/lists?PASSWORD={SECRET}",
+    f"postgresql://me@{HERE}/lists?pasword={SECRET}",
+    f"postgresql://me@{HERE}/lists?p%61ssword={SECRET}",
+    f"postgresql://me@{HERE}/lists?password={SECRET}&schema=a-b",
+    f"postgresql://me@{HERE}/lists?schema=x;password={SECRET}",
+    f"postgresql://me:{SECRET}@{HERE}/lists?schema=a-b",
+    f"postgresql://me:{SECRET}@{HERE}/lists?sslmode=nonsense",
+    f"postgresql://me:{SECRET}@{HERE}/lists?connect_timeout=soon",
+    f"postgres://me:{SECRET}@{HERE}/lists",
+    f"postgresq://me:{SECRET}@{HERE}/lists",
+    f"Postgresql://me:{SECRET}@{HERE}/lists",
+    f"postgresql:/me:{SECRET}@{HERE}/lists",
+    f"postgresql:me:{SECRET}@{HERE}/lists",
+    f"postgresql//me:{SECRET}@{HERE}/lists",
+    f"//me:{SECRET}@{HERE}/lists",
+    f"me:{SECRET}@{HERE}/lists",
+    f" postgresql://me:{SECRET}@{HERE}/lists",
+    f"'postgresql://me:{SECRET}@{HERE}/lists'",
+    f'"postgresql://me:{SECRET}@{HERE}/lists',
+    f"<postgresql://me:{SECRET}@{HERE}/lists>",
+    f"DATABASE=postgresql://me:{SECRET}@{HERE}/lists",
+    f"mysql://me:{SECRET}@{HERE}/lists",
+    f"mysql://{HERE}/lists?user=me&password={SECRET}",
+    f"jdbc:postgresql://{HERE}/lists?user=me&password={SECRET}",
+    f"redis://:{SECRET}@{HERE}/0",
+    f"memory://me:{SECRET}@{HERE}",
+    f"sqlite://me:{SECRET}@{HERE}/lists",
+    f"sqlite:///me:{SECRET}@{HERE}/lists",
+    f"sqlite:///no/lists.db?password={SECRET}",
+    f"sqlite:////no/where/me:{SECRET}@x.db",
+    f"host=127.0.0.1 user=me password={SECRET} dbname=lists",
+    f"host=127.0.0.1 user=me password = '{SECRET} x' dbname=lists",
+    f"password={SECRET} host=127.0.0.1",
+    f"dbname=lists sslpassword={SECRET}",
+    f"no/where/password={SECRET}/lists.db",
+]
+
+MISPLACED = [
+    f"postgresql://me:{SECRET}@{HERE}/lists",
+    f"postgresql://:{SECRET}@{HERE}/lists",
+    f"postgresql://me:x@{SECRET}@{HERE}/lists",
+    f"postgresql://me/{SECRET}@{HERE}/lists",
+    f"postgresql://{HERE}/lists?password=x@{SECRET}",
+    f"postgresql:/me:{SECRET}@{HERE}/lists",
+    f"//me:{SECRET}@{HERE}/lists",
+    f"host=127.0.0.1 password='{SECRET}' user=me",
+]
+"""What can be told to be a URL or settings wherever it stands."""
+
+COMMANDS = [
+    ["account", "list"],
+    ["account", "create", "a"],
+    ["list", "a"],
+    ["check", "a", "8.8.8.8"],
+    ["explain", "a", "8.8.8.8"],
+    ["history", "a"],
+    ["export"],
+    ["import", "-", "--format", "csv"],
+    ["add", "a", "8.8.8.0/24", "--create"],
+    ["edit", "a", "8.8.8.0/24", "8.8.4.0/24"],
+    ["remove", "a", "8.8.8.0/24"],
+    ["replace", "a", "8.8.8.0/24"],
+    ["restore", "a", "--at", "1"],
+    ["prune", "--older-than", "1d"],
+    ["compile", "lists.snapshot"],
+    ["migrate"],
+    ["authorize"],
+    ["serve", "--port", "0", "--authorize"],
+    ["token", "list"],
+    ["token", "create", "ops", "--scope", "admin"],
+    ["token", "revoke", "1"],
+]
+
+
+@pytest.fixture(autouse=True)
+def somewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("DATABASE", "ACTOR", "MAX_ENTRIES", "ALLOW_SPECIAL"):
+        monkeypatch.delenv(f"CIDRGATE_{name}", raising=False)
+
+
+def everything_said(error: BaseException) -> str:
+    """The message, the traceback, and what a debugger or a log shows of the error."""
+    return "".join([*traceback.format_exception(error), str(error), repr(error), repr(error.args)])
+
+
+def opened(url: str) -> None:
+    RuleManager.open(url, follow=False).close()
+
+
+def opened_or_created(url: str) -> None:
+    RuleManager.open(url, follow=False, create=True).close()
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        open_store,
+        opened,
+        opened_or_created,
+        RuleManager.connect,
+        migrate_store,
+        lambda url: open_store(url, create=True).close(),
+    ],
+    ids=range(6),
+)
+@pytest.mark.parametrize("url", URLS, ids=range(len(URLS)))
+def test_the_library_repeats_no_password(
+    use: Callable[[str], Any], url: str, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with caplog.at_level(logging.DEBUG):
+        try:
+            use(url)
+        except CidrgateError as error:
+            told = everything_said(error)
+        else:
+            told = ""
+    assert SECRET not in told
+    assert SECRET not in caplog.text
+    assert SECRET not in "".join(capfd.readouterr())
+
+
+def said(*arguments: str, database: str | None = None) -> str:
+    result = CliRunner().invoke(
+        app, list(arguments), input="account,cidr,label\n", env={"CIDRGATE_DATABASE": database, "COLUMNS": "1000"}
+    )
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+    return result.stdout + result.stderr
+
+
+@pytest.mark.parametrize("number", range(len(COMMANDS)), ids=map(" ".join, COMMANDS))
+def test_no_command_repeats_a_password(number: int, caplog: pytest.LogCaptureFixture) -> None:
+    """Each URL comes to half of the commands, in one of three ways."""
+    command = COMMANDS[number]
+    for place in range(number % 2, len(URLS), 2):
+        url = URLS[place]
+        if place % 3 == 0:
+            told = said(*command, database=url)
+        else:
+            told = said("--database", url, *command, *(["--json"] if place % 3 == 1 else []))
+        assert SECRET not in told, url
+    assert SECRET not in caplog.text
+
+
+@pytest.mark.parametrize("url", MISPLACED, ids=range(len(MISPLACED)))
+def test_no_error_of_use_repeats_a_password(url: str) -> None:
+    """A URL where it does not belong: as a command, an argument, a file, a number, an option nobody knows."""
+    for number, arguments in enumerate(
+        [
+            [url],
+            ["list", url],
+            ["list", "a", url],
+            ["list", "a", "--databse", url],
+            ["list", "a", f"--databse={url}"],
+            ["add", "a", "8.8.8.0/24", "--expires", url],
+            ["restore", "a", "--at", url],
+            ["token", "create", "ops", "--scope", url],
+            ["import", url],
+            ["serve", "--port", url],
+            ["migrate", url],
+        ]
+    ):
+        assert SECRET not in said("-d", "memory://", *arguments, *(["--json"] if number % 2 else [])), arguments
+        assert SECRET not in said("-d", "memory://", *arguments, *([] if number % 2 else ["--json"])), arguments
+
+
+@pytest.mark.parametrize("command", [["--help"], *([*command[:1], "--help"] for command in COMMANDS)], ids=" ".join)
+def test_no_help_shows_what_the_environment_says(command: list[str]) -> None:
+    assert SECRET not in said(*command, database=URLS[0])
+
+
+def test_a_process_that_fails_repeats_no_password(tmp_path: Path) -> None:
+    for url in URLS[:1]:
+        run = [sys.executable, "-m", "cidrgate", "-d", url, "list", "a"]
+        done = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 2
+        assert SECRET not in done.stdout + done.stderr
+
+
+def test_what_is_open_shows_no_password(shared_postgres_server: PostgresServer) -> None:
+    """Neither do its failures later on."""
+    url = shared_postgres_server.new_database().replace("postgres@", f"postgres:{SECRET}@")
+    with RuleManager.open(f"{url}?sslpassword={SECRET}", follow=False) as manager:
+        store: Any = manager.store
+        assert SECRET not in f"{manager!r} {store!r} {vars(store)!r} {store._database!r} {manager._published!r}"
+        manager.create_account("a")
+    with pytest.raises(CidrgateError) as refusal:
+        manager.accounts()
+    assert SECRET not in everything_said(refusal.value)
+    assert "postgres:***@" in str(refusal.value)
+
+
+@given(
+    user=st.text(st.characters(codec="ascii", categories=["L", "N"]), min_size=1, max_size=5),
+    password=st.text(st.characters(codec="ascii", exclude_categories=["Cc"], exclude_characters="@"), min_size=4),
+    rest=st.sampled_from(["host/lists", "host:5432/lists?sslmode=require", "", "h"]),
+    before=st.sampled_from(["", "error: ", "'", "the store "]),
+)
+def test_what_stands_before_the_at_sign_is_masked(user: str, password: str, rest: str, before: str) -> None:
+    mark = "\u2603"  # in no other part
+    for scheme in ("postgresql://", "postgres://", "mysql://"):
+        text = f"{before}{scheme}{user}:{mark}{password}{mark}@{rest}"
+        assert mark not in redacted(text)
+    assert mark not in redacted(f"{before}host=db password={mark}{password}{mark}")
+
+
+@pytest.mark.parametrize(
+    "text", ["/srv/a@b/lists.db", "lists.db", "acct-1", "8.8.8.0/24", "postgresql://me@h/d", "2606:4700::/32"]
+)
+def test_what_holds_no_password_is_shown(text: str) -> None:
+    assert redacted(text) == text
