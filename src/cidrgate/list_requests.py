@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from itertools import count
 from typing import TYPE_CHECKING
 
-from cidrgate.accounts import can_name_account, no_such_account, refuse_subaccount
+from cidrgate.accounts import could_name_account, no_such_account, refuse_subaccount
 from cidrgate.errors import CidrgateError, VersionConflictError
 from cidrgate.list_changes import Listing, ListOutcome, changed, sweep
 
@@ -57,7 +57,7 @@ def change_lists(
     Returns:
         What each came to, or why it was refused, in their order.
     """
-    owners = transaction.accounts_named([one.account for one in requests if can_name_account(one.account)])
+    owners = transaction.accounts_named([one.account for one in requests if could_name_account(one.account)])
     listed = transaction.entries_of(owners.values())
     at = datetime.now(UTC)
     ids = count(-1, -1) if dry_run else transaction.new_entry_ids(len(requests))

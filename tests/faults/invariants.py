@@ -59,7 +59,7 @@ class Ledger:
 
 def prepare(url: str) -> None:
     """Create the accounts, each enforced."""
-    with RuleManager.open(url, follow=False) as manager:
+    with RuleManager.open(url, create=True, follow=False) as manager:
         for account in ACCOUNTS:
             manager.create_account(account)
             manager.add(account, "8.8.8.8/32")

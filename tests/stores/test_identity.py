@@ -34,7 +34,7 @@ def deleted(path: Path, backup: Path) -> None:
 def created_anew(path: Path, backup: Path) -> None:
     for one in path.parent.glob(f"{path.name}*"):
         one.unlink()
-    RuleManager.open(f"sqlite:///{path}", follow=False).close()
+    RuleManager.open(f"sqlite:///{path}", create=True, follow=False).close()
 
 
 def folder_moved(path: Path, backup: Path) -> None:
@@ -58,7 +58,7 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture
 def backup(path: Path, tmp_path: Path) -> Path:
     """What the store was before the last change."""
-    with RuleManager.open(f"sqlite:///{path}", follow=False) as manager:
+    with RuleManager.open(f"sqlite:///{path}", create=True, follow=False) as manager:
         manager.create_account("acct-1")
     copy = tmp_path / "backup.db"
     with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(copy)) as target:
@@ -96,7 +96,7 @@ def test_an_old_file_that_comes_back_is_used_again(manager: RuleManager, path: P
     aside = tmp_path / "aside"
     path.parent.rename(aside)
     path.parent.mkdir()
-    RuleManager.open(f"sqlite:///{path}", follow=False).close()
+    RuleManager.open(f"sqlite:///{path}", create=True, follow=False).close()
     for _ in range(3):
         with pytest.raises(StoreError, match="replaced or deleted"):
             manager.entries("acct-1")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from sqlalchemy import inspect, select, text
 from sqlalchemy.schema import CreateSchema
 
-from cidrgate.errors import AccountsLockedError, StoreBusyError, StoreError
+from cidrgate.errors import AccountsLockedError, StoreBusyError, StoreError, StoreNotFoundError
 from cidrgate.stores import migrations
 from cidrgate.stores.postgres.database import BEGIN, Database
 from cidrgate.stores.postgres.failures import explained, refused_commit
@@ -61,14 +61,15 @@ class PostgresStore:
         pool_size: How many connections are kept for transactions, from 2 on; what the URL says, or 15, if None.
 
     Raises:
-        StoreError: If the database cannot be reached, its tables are missing, too old or too new, or it delivers no
+        StoreNotFoundError: If the database has no tables of cidrgate, and none shall be created.
+        StoreError: If the database cannot be reached, its tables are too old or too new, or it delivers no
             notifications.
     """
 
     writers = 4
 
     def __init__(
-        self, url: str, *, create: bool = True, lock_timeout: float | None = None, pool_size: int | None = None
+        self, url: str, *, create: bool = False, lock_timeout: float | None = None, pool_size: int | None = None
     ) -> None:
         self._database = database = Database.parse(url)
         self.lock_timeout = check_lock_timeout(_first(lock_timeout, database.lock_timeout, LOCK_TIMEOUT))
@@ -225,7 +226,10 @@ class PostgresStore:
         if revision is None and create:
             _migrate(self._database)
         elif revision is None:
-            raise StoreError(f"{self._database.name} has no tables of cidrgate: create them with `cidrgate migrate`")
+            raise StoreNotFoundError(
+                f"{self._database.name} has no tables of cidrgate: check the name of the database and of the schema; "
+                "create them with `cidrgate migrate`, or with create=True in Python"
+            )
         elif revision != migrations.HEAD:
             migrations.refuse_newer(revision, self._database.name)
             raise StoreError(
