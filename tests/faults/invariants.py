@@ -66,7 +66,7 @@ def prepare(url: str) -> None:
 
 
 def check(url: str, ledger: Ledger, followers: Iterable[RuleManager] = ()) -> None:
-    """The four invariants: no acknowledged change lost, no invalid list, matchers equal to the store, no stranger allowed.
+    """No acknowledged change is lost, no list invalid, each matcher equal to the store, and no stranger was allowed.
 
     Args:
         url: The store, as it is once the fault is over.

@@ -8,7 +8,6 @@ import sys
 import time
 from contextlib import ExitStack
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -196,7 +195,8 @@ def neighbour(url: str) -> Iterator[subprocess.Popen[bytes]]:
         "with RuleManager.open(sys.argv[1]) as manager:\n"
         "    for number in itertools.count():\n"
         "        if number == 5: print('ready', flush=True)\n"
-        f"        manager.replace({ACCOUNTS!r}[number % {len(ACCOUNTS)}], [f'7.7.{{number % 250}}.0/24', '8.8.8.8/32'])\n"
+        f"        account = {ACCOUNTS!r}[number % {len(ACCOUNTS)}]\n"
+        "        manager.replace(account, [f'7.7.{number % 250}.0/24', '8.8.8.8/32'])\n"
     )
     with subprocess.Popen([sys.executable, "-c", code, url], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
@@ -208,7 +208,7 @@ def neighbour(url: str) -> Iterator[subprocess.Popen[bytes]]:
 
 @pytest.mark.parametrize("kind", ["stopped", "killed"])
 def test_another_writer_is_stopped_or_killed(kind: str, neighbour: subprocess.Popen[bytes], url: str) -> None:
-    """Where it was in the middle of a change, it goes on holding the lock of that account until it goes on, or is gone."""
+    """In the middle of a change it goes on holding the lock of that account, until it goes on or is gone."""
     ledger = Ledger()
     with RuleManager.open(url, lock_timeout=2.0) as one, RuleManager.open(url, lock_timeout=2.0) as other:
         with no_stranger(ledger, one, other), writers(ledger, [one, other]):

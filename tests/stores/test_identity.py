@@ -1,8 +1,7 @@
-"""A SQLite file that is replaced or deleted while it is in use fails loudly: no change is acknowledged and then lost."""
+"""A SQLite file that is replaced or deleted while it is in use fails loudly: no acknowledged change is lost."""
 
 from __future__ import annotations
 
-import os
 import shutil
 import sqlite3
 from contextlib import closing
@@ -42,8 +41,9 @@ def folder_moved(path: Path, backup: Path) -> None:
 
 
 def link_turned(path: Path, backup: Path) -> None:
-    os.symlink(backup, f"{path}.new")
-    os.replace(f"{path}.new", path)
+    link = path.with_name("link")
+    link.symlink_to(backup)
+    link.replace(path)
 
 
 FAULTS = [moved_over, copied_anew, deleted, created_anew, folder_moved, link_turned]
