@@ -224,3 +224,22 @@ def test_another_writer_is_stopped_or_killed(kind: str, neighbour: subprocess.Po
         neighbour.wait()
         check(url, ledger, [one, other])
     report(f"another writer {kind}", ledger)
+
+
+def test_a_server_whose_processes_are_stopped(postgres_server: PostgresServer, url: str) -> None:
+    """The network says that all is well. Changes end in time: what was not told to commit is not stored."""
+    ledger = Ledger()
+    with RuleManager.open(url, lock_timeout=1.0) as one, RuleManager.open(url, lock_timeout=1.0) as other:
+        with no_stranger(ledger, one, other), writers(ledger, [one, other]):
+            for _ in range(max(1, ROUNDS // 4)):
+                ledger.wait_for_more()
+                answered, failed = len(ledger.seconds), len(ledger.refused | ledger.unknown)
+                postgres_server.freeze()
+                try:
+                    eventually(lambda: len(ledger.seconds) > answered + 4)  # noqa: B023
+                    assert len(ledger.refused | ledger.unknown) > failed
+                finally:
+                    postgres_server.thaw()
+                ledger.wait_for_more()
+        check(url, ledger, [one, other])
+    report("server stopped", ledger)

@@ -27,12 +27,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from contextlib import AbstractContextManager
 
-    from sqlalchemy import Engine
+    from sqlalchemy import Connection, Engine
 
 __all__ = ["PostgresStore", "migrate"]
 
 _LEAST_WAIT = 0.05
 """Seconds that a transaction may wait for a lock at least, however late it got its connection."""
+
+_SILENCE = 5.0
+"""Seconds that a server may take for a small question or change, besides the wait for locks."""
+
+_READ_SILENCE = 60.0
+"""Seconds that it may take for a larger question; all lists may take longer, see `PostgresTransaction.lists`."""
 
 _Number = TypeVar("_Number", int, float)
 
@@ -102,7 +108,7 @@ class PostgresStore:
         Raises:
             StoreError: If the store is closed or cannot be read.
         """
-        return self._transaction(self._reading)
+        return self._transaction(self._reading, _READ_SILENCE)
 
     def glance(self) -> AbstractContextManager[PostgresTransaction]:
         """What one statement sees, without the messages that begin and end a transaction.
@@ -110,7 +116,7 @@ class PostgresStore:
         Raises:
             StoreError: If the store is closed or cannot be read.
         """
-        return self._transaction(self._glancing)
+        return self._transaction(self._glancing, self.lock_timeout + _SILENCE)
 
     @contextmanager
     def write(self, *, wait: float | None = None, patient: bool = True) -> Iterator[PostgresTransaction]:
@@ -135,7 +141,8 @@ class PostgresStore:
         database = self._database
         with self._naming_holder(), self._writes.one() as write, explained(database.name):
             self._refuse_closed()
-            with self._writers.connect() as connection:
+            silence = None if wait is None else max(_LEAST_WAIT, wait) + _SILENCE
+            with self._writers.connect() as connection, _answering(connection, silence):
                 left = max(_LEAST_WAIT, end - time.monotonic())
                 connection = connection.execution_options(**{BEGIN: database.begin("", left)})
                 begun = connection.begin()
@@ -175,10 +182,10 @@ class PostgresStore:
         self._writes.after_fork()
 
     @contextmanager
-    def _transaction(self, engine: Engine) -> Iterator[PostgresTransaction]:
+    def _transaction(self, engine: Engine, silence: float) -> Iterator[PostgresTransaction]:
         with explained(self._database.name):
             self._refuse_closed()
-            with engine.begin() as connection:
+            with engine.connect() as connection, _answering(connection, silence), connection.begin():
                 yield PostgresTransaction(connection, self._database.schema, writes=False)
 
     def _refuse_closed(self) -> None:
@@ -278,6 +285,18 @@ def _migrate(database: Database) -> str | None:
         return before
     finally:
         engine.dispose()
+
+
+@contextmanager
+def _answering(connection: Connection, seconds: float | None) -> Iterator[None]:
+    """Give the connection up when an answer takes longer than that."""
+    driver: Any = connection.connection.driver_connection
+    usual = driver.silence
+    driver.silence = usual if seconds is None else seconds
+    try:
+        yield
+    finally:
+        driver.silence = usual
 
 
 def _first(*chosen: _Number | None) -> _Number:
