@@ -143,7 +143,7 @@ def _milliseconds(said: str, percentile: str) -> float:
 
 def fill(url: str) -> None:
     """A list of 50 entries for each of many accounts."""
-    with RuleManager.open(url, follow=False) as manager:
+    with RuleManager.open(url, follow=False, create=True) as manager:
         report = manager.import_accounts(
             {
                 f"acct-{number}": [NewEntry(f"8.{8 + offset}.{number % 250}.0/24") for offset in range(50)]

@@ -53,7 +53,7 @@ def account(number: int) -> str:
 
 def prepare(url: str) -> str:
     """Fill a new store; a token for the client."""
-    with RuleManager.open(url, follow=False) as manager:
+    with RuleManager.open(url, follow=False, create=True) as manager:
         lists = {account(number): [f"8.8.{entry}.0/24" for entry in range(LISTED)] for number in range(ACCOUNTS)}
         manager.import_accounts({name: [NewEntry(cidr) for cidr in held] for name, held in lists.items()})
         return Credentials(manager.store).create_token("load", [Scope("admin")]).secret

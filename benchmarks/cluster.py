@@ -59,7 +59,7 @@ def lists(accounts: int) -> Iterator[tuple[str, list[NewEntry]]]:
 
 def import_lists(url: str, accounts: int, _: str) -> dict[str, float]:
     """Import into an empty store."""
-    with RuleManager.connect(url) as manager:
+    with RuleManager.connect(url, create=True) as manager:
         began = time.perf_counter()
         report = manager.import_accounts(lists(accounts), actor="bench")
         seconds = time.perf_counter() - began

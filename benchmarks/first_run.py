@@ -23,7 +23,6 @@ import numpy as np
 
 from benchmarks.routing_table import routing_table, spread_over_accounts
 from cidrgate import AccountNotFoundError, RuleManager
-from cidrgate.cli.database import database_url
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -152,8 +151,7 @@ def _say(title: str) -> None:
 
 
 def _has_account(database: str) -> bool:
-    url = database_url(database)
-    with RuleManager.connect(url) as manager:
+    with RuleManager.connect(database, create=True) as manager:
         try:
             manager.account(_ACCOUNT)
         except AccountNotFoundError:
@@ -180,7 +178,7 @@ def _write_lists(file: Path, lists: dict[str, list[str]]) -> None:
 def _check_many(database: str, lists: dict[str, list[str]]) -> None:
     """Ask for a million pairs of account and address at once; every second address is from the account's list."""
     started = time.perf_counter()
-    with RuleManager.open(database_url(database)) as manager:
+    with RuleManager.open(database) as manager:
         matcher = manager.matcher
         print(f"RuleManager.open() took {time.perf_counter() - started:.1f} seconds for {len(matcher):,} accounts.")
         accounts, addresses = _questions(lists)

@@ -91,7 +91,7 @@ def read(url: str, count: int) -> None:
 
 def measure(url: str, rate: float, seconds: float) -> tuple[Milliseconds, float]:
     """Milliseconds from commit to sight, a change each; and the rate that was kept, lower on a machine that is busy."""
-    with RuleManager.open(url, follow=False) as manager:
+    with RuleManager.open(url, follow=False, create=True) as manager:
         for number in range(ACCOUNTS):
             manager.create_account(account(number))
             manager.add(account(number), "8.8.8.0/24")  # so that it is enforced

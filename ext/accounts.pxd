@@ -462,8 +462,8 @@ cdef inline bint is_open(const char *trie) noexcept nogil:
     return header.ipv4 | header.ipv6 == 0
 
 
-cdef inline bint trie_allows(const char *block, const Address *address) noexcept nogil:
-    """The answer of one account's trie block: inside a prefix, or not enforced."""
+cdef inline bint trie_allows(const char *block, const Address *address, bint unenforced) noexcept nogil:
+    """The answer of a trie block: inside a prefix, or `unenforced` when it has neither prefixes nor CLOSED."""
     cdef const TrieHeader *header = <const TrieHeader *>block
     cdef uint32_t n4 = header.ipv4 & COUNT
     cdef const uint32_t *first4
@@ -474,7 +474,7 @@ cdef inline bint trie_allows(const char *block, const Address *address) noexcept
             first4, <const uint8_t *>(first4 + n4), n4, header.ipv4 & NESTED != 0, <uint32_t>(address.hi >> 32)
         ) != NONE
     view_trie(block, &trie)
-    return longest_match(&trie, address) != NONE or is_open(block)
+    return longest_match(&trie, address) != NONE or (unenforced and is_open(block))
 
 
 cdef inline size_t table_size(const Accounts *accounts) noexcept nogil:

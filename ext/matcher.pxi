@@ -135,7 +135,7 @@ cdef class Matcher:
 
         Args:
             account: The account, known or new.
-            prefixes: As for `PrefixTrie`; none means that the account is not enforced.
+            prefixes: As for `PrefixTrie`; none means that the account is known but not enforced.
             enforced: Enforce the account without prefixes too, so that every address is denied.
 
         Raises:
@@ -238,26 +238,50 @@ cdef class Matcher:
         """Whether an address may act for an account.
 
         Args:
-            account: The account. One that is not `enforced` allows every address.
+            account: The account. One that is unknown, or not `enforced`, allows every address.
             address: `str`, packed `bytes` (4 or 16) or an `ipaddress` object.
 
         Raises:
-            InvalidAddressError: It is no address; an edge answers 403 then.
+            InvalidAddressError: The argument is no address; an edge answers 403 then.
         """
-        cdef Name name
-        cdef Address wanted
-        cdef uint32_t block
-        cdef bint answer
-        cdef const Accounts *accounts
-        cdef int64_t *inside
-        read(address, &wanted)
-        self.name(account, &name)
-        inside = enter_unlocked(&self.lists.readers)
-        accounts = accounts_of(&self.lists)
-        block = list_of(accounts, &name)
-        answer = block == 0 or allowed(accounts, block, &wanted)
-        leave_unlocked(inside)
-        return answer
+        return answer(self, account, address, True, True)
+
+    def allows_known(self, str account not None, object address, /):
+        """Whether an account is known and its list allows an address.
+
+        Args:
+            account: The account. One that is known but not `enforced` allows every address, an unknown one allows none.
+            address: `str`, packed `bytes` (4 or 16) or an `ipaddress` object.
+
+        Raises:
+            InvalidAddressError: The argument is no address, whether the account is known or not.
+
+        Example:
+            >>> matcher = Matcher()
+            >>> matcher.publish("acct-1", [])
+            >>> matcher.allows_known("acct-1", "8.8.8.8"), matcher.allows_known("acct-2", "8.8.8.8")
+            (True, False)
+        """
+        return answer(self, account, address, False, True)
+
+    def allows_enforced(self, str account not None, object address, /):
+        """Whether an account is enforced and a prefix of its list covers an address.
+
+        Args:
+            account: The account. One that is unknown, or not `enforced`, allows no address.
+            address: `str`, packed `bytes` (4 or 16) or an `ipaddress` object.
+
+        Raises:
+            InvalidAddressError: The argument is no address, whether the account is enforced or not.
+
+        Example:
+            >>> matcher = Matcher()
+            >>> matcher.publish("acct-1", ["8.8.8.0/24"])
+            >>> matcher.publish("acct-2", [])
+            >>> matcher.allows_enforced("acct-1", "8.8.8.8"), matcher.allows_enforced("acct-2", "8.8.8.8")
+            (True, False)
+        """
+        return answer(self, account, address, False, False)
 
     def enforced(self, str account not None):
         """Whether an account's list decides who may act for it: it has prefixes, or was published as enforced.
@@ -625,9 +649,32 @@ def _seal_snapshot(bytes image not None, /):
     return bytes(sealed)
 
 
-cdef inline bint allowed(const Accounts *accounts, uint32_t block, const Address *address) noexcept nogil:
+cdef inline bint answer(Matcher matcher, str account, object address, bint unknown, bint unenforced) except -1:
+    """Whether an address may act for an account; `unknown` and `unenforced` are the answers for such accounts.
+
+    The one body of `allows`, `allows_known` and `allows_enforced`, compiled into each of them.
+    """
+    cdef Name name
+    cdef Address wanted
+    cdef uint32_t block
+    cdef bint found
+    cdef const Accounts *accounts
+    cdef int64_t *inside
+    read(address, &wanted)
+    matcher.name(account, &name)
+    inside = enter_unlocked(&matcher.lists.readers)
+    accounts = accounts_of(&matcher.lists)
+    block = list_of(accounts, &name)
+    found = allowed(accounts, block, &wanted, unenforced) if block else unknown
+    leave_unlocked(inside)
+    return found
+
+
+cdef inline bint allowed(
+    const Accounts *accounts, uint32_t block, const Address *address, bint unenforced
+) noexcept nogil:
     """The answer of one list."""
-    return trie_allows(trie_of(header_of(accounts, block)), address)
+    return trie_allows(trie_of(header_of(accounts, block)), address, unenforced)
 
 
 cdef Py_ssize_t allow_one(
@@ -675,7 +722,8 @@ cdef Py_ssize_t allow_rows(
             prefetch(headers[index])
             prefetch(<const char *>headers[index] + 64)
         for index in range(got):
-            answers[start + index] = headers[index] == NULL or trie_allows(trie_of(headers[index]), addresses + index)
+            answers[start + index] = headers[index] == NULL or trie_allows(
+                trie_of(headers[index]), addresses + index, True)
         start += got
         if got < wanted:
             break

@@ -49,7 +49,7 @@ cdef int allows_row(const Accounts *accounts, int32_t row, const Address *addres
     if row == NONE:
         return True
     block = load_acquire(list_at(accounts, row)) if is_row(accounts, row) else 0
-    return allowed(accounts, block, address) if block else CIDRGATE_NO_ROW
+    return allowed(accounts, block, address, True) if block else CIDRGATE_NO_ROW
 
 
 cdef int api_allows_ipv4(const cidrgate_matcher *matcher, int32_t row, uint32_t address) noexcept nogil:

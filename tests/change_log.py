@@ -64,3 +64,5 @@ def assert_consistent(manager: RuleManager, replay: Replay) -> None:
         owner = account.parent or account.name
         assert {entry.id: entry for entry in entries} == replay.lists.get(owner, {})
         assert manager.matcher.prefixes(account.name) == [entry.cidr for entry in entries]
+        assert account.name in manager.matcher
+    assert len(manager.matcher) == len(accounts)

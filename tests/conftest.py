@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, settings
 
+from cidrgate.stores import open_store
+
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
@@ -75,14 +77,19 @@ def postgres_url(shared_postgres_server: PostgresServer) -> Iterator[str]:
 
 @pytest.fixture(params=["memory", "sqlite", "postgres"])
 def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of a new store, once of each kind."""
-    urls = {"memory": "memory://", "sqlite": f"sqlite:///{tmp_path}/lists.db"}
-    return urls.get(request.param) or str(request.getfixturevalue("postgres_url"))
+    """The URL of a new store without accounts, once of each kind."""
+    if request.param == "memory":
+        return "memory://"
+    return _new_file(tmp_path) if request.param == "sqlite" else str(request.getfixturevalue("postgres_url"))
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def shared_store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of a new store, once of each kind that processes can share."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/lists.db"
-    return str(request.getfixturevalue("postgres_url"))
+    """The URL of a new store without accounts, once of each kind that processes can share."""
+    return _new_file(tmp_path) if request.param == "sqlite" else str(request.getfixturevalue("postgres_url"))
+
+
+def _new_file(folder: Path) -> str:
+    url = f"sqlite:///{folder}/lists.db"
+    open_store(url, create=True).close()
+    return url

@@ -16,6 +16,6 @@ def die(_published: PublishedStore) -> None:
 
 
 if __name__ == "__main__":
-    manager = RuleManager.open(sys.argv[1], follow=False)
+    manager = RuleManager.open(sys.argv[1], follow=False, create=True)
     PublishedStore.catch_up = die  # type: ignore[method-assign, assignment]
     manager.replace("acct-1", "9.9.9.9/32", actor="killed")

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 def test_many_threads_get_what_each_asked_for(tmp_path: Path) -> None:
     """Some ask for what is refused: theirs alone fails, and what is stored equals what was acknowledged."""
     path = f"sqlite:///{tmp_path}/lists.db"
-    with RuleManager.open(path) as manager:
+    with RuleManager.open(path, create=True) as manager:
         for number in range(4):
             manager.create_account(f"a{number}")
 

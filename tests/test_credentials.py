@@ -28,7 +28,7 @@ HOUR = timedelta(hours=1)
 @pytest.fixture(params=["sqlite", "postgresql"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     url = f"sqlite:///{tmp_path}/lists.db" if request.param == "sqlite" else request.getfixturevalue("postgres_url")
-    store = open_store(url)
+    store = open_store(url, create=True)
     yield store
     store.close()
 

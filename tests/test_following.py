@@ -225,10 +225,10 @@ def test_a_manager_nobody_closed_takes_its_thread_along(url: str) -> None:
 def test_a_store_that_is_replaced_by_another_is_read_whole(tmp_path: Path) -> None:
     """As when a backup is restored under a service that runs: accounts may be gone, and the log goes back."""
     url = f"sqlite:///{tmp_path}/lists.db"
-    with RuleManager.open(f"sqlite:///{tmp_path}/backup.db") as backup:
+    with RuleManager.open(f"sqlite:///{tmp_path}/backup.db", create=True) as backup:
         backup.create_account("acct-1")
         backup.add("acct-1", "1.1.1.1/32")
-    with RuleManager.open(url) as service:
+    with RuleManager.open(url, create=True) as service:
         service.create_account("acct-1")
         service.create_account("acct-2")
         service.add("acct-1", "8.8.8.0/24")

@@ -208,7 +208,7 @@ def test_a_fork_waits_for_a_store_that_is_being_opened(url: str, manager: RuleMa
 
 
 def test_every_manager_of_a_process_goes_on_in_a_child(tmp_path: Path) -> None:
-    managers = [RuleManager.open(f"sqlite:///{tmp_path}/{number}.db") for number in range(5)]
+    managers = [RuleManager.open(f"sqlite:///{tmp_path}/{number}.db", create=True) for number in range(5)]
     managers += [RuleManager.open("memory://") for _ in range(3)]
     for manager in managers:
         manager.create_account("acct-1")
@@ -249,7 +249,7 @@ def test_a_child_of_a_process_stuck_in_sqlite_says_so(tmp_path: Path) -> None:
         return stale, denied, serving.allows("acct-1", "8.8.8.8"), errors
 
     with (
-        RuleManager.open(url, max_staleness=3600, on_stale="deny") as manager,
+        RuleManager.open(url, create=True, max_staleness=3600, on_stale="deny") as manager,
         RuleManager.open(url, max_staleness=3600) as serving,
     ):
         manager.create_account("acct-1")

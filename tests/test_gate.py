@@ -284,7 +284,7 @@ def test_a_matcher_will_do() -> None:
 
 def test_a_gate_keeps_the_manager_that_follows_the_store(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'lists.db'}"
-    with RuleManager.open(url) as writer:
+    with RuleManager.open(url, create=True) as writer:
         writer.create_account("acct-1")
         gate = Gate(RuleManager.open(url), log="none")
         gc.collect()

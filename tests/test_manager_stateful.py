@@ -93,7 +93,7 @@ class ManagerMachine(RuleBasedStateMachine):
     def open(self, allow_special: bool) -> MultipleResults[str]:
         self.policy = Policy(max_entries=MAX_ENTRIES, allow_special=allow_special)
         self.store = self.new_store()
-        self.manager = RuleManager.open(self.store, self.policy)
+        self.manager = RuleManager.open(self.store, self.policy, create=True)
         for name in ("acct-1", "acct-2"):
             self.manager.create_account(name)
             self.model[name] = {}

@@ -27,7 +27,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def manager(path: Path) -> Iterator[RuleManager]:
-    opened = RuleManager(SqliteStore(path, lock_timeout=0.05))
+    opened = RuleManager(SqliteStore(path, create=True, lock_timeout=0.05))
     opened.load()
     opened.create_account("acct-1")
     opened.create_account("sub-1", parent="acct-1")
@@ -56,6 +56,7 @@ def assert_equal_to_store(manager: RuleManager) -> None:
     for account in manager.accounts():
         listed = [entry.cidr for entry in manager.entries(account.name)]
         assert manager.matcher.prefixes(account.name) == listed
+        assert account.name in manager.matcher
 
 
 @pytest.mark.parametrize("change", CHANGES)

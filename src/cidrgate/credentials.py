@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Self
 
-from cidrgate.accounts import check_account_name
-from cidrgate.errors import InvalidAccountError, InvalidExpiryError, InvalidScopeError, TokenNotFoundError
+from cidrgate.accounts import could_name_account
+from cidrgate.characters import check_text, unseen_character
+from cidrgate.errors import InvalidExpiryError, InvalidScopeError, TokenNotFoundError
 from cidrgate.stores.credentials import CredentialRows, SessionRow
 
 if TYPE_CHECKING:
@@ -73,10 +74,8 @@ class Scope:
             raise InvalidScopeError(
                 f"{text!r} is no scope: write admin, metrics, account:NAME:read or account:NAME:write"
             )
-        try:
-            check_account_name(account)
-        except InvalidAccountError as error:
-            raise InvalidScopeError(f"{text!r} is no scope: {error}") from error
+        if not could_name_account(account):
+            raise InvalidScopeError(f"{text!r} is no scope: no account has such a name")
         return cls(kind, account, mode == "write")
 
     def __str__(self) -> str:
@@ -176,6 +175,7 @@ class Credentials:
 
         Raises:
             InvalidScopeError: If there is no scope, or the name cannot be used.
+            InvalidTextError: If the actor holds a character that people cannot see.
             InvalidExpiryError: If it would end at a time that is over, or that names no zone.
             StoreError: If it cannot be stored.
         """
@@ -197,6 +197,7 @@ class Credentials:
         if not wanted:
             raise InvalidScopeError("a token is good for something: name at least one scope")
         _check_name(name)
+        check_text(actor, "an actor")
         if expires_at is not None and (expires_at.tzinfo is None or expires_at <= now):
             raise InvalidExpiryError(f"expires_at {expires_at.isoformat()} is over, or names no time zone")
         secret = secrets.token_urlsafe(_SECRET_BYTES)
@@ -335,7 +336,7 @@ class Credentials:
 
 
 def _check_name(name: str) -> None:
-    if not name or len(name) > _MOST_NAME or name != name.strip() or not name.isprintable():
+    if not name or len(name) > _MOST_NAME or name != name.strip() or unseen_character(name):
         raise InvalidScopeError(
             f"a token is called something on one line, of at most {_MOST_NAME} characters and without spaces around it"
         )

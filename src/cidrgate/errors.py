@@ -16,12 +16,14 @@ __all__ = [
     "CidrgateError",
     "InvalidAddressError",
     "InvalidAccountError",
+    "InvalidTextError",
     "AccountExistsError",
     "AccountNotFoundError",
     "EntryNotFoundError",
     "SubaccountError",
     "VersionConflictError",
     "StoreError",
+    "StoreNotFoundError",
     "StoreConflictError",
     "StoreBusyError",
     "AccountsLockedError",
@@ -48,7 +50,11 @@ class InvalidAddressError(CidrgateError, ValueError):
 
 
 class InvalidAccountError(CidrgateError, ValueError):
-    """An account name that cannot be used: empty, too long, or with control characters."""
+    """An account name that cannot be used: empty, too long, or one that looks like another."""
+
+
+class InvalidTextError(CidrgateError, ValueError):
+    """A label, or an actor, with a character that people cannot see."""
 
 
 class AccountExistsError(CidrgateError, ValueError):
@@ -76,6 +82,10 @@ class StoreError(CidrgateError):
 
     A change that ends in this error was not stored, and is not stored later, unless it is an `OutcomeUnknownError`.
     """
+
+
+class StoreNotFoundError(StoreError):
+    """There is no store of cidrgate where the URL says: nothing is there, or something else is. Nothing was created."""
 
 
 class StoreConflictError(StoreError):

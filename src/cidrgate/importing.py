@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from threading import Event
 from typing import TYPE_CHECKING, TypeVar
 
-from cidrgate.accounts import can_name_account, check_account_name, no_such_account, refuse_subaccount
+from cidrgate.accounts import check_account_name, could_name_account, no_such_account, refuse_subaccount
 from cidrgate.errors import CidrgateError
-from cidrgate.list_changes import Listing, addition, check_expiry, replacement, sweep
+from cidrgate.list_changes import Listing, addition, check_expiry, check_labels, replacement, sweep
 from cidrgate.list_requests import ended_for_certain
 from cidrgate.rules import Policy, validate_addition, validate_replacement
 from cidrgate.stores import NewList
@@ -88,7 +88,7 @@ def import_lists(
     Returns:
         What was stored, and the problems of the accounts that were not or could not be.
     """
-    known = transaction.accounts_named([name for name in lists if can_name_account(name)])
+    known = transaction.accounts_named([name for name in lists if could_name_account(name)])
     listed = transaction.entries_of(known.values())
     ids = transaction.new_entry_ids()
     certain = ended_for_certain(transaction, listed.values(), at)
@@ -105,6 +105,7 @@ def import_lists(
                 raise no_such_account(name)
             for piece in pieces:
                 check_expiry(piece.expires_at, at)
+            check_labels(pieces)
             active = listings[name].active() if name in listings else []
             accepted[name] = _validated(pieces, active, policy, replace=replace)
         except CidrgateError as error:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from cidrgate._engine import canonical_prefix
+from cidrgate.characters import check_text
 from cidrgate.decisions import in_address_order
 from cidrgate.errors import EntryNotFoundError, HistoryError, InvalidAddressError, InvalidExpiryError
 from cidrgate.stores import ListChange, StoredAccount
@@ -27,6 +28,7 @@ __all__ = [
     "addition",
     "changed",
     "check_expiry",
+    "check_labels",
     "list_at",
     "named_entries",
     "replacement",
@@ -106,6 +108,17 @@ def check_expiry(expires_at: datetime | None, at: datetime) -> None:
         raise InvalidExpiryError(f"expires_at {expires_at.isoformat()} names no time zone; add one, such as +00:00")
     if expires_at <= at:
         raise InvalidExpiryError(f"expires_at {expires_at.isoformat()} is over; choose a time to come")
+
+
+def check_labels(pieces: Iterable[NewEntry]) -> None:
+    """Refuse labels that people would not read as they are. Not asked of a list of the past that is restored.
+
+    Raises:
+        InvalidTextError: If one holds a character that people cannot see.
+    """
+    for piece in pieces:
+        if piece.label is not None:
+            check_text(piece.label, "a label")
 
 
 def addition(listing: Listing, pieces: Sequence[NewEntry], cidrs: Sequence[str]) -> ListChange:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from itertools import count
 from typing import TYPE_CHECKING
 
-from cidrgate.accounts import can_name_account, no_such_account, refuse_subaccount
+from cidrgate.accounts import could_name_account, no_such_account, refuse_subaccount
 from cidrgate.clock import certain_time, earlier_by_far
 from cidrgate.errors import CidrgateError, VersionConflictError
 from cidrgate.list_changes import Listing, ListOutcome, changed, sweep
@@ -58,7 +58,7 @@ def change_lists(
     Returns:
         What each came to, or why it was refused, in their order.
     """
-    owners = transaction.accounts_named([one.account for one in requests if can_name_account(one.account)])
+    owners = transaction.accounts_named([one.account for one in requests if could_name_account(one.account)])
     listed = transaction.entries_of(owners.values())
     at = datetime.now(UTC)
     certain = ended_for_certain(transaction, listed.values(), at)

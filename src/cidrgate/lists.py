@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from cidrgate.accounts import can_name_account, existing_account, find_account, list_owner
+from cidrgate.accounts import could_name_account, existing_account, find_account, list_owner
 from cidrgate.decisions import decide, in_address_order
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class AccountLists:
         Raises:
             StoreError: If the store cannot be read.
         """
-        usable = None if names is None else [name for name in names if can_name_account(name)]
+        usable = None if names is None else [name for name in names if could_name_account(name)]
         with self._store.read() as transaction:
             return transaction.entry_counts(datetime.now(UTC), usable)
 

@@ -18,6 +18,7 @@ from types import EllipsisType
 from typing import TYPE_CHECKING, Literal, Self, TypeVar
 
 from cidrgate.accounts import check_account_name, parent_account
+from cidrgate.characters import check_text
 from cidrgate.clock import certain_time, earlier_by_far
 from cidrgate.commit_groups import CommitGroups
 from cidrgate.errors import (
@@ -35,6 +36,7 @@ from cidrgate.list_changes import (
     ListOutcome,
     addition,
     check_expiry,
+    check_labels,
     list_at,
     named_entries,
     replacement,
@@ -120,12 +122,14 @@ class RuleManager(ServedLists):
         """Create an account, or a subaccount that inherits its parent's list.
 
         Args:
-            account: Its name: up to 255 characters, no control characters, no whitespace around it.
+            account: Its name: up to 255 characters in Unicode's normal form C, without whitespace around it, without
+                characters that people cannot see; see `cidrgate.characters`.
             parent: The account whose list it inherits; None for an account with a list of its own.
             actor: Who creates it, for the change log.
 
         Raises:
             InvalidAccountError: If the name cannot be used.
+            InvalidTextError: If the actor holds a character that people cannot see.
             AccountExistsError: If there is an account of that name.
             AccountNotFoundError: If there is no account `parent`.
             SubaccountError: If `parent` is a subaccount itself.
@@ -138,6 +142,7 @@ class RuleManager(ServedLists):
             'acct-1'
         """
         check_account_name(account)
+        check_text(actor, "an actor")
 
         def create(transaction: Transaction) -> Account:
             owner = None if parent is None else parent_account(transaction, parent)
@@ -182,6 +187,7 @@ class RuleManager(ServedLists):
         Raises:
             RuleError: If anything breaks a rule; carries every problem of the submission.
             InvalidExpiryError: If an entry would end at a time that is over, or that names no zone.
+            InvalidTextError: If a label or the actor holds a character that people cannot see.
             AccountNotFoundError: If there is no such account.
             SubaccountError: If the account inherits its list.
             VersionConflictError: If the account has another version than expected.
@@ -196,6 +202,7 @@ class RuleManager(ServedLists):
             cidrgate.errors.RuleError: special_range: '127.0.0.1/32'...
         """
         pieces = split_submission(cidrs, label, expires_at)
+        check_labels(pieces)
 
         def added(_: Transaction, listing: Listing) -> ListChange:
             existing = [entry.cidr for entry in listing.active()]
@@ -231,6 +238,7 @@ class RuleManager(ServedLists):
         Raises:
             RuleError: If the new network breaks a rule.
             InvalidExpiryError: If it would end at a time that is over, or that names no zone.
+            InvalidTextError: If the label or the actor holds a character that people cannot see.
             EntryNotFoundError: If the list holds no such entry.
             AccountNotFoundError: If there is no such account.
             SubaccountError: If the account inherits its list.
@@ -244,6 +252,8 @@ class RuleManager(ServedLists):
             ...     manager.edit("acct-1", "1.1.1.1/32", "1.1.1.0/24").cidr
             '1.1.1.0/24'
         """
+        if not isinstance(label, EllipsisType):
+            check_text(label, "a label")
 
         def edited(_: Transaction, listing: Listing) -> ListChange:
             [entry] = named_entries(account, listing.entries, [which])
@@ -334,6 +344,7 @@ class RuleManager(ServedLists):
         Raises:
             RuleError: If anything breaks a rule; carries every problem of the submission.
             InvalidExpiryError: If an entry would end at a time that is over, or that names no zone.
+            InvalidTextError: If a label or the actor holds a character that people cannot see.
             AccountNotFoundError: If there is no such account.
             SubaccountError: If the account inherits its list.
             VersionConflictError: If the account has another version than expected.
@@ -347,6 +358,7 @@ class RuleManager(ServedLists):
             ['1.1.1.1/32', '9.9.9.9/32']
         """
         pieces = split_submission(cidrs, label, expires_at)
+        check_labels(pieces)
 
         def replaced(_: Transaction, listing: Listing) -> ListChange:
             return replacement(listing, pieces, validate_replacement(pieces, self.policy))
@@ -532,6 +544,7 @@ class RuleManager(ServedLists):
             What was stored, and for each account that could not be, why.
 
         Raises:
+            InvalidTextError: If the actor holds a character that people cannot see.
             StoreError: If a commit fails; the accounts of the commits before it are stored and published.
 
         Example:
@@ -542,6 +555,7 @@ class RuleManager(ServedLists):
             >>> report.accounts, report.entries, list(report.problems)
             (1, 1, ['b'])
         """
+        check_text(actor, "an actor")
 
         def store(part: Mapping[str, Sequence[NewEntry]]) -> tuple[int, ImportReport]:
             def stored(transaction: Transaction) -> ImportReport:
@@ -607,6 +621,7 @@ class RuleManager(ServedLists):
         actor: str | None,
         expect_version: int | None,
     ) -> ListOutcome:
+        check_text(actor, "an actor")
         request = ListRequest(account, make, actor, expect_version, self._judge, self._keep)
         if self._dry_run:
             with self._store.read() as transaction:

@@ -357,11 +357,14 @@ def _missing(matcher: Matcher, timetable: Timetable, at: datetime) -> set[str]:
 
 
 def _publish(matcher: Matcher, timetable: Timetable, stored: StoredList, at: datetime) -> None:
-    """Publish a list as it is at a time. That entries end by themselves never opens an account."""
+    """Publish a list as it is at a time, an empty one too, so that the matcher knows every account of the store.
+
+    That entries end by themselves never opens an account.
+    """
     timetable.put(stored.account, stored.expiring)
     if stored.parent is not None:
         matcher.link(stored.account, stored.parent)
     elif stored.expiring:
         matcher.publish(stored.account, timetable.active(stored.account, stored.cidrs, at), enforced=True)
-    elif stored.cidrs or stored.account in matcher:
+    else:
         matcher.publish(stored.account, stored.cidrs)

@@ -18,6 +18,7 @@ from cidrgate.snapshots import SharedSnapshot
 from cidrgate.stores import open_store
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable
 
     from cidrgate._engine import Matcher
@@ -65,9 +66,10 @@ class ServedLists(AccountLists):
     @classmethod
     def open(
         cls,
-        url: str,
+        url: str | os.PathLike[str],
         policy: Policy | None = None,
         *,
+        create: bool = False,
         follow: bool = True,
         max_staleness: float | None = None,
         on_stale: Literal["serve", "deny"] = "serve",
@@ -80,9 +82,11 @@ class ServedLists(AccountLists):
         """Open a store, load the matcher from it, and follow the store from there.
 
         Args:
-            url: Such as `sqlite:///allowlist.db`, `postgresql://host/name` or `memory://`; see
-                `cidrgate.stores.open_store`.
+            url: Such as `sqlite:///allowlist.db`, `postgresql://host/name` or `memory://`, or the path of an SQLite
+                file; see `cidrgate.stores.open_store`.
             policy: What a list may hold; the default policy when None.
+            create: Whether a store that is not there is created. Leave it out wherever the store should be there: an
+                empty store has no account whose list is enforced.
             follow: Whether a thread brings the changes of other processes to the matcher, and lets entries end in time.
             max_staleness: Seconds without news from the store after which `on_stale` counts; None for never.
             on_stale: What `allows` then does: `serve` the last known lists, or `deny` enforced accounts.
@@ -97,11 +101,12 @@ class ServedLists(AccountLists):
             pool_size: How many connections to the store are kept, besides one to listen; 15 if None.
 
         Raises:
+            StoreNotFoundError: If there is no store, and none shall be created.
             StoreError: If the store cannot be opened or read.
             ValueError: If a setting is none that can be kept.
         """
         manager = cls(
-            open_store(url, lock_timeout=lock_timeout, pool_size=pool_size),
+            open_store(url, create=create, lock_timeout=lock_timeout, pool_size=pool_size),
             policy,
             max_staleness=max_staleness,
             on_stale=on_stale,
@@ -119,7 +124,12 @@ class ServedLists(AccountLists):
 
     @classmethod
     def connect(
-        cls, url: str, policy: Policy | None = None, *, create: bool = True, lock_timeout: float | None = None
+        cls,
+        url: str | os.PathLike[str],
+        policy: Policy | None = None,
+        *,
+        create: bool = False,
+        lock_timeout: float | None = None,
     ) -> Self:
         """Open a store without loading the matcher, for a tool that makes one change or asks one question.
 
@@ -128,11 +138,12 @@ class ServedLists(AccountLists):
         Args:
             url: Such as `sqlite:///allowlist.db` or `memory://`; see `cidrgate.stores.open_store`.
             policy: What a list may hold; the default policy when None.
-            create: Whether tables are created in a PostgreSQL database that has none of ours.
+            create: Whether a store that is not there is created.
             lock_timeout: Seconds that a change or a question waits for locks of others before a `StoreBusyError`;
                 10 if None.
 
         Raises:
+            StoreNotFoundError: If there is no store, and none shall be created.
             StoreError: If the store cannot be opened.
         """
         return cls(open_store(url, create=create, lock_timeout=lock_timeout), policy)

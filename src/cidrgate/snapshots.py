@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 __all__ = ["SharedSnapshot", "read_snapshot", "write_snapshot"]
 
+_CONTENT = 2
+"""What a snapshot holds, in its note: from 2 on, every account of the store. Before, the note said nothing of it, and
+accounts without entries were left out, which a gate would take for unknown."""
+
 
 def write_snapshot(path: Path, matcher: Matcher, timetable: Timetable, position: str) -> None:
     """Write a matcher with the position in the log at which it equals the store.
@@ -38,27 +42,32 @@ def write_snapshot(path: Path, matcher: Matcher, timetable: Timetable, position:
     ends = {
         account: {cidr: end.isoformat() for cidr, end in ends.items()} for account, ends in timetable.ends().items()
     }
-    matcher.save(path, note=json.dumps({"position": position, "ends": ends}).encode())
+    matcher.save(path, note=json.dumps({"content": _CONTENT, "position": position, "ends": ends}).encode())
 
 
 def read_snapshot(path: Path) -> tuple[Matcher, Timetable, str]:
     """The matcher, the timetable and the position that `write_snapshot` wrote.
 
     Raises:
-        SnapshotError: If the file is no such snapshot, or damaged.
+        SnapshotError: If the file is no such snapshot, damaged, or holds other accounts than it should.
         OSError: If it cannot be read.
     """
     matcher = Matcher.open(path)
     timetable = Timetable()
     try:
         note = json.loads(matcher.note)
-        position = str(note["position"])
+        position, content = str(note["position"]), note.get("content")
         for account, ends in note["ends"].items():
             timetable.put(account, {cidr: datetime.fromisoformat(end) for cidr, end in ends.items()})
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise SnapshotError(
             f"{path} says nothing about its place in a change log: write it with `cidrgate compile`"
         ) from error
+    if content != _CONTENT:
+        raise SnapshotError(
+            f"{path} was written by another version of cidrgate, and may lack accounts without entries: "
+            "write it again with `cidrgate compile`"
+        )
     return matcher, timetable, position
 
 

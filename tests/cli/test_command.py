@@ -79,14 +79,51 @@ def test_an_argument_that_is_no_text_ends_in_an_error_not_a_traceback(tmp_path: 
         ["edit", "a", "8.8.8.0/24", "8.8.4.0/24"],
         ["remove", "a", "8.8.8.0/24"],
         ["replace", "a", "8.8.8.0/24"],
+        ["restore", "a", "--at", "1"],
+        ["prune", "--older-than", "1d"],
+        ["import", "-", "--format", "csv", "--no-create"],
+        ["compile", "lists.snapshot"],
+        ["token", "list"],
+        ["token", "revoke", "1"],
+        ["authorize"],
+        ["serve", "--authorize", "--port", "0"],
     ],
     ids=" ".join,
 )
-def test_a_database_that_is_not_there_is_not_created_by_looking_at_it(cidrgate: Cidrgate, command: list[str]) -> None:
-    answer = cidrgate(*command, status=2)
-    assert f"there is no database {cidrgate.database}" in answer.err
-    assert "cidrgate account create NAME" in answer.err
-    assert not cidrgate.database.exists()
+@pytest.mark.parametrize("found", [None, b"", b"some text"])
+def test_a_database_that_is_not_there_is_not_created_by_looking_at_it(
+    cidrgate: Cidrgate, command: list[str], found: bytes | None
+) -> None:
+    folder = cidrgate.database.parent
+    if found is not None:
+        cidrgate.database.write_bytes(found)
+    before = list(folder.iterdir())
+    for form in ([], ["--json"]):
+        answer = cidrgate(*command, *form, status=2, stdin="account,cidr,label\n")
+        assert str(cidrgate.database) in answer.err
+        if found != b"some text":
+            assert "`cidrgate migrate`" in answer.err
+        assert answer.out == ""
+    assert list(folder.iterdir()) == before
+    if found is not None:
+        assert cidrgate.database.read_bytes() == found
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["account", "create", "a"],
+        ["add", "a", "8.8.8.0/24", "--create"],
+        ["import", "-", "--format", "csv"],
+        ["migrate"],
+        ["token", "create", "ops", "--scope", "admin"],
+    ],
+    ids=" ".join,
+)
+def test_a_database_is_created_by_what_fills_it(cidrgate: Cidrgate, command: list[str]) -> None:
+    cidrgate(*command, stdin="account,cidr,label\na,8.8.8.0/24,\n")
+    assert cidrgate.database.stat().st_mode & 0o777 == 0o600
+    cidrgate("account", "list")
 
 
 def test_the_database_of_an_option_wins_the_nearer_the_more(cidrgate: Cidrgate, tmp_path: Path) -> None:
@@ -113,8 +150,10 @@ def test_a_password_in_a_url_is_not_repeated(cidrgate: Cidrgate) -> None:
 def test_a_store_that_cannot_be_opened_is_an_error(cidrgate: Cidrgate, tmp_path: Path) -> None:
     file = tmp_path / "text.db"
     file.write_text("no database, only some text that is long enough to be looked at\n" * 20)
-    for database in (str(file), str(tmp_path), str(tmp_path / "no" / "where.db"), "oracle://somewhere"):
-        assert cidrgate("account", "create", "a", "-d", database, "--json", status=2).error["code"] == "store"
+    for database in (str(file), str(tmp_path), str(tmp_path / "no" / "where.db")):
+        error = cidrgate("account", "create", "a", "-d", database, "--json", status=2).error
+        assert error["code"] == "store_not_found"
+    assert cidrgate("account", "list", "-d", "oracle://somewhere", "--json", status=2).error["code"] == "store"
 
 
 def test_accounts(cidrgate: Cidrgate) -> None:

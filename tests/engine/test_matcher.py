@@ -98,6 +98,12 @@ class MatcherMachine(RuleBasedStateMachine):
         assert self.matcher.enforced(name) == self.enforced(name)
         assert [self.matcher.match(name, address) for address in asked] == matches
         assert [self.matcher.allows(name, address) for address in asked] == expected
+        known = name in self.lists or name in self.parents
+        assert (name in self.matcher) == known
+        assert [self.matcher.allows_known(name, address) for address in asked] == [known and one for one in expected]
+        assert [self.matcher.allows_enforced(name, address) for address in asked] == [
+            match is not None for match in matches
+        ]
         assert self.matcher.allows_many(name, asked).tolist() == expected
         assert self.matcher.allows_many([name] * len(asked), asked).tolist() == expected
         assert self.matcher.allows_many(self.matcher.rows([name] * len(asked)), asked).tolist() == expected
@@ -216,7 +222,7 @@ def test_names_that_cannot_be_used_are_refused(name: str) -> None:
 @pytest.mark.parametrize("name", [None, 1, b"acct-1"])
 def test_names_are_text(name: Any) -> None:
     matcher = Matcher()
-    asks: list[Any] = [matcher.publish, matcher.allows, matcher.match]
+    asks: list[Any] = [matcher.publish, matcher.allows, matcher.allows_known, matcher.allows_enforced, matcher.match]
     for ask in asks:
         with pytest.raises(TypeError):
             ask(name, ["8.8.8.0/24"] if ask == matcher.publish else "8.8.8.8")
@@ -227,11 +233,14 @@ def test_names_are_text(name: Any) -> None:
 def test_an_unreadable_address_is_an_error_for_every_account() -> None:
     matcher = Matcher()
     matcher.publish("open", [])
-    for name in ("unknown", "open"):
-        with pytest.raises(InvalidAddressError):
-            matcher.allows(name, "8.8.8")
-        with pytest.raises(InvalidAddressError):
-            matcher.match(name, "8.8.8")
+    matcher.publish("closed", [], enforced=True)
+    matcher.publish("listed", ["8.8.8.0/24"])
+    matcher.link("sub", parent="listed")
+    for name in ("unknown", "open", "closed", "listed", "sub"):
+        for ask in (matcher.allows, matcher.allows_known, matcher.allows_enforced, matcher.match):
+            for unreadable in ("8.8.8", "8.8.8.8/32", "", "::1%lo", b"8.8.8", "\ud800"):
+                with pytest.raises(InvalidAddressError):
+                    ask(name, unreadable)
         with pytest.raises(InvalidAddressError):
             matcher.allows_many(name, ["8.8.8"])
 

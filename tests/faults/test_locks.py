@@ -154,21 +154,18 @@ def test_a_service_that_is_stopped_while_changes_wait_leaves_none_behind(
     token = Credentials(kept).create_token("t", [Scope("admin")]).secret
     kept.close()
     ledger = Ledger()
-    with a_server(url, "--lock-timeout", "600") as server:
-        with locked(url):
-            clients = [
-                threading.Thread(target=one_change, args=(server.url, token, ledger, number)) for number in range(8)
-            ]
-            for client in clients:
-                client.start()
-            eventually(lambda: in_flight(server.url) >= len(clients))
-            time.sleep(0.5)  # for as many as possible to be waiting for the lock
-            began = time.monotonic()
-            server.process.send_signal(signal.SIGTERM)
-            assert server.process.wait(60) == 0
-            took = time.monotonic() - began
-            for client in clients:
-                client.join()
+    with a_server(url, "--lock-timeout", "600") as server, locked(url):
+        clients = [threading.Thread(target=one_change, args=(server.url, token, ledger, n)) for n in range(8)]
+        for client in clients:
+            client.start()
+        eventually(lambda: in_flight(server.url) >= len(clients))
+        time.sleep(0.5)  # for as many as possible to be waiting for the lock
+        began = time.monotonic()
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(60) == 0
+        took = time.monotonic() - began
+        for client in clients:
+            client.join()
     report(f"{store} locked, service stopped", ledger, exit=f"{took:.1f} s")
     assert ledger.refused
     assert not ledger.acknowledged

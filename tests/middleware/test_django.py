@@ -111,7 +111,7 @@ def test_an_account_that_cannot_be_told_denies() -> None:
 
 def test_the_settings_describe_a_gate(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/lists.db"
-    with RuleManager.open(url, follow=False) as manager:
+    with RuleManager.open(url, follow=False, create=True) as manager:
         manager.create_account("acct-1")
         manager.add("acct-1", "8.8.8.0/24")
     settings = {

@@ -21,7 +21,7 @@ LISTED = {"acct-1": "127.0.0.2/32, 127.0.1.0/24", "acct-2": "127.0.0.3/32"}
 def database(folder: Path) -> str:
     """The URL of a database with a list for `acct-1` and `acct-2`, a subaccount `sub-1`, and an account without one."""
     url = f"sqlite:///{folder / 'lists.db'}"
-    with RuleManager.connect(url, Policy(allow_special=True)) as manager:
+    with RuleManager.connect(url, Policy(allow_special=True), create=True) as manager:
         for account, cidrs in LISTED.items():
             manager.create_account(account)
             manager.add(account, cidrs)

@@ -89,7 +89,7 @@ class Caller:
 
 def an_api(url: str, settings: Settings | None = None, resolver: ClientIPResolver | None = None) -> Iterator[Api]:
     """A service on a store."""
-    with RuleManager.open(url) as manager:
+    with RuleManager.open(url, create=True) as manager:
         app = create_app(manager, settings, resolver=resolver)
         with TestClient(app, client=(ADDRESS, 50000), follow_redirects=False) as client:
             yield Api(manager, app, client)

@@ -23,7 +23,7 @@ ROUNDS, WRITERS, BEFORE_KILL = 3, 8, 60
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_no_acknowledged_write_is_lost(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/lists.db" if kind == "sqlite" else str(request.getfixturevalue("postgres_url"))
-    with RuleManager.open(url, follow=False) as manager:
+    with RuleManager.open(url, follow=False, create=True) as manager:
         for number in range(WRITERS):
             manager.create_account(f"acct-{number}")
         token = Credentials(manager.store).create_token("load", [Scope("admin")]).secret

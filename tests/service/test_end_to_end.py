@@ -28,7 +28,7 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture
 def token(database: str) -> str:
-    store = open_store(database)
+    store = open_store(database, create=True)
     made = Credentials(store).create_token("ops", [Scope("admin")])
     store.close()
     return made.secret
@@ -204,7 +204,7 @@ def test_a_new_database_gets_a_link_and_the_server_stops_when_it_is_told_to(tmp_
             server.process.send_signal(stop)
             assert server.process.wait(20) == 0
     database = f"{tmp_path}/0.db"
-    store = open_store(f"sqlite:///{database}")
+    store = open_store(f"sqlite:///{database}", create=True)
     Credentials(store).create_token("ops", [Scope("admin")])
     store.close()
     with a_server(database) as server:

@@ -69,7 +69,7 @@ def contents(transaction: Transaction, names: list[str]) -> list[object]:
 def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     urls = {"memory": "memory://", "sqlite": f"sqlite:///{tmp_path_factory.mktemp('bulk')}/lists.db"}
     url = urls.get(request.param) or request.getfixturevalue("shared_postgres_server").new_database()
-    opened = open_store(url)
+    opened = open_store(url, create=True)
     yield opened
     opened.close()
 

@@ -19,7 +19,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine
 
-from cidrgate import RuleManager, StoreError
+from cidrgate import RuleManager, StoreError, StoreNotFoundError
 from cidrgate.stores import migrate_store, migrations, open_store
 from cidrgate.stores.migrations import HEAD
 from cidrgate.stores.schema import metadata
@@ -84,8 +84,8 @@ def test_the_last_revision_is_the_one_that_stores_ask_for() -> None:
 
 @pytest.mark.filterwarnings("ignore:Did not recognize type .xid8.")
 def test_the_tables_are_those_the_code_describes(tmp_path: Path, empty: str, engine: Engine) -> None:
-    open_store(f"sqlite:///{tmp_path}/lists.db").close()
-    open_store(empty).close()
+    open_store(f"sqlite:///{tmp_path}/lists.db", create=True).close()
+    open_store(empty, create=True).close()
     sqlite = create_engine(f"sqlite:///{tmp_path}/lists.db")
     for database in (sqlite, engine):
         with database.connect() as connection:
@@ -114,7 +114,7 @@ def test_a_file_of_an_older_cidrgate_is_migrated_when_it_is_opened(number: int, 
         pytest.raises(sqlite3.IntegrityError, match="append-only"),
     ):
         connection.execute("DELETE FROM changes")
-    open_store(f"sqlite:///{tmp_path}/new.db").close()
+    open_store(f"sqlite:///{tmp_path}/new.db", create=True).close()
     assert sqlite_schema(tmp_path / "old.db") == sqlite_schema(tmp_path / "new.db")
 
 
@@ -143,7 +143,7 @@ def test_a_migration_says_what_was_there(tmp_path: Path) -> None:
 
 def test_a_store_that_is_up_to_date_is_opened_without_alembic(tmp_path: Path, postgres_url: str) -> None:
     urls = [f"sqlite:///{tmp_path}/lists.db", postgres_url]
-    open_store(urls[0]).close()
+    open_store(urls[0], create=True).close()
     code = "import sys; from cidrgate.stores import open_store; [open_store(u).close() for u in sys.argv[1:]]"
     code += "; sys.exit('alembic' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code, *urls], check=False).returncode == 0
@@ -164,7 +164,7 @@ def test_an_empty_database_gets_its_tables_from_whoever_opens_it_first(empty: st
 
     def create() -> None:
         try:
-            open_store(empty).close()
+            open_store(empty, create=True).close()
         except StoreError as error:
             failed.append(error)
 
@@ -180,11 +180,11 @@ def test_an_empty_database_gets_its_tables_from_whoever_opens_it_first(empty: st
 
 
 def test_tables_are_not_created_where_nobody_asked_for_it(empty: str) -> None:
-    with pytest.raises(StoreError, match="create them with `cidrgate migrate`"):
-        open_store(empty, create=False)
+    with pytest.raises(StoreNotFoundError, match="create them with `cidrgate migrate`"):
+        open_store(empty)
     assert migrate_store(empty) is None
     assert migrate_store(empty) == HEAD
-    open_store(empty, create=False).close()
+    open_store(empty).close()
 
 
 def test_a_database_of_an_older_cidrgate_waits_for_somebody_to_migrate_it(empty: str, engine: Engine) -> None:
@@ -198,7 +198,7 @@ def test_a_database_of_an_older_cidrgate_waits_for_somebody_to_migrate_it(empty:
 
 
 def test_a_database_of_a_newer_cidrgate_is_refused(empty: str, engine: Engine) -> None:
-    open_store(empty).close()
+    open_store(empty, create=True).close()
     with engine.begin() as connection:
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
     for use in (open_store, migrate_store):
@@ -213,7 +213,9 @@ def test_the_migrations_of_another_program_are_left_alone(empty: str) -> None:
         connection.execute("INSERT INTO alembic_version VALUES ('abc123')")
         connection.execute("CREATE TABLE accounts (id bigint)")
         connection.execute("CREATE TABLE facts (id bigint)")
-    with RuleManager.open(empty) as manager:
+    with pytest.raises(StoreNotFoundError):
+        open_store(empty)
+    with RuleManager.open(empty, create=True) as manager:
         manager.create_account("acct-1")
     with psycopg.connect(empty) as connection:
         assert connection.execute("SELECT * FROM public.alembic_version").fetchall() == [("abc123",)]
@@ -226,7 +228,7 @@ def test_a_user_without_rights_is_told_what_to_do(empty: str) -> None:
         connection.execute("CREATE ROLE nobody_special LOGIN")
     limited = empty.replace("postgres@", "nobody_special@")
     with pytest.raises(StoreError, match="administrator run `cidrgate migrate`"):
-        open_store(limited)
+        open_store(limited, create=True)
     migrate_store(empty)
     with psycopg.connect(empty) as connection:
         connection.execute("GRANT USAGE ON SCHEMA cidrgate TO nobody_special")
@@ -240,7 +242,10 @@ def test_a_user_without_rights_is_told_what_to_do(empty: str) -> None:
 
 
 def test_another_schema_can_be_named(empty: str) -> None:
-    with RuleManager.open(f"{empty}?schema=other") as other, RuleManager.open(empty) as manager:
+    with (
+        RuleManager.open(f"{empty}?schema=other", create=True) as other,
+        RuleManager.open(empty, create=True) as manager,
+    ):
         other.create_account("acct-1")
         assert manager.accounts() == []
     with pytest.raises(StoreError, match="cannot name a schema"):

@@ -28,7 +28,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def store(path: Path) -> Iterator[SqliteStore]:
-    opened = SqliteStore(path, lock_timeout=0.05)
+    opened = SqliteStore(path, create=True, lock_timeout=0.05)
     yield opened
     opened.close()
 
@@ -100,7 +100,7 @@ def test_a_lock_held_for_too_long_is_explained(store: SqliteStore, path: Path) -
 
 
 def test_a_writer_waits_for_another(path: Path) -> None:
-    patient = SqliteStore(path)
+    patient = SqliteStore(path, create=True)
     with closing(sqlite3.connect(path)) as other:
         other.isolation_level = None
         other.execute("BEGIN IMMEDIATE")

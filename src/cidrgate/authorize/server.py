@@ -144,7 +144,7 @@ def serve(
         port: The port to listen on.
         uds: The path of a Unix socket to listen on, in place of a port; None for the port.
         workers: How many processes answer.
-        on_loaded: Called with the number of accounts with lists, before the first answer.
+        on_loaded: Called with the number of accounts, before the first answer.
 
     Raises:
         StoreError: If the store cannot be opened or read.

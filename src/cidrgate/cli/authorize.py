@@ -119,13 +119,13 @@ def _authorize(
         settings.resolver()
     except ValueError as error:
         raise CommandError(f"{error}") from error
-    session.open().close()  # opened for serving, a database that does not exist would be made, and allow everything
+    session.open().close()  # so that a store that is not there is an error now, and not one of every worker
     where = uds or f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
     def announce(accounts: int) -> None:
         session.output.answer(
             {"url": f"{where}{AUTHORIZE_PATH}", "accounts": accounts, "workers": workers},
-            f"answering at {where}{AUTHORIZE_PATH}, {counted(accounts, 'account', 'accounts')} with a list",
+            f"answering at {where}{AUTHORIZE_PATH}, {counted(accounts, 'account', 'accounts')}",
         )
 
     serve(settings, host=host, port=port, uds=uds, workers=workers, on_loaded=announce)

@@ -3,6 +3,9 @@ r"""The files that lists travel in: CSV and JSON Lines with `account`, `cidr` an
 Pure functions from lines to rows and from entries to lines. A row that cannot be read does not end the reading: it
 comes out with what is wrong with it, and with its account if that can be told.
 
+A spreadsheet takes some cells for formulas and runs them, and whoever may set a label may write one. In CSV, text that
+could be one has an apostrophe before it, so that the spreadsheet takes it for text; reading takes it off again.
+
 Lines are text in which a byte that is not UTF-8 is a lone surrogate (`errors="surrogateescape"`).
 """
 
@@ -32,6 +35,17 @@ _UTF16_MARKS = ("\udcff\udcfe", "\udcfe\udcff")
 _NOT_UTF8 = "it holds bytes that are not UTF-8 text: save the file as UTF-8"
 _ACCOUNT_IN_JSON = re.compile(r'"account"\s*:\s*("(?:[^"\\]|\\.)*")')
 _LONGEST_QUOTE = 40
+
+_FORMULA = "=+\\-@|%\uff1d\uff0b\uff0d\uff20"
+_BEFORE_FORMULA = "'\"\u00ad\u200b-\u200f\u2060\ufeff"
+_RUN_FROM_ITS_BEGINNING = re.compile(rf"[{_BEFORE_FORMULA}\s]*(?:[{_FORMULA}\t\r\n]|\Z)")
+"""The beginning of a cell that a spreadsheet may run: a sign of a formula, whatever it leaves out before it, or of a
+call of another program (`|`, `%`). And a cell of nothing but apostrophes, so that an empty label is told from none."""
+
+_RUN_FROM_WITHIN = rf"(?=(?:[{_BEFORE_FORMULA}]|[^\S\t\r\n])*[{_FORMULA}])"
+_TO_QUOTE_WITHIN = re.compile(rf"(?<=[;|\t\r\n]){_RUN_FROM_WITHIN}")
+_QUOTED_WITHIN = re.compile(rf"(?<=[;|\t\r\n])'{_RUN_FROM_WITHIN}")
+"""Where a spreadsheet that takes another character than the comma between cells would see a cell begin."""
 
 
 class ListFormat(StrEnum):
@@ -122,8 +136,34 @@ def written(lists: Iterable[Sequence[Entry]], form: ListFormat) -> Iterator[str]
 def _as_csv(entries: Sequence[Entry]) -> str:
     text = io.StringIO(newline="")
     writer = csv.writer(text)
-    writer.writerows((entry.account, entry.cidr, entry.label) for entry in entries)
+    writer.writerows(
+        (_as_text(entry.account), entry.cidr, None if entry.label is None else _as_text(entry.label))
+        for entry in entries
+    )
     return text.getvalue()
+
+
+def _as_text(cell: str) -> str:
+    """A cell that no spreadsheet runs.
+
+    Example:
+        >>> _as_text("=1+1"), _as_text("a;=1"), _as_text("'=1"), _as_text("o'brien"), _as_text("a - b")
+        ("'=1+1", "a;'=1", "''=1", "o'brien", 'a - b')
+    """
+    cell = _TO_QUOTE_WITHIN.sub("'", cell)
+    return f"'{cell}" if _RUN_FROM_ITS_BEGINNING.match(cell) else cell
+
+
+def _from_text(cell: str) -> str:
+    """What `_as_text` made a cell of; any other cell as it is.
+
+    Example:
+        >>> _from_text("'=1+1"), _from_text("''=1"), _from_text("=1+1"), _from_text("'quoted'")
+        ('=1+1', "'=1", '=1+1', "'quoted'")
+    """
+    if cell.startswith("'") and _RUN_FROM_ITS_BEGINNING.match(cell, 1):
+        cell = cell[1:]
+    return _QUOTED_WITHIN.sub("", cell)
 
 
 def _as_json(entries: Sequence[Entry]) -> str:
@@ -199,9 +239,9 @@ def _places(header: Sequence[str]) -> dict[str, int]:
 def _csv_row(line: int, cells: Sequence[str], places: dict[str, int]) -> Row:
     # Neither names nor networks have whitespace around them; labels may.
     values = {name: cells[place] for name, place in places.items() if place < len(cells)}
-    account = values.get("account", "").strip()
+    account = _from_text(values.get("account", "").strip())
     cidr = values.get("cidr", "").strip()
-    label = values.get("label") or None
+    label = _from_text(values["label"]) if values.get("label") else None
     problem = ""
     if not all(map(str.isascii, cells)) and _SURROGATE.search("".join(cells)):
         problem = _NOT_UTF8
@@ -216,7 +256,7 @@ def _account_before_comma(line: str, places: dict[str, int]) -> str | None:
     """The account of a row that is no CSV, if it stands where it should."""
     cells = line.split(",")
     place = places["account"]
-    return _told(cells[place].strip().strip('"')) if place < len(cells) else None
+    return _told(_from_text(cells[place].strip().strip('"'))) if place < len(cells) else None
 
 
 def _json_rows(lines: Iterable[str]) -> Iterator[Row]:

@@ -8,19 +8,21 @@ import functools
 import getpass
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Concatenate, ParamSpec
 
 import typer
 
-from cidrgate.cli.database import DEFAULT_DATABASE, database_url, open_database
 from cidrgate.cli.output import Output
 from cidrgate.errors import CidrgateError
 from cidrgate.manager import RuleManager
 from cidrgate.rules import Policy
 from cidrgate.stores.waits import LOCK_TIMEOUT
 
-__all__ = ["ERROR", "Session", "command", "root_options"]
+__all__ = ["DEFAULT_DATABASE", "ERROR", "Session", "command", "root_options"]
+
+DEFAULT_DATABASE = "sqlite:///cidrgate.db"
+"""The store of whoever names none: a file in the working directory."""
 
 ERROR = 2
 """The exit status of a command that could not do what it was asked to."""
@@ -33,14 +35,14 @@ class Session:
     """What one run of a command works with.
 
     Attributes:
-        database: URL of the store.
+        database: The URL of the store, or the path of a file.
         actor: Who makes changes, for the change log; None when nobody said.
         policy: What a list may hold.
         output: Where answers and errors go, and in which form.
         lock_timeout: Seconds to wait for locks of others; None for what the store says.
     """
 
-    database: str
+    database: str = field(repr=False)  # it may hold a password
     actor: str | None
     policy: Policy
     output: Output
@@ -53,9 +55,10 @@ class Session:
             create: Whether a database that does not exist is created.
 
         Raises:
-            StoreError: If it cannot be opened, or does not exist and shall not be created.
+            StoreNotFoundError: If it does not exist and shall not be created.
+            StoreError: If it cannot be opened.
         """
-        return open_database(self.database, self.policy, create=create, lock_timeout=self.lock_timeout)
+        return RuleManager.connect(self.database, self.policy, create=create, lock_timeout=self.lock_timeout)
 
 
 def command(app: typer.Typer, name: str) -> Callable[[Callable[Concatenate[Session, _Arguments], None]], None]:
@@ -187,7 +190,7 @@ def _session(near: dict[str, Any], far: dict[str, Any]) -> Session:
     }
     actor = _system_user() if chosen["actor"] is None else chosen["actor"]
     return Session(
-        database=database_url(chosen["database"] or DEFAULT_DATABASE),
+        database=chosen["database"] or DEFAULT_DATABASE,
         actor=actor or None,
         policy=Policy(**limits),
         output=Output(json=bool(chosen["json"])),

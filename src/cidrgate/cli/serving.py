@@ -56,6 +56,10 @@ def _serve(
         bool,
         typer.Option("--note-matches", help="With --authorize: let lists say when each entry last let a request in."),
     ] = False,
+    create: Annotated[
+        bool,
+        typer.Option("--create", help="Create the database if it is not there; without --authorize it always is."),
+    ] = False,
     max_staleness: Annotated[
         float, typer.Option("--max-staleness", metavar="SECONDS", help="From when on /readyz says no.")
     ] = 15.0,
@@ -88,12 +92,8 @@ def _serve(
         bound = place.bind()
     except OSError as error:
         raise CommandError(f"{host}, port {port} cannot be listened on: {error.strerror}") from error
-    with session.output.progress("reading the lists", None) as progress:
-        manager = RuleManager.open(
-            session.database, session.policy, progress=progress, lock_timeout=session.lock_timeout
-        )
-    url = place.url(bound)
-    with bound, manager:
+    with bound, _opened(session, create=create or not authorize) as manager:
+        url = place.url(bound)
         wanted = link or not _has_token(manager)
         console = new_link(manager, url) if wanted else None
 
@@ -107,6 +107,13 @@ def _serve(
             session.output.answer({"url": url, "console": console}, *lines)
 
         serve(manager, settings, resolver, place, bound, on_start=tell)
+
+
+def _opened(session: Session, *, create: bool) -> RuleManager:
+    with session.output.progress("reading the lists", None) as progress:
+        return RuleManager.open(
+            session.database, session.policy, create=create, progress=progress, lock_timeout=session.lock_timeout
+        )
 
 
 def _has_token(manager: RuleManager) -> bool:

@@ -5,15 +5,17 @@ A store knows SQL and transactions; it knows no rule and no matcher. `open_store
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from cidrgate.errors import StoreError
 from cidrgate.stores.bulk import NewList
 from cidrgate.stores.sql import ListChange, StoredAccount, StoredList, Transaction
 from cidrgate.stores.sqlite import SqliteStore
 from cidrgate.stores.sqlite import migrate as migrate_sqlite
+from cidrgate.stores.urls import store_of
 
 if TYPE_CHECKING:
+    import os
     from contextlib import AbstractContextManager
 
 __all__ = [
@@ -27,8 +29,6 @@ __all__ = [
     "migrate_store",
     "open_store",
 ]
-
-_SUPPORTED = "memory://, sqlite:///relative/path.db, sqlite:////absolute/path.db, postgresql://user@host:port/database"
 
 
 class Watch(Protocol):
@@ -100,21 +100,27 @@ class Store(Protocol):
 
 
 def open_store(
-    url: str, *, create: bool = True, lock_timeout: float | None = None, pool_size: int | None = None
+    url: str | os.PathLike[str],
+    *,
+    create: bool = False,
+    lock_timeout: float | None = None,
+    pool_size: int | None = None,
 ) -> Store:
-    """Open the store a URL names, creating it when it does not exist.
+    """Open the store a URL names. One that is not there is an error, unless it shall be created.
 
     An SQLite file of an older cidrgate is migrated on the way. A PostgreSQL database is not: other nodes may use it,
     and when they change their version is for a person to say, with `migrate_store`.
 
     Args:
-        url: `sqlite:///path` (the path after three slashes; a fourth makes it absolute), `postgresql://…`, or
-            `memory://` for a store that ends with the process.
-        create: Whether tables are created in a PostgreSQL database that has none of ours.
+        url: `sqlite:///path` (the path after three slashes; a fourth makes it absolute), the path of an SQLite file
+            alone, `postgresql://…`, or `memory://` for a new store that ends with the process.
+        create: Whether a file that does not exist, and tables in a database without ours, are created. A new file is
+            for its owner alone to read and write (mode 0600).
         lock_timeout: Seconds to wait for locks of others before a `StoreBusyError`; 10 if None.
         pool_size: How many connections are kept for transactions, from 2 on; 15 if None.
 
     Raises:
+        StoreNotFoundError: If there is no store of cidrgate.
         StoreError: If the URL names no supported store, or the store cannot be opened.
 
     Example:
@@ -124,15 +130,16 @@ def open_store(
         []
         >>> store.close()
     """
-    kind, where = _kind_of(url)
+    kind, where = store_of(url)
     if kind == "postgresql":
         from cidrgate.stores.postgres import PostgresStore
 
         return PostgresStore(where, create=create, lock_timeout=lock_timeout, pool_size=pool_size)
-    return SqliteStore(where if kind == "sqlite" else None, lock_timeout=lock_timeout, pool_size=pool_size)
+    path = where if kind == "sqlite" else None
+    return SqliteStore(path, create=create, lock_timeout=lock_timeout, pool_size=pool_size)
 
 
-def migrate_store(url: str) -> str | None:
+def migrate_store(url: str | os.PathLike[str]) -> str | None:
     """Bring the tables of a store up to date; create them where there are none.
 
     Args:
@@ -144,7 +151,7 @@ def migrate_store(url: str) -> str | None:
     Raises:
         StoreError: If the URL names no store that is kept, it cannot be reached, or a newer cidrgate migrated it.
     """
-    kind, where = _kind_of(url)
+    kind, where = store_of(url)
     if kind == "postgresql":
         from cidrgate.stores.postgres import migrate as migrate_postgres
 
@@ -152,17 +159,3 @@ def migrate_store(url: str) -> str | None:
     if kind == "memory":
         raise StoreError("a store in memory is always new: there is nothing to migrate")
     return migrate_sqlite(where)
-
-
-def _kind_of(url: str) -> tuple[Literal["memory", "sqlite", "postgresql"], str]:
-    """Which store a URL names, and what the store is opened with."""
-    scheme, separator, rest = url.partition("://")
-    if scheme == "memory" and separator and not rest:
-        return "memory", ""
-    path = rest.removeprefix("/")
-    if scheme == "sqlite" and rest.startswith("/") and path and path != ":memory:":
-        return "sqlite", path
-    if scheme in ("postgresql", "postgresql+psycopg") and rest:
-        return "postgresql", url
-    shown = f"{scheme}://…" if "@" in url else url  # what stands before an @ may be a password
-    raise StoreError(f"{shown!r} names no store cidrgate can open; write one of: {_SUPPORTED}")

@@ -12,11 +12,11 @@ import sqlite3
 import weakref
 from contextlib import suppress
 from functools import wraps
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 with suppress(ImportError):  # an interpreter may be built without it
     import ctypes
@@ -53,17 +53,21 @@ class _OwnCursor(sqlite3.Cursor):
 
 
 class OwnConnection(sqlite3.Connection):
-    """A connection to a file; in a forked child of the process that opened it, it does nothing.
+    """A connection to a file that is there; in a forked child of the process that opened it, it does nothing.
+
+    Args:
+        path: The file; it is not created, as one that was removed meanwhile would be.
+        settings: Of `sqlite3.Connection`.
 
     Raises:
         StoreError: If the process inherited an open connection to the file.
     """
 
-    def __init__(self, database: str | Path, *arguments: Any, **settings: Any) -> None:
-        _open_files.refuse_inherited(database)
+    def __init__(self, path: Path, **settings: Any) -> None:
+        _open_files.refuse_inherited(path)
         self._process = os.getpid()
-        super().__init__(database, *arguments, **settings)
-        self.file = _identity(database)
+        super().__init__(f"{path.as_uri()}?mode=rw", uri=True, check_same_thread=False, **settings)
+        self.file = _identity(path)
         _open_files.connections.add(self)
 
     def check(self) -> None:
@@ -102,10 +106,10 @@ class _OpenFiles:
         self._inherited: set[tuple[int, int]] = set()
         self._kept: list[OwnConnection] = []
 
-    def refuse_inherited(self, database: str | Path) -> None:
-        if self._inherited and _identity(database) in self._inherited:
+    def refuse_inherited(self, path: Path) -> None:
+        if self._inherited and _identity(path) in self._inherited:
             raise StoreError(
-                f"the store {database} cannot be used in this process: it was forked while a connection to it was in "
+                f"the store {path} cannot be used in this process: it was forked while a connection to it was in "
                 "use; start the process anew, or fork outside of changes and before stores are opened"
             )
 
@@ -126,9 +130,9 @@ class _OpenFiles:
         self.connections = weakref.WeakSet()
 
 
-def _identity(database: str | Path) -> tuple[int, int] | None:
+def _identity(path: Path) -> tuple[int, int] | None:
     try:
-        found = Path(database).stat()
+        found = path.stat()
     except OSError:
         return None
     return found.st_dev, found.st_ino

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sqlite3
 
-__all__ = ["advice", "locked", "refused_commit"]
+__all__ = ["CANNOT_OPEN", "advice", "locked", "refused_commit"]
+
+CANNOT_OPEN = "check that the path is a file in a directory you may write to"
 
 _REFUSALS = frozenset(
     {
@@ -22,7 +24,7 @@ _REFUSALS = frozenset(
 _ADVICE = {
     "SQLITE_BUSY": "is locked by another process that is writing; nothing was changed: try again when it is done",
     "SQLITE_LOCKED": "is locked by another connection; nothing was changed: try again when it is done",
-    "SQLITE_CANTOPEN": "cannot be opened; check that the path is a file in a directory you may write to",
+    "SQLITE_CANTOPEN": f"cannot be opened; {CANNOT_OPEN}",
     "SQLITE_NOTADB": "is not a SQLite database; choose another path or move the file away",
     "SQLITE_READONLY": "cannot be written; give this user write permission on the file and its directory",
     "SQLITE_PERM": "cannot be accessed; give this user permission on the file and its directory",

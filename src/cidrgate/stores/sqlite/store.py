@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import stat
 import threading
 import time
 import uuid
@@ -12,20 +14,21 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import URL, Connection, create_engine, event, update
+from sqlalchemy import Connection, create_engine, event, update
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import QueuePool, StaticPool
 
-from cidrgate.errors import OutcomeUnknownError, StoreBusyError, StoreError
+from cidrgate.errors import OutcomeUnknownError, StoreBusyError, StoreError, StoreNotFoundError
 from cidrgate.forking import join_forks, sqlite_is_lost, work
 from cidrgate.stores import migrations
 from cidrgate.stores.schema import facts
 from cidrgate.stores.sqlite.connections import OwnConnection
-from cidrgate.stores.sqlite.failures import advice, locked, refused_commit
+from cidrgate.stores.sqlite.failures import CANNOT_OPEN, advice, locked, refused_commit
 from cidrgate.stores.sqlite.identity import FileIdentity
 from cidrgate.stores.sqlite.transaction import SqliteTransaction, compact_json
 from cidrgate.stores.sqlite.watch import SqliteWatch
+from cidrgate.stores.urls import redacted
 from cidrgate.stores.waits import CONNECTIONS, LOCK_TIMEOUT, check_lock_timeout, time_left
 from cidrgate.stores.writes import Write, Writes
 
@@ -47,6 +50,10 @@ _APPLICATION_ID = int.from_bytes(b"CIDR")
 _RETRIES = (0.001, 0.002, 0.005, 0.01, 0.015, 0.02, 0.025)
 """Seconds between attempts to take the write lock; the last one again and again."""
 
+_HOW_TO_FIND_IT = (
+    "check the path and the working directory; `cidrgate migrate`, or create=True in Python, creates a store"
+)
+
 _WAL_LIMIT = 16 << 20
 """Bytes that the write-ahead log keeps on the disk once it is not needed any more, after a bulk of changes."""
 
@@ -63,8 +70,8 @@ class SqliteStore:
     Usable from several threads. Every failure of the database is a `StoreError` that says what to do.
 
     Args:
-        path: The file, created when it does not exist; None for a database in memory that ends with the
-            store.
+        path: The file; None for a database in memory that ends with the store.
+        create: Whether a file that does not exist, or is empty, is created; for its owner alone to read and write.
         lock_timeout: How many seconds to wait for another writer, and for a connection of the pool; 10 if None.
         pool_size: How many connections are kept, from 2 on, those that write apart from those that read; 15 if None.
 
@@ -72,8 +79,8 @@ class SqliteStore:
         revision_before: The revision of the tables before it was opened; None where they were created.
 
     Raises:
-        StoreError: If the file cannot be used, is no database, or belongs to another program or to a newer
-            cidrgate.
+        StoreNotFoundError: If there is no such file and none shall be created, or it is no store of cidrgate.
+        StoreError: If the file cannot be used, or belongs to a newer cidrgate.
 
     Example:
         >>> store = SqliteStore(None)
@@ -86,10 +93,15 @@ class SqliteStore:
     writers = 1
 
     def __init__(
-        self, path: str | Path | None, *, lock_timeout: float | None = None, pool_size: int | None = None
+        self,
+        path: str | Path | None,
+        *,
+        create: bool = False,
+        lock_timeout: float | None = None,
+        pool_size: int | None = None,
     ) -> None:
         self._path = None if path is None else Path(path).absolute()
-        self._name = "the store in memory" if self._path is None else f"the store {self._path}"
+        self._name = "the store in memory" if self._path is None else f"the store {redacted(str(self._path))}"
         self.lock_timeout = check_lock_timeout(LOCK_TIMEOUT if lock_timeout is None else lock_timeout)
         size = CONNECTIONS if pool_size is None else pool_size
         if size < 2:
@@ -98,8 +110,9 @@ class SqliteStore:
         self._identity = FileIdentity(self._path, self._name)
         # A database in memory lives in one connection, so its transactions take turns.
         self._turn = threading.RLock()
-        if self._path is not None and not self._path.parent.is_dir():
-            raise StoreError(f"{self._name} cannot be created: create the directory {self._path.parent} first")
+        if self._path is not None:
+            _find_file(self._path, self._name, create=create)
+            self._identity.take()
         writing = 1 if self._path is None else size // 2
         self._readers = self._writers = self._engine(size - writing)
         if self._path is not None:
@@ -114,10 +127,11 @@ class SqliteStore:
         join_forks(self, stage=0)  # before there are connections
         try:
             with work(sqlite=True), self._explained():
-                self.revision_before = self._set_up()
-            self._identity.take()
-        except BaseException:
+                self.revision_before = self._set_up(create=create)
+        except BaseException as error:
             self.close()
+            if getattr(getattr(error.__cause__, "orig", None), "sqlite_errorcode", None) == sqlite3.SQLITE_NOTADB:
+                raise StoreNotFoundError(str(error)) from error.__cause__
             raise
 
     def read(self) -> AbstractContextManager[SqliteTransaction]:
@@ -188,8 +202,7 @@ class SqliteStore:
         if self._path is None:
             return SqliteWatch(None)
         with work(sqlite=True), self._explained():
-            connect = partial(OwnConnection, self._path, check_same_thread=False, isolation_level=None)
-            watch = SqliteWatch(connect, self._identity.check)
+            watch = SqliteWatch(partial(OwnConnection, self._path, isolation_level=None), self._identity.check)
         self._watches.add(watch)
         return watch
 
@@ -294,18 +307,18 @@ class SqliteStore:
         lock_timeout = self.lock_timeout if waits else 0.0
         return _make_engine(self._path, lock_timeout, connections, self.lock_timeout, self._identity.check)
 
-    def _set_up(self) -> str | None:
+    def _set_up(self, *, create: bool) -> str | None:
         """Bring the tables up to date; refuse a database that is not ours or too new. The revision it had before."""
         if self._path is None:
             _fill_new_database(self._readers)
             return None
         with self._reading.begin() as connection:
-            before = self._revision(connection)
+            before = self._revision(connection, create=create)
         _use_write_ahead_log(self._readers, self.lock_timeout)
         if before == migrations.HEAD:
             return before
         with self._readers.execution_options(**{_BEGIN: "BEGIN IMMEDIATE"}).begin() as connection:
-            before = self._revision(connection)  # another process may have migrated it since
+            before = self._revision(connection, create=create)  # another process may have migrated it since
             if before != migrations.HEAD:
                 unstamped = before is None and connection.exec_driver_sql("PRAGMA user_version").scalar_one()
                 before = f"{unstamped:04}" if unstamped else before
@@ -313,18 +326,22 @@ class SqliteStore:
                 connection.exec_driver_sql(f"PRAGMA application_id = {_APPLICATION_ID}")
         return before
 
-    def _revision(self, connection: Connection) -> str | None:
+    def _revision(self, connection: Connection, *, create: bool) -> str | None:
         """The revision of the database; None when it is new, or of a time before revisions were noted in it."""
         if connection.exec_driver_sql("PRAGMA application_id").scalar_one() != _APPLICATION_ID:
             if (
                 connection.exec_driver_sql("PRAGMA user_version").scalar_one()
                 or connection.exec_driver_sql("SELECT count(*) FROM sqlite_schema").scalar_one()
             ):
-                raise StoreError(f"{self._name} is the database of another program; choose another path")
+                raise StoreNotFoundError(f"{self._name} is the database of another program; choose another path")
+            if not create:
+                raise StoreNotFoundError(f"{self._name} has no tables of cidrgate: {_HOW_TO_FIND_IT}")
             return None
         revision = migrations.revision_of(connection)
         if revision is not None:
             migrations.refuse_newer(revision, self._name)
+        elif not create and not connection.exec_driver_sql("PRAGMA user_version").scalar_one():
+            raise StoreNotFoundError(f"{self._name} has no tables of cidrgate: {_HOW_TO_FIND_IT}")
         return revision
 
 
@@ -337,7 +354,7 @@ def migrate(path: str | Path) -> str | None:
     Raises:
         StoreError: As for `SqliteStore`.
     """
-    store = SqliteStore(path)
+    store = SqliteStore(path, create=True)
     store.close()
     return store.revision_before
 
@@ -366,6 +383,58 @@ def _driver_of(borrowed: PoolProxiedConnection) -> Any:
     return borrowed.driver_connection
 
 
+def _find_file(path: Path, name: str, *, create: bool) -> None:
+    """Make sure that a file is there for SQLite to open, which would create one for everybody to read.
+
+    A file that is there is not opened here: closing it would release the locks of other connections of this process.
+
+    Raises:
+        StoreNotFoundError: If there is none and none shall be created, or what is there can be no store.
+        StoreError: If it cannot be looked at or created.
+    """
+    try:
+        try:
+            found = path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            _refuse_lost_place(path, name)
+            if not create:
+                raise StoreNotFoundError(f"{name} is not there: {_HOW_TO_FIND_IT}") from None
+            with suppress(FileExistsError):  # another process was first
+                _create_file(path)
+            return
+    except OSError as error:
+        raise StoreError(f"{name} cannot be opened: {error.strerror}; {CANNOT_OPEN}") from error
+    except ValueError as error:
+        raise StoreNotFoundError(f"{name} is not there: no path has such characters") from error
+    if not stat.S_ISREG(found.st_mode):
+        kind = "a directory" if stat.S_ISDIR(found.st_mode) else "not a plain file"
+        raise StoreNotFoundError(f"{name} is {kind}: check that the path is a file")
+    if not create and not found.st_size:
+        raise StoreNotFoundError(f"{name} is an empty file: {_HOW_TO_FIND_IT}")
+
+
+def _refuse_lost_place(path: Path, name: str) -> None:
+    """Refuse a path where no file can be, such as one on a volume that is not mounted."""
+    if not path.parent.is_dir():
+        raise StoreNotFoundError(
+            f"{name} is not there: mount or create the directory {redacted(str(path.parent))} first, "
+            "or check the path and the working directory"
+        )
+    if path.is_symlink():
+        raise StoreNotFoundError(
+            f"{name} is not there: it is a symbolic link to {redacted(str(path.readlink()))}, which does not exist; "
+            "mount or create what it should lead to, or remove the link"
+        )
+
+
+def _create_file(path: Path) -> None:
+    """Create a file for its owner alone; SQLite gives what it writes beside it the same mode."""
+    try:
+        os.mknod(path, stat.S_IFREG | 0o600)  # needs no descriptor, to be closed while another thread has locks
+    except PermissionError:  # where only root may do so, as on macOS, or nobody may
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+
+
 def _make_engine(
     path: Path | None,
     lock_timeout: float,
@@ -373,19 +442,12 @@ def _make_engine(
     pool_timeout: float = LOCK_TIMEOUT,
     check: Callable[[], object] = lambda: None,
 ) -> Engine:
-    pool: dict[str, Any] = {"poolclass": StaticPool}
-    if path is not None:
-        pool = {"poolclass": QueuePool, "pool_size": connections, "max_overflow": 0, "pool_timeout": pool_timeout}
-    engine = create_engine(
-        URL.create("sqlite", database=None if path is None else str(path)),
-        **pool,
-        connect_args={
-            "check_same_thread": False,
-            "timeout": lock_timeout,
-            "factory": sqlite3.Connection if path is None else OwnConnection,
-        },
-        json_serializer=compact_json,
-    )
+    if path is None:
+        settings: dict[str, Any] = {"poolclass": StaticPool, "connect_args": {"check_same_thread": False}}
+    else:
+        settings = {"poolclass": QueuePool, "pool_size": connections, "max_overflow": 0, "pool_timeout": pool_timeout}
+        settings["creator"] = partial(OwnConnection, path, timeout=lock_timeout)
+    engine = create_engine("sqlite://", **settings, json_serializer=compact_json)
 
     @event.listens_for(engine, "connect")
     def configure(connection: sqlite3.Connection, _record: object) -> None:
