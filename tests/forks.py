@@ -2,27 +2,45 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import select
 import signal
+import sys
+import time
 import warnings
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["in_child", "report_of", "start_child"]
+__all__ = ["fork_without_python", "in_child", "report_of", "start_child"]
 
 PATIENCE = 60.0
 
 
-def start_child(do: Callable[[], object]) -> tuple[int, int]:
+def fork_without_python() -> int:
+    """Fork as a server written in C does, which tells Python afterwards, in the child."""
+    before = sys.getswitchinterval()
+    # Between the two calls the child must not be asked to let other threads run, as it has none.
+    sys.setswitchinterval(3600)
+    time.sleep(0.05)
+    try:
+        pid: int = ctypes.PyDLL(None).fork()
+        if pid == 0:
+            ctypes.pythonapi.PyOS_AfterFork_Child()
+    finally:
+        sys.setswitchinterval(before)
+    return pid
+
+
+def start_child(do: Callable[[], object], fork: Callable[[], int] = os.fork) -> tuple[int, int]:
     """Fork; the child's process id, and where it will say what the function made."""
     said, saying = os.pipe()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # that a process with threads forks is the point
-        pid = os.fork()
+        pid = fork()
     if pid == 0:
         try:
             made: object = {"made": do()}
@@ -48,6 +66,6 @@ def report_of(child: tuple[int, int]) -> dict[str, Any]:
     return found
 
 
-def in_child(do: Callable[[], object]) -> dict[str, Any]:
+def in_child(do: Callable[[], object], fork: Callable[[], int] = os.fork) -> dict[str, Any]:
     """What a function makes in a forked child (`made`), or what it raises there (`raised`, `text`)."""
-    return report_of(start_child(do))
+    return report_of(start_child(do, fork))

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from types import MappingProxyType
@@ -131,6 +133,22 @@ class PostgresServer:
         """Stop the server and start it again."""
         self.stop(mode)
         self.start()
+
+    def freeze(self) -> None:
+        """Stop every process of the server where it is; its machine goes on answering for the connections."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let them go on."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: int) -> None:
+        first = int((self._folder / "data" / "postmaster.pid").read_text().split()[0])
+        os.kill(first, number)
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            with suppress(OSError):  # it ended meanwhile
+                if int(stat.read_text().rpartition(")")[2].split()[1]) == first:
+                    os.kill(int(stat.parent.name), number)
 
     def url(self, database: str) -> str:
         """The URL of a database."""

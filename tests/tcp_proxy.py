@@ -79,10 +79,10 @@ class TcpProxy:
             client.close()
             return
         self._sockets.append(server)
-        threading.Thread(target=self._pass, args=(client, server, True), daemon=True).start()
-        self._pass(server, client, False)
+        threading.Thread(target=self._pass, args=(client, server), kwargs={"from_client": True}, daemon=True).start()
+        self._pass(server, client, from_client=False)
 
-    def _pass(self, source: socket.socket, sink: socket.socket, from_client: bool) -> None:
+    def _pass(self, source: socket.socket, sink: socket.socket, *, from_client: bool) -> None:
         primed: object = None
         with suppress(OSError):
             while data := source.recv(65536):

@@ -62,7 +62,7 @@ FAILING = [no_server, no_database, no_folder, no_thread]
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc/self/fd, of Linux")
 @pytest.mark.parametrize("fail", FAILING)
 def test_what_cannot_be_opened_leaves_nothing_open(fail: Callable[[Path], None], tmp_path: Path) -> None:
-    RuleManager.open(f"sqlite:///{tmp_path}/lists.db").close()
+    RuleManager.open(f"sqlite:///{tmp_path}/lists.db", create=True).close()
     with pytest.raises(StoreError):
         fail(tmp_path)
     before = descriptors()
@@ -84,7 +84,7 @@ def test_a_watch_that_is_not_had_leaves_nothing_open(postgres_server: PostgresSe
     assert descriptors() == before
     postgres_server.start()
     store.close()
-    file = SqliteStore(tmp_path / "lists.db")
+    file = SqliteStore(tmp_path / "lists.db", create=True)
     before = descriptors()
     (tmp_path / "lists.db").rename(tmp_path / "elsewhere")
     (tmp_path / "lists.db").mkdir()
@@ -138,7 +138,7 @@ def test_an_import_without_threads_is_done_by_the_caller(
 WITHOUT_MEMORY = """
 import sys
 from cidrgate import NewEntry, RuleManager, StoreError
-with RuleManager.open(sys.argv[1], follow=False) as manager:
+with RuleManager.open(sys.argv[1], create=True, follow=False) as manager:
     manager.create_account("acct-1")
     manager.add("acct-1", "8.8.8.0/24")
     with manager.store.read() as transaction:
@@ -170,7 +170,7 @@ def test_sqlite_without_memory_says_so_and_changes_nothing(tmp_path: Path) -> No
 def grown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RuleManager]:
     """A store whose write-ahead log has grown far beyond what it shall keep."""
     monkeypatch.setattr(sqlite_store, "_WAL_LIMIT", 64 << 10)
-    with RuleManager.open(f"sqlite:///{tmp_path}/lists.db", follow=False) as manager:
+    with RuleManager.open(f"sqlite:///{tmp_path}/lists.db", create=True, follow=False) as manager:
         with manager.store.read() as transaction:
             transaction.log_end()  # what is read here keeps the log from being cut
             manager.import_accounts({f"acct-{number}": [NewEntry("8.8.8.0/24")] for number in range(12_000)})

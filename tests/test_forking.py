@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+import multiprocessing
 import os
 import subprocess
 import sys
 import threading
+import warnings
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +18,9 @@ import pytest
 
 from cidrgate import CidrgateError, RuleManager, StoreError, forking
 from cidrgate.forking import work
-from tests.forks import in_child, report_of, start_child
+from tests.forks import fork_without_python, in_child, report_of, start_child
+from tests.servers.requests import ask
+from tests.servers.running import free_port, program, running
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
@@ -204,7 +208,7 @@ def test_a_fork_waits_for_a_store_that_is_being_opened(url: str, manager: RuleMa
 
 
 def test_every_manager_of_a_process_goes_on_in_a_child(tmp_path: Path) -> None:
-    managers = [RuleManager.open(f"sqlite:///{tmp_path}/{number}.db") for number in range(5)]
+    managers = [RuleManager.open(f"sqlite:///{tmp_path}/{number}.db", create=True) for number in range(5)]
     managers += [RuleManager.open("memory://") for _ in range(3)]
     for manager in managers:
         manager.create_account("acct-1")
@@ -245,7 +249,7 @@ def test_a_child_of_a_process_stuck_in_sqlite_says_so(tmp_path: Path) -> None:
         return stale, denied, serving.allows("acct-1", "8.8.8.8"), errors
 
     with (
-        RuleManager.open(url, max_staleness=3600, on_stale="deny") as manager,
+        RuleManager.open(url, create=True, max_staleness=3600, on_stale="deny") as manager,
         RuleManager.open(url, max_staleness=3600) as serving,
     ):
         manager.create_account("acct-1")
@@ -320,3 +324,59 @@ def test_threads_wait_for_a_fork_and_go_on_after_it() -> None:
     stop.set()
     for thread in threads:
         thread.join()
+
+
+def test_a_fork_that_python_did_not_see_coming_is_no_danger(manager: RuleManager, url: str) -> None:
+    """What a parent has open of a SQLite file is left alone; a server has a connection for each."""
+
+    def look() -> object:
+        try:
+            return [entry.cidr for entry in manager.entries("acct-1")]
+        except StoreError as error:
+            return "forked" in str(error), manager.staleness == math.inf, manager.allows("acct-1", "8.8.8.8")
+
+    manager.entries("acct-1")
+    expected: object = ["1.1.1.1/32", "8.8.8.0/24"] if url.startswith("postgresql") else [True, True, True]
+    assert in_child(look, fork_without_python) == {"made": expected}
+    manager.remove("acct-1", "1.1.1.1/32")
+    assert [entry.cidr for entry in manager.entries("acct-1")] == ["8.8.8.0/24"]
+
+
+def test_a_process_that_multiprocessing_forks_follows(manager: RuleManager) -> None:
+    context = multiprocessing.get_context("fork")
+    answers = context.SimpleQueue()
+
+    def ask() -> None:
+        eventually(lambda: not manager.allows("acct-1", "1.1.1.1"))
+        answers.put(manager.allows("acct-1", "8.8.8.8"))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        process = context.Process(target=ask)
+        process.start()
+    manager.remove("acct-1", "1.1.1.1/32")
+    process.join(60)
+    assert (process.exitcode, answers.get()) == (0, True)
+
+
+def test_workers_of_a_preloaded_service_follow(manager: RuleManager, url: str, tmp_path: Path) -> None:
+    program("gunicorn", "pip install gunicorn")
+    port = free_port()
+    command = [sys.executable, "-m", "gunicorn", "--preload", "--workers", "3", "--bind", f"127.0.0.1:{port}"]
+    folder = {"PYTHONPATH": str(ROOT), "LISTS": url}
+
+    def answers(address: str) -> set[str]:
+        """What each worker says, as far as they are reached."""
+        path = f"/?account=acct-1&address={address}"
+        said = [ask(port, path=path).body.decode().split() for _ in range(20)]
+        workers.update(pid for pid, _ in said)
+        return {allowed for _, allowed in said}
+
+    workers: set[str] = set()
+    with running([*command, "tests.preloaded_service:app"], tmp_path, port, folder):
+        assert answers("8.8.8.8") == {"True"}
+        manager.remove("acct-1", "8.8.8.0/24")
+        eventually(lambda: answers("8.8.8.8") == {"False"})
+        manager.add("acct-1", "9.9.9.9/32")
+        eventually(lambda: answers("9.9.9.9") == {"True"})
+        eventually(lambda: bool(answers("1.1.1.1")) and len(workers) == 3)

@@ -20,6 +20,7 @@ from cidrgate.snapshots import SharedSnapshot
 from cidrgate.stores import open_store
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable
 
     from cidrgate._engine import Matcher

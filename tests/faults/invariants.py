@@ -59,14 +59,14 @@ class Ledger:
 
 def prepare(url: str) -> None:
     """Create the accounts, each enforced."""
-    with RuleManager.open(url, follow=False) as manager:
+    with RuleManager.open(url, create=True, follow=False) as manager:
         for account in ACCOUNTS:
             manager.create_account(account)
             manager.add(account, "8.8.8.8/32")
 
 
 def check(url: str, ledger: Ledger, followers: Iterable[RuleManager] = ()) -> None:
-    """The four invariants: no acknowledged change lost, no invalid list, matchers equal to the store, no stranger allowed.
+    """No acknowledged change is lost, no list invalid, each matcher equal to the store, and no stranger was allowed.
 
     Args:
         url: The store, as it is once the fault is over.

@@ -155,7 +155,7 @@ def test_a_service_that_is_stopped_while_changes_wait_leaves_none_behind(
     kept.close()
     ledger = Ledger()
     with a_server(url, "--lock-timeout", "600") as server, locked(url):
-        clients = [threading.Thread(target=one_change, args=(server.url, token, ledger, number)) for number in range(8)]
+        clients = [threading.Thread(target=one_change, args=(server.url, token, ledger, n)) for n in range(8)]
         for client in clients:
             client.start()
         eventually(lambda: in_flight(server.url) >= len(clients))

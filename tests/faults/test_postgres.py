@@ -195,7 +195,8 @@ def neighbour(url: str) -> Iterator[subprocess.Popen[bytes]]:
         "with RuleManager.open(sys.argv[1]) as manager:\n"
         "    for number in itertools.count():\n"
         "        if number == 5: print('ready', flush=True)\n"
-        f"        manager.replace({ACCOUNTS!r}[number % {len(ACCOUNTS)}], [f'7.7.{{number % 250}}.0/24', '8.8.8.8/32'])\n"
+        f"        account = {ACCOUNTS!r}[number % {len(ACCOUNTS)}]\n"
+        "        manager.replace(account, [f'7.7.{number % 250}.0/24', '8.8.8.8/32'])\n"
     )
     with subprocess.Popen([sys.executable, "-c", code, url], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
@@ -207,7 +208,7 @@ def neighbour(url: str) -> Iterator[subprocess.Popen[bytes]]:
 
 @pytest.mark.parametrize("kind", ["stopped", "killed"])
 def test_another_writer_is_stopped_or_killed(kind: str, neighbour: subprocess.Popen[bytes], url: str) -> None:
-    """Where it was in the middle of a change, it goes on holding the lock of that account until it goes on, or is gone."""
+    """In the middle of a change it goes on holding the lock of that account, until it goes on or is gone."""
     ledger = Ledger()
     with RuleManager.open(url, lock_timeout=2.0) as one, RuleManager.open(url, lock_timeout=2.0) as other:
         with no_stranger(ledger, one, other), writers(ledger, [one, other]):
@@ -223,3 +224,22 @@ def test_another_writer_is_stopped_or_killed(kind: str, neighbour: subprocess.Po
         neighbour.wait()
         check(url, ledger, [one, other])
     report(f"another writer {kind}", ledger)
+
+
+def test_a_server_whose_processes_are_stopped(postgres_server: PostgresServer, url: str) -> None:
+    """The network says that all is well. Changes end in time: what was not told to commit is not stored."""
+    ledger = Ledger()
+    with RuleManager.open(url, lock_timeout=1.0) as one, RuleManager.open(url, lock_timeout=1.0) as other:
+        with no_stranger(ledger, one, other), writers(ledger, [one, other]):
+            for _ in range(max(1, ROUNDS // 4)):
+                ledger.wait_for_more()
+                answered, failed = len(ledger.seconds), len(ledger.refused | ledger.unknown)
+                postgres_server.freeze()
+                try:
+                    eventually(lambda: len(ledger.seconds) > answered + 4)  # noqa: B023
+                    assert len(ledger.refused | ledger.unknown) > failed
+                finally:
+                    postgres_server.thaw()
+                ledger.wait_for_more()
+        check(url, ledger, [one, other])
+    report("server stopped", ledger)

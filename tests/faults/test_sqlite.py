@@ -52,7 +52,7 @@ def folder_moved(path: Path, aside: Path) -> None:
 
 @pytest.mark.parametrize("fault", [moved_over, deleted, folder_moved])
 def test_a_file_that_is_replaced_under_writers(fault: Callable[[Path, Path], None], path: Path, tmp_path: Path) -> None:
-    """Two processes' worth of managers: what they acknowledge is in the file that was theirs, and nothing after that."""
+    """Two processes' worth of managers: what they acknowledged is in the file that was theirs; they do so no more."""
     ledger = Ledger()
     url = f"sqlite:///{path}"
     aside = tmp_path / "aside"
@@ -87,7 +87,7 @@ def test_a_disk_that_takes_no_more(path: Path) -> None:
         with no_stranger(ledger, one, other), writers(ledger, [one, other]):
             for _ in range(ROUNDS):
                 ledger.wait_for_more()
-                resource.setrlimit(resource.RLIMIT_FSIZE, (os.stat(f"{path}-wal").st_size, before[1]))
+                resource.setrlimit(resource.RLIMIT_FSIZE, (Path(f"{path}-wal").stat().st_size, before[1]))
                 eventually(lambda: bool(ledger.unknown or ledger.refused))
                 time.sleep(SECONDS / 10)
                 resource.setrlimit(resource.RLIMIT_FSIZE, before)
@@ -163,7 +163,8 @@ def test_another_writer_is_stopped_or_killed(kind: str, path: Path) -> None:
         "    for number in itertools.count():\n"
         "        if number == 5: print('ready', flush=True)\n"
         "        try:\n"
-        f"            manager.replace({ACCOUNTS!r}[number % {len(ACCOUNTS)}], [f'7.7.{{number % 250}}.0/24', '8.8.8.8/32'])\n"
+        f"            account = {ACCOUNTS!r}[number % {len(ACCOUNTS)}]\n"
+        "            manager.replace(account, [f'7.7.{number % 250}.0/24', '8.8.8.8/32'])\n"
         "        except StoreError: pass\n"
     )
     with (

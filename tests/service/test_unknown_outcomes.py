@@ -164,15 +164,18 @@ def test_the_client_finds_out_by_itself(
     token = distant.token("admin")
     entry = distant.manager.entries("acct-1")[0].id
     before = changes(postgres_url)
-    with served(distant.app) as url, TcpProxy(("127.0.0.1", int(url.rpartition(":")[2]))) as front:
-        with Client(f"http://127.0.0.1:{front.port}", token) as client:
-            if broken == "store":
-                cut = proxy
-                cut.drop_at(b"COMMIT", deliver=deliver, after=b".changes")
-            else:
-                cut = front
-                cut.drop_at(b"Idempotency-Key", deliver=deliver)
-            CALLS[call](client, entry)
+    with (
+        served(distant.app) as url,
+        TcpProxy(("127.0.0.1", int(url.rpartition(":")[2]))) as front,
+        Client(f"http://127.0.0.1:{front.port}", token) as client,
+    ):
+        if broken == "store":
+            cut = proxy
+            cut.drop_at(b"COMMIT", deliver=deliver, after=b".changes")
+        else:
+            cut = front
+            cut.drop_at(b"Idempotency-Key", deliver=deliver)
+        CALLS[call](client, entry)
     assert cut.trapped == 1
     assert changes(postgres_url) == before + 1
 

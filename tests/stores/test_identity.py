@@ -1,8 +1,7 @@
-"""A SQLite file that is replaced or deleted while it is in use fails loudly: no change is acknowledged and then lost."""
+"""A SQLite file that is replaced or deleted while it is in use fails loudly: no acknowledged change is lost."""
 
 from __future__ import annotations
 
-import os
 import shutil
 import sqlite3
 from contextlib import closing
@@ -34,7 +33,7 @@ def deleted(path: Path, backup: Path) -> None:
 def created_anew(path: Path, backup: Path) -> None:
     for one in path.parent.glob(f"{path.name}*"):
         one.unlink()
-    RuleManager.open(f"sqlite:///{path}", follow=False).close()
+    RuleManager.open(f"sqlite:///{path}", create=True, follow=False).close()
 
 
 def folder_moved(path: Path, backup: Path) -> None:
@@ -42,8 +41,9 @@ def folder_moved(path: Path, backup: Path) -> None:
 
 
 def link_turned(path: Path, backup: Path) -> None:
-    os.symlink(backup, f"{path}.new")
-    os.replace(f"{path}.new", path)
+    link = path.with_name("link")
+    link.symlink_to(backup)
+    link.replace(path)
 
 
 FAULTS = [moved_over, copied_anew, deleted, created_anew, folder_moved, link_turned]
@@ -58,7 +58,7 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture
 def backup(path: Path, tmp_path: Path) -> Path:
     """What the store was before the last change."""
-    with RuleManager.open(f"sqlite:///{path}", follow=False) as manager:
+    with RuleManager.open(f"sqlite:///{path}", create=True, follow=False) as manager:
         manager.create_account("acct-1")
     copy = tmp_path / "backup.db"
     with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(copy)) as target:
@@ -96,7 +96,7 @@ def test_an_old_file_that_comes_back_is_used_again(manager: RuleManager, path: P
     aside = tmp_path / "aside"
     path.parent.rename(aside)
     path.parent.mkdir()
-    RuleManager.open(f"sqlite:///{path}", follow=False).close()
+    RuleManager.open(f"sqlite:///{path}", create=True, follow=False).close()
     for _ in range(3):
         with pytest.raises(StoreError, match="replaced or deleted"):
             manager.entries("acct-1")

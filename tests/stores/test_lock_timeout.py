@@ -29,7 +29,7 @@ ACCOUNTS = [f"acct-{number}" for number in range(8)]
 
 @pytest.fixture
 def manager(shared_store_url: str) -> Iterator[RuleManager]:
-    with RuleManager.open(shared_store_url, lock_timeout=0.5, follow=False) as manager:
+    with RuleManager.open(shared_store_url, create=True, lock_timeout=0.5, follow=False) as manager:
         for account in ACCOUNTS:
             manager.create_account(account)
         yield manager
@@ -176,7 +176,7 @@ def test_who_has_waited_already_waits_less_for_a_lock(manager: RuleManager, shar
 
 @pytest.mark.parametrize("way", ["read", "write"])
 def test_a_connection_is_waited_for_no_longer_than_that(shared_store_url: str, way: str) -> None:
-    store: Any = open_store(shared_store_url, lock_timeout=0.2, pool_size=2)
+    store: Any = open_store(shared_store_url, create=True, lock_timeout=0.2, pool_size=2)
     begin = getattr(store, way)
     with begin(), pytest.raises(StoreBusyError), begin():
         pass
@@ -235,5 +235,5 @@ def test_a_lock_timeout_is_a_time(url: str, seconds: float) -> None:
 
 @pytest.mark.parametrize("query", ["lock_timeout=soon", "lock_timeout=0", "pool_size=1", "pool_size=x", "pool_size=-3"])
 def test_a_setting_of_the_url_that_makes_no_sense_is_refused(query: str) -> None:
-    with pytest.raises(StoreError, match="is a number|is 2 or more"):
+    with pytest.raises(StoreError, match=r"is a number|is 2 or more"):
         open_store(f"postgresql://127.0.0.1:1/lists?{query}")

@@ -189,10 +189,11 @@ def test_a_store_that_is_removed_is_not_made_again(tmp_path: Path) -> None:
         manager.create_account("acct-1")
         for file in tmp_path.iterdir():
             file.unlink()
-        with pytest.raises(StoreError, match="cannot be opened"):
+        with pytest.raises(StoreError, match="replaced or deleted while it was open"):
             manager.store.watch()
-        with manager.store.read(), pytest.raises(StoreError), manager.store.read() as second:
-            second.accounts()
+        manager.store._readers.dispose()  # type: ignore[attr-defined] # so that another connection is needed
+        with pytest.raises(StoreError, match="replaced or deleted"), manager.store.read() as transaction:
+            transaction.accounts()
         assert list(tmp_path.iterdir()) == []
 
 

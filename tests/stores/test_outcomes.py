@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import resource
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -148,13 +147,13 @@ def no_file_grows_beyond(size: int) -> Iterator[None]:
 
 def test_a_disk_that_fails_at_the_commit(tmp_path: Path) -> None:
     path = tmp_path / "lists.db"
-    with RuleManager.open(f"sqlite:///{path}", follow=False) as manager:
+    with RuleManager.open(f"sqlite:///{path}", create=True, follow=False) as manager:
         manager.create_account("acct-1")
-        with no_file_grows_beyond(os.stat(f"{path}-wal").st_size), pytest.raises(OutcomeUnknownError):
+        with no_file_grows_beyond(Path(f"{path}-wal").stat().st_size), pytest.raises(OutcomeUnknownError):
             manager.add("acct-1", "8.8.8.0/24")
         manager.add("acct-1", "9.9.9.0/24")
         stored = [entry.cidr for entry in manager.entries("acct-1")]
-    with RuleManager.open(f"sqlite:///{path}", follow=False) as manager:
+    with RuleManager.open(f"sqlite:///{path}", create=True, follow=False) as manager:
         assert [entry.cidr for entry in manager.entries("acct-1")] == stored == ["9.9.9.0/24"]
 
 

@@ -87,7 +87,7 @@ def test_two_schemas_behind_one_pooler_stay_apart(transaction_mode: PgBouncer, p
     """Their transactions take turns on the same few sessions, and each writes to its own tables."""
     names = ["one", "two", "cidrgate"]
     urls = {name: pooled(postgres_url, transaction_mode, schema=name) for name in names}
-    managers = {name: RuleManager.open(url) for name, url in urls.items()}
+    managers = {name: RuleManager.open(url, create=True) for name, url in urls.items()}
     try:
         for name in names:
             for number in range(4):
@@ -122,7 +122,7 @@ def test_a_search_path_says_nothing(postgres_url: str, search_path: str) -> None
         connection.execute(f"ALTER DATABASE {database} SET search_path TO {search_path}")
     try:
         for schema in ("cidrgate", "other"):
-            with RuleManager.open(f"{postgres_url}?schema={schema}", follow=False) as manager:
+            with RuleManager.open(f"{postgres_url}?schema={schema}", create=True, follow=False) as manager:
                 work(manager, schema)
     finally:
         with psycopg.connect(postgres_url) as connection:

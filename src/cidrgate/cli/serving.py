@@ -149,11 +149,7 @@ def _serve(
 def _opened(session: Session, *, create: bool) -> RuleManager:
     with session.output.progress("reading the lists", None) as progress:
         return RuleManager.open(
-            session.database,
-            session.policy,
-            create=create,
-            progress=progress,
-            lock_timeout=session.lock_timeout,
+            session.database, session.policy, create=create, progress=progress, lock_timeout=session.lock_timeout
         )
 
 

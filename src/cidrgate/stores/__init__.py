@@ -135,9 +135,8 @@ def open_store(
         from cidrgate.stores.postgres import PostgresStore
 
         return PostgresStore(where, create=create, lock_timeout=lock_timeout, pool_size=pool_size)
-    return SqliteStore(
-        where if kind == "sqlite" else None, create=create, lock_timeout=lock_timeout, pool_size=pool_size
-    )
+    path = where if kind == "sqlite" else None
+    return SqliteStore(path, create=create, lock_timeout=lock_timeout, pool_size=pool_size)
 
 
 def migrate_store(url: str | os.PathLike[str]) -> str | None:

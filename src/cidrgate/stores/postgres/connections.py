@@ -1,32 +1,39 @@
-"""Connections to a server that a forked child inherits, and must neither use nor close.
-
-Both processes have the same socket: what the child says on it, a farewell too, the server takes for the parent's word.
-"""
+"""A connection on which nothing waits for ever: not even for a server that is there, and does nothing."""
 
 from __future__ import annotations
 
-import os
-from contextlib import suppress
 from typing import Any
 
-__all__ = ["leave_to_parent"]
+import psycopg
+
+from cidrgate.stores.postgres.database import LONGEST_SILENCE
+
+__all__ = ["BoundedConnection"]
 
 
-def leave_to_parent(connection: Any) -> Any:
-    """Take the socket from a connection of psycopg, in a child: whatever is done with it then fails here, unheard.
+class BoundedConnection(psycopg.Connection[Any]):
+    """A connection that is given up when the server takes too long to answer a message.
 
-    A socket that stayed open would also keep the server from noticing that the parent has died.
+    The network's own bounds do not help against a server whose machine lives and whose processes are stopped.
 
-    Args:
-        connection: One that the parent opened.
-
-    Returns:
-        The connection, to be kept.
+    Attributes:
+        silence: Seconds that an answer may take.
     """
-    with suppress(Exception):  # it is closed, or was not opened yet
-        nowhere = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+
+    silence: float = LONGEST_SILENCE
+
+    def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
+        """Wait for an answer.
+
+        Raises:
+            psycopg.OperationalError: If it does not come in time; the connection is then closed.
+        """
+        if timeout is not None:
+            return super().wait(gen, interval, timeout)
         try:
-            os.dup2(nowhere, connection.fileno(), inheritable=False)
-        finally:
-            os.close(nowhere)
-    return connection
+            return super().wait(gen, interval, self.silence)
+        except psycopg.OperationalError as error:
+            if type(error).__name__ != "_WaitTimeout":
+                raise
+            self.pgconn.finish()  # its answer, if it comes, would be taken for that to another message
+            raise psycopg.OperationalError(f"the server did not answer for {self.silence:g} seconds") from None

@@ -19,10 +19,15 @@ if TYPE_CHECKING:
     import psycopg
     from sqlalchemy import URL, Engine
 
-__all__ = ["BEGIN", "Database"]
+    from cidrgate.stores.postgres.connections import BoundedConnection
+
+__all__ = ["BEGIN", "LONGEST_SILENCE", "Database"]
 
 BEGIN = "cidrgate_begin"
 """Execution option that holds the statement a transaction begins with; None where a single statement needs none."""
+
+LONGEST_SILENCE = 600.0
+"""Seconds that the answer to one message may take where it may be a long one: all lists, an import, a new index."""
 
 _SCHEMA = "cidrgate"
 
@@ -120,7 +125,7 @@ class Database:
         Raises:
             StoreError: If the driver is not installed.
         """
-        _driver()
+        driver = _driver()
         arguments: dict[str, Any] = {**(self.arguments if self.pooled is None else self.pooled), "autocommit": True}
         if self.pooled is not None:
             # Prepared statements stay in the session that made them, and a pooler gives the next transaction another.
@@ -134,6 +139,10 @@ class Database:
             pool_timeout=lock_timeout,
             execution_options={"schema_translate_map": {None: self.schema}},
         )
+
+        @event.listens_for(engine, "do_connect")
+        def connect(_dialect: object, _record: object, _arguments: object, settings: dict[str, Any]) -> object:
+            return driver.connect(**settings)
 
         @event.listens_for(engine, "connect")
         def configure(connection: Any, _record: object) -> None:
@@ -175,12 +184,12 @@ class Database:
         return "; ".join(statements)
 
 
-def _driver() -> type[psycopg.Connection[Any]]:
+def _driver() -> type[BoundedConnection]:
     try:
-        import psycopg
+        from cidrgate.stores.postgres.connections import BoundedConnection
     except ModuleNotFoundError as error:
         raise StoreError("PostgreSQL needs psycopg: pip install 'cidrgate[postgres]'") from error
-    return psycopg.Connection
+    return BoundedConnection
 
 
 def _parsed(url: str) -> URL:
@@ -282,5 +291,5 @@ def _pool_size(text: str | None) -> int | None:
 def _lock_timeout(text: str | None) -> float | None:
     try:
         return None if text is None else check_lock_timeout(float(text))
-    except ValueError as error:
+    except ValueError:
         raise StoreError(f"lock_timeout is a number of seconds above 0, not {redacted(repr(text))}") from None

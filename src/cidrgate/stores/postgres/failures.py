@@ -22,7 +22,7 @@ _CONFLICTS = frozenset({"23505", "23P01", "40001", "40P01"})
 _LOCKED = "55P03"
 
 _UNCLEAR = ("08", "40003", "57P", "58", "XX")
-"""Errors that may come after a transaction was committed: a connection lost, a server that ends, a system that fails."""
+"""Errors that may come after a transaction was committed: of a connection, of a server that ends, of a system."""
 
 _ADVICE = {
     "28": "refuses this user: check the user and the password of the URL, and pg_hba.conf on the server",

@@ -14,10 +14,10 @@ from sqlalchemy.schema import CreateSchema
 from cidrgate.errors import AccountsLockedError, StoreBusyError, StoreError, StoreNotFoundError
 from cidrgate.forking import join_forks, work
 from cidrgate.stores import migrations
-from cidrgate.stores.postgres.connections import leave_to_parent
 from cidrgate.stores.postgres.database import BEGIN, Database
 from cidrgate.stores.postgres.failures import explained, refused_commit
 from cidrgate.stores.postgres.holders import lock_holder
+from cidrgate.stores.postgres.inherited import leave_to_parent
 from cidrgate.stores.postgres.listening import check_notifications
 from cidrgate.stores.postgres.transaction import PostgresTransaction
 from cidrgate.stores.postgres.watch import PostgresWatch
@@ -29,12 +29,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
-    from sqlalchemy import Engine
+    from sqlalchemy import Connection, Engine
 
 __all__ = ["PostgresStore", "migrate"]
 
 _LEAST_WAIT = 0.05
 """Seconds that a transaction may wait for a lock at least, however late it got its connection."""
+
+_SILENCE = 5.0
+"""Seconds that a server may take for a small question or change, besides the wait for locks."""
+
+_READ_SILENCE = 60.0
+"""Seconds that it may take for a larger question; all lists may take longer, see `PostgresTransaction.lists`."""
 
 _Number = TypeVar("_Number", int, float)
 
@@ -109,7 +115,7 @@ class PostgresStore:
         Raises:
             StoreError: If the store is closed or cannot be read.
         """
-        return self._transaction(self._reading)
+        return self._transaction(self._reading, _READ_SILENCE)
 
     def glance(self) -> AbstractContextManager[PostgresTransaction]:
         """What one statement sees, without the messages that begin and end a transaction.
@@ -117,7 +123,7 @@ class PostgresStore:
         Raises:
             StoreError: If the store is closed or cannot be read.
         """
-        return self._transaction(self._glancing)
+        return self._transaction(self._glancing, self.lock_timeout + _SILENCE)
 
     @contextmanager
     def write(self, *, wait: float | None = None, patient: bool = True) -> Iterator[PostgresTransaction]:
@@ -142,7 +148,8 @@ class PostgresStore:
         database = self._database
         with work(), self._naming_holder(), self._writes.one() as write, explained(database.name):
             self._refuse_closed()
-            with self._writers.connect() as connection:
+            silence = None if wait is None else max(_LEAST_WAIT, wait) + _SILENCE
+            with self._writers.connect() as connection, _answering(connection, silence):
                 left = max(_LEAST_WAIT, end - time.monotonic())
                 connection = connection.execution_options(**{BEGIN: database.begin("", left)})
                 begun = connection.begin()
@@ -196,10 +203,10 @@ class PostgresStore:
         self._watches.clear()
 
     @contextmanager
-    def _transaction(self, engine: Engine) -> Iterator[PostgresTransaction]:
+    def _transaction(self, engine: Engine, silence: float) -> Iterator[PostgresTransaction]:
         with work(), explained(self._database.name):
             self._refuse_closed()
-            with engine.begin() as connection:
+            with engine.connect() as connection, _answering(connection, silence), connection.begin():
                 yield PostgresTransaction(connection, self._database.schema, writes=False)
 
     def _refuse_closed(self) -> None:
@@ -306,6 +313,18 @@ def _migrate(database: Database) -> str | None:
         return before
     finally:
         engine.dispose()
+
+
+@contextmanager
+def _answering(connection: Connection, seconds: float | None) -> Iterator[None]:
+    """Give the connection up when an answer takes longer than that."""
+    driver: Any = connection.connection.driver_connection
+    usual = driver.silence
+    driver.silence = usual if seconds is None else seconds
+    try:
+        yield
+    finally:
+        driver.silence = usual
 
 
 def _first(*chosen: _Number | None) -> _Number:

@@ -14,8 +14,9 @@ from sqlalchemy import select, text
 from cidrgate.errors import AccountsLockedError
 from cidrgate.stores.among import among
 from cidrgate.stores.bulk import rows_of
+from cidrgate.stores.postgres.database import LONGEST_SILENCE
 from cidrgate.stores.schema import accounts, utc_text
-from cidrgate.stores.sql import StoredAccount, Transaction, select_accounts_named
+from cidrgate.stores.sql import StoredAccount, StoredList, Transaction, select_accounts_named
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -132,6 +133,13 @@ class PostgresTransaction(Transaction):
             if locked:
                 raise AccountsLockedError("the list is locked by another transaction; nothing was changed", locked)
         return found
+
+    def lists(self) -> Iterator[StoredList]:
+        """Every account with the CIDRs of its own list, parents before their subaccounts; streamed."""
+        # The server reads and sorts every entry before it gives the first list.
+        driver: Any = self._connection.connection.driver_connection
+        driver.silence = LONGEST_SILENCE
+        return super().lists()
 
     def new_entry_ids(self, expected: int = 1) -> Iterator[int]:
         """Ids of the sequence, taken in growing blocks."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from cidrgate.errors import StoreError
 from cidrgate.forking import work
-from cidrgate.stores.postgres.connections import leave_to_parent
+from cidrgate.stores.postgres.inherited import leave_to_parent
 
 if TYPE_CHECKING:
     from collections.abc import Callable

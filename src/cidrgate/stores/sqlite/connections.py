@@ -56,18 +56,18 @@ class OwnConnection(sqlite3.Connection):
     """A connection to a file that is there; in a forked child of the process that opened it, it does nothing.
 
     Args:
-        file: The file; its path is absolute. SQLite would create one that was removed meanwhile, and does not here.
-        settings: As for `sqlite3.connect`.
+        path: The file; it is not created, as one that was removed meanwhile would be.
+        settings: Of `sqlite3.Connection`.
 
     Raises:
         StoreError: If the process inherited an open connection to the file.
     """
 
-    def __init__(self, file: Path, **settings: Any) -> None:
-        _open_files.refuse_inherited(file)
+    def __init__(self, path: Path, **settings: Any) -> None:
+        _open_files.refuse_inherited(path)
         self._process = os.getpid()
-        super().__init__(f"{file.as_uri()}?mode=rw", uri=True, check_same_thread=False, **settings)
-        self.file = _identity(file)
+        super().__init__(f"{path.as_uri()}?mode=rw", uri=True, check_same_thread=False, **settings)
+        self.file = _identity(path)
         _open_files.connections.add(self)
 
     def check(self) -> None:
@@ -106,10 +106,10 @@ class _OpenFiles:
         self._inherited: set[tuple[int, int]] = set()
         self._kept: list[OwnConnection] = []
 
-    def refuse_inherited(self, file: Path) -> None:
-        if self._inherited and _identity(file) in self._inherited:
+    def refuse_inherited(self, path: Path) -> None:
+        if self._inherited and _identity(path) in self._inherited:
             raise StoreError(
-                f"the store {file} cannot be used in this process: it was forked while a connection to it was in "
+                f"the store {path} cannot be used in this process: it was forked while a connection to it was in "
                 "use; start the process anew, or fork outside of changes and before stores are opened"
             )
 
@@ -130,9 +130,9 @@ class _OpenFiles:
         self.connections = weakref.WeakSet()
 
 
-def _identity(file: Path) -> tuple[int, int] | None:
+def _identity(path: Path) -> tuple[int, int] | None:
     try:
-        found = file.stat()
+        found = path.stat()
     except OSError:
         return None
     return found.st_dev, found.st_ino

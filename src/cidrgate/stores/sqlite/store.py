@@ -56,6 +56,7 @@ _HOW_TO_FIND_IT = (
 
 _warned_of: set[Path] = set()
 """Files of which was said that others may read them."""
+
 _RETRIES = (0.001, 0.002, 0.005, 0.01, 0.015, 0.02, 0.025)
 """Seconds between attempts to take the write lock; the last one again and again."""
 
@@ -117,6 +118,7 @@ class SqliteStore:
         self._turn = threading.RLock()
         if self._path is not None:
             _find_file(self._path, self._name, create=create)
+            self._identity.take()
         writing = 1 if self._path is None else size // 2
         self._readers = self._writers = self._engine(size - writing)
         if self._path is not None:
@@ -132,7 +134,6 @@ class SqliteStore:
         try:
             with work(sqlite=True), self._explained():
                 self.revision_before = self._set_up(create=create)
-            self._identity.take()
         except BaseException as error:
             self.close()
             if getattr(getattr(error.__cause__, "orig", None), "sqlite_errorcode", None) == sqlite3.SQLITE_NOTADB:
