@@ -48,6 +48,7 @@ _MOST_NODES = 200
 
 # An address, with a port or without. Brackets, quotes, commas, spaces, `=` and zones are around it.
 _NODE = re.compile(rb"[0-9A-Fa-f:.]{2,}")
+_SEPARATOR = re.compile(rb'[,;"]')
 
 
 def holds(value: bytes, peer: str) -> bool:
@@ -97,7 +98,7 @@ def came_with_port(peer: str, port: int, headers: Iterable[tuple[bytes, bytes]])
             if lower == b"x-forwarded-port":
                 nodes = value.split(b",")
             elif b":" in value and peer.encode("latin-1", "replace") in value:
-                nodes = [node.rpartition(b":")[2] for node in re.split(rb'[,;"]', value)]
+                nodes = [node.rpartition(b":")[2] for node in _SEPARATOR.split(value)]
             else:
                 continue
             if any(_number(node) == port for node in nodes):
