@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from ipaddress import ip_address, ip_network
 
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from cidrgate import Entry
@@ -40,10 +40,9 @@ def test_what_is_left_are_the_addresses_that_the_others_lack(cidrs: list[str], h
 
 @given(networks(), networks())
 def test_what_is_named_and_counted_is_all_there_is(cidrs: list[str], holes: list[str]) -> None:
-    listed = [[entry(number, cidr) for number, cidr in enumerate(part)] for part in (cidrs, holes)]
-    if not all(listed):
-        return
-    change = access_change(*listed, NOW)
+    before, after = ([entry(number, cidr) for number, cidr in enumerate(part)] for part in (cidrs, holes))
+    assume(before and after)
+    change = access_change(before, after, NOW)
     assert (list(change.lost), change.more_lost) == (networks_without(cidrs, holes), 0)
 
 
