@@ -295,8 +295,13 @@ cdef class _AddressArray:
         return 0
 
     cdef bint reads(self, const Py_buffer *buffer) except -1:
-        """Whether an Arrow array has memory in common with a buffer that is written: what was checked would change."""
+        """Whether the array has memory in common with a buffer that is written: what was checked would change."""
         cdef size_t start = <size_t>buffer.buf
+        cdef size_t own
+        if self.memory is not None and self.memory.held:
+            own = <size_t>self.memory.buffer.buf
+            if own < start + buffer.len and start < own + self.memory.buffer.len:
+                return True
         if self.ranges is None:
             return False
         return any([place < start + buffer.len and start < place + size for place, size in self.ranges])
