@@ -131,6 +131,7 @@ SCENES: dict[str, Callable[[Page], None]] = {
     "history": _visit("history?account=acme"),
     "tokens": _visit("tokens"),
     "new-token": _visit("tokens/new"),
+    "sessions": _visit("sessions"),
     "token-made": _made_token,
     "not-found": _visit("list?account=nobody"),
 }
