@@ -227,7 +227,7 @@ class ClientIPResolver:
                 named = named or b":" in value
             elif len(name) in _PORT_SIZES and name.lower() in others:
                 named = True
-        if named and port and trusted and came_with_port(node, port, headers):
+        if named and port and trusted and node != UNIX_SOCKET and came_with_port(node, port, headers):
             return None, "peer", None, "rewritten_peer"
         if not values:
             return None, header, None, "missing_header"

@@ -48,7 +48,7 @@ _MOST_NODES = 200
 
 # An address, with a port or without. Brackets, quotes, commas, spaces, `=` and zones are around it.
 _NODE = re.compile(rb"[0-9A-Fa-f:.]{2,}")
-_SEPARATOR = re.compile(rb'[,;"]')
+_SEPARATOR = re.compile(rb"[,;]")
 
 
 def holds(value: bytes, peer: str) -> bool:
@@ -93,16 +93,25 @@ def came_with_port(peer: str, port: int, headers: Iterable[tuple[bytes, bytes]])
         port: The port as the server says it.
         headers: Header lines, the names in any case.
     """
+    own = peer.encode("latin-1", "replace")
     for name, value in headers:
-        if len(name) in (9, 15, 16) and (lower := name.lower()) in PORT_HEADERS:
-            if lower == b"x-forwarded-port":
-                nodes = value.split(b",")
-            elif b":" in value and peer.encode("latin-1", "replace") in value:
-                nodes = [node.rpartition(b":")[2] for node in _SEPARATOR.split(value)]
-            else:
-                continue
-            if any(_number(node) == port for node in nodes):
+        lower = name.lower()
+        if lower == b"x-forwarded-port":
+            if any(_number(number) == port for number in value.split(b",")):
                 return True
+        elif lower in PORT_HEADERS and b":" in value and own in value and _names(value, peer, port):
+            return True
+    return False
+
+
+def _names(value: bytes, peer: str, port: int) -> bool:
+    """Whether a list names an address with this port, as leniently as a server may read it."""
+    address = canonical_address(peer)
+    for element in _SEPARATOR.split(value.replace(b"\\", b"")):
+        node = element.rpartition(b"=")[2].strip(b' \t"')
+        host, _, number = node.rpartition(b":")
+        if _number(number) == port and _is(host.strip(b"[] \t").decode("ascii", "replace"), address):
+            return True
     return False
 
 

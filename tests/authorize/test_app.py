@@ -338,7 +338,7 @@ def test_an_answer_follows_from_the_account_and_the_address_alone(
     """The golden rule: one account is named, and its list, or that it has none, lets the resolver's client pass."""
     answer = ask(app, headers, method=method, client=(peer, 1))
     accounts = [value.strip(b" \t") for name, value in headers if name == b"x-account"]
-    client = RESOLVER.resolve(peer, headers).address
+    client = RESOLVER.resolve(peer, headers, port=1).address
     named = b"".join(accounts)
     if len(accounts) > 1 or b"," in named or not all(0x20 <= byte < 0x7F for byte in named):
         assert answer.verdict == (403, "unclear_account")
