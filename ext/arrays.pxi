@@ -137,7 +137,7 @@ cdef class _AddressArray:
         if self.arrow.release != NULL:
             self.arrow.release(&self.arrow)
         free(self.batch.texts)
-        free(self.batch.sizes)
+        free(<void *>self.batch.sizes)
 
     cdef int of_numpy(self, object array) except -1:
         """uint32[n] is IPv4 as numbers, uint8[n, 4] and uint8[n, 16] are octets in network order."""
