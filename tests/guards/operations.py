@@ -76,7 +76,10 @@ COMMANDS: Rows = {
     "token revoke": ENDS_CREDENTIALS,
     "session end": ENDS_CREDENTIALS,
     "prune": LOG,
-    **dict.fromkeys(["account list", "list", "check", "explain", "history", "export", "token list", "session list", "version"], READS),
+    **dict.fromkeys(
+        ["account list", "list", "check", "explain", "history", "export", "token list", "session list", "version"],
+        READS,
+    ),
     **dict.fromkeys(["compile", "migrate", "serve", "authorize"], OPERATES),
 }
 ROUTES: Rows = {
