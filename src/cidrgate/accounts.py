@@ -32,10 +32,6 @@ _NEVER_USABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})
 """Unicode categories that no version allowed: controls, lone surrogates, line and paragraph separators."""
 
 
-_STEPS = frozenset({".", ".."})
-"""Names that no path can hold, as what they mean there is another path."""
-
-
 def check_account_name(name: str) -> None:
     """Refuse a text that a new account cannot have as its name.
 
@@ -52,8 +48,6 @@ def check_account_name(name: str) -> None:
         cidrgate.errors.InvalidAccountError: account name ' acct-1' begins or ends with whitespace
     """
     _check_name_of_any_version(name)
-    if name in _STEPS:
-        raise InvalidAccountError(f"account name {name!r} is a step in a path: programs would leave it out")
     unseen = VARIATION_SELECTORS.search(name)
     character = unseen_character(name) or (unseen and unseen[0])
     if character is not None:
@@ -73,12 +67,7 @@ def can_name_account(text: str) -> bool:
     means something else than it says. It is not what to ask before an account is looked up, see `could_name_account`.
     """
     if text.isascii():  # asked by gates of every name they do not know
-        return (
-            0 < len(text) <= MAX_ACCOUNT_NAME
-            and text.isprintable()
-            and text[0] != " " != text[-1]
-            and text not in _STEPS
-        )
+        return 0 < len(text) <= MAX_ACCOUNT_NAME and text.isprintable() and text[0] != " " != text[-1]
     try:
         check_account_name(text)
     except InvalidAccountError:
