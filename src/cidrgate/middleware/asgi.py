@@ -203,8 +203,8 @@ def account_of_headers(source: FromHeader, *, refuse_aliases: bool = True) -> Ca
     def account(scope: Scope) -> str | None:
         found: bytes | None = None
         for name, value in scope["headers"]:
-            if len(name) == size and folded_name(name) == folded:
-                if name.lower() != field:
+            if len(name) == size and (name == field or folded_name(name) == folded):
+                if name != field and name.lower() != field:
                     if refuse_aliases:
                         raise UnclearAccountError(f"the header {name.decode('latin-1')} can be read as {source.name}")
                     continue
