@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from cidrgate.decisions import Address
     from cidrgate.last_matches import LastMatches
 
-__all__ = ["Gate", "Result", "Unlisted", "Verdict", "VerdictReason", "check_unlisted"]
+__all__ = ["Gate", "Result", "Unlisted", "Verdict", "VerdictReason", "check_gate", "check_unlisted"]
 
 Unlisted: TypeAlias = Literal["allow", "deny_unknown", "deny"]
 Result: TypeAlias = Literal["allowed", "denied", "would_deny"]

@@ -84,9 +84,12 @@ def _account_of_request(account: Account | FromHeader | FromRoute | FromPath) ->
     def exempt(request: Request) -> bool:
         return source.exemptions.match(request.method, request.path, _raw_path_of(request))
 
+    of_headers = account_of_headers(source) if isinstance(source, FromHeader) else None
+
     def named(request: Request) -> str | None:
-        if isinstance(source, FromHeader):
-            return account_of_headers(source)({"headers": request.raw_headers})
+        if of_headers is not None:
+            return of_headers({"headers": request.raw_headers})
+        assert not isinstance(source, FromHeader)  # noqa: S101 - such a source has `of_headers`
         if isinstance(source, FromRoute):
             return required(source.account(request.match_info))
         # aiohttp routes by the encoded path: what it would decode to something else is not clear.
