@@ -105,11 +105,13 @@ cdef class _Memory:
                 array, &self.buffer, PyBUF_FORMAT | PyBUF_C_CONTIGUOUS | (PyBUF_WRITABLE if writeable else 0))
         except (BufferError, ValueError):
             return False
-        self.held = True
-        return (self.buffer.ndim == ndim and self.buffer.itemsize == itemsize and self.buffer.format != NULL
-                and strlen(self.buffer.format) == 1 and strchr(formats, self.buffer.format[0]) != NULL
-                and <size_t>self.buffer.buf % itemsize == 0
-                and not (writeable and self.buffer.readonly))
+        self.held = (self.buffer.ndim == ndim and self.buffer.itemsize == itemsize and self.buffer.format != NULL
+                     and strlen(self.buffer.format) == 1 and strchr(formats, self.buffer.format[0]) != NULL
+                     and <size_t>self.buffer.buf % <size_t>itemsize == 0
+                     and not (writeable and self.buffer.readonly))
+        if not self.held:
+            PyBuffer_Release(&self.buffer)
+        return self.held
 
 
 cdef class _AddressArray:
@@ -135,28 +137,32 @@ cdef class _AddressArray:
         if self.arrow.release != NULL:
             self.arrow.release(&self.arrow)
         free(self.batch.texts)
-        free(self.batch.sizes)
+        free(<void *>self.batch.sizes)
 
     cdef int of_numpy(self, object array) except -1:
         """uint32[n] is IPv4 as numbers, uint8[n, 4] and uint8[n, 16] are octets in network order."""
-        cdef bint held
+        cdef bint numbers = array.ndim == 1
         self.memory = _Memory()
-        if array.dtype.kind == "u" and array.dtype.itemsize == 4 and array.ndim == 1:
-            self.batch.form = NUMBERS
-            held = self.memory.take(numpy.require(array, numpy.uint32, "CA"), b"IL", 4, 1, False)
-        elif array.dtype == numpy.uint8 and array.ndim == 2 and array.shape[1] in (4, 16):
-            self.batch.form = OCTETS
-            held = (self.memory.take(numpy.require(array, numpy.uint8, "CA"), b"B", 1, 2, False)
-                    and self.memory.buffer.shape[1] in (4, 16))
-        else:
-            raise TypeError(unreadable_array(array))
-        if not held:
+        self.batch.form = NUMBERS if numbers else OCTETS
+        if not self.take_addresses(array, numbers):
+            # A copy in order, for an array that is strided, not aligned, or of another byte order.
+            if array.dtype.kind != "u" or array.dtype.itemsize != (4 if numbers else 1):
+                raise TypeError(unreadable_array(array))
+            if not self.take_addresses(numpy.require(array, numpy.uint32 if numbers else numpy.uint8, "CA"), numbers):
+                raise TypeError(unreadable_array(array))
+        if not numbers and self.memory.buffer.shape[1] not in (4, 16):
             raise TypeError(unreadable_array(array))
         self.batch.count = self.memory.buffer.shape[0]
         self.batch.width = <int>self.memory.buffer.shape[1] if self.batch.form == OCTETS else 4
         self.batch.numbers = <const uint32_t *>self.memory.buffer.buf
         self.batch.octets = <const uint8_t *>self.memory.buffer.buf
         return 0
+
+    cdef inline bint take_addresses(self, object array, bint numbers) except -1:
+        """Hold the memory of an array of addresses, where it can be read as it is."""
+        if numbers:
+            return self.memory.take(array, b"IL", 4, 1, False)
+        return self.memory.take(array, b"B", 1, 2, False)
 
     cdef int of_texts(self, tuple texts) except -1:
         """Pointers into the `str` objects; text that is not ASCII counts as empty, which is no address."""
@@ -278,16 +284,24 @@ cdef class _AddressArray:
         for index in range(batch.n_buffers):
             size = int64_at(<const uint8_t *>self.arrow.buffers[variadic + 2] + 8 * index)
             self.arrow_buffer(2 + index, sizes, size, &(<int64_t *>batch.sizes)[index])
+            # Unknown beside the interface's own number, which is the producer's word.
             if batch.sizes[index] < 0:
                 (<int64_t *>batch.sizes)[index] = size
+        # What a number that names no buffer stands for, so that all views are compared alike.
+        (<int64_t *>batch.sizes)[batch.n_buffers] = -1
         wrong = first_wrong_view(batch)
         if wrong < batch.count:
             raise contradiction(f"element {wrong} outside of its buffers")
         return 0
 
     cdef bint reads(self, const Py_buffer *buffer) except -1:
-        """Whether an Arrow array has memory in common with a buffer that is written: what was checked would change."""
+        """Whether the array has memory in common with a buffer that is written: what was checked would change."""
         cdef size_t start = <size_t>buffer.buf
+        cdef size_t own
+        if self.memory is not None and self.memory.held:
+            own = <size_t>self.memory.buffer.buf
+            if own < start + buffer.len and start < own + self.memory.buffer.len:
+                return True
         if self.ranges is None:
             return False
         return any([place < start + buffer.len and start < place + size for place, size in self.ranges])

@@ -111,28 +111,35 @@ cdef inline Py_ssize_t first_wrong_offset64(const Batch *batch) noexcept nogil:
     return batch.count
 
 
-cdef inline Py_ssize_t first_wrong_view(const Batch *batch) noexcept nogil:
-    """The first element that is not null and does not lie in the buffer it names, or the count."""
-    cdef Py_ssize_t index
-    cdef int32_t size, buffer, offset
-    for index in range(batch.count):
-        if is_null(batch, index):
-            continue
-        size = int32_at(batch.views + index * VIEW_SIZE)
-        if 0 <= size <= VIEW_INLINE:
-            continue
-        buffer = int32_at(batch.views + index * VIEW_SIZE + VIEW_BUFFER)
-        offset = int32_at(batch.views + index * VIEW_SIZE + VIEW_OFFSET)
-        if (size < 0 or buffer < 0 or buffer >= batch.n_buffers or offset < 0
-                or <int64_t>offset + size > batch.sizes[buffer] or batch.buffers[buffer] == NULL):
-            return index
-    return batch.count
-
-
 cdef inline bint is_null(const Batch *batch, Py_ssize_t index) noexcept nogil:
     """Whether an Arrow array has no value there."""
     index += batch.valid_offset
     return batch.valid != NULL and not batch.valid[index >> 3] >> (index & 7) & 1
+
+
+cdef inline bint is_wrong_view(const Batch *batch, Py_ssize_t index) noexcept nogil:
+    """Whether a view is neither inline nor inside the buffer it names; a buffer that is NULL has no bytes."""
+    cdef const uint8_t *view = batch.views + index * VIEW_SIZE
+    cdef int32_t size = int32_at(view), offset = int32_at(view + VIEW_OFFSET)
+    cdef uint32_t buffer = <uint32_t>int32_at(view + VIEW_BUFFER)
+    # Without branches: whether a view is inline is what a branch predictor cannot know.
+    cdef Py_ssize_t named = <Py_ssize_t>buffer if <int64_t>buffer < batch.n_buffers else batch.n_buffers
+    return (size < 0) | ((size > VIEW_INLINE) & ((offset < 0) | (<int64_t>offset + size > batch.sizes[named])))
+
+
+cdef inline Py_ssize_t first_wrong_view(const Batch *batch) noexcept nogil:
+    """The first element that is not null and does not lie in the buffer it names, or the count."""
+    cdef Py_ssize_t index
+    cdef bint wrong = False
+    for index in range(batch.count):
+        wrong |= is_wrong_view(batch, index)
+    if not wrong:
+        return batch.count
+    # What a null hides may be anything.
+    for index in range(batch.count):
+        if not is_null(batch, index) and is_wrong_view(batch, index):
+            return index
+    return batch.count
 
 
 cdef inline bint is_text(const Batch *batch) noexcept nogil:

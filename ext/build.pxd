@@ -255,12 +255,15 @@ cdef inline char *write_index(const Growth *growth, char *section) noexcept nogi
     cdef char *at = section + sizeof(IndexHeader)
     describe_index(growth, &header)
     memcpy(section, &header, sizeof(IndexHeader))
-    memcpy(at, growth.nodes, header.nodes * sizeof(Node))
-    at += header.nodes * sizeof(Node)
+    # A root may do without nodes: there is nothing to copy from then, not even no bytes.
+    if header.nodes:
+        memcpy(at, growth.nodes, header.nodes * sizeof(Node))
+        at += header.nodes * sizeof(Node)
     if header.roots:
         memcpy(at, growth.root, header.roots * sizeof(int32_t))
         at += header.roots * sizeof(int32_t)
-    memcpy(at, growth.slots, header.slots * sizeof(int32_t))
+    if header.slots:
+        memcpy(at, growth.slots, header.slots * sizeof(int32_t))
     return section + index_size(&header)
 
 

@@ -531,8 +531,9 @@ cdef class Matcher:
         """A matcher over a saved file, ready without parsing.
 
         The file is mapped: processes that open it share its memory. Changes after opening are this matcher's own, in
-        memory. The file is checked whole, once: neither damage nor malice in it can make a lookup read outside. That
-        reads all of it, at the speed of memory; who has had the file checked before, or wrote it, can leave it out.
+        memory. The file is checked whole, once: whatever it holds, questions about it stay inside it and are answered
+        as its own prefixes answer them, and changes do no harm. Whose lists they are, no check can tell. That reads all
+        of it, at the speed of memory; who has had the file checked before, or wrote it, can leave it out.
 
         Args:
             path: A file that `save` wrote, on a machine of the same byte order. It may be replaced while it is open,

@@ -14,7 +14,8 @@ from cidrgate import RuleManager
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-lists = RuleManager.open(os.environ["LISTS"], max_staleness=60, on_stale="deny")
+if "LISTS" in os.environ:  # else it is only looked at
+    lists = RuleManager.open(os.environ["LISTS"], max_staleness=60, on_stale="deny")
 
 
 def app(environ: dict[str, Any], start_response: Callable[..., object]) -> list[bytes]:

@@ -156,3 +156,9 @@ def test_what_has_to_name_an_account() -> None:
     for nothing in ("acct-1", None, {"account": "acct-1"}):
         with pytest.raises(TypeError, match="FromRoute"):
             check_source(nothing)
+
+
+@pytest.mark.parametrize("value", ["Bearer k-42 x", "bearer k-42  k-43", "Bearer  k-42 ,"])
+def test_two_credentials_behind_one_scheme_are_unclear(value: str) -> None:
+    with pytest.raises(UnclearAccountError):
+        FromHeader("authorization", {"k-42": "acct-1"}.get, scheme="Bearer").account([value])

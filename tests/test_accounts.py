@@ -220,11 +220,11 @@ CHANGES: dict[str, Callable[[RuleManager, str], object]] = {
     "add, actor": lambda manager, text: manager.add("a", "1.1.1.1/32", actor=text),
     "edit, label": lambda manager, text: manager.edit("a", "8.8.8.0/24", label=text),
     "edit, actor": lambda manager, text: manager.edit("a", "8.8.8.0/24", label="x", actor=text),
-    "remove, actor": lambda manager, text: manager.remove("a", "8.8.8.0/24", actor=text),
+    "remove, actor": lambda manager, text: manager.remove("a", "8.8.8.0/24", actor=text, allow_empty=True),
     "replace, label": lambda manager, text: manager.replace("a", "1.1.1.1/32", label=text),
     "replace, label of one that stays": lambda manager, text: manager.replace("a", [NewEntry("8.8.8.0/24", text)]),
     "replace, actor": lambda manager, text: manager.replace("a", "1.1.1.1/32", actor=text),
-    "restore, actor": lambda manager, text: manager.restore("a", at=1, actor=text),
+    "restore, actor": lambda manager, text: manager.restore("a", at=1, actor=text, allow_empty=True),
     "import, actor": lambda manager, text: manager.import_accounts({"b": []}, actor=text),
     "token, actor": lambda manager, text: Credentials(manager.store).create_token("t", [Scope("admin")], actor=text),
 }
@@ -257,7 +257,7 @@ def test_a_list_of_the_past_is_restored_with_the_labels_it_had(tmp_path: Path) -
     with RuleManager.open(path, create=True, follow=False) as manager:
         manager.create_account("a")
         manager.add("a", "8.8.8.0/24", label="X")
-        manager.remove("a", "8.8.8.0/24")
+        manager.remove("a", "8.8.8.0/24", allow_empty=True)
         with closing(sqlite3.connect(path)) as connection:  # the label as an earlier version stored it
             for (trigger,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'trigger'").fetchall():
                 connection.execute(f"DROP TRIGGER {trigger}")

@@ -459,3 +459,30 @@ def test_a_gate_keeps_the_manager_that_follows_the_store(tmp_path: Path) -> None
         gc.collect()
         writer.add("acct-1", "8.8.8.0/24")
         eventually(lambda: gate.decide("acct-1", "9.9.9.9").result == "denied")
+
+
+def test_a_hook_that_would_have_to_be_awaited_is_refused() -> None:
+    async def hook(verdict: Verdict) -> None: ...
+
+    with pytest.raises(TypeError, match="coroutine"):
+        Gate(Matcher(), unlisted="allow", hooks=[hook])
+
+
+def test_a_hook_that_cannot_even_be_named_changes_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    class Broken:
+        def __call__(self, verdict: Verdict) -> None:
+            raise ValueError
+
+        def __repr__(self) -> str:
+            raise ValueError
+
+    gate = Gate(Matcher(), unlisted="deny", hooks=[Broken()], log="none")
+    assert gate.decide("acct-1", "8.8.8.8").result == "denied"
+    assert "Broken failed" in caplog.text
+
+
+def test_that_a_gate_only_reports_is_said_when_it_is_made() -> None:
+    gate = Gate(Matcher(), unlisted="deny", log="none")
+    with pytest.raises(AttributeError):
+        gate.report_only = True  # type: ignore[misc]
+    assert gate.decide("acct-1", "8.8.8.8").result == "denied"

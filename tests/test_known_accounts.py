@@ -74,18 +74,18 @@ class KnownAccounts(RuleBasedStateMachine):
     @rule(name=names, here=st.booleans(), cidrs=lists)
     def replace(self, name: str, here: bool, cidrs: list[str]) -> None:
         if self.parents.get(name, name) is None:
-            self.by(here).replace(name, cidrs)
+            self.by(here).replace(name, cidrs, allow_empty=True)
 
     @rule(here=st.booleans(), imported=st.dictionaries(names, lists, max_size=4))
     def import_lists(self, here: bool, imported: dict[str, list[str]]) -> None:
         pieces = {name: [NewEntry(cidr) for cidr in cidrs] for name, cidrs in imported.items()}
-        self.by(here).import_accounts(pieces, replace=True)
+        self.by(here).import_accounts(pieces, replace=True, allow_empty=True)
 
     @rule(name=names, data=st.data(), here=st.booleans())
     def restore(self, name: str, data: st.DataObject, here: bool) -> None:
         if self.parents.get(name, name) is None:
             change = data.draw(st.sampled_from(self.other.history(name)))
-            self.by(here).restore(name, at=change.sequence)
+            self.by(here).restore(name, at=change.sequence, allow_empty=True)
 
     @rule()
     def compile(self) -> None:
@@ -131,7 +131,7 @@ def test_a_list_that_ends_leaves_its_account_known(shared_store_url: str) -> Non
     with RuleManager.open(shared_store_url) as manager:
         manager.create_account("acct-0")
         manager.add("acct-0", CIDRS[0])
-        manager.remove("acct-0", CIDRS[0])
+        manager.remove("acct-0", CIDRS[0], allow_empty=True)
         assert manager.matcher.allows_known("acct-0", "7.7.7.7")
         assert not manager.matcher.allows_enforced("acct-0", "8.8.8.8")
 

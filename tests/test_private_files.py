@@ -51,7 +51,7 @@ def shared_snapshot(folder: Path) -> None:
     with RuleManager.open(folder / "lists.db", create=True, follow=False) as manager:
         manager._published.shared = SharedSnapshot(folder / "lists.snapshot", 0.001)
         manager._published.shared._write_at = 0
-        manager._published.share()
+        manager._published.write_shared_snapshot()
         assert sorted(path.name for path in folder.glob("*.snapshot*")) == ["lists.snapshot", "lists.snapshot.lock"]
 
 
@@ -291,3 +291,34 @@ def test_a_store_is_not_created_through_a_link(tmp_path: Path, victim: Path) -> 
     with pytest.raises(FileExistsError):
         create_empty(link)
     assert not victim.with_name("created").exists()
+
+
+@pytest.mark.parametrize("name", ["lists.db", "lists.csv"])
+@pytest.mark.parametrize("command", ["compile", "export"])
+def test_a_store_is_replaced_by_nothing_that_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, name: str
+) -> None:
+    """Who takes the file that a command writes for the one that it reads loses nothing."""
+    monkeypatch.chdir(tmp_path)
+    with RuleManager.open(tmp_path / name, create=True, follow=False) as manager:
+        manager.create_account("a")
+        manager.add("a", "8.8.8.0/24")
+    arguments = ["compile", name] if command == "compile" else ["export", "-o", name, "--format", "csv"]
+    result = CliRunner().invoke(app, ["-d", str(tmp_path / name), *arguments])
+    assert result.exit_code == 2
+    assert "a database is there" in result.stderr
+    with RuleManager.open(tmp_path / name, follow=False) as manager:
+        assert [entry.cidr for entry in manager.entries("a")] == ["8.8.8.0/24"]
+
+
+def test_a_store_is_not_its_own_snapshot(tmp_path: Path) -> None:
+    store = tmp_path / "lists.db"
+    with RuleManager.open(store, create=True, follow=False) as manager:
+        manager.create_account("a")
+        for _ in range(3):
+            with pytest.raises(FileExistsError, match="a database is there"):
+                manager.compile(store)
+            manager.add("a", "8.8.8.0/24")
+            manager.remove("a", "8.8.8.0/24", allow_empty=True)
+    with RuleManager.open(store, follow=False) as manager:
+        assert not manager.entries("a")

@@ -94,8 +94,8 @@ class FromHeader:
             value: The header's value.
 
         Raises:
-            UnclearAccountError: If there is a comma, by which servers join lines, or a character that is not
-                printable ASCII.
+            UnclearAccountError: If there is a comma, by which servers join lines, a character that is not printable
+                ASCII, or a space behind the credential that follows the scheme.
         """
         text = value.strip(" \t")
         if "," in text or not text.isascii() or not text.isprintable():
@@ -105,6 +105,8 @@ class FromHeader:
             if scheme.lower() != self.scheme.lower():
                 return None
             text = text.strip(" ")
+            if " " in text:
+                raise UnclearAccountError(f"the header {self.name} holds more than one credential")
         if not text:
             return None
         return text if self.lookup is None else self.lookup(text)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import secrets
 from dataclasses import dataclass
+from inspect import iscoroutinefunction
 from time import perf_counter
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, get_args
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from cidrgate.decisions import Address
     from cidrgate.last_matches import LastMatches
 
-__all__ = ["Gate", "Result", "Unlisted", "Verdict", "VerdictReason", "check_unlisted"]
+__all__ = ["Gate", "Result", "Unlisted", "Verdict", "VerdictReason", "check_gate", "check_unlisted"]
 
 Unlisted: TypeAlias = Literal["allow", "deny_unknown", "deny"]
 Result: TypeAlias = Literal["allowed", "denied", "would_deny"]
@@ -192,8 +193,10 @@ class Gate:
         for hook in hooks:
             if not callable(hook):
                 raise TypeError(f"a hook is called with a Verdict: {hook!r} cannot be called")
+            if iscoroutinefunction(hook):
+                raise TypeError(f"a hook is called and not awaited: {hook!r} is a coroutine function")
         self.resolver = ClientIPResolver() if resolver is None else resolver
-        self.report_only = report_only
+        self._report_only = report_only
         self.require_account = require_account
         self.request_id_header = request_id_header
         # A manager that nobody holds any more ends, and its matcher would stay as it is for ever.
@@ -230,6 +233,11 @@ class Gate:
 
     matcher: Matcher
     """The matcher that is asked."""
+
+    @property
+    def report_only(self) -> bool:
+        """Whether nothing is denied."""
+        return self._report_only
 
     # `allows_peer` and `admits` are the short way for requests that are allowed, which are nearly all: they make no
     # verdict, and only their True counts. Anything else, an exception too, has to be decided by `decide`.
@@ -282,7 +290,7 @@ class Gate:
             try:
                 count_allowed(account, "not_enforced" if entry is None else "matched", seconds)
             except Exception:  # noqa: BLE001 - the decision is made
-                log_failure(f"the hook {count_allowed!r} failed")
+                log_failure(f"the hook {_name_of(count_allowed)} failed")
         return True
 
     def _allows_known_or_new(self, account: str, address: Address) -> bool:
@@ -353,7 +361,7 @@ class Gate:
         except Exception:  # noqa: BLE001 - whatever broke, the answer is no
             allowed, reason = False, "error"
             log_failure("a request could not be checked, and is denied")
-        result: Result = "allowed" if allowed else "would_deny" if self.report_only else "denied"
+        result: Result = "allowed" if allowed else "would_deny" if self._report_only else "denied"
         request_id = request_id or secrets.token_hex(12)
         verdict = Verdict(result, reason, account, entry, client, request_id, perf_counter() - started)
         self._tell(verdict)
@@ -422,7 +430,22 @@ class Gate:
             try:
                 hook(verdict)
             except Exception:  # noqa: BLE001 - the decision is made
-                log_failure(f"the hook {hook!r} failed")
+                log_failure(f"the hook {_name_of(hook)} failed")
+
+
+def check_gate(gate: object) -> None:
+    """Refuse what is no gate when an edge is made, not when its first request comes.
+
+    Raises:
+        TypeError: If it is none.
+    """
+    if not isinstance(gate, Gate):
+        raise TypeError(f"gate is a cidrgate.Gate, not {gate!r}")
+
+
+def _name_of(hook: object) -> str:
+    """What a hook is called in the log; its own `repr` may fail as it did."""
+    return getattr(hook, "__qualname__", type(hook).__qualname__)
 
 
 def check_unlisted(unlisted: object) -> Unlisted:

@@ -4,9 +4,24 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["check_token"]
+__all__ = ["check_token", "folded_name"]
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
+
+
+_FOLDED = bytes(ord(chr(octet).lower()) if chr(octet).isalnum() and octet < 128 else ord("-") for octet in range(256))
+
+
+def folded_name(name: bytes) -> bytes:
+    """A name of a header as the least exact of its readers sees it.
+
+    WSGI folds `_` and `-`; CGI and PHP fold everything but letters and digits.
+
+    Example:
+        >>> folded_name(b"X_Api.Key")
+        b'x-api-key'
+    """
+    return name.translate(_FOLDED)
 
 
 def check_token(text: str, what: str) -> str:

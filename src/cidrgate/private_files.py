@@ -23,6 +23,12 @@ __all__ = ["PRIVATE", "create_empty", "open_lock", "replacement"]
 PRIVATE = 0o600
 """The mode of a file that its owner alone reads and writes."""
 
+_DATABASE = b"SQLite format 3\0"
+"""How the file of every SQLite database begins."""
+
+_databases: dict[tuple[int, int], int] = {}
+"""Databases that were looked at, and descriptors of them, which stay open: closing one would release SQLite's locks."""
+
 _NEW = os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -36,7 +42,8 @@ def replacement(path: Path) -> Iterator[IO[bytes]]:
         path: The place.
 
     Raises:
-        OSError: If it cannot be written; what stood at the place stands there still.
+        OSError: If it cannot be written, or a database stands there, which somebody has taken for something else; what
+            stood at the place stands there still.
 
     Example:
         >>> from pathlib import Path
@@ -48,6 +55,7 @@ def replacement(path: Path) -> Iterator[IO[bytes]]:
         ...     oct(place.stat().st_mode & 0o777), place.read_bytes()
         ('0o600', b'account,cidr')
     """
+    _refuse_database(path)
     beside = path.with_name(f".cidrgate-{secrets.token_hex(12)}")
     descriptor = os.open(beside, os.O_WRONLY | _NEW, PRIVATE)
     try:
@@ -67,6 +75,24 @@ def replacement(path: Path) -> Iterator[IO[bytes]]:
         os.fsync(directory)
     finally:
         os.close(directory)
+
+
+def _refuse_database(path: Path) -> None:
+    """Keep a database, which may be the store itself, from being replaced by what somebody exports or compiles."""
+    try:
+        found = path.stat()
+        identity = found.st_dev, found.st_ino
+        if not stat.S_ISREG(found.st_mode):
+            return
+        if identity not in _databases:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            if os.read(descriptor, len(_DATABASE)) != _DATABASE:
+                os.close(descriptor)
+                return
+            _databases[identity] = descriptor
+    except OSError:
+        return  # there is none, or it cannot be read
+    raise FileExistsError(errno.EEXIST, "a database is there: choose another file, or remove it first", str(path))
 
 
 def _hand_down_mode(path: Path, descriptor: int) -> None:

@@ -48,6 +48,7 @@ _MOST_NODES = 200
 
 # An address, with a port or without. Brackets, quotes, commas, spaces, `=` and zones are around it.
 _NODE = re.compile(rb"[0-9A-Fa-f:.]{2,}")
+_SEPARATOR = re.compile(rb"[,;]")
 
 
 def holds(value: bytes, peer: str) -> bool:
@@ -106,7 +107,7 @@ def came_with_port(peer: str, port: int, headers: Iterable[tuple[bytes, bytes]])
 def _names(value: bytes, peer: str, port: int) -> bool:
     """Whether a list names an address with this port, as leniently as a server may read it."""
     address = canonical_address(peer)
-    for element in re.split(rb"[,;]", value.replace(b"\\", b"")):
+    for element in _SEPARATOR.split(value.replace(b"\\", b"")):
         node = element.rpartition(b"=")[2].strip(b' \t"')
         host, _, number = node.rpartition(b":")
         if _number(number) == port and _is(host.strip(b"[] \t").decode("ascii", "replace"), address):

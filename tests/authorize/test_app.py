@@ -182,6 +182,9 @@ def test_the_account_can_come_in_another_header(manager: RuleManager) -> None:
 @pytest.mark.parametrize(
     ("query", "verdict"),
     [
+        (b"account=empty%zz", (403, "unclear_account")),
+        (b"account=empty%", (403, "unclear_account")),
+        (b"account=empty&other=%4", (403, "unclear_account")),
         (b"account=acct-1", (403, "not_listed")),
         (b"account=empty", (200, "not_enforced")),
         (b"a=b&account=w%C3%B6rld&account2=empty", (403, "not_listed")),

@@ -453,3 +453,15 @@ def test_rows_of_every_integer_type_are_read() -> None:
         assert MATCHER.allows_many(rows, ["8.8.8.8", "9.9.9.9", "9.9.9.9"]).tolist() == [True, True, False]
     moved = np.zeros(9, dtype=np.uint8)[1:].view(np.int32)
     assert MATCHER.allows_many(moved, ["8.8.8.8", "9.9.9.9"]).tolist() == [True, False]
+
+
+@pytest.mark.parametrize("shift", [0, 1, 1_000, 3_000])
+def test_answers_are_not_written_over_numpy_addresses(shift: int) -> None:
+    matcher = Matcher()
+    matcher.publish("acct-1", ["1.1.1.0/24"])
+    addresses = np.full(1_000, 0x01010105, np.uint32)
+    answers = addresses.view(np.bool_)[shift : shift + 1_000]
+    with pytest.raises(ValueError, match="memory of the addresses"):
+        matcher.allows_many("acct-1", addresses, out=answers)
+    with pytest.raises(ValueError, match="memory of the addresses"):
+        PrefixTrie(["1.1.1.0/24"]).lookup_many(addresses, out=addresses.view(np.int32))

@@ -241,6 +241,8 @@ def with_table(image: bytes, seed: int | None = None) -> bytearray:
     made = bytearray(image)
     seed = layout.seed if seed is None else seed
     made[24:32] = seed.to_bytes(8, "little")
+    if layout.capacity <= len(layout.blocks):
+        raise ValueError(f"{len(layout.blocks)} accounts in {layout.capacity} slots")
     slots: list[tuple[int, int, int]] = [(0, 0, 0)] * layout.capacity
     rows = struct.unpack_from(f"<{layout.row_count}I", image, layout.rows_offset)
     for block in layout.blocks:

@@ -211,7 +211,8 @@ class Rest:
         problem = answer.json()
         assert answer.status_code in (404, 409, 412, 422)
         if answer.status_code == 422:
-            assert "'disable_enforcement' or 'lock_out'" in problem["detail"], problem
+            said = ("'disable_enforcement' or 'lock_out'", "a parameter that is none of this operation's")
+            assert any(words in problem["detail"] for words in said), problem
             return Refusal(problem["detail"])
         assert problem["code"] in PROBLEMS.values()
         assert problem["type"] == f"urn:cidrgate:problem:{problem['code']}"

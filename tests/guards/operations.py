@@ -53,8 +53,16 @@ LIBRARY: Rows = {
     "Credentials.begin_session": SESSION,
     "Credentials.open_link": SESSION,
     "Credentials.revoke_token": ENDS_CREDENTIALS,
-    "Credentials.end_session": ENDS_CREDENTIALS,
-    **dict.fromkeys([f"Credentials.{name}" for name in ("authenticate", "tokens", "any_usable", "session")], READS),
+    **dict.fromkeys(
+        [f"Credentials.{name}" for name in ("revoke_token_in", "end_session", "end_session_by_id", "end_session_in")]
+        + ["Credentials.end_all_sessions"],
+        ENDS_CREDENTIALS,
+    ),
+    **dict.fromkeys(
+        [f"Credentials.{name}" for name in ("authenticate", "tokens", "any_usable", "session", "sessions")]
+        + [f"Credentials.{name}" for name in ("session_by_id", "rely_on_token", "rely_on_session")],
+        READS,
+    ),
 }
 COMMANDS: Rows = {
     "add": ["add"],
@@ -66,8 +74,12 @@ COMMANDS: Rows = {
     "account create": ["create_account"],
     "token create": ["create_token"],
     "token revoke": ENDS_CREDENTIALS,
+    "session end": ENDS_CREDENTIALS,
     "prune": LOG,
-    **dict.fromkeys(["account list", "list", "check", "explain", "history", "export", "token list", "version"], READS),
+    **dict.fromkeys(
+        ["account list", "list", "check", "explain", "history", "export", "token list", "session list", "version"],
+        READS,
+    ),
     **dict.fromkeys(["compile", "migrate", "serve", "authorize"], OPERATES),
 }
 ROUTES: Rows = {
@@ -80,6 +92,7 @@ ROUTES: Rows = {
     "POST /v1/accounts/{account}/subaccounts": ["create_account"],
     "POST /v1/tokens": ["create_token"],
     "DELETE /v1/tokens/{token}": ENDS_CREDENTIALS,
+    "DELETE /v1/sessions/{session}": ENDS_CREDENTIALS,
     "POST /v1/accounts/{account}/preview": READS,
 }
 METHODS: Rows = {
@@ -92,6 +105,7 @@ METHODS: Rows = {
     "create_subaccount": ["create_account"],
     "create_token": ["create_token"],
     "revoke_token": ENDS_CREDENTIALS,
+    "end_session": ENDS_CREDENTIALS,
     "preview": READS,
 }
 PAGES: Rows = {
@@ -102,6 +116,7 @@ PAGES: Rows = {
     "/accounts/new": ["create_account"],
     "/tokens/new": ["create_token"],
     "/tokens/revoke": ENDS_CREDENTIALS,
+    "/sessions/end": ENDS_CREDENTIALS,
     "/sign-out": ENDS_CREDENTIALS,
     **dict.fromkeys(["/sign-in", "/link/{secret}"], SESSION),
     **dict.fromkeys(["/list/add/check", "/list/add/rewrite", "/list/edit/check", "/list/edit/rewrite"], READS),

@@ -260,3 +260,35 @@ def test_the_path_is_the_one_below_a_mount() -> None:
 
         asyncio.run(AllowlistMiddleware(app, a_gate(unlisted="deny"), source)(scope, asyncio.Queue().get, send))
         assert sent[0]["status"] == status, (root, path)
+
+
+@pytest.mark.parametrize("alias", [b"x_account", b"X_Account", b"x.account", b"x~account"])
+@pytest.mark.parametrize("beside", [[], [(b"x-account", b"acct-2")]])
+def test_an_alias_of_the_header_names_no_other_account(alias: bytes, beside: list[tuple[bytes, bytes]]) -> None:
+    """An application behind a bridge to WSGI takes one name for the other."""
+    matcher = Matcher()
+    matcher.publish("acct-1", ["8.8.4.7/32"])
+    gate = Gate(matcher, unlisted="allow", log="none")
+    ran: list[str] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        ran.append("the application")
+
+    statuses: list[int] = []
+
+    async def send(message: Any) -> None:
+        statuses.append(message.get("status"))
+
+    headers = [*beside, (alias, b"acct-1")]
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": headers, "client": ("9.9.9.9", 4711)}
+    asyncio.run(AllowlistMiddleware(app, gate, FromHeader("X-Account"))(scope, None, send))  # type: ignore[arg-type]
+    assert (ran, statuses[0]) == ([], 403)
+
+
+@pytest.mark.parametrize("gate", [None, "gate", Matcher()])
+def test_what_is_no_gate_is_refused_when_the_edge_is_made(gate: Any) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        raise AssertionError
+
+    with pytest.raises(TypeError, match=r"gate is a cidrgate\.Gate"):
+        AllowlistMiddleware(app, gate, FromHeader("X-Account"))

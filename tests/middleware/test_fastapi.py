@@ -2,10 +2,12 @@
 
 import asyncio
 from typing import Annotated, Any
+from uuid import UUID
 
 import httpx
 import pytest
 from fastapi import Depends, FastAPI, Header, HTTPException, WebSocket
+from pydantic import StringConstraints
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
@@ -147,3 +149,39 @@ def test_what_is_no_source_is_refused() -> None:
     for nothing in ("acct-1", None):
         with pytest.raises(TypeError, match="FromRoute"):
             allowlist(a_gate(), nothing)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("annotation", "own", "others"),
+    [
+        (int, "7", ["07", "+7", "7.0", "0_7", "00007"]),
+        (
+            UUID,
+            "c0ffee00-0000-4000-8000-000000000007",
+            ["C0FFEE00-0000-4000-8000-000000000007", "c0ffee00000040008000000000000007"],
+        ),
+        (Annotated[str, StringConstraints(to_lower=True)], "acme", ["ACME", "Acme"]),
+        (Annotated[str, StringConstraints(strip_whitespace=True)], "acme", ["acme%20", "%20acme"]),
+        (float, "none", ["7", "7.0"]),
+    ],
+)
+def test_an_account_that_the_route_converts_is_not_another_one(annotation: Any, own: str, others: list[str]) -> None:
+    """The endpoint acts for what the text becomes, so a text that becomes something else is nobody's."""
+    matcher = Matcher()
+    matcher.publish(own, ["8.8.4.7/32"])
+    app = FastAPI()
+    listed = allowlist(Gate(matcher, unlisted="allow", log="none"), FromRoute("account"))
+
+    @app.get("/{account}", dependencies=[Depends(listed)])
+    def show(account: annotation) -> str:
+        return "the route runs"
+
+    async def status(client: str, text: str) -> int:
+        transport = httpx.ASGITransport(app, client=(client, 4711))
+        async with httpx.AsyncClient(transport=transport, base_url="http://api") as caller:
+            return (await caller.get(f"/{text}")).status_code
+
+    for text in [own, *others]:
+        assert asyncio.run(status(STRANGER, text)) in (403, 422), text
+    if own != "none":
+        assert asyncio.run(status("8.8.4.7", own)) == 200

@@ -84,7 +84,13 @@ def main() -> None:
             for change in ("add", "replace"):
                 api(f"preview {change}: {what}", "POST", f"{path}/preview", {"change": change, "cidrs": cidrs})
             api(f"entries: {what}", "POST", f"{path}/entries", {"cidrs": cidrs})
-            api(f"entries: {what}", "PUT", f"{path}/entries?confirm=true", {"cidrs": cidrs}, **{"If-Match": '"v99"'})
+            api(
+                f"entries: {what}",
+                "PUT",
+                f"{path}/entries?confirm=lock_out&confirm=disable_enforcement",
+                {"cidrs": cidrs},
+                **{"If-Match": '"v99"'},
+            )
             if isinstance(cidrs, str):
                 api(f"entry: {what}", "PATCH", f"{path}/entries/1", {"cidr": cidrs})
                 api(f"account: {what}", "POST", "/v1/accounts", {"name": cidrs})
@@ -93,7 +99,10 @@ def main() -> None:
             "holes", "POST", f"{path}/preview", {"change": "replace", "cidrs": [f"{n}.1.1.1/32" for n in range(11, 61)]}
         )
         api("ids", "POST", f"{path}/preview", {"change": "remove", "entries": list(range(1, 140_000))})
-        scopes = [f"account:{number}{'é' * (LONGEST_NAME - 4)}:write" for number in range(MOST_SCOPES)]
+        names = [f"{number}{'é' * (LONGEST_NAME - 4)}" for number in range(MOST_SCOPES)]
+        for name in names:
+            manager.create_account(name)
+        scopes = [f"account:{name}:write" for name in names]
         for _ in range(60):
             credentials.create_token("é" * LONGEST_NAME, map(Scope.parse, scopes))
             credentials.begin_session(token.token, lifetime=timedelta(hours=1), address="2600::1")

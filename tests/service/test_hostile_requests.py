@@ -118,6 +118,7 @@ def test_parts_of_paths_that_name_nothing(api: Api, route: str, known: bool, cap
 def test_paths_that_lead_nowhere_fill_no_log(guarded: str | None, caplog: pytest.LogCaptureFixture) -> None:
     settings = Settings(
         authorize=True,
+        unlisted="deny",
         allow=("198.51.100.0/24",) if guarded == "allow" else None,
         allow_account="acct-1" if guarded == "account" else None,
     )

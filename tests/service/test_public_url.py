@@ -88,7 +88,7 @@ def public() -> Iterator[Api]:
 
 
 def test_another_host_is_refused_by_every_operation_but_health() -> None:
-    for api in an_api("memory://", Settings(public_url=PUBLIC, authorize=True)):
+    for api in an_api("memory://", Settings(public_url=PUBLIC, authorize=True, unlisted="deny")):
         for host in OTHER_HOSTS:
             for route in NEEDS:
                 method, path = filled(route)

@@ -192,7 +192,9 @@ def test_nothing_is_changed_in_a_session_that_is_ended_meanwhile(
     monkeypatch.setattr(Credentials, "session", then_ended)
     fields = {"csrf": csrf, "account": "acct-1", "cidrs": "9.9.9.0/24", "name": "new", "may": "admin", "token": "1"}
     fields |= {"entry": str(entry.id), "version": "1", "confirm": "lock_out"}
-    response = api.client.post(f"/console/{path}", data=fields | {"confirm": ["ends", "begins", "lock_out"]})
+    response = api.client.post(
+        f"/console/{path}", data=fields | {"confirm": ["enable_enforcement", "disable_enforcement", "lock_out"]}
+    )
     assert response.status_code == 401, response.text
     assert api.manager.history() == before
     assert [token.revoked_at for token in api.credentials.tokens()] == [None]

@@ -146,10 +146,10 @@ def served(app: FastAPI) -> Iterator[str]:
 
 
 CALLS: dict[str, Callable[[Client, int], object]] = {
-    "add": lambda client, _: client.add_entries("acct-1", "1.1.1.1/32", confirm=True),
-    "replace": lambda client, _: client.replace_entries("acct-1", "1.1.1.1/32", confirm=True),
-    "edit": lambda client, entry: client.edit_entry("acct-1", entry, "8.8.0.0/16", confirm=True),
-    "delete": lambda client, entry: client.delete_entry("acct-1", entry, confirm=True),
+    "add": lambda client, _: client.add_entries("acct-1", "1.1.1.1/32", confirm=["lock_out"]),
+    "replace": lambda client, _: client.replace_entries("acct-1", "1.1.1.1/32", confirm=["lock_out"]),
+    "edit": lambda client, entry: client.edit_entry("acct-1", entry, "8.8.0.0/16", confirm=["lock_out"]),
+    "delete": lambda client, entry: client.delete_entry("acct-1", entry, confirm=["lock_out", "disable_enforcement"]),
     "account": lambda client, _: client.create_account("acct-2"),
 }
 

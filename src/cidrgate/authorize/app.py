@@ -6,6 +6,7 @@ no framework between the server and the matcher, as this stands in the way of ev
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["AUTHORIZE_PATH", "AuthorizeApp"]
 
 AUTHORIZE_PATH = "/v1/authorize"
+
+_BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 
 _MOST_FIELDS = 20
 """Parameters a query may have that the proxy has written."""
@@ -92,7 +95,7 @@ class AuthorizeApp:
             raise ValueError("the parameter with the account has a name, or is None for the header")
         self._below = "" if account_parameter else f"{AUTHORIZE_PATH}/"
         self._account: Callable[[Scope], str | None]
-        of_header = account_of_headers(FromHeader(account_header))
+        of_header = account_of_headers(FromHeader(account_header), refuse_aliases=False)
         if account_parameter is None:
             self._account = of_header
         else:
@@ -150,10 +153,11 @@ def _account_of_query(scope: Scope, parameter: str) -> str | None:
     Raises:
         UnclearAccountError: If the parameter comes more than once, or the query cannot be read.
     """
+    text: bytes = scope["query_string"]
+    if _BROKEN_ESCAPE.search(text):
+        raise UnclearAccountError("the query cannot be read: % is written as %25")
     try:
-        query = parse_qsl(
-            scope["query_string"].decode(), keep_blank_values=True, errors="strict", max_num_fields=_MOST_FIELDS
-        )
+        query = parse_qsl(text.decode(), keep_blank_values=True, errors="strict", max_num_fields=_MOST_FIELDS)
     except ValueError as error:
         raise UnclearAccountError(f"the query cannot be read: {error}") from error
     named = [value for name, value in query if name == parameter]

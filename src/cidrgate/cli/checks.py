@@ -12,6 +12,7 @@ from cidrgate.cli.output import Line
 from cidrgate.networks import prefix_length
 from cidrgate.records import decision_record
 from cidrgate.rules import special_block
+from cidrgate.stores.urls import redacted_message
 from cidrgate.values import Decision, Entry
 
 __all__ = ["DENIED", "app", "shared_bits"]
@@ -84,7 +85,7 @@ def _verdict(address: str, account: str, decision: Decision) -> Line:
     }
     answer = "allowed" if decision.allowed else "denied"
     reason = f"{decision.reason}: {address} {because[decision.reason]}"
-    return Line(f"{answer} for {account}: {reason}", "green" if decision.allowed else "red")
+    return Line(redacted_message(f"{answer} for {account}: {reason}"), "green" if decision.allowed else "red")
 
 
 def _added(entry: Entry) -> str:

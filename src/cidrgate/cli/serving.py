@@ -122,6 +122,9 @@ def _serve(
         )
     except ValueError as error:
         raise CommandError(str(error)) from error
+    for file in (certificate, key):
+        if file is not None and not file.is_file():
+            raise CommandError(f"{file} is not there: name the file of the certificate and that of its key")
     place = Port(host, port, certificate, key)
     try:
         bound = place.bind()

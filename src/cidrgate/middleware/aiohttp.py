@@ -9,6 +9,8 @@ from aiohttp.web import Response, middleware
 
 from cidrgate.account_sources import EXEMPT, FromHeader, FromPath, FromRoute, check_source, required
 from cidrgate.denial import STATUS, denial_of
+from cidrgate.gate import check_gate
+from cidrgate.middleware.asgi import account_of_headers
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -43,6 +45,7 @@ def allowlist(gate: Gate, account: Account | FromHeader | FromRoute | FromPath) 
         >>> gate = Gate(Matcher(), unlisted="deny_unknown")
         >>> app = web.Application(middlewares=[allowlist(gate, FromRoute("account", exempt=["GET /healthz"]))])
     """
+    check_gate(gate)
     account_of = _account_of_request(account)
 
     @middleware
@@ -81,9 +84,12 @@ def _account_of_request(account: Account | FromHeader | FromRoute | FromPath) ->
     def exempt(request: Request) -> bool:
         return source.exemptions.match(request.method, request.path, _raw_path_of(request))
 
+    of_headers = account_of_headers(source) if isinstance(source, FromHeader) else None
+
     def named(request: Request) -> str | None:
-        if isinstance(source, FromHeader):
-            return source.account(request.headers.getall(source.name, ()))
+        if of_headers is not None:
+            return of_headers({"headers": request.raw_headers})
+        assert not isinstance(source, FromHeader)  # noqa: S101 - such a source has `of_headers`
         if isinstance(source, FromRoute):
             return required(source.account(request.match_info))
         # aiohttp routes by the encoded path: what it would decode to something else is not clear.

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from cidrgate.account_sources import EXEMPT, FromHeader, FromPath, FromRoute, check_source, required
 from cidrgate.denial import STATUS, Denial, denial_of
 from cidrgate.errors import UnclearAccountError
+from cidrgate.gate import check_gate
+from cidrgate.header_names import folded_name
 from cidrgate.request_paths import route_path
 from cidrgate.rewritten_peers import CLIENT_HEADERS
 
@@ -71,6 +73,7 @@ class AllowlistMiddleware:
                 "cidrgate.middleware.fastapi, or in cidrgate.middleware.starlette for one route or mount of "
                 "Starlette, or FromPath here"
             )
+        check_gate(gate)
         self.app = app
         self._gate = gate
         self._allows_peer = gate.allows_peer
@@ -185,15 +188,26 @@ def is_exempt(source: FromHeader | FromRoute | FromPath, scope: Scope) -> bool:
     return source.exemptions.match(scope.get("method", "GET"), path, scope.get("raw_path"))
 
 
-def account_of_headers(source: FromHeader) -> Callable[[Scope], str | None]:
-    """What finds the account in the headers of a scope; on the way of every request."""
+def account_of_headers(source: FromHeader, *, refuse_aliases: bool = True) -> Callable[[Scope], str | None]:
+    """What finds the account in the headers of a scope; on the way of every request.
+
+    Args:
+        source: The header.
+        refuse_aliases: Whether `X_Account` beside, or in the place of, `X-Account` is unclear: an application behind a
+            bridge to WSGI takes one for the other.
+    """
     field = source.name.lower().encode("latin-1")
+    folded = folded_name(field)
     size = len(field)
 
     def account(scope: Scope) -> str | None:
         found: bytes | None = None
         for name, value in scope["headers"]:
-            if len(name) == size and name.lower() == field:
+            if len(name) == size and (name == field or folded_name(name) == folded):
+                if name != field and name.lower() != field:
+                    if refuse_aliases:
+                        raise UnclearAccountError(f"the header {name.decode('latin-1')} can be read as {source.name}")
+                    continue
                 if found is not None:
                     return source.account([found.decode("latin-1"), value.decode("latin-1")])
                 found = value
@@ -204,7 +218,7 @@ def account_of_headers(source: FromHeader) -> Callable[[Scope], str | None]:
 
 def denial_in(scope: Scope, verdict: Verdict) -> Denial:
     """The 403 that a verdict makes, in the form that the client of a connection accepts."""
-    accept = b",".join(value for name, value in scope.get("headers", ()) if name == b"accept").decode("latin-1")
+    accept = b",".join(value for name, value in scope.get("headers") or () if name == b"accept").decode("latin-1")
     return denial_of(verdict, accept)
 
 

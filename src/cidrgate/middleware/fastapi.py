@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from fastapi import Depends, HTTPException, Response, WebSocketException
 from fastapi.requests import HTTPConnection  # noqa: TC002 - FastAPI reads the annotations
+from fastapi.routing import APIRoute, APIWebSocketRoute
 
 from cidrgate.account_sources import FromHeader, FromPath, FromRoute, check_source
 from cidrgate.denial import STATUS, denial_of, problem_of
+from cidrgate.errors import UnclearAccountError
+from cidrgate.gate import check_gate
 from cidrgate.middleware.asgi import account_of_scope, decide
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
     from fastapi import FastAPI, Request
+    from fastapi._compat import ModelField
+    from fastapi.dependencies.models import Dependant
 
     from cidrgate.gate import Gate, Verdict
+    from cidrgate.middleware.asgi import Scope
 
 __all__ = ["AddressDeniedError", "allowlist", "install"]
 
@@ -62,6 +69,7 @@ def allowlist(
         ... def calls(account: str) -> str:
         ...     return "the route runs"
     """
+    check_gate(gate)
     if isinstance(account, (FromHeader, FromRoute, FromPath)):
         of_scope = account_of_scope(account)
 
@@ -70,6 +78,8 @@ def allowlist(
             failure: Exception | None = None
             try:
                 told = of_scope(connection.scope)
+                if isinstance(account, FromRoute):
+                    _refuse_converted(connection.scope, account.parameter, told)
             except Exception as error:  # noqa: BLE001 - whatever broke, the gate decides
                 failure = error
             return _admitted(decide(gate, told, connection.scope, failure), connection)
@@ -82,6 +92,28 @@ def allowlist(
         return _admitted(decide(gate, account, connection.scope), connection)
 
     return listed
+
+
+def _refuse_converted(scope: Scope, parameter: str, account: object) -> None:
+    """Refuse an account that the route converts to something else than what stands in its path, such as `07` to 7.
+
+    Raises:
+        UnclearAccountError: If the endpoint would act for another account than the one that is checked.
+    """
+    route = scope.get("route")
+    if not isinstance(account, str) or not isinstance(route, APIRoute | APIWebSocketRoute):
+        return
+    for field in _path_fields(route.dependant):
+        if field.alias == parameter:
+            value, errors = field.validate(account, {}, loc=("path", parameter))
+            if errors or not isinstance(value, str | int | UUID) or str(value) != account:
+                raise UnclearAccountError(f"the route converts {parameter}: its text is not the account")
+
+
+def _path_fields(dependant: Dependant) -> Iterator[ModelField]:
+    yield from dependant.path_params
+    for inner in dependant.dependencies:
+        yield from _path_fields(inner)
 
 
 def _admitted(verdict: Verdict, connection: HTTPConnection) -> Verdict:

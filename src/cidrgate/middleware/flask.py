@@ -8,6 +8,7 @@ from flask import Response, request
 
 from cidrgate.account_sources import EXEMPT, FromHeader, FromPath, FromRoute, check_source, required
 from cidrgate.denial import STATUS, denial_of
+from cidrgate.gate import check_gate
 from cidrgate.middleware.wsgi import account_of_environ, decide, is_exempt
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ class Allowlist:
     def __init__(
         self, gate: Gate, account: Account | FromHeader | FromRoute | FromPath, app: Flask | None = None
     ) -> None:
+        check_gate(gate)
         self._gate = gate
         self._account = _account_of_request(account)
         if app is not None:

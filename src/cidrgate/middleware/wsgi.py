@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from cidrgate.account_sources import EXEMPT, FromHeader, FromPath, FromRoute, check_source, required
 from cidrgate.denial import STATUS, denial_of
+from cidrgate.gate import check_gate
 from cidrgate.rewritten_peers import CLIENT_HEADERS
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ class AllowlistMiddleware:
                 "around a WSGI application its route is not known yet: use FromRoute in cidrgate.middleware.flask or "
                 "cidrgate.middleware.django, or FromPath here"
             )
+        check_gate(gate)
         self.app = app
         self._gate = gate
         self._allows_peer = gate.allows_peer

@@ -32,6 +32,9 @@ __all__ = ["BEFORE_BODY", "FORM", "ConsoleRoute", "StrictRoute", "json_of"]
 FORM = "cidrgate.form"
 """Where a request keeps its form once it is read, for who tells what became of it: a body is read once."""
 
+_SINGLE_HEADERS = ("Authorization", "If-Match", "Idempotency-Key")
+"""Headers of which two readers would take another line each."""
+
 BEFORE_BODY: set[Callable[..., Any]] = set()
 """Dependencies that are functions of the request alone, and are asked before its body is read: who sends it."""
 
@@ -49,6 +52,9 @@ class StrictRoute(ChangingRoute):
         fields = _names(self.dependant, "body_params") if self._takes_a_form() else None
 
         async def strict(request: Request) -> Response:
+            for name in _SINGLE_HEADERS:
+                if len(request.headers.getlist(name)) > 1:
+                    raise HTTPException(422, f"the header {name} came more than once")
             self._check("query", _pairs(request), query)
             for call in first:
                 await run_in_threadpool(call, request)

@@ -42,6 +42,9 @@ _LIBPQ_SETTING = re.compile(
     r"(?:^|\s)(?:host|hostaddr|port|dbname|user|service|\w{0,9}pass\w{0,9})\s{0,9}=", re.ASCII | re.IGNORECASE
 )
 
+_SIGN_OF_SETTINGS = re.compile(r"[@=?&:;,\s]")
+"""What stands in no plain path."""
+
 _MISSPELT_URL = re.compile(r"\s|:|['\"<]?[A-Za-z][A-Za-z0-9+.-]{0,30}:|//|[^/]{0,300}:[^@]{0,300}@", re.ASCII)
 """How a text begins that was meant as a URL."""
 
@@ -123,8 +126,8 @@ def store_of(url: str | os.PathLike[str]) -> tuple[StoreKind, str]:
 def _shown(url: str) -> str:
     """A text that names no store, as far as it can hold no password: nothing says where one is."""
     scheme, separator, rest = url.partition("://")
-    if url in (":memory:", "sqlite:///:memory:") or not re.search(
-        r"[@=?&:;,\s]", rest if separator else url.rstrip(":").removeprefix("sqlite:")
+    if url in (":memory:", "sqlite:///:memory:") or not _SIGN_OF_SETTINGS.search(
+        rest if separator else url.rstrip(":").removeprefix("sqlite:")
     ):
         return repr(url)
     return repr(f"{scheme}://…") if separator and _SCHEME.fullmatch(scheme) else "this text"
