@@ -85,7 +85,7 @@ class KnownAccounts(RuleBasedStateMachine):
     def restore(self, name: str, data: st.DataObject, here: bool) -> None:
         if self.parents.get(name, name) is None:
             change = data.draw(st.sampled_from(self.other.history(name)))
-            self.by(here).restore(name, at=change.sequence)
+            self.by(here).restore(name, at=change.sequence, allow_empty=True)
 
     @rule()
     def compile(self) -> None:
