@@ -58,6 +58,16 @@ def _is_plain(str value not None, /):
     return PyUnicode_IS_COMPACT_ASCII(value) and is_plain(ascii_text(value), PyUnicode_GET_LENGTH(value))
 
 
+def _lines_of_environ(environ, tuple names not None, /):
+    """Those headers of a WSGI request that have one of the names, each a pair of its key and its name; one line each."""
+    cdef list lines = []
+    cdef tuple pair
+    for pair in names:
+        if pair[0] in environ:
+            lines.append((pair[1], (<str?>environ[pair[0]]).encode("latin-1")))
+    return lines
+
+
 @cython.final
 cdef class _HeaderNames:
     """Names of headers in lower case, to be looked for in requests."""

@@ -203,7 +203,7 @@ class ClientIPResolver:
         try:
             if not peer or peer.startswith(_UNIX_PEERS):
                 node, trusted = UNIX_SOCKET, self._unix
-            elif self._hops is None and peer in self._proxies:
+            elif header is not None and self._hops is None and peer in self._proxies:
                 # Its canonical text is of no use.
                 node, trusted = peer, True
             else:
@@ -216,11 +216,13 @@ class ClientIPResolver:
             return None, "peer", None, "rewritten_peer"
         if header is None or not (trusted or self._hops):
             claims = self._claims
-            if node != UNIX_SOCKET and claims.may_be_in(headers):
+            if node == UNIX_SOCKET:
+                return None, "peer", None, "no_address"
+            if headers and claims.may_be_in(headers):
                 for name, value in headers:
                     if name.lower() in claims and holds(value, node):
                         return None, "peer", None, "rewritten_peer"
-            return _found(node, "peer", None)
+            return node, "peer", None, None
         only = self._only.value(headers)
         values = [only] if only is not None else [value for name, value in headers if name.lower() == self._field]
         named = b":" in (only or b",".join(values)) or self._other_ports.may_be_in(headers)
