@@ -50,6 +50,8 @@ PAGE = Path(__file__).parent / "results" / "edges.md"
 
 REQUESTS, TURNS = (200, 3) if SMOKE else (10_000, 25)
 MOST_MICROSECONDS = 3.0
+MOST_PLAIN_ASGI = 0.9
+"""The bar for the plain ASGI middleware, without a proxy in front."""
 HEADERS = [
     (b"host", b"api.example"),
     (b"user-agent", b"python-httpx/0.28.1"),
@@ -116,7 +118,7 @@ def in_process() -> Iterator[str]:
     yield ""
     yield f"Processor time, medians of {TURNS} turns of {REQUESTS:,} requests, one after the other."
     yield ""
-    yield f"| middleware | added to an ASGI request, µs | ≤ {MOST_MICROSECONDS:g} | to a WSGI request, µs | |"
+    yield f"| middleware | added to an ASGI request, µs | bar | to a WSGI request, µs | ≤ {MOST_MICROSECONDS:g} |"
     yield "|---|---|---|---|---|"
     gates: dict[str, tuple[str, Gate]] = {
         "none, the bare application takes": ("bare", a_gate()),
@@ -143,8 +145,12 @@ def in_process() -> Iterator[str]:
             own = times if times is bare else [one - before for one, before in zip(times, bare, strict=True)]
             added.setdefault(name, []).append(statistics.median(own))
     for name, (of_asgi, of_wsgi) in added.items():
-        bars = [met(one <= MOST_MICROSECONDS) if "`" in name else "" for one in (of_asgi, of_wsgi)]
-        yield f"| {name} | {of_asgi:.2f} | {bars[0]} | {of_wsgi:.2f} | {bars[1]} |"
+        if "`" not in name:
+            yield f"| {name} | {of_asgi:.2f} | | {of_wsgi:.2f} | |"
+            continue
+        most = MOST_PLAIN_ASGI if name == "`AllowlistMiddleware`" else MOST_MICROSECONDS
+        asgi_bar = f"≤ {most:g}: {met(of_asgi <= most)}"
+        yield f"| {name} | {of_asgi:.2f} | {asgi_bar} | {of_wsgi:.2f} | {met(of_wsgi <= MOST_MICROSECONDS)} |"
 
 
 @dataclass(frozen=True, slots=True)

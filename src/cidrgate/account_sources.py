@@ -12,6 +12,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
+from cidrgate._engine import _is_plain
 from cidrgate.errors import MissingAccountError, UnclearAccountError
 from cidrgate.header_names import check_token
 from cidrgate.request_paths import Exemptions, clear_path
@@ -97,9 +98,22 @@ class FromHeader:
             UnclearAccountError: If there is a comma, by which servers join lines, a character that is not printable
                 ASCII, or a space behind the credential that follows the scheme.
         """
+        if _is_plain(value):
+            return self.of_text(value)
         text = value.strip(" \t")
         if "," in text or not text.isascii() or not text.isprintable():
             raise UnclearAccountError(f"the header {self.name} holds a comma, or other characters than printable ASCII")
+        return self.of_text(text)
+
+    def of_text(self, text: str) -> str | None:
+        """The account of a request whose header came once and holds printable ASCII, no comma, and no space around it.
+
+        Args:
+            text: The header's value.
+
+        Raises:
+            UnclearAccountError: If there is a space behind the credential that follows the scheme.
+        """
         if self.scheme is not None:
             scheme, _, text = text.partition(" ")
             if scheme.lower() != self.scheme.lower():

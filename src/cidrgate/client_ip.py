@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from cidrgate._engine import PrefixTrie, canonical_address
+from cidrgate._engine import PrefixTrie, _HeaderField, _HeaderNames, canonical_address
 from cidrgate.errors import InvalidAddressError
 from cidrgate.forwarded import MOST_HOPS, UNIX_SOCKET, HopProblem, UnreadableHopError, hops_of, read_node
 from cidrgate.header_names import check_token
@@ -37,7 +37,6 @@ ClientProblem: TypeAlias = (
 
 _Found: TypeAlias = tuple[str | None, str, int | None, ClientProblem | None]
 
-_PORT_SIZES = frozenset(map(len, PORT_HEADERS))
 _UNIX_PEERS = (UNIX_SOCKET, "/")
 _LISTS = ("x-forwarded-for", "forwarded")
 
@@ -115,7 +114,10 @@ class ClientIPResolver:
         ClientAddress(address='198.51.100.7', source='peer', hop=None, problem=None)
     """
 
-    __slots__ = ("_claims", "_field", "_hops", "_other_ports", "_proxies", "_unix", "header", "resolved_by_server")
+    __slots__ = (
+        *("_claims", "_field", "_hops", "_only", "_other_ports", "_proxies", "_unix"),
+        *("header", "resolved_by_server"),
+    )
 
     header: str | None
     """The header that may count, in lower case; None when the peer alone does."""
@@ -166,8 +168,9 @@ class ClientIPResolver:
         self._hops = trusted_hops
         self.header = name if named or trusted_hops is not None else None
         self._field = name.encode("latin-1")
-        self._claims = CLIENT_HEADERS | {self._field}
-        self._other_ports = PORT_HEADERS - {self._field}
+        self._only = _HeaderField(self._field)
+        self._claims = _HeaderNames(CLIENT_HEADERS | {self._field})
+        self._other_ports = _HeaderNames(PORT_HEADERS - {self._field})
         self.resolved_by_server = resolved_by_server
 
     def resolve(
@@ -182,25 +185,25 @@ class ClientIPResolver:
             port: The port of the socket's other end, as the server says it; None where it does not. It tells whether
                 the server has put an address out of a header in the peer's place.
         """
-        return ClientAddress(*self._find(peer, headers, port))
+        return ClientAddress(*self._find(peer, tuple(headers), port))
 
-    def address(self, peer: str | None, headers: Iterable[tuple[bytes, bytes]], port: int | None = None) -> str | None:
+    def address(self, peer: str | None, headers: Sequence[tuple[bytes, bytes]], port: int | None = None) -> str | None:
         """The `address` of the client alone, for less.
 
         Args:
             peer: As in `resolve`.
-            headers: As in `resolve`.
+            headers: As in `resolve`, to be read more than once.
             port: As in `resolve`.
         """
         return self._find(peer, headers, port)[0]
 
-    def _find(self, peer: str | None, headers: Iterable[tuple[bytes, bytes]], port: int | None) -> _Found:
+    def _find(self, peer: str | None, headers: Sequence[tuple[bytes, bytes]], port: int | None) -> _Found:
         """The attributes of a `ClientAddress`."""
         header = self.header
         try:
             if not peer or peer.startswith(_UNIX_PEERS):
                 node, trusted = UNIX_SOCKET, self._unix
-            elif self._hops is None and peer in self._proxies:
+            elif header is not None and self._hops is None and peer in self._proxies:
                 # Its canonical text is of no use.
                 node, trusted = peer, True
             else:
@@ -212,21 +215,17 @@ class ClientIPResolver:
         if port == 0 and node != UNIX_SOCKET:
             return None, "peer", None, "rewritten_peer"
         if header is None or not (trusted or self._hops):
-            if node != UNIX_SOCKET:
-                claims = self._claims
+            claims = self._claims
+            if node == UNIX_SOCKET:
+                return None, "peer", None, "no_address"
+            if headers and claims.may_be_in(headers):
                 for name, value in headers:
                     if name.lower() in claims and holds(value, node):
                         return None, "peer", None, "rewritten_peer"
-            return _found(node, "peer", None)
-        field, size, others = self._field, len(self._field), self._other_ports
-        values = []
-        named = False
-        for name, value in headers:
-            if len(name) == size and name.lower() == field:
-                values.append(value)
-                named = named or b":" in value
-            elif len(name) in _PORT_SIZES and name.lower() in others:
-                named = True
+            return node, "peer", None, None
+        only = self._only.value(headers)
+        values = [only] if only is not None else [value for name, value in headers if name.lower() == self._field]
+        named = b":" in (only or b",".join(values)) or self._other_ports.may_be_in(headers)
         if named and port and trusted and node != UNIX_SOCKET and came_with_port(node, port, headers):
             return None, "peer", None, "rewritten_peer"
         if not values:

@@ -22,7 +22,7 @@ from cidrgate.header_names import check_token
 from cidrgate.manager import RuleManager
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from cidrgate._engine import Matcher
     from cidrgate.decisions import Address
@@ -55,7 +55,7 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}", re.ASCII)
 
 class _Admits(Protocol):
     def __call__(
-        self, account: str, peer: str | None, headers: Iterable[tuple[bytes, bytes]], port: int | None = None, /
+        self, account: str, peer: str | None, headers: Sequence[tuple[bytes, bytes]], port: int | None = None, /
     ) -> bool: ...
 
 
@@ -262,20 +262,20 @@ class Gate:
         return False
 
     def _admits_watched(
-        self, account: str, peer: str | None, headers: Iterable[tuple[bytes, bytes]], port: int | None = None
+        self, account: str, peer: str | None, headers: Sequence[tuple[bytes, bytes]], port: int | None = None
     ) -> bool:
         """Never: more is asked about every request than the short way tells."""
         return False
 
     def _admits_client(
-        self, account: str, peer: str | None, headers: Iterable[tuple[bytes, bytes]], port: int | None = None
+        self, account: str, peer: str | None, headers: Sequence[tuple[bytes, bytes]], port: int | None = None
     ) -> bool:
         """Whether the client may act for the account."""
         address = self.resolver.address(peer, headers, port)
         return address is not None and self._lets_in(account, address)
 
     def _admits_counted(
-        self, account: str, peer: str | None, headers: Iterable[tuple[bytes, bytes]], port: int | None = None
+        self, account: str, peer: str | None, headers: Sequence[tuple[bytes, bytes]], port: int | None = None
     ) -> bool:
         """Whether the client may act for the account; counted."""
         started = perf_counter()

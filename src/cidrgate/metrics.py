@@ -9,7 +9,7 @@ from prometheus_client import REGISTRY, Counter, Histogram
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
-    from cidrgate.gate import Result, Verdict, VerdictReason
+    from cidrgate.gate import Verdict, VerdictReason
 
 __all__ = ["GateMetrics"]
 
@@ -42,10 +42,10 @@ class GateMetrics:
             "cidrgate_decisions", "Decisions about requests.", ["result", "reason"], registry=registry
         )
         # `labels` takes longer than counting.
-        self._counters: dict[tuple[str, str], Counter] = {}
-        self._seconds = Histogram(
+        self._allowed: dict[str, Counter] = {}
+        self._observe = Histogram(
             "cidrgate_decision_seconds", "Time a decision took.", buckets=_BUCKETS, registry=registry
-        )
+        ).observe
         self._accounts = (
             Counter(
                 "cidrgate_account_decisions",
@@ -59,17 +59,17 @@ class GateMetrics:
 
     def __call__(self, verdict: Verdict) -> None:
         """Count one verdict."""
-        self._count(verdict.account, verdict.result, verdict.reason, verdict.seconds)
+        self._decisions.labels(verdict.result, verdict.reason).inc()
+        self._observe(verdict.seconds)
+        if self._accounts is not None and verdict.account is not None:
+            self._accounts.labels(verdict.account, verdict.result).inc()
 
     def count_allowed(self, account: str, reason: VerdictReason, seconds: float) -> None:
         """Count a request that was allowed, of which there is no verdict."""
-        self._count(account, "allowed", reason, seconds)
-
-    def _count(self, account: str | None, result: Result, reason: VerdictReason, seconds: float) -> None:
-        counter = self._counters.get((result, reason))
+        counter = self._allowed.get(reason)
         if counter is None:
-            counter = self._counters[result, reason] = self._decisions.labels(result, reason)
+            counter = self._allowed[reason] = self._decisions.labels("allowed", reason)
         counter.inc()
-        self._seconds.observe(seconds)
-        if self._accounts is not None and account is not None:
-            self._accounts.labels(account, result).inc()
+        self._observe(seconds)
+        if self._accounts is not None:
+            self._accounts.labels(account, "allowed").inc()

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from cidrgate._engine import _HeaderField, _HeaderNames
 from cidrgate.account_sources import EXEMPT, FromHeader, FromPath, FromRoute, check_source, required
 from cidrgate.denial import STATUS, Denial, denial_of
 from cidrgate.errors import UnclearAccountError
@@ -78,9 +79,8 @@ class AllowlistMiddleware:
         self._gate = gate
         self._allows_peer = gate.allows_peer
         self._admits = gate.admits
-        self._peer_alone = gate.resolver.header is None
         self._portless = gate.resolver.resolved_by_server
-        self._claims: frozenset[bytes] = frozenset() if self._portless else CLIENT_HEADERS
+        self._claims = _HeaderNames(() if self._portless else CLIENT_HEADERS)
         self._account = account_of_scope(account)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -88,6 +88,8 @@ class AllowlistMiddleware:
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
             return
+        if scope.get("headers").__class__ is not list:
+            scope = {**scope, "headers": list(scope.get("headers") or ())}  # to be read more than once
         account: str | Exempt | None = None
         failure: Exception | None = None
         admitted = False
@@ -101,20 +103,10 @@ class AllowlistMiddleware:
                 try:
                     host, port = scope["client"]
                     headers = scope["headers"]
-                    if not self._peer_alone:
-                        admitted = self._admits(account, host, headers, port)
+                    if self._allows_peer is None or self._claims.may_be_in(headers):
+                        admitted = self._admits(account, host, headers, port or 0)
                     elif port or self._portless:
-                        claims = self._claims
-                        # Servers hand names over in lower case; `decide` reads them in any.
-                        for name, _ in headers:
-                            if name in claims:
-                                admitted = self._admits(account, host, headers, port)
-                                break
-                        else:
-                            if self._allows_peer is not None:
-                                admitted = self._allows_peer(account, host)
-                            else:
-                                admitted = self._admits(account, host, (), port)
+                        admitted = self._allows_peer(account, host)
                 except Exception:  # noqa: BLE001, S110 - `decide` finds out what it was
                     pass
         if not admitted:
@@ -199,8 +191,12 @@ def account_of_headers(source: FromHeader, *, refuse_aliases: bool = True) -> Ca
     field = source.name.lower().encode("latin-1")
     folded = folded_name(field)
     size = len(field)
+    simple = _HeaderField(field)
 
     def account(scope: Scope) -> str | None:
+        text = simple.text(scope["headers"])
+        if text is not None:
+            return source.of_text(text)
         found: bytes | None = None
         for name, value in scope["headers"]:
             if len(name) == size and (name == field or folded_name(name) == folded):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from cidrgate._engine import _lines_of_environ
 from cidrgate.account_sources import EXEMPT, FromHeader, FromPath, FromRoute, check_source, required
 from cidrgate.denial import STATUS, denial_of
 from cidrgate.gate import check_gate
@@ -69,12 +70,7 @@ class AllowlistMiddleware:
         self._gate = gate
         self._allows_peer = gate.allows_peer
         self._admits = gate.admits
-        self._names = header_names(gate)
-        # Headers that name clients are rare, but for the one that the proxies write.
-        few = {gate.resolver.header, gate.request_id_header, "x-forwarded-for", "x-forwarded-port", "forwarded"}
-        self._few_names = tuple((key, name) for key, name in self._names if name.decode("latin-1") in few)
-        expected = {key for key, _ in self._few_names} if gate.resolver.header is not None else set()
-        self._claims = () if gate.resolver.resolved_by_server else tuple(set(_CLAIMS) - expected)
+        self._names = () if gate.resolver.resolved_by_server else client_header_names(gate)
         self._account = account_of_environ(account)
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
@@ -88,11 +84,10 @@ class AllowlistMiddleware:
         else:
             if account.__class__ is str:
                 try:
-                    claimed = not environ.keys().isdisjoint(self._claims)
-                    if self._allows_peer is None or claimed:
+                    headers = _lines_of_environ(environ, self._names)
+                    if headers or self._allows_peer is None:
                         peer, port = peer_of(environ, self._gate)
-                        names = self._names if claimed else self._few_names
-                        admitted = self._admits(account, peer, headers_of(environ, names), port)
+                        admitted = self._admits(account, peer, headers, port)
                     elif _REWRITTEN not in environ and environ.get("REMOTE_PORT") not in _NO_PORT:
                         admitted = self._allows_peer(account, environ["REMOTE_ADDR"])
                 except Exception:  # noqa: BLE001, S110 - `decide` finds out what it was
@@ -118,7 +113,7 @@ def decide(
         failure: What broke before the account was known.
     """
     peer, port = peer_of(environ, gate)
-    return gate.decide(account, peer, headers_of(environ, header_names(gate)), port=port, failure=failure)
+    return gate.decide(account, peer, _lines_of_environ(environ, header_names(gate)), port=port, failure=failure)
 
 
 def peer_of(environ: dict[str, Any], gate: Gate) -> tuple[str | None, int | None]:
@@ -128,7 +123,7 @@ def peer_of(environ: dict[str, Any], gate: Gate) -> tuple[str | None, int | None
     say it.
     """
     port = environ.get("REMOTE_PORT")
-    number = int(port) if isinstance(port, (int, str)) and str(port).isdecimal() else None
+    number = int(port) if port.__class__ is int or (port.__class__ is str and port.isdecimal()) else None
     if _REWRITTEN in environ and not gate.resolver.resolved_by_server:
         peer: str | None = environ[_REWRITTEN]["REMOTE_ADDR"]
         return peer, number
@@ -137,24 +132,25 @@ def peer_of(environ: dict[str, Any], gate: Gate) -> tuple[str | None, int | None
 
 def header_names(gate: Gate) -> tuple[tuple[str, bytes], ...]:
     """The headers a gate may ask for: their names in an environ, and as they are."""
-    names = {gate.resolver.header, gate.request_id_header} - {None}
-    names |= {name.decode("latin-1") for name in (*CLIENT_HEADERS, b"x-forwarded-port")}
-    return tuple((environ_name(name), name.encode("latin-1")) for name in sorted(filter(None, names)))
+    own = () if gate.request_id_header is None else (named_in_environ(gate.request_id_header),)
+    return tuple(dict.fromkeys([*client_header_names(gate), *own]))
+
+
+def client_header_names(gate: Gate) -> tuple[tuple[str, bytes], ...]:
+    """Those that say something about the client."""
+    names = {*(name.decode("latin-1") for name in CLIENT_HEADERS), "x-forwarded-port", gate.resolver.header}
+    return tuple(named_in_environ(name) for name in sorted(filter(None, names)))
+
+
+def named_in_environ(header: str) -> tuple[str, bytes]:
+    """The name of a header in an environ, and the header."""
+    return environ_name(header), header.encode("latin-1")
 
 
 def environ_name(header: str) -> str:
     """The name of a header in an environ."""
     name = header.upper().replace("-", "_")
     return name if name in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{name}"
-
-
-_CLAIMS = tuple(environ_name(name.decode("latin-1")) for name in CLIENT_HEADERS)
-"""The headers that name clients, by their names in an environ."""
-
-
-def headers_of(environ: dict[str, Any], names: tuple[tuple[str, bytes], ...]) -> list[tuple[bytes, bytes]]:
-    """Those headers of a request that the gate asks for, one line each: the server has joined them."""
-    return [(name, environ[key].encode("latin-1")) for key, name in names if key in environ]
 
 
 def account_of_environ(account: Account | FromHeader | FromPath) -> Account:
