@@ -22,7 +22,7 @@ class TcpProxy:
         self._whole = threading.Event()
         self._whole.set()
         self._closed = False
-        self._trap: tuple[bytes, bytes, bool] | None = None
+        self._trap: tuple[bytes, tuple[bytes, ...], bool] | None = None
         self.trapped = 0
         self._sockets: list[socket.socket] = []
         threading.Thread(target=self._accept, daemon=True).start()
@@ -44,13 +44,13 @@ class TcpProxy:
         """Let everything pass again, what was held back first."""
         self._whole.set()
 
-    def drop_at(self, word: bytes, *, deliver: bool, after: bytes = b"") -> None:
+    def drop_at(self, word: bytes, *, deliver: bool, after: tuple[bytes, ...] = (b"",)) -> None:
         """Break the connection on which a client says a word, once; how often that came about is in `trapped`.
 
         Args:
             word: The word.
             deliver: Whether the server still gets what the client said, and carries it out; its answer is lost.
-            after: What the client must have said before on the same connection, since this was called.
+            after: One of these the client must have said before on the same connection, since this was called.
         """
         self._trap = word, after, deliver
 
@@ -88,7 +88,7 @@ class TcpProxy:
             while data := source.recv(65536):
                 self._whole.wait()
                 trap = self._trap if from_client else None
-                if trap is not None and trap[1] in data:
+                if trap is not None and any(word in data for word in trap[1]):
                     primed = trap
                 if trap is not None and trap is primed and trap[0] in data:
                     deliver, self._trap = trap[2], None

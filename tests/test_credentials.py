@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import text
+from sqlalchemy import select
 
 from cidrgate.credentials import Credentials, Scope
 from cidrgate.errors import AccountNotFoundError, InvalidExpiryError, InvalidScopeError, TokenNotFoundError
 from cidrgate.stores import open_store
+from cidrgate.stores.schema import links, sessions, tokens
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -80,9 +81,7 @@ def test_no_secret_is_stored(store: Store) -> None:
     secrets.append(credentials.begin_session(made.token, lifetime=HOUR))
     with store.read() as transaction:
         stored = "".join(
-            str(row)
-            for table in ("tokens", "links", "sessions")
-            for row in transaction.connection.execute(text(f"SELECT * FROM {table}"))
+            str(row) for table in (tokens, links, sessions) for row in transaction.connection.execute(select(table))
         )
     assert "one" in stored
     assert not any(secret in stored for secret in secrets)

@@ -116,7 +116,7 @@ def test_without_a_thread_to_follow_with_nothing_is_opened(
 
             # A child that asks looks at the store itself, as nobody does so for it.
             assert in_child(follow) == {"made": [True, True]}
-        manager.remove("acct-1", "8.8.8.0/24")
+        manager.remove("acct-1", "8.8.8.0/24", allow_empty=True)
         assert manager.allows("acct-1", "9.9.9.9")
 
 

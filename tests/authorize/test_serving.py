@@ -248,7 +248,19 @@ def is_listened_on(port: int) -> bool:
 
 
 def command_of(url: str, port: int, *options: str) -> list[str]:
-    return [sys.executable, "-m", "cidrgate", "-d", url, "authorize", "--port", str(port), *options]
+    return [
+        sys.executable,
+        "-m",
+        "cidrgate",
+        "-d",
+        url,
+        "authorize",
+        "--unlisted",
+        "allow",
+        "--port",
+        str(port),
+        *options,
+    ]
 
 
 def test_workers_end_with_a_supervisor_that_was_killed(tmp_path: Path, url: str) -> None:

@@ -67,7 +67,7 @@ def put(client: httpx.Client, ledger: Ledger, account: str, label: str, cidr: st
     try:
         answer = client.put(
             f"/v1/accounts/{account}/entries",
-            params={"confirm": True},
+            params={"confirm": "lock_out"},
             json={"cidrs": [cidr, "8.8.8.8/32"], "label": label},
         )
     except httpx.TransportError as error:

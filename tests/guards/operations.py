@@ -45,7 +45,9 @@ LIBRARY: Rows = {
         READS,
     ),
     **dict.fromkeys(
-        [f"RuleManager.{name}" for name in ("open", "connect", "load", "follow", "compile", "close")], OPERATES
+        [f"RuleManager.{name}" for name in ("open", "connect", "load", "follow", "compile", "close")]
+        + [f"RuleManager.{name}" for name in ("withdraw_changes", "before_fork", "after_fork")],
+        OPERATES,
     ),
     "Credentials.create_token": ["create_token"],
     "Credentials.create_token_in": ["create_token"],

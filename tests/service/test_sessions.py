@@ -7,11 +7,12 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import update
 
 from cidrgate.credentials import Credentials, Scope, Session
 from cidrgate.errors import CredentialEndedError, SessionNotFoundError
 from cidrgate.stores.answers import AnswerRows
+from cidrgate.stores.schema import tokens
 from tests.service.test_console_sessions import OWN_PAGE, proof, sign_in
 
 if TYPE_CHECKING:
@@ -70,15 +71,14 @@ def test_no_session_outlives_a_token_that_is_revoked_while_it_begins(stored_api:
 def test_a_session_looks_at_its_token_each_time(stored_api: Api) -> None:
     """Also where the row of the session is still there, as when two transactions did not see each other."""
     credentials = stored_api.credentials
-    statements = {
-        "revoked": "UPDATE tokens SET revoked_at = created_at WHERE id = :id",
-        "over": "UPDATE tokens SET expires_at = created_at WHERE id = :id",
-    }
-    for statement in statements.values():
+    for ended in ("revoked_at", "expires_at"):
         made = credentials.create_token("one", ADMIN)
         secret, session = begun(credentials, made)
         with stored_api.manager.store.write() as transaction:
-            transaction.connection.execute(text(statement), {"id": made.token.id})
+            now = datetime.now(UTC)
+            transaction.connection.execute(
+                update(tokens).where(tokens.c.id == made.token.id).values({tokens.c[ended]: now})
+            )
         assert credentials.session(secret) is None
         with pytest.raises(SessionNotFoundError):
             credentials.session_by_id(session.id)
@@ -90,8 +90,7 @@ def test_a_session_can_do_what_its_token_can_now(stored_api: Api) -> None:
     assert session.scopes == tuple(ADMIN)
     with stored_api.manager.store.write() as transaction:
         transaction.connection.execute(
-            text("UPDATE tokens SET scopes = :scopes WHERE id = :id"),
-            {"scopes": '["account:acct-1:read"]', "id": made.token.id},
+            update(tokens).where(tokens.c.id == made.token.id).values(scopes=["account:acct-1:read"])
         )
     narrowed = stored_api.credentials.session(secret)
     assert narrowed is not None

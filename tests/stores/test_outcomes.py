@@ -26,7 +26,7 @@ CHANGES: dict[str, Callable[[RuleManager], object]] = {
     "add": lambda manager: manager.add("acct-1", "1.1.1.1/32", actor="unsure"),
     "replace": lambda manager: manager.replace("acct-1", "1.1.1.1/32", actor="unsure"),
     "create": lambda manager: manager.create_account("acct-2", actor="unsure"),
-    "remove": lambda manager: manager.remove("acct-1", "8.8.8.0/24", actor="unsure"),
+    "remove": lambda manager: manager.remove("acct-1", "8.8.8.0/24", actor="unsure", allow_empty=True),
 }
 
 
