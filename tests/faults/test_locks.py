@@ -132,6 +132,7 @@ def test_the_service_goes_on_while_somebody_holds_a_lock(
                 asking.stdin.write("\n")
                 asking.stdin.flush()
                 time.sleep(max(SECONDS, 2 * LOCK_TIMEOUT))
+                eventually(lambda: bool(ledger.refused))
                 told, _ = asking.communicate("\n")
             ledger.wait_for_more()
         figures = json.loads(told)
