@@ -200,7 +200,9 @@ def test_the_turn_to_write_passes_on_when_a_process_ends(url: str, writer: RuleM
     with RuleManager.open(url, snapshot=snapshot, refresh_snapshot=0.05) as second:
         with RuleManager.open(url, snapshot=snapshot, refresh_snapshot=0.05) as first:
             writer.add("acct-1", "1.1.1.1/32")
-            eventually(lambda: looks(first) and looks(second) and snapshot_lists(snapshot) == ["1.1.1.1/32", "8.8.8.0/24"])
+            eventually(
+                lambda: looks(first) and looks(second) and snapshot_lists(snapshot) == ["1.1.1.1/32", "8.8.8.0/24"]
+            )
         writer.add("acct-1", "9.9.9.9/32")
         written = ["1.1.1.1/32", "8.8.8.0/24", "9.9.9.9/32"]
         eventually(lambda: looks(second) and snapshot_lists(snapshot) == written)
