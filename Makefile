@@ -10,7 +10,7 @@ FUZZ_FIRST ?= 0
 ENGINE := $(filter-out ext/_engine.c,$(wildcard ext/*.pyx ext/*.pxi ext/*.pxd ext/*.h ext/*.c)) setup.py pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help run test race stress faults lint sanitize sanitize-form sanitize-build fuzz fuzz-snapshots bench bench-cluster bench-smoke comparison clean
+.PHONY: help run test test-long race stress faults lint sanitize sanitize-form sanitize-build fuzz fuzz-snapshots bench bench-cluster bench-smoke comparison clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -20,6 +20,9 @@ run: .venv/run ## set up, run the main job on an embedded SQLite file, then serv
 
 test: .venv/dev ## set up, and run every test
 	$(BIN)/python -m pytest -n auto
+
+test-long: .venv/dev ## run every test, and repeat what only shows after many repetitions; takes its time
+	CIDRGATE_LONG=1 CIDRGATE_FORKS=500 $(BIN)/python -m pytest -n auto
 
 race: .venv/dev ## let writers in several processes race for a minute on each store
 	CIDRGATE_RACE_SECONDS=60 $(BIN)/python -m pytest -v tests/test_race.py

@@ -39,7 +39,7 @@ def rows(
             for row in listed:
                 try:
                     test(**fixtures, **{parameter: row})
-                except (Exception, BaseExceptionGroup, pytest.fail.Exception) as error:
+                except (Exception, BaseExceptionGroup, pytest.fail.Exception) as error:  # noqa: BLE001
                     error.add_note(f"in the row {name(row)}")
                     failures.append(error)
             if failures:

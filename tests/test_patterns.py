@@ -1,7 +1,7 @@
 """Every regular expression of the package takes time that grows with its input, and no faster.
 
 Patterns are found in the modules and in the source, so that none is forgotten; each is fed long texts of every kind,
-with `make stress` texts of a megabyte.
+of a megabyte under `make test-long`.
 """
 
 from __future__ import annotations
@@ -18,12 +18,11 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 import cidrgate
+from tests.length import length
 
 PACKAGE = Path(cidrgate.__file__).parent
-SIZE = int(os.environ.get("CIDRGATE_PATTERN_BYTES", 1 << 17))
+SIZE = length(1 << 17, 1 << 20)
 """Characters of a text of one kind; a text with something before and after it has a 32nd of them."""
 SECONDS = 3.0 if SIZE > 1 << 17 else 1.0
 """Seconds of processor time for one text: many times what a linear pattern needs, a fraction of what others do."""

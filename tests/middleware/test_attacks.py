@@ -21,9 +21,9 @@ from cidrgate.middleware import aiohttp, asgi, flask, wsgi
 from cidrgate.middleware.fastapi import allowlist, install
 from tests.attacks import ATTACKS, REWRITTEN, SETUPS, Attack, gates
 from tests.in_process import asgi_app, asgi_status, wsgi_app, wsgi_status
-from tests.rows import rows
 from tests.middleware import django_project
 from tests.middleware.raw_http import asgi_server, raw_status, wsgi_server
+from tests.rows import rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
