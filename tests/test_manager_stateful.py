@@ -333,6 +333,5 @@ def test_postgres_manager(shared_postgres_server: PostgresServer) -> None:
         def new_store(self) -> str:
             return shared_postgres_server.new_database()
 
-    run_state_machine_as_test(
-        PostgresManagerMachine, settings=settings(stateful_step_count=40, max_examples=length(5, 8))
-    )
+    examples = settings(stateful_step_count=40, max_examples=length(5, 8))
+    run_state_machine_as_test(PostgresManagerMachine, settings=examples)
