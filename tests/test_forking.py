@@ -291,10 +291,11 @@ def test_a_child_does_not_keep_its_parents_turn_to_write_a_snapshot(url: str, tm
         other.create_account("acct-2")
         taken = other._published.shared
         assert taken is not None
-        assert other._follower is not None
+        follower = other._follower
+        assert follower is not None
 
         def leads() -> bool:
-            other._follower.wake()  # type: ignore[union-attr] - it looks by itself every few seconds only
+            follower.wake()  # by itself it looks every few seconds
             return taken.leads
 
         eventually(leads)
