@@ -10,7 +10,7 @@ FUZZ_FIRST ?= 0
 ENGINE := $(filter-out ext/_engine.c,$(wildcard ext/*.pyx ext/*.pxi ext/*.pxd ext/*.h ext/*.c)) setup.py pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help run test race stress faults lint sanitize sanitize-form sanitize-build fuzz fuzz-snapshots bench bench-cluster bench-smoke comparison clean
+.PHONY: help run test test-long race stress faults lint sanitize sanitize-form sanitize-build fuzz fuzz-snapshots bench bench-cluster bench-smoke comparison clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -18,8 +18,14 @@ help: ## list these targets
 run: .venv/run ## set up, run the main job on an embedded SQLite file, then serve it until ctrl-C
 	@$(BIN)/python -m benchmarks.first_run $(DATABASE)
 
+# Twice as many processes as processors: many tests wait for servers and for times to pass.
+WORKERS ?= $(shell expr 2 \* $$($(BIN)/python -c 'import os; print(os.cpu_count() or 1)'))
+
 test: .venv/dev ## set up, and run every test
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+
+test-long: .venv/dev ## run every test, and repeat what only shows after many repetitions; takes its time
+	CIDRGATE_LONG=1 CIDRGATE_FORKS=500 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 race: .venv/dev ## let writers in several processes race for a minute on each store
 	CIDRGATE_RACE_SECONDS=60 $(BIN)/python -m pytest -v tests/test_race.py

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import pwd
 import shutil
@@ -27,9 +28,17 @@ __all__ = ["PostgresServer", "a_server", "find_binaries", "unprivileged"]
 
 _TEMPLATE = "template_cidrgate"
 
+_prepared: dict[Path, Path] = {}
+"""Data with the tables of cidrgate by the server's programs, as `initdb` and migrations take a second.
+
+Servers that start from a copy have stores of their own, but all of them one system identifier.
+"""
+
 _IN_MEMORY = Path("/dev/shm")
 _ENOUGH = 2 << 30
 """Bytes that must be free there."""
+
+_ANOTHER_STORE = "UPDATE cidrgate.facts SET store_id = md5(random()::text)"
 
 _EMPTY = """
     SET lock_timeout = '2s';
@@ -87,10 +96,27 @@ class PostgresServer:
             os.chown(self._folder, uid, gid)
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port: int = free.getsockname()[1]
+        prepared = _prepared.get(binaries)
+        if prepared is not None:
+            subprocess.run(["cp", "-a", "--", str(prepared), str(self._folder / "data")], check=True)
+            self.start()
+            with psycopg.connect(self.url(_TEMPLATE)) as connection:
+                connection.execute(_ANOTHER_STORE)
+            return
         self._run("initdb", "-D", "data", "-A", "trust", "-U", "postgres", "-E", "UTF8", "--no-locale", "--no-sync")
         self.start()
         self._execute(f"CREATE DATABASE {_TEMPLATE}")
         migrate(self.url(_TEMPLATE))
+        self._keep_prepared(under)
+
+    def _keep_prepared(self, under: Path | None) -> None:
+        """Keep a copy of the first server's folder for the next ones of this process, until it ends."""
+        self.stop("fast")
+        folder = Path(tempfile.mkdtemp(prefix="cidrgate-pg-prepared-", dir=under))
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        subprocess.run(["cp", "-a", "--", str(self._folder / "data"), str(folder)], check=True)
+        _prepared[self._binaries] = folder / "data"
+        self.start()
 
     def __enter__(self) -> Self:
         return self

@@ -64,7 +64,8 @@ def run(number: int, arguments: Sequence[str], folder: Path) -> tuple[bool, str]
         *arguments,
     ]
     began = time.monotonic()
-    with subprocess.Popen(command, env={**os.environ, "CIDRGATE_FORKS": FORKS}, start_new_session=True) as process:
+    environment = {**os.environ, "CIDRGATE_FORKS": FORKS, "CIDRGATE_LONG": "1"}
+    with subprocess.Popen(command, env=environment, start_new_session=True) as process:
         try:
             code = process.wait(BOUND)
         except BaseException as error:

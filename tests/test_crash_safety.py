@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING
 
 from tests.change_log import Replay, assert_consistent
 from tests.change_stream import MAX_ENTRIES, open_manager
+from tests.length import length
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ROUNDS = 200
-NEW_FILES = 30
+ROUNDS = length(40, 200)
+NEW_FILES = length(15, 30)
 ROUNDS_BETWEEN_INTEGRITY_CHECKS = 20
 
 

@@ -291,7 +291,14 @@ def test_a_child_does_not_keep_its_parents_turn_to_write_a_snapshot(url: str, tm
         other.create_account("acct-2")
         taken = other._published.shared
         assert taken is not None
-        eventually(lambda: taken.leads)
+        follower = other._follower
+        assert follower is not None
+
+        def leads() -> bool:
+            follower.wake()  # by itself it looks every few seconds
+            return taken.leads
+
+        eventually(leads)
     os.close(go_on)
     os.close(going)
 

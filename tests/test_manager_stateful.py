@@ -33,6 +33,7 @@ from cidrgate import (
 )
 from tests.change_log import Replay, assert_consistent
 from tests.golden_rules import golden_validate
+from tests.length import length
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -320,9 +321,9 @@ class SqliteManagerMachine(KeptManagerMachine):
 
 
 TestMemoryManager = ManagerMachine.TestCase
-TestMemoryManager.settings = settings(stateful_step_count=40)
+TestMemoryManager.settings = settings(stateful_step_count=40, max_examples=length(30, 100))
 TestSqliteManager = SqliteManagerMachine.TestCase
-TestSqliteManager.settings = settings(stateful_step_count=40, max_examples=30)
+TestSqliteManager.settings = settings(stateful_step_count=40, max_examples=length(12, 30))
 
 
 def test_postgres_manager(shared_postgres_server: PostgresServer) -> None:
@@ -332,4 +333,5 @@ def test_postgres_manager(shared_postgres_server: PostgresServer) -> None:
         def new_store(self) -> str:
             return shared_postgres_server.new_database()
 
-    run_state_machine_as_test(PostgresManagerMachine, settings=settings(stateful_step_count=40, max_examples=8))
+    examples = settings(stateful_step_count=40, max_examples=length(5, 8))
+    run_state_machine_as_test(PostgresManagerMachine, settings=examples)

@@ -197,12 +197,22 @@ def test_forked_workers_share_one_snapshot_that_one_of_them_writes(
 
 def test_the_turn_to_write_passes_on_when_a_process_ends(url: str, writer: RuleManager, snapshot: Path) -> None:
     with RuleManager.open(url, snapshot=snapshot, refresh_snapshot=0.05) as second:
-        with RuleManager.open(url, snapshot=snapshot, refresh_snapshot=0.05):
+        with RuleManager.open(url, snapshot=snapshot, refresh_snapshot=0.05) as first:
             writer.add("acct-1", "1.1.1.1/32")
-            eventually(lambda: snapshot_lists(snapshot) == ["1.1.1.1/32", "8.8.8.0/24"])
+            eventually(
+                lambda: looks(first) and looks(second) and snapshot_lists(snapshot) == ["1.1.1.1/32", "8.8.8.0/24"]
+            )
         writer.add("acct-1", "9.9.9.9/32")
-        eventually(lambda: snapshot_lists(snapshot) == ["1.1.1.1/32", "8.8.8.0/24", "9.9.9.9/32"])
+        written = ["1.1.1.1/32", "8.8.8.0/24", "9.9.9.9/32"]
+        eventually(lambda: looks(second) and snapshot_lists(snapshot) == written)
         assert second.matcher.prefixes("acct-1") == ["1.1.1.1/32", "8.8.8.0/24", "9.9.9.9/32"]
+
+
+def looks(manager: RuleManager) -> bool:
+    """True, once the thread that follows is told to look now at what it would look at by and by."""
+    assert manager._follower is not None
+    manager._follower.wake()
+    return True
 
 
 def snapshot_lists(snapshot: Path) -> list[str]:
@@ -228,7 +238,7 @@ def test_a_snapshot_that_cannot_be_written_stops_nothing(
             file.unlink()
         (tmp_path / "file").rmdir()
         writer.add("acct-1", "1.1.1.1/32")
-        eventually(lambda: "cannot be written" in caplog.text)
+        eventually(lambda: looks(manager) and "cannot be written" in caplog.text)
         eventually(lambda: manager.allows("acct-1", "1.1.1.1"))
 
 
@@ -308,7 +318,7 @@ def test_a_snapshot_that_cannot_be_shared_is_said_once_and_keeps_no_change_waiti
     monkeypatch.setattr("cidrgate.following._LONGEST_RETRY", 0.02)
     spoil(snapshot, monkeypatch)
     with RuleManager.open(url, snapshot=snapshot, refresh_snapshot=0.001) as manager:
-        eventually(lambda: said in caplog.text)
+        eventually(lambda: looks(manager) and said in caplog.text)
         watch = manager._follower._watch  # type: ignore[union-attr]
         writer.add("acct-2", "9.9.9.9/32", expires_at=datetime.now(UTC) + timedelta(seconds=0.5))
         for number in range(10):
@@ -323,7 +333,7 @@ def test_a_snapshot_that_cannot_be_shared_is_said_once_and_keeps_no_change_waiti
         if Path(f"{snapshot}.lock").is_dir():
             Path(f"{snapshot}.lock").rmdir()
         if fault != "unreadable":
-            eventually(lambda: snapshot_lists(snapshot) == ["1.1.9.0/24"])
+            eventually(lambda: looks(manager) and snapshot_lists(snapshot) == ["1.1.9.0/24"])
 
 
 def test_a_snapshot_that_could_not_be_taken_over_is_tried_again(

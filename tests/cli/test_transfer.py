@@ -13,6 +13,7 @@ from cidrgate import NewEntry, RuleManager
 from cidrgate.accounts import can_name_account
 from cidrgate.characters import unseen_character
 from tests.cli.conftest import Answer, Cidrgate
+from tests.length import length
 
 HEADER = "account,cidr,label\n"
 
@@ -34,7 +35,7 @@ def reported(answer: Answer) -> list[tuple[list[int], str | None, str]]:
 
 @pytest.mark.parametrize("form", ["csv", "jsonl"])
 @given(lists=st.dictionaries(names, st.lists(labels, min_size=1, max_size=4), min_size=1, max_size=4))
-@settings(max_examples=30)
+@settings(max_examples=length(10, 30))
 def test_what_is_exported_is_imported_the_same(
     tmp_path_factory: pytest.TempPathFactory, form: str, lists: dict[str, list[str | None]]
 ) -> None:

@@ -16,6 +16,7 @@ from cidrgate import AccountNotFoundError, Matcher, SnapshotError
 from cidrgate._engine import _seal_snapshot
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 names = st.sampled_from(["a", "b", "c", "sub-1", "ö"])
@@ -35,6 +36,16 @@ def contents(matcher: Matcher) -> object:
     return len(matcher), {name: (name in matcher, matcher.prefixes(name)) for name in ("a", "b", "c", "sub-1", "ö")}
 
 
+@pytest.fixture(scope="module")
+def little_garbage() -> Iterator[None]:
+    """What was there before these tests is not searched again for each example."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+@pytest.mark.usefixtures("little_garbage")
 @given(lists, lists, st.booleans())
 def test_lists_are_taken_over_whole(one: dict[str, list[str]], other: dict[str, list[str]], more: bool) -> None:
     left, right = a_matcher(one), a_matcher(other)

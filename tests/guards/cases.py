@@ -14,7 +14,6 @@ from cidrgate import RuleManager
 from cidrgate.credentials import Credentials, Scope
 from cidrgate.guards import Guard
 from cidrgate.service import Settings, create_app
-from cidrgate.stores import migrate_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,8 +80,7 @@ Case: TypeAlias = Callable[[World], Asked]
 @contextmanager
 def a_world(path: Path) -> Iterator[World]:
     """Lists: acct-1 has the caller's own network, acct-2 another one too, acct-3 none; and a subaccount."""
-    migrate_store(f"sqlite:///{path}")
-    with RuleManager.open(f"sqlite:///{path}") as manager:
+    with RuleManager.open(f"sqlite:///{path}", create=True) as manager:
         for name in ("acct-1", "acct-2", "acct-3"):
             manager.create_account(name)
         manager.create_account("sub-1", parent="acct-1")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
+from tests.rows import rows
 from tests.servers.echo_api import APIS, Notes, serve_api
 from tests.servers.endpoint import authorize_endpoint, database
 from tests.servers.fronts import FRONTS, front
@@ -121,19 +122,19 @@ def test_servers_are_as_careless_as_the_attacks_take_them_to_be(folder: Path) ->
 
 
 @on_careless_servers
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+@rows("row", ROWS, name=lambda row: row.name)
 def test_an_attack_in_bytes(site: Site, row: Row) -> None:
     attack(site, row)
 
 
 @on_careful_servers
-@pytest.mark.parametrize("row", SHORT_ROWS, ids=lambda row: row.name)
+@rows("row", SHORT_ROWS, name=lambda row: row.name)
 def test_an_attack_by_names_or_framing(site: Site, row: Row) -> None:
     attack(site, row)
 
 
 @on_careless_servers
-@pytest.mark.parametrize("row", H2_ROWS, ids=lambda row: row.name)
+@rows("row", H2_ROWS, name=lambda row: row.name)
 def test_an_attack_over_http2(site: Site, row: H2Row) -> None:
     status = exchange_h2(site.port, ATTACKER, row.fields)
     outcomes = {outcome(note) for note in site.notes.new()}

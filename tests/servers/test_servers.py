@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.rows import rows
 from tests.servers.guarded_apps import ASGI, LISTED, OWN, STRANGER, VICTIM, WSGI
 from tests.servers.path_attacks import PATH_ATTACKS, PathAttack, account_acted_for, raw_answer
 from tests.servers.running import free_port, running
@@ -97,7 +98,7 @@ def test_what_is_exempt_acts_for_nobody(server: tuple[str, int]) -> None:
         assert (status != 403, account) == (True, None), app
 
 
-@pytest.mark.parametrize("attack", PATH_ATTACKS, ids=lambda attack: attack.name)
+@rows("attack", PATH_ATTACKS, name=lambda attack: attack.name)
 def test_no_path_acts_for_an_account_that_was_not_asked_about(server: tuple[str, int], attack: PathAttack) -> None:
     name, port = server
     for app in apps_of(name):
@@ -167,7 +168,7 @@ def rewriter(
         yield request.param, port, folder
 
 
-@pytest.mark.parametrize("forged", FORGED)
+@rows("forged", FORGED)
 def test_a_server_that_believes_everybody_lets_nobody_in(rewriter: tuple[str, int, Path], forged: str) -> None:
     name, port, _ = rewriter
     for app in apps_of(name):

@@ -99,18 +99,25 @@ def test_cursors_that_are_none(api: Api, route: str) -> None:
         assert "content-security-policy" in response.headers
 
 
-@pytest.mark.parametrize("known", [True, False])
-@pytest.mark.parametrize("route", NEEDS)
-def test_parts_of_paths_that_name_nothing(api: Api, route: str, known: bool, caplog: pytest.LogCaptureFixture) -> None:
-    headers = {"Authorization": f"Bearer {api.token('admin')}"} if known else {}
-    method, _, template = route.partition(" ")
-    with caplog.at_level(logging.WARNING):
+def with_hostile_parts() -> set[tuple[str, str]]:
+    """The methods and paths of every route, with each hostile part in the place of what it names, and at the end."""
+    made = set()
+    for route in NEEDS:
+        method, _, template = route.partition(" ")
         for hostile in HOSTILE_PARTS:
             path = template
             for name in ("account", "entry", "token", "session"):
                 path = path.replace(f"{{{name}}}", hostile)
+            made |= {(method, path), (method, f"{template.partition('{')[0]}{hostile}")}
+    return made
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_parts_of_paths_that_name_nothing(api: Api, known: bool, caplog: pytest.LogCaptureFixture) -> None:
+    headers = {"Authorization": f"Bearer {api.token('admin')}"} if known else {}
+    with caplog.at_level(logging.WARNING):
+        for method, path in sorted(with_hostile_parts()):
             careful(api, method, path, **headers)
-            careful(api, method, f"{template.partition('{')[0]}{hostile}", **headers)
     assert [record for record in caplog.records if record.levelno >= logging.ERROR or record.exc_info] == []
 
 

@@ -9,6 +9,7 @@ import pytest
 from cidrgate import RuleManager
 from cidrgate.service import create_app
 from cidrgate.service.limits import DEEPEST_JSON, LONGEST_NUMBER, MOST_MEMBERS
+from tests.rows import rows
 from tests.service.test_access import BODIES, NEEDS, filled, routes
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def document() -> dict[str, Any]:
 
 DOCUMENT = document()
 OPERATIONS = sorted(NEEDS)
-UNKNOWN = ["dry_run=true", "q=x", "", "Limit=1", "limit%00=1", "unknown", "%ff=1", "cursor[]=1", "confirm_=true"]
+UNKNOWN = ["dry_run=true", "q=x", "Limit=1", "limit%00=1", "unknown", "%ff=1", "cursor[]=1", "confirm_=true"]
 PARAMETERS = [
     (route, one["name"])
     for route in OPERATIONS
@@ -89,34 +90,42 @@ def test_the_table_is_the_document(api: Api) -> None:
     assert len(PARAMETERS) >= 10
 
 
-@pytest.mark.parametrize("unknown", UNKNOWN)
-@pytest.mark.parametrize("route", OPERATIONS)
-def test_a_parameter_that_is_not_known_is_refused(api: Api, route: str, unknown: str) -> None:
+@pytest.fixture
+def token(api: Api) -> str:
+    """The token of somebody who may do everything, the only one there is; `acct-1` has an entry."""
     api.manager.add("acct-1", "8.8.8.0/24")
+    return api.token("admin")
+
+
+@rows("route", OPERATIONS)
+@rows("unknown", UNKNOWN)
+def test_a_parameter_that_is_not_known_is_refused(api: Api, token: str, route: str, unknown: str) -> None:
     before = api.manager.history()
-    token = api.token("admin")
-    response = sent(api, token, route, query=unknown)
-    if unknown == "":
-        assert response.status_code != 422 or "query" not in response.json()["detail"]
-        return
-    refused(response)
+    refused(sent(api, token, route, query=unknown))
     assert api.manager.history() == before
     assert len(api.credentials.tokens()) == 1
 
 
-@pytest.mark.parametrize(("route", "name"), PARAMETERS)
-def test_a_parameter_that_comes_twice_is_refused(api: Api, route: str, name: str) -> None:
-    api.manager.add("acct-1", "8.8.8.0/24")
+@pytest.mark.parametrize("route", OPERATIONS)
+def test_a_query_that_is_empty_is_no_parameter(api: Api, token: str, route: str) -> None:
+    method, path = filled(route)
+    headers = {"Authorization": f"Bearer {token}"}
+    response = api.client.request(method, path + ("&" if "?" in path else "?"), headers=headers, json=BODIES.get(route))
+    assert response.status_code != 422 or "query" not in response.json()["detail"]
+
+
+@rows("parameter", PARAMETERS)
+def test_a_parameter_that_comes_twice_is_refused(api: Api, token: str, parameter: tuple[str, str]) -> None:
+    route, name = parameter
     before = api.manager.history()
-    refused(sent(api, api.token("admin"), route, query=f"{name}={VALUES[name]}&{name}={VALUES[name]}"))
+    refused(sent(api, token, route, query=f"{name}={VALUES[name]}&{name}={VALUES[name]}"))
     assert api.manager.history() == before
 
 
-@pytest.mark.parametrize("kind", HOSTILE_BODIES)
-@pytest.mark.parametrize("route", WITH_BODY)
-def test_a_body_that_means_nothing_or_two_things_is_refused(api: Api, route: str, kind: str) -> None:
-    api.manager.add("acct-1", "8.8.8.0/24")
-    before, token = api.manager.history(), api.token("admin")
+@rows("route", WITH_BODY)
+@rows("kind", HOSTILE_BODIES)
+def test_a_body_that_means_nothing_or_two_things_is_refused(api: Api, token: str, route: str, kind: str) -> None:
+    before = api.manager.history()
     response = sent(api, token, route, content=HOSTILE_BODIES[kind])
     assert 400 <= response.status_code < 500, response.text[:500]
     assert len(response.content) < 100_000

@@ -9,9 +9,10 @@ import time
 import alembic.command  # noqa: F401 - loaded once, not by each of the forked
 
 from cidrgate.stores import open_store
+from tests.length import length
 
 OPENERS = 6
-ROUNDS = 60
+ROUNDS = length(15, 60)
 
 
 def failures(url: str) -> int:

@@ -12,6 +12,7 @@ from sqlalchemy import event
 
 from cidrgate import NewEntry, RuleManager
 from cidrgate.credentials import Credentials, Scope
+from tests.rows import rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -93,7 +94,7 @@ def follow(manager: RuleManager, other: RuleManager) -> None:
 WORK: dict[str, Callable[[RuleManager, RuleManager], object]] = {
     "add": lambda manager, _: manager.add("acct-7", "1.1.1.1/32", label="x"),
     "edit": lambda manager, _: manager.edit("acct-8", "8.8.8.0/24", "8.8.0.0/16"),
-    "remove": lambda manager, _: manager.remove("acct-8", "8.8.8.0/24", allow_empty=True),
+    "remove": lambda manager, _: manager.remove("acct-13", "8.8.8.0/24", allow_empty=True),
     "replace": lambda manager, _: manager.replace("acct-9", "1.1.1.1/32"),
     "restore": lambda manager, _: manager.restore("acct-10", at=manager.history("acct-10", limit=1)[0].sequence - 1),
     "listing": lambda manager, _: manager.listing("acct-11"),
@@ -105,7 +106,7 @@ WORK: dict[str, Callable[[RuleManager, RuleManager], object]] = {
 }
 
 
-@pytest.mark.parametrize("work", WORK)
+@rows("work", WORK)
 def test_one_list_is_found_by_an_index(manager: RuleManager, store_url: str, work: str) -> None:
     engines = engines_of(manager)
     seen: list[tuple[str, Any]] = []
