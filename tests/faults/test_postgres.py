@@ -15,7 +15,7 @@ import psycopg
 import pytest
 
 from cidrgate import RuleManager, StoreError
-from tests.faults.invariants import ACCOUNTS, SECONDS, Ledger, check, no_stranger, prepare, report, writers
+from tests.faults.invariants import ACCOUNTS, ROUNDS, SECONDS, Ledger, check, no_stranger, prepare, report, writers
 from tests.pgbouncer import PgBouncer
 from tests.tcp_proxy import TcpProxy
 from tests.waiting import eventually
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from tests.postgres import PostgresServer
-
-ROUNDS = max(2, round(SECONDS / 4))
 
 
 @pytest.fixture

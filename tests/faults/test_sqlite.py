@@ -17,13 +17,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cidrgate import RuleManager, StoreError
-from tests.faults.invariants import ACCOUNTS, SECONDS, Ledger, check, no_stranger, prepare, report, writers
+from tests.faults.invariants import ACCOUNTS, ROUNDS, SECONDS, Ledger, check, no_stranger, prepare, report, writers
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-ROUNDS = max(2, round(SECONDS / 4))
 
 
 @pytest.fixture

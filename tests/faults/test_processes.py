@@ -1,0 +1,240 @@
+"""Processes that are told to end, or are killed, while writers are at work; those that are left go on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+
+from cidrgate import RuleManager
+from tests.faults.invariants import ACCOUNTS, SECONDS, STRANGER, Ledger, check, no_stranger, prepare, report, writers
+from tests.faults.over_http import admin_token, http_writers
+from tests.servers.running import free_port, program, running
+from tests.service.a_server import a_server
+from tests.waiting import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+ROOT = Path(__file__).parents[2]
+WORKERS = 3
+
+ROUNDS = max(1, round(SECONDS / 6))
+"""How many processes are ended: each takes its time to start."""
+
+
+@pytest.fixture
+def url(shared_store_url: str) -> str:
+    """A store of each kind, with enforced accounts."""
+    prepare(shared_store_url)
+    return shared_store_url
+
+
+def stored(url: str) -> set[str | None]:
+    """The labels of all changes that the log knows."""
+    with RuleManager.connect(url) as manager:
+        return {entry.label for change in manager.history() for entry in change.after}
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_service_that_is_told_to_end_under_load(number: signal.Signals, url: str) -> None:
+    """What was under way is answered, what came later is not stored; nothing is stored after an error."""
+    ledger = Ledger()
+    token = admin_token(url)
+    exits = []
+    with RuleManager.open(url) as follower, no_stranger(ledger, follower):
+        for turn in range(ROUNDS):
+            with (
+                a_server(url) as server,
+                http_writers(server.url, token, ledger, threads=8, pause=0.02, name=f"t{turn}-"),
+            ):
+                ledger.wait_for_more(20)
+                began = time.monotonic()
+                server.process.send_signal(number)
+                assert server.process.wait(30) == 0
+                exits.append(time.monotonic() - began)
+        check(url, ledger, [follower])
+    known = stored(url)
+    report(
+        f"{url.partition(':')[0]}, service told to end by {number.name}",
+        ledger,
+        unreached=len(ledger.unreached),
+        exit=f"{max(exits):.1f} s",
+        stored_of_unknown=len(ledger.unknown & known),
+    )
+    assert ledger.unreached
+
+
+def follow_output(output: Iterable[str], ledger: Ledger) -> None:
+    """Note what a writer in another process says, until it ends; what it never told the end of is unknown."""
+    begun: set[str] = set()
+    for line in output:
+        sign, label = line[0], line[1:].rstrip("\n")
+        {"?": begun, "+": ledger.acknowledged, "-": ledger.refused, "~": ledger.unknown}[sign].add(label)
+    ledger.unknown |= begun - ledger.acknowledged - ledger.refused
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_a_program_with_a_manager_in_it_that_is_ended_under_load(number: signal.Signals, url: str) -> None:
+    ledger = Ledger()
+    with RuleManager.open(url) as follower, no_stranger(ledger, follower):
+        for turn in range(ROUNDS):
+            command = [sys.executable, "-m", "tests.faults.embedded_writer", url, f"e{turn}"]
+            with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+                assert process.stdout is not None
+                noting = threading.Thread(target=follow_output, args=(process.stdout, ledger))
+                noting.start()
+                ledger.wait_for_more(20)
+                process.send_signal(number)
+                assert process.wait(30) == (0 if number is signal.SIGINT else -number)
+                noting.join()
+        check(url, ledger, [follower])
+    known = stored(url)
+    report(
+        f"{url.partition(':')[0]}, program ended by {number.name}",
+        ledger,
+        stored_of_unknown=len(ledger.unknown & known),
+    )
+
+
+def children(pid: int) -> set[int]:
+    """Python processes that a process started and that live; not multiprocessing's own."""
+    found = set()
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            rest = stat.read_text().rpartition(")")[2].split()
+            command = (stat.parent / "cmdline").read_bytes()
+        except OSError:  # it ended meanwhile
+            continue
+        if int(rest[1]) == pid and rest[0] != "Z" and b"resource_tracker" not in command:
+            found.add(int(stat.parent.name))
+    return found
+
+
+class Workers:
+    """Several processes that answer on one port, asked until each must have been.
+
+    Args:
+        port: Where.
+        ask: Whether an address is allowed, by a connection of its own.
+    """
+
+    def __init__(self, port: int, ask: Callable[[int, str, str], bool]) -> None:
+        self._port = port
+        self._ask = ask
+        self.answers = self.closed = 0
+
+    def allows(self, account: str, address: str) -> bool:
+        """What one of them says; a connection to one that is killed is no answer."""
+        try:
+            allowed = self._ask(self._port, account, address)
+        except httpx.TransportError:
+            self.closed += 1
+            return False
+        self.answers += 1
+        return allowed
+
+    def agree_with(self, manager: RuleManager) -> bool:
+        """Whether each says what a manager says, by as many questions as reach all of them."""
+        return all(
+            self.allows(account, prefix.partition("/")[0])
+            for account in ACCOUNTS
+            for prefix in manager.matcher.prefixes(account)
+            for _ in range(2 * WORKERS)
+        ) and not any(self.allows(account, STRANGER) for account in ACCOUNTS for _ in range(2 * WORKERS))
+
+
+def ask_endpoint(port: int, account: str, address: str) -> bool:
+    headers = {"X-Account": account, "X-Forwarded-For": address}
+    answer = httpx.get(f"http://127.0.0.1:{port}/v1/authorize", headers=headers, timeout=30)
+    assert answer.status_code in (200, 403), answer.text
+    return answer.status_code == 200
+
+
+def ask_preloaded(port: int, account: str, address: str) -> bool:
+    answer = httpx.get(f"http://127.0.0.1:{port}/", params={"account": account, "address": address}, timeout=30)
+    assert answer.status_code == 200, answer.text
+    return answer.text.endswith("True")
+
+
+def endpoint(url: str, port: int) -> list[str]:
+    command = [sys.executable, "-m", "cidrgate", "-d", url, "authorize", "--unlisted", "allow", "--log", "none"]
+    return [*command, "--port", str(port), "--workers", str(WORKERS)]
+
+
+def preloaded(url: str, port: int) -> list[str]:
+    """Workers that a process with an open store forks anew, while it follows."""
+    program("gunicorn", "pip install gunicorn")
+    command = [sys.executable, "-m", "gunicorn", "--preload", "--workers", str(WORKERS), "--bind", f"127.0.0.1:{port}"]
+    return [*command, "tests.preloaded_service:app"]
+
+
+@contextmanager
+def asking(ledger: Ledger, workers: Workers) -> Iterator[None]:
+    """Ask all the while, whether a stranger is allowed and the address that is on every list is not."""
+    ended = threading.Event()
+    wrong: list[str] = []
+
+    def ask() -> None:
+        while not ended.wait(0.02):
+            for account in ACCOUNTS:
+                if workers.allows(account, STRANGER):
+                    ledger.strangers.append(f"{time.time()} {account}")
+                closed = workers.closed
+                if not workers.allows(account, "8.8.8.8") and workers.closed == closed:
+                    wrong.append(f"{time.time()} {account}")
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+    assert wrong == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc, of Linux")
+@pytest.mark.parametrize(
+    ("command", "ask"), [(endpoint, ask_endpoint), (preloaded, ask_preloaded)], ids=["authorize", "gunicorn"]
+)
+def test_workers_that_are_killed(
+    command: Callable[[str, int], list[str]], ask: Callable[[int, str, str], bool], url: str, tmp_path: Path
+) -> None:
+    """The others go on, and a new one takes the place of each; nobody is answered from old lists in the end."""
+    ledger = Ledger()
+    port = free_port()
+    workers = Workers(port, ask)
+    killed = 0
+    environment = {"PYTHONPATH": str(ROOT), "LISTS": url}
+    with RuleManager.open(url) as one, running(command(url, port), tmp_path, port, environment) as supervisor:
+        eventually(lambda: len(children(supervisor.pid)) == WORKERS)
+        eventually(lambda: workers.agree_with(one), pause=0.1)
+        with no_stranger(ledger, one), writers(ledger, [one], threads=2), asking(ledger, workers):
+            for _ in range(ROUNDS):
+                ledger.wait_for_more()
+                living = children(supervisor.pid)
+                victim = min(living)
+                os.kill(victim, signal.SIGKILL)
+                killed += 1
+                eventually(
+                    lambda victim=victim: victim not in (now := children(supervisor.pid)) and len(now) == WORKERS,  # type: ignore[misc]
+                    patience=60,
+                    pause=0.05,
+                )
+                ledger.wait_for_more()
+        eventually(lambda: workers.agree_with(one), pause=0.1)
+        check(url, ledger, [one])
+        name = f"{url.partition(':')[0]}, workers of {command.__name__} killed"
+        report(name, ledger, killed=killed, answers=workers.answers, closed_connections=workers.closed)
+    assert not ledger.refused
+    assert not ledger.unknown
