@@ -9,6 +9,7 @@ what was logged so far.
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import logging
 import os
@@ -19,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cidrgate import RuleManager, following, snapshots
+from cidrgate import RuleManager, following
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -113,7 +114,7 @@ def main(url: str, snapshot: str, *options: str) -> None:
     following._FIRST_RETRY = 0.05
     following._LONGEST_RETRY = 0.2  # less to wait for than a minute
     if "without-locks" in options:
-        snapshots.fcntl.flock = no_locks
+        fcntl.flock = no_locks  # the one module that everybody shares
     with RuleManager.open(url, snapshot=snapshot, refresh_snapshot=0.1) as manager:
         print("ready", flush=True)
         for line in sys.stdin:

@@ -98,6 +98,44 @@ def test_a_server_that_fails_again_and_again(
     report(fault.__name__.replace("_", " "), ledger)
 
 
+def test_a_storm_of_restarts(postgres_server: PostgresServer, url: str) -> None:
+    """Thirteen a minute, each before all has recovered from the one before."""
+    ledger = Ledger()
+    restarts = max(2, round(SECONDS * 13 / 60))
+    with RuleManager.open(url) as one, RuleManager.open(url) as other:
+        with no_stranger(ledger, one, other), writers(ledger, [one, other]):
+            ledger.wait_for_more()
+            for number in range(restarts):
+                began = time.monotonic()
+                postgres_server.restart("immediate" if number % 2 else "fast")
+                time.sleep(max(0.0, min(SECONDS / restarts, 60 / 13) - (time.monotonic() - began)))
+            ledger.wait_for_more()
+        check(url, ledger, [one, other])
+    report("storm of restarts", ledger, restarts=restarts)
+
+
+def test_transaction_ids_that_pass_2_32(postgres_server: PostgresServer, url: str) -> None:
+    """The server's own are of 32 bits and begin anew; places of followers and of the log are of 64."""
+    ledger = Ledger()
+    with RuleManager.open(url) as before:
+        before.add(ACCOUNTS[0], "9.9.9.9/32")
+    postgres_server.advance_to_transaction((1 << 32) - 40)
+    with RuleManager.open(url) as one, RuleManager.open(url) as other, psycopg.connect(url, autocommit=True) as dba:
+        current = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint"
+        [first] = dba.execute(current).fetchone() or (0,)
+        assert first < 1 << 32
+        with no_stranger(ledger, one, other), writers(ledger, [one, other]):
+            eventually(lambda: (dba.execute(current).fetchone() or (0,))[0] > (1 << 32) + 100)
+            ledger.wait_for_more(20 * ROUNDS)
+        check(url, ledger, [one, other])
+        [last] = dba.execute(current).fetchone() or (0,)
+    with RuleManager.open(url) as started:
+        check(url, ledger, [started])
+    report("transaction ids past 2^32", ledger, first=first, last=last)
+    assert not ledger.refused
+    assert not ledger.unknown
+
+
 @pytest.mark.parametrize("deliver", [True, False], ids=["carried out", "never arrived"])
 def test_connections_that_break_at_the_commit(deliver: bool, postgres_server: PostgresServer, url: str) -> None:
     ledger = Ledger()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -18,15 +17,19 @@ import pytest
 from cidrgate import RuleManager
 from tests.faults.invariants import ACCOUNTS, SECONDS, STRANGER, Ledger, check, no_stranger, prepare, report, writers
 from tests.faults.over_http import admin_token, http_writers
+from tests.faults.written_elsewhere import writer_process
 from tests.servers.running import free_port, program, running
 from tests.service.a_server import a_server
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
 
 ROOT = Path(__file__).parents[2]
 WORKERS = 3
+
+ONE_QUESTION = httpx.Limits(max_keepalive_connections=0)
+"""For each, so that each worker gets some."""
 
 ROUNDS = max(1, round(SECONDS / 6))
 """How many processes are ended: each takes its time to start."""
@@ -74,29 +77,15 @@ def test_a_service_that_is_told_to_end_under_load(number: signal.Signals, url: s
     assert ledger.unreached
 
 
-def follow_output(output: Iterable[str], ledger: Ledger) -> None:
-    """Note what a writer in another process says, until it ends; what it never told the end of is unknown."""
-    begun: set[str] = set()
-    for line in output:
-        sign, label = line[0], line[1:].rstrip("\n")
-        {"?": begun, "+": ledger.acknowledged, "-": ledger.refused, "~": ledger.unknown}[sign].add(label)
-    ledger.unknown |= begun - ledger.acknowledged - ledger.refused
-
-
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_a_program_with_a_manager_in_it_that_is_ended_under_load(number: signal.Signals, url: str) -> None:
     ledger = Ledger()
     with RuleManager.open(url) as follower, no_stranger(ledger, follower):
         for turn in range(ROUNDS):
-            command = [sys.executable, "-m", "tests.faults.embedded_writer", url, f"e{turn}"]
-            with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
-                assert process.stdout is not None
-                noting = threading.Thread(target=follow_output, args=(process.stdout, ledger))
-                noting.start()
+            with writer_process(url, ledger, f"e{turn}") as writer:
                 ledger.wait_for_more(20)
-                process.send_signal(number)
-                assert process.wait(30) == (0 if number is signal.SIGINT else -number)
-                noting.join()
+                writer.process.send_signal(number)
+                assert writer.process.wait(30) == (0 if number is signal.SIGINT else -number)
         check(url, ledger, [follower])
     known = stored(url)
     report(
@@ -124,19 +113,19 @@ class Workers:
     """Several processes that answer on one port, asked until each must have been.
 
     Args:
-        port: Where.
-        ask: Whether an address is allowed, by a connection of its own.
+        client: Makes a connection for each question.
+        ask: Whether an address is allowed.
     """
 
-    def __init__(self, port: int, ask: Callable[[int, str, str], bool]) -> None:
-        self._port = port
+    def __init__(self, client: httpx.Client, ask: Callable[[httpx.Client, str, str], bool]) -> None:
+        self._client = client
         self._ask = ask
         self.answers = self.closed = 0
 
     def allows(self, account: str, address: str) -> bool:
         """What one of them says; a connection to one that is killed is no answer."""
         try:
-            allowed = self._ask(self._port, account, address)
+            allowed = self._ask(self._client, account, address)
         except httpx.TransportError:
             self.closed += 1
             return False
@@ -153,15 +142,15 @@ class Workers:
         ) and not any(self.allows(account, STRANGER) for account in ACCOUNTS for _ in range(2 * WORKERS))
 
 
-def ask_endpoint(port: int, account: str, address: str) -> bool:
+def ask_endpoint(client: httpx.Client, account: str, address: str) -> bool:
     headers = {"X-Account": account, "X-Forwarded-For": address}
-    answer = httpx.get(f"http://127.0.0.1:{port}/v1/authorize", headers=headers, timeout=30)
+    answer = client.get("/v1/authorize", headers=headers)
     assert answer.status_code in (200, 403), answer.text
     return answer.status_code == 200
 
 
-def ask_preloaded(port: int, account: str, address: str) -> bool:
-    answer = httpx.get(f"http://127.0.0.1:{port}/", params={"account": account, "address": address}, timeout=30)
+def ask_preloaded(client: httpx.Client, account: str, address: str) -> bool:
+    answer = client.get("/", params={"account": account, "address": address})
     assert answer.status_code == 200, answer.text
     return answer.text.endswith("True")
 
@@ -208,15 +197,19 @@ def asking(ledger: Ledger, workers: Workers) -> Iterator[None]:
     ("command", "ask"), [(endpoint, ask_endpoint), (preloaded, ask_preloaded)], ids=["authorize", "gunicorn"]
 )
 def test_workers_that_are_killed(
-    command: Callable[[str, int], list[str]], ask: Callable[[int, str, str], bool], url: str, tmp_path: Path
+    command: Callable[[str, int], list[str]], ask: Callable[[httpx.Client, str, str], bool], url: str, tmp_path: Path
 ) -> None:
     """The others go on, and a new one takes the place of each; nobody is answered from old lists in the end."""
     ledger = Ledger()
     port = free_port()
-    workers = Workers(port, ask)
     killed = 0
     environment = {"PYTHONPATH": str(ROOT), "LISTS": url}
-    with RuleManager.open(url) as one, running(command(url, port), tmp_path, port, environment) as supervisor:
+    with (
+        RuleManager.open(url) as one,
+        running(command(url, port), tmp_path, port, environment) as supervisor,
+        httpx.Client(base_url=f"http://127.0.0.1:{port}", limits=ONE_QUESTION, timeout=30) as client,
+    ):
+        workers = Workers(client, ask)
         eventually(lambda: len(children(supervisor.pid)) == WORKERS)
         eventually(lambda: workers.agree_with(one), pause=0.1)
         with no_stranger(ledger, one), writers(ledger, [one], threads=2), asking(ledger, workers):
