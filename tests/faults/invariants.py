@@ -16,6 +16,8 @@ from tests.waiting import eventually
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from cidrgate import Change
+
 __all__ = ["ACCOUNTS", "ROUNDS", "SECONDS", "Ledger", "Node", "check", "no_stranger", "prepare", "report", "writers"]
 
 SECONDS = float(os.environ.get("CIDRGATE_FAULT_SECONDS", "1"))
@@ -85,21 +87,25 @@ def prepare(url: str) -> None:
             manager.add(account, "8.8.8.8/32")
 
 
-def check(url: str, ledger: Ledger, followers: Iterable[Node] = ()) -> None:
+def check(url: str, ledger: Ledger, followers: Iterable[Node] = (), *, read: Sequence[Change] = ()) -> None:
     """No acknowledged change is lost, no list invalid, each matcher equal to the store, and no stranger was allowed.
 
     Args:
         url: The store, as it is once the fault is over.
         ledger: What happened.
         followers: Nodes that lived through it.
+        read: What was read of the log before it was pruned.
     """
     with RuleManager.open(url, follow=False) as store:
-        changes = store.history()
+        replay = Replay()
+        known = {change.sequence: change for change in [*read, *store.history()]}
+        changes = [known[sequence] for sequence in sorted(known)]
+        replay.feed(changes)
         logged = {entry.label for change in changes for entry in change.after}
         assert ledger.acknowledged - logged == set(), "acknowledged changes are lost"
         assert ledger.unreached & logged == set()
         assert ledger.refused & logged == set(), "changes are stored after it was said that nothing was changed"
-        assert_consistent(store, Replay())  # every list of the log is valid, and a matcher that starts now equals it
+        assert_consistent(store, replay)  # every list of the log is valid, and a matcher that starts now equals it
         lists = {account.name: [entry.cidr for entry in store.entries(account.name)] for account in store.accounts()}
     for follower in followers:
         eventually(lambda follower=follower: {n: follower.matcher.prefixes(n) for n in lists} == lists)  # type: ignore[misc]

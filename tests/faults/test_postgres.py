@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 from contextlib import ExitStack
-from datetime import timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -70,14 +69,7 @@ def password_rotated(server: PostgresServer, url: str) -> None:
     as_dba(url, "ALTER ROLE writer LOGIN")
 
 
-def pruned(server: PostgresServer, url: str) -> None:
-    """Nothing that the invariants look for is old enough; the log is locked and looked through all the same."""
-    with RuleManager.connect(url) as manager:
-        for _ in range(5):
-            manager.prune_history(timedelta(hours=1))
-
-
-FAULTS = [restarted, sessions_ended, statements_cancelled, timeouts_set, password_rotated, pruned]
+FAULTS = [restarted, sessions_ended, statements_cancelled, timeouts_set, password_rotated]
 
 
 @pytest.mark.parametrize("fault", FAULTS)

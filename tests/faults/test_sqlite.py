@@ -11,7 +11,6 @@ import subprocess
 import sys
 import time
 from contextlib import closing
-from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -149,24 +148,6 @@ def test_pages_that_are_damaged(path: Path) -> None:
     shutil.copy(sound, path)
     check(url, ledger)
     report("damaged pages", ledger)
-
-
-def test_a_log_that_is_pruned(path: Path) -> None:
-    """Nothing that the invariants look for is old enough; the log is locked and looked through all the same."""
-    ledger = Ledger()
-    url = f"sqlite:///{path}"
-    with RuleManager.open(url) as one, RuleManager.open(url) as other:
-        with no_stranger(ledger, one, other), writers(ledger, [one, other]):
-            for _ in range(5 * ROUNDS):
-                ledger.wait_for_more()
-                with RuleManager.connect(url) as pruning:
-                    pruning.prune_history(timedelta(hours=1))
-                    pruning.sweep_expired()
-            ledger.wait_for_more()
-        check(url, ledger, [one, other])
-    report("log pruned", ledger)
-    assert not ledger.refused
-    assert not ledger.unknown
 
 
 @pytest.mark.parametrize("kind", ["stopped", "killed"])
