@@ -43,6 +43,7 @@ def all_committed_before(url: str) -> datetime:
     return at
 
 
+@pytest.mark.fault("the log is pruned under load")
 def test_a_log_that_is_pruned(url: str) -> None:
     """Followers miss nothing, whatever the log has forgotten; no change is refused for it."""
     ledger = Ledger()

@@ -69,7 +69,16 @@ def password_rotated(server: PostgresServer, url: str) -> None:
     as_dba(url, "ALTER ROLE writer LOGIN")
 
 
-FAULTS = [restarted, sessions_ended, statements_cancelled, timeouts_set, password_rotated]
+SERVER = pytest.mark.fault("PostgreSQL restarts, ends sessions, cancels statements, or has timeouts of its own")
+PASSWORD = pytest.mark.fault("the password is changed")
+
+FAULTS = [
+    pytest.param(restarted, marks=SERVER),
+    pytest.param(sessions_ended, marks=SERVER),
+    pytest.param(statements_cancelled, marks=SERVER),
+    pytest.param(timeouts_set, marks=SERVER),
+    pytest.param(password_rotated, marks=PASSWORD),
+]
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -90,6 +99,7 @@ def test_a_server_that_fails_again_and_again(
     report(fault.__name__.replace("_", " "), ledger)
 
 
+@pytest.mark.fault("PostgreSQL restarts, ends sessions, cancels statements, or has timeouts of its own")
 def test_a_storm_of_restarts(postgres_server: PostgresServer, url: str) -> None:
     """Thirteen a minute, each before all has recovered from the one before."""
     ledger = Ledger()
@@ -106,6 +116,7 @@ def test_a_storm_of_restarts(postgres_server: PostgresServer, url: str) -> None:
     report("storm of restarts", ledger, restarts=restarts)
 
 
+@pytest.mark.fault("PostgreSQL's transaction ids pass 2³²")
 def test_transaction_ids_that_pass_2_32(postgres_server: PostgresServer, url: str) -> None:
     """The server's own are of 32 bits and begin anew; places of followers and of the log are of 64."""
     ledger = Ledger()
@@ -128,6 +139,7 @@ def test_transaction_ids_that_pass_2_32(postgres_server: PostgresServer, url: st
     assert not ledger.unknown
 
 
+@pytest.mark.fault("the connection to PostgreSQL breaks at a `COMMIT`")
 @pytest.mark.parametrize("deliver", [True, False], ids=["carried out", "never arrived"])
 def test_connections_that_break_at_the_commit(deliver: bool, postgres_server: PostgresServer, url: str) -> None:
     ledger = Ledger()
@@ -145,6 +157,7 @@ def test_connections_that_break_at_the_commit(deliver: bool, postgres_server: Po
     report("connection broken at COMMIT", ledger, stored_of_unknown=len(ledger.unknown & stored))
 
 
+@pytest.mark.fault("the network to PostgreSQL is cut")
 def test_a_network_that_is_cut_and_heals(postgres_server: PostgresServer, url: str) -> None:
     ledger = Ledger()
     with TcpProxy(("127.0.0.1", postgres_server.port)) as proxy:
@@ -161,6 +174,8 @@ def test_a_network_that_is_cut_and_heals(postgres_server: PostgresServer, url: s
     report("network cut and healed", ledger)
 
 
+@pytest.mark.fault("a synchronous standby takes over")
+@pytest.mark.fault("a pooler in transaction mode, or a standby, is named as the store")
 def test_a_standby_that_takes_over(postgres_server: PostgresServer, url: str) -> None:
     """A synchronous one, so that it has what was acknowledged."""
     ledger = Ledger()
@@ -187,6 +202,7 @@ def test_a_standby_that_takes_over(postgres_server: PostgresServer, url: str) ->
     postgres_server.start()
 
 
+@pytest.mark.fault("a pooler in transaction mode, or a standby, is named as the store")
 def test_two_schemas_behind_a_pooler_in_transaction_mode(postgres_server: PostgresServer, url: str) -> None:
     prepare(f"{url}?schema=other")
     ledgers = {"cidrgate": Ledger(), "other": Ledger()}
@@ -234,6 +250,7 @@ def neighbour(url: str) -> Iterator[subprocess.Popen[bytes]]:
         process.kill()
 
 
+@pytest.mark.fault("another writer is stopped or killed")
 @pytest.mark.parametrize("kind", ["stopped", "killed"])
 def test_another_writer_is_stopped_or_killed(kind: str, neighbour: subprocess.Popen[bytes], url: str) -> None:
     """In the middle of a change it goes on holding the lock of that account, until it goes on or is gone."""
@@ -254,6 +271,7 @@ def test_another_writer_is_stopped_or_killed(kind: str, neighbour: subprocess.Po
     report(f"another writer {kind}", ledger)
 
 
+@pytest.mark.fault("the processes of PostgreSQL are stopped (SIGSTOP)")
 def test_a_server_whose_processes_are_stopped(postgres_server: PostgresServer, url: str) -> None:
     """The network says that all is well. Changes end in time: what was not told to commit is not stored."""
     ledger = Ledger()

@@ -16,6 +16,7 @@ import pytest
 
 from cidrgate import RuleManager
 from tests.faults.invariants import ACCOUNTS, SECONDS, STRANGER, Ledger, check, no_stranger, prepare, report, writers
+from tests.faults.other_process import other_process
 from tests.faults.over_http import admin_token, http_writers
 from tests.faults.written_elsewhere import writer_process
 from tests.servers.running import free_port, program, running
@@ -48,6 +49,7 @@ def stored(url: str) -> set[str | None]:
         return {entry.label for change in manager.history() for entry in change.after}
 
 
+@pytest.mark.fault("`serve`, or a program with a manager in it, is told to end or killed under load")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_service_that_is_told_to_end_under_load(number: signal.Signals, url: str) -> None:
     """What was under way is answered, what came later is not stored; nothing is stored after an error."""
@@ -77,6 +79,7 @@ def test_a_service_that_is_told_to_end_under_load(number: signal.Signals, url: s
     assert ledger.unreached
 
 
+@pytest.mark.fault("`serve`, or a program with a manager in it, is told to end or killed under load")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_a_program_with_a_manager_in_it_that_is_ended_under_load(number: signal.Signals, url: str) -> None:
     ledger = Ledger()
@@ -93,6 +96,25 @@ def test_a_program_with_a_manager_in_it_that_is_ended_under_load(number: signal.
         ledger,
         stored_of_unknown=len(ledger.unknown & known),
     )
+
+
+@pytest.mark.fault("a node that follows is stopped for a while (SIGSTOP)")
+def test_a_node_that_is_stopped_for_a_while(url: str, tmp_path: Path) -> None:
+    """It answers nobody, then from the lists of before for a moment, and then it has caught up."""
+    ledger = Ledger()
+    with other_process(url, tmp_path / "lists.snapshot") as node, RuleManager.open(url) as one:
+        with writers(ledger, [one]), no_stranger(ledger, one):
+            for _ in range(2 * ROUNDS):
+                ledger.wait_for_more()
+                node.process.send_signal(signal.SIGSTOP)
+                ledger.wait_for_more(20)
+                node.process.send_signal(signal.SIGCONT)
+                assert node.allows(ACCOUNTS[0], "8.8.8.8")
+                assert not node.allows(ACCOUNTS[0], STRANGER)
+        check(url, ledger, [one, node])
+    report(f"{url.partition(':')[0]}, node stopped", ledger)
+    assert not ledger.refused
+    assert not ledger.unknown
 
 
 def children(pid: int) -> set[int]:
@@ -192,6 +214,7 @@ def asking(ledger: Ledger, workers: Workers) -> Iterator[None]:
     assert wrong == []
 
 
+@pytest.mark.fault("a worker of `authorize --workers`, or of a server that forks, is killed")
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc, of Linux")
 @pytest.mark.parametrize(
     ("command", "ask"), [(endpoint, ask_endpoint), (preloaded, ask_preloaded)], ids=["authorize", "gunicorn"]

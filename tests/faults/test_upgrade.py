@@ -100,6 +100,7 @@ def refusal(url: str) -> str:
     return done.stderr
 
 
+@pytest.mark.fault("the schema is upgraded while nodes of the version before it write")
 def test_old_nodes_write_while_the_schema_is_upgraded(url: str) -> None:
     """They go on, and are followed by the new ones and follow them; what is started later is of the new version."""
     ledger = Ledger()
