@@ -5,12 +5,14 @@ DATABASE ?= cidrgate.db
 CLANG ?= clang
 FUZZ_SECONDS ?= 60
 FAULT_SECONDS ?= 30
+MINUTES ?= 10
+STORE ?= sqlite
 FUZZ_FILES ?= 50000
 FUZZ_FIRST ?= 0
 ENGINE := $(filter-out ext/_engine.c,$(wildcard ext/*.pyx ext/*.pxi ext/*.pxd ext/*.h ext/*.c)) setup.py pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-long race stress faults lint sanitize sanitize-form sanitize-build fuzz fuzz-snapshots bench bench-cluster bench-smoke comparison clean
+.PHONY: help run test test-long race stress faults soak lint sanitize sanitize-form sanitize-build fuzz fuzz-snapshots bench bench-cluster bench-smoke comparison clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -33,8 +35,11 @@ race: .venv/dev ## let writers in several processes race for a minute on each st
 stress: .venv/dev ## run every test twice on processors that are busy, with many forks; takes its time
 	$(BIN)/python -m tests.stress $(STRESS)
 
-faults: .venv/dev ## bring faults about while writers are at work, FAULT_SECONDS each; needs pgbouncer
-	CIDRGATE_FAULT_SECONDS=$(FAULT_SECONDS) $(BIN)/python -m pytest -s -v tests/faults
+faults: .venv/dev ## bring every fault of docs/many-nodes.md about, FAULT_SECONDS each; needs pgbouncer
+	CIDRGATE_FAULT_SECONDS=$(FAULT_SECONDS) $(BIN)/python -m pytest -s -v -m fault tests
+
+soak: .venv/dev ## put `cidrgate serve` under load for MINUTES on STORE: sqlite, postgresql or a URL; fails on growth
+	$(BIN)/python -m tests.soak $(STORE) --minutes $(MINUTES)
 
 lint: .venv/dev ## check style, types and stubs
 	$(BIN)/ruff check .

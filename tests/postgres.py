@@ -40,6 +40,12 @@ _ENOUGH = 2 << 30
 
 _ANOTHER_STORE = "UPDATE cidrgate.facts SET store_id = md5(random()::text)"
 
+_LONGEST_STEP = 1_900_000_000
+"""Transaction ids that may be skipped at once."""
+
+_STATUS_BYTES = 1 << 18
+"""Size of a file with the states of transactions."""
+
 _EMPTY = """
     SET lock_timeout = '2s';
     SET session_replication_role = replica; -- the log refuses to be emptied
@@ -160,6 +166,28 @@ class PostgresServer:
         self.stop(mode)
         self.start()
 
+    def advance_to_transaction(self, number: int) -> None:
+        """Let the next transaction have this id, of 64 bits, as on a server that has made so many.
+
+        In steps: rows must not be older than half of the ids there are of 32 bits.
+        """
+        self._execute("UPDATE pg_database SET datallowconn = true")
+        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
+            databases = [row[0] for row in connection.execute("SELECT datname FROM pg_database")]
+            row = connection.execute("SELECT pg_current_xact_id()::text::bigint").fetchone()
+        at = int(row[0]) if row else 0
+        while at < number:
+            for database in databases:
+                with psycopg.connect(self.url(database), autocommit=True) as connection:
+                    connection.execute("VACUUM (FREEZE)")
+            at = min(at + _LONGEST_STEP, number)
+            self.stop("fast")
+            self._run("pg_resetwal", "-D", "data", "-e", str(at >> 32), "-x", str(at & 0xFFFFFFFF))
+            # Of the states of transactions there is one file for each 2^20 of them.
+            status = f"data/pg_xact/{(at & 0xFFFFFFFF) >> 20:04X}"
+            self._run_program("truncate", f"--size={_STATUS_BYTES}", status)
+            self.start()
+
     def freeze(self) -> None:
         """Stop every process of the server where it is; its machine goes on answering for the connections."""
         self._signal(signal.SIGSTOP)
@@ -219,7 +247,10 @@ class PostgresServer:
             connection.execute(statement)
 
     def _run(self, program: str, *arguments: str) -> None:
-        command = [*self._as, str(self._binaries / program), *arguments]
+        self._run_program(str(self._binaries / program), *arguments)
+
+    def _run_program(self, program: str, *arguments: str) -> None:
+        command = [*self._as, program, *arguments]
         done = subprocess.run(
             command, cwd=self._folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False
         )

@@ -72,6 +72,7 @@ def test_what_cannot_be_opened_leaves_nothing_open(fail: Callable[[Path], None],
     assert descriptors() == before
 
 
+@pytest.mark.fault("the network to PostgreSQL is cut")
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc/self/fd, of Linux")
 def test_a_watch_that_is_not_had_leaves_nothing_open(postgres_server: PostgresServer, tmp_path: Path) -> None:
     store = open_store(postgres_server.take_database())
@@ -98,6 +99,7 @@ def test_a_watch_that_is_not_had_leaves_nothing_open(postgres_server: PostgresSe
 # -------------------------------------------------------------------------------------------------------- threads
 
 
+@pytest.mark.fault("no thread can be started")
 def test_without_a_thread_to_follow_with_nothing_is_opened(
     shared_store_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -120,6 +122,7 @@ def test_without_a_thread_to_follow_with_nothing_is_opened(
         assert manager.allows("acct-1", "9.9.9.9")
 
 
+@pytest.mark.fault("no thread can be started")
 def test_an_import_without_threads_is_done_by_the_caller(
     shared_store_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -152,6 +155,7 @@ with RuleManager.open(sys.argv[1], create=True, follow=False) as manager:
 """
 
 
+@pytest.mark.fault("SQLite gets no memory")
 def test_sqlite_without_memory_says_so_and_changes_nothing(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/lists.db"
     command = [sys.executable, "-c", WITHOUT_MEMORY, url]
@@ -184,18 +188,21 @@ def wal(folder: Path) -> int:
     return (folder / "lists.db-wal").stat().st_size
 
 
+@pytest.mark.fault("the write-ahead log of a SQLite file grows")
 def test_a_write_ahead_log_that_has_grown_is_cut(grown: RuleManager, tmp_path: Path) -> None:
     grown.store.tidy()
     assert wal(tmp_path) == 0
     assert len(grown.counts()) == 12_000
 
 
+@pytest.mark.fault("the write-ahead log of a SQLite file grows")
 def test_changes_after_a_bulk_of_them_cut_it_too(grown: RuleManager, tmp_path: Path) -> None:
     for number in range(20):
         grown.add(f"acct-{number}", "9.9.9.9/32")
     assert wal(tmp_path) < 1 << 20
 
 
+@pytest.mark.fault("the write-ahead log of a SQLite file grows")
 def test_a_manager_that_follows_cuts_it_by_itself(
     grown: RuleManager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -214,6 +214,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 DAY = timedelta(days=1)
 
 
+@pytest.mark.fault("a clock jumps ahead and comes back")
 def test_a_clock_that_jumps_ahead_and_comes_back_takes_nothing_away(manager: RuleManager, clock: Clock) -> None:
     manager.create_account("sub-1", parent="acct-1")
     kept = manager.add("acct-1", "8.8.8.0/24")
@@ -255,6 +256,7 @@ def test_no_change_takes_off_a_list_what_only_this_clock_says_is_over(
     eventually(lambda: looks(manager) and manager.allows("acct-1", "1.1.1.1"))
 
 
+@pytest.mark.fault("a clock jumps ahead and comes back")
 def test_the_clock_of_the_database_counts_too(postgres_url: str, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that was started while its clock was ahead has no other to compare with."""
     with RuleManager.open(postgres_url) as manager:
@@ -270,6 +272,7 @@ def test_the_clock_of_the_database_counts_too(postgres_url: str, clock: Clock, m
         assert ending in manager.entries("acct-1")
 
 
+@pytest.mark.fault("a clock jumps ahead and comes back")
 def test_a_snapshot_written_while_a_clock_was_ahead_is_made_whole(
     shared_store_url: str, clock: Clock, tmp_path: Path
 ) -> None:

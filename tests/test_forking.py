@@ -69,6 +69,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(forking, "_PATIENCE", 0.05)
 
 
+@pytest.mark.fault("a process forks while its threads work on a store")
 def test_no_child_of_a_busy_process_hangs_or_misses_a_revocation(url: str, tmp_path: Path) -> None:
     """`CIDRGATE_FORKS` says how many there are. A process that keeps a processor busy runs beside."""
     command = [sys.executable, "-m", "tests.forked_children", url, str(tmp_path / "snapshot"), str(FORKS)]

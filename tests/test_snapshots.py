@@ -165,6 +165,7 @@ def prefork_workers(url: str, snapshot: Path, workers: int) -> Iterator[Workers]
         assert process.wait() == 0
 
 
+@pytest.mark.fault("a worker of `authorize --workers`, or of a server that forks, is killed")
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc/self/maps, of Linux")
 def test_forked_workers_share_one_snapshot_that_one_of_them_writes(
     url: str, writer: RuleManager, snapshot: Path
@@ -303,6 +304,9 @@ FAULTS: dict[str, tuple[Callable[[Path, pytest.MonkeyPatch], None], str]] = {
 }
 
 
+@pytest.mark.fault(
+    "the snapshot cannot be written or locked (a folder of another user, a file system without locks, no space)"
+)
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_snapshot_that_cannot_be_shared_is_said_once_and_keeps_no_change_waiting(
     fault: str,
@@ -336,6 +340,7 @@ def test_a_snapshot_that_cannot_be_shared_is_said_once_and_keeps_no_change_waiti
             eventually(lambda: looks(manager) and snapshot_lists(snapshot) == ["1.1.9.0/24"])
 
 
+@pytest.mark.fault("the snapshot cannot be read")
 def test_a_snapshot_that_could_not_be_taken_over_is_tried_again(
     url: str, writer: RuleManager, snapshot: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -263,6 +263,7 @@ def command_of(url: str, port: int, *options: str) -> list[str]:
     ]
 
 
+@pytest.mark.fault("the process that supervises `cidrgate authorize --workers` is killed")
 def test_workers_end_with_a_supervisor_that_was_killed(tmp_path: Path, url: str) -> None:
     """Nobody would end them, and they would keep the port and answer from lists that nobody knows of."""
     port = free_port()
@@ -275,6 +276,7 @@ def test_workers_end_with_a_supervisor_that_was_killed(tmp_path: Path, url: str)
         assert asked(port, "acct-1", STRANGER).status == 403
 
 
+@pytest.mark.fault("the terminal of `serve` or `authorize` is closed (SIGHUP)")
 @pytest.mark.parametrize("workers", ["1", "2"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_it_ends_when_it_is_told_to_or_its_terminal_is_closed(
@@ -288,6 +290,7 @@ def test_it_ends_when_it_is_told_to_or_its_terminal_is_closed(
         eventually(lambda: not is_listened_on(port))
 
 
+@pytest.mark.fault("the terminal of `serve` or `authorize` is closed (SIGHUP)")
 def test_it_outlives_a_terminal_if_it_shall(tmp_path: Path, url: str) -> None:
     port = free_port()
     for workers in ("1", "2"):

@@ -21,7 +21,8 @@ def main(url: str, token: str, *paths: str) -> None:
     figures: dict[str, dict[str, float]] = {}
 
     def ask(path: str) -> None:
-        taken, failed = [], 0
+        taken: list[float] = []
+        failed = 0
         with httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=30) as client:
             while not (taken and ended.wait(0.1)):
                 began = time.perf_counter()

@@ -7,7 +7,7 @@ import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from cidrgate import OutcomeUnknownError, RuleManager, StoreError
 from tests.change_log import Replay, assert_consistent
@@ -16,15 +16,35 @@ from tests.waiting import eventually
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-__all__ = ["ACCOUNTS", "SECONDS", "Ledger", "check", "no_stranger", "prepare", "report", "writers"]
+    from cidrgate import Change
+
+__all__ = ["ACCOUNTS", "ROUNDS", "SECONDS", "Ledger", "Node", "check", "no_stranger", "prepare", "report", "writers"]
 
 SECONDS = float(os.environ.get("CIDRGATE_FAULT_SECONDS", "1"))
 """How long a fault lasts; a minute in `make faults`."""
+
+ROUNDS = max(2, round(SECONDS / 4))
+"""How often what lasts a moment is done in that time."""
 
 ACCOUNTS = tuple(f"acct-{number}" for number in range(6))
 
 STRANGER = "203.0.114.9"
 """An address that no list of these tests ever holds."""
+
+
+class Lists(Protocol):
+    """What a node serves."""
+
+    def prefixes(self, account: str, /) -> list[str]: ...
+
+
+class Node(Protocol):
+    """A process that answers: a manager here, or what asks another process."""
+
+    @property
+    def matcher(self) -> Lists: ...
+
+    def allows(self, account: str, address: str, /) -> bool: ...
 
 
 @dataclass
@@ -35,6 +55,7 @@ class Ledger:
         acknowledged: Labels of the changes that were said to be stored.
         refused: Of those after which nothing was said to be changed.
         unknown: Of those of which nobody knew.
+        unreached: Of those that nobody was there to take.
         seconds: How long each took.
         strangers: When, and by whom, an address was allowed that is on no list.
         errors: What the refusals said, by how often.
@@ -43,6 +64,7 @@ class Ledger:
     acknowledged: set[str] = field(default_factory=set)
     refused: set[str] = field(default_factory=set)
     unknown: set[str] = field(default_factory=set)
+    unreached: set[str] = field(default_factory=set)
     seconds: list[float] = field(default_factory=list)
     strangers: list[str] = field(default_factory=list)
     errors: dict[str, int] = field(default_factory=dict)
@@ -65,20 +87,25 @@ def prepare(url: str) -> None:
             manager.add(account, "8.8.8.8/32")
 
 
-def check(url: str, ledger: Ledger, followers: Iterable[RuleManager] = ()) -> None:
+def check(url: str, ledger: Ledger, followers: Iterable[Node] = (), *, read: Sequence[Change] = ()) -> None:
     """No acknowledged change is lost, no list invalid, each matcher equal to the store, and no stranger was allowed.
 
     Args:
         url: The store, as it is once the fault is over.
         ledger: What happened.
-        followers: Managers that lived through it.
+        followers: Nodes that lived through it.
+        read: What was read of the log before it was pruned.
     """
     with RuleManager.open(url, follow=False) as store:
-        changes = store.history()
+        replay = Replay()
+        known = {change.sequence: change for change in [*read, *store.history()]}
+        changes = [known[sequence] for sequence in sorted(known)]
+        replay.feed(changes)
         logged = {entry.label for change in changes for entry in change.after}
         assert ledger.acknowledged - logged == set(), "acknowledged changes are lost"
+        assert ledger.unreached & logged == set()
         assert ledger.refused & logged == set(), "changes are stored after it was said that nothing was changed"
-        assert_consistent(store, Replay())  # every list of the log is valid, and a matcher that starts now equals it
+        assert_consistent(store, replay)  # every list of the log is valid, and a matcher that starts now equals it
         lists = {account.name: [entry.cidr for entry in store.entries(account.name)] for account in store.accounts()}
     for follower in followers:
         eventually(lambda follower=follower: {n: follower.matcher.prefixes(n) for n in lists} == lists)  # type: ignore[misc]
@@ -86,15 +113,15 @@ def check(url: str, ledger: Ledger, followers: Iterable[RuleManager] = ()) -> No
 
 
 @contextmanager
-def no_stranger(ledger: Ledger, *managers: RuleManager) -> Iterator[None]:
+def no_stranger(ledger: Ledger, *nodes: Node) -> Iterator[None]:
     """Ask all the while whether a stranger is allowed."""
     ended = threading.Event()
 
     def ask() -> None:
         while not ended.wait(0.002):
-            for manager in managers:
+            for node in nodes:
                 for account in ACCOUNTS:
-                    if manager.allows(account, STRANGER):
+                    if node.allows(account, STRANGER):
                         ledger.strangers.append(f"{time.time()} {account}")
 
     asking = threading.Thread(target=ask)
@@ -157,7 +184,7 @@ def report(fault: str, ledger: Ledger, **figures: object) -> None:
         "acknowledged": len(ledger.acknowledged),
         "refused": len(ledger.refused),
         "unknown": len(ledger.unknown),
-        "slowest": f"{max(ledger.seconds, default=0):.2f} s",
+        **({"slowest": f"{max(ledger.seconds):.2f} s"} if ledger.seconds else {}),
         **figures,
     }
     print(f"\n{fault}: " + ", ".join(f"{name} {value}" for name, value in known.items()), dict(ledger.errors))

@@ -18,9 +18,8 @@ import psycopg
 import pytest
 
 from cidrgate import RuleManager
-from cidrgate.credentials import Credentials, Scope
-from cidrgate.stores import open_store
 from tests.faults.invariants import ACCOUNTS, SECONDS, Ledger, check, prepare, report
+from tests.faults.over_http import admin_token, http_writers, put
 from tests.service.a_server import a_server
 from tests.waiting import eventually
 
@@ -30,6 +29,10 @@ if TYPE_CHECKING:
 LOCK_TIMEOUT = 10.0 if SECONDS > 20 else 1.0
 LOCKED, FREE = ACCOUNTS[:2], ACCOUNTS[2:]
 WRITERS = 24
+STORES = [
+    pytest.param("postgresql", marks=pytest.mark.fault("a transaction of somebody else holds rows or tables")),
+    pytest.param("sqlite", marks=pytest.mark.fault("another process holds the write lock of a SQLite file")),
+]
 ASKED = ("/readyz", "/healthz", "/metrics", f"/v1/accounts/{FREE[0]}/entries", f"/v1/accounts/{LOCKED[0]}/entries")
 
 
@@ -62,71 +65,20 @@ def asker(url: str, token: str) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
-def put(client: httpx.Client, ledger: Ledger, account: str, label: str, cidr: str) -> None:
-    began = time.monotonic()
-    try:
-        answer = client.put(
-            f"/v1/accounts/{account}/entries",
-            params={"confirm": "lock_out"},
-            json={"cidrs": [cidr, "8.8.8.8/32"], "label": label},
-        )
-    except httpx.TransportError as error:
-        ledger.unknown.add(label)
-        ledger.note(type(error).__name__)
-    else:
-        code = answer.json().get("code") if answer.status_code >= 400 else None
-        if answer.status_code == 200:
-            ledger.acknowledged.add(label)
-        elif code == "outcome_unknown":
-            ledger.unknown.add(label)
-        else:
-            assert answer.status_code == 503, answer.text
-            assert "nothing was changed" in answer.text
-            assert answer.headers["Retry-After"]
-            ledger.refused.add(label)
-        ledger.note(f"{answer.status_code} {code}")
-    ledger.seconds.append(time.monotonic() - began)
-
-
-@contextmanager
-def http_writers(url: str, token: str, ledger: Ledger) -> Iterator[None]:
-    ended = threading.Event()
-
-    def write(number: int) -> None:
-        with httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=60) as client:
-            step = 0
-            while not ended.wait(1.0):
-                step += 1
-                account = ACCOUNTS[(number + step) % len(ACCOUNTS)]
-                put(client, ledger, account, f"w{number}-{step}", f"9.{number}.{step >> 8}.{step & 255}/32")
-
-    running = [threading.Thread(target=write, args=(number,)) for number in range(WRITERS)]
-    for thread in running:
-        thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        for thread in running:
-            thread.join()
-
-
-@pytest.mark.parametrize("store", ["postgresql", "sqlite"])
+@pytest.mark.parametrize("store", STORES)
 def test_the_service_goes_on_while_somebody_holds_a_lock(
     store: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     url = f"sqlite:///{tmp_path}/lists.db" if store == "sqlite" else request.getfixturevalue("postgres_url")
     locked = file_locked if store == "sqlite" else rows_locked
     prepare(url)
-    kept = open_store(url)
-    token = Credentials(kept).create_token("t", [Scope("admin")]).secret
-    kept.close()
+    token = admin_token(url)
     ledger = Ledger()
     with ExitStack() as stack:
         server = stack.enter_context(a_server(url, "--lock-timeout", str(LOCK_TIMEOUT)))
         follower = stack.enter_context(RuleManager.open(url))
         asking = stack.enter_context(asker(server.url, token))
-        with http_writers(server.url, token, ledger):
+        with http_writers(server.url, token, ledger, threads=WRITERS, pause=1.0):
             with locked(url):
                 assert asking.stdin is not None
                 asking.stdin.write("\n")
@@ -144,16 +96,14 @@ def test_the_service_goes_on_while_somebody_holds_a_lock(
     assert max(ledger.seconds) < LOCK_TIMEOUT + (2 if SECONDS > 20 else 15)
 
 
-@pytest.mark.parametrize("store", ["postgresql", "sqlite"])
+@pytest.mark.parametrize("store", STORES)
 def test_a_service_that_is_stopped_while_changes_wait_leaves_none_behind(
     store: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     url = f"sqlite:///{tmp_path}/lists.db" if store == "sqlite" else request.getfixturevalue("postgres_url")
     locked = file_locked if store == "sqlite" else rows_locked
     prepare(url)
-    kept = open_store(url)
-    token = Credentials(kept).create_token("t", [Scope("admin")]).secret
-    kept.close()
+    token = admin_token(url)
     ledger = Ledger()
     with a_server(url, "--lock-timeout", "600") as server, locked(url):
         clients = [threading.Thread(target=one_change, args=(server.url, token, ledger, n)) for n in range(8)]
@@ -170,7 +120,7 @@ def test_a_service_that_is_stopped_while_changes_wait_leaves_none_behind(
     report(f"{store} locked, service stopped", ledger, exit=f"{took:.1f} s")
     assert ledger.refused
     assert not ledger.acknowledged
-    ledger.refused |= ledger.unknown  # their connection was closed before they had asked
+    ledger.refused |= ledger.unknown | ledger.unreached  # their connection was closed before they had asked
     check(url, ledger)
 
 

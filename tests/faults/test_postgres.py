@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 from contextlib import ExitStack
-from datetime import timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -15,7 +14,7 @@ import psycopg
 import pytest
 
 from cidrgate import RuleManager, StoreError
-from tests.faults.invariants import ACCOUNTS, SECONDS, Ledger, check, no_stranger, prepare, report, writers
+from tests.faults.invariants import ACCOUNTS, ROUNDS, SECONDS, Ledger, check, no_stranger, prepare, report, writers
 from tests.pgbouncer import PgBouncer
 from tests.tcp_proxy import TcpProxy
 from tests.waiting import eventually
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from tests.postgres import PostgresServer
-
-ROUNDS = max(2, round(SECONDS / 4))
 
 
 @pytest.fixture
@@ -72,14 +69,16 @@ def password_rotated(server: PostgresServer, url: str) -> None:
     as_dba(url, "ALTER ROLE writer LOGIN")
 
 
-def pruned(server: PostgresServer, url: str) -> None:
-    """Nothing that the invariants look for is old enough; the log is locked and looked through all the same."""
-    with RuleManager.connect(url) as manager:
-        for _ in range(5):
-            manager.prune_history(timedelta(hours=1))
+SERVER = pytest.mark.fault("PostgreSQL restarts, ends sessions, cancels statements, or has timeouts of its own")
+PASSWORD = pytest.mark.fault("the password is changed")
 
-
-FAULTS = [restarted, sessions_ended, statements_cancelled, timeouts_set, password_rotated, pruned]
+FAULTS = [
+    pytest.param(restarted, marks=SERVER),
+    pytest.param(sessions_ended, marks=SERVER),
+    pytest.param(statements_cancelled, marks=SERVER),
+    pytest.param(timeouts_set, marks=SERVER),
+    pytest.param(password_rotated, marks=PASSWORD),
+]
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -100,6 +99,47 @@ def test_a_server_that_fails_again_and_again(
     report(fault.__name__.replace("_", " "), ledger)
 
 
+@pytest.mark.fault("PostgreSQL restarts, ends sessions, cancels statements, or has timeouts of its own")
+def test_a_storm_of_restarts(postgres_server: PostgresServer, url: str) -> None:
+    """Thirteen a minute, each before all has recovered from the one before."""
+    ledger = Ledger()
+    restarts = max(2, round(SECONDS * 13 / 60))
+    with RuleManager.open(url) as one, RuleManager.open(url) as other:
+        with no_stranger(ledger, one, other), writers(ledger, [one, other]):
+            ledger.wait_for_more()
+            for number in range(restarts):
+                began = time.monotonic()
+                postgres_server.restart("immediate" if number % 2 else "fast")
+                time.sleep(max(0.0, min(SECONDS / restarts, 60 / 13) - (time.monotonic() - began)))
+            ledger.wait_for_more()
+        check(url, ledger, [one, other])
+    report("storm of restarts", ledger, restarts=restarts)
+
+
+@pytest.mark.fault("PostgreSQL's transaction ids pass 2³²")
+def test_transaction_ids_that_pass_2_32(postgres_server: PostgresServer, url: str) -> None:
+    """The server's own are of 32 bits and begin anew; places of followers and of the log are of 64."""
+    ledger = Ledger()
+    with RuleManager.open(url) as before:
+        before.add(ACCOUNTS[0], "9.9.9.9/32")
+    postgres_server.advance_to_transaction((1 << 32) - 40)
+    with RuleManager.open(url) as one, RuleManager.open(url) as other, psycopg.connect(url, autocommit=True) as dba:
+        current = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint"
+        [first] = dba.execute(current).fetchone() or (0,)
+        assert first < 1 << 32
+        with no_stranger(ledger, one, other), writers(ledger, [one, other]):
+            eventually(lambda: (dba.execute(current).fetchone() or (0,))[0] > (1 << 32) + 100)
+            ledger.wait_for_more(20 * ROUNDS)
+        check(url, ledger, [one, other])
+        [last] = dba.execute(current).fetchone() or (0,)
+    with RuleManager.open(url) as started:
+        check(url, ledger, [started])
+    report("transaction ids past 2^32", ledger, first=first, last=last)
+    assert not ledger.refused
+    assert not ledger.unknown
+
+
+@pytest.mark.fault("the connection to PostgreSQL breaks at a `COMMIT`")
 @pytest.mark.parametrize("deliver", [True, False], ids=["carried out", "never arrived"])
 def test_connections_that_break_at_the_commit(deliver: bool, postgres_server: PostgresServer, url: str) -> None:
     ledger = Ledger()
@@ -117,6 +157,7 @@ def test_connections_that_break_at_the_commit(deliver: bool, postgres_server: Po
     report("connection broken at COMMIT", ledger, stored_of_unknown=len(ledger.unknown & stored))
 
 
+@pytest.mark.fault("the network to PostgreSQL is cut")
 def test_a_network_that_is_cut_and_heals(postgres_server: PostgresServer, url: str) -> None:
     ledger = Ledger()
     with TcpProxy(("127.0.0.1", postgres_server.port)) as proxy:
@@ -133,6 +174,8 @@ def test_a_network_that_is_cut_and_heals(postgres_server: PostgresServer, url: s
     report("network cut and healed", ledger)
 
 
+@pytest.mark.fault("a synchronous standby takes over")
+@pytest.mark.fault("a pooler in transaction mode, or a standby, is named as the store")
 def test_a_standby_that_takes_over(postgres_server: PostgresServer, url: str) -> None:
     """A synchronous one, so that it has what was acknowledged."""
     ledger = Ledger()
@@ -159,6 +202,7 @@ def test_a_standby_that_takes_over(postgres_server: PostgresServer, url: str) ->
     postgres_server.start()
 
 
+@pytest.mark.fault("a pooler in transaction mode, or a standby, is named as the store")
 def test_two_schemas_behind_a_pooler_in_transaction_mode(postgres_server: PostgresServer, url: str) -> None:
     prepare(f"{url}?schema=other")
     ledgers = {"cidrgate": Ledger(), "other": Ledger()}
@@ -206,6 +250,7 @@ def neighbour(url: str) -> Iterator[subprocess.Popen[bytes]]:
         process.kill()
 
 
+@pytest.mark.fault("another writer is stopped or killed")
 @pytest.mark.parametrize("kind", ["stopped", "killed"])
 def test_another_writer_is_stopped_or_killed(kind: str, neighbour: subprocess.Popen[bytes], url: str) -> None:
     """In the middle of a change it goes on holding the lock of that account, until it goes on or is gone."""
@@ -226,6 +271,7 @@ def test_another_writer_is_stopped_or_killed(kind: str, neighbour: subprocess.Po
     report(f"another writer {kind}", ledger)
 
 
+@pytest.mark.fault("the processes of PostgreSQL are stopped (SIGSTOP)")
 def test_a_server_whose_processes_are_stopped(postgres_server: PostgresServer, url: str) -> None:
     """The network says that all is well. Changes end in time: what was not told to commit is not stored."""
     ledger = Ledger()

@@ -17,13 +17,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cidrgate import RuleManager, StoreError
-from tests.faults.invariants import ACCOUNTS, SECONDS, Ledger, check, no_stranger, prepare, report, writers
+from tests.faults.invariants import ACCOUNTS, ROUNDS, SECONDS, Ledger, check, no_stranger, prepare, report, writers
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-ROUNDS = max(2, round(SECONDS / 4))
 
 
 @pytest.fixture
@@ -50,6 +48,7 @@ def folder_moved(path: Path, aside: Path) -> None:
     path.parent.rename(aside / "moved")
 
 
+@pytest.mark.fault("a SQLite file is replaced, moved or deleted while it is in use")
 @pytest.mark.parametrize("fault", [moved_over, deleted, folder_moved])
 def test_a_file_that_is_replaced_under_writers(fault: Callable[[Path, Path], None], path: Path, tmp_path: Path) -> None:
     """Two processes' worth of managers: what they acknowledged is in the file that was theirs; they do so no more."""
@@ -78,6 +77,7 @@ def test_a_file_that_is_replaced_under_writers(fault: Callable[[Path, Path], Non
     report(fault.__name__.replace("_", " "), ledger)
 
 
+@pytest.mark.fault("the disk takes no more")
 def test_a_disk_that_takes_no_more(path: Path) -> None:
     """Writing fails, now and then, in the middle of a change or of its commit."""
     ledger = Ledger()
@@ -96,6 +96,7 @@ def test_a_disk_that_takes_no_more(path: Path) -> None:
     report("disk that takes no more", ledger)
 
 
+@pytest.mark.fault("descriptors run out")
 def test_descriptors_that_run_out(path: Path) -> None:
     ledger = Ledger()
     url = f"sqlite:///{path}"
@@ -113,6 +114,7 @@ def test_descriptors_that_run_out(path: Path) -> None:
     report("descriptors that run out", ledger)
 
 
+@pytest.mark.fault("the write-ahead log of a SQLite file is deleted")
 def test_a_write_ahead_log_that_is_deleted(path: Path) -> None:
     """What it held is lost with it, unless a process has it open: nothing is answered from half of it."""
     ledger = Ledger()
@@ -127,6 +129,7 @@ def test_a_write_ahead_log_that_is_deleted(path: Path) -> None:
     report("write-ahead log deleted", ledger)
 
 
+@pytest.mark.fault("pages of a SQLite file are damaged")
 def test_pages_that_are_damaged(path: Path) -> None:
     ledger = Ledger()
     url = f"sqlite:///{path}"
@@ -152,6 +155,7 @@ def test_pages_that_are_damaged(path: Path) -> None:
     report("damaged pages", ledger)
 
 
+@pytest.mark.fault("another writer is stopped or killed")
 @pytest.mark.parametrize("kind", ["stopped", "killed"])
 def test_another_writer_is_stopped_or_killed(kind: str, path: Path) -> None:
     ledger = Ledger()

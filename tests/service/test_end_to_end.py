@@ -185,6 +185,7 @@ def test_the_lists_behave_as_they_must(http: httpx.Client, database: str, token:
     assert _allowed(http, "sub-1", "1.2.3.4")
 
 
+@pytest.mark.fault("the terminal of `serve` or `authorize` is closed (SIGHUP)")
 def test_a_new_database_gets_a_link_and_the_server_stops_when_it_is_told_to(tmp_path: Path) -> None:
     for number, stop in enumerate((signal.SIGINT, signal.SIGTERM, signal.SIGHUP)):
         with a_server(f"{tmp_path}/{number}.db") as server:

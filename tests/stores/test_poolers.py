@@ -213,6 +213,7 @@ def test_a_password_of_several_hosts_is_not_shown() -> None:
     assert database.name == "the store postgresql://me:***@a:1,b:2/db"
 
 
+@pytest.mark.fault("a synchronous standby takes over")
 def test_the_server_that_takes_writes_is_used_and_followed(postgres_server: PostgresServer) -> None:
     """Whatever the order they are named in, and whichever it is after a failover."""
     database = postgres_server.new_database()
