@@ -1,7 +1,7 @@
 """Every regular expression of the package takes time that grows with its input, and no faster.
 
 Patterns are found in the modules and in the source, so that none is forgotten; each is fed long texts of every kind,
-of a megabyte under `make test-long`.
+a megabyte of each class of characters; of every kind a megabyte under `make test-long`.
 """
 
 from __future__ import annotations
@@ -22,9 +22,11 @@ import cidrgate
 from tests.length import length
 
 PACKAGE = Path(cidrgate.__file__).parent
-SIZE = length(1 << 17, 1 << 20)
-"""Characters of a text of one kind; a text with something before and after it has a 32nd of them."""
-SECONDS = 3.0 if SIZE > 1 << 17 else 1.0
+MEGABYTE = 1 << 20
+"""Characters of a text of one class."""
+SIZE = length(1 << 17, MEGABYTE)
+"""Characters of any other text of one kind; a text with something before and after it has a 32nd of them."""
+SECONDS = 3.0
 """Seconds of processor time for one text: many times what a linear pattern needs, a fraction of what others do."""
 
 UNITS = [
@@ -49,6 +51,8 @@ UNITS = [
     *["0.", ".0", "1.", "*.", ".*", "a=", "a=b;", "a,", '\\"', '"\\', '"account"', '"account":"', "a/", "/a", "a?"],
     *["0/", "/0", "; create it first: `", "for=", "PROXY TCP4 ", "cidrgate_", "1 1", " /", "- ", "%a/", "%25"],
 ]
+CLASSES = [*'0aGz .,:/-_=%"\\[*', "\t", "\n", "\0", "\x7f", "é", "\U0001f600"]
+"""A character of each class that patterns tell apart."""
 PREFIXES = ["", "1", '"account" : "', "PROXY TCP4 1", "cidrgate_1_", 'a="']
 SUFFIXES = ["", "x", "\n"]
 # Written by whoever runs a gate, in its code or configuration: theirs to keep linear, and documented so.
@@ -132,8 +136,8 @@ def uses(place: str) -> set[str]:
 
 
 def feed(pattern: re.Pattern[Any], methods: set[str]) -> None:
-    """Use a pattern on a long text of every kind, and on less with everything before and after it."""
-    texts = [("", unit, "x", SIZE) for unit in UNITS]
+    """Use a pattern on a megabyte of each class, long texts of every kind, and shorter ones with something around."""
+    texts = [("", unit, "x", MEGABYTE if unit in CLASSES else SIZE) for unit in UNITS]
     texts += [(prefix, unit, suffix, SIZE // 32) for prefix, unit, suffix in product(PREFIXES, UNITS[::2], SUFFIXES)]
     for prefix, unit, suffix, size in texts:
         text: Any = prefix + unit * (size // len(unit)) + suffix
