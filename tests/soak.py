@@ -268,11 +268,12 @@ def run(url: str, minutes: float, rate: float) -> tuple[Soak, list[Held]]:
         soak = Soak(server.url, token, rate)
         began = time.monotonic()
         with soak.load():
-            told, counted = 0, 0
-            while (at := time.monotonic() - began) < total:
-                time.sleep(min(1.0, total / LOOKS, max(0.0, total - at)))
-                looks.append(Held.of(server.process.pid, port, time.monotonic() - began))
-                if looks[-1].at >= min(60.0 * (told + 1), total):
+            told, counted, at = 0, 0, 0.0
+            while at < total:
+                time.sleep(min(1.0, total / LOOKS, total - at))
+                at = time.monotonic() - began
+                looks.append(Held.of(server.process.pid, port, at))
+                if at >= min(60.0 * (told + 1), total):
                     told += 1
                     taken = sorted(soak.seconds[counted:]) or [0.0]
                     print(_line(looks[-1], taken, len(soak.wrong)), flush=True)

@@ -114,18 +114,28 @@ def test_descriptors_that_run_out(path: Path) -> None:
     report("descriptors that run out", ledger)
 
 
-@pytest.mark.fault("the write-ahead log of a SQLite file is deleted")
+@pytest.mark.fault("the write-ahead log of a SQLite file is deleted or replaced")
 def test_a_write_ahead_log_that_is_deleted(path: Path) -> None:
-    """What it held is lost with it, unless a process has it open: nothing is answered from half of it."""
+    """Nothing is acknowledged from then on; what was is written back when all processes have ended."""
     ledger = Ledger()
     url = f"sqlite:///{path}"
-    with RuleManager.open(url) as one:
-        with no_stranger(ledger, one), writers(ledger, [one]):
-            ledger.wait_for_more()
-            with closing(sqlite3.connect(path)) as connection:
-                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        Path(f"{path}-wal").unlink(missing_ok=True)
-    check(url, ledger)
+    with (
+        RuleManager.open(url) as one,
+        RuleManager.open(url) as other,
+        no_stranger(ledger, one, other),
+        writers(ledger, [one, other]),
+    ):
+        ledger.wait_for_more(20)
+        Path(f"{path}-wal").unlink()
+        before = time.monotonic()
+        eventually(lambda: "StoreError" in ledger.errors)
+        time.sleep(SECONDS / 2)
+        late = len(ledger.acknowledged)
+        time.sleep(SECONDS / 2)
+        assert len(ledger.acknowledged) == late
+        assert min(one.staleness, other.staleness) > (time.monotonic() - before) / 2
+    with RuleManager.open(url) as after:
+        check(url, ledger, [after])
     report("write-ahead log deleted", ledger)
 
 

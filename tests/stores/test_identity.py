@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cidrgate import OutcomeUnknownError, RuleManager, StoreError
+from tests.forks import in_child
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
@@ -108,6 +109,52 @@ def test_an_old_file_that_comes_back_is_used_again(manager: RuleManager, path: P
     with RuleManager.open(f"sqlite:///{path}", follow=False) as other:
         assert [entry.cidr for entry in other.entries("acct-1")] == ["1.1.1.1/32", "8.8.8.0/24"]
     eventually(lambda: manager.staleness < 0.2)
+
+
+def log_deleted(log: Path) -> None:
+    log.unlink()
+
+
+def log_emptied(log: Path) -> None:
+    """Deleted, and made anew by who comes next."""
+    log.unlink()
+    log.touch()
+
+
+def log_moved(log: Path) -> None:
+    log.rename(log.with_name("aside"))
+
+
+@pytest.mark.parametrize("fault", [log_deleted, log_emptied, log_moved])
+def test_nothing_is_read_or_written_without_the_log(
+    fault: Callable[[Path], None], manager: RuleManager, path: Path
+) -> None:
+    """Connections that are made later would write to another log: what was stored stays, and nothing is added."""
+    manager.store.tidy()
+    fault(path.with_name("lists.db-wal"))
+    for _ in range(3):
+        with pytest.raises(StoreError, match=r"write-ahead log of .* was deleted or replaced"):
+            manager.add("acct-1", "1.1.1.1/32")
+        with pytest.raises(StoreError, match="write-ahead log"):
+            manager.entries("acct-1")
+        with pytest.raises(StoreError, match="write-ahead log"):
+            manager.store.watch()
+    old = manager.staleness
+    eventually(lambda: manager.staleness > old + 0.2)
+    assert manager.matcher.allows("acct-1", "8.8.8.8")
+    manager.close()
+    with RuleManager.open(f"sqlite:///{path}") as after:
+        assert [entry.cidr for entry in after.entries("acct-1")] == ["8.8.8.0/24"]
+        after.add("acct-1", "1.1.1.1/32")
+
+
+def test_a_log_that_sqlite_itself_has_made_anew_is_used(manager: RuleManager) -> None:
+    """Where nobody had the file open, as while a process forks."""
+    for number in range(3):
+        assert in_child(lambda number=number: len(manager.add("acct-1", f"1.1.{number}.0/24"))) == {"made": 1}  # type: ignore[misc]
+        assert len(manager.entries("acct-1")) == number + 2
+        manager.add("acct-1", f"9.9.{number}.0/24")
+        manager.remove("acct-1", f"9.9.{number}.0/24")
 
 
 @pytest.mark.parametrize("fault", FAULTS)

@@ -1,4 +1,4 @@
-"""Whether the path of a store still leads to the file that was opened."""
+"""Whether the path of a store still leads to the file that was opened, and to the write-ahead log that is in use."""
 
 from __future__ import annotations
 
@@ -19,6 +19,9 @@ class FileIdentity:
     What is written to a file that was replaced or deleted is lost, and what is read from it is old. A number is given
     to no other file as long as a connection keeps the first one open.
 
+    The same is true of its write-ahead log: SQLite itself deletes it only when nobody has the file open. Where somebody
+    else did, connections that are made later write to another log than those that are open.
+
     Args:
         path: The file; None for a store in memory.
         name: What the store is called.
@@ -29,6 +32,8 @@ class FileIdentity:
         self._name = name
         self._taken = False
         self._opened: tuple[int, int] | None = None
+        self._log = None if path is None else f"{path}-wal"
+        self._opened_log: tuple[int, int] | None = None
 
     def take(self) -> None:
         """Hold the file that is there now for the store's own.
@@ -38,25 +43,42 @@ class FileIdentity:
         """
         if self._path is not None:
             self._taken = True
-            self._opened = self._now()
+            self._opened = _identity(self._path)
             self.check()
 
+    def take_log(self) -> None:
+        """Hold the write-ahead log that is there now for the one in use, if none is; a connection has it open."""
+        if self._log is not None and self._opened_log is None:
+            self._opened_log = _identity(self._log)
+
+    def forget_log(self) -> None:
+        """Hold none for the one in use: no connection is open any more, and the next one may find another log."""
+        self._opened_log = None
+
     def check(self) -> None:
-        """Refuse to go on with another file; before `take` there is none to compare with.
+        """Refuse to go on with another file or another log; before `take` there is none to compare with.
 
         Raises:
-            StoreError: If the path leads to another file than the one that was opened, or to none.
+            StoreError: If the path leads to another file than the one that was opened, or to none, or if that is so of
+                the log.
         """
-        if self._taken and (self._opened is None or self._now() != self._opened):
+        if not self._taken or self._path is None or self._log is None:
+            return
+        if self._opened is None or _identity(self._path) != self._opened:
             raise StoreError(
                 f"{self._name} was replaced or deleted while it was open: restart the processes that use it; "
                 "to replace a store, stop them first"
             )
+        if self._opened_log is not None and _identity(self._log) != self._opened_log:
+            raise StoreError(
+                f"the write-ahead log of {self._name} was deleted or replaced while it was open: end all processes "
+                "that use the store, by SIGTERM, so that the last one writes back what it held; then start them again"
+            )
 
-    def _now(self) -> tuple[int, int] | None:
-        assert self._path is not None  # noqa: S101 - `take` was called
-        try:
-            found = os.stat(self._path)  # noqa: PTH116 - on each look and each commit
-        except OSError:
-            return None
-        return found.st_dev, found.st_ino
+
+def _identity(path: Path | str) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)  # noqa: PTH116 - on each look and each commit
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino

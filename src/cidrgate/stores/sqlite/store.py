@@ -134,6 +134,7 @@ class SqliteStore:
         try:
             with work(sqlite=True), self._explained():
                 self.revision_before = self._set_up(create=create)
+                self._identity.take_log()
         except BaseException as error:
             self.close()
             if getattr(getattr(error.__cause__, "orig", None), "sqlite_errorcode", None) == sqlite3.SQLITE_NOTADB:
@@ -180,6 +181,7 @@ class SqliteStore:
                 try:
                     self._writes.began(write, connection)
                     self._begin(connection, write, end)
+                    self._identity.take_log()
                     self._identity.check()
                     yield SqliteTransaction(connection, writes=True)
                     self._identity.check()
@@ -253,6 +255,7 @@ class SqliteStore:
                 watch.pause()
             self._readers.dispose()
             self._writers.dispose()
+            self._identity.forget_log()
 
     def after_fork(self, *, certain: bool) -> None:
         """Go on in a forked child, with connections of its own; a store in memory was copied with the process."""
@@ -260,6 +263,7 @@ class SqliteStore:
         if self._path is not None:
             self._readers.dispose(close=False)
             self._writers.dispose(close=False)
+            self._identity.forget_log()
         elif certain:
             self._turn = threading.RLock()
 
@@ -271,6 +275,7 @@ class SqliteStore:
             self._identity.check()
             with engine.begin() as connection:
                 yield SqliteTransaction(connection, writes=False)
+                self._identity.take_log()  # what was read was read from it
 
     @contextmanager
     def _turned(self, end: float) -> Iterator[None]:
