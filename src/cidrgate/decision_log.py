@@ -20,7 +20,7 @@ from cidrgate.forking import join_forks
 from cidrgate.repeated_denials import RepeatedDenials, Summary
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable
+    from collections.abc import Callable, Hashable, Iterable
 
     from cidrgate.event_log import Value
     from cidrgate.gate import Verdict
@@ -70,11 +70,14 @@ class DecisionLog:
     Args:
         allowed: Whether what was allowed is written too.
         every: Seconds of a window; 0 writes every denial.
+        suppressed: Called for each denial that is counted in place of a line.
     """
 
-    def __init__(self, *, allowed: bool = False, every: float = LOG_EVERY) -> None:
+    def __init__(
+        self, *, allowed: bool = False, every: float = LOG_EVERY, suppressed: Iterable[Callable[[], object]] = ()
+    ) -> None:
         self._allowed = allowed
-        self._counted = _Counted(check_log_every(every))
+        self._counted = _Counted(check_log_every(every), tuple(suppressed))
         self._close = weakref.finalize(self, self._counted.flush)
 
     def __call__(self, verdict: Verdict) -> None:
@@ -109,8 +112,9 @@ class DecisionLog:
 class _Counted:
     """What repeats itself, and the thread that writes how often, when nothing else does."""
 
-    def __init__(self, every: float) -> None:
+    def __init__(self, every: float, on_suppressed: tuple[Callable[[], object], ...]) -> None:
         self._every = every
+        self._on_suppressed = on_suppressed
         self.suppressed = 0
         self._begin_anew()
         join_forks(self, stage=0)
@@ -136,6 +140,8 @@ class _Counted:
         if not at_once:
             if not isinstance(line, _Failure):
                 self.suppressed += 1
+                for told in self._on_suppressed:
+                    told()
             self._have_writer()
         self._write(one for one in summaries if one.count)
         for _ in at_once:

@@ -140,7 +140,7 @@ class Gate:
             at once, the others are counted, and one line says how many there were. 0 writes every denial.
         hooks: Called with the `Verdict` of every decision; `cidrgate.metrics.GateMetrics` is one. Requests that are
             allowed may be told to a hook's method `count_allowed(account, reason, seconds)` instead, if it has one:
-            then no verdict is made.
+            then no verdict is made. A method `count_suppressed()` is told of each denial that the log only counted.
         note_matches: Whether the entries that let requests in are noted in the manager's store, for people to see which
             are in use; see `RuleManager.store_matches`.
         request_id_header: The header that brings the id of a request, such as `x-request-id`, where something in front
@@ -224,7 +224,8 @@ class Gate:
                 raise ValueError("matches are noted in a store: give the gate a RuleManager")
             self._noted = self._manager.matches
             self._lets_in = self._allows_noted
-        self._log = DecisionLog(allowed=log == "all", every=log_every)
+        suppressed = [hook.count_suppressed for hook in hooks if hasattr(hook, "count_suppressed")]
+        self._log = DecisionLog(allowed=log == "all", every=log_every, suppressed=suppressed)
         own = () if log == "none" else (self._log,)
         self._hooks = (*own, *hooks)
         self._counts = [hook.count_allowed for hook in hooks if hasattr(hook, "count_allowed")]

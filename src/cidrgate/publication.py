@@ -59,7 +59,10 @@ class PublishedStore:
         self._store = store
         self._matcher = Matcher()
         self._position: str | None = None
-        self._known_at = 0.0
+        self.known_at = -math.inf
+        """When the matcher was last known to equal the store, on the clock of `time.monotonic`; -inf for never."""
+        self.on_known: Callable[[], object] | None = None
+        """Called when that is known anew."""
         self._timetable = Timetable()
         # Held from the reading of lists to their publication, so that what is published last was read last.
         self._reading = threading.RLock()
@@ -114,7 +117,7 @@ class PublishedStore:
     @property
     def staleness(self) -> float:
         """Seconds since the matcher was last known to equal the store; infinite before it was loaded."""
-        return time.monotonic() - self._known_at if self.loaded else float("inf")
+        return time.monotonic() - self.known_at
 
     @property
     def incomplete(self) -> bool:
@@ -176,6 +179,12 @@ class PublishedStore:
             if self._timetable.next() != next_end:
                 self.on_other_end()
 
+    def _know(self, at: float) -> None:
+        """Note when the matcher was known to equal the store."""
+        self.known_at = at
+        if self.on_known is not None:
+            self.on_known()
+
     def _unchanged(self) -> bool:
         """Whether nothing was committed since the position; asked in one message, as most questions find nothing."""
         if self._position is None or self._revived:
@@ -185,7 +194,7 @@ class PublishedStore:
             if transaction.changed_since(self._position, _MOST_NAMES) != set():
                 return False
             self._position = transaction.position()
-        self._known_at = began
+        self._know(began)
         return True
 
     def _read(
@@ -223,7 +232,7 @@ class PublishedStore:
                 self._matcher.adopt(matcher)
             self._timetable = timetable
             self._position = now
-        self._known_at = began
+        self._know(began)
 
     # ----------------------------------------------------------------------------------------------- snapshots
 
@@ -345,7 +354,7 @@ class PublishedStore:
         self._reading = threading.RLock()
         self._publishing = threading.RLock()
         if not certain:
-            self._known_at = -math.inf
+            self._know(-math.inf)
             self._behind = True
         if self.shared is not None:
             self.shared.close()  # the parent's turn to write is not the child's

@@ -221,6 +221,31 @@ class ServedLists(AccountLists):
         """Seconds since the matcher was last known to equal the store; infinite before it was loaded."""
         return self._published.staleness
 
+    @property
+    def known_at(self) -> float:
+        """When the matcher was last known to equal the store, on the clock of `time.monotonic`; -inf for never."""
+        return self._published.known_at
+
+    @property
+    def on_known(self) -> Callable[[], object] | None:
+        """What is called whenever the matcher is known to equal the store, in the thread that looks; None for nothing."""
+        return self._published.on_known
+
+    @on_known.setter
+    def on_known(self, call: Callable[[], object] | None) -> None:
+        self._published.on_known = call
+
+    @property
+    def follows(self) -> bool:
+        """Whether a thread of this process follows the store."""
+        return self._follower is not None and self._follower.is_alive
+
+    @property
+    def snapshot_age(self) -> float | None:
+        """Seconds since the shared snapshot was written; infinite if it is not there, None without one."""
+        shared = self._published.shared
+        return None if shared is None else shared.age
+
     def allows(self, account: str, address: Address) -> bool:
         """Whether an address may act for an account: `matcher.allows`, unless the lists are too old to be trusted.
 

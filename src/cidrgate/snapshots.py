@@ -93,6 +93,14 @@ class SharedSnapshot:
         """Whether it is this process that writes the file."""
         return self._leads
 
+    @property
+    def age(self) -> float:
+        """Seconds since the file was written; infinite if it is not there."""
+        try:
+            return max(0.0, time.time() - self.path.stat().st_mtime)
+        except OSError:
+            return float("inf")
+
     def should_write(self, position: str) -> bool:
         """Whether it is this process's turn to write, and time, and something has changed.
 

@@ -18,7 +18,7 @@ import uvicorn
 
 from cidrgate.authorize.app import AuthorizeApp
 from cidrgate.authorize.client_headers import CREDENTIAL_HEADERS, ClientHeaders
-from cidrgate.authorize.operation import MULTIPROCESS, DecisionMetrics, Operation
+from cidrgate.authorize.operation import MULTIPROCESS, EndpointMetrics, Operation
 from cidrgate.authorize.process import GRACE, end_with_supervisor, hang_up_ends_workers, run
 from cidrgate.client_ip import ClientIPResolver
 from cidrgate.connections import GuardedConnection, quiet
@@ -63,7 +63,7 @@ class AuthorizeSettings:
         deny_when_stale: Seconds without news from the store after which enforced accounts are denied; None for never.
         snapshot: A file to start from, shared by workers; None for none.
         note_matches: Whether it is noted when each entry last let a request in.
-        metrics: Whether decisions are counted for `/metrics`, which makes each take longer.
+        metrics: Whether `/metrics` tells about decisions and lists; counting makes each decision take longer.
     """
 
     database: str = field(repr=False)  # it may hold a password
@@ -141,7 +141,7 @@ class AuthorizeSettings:
 
     def app(self, lists: RuleManager) -> AuthorizeApp:
         """The endpoint over lists."""
-        metrics = DecisionMetrics() if self.metrics else None
+        metrics = EndpointMetrics(lists) if self.metrics else None
         gate = Gate(
             lists,
             unlisted=check_unlisted(self.unlisted),

@@ -128,7 +128,10 @@ def _authorize(
         typer.Option("--note-matches", help="Let lists say when each entry last let a request in."),
     ] = False,
     metrics: Annotated[
-        bool, typer.Option("--metrics", help="Count decisions for Prometheus, at /metrics; each then takes longer.")
+        bool,
+        typer.Option(
+            "--metrics", help="Tell Prometheus about decisions and lists, at /metrics; each decision then takes longer."
+        ),
     ] = False,
 ) -> None:
     """Answer proxies: 200 if the client may act for the account, 403 if not."""

@@ -108,6 +108,7 @@ def create_app(
             log_every=chosen.log_every,
             request_id_header="x-request-id",
         )
+        metrics.gates.append(gate)
         for path in (AUTHORIZE_PATH, AUTHORIZE_PATH + "/{path:path}"):
             app.router.routes.append(Route(path, AuthorizeApp(gate), include_in_schema=False))
     add_handlers(app)
@@ -123,6 +124,7 @@ def create_app(
             if chosen.allow is None
             else gate_of_networks(chosen.allow, found, chosen.log_every)
         )
+        metrics.gates.append(own)
         app.add_middleware(AllowlistMiddleware, gate=own, account=guarded_account(chosen.allow_account))
     app.add_middleware(MetricsMiddleware, metrics=metrics)
     return app

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from cidrgate.errors import OutcomeUnknownError, StoreBusyError
 from cidrgate.event_log import log_event
 from cidrgate.gate import REQUEST_ID
+from cidrgate.service.settings import service_of
 
 if TYPE_CHECKING:
     from starlette.requests import HTTPConnection
@@ -21,7 +22,7 @@ LOGGER = logging.getLogger("cidrgate.service")
 
 
 def log_store_error(request: HTTPConnection, error: StoreError) -> None:
-    """Log why the store did not do what a request asked for.
+    """Log why the store did not do what a request asked for, and count it.
 
     Args:
         request: The request; its account and its `X-Request-ID` are logged too.
@@ -33,6 +34,7 @@ def log_store_error(request: HTTPConnection, error: StoreError) -> None:
         event, what = "outcome_unknown", "nobody can tell whether a change was stored"
     elif isinstance(error, StoreBusyError):
         event, what = "store_busy", "the store is busy"
+        service_of(request).metrics.waits.refused()
     account = request.path_params.get("account")
     request_id = request.headers.get("x-request-id", "")
     log_event(
