@@ -228,7 +228,7 @@ class ServedLists(AccountLists):
 
     @property
     def on_known(self) -> Callable[[], object] | None:
-        """What is called whenever the matcher is known to equal the store, in the thread that looks; None for nothing."""
+        """What is called when the matcher is known to equal the store, by the thread that looks; None for nothing."""
         return self._published.on_known
 
     @on_known.setter

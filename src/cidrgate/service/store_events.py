@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from cidrgate.errors import OutcomeUnknownError, StoreBusyError
 from cidrgate.event_log import log_event
 from cidrgate.gate import REQUEST_ID
-from cidrgate.service.settings import service_of
 
 if TYPE_CHECKING:
     from starlette.requests import HTTPConnection
 
     from cidrgate.errors import StoreError
     from cidrgate.event_log import Event
+    from cidrgate.service.settings import Service
 
 __all__ = ["LOGGER", "log_store_error"]
 
@@ -34,7 +34,8 @@ def log_store_error(request: HTTPConnection, error: StoreError) -> None:
         event, what = "outcome_unknown", "nobody can tell whether a change was stored"
     elif isinstance(error, StoreBusyError):
         event, what = "store_busy", "the store is busy"
-        service_of(request).metrics.waits.refused()
+        service: Service = request.app.state.service
+        service.metrics.waits.refused()
     account = request.path_params.get("account")
     request_id = request.headers.get("x-request-id", "")
     log_event(
