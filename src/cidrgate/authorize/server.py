@@ -166,8 +166,8 @@ class AuthorizeSettings:
 def app_from_environment() -> AuthorizeApp:
     """The endpoint of a worker."""
     settings = json.loads(os.environ[_VARIABLE])
-    end_with_supervisor()
     _log_to_stderr()
+    end_with_supervisor()
     made = AuthorizeSettings(**settings | {"trusted_proxies": tuple(settings["trusted_proxies"])})
     try:
         return made.app(made.open())
