@@ -70,7 +70,7 @@ def test_it_does_all_that_a_service_does(postgres_url: str, user: str) -> None:
         manager.import_accounts({f"many-{number}": [NewEntry("8.8.8.0/24")] for number in range(50)}, create=True)
         # What is done now and then.
         end = datetime.now(UTC) + timedelta(seconds=1)
-        manager.add("acct-1", [NewEntry("9.9.8.0/24", expires_at=end)])
+        manager.add("many-3", [NewEntry("9.9.8.0/24", expires_at=end)])
         manager.note_match("many-1", "8.8.8.8")
         manager.store_matches()
         assert manager.last_matches("many-1")
