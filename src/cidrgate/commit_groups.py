@@ -70,7 +70,9 @@ class _Member:
     def __init__(self, change: ListRequest | Callable[[Transaction], Any], seconds: float) -> None:
         self.change = change
         self.account = None if callable(change) else change.account
-        self.deadline = time.monotonic() + seconds
+        self.began = time.monotonic()
+        self.deadline = self.began + seconds
+        self.waited: float | None = None  # how long it waited before it was made, in seconds
         self.aside = False  # whether it waits for an account that another process has locked
         self.group: list[_Member] = []  # to be committed by the thread that brought this one
         self.beside = False  # whether that group is one that waits for such an account
@@ -100,6 +102,10 @@ class CommitGroups:
         self._change = change
         self._turns = turns
         self._lock_timeout = lock_timeout
+        self.waited: Callable[[float], object] | None = None
+        """Called with the seconds that a change waited, for locks and for its turn."""
+        self.refused: Callable[[], object] | None = None
+        """Called for a change that waited in vain."""
         self.after_fork()
 
     def change_list(self, request: ListRequest) -> ListOutcome:
@@ -155,9 +161,18 @@ class CommitGroups:
             if generation() == born:  # else the others of its group are in the parent
                 with self._lock:
                     self._leave(member)
+        self._measure(member)
         if isinstance(member.result, BaseException):
             raise member.result
         return member.result
+
+    def _measure(self, member: _Member) -> None:
+        busy = isinstance(member.result, StoreBusyError)
+        seconds = time.monotonic() - member.began if busy else member.waited
+        if self.waited is not None and seconds is not None:
+            self.waited(seconds)
+        if self.refused is not None and busy:
+            self.refused()
 
     def _give_up(self, member: _Member) -> None:
         """End the wait of a change whose time is over, unless it is being made at this moment."""
@@ -259,7 +274,10 @@ class CommitGroups:
         try:
             with self._change(wait=min(wait, _SLICE) if aside else wait, patient=patient) as transaction:
                 began = True
+                begun_at = time.monotonic()
                 results = _make(transaction, group)
+                for member in group:
+                    member.waited = begun_at - member.began + transaction.waited
         except ForkedError as error:
             _end_all(group, (), error)  # a child makes no changes that its parent makes
         except AccountsLockedError as error:

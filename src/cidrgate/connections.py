@@ -289,7 +289,7 @@ def _refusal(status: int, title: str, detail: str) -> bytes:
 class RepeatedRecords(logging.Filter):
     """Keeps clients from filling a log: of records that are alike, some a minute are written, and then their number.
 
-    Records are alike that have the same template, and the same error from the same line.
+    Records are alike that are the same event, or have the same template, and the same error from the same line.
 
     Args:
         most: How many of a kind are written a minute.
@@ -316,6 +316,9 @@ class RepeatedRecords(logging.Filter):
         self._kinds[kind] = (began, count + 1)
         if left_out:
             record.msg, record.args = f"{record.getMessage()} (and {left_out:,} more like this before)", ()
+            event = getattr(record, "cidrgate", None)
+            if event is not None:
+                record.__dict__["cidrgate"] = {**event, "repeated": left_out}
         return count < self._most
 
 
@@ -325,7 +328,8 @@ def _kind_of(record: logging.LogRecord) -> object:
     while place is not None and place.tb_next is not None:
         place = place.tb_next
     where = None if place is None else (place.tb_frame.f_code.co_filename, place.tb_lineno)
-    return record.name, record.levelno, str(record.msg), type(error), where
+    what = getattr(record, "cidrgate", {}).get("event", str(record.msg))
+    return record.name, record.levelno, what, type(error), where
 
 
 def quiet(names: Iterable[str] = ("uvicorn.error", "asyncio", "cidrgate.service")) -> None:

@@ -11,7 +11,11 @@ from __future__ import annotations
 import json
 import logging
 from datetime import UTC, datetime
-from typing import Literal, TypeAlias
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = ["LOGGER", "Event", "JsonFormatter", "Value", "json_line", "log_event", "log_to_stderr"]
 
@@ -27,17 +31,21 @@ Event: TypeAlias = Literal[
     "store_back",
     "store_busy",
     "store_failed",
+    "store_exposed",
     "outcome_unknown",
     "lists_stale",
     "lists_current",
     "publication_delayed",
     "follower_failed",
+    "task_failed",
+    "works_again",
     "snapshot_written",
     "snapshot_refused",
     "snapshot_failed",
     "snapshot_shared",
     "clock_went_back",
     "fork_unsafe",
+    "worker_failed",
     "parent_lost",
     "message",
 ]
@@ -47,6 +55,9 @@ Value: TypeAlias = str | int | float | bool | None
 
 _FIRST = ("account", "request_id")
 
+_WITHOUT_MESSAGE = frozenset({"decision", "decisions_suppressed"})
+"""Events whose fields say it all."""
+
 
 def log_event(
     level: int,
@@ -54,7 +65,9 @@ def log_event(
     message: str,
     *,
     logger: logging.Logger = LOGGER,
-    exc_info: bool = False,
+    exc_info: bool | BaseException = False,
+    attributes: Mapping[str, object] = MappingProxyType({}),
+    details: Mapping[str, Value] = MappingProxyType({}),
     **fields: Value,
 ) -> None:
     """Log one event.
@@ -64,11 +77,20 @@ def log_event(
         event: What kind of thing happened, for programs.
         message: What happened and what to do about it, for people.
         logger: Where.
-        exc_info: Whether the traceback of the exception being handled is logged too.
-        fields: What else is known: `account`, `request_id`, and whatever the event has of its own.
+        exc_info: Whether the traceback of the exception being handled is logged too; or an exception.
+        attributes: What the record has besides the event, for handlers in this process.
+        details: What else is known: `account`, `request_id`, and whatever the event has of its own.
+        fields: The same.
     """
     if logger.isEnabledFor(level):
-        logger.log(level, "%s", message, exc_info=exc_info, extra={"cidrgate": {"event": event, **fields}})
+        logger.log(
+            level,
+            "%s",
+            message,
+            exc_info=exc_info or None,
+            stacklevel=2,
+            extra={"cidrgate": {"event": event, **details, **fields}, **attributes},
+        )
 
 
 def json_line(time: float, level: int, event: Event, fields: dict[str, Value], *, message: str | None = None) -> str:
@@ -113,12 +135,14 @@ class JsonFormatter(logging.Formatter):
         fields["logger"] = record.name
         if record.exc_info:
             fields["traceback"] = self.formatException(record.exc_info)
-        message = None if event == "decision" else record.getMessage()
+        message = None if event in _WITHOUT_MESSAGE else record.getMessage()
         return json_line(record.created, record.levelno, event, fields, message=message)
 
 
-def log_to_stderr(level: int = logging.INFO) -> None:
-    """Write everything that is logged in this process to standard error, as lines of JSON."""
+def log_to_stderr() -> None:
+    """Write what this process logs to standard error, as lines of JSON; of other libraries, warnings and worse."""
     handler = logging.StreamHandler()
     handler.setFormatter(JsonFormatter())
-    logging.basicConfig(level=level, handlers=[handler])
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    logging.captureWarnings(capture=True)
+    LOGGER.setLevel(logging.INFO)

@@ -9,6 +9,7 @@ for it.
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 import weakref
@@ -16,16 +17,16 @@ from random import Random
 from typing import TYPE_CHECKING, TypeVar
 
 from cidrgate.errors import CidrgateError, StoreError
+from cidrgate.event_log import log_event
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from cidrgate.event_log import Event
     from cidrgate.publication import PublishedStore
     from cidrgate.stores import Store, Watch
 
 __all__ = ["Follower"]
-
-_log = logging.getLogger("cidrgate")
 
 _Done = TypeVar("_Done")
 
@@ -42,43 +43,69 @@ _FAREWELL = 5.0
 """Seconds `stop` waits for the thread, which may itself be waiting for a network that is gone."""
 
 
-class _Complaint:
-    """Says why something does not work: once for each cause, until it works again."""
+_A_LITTLE = 0.001
 
-    def __init__(self, what: str) -> None:
-        self._what = what
+_NOT_REACHED = "the store is not reached, the last known lists are served"
+_NOT_EXPIRED = "entries that have expired could not be taken out"
+
+
+class _Complaint:
+    """Says why something does not work: once for each cause, until it works again.
+
+    Args:
+        event: What it is called in the log.
+        what: What to say of it.
+        ended: What it is called in the log that it works again.
+    """
+
+    def __init__(self, event: Event, what: str, ended: Event = "works_again") -> None:
+        self._event, self._what, self._ended = event, what, ended
         self._said: str | None = None
+        self._since = 0.0
 
     def say(self, error: Exception) -> None:
         cause = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         if cause == self._said:
             return
+        if self._said is None:
+            self._since = time.monotonic()
         self._said = cause
         if isinstance(error, (CidrgateError, OSError)):
             # As text: the error leads to what is followed, and a record that is kept would keep that too.
-            _log.warning("%s: %s", self._what, str(error) or cause)
+            log_event(logging.WARNING, self._event, f"{self._what}: {str(error) or cause}")
         else:
-            _log.error("%s: %s", self._what, cause, exc_info=error)
+            log_event(logging.ERROR, self._event, f"{self._what}: {cause}", exc_info=error)
 
     def withdraw(self) -> None:
         if self._said is not None:
             self._said = None
-            _log.info("%s: it works again", self._what)
+            after = time.monotonic() - self._since
+            message = f"{self._what}: it works again, after {after:.1f} seconds"
+            log_event(logging.INFO, self._ended, message, after=self._event, seconds=round(after, 3))
 
 
 class _Task:
     """A part of a round that may fail by itself.
 
     Args:
+        event: What it is called in the log that it failed.
         what: What to say when it fails.
         about: Gives a time near another one.
         every: About how many seconds lie between two times; 0 for each round.
         pauses: Whether it pauses after it failed; not what must be done in time.
     """
 
-    def __init__(self, what: str, about: Callable[[float], float], *, every: float = 0.0, pauses: bool = True) -> None:
+    def __init__(
+        self,
+        event: Event,
+        what: str,
+        about: Callable[[float], float],
+        *,
+        every: float = 0.0,
+        pauses: bool = True,
+    ) -> None:
         self._about, self._every, self._pauses = about, every, pauses
-        self._complaint = _Complaint(what)
+        self._complaint = _Complaint(event, what)
         self._retry = _FIRST_RETRY
         self._at = time.monotonic() + about(every) if every else 0.0
 
@@ -100,6 +127,32 @@ class _Task:
         return done
 
 
+class _Age:
+    """Says when lists have become too old to be trusted, and when they are current again."""
+
+    def __init__(self) -> None:
+        self._stale = False
+
+    def look(self, published: PublishedStore) -> float:
+        """Say so if it is so.
+
+        Returns:
+            Seconds until it may have to be said.
+        """
+        longest = published.stale_after
+        if longest is None:
+            return math.inf
+        staleness = published.staleness
+        if (staleness > longest) != self._stale:
+            self._stale = not self._stale
+            if self._stale:
+                message = f"the store has told nothing for {staleness:.1f} seconds: the lists may be out of date"
+                log_event(logging.WARNING, "lists_stale", message, seconds=_seconds(staleness), allowed=longest)
+            else:
+                log_event(logging.INFO, "lists_current", "the lists equal the store again")
+        return math.inf if self._stale else max(0.0, longest - staleness) + _A_LITTLE
+
+
 class Follower:
     """Follows a store in a thread of its own, until it is stopped or what it follows is gone.
 
@@ -118,15 +171,16 @@ class Follower:
         self._store = store
         self._published = weakref.ref(published, self._orphaned)
         self._poll = poll
-        self._reaching = _Complaint("the store is not reached, the last known lists are served")
-        self._following = _Complaint("following the store failed; it is tried again")
-        self._expiry = _Task("entries that have expired could not be taken out", self._about, pauses=False)
-        self._writing = _Task("the shared snapshot is not written", self._about)
-        self._taking_over = _Task("the shared snapshot is not taken over", self._about)
+        self._reaching = _Complaint("store_lost", _NOT_REACHED, "store_back")
+        self._following = _Complaint("follower_failed", "following the store failed; it is tried again")
+        self._expiry = _Task("task_failed", _NOT_EXPIRED, self._about, pauses=False)
+        self._writing = _Task("snapshot_failed", "the shared snapshot is not written", self._about)
+        self._taking_over = _Task("snapshot_refused", "the shared snapshot is not taken over", self._about)
         self._chores = {
-            name: _Task(f"what is done now and then failed ({name})", self._about, every=_CHORES)
+            name: _Task("task_failed", f"what is done now and then failed ({name})", self._about, every=_CHORES)
             for name in published.chores
         }
+        self._age = _Age()
         self._watch: Watch | None = None
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="cidrgate-follower", daemon=True)
@@ -154,6 +208,11 @@ class Follower:
         self._ended = threading.Event()  # another thread may have been using the old one
         self._ended.set()
         self._watch = None
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the thread does its work."""
+        return self._thread.is_alive() and not self._ended.is_set()
 
     def wake(self) -> None:
         """Make the thread look at its tasks now."""
@@ -201,6 +260,7 @@ class Follower:
         if published is None or self._ended.is_set():
             return
         published.catch_up()
+        self._age.look(published)
         self._expiry.run(published.expire)
         self._writing.run(published.write_shared_snapshot)
         self._taking_over.run(published.take_over_shared_snapshot)
@@ -222,6 +282,7 @@ class Follower:
         while (left := until - time.monotonic()) > 0:
             published = self._published()
             end = None if published is None else self._expiry.run(published.expire)
+            left = left if published is None else min(left, self._age.look(published))
             del published
             if self._ended.wait(left if end is None else max(0.0, min(left, end))):
                 return
@@ -229,3 +290,8 @@ class Follower:
     def _about(self, seconds: float) -> float:
         """A time near this, so that many nodes do not do the same thing at the same moment."""
         return seconds * self._random.uniform(0.75, 1.25)
+
+
+def _seconds(staleness: float) -> float | None:
+    """A time for the log; JSON has no infinity."""
+    return round(staleness, 3) if math.isfinite(staleness) else None

@@ -19,6 +19,7 @@ import weakref
 from typing import TYPE_CHECKING, Protocol
 
 from cidrgate.errors import StoreError
+from cidrgate.event_log import log_event
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -33,8 +34,6 @@ __all__ = [
     "sqlite_is_lost",
     "work",
 ]
-
-_log = logging.getLogger("cidrgate")
 
 _SQLITE_PATIENCE = 15.0
 """Seconds a fork waits for threads that use SQLite: longer than any of them waits for a lock on a file."""
@@ -146,12 +145,20 @@ class _Gate:
                 self._turn.release()
             self._forking[me] = self._forking.get(me, False) or has_turn
             self._wait_for_others()
+            alone = self._forking[me] and not self._others()
             self._sealed = True
+        if not alone:  # said here, as a child may not be able to
+            log_event(
+                logging.WARNING,
+                "fork_unsafe",
+                "the process is forked while other threads work on a store, which did not end in time: the child does "
+                "not know how old its lists are before it has looked at the store, and cannot use SQLite if they did",
+            )
         for participant in self._in_order():
             try:
                 participant.before_fork()
             except Exception:  # noqa: BLE001 - the fork cannot be stopped; the child finds what is still open
-                _log.exception("a store was not made ready for a fork")
+                log_event(logging.ERROR, "fork_unsafe", "a store was not made ready for a fork", exc_info=True)
 
     def _wait_for_others(self) -> None:
         began = time.monotonic()
@@ -192,7 +199,8 @@ class _Gate:
             try:
                 participant.after_fork(certain=certain)
             except Exception:  # noqa: BLE001 - the others shall go on
-                _log.exception("a part of cidrgate does not go on in a forked process")
+                message = "a part of cidrgate does not go on in a forked process"
+                log_event(logging.ERROR, "fork_unsafe", message, exc_info=True)
 
     def _in_order(self) -> list[Participant]:
         known = sorted(self._participants.values(), key=lambda one: one[0])

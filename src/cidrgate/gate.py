@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import secrets
+from contextlib import suppress
 from dataclasses import dataclass
 from inspect import iscoroutinefunction
 from time import perf_counter
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, get_args
 from cidrgate.account_sources import EXEMPT, Exempt
 from cidrgate.accounts import can_name_account
 from cidrgate.client_ip import ClientAddress, ClientIPResolver
-from cidrgate.decision_log import DecisionLog, advise_about_rewritten_peers, log_failure
+from cidrgate.decision_log import LOG_EVERY, DecisionLog, advise_about_rewritten_peers
 from cidrgate.errors import InvalidAccountError, MissingAccountError, UnclearAccountError
 from cidrgate.header_names import check_token
 from cidrgate.manager import RuleManager
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from cidrgate.decisions import Address
     from cidrgate.last_matches import LastMatches
 
-__all__ = ["Gate", "Result", "Unlisted", "Verdict", "VerdictReason", "check_gate", "check_unlisted"]
+__all__ = ["REQUEST_ID", "Gate", "Result", "Unlisted", "Verdict", "VerdictReason", "check_gate", "check_unlisted"]
 
 Unlisted: TypeAlias = Literal["allow", "deny_unknown", "deny"]
 Result: TypeAlias = Literal["allowed", "denied", "would_deny"]
@@ -50,7 +51,8 @@ _SAY_UNLISTED = (
     "unknown; where every account must have a list, unlisted='deny' denies both."
 )
 
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}", re.ASCII)
+REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}", re.ASCII)
+"""What a request's id that came with it must be, to be shown and logged."""
 
 
 class _Admits(Protocol):
@@ -134,9 +136,11 @@ class Gate:
         report_only: Whether to log and count what would be denied, and deny nothing.
         require_account: Whether a request that acts for no account is denied.
         log: Which decisions go to the logger `cidrgate.decisions`: `denials`, `all` or `none`.
+        log_every: Seconds between two lines of the log about denials of one account and address: the first is written
+            at once, the others are counted, and one line says how many there were. 0 writes every denial.
         hooks: Called with the `Verdict` of every decision; `cidrgate.metrics.GateMetrics` is one. Requests that are
             allowed may be told to a hook's method `count_allowed(account, reason, seconds)` instead, if it has one:
-            then no verdict is made.
+            then no verdict is made. A method `count_suppressed()` is told of each denial that the log only counted.
         note_matches: Whether the entries that let requests in are noted in the manager's store, for people to see which
             are in use; see `RuleManager.store_matches`.
         request_id_header: The header that brings the id of a request, such as `x-request-id`, where something in front
@@ -170,6 +174,7 @@ class Gate:
         report_only: bool = False,
         require_account: bool = False,
         log: Literal["denials", "all", "none"] = "denials",
+        log_every: float = LOG_EVERY,
         hooks: Iterable[Callable[[Verdict], object]] = (),
         note_matches: bool = False,
         request_id_header: str | None = None,
@@ -219,7 +224,9 @@ class Gate:
                 raise ValueError("matches are noted in a store: give the gate a RuleManager")
             self._noted = self._manager.matches
             self._lets_in = self._allows_noted
-        own = () if log == "none" else (DecisionLog(allowed=log == "all"),)
+        suppressed = [hook.count_suppressed for hook in hooks if hasattr(hook, "count_suppressed")]
+        self._log = DecisionLog(allowed=log == "all", every=log_every, suppressed=suppressed)
+        own = () if log == "none" else (self._log,)
         self._hooks = (*own, *hooks)
         self._counts = [hook.count_allowed for hook in hooks if hasattr(hook, "count_allowed")]
         if log == "all" or len(own) + len(self._counts) < len(self._hooks):
@@ -238,6 +245,15 @@ class Gate:
     def report_only(self) -> bool:
         """Whether nothing is denied."""
         return self._report_only
+
+    @property
+    def denials_suppressed(self) -> int:
+        """How many denials this process has counted in the log in place of a line for each."""
+        return self._log.suppressed
+
+    def flush_log(self) -> None:
+        """Write the number of denials that were counted and not written yet; the end of the process does it too."""
+        self._log.flush()
 
     # `allows_peer` and `admits` are the short way for requests that are allowed, which are nearly all: they make no
     # verdict, and only their True counts. Anything else, an exception too, has to be decided by `decide`.
@@ -289,8 +305,8 @@ class Gate:
         for count_allowed in self._counts:
             try:
                 count_allowed(account, "not_enforced" if entry is None else "matched", seconds)
-            except Exception:  # noqa: BLE001 - the decision is made
-                log_failure(f"the hook {_name_of(count_allowed)} failed")
+            except Exception as error:  # noqa: BLE001 - the decision is made
+                self._failed(f"the hook {_name_of(count_allowed)} failed", error, account, None)
         return True
 
     def _allows_known_or_new(self, account: str, address: Address) -> bool:
@@ -358,9 +374,10 @@ class Gate:
             allowed, reason = False, "no_account"
         except UnclearAccountError:
             allowed, reason = False, "unclear_account"
-        except Exception:  # noqa: BLE001 - whatever broke, the answer is no
+        except Exception as error:  # noqa: BLE001 - whatever broke, the answer is no
             allowed, reason = False, "error"
-            log_failure("a request could not be checked, and is denied")
+            request_id = request_id or secrets.token_hex(12)
+            self._failed("a request could not be checked, and is denied", error, account, request_id)
         result: Result = "allowed" if allowed else "would_deny" if self._report_only else "denied"
         request_id = request_id or secrets.token_hex(12)
         verdict = Verdict(result, reason, account, entry, client, request_id, perf_counter() - started)
@@ -420,7 +437,7 @@ class Gate:
             for name, value in headers:
                 if name.lower() == field:
                     text = value.decode("latin-1")
-                    if _REQUEST_ID.fullmatch(text):
+                    if REQUEST_ID.fullmatch(text):
                         return text
         return None
 
@@ -429,8 +446,13 @@ class Gate:
         for hook in self._hooks:
             try:
                 hook(verdict)
-            except Exception:  # noqa: BLE001 - the decision is made
-                log_failure(f"the hook {_name_of(hook)} failed")
+            except Exception as error:  # noqa: BLE001 - the decision is made
+                self._failed(f"the hook {_name_of(hook)} failed", error, verdict.account, verdict.request_id)
+
+    def _failed(self, message: str, error: Exception, account: str | None, request_id: str | None) -> None:
+        """Log what broke; a log that breaks itself changes nothing."""
+        with suppress(Exception):
+            self._log.failed(message, error, account=account, request_id=request_id)
 
 
 def check_gate(gate: object) -> None:

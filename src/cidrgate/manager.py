@@ -121,6 +121,16 @@ class RuleManager(ServedLists):
         self._published.chores = {"sweep": self.sweep, "matches": self.store_matches, "tidy": store.tidy}
         join_forks(self, stage=1)
 
+    def measure_waits(self, waited: Callable[[float], object], refused: Callable[[], object] | None = None) -> None:
+        """Tell somebody how long changes of this manager wait, for locks and for their turn.
+
+        Args:
+            waited: Called with the seconds of each change, in the thread that makes it.
+            refused: Called for each change that waited in vain; None for nobody.
+        """
+        self._commits.waited = waited
+        self._commits.refused = refused
+
     def create_account(self, account: str, *, parent: str | None = None, actor: str | None = None) -> Account:
         """Create an account, or a subaccount that inherits its parent's list.
 

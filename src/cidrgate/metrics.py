@@ -19,7 +19,8 @@ _BUCKETS = (1e-6, 2e-6, 5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 1e-2, 1e
 class GateMetrics:
     """A hook of `Gate` that counts decisions, by result and reason, and the time they take.
 
-    Metrics: `cidrgate_decisions_total{result, reason}` and `cidrgate_decision_seconds`, a histogram.
+    Metrics: `cidrgate_decisions_total{result, reason}`, `cidrgate_decision_seconds`, a histogram, and
+    `cidrgate_denials_suppressed_total`, those that the log counted in place of a line for each.
 
     Args:
         registry: Where they are registered; the default registry of `prometheus_client` when None.
@@ -46,6 +47,11 @@ class GateMetrics:
         self._observe = Histogram(
             "cidrgate_decision_seconds", "Time a decision took.", buckets=_BUCKETS, registry=registry
         ).observe
+        self._suppressed = Counter(
+            "cidrgate_denials_suppressed",
+            "Denials that the log counted in place of a line for each.",
+            registry=registry,
+        )
         self._accounts = (
             Counter(
                 "cidrgate_account_decisions",
@@ -63,6 +69,10 @@ class GateMetrics:
         self._observe(verdict.seconds)
         if self._accounts is not None and verdict.account is not None:
             self._accounts.labels(verdict.account, verdict.result).inc()
+
+    def count_suppressed(self) -> None:
+        """Count a denial that has no line of its own in the log."""
+        self._suppressed.inc()
 
     def count_allowed(self, account: str, reason: VerdictReason, seconds: float) -> None:
         """Count a request that was allowed, of which there is no verdict."""

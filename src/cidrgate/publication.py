@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from cidrgate._engine import Matcher
 from cidrgate.errors import CidrgateError, SnapshotError, StoreError
+from cidrgate.event_log import log_event
 from cidrgate.expiry import Timetable
 from cidrgate.forking import work
 from cidrgate.snapshots import read_snapshot, write_snapshot
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
 
 __all__ = ["PublishedStore"]
 
-_log = logging.getLogger("cidrgate")
-
 _MOST_NAMES = 20_000
 """With more changed accounts than this, all lists are read in one scan instead of these by name."""
 
@@ -41,6 +40,10 @@ _PROGRESS = 20_000
 
 _RETRY = 1.0
 """Seconds without another attempt after the store could not be read to catch up."""
+
+
+_WORTH_SAYING = 1.0
+"""Seconds by which the clock goes back before it is logged: smaller steps are how clocks are kept in time."""
 
 
 class PublishedStore:
@@ -56,7 +59,10 @@ class PublishedStore:
         self._store = store
         self._matcher = Matcher()
         self._position: str | None = None
-        self._known_at = 0.0
+        self.known_at = -math.inf
+        """When the matcher was last known to equal the store, on the clock of `time.monotonic`; -inf for never."""
+        self.on_known: Callable[[], object] | None = None
+        """Called when that is known anew."""
         self._timetable = Timetable()
         # Held from the reading of lists to their publication, so that what is published last was read last.
         self._reading = threading.RLock()
@@ -76,6 +82,8 @@ class PublishedStore:
         self.on_behind: Callable[[], object] | None = None
         """Called when a question finds the matcher behind the store, where another thread catches up: a question must
         not wait for a store that does not answer."""
+        self.stale_after: float | None = None
+        """Seconds without news from the store after which the lists are stale, and the log says so; None for never."""
         self.shared: SharedSnapshot | None = None
         """A snapshot to share with other processes."""
         self.chores: dict[str, Callable[[], object]] = {}
@@ -109,7 +117,7 @@ class PublishedStore:
     @property
     def staleness(self) -> float:
         """Seconds since the matcher was last known to equal the store; infinite before it was loaded."""
-        return time.monotonic() - self._known_at if self.loaded else float("inf")
+        return time.monotonic() - self.known_at
 
     @property
     def incomplete(self) -> bool:
@@ -133,7 +141,12 @@ class PublishedStore:
                 except FileNotFoundError:
                     pass
                 except (SnapshotError, OSError) as error:
-                    _log.warning("the snapshot is left aside, the store is read instead: %s", error)
+                    log_event(
+                        logging.WARNING,
+                        "snapshot_refused",
+                        f"the snapshot is left aside, the store is read instead: {error}",
+                        path=str(snapshot),
+                    )
                 else:
                     return
             self._read(self._matcher if self._position is None else Matcher(), Timetable(), "", progress)
@@ -166,6 +179,12 @@ class PublishedStore:
             if self._timetable.next() != next_end:
                 self.on_other_end()
 
+    def _know(self, at: float) -> None:
+        """Note when the matcher was known to equal the store."""
+        self.known_at = at
+        if self.on_known is not None:
+            self.on_known()
+
     def _unchanged(self) -> bool:
         """Whether nothing was committed since the position; asked in one message, as most questions find nothing."""
         if self._position is None or self._revived:
@@ -175,7 +194,7 @@ class PublishedStore:
             if transaction.changed_since(self._position, _MOST_NAMES) != set():
                 return False
             self._position = transaction.position()
-        self._known_at = began
+        self._know(began)
         return True
 
     def _read(
@@ -213,7 +232,7 @@ class PublishedStore:
                 self._matcher.adopt(matcher)
             self._timetable = timetable
             self._position = now
-        self._known_at = began
+        self._know(began)
 
     # ----------------------------------------------------------------------------------------------- snapshots
 
@@ -247,6 +266,13 @@ class PublishedStore:
             except OSError as error:
                 raise SnapshotError(f"the snapshot {shared.path} cannot be written: {error}") from error
             shared.written(self._position or "")
+            log_event(
+                logging.INFO,
+                "snapshot_written",
+                "the shared snapshot is written anew",
+                path=str(shared.path),
+                accounts=len(self._matcher),
+            )
 
     def take_over_shared_snapshot(self) -> None:
         """Go on with what another process has written to the shared snapshot, if it has.
@@ -264,6 +290,12 @@ class PublishedStore:
             if state is not None:
                 self._take_over(shared.path, None)
                 shared.taken_over(state)
+                log_event(
+                    logging.INFO,
+                    "snapshot_shared",
+                    "the pages of the shared snapshot, as another process has written it, are used from now on",
+                    path=str(shared.path),
+                )
 
     def _take_over(self, path: Path, progress: Callable[[int], object] | None) -> None:
         """Go on with the matcher of a snapshot, once it has caught up."""
@@ -301,7 +333,11 @@ class PublishedStore:
         except StoreError as error:
             # What was asked for is stored; to say otherwise would be wrong.
             self._behind = True
-            _log.warning("a change is stored, but could not be read again to be published: %s", error)
+            log_event(
+                logging.WARNING,
+                "publication_delayed",
+                f"a change is stored, but could not be read again to be published: {error}",
+            )
         except BaseException:
             self._behind = True
             with suppress(CidrgateError):
@@ -318,7 +354,7 @@ class PublishedStore:
         self._reading = threading.RLock()
         self._publishing = threading.RLock()
         if not certain:
-            self._known_at = -math.inf
+            self._know(-math.inf)
             self._behind = True
         if self.shared is not None:
             self.shared.close()  # the parent's turn to write is not the child's
@@ -331,13 +367,22 @@ class PublishedStore:
         Returns:
             Seconds until the next entry ends; None when none is known to.
         """
+        back = 0.0
         with work(), self._publishing:
             at = datetime.now(UTC)
             if at < self._as_of:  # the clock went back
+                back = (self._as_of - at).total_seconds()
                 self._revived.update(self._timetable.ended_between(at, self._as_of))
             self._as_of = at
             _end(self._matcher, self._timetable, at)
             end = self._timetable.next()
+        if back >= _WORTH_SAYING:
+            log_event(
+                logging.WARNING,
+                "clock_went_back",
+                f"the clock of this machine went back by {back:.1f} seconds: entries that had ended count again",
+                seconds=round(back, 3),
+            )
         return None if end is None else (end - at).total_seconds()
 
 

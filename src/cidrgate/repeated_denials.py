@@ -6,6 +6,7 @@ says how many there were. New pairs are bounded too, as whoever has a /64 has as
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections import OrderedDict
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MOST_LINES", "MOST_PAIRS", "RepeatedDenials", "Summary"]
 
-MOST_PAIRS = 10_000
+MOST_PAIRS = 1_000
 """Pairs of account and address that are told apart at once."""
 
 MOST_LINES = 1_000
@@ -80,6 +81,7 @@ class RepeatedDenials(Generic[_Record]):
         self._lines_end = 0.0
         self._lines = 0
         self._dropped = 0
+        self._repeating = 0  # pairs with something to be written
 
     def add(self, key: Hashable, record: _Record) -> list[Summary[_Record]]:
         """Take note of a denial.
@@ -98,6 +100,7 @@ class RepeatedDenials(Generic[_Record]):
             ended = self._ended(now)
             known = self._pairs.get(key)
             if known is not None:
+                self._repeating += not known.repeated
                 known.repeated += 1
                 known.last = record
                 return ended
@@ -105,10 +108,25 @@ class RepeatedDenials(Generic[_Record]):
                 self._dropped += 1
                 return ended
             if len(self._pairs) >= MOST_PAIRS:
-                ended += _summaries(self._pairs.popitem(last=False)[1])
+                ended += self._summaries(self._pairs.popitem(last=False)[1])
             self._lines += 1
             self._pairs[key] = _Pair(now + self._window, record)
             return [*ended, Summary(record, 0)]
+
+    def due(self) -> list[Summary[_Record]]:
+        """What is to be written now, though nothing was added."""
+        with self._lock:
+            return self._ended(self._clock())
+
+    def seconds_left(self) -> float | None:
+        """Seconds until `due` may have something; None where nothing is counted that was not written."""
+        with self._lock:
+            if not self._repeating and not self._dropped:
+                return None
+            ends = [pair.ends for pair in itertools.islice(self._pairs.values(), 1)]
+            if self._dropped:
+                ends.append(self._lines_end)
+            return max(0.0, min(ends) - self._clock())
 
     def flush(self) -> list[Summary[_Record]]:
         """What was counted and not written yet; afterwards nothing is remembered."""
@@ -124,7 +142,7 @@ class RepeatedDenials(Generic[_Record]):
                 break
             del self._pairs[key]
             if pair.repeated:
-                found += _summaries(pair)
+                found += self._summaries(pair)
                 if now < float("inf"):
                     self._pairs[key] = _Pair(now + self._window, pair.last)
         if now >= self._lines_end:
@@ -134,7 +152,9 @@ class RepeatedDenials(Generic[_Record]):
             self._lines = self._dropped = 0
         return found
 
-
-def _summaries(pair: _Pair[_Record]) -> list[Summary[_Record]]:
-    """The line about what repeated a denial; none where nothing did."""
-    return [Summary(pair.last, pair.repeated)] if pair.repeated else []
+    def _summaries(self, pair: _Pair[_Record]) -> list[Summary[_Record]]:
+        """The line about what repeated a denial; none where nothing did."""
+        if not pair.repeated:
+            return []
+        self._repeating -= 1
+        return [Summary(pair.last, pair.repeated)]

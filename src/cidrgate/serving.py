@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
 
 from cidrgate.errors import CidrgateError, StoreError
+from cidrgate.event_log import log_event
 from cidrgate.following import Follower
 from cidrgate.lists import AccountLists
 from cidrgate.publication import PublishedStore
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from cidrgate.stores import Store
 
 __all__ = ["ServedLists"]
-
-_log = logging.getLogger("cidrgate")
 
 _POLL = 5.0
 """Seconds between two looks at the log without a signal from the store."""
@@ -64,6 +63,7 @@ class ServedLists(AccountLists):
         self.policy = Policy() if policy is None else policy
         super().__init__(store)
         self._published = PublishedStore(store)
+        self._published.stale_after = max_staleness
         self._follower: Follower | None = None
         self._max_staleness = max_staleness
         self._deny_after = max_staleness if on_stale == "deny" else None
@@ -93,7 +93,8 @@ class ServedLists(AccountLists):
             create: Whether a store that is not there is created. Leave it out wherever the store should be there: an
                 empty store has no account whose list is enforced.
             follow: Whether a thread brings the changes of other processes to the matcher, and lets entries end in time.
-            max_staleness: Seconds without news from the store after which `on_stale` counts; None for never.
+            max_staleness: Seconds without news from the store after which `on_stale` counts, and the log says that the
+                lists are stale; None for never.
             on_stale: What `allows` then does: `serve` the last known lists, or `deny` enforced accounts.
             snapshot: A file by `compile` to start from; where there is none that fits, the store is read whole. When
                 it is written anew by another process, a manager that follows goes on with the new one, so that the
@@ -220,6 +221,31 @@ class ServedLists(AccountLists):
         """Seconds since the matcher was last known to equal the store; infinite before it was loaded."""
         return self._published.staleness
 
+    @property
+    def known_at(self) -> float:
+        """When the matcher was last known to equal the store, on the clock of `time.monotonic`; -inf for never."""
+        return self._published.known_at
+
+    @property
+    def on_known(self) -> Callable[[], object] | None:
+        """What is called when the matcher is known to equal the store, by the thread that looks; None for nothing."""
+        return self._published.on_known
+
+    @on_known.setter
+    def on_known(self, call: Callable[[], object] | None) -> None:
+        self._published.on_known = call
+
+    @property
+    def follows(self) -> bool:
+        """Whether a thread of this process follows the store."""
+        return self._follower is not None and self._follower.is_alive
+
+    @property
+    def snapshot_age(self) -> float | None:
+        """Seconds since the shared snapshot was written; infinite if it is not there, None without one."""
+        shared = self._published.shared
+        return None if shared is None else shared.age
+
     def allows(self, account: str, address: Address) -> bool:
         """Whether an address may act for an account: `matcher.allows`, unless the lists are too old to be trusted.
 
@@ -276,4 +302,4 @@ class ServedLists(AccountLists):
             except StoreError as error:
                 self._published.on_behind = None
                 self._published.after_fork(certain=False)  # nobody will tell how old the lists are
-                _log.error("a forked process does not follow the store: %s", str(error))
+                log_event(logging.ERROR, "follower_failed", f"a forked process does not follow the store: {error}")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import logging
 import os
 import time
 from datetime import datetime
@@ -20,8 +19,6 @@ from cidrgate.expiry import Timetable
 from cidrgate.private_files import open_lock
 
 __all__ = ["SharedSnapshot", "read_snapshot", "write_snapshot"]
-
-_log = logging.getLogger("cidrgate")
 
 _CONTENT = 2
 """What a snapshot holds, in its note: from 2 on, every account of the store. Before, the note said nothing of it, and
@@ -95,6 +92,14 @@ class SharedSnapshot:
     def leads(self) -> bool:
         """Whether it is this process that writes the file."""
         return self._leads
+
+    @property
+    def age(self) -> float:
+        """Seconds since the file was written; infinite if it is not there."""
+        try:
+            return max(0.0, time.time() - self.path.stat().st_mtime)
+        except OSError:
+            return float("inf")
 
     def should_write(self, position: str) -> bool:
         """Whether it is this process's turn to write, and time, and something has changed.

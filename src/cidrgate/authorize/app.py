@@ -113,9 +113,20 @@ class AuthorizeApp:
             else:
                 await self._elsewhere(scope, receive, send)
         elif kind == "lifespan":
-            await _live(receive, send)
+            await self._live(receive, send)
         else:
             await send({"type": "websocket.close", "code": 1008})
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        """Agree to the start and the end of the server, at which the log is completed."""
+        while True:
+            message = await receive()
+            ended = message["type"] == "lifespan.shutdown"
+            if ended:
+                self._gate.flush_log()
+            await send({"type": f"{message['type']}.complete"})
+            if ended:
+                return
 
     def _answer(self, scope: Scope) -> tuple[Message, Message]:
         try:
@@ -169,12 +180,3 @@ def _account_of_query(scope: Scope, parameter: str) -> str | None:
 async def _not_found(scope: Scope, receive: Receive, send: Send) -> None:
     await send(_empty(404))
     await send(_EMPTY_BODY)
-
-
-async def _live(receive: Receive, send: Send) -> None:
-    """Agree to the start and the end of the server."""
-    while True:
-        message = await receive()
-        await send({"type": f"{message['type']}.complete"})
-        if message["type"] == "lifespan.shutdown":
-            return

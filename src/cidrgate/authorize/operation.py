@@ -5,18 +5,23 @@ from __future__ import annotations
 import json
 import math
 import os
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from cidrgate.authorize.workers import WorkerFile, living_workers
+from cidrgate.list_metrics import ListsCollector, WaitMetrics
 from cidrgate.metrics import GateMetrics
 
 if TYPE_CHECKING:
+    from cidrgate.manager import RuleManager
     from cidrgate.middleware.asgi import Receive, Scope, Send
     from cidrgate.serving import ServedLists
 
-__all__ = ["MULTIPROCESS", "DecisionMetrics", "Operation"]
+__all__ = ["MULTIPROCESS", "EndpointMetrics", "Operation"]
 
 MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
 """Where `prometheus_client` keeps the counts of several processes; it reads the variable when it is imported."""
@@ -24,20 +29,29 @@ MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
 _PROMETHEUS = b"text/plain; version=0.0.4; charset=utf-8"
 
 
-class DecisionMetrics:
-    """The decisions of this process and of the other workers, for Prometheus.
+class EndpointMetrics:
+    """The decisions and the lists of this process and of the other workers, for Prometheus.
+
+    Args:
+        lists: What this process answers from.
 
     Attributes:
         hook: What a gate calls with each verdict.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, lists: RuleManager) -> None:
         own = CollectorRegistry()
         self.hook = GateMetrics(own)
+        WaitMetrics(own).measure(lists)
         self._all = own
+        states = None
         if MULTIPROCESS in os.environ:
+            folder = Path(os.environ[MULTIPROCESS])
             self._all = CollectorRegistry()
             MultiProcessCollector(self._all)  # type: ignore[no-untyped-call]
+            self._file = WorkerFile(folder, lists)
+            states = partial(living_workers, folder)
+        self._all.register(ListsCollector(lists, states))
 
     def text(self) -> bytes:
         """Everything, in Prometheus's text format."""
@@ -53,7 +67,7 @@ class Operation:
         metrics: What `/metrics` tells; None for 404.
     """
 
-    def __init__(self, lists: ServedLists, *, ready_within: float | None, metrics: DecisionMetrics | None) -> None:
+    def __init__(self, lists: ServedLists, *, ready_within: float | None, metrics: EndpointMetrics | None) -> None:
         self._lists = lists
         self._ready_within = math.inf if ready_within is None else ready_within
         self._metrics = metrics

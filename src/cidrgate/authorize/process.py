@@ -5,6 +5,7 @@ Used by every server of the package, and nothing in it knows what they serve.
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import signal
@@ -15,6 +16,8 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, NoReturn
 
 from uvicorn.supervisors import Multiprocess
+
+from cidrgate.event_log import log_event
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -79,6 +82,8 @@ def _wait_for_supervisor() -> None:
     if supervisor is None:
         return
     supervisor.join()
+    with suppress(Exception):  # whoever read what is logged may be gone too
+        log_event(logging.ERROR, "parent_lost", "the process that supervises this worker is gone: the worker ends too")
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(GRACE + 1)
     os._exit(1)

@@ -18,10 +18,13 @@ import uvicorn
 
 from cidrgate.authorize.app import AuthorizeApp
 from cidrgate.authorize.client_headers import CREDENTIAL_HEADERS, ClientHeaders
-from cidrgate.authorize.operation import MULTIPROCESS, DecisionMetrics, Operation
+from cidrgate.authorize.operation import MULTIPROCESS, EndpointMetrics, Operation
 from cidrgate.authorize.process import GRACE, end_with_supervisor, hang_up_ends_workers, run
 from cidrgate.client_ip import ClientIPResolver
 from cidrgate.connections import GuardedConnection, quiet
+from cidrgate.decision_log import LOG_EVERY, check_log_every
+from cidrgate.errors import CidrgateError
+from cidrgate.event_log import log_event, log_to_stderr
 from cidrgate.gate import Gate, Unlisted, check_unlisted
 from cidrgate.header_names import check_token
 from cidrgate.manager import RuleManager
@@ -56,10 +59,11 @@ class AuthorizeSettings:
         allow_missing_account: Whether a request without an account is allowed.
         report_only: Whether to log what would be denied, and deny nothing.
         log: Which decisions are logged: `denials`, `all` or `none`.
+        log_every: Seconds between two lines about denials of one account and address; 0 for a line for each.
         deny_when_stale: Seconds without news from the store after which enforced accounts are denied; None for never.
         snapshot: A file to start from, shared by workers; None for none.
         note_matches: Whether it is noted when each entry last let a request in.
-        metrics: Whether decisions are counted for `/metrics`, which makes each take longer.
+        metrics: Whether `/metrics` tells about decisions and lists; counting makes each decision take longer.
     """
 
     database: str = field(repr=False)  # it may hold a password
@@ -75,6 +79,7 @@ class AuthorizeSettings:
     allow_missing_account: bool = False
     report_only: bool = False
     log: Literal["denials", "all", "none"] = "denials"
+    log_every: float = LOG_EVERY
     deny_when_stale: float | None = None
     snapshot: str | None = None
     note_matches: bool = False
@@ -113,6 +118,7 @@ class AuthorizeSettings:
         """
         self.resolver()
         check_token(self.account_header, "the header with the account")
+        check_log_every(self.log_every)
         self.client_headers()
         if self.account_parameter is not None and not self.account_parameter:
             raise ValueError("the parameter with the account has a name")
@@ -135,7 +141,7 @@ class AuthorizeSettings:
 
     def app(self, lists: RuleManager) -> AuthorizeApp:
         """The endpoint over lists."""
-        metrics = DecisionMetrics() if self.metrics else None
+        metrics = EndpointMetrics(lists) if self.metrics else None
         gate = Gate(
             lists,
             unlisted=check_unlisted(self.unlisted),
@@ -143,6 +149,7 @@ class AuthorizeSettings:
             report_only=self.report_only,
             require_account=not self.allow_missing_account,
             log=self.log,
+            log_every=self.log_every,
             hooks=() if metrics is None else (metrics.hook,),
             note_matches=self.note_matches,
             request_id_header="x-request-id",
@@ -159,10 +166,14 @@ class AuthorizeSettings:
 def app_from_environment() -> AuthorizeApp:
     """The endpoint of a worker."""
     settings = json.loads(os.environ[_VARIABLE])
-    end_with_supervisor()
     _log_to_stderr()
+    end_with_supervisor()
     made = AuthorizeSettings(**settings | {"trusted_proxies": tuple(settings["trusted_proxies"])})
-    return made.app(made.open())
+    try:
+        return made.app(made.open())
+    except CidrgateError as error:
+        log_event(logging.ERROR, "worker_failed", f"a worker cannot start, and is tried again: {error}")
+        raise SystemExit(1) from error
 
 
 def serve(
@@ -202,7 +213,7 @@ def serve(
     listen |= {
         "server_header": False,
         "date_header": False,
-        "lifespan": "off",
+        "lifespan": "on",  # at the end the log is completed
         "http": GuardedConnection,
         "timeout_graceful_shutdown": GRACE,
     }
@@ -225,6 +236,5 @@ def serve(
 
 
 def _log_to_stderr() -> None:
-    """Decisions are lines of JSON already; nothing is put before them."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    log_to_stderr()
     quiet(("uvicorn.error", "asyncio"))

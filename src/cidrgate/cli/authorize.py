@@ -97,8 +97,19 @@ def _authorize(
         bool, typer.Option("--report-only", help="Log what would be denied, and deny nothing.")
     ] = False,
     log: Annotated[
-        Literal["denials", "all", "none"], typer.Option("--log", help="Which decisions to log on stderr.")
+        Literal["denials", "all", "none"],
+        typer.Option("--log", help="Which decisions to log on stderr, a line of JSON each."),
     ] = "denials",
+    log_every: Annotated[
+        float,
+        typer.Option(
+            "--log-every",
+            metavar="SECONDS",
+            min=0,
+            help="Log repeated denials of one account and address as one line with their number, so often; 0 for a "
+            "line for each.",
+        ),
+    ] = 60.0,
     deny_when_stale: Annotated[
         float | None,
         typer.Option(
@@ -117,7 +128,10 @@ def _authorize(
         typer.Option("--note-matches", help="Let lists say when each entry last let a request in."),
     ] = False,
     metrics: Annotated[
-        bool, typer.Option("--metrics", help="Count decisions for Prometheus, at /metrics; each then takes longer.")
+        bool,
+        typer.Option(
+            "--metrics", help="Tell Prometheus about decisions and lists, at /metrics; each decision then takes longer."
+        ),
     ] = False,
 ) -> None:
     """Answer proxies: 200 if the client may act for the account, 403 if not."""
@@ -145,6 +159,7 @@ def _authorize(
         allow_missing_account=allow_missing_account,
         report_only=report_only,
         log=log,
+        log_every=log_every,
         deny_when_stale=deny_when_stale,
         snapshot=snapshot,
         note_matches=note_matches,

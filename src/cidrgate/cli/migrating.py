@@ -1,10 +1,13 @@
 """`cidrgate migrate`: the tables of a store, brought to the version that this cidrgate needs."""
 
+from typing import Annotated
+
 import typer
 
 from cidrgate.cli.options import Session, command
-from cidrgate.stores import migrate_store
+from cidrgate.stores import grant_store, migrate_store
 from cidrgate.stores.migrations import HEAD
+from cidrgate.stores.urls import store_of
 
 __all__ = ["app"]
 
@@ -12,13 +15,31 @@ app = typer.Typer()
 
 
 @command(app, "migrate")
-def _migrate(session: Session) -> None:
+def _migrate(
+    session: Session,
+    *,
+    grant: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--grant",
+            metavar="USER",
+            help="On PostgreSQL, give this user of the database the rights that a service needs: to read and write "
+            "rows, not to alter tables. May be given several times; again after each migration.",
+        ),
+    ] = None,
+) -> None:
     """Bring the tables of the database to the version this cidrgate needs; create them where there are none."""
+    users = grant or []
+    if users and store_of(session.database)[0] != "postgresql":
+        grant_store(session.database, users[0])  # which refuses it, before anything is migrated
     before = migrate_store(session.database)
+    for user in users:
+        grant_store(session.database, user)
     if before is None:
         done = f"created the tables, version {HEAD}"
     elif before == HEAD:
         done = f"nothing to do: the tables have version {HEAD}"
     else:
         done = f"migrated the tables from version {before} to {HEAD}"
-    session.output.answer({"before": before, "version": HEAD}, done)
+    granted = [f"granted {user} what a service needs" for user in users]
+    session.output.answer({"before": before, "version": HEAD, "granted": users}, done, *granted)

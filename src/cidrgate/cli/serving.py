@@ -1,5 +1,6 @@
 """`cidrgate serve`: the management API and the console on a port of this machine."""
 
+import math
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -72,6 +73,16 @@ def _serve(
         bool,
         typer.Option("--note-matches", help="With --authorize: let lists say when each entry last let a request in."),
     ] = False,
+    log_every: Annotated[
+        float,
+        typer.Option(
+            "--log-every",
+            metavar="SECONDS",
+            min=0,
+            help="Log repeated denials of one account and address as one line with their number, so often; 0 for a "
+            "line for each.",
+        ),
+    ] = 60.0,
     create: Annotated[
         bool,
         typer.Option("--create", help="Create the database if it is not there; without --authorize it always is."),
@@ -85,7 +96,10 @@ def _serve(
         ),
     ] = None,
     max_staleness: Annotated[
-        float, typer.Option("--max-staleness", metavar="SECONDS", help="From when on /readyz says no.")
+        float,
+        typer.Option(
+            "--max-staleness", metavar="SECONDS", help="From when on /readyz and the log say that lists are old."
+        ),
     ] = 15.0,
 ) -> None:
     """Serve the management API and the console until interrupted. On a database without tokens, prints a link."""
@@ -118,6 +132,7 @@ def _serve(
             authorize=authorize,
             unlisted=unlisted,
             note_matches=note_matches,
+            log_every=log_every,
             public_url=public_url,
         )
     except ValueError as error:
@@ -130,7 +145,7 @@ def _serve(
         bound = place.bind()
     except OSError as error:
         raise CommandError(f"{host}, port {port} cannot be listened on: {error.strerror}") from error
-    with bound, _opened(session, create=create or not authorize) as manager:
+    with bound, _opened(session, create=create or not authorize, max_staleness=max_staleness) as manager:
         url = place.url(bound)
         if allow_account is not None:
             manager.account(allow_account)  # one that does not exist would answer nobody
@@ -149,10 +164,15 @@ def _serve(
         serve(manager, settings, resolver, place, bound, on_start=tell)
 
 
-def _opened(session: Session, *, create: bool) -> RuleManager:
+def _opened(session: Session, *, create: bool, max_staleness: float) -> RuleManager:
     with session.output.progress("reading the lists", None) as progress:
         return RuleManager.open(
-            session.database, session.policy, create=create, progress=progress, lock_timeout=session.lock_timeout
+            session.database,
+            session.policy,
+            create=create,
+            progress=progress,
+            lock_timeout=session.lock_timeout,
+            max_staleness=max_staleness if 0 < max_staleness < math.inf else None,
         )
 
 

@@ -27,6 +27,7 @@ from django.utils.module_loading import import_string
 
 from cidrgate.account_sources import EXEMPT, Exempt, FromHeader, FromPath, FromRoute, check_source, required
 from cidrgate.client_ip import ClientIPResolver
+from cidrgate.decision_log import LOG_EVERY
 from cidrgate.denial import STATUS, denial_of
 from cidrgate.gate import Gate, Unlisted, Verdict, check_unlisted
 from cidrgate.manager import RuleManager
@@ -57,6 +58,7 @@ class Settings:
         require_account: As in `Gate`.
         log: As in `Gate`.
         hooks: As in `Gate`, each also by its name.
+        log_every: As in `Gate`.
         request_id_header: As in `Gate`.
     """
 
@@ -73,6 +75,7 @@ class Settings:
     report_only: bool = False
     require_account: bool = False
     log: Literal["denials", "all", "none"] = "denials"
+    log_every: float = LOG_EVERY
     hooks: Sequence[str | Callable[[Verdict], object]] = ()
     request_id_header: str | None = None
 
@@ -124,6 +127,7 @@ class Settings:
                 "report_only": self.report_only,
                 "require_account": self.require_account,
                 "log": self.log,
+                "log_every": self.log_every,
                 "hooks": [_imported(hook) for hook in self.hooks],
                 "request_id_header": self.request_id_header,
             }

@@ -105,8 +105,10 @@ def create_app(
             resolver=found,
             require_account=True,
             note_matches=chosen.note_matches,
+            log_every=chosen.log_every,
             request_id_header="x-request-id",
         )
+        metrics.gates.append(gate)
         for path in (AUTHORIZE_PATH, AUTHORIZE_PATH + "/{path:path}"):
             app.router.routes.append(Route(path, AuthorizeApp(gate), include_in_schema=False))
     add_handlers(app)
@@ -117,7 +119,12 @@ def create_app(
     app.add_middleware(HostCheck, public=chosen.public, exempt={*health.PUBLIC, AUTHORIZE_PATH})
     app.add_middleware(HeadLimit)
     if chosen.allow is not None or chosen.allow_account is not None:
-        own = gate_of_account(manager, found) if chosen.allow is None else gate_of_networks(chosen.allow, found)
+        own = (
+            gate_of_account(manager, found, chosen.log_every)
+            if chosen.allow is None
+            else gate_of_networks(chosen.allow, found, chosen.log_every)
+        )
+        metrics.gates.append(own)
         app.add_middleware(AllowlistMiddleware, gate=own, account=guarded_account(chosen.allow_account))
     app.add_middleware(MetricsMiddleware, metrics=metrics)
     return app

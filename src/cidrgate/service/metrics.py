@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from cidrgate.list_metrics import ListsCollector, WaitMetrics
+
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+    from cidrgate.gate import Gate
     from cidrgate.manager import RuleManager
 
 __all__ = ["Metrics", "MetricsMiddleware"]
@@ -22,6 +25,10 @@ class Metrics:
 
     Args:
         manager: Whose lists it serves.
+
+    Attributes:
+        waits: How long changes waited, and the requests that were refused as locks were held for too long.
+        gates: Those whose denials are counted.
     """
 
     def __init__(self, manager: RuleManager) -> None:
@@ -40,14 +47,15 @@ class Metrics:
             registry=self._registry,
         )
         self.failed_logins = Counter("cidrgate_failed_logins_total", "Wrong credentials sent.", registry=self._registry)
+        self.waits = WaitMetrics(self._registry)
+        self.waits.measure(manager, refusals=False)  # requests are counted, whatever they waited for
+        self.gates: list[Gate] = []
+        self._registry.register(ListsCollector(manager, suppressed=self._suppressed))
         accounts = Gauge("cidrgate_accounts", "Accounts the matcher knows.", registry=self._registry)
         accounts.set_function(lambda: len(manager.matcher))
-        staleness = Gauge(
-            "cidrgate_staleness_seconds",
-            "Seconds since the matcher was last known to equal the store.",
-            registry=self._registry,
-        )
-        staleness.set_function(lambda: manager.staleness)
+
+    def _suppressed(self) -> int:
+        return sum(gate.denials_suppressed for gate in self.gates)
 
     def text(self) -> bytes:
         """Everything, in Prometheus's text format."""

@@ -20,12 +20,12 @@ _SERVICE = "service"
 """What stands for the service in a matcher that knows nothing else."""
 
 
-def gate_of_account(manager: RuleManager, resolver: ClientIPResolver) -> Gate:
+def gate_of_account(manager: RuleManager, resolver: ClientIPResolver, log_every: float) -> Gate:
     """Lets in whom the list of an account names; without entries, nobody: somebody asked for a list."""
-    return Gate(manager, resolver=resolver, unlisted="deny")
+    return Gate(manager, resolver=resolver, unlisted="deny", log_every=log_every)
 
 
-def gate_of_networks(networks: Sequence[str], resolver: ClientIPResolver) -> Gate:
+def gate_of_networks(networks: Sequence[str], resolver: ClientIPResolver, log_every: float) -> Gate:
     """Lets in whom these networks hold.
 
     Raises:
@@ -33,7 +33,7 @@ def gate_of_networks(networks: Sequence[str], resolver: ClientIPResolver) -> Gat
     """
     matcher = Matcher()
     matcher.publish(_SERVICE, networks, enforced=True)
-    return Gate(matcher, unlisted="deny", resolver=resolver)
+    return Gate(matcher, unlisted="deny", resolver=resolver, log_every=log_every)
 
 
 def guarded_account(account: str | None) -> Callable[[Any], str | None]:

@@ -6,7 +6,6 @@ position in the submission, what it conflicts with and the way out.
 
 from __future__ import annotations
 
-import logging
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +38,7 @@ from cidrgate.errors import (
 )
 from cidrgate.records import error_code, problem_record
 from cidrgate.service.limits import MOST_INVALID, MOST_PROBLEMS_TOLD
+from cidrgate.service.store_events import log_store_error
 
 if TYPE_CHECKING:
     from fastapi import FastAPI, Request, Response
@@ -47,8 +47,6 @@ if TYPE_CHECKING:
     from cidrgate.errors import Problem
 
 __all__ = ["PROBLEM_JSON", "ForbiddenError", "ServiceError", "add_handlers", "problem_response"]
-
-_log = logging.getLogger("cidrgate.service")
 
 PROBLEM_JSON = "application/problem+json"
 
@@ -150,14 +148,15 @@ def add_handlers(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _unexpected)
 
 
-def _cidrgate_error(_request: Request, error: Exception) -> Response:
+def _cidrgate_error(request: Request, error: Exception) -> Response:
     if isinstance(error, ServiceError):
         return problem_response(error.status, error.code, str(error), headers=error.headers)
     if isinstance(error, UnconfirmedChangeError):
         way = f"repeat the request with {'&'.join(f'confirm={name}' for name in error.confirm)}"
         return problem_response(409, error_code(error), error.told(way), confirm=error.confirm)
+    if isinstance(error, StoreError):
+        log_store_error(request, error)  # what the database said may name hosts and users: it is for the log
     if isinstance(error, OutcomeUnknownError):
-        _log.error("nobody can tell whether a change was stored: %s", error)
         return problem_response(
             503,
             "outcome_unknown",
@@ -167,7 +166,6 @@ def _cidrgate_error(_request: Request, error: Exception) -> Response:
             headers={"Retry-After": "1"},
         )
     if isinstance(error, StoreBusyError):
-        _log.error("the store is busy: %s", error)
         return problem_response(
             503,
             "store_busy",
@@ -175,8 +173,6 @@ def _cidrgate_error(_request: Request, error: Exception) -> Response:
             headers={"Retry-After": "5"},
         )
     if isinstance(error, StoreError):
-        # What the database said may name hosts and users: it is for the log.
-        _log.error("the store failed: %s", error)
         return problem_response(
             503, "store", "the store cannot be used now; nothing was changed", headers={"Retry-After": "1"}
         )

@@ -14,6 +14,7 @@ import uvicorn
 from cidrgate.authorize.process import GRACE, run
 from cidrgate.connections import GuardedConnection, quiet
 from cidrgate.credentials import Credentials, Scope
+from cidrgate.event_log import log_to_stderr
 from cidrgate.service.app import create_app
 
 if TYPE_CHECKING:
@@ -123,6 +124,7 @@ def serve(
         backlog=_BACKLOG,
         access_log=False,
         log_level="warning",
+        log_config=None,
         # Which header to believe is decided in one place, by the resolver.
         proxy_headers=False,
         server_header=False,
@@ -131,6 +133,7 @@ def serve(
         timeout_graceful_shutdown=GRACE,
         ws="none",
     )
+    log_to_stderr()
     quiet()
     run(_Server(config, on_start, manager.withdraw_changes), sockets=[bound])
 

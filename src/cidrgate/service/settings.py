@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from cidrgate.decision_log import LOG_EVERY, check_log_every
 from cidrgate.gate import check_unlisted
 from cidrgate.service.limits import LARGEST_BODY
 from cidrgate.service.public_url import PublicURL
@@ -40,6 +41,7 @@ class Settings:
         authorize: Whether `/v1/authorize` answers proxies, which send no token: only where nobody else gets at it.
         unlisted: What `/v1/authorize` answers for an account that has no list, as in `Gate`; needed with `authorize`.
         note_matches: Whether `/v1/authorize` notes which entries let requests in, for lists to say which are in use.
+        log_every: Seconds between two lines of the log about denials of one account and address, as in `Gate`.
         public_url: Where people and programs reach the service, such as `https://lists.example.com`: requests for
             another host are refused, and cookies are those of TLS where it is `https`. None where nothing is known.
     """
@@ -54,6 +56,7 @@ class Settings:
     authorize: bool = False
     unlisted: Unlisted | None = None
     note_matches: bool = False
+    log_every: float = LOG_EVERY
     public_url: str | None = None
 
     def __post_init__(self) -> None:
@@ -66,6 +69,7 @@ class Settings:
             raise ValueError("unlisted is about /v1/authorize: turn it on too")
         if self.note_matches and not self.authorize:
             raise ValueError("only /v1/authorize sees requests whose matches could be noted: turn it on too")
+        check_log_every(self.log_every)
         self.public  # noqa: B018 - refuses what is no URL
 
     @property

@@ -26,6 +26,7 @@ __all__ = [
     "StoredList",
     "Transaction",
     "Watch",
+    "grant_store",
     "migrate_store",
     "open_store",
 ]
@@ -159,3 +160,24 @@ def migrate_store(url: str | os.PathLike[str]) -> str | None:
     if kind == "memory":
         raise StoreError("a store in memory is always new: there is nothing to migrate")
     return migrate_sqlite(where)
+
+
+def grant_store(url: str | os.PathLike[str], user: str) -> None:
+    """Give a user of a PostgreSQL database the rights that a service needs: on rows, and on no table itself.
+
+    Args:
+        url: As for `open_store`, of the owner of the tables, which `migrate_store` has brought up to date.
+        user: The database's user.
+
+    Raises:
+        StoreError: If the store knows no users, there is no such user, or the rights are not there to be given.
+    """
+    kind, where = store_of(url)
+    if kind != "postgresql":
+        raise StoreError(
+            "only PostgreSQL has users whom rights can be granted: a SQLite file belongs to whoever may read and write "
+            "it, so give it to the user of the service with `chown`"
+        )
+    from cidrgate.stores.postgres import grant
+
+    grant(where, user)

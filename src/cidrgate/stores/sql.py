@@ -143,6 +143,9 @@ class Transaction(ABC):
     _select_to_change: ClassVar[Select[Any]] = select_accounts_named
     """Selects accounts, and locks them where the database does not lock as a whole."""
 
+    waited = 0.0
+    """Seconds that it waited for locks on accounts, since it began."""
+
     def __init__(self, connection: Connection, *, writes: bool) -> None:
         self._connection = connection
         self._writes = writes

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
@@ -32,6 +31,7 @@ from cidrgate.service.console import accounts, adding, editing, lists, questions
 from cidrgate.service.console.pages import in_place, link, page
 from cidrgate.service.limits import LONGEST_FORM_LIST, MOST_FIELDS
 from cidrgate.service.problems import ServiceError
+from cidrgate.service.store_events import log_store_error
 from cidrgate.service.strict_requests import FORM
 
 if TYPE_CHECKING:
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 
 __all__ = ["add_console"]
 
-_log = logging.getLogger("cidrgate.service")
 
 _TITLES = {
     400: "This cannot be understood",
@@ -119,6 +118,8 @@ class _PageHeaders:
 
 async def _error_page(request: Request, error: Exception) -> Response:
     """An error as a page, or as a message in the dialog where it came up; with what was typed, to copy."""
+    if isinstance(error, StoreError):
+        log_store_error(request, error)  # what the database said may name hosts and users: it is for the log
     status, detail, headers = _what_failed(error)
     if status == 401 and request.method == "GET" and not in_place(request):
         query = request.scope.get("query_string", b"").decode("latin-1")
@@ -176,18 +177,14 @@ def _what_failed(error: Exception) -> tuple[int, str, dict[str, str]]:
         case VersionConflictError():
             return 409, "Somebody changed the list meanwhile. Look at it again, then decide.", {}
         case OutcomeUnknownError():
-            _log.error("nobody can tell whether a change was stored: %s", error)
             return 503, "The database did not say whether it stored this. Look at the list before you try again.", {}
         case StoreBusyError():
-            _log.error("the store is busy: %s", error)
             return (
                 503,
                 "Somebody else has locked this list. Nothing was changed; try again later.",
                 {"Retry-After": "5"},
             )
         case StoreError():
-            # What the database said may name hosts and users: it is for the log.
-            _log.error("the store failed: %s", error)
             return (
                 503,
                 "The database does not answer. Nothing was changed; try again in a moment.",

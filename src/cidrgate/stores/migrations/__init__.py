@@ -19,7 +19,7 @@ from cidrgate.errors import StoreError
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-__all__ = ["HEAD", "refuse_newer", "revision_of", "upgrade"]
+__all__ = ["HEAD", "VERSION_TABLE", "refuse_newer", "revision_of", "upgrade"]
 
 HEAD = "0005"
 """The last revision: what this cidrgate reads and writes. They are numbered, so their texts sort as they follow."""

@@ -5,6 +5,7 @@ changes; the database itself holds the rule that no two entries of an account ov
 the log is the database's own snapshot: what was committed since is exactly what that snapshot does not see.
 """
 
+from cidrgate.stores.postgres.grants import grant
 from cidrgate.stores.postgres.store import PostgresStore, migrate
 
-__all__ = ["PostgresStore", "migrate"]
+__all__ = ["PostgresStore", "grant", "migrate"]

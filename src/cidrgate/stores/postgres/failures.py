@@ -27,7 +27,8 @@ _UNCLEAR = ("08", "40003", "57P", "58", "XX")
 _ADVICE = {
     "28": "refuses this user: check the user and the password of the URL, and pg_hba.conf on the server",
     "3D000": "does not exist: create the database first, for example with `createdb`",
-    "42501": "refuses this: give the user the right to it, or let the database's administrator run `cidrgate migrate`",
+    "42501": "refuses this: let the owner of the tables give the user the right to it, with `cidrgate migrate --grant "
+    "USER`; where tables are created or altered, let the database's administrator run `cidrgate migrate`",
     "42P01": "has no tables of cidrgate: run `cidrgate migrate` first",
     "3F000": "has no schema of cidrgate: run `cidrgate migrate` first",
     "53100": "cannot grow: the server's disk is full; free some space and try again",

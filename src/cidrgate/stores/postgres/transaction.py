@@ -6,6 +6,7 @@ pooler may give a transaction the session of another client.
 
 from __future__ import annotations
 
+import time
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -124,8 +125,15 @@ class PostgresTransaction(Transaction):
         Raises:
             AccountsLockedError: If others have locked some, and this transaction does not wait for them.
         """
-        if self._waits or not self._writes:
+        if not self._writes:
             return super().accounts_named(names)
+        began = time.monotonic()
+        try:
+            return super().accounts_named(names) if self._waits else self._unlocked_accounts_named(names)
+        finally:
+            self.waited += time.monotonic() - began
+
+    def _unlocked_accounts_named(self, names: Collection[str]) -> dict[str, StoredAccount]:
         rows = self._connection.execute(self._select_unlocked, {"names": list(names)})
         found = {row.name: StoredAccount(*row) for row in rows}
         if missing := set(names) - found.keys():

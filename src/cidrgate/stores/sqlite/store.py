@@ -20,6 +20,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import QueuePool, StaticPool
 
 from cidrgate.errors import OutcomeUnknownError, StoreBusyError, StoreError, StoreNotFoundError
+from cidrgate.event_log import log_event
 from cidrgate.forking import join_forks, sqlite_is_lost, work
 from cidrgate.private_files import create_empty
 from cidrgate.stores import migrations
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
 
 __all__ = ["SqliteStore", "migrate"]
 
-_log = logging.getLogger("cidrgate")
 
 _BEGIN = "cidrgate_begin"
 """Execution option that holds the statement a transaction begins with; None where a single statement needs none."""
@@ -219,10 +219,11 @@ class SqliteStore:
         """Say once that others may read the lists; services say so, and not every command."""
         if path not in _warned_of and path.exists() and path.stat().st_mode & 0o007:
             _warned_of.add(path)
-            _log.warning(
-                "%s is open to every user of this machine, with all lists and the hashes of tokens: "
+            log_event(
+                logging.WARNING,
+                "store_exposed",
+                f"{self._name} is open to every user of this machine, with all lists and the hashes of tokens: "
                 "chmod o= it, and the -wal and -shm files beside it",
-                self._name,
             )
 
     def close(self) -> None:

@@ -1,0 +1,79 @@
+"""The rights that the user of a service needs: it reads and writes rows, and alters no table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cidrgate.errors import StoreError
+from cidrgate.forking import work
+from cidrgate.stores.migrations import VERSION_TABLE
+from cidrgate.stores.postgres.database import Database
+from cidrgate.stores.postgres.failures import explained
+from cidrgate.stores.schema import changes, facts, metadata
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+__all__ = ["grant"]
+
+_ROWS = ("SELECT", "INSERT", "UPDATE", "DELETE")
+
+_RIGHTS: Mapping[str, Sequence[str]] = {
+    **dict.fromkeys(metadata.tables, _ROWS),
+    changes.name: ("SELECT", "INSERT", "DELETE"),  # the log is never altered, only its old end is cut off
+    facts.name: ("SELECT", "UPDATE"),
+    VERSION_TABLE: ("SELECT",),
+}
+
+_SEQUENCES = """
+    SELECT sequences.relname FROM pg_class AS sequences
+    JOIN pg_depend ON pg_depend.objid = sequences.oid AND pg_depend.classid = 'pg_class'::regclass
+        AND pg_depend.refclassid = 'pg_class'::regclass AND pg_depend.deptype IN ('a', 'i')
+    JOIN pg_class AS tables ON tables.oid = pg_depend.refobjid
+    JOIN pg_namespace ON pg_namespace.oid = sequences.relnamespace
+    WHERE sequences.relkind = 'S' AND pg_namespace.nspname = %s AND tables.relname = ANY(%s)
+    ORDER BY sequences.relname
+"""
+"""The sequences of the ids of our tables; there may be others in the schema."""
+
+
+def grant(url: str, user: str) -> None:
+    """Give a user the rights that a service needs; what it has already stays as it is.
+
+    Args:
+        url: As for `PostgresStore`, of the owner of the tables; they are of the current version.
+        user: The role, whatever characters its name holds.
+
+    Raises:
+        StoreError: If there is no such role, or whoever asks may not give these rights.
+    """
+    from psycopg.sql import SQL, Identifier
+
+    database = Database.parse(url)
+    schema = database.schema
+    with work(), explained(database.name), database.connect() as connection, connection.transaction():
+        # Two that grant at once would alter the same row.
+        connection.execute("SELECT pg_advisory_xact_lock(hashtext('cidrgate migrate'))")
+        if connection.execute("SELECT FROM pg_roles WHERE rolname = %s", [user]).fetchone() is None:
+            create = SQL("CREATE ROLE {} LOGIN").format(Identifier(user)).as_string(connection)
+            raise StoreError(f"{database.name} has no user {user!r}: create it first, for example with {create}")
+        role = Identifier(user)
+        connection.execute(SQL("GRANT USAGE ON SCHEMA {} TO {}").format(Identifier(schema), role))
+        for table, rights in _RIGHTS.items():
+            connection.execute(
+                SQL("GRANT {} ON TABLE {} TO {}").format(
+                    SQL(", ").join(map(SQL, rights)), Identifier(schema, table), role
+                )
+            )
+        for (sequence,) in connection.execute(_SEQUENCES, [schema, list(metadata.tables)]).fetchall():
+            connection.execute(SQL("GRANT USAGE ON SEQUENCE {} TO {}").format(Identifier(schema, sequence), role))
+        # Who owns nothing and may hand on nothing gets a warning where an error is expected.
+        for table, rights in _RIGHTS.items():
+            named = Identifier(schema, table).as_string(connection)
+            for right in rights:
+                has = connection.execute("SELECT has_table_privilege(%s, %s, %s)", [user, named, right]).fetchone()
+                if has != (True,):
+                    raise StoreError(
+                        f"{database.name} did not grant {right} on {named}: run `cidrgate migrate --grant` as the "
+                        "owner of the tables"
+                    )

@@ -1,0 +1,505 @@
+"""Everything that cidrgate logs is an event with a name; each is brought about here as it comes about in life."""
+
+from __future__ import annotations
+
+import ast
+import json
+import logging
+import os
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+import httpx
+import psycopg
+import pytest
+
+from cidrgate import Gate, Matcher, RuleManager, forking
+from cidrgate.credentials import Credentials, Scope
+from cidrgate.event_log import Event, JsonFormatter, log_event
+from cidrgate.stores import open_store
+from tests.servers.endpoint import database
+from tests.servers.requests import ask
+from tests.servers.running import free_port, running
+from tests.service.a_server import a_server
+from tests.tcp_proxy import TcpProxy
+from tests.waiting import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.postgres import PostgresServer
+
+SOURCES = sorted((Path(__file__).parents[1] / "src" / "cidrgate").rglob("*.py"))
+DOCUMENTED = Path(__file__).parents[1] / "docs" / "operating.md"
+
+
+class Heard(logging.Handler):
+    """Every line that a service with `JsonFormatter` would have written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setFormatter(JsonFormatter())
+        self.lines: list[dict[str, Any]] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(json.loads(self.format(record)))
+
+    def of(self, event: str) -> list[dict[str, Any]]:
+        return [line for line in self.lines if line["event"] == event]
+
+    def one(self, event: str) -> dict[str, Any]:
+        """The first line of an event; they are waited for."""
+        eventually(lambda: bool(self.of(event)))
+        return self.of(event)[0]
+
+
+@pytest.fixture
+def heard() -> Iterator[Heard]:
+    logger = logging.getLogger("cidrgate")
+    handler, level = Heard(), logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    yield handler
+    logger.setLevel(level)
+    logger.removeHandler(handler)
+
+
+# ------------------------------------------------------------------------------------------------ the format
+
+
+def test_a_line_has_time_level_event_account_and_request_id_first(heard: Heard) -> None:
+    before = datetime.now(UTC) - timedelta(milliseconds=1)
+    log_event(logging.WARNING, "store_lost", "gone:\nall of it", seconds=3, account="acct-1")
+    [line] = heard.lines
+    assert list(line)[:6] == ["time", "level", "event", "account", "request_id", "message"]
+    assert before <= datetime.fromisoformat(line.pop("time")) <= datetime.now(UTC)
+    assert line == {
+        "level": "warning",
+        "event": "store_lost",
+        "account": "acct-1",
+        "request_id": None,
+        "message": "gone:\nall of it",
+        "seconds": 3,
+        "logger": "cidrgate",
+    }
+
+
+@pytest.mark.parametrize("name", ["a\nb", 'a", "event": "x', "\u2028", "\ud800", "\x00"])
+def test_nothing_that_is_logged_starts_a_line_of_its_own(name: str) -> None:
+    record = logging.LogRecord("a.logger", logging.ERROR, "", 0, "said %s", (name,), None)
+    line = JsonFormatter().format(record)
+    assert len(line.splitlines()) == 1
+    assert json.loads(line)["message"] == f"said {name}"
+    assert json.loads(line)["event"] == "message"
+
+
+def test_a_traceback_is_a_part_of_its_line(heard: Heard) -> None:
+    try:
+        raise OSError("the disk is full")
+    except OSError:
+        log_event(logging.ERROR, "fork_unsafe", "it broke", exc_info=True)
+    [line] = heard.lines
+    assert line["traceback"].splitlines()[-1] == "OSError: the disk is full"
+
+
+def test_embedded_a_record_is_plain_text_with_the_event_beside_it(caplog: pytest.LogCaptureFixture) -> None:
+    log_event(logging.WARNING, "store_lost", "the store is not reached", seconds=3)
+    [record] = caplog.records
+    assert record.getMessage() == "the store is not reached"
+    assert record.cidrgate == {"event": "store_lost", "seconds": 3}  # type: ignore[attr-defined]
+    assert Path(record.pathname) == Path(__file__)  # where it was said, not where records are made
+
+
+# ------------------------------------------------------------------------------------------- what there is
+
+
+def emitted() -> set[str]:
+    """The names of events that stand in the sources."""
+    texts = {
+        node.value
+        for path in SOURCES
+        if path.name != "event_log.py"
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    return texts & set(get_args(Event))
+
+
+def test_events_that_are_listed_are_emitted() -> None:
+    assert emitted() | {"message"} == set(get_args(Event))
+
+
+def test_there_is_one_place_that_writes_records() -> None:
+    methods = {"debug", "info", "warning", "error", "exception", "critical", "log"}
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in methods:
+                of = ast.unparse(node.func.value)
+                assert "log" not in of.lower() or path.name == "event_log.py", f"{path}: {ast.unparse(node)}"
+
+
+def test_every_event_is_documented() -> None:
+    documented = set(re.findall(r"^\| `(\w+)`(?:, `\w+`)? \|", DOCUMENTED.read_text(), re.MULTILINE))
+    documented |= set(re.findall(r"^\| `\w+`, `(\w+)` \|", DOCUMENTED.read_text(), re.MULTILINE))
+    assert set(get_args(Event)) <= documented
+
+
+# ---------------------------------------------------------------------------------- causes, in this process
+
+
+def test_decisions(heard: Heard) -> None:
+    matcher = Matcher()
+    matcher.publish("acct-1", ["8.8.8.0/24"])
+    gate = Gate(matcher, unlisted="allow", request_id_header="x-request-id")
+    for _ in range(3):
+        gate.decide("acct-1", "9.9.9.9", [(b"x-request-id", b"req-1")])
+    gate.flush_log()
+    decision, summary = heard.lines
+    assert (decision["event"], decision["account"], decision["request_id"]) == ("decision", "acct-1", "req-1")
+    assert (decision["reason"], decision["address"], "message" in decision) == ("not_listed", "9.9.9.9", False)
+    assert (summary["event"], summary["repeated"], summary["address"]) == ("decisions_suppressed", 2, "9.9.9.9")
+
+
+def test_a_hook_that_breaks_for_each_request_writes_no_traceback_for_each(heard: Heard) -> None:
+    def broken(_: object) -> None:
+        raise OSError("the disk is full")
+
+    gate = Gate(Matcher(), unlisted="allow", hooks=[broken])
+    for number in range(1000):
+        assert gate.decide(f"acct-{number}", "9.9.9.9").admitted
+    gate.flush_log()
+    first, summary = heard.of("decision_failed")
+    assert "OSError: the disk is full" in first["traceback"]
+    assert (summary["repeated"], "traceback" in summary) == (999, False)
+    assert "the disk is full" in summary["message"]
+
+
+def test_a_server_that_rewrites_peers(heard: Heard, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cidrgate.decision_log._advice_given", threading.Event())
+    Gate(Matcher(), unlisted="allow").decide("acct-1", "9.9.9.9", [(b"x-forwarded-for", b"9.9.9.9")])
+    assert heard.one("peer_rewritten")["level"] == "warning"
+
+
+def test_a_file_that_everybody_can_read(tmp_path: Path, heard: Heard) -> None:
+    path = tmp_path / "lists.db"
+    open_store(path, create=True).close()
+    path.chmod(0o644)
+    with RuleManager.open(path):
+        assert "chmod o=" in heard.one("store_exposed")["message"]
+
+
+def test_a_server_that_is_stopped_and_comes_back(postgres_server: PostgresServer, heard: Heard) -> None:
+    with RuleManager.open(postgres_server.new_database(), max_staleness=0.5):
+        postgres_server.stop("fast")
+        try:
+            lost = heard.one("store_lost")
+            stale = heard.one("lists_stale")
+        finally:
+            postgres_server.start()
+        back = heard.one("store_back")
+        heard.one("lists_current")
+    assert (lost["level"], stale["level"], back["level"]) == ("warning", "warning", "info")
+    assert stale["seconds"] > stale["allowed"] == 0.5
+    assert (back["after"], back["seconds"] > 0) == ("store_lost", True)
+    order = [line["event"] for line in heard.lines]
+    assert order.index("store_lost") < order.index("lists_stale") < order.index("lists_current")
+
+
+def test_a_network_that_is_cut(postgres_url: str, shared_postgres_server: PostgresServer, heard: Heard) -> None:
+    """Nobody is told that the server is gone; the lists grow old, and that is said in time."""
+    port = shared_postgres_server.port
+    with TcpProxy(("127.0.0.1", port)) as proxy:
+        url = postgres_url.replace(f":{port}/", f":{proxy.port}/")
+        with RuleManager.open(url, max_staleness=1.0):
+            proxy.cut()
+            heard.one("lists_stale")
+            proxy.heal()
+            heard.one("lists_current")
+
+
+def test_a_file_that_is_replaced(tmp_path: Path, heard: Heard) -> None:
+    path = tmp_path / "lists.db"
+    with RuleManager.open(path, create=True):
+        path.rename(tmp_path / "old.db")
+        open_store(path, create=True).close()
+        assert "replaced" in heard.one("store_lost")["message"]
+
+
+def test_a_change_that_cannot_be_read_again(
+    postgres_url: str, shared_postgres_server: PostgresServer, heard: Heard
+) -> None:
+    port = shared_postgres_server.port
+    with (
+        TcpProxy(("127.0.0.1", port)) as proxy,
+        RuleManager.open(postgres_url.replace(f":{port}/", f":{proxy.port}/"), follow=False) as manager,
+    ):
+        manager.create_account("acct-1")
+        proxy.drop_at(b"REPEATABLE READ", deliver=False)
+        manager.add("acct-1", "8.8.8.0/24")
+        assert proxy.trapped == 1
+        heard.one("publication_delayed")
+        eventually(lambda: not manager.allows("acct-1", "9.9.9.9"))  # it was stored, and is read soon
+
+
+def test_what_is_done_now_and_then_meets_a_lock(tmp_path: Path, heard: Heard, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cidrgate.following._CHORES", 0.01)
+    monkeypatch.setattr("cidrgate.following._LONGEST_RETRY", 0.5)
+    path = tmp_path / "lists.db"
+    with RuleManager.open(path, create=True, lock_timeout=0.05) as manager:
+        manager.create_account("acct-1")
+        manager.add("acct-1", "8.8.8.0/24")
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            manager.matches.note("acct-1", "8.8.8.0/24")
+            eventually(lambda: (manager._published.on_behind or bool)() is None and bool(heard.of("task_failed")))
+            other.execute("ROLLBACK")
+        assert heard.of("task_failed")[0]["level"] == "warning"
+        eventually(lambda: (manager._published.on_behind or bool)() is None and bool(heard.of("works_again")))
+        assert heard.of("works_again")[0]["after"] == "task_failed"
+
+
+def test_a_shared_snapshot_is_written_and_taken_over(tmp_path: Path, heard: Heard) -> None:
+    path, snapshot = tmp_path / "lists.db", tmp_path / "lists.snapshot"
+    with (
+        RuleManager.open(path, create=True, snapshot=snapshot, refresh_snapshot=0.01) as manager,
+        RuleManager.open(path, snapshot=snapshot),
+    ):
+        manager.create_account("acct-1")
+        assert heard.one("snapshot_written")["path"] == str(snapshot)
+        assert heard.one("snapshot_shared")["path"] == str(snapshot)
+
+
+def test_a_snapshot_that_is_none(tmp_path: Path, heard: Heard) -> None:
+    snapshot = tmp_path / "lists.snapshot"
+    snapshot.write_bytes(b"none of ours")
+    with RuleManager.open(tmp_path / "lists.db", create=True, snapshot=snapshot):
+        assert heard.one("snapshot_refused")["path"] == str(snapshot)
+
+
+def test_a_snapshot_that_is_damaged_while_it_is_shared(tmp_path: Path, heard: Heard) -> None:
+    snapshot = tmp_path / "lists.snapshot"
+    with RuleManager.open(tmp_path / "lists.db", create=True, snapshot=snapshot) as manager:
+        snapshot.write_bytes(b"none of ours")
+        manager.create_account("acct-1")
+        assert "not taken over" in heard.one("snapshot_refused")["message"]
+
+
+def test_a_snapshot_that_cannot_be_written(tmp_path: Path, heard: Heard) -> None:
+    snapshot = tmp_path / "lists.snapshot"
+    Path(f"{snapshot}.lock").mkdir()
+    path = tmp_path / "lists.db"
+    with RuleManager.open(path, create=True, snapshot=snapshot, refresh_snapshot=0.01) as manager:
+        manager.create_account("acct-1")
+        assert heard.one("snapshot_failed")["level"] == "warning"
+
+
+def test_a_clock_that_goes_back(heard: Heard, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Set(datetime):
+        ahead = timedelta(hours=1)
+
+        @classmethod
+        def now(cls, tz: Any = None) -> datetime:  # type: ignore[override]
+            return datetime.now(tz) + cls.ahead
+
+    with RuleManager.open("memory://", follow=False) as manager:
+        monkeypatch.setattr("cidrgate.publication.datetime", Set)
+        manager._published.expire()
+        Set.ahead = timedelta(microseconds=-1)
+        manager._published.expire()
+        Set.ahead = timedelta(microseconds=-900_000)  # as clocks are kept in time
+        manager._published.expire()
+    [line] = heard.of("clock_went_back")
+    assert 3590 < line["seconds"] <= 3601
+
+
+def test_a_fork_that_cannot_wait_any_longer(tmp_path: Path, heard: Heard, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forking, "_SQLITE_PATIENCE", 0.05)
+    monkeypatch.setattr(forking, "_PATIENCE", 0.05)
+    inside, leave = threading.Event(), threading.Event()
+
+    def work() -> None:
+        with forking.work():
+            inside.set()
+            leave.wait(30)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    inside.wait(30)
+    try:
+        if (child := os.fork()) == 0:
+            os._exit(0)
+        os.waitpid(child, 0)
+    finally:
+        leave.set()
+        thread.join()
+    assert heard.one("fork_unsafe")["level"] == "warning"
+
+
+def test_a_follower_that_meets_a_bug(heard: Heard, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cidrgate.following._LONGEST_PAUSE", 0.05)
+    with RuleManager.open("memory://") as manager:
+        with monkeypatch.context() as broken:
+            broken.setattr(manager._store, "watch", lambda: 1 / 0)
+            broken.setattr("cidrgate.stores.sqlite.watch.SqliteWatch.wait", lambda *_: 1 / 0)
+            manager.create_account("acct-1")
+            failed = heard.one("follower_failed")
+        assert (failed["level"], "ZeroDivisionError" in failed["traceback"]) == ("error", True)
+        assert heard.one("works_again")["after"] == "follower_failed"
+
+
+# -------------------------------------------------------------------------------------- causes, in servers
+
+
+def lines_of(log: Path) -> list[dict[str, Any]]:
+    """What a server has logged so far; every line is JSON."""
+    return [json.loads(line) for line in log.read_text().splitlines(keepends=True) if line.endswith("\n")]
+
+
+def one_of(log: Path, event: str) -> dict[str, Any]:
+    eventually(lambda: any(line["event"] == event for line in lines_of(log)), pause=0.02)
+    return next(line for line in lines_of(log) if line["event"] == event)
+
+
+@contextmanager
+def a_service(url: str, log: Path, *arguments: str) -> Iterator[httpx.Client]:
+    """A client of `cidrgate serve` that may do everything."""
+    with closing(open_store(url)) as store:
+        secret = Credentials(store).create_token("tester", [Scope("admin")]).secret
+    with (
+        log.open("w") as errors,
+        a_server(url, *arguments, log=errors) as server,
+        httpx.Client(base_url=server.url, headers={"Authorization": f"Bearer {secret}"}, timeout=30) as client,
+    ):
+        yield client
+
+
+def test_the_service_says_why_it_refused_a_change(
+    postgres_url: str, shared_postgres_server: PostgresServer, tmp_path: Path
+) -> None:
+    log, port = tmp_path / "log", shared_postgres_server.port
+    with RuleManager.connect(postgres_url) as manager:
+        manager.create_account("acct-1")
+    entries = "/v1/accounts/acct-1/entries?confirm=lock_out"
+    with TcpProxy(("127.0.0.1", port)) as proxy:
+        behind = postgres_url.replace(f":{port}/", f":{proxy.port}/") + "?lock_timeout=0.2"
+        with a_service(behind, log) as client:
+            with psycopg.connect(postgres_url) as other:
+                other.execute("SELECT 1 FROM cidrgate.accounts FOR UPDATE")
+                refused = client.post(entries, json={"cidrs": "8.8.8.0/24"}, headers={"X-Request-ID": "req-1"})
+                assert (refused.status_code, refused.json()["code"]) == (503, "store_busy")
+            busy = one_of(log, "store_busy")
+            proxy.drop_at(b"COMMIT", deliver=True)
+            assert client.post(entries, json={"cidrs": "8.8.8.0/24"}).json()["code"] == "outcome_unknown"
+            unknown = one_of(log, "outcome_unknown")
+            with psycopg.connect(postgres_url) as other:
+                other.execute("ALTER TABLE cidrgate.entries RENAME TO gone")
+                other.commit()
+                assert client.post(entries, json={"cidrs": "9.9.9.0/24"}).json()["code"] == "store"
+                other.execute("ALTER TABLE cidrgate.gone RENAME TO entries")
+            failed = one_of(log, "store_failed")
+    assert (busy["account"], busy["request_id"], busy["method"]) == ("acct-1", "req-1", "POST")
+    assert "process" in busy["message"]  # who holds the lock
+    for line in (busy, unknown, failed):
+        assert (line["level"], line["account"], line["logger"]) == ("error", "acct-1", "cidrgate.service")
+        assert line["route"] == "/v1/accounts/{account}/entries"
+    assert unknown["request_id"] is None
+    assert all(isinstance(line["time"], str) for line in lines_of(log))
+
+
+def test_the_service_says_that_its_lists_are_old(postgres_server: PostgresServer, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with a_service(postgres_server.new_database(), log, "--max-staleness", "0.5") as client:
+        postgres_server.stop("fast")
+        try:
+            for event in ("store_lost", "lists_stale"):
+                one_of(log, event)
+            assert client.get("/readyz").status_code == 503
+        finally:
+            postgres_server.start()
+        one_of(log, "lists_current")
+        eventually(lambda: client.get("/readyz").status_code == 200, pause=0.05)
+
+
+def workers_of(supervisor: int) -> list[int]:
+    children = Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split()
+    return [pid for pid in map(int, children) if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
+@contextmanager
+def endpoint(url: str, folder: Path, *options: str) -> Iterator[tuple[int, subprocess.Popen[bytes], Path]]:
+    """An authorize endpoint: its port, its process, and what it logs."""
+    port, log = free_port(), folder / "log"
+    command = [sys.executable, "-m", "cidrgate", "-d", url, "authorize", "--unlisted", "allow", "--port", str(port)]
+    shell = ["sh", "-c", 'log=$1; shift; exec "$@" 2>"$log"', "sh", str(log), *command, *options]
+    with running(shell, folder, port) as process:
+        yield port, process, log
+
+
+def ask_about(port: int, account: str, client: str) -> int:
+    headers = [("X-Account", account), ("X-Forwarded-For", client), ("X-Request-ID", "req-1")]
+    return ask(port, headers=headers, path="/v1/authorize").status
+
+
+def test_every_worker_logs_in_the_one_format_and_completes_its_log(tmp_path: Path) -> None:
+    with endpoint(database(tmp_path), tmp_path, "--workers", "2") as (port, process, log):
+        eventually(lambda: ask_about(port, "acct-1", "127.0.0.2") == 200)
+        for _ in range(20):
+            assert ask_about(port, "acct-1", "127.0.0.9") == 403
+        process.terminate()
+        process.wait(30)
+    lines = lines_of(log)
+    written = [line for line in lines if line["event"] == "decision"]
+    counted = [line for line in lines if line["event"] == "decisions_suppressed"]
+    assert 1 <= len(written) <= 2
+    assert len(written) + sum(line["repeated"] for line in counted) == 20
+    assert {(line["account"], line["address"], line["request_id"]) for line in written + counted} == {
+        ("acct-1", "127.0.0.9", "req-1")
+    }
+
+
+def test_a_worker_that_cannot_start_and_one_that_lost_its_supervisor(tmp_path: Path) -> None:
+    url = database(tmp_path)
+    with endpoint(url, tmp_path, "--workers", "2", "--metrics") as (port, process, log):
+        eventually(lambda: b"cidrgate_followers 2.0" in ask(port, path="/metrics").body, pause=0.05)
+        (tmp_path / "lists.db").rename(tmp_path / "away.db")
+        os.kill(workers_of(process.pid)[0], signal.SIGKILL)
+        assert "lists.db" in one_of(log, "worker_failed")["message"]
+        (tmp_path / "away.db").rename(tmp_path / "lists.db")
+        eventually(lambda: b"cidrgate_followers 2.0" in ask(port, path="/metrics").body, pause=0.05)
+        process.kill()
+        assert one_of(log, "parent_lost")["level"] == "error"
+
+
+def test_what_other_libraries_say_has_the_same_format(tmp_path: Path) -> None:
+    """Here uvicorn, which is told that its port is taken."""
+    url = database(tmp_path)
+    with endpoint(url, tmp_path) as (port, _, _):
+        command = [sys.executable, "-m", "cidrgate", "-d", url, "authorize", "--unlisted", "allow", "--port", str(port)]
+        second = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    said = [json.loads(line) for line in second.stderr.splitlines()]
+    assert any(line["event"] == "message" and "address already in use" in line["message"] for line in said)
+
+
+def test_a_bug_in_the_service_has_the_same_format(tmp_path: Path) -> None:
+    """The traceback that uvicorn writes is a part of its line."""
+    code = (
+        "import sys; from cidrgate.service import health; from cidrgate.cli import main; "
+        "health.Answer = lambda *_: 1 / 0; main()"
+    )
+    url = database(tmp_path)
+    port, log = free_port(), tmp_path / "log"
+    command = [sys.executable, "-c", code, "-d", url, "serve", "--port", str(port)]
+    shell = ["sh", "-c", 'log=$1; shift; exec "$@" 2>"$log"', "sh", str(log), *command]
+    with running(shell, tmp_path, port):
+        assert ask(port, path="/healthz").status == 500
+        line = one_of(log, "message")
+    assert (line["logger"], line["level"]) == ("uvicorn.error", "error")
+    assert "ZeroDivisionError" in line["traceback"]
