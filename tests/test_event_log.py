@@ -503,3 +503,14 @@ def test_a_bug_in_the_service_has_the_same_format(tmp_path: Path) -> None:
         line = one_of(log, "message")
     assert (line["logger"], line["level"]) == ("uvicorn.error", "error")
     assert "ZeroDivisionError" in line["traceback"]
+
+
+def test_the_service_completes_the_log_of_its_gates(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    options = ["--authorize", "--unlisted", "allow", "--trusted-proxy", "127.0.0.1/32"]
+    with a_service(database(tmp_path), log, *options) as client:
+        for _ in range(5):
+            headers = {"X-Account": "acct-1", "X-Forwarded-For": "127.0.0.9"}
+            assert client.get("/v1/authorize", headers=headers).status_code == 403
+    first, counted = lines_of(log)
+    assert (first["event"], counted["event"], counted["repeated"]) == ("decision", "decisions_suppressed", 4)

@@ -123,6 +123,7 @@ def test_the_settings_describe_a_gate(tmp_path: Path) -> None:
         "TRUSTED_PROXIES": ["127.0.0.2/32"],
         "HEADER": "x-real-ip",
         "LOG": "none",
+        "LOG_EVERY": 0,
         "HOOKS": [TOLD.append],
         "REQUEST_ID_HEADER": "x-request-id",
     }
@@ -162,6 +163,10 @@ def test_the_settings_describe_a_gate(tmp_path: Path) -> None:
         (
             {"ACCOUNT": named_account, "DATABASE": "memory://", "UNLISTED": "deny", "REPORT_ONLY": "false"},
             "report_only is True or False",
+        ),
+        (
+            {"ACCOUNT": named_account, "DATABASE": "memory://", "UNLISTED": "deny", "LOG_EVERY": "60"},
+            "log_every is a number of seconds",
         ),
         (
             {"ACCOUNT": named_account, "DATABASE": "memory://", "UNLISTED": "deny", "TRUSTED_PROXIES": ["::/0"]},
