@@ -32,9 +32,15 @@ __all__ = ["PostgresTransaction"]
 _LARGEST_BLOCK = 4_096
 """How many ids are taken from the sequence at once, at most."""
 
+_MARK = "txid::text || '@' || extract(epoch FROM at)::text"
+"""What no other row ever has in the place of this one, whatever backup was restored meanwhile."""
+
 _POSITION = """
     SELECT facts.store_id, (pg_control_system()).system_identifier, pg_current_snapshot()::text,
-        greatest((SELECT coalesce(max(sequence), 0) FROM {schema}.changes), facts.log_start - 1)
+        greatest((SELECT coalesce(max(sequence), 0) FROM {schema}.changes), facts.log_start - 1),
+        coalesce((
+            SELECT {mark} FROM {schema}.changes WHERE sequence = (SELECT max(sequence) FROM {schema}.changes)
+        ), '')
     FROM {schema}.facts
 """
 _CHANGED = """
@@ -46,8 +52,14 @@ _CHANGED = """
         LIMIT :rows
     )
     SELECT facts.store_id, (pg_control_system()).system_identifier::text, pg_current_snapshot()::text,
-        greatest((SELECT coalesce(max(sequence), 0) FROM {schema}.changes), facts.log_start - 1), facts.log_start,
-        pg_snapshot_xmax(CAST(:seen AS pg_snapshot)) > pg_snapshot_xmax(pg_current_snapshot()),
+        greatest((SELECT coalesce(max(sequence), 0) FROM {schema}.changes), facts.log_start - 1),
+        coalesce((
+            SELECT {mark} FROM {schema}.changes WHERE sequence = (SELECT max(sequence) FROM {schema}.changes)
+        ), ''),
+        facts.log_start,
+        pg_snapshot_xmax(CAST(:seen AS pg_snapshot)) > pg_snapshot_xmax(pg_current_snapshot())
+            OR coalesce((SELECT {mark} FROM {schema}.changes WHERE sequence = CAST(:last AS bigint)), '')
+                <> CAST(:mark AS text),
         (SELECT count(*) FROM since) = :rows,
         ARRAY(SELECT DISTINCT account FROM since LIMIT :most)
     FROM {schema}.facts
@@ -56,6 +68,9 @@ _CHANGED = """
 
 Ordered, so that what is new is found by its index, however long the log: accounts alone would be looked for in theirs.
 """
+_PARTS = 5
+"""How many a position has; those of earlier versions had fewer, and nobody can tell what was restored since."""
+
 _ROWS_A_NAME = 10
 """With more changes than so many for each name that is worth having, there are too many."""
 _NOTE_MATCHES = """
@@ -90,7 +105,7 @@ class _Statements(NamedTuple):
 @cache
 def _statements(schema: str) -> _Statements:
     texts = (_POSITION, _CHANGED, _NOTE_MATCHES, _IDS)
-    return _Statements(*(text(one.replace("{schema}", f'"{schema}"')) for one in texts))
+    return _Statements(*(text(one.replace("{mark}", _MARK).replace("{schema}", f'"{schema}"')) for one in texts))
 
 
 class PostgresTransaction(Transaction):
@@ -182,7 +197,7 @@ class PostgresTransaction(Transaction):
         )
 
     def _read_position(self) -> str:
-        """The store's own id, the server's, what this transaction sees, and the end of the log."""
+        """The store's own id, the server's, what this transaction sees, the log's end, and its last row's mark."""
         return "|".join(str(part) for part in self._connection.execute(self._statements.position).one())
 
     def changed_since(self, position: str, limit: int) -> set[str] | None:
@@ -190,12 +205,13 @@ class PostgresTransaction(Transaction):
 
         The same question tells the position of now.
         """
-        store_id, server, seen, end = [*position.split("|"), "", "", ""][:4]
-        if not end.isdecimal():
+        parts = position.split("|")
+        if len(parts) != _PARTS or not parts[3].isdecimal():
             return None
+        store_id, server, seen, end, mark = parts
         most = {"most": limit + 1, "rows": _ROWS_A_NAME * limit + 1}
         *now, log_start, rewound, cut, names = self._connection.execute(
-            self._statements.changed, {"seen": seen, **most}
+            self._statements.changed, {"seen": seen, "last": int(end), "mark": mark, **most}
         ).one()
         self._position = "|".join(str(part) for part in now)
         now_id, now_server, *_ = now

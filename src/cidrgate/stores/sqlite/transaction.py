@@ -24,8 +24,12 @@ if TYPE_CHECKING:
 __all__ = ["SqliteTransaction", "compact_json"]
 
 _POSITION = """
-    SELECT (SELECT store_id FROM facts), coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'changes'), 0)
+    SELECT (SELECT store_id FROM facts), coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'changes'), 0),
+        coalesce((
+            SELECT at FROM changes WHERE sequence = (SELECT seq FROM sqlite_sequence WHERE name = 'changes')
+        ), '')
 """
+_MARK = text("SELECT at FROM changes WHERE sequence = :last")
 # By sequence: SQLite would rather go through its index on accounts from end to end, as accounts are asked for.
 _CHANGED = text("SELECT DISTINCT account FROM changes NOT INDEXED WHERE sequence > :last LIMIT :most")
 _INSERT_ENTRY = """
@@ -125,21 +129,25 @@ class SqliteTransaction(Transaction):
         self._connection.execute(_NOTE_MATCHES, {"seen": json.dumps(seen), "at": utc_text(at)})
 
     def _read_position(self) -> str:
-        """The store's own id, and the sequence of the last row of the log."""
-        return ":".join(str(part) for part in self._connection.exec_driver_sql(_POSITION).one())
+        """The store's own id, the sequence of the last row of the log, and when it was written.
+
+        Another row that has its sequence, after a backup was restored, was written at another time.
+        """
+        return "|".join(str(part) for part in self._connection.exec_driver_sql(_POSITION).one())
 
     def changed_since(self, position: str, limit: int) -> set[str] | None:
         """The accounts of the rows that follow; None when nobody can tell, see `Transaction.changed_since`."""
-        store_id, _, sequence = position.partition(":")
-        now_id, _, now_last = self.position().partition(":")
-        if store_id != now_id or not sequence.isdecimal():
-            return None
-        last = int(sequence)
-        if last == int(now_last):
+        if position == self.position():
             return set()
-        if last > int(now_last) or last + 1 < self.log_start():
+        store_id, last, mark = [*position.split("|"), "", ""][:3]
+        now_id, now_last, _ = self.position().split("|")
+        if store_id != now_id or not last.isdecimal() or int(last) >= int(now_last):
             return None
-        found = set(self._connection.scalars(_CHANGED, {"last": last, "most": limit + 1}))
+        if int(last) + 1 < self.log_start():
+            return None
+        if (self._connection.scalar(_MARK, {"last": int(last)}) or "") != mark:
+            return None
+        found = set(self._connection.scalars(_CHANGED, {"last": int(last), "most": limit + 1}))
         return found if len(found) <= limit else None
 
     def _last(self, table: str) -> int:
