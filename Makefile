@@ -7,6 +7,8 @@ FUZZ_SECONDS ?= 60
 FAULT_SECONDS ?= 30
 FUZZ_FILES ?= 50000
 FUZZ_FIRST ?= 0
+# Hundreds of processes are started by the tests: none of them shall compile the same modules again.
+export PYTHONDONTWRITEBYTECODE :=
 ENGINE := $(filter-out ext/_engine.c,$(wildcard ext/*.pyx ext/*.pxi ext/*.pxd ext/*.h ext/*.c)) setup.py pyproject.toml
 
 .DEFAULT_GOAL := help
