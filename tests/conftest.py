@@ -57,13 +57,21 @@ def _server() -> Iterator[PostgresServer]:
 
 
 @pytest.fixture(scope="session")
-def shared_postgres_server() -> Iterator[PostgresServer]:
+def prepared_postgres() -> Iterator[None]:
+    """What servers are copied from goes with the last test: a process of pytest-xdist has no normal exit."""
+    yield
+    if "tests.postgres" in sys.modules:
+        sys.modules["tests.postgres"].forget_prepared()
+
+
+@pytest.fixture(scope="session")
+def shared_postgres_server(prepared_postgres: None) -> Iterator[PostgresServer]:
     """One server for all tests of a process that leave it alone."""
     yield from _server()
 
 
 @pytest.fixture
-def postgres_server() -> Iterator[PostgresServer]:
+def postgres_server(prepared_postgres: None) -> Iterator[PostgresServer]:
     """A server of the test's own, to be stopped and restarted."""
     yield from _server()
 
