@@ -9,6 +9,8 @@ MINUTES ?= 10
 STORE ?= sqlite
 FUZZ_FILES ?= 50000
 FUZZ_FIRST ?= 0
+# Hundreds of processes are started by the tests: none of them shall compile the same modules again.
+export PYTHONDONTWRITEBYTECODE :=
 ENGINE := $(filter-out ext/_engine.c,$(wildcard ext/*.pyx ext/*.pxi ext/*.pxd ext/*.h ext/*.c)) setup.py pyproject.toml
 
 .DEFAULT_GOAL := help

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from cidrgate.stores import open_store
+from tests.length import length
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-settings.register_profile("default", deadline=None)
+settings.register_profile("default", deadline=None, max_examples=length(50, 100))
 settings.register_profile("thorough", deadline=None, max_examples=2_000, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
@@ -56,13 +57,21 @@ def _server() -> Iterator[PostgresServer]:
 
 
 @pytest.fixture(scope="session")
-def shared_postgres_server() -> Iterator[PostgresServer]:
+def prepared_postgres() -> Iterator[None]:
+    """What servers are copied from goes with the last test: a process of pytest-xdist has no normal exit."""
+    yield
+    if "tests.postgres" in sys.modules:
+        sys.modules["tests.postgres"].forget_prepared()
+
+
+@pytest.fixture(scope="session")
+def shared_postgres_server(prepared_postgres: None) -> Iterator[PostgresServer]:
     """One server for all tests of a process that leave it alone."""
     yield from _server()
 
 
 @pytest.fixture
-def postgres_server() -> Iterator[PostgresServer]:
+def postgres_server(prepared_postgres: None) -> Iterator[PostgresServer]:
     """A server of the test's own, to be stopped and restarted."""
     yield from _server()
 

@@ -24,7 +24,7 @@ from cidrgate.stores.postgres import migrate
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["PostgresServer", "a_server", "find_binaries", "unprivileged"]
+__all__ = ["PostgresServer", "a_server", "find_binaries", "forget_prepared", "unprivileged"]
 
 _TEMPLATE = "template_cidrgate"
 
@@ -119,7 +119,6 @@ class PostgresServer:
         """Keep a copy of the first server's folder for the next ones of this process, until it ends."""
         self.stop("fast")
         folder = Path(tempfile.mkdtemp(prefix="cidrgate-pg-prepared-", dir=under))
-        atexit.register(shutil.rmtree, folder, ignore_errors=True)
         subprocess.run(["cp", "-a", "--", str(self._folder / "data"), str(folder)], check=True)
         _prepared[self._binaries] = folder / "data"
         self.start()
@@ -257,6 +256,13 @@ class PostgresServer:
         if done.returncode:
             log = self._folder / "log"
             raise RuntimeError(f"{program}: {done.stderr}{log.read_text() if log.exists() else ''}")
+
+
+@atexit.register
+def forget_prepared() -> None:
+    """Remove what is kept for the next servers; to be called in processes that end without a normal exit."""
+    while _prepared:
+        shutil.rmtree(_prepared.popitem()[1].parent, ignore_errors=True)
 
 
 def a_server() -> PostgresServer:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from cidrgate import Matcher, NewEntry, RuleManager
+from tests.length import length
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ class KnownAccounts(RuleBasedStateMachine):
 
 
 TestKnownAccounts = KnownAccounts.TestCase
-TestKnownAccounts.settings = settings(stateful_step_count=25, max_examples=30)
+TestKnownAccounts.settings = settings(stateful_step_count=25, max_examples=length(15, 30))
 
 
 def test_accounts_of_other_processes_become_known(shared_store_url: str) -> None:

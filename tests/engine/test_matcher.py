@@ -13,6 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from cidrgate import AccountNotFoundError, InvalidAccountError, InvalidAddressError, Matcher, SubaccountError
 from tests.golden import GoldenTrie
+from tests.length import length
 from tests.strategies import addresses_near, prefixes
 
 names = st.one_of(st.sampled_from(["acct-1", "acct-2", "sub-1", "é", "名"]), st.text(min_size=1, max_size=20))
@@ -124,7 +125,7 @@ class MatcherMachine(RuleBasedStateMachine):
 
 
 TestMatcher = MatcherMachine.TestCase
-TestMatcher.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestMatcher.settings = settings(max_examples=length(30, 60), stateful_step_count=40, deadline=None)
 
 
 def some_list(source: random.Random, size: int) -> list[str]:

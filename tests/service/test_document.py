@@ -15,12 +15,13 @@ from starlette.testclient import TestClient
 
 from cidrgate import RuleManager
 from cidrgate.service import Settings, create_app, models
+from tests.length import length
 from tests.service.conftest import Api
 
 if TYPE_CHECKING:
     from schemathesis import Case
 
-EXAMPLES = 25
+EXAMPLES = length(12, 25)
 """Requests an operation gets, more or less: this runs with every change."""
 
 
