@@ -173,9 +173,11 @@ def test_a_thread_may_fork_inside_its_own_transaction(
 
 def test_the_thread_that_follows_may_fork(manager: RuleManager, url: str) -> None:
     children: list[tuple[int, int]] = []
+    forked = threading.Event()
 
     def fork() -> None:
-        if not children:
+        if not forked.is_set():
+            forked.set()  # for the child too, whose thread would fork as well
             children.append(start_child(lambda: eventually(lambda: not manager.allows("acct-1", "1.1.1.1"))))
 
     follower = manager._follower
