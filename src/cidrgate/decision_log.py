@@ -148,8 +148,9 @@ class _Counted:
             _write(line, error=error)
 
     def flush(self) -> None:
-        """Write what was counted."""
-        self._write(self._denials.flush())
+        """Write what was counted; a log that breaks has lost it, and nothing else."""
+        with suppress(Exception):
+            self._write(self._denials.flush())
         self._flushed.set()
 
     def _have_writer(self) -> None:
