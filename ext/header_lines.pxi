@@ -59,7 +59,7 @@ def _is_plain(str value not None, /):
 
 
 def _lines_of_environ(environ, tuple names not None, /):
-    """Those headers of a WSGI request that have one of the names, each a pair of its key and its name; one line each."""
+    """Those headers of a WSGI request that have one of the names: pairs of a key and a name; one line each."""
     cdef list lines = []
     cdef tuple pair
     for pair in names:

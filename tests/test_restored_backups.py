@@ -41,7 +41,11 @@ def backup_of(url: str, folder: Path) -> Callable[[], None]:
     wanted = [dump, "--schema=cidrgate", "--clean", "--if-exists", f"--file={copy}", url]
     subprocess.run(wanted, check=True)
     typed = [psql, "--quiet", "--single-transaction", "--set=ON_ERROR_STOP=1", f"--file={copy}", url]
-    return lambda: subprocess.run(typed, check=True, stdout=subprocess.DEVNULL) and None
+
+    def restore_all() -> None:
+        subprocess.run(typed, check=True, stdout=subprocess.DEVNULL)
+
+    return restore_all
 
 
 @pytest.mark.parametrize("before", [1, 3])
