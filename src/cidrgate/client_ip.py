@@ -62,7 +62,7 @@ class ClientAddress:
             - `repeated_header`: a header with a single value came more than once
             - `malformed_hop`: the hop is no address, nothing, or has a zone or an impossible port
             - `obfuscated_hop`: the hop is `unknown` or a name such as `_hidden`
-            - `malformed_header`: `Forwarded` that breaks RFC 7239, such as an open quote
+            - `malformed_header`: `Forwarded` that breaks RFC 7239, such as an open quote, or headers that are not bytes
             - `header_too_long`: more `Forwarded` than is read
             - `too_few_hops`: fewer hops in the header than are trusted
             - `too_many_hops`: more than `MOST_HOPS` trusted hops
@@ -219,11 +219,15 @@ class ClientIPResolver:
             if node == UNIX_SOCKET:
                 return None, "peer", None, "no_address"
             if headers and claims.may_be_in(headers):
+                if not _are_bytes(headers):
+                    return None, "peer", None, "malformed_header"
                 for name, value in headers:
                     if name.lower() in claims and holds(value, node):
                         return None, "peer", None, "rewritten_peer"
             return node, "peer", None, None
         only = self._only.value(headers)
+        if only is None and not _are_bytes(headers):
+            return None, header, None, "malformed_header"
         values = [only] if only is not None else [value for name, value in headers if name.lower() == self._field]
         named = b":" in (only or b",".join(values)) or self._other_ports.may_be_in(headers)
         if named and port and trusted and node != UNIX_SOCKET and came_with_port(node, port, headers):
@@ -258,6 +262,14 @@ class ClientIPResolver:
         if self._hops is not None:
             return None, header, hop, "too_few_hops"
         return _found(node, header, hop)
+
+
+def _are_bytes(headers: Iterable[object]) -> bool:
+    """Whether these are lines as servers hand them over: a name that is no bytes may be taken for any other one."""
+    for line in headers:
+        if not isinstance(line, (tuple, list)) or [isinstance(part, bytes) for part in line] != [True, True]:
+            return False
+    return True
 
 
 def _found(node: str, source: str, hop: int | None) -> _Found:

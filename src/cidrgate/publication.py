@@ -46,6 +46,10 @@ _WORTH_SAYING = 1.0
 """Seconds by which the clock goes back before it is logged: smaller steps are how clocks are kept in time."""
 
 
+_NOTHING_CHANGED = "; nothing was changed"
+"""What errors of a store say that are no longer true once a change was committed."""
+
+
 class PublishedStore:
     """A store, and a matcher that equals it as of a position in its log.
 
@@ -331,12 +335,14 @@ class PublishedStore:
         try:
             self.catch_up(glance=False)
         except StoreError as error:
-            # What was asked for is stored; to say otherwise would be wrong.
+            # What was asked for is stored; to say otherwise would be wrong. The matcher is known to be old.
             self._behind = True
+            self._know(-math.inf)
+            reason = str(error).partition(_NOTHING_CHANGED)[0]
             log_event(
                 logging.WARNING,
                 "publication_delayed",
-                f"a change is stored, but could not be read again to be published: {error}",
+                f"a change is stored, but could not be read again to be published: {reason}",
             )
         except BaseException:
             self._behind = True

@@ -282,6 +282,8 @@ def test_a_server_whose_processes_are_stopped(postgres_server: PostgresServer, u
                 answered, failed = len(ledger.seconds), len(ledger.refused | ledger.unknown)
                 postgres_server.freeze()
                 try:
+                    with pytest.raises(StoreError, match=r"did not answer for 6 seconds|are in use|timeout expired"):
+                        one.entries(ACCOUNTS[0])
                     eventually(lambda: len(ledger.seconds) > answered + 4)  # noqa: B023
                     assert len(ledger.refused | ledger.unknown) > failed
                 finally:

@@ -292,3 +292,56 @@ def test_what_is_no_gate_is_refused_when_the_edge_is_made(gate: Any) -> None:
 
     with pytest.raises(TypeError, match=r"gate is a cidrgate\.Gate"):
         AllowlistMiddleware(app, gate, FromHeader("X-Account"))
+
+
+HEADERS_OF_NO_SERVER: dict[str, Any] = {
+    "a name that is text": [("x-account", "acct-1")],
+    "a value that is text": [(b"x-account", "acct-1")],
+    "no value": [(b"x-account", None)],
+    "a name in a bytearray": [(bytearray(b"x-account"), b"acct-1")],
+    "a name in a memoryview": [(memoryview(b"x-account"), b"acct-1")],
+    "text beside bytes": [(b"x-account", b"acct-2"), ("x-account", "acct-1")],
+    "bytes beside text": [("x-account", "acct-1"), (b"x-account", b"acct-2")],
+    "three parts": [(b"x-account", b"acct-1", b"")],
+    "one part": [(b"x-account",)],
+    "no line": [None],
+    "a number": 5,
+    "a dict": {b"x-account": b"acct-1"},
+    "text": "x-account: acct-1",
+    "a claim that is text": [(b"x-account", b"acct-1"), ("x-forwarded-for", LISTED)],
+}
+
+
+@pytest.mark.parametrize("kind", HEADERS_OF_NO_SERVER)
+@pytest.mark.parametrize("source", [FromHeader("X-Account"), lambda scope: "acct-1"], ids=["header", "callable"])
+@pytest.mark.parametrize("proxied", [False, True])
+@pytest.mark.parametrize("again", [list, iter], ids=["list", "iterator"])
+def test_headers_that_no_server_hands_over_let_nobody_in(kind: str, source: Any, proxied: bool, again: Any) -> None:
+    """They are read with care, or not at all: what cannot be told is denied."""
+    headers = HEADERS_OF_NO_SERVER[kind]
+    if isinstance(headers, list):
+        headers = again(headers)
+    resolver = ClientIPResolver(trusted_proxies=[f"{LISTED}/32"]) if proxied else ClientIPResolver()
+    matcher = Matcher()
+    matcher.publish("acct-1", ["8.8.4.7/32"])
+    gate = Gate(matcher, unlisted="allow", log="none", resolver=resolver)
+    statuses: list[int] = []
+
+    async def send(message: Any) -> None:
+        statuses.append(message.get("status"))
+
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": headers, "client": (LISTED, 4711)}
+    asyncio.run(AllowlistMiddleware(app, gate, source)(scope, None, send))  # type: ignore[arg-type]
+    assert statuses[0] == 403
+
+
+def test_a_peer_in_a_header_that_is_text_is_taken_for_one_that_was_rewritten() -> None:
+    headers = [(b"x-account", b"acct-1"), ("x-forwarded-for", LISTED)]
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": headers, "client": (LISTED, 4711)}
+    statuses: list[int] = []
+
+    async def send(message: Any) -> None:
+        statuses.append(message.get("status"))
+
+    asyncio.run(AllowlistMiddleware(app, a_gate(), FromHeader("X-Account"))(scope, None, send))  # type: ignore[arg-type]
+    assert statuses[0] == 403

@@ -162,3 +162,20 @@ def test_proxy_fix_around_it_changes_nothing() -> None:
         spoofed = {"X-Forwarded-For": LISTED}
         assert fixed.get("/", environ_base=peer(STRANGER), headers=spoofed).status_code == 403
         assert fixed.get("/", environ_base=peer(LISTED), headers={"X-Forwarded-For": STRANGER}).status_code == 200
+
+
+@pytest.mark.parametrize("value", [b"8.8.8.8", None, ["8.8.8.8"], 5, "8.8.8.8\u2028"])
+@pytest.mark.parametrize("name", ["HTTP_X_FORWARDED_FOR", "HTTP_FORWARDED", "HTTP_X_REAL_IP", "HTTP_X_ACCOUNT"])
+@pytest.mark.parametrize("address", [LISTED, STRANGER])
+def test_values_that_no_server_hands_over_let_nobody_in(name: str, value: Any, address: str) -> None:
+    environ = {
+        "REQUEST_METHOD": "GET",
+        "PATH_INFO": "/",
+        "HTTP_X_ACCOUNT": "acct-1",
+        "REMOTE_ADDR": address,
+        name: value,
+    }
+    statuses: list[str] = []
+    guarded = AllowlistMiddleware(app, a_gate(), FromHeader("X-Account"))
+    guarded(environ, lambda status, headers: statuses.append(status))  # type: ignore[arg-type]
+    assert statuses == ["403 Forbidden"]

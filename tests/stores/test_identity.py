@@ -47,7 +47,13 @@ def link_turned(path: Path, backup: Path) -> None:
     link.replace(path)
 
 
-FAULTS = [moved_over, copied_anew, deleted, created_anew, folder_moved, link_turned]
+def moved_behind_a_link(path: Path, backup: Path) -> None:
+    """The same file, and another log for whoever opens it by the link."""
+    moved = path.rename(path.with_name("moved.db"))
+    path.symlink_to(moved)
+
+
+FAULTS = [moved_over, copied_anew, deleted, created_anew, folder_moved, link_turned, moved_behind_a_link]
 
 
 @pytest.fixture
@@ -125,13 +131,14 @@ def log_moved(log: Path) -> None:
     log.rename(log.with_name("aside"))
 
 
+@pytest.mark.parametrize("log", ["-wal", "-shm"])
 @pytest.mark.parametrize("fault", [log_deleted, log_emptied, log_moved])
 def test_nothing_is_read_or_written_without_the_log(
-    fault: Callable[[Path], None], manager: RuleManager, path: Path
+    fault: Callable[[Path], None], log: str, manager: RuleManager, path: Path
 ) -> None:
     """Connections that are made later would write to another log: what was stored stays, and nothing is added."""
     manager.store.tidy()
-    fault(path.with_name("lists.db-wal"))
+    fault(path.with_name(f"lists.db{log}"))
     for _ in range(3):
         with pytest.raises(StoreError, match=r"write-ahead log of .* was deleted or replaced"):
             manager.add("acct-1", "1.1.1.1/32")
@@ -146,6 +153,33 @@ def test_nothing_is_read_or_written_without_the_log(
     with RuleManager.open(f"sqlite:///{path}") as after:
         assert [entry.cidr for entry in after.entries("acct-1")] == ["8.8.8.0/24"]
         after.add("acct-1", "1.1.1.1/32")
+
+
+@pytest.mark.parametrize("fault", [log_deleted, log_emptied])
+@pytest.mark.parametrize("log", ["-wal", "-shm"])
+def test_the_log_of_a_store_that_was_opened_by_a_link_is_watched(
+    fault: Callable[[Path], None], log: str, path: Path, backup: Path
+) -> None:
+    link = path.with_name("link.db")
+    link.symlink_to(path)
+    with RuleManager.open(f"sqlite:///{link}", follow=False) as manager:
+        manager.add("acct-1", "8.8.8.0/24")
+        fault(path.with_name(f"lists.db{log}"))
+        with pytest.raises(StoreError, match="write-ahead log"):
+            manager.add("acct-1", "1.1.1.1/32")
+
+
+def test_a_file_with_several_names_is_opened_by_none(manager: RuleManager, path: Path) -> None:
+    """SQLite keeps a log for each name: what one process stores, another would not see, and overwrite."""
+    other = path.with_name("other.db")
+    other.hardlink_to(path)
+    for name in (path, other):
+        with pytest.raises(StoreError, match=r"more than one name.*find -samefile"):
+            RuleManager.open(f"sqlite:///{name}")
+    manager.add("acct-1", "1.1.1.1/32")  # nobody of ours is in the way
+    other.unlink()
+    with RuleManager.open(f"sqlite:///{path}", follow=False) as again:
+        assert [entry.cidr for entry in again.entries("acct-1")] == ["1.1.1.1/32", "8.8.8.0/24"]
 
 
 def test_a_log_that_sqlite_itself_has_made_anew_is_used(manager: RuleManager) -> None:

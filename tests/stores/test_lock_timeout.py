@@ -237,3 +237,18 @@ def test_a_lock_timeout_is_a_time(url: str, seconds: float) -> None:
 def test_a_setting_of_the_url_that_makes_no_sense_is_refused(query: str) -> None:
     with pytest.raises(StoreError, match=r"is a number|is 2 or more"):
         open_store(f"postgresql://127.0.0.1:1/lists?{query}")
+
+
+def test_a_change_that_cannot_be_read_again_leaves_lists_that_are_known_to_be_old(postgres_url: str) -> None:
+    """It is stored, and nothing says otherwise; who must not serve old lists denies until it was read."""
+    with RuleManager.open(postgres_url, lock_timeout=0.5, max_staleness=60, on_stale="deny") as manager:
+        manager.create_account("acct-1")
+        manager.add("acct-1", ["8.8.8.0/24", "9.9.9.9/32"])
+        with psycopg.connect(postgres_url) as other:
+            other.execute("LOCK TABLE cidrgate.facts IN ACCESS EXCLUSIVE MODE")
+            manager.remove("acct-1", "9.9.9.9/32")
+            assert manager.staleness == float("inf")
+            assert not manager.allows("acct-1", "9.9.9.9")
+            assert not manager.allows("acct-1", "8.8.8.8")
+        eventually(lambda: manager.allows("acct-1", "8.8.8.8"))
+        assert not manager.allows("acct-1", "9.9.9.9")

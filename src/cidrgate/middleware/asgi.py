@@ -89,7 +89,7 @@ class AllowlistMiddleware:
             await self.app(scope, receive, send)
             return
         if scope.get("headers").__class__ is not list:
-            scope = {**scope, "headers": list(scope.get("headers") or ())}  # to be read more than once
+            scope = {**scope, "headers": _as_list(scope.get("headers"))}
         account: str | Exempt | None = None
         failure: Exception | None = None
         admitted = False
@@ -115,6 +115,14 @@ class AllowlistMiddleware:
                 await _deny(verdict, scope, receive, send)
                 return
         await self.app(scope, receive, send)
+
+
+def _as_list(headers: Any) -> list[Any]:
+    """Headers that can be read more than once."""
+    try:
+        return list(headers or ())
+    except TypeError:
+        return [headers]  # which nothing takes for a line
 
 
 def decide(gate: Gate, account: str | Exempt | None, scope: Scope, failure: Exception | None = None) -> Verdict:
@@ -199,6 +207,8 @@ def account_of_headers(source: FromHeader, *, refuse_aliases: bool = True) -> Ca
             return source.of_text(text)
         found: bytes | None = None
         for name, value in scope["headers"]:
+            if not (isinstance(name, bytes) and isinstance(value, bytes)):
+                raise UnclearAccountError("a header of the request is not made of bytes")
             if len(name) == size and (name == field or folded_name(name) == folded):
                 if name != field and name.lower() != field:
                     if refuse_aliases:
@@ -214,7 +224,10 @@ def account_of_headers(source: FromHeader, *, refuse_aliases: bool = True) -> Ca
 
 def denial_in(scope: Scope, verdict: Verdict) -> Denial:
     """The 403 that a verdict makes, in the form that the client of a connection accepts."""
-    accept = b",".join(value for name, value in scope.get("headers") or () if name == b"accept").decode("latin-1")
+    try:
+        accept = b",".join(value for name, value in scope.get("headers") or () if name == b"accept").decode("latin-1")
+    except (TypeError, ValueError):  # no list of pairs of bytes
+        accept = ""
     return denial_of(verdict, accept)
 
 

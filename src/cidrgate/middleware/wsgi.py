@@ -112,8 +112,13 @@ def decide(
         environ: The request's environ.
         failure: What broke before the account was known.
     """
-    peer, port = peer_of(environ, gate)
-    return gate.decide(account, peer, _lines_of_environ(environ, header_names(gate)), port=port, failure=failure)
+    peer, port, headers = None, None, []
+    try:
+        headers = _lines_of_environ(environ, header_names(gate))
+        peer, port = peer_of(environ, gate)
+    except Exception as error:  # noqa: BLE001 - whatever broke, the gate decides
+        failure = failure or error
+    return gate.decide(account, peer, headers, port=port, failure=failure)
 
 
 def peer_of(environ: dict[str, Any], gate: Gate) -> tuple[str | None, int | None]:

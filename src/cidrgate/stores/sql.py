@@ -137,6 +137,10 @@ _update_entry = (
 )
 
 
+_MANY = 1_000
+"""Lists that are a large question to a database."""
+
+
 class Transaction(ABC):
     """What can be read, and in a write transaction changed, in one transaction of a store."""
 
@@ -178,6 +182,9 @@ class Transaction(ABC):
         if self._writes or self._position is None:
             self._position = self._read_position()
         return self._position
+
+    def _expect_much(self) -> None:  # noqa: B027 - most stores need not be told
+        """Give the database its time: the next question is a large one."""
 
     @abstractmethod
     def _read_position(self) -> str:
@@ -225,6 +232,8 @@ class Transaction(ABC):
             statement = statement.where(_parents.c.name == parent)
         if containing is not None:
             statement = statement.where(accounts.c.name.icontains(containing, autoescape=True))
+        if limit is None:
+            self._expect_much()
         rows = self._connection.execute(statement)
         return [Account(row.name, row.parent, row.created_at, row.version) for row in rows]
 
@@ -246,6 +255,8 @@ class Transaction(ABC):
         if names is not None:
             statement = statement.where(among(accounts.c.name, "names"))
             keys["names"] = list(names)
+        else:
+            self._expect_much()
         return {row.name: row.held for row in self._connection.execute(statement, keys)}
 
     def list_states(self, at: datetime, names: Collection[str] | None = None) -> dict[str, ListState]:
@@ -262,6 +273,8 @@ class Transaction(ABC):
         if names is not None:
             statement = statement.where(among(accounts.c.name, "names"))
             keys["names"] = list(names)
+        else:
+            self._expect_much()
         rows = self._connection.execute(statement, {"at": at, **keys})
         return {row.name: ListState(row.held, bool(row.enforced)) for row in rows}
 
@@ -272,6 +285,8 @@ class Transaction(ABC):
     def entries_of(self, owners: Collection[StoredAccount]) -> dict[str, list[Entry]]:
         """The own entries of several accounts, by account name; a list for each, if an empty one."""
         names = {account.id: account.name for account in owners}
+        if len(names) > _MANY:
+            self._expect_much()
         lists: dict[str, list[Entry]] = {account.name: [] for account in owners}
         for account_id, entry_id, *rest in self._connection.execute(_select_entries, {"ids": list(names)}):
             name = names[account_id]
@@ -345,6 +360,8 @@ class Transaction(ABC):
             statement = statement.where(changes.c.account == account)
         if limit is not None:
             statement = statement.limit(limit)
+        else:
+            self._expect_much()
         found = [
             Change(
                 sequence=row.sequence,

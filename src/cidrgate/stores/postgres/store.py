@@ -39,9 +39,6 @@ _LEAST_WAIT = 0.05
 _SILENCE = 5.0
 """Seconds that a server may take for a small question or change, besides the wait for locks."""
 
-_READ_SILENCE = 60.0
-"""Seconds that it may take for a larger question; all lists may take longer, see `PostgresTransaction.lists`."""
-
 _Number = TypeVar("_Number", int, float)
 
 _CANCEL_SECONDS = 1.0
@@ -115,7 +112,7 @@ class PostgresStore:
         Raises:
             StoreError: If the store is closed or cannot be read.
         """
-        return self._transaction(self._reading, _READ_SILENCE)
+        return self._transaction(self._reading, self.lock_timeout + _SILENCE)
 
     def glance(self) -> AbstractContextManager[PostgresTransaction]:
         """What one statement sees, without the messages that begin and end a transaction.

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 __all__ = ["PostgresTransaction"]
 
+_LONG_SILENCE = 60.0
+"""Seconds that a server may take for a larger question; all lists may take longer."""
+
 _LARGEST_BLOCK = 4_096
 """How many ids are taken from the sequence at once, at most."""
 
@@ -163,6 +166,10 @@ class PostgresTransaction(Transaction):
         driver: Any = self._connection.connection.driver_connection
         driver.silence = LONGEST_SILENCE
         return super().lists()
+
+    def _expect_much(self) -> None:
+        driver: Any = self._connection.connection.driver_connection
+        driver.silence = max(driver.silence, _LONG_SILENCE)
 
     def new_entry_ids(self, expected: int = 1) -> Iterator[int]:
         """Ids of the sequence, taken in growing blocks."""

@@ -238,7 +238,7 @@ class SqliteStore:
         Raises:
             StoreError: If the file cannot be read or written.
         """
-        if self._path is None or not _is_larger(Path(f"{self._path}-wal"), _WAL_LIMIT):
+        if self._path is None or not _is_larger(Path(f"{self._path.resolve()}-wal"), _WAL_LIMIT):
             return
         with work(sqlite=True), self._explained(), closing(self._readers.raw_connection()) as borrowed:
             cursor = borrowed.cursor()
