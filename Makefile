@@ -5,6 +5,7 @@ DATABASE ?= cidrgate.db
 CLANG ?= clang
 FUZZ_SECONDS ?= 60
 FAULT_SECONDS ?= 30
+FAULTS ?= -s -v -m fault tests
 MINUTES ?= 10
 STORE ?= sqlite
 FUZZ_FILES ?= 50000
@@ -25,8 +26,8 @@ run: .venv/run ## set up, run the main job on an embedded SQLite file, then serv
 # Twice as many processes as processors: many tests wait for servers and for times to pass.
 WORKERS ?= $(shell expr 2 \* $$($(BIN)/python -c 'import os; print(os.cpu_count() or 1)'))
 
-test: .venv/dev ## set up, and run every test
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+test: .venv/dev ## set up, and run every test; the suite of faults is `make faults`
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --ignore=tests/faults
 
 test-long: .venv/dev ## run every test, and repeat what only shows after many repetitions; takes its time
 	CIDRGATE_LONG=1 CIDRGATE_FORKS=500 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
@@ -38,7 +39,7 @@ stress: .venv/dev ## run every test twice on processors that are busy, with many
 	$(BIN)/python -m tests.stress $(STRESS)
 
 faults: .venv/dev ## bring every fault of docs/many-nodes.md about, FAULT_SECONDS each; needs pgbouncer
-	CIDRGATE_FAULT_SECONDS=$(FAULT_SECONDS) $(BIN)/python -m pytest -s -v -m fault tests
+	CIDRGATE_FAULT_SECONDS=$(FAULT_SECONDS) $(BIN)/python -m pytest $(FAULTS)
 
 soak: .venv/dev ## put `cidrgate serve` under load for MINUTES on STORE: sqlite, postgresql or a URL; fails on growth
 	$(BIN)/python -m tests.soak $(STORE) --minutes $(MINUTES)

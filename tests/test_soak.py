@@ -21,7 +21,7 @@ def test_a_service_under_mixed_load_answers_as_it_must(
     assert soak.wrong == []
     assert {200, 201, 303, 401, 403, 422} <= set(soak.statuses)
     assert max(soak.statuses) < 500
-    assert len(looks) > 20
+    assert len(looks) > 5
     assert "rss MiB" in capsys.readouterr().out
     # Pools still fill in so short a time: growth says nothing.
     passed, line = verdict(soak, dict.fromkeys(BOUNDS, 0.0))

@@ -46,7 +46,7 @@ LIBRARY: Rows = {
     ),
     **dict.fromkeys(
         [f"RuleManager.{name}" for name in ("open", "connect", "load", "follow", "compile", "close")]
-        + [f"RuleManager.{name}" for name in ("withdraw_changes", "before_fork", "after_fork")],
+        + [f"RuleManager.{name}" for name in ("withdraw_changes", "measure_waits", "before_fork", "after_fork")],
         OPERATES,
     ),
     "Credentials.create_token": ["create_token"],

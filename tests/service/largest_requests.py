@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import resource
 from datetime import timedelta
+from pathlib import Path
 from urllib.parse import quote, urlencode
 
 from starlette.testclient import TestClient
@@ -136,7 +137,16 @@ def main() -> None:
         report("console rewrite", 10_000, client.post("/console/list/add/rewrite", data=rewriting))
         rewriting["way"] = "9" * 9_000
         report("console rewrite", 10_000, client.post("/console/list/add/rewrite", data=rewriting))
-    print(json.dumps({"kilobytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}))
+    print(json.dumps({"kilobytes": peak_kilobytes()}))
+
+
+def peak_kilobytes() -> int:
+    """The most memory this program has had; that of the process which started it counts in `getrusage` too."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        [line] = [line for line in status.read_text().splitlines() if line.startswith("VmHWM:")]
+        return int(line.split()[1])
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 if __name__ == "__main__":
