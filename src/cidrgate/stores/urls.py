@@ -116,8 +116,6 @@ def store_of(url: str | os.PathLike[str]) -> tuple[StoreKind, str]:
         return "memory", ""
     elif scheme == "sqlite":
         path = rest.removeprefix("/")
-        if "?" in path:
-            raise StoreError("sqlite:// takes no settings after a `?`: name a file with one in its name by its path")
         if rest.startswith("/") and path and path != ":memory:":
             return "sqlite", path
     elif scheme in ("postgresql", "postgresql+psycopg") and rest:
