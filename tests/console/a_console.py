@@ -37,7 +37,7 @@ PHONE = 360
 
 _CHROMIUM = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
 _QUIET = "--disable-component-update --disable-sync"
-_NAMES = ("chromium", "chromium-browser", "google-chrome")
+_NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 
 
 @dataclass
@@ -98,7 +98,7 @@ def a_browser() -> Iterator[Browser]:
     sync_api = pytest.importorskip("playwright.sync_api", reason="needs Playwright: pip install playwright")
     path = next((found for name in _NAMES if (found := shutil.which(name))), None)
     if path is None:
-        pytest.skip("needs Chromium, on Debian: apt-get install chromium")
+        pytest.skip("needs Chromium, on Debian: apt-get install chromium-headless-shell")
     playwright: Playwright
     sync_api.expect.set_options(timeout=_PATIENCE)
     with sync_api.sync_playwright() as playwright:
