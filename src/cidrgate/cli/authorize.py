@@ -7,8 +7,9 @@ import typer
 from cidrgate.authorize import AUTHORIZE_PATH
 from cidrgate.authorize.client_headers import CREDENTIAL_HEADERS
 from cidrgate.cli.errors import CommandError
-from cidrgate.cli.options import Session, command
+from cidrgate.cli.options import LogEvery, Session, command
 from cidrgate.cli.output import counted
+from cidrgate.decision_log import LOG_EVERY
 
 __all__ = ["app"]
 
@@ -100,16 +101,7 @@ def _authorize(
         Literal["denials", "all", "none"],
         typer.Option("--log", help="Which decisions to log on stderr, a line of JSON each."),
     ] = "denials",
-    log_every: Annotated[
-        float,
-        typer.Option(
-            "--log-every",
-            metavar="SECONDS",
-            min=0,
-            help="Log repeated denials of one account and address as one line with their number, so often; 0 for a "
-            "line for each.",
-        ),
-    ] = 60.0,
+    log_every: LogEvery = LOG_EVERY,
     deny_when_stale: Annotated[
         float | None,
         typer.Option(

@@ -9,7 +9,7 @@ import getpass
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Concatenate, ParamSpec
+from typing import Annotated, Any, Concatenate, ParamSpec, TypeAlias
 
 import typer
 
@@ -19,13 +19,25 @@ from cidrgate.manager import RuleManager
 from cidrgate.rules import Policy
 from cidrgate.stores.waits import LOCK_TIMEOUT
 
-__all__ = ["DEFAULT_DATABASE", "ERROR", "Session", "command", "root_options"]
+__all__ = ["DEFAULT_DATABASE", "ERROR", "LogEvery", "Session", "command", "root_options"]
 
 DEFAULT_DATABASE = "sqlite:///cidrgate.db"
 """The store of whoever names none: a file in the working directory."""
 
 ERROR = 2
 """The exit status of a command that could not do what it was asked to."""
+
+LogEvery: TypeAlias = Annotated[
+    float,
+    typer.Option(
+        "--log-every",
+        metavar="SECONDS",
+        min=0,
+        help="Log repeated denials of one account and address as one line with their number, so often; 0 for a line "
+        "for each.",
+    ),
+]
+"""The option of every command that logs decisions."""
 
 _Arguments = ParamSpec("_Arguments")
 

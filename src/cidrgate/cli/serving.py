@@ -7,8 +7,9 @@ from typing import Annotated, Literal
 import typer
 
 from cidrgate.cli.errors import CommandError
-from cidrgate.cli.options import Session, command
+from cidrgate.cli.options import LogEvery, Session, command
 from cidrgate.client_ip import ClientIPResolver
+from cidrgate.decision_log import LOG_EVERY
 from cidrgate.manager import RuleManager
 
 __all__ = ["app"]
@@ -73,16 +74,7 @@ def _serve(
         bool,
         typer.Option("--note-matches", help="With --authorize: let lists say when each entry last let a request in."),
     ] = False,
-    log_every: Annotated[
-        float,
-        typer.Option(
-            "--log-every",
-            metavar="SECONDS",
-            min=0,
-            help="Log repeated denials of one account and address as one line with their number, so often; 0 for a "
-            "line for each.",
-        ),
-    ] = 60.0,
+    log_every: LogEvery = LOG_EVERY,
     create: Annotated[
         bool,
         typer.Option("--create", help="Create the database if it is not there; without --authorize it always is."),
