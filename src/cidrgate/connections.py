@@ -33,6 +33,7 @@ __all__ = [
     "STALL_SECONDS",
     "GuardedConnection",
     "RepeatedRecords",
+    "connection_backlog",
     "connection_limit",
     "quiet",
 ]
@@ -50,6 +51,7 @@ _SWEEP_SECONDS = 0.5
 _KEPT_FILES = 64
 """Files for everything but connections: the store, snapshots, modules that are imported late."""
 _FEWEST_CONNECTIONS = 8
+_MOST_WAITING = 128
 
 _HEADERS = (
     b"content-type: application/problem+json\r\nconnection: close\r\ncache-control: no-store\r\n"
@@ -62,14 +64,32 @@ _BODY = b'{"type":"urn:cidrgate:problem:%s","title":"%s","status":%d,"detail":"%
 
 def connection_limit() -> int:
     """How many connections a server of this process may have at a time."""
+    files = _most_files()
+    return (
+        MOST_CONNECTIONS
+        if files is None
+        else max(_FEWEST_CONNECTIONS, min(MOST_CONNECTIONS, files - _KEPT_FILES - connection_backlog()))
+    )
+
+
+def connection_backlog() -> int:
+    """How many connections may wait for a server of this process to take them.
+
+    It takes all of them at once, before any has made room for another. For each there has to be a file: where files run
+    out, libuv drops whatever waits, honest clients too. What is beyond the backlog waits in the network.
+    """
+    files = _most_files()
+    return _MOST_WAITING if files is None else max(_FEWEST_CONNECTIONS, min(_MOST_WAITING, (files - _KEPT_FILES) // 2))
+
+
+def _most_files() -> int | None:
+    """How many files this process may open; None for any number, and where nobody tells."""
     try:
         import resource
     except ImportError:  # not on Windows
-        return MOST_CONNECTIONS
+        return None
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if files == resource.RLIM_INFINITY:
-        return MOST_CONNECTIONS
-    return max(_FEWEST_CONNECTIONS, min(MOST_CONNECTIONS, files - _KEPT_FILES))
+    return None if files == resource.RLIM_INFINITY else files
 
 
 class _Places:
@@ -248,18 +268,35 @@ class GuardedConnection(asyncio.Protocol):
             self.data_received(early)
 
     async def _shake_hands(self, transport: asyncio.Transport, context: ssl.SSLContext) -> None:
+        shaking = self._loop.create_task(
+            self._loop.start_tls(transport, self, context, server_side=True, ssl_handshake_timeout=HEAD_SECONDS)
+        )
         try:
-            secured = await self._loop.start_tls(
-                transport, self, context, server_side=True, ssl_handshake_timeout=HEAD_SECONDS
-            )
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)  # until the transport hands what it reads to TLS
+            if self._early and not shaking.done():
+                self._hand_over(transport)
+            secured = await shaking
         except (TimeoutError, OSError):
             secured = None
         finally:
             self._handshake = None
+            shaking.cancel()
         if secured is None:
             self.abort()
         else:
             self._begin(secured)
+
+    def _hand_over(self, transport: asyncio.Transport) -> None:
+        """Give TLS what came before it was there: uvloop reads though reading is paused, where many come at once."""
+        tls = cast("asyncio.BufferedProtocol", transport.get_protocol())
+        early, self._early = memoryview(self._early), b""
+        while early:
+            room = memoryview(tls.get_buffer(len(early)))
+            taken = min(len(room), len(early))
+            room[:taken] = early[:taken]
+            tls.buffer_updated(taken)
+            early = early[taken:]
 
     def _refuse(self, status: int, title: str, detail: str) -> None:
         assert self._transport is not None  # noqa: S101

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import logging
 import re
+import signal
 import socket
 import ssl
 import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -22,8 +25,9 @@ if TYPE_CHECKING:
 
 WAIT = 6 * HEAD_SECONDS
 """Seconds after which a test gives up."""
-FILES = 128
+FILES = 256
 HALF_OPEN = 300
+WAITING = 90
 HEALTH = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 REQUEST = b"POST /console/sign-in HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10000\r\n\r\n"
 
@@ -97,6 +101,23 @@ def test_connections_that_are_held_keep_nobody_out(server: Server, begun: bytes)
                 continue  # it made room already
         assert healthy(server)
     assert healthy(server)
+
+
+def test_connections_that_came_while_the_service_was_busy_keep_nobody_out(server: Server) -> None:
+    """It takes all of them at once, before any has made room for another: none is dropped for want of files."""
+    with ExitStack() as stack, ThreadPoolExecutor(1) as pool:
+        for _ in range(HALF_OPEN):
+            stack.enter_context(connected(server, secure=False))
+        assert healthy(server)  # it has taken all of these
+        server.process.send_signal(signal.SIGSTOP)
+        try:
+            for _ in range(WAITING):
+                stack.enter_context(connected(server, secure=False))
+            answered = pool.submit(healthy, server)
+            time.sleep(0.2)  # until its connection waits behind the others
+        finally:
+            server.process.send_signal(signal.SIGCONT)
+        assert answered.result()
 
 
 def test_a_handshake_or_a_head_that_does_not_come_ends_the_connection(server: Server) -> None:

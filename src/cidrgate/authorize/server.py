@@ -21,7 +21,7 @@ from cidrgate.authorize.client_headers import CREDENTIAL_HEADERS, ClientHeaders
 from cidrgate.authorize.operation import MULTIPROCESS, EndpointMetrics, Operation
 from cidrgate.authorize.process import GRACE, end_with_supervisor, hang_up_ends_workers, run
 from cidrgate.client_ip import ClientIPResolver
-from cidrgate.connections import GuardedConnection, quiet
+from cidrgate.connections import GuardedConnection, connection_backlog, quiet
 from cidrgate.decision_log import LOG_EVERY, check_log_every
 from cidrgate.errors import CidrgateError
 from cidrgate.event_log import log_event, log_to_stderr
@@ -215,6 +215,7 @@ def serve(
         "date_header": False,
         "lifespan": "on",  # at the end the log is completed
         "http": GuardedConnection,
+        "backlog": connection_backlog(),
         "timeout_graceful_shutdown": GRACE,
     }
     if workers == 1:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from cidrgate.authorize.process import GRACE, run
-from cidrgate.connections import GuardedConnection, quiet
+from cidrgate.connections import GuardedConnection, connection_backlog, quiet
 from cidrgate.credentials import Credentials, Scope
 from cidrgate.event_log import log_to_stderr
 from cidrgate.service.app import create_app
@@ -36,9 +36,6 @@ _PATIENCE = 3.0
 
 _WITHDRAWAL = 0.1
 """Seconds until that is done again, for changes that began since."""
-
-_BACKLOG = 128
-"""Connections that wait to be taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +61,7 @@ class Port:
             OSError: If it cannot be.
         """
         family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
-        return socket.create_server((self.host, self.port), family=family, backlog=_BACKLOG)
+        return socket.create_server((self.host, self.port), family=family, backlog=connection_backlog())
 
     def url(self, bound: socket.socket) -> str:
         """What to type into a browser on this machine."""
@@ -121,7 +118,7 @@ def serve(
     config = _Config(
         create_app(manager, settings, resolver=resolver),
         http=GuardedConnection,
-        backlog=_BACKLOG,
+        backlog=connection_backlog(),
         access_log=False,
         log_level="warning",
         log_config=None,
