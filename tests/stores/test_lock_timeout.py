@@ -252,3 +252,14 @@ def test_a_change_that_cannot_be_read_again_leaves_lists_that_are_known_to_be_ol
             assert not manager.allows("acct-1", "8.8.8.8")
         eventually(lambda: manager.allows("acct-1", "8.8.8.8"))
         assert not manager.allows("acct-1", "9.9.9.9")
+
+
+def test_what_was_in_use_when_a_store_was_closed_is_closed_too(postgres_url: str) -> None:
+    """Nobody else would close it: it goes back to a pool that the store has left."""
+    for transaction in ("read", "write"):
+        store = open_store(postgres_url)
+        with getattr(store, transaction)() as used:
+            driver = used.connection.connection.driver_connection
+            store.close()
+            assert not driver.closed
+        assert driver.closed

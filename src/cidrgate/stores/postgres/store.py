@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import Connection, Engine, Pool
 
 __all__ = ["PostgresStore", "migrate"]
 
@@ -95,6 +95,7 @@ class PostgresStore:
         self._watches: weakref.WeakSet[PostgresWatch] = weakref.WeakSet()
         for engine in (self._readers, self._writers):
             event.listen(engine, "connect", _noted_in(self._connections))
+        self._left: list[Pool] = []
         self._close = weakref.finalize(self, _dispose, self._readers, self._writers)
         join_forks(self, stage=0)  # before there are connections
         try:
@@ -143,7 +144,7 @@ class PostgresStore:
         """
         end = time.monotonic() + time_left(self.lock_timeout if wait is None else wait)
         database = self._database
-        with work(), self._naming_holder(), self._writes.one() as write, explained(database.name):
+        with work(), self._leaving(), self._naming_holder(), self._writes.one() as write, explained(database.name):
             self._refuse_closed()
             silence = None if wait is None else max(_LEAST_WAIT, wait) + _SILENCE
             with self._writers.connect() as connection, _answering(connection, silence):
@@ -178,6 +179,8 @@ class PostgresStore:
     def close(self) -> None:
         """Close every connection. May be called twice."""
         self._closed = True
+        # What threads have in use goes back to the pools that it came from, which nobody would close again.
+        self._left += [self._readers.pool, self._writers.pool]
         self._close()
 
     def tidy(self) -> None:
@@ -201,10 +204,19 @@ class PostgresStore:
 
     @contextmanager
     def _transaction(self, engine: Engine, silence: float) -> Iterator[PostgresTransaction]:
-        with work(), explained(self._database.name):
+        with work(), self._leaving(), explained(self._database.name):
             self._refuse_closed()
             with engine.connect() as connection, _answering(connection, silence), connection.begin():
                 yield PostgresTransaction(connection, self._database.schema, writes=False)
+
+    @contextmanager
+    def _leaving(self) -> Iterator[None]:
+        """Close what a transaction used, where the store was closed meanwhile."""
+        try:
+            yield
+        finally:
+            for pool in self._left:
+                pool.dispose()
 
     def _refuse_closed(self) -> None:
         if self._closed:
