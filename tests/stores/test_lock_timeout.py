@@ -263,3 +263,13 @@ def test_what_was_in_use_when_a_store_was_closed_is_closed_too(postgres_url: str
             store.close()
             assert not driver.closed
         assert driver.closed
+
+
+def test_what_began_while_a_store_was_closed_is_closed_too(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was not refused yet, and takes its connection from the pool that followed."""
+    for transaction in ("read", "write"):
+        store = open_store(postgres_url)
+        monkeypatch.setattr(store, "_refuse_closed", store.close)
+        with getattr(store, transaction)() as used:
+            driver = used.connection.connection.driver_connection
+        assert driver.closed

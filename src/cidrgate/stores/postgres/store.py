@@ -215,8 +215,9 @@ class PostgresStore:
         try:
             yield
         finally:
-            for pool in self._left:
-                pool.dispose()
+            if self._closed:
+                for pool in (*self._left, self._readers.pool, self._writers.pool):  # it may have come too late for both
+                    pool.dispose()
 
     def _refuse_closed(self) -> None:
         if self._closed:
