@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from tests.postgres import PostgresServer
 
 
+UNHURRIED = "-c statement_timeout=0 -c idle_session_timeout=0 -c idle_in_transaction_session_timeout=0"
+"""For who sets the timeouts of all others."""
+
+
 @pytest.fixture
 def url(postgres_server: PostgresServer) -> str:
     """A database on a server of the test's own, with enforced accounts."""
@@ -34,7 +38,7 @@ def url(postgres_server: PostgresServer) -> str:
 
 
 def as_dba(url: str, statement: str) -> None:
-    with psycopg.connect(url, autocommit=True, options="-c statement_timeout=0") as connection:
+    with psycopg.connect(url, autocommit=True, options=UNHURRIED) as connection:
         connection.execute(statement)
 
 
