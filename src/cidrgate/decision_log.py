@@ -139,7 +139,8 @@ class _Counted:
         at_once = [one for one in summaries if not one.count]
         if not at_once:
             if not isinstance(line, _Failure):
-                self.suppressed += 1
+                with self._lock:
+                    self.suppressed += 1
                 for told in self._on_suppressed:
                     told()
             self._have_writer()

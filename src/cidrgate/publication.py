@@ -189,6 +189,11 @@ class PublishedStore:
         if self.on_known is not None:
             self.on_known()
 
+    def _fell_behind(self) -> None:
+        """Note that the matcher does not equal the store, or that nobody can tell, until it is read again."""
+        self._behind = True
+        self._know(-math.inf)
+
     def _unchanged(self) -> bool:
         """Whether nothing was committed since the position; asked in one message, as most questions find nothing."""
         if self._position is None or self._revived:
@@ -336,8 +341,7 @@ class PublishedStore:
             self.catch_up(glance=False)
         except StoreError as error:
             # What was asked for is stored; to say otherwise would be wrong. The matcher is known to be old.
-            self._behind = True
-            self._know(-math.inf)
+            self._fell_behind()
             reason = str(error).partition(_NOTHING_CHANGED)[0]
             log_event(
                 logging.WARNING,
@@ -345,7 +349,7 @@ class PublishedStore:
                 f"a change is stored, but could not be read again to be published: {reason}",
             )
         except BaseException:
-            self._behind = True
+            self._fell_behind()
             with suppress(CidrgateError):
                 self.catch_up()
             raise
@@ -360,8 +364,7 @@ class PublishedStore:
         self._reading = threading.RLock()
         self._publishing = threading.RLock()
         if not certain:
-            self._know(-math.inf)
-            self._behind = True
+            self._fell_behind()
         if self.shared is not None:
             self.shared.close()  # the parent's turn to write is not the child's
 

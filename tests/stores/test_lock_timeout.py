@@ -6,20 +6,25 @@ import sqlite3
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
 
 from cidrgate import NewEntry, RuleManager, StoreBusyError, StoreError
+from cidrgate.credentials import Credentials, Scope
 from cidrgate.errors import ChangeWithdrawnError
 from cidrgate.stores import migrate_store, open_store
 from cidrgate.stores.waits import answer_by
+from tests.tcp_proxy import TcpProxy
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from tests.postgres import PostgresServer
 
 PATIENT = 30.0
 """Seconds that nothing here waits for: a test that ends before has not waited for a lock that is never given back."""
@@ -273,3 +278,30 @@ def test_what_began_while_a_store_was_closed_is_closed_too(postgres_url: str, mo
         with getattr(store, transaction)() as used:
             driver = used.connection.connection.driver_connection
         assert driver.closed
+
+
+SILENT: dict[str, Callable[[RuleManager], object]] = {
+    **WRITES,
+    "token": lambda manager: Credentials(manager.store).create_token("t", [Scope("admin")]),
+    "read": lambda manager: manager.entries("acct-1"),
+    "retention": lambda manager: manager.prune_history(timedelta(days=1)),
+}
+
+
+def test_no_work_waits_long_for_a_server_that_is_silent(
+    postgres_url: str, shared_postgres_server: PostgresServer
+) -> None:
+    """Whoever asks, on a connection that was good so far: the network says that all is well."""
+    port = shared_postgres_server.port
+    with TcpProxy(("127.0.0.1", port)) as proxy, ExitStack() as opened, ThreadPoolExecutor(len(SILENT)) as pool:
+        url = postgres_url.replace(f":{port}/", f":{proxy.port}/")
+        managers = {
+            name: opened.enter_context(RuleManager.open(url, lock_timeout=0.2, follow=False)) for name in SILENT
+        }
+        for number, manager in enumerate(managers.values()):
+            manager.create_account(f"acct-{number}")
+        proxy.cut()
+        working = {name: pool.submit(work, managers[name]) for name, work in SILENT.items()}
+        failed = {name: one.exception(timeout=PATIENT) for name, one in working.items()}
+        proxy.drop()
+    assert {name: error for name, error in failed.items() if "did not answer" not in str(error)} == {}

@@ -6,7 +6,8 @@ from typing import Any
 
 import psycopg
 
-from cidrgate.stores.postgres.database import LONGEST_SILENCE
+from cidrgate.stores.postgres.database import SILENCE
+from cidrgate.stores.waits import LOCK_TIMEOUT
 
 __all__ = ["BoundedConnection"]
 
@@ -17,10 +18,10 @@ class BoundedConnection(psycopg.Connection[Any]):
     The network's own bounds do not help against a server whose machine lives and whose processes are stopped.
 
     Attributes:
-        silence: Seconds that an answer may take.
+        silence: Seconds that an answer may take; whoever asks for more than a little raises it.
     """
 
-    silence: float = LONGEST_SILENCE
+    silence: float = LOCK_TIMEOUT + SILENCE
 
     def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
         """Wait for an answer.

@@ -14,7 +14,7 @@ from sqlalchemy.schema import CreateSchema
 from cidrgate.errors import AccountsLockedError, StoreBusyError, StoreError, StoreNotFoundError
 from cidrgate.forking import join_forks, work
 from cidrgate.stores import migrations
-from cidrgate.stores.postgres.database import BEGIN, Database
+from cidrgate.stores.postgres.database import BEGIN, LONGEST_SILENCE, SILENCE, Database
 from cidrgate.stores.postgres.failures import explained, refused_commit
 from cidrgate.stores.postgres.holders import lock_holder
 from cidrgate.stores.postgres.inherited import leave_to_parent
@@ -35,9 +35,6 @@ __all__ = ["PostgresStore", "migrate"]
 
 _LEAST_WAIT = 0.05
 """Seconds that a transaction may wait for a lock at least, however late it got its connection."""
-
-_SILENCE = 5.0
-"""Seconds that a server may take for a small question or change, besides the wait for locks."""
 
 _Number = TypeVar("_Number", int, float)
 
@@ -113,7 +110,7 @@ class PostgresStore:
         Raises:
             StoreError: If the store is closed or cannot be read.
         """
-        return self._transaction(self._reading, self.lock_timeout + _SILENCE)
+        return self._transaction(self._reading, self.lock_timeout + SILENCE)
 
     def glance(self) -> AbstractContextManager[PostgresTransaction]:
         """What one statement sees, without the messages that begin and end a transaction.
@@ -121,7 +118,7 @@ class PostgresStore:
         Raises:
             StoreError: If the store is closed or cannot be read.
         """
-        return self._transaction(self._glancing, self.lock_timeout + _SILENCE)
+        return self._transaction(self._glancing, self.lock_timeout + SILENCE)
 
     @contextmanager
     def write(self, *, wait: float | None = None, patient: bool = True) -> Iterator[PostgresTransaction]:
@@ -146,10 +143,8 @@ class PostgresStore:
         database = self._database
         with work(), self._leaving(), self._naming_holder(), self._writes.one() as write, explained(database.name):
             self._refuse_closed()
-            silence = None if wait is None else max(_LEAST_WAIT, wait) + _SILENCE
-            with self._writers.connect() as connection, _answering(connection, silence):
-                left = max(_LEAST_WAIT, end - time.monotonic())
-                connection = connection.execution_options(**{BEGIN: database.begin("", left)})
+            with self._writers.connect() as connection, _answering(connection, _left(end) + SILENCE):
+                connection = connection.execution_options(**{BEGIN: database.begin("", _left(end))})
                 begun = connection.begin()
                 try:
                     self._writes.began(write, connection)
@@ -309,7 +304,7 @@ def _migrate(database: Database) -> str | None:
         **{BEGIN: "BEGIN", "schema_translate_map": None}
     )
     try:
-        with engine.begin() as connection:
+        with engine.connect() as connection, _answering(connection, LONGEST_SILENCE), connection.begin():
             connection.execute(_TAKE_TURNS)
             before = migrations.revision_of(connection, database.schema)
             if before is not None:
@@ -326,15 +321,19 @@ def _migrate(database: Database) -> str | None:
 
 
 @contextmanager
-def _answering(connection: Connection, seconds: float | None) -> Iterator[None]:
-    """Give the connection up when an answer takes longer than that."""
+def _answering(connection: Connection, seconds: float) -> Iterator[None]:
+    """Give the connection up when an answer takes longer than that, unless a larger question says otherwise."""
     driver: Any = connection.connection.driver_connection
-    usual = driver.silence
-    driver.silence = usual if seconds is None else seconds
+    usual, driver.silence = driver.silence, seconds
     try:
         yield
     finally:
         driver.silence = usual
+
+
+def _left(end: float) -> float:
+    """Seconds until a moment that a transaction may wait for a lock."""
+    return max(_LEAST_WAIT, end - time.monotonic())
 
 
 def _first(*chosen: _Number | None) -> _Number:

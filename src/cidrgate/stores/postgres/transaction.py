@@ -163,13 +163,15 @@ class PostgresTransaction(Transaction):
     def lists(self) -> Iterator[StoredList]:
         """Every account with the CIDRs of its own list, parents before their subaccounts; streamed."""
         # The server reads and sorts every entry before it gives the first list.
-        driver: Any = self._connection.connection.driver_connection
-        driver.silence = LONGEST_SILENCE
+        self._allow_silence(LONGEST_SILENCE)
         return super().lists()
 
     def _expect_much(self) -> None:
+        self._allow_silence(_LONG_SILENCE)
+
+    def _allow_silence(self, seconds: float) -> None:
         driver: Any = self._connection.connection.driver_connection
-        driver.silence = max(driver.silence, _LONG_SILENCE)
+        driver.silence = max(driver.silence, seconds)
 
     def new_entry_ids(self, expected: int = 1) -> Iterator[int]:
         """Ids of the sequence, taken in growing blocks."""
@@ -194,6 +196,7 @@ class PostgresTransaction(Transaction):
         """Delete the rows of the log that are older than a time; those of an old age stand at its beginning."""
         # The trigger that guards the log names no schema: the tables' own is the only one that this transaction sees.
         self._connection.exec_driver_sql(f'SET LOCAL search_path TO "{self._schema}"')
+        self._allow_silence(LONGEST_SILENCE)  # it may be the log of years
         return super().prune(before)
 
     def note_matches(self, seen: Sequence[tuple[str, str]], at: datetime) -> None:
