@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 import time
 from collections import Counter
 from functools import cache, partial
@@ -52,6 +53,7 @@ _KEPT_FILES = 64
 """Files for everything but connections: the store, snapshots, modules that are imported late."""
 _FEWEST_CONNECTIONS = 8
 _MOST_WAITING = 128
+"""Connections that wait to be taken."""
 
 _HEADERS = (
     b"content-type: application/problem+json\r\nconnection: close\r\ncache-control: no-store\r\n"
@@ -64,12 +66,7 @@ _BODY = b'{"type":"urn:cidrgate:problem:%s","title":"%s","status":%d,"detail":"%
 
 def connection_limit() -> int:
     """How many connections a server of this process may have at a time."""
-    files = _most_files()
-    return (
-        MOST_CONNECTIONS
-        if files is None
-        else max(_FEWEST_CONNECTIONS, min(MOST_CONNECTIONS, files - _KEPT_FILES - connection_backlog()))
-    )
+    return max(_FEWEST_CONNECTIONS, min(MOST_CONNECTIONS, _files() - connection_backlog()))
 
 
 def connection_backlog() -> int:
@@ -78,18 +75,17 @@ def connection_backlog() -> int:
     It takes all of them at once, before any has made room for another. For each there has to be a file: where files run
     out, libuv drops whatever waits, honest clients too. What is beyond the backlog waits in the network.
     """
-    files = _most_files()
-    return _MOST_WAITING if files is None else max(_FEWEST_CONNECTIONS, min(_MOST_WAITING, (files - _KEPT_FILES) // 2))
+    return max(_FEWEST_CONNECTIONS, min(_MOST_WAITING, _files() // 2))
 
 
-def _most_files() -> int | None:
-    """How many files this process may open; None for any number, and where nobody tells."""
+def _files() -> int:
+    """How many files this process may open for connections; very many where there is no limit, or nobody tells."""
     try:
         import resource
     except ImportError:  # not on Windows
-        return None
+        return sys.maxsize
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return None if files == resource.RLIM_INFINITY else files
+    return sys.maxsize if files == resource.RLIM_INFINITY else files - _KEPT_FILES
 
 
 class _Places:
@@ -268,12 +264,15 @@ class GuardedConnection(asyncio.Protocol):
             self.data_received(early)
 
     async def _shake_hands(self, transport: asyncio.Transport, context: ssl.SSLContext) -> None:
+        if transport.is_closing():
+            return
+        transport.pause_reading()  # once more: uvloop begins to read after `connection_made`, paused or not
         shaking = self._loop.create_task(
             self._loop.start_tls(transport, self, context, server_side=True, ssl_handshake_timeout=HEAD_SECONDS)
         )
         try:
             await asyncio.sleep(0)
-            await asyncio.sleep(0)  # until the transport hands what it reads to TLS
+            await asyncio.sleep(0)  # TLS is there now, and reading goes on: nothing else was read in between
             if self._early and not shaking.done():
                 self._hand_over(transport)
             secured = await shaking
@@ -288,7 +287,7 @@ class GuardedConnection(asyncio.Protocol):
             self._begin(secured)
 
     def _hand_over(self, transport: asyncio.Transport) -> None:
-        """Give TLS what came before it was there: uvloop reads though reading is paused, where many come at once."""
+        """Give TLS what came before it was there, as it does where many connections come at once."""
         tls = cast("asyncio.BufferedProtocol", transport.get_protocol())
         early, self._early = memoryview(self._early), b""
         while early:
