@@ -59,7 +59,7 @@ def _is_plain(str value not None, /):
 
 
 def _lines_of_environ(environ, tuple names not None, /):
-    """Those headers of a WSGI request that have one of the names: pairs of a key and a name; one line each."""
+    """The headers of a WSGI request that are among `names`: pairs of the key in the environ and the header's name."""
     cdef list lines = []
     cdef tuple pair
     for pair in names:

@@ -203,21 +203,8 @@ def test_a_port_that_is_taken_ends_it(tmp_path: Path, url: str) -> None:
     port = free_port()
     with socket.create_server(("127.0.0.1", port)):
         for workers in ("1", "2"):
-            command = [
-                sys.executable,
-                "-m",
-                "cidrgate",
-                "-d",
-                url,
-                "authorize",
-                "--unlisted",
-                "allow",
-                "--port",
-                str(port),
-            ]
-            done = subprocess.run(
-                [*command, "--workers", workers], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
-            )
+            command = command_of(url, port, "--workers", workers)
+            done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
             assert done.returncode != 0
             assert "address already in use" in done.stderr.lower()
 

@@ -18,7 +18,19 @@ if TYPE_CHECKING:
 
     from cidrgate import Change
 
-__all__ = ["ACCOUNTS", "ROUNDS", "SECONDS", "Ledger", "Node", "check", "no_stranger", "prepare", "report", "writers"]
+__all__ = [
+    "ACCOUNTS",
+    "ROUNDS",
+    "SECONDS",
+    "Ledger",
+    "Node",
+    "beside",
+    "check",
+    "no_stranger",
+    "prepare",
+    "report",
+    "writers",
+]
 
 SECONDS = float(os.environ.get("CIDRGATE_FAULT_SECONDS", "1"))
 """How long a fault lasts; a minute in `make faults`."""
@@ -134,6 +146,20 @@ def no_stranger(ledger: Ledger, *nodes: Node) -> Iterator[None]:
 
 
 @contextmanager
+def beside(work: Callable[[int], object], threads: int, ended: threading.Event) -> Iterator[None]:
+    """Do something in several threads, each told its number, until `ended` is set at the end of the block."""
+    running = [threading.Thread(target=work, args=(number,)) for number in range(threads)]
+    for thread in running:
+        thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        for thread in running:
+            thread.join()
+
+
+@contextmanager
 def writers(
     ledger: Ledger, managers: Sequence[RuleManager], *, accounts: Sequence[str] = ACCOUNTS, threads: int = 4
 ) -> Iterator[None]:
@@ -151,15 +177,8 @@ def writers(
             if label not in ledger.acknowledged:
                 ended.wait(0.02)
 
-    running = [threading.Thread(target=write, args=(number,)) for number in range(threads)]
-    for thread in running:
-        thread.start()
-    try:
+    with beside(write, threads, ended):
         yield
-    finally:
-        ended.set()
-        for thread in running:
-            thread.join()
 
 
 def attempt(ledger: Ledger, label: str, change: Callable[[], object]) -> None:

@@ -11,7 +11,7 @@ import httpx
 
 from cidrgate.credentials import Credentials, Scope
 from cidrgate.stores import open_store
-from tests.faults.invariants import ACCOUNTS
+from tests.faults.invariants import ACCOUNTS, beside
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -86,12 +86,5 @@ def http_writers(
                 cidr = f"9.{number}.{step >> 8 & 255}.{step & 255}/32"
                 put(client, ledger, account, f"{name}{number}-{step}", cidr)
 
-    running = [threading.Thread(target=write, args=(number,)) for number in range(threads)]
-    for thread in running:
-        thread.start()
-    try:
+    with beside(write, threads, ended):
         yield
-    finally:
-        ended.set()
-        for thread in running:
-            thread.join()

@@ -7,7 +7,7 @@ import typer
 from cidrgate.authorize import AUTHORIZE_PATH
 from cidrgate.authorize.client_headers import CREDENTIAL_HEADERS
 from cidrgate.cli.errors import CommandError
-from cidrgate.cli.options import LogEvery, Session, command
+from cidrgate.cli.options import LogEvery, Session, TrustEverybody, command
 from cidrgate.cli.output import counted
 from cidrgate.decision_log import LOG_EVERY
 
@@ -53,13 +53,7 @@ def _authorize(
             "--trusted-hops", metavar="N", min=1, help="How many proxies there are, in place of their networks."
         ),
     ] = None,
-    trust_everybody: Annotated[
-        bool,
-        typer.Option(
-            "--trust-everybody",
-            help="Let --trusted-proxy cover public space as a whole: only where nobody but the proxies gets here.",
-        ),
-    ] = False,
+    trust_everybody: TrustEverybody = False,
     client_header: Annotated[
         str, typer.Option("--client-header", metavar="NAME", help="The header with the client's address.")
     ] = "X-Forwarded-For",

@@ -19,7 +19,7 @@ from cidrgate.manager import RuleManager
 from cidrgate.rules import Policy
 from cidrgate.stores.waits import LOCK_TIMEOUT
 
-__all__ = ["DEFAULT_DATABASE", "ERROR", "LogEvery", "Session", "command", "root_options"]
+__all__ = ["DEFAULT_DATABASE", "ERROR", "LogEvery", "Session", "TrustEverybody", "command", "root_options"]
 
 DEFAULT_DATABASE = "sqlite:///cidrgate.db"
 """The store of whoever names none: a file in the working directory."""
@@ -38,6 +38,15 @@ LogEvery: TypeAlias = Annotated[
     ),
 ]
 """The option of every command that logs decisions."""
+
+TrustEverybody: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--trust-everybody",
+        help="Let --trusted-proxy cover public space as a whole: only where nobody but the proxies gets here.",
+    ),
+]
+"""The option of every command that is told of proxies."""
 
 _Arguments = ParamSpec("_Arguments")
 

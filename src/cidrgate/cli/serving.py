@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from cidrgate.cli.errors import CommandError
-from cidrgate.cli.options import LogEvery, Session, command
+from cidrgate.cli.options import LogEvery, Session, TrustEverybody, command
 from cidrgate.client_ip import ClientIPResolver
 from cidrgate.decision_log import LOG_EVERY
 from cidrgate.manager import RuleManager
@@ -42,13 +42,7 @@ def _serve(
         int | None,
         typer.Option("--trusted-hops", metavar="N", help="How many proxies are before it, instead of which."),
     ] = None,
-    trust_everybody: Annotated[
-        bool,
-        typer.Option(
-            "--trust-everybody",
-            help="Let --trusted-proxy cover public space as a whole: only where nobody but the proxies gets here.",
-        ),
-    ] = False,
+    trust_everybody: TrustEverybody = False,
     client_header: Annotated[
         str | None,
         typer.Option("--client-header", metavar="NAME", help="The header they write; X-Forwarded-For if not given."),
