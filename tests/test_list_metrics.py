@@ -216,6 +216,20 @@ def test_the_service_counts_denials_that_it_only_counted(tmp_path: Path) -> None
             assert of_service(client)["cidrgate_denials_suppressed_total"] == suppressed
 
 
+def test_a_worker_that_has_only_begun_its_counts_hides_no_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(folder(tmp_path)))
+    with endpoint(database(tmp_path), tmp_path, "--workers", "2", "--metrics") as (port, _, _):
+        eventually(lambda: of_endpoint(port)["cidrgate_followers"] == 2, pause=0.05)
+        (counts,) = (tmp_path / "another").glob("cidrgate-*/metrics")
+        for kind in ("counter", "histogram"):
+            # As a worker makes it; its size, its header and its counts come after.
+            (counts / f"{kind}_999999999.db").touch()
+        assert ask_about(port, "127.0.0.9") == 403
+        assert of_endpoint(port)["cidrgate_decisions_total"] == 1
+
+
 def test_no_label_holds_what_a_client_chose(tmp_path: Path) -> None:
     with endpoint(database(tmp_path), tmp_path, "--workers", "2", "--metrics") as (port, _, _):
         for number in range(50):
