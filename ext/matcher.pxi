@@ -40,7 +40,7 @@ from verify cimport verify, verify_header
 from weakref import WeakSet
 
 from cidrgate.errors import AccountNotFoundError, InvalidAccountError, SnapshotError, SubaccountError
-from cidrgate.private_files import replacement
+from cidrgate.process.private_files import replacement
 
 
 _matchers = WeakSet()

@@ -22,8 +22,8 @@ from cidrgate import (
     publication,
 )
 from cidrgate import manager as manager_module
-from cidrgate.clock import _Offset
 from cidrgate.expiry import Timetable
+from cidrgate.process.clock import _Offset
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
@@ -194,7 +194,7 @@ class Clock:
             def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
                 return datetime.now(tz) + clock.ahead
 
-        monkeypatch.setattr("cidrgate.clock._offset", _Offset())  # what it learns of this clock ends with the test
+        monkeypatch.setattr("cidrgate.process.clock._offset", _Offset())
         for module in (publication, manager_module, list_requests, lists):
             monkeypatch.setattr(module, "datetime", Set)
 

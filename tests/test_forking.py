@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cidrgate import CidrgateError, RuleManager, StoreError, forking
-from cidrgate.forking import work
+from cidrgate import CidrgateError, RuleManager, StoreError
+from cidrgate.process import forking
+from cidrgate.process.forking import work
 from tests.forks import fork_without_python, in_child, report_of, start_child
 from tests.servers.requests import ask
 from tests.servers.running import free_port, program, running

@@ -23,8 +23,8 @@ from cidrgate.errors import (
     StoreBusyError,
     StoreError,
 )
-from cidrgate.forking import ForkedError, generation
 from cidrgate.list_requests import change_lists
+from cidrgate.process.forking import ForkedError, generation
 from cidrgate.stores.waits import LOCK_TIMEOUT, time_left
 
 if TYPE_CHECKING:

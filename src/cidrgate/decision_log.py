@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from cidrgate.event_log import log_event
-from cidrgate.forking import join_forks
+from cidrgate.process.forking import join_forks
 from cidrgate.repeated_denials import RepeatedDenials, Summary
 
 if TYPE_CHECKING:

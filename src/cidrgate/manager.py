@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Literal, Self, TypeVar
 
 from cidrgate.accounts import check_account_name, parent_account
 from cidrgate.characters import check_text
-from cidrgate.clock import certain_time, earlier_by_far
 from cidrgate.commit_groups import CommitGroups
 from cidrgate.errors import (
     AccountExistsError,
@@ -28,7 +27,6 @@ from cidrgate.errors import (
     StoreConflictError,
     StoreError,
 )
-from cidrgate.forking import join_forks
 from cidrgate.guards import Guard, named_guards
 from cidrgate.importing import ImportReport, import_lists, in_background
 from cidrgate.last_matches import LastMatches
@@ -43,6 +41,8 @@ from cidrgate.list_changes import (
     replacement,
 )
 from cidrgate.list_requests import ListRequest, change_lists
+from cidrgate.process.clock import certain_time, earlier_by_far
+from cidrgate.process.forking import join_forks
 from cidrgate.rules import split_submission, validate_addition, validate_edit, validate_replacement
 from cidrgate.serving import ServedLists
 from cidrgate.stores.waits import answer_by, time_left

@@ -20,7 +20,7 @@ from cidrgate._engine import Matcher
 from cidrgate.errors import CidrgateError, SnapshotError, StoreError
 from cidrgate.event_log import log_event
 from cidrgate.expiry import Timetable
-from cidrgate.forking import work
+from cidrgate.process.forking import work
 from cidrgate.snapshots import read_snapshot, write_snapshot
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from pathlib import Path
 from cidrgate._engine import Matcher
 from cidrgate.errors import SnapshotError
 from cidrgate.expiry import Timetable
-from cidrgate.private_files import open_lock
+from cidrgate.process.private_files import open_lock
 
 __all__ = ["SharedSnapshot", "read_snapshot", "write_snapshot"]
 

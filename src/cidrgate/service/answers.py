@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import Response
 
-from cidrgate.clock import certain_time
 from cidrgate.errors import CidrgateError, StoreError
-from cidrgate.forking import join_forks
+from cidrgate.process.clock import certain_time
+from cidrgate.process.forking import join_forks
 from cidrgate.service.problems import ServiceError
 from cidrgate.stores.answers import AnswerRow, AnswerRows
 

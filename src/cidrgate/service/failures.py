@@ -11,7 +11,7 @@ import time
 from collections import OrderedDict
 from ipaddress import IPv6Address, ip_address, ip_network
 
-from cidrgate.forking import join_forks
+from cidrgate.process.forking import join_forks
 
 __all__ = ["FailedLogins"]
 

@@ -21,8 +21,8 @@ from sqlalchemy.pool import QueuePool, StaticPool
 
 from cidrgate.errors import OutcomeUnknownError, StoreBusyError, StoreError, StoreNotFoundError
 from cidrgate.event_log import log_event
-from cidrgate.forking import join_forks, sqlite_is_lost, work
-from cidrgate.private_files import create_empty
+from cidrgate.process.forking import join_forks, sqlite_is_lost, work
+from cidrgate.process.private_files import create_empty
 from cidrgate.stores import migrations
 from cidrgate.stores.schema import facts
 from cidrgate.stores.sqlite.connections import OwnConnection
