@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cidrgate import Entry, InvalidAddressError, Matcher
-from cidrgate.decisions import decide, in_address_order
+from cidrgate.rules.decisions import decide, in_address_order
 
 NOW = datetime(2025, 6, 1, tzinfo=UTC)
 

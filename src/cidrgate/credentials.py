@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Self
 
-from cidrgate.accounts import could_name_account, no_such_account
-from cidrgate.characters import check_text, unseen_character
+from cidrgate.accounts import no_such_account
 from cidrgate.errors import (
     CredentialEndedError,
     InvalidExpiryError,
@@ -23,6 +22,8 @@ from cidrgate.errors import (
     SessionNotFoundError,
     TokenNotFoundError,
 )
+from cidrgate.rules.account_names import could_name_account
+from cidrgate.rules.characters import check_text, unseen_character
 from cidrgate.stores.credentials import SESSION_ID_LENGTH, CredentialRows, LinkRow, SessionRow
 
 if TYPE_CHECKING:

@@ -15,19 +15,19 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, get_args
 
 from cidrgate.account_sources import EXEMPT, Exempt
-from cidrgate.accounts import can_name_account
 from cidrgate.client_ip import ClientAddress, ClientIPResolver
 from cidrgate.decision_log import LOG_EVERY, DecisionLog, advise_about_rewritten_peers
 from cidrgate.errors import InvalidAccountError, MissingAccountError, UnclearAccountError
 from cidrgate.header_names import check_token
 from cidrgate.manager import RuleManager
+from cidrgate.rules.account_names import can_name_account
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from cidrgate._engine import Matcher
-    from cidrgate.decisions import Address
     from cidrgate.last_matches import LastMatches
+    from cidrgate.rules.decisions import Address
 
 __all__ = ["REQUEST_ID", "Gate", "Result", "Unlisted", "Verdict", "VerdictReason", "check_gate", "check_unlisted"]
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from cidrgate.decisions import enforced
 from cidrgate.errors import WouldDisableEnforcementError, WouldLockOutCallerError
 from cidrgate.previews import shuts_out
+from cidrgate.rules.decisions import enforced
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable

@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from cidrgate._engine import canonical_prefix
-from cidrgate.characters import check_text
-from cidrgate.decisions import in_address_order
 from cidrgate.errors import EntryNotFoundError, HistoryError, InvalidAddressError, InvalidExpiryError
+from cidrgate.rules.characters import check_text
+from cidrgate.rules.decisions import in_address_order
 from cidrgate.rules.limits import beginning_of, some_of
 from cidrgate.stores import ListChange, StoredAccount
 from cidrgate.values import Entry, NewEntry

@@ -8,13 +8,14 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from cidrgate.accounts import could_name_account, existing_account, find_account, list_owner
-from cidrgate.decisions import decide, in_address_order
+from cidrgate.accounts import existing_account, find_account, list_owner
+from cidrgate.rules.account_names import could_name_account
+from cidrgate.rules.decisions import decide, in_address_order
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from cidrgate.decisions import Address
+    from cidrgate.rules.decisions import Address
     from cidrgate.stores import Store
     from cidrgate.values import Account, Change, Decision, Entry, ListState
 

@@ -17,8 +17,7 @@ from itertools import islice
 from types import EllipsisType
 from typing import TYPE_CHECKING, Literal, Self, TypeVar
 
-from cidrgate.accounts import check_account_name, parent_account
-from cidrgate.characters import check_text
+from cidrgate.accounts import parent_account
 from cidrgate.commit_groups import CommitGroups
 from cidrgate.errors import (
     AccountExistsError,
@@ -44,6 +43,8 @@ from cidrgate.list_requests import ListRequest, change_lists
 from cidrgate.process.clock import certain_time, earlier_by_far
 from cidrgate.process.forking import join_forks
 from cidrgate.rules import split_submission, validate_addition, validate_edit, validate_replacement
+from cidrgate.rules.account_names import check_account_name
+from cidrgate.rules.characters import check_text
 from cidrgate.serving import ServedLists
 from cidrgate.stores.waits import answer_by, time_left
 from cidrgate.values import Account, NewEntry
@@ -52,8 +53,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from datetime import timedelta
 
-    from cidrgate.decisions import Address
     from cidrgate.rules import Policy
+    from cidrgate.rules.decisions import Address
     from cidrgate.stores import ListChange, Store, Transaction
     from cidrgate.values import Entry
 
@@ -136,7 +137,7 @@ class RuleManager(ServedLists):
 
         Args:
             account: Its name: up to 255 characters in Unicode's normal form C, without whitespace around it, without
-                characters that people cannot see; see `cidrgate.characters`.
+                characters that people cannot see; see `cidrgate.rules.characters`.
             parent: The account whose list it inherits; None for an account with a list of its own.
             actor: Who creates it, for the change log.
 

@@ -7,15 +7,15 @@ from ipaddress import IPv4Address, IPv6Address, ip_network, summarize_address_ra
 from itertools import islice
 from typing import TYPE_CHECKING, TypeAlias
 
-from cidrgate.decisions import decide, enforced
+from cidrgate.rules.decisions import decide, enforced
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
     from datetime import datetime
     from ipaddress import IPv4Network, IPv6Network
 
-    from cidrgate.decisions import Address
     from cidrgate.list_changes import ListOutcome
+    from cidrgate.rules.decisions import Address
     from cidrgate.values import Decision, Entry
 
 __all__ = ["MOST_NETWORKS", "AccessChange", "access_change", "networks_without", "shuts_out"]

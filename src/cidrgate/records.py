@@ -6,7 +6,7 @@ import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from cidrgate.networks import address_count, prefix_length, subnet_mask
+from cidrgate.rules.networks import address_count, prefix_length, subnet_mask
 
 if TYPE_CHECKING:
     from cidrgate.credentials import Session, Token

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cidrgate._engine import Matcher
-    from cidrgate.decisions import Address
+    from cidrgate.rules.decisions import Address
     from cidrgate.stores import Store
 
 __all__ = ["ServedLists"]

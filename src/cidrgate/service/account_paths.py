@@ -8,7 +8,7 @@ from urllib.parse import quote, unquote
 from fastapi import Path
 from starlette.convertors import Convertor, register_url_convertor
 
-from cidrgate.accounts import MAX_ACCOUNT_NAME
+from cidrgate.rules.account_names import MAX_ACCOUNT_NAME
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send

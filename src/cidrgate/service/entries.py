@@ -7,11 +7,11 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Request, Response
 
-from cidrgate.decisions import enforced
 from cidrgate.guards import Guard
 from cidrgate.list_changes import ListOutcome, named_entries
 from cidrgate.manager import RuleManager
 from cidrgate.records import entry_record
+from cidrgate.rules.decisions import enforced
 from cidrgate.service.access import Reader, Writer
 from cidrgate.service.account_paths import AccountName
 from cidrgate.service.addresses import client_address

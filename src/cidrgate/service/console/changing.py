@@ -7,12 +7,12 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from cidrgate.decisions import enforced
 from cidrgate.errors import CidrgateError
 from cidrgate.guards import Guard
 from cidrgate.list_changes import ListOutcome
 from cidrgate.manager import RuleManager
 from cidrgate.previews import AccessChange, access_change
+from cidrgate.rules.decisions import enforced
 from cidrgate.service.console.words import ENABLE_ENFORCEMENT
 from cidrgate.stores import Transaction
 from cidrgate.values import Account

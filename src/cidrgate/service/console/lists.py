@@ -8,11 +8,11 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, Query, Request, Response
 
-from cidrgate.decisions import decide, enforced
 from cidrgate.errors import AccountNotFoundError, EntryNotFoundError, VersionConflictError
 from cidrgate.list_changes import named_entries
 from cidrgate.manager import RuleManager
 from cidrgate.rules import special_block
+from cidrgate.rules.decisions import decide, enforced
 from cidrgate.service.console.changing import ListEdit, NeedsConfirmationError, make_change
 from cidrgate.service.console.fields import Confirmations
 from cidrgate.service.console.pages import go, page

@@ -9,7 +9,7 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from cidrgate.networks import addresses_covered, prefix_length, subnet_mask
+from cidrgate.rules.networks import addresses_covered, prefix_length, subnet_mask
 from cidrgate.service.console.sessions import Person
 from cidrgate.service.console.words import CONFIRMATIONS, PROBLEM_TITLES, change_sentence
 
