@@ -11,7 +11,7 @@ from sqlalchemy import update
 
 from cidrgate.credentials import Credentials, Scope, Session
 from cidrgate.errors import CredentialEndedError, SessionNotFoundError
-from cidrgate.stores.answers import AnswerRows
+from cidrgate.stores.idempotency import AnswerRows
 from cidrgate.stores.schema import tokens
 from tests.service.test_console_sessions import OWN_PAGE, proof, sign_in
 

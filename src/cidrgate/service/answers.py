@@ -21,7 +21,7 @@ from cidrgate.errors import CidrgateError, StoreError
 from cidrgate.process.clock import certain_time
 from cidrgate.process.forking import join_forks
 from cidrgate.service.problems import ServiceError
-from cidrgate.stores.answers import AnswerRow, AnswerRows
+from cidrgate.stores.idempotency import AnswerRow, AnswerRows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from sqlalchemy import Text, bindparam, cast, delete, exists, func, insert, or_, select, update
 
-from cidrgate.stores.among import among
 from cidrgate.stores.changelog import entry_from_json, entry_to_json
+from cidrgate.stores.key_lists import among
 from cidrgate.stores.schema import accounts, changes, entries, facts, matches, utc_text
 from cidrgate.values import Account, Change, Entry, ListState
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sqlalchemy import select, text
 
 from cidrgate.errors import AccountsLockedError
-from cidrgate.stores.among import among
 from cidrgate.stores.bulk import rows_of
+from cidrgate.stores.key_lists import among
 from cidrgate.stores.postgres.database import LONGEST_SILENCE
 from cidrgate.stores.schema import accounts, utc_text
 from cidrgate.stores.sql import StoredAccount, StoredList, Transaction, select_accounts_named
