@@ -251,8 +251,8 @@ def test_a_change_that_cannot_be_read_again(
 
 
 def test_what_is_done_now_and_then_meets_a_lock(tmp_path: Path, heard: Heard, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cidrgate.following._CHORES", 0.01)
-    monkeypatch.setattr("cidrgate.following._LONGEST_RETRY", 0.5)
+    monkeypatch.setattr("cidrgate.replica.follower._CHORES", 0.01)
+    monkeypatch.setattr("cidrgate.replica.follower._LONGEST_RETRY", 0.5)
     path = tmp_path / "lists.db"
     with RuleManager.open(path, create=True, lock_timeout=0.05) as manager:
         manager.create_account("acct-1")
@@ -311,7 +311,7 @@ def test_a_clock_that_goes_back(heard: Heard, monkeypatch: pytest.MonkeyPatch) -
             return datetime.now(tz) + cls.ahead
 
     with RuleManager.open("memory://", follow=False) as manager:
-        monkeypatch.setattr("cidrgate.publication.datetime", Set)
+        monkeypatch.setattr("cidrgate.replica.published_store.datetime", Set)
         manager._published.expire()
         Set.ahead = timedelta(microseconds=-1)
         manager._published.expire()
@@ -345,7 +345,7 @@ def test_a_fork_that_cannot_wait_any_longer(tmp_path: Path, heard: Heard, monkey
 
 
 def test_a_follower_that_meets_a_bug(heard: Heard, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cidrgate.following._LONGEST_PAUSE", 0.05)
+    monkeypatch.setattr("cidrgate.replica.follower._LONGEST_PAUSE", 0.05)
     with RuleManager.open("memory://") as manager:
         with monkeypatch.context() as broken:
             broken.setattr(manager._store, "watch", lambda: 1 / 0)

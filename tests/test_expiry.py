@@ -19,11 +19,11 @@ from cidrgate import (
     RuleManager,
     list_requests,
     lists,
-    publication,
 )
 from cidrgate import manager as manager_module
-from cidrgate.expiry import Timetable
 from cidrgate.process.clock import _Offset
+from cidrgate.replica import published_store as publication
+from cidrgate.replica.expiry import Timetable
 from tests.waiting import eventually
 
 if TYPE_CHECKING:

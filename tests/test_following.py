@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cidrgate import CidrgateError, NewEntry, RuleManager, StoreError
-from cidrgate.publication import PublishedStore
+from cidrgate.replica.published_store import PublishedStore
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def test_a_change_that_is_applied_twice_does_no_harm(url: str, writer: RuleManag
 def test_more_changes_than_are_worth_names_are_read_whole(
     writer: RuleManager, reader: RuleManager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cidrgate.publication._MOST_NAMES", 3)
+    monkeypatch.setattr("cidrgate.replica.published_store._MOST_NAMES", 3)
     matcher = reader.matcher
     rows = matcher.rows(["acct-1"])
     writer.import_accounts({f"many-{number}": [NewEntry("8.8.4.4/32")] for number in range(50)})
@@ -190,7 +190,7 @@ def test_a_store_that_fails_for_a_while_is_caught_up_with(
 def test_a_thread_that_meets_a_bug_goes_on(
     writer: RuleManager, reader: RuleManager, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("cidrgate.following._LONGEST_PAUSE", 0.01)
+    monkeypatch.setattr("cidrgate.replica.follower._LONGEST_PAUSE", 0.01)
     expire = PublishedStore.expire
     bugs = iter([ZeroDivisionError(), ZeroDivisionError()])
 

@@ -145,7 +145,7 @@ def test_a_thread_may_fork_inside_its_own_transaction(
     manager: RuleManager, where: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The transaction is the parent's: the child can neither commit it nor roll it back."""
-    monkeypatch.setattr("cidrgate.publication._PROGRESS", 1)
+    monkeypatch.setattr("cidrgate.replica.published_store._PROGRESS", 1)
     children: list[int] = []
     parent = os.getpid()
     said, saying = os.pipe()

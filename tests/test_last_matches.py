@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cidrgate import CidrgateError, ClientIPResolver, Gate, Matcher, RuleManager, StoreError
-from cidrgate import following as following_module
 from cidrgate.authorize.server import AuthorizeSettings
 from cidrgate.last_matches import LastMatches
+from cidrgate.replica import follower as following_module
 from cidrgate.service import Settings
 from tests.waiting import eventually
 

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from cidrgate import Matcher, NewEntry, RuleManager
 from cidrgate.cli.app import app
 from cidrgate.process.private_files import create_empty, open_lock, replacement
-from cidrgate.snapshots import SharedSnapshot
+from cidrgate.replica.snapshots import SharedSnapshot
 from cidrgate.stores import migrate_store, open_store
 from tests.waiting import eventually
 

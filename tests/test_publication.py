@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cidrgate import CidrgateError, Matcher, NewEntry, RuleError, RuleManager, StoreError, publication
+from cidrgate import CidrgateError, Matcher, NewEntry, RuleError, RuleManager, StoreError
+from cidrgate.replica import published_store as publication
 from cidrgate.stores.sqlite import SqliteStore
 from tests.stores.test_sqlite import no_file_grows_beyond
 from tests.waiting import eventually

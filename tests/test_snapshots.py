@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cidrgate import Matcher, RuleManager, SnapshotError
-from cidrgate.snapshots import read_snapshot
+from cidrgate.replica.snapshots import read_snapshot
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ def test_a_file_that_does_not_fit_is_left_aside(
 def test_progress_is_told_while_the_store_is_read(
     url: str, writer: RuleManager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cidrgate.publication._PROGRESS", 2)
+    monkeypatch.setattr("cidrgate.replica.published_store._PROGRESS", 2)
     told: list[int] = []
     RuleManager.open(url, follow=False, progress=told.append).close()
     assert told == [2]
@@ -254,7 +254,7 @@ def no_locks(snapshot: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def flock(*_: object) -> None:
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
-    monkeypatch.setattr("cidrgate.snapshots.fcntl.flock", flock)
+    monkeypatch.setattr("cidrgate.replica.snapshots.fcntl.flock", flock)
 
 
 def not_writable(code: int) -> Callable[[Path, pytest.MonkeyPatch], None]:
@@ -262,7 +262,7 @@ def not_writable(code: int) -> Callable[[Path, pytest.MonkeyPatch], None]:
         def write(*_: object) -> None:
             raise OSError(code, os.strerror(code))
 
-        monkeypatch.setattr("cidrgate.publication.write_snapshot", write)
+        monkeypatch.setattr("cidrgate.replica.published_store.write_snapshot", write)
 
     return refuse
 
@@ -271,14 +271,14 @@ def a_bug(snapshot: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def should_write(*_: object) -> bool:
         raise ZeroDivisionError("a bug in the writing of snapshots")
 
-    monkeypatch.setattr("cidrgate.snapshots.SharedSnapshot.should_write", should_write)
+    monkeypatch.setattr("cidrgate.replica.snapshots.SharedSnapshot.should_write", should_write)
 
 
 def no_memory(snapshot: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def write(*_: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("cidrgate.publication.write_snapshot", write)
+    monkeypatch.setattr("cidrgate.replica.published_store.write_snapshot", write)
 
 
 def not_readable(snapshot: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -287,8 +287,8 @@ def not_readable(snapshot: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def read(*_: object) -> None:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
-    monkeypatch.setattr("cidrgate.publication.read_snapshot", read)
-    monkeypatch.setattr("cidrgate.snapshots.SharedSnapshot.news", lambda _self: (1, 1))
+    monkeypatch.setattr("cidrgate.replica.published_store.read_snapshot", read)
+    monkeypatch.setattr("cidrgate.replica.snapshots.SharedSnapshot.news", lambda _self: (1, 1))
 
 
 FAULTS: dict[str, tuple[Callable[[Path, pytest.MonkeyPatch], None], str]] = {
@@ -318,8 +318,8 @@ def test_a_snapshot_that_cannot_be_shared_is_said_once_and_keeps_no_change_waiti
 ) -> None:
     """The matcher follows on one and the same watch: every change is seen by its signal, and not by a new look."""
     spoil, said = FAULTS[fault]
-    monkeypatch.setattr("cidrgate.following._FIRST_RETRY", 0.01)
-    monkeypatch.setattr("cidrgate.following._LONGEST_RETRY", 0.02)
+    monkeypatch.setattr("cidrgate.replica.follower._FIRST_RETRY", 0.01)
+    monkeypatch.setattr("cidrgate.replica.follower._LONGEST_RETRY", 0.02)
     spoil(snapshot, monkeypatch)
     with RuleManager.open(url, snapshot=snapshot, refresh_snapshot=0.001) as manager:
         eventually(lambda: looks(manager) and said in caplog.text)
@@ -354,9 +354,9 @@ def test_a_snapshot_that_could_not_be_taken_over_is_tried_again(
         taken.append(path)
         return read_snapshot(path)
 
-    monkeypatch.setattr("cidrgate.following._FIRST_RETRY", 0.01)
+    monkeypatch.setattr("cidrgate.replica.follower._FIRST_RETRY", 0.01)
     with RuleManager.open(url, snapshot=snapshot) as manager:
-        monkeypatch.setattr("cidrgate.publication.read_snapshot", sometimes)
+        monkeypatch.setattr("cidrgate.replica.published_store.read_snapshot", sometimes)
         writer.add("acct-1", "1.1.1.1/32")
         writer.compile(snapshot)
         writer.add("acct-1", "9.9.9.9/32")

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from cidrgate.errors import CidrgateError, StoreError
 from cidrgate.event_log import log_event
-from cidrgate.following import Follower
 from cidrgate.lists import AccountLists
-from cidrgate.publication import PublishedStore
+from cidrgate.replica.follower import Follower
+from cidrgate.replica.published_store import PublishedStore
+from cidrgate.replica.snapshots import SharedSnapshot
 from cidrgate.rules import Policy
-from cidrgate.snapshots import SharedSnapshot
 from cidrgate.stores import open_store
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from cidrgate._engine import Matcher
 from cidrgate.errors import SnapshotError
-from cidrgate.expiry import Timetable
 from cidrgate.process.private_files import open_lock
+from cidrgate.replica.expiry import Timetable
 
 __all__ = ["SharedSnapshot", "read_snapshot", "write_snapshot"]
 

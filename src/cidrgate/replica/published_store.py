@@ -3,7 +3,7 @@
 Whoever changes the store, this process or another, the change comes to the matcher the same way: the accounts changed
 since the position are read again, all in one transaction, and published. So a change is never half seen, applying one
 twice is harmless, and none is missed, whatever went wrong between a commit and its publication. The thread that does
-so by itself is in `cidrgate.following`.
+so by itself is in `cidrgate.replica.follower`.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from typing import TYPE_CHECKING
 from cidrgate._engine import Matcher
 from cidrgate.errors import CidrgateError, SnapshotError, StoreError
 from cidrgate.event_log import log_event
-from cidrgate.expiry import Timetable
 from cidrgate.process.forking import work
-from cidrgate.snapshots import read_snapshot, write_snapshot
+from cidrgate.replica.expiry import Timetable
+from cidrgate.replica.snapshots import read_snapshot, write_snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
-    from cidrgate.snapshots import SharedSnapshot
+    from cidrgate.replica.snapshots import SharedSnapshot
     from cidrgate.stores import Store, StoredList, Transaction
 
 __all__ = ["PublishedStore"]

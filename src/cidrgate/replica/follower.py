@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cidrgate.event_log import Event
-    from cidrgate.publication import PublishedStore
+    from cidrgate.replica.published_store import PublishedStore
     from cidrgate.stores import Store, Watch
 
 __all__ = ["Follower"]
