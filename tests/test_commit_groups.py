@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cidrgate import CidrgateError, NewEntry, RuleError, RuleManager, commit_groups
-from cidrgate.commit_groups import CommitGroups
+from cidrgate import CidrgateError, NewEntry, RuleError, RuleManager
 from cidrgate.errors import AccountNotFoundError, StoreError
-from cidrgate.list_changes import Listing, ListOutcome, addition
-from cidrgate.list_requests import ListRequest
+from cidrgate.manager import commit_groups
+from cidrgate.manager.change_requests import ListRequest
+from cidrgate.manager.changes import Listing, ListOutcome, addition
+from cidrgate.manager.commit_groups import CommitGroups
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

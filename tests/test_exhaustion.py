@@ -127,7 +127,7 @@ def test_an_import_without_threads_is_done_by_the_caller(
     shared_store_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lists = {f"acct-{number}": [NewEntry("8.8.8.0/24")] for number in range(50)}
-    monkeypatch.setattr("cidrgate.manager._ACCOUNTS_A_TRANSACTION", 10)
+    monkeypatch.setattr("cidrgate.manager.rule_manager._ACCOUNTS_A_TRANSACTION", 10)
     with RuleManager.open(shared_store_url) as manager:
         with monkeypatch.context() as patch:
             patch.setattr(threading.Thread, "start", no_more_threads)
@@ -207,6 +207,6 @@ def test_a_manager_that_follows_cuts_it_by_itself(
     grown: RuleManager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cidrgate.replica.follower._CHORES", 0.05)
-    monkeypatch.setattr("cidrgate.serving._POLL", 0.05)
+    monkeypatch.setattr("cidrgate.manager.serving._POLL", 0.05)
     grown.follow()
     eventually(lambda: wal(tmp_path) == 0)

@@ -9,18 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cidrgate import (
-    EntryNotFoundError,
-    InvalidExpiryError,
-    Matcher,
-    NewEntry,
-    Policy,
-    RuleError,
-    RuleManager,
-    list_requests,
-    lists,
-)
-from cidrgate import manager as manager_module
+from cidrgate import EntryNotFoundError, InvalidExpiryError, Matcher, NewEntry, Policy, RuleError, RuleManager
+from cidrgate.manager import change_requests as list_requests
+from cidrgate.manager import queries as lists
+from cidrgate.manager import rule_manager as manager_module
 from cidrgate.process.clock import _Offset
 from cidrgate.replica import published_store as publication
 from cidrgate.replica.expiry import Timetable

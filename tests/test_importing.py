@@ -129,7 +129,7 @@ def test_lists_are_added_to_or_replaced(manager: RuleManager) -> None:
 @pytest.fixture
 def short_commits(monkeypatch: pytest.MonkeyPatch) -> None:
     """A hundred accounts a commit."""
-    monkeypatch.setattr("cidrgate.manager._ACCOUNTS_A_TRANSACTION", 100)
+    monkeypatch.setattr("cidrgate.manager.rule_manager._ACCOUNTS_A_TRANSACTION", 100)
 
 
 @pytest.mark.usefixtures("short_commits")
@@ -149,7 +149,7 @@ def test_the_commits_before_one_that_fails_are_stored_and_published(
     manager: RuleManager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A text that no store can hold, and that the check before them would have refused.
-    monkeypatch.setattr("cidrgate.importing.check_labels", lambda _pieces: None)
+    monkeypatch.setattr("cidrgate.manager.importing.check_labels", lambda _pieces: None)
     lists = {f"acct-{number:03}": [NewEntry("8.8.8.0/24")] for number in range(500)}
     lists["acct-410"] = [NewEntry("8.8.8.0/24", label="\ud800")]
     with pytest.raises(StoreError):

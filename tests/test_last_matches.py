@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from cidrgate import CidrgateError, ClientIPResolver, Gate, Matcher, RuleManager, StoreError
 from cidrgate.authorize.server import AuthorizeSettings
-from cidrgate.last_matches import LastMatches
+from cidrgate.manager.last_matches import LastMatches
 from cidrgate.replica import follower as following_module
 from cidrgate.service import Settings
 from tests.waiting import eventually
@@ -243,7 +243,7 @@ def test_without_a_store_there_is_nowhere_to_note() -> None:
 
 def test_a_manager_that_follows_stores_them_by_itself(shared_store_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(following_module, "_CHORES", 0.01)
-    monkeypatch.setattr("cidrgate.serving._POLL", 0.05)
+    monkeypatch.setattr("cidrgate.manager.serving._POLL", 0.05)
     with RuleManager.open(shared_store_url) as node, RuleManager.connect(shared_store_url) as other:
         furnish(other)
         eventually(lambda: node.matcher.enforced("acct-1"))

@@ -22,7 +22,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from cidrgate import RuleManager
 from cidrgate.authorize.workers import living_workers
 from cidrgate.credentials import Credentials, Scope
-from cidrgate.list_metrics import ListsCollector
+from cidrgate.manager.metrics import ListsCollector
 from cidrgate.stores import open_store
 from tests.servers.endpoint import database
 from tests.servers.requests import ask

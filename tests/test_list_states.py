@@ -16,7 +16,7 @@ from cidrgate import RuleManager, WouldDisableEnforcementError
 from cidrgate.cli.app import app as cli
 from cidrgate.client import Client
 from cidrgate.credentials import Credentials, Scope
-from cidrgate.previews import access_change
+from cidrgate.manager.previews import access_change
 from cidrgate.rules.decisions import decide, enforced, list_state
 from cidrgate.service import create_app
 from cidrgate.stores import migrate_store

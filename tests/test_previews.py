@@ -9,7 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from cidrgate import Entry
-from cidrgate.previews import MOST_NETWORKS, access_change, networks_without
+from cidrgate.manager.previews import MOST_NETWORKS, access_change, networks_without
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 

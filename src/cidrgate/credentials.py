@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Self
 
-from cidrgate.accounts import no_such_account
 from cidrgate.errors import (
     CredentialEndedError,
     InvalidExpiryError,
@@ -22,6 +21,7 @@ from cidrgate.errors import (
     SessionNotFoundError,
     TokenNotFoundError,
 )
+from cidrgate.manager.accounts import no_such_account
 from cidrgate.rules.account_names import could_name_account
 from cidrgate.rules.characters import check_text, unseen_character
 from cidrgate.stores.credentials import SESSION_ID_LENGTH, CredentialRows, LinkRow, SessionRow

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from cidrgate._engine import Matcher
-    from cidrgate.last_matches import LastMatches
+    from cidrgate.manager.last_matches import LastMatches
     from cidrgate.rules.decisions import Address
 
 __all__ = ["REQUEST_ID", "Gate", "Result", "Unlisted", "Verdict", "VerdictReason", "check_gate", "check_unlisted"]

@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 
 from cidrgate import RuleManager
 from cidrgate.credentials import Credentials, Scope
-from cidrgate.guards import Guard
+from cidrgate.manager.confirmations import Guard
 from cidrgate.service import Settings, create_app
 
 if TYPE_CHECKING:

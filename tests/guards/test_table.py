@@ -17,7 +17,7 @@ import pytest
 
 from cidrgate import RuleManager
 from cidrgate.credentials import Credentials
-from cidrgate.guards import Guard
+from cidrgate.manager.confirmations import Guard
 from cidrgate.service import create_app
 from tests.guards.cases import CALLER, GUARDS, a_world
 from tests.guards.edges import EDGES, PROBLEMS, Programs, Rest

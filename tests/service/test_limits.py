@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from cidrgate import Policy, previews
+from cidrgate import Policy
+from cidrgate.manager import previews
 from cidrgate.rules import limits as rules
 from cidrgate.service import limits
 

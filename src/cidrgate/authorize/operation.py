@@ -14,7 +14,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from cidrgate.authorize.workers import WorkerFile, living_workers
-from cidrgate.list_metrics import ListsCollector, WaitMetrics
+from cidrgate.manager.metrics import ListsCollector, WaitMetrics
 from cidrgate.metrics import GateMetrics
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from prometheus_client import Metric
 
     from cidrgate.manager import RuleManager
+    from cidrgate.manager.serving import ServedLists
     from cidrgate.middleware.asgi import Receive, Scope, Send
-    from cidrgate.serving import ServedLists
 
 __all__ = ["MULTIPROCESS", "EndpointMetrics", "Operation"]
 

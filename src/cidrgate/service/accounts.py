@@ -6,8 +6,8 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from cidrgate.list_changes import ListOutcome
 from cidrgate.manager import RuleManager
+from cidrgate.manager.changes import ListOutcome
 from cidrgate.records import account_record
 from cidrgate.service.access import Admin, Known, Reader
 from cidrgate.service.account_paths import AccountName

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from fastapi import Depends, Header, Query, Request
 
-from cidrgate.guards import Guard
+from cidrgate.manager.confirmations import Guard
 from cidrgate.service.answers import RequestKey
 from cidrgate.service.limits import LONGEST_KEY
 from cidrgate.service.principals import Principal

@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Request, Response
 
-from cidrgate.guards import Guard
-from cidrgate.list_changes import ListOutcome, named_entries
 from cidrgate.manager import RuleManager
+from cidrgate.manager.changes import ListOutcome, named_entries
+from cidrgate.manager.confirmations import Guard
 from cidrgate.records import entry_record
 from cidrgate.rules.decisions import enforced
 from cidrgate.service.access import Reader, Writer

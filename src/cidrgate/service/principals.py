@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cidrgate.accounts import no_such_account
 from cidrgate.errors import AccountNotFoundError
+from cidrgate.manager.accounts import no_such_account
 from cidrgate.service.problems import ForbiddenError
 
 if TYPE_CHECKING:

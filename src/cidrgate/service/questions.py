@@ -6,10 +6,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, Query, Request, Response
 
 from cidrgate.errors import CidrgateError, InvalidAddressError, RuleError, StoreError, SubaccountError
-from cidrgate.guards import Guard
-from cidrgate.list_changes import ListOutcome
 from cidrgate.manager import RuleManager
-from cidrgate.previews import access_change
+from cidrgate.manager.changes import ListOutcome
+from cidrgate.manager.confirmations import Guard
+from cidrgate.manager.previews import access_change
 from cidrgate.records import decision_record, entry_record, problem_record
 from cidrgate.rules.decisions import decide
 from cidrgate.rules.format_hints import suggested_networks

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from cidrgate.errors import CidrgateError
-from cidrgate.guards import Guard
-from cidrgate.list_changes import ListOutcome
 from cidrgate.manager import RuleManager
-from cidrgate.previews import AccessChange, access_change
+from cidrgate.manager.changes import ListOutcome
+from cidrgate.manager.confirmations import Guard
+from cidrgate.manager.previews import AccessChange, access_change
 from cidrgate.rules.decisions import enforced
 from cidrgate.service.console.words import ENABLE_ENFORCEMENT
 from cidrgate.stores import Transaction

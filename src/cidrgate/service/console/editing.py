@@ -13,7 +13,7 @@ from cidrgate.errors import (
     StoreError,
     VersionConflictError,
 )
-from cidrgate.list_changes import named_entries
+from cidrgate.manager.changes import named_entries
 from cidrgate.service.console.changing import NeedsConfirmationError, make_change
 from cidrgate.service.console.drafts import Edit, Found, NewEdit, Verdict, found_in, judge
 from cidrgate.service.console.lists import AccountQuery, last_change, view_of

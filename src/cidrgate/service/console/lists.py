@@ -9,8 +9,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Form, Query, Request, Response
 
 from cidrgate.errors import AccountNotFoundError, EntryNotFoundError, VersionConflictError
-from cidrgate.list_changes import named_entries
 from cidrgate.manager import RuleManager
+from cidrgate.manager.changes import named_entries
 from cidrgate.rules import special_block
 from cidrgate.rules.decisions import decide, enforced
 from cidrgate.service.console.changing import ListEdit, NeedsConfirmationError, make_change

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from cidrgate.guards import Guard
+from cidrgate.manager.confirmations import Guard
 from cidrgate.values import Change
 
 __all__ = ["CONFIRMATIONS", "ENABLE_ENFORCEMENT", "PROBLEM_TITLES", "change_sentence"]

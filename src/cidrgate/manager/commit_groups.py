@@ -23,7 +23,7 @@ from cidrgate.errors import (
     StoreBusyError,
     StoreError,
 )
-from cidrgate.list_requests import change_lists
+from cidrgate.manager.change_requests import change_lists
 from cidrgate.process.forking import ForkedError, generation
 from cidrgate.stores.waits import LOCK_TIMEOUT, time_left
 
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
 
-    from cidrgate.list_changes import ListOutcome
-    from cidrgate.list_requests import ListRequest
+    from cidrgate.manager.change_requests import ListRequest
+    from cidrgate.manager.changes import ListOutcome
     from cidrgate.stores import Transaction
 
 __all__ = ["CommitGroups"]

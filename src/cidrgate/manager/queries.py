@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from cidrgate.accounts import existing_account, find_account, list_owner
+from cidrgate.manager.accounts import existing_account, find_account, list_owner
 from cidrgate.rules.account_names import could_name_account
 from cidrgate.rules.decisions import decide, in_address_order
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
     from datetime import datetime
 
-    from cidrgate.guards import Guard
+    from cidrgate.manager.confirmations import Guard
     from cidrgate.values import Account, Action, Change
 
 __all__ = [
@@ -93,7 +93,8 @@ class ListOutcome:
         change: What was asked for; nothing in it means nothing changes.
         before: The list before it, in no particular order, expired entries too.
         after: The list after it, in address order.
-        confirm: The guards it meets, each of which must be confirmed before it is made; see `cidrgate.guards`.
+        confirm: The guards it meets, each of which must be confirmed before it is made; see
+            `cidrgate.manager.confirmations`.
     """
 
     account: Account

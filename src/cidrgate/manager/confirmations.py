@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from cidrgate.errors import WouldDisableEnforcementError, WouldLockOutCallerError
-from cidrgate.previews import shuts_out
+from cidrgate.manager.previews import shuts_out
 from cidrgate.rules.decisions import enforced
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from cidrgate.errors import UnconfirmedChangeError
-    from cidrgate.list_changes import ListOutcome
+    from cidrgate.manager.changes import ListOutcome
     from cidrgate.values import Entry
 
 __all__ = ["Guard", "disables_enforcement", "guards_met", "named_guards", "refuse_unconfirmed", "unconfirmed"]

@@ -1,6 +1,6 @@
 """The serving half of a `RuleManager`: a matcher that is loaded from a store or a snapshot, and follows the store.
 
-What people ask of the store itself is in `cidrgate.lists`, what they change in `cidrgate.manager`.
+`cidrgate.manager.queries` reads the store itself, `cidrgate.manager.rule_manager` changes it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from cidrgate.errors import CidrgateError, StoreError
 from cidrgate.event_log import log_event
-from cidrgate.lists import AccountLists
+from cidrgate.manager.queries import AccountLists
 from cidrgate.replica.follower import Follower
 from cidrgate.replica.published_store import PublishedStore
 from cidrgate.replica.snapshots import SharedSnapshot

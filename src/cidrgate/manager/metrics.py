@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
     from cidrgate.manager import RuleManager
-    from cidrgate.serving import ServedLists
+    from cidrgate.manager.serving import ServedLists
 
 __all__ = ["ListsCollector", "ListsState", "WaitMetrics"]
 

@@ -10,17 +10,17 @@ from datetime import UTC, datetime
 from itertools import count
 from typing import TYPE_CHECKING
 
-from cidrgate.accounts import no_such_account, refuse_subaccount
 from cidrgate.errors import CidrgateError, VersionConflictError
-from cidrgate.guards import guards_met, refuse_unconfirmed
-from cidrgate.list_changes import Listing, ListOutcome, changed, sweep
+from cidrgate.manager.accounts import no_such_account, refuse_subaccount
+from cidrgate.manager.changes import Listing, ListOutcome, changed, sweep
+from cidrgate.manager.confirmations import guards_met, refuse_unconfirmed
 from cidrgate.process.clock import certain_time, earlier_by_far
 from cidrgate.rules.account_names import could_name_account
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from cidrgate.guards import Guard
+    from cidrgate.manager.confirmations import Guard
     from cidrgate.stores import ListChange, StoredAccount, Transaction
     from cidrgate.values import Entry
 

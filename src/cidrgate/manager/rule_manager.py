@@ -1,7 +1,7 @@
 """`RuleManager`: a change of a list is validated, stored, then published to the matcher; never half of it.
 
-Rules are in `cidrgate.rules`, SQL in `cidrgate.stores`, questions in `cidrgate.lists`, the matcher that follows the
-store in `cidrgate.serving`, the bulk loading of many lists in `cidrgate.importing`. Nothing here knows HTTP.
+Rules are in `cidrgate.rules`, SQL in `cidrgate.stores`, the matcher that follows a store in `cidrgate.replica`. In this
+folder `queries` reads, `serving` answers from the matcher, and `importing` loads the lists of many accounts.
 """
 
 from __future__ import annotations
@@ -17,8 +17,6 @@ from itertools import islice
 from types import EllipsisType
 from typing import TYPE_CHECKING, Literal, Self, TypeVar
 
-from cidrgate.accounts import parent_account
-from cidrgate.commit_groups import CommitGroups
 from cidrgate.errors import (
     AccountExistsError,
     CidrgateError,
@@ -26,10 +24,9 @@ from cidrgate.errors import (
     StoreConflictError,
     StoreError,
 )
-from cidrgate.guards import Guard, named_guards
-from cidrgate.importing import ImportReport, import_lists, in_background
-from cidrgate.last_matches import LastMatches
-from cidrgate.list_changes import (
+from cidrgate.manager.accounts import parent_account
+from cidrgate.manager.change_requests import ListRequest, change_lists
+from cidrgate.manager.changes import (
     Listing,
     ListOutcome,
     addition,
@@ -39,13 +36,16 @@ from cidrgate.list_changes import (
     named_entries,
     replacement,
 )
-from cidrgate.list_requests import ListRequest, change_lists
+from cidrgate.manager.commit_groups import CommitGroups
+from cidrgate.manager.confirmations import Guard, named_guards
+from cidrgate.manager.importing import ImportReport, import_lists, in_background
+from cidrgate.manager.last_matches import LastMatches
+from cidrgate.manager.serving import ServedLists
 from cidrgate.process.clock import certain_time, earlier_by_far
 from cidrgate.process.forking import join_forks
 from cidrgate.rules import split_submission, validate_addition, validate_edit, validate_replacement
 from cidrgate.rules.account_names import check_account_name
 from cidrgate.rules.characters import check_text
-from cidrgate.serving import ServedLists
 from cidrgate.stores.waits import answer_by, time_left
 from cidrgate.values import Account, NewEntry
 
