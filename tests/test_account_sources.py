@@ -8,8 +8,8 @@ from uuid import UUID
 
 import pytest
 
-from cidrgate.account_sources import FromHeader, FromPath, FromRoute, check_source, required
 from cidrgate.errors import MissingAccountError, UnclearAccountError
+from cidrgate.gate.account_sources import FromHeader, FromPath, FromRoute, check_source, required
 
 KEYS = {"k-42": "acct-1"}
 

@@ -9,7 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from cidrgate import ClientAddress, ClientIPResolver, InvalidAddressError
-from cidrgate.forwarded import MOST_HOPS
+from cidrgate.gate.forwarded import MOST_HOPS
 from tests.golden import read_address
 from tests.strategies import address_texts
 

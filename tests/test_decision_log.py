@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cidrgate import Gate, Matcher
-from cidrgate.repeated_denials import MOST_LINES, MOST_PAIRS
+from cidrgate.gate.repeated_denials import MOST_LINES, MOST_PAIRS
 from tests.waiting import eventually
 
 if TYPE_CHECKING:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cidrgate import ClientAddress, Verdict
-from cidrgate.denial import denial_of
+from cidrgate.gate.denial import denial_of
 
 if TYPE_CHECKING:
-    from cidrgate.gate import VerdictReason
+    from cidrgate.gate.verdict import VerdictReason
 
 
 def verdict(address: str | None = "8.8.8.8", reason: VerdictReason = "not_listed") -> Verdict:

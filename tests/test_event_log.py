@@ -184,7 +184,7 @@ def test_a_hook_that_breaks_for_each_request_writes_no_traceback_for_each(heard:
 
 
 def test_a_server_that_rewrites_peers(heard: Heard, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cidrgate.decision_log._advice_given", threading.Event())
+    monkeypatch.setattr("cidrgate.gate.decision_log._advice_given", threading.Event())
     Gate(Matcher(), unlisted="allow").decide("acct-1", "9.9.9.9", [(b"x-forwarded-for", b"9.9.9.9")])
     assert heard.one("peer_rewritten")["level"] == "warning"
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from cidrgate.forwarded import LONGEST_FORWARDED, UnreadableHopError, hops_of
+from cidrgate.gate.forwarded import LONGEST_FORWARDED, UnreadableHopError, hops_of
 from tests.golden import read_address
 from tests.strategies import mutated
 

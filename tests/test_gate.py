@@ -324,7 +324,7 @@ def test_a_rewritten_peer_is_nobody(manager: RuleManager) -> None:
 def test_how_to_start_the_server_is_logged_once(
     manager: RuleManager, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cidrgate.decision_log._advice_given", threading.Event())
+    monkeypatch.setattr("cidrgate.gate.decision_log._advice_given", threading.Event())
     gate = Gate(manager, unlisted="allow", log="none")
     for _ in range(3):
         gate.decide("acct-1", "8.8.8.8", port=0)

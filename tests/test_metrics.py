@@ -9,7 +9,7 @@ pytest.importorskip("prometheus_client", reason="needs prometheus_client: pip in
 from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
 
 from cidrgate import Gate, Matcher
-from cidrgate.metrics import GateMetrics
+from cidrgate.gate.metrics import GateMetrics
 
 
 def gate_with(metrics: GateMetrics) -> Gate:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cidrgate import ProxyProtocolError
-from cidrgate.proxy_protocol import LONGEST_HEADER, ProxyHeader, parse_proxy_header
+from cidrgate.gate.proxy_protocol import LONGEST_HEADER, ProxyHeader, parse_proxy_header
 from tests.golden import read_address
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cidrgate.repeated_denials import MOST_LINES, MOST_PAIRS, RepeatedDenials
+from cidrgate.gate.repeated_denials import MOST_LINES, MOST_PAIRS, RepeatedDenials
 
 _WINDOW = 60.0
 

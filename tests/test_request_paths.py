@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cidrgate.errors import UnclearAccountError
-from cidrgate.request_paths import Exemptions, clear_path, route_path
+from cidrgate.gate.request_paths import Exemptions, clear_path, route_path
 
 segments = st.text("abcXYZ019-._~ é中@+", min_size=1, max_size=8).filter(lambda text: text not in (".", ".."))
 clear = st.lists(segments, max_size=5).map(lambda parts: "/" + "/".join(parts))

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cidrgate import ClientAddress, ClientIPResolver
-from cidrgate.rewritten_peers import CLIENT_HEADERS, holds
+from cidrgate.gate.rewritten_peers import CLIENT_HEADERS, holds
 from tests.golden import read_address
 
 addresses = st.one_of(st.ip_addresses(v=4), st.ip_addresses(v=6))

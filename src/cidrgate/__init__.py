@@ -7,8 +7,6 @@ the store.
 from pathlib import Path
 
 from cidrgate._engine import Matcher, PrefixTrie
-from cidrgate.account_sources import EXEMPT, FromHeader, FromPath, FromRoute
-from cidrgate.client_ip import ClientAddress, ClientIPResolver
 from cidrgate.errors import (
     AccountExistsError,
     AccountNotFoundError,
@@ -33,7 +31,10 @@ from cidrgate.errors import (
     WouldDisableEnforcementError,
     WouldLockOutCallerError,
 )
-from cidrgate.gate import Gate, Verdict
+from cidrgate.gate.account_sources import EXEMPT, FromHeader, FromPath, FromRoute
+from cidrgate.gate.client_ip import ClientAddress, ClientIPResolver
+from cidrgate.gate.gate import Gate
+from cidrgate.gate.verdict import Verdict
 from cidrgate.manager import RuleManager
 from cidrgate.rules import Policy
 from cidrgate.values import Account, Change, Decision, Entry, NewEntry

@@ -19,7 +19,7 @@ from tests.authorize.asgi import messages_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from cidrgate.gate import Verdict
+    from cidrgate.gate.verdict import Verdict
 
 PROXY = "127.0.0.1"
 RESOLVER = ClientIPResolver(trusted_proxies=["127.0.0.1/32", "unix:"])

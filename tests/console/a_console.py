@@ -14,8 +14,8 @@ import pytest
 import uvicorn
 
 from cidrgate import RuleManager
-from cidrgate.client_ip import ClientIPResolver
 from cidrgate.credentials import Credentials, Scope
+from cidrgate.gate.client_ip import ClientIPResolver
 from cidrgate.service import Settings, create_app
 from tests.waiting import eventually
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
     from httpx2 import Response
 
-    from cidrgate.client_ip import ClientIPResolver
+    from cidrgate.gate.client_ip import ClientIPResolver
 
 GUARDED = re.compile(r"^/v1/accounts/[^/]+/(entries|restore)\b")
 """The operations that change a list, which take confirmations."""

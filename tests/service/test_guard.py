@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cidrgate import Policy, RuleManager
-from cidrgate.client_ip import ClientIPResolver
+from cidrgate.gate.client_ip import ClientIPResolver
 from tests.service.conftest import Api, Caller, an_api
 
 if TYPE_CHECKING:

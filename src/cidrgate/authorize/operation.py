@@ -14,8 +14,8 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from cidrgate.authorize.workers import WorkerFile, living_workers
+from cidrgate.gate.metrics import GateMetrics
 from cidrgate.manager.metrics import ListsCollector, WaitMetrics
-from cidrgate.metrics import GateMetrics
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

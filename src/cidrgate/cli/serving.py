@@ -8,8 +8,8 @@ import typer
 
 from cidrgate.cli.errors import CommandError
 from cidrgate.cli.options import LogEvery, Session, TrustEverybody, command
-from cidrgate.client_ip import ClientIPResolver
-from cidrgate.decision_log import LOG_EVERY
+from cidrgate.gate.client_ip import ClientIPResolver
+from cidrgate.gate.decision_log import LOG_EVERY
 from cidrgate.manager import RuleManager
 
 __all__ = ["app"]

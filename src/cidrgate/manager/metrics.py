@@ -1,6 +1,6 @@
 """Prometheus metrics of served lists: how old they may be, who follows the store, and how long changes wait.
 
-Both servers of the package tell them, for one process or for several; `cidrgate.metrics` counts decisions.
+Both servers of the package tell them, for one process or for several; `cidrgate.gate.metrics` counts decisions.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cidrgate.decision_log import advise_about_rewritten_peers
+from cidrgate.gate.decision_log import advise_about_rewritten_peers
 from cidrgate.middleware.asgi import peer_of
 from cidrgate.service.settings import service_of
 

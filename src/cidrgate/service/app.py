@@ -9,9 +9,9 @@ from fastapi import FastAPI
 from starlette.routing import Route
 
 from cidrgate.authorize import AUTHORIZE_PATH, AuthorizeApp
-from cidrgate.client_ip import ClientIPResolver
 from cidrgate.credentials import Credentials
-from cidrgate.gate import Gate, check_unlisted
+from cidrgate.gate.client_ip import ClientIPResolver
+from cidrgate.gate.gate import Gate, check_unlisted
 from cidrgate.middleware.asgi import AllowlistMiddleware
 from cidrgate.service import accounts, entries, health, history, questions, sessions, tokens
 from cidrgate.service.account_paths import EncodedSlashes

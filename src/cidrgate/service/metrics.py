@@ -12,7 +12,7 @@ from cidrgate.manager.metrics import ListsCollector, WaitMetrics
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from cidrgate.gate import Gate
+    from cidrgate.gate.gate import Gate
     from cidrgate.manager import RuleManager
 
 __all__ = ["Metrics", "MetricsMiddleware"]

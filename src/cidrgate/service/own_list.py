@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from cidrgate._engine import Matcher
-from cidrgate.gate import Gate
+from cidrgate.gate.gate import Gate
 from cidrgate.service.health import PUBLIC
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from cidrgate.client_ip import ClientIPResolver
+    from cidrgate.gate.client_ip import ClientIPResolver
     from cidrgate.manager import RuleManager
 
 __all__ = ["gate_of_account", "gate_of_networks", "guarded_account"]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from cidrgate.client_ip import ClientIPResolver
+    from cidrgate.gate.client_ip import ClientIPResolver
     from cidrgate.manager import RuleManager
     from cidrgate.service.settings import Settings
 

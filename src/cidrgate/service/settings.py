@@ -6,17 +6,17 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from cidrgate.decision_log import LOG_EVERY, check_log_every
-from cidrgate.gate import check_unlisted
+from cidrgate.gate.decision_log import LOG_EVERY, check_log_every
+from cidrgate.gate.gate import check_unlisted
 from cidrgate.service.limits import LARGEST_BODY
 from cidrgate.service.public_url import PublicURL
 
 if TYPE_CHECKING:
     from starlette.requests import HTTPConnection
 
-    from cidrgate.client_ip import ClientIPResolver
     from cidrgate.credentials import Credentials
-    from cidrgate.gate import Unlisted
+    from cidrgate.gate.client_ip import ClientIPResolver
+    from cidrgate.gate.gate import Unlisted
     from cidrgate.manager import RuleManager
     from cidrgate.service.answers import Answers
     from cidrgate.service.failures import FailedLogins

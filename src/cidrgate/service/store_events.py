@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from cidrgate.errors import OutcomeUnknownError, StoreBusyError
 from cidrgate.event_log import log_event
-from cidrgate.gate import REQUEST_ID
+from cidrgate.gate.gate import REQUEST_ID
 
 if TYPE_CHECKING:
     from starlette.requests import HTTPConnection

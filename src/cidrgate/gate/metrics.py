@@ -9,7 +9,7 @@ from prometheus_client import REGISTRY, Counter, Histogram
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
-    from cidrgate.gate import Verdict, VerdictReason
+    from cidrgate.gate.verdict import Verdict, VerdictReason
 
 __all__ = ["GateMetrics"]
 

@@ -2,7 +2,7 @@
 
 The text is JSON, so that nothing a stranger sent can start a line of its own; the same record is the attribute
 `decision` of the `logging.LogRecord`, for formatters that make their own lines. Denials that repeat one another are
-counted: which, and when their number is written, is in `cidrgate.repeated_denials`.
+counted: which, and when their number is written, is in `cidrgate.gate.repeated_denials`.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from cidrgate.event_log import log_event
+from cidrgate.gate.repeated_denials import RepeatedDenials, Summary
 from cidrgate.process.forking import join_forks
-from cidrgate.repeated_denials import RepeatedDenials, Summary
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable
 
     from cidrgate.event_log import Value
-    from cidrgate.gate import Verdict
+    from cidrgate.gate.verdict import Verdict
 
 __all__ = ["LOGGER", "LOG_EVERY", "DecisionLog", "advise_about_rewritten_peers", "check_log_every"]
 

@@ -1,6 +1,6 @@
 """What proxies write about the hops before them: `X-Forwarded-For` lists and RFC 7239 `Forwarded`.
 
-Text in, one node a hop out, nearest proxy first. Which hop is to be believed is decided in `cidrgate.client_ip`;
+Text in, one node a hop out, nearest proxy first. Which hop is to be believed is decided in `cidrgate.gate.client_ip`;
 what is an address is decided by the engine's parser alone.
 """
 

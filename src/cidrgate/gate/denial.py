@@ -12,7 +12,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cidrgate.gate import Verdict
+    from cidrgate.gate.verdict import Verdict
 
 __all__ = ["PROBLEM_TYPE", "STATUS", "Denial", "denial_of", "problem_of"]
 

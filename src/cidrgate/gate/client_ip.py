@@ -1,7 +1,7 @@
 """`ClientIPResolver`: which address a request comes from, as the last trusted hop saw it.
 
 Everything that a client can write is believed only as far as a trusted proxy vouches for it. Nothing here knows a
-framework; `cidrgate.forwarded` reads the headers, `cidrgate.rewritten_peers` finds peers that a server put there.
+framework; `forwarded` reads the headers, and `rewritten_peers` finds peers that a server has put there.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from cidrgate._engine import PrefixTrie, _HeaderField, _HeaderNames, canonical_address
 from cidrgate.errors import InvalidAddressError
-from cidrgate.forwarded import MOST_HOPS, UNIX_SOCKET, HopProblem, UnreadableHopError, hops_of, read_node
-from cidrgate.header_names import check_token
-from cidrgate.rewritten_peers import CLIENT_HEADERS, PORT_HEADERS, came_with_port, holds
+from cidrgate.gate.forwarded import MOST_HOPS, UNIX_SOCKET, HopProblem, UnreadableHopError, hops_of, read_node
+from cidrgate.gate.header_names import check_token
+from cidrgate.gate.rewritten_peers import CLIENT_HEADERS, PORT_HEADERS, came_with_port, holds
+from cidrgate.gate.trusted_networks import refuse_everybody
 from cidrgate.rules.format_hints import format_hint
-from cidrgate.trusted_networks import refuse_everybody
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

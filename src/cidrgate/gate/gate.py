@@ -1,7 +1,7 @@
 """`Gate`: the decision that every edge shares, from an account and a client to a `Verdict`.
 
 It joins the lists, the client's address, what is logged and what is counted. How a framework says "403" is in
-`cidrgate.middleware`, what a denial looks like in `cidrgate.denial`.
+`cidrgate.middleware`, what a denial looks like in `cidrgate.gate.denial`.
 """
 
 from __future__ import annotations
@@ -9,41 +9,29 @@ from __future__ import annotations
 import re
 import secrets
 from contextlib import suppress
-from dataclasses import dataclass
 from inspect import iscoroutinefunction
 from time import perf_counter
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, get_args
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, TypeGuard, cast, get_args
 
-from cidrgate.account_sources import EXEMPT, Exempt
-from cidrgate.client_ip import ClientAddress, ClientIPResolver
-from cidrgate.decision_log import LOG_EVERY, DecisionLog, advise_about_rewritten_peers
 from cidrgate.errors import InvalidAccountError, MissingAccountError, UnclearAccountError
-from cidrgate.header_names import check_token
-from cidrgate.manager import RuleManager
+from cidrgate.gate.account_sources import EXEMPT, Exempt
+from cidrgate.gate.client_ip import ClientAddress, ClientIPResolver
+from cidrgate.gate.decision_log import LOG_EVERY, DecisionLog, advise_about_rewritten_peers
+from cidrgate.gate.header_names import check_token
+from cidrgate.gate.verdict import Result, Verdict, VerdictReason
 from cidrgate.rules.account_names import can_name_account
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from cidrgate._engine import Matcher
+    from cidrgate.manager import RuleManager
     from cidrgate.manager.last_matches import LastMatches
     from cidrgate.rules.decisions import Address
 
-__all__ = ["REQUEST_ID", "Gate", "Result", "Unlisted", "Verdict", "VerdictReason", "check_gate", "check_unlisted"]
+__all__ = ["REQUEST_ID", "Gate", "Unlisted", "check_gate", "check_unlisted"]
 
 Unlisted: TypeAlias = Literal["allow", "deny_unknown", "deny"]
-Result: TypeAlias = Literal["allowed", "denied", "would_deny"]
-VerdictReason: TypeAlias = Literal[
-    "matched",
-    "not_listed",
-    "not_enforced",
-    "unknown_account",
-    "invalid_address",
-    "stale_lists",
-    "no_account",
-    "unclear_account",
-    "error",
-]
 
 _SAY_UNLISTED = (
     "say what happens to an account that has no list: unlisted='allow' where an account is created when its customer "
@@ -59,61 +47,6 @@ class _Admits(Protocol):
     def __call__(
         self, account: str, peer: str | None, headers: Sequence[tuple[bytes, bytes]], port: int | None = None, /
     ) -> bool: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What was decided about one request.
-
-    Attributes:
-        result: `allowed`, `denied`, or `would_deny` where the gate only reports.
-        reason: Why:
-
-            - `matched`, `not_listed`: as the account's list says
-            - `not_enforced`: the account has no list; allowed, or denied by `unlisted="deny"`
-            - `unknown_account`: there is no such account, and `unlisted` does not allow that
-            - `invalid_address`: the account is enforced, and where the request comes from cannot be told; `client`
-              says why
-            - `stale_lists`: the lists are older than `max_staleness`, the manager denies then, and the account is
-              enforced or may have been created meanwhile
-            - `no_account`: the request acts for no account; allowed where it is exempt or need not name one
-            - `unclear_account`: the request names its account more than once, in a way that could be read as another,
-              or by a name that no account can have
-            - `error`: something broke; the log has the traceback
-        account: The account the request acts for, or None.
-        entry: The longest matching prefix of the list where the reason is `matched`.
-        client: Where the request comes from, and who says so.
-        request_id: Names the request in the log and to the client.
-        seconds: How long the decision took.
-    """
-
-    result: Result
-    reason: VerdictReason
-    account: str | None
-    entry: str | None
-    client: ClientAddress
-    request_id: str
-    seconds: float
-
-    @property
-    def admitted(self) -> bool:
-        """Whether the request goes on."""
-        return self.result != "denied"
-
-    def record(self) -> dict[str, str | int | float | None]:
-        """The verdict as a flat record of a log."""
-        return {
-            "result": self.result,
-            "reason": self.reason,
-            "account": self.account,
-            "entry": self.entry,
-            "address": self.client.address,
-            "source": self.client.source,
-            "hop": self.client.hop,
-            "problem": self.client.problem,
-            "request_id": self.request_id,
-            "microseconds": round(self.seconds * 1e6, 1),
-        }
 
 
 class Gate:
@@ -138,9 +71,9 @@ class Gate:
         log: Which decisions go to the logger `cidrgate.decisions`: `denials`, `all` or `none`.
         log_every: Seconds between two lines of the log about denials of one account and address: the first is written
             at once, the others are counted, and one line says how many there were. 0 writes every denial.
-        hooks: Called with the `Verdict` of every decision; `cidrgate.metrics.GateMetrics` is one. Requests that are
-            allowed may be told to a hook's method `count_allowed(account, reason, seconds)` instead, if it has one:
-            then no verdict is made. A method `count_suppressed()` is told of each denial that the log only counted.
+        hooks: Called with the `Verdict` of every decision, as `GateMetrics` is. Where a hook has a method
+            `count_allowed(account, reason, seconds)`, that may be called instead for requests that are allowed: then
+            no verdict is made. A method `count_suppressed()` is called for each denial that the log only counted.
         note_matches: Whether the entries that let requests in are noted in the manager's store, for people to see which
             are in use; see `RuleManager.store_matches`.
         request_id_header: The header that brings the id of a request, such as `x-request-id`, where something in front
@@ -206,8 +139,11 @@ class Gate:
         self.request_id_header = request_id_header
         # A manager that nobody holds any more ends, and its matcher would stay as it is for ever.
         self._lists = lists
-        self._manager = lists if isinstance(lists, RuleManager) else None
-        self.matcher = lists.matcher if isinstance(lists, RuleManager) else lists
+        self._manager: RuleManager | None = None
+        if _is_manager(lists):
+            self._manager, self.matcher = lists, lists.matcher
+        else:
+            self.matcher = cast("Matcher", lists)
         if not hasattr(self.matcher, "allows"):
             raise TypeError(f"lists is a RuleManager or a Matcher, not {lists!r}")
         # Only what is sure is allowed by the short way; for an unknown account its name has to be looked at.
@@ -453,6 +389,11 @@ class Gate:
         """Log what broke; a log that breaks itself changes nothing."""
         with suppress(Exception):
             self._log.failed(message, error, account=account, request_id=request_id)
+
+
+def _is_manager(lists: RuleManager | Matcher) -> TypeGuard[RuleManager]:
+    """Whether lists are a manager's; told without its class, which a gate over a matcher does not load."""
+    return hasattr(type(lists), "denies_when_stale")
 
 
 def check_gate(gate: object) -> None:

@@ -14,8 +14,8 @@ from uuid import UUID
 
 from cidrgate._engine import _is_plain
 from cidrgate.errors import MissingAccountError, UnclearAccountError
-from cidrgate.header_names import check_token
-from cidrgate.request_paths import Exemptions, clear_path
+from cidrgate.gate.header_names import check_token
+from cidrgate.gate.request_paths import Exemptions, clear_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -45,7 +45,7 @@ class FromHeader:
         lookup: From what the header holds to the account, or None where it belongs to none; the account itself is in
             the header when there is no lookup.
         scheme: The scheme before it, as in `Authorization: Bearer …`; anything without it names no account.
-        exempt: Requests that act for no account by nature, as in `cidrgate.request_paths.Exemptions`.
+        exempt: Requests that act for no account by nature, as in `cidrgate.gate.request_paths.Exemptions`.
 
     Raises:
         TypeError: If an argument has another type.
@@ -135,7 +135,7 @@ class FromRoute:
 
     Args:
         parameter: The parameter's name, as in `/v1/accounts/{account}`.
-        exempt: Requests that act for no account by nature, as in `cidrgate.request_paths.Exemptions`.
+        exempt: Requests that act for no account by nature, as in `cidrgate.gate.request_paths.Exemptions`.
 
     Raises:
         TypeError: If an argument has another type.
@@ -192,8 +192,8 @@ class FromPath:
         pattern: A regular expression with a group `account` that matches from the start of the decoded path, without
             the prefix that the application is mounted at (`root_path`, `SCRIPT_NAME`), and up to a `/` or the end. A
             path that does not match is denied unless it is exempt, as is one that can be read in two ways; see
-            `cidrgate.request_paths.clear_path`.
-        exempt: Requests that act for no account by nature, as in `cidrgate.request_paths.Exemptions`.
+            `cidrgate.gate.request_paths.clear_path`.
+        exempt: Requests that act for no account by nature, as in `cidrgate.gate.request_paths.Exemptions`.
 
     Raises:
         TypeError: If an argument has another type.
