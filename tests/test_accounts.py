@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cidrgate import AccountNotFoundError, InvalidAccountError, InvalidTextError, NewEntry, RuleManager
-from cidrgate.credentials import Credentials, Scope
 from cidrgate.errors import InvalidScopeError
 from cidrgate.rules.account_names import MAX_ACCOUNT_NAME, can_name_account, check_account_name, could_name_account
 from cidrgate.rules.characters import unseen_character
+from cidrgate.service.auth.credentials import Credentials, Scope
 from cidrgate.stores import open_store
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import select
 
-from cidrgate.credentials import Credentials, Scope
 from cidrgate.errors import AccountNotFoundError, InvalidExpiryError, InvalidScopeError, TokenNotFoundError
+from cidrgate.service.auth.credentials import Credentials, Scope
 from cidrgate.stores import open_store
 from cidrgate.stores.schema import links, sessions, tokens
 

@@ -22,9 +22,9 @@ import psycopg
 import pytest
 
 from cidrgate import Gate, Matcher, RuleManager
-from cidrgate.credentials import Credentials, Scope
 from cidrgate.event_log import Event, JsonFormatter, log_event
 from cidrgate.process import forking
+from cidrgate.service.auth.credentials import Credentials, Scope
 from cidrgate.stores import open_store
 from tests.servers.endpoint import database
 from tests.servers.requests import ask

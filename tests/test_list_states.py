@@ -15,10 +15,10 @@ from typer.testing import CliRunner
 from cidrgate import RuleManager, WouldDisableEnforcementError
 from cidrgate.cli.app import app as cli
 from cidrgate.client import Client
-from cidrgate.credentials import Credentials, Scope
 from cidrgate.manager.previews import access_change
 from cidrgate.rules.decisions import decide, enforced, list_state
 from cidrgate.service import create_app
+from cidrgate.service.auth.credentials import Credentials, Scope
 from cidrgate.stores import migrate_store
 from cidrgate.stores.schema import entries
 from cidrgate.values import ListState

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from cidrgate.credentials import Credentials, Scope
+from cidrgate.service.auth.credentials import Credentials, Scope
 from cidrgate.stores import open_store
 from tests.faults.invariants import ACCOUNTS, beside
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, TypeAlias
 from starlette.testclient import TestClient
 
 from cidrgate import RuleManager
-from cidrgate.credentials import Credentials, Scope
 from cidrgate.manager.confirmations import Guard
 from cidrgate.service import Settings, create_app
+from cidrgate.service.auth.credentials import Credentials, Scope
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

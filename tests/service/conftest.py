@@ -11,8 +11,8 @@ from sqlalchemy import update
 from starlette.testclient import TestClient
 
 from cidrgate import RuleManager
-from cidrgate.credentials import Credentials, Scope
 from cidrgate.service import Settings, create_app
+from cidrgate.service.auth.credentials import Credentials, Scope
 from cidrgate.stores.schema import tokens
 
 if TYPE_CHECKING:

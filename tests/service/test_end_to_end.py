@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from cidrgate.credentials import Credentials, Scope
+from cidrgate.service.auth.credentials import Credentials, Scope
 from cidrgate.stores import open_store
 from tests.service.a_server import a_server
 from tests.waiting import eventually

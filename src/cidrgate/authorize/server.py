@@ -18,9 +18,9 @@ import uvicorn
 
 from cidrgate.authorize.app import AuthorizeApp
 from cidrgate.authorize.client_headers import CREDENTIAL_HEADERS, ClientHeaders
+from cidrgate.authorize.connections import GuardedConnection, connection_backlog, quiet
 from cidrgate.authorize.operation import MULTIPROCESS, EndpointMetrics, Operation
 from cidrgate.authorize.process import GRACE, end_with_supervisor, hang_up_ends_workers, run
-from cidrgate.connections import GuardedConnection, connection_backlog, quiet
 from cidrgate.errors import CidrgateError
 from cidrgate.event_log import log_event, log_to_stderr
 from cidrgate.gate.client_ip import ClientIPResolver

@@ -27,10 +27,10 @@ from cidrgate.cli.options import Session, command
 from cidrgate.cli.output import Line, Table
 from cidrgate.errors import AccountExistsError, AccountNotFoundError
 from cidrgate.manager import RuleManager
-from cidrgate.records import entry_record
 from cidrgate.rules import split_submission, validate_addition
 from cidrgate.rules.decisions import list_state
 from cidrgate.rules.networks import addresses_covered, prefix_length, subnet_mask
+from cidrgate.serialization import entry_record
 from cidrgate.values import Entry, ListState
 
 __all__ = ["app"]

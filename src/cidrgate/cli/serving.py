@@ -163,6 +163,6 @@ def _opened(session: Session, *, create: bool, max_staleness: float) -> RuleMana
 
 
 def _has_token(manager: RuleManager) -> bool:
-    from cidrgate.credentials import Credentials
+    from cidrgate.service.auth.credentials import Credentials
 
     return Credentials(manager.store).any_usable()

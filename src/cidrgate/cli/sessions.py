@@ -7,8 +7,8 @@ import typer
 from cidrgate.cli.errors import CommandError
 from cidrgate.cli.options import Session, command
 from cidrgate.cli.output import Table
-from cidrgate.credentials import Credentials
-from cidrgate.records import session_record
+from cidrgate.service.auth.credentials import Credentials
+from cidrgate.service.auth.serialization import session_record
 
 __all__ = ["app"]
 

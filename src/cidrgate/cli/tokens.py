@@ -8,8 +8,8 @@ import typer
 from cidrgate.cli.arguments import expiry
 from cidrgate.cli.options import Session, command
 from cidrgate.cli.output import Line, Table
-from cidrgate.credentials import Credentials, Scope, Token
-from cidrgate.records import token_record
+from cidrgate.service.auth.credentials import Credentials, Scope, Token
+from cidrgate.service.auth.serialization import token_record
 
 __all__ = ["app"]
 

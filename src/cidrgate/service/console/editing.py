@@ -19,8 +19,8 @@ from cidrgate.service.console.drafts import Edit, Found, NewEdit, Verdict, found
 from cidrgate.service.console.lists import AccountQuery, last_change, view_of
 from cidrgate.service.console.pages import go, page
 from cidrgate.service.console.sessions import Person, SignedIn, SignedInForm
+from cidrgate.service.http.strict_requests import ConsoleRoute
 from cidrgate.service.settings import service_of
-from cidrgate.service.strict_requests import ConsoleRoute
 from cidrgate.values import Entry
 
 __all__ = ["router"]

@@ -17,8 +17,8 @@ from cidrgate.service.console.changing import ListEdit, NeedsConfirmationError, 
 from cidrgate.service.console.fields import Confirmations
 from cidrgate.service.console.pages import go, page
 from cidrgate.service.console.sessions import Person, SignedIn, SignedInForm
+from cidrgate.service.http.strict_requests import ConsoleRoute
 from cidrgate.service.settings import service_of
-from cidrgate.service.strict_requests import ConsoleRoute
 from cidrgate.values import Account, Change, Decision, Entry
 
 __all__ = ["AccountQuery", "ListView", "last_change", "router", "view_of"]

@@ -6,10 +6,10 @@ from typing import Annotated
 from fastapi import Depends, Header, Query, Request
 
 from cidrgate.manager.confirmations import Guard
-from cidrgate.service.answers import RequestKey
-from cidrgate.service.limits import LONGEST_KEY
-from cidrgate.service.principals import Principal
-from cidrgate.service.problems import ServiceError
+from cidrgate.service.auth.principals import Principal
+from cidrgate.service.http.idempotency import RequestKey
+from cidrgate.service.http.limits import LONGEST_KEY
+from cidrgate.service.http.problems import ServiceError
 
 __all__ = ["Confirm", "IdempotencyKey", "IfMatch", "RawBody", "etag", "expected_version", "request_key"]
 

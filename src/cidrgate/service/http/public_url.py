@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Self, cast
 from urllib.parse import urlsplit
 
-from cidrgate.service.problems import problem_response
+from cidrgate.service.http.problems import problem_response
 
 if TYPE_CHECKING:
     from collections.abc import Collection

@@ -7,9 +7,9 @@ from fastapi import APIRouter, Query, Request, Response
 from cidrgate.service.console.lists import AccountQuery, view_of
 from cidrgate.service.console.pages import page
 from cidrgate.service.console.sessions import SignedIn
-from cidrgate.service.pages import a_page
+from cidrgate.service.http.pagination import a_page
+from cidrgate.service.http.strict_requests import ConsoleRoute
 from cidrgate.service.settings import service_of
-from cidrgate.service.strict_requests import ConsoleRoute
 
 __all__ = ["router"]
 

@@ -5,16 +5,16 @@ from collections.abc import Iterator
 from fastapi import APIRouter, Request, Response
 
 from cidrgate.manager import RuleManager
-from cidrgate.records import change_record
-from cidrgate.service.access import Reader
-from cidrgate.service.account_paths import AccountName
-from cidrgate.service.answers import Answer
-from cidrgate.service.documents import ETAG, answers
-from cidrgate.service.entries import change_request
-from cidrgate.service.models import ChangePage, ListChangeModel, RestoreRequest
-from cidrgate.service.pages import Cursor, Limit, cursor_after, filled, number_of_cursor
+from cidrgate.serialization import change_record
+from cidrgate.service.api.account_paths import AccountName
+from cidrgate.service.api.entries import change_request
+from cidrgate.service.api.models import ChangePage, ListChangeModel, RestoreRequest
+from cidrgate.service.api.openapi import ETAG, answers
+from cidrgate.service.auth.access import Reader
+from cidrgate.service.http.idempotency import Answer
+from cidrgate.service.http.pagination import Cursor, Limit, cursor_after, filled, number_of_cursor
+from cidrgate.service.http.strict_requests import StrictRoute
 from cidrgate.service.settings import service_of
-from cidrgate.service.strict_requests import StrictRoute
 from cidrgate.values import Change
 
 __all__ = ["router"]

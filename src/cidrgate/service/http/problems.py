@@ -36,9 +36,9 @@ from cidrgate.errors import (
     UnconfirmedChangeError,
     VersionConflictError,
 )
-from cidrgate.records import error_code, problem_record
-from cidrgate.service.limits import MOST_INVALID, MOST_PROBLEMS_TOLD
-from cidrgate.service.store_events import log_store_error
+from cidrgate.serialization import error_code, problem_record
+from cidrgate.service.http.limits import MOST_INVALID, MOST_PROBLEMS_TOLD
+from cidrgate.service.http.store_events import log_store_error
 
 if TYPE_CHECKING:
     from fastapi import FastAPI, Request, Response

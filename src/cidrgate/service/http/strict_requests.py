@@ -18,8 +18,8 @@ from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-from cidrgate.service.limits import DEEPEST_JSON, LONGEST_NUMBER, MOST_FIELDS, MOST_MEMBERS
-from cidrgate.service.threads import ChangingRoute
+from cidrgate.service.http.limits import DEEPEST_JSON, LONGEST_NUMBER, MOST_FIELDS, MOST_MEMBERS
+from cidrgate.service.http.threads import ChangingRoute
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator
@@ -109,7 +109,7 @@ def json_of(body: bytes) -> Any:
 
     Raises:
         HTTPException: 422, if it is none by RFC 8259 and I-JSON (RFC 7493): UTF-8, no name twice, no NaN, numbers and
-            nesting within the limits of `cidrgate.service.limits`.
+            nesting within the limits of `cidrgate.service.http.limits`.
 
     Example:
         >>> json_of(b'{"a": [1, 2.5]}')

@@ -4,17 +4,17 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Request, Response
 
-from cidrgate.credentials import Session
 from cidrgate.errors import SessionNotFoundError
-from cidrgate.records import session_record
-from cidrgate.service.access import Known
-from cidrgate.service.answers import Answer
-from cidrgate.service.documents import answers
-from cidrgate.service.models import SessionModel, SessionPage
-from cidrgate.service.pages import Cursor, Limit, a_page, cursor_after, invalid_cursor, text_of_cursor
-from cidrgate.service.principals import Principal
+from cidrgate.service.api.models import SessionModel, SessionPage
+from cidrgate.service.api.openapi import answers
+from cidrgate.service.auth.access import Known
+from cidrgate.service.auth.credentials import Session
+from cidrgate.service.auth.principals import Principal
+from cidrgate.service.auth.serialization import session_record
+from cidrgate.service.http.idempotency import Answer
+from cidrgate.service.http.pagination import Cursor, Limit, a_page, cursor_after, invalid_cursor, text_of_cursor
+from cidrgate.service.http.strict_requests import StrictRoute
 from cidrgate.service.settings import service_of
-from cidrgate.service.strict_requests import StrictRoute
 
 __all__ = ["require_own", "router"]
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 
-from cidrgate.service.limits import BODY_SECONDS, LARGEST_HEAD, LARGEST_SIGN_IN, LONGEST_QUERY, MOST_HEADERS
-from cidrgate.service.problems import problem_response
+from cidrgate.service.http.limits import BODY_SECONDS, LARGEST_HEAD, LARGEST_SIGN_IN, LONGEST_QUERY, MOST_HEADERS
+from cidrgate.service.http.problems import problem_response
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send

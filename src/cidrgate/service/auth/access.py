@@ -5,12 +5,12 @@ from typing import Annotated
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from cidrgate.credentials import Token
-from cidrgate.service.addresses import client_address
-from cidrgate.service.principals import Principal
-from cidrgate.service.problems import ServiceError
+from cidrgate.service.auth.credentials import Token
+from cidrgate.service.auth.principals import Principal
+from cidrgate.service.http.client_address import client_address
+from cidrgate.service.http.problems import ServiceError
+from cidrgate.service.http.strict_requests import BEFORE_BODY
 from cidrgate.service.settings import service_of
-from cidrgate.service.strict_requests import BEFORE_BODY
 from cidrgate.stores import Transaction
 
 __all__ = ["Admin", "Known", "MetricsReader", "Reader", "Writer", "refuse_failure"]

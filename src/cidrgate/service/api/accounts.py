@@ -8,18 +8,18 @@ from fastapi import APIRouter, Request, Response
 
 from cidrgate.manager import RuleManager
 from cidrgate.manager.changes import ListOutcome
-from cidrgate.records import account_record
-from cidrgate.service.access import Admin, Known, Reader
-from cidrgate.service.account_paths import AccountName
-from cidrgate.service.answers import Answer
-from cidrgate.service.conditions import IdempotencyKey, RawBody, etag, request_key
-from cidrgate.service.documents import ETAG, LOCATION, answers
-from cidrgate.service.known_accounts import find_account
-from cidrgate.service.models import AccountModel, AccountPage, NewAccountModel, NewSubaccountModel
-from cidrgate.service.pages import Cursor, Limit, a_page, cursor_after, text_of_cursor
-from cidrgate.service.principals import Principal
+from cidrgate.serialization import account_record
+from cidrgate.service.api.account_paths import AccountName
+from cidrgate.service.api.models import AccountModel, AccountPage, NewAccountModel, NewSubaccountModel
+from cidrgate.service.api.openapi import ETAG, LOCATION, answers
+from cidrgate.service.auth.access import Admin, Known, Reader
+from cidrgate.service.auth.principals import Principal
+from cidrgate.service.http.conditional_requests import IdempotencyKey, RawBody, etag, request_key
+from cidrgate.service.http.idempotency import Answer
+from cidrgate.service.http.known_accounts import find_account
+from cidrgate.service.http.pagination import Cursor, Limit, a_page, cursor_after, text_of_cursor
+from cidrgate.service.http.strict_requests import StrictRoute
 from cidrgate.service.settings import service_of
-from cidrgate.service.strict_requests import StrictRoute
 from cidrgate.stores import Transaction
 from cidrgate.values import Account
 

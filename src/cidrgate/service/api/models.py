@@ -1,4 +1,4 @@
-"""The JSON objects of the API, as the OpenAPI document describes them. Answers are made by `cidrgate.records`."""
+"""The JSON objects of the API, as the OpenAPI document describes them. Answers are made by `cidrgate.serialization`."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, FailFast, Field
 
 from cidrgate.manager.confirmations import Guard
-from cidrgate.service.limits import LONGEST_LABEL, MOST_SCOPES
+from cidrgate.service.http.limits import LONGEST_LABEL, MOST_SCOPES
 
 __all__ = [
     "AccountModel",

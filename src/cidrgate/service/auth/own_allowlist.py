@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from cidrgate._engine import Matcher
 from cidrgate.gate.gate import Gate
-from cidrgate.service.health import PUBLIC
+from cidrgate.service.api.health import PUBLIC
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -4,12 +4,12 @@ import math
 
 from fastapi import APIRouter, Request, Response
 
-from cidrgate.service.access import MetricsReader
-from cidrgate.service.answers import Answer
-from cidrgate.service.documents import answers
-from cidrgate.service.models import HealthModel, ReadinessModel
+from cidrgate.service.api.models import HealthModel, ReadinessModel
+from cidrgate.service.api.openapi import answers
+from cidrgate.service.auth.access import MetricsReader
+from cidrgate.service.http.idempotency import Answer
+from cidrgate.service.http.strict_requests import StrictRoute
 from cidrgate.service.settings import service_of
-from cidrgate.service.strict_requests import StrictRoute
 
 __all__ = ["PUBLIC", "router"]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from cidrgate.connections import HEAD_SECONDS, LARGEST_HEAD, MOST_CONNECTIONS, STALL_SECONDS
+from cidrgate.authorize.connections import HEAD_SECONDS, LARGEST_HEAD, MOST_CONNECTIONS, STALL_SECONDS
 from cidrgate.rules.account_names import MAX_ACCOUNT_NAME
 from cidrgate.rules.limits import LONGEST_LABEL, LONGEST_PIECE, MOST_CONFLICTS
 

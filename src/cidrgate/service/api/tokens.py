@@ -4,18 +4,18 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Request, Response
 
-from cidrgate.credentials import Scope
 from cidrgate.errors import TokenNotFoundError
-from cidrgate.records import token_record
-from cidrgate.service.access import Admin, Known
-from cidrgate.service.addresses import client_address
-from cidrgate.service.answers import Answer
-from cidrgate.service.conditions import IdempotencyKey, RawBody, request_key
-from cidrgate.service.documents import LOCATION, answers
-from cidrgate.service.models import MOST_ID, CreatedTokenModel, NewTokenModel, TokenModel, TokenPage, WhoAmIModel
-from cidrgate.service.pages import Cursor, Limit, cursor_after, filled, number_of_cursor
+from cidrgate.service.api.models import MOST_ID, CreatedTokenModel, NewTokenModel, TokenModel, TokenPage, WhoAmIModel
+from cidrgate.service.api.openapi import LOCATION, answers
+from cidrgate.service.auth.access import Admin, Known
+from cidrgate.service.auth.credentials import Scope
+from cidrgate.service.auth.serialization import token_record
+from cidrgate.service.http.client_address import client_address
+from cidrgate.service.http.conditional_requests import IdempotencyKey, RawBody, request_key
+from cidrgate.service.http.idempotency import Answer
+from cidrgate.service.http.pagination import Cursor, Limit, cursor_after, filled, number_of_cursor
+from cidrgate.service.http.strict_requests import StrictRoute
 from cidrgate.service.settings import service_of
-from cidrgate.service.strict_requests import StrictRoute
 
 __all__ = ["router"]
 

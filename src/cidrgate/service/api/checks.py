@@ -10,17 +10,12 @@ from cidrgate.manager import RuleManager
 from cidrgate.manager.changes import ListOutcome
 from cidrgate.manager.confirmations import Guard
 from cidrgate.manager.previews import access_change
-from cidrgate.records import decision_record, entry_record, problem_record
 from cidrgate.rules.decisions import decide
 from cidrgate.rules.format_hints import suggested_networks
-from cidrgate.service.access import Reader
-from cidrgate.service.account_paths import AccountName
-from cidrgate.service.addresses import client_address
-from cidrgate.service.answers import Answer
-from cidrgate.service.documents import answers
-from cidrgate.service.entries import edit_arguments, pieces
-from cidrgate.service.limits import LONGEST_ADDRESS, MOST_PROBLEMS_TOLD
-from cidrgate.service.models import (
+from cidrgate.serialization import decision_record, entry_record, problem_record
+from cidrgate.service.api.account_paths import AccountName
+from cidrgate.service.api.entries import edit_arguments, pieces
+from cidrgate.service.api.models import (
     AddModel,
     CheckModel,
     DecisionModel,
@@ -31,8 +26,13 @@ from cidrgate.service.models import (
     ReplaceModel,
     RestoreModel,
 )
+from cidrgate.service.api.openapi import answers
+from cidrgate.service.auth.access import Reader
+from cidrgate.service.http.client_address import client_address
+from cidrgate.service.http.idempotency import Answer
+from cidrgate.service.http.limits import LONGEST_ADDRESS, MOST_PROBLEMS_TOLD
+from cidrgate.service.http.strict_requests import StrictRoute
 from cidrgate.service.settings import service_of
-from cidrgate.service.strict_requests import StrictRoute
 
 __all__ = ["preview_record", "router"]
 

@@ -20,7 +20,7 @@ from fastapi import Response
 from cidrgate.errors import CidrgateError, StoreError
 from cidrgate.process.clock import certain_time
 from cidrgate.process.forking import join_forks
-from cidrgate.service.problems import ServiceError
+from cidrgate.service.http.problems import ServiceError
 from cidrgate.stores.idempotency import AnswerRow, AnswerRows
 
 if TYPE_CHECKING:

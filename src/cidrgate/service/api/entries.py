@@ -10,23 +10,10 @@ from fastapi import APIRouter, Depends, Path, Request, Response
 from cidrgate.manager import RuleManager
 from cidrgate.manager.changes import ListOutcome, named_entries
 from cidrgate.manager.confirmations import Guard
-from cidrgate.records import entry_record
 from cidrgate.rules.decisions import enforced
-from cidrgate.service.access import Reader, Writer
-from cidrgate.service.account_paths import AccountName
-from cidrgate.service.addresses import client_address
-from cidrgate.service.answers import Answer, RequestKey
-from cidrgate.service.conditions import (
-    Confirm,
-    IdempotencyKey,
-    IfMatch,
-    RawBody,
-    etag,
-    expected_version,
-    request_key,
-)
-from cidrgate.service.documents import ETAG, LOCATION, answers
-from cidrgate.service.models import (
+from cidrgate.serialization import entry_record
+from cidrgate.service.api.account_paths import AccountName
+from cidrgate.service.api.models import (
     MOST_ID,
     EntryEditModel,
     EntryModel,
@@ -35,10 +22,23 @@ from cidrgate.service.models import (
     NewEntryModel,
     SubmissionModel,
 )
-from cidrgate.service.pages import Cursor, Limit, a_page, cursor_after, invalid_cursor, text_of_cursor
-from cidrgate.service.principals import Principal
+from cidrgate.service.api.openapi import ETAG, LOCATION, answers
+from cidrgate.service.auth.access import Reader, Writer
+from cidrgate.service.auth.principals import Principal
+from cidrgate.service.http.client_address import client_address
+from cidrgate.service.http.conditional_requests import (
+    Confirm,
+    IdempotencyKey,
+    IfMatch,
+    RawBody,
+    etag,
+    expected_version,
+    request_key,
+)
+from cidrgate.service.http.idempotency import Answer, RequestKey
+from cidrgate.service.http.pagination import Cursor, Limit, a_page, cursor_after, invalid_cursor, text_of_cursor
+from cidrgate.service.http.strict_requests import StrictRoute
 from cidrgate.service.settings import service_of
-from cidrgate.service.strict_requests import StrictRoute
 from cidrgate.stores import Transaction
 from cidrgate.values import Account, NewEntry
 

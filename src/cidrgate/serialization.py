@@ -1,4 +1,4 @@
-"""Entries, accounts, changes, decisions, tokens and problems as JSON objects: the same on the shell and over HTTP."""
+"""Entries, accounts, changes, decisions and problems as JSON objects: the same on the shell and over HTTP."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from cidrgate.rules.networks import address_count, prefix_length, subnet_mask
 
 if TYPE_CHECKING:
-    from cidrgate.credentials import Session, Token
     from cidrgate.errors import CidrgateError, Problem
     from cidrgate.values import Account, Change, Decision, Entry, ListState
 
@@ -20,8 +19,7 @@ __all__ = [
     "error_code",
     "entry_record",
     "problem_record",
-    "session_record",
-    "token_record",
+    "utc_text",
 ]
 
 _WORD = re.compile(r"[A-Z][a-z]++")
@@ -42,11 +40,11 @@ def entry_record(entry: Entry, last_matched_at: datetime | None = None) -> dict[
         "subnet_mask": subnet_mask(entry.cidr),
         "addresses": address_count(entry.cidr),
         "label": entry.label,
-        "created_at": _time(entry.created_at),
+        "created_at": utc_text(entry.created_at),
         "created_by": entry.created_by,
-        "expires_at": _time(entry.expires_at),
+        "expires_at": utc_text(entry.expires_at),
         "expired": entry.expired(datetime.now(UTC)),
-        "last_matched_at": _time(last_matched_at),
+        "last_matched_at": utc_text(last_matched_at),
     }
 
 
@@ -58,7 +56,7 @@ def account_record(account: Account, state: ListState) -> dict[str, Any]:
         "entries": state.entries,
         "enforced": state.enforced,
         "version": account.version,
-        "created_at": _time(account.created_at),
+        "created_at": utc_text(account.created_at),
     }
 
 
@@ -66,7 +64,7 @@ def change_record(change: Change) -> dict[str, Any]:
     """A row of the change log."""
     return {
         "sequence": change.sequence,
-        "at": _time(change.at),
+        "at": utc_text(change.at),
         "actor": change.actor,
         "account": change.account,
         "action": change.action,
@@ -112,32 +110,6 @@ def problem_record(problem: Problem) -> dict[str, Any]:
     }
 
 
-def token_record(token: Token) -> dict[str, Any]:
-    """A token, without its secret."""
-    return {
-        "id": token.id,
-        "name": token.name,
-        "scopes": [str(scope) for scope in token.scopes],
-        "created_at": _time(token.created_at),
-        "created_by": token.created_by,
-        "expires_at": _time(token.expires_at),
-        "revoked_at": _time(token.revoked_at),
-    }
-
-
-def session_record(session: Session) -> dict[str, Any]:
-    """A console session, without its secret."""
-    return {
-        "id": session.id,
-        "name": session.name,
-        "scopes": [str(scope) for scope in session.scopes],
-        "token": session.token_id,
-        "by_link": session.by_link,
-        "address": session.address,
-        "created_at": _time(session.created_at),
-        "expires_at": _time(session.expires_at),
-    }
-
-
-def _time(time: datetime | None) -> str | None:
+def utc_text(time: datetime | None) -> str | None:
+    """A time as ISO 8601 text; None for none."""
     return None if time is None else time.isoformat()

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi.openapi.utils import get_openapi
 
-from cidrgate.service.models import ProblemDetails
-from cidrgate.service.problems import PROBLEM_JSON
+from cidrgate.service.api.models import ProblemDetails
+from cidrgate.service.http.problems import PROBLEM_JSON
 
 if TYPE_CHECKING:
     from fastapi import FastAPI

@@ -8,8 +8,8 @@ from typing import Annotated, Any, TypeVar
 
 from fastapi import Query
 
-from cidrgate.service.limits import LARGEST_PAGE, LONGEST_CURSOR, MOST_ITEMS
-from cidrgate.service.problems import ServiceError
+from cidrgate.service.http.limits import LARGEST_PAGE, LONGEST_CURSOR, MOST_ITEMS
+from cidrgate.service.http.problems import ServiceError
 
 __all__ = [
     "Cursor",

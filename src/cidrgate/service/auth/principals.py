@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from cidrgate.errors import AccountNotFoundError
 from cidrgate.manager.accounts import no_such_account
-from cidrgate.service.problems import ForbiddenError
+from cidrgate.service.http.problems import ForbiddenError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from cidrgate.credentials import Scope
     from cidrgate.manager import RuleManager
+    from cidrgate.service.auth.credentials import Scope
     from cidrgate.stores import Transaction
 
 __all__ = ["Principal"]
