@@ -71,7 +71,7 @@ def imports(path: Path, *, at_once: bool = False) -> set[str]:
 
 def layer(module: str) -> str:
     """The folder or module of the package's root in which a module lives."""
-    return (module.split(".") + [""])[1]
+    return [*module.split("."), ""][1]
 
 
 def test_every_module_has_a_layer() -> None:

@@ -1,6 +1,6 @@
 """Over HTTP nobody locks themselves out or opens an account unknowingly; a preview says beforehand what a change does.
 
-That each guard stands at every edge is shown in `tests/test_guards.py`.
+That each guard stands at every edge is shown in `tests/guards`.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ def test_threads_that_share_a_manager_keep_it_consistent(store_url: str) -> None
 
 def test_processes_that_share_a_file_never_make_an_invalid_list(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/lists.db"
-    root = Path(__file__).parents[1]
+    root = Path(__file__).parents[2]
     writers = [
         subprocess.Popen([sys.executable, "-m", "tests.change_stream", url, f"w{number}", str(number), "200"], cwd=root)
         for number in range(3)

@@ -157,7 +157,7 @@ class Workers:
 @contextmanager
 def prefork_workers(url: str, snapshot: Path, workers: int) -> Iterator[Workers]:
     command = [sys.executable, "-m", "tests.prefork_workers", url, str(snapshot), str(workers)]
-    root = Path(__file__).parents[1]
+    root = Path(__file__).parents[2]
     with subprocess.Popen(command, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         yield Workers(process)
         assert process.stdin is not None

@@ -78,7 +78,7 @@ def test_a_writer_killed_between_commit_and_publication_loses_nothing(
     url: str, writer: RuleManager, reader: RuleManager
 ) -> None:
     killed = subprocess.run(
-        [sys.executable, "-m", "tests.killed_writer", url], cwd=Path(__file__).parents[1], check=False
+        [sys.executable, "-m", "tests.killed_writer", url], cwd=Path(__file__).parents[2], check=False
     )
     assert killed.returncode == -signal.SIGKILL
     eventually(lambda: reader.matcher.prefixes("acct-1") == ["9.9.9.9/32"])
