@@ -12,8 +12,7 @@ import pytest
 
 from cidrgate import NewEntry, RuleManager, StoreError
 from cidrgate.stores import open_store
-from cidrgate.stores.sqlite import SqliteStore
-from cidrgate.stores.sqlite import store as sqlite_store
+from cidrgate.stores.sqlite import SqliteStore, store as sqlite_store
 from tests.forks import in_child
 from tests.servers.running import free_port
 from tests.waiting import eventually

@@ -7,8 +7,7 @@ import io
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from cidrgate import Entry
 from cidrgate.cli.errors import CommandError

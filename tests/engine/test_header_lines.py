@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from cidrgate._engine import _HeaderField, _HeaderNames, _is_plain
 from cidrgate.gate.header_names import folded_name

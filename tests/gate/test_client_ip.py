@@ -5,8 +5,7 @@ from __future__ import annotations
 from ipaddress import ip_address, ip_network
 
 import pytest
-from hypothesis import assume, given
-from hypothesis import strategies as st
+from hypothesis import assume, given, strategies as st
 
 from cidrgate import ClientAddress, ClientIPResolver, InvalidAddressError
 from cidrgate.gate.forwarded import MOST_HOPS

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
+from hypothesis import example, given, strategies as st
 
 from cidrgate.gate.forwarded import LONGEST_FORWARDED, UnreadableHopError, hops_of
 from tests.golden import read_address

@@ -10,8 +10,7 @@ from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from cidrgate import EXEMPT, CidrgateError, ClientIPResolver, Gate, Matcher, PrefixTrie, RuleManager, Verdict
 from cidrgate.errors import MissingAccountError, UnclearAccountError

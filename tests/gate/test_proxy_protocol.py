@@ -6,8 +6,7 @@ import struct
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from cidrgate import ProxyProtocolError
 from cidrgate.gate.proxy_protocol import LONGEST_HEADER, ProxyHeader, parse_proxy_header

@@ -5,8 +5,7 @@ from __future__ import annotations
 from urllib.parse import quote, unquote
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from cidrgate.errors import UnclearAccountError
 from cidrgate.gate.request_paths import Exemptions, clear_path, route_path

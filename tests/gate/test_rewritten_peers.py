@@ -6,8 +6,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from cidrgate import ClientAddress, ClientIPResolver
 from cidrgate.gate.rewritten_peers import CLIENT_HEADERS, holds

@@ -10,8 +10,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from cidrgate import AccountNotFoundError, InvalidAccountError, InvalidTextError, NewEntry, RuleManager
 from cidrgate.errors import InvalidScopeError

@@ -8,8 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from cidrgate import CidrgateError, ClientIPResolver, Gate, Matcher, RuleManager, StoreError
 from cidrgate.authorize.server import AuthorizeSettings

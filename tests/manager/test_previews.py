@@ -5,8 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from ipaddress import ip_address, ip_network
 
-from hypothesis import assume, given
-from hypothesis import strategies as st
+from hypothesis import assume, given, strategies as st
 
 from cidrgate import Entry
 from cidrgate.manager.previews import MOST_NETWORKS, access_change, networks_without

@@ -6,13 +6,10 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from cidrgate import EntryNotFoundError, InvalidExpiryError, Matcher, NewEntry, Policy, RuleError, RuleManager
-from cidrgate.manager import change_requests as list_requests
-from cidrgate.manager import queries as lists
-from cidrgate.manager import rule_manager as manager_module
+from cidrgate.manager import change_requests as list_requests, queries as lists, rule_manager as manager_module
 from cidrgate.process.clock import _Offset
 from cidrgate.replica import published_store as publication
 from cidrgate.replica.expiry import Timetable

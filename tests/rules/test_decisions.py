@@ -6,8 +6,7 @@ from datetime import UTC, datetime
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from cidrgate import Entry, InvalidAddressError, Matcher
 from cidrgate.rules.decisions import decide, in_address_order

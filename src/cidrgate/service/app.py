@@ -12,8 +12,7 @@ from cidrgate.authorize import AUTHORIZE_PATH, AuthorizeApp
 from cidrgate.gate.client_ip import ClientIPResolver
 from cidrgate.gate.gate import Gate, check_unlisted
 from cidrgate.middleware.asgi import AllowlistMiddleware
-from cidrgate.service.api import accounts, entries, health, history, sessions, tokens
-from cidrgate.service.api import checks as questions
+from cidrgate.service.api import accounts, checks as questions, entries, health, history, sessions, tokens
 from cidrgate.service.api.account_paths import EncodedSlashes
 from cidrgate.service.api.openapi import describe
 from cidrgate.service.auth.credentials import Credentials

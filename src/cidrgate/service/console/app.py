@@ -27,8 +27,16 @@ from cidrgate.errors import (
     TokenNotFoundError,
     VersionConflictError,
 )
-from cidrgate.service.console import accounts, adding, editing, lists, signed_in, signing_in, tokens
-from cidrgate.service.console import checks as questions
+from cidrgate.service.console import (
+    accounts,
+    adding,
+    checks as questions,
+    editing,
+    lists,
+    signed_in,
+    signing_in,
+    tokens,
+)
 from cidrgate.service.console.pages import in_place, link, page
 from cidrgate.service.http.limits import LONGEST_FORM_LIST, MOST_FIELDS
 from cidrgate.service.http.problems import ServiceError
