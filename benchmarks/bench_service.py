@@ -32,7 +32,8 @@ import uvicorn
 from benchmarks.report import machine
 from cidrgate import NewEntry, RuleManager
 from cidrgate.service import create_app
-from cidrgate.service.auth.credentials import Credentials, Scope
+from cidrgate.service.auth.credentials import Credentials
+from cidrgate.service.auth.values import Scope
 from tests.postgres import PostgresServer, find_binaries
 
 if TYPE_CHECKING:

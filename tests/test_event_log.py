@@ -24,7 +24,8 @@ import pytest
 from cidrgate import Gate, Matcher, RuleManager
 from cidrgate.event_log import Event, JsonFormatter, log_event
 from cidrgate.process import forking
-from cidrgate.service.auth.credentials import Credentials, Scope
+from cidrgate.service.auth.credentials import Credentials
+from cidrgate.service.auth.values import Scope
 from cidrgate.stores import open_store
 from tests.servers.endpoint import database
 from tests.servers.requests import ask

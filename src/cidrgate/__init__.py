@@ -1,7 +1,7 @@
 """Per-account IP allowlists: may this address act for this account?
 
-`PrefixTrie` and `Matcher` are the native engine. `RuleManager` keeps lists valid and the matcher equal to the store, and
-`Gate` decides about requests. Each name is loaded when it is first asked for: who only asks a matcher loads no SQL.
+`PrefixTrie` and `Matcher` are the native engine. `RuleManager` keeps lists valid and the matcher equal to the store.
+`Gate` decides about requests. Each name is loaded when it is first used, so that a matcher alone loads no SQL.
 """
 
 from __future__ import annotations

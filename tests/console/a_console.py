@@ -16,7 +16,8 @@ import uvicorn
 from cidrgate import RuleManager
 from cidrgate.gate.client_ip import ClientIPResolver
 from cidrgate.service import Settings, create_app
-from cidrgate.service.auth.credentials import Credentials, Scope
+from cidrgate.service.auth.credentials import Credentials
+from cidrgate.service.auth.values import Scope
 from tests.waiting import eventually
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from cidrgate.client import ApiError, Client, UnconfirmedError
 from cidrgate.errors import CidrgateError
 from cidrgate.manager.confirmations import Guard
 from cidrgate.service import Settings
-from cidrgate.service.auth.credentials import Scope
+from cidrgate.service.auth.values import Scope
 from tests.guards.cases import CALLER, Asked, World
 from tests.guards.operations import COMMANDS, LIBRARY, METHODS, PAGES, ROUTES
 

@@ -16,7 +16,8 @@ from cidrgate import AccountNotFoundError, InvalidAccountError, InvalidTextError
 from cidrgate.errors import InvalidScopeError
 from cidrgate.rules.account_names import MAX_ACCOUNT_NAME, can_name_account, check_account_name, could_name_account
 from cidrgate.rules.characters import unseen_character
-from cidrgate.service.auth.credentials import Credentials, Scope
+from cidrgate.service.auth.credentials import Credentials
+from cidrgate.service.auth.values import Scope
 from cidrgate.stores import open_store
 
 if TYPE_CHECKING:

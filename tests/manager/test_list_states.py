@@ -18,7 +18,8 @@ from cidrgate.client import Client
 from cidrgate.manager.previews import access_change
 from cidrgate.rules.decisions import decide, enforced, list_state
 from cidrgate.service import create_app
-from cidrgate.service.auth.credentials import Credentials, Scope
+from cidrgate.service.auth.credentials import Credentials
+from cidrgate.service.auth.values import Scope
 from cidrgate.stores import migrate_store
 from cidrgate.stores.schema import entries
 from cidrgate.values import ListState

@@ -22,7 +22,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from cidrgate import RuleManager
 from cidrgate.authorize.workers import living_workers
 from cidrgate.manager.metrics import ListsCollector
-from cidrgate.service.auth.credentials import Credentials, Scope
+from cidrgate.service.auth.credentials import Credentials
+from cidrgate.service.auth.values import Scope
 from cidrgate.stores import open_store
 from tests.servers.endpoint import database
 from tests.servers.requests import ask

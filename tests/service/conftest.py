@@ -12,7 +12,8 @@ from starlette.testclient import TestClient
 
 from cidrgate import RuleManager
 from cidrgate.service import Settings, create_app
-from cidrgate.service.auth.credentials import Credentials, Scope
+from cidrgate.service.auth.credentials import Credentials
+from cidrgate.service.auth.values import Scope
 from cidrgate.stores.schema import tokens
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from hypothesis import given, strategies as st
 from sqlalchemy import select
 
 from cidrgate.errors import AccountNotFoundError, InvalidExpiryError, InvalidScopeError, TokenNotFoundError
-from cidrgate.service.auth.credentials import Credentials, Scope
+from cidrgate.service.auth.credentials import Credentials
+from cidrgate.service.auth.values import Scope
 from cidrgate.stores import open_store
 from cidrgate.stores.schema import links, sessions, tokens
 

@@ -9,7 +9,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from cidrgate.service import Settings
-from cidrgate.service.auth.credentials import Scope
+from cidrgate.service.auth.values import Scope
 from cidrgate.service.http.public_url import PublicURL
 from tests.service.conftest import ADDRESS, an_api
 from tests.service.test_access import NEEDS, filled

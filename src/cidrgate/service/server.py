@@ -15,7 +15,8 @@ from cidrgate.authorize.connections import GuardedConnection, connection_backlog
 from cidrgate.authorize.process import GRACE, run
 from cidrgate.event_log import log_to_stderr
 from cidrgate.service.app import create_app
-from cidrgate.service.auth.credentials import Credentials, Scope
+from cidrgate.service.auth.credentials import Credentials
+from cidrgate.service.auth.values import Scope
 
 if TYPE_CHECKING:
     import ssl

@@ -8,9 +8,9 @@ from cidrgate.errors import SessionNotFoundError
 from cidrgate.service.api.models import SessionModel, SessionPage
 from cidrgate.service.api.openapi import answers
 from cidrgate.service.auth.access import Known
-from cidrgate.service.auth.credentials import Session
 from cidrgate.service.auth.principals import Principal
 from cidrgate.service.auth.serialization import session_record
+from cidrgate.service.auth.values import Session
 from cidrgate.service.http.idempotency import Answer
 from cidrgate.service.http.pagination import Cursor, Limit, a_page, cursor_after, invalid_cursor, text_of_cursor
 from cidrgate.service.http.strict_requests import StrictRoute

@@ -8,8 +8,8 @@ from cidrgate.errors import TokenNotFoundError
 from cidrgate.service.api.models import MOST_ID, CreatedTokenModel, NewTokenModel, TokenModel, TokenPage, WhoAmIModel
 from cidrgate.service.api.openapi import LOCATION, answers
 from cidrgate.service.auth.access import Admin, Known
-from cidrgate.service.auth.credentials import Scope
 from cidrgate.service.auth.serialization import token_record
+from cidrgate.service.auth.values import Scope
 from cidrgate.service.http.client_address import client_address
 from cidrgate.service.http.conditional_requests import IdempotencyKey, RawBody, request_key
 from cidrgate.service.http.idempotency import Answer

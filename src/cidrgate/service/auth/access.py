@@ -5,8 +5,8 @@ from typing import Annotated
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from cidrgate.service.auth.credentials import Token
 from cidrgate.service.auth.principals import Principal
+from cidrgate.service.auth.values import Token
 from cidrgate.service.http.client_address import client_address
 from cidrgate.service.http.problems import ServiceError
 from cidrgate.service.http.strict_requests import BEFORE_BODY

@@ -1,4 +1,4 @@
-"""Who may use the management service: bearer tokens, console sessions, one-time links, and what they are good for.
+"""`Credentials`: tokens, console sessions and one-time links of a store, made, checked and ended.
 
 Secrets have 256 bits, so their SHA-256 is what is stored: there is nothing to guess that a slow hash would protect.
 Each is shown once, when it is made. Nothing here knows HTTP.
@@ -10,9 +10,8 @@ import hashlib
 import hmac
 import re
 import secrets
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from cidrgate.errors import (
     CredentialEndedError,
@@ -24,6 +23,7 @@ from cidrgate.errors import (
 from cidrgate.manager.accounts import no_such_account
 from cidrgate.rules.account_names import could_name_account
 from cidrgate.rules.characters import check_text, unseen_character
+from cidrgate.service.auth.values import NewToken, Scope, Session, Token
 from cidrgate.stores.credentials import SESSION_ID_LENGTH, CredentialRows, LinkRow, SessionRow
 
 if TYPE_CHECKING:
@@ -33,122 +33,13 @@ if TYPE_CHECKING:
     from cidrgate.stores import Store, Transaction
     from cidrgate.stores.credentials import TokenRow
 
-__all__ = ["Credentials", "NewToken", "Scope", "Session", "Token"]
+__all__ = ["Credentials"]
 
 _SECRET_BYTES = 32
 _TOKEN = re.compile(r"cidrgate_([1-9][0-9]{0,17})_([A-Za-z0-9_-]{43})")
 """The id finds the row; only the rest is secret, and it is compared in constant time."""
 
 _MOST_NAME = 255
-
-
-@dataclass(frozen=True, slots=True)
-class Scope:
-    """One thing a token is good for.
-
-    Attributes:
-        kind: `admin` for everything, `metrics` for the measurements alone, `account` for one account.
-        account: Which one.
-        write: Whether the account's list may be changed, not only looked at.
-
-    Example:
-        >>> Scope.parse("account:acct-1:read")
-        Scope(kind='account', account='acct-1', write=False)
-        >>> str(Scope.parse("admin")), str(Scope.parse("account:a:b:write"))
-        ('admin', 'account:a:b:write')
-        >>> Scope.parse("account:acct-1")
-        Traceback (most recent call last):
-        ...
-        cidrgate.errors.InvalidScopeError: 'account:acct-1' is no scope: write admin, metrics, account:NAME:read or ...
-    """
-
-    kind: str
-    account: str | None = None
-    write: bool = False
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """The scope a text means.
-
-        Raises:
-            InvalidScopeError: If it means none.
-        """
-        if text in ("admin", "metrics"):
-            return cls(text)
-        kind, _, rest = text.partition(":")
-        account, _, mode = rest.rpartition(":")
-        if kind != "account" or mode not in ("read", "write"):
-            raise InvalidScopeError(
-                f"{text!r} is no scope: write admin, metrics, account:NAME:read or account:NAME:write"
-            )
-        if not could_name_account(account):
-            raise InvalidScopeError(f"{text!r} is no scope: no account has such a name")
-        return cls(kind, account, mode == "write")
-
-    def __str__(self) -> str:
-        """As it is written."""
-        return self.kind if self.account is None else f"account:{self.account}:{'write' if self.write else 'read'}"
-
-
-@dataclass(frozen=True, slots=True)
-class Token:
-    """A bearer token, without its secret.
-
-    Attributes:
-        id: Stable identity.
-        name: What people call it; it stands in the change log for who made a change.
-        scopes: What it is good for.
-        created_at: When it was made; aware, UTC.
-        created_by: Who made it, or None when nobody said.
-        expires_at: When it ends by itself, or None.
-        revoked_at: When it was revoked, or None.
-    """
-
-    id: int
-    name: str
-    scopes: tuple[Scope, ...]
-    created_at: datetime
-    created_by: str | None
-    expires_at: datetime | None
-    revoked_at: datetime | None
-
-    def usable(self, at: datetime) -> bool:
-        """Whether it is neither revoked nor over at a time."""
-        return self.revoked_at is None and (self.expires_at is None or self.expires_at > at)
-
-
-@dataclass(frozen=True, slots=True)
-class NewToken:
-    """A token that was just made, with what its owner shall send; nobody can find that out again."""
-
-    token: Token
-    secret: str
-
-
-@dataclass(frozen=True, slots=True)
-class Session:
-    """What a person signed in to the console may do.
-
-    Attributes:
-        name: Who it is, for the change log.
-        scopes: What the session is good for.
-        token_id: The token it was begun with, or under which its one-time link was made; None for a link that was
-            made under none. The session ends with its token.
-        expires_at: When it ends.
-        id: What people call it by; it says nothing of its secret.
-        created_at: When it began.
-        by_link: Whether it was begun with a one-time link.
-        address: Where it was begun, or None if that is not known.
-    """
-
-    name: str
-    scopes: tuple[Scope, ...]
-    token_id: int | None
-    expires_at: datetime
-    id: str
-    created_at: datetime
-    by_link: bool
-    address: str | None
 
 
 class Credentials:

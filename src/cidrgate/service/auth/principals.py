@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from cidrgate.manager import RuleManager
-    from cidrgate.service.auth.credentials import Scope
+    from cidrgate.service.auth.values import Scope
     from cidrgate.stores import Transaction
 
 __all__ = ["Principal"]

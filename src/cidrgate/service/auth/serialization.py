@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from cidrgate.serialization import utc_text
 
 if TYPE_CHECKING:
-    from cidrgate.service.auth.credentials import Session, Token
+    from cidrgate.service.auth.values import Session, Token
 
 __all__ = ["session_record", "token_record"]
 

@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 
 from fastapi import Depends, Form, Request, Response
 
-from cidrgate.service.auth.credentials import Session
 from cidrgate.service.auth.principals import Principal
+from cidrgate.service.auth.values import Session
 from cidrgate.service.http.client_address import client_address
 from cidrgate.service.http.problems import ForbiddenError, ServiceError
 from cidrgate.service.http.strict_requests import BEFORE_BODY

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Form, Query, Request, Response
 
 from cidrgate.errors import InvalidExpiryError, InvalidScopeError
-from cidrgate.service.auth.credentials import Scope
+from cidrgate.service.auth.values import Scope
 from cidrgate.service.console.fields import ShortQuery
 from cidrgate.service.console.pages import go, page
 from cidrgate.service.console.sessions import Person, SignedIn, SignedInForm
