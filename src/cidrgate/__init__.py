@@ -5,6 +5,7 @@ the store.
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cidrgate._engine import Matcher, PrefixTrie
 from cidrgate.account_sources import EXEMPT, FromHeader, FromPath, FromRoute
@@ -79,7 +80,20 @@ __all__ = [
     "EXEMPT",
     "ProxyProtocolError",
     "get_include",
+    "__version__",
 ]
+
+__version__: str
+
+
+if not TYPE_CHECKING:  # with it, a type checker would find every name in this module
+
+    def __getattr__(name: str) -> str:
+        if name == "__version__":  # from the metadata of the package, whose reader takes long to import
+            from importlib.metadata import version
+
+            return version("cidrgate")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def get_include() -> str:
