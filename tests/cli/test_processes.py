@@ -92,11 +92,3 @@ def test_a_reader_that_goes_away_is_no_crash(folder: Path, arguments: str) -> No
     process.wait(timeout=60)
     assert b"Traceback" not in error
     assert b"Exception ignored" not in error
-
-
-@pytest.mark.parametrize("missing", ["typer", "rich"])
-def test_a_missing_extra_is_named(tmp_path: Path, missing: str) -> None:
-    code = f"import sys; sys.modules[{missing!r}] = None; from cidrgate.cli import main; main()"
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, timeout=60, check=False)
-    assert (done.returncode, done.stdout) == (2, b"")
-    assert b"pip install 'cidrgate[cli]'" in done.stderr

@@ -29,8 +29,8 @@ UNKNOWN_ROW = -1
 
 def build(directory: Path) -> None:
     """Compile the examples, as their README says, with `get_include()` and nothing to link; and a reader for tests."""
-    cython = pytest.importorskip("Cython.Build", reason="needs Cython: pip install 'cidrgate[dev]'")
-    setuptools = pytest.importorskip("setuptools", reason="needs setuptools: pip install 'cidrgate[dev]'")
+    cython = pytest.importorskip("Cython.Build", reason="needs Cython: pip install Cython")
+    setuptools = pytest.importorskip("setuptools", reason="needs setuptools: pip install setuptools")
     (directory / "gate.pyx").write_bytes((EXAMPLES / "gate.pyx").read_bytes())
     (directory / "gate_c.c").write_bytes((EXAMPLES / "gate.c").read_bytes())
     (directory / "reader.pyx").write_bytes(Path(__file__).with_name("reader.pyx").read_bytes())

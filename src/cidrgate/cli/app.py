@@ -5,12 +5,12 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib.metadata import version
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
+from cidrgate import __version__
 from cidrgate.cli import (
     accounts,
     authorize,
@@ -67,7 +67,7 @@ app = typer.Typer(
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(version("cidrgate"))
+        typer.echo(__version__)
         raise typer.Exit
 
 
@@ -84,7 +84,7 @@ def _root(
 @command(app, "version")
 def _version(session: Session) -> None:
     """Print the version."""
-    session.output.answer({"version": version("cidrgate")}, version("cidrgate"))
+    session.output.answer({"version": __version__}, __version__)
 
 
 app.add_typer(accounts.app, name="account")
