@@ -23,7 +23,7 @@ PARTS = [
     ("authorize", "uvicorn", "import cidrgate.authorize.server"),
     ("authorize", "uvicorn", MAIN.format(["authorize", "--unlisted", "deny"])),
     ("server", "fastapi", "from cidrgate.service import create_app"),
-    ("server", "prometheus_client", "import cidrgate.service.app"),
+    ("server", "prometheus_client", "from cidrgate.service import create_app"),
     ("server", "uvicorn", MAIN.format(["serve"])),
     ("client", "httpx", "import cidrgate.client"),
 ]
