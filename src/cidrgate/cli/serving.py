@@ -19,7 +19,7 @@ app = typer.Typer()
 _EXTRA = frozenset({"fastapi", "jinja2", "multipart", "prometheus_client", "python_multipart", "starlette", "uvicorn"})
 
 
-@command(app, "serve")
+@command(app, "serve", variables=True)
 def _serve(
     session: Session,
     *,

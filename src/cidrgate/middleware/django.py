@@ -14,6 +14,7 @@ the user. Middlewares that answer by themselves stand behind it, unless they may
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from inspect import isawaitable
@@ -29,9 +30,11 @@ from cidrgate.account_sources import EXEMPT, Exempt, FromHeader, FromPath, FromR
 from cidrgate.client_ip import ClientIPResolver
 from cidrgate.decision_log import LOG_EVERY
 from cidrgate.denial import STATUS, denial_of
+from cidrgate.errors import StoreError
 from cidrgate.gate import Gate, Unlisted, Verdict, check_unlisted
 from cidrgate.manager import RuleManager
 from cidrgate.middleware import asgi, wsgi
+from cidrgate.stores.urls import store_of
 
 __all__ = ["AllowlistMiddleware", "Settings"]
 
@@ -63,7 +66,7 @@ class Settings:
     """
 
     account: str | Account | FromHeader | FromRoute | FromPath
-    database: str | None = field(default=None, repr=False)
+    database: str | os.PathLike[str] | None = field(default=None, repr=False)
     open: Mapping[str, Any] = field(default_factory=dict)
     gate: str | Gate | None = None
     trusted_proxies: Sequence[str] | None = None
@@ -113,6 +116,11 @@ class Settings:
             if not isinstance(gate, Gate):
                 raise ImproperlyConfigured(f"CIDRGATE['GATE'] is {gate!r}, not a cidrgate.Gate")
             return gate
+        database: Any = self.database  # `store_of` refuses what is no address
+        try:
+            store_of(database)
+        except StoreError as error:
+            raise ImproperlyConfigured(f"CIDRGATE['DATABASE']: {error}") from error
         try:
             resolver = ClientIPResolver(
                 trusted_proxies=self.trusted_proxies,
@@ -131,7 +139,7 @@ class Settings:
                 "hooks": [_imported(hook) for hook in self.hooks],
                 "request_id_header": self.request_id_header,
             }
-            manager = RuleManager.open(str(self.database), **self.open)
+            manager = RuleManager.open(database, **self.open)
             try:
                 return Gate(manager, **settings)
             except BaseException:
