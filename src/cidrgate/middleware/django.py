@@ -14,11 +14,10 @@ the user. Middlewares that answer by themselves stand behind it, unless they may
 
 from __future__ import annotations
 
-import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from inspect import isawaitable
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django import conf
@@ -35,6 +34,9 @@ from cidrgate.gate import Gate, Unlisted, Verdict, check_unlisted
 from cidrgate.manager import RuleManager
 from cidrgate.middleware import asgi, wsgi
 from cidrgate.stores.urls import store_of
+
+if TYPE_CHECKING:
+    import os
 
 __all__ = ["AllowlistMiddleware", "Settings"]
 
