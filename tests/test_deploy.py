@@ -458,6 +458,12 @@ def test_every_alert_is_tested_and_says_what_to_do() -> None:
         assert rule["labels"]["severity"] in ("page", "ticket"), rule["alert"]
 
 
+def test_the_documents_list_every_alert() -> None:
+    page = (REPOSITORY / "docs" / "operating.md").read_text()
+    listed = re.findall(r"^\| `(Cidrgate\w+)` \|.*\| (\w+) \|$", page, re.MULTILINE)
+    assert listed == [(rule["alert"], rule["labels"]["severity"]) for rule in alerts()]
+
+
 def test_prometheus_takes_what_it_is_told_to_read(tmp_path: Path) -> None:
     promtool = program("promtool", "on Debian: apt-get install prometheus")
     for name in ("prometheus.yaml", "alerts.yaml"):
