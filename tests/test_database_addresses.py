@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ from cidrgate.stores.urls import store_of
 from tests.middleware import django_project
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from tests.postgres import PostgresServer
 
@@ -61,14 +62,13 @@ def the_migration(address: str) -> list[str]:
     return an_opened_manager(address)
 
 
-class library:  # noqa: N801 - it reads as a verb
-    """Where the library refuses an address, as every other entrance does."""
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        if isinstance(error, StoreError):
-            raise RefusedError(str(error)) from error
+@contextmanager
+def library() -> Iterator[None]:
+    """What the library refuses is refused as every other entrance does it."""
+    try:
+        yield
+    except StoreError as error:
+        raise RefusedError(str(error)) from error
 
 
 def the_command(*options: str, variable: str | None = None, file: str | None = None) -> list[str]:
