@@ -70,8 +70,8 @@ def test_what_the_steps_make_has_no_tools_of_the_build(image: Path) -> None:
     python = str(image / "opt" / "cidrgate" / "bin" / "python")
     listed = "import importlib.metadata as m; print(*sorted(d.name.lower() for d in m.distributions()))"
     found = set(subprocess.check_output([python, "-c", listed], text=True).split())
-    assert {"cidrgate", "fastapi", "uvicorn", "psycopg", "psycopg-binary", "prometheus-client"} <= found
-    assert not {"pip", "setuptools", "cython", "wheel", "pytest"} & {name.lower() for name in found}
+    assert {"cidrgate", "fastapi", "uvicorn", "psycopg", "psycopg-binary"} <= found
+    assert not {"pip", "setuptools", "cython", "wheel", "pytest"} & found
 
 
 def test_what_the_steps_make_serves(image: Path, tmp_path: Path) -> None:
