@@ -25,18 +25,20 @@ from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest, HttpResponse
 from django.utils.module_loading import import_string
 
-from cidrgate.account_sources import EXEMPT, Exempt, FromHeader, FromPath, FromRoute, check_source, required
-from cidrgate.client_ip import ClientIPResolver
-from cidrgate.decision_log import LOG_EVERY
-from cidrgate.denial import STATUS, denial_of
 from cidrgate.errors import StoreError
-from cidrgate.gate import Gate, Unlisted, Verdict, check_unlisted
+from cidrgate.gate.account_sources import EXEMPT, Exempt, FromHeader, FromPath, FromRoute, check_source, required
+from cidrgate.gate.client_ip import ClientIPResolver
+from cidrgate.gate.decision_log import LOG_EVERY
+from cidrgate.gate.denial import STATUS, denial_of
+from cidrgate.gate.gate import Gate, Unlisted, check_unlisted
 from cidrgate.manager import RuleManager
 from cidrgate.middleware import asgi, wsgi
 from cidrgate.stores.urls import store_of
 
 if TYPE_CHECKING:
     import os
+
+    from cidrgate.gate.verdict import Verdict
 
 __all__ = ["AllowlistMiddleware", "Settings"]
 
