@@ -19,7 +19,7 @@ export PYTHONDONTWRITEBYTECODE :=
 ENGINE := $(filter-out ext/_engine.c,$(wildcard ext/*.pyx ext/*.pxi ext/*.pxd ext/*.h ext/*.c)) setup.py pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-long coverage dist race stress faults soak lint sanitize sanitize-form sanitize-build fuzz fuzz-snapshots bench bench-cluster bench-smoke comparison clean
+.PHONY: help run test test-long coverage dist race stress faults image-steps soak lint sanitize sanitize-form sanitize-build fuzz fuzz-snapshots bench bench-cluster bench-smoke comparison clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -44,6 +44,9 @@ stress: .venv/dev ## run every test twice on processors that are busy, with many
 
 faults: .venv/dev ## bring every fault of docs/many-nodes.md about, FAULT_SECONDS each; needs pgbouncer
 	CIDRGATE_FAULT_SECONDS=$(FAULT_SECONDS) $(BIN)/python -m pytest $(FAULTS)
+
+image-steps: .venv/dev ## run the steps of deploy/Dockerfile without Docker, and start what they make; takes minutes
+	$(BIN)/python -m pytest -v tests/image_steps.py
 
 soak: .venv/dev ## put `cidrgate serve` under load for MINUTES on STORE: sqlite, postgresql or a URL; fails on growth
 	$(BIN)/python -m tests.soak $(STORE) --minutes $(MINUTES)

@@ -20,7 +20,7 @@ _THIS_HOST = ("127.0.0.1/32", "::1/128", "unix:")
 """The proxies that are trusted if none is named: those on this host, by the addresses they use to reach it."""
 
 
-@command(app, "authorize")
+@command(app, "authorize", variables=True)
 def _authorize(
     session: Session,
     *,

@@ -18,7 +18,7 @@ __all__ = ["app"]
 app = typer.Typer()
 
 
-@command(app, "serve")
+@command(app, "serve", variables=True)
 def _serve(
     session: Session,
     *,
