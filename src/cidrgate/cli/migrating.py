@@ -28,7 +28,7 @@ def _migrate(
         ),
     ] = None,
 ) -> None:
-    """Bring the tables of the database to the version this cidrgate needs; create them where there are none."""
+    """Migrate the tables of the database to the version that this cidrgate needs, or create them."""
     users = grant or []
     if users and store_of(session.database)[0] != "postgresql":
         grant_store(session.database, users[0])  # which refuses it, before anything is migrated
