@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import subprocess
 import sys
 import threading
@@ -109,7 +110,7 @@ def type_page(text: str, folder: Path) -> Iterator[tuple[Typed, str]]:
                 if server and "--port" not in command:
                     command = command.replace(server[0], f"{server[0]} --port {ports[_PORTS[server[1]]]}")
                 said = (
-                    _start(command, typed, folder, environment, servers, ports)
+                    _start(command, int(ports[_PORTS[server[1]]]), typed, folder, environment, servers, ports)
                     if server
                     else _run(command, typed, folder, environment)
                 )
@@ -138,7 +139,13 @@ def _run(command: str, typed: Typed, folder: Path, environment: dict[str, str]) 
 
 
 def _start(
-    command: str, typed: Typed, folder: Path, environment: dict[str, str], servers: ExitStack, ports: dict[str, str]
+    command: str,
+    port: int,
+    typed: Typed,
+    folder: Path,
+    environment: dict[str, str],
+    servers: ExitStack,
+    ports: dict[str, str],
 ) -> str:
     process = subprocess.Popen(
         ["sh", "-c", f"exec 2>&1; exec {command}"], cwd=folder, env=environment, stdout=subprocess.PIPE, text=True
@@ -164,7 +171,10 @@ def _start(
 
     def ready() -> bool:
         assert process.poll() is None, f"{command}\nended\n{''.join(lines)}"
-        return matches(typed.expected, _shown("".join(lines[: len(typed.expected)]), ports, folder))
+        if not matches(typed.expected, _shown("".join(lines[: len(typed.expected)]), ports, folder)):
+            return False
+        with socket.socket() as attempt:
+            return attempt.connect_ex(("127.0.0.1", port)) == 0
 
     try:
         eventually(ready)
