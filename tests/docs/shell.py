@@ -1,7 +1,7 @@
 """Types what the pages say to type, and compares what comes back: the blocks that are marked `<!-- run -->`.
 
-The marked blocks of a page are one session in an empty folder. `cidrgate serve` and `cidrgate authorize` go on until the
-page ends, on ports of their own. In an expected line `…` stands for anything, and times may differ.
+The marked blocks of a page are one session in an empty folder. `cidrgate serve` and `cidrgate authorize` run until the
+page ends, on free ports. In an expected line `…` stands for anything, and times may differ.
 """
 
 from __future__ import annotations
