@@ -15,7 +15,7 @@ export PYTHONDONTWRITEBYTECODE :=
 ENGINE := $(filter-out ext/_engine.c,$(wildcard ext/*.pyx ext/*.pxi ext/*.pxd ext/*.h ext/*.c)) setup.py pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-long race stress faults soak lint sanitize sanitize-form sanitize-build fuzz fuzz-snapshots bench bench-cluster bench-smoke comparison clean
+.PHONY: help run test test-long race stress faults soak lint sanitize sanitize-form sanitize-build fuzz fuzz-snapshots bench bench-cluster bench-smoke comparison docs docs-links clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -104,6 +104,13 @@ comparison: .venv/dev ## run the attack table against other libraries; writes do
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[compare]'
 	$(BIN)/python -m benchmarks.comparison
 
+docs: .venv/docs ## build the documentation site into build/docs; any warning fails
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs
+	@echo build/docs/index.html
+
+docs-links: .venv/docs ## check the links of the docs that lead to other sites; needs the network
+	$(BIN)/python -m sphinx -q -b linkcheck docs build/docs-links
+
 clean: ## remove everything that was built
 	rm -rf .venv build dist src/*.egg-info ext/_engine.c src/cidrgate/*.so
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
@@ -123,4 +130,10 @@ clean: ## remove everything that was built
 
 .venv/dev: .venv/run
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+# Dependency groups need pip 25.1.
+.venv/docs: .venv/run
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group docs
 	@touch $@
