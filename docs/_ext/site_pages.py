@@ -1,6 +1,7 @@
 """What the site adds to the pages of the repository: generated references, and links that lead to pages of the site."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -40,26 +41,16 @@ def cli_reference() -> str:
 
     lines = []
     for path, command in _commands(typer.main.get_command(app), "cidrgate"):
-        shown = " ".join(
-            one.make_metavar(_context(command)) for one in command.params if one.param_type_name == "argument"
-        )
-        lines += [
-            f"## {path}",
-            "",
-            (command.help or "").strip(),
-            "",
-            "```text",
-            f"{path} [OPTIONS] {shown}".strip(),
-            "```",
-            "",
-        ]
+        arguments = [_named(one) for one in command.params if one.param_type_name == "argument"]
+        usage = " ".join([path, "[OPTIONS]", *arguments])
+        lines += [f"## {path}", "", (command.help or "").strip(), "", "```text", usage, "```", ""]
         lines += ["| option or argument | meaning | default |", "|---|---|---|"]
         for one in command.params:
             if one.name == "help" or getattr(one, "hidden", False):
                 continue
-            names = ", ".join(f"`{name}`" for name in (*one.opts, *one.secondary_opts))
-            if one.param_type_name == "argument":
-                names = f"`{one.make_metavar(_context(command))}`"
+            names = f"`{_named(one)}`"
+            if one.param_type_name != "argument":
+                names = ", ".join(f"`{name}`" for name in (*one.opts, *one.secondary_opts))
             default = (
                 one.default if isinstance(one.default, (int, float, str)) and not isinstance(one.default, bool) else ""
             )
@@ -69,13 +60,8 @@ def cli_reference() -> str:
     return "\n".join(lines)
 
 
-def _context(command: Any) -> Any:
-    from click import Context
-
-    try:
-        return command.context_class(command, info_name=command.name)
-    except AttributeError:
-        return Context(command)
+def _named(argument: Any) -> str:
+    return str(argument.metavar or argument.name.upper())
 
 
 def rest_reference() -> str:
@@ -85,7 +71,10 @@ def rest_reference() -> str:
 
     with RuleManager.open("memory://", follow=False) as manager:
         document = create_app(manager).openapi()
-    lines = []
+    everywhere = _everywhere(document)
+    lines = ["Operations may also answer:", "", "| status | answer |", "|---|---|"]
+    lines += [f"| {status} | {_cell(said)} [ProblemDetails](#problemdetails) |" for status, said in everywhere.items()]
+    lines.append("")
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
             lines += [
@@ -105,6 +94,8 @@ def rest_reference() -> str:
                 lines += [f"Body: {_type(next(iter(body['content'].values()))['schema'])}", ""]
             lines += ["| status | answer |", "|---|---|"]
             for status, answer in operation["responses"].items():
+                if everywhere.get(status) == answer.get("description"):
+                    continue
                 content = answer.get("content", {})
                 kind = _type(next(iter(content.values())).get("schema", {})) if content else ""
                 lines.append(f"| {status} | {_cell(answer.get('description'))} {kind} |")
@@ -119,6 +110,19 @@ def rest_reference() -> str:
                 lines.append(f"| `{member}`{required} | {_type(of)} | {_cell(of.get('description'))} |")
             lines.append("")
     return "\n".join(lines)
+
+
+def _everywhere(document: dict[str, Any]) -> dict[str, str]:
+    """The answers that most operations have in common."""
+    answers = Counter(
+        (status, answer.get("description", ""))
+        for operations in document["paths"].values()
+        for operation in operations.values()
+        for status, answer in operation["responses"].items()
+        if status[0] in "45"
+    )
+    half = sum(map(len, document["paths"].values())) / 2
+    return {status: said for (status, said), count in sorted(answers.items()) if count > half}
 
 
 def _cell(text: str | None) -> str:
