@@ -17,12 +17,15 @@ _LINKS = [
     (re.compile(r"\[([\w.]+)\]\((?:\.\./examples/haproxy/)?[\w]+\.(?:lua|conf)\)"), r"`\1`"),
 ]
 
+_END_OF_EXAMPLE = re.compile(r"\n\n```$", re.MULTILINE)
+"""An example that is run ends with an empty line, which would show."""
+
 
 def with_site_links(text: str) -> str:
     """The text of a page, with links to other folders of the repository turned into links to pages of the site."""
     for pattern, target in _LINKS:
         text = pattern.sub(target, text)
-    return text
+    return _END_OF_EXAMPLE.sub("\n```", text)
 
 
 def _commands(command: Any, path: str) -> Iterator[tuple[str, Any]]:
@@ -100,9 +103,9 @@ def rest_reference() -> str:
                 kind = _type(next(iter(content.values())).get("schema", {})) if content else ""
                 lines.append(f"| {status} | {_cell(answer.get('description'))} {kind} |")
             lines.append("")
-    lines += ["# Values", ""]
+    lines += ["## Values", ""]
     for name, schema in document["components"]["schemas"].items():
-        lines += [f"## {name}", "", _paragraph(schema.get("description")), ""]
+        lines += [f"### {name}", "", _paragraph(schema.get("description")), ""]
         if schema.get("properties"):
             lines += ["| member | type | meaning |", "|---|---|---|"]
             for member, of in schema["properties"].items():

@@ -23,7 +23,7 @@ from tests.waiting import eventually
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Block", "Typed", "blocks_of", "matches", "type_page"]
+__all__ = ["Block", "Typed", "blocks_of", "commands_of", "environment_of", "matches", "run", "type_page"]
 
 _BLOCK = re.compile(
     r"(?:^<!-- (?P<mark>(?:not )?run\b[^\n]*?) -->\n)?^(?P<indent> *)```(?P<kind>console|sh|shell|bash)\n"
@@ -66,7 +66,8 @@ def blocks_of(text: str) -> Iterator[Block]:
         yield Block(match["mark"], match["kind"], match["text"], text.count("\n", 0, match.start()) + 1)
 
 
-def _typed(block: Block) -> list[Typed]:
+def commands_of(block: Block) -> list[Typed]:
+    """The commands of a block with their outputs."""
     commands: list[Typed] = []
     for line in block.text.splitlines():
         if commands and commands[-1].command.endswith("\\") and not commands[-1].expected:
@@ -91,18 +92,12 @@ def type_page(text: str, folder: Path) -> Iterator[tuple[Typed, str]]:
         AssertionError: If a command ends with another status than its output goes with.
     """
     ports = {port: str(free_port()) for port in _PORTS.values()}
-    environment = {
-        **{name: value for name, value in os.environ.items() if not name.startswith("CIDRGATE_")},
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "CIDRGATE_ACTOR": "alice",
-        "COLUMNS": "400",
-        "PYTHONUNBUFFERED": "1",
-    }
+    environment = environment_of(Path(sys.executable).parent, folder)
     with ExitStack() as servers:
         for block in blocks_of(text):
             if block.mark != "run":
                 continue
-            for typed in _typed(block):
+            for typed in commands_of(block):
                 command = typed.command
                 for shown, taken in ports.items():
                     command = re.sub(rf"\b{shown}\b", taken, command)
@@ -112,9 +107,23 @@ def type_page(text: str, folder: Path) -> Iterator[tuple[Typed, str]]:
                 said = (
                     _start(command, int(ports[_PORTS[server[1]]]), typed, folder, environment, servers, ports)
                     if server
-                    else _run(command, typed, folder, environment)
+                    else run(command, typed, folder, environment)
                 )
                 yield typed, _shown(said, ports, folder)
+
+
+def environment_of(programs: Path, folder: Path) -> dict[str, str]:
+    """The variables with which commands are typed in a folder; the first programs are those of another one."""
+    # On a terminal curl shows no progress.
+    (folder / ".curlrc").write_text("silent\n")
+    return {
+        **{name: value for name, value in os.environ.items() if not name.startswith("CIDRGATE_")},
+        "PATH": f"{programs}:{os.environ['PATH']}",
+        "CIDRGATE_ACTOR": "alice",
+        "COLUMNS": "400",
+        "CURL_HOME": str(folder),
+        "PYTHONUNBUFFERED": "1",
+    }
 
 
 def _shown(said: str, ports: dict[str, str], folder: Path) -> str:
@@ -124,7 +133,12 @@ def _shown(said: str, ports: dict[str, str], folder: Path) -> str:
     return said.replace(str(folder.resolve()), "/srv/app")
 
 
-def _run(command: str, typed: Typed, folder: Path, environment: dict[str, str]) -> str:
+def run(command: str, typed: Typed, folder: Path, environment: dict[str, str]) -> str:
+    """What a command says.
+
+    Raises:
+        AssertionError: If it ends with another status than its output goes with.
+    """
     done = subprocess.run(
         ["sh", "-c", f"exec 2>&1; umask 022; {command}"],
         cwd=folder,
