@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from functools import cache
 from html.parser import HTMLParser
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import typer
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    import click
 
 TEMPLATES = sorted((ROOT / "src/cidrgate/service/console/templates").glob("*.html"))
 NOT = "| not | but |"
@@ -53,7 +52,7 @@ class _Text(HTMLParser):
         self.read += [value or "" for name, value in attrs if name in ("title", "placeholder", "aria-label", "alt")]
 
 
-def helps(command: click.Command, path: str) -> Iterator[tuple[str, str]]:
+def helps(command: Any, path: str) -> Iterator[tuple[str, str]]:
     """The help of a command, of its options, and of the commands below."""
     yield path, "\n".join([command.help or "", *(getattr(one, "help", None) or "" for one in command.params)])
     for name, below in getattr(command, "commands", {}).items():

@@ -38,7 +38,7 @@ _WRITTEN_BY_DJANGO = ("content-type", "content-length", "vary")
 _Account: TypeAlias = "Callable[[Request, Mapping[str, Any]], Any]"
 
 
-class AddressNotAllowed(PermissionDenied):
+class AddressNotAllowed(PermissionDenied):  # type: ignore[misc]  # it has no types
     """The gate denied the request: status 403 with problem details, whether or not the request was authenticated.
 
     An `EXCEPTION_HANDLER` of the project gets it like every other error.
@@ -54,7 +54,7 @@ class AddressNotAllowed(PermissionDenied):
         self.detail: Any = problem_of(verdict)
 
 
-class Allowlisted(BasePermission):
+class Allowlisted(BasePermission):  # type: ignore[misc]
     """Allows a request if the allowlist of its account contains the client address; raises `AddressNotAllowed` if not.
 
     It protects nothing if the account comes from something that a client chooses freely. `CIDRGATE["ACCOUNT"]` finds
@@ -67,8 +67,7 @@ class Allowlisted(BasePermission):
         ImproperlyConfigured: At the first request, if `settings.CIDRGATE` is invalid.
     """
 
-    gate: ClassVar[Gate | None] = None
-    account: ClassVar[_Account | None] = None
+    _asked: ClassVar[tuple[Gate, _Account] | None] = None
 
     def has_permission(self, request: Request, view: APIView) -> bool:
         """Ask the gate about the request.
@@ -76,7 +75,7 @@ class Allowlisted(BasePermission):
         Raises:
             AddressNotAllowed: If the gate denies it.
         """
-        gate, account = (self.gate, self.account) if self.gate and self.account else _configured()
+        gate, account = self._asked or _configured()
         found: Any = None
         failure: Exception | None = None
         try:
@@ -110,10 +109,10 @@ def allowlisted(
     Raises:
         TypeError: If the account source is none of these.
     """
-    return type("Allowlisted", (Allowlisted,), {"gate": gate, "account": staticmethod(_finder(account))})
+    return type("Allowlisted", (Allowlisted,), {"_asked": (gate, _finder(account))})
 
 
-class _DenialRenderer(BaseRenderer):
+class _DenialRenderer(BaseRenderer):  # type: ignore[misc]
     """Writes a denial as the other middlewares do, where REST framework's own exception handler would write it."""
 
     def __init__(self, denial: Denial) -> None:
