@@ -105,7 +105,7 @@ comparison: .venv/dev ## run the attack table against other libraries; writes do
 	$(BIN)/python -m benchmarks.comparison
 
 docs: .venv/docs ## build the documentation site into build/docs; any warning fails
-	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs
+	$(BIN)/python -m sphinx -E -W --keep-going -q -b html docs build/docs
 	@echo build/docs/index.html
 
 docs-links: .venv/docs ## check the links of the docs that lead to other sites; needs the network
