@@ -31,8 +31,9 @@ import uvicorn
 
 from benchmarks.report import machine
 from cidrgate import NewEntry, RuleManager
-from cidrgate.credentials import Credentials, Scope
 from cidrgate.service import create_app
+from cidrgate.service.auth.credentials import Credentials
+from cidrgate.service.auth.values import Scope
 from tests.postgres import PostgresServer, find_binaries
 
 if TYPE_CHECKING:

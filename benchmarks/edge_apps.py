@@ -6,7 +6,7 @@ import os
 from typing import Any
 
 from cidrgate import ClientIPResolver, Gate, RuleManager
-from cidrgate.account_sources import FromHeader
+from cidrgate.gate.account_sources import FromHeader
 from cidrgate.middleware import asgi, wsgi
 
 __all__ = [

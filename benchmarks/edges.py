@@ -36,7 +36,7 @@ from benchmarks.edge_apps import (
     wsgi_on_the_way,
 )
 from benchmarks.report import machine
-from cidrgate.metrics import GateMetrics
+from cidrgate.gate.metrics import GateMetrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -3,8 +3,6 @@
 import sys
 from collections.abc import Sequence
 
-import numpy
-
 from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
@@ -25,6 +23,17 @@ from walk cimport can_run, choose_ranks, match_piece, ranks_forms
 from cidrgate.errors import InvalidAddressError
 
 choose_ranks(NULL)
+
+cdef object _loaded_numpy = None
+
+
+cdef object _numpy():
+    """NumPy, loaded with the first array: a check of one address needs none, and it takes as long as all the rest."""
+    global _loaded_numpy
+    if _loaded_numpy is None:
+        import numpy
+        _loaded_numpy = numpy
+    return _loaded_numpy
 
 
 def _vector_forms():
@@ -85,7 +94,7 @@ cdef dict ARROW_FORMS = {
 
 cdef object plain_array(object array):
     """An array as `numpy.ndarray` itself sees it, over the same memory: a subclass may say anything of itself."""
-    return array if type(array) is numpy.ndarray else numpy.ndarray.view(array, numpy.ndarray)
+    return array if type(array) is _numpy().ndarray else _numpy().ndarray.view(array, _numpy().ndarray)
 
 
 cdef class _Memory:
@@ -124,7 +133,7 @@ cdef class _AddressArray:
     cdef list ranges                # of an Arrow array: address and bytes of each buffer that is read
 
     def __cinit__(self, object source):
-        if isinstance(source, numpy.ndarray):
+        if isinstance(source, _numpy().ndarray):
             self.of_numpy(plain_array(source))
         elif hasattr(source, "__arrow_c_array__"):
             self.of_arrow(source)
@@ -148,7 +157,8 @@ cdef class _AddressArray:
             # A copy in order, for an array that is strided, not aligned, or of another byte order.
             if array.dtype.kind != "u" or array.dtype.itemsize != (4 if numbers else 1):
                 raise TypeError(unreadable_array(array))
-            if not self.take_addresses(numpy.require(array, numpy.uint32 if numbers else numpy.uint8, "CA"), numbers):
+            dtype = _numpy().uint32 if numbers else _numpy().uint8
+            if not self.take_addresses(_numpy().require(array, dtype, "CA"), numbers):
                 raise TypeError(unreadable_array(array))
         if not numbers and self.memory.buffer.shape[1] not in (4, 16):
             raise TypeError(unreadable_array(array))
@@ -329,7 +339,7 @@ cdef object contradiction(str what):
 cdef str unreadable_array(object given):
     """What to say of an argument that is no array of addresses."""
     kind = type(given).__name__
-    if isinstance(given, numpy.ndarray):
+    if isinstance(given, _numpy().ndarray):
         kind = f"{given.dtype} array of shape {given.shape}"
     return (f"addresses are uint32[n] (IPv4), uint8[n, 16] or uint8[n, 4] (network order), a list of str, or an Arrow "
             f"string or binary array, not {kind}")
@@ -342,10 +352,10 @@ cdef class _Answers:
     cdef _Memory memory
 
     def __cinit__(self, object out, object dtype, Py_ssize_t count, _AddressArray given=None):
-        cdef bint is_bool = dtype is numpy.bool_, fits
-        self.array = numpy.empty(count, dtype=dtype) if out is None else out
+        cdef bint is_bool = dtype is _numpy().bool_, fits
+        self.array = _numpy().empty(count, dtype=dtype) if out is None else out
         self.memory = _Memory()
-        fits = isinstance(self.array, numpy.ndarray) and self.memory.take(
+        fits = isinstance(self.array, _numpy().ndarray) and self.memory.take(
             plain_array(self.array), b"?" if is_bool else b"il", 1 if is_bool else 4, 1, True)
         if not fits or self.memory.buffer.shape[0] != count:
             raise ValueError(f"out is a writeable contiguous array of {dtype.__name__} of shape ({count},)")

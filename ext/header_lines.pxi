@@ -25,7 +25,7 @@ cdef inline bytes name_in(object line):
 
 
 cdef inline uint8_t folded_octet(uint8_t octet) noexcept:
-    """An octet of a name as the least exact reader sees it; see `cidrgate.header_names.folded_name`."""
+    """An octet of a name as the least exact reader sees it; see `cidrgate.gate.header_names.folded_name`."""
     if c'A' <= octet <= c'Z':
         return octet | 0x20
     if c'a' <= octet <= c'z' or c'0' <= octet <= c'9':

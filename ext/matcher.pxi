@@ -8,8 +8,6 @@ import stat
 from builtins import open as builtin_open
 from pathlib import Path
 
-import numpy
-
 from cpython.buffer cimport PyBUF_READ, PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING
 from cpython.memoryview cimport PyMemoryView_FromMemory
@@ -40,7 +38,7 @@ from verify cimport verify, verify_header
 from weakref import WeakSet
 
 from cidrgate.errors import AccountNotFoundError, InvalidAccountError, SnapshotError, SubaccountError
-from cidrgate.private_files import replacement
+from cidrgate.process.private_files import replacement
 
 
 _matchers = WeakSet()
@@ -364,8 +362,8 @@ cdef class Matcher:
         """
         cdef Name name
         cdef list names = list(accounts)
-        array = numpy.empty(len(names), dtype=numpy.int32)
-        cdef _Answers results = _Answers(array, numpy.int32, len(names))
+        array = _numpy().empty(len(names), dtype=_numpy().int32)
+        cdef _Answers results = _Answers(array, _numpy().int32, len(names))
         cdef Py_ssize_t index
         cdef int64_t *inside = enter(&self.lists.readers)
         cdef const Accounts *known = accounts_of(&self.lists)
@@ -397,7 +395,7 @@ cdef class Matcher:
         """
         cdef _AddressArray given = _AddressArray(addresses)
         cdef Py_ssize_t done, count = given.batch.count
-        cdef _Answers results = _Answers(out, numpy.bool_, count, given)
+        cdef _Answers results = _Answers(out, _numpy().bool_, count, given)
         cdef _Memory rows = None
         cdef Name name
         cdef uint8_t *answers = <uint8_t *>results.memory.buffer.buf
@@ -408,7 +406,7 @@ cdef class Matcher:
         if isinstance(accounts, str):
             self.name(accounts, &name)
         else:
-            if not isinstance(accounts, numpy.ndarray):
+            if not isinstance(accounts, _numpy().ndarray):
                 names = list(accounts)
                 accounts = self.rows(names)
             accounts = plain_array(accounts)
@@ -639,7 +637,7 @@ cdef _Memory row_memory(object rows):
     """Rows as int32; a number that is not of 32 bits is no row, and does not become one by being cut."""
     cdef _Memory memory = _Memory()
     given = rows
-    rows = numpy.require(given, numpy.int32, "CA")
+    rows = _numpy().require(given, _numpy().int32, "CA")
     if given.dtype.itemsize > 4 and (rows != given).any():
         raise no_row(given, int((rows != given).argmax()))
     if not memory.take(rows, b"il", 4, 1, False):

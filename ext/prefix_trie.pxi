@@ -2,8 +2,6 @@
 
 from collections.abc import Mapping
 
-import numpy
-
 from libc.stdint cimport int32_t, uint8_t, uint32_t
 from libc.stdlib cimport free
 from libc.string cimport memcmp
@@ -166,7 +164,7 @@ cdef class PrefixTrie:
             ValueError: `out` is another kind of array, or an Arrow array names memory outside of its buffers.
         """
         cdef _AddressArray given = _AddressArray(addresses)
-        cdef _Answers results = _Answers(out, numpy.bool_, given.batch.count, given)
+        cdef _Answers results = _Answers(out, _numpy().bool_, given.batch.count, given)
         cdef Py_ssize_t done
         with nogil:
             done = find_batch(&self.trie, &given.batch, <uint8_t *>results.memory.buffer.buf)
@@ -190,7 +188,7 @@ cdef class PrefixTrie:
             ValueError: `out` is another kind of array, or an Arrow array names memory outside of its buffers.
         """
         cdef _AddressArray given = _AddressArray(addresses)
-        cdef _Answers results = _Answers(out, numpy.int32, given.batch.count, given)
+        cdef _Answers results = _Answers(out, _numpy().int32, given.batch.count, given)
         cdef Py_ssize_t done
         with nogil:
             done = match_batch(&self.trie, &given.batch, <int32_t *>results.memory.buffer.buf)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from tests.postgres import PostgresServer
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    # The programs that the tests start inherit it from `nohup`, and would not end with their terminal.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 settings.register_profile("default", deadline=None, max_examples=length(50, 100))
 settings.register_profile("thorough", deadline=None, max_examples=2_000, suppress_health_check=[HealthCheck.too_slow])

@@ -17,7 +17,8 @@ import warnings
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
-from cidrgate import RuleManager, StoreError, serving
+from cidrgate import RuleManager, StoreError
+from cidrgate.manager import serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

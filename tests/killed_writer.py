@@ -7,7 +7,7 @@ import signal
 import sys
 
 from cidrgate import RuleManager
-from cidrgate.publication import PublishedStore
+from cidrgate.replica.published_store import PublishedStore
 
 
 def die(_published: PublishedStore) -> None:

@@ -11,7 +11,8 @@ import sys
 from pathlib import Path
 from typing import TextIO
 
-from cidrgate import RuleManager, serving
+from cidrgate import RuleManager
+from cidrgate.manager import serving
 
 
 def state(manager: RuleManager, snapshot: str) -> dict[str, object]:

@@ -29,7 +29,8 @@ from typing import TYPE_CHECKING
 import httpx
 
 from cidrgate import RuleManager
-from cidrgate.credentials import Credentials, Scope
+from cidrgate.service.auth.credentials import Credentials
+from cidrgate.service.auth.values import Scope
 from tests.postgres import PostgresServer, find_binaries
 from tests.service.a_server import a_server
 

@@ -21,9 +21,11 @@ import httpx
 import psycopg
 import pytest
 
-from cidrgate import Gate, Matcher, RuleManager, forking
-from cidrgate.credentials import Credentials, Scope
+from cidrgate import Gate, Matcher, RuleManager
 from cidrgate.event_log import Event, JsonFormatter, log_event
+from cidrgate.process import forking
+from cidrgate.service.auth.credentials import Credentials
+from cidrgate.service.auth.values import Scope
 from cidrgate.stores import open_store
 from tests.servers.endpoint import database
 from tests.servers.requests import ask
@@ -183,7 +185,7 @@ def test_a_hook_that_breaks_for_each_request_writes_no_traceback_for_each(heard:
 
 
 def test_a_server_that_rewrites_peers(heard: Heard, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cidrgate.decision_log._advice_given", threading.Event())
+    monkeypatch.setattr("cidrgate.gate.decision_log._advice_given", threading.Event())
     Gate(Matcher(), unlisted="allow").decide("acct-1", "9.9.9.9", [(b"x-forwarded-for", b"9.9.9.9")])
     assert heard.one("peer_rewritten")["level"] == "warning"
 
@@ -227,9 +229,9 @@ def test_a_network_that_is_cut(postgres_url: str, shared_postgres_server: Postgr
 
 def test_a_file_that_is_replaced(tmp_path: Path, heard: Heard) -> None:
     path = tmp_path / "lists.db"
+    open_store(tmp_path / "new.db", create=True).close()
     with RuleManager.open(path, create=True):
-        path.rename(tmp_path / "old.db")
-        open_store(path, create=True).close()
+        (tmp_path / "new.db").replace(path)
         assert "replaced" in heard.one("store_lost")["message"]
 
 
@@ -250,8 +252,8 @@ def test_a_change_that_cannot_be_read_again(
 
 
 def test_what_is_done_now_and_then_meets_a_lock(tmp_path: Path, heard: Heard, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cidrgate.following._CHORES", 0.01)
-    monkeypatch.setattr("cidrgate.following._LONGEST_RETRY", 0.5)
+    monkeypatch.setattr("cidrgate.replica.follower._CHORES", 0.01)
+    monkeypatch.setattr("cidrgate.replica.follower._LONGEST_RETRY", 0.5)
     path = tmp_path / "lists.db"
     with RuleManager.open(path, create=True, lock_timeout=0.05) as manager:
         manager.create_account("acct-1")
@@ -310,7 +312,7 @@ def test_a_clock_that_goes_back(heard: Heard, monkeypatch: pytest.MonkeyPatch) -
             return datetime.now(tz) + cls.ahead
 
     with RuleManager.open("memory://", follow=False) as manager:
-        monkeypatch.setattr("cidrgate.publication.datetime", Set)
+        monkeypatch.setattr("cidrgate.replica.published_store.datetime", Set)
         manager._published.expire()
         Set.ahead = timedelta(microseconds=-1)
         manager._published.expire()
@@ -344,7 +346,7 @@ def test_a_fork_that_cannot_wait_any_longer(tmp_path: Path, heard: Heard, monkey
 
 
 def test_a_follower_that_meets_a_bug(heard: Heard, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cidrgate.following._LONGEST_PAUSE", 0.05)
+    monkeypatch.setattr("cidrgate.replica.follower._LONGEST_PAUSE", 0.05)
     with RuleManager.open("memory://") as manager:
         with monkeypatch.context() as broken:
             broken.setattr(manager._store, "watch", lambda: 1 / 0)
@@ -491,7 +493,7 @@ def test_what_other_libraries_say_has_the_same_format(tmp_path: Path) -> None:
 def test_a_bug_in_the_service_has_the_same_format(tmp_path: Path) -> None:
     """The traceback that uvicorn writes is a part of its line."""
     code = (
-        "import sys; from cidrgate.service import health; from cidrgate.cli import main; "
+        "import sys; from cidrgate.service.api import health; from cidrgate.cli import main; "
         "health.Answer = lambda *_: 1 / 0; main()"
     )
     url = database(tmp_path)

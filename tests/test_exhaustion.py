@@ -12,8 +12,7 @@ import pytest
 
 from cidrgate import NewEntry, RuleManager, StoreError
 from cidrgate.stores import open_store
-from cidrgate.stores.sqlite import SqliteStore
-from cidrgate.stores.sqlite import store as sqlite_store
+from cidrgate.stores.sqlite import SqliteStore, store as sqlite_store
 from tests.forks import in_child
 from tests.servers.running import free_port
 from tests.waiting import eventually
@@ -127,7 +126,7 @@ def test_an_import_without_threads_is_done_by_the_caller(
     shared_store_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lists = {f"acct-{number}": [NewEntry("8.8.8.0/24")] for number in range(50)}
-    monkeypatch.setattr("cidrgate.manager._ACCOUNTS_A_TRANSACTION", 10)
+    monkeypatch.setattr("cidrgate.manager.rule_manager._ACCOUNTS_A_TRANSACTION", 10)
     with RuleManager.open(shared_store_url) as manager:
         with monkeypatch.context() as patch:
             patch.setattr(threading.Thread, "start", no_more_threads)
@@ -206,7 +205,7 @@ def test_changes_after_a_bulk_of_them_cut_it_too(grown: RuleManager, tmp_path: P
 def test_a_manager_that_follows_cuts_it_by_itself(
     grown: RuleManager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cidrgate.following._CHORES", 0.05)
-    monkeypatch.setattr("cidrgate.serving._POLL", 0.05)
+    monkeypatch.setattr("cidrgate.replica.follower._CHORES", 0.05)
+    monkeypatch.setattr("cidrgate.manager.serving._POLL", 0.05)
     grown.follow()
     eventually(lambda: wal(tmp_path) == 0)

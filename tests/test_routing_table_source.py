@@ -8,8 +8,7 @@ from ipaddress import ip_network
 from itertools import combinations
 from typing import TYPE_CHECKING
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from benchmarks import routing_table as source
 from benchmarks.routing_table import generated_table, routing_table, spread_over_accounts

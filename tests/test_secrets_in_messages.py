@@ -9,8 +9,7 @@ import traceback
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from typer.testing import CliRunner
 
 from cidrgate import CidrgateError, RuleManager

@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, FastAPI
 
 from cidrgate import ClientIPResolver, Gate, RuleManager, Verdict
-from cidrgate.account_sources import FromHeader
+from cidrgate.gate.account_sources import FromHeader
 from cidrgate.middleware.fastapi import allowlist, install
 
 KEYS = {"key-of-acct-1": "acct-1", "key-of-acct-2": "acct-2"}  # an application asks its own database

@@ -6,7 +6,7 @@ from flask import Flask, request
 from flask.typing import ResponseReturnValue
 
 from cidrgate import ClientIPResolver, Gate, RuleManager
-from cidrgate.account_sources import FromHeader
+from cidrgate.gate.account_sources import FromHeader
 from cidrgate.middleware.flask import Allowlist
 
 KEYS = {"key-of-acct-1": "acct-1", "key-of-acct-2": "acct-2"}  # an application asks its own database

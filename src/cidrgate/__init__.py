@@ -1,85 +1,66 @@
 """Per-account IP allowlists: may this address act for this account?
 
-`PrefixTrie` and `Matcher` are the native engine; `RuleManager` keeps lists valid and the matcher equal to
-the store.
+`PrefixTrie` and `Matcher` are the native engine. `RuleManager` keeps lists valid and the matcher equal to the store.
+`Gate` decides about requests. Each name is loaded when it is first used, so that a matcher alone loads no SQL.
 """
 
+from __future__ import annotations
+
+from importlib import import_module
 from pathlib import Path
 
-from cidrgate._engine import Matcher, PrefixTrie
-from cidrgate.account_sources import EXEMPT, FromHeader, FromPath, FromRoute
-from cidrgate.client_ip import ClientAddress, ClientIPResolver
-from cidrgate.errors import (
-    AccountExistsError,
-    AccountNotFoundError,
-    CidrgateError,
-    EntryNotFoundError,
-    HistoryError,
-    InvalidAccountError,
-    InvalidAddressError,
-    InvalidExpiryError,
-    InvalidTextError,
-    OutcomeUnknownError,
-    Problem,
-    ProxyProtocolError,
-    RuleError,
-    SnapshotError,
-    StoreBusyError,
-    StoreError,
-    StoreNotFoundError,
-    SubaccountError,
-    UnconfirmedChangeError,
-    VersionConflictError,
-    WouldDisableEnforcementError,
-    WouldLockOutCallerError,
-)
-from cidrgate.gate import Gate, Verdict
-from cidrgate.manager import RuleManager
-from cidrgate.rules import Policy
-from cidrgate.values import Account, Change, Decision, Entry, NewEntry
+_PUBLIC = {
+    "cidrgate._engine": ("PrefixTrie", "Matcher"),
+    "cidrgate.manager": ("RuleManager",),
+    "cidrgate.rules.policy": ("Policy",),
+    "cidrgate.values": ("Decision", "Entry", "NewEntry", "Account", "Change"),
+    "cidrgate.errors": (
+        "Problem",
+        "CidrgateError",
+        "RuleError",
+        "InvalidAddressError",
+        "InvalidAccountError",
+        "InvalidTextError",
+        "AccountExistsError",
+        "AccountNotFoundError",
+        "EntryNotFoundError",
+        "SubaccountError",
+        "VersionConflictError",
+        "UnconfirmedChangeError",
+        "WouldDisableEnforcementError",
+        "WouldLockOutCallerError",
+        "InvalidExpiryError",
+        "HistoryError",
+        "StoreError",
+        "StoreNotFoundError",
+        "StoreBusyError",
+        "OutcomeUnknownError",
+        "SnapshotError",
+        "ProxyProtocolError",
+    ),
+    "cidrgate.gate.client_ip": ("ClientIPResolver", "ClientAddress"),
+    "cidrgate.gate.gate": ("Gate",),
+    "cidrgate.gate.verdict": ("Verdict",),
+    "cidrgate.gate.account_sources": ("FromHeader", "FromRoute", "FromPath", "EXEMPT"),
+}
+"""Where each public name lives; `__init__.pyi` says the same to type checkers."""
 
-__all__ = [
-    "PrefixTrie",
-    "Matcher",
-    "RuleManager",
-    "Policy",
-    "Decision",
-    "Entry",
-    "NewEntry",
-    "Account",
-    "Change",
-    "Problem",
-    "CidrgateError",
-    "RuleError",
-    "InvalidAddressError",
-    "InvalidAccountError",
-    "InvalidTextError",
-    "AccountExistsError",
-    "AccountNotFoundError",
-    "EntryNotFoundError",
-    "SubaccountError",
-    "VersionConflictError",
-    "UnconfirmedChangeError",
-    "WouldDisableEnforcementError",
-    "WouldLockOutCallerError",
-    "InvalidExpiryError",
-    "HistoryError",
-    "StoreError",
-    "StoreNotFoundError",
-    "StoreBusyError",
-    "OutcomeUnknownError",
-    "SnapshotError",
-    "ClientIPResolver",
-    "ClientAddress",
-    "Gate",
-    "Verdict",
-    "FromHeader",
-    "FromRoute",
-    "FromPath",
-    "EXEMPT",
-    "ProxyProtocolError",
-    "get_include",
-]
+_MODULES = {name: module for module, names in _PUBLIC.items() for name in names}
+
+__all__ = [*_MODULES, "get_include"]
+
+
+def __getattr__(name: str) -> object:
+    """A public name, loaded when it is first asked for (PEP 562)."""
+    module = _MODULES.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(module), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
 
 
 def get_include() -> str:

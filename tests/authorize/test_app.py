@@ -7,8 +7,7 @@ import logging
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from starlette.applications import Starlette
 from starlette.routing import Route
 
@@ -19,7 +18,7 @@ from tests.authorize.asgi import messages_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from cidrgate.gate import Verdict
+    from cidrgate.gate.verdict import Verdict
 
 PROXY = "127.0.0.1"
 RESOLVER = ClientIPResolver(trusted_proxies=["127.0.0.1/32", "unix:"])

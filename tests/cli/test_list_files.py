@@ -7,13 +7,12 @@ import io
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from cidrgate import Entry
-from cidrgate.accounts import could_name_account
 from cidrgate.cli.errors import CommandError
 from cidrgate.cli.list_files import ListFormat, Row, read_rows, written
+from cidrgate.rules.account_names import could_name_account
 
 RUN = "=+-@|%\uff1d\uff0b\uff0d\uff20"
 """What a formula begins with, or a call of another program."""

@@ -6,7 +6,7 @@ import socket
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from cidrgate.credentials import Credentials
+from cidrgate.service.auth.credentials import Credentials
 from cidrgate.stores import open_store
 
 if TYPE_CHECKING:

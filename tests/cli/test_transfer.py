@@ -6,12 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from cidrgate import NewEntry, RuleManager
-from cidrgate.accounts import can_name_account
-from cidrgate.characters import unseen_character
+from cidrgate.rules.account_names import can_name_account
+from cidrgate.rules.characters import unseen_character
 from tests.cli.conftest import Answer, Cidrgate
 from tests.length import length
 

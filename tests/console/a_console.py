@@ -14,9 +14,10 @@ import pytest
 import uvicorn
 
 from cidrgate import RuleManager
-from cidrgate.client_ip import ClientIPResolver
-from cidrgate.credentials import Credentials, Scope
+from cidrgate.gate.client_ip import ClientIPResolver
 from cidrgate.service import Settings, create_app
+from cidrgate.service.auth.credentials import Credentials
+from cidrgate.service.auth.values import Scope
 from tests.waiting import eventually
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from playwright.sync_api import expect
 
-from cidrgate.credentials import Scope
 from cidrgate.service import Settings
+from cidrgate.service.auth.values import Scope
 from tests.console.a_console import Console, Visitors, a_console
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ import pytest
 
 from cidrgate import ClientIPResolver, Gate, Policy, RuleManager, errors
 from cidrgate.middleware.django import Settings
-from cidrgate.records import error_code
-from cidrgate.service.problems import _STATUS
+from cidrgate.serialization import error_code
+from cidrgate.service.http.problems import _STATUS
 from tests.docs.pages import ROOT, table
 
 SETTINGS = (ROOT / "docs" / "reference" / "settings.md").read_text()

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from cidrgate import AccountNotFoundError, Matcher, SnapshotError
 from cidrgate._engine import _seal_snapshot

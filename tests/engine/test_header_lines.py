@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from cidrgate._engine import _HeaderField, _HeaderNames, _is_plain
-from cidrgate.header_names import folded_name
+from cidrgate.gate.header_names import folded_name
 
 NAMES = (b"x-account", b"host", b"accept-language-of-this-client", b"x" * 63, b"y" * 64, b"z" * 200)
 values = st.one_of(

@@ -6,8 +6,7 @@ import re
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
+from hypothesis import example, given, strategies as st
 
 from cidrgate import InvalidAddressError, Matcher, PrefixTrie
 from cidrgate._engine import _portable_parse, canonical_address, canonical_prefix

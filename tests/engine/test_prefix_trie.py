@@ -7,8 +7,7 @@ import random
 from ipaddress import ip_network
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from cidrgate import InvalidAddressError, PrefixTrie
 from tests.golden import GoldenTrie, read_network

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from cidrgate import Matcher, SnapshotError, SubaccountError
 from cidrgate._engine import _seal_snapshot

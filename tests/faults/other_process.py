@@ -20,7 +20,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cidrgate import RuleManager, following
+from cidrgate import RuleManager
+from cidrgate.replica import follower as following
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

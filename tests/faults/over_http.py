@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from cidrgate.credentials import Credentials, Scope
+from cidrgate.service.auth.credentials import Credentials
+from cidrgate.service.auth.values import Scope
 from cidrgate.stores import open_store
 from tests.faults.invariants import ACCOUNTS, beside
 

@@ -19,7 +19,7 @@ from alembic import command
 from sqlalchemy import create_engine, text
 
 from cidrgate import RuleManager, StoreError
-from cidrgate.credentials import Credentials
+from cidrgate.service.auth.credentials import Credentials
 from cidrgate.stores import migrations
 from cidrgate.stores.migrations import HEAD
 from tests.faults.invariants import ACCOUNTS, ROUNDS, Ledger, check, no_stranger, prepare, report, writers

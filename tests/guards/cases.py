@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, TypeAlias
 from starlette.testclient import TestClient
 
 from cidrgate import RuleManager
-from cidrgate.credentials import Credentials, Scope
-from cidrgate.guards import Guard
+from cidrgate.manager.confirmations import Guard
 from cidrgate.service import Settings, create_app
+from cidrgate.service.auth.credentials import Credentials
+from cidrgate.service.auth.values import Scope
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,10 +12,10 @@ from typer.testing import CliRunner
 from cidrgate import NewEntry, UnconfirmedChangeError
 from cidrgate.cli.app import app as cli
 from cidrgate.client import ApiError, Client, UnconfirmedError
-from cidrgate.credentials import Scope
 from cidrgate.errors import CidrgateError
-from cidrgate.guards import Guard
+from cidrgate.manager.confirmations import Guard
 from cidrgate.service import Settings
+from cidrgate.service.auth.values import Scope
 from tests.guards.cases import CALLER, Asked, World
 from tests.guards.operations import COMMANDS, LIBRARY, METHODS, PAGES, ROUTES
 

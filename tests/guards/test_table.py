@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cidrgate import RuleManager
-from cidrgate.credentials import Credentials
-from cidrgate.guards import Guard
+from cidrgate.manager.confirmations import Guard
 from cidrgate.service import create_app
+from cidrgate.service.auth.credentials import Credentials
 from tests.guards.cases import CALLER, GUARDS, a_world
 from tests.guards.edges import EDGES, PROBLEMS, Programs, Rest
 from tests.guards.operations import COMMANDS, LIBRARY, METHODS, PAGES, ROUTES, changing, commands, public

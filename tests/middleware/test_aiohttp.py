@@ -11,7 +11,7 @@ from aiohttp.test_utils import TestServer
 from yarl import URL
 
 from cidrgate import ClientIPResolver, Gate, Matcher
-from cidrgate.account_sources import FromHeader, FromPath, FromRoute
+from cidrgate.gate.account_sources import FromHeader, FromPath, FromRoute
 from cidrgate.middleware.aiohttp import allowlist
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from cidrgate import ClientIPResolver, Gate, Matcher, Verdict
-from cidrgate.account_sources import EXEMPT, FromHeader, FromPath, FromRoute
+from cidrgate.gate.account_sources import EXEMPT, FromHeader, FromPath, FromRoute
 from cidrgate.middleware.asgi import AllowlistMiddleware, Receive, Scope, Send
 from tests.middleware.raw_http import asgi_server, raw_status
 

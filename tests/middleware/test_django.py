@@ -15,7 +15,7 @@ from django.test import RequestFactory, override_settings
 from werkzeug.test import Client
 
 from cidrgate import Gate, Matcher, RuleManager, Verdict
-from cidrgate.account_sources import FromHeader, FromPath, FromRoute
+from cidrgate.gate.account_sources import FromHeader, FromPath, FromRoute
 from cidrgate.middleware.django import AllowlistMiddleware, Settings
 from tests.middleware import django_project
 from tests.servers import guarded_django

@@ -12,7 +12,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from cidrgate import Gate, Matcher, Verdict
-from cidrgate.account_sources import EXEMPT, FromHeader, FromPath, FromRoute
+from cidrgate.gate.account_sources import EXEMPT, FromHeader, FromPath, FromRoute
 from cidrgate.middleware.fastapi import allowlist, install
 from tests.middleware.raw_http import asgi_server
 

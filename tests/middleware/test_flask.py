@@ -9,7 +9,7 @@ from flask import Flask, g, request
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from cidrgate import ClientIPResolver, Gate, Matcher
-from cidrgate.account_sources import EXEMPT, FromHeader, FromPath, FromRoute
+from cidrgate.gate.account_sources import EXEMPT, FromHeader, FromPath, FromRoute
 from cidrgate.middleware.flask import Allowlist
 
 LISTED, STRANGER = "127.0.0.7", "127.0.0.9"

@@ -10,7 +10,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.test import Client
 
 from cidrgate import ClientIPResolver, Gate, Matcher
-from cidrgate.account_sources import EXEMPT, FromHeader, FromPath, FromRoute
+from cidrgate.gate.account_sources import EXEMPT, FromHeader, FromPath, FromRoute
 from cidrgate.middleware.wsgi import AllowlistMiddleware
 
 LISTED, STRANGER = "127.0.0.7", "127.0.0.9"

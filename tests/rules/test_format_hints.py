@@ -6,8 +6,7 @@ import re
 from ipaddress import IPv4Network, IPv6Network, ip_network
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from cidrgate import InvalidAddressError, NewEntry, Policy, RuleError
 from cidrgate._engine import canonical_prefix

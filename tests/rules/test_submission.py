@@ -5,8 +5,7 @@ from __future__ import annotations
 from ipaddress import ip_network
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from cidrgate import NewEntry
 from cidrgate.rules import split_submission

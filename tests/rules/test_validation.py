@@ -6,8 +6,7 @@ from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from cidrgate import NewEntry, Policy, Problem, RuleError
 from cidrgate.rules import split_submission, validate_addition, validate_edit, validate_replacement

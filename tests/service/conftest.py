@@ -11,8 +11,9 @@ from sqlalchemy import update
 from starlette.testclient import TestClient
 
 from cidrgate import RuleManager
-from cidrgate.credentials import Credentials, Scope
 from cidrgate.service import Settings, create_app
+from cidrgate.service.auth.credentials import Credentials
+from cidrgate.service.auth.values import Scope
 from cidrgate.stores.schema import tokens
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
     from httpx2 import Response
 
-    from cidrgate.client_ip import ClientIPResolver
+    from cidrgate.gate.client_ip import ClientIPResolver
 
 GUARDED = re.compile(r"^/v1/accounts/[^/]+/(entries|restore)\b")
 """The operations that change a list, which take confirmations."""

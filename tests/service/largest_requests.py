@@ -14,9 +14,10 @@ from urllib.parse import quote, urlencode
 from starlette.testclient import TestClient
 
 from cidrgate import RuleManager
-from cidrgate.credentials import Credentials, Scope
 from cidrgate.service import Settings, create_app
-from cidrgate.service.limits import LARGEST_BODY, LONGEST_FORM_LIST, LONGEST_LABEL, LONGEST_NAME, MOST_SCOPES
+from cidrgate.service.auth.credentials import Credentials
+from cidrgate.service.auth.values import Scope
+from cidrgate.service.http.limits import LARGEST_BODY, LONGEST_FORM_LIST, LONGEST_LABEL, LONGEST_NAME, MOST_SCOPES
 from tests.service.test_console_sessions import OWN_PAGE, proof
 
 ACCOUNT = "é" * LONGEST_NAME

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cidrgate.credentials import Scope
+from cidrgate.service.auth.values import Scope
 from tests.rows import rows
 
 if TYPE_CHECKING:

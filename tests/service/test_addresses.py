@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from starlette.testclient import TestClient
 
-from cidrgate.client_ip import ClientIPResolver
+from cidrgate.gate.client_ip import ClientIPResolver
 from cidrgate.service import Settings
 from tests.service.conftest import an_api
 

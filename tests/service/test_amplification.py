@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from cidrgate.service.limits import LARGEST_PAGE
+from cidrgate.service.http.limits import LARGEST_PAGE
 
 MOST_SECONDS = 120
 """Of processor time, for some two hundred requests and the lists they are about."""

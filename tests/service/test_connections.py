@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from cidrgate.connections import HEAD_SECONDS, LARGEST_HEAD, RepeatedRecords
+from cidrgate.authorize.connections import HEAD_SECONDS, LARGEST_HEAD, RepeatedRecords
 from tests.service.a_server import Server, a_server
 
 if TYPE_CHECKING:

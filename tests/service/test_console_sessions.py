@@ -6,7 +6,7 @@ import re
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from cidrgate.credentials import Scope
+from cidrgate.service.auth.values import Scope
 
 if TYPE_CHECKING:
     from httpx2 import Response

@@ -9,7 +9,8 @@ import httpx
 import pytest
 
 from cidrgate import RuleManager
-from cidrgate.credentials import Credentials, Scope
+from cidrgate.service.auth.credentials import Credentials
+from cidrgate.service.auth.values import Scope
 from tests.change_log import Replay, assert_consistent
 from tests.service.a_server import a_server
 from tests.waiting import eventually

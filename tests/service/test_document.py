@@ -14,7 +14,8 @@ from schemathesis.specs.openapi.checks import negative_data_rejection, positive_
 from starlette.testclient import TestClient
 
 from cidrgate import RuleManager
-from cidrgate.service import Settings, create_app, models
+from cidrgate.service import Settings, create_app
+from cidrgate.service.api import models
 from tests.length import length
 from tests.service.conftest import Api
 

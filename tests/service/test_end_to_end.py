@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from cidrgate.credentials import Credentials, Scope
+from cidrgate.service.auth.credentials import Credentials
+from cidrgate.service.auth.values import Scope
 from cidrgate.stores import open_store
 from tests.service.a_server import a_server
 from tests.waiting import eventually

@@ -1,6 +1,6 @@
 """Over HTTP nobody locks themselves out or opens an account unknowingly; a preview says beforehand what a change does.
 
-That each guard stands at every edge is shown in `tests/test_guards.py`.
+That each guard stands at every edge is shown in `tests/guards`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cidrgate import Policy, RuleManager
-from cidrgate.client_ip import ClientIPResolver
+from cidrgate.gate.client_ip import ClientIPResolver
 from tests.service.conftest import Api, Caller, an_api
 
 if TYPE_CHECKING:

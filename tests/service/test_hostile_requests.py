@@ -11,7 +11,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from cidrgate.service import Settings
-from cidrgate.service.limits import LONGEST_QUERY, MOST_HEADERS
+from cidrgate.service.http.limits import LONGEST_QUERY, MOST_HEADERS
 from tests.service.conftest import ADDRESS, an_api
 from tests.service.test_access import NEEDS, filled
 

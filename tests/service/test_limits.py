@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from cidrgate import Policy, previews
+from cidrgate import Policy
+from cidrgate.manager import previews
 from cidrgate.rules import limits as rules
-from cidrgate.service import limits
+from cidrgate.service.http import limits
 
 PAGE = Path(__file__).parents[2] / "docs" / "service.md"
 ROW = re.compile(r"^\| [^|]+ \| ([^|]+) \| `(\w+)` \|", re.MULTILINE)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cidrgate import InvalidAddressError, RuleManager
-from cidrgate.client_ip import ClientIPResolver
+from cidrgate.gate.client_ip import ClientIPResolver
 from cidrgate.service import Settings, create_app
 from tests.service.conftest import an_api
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 from starlette.testclient import TestClient
 
-from cidrgate.credentials import Scope
 from cidrgate.service import Settings
-from cidrgate.service.public_url import PublicURL
+from cidrgate.service.auth.values import Scope
+from cidrgate.service.http.public_url import PublicURL
 from tests.service.conftest import ADDRESS, an_api
 from tests.service.test_access import NEEDS, filled
 from tests.service.test_console_sessions import OWN_PAGE

@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import update
 
-from cidrgate.credentials import Credentials, Scope, Session
 from cidrgate.errors import CredentialEndedError, SessionNotFoundError
-from cidrgate.stores.answers import AnswerRows
+from cidrgate.service.auth.credentials import Credentials
+from cidrgate.service.auth.values import Scope, Session
+from cidrgate.stores.idempotency import AnswerRows
 from cidrgate.stores.schema import tokens
 from tests.service.test_console_sessions import OWN_PAGE, proof, sign_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from cidrgate.credentials import NewToken
+    from cidrgate.service.auth.values import NewToken
     from tests.service.conftest import Api
 
 HOUR = timedelta(hours=1)

@@ -8,7 +8,7 @@ import pytest
 
 from cidrgate import RuleManager
 from cidrgate.service import create_app
-from cidrgate.service.limits import DEEPEST_JSON, LONGEST_NUMBER, MOST_MEMBERS
+from cidrgate.service.http.limits import DEEPEST_JSON, LONGEST_NUMBER, MOST_MEMBERS
 from tests.rows import rows
 from tests.service.test_access import BODIES, NEEDS, filled, routes
 

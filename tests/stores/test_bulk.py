@@ -10,8 +10,7 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import assume, given
-from hypothesis import strategies as st
+from hypothesis import assume, given, strategies as st
 
 from cidrgate import Entry, NewEntry
 from cidrgate.stores import ListChange, NewList, Store, open_store

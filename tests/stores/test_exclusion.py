@@ -134,7 +134,9 @@ def test_a_conflict_that_does_not_go_away_is_an_error_that_says_so(
     postgres_url: str, manager: RuleManager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A validator that is blind for good: the database still refuses, and the change is not tried for ever."""
-    monkeypatch.setattr("cidrgate.manager.validate_addition", lambda pieces, *_: [piece.cidr for piece in pieces])
+    monkeypatch.setattr(
+        "cidrgate.manager.rule_manager.validate_addition", lambda pieces, *_: [piece.cidr for piece in pieces]
+    )
     with pytest.raises(StoreConflictError, match="another writer") as refusal:
         manager.add("acct-1", "1.1.1.0/24")
     assert isinstance(refusal.value, StoreError)

@@ -13,7 +13,8 @@ import pytest
 from psycopg.sql import SQL, Identifier
 
 from cidrgate import NewEntry, RuleManager, StoreError
-from cidrgate.credentials import Credentials, Scope
+from cidrgate.service.auth.credentials import Credentials
+from cidrgate.service.auth.values import Scope
 from cidrgate.stores import grant_store, migrate_store, open_store
 from tests.service.conftest import an_api
 from tests.waiting import eventually

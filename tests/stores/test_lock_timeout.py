@@ -14,8 +14,9 @@ import psycopg
 import pytest
 
 from cidrgate import NewEntry, RuleManager, StoreBusyError, StoreError
-from cidrgate.credentials import Credentials, Scope
 from cidrgate.errors import ChangeWithdrawnError
+from cidrgate.service.auth.credentials import Credentials
+from cidrgate.service.auth.values import Scope
 from cidrgate.stores import migrate_store, open_store
 from cidrgate.stores.waits import answer_by
 from tests.tcp_proxy import TcpProxy

@@ -11,7 +11,8 @@ import pytest
 from sqlalchemy import event
 
 from cidrgate import NewEntry, RuleManager
-from cidrgate.credentials import Credentials, Scope
+from cidrgate.service.auth.credentials import Credentials
+from cidrgate.service.auth.values import Scope
 from tests.rows import rows
 
 if TYPE_CHECKING:

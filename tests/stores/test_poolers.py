@@ -11,7 +11,8 @@ import psycopg
 import pytest
 
 from cidrgate import NewEntry, RuleManager, StoreError
-from cidrgate.credentials import Credentials, Scope
+from cidrgate.service.auth.credentials import Credentials
+from cidrgate.service.auth.values import Scope
 from cidrgate.stores import migrate_store, open_store
 from cidrgate.stores.postgres.database import Database
 from tests.pgbouncer import PgBouncer

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cidrgate.errors import UnclearAccountError
-from cidrgate.header_names import check_token
+from cidrgate.gate.header_names import check_token
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence

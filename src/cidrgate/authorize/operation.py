@@ -11,15 +11,20 @@ from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
 
 from cidrgate.authorize.workers import WorkerFile, living_workers
-from cidrgate.list_metrics import ListsCollector, WaitMetrics
-from cidrgate.metrics import GateMetrics
+from cidrgate.gate.metrics import GateMetrics
+from cidrgate.manager.metrics import ListsCollector, WaitMetrics
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from prometheus_client import Metric
+
     from cidrgate.manager import RuleManager
+    from cidrgate.manager.serving import ServedLists
     from cidrgate.middleware.asgi import Receive, Scope, Send
-    from cidrgate.serving import ServedLists
 
 __all__ = ["MULTIPROCESS", "EndpointMetrics", "Operation"]
 
@@ -27,6 +32,24 @@ MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
 """Where `prometheus_client` keeps the counts of several processes; it reads the variable when it is imported."""
 
 _PROMETHEUS = b"text/plain; version=0.0.4; charset=utf-8"
+
+
+class WorkersCollector(Collector):
+    """What all workers have counted, also while one of them starts.
+
+    Args:
+        folder: Where `prometheus_client` keeps their files.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def collect(self) -> Iterable[Metric]:
+        """The sums over all workers; called by a registry."""
+        # A worker makes its file empty, and gives it its size and its first counts later: `prometheus_client` raises
+        # an error for an empty one.
+        files = [str(path) for path in self._folder.glob("*.db") if path.stat().st_size]
+        return MultiProcessCollector.merge(files)  # type: ignore[no-any-return, no-untyped-call]
 
 
 class EndpointMetrics:
@@ -48,7 +71,7 @@ class EndpointMetrics:
         if MULTIPROCESS in os.environ:
             folder = Path(os.environ[MULTIPROCESS])
             self._all = CollectorRegistry()
-            MultiProcessCollector(self._all)  # type: ignore[no-untyped-call]
+            self._all.register(WorkersCollector(folder))
             self._file = WorkerFile(folder, lists)
             states = partial(living_workers, folder)
         self._all.register(ListsCollector(lists, states))

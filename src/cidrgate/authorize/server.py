@@ -18,15 +18,15 @@ import uvicorn
 
 from cidrgate.authorize.app import AuthorizeApp
 from cidrgate.authorize.client_headers import CREDENTIAL_HEADERS, ClientHeaders
+from cidrgate.authorize.connections import GuardedConnection, connection_backlog, quiet
 from cidrgate.authorize.operation import MULTIPROCESS, EndpointMetrics, Operation
 from cidrgate.authorize.process import GRACE, end_with_supervisor, hang_up_ends_workers, run
-from cidrgate.client_ip import ClientIPResolver
-from cidrgate.connections import GuardedConnection, connection_backlog, quiet
-from cidrgate.decision_log import LOG_EVERY, check_log_every
 from cidrgate.errors import CidrgateError
 from cidrgate.event_log import log_event, log_to_stderr
-from cidrgate.gate import Gate, Unlisted, check_unlisted
-from cidrgate.header_names import check_token
+from cidrgate.gate.client_ip import ClientIPResolver
+from cidrgate.gate.decision_log import LOG_EVERY, check_log_every
+from cidrgate.gate.gate import Gate, Unlisted, check_unlisted
+from cidrgate.gate.header_names import check_token
 from cidrgate.manager import RuleManager
 
 if TYPE_CHECKING:

@@ -14,13 +14,13 @@ import struct
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from cidrgate.list_metrics import ListsState
+from cidrgate.manager.metrics import ListsState
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from cidrgate.serving import ServedLists
+    from cidrgate.manager.serving import ServedLists
 
 __all__ = ["WorkerFile", "living_workers"]
 

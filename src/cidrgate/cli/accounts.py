@@ -6,7 +6,7 @@ import typer
 
 from cidrgate.cli.options import Session, command
 from cidrgate.cli.output import Table, counted
-from cidrgate.records import account_record
+from cidrgate.serialization import account_record
 
 __all__ = ["app"]
 

@@ -9,7 +9,7 @@ from cidrgate.authorize.client_headers import CREDENTIAL_HEADERS
 from cidrgate.cli.errors import CommandError
 from cidrgate.cli.options import LogEvery, Session, TrustEverybody, command
 from cidrgate.cli.output import counted
-from cidrgate.decision_log import LOG_EVERY
+from cidrgate.gate.decision_log import LOG_EVERY
 
 __all__ = ["app"]
 

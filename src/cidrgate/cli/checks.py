@@ -9,9 +9,9 @@ import typer
 from cidrgate.cli.arguments import AccountName
 from cidrgate.cli.options import Session, command
 from cidrgate.cli.output import Line
-from cidrgate.networks import prefix_length
-from cidrgate.records import decision_record
 from cidrgate.rules import special_block
+from cidrgate.rules.networks import prefix_length
+from cidrgate.serialization import decision_record
 from cidrgate.stores.urls import redacted_message
 from cidrgate.values import Decision, Entry
 

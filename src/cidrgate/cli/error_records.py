@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from cidrgate.cli.errors import BadRowsError, shell_message
 from cidrgate.errors import RuleError
-from cidrgate.records import error_code, problem_record
+from cidrgate.serialization import error_code, problem_record
 
 if TYPE_CHECKING:
     from cidrgate.errors import CidrgateError

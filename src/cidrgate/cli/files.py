@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
 from cidrgate.cli.errors import CommandError
-from cidrgate.private_files import replacement
+from cidrgate.process.private_files import replacement
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -7,7 +7,7 @@ import typer
 from cidrgate.cli.arguments import AccountName, age
 from cidrgate.cli.options import Session, command
 from cidrgate.cli.output import Table, counted
-from cidrgate.records import change_record
+from cidrgate.serialization import change_record
 from cidrgate.values import Change, Entry
 
 __all__ = ["app", "described"]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from cidrgate.cli.errors import RowProblem, shell_message
 from cidrgate.errors import CidrgateError, RuleError
-from cidrgate.records import error_code
+from cidrgate.serialization import error_code
 from cidrgate.values import NewEntry
 
 if TYPE_CHECKING:

@@ -25,12 +25,12 @@ from cidrgate.cli.errors import CommandError
 from cidrgate.cli.files import read_text
 from cidrgate.cli.options import Session, command
 from cidrgate.cli.output import Line, Table
-from cidrgate.decisions import list_state
 from cidrgate.errors import AccountExistsError, AccountNotFoundError
 from cidrgate.manager import RuleManager
-from cidrgate.networks import addresses_covered, prefix_length, subnet_mask
-from cidrgate.records import entry_record
 from cidrgate.rules import split_submission, validate_addition
+from cidrgate.rules.decisions import list_state
+from cidrgate.rules.networks import addresses_covered, prefix_length, subnet_mask
+from cidrgate.serialization import entry_record
 from cidrgate.values import Entry, ListState
 
 __all__ = ["app"]

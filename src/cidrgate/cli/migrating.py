@@ -6,7 +6,6 @@ import typer
 
 from cidrgate.cli.options import Session, command
 from cidrgate.stores import grant_store, migrate_store
-from cidrgate.stores.migrations import HEAD
 from cidrgate.stores.urls import store_of
 
 __all__ = ["app"]
@@ -29,6 +28,8 @@ def _migrate(
     ] = None,
 ) -> None:
     """Migrate the tables of the database to the version that this cidrgate needs, or create them."""
+    from cidrgate.stores.migrations import HEAD
+
     users = grant or []
     if users and store_of(session.database)[0] != "postgresql":
         grant_store(session.database, users[0])  # which refuses it, before anything is migrated

@@ -7,9 +7,10 @@ message and exit status 2 here, once for all commands.
 import functools
 import getpass
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Concatenate, ParamSpec, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Concatenate, ParamSpec, TypeAlias
 
 import typer
 
@@ -18,6 +19,9 @@ from cidrgate.errors import CidrgateError
 from cidrgate.manager import RuleManager
 from cidrgate.rules import Policy
 from cidrgate.stores.waits import LOCK_TIMEOUT
+
+if TYPE_CHECKING:
+    from cidrgate.service.auth.credentials import Credentials
 
 __all__ = ["DEFAULT_DATABASE", "ERROR", "LogEvery", "Session", "TrustEverybody", "command", "root_options"]
 
@@ -80,6 +84,14 @@ class Session:
             StoreError: If it cannot be opened.
         """
         return RuleManager.connect(self.database, self.policy, create=create, lock_timeout=self.lock_timeout)
+
+    @contextmanager
+    def open_credentials(self, *, create: bool = False) -> "Iterator[Credentials]":
+        """Connect to the store for its tokens and sessions; the arguments and errors are those of `open`."""
+        from cidrgate.service.auth.credentials import Credentials
+
+        with self.open(create=create) as manager:
+            yield Credentials(manager.store)
 
 
 def command(app: typer.Typer, name: str) -> Callable[[Callable[Concatenate[Session, _Arguments], None]], None]:

@@ -8,8 +8,8 @@ import typer
 
 from cidrgate.cli.errors import CommandError
 from cidrgate.cli.options import LogEvery, Session, TrustEverybody, command
-from cidrgate.client_ip import ClientIPResolver
-from cidrgate.decision_log import LOG_EVERY
+from cidrgate.gate.client_ip import ClientIPResolver
+from cidrgate.gate.decision_log import LOG_EVERY
 from cidrgate.manager import RuleManager
 
 __all__ = ["app"]
@@ -163,6 +163,6 @@ def _opened(session: Session, *, create: bool, max_staleness: float) -> RuleMana
 
 
 def _has_token(manager: RuleManager) -> bool:
-    from cidrgate.credentials import Credentials
+    from cidrgate.service.auth.credentials import Credentials
 
     return Credentials(manager.store).any_usable()

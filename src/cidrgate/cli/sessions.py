@@ -7,8 +7,7 @@ import typer
 from cidrgate.cli.errors import CommandError
 from cidrgate.cli.options import Session, command
 from cidrgate.cli.output import Table
-from cidrgate.credentials import Credentials
-from cidrgate.records import session_record
+from cidrgate.service.auth.serialization import session_record
 
 __all__ = ["app"]
 
@@ -18,8 +17,8 @@ app = typer.Typer(help="List and end sessions of the console.", no_args_is_help=
 @command(app, "list")
 def _list(session: Session) -> None:
     """List every session that is not over, the newest first."""
-    with session.open() as manager:
-        found = Credentials(manager.store).sessions()
+    with session.open_credentials() as credentials:
+        found = credentials.sessions()
     rows = [
         (
             one.id,
@@ -48,8 +47,7 @@ def _end(
     """End a session: its next request is asked to sign in."""
     if (which is None) != everyone:
         raise CommandError("name the session by its id, or say --all for every session")
-    with session.open() as manager:
-        credentials = Credentials(manager.store)
+    with session.open_credentials() as credentials:
         if which is None:
             ended = credentials.end_all_sessions()
             session.output.answer({"ended": ended}, f"ended {ended} {'session' if ended == 1 else 'sessions'}")

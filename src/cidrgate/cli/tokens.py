@@ -8,8 +8,8 @@ import typer
 from cidrgate.cli.arguments import expiry
 from cidrgate.cli.options import Session, command
 from cidrgate.cli.output import Line, Table
-from cidrgate.credentials import Credentials, Scope, Token
-from cidrgate.records import token_record
+from cidrgate.service.auth.serialization import token_record
+from cidrgate.service.auth.values import Scope, Token
 
 __all__ = ["app"]
 
@@ -37,8 +37,8 @@ def _create(
 ) -> None:
     """Create a token and print it. It cannot be shown again."""
     scopes = [Scope.parse(text) for text in scope]
-    with session.open(create=True) as manager:
-        made = Credentials(manager.store).create_token(name, scopes, expires_at=expiry(expires), actor=session.actor)
+    with session.open_credentials(create=True) as credentials:
+        made = credentials.create_token(name, scopes, expires_at=expiry(expires), actor=session.actor)
     session.output.answer(
         {**token_record(made.token), "token": made.secret},
         made.secret,
@@ -49,8 +49,8 @@ def _create(
 @command(app, "list")
 def _list(session: Session) -> None:
     """List every token, without its secret."""
-    with session.open() as manager:
-        tokens = Credentials(manager.store).tokens()
+    with session.open_credentials() as credentials:
+        tokens = credentials.tokens()
     now = datetime.now(UTC)
     rows = [
         (
@@ -74,8 +74,8 @@ def _revoke(
     session: Session, token: Annotated[int, typer.Argument(metavar="ID", min=1, help="The token's id.")]
 ) -> None:
     """Revoke a token at once, and end the console sessions that it began."""
-    with session.open() as manager:
-        revoked = Credentials(manager.store).revoke_token(token)
+    with session.open_credentials() as credentials:
+        revoked = credentials.revoke_token(token)
     session.output.answer(token_record(revoked), f"revoked token {revoked.id}, {revoked.name}")
 
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from aiohttp.web import Response, middleware
 
-from cidrgate.account_sources import EXEMPT, FromHeader, FromPath, FromRoute, check_source, required
-from cidrgate.denial import STATUS, denial_of
-from cidrgate.gate import check_gate
+from cidrgate.gate.account_sources import EXEMPT, FromHeader, FromPath, FromRoute, check_source, required
+from cidrgate.gate.denial import STATUS, denial_of
+from cidrgate.gate.gate import check_gate
 from cidrgate.middleware.asgi import account_of_headers
 
 if TYPE_CHECKING:
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from aiohttp.typedefs import Handler, Middleware
     from aiohttp.web import Request, StreamResponse
 
-    from cidrgate.account_sources import Exempt
-    from cidrgate.gate import Gate
+    from cidrgate.gate.account_sources import Exempt
+    from cidrgate.gate.gate import Gate
 
     Account: TypeAlias = Callable[[Request], str | Exempt | Awaitable[str | Exempt | None] | None]
 

@@ -7,17 +7,18 @@ from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from cidrgate._engine import _HeaderField, _HeaderNames
-from cidrgate.account_sources import EXEMPT, FromHeader, FromPath, FromRoute, check_source, required
-from cidrgate.denial import STATUS, Denial, denial_of
 from cidrgate.errors import UnclearAccountError
-from cidrgate.gate import check_gate
-from cidrgate.header_names import folded_name
-from cidrgate.request_paths import route_path
-from cidrgate.rewritten_peers import CLIENT_HEADERS
+from cidrgate.gate.account_sources import EXEMPT, FromHeader, FromPath, FromRoute, check_source, required
+from cidrgate.gate.denial import STATUS, Denial, denial_of
+from cidrgate.gate.gate import check_gate
+from cidrgate.gate.header_names import folded_name
+from cidrgate.gate.request_paths import route_path
+from cidrgate.gate.rewritten_peers import CLIENT_HEADERS
 
 if TYPE_CHECKING:
-    from cidrgate.account_sources import Exempt
-    from cidrgate.gate import Gate, Verdict
+    from cidrgate.gate.account_sources import Exempt
+    from cidrgate.gate.gate import Gate
+    from cidrgate.gate.verdict import Verdict
 
 __all__ = ["AllowlistMiddleware", "account_of_headers", "account_of_scope", "decide", "denial_in", "is_exempt"]
 

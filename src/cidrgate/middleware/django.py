@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from inspect import isawaitable
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django import conf
@@ -25,13 +25,16 @@ from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest, HttpResponse
 from django.utils.module_loading import import_string
 
-from cidrgate.account_sources import EXEMPT, Exempt, FromHeader, FromPath, FromRoute, check_source, required
-from cidrgate.client_ip import ClientIPResolver
-from cidrgate.decision_log import LOG_EVERY
-from cidrgate.denial import STATUS, denial_of
-from cidrgate.gate import Gate, Unlisted, Verdict, check_unlisted
+from cidrgate.gate.account_sources import EXEMPT, Exempt, FromHeader, FromPath, FromRoute, check_source, required
+from cidrgate.gate.client_ip import ClientIPResolver
+from cidrgate.gate.decision_log import LOG_EVERY
+from cidrgate.gate.denial import STATUS, denial_of
+from cidrgate.gate.gate import Gate, Unlisted, check_unlisted
 from cidrgate.manager import RuleManager
 from cidrgate.middleware import asgi, wsgi
+
+if TYPE_CHECKING:
+    from cidrgate.gate.verdict import Verdict
 
 __all__ = ["AllowlistMiddleware", "Settings", "account_of_request", "imported", "is_exempt", "verdict_on"]
 

@@ -20,8 +20,8 @@ from rest_framework.permissions import BasePermission
 from rest_framework.renderers import BaseRenderer
 from rest_framework.views import exception_handler
 
-from cidrgate.account_sources import EXEMPT, Exempt, FromHeader, FromPath, FromRoute, check_source, required
-from cidrgate.denial import Denial, denial_of, problem_of
+from cidrgate.gate.account_sources import EXEMPT, Exempt, FromHeader, FromPath, FromRoute, check_source, required
+from cidrgate.gate.denial import Denial, denial_of, problem_of
 from cidrgate.middleware.django import Settings, account_of_request, imported, is_exempt, verdict_on
 
 if TYPE_CHECKING:

@@ -9,10 +9,10 @@ from fastapi import Depends, HTTPException, Response, WebSocketException
 from fastapi.requests import HTTPConnection  # noqa: TC002 - FastAPI reads the annotations
 from fastapi.routing import APIRoute, APIWebSocketRoute
 
-from cidrgate.account_sources import FromHeader, FromPath, FromRoute, check_source
-from cidrgate.denial import STATUS, denial_of, problem_of
 from cidrgate.errors import UnclearAccountError
-from cidrgate.gate import check_gate
+from cidrgate.gate.account_sources import FromHeader, FromPath, FromRoute, check_source
+from cidrgate.gate.denial import STATUS, denial_of, problem_of
+from cidrgate.gate.gate import check_gate
 from cidrgate.middleware.asgi import account_of_scope, decide
 
 if TYPE_CHECKING:
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from fastapi._compat import ModelField
     from fastapi.dependencies.models import Dependant
 
-    from cidrgate.gate import Gate, Verdict
+    from cidrgate.gate.gate import Gate
+    from cidrgate.gate.verdict import Verdict
     from cidrgate.middleware.asgi import Scope
 
 __all__ = ["AddressDeniedError", "allowlist", "install"]

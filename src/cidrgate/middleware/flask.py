@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from flask import Response, request
 
-from cidrgate.account_sources import EXEMPT, FromHeader, FromPath, FromRoute, check_source, required
-from cidrgate.denial import STATUS, denial_of
-from cidrgate.gate import check_gate
+from cidrgate.gate.account_sources import EXEMPT, FromHeader, FromPath, FromRoute, check_source, required
+from cidrgate.gate.denial import STATUS, denial_of
+from cidrgate.gate.gate import check_gate
 from cidrgate.middleware.wsgi import account_of_environ, decide, is_exempt
 
 if TYPE_CHECKING:
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from flask import Flask, Request
 
-    from cidrgate.account_sources import Exempt
-    from cidrgate.gate import Gate
+    from cidrgate.gate.account_sources import Exempt
+    from cidrgate.gate.gate import Gate
 
     Account: TypeAlias = Callable[[Request], str | Exempt | None]
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cidrgate.account_sources import FromRoute
+from cidrgate.gate.account_sources import FromRoute
 from cidrgate.middleware import asgi
 
 if TYPE_CHECKING:
-    from cidrgate.gate import Gate
+    from cidrgate.gate.gate import Gate
 
 __all__ = ["AllowlistMiddleware"]
 

@@ -10,17 +10,18 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from cidrgate._engine import _lines_of_environ
-from cidrgate.account_sources import EXEMPT, FromHeader, FromPath, FromRoute, check_source, required
-from cidrgate.denial import STATUS, denial_of
-from cidrgate.gate import check_gate
-from cidrgate.rewritten_peers import CLIENT_HEADERS
+from cidrgate.gate.account_sources import EXEMPT, FromHeader, FromPath, FromRoute, check_source, required
+from cidrgate.gate.denial import STATUS, denial_of
+from cidrgate.gate.gate import check_gate
+from cidrgate.gate.rewritten_peers import CLIENT_HEADERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from wsgiref.types import StartResponse, WSGIApplication
 
-    from cidrgate.account_sources import Exempt
-    from cidrgate.gate import Gate, Verdict
+    from cidrgate.gate.account_sources import Exempt
+    from cidrgate.gate.gate import Gate
+    from cidrgate.gate.verdict import Verdict
 
     Account: TypeAlias = Callable[[dict[str, Any]], str | Exempt | None]
 

@@ -1,6 +1,6 @@
 """How much one submission may ask for, and how much one answer about it says. Every edge meets these limits.
 
-The limits of HTTP are in `cidrgate.service.limits`.
+The limits of HTTP are in `cidrgate.service.http.limits`.
 """
 
 from __future__ import annotations

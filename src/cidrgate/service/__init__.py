@@ -1,9 +1,28 @@
-"""The management service: lists by HTTP for programs, and a console for people.
+"""The management service: lists by HTTP for programs, and a console for people; `create_app` makes the ASGI app.
 
-It needs `cidrgate[server]`. `cidrgate serve` runs it; `create_app` makes the ASGI application for any other server.
+`api` has a module for each resource, `console` the pages, `auth` who may do what, `http` what every request is held to.
+It needs `cidrgate[server]`, but for `auth`, which the command line uses too.
 """
 
-from cidrgate.service.app import create_app
-from cidrgate.service.settings import Settings
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cidrgate.service.app import create_app
+    from cidrgate.service.settings import Settings
 
 __all__ = ["Settings", "create_app"]
+
+
+def __getattr__(name: str) -> object:
+    """What `cidrgate[server]` is needed for, loaded when it is asked for."""
+    if name == "create_app":
+        from cidrgate.service.app import create_app
+
+        return create_app
+    if name == "Settings":
+        from cidrgate.service.settings import Settings
+
+        return Settings
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -9,23 +9,23 @@ from fastapi import FastAPI
 from starlette.routing import Route
 
 from cidrgate.authorize import AUTHORIZE_PATH, AuthorizeApp
-from cidrgate.client_ip import ClientIPResolver
-from cidrgate.credentials import Credentials
-from cidrgate.gate import Gate, check_unlisted
+from cidrgate.gate.client_ip import ClientIPResolver
+from cidrgate.gate.gate import Gate, check_unlisted
 from cidrgate.middleware.asgi import AllowlistMiddleware
-from cidrgate.service import accounts, entries, health, history, questions, sessions, tokens
-from cidrgate.service.account_paths import EncodedSlashes
-from cidrgate.service.answers import Answers
+from cidrgate.service.api import accounts, checks as questions, entries, health, history, sessions, tokens
+from cidrgate.service.api.account_paths import EncodedSlashes
+from cidrgate.service.api.openapi import describe
+from cidrgate.service.auth.credentials import Credentials
+from cidrgate.service.auth.own_allowlist import gate_of_account, gate_of_networks, guarded_account
+from cidrgate.service.auth.rate_limit import FailedLogins
 from cidrgate.service.console import add_console
-from cidrgate.service.documents import describe
-from cidrgate.service.failures import FailedLogins
-from cidrgate.service.metrics import Metrics, MetricsMiddleware
-from cidrgate.service.own_list import gate_of_account, gate_of_networks, guarded_account
-from cidrgate.service.problems import add_handlers
-from cidrgate.service.protection import BodyLimit, HeadLimit, SecurityHeaders
-from cidrgate.service.public_url import HostCheck
+from cidrgate.service.http.idempotency import Answers
+from cidrgate.service.http.metrics import Metrics, MetricsMiddleware
+from cidrgate.service.http.problems import add_handlers
+from cidrgate.service.http.public_url import HostCheck
+from cidrgate.service.http.security_headers import BodyLimit, HeadLimit, SecurityHeaders
+from cidrgate.service.http.threads import StoreProbe, Threads
 from cidrgate.service.settings import Service, Settings
-from cidrgate.service.threads import StoreProbe, Threads
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp

@@ -11,18 +11,19 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
+from cidrgate.authorize.connections import GuardedConnection, connection_backlog, quiet
 from cidrgate.authorize.process import GRACE, run
-from cidrgate.connections import GuardedConnection, connection_backlog, quiet
-from cidrgate.credentials import Credentials, Scope
 from cidrgate.event_log import log_to_stderr
 from cidrgate.service.app import create_app
+from cidrgate.service.auth.credentials import Credentials
+from cidrgate.service.auth.values import Scope
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable
     from pathlib import Path
 
-    from cidrgate.client_ip import ClientIPResolver
+    from cidrgate.gate.client_ip import ClientIPResolver
     from cidrgate.manager import RuleManager
     from cidrgate.service.settings import Settings
 

@@ -6,22 +6,22 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from cidrgate.decision_log import LOG_EVERY, check_log_every
-from cidrgate.gate import check_unlisted
-from cidrgate.service.limits import LARGEST_BODY
-from cidrgate.service.public_url import PublicURL
+from cidrgate.gate.decision_log import LOG_EVERY, check_log_every
+from cidrgate.gate.gate import check_unlisted
+from cidrgate.service.http.limits import LARGEST_BODY
+from cidrgate.service.http.public_url import PublicURL
 
 if TYPE_CHECKING:
     from starlette.requests import HTTPConnection
 
-    from cidrgate.client_ip import ClientIPResolver
-    from cidrgate.credentials import Credentials
-    from cidrgate.gate import Unlisted
+    from cidrgate.gate.client_ip import ClientIPResolver
+    from cidrgate.gate.gate import Unlisted
     from cidrgate.manager import RuleManager
-    from cidrgate.service.answers import Answers
-    from cidrgate.service.failures import FailedLogins
-    from cidrgate.service.metrics import Metrics
-    from cidrgate.service.threads import StoreProbe, Threads
+    from cidrgate.service.auth.credentials import Credentials
+    from cidrgate.service.auth.rate_limit import FailedLogins
+    from cidrgate.service.http.idempotency import Answers
+    from cidrgate.service.http.metrics import Metrics
+    from cidrgate.service.http.threads import StoreProbe, Threads
 
 __all__ = ["Service", "Settings", "service_of"]
 

@@ -1,6 +1,7 @@
 """Where lists are kept: accounts, their entries, and the append-only log of every change.
 
-A store knows SQL and transactions; it knows no rule and no matcher. `open_store` turns a URL into one.
+A store knows SQL and transactions; it knows no rule and no matcher. `open_store` turns a URL into one, and loads
+SQLAlchemy only then.
 """
 
 from __future__ import annotations
@@ -8,15 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from cidrgate.errors import StoreError
-from cidrgate.stores.bulk import NewList
-from cidrgate.stores.sql import ListChange, StoredAccount, StoredList, Transaction
-from cidrgate.stores.sqlite import SqliteStore
-from cidrgate.stores.sqlite import migrate as migrate_sqlite
 from cidrgate.stores.urls import store_of
+from cidrgate.stores.values import ListChange, NewList, StoredAccount, StoredList
 
 if TYPE_CHECKING:
     import os
     from contextlib import AbstractContextManager
+
+    from cidrgate.stores.sql import Transaction
 
 __all__ = [
     "ListChange",
@@ -30,6 +30,15 @@ __all__ = [
     "migrate_store",
     "open_store",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """`Transaction`, loaded when it is asked for: it is written in SQLAlchemy."""
+    if name == "Transaction":
+        from cidrgate.stores.sql import Transaction
+
+        return Transaction
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 class Watch(Protocol):
@@ -136,6 +145,8 @@ def open_store(
         from cidrgate.stores.postgres import PostgresStore
 
         return PostgresStore(where, create=create, lock_timeout=lock_timeout, pool_size=pool_size)
+    from cidrgate.stores.sqlite import SqliteStore
+
     path = where if kind == "sqlite" else None
     return SqliteStore(path, create=create, lock_timeout=lock_timeout, pool_size=pool_size)
 
@@ -159,6 +170,8 @@ def migrate_store(url: str | os.PathLike[str]) -> str | None:
         return migrate_postgres(where)
     if kind == "memory":
         raise StoreError("a store in memory is always new: there is nothing to migrate")
+    from cidrgate.stores.sqlite import migrate as migrate_sqlite
+
     return migrate_sqlite(where)
 
 

@@ -11,27 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from datetime import datetime
 
-    from cidrgate.values import NewEntry
+    from cidrgate.stores.values import NewList
 
-__all__ = ["NewList", "Rows", "quoted", "rows_of"]
-
-
-class NewList(NamedTuple):
-    """The first entries of an account that has none.
-
-    Attributes:
-        account_id: Its key in the store.
-        account: Its name.
-        pieces: What was asked for; labels and ends are taken from here.
-        cidrs: The canonical CIDR of each piece, as validated.
-        counted: Whether the account's version counts this change already.
-    """
-
-    account_id: int
-    account: str
-    pieces: Sequence[NewEntry]
-    cidrs: Sequence[str]
-    counted: bool = False
+__all__ = ["Rows", "quoted", "rows_of"]
 
 
 class Rows(NamedTuple):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, bindparam, delete, exists, func, insert, or_, select, update
 
-from cidrgate.clock import certain_time
+from cidrgate.process.clock import certain_time
 from cidrgate.stores.schema import links, sessions, tokens
 
 if TYPE_CHECKING:

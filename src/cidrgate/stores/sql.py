@@ -7,15 +7,15 @@ out to new entries, and what a position in the log is), and itself decides how a
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from datetime import UTC
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from sqlalchemy import Text, bindparam, cast, delete, exists, func, insert, or_, select, update
 
-from cidrgate.stores.among import among
 from cidrgate.stores.changelog import entry_from_json, entry_to_json
+from cidrgate.stores.key_lists import among
 from cidrgate.stores.schema import accounts, changes, entries, facts, matches, utc_text
+from cidrgate.stores.values import StoredAccount, StoredList
 from cidrgate.values import Account, Change, Entry, ListState
 
 if TYPE_CHECKING:
@@ -24,58 +24,11 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Select
 
-    from cidrgate.stores.bulk import NewList
-    from cidrgate.values import Action
+    from cidrgate.stores.values import ListChange, NewList
 
-__all__ = ["ListChange", "StoredAccount", "StoredList", "Transaction", "select_accounts_named"]
+__all__ = ["Transaction", "select_accounts_named"]
 
 _ROWS_A_FETCH = 20_000
-
-
-@dataclass(frozen=True, slots=True)
-class StoredAccount:
-    """An account with its key in the store."""
-
-    id: int
-    name: str
-    parent: str | None
-    created_at: datetime
-    version: int
-
-    def value(self) -> Account:
-        """The account without its key."""
-        return Account(self.name, self.parent, self.created_at, self.version)
-
-
-class StoredList(NamedTuple):
-    """What a matcher needs of one account.
-
-    Attributes:
-        account: Its name.
-        parent: The account whose list it inherits, or None.
-        cidrs: Its own list, with what has expired but was not swept.
-        expiring: When those of them end that do so by themselves.
-    """
-
-    account: str
-    parent: str | None
-    cidrs: list[str]
-    expiring: dict[str, datetime]
-
-
-@dataclass(frozen=True, slots=True)
-class ListChange:
-    """One change of one account: exactly what is stored, and exactly what is logged.
-
-    Entries are told apart by id. An id only in `before` is removed, one only in `after` is inserted, one in
-    both is altered.
-    """
-
-    account: StoredAccount
-    action: Action
-    before: tuple[Entry, ...] = ()
-    after: tuple[Entry, ...] = ()
-    actor: str | None = None
 
 
 _parents = accounts.alias("parents")

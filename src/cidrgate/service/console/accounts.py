@@ -10,10 +10,10 @@ from cidrgate.service.console.fields import ShortQuery, ShortText
 from cidrgate.service.console.lists import AccountQuery, view_of
 from cidrgate.service.console.pages import go, page
 from cidrgate.service.console.sessions import SignedIn, SignedInForm
-from cidrgate.service.known_accounts import find_account
-from cidrgate.service.pages import a_page, storable
+from cidrgate.service.http.known_accounts import find_account
+from cidrgate.service.http.pagination import a_page, storable
+from cidrgate.service.http.strict_requests import ConsoleRoute
 from cidrgate.service.settings import service_of
-from cidrgate.service.strict_requests import ConsoleRoute
 
 __all__ = ["router"]
 

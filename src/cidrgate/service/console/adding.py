@@ -12,8 +12,8 @@ from cidrgate.service.console.fields import ListQuery, numbers_in
 from cidrgate.service.console.lists import AccountQuery, last_change
 from cidrgate.service.console.pages import go, page
 from cidrgate.service.console.sessions import Person, SignedIn, SignedInForm
+from cidrgate.service.http.strict_requests import ConsoleRoute
 from cidrgate.service.settings import service_of
-from cidrgate.service.strict_requests import ConsoleRoute
 
 __all__ = ["router"]
 

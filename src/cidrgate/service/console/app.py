@@ -27,12 +27,21 @@ from cidrgate.errors import (
     TokenNotFoundError,
     VersionConflictError,
 )
-from cidrgate.service.console import accounts, adding, editing, lists, questions, signed_in, signing_in, tokens
+from cidrgate.service.console import (
+    accounts,
+    adding,
+    checks as questions,
+    editing,
+    lists,
+    signed_in,
+    signing_in,
+    tokens,
+)
 from cidrgate.service.console.pages import in_place, link, page
-from cidrgate.service.limits import LONGEST_FORM_LIST, MOST_FIELDS
-from cidrgate.service.problems import ServiceError
-from cidrgate.service.store_events import log_store_error
-from cidrgate.service.strict_requests import FORM
+from cidrgate.service.http.limits import LONGEST_FORM_LIST, MOST_FIELDS
+from cidrgate.service.http.problems import ServiceError
+from cidrgate.service.http.store_events import log_store_error
+from cidrgate.service.http.strict_requests import FORM
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send

@@ -7,13 +7,13 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from cidrgate.decisions import enforced
 from cidrgate.errors import CidrgateError
-from cidrgate.guards import Guard
-from cidrgate.list_changes import ListOutcome
 from cidrgate.manager import RuleManager
-from cidrgate.previews import AccessChange, access_change
-from cidrgate.service.console.words import ENABLE_ENFORCEMENT
+from cidrgate.manager.changes import ListOutcome
+from cidrgate.manager.confirmations import Guard
+from cidrgate.manager.previews import AccessChange, access_change
+from cidrgate.rules.decisions import enforced
+from cidrgate.service.console.formatting import ENABLE_ENFORCEMENT
 from cidrgate.stores import Transaction
 from cidrgate.values import Account
 
@@ -27,7 +27,7 @@ class NeedsConfirmationError(CidrgateError):
     """A change that a person has to confirm first.
 
     Attributes:
-        needed: Everything the change must be confirmed for: keys of `cidrgate.service.console.words.CONFIRMATIONS`.
+        needed: Everything the change must be confirmed for: keys of `formatting.CONFIRMATIONS`.
     """
 
     def __init__(self, needed: tuple[str, ...]) -> None:

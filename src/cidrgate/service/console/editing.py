@@ -13,14 +13,14 @@ from cidrgate.errors import (
     StoreError,
     VersionConflictError,
 )
-from cidrgate.list_changes import named_entries
+from cidrgate.manager.changes import named_entries
 from cidrgate.service.console.changing import NeedsConfirmationError, make_change
 from cidrgate.service.console.drafts import Edit, Found, NewEdit, Verdict, found_in, judge
 from cidrgate.service.console.lists import AccountQuery, last_change, view_of
 from cidrgate.service.console.pages import go, page
 from cidrgate.service.console.sessions import Person, SignedIn, SignedInForm
+from cidrgate.service.http.strict_requests import ConsoleRoute
 from cidrgate.service.settings import service_of
-from cidrgate.service.strict_requests import ConsoleRoute
 from cidrgate.values import Entry
 
 __all__ = ["router"]

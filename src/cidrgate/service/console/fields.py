@@ -5,8 +5,8 @@ from typing import Annotated
 from fastapi import Form, Query
 from pydantic import AfterValidator
 
-from cidrgate.service.limits import LONGEST_FORM_LIST, LONGEST_NAME
-from cidrgate.service.pages import storable
+from cidrgate.service.http.limits import LONGEST_FORM_LIST, LONGEST_NAME
+from cidrgate.service.http.pagination import storable
 
 __all__ = ["Confirmations", "Ids", "ListQuery", "ListText", "ShortQuery", "ShortText", "numbers_in"]
 

@@ -8,17 +8,17 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, Query, Request, Response
 
-from cidrgate.decisions import decide, enforced
 from cidrgate.errors import AccountNotFoundError, EntryNotFoundError, VersionConflictError
-from cidrgate.list_changes import named_entries
 from cidrgate.manager import RuleManager
+from cidrgate.manager.changes import named_entries
 from cidrgate.rules import special_block
+from cidrgate.rules.decisions import decide, enforced
 from cidrgate.service.console.changing import ListEdit, NeedsConfirmationError, make_change
 from cidrgate.service.console.fields import Confirmations
 from cidrgate.service.console.pages import go, page
 from cidrgate.service.console.sessions import Person, SignedIn, SignedInForm
+from cidrgate.service.http.strict_requests import ConsoleRoute
 from cidrgate.service.settings import service_of
-from cidrgate.service.strict_requests import ConsoleRoute
 from cidrgate.values import Account, Change, Decision, Entry
 
 __all__ = ["AccountQuery", "ListView", "last_change", "router", "view_of"]

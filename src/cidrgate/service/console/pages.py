@@ -9,9 +9,9 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from cidrgate.networks import addresses_covered, prefix_length, subnet_mask
+from cidrgate.rules.networks import addresses_covered, prefix_length, subnet_mask
+from cidrgate.service.console.formatting import CONFIRMATIONS, PROBLEM_TITLES, change_sentence
 from cidrgate.service.console.sessions import Person
-from cidrgate.service.console.words import CONFIRMATIONS, PROBLEM_TITLES, change_sentence
 
 __all__ = ["go", "in_place", "link", "page", "root_of"]
 

@@ -9,12 +9,12 @@ from urllib.parse import urlsplit
 
 from fastapi import Depends, Form, Request, Response
 
-from cidrgate.credentials import Session
-from cidrgate.service.addresses import client_address
-from cidrgate.service.principals import Principal
-from cidrgate.service.problems import ForbiddenError, ServiceError
+from cidrgate.service.auth.principals import Principal
+from cidrgate.service.auth.values import Session
+from cidrgate.service.http.client_address import client_address
+from cidrgate.service.http.problems import ForbiddenError, ServiceError
+from cidrgate.service.http.strict_requests import BEFORE_BODY
 from cidrgate.service.settings import service_of
-from cidrgate.service.strict_requests import BEFORE_BODY
 from cidrgate.stores import Transaction
 
 __all__ = [

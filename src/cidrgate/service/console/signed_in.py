@@ -7,8 +7,8 @@ from fastapi import APIRouter, Form, Query, Request, Response
 from cidrgate.errors import SessionNotFoundError
 from cidrgate.service.console.pages import go, page
 from cidrgate.service.console.sessions import Person, SignedIn, SignedInForm
+from cidrgate.service.http.strict_requests import ConsoleRoute
 from cidrgate.service.settings import service_of
-from cidrgate.service.strict_requests import ConsoleRoute
 
 __all__ = ["router"]
 

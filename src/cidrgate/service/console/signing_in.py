@@ -7,12 +7,12 @@ from fastapi import APIRouter, Form, Path, Query, Request, Response
 from fastapi.responses import RedirectResponse
 
 from cidrgate.errors import CredentialEndedError
-from cidrgate.service.access import refuse_failure
-from cidrgate.service.addresses import client_address
+from cidrgate.service.auth.access import refuse_failure
 from cidrgate.service.console.pages import link, page, root_of
 from cidrgate.service.console.sessions import SignedInForm, begin, end, require_own_page
+from cidrgate.service.http.client_address import client_address
+from cidrgate.service.http.strict_requests import ConsoleRoute
 from cidrgate.service.settings import service_of
-from cidrgate.service.strict_requests import ConsoleRoute
 
 __all__ = ["router"]
 

@@ -5,13 +5,13 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, Query, Request, Response
 
-from cidrgate.credentials import Scope
 from cidrgate.errors import InvalidExpiryError, InvalidScopeError
+from cidrgate.service.auth.values import Scope
 from cidrgate.service.console.fields import ShortQuery
 from cidrgate.service.console.pages import go, page
 from cidrgate.service.console.sessions import Person, SignedIn, SignedInForm
+from cidrgate.service.http.strict_requests import ConsoleRoute
 from cidrgate.service.settings import service_of
-from cidrgate.service.strict_requests import ConsoleRoute
 
 __all__ = ["router"]
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.exc import SQLAlchemyError, TimeoutError as PoolTimeoutError
 
 from cidrgate.errors import StoreBusyError, StoreConflictError, StoreError
 from cidrgate.stores.urls import redacted_message

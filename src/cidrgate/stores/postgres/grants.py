@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cidrgate.errors import StoreError
-from cidrgate.forking import work
+from cidrgate.process.forking import work
 from cidrgate.stores.migrations import VERSION_TABLE
 from cidrgate.stores.postgres.database import Database
 from cidrgate.stores.postgres.failures import explained

@@ -12,7 +12,7 @@ from sqlalchemy import event, inspect, select, text
 from sqlalchemy.schema import CreateSchema
 
 from cidrgate.errors import AccountsLockedError, StoreBusyError, StoreError, StoreNotFoundError
-from cidrgate.forking import join_forks, work
+from cidrgate.process.forking import join_forks, work
 from cidrgate.stores import migrations
 from cidrgate.stores.postgres.database import BEGIN, LONGEST_SILENCE, SILENCE, Database
 from cidrgate.stores.postgres.failures import explained, refused_commit

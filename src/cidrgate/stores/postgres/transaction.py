@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sqlalchemy import select, text
 
 from cidrgate.errors import AccountsLockedError
-from cidrgate.stores.among import among
 from cidrgate.stores.bulk import rows_of
+from cidrgate.stores.key_lists import among
 from cidrgate.stores.postgres.database import LONGEST_SILENCE
 from cidrgate.stores.schema import accounts, utc_text
-from cidrgate.stores.sql import StoredAccount, StoredList, Transaction, select_accounts_named
+from cidrgate.stores.sql import Transaction, select_accounts_named
+from cidrgate.stores.values import StoredAccount, StoredList
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, TextClause
 
-    from cidrgate.stores.bulk import NewList
+    from cidrgate.stores.values import NewList
 
 __all__ = ["PostgresTransaction"]
 

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from cidrgate.errors import StoreError
-from cidrgate.forking import work
+from cidrgate.process.forking import work
 from cidrgate.stores.postgres.inherited import leave_to_parent
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ with suppress(ImportError):  # an interpreter may be built without it
     import ctypes
 
 from cidrgate.errors import StoreError
-from cidrgate.forking import is_in_sqlite, join_forks
+from cidrgate.process.forking import is_in_sqlite, join_forks
 
 __all__ = ["OwnConnection"]
 

@@ -15,14 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, create_engine, event, update
-from sqlalchemy.exc import OperationalError, SQLAlchemyError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError, TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import QueuePool, StaticPool
 
 from cidrgate.errors import OutcomeUnknownError, StoreBusyError, StoreError, StoreNotFoundError
 from cidrgate.event_log import log_event
-from cidrgate.forking import join_forks, sqlite_is_lost, work
-from cidrgate.private_files import create_empty
+from cidrgate.process.forking import join_forks, sqlite_is_lost, work
+from cidrgate.process.private_files import create_empty
 from cidrgate.stores import migrations
 from cidrgate.stores.schema import facts
 from cidrgate.stores.sqlite.connections import OwnConnection

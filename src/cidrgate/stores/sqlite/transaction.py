@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from cidrgate.stores.bulk import NewList
+    from cidrgate.stores.values import NewList
 
 __all__ = ["SqliteTransaction", "compact_json"]
 

@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from cidrgate.errors import StoreError
-from cidrgate.forking import work
+from cidrgate.process.forking import work
 from cidrgate.stores.sqlite.failures import advice
 
 if TYPE_CHECKING:

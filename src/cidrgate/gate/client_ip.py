@@ -1,0 +1,289 @@
+"""`ClientIPResolver`: which address a request comes from, as the last trusted hop saw it.
+
+Everything that a client can write is believed only as far as a trusted proxy vouches for it. Nothing here knows a
+framework; `forwarded` reads the headers, and `rewritten_peers` finds peers that a server has put there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from cidrgate._engine import PrefixTrie, _HeaderField, _HeaderNames, canonical_address
+from cidrgate.errors import InvalidAddressError
+from cidrgate.gate.forwarded import MOST_HOPS, UNIX_SOCKET, HopProblem, UnreadableHopError, hops_of, read_node
+from cidrgate.gate.header_names import check_token
+from cidrgate.gate.rewritten_peers import CLIENT_HEADERS, PORT_HEADERS, came_with_port, holds
+from cidrgate.gate.trusted_networks import refuse_everybody
+from cidrgate.rules.format_hints import format_hint
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+__all__ = ["ClientAddress", "ClientIPResolver", "ClientProblem"]
+
+ClientProblem: TypeAlias = (
+    HopProblem
+    | Literal[
+        "no_address",
+        "invalid_peer",
+        "rewritten_peer",
+        "missing_header",
+        "repeated_header",
+        "too_few_hops",
+        "too_many_hops",
+    ]
+)
+
+_Found: TypeAlias = tuple[str | None, str, int | None, ClientProblem | None]
+
+_UNIX_PEERS = (UNIX_SOCKET, "/")
+_LISTS = ("x-forwarded-for", "forwarded")
+
+
+@dataclass(frozen=True, slots=True)
+class ClientAddress:
+    """Where a request comes from, and who says so.
+
+    Attributes:
+        address: Canonical text; None when it cannot be told, which denies whatever is enforced.
+        source: `peer` for the socket's other end, `server` for what the server said in its place, or the name of the
+            header that was believed.
+        hop: The place in that header's list, counted from the right: 1 is what the nearest proxy wrote. None where
+            there is no list.
+        problem: Why there is no address, or None:
+
+            - `no_address`: the client is on a Unix socket, or the server does not say who it is
+            - `invalid_peer`: the server names a peer that is no address
+            - `rewritten_peer`: something in the server, such as uvicorn's `--proxy-headers`, has put what a header says
+              in the peer's place, by rules of its own: the peer is no trusted proxy and stands in a header that names
+              clients, or it has a port that no client has
+            - `missing_header`: the peer is a trusted proxy that did not send the header
+            - `repeated_header`: a header with a single value came more than once
+            - `malformed_hop`: the hop is no address, nothing, or has a zone or an impossible port
+            - `obfuscated_hop`: the hop is `unknown` or a name such as `_hidden`
+            - `malformed_header`: `Forwarded` that breaks RFC 7239, such as an open quote, or headers that are not bytes
+            - `header_too_long`: more `Forwarded` than is read
+            - `too_few_hops`: fewer hops in the header than are trusted
+            - `too_many_hops`: more than `MOST_HOPS` trusted hops
+    """
+
+    address: str | None
+    source: str
+    hop: int | None = None
+    problem: ClientProblem | None = None
+
+
+class ClientIPResolver:
+    """Finds the client's address of a request. Immutable, to be shared between threads.
+
+    It protects nothing where the server rewrites the peer as well: one of the two must leave the headers alone. A peer
+    that was rewritten is recognised by what it leaves behind, and is denied.
+
+    Without arguments it is the socket's peer, and no header counts. Behind proxies name either the proxies or how many
+    there are, not both:
+
+    - `trusted_proxies`: the header counts only if the peer is one of them. The client is then the rightmost hop that is
+      none of them; where all are, the leftmost.
+    - `trusted_hops`: the header always counts, and the client is that many hops from the right. Only for servers that
+      nobody but the proxy can reach.
+
+    Args:
+        trusted_proxies: Networks of the proxies, such as `10.0.0.0/8`, and `unix:` for every peer on a Unix socket.
+            Name the proxies only: whoever has one of these addresses can pretend to be anybody.
+        trusted_hops: How many proxies there are between the client and this server; at least 1.
+        header: The header the proxies write: `x-forwarded-for` when None, `forwarded` (RFC 7239), or one with a single
+            address, such as `cf-connecting-ip`, `x-real-ip` or `fly-client-ip`, which needs `trusted_proxies`.
+        trust_everybody: Whether the trusted proxies may cover public space as a whole. Everybody who reaches the server
+            can then say that they are anybody.
+        resolved_by_server: Whether the server's answer is taken as it is: for a server that is configured to read
+            forwarded headers of its own proxies alone. Excludes all other arguments.
+
+    Raises:
+        TypeError: If an argument has another type.
+        ValueError: If the arguments do not fit together, the header is no token (RFC 9110 section 5.6.2), or the
+            trusted proxies are wider than /8 (IPv4) or /16 (IPv6) of public space, or together a quarter of it.
+        InvalidAddressError: If a trusted proxy is no network.
+
+    Example:
+        >>> resolver = ClientIPResolver(trusted_proxies=["10.0.0.0/8"])
+        >>> spoofed = [(b"x-forwarded-for", b"8.8.8.8, 203.0.113.9")]
+        >>> resolver.resolve("10.0.0.1", spoofed)
+        ClientAddress(address='203.0.113.9', source='x-forwarded-for', hop=1, problem=None)
+        >>> resolver.resolve("198.51.100.7", spoofed)
+        ClientAddress(address='198.51.100.7', source='peer', hop=None, problem=None)
+    """
+
+    __slots__ = (
+        *("_claims", "_field", "_hops", "_only", "_other_ports", "_proxies", "_unix"),
+        *("header", "resolved_by_server"),
+    )
+
+    header: str | None
+    """The header that may count, in lower case; None when the peer alone does."""
+
+    resolved_by_server: bool
+    """Whether the server's answer is taken as it is."""
+
+    def __init__(
+        self,
+        *,
+        trusted_proxies: Iterable[str] | None = None,
+        trusted_hops: int | None = None,
+        header: str | None = None,
+        trust_everybody: bool = False,
+        resolved_by_server: bool = False,
+    ) -> None:
+        for name, value in (("trust_everybody", trust_everybody), ("resolved_by_server", resolved_by_server)):
+            if not isinstance(value, bool):
+                raise TypeError(f"{name} is True or False, not {value!r}")
+        if resolved_by_server and not (trusted_proxies is None and trusted_hops is None and header is None):
+            raise ValueError(
+                "resolved_by_server takes the server's answer: name no trusted_proxies, trusted_hops or header with it"
+            )
+        if trusted_proxies is not None and trusted_hops is not None:
+            raise ValueError("name trusted_proxies or trusted_hops, not both")
+        if header is not None:
+            check_token(header, "the header with the client's address")
+        if trusted_proxies is None and trusted_hops is None and header is not None:
+            raise ValueError(f"{header} can only be believed from a proxy: name trusted_proxies or trusted_hops")
+        if trusted_hops is not None and (
+            isinstance(trusted_hops, bool) or not isinstance(trusted_hops, int) or not 0 < trusted_hops < MOST_HOPS
+        ):
+            raise ValueError(
+                f"trusted_hops is the number of proxies, at least 1 and below {MOST_HOPS}, not {trusted_hops!r}"
+            )
+        name = "x-forwarded-for" if header is None else header.lower()
+        if trusted_hops is not None and name not in _LISTS:
+            raise ValueError(f"{header} holds no list of hops: name the trusted_proxies that may send it")
+        if isinstance(trusted_proxies, str):
+            raise TypeError("trusted_proxies is an iterable of networks, not one str: write [network]")
+        named = [] if trusted_proxies is None else list(trusted_proxies)
+        self._unix = UNIX_SOCKET in named
+        self._proxies = _networks(network for network in named if network != UNIX_SOCKET)
+        if trust_everybody and not named:
+            raise ValueError("trust_everybody is about trusted_proxies: name them")
+        if not trust_everybody:
+            refuse_everybody(self._proxies)
+        self._hops = trusted_hops
+        self.header = name if named or trusted_hops is not None else None
+        self._field = name.encode("latin-1")
+        self._only = _HeaderField(self._field)
+        self._claims = _HeaderNames(CLIENT_HEADERS | {self._field})
+        self._other_ports = _HeaderNames(PORT_HEADERS - {self._field})
+        self.resolved_by_server = resolved_by_server
+
+    def resolve(
+        self, peer: str | None, headers: Iterable[tuple[bytes, bytes]], *, port: int | None = None
+    ) -> ClientAddress:
+        """The client of a request.
+
+        Args:
+            peer: The address of the socket's other end, as the server says it; None, empty, `unix:` or a path for a
+                Unix socket.
+            headers: Every header line as it came, in order, the names in any case.
+            port: The port of the socket's other end, as the server says it; None where it does not. It tells whether
+                the server has put an address out of a header in the peer's place.
+        """
+        return ClientAddress(*self._find(peer, tuple(headers), port))
+
+    def address(self, peer: str | None, headers: Sequence[tuple[bytes, bytes]], port: int | None = None) -> str | None:
+        """The `address` of the client alone, for less.
+
+        Args:
+            peer: As in `resolve`.
+            headers: As in `resolve`, to be read more than once.
+            port: As in `resolve`.
+        """
+        return self._find(peer, headers, port)[0]
+
+    def _find(self, peer: str | None, headers: Sequence[tuple[bytes, bytes]], port: int | None) -> _Found:
+        """The attributes of a `ClientAddress`."""
+        header = self.header
+        try:
+            if not peer or peer.startswith(_UNIX_PEERS):
+                node, trusted = UNIX_SOCKET, self._unix
+            elif header is not None and self._hops is None and peer in self._proxies:
+                # Its canonical text is of no use.
+                node, trusted = peer, True
+            else:
+                node, trusted = canonical_address(peer), False
+        except InvalidAddressError:
+            return None, "peer", None, "invalid_peer"
+        if self.resolved_by_server:
+            return _found(node, "server", None)
+        if port == 0 and node != UNIX_SOCKET:
+            return None, "peer", None, "rewritten_peer"
+        if header is None or not (trusted or self._hops):
+            claims = self._claims
+            if node == UNIX_SOCKET:
+                return None, "peer", None, "no_address"
+            if headers and claims.may_be_in(headers):
+                if not _are_bytes(headers):
+                    return None, "peer", None, "malformed_header"
+                for name, value in headers:
+                    if name.lower() in claims and holds(value, node):
+                        return None, "peer", None, "rewritten_peer"
+            return node, "peer", None, None
+        only = self._only.value(headers)
+        if only is None and not _are_bytes(headers):
+            return None, header, None, "malformed_header"
+        values = [only] if only is not None else [value for name, value in headers if name.lower() == self._field]
+        named = b":" in (only or b",".join(values)) or self._other_ports.may_be_in(headers)
+        if named and port and trusted and node != UNIX_SOCKET and came_with_port(node, port, headers):
+            return None, "peer", None, "rewritten_peer"
+        if not values:
+            return None, header, None, "missing_header"
+        if header in _LISTS:
+            return self._in_list(header, values)
+        if len(values) > 1:
+            return None, header, None, "repeated_header"
+        try:
+            return _found(read_node(values[0]), header, None)
+        except UnreadableHopError as error:
+            return None, header, None, error.problem
+
+    def _trusts(self, node: str) -> bool:
+        return self._unix if node == UNIX_SOCKET else node in self._proxies
+
+    def _in_list(self, header: str, values: Sequence[bytes]) -> _Found:
+        """The client among the hops of a list header that a trusted proxy sent."""
+        hop = 0
+        node = UNIX_SOCKET
+        try:
+            for node in hops_of(header, values):
+                hop += 1
+                if hop == self._hops or (self._hops is None and not self._trusts(node)):
+                    return _found(node, header, hop)
+                if hop == MOST_HOPS:
+                    return None, header, hop, "too_many_hops"
+        except UnreadableHopError as error:
+            return None, header, hop + 1, error.problem
+        if self._hops is not None:
+            return None, header, hop, "too_few_hops"
+        return _found(node, header, hop)
+
+
+def _are_bytes(headers: Iterable[object]) -> bool:
+    """Whether these are lines as servers hand them over: a name that is no bytes may be taken for any other one."""
+    for line in headers:
+        if not isinstance(line, (tuple, list)) or [isinstance(part, bytes) for part in line] != [True, True]:
+            return False
+    return True
+
+
+def _found(node: str, source: str, hop: int | None) -> _Found:
+    if node == UNIX_SOCKET:
+        return None, source, hop, "no_address"
+    return node, source, hop, None
+
+
+def _networks(networks: Iterable[str]) -> PrefixTrie:
+    """Trusted proxies, with the way out for one that is no network."""
+    named = list(networks)
+    for network in named:
+        try:
+            PrefixTrie([network])
+        except InvalidAddressError as error:
+            raise InvalidAddressError(f"trusted proxy {network!r}: {format_hint(network)}") from error
+    return PrefixTrie(named)

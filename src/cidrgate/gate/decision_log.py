@@ -1,0 +1,235 @@
+"""The decision log: one line of JSON a decision, on the logger `cidrgate.decisions`.
+
+The text is JSON, so that nothing a stranger sent can start a line of its own; the same record is the attribute
+`decision` of the `logging.LogRecord`, for formatters that make their own lines. Denials that repeat one another are
+counted: which, and when their number is written, is in `cidrgate.gate.repeated_denials`.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import weakref
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+from cidrgate.event_log import log_event
+from cidrgate.gate.repeated_denials import RepeatedDenials, Summary
+from cidrgate.process.forking import join_forks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Iterable
+
+    from cidrgate.event_log import Value
+    from cidrgate.gate.verdict import Verdict
+
+__all__ = ["LOGGER", "LOG_EVERY", "DecisionLog", "advise_about_rewritten_peers", "check_log_every"]
+
+LOGGER = logging.getLogger("cidrgate.decisions")
+
+LOG_EVERY = 60.0
+"""Seconds between two lines about the same account and address, unless it is said otherwise."""
+
+_advice_given = threading.Event()
+_ADVICE = (
+    "a request is denied because the server, or a middleware around this one, puts an address out of a header in the "
+    "place of the socket's peer. Leave the headers to cidrgate: run uvicorn with --no-proxy-headers, daphne without "
+    "--proxy-headers, waitress without trusted_proxy, and hypercorn and granian without their proxy middlewares "
+    "(ProxyFixMiddleware, wrap_asgi_with_proxy_headers, wrap_wsgi_with_proxy_headers); uvicorn's worker in gunicorn "
+    "needs --forwarded-allow-ips=''. Then name the proxies in ClientIPResolver(trusted_proxies=[...]). Where the "
+    "server shall decide, and reads these headers from its own proxies alone, say "
+    "ClientIPResolver(resolved_by_server=True). This is logged once."
+)
+
+_LEVELS = {"allowed": logging.INFO, "would_deny": logging.WARNING, "denied": logging.WARNING}
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """What broke; without the exception, which would keep everything that was in use then."""
+
+    message: str
+    cause: str
+    account: str | None
+    request_id: str | None
+
+
+_Line: TypeAlias = "Verdict | _Failure"
+
+
+class DecisionLog:
+    """Writes verdicts to the logger `cidrgate.decisions`: denials as warnings, what was allowed as information.
+
+    Of denials of one account and address the first is written at once, and then one line a window with their number.
+    A thread writes that line when the window ends; it lives while there is something to be written. So does what broke:
+    the first with its traceback, then its number. All is written when the log is no longer used, and when the process
+    ends.
+
+    Args:
+        allowed: Whether what was allowed is written too.
+        every: Seconds of a window; 0 writes every denial.
+        suppressed: Called for each denial that is counted in place of a line.
+    """
+
+    def __init__(
+        self, *, allowed: bool = False, every: float = LOG_EVERY, suppressed: Iterable[Callable[[], object]] = ()
+    ) -> None:
+        self._allowed = allowed
+        self._counted = _Counted(check_log_every(every), tuple(suppressed))
+        self._close = weakref.finalize(self, self._counted.flush)
+
+    def __call__(self, verdict: Verdict) -> None:
+        """Write one verdict, if it is of those to be written."""
+        if verdict.result == "allowed":
+            if self._allowed:
+                _write(verdict)
+        elif LOGGER.isEnabledFor(_LEVELS[verdict.result]):
+            self._counted.add((verdict.account, verdict.client.address), verdict)
+
+    def failed(
+        self, message: str, error: BaseException, *, account: str | None = None, request_id: str | None = None
+    ) -> None:
+        """Write what broke, if it did not lately."""
+        place = error.__traceback__
+        while place is not None and place.tb_next is not None:
+            place = place.tb_next
+        where = None if place is None else (place.tb_frame.f_code.co_filename, place.tb_lineno)
+        failure = _Failure(message, f"{type(error).__name__}: {error}", account, request_id)
+        self._counted.add((_Failure, message, type(error), where), failure, error)
+
+    def flush(self) -> None:
+        """Write the number of what was counted so far."""
+        self._counted.flush()
+
+    @property
+    def suppressed(self) -> int:
+        """How many denials were counted in place of a line of their own."""
+        return self._counted.suppressed
+
+
+class _Counted:
+    """What repeats itself, and the thread that writes how often, when nothing else does."""
+
+    def __init__(self, every: float, on_suppressed: tuple[Callable[[], object], ...]) -> None:
+        self._every = every
+        self._on_suppressed = on_suppressed
+        self.suppressed = 0
+        self._begin_anew()
+        join_forks(self, stage=0)
+
+    def _begin_anew(self) -> None:
+        self._denials: RepeatedDenials[_Line] = RepeatedDenials(self._every)
+        self._lock = threading.Lock()
+        self._writer: threading.Thread | None = None
+        self._flushed = threading.Event()
+
+    def before_fork(self) -> None:
+        """Nothing: what was counted is the parent's to write."""
+
+    def after_fork(self, *, certain: bool) -> None:  # nothing of the parent's is used
+        """Begin with nothing counted: the parent writes it, and its thread did not come along."""
+        self.suppressed = 0
+        self._begin_anew()
+
+    def add(self, key: Hashable, line: _Line, error: BaseException | None = None) -> None:
+        """Write something or count it, and write what is due."""
+        summaries = self._denials.add(key, line)
+        at_once = [one for one in summaries if not one.count]
+        if not at_once:
+            if not isinstance(line, _Failure):
+                with self._lock:
+                    self.suppressed += 1
+                for told in self._on_suppressed:
+                    told()
+            self._have_writer()
+        self._write(one for one in summaries if one.count)
+        for _ in at_once:
+            _write(line, error=error)
+
+    def flush(self) -> None:
+        """Write what was counted; a log that breaks has lost it, and nothing else."""
+        with suppress(Exception):
+            self._write(self._denials.flush())
+        self._flushed.set()
+
+    def _have_writer(self) -> None:
+        with self._lock:
+            if self._writer is None:
+                self._flushed.clear()
+                self._writer = threading.Thread(target=self._write_when_due, name="cidrgate-log", daemon=True)
+                try:
+                    self._writer.start()
+                except RuntimeError:  # the next denial writes it, or the end of the process
+                    self._writer = None
+
+    def _write_when_due(self) -> None:
+        while True:
+            with self._lock:
+                left = self._denials.seconds_left()
+                if left is None:
+                    self._writer = None
+                    return
+                self._flushed.clear()
+            self._flushed.wait(left)
+            with suppress(Exception):  # a handler that fails; the thread has to go on
+                self._write(self._denials.due())
+
+    def _write(self, summaries: Iterable[Summary[_Line]]) -> None:
+        for one in summaries:
+            _write(one.record, repeated=one.count, seconds=self._every)
+
+
+def _write(
+    line: _Line | None, *, error: BaseException | None = None, repeated: int | None = None, seconds: float = 0.0
+) -> None:
+    """One line: what happened, or how often it happened again."""
+    again: dict[str, Value] = {} if repeated is None else {"repeated": repeated, "seconds": seconds}
+    if isinstance(line, _Failure):
+        message = line.message if repeated is None else f"{line.message}, again {repeated:,} times: {line.cause}"
+        log_event(
+            logging.ERROR,
+            "decision_failed",
+            message,
+            logger=LOGGER,
+            exc_info=error or False,
+            account=line.account,
+            request_id=line.request_id,
+            details=again,
+        )
+        return
+    record: dict[str, Value] = {} if line is None else dict(line.record())
+    level = logging.WARNING if line is None else _LEVELS[line.result]
+    if repeated is None:
+        log_event(level, "decision", json.dumps(record), logger=LOGGER, attributes={"decision": record}, details=record)
+    else:
+        text = json.dumps({"event": "decisions_suppressed", **again, **record})
+        log_event(level, "decisions_suppressed", text, logger=LOGGER, details=again | record)
+
+
+def check_log_every(seconds: object) -> float:
+    """Seconds between two lines about the same account and address, as a person may choose them.
+
+    Raises:
+        TypeError: If it is no number.
+        ValueError: If it is not a number of seconds from 0 on.
+
+    Example:
+        >>> check_log_every(-1)
+        Traceback (most recent call last):
+        ...
+        ValueError: log_every is a number of seconds, or 0 for a line for each denial, not -1
+    """
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        raise TypeError(f"log_every is a number of seconds, not {seconds!r}")
+    if not 0 <= seconds < float("inf"):
+        raise ValueError(f"log_every is a number of seconds, or 0 for a line for each denial, not {seconds}")
+    return float(seconds)
+
+
+def advise_about_rewritten_peers() -> None:
+    """Say once how a server is started that leaves the socket's peer as it is."""
+    if not _advice_given.is_set():
+        _advice_given.set()
+        log_event(logging.WARNING, "peer_rewritten", _ADVICE)

@@ -1,0 +1,114 @@
+"""What a denied client is told: 403 as RFC 9457 problem details, or a small page for browsers.
+
+It names the address that was seen and the request, so that people can find out what to have listed, and nothing of the
+list or of what went wrong.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from html import escape
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cidrgate.gate.verdict import Verdict
+
+__all__ = ["PROBLEM_TYPE", "STATUS", "Denial", "denial_of", "problem_of"]
+
+STATUS = 403
+PROBLEM_TYPE = "urn:cidrgate:address-not-allowed"
+_TITLE = "Address not allowed"
+
+
+@dataclass(frozen=True, slots=True)
+class Denial:
+    """A response with status `STATUS`; header names in lower case."""
+
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+
+def problem_of(verdict: Verdict) -> dict[str, str | int | None]:
+    """The problem details of a denial."""
+    address = verdict.client.address
+    if verdict.reason == "no_account":
+        detail = "The request acts for no account."
+    elif verdict.reason == "unclear_account":
+        detail = "The request names its account more than once, or in a way that could be read as another."
+    elif address is None or verdict.reason == "error":
+        detail = "It could not be told whether this request is allowed."
+    else:
+        detail = f"Requests from {address} are not allowed for this account."
+    return {
+        "type": PROBLEM_TYPE,
+        "title": _TITLE,
+        "status": STATUS,
+        "detail": detail,
+        "address": address,
+        "request_id": verdict.request_id,
+    }
+
+
+def denial_of(verdict: Verdict, accept: str = "") -> Denial:
+    """The response to a request that is denied.
+
+    Args:
+        verdict: Why.
+        accept: The request's `Accept` header; HTML is for those who like it better than JSON.
+
+    Example:
+        >>> from cidrgate import Gate, Matcher
+        >>> matcher = Matcher()
+        >>> matcher.publish("acct-1", ["203.0.113.0/24"])
+        >>> denial = denial_of(Gate(matcher, unlisted="allow", log="none").decide("acct-1", "8.8.8.8"))
+        >>> json.loads(denial.body)["detail"]
+        'Requests from 8.8.8.8 are not allowed for this account.'
+    """
+    problem = problem_of(verdict)
+    if _prefers_html(accept):
+        media_type = "text/html; charset=utf-8"
+        body = _page(problem).encode()
+    else:
+        media_type = "application/problem+json"
+        body = json.dumps(problem).encode()
+    headers = (
+        ("content-type", media_type),
+        ("content-length", str(len(body))),
+        ("cache-control", "no-store"),
+        ("vary", "accept"),
+        ("x-content-type-options", "nosniff"),
+        ("x-request-id", verdict.request_id),
+    )
+    return Denial(headers, body)
+
+
+def _page(problem: dict[str, str | int | None]) -> str:
+    """A page that needs nothing from anywhere."""
+    rows = [("Your address", problem["address"] or "unknown"), ("Request", problem["request_id"])]
+    listed = "".join(f"<dt>{name}</dt><dd>{escape(str(value))}</dd>" for name, value in rows)
+    return (
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{STATUS} {_TITLE}</title>'
+        f"<h1>{_TITLE}</h1><p>{escape(str(problem['detail']))}</p><dl>{listed}</dl></html>\n"
+    )
+
+
+def _prefers_html(accept: str) -> bool:
+    """Whether `Accept` gives HTML a higher weight than JSON (RFC 9110 section 12.5.1)."""
+    weights: dict[str, float] = {}
+    for element in accept.lower().split(",", 50):
+        media_range, *parameters = (part.strip() for part in element.split(";"))
+        weight = 1.0
+        for parameter in parameters:
+            name, _, value = parameter.partition("=")
+            if name.strip() == "q":
+                try:
+                    weight = float(value)
+                except ValueError:
+                    weight = 0.0
+        weights[media_range] = weight
+    anything = weights.get("*/*", 0.0)
+    html = weights.get("text/html", weights.get("text/*", anything))
+    of_applications = weights.get("application/*", anything)
+    json_weight = max(weights.get(f"application/{kind}", of_applications) for kind in ("problem+json", "json"))
+    return html > json_weight

@@ -1,0 +1,133 @@
+"""Changes of lists that somebody asks for, made in one write transaction: all are read together and stored together.
+
+Each is refused or made for itself, before anything is written; what each comes to depends on its own list alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from itertools import count
+from typing import TYPE_CHECKING
+
+from cidrgate.errors import CidrgateError, VersionConflictError
+from cidrgate.manager.accounts import no_such_account, refuse_subaccount
+from cidrgate.manager.changes import Listing, ListOutcome, changed, sweep
+from cidrgate.manager.confirmations import guards_met, refuse_unconfirmed
+from cidrgate.process.clock import certain_time, earlier_by_far
+from cidrgate.rules.account_names import could_name_account
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from cidrgate.manager.confirmations import Guard
+    from cidrgate.stores import ListChange, StoredAccount, Transaction
+    from cidrgate.values import Entry
+
+__all__ = ["ListRequest", "change_lists", "ended_for_certain"]
+
+
+@dataclass(frozen=True, slots=True)
+class ListRequest:
+    """A change of one list that somebody asks for.
+
+    Attributes:
+        account: Whose list.
+        make: What it does to the list it meets; may read more in the transaction.
+        actor: Who asks, for the change log.
+        expect_version: The version of the account they saw; None for whatever it is.
+        judge: Sees what it comes to before anything is stored; when it raises a `CidrgateError`, nothing is.
+        keep: Stores more along with it.
+        address: Where they are; None if that is not known, and then they cannot be locked out.
+        confirmed: The guards that the change may meet.
+    """
+
+    account: str
+    make: Callable[[Transaction, Listing], ListChange]
+    actor: str | None
+    expect_version: int | None
+    judge: Callable[[ListOutcome], object] | None
+    keep: Callable[[Transaction, ListOutcome], object] | None
+    address: str | None = None
+    confirmed: frozenset[Guard] = frozenset()
+
+
+def change_lists(
+    transaction: Transaction, requests: Sequence[ListRequest], *, dry_run: bool = False
+) -> list[ListOutcome | CidrgateError]:
+    """Make changes of different lists.
+
+    Args:
+        transaction: A write transaction.
+        requests: The changes; no account is in two of them.
+        dry_run: Whether they are worked out and judged only, for which the transaction need not write. Nothing needs a
+            confirmation then: the outcome says what would.
+
+    Returns:
+        What each came to, or why it was refused, in their order.
+    """
+    owners = transaction.accounts_named([one.account for one in requests if could_name_account(one.account)])
+    listed = transaction.entries_of(owners.values())
+    at = datetime.now(UTC)
+    certain = ended_for_certain(transaction, listed.values(), at)
+    ids = count(-1, -1) if dry_run else transaction.new_entry_ids(len(requests))
+    results: list[ListOutcome | CidrgateError] = []
+    made: list[ListChange] = []
+    for request in requests:
+        try:
+            outcome, changes = _worked_out(transaction, request, owners, listed, at, certain, ids)
+            if not dry_run:
+                refuse_unconfirmed(outcome, request.address, request.confirmed)
+        except CidrgateError as error:
+            results.append(error)
+        else:
+            results.append(outcome)
+            made += changes
+    if not dry_run:
+        transaction.apply(made, at=at)
+        for request, result in zip(requests, results, strict=True):
+            if request.keep is not None and isinstance(result, ListOutcome):
+                request.keep(transaction, result)
+    return results
+
+
+def ended_for_certain(transaction: Transaction, lists: Iterable[Iterable[Entry]], at: datetime) -> datetime:
+    """The time up to which entries have ended by every clock there is: a sweep takes them off for good.
+
+    Args:
+        transaction: Where the database's clock is asked, if anything has ended by this machine's.
+        lists: The entries in question.
+        at: What this machine's clock says; aware.
+    """
+    if not any(entry.expires_at is not None and entry.expires_at <= at for entries in lists for entry in entries):
+        return at
+    return earlier_by_far(certain_time(at), transaction.clock())
+
+
+def _worked_out(
+    transaction: Transaction,
+    request: ListRequest,
+    owners: dict[str, StoredAccount],
+    listed: dict[str, list[Entry]],
+    at: datetime,
+    certain: datetime,
+    ids: Iterator[int],
+) -> tuple[ListOutcome, list[ListChange]]:
+    owner = owners.get(request.account)
+    if owner is None:
+        raise no_such_account(request.account)
+    refuse_subaccount(owner)
+    if request.expect_version not in (None, owner.version):
+        raise VersionConflictError(
+            f"the list of account {owner.name!r} has version {owner.version}, not {request.expect_version}: somebody "
+            "changed it; look at it again, then decide"
+        )
+    listing = Listing(owner, listed[owner.name], at, ids, request.actor, certain)
+    change = request.make(transaction, listing)
+    made = sweep(listing, change)
+    now = replace(owner.value(), version=owner.version + bool(made))
+    outcome = ListOutcome(now, change, listing.entries, changed(listing, made))
+    outcome = replace(outcome, confirm=guards_met(outcome, request.address, at))
+    if request.judge is not None:
+        request.judge(outcome)
+    return outcome, made

@@ -1,0 +1,291 @@
+"""What a change does to one list, worked out from values: no SQL, no lock, no matcher.
+
+The rules say which CIDRs may be listed; here they become entries, and the difference to the list as it is becomes a
+`ListChange`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from cidrgate._engine import canonical_prefix
+from cidrgate.errors import EntryNotFoundError, HistoryError, InvalidAddressError, InvalidExpiryError
+from cidrgate.rules.characters import check_text
+from cidrgate.rules.decisions import in_address_order
+from cidrgate.rules.limits import beginning_of, some_of
+from cidrgate.stores import ListChange, StoredAccount
+from cidrgate.values import Entry, NewEntry
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from datetime import datetime
+
+    from cidrgate.manager.confirmations import Guard
+    from cidrgate.values import Account, Action, Change
+
+__all__ = [
+    "ListOutcome",
+    "Listing",
+    "addition",
+    "changed",
+    "check_expiry",
+    "check_labels",
+    "list_at",
+    "named_entries",
+    "replacement",
+    "sweep",
+]
+
+_MOST_NAMED = 50
+"""How many entries a message names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """One account's list at the moment of a change, and what new entries of it need.
+
+    Attributes:
+        owner: The account.
+        entries: All its entries, expired ones too.
+        at: The moment; aware.
+        ids: Where new entries get their ids from.
+        actor: Who makes the change.
+        certain: A time that is over for certain, where clocks are not of one mind about `at`; None where they are.
+    """
+
+    owner: StoredAccount
+    entries: Sequence[Entry]
+    at: datetime
+    ids: Iterator[int]
+    actor: str | None
+    certain: datetime | None = None
+
+    def ended(self, entry: Entry) -> bool:
+        """Whether an entry has expired for certain, so that it may be taken off the list for good."""
+        return entry.expired(self.at if self.certain is None else self.certain)
+
+    def change(self, action: Action, before: Iterable[Entry] = (), after: Iterable[Entry] = ()) -> ListChange:
+        """A change of this list; without entries, nothing changes."""
+        return ListChange(self.owner, action, tuple(before), tuple(after), self.actor)
+
+    def active(self) -> list[Entry]:
+        """The entries that have not expired, in address order."""
+        return in_address_order([entry for entry in self.entries if not self.ended(entry)])
+
+    def new_entry(self, cidr: str, piece: NewEntry) -> Entry:
+        """The entry a piece becomes.
+
+        Raises:
+            InvalidExpiryError: If it would end at no time, or at a time that is over.
+        """
+        check_expiry(piece.expires_at, self.at)
+        expires_at = piece.expires_at
+        return Entry(next(self.ids), self.owner.name, cidr, piece.label, self.at, self.actor, expires_at)
+
+
+@dataclass(frozen=True, slots=True)
+class ListOutcome:
+    """What a change of one list comes to.
+
+    Attributes:
+        account: The account, with the version it has afterwards.
+        change: What was asked for; nothing in it means nothing changes.
+        before: The list before it, in no particular order, expired entries too.
+        after: The list after it, in address order.
+        confirm: The guards it meets, each of which must be confirmed before it is made; see
+            `cidrgate.manager.confirmations`.
+    """
+
+    account: Account
+    change: ListChange
+    before: Sequence[Entry]
+    after: list[Entry]
+    confirm: tuple[Guard, ...] = ()
+
+
+def check_expiry(expires_at: datetime | None, at: datetime) -> None:
+    """Refuse a time at which no entry can end.
+
+    Raises:
+        InvalidExpiryError: If it is naive, or over at the time `at`.
+    """
+    if expires_at is None:
+        return
+    if expires_at.tzinfo is None:
+        raise InvalidExpiryError(f"expires_at {expires_at.isoformat()} names no time zone; add one, such as +00:00")
+    if expires_at <= at:
+        raise InvalidExpiryError(f"expires_at {expires_at.isoformat()} is over; choose a time to come")
+
+
+def check_labels(pieces: Iterable[NewEntry]) -> None:
+    """Refuse labels that people would not read as they are. Not asked of a list of the past that is restored.
+
+    Raises:
+        InvalidTextError: If one holds a character that people cannot see.
+    """
+    for piece in pieces:
+        if piece.label is not None:
+            check_text(piece.label, "a label")
+
+
+def addition(listing: Listing, pieces: Sequence[NewEntry], cidrs: Sequence[str]) -> ListChange:
+    """The change that lists new entries.
+
+    Args:
+        listing: The list as it is.
+        pieces: What was asked for; labels and times are taken from here.
+        cidrs: The canonical CIDR of each piece, as validated.
+
+    Raises:
+        InvalidExpiryError: If a piece would end at no time, or at a time that is over.
+    """
+    new = [listing.new_entry(cidr, piece) for piece, cidr in zip(pieces, cidrs, strict=True)]
+    return listing.change("add", after=new)
+
+
+def replacement(
+    listing: Listing, pieces: Sequence[NewEntry], cidrs: Sequence[str], action: Action = "replace"
+) -> ListChange:
+    """The difference between a list and the whole list that shall stand in its place.
+
+    An entry whose network stays is kept with its id, who added it and when; a piece with a label, or a time at which
+    it ends, gives it those. Nothing in `before` or `after` means nothing changes. Without pieces every entry leaves,
+    those that have expired too: whoever wants an empty list wants it empty.
+
+    Args:
+        listing: The list as it is.
+        pieces: What was asked for.
+        cidrs: The canonical CIDR of each piece, as validated.
+        action: What the log calls it. To `restore` means that labels and times become exactly the pieces', None too.
+
+    Raises:
+        InvalidExpiryError: If a piece would end at no time, or at a time that is over.
+    """
+    leaving = {entry.cidr: entry for entry in listing.active()}
+    before: list[Entry] = []
+    after: list[Entry] = []
+    for piece, cidr in zip(pieces, cidrs, strict=True):
+        kept = leaving.pop(cidr, None)
+        if kept is None:
+            after.append(listing.new_entry(cidr, piece))
+            continue
+        altered = kept
+        if piece.label is not None or action == "restore":
+            altered = replace(altered, label=piece.label)
+        if piece.expires_at is not None or action == "restore":
+            check_expiry(piece.expires_at, listing.at)
+            altered = replace(altered, expires_at=piece.expires_at)
+        if altered != kept:
+            before.append(kept)
+            after.append(altered)
+    before.extend(leaving.values() if pieces else listing.entries)
+    return listing.change(action, before, after)
+
+
+def sweep(listing: Listing, change: ListChange) -> list[ListChange]:
+    """A change with what goes along: entries that have expired leave the list before it, unless it names them.
+
+    So what has expired never counts toward the limit and overlaps with nothing, in the database neither.
+
+    Args:
+        listing: The list as it is.
+        change: What was asked for; it may be nothing, and then nothing goes along.
+
+    Returns:
+        The changes to store, in their order.
+    """
+    if not change.before and not change.after:
+        return []
+    named = {entry.id for entry in change.before}
+    expired = [entry for entry in listing.entries if listing.ended(entry) and entry.id not in named]
+    return [listing.change("expire", expired), change] if expired else [change]
+
+
+def changed(listing: Listing, made: Sequence[ListChange]) -> list[Entry]:
+    """A list once changes of it are made, in address order.
+
+    Args:
+        listing: The list as it is.
+        made: The changes, by `sweep`.
+    """
+    entries = {entry.id: entry for entry in listing.entries}
+    for change in made:
+        for entry in change.before:
+            entries.pop(entry.id)
+        entries.update((entry.id, entry) for entry in change.after)
+    return in_address_order(entries.values())
+
+
+def list_at(listed: Iterable[Entry], changes: Sequence[Change], sequence: int) -> list[Entry]:
+    """A list as it was, by undoing what was changed since.
+
+    Args:
+        listed: The list as it is.
+        changes: The account's changes since, newest last.
+        sequence: The place in the log, for the message.
+
+    Raises:
+        HistoryError: If the account was created since.
+
+    Example:
+        >>> from datetime import UTC, datetime
+        >>> from cidrgate import Change
+        >>> now = datetime.now(UTC)
+        >>> entry = Entry(7, "acct-1", "8.8.8.0/24", None, now, "me")
+        >>> [found.cidr for found in list_at([], [Change(2, now, "me", "acct-1", "remove", (entry,), ())], 1)]
+        ['8.8.8.0/24']
+    """
+    entries = {entry.id: entry for entry in listed}
+    for change in reversed(changes):
+        if change.action == "create_account":
+            raise HistoryError(f"account {change.account!r} was created by change {change.sequence}, after {sequence}")
+        for entry in change.after:
+            del entries[entry.id]
+        entries.update((entry.id, entry) for entry in change.before)
+    return in_address_order(entries.values())
+
+
+def named_entries(account: str, listed: Collection[Entry], which: Iterable[str | int]) -> list[Entry]:
+    """The entries a person names, each once, in the order they are named first.
+
+    Args:
+        account: Whose list, for the message.
+        listed: Its entries.
+        which: CIDRs in any spelling, or entry ids.
+
+    Raises:
+        EntryNotFoundError: If the list holds one of them not, or none is named; says what it does hold.
+    """
+    by_key: dict[str | int, Entry] = {}
+    for entry in listed:
+        by_key[entry.id] = by_key[entry.cidr] = entry
+    found: dict[int, Entry] = {}
+    missing: list[str | int] = []
+    for key in which:
+        entry_or_none = by_key.get(key if isinstance(key, int) else _canonical_or_itself(key))
+        if entry_or_none is None:
+            missing.append(key)
+        else:
+            found[entry_or_none.id] = entry_or_none
+    if missing or not found:
+        raise EntryNotFoundError(_not_found(account, listed, missing))
+    return list(found.values())
+
+
+def _canonical_or_itself(text: str) -> str:
+    try:
+        return canonical_prefix(text.strip())
+    except InvalidAddressError:
+        return text
+
+
+def _not_found(account: str, listed: Collection[Entry], missing: list[str | int]) -> str:
+    first = in_address_order(listed)[: _MOST_NAMED + 1]
+    there = some_of([f"{entry.cidr} (id {entry.id})" for entry in first], _MOST_NAMED, max(0, len(listed) - len(first)))
+    holds = f"it holds {there}" if there else "its list is empty"
+    if not missing:
+        return f"no entry of account {account!r} was named; {holds}"
+    named = [f"id {key}" if isinstance(key, int) else repr(beginning_of(key)) for key in missing[: _MOST_NAMED + 1]]
+    names = some_of(named, _MOST_NAMED, max(0, len(missing) - len(named)))
+    return f"account {account!r} does not list {names}; {holds}"

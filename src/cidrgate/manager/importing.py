@@ -1,0 +1,203 @@
+"""Bulk loading: the lists of many accounts validated and stored in one transaction.
+
+Each account's list is stored whole or not at all, and one that breaks a rule keeps no other from being
+stored. `RuleManager.import_accounts` cuts an import into transactions and publishes what they stored.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from threading import Event
+from typing import TYPE_CHECKING, TypeVar
+
+from cidrgate.errors import CidrgateError
+from cidrgate.manager.accounts import no_such_account, refuse_subaccount
+from cidrgate.manager.change_requests import ended_for_certain
+from cidrgate.manager.changes import Listing, addition, check_expiry, check_labels, replacement, sweep
+from cidrgate.manager.confirmations import Guard, disables_enforcement, unconfirmed
+from cidrgate.rules import Policy, validate_addition, validate_replacement
+from cidrgate.rules.account_names import check_account_name, could_name_account
+from cidrgate.stores import NewList
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from concurrent.futures import Future
+    from datetime import datetime
+
+    from cidrgate.stores import ListChange, Transaction
+    from cidrgate.values import Entry, NewEntry
+
+__all__ = ["ImportReport", "import_lists", "in_background"]
+
+_Part = TypeVar("_Part")
+_Done = TypeVar("_Done")
+
+
+@dataclass(frozen=True, slots=True)
+class ImportReport:
+    """What an import did.
+
+    Attributes:
+        accounts: How many accounts' lists were stored.
+        entries: How many entries those lists name.
+        created: How many of the accounts were created for it.
+        problems: Why each other account's list was not stored, by account name. The problems of a
+            `RuleError` have the positions of the entries in that account's list.
+    """
+
+    accounts: int = 0
+    entries: int = 0
+    created: int = 0
+    problems: dict[str, CidrgateError] = field(default_factory=dict)
+
+    def __add__(self, other: ImportReport) -> ImportReport:
+        """The report of two parts of one import."""
+        return ImportReport(
+            self.accounts + other.accounts,
+            self.entries + other.entries,
+            self.created + other.created,
+            self.problems | other.problems,
+        )
+
+
+def import_lists(
+    transaction: Transaction,
+    lists: Mapping[str, Sequence[NewEntry]],
+    *,
+    policy: Policy,
+    replace: bool,
+    create: bool,
+    strict: bool,
+    dry_run: bool,
+    confirmed: Collection[Guard],
+    at: datetime,
+    actor: str | None,
+) -> ImportReport:
+    """Store the lists of many accounts in one write transaction.
+
+    Args:
+        transaction: The write transaction.
+        lists: The entries to list, by account name.
+        policy: What a list may hold.
+        replace: Whether each list stands in the place of the account's, instead of being added to it.
+        create: Whether an account that does not exist is created.
+        strict: Whether nothing is stored if any account's list cannot be.
+        dry_run: Whether nothing is stored at all.
+        confirmed: The guards that the changes may meet.
+        at: The time of the change; aware.
+        actor: Who makes it.
+
+    Returns:
+        What was stored, and the problems of the accounts that were not or could not be.
+    """
+    known = transaction.accounts_named([name for name in lists if could_name_account(name)])
+    listed = transaction.entries_of(known.values())
+    ids = transaction.new_entry_ids()
+    certain = ended_for_certain(transaction, listed.values(), at)
+    listings = {name: Listing(owner, listed[name], at, ids, actor, certain) for name, owner in known.items()}
+    accepted: dict[str, list[str]] = {}
+    problems: dict[str, CidrgateError] = {}
+    for name, pieces in lists.items():
+        try:
+            if name in known:
+                refuse_subaccount(known[name])
+            elif create:
+                check_account_name(name)
+            else:
+                raise no_such_account(name)
+            for piece in pieces:
+                check_expiry(piece.expires_at, at)
+            check_labels(pieces)
+            active = listings[name].active() if name in listings else []
+            cidrs = _validated(pieces, active, policy, replace=replace)
+            if (
+                replace
+                and name in listed
+                and disables_enforcement(listed[name], cidrs)
+                and Guard.DISABLE_ENFORCEMENT not in confirmed
+            ):
+                raise unconfirmed(Guard.DISABLE_ENFORCEMENT, name)
+            accepted[name] = cidrs
+        except CidrgateError as error:
+            problems[name] = error
+    if dry_run or (strict and problems):
+        return ImportReport(problems=problems)
+    new = [name for name in accepted if name not in known]
+    filled = [name for name in new if accepted[name]]
+    created = transaction.insert_accounts(filled, parent=None, at=at, actor=actor, version=1)
+    created |= transaction.insert_accounts(
+        [name for name in new if not accepted[name]], parent=None, at=at, actor=actor
+    )
+    listings |= {name: Listing(owner, (), at, ids, actor) for name, owner in created.items()}
+    made: list[ListChange] = []
+    first: list[NewList] = []
+    for name, cidrs in accepted.items():
+        listing = listings[name]
+        if cidrs and not listing.entries:
+            first.append(NewList(listing.owner.id, name, lists[name], cidrs, name in created))
+        else:
+            change = replacement if replace else addition
+            made += sweep(listing, change(listing, lists[name], cidrs))
+    transaction.apply(made, at=at)
+    transaction.insert_lists(first, at=at, actor=actor)
+    return ImportReport(
+        accounts=len(accepted),
+        entries=sum(len(cidrs) for cidrs in accepted.values()),
+        created=len(new),
+        problems=problems,
+    )
+
+
+def in_background(work: Callable[[_Part], _Done], parts: Iterable[_Part], threads: int) -> Iterator[_Done]:
+    """Work on parts in threads, while the caller's thread makes the next ones; what comes of them, in their order.
+
+    Only so many parts are made ahead as keep the threads busy. After an error no more parts are begun.
+
+    Args:
+        work: What is done with a part.
+        parts: The parts.
+        threads: How many threads work.
+
+    Example:
+        >>> list(in_background(lambda number: number * number, range(5), 2))
+        [0, 1, 4, 9, 16]
+    """
+    with ThreadPoolExecutor(threads, thread_name_prefix="cidrgate-import") as pool:
+        if not _all_started(pool, threads):
+            yield from map(work, parts)
+            return
+        waiting: deque[Future[_Done]] = deque()
+        try:
+            for part in parts:
+                waiting.append(pool.submit(work, part))
+                while len(waiting) > threads or (waiting and waiting[0].done()):
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _all_started(pool: ThreadPoolExecutor, threads: int) -> bool:
+    """Start every thread of a pool, so that none has to be while there is something to do; whether all could be."""
+    go_on = Event()
+    try:
+        for _ in range(threads):
+            pool.submit(go_on.wait)
+    except RuntimeError:  # the system has no thread left: who asked does the work, then
+        return False
+    finally:
+        go_on.set()
+    return True
+
+
+def _validated(pieces: Sequence[NewEntry], active: Sequence[Entry], policy: Policy, *, replace: bool) -> list[str]:
+    """The canonical CIDRs of the pieces; to add nothing is no problem here, unlike in a submission."""
+    if replace:
+        return validate_replacement(pieces, policy)
+    if not pieces:
+        return []
+    return validate_addition(pieces, [entry.cidr for entry in active], policy)

@@ -1,0 +1,127 @@
+"""Prometheus metrics of served lists: how old they may be, who follows the store, and how long changes wait.
+
+Both servers of the package tell them, for one process or for several; `cidrgate.gate.metrics` counts decisions.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from prometheus_client import Counter, Histogram
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from prometheus_client import CollectorRegistry
+    from prometheus_client.core import Metric
+
+    from cidrgate.manager import RuleManager
+    from cidrgate.manager.serving import ServedLists
+
+__all__ = ["ListsCollector", "ListsState", "WaitMetrics"]
+
+_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+
+@dataclass(frozen=True, slots=True)
+class ListsState:
+    """What is known of the lists of one process.
+
+    Attributes:
+        known_at: When they were last known to equal the store, on the clock of `time.monotonic`; -inf for never.
+        follows: Whether a thread keeps them up to date.
+    """
+
+    known_at: float
+    follows: bool
+
+    @classmethod
+    def of(cls, lists: ServedLists) -> ListsState:
+        """The state of lists of this process."""
+        return cls(lists.known_at, lists.follows)
+
+
+class ListsCollector:
+    """Tells Prometheus the worst of some processes, as it is when it asks.
+
+    Args:
+        lists: Those of this process; their snapshot is that of all.
+        states: Of every process that lives; those of this one alone if None.
+        suppressed: How many denials the log counted in place of a line; None where that is counted elsewhere.
+    """
+
+    def __init__(
+        self,
+        lists: ServedLists,
+        states: Callable[[], Iterable[ListsState]] | None = None,
+        suppressed: Callable[[], int] | None = None,
+    ) -> None:
+        self._lists = lists
+        self._states = states if states is not None else lambda: [ListsState.of(lists)]
+        self._suppressed = suppressed
+
+    def collect(self) -> Iterator[Metric]:
+        """The metrics; called by a registry."""
+        states = list(self._states())
+        known_at = min((state.known_at for state in states), default=-math.inf)
+        yield GaugeMetricFamily(
+            "cidrgate_staleness_seconds",
+            "Seconds since the lists were last known to equal the store, in the process where that is longest.",
+            value=time.monotonic() - known_at,
+        )
+        yield GaugeMetricFamily(
+            "cidrgate_followers",
+            "Processes in which a thread follows the store.",
+            value=sum(state.follows for state in states),
+        )
+        age = self._lists.snapshot_age
+        if age is not None:
+            yield GaugeMetricFamily(
+                "cidrgate_snapshot_age_seconds",
+                "Seconds since the shared snapshot was written; infinite where there is none.",
+                value=age,
+            )
+        if self._suppressed is not None:
+            yield CounterMetricFamily(
+                "cidrgate_denials_suppressed",
+                "Denials that the log counted in place of a line for each.",
+                value=self._suppressed(),
+            )
+
+
+class WaitMetrics:
+    """Measures how long changes of lists wait, for locks and for their turn.
+
+    Metrics: the histogram `cidrgate_lock_wait_seconds`, and `cidrgate_store_busy_total`, those that waited in vain.
+
+    Args:
+        registry: Where they are registered.
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._waits = Histogram(
+            "cidrgate_lock_wait_seconds",
+            "Seconds that a change waited for locks, a connection and its turn.",
+            buckets=_BUCKETS,
+            registry=registry,
+        )
+        self._busy = Counter(
+            "cidrgate_store_busy", "Changes and requests refused, as locks were held for too long.", registry=registry
+        )
+
+    def measure(self, manager: RuleManager, *, refusals: bool = True) -> None:
+        """Measure the changes of a manager.
+
+        Args:
+            manager: Who makes them.
+            refusals: Whether those that waited in vain are counted here; else whoever answers calls `refused`.
+        """
+        manager.measure_waits(self._waits.observe, self.refused if refusals else None)
+
+    def refused(self) -> None:
+        """Count what waited in vain."""
+        self._busy.inc()

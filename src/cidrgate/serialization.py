@@ -1,0 +1,115 @@
+"""Entries, accounts, changes, decisions and problems as JSON objects: the same on the shell and over HTTP."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from cidrgate.rules.networks import address_count, prefix_length, subnet_mask
+
+if TYPE_CHECKING:
+    from cidrgate.errors import CidrgateError, Problem
+    from cidrgate.values import Account, Change, Decision, Entry, ListState
+
+__all__ = [
+    "account_record",
+    "change_record",
+    "decision_record",
+    "error_code",
+    "entry_record",
+    "problem_record",
+    "utc_text",
+]
+
+_WORD = re.compile(r"[A-Z][a-z]++")
+
+
+def entry_record(entry: Entry, last_matched_at: datetime | None = None) -> dict[str, Any]:
+    """An entry, with what its network means.
+
+    Args:
+        entry: The entry.
+        last_matched_at: When it last let an address in; None if that is not known.
+    """
+    return {
+        "id": entry.id,
+        "account": entry.account,
+        "cidr": entry.cidr,
+        "prefix_length": prefix_length(entry.cidr),
+        "subnet_mask": subnet_mask(entry.cidr),
+        "addresses": address_count(entry.cidr),
+        "label": entry.label,
+        "created_at": utc_text(entry.created_at),
+        "created_by": entry.created_by,
+        "expires_at": utc_text(entry.expires_at),
+        "expired": entry.expired(datetime.now(UTC)),
+        "last_matched_at": utc_text(last_matched_at),
+    }
+
+
+def account_record(account: Account, state: ListState) -> dict[str, Any]:
+    """An account, with what the list that counts for it comes to."""
+    return {
+        "name": account.name,
+        "parent": account.parent,
+        "entries": state.entries,
+        "enforced": state.enforced,
+        "version": account.version,
+        "created_at": utc_text(account.created_at),
+    }
+
+
+def change_record(change: Change) -> dict[str, Any]:
+    """A row of the change log."""
+    return {
+        "sequence": change.sequence,
+        "at": utc_text(change.at),
+        "actor": change.actor,
+        "account": change.account,
+        "action": change.action,
+        "before": [entry_record(entry) for entry in change.before],
+        "after": [entry_record(entry) for entry in change.after],
+    }
+
+
+def decision_record(asked: str, address: str, decision: Decision) -> dict[str, Any]:
+    """A decision, and what was asked: `account` is the one asked about, `decided_by` the one whose list decided."""
+    return {
+        "account": asked,
+        "address": address,
+        "allowed": decision.allowed,
+        "reason": decision.reason,
+        "decided_by": decision.account,
+        "entry": None if decision.entry is None else entry_record(decision.entry),
+        "nearest": None if decision.nearest is None else entry_record(decision.nearest),
+    }
+
+
+def error_code(error: CidrgateError) -> str:
+    """The name of a kind of error for machines.
+
+    Example:
+        >>> from cidrgate.errors import AccountNotFoundError
+        >>> error_code(AccountNotFoundError("there is no such account"))
+        'account_not_found'
+    """
+    words = _WORD.findall(type(error).__name__)
+    return "_".join(word.lower() for word in words if word != "Error")
+
+
+def problem_record(problem: Problem) -> dict[str, Any]:
+    """One broken rule; `position` counts the pieces of the submission from 0."""
+    return {
+        "code": problem.code,
+        "text": problem.text,
+        "position": problem.position,
+        "conflicts": list(problem.conflicts),
+        "hint": problem.hint,
+        "more_conflicts": problem.more_conflicts,
+    }
+
+
+def utc_text(time: datetime | None) -> str | None:
+    """A time as ISO 8601 text; None for none."""
+    return None if time is None else time.isoformat()

@@ -1,0 +1,59 @@
+"""Account names in paths: a name may hold a slash, which is sent as `%2F` and must not divide the path."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+from urllib.parse import quote, unquote
+
+from fastapi import Path
+from starlette.convertors import Convertor, register_url_convertor
+
+from cidrgate.rules.account_names import MAX_ACCOUNT_NAME
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+__all__ = ["AccountName", "EncodedSlashes"]
+
+_SLASH = "\x00"
+"""Stands for a slash inside a name until the path is divided; no account name holds a control character."""
+
+
+class EncodedSlashes:
+    """Keeps encoded slashes apart from those that divide a path.
+
+    Args:
+        app: The application.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on."""
+        raw = scope.get("raw_path") or b""
+        if scope["type"] == "http" and b"%" in raw:
+            parts = raw.decode("ascii", "replace").split("/")
+            # A NUL that was sent is none of ours: it becomes another character no name holds.
+            names = (unquote(part).replace(_SLASH, "\x01").replace("/", _SLASH) for part in parts)
+            scope["path"] = "/".join(names)
+        await self._app(scope, receive, send)
+
+
+class _AccountConvertor(Convertor[str]):
+    regex = "[^/]+"
+
+    def convert(self, value: str) -> str:
+        return value.replace(_SLASH, "/")
+
+    def to_string(self, value: str) -> str:
+        return quote(value, safe="")
+
+
+register_url_convertor("account", _AccountConvertor())
+
+AccountName = Annotated[
+    str,
+    Path(min_length=1, max_length=MAX_ACCOUNT_NAME, description="The account's name; a slash in it is sent as `%2F`."),
+]
+"""A part of a path, written `{account:account}` there."""

@@ -1,0 +1,154 @@
+"""`/v1/accounts`: accounts and subaccounts."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+
+from cidrgate.manager import RuleManager
+from cidrgate.manager.changes import ListOutcome
+from cidrgate.serialization import account_record
+from cidrgate.service.api.account_paths import AccountName
+from cidrgate.service.api.models import AccountModel, AccountPage, NewAccountModel, NewSubaccountModel
+from cidrgate.service.api.openapi import ETAG, LOCATION, answers
+from cidrgate.service.auth.access import Admin, Known, Reader
+from cidrgate.service.auth.principals import Principal
+from cidrgate.service.http.conditional_requests import IdempotencyKey, RawBody, etag, request_key
+from cidrgate.service.http.idempotency import Answer
+from cidrgate.service.http.known_accounts import find_account
+from cidrgate.service.http.pagination import Cursor, Limit, a_page, cursor_after, text_of_cursor
+from cidrgate.service.http.strict_requests import StrictRoute
+from cidrgate.service.settings import service_of
+from cidrgate.stores import Transaction
+from cidrgate.values import Account
+
+__all__ = ["router"]
+
+router = APIRouter(prefix="/v1/accounts", tags=["accounts"], route_class=StrictRoute)
+
+
+@router.get("", response_model=AccountPage, responses=answers())
+def list_accounts(request: Request, principal: Known, limit: Limit = 100, cursor: Cursor = None) -> Response:
+    """The accounts this token may see: all of them, by name, or its own, each with its subaccounts."""
+    manager = service_of(request).manager
+    after = text_of_cursor(cursor)
+    if principal.admin:
+        return _page(manager, manager.accounts(after=after, limit=limit + 1), limit)
+    found, more = _own(manager, principal.accounts, limit, after)
+    return Answer({"items": _records(manager, found[:limit]), "next_cursor": more}).response()
+
+
+@router.post(
+    "", status_code=201, response_model=AccountModel, responses=answers(404, 409, 413, headers={201: ETAG | LOCATION})
+)
+def create_account(
+    request: Request, principal: Admin, new: NewAccountModel, body: RawBody, idempotency_key: IdempotencyKey = None
+) -> Response:
+    """Create an account, or a subaccount that inherits its parent's list. For admins."""
+    return _create(request, principal, new.name, new.parent, idempotency_key, body)
+
+
+@router.get("/{account:account}", response_model=AccountModel, responses=answers(404, headers={200: ETAG}))
+def get_account(request: Request, _principal: Reader, account: AccountName) -> Response:
+    """One account."""
+    manager = service_of(request).manager
+    found = manager.account(account)
+    [record] = _records(manager, [found])
+    return Answer(record, headers={"ETag": etag(found.version)}).response()
+
+
+@router.get("/{account:account}/subaccounts", response_model=AccountPage, responses=answers(404))
+def list_subaccounts(
+    request: Request, _principal: Reader, account: AccountName, limit: Limit = 100, cursor: Cursor = None
+) -> Response:
+    """The subaccounts of an account, by name."""
+    manager = service_of(request).manager
+    manager.account(account)
+    return _page(manager, manager.accounts(after=text_of_cursor(cursor), limit=limit + 1, parent=account), limit)
+
+
+@router.post(
+    "/{account:account}/subaccounts",
+    status_code=201,
+    response_model=AccountModel,
+    responses=answers(404, 409, 413, headers={201: ETAG | LOCATION}),
+)
+def create_subaccount(
+    request: Request,
+    principal: Admin,
+    account: AccountName,
+    new: NewSubaccountModel,
+    body: RawBody,
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
+    """Create a subaccount, which inherits the list of its parent. For admins."""
+    return _create(request, principal, new.name, account, idempotency_key, body)
+
+
+def _create(
+    request: Request, principal: Principal, name: str, parent: str | None, key: str | None, body: bytes
+) -> Response:
+    service = service_of(request)
+    once = request_key(request, principal, key, body)
+
+    def carry_out() -> Answer:
+        answer: Answer | None = None
+
+        def keep(transaction: Transaction, made: ListOutcome | Account) -> None:
+            nonlocal answer
+            if not isinstance(made, Account):
+                raise AssertionError("an account was created")
+            state = transaction.list_states(datetime.now(UTC), [made.name])[made.name]
+            location = str(request.app.url_path_for("get_account", account=made.name))
+            answer = Answer(account_record(made, state), 201, {"Location": location, "ETag": etag(made.version)})
+            service.answers.keep(transaction, once, answer)
+
+        principal.changing(service.manager).supervised(keep=keep).create_account(
+            name, parent=parent, actor=principal.name
+        )
+        if answer is None:
+            raise AssertionError("a supervisor sees every change")
+        return answer
+
+    return service.answers.once(once, carry_out)
+
+
+def _own(manager: RuleManager, names: Sequence[str], limit: int, after: str | None) -> tuple[list[Account], str | None]:
+    """A page of accounts that were given to somebody, each followed by its subaccounts.
+
+    Args:
+        manager: Knows the accounts.
+        names: Those that were given, in their order.
+        limit: How many a page has.
+        after: Where the page before ended: one of `names`, and on another line its subaccount if it was one.
+    """
+    ended_in, _, ended_with = (after or "").partition("\n")
+    found: list[Account] = []
+    for given in names:
+        if after is None or given > ended_in:
+            account = find_account(manager, given)
+            if account is None or account.parent in names:  # a subaccount comes with its parent
+                continue
+            found.append(account)
+        elif given < ended_in:
+            continue
+        if len(found) <= limit:
+            last = ended_with if given == ended_in and ended_with else None
+            found += manager.accounts(after=last, limit=limit + 1 - len(found), parent=given)
+        if len(found) > limit:
+            end = found[limit - 1]
+            return found, cursor_after(end.name if end.parent is None else f"{end.parent}\n{end.name}")
+    return found, None
+
+
+def _page(manager: RuleManager, found: Sequence[Account], limit: int) -> Response:
+    shown, last = a_page(found, limit)
+    more = None if last is None else cursor_after(last.name)
+    return Answer({"items": _records(manager, shown), "next_cursor": more}).response()
+
+
+def _records(manager: RuleManager, accounts: Sequence[Account]) -> list[dict[str, Any]]:
+    states = manager.list_states([account.name for account in accounts])
+    # An account of a page that is gone by now is left out.
+    return [account_record(account, states[account.name]) for account in accounts if account.name in states]

@@ -1,0 +1,54 @@
+"""`/healthz`, `/readyz` and `/metrics`: for what runs the service."""
+
+import math
+
+from fastapi import APIRouter, Request, Response
+
+from cidrgate.service.api.models import HealthModel, ReadinessModel
+from cidrgate.service.api.openapi import answers
+from cidrgate.service.auth.access import MetricsReader
+from cidrgate.service.http.idempotency import Answer
+from cidrgate.service.http.strict_requests import StrictRoute
+from cidrgate.service.settings import service_of
+
+__all__ = ["PUBLIC", "router"]
+
+PUBLIC = frozenset({"/healthz", "/readyz"})
+"""What needs no token, and is answered to every address."""
+
+_PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
+
+router = APIRouter(tags=["operation"], route_class=StrictRoute)
+
+
+@router.get("/healthz", response_model=HealthModel, responses=answers(public=True))
+async def healthz() -> Response:
+    """Whether the process answers."""
+    return Answer({"status": "ok"}).response()
+
+
+@router.get(
+    "/readyz",
+    response_model=ReadinessModel,
+    responses={
+        503: {"model": ReadinessModel, "description": "The lists are too old, or the store cannot be read."},
+        **answers(public=True),
+    },
+)
+async def readyz(request: Request) -> Response:
+    """Whether the lists are as new as they should be, and the store can be read."""
+    service = service_of(request)
+    staleness = service.manager.staleness
+    ready = staleness <= service.settings.max_staleness and await service.probe.answers()
+    known = round(staleness, 3) if math.isfinite(staleness) else None
+    return Answer({"status": "ready" if ready else "stale", "staleness": known}, 200 if ready else 503).response()
+
+
+@router.get(
+    "/metrics",
+    response_class=Response,
+    responses={200: {"content": {_PROMETHEUS: {"schema": {"type": "string"}}}}, **answers()},
+)
+def metrics(request: Request, _principal: MetricsReader) -> Response:
+    """Measurements for Prometheus. The scope `metrics` is enough."""
+    return Response(service_of(request).metrics.text(), media_type=_PROMETHEUS)

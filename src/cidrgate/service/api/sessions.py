@@ -1,0 +1,67 @@
+"""`/v1/sessions`: who is signed in to the console. An admin sees and ends all, others those of their token."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Request, Response
+
+from cidrgate.errors import SessionNotFoundError
+from cidrgate.service.api.models import SessionModel, SessionPage
+from cidrgate.service.api.openapi import answers
+from cidrgate.service.auth.access import Known
+from cidrgate.service.auth.principals import Principal
+from cidrgate.service.auth.serialization import session_record
+from cidrgate.service.auth.values import Session
+from cidrgate.service.http.idempotency import Answer
+from cidrgate.service.http.pagination import Cursor, Limit, a_page, cursor_after, invalid_cursor, text_of_cursor
+from cidrgate.service.http.strict_requests import StrictRoute
+from cidrgate.service.settings import service_of
+
+__all__ = ["require_own", "router"]
+
+router = APIRouter(prefix="/v1/sessions", tags=["sessions"], route_class=StrictRoute)
+
+SessionId = Annotated[str, Path(pattern=r"^[0-9a-f]{16}$", description="The session's id.")]
+
+
+@router.get("", response_model=SessionPage, responses=answers())
+def list_sessions(request: Request, principal: Known, limit: Limit = 100, cursor: Cursor = None) -> Response:
+    """The console sessions that are not over, the newest first; without the scope `admin`, those of this token."""
+    credentials = service_of(request).credentials
+    after = text_of_cursor(cursor)
+    before = None
+    if after is not None:
+        try:
+            before = credentials.session_by_id(after)
+        except SessionNotFoundError as error:
+            raise invalid_cursor() from error
+        require_own(principal, before)
+    token_id = None if principal.admin else principal.token_id
+    found = credentials.sessions(token_id=token_id, before=before, limit=limit + 1)
+    shown, last = a_page(found, limit)
+    page = {
+        "items": [session_record(session) for session in shown],
+        "next_cursor": None if last is None else cursor_after(last.id),
+    }
+    return Answer(page).response()
+
+
+@router.delete("/{session}", response_model=SessionModel, responses=answers(404))
+def end_session(request: Request, principal: Known, session: SessionId) -> Response:
+    """End a console session: its next request is asked to sign in."""
+    service = service_of(request)
+    require_own(principal, service.credentials.session_by_id(session))
+    with service.manager.store.write() as transaction:
+        principal.rely_on(transaction)
+        ended = service.credentials.end_session_in(transaction, session)
+        require_own(principal, ended)
+    return Answer(session_record(ended)).response()
+
+
+def require_own(principal: Principal, session: Session) -> None:
+    """Refuse somebody else's session.
+
+    Raises:
+        SessionNotFoundError: If it is: nobody learns of it.
+    """
+    if not principal.admin and (principal.token_id is None or session.token_id != principal.token_id):
+        raise SessionNotFoundError(f"there is no session {session.id!r}")

@@ -1,0 +1,90 @@
+"""`/v1/tokens` and `/v1/me`: who may use the service. Everything but `/v1/me` is for admins."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Request, Response
+
+from cidrgate.errors import TokenNotFoundError
+from cidrgate.service.api.models import MOST_ID, CreatedTokenModel, NewTokenModel, TokenModel, TokenPage, WhoAmIModel
+from cidrgate.service.api.openapi import LOCATION, answers
+from cidrgate.service.auth.access import Admin, Known
+from cidrgate.service.auth.serialization import token_record
+from cidrgate.service.auth.values import Scope
+from cidrgate.service.http.client_address import client_address
+from cidrgate.service.http.conditional_requests import IdempotencyKey, RawBody, request_key
+from cidrgate.service.http.idempotency import Answer
+from cidrgate.service.http.pagination import Cursor, Limit, cursor_after, filled, number_of_cursor
+from cidrgate.service.http.strict_requests import StrictRoute
+from cidrgate.service.settings import service_of
+
+__all__ = ["router"]
+
+router = APIRouter(prefix="/v1", tags=["tokens"], route_class=StrictRoute)
+
+TokenId = Annotated[int, Path(ge=1, le=MOST_ID, description="The token's id.")]
+
+
+@router.get("/me", response_model=WhoAmIModel, responses=answers())
+def who_am_i(request: Request, principal: Known) -> Response:
+    """Who this token is, what it is good for, and which address the request came from."""
+    scopes = [str(scope) for scope in principal.scopes]
+    return Answer({"name": principal.name, "scopes": scopes, "address": client_address(request)}).response()
+
+
+@router.get("/tokens", response_model=TokenPage, responses=answers())
+def list_tokens(request: Request, _principal: Admin, limit: Limit = 100, cursor: Cursor = None) -> Response:
+    """Every token by id, those that are revoked or over too; without secrets."""
+    found = service_of(request).credentials.tokens(after=number_of_cursor(cursor) or 0, limit=limit + 1)
+    items, last = filled(found, token_record, lambda token: token.id, limit)
+    page = {
+        "items": items,
+        "next_cursor": None if last is None else cursor_after(last),
+    }
+    return Answer(page).response()
+
+
+@router.post(
+    "/tokens",
+    status_code=201,
+    response_model=CreatedTokenModel,
+    responses=answers(404, 409, 413, headers={201: LOCATION}),
+)
+def create_token(
+    request: Request, principal: Admin, new: NewTokenModel, body: RawBody, idempotency_key: IdempotencyKey = None
+) -> Response:
+    """Make a token. Its secret is shown in this answer only: an answer that is repeated holds none."""
+    service = service_of(request)
+    once = request_key(request, principal, idempotency_key, body)
+
+    def carry_out() -> Answer:
+        scopes = [Scope.parse(text) for text in new.scopes]
+        with service.manager.store.write() as transaction:
+            principal.rely_on(transaction)
+            made = service.credentials.create_token_in(
+                transaction, new.name, scopes, expires_at=new.expires_at, actor=principal.name
+            )
+            record = token_record(made.token)
+            headers = {"Location": str(request.app.url_path_for("get_token", token=made.token.id))}
+            service.answers.keep(transaction, once, Answer({**record, "token": None}, 201, headers))
+        return Answer({**record, "token": made.secret}, 201, headers)
+
+    return service.answers.once(once, carry_out)
+
+
+@router.get("/tokens/{token}", response_model=TokenModel, responses=answers(404))
+def get_token(request: Request, _principal: Admin, token: TokenId) -> Response:
+    """One token, without its secret."""
+    found = service_of(request).credentials.tokens(after=token - 1, limit=1)
+    if not found or found[0].id != token:
+        raise TokenNotFoundError(f"there is no token {token}")
+    return Answer(token_record(found[0])).response()
+
+
+@router.delete("/tokens/{token}", response_model=TokenModel, responses=answers(404))
+def revoke_token(request: Request, principal: Admin, token: TokenId) -> Response:
+    """Make a token useless, from the next request on, and end the console sessions begun with it."""
+    service = service_of(request)
+    with service.manager.store.write() as transaction:
+        principal.rely_on(transaction)
+        revoked = service.credentials.revoke_token_in(transaction, token)
+    return Answer(token_record(revoked)).response()

@@ -1,0 +1,449 @@
+"""`Credentials`: tokens, console sessions and one-time links of a store, made, checked and ended.
+
+Secrets have 256 bits, so their SHA-256 is what is stored: there is nothing to guess that a slow hash would protect.
+Each is shown once, when it is made. Nothing here knows HTTP.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from cidrgate.errors import (
+    CredentialEndedError,
+    InvalidExpiryError,
+    InvalidScopeError,
+    SessionNotFoundError,
+    TokenNotFoundError,
+)
+from cidrgate.manager.accounts import no_such_account
+from cidrgate.rules.account_names import could_name_account
+from cidrgate.rules.characters import check_text, unseen_character
+from cidrgate.service.auth.values import NewToken, Scope, Session, Token
+from cidrgate.stores.credentials import SESSION_ID_LENGTH, CredentialRows, LinkRow, SessionRow
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import timedelta
+
+    from cidrgate.stores import Store, Transaction
+    from cidrgate.stores.credentials import TokenRow
+
+__all__ = ["Credentials"]
+
+_SECRET_BYTES = 32
+_TOKEN = re.compile(r"cidrgate_([1-9][0-9]{0,17})_([A-Za-z0-9_-]{43})")
+"""The id finds the row; only the rest is secret, and it is compared in constant time."""
+
+_MOST_NAME = 255
+
+
+class Credentials:
+    """Tokens, sessions and links of a store. Safe to share between threads.
+
+    Args:
+        store: Where they are kept.
+
+    Example:
+        >>> from cidrgate.stores import open_store
+        >>> credentials = Credentials(open_store("memory://"))
+        >>> made = credentials.create_token("billing", [Scope.parse("metrics")], actor="me")
+        >>> credentials.authenticate(made.secret) == made.token
+        True
+        >>> revoked = credentials.revoke_token(made.token.id)
+        >>> credentials.authenticate(made.secret) is None
+        True
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    # -------------------------------------------------------------------------------------------------- tokens
+
+    def create_token(
+        self,
+        name: str,
+        scopes: Iterable[Scope],
+        *,
+        expires_at: datetime | None = None,
+        actor: str | None = None,
+    ) -> NewToken:
+        """Make a token.
+
+        Args:
+            name: What people call it.
+            scopes: What it is good for; at least one.
+            expires_at: When it ends by itself; aware. None for never.
+            actor: Who makes it.
+
+        Raises:
+            InvalidScopeError: If there is no scope, or the name cannot be used.
+            AccountNotFoundError: If a scope names an account that does not exist.
+            InvalidTextError: If the actor holds a character that people cannot see.
+            InvalidExpiryError: If it would end at a time that is over, or that names no zone.
+            StoreError: If it cannot be stored.
+        """
+        with self._store.write() as transaction:
+            return self.create_token_in(transaction, name, scopes, expires_at=expires_at, actor=actor)
+
+    def create_token_in(
+        self,
+        transaction: Transaction,
+        name: str,
+        scopes: Iterable[Scope],
+        *,
+        expires_at: datetime | None = None,
+        actor: str | None = None,
+    ) -> NewToken:
+        """Make a token in a transaction that does more than that; see `create_token`."""
+        wanted = _wanted(name, scopes)
+        now = datetime.now(UTC)
+        check_text(actor, "an actor")
+        _check_accounts(transaction, wanted)
+        if expires_at is not None and (expires_at.tzinfo is None or expires_at <= now):
+            raise InvalidExpiryError(f"expires_at {expires_at.isoformat()} is over, or names no time zone")
+        secret = secrets.token_urlsafe(_SECRET_BYTES)
+        row = CredentialRows(transaction).insert_token(
+            name, _hash(secret), [str(scope) for scope in wanted], at=now, by=actor, expires_at=expires_at
+        )
+        return NewToken(_token(row), f"cidrgate_{row.id}_{secret}")
+
+    def authenticate(self, secret: str) -> Token | None:
+        """The token whose secret this is; None if it is nobody's, revoked or over.
+
+        Raises:
+            StoreError: If the store cannot be read.
+        """
+        parts = _TOKEN.fullmatch(secret)
+        if parts is None:
+            return None
+        with self._store.glance() as transaction:
+            row = CredentialRows(transaction).token(int(parts[1]))
+        # Compared in any case, so that time does not tell which ids there are.
+        same = hmac.compare_digest(_hash(parts[2]), _hash("") if row is None else row.secret_hash)
+        if row is None or not same:
+            return None
+        token = _token(row)
+        return token if token.usable(datetime.now(UTC)) else None
+
+    def tokens(self, *, after: int = 0, limit: int | None = None) -> list[Token]:
+        """Tokens by id, those that are revoked or over too.
+
+        Raises:
+            StoreError: If the store cannot be read.
+        """
+        with self._store.read() as transaction:
+            return [_token(row) for row in CredentialRows(transaction).tokens(after=after, limit=limit)]
+
+    def revoke_token(self, token_id: int) -> Token:
+        """Make a token useless, from the next request on; end its sessions, and the links made under it.
+
+        Raises:
+            TokenNotFoundError: If there is none of that id.
+            StoreError: If it cannot be stored.
+        """
+        with self._store.write() as transaction:
+            return self.revoke_token_in(transaction, token_id)
+
+    def revoke_token_in(self, transaction: Transaction, token_id: int) -> Token:
+        """Revoke a token in a transaction that does more than that; see `revoke_token`."""
+        rows = CredentialRows(transaction)
+        if rows.token(token_id) is None:
+            raise TokenNotFoundError(f"there is no token {token_id}")
+        rows.revoke_token(token_id, datetime.now(UTC))
+        row = rows.token(token_id)
+        if row is None:
+            raise AssertionError("a token is never deleted")
+        return _token(row)
+
+    def any_usable(self) -> bool:
+        """Whether there is a token that can be used; where not, somebody needs a link to begin with.
+
+        Raises:
+            StoreError: If the store cannot be read.
+        """
+        with self._store.read() as transaction:
+            return CredentialRows(transaction).usable_token_exists(datetime.now(UTC))
+
+    # --------------------------------------------------------------------------------------- sessions and links
+
+    def create_link(
+        self,
+        name: str,
+        scopes: Iterable[Scope],
+        *,
+        lifetime: timedelta,
+        issuer: Token | None = None,
+        actor: str | None = None,
+    ) -> str:
+        """The secret of a link that begins one session.
+
+        Args:
+            name: Who it is for.
+            scopes: What the session is good for.
+            lifetime: How long it can be used.
+            issuer: The token of whoever makes it: the link and its session end with the token. None for somebody who
+                needs none, at the machine itself.
+            actor: Who makes it.
+
+        Raises:
+            InvalidScopeError: If there is no scope, or the name cannot be used.
+            AccountNotFoundError: If a scope names an account that does not exist.
+            CredentialEndedError: If the issuer's token was revoked, or is over.
+            StoreError: If it cannot be stored.
+        """
+        now = datetime.now(UTC)
+        secret = secrets.token_urlsafe(_SECRET_BYTES)
+        wanted = _wanted(name, scopes)
+        token_id = None if issuer is None else issuer.id
+        row = LinkRow(_hash(secret), name, [str(scope) for scope in wanted], now + lifetime, actor, token_id)
+        with self._store.write() as transaction:
+            if issuer is not None:
+                self.rely_on_token(transaction, issuer.id, issuer.scopes)
+            _check_accounts(transaction, wanted)
+            CredentialRows(transaction).insert_link(row, now)
+        return secret
+
+    def open_link(self, secret: str, *, lifetime: timedelta, address: str | None = None) -> str | None:
+        """The secret of a new session; None if the link was used before, is over, or there is no such link.
+
+        Args:
+            secret: The link's.
+            lifetime: How long the session lasts.
+            address: Where it is opened.
+
+        Raises:
+            StoreError: If it cannot be stored.
+        """
+        now = datetime.now(UTC)
+        with self._store.write() as transaction:
+            rows = CredentialRows(transaction)
+            link = rows.take_link(_hash(secret))
+            if link is None or link.expires_at <= now:
+                return None
+            end = now + lifetime
+            if link.token_id is not None:
+                issuer = rows.token_to_rely_on(link.token_id)
+                if issuer is None or not _token(issuer).usable(now):
+                    return None
+                end = end if issuer.expires_at is None else min(end, issuer.expires_at)
+            session = secrets.token_urlsafe(_SECRET_BYTES)
+            link_id = link.secret_hash[:SESSION_ID_LENGTH]
+            rows.insert_session(
+                SessionRow(_hash(session), link.name, link.scopes, link.token_id, now, end, link_id, address)
+            )
+        return session
+
+    def begin_session(self, token: Token, *, lifetime: timedelta, address: str | None = None) -> str:
+        """The secret of a new session, which can do what a token can and ends no later than it.
+
+        Args:
+            token: The token, by `authenticate`. It is looked at again in the transaction that stores the session.
+            lifetime: How long the session lasts.
+            address: Where it is begun.
+
+        Raises:
+            CredentialEndedError: If the token was revoked, or is over.
+            StoreError: If it cannot be stored.
+        """
+        now = datetime.now(UTC)
+        secret = secrets.token_urlsafe(_SECRET_BYTES)
+        with self._store.write() as transaction:
+            known = self.rely_on_token(transaction, token.id)
+            end = now + lifetime if known.expires_at is None else min(now + lifetime, known.expires_at)
+            scopes = [str(scope) for scope in known.scopes]
+            CredentialRows(transaction).insert_session(
+                SessionRow(_hash(secret), known.name, scopes, known.id, now, end, address=address)
+            )
+        return secret
+
+    def session(self, secret: str) -> Session | None:
+        """The session whose secret this is; None if it is nobody's or over, or its token does not stand any more.
+
+        Raises:
+            StoreError: If the store cannot be read.
+        """
+        with self._store.glance() as transaction:
+            row = CredentialRows(transaction).session(_hash(secret))
+        return _session(row, datetime.now(UTC))
+
+    def sessions(
+        self, *, token_id: int | None = None, before: Session | None = None, limit: int | None = None
+    ) -> list[Session]:
+        """Sessions that are not over, the newest first.
+
+        Args:
+            token_id: Only those of this token; None for all.
+            before: Only those that began before this one.
+            limit: The first so many; None for all.
+
+        Raises:
+            StoreError: If the store cannot be read.
+        """
+        now = datetime.now(UTC)
+        place = None if before is None else (before.created_at, before.id)
+        with self._store.read() as transaction:
+            rows = CredentialRows(transaction).sessions(now, token_id=token_id, before=place, limit=limit)
+        return [found for row in rows if (found := _session(row, now)) is not None]
+
+    def session_by_id(self, session_id: str) -> Session:
+        """The session that people know by this id.
+
+        Raises:
+            SessionNotFoundError: If there is none, or it is over.
+            StoreError: If the store cannot be read.
+        """
+        with self._store.read() as transaction:
+            found = _session(CredentialRows(transaction).session_by_id(session_id), datetime.now(UTC))
+        if found is None:
+            raise SessionNotFoundError(f"there is no session {session_id[:SESSION_ID_LENGTH]!r}")
+        return found
+
+    def end_session(self, secret: str) -> None:
+        """End a session, if it is one.
+
+        Raises:
+            StoreError: If it cannot be stored.
+        """
+        with self._store.write() as transaction:
+            CredentialRows(transaction).delete_session(_hash(secret))
+
+    def end_session_by_id(self, session_id: str) -> Session:
+        """End the session that people know by this id.
+
+        Returns:
+            What it was.
+
+        Raises:
+            SessionNotFoundError: If there is none, or it is over.
+            StoreError: If it cannot be stored.
+        """
+        with self._store.write() as transaction:
+            return self.end_session_in(transaction, session_id)
+
+    def end_session_in(self, transaction: Transaction, session_id: str) -> Session:
+        """End a session in a transaction that does more than that; see `end_session_by_id`."""
+        rows = CredentialRows(transaction)
+        row = rows.session_by_id(session_id)
+        found = _session(row, datetime.now(UTC))
+        if row is None or found is None:
+            raise SessionNotFoundError(f"there is no session {session_id[:SESSION_ID_LENGTH]!r}")
+        rows.delete_session(row.secret_hash)
+        return found
+
+    def end_all_sessions(self) -> int:
+        """End every session, and make every one-time link useless.
+
+        Returns:
+            How many sessions were ended.
+
+        Raises:
+            StoreError: If it cannot be stored.
+        """
+        with self._store.write() as transaction:
+            rows = CredentialRows(transaction)
+            rows.delete_links()
+            return rows.delete_sessions()
+
+    # --------------------------------------------------------------------------- in the transaction that uses them
+
+    def rely_on_token(self, transaction: Transaction, token_id: int, scopes: Iterable[Scope] | None = None) -> Token:
+        """A token that stands, and is not revoked before the transaction has ended.
+
+        Args:
+            transaction: One that writes: what it stores, it stores on the strength of the token.
+            token_id: The token.
+            scopes: What it was good for when it was looked at; None where nothing was concluded from that yet.
+
+        Raises:
+            CredentialEndedError: If it was revoked or altered, or is over.
+        """
+        row = CredentialRows(transaction).token_to_rely_on(token_id)
+        token = None if row is None else _token(row)
+        if (
+            token is None
+            or not token.usable(datetime.now(UTC))
+            or (scopes is not None and token.scopes != tuple(scopes))
+        ):
+            raise CredentialEndedError("this token was revoked, or is over: nothing was changed")
+        return token
+
+    def rely_on_session(self, transaction: Transaction, secret: str, scopes: Iterable[Scope]) -> Session:
+        """A session that stands, and is not ended before the transaction has ended; its token alike.
+
+        Args:
+            transaction: One that writes.
+            secret: The session's.
+            scopes: What it was good for when it was looked at.
+
+        Raises:
+            CredentialEndedError: If it was ended or altered, or is over.
+        """
+        found = _session(CredentialRows(transaction).session_to_rely_on(_hash(secret)), datetime.now(UTC))
+        if found is None or found.scopes != tuple(scopes):
+            raise CredentialEndedError("this session was ended, or is over: nothing was changed")
+        return found
+
+
+def _wanted(name: str, scopes: Iterable[Scope]) -> tuple[Scope, ...]:
+    """What a credential of this name shall be good for, each scope once."""
+    wanted = tuple(dict.fromkeys(scopes))
+    if not wanted:
+        raise InvalidScopeError("a token is good for something: name at least one scope")
+    _check_name(name)
+    return wanted
+
+
+def _check_accounts(transaction: Transaction, scopes: Iterable[Scope]) -> None:
+    """Refuse scopes for accounts that do not exist: who creates one of that name later would not know of them."""
+    names = [scope.account for scope in scopes if scope.account is not None and could_name_account(scope.account)]
+    known = transaction.accounts_named(names) if names else {}
+    for scope in scopes:
+        if scope.account is not None and scope.account not in known:
+            raise no_such_account(scope.account)
+
+
+def _check_name(name: str) -> None:
+    if not name or len(name) > _MOST_NAME or name != name.strip() or unseen_character(name):
+        raise InvalidScopeError(
+            f"a token is called something on one line, of at most {_MOST_NAME} characters and without spaces around it"
+        )
+
+
+def _hash(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def _token(row: TokenRow) -> Token:
+    return Token(row.id, row.name, _scopes(row.scopes), row.created_at, row.created_by, row.expires_at, row.revoked_at)
+
+
+def _session(row: SessionRow | None, at: datetime) -> Session | None:
+    """A session that stands at a time; None for one that is over, or whose token is."""
+    if row is None or row.expires_at <= at:
+        return None
+    scopes = row.scopes
+    if row.token_id is not None:
+        if row.token is None or not _token(row.token).usable(at):
+            return None
+        if row.link_id is None:
+            # What the token is good for now: it may be less than when the session began.
+            scopes = row.token.scopes
+    return Session(
+        row.name,
+        _scopes(scopes),
+        row.token_id,
+        row.expires_at,
+        row.secret_hash[:SESSION_ID_LENGTH],
+        row.created_at,
+        row.link_id is not None,
+        row.address,
+    )
+
+
+def _scopes(texts: Iterable[str]) -> tuple[Scope, ...]:
+    return tuple(Scope.parse(text) for text in texts)

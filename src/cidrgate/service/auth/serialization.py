@@ -1,0 +1,39 @@
+"""Tokens and console sessions as JSON objects: the same on the shell and over HTTP, and never with a secret."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cidrgate.serialization import utc_text
+
+if TYPE_CHECKING:
+    from cidrgate.service.auth.values import Session, Token
+
+__all__ = ["session_record", "token_record"]
+
+
+def token_record(token: Token) -> dict[str, Any]:
+    """A token, without its secret."""
+    return {
+        "id": token.id,
+        "name": token.name,
+        "scopes": [str(scope) for scope in token.scopes],
+        "created_at": utc_text(token.created_at),
+        "created_by": token.created_by,
+        "expires_at": utc_text(token.expires_at),
+        "revoked_at": utc_text(token.revoked_at),
+    }
+
+
+def session_record(session: Session) -> dict[str, Any]:
+    """A console session, without its secret."""
+    return {
+        "id": session.id,
+        "name": session.name,
+        "scopes": [str(scope) for scope in session.scopes],
+        "token": session.token_id,
+        "by_link": session.by_link,
+        "address": session.address,
+        "created_at": utc_text(session.created_at),
+        "expires_at": utc_text(session.expires_at),
+    }

@@ -1,0 +1,70 @@
+"""What the console calls things: problems, confirmations and changes, in the words of the people who use it."""
+
+from typing import Final
+
+from cidrgate.manager.confirmations import Guard
+from cidrgate.values import Change
+
+__all__ = ["CONFIRMATIONS", "ENABLE_ENFORCEMENT", "PROBLEM_TITLES", "change_sentence"]
+
+PROBLEM_TITLES: Final = {
+    "invalid_format": "Not a network yet",
+    "duplicate_entry": "Already listed",
+    "subset_exists": "Already covered",
+    "superset_conflict": "Covers listed entries",
+    "special_range": "Not publicly reachable",
+    "limit_reached": "The list is full",
+}
+
+ENABLE_ENFORCEMENT: Final = "enable_enforcement"
+"""What a person agrees to with the first entry. The console alone asks: programs add it to have the list enforced."""
+
+CONFIRMATIONS: Final = {
+    ENABLE_ENFORCEMENT: "Start enforcing the list: every address that is not on it will be denied with 403.",
+    Guard.DISABLE_ENFORCEMENT.value: "Stop enforcing: without entries, every address may call for this account.",
+    Guard.LOCK_OUT.value: "Lock my own address out: calls from it will be denied.",
+}
+"""What a person agrees to before a change that may surprise them."""
+
+_NAMED = 3
+
+
+def change_sentence(change: Change) -> str:
+    """What a change did, in one sentence without its actor.
+
+    Example:
+        >>> from datetime import UTC, datetime
+        >>> from cidrgate import Entry
+        >>> now = datetime.now(UTC)
+        >>> entry = Entry(7, "acct-1", "8.8.8.0/24", None, now, "me")
+        >>> change_sentence(Change(2, now, "me", "acct-1", "remove", (entry,), ()))
+        'Deleted 8.8.8.0/24'
+    """
+    before, after = ([entry.cidr for entry in entries] for entries in (change.before, change.after))
+    match change.action:
+        case "create_account":
+            return "Created the account"
+        case "add":
+            return f"Added {_some(after)}"
+        case "remove":
+            return f"Deleted {_some(before)}"
+        case "expire":
+            return f"{_some(before)} expired"
+        case "edit":
+            return f"Changed {_some(before)}" if before == after else f"Changed {_some(before)} to {_some(after)}"
+        case "replace":
+            verb = "Replaced the list"
+        case "restore":
+            verb = "Restored the list"
+    added = [cidr for cidr in after if cidr not in before]
+    removed = [cidr for cidr in before if cidr not in after]
+    parts = [f"added {_some(added)}"] if added else []
+    parts += [f"removed {_some(removed)}"] if removed else []
+    return f"{verb}: {' and '.join(parts)}" if parts else verb
+
+
+def _some(cidrs: list[str]) -> str:
+    """The first few of them."""
+    if len(cidrs) <= _NAMED:
+        return " and ".join([", ".join(cidrs[:-1]), cidrs[-1]] if len(cidrs) > 1 else cidrs)
+    return f"{', '.join(cidrs[:_NAMED])} and {len(cidrs) - _NAMED} more"

@@ -1,0 +1,26 @@
+"""Which address a request came from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cidrgate.gate.decision_log import advise_about_rewritten_peers
+from cidrgate.middleware.asgi import peer_of
+from cidrgate.service.settings import service_of
+
+if TYPE_CHECKING:
+    from starlette.requests import HTTPConnection
+
+__all__ = ["client_address"]
+
+
+def client_address(connection: HTTPConnection) -> str | None:
+    """The address a request came from, as the service's resolver says; None if it cannot be told.
+
+    A peer that the server has rewritten is nobody here, as it is for a gate.
+    """
+    peer, port = peer_of(connection.scope)
+    client = service_of(connection).resolver.resolve(peer, connection.headers.raw, port=port)
+    if client.problem == "rewritten_peer":
+        advise_about_rewritten_peers()
+    return client.address

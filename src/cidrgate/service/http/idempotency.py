@@ -1,0 +1,183 @@
+"""Answers to requests that may come twice: a change with an `Idempotency-Key` is carried out once.
+
+The answer is stored in the transaction of the change, so there is never one without the other, whatever crashes. A
+request that fails changes nothing and stores nothing: its key can be used again. Where nobody could tell whether a
+request was carried out, the next one with its key finds out: the answer is there, or the request is carried out now.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from fastapi import Response
+
+from cidrgate.errors import CidrgateError, StoreError
+from cidrgate.process.clock import certain_time
+from cidrgate.process.forking import join_forks
+from cidrgate.service.http.problems import ServiceError
+from cidrgate.stores.idempotency import AnswerRow, AnswerRows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from datetime import timedelta
+
+    from cidrgate.stores import Store, Transaction
+
+__all__ = ["Answer", "Answers", "RequestKey"]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a request is answered with when it worked.
+
+    Attributes:
+        record: The JSON object of the body.
+        status: The HTTP status.
+        headers: Of the answer.
+    """
+
+    record: Mapping[str, Any]
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def response(self) -> Response:
+        """The response itself."""
+        return _response(_text(self.record), self.status, self.headers)
+
+
+@dataclass(frozen=True, slots=True)
+class RequestKey:
+    """What tells a repeated request from another one.
+
+    Attributes:
+        key_hash: Of the client's key and of who the client is.
+        request_hash: Of everything the answer depends on.
+    """
+
+    key_hash: str
+    request_hash: str
+
+    @classmethod
+    def make(cls, owner: str, key: str, *request: bytes) -> RequestKey:
+        """The key of a request.
+
+        Args:
+            owner: Who asks: nobody gets the answer to somebody else.
+            key: What the client chose.
+            request: The parts of the request.
+        """
+        return cls(_hash(owner.encode(), key.encode()), _hash(*request))
+
+
+class Answers:
+    """The answers that were given to requests with a key. Safe to share between threads.
+
+    Args:
+        store: Where they are kept.
+        lifetime: For how long.
+    """
+
+    def __init__(self, store: Store, lifetime: timedelta) -> None:
+        self._store = store
+        self._lifetime = lifetime
+        self.after_fork(certain=True)
+        join_forks(self, stage=2)
+
+    def before_fork(self) -> None:
+        """Nothing is to be closed."""
+
+    def after_fork(self, *, certain: bool) -> None:
+        """Forget, in a forked child, the requests that its parent is carrying out."""
+        self._in_flight: set[str] = set()
+        self._lock = threading.Lock()
+
+    def once(self, key: RequestKey | None, carry_out: Callable[[], Answer]) -> Response:
+        """Carry a request out, or repeat the answer to it.
+
+        Args:
+            key: The request's; None for one that may be carried out each time it comes.
+            carry_out: Carries it out, and calls `keep` in the same transaction.
+
+        Raises:
+            ServiceError: If the key was used for another request, or is being used at this moment.
+        """
+        if key is None:
+            return carry_out().response()
+        with self._alone(key.key_hash):
+            given = self._given(key)
+            if given is not None:
+                return given
+            try:
+                return carry_out().response()
+            except CidrgateError as error:
+                # It may have been carried out for all that: by another process, or the answer to a commit was lost.
+                try:
+                    given = self._given(key)
+                except StoreError:
+                    raise error from None
+                if given is None:
+                    raise
+                return given
+
+    def keep(self, transaction: Transaction, key: RequestKey | None, answer: Answer) -> None:
+        """Store an answer with what it tells of.
+
+        Args:
+            transaction: That of the change.
+            key: The request's; None stores nothing.
+            answer: The answer.
+        """
+        if key is None:
+            return
+        now = datetime.now(UTC)
+        row = AnswerRow(key.request_hash, answer.status, dict(answer.headers), _text(answer.record), now)
+        AnswerRows(transaction).insert(key.key_hash, row, forget_before=certain_time(now) - self._lifetime)
+
+    def _given(self, key: RequestKey) -> Response | None:
+        with self._store.read() as transaction:
+            row = AnswerRows(transaction).find(key.key_hash)
+        if row is None or row.created_at < certain_time(datetime.now(UTC)) - self._lifetime:
+            return None
+        if row.request_hash != key.request_hash:
+            raise ServiceError(
+                422, "idempotency_key_reused", "this Idempotency-Key was used for another request: choose a new one"
+            )
+        return _response(row.body, row.status, {**row.headers, "Idempotency-Replayed": "true"})
+
+    @contextmanager
+    def _alone(self, key_hash: str) -> Iterator[None]:
+        with self._lock:
+            if key_hash in self._in_flight:
+                raise ServiceError(
+                    409,
+                    "idempotency_in_progress",
+                    "a request with this Idempotency-Key is being carried out: wait for its answer",
+                    {"Retry-After": "1"},
+                )
+            self._in_flight.add(key_hash)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._in_flight.discard(key_hash)
+
+
+def _response(body: str, status: int, headers: Mapping[str, str]) -> Response:
+    return Response(body, status, dict(headers), "application/json")
+
+
+def _text(record: Mapping[str, Any]) -> str:
+    return json.dumps(record, ensure_ascii=False, separators=(",", ":"))
+
+
+def _hash(*parts: bytes) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(len(part).to_bytes(8) + part)
+    return digest.hexdigest()

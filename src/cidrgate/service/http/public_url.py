@@ -1,0 +1,115 @@
+"""The address that people and programs reach the service by, and requests that name another host."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Self, cast
+from urllib.parse import urlsplit
+
+from cidrgate.service.http.problems import problem_response
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+__all__ = ["HostCheck", "PublicURL"]
+
+# RFC 3986 section 3.2.2, without escapes: no host name has any.
+_HOST = re.compile(r"(?:[a-z0-9._~!$&'()*+,;=-]{1,253}|\[[0-9a-f:.]{2,45}\])(?::[0-9]{1,5})?", re.ASCII | re.IGNORECASE)
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+@dataclass(frozen=True, slots=True)
+class PublicURL:
+    """Where the service is reached, whatever a request says.
+
+    Attributes:
+        scheme: `http` or `https`.
+        host: The host, in small letters; IPv6 in brackets.
+        port: The port.
+
+    Example:
+        >>> public = PublicURL.parse("https://Lists.example.com/")
+        >>> str(public), public.port, public.names("lists.example.com:443"), public.names("evil.example")
+        ('https://lists.example.com', 443, True, False)
+        >>> PublicURL.parse("https://lists.example.com/console")
+        Traceback (most recent call last):
+        ...
+        ValueError: a public URL is scheme://host or scheme://host:port, not 'https://lists.example.com/console'
+    """
+
+    scheme: Literal["http", "https"]
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """The public URL a text means.
+
+        Raises:
+            ValueError: If it means none.
+        """
+        try:
+            parts = urlsplit(text)
+            port = parts.port
+        except ValueError:
+            parts, port = urlsplit(""), None
+        default = _DEFAULT_PORTS.get(parts.scheme)
+        exact = parts.path in ("", "/") and not (parts.query or parts.fragment or "?" in text or "#" in text)
+        plain = text.isascii() and text.isprintable() and " " not in text  # `urlsplit` leaves some characters out
+        if default is None or not exact or not plain or not _HOST.fullmatch(parts.netloc) or port == 0:
+            raise ValueError(f"a public URL is scheme://host or scheme://host:port, not {text[:200]!r}")
+        host = parts.netloc.lower()
+        if port is not None:
+            host = host.rpartition(":")[0]
+        return cls(cast("Literal['http', 'https']", parts.scheme), host, port or default)
+
+    def __str__(self) -> str:
+        """As browsers write its origin."""
+        return f"{self.scheme}://{self.host}{'' if self.port == _DEFAULT_PORTS[self.scheme] else f':{self.port}'}"
+
+    @property
+    def secure(self) -> bool:
+        """Whether browsers reach it over TLS."""
+        return self.scheme == "https"
+
+    def names(self, host: str) -> bool:
+        """Whether a `Host` header names it."""
+        asked = host.lower()
+        with_port = f"{self.host}:{self.port}"
+        return asked == with_port or (asked == self.host and self.port == _DEFAULT_PORTS[self.scheme])
+
+
+class HostCheck:
+    """Refuses requests for another host: nothing the service answers may be built from what a client says of it.
+
+    Args:
+        app: The application.
+        public: Where the service is reached; None accepts every host that is written as one.
+        exempt: Paths that are asked for by addresses of machines, or with a host that is another one's.
+    """
+
+    def __init__(self, app: ASGIApp, public: PublicURL | None, exempt: Collection[str]) -> None:
+        self._app = app
+        self._public = public
+        self._exempt = exempt
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or refuse it."""
+        if scope["type"] != "http" or self._is_exempt(scope["path"]):
+            await self._app(scope, receive, send)
+            return
+        hosts = [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
+        if len(hosts) > 1 or (hosts and not _HOST.fullmatch(hosts[0])):
+            response = problem_response(400, "invalid_host", "send one Host header that holds a host name")
+        elif self._public is not None and not (hosts and self._public.names(hosts[0])):
+            response = problem_response(421, "wrong_host", f"this service is reached as {self._public}")
+        else:
+            await self._app(scope, receive, send)
+            return
+        await response(scope, receive, send)
+
+    def _is_exempt(self, path: str) -> bool:
+        return path in self._exempt or any(path.startswith(f"{one}/") for one in self._exempt)

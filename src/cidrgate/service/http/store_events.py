@@ -1,0 +1,50 @@
+"""What the log says when a request failed because of the store: for operators, as clients are told less."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from cidrgate.errors import OutcomeUnknownError, StoreBusyError
+from cidrgate.event_log import log_event
+from cidrgate.gate.gate import REQUEST_ID
+
+if TYPE_CHECKING:
+    from starlette.requests import HTTPConnection
+
+    from cidrgate.errors import StoreError
+    from cidrgate.event_log import Event
+    from cidrgate.service.settings import Service
+
+__all__ = ["LOGGER", "log_store_error"]
+
+LOGGER = logging.getLogger("cidrgate.service")
+
+
+def log_store_error(request: HTTPConnection, error: StoreError) -> None:
+    """Log why the store did not do what a request asked for, and count it.
+
+    Args:
+        request: The request; its account and its `X-Request-ID` are logged too.
+        error: What the store said; it may name hosts and users, but no password.
+    """
+    event: Event = "store_failed"
+    what = "the store failed"
+    if isinstance(error, OutcomeUnknownError):
+        event, what = "outcome_unknown", "nobody can tell whether a change was stored"
+    elif isinstance(error, StoreBusyError):
+        event, what = "store_busy", "the store is busy"
+        service: Service = request.app.state.service
+        service.metrics.waits.refused()
+    account = request.path_params.get("account")
+    request_id = request.headers.get("x-request-id", "")
+    log_event(
+        logging.ERROR,
+        event,
+        f"{what}: {error}",
+        logger=LOGGER,
+        account=account if isinstance(account, str) else None,
+        request_id=request_id if REQUEST_ID.fullmatch(request_id) else None,
+        method=request.scope.get("method"),
+        route=getattr(request.scope.get("route"), "path_format", None),
+    )

@@ -1,0 +1,211 @@
+"""Requests that are understood whole or refused: no parameter is ignored, no member is read twice.
+
+What is silently left out is what somebody relies on: a `dry_run` that nobody knows makes the change.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from types import UnionType
+from typing import TYPE_CHECKING, Any, NoReturn, Union, get_args, get_origin
+from urllib.parse import parse_qsl
+
+from fastapi import params
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import FormData
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+
+from cidrgate.service.http.limits import DEEPEST_JSON, LONGEST_NUMBER, MOST_FIELDS, MOST_MEMBERS
+from cidrgate.service.http.threads import ChangingRoute
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Iterator
+
+    from fastapi.dependencies.models import Dependant
+    from starlette.responses import Response
+
+__all__ = ["BEFORE_BODY", "FORM", "ConsoleRoute", "StrictRoute", "json_of"]
+
+FORM = "cidrgate.form"
+"""Where a request keeps its form once it is read, for who tells what became of it: a body is read once."""
+
+_SINGLE_HEADERS = ("Authorization", "If-Match", "Idempotency-Key")
+"""Headers of which two readers would take another line each."""
+
+BEFORE_BODY: set[Callable[..., Any]] = set()
+"""Dependencies that are functions of the request alone, and are asked before its body is read: who sends it."""
+
+
+class StrictRoute(ChangingRoute):
+    """A route of the API: every parameter of a query is one of its own, and comes once unless it is a list."""
+
+    refuse_unknown = True
+
+    def get_route_handler(self) -> Callable[[Request], Awaitable[Response]]:  # type: ignore[override]
+        """What answers a request."""
+        handle = super().get_route_handler()
+        query = _names(self.dependant, "query_params")
+        first = [call for call in _calls(self.dependant) if call in BEFORE_BODY] if self.body_field else []
+        fields = _names(self.dependant, "body_params") if self._takes_a_form() else None
+
+        async def strict(request: Request) -> Response:
+            for name in _SINGLE_HEADERS:
+                if len(request.headers.getlist(name)) > 1:
+                    raise HTTPException(422, f"the header {name} came more than once")
+            self._check("query", _pairs(request), query)
+            for call in first:
+                await run_in_threadpool(call, request)
+            stricter = _StrictRequest(request.scope, request.receive)
+            if fields is not None:
+                request.scope[FORM] = FormData()
+                form = request.scope[FORM] = await stricter.form(max_fields=MOST_FIELDS, max_files=0)
+                self._check("form", (name for name, _ in form.multi_items()), fields)
+            return await handle(stricter)
+
+        return strict
+
+    def _takes_a_form(self) -> bool:
+        return self.body_field is not None and isinstance(self.body_field.field_info, params.Form)
+
+    def _check(self, where: str, sent: Iterable[str], known: dict[str, bool]) -> None:
+        """Refuse names that are not known, and those that came twice.
+
+        Args:
+            where: Where they stand, for the message.
+            sent: Those that were sent.
+            known: Those there are, and whether each is a list.
+        """
+        wrong = []
+        for name, times in Counter(sent).items():
+            if name not in known:
+                if self.refuse_unknown:
+                    wrong.append("a parameter that is none of this operation's")
+            elif times > 1 and not known[name]:
+                wrong.append(f"{name} more than once")
+        if wrong:
+            there = ", ".join(known) or "none"
+            raise HTTPException(422, f"the {where} holds {wrong[0]}; its parameters are: {there}")
+
+
+class ConsoleRoute(StrictRoute):
+    """A route of the console: browsers and their extensions add what nobody asked for, which is left out."""
+
+    refuse_unknown = False
+
+
+class _StrictRequest(Request):
+    """A request whose JSON means one thing only."""
+
+    async def json(self) -> Any:
+        """The body."""
+        return json_of(await self.body())
+
+
+def json_of(body: bytes) -> Any:
+    """What a JSON text says.
+
+    Raises:
+        HTTPException: 422, if it is none by RFC 8259 and I-JSON (RFC 7493): UTF-8, no name twice, no NaN, numbers and
+            nesting within the limits of `cidrgate.service.http.limits`.
+
+    Example:
+        >>> json_of(b'{"a": [1, 2.5]}')
+        {'a': [1, 2.5]}
+        >>> json_of(b'{"a": 1, "a": 2}')
+        Traceback (most recent call last):
+        ...
+        starlette.exceptions.HTTPException: 422: the body is no JSON this service reads: a name stands twice in...
+    """
+    try:
+        found = json.loads(
+            body.decode(),
+            object_pairs_hook=_object,
+            parse_constant=_no_constant,
+            parse_int=_integer,
+            parse_float=_float,
+        )
+    except RecursionError:
+        raise _refused(f"it is nested deeper than {DEEPEST_JSON} levels") from None
+    except UnicodeDecodeError:
+        raise _refused("it is no UTF-8 text") from None
+    except json.JSONDecodeError as error:
+        raise _refused(f"{error.msg} at character {error.pos}") from None
+    if _deeper(found, DEEPEST_JSON):
+        raise _refused(f"it is nested deeper than {DEEPEST_JSON} levels")
+    return found
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(pairs) > MOST_MEMBERS:
+        raise _refused(f"an object may have {MOST_MEMBERS} members")
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        raise _refused("a name stands twice in an object")
+    return made
+
+
+def _no_constant(_text: str) -> NoReturn:
+    raise _refused("NaN and Infinity are no numbers")
+
+
+def _integer(text: str) -> int:
+    if len(text) > LONGEST_NUMBER:
+        raise _refused(f"a number may have {LONGEST_NUMBER} characters")
+    return int(text)
+
+
+def _float(text: str) -> float:
+    number = float(text) if len(text) <= LONGEST_NUMBER else math.inf
+    if math.isinf(number):
+        raise _refused("a number is too large, or too long")
+    return number
+
+
+def _deeper(value: Any, most: int) -> bool:
+    """Whether arrays and objects stand inside each other more than so many times."""
+    level = [value]
+    for _ in range(most + 1):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, list | dict)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, list | dict)
+        ]
+        if not level:
+            return False
+    return True
+
+
+def _refused(why: str) -> HTTPException:
+    return HTTPException(422, f"the body is no JSON this service reads: {why}")
+
+
+def _pairs(request: Request) -> Iterator[str]:
+    text = request.scope.get("query_string", b"").decode("latin-1")
+    return (name for name, _ in parse_qsl(text, keep_blank_values=True))
+
+
+def _calls(dependant: Dependant) -> Iterator[Callable[..., Any]]:
+    if dependant.call is not None:
+        yield dependant.call
+    for inner in dependant.dependencies:
+        yield from _calls(inner)
+
+
+def _names(dependant: Dependant, kind: str) -> dict[str, bool]:
+    """The parameters of a kind that a route and its dependencies have, and whether each is a list."""
+    found = {field.alias: _is_list(field.field_info.annotation) for field in getattr(dependant, kind)}
+    for inner in dependant.dependencies:
+        found |= _names(inner, kind)
+    return found
+
+
+def _is_list(annotation: Any) -> bool:
+    origin = get_origin(annotation)
+    if origin in (Union, UnionType) or hasattr(annotation, "__metadata__"):
+        return any(map(_is_list, get_args(annotation)))
+    return annotation in (list, set, tuple, frozenset) or origin in (list, set, tuple, frozenset)

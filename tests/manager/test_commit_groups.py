@@ -1,0 +1,311 @@
+"""Changes that are committed together: each is made whole or not at all, whatever becomes of the others."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from cidrgate import CidrgateError, NewEntry, RuleError, RuleManager
+from cidrgate.errors import AccountNotFoundError, StoreError
+from cidrgate.manager import commit_groups
+from cidrgate.manager.change_requests import ListRequest
+from cidrgate.manager.changes import Listing, ListOutcome, addition
+from cidrgate.manager.commit_groups import CommitGroups
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from cidrgate.stores import ListChange, Transaction
+
+
+def test_many_threads_get_what_each_asked_for(tmp_path: Path) -> None:
+    """Some ask for what is refused: theirs alone fails, and what is stored equals what was acknowledged."""
+    path = f"sqlite:///{tmp_path}/lists.db"
+    with RuleManager.open(path, create=True) as manager:
+        for number in range(4):
+            manager.create_account(f"a{number}")
+
+        def add(number: int) -> str | None:
+            wanted = "10.0.0.0/8" if number % 5 == 0 else f"9.9.{number}.0/24"
+            try:
+                [entry] = manager.add(f"a{number % 4}", f"{wanted}", actor=f"t{number}")
+            except RuleError:
+                return None
+            return f"{entry.account} {entry.cidr} {entry.created_by}"
+
+        with ThreadPoolExecutor(12) as pool:
+            acknowledged = [made for made in pool.map(add, range(150)) if made is not None]
+        assert len(acknowledged) == 120
+    with RuleManager.open(path) as manager:
+        stored = [entry for number in range(4) for entry in manager.entries(f"a{number}")]
+    assert sorted(f"{entry.account} {entry.cidr} {entry.created_by}" for entry in stored) == sorted(acknowledged)
+
+
+@pytest.fixture
+def manager() -> Iterator[RuleManager]:
+    with RuleManager.open("memory://") as manager:
+        for account in ("a", "b", "c", "d", "e"):
+            manager.create_account(account)
+        yield manager
+
+
+class Groups(CommitGroups):
+    """Groups of which nothing is committed until it is released, so that what comes meanwhile stands in line."""
+
+    def __init__(self, manager: RuleManager, turns: int = 1) -> None:
+        super().__init__(self.change, turns)
+        self.released = threading.Event()
+        self.error: Exception | None = None  # of the next commit of more than the first change
+        self.begun: list[list[str | None]] = []
+        self._manager = manager
+
+    @contextmanager
+    def change(self, *, wait: float | None = None, patient: bool = True) -> Iterator[Transaction]:
+        with self._manager.store.write(wait=wait, patient=patient) as transaction:
+            yield transaction
+            if self.error is not None and len(self.begun[-1]) > 1:
+                raise self.error
+
+    def under_way(self, pool: ThreadPoolExecutor, cidr: str = "8.8.8.0/24") -> Future[ListOutcome]:
+        """A change of the list of `a` that is about to be committed, and is not until `released`."""
+        begun = pool.submit(self.change_list, request("a", cidr))
+        while not self.begun:
+            time.sleep(0.001)
+        return begun
+
+    def in_line(self, pool: ThreadPoolExecutor, change: ListRequest | Callable[[Transaction], Any]) -> Future[Any]:
+        """A change that stands in line, behind those that do already."""
+        before = len(self._waiting)
+        behind = pool.submit(self.alone if callable(change) else self.change_list, change)  # type: ignore[arg-type]
+        while len(self._waiting) == before:
+            time.sleep(0.001)
+        return behind
+
+    def _commit(self, group: Sequence[Any]) -> bool:
+        self.begun.append([member.account for member in group])
+        assert self.released.wait(10)
+        return super()._commit(group)
+
+
+def request(
+    account: str,
+    cidr: str = "8.8.8.0/24",
+    *,
+    judge: Callable[[ListOutcome], object] | None = None,
+    keep: Callable[[Transaction, ListOutcome], object] | None = None,
+) -> ListRequest:
+    """A change that lists a network."""
+
+    def make(_: Transaction, listing: Listing) -> ListChange:
+        return addition(listing, [NewEntry(cidr)], [cidr])
+
+    return ListRequest(account, make, "me", None, judge, keep)
+
+
+def fail(error: BaseException) -> Callable[..., object]:
+    def raise_it(*_: object) -> object:
+        raise error
+
+    return raise_it
+
+
+def listed(manager: RuleManager) -> dict[str, list[str]]:
+    return {account.name: [entry.cidr for entry in manager.entries(account.name)] for account in manager.accounts()}
+
+
+def results(futures: Iterable[Future[ListOutcome]]) -> list[object]:
+    return [future.exception() or [entry.cidr for entry in future.result().after] for future in futures]
+
+
+def test_what_waits_is_committed_together_and_what_is_refused_is_that_ones_alone(manager: RuleManager) -> None:
+    groups = Groups(manager)
+    refused = CidrgateError("no")
+    with ThreadPoolExecutor(4) as pool:
+        first = groups.under_way(pool)
+        others = [groups.in_line(pool, request("b")), groups.in_line(pool, request("nobody"))]
+        others.append(groups.in_line(pool, request("c", judge=fail(refused))))
+        groups.released.set()
+        [made, unknown, error] = results(others)
+        assert first.result().account.version == 1
+    assert made == ["8.8.8.0/24"]
+    assert isinstance(unknown, AccountNotFoundError)
+    assert error is refused
+    assert [len(group) for group in groups.begun] == [1, 3]
+    assert listed(manager) == {"a": ["8.8.8.0/24"], "b": ["8.8.8.0/24"], "c": [], "d": [], "e": []}
+
+
+@pytest.mark.parametrize("fault", [ZeroDivisionError(), CidrgateError("it cannot be kept")])
+def test_a_fault_in_one_change_takes_back_that_one_alone(manager: RuleManager, fault: Exception) -> None:
+    groups = Groups(manager)
+    with ThreadPoolExecutor(4) as pool:
+        first = groups.under_way(pool)
+        others = [groups.in_line(pool, request("b", keep=fail(fault)))]
+        others += [groups.in_line(pool, request(name)) for name in ("c", "d")]
+        groups.released.set()
+        assert results([first, *others]) == [["8.8.8.0/24"], fault, ["8.8.8.0/24"], ["8.8.8.0/24"]]
+    assert listed(manager)["b"] == []
+    assert [change.account for change in manager.history() if change.action == "add"] == ["a", "c", "d"]
+
+
+def test_a_commit_that_fails_is_reported_to_everybody_in_the_group_but_those_who_were_refused(
+    manager: RuleManager,
+) -> None:
+    groups = Groups(manager)
+    groups.error = StoreError("the disk is full")
+    refused = CidrgateError("no")
+    with ThreadPoolExecutor(4) as pool:
+        first = groups.under_way(pool)
+        others = [groups.in_line(pool, request(name)) for name in ("b", "c")]
+        others.append(groups.in_line(pool, request("d", judge=fail(refused))))
+        groups.released.set()
+        assert results([first, *others]) == [["8.8.8.0/24"], groups.error, groups.error, refused]
+    assert listed(manager) == {"a": ["8.8.8.0/24"], "b": [], "c": [], "d": [], "e": []}
+
+
+def test_an_interruption_ends_the_thread_it_came_to_and_leaves_nobody_waiting(manager: RuleManager) -> None:
+    groups = Groups(manager)
+    with ThreadPoolExecutor(3) as pool:
+        first = groups.under_way(pool)
+        leader = groups.in_line(pool, request("b", judge=fail(KeyboardInterrupt())))
+        follower = groups.in_line(pool, request("c"))
+        groups.released.set()
+        assert first.result()
+        with pytest.raises(KeyboardInterrupt):
+            leader.result()
+        with pytest.raises(StoreError, match="interrupted; nothing was changed"):
+            follower.result()
+    assert groups.change_list(request("d"))
+    assert listed(manager) == {"a": ["8.8.8.0/24"], "b": [], "c": [], "d": ["8.8.8.0/24"], "e": []}
+
+
+def test_an_interruption_while_waiting_withdraws_the_change(manager: RuleManager) -> None:
+    groups = Groups(manager)
+    with ThreadPoolExecutor(2) as pool:
+        first = groups.under_way(pool)
+        other = groups.in_line(pool, request("c"))
+        with pytest.raises(_Interruption), interrupted_soon():
+            groups.change_list(request("b"))
+        groups.released.set()
+        assert results([first, other]) == [["8.8.8.0/24"], ["8.8.8.0/24"]]
+    assert groups.begun == [["a"], ["c"]]
+    assert listed(manager)["b"] == []
+
+
+def test_an_interruption_of_who_was_to_commit_leaves_it_to_the_next(
+    manager: RuleManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Interrupting(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            super().wait(timeout)
+            raise _Interruption
+
+    class Interrupted(commit_groups._Member):
+        def __init__(self, change: Any, seconds: float) -> None:
+            super().__init__(change, seconds)
+            self.woken = Interrupting()
+
+    groups = Groups(manager)
+    with ThreadPoolExecutor(3) as pool:
+        first = groups.under_way(pool)
+        with monkeypatch.context() as patched:
+            patched.setattr(commit_groups, "_Member", Interrupted)
+            leader = groups.in_line(pool, request("b"))
+        follower = groups.in_line(pool, request("c"))
+        groups.released.set()
+        with pytest.raises(_Interruption):
+            leader.result()
+        assert results([first, follower]) == [["8.8.8.0/24"], ["8.8.8.0/24"]]
+    assert groups.begun == [["a"], ["c"]]
+    assert groups.change_list(request("b"))
+
+
+class _Interruption(BaseException):
+    """As `KeyboardInterrupt` is, which would end the run of the tests."""
+
+
+@contextmanager
+def interrupted_soon() -> Iterator[None]:
+    """Interrupt the main thread as ctrl-C does, in a moment."""
+
+    def interrupt(_number: int, _frame: object) -> None:
+        raise _Interruption
+
+    assert threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, 0.2)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_no_account_is_in_two_transactions_at_once(manager: RuleManager) -> None:
+    """Two changes of one list come one after the other, and a third of another list does not wait for them."""
+    groups = Groups(manager, turns=2)
+    with ThreadPoolExecutor(4) as pool:
+        one = groups.under_way(pool, "1.1.1.0/24")
+        two = groups.in_line(pool, request("a", "2.2.2.0/24"))
+        other = pool.submit(groups.change_list, request("b"))
+        while len(groups.begun) < 2:
+            time.sleep(0.001)
+        assert groups.begun == [["a"], ["b"]]
+        groups.released.set()
+        assert results([one, two, other]) == [["1.1.1.0/24"], ["1.1.1.0/24", "2.2.2.0/24"], ["8.8.8.0/24"]]
+    assert groups.begun == [["a"], ["b"], ["a"]]
+
+
+def test_what_needs_a_transaction_of_its_own_takes_its_turn(manager: RuleManager) -> None:
+    groups = Groups(manager)
+    with ThreadPoolExecutor(4) as pool:
+        first = groups.under_way(pool)
+        changes: list[Any] = [request("b"), lambda transaction: transaction.log_end(), request("c")]
+        waiting = [groups.in_line(pool, change) for change in changes]
+        groups.released.set()
+        assert first.result()
+        assert isinstance(waiting[1].result(), int)
+    assert groups.begun == [["a"], ["b"], [None], ["c"]]
+
+
+def test_a_supervisor_sees_a_change_before_it_is_committed_and_can_refuse_it(manager: RuleManager) -> None:
+    manager.create_account("acct-1")
+    manager.add("acct-1", "8.8.8.0/24")
+    seen: list[ListOutcome] = []
+
+    def refuse(made: ListOutcome) -> None:
+        seen.append(made)
+        raise CidrgateError("not now")
+
+    with pytest.raises(CidrgateError, match="not now"):
+        manager.supervised(judge=refuse).replace("acct-1", "9.9.9.0/24")
+    [outcome] = seen
+    assert outcome.account.version == 2
+    assert [entry.cidr for entry in outcome.before] == ["8.8.8.0/24"]
+    assert [entry.cidr for entry in outcome.after] == ["9.9.9.0/24"]
+    assert [entry.cidr for entry in manager.entries("acct-1")] == ["8.8.8.0/24"]
+
+
+def test_a_dry_run_changes_nothing_and_tells_what_would_be(manager: RuleManager) -> None:
+    manager.create_account("acct-1")
+    manager.add("acct-1", "8.8.8.0/24")
+    before = manager.history()
+    outcomes: list[ListOutcome] = []
+    dry = manager.supervised(judge=outcomes.append, dry_run=True)
+    dry.create_account("acct-2")
+    dry.add("acct-1", "9.9.9.0/24, 1.1.1.1/32")
+    dry.edit("acct-1", "8.8.8.0/24", "8.8.0.0/16")
+    dry.remove("acct-1", "8.8.8.0/24")
+    dry.restore("acct-1", at=before[-2].sequence)
+    with pytest.raises(RuleError):
+        dry.add("acct-1", "8.8.8.1/32")
+    lists = [[entry.cidr for entry in made.after] for made in outcomes]
+    assert lists == [["1.1.1.1/32", "8.8.8.0/24", "9.9.9.0/24"], ["8.8.0.0/16"], [], []]
+    assert manager.history() == before
+    assert "acct-2" not in [account.name for account in manager.accounts()]

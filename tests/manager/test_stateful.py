@@ -1,0 +1,336 @@
+"""Random sequences of operations against a slow model: store, log and matcher equal it after every step."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import settings, strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    MultipleResults,
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    multiple,
+    rule,
+    run_state_machine_as_test,
+)
+
+from cidrgate import (
+    AccountExistsError,
+    EntryNotFoundError,
+    NewEntry,
+    Policy,
+    RuleError,
+    RuleManager,
+    SubaccountError,
+    WouldDisableEnforcementError,
+)
+from tests.change_log import Replay, assert_consistent
+from tests.golden_rules import golden_validate
+from tests.length import length
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.postgres import PostgresServer
+
+MAX_ENTRIES = 5
+
+# Few networks, so that they meet: nested, adjacent, in several spellings, special, and no networks at all.
+texts = st.sampled_from(
+    [
+        "8.8.0.0/16",
+        "8.8.8.0/24",
+        "8.8.8.0/25",
+        "8.8.8.128/25",
+        "8.8.8.8/32",
+        "::ffff:8.8.8.0/120",
+        "1.1.1.1/32",
+        "1.1.1.0/24",
+        "9.9.9.9/32",
+        "0.0.0.0/0",
+        "10.0.0.0/8",
+        "10.1.0.0/16",
+        "127.0.0.1/32",
+        "100.64.0.0/11",
+        "2606:4700::/32",
+        "2606:4700:0:0::/32",
+        "2606:4700:4700::1111/128",
+        "2606:4700:4700::/48",
+        "2A00::/16",
+        "2001:db8::/32",
+        "fe80::/10",
+        "::/0",
+        "8.8.8.8",
+        "8.8.8.1/24",
+        "8.8.8.0/33",
+        "x",
+    ]
+)
+submissions = st.lists(texts, min_size=1, max_size=4)
+labels = st.sampled_from([None, "office", "home"])
+actors = st.sampled_from([None, "me", "you"])
+addresses = st.sampled_from(["8.8.8.8", "8.8.8.200", "8.8.9.9", "1.1.1.1", "10.1.2.3", "2606:4700::1", "fe80::1"])
+
+
+class ManagerMachine(RuleBasedStateMachine):
+    """Drives a manager and the model side by side. The model: each account's networks with their labels."""
+
+    accounts: Bundle[str] = Bundle("accounts")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.directory = Path(tempfile.mkdtemp())
+        self.model: dict[str, dict[str, str | None]] = {}
+        self.parents: dict[str, str] = {}
+        self.replay = Replay(MAX_ENTRIES)
+
+    @initialize(target=accounts, allow_special=st.booleans())
+    def open(self, allow_special: bool) -> MultipleResults[str]:
+        self.policy = Policy(max_entries=MAX_ENTRIES, allow_special=allow_special)
+        self.store = self.new_store()
+        self.manager = RuleManager.open(self.store, self.policy, create=True)
+        for name in ("acct-1", "acct-2"):
+            self.manager.create_account(name)
+            self.model[name] = {}
+        self.manager.create_account("sub-1", parent="acct-1")
+        self.parents["sub-1"] = "acct-1"
+        return multiple("acct-1", "acct-1", "acct-2", "sub-1")
+
+    def new_store(self) -> str:
+        return "memory://"
+
+    def teardown(self) -> None:
+        if hasattr(self, "manager"):
+            self.manager.close()
+        shutil.rmtree(self.directory)
+
+    def validate(self, pieces: list[str], existing: list[str]) -> tuple[set[object], list[str]]:
+        problems, canonical = golden_validate(pieces, existing, MAX_ENTRIES, self.policy.allow_special)
+        return set(problems), list(canonical)
+
+    def refused(self, account: str, change: Callable[[], object]) -> bool:
+        """Whether the account's list cannot be managed, in which case the change was tried and refused."""
+        if account not in self.parents:
+            return False
+        with pytest.raises(SubaccountError):
+            change()
+        return True
+
+    def expect_problems(self, problems: set[object], change: Callable[[], object]) -> None:
+        with pytest.raises(RuleError) as error:
+            change()
+        found = {(problem.code, problem.position, frozenset(problem.conflicts)) for problem in error.value.problems}
+        assert found == problems
+
+    @rule(target=accounts, name=st.sampled_from(["acct-1", "acct-2", "acct-3", "sub-2"]), actor=actors)
+    def create_account(self, name: str, actor: str | None) -> MultipleResults[str] | str:
+        if name in self.model or name in self.parents:
+            with pytest.raises(AccountExistsError):
+                self.manager.create_account(name)
+            return multiple()
+        self.manager.create_account(name, actor=actor)
+        self.model[name] = {}
+        return name
+
+    @rule(target=accounts, name=st.sampled_from(["acct-3", "sub-2", "sub-3"]), parent=accounts)
+    def create_subaccount(self, name: str, parent: str) -> MultipleResults[str] | str:
+        if parent in self.parents:
+            with pytest.raises(SubaccountError):
+                self.manager.create_account(name, parent=parent)
+            return multiple()
+        if name in self.model or name in self.parents:
+            with pytest.raises(AccountExistsError):
+                self.manager.create_account(name, parent=parent)
+            return multiple()
+        self.manager.create_account(name, parent=parent)
+        self.parents[name] = parent
+        return name
+
+    @rule(account=accounts, pieces=submissions, label=labels, actor=actors)
+    def add(self, account: str, pieces: list[str], label: str | None, actor: str | None) -> None:
+        def change() -> list[str]:
+            added = self.manager.add(account, ", ".join(pieces), label=label, actor=actor)
+            return [entry.cidr for entry in added]
+
+        if self.refused(account, change):
+            return
+        problems, canonical = self.validate(pieces, list(self.model[account]))
+        if problems:
+            self.expect_problems(problems, change)
+            return
+        assert change() == canonical
+        self.model[account] |= dict.fromkeys(canonical, label)
+
+    @rule(
+        account=accounts,
+        pieces=st.one_of(st.just([]), submissions),
+        label=labels,
+        bulk=st.booleans(),
+        empty=st.booleans(),
+    )
+    def replace(self, account: str, pieces: list[str], label: str | None, bulk: bool, empty: bool) -> None:
+        def change() -> object:
+            if not bulk:
+                return self.manager.replace(account, pieces, label=label, allow_empty=empty)
+            lists = {account: [NewEntry(piece, label) for piece in pieces]}
+            report = self.manager.import_accounts(lists, replace=True, allow_empty=empty)
+            for problem in report.problems.values():
+                raise problem
+            return None
+
+        if self.refused(account, change):
+            return
+        problems, canonical = self.validate(pieces, []) if pieces else (set(), [])
+        if problems:
+            self.expect_problems(problems, change)
+            return
+        if not empty and self.model[account] and not canonical:
+            self.expect_guard(change)
+            return
+        change()
+        old = self.model[account]
+        self.model[account] = {cidr: old.get(cidr) if label is None else label for cidr in canonical}
+
+    @rule(account=accounts, pieces=submissions, label=labels)
+    def import_list(self, account: str, pieces: list[str], label: str | None) -> None:
+        def change() -> None:
+            report = self.manager.import_accounts({account: [NewEntry(piece, label) for piece in pieces]})
+            for problem in report.problems.values():
+                raise problem
+
+        if self.refused(account, change):
+            return
+        problems, canonical = self.validate(pieces, list(self.model[account]))
+        if problems:
+            self.expect_problems(problems, change)
+            return
+        change()
+        self.model[account] |= dict.fromkeys(canonical, label)
+
+    def expect_guard(self, change: Callable[[], object]) -> None:
+        """A change that would end enforcement is refused, and changes nothing, unless that was said."""
+        before = self.manager.history()
+        with pytest.raises(WouldDisableEnforcementError, match="allow_empty=True"):
+            change()
+        assert self.manager.history() == before
+
+    def choose(self, data: st.DataObject, account: str) -> tuple[int | str, str | None]:
+        """How an entry is named, and the CIDR of the entry that is meant, None where it is not listed."""
+        owner = self.parents.get(account, account)
+        entries = self.manager.entries(owner)
+        keys = [(key, entry.cidr) for entry in entries for key in (entry.id, entry.cidr)]
+        if data.draw(st.booleans()) and keys:
+            return data.draw(st.sampled_from(keys))
+        text = data.draw(texts)
+        problems, canonical = golden_validate([text], [], 1, allow_special=True)
+        cidr = None if problems else next(iter(canonical))
+        return text, cidr if cidr in self.model[owner] else None
+
+    @rule(account=accounts, data=st.data(), text=st.none() | texts, relabel=st.booleans(), label=labels)
+    def edit(
+        self,
+        account: str,
+        data: st.DataObject,
+        text: str | None,
+        relabel: bool,
+        label: str | None,
+    ) -> None:
+        which, meant = self.choose(data, account)
+
+        def change() -> object:
+            return self.manager.edit(account, which, text, label=label if relabel else ...)
+
+        if self.refused(account, change):
+            return
+        listed = self.model[account]
+        if meant is None:
+            with pytest.raises(EntryNotFoundError):
+                change()
+            return
+        cidr = meant
+        if text is not None:
+            problems, canonical = self.validate([text], [other for other in listed if other != meant])
+            if problems:
+                self.expect_problems(problems, change)
+                return
+            [cidr] = canonical
+        change()
+        old_label = listed.pop(meant)
+        listed[cidr] = label if relabel else old_label
+
+    @rule(account=accounts, data=st.data(), several=st.booleans(), empty=st.booleans())
+    def remove(self, account: str, data: st.DataObject, several: bool, empty: bool) -> None:
+        chosen = [self.choose(data, account) for _ in range(2 if several else 1)]
+
+        def change() -> object:
+            return self.manager.remove(account, *(which for which, _ in chosen), allow_empty=empty)
+
+        if self.refused(account, change):
+            return
+        if any(meant is None for _, meant in chosen):
+            with pytest.raises(EntryNotFoundError):
+                change()
+            return
+        if not empty and self.model[account].keys() == {meant for _, meant in chosen}:
+            self.expect_guard(change)
+            return
+        change()
+        for _, meant in chosen:
+            assert meant is not None
+            self.model[account].pop(meant, None)
+
+    @rule()
+    def load_again(self) -> None:
+        self.manager.load()
+
+    @rule(account=accounts, address=addresses)
+    def explain(self, account: str, address: str) -> None:
+        assert self.manager.explain(account, address).allowed == self.manager.allows(account, address)
+
+    @invariant()
+    def store_matcher_and_log_equal_the_model(self) -> None:
+        if not hasattr(self, "manager"):
+            return
+        for account, listed in self.model.items():
+            assert {entry.cidr: entry.label for entry in self.manager.entries(account)} == listed
+        assert {account.name: account.parent for account in self.manager.accounts() if account.parent} == self.parents
+        assert_consistent(self.manager, self.replay)
+
+
+class KeptManagerMachine(ManagerMachine):
+    """The same on a store that is opened again now and then."""
+
+    @rule()
+    def open_again(self) -> None:
+        self.manager.close()
+        self.manager = RuleManager.open(self.store, self.policy)
+
+
+class SqliteManagerMachine(KeptManagerMachine):
+    """On a file."""
+
+    def new_store(self) -> str:
+        return f"sqlite:///{self.directory}/lists.db"
+
+
+TestMemoryManager = ManagerMachine.TestCase
+TestMemoryManager.settings = settings(stateful_step_count=40, max_examples=length(30, 100))
+TestSqliteManager = SqliteManagerMachine.TestCase
+TestSqliteManager.settings = settings(stateful_step_count=40, max_examples=length(12, 30))
+
+
+def test_postgres_manager(shared_postgres_server: PostgresServer) -> None:
+    class PostgresManagerMachine(KeptManagerMachine):
+        """On a database."""
+
+        def new_store(self) -> str:
+            return shared_postgres_server.new_database()
+
+    examples = settings(stateful_step_count=40, max_examples=length(5, 8))
+    run_state_machine_as_test(PostgresManagerMachine, settings=examples)

@@ -1,0 +1,393 @@
+"""Processes that fork while threads work on a store: no child hangs, none is older than it says, nothing is lost."""
+
+from __future__ import annotations
+
+import json
+import math
+import multiprocessing
+import os
+import subprocess
+import sys
+import threading
+import warnings
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from cidrgate import CidrgateError, RuleManager, StoreError
+from cidrgate.process import forking
+from cidrgate.process.forking import work
+from tests.forks import fork_without_python, in_child, report_of, start_child
+from tests.servers.requests import ask
+from tests.servers.running import free_port, program, running
+from tests.waiting import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+FORKS = int(os.environ.get("CIDRGATE_FORKS", "40"))
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def url(shared_store_url: str) -> str:
+    return shared_store_url
+
+
+@pytest.fixture
+def manager(url: str) -> Iterator[RuleManager]:
+    with RuleManager.open(url) as opened:
+        opened.create_account("acct-1")
+        opened.add("acct-1", "8.8.8.0/24, 1.1.1.1/32")
+        yield opened
+
+
+@contextmanager
+def in_a_thread(within: Callable[[], Any]) -> Iterator[None]:
+    """Another thread that is inside a context manager."""
+    inside, leave = threading.Event(), threading.Event()
+
+    def stay() -> None:
+        with within():
+            inside.set()
+            assert leave.wait(60)
+
+    thread = threading.Thread(target=stay)
+    thread.start()
+    assert inside.wait(60)
+    try:
+        yield
+    finally:
+        leave.set()
+        thread.join()
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forking, "_SQLITE_PATIENCE", 0.05)
+    monkeypatch.setattr(forking, "_PATIENCE", 0.05)
+
+
+@pytest.mark.fault("a process forks while its threads work on a store")
+def test_no_child_of_a_busy_process_hangs_or_misses_a_revocation(url: str, tmp_path: Path) -> None:
+    """`CIDRGATE_FORKS` says how many there are. A process that keeps a processor busy runs beside."""
+    command = [sys.executable, "-m", "tests.forked_children", url, str(tmp_path / "snapshot"), str(FORKS)]
+    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as beside:
+        try:
+            done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        finally:
+            beside.kill()
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    print(report)
+    report.pop("longest_fork")
+    assert report == {"forks": FORKS, "hangs": 0, "late": 0, "refused": 0, "wrong": 0, "lost": 0}, done.stderr
+
+
+def test_what_a_child_commits_outlives_its_parents_connections(url: str, tmp_path: Path) -> None:
+    """A child that inherited a connection to an SQLite file would hold no lock on it, and its log would be deleted."""
+    go_on, going = os.pipe()
+    manager = RuleManager.open(url)
+    manager.create_account("acct-1")
+
+    def add_when_the_parent_has_closed() -> list[str]:
+        manager.entries("acct-1")
+        os.write(ready, b".")
+        os.read(go_on, 1)
+        manager.add("acct-1", "9.9.9.9/32")
+        return [entry.cidr for entry in manager.entries("acct-1")]
+
+    is_ready, ready = os.pipe()
+    child = start_child(add_when_the_parent_has_closed)
+    os.read(is_ready, 1)
+    manager.close()
+    os.write(going, b".")
+    assert report_of(child) == {"made": ["9.9.9.9/32"]}
+    for descriptor in (go_on, going, is_ready, ready):
+        os.close(descriptor)
+    with RuleManager.open(url, follow=False) as after:
+        assert [entry.cidr for entry in after.entries("acct-1")] == ["9.9.9.9/32"]
+
+
+def test_a_child_leaves_its_parents_connections_alone(manager: RuleManager) -> None:
+    def close() -> None:
+        manager.add("acct-1", "9.9.9.9/32")
+        manager.close()
+
+    assert in_child(close) == {"made": None}
+    eventually(lambda: manager.allows("acct-1", "9.9.9.9"))
+    manager.remove("acct-1", "9.9.9.9/32")
+    assert [entry.cidr for entry in manager.entries("acct-1")] == ["1.1.1.1/32", "8.8.8.0/24"]
+
+
+def test_a_child_of_a_child_follows_too(manager: RuleManager, url: str) -> None:
+    def fork_again() -> object:
+        return in_child(lambda: eventually(lambda: not manager.allows("acct-1", "1.1.1.1")))
+
+    child = start_child(fork_again)
+    with RuleManager.open(url, follow=False) as other:
+        other.remove("acct-1", "1.1.1.1/32")
+    assert report_of(child) == {"made": {"made": None}}
+
+
+FORKING: dict[str, Callable[[RuleManager, Callable[[], None]], object]] = {
+    "judge": lambda manager, fork: manager.supervised(judge=lambda _: fork()).add("acct-1", "9.9.9.9/32"),
+    "keep": lambda manager, fork: manager.supervised(keep=lambda *_: fork()).add("acct-1", "9.9.9.9/32"),
+    "create": lambda manager, fork: manager.supervised(keep=lambda *_: fork()).create_account("acct-9"),
+    "load": lambda manager, fork: manager.load(progress=lambda _: fork()),
+}
+
+
+@pytest.mark.parametrize("where", FORKING)
+def test_a_thread_may_fork_inside_its_own_transaction(
+    manager: RuleManager, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The transaction is the parent's: the child can neither commit it nor roll it back."""
+    monkeypatch.setattr("cidrgate.replica.published_store._PROGRESS", 1)
+    children: list[int] = []
+    parent = os.getpid()
+    said, saying = os.pipe()
+
+    def fork() -> None:
+        if not children and os.getpid() == parent:
+            children.append(os.fork())
+
+    raised = ""
+    try:
+        FORKING[where](manager, fork)
+    except CidrgateError as error:
+        raised = str(error)
+    if os.getpid() != parent:
+        os.write(saying, raised.encode())
+        os._exit(0)
+    os.close(saying)
+    _, status = os.waitpid(children[0], 0)
+    text = os.read(said, 4096).decode()
+    os.close(said)
+    assert (status, raised) == (0, "")
+    assert "forked" in text
+    manager.add("acct-1", "9.9.9.0/32" if where in ("judge", "keep") else "9.9.9.9/32")
+    assert manager.allows("acct-1", "9.9.9.9") or where == "create"
+
+
+def test_the_thread_that_follows_may_fork(manager: RuleManager, url: str) -> None:
+    children: list[tuple[int, int]] = []
+    forked = threading.Event()
+
+    def fork() -> None:
+        if not forked.is_set():
+            forked.set()  # for the child too, whose thread would fork as well
+            children.append(start_child(lambda: eventually(lambda: not manager.allows("acct-1", "1.1.1.1"))))
+
+    follower = manager._follower
+    assert follower is not None
+    # Called in each round.
+    manager._published.write_shared_snapshot = fork  # type: ignore[method-assign]
+    with RuleManager.open(url, follow=False) as other:
+        other.add("acct-1", "9.9.9.9/32")
+        eventually(lambda: bool(children))
+        other.remove("acct-1", "1.1.1.1/32")
+    assert report_of(children[0]) == {"made": None}
+
+
+def test_a_fork_waits_for_a_store_that_is_being_opened(url: str, manager: RuleManager) -> None:
+    stop = threading.Event()
+
+    def open_again() -> None:
+        while not stop.is_set():
+            RuleManager.open(url).close()
+
+    thread = threading.Thread(target=open_again)
+    thread.start()
+    try:
+        for _ in range(5):
+            assert in_child(lambda: [entry.cidr for entry in manager.entries("acct-1")]) == {
+                "made": ["1.1.1.1/32", "8.8.8.0/24"]
+            }
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_every_manager_of_a_process_goes_on_in_a_child(tmp_path: Path) -> None:
+    managers = [RuleManager.open(f"sqlite:///{tmp_path}/{number}.db", create=True) for number in range(5)]
+    managers += [RuleManager.open("memory://") for _ in range(3)]
+    for manager in managers:
+        manager.create_account("acct-1")
+
+    def add_to_all() -> list[list[str]]:
+        for number, manager in enumerate(managers):
+            manager.add("acct-1", f"9.9.{number}.0/24")
+        return [manager.matcher.prefixes("acct-1") for manager in managers]
+
+    assert in_child(add_to_all) == {"made": [[f"9.9.{number}.0/24"] for number in range(8)]}
+    for number, manager in enumerate(managers):
+        # A file is shared, a store in memory was copied.
+        expected = [f"9.9.{number}.0/24"] if number < 5 else []
+        eventually(lambda manager=manager, expected=expected: manager.matcher.prefixes("acct-1") == expected)  # type: ignore[misc]
+        manager.close()
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_child_of_a_process_stuck_in_sqlite_says_so(tmp_path: Path) -> None:
+    """The fork goes on after a time; SQLite may wait for ever in the child, and is not called there."""
+    url = f"sqlite:///{tmp_path}/lists.db"
+
+    def state() -> object:
+        stale = manager.staleness == math.inf
+        denied = not manager.allows("acct-1", "8.8.8.8"), not serving.allows("acct-1", "9.9.9.9")
+        errors = []
+        for use in (
+            lambda: manager.entries("acct-1"),
+            lambda: manager.add("acct-1", "9.9.9.9/32"),
+            lambda: RuleManager.open(url),
+            lambda: RuleManager.open("memory://"),
+        ):
+            try:
+                use()
+            except StoreError as error:
+                errors.append("forked" in str(error))
+        manager.close()
+        return stale, denied, serving.allows("acct-1", "8.8.8.8"), errors
+
+    with (
+        RuleManager.open(url, create=True, max_staleness=3600, on_stale="deny") as manager,
+        RuleManager.open(url, max_staleness=3600) as serving,
+    ):
+        manager.create_account("acct-1")
+        manager.add("acct-1", "8.8.8.0/24")
+        eventually(lambda: serving.allows("acct-1", "8.8.8.8") and not serving.allows("acct-1", "9.9.9.9"))
+        with in_a_thread(lambda: work(sqlite=True)):
+            assert in_child(state) == {"made": [True, [True, True], True, [True] * 4]}
+        assert in_child(lambda: len(manager.entries("acct-1"))) == {"made": 1}
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_child_of_a_process_that_waits_for_postgres_connects_anew(postgres_url: str) -> None:
+    """Nothing of a wait for a server is left behind: the child is as old as it says until it has looked itself."""
+    with RuleManager.open(postgres_url) as manager:
+        manager.create_account("acct-1")
+        manager.add("acct-1", "8.8.8.0/24")
+
+        def look() -> object:
+            eventually(lambda: manager.staleness < math.inf)
+            return manager.allows("acct-1", "8.8.8.8"), len(manager.entries("acct-1"))
+
+        with in_a_thread(work), in_a_thread(manager.store.read):
+            assert in_child(look) == {"made": [True, 1]}
+
+
+def test_a_child_does_not_keep_its_parents_turn_to_write_a_snapshot(url: str, tmp_path: Path) -> None:
+    snapshot = tmp_path / "lists.snapshot"
+    go_on, going = os.pipe()
+    parent = RuleManager.open(url, snapshot=snapshot, refresh_snapshot=0.02)
+    shared = parent._published.shared
+    assert shared is not None
+    eventually(lambda: shared.leads)
+    child = start_child(lambda: os.read(go_on, 1).decode())
+    # The child may have taken the turn by itself by now: it gives it up at its end.
+    parent.close()
+    os.write(going, b".")
+    assert report_of(child) == {"made": "."}
+    with RuleManager.open(url, snapshot=snapshot, refresh_snapshot=0.02) as other:
+        other.create_account("acct-2")
+        taken = other._published.shared
+        assert taken is not None
+        follower = other._follower
+        assert follower is not None
+
+        def leads() -> bool:
+            follower.wake()  # by itself it looks every few seconds
+            return taken.leads
+
+        eventually(leads)
+    os.close(go_on)
+    os.close(going)
+
+
+def test_programs_that_are_started_wait_for_nobody() -> None:
+    """What replaces the process at once inherits nothing that could be harmed."""
+    before = forking.generation()
+    with in_a_thread(lambda: work(sqlite=True)):
+        assert subprocess.run([sys.executable, "-c", "print(1)"], capture_output=True, check=True).stdout == b"1\n"
+    assert forking.generation() == before
+
+
+def test_threads_wait_for_a_fork_and_go_on_after_it() -> None:
+    """Work goes on in several threads while the process forks again and again; nobody is left outside."""
+    stop = threading.Event()
+    done = [0] * 4
+
+    def use(number: int) -> None:
+        while not stop.is_set():
+            with work(sqlite=bool(number % 2)), work():
+                done[number] += 1
+
+    threads = [threading.Thread(target=use, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for _ in range(30):
+        assert in_child(lambda: forking.sqlite_is_lost()) == {"made": False}
+    before = list(done)
+    eventually(lambda: all(now > then for now, then in zip(done, before, strict=True)))
+    stop.set()
+    for thread in threads:
+        thread.join()
+
+
+def test_a_fork_that_python_did_not_see_coming_is_no_danger(manager: RuleManager, url: str) -> None:
+    """What a parent has open of a SQLite file is left alone; a server has a connection for each."""
+
+    def look() -> object:
+        try:
+            return [entry.cidr for entry in manager.entries("acct-1")]
+        except StoreError as error:
+            return "forked" in str(error), manager.staleness == math.inf, manager.allows("acct-1", "8.8.8.8")
+
+    manager.entries("acct-1")
+    expected: object = ["1.1.1.1/32", "8.8.8.0/24"] if url.startswith("postgresql") else [True, True, True]
+    assert in_child(look, fork_without_python) == {"made": expected}
+    manager.remove("acct-1", "1.1.1.1/32")
+    assert [entry.cidr for entry in manager.entries("acct-1")] == ["8.8.8.0/24"]
+
+
+def test_a_process_that_multiprocessing_forks_follows(manager: RuleManager) -> None:
+    context = multiprocessing.get_context("fork")
+    answers = context.SimpleQueue()
+
+    def ask() -> None:
+        eventually(lambda: not manager.allows("acct-1", "1.1.1.1"))
+        answers.put(manager.allows("acct-1", "8.8.8.8"))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        process = context.Process(target=ask)
+        process.start()
+    manager.remove("acct-1", "1.1.1.1/32")
+    process.join(60)
+    assert (process.exitcode, answers.get()) == (0, True)
+
+
+def test_workers_of_a_preloaded_service_follow(manager: RuleManager, url: str, tmp_path: Path) -> None:
+    program("gunicorn", "pip install gunicorn")
+    port = free_port()
+    command = [sys.executable, "-m", "gunicorn", "--preload", "--workers", "3", "--bind", f"127.0.0.1:{port}"]
+    folder = {"PYTHONPATH": str(ROOT), "LISTS": url}
+
+    def answers(address: str) -> set[str]:
+        """What each worker says, as far as they are reached."""
+        path = f"/?account=acct-1&address={address}"
+        said = [ask(port, path=path).body.decode().split() for _ in range(20)]
+        workers.update(pid for pid, _ in said)
+        return {allowed for _, allowed in said}
+
+    workers: set[str] = set()
+    with running([*command, "tests.preloaded_service:app"], tmp_path, port, folder):
+        assert answers("8.8.8.8") == {"True"}
+        manager.remove("acct-1", "8.8.8.0/24")
+        eventually(lambda: answers("8.8.8.8") == {"False"})
+        manager.add("acct-1", "9.9.9.9/32")
+        eventually(lambda: answers("9.9.9.9") == {"True"})
+        eventually(lambda: bool(answers("1.1.1.1")) and len(workers) == 3)

@@ -1,0 +1,289 @@
+"""Entries that end by themselves: in time, everywhere, without opening anything."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given, strategies as st
+
+from cidrgate import EntryNotFoundError, InvalidExpiryError, Matcher, NewEntry, Policy, RuleError, RuleManager
+from cidrgate.manager import change_requests as list_requests, queries as lists, rule_manager as manager_module
+from cidrgate.process.clock import _Offset
+from cidrgate.replica import published_store as publication
+from cidrgate.replica.expiry import Timetable
+from tests.waiting import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from datetime import tzinfo
+    from pathlib import Path
+
+NOW = datetime(2025, 6, 1, tzinfo=UTC)
+
+
+def soon(seconds: float = 0.5) -> datetime:
+    return datetime.now(UTC) + timedelta(seconds=seconds)
+
+
+@pytest.fixture
+def manager(store_url: str) -> Iterator[RuleManager]:
+    with RuleManager.open(store_url, Policy(max_entries=3)) as opened:
+        opened.create_account("acct-1")
+        yield opened
+
+
+def wait_until_expired(manager: RuleManager, account: str = "acct-1") -> None:
+    eventually(lambda: any(entry.expired(datetime.now(UTC)) for entry in manager.entries(account)))
+
+
+def test_an_entry_stops_matching_when_it_ends(manager: RuleManager) -> None:
+    manager.add("acct-1", "8.8.8.0/24")
+    [entry] = manager.add("acct-1", "1.1.1.1/32", expires_at=soon())
+    assert entry.expires_at is not None
+    assert manager.allows("acct-1", "1.1.1.1") or datetime.now(UTC) >= entry.expires_at
+    eventually(lambda: not manager.allows("acct-1", "1.1.1.1"))
+    assert datetime.now(UTC) >= entry.expires_at
+    assert manager.allows("acct-1", "8.8.8.8")
+    decision = manager.explain("acct-1", "1.1.1.1")
+    assert (decision.allowed, decision.reason) == (False, "not_listed")
+    assert decision.nearest is not None
+    assert decision.nearest.cidr == "8.8.8.0/24"
+
+
+def test_the_end_of_the_last_entry_opens_nothing(manager: RuleManager) -> None:
+    manager.create_account("sub-1", parent="acct-1")
+    manager.add("acct-1", "1.1.1.1/32", expires_at=soon())
+    eventually(lambda: not manager.allows("sub-1", "1.1.1.1"))
+    for address in ("1.1.1.1", "9.9.9.9", "2606:4700::1"):
+        assert not manager.allows("acct-1", address)
+        assert manager.explain("acct-1", address).reason == "not_listed"
+    assert manager.sweep() == 0
+    assert not manager.allows("acct-1", "9.9.9.9")
+    manager.load()
+    assert not manager.allows("acct-1", "9.9.9.9")
+    manager.remove("acct-1", "1.1.1.1/32", allow_empty=True)
+    assert manager.allows("acct-1", "9.9.9.9")
+
+
+def test_an_expired_entry_is_listed_but_counts_and_overlaps_no_more(manager: RuleManager) -> None:
+    manager.add("acct-1", "9.9.9.9/32")
+    manager.add("acct-1", "8.8.8.0/24, 1.1.1.0/24", expires_at=soon())
+    wait_until_expired(manager)
+    assert [entry.cidr for entry in manager.entries("acct-1")] == ["1.1.1.0/24", "8.8.8.0/24", "9.9.9.9/32"]
+    assert manager.counts() == {"acct-1": 1}
+    manager.add("acct-1", "8.8.0.0/16, 1.1.1.1/32")
+    assert [entry.cidr for entry in manager.entries("acct-1")] == ["1.1.1.1/32", "8.8.0.0/16", "9.9.9.9/32"]
+    assert [change.action for change in manager.history("acct-1", limit=2)] == ["expire", "add"]
+
+
+def test_a_sweep_takes_expired_entries_off_the_lists_and_logs_it(manager: RuleManager) -> None:
+    manager.add("acct-1", "8.8.8.0/24")
+    added = manager.add("acct-1", "1.1.1.1/32, 9.9.9.9/32", expires_at=soon())
+    assert manager.sweep() == 0
+    wait_until_expired(manager)
+    assert manager.sweep() == 2
+    assert manager.sweep() == 0
+    [change] = manager.history("acct-1", limit=1)
+    assert (change.action, set(change.before), change.after) == ("expire", set(added), ())
+    assert manager.matcher.prefixes("acct-1") == ["8.8.8.0/24"]
+
+
+def test_the_end_can_be_moved_and_taken_away(manager: RuleManager) -> None:
+    manager.add("acct-1", "8.8.8.0/24", expires_at=soon())
+    assert manager.edit("acct-1", "8.8.8.0/24", expires_at=None).expires_at is None
+    later = soon(3600)
+    assert manager.edit("acct-1", "8.8.8.0/24", expires_at=later).expires_at == later
+    eventually(lambda: datetime.now(UTC) > later - timedelta(seconds=3599))
+    assert manager.allows("acct-1", "8.8.8.8")
+
+
+def test_an_expired_entry_comes_back_only_where_there_is_room(manager: RuleManager) -> None:
+    [entry] = manager.add("acct-1", "8.8.8.0/24", expires_at=soon())
+    wait_until_expired(manager)
+    assert manager.edit("acct-1", entry.id, expires_at=None).id == entry.id
+    assert manager.allows("acct-1", "8.8.8.8")
+    manager.edit("acct-1", entry.id, expires_at=soon())
+    wait_until_expired(manager)
+    manager.add("acct-1", "8.8.8.8/32")
+    with pytest.raises(EntryNotFoundError):  # it was swept by the change
+        manager.edit("acct-1", entry.id, expires_at=None)
+
+
+@pytest.mark.parametrize("expires_at", [NOW, datetime(2999, 1, 1)])
+def test_a_time_at_which_nothing_can_end_is_refused(manager: RuleManager, expires_at: datetime) -> None:
+    manager.add("acct-1", "8.8.8.0/24")
+    before = manager.history()
+    for change in (
+        lambda: manager.add("acct-1", "1.1.1.1/32", expires_at=expires_at),
+        lambda: manager.edit("acct-1", "8.8.8.0/24", expires_at=expires_at),
+        lambda: manager.replace("acct-1", [NewEntry("8.8.8.0/24", None, expires_at)]),
+        lambda: manager.replace("acct-1", [NewEntry("1.1.1.1/32", None, expires_at)]),
+    ):
+        with pytest.raises(InvalidExpiryError, match=r"over|time zone"):
+            change()
+    report = manager.import_accounts({"acct-1": [NewEntry("1.1.1.1/32", None, expires_at)]})
+    assert isinstance(report.problems["acct-1"], InvalidExpiryError)
+    assert manager.history() == before
+
+
+def test_rules_hold_among_entries_that_have_not_ended(manager: RuleManager) -> None:
+    manager.add("acct-1", "8.8.8.0/24", expires_at=soon(3600))
+    with pytest.raises(RuleError):
+        manager.add("acct-1", "8.8.8.8/32")
+
+
+cidrs = st.sampled_from(["8.8.8.0/24", "1.1.1.1/32", "2606:4700::/32"])
+accounts = st.sampled_from(["a", "b", "c"])
+times = st.integers(0, 20).map(lambda seconds: NOW + timedelta(seconds=seconds))
+puts = st.tuples(st.just("put"), accounts, st.dictionaries(cidrs, times))
+steps = st.lists(st.one_of(puts, st.tuples(st.just("look"), times)), max_size=30)
+
+
+@given(steps)
+def test_whoever_looks_when_something_is_due_misses_no_end(taken: list[tuple[object, ...]]) -> None:
+    """The model: at each look, the accounts of which something ended since they were put or looked at."""
+    table = Timetable()
+    ends: dict[str, dict[str, datetime]] = {}
+    looked: dict[str, datetime] = {}
+    now = NOW - timedelta(seconds=1)
+    for step in taken:
+        if step[0] == "put":
+            _, account, some = step
+            assert isinstance(account, str)
+            assert isinstance(some, dict)
+            table.put(account, some)
+            ends[account] = some
+            looked.pop(account, None)
+            continue
+        assert isinstance(step[1], datetime)
+        now = max(now, step[1])
+        due = list(table.due(now))
+        assert len(due) == len(set(due))
+        for account, some in ends.items():
+            since = looked.get(account, datetime.min.replace(tzinfo=UTC))
+            assert (account in due) == any(since < end <= now for end in some.values())
+            if account in due:
+                looked[account] = now
+            assert table.active(account, some, now) == [cidr for cidr in some if some[cidr] > now]
+        to_come = [end for some in ends.values() for end in some.values() if end > now]
+        assert table.next() == min(to_come, default=None)
+
+
+class Clock:
+    """The clock of this machine, which can be set; the one that nobody sets goes on."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        clock = self
+        self.ahead = timedelta()
+
+        class Set(datetime):
+            @classmethod
+            def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
+                return datetime.now(tz) + clock.ahead
+
+        monkeypatch.setattr("cidrgate.process.clock._offset", _Offset())
+        for module in (publication, manager_module, list_requests, lists):
+            monkeypatch.setattr(module, "datetime", Set)
+
+
+def looks(manager: RuleManager) -> bool:
+    """True, once the thread that follows is told to look at the clock now, as it does by itself every few seconds."""
+    assert manager._follower is not None
+    manager._follower.wake()
+    return True
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock(monkeypatch)
+
+
+DAY = timedelta(days=1)
+
+
+@pytest.mark.fault("a clock jumps ahead and comes back")
+def test_a_clock_that_jumps_ahead_and_comes_back_takes_nothing_away(manager: RuleManager, clock: Clock) -> None:
+    manager.create_account("sub-1", parent="acct-1")
+    kept = manager.add("acct-1", "8.8.8.0/24")
+    ending = manager.add("acct-1", "1.1.1.1/32", expires_at=soon(3600))
+    before = manager.history()
+    clock.ahead = DAY
+    manager._published.expire()
+    assert not manager.allows("sub-1", "1.1.1.1")
+    assert not manager.explain("acct-1", "1.1.1.1").allowed
+    assert manager.sweep() == 0
+    assert manager.prune_history(timedelta(hours=1)) == 0
+    assert manager.history() == before
+    clock.ahead = timedelta()
+    eventually(lambda: looks(manager) and manager.allows("sub-1", "1.1.1.1"))
+    assert manager.explain("acct-1", "1.1.1.1").allowed
+    assert manager.entries("acct-1") == sorted([*kept, *ending], key=lambda entry: entry.cidr)
+
+
+CHANGES: dict[str, Callable[[RuleManager], object]] = {
+    "add": lambda manager: manager.add("acct-1", "9.9.9.9/32"),
+    "edit": lambda manager: manager.edit("acct-1", "8.8.8.0/24", label="new"),
+    "remove": lambda manager: manager.remove("acct-1", "8.8.8.0/24"),
+    "import": lambda manager: manager.import_accounts({"acct-1": [NewEntry("9.9.9.9/32")]}),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_no_change_takes_off_a_list_what_only_this_clock_says_is_over(
+    change: str, manager: RuleManager, clock: Clock
+) -> None:
+    manager.add("acct-1", "8.8.8.0/24")
+    [ending] = manager.add("acct-1", "1.1.1.1/32", expires_at=soon(3600))
+    clock.ahead = DAY
+    CHANGES[change](manager)
+    assert ending in manager.entries("acct-1")
+    with pytest.raises(RuleError, match="duplicate_entry"):
+        manager.add("acct-1", "1.1.1.1/32")
+    clock.ahead = timedelta()
+    eventually(lambda: looks(manager) and manager.allows("acct-1", "1.1.1.1"))
+
+
+@pytest.mark.fault("a clock jumps ahead and comes back")
+def test_the_clock_of_the_database_counts_too(postgres_url: str, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that was started while its clock was ahead has no other to compare with."""
+    with RuleManager.open(postgres_url) as manager:
+        manager.create_account("acct-1")
+        manager.add("acct-1", "8.8.8.0/24")
+        [ending] = manager.add("acct-1", "1.1.1.1/32", expires_at=soon(3600))
+        for module in (manager_module, list_requests):
+            monkeypatch.setattr(module, "certain_time", lambda now: now)
+        clock.ahead = DAY
+        assert manager.sweep() == 0
+        manager.add("acct-1", "9.9.9.9/32")
+        assert manager.prune_history(timedelta(hours=1)) == 0
+        assert ending in manager.entries("acct-1")
+
+
+@pytest.mark.fault("a clock jumps ahead and comes back")
+def test_a_snapshot_written_while_a_clock_was_ahead_is_made_whole(
+    shared_store_url: str, clock: Clock, tmp_path: Path
+) -> None:
+    snapshot = tmp_path / "lists.snapshot"
+    with RuleManager.open(shared_store_url, follow=False) as writer:
+        writer.create_account("acct-1")
+        writer.add("acct-1", "8.8.8.0/24")
+        writer.add("acct-1", "1.1.1.1/32", expires_at=soon(3600))
+        clock.ahead = DAY
+        writer.compile(snapshot)
+    assert Matcher.open(snapshot).prefixes("acct-1") == ["8.8.8.0/24"]
+    clock.ahead = timedelta()
+    with RuleManager.open(shared_store_url, snapshot=snapshot, follow=False) as manager:
+        assert manager.allows("acct-1", "1.1.1.1")
+
+
+def test_a_clock_that_was_behind_when_the_process_was_started_ends_entries_all_the_same(
+    manager: RuleManager, clock: Clock
+) -> None:
+    clock.ahead = -DAY
+    manager.add("acct-1", "8.8.8.0/24")
+    manager.add("acct-1", "1.1.1.1/32", expires_at=soon() - DAY + timedelta(hours=1))
+    assert manager.allows("acct-1", "1.1.1.1")
+    clock.ahead = timedelta()
+    eventually(lambda: looks(manager) and not manager.allows("acct-1", "1.1.1.1"))
