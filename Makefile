@@ -19,7 +19,7 @@ export PYTHONDONTWRITEBYTECODE :=
 ENGINE := $(filter-out ext/_engine.c,$(wildcard ext/*.pyx ext/*.pxi ext/*.pxd ext/*.h ext/*.c)) setup.py pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-long coverage dist race stress faults image-steps soak lint sanitize sanitize-form sanitize-build fuzz fuzz-snapshots bench bench-cluster bench-smoke comparison clean
+.PHONY: help run test test-long coverage dist race stress faults image-steps soak lint sanitize sanitize-form sanitize-build fuzz fuzz-snapshots bench bench-cluster bench-smoke comparison docs docs-links clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -130,6 +130,13 @@ comparison: .venv/dev ## run the attack table against other libraries; writes do
 	$(INSTALL) -e '.[all]' --group compare
 	$(BIN)/python -m benchmarks.comparison
 
+docs: .venv/docs ## build the documentation site into build/docs; any warning fails
+	$(BIN)/python -m sphinx -E -W --keep-going -q -b html docs build/docs
+	@echo build/docs/index.html
+
+docs-links: .venv/docs ## check the links of the docs that lead to other sites; needs the network
+	$(BIN)/python -m sphinx -q -b linkcheck docs build/docs-links
+
 clean: ## remove everything that was built
 	rm -rf .venv build dist src/*.egg-info ext/_engine.c src/cidrgate/*.so
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
@@ -150,4 +157,9 @@ clean: ## remove everything that was built
 .venv/dev: .venv/run
 	$(INSTALL) 'pip>=25.1' # the first that knows [dependency-groups]
 	$(INSTALL) -e '.[all]' --group dev
+	@touch $@
+
+.venv/docs: .venv/run
+	$(INSTALL) 'pip>=25.1' # the first that knows [dependency-groups]
+	$(INSTALL) --group docs
 	@touch $@

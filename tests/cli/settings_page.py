@@ -1,4 +1,4 @@
-"""The tables of docs/settings.md, made from the commands: `python -m tests.cli.settings_page` writes them."""
+"""The tables of the environment variables, made from the commands: `python -m tests.cli.settings_page` writes them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PAGE", "SERVERS", "Option", "everywhere", "filled_page", "options"]
 
-PAGE = Path(__file__).parents[2] / "docs" / "settings.md"
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "environment.md"
 
 SERVERS = ("serve", "authorize")
 """The commands that somebody other than a person starts."""

@@ -54,7 +54,9 @@ def test_the_page_lists_every_option() -> None:
     text = PAGE.read_text()
     for name in FOUND:
         assert f"<!-- options of {name} -->" in text
-    assert filled_page(text) == text, "python -m tests.cli.settings_page brings docs/settings.md up to date"
+    assert filled_page(text) == text, (
+        "python -m tests.cli.settings_page brings docs/reference/environment.md up to date"
+    )
 
 
 def test_documents_and_deployments_name_no_variable_that_nothing_reads() -> None:

@@ -88,7 +88,7 @@ def _root(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Keep the IP allowlists of an API platform's accounts: who may call from where."""
+    """Manage and check the IP allowlists of an API platform's accounts."""
 
 
 @command(app, "version")

@@ -30,16 +30,16 @@ Cidrs = Annotated[list[str], typer.Argument(metavar="CIDRS...", help="Networks, 
 EntryName = Annotated[str, typer.Argument(metavar="CIDR_OR_ID", help="An entry: its CIDR, or its id.")]
 EntryNames = Annotated[list[str], typer.Argument(metavar="CIDR_OR_ID...", help="Entries: their CIDRs, or their ids.")]
 Label = Annotated[str | None, typer.Option("--label", "-l", help="What to call the entries.")]
-Empty = Annotated[bool, typer.Option("--empty", help="Let the list become empty, so that every address is allowed.")]
+Empty = Annotated[bool, typer.Option("--empty", help="Allow the list to become empty; then every address is allowed.")]
 Expires = Annotated[
     str | None,
     typer.Option(
-        "--expires", metavar="WHEN", help="When the entries end: in 30m, 12h, 90d, or 2027-01-31T18:00+00:00."
+        "--expires", metavar="WHEN", help="When the entries expire: in 30m, 12h, 90d, or 2027-01-31T18:00+00:00."
     ),
 ]
 Version = Annotated[
     int | None,
-    typer.Option("--expect-version", metavar="N", help="Change nothing if the list has another version by now."),
+    typer.Option("--expect-version", metavar="N", help="Change nothing if the list has a different version."),
 ]
 
 _MOST_DIGITS_OF_AN_ID = 18

@@ -102,7 +102,7 @@ def _authorize(
         typer.Option(
             "--deny-when-stale",
             metavar="SECONDS",
-            help="Deny accounts that are enforced or unknown once the store has told nothing for so long; without it "
+            help="Deny accounts that are enforced or unknown once the store has not answered for so long; without it "
             "the last lists count.",
         ),
     ] = None,
@@ -112,13 +112,11 @@ def _authorize(
     ] = None,
     note_matches: Annotated[
         bool,
-        typer.Option("--note-matches", help="Let lists say when each entry last let a request in."),
+        typer.Option("--note-matches", help="Record when each entry last allowed a request."),
     ] = False,
     metrics: Annotated[
         bool,
-        typer.Option(
-            "--metrics", help="Tell Prometheus about decisions and lists, at /metrics; each decision then takes longer."
-        ),
+        typer.Option("--metrics", help="Serve metrics for Prometheus at /metrics; each decision then takes longer."),
     ] = False,
 ) -> None:
     """Answer proxies: 200 if the client may act for the account, 403 if not."""

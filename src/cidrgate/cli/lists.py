@@ -79,7 +79,7 @@ def _add(
     expect_version: Version = None,
     create: Annotated[bool, typer.Option("--create", help="Create the account if there is none.")] = False,
 ) -> None:
-    """List new networks: all of them, or none if one breaks a rule."""
+    """Add networks to a list: all of them, or none if one breaks a rule."""
     with session.open(create=create) as manager:
         if create:
             _create_for(manager, account, cidrs, session)
@@ -104,16 +104,16 @@ def _edit(
     session: Session,
     account: AccountName,
     entry: EntryName,
-    cidr: Annotated[str | None, typer.Argument(metavar="[NEW]", help="The network it shall have.")] = None,
+    cidr: Annotated[str | None, typer.Argument(metavar="[NEW]", help="The new network.")] = None,
     *,
-    label: Annotated[str | None, typer.Option("--label", "-l", help="The label it shall have; '' for none.")] = None,
+    label: Annotated[str | None, typer.Option("--label", "-l", help="The new label; '' removes it.")] = None,
     expires: Annotated[
         str | None,
-        typer.Option("--expires", metavar="WHEN", help="When it shall end: as for `add`; '' for never."),
+        typer.Option("--expires", metavar="WHEN", help="The new expiry, as for `add`; '' removes it."),
     ] = None,
     expect_version: Version = None,
 ) -> None:
-    """Change the network, the label or the end of an entry; it keeps its id."""
+    """Change the network, the label or the expiry of an entry; its id stays the same."""
     if cidr is None and label is None and expires is None:
         raise CommandError("nothing to change: give the new network, --label or --expires")
     with session.open() as manager:
@@ -171,7 +171,7 @@ def _replace(
     expect_version: Version = None,
     empty: Empty = False,
 ) -> None:
-    """Make the list exactly this, in one change; entries that stay keep their id and label."""
+    """Replace the whole list in one change; entries that stay keep their id and label."""
     if cidrs and file:
         raise CommandError("give the networks, or a --file that holds them, not both")
     pieces = split_submission(read_text(file) if file else cidrs or [])
@@ -193,11 +193,11 @@ def _restore(
     session: Session,
     account: AccountName,
     *,
-    at: Annotated[int, typer.Option("--at", metavar="SEQUENCE", help="The last change that shall count.")],
+    at: Annotated[int, typer.Option("--at", metavar="SEQUENCE", help="The change whose list to restore.")],
     expect_version: Version = None,
     empty: Empty = False,
 ) -> None:
-    """Make the list what it was after a change: see `cidrgate history`. The rules of today hold."""
+    """Restore the list as it was after a change (see `cidrgate history`), checked by the current rules."""
     with session.open() as manager:
         entries = manager.restore(account, at=at, actor=session.actor, expect_version=expect_version, allow_empty=empty)
     _answer_list(session, account, entries)

@@ -45,7 +45,7 @@ TrustEverybody: TypeAlias = Annotated[
     bool,
     typer.Option(
         "--trust-everybody",
-        help="Let --trusted-proxy cover public space as a whole: only where nobody but the proxies gets here.",
+        help="Allow --trusted-proxy to cover public space as a whole, where only the proxies can reach this port.",
     ),
 ]
 """The option of every command that is told of proxies."""

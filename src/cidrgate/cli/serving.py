@@ -65,7 +65,7 @@ def _serve(
     ] = None,
     note_matches: Annotated[
         bool,
-        typer.Option("--note-matches", help="With --authorize: let lists say when each entry last let a request in."),
+        typer.Option("--note-matches", help="With --authorize: record when each entry last allowed a request."),
     ] = False,
     log_every: LogEvery = LOG_EVERY,
     create: Annotated[
@@ -83,7 +83,7 @@ def _serve(
     max_staleness: Annotated[
         float,
         typer.Option(
-            "--max-staleness", metavar="SECONDS", help="From when on /readyz and the log say that lists are old."
+            "--max-staleness", metavar="SECONDS", help="How old the lists may be before /readyz and the log report it."
         ),
     ] = 15.0,
 ) -> None:

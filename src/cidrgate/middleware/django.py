@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from cidrgate.gate.verdict import Verdict
 
-__all__ = ["AllowlistMiddleware", "Settings"]
+__all__ = ["AllowlistMiddleware", "Settings", "account_of_request", "imported", "is_exempt", "verdict_on"]
 
 Account: TypeAlias = Callable[[HttpRequest], str | Exempt | Awaitable[str | Exempt | None] | None]
 
@@ -116,7 +116,7 @@ class Settings:
             ImproperlyConfigured: If the settings do not fit together, or there are no lists.
         """
         if self.gate is not None:
-            gate = _imported(self.gate)
+            gate = imported(self.gate)
             if not isinstance(gate, Gate):
                 raise ImproperlyConfigured(f"CIDRGATE['GATE'] is {gate!r}, not a cidrgate.Gate")
             return gate
@@ -140,7 +140,7 @@ class Settings:
                 "require_account": self.require_account,
                 "log": self.log,
                 "log_every": self.log_every,
-                "hooks": [_imported(hook) for hook in self.hooks],
+                "hooks": [imported(hook) for hook in self.hooks],
                 "request_id_header": self.request_id_header,
             }
             manager = RuleManager.open(database, **self.open)
@@ -170,9 +170,9 @@ class AllowlistMiddleware:
         configured = Settings.read()
         self.get_response = get_response
         self._gate = configured.make_gate()
-        account = _imported(configured.account)
+        account = imported(configured.account)
         self._route = account if isinstance(account, FromRoute) else None
-        self._account = (lambda request: None) if self._route is not None else _account_of_request(account)
+        self._account = (lambda request: None) if self._route is not None else account_of_request(account)
         self._is_async = iscoroutinefunction(get_response)
         if self._route is not None:
             # Django looks for the method when it puts the middlewares together.
@@ -223,7 +223,7 @@ class AllowlistMiddleware:
 
     def _of_route(self, request: HttpRequest, parameters: Mapping[str, Any]) -> str | Exempt:
         """The account that the resolved route names."""
-        if self._route is None or _is_exempt(self._route, request):
+        if self._route is None or is_exempt(self._route, request):
             return EXEMPT
         return required(self._route.account(parameters))
 
@@ -238,22 +238,28 @@ class AllowlistMiddleware:
         self, request: HttpRequest, account: str | Exempt | None, failure: Exception | None
     ) -> HttpResponse | None:
         """The response to a request that is denied."""
-        if hasattr(request, "scope"):
-            verdict = asgi.decide(self._gate, account, request.scope, failure)
-        else:
-            verdict = wsgi.decide(self._gate, account, request.META, failure)
+        verdict = verdict_on(self._gate, request, account, failure)
         if verdict.admitted:
             return None
         denial = denial_of(verdict, request.headers.get("accept", ""))
         return HttpResponse(denial.body, status=STATUS, headers=dict(denial.headers))
 
 
-def _imported(named: Any) -> Any:
+def verdict_on(
+    gate: Gate, request: HttpRequest, account: str | Exempt | None, failure: Exception | None = None
+) -> Verdict:
+    """Ask the gate about a Django request that acts for an account, under WSGI or ASGI."""
+    if hasattr(request, "scope"):
+        return asgi.decide(gate, account, request.scope, failure)
+    return wsgi.decide(gate, account, request.META, failure)
+
+
+def imported(named: Any) -> Any:
     """What a dotted path names; anything else as it is."""
     return import_string(named) if isinstance(named, str) else named
 
 
-def _account_of_request(account: Account | FromHeader | FromPath) -> Account:
+def account_of_request(account: Account | FromHeader | FromPath) -> Account:
     """What finds the account in a Django request whose route is not known yet."""
     if isinstance(account, FromHeader):
         source = account
@@ -261,7 +267,7 @@ def _account_of_request(account: Account | FromHeader | FromPath) -> Account:
         of_scope = asgi.account_of_scope(FromHeader(source.name, source.lookup, source.scheme))
         return lambda request: (
             EXEMPT
-            if _is_exempt(source, request)
+            if is_exempt(source, request)
             else of_scope(request.scope)
             if hasattr(request, "scope")
             else of_environ(request.META)
@@ -270,14 +276,14 @@ def _account_of_request(account: Account | FromHeader | FromPath) -> Account:
         by_path = account
         return lambda request: (
             EXEMPT
-            if _is_exempt(by_path, request)
+            if is_exempt(by_path, request)
             else required(by_path.account(request.path_info, _raw_path_of(request)))
         )
     check_source(account)
     return account
 
 
-def _is_exempt(source: FromHeader | FromRoute | FromPath, request: HttpRequest) -> bool:
+def is_exempt(source: FromHeader | FromRoute | FromPath, request: HttpRequest) -> bool:
     """Whether a request is exempt from naming an account, by the path that Django routes by."""
     return bool(source.exempt) and source.exemptions.match(
         request.method or "", request.path_info, _raw_path_of(request)
