@@ -21,7 +21,8 @@ import yaml
 
 from cidrgate import RuleManager
 from cidrgate.authorize.process import GRACE
-from cidrgate.service.auth.credentials import Credentials, Scope
+from cidrgate.service.auth.credentials import Credentials
+from cidrgate.service.auth.values import Scope
 from tests.postgres import find_binaries
 from tests.servers.endpoint import authorize_endpoint, database
 from tests.servers.requests import ask
