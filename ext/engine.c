@@ -10,20 +10,12 @@
 
 #include "ranks.h"
 
-#if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
+#if defined(__x86_64__)
 #define CIDRGATE_X86_64_V2 1
 #include <smmintrin.h>
 static int cidrgate_processor_will_do(void) {
     __builtin_cpu_init();
     return __builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("popcnt");
-}
-#elif defined(_MSC_VER) && defined(_M_X64)
-#include <intrin.h>
-static int cidrgate_processor_will_do(void) {
-    enum { SSE42 = 1 << 20, POPCNT = 1 << 23 };
-    int registers[4];
-    __cpuid(registers, 1);
-    return (registers[2] & (SSE42 | POPCNT)) == (SSE42 | POPCNT);
 }
 #else
 static int cidrgate_processor_will_do(void) { return 1; }

@@ -1,4 +1,4 @@
-/* What Cython cannot say: bit counts, prefetch, atomics and a 64x64->128-bit multiply, for GCC, Clang and MSVC. */
+/* What Cython cannot say: bit counts, prefetch, atomics and a 64x64->128-bit multiply, for GCC and Clang. */
 #ifndef CIDRGATE_NATIVE_H
 #define CIDRGATE_NATIVE_H
 
@@ -6,20 +6,20 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #if defined(__linux__)
 #include <sys/mman.h>
 #endif
-#if defined(_WIN32)
-#include <windows.h>
-static inline void cidrgate_nap(void) { Sleep(1); }
-#else
-#include <time.h>
+
+#if !defined(__GNUC__)
+#error "cidrgate is built by GCC or Clang, for POSIX systems"
+#endif
+
 /* Wait for other threads a little. */
 static inline void cidrgate_nap(void) {
     const struct timespec moment = {0, 20000};
     nanosleep(&moment, NULL);
 }
-#endif
 
 /* Whether Python code can read while other code writes, without a GIL between them: then every question says when it
  * begins and ends, as only those without the GIL do elsewhere. */
@@ -31,40 +31,6 @@ static inline void cidrgate_nap(void) {
 #endif
 #endif
 
-#if defined(_MSC_VER)
-#include <intrin.h>
-static inline int cidrgate_popcount(uint64_t bits) { return (int)__popcnt64(bits); }
-static inline void cidrgate_prefetch(const void *where) { _mm_prefetch((const char *)where, _MM_HINT_T0); }
-static inline uint32_t cidrgate_load(const uint32_t *where) {
-    uint32_t value = *(const volatile uint32_t *)where;
-    _ReadWriteBarrier();
-    return value;
-}
-static inline void cidrgate_store(uint32_t *where, uint32_t value) {
-    _InterlockedExchange((volatile long *)where, (long)value);
-}
-/* The accesses up to cidrgate_add() happen in one order, the same for every thread. */
-static inline uint32_t cidrgate_load_ordered(const uint32_t *where) {
-    return (uint32_t)_InterlockedOr((volatile long *)where, 0);
-}
-static inline int64_t cidrgate_load_count(const int64_t *where) {
-    return _InterlockedOr64((volatile int64_t *)where, 0);
-}
-static inline void cidrgate_store_ordered(uint32_t *where, uint32_t value) {
-    _InterlockedExchange((volatile long *)where, (long)value);
-}
-static inline int64_t cidrgate_add(int64_t *where, int64_t amount) {
-    return _InterlockedExchangeAdd64((volatile int64_t *)where, amount) + amount;
-}
-static inline void *cidrgate_load_pointer(void *const *where) {
-    void *value = *(void *const volatile *)where;
-    _ReadWriteBarrier();
-    return value;
-}
-static inline void cidrgate_store_pointer(void **where, void *value) {
-    _InterlockedExchangePointer((void *volatile *)where, value);
-}
-#else
 static inline int cidrgate_popcount(uint64_t bits) { return __builtin_popcountll(bits); }
 static inline void cidrgate_prefetch(const void *where) { __builtin_prefetch(where); }
 static inline uint32_t cidrgate_load(const uint32_t *where) { return __atomic_load_n(where, __ATOMIC_ACQUIRE); }
@@ -86,7 +52,6 @@ static inline void *cidrgate_load_pointer(void *const *where) {
 static inline void cidrgate_store_pointer(void **where, void *value) {
     __atomic_store_n(where, value, __ATOMIC_RELEASE);
 }
-#endif
 
 /* The 128-bit product of two numbers, its halves folded into one, by products of 32 bits: for compilers and targets
  * without a wider one. Always built: the others are tested against it. */
@@ -102,13 +67,6 @@ static inline uint64_t cidrgate_fold(uint64_t a, uint64_t b) {
     __uint128_t product = (__uint128_t)a * b;
     return (uint64_t)product ^ (uint64_t)(product >> 64);
 }
-#elif defined(_MSC_VER) && defined(_M_X64)
-static inline uint64_t cidrgate_fold(uint64_t a, uint64_t b) {
-    uint64_t high, low = _umul128(a, b, &high);
-    return low ^ high;
-}
-#elif defined(_MSC_VER) && defined(_M_ARM64)
-static inline uint64_t cidrgate_fold(uint64_t a, uint64_t b) { return a * b ^ __umulh(a, b); }
 #else
 static inline uint64_t cidrgate_fold(uint64_t a, uint64_t b) { return cidrgate_fold_portable(a, b); }
 #endif

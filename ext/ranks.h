@@ -12,11 +12,7 @@
 /* Addresses come in groups of so many: as many as the widest vectors hold, twice. */
 enum { CIDRGATE_RANKS_GROUP = 32 };
 
-#if defined(__GNUC__) || defined(__clang__)
 #define CIDRGATE_ALWAYS_INLINE inline __attribute__((always_inline))
-#else
-#define CIDRGATE_ALWAYS_INLINE inline
-#endif
 
 /* How many of `count` networks are not above each of `groups` groups of addresses. */
 static CIDRGATE_ALWAYS_INLINE void cidrgate_ranks_body(const uint32_t *first, uint32_t count,
@@ -44,7 +40,7 @@ static void cidrgate_ranks_portable(const uint32_t *first, uint32_t count, const
     cidrgate_ranks_body(first, count, addresses, groups, ranks);
 }
 
-#if defined(__GNUC__) && defined(__x86_64__)
+#if defined(__x86_64__)
 #if defined(__clang__)
 #define CIDRGATE_AVX512 "avx512f,avx512vl"
 #else
@@ -66,7 +62,7 @@ __attribute__((target(CIDRGATE_AVX512))) static void cidrgate_ranks_avx512(const
 
 /* The forms that were compiled, the fastest one first; NULL after the last one. */
 static const cidrgate_ranks_form cidrgate_ranks_forms[] = {
-#if defined(__GNUC__) && defined(__x86_64__)
+#if defined(__x86_64__)
     {"avx512", cidrgate_ranks_avx512},
     {"avx2", cidrgate_ranks_avx2},
 #endif
@@ -75,7 +71,7 @@ static const cidrgate_ranks_form cidrgate_ranks_forms[] = {
 };
 
 static inline int cidrgate_can_run(const char *form) {
-#if defined(__GNUC__) && defined(__x86_64__)
+#if defined(__x86_64__)
     __builtin_cpu_init();
     if (strcmp(form, "avx512") == 0) return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl");
     if (strcmp(form, "avx2") == 0) return __builtin_cpu_supports("avx2");

@@ -64,7 +64,8 @@ def imports(path: Path, *, at_once: bool = False) -> set[str]:
         if isinstance(node, ast.Import):
             found |= {name.name for name in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module is not None:
-            whole = {f"{node.module}.{name.name}" for name in node.names}
+            # The version is a fact of the metadata, and no code of the package's root.
+            whole = {f"{node.module}.{name.name}" for name in node.names if name.name != "__version__"}
             found |= {name if name in MODULES else node.module for name in whole}
     return {name for name in found if name.split(".")[0] == "cidrgate"}
 

@@ -6,11 +6,13 @@ of the package: the native engine raises `InvalidAddressError` and `SubaccountEr
 
 from __future__ import annotations
 
+import sys
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 __all__ = [
     "CidrgateError",
@@ -42,8 +44,10 @@ __all__ = [
     "TokenNotFoundError",
     "SessionNotFoundError",
     "CredentialEndedError",
+    "MissingExtraError",
     "Problem",
     "RuleError",
+    "needs_extra",
 ]
 
 
@@ -219,6 +223,38 @@ class SessionNotFoundError(CidrgateError, LookupError):
 
 class CredentialEndedError(CidrgateError):
     """A token or a session that was revoked, ended or altered since it was looked at; nothing was changed."""
+
+
+class MissingExtraError(CidrgateError, ModuleNotFoundError):
+    """A library is not installed that a part of the package needs. The message names the extra that installs it."""
+
+
+@contextmanager
+def needs_extra(extra: str, part: str) -> Iterator[None]:
+    """Say how to install what is missing, where libraries are imported that only an extra of the package installs.
+
+    Args:
+        extra: The name of the extra.
+        part: What needs the libraries, as the subject of the message.
+
+    Raises:
+        MissingExtraError: If a library is not installed. Modules of Python and of this package are not meant.
+
+    Example:
+        >>> with needs_extra("cli", "the command"):
+        ...     raise ModuleNotFoundError(name="rich")
+        Traceback (most recent call last):
+            ...
+        cidrgate.errors.MissingExtraError: the command needs rich, which is not installed: pip install 'cidrgate[cli]'
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        library = (error.name or "").partition(".")[0]
+        if not library or library == "cidrgate" or library in sys.stdlib_module_names:
+            raise
+        message = f"{part} needs {library}, which is not installed: pip install 'cidrgate[{extra}]'"
+        raise MissingExtraError(message, name=error.name) from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -209,17 +209,6 @@ def test_a_port_that_is_taken_ends_it(tmp_path: Path, url: str) -> None:
             assert "address already in use" in done.stderr.lower()
 
 
-def test_a_missing_extra_is_named(tmp_path: Path, url: str) -> None:
-    code = (
-        "import sys; sys.modules['uvicorn'] = None; "
-        f"sys.argv[1:] = ['-d', {url!r}, 'authorize']; from cidrgate.cli import main; main()"
-    )
-    command = [sys.executable, "-c", code]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 2
-    assert "pip install 'cidrgate[authorize]'" in done.stderr
-
-
 def test_what_happens_without_a_list_has_to_be_said(url: str) -> None:
     said = refused("-d", url, "authorize")
     for unlisted in ("allow", "deny_unknown", "deny"):

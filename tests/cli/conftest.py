@@ -60,7 +60,7 @@ class Cidrgate:
 @pytest.fixture
 def cidrgate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cidrgate:
     """In an empty directory, with no settings but the database and the actor."""
-    for name in ("CIDRGATE_MAX_ENTRIES", "CIDRGATE_ALLOW_SPECIAL"):
+    for name in ("CIDRGATE_MAX_ENTRIES", "CIDRGATE_ALLOW_SPECIAL", "CIDRGATE_DATABASE_FILE", "CIDRGATE_JSON"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
     return Cidrgate(tmp_path / "lists.db")

@@ -80,10 +80,8 @@ def connection_backlog() -> int:
 
 def _files() -> int:
     """How many files this process may open for connections; very many where there is no limit, or nobody tells."""
-    try:
-        import resource
-    except ImportError:  # not on Windows
-        return sys.maxsize
+    import resource  # which only POSIX has
+
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return sys.maxsize if files == resource.RLIM_INFINITY else files - _KEPT_FILES
 

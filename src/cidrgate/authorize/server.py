@@ -14,20 +14,22 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
 
-import uvicorn
-
 from cidrgate.authorize.app import AuthorizeApp
 from cidrgate.authorize.client_headers import CREDENTIAL_HEADERS, ClientHeaders
 from cidrgate.authorize.connections import GuardedConnection, connection_backlog, quiet
-from cidrgate.authorize.operation import MULTIPROCESS, EndpointMetrics, Operation
-from cidrgate.authorize.process import GRACE, end_with_supervisor, hang_up_ends_workers, run
-from cidrgate.errors import CidrgateError
+from cidrgate.errors import CidrgateError, needs_extra
 from cidrgate.event_log import log_event, log_to_stderr
 from cidrgate.gate.client_ip import ClientIPResolver
 from cidrgate.gate.decision_log import LOG_EVERY, check_log_every
 from cidrgate.gate.gate import Gate, Unlisted, check_unlisted
 from cidrgate.gate.header_names import check_token
 from cidrgate.manager import RuleManager
+
+with needs_extra("authorize", "cidrgate.authorize.server"):
+    import uvicorn
+
+    from cidrgate.authorize.operation import MULTIPROCESS, EndpointMetrics, Operation
+    from cidrgate.authorize.process import GRACE, end_with_supervisor, hang_up_ends_workers, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,6 +9,7 @@ from cidrgate.authorize.client_headers import CREDENTIAL_HEADERS
 from cidrgate.cli.errors import CommandError
 from cidrgate.cli.options import LogEvery, Session, TrustEverybody, command
 from cidrgate.cli.output import counted
+from cidrgate.errors import needs_extra
 from cidrgate.gate.decision_log import LOG_EVERY
 
 __all__ = ["app"]
@@ -19,7 +20,7 @@ _THIS_HOST = ("127.0.0.1/32", "::1/128", "unix:")
 """The proxies that are trusted if none is named: those on this host, by the addresses they use to reach it."""
 
 
-@command(app, "authorize")
+@command(app, "authorize", variables=True)
 def _authorize(
     session: Session,
     *,
@@ -119,14 +120,8 @@ def _authorize(
     ] = False,
 ) -> None:
     """Answer proxies: 200 if the client may act for the account, 403 if not."""
-    try:
+    with needs_extra("authorize", "authorize"):
         from cidrgate.authorize.server import AuthorizeSettings, serve
-    except ModuleNotFoundError as error:
-        if error.name not in ("uvicorn", "prometheus_client"):
-            raise
-        raise CommandError(
-            f"authorize needs {error.name}, which is not installed: pip install 'cidrgate[authorize]'"
-        ) from error
     if trusted_proxy and trusted_hops is not None:
         raise CommandError("name --trusted-proxy or --trusted-hops, not both")
     settings = AuthorizeSettings(

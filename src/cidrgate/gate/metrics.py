@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from prometheus_client import REGISTRY, Counter, Histogram
+from cidrgate.errors import needs_extra
+
+with needs_extra("metrics", "cidrgate.gate.metrics"):
+    from prometheus_client import REGISTRY, Counter, Histogram
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry

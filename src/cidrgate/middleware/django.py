@@ -25,6 +25,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest, HttpResponse
 from django.utils.module_loading import import_string
 
+from cidrgate.errors import StoreError
 from cidrgate.gate.account_sources import EXEMPT, Exempt, FromHeader, FromPath, FromRoute, check_source, required
 from cidrgate.gate.client_ip import ClientIPResolver
 from cidrgate.gate.decision_log import LOG_EVERY
@@ -32,8 +33,11 @@ from cidrgate.gate.denial import STATUS, denial_of
 from cidrgate.gate.gate import Gate, Unlisted, check_unlisted
 from cidrgate.manager import RuleManager
 from cidrgate.middleware import asgi, wsgi
+from cidrgate.stores.urls import store_of
 
 if TYPE_CHECKING:
+    import os
+
     from cidrgate.gate.verdict import Verdict
 
 __all__ = ["AllowlistMiddleware", "Settings", "account_of_request", "imported", "is_exempt", "verdict_on"]
@@ -66,7 +70,7 @@ class Settings:
     """
 
     account: str | Account | FromHeader | FromRoute | FromPath
-    database: str | None = field(default=None, repr=False)
+    database: str | os.PathLike[str] | None = field(default=None, repr=False)
     open: Mapping[str, Any] = field(default_factory=dict)
     gate: str | Gate | None = None
     trusted_proxies: Sequence[str] | None = None
@@ -116,6 +120,11 @@ class Settings:
             if not isinstance(gate, Gate):
                 raise ImproperlyConfigured(f"CIDRGATE['GATE'] is {gate!r}, not a cidrgate.Gate")
             return gate
+        database: Any = self.database  # `store_of` refuses what is no address
+        try:
+            store_of(database)
+        except StoreError as error:
+            raise ImproperlyConfigured(f"CIDRGATE['DATABASE']: {error}") from error
         try:
             resolver = ClientIPResolver(
                 trusted_proxies=self.trusted_proxies,
@@ -134,7 +143,7 @@ class Settings:
                 "hooks": [imported(hook) for hook in self.hooks],
                 "request_id_header": self.request_id_header,
             }
-            manager = RuleManager.open(str(self.database), **self.open)
+            manager = RuleManager.open(database, **self.open)
             try:
                 return Gate(manager, **settings)
             except BaseException:

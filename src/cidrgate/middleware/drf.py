@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from rest_framework.request import Request
     from rest_framework.views import APIView
 
-    from cidrgate.gate import Gate, Verdict
+    from cidrgate.gate import Gate
+    from cidrgate.gate.verdict import Verdict
 
 __all__ = ["AddressNotAllowed", "Allowlisted", "allowlisted"]
 
