@@ -43,14 +43,16 @@ def cli_reference() -> str:
     from cidrgate.cli.app import app
 
     lines = []
-    for path, command in _commands(typer.main.get_command(app), "cidrgate"):
+    root = typer.main.get_command(app)
+    common = {one.name for one in root.params}
+    for path, command in _commands(root, "cidrgate"):
         arguments = [_named(one) for one in command.params if one.param_type_name == "argument"]
         usage = " ".join([path, "[OPTIONS]", *arguments])
         lines += [f"## {path}", "", (command.help or "").strip(), "", "```text", usage, "```", ""]
-        lines += ["| option or argument | meaning | default |", "|---|---|---|"]
-        for one in command.params:
-            if one.name == "help" or getattr(one, "hidden", False):
-                continue
+        own = [one for one in command.params if one.name not in common and one.name != "help"]
+        if own:
+            lines += ["| option or argument | meaning | default |", "|---|---|---|"]
+        for one in own:
             names = f"`{_named(one)}`"
             if one.param_type_name != "argument":
                 names = ", ".join(f"`{name}`" for name in (*one.opts, *one.secondary_opts))
