@@ -129,7 +129,7 @@ class FailingMatcher:
 @pytest.fixture
 def failing(manager: RuleManager, monkeypatch: pytest.MonkeyPatch) -> FailingMatcher:
     failing = FailingMatcher(manager.matcher)
-    monkeypatch.setattr(manager._published, "_matcher", failing)
+    monkeypatch.setattr(manager.replica.published, "_matcher", failing)
     return failing
 
 
@@ -233,7 +233,7 @@ def test_who_waits_to_look_at_the_store_is_looked_for(
     path: Path, manager: RuleManager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One look is enough for all that wait, and it sees what each of them waits for."""
-    published, turnstile = manager._published, _Turnstile()
+    published, turnstile = manager.replica.published, _Turnstile()
     looks: list[int] = []
     read = published._read
 
