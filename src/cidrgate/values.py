@@ -70,8 +70,19 @@ class Entry:
     expires_at: datetime | None = None
 
     def expired(self, at: datetime) -> bool:
-        """Whether the entry has ended by itself before or at a time; then it matches nothing and does not count."""
+        """Whether the entry has ended by itself before or at a time.
+
+        To show and to sweep it. What that means for its list is for `counts` and `matches` to say.
+        """
         return self.expires_at is not None and self.expires_at <= at
+
+    def counts(self, at: datetime) -> bool:
+        """Whether it takes one of the places of its list at a time, and overlaps with what is added."""
+        return not self.expired(at)
+
+    def matches(self, at: datetime) -> bool:
+        """Whether the addresses of its network are allowed at a time."""
+        return not self.expired(at)
 
 
 @dataclass(frozen=True, slots=True)

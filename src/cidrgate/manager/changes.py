@@ -63,15 +63,19 @@ class Listing:
 
     def ended(self, entry: Entry) -> bool:
         """Whether an entry has expired for certain, so that it may be taken off the list for good."""
-        return entry.expired(self.at if self.certain is None else self.certain)
+        return entry.expired(self._certain_time)
+
+    @property
+    def _certain_time(self) -> datetime:
+        return self.at if self.certain is None else self.certain
 
     def change(self, action: Action, before: Iterable[Entry] = (), after: Iterable[Entry] = ()) -> ListChange:
         """A change of this list; without entries, nothing changes."""
         return ListChange(self.owner, action, tuple(before), tuple(after), self.actor)
 
     def active(self) -> list[Entry]:
-        """The entries that have not expired, in address order."""
-        return in_address_order([entry for entry in self.entries if not self.ended(entry)])
+        """The entries that count, in address order."""
+        return in_address_order([entry for entry in self.entries if entry.counts(self._certain_time)])
 
     def new_entry(self, cidr: str, piece: NewEntry) -> Entry:
         """The entry a piece becomes.

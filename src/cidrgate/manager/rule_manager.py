@@ -637,7 +637,7 @@ class RuleManager:
             if not isinstance(expires_at, EllipsisType):
                 check_expiry(expires_at, listing.at)
                 after = altered(after, expires_at=expires_at)
-            if listing.ended(entry) and not after.expired(listing.at):
+            if listing.ended(entry) and after.counts(listing.at):
                 # It did not count and overlapped with nothing: it comes back as one that is added.
                 [network] = validate_addition([NewEntry(entry.cidr if cidr is None else cidr)], others, self.policy)
                 after = altered(after, cidr=network)
@@ -797,7 +797,7 @@ class RuleManager:
             if at > end:
                 raise HistoryError(f"the change log ends with change {end}: there is no change {at} yet")
             then = list_at(listing.entries, transaction.changes(account, None, after=at), at)
-            kept = [entry for entry in then if not entry.expired(listing.at)]
+            kept = [entry for entry in then if entry.counts(listing.at)]
             pieces = [NewEntry(entry.cidr, entry.label, entry.expires_at) for entry in kept]
             return replacement(listing, pieces, validate_replacement(pieces, self.policy), "restore")
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
     from datetime import datetime
 
-    from sqlalchemy import Connection, Select
+    from sqlalchemy import ColumnElement, Connection, FromClause, Select
 
     from cidrgate.stores.values import ListChange, NewList
 
@@ -43,13 +43,24 @@ _accounts_and_parents = accounts.outerjoin(_parents, accounts.c.parent_id == _pa
 _select_accounts = select(*_account_columns).select_from(_accounts_and_parents)
 select_accounts_named = _select_accounts.where(among(accounts.c.name, "names"))
 _select_lists = (
-    select(accounts.c.name, _parents.c.name, func.aggregate_strings(cast(entries.c.cidr, Text), ","))
+    select(
+        accounts.c.name,
+        _parents.c.name,
+        func.aggregate_strings(cast(entries.c.cidr, Text), ","),
+        (func.count(entries.c.id) > 0).label("enforced"),
+    )
     .select_from(_accounts_and_parents.outerjoin(entries, entries.c.account_id == accounts.c.id))
     .group_by(accounts.c.id, accounts.c.name, _parents.c.name)
     .order_by(accounts.c.id)
 )
 _select_lists_named = (
-    select(accounts.c.name, _parents.c.name, cast(entries.c.cidr, Text), entries.c.expires_at)
+    select(
+        accounts.c.name,
+        _parents.c.name,
+        cast(entries.c.cidr, Text),
+        entries.c.expires_at,
+        entries.c.id.is_not(None).label("enforced"),
+    )
     .select_from(_accounts_and_parents.outerjoin(entries, entries.c.account_id == accounts.c.id))
     .where(among(accounts.c.name, "names"))
     .order_by(accounts.c.id)
@@ -68,12 +79,21 @@ _entry_columns = (
     entries.c.expires_at,
 )
 _select_entries = select(entries.c.account_id, *_entry_columns).where(among(entries.c.account_id, "ids"))
+
+
+def _counts(table: FromClause, at: ColumnElement[datetime] | datetime) -> ColumnElement[bool]:
+    """What `Entry.counts` says, of the entries of a table or an alias of it."""
+    return or_(table.c.expires_at.is_(None), table.c.expires_at > at)
+
+
 _list_owner = func.coalesce(accounts.c.parent_id, accounts.c.id)
 _at = bindparam("at", type_=entries.c.expires_at.type)
-_unexpired = or_(entries.c.expires_at.is_(None), entries.c.expires_at > _at)
 _select_list_states = select(
     accounts.c.name,
-    select(func.count()).where(entries.c.account_id == _list_owner, _unexpired).scalar_subquery().label("held"),
+    select(func.count())
+    .where(entries.c.account_id == _list_owner, _counts(entries, _at))
+    .scalar_subquery()
+    .label("held"),
     # Not EXISTS: for few accounts PostgreSQL would make a hash of all entries of it.
     select(1).where(entries.c.account_id == _list_owner).limit(1).scalar_subquery().is_not(None).label("enforced"),
 )
@@ -200,7 +220,7 @@ class Transaction(ABC):
         statement = (
             select(accounts.c.name, func.count().label("held"))
             .join(entries, entries.c.account_id == accounts.c.id)
-            .where(or_(entries.c.expires_at.is_(None), entries.c.expires_at > at))
+            .where(_counts(entries, at))
             .group_by(accounts.c.id, accounts.c.name)
             .order_by(accounts.c.name)
         )
@@ -215,7 +235,7 @@ class Transaction(ABC):
     def list_states(self, at: datetime, names: Collection[str] | None = None) -> dict[str, ListState]:
         """What the list that counts for each account comes to, by name: for a subaccount its parent's.
 
-        Says the same as `cidrgate.decisions.enforced`, and reads no list for it.
+        Says the same as `cidrgate.rules.decisions.enforced`, and reads no list for it.
 
         Args:
             at: The time at which entries have expired or not; aware.
@@ -252,14 +272,15 @@ class Transaction(ABC):
         for name, cidr, expires_at in self._connection.execute(_select_expiring):
             ends.setdefault(name, {})[cidr] = expires_at
         with self._connection.execute(_select_lists, execution_options={"yield_per": _ROWS_A_FETCH}) as rows:
-            for name, parent, cidrs in rows:
-                yield StoredList(name, parent, cidrs.split(",") if cidrs else [], ends.get(name, {}))
+            for name, parent, cidrs, enforced in rows:
+                yield StoredList(name, parent, cidrs.split(",") if cidrs else [], ends.get(name, {}), bool(enforced))
 
     def lists_named(self, names: Collection[str]) -> list[StoredList]:
         """Some accounts with the CIDRs of their own lists, parents before their subaccounts."""
         found: dict[str, StoredList] = {}
-        for name, parent, cidr, expires_at in self._connection.execute(_select_lists_named, {"names": list(names)}):
-            one = found.get(name) or found.setdefault(name, StoredList(name, parent, [], {}))
+        for row in self._connection.execute(_select_lists_named, {"names": list(names)}):
+            name, parent, cidr, expires_at, enforced = row
+            one = found.get(name) or found.setdefault(name, StoredList(name, parent, [], {}, bool(enforced)))
             if cidr is not None:
                 one.cidrs.append(cidr)
             if expires_at is not None:
@@ -288,9 +309,7 @@ class Transaction(ABC):
             limit: How many names at most.
         """
         others = entries.alias("others")
-        has_others = exists().where(
-            others.c.account_id == accounts.c.id, or_(others.c.expires_at.is_(None), others.c.expires_at > at)
-        )
+        has_others = exists().where(others.c.account_id == accounts.c.id, _counts(others, at))
         statement = _select_expiring.with_only_columns(accounts.c.name, maintain_column_froms=True)
         rows = self._connection.scalars(statement.where(entries.c.expires_at <= at, has_others).distinct().limit(limit))
         return list(rows)

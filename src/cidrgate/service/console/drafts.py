@@ -115,7 +115,7 @@ class Addition:
     def _staying(self, listed: list[Entry]) -> list[Entry]:
         now = datetime.now(UTC)
         leaving = [entry for entry in listed if entry.id in self.instead]
-        return [entry for entry in listed if entry not in leaving and not (leaving and entry.expired(now))]
+        return [entry for entry in listed if entry not in leaving and (entry.counts(now) or not leaving)]
 
     def _expires_at(self) -> datetime | None:
         if self.ends == "at":
