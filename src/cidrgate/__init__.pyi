@@ -40,6 +40,7 @@ from cidrgate.values import (
     Change as Change,
     Decision as Decision,
     Entry as Entry,
+    EntryEdit as EntryEdit,
     NewEntry as NewEntry,
 )
 

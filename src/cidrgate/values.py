@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass, fields, replace
+from types import EllipsisType
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-__all__ = ["Account", "Action", "Change", "Decision", "Entry", "ListState", "NewEntry", "Reason"]
+__all__ = ["Account", "Action", "Change", "Decision", "Entry", "EntryEdit", "ListState", "NewEntry", "Reason"]
 
 Reason = Literal["matched", "not_listed", "not_enforced", "invalid_address"]
 Action = Literal["create_account", "add", "edit", "remove", "replace", "restore", "expire"]
@@ -40,11 +41,60 @@ class ListState:
 
 @dataclass(frozen=True, slots=True)
 class NewEntry:
-    """A network somebody asks to have listed: text as written, an optional label, and when it ends by itself."""
+    """A network somebody asks to have listed: text as written, an optional label, and when it ends by itself.
+
+    What it may say besides its network are details: None where it does not say.
+    """
 
     cidr: str
     label: str | None = None
     expires_at: datetime | None = None
+
+    @classmethod
+    def of(cls, entry: Entry) -> NewEntry:
+        """What somebody asks for who wants an entry as it is.
+
+        Example:
+            >>> from datetime import UTC, datetime
+            >>> NewEntry.of(Entry(7, "acct-1", "8.8.8.0/24", "dns", datetime(2025, 1, 2, tzinfo=UTC), "me"))
+            NewEntry(cidr='8.8.8.0/24', label='dns', expires_at=None)
+        """
+        return cls(**{one.name: getattr(entry, one.name) for one in fields(cls)})
+
+    def details(self) -> dict[str, Any]:
+        """What it says besides its network, by the name of the field, None too."""
+        return {one.name: getattr(self, one.name) for one in fields(self) if one.name != "cidr"}
+
+
+@dataclass(frozen=True, slots=True)
+class EntryEdit:
+    """What shall be different of an entry; a field that is `...` stays as it is.
+
+    Attributes:
+        cidr: The network it shall have, as written.
+        label: The label it shall have, None for no label.
+        expires_at: When it shall end, None for never.
+    """
+
+    cidr: str | EllipsisType = ...
+    label: str | EllipsisType | None = ...
+    expires_at: datetime | EllipsisType | None = ...
+
+    def changes(self) -> dict[str, Any]:
+        """What shall be different, by the name of the field."""
+        found = {one.name: getattr(self, one.name) for one in fields(self)}
+        return {name: value for name, value in found.items() if not isinstance(value, EllipsisType)}
+
+    def applied(self, entry: Entry) -> Entry:
+        """The entry as it shall be.
+
+        Example:
+            >>> from datetime import UTC, datetime
+            >>> entry = Entry(7, "acct-1", "8.8.8.0/24", "dns", datetime(2025, 1, 2, tzinfo=UTC), "me")
+            >>> EntryEdit(label=None).applied(entry).label, EntryEdit(label=None).applied(entry).cidr
+            (None, '8.8.8.0/24')
+        """
+        return replace(entry, **self.changes())
 
 
 @dataclass(frozen=True, slots=True)

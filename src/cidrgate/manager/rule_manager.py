@@ -10,12 +10,10 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from copy import copy
-from dataclasses import replace as altered
 from datetime import UTC, datetime
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from types import EllipsisType
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from cidrgate.errors import (
@@ -32,11 +30,12 @@ from cidrgate.manager.changes import (
     Listing,
     ListOutcome,
     addition,
-    check_expiry,
     check_labels,
+    edition,
     list_at,
     named_entries,
     replacement,
+    restoration,
 )
 from cidrgate.manager.commit_groups import CommitGroups
 from cidrgate.manager.confirmations import Guard, named_guards
@@ -45,23 +44,24 @@ from cidrgate.manager.last_matches import LastMatches
 from cidrgate.process.clock import certain_time, earlier_by_far
 from cidrgate.process.forking import join_forks
 from cidrgate.replica.replica import Replica
-from cidrgate.rules import Policy, split_submission, validate_addition, validate_edit, validate_replacement
+from cidrgate.rules import Policy, split_submission, validate_addition, validate_replacement
 from cidrgate.rules.account_names import check_account_name
 from cidrgate.rules.characters import check_text
 from cidrgate.stores import open_store
 from cidrgate.stores.waits import answer_by, time_left
-from cidrgate.values import Account, NewEntry
+from cidrgate.values import Account, EntryEdit
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Collection, Iterable, Sequence
     from datetime import timedelta
+    from types import EllipsisType
 
     from cidrgate._engine import Matcher
     from cidrgate.replica.replica import OnStale
     from cidrgate.rules.decisions import Address
     from cidrgate.stores import ListChange, Store, Transaction
-    from cidrgate.values import Change, Decision, Entry, ListState
+    from cidrgate.values import Change, Decision, Entry, ListState, NewEntry
 
 __all__ = ["ImportReport", "RuleManager"]
 
@@ -587,7 +587,7 @@ class RuleManager:
         self,
         account: str,
         which: str | int,
-        cidr: str | None = None,
+        cidr: str | EntryEdit | None = None,
         *,
         label: str | EllipsisType | None = ...,
         expires_at: datetime | EllipsisType | None = ...,
@@ -599,7 +599,8 @@ class RuleManager:
         Args:
             account: Whose list.
             which: The entry: its CIDR in any spelling, or its id.
-            cidr: The network it shall have, checked against the rest of the list; None keeps it.
+            cidr: The network it shall have, checked against the rest of the list; None keeps it. Or an `EntryEdit`,
+                which says all that shall be different.
             label: The label it shall have, None for no label; `...` keeps it.
             expires_at: When it shall end, None for never; `...` keeps it.
             actor: Who changes it, for the change log.
@@ -609,6 +610,7 @@ class RuleManager:
             The entry as it is now.
 
         Raises:
+            TypeError: If an `EntryEdit` comes with a label or an end beside it.
             RuleError: If the new network breaks a rule.
             InvalidExpiryError: If it would end at a time that is over, or that names no zone.
             InvalidTextError: If the label or the actor holds a character that people cannot see.
@@ -625,27 +627,16 @@ class RuleManager:
             ...     manager.edit("acct-1", "1.1.1.1/32", "1.1.1.0/24").cidr
             '1.1.1.0/24'
         """
-        if not isinstance(label, EllipsisType):
-            check_text(label, "a label")
+        if isinstance(cidr, EntryEdit):
+            if label is not ... or expires_at is not ...:
+                raise TypeError("say what shall be different in the EntryEdit, or in arguments, not in both")
+            edit = cidr
+        else:
+            edit = EntryEdit(... if cidr is None else cidr, label, expires_at)
+        check_labels([edit])
 
         def edited(_: Transaction, listing: Listing) -> ListChange:
-            [entry] = named_entries(account, listing.entries, [which])
-            others = [other.cidr for other in listing.active() if other.id != entry.id]
-            after = entry
-            if not isinstance(label, EllipsisType):
-                after = altered(after, label=label)
-            if not isinstance(expires_at, EllipsisType):
-                check_expiry(expires_at, listing.at)
-                after = altered(after, expires_at=expires_at)
-            if listing.ended(entry) and after.counts(listing.at):
-                # It did not count and overlapped with nothing: it comes back as one that is added.
-                [network] = validate_addition([NewEntry(entry.cidr if cidr is None else cidr)], others, self.policy)
-                after = altered(after, cidr=network)
-            elif cidr is not None:
-                after = altered(after, cidr=validate_edit(cidr, others, self.policy))
-            if after == entry:
-                return listing.change("edit")
-            return listing.change("edit", [entry], [after])
+            return edition(listing, which, edit, self.policy)
 
         outcome = self._change_list(account, edited, actor, expect_version)
         return outcome.change.after[0] if outcome.change.after else named_entries(account, outcome.after, [which])[0]
@@ -797,9 +788,7 @@ class RuleManager:
             if at > end:
                 raise HistoryError(f"the change log ends with change {end}: there is no change {at} yet")
             then = list_at(listing.entries, transaction.changes(account, None, after=at), at)
-            kept = [entry for entry in then if entry.counts(listing.at)]
-            pieces = [NewEntry(entry.cidr, entry.label, entry.expires_at) for entry in kept]
-            return replacement(listing, pieces, validate_replacement(pieces, self.policy), "restore")
+            return restoration(listing, then, self.policy)
 
         return self._change_list(account, restored, actor, expect_version, allow_empty=allow_empty).after
 

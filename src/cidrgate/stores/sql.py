@@ -12,11 +12,20 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from sqlalchemy import Text, bindparam, cast, delete, exists, func, insert, or_, select, update
 
-from cidrgate.stores.changelog import entry_from_json, entry_to_json
+from cidrgate.stores.entry_rows import (
+    alteration,
+    entry_from_json,
+    entry_from_row,
+    entry_to_json,
+    insert_entries,
+    insertion,
+    select_entries,
+    update_entry,
+)
 from cidrgate.stores.key_lists import among
 from cidrgate.stores.schema import accounts, changes, entries, facts, matches, utc_text
 from cidrgate.stores.values import StoredAccount, StoredList
-from cidrgate.values import Account, Change, Entry, ListState
+from cidrgate.values import Account, Change, ListState
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -25,6 +34,7 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection, FromClause, Select
 
     from cidrgate.stores.values import ListChange, NewList
+    from cidrgate.values import Entry
 
 __all__ = ["Transaction", "select_accounts_named"]
 
@@ -70,15 +80,7 @@ _select_expiring = (
     .join(accounts, entries.c.account_id == accounts.c.id)
     .where(entries.c.expires_at.is_not(None))
 )
-_entry_columns = (
-    entries.c.id,
-    entries.c.cidr,
-    entries.c.label,
-    entries.c.created_at,
-    entries.c.created_by,
-    entries.c.expires_at,
-)
-_select_entries = select(entries.c.account_id, *_entry_columns).where(among(entries.c.account_id, "ids"))
+_select_entries = select_entries.where(among(entries.c.account_id, "ids"))
 
 
 def _counts(table: FromClause, at: ColumnElement[datetime] | datetime) -> ColumnElement[bool]:
@@ -101,13 +103,8 @@ _select_matches = (
     select(matches.c.entry_id, matches.c.at).join(entries).where(entries.c.account_id == bindparam("owner"))
 )
 _raise_versions = update(accounts).where(among(accounts.c.id, "ids")).values(version=accounts.c.version + 1)
-_insert_entries, _insert_changes = insert(entries), insert(changes)
+_insert_changes = insert(changes)
 _delete_entry = delete(entries).where(entries.c.id == bindparam("entry_id"))
-_update_entry = (
-    update(entries)
-    .where(entries.c.id == bindparam("entry_id"))
-    .values(cidr=bindparam("cidr"), label=bindparam("label"), expires_at=bindparam("expires_at"))
-)
 
 
 _MANY = 1_000
@@ -261,9 +258,9 @@ class Transaction(ABC):
         if len(names) > _MANY:
             self._expect_much()
         lists: dict[str, list[Entry]] = {account.name: [] for account in owners}
-        for account_id, entry_id, *rest in self._connection.execute(_select_entries, {"ids": list(names)}):
+        for account_id, *values in self._connection.execute(_select_entries, {"ids": list(names)}):
             name = names[account_id]
-            lists[name].append(Entry(entry_id, name, *rest))
+            lists[name].append(entry_from_row(name, values))
         return lists
 
     def lists(self) -> Iterator[StoredList]:
@@ -425,16 +422,16 @@ class Transaction(ABC):
             removed.extend(ids_before - ids_after)
             for entry in change.after:
                 if entry.id in ids_before:
-                    altered.append(_alteration(entry))
+                    altered.append(alteration(entry))
                 else:
-                    added.append(_insertion(change.account.id, entry))
+                    added.append(insertion(change.account.id, entry))
         if removed:
             # In one order, so that nobody who notes matches of the same entries waits for this in a circle.
             self._connection.execute(_delete_entry, [{"entry_id": entry_id} for entry_id in sorted(removed)])
         if altered:
-            self._connection.execute(_update_entry, altered)
+            self._connection.execute(update_entry, altered)
         if added:
-            self._connection.execute(_insert_entries, added)
+            self._connection.execute(insert_entries, added)
         self._raise_versions(change.account.id for change in made)
         self._log(made, at)
 
@@ -467,24 +464,3 @@ class Transaction(ABC):
         ]
         if rows:
             self._connection.execute(_insert_changes, rows)
-
-
-def _insertion(account_id: int, entry: Entry) -> dict[str, object]:
-    return {
-        "id": entry.id,
-        "account_id": account_id,
-        "cidr": entry.cidr,
-        "label": entry.label,
-        "created_at": entry.created_at,
-        "created_by": entry.created_by,
-        "expires_at": entry.expires_at,
-    }
-
-
-def _alteration(entry: Entry) -> dict[str, object]:
-    return {
-        "entry_id": entry.id,
-        "cidr": entry.cidr,
-        "label": entry.label,
-        "expires_at": entry.expires_at,
-    }
