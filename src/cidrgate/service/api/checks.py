@@ -10,6 +10,7 @@ from cidrgate.manager import RuleManager
 from cidrgate.manager.changes import ListOutcome
 from cidrgate.manager.confirmations import Guard
 from cidrgate.manager.previews import access_change
+from cidrgate.rules import RULE_OF_CODE
 from cidrgate.rules.decisions import decide
 from cidrgate.rules.format_hints import suggested_networks
 from cidrgate.serialization import decision_record, entry_record, problem_record
@@ -175,4 +176,4 @@ def _caller(outcome: ListOutcome, address: str | None, at: datetime) -> dict[str
 
 def _suggestions(code: str, hint: str) -> list[str]:
     """What can be written instead, where the text alone was the problem."""
-    return suggested_networks(hint) if code == "invalid_format" else []
+    return suggested_networks(hint) if RULE_OF_CODE[code].hint_rewrites else []

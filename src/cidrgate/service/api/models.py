@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, FailFast, Field
 
 from cidrgate.manager.confirmations import Guard
+from cidrgate.rules import RULES
 from cidrgate.service.http.limits import LONGEST_LABEL, MOST_SCOPES
 
 __all__ = [
@@ -330,8 +331,8 @@ class RuleProblem(_Answer):
     """One broken rule."""
 
     code: str = Field(
-        description="`invalid_format`, `duplicate_entry`, `subset_exists`, `superset_conflict`, `special_range` or "
-        "`limit_reached`."
+        description="; ".join(f"`{rule.code}`: {rule.when}" for rule in RULES) + ".",
+        json_schema_extra={"enum": [rule.code for rule in RULES]},
     )
     text: str = Field(description="The text as it was submitted.")
     position: int = Field(description="Its place in the submission, from 0.")

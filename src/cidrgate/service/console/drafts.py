@@ -9,7 +9,7 @@ from fastapi import Depends, Form
 
 from cidrgate.errors import CidrgateError, Problem, RuleError, StoreError
 from cidrgate.manager import RuleManager
-from cidrgate.rules import split_submission
+from cidrgate.rules import RULE_OF_CODE, split_submission
 from cidrgate.rules.format_hints import suggested_networks
 from cidrgate.service.api.models import plain_label
 from cidrgate.service.console.changing import ListEdit, Preview, preview_change
@@ -249,14 +249,15 @@ def found_in(problem: Problem, position: int, listed: list[Entry] | None) -> Fou
         position: The piece it is about.
         listed: The list, where entries of it can give way; else None.
     """
-    if problem.code == "invalid_format":
-        return Found(problem, position, _alternatives(problem.hint), can_leave_out=listed is not None)
-    if problem.code == "superset_conflict" and listed is not None:
-        ids = {entry.cidr: entry.id for entry in listed}
+    rule = RULE_OF_CODE[problem.code]
+    alternatives = _alternatives(problem.hint) if rule.hint_rewrites else ()
+    gives_way: tuple[int, ...] = ()
+    if rule.can_give_way and listed is not None and not problem.more_conflicts:
         # Where not all of them are known, those that are would not be enough.
-        gives_way = () if problem.more_conflicts else tuple(ids[cidr] for cidr in problem.conflicts if cidr in ids)
-        return Found(problem, position, gives_way=gives_way, can_leave_out=True)
-    return Found(problem, position, can_leave_out=listed is not None and problem.code != "limit_reached")
+        ids = {entry.cidr: entry.id for entry in listed}
+        gives_way = tuple(ids[cidr] for cidr in problem.conflicts if cidr in ids)
+    can_leave_out = rule.can_leave_out and listed is not None
+    return Found(problem, position, alternatives, gives_way, can_leave_out=can_leave_out)
 
 
 def _alternatives(hint: str) -> tuple[str, ...]:
