@@ -10,7 +10,7 @@ import pytest
 
 from cidrgate import NewEntry, Policy, Problem, RuleError
 from cidrgate.rules import RULES, Rule, checks, validate_addition
-from cidrgate.service.api.models import RuleProblem
+from cidrgate.service.api.schemas import RuleProblem
 from cidrgate.service.console.formatting import PROBLEM_TITLES
 from tests import golden_rules
 

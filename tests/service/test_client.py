@@ -15,7 +15,7 @@ import uvicorn
 
 from cidrgate import client as package
 from cidrgate.client import ApiError, Client
-from cidrgate.service.api.models import MOST_ID
+from cidrgate.service.api.schemas import MOST_ID
 from tests.waiting import eventually
 
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@ from ipaddress import ip_network
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Request, Response
+from pydantic import Field
 
 from cidrgate.manager import RuleManager
 from cidrgate.manager.changes import ListOutcome, named_entries
@@ -13,16 +14,20 @@ from cidrgate.manager.confirmations import Guard
 from cidrgate.rules.decisions import enforced
 from cidrgate.serialization import entry_record
 from cidrgate.service.api.account_paths import AccountName
-from cidrgate.service.api.models import (
-    MOST_ID,
-    EntryEditModel,
-    EntryModel,
-    EntryPage,
-    ListChangeModel,
-    NewEntryModel,
-    SubmissionModel,
-)
 from cidrgate.service.api.openapi import ETAG, LOCATION, answers
+from cidrgate.service.api.schemas import (
+    ENTRY_EXAMPLE,
+    MOST_ID,
+    EntryModel,
+    FirstErrorOnly,
+    Label,
+    RequestModel,
+    ResponseModel,
+    Text,
+    Time,
+    request_example,
+    response_example,
+)
 from cidrgate.service.auth.access import Reader, Writer
 from cidrgate.service.auth.principals import Principal
 from cidrgate.service.http.client_address import client_address
@@ -42,12 +47,92 @@ from cidrgate.service.settings import service_of
 from cidrgate.stores import Transaction
 from cidrgate.values import Account, NewEntry
 
-__all__ = ["ChangeRequest", "change_request", "edit_arguments", "pieces", "router"]
+__all__ = [
+    "ChangeRequest",
+    "EntryEditModel",
+    "EntryPage",
+    "ListChangeModel",
+    "NewEntryModel",
+    "SubmissionModel",
+    "change_request",
+    "edit_arguments",
+    "pieces",
+    "router",
+]
 
 router = APIRouter(prefix="/v1/accounts/{account:account}/entries", tags=["entries"], route_class=StrictRoute)
 
 EntryId = Annotated[int, Path(ge=1, le=MOST_ID, description="The entry's id.")]
 _CHANGE = answers(404, 409, 412, 413, headers={200: ETAG})
+
+
+class EntryPage(ResponseModel):
+    """Some entries of a list, in address order."""
+
+    account: str = Field(description="The account asked about.")
+    list_of: str = Field(description="The account whose list it is: the parent's for a subaccount.")
+    version: int = Field(description="The list's; also the ETag.")
+    enforced: bool = Field(description="Whether addresses that are not listed are denied.")
+    editable: bool = Field(description="Whether this token may change the list through this account.")
+    max_entries: int = Field(description="How many entries a list may hold.")
+    items: list[EntryModel]
+    next_cursor: str | None
+
+
+class ListChangeModel(ResponseModel):
+    """What a change did to a list."""
+
+    model_config = response_example(
+        {
+            "account": "acct-1",
+            "version": 4,
+            "enforced": True,
+            "entries": 1,
+            "before": [],
+            "after": [ENTRY_EXAMPLE],
+        }
+    )
+
+    account: str
+    version: int = Field(description="The list's after the change; also the ETag.")
+    enforced: bool
+    entries: int = Field(description="How many entries the list has after the change.")
+    before: list[EntryModel] = Field(description="The entries it removed or altered, as they were.")
+    after: list[EntryModel] = Field(description="The entries it added or altered, as they are now.")
+
+
+class NewEntryModel(RequestModel):
+    """One or several networks with a label and an end of their own."""
+
+    cidr: Text
+    label: Label | None = None
+    expires_at: Time | None = None
+
+
+_Cidrs = Annotated[
+    Text | Annotated[list[Text | NewEntryModel], FirstErrorOnly()],
+    Field(description="CIDRs separated by commas or newlines, or a list of such texts and of objects."),
+]
+
+
+class SubmissionModel(RequestModel):
+    """Networks somebody asks to have listed."""
+
+    model_config = request_example({"cidrs": "8.8.8.0/24, 1.1.1.1/32", "label": "office"})
+
+    cidrs: _Cidrs
+    label: Label | None = Field(None, description="Of every entry that brings none of its own.")
+    expires_at: Time | None = Field(None, description="When every entry ends that brings no such time.")
+
+
+class EntryEditModel(RequestModel):
+    """What shall be different of an entry; what is left out stays."""
+
+    model_config = request_example({"cidr": "1.1.1.0/24"})
+
+    cidr: Text | None = Field(None, description="The network it shall have; null keeps it.")
+    label: Label | None = Field(None, description="The label it shall have; null for no label.")
+    expires_at: Time | None = Field(None, description="When it shall end; null for never.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from cidrgate.errors import CidrgateError, Problem, RuleError, StoreError
 from cidrgate.manager import RuleManager
 from cidrgate.rules import RULE_OF_CODE, split_submission
 from cidrgate.rules.format_hints import suggested_networks
-from cidrgate.service.api.models import plain_label
+from cidrgate.service.api.schemas import plain_label
 from cidrgate.service.console.changing import ListEdit, Preview, preview_change
 from cidrgate.service.console.fields import Confirmations, Ids, ListText, ShortText
 from cidrgate.service.http.limits import MOST_PROBLEMS_TOLD
