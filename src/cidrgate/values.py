@@ -4,12 +4,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
 from types import EllipsisType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-__all__ = ["Account", "Action", "Change", "Decision", "Entry", "EntryEdit", "ListState", "NewEntry", "Reason"]
+__all__ = [
+    "Account",
+    "Action",
+    "Change",
+    "Decision",
+    "Entry",
+    "EntryDetails",
+    "EntryEdit",
+    "ListState",
+    "NewEntry",
+    "Reason",
+]
 
 Reason = Literal["matched", "not_listed", "not_enforced", "invalid_address"]
 Action = Literal["create_account", "add", "edit", "remove", "replace", "restore", "expire"]
@@ -39,6 +50,18 @@ class ListState:
     enforced: bool
 
 
+class EntryDetails(TypedDict, total=False):
+    """What may be said of an entry besides its network; what is left out is not said.
+
+    Attributes:
+        label: What people call it, None for no label.
+        expires_at: When it ends by itself, aware; None for never.
+    """
+
+    label: str | None
+    expires_at: datetime | None
+
+
 @dataclass(frozen=True, slots=True)
 class NewEntry:
     """A network somebody asks to have listed: text as written, an optional label, and when it ends by itself.
@@ -61,9 +84,13 @@ class NewEntry:
         """
         return cls(**{one.name: getattr(entry, one.name) for one in fields(cls)})
 
-    def details(self) -> dict[str, Any]:
-        """What it says besides its network, by the name of the field, None too."""
-        return {one.name: getattr(self, one.name) for one in fields(self) if one.name != "cidr"}
+    def details(self) -> EntryDetails:
+        """Every detail, None too."""
+        return cast("EntryDetails", {one.name: getattr(self, one.name) for one in fields(self) if one.name != "cidr"})
+
+    def said(self) -> EntryDetails:
+        """The details that are not None."""
+        return cast("EntryDetails", {name: value for name, value in self.details().items() if value is not None})
 
 
 @dataclass(frozen=True, slots=True)

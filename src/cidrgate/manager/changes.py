@@ -186,10 +186,7 @@ def replacement(
             after.append(listing.new_entry(cidr, piece))
             continue
         check_expiry(piece.expires_at, listing.at)
-        details = piece.details()
-        if action != "restore":
-            details = {name: value for name, value in details.items() if value is not None}
-        altered = replace(kept, **details)
+        altered = replace(kept, **(piece.details() if action == "restore" else piece.said()))
         if altered != kept:
             before.append(kept)
             after.append(altered)

@@ -55,13 +55,13 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Collection, Iterable, Sequence
     from datetime import timedelta
-    from types import EllipsisType
+    from typing import Unpack
 
     from cidrgate._engine import Matcher
     from cidrgate.replica.replica import OnStale
     from cidrgate.rules.decisions import Address
     from cidrgate.stores import ListChange, Store, Transaction
-    from cidrgate.values import Change, Decision, Entry, ListState, NewEntry
+    from cidrgate.values import Change, Decision, Entry, EntryDetails, ListState, NewEntry
 
 __all__ = ["ImportReport", "RuleManager"]
 
@@ -539,20 +539,18 @@ class RuleManager:
         account: str,
         cidrs: str | Iterable[str | NewEntry],
         *,
-        label: str | None = None,
-        expires_at: datetime | None = None,
         actor: str | None = None,
         expect_version: int | None = None,
+        **details: Unpack[EntryDetails],
     ) -> list[Entry]:
         """List new entries: all of them, or none.
 
         Args:
             account: Whose list.
             cidrs: CIDRs separated by commas or newlines, or an iterable of CIDRs and `NewEntry`.
-            label: The label of every entry that brings none of its own.
-            expires_at: When every entry ends that brings no such time of its own; aware. None for never.
             actor: Who adds them, for the entries and the change log.
             expect_version: The version of the account that the caller saw; None for whatever it is.
+            details: `label` and `expires_at` of every entry that brings none of its own; see `EntryDetails`.
 
         Returns:
             The new entries in the order of the submission.
@@ -574,7 +572,7 @@ class RuleManager:
             ...
             cidrgate.errors.RuleError: special_range: '127.0.0.1/32'...
         """
-        pieces = split_submission(cidrs, label, expires_at, most=self.policy.most_pieces)
+        pieces = split_submission(cidrs, most=self.policy.most_pieces, **details)
         check_labels(pieces)
 
         def added(_: Transaction, listing: Listing) -> ListChange:
@@ -589,10 +587,9 @@ class RuleManager:
         which: str | int,
         cidr: str | EntryEdit | None = None,
         *,
-        label: str | EllipsisType | None = ...,
-        expires_at: datetime | EllipsisType | None = ...,
         actor: str | None = None,
         expect_version: int | None = None,
+        **details: Unpack[EntryDetails],
     ) -> Entry:
         """Change the network, the label or the end of one entry; it keeps its id, who added it and when.
 
@@ -601,16 +598,16 @@ class RuleManager:
             which: The entry: its CIDR in any spelling, or its id.
             cidr: The network it shall have, checked against the rest of the list; None keeps it. Or an `EntryEdit`,
                 which says all that shall be different.
-            label: The label it shall have, None for no label; `...` keeps it.
-            expires_at: When it shall end, None for never; `...` keeps it.
             actor: Who changes it, for the change log.
             expect_version: The version of the account that the caller saw; None for whatever it is.
+            details: The `label` and the `expires_at` it shall have, None for none; what is left out, or `...`, stays.
+                See `EntryDetails`.
 
         Returns:
             The entry as it is now.
 
         Raises:
-            TypeError: If an `EntryEdit` comes with a label or an end beside it.
+            TypeError: If an `EntryEdit` comes with details beside it.
             RuleError: If the new network breaks a rule.
             InvalidExpiryError: If it would end at a time that is over, or that names no zone.
             InvalidTextError: If the label or the actor holds a character that people cannot see.
@@ -628,11 +625,11 @@ class RuleManager:
             '1.1.1.0/24'
         """
         if isinstance(cidr, EntryEdit):
-            if label is not ... or expires_at is not ...:
+            if details:
                 raise TypeError("say what shall be different in the EntryEdit, or in arguments, not in both")
             edit = cidr
         else:
-            edit = EntryEdit(... if cidr is None else cidr, label, expires_at)
+            edit = EntryEdit(... if cidr is None else cidr, **details)
         check_labels([edit])
 
         def edited(_: Transaction, listing: Listing) -> ListChange:
@@ -691,11 +688,10 @@ class RuleManager:
         account: str,
         cidrs: str | Iterable[str | NewEntry],
         *,
-        label: str | None = None,
-        expires_at: datetime | None = None,
         actor: str | None = None,
         expect_version: int | None = None,
         allow_empty: bool = False,
+        **details: Unpack[EntryDetails],
     ) -> list[Entry]:
         """Make the list exactly this, in one change. Entries whose network stays keep id, author and time.
 
@@ -703,13 +699,11 @@ class RuleManager:
             account: Whose list.
             cidrs: The whole list: CIDRs separated by commas or newlines, or an iterable of CIDRs and
                 `NewEntry`; nothing empties the list, for which `allow_empty` is needed.
-            label: The label of every entry that brings none of its own; an entry that stays keeps its label
-                where neither says one.
-            expires_at: When every entry ends that brings no such time of its own; an entry that stays keeps its end
-                where neither says one.
             actor: Who changes it, for new entries and the change log.
             expect_version: The version of the account that the caller saw; None for whatever it is.
             allow_empty: Whether the list may become empty, which ends enforcement: every address is allowed then.
+            details: `label` and `expires_at` of every entry that brings none of its own; see `EntryDetails`. An entry
+                that stays keeps what neither says.
 
         Returns:
             The list in address order.
@@ -731,7 +725,7 @@ class RuleManager:
             ...     [entry.cidr for entry in manager.replace("acct-1", ["9.9.9.9/32", "1.1.1.1/32"])]
             ['1.1.1.1/32', '9.9.9.9/32']
         """
-        pieces = split_submission(cidrs, label, expires_at, most=self.policy.most_pieces)
+        pieces = split_submission(cidrs, most=self.policy.most_pieces, **details)
         check_labels(pieces)
 
         def replaced(_: Transaction, listing: Listing) -> ListChange:

@@ -16,7 +16,7 @@ from cidrgate.rules.decisions import decide
 from cidrgate.rules.format_hints import suggested_networks
 from cidrgate.serialization import decision_record, entry_record, problem_record
 from cidrgate.service.api.account_paths import AccountName
-from cidrgate.service.api.entries import EntryEditModel, SubmissionModel, edit_arguments, pieces
+from cidrgate.service.api.entries import EntryEditModel, SubmissionModel
 from cidrgate.service.api.history import RestoreRequest
 from cidrgate.service.api.openapi import answers
 from cidrgate.service.api.schemas import (
@@ -321,13 +321,13 @@ def preview_record(manager: RuleManager, account: str, change: PreviewRequest, a
 def _make(manager: RuleManager, account: str, change: PreviewRequest) -> None:
     match change:
         case AddModel():
-            manager.add(account, pieces(change), label=change.label, expires_at=change.expires_at)
+            manager.add(account, change.entries(), **change.details())
         case EditModel():
-            manager.edit(account, change.entry, **edit_arguments(change))
+            manager.edit(account, change.entry, change.edit())
         case RemoveModel():
             manager.remove(account, *change.entries)
         case ReplaceModel():
-            manager.replace(account, pieces(change), label=change.label, expires_at=change.expires_at)
+            manager.replace(account, change.entries(), **change.details())
         case RestoreModel():
             manager.restore(account, at=change.sequence)
 

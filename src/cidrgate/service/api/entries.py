@@ -18,13 +18,11 @@ from cidrgate.service.api.openapi import ETAG, LOCATION, answers
 from cidrgate.service.api.schemas import (
     ENTRY_EXAMPLE,
     MOST_ID,
+    DetailsModel,
     EntryModel,
     FirstErrorOnly,
-    Label,
-    RequestModel,
     ResponseModel,
     Text,
-    Time,
     request_example,
     response_example,
 )
@@ -45,7 +43,7 @@ from cidrgate.service.http.pagination import Cursor, Limit, a_page, cursor_after
 from cidrgate.service.http.strict_requests import StrictRoute
 from cidrgate.service.settings import service_of
 from cidrgate.stores import Transaction
-from cidrgate.values import Account, NewEntry
+from cidrgate.values import Account, EntryEdit, NewEntry
 
 __all__ = [
     "ChangeRequest",
@@ -55,8 +53,6 @@ __all__ = [
     "NewEntryModel",
     "SubmissionModel",
     "change_request",
-    "edit_arguments",
-    "pieces",
     "router",
 ]
 
@@ -101,12 +97,10 @@ class ListChangeModel(ResponseModel):
     after: list[EntryModel] = Field(description="The entries it added or altered, as they are now.")
 
 
-class NewEntryModel(RequestModel):
-    """One or several networks with a label and an end of their own."""
+class NewEntryModel(DetailsModel):
+    """One or several networks with details of their own."""
 
     cidr: Text
-    label: Label | None = None
-    expires_at: Time | None = None
 
 
 _Cidrs = Annotated[
@@ -115,24 +109,31 @@ _Cidrs = Annotated[
 ]
 
 
-class SubmissionModel(RequestModel):
-    """Networks somebody asks to have listed."""
+class SubmissionModel(DetailsModel):
+    """Networks somebody asks to have listed, and the details of every entry that brings none of its own."""
 
     model_config = request_example({"cidrs": "8.8.8.0/24, 1.1.1.1/32", "label": "office"})
 
     cidrs: _Cidrs
-    label: Label | None = Field(None, description="Of every entry that brings none of its own.")
-    expires_at: Time | None = Field(None, description="When every entry ends that brings no such time.")
+
+    def entries(self) -> list[str | NewEntry]:
+        """What it asks to have listed, for `RuleManager`."""
+        return [
+            NewEntry(piece.cidr, **piece.details()) if isinstance(piece, NewEntryModel) else piece
+            for piece in ([self.cidrs] if isinstance(self.cidrs, str) else self.cidrs)
+        ]
 
 
-class EntryEditModel(RequestModel):
-    """What shall be different of an entry; what is left out stays."""
+class EntryEditModel(DetailsModel):
+    """What shall be different of an entry; what is left out stays, what is null is none."""
 
     model_config = request_example({"cidr": "1.1.1.0/24"})
 
     cidr: Text | None = Field(None, description="The network it shall have; null keeps it.")
-    label: Label | None = Field(None, description="The label it shall have; null for no label.")
-    expires_at: Time | None = Field(None, description="When it shall end; null for never.")
+
+    def edit(self) -> EntryEdit:
+        """The same, for `RuleManager`."""
+        return EntryEdit(... if self.cidr is None else self.cidr, **self.details())
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,7 +249,7 @@ def add_entries(
     location = str(asked.request.app.url_path_for("list_entries", account=account))
 
     def add(manager: RuleManager, arguments: dict[str, Any]) -> None:
-        manager.add(account, pieces(submission), label=submission.label, expires_at=submission.expires_at, **arguments)
+        manager.add(account, submission.entries(), **submission.details(), **arguments)
 
     return asked.answered(add, status=201, location=location)
 
@@ -261,9 +262,7 @@ def replace_entries(account: AccountName, asked: change_request, submission: Sub
     """
 
     def replace(manager: RuleManager, arguments: dict[str, Any]) -> None:
-        manager.replace(
-            account, pieces(submission), label=submission.label, expires_at=submission.expires_at, **arguments
-        )
+        manager.replace(account, submission.entries(), **submission.details(), **arguments)
 
     return asked.answered(replace)
 
@@ -282,27 +281,13 @@ def get_entry(request: Request, _principal: Reader, account: AccountName, entry:
 @router.patch("/{entry}", response_model=ListChangeModel, responses=_CHANGE)
 def edit_entry(account: AccountName, asked: change_request, entry: EntryId, edit: EntryEditModel) -> Response:
     """Change the network, the label or the end of an entry; it keeps its id, who added it and when."""
-    return asked.answered(lambda manager, arguments: manager.edit(account, entry, **edit_arguments(edit), **arguments))
+    return asked.answered(lambda manager, arguments: manager.edit(account, entry, edit.edit(), **arguments))
 
 
 @router.delete("/{entry}", response_model=ListChangeModel, responses=_CHANGE)
 def delete_entry(account: AccountName, asked: change_request, entry: EntryId) -> Response:
     """Remove an entry. Without entries an account is not enforced: to remove the last one must be confirmed."""
     return asked.answered(lambda manager, arguments: manager.remove(account, entry, **arguments))
-
-
-def pieces(submission: SubmissionModel) -> list[str | NewEntry]:
-    """What a submission asks to have listed, for `RuleManager`."""
-    cidrs = [submission.cidrs] if isinstance(submission.cidrs, str) else submission.cidrs
-    return [
-        NewEntry(piece.cidr, piece.label, piece.expires_at) if isinstance(piece, NewEntryModel) else piece
-        for piece in cidrs
-    ]
-
-
-def edit_arguments(edit: EntryEditModel) -> dict[str, Any]:
-    """What an edit changes, for `RuleManager.edit`; what was left out stays."""
-    return {name: getattr(edit, name) for name in ("cidr", "label", "expires_at") if name in edit.model_fields_set}
 
 
 def _outcome_record(made: ListOutcome) -> dict[str, Any]:

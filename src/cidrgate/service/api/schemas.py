@@ -3,16 +3,29 @@
 The objects of one resource stand beside its operations. Answers are made by `cidrgate.serialization`.
 """
 
+from dataclasses import fields
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast, get_type_hints
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, FailFast, Field
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    FailFast,
+    Field,
+    create_model,
+)
 
 from cidrgate.manager.confirmations import Guard
 from cidrgate.rules import RULES
+from cidrgate.serialization import EntryInfo
 from cidrgate.service.http.limits import LONGEST_LABEL
+from cidrgate.values import EntryDetails
 
 __all__ = [
+    "DetailsModel",
     "ENTRY_EXAMPLE",
     "EntryModel",
     "FirstErrorOnly",
@@ -118,26 +131,33 @@ ENTRY_EXAMPLE = {
 }
 
 
-class EntryModel(ResponseModel):
-    """One entry of a list."""
+if TYPE_CHECKING:
 
-    model_config = response_example(ENTRY_EXAMPLE)
+    class EntryModel(ResponseModel):
+        """One entry of a list; made of `EntryInfo`."""
 
-    id: int = Field(description="Stable: an edit keeps it.")
-    account: str = Field(description="The account whose list holds it.")
-    cidr: str = Field(description="Canonical text.")
-    prefix_length: int
-    subnet_mask: str = Field(description="Dotted for IPv4; the length after a slash for IPv6.")
-    addresses: int = Field(description="How many addresses it holds.")
-    label: str | None
-    created_at: datetime
-    created_by: str | None
-    expires_at: datetime | None = Field(description="When it ends by itself.")
-    expired: bool
-    last_matched_at: datetime | None = Field(
-        description="When it last let an address in, up to an hour too early. Lists and entries that are asked for say "
-        "so, where gates note it; else null."
+else:
+    EntryModel = create_model(
+        "EntryModel",
+        __base__=ResponseModel,
+        __config__=None,
+        __doc__="One entry of a list.",
+        **{one.name: (get_type_hints(EntryInfo)[one.name], Field(**one.metadata)) for one in fields(EntryInfo)},
     )
+    EntryModel.model_config |= response_example(ENTRY_EXAMPLE)
+    EntryModel.model_rebuild(force=True)
+
+
+class DetailsModel(RequestModel):
+    """What may be said of an entry besides its network: the fields of `EntryDetails`."""
+
+    label: Label | None = None
+    expires_at: Time | None = Field(None, description="When it ends by itself; null for never.")
+
+    def details(self) -> EntryDetails:
+        """What was said."""
+        said = {name: getattr(self, name) for name in DetailsModel.model_fields if name in self.model_fields_set}
+        return cast("EntryDetails", said)
 
 
 class RuleProblem(ResponseModel):

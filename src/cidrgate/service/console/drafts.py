@@ -15,7 +15,7 @@ from cidrgate.service.api.schemas import plain_label
 from cidrgate.service.console.changing import ListEdit, Preview, preview_change
 from cidrgate.service.console.fields import Confirmations, Ids, ListText, ShortText
 from cidrgate.service.http.limits import MOST_PROBLEMS_TOLD
-from cidrgate.values import Entry, NewEntry
+from cidrgate.values import Entry, EntryEdit, NewEntry
 
 __all__ = [
     "LIFETIMES",
@@ -102,7 +102,8 @@ class Addition:
                 actor=actor,
                 expect_version=self.version if checked else None,
             )
-        pieces = [*(NewEntry(entry.cidr) for entry in staying), *split_submission(self.cidrs, label, expires_at)]
+        new = split_submission(self.cidrs, label=label, expires_at=expires_at)
+        pieces = [*(NewEntry(entry.cidr) for entry in staying), *new]
         # Whoever lets entries give way has seen the list.
         seen = self.version or 0
         return lambda manager: manager.replace(self.account, pieces, actor=actor, expect_version=seen)
@@ -171,9 +172,7 @@ class Edit:
         return lambda manager: manager.edit(
             self.account,
             self.entry,
-            self.cidr,
-            label=label,
-            expires_at=expires_at,
+            EntryEdit(self.cidr, label, expires_at),
             actor=actor,
             expect_version=version,
         )
