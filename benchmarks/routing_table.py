@@ -113,7 +113,7 @@ def generated_table(
 
 
 def spread_over_accounts(prefixes: list[str], accounts: int, max_entries: int) -> dict[str, list[str]]:
-    """Lists of many accounts that keep the six rules, made of a routing table.
+    """Lists of many accounts that keep the rules, made of a routing table.
 
     Special ranges are left out, and when there are more prefixes than the accounts may hold, some evenly. A prefix
     nested in another goes to another account; one that every account tried would overlap with is left out.

@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
 from cidrgate import RuleManager, StoreError
-from cidrgate.manager import serving
+from cidrgate.replica import replica
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -117,7 +117,7 @@ def ended(pid: int, patience: float) -> int | None:
 def main(url: str, snapshot: str, forks: int) -> None:
     """Fork, and print the report."""
     warnings.simplefilter("ignore", DeprecationWarning)  # that a process with threads forks is what this is about
-    serving._POLL = 0.2
+    replica._POLL = 0.2
     report = Report()
     with RuleManager.open(url, snapshot=snapshot, refresh_snapshot=0.05) as manager:
         manager.import_accounts({"churn": []})

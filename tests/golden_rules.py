@@ -1,4 +1,4 @@
-"""The six rules written as slowly and plainly as they are said, on `ipaddress` alone."""
+"""The rules written as slowly and plainly as they are said, on `ipaddress` alone."""
 
 from __future__ import annotations
 

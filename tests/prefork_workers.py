@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import TextIO
 
 from cidrgate import RuleManager
-from cidrgate.manager import serving
+from cidrgate.replica import replica
 
 
 def state(manager: RuleManager, snapshot: str) -> dict[str, object]:
     """What a process serves, which inodes it maps the snapshot from, and whether it is the one that writes it."""
     maps = [line.split(maxsplit=5) for line in Path("/proc/self/maps").read_text().splitlines()]
-    shared = manager._published.shared
+    shared = manager.replica.published.shared
     return {
         "pid": os.getpid(),
         "parent": os.getppid(),
@@ -37,7 +37,7 @@ def worker(manager: RuleManager, snapshot: str, asked: int, answers: int) -> Non
 
 def main(url: str, snapshot: str, workers: int) -> None:
     """Fork workers, and pass on what they say until standard input ends."""
-    serving._POLL = 0.2  # a look at the file every so often: less to wait for
+    replica._POLL = 0.2  # a look at the file every so often: less to wait for
     with RuleManager.open(url, snapshot=snapshot, refresh_snapshot=0.1) as manager:
         pipes: list[tuple[int, TextIO]] = []
         for _ in range(workers):

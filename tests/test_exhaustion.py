@@ -206,6 +206,6 @@ def test_a_manager_that_follows_cuts_it_by_itself(
     grown: RuleManager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cidrgate.replica.follower._CHORES", 0.05)
-    monkeypatch.setattr("cidrgate.manager.serving._POLL", 0.05)
+    monkeypatch.setattr("cidrgate.replica.replica._POLL", 0.05)
     grown.follow()
     eventually(lambda: wal(tmp_path) == 0)

@@ -13,7 +13,7 @@ _PUBLIC = {
     "cidrgate._engine": ("PrefixTrie", "Matcher"),
     "cidrgate.manager.rule_manager": ("RuleManager",),
     "cidrgate.rules.policy": ("Policy",),
-    "cidrgate.values": ("Decision", "Entry", "NewEntry", "Account", "Change"),
+    "cidrgate.values": ("Decision", "Entry", "NewEntry", "EntryEdit", "EntryDetails", "Account", "Change"),
     "cidrgate.errors": (
         "Problem",
         "CidrgateError",

@@ -40,6 +40,8 @@ from cidrgate.values import (
     Change as Change,
     Decision as Decision,
     Entry as Entry,
+    EntryDetails as EntryDetails,
+    EntryEdit as EntryEdit,
     NewEntry as NewEntry,
 )
 

@@ -262,8 +262,7 @@ class Problem:
     """One broken rule in a submission.
 
     Attributes:
-        code: One of `invalid_format`, `duplicate_entry`, `subset_exists`, `superset_conflict`,
-            `special_range`, `limit_reached`.
+        code: That of a rule, such as `invalid_format`; `cidrgate.rules.RULES` lists them.
         text: The offending text as it was submitted.
         position: 0-based ordinal of the piece in the submission.
         conflicts: CIDRs the text conflicts with: listed entries, or the special-purpose block. At most

@@ -1,18 +1,26 @@
-"""Entries, accounts, changes, decisions and problems as JSON objects: the same on the shell and over HTTP."""
+"""Entries, accounts, changes, decisions and problems as JSON objects: the same on the shell and over HTTP.
+
+`EntryInfo` declares the object of an entry once: the service describes it in its OpenAPI document, and the client reads
+it.
+"""
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from cidrgate.rules.networks import address_count, prefix_length, subnet_mask
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cidrgate.errors import CidrgateError, Problem
     from cidrgate.values import Account, Change, Decision, Entry, ListState
 
 __all__ = [
+    "EntryInfo",
     "account_record",
     "change_record",
     "decision_record",
@@ -25,6 +33,42 @@ __all__ = [
 _WORD = re.compile(r"[A-Z][a-z]++")
 
 
+@dataclass(frozen=True, slots=True)
+class EntryInfo:
+    """One entry of a list, as JSON says it: the fields of `Entry`, and what they mean.
+
+    The metadata hold what the OpenAPI document says of a field. One that `Entry` does not have is worked out in
+    `_WORKED_OUT`.
+    """
+
+    id: int = field(metadata={"description": "Stable: an edit keeps it."})
+    account: str = field(metadata={"description": "The account whose list holds it."})
+    cidr: str = field(metadata={"description": "Canonical text."})
+    prefix_length: int
+    subnet_mask: str = field(metadata={"description": "Dotted for IPv4; the length after a slash for IPv6."})
+    addresses: int = field(metadata={"description": "How many addresses it holds."})
+    label: str | None
+    created_at: datetime
+    created_by: str | None
+    expires_at: datetime | None = field(metadata={"description": "When it ends by itself."})
+    expired: bool
+    last_matched_at: datetime | None = field(
+        metadata={
+            "description": "When it last let an address in, up to an hour too early. Lists and entries that are asked "
+            "for say so, where gates note it; else null."
+        }
+    )
+
+
+_WORKED_OUT: dict[str, Callable[[Entry], object]] = {
+    "prefix_length": lambda entry: prefix_length(entry.cidr),
+    "subnet_mask": lambda entry: subnet_mask(entry.cidr),
+    "addresses": lambda entry: address_count(entry.cidr),
+    "expired": lambda entry: entry.expired(datetime.now(UTC)),
+}
+_ENTRY_FIELDS = tuple(one.name for one in fields(EntryInfo) if one.name != "last_matched_at")
+
+
 def entry_record(entry: Entry, last_matched_at: datetime | None = None) -> dict[str, Any]:
     """An entry, with what its network means.
 
@@ -32,20 +76,12 @@ def entry_record(entry: Entry, last_matched_at: datetime | None = None) -> dict[
         entry: The entry.
         last_matched_at: When it last let an address in; None if that is not known.
     """
-    return {
-        "id": entry.id,
-        "account": entry.account,
-        "cidr": entry.cidr,
-        "prefix_length": prefix_length(entry.cidr),
-        "subnet_mask": subnet_mask(entry.cidr),
-        "addresses": address_count(entry.cidr),
-        "label": entry.label,
-        "created_at": utc_text(entry.created_at),
-        "created_by": entry.created_by,
-        "expires_at": utc_text(entry.expires_at),
-        "expired": entry.expired(datetime.now(UTC)),
-        "last_matched_at": utc_text(last_matched_at),
-    }
+    record: dict[str, Any] = {}
+    for name in _ENTRY_FIELDS:
+        value = _WORKED_OUT[name](entry) if name in _WORKED_OUT else getattr(entry, name)
+        record[name] = utc_text(value) if isinstance(value, datetime) else value
+    record["last_matched_at"] = utc_text(last_matched_at)
+    return record
 
 
 def account_record(account: Account, state: ListState) -> dict[str, Any]:

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass, fields, replace
+from types import EllipsisType
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-__all__ = ["Account", "Action", "Change", "Decision", "Entry", "ListState", "NewEntry", "Reason"]
+__all__ = [
+    "Account",
+    "Action",
+    "Change",
+    "Decision",
+    "Entry",
+    "EntryDetails",
+    "EntryEdit",
+    "ListState",
+    "NewEntry",
+    "Reason",
+]
 
 Reason = Literal["matched", "not_listed", "not_enforced", "invalid_address"]
 Action = Literal["create_account", "add", "edit", "remove", "replace", "restore", "expire"]
@@ -38,13 +50,78 @@ class ListState:
     enforced: bool
 
 
+class EntryDetails(TypedDict, total=False):
+    """What may be said of an entry besides its network; what is left out is not said.
+
+    Attributes:
+        label: What people call it, None for no label.
+        expires_at: When it ends by itself, aware; None for never.
+    """
+
+    label: str | None
+    expires_at: datetime | None
+
+
 @dataclass(frozen=True, slots=True)
 class NewEntry:
-    """A network somebody asks to have listed: text as written, an optional label, and when it ends by itself."""
+    """A network somebody asks to have listed: text as written, an optional label, and when it ends by itself.
+
+    What it may say besides its network are details: None where it does not say.
+    """
 
     cidr: str
     label: str | None = None
     expires_at: datetime | None = None
+
+    @classmethod
+    def of(cls, entry: Entry) -> NewEntry:
+        """What somebody asks for who wants an entry as it is.
+
+        Example:
+            >>> from datetime import UTC, datetime
+            >>> NewEntry.of(Entry(7, "acct-1", "8.8.8.0/24", "dns", datetime(2025, 1, 2, tzinfo=UTC), "me"))
+            NewEntry(cidr='8.8.8.0/24', label='dns', expires_at=None)
+        """
+        return cls(**{one.name: getattr(entry, one.name) for one in fields(cls)})
+
+    def details(self) -> EntryDetails:
+        """Every detail, None too."""
+        return cast("EntryDetails", {one.name: getattr(self, one.name) for one in fields(self) if one.name != "cidr"})
+
+    def said(self) -> EntryDetails:
+        """The details that are not None."""
+        return cast("EntryDetails", {name: value for name, value in self.details().items() if value is not None})
+
+
+@dataclass(frozen=True, slots=True)
+class EntryEdit:
+    """What shall be different of an entry; a field that is `...` stays as it is.
+
+    Attributes:
+        cidr: The network it shall have, as written.
+        label: The label it shall have, None for no label.
+        expires_at: When it shall end, None for never.
+    """
+
+    cidr: str | EllipsisType = ...
+    label: str | EllipsisType | None = ...
+    expires_at: datetime | EllipsisType | None = ...
+
+    def changes(self) -> dict[str, Any]:
+        """What shall be different, by the name of the field."""
+        found = {one.name: getattr(self, one.name) for one in fields(self)}
+        return {name: value for name, value in found.items() if not isinstance(value, EllipsisType)}
+
+    def applied(self, entry: Entry) -> Entry:
+        """The entry as it shall be.
+
+        Example:
+            >>> from datetime import UTC, datetime
+            >>> entry = Entry(7, "acct-1", "8.8.8.0/24", "dns", datetime(2025, 1, 2, tzinfo=UTC), "me")
+            >>> EntryEdit(label=None).applied(entry).label, EntryEdit(label=None).applied(entry).cidr
+            (None, '8.8.8.0/24')
+        """
+        return replace(entry, **self.changes())
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +147,19 @@ class Entry:
     expires_at: datetime | None = None
 
     def expired(self, at: datetime) -> bool:
-        """Whether the entry has ended by itself before or at a time; then it matches nothing and does not count."""
+        """Whether the entry has ended by itself before or at a time.
+
+        To show and to sweep it. What that means for its list is for `counts` and `matches` to say.
+        """
         return self.expires_at is not None and self.expires_at <= at
+
+    def counts(self, at: datetime) -> bool:
+        """Whether it takes one of the places of its list at a time, and overlaps with what is added."""
+        return not self.expired(at)
+
+    def matches(self, at: datetime) -> bool:
+        """Whether the addresses of its network are allowed at a time."""
+        return not self.expired(at)
 
 
 @dataclass(frozen=True, slots=True)

@@ -242,7 +242,7 @@ def test_without_a_store_there_is_nowhere_to_note() -> None:
 
 def test_a_manager_that_follows_stores_them_by_itself(shared_store_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(following_module, "_CHORES", 0.01)
-    monkeypatch.setattr("cidrgate.manager.serving._POLL", 0.05)
+    monkeypatch.setattr("cidrgate.replica.replica._POLL", 0.05)
     with RuleManager.open(shared_store_url) as node, RuleManager.connect(shared_store_url) as other:
         furnish(other)
         eventually(lambda: node.matcher.enforced("acct-1"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ import pytest
 from cidrgate import (
     AccountExistsError,
     AccountNotFoundError,
+    EntryEdit,
     EntryNotFoundError,
     NewEntry,
     Policy,
@@ -213,6 +215,15 @@ def test_a_label_is_edited_alone_or_dropped(manager: RuleManager) -> None:
     assert manager.edit("acct-1", "1.1.1.1/32", "1.1.1.0/24").label == "home"
     assert manager.edit("acct-1", "1.1.1.0/24", label=None).label is None
     assert cidrs(manager) == ["1.1.1.0/24"]
+
+
+def test_an_edit_as_a_value_says_all_that_shall_be_different(manager: RuleManager) -> None:
+    [entry] = manager.add("acct-1", "1.1.1.1/32", label="dns")
+    edited = manager.edit("acct-1", entry.id, EntryEdit(cidr="1.1.1.0/24", label=None))
+    assert edited == replace(entry, cidr="1.1.1.0/24", label=None)
+    assert manager.edit("acct-1", entry.id, EntryEdit()) == edited
+    with pytest.raises(TypeError, match="not in both"):
+        manager.edit("acct-1", entry.id, EntryEdit(), label="dns")
 
 
 def test_an_edit_that_changes_nothing_is_not_logged(manager: RuleManager) -> None:

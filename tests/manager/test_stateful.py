@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings, strategies as st
@@ -16,12 +17,15 @@ from hypothesis.stateful import (
     initialize,
     invariant,
     multiple,
+    precondition,
     rule,
     run_state_machine_as_test,
 )
 
 from cidrgate import (
     AccountExistsError,
+    EntryDetails,
+    EntryEdit,
     EntryNotFoundError,
     NewEntry,
     Policy,
@@ -73,20 +77,28 @@ texts = st.sampled_from(
     ]
 )
 submissions = st.lists(texts, min_size=1, max_size=4)
-labels = st.sampled_from([None, "office", "home"])
+detail_values: dict[str, st.SearchStrategy[Any]] = {
+    "label": st.sampled_from([None, "office", "home"]),
+    "expires_at": st.sampled_from([None, datetime(2999, 1, 1, tzinfo=UTC), datetime(2999, 12, 31, 23, 59, tzinfo=UTC)]),
+}
+"""What is drawn for each field of `EntryDetails`; nothing that ends while the machine runs."""
+assert detail_values.keys() == EntryDetails.__annotations__.keys(), "draw every detail in detail_values of this file"
+details = st.fixed_dictionaries(detail_values)
+changed_details = st.fixed_dictionaries({}, optional=detail_values)
 actors = st.sampled_from([None, "me", "you"])
 addresses = st.sampled_from(["8.8.8.8", "8.8.8.200", "8.8.9.9", "1.1.1.1", "10.1.2.3", "2606:4700::1", "fe80::1"])
 
 
 class ManagerMachine(RuleBasedStateMachine):
-    """Drives a manager and the model side by side. The model: each account's networks with their labels."""
+    """Drives a manager and the model side by side. The model: each account's networks with their details."""
 
     accounts: Bundle[str] = Bundle("accounts")
 
     def __init__(self) -> None:
         super().__init__()
         self.directory = Path(tempfile.mkdtemp())
-        self.model: dict[str, dict[str, str | None]] = {}
+        self.model: dict[str, dict[str, dict[str, Any]]] = {}
+        self.past: list[tuple[int, str, dict[str, dict[str, Any]]]] = []
         self.parents: dict[str, str] = {}
         self.replay = Replay(MAX_ENTRIES)
 
@@ -152,10 +164,10 @@ class ManagerMachine(RuleBasedStateMachine):
         self.parents[name] = parent
         return name
 
-    @rule(account=accounts, pieces=submissions, label=labels, actor=actors)
-    def add(self, account: str, pieces: list[str], label: str | None, actor: str | None) -> None:
+    @rule(account=accounts, pieces=submissions, said=details, actor=actors)
+    def add(self, account: str, pieces: list[str], said: dict[str, Any], actor: str | None) -> None:
         def change() -> list[str]:
-            added = self.manager.add(account, ", ".join(pieces), label=label, actor=actor)
+            added = self.manager.add(account, ", ".join(pieces), actor=actor, **said)
             return [entry.cidr for entry in added]
 
         if self.refused(account, change):
@@ -165,20 +177,20 @@ class ManagerMachine(RuleBasedStateMachine):
             self.expect_problems(problems, change)
             return
         assert change() == canonical
-        self.model[account] |= dict.fromkeys(canonical, label)
+        self.model[account] |= dict.fromkeys(canonical, said)
 
     @rule(
         account=accounts,
         pieces=st.one_of(st.just([]), submissions),
-        label=labels,
+        said=details,
         bulk=st.booleans(),
         empty=st.booleans(),
     )
-    def replace(self, account: str, pieces: list[str], label: str | None, bulk: bool, empty: bool) -> None:
+    def replace(self, account: str, pieces: list[str], said: dict[str, Any], bulk: bool, empty: bool) -> None:
         def change() -> object:
             if not bulk:
-                return self.manager.replace(account, pieces, label=label, allow_empty=empty)
-            lists = {account: [NewEntry(piece, label) for piece in pieces]}
+                return self.manager.replace(account, pieces, allow_empty=empty, **said)
+            lists = {account: [NewEntry(piece, **said) for piece in pieces]}
             report = self.manager.import_accounts(lists, replace=True, allow_empty=empty)
             for problem in report.problems.values():
                 raise problem
@@ -195,12 +207,13 @@ class ManagerMachine(RuleBasedStateMachine):
             return
         change()
         old = self.model[account]
-        self.model[account] = {cidr: old.get(cidr) if label is None else label for cidr in canonical}
+        given = {name: value for name, value in said.items() if value is not None}
+        self.model[account] = {cidr: old.get(cidr, said) | given for cidr in canonical}
 
-    @rule(account=accounts, pieces=submissions, label=labels)
-    def import_list(self, account: str, pieces: list[str], label: str | None) -> None:
+    @rule(account=accounts, pieces=submissions, said=details)
+    def import_list(self, account: str, pieces: list[str], said: dict[str, Any]) -> None:
         def change() -> None:
-            report = self.manager.import_accounts({account: [NewEntry(piece, label) for piece in pieces]})
+            report = self.manager.import_accounts({account: [NewEntry(piece, **said) for piece in pieces]})
             for problem in report.problems.values():
                 raise problem
 
@@ -211,7 +224,7 @@ class ManagerMachine(RuleBasedStateMachine):
             self.expect_problems(problems, change)
             return
         change()
-        self.model[account] |= dict.fromkeys(canonical, label)
+        self.model[account] |= dict.fromkeys(canonical, said)
 
     def expect_guard(self, change: Callable[[], object]) -> None:
         """A change that would end enforcement is refused, and changes nothing, unless that was said."""
@@ -232,19 +245,18 @@ class ManagerMachine(RuleBasedStateMachine):
         cidr = None if problems else next(iter(canonical))
         return text, cidr if cidr in self.model[owner] else None
 
-    @rule(account=accounts, data=st.data(), text=st.none() | texts, relabel=st.booleans(), label=labels)
+    @rule(account=accounts, data=st.data(), text=st.none() | texts, said=changed_details)
     def edit(
         self,
         account: str,
         data: st.DataObject,
         text: str | None,
-        relabel: bool,
-        label: str | None,
+        said: dict[str, Any],
     ) -> None:
         which, meant = self.choose(data, account)
 
         def change() -> object:
-            return self.manager.edit(account, which, text, label=label if relabel else ...)
+            return self.manager.edit(account, which, EntryEdit(... if text is None else text, **said))
 
         if self.refused(account, change):
             return
@@ -261,8 +273,7 @@ class ManagerMachine(RuleBasedStateMachine):
                 return
             [cidr] = canonical
         change()
-        old_label = listed.pop(meant)
-        listed[cidr] = label if relabel else old_label
+        listed[cidr] = listed.pop(meant) | said
 
     @rule(account=accounts, data=st.data(), several=st.booleans(), empty=st.booleans())
     def remove(self, account: str, data: st.DataObject, several: bool, empty: bool) -> None:
@@ -285,6 +296,18 @@ class ManagerMachine(RuleBasedStateMachine):
             assert meant is not None
             self.model[account].pop(meant, None)
 
+    @rule(account=accounts)
+    def remember(self, account: str) -> None:
+        if account not in self.parents:
+            self.past.append((self.manager.history()[-1].sequence, account, dict(self.model[account])))
+
+    @precondition(lambda self: self.past)
+    @rule(data=st.data())
+    def restore(self, data: st.DataObject) -> None:
+        sequence, account, listed = data.draw(st.sampled_from(self.past))
+        self.manager.restore(account, at=sequence, allow_empty=True)
+        self.model[account] = dict(listed)
+
     @rule()
     def load_again(self) -> None:
         self.manager.load()
@@ -298,7 +321,8 @@ class ManagerMachine(RuleBasedStateMachine):
         if not hasattr(self, "manager"):
             return
         for account, listed in self.model.items():
-            assert {entry.cidr: entry.label for entry in self.manager.entries(account)} == listed
+            entries = self.manager.entries(account)
+            assert {entry.cidr: NewEntry.of(entry).details() for entry in entries} == listed
         assert {account.name: account.parent for account in self.manager.accounts() if account.parent} == self.parents
         assert_consistent(self.manager, self.replay)
 

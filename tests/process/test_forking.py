@@ -181,10 +181,10 @@ def test_the_thread_that_follows_may_fork(manager: RuleManager, url: str) -> Non
             forked.set()  # for the child too, whose thread would fork as well
             children.append(start_child(lambda: eventually(lambda: not manager.allows("acct-1", "1.1.1.1"))))
 
-    follower = manager._follower
+    follower = manager.replica.follower
     assert follower is not None
     # Called in each round.
-    manager._published.write_shared_snapshot = fork  # type: ignore[method-assign]
+    manager.replica.published.write_shared_snapshot = fork  # type: ignore[method-assign]
     with RuleManager.open(url, follow=False) as other:
         other.add("acct-1", "9.9.9.9/32")
         eventually(lambda: bool(children))
@@ -283,7 +283,7 @@ def test_a_child_does_not_keep_its_parents_turn_to_write_a_snapshot(url: str, tm
     snapshot = tmp_path / "lists.snapshot"
     go_on, going = os.pipe()
     parent = RuleManager.open(url, snapshot=snapshot, refresh_snapshot=0.02)
-    shared = parent._published.shared
+    shared = parent.replica.published.shared
     assert shared is not None
     eventually(lambda: shared.leads)
     child = start_child(lambda: os.read(go_on, 1).decode())
@@ -293,9 +293,9 @@ def test_a_child_does_not_keep_its_parents_turn_to_write_a_snapshot(url: str, tm
     assert report_of(child) == {"made": "."}
     with RuleManager.open(url, snapshot=snapshot, refresh_snapshot=0.02) as other:
         other.create_account("acct-2")
-        taken = other._published.shared
+        taken = other.replica.published.shared
         assert taken is not None
-        follower = other._follower
+        follower = other.replica.follower
         assert follower is not None
 
         def leads() -> bool:

@@ -48,9 +48,9 @@ def command(*arguments: str) -> None:
 
 def shared_snapshot(folder: Path) -> None:
     with RuleManager.open(folder / "lists.db", create=True, follow=False) as manager:
-        manager._published.shared = SharedSnapshot(folder / "lists.snapshot", 0.001)
-        manager._published.shared._write_at = 0
-        manager._published.write_shared_snapshot()
+        manager.replica.published.shared = SharedSnapshot(folder / "lists.snapshot", 0.001)
+        manager.replica.published.shared._write_at = 0
+        manager.replica.published.write_shared_snapshot()
         assert sorted(path.name for path in folder.glob("*.snapshot*")) == ["lists.snapshot", "lists.snapshot.lock"]
 
 

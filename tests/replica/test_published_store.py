@@ -6,12 +6,16 @@ import sqlite3
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from cidrgate import CidrgateError, Matcher, NewEntry, RuleError, RuleManager, StoreError
 from cidrgate.replica import published_store as publication
+from cidrgate.replica.expiry import Timetable
+from cidrgate.rules.decisions import decide
+from cidrgate.stores import StoredList
 from cidrgate.stores.sqlite import SqliteStore
 from tests.stores.test_sqlite import no_file_grows_beyond
 from tests.waiting import eventually
@@ -111,10 +115,10 @@ class FailingMatcher:
         self._matcher = matcher
         self.error: BaseException | None = None
 
-    def publish(self, account: str, prefixes: Iterable[str]) -> None:
+    def publish(self, account: str, prefixes: Iterable[str], *, enforced: bool = False) -> None:
         if self.error is not None:
             raise self.error
-        self._matcher.publish(account, prefixes)
+        self._matcher.publish(account, prefixes, enforced=enforced)
 
     def __contains__(self, account: str) -> bool:
         return account in self._matcher
@@ -129,7 +133,7 @@ class FailingMatcher:
 @pytest.fixture
 def failing(manager: RuleManager, monkeypatch: pytest.MonkeyPatch) -> FailingMatcher:
     failing = FailingMatcher(manager.matcher)
-    monkeypatch.setattr(manager._published, "_matcher", failing)
+    monkeypatch.setattr(manager.replica.published, "_matcher", failing)
     return failing
 
 
@@ -233,7 +237,7 @@ def test_who_waits_to_look_at_the_store_is_looked_for(
     path: Path, manager: RuleManager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One look is enough for all that wait, and it sees what each of them waits for."""
-    published, turnstile = manager._published, _Turnstile()
+    published, turnstile = manager.replica.published, _Turnstile()
     looks: list[int] = []
     read = published._read
 
@@ -252,3 +256,27 @@ def test_who_waits_to_look_at_the_store_is_looked_for(
             one.result()
     assert len(looks) == 1
     assert_equal_to_store(manager)
+
+
+@pytest.mark.parametrize("enforced", [True, False])
+def test_the_store_says_whether_a_list_of_which_nothing_matches_is_enforced(enforced: bool) -> None:
+    matcher = Matcher()
+    publication._publish(matcher, Timetable(), StoredList("acct-1", None, [], {}, enforced), datetime.now(UTC))
+    assert "acct-1" in matcher
+    assert matcher.enforced("acct-1") is enforced
+    assert matcher.allows("acct-1", "8.8.8.8") is not enforced
+
+
+def test_the_store_says_of_each_list_whether_it_is_enforced(manager: RuleManager) -> None:
+    manager.create_account("empty")
+    manager.create_account("ended")
+    manager.add("ended", "9.9.9.9/32", expires_at=datetime.now(UTC) + timedelta(seconds=0.05))
+    eventually(lambda: not decide("ended", manager.entries("ended"), "9.9.9.9", datetime.now(UTC)).allowed)
+    with manager.store.read() as transaction:
+        for lists in (list(transaction.lists()), transaction.lists_named(["acct-1", "sub-1", "empty", "ended"])):
+            assert {one.account: one.enforced for one in lists} == {
+                "acct-1": True,
+                "sub-1": False,
+                "empty": False,
+                "ended": True,
+            }

@@ -1,4 +1,4 @@
-"""The six checks against the golden rules, and every row of the rules' table by example."""
+"""The rules against the golden rules, and every row of their table by example."""
 
 from __future__ import annotations
 

@@ -13,9 +13,9 @@ import httpx
 import pytest
 import uvicorn
 
-from cidrgate import client as package
+from cidrgate import EntryDetails, client as package
 from cidrgate.client import ApiError, Client
-from cidrgate.service.api.models import MOST_ID
+from cidrgate.service.api.schemas import MOST_ID
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
@@ -63,6 +63,8 @@ def test_methods_take_what_operations_take(api: Api) -> None:
             # What a change may do, in words of Python: only where it can do that.
             wanted |= {"allow_lock_out"} | ({"allow_empty"} if name not in ("add_entries", "edit_entry") else set())
         taken = set(inspect.signature(getattr(Client, name)).parameters) - {"self"}
+        if name in ("add_entries", "replace_entries", "edit_entry"):
+            taken = taken - {"details"} | EntryDetails.__annotations__.keys()
         assert taken == wanted, name
 
 

@@ -79,7 +79,7 @@ def test_the_lists_behave_as_they_must(http: httpx.Client, database: str, token:
     explained = http.get("/v1/accounts/acct-1/explain", params={"address": "8.8.4.9"}).json()
     assert (explained["reason"], explained["entry"]["cidr"]) == ("matched", "8.8.4.0/25")
 
-    # 5. Six rules, each with its own code, what it conflicts with, and the way out.
+    # 5. Every rule, with its own code, what it conflicts with, and the way out.
     for text, code, conflicts, hint in (
         ("203.0.113.5", "invalid_format", [], "203.0.113.5/32"),
         ("192.168.1.7/24", "invalid_format", [], "192.168.1.0/24"),

@@ -15,7 +15,7 @@ from hypothesis import assume, given, strategies as st
 from cidrgate import Entry, NewEntry
 from cidrgate.stores import ListChange, NewList, Store, open_store
 from cidrgate.stores.bulk import rows_of
-from cidrgate.stores.changelog import entry_to_json
+from cidrgate.stores.entry_rows import entry_to_json
 from cidrgate.stores.postgres import PostgresStore
 
 if TYPE_CHECKING:
@@ -35,16 +35,17 @@ lists = st.lists(st.dictionaries(cidrs, pieces, min_size=1), min_size=1, max_siz
 @given(lists, st.none() | texts)
 def test_the_log_is_written_as_for_a_single_entry(made: list[dict[str, NewEntry]], actor: str | None) -> None:
     new = [NewList(number, f"a{number}", list(some.values()), list(some)) for number, some in enumerate(made)]
-    rows = rows_of(new, count(5), NOW, actor, lambda *row: repr(row))
+    rows = rows_of(new, count(5), NOW, actor, lambda *row: repr(row), repr)
     ids = count(5)
     for number, some in enumerate(made):
-        entries = [
-            Entry(next(ids), f"a{number}", cidr, piece.label, NOW, actor, piece.expires_at)
-            for cidr, piece in some.items()
-        ]
+        entries = [new_entry(next(ids), f"a{number}", cidr, piece, actor) for cidr, piece in some.items()]
         text = json.dumps([entry_to_json(entry) for entry in entries], separators=(",", ":"), ensure_ascii=False)
         assert rows.changes[number] == (f"a{number}", text)
     assert len(rows.entries) == sum(map(len, made))
+
+
+def new_entry(entry_id: int, account: str, cidr: str, piece: NewEntry, actor: str | None) -> Entry:
+    return Entry(id=entry_id, account=account, cidr=cidr, created_at=NOW, created_by=actor, **piece.details())
 
 
 class RolledBack(Exception):  # noqa: N818
@@ -105,7 +106,7 @@ def insert_one_by_one(
     ids = transaction.new_entry_ids()
     for one in new:
         entries = tuple(
-            Entry(next(ids), one.account, cidr, piece.label, NOW, actor, piece.expires_at)
+            new_entry(next(ids), one.account, cidr, piece, actor)
             for cidr, piece in zip(one.cidrs, one.pieces, strict=True)
         )
         transaction.apply([ListChange(owners[one.account], "add", after=entries, actor=actor)], at=NOW)

@@ -139,7 +139,7 @@ def blocked(url: str) -> int:
 
 READS: dict[str, Callable[[RuleManager], object]] = {
     "entries": lambda manager: manager.entries("acct-1"),
-    "look": lambda manager: manager._published.catch_up(),
+    "look": lambda manager: manager.replica.published.catch_up(),
 }
 
 

@@ -89,7 +89,7 @@ def is_whole_scan(node: dict[str, Any]) -> bool:
 
 def follow(manager: RuleManager, other: RuleManager) -> None:
     other.add("acct-12", "1.1.1.1/32")
-    manager._published.catch_up()
+    manager.replica.published.catch_up()
 
 
 WORK: dict[str, Callable[[RuleManager, RuleManager], object]] = {

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from prometheus_client import Metric
 
     from cidrgate.manager import RuleManager
-    from cidrgate.manager.serving import ServedLists
     from cidrgate.middleware.asgi import Receive, Scope, Send
+    from cidrgate.replica.replica import Replica
 
 __all__ = ["MULTIPROCESS", "EndpointMetrics", "Operation"]
 
@@ -72,9 +72,9 @@ class EndpointMetrics:
             folder = Path(os.environ[MULTIPROCESS])
             self._all = CollectorRegistry()
             self._all.register(WorkersCollector(folder))
-            self._file = WorkerFile(folder, lists)
+            self._file = WorkerFile(folder, lists.replica)
             states = partial(living_workers, folder)
-        self._all.register(ListsCollector(lists, states))
+        self._all.register(ListsCollector(lists.replica, states))
 
     def text(self) -> bytes:
         """Everything, in Prometheus's text format."""
@@ -90,7 +90,7 @@ class Operation:
         metrics: What `/metrics` tells; None for 404.
     """
 
-    def __init__(self, lists: ServedLists, *, ready_within: float | None, metrics: EndpointMetrics | None) -> None:
+    def __init__(self, lists: Replica, *, ready_within: float | None, metrics: EndpointMetrics | None) -> None:
         self._lists = lists
         self._ready_within = math.inf if ready_within is None else ready_within
         self._metrics = metrics

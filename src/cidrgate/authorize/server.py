@@ -161,7 +161,7 @@ class AuthorizeSettings:
             account_header=self.account_header,
             account_parameter=self.account_parameter,
             client_headers=self.client_headers(),
-            elsewhere=Operation(lists, ready_within=self.deny_when_stale, metrics=metrics),
+            elsewhere=Operation(lists.replica, ready_within=self.deny_when_stale, metrics=metrics),
         )
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from cidrgate.manager.serving import ServedLists
+    from cidrgate.replica.replica import Replica
 
 __all__ = ["WorkerFile", "living_workers"]
 
@@ -37,7 +37,7 @@ class WorkerFile:
         lists: What this worker answers from.
     """
 
-    def __init__(self, folder: Path, lists: ServedLists) -> None:
+    def __init__(self, folder: Path, lists: Replica) -> None:
         self._lists = lists
         made = folder / f"{os.getpid()}.new"
         self._file = os.open(made, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)

@@ -31,7 +31,7 @@ from cidrgate.rules import split_submission, validate_addition
 from cidrgate.rules.decisions import list_state
 from cidrgate.rules.networks import addresses_covered, prefix_length, subnet_mask
 from cidrgate.serialization import entry_record
-from cidrgate.values import Entry, ListState
+from cidrgate.values import Entry, EntryEdit, ListState
 
 __all__ = ["app"]
 
@@ -114,15 +114,18 @@ def _edit(
     expect_version: Version = None,
 ) -> None:
     """Change the network, the label or the expiry of an entry; its id stays the same."""
-    if cidr is None and label is None and expires is None:
+    edit = EntryEdit(
+        ... if cidr is None else cidr,
+        label=... if label is None else label or None,
+        expires_at=... if expires is None else expiry(expires or None),
+    )
+    if not edit.changes():
         raise CommandError("nothing to change: give the new network, --label or --expires")
     with session.open() as manager:
         edited = manager.edit(
             account,
             entry_key(entry),
-            cidr,
-            label=... if label is None else label or None,
-            expires_at=... if expires is None else expiry(expires or None),
+            edit,
             actor=session.actor,
             expect_version=expect_version,
         )

@@ -9,7 +9,7 @@ import getpass
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import Field, dataclass, field, fields
 from typing import TYPE_CHECKING, Annotated, Any, Concatenate, ParamSpec, TypeAlias
 
 import typer
@@ -164,6 +164,16 @@ def root_options(app: typer.Typer, **kwargs: Any) -> Callable[[Callable[..., Non
     return register
 
 
+def _option_of(option: "Field[Any]") -> tuple[Any, tuple[str, ...], str, str, dict[str, Any]]:
+    """The option of a command that sets a field of `Policy`."""
+    kind = type(option.default)
+    purpose = option.metadata["help"]
+    if kind is not bool:
+        purpose += f"; {option.default} if not given"
+    flag = f"--{option.name.replace('_', '-')}"
+    return kind | None, (flag,), f"CIDRGATE_{option.name.upper()}", purpose, option.metadata["option"]
+
+
 # name -> (type, flags, environment variable, what it is for, what typer is told besides)
 _OPTIONS: dict[str, tuple[Any, tuple[str, ...], str, str, dict[str, Any]]] = {
     "database": (
@@ -180,20 +190,7 @@ _OPTIONS: dict[str, tuple[Any, tuple[str, ...], str, str, dict[str, Any]]] = {
         "Who makes the change, for the change log; the user of the system if not given",
         {"metavar": "NAME"},
     ),
-    "max_entries": (
-        int | None,
-        ("--max-entries",),
-        "CIDRGATE_MAX_ENTRIES",
-        f"Most entries an account may hold; {Policy().max_entries} if not given",
-        {"min": 1, "metavar": "N"},
-    ),
-    "allow_special": (
-        bool | None,
-        ("--allow-special",),
-        "CIDRGATE_ALLOW_SPECIAL",
-        "Let private and other special ranges be listed",
-        {},
-    ),
+    **{option.name: _option_of(option) for option in fields(Policy)},
     "lock_timeout": (
         float | None,
         ("--lock-timeout",),
@@ -242,7 +239,7 @@ def _session(near: dict[str, Any], far: dict[str, Any]) -> Session:
     """The session of a command from the options after it and those before it."""
     chosen = {name: far.get(name) if value is None else value for name, value in near.items()}
     limits: dict[str, Any] = {
-        name: chosen[name] for name in ("max_entries", "allow_special") if chosen[name] is not None
+        option.name: chosen[option.name] for option in fields(Policy) if chosen[option.name] is not None
     }
     actor = _system_user() if chosen["actor"] is None else chosen["actor"]
     return Session(

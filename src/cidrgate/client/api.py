@@ -36,9 +36,10 @@ from cidrgate.errors import CidrgateError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-    from types import EllipsisType
+    from typing import Unpack
 
     from cidrgate.errors import Problem
+    from cidrgate.values import EntryDetails
 
 __all__ = ["ApiError", "Client", "UnconfirmedError"]
 
@@ -162,28 +163,26 @@ class Client:
         account: str,
         cidrs: str | Iterable[str | Mapping[str, Any]],
         *,
-        label: str | None = None,
-        expires_at: datetime | None = None,
         confirm: Iterable[str] = (),
         allow_lock_out: bool = False,
         if_match: int | None = None,
         idempotency_key: str | None = None,
+        **details: Unpack[EntryDetails],
     ) -> ListChange:
         """Add networks: all of them, or none.
 
         Args:
             account: Whose list.
-            cidrs: CIDRs separated by commas or newlines, or several such texts and objects with `cidr`, `label` and
-                `expires_at`.
-            label: Of every entry that brings none of its own.
-            expires_at: When every entry ends that brings no such time; aware.
+            cidrs: CIDRs separated by commas or newlines, or several such texts and objects with `cidr` and
+                details of their own.
             confirm: What the change may do, by the names of the service's confirmations.
             allow_lock_out: That it may deny the address this request comes from; the same as the name `lock_out`.
             if_match: The version the list must have; None for any.
             idempotency_key: Sent again with a request that is repeated, so that it is carried out once; a new one if
                 None.
+            details: `label` and `expires_at` of every entry that brings none of its own; see `cidrgate.EntryDetails`.
         """
-        body = _submission(cidrs, label, expires_at)
+        body = _submission(cidrs, details)
         path = _path(account, "entries")
         return list_change_of(
             self._send(
@@ -201,19 +200,18 @@ class Client:
         account: str,
         cidrs: str | Iterable[str | Mapping[str, Any]],
         *,
-        label: str | None = None,
-        expires_at: datetime | None = None,
         confirm: Iterable[str] = (),
         allow_empty: bool = False,
         allow_lock_out: bool = False,
         if_match: int | None = None,
         idempotency_key: str | None = None,
+        **details: Unpack[EntryDetails],
     ) -> ListChange:
         """Make the list exactly this, in one change; the arguments are those of `add_entries`.
 
         An empty list needs `allow_empty`, the same as the name `disable_enforcement`.
         """
-        body = _submission(cidrs, label, expires_at)
+        body = _submission(cidrs, details)
         confirmed = _confirmed(confirm, allow_empty=allow_empty, allow_lock_out=allow_lock_out)
         path = _path(account, "entries")
         return list_change_of(
@@ -230,15 +228,14 @@ class Client:
         entry: int,
         cidr: str | None = None,
         *,
-        label: str | EllipsisType | None = ...,
-        expires_at: datetime | EllipsisType | None = ...,
         confirm: Iterable[str] = (),
         allow_lock_out: bool = False,
         if_match: int | None = None,
         idempotency_key: str | None = None,
+        **details: Unpack[EntryDetails],
     ) -> ListChange:
-        """Change an entry; `...` keeps a label or an end, None takes it away."""
-        body = _edit(cidr, label, expires_at)
+        """Change an entry: its network, `label` or `expires_at`. What is left out, or `...`, stays; None is none."""
+        body = _edit(cidr, details)
         path = _path(account, "entries", entry)
         confirmed = _confirmed(confirm, allow_lock_out=allow_lock_out)
         return list_change_of(
@@ -480,19 +477,14 @@ def _sent(value: object) -> object:
     return value.isoformat() if isinstance(value, datetime) else value
 
 
-def _submission(
-    cidrs: str | Iterable[str | Mapping[str, Any]], label: str | None, expires_at: datetime | None
-) -> dict[str, Any]:
+def _submission(cidrs: str | Iterable[str | Mapping[str, Any]], details: EntryDetails) -> dict[str, Any]:
     asked: str | list[Any]
     if isinstance(cidrs, str):
         asked = cidrs
     else:
         asked = [one if isinstance(one, str) else {name: _sent(value) for name, value in one.items()} for one in cidrs]
-    return {"cidrs": asked, "label": label, "expires_at": _sent(expires_at)}
+    return {"cidrs": asked, **{name: _sent(value) for name, value in details.items()}}
 
 
-def _edit(
-    cidr: str | None, label: str | EllipsisType | None, expires_at: datetime | EllipsisType | None
-) -> dict[str, Any]:
-    wanted = {"label": label, "expires_at": expires_at}
-    return {"cidr": cidr, **{name: _sent(value) for name, value in wanted.items() if value is not ...}}
+def _edit(cidr: str | None, details: EntryDetails) -> dict[str, Any]:
+    return {"cidr": cidr, **{name: _sent(value) for name, value in details.items() if value is not ...}}

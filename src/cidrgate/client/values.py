@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from cidrgate.errors import Problem
+from cidrgate.serialization import EntryInfo
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,9 +37,6 @@ __all__ = [
 
 _Value = TypeVar("_Value")
 
-_TIMES = frozenset({"at", "created_at", "expires_at", "last_matched_at", "revoked_at"})
-"""The fields that are times."""
-
 
 @dataclass(frozen=True, slots=True)
 class AccountInfo:
@@ -50,24 +48,6 @@ class AccountInfo:
     enforced: bool
     version: int
     created_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class EntryInfo:
-    """One entry of a list."""
-
-    id: int
-    account: str
-    cidr: str
-    prefix_length: int
-    subnet_mask: str
-    addresses: int
-    label: str | None
-    created_at: datetime
-    created_by: str | None
-    expires_at: datetime | None
-    expired: bool
-    last_matched_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)

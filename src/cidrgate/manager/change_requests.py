@@ -99,7 +99,7 @@ def ended_for_certain(transaction: Transaction, lists: Iterable[Iterable[Entry]]
         lists: The entries in question.
         at: What this machine's clock says; aware.
     """
-    if not any(entry.expires_at is not None and entry.expires_at <= at for entries in lists for entry in entries):
+    if not any(entry.expired(at) for entries in lists for entry in entries):
         return at
     return earlier_by_far(certain_time(at), transaction.clock())
 

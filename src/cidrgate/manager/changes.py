@@ -7,10 +7,12 @@ The rules say which CIDRs may be listed; here they become entries, and the diffe
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from types import EllipsisType
 from typing import TYPE_CHECKING
 
 from cidrgate._engine import canonical_prefix
 from cidrgate.errors import EntryNotFoundError, HistoryError, InvalidAddressError, InvalidExpiryError
+from cidrgate.rules import validate_addition, validate_edit, validate_replacement
 from cidrgate.rules.characters import check_text
 from cidrgate.rules.decisions import in_address_order
 from cidrgate.rules.limits import beginning_of, some_of
@@ -22,7 +24,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from cidrgate.manager.confirmations import Guard
-    from cidrgate.values import Account, Action, Change
+    from cidrgate.rules import Policy
+    from cidrgate.values import Account, Action, Change, EntryEdit
 
 __all__ = [
     "ListOutcome",
@@ -31,9 +34,11 @@ __all__ = [
     "changed",
     "check_expiry",
     "check_labels",
+    "edition",
     "list_at",
     "named_entries",
     "replacement",
+    "restoration",
     "sweep",
 ]
 
@@ -63,15 +68,19 @@ class Listing:
 
     def ended(self, entry: Entry) -> bool:
         """Whether an entry has expired for certain, so that it may be taken off the list for good."""
-        return entry.expired(self.at if self.certain is None else self.certain)
+        return entry.expired(self._certain_time)
+
+    @property
+    def _certain_time(self) -> datetime:
+        return self.at if self.certain is None else self.certain
 
     def change(self, action: Action, before: Iterable[Entry] = (), after: Iterable[Entry] = ()) -> ListChange:
         """A change of this list; without entries, nothing changes."""
         return ListChange(self.owner, action, tuple(before), tuple(after), self.actor)
 
     def active(self) -> list[Entry]:
-        """The entries that have not expired, in address order."""
-        return in_address_order([entry for entry in self.entries if not self.ended(entry)])
+        """The entries that count, in address order."""
+        return in_address_order([entry for entry in self.entries if entry.counts(self._certain_time)])
 
     def new_entry(self, cidr: str, piece: NewEntry) -> Entry:
         """The entry a piece becomes.
@@ -80,8 +89,14 @@ class Listing:
             InvalidExpiryError: If it would end at no time, or at a time that is over.
         """
         check_expiry(piece.expires_at, self.at)
-        expires_at = piece.expires_at
-        return Entry(next(self.ids), self.owner.name, cidr, piece.label, self.at, self.actor, expires_at)
+        return Entry(
+            id=next(self.ids),
+            account=self.owner.name,
+            cidr=cidr,
+            created_at=self.at,
+            created_by=self.actor,
+            **piece.details(),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,14 +133,14 @@ def check_expiry(expires_at: datetime | None, at: datetime) -> None:
         raise InvalidExpiryError(f"expires_at {expires_at.isoformat()} is over; choose a time to come")
 
 
-def check_labels(pieces: Iterable[NewEntry]) -> None:
+def check_labels(pieces: Iterable[NewEntry | EntryEdit]) -> None:
     """Refuse labels that people would not read as they are. Not asked of a list of the past that is restored.
 
     Raises:
         InvalidTextError: If one holds a character that people cannot see.
     """
     for piece in pieces:
-        if piece.label is not None:
+        if isinstance(piece.label, str):
             check_text(piece.label, "a label")
 
 
@@ -149,15 +164,15 @@ def replacement(
 ) -> ListChange:
     """The difference between a list and the whole list that shall stand in its place.
 
-    An entry whose network stays is kept with its id, who added it and when; a piece with a label, or a time at which
-    it ends, gives it those. Nothing in `before` or `after` means nothing changes. Without pieces every entry leaves,
+    An entry whose network stays is kept with its id, who added it and when; what a piece says besides its network, such
+    as a label, it is given. Nothing in `before` or `after` means nothing changes. Without pieces every entry leaves,
     those that have expired too: whoever wants an empty list wants it empty.
 
     Args:
         listing: The list as it is.
         pieces: What was asked for.
         cidrs: The canonical CIDR of each piece, as validated.
-        action: What the log calls it. To `restore` means that labels and times become exactly the pieces', None too.
+        action: What the log calls it. To `restore` means that these details become exactly the pieces', None too.
 
     Raises:
         InvalidExpiryError: If a piece would end at no time, or at a time that is over.
@@ -170,17 +185,56 @@ def replacement(
         if kept is None:
             after.append(listing.new_entry(cidr, piece))
             continue
-        altered = kept
-        if piece.label is not None or action == "restore":
-            altered = replace(altered, label=piece.label)
-        if piece.expires_at is not None or action == "restore":
-            check_expiry(piece.expires_at, listing.at)
-            altered = replace(altered, expires_at=piece.expires_at)
+        check_expiry(piece.expires_at, listing.at)
+        altered = replace(kept, **(piece.details() if action == "restore" else piece.said()))
         if altered != kept:
             before.append(kept)
             after.append(altered)
     before.extend(leaving.values() if pieces else listing.entries)
     return listing.change(action, before, after)
+
+
+def edition(listing: Listing, which: str | int, edit: EntryEdit, policy: Policy) -> ListChange:
+    """The change that alters one entry.
+
+    Args:
+        listing: The list as it is.
+        which: The entry: its CIDR in any spelling, or its id.
+        edit: What shall be different of it.
+        policy: What the list may hold.
+
+    Raises:
+        EntryNotFoundError: If the list holds no such entry.
+        RuleError: If its new network breaks a rule.
+        InvalidExpiryError: If it would end at no time, or at a time that is over.
+    """
+    [entry] = named_entries(listing.owner.name, listing.entries, [which])
+    others = [other.cidr for other in listing.active() if other.id != entry.id]
+    if not isinstance(edit.expires_at, EllipsisType):
+        check_expiry(edit.expires_at, listing.at)
+    after = edit.applied(entry)
+    if listing.ended(entry) and after.counts(listing.at):
+        # It did not count and overlapped with nothing: it comes back as one that is added.
+        [network] = validate_addition([NewEntry.of(after)], others, policy)
+        after = replace(after, cidr=network)
+    elif not isinstance(edit.cidr, EllipsisType):
+        after = replace(after, cidr=validate_edit(edit.cidr, others, policy))
+    return listing.change("edit") if after == entry else listing.change("edit", [entry], [after])
+
+
+def restoration(listing: Listing, then: Iterable[Entry], policy: Policy) -> ListChange:
+    """The change that makes a list what it was, without what has expired since.
+
+    Args:
+        listing: The list as it is.
+        then: The list as it was.
+        policy: What the list may hold today.
+
+    Raises:
+        RuleError: If the list of then breaks a rule of today.
+    """
+    pieces = [NewEntry.of(entry) for entry in then if entry.counts(listing.at)]
+    return replacement(listing, pieces, validate_replacement(pieces, policy), "restore")
 
 
 def sweep(listing: Listing, change: ListChange) -> list[ListChange]:

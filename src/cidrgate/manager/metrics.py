@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
     from cidrgate.manager import RuleManager
-    from cidrgate.manager.serving import ServedLists
+    from cidrgate.replica.replica import Replica
 
 __all__ = ["ListsCollector", "ListsState", "WaitMetrics"]
 
@@ -43,7 +43,7 @@ class ListsState:
     follows: bool
 
     @classmethod
-    def of(cls, lists: ServedLists) -> ListsState:
+    def of(cls, lists: Replica) -> ListsState:
         """The state of lists of this process."""
         return cls(lists.known_at, lists.follows)
 
@@ -59,7 +59,7 @@ class ListsCollector:
 
     def __init__(
         self,
-        lists: ServedLists,
+        lists: Replica,
         states: Callable[[], Iterable[ListsState]] | None = None,
         suppressed: Callable[[], int] | None = None,
     ) -> None:

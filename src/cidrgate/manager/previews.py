@@ -56,7 +56,7 @@ def access_change(before: Collection[Entry], after: Collection[Entry], at: datet
     """
     if enforced(before) != enforced(after):
         return AccessChange(begins=enforced(after), ends=enforced(before))
-    old, new = ([entry.cidr for entry in entries if not entry.expired(at)] for entries in (before, after))
+    old, new = ([entry.cidr for entry in entries if entry.matches(at)] for entries in (before, after))
     (lost, more_lost), (gained, more_gained) = _some_without(old, new), _some_without(new, old)
     return AccessChange(
         begins=False, ends=False, lost=lost, gained=gained, more_lost=more_lost, more_gained=more_gained

@@ -1,7 +1,7 @@
 """`RuleManager`: a change of a list is validated, stored, then published to the matcher; never half of it.
 
 Rules are in `cidrgate.rules`, SQL in `cidrgate.stores`, the matcher that follows a store in `cidrgate.replica`. In this
-folder `queries` reads, `serving` answers from the matcher, and `importing` loads the lists of many accounts.
+folder `queries` reads, `changes` works out what a change comes to, and `importing` loads the lists of many accounts.
 """
 
 from __future__ import annotations
@@ -10,12 +10,11 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from copy import copy
-from dataclasses import replace as altered
 from datetime import UTC, datetime
 from functools import partial
 from itertools import islice
-from types import EllipsisType
-from typing import TYPE_CHECKING, Literal, Self, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from cidrgate.errors import (
     AccountExistsError,
@@ -24,39 +23,45 @@ from cidrgate.errors import (
     StoreConflictError,
     StoreError,
 )
+from cidrgate.manager import queries
 from cidrgate.manager.accounts import parent_account
 from cidrgate.manager.change_requests import ListRequest, change_lists
 from cidrgate.manager.changes import (
     Listing,
     ListOutcome,
     addition,
-    check_expiry,
     check_labels,
+    edition,
     list_at,
     named_entries,
     replacement,
+    restoration,
 )
 from cidrgate.manager.commit_groups import CommitGroups
 from cidrgate.manager.confirmations import Guard, named_guards
 from cidrgate.manager.importing import ImportReport, import_lists, in_background
 from cidrgate.manager.last_matches import LastMatches
-from cidrgate.manager.serving import ServedLists
 from cidrgate.process.clock import certain_time, earlier_by_far
 from cidrgate.process.forking import join_forks
-from cidrgate.rules import split_submission, validate_addition, validate_edit, validate_replacement
+from cidrgate.replica.replica import Replica
+from cidrgate.rules import Policy, split_submission, validate_addition, validate_replacement
 from cidrgate.rules.account_names import check_account_name
 from cidrgate.rules.characters import check_text
+from cidrgate.stores import open_store
 from cidrgate.stores.waits import answer_by, time_left
-from cidrgate.values import Account, NewEntry
+from cidrgate.values import Account, EntryEdit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    import os
+    from collections.abc import Callable, Collection, Iterable, Sequence
     from datetime import timedelta
+    from typing import Unpack
 
-    from cidrgate.rules import Policy
+    from cidrgate._engine import Matcher
+    from cidrgate.replica.replica import OnStale
     from cidrgate.rules.decisions import Address
     from cidrgate.stores import ListChange, Store, Transaction
-    from cidrgate.values import Entry
+    from cidrgate.values import Change, Decision, Entry, EntryDetails, ListState, NewEntry
 
 __all__ = ["ImportReport", "RuleManager"]
 
@@ -78,7 +83,7 @@ _TURNS = 2
 elsewhere. More of them are smaller, and cost more."""
 
 
-class RuleManager(ServedLists):
+class RuleManager:
     """Every account's list in a store, and a matcher that follows it.
 
     Safe to share between threads. A change is validated and stored in one transaction, and published to the
@@ -108,19 +113,373 @@ class RuleManager(ServedLists):
         policy: Policy | None = None,
         *,
         max_staleness: float | None = None,
-        on_stale: Literal["serve", "deny"] = "serve",
+        on_stale: OnStale = "serve",
     ) -> None:
-        super().__init__(store, policy, max_staleness=max_staleness, on_stale=on_stale)
+        self.policy = Policy() if policy is None else policy
+        self._store = store
+        self.replica = Replica(store, max_staleness=max_staleness, on_stale=on_stale)
+        """The lists in memory, for who asks and changes nothing."""
         self.matches = LastMatches()
         """Where gates note which entries let requests in, for `store_matches`."""
-        self._commits = CommitGroups(self._published.change, min(store.writers, _TURNS), store.lock_timeout)
+        self._commits = CommitGroups(self.replica.published.change, min(store.writers, _TURNS), store.lock_timeout)
         self._judge: Callable[[ListOutcome], object] | None = None
         self._keep: Callable[[Transaction, ListOutcome | Account], object] | None = None
         self._dry_run = False
         self._address: str | None = None
         self._confirmed: frozenset[Guard] = frozenset()
-        self._published.chores = {"sweep": self.sweep, "matches": self.store_matches, "tidy": store.tidy}
+        self.replica.published.chores = {"sweep": self.sweep, "matches": self.store_matches, "tidy": store.tidy}
         join_forks(self, stage=1)
+
+    @classmethod
+    def open(
+        cls,
+        url: str | os.PathLike[str],
+        policy: Policy | None = None,
+        *,
+        create: bool = False,
+        follow: bool = True,
+        max_staleness: float | None = None,
+        on_stale: OnStale = "serve",
+        snapshot: str | Path | None = None,
+        refresh_snapshot: float | None = None,
+        progress: Callable[[int], object] | None = None,
+        lock_timeout: float | None = None,
+        pool_size: int | None = None,
+    ) -> Self:
+        """Open a store, load the matcher from it, and follow the store from there.
+
+        Args:
+            url: Such as `sqlite:///allowlist.db`, `postgresql://host/name` or `memory://`, or the path of an SQLite
+                file; see `cidrgate.stores.open_store`.
+            policy: What a list may hold; the default policy when None.
+            create: Whether a store that is not there is created. Leave it out wherever the store should be there: an
+                empty store has no account whose list is enforced.
+            follow: Whether a thread brings the changes of other processes to the matcher, and lets entries end in time.
+            max_staleness: Seconds without news from the store after which `on_stale` counts, and the log says that the
+                lists are stale; None for never.
+            on_stale: What `allows` then does: `serve` the last known lists, or `deny` enforced accounts.
+            snapshot: A file by `compile` to start from; where there is none that fits, the store is read whole. When
+                it is written anew by another process, a manager that follows goes on with the new one, so that the
+                processes of a host share its pages.
+            refresh_snapshot: Seconds after which one of the managers that share the snapshot writes it anew; None for
+                never.
+            progress: Called while the store is read whole, with the number of accounts read since the last call.
+            lock_timeout: Seconds that a change or a question waits for locks of others before a `StoreBusyError`;
+                10 if None.
+            pool_size: How many connections to the store are kept, besides one to listen; 15 if None.
+
+        Raises:
+            StoreNotFoundError: If there is no store, and none shall be created.
+            StoreError: If the store cannot be opened or read.
+            ValueError: If a setting is none that can be kept.
+        """
+        manager = cls(
+            open_store(url, create=create, lock_timeout=lock_timeout, pool_size=pool_size),
+            policy,
+            max_staleness=max_staleness,
+            on_stale=on_stale,
+        )
+        try:
+            manager.load(snapshot=snapshot, progress=progress)
+            if snapshot is not None and follow:
+                manager.replica.share_snapshot(Path(snapshot), refresh_snapshot)
+            if follow:
+                manager.follow()
+        except BaseException:
+            manager.close()
+            raise
+        return manager
+
+    @classmethod
+    def connect(
+        cls,
+        url: str | os.PathLike[str],
+        policy: Policy | None = None,
+        *,
+        create: bool = False,
+        lock_timeout: float | None = None,
+    ) -> Self:
+        """Open a store without loading the matcher, for a tool that makes one change or asks one question.
+
+        Everything works but `allows` and `matcher`, which refuse until `load` was called.
+
+        Args:
+            url: Such as `sqlite:///allowlist.db` or `memory://`; see `cidrgate.stores.open_store`.
+            policy: What a list may hold; the default policy when None.
+            create: Whether a store that is not there is created.
+            lock_timeout: Seconds that a change or a question waits for locks of others before a `StoreBusyError`;
+                10 if None.
+
+        Raises:
+            StoreNotFoundError: If there is no store, and none shall be created.
+            StoreError: If the store cannot be opened.
+        """
+        return cls(open_store(url, create=create, lock_timeout=lock_timeout), policy)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop following, store what is left to be stored, and close the store. The matcher keeps answering."""
+        with suppress(StoreError), answer_by(time.monotonic() + _FAREWELL):
+            self.store_matches()
+        self.replica.close()
+        self._store.close()
+
+    @property
+    def store(self) -> Store:
+        """Where lists are kept; what else is kept there has classes of its own. Lists are changed by a manager only."""
+        return self._store
+
+    def account(self, account: str) -> Account:
+        """The account of that name.
+
+        Raises:
+            AccountNotFoundError: If there is none.
+            StoreError: If the store cannot be read.
+        """
+        return queries.account_named(self._store, account)
+
+    def accounts(
+        self,
+        *,
+        after: str | None = None,
+        limit: int | None = None,
+        parent: str | None = None,
+        containing: str | None = None,
+    ) -> list[Account]:
+        """Accounts, by name.
+
+        Args:
+            after: Only those whose names come after this one.
+            limit: The first so many; None for all.
+            parent: Only the subaccounts of this account.
+            containing: Only those whose names contain this text, in capital letters or not.
+
+        Raises:
+            StoreError: If the store cannot be read.
+        """
+        return queries.accounts(self._store, after=after, limit=limit, parent=parent, containing=containing)
+
+    def counts(self, names: Collection[str] | None = None) -> dict[str, int]:
+        """How many entries each account holds that has any, without expired ones, by account name.
+
+        Args:
+            names: Only these accounts; None for all.
+
+        Raises:
+            StoreError: If the store cannot be read.
+        """
+        return queries.entry_counts(self._store, names)
+
+    def list_states(self, names: Collection[str] | None = None) -> dict[str, ListState]:
+        """What the list that counts for each account comes to, by account name: for a subaccount its parent's.
+
+        Args:
+            names: Only these accounts, of which those that do not exist are left out; None for all.
+
+        Raises:
+            StoreError: If the store cannot be read.
+
+        Example:
+            >>> from cidrgate import RuleManager
+            >>> with RuleManager.open("memory://") as manager:
+            ...     account = manager.create_account("acct-1")
+            ...     subaccount = manager.create_account("sub-1", parent="acct-1")
+            ...     added = manager.add("acct-1", "8.8.8.0/24")
+            ...     manager.list_states(["sub-1"])
+            {'sub-1': ListState(entries=1, enforced=True)}
+        """
+        return queries.list_states(self._store, names)
+
+    def entries(self, account: str) -> list[Entry]:
+        """The entries in address order, expired ones that were not swept yet among them; for a subaccount its parent's.
+
+        Raises:
+            AccountNotFoundError: If there is no such account.
+            StoreError: If the store cannot be read.
+        """
+        return queries.entries_of(self._store, account)
+
+    def listing(self, account: str) -> tuple[Account, list[Entry]]:
+        """The account whose list decides for an account, with its version, and its entries, as of one moment.
+
+        Raises:
+            AccountNotFoundError: If there is no such account.
+            StoreError: If the store cannot be read.
+
+        Example:
+            >>> from cidrgate import RuleManager
+            >>> with RuleManager.open("memory://") as manager:
+            ...     account = manager.create_account("acct-1")
+            ...     added = manager.add("acct-1", "8.8.8.0/24")
+            ...     account, entries = manager.listing("acct-1")
+            >>> account.version, [entry.cidr for entry in entries]
+            (1, ['8.8.8.0/24'])
+        """
+        return queries.listing(self._store, account)
+
+    def last_matches(self, account: str) -> dict[int, datetime]:
+        """When entries of the list that counts for an account last let an address in, by entry id.
+
+        Known are those of gates that note it; see `Gate`. The time is up to an hour before the last match.
+
+        Args:
+            account: The account, or a subaccount.
+
+        Raises:
+            AccountNotFoundError: If there is no such account.
+            StoreError: If the store cannot be read.
+        """
+        return queries.last_matches(self._store, account)
+
+    def explain(self, account: str, address: Address) -> Decision:
+        """Why an address may, or may not, act for an account, as the store says now.
+
+        Args:
+            account: The account; an unknown one is not enforced.
+            address: Text, packed bytes (4 or 16), or an `ipaddress` object. One that cannot be read is never
+                allowed.
+
+        Raises:
+            StoreError: If the store cannot be read.
+
+        Example:
+            >>> from cidrgate import RuleManager
+            >>> with RuleManager.open("memory://") as manager:
+            ...     account = manager.create_account("acct-1")
+            ...     added = manager.add("acct-1", "8.8.8.0/24")
+            ...     decision = manager.explain("acct-1", "8.8.9.1")
+            >>> decision.allowed, decision.reason, decision.nearest.cidr
+            (False, 'not_listed', '8.8.8.0/24')
+        """
+        return queries.explain(self._store, account, address)
+
+    def history(
+        self, account: str | None = None, *, limit: int | None = None, after: int = 0, before: int | None = None
+    ) -> list[Change]:
+        """The change log, newest last.
+
+        Args:
+            account: Only the changes of this account; None for those of all. The changes of the list a
+                subaccount inherits are its parent's.
+            limit: Only the last so many; None for all.
+            after: Only those with a greater sequence.
+            before: Only those with a smaller sequence; None for all.
+
+        Raises:
+            AccountNotFoundError: If there is no such account.
+            ValueError: If `limit` is negative.
+            StoreError: If the store cannot be read.
+        """
+        return queries.change_history(self._store, account, limit=limit, after=after, before=before)
+
+    def load(self, *, snapshot: str | Path | None = None, progress: Callable[[int], object] | None = None) -> None:
+        """Fill the matcher from the store, all accounts as of one moment.
+
+        Args:
+            snapshot: A file by `compile` to start from; where there is none that fits, the store is read whole.
+            progress: Called while the store is read whole, with the number of accounts read since the last call.
+
+        Raises:
+            StoreError: If the store cannot be read.
+        """
+        self.replica.load(snapshot=snapshot, progress=progress)
+
+    def compile(self, path: str | Path) -> None:
+        """Write a snapshot from which `open` starts without reading the store.
+
+        Args:
+            path: The file; it is replaced in one step.
+
+        Raises:
+            CidrgateError: If the matcher was not loaded.
+            StoreError: If the store cannot be read.
+            OSError: If the file cannot be written.
+        """
+        self.replica.compile(path)
+
+    def follow(self) -> None:
+        """Begin to follow the store: a thread publishes what others change, and takes entries out that end.
+
+        Raises:
+            CidrgateError: If the matcher was not loaded.
+        """
+        self.replica.follow()
+
+    @property
+    def matcher(self) -> Matcher:
+        """The matcher over all accounts, equal to the store as far as it is known; always the same object.
+
+        Raises:
+            CidrgateError: If it was not loaded: an empty matcher would allow everything.
+        """
+        return self.replica.matcher
+
+    @property
+    def staleness(self) -> float:
+        """Seconds since the matcher was last known to equal the store; infinite before it was loaded."""
+        return self.replica.staleness
+
+    @property
+    def known_at(self) -> float:
+        """When the matcher was last known to equal the store, on the clock of `time.monotonic`; -inf for never."""
+        return self.replica.known_at
+
+    @property
+    def on_known(self) -> Callable[[], object] | None:
+        """What is called when the matcher is known to equal the store, by the thread that looks; None for nothing."""
+        return self.replica.on_known
+
+    @on_known.setter
+    def on_known(self, call: Callable[[], object] | None) -> None:
+        self.replica.on_known = call
+
+    @property
+    def follows(self) -> bool:
+        """Whether a thread of this process follows the store."""
+        return self.replica.follows
+
+    @property
+    def snapshot_age(self) -> float | None:
+        """Seconds since the shared snapshot was written; infinite if it is not there, None without one."""
+        return self.replica.snapshot_age
+
+    def allows(self, account: str, address: Address) -> bool:
+        """Whether an address may act for an account: `matcher.allows`, unless the lists are too old to be trusted.
+
+        Args:
+            account: The account; one without entries, or unknown, allows every address.
+            address: Text, packed bytes (4 or 16), or an `ipaddress` object.
+
+        Raises:
+            InvalidAddressError: If the address is none.
+            CidrgateError: If the matcher was not loaded.
+        """
+        return self.replica.allows(account, address)
+
+    @property
+    def denies_when_stale(self) -> bool:
+        """Whether lists that are too old to be trusted deny."""
+        return self.replica.denies_when_stale
+
+    @property
+    def stale(self) -> bool:
+        """Whether the lists are too old to be trusted; never where they are served whatever their age."""
+        return self.replica.stale
+
+    def checker(self) -> Callable[[str, Address], bool]:
+        """The cheapest callable that answers what `allows` does: the matcher's own where no staleness counts.
+
+        Keep the manager as long as the callable: nobody else tells the matcher what changes.
+
+        Raises:
+            CidrgateError: If the matcher was not loaded.
+        """
+        return self.replica.checker()
 
     def measure_waits(self, waited: Callable[[float], object], refused: Callable[[], object] | None = None) -> None:
         """Tell somebody how long changes of this manager wait, for locks and for their turn.
@@ -180,20 +539,18 @@ class RuleManager(ServedLists):
         account: str,
         cidrs: str | Iterable[str | NewEntry],
         *,
-        label: str | None = None,
-        expires_at: datetime | None = None,
         actor: str | None = None,
         expect_version: int | None = None,
+        **details: Unpack[EntryDetails],
     ) -> list[Entry]:
         """List new entries: all of them, or none.
 
         Args:
             account: Whose list.
             cidrs: CIDRs separated by commas or newlines, or an iterable of CIDRs and `NewEntry`.
-            label: The label of every entry that brings none of its own.
-            expires_at: When every entry ends that brings no such time of its own; aware. None for never.
             actor: Who adds them, for the entries and the change log.
             expect_version: The version of the account that the caller saw; None for whatever it is.
+            details: `label` and `expires_at` of every entry that brings none of its own; see `EntryDetails`.
 
         Returns:
             The new entries in the order of the submission.
@@ -215,7 +572,7 @@ class RuleManager(ServedLists):
             ...
             cidrgate.errors.RuleError: special_range: '127.0.0.1/32'...
         """
-        pieces = split_submission(cidrs, label, expires_at, most=self.policy.most_pieces)
+        pieces = split_submission(cidrs, most=self.policy.most_pieces, **details)
         check_labels(pieces)
 
         def added(_: Transaction, listing: Listing) -> ListChange:
@@ -228,28 +585,29 @@ class RuleManager(ServedLists):
         self,
         account: str,
         which: str | int,
-        cidr: str | None = None,
+        cidr: str | EntryEdit | None = None,
         *,
-        label: str | EllipsisType | None = ...,
-        expires_at: datetime | EllipsisType | None = ...,
         actor: str | None = None,
         expect_version: int | None = None,
+        **details: Unpack[EntryDetails],
     ) -> Entry:
         """Change the network, the label or the end of one entry; it keeps its id, who added it and when.
 
         Args:
             account: Whose list.
             which: The entry: its CIDR in any spelling, or its id.
-            cidr: The network it shall have, checked against the rest of the list; None keeps it.
-            label: The label it shall have, None for no label; `...` keeps it.
-            expires_at: When it shall end, None for never; `...` keeps it.
+            cidr: The network it shall have, checked against the rest of the list; None keeps it. Or an `EntryEdit`,
+                which says all that shall be different.
             actor: Who changes it, for the change log.
             expect_version: The version of the account that the caller saw; None for whatever it is.
+            details: The `label` and the `expires_at` it shall have, None for none; what is left out, or `...`, stays.
+                See `EntryDetails`.
 
         Returns:
             The entry as it is now.
 
         Raises:
+            TypeError: If an `EntryEdit` comes with details beside it.
             RuleError: If the new network breaks a rule.
             InvalidExpiryError: If it would end at a time that is over, or that names no zone.
             InvalidTextError: If the label or the actor holds a character that people cannot see.
@@ -266,27 +624,16 @@ class RuleManager(ServedLists):
             ...     manager.edit("acct-1", "1.1.1.1/32", "1.1.1.0/24").cidr
             '1.1.1.0/24'
         """
-        if not isinstance(label, EllipsisType):
-            check_text(label, "a label")
+        if isinstance(cidr, EntryEdit):
+            if details:
+                raise TypeError("say what shall be different in the EntryEdit, or in arguments, not in both")
+            edit = cidr
+        else:
+            edit = EntryEdit(... if cidr is None else cidr, **details)
+        check_labels([edit])
 
         def edited(_: Transaction, listing: Listing) -> ListChange:
-            [entry] = named_entries(account, listing.entries, [which])
-            others = [other.cidr for other in listing.active() if other.id != entry.id]
-            after = entry
-            if not isinstance(label, EllipsisType):
-                after = altered(after, label=label)
-            if not isinstance(expires_at, EllipsisType):
-                check_expiry(expires_at, listing.at)
-                after = altered(after, expires_at=expires_at)
-            if listing.ended(entry) and not after.expired(listing.at):
-                # It did not count and overlapped with nothing: it comes back as one that is added.
-                [network] = validate_addition([NewEntry(entry.cidr if cidr is None else cidr)], others, self.policy)
-                after = altered(after, cidr=network)
-            elif cidr is not None:
-                after = altered(after, cidr=validate_edit(cidr, others, self.policy))
-            if after == entry:
-                return listing.change("edit")
-            return listing.change("edit", [entry], [after])
+            return edition(listing, which, edit, self.policy)
 
         outcome = self._change_list(account, edited, actor, expect_version)
         return outcome.change.after[0] if outcome.change.after else named_entries(account, outcome.after, [which])[0]
@@ -341,11 +688,10 @@ class RuleManager(ServedLists):
         account: str,
         cidrs: str | Iterable[str | NewEntry],
         *,
-        label: str | None = None,
-        expires_at: datetime | None = None,
         actor: str | None = None,
         expect_version: int | None = None,
         allow_empty: bool = False,
+        **details: Unpack[EntryDetails],
     ) -> list[Entry]:
         """Make the list exactly this, in one change. Entries whose network stays keep id, author and time.
 
@@ -353,13 +699,11 @@ class RuleManager(ServedLists):
             account: Whose list.
             cidrs: The whole list: CIDRs separated by commas or newlines, or an iterable of CIDRs and
                 `NewEntry`; nothing empties the list, for which `allow_empty` is needed.
-            label: The label of every entry that brings none of its own; an entry that stays keeps its label
-                where neither says one.
-            expires_at: When every entry ends that brings no such time of its own; an entry that stays keeps its end
-                where neither says one.
             actor: Who changes it, for new entries and the change log.
             expect_version: The version of the account that the caller saw; None for whatever it is.
             allow_empty: Whether the list may become empty, which ends enforcement: every address is allowed then.
+            details: `label` and `expires_at` of every entry that brings none of its own; see `EntryDetails`. An entry
+                that stays keeps what neither says.
 
         Returns:
             The list in address order.
@@ -381,7 +725,7 @@ class RuleManager(ServedLists):
             ...     [entry.cidr for entry in manager.replace("acct-1", ["9.9.9.9/32", "1.1.1.1/32"])]
             ['1.1.1.1/32', '9.9.9.9/32']
         """
-        pieces = split_submission(cidrs, label, expires_at, most=self.policy.most_pieces)
+        pieces = split_submission(cidrs, most=self.policy.most_pieces, **details)
         check_labels(pieces)
 
         def replaced(_: Transaction, listing: Listing) -> ListChange:
@@ -438,9 +782,7 @@ class RuleManager(ServedLists):
             if at > end:
                 raise HistoryError(f"the change log ends with change {end}: there is no change {at} yet")
             then = list_at(listing.entries, transaction.changes(account, None, after=at), at)
-            kept = [entry for entry in then if not entry.expired(listing.at)]
-            pieces = [NewEntry(entry.cidr, entry.label, entry.expires_at) for entry in kept]
-            return replacement(listing, pieces, validate_replacement(pieces, self.policy), "restore")
+            return restoration(listing, then, self.policy)
 
         return self._change_list(account, restored, actor, expect_version, allow_empty=allow_empty).after
 
@@ -512,7 +854,7 @@ class RuleManager(ServedLists):
             ...     list(manager.last_matches("acct-1")) == [entry.id]
             True
         """
-        cidr = self._published.matcher.match(account, address)
+        cidr = self.replica.matcher.match(account, address)
         if cidr is not None:
             self.matches.note(account, cidr)
 
@@ -542,12 +884,6 @@ class RuleManager(ServedLists):
         """
         self._commits.withdraw()
         self._store.withdraw()
-
-    def close(self) -> None:
-        """Stop following, store what is left to be stored, and close the store. The matcher keeps answering."""
-        with suppress(StoreError), answer_by(time.monotonic() + _FAREWELL):
-            self.store_matches()
-        super().close()
 
     def import_accounts(
         self,
@@ -697,7 +1033,7 @@ class RuleManager(ServedLists):
             if self._store.writers == 1:
                 # Those that wait for a lock of the database are not served in their order.
                 return self._commits.alone(make)
-            with self._published.change() as transaction:
+            with self.replica.published.change() as transaction:
                 return make(transaction)
 
         return self._attempted(write)
@@ -717,10 +1053,13 @@ class RuleManager(ServedLists):
                         raise
             return change()
 
+    def before_fork(self) -> None:
+        """Nothing: what a child must not inherit is the store's."""
+
     def after_fork(self, *, certain: bool) -> None:
         """Go on in a forked child, with no change under way."""
         self._commits.after_fork()
-        super().after_fork(certain=certain)
+        self.replica.after_fork(certain=certain)
 
 
 def _note_matches(transaction: Transaction, seen: Sequence[tuple[str, str]], at: datetime) -> None:

@@ -398,7 +398,9 @@ class PublishedStore:
 def _end(matcher: Matcher, timetable: Timetable, at: datetime) -> None:
     """Take out what has ended by itself at a time."""
     for account in timetable.due(at):
-        matcher.publish(account, timetable.active(account, matcher.prefixes(account), at), enforced=True)
+        matcher.publish(
+            account, timetable.active(account, matcher.prefixes(account), at), enforced=matcher.enforced(account)
+        )
 
 
 def _missing(matcher: Matcher, timetable: Timetable, at: datetime) -> set[str]:
@@ -413,12 +415,11 @@ def _missing(matcher: Matcher, timetable: Timetable, at: datetime) -> set[str]:
 def _publish(matcher: Matcher, timetable: Timetable, stored: StoredList, at: datetime) -> None:
     """Publish a list as it is at a time, an empty one too, so that the matcher knows every account of the store.
 
-    That entries end by themselves never opens an account.
+    Whether it is enforced says the store: that none of its entries matches never opens an account.
     """
     timetable.put(stored.account, stored.expiring)
     if stored.parent is not None:
         matcher.link(stored.account, stored.parent)
-    elif stored.expiring:
-        matcher.publish(stored.account, timetable.active(stored.account, stored.cidrs, at), enforced=True)
     else:
-        matcher.publish(stored.account, stored.cidrs)
+        matching = timetable.active(stored.account, stored.cidrs, at) if stored.expiring else stored.cidrs
+        matcher.publish(stored.account, matching, enforced=stored.enforced)

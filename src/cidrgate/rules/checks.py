@@ -1,11 +1,14 @@
-"""The six checks, and the three validations made of them: pure functions on values.
+"""The rules, each a row of one table, and the three validations made of them: pure functions on values.
 
 A validation looks at a whole submission and reports every problem of it at once. Each piece is checked against the
 entries that are listed and against the pieces before it that are CIDRs, whatever else is wrong with those.
+
+To add a rule, write a function of a `Piece` and a `Policy` and a row of `RULES`. Its option is a field of `Policy`.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cidrgate._engine import PlainLists, PrefixTrie, canonical_prefix
@@ -17,17 +20,15 @@ from cidrgate.rules.submission import too_many_pieces
 from cidrgate.values import NewEntry
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from cidrgate.rules.policy import Policy
 
 __all__ = [
-    "check_duplicate",
-    "check_format",
-    "check_limit",
-    "check_special",
-    "check_subset",
-    "check_superset",
+    "RULES",
+    "RULE_OF_CODE",
+    "Piece",
+    "Rule",
     "validate_addition",
     "validate_edit",
     "validate_replacement",
@@ -60,79 +61,173 @@ class _Earlier:
         return tuple(network for network in networks if network != cidr and self.first[network] < position)
 
 
-def check_format(text: str, position: int) -> str | Problem:
-    """`invalid_format`: the canonical text of a CIDR, or the problem with it."""
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One network of a submission, as the rules see it.
+
+    Attributes:
+        text: As it was submitted.
+        position: Its place in the submission, from 0.
+        cidr: Its canonical text.
+        earlier: What it is compared with.
+    """
+
+    text: str
+    position: int
+    cidr: str
+    earlier: _Earlier
+
+    def problem(self, code: str, conflicts: Sequence[str], hint: str) -> Problem:
+        """A problem of it, with the first `MOST_CONFLICTS` of its conflicts."""
+        left = max(0, len(conflicts) - MOST_CONFLICTS)
+        return Problem(code, self.text, self.position, tuple(conflicts[:MOST_CONFLICTS]), hint, left)
+
+
+def _check_format(text: str, position: int) -> Problem:
+    """The problem of a text that is no CIDR."""
     if len(text) > LONGEST_PIECE:
         hint = (
             f"this has {len(text):,} characters, more than the {LONGEST_PIECE} that are read: "
             "separate networks with commas"
         )
         return Problem("invalid_format", beginning_of(text), position, hint=hint)
-    try:
-        return canonical_prefix(text)
-    except InvalidAddressError:
-        return Problem("invalid_format", text, position, hint=format_hint(text))
+    return Problem("invalid_format", text, position, hint=format_hint(text))
 
 
-def check_special(text: str, position: int, cidr: str) -> Problem | None:
-    """`special_range`: the network holds addresses that are not globally reachable."""
-    if ":" in text and ":" not in cidr:
-        unmapped = special_blocks(cidr)
+def _check_special(piece: Piece, policy: Policy) -> Problem | None:
+    if policy.allow_special:
+        return None
+    if ":" in piece.text and ":" not in piece.cidr:
+        unmapped = special_blocks(piece.cidr)
         way_out = (
-            f"{cidr}, its IPv4 form, is no way out: it holds {unmapped[0].name} ({unmapped[0].rfc})"
+            f"{piece.cidr}, its IPv4 form, is no way out: it holds {unmapped[0].name} ({unmapped[0].rfc})"
             if unmapped
-            else f"write the IPv4 network {cidr}"
+            else f"write the IPv4 network {piece.cidr}"
         )
         hint = f"{IPV4_MAPPED.name} ({IPV4_MAPPED.rfc}): {way_out}"
-        return Problem("special_range", text, position, (IPV4_MAPPED.cidr,), hint)
-    blocks = special_blocks(cidr)
+        return piece.problem("special_range", [IPV4_MAPPED.cidr], hint)
+    blocks = special_blocks(piece.cidr)
     if not blocks:
         return None
     names = f"{blocks[0].cidr} is {blocks[0].name} ({blocks[0].rfc})"
     others = f", and {len(blocks) - 1} more such blocks are inside" if len(blocks) > 1 else ""
     hint = f"{names}{others}; list the public addresses your calls come from"
-    return Problem("special_range", text, position, tuple(block.cidr for block in blocks), hint)
+    return piece.problem("special_range", [block.cidr for block in blocks], hint)
 
 
-def check_duplicate(text: str, position: int, cidr: str, first: Mapping[str, int]) -> Problem | None:
-    """`duplicate_entry`: the same network stands before; `first` maps networks to their positions."""
-    if first[cidr] >= position:
+def _check_duplicate(piece: Piece, _policy: Policy) -> Problem | None:
+    first = piece.earlier.first[piece.cidr]
+    if first >= piece.position:
         return None
-    where = "listed already" if first[cidr] == _LISTED else "in this submission already"
-    return Problem("duplicate_entry", text, position, (cidr,), f"{cidr} is {where}: leave it out")
+    where = "listed already" if first == _LISTED else "in this submission already"
+    return piece.problem("duplicate_entry", [piece.cidr], f"{piece.cidr} is {where}: leave it out")
 
 
-def check_subset(text: str, position: int, wider: Sequence[str]) -> Problem | None:
-    """`subset_exists`: networks before it cover it."""
+def _check_subset(piece: Piece, _policy: Policy) -> Problem | None:
+    wider = piece.earlier.before(piece.position, piece.earlier.trie.covering(piece.cidr), piece.cidr)
     if not wider:
         return None
     hint = f"{wider[0]} allows these addresses already: leave it out, or remove {wider[0]} first"
-    return _conflict("subset_exists", text, position, wider, hint)
+    return piece.problem("subset_exists", wider, hint)
 
 
-def check_superset(text: str, position: int, narrower: Sequence[str]) -> Problem | None:
-    """`superset_conflict`: it would cover networks before it."""
+def _check_superset(piece: Piece, _policy: Policy) -> Problem | None:
+    narrower = piece.earlier.before(piece.position, piece.earlier.trie.covered(piece.cidr), piece.cidr)
     if not narrower:
         return None
-    hint = f"remove {some_of(tuple(narrower), _MOST_NAMED)} first, or replace the list in one change"
-    return _conflict("superset_conflict", text, position, narrower, hint)
+    hint = f"remove {some_of(narrower, _MOST_NAMED)} first, or replace the list in one change"
+    return piece.problem("superset_conflict", narrower, hint)
 
 
-def _conflict(code: str, text: str, position: int, networks: Sequence[str], hint: str) -> Problem:
-    left = max(0, len(networks) - MOST_CONFLICTS)
-    return Problem(code, text, position, tuple(networks[:MOST_CONFLICTS]), hint, left)
-
-
-def check_limit(pieces: Sequence[NewEntry], positions: Sequence[int], present: int, max_entries: int) -> Problem | None:
-    """`limit_reached`: the account would hold too many; `positions` are those of the pieces that would count."""
-    if not positions or present + len(positions) <= max_entries:
+def _check_limit(pieces: Sequence[NewEntry], positions: Sequence[int], present: int, most: int) -> Problem | None:
+    """The problem of a submission with which the account would hold too many; positions are those that would count."""
+    if not positions or present + len(positions) <= most:
         return None
-    position = positions[max(0, max_entries - present)]
+    position = positions[max(0, most - present)]
     hint = (
-        f"the account has {present} of at most {max_entries} entries and {len(positions)} were asked for: "
+        f"the account has {present} of at most {most} entries and {len(positions)} were asked for: "
         "remove some, or list wider networks"
     )
     return Problem("limit_reached", beginning_of(pieces[position].cidr), position, hint=hint)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A rule of the lists.
+
+    Attributes:
+        code: What a `Problem` of it is called.
+        title: The same for people, in a few words.
+        when: What breaks it.
+        check: The problem of a piece that breaks it, or None. None for a rule that looks at texts which are no
+            networks, or at the submission as a whole; `_validate` asks these in their place.
+        in_engine: Whether `PlainLists` accepts no list that breaks it. Any other rule is checked after it.
+        repeats: Whether a piece that breaks it stands for an entry that is there: it takes no place of its own, and no
+            rule after it is asked.
+        hint_rewrites: Whether the hint names what could be written in the piece's place.
+        can_give_way: Whether the conflicts are entries that could be removed for it.
+        can_leave_out: Whether the rest of the submission can do without the piece.
+    """
+
+    code: str
+    title: str
+    when: str
+    check: Callable[[Piece, Policy], Problem | None] | None
+    in_engine: bool = False
+    repeats: bool = False
+    hint_rewrites: bool = False
+    can_give_way: bool = False
+    can_leave_out: bool = True
+
+
+RULES = (
+    Rule(
+        "invalid_format",
+        "Not a network yet",
+        "not `address/length`, host bits set, leading zeros, whitespace inside, a zone id, a bare address",
+        None,
+        in_engine=True,
+        hint_rewrites=True,
+    ),
+    Rule(
+        "special_range",
+        "Not publicly reachable",
+        "it overlaps a special-purpose block that is not globally reachable",
+        _check_special,
+        in_engine=True,
+    ),
+    Rule(
+        "duplicate_entry",
+        "Already listed",
+        "the same network is listed already, in whatever spelling",
+        _check_duplicate,
+        in_engine=True,
+        repeats=True,
+    ),
+    Rule("subset_exists", "Already covered", "an existing entry covers it already", _check_subset, in_engine=True),
+    Rule(
+        "superset_conflict",
+        "Covers listed entries",
+        "it would cover existing entries",
+        _check_superset,
+        in_engine=True,
+        can_give_way=True,
+    ),
+    Rule(
+        "limit_reached",
+        "The list is full",
+        "the account would hold more entries than it may",
+        None,
+        in_engine=True,
+        can_leave_out=False,
+    ),
+)
+"""Every rule, in the order in which a piece's problems are listed."""
+
+RULE_OF_CODE = {rule.code: rule for rule in RULES}
+
+_OF_PIECES = tuple((rule, rule.check) for rule in RULES if rule.check is not None)
+_AFTER_ENGINE = tuple(rule.check for rule in RULES if rule.check is not None and not rule.in_engine)
 
 
 class _Found:
@@ -160,7 +255,9 @@ def _validate(pieces: Sequence[NewEntry], existing: Sequence[str], policy: Polic
     lists = _ANYTHING if policy.allow_special else _NOTHING_SPECIAL
     plain = lists.canonical([*existing, *[piece.cidr for piece in pieces]], max_entries)
     if plain is not None:
-        return plain[len(existing) :]
+        new = plain[len(existing) :]
+        if not _AFTER_ENGINE or _keeps_other_rules(pieces, new, policy):
+            return new
     if len(pieces) > policy.most_pieces:
         raise too_many_pieces(pieces[policy.most_pieces].cidr, policy.most_pieces)
     cidrs = [_canonical(piece.cidr) for piece in pieces]
@@ -168,28 +265,33 @@ def _validate(pieces: Sequence[NewEntry], existing: Sequence[str], policy: Polic
     found = _Found()
     counted: list[int] = []
     for position, (piece, cidr) in enumerate(zip(pieces, cidrs, strict=True)):
-        text = piece.cidr
         if cidr is None:
             counted.append(position)
             if found.full:
                 found.more += 1
-            elif isinstance(problem := check_format(text, position), Problem):
-                found.add(problem)
+            else:
+                found.add(_check_format(piece.cidr, position))
             continue
-        if not policy.allow_special:
-            found.add(check_special(text, position, cidr))
-        duplicate = check_duplicate(text, position, cidr, earlier.first)
-        if duplicate is not None:
-            found.add(duplicate)
-            continue
-        counted.append(position)
-        found.add(check_subset(text, position, earlier.before(position, earlier.trie.covering(cidr), cidr)))
-        found.add(check_superset(text, position, earlier.before(position, earlier.trie.covered(cidr), cidr)))
-    limit = check_limit(pieces, counted, len(existing), max_entries)
+        looked_at = Piece(piece.cidr, position, cidr, earlier)
+        for rule, check in _OF_PIECES:
+            problem = check(looked_at, policy)
+            found.add(problem)
+            if problem is not None and rule.repeats:
+                break
+        else:
+            counted.append(position)
+    limit = _check_limit(pieces, counted, len(existing), max_entries)
     problems = found.problems if limit is None else [*found.problems, limit]
     if problems:
         raise RuleError(sorted(problems, key=lambda problem: problem.position), found.more)
     return [cidr for cidr in cidrs if cidr is not None]
+
+
+def _keeps_other_rules(pieces: Sequence[NewEntry], cidrs: Sequence[str], policy: Policy) -> bool:
+    """Whether pieces that the engine accepts keep the rules that it does not know."""
+    earlier = _Earlier((), cidrs)
+    looked_at = (Piece(piece.cidr, *rest, earlier) for piece, rest in zip(pieces, enumerate(cidrs), strict=True))
+    return all(check(piece, policy) is None for piece in looked_at for check in _AFTER_ENGINE)
 
 
 def _canonical(text: str) -> str | None:

@@ -33,7 +33,7 @@ def enforced(entries: Collection[object]) -> bool:
 
     An entry that ends by itself opens nothing: a list of none but expired entries denies every address, until somebody
     removes them. Every layer asks here. Over many accounts the store answers the same with
-    `Transaction.list_states`, and a matcher with `Matcher.enforced`.
+    `Transaction.list_states` and `StoredList.enforced`, and a matcher with `Matcher.enforced`.
 
     Args:
         entries: The whole list that counts for the account: for a subaccount its parent's.
@@ -52,7 +52,7 @@ def list_state(entries: Collection[Entry], at: datetime) -> ListState:
         entries: The whole list, expired entries too.
         at: The time of the question; aware.
     """
-    return ListState(sum(not entry.expired(at) for entry in entries), enforced(entries))
+    return ListState(sum(entry.counts(at) for entry in entries), enforced(entries))
 
 
 def decide(account: str, entries: Collection[Entry], address: Address, at: datetime) -> Decision:
@@ -75,8 +75,8 @@ def decide(account: str, entries: Collection[Entry], address: Address, at: datet
         >>> decide("acct-1", [], "9.9.9", datetime.now(UTC)).reason
         'invalid_address'
     """
-    active = [entry for entry in entries if not entry.expired(at)]
-    trie = PrefixTrie({entry.cidr: entry for entry in active})
+    matching = [entry for entry in entries if entry.matches(at)]
+    trie = PrefixTrie({entry.cidr: entry for entry in matching})
     try:
         matched = trie.lookup(address)
     except InvalidAddressError:
@@ -85,7 +85,9 @@ def decide(account: str, entries: Collection[Entry], address: Address, at: datet
         return Decision(allowed=True, reason="not_enforced", account=account)
     if matched is not None:
         return Decision(allowed=True, reason="matched", account=account, entry=matched)
-    return Decision(allowed=False, reason="not_listed", account=account, nearest=_nearest(active, ip_address(address)))
+    return Decision(
+        allowed=False, reason="not_listed", account=account, nearest=_nearest(matching, ip_address(address))
+    )
 
 
 def _nearest(entries: Collection[Entry], address: IPv4Address | IPv6Address) -> Entry | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cidrgate.rules.limits import most_pieces
 
@@ -12,6 +12,9 @@ __all__ = ["Policy"]
 @dataclass(frozen=True, slots=True)
 class Policy:
     """The limits lists are checked against.
+
+    Each field is an option of the command line too, and a variable of its environment: its metadata hold what the help
+    says and what the option is made with.
 
     Args:
         max_entries: Most entries an account may hold.
@@ -27,8 +30,13 @@ class Policy:
         Policy(max_entries=50, allow_special=False)
     """
 
-    max_entries: int = 50
-    allow_special: bool = False
+    max_entries: int = field(
+        default=50,
+        metadata={"help": "Most entries an account may hold", "option": {"min": 1, "metavar": "N"}},
+    )
+    allow_special: bool = field(
+        default=False, metadata={"help": "Let private and other special ranges be listed", "option": {}}
+    )
 
     def __post_init__(self) -> None:
         """Refuse a limit that no list can meet."""

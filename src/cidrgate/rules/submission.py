@@ -12,26 +12,23 @@ from cidrgate.values import NewEntry
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from datetime import datetime
+    from typing import Unpack
+
+    from cidrgate.values import EntryDetails
 
 __all__ = ["split_submission", "too_many_pieces"]
 
 
 def split_submission(
-    cidrs: str | Iterable[str | NewEntry],
-    label: str | None = None,
-    expires_at: datetime | None = None,
-    *,
-    most: int | None = None,
+    cidrs: str | Iterable[str | NewEntry], *, most: int | None = None, **details: Unpack[EntryDetails]
 ) -> list[NewEntry]:
     r"""The pieces of a submission.
 
     Args:
         cidrs: Text with CIDRs separated by commas or newlines, or an iterable of such texts, of `ipaddress` networks
             and of `NewEntry` values. Spaces around a piece do not count, blank pieces are left out.
-        label: The label of every piece that brings none.
-        expires_at: When every piece ends that brings no such time.
         most: How many pieces there may be, such as `Policy.most_pieces`; None for any number.
+        details: Of every piece that brings none of its own, such as a `label`.
 
     Returns:
         One `NewEntry` a piece; its ordinal is the position that problems refer to.
@@ -52,14 +49,7 @@ def split_submission(
                 continue
             if len(pieces) == most:
                 raise too_many_pieces(stripped, most)
-            pieces.append(
-                replace(
-                    element,
-                    cidr=stripped,
-                    label=label if element.label is None else element.label,
-                    expires_at=expires_at if element.expires_at is None else element.expires_at,
-                )
-            )
+            pieces.append(replace(element, cidr=stripped, **(details | element.said())))
     return pieces
 
 

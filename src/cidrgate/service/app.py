@@ -37,7 +37,7 @@ __all__ = ["create_app"]
 _DESCRIPTION = """
 The IP allowlists of an API platform's accounts: who may call from where.
 
-Send a token as `Authorization: Bearer ...`. A change of a list is checked by six rules and stored whole or not at all;
+Send a token as `Authorization: Bearer ...`. A change of a list is checked by every rule and stored whole or not at all;
 every problem of a submission is reported at once. Errors are problem details by RFC 9457.
 """
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from cidrgate.stores.entry_rows import DETAILS, NO_DETAILS, details_of
 from cidrgate.stores.schema import utc_text
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
     from cidrgate.stores.values import NewList
 
-__all__ = ["Rows", "quoted", "rows_of"]
+__all__ = ["Rows", "compact", "rows_of"]
 
 
 class Rows(NamedTuple):
@@ -33,47 +34,51 @@ def rows_of(
     ids: Iterator[int],
     at: datetime,
     actor: str | None,
-    write: Callable[[int, int, str, str | None, str | None], str],
+    write: Callable[[int, int, str, str], str],
+    write_details: Callable[[Sequence[Any]], str],
 ) -> Rows:
     """The rows of new lists.
 
     They are text from the beginning: millions of objects would keep Python's collector of cycles busy. The log's text
-    is what `entry_to_json` makes of each entry, byte for byte.
+    is what `entry_to_json` makes of each entry, byte for byte. Many networks have the same details, mostly none, so
+    these are written once.
 
     Args:
         lists: The lists.
         ids: Where the entries get their ids from.
         at: When they are added; aware.
         actor: Who adds them.
-        write: Writes an entry from its id, the id of its account, its CIDR, label and end, which is a `utc_text`.
+        write: Writes an entry from its id, the id of its account, its CIDR and what `write_details` made.
+        write_details: Writes the values of `DETAILS`, each as its column writes it.
     """
-    rest = f',"created_at":"{utc_text(at)}"' + ("" if actor is None else f',"created_by":{quoted(actor)}')
-    plain = rest + "}"
+    stamp = f',"created_at":"{utc_text(at)}"' + ("" if actor is None else f',"created_by":{compact(actor)}')
     entries: list[str] = []
     changes: list[tuple[str, str]] = []
-    labelled: dict[str, str] = {}
+    written = {NO_DETAILS: (write_details(NO_DETAILS), "")}
     for account_id, account, pieces, cidrs, _ in lists:
         records: list[str] = []
         for piece, cidr in zip(pieces, cidrs, strict=True):
             entry_id = next(ids)
-            label, expires_at = piece.label, piece.expires_at
-            if label is None and expires_at is None:
-                entries.append(write(entry_id, account_id, cidr, None, None))
-                records.append(f'{{"id":{entry_id},"cidr":"{cidr}"{plain}')
-                continue
-            end = None if expires_at is None else utc_text(expires_at)
-            entries.append(write(entry_id, account_id, cidr, label, end))
-            named = "" if label is None else labelled.get(label) or labelled.setdefault(label, _named(label))
-            ends = "" if end is None else f',"expires_at":"{end}"'
-            records.append(f'{{"id":{entry_id},"cidr":"{cidr}"{named}{rest}{ends}}}')
+            values = details_of(piece)
+            found = written.get(values)
+            if found is None:
+                found = written[values] = _written(values, write_details)
+            details, members = found
+            entries.append(write(entry_id, account_id, cidr, details))
+            records.append(f'{{"id":{entry_id},"cidr":"{cidr}"{stamp}{members}}}')
         changes.append((account, f"[{','.join(records)}]"))
     return Rows(entries, changes)
 
 
-def quoted(text: str) -> str:
-    """A text as JSON writes it."""
-    return json.dumps(text, ensure_ascii=False)
+def compact(value: Any) -> str:
+    """A value as JSON without spaces."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
-def _named(label: str) -> str:
-    return f',"label":{quoted(label)}'
+def _written(values: Sequence[Any], write_details: Callable[[Sequence[Any]], str]) -> tuple[str, str]:
+    """The details of an entry, as the store writes them and as members of its object in the log."""
+    texts = [None if value is None else column.to_text(value) for column, value in zip(DETAILS, values, strict=True)]
+    members = [
+        f',"{column.name}":{compact(text)}' for column, text in zip(DETAILS, texts, strict=True) if text is not None
+    ]
+    return write_details(texts), "".join(members)

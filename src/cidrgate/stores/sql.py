@@ -12,19 +12,29 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from sqlalchemy import Text, bindparam, cast, delete, exists, func, insert, or_, select, update
 
-from cidrgate.stores.changelog import entry_from_json, entry_to_json
+from cidrgate.stores.entry_rows import (
+    alteration,
+    entry_from_json,
+    entry_from_row,
+    entry_to_json,
+    insert_entries,
+    insertion,
+    select_entries,
+    update_entry,
+)
 from cidrgate.stores.key_lists import among
 from cidrgate.stores.schema import accounts, changes, entries, facts, matches, utc_text
 from cidrgate.stores.values import StoredAccount, StoredList
-from cidrgate.values import Account, Change, Entry, ListState
+from cidrgate.values import Account, Change, ListState
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
     from datetime import datetime
 
-    from sqlalchemy import Connection, Select
+    from sqlalchemy import ColumnElement, Connection, FromClause, Select
 
     from cidrgate.stores.values import ListChange, NewList
+    from cidrgate.values import Entry
 
 __all__ = ["Transaction", "select_accounts_named"]
 
@@ -43,13 +53,24 @@ _accounts_and_parents = accounts.outerjoin(_parents, accounts.c.parent_id == _pa
 _select_accounts = select(*_account_columns).select_from(_accounts_and_parents)
 select_accounts_named = _select_accounts.where(among(accounts.c.name, "names"))
 _select_lists = (
-    select(accounts.c.name, _parents.c.name, func.aggregate_strings(cast(entries.c.cidr, Text), ","))
+    select(
+        accounts.c.name,
+        _parents.c.name,
+        func.aggregate_strings(cast(entries.c.cidr, Text), ","),
+        (func.count(entries.c.id) > 0).label("enforced"),
+    )
     .select_from(_accounts_and_parents.outerjoin(entries, entries.c.account_id == accounts.c.id))
     .group_by(accounts.c.id, accounts.c.name, _parents.c.name)
     .order_by(accounts.c.id)
 )
 _select_lists_named = (
-    select(accounts.c.name, _parents.c.name, cast(entries.c.cidr, Text), entries.c.expires_at)
+    select(
+        accounts.c.name,
+        _parents.c.name,
+        cast(entries.c.cidr, Text),
+        entries.c.expires_at,
+        entries.c.id.is_not(None).label("enforced"),
+    )
     .select_from(_accounts_and_parents.outerjoin(entries, entries.c.account_id == accounts.c.id))
     .where(among(accounts.c.name, "names"))
     .order_by(accounts.c.id)
@@ -59,21 +80,22 @@ _select_expiring = (
     .join(accounts, entries.c.account_id == accounts.c.id)
     .where(entries.c.expires_at.is_not(None))
 )
-_entry_columns = (
-    entries.c.id,
-    entries.c.cidr,
-    entries.c.label,
-    entries.c.created_at,
-    entries.c.created_by,
-    entries.c.expires_at,
-)
-_select_entries = select(entries.c.account_id, *_entry_columns).where(among(entries.c.account_id, "ids"))
+_select_entries = select_entries.where(among(entries.c.account_id, "ids"))
+
+
+def _counts(table: FromClause, at: ColumnElement[datetime] | datetime) -> ColumnElement[bool]:
+    """What `Entry.counts` says, of the entries of a table or an alias of it."""
+    return or_(table.c.expires_at.is_(None), table.c.expires_at > at)
+
+
 _list_owner = func.coalesce(accounts.c.parent_id, accounts.c.id)
 _at = bindparam("at", type_=entries.c.expires_at.type)
-_unexpired = or_(entries.c.expires_at.is_(None), entries.c.expires_at > _at)
 _select_list_states = select(
     accounts.c.name,
-    select(func.count()).where(entries.c.account_id == _list_owner, _unexpired).scalar_subquery().label("held"),
+    select(func.count())
+    .where(entries.c.account_id == _list_owner, _counts(entries, _at))
+    .scalar_subquery()
+    .label("held"),
     # Not EXISTS: for few accounts PostgreSQL would make a hash of all entries of it.
     select(1).where(entries.c.account_id == _list_owner).limit(1).scalar_subquery().is_not(None).label("enforced"),
 )
@@ -81,13 +103,8 @@ _select_matches = (
     select(matches.c.entry_id, matches.c.at).join(entries).where(entries.c.account_id == bindparam("owner"))
 )
 _raise_versions = update(accounts).where(among(accounts.c.id, "ids")).values(version=accounts.c.version + 1)
-_insert_entries, _insert_changes = insert(entries), insert(changes)
+_insert_changes = insert(changes)
 _delete_entry = delete(entries).where(entries.c.id == bindparam("entry_id"))
-_update_entry = (
-    update(entries)
-    .where(entries.c.id == bindparam("entry_id"))
-    .values(cidr=bindparam("cidr"), label=bindparam("label"), expires_at=bindparam("expires_at"))
-)
 
 
 _MANY = 1_000
@@ -200,7 +217,7 @@ class Transaction(ABC):
         statement = (
             select(accounts.c.name, func.count().label("held"))
             .join(entries, entries.c.account_id == accounts.c.id)
-            .where(or_(entries.c.expires_at.is_(None), entries.c.expires_at > at))
+            .where(_counts(entries, at))
             .group_by(accounts.c.id, accounts.c.name)
             .order_by(accounts.c.name)
         )
@@ -215,7 +232,7 @@ class Transaction(ABC):
     def list_states(self, at: datetime, names: Collection[str] | None = None) -> dict[str, ListState]:
         """What the list that counts for each account comes to, by name: for a subaccount its parent's.
 
-        Says the same as `cidrgate.decisions.enforced`, and reads no list for it.
+        Says the same as `cidrgate.rules.decisions.enforced`, and reads no list for it.
 
         Args:
             at: The time at which entries have expired or not; aware.
@@ -241,9 +258,9 @@ class Transaction(ABC):
         if len(names) > _MANY:
             self._expect_much()
         lists: dict[str, list[Entry]] = {account.name: [] for account in owners}
-        for account_id, entry_id, *rest in self._connection.execute(_select_entries, {"ids": list(names)}):
+        for account_id, *values in self._connection.execute(_select_entries, {"ids": list(names)}):
             name = names[account_id]
-            lists[name].append(Entry(entry_id, name, *rest))
+            lists[name].append(entry_from_row(name, values))
         return lists
 
     def lists(self) -> Iterator[StoredList]:
@@ -252,14 +269,15 @@ class Transaction(ABC):
         for name, cidr, expires_at in self._connection.execute(_select_expiring):
             ends.setdefault(name, {})[cidr] = expires_at
         with self._connection.execute(_select_lists, execution_options={"yield_per": _ROWS_A_FETCH}) as rows:
-            for name, parent, cidrs in rows:
-                yield StoredList(name, parent, cidrs.split(",") if cidrs else [], ends.get(name, {}))
+            for name, parent, cidrs, enforced in rows:
+                yield StoredList(name, parent, cidrs.split(",") if cidrs else [], ends.get(name, {}), bool(enforced))
 
     def lists_named(self, names: Collection[str]) -> list[StoredList]:
         """Some accounts with the CIDRs of their own lists, parents before their subaccounts."""
         found: dict[str, StoredList] = {}
-        for name, parent, cidr, expires_at in self._connection.execute(_select_lists_named, {"names": list(names)}):
-            one = found.get(name) or found.setdefault(name, StoredList(name, parent, [], {}))
+        for row in self._connection.execute(_select_lists_named, {"names": list(names)}):
+            name, parent, cidr, expires_at, enforced = row
+            one = found.get(name) or found.setdefault(name, StoredList(name, parent, [], {}, bool(enforced)))
             if cidr is not None:
                 one.cidrs.append(cidr)
             if expires_at is not None:
@@ -288,9 +306,7 @@ class Transaction(ABC):
             limit: How many names at most.
         """
         others = entries.alias("others")
-        has_others = exists().where(
-            others.c.account_id == accounts.c.id, or_(others.c.expires_at.is_(None), others.c.expires_at > at)
-        )
+        has_others = exists().where(others.c.account_id == accounts.c.id, _counts(others, at))
         statement = _select_expiring.with_only_columns(accounts.c.name, maintain_column_froms=True)
         rows = self._connection.scalars(statement.where(entries.c.expires_at <= at, has_others).distinct().limit(limit))
         return list(rows)
@@ -406,16 +422,16 @@ class Transaction(ABC):
             removed.extend(ids_before - ids_after)
             for entry in change.after:
                 if entry.id in ids_before:
-                    altered.append(_alteration(entry))
+                    altered.append(alteration(entry))
                 else:
-                    added.append(_insertion(change.account.id, entry))
+                    added.append(insertion(change.account.id, entry))
         if removed:
             # In one order, so that nobody who notes matches of the same entries waits for this in a circle.
             self._connection.execute(_delete_entry, [{"entry_id": entry_id} for entry_id in sorted(removed)])
         if altered:
-            self._connection.execute(_update_entry, altered)
+            self._connection.execute(update_entry, altered)
         if added:
-            self._connection.execute(_insert_entries, added)
+            self._connection.execute(insert_entries, added)
         self._raise_versions(change.account.id for change in made)
         self._log(made, at)
 
@@ -448,24 +464,3 @@ class Transaction(ABC):
         ]
         if rows:
             self._connection.execute(_insert_changes, rows)
-
-
-def _insertion(account_id: int, entry: Entry) -> dict[str, object]:
-    return {
-        "id": entry.id,
-        "account_id": account_id,
-        "cidr": entry.cidr,
-        "label": entry.label,
-        "created_at": entry.created_at,
-        "created_by": entry.created_by,
-        "expires_at": entry.expires_at,
-    }
-
-
-def _alteration(entry: Entry) -> dict[str, object]:
-    return {
-        "entry_id": entry.id,
-        "cidr": entry.cidr,
-        "label": entry.label,
-        "expires_at": entry.expires_at,
-    }

@@ -37,14 +37,17 @@ class StoredList(NamedTuple):
     Attributes:
         account: Its name.
         parent: The account whose list it inherits, or None.
-        cidrs: Its own list, with what has expired but was not swept.
+        cidrs: The entries of its own list that match, or would if they had not expired.
         expiring: When those of them end that do so by themselves.
+        enforced: Whether addresses that match none of them are denied: as `cidrgate.rules.decisions.enforced` says of
+            the whole list, whatever of it matches.
     """
 
     account: str
     parent: str | None
     cidrs: list[str]
     expiring: dict[str, datetime]
+    enforced: bool
 
 
 @dataclass(frozen=True, slots=True)

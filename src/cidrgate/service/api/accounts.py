@@ -5,13 +5,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
+from pydantic import Field
 
 from cidrgate.manager import RuleManager
 from cidrgate.manager.changes import ListOutcome
 from cidrgate.serialization import account_record
 from cidrgate.service.api.account_paths import AccountName
-from cidrgate.service.api.models import AccountModel, AccountPage, NewAccountModel, NewSubaccountModel
 from cidrgate.service.api.openapi import ETAG, LOCATION, answers
+from cidrgate.service.api.schemas import RequestModel, ResponseModel, Text, request_example, response_example
 from cidrgate.service.auth.access import Admin, Known, Reader
 from cidrgate.service.auth.principals import Principal
 from cidrgate.service.http.conditional_requests import IdempotencyKey, RawBody, etag, request_key
@@ -23,9 +24,64 @@ from cidrgate.service.settings import service_of
 from cidrgate.stores import Transaction
 from cidrgate.values import Account
 
-__all__ = ["router"]
+__all__ = [
+    "AccountModel",
+    "AccountPage",
+    "NewAccountModel",
+    "NewSubaccountModel",
+    "router",
+]
 
 router = APIRouter(prefix="/v1/accounts", tags=["accounts"], route_class=StrictRoute)
+
+
+class AccountModel(ResponseModel):
+    """An account. The list of a subaccount is its parent's."""
+
+    model_config = response_example(
+        {
+            "name": "acct-1",
+            "parent": None,
+            "entries": 1,
+            "enforced": True,
+            "version": 3,
+            "created_at": "2026-01-02T03:04:05+00:00",
+        }
+    )
+
+    name: str
+    parent: str | None = Field(description="The account whose list it inherits.")
+    entries: int = Field(description="How many entries count for it, without expired ones.")
+    enforced: bool = Field(
+        description="Whether addresses that are not listed are denied: so they are while the list that counts has "
+        "entries, expired ones too. For a subaccount, whether its parent's list is enforced."
+    )
+    version: int = Field(description="How often its own list was changed.")
+    created_at: datetime
+
+
+class AccountPage(ResponseModel):
+    """Some accounts, by name."""
+
+    items: list[AccountModel]
+    next_cursor: str | None = Field(description="For the next page; null on the last one.")
+
+
+class NewAccountModel(RequestModel):
+    """An account to create."""
+
+    model_config = request_example({"name": "acct-1"})
+
+    name: Text = Field(description="Up to 255 characters; no control characters, no spaces around it.")
+    parent: Text | None = Field(None, description="The account whose list it inherits.")
+
+
+class NewSubaccountModel(RequestModel):
+    """A subaccount to create."""
+
+    model_config = request_example({"name": "sub-1"})
+
+    name: Text = Field(description="Up to 255 characters; no control characters, no spaces around it.")
 
 
 @router.get("", response_model=AccountPage, responses=answers())

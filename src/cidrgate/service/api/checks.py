@@ -1,32 +1,35 @@
 """`check`, `explain` and `preview`: questions on a list that change nothing."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Body, Query, Request, Response
+from pydantic import Field
 
 from cidrgate.errors import CidrgateError, InvalidAddressError, RuleError, StoreError, SubaccountError
 from cidrgate.manager import RuleManager
 from cidrgate.manager.changes import ListOutcome
 from cidrgate.manager.confirmations import Guard
 from cidrgate.manager.previews import access_change
+from cidrgate.rules import RULE_OF_CODE
 from cidrgate.rules.decisions import decide
 from cidrgate.rules.format_hints import suggested_networks
 from cidrgate.serialization import decision_record, entry_record, problem_record
 from cidrgate.service.api.account_paths import AccountName
-from cidrgate.service.api.entries import edit_arguments, pieces
-from cidrgate.service.api.models import (
-    AddModel,
-    CheckModel,
-    DecisionModel,
-    EditModel,
-    PreviewModel,
-    PreviewRequest,
-    RemoveModel,
-    ReplaceModel,
-    RestoreModel,
-)
+from cidrgate.service.api.entries import EntryEditModel, SubmissionModel
+from cidrgate.service.api.history import RestoreRequest
 from cidrgate.service.api.openapi import answers
+from cidrgate.service.api.schemas import (
+    ENTRY_EXAMPLE,
+    EntryModel,
+    FirstErrorOnly,
+    Identity,
+    RequestModel,
+    ResponseModel,
+    RuleProblem,
+    request_example,
+    response_example,
+)
 from cidrgate.service.auth.access import Reader
 from cidrgate.service.http.client_address import client_address
 from cidrgate.service.http.idempotency import Answer
@@ -34,7 +37,21 @@ from cidrgate.service.http.limits import LONGEST_ADDRESS, MOST_PROBLEMS_TOLD
 from cidrgate.service.http.strict_requests import StrictRoute
 from cidrgate.service.settings import service_of
 
-__all__ = ["preview_record", "router"]
+__all__ = [
+    "AddModel",
+    "CallerModel",
+    "CheckModel",
+    "DecisionModel",
+    "EditModel",
+    "PreviewModel",
+    "PreviewProblem",
+    "PreviewRequest",
+    "RemoveModel",
+    "ReplaceModel",
+    "RestoreModel",
+    "preview_record",
+    "router",
+]
 
 router = APIRouter(prefix="/v1/accounts/{account:account}", tags=["questions"], route_class=StrictRoute)
 
@@ -46,6 +63,161 @@ Address = Annotated[
         examples=["8.8.8.8"],
     ),
 ]
+
+
+class AddModel(SubmissionModel):
+    """Add entries."""
+
+    model_config = request_example({"change": "add", "cidrs": "8.8.8.0/24, 1.1.1.1/32", "label": "office"})
+
+    change: Literal["add"]
+
+
+class EditModel(EntryEditModel):
+    """Edit an entry."""
+
+    model_config = request_example({"change": "edit", "entry": 7, "cidr": "1.1.1.0/24"})
+
+    change: Literal["edit"]
+    entry: Identity = Field(description="Its id.")
+
+
+class RemoveModel(RequestModel):
+    """Remove entries."""
+
+    model_config = request_example({"change": "remove", "entries": [7]})
+
+    change: Literal["remove"]
+    entries: Annotated[list[Identity], FirstErrorOnly()] = Field(description="Their ids.")
+
+
+class ReplaceModel(SubmissionModel):
+    """Replace the list."""
+
+    model_config = request_example({"change": "replace", "cidrs": "8.8.8.0/24"})
+
+    change: Literal["replace"]
+
+
+class RestoreModel(RestoreRequest):
+    """Restore a list of the past."""
+
+    model_config = request_example({"change": "restore", "sequence": 12})
+
+    change: Literal["restore"]
+
+
+PreviewRequest = Annotated[
+    AddModel | EditModel | RemoveModel | ReplaceModel | RestoreModel,
+    Field(
+        discriminator="change",
+        examples=[{"change": "add", "cidrs": "8.8.8.8, 1.1.1.1/32"}],
+    ),
+]
+
+
+class PreviewProblem(RuleProblem):
+    """One broken rule, and what could be written instead."""
+
+    suggestions: list[str] = Field(description="Networks that were probably meant, each as it can be submitted.")
+
+
+class CallerModel(ResponseModel):
+    """What a change means for the one who asks."""
+
+    address: str | None = Field(description="The address the request came from; null if it cannot be told.")
+    allowed_before: bool
+    allowed_after: bool
+    covered_by: str | None = Field(description="The entry that covers the address after the change.")
+    would_lock_out: bool = Field(description="Whether the change must be confirmed with `lock_out`.")
+
+
+class PreviewModel(ResponseModel):
+    """What a change would do."""
+
+    model_config = response_example(
+        {
+            "account": "acct-1",
+            "version": 3,
+            "ok": False,
+            "problems": [
+                {
+                    "code": "invalid_format",
+                    "text": "8.8.8.8",
+                    "position": 0,
+                    "conflicts": [],
+                    "hint": "add the length: 8.8.8.8/32",
+                    "more_conflicts": 0,
+                    "suggestions": ["8.8.8.8/32"],
+                }
+            ],
+            "more_problems": 0,
+            "message": None,
+            "before": [],
+            "after": [],
+            "enforcement_begins": False,
+            "enforcement_ends": False,
+            "loses_access": [],
+            "gains_access": [],
+            "more_lose_access": 0,
+            "more_gain_access": 0,
+            "caller": None,
+            "confirm": [],
+        }
+    )
+
+    account: str
+    version: int = Field(description="The version of the list it was worked out for.")
+    ok: bool = Field(description="Whether it could be made.")
+    problems: list[PreviewProblem] = Field(description="The broken rules; the first 100.")
+    more_problems: int = Field(description="How many there are besides.")
+    message: str | None = Field(description="Why it could not be made, where no rule is broken.")
+    before: list[EntryModel] = Field(description="The entries it would remove or alter, as they are.")
+    after: list[EntryModel] = Field(description="The entries it would add or alter; a new one has an id below 0.")
+    enforcement_begins: bool = Field(description="Then every address that is not listed loses access.")
+    enforcement_ends: bool = Field(description="Then every address gains access.")
+    loses_access: list[str] = Field(description="The networks that lose access; empty when enforcement begins or ends.")
+    gains_access: list[str] = Field(description="The networks that gain access, likewise.")
+    more_lose_access: int = Field(description="How many networks lose access beyond the first 1,000, which are named.")
+    more_gain_access: int = Field(description="How many gain it, likewise.")
+    caller: CallerModel | None = Field(description="What it means for the one who asks; null if it cannot be made.")
+    confirm: list[Guard] = Field(
+        description="What the change must be sent with as `confirm`; empty where nothing asks."
+    )
+
+
+class CheckModel(ResponseModel):
+    """Whether an address may act for an account, as the matcher says."""
+
+    model_config = response_example({"account": "acct-1", "address": "8.8.8.8", "allowed": True})
+
+    account: str
+    address: str
+    allowed: bool
+
+
+class DecisionModel(ResponseModel):
+    """Why an address may, or may not, act for an account, as the store says."""
+
+    model_config = response_example(
+        {
+            "account": "acct-1",
+            "address": "8.8.8.8",
+            "allowed": True,
+            "reason": "matched",
+            "decided_by": "acct-1",
+            "entry": ENTRY_EXAMPLE,
+            "nearest": None,
+        }
+    )
+
+    account: str
+    address: str
+    allowed: bool
+    reason: Literal["matched", "not_listed", "not_enforced", "invalid_address"]
+    decided_by: str = Field(description="The account whose list decided: the parent's for a subaccount.")
+    entry: EntryModel | None = Field(description="The longest matching entry.")
+    nearest: EntryModel | None = Field(description="The entry that shares most leading bits with a denied address.")
 
 
 @router.get("/check", response_model=CheckModel, responses=answers(404))
@@ -149,13 +321,13 @@ def preview_record(manager: RuleManager, account: str, change: PreviewRequest, a
 def _make(manager: RuleManager, account: str, change: PreviewRequest) -> None:
     match change:
         case AddModel():
-            manager.add(account, pieces(change), label=change.label, expires_at=change.expires_at)
+            manager.add(account, change.entries(), **change.details())
         case EditModel():
-            manager.edit(account, change.entry, **edit_arguments(change))
+            manager.edit(account, change.entry, change.edit())
         case RemoveModel():
             manager.remove(account, *change.entries)
         case ReplaceModel():
-            manager.replace(account, pieces(change), label=change.label, expires_at=change.expires_at)
+            manager.replace(account, change.entries(), **change.details())
         case RestoreModel():
             manager.restore(account, at=change.sequence)
 
@@ -175,4 +347,4 @@ def _caller(outcome: ListOutcome, address: str | None, at: datetime) -> dict[str
 
 def _suggestions(code: str, hint: str) -> list[str]:
     """What can be written instead, where the text alone was the problem."""
-    return suggested_networks(hint) if code == "invalid_format" else []
+    return suggested_networks(hint) if RULE_OF_CODE[code].hint_rewrites else []

@@ -6,6 +6,7 @@ from ipaddress import ip_network
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Request, Response
+from pydantic import Field
 
 from cidrgate.manager import RuleManager
 from cidrgate.manager.changes import ListOutcome, named_entries
@@ -13,16 +14,18 @@ from cidrgate.manager.confirmations import Guard
 from cidrgate.rules.decisions import enforced
 from cidrgate.serialization import entry_record
 from cidrgate.service.api.account_paths import AccountName
-from cidrgate.service.api.models import (
-    MOST_ID,
-    EntryEditModel,
-    EntryModel,
-    EntryPage,
-    ListChangeModel,
-    NewEntryModel,
-    SubmissionModel,
-)
 from cidrgate.service.api.openapi import ETAG, LOCATION, answers
+from cidrgate.service.api.schemas import (
+    ENTRY_EXAMPLE,
+    MOST_ID,
+    DetailsModel,
+    EntryModel,
+    FirstErrorOnly,
+    ResponseModel,
+    Text,
+    request_example,
+    response_example,
+)
 from cidrgate.service.auth.access import Reader, Writer
 from cidrgate.service.auth.principals import Principal
 from cidrgate.service.http.client_address import client_address
@@ -40,14 +43,97 @@ from cidrgate.service.http.pagination import Cursor, Limit, a_page, cursor_after
 from cidrgate.service.http.strict_requests import StrictRoute
 from cidrgate.service.settings import service_of
 from cidrgate.stores import Transaction
-from cidrgate.values import Account, NewEntry
+from cidrgate.values import Account, EntryEdit, NewEntry
 
-__all__ = ["ChangeRequest", "change_request", "edit_arguments", "pieces", "router"]
+__all__ = [
+    "ChangeRequest",
+    "EntryEditModel",
+    "EntryPage",
+    "ListChangeModel",
+    "NewEntryModel",
+    "SubmissionModel",
+    "change_request",
+    "router",
+]
 
 router = APIRouter(prefix="/v1/accounts/{account:account}/entries", tags=["entries"], route_class=StrictRoute)
 
 EntryId = Annotated[int, Path(ge=1, le=MOST_ID, description="The entry's id.")]
 _CHANGE = answers(404, 409, 412, 413, headers={200: ETAG})
+
+
+class EntryPage(ResponseModel):
+    """Some entries of a list, in address order."""
+
+    account: str = Field(description="The account asked about.")
+    list_of: str = Field(description="The account whose list it is: the parent's for a subaccount.")
+    version: int = Field(description="The list's; also the ETag.")
+    enforced: bool = Field(description="Whether addresses that are not listed are denied.")
+    editable: bool = Field(description="Whether this token may change the list through this account.")
+    max_entries: int = Field(description="How many entries a list may hold.")
+    items: list[EntryModel]
+    next_cursor: str | None
+
+
+class ListChangeModel(ResponseModel):
+    """What a change did to a list."""
+
+    model_config = response_example(
+        {
+            "account": "acct-1",
+            "version": 4,
+            "enforced": True,
+            "entries": 1,
+            "before": [],
+            "after": [ENTRY_EXAMPLE],
+        }
+    )
+
+    account: str
+    version: int = Field(description="The list's after the change; also the ETag.")
+    enforced: bool
+    entries: int = Field(description="How many entries the list has after the change.")
+    before: list[EntryModel] = Field(description="The entries it removed or altered, as they were.")
+    after: list[EntryModel] = Field(description="The entries it added or altered, as they are now.")
+
+
+class NewEntryModel(DetailsModel):
+    """One or several networks with details of their own."""
+
+    cidr: Text
+
+
+_Cidrs = Annotated[
+    Text | Annotated[list[Text | NewEntryModel], FirstErrorOnly()],
+    Field(description="CIDRs separated by commas or newlines, or a list of such texts and of objects."),
+]
+
+
+class SubmissionModel(DetailsModel):
+    """Networks somebody asks to have listed, and the details of every entry that brings none of its own."""
+
+    model_config = request_example({"cidrs": "8.8.8.0/24, 1.1.1.1/32", "label": "office"})
+
+    cidrs: _Cidrs
+
+    def entries(self) -> list[str | NewEntry]:
+        """What it asks to have listed, for `RuleManager`."""
+        return [
+            NewEntry(piece.cidr, **piece.details()) if isinstance(piece, NewEntryModel) else piece
+            for piece in ([self.cidrs] if isinstance(self.cidrs, str) else self.cidrs)
+        ]
+
+
+class EntryEditModel(DetailsModel):
+    """What shall be different of an entry; what is left out stays, what is null is none."""
+
+    model_config = request_example({"cidr": "1.1.1.0/24"})
+
+    cidr: Text | None = Field(None, description="The network it shall have; null keeps it.")
+
+    def edit(self) -> EntryEdit:
+        """The same, for `RuleManager`."""
+        return EntryEdit(... if self.cidr is None else self.cidr, **self.details())
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +249,7 @@ def add_entries(
     location = str(asked.request.app.url_path_for("list_entries", account=account))
 
     def add(manager: RuleManager, arguments: dict[str, Any]) -> None:
-        manager.add(account, pieces(submission), label=submission.label, expires_at=submission.expires_at, **arguments)
+        manager.add(account, submission.entries(), **submission.details(), **arguments)
 
     return asked.answered(add, status=201, location=location)
 
@@ -176,9 +262,7 @@ def replace_entries(account: AccountName, asked: change_request, submission: Sub
     """
 
     def replace(manager: RuleManager, arguments: dict[str, Any]) -> None:
-        manager.replace(
-            account, pieces(submission), label=submission.label, expires_at=submission.expires_at, **arguments
-        )
+        manager.replace(account, submission.entries(), **submission.details(), **arguments)
 
     return asked.answered(replace)
 
@@ -197,27 +281,13 @@ def get_entry(request: Request, _principal: Reader, account: AccountName, entry:
 @router.patch("/{entry}", response_model=ListChangeModel, responses=_CHANGE)
 def edit_entry(account: AccountName, asked: change_request, entry: EntryId, edit: EntryEditModel) -> Response:
     """Change the network, the label or the end of an entry; it keeps its id, who added it and when."""
-    return asked.answered(lambda manager, arguments: manager.edit(account, entry, **edit_arguments(edit), **arguments))
+    return asked.answered(lambda manager, arguments: manager.edit(account, entry, edit.edit(), **arguments))
 
 
 @router.delete("/{entry}", response_model=ListChangeModel, responses=_CHANGE)
 def delete_entry(account: AccountName, asked: change_request, entry: EntryId) -> Response:
     """Remove an entry. Without entries an account is not enforced: to remove the last one must be confirmed."""
     return asked.answered(lambda manager, arguments: manager.remove(account, entry, **arguments))
-
-
-def pieces(submission: SubmissionModel) -> list[str | NewEntry]:
-    """What a submission asks to have listed, for `RuleManager`."""
-    cidrs = [submission.cidrs] if isinstance(submission.cidrs, str) else submission.cidrs
-    return [
-        NewEntry(piece.cidr, piece.label, piece.expires_at) if isinstance(piece, NewEntryModel) else piece
-        for piece in cidrs
-    ]
-
-
-def edit_arguments(edit: EntryEditModel) -> dict[str, Any]:
-    """What an edit changes, for `RuleManager.edit`; what was left out stays."""
-    return {name: getattr(edit, name) for name in ("cidr", "label", "expires_at") if name in edit.model_fields_set}
 
 
 def _outcome_record(made: ListOutcome) -> dict[str, Any]:

@@ -1,17 +1,24 @@
 """`/healthz`, `/readyz` and `/metrics`: for what runs the service."""
 
 import math
+from typing import Literal
 
 from fastapi import APIRouter, Request, Response
+from pydantic import Field
 
-from cidrgate.service.api.models import HealthModel, ReadinessModel
 from cidrgate.service.api.openapi import answers
+from cidrgate.service.api.schemas import ResponseModel
 from cidrgate.service.auth.access import MetricsReader
 from cidrgate.service.http.idempotency import Answer
 from cidrgate.service.http.strict_requests import StrictRoute
 from cidrgate.service.settings import service_of
 
-__all__ = ["PUBLIC", "router"]
+__all__ = [
+    "HealthModel",
+    "PUBLIC",
+    "ReadinessModel",
+    "router",
+]
 
 PUBLIC = frozenset({"/healthz", "/readyz"})
 """What needs no token, and is answered to every address."""
@@ -19,6 +26,19 @@ PUBLIC = frozenset({"/healthz", "/readyz"})
 _PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
 router = APIRouter(tags=["operation"], route_class=StrictRoute)
+
+
+class HealthModel(ResponseModel):
+    """That the process answers."""
+
+    status: Literal["ok"]
+
+
+class ReadinessModel(ResponseModel):
+    """Whether the service can be sent requests."""
+
+    status: Literal["ready", "stale"]
+    staleness: float | None = Field(description="Seconds since the matcher was last known to equal the store.")
 
 
 @router.get("/healthz", response_model=HealthModel, responses=answers(public=True))

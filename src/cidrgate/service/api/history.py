@@ -1,15 +1,25 @@
 """`/v1/accounts/{account}/history`: what changed, when and by whom; and the way back."""
 
 from collections.abc import Iterator
+from datetime import datetime
 
 from fastapi import APIRouter, Request, Response
+from pydantic import Field
 
 from cidrgate.manager import RuleManager
 from cidrgate.serialization import change_record
 from cidrgate.service.api.account_paths import AccountName
-from cidrgate.service.api.entries import change_request
-from cidrgate.service.api.models import ChangePage, ListChangeModel, RestoreRequest
+from cidrgate.service.api.entries import ListChangeModel, change_request
 from cidrgate.service.api.openapi import ETAG, answers
+from cidrgate.service.api.schemas import (
+    ENTRY_EXAMPLE,
+    MOST_ID,
+    EntryModel,
+    RequestModel,
+    ResponseModel,
+    request_example,
+    response_example,
+)
 from cidrgate.service.auth.access import Reader
 from cidrgate.service.http.idempotency import Answer
 from cidrgate.service.http.pagination import Cursor, Limit, cursor_after, filled, number_of_cursor
@@ -17,11 +27,57 @@ from cidrgate.service.http.strict_requests import StrictRoute
 from cidrgate.service.settings import service_of
 from cidrgate.values import Change
 
-__all__ = ["router"]
+__all__ = [
+    "ChangeModel",
+    "ChangePage",
+    "RestoreRequest",
+    "router",
+]
 
 _AT_A_TIME = 50
 
 router = APIRouter(prefix="/v1/accounts/{account:account}", tags=["history"], route_class=StrictRoute)
+
+
+class RestoreRequest(RequestModel):
+    """A list of the past."""
+
+    model_config = request_example({"sequence": 12})
+
+    sequence: int = Field(
+        ge=0, le=MOST_ID, strict=True, description="The list as it was after this change of the history."
+    )
+
+
+class ChangeModel(ResponseModel):
+    """One change of the history."""
+
+    model_config = response_example(
+        {
+            "sequence": 12,
+            "at": "2026-01-02T03:04:05+00:00",
+            "actor": "billing",
+            "account": "acct-1",
+            "action": "add",
+            "before": [],
+            "after": [ENTRY_EXAMPLE],
+        }
+    )
+
+    sequence: int
+    at: datetime
+    actor: str | None
+    account: str
+    action: str
+    before: list[EntryModel]
+    after: list[EntryModel]
+
+
+class ChangePage(ResponseModel):
+    """Some changes, the newest first."""
+
+    items: list[ChangeModel]
+    next_cursor: str | None
 
 
 @router.get("/history", response_model=ChangePage, responses=answers(404))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi.openapi.utils import get_openapi
 
-from cidrgate.service.api.models import ProblemDetails
+from cidrgate.service.api.schemas import ProblemDetails
 from cidrgate.service.http.problems import PROBLEM_JSON
 
 if TYPE_CHECKING:

@@ -1,12 +1,14 @@
 """`/v1/sessions`: who is signed in to the console. An admin sees and ends all, others those of their token."""
 
+from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Request, Response
+from pydantic import Field
 
 from cidrgate.errors import SessionNotFoundError
-from cidrgate.service.api.models import SessionModel, SessionPage
 from cidrgate.service.api.openapi import answers
+from cidrgate.service.api.schemas import ResponseModel, response_example
 from cidrgate.service.auth.access import Known
 from cidrgate.service.auth.principals import Principal
 from cidrgate.service.auth.serialization import session_record
@@ -16,11 +18,51 @@ from cidrgate.service.http.pagination import Cursor, Limit, a_page, cursor_after
 from cidrgate.service.http.strict_requests import StrictRoute
 from cidrgate.service.settings import service_of
 
-__all__ = ["require_own", "router"]
+__all__ = [
+    "SessionModel",
+    "SessionPage",
+    "require_own",
+    "router",
+]
 
 router = APIRouter(prefix="/v1/sessions", tags=["sessions"], route_class=StrictRoute)
 
 SessionId = Annotated[str, Path(pattern=r"^[0-9a-f]{16}$", description="The session's id.")]
+
+
+class SessionModel(ResponseModel):
+    """Somebody who is signed in to the console."""
+
+    model_config = response_example(
+        {
+            "id": "9f86d081884c7d65",
+            "name": "billing",
+            "scopes": ["account:acct-1:write"],
+            "token": 3,
+            "by_link": False,
+            "address": "198.51.100.7",
+            "created_at": "2026-01-02T03:04:05+00:00",
+            "expires_at": "2026-01-02T15:04:05+00:00",
+        }
+    )
+
+    id: str
+    name: str
+    scopes: list[str]
+    token: int | None = Field(
+        description="The id of the token it ends with; null for a link that was made without one."
+    )
+    by_link: bool = Field(description="Whether it was begun with a one-time link.")
+    address: str | None = Field(description="Where it was begun; null if that is not known.")
+    created_at: datetime
+    expires_at: datetime
+
+
+class SessionPage(ResponseModel):
+    """Some sessions, the newest first."""
+
+    items: list[SessionModel]
+    next_cursor: str | None
 
 
 @router.get("", response_model=SessionPage, responses=answers())

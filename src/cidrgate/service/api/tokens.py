@@ -1,27 +1,108 @@
 """`/v1/tokens` and `/v1/me`: who may use the service. Everything but `/v1/me` is for admins."""
 
+from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Request, Response
+from pydantic import Field
 
 from cidrgate.errors import TokenNotFoundError
-from cidrgate.service.api.models import MOST_ID, CreatedTokenModel, NewTokenModel, TokenModel, TokenPage, WhoAmIModel
 from cidrgate.service.api.openapi import LOCATION, answers
+from cidrgate.service.api.schemas import (
+    MOST_ID,
+    FirstErrorOnly,
+    RequestModel,
+    ResponseModel,
+    Text,
+    Time,
+    request_example,
+    response_example,
+)
 from cidrgate.service.auth.access import Admin, Known
 from cidrgate.service.auth.serialization import token_record
 from cidrgate.service.auth.values import Scope
 from cidrgate.service.http.client_address import client_address
 from cidrgate.service.http.conditional_requests import IdempotencyKey, RawBody, request_key
 from cidrgate.service.http.idempotency import Answer
+from cidrgate.service.http.limits import MOST_SCOPES
 from cidrgate.service.http.pagination import Cursor, Limit, cursor_after, filled, number_of_cursor
 from cidrgate.service.http.strict_requests import StrictRoute
 from cidrgate.service.settings import service_of
 
-__all__ = ["router"]
+__all__ = [
+    "CreatedTokenModel",
+    "NewTokenModel",
+    "TokenModel",
+    "TokenPage",
+    "WhoAmIModel",
+    "router",
+]
 
 router = APIRouter(prefix="/v1", tags=["tokens"], route_class=StrictRoute)
 
 TokenId = Annotated[int, Path(ge=1, le=MOST_ID, description="The token's id.")]
+
+
+class NewTokenModel(RequestModel):
+    """A token to make."""
+
+    model_config = request_example({"name": "billing", "scopes": ["account:acct-1:write"]})
+
+    name: Text = Field(description="What people call it; the history names it as the one who made a change.")
+    scopes: Annotated[list[Text], FirstErrorOnly()] = Field(
+        max_length=MOST_SCOPES, description="`admin`, `metrics`, `account:NAME:read`, `account:NAME:write`."
+    )
+    expires_at: Time | None = None
+
+
+_TOKEN = {
+    "id": 3,
+    "name": "billing",
+    "scopes": ["account:acct-1:write"],
+    "created_at": "2026-01-02T03:04:05+00:00",
+    "created_by": "ops",
+    "expires_at": None,
+    "revoked_at": None,
+}
+
+
+class TokenModel(ResponseModel):
+    """A token, without its secret."""
+
+    model_config = response_example(_TOKEN)
+
+    id: int
+    name: str
+    scopes: list[str]
+    created_at: datetime
+    created_by: str | None
+    expires_at: datetime | None
+    revoked_at: datetime | None
+
+
+class CreatedTokenModel(TokenModel):
+    """A token that was just made."""
+
+    model_config = response_example({**_TOKEN, "token": "cidrgate_3_0000000000000000000000000000000000000000000"})
+
+    token: str | None = Field(description="What to send. Shown this once: null when the answer is repeated.")
+
+
+class TokenPage(ResponseModel):
+    """Some tokens, by id."""
+
+    items: list[TokenModel]
+    next_cursor: str | None
+
+
+class WhoAmIModel(ResponseModel):
+    """Who asks, and from where."""
+
+    model_config = response_example({"name": "billing", "scopes": ["account:acct-1:write"], "address": "198.51.100.7"})
+
+    name: str
+    scopes: list[str]
+    address: str | None = Field(description="The address the request came from, as the guard sees it.")
 
 
 @router.get("/me", response_model=WhoAmIModel, responses=answers())

@@ -9,13 +9,13 @@ from fastapi import Depends, Form
 
 from cidrgate.errors import CidrgateError, Problem, RuleError, StoreError
 from cidrgate.manager import RuleManager
-from cidrgate.rules import split_submission
+from cidrgate.rules import RULE_OF_CODE, split_submission
 from cidrgate.rules.format_hints import suggested_networks
-from cidrgate.service.api.models import plain_label
+from cidrgate.service.api.schemas import plain_label
 from cidrgate.service.console.changing import ListEdit, Preview, preview_change
 from cidrgate.service.console.fields import Confirmations, Ids, ListText, ShortText
 from cidrgate.service.http.limits import MOST_PROBLEMS_TOLD
-from cidrgate.values import Entry, NewEntry
+from cidrgate.values import Entry, EntryEdit, NewEntry
 
 __all__ = [
     "LIFETIMES",
@@ -102,7 +102,8 @@ class Addition:
                 actor=actor,
                 expect_version=self.version if checked else None,
             )
-        pieces = [*(NewEntry(entry.cidr) for entry in staying), *split_submission(self.cidrs, label, expires_at)]
+        new = split_submission(self.cidrs, label=label, expires_at=expires_at)
+        pieces = [*(NewEntry(entry.cidr) for entry in staying), *new]
         # Whoever lets entries give way has seen the list.
         seen = self.version or 0
         return lambda manager: manager.replace(self.account, pieces, actor=actor, expect_version=seen)
@@ -115,7 +116,7 @@ class Addition:
     def _staying(self, listed: list[Entry]) -> list[Entry]:
         now = datetime.now(UTC)
         leaving = [entry for entry in listed if entry.id in self.instead]
-        return [entry for entry in listed if entry not in leaving and not (leaving and entry.expired(now))]
+        return [entry for entry in listed if entry not in leaving and (entry.counts(now) or not leaving)]
 
     def _expires_at(self) -> datetime | None:
         if self.ends == "at":
@@ -171,9 +172,7 @@ class Edit:
         return lambda manager: manager.edit(
             self.account,
             self.entry,
-            self.cidr,
-            label=label,
-            expires_at=expires_at,
+            EntryEdit(self.cidr, label, expires_at),
             actor=actor,
             expect_version=version,
         )
@@ -249,14 +248,15 @@ def found_in(problem: Problem, position: int, listed: list[Entry] | None) -> Fou
         position: The piece it is about.
         listed: The list, where entries of it can give way; else None.
     """
-    if problem.code == "invalid_format":
-        return Found(problem, position, _alternatives(problem.hint), can_leave_out=listed is not None)
-    if problem.code == "superset_conflict" and listed is not None:
-        ids = {entry.cidr: entry.id for entry in listed}
+    rule = RULE_OF_CODE[problem.code]
+    alternatives = _alternatives(problem.hint) if rule.hint_rewrites else ()
+    gives_way: tuple[int, ...] = ()
+    if rule.can_give_way and listed is not None and not problem.more_conflicts:
         # Where not all of them are known, those that are would not be enough.
-        gives_way = () if problem.more_conflicts else tuple(ids[cidr] for cidr in problem.conflicts if cidr in ids)
-        return Found(problem, position, gives_way=gives_way, can_leave_out=True)
-    return Found(problem, position, can_leave_out=listed is not None and problem.code != "limit_reached")
+        ids = {entry.cidr: entry.id for entry in listed}
+        gives_way = tuple(ids[cidr] for cidr in problem.conflicts if cidr in ids)
+    can_leave_out = rule.can_leave_out and listed is not None
+    return Found(problem, position, alternatives, gives_way, can_leave_out=can_leave_out)
 
 
 def _alternatives(hint: str) -> tuple[str, ...]:

@@ -3,18 +3,12 @@
 from typing import Final
 
 from cidrgate.manager.confirmations import Guard
+from cidrgate.rules import RULES
 from cidrgate.values import Change
 
 __all__ = ["CONFIRMATIONS", "ENABLE_ENFORCEMENT", "PROBLEM_TITLES", "change_sentence"]
 
-PROBLEM_TITLES: Final = {
-    "invalid_format": "Not a network yet",
-    "duplicate_entry": "Already listed",
-    "subset_exists": "Already covered",
-    "superset_conflict": "Covers listed entries",
-    "special_range": "Not publicly reachable",
-    "limit_reached": "The list is full",
-}
+PROBLEM_TITLES: Final = {rule.code: rule.title for rule in RULES}
 
 ENABLE_ENFORCEMENT: Final = "enable_enforcement"
 """What a person agrees to with the first entry. The console alone asks: programs add it to have the list enforced."""

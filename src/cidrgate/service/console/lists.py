@@ -70,7 +70,7 @@ class ListView:
     def active(self) -> list[Entry]:
         """The entries that count."""
         now = datetime.now(UTC)
-        return [entry for entry in self.entries if not entry.expired(now)]
+        return [entry for entry in self.entries if entry.counts(now)]
 
 
 def view_of(request: Request, person: Person, name: str) -> ListView:

@@ -50,7 +50,7 @@ class Metrics:
         self.waits = WaitMetrics(self._registry)
         self.waits.measure(manager, refusals=False)  # requests are counted, whatever they waited for
         self.gates: list[Gate] = []
-        self._registry.register(ListsCollector(manager, suppressed=self._suppressed))
+        self._registry.register(ListsCollector(manager.replica, suppressed=self._suppressed))
         accounts = Gauge("cidrgate_accounts", "Accounts the matcher knows.", registry=self._registry)
         accounts.set_function(lambda: len(manager.matcher))
 

@@ -14,6 +14,7 @@ from sqlalchemy import select, text
 
 from cidrgate.errors import AccountsLockedError
 from cidrgate.stores.bulk import rows_of
+from cidrgate.stores.entry_rows import DETAIL_NAMES, STAMP_NAMES
 from cidrgate.stores.key_lists import among
 from cidrgate.stores.postgres.database import LONGEST_SILENCE
 from cidrgate.stores.schema import accounts, utc_text
@@ -92,6 +93,7 @@ _NOTE_MATCHES = """
 """Entries are locked, as one that is deleted meanwhile could not be referred to; in one order, so that nodes which note
 the same ones wait for each other in turn."""
 _CLOCK = text("SELECT clock_timestamp()")
+_COPIED_ENTRIES = f"entries ({', '.join(('id', 'account_id', 'cidr', *DETAIL_NAMES, *STAMP_NAMES))})"
 _IDS = "SELECT nextval(pg_get_serial_sequence(:table, 'id')) FROM generate_series(1, :wanted)"
 
 _select_names = select(accounts.c.name).where(among(accounts.c.name, "names"))
@@ -252,13 +254,11 @@ class PostgresTransaction(Transaction):
         by = _copied(actor)
         rest = f"\t{moment}\t{by}\n"
 
-        def line(entry_id: int, account_id: int, cidr: str, label: str | None, end: str | None) -> str:
-            if label is None and end is None:
-                return f"{entry_id}\t{account_id}\t{cidr}\t\\N\t\\N{rest}"
-            return f"{entry_id}\t{account_id}\t{cidr}\t{_copied(label)}\t{_copied(end)}{rest}"
+        def line(entry_id: int, account_id: int, cidr: str, details: str) -> str:
+            return f"{entry_id}\t{account_id}\t{cidr}\t{details}{rest}"
 
-        rows = rows_of(lists, iter(self._take("entries", needed)), at, actor, line)
-        self._copy("entries (id, account_id, cidr, label, expires_at, created_at, created_by)", rows.entries)
+        rows = rows_of(lists, iter(self._take("entries", needed)), at, actor, line, _copied_details)
+        self._copy(_COPIED_ENTRIES, rows.entries)
         self._copy(
             "changes (at, actor, account, action, before, after)",
             (f"{moment}\t{by}\t{_copied(account)}\tadd\t[]\t{_copied(after)}\n" for account, after in rows.changes),
@@ -269,6 +269,10 @@ class PostgresTransaction(Transaction):
         driver: Any = self._connection.connection.driver_connection
         with driver.cursor() as cursor, cursor.copy(f'COPY "{self._schema}".{target} FROM STDIN') as copy:
             copy.write("".join(lines))
+
+
+def _copied_details(texts: Sequence[Any]) -> str:
+    return "\t".join(_copied(None if text is None else str(text)) for text in texts)
 
 
 def _copied(value: str | None) -> str:

@@ -23,11 +23,12 @@ from cidrgate.event_log import log_event
 from cidrgate.process.forking import join_forks, sqlite_is_lost, work
 from cidrgate.process.private_files import create_empty
 from cidrgate.stores import migrations
+from cidrgate.stores.bulk import compact
 from cidrgate.stores.schema import facts
 from cidrgate.stores.sqlite.connections import OwnConnection
 from cidrgate.stores.sqlite.failures import CANNOT_OPEN, advice, locked, refused_commit
 from cidrgate.stores.sqlite.identity import FileIdentity
-from cidrgate.stores.sqlite.transaction import SqliteTransaction, compact_json
+from cidrgate.stores.sqlite.transaction import SqliteTransaction
 from cidrgate.stores.sqlite.watch import SqliteWatch
 from cidrgate.stores.urls import redacted
 from cidrgate.stores.waits import CONNECTIONS, LOCK_TIMEOUT, check_lock_timeout, time_left
@@ -462,7 +463,7 @@ def _make_engine(
     else:
         settings = {"poolclass": QueuePool, "pool_size": connections, "max_overflow": 0, "pool_timeout": pool_timeout}
         settings["creator"] = partial(OwnConnection, path, timeout=lock_timeout)
-    engine = create_engine("sqlite://", **settings, json_serializer=compact_json)
+    engine = create_engine("sqlite://", **settings, json_serializer=compact)
 
     @event.listens_for(engine, "connect")
     def configure(connection: sqlite3.Connection, _record: object) -> None:

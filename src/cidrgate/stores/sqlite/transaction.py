@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from functools import partial
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
 
-from cidrgate.stores.bulk import quoted, rows_of
+from cidrgate.stores.bulk import compact, rows_of
+from cidrgate.stores.entry_rows import DETAIL_NAMES, STAMP_NAMES
 from cidrgate.stores.schema import utc_text
 from cidrgate.stores.sql import Transaction
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from cidrgate.stores.values import NewList
 
-__all__ = ["SqliteTransaction", "compact_json"]
+__all__ = ["SqliteTransaction"]
 
 _POSITION = """
     SELECT (SELECT store_id FROM facts), coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'changes'), 0),
@@ -32,19 +32,19 @@ _POSITION = """
 _MARK = text("SELECT at FROM changes WHERE sequence = :last")
 # By sequence: SQLite would rather go through its index on accounts from end to end, as accounts are asked for.
 _CHANGED = text("SELECT DISTINCT account FROM changes NOT INDEXED WHERE sequence > :last LIMIT :most")
-_INSERT_ENTRY = """
-    INSERT INTO entries (id, account_id, cidr, label, expires_at, created_at, created_by) VALUES (?, ?, ?, ?, ?, ?, ?)
-"""
-_INSERT_ENTRIES = """
-    INSERT INTO entries (id, account_id, cidr, label, expires_at, created_at, created_by)
-    SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'),
-        json_extract(value, '$[3]'), json_extract(value, '$[4]'), ?, ?
-    FROM json_each(?)
-"""
-_INSERT_PLAIN_ENTRIES = """
-    INSERT INTO entries (id, account_id, cidr, created_at, created_by)
-    SELECT CAST(key AS INTEGER), CAST(substr(key, instr(key, ':') + 1) AS INTEGER), atom, ?, ? FROM json_each(?)
-"""
+_OF_EACH = ("id", "account_id", "cidr", *DETAIL_NAMES)
+"""What an entry is written with in bulk; what all have in common follows."""
+
+_EXTRACTED = ", ".join(f"json_extract(value, '$[{place}]')" for place in range(len(_OF_EACH)))
+_STAMPS = ", ".join("?" for _ in STAMP_NAMES)
+_BOUND = ", ".join("?" for _ in _OF_EACH)
+_COLUMNS = ", ".join((*_OF_EACH, *STAMP_NAMES))
+_INSERT_ENTRY = f"INSERT INTO entries ({_COLUMNS}) VALUES ({_BOUND}, {_STAMPS})"  # noqa: S608 - names of columns
+_INSERT_ENTRIES = f"INSERT INTO entries ({_COLUMNS}) SELECT {_EXTRACTED}, {_STAMPS} FROM json_each(?)"  # noqa: S608
+_INSERT_PLAIN_ENTRIES = f"""
+    INSERT INTO entries (id, account_id, cidr, {", ".join(STAMP_NAMES)})
+    SELECT CAST(key AS INTEGER), CAST(substr(key, instr(key, ':') + 1) AS INTEGER), atom, {_STAMPS} FROM json_each(?)
+"""  # noqa: S608
 _INSERT_ACCOUNTS = """
     INSERT INTO accounts (id, name, parent_id, created_at, version)
     SELECT CAST(key AS INTEGER), value, ?, ?, ? FROM json_each(?)
@@ -72,8 +72,6 @@ _NOTE_MATCHES = text(
 
 _NUL = r"\u0000"
 
-compact_json = partial(json.dumps, separators=(",", ":"), ensure_ascii=False)
-
 
 class SqliteTransaction(Transaction):
     """A transaction on SQLite; ids of entries follow the greatest one ever used.
@@ -98,7 +96,7 @@ class SqliteTransaction(Transaction):
     def _insert_accounts(
         self, rows: Sequence[tuple[int, str]], parent_id: int | None, version: int, moment: str, actor: str | None
     ) -> None:
-        text = compact_json(dict(rows))
+        text = compact(dict(rows))
         self._connection.exec_driver_sql(_INSERT_ACCOUNTS, (parent_id, moment, version, text))
         self._connection.exec_driver_sql(_INSERT_CREATIONS, (moment, actor, text))
 
@@ -106,12 +104,12 @@ class SqliteTransaction(Transaction):
         """Store the first entries of many accounts, and log them.
 
         Rows go in as JSON texts, taken apart by SQLite itself: half the time of binding a row at once. What is known
-        of an entry without a label or an end is in the name and the value of an object's member, as to take an array
+        of an entry without details is in the name and the value of an object's member, as to take an array
         apart means to read it again for each element.
         """
         if not lists:
             return
-        rows = rows_of(lists, self.new_entry_ids(), at, actor, _entry_as_json)
+        rows = rows_of(lists, self.new_entry_ids(), at, actor, _entry_as_json, _details_as_json)
         moment = utc_text(at)
         plain = ",".join(entry for entry in rows.entries if entry[0] == '"')
         self._connection.exec_driver_sql(_INSERT_PLAIN_ENTRIES, (moment, actor, f"{{{plain}}}"))
@@ -120,7 +118,7 @@ class SqliteTransaction(Transaction):
             self._connection.exec_driver_sql(_INSERT_ENTRY, [(*row, moment, actor) for row in json.loads(others)])
         else:
             self._connection.exec_driver_sql(_INSERT_ENTRIES, (moment, actor, others))
-        changes = ",".join(f"{quoted(account)}:{after}" for account, after in rows.changes)
+        changes = ",".join(f"{compact(account)}:{after}" for account, after in rows.changes)
         self._connection.exec_driver_sql(_INSERT_CHANGES, (moment, actor, f"{{{changes}}}"))
         self._raise_versions(new.account_id for new in lists if not new.counted)
 
@@ -156,8 +154,11 @@ class SqliteTransaction(Transaction):
         return used.scalar() or 0
 
 
-def _entry_as_json(entry_id: int, account_id: int, cidr: str, label: str | None, end: str | None) -> str:
-    """A member of an object where there is neither label nor end, else an array."""
-    if label is None and end is None:
-        return f'"{entry_id}:{account_id}":"{cidr}"'
-    return compact_json((entry_id, account_id, cidr, label, end))
+def _entry_as_json(entry_id: int, account_id: int, cidr: str, details: str) -> str:
+    """A member of an object where there are no details, else an array."""
+    return f'[{entry_id},{account_id},"{cidr}"{details}]' if details else f'"{entry_id}:{account_id}":"{cidr}"'
+
+
+def _details_as_json(texts: Sequence[Any]) -> str:
+    """The rest of that array."""
+    return "" if all(text is None for text in texts) else f",{compact(texts)[1:-1]}"
