@@ -16,6 +16,8 @@ _LINKS = [
     (re.compile(r"\]\((?:\.\./)+SECURITY\.md"), "](/reporting.md"),
     (re.compile(r"\]\((?:\.\./)+CHANGELOG\.md"), "](/changes.md"),
     (re.compile(r"\]\(docs/"), "](/"),
+    # On the site a link shows the title of its page, and not the name of a file.
+    (re.compile(r"\[[\w/.-]+\.md\](?=\(/?[\w/.-]+\.md)"), "[]"),
     # A file beside an example's README, which its page shows below.
     (re.compile(r"\[([\w.]+)\]\((?:\.\./examples/haproxy/)?[\w]+\.(?:lua|conf)\)"), r"`\1`"),
 ]
