@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, strategies as st
-from typer.testing import CliRunner
 
 from cidrgate import CidrgateError, RuleManager
-from cidrgate.cli.app import app
 from cidrgate.stores import migrate_store, open_store
 from cidrgate.stores.urls import redacted
+from tests.command_line import typed
 from tests.servers.running import free_port
 
 if TYPE_CHECKING:
@@ -173,9 +172,7 @@ def test_the_library_repeats_no_password(
 
 
 def said(*arguments: str, database: str | None = None) -> str:
-    result = CliRunner().invoke(
-        app, list(arguments), input="account,cidr,label\n", env={"CIDRGATE_DATABASE": database, "COLUMNS": "1000"}
-    )
+    result = typed(arguments, "account,cidr,label\n", {"CIDRGATE_DATABASE": database, "COLUMNS": "1000"})
     assert result.exception is None or isinstance(result.exception, SystemExit)
     return result.stdout + result.stderr
 
@@ -228,7 +225,7 @@ def test_no_file_with_an_address_is_repeated(url: str, tmp_path: Path) -> None:
     file = tmp_path / "secret"
     for content in (f"{url}\n".encode(), f"{url}\n{url}\n".encode(), f"{url}\udcff".encode(errors="surrogateescape")):
         file.write_bytes(content)
-        run = CliRunner().invoke(app, ["list", "a"], env={"CIDRGATE_DATABASE_FILE": str(file), "COLUMNS": "1000"})
+        run = typed(["list", "a"], environment={"CIDRGATE_DATABASE_FILE": str(file), "COLUMNS": "1000"})
         assert run.exit_code == 2
         assert SECRET not in run.stdout + run.stderr
 

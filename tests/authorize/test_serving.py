@@ -11,12 +11,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
-from typer.testing import CliRunner
 
 from cidrgate import Policy, RuleManager
 from cidrgate.authorize.operation import Operation
-from cidrgate.cli.app import app
 from tests.authorize.asgi import messages_of
+from tests.command_line import typed
 from tests.servers.endpoint import authorize_endpoint, database
 from tests.servers.requests import Answer, ask
 from tests.servers.running import free_port, running
@@ -160,7 +159,7 @@ def test_a_proxy_on_the_host_may_ask_on_a_unix_socket(tmp_path: Path, url: str) 
 
 def refused(*arguments: str) -> str:
     """What the command says when it refuses to start."""
-    result = CliRunner().invoke(app, list(arguments))
+    result = typed(arguments)
     assert result.exit_code == 2, result.output
     return result.stderr
 

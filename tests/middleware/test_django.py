@@ -17,8 +17,8 @@ from werkzeug.test import Client
 from cidrgate import Gate, Matcher, RuleManager, Verdict
 from cidrgate.gate.account_sources import FromHeader, FromPath, FromRoute
 from cidrgate.middleware.django import AllowlistMiddleware, Settings
+from tests.edges.django import MIDDLEWARE
 from tests.middleware import django_project
-from tests.servers import guarded_django
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -201,7 +201,7 @@ def test_it_stands_in_a_chain_of_plain_functions() -> None:
     assert middleware(request) == "the view runs"
 
 
-BY_ROUTE = {"MIDDLEWARE": guarded_django.MIDDLEWARE}
+BY_ROUTE = {"MIDDLEWARE": MIDDLEWARE}
 
 
 @pytest.mark.parametrize("exempt", [[], ["GET /healthz"]])

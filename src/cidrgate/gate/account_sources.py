@@ -130,7 +130,7 @@ class FromHeader:
 class FromRoute:
     """The account that a parameter of the framework's own route names: what the framework routes by is what counts.
 
-    For the edges of FastAPI, Starlette, Flask, Django and aiohttp. A request whose route has no such parameter, or that
+    For the edges of frameworks, which know the route. A request whose route has no such parameter, or that
     has no route, is denied unless it is exempt.
 
     Args:

@@ -11,8 +11,7 @@ account can come from the authenticated user. `settings.CIDRGATE` configures it:
 from __future__ import annotations
 
 from functools import cache
-from inspect import isawaitable
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.core.signals import setting_changed
 from rest_framework.exceptions import PermissionDenied
@@ -20,23 +19,23 @@ from rest_framework.permissions import BasePermission
 from rest_framework.renderers import BaseRenderer
 from rest_framework.views import exception_handler
 
-from cidrgate.gate.account_sources import EXEMPT, Exempt, FromHeader, FromPath, FromRoute, check_source, required
 from cidrgate.gate.denial import Denial, denial_of, problem_of
-from cidrgate.middleware.django import Settings, account_of_request, imported, is_exempt, verdict_on
+from cidrgate.middleware._request_account import RequestReader, account_finder, find_account
+from cidrgate.middleware.django import DJANGO_READER, Settings, imported, verdict_on
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from rest_framework.request import Request
     from rest_framework.views import APIView
 
     from cidrgate.gate import Gate
+    from cidrgate.gate.account_sources import Exempt, FromHeader, FromPath, FromRoute
     from cidrgate.gate.verdict import Verdict
 
 __all__ = ["AddressNotAllowed", "Allowlisted", "allowlisted"]
 
 _WRITTEN_BY_DJANGO = ("content-type", "content-length", "vary")
-_Account: TypeAlias = "Callable[[Request, Mapping[str, Any]], Any]"
 
 
 class AddressNotAllowed(PermissionDenied):  # type: ignore[misc]  # it has no types
@@ -68,7 +67,7 @@ class Allowlisted(BasePermission):  # type: ignore[misc]
         ImproperlyConfigured: At the first request, if `settings.CIDRGATE` is invalid.
     """
 
-    _asked: ClassVar[tuple[Gate, _Account] | None] = None
+    _asked: ClassVar[tuple[Gate, Callable[[Request], Any]] | None] = None
 
     def has_permission(self, request: Request, view: APIView) -> bool:
         """Ask the gate about the request.
@@ -76,17 +75,9 @@ class Allowlisted(BasePermission):  # type: ignore[misc]
         Raises:
             AddressNotAllowed: If the gate denies it.
         """
-        gate, account = self._asked or _configured()
-        found: Any = None
-        failure: Exception | None = None
-        try:
-            found = account(request, view.kwargs)
-            if isawaitable(found):
-                getattr(found, "close", lambda: None)()
-                raise TypeError("the account comes from a coroutine function: give a permission class a plain function")
-        except Exception as error:  # noqa: BLE001 - whatever broke, the gate denies
-            found, failure = None, error
-        verdict = verdict_on(gate, request._request, found, failure)
+        gate, finder = self._asked or _configured()
+        account, failure = find_account(finder, request)
+        verdict = verdict_on(gate, request._request, account, failure)
         if verdict.admitted:
             return True
         denial = denial_of(verdict, request.headers.get("accept", ""))
@@ -110,7 +101,7 @@ def allowlisted(
     Raises:
         TypeError: If the account source is none of these.
     """
-    return type("Allowlisted", (Allowlisted,), {"_asked": (gate, _finder(account))})
+    return type("Allowlisted", (Allowlisted,), {"_asked": (gate, account_finder(account, _READER))})
 
 
 class _DenialRenderer(BaseRenderer):  # type: ignore[misc]
@@ -126,29 +117,27 @@ class _DenialRenderer(BaseRenderer):  # type: ignore[misc]
         return self._body
 
 
-def _finder(source: Any) -> _Account:
-    """What finds the account of a request and the parameters of its route.
+def _account_of_header(source: FromHeader) -> Callable[[Request], str | None]:
+    """What finds the account in a header."""
+    finder = DJANGO_READER.of_header(source)
+    return lambda request: finder(request._request)
 
-    Raises:
-        TypeError: If the source cannot be called and is no `FromRoute`, `FromHeader` or `FromPath`.
-    """
-    if isinstance(source, FromRoute):
-        return lambda request, parameters: (
-            EXEMPT if is_exempt(source, request._request) else required(source.account(parameters))
-        )
-    if isinstance(source, (FromHeader, FromPath)):
-        of_request = account_of_request(source)
-        return lambda request, parameters: of_request(request._request)
-    check_source(source)
-    return lambda request, parameters: source(request)
+
+_READER: RequestReader[Request] = RequestReader(
+    method=lambda request: DJANGO_READER.method(request._request),
+    path=lambda request: DJANGO_READER.path(request._request),
+    raw_path=lambda request: DJANGO_READER.raw_path(request._request),
+    of_header=_account_of_header,
+    route_parameters=lambda request: request.parser_context["kwargs"],
+)
 
 
 @cache
-def _configured() -> tuple[Gate, _Account]:
+def _configured() -> tuple[Gate, Callable[[Request], Any]]:
     """The gate and the account source of `settings.CIDRGATE`, made at the first request."""
     configured = Settings.read()
-    account = _finder(imported(configured.account))
-    return configured.make_gate(), account
+    finder = account_finder(imported(configured.account), _READER)
+    return configured.make_gate(), finder
 
 
 def _forget(*, setting: str, **_: object) -> None:
