@@ -131,6 +131,7 @@ comparison: .venv/dev ## run the attack table against other libraries; writes do
 	$(BIN)/python -m benchmarks.comparison
 
 docs: .venv/docs ## build the documentation site into build/docs; any warning fails
+	rm -rf build/docs
 	$(BIN)/python -m sphinx -E -W --keep-going -q -b html docs build/docs
 	@echo build/docs/index.html
 

@@ -10,13 +10,19 @@ __all__ = ["cli_reference", "rest_reference", "setup", "with_site_links"]
 _LINKS = [
     (re.compile(r"\]\((?:\.\./)+benchmarks/results/([\w-]+)\.md"), r"](/measurements/\1.md"),
     (re.compile(r"\]\((?:\.\./)+examples/(\w+)\)"), r"](/howto/\1.md)"),
+    (re.compile(r"\]\((?:\.\./)+deploy/README\.md"), "](/howto/deploy.md"),
+    (re.compile(r"\]\((?:\.\./)+deploy/(kubernetes|systemd)\)"), r"](/howto/deploy.md#\1)"),
     (re.compile(r"\]\((?:\.\./)+docs/"), "](/"),
     (re.compile(r"\]\((?:\.\./)+SECURITY\.md"), "](/reporting.md"),
+    (re.compile(r"\]\((?:\.\./)+CHANGELOG\.md"), "](/changes.md"),
     (re.compile(r"\]\(docs/"), "](/"),
+    # On the site a link shows the title of its page, and not the name of a file.
+    (re.compile(r"\[[\w/.-]+\.md\](?=\(/?[\w/.-]+\.md)"), "[]"),
     # A file beside an example's README, which its page shows below.
     (re.compile(r"\[([\w.]+)\]\((?:\.\./examples/haproxy/)?[\w]+\.(?:lua|conf)\)"), r"`\1`"),
 ]
 
+_RELATIVE = re.compile(r"(?<!!)\[([^\]]+)\]\((?![/#]|https?:)[^)]+\)")
 _END_OF_EXAMPLE = re.compile(r"\n\n```$", re.MULTILINE)
 """An example that is run ends with an empty line, which would show."""
 
@@ -166,7 +172,8 @@ def _read(_app: object, _name: str, source: list[str]) -> None:
 
 
 def _include(_app: object, _path: object, _parent: str, source: list[str]) -> None:
-    source[0] = with_site_links(source[0])
+    # What lies beside an included file has no page: its name is enough.
+    source[0] = _RELATIVE.sub(r"\1", with_site_links(source[0]))
 
 
 def setup(app: Any) -> dict[str, bool]:

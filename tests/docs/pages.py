@@ -11,8 +11,9 @@ ROOT = Path(__file__).parents[2]
 GLOSSARY = ROOT / "docs" / "glossary.md"
 PAGES = [
     *(path for path in sorted((ROOT / "docs").rglob("*.md")) if "_build" not in path.parts),
-    *(ROOT / name for name in ("README.md", "CHANGELOG.md", "SECURITY.md")),
+    *(ROOT / name for name in ("README.md", "CHANGELOG.md", "SECURITY.md", "RELEASING.md")),
     *sorted((ROOT / "examples").rglob("README.md")),
+    *sorted((ROOT / "deploy").rglob("README.md")),
 ]
 
 _FENCE = re.compile(r"^( *)(`{3,}|~{3,})[^\n]*\n.*?^\1\2 *$", re.MULTILINE | re.DOTALL)

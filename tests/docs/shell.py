@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Block", "Typed", "blocks_of", "commands_of", "environment_of", "matches", "run", "type_page"]
 
 _BLOCK = re.compile(
-    r"(?:^<!-- (?P<mark>(?:not )?run\b[^\n]*?) -->\n)?^(?P<indent> *)```(?P<kind>console|sh|shell|bash)\n"
+    r"(?:^ *<!-- (?P<mark>(?:not )?run\b[^\n]*?) -->\n)?^(?P<indent> *)```(?P<kind>console|sh|shell|bash)\n"
     r"(?P<text>.*?)^(?P=indent)```$",
     re.MULTILINE | re.DOTALL,
 )
