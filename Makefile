@@ -19,7 +19,7 @@ export PYTHONDONTWRITEBYTECODE :=
 ENGINE := $(filter-out ext/_engine.c,$(wildcard ext/*.pyx ext/*.pxi ext/*.pxd ext/*.h ext/*.c)) setup.py pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-long coverage dist race stress faults image-steps soak lint sanitize sanitize-form sanitize-build fuzz fuzz-snapshots bench bench-cluster bench-smoke comparison docs docs-links clean
+.PHONY: help run check test test-long coverage dist race stress faults image-steps soak lint sanitize sanitize-form sanitize-build fuzz fuzz-snapshots bench bench-cluster bench-smoke comparison docs docs-links clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -29,6 +29,15 @@ run: .venv/run ## set up, run the main job on an embedded SQLite file, then serv
 
 # Twice as many processes as processors: many tests wait for servers and for times to pass.
 WORKERS ?= $(shell expr 2 \* $$($(BIN)/python -c 'import os; print(os.cpu_count() or 1)'))
+
+# The layers that start no other process and no database; a test that takes a second or more there is marked `slow`.
+CHECKED ?= tests/rules tests/engine tests/gate tests/middleware tests/test_layers.py src
+
+check: .venv/dev ## lint, types and the fast tests, in less than a minute: run it before each commit
+	@start=$$(date +%s) \
+		&& $(MAKE) --no-print-directory lint \
+		&& $(BIN)/python -m pytest -q -n auto --dist worksteal -m 'not slow' --durations=5 --durations-min=2 $(CHECKED) \
+		&& echo "checked in $$(($$(date +%s) - start)) seconds"
 
 test: .venv/dev ## set up, and run every test; the suite of faults is `make faults`
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --ignore=tests/faults --ignore=tests/distribution

@@ -108,3 +108,10 @@ def test_no_two_files_import_each_other_in_a_circle() -> None:
 def test_the_root_holds_little() -> None:
     root = {path.stem for path in (SOURCE / "cidrgate").glob("*.py")} - {"__init__"}
     assert root == {"__main__", "errors", "event_log", "serialization", "values"}
+
+
+def test_the_map_names_every_layer() -> None:
+    page = (SOURCE.parent / "docs" / "development.md").read_text()
+    folders = {name for name in FLOOR if (SOURCE / "cidrgate" / name).is_dir()} - {""}
+    files = {f"{name}.py" for name in FLOOR if (SOURCE / "cidrgate" / f"{name}.py").is_file()} - {"__main__.py"}
+    assert [name for name in sorted({f"{folder}/" for folder in folders} | files) if f"`{name}`" not in page] == []

@@ -108,6 +108,7 @@ def test_row_numbers_never_run_out() -> None:
     assert left.allows_many(rows, ["8.8.8.8"]).tolist() == [True]
 
 
+@pytest.mark.slow
 def test_every_reader_sees_the_one_or_the_other() -> None:
     inside = np.full(2_000, 8 << 24 | 8 << 16 | 8 << 8 | 8, dtype=np.uint32)
     outside = np.full(2_000, 1 << 24 | 1 << 16 | 1 << 8 | 1, dtype=np.uint32)

@@ -288,6 +288,7 @@ def test_every_name_that_is_text_is_opened(file: File, octets: bytes) -> None:
     assert opened.prefixes(octets.decode())[0] == "8.8.4.0/24"
 
 
+@pytest.mark.slow
 def test_every_number_of_a_file_is_checked_or_harmless(file: File, tmp_path: Path) -> None:
     source = random.Random(1)
     sound = bytes(file.image)

@@ -64,6 +64,7 @@ def matcher() -> Matcher:
     return matcher
 
 
+@pytest.mark.slow
 def test_rows_are_counted_without_the_gil(examples: tuple[Any, Any], matcher: Matcher) -> None:
     gate, _ = examples
     first = int.from_bytes(bytes([8, 8, 8, 0]), "big")

@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 
 import cidrgate.middleware
+from cidrgate import FromHeader, FromPath, FromRoute
 from cidrgate.middleware import _request_account
-from tests.edges import EDGES, Edge
+from tests.attacks import ATTACKER, LISTED_PEER, Attack, gates
+from tests.edges import EDGES, SOURCES, Edge, calls_of, guarded
+from tests.in_process import STATUS_OF
 
 ROOT = Path(__file__).parents[2]
 every_edge = pytest.mark.parametrize("edge", EDGES, ids=lambda edge: edge.module)
@@ -37,3 +40,35 @@ def test_the_documentation_names_it(edge: Edge) -> None:
     shown = (f"cidrgate.middleware.{edge.module}", f"from cidrgate.middleware import {edge.module}")
     assert any(way in pages for way in shown), f"show in docs/ how {edge.title} is guarded"
     assert f"`{edge.module}`" in str(cidrgate.middleware.__doc__)
+
+
+def request_of(peer: str, account: str) -> Attack:
+    return Attack("", "default", peer, ((b"X-Account", account.encode()),), None)
+
+
+@every_edge
+def test_each_of_its_sources_finds_the_account(edge: Edge) -> None:
+    gate = gates()["default"]
+    for protocol in edge.protocols:
+        for source in edge.sources:
+            app, ask = guarded(edge.module, gate, SOURCES[source], protocol), STATUS_OF[protocol]
+            assert ask(app, request_of(LISTED_PEER, "acct-1"), calls_of("acct-1")) == 200, source
+            assert ask(app, request_of(ATTACKER, "acct-1"), calls_of("acct-1")) == 403, source
+            assert ask(app, request_of(LISTED_PEER, "acct-2"), calls_of("acct-2")) == 403, source
+            assert ask(app, request_of(ATTACKER, "acct-1"), "/healthz") == 200, source
+
+
+@every_edge
+def test_an_account_that_cannot_be_found_denies(edge: Edge) -> None:
+    def broken(_: str) -> str:
+        raise RuntimeError("the keys are gone")
+
+    sources = {
+        "route": FromRoute("absent"),
+        "path": FromPath("/elsewhere/(?P<account>[^/]+)"),
+        "header": FromHeader("x-account", broken),
+    }
+    for protocol in edge.protocols:
+        for source in edge.sources:
+            app = guarded(edge.module, gates()["default"], sources[source], protocol)
+            assert STATUS_OF[protocol](app, request_of(LISTED_PEER, "acct-1"), calls_of("acct-1")) == 403, source
