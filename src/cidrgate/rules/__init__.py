@@ -1,4 +1,4 @@
-"""The rules of a list: special ranges, the policy, and the six checks as pure functions on values."""
+"""The rules for lists: special ranges, the policy, and the six checks as pure functions on values."""
 
 from cidrgate.rules.checks import validate_addition, validate_edit, validate_replacement
 from cidrgate.rules.policy import Policy

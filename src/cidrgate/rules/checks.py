@@ -1,7 +1,7 @@
-"""The six checks, and the three validations made of them: pure functions on values.
+"""The six checks, and the three validations that use them: pure functions on values.
 
-A validation looks at a whole submission and reports every problem of it at once. Each piece is checked against the
-entries that are listed and against the pieces before it that are CIDRs, whatever else is wrong with those.
+A validation checks a whole submission and reports all its problems at once. Each submitted entry is checked against the
+listed entries and against the earlier entries of the submission that are CIDRs, even if those have other problems.
 """
 
 from __future__ import annotations
@@ -35,18 +35,19 @@ __all__ = [
 
 _LISTED = -1
 _MOST_NAMED = 20
-"""How many networks a hint names."""
+"""The most networks that a hint names."""
 
 _ANYTHING = PlainLists(())
 _NOTHING_SPECIAL = PlainLists(
-    # What holds IPv4-mapped addresses begins with 64 zero bits, and is looked at closely.
+    # A network with IPv4-mapped addresses begins with 64 zero bits; it always takes the slow path.
     [*(block.cidr for block in SPECIAL_RANGES if block is not IPV4_MAPPED), "::/64"]
 )
-"""Nearly every list breaks no rule at all, which takes a tenth of the time to see that the checks below take."""
+"""Fast checks of a whole list. Nearly every list breaks no rule, and these find this ten times faster than the checks
+below."""
 
 
 class _Earlier:
-    """The networks a piece is compared with: entries already listed, and pieces by their first position."""
+    """The networks that a submitted entry is compared with: listed entries, and submitted ones by first position."""
 
     def __init__(self, existing: Sequence[str], cidrs: Sequence[str | None]) -> None:
         self.first: dict[str, int] = dict.fromkeys(existing, _LISTED)
@@ -56,15 +57,15 @@ class _Earlier:
         self.trie = PrefixTrie(self.first)
 
     def before(self, position: int, networks: Sequence[str], cidr: str) -> tuple[str, ...]:
-        """Those of `networks`, but for `cidr` itself, that stand before a position."""
+        """Return those of `networks`, except `cidr` itself, that are before a position."""
         return tuple(network for network in networks if network != cidr and self.first[network] < position)
 
 
 def check_format(text: str, position: int) -> str | Problem:
-    """`invalid_format`: the canonical text of a CIDR, or the problem with it."""
+    """Check `invalid_format`: return the canonical text of a CIDR, or the problem."""
     if len(text) > LONGEST_PIECE:
         hint = (
-            f"this has {len(text):,} characters, more than the {LONGEST_PIECE} that are read: "
+            f"this text has {len(text):,} characters; at most {LONGEST_PIECE} are allowed: "
             "separate networks with commas"
         )
         return Problem("invalid_format", beginning_of(text), position, hint=hint)
@@ -75,11 +76,11 @@ def check_format(text: str, position: int) -> str | Problem:
 
 
 def check_special(text: str, position: int, cidr: str) -> Problem | None:
-    """`special_range`: the network holds addresses that are not globally reachable."""
+    """Check `special_range`: the network contains addresses that are not globally reachable."""
     if ":" in text and ":" not in cidr:
         unmapped = special_blocks(cidr)
         way_out = (
-            f"{cidr}, its IPv4 form, is no way out: it holds {unmapped[0].name} ({unmapped[0].rfc})"
+            f"its IPv4 form {cidr} is not allowed either: it contains {unmapped[0].name} ({unmapped[0].rfc})"
             if unmapped
             else f"write the IPv4 network {cidr}"
         )
@@ -89,29 +90,29 @@ def check_special(text: str, position: int, cidr: str) -> Problem | None:
     if not blocks:
         return None
     names = f"{blocks[0].cidr} is {blocks[0].name} ({blocks[0].rfc})"
-    others = f", and {len(blocks) - 1} more such blocks are inside" if len(blocks) > 1 else ""
-    hint = f"{names}{others}; list the public addresses your calls come from"
+    others = f", and the network contains {len(blocks) - 1} more such blocks" if len(blocks) > 1 else ""
+    hint = f"{names}{others}; list the public addresses that your requests come from"
     return Problem("special_range", text, position, tuple(block.cidr for block in blocks), hint)
 
 
 def check_duplicate(text: str, position: int, cidr: str, first: Mapping[str, int]) -> Problem | None:
-    """`duplicate_entry`: the same network stands before; `first` maps networks to their positions."""
+    """Check `duplicate_entry`: the same network is before it; `first` maps networks to their positions."""
     if first[cidr] >= position:
         return None
-    where = "listed already" if first[cidr] == _LISTED else "in this submission already"
+    where = "already listed" if first[cidr] == _LISTED else "already in this submission"
     return Problem("duplicate_entry", text, position, (cidr,), f"{cidr} is {where}: leave it out")
 
 
 def check_subset(text: str, position: int, wider: Sequence[str]) -> Problem | None:
-    """`subset_exists`: networks before it cover it."""
+    """Check `subset_exists`: earlier networks cover it."""
     if not wider:
         return None
-    hint = f"{wider[0]} allows these addresses already: leave it out, or remove {wider[0]} first"
+    hint = f"{wider[0]} already allows these addresses: leave this entry out, or remove {wider[0]} first"
     return _conflict("subset_exists", text, position, wider, hint)
 
 
 def check_superset(text: str, position: int, narrower: Sequence[str]) -> Problem | None:
-    """`superset_conflict`: it would cover networks before it."""
+    """Check `superset_conflict`: it would cover earlier networks."""
     if not narrower:
         return None
     hint = f"remove {some_of(tuple(narrower), _MOST_NAMED)} first, or replace the list in one change"
@@ -124,19 +125,19 @@ def _conflict(code: str, text: str, position: int, networks: Sequence[str], hint
 
 
 def check_limit(pieces: Sequence[NewEntry], positions: Sequence[int], present: int, max_entries: int) -> Problem | None:
-    """`limit_reached`: the account would hold too many; `positions` are those of the pieces that would count."""
+    """Check `limit_reached`: too many entries. `positions` are those of the submitted entries that would be added."""
     if not positions or present + len(positions) <= max_entries:
         return None
     position = positions[max(0, max_entries - present)]
     hint = (
-        f"the account has {present} of at most {max_entries} entries and {len(positions)} were asked for: "
-        "remove some, or list wider networks"
+        f"the account has {present} of at most {max_entries} entries, and this submission adds {len(positions)}: "
+        "remove some entries, or list wider networks"
     )
     return Problem("limit_reached", beginning_of(pieces[position].cidr), position, hint=hint)
 
 
 class _Found:
-    """The problems of a submission: so many of them as are listed, and the number of the others."""
+    """The problems of a submission: the first `MOST_PROBLEMS` problems, and the number of the others."""
 
     def __init__(self) -> None:
         self.problems: list[Problem] = []
@@ -156,7 +157,7 @@ class _Found:
 
 
 def _validate(pieces: Sequence[NewEntry], existing: Sequence[str], policy: Policy, max_entries: int) -> list[str]:
-    """The canonical CIDRs of a submission; every problem of it is raised at once."""
+    """Return the canonical CIDRs of a submission, or raise all its problems at once."""
     lists = _ANYTHING if policy.allow_special else _NOTHING_SPECIAL
     plain = lists.canonical([*existing, *[piece.cidr for piece in pieces]], max_entries)
     if plain is not None:
@@ -193,7 +194,7 @@ def _validate(pieces: Sequence[NewEntry], existing: Sequence[str], policy: Polic
 
 
 def _canonical(text: str) -> str | None:
-    """The canonical text of a CIDR; None for text that is none, or longer than any."""
+    """Return the canonical text of a CIDR, or None if the text is not a CIDR or is too long."""
     if len(text) > LONGEST_PIECE:
         return None
     try:
@@ -203,18 +204,18 @@ def _canonical(text: str) -> str | None:
 
 
 def validate_addition(pieces: Sequence[NewEntry], existing: Sequence[str], policy: Policy) -> list[str]:
-    """Check pieces that shall be added to a list.
+    """Check entries that are to be added to a list.
 
     Args:
-        pieces: What was submitted, by `split_submission`.
+        pieces: The submitted entries, from `split_submission`.
         existing: Canonical CIDRs of the list.
         policy: The limits.
 
     Returns:
-        Canonical CIDRs, one a piece, in their order.
+        Canonical CIDRs, one for each submitted entry, in the same order.
 
     Raises:
-        RuleError: With every problem there is; an empty submission is one of `invalid_format`.
+        RuleError: With every problem of the submission. An empty submission has the problem `invalid_format`.
 
     Example:
         >>> from cidrgate.rules import Policy, split_submission
@@ -232,17 +233,17 @@ def validate_addition(pieces: Sequence[NewEntry], existing: Sequence[str], polic
 
 
 def validate_replacement(pieces: Sequence[NewEntry], policy: Policy) -> list[str]:
-    """Check pieces that shall be a whole list; none make the list empty.
+    """Check entries that are to replace a whole list. An empty submission is valid and makes the list empty.
 
     Args:
-        pieces: What was submitted, by `split_submission`.
+        pieces: The submitted entries, from `split_submission`.
         policy: The limits.
 
     Returns:
-        Canonical CIDRs, one a piece, in their order.
+        Canonical CIDRs, one for each submitted entry, in the same order.
 
     Raises:
-        RuleError: With every problem there is.
+        RuleError: With every problem of the submission.
 
     Example:
         >>> from cidrgate.rules import Policy, split_submission
@@ -255,18 +256,18 @@ def validate_replacement(pieces: Sequence[NewEntry], policy: Policy) -> list[str
 
 
 def validate_edit(text: str, others: Sequence[str], policy: Policy) -> str:
-    """Check text that shall take the place of one entry.
+    """Check a CIDR that is to replace one entry.
 
     Args:
-        text: What was submitted: one CIDR.
-        others: Canonical CIDRs of the list without the entry that is edited.
-        policy: The limits; an edit adds no entry, so `max_entries` does not count.
+        text: The submitted CIDR.
+        others: Canonical CIDRs of the list, without the edited entry.
+        policy: The limits. An edit adds no entry, so `max_entries` is not checked.
 
     Returns:
         The canonical CIDR.
 
     Raises:
-        RuleError: With every problem there is.
+        RuleError: With every problem of the submission.
 
     Example:
         >>> from cidrgate.rules import Policy
