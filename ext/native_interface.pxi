@@ -1,4 +1,4 @@
-"""The functions behind `cidrgate.h`, in a capsule. Part of `_engine.pyx`."""
+"""The functions of `cidrgate.h` in a capsule. Part of `_engine.pyx`."""
 
 from cpython.pycapsule cimport PyCapsule_New
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
@@ -44,7 +44,7 @@ cdef int32_t api_row(const cidrgate_matcher *matcher, const char *account, size_
 
 
 cdef int allows_row(const Accounts *accounts, int32_t row, const Address *address) noexcept nogil:
-    """The answer for a row, or CIDRGATE_NO_ROW."""
+    """Return whether a row allows an address, or CIDRGATE_NO_ROW."""
     cdef uint32_t block
     if row == NONE:
         return True

@@ -132,7 +132,7 @@ def test_answers_go_where_they_are_asked_to() -> None:
     ],
 )
 def test_a_wrong_place_for_answers_is_refused(out: Any) -> None:
-    with pytest.raises(ValueError, match="out is a writeable contiguous array of bool"):
+    with pytest.raises(ValueError, match="out must be a writeable contiguous array of bool"):
         PrefixTrie().contains_many(["8.8.8.8", "9.9.9.9"], out=out)
 
 

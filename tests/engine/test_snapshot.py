@@ -230,7 +230,7 @@ def test_an_enforced_list_without_prefixes_is_told_from_nonsense(
         assert opened.enforced("acct-001")
         assert not opened.allows("acct-001", "9.9.9.9")
     else:
-        with pytest.raises(SnapshotError, match="contradicts itself"):
+        with pytest.raises(SnapshotError, match="is not consistent"):
             Matcher.open(path)
 
 

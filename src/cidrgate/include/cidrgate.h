@@ -1,4 +1,4 @@
-/* cidrgate for other native code: resolve an account to a row once, then ask without Python objects.
+/* cidrgate for other native code: look up the row of an account once, then check addresses without Python objects.
  *
  *     const cidrgate_api *cidrgate = cidrgate_import();           // once, with the GIL; NULL and an exception on failure
  *     const cidrgate_matcher *matcher = cidrgate->matcher(object);// with the GIL; valid while the object lives
@@ -7,12 +7,12 @@
  *     int answer = cidrgate->allows_ipv4(matcher, row, 0x08080808);
  *     cidrgate->leave(reader);
  *
- * Between enter() and leave() everything but cidrgate_import() and matcher() may be called from any thread, with the GIL
- * or without, while others publish: memory of replaced lists is kept until every reader that was inside has left. Neither
- * ever waits. Leave soon, as nothing is freed meanwhile. A row is good until its account is discarded, or all lists are
- * replaced by Matcher.adopt(); the answer is CIDRGATE_NO_ROW then, and row() gives the new one.
+ * Between enter() and leave(), any thread may call every function except cidrgate_import() and matcher(), with or
+ * without the GIL, while other threads publish. The memory of replaced lists is not freed until every reader inside has
+ * left, so leave soon. Neither readers nor writers wait. A row is valid until its account is discarded or
+ * Matcher.adopt() replaces all lists. After that, the result is CIDRGATE_NO_ROW, and row() returns the new row.
  *
- * Whoever holds the GIL need not enter, but a free-threaded Python has none: there, always enter.
+ * A thread that holds the GIL need not call enter(). A free-threaded Python has no GIL: there, always call enter().
  */
 #ifndef CIDRGATE_H
 #define CIDRGATE_H
@@ -24,33 +24,33 @@
 #define CIDRGATE_API_VERSION 1
 #define CIDRGATE_API_NAME "cidrgate._engine._api"
 
-/* The row of an account that is unknown; it may act from everywhere, as an account without entries may. */
+/* The row of an unknown account. It allows every address, like an account without entries. */
 #define CIDRGATE_UNKNOWN (-1)
 
-/* Answers. Whoever asks must treat everything but CIDRGATE_ALLOWED as a denial. */
+/* Results. The caller must treat every result except CIDRGATE_ALLOWED as a denial. */
 #define CIDRGATE_DENIED 0
 #define CIDRGATE_ALLOWED 1
-#define CIDRGATE_NO_ADDRESS (-1) /* the text is no address */
-#define CIDRGATE_NO_ROW (-2)     /* the row is nobody's (any more): ask for it again */
+#define CIDRGATE_NO_ADDRESS (-1) /* the text is not an address */
+#define CIDRGATE_NO_ROW (-2)     /* the row is not valid (any more): call row() again */
 
 typedef struct cidrgate_matcher cidrgate_matcher;
 
 typedef struct {
     uint32_t version;
-    /* The matcher inside a cidrgate.Matcher; NULL and a TypeError for any other object. */
+    /* Returns the matcher inside a cidrgate.Matcher; for any other object NULL, with a TypeError. */
     const cidrgate_matcher *(*matcher)(PyObject *object);
-    /* The row of an account, by its name in UTF-8. */
+    /* Returns the row of an account, by its name in UTF-8. */
     int32_t (*row)(const cidrgate_matcher *matcher, const char *account, size_t size);
-    /* Whether an address may act: IPv4 as a number, 16 octets in network order, or ASCII text of either family. */
+    /* Check an address: IPv4 as a number, 16 octets in network order, or ASCII text of either family. */
     int (*allows_ipv4)(const cidrgate_matcher *matcher, int32_t row, uint32_t address);
     int (*allows_ipv6)(const cidrgate_matcher *matcher, int32_t row, const uint8_t *octets);
     int (*allows_text)(const cidrgate_matcher *matcher, int32_t row, const char *text, size_t size);
-    /* Begin to ask, and end it with what enter() gave, in any thread. */
+    /* Begin and end reading, in any thread; pass the result of enter() to leave(). */
     void *(*enter)(const cidrgate_matcher *matcher);
     void (*leave)(void *reader);
 } cidrgate_api;
 
-/* The functions of the installed cidrgate; NULL and an exception when it is missing or its version is another one. */
+/* Returns the functions of the installed cidrgate; NULL, with an exception, if it is missing or has another version. */
 static inline const cidrgate_api *cidrgate_import(void) {
     const cidrgate_api *api = (const cidrgate_api *)PyCapsule_Import(CIDRGATE_API_NAME, 0);
     if (api != NULL && api->version != CIDRGATE_API_VERSION) {
