@@ -358,5 +358,5 @@ def test_what_is_no_file_is_refused_without_waiting(tmp_path: Path) -> None:
     thread.join(timeout=30)
     assert [str(error).endswith("Matcher.save wrote") for error in refused] == [True]
     for special in ("/dev/null", "/dev/zero"):
-        with pytest.raises(SnapshotError, match="no snapshot"):
+        with pytest.raises(SnapshotError, match="not a snapshot"):
             Matcher.open(special)
