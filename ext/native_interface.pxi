@@ -1,4 +1,4 @@
-"""The functions behind `cidrgate.h`, in a capsule. Part of `_engine.pyx`."""
+"""The functions of `cidrgate.h` in a capsule. Part of `_engine.pyx`."""
 
 from cpython.pycapsule cimport PyCapsule_New
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
@@ -51,7 +51,7 @@ cdef int32_t api_row(const cidrgate_matcher *matcher, const char *account, size_
 
 
 cdef int check_row(const Accounts *accounts, int32_t row, const Address *address) noexcept nogil:
-    """The status of a row and an address."""
+    """Return the status of a row and an address."""
     cdef uint32_t block
     if row == NONE:
         return CIDRGATE_UNKNOWN_ACCOUNT
@@ -60,7 +60,7 @@ cdef int check_row(const Accounts *accounts, int32_t row, const Address *address
 
 
 cdef bint is_allowed(int status) noexcept nogil:
-    """Whether a status lets an address act; an account that is unknown has no list."""
+    """Return whether a status allows the address; an unknown account has no list."""
     return status == CIDRGATE_ALLOWED or status == CIDRGATE_UNKNOWN_ACCOUNT
 
 

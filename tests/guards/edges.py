@@ -210,7 +210,7 @@ class Rest:
         problem = answer.json()
         assert answer.status_code in (404, 409, 412, 422)
         if answer.status_code == 422:
-            said = ("'disable_enforcement' or 'lock_out'", "a parameter that is none of this operation's")
+            said = ("'disable_enforcement' or 'lock_out'", "an unknown parameter")
             assert any(words in problem["detail"] for words in said), problem
             return Refusal(problem["detail"])
         assert problem["code"] in PROBLEMS.values()

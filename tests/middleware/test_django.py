@@ -162,11 +162,11 @@ def test_the_settings_describe_a_gate(tmp_path: Path) -> None:
         ({"ACCOUNT": named_account, "GATE": NAMED_GATE, "UNLISTED": "deny"}, "UNLISTED would do nothing"),
         (
             {"ACCOUNT": named_account, "DATABASE": "memory://", "UNLISTED": "deny", "REPORT_ONLY": "false"},
-            "report_only is True or False",
+            "report_only must be True or False",
         ),
         (
             {"ACCOUNT": named_account, "DATABASE": "memory://", "UNLISTED": "deny", "LOG_EVERY": "60"},
-            "log_every is a number of seconds",
+            "log_every must be a number of seconds",
         ),
         (
             {"ACCOUNT": named_account, "DATABASE": "memory://", "UNLISTED": "deny", "TRUSTED_PROXIES": ["::/0"]},

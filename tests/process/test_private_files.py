@@ -305,7 +305,7 @@ def test_a_store_is_replaced_by_nothing_that_is_written(
     arguments = ["compile", name] if command == "compile" else ["export", "-o", name, "--format", "csv"]
     result = typed(["-d", str(tmp_path / name), *arguments])
     assert result.exit_code == 2
-    assert "a database is there" in result.stderr
+    assert "the file is a database" in result.stderr
     with RuleManager.open(tmp_path / name, follow=False) as manager:
         assert [entry.cidr for entry in manager.entries("a")] == ["8.8.8.0/24"]
 
@@ -315,7 +315,7 @@ def test_a_store_is_not_its_own_snapshot(tmp_path: Path) -> None:
     with RuleManager.open(store, create=True, follow=False) as manager:
         manager.create_account("a")
         for _ in range(3):
-            with pytest.raises(FileExistsError, match="a database is there"):
+            with pytest.raises(FileExistsError, match="the file is a database"):
                 manager.compile(store)
             manager.add("a", "8.8.8.0/24")
             manager.remove("a", "8.8.8.0/24", allow_empty=True)

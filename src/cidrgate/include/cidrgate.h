@@ -1,4 +1,4 @@
-/* cidrgate for other native code: resolve an account to a row once, then ask without Python objects.
+/* cidrgate for other native code: look up the row of an account once, then check addresses without Python objects.
  *
  *     const cidrgate_api *cidrgate = cidrgate_import();            // once, with the GIL; NULL and an exception on failure
  *     const cidrgate_matcher *matcher = cidrgate->matcher(object); // with the GIL; valid while the object lives
@@ -7,17 +7,16 @@
  *     if (cidrgate->allows_ipv4(matcher, row, 0x08080808)) { ... } // exactly 1 or 0; whatever is in doubt is 0
  *     cidrgate->leave(reader);
  *
- * Between enter() and leave() any thread may call everything but cidrgate_import() and matcher(), with the GIL or
- * without it, while others publish: the memory of replaced lists is kept until every reader that was inside has left.
- * Neither ever waits, and enter() never returns NULL. Leave soon, as nothing is freed meanwhile. A row is good until its
- * account is discarded, or Matcher.adopt() replaces all lists. allows_*() is 0 then, check_*() says CIDRGATE_INVALID_ROW,
- * and row() gives the new row.
+ * Between enter() and leave(), any thread may call every function except cidrgate_import() and matcher(), with or
+ * without the GIL, while other threads publish. The memory of replaced lists is not freed until every reader inside has
+ * left, so leave soon. Neither readers nor writers wait, and enter() never returns NULL. A row is valid until its
+ * account is discarded or Matcher.adopt() replaces all lists. After that allows_*() returns 0, check_*() returns
+ * CIDRGATE_INVALID_ROW, and row() returns the new row.
  *
- * A caller that holds the GIL need not enter, but a free-threaded Python has none: there, always enter.
+ * A thread that holds the GIL need not call enter(). A free-threaded Python has no GIL: there, always call enter().
  *
- * Compatibility: functions are only ever appended to `cidrgate_api`, so a caller that was compiled for this header works
- * with every later cidrgate of the same CIDRGATE_ABI_VERSION. Statuses may be added: a status that you do not know is a
- * denial.
+ * Compatibility: functions are only appended to `cidrgate_api`, so a caller that was compiled for this header works with
+ * every later cidrgate of the same CIDRGATE_ABI_VERSION. Statuses may be added: treat an unknown status as a denial.
  */
 #ifndef CIDRGATE_H
 #define CIDRGATE_H
@@ -34,40 +33,41 @@ extern "C" {
 #define CIDRGATE_ABI_VERSION 2
 #define CIDRGATE_API_NAME "cidrgate._engine._api"
 
-/* The row of every account that is unknown. It has no list, so allows_*() is 1: compare the row first to deny it. */
+/* The row of every unknown account. It has no list, so allows_*() returns 1: compare the row first to deny it. */
 #define CIDRGATE_UNKNOWN_ROW (-1)
 
-/* What check_*() says. allows_*() is 1 for CIDRGATE_ALLOWED and CIDRGATE_UNKNOWN_ACCOUNT, and 0 for everything else. */
+/* The statuses of check_*(). allows_*() is 1 for CIDRGATE_ALLOWED and CIDRGATE_UNKNOWN_ACCOUNT, and 0 for all others. */
 #define CIDRGATE_DENIED 0
 #define CIDRGATE_ALLOWED 1
-#define CIDRGATE_INVALID_ADDRESS 2 /* the text is no address */
-#define CIDRGATE_INVALID_ROW 3     /* no account has the row (any more): ask row() again */
+#define CIDRGATE_INVALID_ADDRESS 2 /* the text is not an address */
+#define CIDRGATE_INVALID_ROW 3     /* the row is not valid (any more): call row() again */
 #define CIDRGATE_UNKNOWN_ACCOUNT 4 /* the row is CIDRGATE_UNKNOWN_ROW */
 
 typedef struct cidrgate_matcher cidrgate_matcher;
 
 typedef struct {
-    uint32_t abi_version; /* CIDRGATE_ABI_VERSION of the cidrgate that is installed */
-    uint32_t size;        /* bytes of its `cidrgate_api`: which functions it has */
-    /* The matcher inside a cidrgate.Matcher; NULL and a TypeError for any other object. */
+    uint32_t abi_version; /* CIDRGATE_ABI_VERSION of the installed cidrgate */
+    uint32_t size;        /* the bytes of its `cidrgate_api`, which tell which functions it has */
+    /* Returns the matcher inside a cidrgate.Matcher; for any other object NULL, with a TypeError. */
     const cidrgate_matcher *(*matcher)(PyObject *object);
-    /* The row of an account, by its name in UTF-8. */
+    /* Returns the row of an account, by its name in UTF-8. */
     int32_t (*row)(const cidrgate_matcher *matcher, const char *account, size_t size);
-    /* Whether an address may act: IPv4 as a number, 16 octets in network order, or ASCII text of either family.
-     * Exactly 1 or 0. */
+    /* Return exactly 1 if the address is allowed, else 0: IPv4 as a number, 16 octets in network order, or ASCII text of
+     * either family. */
     int (*allows_ipv4)(const cidrgate_matcher *matcher, int32_t row, uint32_t address);
     int (*allows_ipv6)(const cidrgate_matcher *matcher, int32_t row, const uint8_t *octets);
     int (*allows_text)(const cidrgate_matcher *matcher, int32_t row, const char *text, size_t size);
-    /* The same, and why: a status, of which more than one is not zero. */
+    /* Return a status, which says why. More than one status is not zero. */
     int (*check_ipv4)(const cidrgate_matcher *matcher, int32_t row, uint32_t address);
     int (*check_ipv6)(const cidrgate_matcher *matcher, int32_t row, const uint8_t *octets);
     int (*check_text)(const cidrgate_matcher *matcher, int32_t row, const char *text, size_t size);
-    /* Begin to ask, and end it with what enter() gave, in any thread. */
+    /* Begin and end reading, in any thread; pass the result of enter() to leave(). */
     void *(*enter)(const cidrgate_matcher *matcher);
     void (*leave)(void *reader);
 } cidrgate_api;
 
-/* The functions of the installed cidrgate; NULL and an ImportError if it is missing, of another ABI, or too old. */
+/* Returns the functions of the installed cidrgate; NULL, with an ImportError, if it is missing, has another ABI, or is
+ * too old. */
 static inline const cidrgate_api *cidrgate_import(void) {
     const cidrgate_api *api = (const cidrgate_api *)PyCapsule_Import(CIDRGATE_API_NAME, 0);
     if (api == NULL) return NULL;
