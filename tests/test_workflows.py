@@ -48,7 +48,7 @@ def test_they_are_secure() -> None:
     zizmor = Path(sys.executable).with_name("zizmor")
     if not zizmor.exists():
         pytest.skip("needs zizmor: pip install zizmor")
-    command = [zizmor, "--offline", "--no-progress", str(HOST)]
+    command = [str(zizmor), "--offline", "--no-progress", str(HOST)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
 
