@@ -13,12 +13,12 @@ from Cython.Coverage import Plugin
 __all__ = ["coverage_init"]
 
 
-class _Engine(Plugin):  # type: ignore[misc]
+class _Engine(Plugin):
     def _find_source_files(self, filename: str) -> Any:
-        found = super()._find_source_files(filename)
+        found = super()._find_source_files(filename)  # type: ignore[no-untyped-call]
         if found != (None, None) or not filename.endswith(".pxd"):
             return found
-        self._find_c_source_files(os.path.dirname(filename), filename)  # noqa: PTH120
+        self._find_c_source_files(os.path.dirname(filename), filename)  # type: ignore[no-untyped-call]  # noqa: PTH120
         known = (self._c_files_map or {}).get(filename)
         return (known[0], None) if known else found
 
