@@ -30,6 +30,7 @@ SOURCES = TRACED or "ext"
         )
     ],
     include_path=[SOURCES],
+    force=bool(TRACED),  # the copy may hold a C file already, without traces
     compiler_directives={
         "language_level": 3,
         "boundscheck": False,

@@ -108,7 +108,7 @@ def test_the_metadata_name_every_licence_and_hold_their_texts(wheel: Path) -> No
     with zipfile.ZipFile(wheel) as archive:
         (folder,) = {name.partition("/")[0] for name in archive.namelist() if ".dist-info/" in name}
         texts = {
-            name: archive.read(f"{folder}/licenses/{name}").decode() for name in metadata.get_all("License-File") or ()
+            name: archive.read(f"{folder}/licenses/{name}").decode() for name in metadata.get_all("License-File", [])
         }
     assert {"LICENSE", "src/cidrgate/service/console/static/vendor/htmx.LICENSE.txt"} == set(texts)
     assert "Apache License" in texts["LICENSE"]
@@ -149,7 +149,7 @@ def test_an_installed_wheel_answers_and_names_each_missing_extra(wheel: Path, tm
     environment = _Environment(tmp_path)
     environment.install(str(wheel))
     _answers(environment)
-    declared = _metadata(wheel).get_all("Provides-Extra") or ()
+    declared = _metadata(wheel).get_all("Provides-Extra", [])
     assert set(declared) == {*EXTRAS, "all"}
     for extra, code in EXTRAS.items():
         _names_extra(environment.run("-c", code), extra)
