@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 GLOSSARY = ROOT / "docs" / "glossary.md"
 PAGES = [
     *(path for path in sorted((ROOT / "docs").rglob("*.md")) if "_build" not in path.parts),
-    *(ROOT / name for name in ("README.md", "CHANGELOG.md", "SECURITY.md", "RELEASING.md")),
+    *(ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "RELEASING.md")),
     *sorted((ROOT / "examples").rglob("README.md")),
     *sorted((ROOT / "deploy").rglob("README.md")),
 ]

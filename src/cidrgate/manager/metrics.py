@@ -91,7 +91,7 @@ class ListsCollector:
         if self._suppressed is not None:
             yield CounterMetricFamily(
                 "cidrgate_denials_suppressed",
-                "Denials that the log counted in place of a line for each.",
+                "Denials that the log counted without writing a line.",
                 value=self._suppressed(),
             )
 

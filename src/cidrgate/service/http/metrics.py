@@ -41,7 +41,7 @@ class Metrics:
         )
         self.seconds = Histogram(
             "cidrgate_http_request_seconds",
-            "Seconds until the answer began.",
+            "Seconds until the response began.",
             ("method", "route"),
             buckets=_BUCKETS,
             registry=self._registry,
@@ -51,7 +51,7 @@ class Metrics:
         self.waits.measure(manager, refusals=False)  # refused requests are counted elsewhere, for every cause
         self.gates: list[Gate] = []
         self._registry.register(ListsCollector(manager.replica, suppressed=self._suppressed))
-        accounts = Gauge("cidrgate_accounts", "Accounts the matcher knows.", registry=self._registry)
+        accounts = Gauge("cidrgate_accounts", "Accounts that the matcher knows.", registry=self._registry)
         accounts.set_function(lambda: len(manager.matcher))
 
     def _suppressed(self) -> int:
