@@ -27,6 +27,7 @@ __all__ = [
     "WouldLockOutCallerError",
     "StoreError",
     "StoreNotFoundError",
+    "StoreOutgrownError",
     "StoreConflictError",
     "StoreBusyError",
     "AccountsLockedError",
@@ -148,6 +149,13 @@ class StoreError(CidrgateError):
 
 class StoreNotFoundError(StoreError):
     """There is no store of cidrgate where the URL says: nothing is there, or something else is. Nothing was created."""
+
+
+class StoreOutgrownError(StoreError):
+    """A newer cidrgate has migrated the store so that this one cannot tell what its lists match; nothing was changed.
+
+    Start a newer cidrgate in place of this process.
+    """
 
 
 class StoreConflictError(StoreError):
