@@ -19,6 +19,7 @@ from typer.main import get_command
 
 from cidrgate import Change, Entry, EntryDetails, EntryEdit, NewEntry, RuleManager
 from cidrgate.cli.app import app
+from cidrgate.cli.details import DETAIL_OPTIONS
 from cidrgate.cli.history import described, said_of
 from cidrgate.cli.list_files import ListFormat, read_rows, written
 from cidrgate.cli.lists import _table
@@ -40,8 +41,6 @@ DETAILS = sorted(EntryDetails.__annotations__)
 FULL = Entry(id=7, account="acct-1", cidr="8.8.8.0/24", created_at=AT, created_by="me", **first_values())
 FIELDS = [one.name for one in fields(Entry)]
 
-CLI_OPTIONS = {"label": "label", "expires_at": "expires"}
-"""The option of `cidrgate add` and `cidrgate edit` for each detail."""
 FORM_FIELDS = {"label": "label", "expires_at": "ends_at"}
 """The field of the console's form for each detail."""
 
@@ -174,11 +173,11 @@ def test_a_detail_is_sent_by_the_client(name: str) -> None:
 
 @pytest.mark.parametrize("name", DETAILS)
 def test_a_detail_is_an_option_of_the_command_line(name: str) -> None:
-    assert name in CLI_OPTIONS, f"give `add` and `edit` an option for {name} in cidrgate/cli/lists.py, and name it here"
+    assert name in DETAIL_OPTIONS, f"add a row for {name} to DETAIL_OPTIONS in cidrgate/cli/details.py"
     commands: Any = get_command(app)
-    for command in ("add", "edit"):
+    for command in ("add", "edit", "replace"):
         options = {parameter.name for parameter in commands.commands[command].params}
-        assert CLI_OPTIONS[name] in options, f"`cidrgate {command}` has no option for {name}: cidrgate/cli/lists.py"
+        assert DETAIL_OPTIONS[name].parameter in options
 
 
 @pytest.mark.parametrize("name", [name for name in FIELDS if name != "account"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from tests.length import length
 from tests.waiting import eventually
 
 HEADER = "account,cidr,label\n"
-COLUMNS = "account,cidr,label,expires_at"
+COLUMNS = ",".join(["account", *(one.name for one in fields(NewEntry))])
 
 characters = st.sampled_from("=+-@|%'\"; ,ab\uff1d") | st.characters(exclude_categories=["Cs"])
 labels = st.none() | st.text(characters).filter(lambda label: unseen_character(label) is None)

@@ -16,12 +16,10 @@ from cidrgate.cli.arguments import (
     Empty,
     EntryName,
     EntryNames,
-    Expires,
-    Label,
     Version,
     entry_key,
-    expiry,
 )
+from cidrgate.cli.details import DETAIL_OPTIONS, takes_details
 from cidrgate.cli.errors import CommandError
 from cidrgate.cli.files import read_text
 from cidrgate.cli.history import said_of
@@ -33,7 +31,7 @@ from cidrgate.rules import split_submission, validate_addition
 from cidrgate.rules.decisions import list_state
 from cidrgate.rules.networks import addresses_covered, prefix_length, subnet_mask
 from cidrgate.serialization import entry_record
-from cidrgate.values import Entry, EntryEdit, ListState
+from cidrgate.values import Entry, EntryDetails, EntryEdit, ListState
 
 __all__ = ["app"]
 
@@ -67,13 +65,13 @@ def _list(session: Session, account: AccountName) -> None:
 
 
 @command(app, "add")
+@takes_details()
 def _add(
     session: Session,
     account: AccountName,
     cidrs: Cidrs,
     *,
-    label: Label = None,
-    expires: Expires = None,
+    details: EntryDetails,
     expect_version: Version = None,
     create: Annotated[bool, typer.Option("--create", help="Create the account if there is none.")] = False,
 ) -> None:
@@ -84,10 +82,9 @@ def _add(
         added = manager.add(
             account,
             cidrs,
-            label=label or None,
-            expires_at=expiry(expires),
             actor=session.actor,
             expect_version=expect_version,
+            **details,
         )
         held = manager.list_states([account])[account].entries
     session.output.answer(
@@ -98,27 +95,21 @@ def _add(
 
 
 @command(app, "edit")
+@takes_details(edits=True)
 def _edit(
     session: Session,
     account: AccountName,
     entry: EntryName,
     cidr: Annotated[str | None, typer.Argument(metavar="[NEW]", help="The network it shall have.")] = None,
     *,
-    label: Annotated[str | None, typer.Option("--label", "-l", help="The label it shall have; '' for none.")] = None,
-    expires: Annotated[
-        str | None,
-        typer.Option("--expires", metavar="WHEN", help="When it shall end: as for `add`; '' for never."),
-    ] = None,
+    details: EntryDetails,
     expect_version: Version = None,
 ) -> None:
     """Change the network, the label or the end of an entry; it keeps its id."""
-    edit = EntryEdit(
-        ... if cidr is None else cidr,
-        label=... if label is None else label or None,
-        expires_at=... if expires is None else expiry(expires or None),
-    )
+    edit = EntryEdit(... if cidr is None else cidr, **details)
     if not edit.changes():
-        raise CommandError("nothing to change: give the new network, --label or --expires")
+        flags = [option.flags[0] for option in DETAIL_OPTIONS.values()]
+        raise CommandError(f"nothing to change: give the new network, {' or '.join(flags)}")
     with session.open() as manager:
         edited = manager.edit(
             account,
@@ -161,14 +152,14 @@ def _remove(
 
 
 @command(app, "replace")
+@takes_details()
 def _replace(
     session: Session,
     account: AccountName,
     cidrs: Annotated[list[str] | None, typer.Argument(metavar="[CIDRS...]", help="The whole list.")] = None,
     *,
     file: Annotated[Path | None, typer.Option("--file", "-f", help="A file that holds it; - for stdin.")] = None,
-    label: Label = None,
-    expires: Expires = None,
+    details: EntryDetails,
     expect_version: Version = None,
     empty: Empty = False,
 ) -> None:
@@ -180,11 +171,10 @@ def _replace(
         entries = manager.replace(
             account,
             pieces,
-            label=label or None,
-            expires_at=expiry(expires),
             actor=session.actor,
             expect_version=expect_version,
             allow_empty=empty,
+            **details,
         )
     _answer_list(session, account, entries)
 
