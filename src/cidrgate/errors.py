@@ -29,6 +29,7 @@ __all__ = [
     "WouldLockOutCallerError",
     "StoreError",
     "StoreNotFoundError",
+    "StoreOutgrownError",
     "StoreConflictError",
     "StoreBusyError",
     "AccountsLockedError",
@@ -153,6 +154,13 @@ class StoreError(CidrgateError):
 
 class StoreNotFoundError(StoreError):
     """The URL does not name a cidrgate store: nothing is there, or something else is. Nothing was created."""
+
+
+class StoreOutgrownError(StoreError):
+    """A newer cidrgate has migrated the store so that this one cannot tell what its lists match; nothing was changed.
+
+    Start a newer cidrgate in place of this process.
+    """
 
 
 class StoreConflictError(StoreError):

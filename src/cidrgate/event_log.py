@@ -32,6 +32,7 @@ Event: TypeAlias = Literal[
     "store_busy",
     "store_failed",
     "store_exposed",
+    "store_outgrown",
     "outcome_unknown",
     "lists_stale",
     "lists_current",

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from datetime import datetime  # noqa: TC003 - what the fields are is read at runtime too
 from types import EllipsisType
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast
-
-if TYPE_CHECKING:
-    from datetime import datetime
+from typing import Any, Literal, TypedDict, cast
 
 __all__ = [
     "Account",

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import pytest
 from hypothesis import given, strategies as st
 
-from cidrgate import Entry
+from cidrgate import Entry, NewEntry
 from cidrgate.cli.errors import CommandError
 from cidrgate.cli.list_files import ListFormat, Row, read_rows, written
 from cidrgate.rules.account_names import could_name_account
@@ -59,7 +59,7 @@ def exported(account: str, label: str | None, form: ListFormat = ListFormat.CSV)
 def test_what_is_written_is_read_back_exactly(form: ListFormat, account: str, label: str | None) -> None:
     """Whatever an earlier version stored."""
     [row] = read_rows(io.StringIO(exported(account, label, form), newline=""), form)
-    assert (row.account, row.cidr, row.label, row.problem) == (account, "8.8.8.0/24", label, "")
+    assert (row.account, row.entry.cidr, row.entry.label, row.problem) == (account, "8.8.8.0/24", label, "")
 
 
 def begins_as_formula(cell: str) -> bool:
@@ -81,7 +81,7 @@ def test_a_spreadsheet_runs_no_cell(formula: str) -> None:
     assert not any(map(begins_as_formula, rows_of_file[0]))
     assert_not_run(text)
     [row] = read_rows(text.splitlines(keepends=True), ListFormat.CSV)
-    assert row.label == formula
+    assert row.entry.label == formula
     if could_name_account(formula):
         assert_not_run(exported(formula, None))
 
@@ -93,7 +93,7 @@ def test_a_spreadsheet_runs_nothing_whatever_the_separator(account: str, label: 
 
 def test_a_file_by_hand_is_read_as_it_is() -> None:
     text = "account,cidr,label\n-a,8.8.8.0/24,=1+1\n'tis,8.8.8.0/24,'quoted'\no'brien,8.8.8.0/24,a - b\n"
-    assert [(row.account, row.label) for row in rows(text, ListFormat.CSV)] == [
+    assert [(row.account, row.entry.label) for row in rows(text, ListFormat.CSV)] == [
         ("-a", "=1+1"),
         ("'tis", "'quoted'"),
         ("o'brien", "a - b"),
@@ -103,13 +103,13 @@ def test_a_file_by_hand_is_read_as_it_is() -> None:
 def test_a_row_over_several_lines_has_the_number_of_its_first() -> None:
     text = 'account,cidr,label\r\na,8.8.8.0/24,"two\r\nlines"\r\n\r\nb,9.9.9.0/24,\r\n'
     assert rows(text, ListFormat.CSV) == [
-        Row(2, "a", "8.8.8.0/24", "two\r\nlines"),
-        Row(5, "b", "9.9.9.0/24", None),
+        Row(2, "a", NewEntry("8.8.8.0/24", "two\r\nlines")),
+        Row(5, "b", NewEntry("9.9.9.0/24")),
     ]
 
 
 def test_columns_in_any_order_and_case_without_label() -> None:
-    assert rows(" CIDR ,Account\n8.8.8.0/24,a\n", ListFormat.CSV) == [Row(2, "a", "8.8.8.0/24", None)]
+    assert rows(" CIDR ,Account\n8.8.8.0/24,a\n", ListFormat.CSV) == [Row(2, "a", NewEntry("8.8.8.0/24"))]
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import json
+from dataclasses import asdict, fields
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings, strategies as st
@@ -12,12 +16,16 @@ from cidrgate import NewEntry, RuleManager
 from cidrgate.rules.account_names import can_name_account
 from cidrgate.rules.characters import unseen_character
 from tests.cli.conftest import Answer, Cidrgate
+from tests.entry_details import all_details
 from tests.length import length
+from tests.waiting import eventually
 
 HEADER = "account,cidr,label\n"
+COLUMNS = ",".join(["account", *(one.name for one in fields(NewEntry))])
 
 characters = st.sampled_from("=+-@|%'\"; ,ab\uff1d") | st.characters(exclude_categories=["Cs"])
 labels = st.none() | st.text(characters).filter(lambda label: unseen_character(label) is None)
+details = st.builds(lambda said, label: said | {"label": label}, all_details, labels)
 names = st.text(characters, min_size=1, max_size=20).filter(can_name_account)
 
 
@@ -33,17 +41,17 @@ def reported(answer: Answer) -> list[tuple[list[int], str | None, str]]:
 
 
 @pytest.mark.parametrize("form", ["csv", "jsonl"])
-@given(lists=st.dictionaries(names, st.lists(labels, min_size=1, max_size=4), min_size=1, max_size=4))
+@given(lists=st.dictionaries(names, st.lists(details, min_size=1, max_size=4), min_size=1, max_size=4))
 @settings(max_examples=length(10, 30))
 def test_what_is_exported_is_imported_the_same(
-    tmp_path_factory: pytest.TempPathFactory, form: str, lists: dict[str, list[str | None]]
+    tmp_path_factory: pytest.TempPathFactory, form: str, lists: dict[str, list[dict[str, Any]]]
 ) -> None:
     folder = tmp_path_factory.mktemp("round-trip")
     first, second = Cidrgate(folder / "first.db"), Cidrgate(folder / "second.db")
     with RuleManager.connect(f"sqlite:///{first.database}", create=True) as manager:
         manager.import_accounts(
             {
-                name: [NewEntry(f"8.8.{number}.0/24", label) for number, label in enumerate(held)]
+                name: [NewEntry(f"8.8.{number}.0/24", **said) for number, said in enumerate(held)]
                 for name, held in lists.items()
             }
         )
@@ -52,7 +60,8 @@ def test_what_is_exported_is_imported_the_same(
     second("export", "-o", str(folder / f"second.{form}"))
     assert (folder / f"first.{form}").read_bytes() == (folder / f"second.{form}").read_bytes()
     with RuleManager.connect(f"sqlite:///{second.database}") as manager:
-        assert {name: [entry.label for entry in manager.entries(name)] for name in lists} == lists
+        copied = {name: [NewEntry.of(entry).details() for entry in manager.entries(name)] for name in lists}
+        assert copied == lists
 
 
 def test_rows_of_an_account_may_be_scattered(cidrgate: Cidrgate) -> None:
@@ -180,15 +189,22 @@ def filled(cidrgate: Cidrgate) -> Cidrgate:
 
 
 AS_JSON = [
-    {"account": "a", "cidr": "8.8.8.0/24", "label": 'x, "y"'},
-    {"account": "b", "cidr": "1.1.1.0/24", "label": None},
+    {"account": "a", **asdict(NewEntry("8.8.8.0/24", 'x, "y"'))},
+    {"account": "b", **asdict(NewEntry("1.1.1.0/24"))},
 ]
 
 
+AS_CSV = [{name: value or "" for name, value in row.items()} for row in AS_JSON]
+
+
+def csv_rows(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(text.splitlines()))
+
+
 def test_export_to_stdout(filled: Cidrgate) -> None:
-    rows = ['a,8.8.8.0/24,"x, ""y"""', "b,1.1.1.0/24,"]
-    assert filled("export").out.splitlines() == ["account,cidr,label", *rows]
-    assert filled("export", "b", "a", "b").out.splitlines() == ["account,cidr,label", *reversed(rows)]
+    assert csv_rows(filled("export").out) == AS_CSV
+    assert csv_rows(filled("export", "b", "a", "b").out) == AS_CSV[::-1]
+    assert filled("export").out.splitlines()[1].startswith('a,8.8.8.0/24,"x, ""y""",')
     for options in (("--format", "jsonl"), ("--json",)):
         assert [json.loads(line) for line in filled("export", *options).out.splitlines()] == AS_JSON
 
@@ -197,7 +213,30 @@ def test_export_to_a_file(filled: Cidrgate) -> None:
     assert "exported 2 entries of 2 accounts to all.jsonl" in filled("export", "-o", "all.jsonl").out
     assert [json.loads(line) for line in Path("all.jsonl").read_text().splitlines()] == AS_JSON
     assert filled("export", "b", "-o", "b.csv", "--json").record == {"accounts": 1, "entries": 1, "file": "b.csv"}
-    assert Path("b.csv").read_text().splitlines() == ["account,cidr,label", "b,1.1.1.0/24,"]
+    assert csv_rows(Path("b.csv").read_text()) == AS_CSV[1:]
+
+
+def test_an_export_leaves_out_what_has_ended_but_opens_no_list(cidrgate: Cidrgate) -> None:
+    """A copy without the expired entries of a list that has no others would not be enforced."""
+    soon = datetime.now(UTC) + timedelta(seconds=0.3)
+    with RuleManager.connect(cidrgate.database, create=True) as manager:
+        manager.import_accounts({"a": [NewEntry("8.8.8.0/24", expires_at=soon), NewEntry("9.9.9.9/32")]})
+        manager.import_accounts({"b": [NewEntry("1.1.1.1/32", expires_at=soon)]})
+    eventually(lambda: datetime.now(UTC) > soon)
+    first, second = csv_rows(cidrgate("export", "-o", "-", "--format", "csv").out)
+    assert (first["cidr"], first["expires_at"]) == ("9.9.9.9/32", "")
+    assert (second["cidr"], datetime.fromisoformat(second["expires_at"])) == ("1.1.1.1/32", soon)
+
+
+def test_an_end_that_cannot_be_read_keeps_its_account_out(cidrgate: Cidrgate) -> None:
+    answer = imported(
+        cidrgate, f"{COLUMNS}\na,8.8.8.0/24,,tomorrow\nb,9.9.9.9/32,,2999-01-31T18:00:00+00:00\n", status=2
+    )
+    assert "line 2: a: the expires_at is 'tomorrow', no time such as" in answer.err
+    with RuleManager.connect(cidrgate.database) as manager:
+        assert manager.counts() == {"b": 1}
+        [entry] = manager.entries("b")
+    assert entry.expires_at == datetime(2999, 1, 31, 18, tzinfo=UTC)
 
 
 def test_an_export_that_fails_leaves_the_file_as_it_was(filled: Cidrgate) -> None:

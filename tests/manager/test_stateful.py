@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +23,6 @@ from hypothesis.stateful import (
 
 from cidrgate import (
     AccountExistsError,
-    EntryDetails,
     EntryEdit,
     EntryNotFoundError,
     NewEntry,
@@ -35,6 +33,7 @@ from cidrgate import (
     WouldDisableEnforcementError,
 )
 from tests.change_log import Replay, assert_consistent
+from tests.entry_details import all_details, some_details
 from tests.golden_rules import golden_validate
 from tests.length import length
 
@@ -77,14 +76,6 @@ texts = st.sampled_from(
     ]
 )
 submissions = st.lists(texts, min_size=1, max_size=4)
-detail_values: dict[str, st.SearchStrategy[Any]] = {
-    "label": st.sampled_from([None, "office", "home"]),
-    "expires_at": st.sampled_from([None, datetime(2999, 1, 1, tzinfo=UTC), datetime(2999, 12, 31, 23, 59, tzinfo=UTC)]),
-}
-"""What is drawn for each field of `EntryDetails`; nothing that ends while the machine runs."""
-assert detail_values.keys() == EntryDetails.__annotations__.keys(), "draw every detail in detail_values of this file"
-details = st.fixed_dictionaries(detail_values)
-changed_details = st.fixed_dictionaries({}, optional=detail_values)
 actors = st.sampled_from([None, "me", "you"])
 addresses = st.sampled_from(["8.8.8.8", "8.8.8.200", "8.8.9.9", "1.1.1.1", "10.1.2.3", "2606:4700::1", "fe80::1"])
 
@@ -164,7 +155,7 @@ class ManagerMachine(RuleBasedStateMachine):
         self.parents[name] = parent
         return name
 
-    @rule(account=accounts, pieces=submissions, said=details, actor=actors)
+    @rule(account=accounts, pieces=submissions, said=all_details, actor=actors)
     def add(self, account: str, pieces: list[str], said: dict[str, Any], actor: str | None) -> None:
         def change() -> list[str]:
             added = self.manager.add(account, ", ".join(pieces), actor=actor, **said)
@@ -182,7 +173,7 @@ class ManagerMachine(RuleBasedStateMachine):
     @rule(
         account=accounts,
         pieces=st.one_of(st.just([]), submissions),
-        said=details,
+        said=all_details,
         bulk=st.booleans(),
         empty=st.booleans(),
     )
@@ -210,7 +201,7 @@ class ManagerMachine(RuleBasedStateMachine):
         given = {name: value for name, value in said.items() if value is not None}
         self.model[account] = {cidr: old.get(cidr, said) | given for cidr in canonical}
 
-    @rule(account=accounts, pieces=submissions, said=details)
+    @rule(account=accounts, pieces=submissions, said=all_details)
     def import_list(self, account: str, pieces: list[str], said: dict[str, Any]) -> None:
         def change() -> None:
             report = self.manager.import_accounts({account: [NewEntry(piece, **said) for piece in pieces]})
@@ -245,7 +236,7 @@ class ManagerMachine(RuleBasedStateMachine):
         cidr = None if problems else next(iter(canonical))
         return text, cidr if cidr in self.model[owner] else None
 
-    @rule(account=accounts, data=st.data(), text=st.none() | texts, said=changed_details)
+    @rule(account=accounts, data=st.data(), text=st.none() | texts, said=some_details)
     def edit(
         self,
         account: str,

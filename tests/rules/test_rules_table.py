@@ -52,7 +52,7 @@ def test_a_rule_that_the_engine_does_not_know_is_checked_all_the_same(monkeypatc
 
     rule = Rule("too_wide", "Too wide", "it is wider than it may be", check)
     monkeypatch.setattr(checks, "_OF_PIECES", (*checks._OF_PIECES, (rule, check)))
-    monkeypatch.setattr(checks, "_AFTER_ENGINE", (check,))
+    monkeypatch.setattr(checks, "_AFTER_ENGINE", ((rule, check),))
     assert validate_addition([NewEntry("8.8.8.0/24")], ["9.0.0.0/8"], POLICY) == ["8.8.8.0/24"]
     with pytest.raises(RuleError) as caught:
         validate_addition([NewEntry("8.0.0.0/8")], ["9.9.9.0/24"], POLICY)

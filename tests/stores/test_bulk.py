@@ -17,6 +17,7 @@ from cidrgate.stores import ListChange, NewList, Store, open_store
 from cidrgate.stores.bulk import rows_of
 from cidrgate.stores.entry_rows import entry_to_json
 from cidrgate.stores.postgres import PostgresStore
+from tests.entry_details import all_details
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,8 +27,10 @@ if TYPE_CHECKING:
 NOW = datetime(2025, 6, 1, 12, 30, 15, 123456, tzinfo=UTC)
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
+labels = st.none() | texts
 ends = st.none() | st.integers(1, 1000).map(lambda hours: NOW + timedelta(hours=hours))
-pieces = st.builds(NewEntry, st.just(""), st.none() | texts, ends)
+details = st.builds(lambda said, label, end: said | {"label": label, "expires_at": end}, all_details, labels, ends)
+pieces = st.builds(lambda said: NewEntry("", **said), details)
 cidrs = st.sampled_from(["8.8.8.0/24", "1.1.1.1/32", "2606:4700::/32", "::/0"])
 lists = st.lists(st.dictionaries(cidrs, pieces, min_size=1), min_size=1, max_size=4)
 

@@ -14,8 +14,6 @@ __all__ = [
     "Empty",
     "EntryName",
     "EntryNames",
-    "Expires",
-    "Label",
     "Version",
     "age",
     "entry_key",
@@ -29,14 +27,7 @@ AccountName = Annotated[str, typer.Argument(metavar="ACCOUNT", help="The account
 Cidrs = Annotated[list[str], typer.Argument(metavar="CIDRS...", help="Networks, separated by commas or spaces.")]
 EntryName = Annotated[str, typer.Argument(metavar="CIDR_OR_ID", help="An entry: its CIDR, or its id.")]
 EntryNames = Annotated[list[str], typer.Argument(metavar="CIDR_OR_ID...", help="Entries: their CIDRs, or their ids.")]
-Label = Annotated[str | None, typer.Option("--label", "-l", help="What to call the entries.")]
 Empty = Annotated[bool, typer.Option("--empty", help="Allow the list to become empty; then every address is allowed.")]
-Expires = Annotated[
-    str | None,
-    typer.Option(
-        "--expires", metavar="WHEN", help="When the entries expire: in 30m, 12h, 90d, or 2027-01-31T18:00+00:00."
-    ),
-]
 Version = Annotated[
     int | None,
     typer.Option("--expect-version", metavar="N", help="Change nothing if the list has a different version."),
@@ -75,7 +66,7 @@ def age(text: str) -> timedelta:
     return timedelta(**{_UNITS[found[2]]: int(found[1])})
 
 
-def expiry(text: str | None) -> datetime | None:
+def expiry(text: str) -> datetime:
     """A time to come as people type it: a length of time from now, or a date and time with its zone.
 
     Raises:
@@ -85,8 +76,6 @@ def expiry(text: str | None) -> datetime | None:
         >>> expiry("2027-01-31T18:00+01:00").isoformat()
         '2027-01-31T18:00:00+01:00'
     """
-    if text is None:
-        return None
     if _LIKE_AN_AGE.fullmatch(text):
         return datetime.now(UTC) + age(text)
     try:

@@ -1,5 +1,6 @@
 """`cidrgate history`: what changed in an account's list, when, and who did it; `cidrgate prune` for the log's age."""
 
+from datetime import datetime
 from typing import Annotated
 
 import typer
@@ -8,9 +9,9 @@ from cidrgate.cli.arguments import AccountName, age
 from cidrgate.cli.options import Session, command
 from cidrgate.cli.output import Table, counted
 from cidrgate.serialization import change_record
-from cidrgate.values import Change, Entry
+from cidrgate.values import Change, Entry, NewEntry
 
-__all__ = ["app", "described"]
+__all__ = ["app", "described", "said_of"]
 
 app = typer.Typer()
 
@@ -72,5 +73,23 @@ def described(change: Change) -> str:
     return ", ".join([*removed, *altered, *added])
 
 
+def said_of(entry: Entry) -> list[str]:
+    """What was said of an entry besides its network: its label, and every other detail with its name.
+
+    Example:
+        >>> from datetime import UTC, datetime
+        >>> at = datetime(2025, 1, 2, tzinfo=UTC)
+        >>> said_of(Entry(7, "acct-1", "1.1.1.1/32", "dns", at, "me", expires_at=datetime(2030, 1, 2, tzinfo=UTC)))
+        ['dns', 'expires at 2030-01-02 00:00:00']
+    """
+    found = []
+    for name, value in NewEntry.of(entry).said().items():
+        text = f"{value:%Y-%m-%d %H:%M:%S}" if isinstance(value, datetime) else str(value)
+        if text:
+            found.append(text if name == "label" else f"{name.replace('_', ' ')} {text}")
+    return found
+
+
 def _labelled(entry: Entry) -> str:
-    return f"{entry.cidr} ({entry.label})" if entry.label else entry.cidr
+    said = ", ".join(said_of(entry))
+    return f"{entry.cidr} ({said})" if said else entry.cidr

@@ -70,7 +70,9 @@ def plan_import(rows: Iterable[Row]) -> ImportPlan:
 
     Example:
         >>> from cidrgate.cli.list_files import Row
-        >>> rows = [Row(2, "a", "8.8.8.0/24", "dns"), Row(3, "b", "9.9.9.9/32", None), Row(4, "a", "1.1.1.1/32", None)]
+        >>> from cidrgate.values import NewEntry
+        >>> networks = {2: ("a", "8.8.8.0/24"), 3: ("b", "9.9.9.9/32"), 4: ("a", "1.1.1.1/32")}
+        >>> rows = [Row(line, account, NewEntry(cidr)) for line, (account, cidr) in networks.items()]
         >>> plan = plan_import(rows)
         >>> plan.lines
         {'a': [2, 4], 'b': [3]}
@@ -86,5 +88,5 @@ def plan_import(rows: Iterable[Row]) -> ImportPlan:
             plan.unreadable.setdefault(row.account, {})[len(entries)] = row.problem
             entries.append(NewEntry(""))
         else:
-            entries.append(NewEntry(row.cidr, row.label))
+            entries.append(row.entry)
     return plan

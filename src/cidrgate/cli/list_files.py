@@ -1,4 +1,4 @@
-r"""The files that lists travel in: CSV and JSON Lines with `account`, `cidr` and `label` in every row.
+r"""The files that lists travel in: CSV and JSON Lines with an account and the fields of a `NewEntry` in every row.
 
 Pure functions from lines to rows and from entries to lines. A row that cannot be read does not end the reading: it
 comes out with what is wrong with it, and with its account if that can be told.
@@ -15,11 +15,15 @@ import csv
 import io
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
+from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 from cidrgate.cli.errors import CommandError
+from cidrgate.serialization import utc_text
+from cidrgate.values import NewEntry
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -28,7 +32,15 @@ if TYPE_CHECKING:
 
 __all__ = ["ListFormat", "Row", "format_of", "read_rows", "written"]
 
-_COLUMNS = ("account", "cidr", "label")
+_FIELDS = tuple(one.name for one in fields(NewEntry))
+_COLUMNS = ("account", *_FIELDS)
+_NEEDED = ("account", "cidr")
+_TIMES = frozenset(name for name, kind in get_type_hints(NewEntry).items() if datetime in get_args(kind))
+_TEXTS = frozenset(name for name, kind in get_type_hints(NewEntry).items() if str in (kind, *get_args(kind)))
+if {*_FIELDS} != _TIMES | _TEXTS:
+    raise TypeError(
+        f"a field of NewEntry is neither text nor a time: say in cidrgate/cli/list_files.py how {_FIELDS} are written"
+    )
 _HEADER = ",".join(_COLUMNS)
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _UTF16_MARKS = ("\udcff\udcfe", "\udcfe\udcff")
@@ -63,15 +75,13 @@ class Row:
     Attributes:
         line: The number of its first line, from 1.
         account: The account it names; None if that cannot be told.
-        cidr: The network it names, as written; empty if that cannot be told.
-        label: Its label, if it has one.
+        entry: What it asks for; its network is as written, and empty if that cannot be told.
         problem: Why it cannot be read; empty if it can.
     """
 
     line: int
     account: str | None
-    cidr: str
-    label: str | None
+    entry: NewEntry = field(default_factory=partial(NewEntry, ""))
     problem: str = ""
 
 
@@ -105,7 +115,7 @@ def read_rows(lines: Iterable[str], form: ListFormat) -> Iterator[Row]:
 
     Example:
         >>> list(read_rows(["account,cidr\n", "acct-1,8.8.8.0/24\n"], ListFormat.CSV))
-        [Row(line=2, account='acct-1', cidr='8.8.8.0/24', label=None, problem='')]
+        [Row(line=2, account='acct-1', entry=NewEntry(cidr='8.8.8.0/24', label=None, expires_at=None), problem='')]
         >>> [row.problem for row in read_rows(['{"account": "acct-1"}\n'], ListFormat.JSONL)]
         ['the cidr is missing']
     """
@@ -124,9 +134,9 @@ def written(lists: Iterable[Sequence[Entry]], form: ListFormat) -> Iterator[str]
         >>> from cidrgate import Entry
         >>> entry = Entry(1, "acct-1", "8.8.8.0/24", "a, b", datetime(2025, 1, 2, tzinfo=UTC), None)
         >>> "".join(written([[entry]], ListFormat.CSV))
-        'account,cidr,label\r\nacct-1,8.8.8.0/24,"a, b"\r\n'
+        'account,cidr,label,expires_at\r\nacct-1,8.8.8.0/24,"a, b",\r\n'
         >>> print("".join(written([[entry]], ListFormat.JSONL)), end="")
-        {"account": "acct-1", "cidr": "8.8.8.0/24", "label": "a, b"}
+        {"account": "acct-1", "cidr": "8.8.8.0/24", "label": "a, b", "expires_at": null}
     """
     if form is ListFormat.CSV:
         yield f"{_HEADER}\r\n"
@@ -137,11 +147,20 @@ def written(lists: Iterable[Sequence[Entry]], form: ListFormat) -> Iterator[str]
 def _as_csv(entries: Sequence[Entry]) -> str:
     text = io.StringIO(newline="")
     writer = csv.writer(text)
-    writer.writerows(
-        (_as_text(entry.account), entry.cidr, None if entry.label is None else _as_text(entry.label))
-        for entry in entries
-    )
+    writer.writerows([_cell(name, value) for name, value in _values(entry)] for entry in entries)
     return text.getvalue()
+
+
+def _values(entry: Entry) -> Iterator[tuple[str, str | None]]:
+    """What a row says of an entry, by the name of its column."""
+    for name in _COLUMNS:
+        value = getattr(entry, name)
+        yield name, utc_text(value) if isinstance(value, datetime) else value
+
+
+def _cell(name: str, value: str | None) -> str | None:
+    """A cell of CSV; networks and times are no formulas."""
+    return value if value is None or name == "cidr" or name in _TIMES else _as_text(value)
 
 
 def _as_text(cell: str) -> str:
@@ -168,10 +187,7 @@ def _from_text(cell: str) -> str:
 
 
 def _as_json(entries: Sequence[Entry]) -> str:
-    return "".join(
-        json.dumps({"account": entry.account, "cidr": entry.cidr, "label": entry.label}, ensure_ascii=False) + "\n"
-        for entry in entries
-    )
+    return "".join(json.dumps(dict(_values(entry)), ensure_ascii=False) + "\n" for entry in entries)
 
 
 class _Latest:
@@ -204,7 +220,7 @@ def _csv_rows(lines: Iterable[str]) -> Iterator[Row]:
                     f"lines {first} to {reader.line_num} cannot be told apart, most likely because a quote that opens "
                     f"in line {first} is not closed there ({error}); nothing was imported"
                 ) from None
-            yield Row(first, _account_before_comma(latest.line, places), "", None, f"it is no CSV: {error}")
+            yield Row(first, _account_before_comma(latest.line, places), problem=f"it is no CSV: {error}")
             continue
         if cells is None:
             break
@@ -241,16 +257,33 @@ def _csv_row(line: int, cells: Sequence[str], places: dict[str, int]) -> Row:
     # Neither names nor networks have whitespace around them; labels may.
     values = {name: cells[place] for name, place in places.items() if place < len(cells)}
     account = _from_text(values.get("account", "").strip())
-    cidr = values.get("cidr", "").strip()
-    label = _from_text(values["label"]) if values.get("label") else None
-    problem = ""
+    said: dict[str, str | None] = {
+        name: values[name].strip() if name == "cidr" or name in _TIMES else _from_text(values[name])
+        for name in _FIELDS
+        if values.get(name)
+    }
+    entry, problem = _entry_of(said)
+    cidr = entry.cidr
     if not all(map(str.isascii, cells)) and _SURROGATE.search("".join(cells)):
         problem = _NOT_UTF8
     elif len(cells) > len(places):
         problem = f"it has {len(cells)} cells for {len(places)} columns: put quotes around a label with commas"
     elif not account or not cidr:
         problem = f"the {'cidr' if account else 'account'} is missing"
-    return Row(line, _told(account), cidr, label, problem)
+    return Row(line, _told(account), entry, problem)
+
+
+def _entry_of(said: dict[str, str | None]) -> tuple[NewEntry, str]:
+    """What a row asks for, and why that cannot be read; empty if it can."""
+    values: dict[str, Any] = dict(said)
+    problem = ""
+    for name in _TIMES & values.keys():
+        try:
+            values[name] = datetime.fromisoformat(values[name]) if values[name] else None
+        except ValueError:
+            problem = f"the {name} is {_quoted(str(values[name]))}, no time such as 2027-01-31T18:00:00+00:00"
+            values[name] = None
+    return NewEntry(**{"cidr": "", **values}), problem
 
 
 def _account_before_comma(line: str, places: dict[str, int]) -> str | None:
@@ -280,11 +313,13 @@ def _json_row(number: int, line: str) -> Row:
         record = json.loads(line)
     except (ValueError, RecursionError) as error:
         reason = f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else str(error)
-        return Row(number, _account_in_json(line), "", None, f"it is no JSON: {reason}")
+        return Row(number, _account_in_json(line), problem=f"it is no JSON: {reason}")
     if not isinstance(record, dict):
-        return Row(number, None, "", None, f"it is no JSON object: {_quoted(line.strip())}")
-    account, cidr, label = (value if isinstance(value := record.get(name), str) else None for name in _COLUMNS)
-    return Row(number, _told((account or "").strip()), (cidr or "").strip(), label, _json_problem(record))
+        return Row(number, None, problem=f"it is no JSON object: {_quoted(line.strip())}")
+    said = {name: value for name in _COLUMNS if isinstance(value := record.get(name), str)}
+    account = said.pop("account", "").strip()
+    entry, problem = _entry_of({**said, "cidr": said.get("cidr", "").strip()})
+    return Row(number, _told(account), entry, _json_problem(record) or problem)
 
 
 def _json_problem(record: dict[str, object]) -> str:
@@ -296,7 +331,7 @@ def _json_problem(record: dict[str, object]) -> str:
         value = record.get(name)
         if value is not None and not isinstance(value, str):
             return f"the {name} is {_quoted(json.dumps(value))}, not text"
-        if name != "label" and not (value or "").strip():
+        if name in _NEEDED and not (value or "").strip():
             return f"the {name} is missing"
         if _SURROGATE.search(value or ""):
             return _NOT_UTF8

@@ -1,7 +1,8 @@
 """Looking at one account's list and changing it: `list`, `add`, `edit`, `remove`, `replace`, `restore`."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
@@ -15,14 +16,13 @@ from cidrgate.cli.arguments import (
     Empty,
     EntryName,
     EntryNames,
-    Expires,
-    Label,
     Version,
     entry_key,
-    expiry,
 )
+from cidrgate.cli.details import DETAIL_OPTIONS, takes_details
 from cidrgate.cli.errors import CommandError
 from cidrgate.cli.files import read_text
+from cidrgate.cli.history import said_of
 from cidrgate.cli.options import Session, command
 from cidrgate.cli.output import Line, Table
 from cidrgate.errors import AccountExistsError, AccountNotFoundError
@@ -31,15 +31,11 @@ from cidrgate.rules import split_submission, validate_addition
 from cidrgate.rules.decisions import list_state
 from cidrgate.rules.networks import addresses_covered, prefix_length, subnet_mask
 from cidrgate.serialization import entry_record
-from cidrgate.values import Entry, EntryEdit, ListState
+from cidrgate.values import Entry, EntryDetails, EntryEdit, ListState
 
 __all__ = ["app"]
 
 app = typer.Typer()
-
-_COLUMNS = ("id", "CIDR", "length", "mask", "addresses", "label", "added at (UTC)", "added by")
-_ENDS, _MATCHED = "expires (UTC)", "last matched (UTC)"
-_NUMBERS = frozenset({"id", "length", "addresses"})
 
 
 @command(app, "list")
@@ -69,13 +65,13 @@ def _list(session: Session, account: AccountName) -> None:
 
 
 @command(app, "add")
+@takes_details()
 def _add(
     session: Session,
     account: AccountName,
     cidrs: Cidrs,
     *,
-    label: Label = None,
-    expires: Expires = None,
+    details: EntryDetails,
     expect_version: Version = None,
     create: Annotated[bool, typer.Option("--create", help="Create the account if there is none.")] = False,
 ) -> None:
@@ -86,10 +82,9 @@ def _add(
         added = manager.add(
             account,
             cidrs,
-            label=label or None,
-            expires_at=expiry(expires),
             actor=session.actor,
             expect_version=expect_version,
+            **details,
         )
         held = manager.list_states([account])[account].entries
     session.output.answer(
@@ -100,27 +95,21 @@ def _add(
 
 
 @command(app, "edit")
+@takes_details(edits=True)
 def _edit(
     session: Session,
     account: AccountName,
     entry: EntryName,
     cidr: Annotated[str | None, typer.Argument(metavar="[NEW]", help="The new network.")] = None,
     *,
-    label: Annotated[str | None, typer.Option("--label", "-l", help="The new label; '' removes it.")] = None,
-    expires: Annotated[
-        str | None,
-        typer.Option("--expires", metavar="WHEN", help="The new expiry, as for `add`; '' removes it."),
-    ] = None,
+    details: EntryDetails,
     expect_version: Version = None,
 ) -> None:
     """Change the network, the label or the expiry of an entry; its id stays the same."""
-    edit = EntryEdit(
-        ... if cidr is None else cidr,
-        label=... if label is None else label or None,
-        expires_at=... if expires is None else expiry(expires or None),
-    )
+    edit = EntryEdit(... if cidr is None else cidr, **details)
     if not edit.changes():
-        raise CommandError("nothing to change: give the new network, --label or --expires")
+        flags = [option.flags[0] for option in DETAIL_OPTIONS.values()]
+        raise CommandError(f"nothing to change: give the new network, {' or '.join(flags)}")
     with session.open() as manager:
         edited = manager.edit(
             account,
@@ -163,14 +152,14 @@ def _remove(
 
 
 @command(app, "replace")
+@takes_details()
 def _replace(
     session: Session,
     account: AccountName,
     cidrs: Annotated[list[str] | None, typer.Argument(metavar="[CIDRS...]", help="The whole list.")] = None,
     *,
     file: Annotated[Path | None, typer.Option("--file", "-f", help="A file that holds it; - for stdin.")] = None,
-    label: Label = None,
-    expires: Expires = None,
+    details: EntryDetails,
     expect_version: Version = None,
     empty: Empty = False,
 ) -> None:
@@ -182,11 +171,10 @@ def _replace(
         entries = manager.replace(
             account,
             pieces,
-            label=label or None,
-            expires_at=expiry(expires),
             actor=session.actor,
             expect_version=expect_version,
             allow_empty=empty,
+            **details,
         )
     _answer_list(session, account, entries)
 
@@ -228,41 +216,54 @@ def _create_for(manager: RuleManager, account: str, cidrs: list[str], session: S
 
 def _table(entries: list[Entry], matched: Mapping[int, datetime] = MappingProxyType({})) -> Table:
     """The entries; when they end, and when they last let an address in, only where any do or this is known of any."""
-    columns: tuple[str, ...] = _COLUMNS
-    rows: list[tuple[str, ...]] = [_cells(entry) for entry in entries]
-    if any(entry.expires_at for entry in entries):
-        columns = (*columns, _ENDS)
-        rows = [(*row, _end(entry)) for row, entry in zip(rows, entries, strict=True)]
-    if matched:
-        columns = (*columns, _MATCHED)
-        rows = [(*row, _time(matched.get(entry.id))) for row, entry in zip(rows, entries, strict=True)]
-    return Table(columns, rows, right=_NUMBERS)
+    columns = (*_COLUMNS, Column("last matched (UTC)", lambda entry: _time(matched.get(entry.id)), optional=True))
+    cells = {column: [column.cell(entry) for entry in entries] for column in columns}
+    shown = [column for column in columns if not column.optional or any(cells[column])]
+    rows = list(zip(*(cells[column] for column in shown), strict=True))
+    return Table(tuple(column.heading for column in shown), rows, frozenset(one.heading for one in shown if one.number))
 
 
-def _cells(entry: Entry) -> tuple[str, ...]:
-    return (
-        f"{entry.id}",
-        entry.cidr,
-        f"{prefix_length(entry.cidr)}",
-        subnet_mask(entry.cidr),
-        addresses_covered(entry.cidr),
-        entry.label or "",
-        _time(entry.created_at),
-        entry.created_by or "",
-    )
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of the table of a list.
 
+    Attributes:
+        heading: What stands above it.
+        cell: What it says of an entry.
+        number: Whether it holds numbers.
+        optional: Whether it is left out where it says nothing of any entry.
+    """
 
-def _end(entry: Entry) -> str:
-    return _time(entry.expires_at) + (", expired" if entry.expired(datetime.now(UTC)) else "")
+    heading: str
+    cell: Callable[[Entry], str]
+    number: bool = False
+    optional: bool = False
 
 
 def _time(time: datetime | None) -> str:
     return "" if time is None else f"{time:%Y-%m-%d %H:%M:%S}"
 
 
+def _end(entry: Entry) -> str:
+    return _time(entry.expires_at) + (", expired" if entry.expired(datetime.now(UTC)) else "")
+
+
+_COLUMNS = (
+    Column("id", lambda entry: f"{entry.id}", number=True),
+    Column("CIDR", lambda entry: entry.cidr),
+    Column("length", lambda entry: f"{prefix_length(entry.cidr)}", number=True),
+    Column("mask", lambda entry: subnet_mask(entry.cidr)),
+    Column("addresses", lambda entry: addresses_covered(entry.cidr), number=True),
+    Column("label", lambda entry: entry.label or ""),
+    Column("added at (UTC)", lambda entry: _time(entry.created_at)),
+    Column("added by", lambda entry: entry.created_by or ""),
+    Column("expires (UTC)", _end, optional=True),
+)
+"""What the table says of each entry; every field of `Entry` but its account."""
+
+
 def _named(entry: Entry) -> str:
-    label = f", {entry.label}" if entry.label else ""
-    return f"{entry.cidr} (id {entry.id}{label})"
+    return f"{entry.cidr} ({', '.join([f'id {entry.id}', *said_of(entry)])})"
 
 
 def _warning(account: str, state: ListState) -> list[Line]:

@@ -38,7 +38,9 @@ def _create(
     """Create a token and print it. It cannot be shown again."""
     scopes = [Scope.parse(text) for text in scope]
     with session.open_credentials(create=True) as credentials:
-        made = credentials.create_token(name, scopes, expires_at=expiry(expires), actor=session.actor)
+        made = credentials.create_token(
+            name, scopes, expires_at=None if expires is None else expiry(expires), actor=session.actor
+        )
     session.output.answer(
         {**token_record(made.token), "token": made.secret},
         made.secret,

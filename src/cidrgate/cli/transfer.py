@@ -1,6 +1,7 @@
 """`import` and `export`: the lists of many accounts at once, in a file."""
 
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -28,7 +29,9 @@ _Format = Annotated[
 @command(app, "import")
 def _import(
     session: Session,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Rows of account, cidr and label; - for stdin.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="Rows of account, cidr, label and expires_at; - for stdin.")
+    ],
     *,
     form: _Format = None,
     replace: Annotated[bool, typer.Option("--replace", help="Replace the lists instead of adding to them.")] = False,
@@ -76,7 +79,7 @@ def _export(
         STANDARD_STREAM
     ),
 ) -> None:
-    """Export lists with account, cidr and label in every row, so that `import` reads them back."""
+    """Export lists with account, cidr, label and expires_at in every row, so that `import` reads them back."""
     to_stdout = file == STANDARD_STREAM
     if form is None:
         form = (ListFormat.JSONL if session.output.json else ListFormat.CSV) if to_stdout else format_of(file.name)
@@ -88,7 +91,10 @@ def _export(
             nonlocal exported
             with session.output.progress("exporting accounts", len(names)) as advance:
                 for name in names:
-                    entries = manager.entries(name)
+                    listed, now = manager.entries(name), datetime.now(UTC)
+                    # Those that were not swept yet leave as a sweep would take them: none where all have expired, as
+                    # a copy without them would not be enforced. `import` refuses such a list.
+                    entries = [entry for entry in listed if entry.counts(now)] or listed
                     exported += len(entries)
                     yield entries
                     advance(1)
@@ -102,9 +108,10 @@ def _export(
 
 
 def _exported(manager: RuleManager, wanted: Sequence[str]) -> list[str]:
-    """The accounts to export, each once: those that are wanted, or all that have entries."""
+    """The accounts to export, each once: those that are wanted, or all that have entries, expired ones too."""
     if not wanted:
-        return sorted(manager.counts())
+        states = manager.list_states()
+        return [one.name for one in manager.accounts() if one.parent is None and states[one.name].enforced]
     names = list(dict.fromkeys(wanted))
     for name in names:
         _refuse_inherited(manager.account(name))

@@ -16,7 +16,7 @@ import weakref
 from random import Random
 from typing import TYPE_CHECKING, TypeVar
 
-from cidrgate.errors import CidrgateError, StoreError
+from cidrgate.errors import CidrgateError, StoreError, StoreOutgrownError
 from cidrgate.event_log import log_event
 
 if TYPE_CHECKING:
@@ -172,6 +172,7 @@ class Follower:
         self._published = weakref.ref(published, self._orphaned)
         self._poll = poll
         self._reaching = _Complaint("store_lost", _NOT_REACHED, "store_back")
+        self._outgrown = _Complaint("store_outgrown", "the lists are not trusted any more")
         self._following = _Complaint("follower_failed", "following the store failed; it is tried again")
         self._expiry = _Task("task_failed", _NOT_EXPIRED, self._about, pauses=False)
         self._writing = _Task("snapshot_failed", "the shared snapshot is not written", self._about)
@@ -242,6 +243,7 @@ class Follower:
                     self._look()  # at what was committed before the watch began
                     pause = _FIRST_PAUSE
                     self._reaching.withdraw()
+                    self._outgrown.withdraw()
                     self._following.withdraw()
                     while not self._ended.is_set():
                         watch.wait(self._until_next_task())
@@ -249,6 +251,8 @@ class Follower:
                 finally:
                     self._watch = None
                     watch.close()
+            except StoreOutgrownError as error:
+                self._outgrown.say(error)
             except StoreError as error:
                 if not self._ended.is_set():
                     self._reaching.say(error)

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from cidrgate._engine import Matcher
-from cidrgate.errors import CidrgateError, SnapshotError, StoreError
+from cidrgate.errors import CidrgateError, SnapshotError, StoreError, StoreOutgrownError
 from cidrgate.event_log import log_event
 from cidrgate.process.forking import work
 from cidrgate.replica.expiry import Timetable
@@ -79,6 +79,8 @@ class PublishedStore:
         # Whether something may be committed that this process did not publish.
         self._behind = False
         self._next_attempt = 0.0
+        # Why this process cannot tell any more what the lists of the store match.
+        self._outgrown: StoreOutgrownError | None = None
         # Looks at the store, by number: the last that began, and the last that ended well.
         self._begun = self._ended = 0
         self.on_other_end: Callable[[], object] = lambda: None
@@ -175,11 +177,16 @@ class PublishedStore:
             try:
                 if not (glance and self._unchanged()):
                     self._read(self._matcher, self._timetable, self._position or "", None)
-            except StoreError:
+            except StoreError as error:
                 self._next_attempt = time.monotonic() + _RETRY
+                if isinstance(error, StoreOutgrownError):
+                    # What the store means may be something else by now: its lists of before count as of no age.
+                    self._outgrown = error
+                    self._fell_behind()
                 raise
             self._ended = number
             self._behind = False
+            self._outgrown = None
             if self._timetable.next() != next_end:
                 self.on_other_end()
 
@@ -324,8 +331,11 @@ class PublishedStore:
             patient: As for `Store.write`.
 
         Raises:
+            StoreOutgrownError: If a newer cidrgate was found to have migrated the store.
             StoreError: If it cannot begin or be committed.
         """
+        if self._outgrown is not None:
+            raise StoreOutgrownError(str(self._outgrown))
         ended = False
         try:
             with self._store.write(wait=wait, patient=patient) as transaction:

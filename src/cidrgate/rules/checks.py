@@ -95,9 +95,7 @@ def _check_format(text: str, position: int) -> Problem:
     return Problem("invalid_format", text, position, hint=format_hint(text))
 
 
-def _check_special(piece: Piece, policy: Policy) -> Problem | None:
-    if policy.allow_special:
-        return None
+def _check_special(piece: Piece, _policy: Policy) -> Problem | None:
     if ":" in piece.text and ":" not in piece.cidr:
         unmapped = special_blocks(piece.cidr)
         way_out = (
@@ -152,6 +150,10 @@ def _check_limit(pieces: Sequence[NewEntry], positions: Sequence[int], present: 
     return Problem("limit_reached", beginning_of(pieces[position].cidr), position, hint=hint)
 
 
+def _always(_policy: Policy) -> bool:
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
     """A rule of the lists.
@@ -162,6 +164,7 @@ class Rule:
         when: What breaks it.
         check: The problem of a piece that breaks it, or None. None for a rule that looks at texts which are no
             networks, or at the submission as a whole; `_validate` asks these in their place.
+        applies: Whether a policy asks for it.
         in_engine: Whether `PlainLists` accepts no list that breaks it. Any other rule is checked after it.
         repeats: Whether a piece that breaks it stands for an entry that is there: it takes no place of its own, and no
             rule after it is asked.
@@ -174,6 +177,7 @@ class Rule:
     title: str
     when: str
     check: Callable[[Piece, Policy], Problem | None] | None
+    applies: Callable[[Policy], bool] = _always
     in_engine: bool = False
     repeats: bool = False
     hint_rewrites: bool = False
@@ -195,6 +199,7 @@ RULES = (
         "Not publicly reachable",
         "it overlaps a special-purpose block that is not globally reachable",
         _check_special,
+        applies=lambda policy: not policy.allow_special,
         in_engine=True,
     ),
     Rule(
@@ -228,7 +233,7 @@ RULES = (
 RULE_OF_CODE = {rule.code: rule for rule in RULES}
 
 _OF_PIECES = tuple((rule, rule.check) for rule in RULES if rule.check is not None)
-_AFTER_ENGINE = tuple(rule.check for rule in RULES if rule.check is not None and not rule.in_engine)
+_AFTER_ENGINE = tuple((rule, check) for rule, check in _OF_PIECES if not rule.in_engine)
 
 
 class _Found:
@@ -257,7 +262,8 @@ def _validate(pieces: Sequence[NewEntry], existing: Sequence[str], policy: Polic
     plain = lists.canonical([*existing, *[piece.cidr for piece in pieces]], max_entries)
     if plain is not None:
         new = plain[len(existing) :]
-        if not _AFTER_ENGINE or _keeps_other_rules(pieces, new, policy):
+        checks = [check for rule, check in _AFTER_ENGINE if rule.applies(policy)]
+        if not checks or _passes(checks, pieces, new, policy):
             return new
     if len(pieces) > policy.most_pieces:
         raise too_many_pieces(pieces[policy.most_pieces].cidr, policy.most_pieces)
@@ -275,7 +281,7 @@ def _validate(pieces: Sequence[NewEntry], existing: Sequence[str], policy: Polic
             continue
         looked_at = Piece(piece.cidr, position, cidr, earlier)
         for rule, check in _OF_PIECES:
-            problem = check(looked_at, policy)
+            problem = check(looked_at, policy) if rule.applies(policy) else None
             found.add(problem)
             if problem is not None and rule.repeats:
                 break
@@ -288,11 +294,16 @@ def _validate(pieces: Sequence[NewEntry], existing: Sequence[str], policy: Polic
     return [cidr for cidr in cidrs if cidr is not None]
 
 
-def _keeps_other_rules(pieces: Sequence[NewEntry], cidrs: Sequence[str], policy: Policy) -> bool:
+def _passes(
+    checks: Sequence[Callable[[Piece, Policy], Problem | None]],
+    pieces: Sequence[NewEntry],
+    cidrs: Sequence[str],
+    policy: Policy,
+) -> bool:
     """Whether pieces that the engine accepts keep the rules that it does not know."""
     earlier = _Earlier((), cidrs)
     looked_at = (Piece(piece.cidr, *rest, earlier) for piece, rest in zip(pieces, enumerate(cidrs), strict=True))
-    return all(check(piece, policy) is None for piece in looked_at for check in _AFTER_ENGINE)
+    return all(check(piece, policy) is None for piece in looked_at for check in checks)
 
 
 def _canonical(text: str) -> str | None:

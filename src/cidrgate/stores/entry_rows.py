@@ -1,7 +1,8 @@
 """The columns of an entry, declared once: every statement and text in which a store writes entries is made of them.
 
-To store another field of `Entry`, add its column to `entries` in `cidrgate.stores.schema`, with a revision, and a line
-to `ENTRY_COLUMNS`. Selects, inserts, updates, the change log, and the bulk of both databases follow.
+To store another detail of an entry, add its column to `entries` in `cidrgate.stores.schema`, with a revision. The field
+of `Entry` says how it is called and written; selects, inserts, updates, the change log, and the bulk of both databases
+follow.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from __future__ import annotations
 from dataclasses import MISSING, fields
 from datetime import datetime
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from types import NoneType
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args, get_type_hints
 
 from sqlalchemy import bindparam, insert, select, update
 
@@ -56,24 +58,30 @@ class EntryColumn(NamedTuple):
     from_text: Callable[[Any], Any] = _as_it_is
 
 
-ENTRY_COLUMNS = (
-    EntryColumn("id"),
-    EntryColumn("cidr"),
-    EntryColumn("created_at", utc_text, datetime.fromisoformat),
-    EntryColumn("created_by"),
-    EntryColumn("label"),
-    EntryColumn("expires_at", utc_text, datetime.fromisoformat),
-)
-"""In the order in which the change log writes them. The account of an entry is a key in its table, and in the log the
-account of the row."""
-
 STAMP_NAMES = ("created_at", "created_by")
 """What the entries of one change have in common."""
 
 DETAIL_NAMES = tuple(one.name for one in fields(NewEntry) if one.name != "cidr")
 """What a submission says of each network."""
 
-DETAILS = tuple(next(column for column in ENTRY_COLUMNS if column.name == name) for name in DETAIL_NAMES)
+
+def _column(name: str) -> EntryColumn:
+    """The column of a field of `Entry`, as its type asks for."""
+    kinds = {*get_args(_TYPES[name])} - {NoneType} or {_TYPES[name]}
+    if kinds <= {str, int, bool, float}:
+        return EntryColumn(name)
+    if kinds == {datetime}:
+        return EntryColumn(name, utc_text, datetime.fromisoformat)
+    raise TypeError(f"say in cidrgate/stores/entry_rows.py how a field of {_TYPES[name]}, such as {name}, is written")
+
+
+_TYPES = get_type_hints(Entry)
+
+ENTRY_COLUMNS = tuple(map(_column, ("id", "cidr", *STAMP_NAMES, *DETAIL_NAMES)))
+"""In the order in which the change log writes them. The account of an entry is a key in its table, and in the log the
+account of the row."""
+
+DETAILS = ENTRY_COLUMNS[-len(DETAIL_NAMES) :]
 NO_DETAILS: tuple[None, ...] = (None,) * len(DETAILS)
 
 details_of: Callable[[NewEntry], tuple[Any, ...]] = attrgetter(*DETAIL_NAMES)
@@ -101,7 +109,7 @@ def _check_names() -> None:
             "the fields of an entry differ: "
             f"cidrgate/values.py has {sorted(of_entry)} in Entry and {sorted(DETAIL_NAMES)} in NewEntry, "
             f"cidrgate/stores/schema.py has {sorted(stored)}, "
-            f"cidrgate/stores/entry_rows.py has {sorted(_NAMES)} and {sorted(STAMP_NAMES)} in STAMP_NAMES"
+            f"cidrgate/stores/entry_rows.py has {sorted(STAMP_NAMES)} in STAMP_NAMES"
         )
 
 

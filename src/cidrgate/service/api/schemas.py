@@ -20,9 +20,9 @@ from pydantic import (
 
 from cidrgate.manager.confirmations import Guard
 from cidrgate.rules import RULES
-from cidrgate.serialization import EntryInfo
+from cidrgate.serialization import EntryInfo, entry_record
 from cidrgate.service.http.limits import LONGEST_LABEL
-from cidrgate.values import EntryDetails
+from cidrgate.values import Entry, EntryDetails
 
 __all__ = [
     "DetailsModel",
@@ -115,20 +115,16 @@ def request_example(example: Any) -> ConfigDict:
     return ConfigDict(extra="forbid", json_schema_extra={"examples": [example]})
 
 
-ENTRY_EXAMPLE = {
-    "id": 7,
-    "account": "acct-1",
-    "cidr": "8.8.8.0/24",
-    "prefix_length": 24,
-    "subnet_mask": "255.255.255.0",
-    "addresses": 256,
-    "label": "office",
-    "created_at": "2026-01-02T03:04:05+00:00",
-    "created_by": "billing",
-    "expires_at": None,
-    "expired": False,
-    "last_matched_at": None,
-}
+ENTRY_EXAMPLE = entry_record(
+    Entry(
+        id=7,
+        account="acct-1",
+        cidr="8.8.8.0/24",
+        label="office",
+        created_at=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
+        created_by="billing",
+    )
+)
 
 
 if TYPE_CHECKING:

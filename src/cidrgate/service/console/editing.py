@@ -16,7 +16,7 @@ from cidrgate.errors import (
 from cidrgate.manager.changes import named_entries
 from cidrgate.service.console.changing import NeedsConfirmationError, make_change
 from cidrgate.service.console.drafts import Edit, Found, NewEdit, Verdict, found_in, judge
-from cidrgate.service.console.lists import AccountQuery, last_change, view_of
+from cidrgate.service.console.lists import HEADINGS, AccountQuery, last_change, view_of
 from cidrgate.service.console.pages import go, page
 from cidrgate.service.console.sessions import Person, SignedIn, SignedInForm
 from cidrgate.service.http.strict_requests import ConsoleRoute
@@ -122,6 +122,6 @@ def _form(
         verdict=verdict,
         pieces=[draft.cidr],
         path="list/edit",
-        columns=8 if service_of(request).manager.last_matches(entry.account) else 7,
+        columns=len(HEADINGS) + bool(service_of(request).manager.last_matches(entry.account)) + 1,
         **({"conflict": None} | known),
     )

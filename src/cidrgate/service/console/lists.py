@@ -21,9 +21,12 @@ from cidrgate.service.http.strict_requests import ConsoleRoute
 from cidrgate.service.settings import service_of
 from cidrgate.values import Account, Change, Decision, Entry
 
-__all__ = ["AccountQuery", "ListView", "last_change", "router", "view_of"]
+__all__ = ["AccountQuery", "HEADINGS", "ListView", "last_change", "router", "view_of"]
 
 router = APIRouter(route_class=ConsoleRoute)
+
+HEADINGS = ("CIDR", "Prefix", "Subnet mask", "Label", "Added", "Expires")
+"""Of what `row.html` says of every entry; when it last matched and what can be done with it may follow."""
 
 AccountQuery = Annotated[str, Query(alias="account", max_length=1_000)]
 _Name = Annotated[str, Form(max_length=1_000)]
@@ -135,7 +138,17 @@ def list_page(
         last = last_change(manager, view.account.name)
         undo = view.editable and notice is not None and notice == last and notice.action != "create_account"
     matched = manager.last_matches(account)
-    return page(request, "list.html", person=person, view=view, matched=matched, notice=notice, undo=undo, tab="list")
+    return page(
+        request,
+        "list.html",
+        person=person,
+        view=view,
+        headings=HEADINGS,
+        matched=matched,
+        notice=notice,
+        undo=undo,
+        tab="list",
+    )
 
 
 @router.post("/list/remove")

@@ -3,6 +3,11 @@
 To add a revision: describe the tables as they shall be in `cidrgate.stores.schema`; write a file
 `versions/NNNN_name.py` that brings a database of either kind there from the revision before, in one transaction; name
 it in `HEAD`. A revision that was released is never changed, and there is no way back: who wants one restores a backup.
+
+Processes of the version before run on while the tables are migrated, and go on after that. Where a revision changes
+what lists match, they must not: its name gets a number behind a dot, one more than the revision before has (1 where it
+has none), which all later ones keep: `0006`, `0007.2`, `0008.2`. A process that knows a smaller number than it finds
+stops trusting its lists; see `refuse_other_lists`.
 """
 
 from __future__ import annotations
@@ -14,12 +19,12 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import inspect, text
 
-from cidrgate.errors import StoreError
+from cidrgate.errors import StoreError, StoreOutgrownError
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-__all__ = ["HEAD", "VERSION_TABLE", "refuse_newer", "revision_of", "upgrade"]
+__all__ = ["HEAD", "VERSION_TABLE", "refuse_newer", "refuse_other_lists", "revision_of", "upgrade"]
 
 HEAD = "0005"
 """The last revision: what this cidrgate reads and writes. They are numbered, so their texts sort as they follow."""
@@ -68,6 +73,33 @@ def refuse_newer(revision: str, name: str) -> None:
             f"{name} has schema version {revision}, made by a newer cidrgate; "
             f"this one knows versions up to {HEAD}: upgrade cidrgate"
         )
+
+
+def refuse_other_lists(revision: str) -> None:
+    """Refuse tables that a newer cidrgate has migrated meanwhile, where lists may match otherwise than this one knows.
+
+    Args:
+        revision: What the tables have now.
+
+    Raises:
+        StoreOutgrownError: If the number behind the dot is greater than that of `HEAD`.
+
+    Example:
+        >>> refuse_other_lists("9999")
+        >>> refuse_other_lists("9999.9")
+        Traceback (most recent call last):
+        ...
+        cidrgate.errors.StoreOutgrownError: the store was migrated to schema version 9999.9 by a newer cidrgate, ...
+    """
+    if _lists_form(revision) > _lists_form(HEAD):
+        raise StoreOutgrownError(
+            f"the store was migrated to schema version {revision} by a newer cidrgate, and this process, which knows "
+            f"{HEAD}, cannot tell what its lists match: start the newer cidrgate in its place"
+        )
+
+
+def _lists_form(revision: str) -> int:
+    return int(revision.partition(".")[2] or 1)
 
 
 def upgrade(connection: Connection, schema: str | None = None, *, since: str | None = None) -> None:

@@ -16,6 +16,7 @@ from cidrgate.errors import AccountsLockedError
 from cidrgate.stores.bulk import rows_of
 from cidrgate.stores.entry_rows import DETAIL_NAMES, STAMP_NAMES
 from cidrgate.stores.key_lists import among
+from cidrgate.stores.migrations import VERSION_TABLE, refuse_other_lists
 from cidrgate.stores.postgres.database import LONGEST_SILENCE
 from cidrgate.stores.schema import accounts, utc_text
 from cidrgate.stores.sql import Transaction, select_accounts_named
@@ -40,8 +41,9 @@ _LARGEST_BLOCK = 4_096
 _MARK = "txid::text || '@' || extract(epoch FROM at)::text"
 """What no other row ever has in the place of this one, whatever backup was restored meanwhile."""
 
+_REVISION = f"(SELECT version_num FROM {{schema}}.{VERSION_TABLE})"  # noqa: S608 - a name
 _POSITION = """
-    SELECT facts.store_id, (pg_control_system()).system_identifier, pg_current_snapshot()::text,
+    SELECT {revision}, facts.store_id, (pg_control_system()).system_identifier, pg_current_snapshot()::text,
         greatest((SELECT coalesce(max(sequence), 0) FROM {schema}.changes), facts.log_start - 1),
         coalesce((
             SELECT {mark} FROM {schema}.changes WHERE sequence = (SELECT max(sequence) FROM {schema}.changes)
@@ -56,7 +58,7 @@ _CHANGED = """
         ORDER BY txid
         LIMIT :rows
     )
-    SELECT facts.store_id, (pg_control_system()).system_identifier::text, pg_current_snapshot()::text,
+    SELECT {revision}, facts.store_id, (pg_control_system()).system_identifier::text, pg_current_snapshot()::text,
         greatest((SELECT coalesce(max(sequence), 0) FROM {schema}.changes), facts.log_start - 1),
         coalesce((
             SELECT {mark} FROM {schema}.changes WHERE sequence = (SELECT max(sequence) FROM {schema}.changes)
@@ -110,8 +112,11 @@ class _Statements(NamedTuple):
 
 @cache
 def _statements(schema: str) -> _Statements:
-    texts = (_POSITION, _CHANGED, _NOTE_MATCHES, _IDS)
-    return _Statements(*(text(one.replace("{mark}", _MARK).replace("{schema}", f'"{schema}"')) for one in texts))
+    texts: tuple[str, ...] = (_POSITION, _CHANGED, _NOTE_MATCHES, _IDS)
+    parts = {"{mark}": _MARK, "{revision}": _REVISION, "{schema}": f'"{schema}"'}
+    for part, written in parts.items():
+        texts = tuple(one.replace(part, written) for one in texts)
+    return _Statements(*map(text, texts))
 
 
 class PostgresTransaction(Transaction):
@@ -211,7 +216,9 @@ class PostgresTransaction(Transaction):
 
     def _read_position(self) -> str:
         """The store's own id, the server's, what this transaction sees, the log's end, and its last row's mark."""
-        return "|".join(str(part) for part in self._connection.execute(self._statements.position).one())
+        revision, *parts = self._connection.execute(self._statements.position).one()
+        refuse_other_lists(revision)
+        return "|".join(map(str, parts))
 
     def changed_since(self, position: str, limit: int) -> set[str] | None:
         """The accounts of rows whose transactions the position did not see; None when nobody can tell.
@@ -223,10 +230,11 @@ class PostgresTransaction(Transaction):
             return None
         store_id, server, seen, end, mark = parts
         most = {"most": limit + 1, "rows": _ROWS_A_NAME * limit + 1}
-        *now, log_start, rewound, cut, names = self._connection.execute(
+        revision, *now, log_start, rewound, cut, names = self._connection.execute(
             self._statements.changed, {"seen": seen, "last": int(end), "mark": mark, **most}
         ).one()
-        self._position = "|".join(str(part) for part in now)
+        refuse_other_lists(revision)
+        self._position = "|".join(map(str, now))
         now_id, now_server, *_ = now
         if (store_id, server) != (now_id, now_server) or rewound or cut or int(end) + 1 < log_start:
             return None

@@ -10,6 +10,7 @@ from sqlalchemy import text
 
 from cidrgate.stores.bulk import compact, rows_of
 from cidrgate.stores.entry_rows import DETAIL_NAMES, STAMP_NAMES
+from cidrgate.stores.migrations import refuse_other_lists
 from cidrgate.stores.schema import utc_text
 from cidrgate.stores.sql import Transaction
 
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["SqliteTransaction"]
 
 _POSITION = """
-    SELECT (SELECT store_id FROM facts), coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'changes'), 0),
+    SELECT (SELECT version_num FROM alembic_version), (SELECT store_id FROM facts),
+        coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'changes'), 0),
         coalesce((
             SELECT at FROM changes WHERE sequence = (SELECT seq FROM sqlite_sequence WHERE name = 'changes')
         ), '')
@@ -131,7 +133,9 @@ class SqliteTransaction(Transaction):
 
         Another row that has its sequence, after a backup was restored, was written at another time.
         """
-        return "|".join(str(part) for part in self._connection.exec_driver_sql(_POSITION).one())
+        revision, *parts = self._connection.exec_driver_sql(_POSITION).one()
+        refuse_other_lists(revision)
+        return "|".join(map(str, parts))
 
     def changed_since(self, position: str, limit: int) -> set[str] | None:
         """The accounts of the rows that follow; None when nobody can tell, see `Transaction.changed_since`."""
