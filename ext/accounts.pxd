@@ -285,7 +285,7 @@ cdef inline uint32_t new_account(
     return block
 
 
-cdef inline void enlist(Accounts *accounts, const Name *name, uint32_t block, uint32_t decides) noexcept nogil:
+cdef inline void insert_account(Accounts *accounts, const Name *name, uint32_t block, uint32_t decides) noexcept nogil:
     """Insert a new account into the rows and the index; `make_room` must have made room."""
     store_release(row_at(accounts, accounts.row_count), decides)
     store_release(&accounts.row_count, accounts.row_count + 1)
@@ -332,7 +332,7 @@ cdef inline int publish(Accounts *accounts, const Name *name, const Plan *plan, 
     if enforced and plan.n4 + plan.n6 == 0:
         (<TrieHeader *>trie_of(header_of(accounts, block))).ipv4 = CLOSED
     if slot == NULL:
-        enlist(accounts, name, block, block)
+        insert_account(accounts, name, block, block)
     else:
         if flags & KIN:
             kin_of(header_of(accounts, block))[0] = kin_of(old)[0]
@@ -366,7 +366,7 @@ cdef inline bint make_parent(Accounts *accounts, Slot *slot) noexcept nogil:
     return True
 
 
-cdef inline void disown(Accounts *accounts, uint32_t block) noexcept nogil:
+cdef inline void unlink(Accounts *accounts, uint32_t block) noexcept nogil:
     """Unlink a subaccount from its parent."""
     cdef Kin *kin = kin_of(header_of(accounts, block))
     cdef Kin *link = kin_of(header_of(accounts, row_at(accounts, kin.parent)[0]))
@@ -410,11 +410,11 @@ cdef inline int link(Accounts *accounts, const Name *name, const Name *parent_na
     kin = kin_of(header_of(accounts, block))
     kin.parent = header_of(accounts, parent.block).row
     if slot == NULL:
-        enlist(accounts, name, block, parent.block)
+        insert_account(accounts, name, block, parent.block)
     else:
         header = header_of(accounts, slot.block)
         if header.flags & SUBACCOUNT:
-            disown(accounts, slot.block)
+            unlink(accounts, slot.block)
         store_release(row_at(accounts, header.row), parent.block)
         store_release(&slot.list, parent.block)
         retire(&accounts.arena, NULL, slot.block, size_of(header))
@@ -446,7 +446,7 @@ cdef inline int discard(Accounts *accounts, const Name *name) noexcept nogil:
     block = slot.block
     header = header_of(accounts, block)
     if header.flags & SUBACCOUNT:
-        disown(accounts, block)
+        unlink(accounts, block)
     elif header.flags & KIN and kin_of(header).next:
         return publish_nothing(accounts, name)
     store_release(row_at(accounts, header.row), 0)

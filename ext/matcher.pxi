@@ -26,7 +26,7 @@ from address cimport Address, Prefix
 from arena cimport UNIT
 from batch cimport PIECE, Batch, read_piece
 from build cimport Item, Plan, drop_plan, plan_trie
-from native cimport load_acquire, nap, prefetch
+from native cimport load_acquire, backoff, prefetch
 from readers cimport Readers, enter, enter_unlocked, epoch_ends, leave, leave_unlocked
 from snapshot cimport (
     DAMAGED, FOREIGN, HOSTILE, MOST_NOTE, NEWER, OTHER_ORDER, OUT_OF_MEMORY, SOUND, TRUNCATED, Snapshot, note_of, seal,
@@ -466,7 +466,7 @@ cdef class Matcher:
         with cython.critical_section(self, other):
             while self.adopting or other.adopting:
                 with nogil:
-                    nap()
+                    backoff()
             self.adopting = other.adopting = True
             coming = withdraw(&other.lists, nobody)
             other.wait_for_readers()
@@ -482,7 +482,7 @@ cdef class Matcher:
         """Wait until no `adopt` is running. `adopt` lets other writers run while it waits itself."""
         while self.adopting:
             with nogil:
-                nap()
+                backoff()
 
     cdef void wait_for_readers(self) noexcept:
         """Wait until all current readers have left, but not for readers that enter in the meantime."""
@@ -492,7 +492,7 @@ cdef class Matcher:
                 epochs += 1
             else:
                 with nogil:
-                    nap()
+                    backoff()
 
     @property
     def note(self):

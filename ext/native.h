@@ -16,7 +16,7 @@
 #endif
 
 /* Waits a short time for other threads. */
-static inline void cidrgate_nap(void) {
+static inline void cidrgate_backoff(void) {
     const struct timespec moment = {0, 20000};
     nanosleep(&moment, NULL);
 }

@@ -40,10 +40,10 @@ not rely on a property that is not in this table. No check can prove who wrote t
     every walk of an index stays in it, ends, and finds verify_spans,       walk, walk_many
     the longest match among the block's prefixes        verify_node
 
-    a row refers to the list that decides: its own      verify_rows         list_at, allow_rows, allows_row, disown
+    a row refers to the list that decides: its own      verify_rows         list_at, allow_rows, allows_row, unlink
     block's or its parent's; an unused row has 0
     a parent is not a subaccount                        verify_rows         header_of_parent, trie_of
-    `Kin` is a tree of two levels: each subaccount is   verify_rows         exchange, disown, discard, link
+    `Kin` is a tree of two levels: each subaccount is   verify_rows         exchange, unlink, discard, link
     once in the chain of its parent; chains end
 
     an index has room, and counts its slots             verify_table        find, put: a search ends at an empty slot

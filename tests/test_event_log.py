@@ -176,7 +176,7 @@ def test_a_hook_that_breaks_for_each_request_writes_no_traceback_for_each(heard:
 
     gate = Gate(Matcher(), unlisted="allow", hooks=[broken])
     for number in range(1000):
-        assert gate.decide(f"acct-{number}", "9.9.9.9").admitted
+        assert gate.decide(f"acct-{number}", "9.9.9.9").allowed
     gate.flush_log()
     first, summary = heard.of("decision_failed")
     assert "OSError: the disk is full" in first["traceback"]
@@ -252,7 +252,7 @@ def test_a_change_that_cannot_be_read_again(
 
 
 def test_what_is_done_now_and_then_meets_a_lock(tmp_path: Path, heard: Heard, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cidrgate.replica.follower._CHORES", 0.01)
+    monkeypatch.setattr("cidrgate.replica.follower._HOUSEKEEPING_PAUSE", 0.01)
     monkeypatch.setattr("cidrgate.replica.follower._LONGEST_RETRY", 0.5)
     path = tmp_path / "lists.db"
     with RuleManager.open(path, create=True, lock_timeout=0.05) as manager:

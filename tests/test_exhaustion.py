@@ -205,7 +205,7 @@ def test_changes_after_a_bulk_of_them_cut_it_too(grown: RuleManager, tmp_path: P
 def test_a_manager_that_follows_cuts_it_by_itself(
     grown: RuleManager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cidrgate.replica.follower._CHORES", 0.05)
+    monkeypatch.setattr("cidrgate.replica.follower._HOUSEKEEPING_PAUSE", 0.05)
     monkeypatch.setattr("cidrgate.replica.replica._POLL", 0.05)
     grown.follow()
     eventually(lambda: wal(tmp_path) == 0)

@@ -17,7 +17,7 @@ GATE = """
 from cidrgate import Gate, Matcher, RuleManager
 matcher = Matcher()
 matcher.publish("acct-1", ["8.8.8.0/24"])
-assert Gate(matcher, unlisted="deny", log="none").decide("acct-1", "8.8.8.8").admitted
+assert Gate(matcher, unlisted="deny", log="none").decide("acct-1", "8.8.8.8").allowed
 """
 
 LOADED = [

@@ -43,7 +43,7 @@ def test_a_list_says_which_entries_are_in_use_where_that_is_known(console: Conso
     page.goto(f"list?account={account}")
     expect(page.get_by_role("columnheader", name="Expires")).to_be_visible()
     expect(page.get_by_role("columnheader", name="Last matched")).to_have_count(0)
-    assert Gate(console.manager, unlisted="allow", note_matches=True).admits(account, "8.8.8.8", [])
+    assert Gate(console.manager, unlisted="allow", note_matches=True).allows(account, "8.8.8.8", [])
     console.manager.store_matches()
     page.reload()
     expect(page.get_by_role("columnheader", name="Last matched")).to_be_visible()

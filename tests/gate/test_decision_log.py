@@ -120,7 +120,7 @@ def test_zero_writes_each(heard: Heard) -> None:
 def test_what_would_be_denied_is_counted_alike(heard: Heard) -> None:
     gate = gate_of(report_only=True)
     for _ in range(5):
-        assert gate.decide("log-1", "9.9.9.9").admitted
+        assert gate.decide("log-1", "9.9.9.9").allowed
     gate.flush_log()
     assert [line["result"] for line in heard.lines] == ["would_deny", "would_deny"]
     assert heard.denials == 5
@@ -131,7 +131,7 @@ def test_what_is_allowed_is_written_each_time(heard: Heard) -> None:
     try:
         gate = gate_of(log="all")
         for _ in range(3):
-            assert gate.decide("log-1", "8.8.8.8").admitted
+            assert gate.decide("log-1", "8.8.8.8").allowed
     finally:
         logging.getLogger("cidrgate.decisions").setLevel(logging.NOTSET)
     assert len(heard.lines) == 3

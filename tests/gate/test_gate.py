@@ -47,7 +47,7 @@ accounts = st.sampled_from(["acct-1", "sub-1", "open", "closed", "unknown", "é"
 def in_short(gate: Gate, account: str, peer: str | None, headers: Any = HEADERS, port: int | None = None) -> bool:
     """Whether the short way admits, which may raise for whatever is not sure."""
     try:
-        return gate.admits(account, peer, headers, port)
+        return gate.allows(account, peer, headers, port)
     except ValueError:
         return False
 
@@ -117,7 +117,7 @@ def test_it_says_what_the_manager_says(manager: RuleManager, peer: str | None, a
     client = ClientIPResolver().resolve(peer, ())
     decision = manager.explain(account, client.address or "nothing")
     verdict = Gate(manager, unlisted="deny_unknown", log="none").decide(account, peer)
-    assert (verdict.admitted, verdict.reason) == (decision.allowed, decision.reason)
+    assert (verdict.allowed, verdict.reason) == (decision.allowed, decision.reason)
     assert verdict.entry == (None if decision.entry is None else decision.entry.cidr)
 
 
@@ -163,15 +163,15 @@ def test_what_holds_no_lists_is_refused(lists: Any) -> None:
 
 
 def test_the_short_way_is_for_those_nobody_watches(manager: RuleManager) -> None:
-    assert Gate(manager, unlisted="allow").admits("acct-1", "8.8.8.8", [])
+    assert Gate(manager, unlisted="allow").allows("acct-1", "8.8.8.8", [])
     assert Gate(manager, unlisted="allow").allows_peer is not None
     assert Gate(manager, unlisted="allow", log="all").allows_peer is None
     assert Gate(manager, unlisted="allow", resolver=ClientIPResolver(trusted_hops=1)).allows_peer is None
-    assert Gate(manager, unlisted="allow", report_only=True).admits("acct-1", "8.8.8.8", [])
-    assert not Gate(manager, unlisted="allow", report_only=True).admits("acct-1", "1.1.1.1", [])
-    assert not Gate(manager, unlisted="allow", log="all").admits("acct-1", "8.8.8.8", [])
-    assert not Gate(manager, unlisted="allow", hooks=[print]).admits("acct-1", "8.8.8.8", [])
-    assert not Gate(manager, unlisted="allow", hooks=[print, Counting()]).admits("acct-1", "8.8.8.8", [])
+    assert Gate(manager, unlisted="allow", report_only=True).allows("acct-1", "8.8.8.8", [])
+    assert not Gate(manager, unlisted="allow", report_only=True).allows("acct-1", "1.1.1.1", [])
+    assert not Gate(manager, unlisted="allow", log="all").allows("acct-1", "8.8.8.8", [])
+    assert not Gate(manager, unlisted="allow", hooks=[print]).allows("acct-1", "8.8.8.8", [])
+    assert not Gate(manager, unlisted="allow", hooks=[print, Counting()]).allows("acct-1", "8.8.8.8", [])
     assert Gate(manager, unlisted="allow", hooks=[Counting()]).allows_peer is None
     assert Gate(manager, unlisted="deny").allows_peer is not None
 
@@ -205,7 +205,7 @@ def test_a_hook_that_counts_hears_of_each_request_once(
         account, peer, HEADERS
     )
     try:
-        admitted = gate.admits(account, peer, HEADERS)
+        admitted = gate.allows(account, peer, HEADERS)
     except ValueError:
         admitted = False
     if admitted:
@@ -223,16 +223,16 @@ def test_a_hook_that_counts_hears_of_each_request_once(
 def test_a_hook_that_cannot_count_changes_nothing(manager: RuleManager, caplog: pytest.LogCaptureFixture) -> None:
     other = Counting()
     gate = Gate(manager, unlisted="allow", hooks=[Counting(OSError("the disk is full")), other], log="none")
-    assert gate.admits("acct-1", "8.8.8.8", [])
+    assert gate.allows("acct-1", "8.8.8.8", [])
     assert other.allowed == [("acct-1", "matched")]
     assert "the disk is full" in caplog.text
 
 
 def test_reporting_denies_nothing(manager: RuleManager) -> None:
     verdict = Gate(manager, unlisted="allow", report_only=True, log="none").decide("acct-1", "1.1.1.1")
-    assert (verdict.result, verdict.reason, verdict.admitted) == ("would_deny", "not_listed", True)
+    assert (verdict.result, verdict.reason, verdict.allowed) == ("would_deny", "not_listed", True)
     broken = Gate(manager, unlisted="allow", report_only=True).decide(None, "1.1.1.1", failure=KeyError("account"))
-    assert (broken.result, broken.reason, broken.admitted) == ("would_deny", "error", True)
+    assert (broken.result, broken.reason, broken.allowed) == ("would_deny", "error", True)
 
 
 @pytest.mark.parametrize(("required", "result"), [(False, "allowed"), (True, "denied")])
@@ -291,7 +291,7 @@ def test_stale_lists_deny_where_the_manager_does() -> None:
             assert gate.decide("acct-1", "8.8.8.8").reason == "stale_lists"
             assert gate.decide("acct-1", "1.1.1.1").reason == "not_listed"
             assert gate.decide("open", "8.8.8.8").reason == "not_enforced"
-            assert gate.decide("open", "8.8.8.8").admitted == (unlisted != "deny")
+            assert gate.decide("open", "8.8.8.8").allowed == (unlisted != "deny")
             for peer in ("8.8.8.8", None):
                 verdict = gate.decide("created meanwhile", peer)
                 assert (verdict.result, verdict.reason) == ("denied", "stale_lists")
@@ -300,7 +300,7 @@ def test_stale_lists_deny_where_the_manager_does() -> None:
             assert gate.allows_peer is not None
             for account in ("acct-1", "created meanwhile", "V\n"):
                 assert not gate.allows_peer(account, "8.8.8.8")
-                assert not gate.admits(account, "8.8.8.8", [])
+                assert not gate.allows(account, "8.8.8.8", [])
         assert not manager.allows("acct-1", "8.8.8.8")
         assert manager.allows("open", "8.8.8.8")
 
@@ -315,9 +315,9 @@ def test_a_rewritten_peer_is_nobody(manager: RuleManager) -> None:
     ):
         assert (verdict.result, verdict.reason) == ("denied", "invalid_address")
         assert verdict.client.problem == "rewritten_peer"
-    assert not gate.admits("acct-1", "8.8.8.8", claimed, 4711)
-    assert not gate.admits("acct-1", "8.8.8.8", [], 0)
-    assert gate.admits("acct-1", "8.8.8.8", [], 4711)
+    assert not gate.allows("acct-1", "8.8.8.8", claimed, 4711)
+    assert not gate.allows("acct-1", "8.8.8.8", [], 0)
+    assert gate.allows("acct-1", "8.8.8.8", [], 4711)
 
 
 def test_how_to_start_the_server_is_logged_once(
@@ -338,7 +338,7 @@ def test_the_servers_answer_can_be_asked_for(manager: RuleManager) -> None:
     claimed = [(b"X-Forwarded-For", b"8.8.8.8")]
     verdict = gate.decide("acct-1", "8.8.8.8", claimed, port=0)
     assert (verdict.result, verdict.client.source) == ("allowed", "server")
-    assert gate.admits("acct-1", "8.8.8.8", claimed, 0)
+    assert gate.allows("acct-1", "8.8.8.8", claimed, 0)
     assert gate.decide("acct-1", "1.1.1.1", claimed, port=0).reason == "not_listed"
     for nobody in (None, "", "unix:", "8.8.8.8:80", "unknown"):
         assert gate.decide("acct-1", nobody, claimed).reason == "invalid_address"
@@ -397,8 +397,8 @@ def test_hooks_are_told_and_change_nothing(manager: RuleManager, caplog: pytest.
         raise OSError("the disk is full")
 
     gate = Gate(manager, unlisted="allow", hooks=[broken, told.append], log="none")
-    assert gate.decide("acct-1", "8.8.8.8").admitted
-    assert not gate.decide("acct-1", "1.1.1.1").admitted
+    assert gate.decide("acct-1", "8.8.8.8").allowed
+    assert not gate.decide("acct-1", "1.1.1.1").allowed
     assert [verdict.result for verdict in told] == ["allowed", "denied"]
     assert "the disk is full" in caplog.text
 

@@ -41,7 +41,7 @@ def test_what_is_allowed_is_counted_alike_with_and_without_a_verdict() -> None:
         registry = CollectorRegistry()
         gate = gate_with(GateMetrics(registry, by_account=True))
         for account, peer in [("acct-1", "8.8.8.8"), ("acct-1", "9.9.9.9"), ("open", "9.9.9.9"), ("acct-1", "8.8.8.9")]:
-            admitted = short and gate.admits(account, peer, [])
+            admitted = short and gate.allows(account, peer, [])
             assert admitted == (short and (account, peer) != ("acct-1", "9.9.9.9"))
             if not admitted:
                 gate.decide(account, peer)

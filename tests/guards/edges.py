@@ -78,7 +78,7 @@ class Library:
     def ask(self, world: World, row: str, asked: Asked, confirm: Any = ()) -> Refusal | None:
         # Whoever calls says where they are; what was confirmed is said as people say it.
         said = set(confirm) - {Guard.DISABLE_ENFORCEMENT}
-        manager = world.manager.supervised(address=CALLER, confirmed=said)
+        manager = world.manager.with_hooks(address=CALLER, confirmed=said)
         empty: dict[str, Any] = {"allow_empty": Guard.DISABLE_ENFORCEMENT in confirm}
         version: dict[str, Any] = {"expect_version": asked.version}
         account, which = asked.account, asked.entry
@@ -304,7 +304,7 @@ class Console:
             "cidrs": asked.cidrs,
             "cidr": asked.cidrs,
             "entry": listed.get(asked.entry, 0),
-            "instead": [listed[asked.instead]] if asked.instead else [],
+            "replaces": [listed[asked.instead]] if asked.instead else [],
             "at": asked.sequence,
         }
         if not listed:

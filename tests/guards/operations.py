@@ -38,7 +38,7 @@ LIBRARY: Rows = {
     "RuleManager.sweep": CLOCK,
     "RuleManager.note_match": READS,
     "RuleManager.store_matches": READS,
-    "RuleManager.supervised": "it makes the manager that the other rows are tried with",
+    "RuleManager.with_hooks": "it makes the manager that the other rows are tried with",
     **dict.fromkeys(
         [f"RuleManager.{name}" for name in ("account", "accounts", "allows", "checker", "counts", "entries")]
         + [f"RuleManager.{name}" for name in ("explain", "history", "last_matches", "list_states", "listing")],

@@ -40,7 +40,7 @@ def test_no_form_lets_entries_give_way_to_nothing(world: World) -> None:
     before = world.everything()
     entry = world.id_of("acct-1", OWN)
     for cidrs in ("", " ", ",\n,"):
-        data = {"csrf": world.csrf, "account": "acct-1", "cidrs": cidrs, "instead": [entry], "version": 1}
+        data = {"csrf": world.csrf, "account": "acct-1", "cidrs": cidrs, "replaces": [entry], "version": 1}
         answer = world.client.post("/console/list/add", data=data)
         assert answer.status_code in (409, 422), answer.status_code
         assert world.everything() == before
@@ -63,9 +63,9 @@ def test_a_confirmation_is_for_the_call_that_carries_it(world: World) -> None:
     with pytest.raises(UnconfirmedChangeError):
         world.manager.remove("acct-1", OWN)
     with pytest.raises(ValueError, match="'yes' confirms nothing: name disable_enforcement or lock_out"):
-        world.manager.supervised(confirmed=["yes"])
+        world.manager.with_hooks(confirmed=["yes"])
     with pytest.raises(TypeError, match="as a collection"):
-        world.manager.supervised(confirmed="lock_out")
+        world.manager.with_hooks(confirmed="lock_out")
 
 
 PREVIEWED: list[tuple[str, dict[str, Any], list[str]]] = [

@@ -83,7 +83,7 @@ class Groups(CommitGroups):
     def in_line(self, pool: ThreadPoolExecutor, change: ListRequest | Callable[[Transaction], Any]) -> Future[Any]:
         """A change that stands in line, behind those that do already."""
         before = len(self._waiting)
-        behind = pool.submit(self.alone if callable(change) else self.change_list, change)  # type: ignore[arg-type]
+        behind = pool.submit(self.exclusive if callable(change) else self.change_list, change)  # type: ignore[arg-type]
         while len(self._waiting) == before:
             time.sleep(0.001)
         return behind
@@ -98,15 +98,15 @@ def request(
     account: str,
     cidr: str = "8.8.8.0/24",
     *,
-    judge: Callable[[ListOutcome], object] | None = None,
-    keep: Callable[[Transaction, ListOutcome], object] | None = None,
+    before_store: Callable[[ListOutcome], object] | None = None,
+    in_transaction: Callable[[Transaction, ListOutcome], object] | None = None,
 ) -> ListRequest:
     """A change that lists a network."""
 
     def make(_: Transaction, listing: Listing) -> ListChange:
         return addition(listing, [NewEntry(cidr)], [cidr])
 
-    return ListRequest(account, make, "me", None, judge, keep)
+    return ListRequest(account, make, "me", None, before_store, in_transaction)
 
 
 def fail(error: BaseException) -> Callable[..., object]:
@@ -130,7 +130,7 @@ def test_what_waits_is_committed_together_and_what_is_refused_is_that_ones_alone
     with ThreadPoolExecutor(4) as pool:
         first = groups.under_way(pool)
         others = [groups.in_line(pool, request("b")), groups.in_line(pool, request("nobody"))]
-        others.append(groups.in_line(pool, request("c", judge=fail(refused))))
+        others.append(groups.in_line(pool, request("c", before_store=fail(refused))))
         groups.released.set()
         [made, unknown, error] = results(others)
         assert first.result().account.version == 1
@@ -146,7 +146,7 @@ def test_a_fault_in_one_change_takes_back_that_one_alone(manager: RuleManager, f
     groups = Groups(manager)
     with ThreadPoolExecutor(4) as pool:
         first = groups.under_way(pool)
-        others = [groups.in_line(pool, request("b", keep=fail(fault)))]
+        others = [groups.in_line(pool, request("b", in_transaction=fail(fault)))]
         others += [groups.in_line(pool, request(name)) for name in ("c", "d")]
         groups.released.set()
         assert results([first, *others]) == [["8.8.8.0/24"], fault, ["8.8.8.0/24"], ["8.8.8.0/24"]]
@@ -163,7 +163,7 @@ def test_a_commit_that_fails_is_reported_to_everybody_in_the_group_but_those_who
     with ThreadPoolExecutor(4) as pool:
         first = groups.under_way(pool)
         others = [groups.in_line(pool, request(name)) for name in ("b", "c")]
-        others.append(groups.in_line(pool, request("d", judge=fail(refused))))
+        others.append(groups.in_line(pool, request("d", before_store=fail(refused))))
         groups.released.set()
         assert results([first, *others]) == [["8.8.8.0/24"], groups.error, groups.error, refused]
     assert listed(manager) == {"a": ["8.8.8.0/24"], "b": [], "c": [], "d": [], "e": []}
@@ -173,7 +173,7 @@ def test_an_interruption_ends_the_thread_it_came_to_and_leaves_nobody_waiting(ma
     groups = Groups(manager)
     with ThreadPoolExecutor(3) as pool:
         first = groups.under_way(pool)
-        leader = groups.in_line(pool, request("b", judge=fail(KeyboardInterrupt())))
+        leader = groups.in_line(pool, request("b", before_store=fail(KeyboardInterrupt())))
         follower = groups.in_line(pool, request("c"))
         groups.released.set()
         assert first.result()
@@ -284,7 +284,7 @@ def test_a_supervisor_sees_a_change_before_it_is_committed_and_can_refuse_it(man
         raise CidrgateError("not now")
 
     with pytest.raises(CidrgateError, match="not now"):
-        manager.supervised(judge=refuse).replace("acct-1", "9.9.9.0/24")
+        manager.with_hooks(before_store=refuse).replace("acct-1", "9.9.9.0/24")
     [outcome] = seen
     assert outcome.account.version == 2
     assert [entry.cidr for entry in outcome.before] == ["8.8.8.0/24"]
@@ -297,7 +297,7 @@ def test_a_dry_run_changes_nothing_and_tells_what_would_be(manager: RuleManager)
     manager.add("acct-1", "8.8.8.0/24")
     before = manager.history()
     outcomes: list[ListOutcome] = []
-    dry = manager.supervised(judge=outcomes.append, dry_run=True)
+    dry = manager.with_hooks(before_store=outcomes.append, dry_run=True)
     dry.create_account("acct-2")
     dry.add("acct-1", "9.9.9.0/24, 1.1.1.1/32")
     dry.edit("acct-1", "8.8.8.0/24", "8.8.0.0/16")

@@ -196,7 +196,7 @@ def test_a_gate_notes_what_it_lets_in_and_nothing_else(in_memory: RuleManager) -
         cidr = f"7.7.{number}.0/24"
         [entry] = in_memory.add("acct-1", cidr)
         header = [(b"x-forwarded-for", f"7.7.{number}.9".encode())]
-        assert not gate.admits("acct-1", "5.5.5.5", [])
+        assert not gate.allows("acct-1", "5.5.5.5", [])
         gate.decide("acct-1", "5.5.5.5")
         gate.decide("nobody", "5.5.5.5")
         gate.decide(None, "5.5.5.5")
@@ -205,10 +205,10 @@ def test_a_gate_notes_what_it_lets_in_and_nothing_else(in_memory: RuleManager) -
         peer = "5.5.5.5" if gate.resolver is behind else f"7.7.{number}.9"
         sent = header if gate.resolver is behind else []
         if number == 3:
-            assert not gate.admits("sub-1", peer, sent)
-            assert gate.decide("sub-1", peer, sent).admitted
+            assert not gate.allows("sub-1", peer, sent)
+            assert gate.decide("sub-1", peer, sent).allowed
         else:
-            assert gate.admits("sub-1", peer, sent)
+            assert gate.allows("sub-1", peer, sent)
         in_memory.store_matches()
         assert entry.id in in_memory.last_matches("acct-1")
         in_memory.remove("acct-1", entry.id)
@@ -219,15 +219,15 @@ def test_the_shortest_way_notes_too(in_memory: RuleManager) -> None:
     assert gate.allows_peer is not None
     assert gate.allows_peer("acct-1", "8.8.8.8")
     assert not gate.allows_peer("acct-1", "9.9.9.9")
-    assert Gate(in_memory, unlisted="allow", note_matches=True).decide("acct-1", "1.1.1.1").admitted
+    assert Gate(in_memory, unlisted="allow", note_matches=True).decide("acct-1", "1.1.1.1").allowed
     assert in_memory.store_matches() == 2
     assert matched(in_memory, "acct-1").keys() == {"8.8.8.0/24", "1.1.1.1/32"}
 
 
 def test_a_gate_notes_nothing_unless_it_is_told_to(in_memory: RuleManager) -> None:
     gate = Gate(in_memory, unlisted="allow", log="none")
-    assert gate.admits("acct-1", "8.8.8.8", [])
-    assert gate.decide("acct-1", "8.8.8.8").admitted
+    assert gate.allows("acct-1", "8.8.8.8", [])
+    assert gate.decide("acct-1", "8.8.8.8").allowed
     assert in_memory.store_matches() == 0
 
 
@@ -241,13 +241,13 @@ def test_without_a_store_there_is_nowhere_to_note() -> None:
 
 
 def test_a_manager_that_follows_stores_them_by_itself(shared_store_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(following_module, "_CHORES", 0.01)
+    monkeypatch.setattr(following_module, "_HOUSEKEEPING_PAUSE", 0.01)
     monkeypatch.setattr("cidrgate.replica.replica._POLL", 0.05)
     with RuleManager.open(shared_store_url) as node, RuleManager.connect(shared_store_url) as other:
         furnish(other)
         eventually(lambda: node.matcher.enforced("acct-1"))
         gate = Gate(node, unlisted="allow", note_matches=True)
-        assert gate.admits("acct-1", "8.8.8.8", [])
+        assert gate.allows("acct-1", "8.8.8.8", [])
         eventually(lambda: matched(other, "acct-1").keys() == {"8.8.8.0/24"})
 
 

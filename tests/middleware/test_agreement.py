@@ -41,7 +41,7 @@ peers = st.one_of(addresses, hops, st.none())
 @given(st.sampled_from(sorted(SETUPS)), peers, st.lists(fields, max_size=4))
 def test_every_edge_says_what_the_gate_says(setup: str, peer: str | None, headers: list[tuple[bytes, bytes]]) -> None:
     request = Attack("", setup, peer, tuple(headers), None)
-    expected = 200 if GATES[setup].decide("acct-1", peer, headers).admitted else 403
+    expected = 200 if GATES[setup].decide("acct-1", peer, headers).allowed else 403
     for gate in (GATES[setup], WATCHED[setup]):
         assert asgi_status(asgi.AllowlistMiddleware(asgi_app, gate, lambda scope: "acct-1"), request) == expected
         assert wsgi_status(wsgi.AllowlistMiddleware(wsgi_app, gate, lambda environ: "acct-1"), request) == expected

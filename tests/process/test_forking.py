@@ -133,9 +133,9 @@ def test_a_child_of_a_child_follows_too(manager: RuleManager, url: str) -> None:
 
 
 FORKING: dict[str, Callable[[RuleManager, Callable[[], None]], object]] = {
-    "judge": lambda manager, fork: manager.supervised(judge=lambda _: fork()).add("acct-1", "9.9.9.9/32"),
-    "keep": lambda manager, fork: manager.supervised(keep=lambda *_: fork()).add("acct-1", "9.9.9.9/32"),
-    "create": lambda manager, fork: manager.supervised(keep=lambda *_: fork()).create_account("acct-9"),
+    "judge": lambda manager, fork: manager.with_hooks(before_store=lambda _: fork()).add("acct-1", "9.9.9.9/32"),
+    "keep": lambda manager, fork: manager.with_hooks(in_transaction=lambda *_: fork()).add("acct-1", "9.9.9.9/32"),
+    "create": lambda manager, fork: manager.with_hooks(in_transaction=lambda *_: fork()).create_account("acct-9"),
     "load": lambda manager, fork: manager.load(progress=lambda _: fork()),
 }
 

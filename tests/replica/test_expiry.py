@@ -12,7 +12,7 @@ from cidrgate import EntryNotFoundError, InvalidExpiryError, Matcher, NewEntry, 
 from cidrgate.manager import change_requests as list_requests, queries as lists, rule_manager as manager_module
 from cidrgate.process.clock import _Offset
 from cidrgate.replica import published_store as publication
-from cidrgate.replica.expiry import Timetable
+from cidrgate.replica.expiry import ExpirySchedule
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ steps = st.lists(st.one_of(puts, st.tuples(st.just("look"), times)), max_size=30
 @given(steps)
 def test_whoever_looks_when_something_is_due_misses_no_end(taken: list[tuple[object, ...]]) -> None:
     """The model: at each look, the accounts of which something ended since they were put or looked at."""
-    table = Timetable()
+    table = ExpirySchedule()
     ends: dict[str, dict[str, datetime]] = {}
     looked: dict[str, datetime] = {}
     now = NOW - timedelta(seconds=1)

@@ -172,11 +172,11 @@ def test_a_store_that_fails_for_a_while_is_caught_up_with(
     failed = threading.Event()
     catch_up = PublishedStore.catch_up
 
-    def sometimes(self: PublishedStore, *, glance: bool = True) -> None:
+    def sometimes(self: PublishedStore, *, check_first: bool = True) -> None:
         if failing.is_set() and self is reader.replica.published:
             failed.set()
             raise StoreError("the store is out of order")
-        catch_up(self, glance=glance)
+        catch_up(self, check_first=check_first)
 
     monkeypatch.setattr(PublishedStore, "catch_up", sometimes)
     failing.set()

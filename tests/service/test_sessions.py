@@ -12,7 +12,7 @@ from sqlalchemy import update
 from cidrgate.errors import CredentialEndedError, SessionNotFoundError
 from cidrgate.service.auth.credentials import Credentials
 from cidrgate.service.auth.values import Scope, Session
-from cidrgate.stores.idempotency import AnswerRows
+from cidrgate.stores.idempotency import IdempotentResponseRows
 from cidrgate.stores.schema import tokens
 from tests.service.test_console_sessions import OWN_PAGE, proof, sign_in
 
@@ -161,7 +161,7 @@ def test_what_a_request_with_a_key_was_answered_is_not_kept_either(stored_api: A
     made = stored_api.credentials.create_token("one", ADMIN)
     caller = stored_api.at("198.51.100.7", made.secret)
     stored: list[object] = []
-    monkeypatch.setattr(AnswerRows, "insert", lambda *arguments, **_: stored.append(arguments))
+    monkeypatch.setattr(IdempotentResponseRows, "insert", lambda *arguments, **_: stored.append(arguments))
     authenticate = Credentials.authenticate
 
     def then_revoked(self: Credentials, secret: str) -> object:

@@ -195,7 +195,7 @@ def test_a_log_that_sqlite_itself_has_made_anew_is_used(manager: RuleManager) ->
 def test_a_file_that_is_replaced_during_a_change_takes_it_back(
     fault: Callable[[Path, Path], None], manager: RuleManager, path: Path, backup: Path
 ) -> None:
-    meddling = manager.supervised(judge=lambda _: fault(path, backup))
+    meddling = manager.with_hooks(before_store=lambda _: fault(path, backup))
     with pytest.raises(StoreError, match="replaced or deleted") as refusal:
         meddling.add("acct-1", "1.1.1.1/32")
     assert not isinstance(refusal.value, OutcomeUnknownError)

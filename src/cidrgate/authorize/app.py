@@ -141,7 +141,7 @@ class AuthorizeApp:
         if account is not None:
             try:
                 host, port = peer_of(scope)
-                if self._gate.admits(account, host, scope["headers"], port):
+                if self._gate.allows(account, host, scope["headers"], port):
                     return _MATCHED if self._gate.matcher.enforced(account) else _NOT_ENFORCED, _EMPTY_BODY
             except Exception:  # noqa: BLE001, S110 - `decide` runs into the same error and logs it
                 pass
@@ -151,7 +151,7 @@ class AuthorizeApp:
 def _told(verdict: Verdict, scope: Scope) -> tuple[Message, Message]:
     """Return the response for a verdict."""
     reason = (_REASON, verdict.reason.encode())
-    if verdict.admitted:
+    if verdict.allowed:
         return _empty(200, reason, (b"x-request-id", verdict.request_id.encode())), _EMPTY_BODY
     denial = denial_in(scope, verdict)
     headers = [reason, *((name.encode(), value.encode()) for name, value in denial.headers)]

@@ -43,7 +43,7 @@ REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}", re.ASCII)
 """The form that a received request id must have to be shown and logged."""
 
 
-class _Admits(Protocol):
+class _Allows(Protocol):
     def __call__(
         self, account: str, peer: str | None, headers: Sequence[tuple[bytes, bytes]], port: int | None = None, /
     ) -> bool: ...
@@ -170,12 +170,12 @@ class Gate:
         self._hooks = (*own, *hooks)
         self._counts = [hook.count_allowed for hook in hooks if hasattr(hook, "count_allowed")]
         if log == "all" or len(own) + len(self._counts) < len(self._hooks):
-            self.admits = self._admits_watched
+            self.allows = self._allows_watched
         elif self._counts:
-            self.admits = self._admits_counted
+            self.allows = self._allows_counted
         else:
-            self.admits = self._admits_client
-        shortest = self.admits == self._admits_client and self.resolver.header is None
+            self.allows = self._allows_client
+        shortest = self.allows == self._allows_client and self.resolver.header is None
         self.allows_peer = self._lets_in if shortest else None
 
     matcher: Matcher
@@ -195,7 +195,7 @@ class Gate:
         """Write the number of denials that were counted and not yet written. The end of the process does this too."""
         self._log.flush()
 
-    # `allows_peer` and `admits` are the fast path for allowed requests, which are nearly all requests. They make no
+    # `allows_peer` and `allows` are the fast path for allowed requests, which are nearly all requests. They make no
     # verdict, and only their True is final. After False or an exception, `decide` must decide.
 
     allows_peer: Callable[[str, Address], bool] | None
@@ -204,7 +204,7 @@ class Gate:
     Call it only for a peer that was not rewritten: its port is not 0, and the request has none of `CLIENT_HEADERS`.
     """
 
-    admits: _Admits
+    allows: _Allows
     """Returns whether the client of a request may act for an account. False if a hook or the log needs verdicts."""
 
     @staticmethod
@@ -217,20 +217,20 @@ class Gate:
         """Return False: these lists have no fast check."""
         return False
 
-    def _admits_watched(
+    def _allows_watched(
         self, account: str, peer: str | None, headers: Sequence[tuple[bytes, bytes]], port: int | None = None
     ) -> bool:
         """Return False: a hook or the log needs a verdict for every request, which the fast path does not make."""
         return False
 
-    def _admits_client(
+    def _allows_client(
         self, account: str, peer: str | None, headers: Sequence[tuple[bytes, bytes]], port: int | None = None
     ) -> bool:
         """Return whether the client may act for the account."""
         address = self.resolver.address(peer, headers, port)
         return address is not None and self._lets_in(account, address)
 
-    def _admits_counted(
+    def _allows_counted(
         self, account: str, peer: str | None, headers: Sequence[tuple[bytes, bytes]], port: int | None = None
     ) -> bool:
         """Return whether the client may act for the account, and count the request."""
@@ -308,7 +308,7 @@ class Gate:
             if exempt:
                 allowed, reason = True, "no_account"
             else:
-                allowed, reason, entry = self._judge(account, client.address)
+                allowed, reason, entry = self._decide(account, client.address)
         # Any client can cause these errors: a traceback for each would only fill the log.
         except MissingAccountError:
             allowed, reason = False, "no_account"
@@ -324,7 +324,7 @@ class Gate:
         self._tell(verdict)
         return verdict
 
-    def _judge(self, account: str | None, address: str | None) -> tuple[bool, VerdictReason, str | None]:
+    def _decide(self, account: str | None, address: str | None) -> tuple[bool, VerdictReason, str | None]:
         """Return whether the request is allowed, the reason and the matching entry.
 
         Raises:

@@ -59,7 +59,7 @@ class Verdict:
     seconds: float
 
     @property
-    def admitted(self) -> bool:
+    def allowed(self) -> bool:
         """Whether the application may handle the request."""
         return self.result != "denied"
 

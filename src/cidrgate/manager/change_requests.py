@@ -36,8 +36,8 @@ class ListRequest:
         make: What it does to the list it meets; may read more in the transaction.
         actor: Who asks, for the change log.
         expect_version: The version of the account they saw; None for whatever it is.
-        judge: Sees what it comes to before anything is stored; when it raises a `CidrgateError`, nothing is.
-        keep: Stores more along with it.
+        before_store: Sees what it comes to before anything is stored; when it raises a `CidrgateError`, nothing is.
+        in_transaction: Stores more along with it.
         address: Where they are; None if that is not known, and then they cannot be locked out.
         confirmed: The guards that the change may meet.
     """
@@ -46,8 +46,8 @@ class ListRequest:
     make: Callable[[Transaction, Listing], ListChange]
     actor: str | None
     expect_version: int | None
-    judge: Callable[[ListOutcome], object] | None
-    keep: Callable[[Transaction, ListOutcome], object] | None
+    before_store: Callable[[ListOutcome], object] | None
+    in_transaction: Callable[[Transaction, ListOutcome], object] | None
     address: str | None = None
     confirmed: frozenset[Guard] = frozenset()
 
@@ -86,8 +86,8 @@ def change_lists(
     if not dry_run:
         transaction.apply(made, at=at)
         for request, result in zip(requests, results, strict=True):
-            if request.keep is not None and isinstance(result, ListOutcome):
-                request.keep(transaction, result)
+            if request.in_transaction is not None and isinstance(result, ListOutcome):
+                request.in_transaction(transaction, result)
     return results
 
 
@@ -128,6 +128,6 @@ def _worked_out(
     now = replace(owner.value(), version=owner.version + bool(made))
     outcome = ListOutcome(now, change, listing.entries, changed(listing, made))
     outcome = replace(outcome, confirm=guards_met(outcome, request.address, at))
-    if request.judge is not None:
-        request.judge(outcome)
+    if request.before_store is not None:
+        request.before_store(outcome)
     return outcome, made

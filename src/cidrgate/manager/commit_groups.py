@@ -121,7 +121,7 @@ class CommitGroups:
         """
         return cast("ListOutcome", self._made(_Member(request, time_left(self._lock_timeout))))
 
-    def alone(self, make: Callable[[Transaction], _Made]) -> _Made:
+    def exclusive(self, make: Callable[[Transaction], _Made]) -> _Made:
         """What a function makes in a write transaction of its own, once that is committed."""
         return cast("_Made", self._made(_Member(make, time_left(self._lock_timeout))))
 

@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from cidrgate.errors import WouldDisableEnforcementError, WouldLockOutCallerError
-from cidrgate.manager.previews import shuts_out
+from cidrgate.manager.previews import locks_out
 from cidrgate.rules.decisions import enforced
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def guards_met(outcome: ListOutcome, address: str | None, at: datetime) -> tuple
     met = []
     if disables_enforcement(outcome.before, outcome.after):
         met.append(Guard.DISABLE_ENFORCEMENT)
-    if shuts_out(outcome, address, at) is not None:
+    if locks_out(outcome, address, at) is not None:
         met.append(Guard.LOCK_OUT)
     return tuple(met)
 

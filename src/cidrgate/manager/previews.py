@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from cidrgate.rules.decisions import Address
     from cidrgate.values import Decision, Entry
 
-__all__ = ["MOST_NETWORKS", "AccessChange", "access_change", "networks_without", "shuts_out"]
+__all__ = ["MOST_NETWORKS", "AccessChange", "access_change", "networks_without", "locks_out"]
 
 MOST_NETWORKS = 1_000
 """How many networks that lose or gain access are named. One wide network without a few addresses is thousands."""
@@ -85,7 +85,7 @@ def _some_without(cidrs: Iterable[str], holes: Iterable[str]) -> tuple[tuple[str
     return named, sum(map(_network_count, stretches)) - len(named)
 
 
-def shuts_out(outcome: ListOutcome, address: Address | None, at: datetime) -> Decision | None:
+def locks_out(outcome: ListOutcome, address: Address | None, at: datetime) -> Decision | None:
     """The denial that a change would bring to an address that is allowed before it; None if it brings none.
 
     Args:

@@ -122,12 +122,12 @@ class RuleManager:
         self.matches = LastMatches()
         """Where gates note which entries let requests in, for `store_matches`."""
         self._commits = CommitGroups(self.replica.published.change, min(store.writers, _TURNS), store.lock_timeout)
-        self._judge: Callable[[ListOutcome], object] | None = None
-        self._keep: Callable[[Transaction, ListOutcome | Account], object] | None = None
+        self._before_store: Callable[[ListOutcome], object] | None = None
+        self._in_transaction: Callable[[Transaction, ListOutcome | Account], object] | None = None
         self._dry_run = False
         self._address: str | None = None
         self._confirmed: frozenset[Guard] = frozenset()
-        self.replica.published.chores = {"sweep": self.sweep, "matches": self.store_matches, "tidy": store.tidy}
+        self.replica.published.housekeeping = {"sweep": self.sweep, "matches": self.store_matches, "tidy": store.tidy}
         join_forks(self, stage=1)
 
     @classmethod
@@ -525,8 +525,8 @@ class RuleManager:
                 return Account(account, parent, datetime.now(UTC))
             made = transaction.insert_accounts([account], parent=owner, at=datetime.now(UTC), actor=actor)
             created = made[account].value()
-            if self._keep is not None:
-                self._keep(transaction, created)
+            if self._in_transaction is not None:
+                self._in_transaction(transaction, created)
             return created
 
         if self._dry_run:
@@ -797,8 +797,11 @@ class RuleManager:
 
         Raises:
             ValueError: If the age is negative.
+            CidrgateError: If this manager makes dry runs: no rows are deleted.
             StoreError: If they cannot be deleted.
         """
+        if self._dry_run:
+            raise CidrgateError("a manager of dry runs does not prune the change log")
         if older_than.total_seconds() < 0:
             raise ValueError(f"an age is not negative: {older_than}")
 
@@ -926,6 +929,7 @@ class RuleManager:
             >>> report.accounts, report.entries, list(report.problems)
             (1, 1, ['b'])
         """
+        dry_run = dry_run or self._dry_run
         check_text(actor, "an actor")
 
         def store(part: Mapping[str, Sequence[NewEntry]]) -> tuple[int, ImportReport]:
@@ -955,49 +959,49 @@ class RuleManager:
                 progress(done)
         return report
 
-    def supervised(
+    def with_hooks(
         self,
         *,
-        judge: Callable[[ListOutcome], object] | None = None,
-        keep: Callable[[Transaction, ListOutcome | Account], object] | None = None,
+        before_store: Callable[[ListOutcome], object] | None = None,
+        in_transaction: Callable[[Transaction, ListOutcome | Account], object] | None = None,
         dry_run: bool = False,
         address: str | None = None,
         confirmed: Iterable[str] = (),
     ) -> Self:
-        """This manager, with somebody who sees each change made through it before it is committed.
+        """Return this manager with hooks that see each change before it is committed.
 
-        It guards its caller too, whose address it is told: a change that would lock the caller out, or end the
-        enforcement of an account, raises an `UnconfirmedChangeError` unless that was confirmed by its name.
+        It also guards the caller: a change that would lock out the caller's address, or end the enforcement of an
+        account, raises an `UnconfirmedChangeError` unless it was confirmed by name.
 
         Args:
-            judge: Called with what a change of a list comes to, before it is stored; when it raises a `CidrgateError`,
-                nothing is. The outcome says what the change must be confirmed for.
-            keep: Called in the transaction of a change with the account that was created, or the outcome for a list:
-                what it stores is committed with the change. It may be called a second time, in another transaction,
-                when the first one could not be committed; when it raises, nothing is stored.
-            dry_run: Whether changes are worked out and judged, but not stored; they need no confirmation then.
-                `import_accounts` and `prune_history` are neither supervised nor dry.
-            address: Where the caller is, as canonical text; None if that is not known, and then nothing warns them.
+            before_store: Called with the outcome of a change of a list before it is stored. If it raises a
+                `CidrgateError`, nothing is stored. The outcome says what the change must be confirmed for.
+            in_transaction: Called in the transaction of a change, with the outcome or the created account. What it
+                stores is committed with the change. It may be called a second time, in another transaction, if the
+                first one could not be committed. If it raises, nothing is stored.
+            dry_run: Whether changes are validated and passed to `before_store`, but not stored. They need no
+                confirmation then. `import_accounts` is dry too, but calls no hooks; `prune_history` raises an error.
+            address: The caller's address as canonical text; None if it is unknown, and then no change is a lock-out.
             confirmed: The guards that the changes may meet, by name: `disable_enforcement`, `lock_out`. They add to
-                those of a manager that is supervised already.
+                those of this manager.
 
         Raises:
-            ValueError: If `confirmed` names something else.
+            ValueError: If `confirmed` names an unknown guard.
 
-        A manager that is supervised already stays so: whoever was there first is called first.
+        The hooks of this manager stay, and are called first.
 
         Example:
             >>> with RuleManager.open("memory://") as manager:
             ...     account = manager.create_account("acct-1")
             ...     outcomes = []
-            ...     would_add = manager.supervised(judge=outcomes.append, dry_run=True)
+            ...     would_add = manager.with_hooks(before_store=outcomes.append, dry_run=True)
             ...     added = would_add.add("acct-1", "8.8.8.0/24")
             ...     [entry.cidr for entry in outcomes[0].after], manager.entries("acct-1")
             (['8.8.8.0/24'], [])
         """
         seen = copy(self)
-        seen._judge = _both(self._judge, judge)
-        seen._keep = _both(self._keep, keep)
+        seen._before_store = _both(self._before_store, before_store)
+        seen._in_transaction = _both(self._in_transaction, in_transaction)
         seen._dry_run = self._dry_run or dry_run
         seen._address = self._address if address is None else address
         seen._confirmed = self._confirmed | named_guards(confirmed)
@@ -1014,7 +1018,9 @@ class RuleManager:
     ) -> ListOutcome:
         check_text(actor, "an actor")
         confirmed = self._confirmed_with(allow_empty=allow_empty)
-        request = ListRequest(account, make, actor, expect_version, self._judge, self._keep, self._address, confirmed)
+        request = ListRequest(
+            account, make, actor, expect_version, self._before_store, self._in_transaction, self._address, confirmed
+        )
         if self._dry_run:
             with self._store.read() as transaction:
                 [result] = change_lists(transaction, [request], dry_run=True)
@@ -1032,7 +1038,7 @@ class RuleManager:
         def write() -> _Made:
             if self._store.writers == 1:
                 # Those that wait for a lock of the database are not served in their order.
-                return self._commits.alone(make)
+                return self._commits.exclusive(make)
             with self.replica.published.change() as transaction:
                 return make(transaction)
 

@@ -26,7 +26,7 @@ __all__ = ["allowlist"]
 
 
 def allowlist(gate: Gate, account: Account | FromHeader | FromRoute | FromPath) -> Middleware:
-    """A middleware that answers 403 for requests, and WebSocket handshakes, that the gate does not admit.
+    """A middleware that answers 403 for requests, and WebSocket handshakes, that the gate denies.
 
     The peer is the socket's: a `remote` that another middleware has set does not count.
 
@@ -52,7 +52,7 @@ def allowlist(gate: Gate, account: Account | FromHeader | FromRoute | FromPath) 
         named, failure = await find_account_async(finder, request)
         peer, port = _peer_of(request)
         verdict = gate.decide(named, peer, request.raw_headers, port=port, failure=failure)
-        if verdict.admitted:
+        if verdict.allowed:
             return await handler(request)
         denial = denial_of(verdict, ",".join(request.headers.getall("accept", ())))
         return Response(status=STATUS, body=denial.body, headers=dict(denial.headers))

@@ -34,7 +34,7 @@ _POLICY_VIOLATION = 1008
 
 
 class AllowlistMiddleware:
-    """Lets requests through that the gate admits, and answers 403 for the others.
+    """Lets requests through that the gate allows, and answers 403 for the others.
 
     A WebSocket is denied during its handshake, before the application sees it: with the same response where the server
     has the extension `websocket.http.response`, else by a close, which servers make a bare 403. The place of the
@@ -80,7 +80,7 @@ class AllowlistMiddleware:
         self.app = app
         self._gate = gate
         self._allows_peer = gate.allows_peer
-        self._admits = gate.admits
+        self._allows = gate.allows
         self._portless = gate.resolver.resolved_by_server
         self._claims = _HeaderNames(() if self._portless else CLIENT_HEADERS)
         self._account = account_of_scope(account)
@@ -94,7 +94,7 @@ class AllowlistMiddleware:
             scope = {**scope, "headers": _as_list(scope.get("headers"))}
         account: str | Exempt | None = None
         failure: Exception | None = None
-        admitted = False
+        allowed = False
         # As `find_account_async`, without the time of a call.
         try:
             told = self._account(scope)
@@ -107,14 +107,14 @@ class AllowlistMiddleware:
                     host, port = scope["client"]
                     headers = scope["headers"]
                     if self._allows_peer is None or self._claims.may_be_in(headers):
-                        admitted = self._admits(account, host, headers, port or 0)
+                        allowed = self._allows(account, host, headers, port or 0)
                     elif port or self._portless:
-                        admitted = self._allows_peer(account, host)
+                        allowed = self._allows_peer(account, host)
                 except Exception:  # noqa: BLE001, S110 - `decide` finds out what it was
                     pass
-        if not admitted:
+        if not allowed:
             verdict = decide(self._gate, account, scope, failure)
-            if not verdict.admitted:
+            if not verdict.allowed:
                 await _deny(verdict, scope, receive, send)
                 return
         await self.app(scope, receive, send)

@@ -160,7 +160,7 @@ class Settings:
 
 
 class AllowlistMiddleware:
-    """Lets requests through that the gate admits, and answers 403 for the others.
+    """Lets requests through that the gate allows, and answers 403 for the others.
 
     Args:
         get_response: The next middleware or the view; a coroutine function under ASGI.
@@ -222,7 +222,7 @@ class AllowlistMiddleware:
     ) -> HttpResponse | None:
         """The response to a request that is denied."""
         verdict = verdict_on(self._gate, request, account, failure)
-        if verdict.admitted:
+        if verdict.allowed:
             return None
         denial = denial_of(verdict, request.headers.get("accept", ""))
         return HttpResponse(denial.body, status=STATUS, headers=dict(denial.headers))

@@ -78,7 +78,7 @@ class Allowlisted(BasePermission):  # type: ignore[misc]
         gate, finder = self._asked or _configured()
         account, failure = find_account(finder, request)
         verdict = verdict_on(gate, request._request, account, failure)
-        if verdict.admitted:
+        if verdict.allowed:
             return True
         denial = denial_of(verdict, request.headers.get("accept", ""))
         view.headers.update({name: value for name, value in denial.headers if name not in _WRITTEN_BY_DJANGO})

@@ -47,7 +47,7 @@ class AddressDeniedError(HTTPException):
 def allowlist(
     gate: Gate, account: Callable[..., Any] | FromHeader | FromRoute | FromPath
 ) -> Callable[..., Awaitable[Verdict]]:
-    """A dependency that raises for requests the gate does not admit, and else returns the verdict.
+    """A dependency that raises for requests the gate denies, and else returns the verdict.
 
     Args:
         gate: Decides.
@@ -83,14 +83,14 @@ def allowlist(
 
         async def from_source(connection: HTTPConnection) -> Verdict:
             found, failure = find_account(finder, connection.scope)
-            return _admitted(decide(gate, found, connection.scope, failure), connection)
+            return _allowed_verdict(decide(gate, found, connection.scope, failure), connection)
 
         return from_source
 
     check_source(account)
 
     async def listed(connection: HTTPConnection, account: Any = Depends(account)) -> Verdict:  # noqa: B008
-        return _admitted(decide(gate, account, connection.scope), connection)
+        return _allowed_verdict(decide(gate, account, connection.scope), connection)
 
     return listed
 
@@ -117,9 +117,9 @@ def _path_fields(dependant: Dependant) -> Iterator[ModelField]:
         yield from _path_fields(inner)
 
 
-def _admitted(verdict: Verdict, connection: HTTPConnection) -> Verdict:
+def _allowed_verdict(verdict: Verdict, connection: HTTPConnection) -> Verdict:
     """The verdict, unless it is a denial."""
-    if verdict.admitted:
+    if verdict.allowed:
         return verdict
     if connection.scope["type"] == "websocket":
         raise WebSocketException(_POLICY_VIOLATION, "address not allowed")

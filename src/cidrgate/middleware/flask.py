@@ -25,7 +25,7 @@ __all__ = ["Allowlist"]
 
 
 class Allowlist:
-    """Answers 403 before the view of a request that the gate does not admit.
+    """Answers 403 before the view of a request that the gate denies.
 
     It runs as a `before_request` function: those registered earlier run earlier, so that an account can come from what
     they have put into `flask.g`.
@@ -75,7 +75,7 @@ class Allowlist:
         """The response to a request that is denied."""
         account, failure = find_account(self._account, request)
         verdict = wsgi.decide(self._gate, account, request.environ, failure)
-        if verdict.admitted:
+        if verdict.allowed:
             return None
         denial = denial_of(verdict, request.headers.get("Accept", ""))
         return Response(denial.body, STATUS, list(denial.headers))

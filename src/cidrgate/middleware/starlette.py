@@ -14,7 +14,7 @@ __all__ = ["AllowlistMiddleware"]
 
 
 class AllowlistMiddleware(asgi.AllowlistMiddleware):
-    """Lets requests of a route through that the gate admits, and answers 403 for the others.
+    """Lets requests of a route through that the gate allows, and answers 403 for the others.
 
     It goes into the `middleware` of a `Route`, a `WebSocketRoute` or a `Mount`. Around a whole application Starlette
     has not routed yet: a `FromRoute` then finds no parameter, and denies.

@@ -34,7 +34,7 @@ _STATUS_LINE = f"{STATUS} {HTTPStatus(STATUS).phrase}"
 
 
 class AllowlistMiddleware:
-    """Lets requests through that the gate admits, and answers 403 for the others.
+    """Lets requests through that the gate allows, and answers 403 for the others.
 
     Args:
         app: The application.
@@ -71,14 +71,14 @@ class AllowlistMiddleware:
         self.app = app
         self._gate = gate
         self._allows_peer = gate.allows_peer
-        self._admits = gate.admits
+        self._allows = gate.allows
         self._names = () if gate.resolver.resolved_by_server else client_header_names(gate)
         self._account = account_of_environ(account)
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         """Ask the gate; run the application or deny."""
         account = failure = None
-        admitted = False
+        allowed = False
         # As `find_account`, without the time of a call.
         try:
             account = self._account(environ)
@@ -90,14 +90,14 @@ class AllowlistMiddleware:
                     headers = _lines_of_environ(environ, self._names)
                     if headers or self._allows_peer is None:
                         peer, port = peer_of(environ, self._gate)
-                        admitted = self._admits(account, peer, headers, port)
+                        allowed = self._allows(account, peer, headers, port)
                     elif _REWRITTEN not in environ and environ.get("REMOTE_PORT") not in _NO_PORT:
-                        admitted = self._allows_peer(account, environ["REMOTE_ADDR"])
+                        allowed = self._allows_peer(account, environ["REMOTE_ADDR"])
                 except Exception:  # noqa: BLE001, S110 - `decide` finds out what it was
                     pass
-        if not admitted:
+        if not allowed:
             verdict = decide(self._gate, account, environ, failure)
-            if not verdict.admitted:
+            if not verdict.allowed:
                 denial = denial_of(verdict, environ.get("HTTP_ACCEPT", ""))
                 start_response(_STATUS_LINE, list(denial.headers))
                 return [] if environ.get("REQUEST_METHOD") == "HEAD" else [denial.body]

@@ -9,16 +9,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from datetime import datetime
 
-__all__ = ["Timetable"]
+__all__ = ["ExpirySchedule"]
 
 
-class Timetable:
+class ExpirySchedule:
     """The ends of the entries that end by themselves, by account. Not safe to share between threads.
 
     Example:
         >>> from datetime import UTC, datetime, timedelta
         >>> now = datetime.now(UTC)
-        >>> table = Timetable()
+        >>> table = ExpirySchedule()
         >>> table.put("acct-1", {"8.8.8.0/24": now + timedelta(hours=1)})
         >>> table.active("acct-1", ["8.8.8.0/24", "1.1.1.1/32"], now + timedelta(hours=2))
         ['1.1.1.1/32']

@@ -33,7 +33,7 @@ _Done = TypeVar("_Done")
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 5.0
 """Seconds before another attempt to reach the store, at first and at most; each pause is about twice the one before."""
 
-_CHORES = 60.0
+_HOUSEKEEPING_PAUSE = 60.0
 """Seconds between two sweeps of expired entries, and what else can wait, more or less."""
 
 _FIRST_RETRY, _LONGEST_RETRY = 0.5, 60.0
@@ -177,9 +177,11 @@ class Follower:
         self._expiry = _Task("task_failed", _NOT_EXPIRED, self._about, pauses=False)
         self._writing = _Task("snapshot_failed", "the shared snapshot is not written", self._about)
         self._taking_over = _Task("snapshot_refused", "the shared snapshot is not taken over", self._about)
-        self._chores = {
-            name: _Task("task_failed", f"what is done now and then failed ({name})", self._about, every=_CHORES)
-            for name in published.chores
+        self._housekeeping = {
+            name: _Task(
+                "task_failed", f"what is done now and then failed ({name})", self._about, every=_HOUSEKEEPING_PAUSE
+            )
+            for name in published.housekeeping
         }
         self._age = _Age()
         self._watch: Watch | None = None
@@ -192,7 +194,7 @@ class Follower:
                 f"the store cannot be followed, as no thread can be started ({error}): raise the limit on threads or "
                 "memory for this process"
             ) from error
-        published.on_other_end = published.on_behind = self.wake
+        published.on_next_expiry_changed = published.on_behind = self.wake
 
     def stop(self) -> None:
         """End the thread."""
@@ -268,8 +270,8 @@ class Follower:
         self._expiry.run(published.expire)
         self._writing.run(published.write_shared_snapshot)
         self._taking_over.run(published.take_over_shared_snapshot)
-        for name, task in self._chores.items():
-            task.run(published.chores[name])
+        for name, task in self._housekeeping.items():
+            task.run(published.housekeeping[name])
 
     def _until_next_task(self) -> float:
         published = self._published()

@@ -20,7 +20,7 @@ from cidrgate._engine import Matcher
 from cidrgate.errors import CidrgateError, SnapshotError, StoreError, StoreOutgrownError
 from cidrgate.event_log import log_event
 from cidrgate.process.forking import work
-from cidrgate.replica.expiry import Timetable
+from cidrgate.replica.expiry import ExpirySchedule
 from cidrgate.replica.snapshots import read_snapshot, write_snapshot
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class PublishedStore:
         """When the matcher was last known to equal the store, on the clock of `time.monotonic`; -inf for never."""
         self.on_known: Callable[[], object] | None = None
         """Called when that is known anew."""
-        self._timetable = Timetable()
+        self._timetable = ExpirySchedule()
         # Held from the reading of lists to their publication, so that what is published last was read last.
         self._reading = threading.RLock()
         # Held while the matcher and the timetable change; not while the store is waited for.
@@ -83,7 +83,7 @@ class PublishedStore:
         self._outgrown: StoreOutgrownError | None = None
         # Looks at the store, by number: the last that began, and the last that ended well.
         self._begun = self._ended = 0
-        self.on_other_end: Callable[[], object] = lambda: None
+        self.on_next_expiry_changed: Callable[[], object] = lambda: None
         """Called when another entry than before is the next one to end by itself."""
         self.on_behind: Callable[[], object] | None = None
         """Called when a question finds the matcher behind the store, where another thread catches up: a question must
@@ -92,7 +92,7 @@ class PublishedStore:
         """Seconds without news from the store after which the lists are stale, and the log says so; None for never."""
         self.shared: SharedSnapshot | None = None
         """A snapshot to share with other processes."""
-        self.chores: dict[str, Callable[[], object]] = {}
+        self.housekeeping: dict[str, Callable[[], object]] = {}
         """What is called now and then, each for itself, by its name."""
 
     # ------------------------------------------------------------------------------------------------- reading
@@ -155,15 +155,15 @@ class PublishedStore:
                     )
                 else:
                     return
-            self._read(self._matcher if self._position is None else Matcher(), Timetable(), "", progress)
+            self._read(self._matcher if self._position is None else Matcher(), ExpirySchedule(), "", progress)
 
-    def catch_up(self, *, glance: bool = True) -> None:
+    def catch_up(self, *, check_first: bool = True) -> None:
         """Publish what was committed since the position of the matcher, by whomever.
 
         Where several threads wait to look, the first one looks for all of them.
 
         Args:
-            glance: Whether to ask first if there is anything; not worth it for who knows that there is.
+            check_first: Whether to ask first if there is anything; not worth it for who knows that there is.
 
         Raises:
             StoreError: If the store cannot be read; the matcher stays as it is.
@@ -175,7 +175,7 @@ class PublishedStore:
             self._begun = number = self._begun + 1
             next_end = self._timetable.next()
             try:
-                if not (glance and self._unchanged()):
+                if not (check_first and self._unchanged()):
                     self._read(self._matcher, self._timetable, self._position or "", None)
             except StoreError as error:
                 self._next_attempt = time.monotonic() + _RETRY
@@ -188,7 +188,7 @@ class PublishedStore:
             self._behind = False
             self._outgrown = None
             if self._timetable.next() != next_end:
-                self.on_other_end()
+                self.on_next_expiry_changed()
 
     def _know(self, at: float) -> None:
         """Note when the matcher was known to equal the store."""
@@ -206,7 +206,7 @@ class PublishedStore:
         if self._position is None or self._revived:
             return False
         began = time.monotonic()
-        with self._store.glance() as transaction:
+        with self._store.read_autocommit() as transaction:
             if transaction.changed_since(self._position, _MOST_NAMES) != set():
                 return False
             self._position = transaction.position()
@@ -214,7 +214,7 @@ class PublishedStore:
         return True
 
     def _read(
-        self, matcher: Matcher, timetable: Timetable, position: str, progress: Callable[[int], object] | None
+        self, matcher: Matcher, timetable: ExpirySchedule, position: str, progress: Callable[[int], object] | None
     ) -> None:
         """Bring a matcher from a position to that of the store now, and make it the published one."""
         began = time.monotonic()
@@ -233,7 +233,7 @@ class PublishedStore:
                 lists = transaction.lists()
                 if position:
                     # More has changed than is worth being told apart, or nobody can tell what.
-                    matcher, timetable = Matcher(), Timetable()
+                    matcher, timetable = Matcher(), ExpirySchedule()
             with self._publishing if matcher is self._matcher else nullcontext():
                 at = datetime.now(UTC)
                 for number, one in enumerate(lists, 1):
@@ -348,7 +348,7 @@ class PublishedStore:
         if not self.loaded:
             return
         try:
-            self.catch_up(glance=False)
+            self.catch_up(check_first=False)
         except StoreError as error:
             # What was asked for is stored; to say otherwise would be wrong. The matcher is known to be old.
             self._fell_behind()
@@ -405,7 +405,7 @@ class PublishedStore:
         return None if end is None else (end - at).total_seconds()
 
 
-def _end(matcher: Matcher, timetable: Timetable, at: datetime) -> None:
+def _end(matcher: Matcher, timetable: ExpirySchedule, at: datetime) -> None:
     """Take out what has ended by itself at a time."""
     for account in timetable.due(at):
         matcher.publish(
@@ -413,7 +413,7 @@ def _end(matcher: Matcher, timetable: Timetable, at: datetime) -> None:
         )
 
 
-def _missing(matcher: Matcher, timetable: Timetable, at: datetime) -> set[str]:
+def _missing(matcher: Matcher, timetable: ExpirySchedule, at: datetime) -> set[str]:
     """Accounts of a snapshot whose entries had ended by the clock of its writer, and have not by this one."""
     return {
         account
@@ -422,7 +422,7 @@ def _missing(matcher: Matcher, timetable: Timetable, at: datetime) -> set[str]:
     }
 
 
-def _publish(matcher: Matcher, timetable: Timetable, stored: StoredList, at: datetime) -> None:
+def _publish(matcher: Matcher, timetable: ExpirySchedule, stored: StoredList, at: datetime) -> None:
     """Publish a list as it is at a time, an empty one too, so that the matcher knows every account of the store.
 
     Whether it is enforced says the store: that none of its entries matches never opens an account.

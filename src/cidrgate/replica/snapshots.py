@@ -15,7 +15,7 @@ from pathlib import Path
 from cidrgate._engine import Matcher
 from cidrgate.errors import SnapshotError
 from cidrgate.process.private_files import open_lock
-from cidrgate.replica.expiry import Timetable
+from cidrgate.replica.expiry import ExpirySchedule
 
 __all__ = ["SharedSnapshot", "read_snapshot", "write_snapshot"]
 
@@ -24,7 +24,7 @@ _CONTENT = 2
 accounts without entries were left out, which a gate would take for unknown."""
 
 
-def write_snapshot(path: Path, matcher: Matcher, timetable: Timetable, position: str) -> None:
+def write_snapshot(path: Path, matcher: Matcher, timetable: ExpirySchedule, position: str) -> None:
     """Write a matcher with the position in the log at which it equals the store.
 
     Args:
@@ -42,7 +42,7 @@ def write_snapshot(path: Path, matcher: Matcher, timetable: Timetable, position:
     matcher.save(path, note=json.dumps({"content": _CONTENT, "position": position, "ends": ends}).encode())
 
 
-def read_snapshot(path: Path) -> tuple[Matcher, Timetable, str]:
+def read_snapshot(path: Path) -> tuple[Matcher, ExpirySchedule, str]:
     """The matcher, the timetable and the position that `write_snapshot` wrote.
 
     Raises:
@@ -50,7 +50,7 @@ def read_snapshot(path: Path) -> tuple[Matcher, Timetable, str]:
         OSError: If it cannot be read.
     """
     matcher = Matcher.open(path)
-    timetable = Timetable()
+    timetable = ExpirySchedule()
     try:
         note = json.loads(matcher.note)
         position, content = str(note["position"]), note.get("content")

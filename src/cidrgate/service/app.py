@@ -17,9 +17,9 @@ from cidrgate.service.api.account_paths import EncodedSlashes
 from cidrgate.service.api.openapi import describe
 from cidrgate.service.auth.credentials import Credentials
 from cidrgate.service.auth.own_allowlist import gate_of_account, gate_of_networks, guarded_account
-from cidrgate.service.auth.rate_limit import FailedLogins
+from cidrgate.service.auth.rate_limit import LoginRateLimit
 from cidrgate.service.console import add_console
-from cidrgate.service.http.idempotency import Answers
+from cidrgate.service.http.idempotency import IdempotentResponses
 from cidrgate.service.http.metrics import Metrics, MetricsMiddleware
 from cidrgate.service.http.problems import add_handlers
 from cidrgate.service.http.public_url import HostCheck
@@ -87,8 +87,8 @@ def create_app(
         credentials=Credentials(manager.store),
         settings=chosen,
         resolver=found,
-        failures=FailedLogins(chosen.login_failures),
-        answers=Answers(manager.store, chosen.answer_lifetime),
+        failures=LoginRateLimit(chosen.login_failures),
+        answers=IdempotentResponses(manager.store, chosen.answer_lifetime),
         metrics=metrics,
         threads=Threads(manager.store.lock_timeout),
         probe=StoreProbe(manager.store),

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from cidrgate.gate.gate import Unlisted
     from cidrgate.manager import RuleManager
     from cidrgate.service.auth.credentials import Credentials
-    from cidrgate.service.auth.rate_limit import FailedLogins
-    from cidrgate.service.http.idempotency import Answers
+    from cidrgate.service.auth.rate_limit import LoginRateLimit
+    from cidrgate.service.http.idempotency import IdempotentResponses
     from cidrgate.service.http.metrics import Metrics
     from cidrgate.service.http.threads import StoreProbe, Threads
 
@@ -86,8 +86,8 @@ class Service:
     credentials: Credentials
     settings: Settings
     resolver: ClientIPResolver
-    failures: FailedLogins
-    answers: Answers
+    failures: LoginRateLimit
+    answers: IdempotentResponses
     metrics: Metrics
     threads: Threads
     probe: StoreProbe

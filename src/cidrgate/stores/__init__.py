@@ -71,7 +71,7 @@ class Store(Protocol):
     def read(self) -> AbstractContextManager[Transaction]:
         """A transaction that sees one committed state and changes nothing."""
 
-    def glance(self) -> AbstractContextManager[Transaction]:
+    def read_autocommit(self) -> AbstractContextManager[Transaction]:
         """Like `read`, for one statement: what begins and ends a transaction is spared, and two may see two states."""
 
     def write(self, *, wait: float | None = None, patient: bool = True) -> AbstractContextManager[Transaction]:

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
     from cidrgate.stores.sql import Transaction
 
-__all__ = ["AnswerRow", "AnswerRows"]
+__all__ = ["IdempotentResponseRow", "IdempotentResponseRows"]
 
 _columns = (answers.c.request_hash, answers.c.status, answers.c.headers, answers.c.body, answers.c.created_at)
 
 
 @dataclass(frozen=True, slots=True)
-class AnswerRow:
+class IdempotentResponseRow:
     """An answer, and a hash of the request it was given to."""
 
     request_hash: str
@@ -30,7 +30,7 @@ class AnswerRow:
     created_at: datetime
 
 
-class AnswerRows:
+class IdempotentResponseRows:
     """Statements on answers in one transaction of a store.
 
     Args:
@@ -40,12 +40,12 @@ class AnswerRows:
     def __init__(self, transaction: Transaction) -> None:
         self._connection = transaction.connection
 
-    def find(self, key_hash: str) -> AnswerRow | None:
+    def find(self, key_hash: str) -> IdempotentResponseRow | None:
         """The answer of a key."""
         row = self._connection.execute(select(*_columns).where(answers.c.key_hash == key_hash)).one_or_none()
-        return None if row is None else AnswerRow(*row)
+        return None if row is None else IdempotentResponseRow(*row)
 
-    def insert(self, key_hash: str, answer: AnswerRow, *, forget_before: datetime) -> None:
+    def insert(self, key_hash: str, answer: IdempotentResponseRow, *, forget_before: datetime) -> None:
         """Store the answer of a key, and forget those that are older than a time."""
         self._connection.execute(delete(answers).where(answers.c.created_at < forget_before))
         self._connection.execute(

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from sqlalchemy.sql.compiler import SQLCompiler
     from sqlalchemy.types import TypeEngine
 
-__all__ = ["among"]
+__all__ = ["in_keys"]
 
 
-def among(column: ColumnElement[Any], keys: str) -> ColumnElement[bool]:
+def in_keys(column: ColumnElement[Any], keys: str) -> ColumnElement[bool]:
     """Whether a column holds one of some values.
 
     Args:
@@ -25,11 +25,11 @@ def among(column: ColumnElement[Any], keys: str) -> ColumnElement[bool]:
         keys: The parameter that gets the values, a list.
     """
     of = Text() if column.type.python_type is str else BigInteger()
-    return _Among(column, bindparam(keys, type_=_Keys(of)))
+    return _InKeys(column, bindparam(keys, type_=_Keys(of)))
 
 
-class _Among(FunctionElement[bool]):
-    name = "among"
+class _InKeys(FunctionElement[bool]):
+    name = "in_keys"
     inherit_cache = True
     # Of no type: of a truth value, SQLite would be asked whether it equals 1, for which it uses no index.
 
@@ -53,13 +53,13 @@ class _Keys(TypeDecorator[Any]):
         return json.dumps(value) if dialect.name == "sqlite" else value
 
 
-@compiles(_Among, "sqlite")
-def _on_sqlite(element: _Among, compiler: SQLCompiler, **how: Any) -> str:
+@compiles(_InKeys, "sqlite")
+def _on_sqlite(element: _InKeys, compiler: SQLCompiler, **how: Any) -> str:
     column, keys = (compiler.process(part, **how) for part in element.clauses)
     return f"{column} IN (SELECT value FROM json_each({keys}))"  # noqa: S608 - parts of a statement, no values
 
 
-@compiles(_Among, "postgresql")
-def _on_postgresql(element: _Among, compiler: SQLCompiler, **how: Any) -> str:
+@compiles(_InKeys, "postgresql")
+def _on_postgresql(element: _InKeys, compiler: SQLCompiler, **how: Any) -> str:
     column, keys = (compiler.process(part, **how) for part in element.clauses)
     return f"{column} = ANY ({keys})"

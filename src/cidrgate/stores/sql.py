@@ -22,7 +22,7 @@ from cidrgate.stores.entry_rows import (
     select_entries,
     update_entry,
 )
-from cidrgate.stores.key_lists import among
+from cidrgate.stores.key_lists import in_keys
 from cidrgate.stores.schema import accounts, changes, entries, facts, matches, utc_text
 from cidrgate.stores.values import StoredAccount, StoredList
 from cidrgate.values import Account, Change, ListState
@@ -51,7 +51,7 @@ _account_columns = (
 )
 _accounts_and_parents = accounts.outerjoin(_parents, accounts.c.parent_id == _parents.c.id)
 _select_accounts = select(*_account_columns).select_from(_accounts_and_parents)
-select_accounts_named = _select_accounts.where(among(accounts.c.name, "names"))
+select_accounts_named = _select_accounts.where(in_keys(accounts.c.name, "names"))
 _select_lists = (
     select(
         accounts.c.name,
@@ -72,7 +72,7 @@ _select_lists_named = (
         entries.c.id.is_not(None).label("enforced"),
     )
     .select_from(_accounts_and_parents.outerjoin(entries, entries.c.account_id == accounts.c.id))
-    .where(among(accounts.c.name, "names"))
+    .where(in_keys(accounts.c.name, "names"))
     .order_by(accounts.c.id)
 )
 _select_expiring = (
@@ -80,7 +80,7 @@ _select_expiring = (
     .join(accounts, entries.c.account_id == accounts.c.id)
     .where(entries.c.expires_at.is_not(None))
 )
-_select_entries = select_entries.where(among(entries.c.account_id, "ids"))
+_select_entries = select_entries.where(in_keys(entries.c.account_id, "ids"))
 
 
 def _counts(table: FromClause, at: ColumnElement[datetime] | datetime) -> ColumnElement[bool]:
@@ -102,7 +102,7 @@ _select_list_states = select(
 _select_matches = (
     select(matches.c.entry_id, matches.c.at).join(entries).where(entries.c.account_id == bindparam("owner"))
 )
-_raise_versions = update(accounts).where(among(accounts.c.id, "ids")).values(version=accounts.c.version + 1)
+_raise_versions = update(accounts).where(in_keys(accounts.c.id, "ids")).values(version=accounts.c.version + 1)
 _insert_changes = insert(changes)
 _delete_entry = delete(entries).where(entries.c.id == bindparam("entry_id"))
 
@@ -223,7 +223,7 @@ class Transaction(ABC):
         )
         keys: dict[str, list[str]] = {}
         if names is not None:
-            statement = statement.where(among(accounts.c.name, "names"))
+            statement = statement.where(in_keys(accounts.c.name, "names"))
             keys["names"] = list(names)
         else:
             self._expect_much()
@@ -241,7 +241,7 @@ class Transaction(ABC):
         keys: dict[str, list[str]] = {}
         statement = _select_list_states
         if names is not None:
-            statement = statement.where(among(accounts.c.name, "names"))
+            statement = statement.where(in_keys(accounts.c.name, "names"))
             keys["names"] = list(names)
         else:
             self._expect_much()

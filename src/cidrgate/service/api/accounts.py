@@ -151,16 +151,16 @@ def _create(
     def carry_out() -> Answer:
         answer: Answer | None = None
 
-        def keep(transaction: Transaction, made: ListOutcome | Account) -> None:
+        def in_transaction(transaction: Transaction, made: ListOutcome | Account) -> None:
             nonlocal answer
             if not isinstance(made, Account):
                 raise AssertionError("an account was created")
             state = transaction.list_states(datetime.now(UTC), [made.name])[made.name]
             location = str(request.app.url_path_for("get_account", account=made.name))
             answer = Answer(account_record(made, state), 201, {"Location": location, "ETag": etag(made.version)})
-            service.answers.keep(transaction, once, answer)
+            service.answers.record(transaction, once, answer)
 
-        principal.changing(service.manager).supervised(keep=keep).create_account(
+        principal.changing(service.manager).with_hooks(in_transaction=in_transaction).create_account(
             name, parent=parent, actor=principal.name
         )
         if answer is None:

@@ -264,7 +264,7 @@ def preview_record(manager: RuleManager, account: str, change: PreviewRequest, a
         StoreError: If the store cannot be read.
     """
     outcomes: list[ListOutcome] = []
-    dry = manager.supervised(judge=outcomes.append, dry_run=True, address=address)
+    dry = manager.with_hooks(before_store=outcomes.append, dry_run=True, address=address)
     problems: list[dict[str, Any]] = []
     more_problems = 0
     message: str | None = None

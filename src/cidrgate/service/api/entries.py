@@ -173,7 +173,7 @@ class ChangeRequest:
         def carry_out() -> Answer:
             answer: Answer | None = None
 
-            def keep(transaction: Transaction, made: ListOutcome | Account) -> None:
+            def in_transaction(transaction: Transaction, made: ListOutcome | Account) -> None:
                 nonlocal answer
                 if not isinstance(made, ListOutcome):
                     raise AssertionError("a list was changed")
@@ -181,10 +181,10 @@ class ChangeRequest:
                 if location is not None:
                     headers["Location"] = location
                 answer = Answer(_outcome_record(made), status, headers)
-                service.answers.keep(transaction, self.once, answer)
+                service.answers.record(transaction, self.once, answer)
 
-            manager = self.principal.changing(service.manager).supervised(
-                keep=keep, address=client_address(self.request), confirmed=self.confirmed
+            manager = self.principal.changing(service.manager).with_hooks(
+                in_transaction=in_transaction, address=client_address(self.request), confirmed=self.confirmed
             )
             change(manager, {"actor": self.principal.name, "expect_version": expected_version(self.if_match)})
             if answer is None:

@@ -146,7 +146,7 @@ def create_token(
             )
             record = token_record(made.token)
             headers = {"Location": str(request.app.url_path_for("get_token", token=made.token.id))}
-            service.answers.keep(transaction, once, Answer({**record, "token": None}, 201, headers))
+            service.answers.record(transaction, once, Answer({**record, "token": None}, 201, headers))
         return Answer({**record, "token": made.secret}, 201, headers)
 
     return service.answers.once(once, carry_out)

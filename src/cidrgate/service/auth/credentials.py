@@ -121,7 +121,7 @@ class Credentials:
         parts = _TOKEN.fullmatch(secret)
         if parts is None:
             return None
-        with self._store.glance() as transaction:
+        with self._store.read_autocommit() as transaction:
             row = CredentialRows(transaction).token(int(parts[1]))
         # Always compared, so that the time does not reveal which ids exist.
         same = hmac.compare_digest(_hash(parts[2]), _hash("") if row is None else row.secret_hash)
@@ -267,7 +267,7 @@ class Credentials:
         Raises:
             StoreError: If the store cannot be read.
         """
-        with self._store.glance() as transaction:
+        with self._store.read_autocommit() as transaction:
             row = CredentialRows(transaction).session(_hash(secret))
         return _session(row, datetime.now(UTC))
 

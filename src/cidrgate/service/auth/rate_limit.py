@@ -13,7 +13,7 @@ from ipaddress import IPv6Address, ip_address, ip_network
 
 from cidrgate.process.forking import join_forks
 
-__all__ = ["FailedLogins"]
+__all__ = ["LoginRateLimit"]
 
 _MINUTE = 60.0
 _MOST_CLIENTS = 10_000
@@ -21,14 +21,14 @@ _V6_CLIENT = 64
 """The prefix length of the network that one IPv6 client usually has."""
 
 
-class FailedLogins:
+class LoginRateLimit:
     """Counts the failures of each client in a window of one minute. Threads may share an instance.
 
     Args:
         limit: How many failures a client may have per minute.
 
     Example:
-        >>> failures = FailedLogins(2)
+        >>> failures = LoginRateLimit(2)
         >>> failures.add("198.51.100.7")
         >>> failures.wait("198.51.100.7")
         0

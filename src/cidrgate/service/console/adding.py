@@ -7,7 +7,15 @@ from fastapi import APIRouter, Form, Request, Response
 
 from cidrgate.errors import CidrgateError, CredentialEndedError, Problem, StoreError, VersionConflictError
 from cidrgate.service.console.changing import NeedsConfirmationError, make_change
-from cidrgate.service.console.drafts import LIFETIMES, Addition, Found, NewAddition, Verdict, found_in, judge
+from cidrgate.service.console.drafts import (
+    LIFETIMES,
+    Addition,
+    DraftCheck,
+    DraftProblem,
+    NewAddition,
+    check_draft,
+    found_in,
+)
 from cidrgate.service.console.fields import ListQuery, numbers_in
 from cidrgate.service.console.lists import AccountQuery, last_change
 from cidrgate.service.console.pages import go, page
@@ -26,14 +34,14 @@ def form(request: Request, person: SignedIn, account: AccountQuery, cidrs: ListQ
     manager = service_of(request).manager
     person.principal.require_account(manager, account, write=True)
     draft = Addition(account, cidrs, version=manager.account(account).version)
-    return _form(request, person, draft, _judged(request, person, draft) if cidrs else None)
+    return _form(request, person, draft, _checked(request, person, draft) if cidrs else None)
 
 
 @router.post("/check")
 def check(request: Request, person: SignedInForm, draft: NewAddition) -> Response:
     """What the rules say about what was typed so far."""
     person.principal.require_account(service_of(request).manager, draft.account, write=True)
-    verdict = _judged(request, person, draft) if draft.texts() else None
+    verdict = _checked(request, person, draft) if draft.texts() else None
     return page(
         request, "verdict.html", person=person, draft=draft, verdict=verdict, path="list/add", pieces=draft.texts()
     )
@@ -46,16 +54,16 @@ def rewrite(
     draft: NewAddition,
     way: Annotated[str, Form(max_length=10_000)],
 ) -> Response:
-    """The form with a hint accepted: `position text`, `position` to leave it out, or `instead id id ...`."""
+    """The form with a hint accepted: `position text`, `position` to leave it out, or `replaces id id ...`."""
     person.principal.require_account(service_of(request).manager, draft.account, write=True)
     word, *rest = way.split(" ", 1)
-    if word == "instead":
+    if word == "replaces":
         giving_way = numbers_in(rest[0]) if rest else set()
         version = service_of(request).manager.account(draft.account).version
-        draft = replace(draft, instead=tuple(sorted({*draft.instead, *giving_way})), version=version)
+        draft = replace(draft, replaces=tuple(sorted({*draft.replaces, *giving_way})), version=version)
     elif (position := next(iter(numbers_in(word)), None)) is not None and position < len(draft.texts()):
         draft = draft.rewritten(position, rest[0] if rest else "")
-    verdict = _judged(request, person, draft) if draft.texts() else None
+    verdict = _checked(request, person, draft) if draft.texts() else None
     return _form(request, person, draft, verdict)
 
 
@@ -73,26 +81,28 @@ def add(request: Request, person: SignedInForm, draft: NewAddition) -> Response:
         raise
     except VersionConflictError:
         conflict = last_change(manager, draft.account)
-        draft = replace(draft, version=manager.account(draft.account).version, instead=())
+        draft = replace(draft, version=manager.account(draft.account).version, replaces=())
         status = 409
     except NeedsConfirmationError:
         status = 409
     except CidrgateError:
         status = 422
-    return _form(request, person, draft, _judged(request, person, draft), status=status, conflict=conflict)
+    return _form(request, person, draft, _checked(request, person, draft), status=status, conflict=conflict)
 
 
-def _judged(request: Request, person: Person, draft: Addition) -> Verdict:
+def _checked(request: Request, person: Person, draft: Addition) -> DraftCheck:
     manager = service_of(request).manager
     listed = manager.entries(draft.account)
 
-    def found(problem: Problem) -> Found:
+    def found(problem: Problem) -> DraftProblem:
         return found_in(problem, draft.position_of(problem, listed), listed)
 
-    return judge(manager, lambda: draft.change(listed, person.principal.name, checked=False), person.address, found)
+    return check_draft(
+        manager, lambda: draft.change(listed, person.principal.name, checked=False), person.address, found
+    )
 
 
-def _form(request: Request, person: Person, draft: Addition, verdict: Verdict | None, **known: Any) -> Response:
+def _form(request: Request, person: Person, draft: Addition, verdict: DraftCheck | None, **known: Any) -> Response:
     manager = service_of(request).manager
     listed = manager.entries(draft.account)
     return page(
@@ -104,6 +114,6 @@ def _form(request: Request, person: Person, draft: Addition, verdict: Verdict | 
         pieces=draft.texts(),
         path="list/add",
         lifetimes=LIFETIMES,
-        giving_way=[entry for entry in listed if entry.id in draft.instead],
+        giving_way=[entry for entry in listed if entry.id in draft.replaces],
         **({"conflict": None} | known),
     )

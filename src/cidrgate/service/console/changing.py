@@ -62,7 +62,7 @@ def preview_change(manager: RuleManager, change: ListEdit, address: str | None) 
         CidrgateError: Whatever the change itself would raise.
     """
     seen: list[ListOutcome] = []
-    change(manager.supervised(judge=seen.append, dry_run=True, address=address))
+    change(manager.with_hooks(before_store=seen.append, dry_run=True, address=address))
     outcome = seen[-1]
     access = access_change(outcome.before, outcome.after, datetime.now(UTC))
     return Preview(outcome, access, _needed(outcome))
@@ -88,12 +88,12 @@ def make_change(manager: RuleManager, change: ListEdit, address: str | None, con
     """
     sequence: int | None = None
 
-    def judge(made: ListOutcome) -> None:
+    def before_store(made: ListOutcome) -> None:
         needed = _needed(made)
         if not set(needed) <= set(confirmed):
             raise NeedsConfirmationError(needed)
 
-    def keep(transaction: Transaction, made: ListOutcome | Account) -> None:
+    def in_transaction(transaction: Transaction, made: ListOutcome | Account) -> None:
         nonlocal sequence
         sequence = None
         if isinstance(made, ListOutcome) and (made.change.before or made.change.after):
@@ -101,7 +101,9 @@ def make_change(manager: RuleManager, change: ListEdit, address: str | None, con
             sequence = last.sequence
 
     guards = [guard for guard in Guard if guard in confirmed]
-    change(manager.supervised(judge=judge, keep=keep, address=address, confirmed=guards))
+    change(
+        manager.with_hooks(before_store=before_store, in_transaction=in_transaction, address=address, confirmed=guards)
+    )
     return sequence
 
 

@@ -22,12 +22,12 @@ __all__ = [
     "Addition",
     "Edit",
     "FormError",
-    "Found",
+    "DraftProblem",
     "NewAddition",
     "NewEdit",
-    "Verdict",
+    "DraftCheck",
     "found_in",
-    "judge",
+    "check_draft",
 ]
 
 LIFETIMES: Final = {
@@ -55,7 +55,7 @@ class Addition:
         label: Of all of them; empty for none.
         ends: A key of `LIFETIMES`.
         ends_at: The time, in UTC, where `ends` is `at`.
-        instead: The ids of listed entries that shall give way to them.
+        replaces: The ids of listed entries that shall give way to them.
         version: The version of the list that was looked at; None if the form did not say it.
         confirmed: What was agreed to.
     """
@@ -65,7 +65,7 @@ class Addition:
     label: str = ""
     ends: str = "never"
     ends_at: str = ""
-    instead: tuple[int, ...] = ()
+    replaces: tuple[int, ...] = ()
     version: int | None = None
     confirmed: tuple[str, ...] = ()
 
@@ -115,7 +115,7 @@ class Addition:
 
     def _staying(self, listed: list[Entry]) -> list[Entry]:
         now = datetime.now(UTC)
-        leaving = [entry for entry in listed if entry.id in self.instead]
+        leaving = [entry for entry in listed if entry.id in self.replaces]
         return [entry for entry in listed if entry not in leaving and (entry.counts(now) or not leaving)]
 
     def _expires_at(self) -> datetime | None:
@@ -179,7 +179,7 @@ class Edit:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class DraftProblem:
     """One broken rule, and what can be done about it with a click.
 
     Attributes:
@@ -198,7 +198,7 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class DraftCheck:
     """What is known about a change that was not made yet: what it would come to, or what is in its way.
 
     Attributes:
@@ -209,14 +209,14 @@ class Verdict:
     """
 
     preview: Preview | None = None
-    found: tuple[Found, ...] = ()
+    found: tuple[DraftProblem, ...] = ()
     message: str | None = None
     more: int = 0
 
 
-def judge(
-    manager: RuleManager, change: Callable[[], ListEdit], address: str | None, found: Callable[[Problem], Found]
-) -> Verdict:
+def check_draft(
+    manager: RuleManager, change: Callable[[], ListEdit], address: str | None, found: Callable[[Problem], DraftProblem]
+) -> DraftCheck:
     """What is known about a change.
 
     Args:
@@ -229,18 +229,18 @@ def judge(
         StoreError: If the store cannot be read.
     """
     try:
-        return Verdict(preview_change(manager, change(), address))
+        return DraftCheck(preview_change(manager, change(), address))
     except RuleError as error:
         shown = error.problems[:MOST_PROBLEMS_TOLD]
         more = len(error.problems) - len(shown) + error.more
-        return Verdict(found=tuple(found(problem) for problem in shown), more=more)
+        return DraftCheck(found=tuple(found(problem) for problem in shown), more=more)
     except StoreError:
         raise
     except CidrgateError as error:
-        return Verdict(message=str(error))
+        return DraftCheck(message=str(error))
 
 
-def found_in(problem: Problem, position: int, listed: list[Entry] | None) -> Found:
+def found_in(problem: Problem, position: int, listed: list[Entry] | None) -> DraftProblem:
     """What can be done about a broken rule.
 
     Args:
@@ -256,7 +256,7 @@ def found_in(problem: Problem, position: int, listed: list[Entry] | None) -> Fou
         ids = {entry.cidr: entry.id for entry in listed}
         gives_way = tuple(ids[cidr] for cidr in problem.conflicts if cidr in ids)
     can_leave_out = rule.can_leave_out and listed is not None
-    return Found(problem, position, alternatives, gives_way, can_leave_out=can_leave_out)
+    return DraftProblem(problem, position, alternatives, gives_way, can_leave_out=can_leave_out)
 
 
 def _alternatives(hint: str) -> tuple[str, ...]:
@@ -298,10 +298,10 @@ def _addition(
     ends: ShortText = "never",
     ends_at: ShortText = "",
     version: Annotated[int | None, Form(ge=0, le=2**63 - 1)] = None,
-    instead: Ids = [],  # noqa: B006 - FastAPI copies defaults
+    replaces: Ids = [],  # noqa: B006 - FastAPI copies defaults
     confirm: Confirmations = [],  # noqa: B006
 ) -> Addition:
-    return Addition(account, cidrs, label, ends, ends_at, tuple(instead), version, tuple(confirm))
+    return Addition(account, cidrs, label, ends, ends_at, tuple(replaces), version, tuple(confirm))
 
 
 def _edit(

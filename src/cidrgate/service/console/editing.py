@@ -15,7 +15,7 @@ from cidrgate.errors import (
 )
 from cidrgate.manager.changes import named_entries
 from cidrgate.service.console.changing import NeedsConfirmationError, make_change
-from cidrgate.service.console.drafts import Edit, Found, NewEdit, Verdict, found_in, judge
+from cidrgate.service.console.drafts import DraftCheck, DraftProblem, Edit, NewEdit, check_draft, found_in
 from cidrgate.service.console.lists import HEADINGS, AccountQuery, last_change, view_of
 from cidrgate.service.console.pages import go, page
 from cidrgate.service.console.sessions import Person, SignedIn, SignedInForm
@@ -54,7 +54,7 @@ def check(request: Request, person: SignedInForm, draft: NewEdit) -> Response:
     """What the rules say about what was typed so far."""
     person.principal.require_account(service_of(request).manager, draft.account, write=True)
     found = _entry(request, draft)
-    verdict = _judged(request, person, found, draft)
+    verdict = _checked(request, person, found, draft)
     return page(
         request, "verdict.html", person=person, draft=draft, verdict=verdict, path="list/edit", pieces=[draft.cidr]
     )
@@ -68,7 +68,7 @@ def rewrite(
     person.principal.require_account(service_of(request).manager, draft.account, write=True)
     found = _entry(request, draft)
     draft = replace(draft, cidr=way.partition(" ")[2])
-    return _form(request, person, found, draft, _judged(request, person, found, draft))
+    return _form(request, person, found, draft, _checked(request, person, found, draft))
 
 
 @router.post("/edit")
@@ -93,7 +93,7 @@ def edit(request: Request, person: SignedInForm, draft: NewEdit) -> Response:
         status = 422
     found = _entry(request, draft)
     return _form(
-        request, person, found, draft, _judged(request, person, found, draft), status=status, conflict=conflict
+        request, person, found, draft, _checked(request, person, found, draft), status=status, conflict=conflict
     )
 
 
@@ -102,16 +102,16 @@ def _entry(request: Request, draft: Edit) -> Entry:
     return found
 
 
-def _judged(request: Request, person: Person, entry: Entry, draft: Edit) -> Verdict:
-    def found(problem: Problem) -> Found:
+def _checked(request: Request, person: Person, entry: Entry, draft: Edit) -> DraftCheck:
+    def found(problem: Problem) -> DraftProblem:
         return found_in(problem, problem.position, None)
 
     manager = service_of(request).manager
-    return judge(manager, lambda: draft.change(entry, person.principal.name, version=None), person.address, found)
+    return check_draft(manager, lambda: draft.change(entry, person.principal.name, version=None), person.address, found)
 
 
 def _form(
-    request: Request, person: Person, entry: Entry, draft: Edit, verdict: Verdict | None, **known: Any
+    request: Request, person: Person, entry: Entry, draft: Edit, verdict: DraftCheck | None, **known: Any
 ) -> Response:
     return page(
         request,

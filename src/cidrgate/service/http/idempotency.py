@@ -21,7 +21,7 @@ from cidrgate.errors import CidrgateError, StoreError
 from cidrgate.process.clock import certain_time
 from cidrgate.process.forking import join_forks
 from cidrgate.service.http.problems import ServiceError
-from cidrgate.stores.idempotency import AnswerRow, AnswerRows
+from cidrgate.stores.idempotency import IdempotentResponseRow, IdempotentResponseRows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from cidrgate.stores import Store, Transaction
 
-__all__ = ["Answer", "Answers", "RequestKey"]
+__all__ = ["Answer", "IdempotentResponses", "RequestKey"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class RequestKey:
         return cls(_hash(owner.encode(), key.encode()), _hash(*request))
 
 
-class Answers:
+class IdempotentResponses:
     """The stored responses to requests with a key. Threads may share an instance.
 
     Args:
@@ -102,7 +102,7 @@ class Answers:
 
         Args:
             key: The key of the request; None carries it out each time.
-            carry_out: A function that carries out the request and calls `keep` in the same transaction.
+            carry_out: A function that carries out the request and calls `record` in the same transaction.
 
         Raises:
             ServiceError: If the key was used for another request, or is in use at this moment.
@@ -125,7 +125,7 @@ class Answers:
                     raise
                 return given
 
-    def keep(self, transaction: Transaction, key: RequestKey | None, answer: Answer) -> None:
+    def record(self, transaction: Transaction, key: RequestKey | None, answer: Answer) -> None:
         """Store a response together with its change.
 
         Args:
@@ -136,12 +136,12 @@ class Answers:
         if key is None:
             return
         now = datetime.now(UTC)
-        row = AnswerRow(key.request_hash, answer.status, dict(answer.headers), _text(answer.record), now)
-        AnswerRows(transaction).insert(key.key_hash, row, forget_before=certain_time(now) - self._lifetime)
+        row = IdempotentResponseRow(key.request_hash, answer.status, dict(answer.headers), _text(answer.record), now)
+        IdempotentResponseRows(transaction).insert(key.key_hash, row, forget_before=certain_time(now) - self._lifetime)
 
     def _given(self, key: RequestKey) -> Response | None:
         with self._store.read() as transaction:
-            row = AnswerRows(transaction).find(key.key_hash)
+            row = IdempotentResponseRows(transaction).find(key.key_hash)
         if row is None or row.created_at < certain_time(datetime.now(UTC)) - self._lifetime:
             return None
         if row.request_hash != key.request_hash:

@@ -141,7 +141,7 @@ class StoreProbe:
 
     def _run(self, asked: Future[bool]) -> None:
         try:
-            with self._store.glance() as transaction:
+            with self._store.read_autocommit() as transaction:
                 transaction.log_start()
         except StoreError:
             asked.set_result(False)

@@ -112,7 +112,7 @@ class PostgresStore:
         """
         return self._transaction(self._reading, self.lock_timeout + SILENCE)
 
-    def glance(self) -> AbstractContextManager[PostgresTransaction]:
+    def read_autocommit(self) -> AbstractContextManager[PostgresTransaction]:
         """What one statement sees, without the messages that begin and end a transaction.
 
         Raises:

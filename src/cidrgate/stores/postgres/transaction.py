@@ -15,7 +15,7 @@ from sqlalchemy import select, text
 from cidrgate.errors import AccountsLockedError
 from cidrgate.stores.bulk import rows_of
 from cidrgate.stores.entry_rows import DETAIL_NAMES, STAMP_NAMES
-from cidrgate.stores.key_lists import among
+from cidrgate.stores.key_lists import in_keys
 from cidrgate.stores.migrations import VERSION_TABLE, refuse_other_lists
 from cidrgate.stores.postgres.database import LONGEST_SILENCE
 from cidrgate.stores.schema import accounts, utc_text
@@ -98,7 +98,7 @@ _CLOCK = text("SELECT clock_timestamp()")
 _COPIED_ENTRIES = f"entries ({', '.join(('id', 'account_id', 'cidr', *DETAIL_NAMES, *STAMP_NAMES))})"
 _IDS = "SELECT nextval(pg_get_serial_sequence(:table, 'id')) FROM generate_series(1, :wanted)"
 
-_select_names = select(accounts.c.name).where(among(accounts.c.name, "names"))
+_select_names = select(accounts.c.name).where(in_keys(accounts.c.name, "names"))
 
 
 class _Statements(NamedTuple):

@@ -149,7 +149,7 @@ class SqliteStore:
         """
         return self._transaction(self._reading)
 
-    def glance(self) -> AbstractContextManager[SqliteTransaction]:
+    def read_autocommit(self) -> AbstractContextManager[SqliteTransaction]:
         """What one statement sees, without those that begin and end a transaction.
 
         Raises:
