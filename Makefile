@@ -10,12 +10,18 @@ MINUTES ?= 10
 STORE ?= sqlite
 FUZZ_FILES ?= 50000
 FUZZ_FIRST ?= 0
+COVERED ?= -n $(WORKERS) --dist worksteal tests README.md docs --ignore=tests/faults --ignore=tests/distribution
+TRACED ?= adopt examples hostile_arrays header_lines known_accounts matcher parser plain_lists prefix_trie
+UNTRACED ?= every_size or many_accounts or memory_of or every_reader
+COVERAGE_OF ?=
+COVERAGE_FLOOR ?= 70
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # Hundreds of processes are started by the tests: none of them shall compile the same modules again.
 export PYTHONDONTWRITEBYTECODE :=
 ENGINE := $(filter-out ext/_engine.c,$(wildcard ext/*.pyx ext/*.pxi ext/*.pxd ext/*.h ext/*.c)) setup.py pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-long race stress faults soak lint sanitize sanitize-form sanitize-build fuzz fuzz-snapshots bench bench-cluster bench-smoke comparison clean
+.PHONY: help run check test test-long coverage dist race stress faults image-steps soak lint sanitize sanitize-form sanitize-build fuzz fuzz-snapshots bench bench-cluster bench-smoke comparison docs docs-links clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -26,11 +32,20 @@ run: .venv/run ## set up, run the main job on an embedded SQLite file, then serv
 # Twice as many processes as processors: many tests wait for servers and for times to pass.
 WORKERS ?= $(shell expr 2 \* $$($(BIN)/python -c 'import os; print(os.cpu_count() or 1)'))
 
+# The layers that start no other process and no database; a test that takes a second or more there is marked `slow`.
+CHECKED ?= tests/rules tests/engine tests/gate tests/middleware tests/test_layers.py src
+
+check: .venv/dev ## lint, types and the fast tests, in less than a minute: run it before each commit
+	@start=$$(date +%s) \
+		&& $(MAKE) --no-print-directory lint \
+		&& $(BIN)/python -m pytest -q -n auto --dist worksteal -m 'not slow' --durations=5 --durations-min=2 $(CHECKED) \
+		&& echo "checked in $$(($$(date +%s) - start)) seconds"
+
 test: .venv/dev ## set up, and run every test; the suite of faults is `make faults`
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --ignore=tests/faults
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --ignore=tests/faults --ignore=tests/distribution
 
 test-long: .venv/dev ## run every test, and repeat what only shows after many repetitions; takes its time
-	CIDRGATE_LONG=1 CIDRGATE_FORKS=500 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+	CIDRGATE_LONG=1 CIDRGATE_FORKS=500 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --ignore=tests/distribution
 
 race: .venv/dev ## let writers in several processes race for a minute on each store
 	CIDRGATE_RACE_SECONDS=60 $(BIN)/python -m pytest -v tests/test_race.py
@@ -41,8 +56,32 @@ stress: .venv/dev ## run every test twice on processors that are busy, with many
 faults: .venv/dev ## bring every fault of docs/many-nodes.md about, FAULT_SECONDS each; needs pgbouncer
 	CIDRGATE_FAULT_SECONDS=$(FAULT_SECONDS) $(BIN)/python -m pytest $(FAULTS)
 
+image-steps: .venv/dev ## run the steps of deploy/Dockerfile without Docker, and start what they make; takes minutes
+	$(BIN)/python -m pytest -v tests/image_steps.py
+
 soak: .venv/dev ## put `cidrgate serve` under load for MINUTES on STORE: sqlite, postgresql or a URL; fails on growth
 	$(BIN)/python -m tests.soak $(STORE) --minutes $(MINUTES)
+
+dist: .venv/dev ## build the sdist and a wheel into dist/, check them, and try each in an empty environment
+	rm -rf dist
+	$(BIN)/python -m build
+	$(BIN)/python -m twine check --strict dist/*
+	$(BIN)/python -m pytest tests/distribution
+
+# The engine is built once more, from a copy, so that each of its lines tells the interpreter that it runs. That takes a
+# hundred times as long, so tests of many accounts and large tables are left out there; all others run with the engine as
+# it is.
+coverage: .venv/dev ## count the lines of Python and Cython that the tests run; fails below COVERAGE_FLOOR per cent
+	rm -rf build/coverage
+	mkdir -p build/coverage
+	cp -r ext build/coverage/ext
+	CIDRGATE_TRACED_SOURCES=build/coverage/ext $(BIN)/python setup.py -q build \
+		--build-lib build/coverage/lib --build-temp build/coverage/temp
+	HYPOTHESIS_PROFILE=traced PYTHONPATH=$(CURDIR)/build/coverage/lib:$(CURDIR) \
+		$(BIN)/python -m coverage run -m pytest -q -k 'not ($(UNTRACED))' $(TRACED:%=tests/engine/test_%.py)
+	$(BIN)/python -m coverage run -m pytest -q $(COVERED)
+	$(BIN)/python -m coverage combine -q
+	$(BIN)/python -m coverage report --fail-under=$(COVERAGE_FLOOR) $(COVERAGE_OF)
 
 lint: .venv/dev ## check style, types and stubs
 	$(BIN)/ruff check .
@@ -72,7 +111,7 @@ sanitize-build: .venv/dev
 
 fuzz: .venv/dev ## fuzz the engine for FUZZ_SECONDS, guided by coverage, then its files as fuzz-snapshots; needs clang
 	@command -v $(CLANG) > /dev/null || { echo 'clang is needed, on Debian: apt-get install clang'; exit 1; }
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[fuzz]'
+	$(INSTALL) -e . --group fuzz
 	CC=$(CLANG) LDSHARED='$(CLANG) -shared' CFLAGS='-fsanitize=address,fuzzer-no-link -fno-omit-frame-pointer -g' \
 		$(BIN)/python setup.py -q build --build-lib build/fuzz --build-temp build/fuzz-temp
 	LD_PRELOAD="$$($(BIN)/python -c 'import atheris; print(atheris.path())')/asan_with_fuzzer.so" \
@@ -101,8 +140,16 @@ bench-smoke: .venv/dev ## run each benchmark for a blink
 	$(BIN)/python -m benchmarks.bench_service --smoke
 
 comparison: .venv/dev ## run the attack table against other libraries; writes docs/comparison.md
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[compare]'
+	$(INSTALL) -e '.[all]' --group compare
 	$(BIN)/python -m benchmarks.comparison
+
+docs: .venv/docs ## build the documentation site into build/docs; any warning fails
+	rm -rf build/docs
+	$(BIN)/python -m sphinx -E -W --keep-going -q -b html docs build/docs
+	@echo build/docs/index.html
+
+docs-links: .venv/docs ## check the links of the docs that lead to other sites; needs the network
+	$(BIN)/python -m sphinx -q -b linkcheck docs build/docs-links
 
 clean: ## remove everything that was built
 	rm -rf .venv build dist src/*.egg-info ext/_engine.c src/cidrgate/*.so
@@ -118,9 +165,15 @@ clean: ## remove everything that was built
 .venv/run: .venv/bin/python $(ENGINE)
 	@command -v $${CC:-cc} > /dev/null || command -v gcc > /dev/null \
 		|| { echo 'a C compiler is needed, on Debian: apt-get install gcc python3-dev'; exit 1; }
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[server]'
+	$(INSTALL) -e '.[server]'
 	@touch $@
 
 .venv/dev: .venv/run
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	$(INSTALL) 'pip>=25.1' # the first that knows [dependency-groups]
+	$(INSTALL) -e '.[all]' --group dev
+	@touch $@
+
+.venv/docs: .venv/run
+	$(INSTALL) 'pip>=25.1' # the first that knows [dependency-groups]
+	$(INSTALL) --group docs
 	@touch $@

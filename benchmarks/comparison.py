@@ -355,46 +355,46 @@ WHO: list[tuple[str, str, Callable[[ExitStack], Asked]]] = [
 
 
 def outcome(attack: Attack, passed: bool | None) -> str:
-    """What a library made of a request: `right`, `let in`, `shut out`, or nothing where it was not asked."""
+    """What a library made of a request: `right`, `wrongly allowed`, `wrongly denied`, or empty if not asked."""
     if passed is None:
         return ""
     if passed == attack.allowed:
         return "right"
-    return "let in" if passed else "shut out"
+    return "wrongly allowed" if passed else "wrongly denied"
 
 
 def page(columns: dict[str, list[str]], notes: dict[str, tuple[str, str]]) -> str:
     """The whole page."""
     lines = [
-        "# The same attacks elsewhere",
+        "# The same attacks on other libraries",
         "",
-        f"The {len(ATTACKS)} requests of the attack table (`tests/attacks.py`) against what Python applications use",
-        "to find out where a request comes from. Written by `make comparison`, which runs every library for real, set",
-        "up as its documentation says for the place where the request comes in: no proxy (`default`), a trusted proxy",
-        "that sends one of the headers, two hops, a Unix socket. Where a library only says an address, that address is",
-        "looked up in the list, read strictly.",
+        f"This page sends the {len(ATTACKS)} requests of the attack table (`tests/attacks.py`) to the libraries with",
+        "which Python applications find the client address. `make comparison` writes it. It runs every library for",
+        "real, set up as the library's documentation says for each place: no proxy (`default`), a trusted proxy that",
+        "sends one of the headers, two hops, a Unix socket. If a library only returns an address, the page looks that",
+        "address up in the list, read strictly.",
         "",
-        "- **let in**: a request passed that had to be denied",
-        "- **shut out**: an honest request of a listed client was denied",
-        "- nothing: the library cannot be set up for the place, or the peer cannot be had on its real socket",
+        "- **wrongly allowed**: the library allowed a request that it had to deny",
+        "- **wrongly denied**: the library denied an honest request of a listed client",
+        "- an empty cell: the library cannot be set up for the place, or its real socket cannot have such a peer",
         "",
-        "Most of these libraries were not made for access control: some count hops and never look at the peer, which",
-        "is as safe as the network in front of the application, and some read what is no address as if it were one.",
-        "Not all that is let in can be sent through every proxy; whoever reaches the application's own port can send",
-        "all of it.",
+        "Most of these libraries were not made for access control. Some count hops and never check the peer, which",
+        "is as safe as the network in front of the application. Some accept text that is not an address.",
+        "Not every wrongly allowed request can pass through every proxy, but a client that reaches the application's",
+        "own port can send all of them.",
         "",
-        "| library | version | set up as | asked | right | let in | shut out |",
+        "| library | version | set up as | asked | right | wrongly allowed | wrongly denied |",
         "|---|---|---|---|---|---|---|",
     ]
     for name, outcomes in columns.items():
         counts = Counter(outcomes)
         asked = len(outcomes) - counts[""]
         number, how = notes[name]
-        row = f"{asked} | {counts['right']} | {counts['let in']} | {counts['shut out']} |"
+        row = f"{asked} | {counts['right']} | {counts['wrongly allowed']} | {counts['wrongly denied']} |"
         lines.append(f"| {name} | {number} | {how} | {row}")
-    lines += ["", "## Request by request", "", "Only those that somebody got wrong; `·` is right.", ""]
+    lines += ["", "## Request by request", "", "Only requests that at least one library got wrong; `·` is right.", ""]
     lines += [f"| place: request | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
-    signs = {"right": "·", "let in": "**let in**", "shut out": "shut out", "": ""}
+    signs = {"right": "·", "wrongly allowed": "**allowed**", "wrongly denied": "denied", "": ""}
     for index, attack in enumerate(ATTACKS):
         outcomes = [column[index] for column in columns.values()]
         if set(outcomes) - {"right", ""}:

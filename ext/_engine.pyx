@@ -1,22 +1,22 @@
-"""The native engine: `PrefixTrie` and `Matcher`, thin over the plain core in the `.pxd` files beside it.
+"""The native engine: `PrefixTrie` and `Matcher`, thin classes over the plain core in the `.pxd` files beside it.
 
-In the files included here Python objects become structs, every bound is checked once, and errors are raised. What an
-address, a trie block or an account's block looks like is said in `address.pxd`, `trie.pxd` and `accounts.pxd`.
+The files included here convert Python objects to structs, check every bound once, and raise errors. `address.pxd`,
+`trie.pxd` and `accounts.pxd` define the layout of an address, a trie block and an account's block.
 
-A `.pxd` file holds plain code: C structs and functions without Python objects, which other files `cimport` by name, and
-which say all that they need. A `.pxi` file holds the parts of this one module that meet Python objects: Cython compiles
-a module from one file, so they are included below, in an order in which each uses only what stands above it.
+A `.pxd` file contains plain code: C structs and functions without Python objects. Other files `cimport` them by name,
+and each file names all its imports. A `.pxi` file contains the parts of this module that use Python objects. Cython
+compiles a module from one file, so the `.pxi` files are included below; each uses only the files included before it.
 
 Read in this order:
 
-1. `address.pxd`: addresses and prefixes, their parser and formatter (`quad.h` and `groups.h` with vectors)
-2. `trie.pxd`, then `build.pxd`: the trie block, how it is searched and how it is made
+1. `address.pxd`: addresses and prefixes, their parser and formatter (`quad.h` and `groups.h` use vector instructions)
+2. `trie.pxd`, then `build.pxd`: the trie block, its search and its construction
 3. `walk.pxd`, `batch.pxd`, `direct.pxd`, `ranks.h`: many addresses at once
 4. `arena.pxd`, `readers.pxd`: memory for many blocks, and when it may be reused
 5. `accounts.pxd`: the index on account names
-6. `snapshot.pxd`, `verify.pxd`: a matcher as a file, and the proofs before one is used
+6. `snapshot.pxd`, `verify.pxd`: a matcher as a file, and the checks before a file is used
 7. the classes: `arguments.pxi`, `arrays.pxi`, `prefix_trie.pxi`, `matcher.pxi`; then `plain_lists.pxi`, `forking.pxi`,
-   `header_lines.pxi` and `native_interface.pxi`, which stand alone
+   `header_lines.pxi` and `native_interface.pxi`, which do not depend on each other
 """
 
 include "arguments.pxi"

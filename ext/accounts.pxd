@@ -1,18 +1,19 @@
 """All accounts of a matcher in one arena, found by an open-addressing index on the account's name.
 
     Slot (12 bytes)      tag       keyed hash of the name
-                         block     the account's own block, 0 where the slot is empty, DEAD after a discard
+                         block     the account's own block, 0 in an empty slot, DEAD after a discard
                          list      the block whose prefixes decide: its own, or the parent's for a subaccount
     rows[row]            list      the same reference by row number, 0 after a discard
 
     account block        AccountHeader
-                         Kin       only with KIN: the subaccounts of a parent, the place of a subaccount among them
+                         Kin       only with KIN: the links between a parent and its subaccounts
                          name      UTF-8, padded to 8 bytes
                          trie      see trie.pxd; absent with SUBACCOUNT
 
-A check therefore costs a miss for the slot and one for the block, and a subaccount no more. A slot belongs to one
-account for ever (discarded ones go when the index grows), blocks are immutable but for `Kin`, which readers never
-look at, and references change by single atomic stores: readers need no lock. Writers exclude each other.
+So a check costs one cache miss for the slot and one for the block; a check for a subaccount costs the same. Readers
+need no lock, for three reasons: a slot belongs to the same account for ever (slots of discarded accounts are removed
+when the index grows), blocks are immutable except for `Kin`, which readers never use, and references change by single
+atomic stores. Writers exclude each other.
 """
 
 from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t, uint64_t, uint8_t
@@ -38,12 +39,12 @@ cdef enum:
     MAX_NAME = 1024
     FIRST_SLOTS = 16
 cdef enum: DEAD = 0xFFFFFFFF
-# Row numbers are below MOST_ROWS; they start again from 0 when fewer than so many are left for new accounts.
+# Row numbers are below MOST_ROWS. They restart from 0 when fewer than MOST_NEW_ROWS are left for new accounts.
 cdef enum:
     MOST_ROWS = 0x7FFFFFFF
     MOST_NEW_ROWS = 0x10000000
 
-# What a change came to.
+# The outcome of a change.
 cdef enum:
     DONE = 0
     NO_MEMORY = 1
@@ -67,7 +68,7 @@ cdef struct Slot:
 
 cdef struct SlotTable:
     uint32_t capacity
-    uint32_t used           # slots not empty, dead ones included
+    uint32_t used           # slots that are not empty, including dead ones
     Slot slots[1]
 
 cdef struct Name:
@@ -82,16 +83,16 @@ cdef struct Accounts:
     uint32_t row_count
     uint32_t row_room
     uint32_t live
-    uint32_t first_row      # what row numbers are counted from outside
+    uint32_t first_row      # the row number, for callers, of the first row
 
-# What a matcher has: all accounts together give way to others in one step, while readers go on.
+# The content of a matcher. All accounts can be replaced in one step while readers continue.
 cdef struct Lists:
     Readers readers
     void *accounts          # Accounts
 
 
 cdef inline SlotTable *new_table(uint32_t capacity) noexcept nogil:
-    """An empty index, or NULL without memory."""
+    """Make an empty index; return NULL without memory."""
     cdef uint64_t size = sizeof(SlotTable) + <uint64_t>capacity * sizeof(Slot)
     cdef SlotTable *table = <SlotTable *>allocate(<size_t>size) if size <= <size_t>-1 else NULL
     if table != NULL:
@@ -101,7 +102,7 @@ cdef inline SlotTable *new_table(uint32_t capacity) noexcept nogil:
 
 
 cdef inline Accounts *open_accounts(Readers *readers, uint64_t seed) noexcept nogil:
-    """An empty set of accounts for these readers, or NULL without memory."""
+    """Make an empty set of accounts for these readers; return NULL without memory."""
     cdef Accounts *accounts = <Accounts *>malloc(sizeof(Accounts))
     if accounts == NULL:
         return NULL
@@ -115,7 +116,7 @@ cdef inline Accounts *open_accounts(Readers *readers, uint64_t seed) noexcept no
 
 
 cdef inline void close_accounts(Accounts *accounts) noexcept nogil:
-    """Free everything; nobody reads."""
+    """Free everything. No reader may be inside."""
     free_memory(&accounts.arena, accounts.table)
     free_memory(&accounts.arena, accounts.rows)
     close_arena(&accounts.arena)
@@ -123,45 +124,45 @@ cdef inline void close_accounts(Accounts *accounts) noexcept nogil:
 
 
 cdef inline bint open_lists(Lists *lists, uint64_t seed) noexcept nogil:
-    """Begin without accounts; False without memory."""
+    """Begin without accounts; return False without memory."""
     lists.accounts = open_accounts(&lists.readers, seed) if open_readers(&lists.readers) else NULL
     return lists.accounts != NULL
 
 
 cdef inline void close_lists(Lists *lists) noexcept nogil:
-    """Free everything; nobody reads."""
+    """Free everything. No reader may be inside."""
     if lists.accounts != NULL:
         close_accounts(<Accounts *>lists.accounts)
     close_readers(&lists.readers)
 
 
 cdef inline Accounts *accounts_of(const Lists *lists) noexcept nogil:
-    """The accounts of now; whoever has entered keeps them until he leaves."""
+    """Return the current accounts. They stay valid for a reader inside until it leaves."""
     return <Accounts *>load_pointer(&lists.accounts)
 
 
 cdef inline const AccountHeader *header_of(const Accounts *accounts, uint32_t block) noexcept nogil:
-    """The header of an account's block."""
+    """Return the header of an account's block."""
     return <const AccountHeader *>at(&accounts.arena, block)
 
 
 cdef inline Kin *kin_of(const AccountHeader *header) noexcept nogil:
-    """The kin of an account that has KIN."""
+    """Return the `Kin` of an account with the flag KIN."""
     return <Kin *>(<char *>header + sizeof(AccountHeader))
 
 
 cdef inline const uint8_t *text_of(const AccountHeader *header) noexcept nogil:
-    """The name of an account."""
+    """Return the name of an account."""
     return <const uint8_t *>header + sizeof(AccountHeader) + (sizeof(Kin) if header.flags & KIN else 0)
 
 
 cdef inline const char *trie_of(const AccountHeader *header) noexcept nogil:
-    """The trie block of an account that is no subaccount."""
+    """Return the trie block of an account that is not a subaccount."""
     return <const char *>text_of(header) + padded(header.name_size)
 
 
 cdef inline size_t size_of(const AccountHeader *header) noexcept nogil:
-    """Bytes of an account's block."""
+    """Return the bytes of an account's block."""
     cdef const char *trie = trie_of(header)
     cdef const TrieHeader *counts = <const TrieHeader *>trie
     cdef size_t size = trie - <const char *>header
@@ -176,9 +177,9 @@ cdef inline size_t size_of(const AccountHeader *header) noexcept nogil:
 
 
 cdef inline Slot *find(const Accounts *accounts, const Name *name) noexcept nogil:
-    """The slot of an account, or NULL."""
+    """Return the slot of an account, or NULL."""
     cdef SlotTable *table = <SlotTable *>load_pointer(&accounts.table)
-    # Worked out here, as with the lists of another matcher the seed changes.
+    # Computed here, because the seed changes when the lists of another matcher are adopted.
     cdef uint32_t tag = keyed_hash(name.text, name.size, accounts.seed)
     cdef uint32_t place = <uint32_t>(<uint64_t>tag * table.capacity >> 32)
     cdef Slot *slot
@@ -199,7 +200,7 @@ cdef inline Slot *find(const Accounts *accounts, const Name *name) noexcept nogi
 
 
 cdef inline Slot *slot_of(const Accounts *accounts, const AccountHeader *header) noexcept nogil:
-    """The slot of an account that is there, by its block."""
+    """Return the slot of an existing account, by its block."""
     cdef Name name
     name.text = text_of(header)
     name.size = header.name_size
@@ -207,13 +208,13 @@ cdef inline Slot *slot_of(const Accounts *accounts, const AccountHeader *header)
 
 
 cdef inline uint32_t list_of(const Accounts *accounts, const Name *name) noexcept nogil:
-    """The block whose prefixes decide for an account, or 0 when it is unknown."""
+    """Return the block whose prefixes decide for an account, or 0 if the account is unknown."""
     cdef Slot *slot = find(accounts, name)
     return 0 if slot == NULL else load_acquire(&slot.list)
 
 
 cdef inline void put(SlotTable *table, uint32_t tag, uint32_t block, uint32_t decides) noexcept nogil:
-    """Take the first empty slot of a name; the table has room."""
+    """Fill the first empty slot for a name; the table must have room."""
     cdef uint32_t place = <uint32_t>(<uint64_t>tag * table.capacity >> 32)
     while table.slots[place].block != 0:
         place += 1
@@ -226,7 +227,7 @@ cdef inline void put(SlotTable *table, uint32_t tag, uint32_t block, uint32_t de
 
 
 cdef inline bint make_room(Accounts *accounts) noexcept nogil:
-    """Room for one more account in the index (at most 7/10 full) and the rows; False without memory or numbers."""
+    """Make room for one more account in the index (at most 7/10 full) and in the rows; return False if that fails."""
     cdef SlotTable *table = <SlotTable *>accounts.table
     cdef SlotTable *larger
     cdef void *rows
@@ -257,19 +258,19 @@ cdef inline bint make_room(Accounts *accounts) noexcept nogil:
 
 
 cdef inline uint32_t rows_known(const Accounts *accounts) noexcept nogil:
-    """How many rows there are; what `row_at` finds from now on has them all."""
+    """Return how many rows there are; `row_at` can find all of them from now on."""
     return load_acquire(&accounts.row_count)
 
 
 cdef inline uint32_t *row_at(const Accounts *accounts, uint32_t row) noexcept nogil:
-    """Where the list of a row is referred to."""
+    """Return a pointer to the reference of a row's list."""
     return <uint32_t *>load_pointer(&accounts.rows) + row
 
 
 cdef inline uint32_t new_account(
     Accounts *accounts, const Name *name, uint32_t row, uint16_t flags, size_t trie_size
 ) noexcept nogil:
-    """A block with header, empty kin and name, and room for a trie; 0 without memory."""
+    """Make a block with a header, an empty `Kin`, a name, and room for a trie; return 0 without memory."""
     cdef size_t kin_size = sizeof(Kin) if flags & KIN else 0
     cdef size_t name_size = padded(name.size)
     cdef uint32_t block = new_block(&accounts.arena, sizeof(AccountHeader) + kin_size + name_size + trie_size)
@@ -285,7 +286,7 @@ cdef inline uint32_t new_account(
 
 
 cdef inline void enlist(Accounts *accounts, const Name *name, uint32_t block, uint32_t decides) noexcept nogil:
-    """Make a new account known, in the room that `make_room` made."""
+    """Insert a new account into the rows and the index; `make_room` must have made room."""
     store_release(row_at(accounts, accounts.row_count), decides)
     store_release(&accounts.row_count, accounts.row_count + 1)
     store_release(&accounts.live, accounts.live + 1)
@@ -293,7 +294,7 @@ cdef inline void enlist(Accounts *accounts, const Name *name, uint32_t block, ui
 
 
 cdef inline void exchange(Accounts *accounts, Slot *slot, uint32_t block) noexcept nogil:
-    """Let a new block of a known account take the place of its old one, for its subaccounts too."""
+    """Replace the block of a known account, for its subaccounts too."""
     cdef const AccountHeader *old = header_of(accounts, slot.block)
     cdef const AccountHeader *stub
     cdef uint32_t subaccount = kin_of(old).next if old.flags & KIN else 0
@@ -310,7 +311,7 @@ cdef inline void exchange(Accounts *accounts, Slot *slot, uint32_t block) noexce
 
 
 cdef inline int publish(Accounts *accounts, const Name *name, const Plan *plan, bint enforced) noexcept nogil:
-    """Make a planned trie the list of an account, new or known; without prefixes it may be enforced all the same."""
+    """Publish a planned trie as the list of a new or known account. A list without prefixes may be enforced too."""
     cdef Slot *slot = find(accounts, name)
     cdef const AccountHeader *old
     cdef uint32_t block
@@ -341,14 +342,14 @@ cdef inline int publish(Accounts *accounts, const Name *name, const Plan *plan, 
 
 
 cdef inline int publish_nothing(Accounts *accounts, const Name *name) noexcept nogil:
-    """Leave an account without prefixes, not enforced."""
+    """Publish an empty list that is not enforced."""
     cdef Plan plan
     plan_trie(NULL, 0, &plan)
     return publish(accounts, name, &plan, False)
 
 
 cdef inline bint make_parent(Accounts *accounts, Slot *slot) noexcept nogil:
-    """Give a known account's block the kin of a parent; False without memory."""
+    """Add the `Kin` of a parent to a known account's block; return False without memory."""
     cdef const AccountHeader *old = header_of(accounts, slot.block)
     cdef size_t trie_size = size_of(old) - (trie_of(old) - <const char *>old)
     cdef Name name
@@ -366,7 +367,7 @@ cdef inline bint make_parent(Accounts *accounts, Slot *slot) noexcept nogil:
 
 
 cdef inline void disown(Accounts *accounts, uint32_t block) noexcept nogil:
-    """Take a subaccount out of its parent's kin."""
+    """Unlink a subaccount from its parent."""
     cdef Kin *kin = kin_of(header_of(accounts, block))
     cdef Kin *link = kin_of(header_of(accounts, row_at(accounts, kin.parent)[0]))
     while link.next != block:
@@ -375,7 +376,7 @@ cdef inline void disown(Accounts *accounts, uint32_t block) noexcept nogil:
 
 
 cdef inline int link(Accounts *accounts, const Name *name, const Name *parent_name) noexcept nogil:
-    """Make an account inherit the list of a parent, which becomes known without prefixes when it was not."""
+    """Make an account inherit the list of a parent. An unknown parent is created without prefixes."""
     cdef int outcome
     cdef Slot *parent = find(accounts, parent_name)
     cdef Slot *slot = find(accounts, name)
@@ -425,18 +426,18 @@ cdef inline int link(Accounts *accounts, const Name *name, const Name *parent_na
 
 
 cdef inline const AccountHeader *header_of_parent(const Accounts *accounts, const Name *name) noexcept nogil:
-    """The header of a subaccount's parent; NULL when the account is unknown or no subaccount."""
+    """Return the header of a subaccount's parent; NULL if the account is unknown or not a subaccount."""
     cdef Slot *slot = find(accounts, name)
     cdef uint32_t block = DEAD if slot == NULL else load_acquire(&slot.block)
     if block == DEAD or not header_of(accounts, block).flags & SUBACCOUNT:
         return NULL
-    # What decides for a subaccount is its parent's block.
+    # The parent's block decides for a subaccount.
     block = load_acquire(&slot.list)
     return header_of(accounts, block) if block else NULL
 
 
 cdef inline int discard(Accounts *accounts, const Name *name) noexcept nogil:
-    """Forget an account, whose row number is never given again; one that has subaccounts loses its prefixes only."""
+    """Remove an account; its row number is not reused. A parent with subaccounts only loses its prefixes."""
     cdef Slot *slot = find(accounts, name)
     cdef const AccountHeader *header
     cdef uint32_t block
@@ -457,13 +458,13 @@ cdef inline int discard(Accounts *accounts, const Name *name) noexcept nogil:
 
 
 cdef inline bint is_open(const char *trie) noexcept nogil:
-    """Whether a trie block has neither prefixes nor CLOSED, so that its account is not enforced."""
+    """Return whether a trie block has neither prefixes nor CLOSED, so that its account is not enforced."""
     cdef const TrieHeader *header = <const TrieHeader *>trie
     return header.ipv4 | header.ipv6 == 0
 
 
 cdef inline bint trie_allows(const char *block, const Address *address, bint unenforced) noexcept nogil:
-    """The answer of a trie block: inside a prefix, or `unenforced` when it has neither prefixes nor CLOSED."""
+    """Return whether a prefix covers the address; for a block with neither prefixes nor CLOSED, return `unenforced`."""
     cdef const TrieHeader *header = <const TrieHeader *>block
     cdef uint32_t n4 = header.ipv4 & COUNT
     cdef const uint32_t *first4
@@ -478,38 +479,38 @@ cdef inline bint trie_allows(const char *block, const Address *address, bint une
 
 
 cdef inline size_t table_size(const Accounts *accounts) noexcept nogil:
-    """Bytes of the index."""
+    """Return the bytes of the index."""
     return sizeof(SlotTable) + (<SlotTable *>accounts.table).capacity * sizeof(Slot)
 
 
 cdef inline int32_t row_of(const Accounts *accounts, const Name *name) noexcept nogil:
-    """The row number of an account, or -1 when it is unknown."""
+    """Return the row number of an account, or -1 if it is unknown."""
     cdef Slot *slot = find(accounts, name)
     cdef uint32_t block = DEAD if slot == NULL else load_acquire(&slot.block)
     return -1 if block == DEAD else <int32_t>(accounts.first_row + header_of(accounts, block).row)
 
 
 cdef inline bint is_row(const Accounts *accounts, int64_t row) noexcept nogil:
-    """Whether a row number is one that was given out and counts; -1 is none."""
+    """Return whether these accounts have assigned a row number; they never assign -1."""
     return accounts.first_row <= row < <int64_t>accounts.first_row + rows_known(accounts)
 
 
 cdef inline const uint32_t *list_at(const Accounts *accounts, int64_t row) noexcept nogil:
-    """Where the list of a row number that counts is referred to."""
+    """Return a pointer to the reference of the list of an assigned row number."""
     return row_at(accounts, <uint32_t>(row - accounts.first_row))
 
 
 cdef inline void continue_rows(Accounts *accounts, const Accounts *before) noexcept nogil:
-    """Count rows from numbers that others did not use, so that theirs are nobody's.
+    """Number rows after those of the accounts before, so that the earlier row numbers become invalid.
 
-    Numbers start again from 0 after some thousand times.
+    The numbers restart from 0 after some thousand replacements.
     """
     cdef uint64_t first = <uint64_t>before.first_row + before.row_count
     accounts.first_row = <uint32_t>first if first + accounts.row_count + MOST_NEW_ROWS <= MOST_ROWS else 0
 
 
 cdef inline Accounts *withdraw(Lists *lists, Accounts *successors) noexcept nogil:
-    """Let other accounts take the place of all; what was there is still read until the readers of now have left."""
+    """Replace all accounts and return the old ones. Current readers may use the old accounts until they leave."""
     cdef Accounts *accounts = <Accounts *>lists.accounts
     continue_rows(successors, accounts)
     store_pointer(&lists.accounts, successors)
@@ -517,6 +518,6 @@ cdef inline Accounts *withdraw(Lists *lists, Accounts *successors) noexcept nogi
 
 
 cdef inline void move_accounts(Accounts *accounts, Readers *readers) noexcept nogil:
-    """Give accounts that nobody reads to other readers."""
+    """Assign accounts to other readers. No reader may be inside."""
     free_all_retired(&accounts.arena)
     accounts.arena.readers = readers

@@ -1,11 +1,11 @@
-"""Addresses and prefixes as plain structs; their one parser and one formatter of text.
+"""Addresses and prefixes as plain structs, and the only parser and formatter of their text.
 
-Bits are left-aligned: an IPv6 address is `hi` (first 64 bits) and `lo` (last 64 bits), an IPv4 address is the
-upper half of `hi`, so that masks, covering and ordering are one code for both families. An IPv4-mapped IPv6
-address (`::ffff:a.b.c.d`, RFC 4291 section 2.5.5.2) never leaves this file as IPv6: it is IPv4.
+Bits are left-aligned: an IPv6 address is `hi` (first 64 bits) and `lo` (last 64 bits); an IPv4 address is the upper
+half of `hi`. So both families share the code for masks, covering and ordering. This file converts an IPv4-mapped IPv6
+address (`::ffff:a.b.c.d`, RFC 4291 section 2.5.5.2) to IPv4; no other file ever sees it as IPv6.
 
-Accepted text is exactly what the standard library's `ipaddress` accepts, except zone ids (RFC 4007), which name
-an interface of one machine and mean nothing in a list.
+The parser accepts exactly the text that the standard library's `ipaddress` accepts, except zone ids (RFC 4007): a zone
+id names an interface of one machine and has no meaning in a list.
 """
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
@@ -27,21 +27,21 @@ cdef struct Prefix:
 
 
 cdef extern from "quad.h" nogil:
-    # A strict dotted quad: four decimal octets, no leading zeros, nothing else.
+    # Parses a strict dotted quad: four decimal octets, no leading zeros, nothing else.
     bint parse_ipv4 "cidrgate_quad" (const uint8_t *text, Py_ssize_t size, uint32_t *result) noexcept
-    # The same byte by byte, for processors without the vector form.
+    # Does the same byte by byte, for processors without the vector form.
     bint parse_ipv4_bytes "cidrgate_quad_bytes" (const uint8_t *text, Py_ssize_t size, uint32_t *result) noexcept
     void prepare_parser "cidrgate_quad_prepare" () noexcept
 
 
 cdef extern from "groups.h" nogil:
-    # IPv6 text without a dotted quad; False where the parser that goes byte by byte has to look.
+    # Parses IPv6 text without a dotted quad; returns False if the byte-by-byte parser must decide.
     bint parse_groups "cidrgate_groups" (
         const uint8_t *text, Py_ssize_t size, uint64_t *hi, uint64_t *lo) noexcept
 
 
 cdef inline int hex_digit(uint8_t character) noexcept nogil:
-    """The value of a hexadecimal digit, or -1."""
+    """Return the value of a hexadecimal digit, or -1."""
     cdef uint8_t letter = character | 0x20
     if c"0" <= character <= c"9":
         return character - c"0"
@@ -51,7 +51,7 @@ cdef inline int hex_digit(uint8_t character) noexcept nogil:
 
 
 cdef inline bint parse_ipv6(const uint8_t *text, Py_ssize_t size, Address *result) noexcept nogil:
-    """IPv6 text in any form."""
+    """Parse IPv6 text in any form."""
     if parse_groups(text, size, &result.hi, &result.lo):
         result.family = IPV6
         return True
@@ -59,7 +59,7 @@ cdef inline bint parse_ipv6(const uint8_t *text, Py_ssize_t size, Address *resul
 
 
 cdef inline bint parse_ipv6_bytes(const uint8_t *text, Py_ssize_t size, Address *result) noexcept nogil:
-    """RFC 4291 section 2.2, byte by byte: eight groups, one `::` for zeros, the last two groups as a dotted quad."""
+    """Parse RFC 4291 section 2.2 byte by byte: eight groups, one `::` for zeros, an optional dotted quad at the end."""
     cdef uint16_t groups[8]
     cdef int count = 0, skip = -1, digit, index, width
     cdef uint32_t group, quad
@@ -122,25 +122,25 @@ cdef inline bint parse_ipv6_bytes(const uint8_t *text, Py_ssize_t size, Address 
 
 
 cdef inline void set_ipv4(Address *address, uint32_t value) noexcept nogil:
-    """The IPv4 address of a 32-bit number."""
+    """Set the IPv4 address from a 32-bit number."""
     address.hi = <uint64_t>value << 32
     address.lo = 0
     address.family = IPV4
 
 
 cdef inline bint is_mapped(const Address *address) noexcept nogil:
-    """Whether an IPv6 address is inside `::ffff:0:0/96`."""
+    """Return whether an IPv6 address is inside `::ffff:0:0/96`."""
     return address.hi == 0 and address.lo >> 32 == 0xFFFF
 
 
 cdef inline void normalise(Address *address) noexcept nogil:
-    """Make an IPv4-mapped IPv6 address the IPv4 address it stands for."""
+    """Convert an IPv4-mapped IPv6 address to IPv4."""
     if is_mapped(address):
         set_ipv4(address, <uint32_t>address.lo)
 
 
 cdef inline bint parse_address(const uint8_t *text, Py_ssize_t size, Address *result) noexcept nogil:
-    """An address of either family from ASCII text; False when it is none."""
+    """Parse an address of either family from ASCII text; return False if the text is not an address."""
     cdef uint32_t quad
     if parse_ipv4(text, size, &quad):
         set_ipv4(result, quad)
@@ -152,7 +152,7 @@ cdef inline bint parse_address(const uint8_t *text, Py_ssize_t size, Address *re
 
 
 cdef inline uint64_t read_network_order(const uint8_t *octets, int size) noexcept nogil:
-    """A big-endian number of up to eight octets."""
+    """Read a big-endian number of up to eight octets."""
     cdef uint64_t value = 0
     cdef int index
     for index in range(size):
@@ -161,7 +161,7 @@ cdef inline uint64_t read_network_order(const uint8_t *octets, int size) noexcep
 
 
 cdef inline void unpack_address(const uint8_t *octets, int size, Address *result) noexcept nogil:
-    """An address from its 4 or 16 octets in network order."""
+    """Read an address from its 4 or 16 octets in network order."""
     if size == 4:
         set_ipv4(result, <uint32_t>read_network_order(octets, 4))
     else:
@@ -172,7 +172,7 @@ cdef inline void unpack_address(const uint8_t *octets, int size, Address *result
 
 
 cdef inline uint64_t high_bits(int count) noexcept nogil:
-    """A 64-bit mask of the `count` most significant bits; `count` may lie outside 0..64."""
+    """Return a 64-bit mask of the `count` most significant bits; `count` may be outside 0..64."""
     if count <= 0:
         return 0
     if count >= 64:
@@ -181,12 +181,12 @@ cdef inline uint64_t high_bits(int count) noexcept nogil:
 
 
 cdef inline bint has_host_bits(const Prefix *prefix) noexcept nogil:
-    """Whether an address bit beyond the prefix length is set."""
+    """Return whether an address bit beyond the prefix length is set."""
     return ((prefix.first.hi & ~high_bits(prefix.length)) | (prefix.first.lo & ~high_bits(prefix.length - 64))) != 0
 
 
 cdef inline bint parse_prefix(const uint8_t *text, Py_ssize_t size, Prefix *result) noexcept nogil:
-    """A network as `address/length`, strictly: no host bits, no leading zeros; False when it is none."""
+    """Parse `address/length` strictly: no host bits, no leading zeros; return False if the text is not a prefix."""
     cdef Py_ssize_t slash = size - 1
     cdef uint32_t quad
     cdef int length = 0, digit
@@ -213,7 +213,7 @@ cdef inline bint parse_prefix(const uint8_t *text, Py_ssize_t size, Prefix *resu
 
 
 cdef inline int write_decimal(uint32_t value, uint8_t *text) noexcept nogil:
-    """Write a number below 1,000; returns how many characters."""
+    """Write a number below 1,000; return the number of characters."""
     cdef int size = 0
     if value >= 100:
         text[size] = c"0" + value // 100
@@ -226,7 +226,7 @@ cdef inline int write_decimal(uint32_t value, uint8_t *text) noexcept nogil:
 
 
 cdef inline int write_hex(uint32_t value, uint8_t *text) noexcept nogil:
-    """Write a 16-bit number in lower-case hexadecimal; returns how many characters."""
+    """Write a 16-bit number in lower-case hexadecimal; return the number of characters."""
     cdef int size = 0, shift = 12
     while shift > 0 and not value >> shift:
         shift -= 4
@@ -238,7 +238,7 @@ cdef inline int write_hex(uint32_t value, uint8_t *text) noexcept nogil:
 
 
 cdef inline int write_address(const Address *address, uint8_t *text) noexcept nogil:
-    """Canonical text (RFC 5952) into a buffer of `MAX_TEXT`; returns how many characters."""
+    """Write canonical text (RFC 5952) into a buffer of `MAX_TEXT`; return the number of characters."""
     cdef uint32_t groups[8]
     cdef int size = 0, index, run, skip = -1, skipped = 1
     if address.family == IPV4:
@@ -274,7 +274,7 @@ cdef inline int write_address(const Address *address, uint8_t *text) noexcept no
 
 
 cdef inline int write_prefix(const Prefix *prefix, uint8_t *text) noexcept nogil:
-    """Canonical `address/length` into a buffer of `MAX_TEXT`; returns how many characters."""
+    """Write canonical `address/length` into a buffer of `MAX_TEXT`; return the number of characters."""
     cdef int size = write_address(&prefix.first, text)
     text[size] = c"/"
     return size + 1 + write_decimal(prefix.length, text + size + 1)
@@ -283,5 +283,5 @@ cdef inline int write_prefix(const Prefix *prefix, uint8_t *text) noexcept nogil
 cdef inline bint same_network(
     uint64_t hi, uint64_t lo, uint64_t other_hi, uint64_t other_lo, int length
 ) noexcept nogil:
-    """Whether the first `length` bits of two addresses of one family are equal."""
+    """Return whether the first `length` bits of two addresses of one family are equal."""
     return (((hi ^ other_hi) & high_bits(length)) | ((lo ^ other_lo) & high_bits(length - 64))) == 0

@@ -1,12 +1,12 @@
-"""Memory for the blocks of many accounts: a few large segments, 32-bit references, reuse of what was freed.
+"""Memory for the blocks of many accounts: a few large segments, 32-bit references, and reuse of freed blocks.
 
-A reference counts units of eight bytes; 0 is none, so segment 0 is never used. Its upper bits number a segment of
-one megabyte, its lower bits are the place inside it, so blocks are found without a pointer each and a block never
-moves. Blocks above half a segment get segments of their own, side by side in memory and in number. Freed blocks wait
-in lists by size class.
+A reference counts units of eight bytes; 0 means no block, so segment 0 is never used. Its upper bits are the number of
+a segment of one megabyte, its lower bits are the position in this segment. So no block needs a pointer, and no block
+ever moves. A block larger than half a segment gets its own segments, adjacent in memory and in number. Freed blocks are
+kept in lists by size class.
 
-Readers do not exclude writers (see readers.pxd), so a replaced block is *retired*, not freed: it is freed when every
-reader that was inside when it was retired has left.
+Readers do not exclude writers (see readers.pxd). Therefore a replaced block is *retired* first; it is freed when every
+reader that was inside at that moment has left.
 """
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
@@ -23,14 +23,14 @@ cdef enum:
     SEGMENT_UNITS = 131072
     # References of 32 bits reach this many segments: 32 GiB. `counters.h` has the same number.
     SEGMENTS = 32768
-    # A large arena grows by this many segments at a time, side by side, so that they can lie on huge pages.
+    # A large arena grows by this many adjacent segments at a time, so that they can be on huge pages.
     GROUP = 8
-    # Size classes: exact up to EXACT units, then four to each doubling.
+    # Size classes: one for each size up to EXACT units, then four for each doubling.
     EXACT = 64
     CLASSES = 128
 
 cdef struct Retired:
-    void *memory            # to be given to free(), or NULL and a block of the arena
+    void *memory            # memory for free(), or NULL for a block of the arena
     uint32_t block
     uint32_t units
 
@@ -41,26 +41,26 @@ cdef struct Epoch:
 
 cdef struct Arena:
     void **segments         # SEGMENTS pointers; NULL where unused
-    uint8_t *owned          # SEGMENTS flags: 1 where a segment is the start of what malloc() gave
-    uint32_t top            # segments in use are all below this number
+    uint8_t *owned          # SEGMENTS flags: 1 if a segment is the start of memory from malloc()
+    uint32_t top            # the numbers of all used segments are below this
     uint32_t next           # next unused unit of the segment being filled
     uint32_t end            # its last unit + 1
     uint32_t freed[CLASSES]  # first free block of each class; its first four bytes refer to the next
     size_t nbytes           # bytes of all segments
-    const char *mapped      # memory of a file the first segments and tables lie in, or NULL; never freed here
+    const char *mapped      # mapped file with the first segments and the tables, or NULL; never freed here
     size_t mapped_size
-    Readers *readers        # who may hold a block
-    Epoch epochs[2]         # what was retired, by the parity of the epoch
+    Readers *readers        # the readers that may hold a block
+    Epoch epochs[2]         # the retired blocks, by the parity of the epoch
 
 
 cdef inline void *at(const Arena *arena, uint32_t block) noexcept nogil:
-    """Where a block lies."""
+    """Return the address of a block."""
     return (<char *>load_pointer(arena.segments + (block >> SEGMENT_BITS))
             + <size_t>(block & (SEGMENT_UNITS - 1)) * UNIT)
 
 
 cdef inline uint32_t log2_floor(uint32_t number) noexcept nogil:
-    """The position of the highest set bit."""
+    """Return the position of the highest set bit."""
     cdef uint32_t bits = 0
     while number > 1:
         number >>= 1
@@ -69,7 +69,7 @@ cdef inline uint32_t log2_floor(uint32_t number) noexcept nogil:
 
 
 cdef inline uint32_t class_of(uint32_t units, uint32_t *rounded) noexcept nogil:
-    """The size class that holds `units`, and how many units its blocks have."""
+    """Return the size class for `units`, and set how many units its blocks have."""
     cdef uint32_t order, step, steps
     if units <= EXACT:
         rounded[0] = units
@@ -82,7 +82,7 @@ cdef inline uint32_t class_of(uint32_t units, uint32_t *rounded) noexcept nogil:
 
 
 cdef inline bint open_arena(Arena *arena, Readers *readers) noexcept nogil:
-    """Make an empty arena for these readers; False without memory."""
+    """Make an empty arena for these readers; return False without memory."""
     memset(arena, 0, sizeof(Arena))
     arena.segments = <void **>calloc(SEGMENTS, sizeof(void *))
     arena.owned = <uint8_t *>calloc(SEGMENTS, 1)
@@ -91,14 +91,14 @@ cdef inline bint open_arena(Arena *arena, Readers *readers) noexcept nogil:
 
 
 cdef inline void free_memory(const Arena *arena, void *memory) noexcept nogil:
-    """Free what malloc() gave; memory of the mapped file is not ours to free."""
+    """Free memory from malloc(). Memory of the mapped file is not freed."""
     cdef const char *place = <const char *>memory
     if arena.mapped == NULL or place < arena.mapped or place >= arena.mapped + arena.mapped_size:
         free(memory)
 
 
 cdef inline void map_segments(Arena *arena, char *memory, size_t size) noexcept nogil:
-    """Make `size` bytes of the mapped file the first segments."""
+    """Use `size` bytes of the mapped file as the first segments."""
     cdef uint32_t index
     arena.top = 1 + segments_for(<uint32_t>(size // UNIT))
     for index in range(1, arena.top):
@@ -107,12 +107,12 @@ cdef inline void map_segments(Arena *arena, char *memory, size_t size) noexcept 
 
 
 cdef inline uint32_t segments_for(uint32_t units) noexcept nogil:
-    """How many segments a large block takes."""
+    """Return how many segments a large block takes."""
     return (units + SEGMENT_UNITS - 1) >> SEGMENT_BITS
 
 
 cdef inline uint32_t new_segments(Arena *arena, uint32_t count) noexcept nogil:
-    """Number of the first of `count` adjacent new segments, or 0 without memory."""
+    """Allocate `count` adjacent segments; return the number of the first, or 0 without memory."""
     cdef size_t size = <size_t>count * SEGMENT_UNITS * UNIT
     cdef uint32_t first = 0, run = 0, index
     cdef char *memory
@@ -136,12 +136,12 @@ cdef inline uint32_t new_segments(Arena *arena, uint32_t count) noexcept nogil:
 
 
 cdef inline uint32_t next_free(const Arena *arena, uint32_t block) noexcept nogil:
-    """The block after a free one on its list."""
+    """Return the next block on the list of a free block."""
     return (<uint32_t *>at(arena, block))[0]
 
 
 cdef inline void free_block(Arena *arena, uint32_t block, uint32_t units) noexcept nogil:
-    """Put a block no reader can hold on its list, or give its own segments back."""
+    """Put a block that no reader holds on its list, or free its own segments."""
     cdef uint32_t rounded, kind, index, first = block >> SEGMENT_BITS
     if units > SEGMENT_UNITS // 2:
         free_memory(arena, arena.segments[first])
@@ -156,7 +156,7 @@ cdef inline void free_block(Arena *arena, uint32_t block, uint32_t units) noexce
 
 
 cdef inline void keep_rest(Arena *arena, uint32_t block, uint32_t units) noexcept nogil:
-    """Put an odd piece of memory on the lists, in blocks of whole classes."""
+    """Put a rest of memory on the lists, split into blocks of size classes."""
     cdef uint32_t piece, rounded
     while units:
         piece = units
@@ -170,7 +170,7 @@ cdef inline void keep_rest(Arena *arena, uint32_t block, uint32_t units) noexcep
 
 
 cdef inline uint32_t units_of(uint32_t kind) noexcept nogil:
-    """Units of the blocks of a size class: the inverse of `class_of`."""
+    """Return the units of the blocks of a size class: the inverse of `class_of`."""
     if kind <= EXACT:
         return kind
     kind -= EXACT + 1
@@ -178,7 +178,7 @@ cdef inline uint32_t units_of(uint32_t kind) noexcept nogil:
 
 
 cdef inline uint32_t split_block(Arena *arena, uint32_t kind, uint32_t units) noexcept nogil:
-    """Take `units` from a free block of a larger class; 0 when there is none."""
+    """Take `units` from a free block of a larger class; return 0 if there is none."""
     cdef uint32_t block, larger
     for larger in range(kind + 1, CLASSES):
         block = arena.freed[larger]
@@ -190,7 +190,7 @@ cdef inline uint32_t split_block(Arena *arena, uint32_t kind, uint32_t units) no
 
 
 cdef inline uint32_t new_block(Arena *arena, size_t size) noexcept nogil:
-    """A block of at least `size` bytes, or 0 without memory."""
+    """Allocate a block of at least `size` bytes; return 0 without memory."""
     cdef size_t wanted = (size + UNIT - 1) // UNIT
     cdef uint32_t units, kind, block, count
     if wanted > SEGMENT_UNITS // 2:
@@ -219,7 +219,7 @@ cdef inline uint32_t new_block(Arena *arena, size_t size) noexcept nogil:
 
 
 cdef inline bint retire(Arena *arena, void *memory, uint32_t block, size_t size) noexcept nogil:
-    """Free memory, or a block of `size` bytes, once no reader can hold it; False (and a leak) without memory."""
+    """Free memory, or a block of `size` bytes, when no reader holds it; return False, and leak it, without memory."""
     cdef Epoch *epoch = &arena.epochs[arena.readers.current]
     cdef Retired *larger
     if epoch.count == epoch.room:
@@ -236,7 +236,7 @@ cdef inline bint retire(Arena *arena, void *memory, uint32_t block, size_t size)
 
 
 cdef inline void free_retired(Arena *arena, Epoch *epoch) noexcept nogil:
-    """Free everything an epoch retired."""
+    """Free everything that was retired in an epoch."""
     cdef size_t index
     for index in range(epoch.count):
         if epoch.retired[index].memory != NULL:
@@ -247,21 +247,21 @@ cdef inline void free_retired(Arena *arena, Epoch *epoch) noexcept nogil:
 
 
 cdef inline void reclaim(Arena *arena) noexcept nogil:
-    """Free what no reader can hold any more, and begin another epoch: called by the writer after each change."""
+    """Free what no reader holds any more, and begin a new epoch. The writer calls this after each change."""
     if epoch_ends(arena.readers):
-        # This epoch has the parity of the one before the last, which retired what is free now.
+        # The new epoch has the parity of the epoch before the last one; what was retired then can be freed now.
         free_retired(arena, &arena.epochs[arena.readers.current])
 
 
 cdef inline void free_all_retired(Arena *arena) noexcept nogil:
-    """Free all that was retired; no reader can hold it."""
+    """Free everything that was retired. No reader may hold any of it."""
     cdef int epoch
     for epoch in range(2):
         free_retired(arena, &arena.epochs[epoch])
 
 
 cdef inline void close_arena(Arena *arena) noexcept nogil:
-    """Free everything; nobody reads."""
+    """Free everything. No reader may be inside."""
     cdef uint32_t index
     free_all_retired(arena)
     free(arena.epochs[0].retired)

@@ -1,4 +1,4 @@
-"""Python objects become addresses and prefixes here; what cannot is named in an error. Part of `_engine.pyx`."""
+"""Converts Python objects to addresses and prefixes; an error names an invalid object. Part of `_engine.pyx`."""
 
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
@@ -22,28 +22,28 @@ cdef extern from "Python.h":
     const uint8_t *ascii_text "(const uint8_t *)PyUnicode_1BYTE_DATA" (object text)
     Py_ssize_t PyUnicode_GET_LENGTH(object text)
 
-# Text quoted in an error is cut here: it may be anything a stranger sent.
+# The longest text that an error quotes: a client may send text of any length.
 cdef enum: QUOTED = 80
 
 prepare_parser()
 
 
 cdef str quoted(object value):
-    """A value as it stands in an error."""
+    """Return a value as an error quotes it."""
     cdef str text = repr(value)
     return text if len(text) <= QUOTED else text[:QUOTED] + "…"
 
 
 cdef object not_an_address(object value):
-    """The error of an unreadable address."""
+    """Return the error for an invalid address."""
     return InvalidAddressError(
-        f"{quoted(value)} is not an IP address: write IPv4 as 203.0.113.5 and IPv6 as 2001:db8::5, without zone, "
-        "length or spaces"
+        f"{quoted(value)} is not an IP address: write IPv4 as 203.0.113.5 and IPv6 as 2001:db8::5, without a zone, "
+        "a length or spaces"
     )
 
 
 cdef object not_a_prefix(object value):
-    """The error of an unreadable prefix."""
+    """Return the error for an invalid prefix."""
     return InvalidAddressError(
         f"{quoted(value)} is not a network prefix: write address/length with no bits set beyond the length, "
         "such as 203.0.113.0/24 or 2001:db8::/32"
@@ -51,17 +51,17 @@ cdef object not_a_prefix(object value):
 
 
 cdef inline bint text_address(str text, Address *address):
-    """Read an address from a `str`; anything but ASCII is none."""
+    """Read an address from a `str`; return False if it is not an address."""
     return PyUnicode_IS_COMPACT_ASCII(text) and parse_address(ascii_text(text), PyUnicode_GET_LENGTH(text), address)
 
 
 cdef inline bint text_prefix(str text, Prefix *prefix):
-    """Read a prefix from a `str`; anything but ASCII is none."""
+    """Read a prefix from a `str`; return False if it is not a prefix."""
     return PyUnicode_IS_COMPACT_ASCII(text) and parse_prefix(ascii_text(text), PyUnicode_GET_LENGTH(text), prefix)
 
 
 cdef int read_object(object value, Address *address) except -1:
-    """Read an address from anything but a `str` of exactly that type."""
+    """Read an address from an object whose type is not exactly `str`."""
     cdef bytes packed
     if isinstance(value, str):
         if not text_address(str.__str__(value), address):
@@ -75,7 +75,7 @@ cdef int read_object(object value, Address *address) except -1:
         packed = value.packed
     else:
         raise TypeError(
-            f"an address is str, packed bytes (4 or 16) or an ipaddress object, not {type(value).__name__}"
+            f"an address must be a str, packed bytes (4 or 16) or an ipaddress object, not {type(value).__name__}"
         )
     if PyBytes_GET_SIZE(packed) not in (4, 16):
         raise not_an_address(value)
@@ -98,29 +98,29 @@ cdef int read_prefix(object value, Prefix *prefix) except -1:
     if isinstance(value, (IPv4Network, IPv6Network)):
         text = str(value)
     elif not isinstance(value, str):
-        raise TypeError(f"a prefix is str or an ipaddress network, not {type(value).__name__}")
+        raise TypeError(f"a prefix must be a str or an ipaddress network, not {type(value).__name__}")
     if not text_prefix(str.__str__(text), prefix):
         raise not_a_prefix(value)
     return 0
 
 
 cdef str prefix_text(const Prefix *prefix):
-    """The canonical text of a prefix."""
+    """Return the canonical text of a prefix."""
     cdef uint8_t text[MAX_TEXT]
     return PyUnicode_DecodeASCII(<char *>text, write_prefix(prefix, text), NULL)
 
 
 def canonical_address(str text not None, /):
-    """The canonical text of an address.
+    """Return the canonical text of an address.
 
     Args:
-        text: IPv4 or IPv6, strictly: no port, no brackets, no zone, no leading zeros in IPv4, no spaces.
+        text: IPv4 or IPv6 in strict form: no port, no brackets, no zone, no leading zeros in IPv4, no spaces.
 
     Returns:
-        Text as in RFC 5952; an IPv4-mapped IPv6 address as the IPv4 address it stands for.
+        Text as in RFC 5952. An IPv4-mapped IPv6 address is returned as IPv4.
 
     Raises:
-        InvalidAddressError: The text is no address.
+        InvalidAddressError: If the text is not an address.
 
     Example:
         >>> canonical_address("2606:4700:0::1"), canonical_address("::ffff:8.8.8.8")
@@ -134,16 +134,16 @@ def canonical_address(str text not None, /):
 
 
 def canonical_prefix(str text not None, /):
-    """The canonical text of a network prefix.
+    """Return the canonical text of a network prefix.
 
     Args:
-        text: Strictly `address/length`: no bits beyond the length, no zone, no leading zeros, no spaces.
+        text: `address/length` in strict form: no bits beyond the length, no zone, no leading zeros, no spaces.
 
     Returns:
-        Text as in RFC 5952; an IPv4-mapped IPv6 prefix as the IPv4 prefix it stands for.
+        Text as in RFC 5952. An IPv4-mapped IPv6 prefix is returned as IPv4.
 
     Raises:
-        InvalidAddressError: The text is no prefix.
+        InvalidAddressError: If the text is not a prefix.
 
     Example:
         >>> canonical_prefix("2606:4700:0:0::/32")
@@ -156,7 +156,7 @@ def canonical_prefix(str text not None, /):
 
 
 def _portable_parse(str text not None, /):
-    """The packed address of text, or None, by the parsers for processors without the vector forms."""
+    """Parse an address with the parsers for processors without the vector forms; return it packed, or None."""
     cdef Address address
     cdef uint32_t number
     if PyUnicode_IS_COMPACT_ASCII(text):
@@ -168,12 +168,12 @@ def _portable_parse(str text not None, /):
 
 
 def _set_limit(str name not None, object value, /):
-    """Lower one of the engine's limits in the whole process, or restore it with None: for tests of what lies there."""
+    """Lower one of the engine's limits in the whole process, or restore it with None. For tests of the limits."""
     cdef dict limit = {"prefixes": most.prefixes, "nodes": most.nodes, "slots": most.slots, "rows": most.rows,
                        "segments": most.segments}
     cdef uint32_t wanted = limit[name] if value is None else value
     if not 0 < wanted <= limit[name]:
-        raise ValueError(f"{name} are 1 to {limit[name]:,}, not {value!r}")
+        raise ValueError(f"{name} must be 1 to {limit[name]:,}, not {value!r}")
     if name == "prefixes":
         limits.prefixes = wanted
     elif name == "nodes":
@@ -187,20 +187,20 @@ def _set_limit(str name not None, object value, /):
 
 
 def _folded_products(uint64_t a, uint64_t b, /):
-    """Both forms of the folded product that names are hashed by: this target's, and the portable one."""
+    """Return both forms of the folded product for hashing names: this target's form and the portable form."""
     return fold(a, b), fold_portable(a, b)
 
 
 cdef Item *read_items(object prefixes, uint32_t *count) except NULL:
-    """The prefixes of an iterable, as items in memory to be freed by the caller."""
+    """Read the prefixes of an iterable as items; the caller frees them."""
     if isinstance(prefixes, str):
-        raise TypeError("prefixes is an iterable of prefixes, not one str: write [prefix]")
-    # A copy: code that runs while it is read, of a caller's class or another thread, may change what was given.
+        raise TypeError("prefixes must be an iterable of prefixes, not one str: write [prefix]")
+    # A copy: a caller's class or another thread may change the iterable while it is read.
     cdef tuple given = tuple(prefixes)
     cdef Py_ssize_t index, size = len(given)
     cdef Item *items
     if size > limits.prefixes:
-        raise OverflowError(f"a list holds up to {limits.prefixes:,} prefixes, not {size:,}")
+        raise OverflowError(f"a list may have at most {limits.prefixes:,} prefixes, not {size:,}")
     items = <Item *>allocate_array(size, sizeof(Item))
     if items == NULL:
         raise MemoryError

@@ -1,4 +1,4 @@
-"""Arrays of addresses and of answers, and the loops over them that run without the GIL. Part of `_engine.pyx`."""
+"""Arrays of addresses and of results, and the loops over them that run without the GIL. Part of `_engine.pyx`."""
 
 import sys
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ cdef object _loaded_numpy = None
 
 
 cdef object _numpy():
-    """NumPy, loaded with the first array: a check of one address needs none, and it takes as long as all the rest."""
+    """Return NumPy, imported for the first array: a single check does not need it, and its import is slow."""
     global _loaded_numpy
     if _loaded_numpy is None:
         import numpy
@@ -37,7 +37,7 @@ cdef object _numpy():
 
 
 def _vector_forms():
-    """The names of the forms this processor can run of the search for many addresses in a small list."""
+    """Return the names of the vector forms of the search in a small list that this processor can run."""
     cdef list names = []
     cdef int form = 0
     while ranks_forms[form].name != NULL:
@@ -48,10 +48,10 @@ def _vector_forms():
 
 
 def _use_vector_form(str name, /):
-    """Let the whole process use a form, the fastest one for None: for tests and measurements."""
+    """Select a vector form for the whole process; None selects the fastest. For tests and measurements."""
     cdef bytes wanted = None if name is None else name.encode()
     if not choose_ranks(NULL if wanted is None else <const char *>wanted):
-        raise ValueError(f"this processor runs {', '.join(_vector_forms())}, not {name!r}")
+        raise ValueError(f"this processor can run {', '.join(_vector_forms())}, not {name!r}")
 
 
 cdef struct ArrowSchema:
@@ -83,7 +83,7 @@ cdef struct ArrowArray:
 cdef extern from "Python.h":
     const Py_ssize_t PY_SSIZE_T_MAX
 
-# Elements of an Arrow array, and those before it in its buffers: so many that their bytes can be counted.
+# The most elements of an Arrow array, including those before its offset, so that their bytes fit in an integer.
 cdef int64_t MOST_ELEMENTS = PY_SSIZE_T_MAX // VIEW_SIZE - 1
 
 cdef dict ARROW_FORMS = {
@@ -93,12 +93,12 @@ cdef dict ARROW_FORMS = {
 
 
 cdef object plain_array(object array):
-    """An array as `numpy.ndarray` itself sees it, over the same memory: a subclass may say anything of itself."""
+    """Return an array as a plain `numpy.ndarray` over the same memory: a subclass could report wrong attributes."""
     return array if type(array) is _numpy().ndarray else _numpy().ndarray.view(array, _numpy().ndarray)
 
 
 cdef class _Memory:
-    """The buffer of an array argument, checked by what the buffer says of itself."""
+    """The buffer of an array argument, checked by the buffer's own description."""
 
     cdef Py_buffer buffer
     cdef bint held
@@ -108,7 +108,7 @@ cdef class _Memory:
             PyBuffer_Release(&self.buffer)
 
     cdef bint take(self, object array, const char *formats, Py_ssize_t itemsize, int ndim, bint writeable) except -1:
-        """Hold an array's memory; False where it is not contiguous, aligned items of these formats and this size."""
+        """Hold an array's memory; return False unless it is contiguous, aligned, and of this format and item size."""
         try:
             PyObject_GetBuffer(
                 array, &self.buffer, PyBUF_FORMAT | PyBUF_C_CONTIGUOUS | (PyBUF_WRITABLE if writeable else 0))
@@ -124,13 +124,13 @@ cdef class _Memory:
 
 
 cdef class _AddressArray:
-    """An array argument: the objects that keep its memory, and the `Batch` that reads it."""
+    """An array argument: the objects that own its memory, and the `Batch` that reads it."""
 
     cdef Batch batch
     cdef object source
     cdef _Memory memory
     cdef ArrowArray arrow           # moved here; released with this object
-    cdef list ranges                # of an Arrow array: address and bytes of each buffer that is read
+    cdef list ranges                # for an Arrow array: address and bytes of each buffer that is read
 
     def __cinit__(self, object source):
         if isinstance(source, _numpy().ndarray):
@@ -149,12 +149,12 @@ cdef class _AddressArray:
         free(<void *>self.batch.sizes)
 
     cdef int of_numpy(self, object array) except -1:
-        """uint32[n] is IPv4 as numbers, uint8[n, 4] and uint8[n, 16] are octets in network order."""
+        """Read a NumPy array: uint32[n] is IPv4 as numbers, uint8[n, 4] and uint8[n, 16] are octets of addresses."""
         cdef bint numbers = array.ndim == 1
         self.memory = _Memory()
         self.batch.form = NUMBERS if numbers else OCTETS
         if not self.take_addresses(array, numbers):
-            # A copy in order, for an array that is strided, not aligned, or of another byte order.
+            # Copy an array that is strided, not aligned, or in another byte order.
             if array.dtype.kind != "u" or array.dtype.itemsize != (4 if numbers else 1):
                 raise TypeError(unreadable_array(array))
             dtype = _numpy().uint32 if numbers else _numpy().uint8
@@ -169,13 +169,13 @@ cdef class _AddressArray:
         return 0
 
     cdef inline bint take_addresses(self, object array, bint numbers) except -1:
-        """Hold the memory of an array of addresses, where it can be read as it is."""
+        """Hold the memory of an array of addresses; return False if it cannot be read as it is."""
         if numbers:
             return self.memory.take(array, b"IL", 4, 1, False)
         return self.memory.take(array, b"B", 1, 2, False)
 
     cdef int of_texts(self, tuple texts) except -1:
-        """Pointers into the `str` objects; text that is not ASCII counts as empty, which is no address."""
+        """Read pointers into the `str` objects. Text that is not ASCII becomes empty, which is not an address."""
         cdef Py_ssize_t index, count = len(texts)
         self.source = texts
         self.batch.form = POINTERS
@@ -187,7 +187,7 @@ cdef class _AddressArray:
         for index in range(count):
             text = texts[index]
             if not isinstance(text, str):
-                raise TypeError(f"addresses[{index}] is {type(text).__name__}, not str")
+                raise TypeError(f"addresses[{index}] must be a str, not {type(text).__name__}")
             if PyUnicode_IS_COMPACT_ASCII(text):
                 self.batch.texts[index] = ascii_text(text)
                 (<int64_t *>self.batch.sizes)[index] = PyUnicode_GET_LENGTH(text)
@@ -197,26 +197,26 @@ cdef class _AddressArray:
         return 0
 
     cdef int of_arrow(self, object array) except -1:
-        """Strings, binaries and binaries of fixed size by the Arrow C data interface, without copying."""
+        """Read strings, binaries and fixed-size binaries through the Arrow C data interface, without copying."""
         cdef object pyarrow = getattr(sys.modules.get("pyarrow"), "Array", ())
         cdef list sizes = None
         if isinstance(array, pyarrow):
-            # The interface tells no sizes, but this library does. Its own methods are asked, not a subclass's.
+            # The interface provides no sizes, but pyarrow does. Its own methods are called, not those of a subclass.
             sizes = pyarrow.buffers(array)
             self.source = pyarrow.__arrow_c_array__(array)
         else:
             self.source = array.__arrow_c_array__()
-        # Indexing is not checked in this file's code, whatever the object is.
+        # The code of this module is compiled without bounds checks for indexing.
         if type(self.source) is not tuple or len(self.source) != 2:
-            raise TypeError(f"__arrow_c_array__ of {type(array).__name__} gave no pair of capsules")
+            raise TypeError(f"__arrow_c_array__ of {type(array).__name__} did not return a pair of capsules")
         cdef ArrowSchema *schema = <ArrowSchema *>PyCapsule_GetPointer(self.source[0], b"arrow_schema")
         cdef ArrowArray *arrow = <ArrowArray *>PyCapsule_GetPointer(self.source[1], b"arrow_array")
         if schema.release == NULL or arrow.release == NULL:
-            raise ValueError("the Arrow array has been given away: somebody else took what its capsules hold")
+            raise ValueError("the Arrow array was already consumed: pass an array with new capsules")
         cdef bytes form = schema.format
         if form not in ARROW_FORMS or schema.dictionary != NULL:
             raise TypeError(unreadable_array(array))
-        # Moved, as the interface asks for: nobody else can release it while it is read.
+        # Moved, as the interface requires: no other code can release it while it is read.
         self.arrow = arrow[0]
         arrow.release = NULL
         self.batch.form = ARROW_FORMS[form]
@@ -225,16 +225,16 @@ cdef class _AddressArray:
         self.ranges = []
         if (not 0 <= self.arrow.length <= MOST_ELEMENTS
                 or not 0 <= self.arrow.offset <= MOST_ELEMENTS - self.arrow.length):
-            raise contradiction("a length or an offset that is none")
+            raise contradiction("an invalid length or offset")
         self.batch.count = <Py_ssize_t>self.arrow.length
         if self.batch.count:
             self.check_arrow(sizes)
         return 0
 
     cdef const uint8_t *arrow_buffer(self, int64_t index, list sizes, int64_t wanted, int64_t *size) except? NULL:
-        """A buffer of at least `wanted` bytes, as far as its size is known; NULL only where none are wanted.
+        """Return a buffer and check that it has at least `wanted` bytes, if its size is known; NULL only for 0 bytes.
 
-        `size` becomes its size, or -1 where it is not known.
+        `size` is set to its size, or to -1 if the size is not known.
         """
         cdef const uint8_t *start = NULL
         if index < self.arrow.n_buffers:
@@ -252,7 +252,7 @@ cdef class _AddressArray:
         return start
 
     cdef int check_arrow(self, list sizes) except -1:
-        """Check every offset, size and buffer number of an array that is not empty: what reads it relies on them."""
+        """Check every offset, size and buffer number of a non-empty array: the code that reads it relies on them."""
         cdef Batch *batch = &self.batch
         cdef int64_t end = self.arrow.offset + self.arrow.length, size = 0
         cdef bint wide = batch.form == TEXT64 or batch.form == BINARY64
@@ -273,13 +273,13 @@ cdef class _AddressArray:
         batch.octets = self.arrow_buffer(2, sizes, last, &size)
         wrong = first_wrong_offset64(batch) if wide else first_wrong_offset32(batch)
         if wrong < batch.count:
-            raise contradiction(f"offsets of element {wrong} that lie outside")
+            raise contradiction(f"invalid offsets of element {wrong}")
         if batch.octets == NULL:
             batch.octets = <const uint8_t *>b""
         return 0
 
     cdef int check_views(self, list sizes, int64_t end) except -1:
-        """Check the views of an array of strings or binaries, and find the sizes of the buffers they point to."""
+        """Check the views of an array of strings or binaries, and read the sizes of the buffers they point to."""
         cdef Batch *batch = &self.batch
         cdef int64_t variadic = self.arrow.n_buffers - 3, size = 0
         cdef Py_ssize_t index, wrong
@@ -294,18 +294,18 @@ cdef class _AddressArray:
         for index in range(batch.n_buffers):
             size = int64_at(<const uint8_t *>self.arrow.buffers[variadic + 2] + 8 * index)
             self.arrow_buffer(2 + index, sizes, size, &(<int64_t *>batch.sizes)[index])
-            # Unknown beside the interface's own number, which is the producer's word.
+            # The size is only known from the interface itself, which the producer of the array has filled in.
             if batch.sizes[index] < 0:
                 (<int64_t *>batch.sizes)[index] = size
-        # What a number that names no buffer stands for, so that all views are compared alike.
+        # An invalid buffer number is mapped to this element, so that all views are compared in the same way.
         (<int64_t *>batch.sizes)[batch.n_buffers] = -1
         wrong = first_wrong_view(batch)
         if wrong < batch.count:
-            raise contradiction(f"element {wrong} outside of its buffers")
+            raise contradiction(f"element {wrong} outside its buffers")
         return 0
 
     cdef bint reads(self, const Py_buffer *buffer) except -1:
-        """Whether the array has memory in common with a buffer that is written: what was checked would change."""
+        """Return whether the array shares memory with a buffer to be written, which would change the checked input."""
         cdef size_t start = <size_t>buffer.buf
         cdef size_t own
         if self.memory is not None and self.memory.held:
@@ -317,7 +317,7 @@ cdef class _AddressArray:
         return any([place < start + buffer.len and start < place + size for place, size in self.ranges])
 
     cdef object unreadable(self, Py_ssize_t index):
-        """The error of the element that is no address."""
+        """Return the error for an element that is not an address."""
         cdef Py_ssize_t size = 0
         cdef const uint8_t *octets
         cdef object value = None
@@ -332,21 +332,21 @@ cdef class _AddressArray:
 
 
 cdef object contradiction(str what):
-    """The error of an Arrow array that cannot be read as it says."""
-    return ValueError(f"the Arrow array of addresses contradicts itself: it has {what}; make it anew, or validate() it")
+    """Return the error for an inconsistent Arrow array."""
+    return ValueError(f"the Arrow array of addresses is not consistent: it has {what}; call its validate(full=True)")
 
 
 cdef str unreadable_array(object given):
-    """What to say of an argument that is no array of addresses."""
+    """Return the error message for an argument that is not an array of addresses."""
     kind = type(given).__name__
     if isinstance(given, _numpy().ndarray):
         kind = f"{given.dtype} array of shape {given.shape}"
-    return (f"addresses are uint32[n] (IPv4), uint8[n, 16] or uint8[n, 4] (network order), a list of str, or an Arrow "
-            f"string or binary array, not {kind}")
+    return (f"addresses must be uint32[n] (IPv4), uint8[n, 16] or uint8[n, 4] (network order), a list of str, or an "
+            f"Arrow string or binary array, not {kind}")
 
 
 cdef class _Answers:
-    """The array that answers go to: a new one, or the caller's."""
+    """The array for the results: a new array or the caller's."""
 
     cdef object array
     cdef _Memory memory
@@ -358,13 +358,13 @@ cdef class _Answers:
         fits = isinstance(self.array, _numpy().ndarray) and self.memory.take(
             plain_array(self.array), b"?" if is_bool else b"il", 1 if is_bool else 4, 1, True)
         if not fits or self.memory.buffer.shape[0] != count:
-            raise ValueError(f"out is a writeable contiguous array of {dtype.__name__} of shape ({count},)")
+            raise ValueError(f"out must be a writeable contiguous array of {dtype.__name__} of shape ({count},)")
         if out is not None and given is not None and given.reads(&self.memory.buffer):
-            raise ValueError("out lies in the memory of the addresses: give another array")
+            raise ValueError("out shares memory with the addresses: pass another array")
 
 
 cdef Py_ssize_t match_batch(const Trie *trie, const Batch *batch, int32_t *indices) noexcept nogil:
-    """Indices of longest matches; returns how many before an element that is no address."""
+    """Find the indices of the longest matches; return how many elements precede the first invalid one."""
     cdef Py_ssize_t start = 0, got = PIECE
     while start < batch.count and got == PIECE:
         got = match_piece(trie, batch, start, min(<Py_ssize_t>PIECE, batch.count - start), indices + start)
@@ -373,7 +373,7 @@ cdef Py_ssize_t match_batch(const Trie *trie, const Batch *batch, int32_t *indic
 
 
 cdef Py_ssize_t find_batch(const Trie *trie, const Batch *batch, uint8_t *found) noexcept nogil:
-    """Whether there are matches; returns how many answers before an element that is no address."""
+    """Find out which elements have a match; return how many elements precede the first invalid one."""
     cdef int32_t matches[PIECE]
     cdef Py_ssize_t start = 0, got = PIECE, index
     if batch.count >= WORTHWHILE and 0 < trie.n4 <= MOST_PREFIXES and trie.n6 <= SMALL:
@@ -387,7 +387,7 @@ cdef Py_ssize_t find_batch(const Trie *trie, const Batch *batch, uint8_t *found)
 
 
 cdef Py_ssize_t find_directly(const Trie *trie, const Batch *batch, uint8_t *found) noexcept nogil:
-    """`find_batch` for few IPv4 prefixes and many addresses, through tables made for the batch."""
+    """Do the same as `find_batch` for few IPv4 prefixes and many addresses, with tables made for the batch."""
     cdef Address addresses[PIECE]
     cdef Py_ssize_t start = 0, got = PIECE, index
     cdef Direct direct

@@ -1,7 +1,7 @@
-"""Arrays of addresses in every form the engine takes, read piece by piece without Python objects.
+"""Arrays of addresses in every accepted form, read piece by piece without Python objects.
 
-Bounds are checked where a `Batch` is made (`arrays.pxi`); what reads a batch trusts every form. Arrow's buffers need
-not be aligned.
+The code that makes a `Batch` (`arrays.pxi`) checks all bounds; the code that reads a batch trusts them. Arrow buffers
+need not be aligned.
 """
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
@@ -10,15 +10,15 @@ from address cimport Address, parse_address, set_ipv4, unpack_address
 from native cimport int32_at, int64_at
 
 cdef enum:
-    # Addresses read at a time: enough lookups in flight to hide a cache miss, few enough to stay in the first level.
+    # Addresses read at a time: enough parallel lookups to hide a cache miss, few enough to fit in the level-1 cache.
     PIECE = 64
-    # Size of the inline part of an Arrow string view: longer text stands in a buffer.
+    # Size of the inline part of an Arrow string view: longer text is in a buffer.
     VIEW_INLINE = 12
 
 cdef enum Form:
     NUMBERS                 # uint32[n], IPv4
     OCTETS                  # `width` octets an address, 4 or 16
-    POINTERS                # pointers to text and its sizes
+    POINTERS                # pointers to texts, and their sizes
     TEXT32                  # Arrow string, 32-bit offsets
     TEXT64                  # Arrow large_string, 64-bit offsets
     BINARY32                # Arrow binary: 4 or 16 octets each
@@ -26,8 +26,8 @@ cdef enum Form:
     TEXT_VIEW               # Arrow string_view
     BINARY_VIEW             # Arrow binary_view
 
-# Where the parts of an Arrow string view stand: int32 size, then up to VIEW_INLINE octets, or their first four, int32
-# number of the buffer and int32 offset in it.
+# The offsets of the parts of an Arrow string view: int32 size, then up to VIEW_INLINE octets of text; for longer text,
+# its first four octets, then the int32 number of its buffer and the int32 offset in this buffer.
 cdef enum:
     VIEW_START = 4
     VIEW_BUFFER = 8
@@ -46,22 +46,22 @@ cdef struct Batch:
     const uint8_t *views
     const void **buffers                # the data buffers of views
     Py_ssize_t n_buffers
-    const uint8_t *valid                # Arrow's bitmap, or NULL where nothing is null
+    const uint8_t *valid                # Arrow's bitmap, or NULL if no element is null
     Py_ssize_t valid_offset
 
 
 cdef inline int32_t offset32(const Batch *batch, Py_ssize_t index) noexcept nogil:
-    """Where an element begins, and the one before it ends."""
+    """Return the start of an element, which is the end of the element before it."""
     return int32_at(batch.offsets + 4 * index)
 
 
 cdef inline int64_t offset64(const Batch *batch, Py_ssize_t index) noexcept nogil:
-    """The same with offsets of 64 bits."""
+    """Do the same with 64-bit offsets."""
     return int64_at(batch.offsets + 8 * index)
 
 
 cdef inline const uint8_t *octets_at(const Batch *batch, Py_ssize_t index, Py_ssize_t *size) noexcept nogil:
-    """Where the text or the octets of an address stand, and how many."""
+    """Return a pointer to the text or the octets of an address, and set their size."""
     cdef const uint8_t *view
     if batch.form == POINTERS:
         size[0] = <Py_ssize_t>batch.sizes[index]
@@ -83,10 +83,10 @@ cdef inline const uint8_t *octets_at(const Batch *batch, Py_ssize_t index, Py_ss
 
 
 cdef inline Py_ssize_t first_wrong_offset32(const Batch *batch) noexcept nogil:
-    """The first element whose offsets do not grow from 0 on, or the count; the last offset is checked elsewhere."""
+    """Return the first element with a negative or decreasing offset, or the count; the last offset is not checked."""
     cdef Py_ssize_t index
     cdef bint wrong = offset32(batch, 0) < 0
-    # All are compared without a branch first: offsets that are wrong are rare.
+    # First compare all offsets without branches: wrong offsets are rare.
     for index in range(batch.count):
         wrong |= offset32(batch, index) > offset32(batch, index + 1)
     if not wrong:
@@ -98,7 +98,7 @@ cdef inline Py_ssize_t first_wrong_offset32(const Batch *batch) noexcept nogil:
 
 
 cdef inline Py_ssize_t first_wrong_offset64(const Batch *batch) noexcept nogil:
-    """The same with offsets of 64 bits."""
+    """Do the same with 64-bit offsets."""
     cdef Py_ssize_t index
     cdef bint wrong = offset64(batch, 0) < 0
     for index in range(batch.count):
@@ -112,30 +112,30 @@ cdef inline Py_ssize_t first_wrong_offset64(const Batch *batch) noexcept nogil:
 
 
 cdef inline bint is_null(const Batch *batch, Py_ssize_t index) noexcept nogil:
-    """Whether an Arrow array has no value there."""
+    """Return whether an element of an Arrow array is null."""
     index += batch.valid_offset
     return batch.valid != NULL and not batch.valid[index >> 3] >> (index & 7) & 1
 
 
 cdef inline bint is_wrong_view(const Batch *batch, Py_ssize_t index) noexcept nogil:
-    """Whether a view is neither inline nor inside the buffer it names; a buffer that is NULL has no bytes."""
+    """Return whether a view is neither inline nor inside the buffer it names. A buffer that is NULL has no bytes."""
     cdef const uint8_t *view = batch.views + index * VIEW_SIZE
     cdef int32_t size = int32_at(view), offset = int32_at(view + VIEW_OFFSET)
     cdef uint32_t buffer = <uint32_t>int32_at(view + VIEW_BUFFER)
-    # Without branches: whether a view is inline is what a branch predictor cannot know.
+    # Without branches: a branch predictor cannot predict which views are inline.
     cdef Py_ssize_t named = <Py_ssize_t>buffer if <int64_t>buffer < batch.n_buffers else batch.n_buffers
     return (size < 0) | ((size > VIEW_INLINE) & ((offset < 0) | (<int64_t>offset + size > batch.sizes[named])))
 
 
 cdef inline Py_ssize_t first_wrong_view(const Batch *batch) noexcept nogil:
-    """The first element that is not null and does not lie in the buffer it names, or the count."""
+    """Return the first element that is not null and is not inside the buffer it names, or the count."""
     cdef Py_ssize_t index
     cdef bint wrong = False
     for index in range(batch.count):
         wrong |= is_wrong_view(batch, index)
     if not wrong:
         return batch.count
-    # What a null hides may be anything.
+    # The view of a null element may contain anything.
     for index in range(batch.count):
         if not is_null(batch, index) and is_wrong_view(batch, index):
             return index
@@ -143,12 +143,12 @@ cdef inline Py_ssize_t first_wrong_view(const Batch *batch) noexcept nogil:
 
 
 cdef inline bint is_text(const Batch *batch) noexcept nogil:
-    """Whether the addresses are text, not octets."""
+    """Return whether the addresses are text and not octets."""
     return (batch.form == POINTERS or batch.form == TEXT32 or batch.form == TEXT64 or batch.form == TEXT_VIEW)
 
 
 cdef inline bint read_address(const Batch *batch, Py_ssize_t index, Address *address) noexcept nogil:
-    """One address; False when there is none."""
+    """Read one address; return False if the element is not an address."""
     cdef Py_ssize_t size = 0
     cdef const uint8_t *octets
     if batch.form == NUMBERS:
@@ -168,7 +168,7 @@ cdef inline bint read_address(const Batch *batch, Py_ssize_t index, Address *add
 cdef inline Py_ssize_t read_piece(
     const Batch *batch, Py_ssize_t start, Py_ssize_t count, Address *addresses
 ) noexcept nogil:
-    """Read up to PIECE addresses; returns how many could be read before one that is none."""
+    """Read up to PIECE addresses; return how many elements precede the first invalid one."""
     cdef Py_ssize_t index
     for index in range(count):
         if not read_address(batch, start + index, addresses + index):

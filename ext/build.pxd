@@ -1,7 +1,7 @@
-"""Building a trie block: sort the prefixes, drop repetitions, grow the multibit trie over them.
+"""Builds a trie block: sorts the prefixes, removes duplicates, and builds the multibit trie over them.
 
-A build goes `plan_trie` (everything that can fail for want of memory), `write_trie` into a block of `Plan.size`
-bytes, `drop_plan`. Nothing here knows Python objects.
+A build calls `plan_trie` (every step that may run out of memory), then `write_trie` into a block of `Plan.size` bytes,
+then `drop_plan`. This file uses no Python objects.
 """
 
 from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
@@ -17,15 +17,15 @@ from trie cimport (
 )
 
 cdef enum:
-    # Lists up to this size are sorted by insertion, which beats the library's sort there.
+    # Lists up to this size are sorted by insertion, which is faster than the library's sort for them.
     INSERTION = 64
 
-# A prefix on its way into a block, with its place in what the caller gave.
+# A prefix to be written into a block, with its position in the caller's input.
 cdef struct Item:
     Prefix prefix
     uint32_t order
 
-# A multibit trie while it grows.
+# A multibit trie under construction.
 cdef struct Growth:
     const Item *items
     Node *nodes
@@ -50,21 +50,21 @@ cdef struct Plan:
 
 
 cdef inline bint item_precedes(const Item *one, const Item *other) noexcept nogil:
-    """Iteration order of the prefixes; of equal ones, the order they were given in."""
+    """Return whether an item is before another: by iteration order, and for equal prefixes by input order."""
     if precedes(&one.prefix, &other.prefix):
         return True
     return not precedes(&other.prefix, &one.prefix) and one.order < other.order
 
 
 cdef inline int compare_items(const void *one, const void *other) noexcept nogil:
-    """`item_precedes` in the form `qsort` wants."""
+    """Compare two items as `qsort` requires."""
     if item_precedes(<const Item *>one, <const Item *>other):
         return -1
     return 1
 
 
 cdef inline void sort_items(Item *items, uint32_t count) noexcept nogil:
-    """Sort into iteration order; lists that are in order already, as big tables often are, cost one pass."""
+    """Sort into iteration order. A list that is already sorted, as large tables often are, needs only one pass."""
     cdef uint32_t index, at
     cdef Item moving
     for index in range(1, count):
@@ -85,7 +85,7 @@ cdef inline void sort_items(Item *items, uint32_t count) noexcept nogil:
 
 
 cdef inline uint32_t unite_items(Item *items, uint32_t count) noexcept nogil:
-    """Keep the last of equal prefixes; returns how many remain."""
+    """Keep the last of equal prefixes; return how many remain."""
     cdef uint32_t kept = 0, index
     for index in range(count):
         if kept and not precedes(&items[kept - 1].prefix, &items[index].prefix):
@@ -96,7 +96,7 @@ cdef inline uint32_t unite_items(Item *items, uint32_t count) noexcept nogil:
 
 
 cdef inline bint any_nested(const Item *items, uint32_t count) noexcept nogil:
-    """Whether a prefix of the (sorted) family lies inside another: then one lies inside its predecessor."""
+    """Return whether a prefix of the sorted family is inside another: then one is inside its direct predecessor."""
     cdef uint32_t index
     cdef const Prefix *outer
     cdef const Prefix *inner
@@ -111,7 +111,7 @@ cdef inline bint any_nested(const Item *items, uint32_t count) noexcept nogil:
 cdef inline void fill_spans(
     Growth *growth, uint32_t start, uint32_t stop, int depth, int stride, int32_t *spans
 ) noexcept nogil:
-    """Set the slot of every span under one node from the items inside it, shorter prefixes first."""
+    """Set the slot of every span of one node from the items inside it, shorter prefixes first."""
     cdef uint32_t index = start, end, span, last
     cdef const Prefix *prefix
     while index < stop:
@@ -132,7 +132,7 @@ cdef inline void fill_spans(
 
 
 cdef inline uint32_t span_of(const Prefix *prefix, int depth, int stride) noexcept nogil:
-    """The number of the span a prefix begins in."""
+    """Return the number of the span in which a prefix begins."""
     if stride == ROOT_BITS:
         return <uint32_t>(prefix.first.hi >> (64 - ROOT_BITS))
     return stride_of(prefix.first.hi, prefix.first.lo, depth)
@@ -141,7 +141,7 @@ cdef inline uint32_t span_of(const Prefix *prefix, int depth, int stride) noexce
 cdef inline void *room_for(
     void *array, uint32_t count, uint32_t *room, uint32_t more, size_t size, uint32_t most
 ) noexcept nogil:
-    """An array with room for `more` further elements, possibly moved; NULL without memory, or for more than `most`."""
+    """Return an array, possibly moved, with room for `more` elements; NULL without memory or beyond `most` elements."""
     cdef uint64_t wanted = <uint64_t>count + more
     cdef void *larger
     if wanted <= room[0]:
@@ -158,7 +158,7 @@ cdef inline void *room_for(
 cdef inline int32_t grow_node(
     Growth *growth, uint32_t start, uint32_t stop, int depth, int32_t inherited
 ) noexcept nogil:
-    """Append the node of the items in [start, stop), children first; returns the slot that points to it."""
+    """Append the node of the items in [start, stop), children first; return the slot that points to it."""
     cdef int32_t spans[FANOUT]
     cdef Node node
     cdef uint32_t span, word
@@ -191,7 +191,7 @@ cdef inline int32_t grow_node(
 
 
 cdef inline size_t grow_index(Growth *growth, const Item *items, uint32_t count) noexcept nogil:
-    """Grow the multibit trie of one family; returns the bytes of its section, 0 for a small family."""
+    """Build the multibit trie of one family; return the bytes of its section, 0 for a small family."""
     cdef IndexHeader header
     cdef uint32_t span
     memset(growth, 0, sizeof(Growth))
@@ -213,7 +213,7 @@ cdef inline size_t grow_index(Growth *growth, const Item *items, uint32_t count)
 
 
 cdef inline void describe_index(const Growth *growth, IndexHeader *header) noexcept nogil:
-    """The header of a grown index."""
+    """Fill in the header of a built index."""
     header.start = growth.start
     header.roots = 0 if growth.root == NULL else <uint32_t>1 << ROOT_BITS
     header.nodes = growth.node_count
@@ -221,7 +221,7 @@ cdef inline void describe_index(const Growth *growth, IndexHeader *header) noexc
 
 
 cdef inline bint plan_trie(Item *items, uint32_t count, Plan *plan) noexcept nogil:
-    """Sort and unite `items` in place and grow what a block of them needs; False without memory."""
+    """Sort `items` in place, remove duplicates, and build the indexes of a block; return False without memory."""
     sort_items(items, count)
     count = unite_items(items, count)
     plan.items = items
@@ -240,7 +240,7 @@ cdef inline bint plan_trie(Item *items, uint32_t count, Plan *plan) noexcept nog
 
 
 cdef inline void drop_plan(Plan *plan) noexcept nogil:
-    """Free what a plan grew."""
+    """Free the memory of a plan."""
     free(plan.index4.nodes)
     free(plan.index4.slots)
     free(plan.index4.root)
@@ -250,12 +250,12 @@ cdef inline void drop_plan(Plan *plan) noexcept nogil:
 
 
 cdef inline char *write_index(const Growth *growth, char *section) noexcept nogil:
-    """Copy a grown index into its section; returns the section's end."""
+    """Copy a built index into its section; return the section's end."""
     cdef IndexHeader header
     cdef char *at = section + sizeof(IndexHeader)
     describe_index(growth, &header)
     memcpy(section, &header, sizeof(IndexHeader))
-    # A root may do without nodes: there is nothing to copy from then, not even no bytes.
+    # A root may have no nodes. `nodes` is then NULL, and memcpy() must not be called even for zero bytes.
     if header.nodes:
         memcpy(at, growth.nodes, header.nodes * sizeof(Node))
         at += header.nodes * sizeof(Node)
@@ -280,7 +280,7 @@ cdef inline void write_trie(const Plan *plan, char *block) noexcept nogil:
     cdef char *section = block + arrays_size(plan.n4, plan.n6)
     header.ipv4 = plan.n4 | (NESTED if plan.nested4 else 0)
     header.ipv6 = plan.n6 | (NESTED if plan.nested6 else 0)
-    # Padding is part of the block's bytes, by which tries are compared and hashed.
+    # Tries are compared and hashed by the bytes of their blocks, which include the padding.
     memset(length4 + plan.n4, 0, padded(5 * <size_t>plan.n4) - 5 * <size_t>plan.n4)
     memset(length6 + plan.n6, 0, padded(17 * <size_t>plan.n6) - 17 * <size_t>plan.n6)
     for index in range(plan.n4):

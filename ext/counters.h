@@ -1,5 +1,5 @@
-/* How far the engine counts. Each limit is what its counter holds, and is compared before the counter grows: what would
- * be more is refused for want of memory, and nothing wraps.
+/* The limits of the engine's counters. Each limit is the largest value of its counter. It is checked before the counter
+ * grows: a larger value is refused as out of memory, so no counter ever wraps.
  */
 #ifndef CIDRGATE_COUNTERS_H
 #define CIDRGATE_COUNTERS_H
@@ -7,17 +7,17 @@
 #include <stdint.h>
 
 typedef struct {
-    uint32_t prefixes; /* of one list: indices are int32_t, and there is room for twice as many */
-    uint32_t nodes;    /* of an index: slots name them as int32_t, from CHILD down */
-    uint32_t slots;    /* of an index: uint32_t */
-    uint32_t rows;     /* of accounts, those of discarded ones included: row numbers are int32_t */
+    uint32_t prefixes; /* of one list: indices are int32_t, which could hold twice as many */
+    uint32_t nodes;    /* of an index: slots refer to them as int32_t, from CHILD down */
+    uint32_t slots;    /* of an index: numbered by uint32_t */
+    uint32_t rows;     /* of all accounts, including discarded accounts: row numbers are int32_t */
     uint32_t segments; /* of an arena: references are uint32_t, in units of eight bytes */
 } cidrgate_limits_t;
 
 static const cidrgate_limits_t cidrgate_most = {
     .prefixes = 0x3FFFFFFF, .nodes = 0x7FFFFFFF, .slots = 0xFFFFFFFF, .rows = 0x7FFFFFFF, .segments = 32768};
 
-/* The limits that count now: tests lower them. Only what grows looks at them, no lookup does. */
+/* The limits in use. Tests lower them. Only code that adds elements reads them; lookups do not. */
 static cidrgate_limits_t cidrgate_limits = {
     .prefixes = 0x3FFFFFFF, .nodes = 0x7FFFFFFF, .slots = 0xFFFFFFFF, .rows = 0x7FFFFFFF, .segments = 32768};
 

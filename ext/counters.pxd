@@ -1,4 +1,4 @@
-"""Declarations of `counters.h`: how far the engine counts."""
+"""Declarations of `counters.h`: the limits of the engine's counters."""
 
 from libc.stdint cimport uint32_t
 

@@ -1,9 +1,9 @@
-"""Membership of many IPv4 addresses in a small list: three loads an address, no branches, no search.
+"""Membership of many IPv4 addresses in a small list: three loads per address, no branches, no search.
 
-A table of 2**16 codes for the first half of an address, and tables of 256 codes below it. A code names the table the
-next octet is looked up in; tables OUT and IN give themselves for every octet, so each address takes the same three
-loads and the last code is the answer. Made for one batch and thrown away: 64 KiB are filled in microseconds, which
-thousands of addresses repay.
+The root has 2**16 codes, one for each first half of an address. Below it are tables of 256 codes. A code names the
+table in which the next octet is looked up. The tables OUT and IN contain their own code for every octet, so each
+address takes the same three loads, and the last code is the result. The tables are made for one batch and then freed:
+filling 64 KiB takes microseconds, which is worthwhile for thousands of addresses.
 """
 
 from libc.stdint cimport uint8_t, uint32_t
@@ -17,9 +17,9 @@ cdef enum:
     IN = 1
     ROOT = 65536
     TABLE = 256
-    # Codes are bytes. A prefix needs at most two tables, so lists up to this size never run out of codes.
+    # Codes are bytes. A prefix needs at most two tables, so lists of this size never run out of codes.
     MOST_PREFIXES = 127
-    # Batches from this size on repay the tables.
+    # The smallest batch for which making the tables is worthwhile.
     WORTHWHILE = 4096
 
 cdef struct Direct:
@@ -29,7 +29,7 @@ cdef struct Direct:
 
 
 cdef inline uint8_t table_below(Direct *direct, uint8_t *code) noexcept nogil:
-    """The table a code names; a new one, filled with the code, where it is OUT or IN."""
+    """Return the table that a code names. If the code is OUT or IN, make a new table filled with this code."""
     if code[0] <= IN:
         memset(direct.tables + direct.count * TABLE, code[0], TABLE)
         code[0] = <uint8_t>direct.count
@@ -38,7 +38,7 @@ cdef inline uint8_t table_below(Direct *direct, uint8_t *code) noexcept nogil:
 
 
 cdef inline bint open_direct(const Trie *trie, Direct *direct) noexcept nogil:
-    """Make the tables of a trie's IPv4 prefixes; False without memory. The trie has at most MOST_PREFIXES of them."""
+    """Make the tables of a trie with at most MOST_PREFIXES IPv4 prefixes; return False without memory."""
     cdef uint32_t index, first
     cdef int length
     cdef uint8_t *codes
@@ -58,7 +58,7 @@ cdef inline bint open_direct(const Trie *trie, Direct *direct) noexcept nogil:
             codes = direct.tables + table_below(direct, codes) * TABLE + (first >> 8 & 255)
         if length > 24:
             codes = direct.tables + table_below(direct, codes) * TABLE + (first & 255)
-        # A wider prefix comes first, so what is inside it is already IN, and stays so below.
+        # A wider prefix comes first: every code inside it is already IN, and stays IN in the tables below.
         memset(codes, IN, <size_t>1 << (32 - length if length > 24 else 24 - length if length > 16 else 16 - length))
     return True
 
@@ -69,7 +69,7 @@ cdef inline void close_direct(Direct *direct) noexcept nogil:
 
 
 cdef inline uint8_t is_member(const Direct *direct, uint32_t address) noexcept nogil:
-    """IN or OUT."""
+    """Return IN or OUT."""
     cdef uint32_t code = direct.root[address >> 16]
     code = direct.tables[code * TABLE + (address >> 8 & 255)]
     return direct.tables[code * TABLE + (address & 255)]
@@ -78,7 +78,7 @@ cdef inline uint8_t is_member(const Direct *direct, uint32_t address) noexcept n
 cdef inline void match_numbers(
     const Direct *direct, const uint32_t *numbers, Py_ssize_t count, uint8_t *found
 ) noexcept nogil:
-    """Membership of an array of addresses."""
+    """Look up an array of addresses."""
     cdef Py_ssize_t index
     for index in range(count):
         found[index] = is_member(direct, numbers[index])

@@ -1,29 +1,21 @@
-/* The engine as one unit of C: what Cython makes of `_engine.pyx`, compiled for the instructions that its target has.
+/* The engine as one C file: Cython's output for `_engine.pyx`, compiled with the instructions of the target.
  *
- * On x86-64 that is the second level of the architecture (SSE4.2 and POPCNT, as numpy asks for too). The target is what
- * the compiler says it compiles for, not the machine that it runs on, and each function gets the instructions by a
- * pragma, not by a flag. So what stands outside of the pragma runs on every x86-64 processor: it looks for them when
- * the module is imported, and says what is missing instead of letting the process die of an illegal instruction.
+ * On x86-64, these are the instructions of x86-64-v2 (SSE4.2 and POPCNT), which numpy requires too. The target is the
+ * architecture that the compiler reports, not the machine that compiles. A pragma, not a compiler flag, enables the
+ * instructions for each function. So the code outside the pragma runs on every x86-64 processor: when the module is
+ * imported, it checks the processor and raises an error, so that no illegal instruction ends the process.
  */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
 #include "ranks.h"
 
-#if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
+#if defined(__x86_64__)
 #define CIDRGATE_X86_64_V2 1
 #include <smmintrin.h>
 static int cidrgate_processor_will_do(void) {
     __builtin_cpu_init();
     return __builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("popcnt");
-}
-#elif defined(_MSC_VER) && defined(_M_X64)
-#include <intrin.h>
-static int cidrgate_processor_will_do(void) {
-    enum { SSE42 = 1 << 20, POPCNT = 1 << 23 };
-    int registers[4];
-    __cpuid(registers, 1);
-    return (registers[2] & (SSE42 | POPCNT)) == (SSE42 | POPCNT);
 }
 #else
 static int cidrgate_processor_will_do(void) { return 1; }
@@ -54,7 +46,7 @@ PyMODINIT_FUNC PyInit__engine(void) {
     if (!cidrgate_processor_will_do()) {
         PyErr_SetString(PyExc_ImportError,
                         "cidrgate needs an x86-64 processor with SSE4.2 and POPCNT (x86-64-v2, built since 2009), and "
-                        "this one lacks them; where a virtual machine hides them, choose another processor model for it");
+                        "this processor lacks them; if this is a virtual machine, choose another processor model for it");
         return NULL;
     }
     return cidrgate_init_engine();

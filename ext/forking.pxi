@@ -1,13 +1,13 @@
-"""What a forked child forgets: readers in other threads of its parent, who will never leave. Part of `_engine.pyx`."""
+"""Resets the readers in a forked child: readers in the parent's other threads never leave. Part of `_engine.pyx`."""
 
 from readers cimport forget_readers
 
 
 def _after_fork():
-    """Go on in a forked child, where one thread is left, which reads no array: what the others began never ends."""
+    """Reset all matchers in a forked child. Its only thread reads no array, and the other threads' reads never end."""
     for matcher in list(_matchers):
         forget_readers(&(<Matcher>matcher).lists.readers)
-        # An `adopt` of another thread has not changed what is looked up, or has changed it as a whole.
+        # An `adopt` in another thread has replaced either none or all of the lists.
         (<Matcher>matcher).adopting = False
 
 

@@ -1,7 +1,7 @@
-/* IPv6 text without an embedded dotted quad, with vector instructions where the target has them.
+/* Parses IPv6 text without an embedded dotted quad, with vector instructions if the target has them.
  *
- * All characters become nibbles at once and the colons a bit mask; a group is then one load and a few shifts, whatever
- * its length. Text this form does not take (or that is wrong) is left to the parser that goes byte by byte.
+ * It converts all characters to nibbles at once, and the colons to a bit mask. Each group then needs one load and a few
+ * shifts, whatever its length. The byte-by-byte parser handles text that this form does not accept.
  */
 #ifndef CIDRGATE_GROUPS_H
 #define CIDRGATE_GROUPS_H
@@ -15,7 +15,7 @@
 
 enum { CIDRGATE_LONGEST_GROUPS = 39, CIDRGATE_GROUP_VECTORS = 3, CIDRGATE_BEFORE = 16 };
 
-/* The 16 bits of the group of `length` nibbles that ends before `end`; what stands before it is readable. */
+/* Returns the 16 bits of the group of `length` nibbles that ends before `end`; the bytes before it must be readable. */
 static inline uint64_t cidrgate_group(const uint8_t *end, uint32_t length) {
     uint32_t nibbles;
     memcpy(&nibbles, end - 4, 4);

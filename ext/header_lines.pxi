@@ -1,6 +1,6 @@
-"""Header lines as ASGI servers hand them over, looked through on the way of every request. Part of `_engine.pyx`.
+"""A fast search of ASGI header lines, which runs for every request. Part of `_engine.pyx`.
 
-What is not as simple as lines are nearly always is left to whoever asked, to be read with care.
+It handles only simple lines, as nearly all are. For all other lines, its result tells the caller to check them itself.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
@@ -16,7 +16,7 @@ cdef inline uint64_t size_bit(Py_ssize_t size) noexcept:
 
 
 cdef inline bytes name_in(object line):
-    """The name in a line; None if this is no line of the usual type."""
+    """Return the name of a header line; None if the line does not have the usual types."""
     cdef object name, value
     if type(line) is not tuple or len(<tuple>line) != 2:
         return None
@@ -25,7 +25,7 @@ cdef inline bytes name_in(object line):
 
 
 cdef inline uint8_t folded_octet(uint8_t octet) noexcept:
-    """An octet of a name as the least exact reader sees it; see `cidrgate.gate.header_names.folded_name`."""
+    """Return an octet of a name as the least exact reader sees it; see `cidrgate.gate.header_names.folded_name`."""
     if c'A' <= octet <= c'Z':
         return octet | 0x20
     if c'a' <= octet <= c'z' or c'0' <= octet <= c'9':
@@ -34,7 +34,7 @@ cdef inline uint8_t folded_octet(uint8_t octet) noexcept:
 
 
 cdef bint is_alias(const char *one, const char *other, Py_ssize_t size) noexcept:
-    """Whether some reader takes one name for the other; both have this size."""
+    """Return whether some reader treats two names of the same size as equal."""
     cdef Py_ssize_t place
     for place in range(size):
         if folded_octet(<uint8_t>one[place]) != folded_octet(<uint8_t>other[place]):
@@ -43,7 +43,7 @@ cdef bint is_alias(const char *one, const char *other, Py_ssize_t size) noexcept
 
 
 cdef bint is_plain(const uint8_t *octets, Py_ssize_t size) noexcept:
-    """Whether a value is printable ASCII without a comma, and not empty, and no space is around it."""
+    """Return whether a value is not empty and is printable ASCII without commas and without surrounding spaces."""
     cdef Py_ssize_t place
     if size == 0 or octets[0] == c' ' or octets[size - 1] == c' ':
         return False
@@ -54,12 +54,12 @@ cdef bint is_plain(const uint8_t *octets, Py_ssize_t size) noexcept:
 
 
 def _is_plain(str value not None, /):
-    """Whether a header's value is printable ASCII without a comma, and not empty, and no space is around it."""
+    """Return whether a value is not empty and is printable ASCII without commas and without surrounding spaces."""
     return PyUnicode_IS_COMPACT_ASCII(value) and is_plain(ascii_text(value), PyUnicode_GET_LENGTH(value))
 
 
 def _lines_of_environ(environ, tuple names not None, /):
-    """The headers of a WSGI request that are among `names`: pairs of the key in the environ and the header's name."""
+    """Return the headers of a WSGI request that are in `names`, pairs of the environ key and the header name."""
     cdef list lines = []
     cdef tuple pair
     for pair in names:
@@ -70,7 +70,7 @@ def _lines_of_environ(environ, tuple names not None, /):
 
 @cython.final
 cdef class _HeaderNames:
-    """Names of headers in lower case, to be looked for in requests."""
+    """Header names in lower case, to search for in requests."""
     cdef frozenset names
     cdef uint64_t sizes
 
@@ -83,7 +83,7 @@ cdef class _HeaderNames:
         return name in self.names
 
     def may_be_in(self, headers, /):
-        """Whether a line may have one of the names: False is certain, what is not simple counts as True."""
+        """Return whether a line may have one of the names. False is certain; True also stands for unusual lines."""
         cdef bytes name
         cdef Py_ssize_t place
         if not self.names:
@@ -105,7 +105,7 @@ cdef class _HeaderNames:
 
 @cython.final
 cdef class _HeaderField:
-    """One header, its name in lower case, to be read in requests."""
+    """One header, with its name in lower case, to read from requests."""
     cdef bytes name
 
     def __cinit__(self, bytes name not None):
@@ -129,11 +129,11 @@ cdef class _HeaderField:
         return found
 
     def value(self, headers, /):
-        """What the header holds if it came once, and nothing came that some reader takes for it; else None."""
+        """Return the header's value if the request has it once and has no alias of it, otherwise None."""
         return self.only(headers)
 
     def text(self, headers, /):
-        """The same, if `_is_plain`; else None."""
+        """Return the same value as text if it is `_is_plain`, otherwise None."""
         cdef bytes value = self.only(headers)
         if value is None or not is_plain(<const uint8_t *>PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value)):
             return None

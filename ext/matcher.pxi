@@ -1,4 +1,4 @@
-"""`Matcher`, over all accounts, and its file. Part of `_engine.pyx`."""
+"""`Matcher`, the lists of all accounts, and its snapshot file. Part of `_engine.pyx`."""
 
 cimport cython
 
@@ -42,11 +42,11 @@ from cidrgate.process.private_files import replacement
 
 
 _matchers = WeakSet()
-"""All there are, for a forked child."""
+"""All existing matchers; a forked child resets them."""
 
 
 cdef class _Mapping:
-    """The memory of a mapped file, for as long as somebody refers to it."""
+    """The memory of a mapped file, as long as a reference to it exists."""
 
     cdef Py_buffer buffer
     cdef bint held
@@ -61,11 +61,13 @@ cdef class _Mapping:
 
 
 cdef class Matcher:
-    """The lists of all accounts, and the check on the hot path: may this address act for this account?
+    """The lists of all accounts, and the check whether an address may act for an account.
 
-    Reads never wait for a lock; `publish` replaces one account's list in one step, at a cost that does not depend
-    on how many other accounts there are. An account that is unknown, or has no prefixes, is not enforced: every
-    address is allowed, unless it was published as enforced.
+    An account that is unknown or has no prefixes is not enforced: it allows every address, unless it was published with
+    `enforced=True`. To deny unknown accounts, use `allows_known`, or a `Gate` with `unlisted`.
+
+    Reads never wait for a lock. `publish` replaces one account's list in one step; its cost does not depend on the
+    number of other accounts.
 
     Example:
         >>> matcher = Matcher()
@@ -77,13 +79,13 @@ cdef class Matcher:
         (False, True)
     """
 
-    # Read by whoever has entered, or holds the GIL; written in a critical section of this object, which is what the
-    # GIL gives where there is one.
+    # Read after `enter`, or while holding the GIL; written in a critical section of this object, which is the GIL
+    # itself if there is one.
     cdef Lists lists
-    # The mapped file of a matcher that was opened, and what `save` was told to keep with it.
+    # The mapped file of an opened matcher, and the note that was passed to `save`.
     cdef _Mapping mapping
     cdef bytes kept
-    # Writers wait until `adopt`, which lets others run while it waits for readers, is done.
+    # Set while `adopt` waits for readers and lets other threads run. Other writers wait until it is cleared.
     cdef bint adopting
     cdef object __weakref__
 
@@ -97,10 +99,10 @@ cdef class Matcher:
         close_lists(&self.lists)
 
     cdef inline int name(self, str account, Name *name) except -1:
-        """Read the name of an account that is looked up."""
+        """Read the name of an account to look up."""
         cdef Py_ssize_t size
         if account is None:
-            raise TypeError("an account is a str, not None")
+            raise TypeError("an account must be a str, not None")
         if PyUnicode_IS_COMPACT_ASCII(account):
             name.text = ascii_text(account)
             name.size = PyUnicode_GET_LENGTH(account)
@@ -108,20 +110,21 @@ cdef class Matcher:
             try:
                 name.text = <const uint8_t *>PyUnicode_AsUTF8AndSize(account, &size)
             except UnicodeEncodeError:
-                raise InvalidAccountError(f"{quoted(account)} holds a lone surrogate, so it names no account") from None
+                raise InvalidAccountError(
+                    f"{quoted(account)} contains a lone surrogate, so it cannot be an account's name") from None
             name.size = size
         return 0
 
     cdef int new_name(self, str account, Name *name) except -1:
-        """Read the name of an account that is written."""
+        """Read the name of an account to write."""
         self.name(account, name)
         if name.size == 0 or name.size > MAX_NAME:
-            raise InvalidAccountError(f"an account's name has 1 to {MAX_NAME} bytes of UTF-8, not {name.size}")
+            raise InvalidAccountError(f"an account's name must have 1 to {MAX_NAME} bytes of UTF-8, not {name.size}")
         return 0
 
     @property
     def nbytes(self):
-        """Bytes that hold all lists, the index on accounts and the rows, free room included."""
+        """The bytes used by all lists, the index on accounts and the rows, including free space."""
         cdef const Accounts *accounts
         cdef size_t size
         with cython.critical_section(self):
@@ -134,14 +137,14 @@ cdef class Matcher:
         """Replace an account's prefixes in one step.
 
         Args:
-            account: The account, known or new.
-            prefixes: As for `PrefixTrie`; none means that the account is known but not enforced.
-            enforced: Enforce the account without prefixes too, so that every address is denied.
+            account: A known or new account.
+            prefixes: Prefixes as for `PrefixTrie`. Without prefixes, the account is known but not enforced.
+            enforced: Whether to enforce the account even without prefixes, so that every address is denied.
 
         Raises:
-            InvalidAddressError: One of them is no prefix; the account is as before.
-            InvalidAccountError: The name is empty or too long.
-            SubaccountError: The account inherits its parent's list.
+            InvalidAddressError: If an element is not a prefix; the account is then unchanged.
+            InvalidAccountError: If the name is empty or too long.
+            SubaccountError: If the account inherits its parent's list.
 
         Example:
             >>> matcher = Matcher()
@@ -172,7 +175,7 @@ cdef class Matcher:
             raise MemoryError
 
     cdef str parent_of(self, str account):
-        """The name of a subaccount's parent, or None when it has none (any more)."""
+        """Return the name of a subaccount's parent, or None if the account has no parent (any more)."""
         cdef Name name
         cdef const AccountHeader *parent = NULL
         cdef const Accounts *accounts
@@ -192,13 +195,12 @@ cdef class Matcher:
         """Make an account a subaccount: it inherits its parent's list, now and after every change.
 
         Args:
-            account: The subaccount, new or without prefixes of its own.
-            parent: The parent; created without prefixes when it is unknown.
+            account: The subaccount; a new account, or one without prefixes.
+            parent: The parent. An unknown parent is created without prefixes.
 
         Raises:
-            InvalidAccountError: A name is empty or too long.
-            SubaccountError: The parent is a subaccount itself, or the account is enforced by a list of its own, or has
-                subaccounts.
+            InvalidAccountError: If a name is empty or too long.
+            SubaccountError: If the parent is itself a subaccount, or if the account is enforced or has subaccounts.
         """
         cdef Name name, parent_name
         cdef int outcome
@@ -214,16 +216,17 @@ cdef class Matcher:
                 f"{parent!r} is a subaccount of {self.parent_of(parent)!r} and has no list to inherit"
             )
         if outcome == HAS_ENTRIES:
-            raise SubaccountError(f"{account!r} has a list of its own: publish none before it inherits {parent!r}'s")
+            raise SubaccountError(
+                f"{account!r} has its own list: publish an empty list before it inherits the list of {parent!r}")
         if outcome == HAS_SUBACCOUNTS:
             raise SubaccountError(f"{account!r} has subaccounts, so it cannot inherit the list of {parent!r}")
         if outcome != DONE:
             raise MemoryError
 
     def discard(self, str account not None):
-        """Forget an account; unknown ones are no error.
+        """Remove an account. An unknown account is not an error.
 
-        A parent with subaccounts loses its prefixes and stays their parent.
+        A parent with subaccounts loses its prefixes and remains their parent.
         """
         cdef Name name
         cdef int outcome
@@ -235,26 +238,27 @@ cdef class Matcher:
             raise MemoryError
 
     def allows(self, str account not None, object address, /):
-        """Whether an address may act for an account.
+        """Return whether an address may act for an account. An unknown account allows every address.
 
         Args:
-            account: The account. One that is unknown, or not `enforced`, allows every address.
-            address: `str`, packed `bytes` (4 or 16) or an `ipaddress` object.
+            account: The account. If it is unknown or not `enforced`, every address is allowed.
+            address: A `str`, packed `bytes` (4 or 16) or an `ipaddress` object.
 
         Raises:
-            InvalidAddressError: The argument is no address; an edge answers 403 then.
+            InvalidAddressError: If the argument is not an address; an edge then denies the request with 403.
         """
         return answer(self, account, address, True, True)
 
     def allows_known(self, str account not None, object address, /):
-        """Whether an account is known and its list allows an address.
+        """Return whether an account is known and its list allows an address.
 
         Args:
-            account: The account. One that is known but not `enforced` allows every address, an unknown one allows none.
-            address: `str`, packed `bytes` (4 or 16) or an `ipaddress` object.
+            account: The account. A known account that is not `enforced` allows every address; an unknown account allows
+                none.
+            address: A `str`, packed `bytes` (4 or 16) or an `ipaddress` object.
 
         Raises:
-            InvalidAddressError: The argument is no address, whether the account is known or not.
+            InvalidAddressError: If the argument is not an address, whether the account is known or not.
 
         Example:
             >>> matcher = Matcher()
@@ -265,14 +269,14 @@ cdef class Matcher:
         return answer(self, account, address, False, True)
 
     def allows_enforced(self, str account not None, object address, /):
-        """Whether an account is enforced and a prefix of its list covers an address.
+        """Return whether an account is enforced and a prefix of its list covers an address.
 
         Args:
-            account: The account. One that is unknown, or not `enforced`, allows no address.
-            address: `str`, packed `bytes` (4 or 16) or an `ipaddress` object.
+            account: The account. If it is unknown or not `enforced`, no address is allowed.
+            address: A `str`, packed `bytes` (4 or 16) or an `ipaddress` object.
 
         Raises:
-            InvalidAddressError: The argument is no address, whether the account is enforced or not.
+            InvalidAddressError: If the argument is not an address, whether the account is enforced or not.
 
         Example:
             >>> matcher = Matcher()
@@ -284,9 +288,9 @@ cdef class Matcher:
         return answer(self, account, address, False, False)
 
     def enforced(self, str account not None):
-        """Whether an account's list decides who may act for it: it has prefixes, or was published as enforced.
+        """Return whether an account is enforced: it has prefixes, or it was published with `enforced=True`.
 
-        A subaccount is enforced when its parent is; an unknown account is not.
+        A subaccount is enforced if its parent is. An unknown account is not enforced.
         """
         cdef Name name
         cdef uint32_t block
@@ -302,10 +306,10 @@ cdef class Matcher:
         return answer
 
     def match(self, str account not None, object address):
-        """The longest prefix of the account's list that covers an address, as text, or None.
+        """Return the longest prefix of the account's list that covers an address, as text, or None.
 
         Raises:
-            InvalidAddressError: It is no address.
+            InvalidAddressError: If the argument is not an address.
         """
         cdef Name name
         cdef Address wanted
@@ -329,7 +333,7 @@ cdef class Matcher:
         return None if index == NONE else prefix_text(&prefix)
 
     def prefixes(self, str account not None):
-        """The prefixes that decide for an account, in address order; none for an unknown one."""
+        """Return the prefixes that decide for an account, in address order; an empty list for an unknown account."""
         cdef Name name
         cdef Trie trie
         cdef Prefix prefix
@@ -338,7 +342,7 @@ cdef class Matcher:
         cdef int64_t *inside
         cdef list found = []
         self.name(account, &name)
-        # Making objects may run the collector of garbage, and with it code that publishes.
+        # Making objects may start the garbage collector, which may run code that publishes.
         inside = enter(&self.lists.readers)
         accounts = accounts_of(&self.lists)
         try:
@@ -353,9 +357,9 @@ cdef class Matcher:
         return found
 
     def rows(self, object accounts):
-        """Row numbers of accounts, to be used in `allows_many` again and again.
+        """Return the row numbers of accounts, for repeated calls of `allows_many`.
 
-        A row stays its account's own through every change; after `discard` and `adopt` it is nobody's.
+        A row number stays valid through every change of its account; `discard` and `adopt` make it invalid.
 
         Returns:
             int32[n]; -1 for an unknown account.
@@ -376,22 +380,22 @@ cdef class Matcher:
         return array
 
     def allows_many(self, object accounts, object addresses, object out=None):
-        """Whether each address may act for its account; other threads run meanwhile.
+        """Return for each address whether it may act for its account. Other threads can run in the meantime.
 
         Args:
-            accounts: One account for all addresses, a list of n accounts, or int32[n] rows of `rows`, where -1 is an
-                unknown account.
+            accounts: One account for all addresses, a list of n accounts, or int32[n] row numbers from `rows`. The row
+                number -1 is an unknown account, which allows every address.
             addresses: n addresses as for `PrefixTrie.contains_many`.
-            out: An array of bool[n] to write the answers to.
+            out: An array of bool[n] for the results.
 
         Returns:
-            bool[n]; `out` when it was given.
+            bool[n]; `out` if it was given.
 
         Raises:
-            InvalidAddressError: An element is no address; the message names the first one.
-            AccountNotFoundError: A row is nobody's.
-            ValueError: The arrays differ in length, `out` is another kind of array, or an Arrow array names memory
-                outside of its buffers.
+            InvalidAddressError: If an element is not an address; the message names the first one.
+            AccountNotFoundError: If a row number is not valid.
+            ValueError: If the arrays differ in length, if `out` is not such an array, or if an Arrow array refers to
+                memory outside its buffers.
         """
         cdef _AddressArray given = _AddressArray(addresses)
         cdef Py_ssize_t done, count = given.batch.count
@@ -412,12 +416,12 @@ cdef class Matcher:
             accounts = plain_array(accounts)
             if accounts.dtype.kind != "i" or accounts.shape != (count,):
                 raise ValueError(
-                    f"accounts is one str, a list of {count} str, or {count} rows of rows(); not {accounts.dtype} "
-                    f"of shape {accounts.shape}"
+                    f"accounts must be one str, a list of {count} str, or {count} rows from rows(), not "
+                    f"{accounts.dtype} of shape {accounts.shape}"
                 )
             rows = row_memory(accounts)
         with nogil:
-            # Whoever waits for the readers may have the GIL.
+            # A thread that waits for the readers may hold the GIL.
             inside = enter(&self.lists.readers)
             known = accounts_of(&self.lists)
             if rows is None:
@@ -427,7 +431,7 @@ cdef class Matcher:
                     known, <const int32_t *>rows.buffer.buf, &given.batch, answers, &nobody)
             leave(inside)
         if nobody:
-            if names is not None:  # an account was discarded, or all were replaced, since its row was looked up
+            if names is not None:  # after the lookup of the rows, an account was discarded or all were replaced
                 return self.allows_many(names, addresses, results.array)
             raise no_row(accounts, done)
         if done < count:
@@ -435,14 +439,14 @@ cdef class Matcher:
         return results.array
 
     def adopt(self, Matcher other not None):
-        """Take over the lists of another matcher in one step; it has none afterwards.
+        """Take over the lists of another matcher in one step. The other matcher is empty afterwards.
 
-        Every question is answered by the lists of before or by those of after, and waits for nothing. Rows of `rows`
-        from before are nobody's afterwards: ask for them again. Memory of the lists of before is given back once the
-        batches that read them have ended, which is waited for.
+        Every check uses either the old lists or the new lists and does not wait. Row numbers from before are invalid
+        afterwards: call `rows` again. `adopt` waits until the batches that read the old lists have ended, and then
+        frees the old lists.
 
         Args:
-            other: The other matcher, such as one just opened.
+            other: The other matcher, such as one that was just opened.
 
         Example:
             >>> matcher, other = Matcher(), Matcher()
@@ -475,13 +479,13 @@ cdef class Matcher:
             self.adopting = other.adopting = False
 
     cdef void wait_for_adoption(self) noexcept:
-        """Wait until no `adopt` is under way, which lets other writers run while it waits itself."""
+        """Wait until no `adopt` is running. `adopt` lets other writers run while it waits itself."""
         while self.adopting:
             with nogil:
                 nap()
 
     cdef void wait_for_readers(self) noexcept:
-        """Wait until everybody has left who reads now; whoever enters meanwhile is not waited for."""
+        """Wait until all current readers have left, but not for readers that enter in the meantime."""
         cdef int epochs = 0
         while epochs < 2:
             if epoch_ends(&self.lists.readers):
@@ -492,28 +496,29 @@ cdef class Matcher:
 
     @property
     def note(self):
-        """The bytes that `save` was told to keep with the file this matcher was opened from; empty without one."""
+        """The note in the file that this matcher was opened from, as passed to `save`; empty without a file."""
         return self.kept
 
     def save(self, object path, *, bytes note not None=b""):
-        """Write all accounts to one file that `open` maps.
+        """Write all accounts to one file for `open`.
 
-        The file appears whole or not at all: it is written beside its place, synced, and renamed. A new one is for its
-        owner alone to read and write; one that replaces another of this user's has its mode and its group.
+        The file appears completely or not at all: it is written in the same directory, synced, and renamed. Only its
+        owner can read and write a new file. A file that replaces another file of this user takes over its mode and its
+        group.
 
         Args:
-            path: Where to; what is there is replaced, a symbolic link too. Processes that have it open keep what they
-                opened.
-            note: Bytes to keep with it, up to 64 MiB: `note` of a matcher that opens it.
+            path: The path of the file. An existing file or symbolic link is replaced. Processes that have opened the
+                old file keep its content.
+            note: Bytes to store in the file, up to 64 MiB; a matcher that opens the file has them as `note`.
 
         Raises:
-            ValueError: The note is too long.
-            OSError: The file cannot be written.
+            ValueError: If the note is too long.
+            OSError: If the file cannot be written.
         """
         cdef uint64_t size = 0
         cdef uint8_t *image
         if len(note) > MOST_NOTE:
-            raise ValueError(f"a note has up to {MOST_NOTE:,} bytes, not {len(note):,}")
+            raise ValueError(f"a note may have at most {MOST_NOTE:,} bytes, not {len(note):,}")
         with cython.critical_section(self):
             self.wait_for_adoption()
             image = write_image(accounts_of(&self.lists), <const uint8_t *>PyBytes_AS_STRING(note), len(note), &size)
@@ -526,23 +531,27 @@ cdef class Matcher:
 
     @staticmethod
     def open(object path, *, bint trusted=False):
-        """A matcher over a saved file, ready without parsing.
+        """Open a saved file as a matcher, without parsing. Open only files that a trusted process wrote.
 
-        The file is mapped: processes that open it share its memory. Changes after opening are this matcher's own, in
-        memory. The file is checked whole, once: whatever it holds, questions about it stay inside it and are answered
-        as its own prefixes answer them, and changes do no harm. Whose lists they are, no check can tell. That reads all
-        of it, at the speed of memory; who has had the file checked before, or wrote it, can leave it out.
+        No check can prove who wrote the lists in a file: anyone who can write the file decides which addresses are
+        allowed. The check of the whole file only proves that the file is consistent: every lookup stays inside the file
+        and returns the result of its prefixes, and changes do no harm. The check reads the whole file once, at the
+        speed of memory. A program that wrote the file, or has already checked it, can skip the check.
+
+        The file is mapped, so processes that open it share its memory. Later changes of this matcher stay in its own
+        memory.
 
         Args:
-            path: A file that `save` wrote, on a machine of the same byte order. It may be replaced while it is open,
+            path: A file that `save` wrote on a machine of the same byte order. It may be replaced while it is open,
                 but must not be changed in place.
-            trusted: Check the first page only, so that opening takes the same time whatever the size. For a file that
-                nobody else could have written since this program, or a process it trusts, wrote or checked it: damage
-                and malice in the rest are not found, and may crash the process or let anybody in.
+            trusted: Whether to check only the first page, so that opening takes the same time for every size. Use it
+                only if no one else could have written the file since this program, or a process it trusts, wrote or
+                checked it. Otherwise damage or an attack in the rest of the file is not found, and may crash the
+                process or allow any address.
 
         Raises:
-            SnapshotError: It is no snapshot, is cut short or damaged, or was written by a newer version.
-            OSError: The file cannot be read.
+            SnapshotError: If the file is not a snapshot, is truncated or damaged, or was written by a newer version.
+            OSError: If the file cannot be read.
         """
         cdef Matcher matcher = Matcher()
         cdef Snapshot header
@@ -590,65 +599,65 @@ cdef class Matcher:
 
 
 cdef uint64_t new_seed() except? 0:
-    """A seed nobody can guess."""
+    """Return a random seed that cannot be guessed."""
     cdef bytes seed = os.urandom(8)
     return (<const uint64_t *>PyBytes_AS_STRING(seed))[0]
 
 
 cdef dict REFUSALS = {
-    FOREIGN: "is no snapshot: open a file that Matcher.save wrote",
-    OTHER_ORDER: "was written on a machine of another byte order: save it again on this one",
-    NEWER: "was written by a newer version of cidrgate: upgrade, or save it again with this one",
-    TRUNCATED: "is not as long as it says: copy or save it again",
+    FOREIGN: "is not a snapshot: open a file that Matcher.save wrote",
+    OTHER_ORDER: "was written on a machine with another byte order: save it again on this machine",
+    NEWER: "was written by a newer version of cidrgate: upgrade, or save it again with this version",
+    TRUNCATED: "does not have the length in its header: copy or save it again",
     DAMAGED: "does not match its checksum: copy or save it again",
-    HOSTILE: "contradicts itself: save it again",
+    HOSTILE: "is not consistent: save it again",
 }
 
 
 cdef str refusal(object path, int found):
-    """What to say of a file that is refused."""
+    """Return the error message for a refused file."""
     return f"{os.fspath(path)!r} {REFUSALS[found]}"
 
 
 def _open_without_waiting(path, flags, /):
-    """Open a file; of a pipe, which is none, nobody is waited for who writes to it."""
+    """Open a file. For a pipe, do not wait for a writer: a pipe is refused anyway."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 cdef object replace_file(object path, object content):
-    """Write a file beside its place, for its owner alone, and rename it; nothing is left behind when that fails."""
+    """Write a file that only its owner can read, and rename it to its path; leave nothing behind on failure."""
     with replacement(Path(path)) as file:
         file.write(content)
 
 
 def _seal_snapshot(bytes image not None, /):
-    """An image with the checksums its content calls for: what a forger would do, for the tests of the checks."""
+    """Return an image with valid checksums, as an attacker could make it. For tests of the checks."""
     cdef bytearray sealed = bytearray(image)
     seal(<uint8_t *><char *>sealed, len(image))
     return bytes(sealed)
 
 
 cdef object no_row(object rows, Py_ssize_t index):
-    """The error of a row that is nobody's."""
-    return AccountNotFoundError(f"accounts[{index}]: row {rows[index]} is no account's; call rows() again")
+    """Return the error for an invalid row number."""
+    return AccountNotFoundError(f"accounts[{index}]: row {rows[index]} belongs to no account; call rows() again")
 
 
 cdef _Memory row_memory(object rows):
-    """Rows as int32; a number that is not of 32 bits is no row, and does not become one by being cut."""
+    """Return row numbers as int32. A number with more than 32 bits is an error; it is never truncated."""
     cdef _Memory memory = _Memory()
     given = rows
     rows = _numpy().require(given, _numpy().int32, "CA")
     if given.dtype.itemsize > 4 and (rows != given).any():
         raise no_row(given, int((rows != given).argmax()))
     if not memory.take(rows, b"il", 4, 1, False):
-        raise ValueError("accounts changed meanwhile")
+        raise ValueError("accounts changed while it was read: do not write to the array during the call")
     return memory
 
 
 cdef inline bint answer(Matcher matcher, str account, object address, bint unknown, bint unenforced) except -1:
-    """Whether an address may act for an account; `unknown` and `unenforced` are the answers for such accounts.
+    """Return whether an address may act for an account; `unknown` and `unenforced` are the results for such accounts.
 
-    The one body of `allows`, `allows_known` and `allows_enforced`, compiled into each of them.
+    This is the body of `allows`, `allows_known` and `allows_enforced`; it is inlined into each of them.
     """
     cdef Name name
     cdef Address wanted
@@ -669,14 +678,14 @@ cdef inline bint answer(Matcher matcher, str account, object address, bint unkno
 cdef inline bint allowed(
     const Accounts *accounts, uint32_t block, const Address *address, bint unenforced
 ) noexcept nogil:
-    """The answer of one list."""
+    """Return whether one list allows an address."""
     return trie_allows(trie_of(header_of(accounts, block)), address, unenforced)
 
 
 cdef Py_ssize_t allow_one(
     const Accounts *accounts, uint32_t block, const Batch *batch, uint8_t *answers
 ) noexcept nogil:
-    """Answers of one list (0: an unknown account); returns how many before an element that is no address."""
+    """Check a batch against one list (0: an unknown account); return how many elements precede an invalid one."""
     cdef Trie trie
     cdef Py_ssize_t done
     if block == 0 or is_open(trie_of(header_of(accounts, block))):
@@ -691,7 +700,7 @@ cdef Py_ssize_t allow_one(
 cdef Py_ssize_t allow_rows(
     const Accounts *accounts, const int32_t *rows, const Batch *batch, uint8_t *answers, bint *nobody
 ) noexcept nogil:
-    """Answers by row; returns how many before an element that is no address, or whose row is nobody's."""
+    """Check a batch by rows; return how many elements precede the first with an invalid address or row number."""
     cdef Address addresses[PIECE]
     cdef const AccountHeader *headers[PIECE]
     cdef Py_ssize_t start = 0, wanted, got, index, row

@@ -1,4 +1,4 @@
-/* What Cython cannot say: bit counts, prefetch, atomics and a 64x64->128-bit multiply, for GCC, Clang and MSVC. */
+/* What Cython cannot say: bit counts, prefetch, atomics and a 64x64->128-bit multiply, for GCC and Clang. */
 #ifndef CIDRGATE_NATIVE_H
 #define CIDRGATE_NATIVE_H
 
@@ -6,23 +6,23 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #if defined(__linux__)
 #include <sys/mman.h>
 #endif
-#if defined(_WIN32)
-#include <windows.h>
-static inline void cidrgate_nap(void) { Sleep(1); }
-#else
-#include <time.h>
-/* Wait for other threads a little. */
+
+#if !defined(__GNUC__)
+#error "cidrgate is built by GCC or Clang, for POSIX systems"
+#endif
+
+/* Waits a short time for other threads. */
 static inline void cidrgate_nap(void) {
     const struct timespec moment = {0, 20000};
     nanosleep(&moment, NULL);
 }
-#endif
 
-/* Whether Python code can read while other code writes, without a GIL between them: then every question says when it
- * begins and ends, as only those without the GIL do elsewhere. */
+/* Whether Python threads can read and write at the same time, because there is no GIL. Then every read must be counted
+ * from its begin to its end; with a GIL, only reads without the GIL are counted. */
 #if !defined(CIDRGATE_UNLOCKED)
 #if defined(Py_GIL_DISABLED)
 #define CIDRGATE_UNLOCKED 1
@@ -31,40 +31,6 @@ static inline void cidrgate_nap(void) {
 #endif
 #endif
 
-#if defined(_MSC_VER)
-#include <intrin.h>
-static inline int cidrgate_popcount(uint64_t bits) { return (int)__popcnt64(bits); }
-static inline void cidrgate_prefetch(const void *where) { _mm_prefetch((const char *)where, _MM_HINT_T0); }
-static inline uint32_t cidrgate_load(const uint32_t *where) {
-    uint32_t value = *(const volatile uint32_t *)where;
-    _ReadWriteBarrier();
-    return value;
-}
-static inline void cidrgate_store(uint32_t *where, uint32_t value) {
-    _InterlockedExchange((volatile long *)where, (long)value);
-}
-/* The accesses up to cidrgate_add() happen in one order, the same for every thread. */
-static inline uint32_t cidrgate_load_ordered(const uint32_t *where) {
-    return (uint32_t)_InterlockedOr((volatile long *)where, 0);
-}
-static inline int64_t cidrgate_load_count(const int64_t *where) {
-    return _InterlockedOr64((volatile int64_t *)where, 0);
-}
-static inline void cidrgate_store_ordered(uint32_t *where, uint32_t value) {
-    _InterlockedExchange((volatile long *)where, (long)value);
-}
-static inline int64_t cidrgate_add(int64_t *where, int64_t amount) {
-    return _InterlockedExchangeAdd64((volatile int64_t *)where, amount) + amount;
-}
-static inline void *cidrgate_load_pointer(void *const *where) {
-    void *value = *(void *const volatile *)where;
-    _ReadWriteBarrier();
-    return value;
-}
-static inline void cidrgate_store_pointer(void **where, void *value) {
-    _InterlockedExchangePointer((void *volatile *)where, value);
-}
-#else
 static inline int cidrgate_popcount(uint64_t bits) { return __builtin_popcountll(bits); }
 static inline void cidrgate_prefetch(const void *where) { __builtin_prefetch(where); }
 static inline uint32_t cidrgate_load(const uint32_t *where) { return __atomic_load_n(where, __ATOMIC_ACQUIRE); }
@@ -86,10 +52,9 @@ static inline void *cidrgate_load_pointer(void *const *where) {
 static inline void cidrgate_store_pointer(void **where, void *value) {
     __atomic_store_n(where, value, __ATOMIC_RELEASE);
 }
-#endif
 
-/* The 128-bit product of two numbers, its halves folded into one, by products of 32 bits: for compilers and targets
- * without a wider one. Always built: the others are tested against it. */
+/* The 128-bit product of two numbers with its halves combined by XOR, computed from 32-bit products: for compilers and
+ * targets without a wider multiplication. Always compiled: the other forms are tested against it. */
 static inline uint64_t cidrgate_fold_portable(uint64_t a, uint64_t b) {
     const uint64_t a_low = (uint32_t)a, a_high = a >> 32, b_low = (uint32_t)b, b_high = b >> 32;
     const uint64_t low = a_low * b_low, left = a_high * b_low, right = a_low * b_high;
@@ -102,19 +67,12 @@ static inline uint64_t cidrgate_fold(uint64_t a, uint64_t b) {
     __uint128_t product = (__uint128_t)a * b;
     return (uint64_t)product ^ (uint64_t)(product >> 64);
 }
-#elif defined(_MSC_VER) && defined(_M_X64)
-static inline uint64_t cidrgate_fold(uint64_t a, uint64_t b) {
-    uint64_t high, low = _umul128(a, b, &high);
-    return low ^ high;
-}
-#elif defined(_MSC_VER) && defined(_M_ARM64)
-static inline uint64_t cidrgate_fold(uint64_t a, uint64_t b) { return a * b ^ __umulh(a, b); }
 #else
 static inline uint64_t cidrgate_fold(uint64_t a, uint64_t b) { return cidrgate_fold_portable(a, b); }
 #endif
 
-/* Memory for free(). Large pieces are asked to lie on huge pages, where the system has them: met at random, most of
- * what a lookup waits for in a large table is the translation of its address. */
+/* Allocates memory for free(). It requests huge pages for large blocks, if the system has them: in a large table, a
+ * lookup at a random place waits mostly for the translation of its address. */
 static inline void *cidrgate_allocate(size_t size) {
 #if defined(__linux__) && defined(MADV_HUGEPAGE)
     enum { HUGE_PAGE = 1 << 21 };
@@ -140,7 +98,7 @@ static inline uint64_t cidrgate_read32(const uint8_t *where) {
     return value;
 }
 
-/* Numbers that need not be aligned. */
+/* Read numbers that need not be aligned. */
 static inline int32_t cidrgate_int32(const uint8_t *where) {
     int32_t value;
     memcpy(&value, where, sizeof value);
@@ -153,17 +111,18 @@ static inline int64_t cidrgate_int64(const uint8_t *where) {
     return value;
 }
 
-/* Memory for `count` elements and one more, or NULL, also where a size_t cannot count its bytes. */
+/* Allocates memory for `count + 1` elements; returns NULL without memory, or if its size does not fit in a size_t. */
 static inline void *cidrgate_allocate_array(size_t count, size_t size) {
     return count >= SIZE_MAX / size ? NULL : malloc((count + 1) * size);
 }
 
-/* realloc() for `count` elements; NULL, and the old ones stay, also where a size_t cannot count their bytes. */
+/* Reallocates memory for `count` elements; on failure, or if its size does not fit in a size_t, returns NULL and leaves
+ * the old memory unchanged. */
 static inline void *cidrgate_reallocate_array(void *array, uint64_t count, size_t size) {
     return count > SIZE_MAX / size ? NULL : realloc(array, (size_t)count * size);
 }
 
-/* Whether two texts of one length are equal; names are short, so a call of memcmp() would be most of the time. */
+/* Whether two texts of the same length are equal. Names are short, so calling memcmp() would take most of the time. */
 static inline int cidrgate_same(const uint8_t *one, const uint8_t *other, size_t length) {
     size_t at = 0;
     if (length >= 8) {
@@ -179,8 +138,8 @@ static inline int cidrgate_same(const uint8_t *one, const uint8_t *other, size_t
     return 1;
 }
 
-/* A keyed hash of an account's name: folded 64x64->128-bit multiplications over 16 bytes at a time (the
- * construction of wyhash). The seed is random for each matcher, so that names cannot be chosen to collide. */
+/* A keyed hash of an account's name: folded 64x64->128-bit multiplications over 16 bytes at a time, as in wyhash. Each
+ * matcher has a random seed, so that no one can choose names that collide. */
 static inline uint32_t cidrgate_hash(const uint8_t *text, size_t length, uint64_t seed) {
     const uint64_t odd_a = 0x9E3779B97F4A7C15u, odd_b = 0xD1B54A32D192ED03u;
     uint64_t state = seed ^ odd_a, a, b;
@@ -206,8 +165,8 @@ static inline uint32_t cidrgate_hash(const uint8_t *text, size_t length, uint64_
     return (uint32_t)(cidrgate_fold(state ^ odd_a, (uint64_t)length ^ odd_b) >> 32);
 }
 
-/* A checksum of memory, to be continued by passing the last one as the seed: four folded lanes, so that it costs little
- * more than reading the memory. It tells damage, not forgery. */
+/* A checksum of memory; pass the last checksum as the seed to continue it. Four folded lanes make it nearly as fast as
+ * reading the memory. It detects damage but no forgery. */
 static inline uint64_t cidrgate_checksum(const uint8_t *memory, size_t size, uint64_t seed) {
     const uint64_t odd = 0xD1B54A32D192ED03u;
     uint64_t lanes[4] = {seed, seed + odd, seed + 2 * odd, seed + 3 * odd};

@@ -1,7 +1,7 @@
-"""Lists that plainly keep every rule, told from the others in one pass. Part of `_engine.pyx`.
+"""A fast check that accepts lists which break no rule. Part of `_engine.pyx`.
 
-An import checks millions of lists, and nearly all are as they should be. What is wrong with another one is for the
-rules to say, which look at it alone.
+An import checks millions of lists, and nearly all of them are valid. The rules check only the other lists, and report
+their problems.
 """
 
 cimport cython
@@ -12,7 +12,7 @@ from native cimport allocate_array
 
 
 cdef int in_order(const void *one, const void *other) noexcept nogil:
-    """Families apart, then by first address, the wider network first: what covers a network stands before it."""
+    """Compare by family, then by first address, then by length: a network comes after the networks that cover it."""
     cdef const Prefix *left = <const Prefix *>one
     cdef const Prefix *right = <const Prefix *>other
     if left.first.family != right.first.family:
@@ -25,7 +25,7 @@ cdef int in_order(const void *one, const void *other) noexcept nogil:
 
 
 cdef inline bint overlap(const Prefix *one, const Prefix *other) noexcept nogil:
-    """Whether two networks share an address."""
+    """Return whether two networks share an address."""
     return one.first.family == other.first.family and same_network(
         one.first.hi, one.first.lo, other.first.hi, other.first.lo, min(one.length, other.length)
     )
@@ -33,10 +33,10 @@ cdef inline bint overlap(const Prefix *one, const Prefix *other) noexcept nogil:
 
 @cython.final
 cdef class PlainLists:
-    """Accepts lists of CIDRs of which no two overlap, and none overlaps a barred network.
+    """Accepts lists of CIDRs that do not overlap each other or a barred network.
 
     Args:
-        barred: The networks. Where there are any, IPv4-mapped text is not accepted.
+        barred: The barred networks. If there are any, IPv4-mapped text is not accepted.
 
     Example:
         >>> plain = PlainLists(["10.0.0.0/8"])
@@ -56,16 +56,16 @@ cdef class PlainLists:
         free(self._barred)
 
     def canonical(self, list texts not None, Py_ssize_t most, /):
-        """The canonical CIDRs of a list.
+        """Return the canonical CIDRs of a list.
 
         Args:
-            texts: The list, as it was written; each a `str`.
-            most: How many it may hold.
+            texts: The list as it was submitted; each element is a `str`.
+            most: The most entries that it may have.
 
         Returns:
-            The CIDRs in their order; None if the list is not plainly valid.
+            The CIDRs in their order; None if the list needs the full checks.
         """
-        # A copy: code that runs when memory is collected, or another thread, may change what was given.
+        # A copy: garbage collection or another thread may run code that changes the list.
         cdef tuple given = tuple(texts)
         cdef Py_ssize_t index, size = len(given)
         cdef uint32_t other
@@ -99,7 +99,7 @@ cdef class PlainLists:
         return made
 
     cdef str _canonical(self, str text, const Prefix *prefix):
-        """The text itself where it is canonical; None where it is IPv4-mapped and must not be."""
+        """Return the canonical text, which may be `text` itself; None if it is IPv4-mapped and that is not accepted."""
         cdef uint8_t form[MAX_TEXT]
         cdef int size = write_prefix(prefix, form)
         if size == PyUnicode_GET_LENGTH(text) and memcmp(form, ascii_text(text), size) == 0:

@@ -1,4 +1,4 @@
-"""`PrefixTrie`, over a trie block of its own. Part of `_engine.pyx`."""
+"""`PrefixTrie`, a class over one trie block. Part of `_engine.pyx`."""
 
 from collections.abc import Mapping
 
@@ -13,17 +13,17 @@ from trie cimport CHILD, NONE, Trie, contains, longest_match, lower_bound, prece
 
 
 cdef class PrefixTrie:
-    """An immutable longest-prefix-match table over IPv4 and IPv6 prefixes.
+    """An immutable longest-prefix-match table of IPv4 and IPv6 prefixes.
 
-    Safe to share between threads: nothing about it ever changes. Iteration, and the indices of `lookup_many`, go
-    IPv4 before IPv6, by network, shorter prefixes first.
+    Threads can share it, because it never changes. Iteration, and the indices of `lookup_many`, use this order: IPv4
+    before IPv6, then by network, then shorter prefixes first.
 
     Args:
-        prefixes: Prefixes (`str` or `ipaddress` networks), or a mapping from prefixes to values. Several spellings
-            of one prefix are one entry; of several values the last one counts. IPv4-mapped IPv6 is IPv4.
+        prefixes: Prefixes (`str` or `ipaddress` networks), or a mapping from prefixes to values. Different spellings
+            of a prefix are the same prefix; the last of their values counts. IPv4-mapped IPv6 is read as IPv4.
 
     Raises:
-        InvalidAddressError: One of them is no prefix.
+        InvalidAddressError: If an element is not a prefix.
 
     Example:
         >>> trie = PrefixTrie({"8.8.0.0/16": "wide", "8.8.8.0/24": "narrow"})
@@ -66,36 +66,36 @@ cdef class PrefixTrie:
         free(self.block)
 
     cdef str text(self, uint32_t index):
-        """The prefix at an index of the iteration order."""
+        """Return the prefix at an index of the iteration order."""
         cdef Prefix prefix
         prefix_at(&self.trie, index, &prefix)
         return prefix_text(&prefix)
 
     cdef inline int32_t longest(self, object address) except CHILD:
-        """Index of the longest match of an address argument, or NONE."""
+        """Return the index of the longest match of an address argument, or NONE."""
         cdef Address wanted
         read(address, &wanted)
         return longest_match(&self.trie, &wanted)
 
     @property
     def nbytes(self):
-        """Bytes of the block that holds the table; values are the caller's."""
+        """The bytes of the table, without the values."""
         return self.size
 
     def __contains__(self, object address):
         return self.longest(address) != NONE
 
     def lookup(self, object address, /):
-        """The value of the longest matching prefix.
+        """Return the value of the longest matching prefix.
 
         Args:
-            address: `str`, packed `bytes` (4 or 16) or an `ipaddress` object.
+            address: A `str`, packed `bytes` (4 or 16) or an `ipaddress` object.
 
         Returns:
-            The value, or the prefix's text in a trie without values; None when nothing matches.
+            The value; in a trie without values, the prefix as text; None if nothing matches.
 
         Raises:
-            InvalidAddressError: It is no address.
+            InvalidAddressError: If the argument is not an address.
         """
         cdef int32_t index = self.longest(address)
         if index == NONE:
@@ -103,15 +103,15 @@ cdef class PrefixTrie:
         return self.text(index) if self.values is None else self.values[index]
 
     def match(self, object address, /):
-        """The longest matching prefix as text, or None; arguments and errors as for `lookup`."""
+        """Return the longest matching prefix as text, or None. The argument and the errors are those of `lookup`."""
         cdef int32_t index = self.longest(address)
         return None if index == NONE else self.text(index)
 
     def covering(self, object prefix, /):
-        """Every stored prefix that covers a prefix, itself included, shortest first.
+        """Return every stored prefix that covers a prefix or equals it, shortest first.
 
         Raises:
-            InvalidAddressError: The argument is no prefix.
+            InvalidAddressError: If the argument is not a prefix.
         """
         cdef Prefix inner, outer, stored
         cdef list found = []
@@ -131,10 +131,10 @@ cdef class PrefixTrie:
         return found
 
     def covered(self, object prefix, /):
-        """Every stored prefix inside a prefix, itself included, in iteration order.
+        """Return every stored prefix that is inside a prefix or equals it, in iteration order.
 
         Raises:
-            InvalidAddressError: The argument is no prefix.
+            InvalidAddressError: If the argument is not a prefix.
         """
         cdef Prefix outer, stored
         cdef list found = []
@@ -148,20 +148,20 @@ cdef class PrefixTrie:
         return found
 
     def contains_many(self, object addresses, object out=None):
-        """Whether each address of an array is inside a stored prefix; other threads run meanwhile.
+        """Return for each address whether a stored prefix covers it. Other threads can run in the meantime.
 
         Args:
             addresses: `uint32[n]` (IPv4), `uint8[n, 16]` or `uint8[n, 4]` (network order), a list of `str`, or an
                 Arrow string, binary or fixed-size binary array (binary elements are packed addresses).
-            out: An array of bool[n] to write the answers to.
+            out: An array of bool[n] for the results.
 
         Returns:
-            bool[n]; `out` when it was given.
+            bool[n]; `out` if it was given.
 
         Raises:
-            InvalidAddressError: An element is no address, or null; the message names the first one.
-            TypeError: It is no array of addresses.
-            ValueError: `out` is another kind of array, or an Arrow array names memory outside of its buffers.
+            InvalidAddressError: If an element is null or not an address; the message names the first one.
+            TypeError: If the argument is not an array of addresses.
+            ValueError: If `out` is not such an array, or if an Arrow array refers to memory outside its buffers.
         """
         cdef _AddressArray given = _AddressArray(addresses)
         cdef _Answers results = _Answers(out, _numpy().bool_, given.batch.count, given)
@@ -173,19 +173,19 @@ cdef class PrefixTrie:
         return results.array
 
     def lookup_many(self, object addresses, object out=None):
-        """The index of each address's longest match in iteration order; other threads run meanwhile.
+        """Return for each address the index of its longest match in iteration order. Other threads can run meanwhile.
 
         Args:
             addresses: As for `contains_many`.
-            out: An array of int32[n] to write the answers to.
+            out: An array of int32[n] for the results.
 
         Returns:
-            int32[n], -1 where nothing matches; `out` when it was given.
+            int32[n], with -1 if nothing matches; `out` if it was given.
 
         Raises:
-            InvalidAddressError: An element is no address, or null; the message names the first one.
-            TypeError: It is no array of addresses.
-            ValueError: `out` is another kind of array, or an Arrow array names memory outside of its buffers.
+            InvalidAddressError: If an element is null or not an address; the message names the first one.
+            TypeError: If the argument is not an array of addresses.
+            ValueError: If `out` is not such an array, or if an Arrow array refers to memory outside its buffers.
         """
         cdef _AddressArray given = _AddressArray(addresses)
         cdef _Answers results = _Answers(out, _numpy().int32, given.batch.count, given)

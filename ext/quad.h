@@ -1,7 +1,7 @@
-/* A strict dotted quad from text: with vector instructions where the target has them, byte by byte elsewhere.
+/* Parses a strict dotted quad: with vector instructions if the target has them, otherwise byte by byte.
  *
- * The lengths of the four octets are unpredictable, so a loop over the characters pays for mispredicted branches. The
- * vector form has none: the positions of the dots choose a shuffle that lines the digits up, three to an octet.
+ * The lengths of the four octets are unpredictable, so a loop over the characters causes mispredicted branches. The
+ * vector form has no branches: the positions of the dots select a shuffle that aligns the digits, three for each octet.
  */
 #ifndef CIDRGATE_QUAD_H
 #define CIDRGATE_QUAD_H
@@ -12,7 +12,7 @@
 
 enum { CIDRGATE_SHORTEST_QUAD = 7, CIDRGATE_LONGEST_QUAD = 15 };
 
-/* Byte by byte; `text` need not be readable beyond `size`. Always built: the vector form is tested against it. */
+/* Parses byte by byte and reads nothing beyond `size`. Always compiled: the vector form is tested against it. */
 static inline int cidrgate_quad_bytes(const uint8_t *text, ptrdiff_t size, uint32_t *result) {
     uint32_t value = 0;
     ptrdiff_t at = 0;
@@ -33,8 +33,8 @@ static inline int cidrgate_quad_bytes(const uint8_t *text, ptrdiff_t size, uint3
 #if defined(__SSE4_1__) || defined(CIDRGATE_X86_64_V2)
 #include <smmintrin.h>
 
-/* By the lengths of the four octets (three possibilities each): where the digits of each octet go, and the least
- * value an octet of that length has when it does not begin with zero. */
+/* For each combination of octet lengths (three possible lengths each): the positions of the digits of each octet, and
+ * the least value of an octet of this length that does not begin with zero. */
 typedef struct {
     uint8_t shuffle[16];
     uint8_t least[16];
@@ -58,7 +58,7 @@ static inline void cidrgate_quad_prepare(void) {
     }
 }
 
-/* Sixteen bytes from `text` on, of which only `size` may be readable: a load that stays in its page cannot fault. */
+/* Loads sixteen bytes from `text`, of which only `size` may be readable: a load within one page cannot fault. */
 static inline __m128i cidrgate_quad_load(const uint8_t *text, ptrdiff_t size) {
 #if !defined(__SANITIZE_ADDRESS__)
     if (((uintptr_t)text & 4095) <= 4096 - 16) return _mm_loadu_si128((const __m128i *)text);

@@ -1,7 +1,7 @@
-/* The places of many IPv4 addresses in one small sorted list: compare every address with every network, no branches.
+/* The ranks of many IPv4 addresses in one small sorted list: compares every address with every network, no branches.
  *
- * One body, compiled for each instruction set there is a use for; which one runs is chosen once, by what the processor
- * says of itself. The portable form is always there, and the others are tested against it.
+ * The same function body is compiled for several instruction sets. The form that runs is chosen once, by the features
+ * of the processor. The portable form is always compiled, and the other forms are tested against it.
  */
 #ifndef CIDRGATE_RANKS_H
 #define CIDRGATE_RANKS_H
@@ -9,16 +9,12 @@
 #include <stdint.h>
 #include <string.h>
 
-/* Addresses come in groups of so many: as many as the widest vectors hold, twice. */
+/* The number of addresses in a group: twice as many as the widest vectors hold. */
 enum { CIDRGATE_RANKS_GROUP = 32 };
 
-#if defined(__GNUC__) || defined(__clang__)
 #define CIDRGATE_ALWAYS_INLINE inline __attribute__((always_inline))
-#else
-#define CIDRGATE_ALWAYS_INLINE inline
-#endif
 
-/* How many of `count` networks are not above each of `groups` groups of addresses. */
+/* Counts how many of `count` networks are not above each address in `groups` groups. */
 static CIDRGATE_ALWAYS_INLINE void cidrgate_ranks_body(const uint32_t *first, uint32_t count,
                                                        const uint32_t *addresses, uint32_t groups, int32_t *ranks) {
     for (uint32_t group = 0; group < groups; group++) {
@@ -44,7 +40,7 @@ static void cidrgate_ranks_portable(const uint32_t *first, uint32_t count, const
     cidrgate_ranks_body(first, count, addresses, groups, ranks);
 }
 
-#if defined(__GNUC__) && defined(__x86_64__)
+#if defined(__x86_64__)
 #if defined(__clang__)
 #define CIDRGATE_AVX512 "avx512f,avx512vl"
 #else
@@ -64,9 +60,9 @@ __attribute__((target(CIDRGATE_AVX512))) static void cidrgate_ranks_avx512(const
 }
 #endif
 
-/* The forms that were compiled, the fastest one first; NULL after the last one. */
+/* The compiled forms, the fastest first; NULL after the last. */
 static const cidrgate_ranks_form cidrgate_ranks_forms[] = {
-#if defined(__GNUC__) && defined(__x86_64__)
+#if defined(__x86_64__)
     {"avx512", cidrgate_ranks_avx512},
     {"avx2", cidrgate_ranks_avx2},
 #endif
@@ -75,7 +71,7 @@ static const cidrgate_ranks_form cidrgate_ranks_forms[] = {
 };
 
 static inline int cidrgate_can_run(const char *form) {
-#if defined(__GNUC__) && defined(__x86_64__)
+#if defined(__x86_64__)
     __builtin_cpu_init();
     if (strcmp(form, "avx512") == 0) return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl");
     if (strcmp(form, "avx2") == 0) return __builtin_cpu_supports("avx2");
@@ -85,7 +81,7 @@ static inline int cidrgate_can_run(const char *form) {
 
 static cidrgate_ranks_function *cidrgate_ranks = cidrgate_ranks_portable;
 
-/* Use a form from now on, the fastest one where it is NULL; 0 where this processor has none of that name. */
+/* Selects a form by its name, or the fastest if `name` is NULL; returns 0 if this processor cannot run the form. */
 static inline int cidrgate_choose_ranks(const char *name) {
     for (int form = 0; cidrgate_ranks_forms[form].name != NULL; form++)
         if ((name == NULL || strcmp(name, cidrgate_ranks_forms[form].name) == 0) &&

@@ -1,27 +1,27 @@
-"""A matcher as one file: its layout, and how its image is written and taken into use.
+"""A matcher as one file: its layout, and the functions that write and open it.
 
     offset          section    content
     0               Snapshot   magic, version, byte order, sizes, checksums; padded to PAGE
     PAGE            table      SlotTable
     ...             rows       uint32[row_count]
     ...             arena      segments of one megabyte, the last one shorter; a segment starts with a block
-    ...             note       note_size bytes of the one who saved it
+    ...             note       note_size bytes that the caller of `save` passed
 
-Sections begin at multiples of PAGE and are what the matcher uses in memory: opening copies nothing. References in them
-are those of `arena.pxd`, the first segment of the file being number 1.
+Sections begin at multiples of PAGE, and the matcher uses them in memory as they are: opening copies nothing. References
+in them are those of `arena.pxd`; the first segment of the file has number 1.
 
-A checksum tells damage, not intent: whoever can write a file can seal it too. So opening proves every property that a
-lookup or a change relies on. `verify.pxd` checks each of them, once; nothing that runs later may rely on a property
-that is not in this list. A file cannot prove whose lists they are.
+A checksum detects damage but no attack: anyone who can write a file can also compute its checksum. Therefore opening
+proves every property that a lookup or a change relies on. `verify.pxd` checks each property once, and later code must
+not rely on a property that is not in this table. No check can prove who wrote the lists in a file.
 
     property                                            checked in          relied on in
 
-    sections lie in their order inside the file         verify_header       use_image, note_of
+    sections are in order and inside the file           verify_header       use_image, note_of
     the arena has at most SEGMENTS - 1 segments         verify_header       map_segments
     there are at most MOST_ROWS rows                    verify_header       row_of, is_row, make_room
 
-    blocks lie side by side, as `place_block` places    verify_arena        free_block, new_block, split_block: the
-    them, each as long as its size class                                    memory of a replaced block is used again
+    blocks are adjacent, as `place_block` places        verify_arena        free_block, new_block, split_block: the
+    them, each as long as its size class                                    memory of a replaced block is reused
     a block ends inside the arena                       verify_block        header_of, text_of, trie_of, size_of
     a name has 1 to MAX_NAME bytes                      verify_block        find, new_account
     a name is UTF-8                                     is_utf8             parent_of
@@ -29,22 +29,22 @@ that is not in this list. A file cannot prove whose lists they are.
     a row number is below row_count, one block has it   verify_arena        row_at, exchange, discard, write_sections
 
     a list has at most MOST_LISTED prefixes             verify_block        longest_match6, prefix_at: int32 indices
-    CLOSED only without prefixes                        verify_block        is_open, trie_allows
+    CLOSED is set only without prefixes                 verify_block        is_open, trie_allows
     lengths are at most 32 and 128                      verify_prefixes*    last_cover4, same_network, write_decimal
     no bit is set beyond a length                       verify_prefixes*    open_direct: its tables end where a prefix
                                                                             ends; search4, search6, verify_spans
     prefixes grow strictly in iteration order           verify_prefixes*    search4, search6, open_direct, verify_spans
-    NESTED is set where a prefix covers another         verify_prefixes*    last_cover4, search6, search_many
+    NESTED is set if a prefix covers another            verify_prefixes*    last_cover4, search6, search_many
     no IPv4-mapped prefix is written as IPv6            verify_prefixes6    Address: a mapped address is IPv4
-    an index lies inside its block                      verify_index        view_index, index_size
+    an index is inside its block                        verify_index        view_index, index_size
     every walk of an index stays in it, ends, and finds verify_spans,       walk, walk_many
     the longest match among the block's prefixes        verify_node
 
     a row refers to the list that decides: its own      verify_rows         list_at, allow_rows, allows_row, disown
-    block's, its parent's, or 0 where nobody has it
-    a parent is no subaccount                           verify_rows         header_of_parent, trie_of
-    kin is a tree of two levels: each subaccount is in  verify_rows         exchange, disown, discard, link
-    the chain of the parent it names, once; chains end
+    block's or its parent's; an unused row has 0
+    a parent is not a subaccount                        verify_rows         header_of_parent, trie_of
+    `Kin` is a tree of two levels: each subaccount is   verify_rows         exchange, disown, discard, link
+    once in the chain of its parent; chains end
 
     an index has room, and counts its slots             verify_table        find, put: a search ends at an empty slot
     each block has one slot, each slot a block          verify_table        header_of, write_sections
@@ -56,8 +56,8 @@ that is not in this list. A file cannot prove whose lists they are.
                                                                             block that readers see
     `live` counts the accounts                          verify_table        make_room, discard, __len__
 
-Free blocks, free lists and what is retired are not in a file: a matcher that was just opened has none. The padding
-between blocks and sections, and the tags and lists of empty and dead slots, are relied on nowhere and not checked.
+A file contains no free blocks, free lists or retired blocks: a matcher that was just opened has none. No code relies on
+the padding between blocks and sections, or on the tags and lists of empty and dead slots; they are not checked.
 """
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
@@ -78,7 +78,7 @@ cdef enum:
 
 cdef enum: BYTE_ORDER = 0x01020304
 
-# Why an image is refused.
+# The reasons to refuse an image.
 cdef enum:
     SOUND = 0
     OUT_OF_MEMORY = 1
@@ -107,12 +107,12 @@ cdef struct Snapshot:
 
 
 cdef inline uint64_t paged(uint64_t size) noexcept nogil:
-    """The next multiple of PAGE."""
+    """Return the next multiple of PAGE."""
     return (size + PAGE - 1) & ~<uint64_t>(PAGE - 1)
 
 
 cdef inline uint64_t sum_image(const uint8_t *image, const Snapshot *header) noexcept nogil:
-    """The checksum of everything after the first page: of the index and rows, continued segment by segment."""
+    """Return the checksum of everything after the first page: the index and rows, then segment by segment."""
     cdef uint64_t at = header.arena_offset
     cdef uint64_t sum = checksum(image + PAGE, at - PAGE, 0)
     while at < header.size:
@@ -122,12 +122,12 @@ cdef inline uint64_t sum_image(const uint8_t *image, const Snapshot *header) noe
 
 
 cdef inline uint64_t sum_header(const Snapshot *header) noexcept nogil:
-    """The checksum of a header."""
+    """Return the checksum of a header."""
     return checksum(<const uint8_t *>header, <const uint8_t *>&header.own_sum - <const uint8_t *>header, 0)
 
 
 cdef inline void seal(uint8_t *image, uint64_t size) noexcept nogil:
-    """Write the checksums into an image of `size` bytes, as far as its header names sections inside it."""
+    """Write the checksums into an image of `size` bytes, if its header names sections inside the image."""
     cdef Snapshot *header = <Snapshot *>image
     if size >= PAGE and PAGE <= header.arena_offset <= size == header.size:
         header.sum = sum_image(image, header)
@@ -139,12 +139,12 @@ cdef inline void seal(uint8_t *image, uint64_t size) noexcept nogil:
 
 
 cdef inline uint64_t next_segment(uint64_t at) noexcept nogil:
-    """The start of the next segment, or here when this is one."""
+    """Return the start of the next segment, or `at` if a segment starts there."""
     return (at + SEGMENT_BYTES - 1) // SEGMENT_BYTES * SEGMENT_BYTES
 
 
 cdef inline uint64_t held_size(uint64_t size) noexcept nogil:
-    """The bytes a block takes up: those of its size class, so that it can be reused once it is freed."""
+    """Return the bytes that a block takes up: those of its size class, so that it can be reused when it is freed."""
     cdef uint32_t units
     if size > SEGMENT_BYTES // 2:
         return size
@@ -153,29 +153,29 @@ cdef inline uint64_t held_size(uint64_t size) noexcept nogil:
 
 
 cdef inline uint64_t place_block(uint64_t at, size_t size) noexcept nogil:
-    """Where in the arena section the next block goes: large ones have segments of their own, none crosses a border."""
+    """Return the place of the next block in the arena section. Large blocks start a segment; others never cross one."""
     return at if size <= SEGMENT_BYTES - at % SEGMENT_BYTES and size <= SEGMENT_BYTES // 2 else next_segment(at)
 
 
 cdef inline uint32_t reference(uint64_t place) noexcept nogil:
-    """The reference of a place in the arena section."""
+    """Return the reference of a place in the arena section."""
     return <uint32_t>(place // UNIT) + SEGMENT_UNITS
 
 
 cdef inline uint64_t next_place(uint64_t place, size_t size) noexcept nogil:
-    """Where the arena section goes on after a block; after a large one, in a new segment."""
+    """Return the place after a block; after a large block, the next segment."""
     return place + size if size <= SEGMENT_BYTES // 2 else next_segment(place + size)
 
 
 cdef inline const uint8_t *note_of(const uint8_t *image, const Snapshot *header) noexcept nogil:
-    """Where the note of an image is; of one without, nothing may be read there."""
+    """Return a pointer to the note of an image. Without a note, it must not be read."""
     return image + header.arena_offset + paged(header.arena_size)
 
 
 cdef inline uint8_t *write_image(
     const Accounts *accounts, const uint8_t *note, uint64_t note_size, uint64_t *size
 ) noexcept nogil:
-    """The image of all accounts, in memory to be freed by the caller; NULL without memory."""
+    """Make the image of all accounts; the caller frees it. Return NULL without memory."""
     cdef const SlotTable *table = <const SlotTable *>accounts.table
     cdef uint32_t *own = <uint32_t *>calloc(accounts.row_count + <size_t>1, sizeof(uint32_t))
     cdef uint64_t *places = <uint64_t *>calloc(accounts.row_count + <size_t>1, sizeof(uint64_t))
@@ -191,7 +191,7 @@ cdef inline uint8_t *write_sections(
     const Accounts *accounts, const SlotTable *table, uint32_t *own, uint64_t *places, const uint8_t *note,
     uint64_t note_size, uint64_t *size
 ) noexcept nogil:
-    """Lay the accounts' blocks out in order of their rows, then write every section."""
+    """Place the accounts' blocks in order of their rows, then write every section."""
     cdef Snapshot header
     cdef uint64_t at = 0
     cdef uint32_t index
@@ -216,7 +216,7 @@ cdef inline uint8_t *write_sections(
     header.arena_size = padded(at)
     header.note_size = note_size
     header.size = header.arena_offset + paged(header.arena_size) + paged(note_size)
-    # Blocks may lie further apart in a file than in memory, and references reach only so far.
+    # Blocks may be further apart in a file than in memory, but references have a limited range.
     if header.arena_size > <uint64_t>(limits.segments - 1) * SEGMENT_BYTES or header.size > <size_t>-1:
         return NULL
     header.row_count = accounts.row_count
@@ -237,14 +237,14 @@ cdef inline uint8_t *write_sections(
 
 
 cdef inline uint32_t moved(const Accounts *accounts, const uint64_t *places, uint32_t block) noexcept nogil:
-    """The reference in the file of a block in memory; 0 stays 0."""
+    """Return the reference in the file for a block in memory; 0 stays 0."""
     return reference(places[header_of(accounts, block).row]) if block else 0
 
 
 cdef inline void write_table(
     const Accounts *accounts, const SlotTable *table, const uint64_t *places, SlotTable *written
 ) noexcept nogil:
-    """Copy the index slot by slot; dead slots stay dead, as names that follow them are found past them."""
+    """Copy the index slot by slot. Dead slots stay dead, because a search for later names must pass over them."""
     cdef uint32_t index
     cdef const Slot *slot
     written.capacity = table.capacity
@@ -269,7 +269,7 @@ cdef inline void write_rows(const Accounts *accounts, const uint64_t *places, ui
 cdef inline void copy_block(
     const Accounts *accounts, uint32_t block, const uint64_t *places, uint8_t *written
 ) noexcept nogil:
-    """Copy an account's block; its kin is found by the new references."""
+    """Copy an account's block, and convert the references in its `Kin`."""
     cdef const AccountHeader *header = header_of(accounts, block)
     memcpy(written, header, size_of(header))
     if header.flags & KIN:
@@ -280,11 +280,11 @@ cdef inline void copy_block(
 
 
 cdef inline void use_image(Accounts *accounts, char *image, const Snapshot *header) noexcept nogil:
-    """Make a verified image the content of an empty set of accounts."""
+    """Use a verified image as the content of an empty set of accounts."""
     free(accounts.table)
     accounts.seed = header.seed
     accounts.table = image + PAGE
-    # Without rows there is no section, and the place after the file's end is not the file's.
+    # Without rows there is no such section, and its start could be after the end of the file.
     accounts.rows = image + header.rows_offset if header.row_count else NULL
     accounts.row_count = header.row_count
     accounts.row_room = header.row_count

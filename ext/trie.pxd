@@ -1,4 +1,4 @@
-"""The trie block: one immutable, contiguous, position-independent piece of memory, and how it is searched.
+"""The trie block, one immutable, contiguous, position-independent piece of memory, and its search functions.
 
     offset  section       present    content
     0       TrieHeader    always     count and NESTED flag of each family; CLOSED
@@ -10,13 +10,13 @@
             index4        n4 > SMALL IndexHeader, nodes, root, slots
             index6        n6 > SMALL the same
 
-The prefixes of a family stand in order of (network, length), which is the preorder of the trie they form: all
-prefixes inside a prefix follow it directly, and the longest match of an address is the last one that covers it.
+The prefixes of a family are sorted by (network, length), which is the preorder of the trie they form: all prefixes
+inside a prefix follow it directly, and the longest match of an address is the last prefix that covers it.
 
-Up to SMALL prefixes, the longest match is found by counting the networks not above the address; a list without
-nested prefixes (NESTED clear, as every validated allowlist is) then needs one comparison. Larger families carry a
-multibit trie of eight-bit strides over the sorted arrays, below a direct-pointing root of 16 bits from DIRECT
-prefixes on. Its nodes are compressed by population count, after Asai and Ohara, "Poptrie" (SIGCOMM 2015).
+For up to SMALL prefixes, the search counts the networks that are not above the address. A list without nested prefixes
+(NESTED clear, as in every validated allowlist) then needs one comparison. Larger families have a multibit trie with
+strides of eight bits over the sorted arrays. From DIRECT prefixes on, this trie has a direct-pointing root of 16 bits.
+Its nodes are compressed by population count, as in Asai and Ohara, "Poptrie" (SIGCOMM 2015).
 """
 
 from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
@@ -32,17 +32,17 @@ cdef enum:
     ROOT_BITS = 16
     STRIDE = 8
     FANOUT = 256
-    # Slots: an index of a prefix, or no prefix, or `CHILD - number` of a node one stride below.
+    # Values of a slot: the index of a prefix, NONE for no prefix, or `CHILD - number` for a node one stride below.
     NONE = -1
     CHILD = -2
-    # Prefixes of one list, at most: what numbers them has room for twice as many.
+    # The most prefixes of one list; the integer type of their indices could hold twice as many.
     MOST_LISTED = 0x3FFFFFFF
 
 cdef enum: NESTED = 0x80000000
 cdef enum: COUNT = 0x7FFFFFFF
-# In the place of NESTED where an account has no prefix at all: it is enforced nevertheless, and nothing is allowed.
+# Has the same bit as NESTED. In a block without prefixes, it means that the account is enforced and allows nothing.
 cdef enum: CLOSED = 0x80000000
-# Shifted right by a prefix length, its lower half is the IPv4 network mask.
+# Shifted right by a prefix length, the lower half is the IPv4 network mask.
 cdef enum: IPV4_MASKS = 0xFFFFFFFF00000000
 
 cdef struct TrieHeader:
@@ -50,13 +50,13 @@ cdef struct TrieHeader:
     uint32_t ipv6
 
 cdef struct IndexHeader:
-    int32_t start           # the first slot of a walk where there is no direct root
+    int32_t start           # the first slot of a walk if there is no direct root
     uint32_t roots          # 2**ROOT_BITS, or 0 without a direct root
     uint32_t nodes
     uint32_t slots
 
-# A node covers FANOUT equal spans of addresses. Bit i of `bits` is set where span i has another slot than span
-# i - 1; the slots of the set bits stand in order from `base` on; `before[w]` counts the set bits below word w.
+# A node covers FANOUT equal spans of addresses. Bit i of `bits` is set if span i has a different slot than span i - 1.
+# The slots of the set bits are stored in order from `base` on. `before[w]` counts the set bits below word w.
 cdef struct Node:
     uint64_t bits[4]
     uint32_t base
@@ -68,7 +68,7 @@ cdef struct Index:
     const int32_t *slots
     int32_t start
 
-# Pointers into a block, so that its sections are located once.
+# Pointers to the sections of a block, so that they are computed only once.
 cdef struct Trie:
     uint32_t n4
     uint32_t n6
@@ -84,22 +84,22 @@ cdef struct Trie:
 
 
 cdef inline size_t padded(size_t size) noexcept nogil:
-    """The next multiple of eight."""
+    """Return the next multiple of eight."""
     return (size + 7) & ~<size_t>7
 
 
 cdef inline size_t arrays_size(uint32_t n4, uint32_t n6) noexcept nogil:
-    """Bytes of the header and the sorted arrays."""
+    """Return the bytes of the header and the sorted arrays."""
     return sizeof(TrieHeader) + padded(5 * <size_t>n4) + padded(17 * <size_t>n6)
 
 
 cdef inline size_t index_size(const IndexHeader *header) noexcept nogil:
-    """Bytes of an index section."""
+    """Return the bytes of an index section."""
     return sizeof(IndexHeader) + header.nodes * sizeof(Node) + padded(4 * (<size_t>header.roots + header.slots))
 
 
 cdef inline const char *view_index(const char *section, Index *index) noexcept nogil:
-    """Locate the parts of an index; returns the end of its section."""
+    """Locate the parts of an index; return the end of its section."""
     cdef const IndexHeader *header = <const IndexHeader *>section
     cdef const int32_t *roots
     index.start = header.start
@@ -131,20 +131,20 @@ cdef inline void view_trie(const char *block, Trie *trie) noexcept nogil:
 
 
 cdef inline uint32_t stride_of(uint64_t hi, uint64_t lo, int depth) noexcept nogil:
-    """The eight address bits that follow the first `depth` ones; `depth` is a multiple of eight."""
+    """Return the eight address bits after the first `depth` bits; `depth` is a multiple of eight."""
     if depth < 64:
         return <uint32_t>(hi >> (56 - depth)) & (FANOUT - 1)
     return <uint32_t>(lo >> (120 - depth)) & (FANOUT - 1)
 
 
 cdef inline uint32_t node_slot(const Node *node, uint32_t span) noexcept nogil:
-    """The number of the slot that holds for a span."""
+    """Return the number of the slot for a span."""
     cdef uint32_t word = span >> 6
     return node.base + node.before[word] + popcount(node.bits[word] << (63 - (span & 63))) - 1
 
 
 cdef inline int32_t walk(const Index *index, uint64_t hi, uint64_t lo) noexcept nogil:
-    """The longest match of an address by the multibit trie."""
+    """Return the longest match of an address in the multibit trie."""
     cdef int32_t slot = index.start
     cdef int depth = 0
     if index.root != NULL:
@@ -159,7 +159,7 @@ cdef inline int32_t walk(const Index *index, uint64_t hi, uint64_t lo) noexcept 
 cdef inline int32_t search4(
     const uint32_t *first, const uint8_t *length, uint32_t count, bint nested, uint32_t address
 ) noexcept nogil:
-    """The longest match of an IPv4 address in small sorted arrays, or NONE."""
+    """Return the longest match of an IPv4 address in small sorted arrays, or NONE."""
     cdef int32_t rank = 0
     cdef uint32_t index
     for index in range(count):
@@ -170,7 +170,7 @@ cdef inline int32_t search4(
 cdef inline int32_t last_cover4(
     const uint32_t *first, const uint8_t *length, int32_t rank, bint nested, uint32_t address
 ) noexcept nogil:
-    """The last prefix that covers an IPv4 address which `rank` networks are not above, or NONE."""
+    """Return the last of the first `rank` prefixes that covers an IPv4 address, or NONE."""
     while rank > 0:
         rank -= 1
         if ((first[rank] ^ address) & <uint32_t>(IPV4_MASKS >> length[rank])) == 0:
@@ -184,10 +184,10 @@ cdef inline int32_t search6(
     const uint64_t *high, const uint64_t *low, const uint8_t *length, uint32_t count, bint nested,
     uint64_t hi, uint64_t lo
 ) noexcept nogil:
-    """The longest match of an IPv6 address in small sorted arrays, or NONE."""
+    """Return the longest match of an IPv6 address in small sorted arrays, or NONE."""
     cdef int32_t rank = 0
     cdef uint32_t left = count, half, index
-    # A binary search that adds instead of branching: how many networks are not above the address.
+    # A binary search that adds instead of branching; it counts the networks that are not above the address.
     while left:
         half = (left + 1) >> 1
         index = rank + half - 1
@@ -203,14 +203,14 @@ cdef inline int32_t search6(
 
 
 cdef inline int32_t longest_match4(const Trie *trie, uint32_t address) noexcept nogil:
-    """Index of the longest match of an IPv4 address in iteration order, or NONE."""
+    """Return the index of an IPv4 address's longest match in iteration order, or NONE."""
     if trie.n4 > SMALL:
         return walk(&trie.index4, <uint64_t>address << 32, 0)
     return search4(trie.first4, trie.length4, trie.n4, trie.nested4, address)
 
 
 cdef inline int32_t longest_match6(const Trie *trie, uint64_t hi, uint64_t lo) noexcept nogil:
-    """Index of the longest match of an IPv6 address in iteration order, or NONE."""
+    """Return the index of an IPv6 address's longest match in iteration order, or NONE."""
     cdef int32_t index
     if trie.n6 > SMALL:
         index = walk(&trie.index6, hi, lo)
@@ -220,14 +220,14 @@ cdef inline int32_t longest_match6(const Trie *trie, uint64_t hi, uint64_t lo) n
 
 
 cdef inline int32_t longest_match(const Trie *trie, const Address *address) noexcept nogil:
-    """Index of the longest match in iteration order, or NONE."""
+    """Return the index of the longest match in iteration order, or NONE."""
     if address.family == IPV4:
         return longest_match4(trie, <uint32_t>(address.hi >> 32))
     return longest_match6(trie, address.hi, address.lo)
 
 
 cdef inline void prefix_at(const Trie *trie, uint32_t index, Prefix *prefix) noexcept nogil:
-    """The prefix at an index of the iteration order."""
+    """Read the prefix at an index of the iteration order."""
     if index < trie.n4:
         set_ipv4(&prefix.first, trie.first4[index])
         prefix.length = trie.length4[index]
@@ -240,7 +240,7 @@ cdef inline void prefix_at(const Trie *trie, uint32_t index, Prefix *prefix) noe
 
 
 cdef inline bint precedes(const Prefix *one, const Prefix *other) noexcept nogil:
-    """Iteration order: IPv4 before IPv6, then by network, then shorter before longer."""
+    """Return whether a prefix is before another in iteration order: IPv4 first, then by network, then by length."""
     if one.first.family != other.first.family:
         return one.first.family < other.first.family
     if one.first.hi != other.first.hi:
@@ -251,13 +251,13 @@ cdef inline bint precedes(const Prefix *one, const Prefix *other) noexcept nogil
 
 
 cdef inline bint contains(const Prefix *outer, const Prefix *inner) noexcept nogil:
-    """Whether a prefix covers another, or equals it."""
+    """Return whether a prefix covers another prefix or equals it."""
     return (outer.first.family == inner.first.family and outer.length <= inner.length
             and same_network(outer.first.hi, outer.first.lo, inner.first.hi, inner.first.lo, outer.length))
 
 
 cdef inline uint32_t lower_bound(const Trie *trie, const Prefix *prefix) noexcept nogil:
-    """Index of the first stored prefix that does not precede the given one; the count where there is none."""
+    """Return the index of the first stored prefix that does not precede the given one, or the count without one."""
     cdef uint32_t low = 0, high = trie.n4 + trie.n6, middle
     cdef Prefix stored
     while low < high:

@@ -1,8 +1,8 @@
-"""The checks that make a file of unknown origin safe: every property that `snapshot.pxd` lists is proved here, once.
+"""The checks that make a file of unknown origin safe. They prove every property in the table of `snapshot.pxd` once.
 
-Whatever the bytes are, a check reads inside the image only, and takes time that grows with its size alone: chains are
-counted, the walk of an index goes no deeper than its prefixes are long, and names are compared by sorting where many
-of them stand in one run of slots.
+Whatever the bytes are, a check reads only inside the image, and its time depends only on the size of the image: the
+steps along a chain are counted, the walk of an index is not deeper than its prefixes are long, and names in long runs
+of slots are compared by sorting.
 """
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
@@ -28,14 +28,14 @@ from trie cimport (
 )
 
 cdef enum:
-    # Places to ask for ahead of their turn, so that the waits for them overlap.
+    # How many slots to prefetch ahead, so that the waits for them overlap.
     AHEAD = 16
-    # Steps of a search, and names of one tag, after which the whole index is checked run by run: in time that no
-    # choice of names can raise.
+    # After this many steps of a search, or names with the same tag, the whole index is checked run by run. No choice of
+    # names can slow down that check.
     FAR = 512
     ALIKE = 16
 
-# The sorted arrays of one family, the index over them, and room for the slots that a direct root must have.
+# The sorted arrays of one family, the index over them, and memory for the expected slots of a direct root.
 cdef struct Family:
     const uint32_t *first4          # NULL for IPv6
     const uint64_t *high6
@@ -46,19 +46,19 @@ cdef struct Family:
     const IndexHeader *header
     int32_t *roots
 
-# The runs of equal spans of a node, as its prefixes call for them one after the other: a bit where each starts, and its
-# slot, which is compared at once.
+# The expected runs of equal spans of a node, computed from its prefixes in order: a bit at the start of each run, and
+# its slot, which is compared at once.
 cdef struct Runs:
     uint64_t bits[4]
     const int32_t *slots
     uint32_t most
     uint32_t count
-    uint32_t start          # of the run that goes on
+    uint32_t start          # the start of the current run
     int32_t slot
-    int32_t before          # the slot of the run before it
+    int32_t before          # the slot of the previous run
     bint wrong
 
-# A name on its way to its neighbours of the same tag.
+# A name to be sorted by its tag.
 cdef struct Tagged:
     const AccountHeader *header
     uint32_t tag
@@ -68,7 +68,7 @@ cdef struct Tagged:
 
 
 cdef inline int verify_header(const uint8_t *image, uint64_t size, Snapshot *header) noexcept nogil:
-    """Whether an image is a snapshot of this version, whole, with its sections where they belong."""
+    """Check that an image is a complete snapshot of this version with its sections in the right places."""
     if size < PAGE or memcmp(image, b"cidrgate", sizeof(header.magic)) != 0:
         return FOREIGN
     memcpy(header, image, sizeof(Snapshot))
@@ -97,10 +97,10 @@ cdef inline int verify_header(const uint8_t *image, uint64_t size, Snapshot *hea
 cdef inline bint verify_prefixes4(
     const uint32_t *first, const uint8_t *length, uint32_t count, bint nested
 ) noexcept nogil:
-    """Whether IPv4 prefixes are possible, have no host bits, grow strictly, and nest only where the list says so."""
+    """Check that IPv4 prefixes are valid, have no host bits, grow strictly, and nest only if NESTED is set."""
     cdef uint32_t index, before = 0
     cdef int shorter = -1
-    # Collected without branches: lists are short, and all but forged ones pass.
+    # Without branches: lists are short, and all except forged lists pass.
     cdef bint wrong = False, covered = False
     for index in range(count):
         if length[index] > 32:
@@ -116,7 +116,7 @@ cdef inline bint verify_prefixes4(
 cdef inline bint verify_prefixes6(
     const uint64_t *high, const uint64_t *low, const uint8_t *length, uint32_t count, bint nested
 ) noexcept nogil:
-    """The same of IPv6 prefixes, none of which stands for an IPv4 prefix."""
+    """Check the same for IPv6 prefixes, and that none of them is IPv4-mapped."""
     cdef uint32_t index
     cdef Prefix prefix
     for index in range(count):
@@ -138,7 +138,7 @@ cdef inline bint verify_prefixes6(
 
 
 cdef inline bint verify_index(const uint8_t *section, uint64_t left, Family *family, uint64_t *size) noexcept nogil:
-    """Whether an index ends within `left` bytes, and every walk through it finds the longest match of its family."""
+    """Check that an index ends within `left` bytes, and that every walk through it finds the family's longest match."""
     cdef const IndexHeader *header = <const IndexHeader *>section
     if left < sizeof(IndexHeader) or header.roots not in (0, 1 << ROOT_BITS):
         return False
@@ -153,7 +153,7 @@ cdef inline bint verify_index(const uint8_t *section, uint64_t left, Family *fam
 
 
 cdef inline bint verify_root(Family *family) noexcept nogil:
-    """Whether a direct root is what the prefixes call for, and the nodes below it are."""
+    """Check that a direct root and the nodes below it match the prefixes."""
     cdef int32_t *spans = family.roots
     cdef uint32_t index = 0, end, span, last
     for span in range(<uint32_t>1 << ROOT_BITS):
@@ -170,7 +170,7 @@ cdef inline bint verify_root(Family *family) noexcept nogil:
         end = index + 1
         while end < family.count and root_span(family, end) == span:
             end += 1
-        # A slot that has to name a node stays as it is found; the node is checked.
+        # A slot that must name a node is copied as it is; the node is checked.
         if not verify_node(family, family.index.root[span], index, end, ROOT_BITS, spans[span]):
             return False
         spans[span] = family.index.root[span]
@@ -179,27 +179,27 @@ cdef inline bint verify_root(Family *family) noexcept nogil:
 
 
 cdef inline uint32_t root_span(const Family *family, uint32_t index) noexcept nogil:
-    """The number of the span of a direct root that a prefix begins in."""
+    """Return the number of the span of a direct root in which a prefix begins."""
     if family.first4 != NULL:
         return family.first4[index] >> (32 - ROOT_BITS)
     return <uint32_t>(family.high6[index] >> (64 - ROOT_BITS))
 
 
 cdef inline uint32_t node_span(const Family *family, uint32_t index, int depth) noexcept nogil:
-    """The number of the span of a node that a prefix begins in."""
+    """Return the number of the span of a node in which a prefix begins."""
     if family.first4 != NULL:
         return family.first4[index] >> (32 - STRIDE - depth) & (FANOUT - 1)
     return stride_of(family.high6[index], family.low6[index], depth)
 
 
 cdef inline void end_run(Runs *runs, uint32_t span, int32_t slot) noexcept nogil:
-    """End the run that goes on before a span, where it is one of its own, and begin another."""
+    """End the current run before a span, if the run is not empty, and begin a new run."""
     if span > runs.start:
         if runs.count == 0 or runs.slot != runs.before:
             runs.bits[runs.start >> 6] |= <uint64_t>1 << (runs.start & 63)
             runs.wrong |= runs.count >= runs.most or runs.slots[runs.count] != runs.slot
             runs.before = runs.slot
-            # Counted up to `most`, so that what comes after a wrong one is not read.
+            # Never exceeds `most`: after the first wrong run, no further slot is read.
             runs.count += not runs.wrong
         runs.start = span
     runs.slot = slot
@@ -208,10 +208,10 @@ cdef inline void end_run(Runs *runs, uint32_t span, int32_t slot) noexcept nogil
 cdef inline bint verify_node(
     const Family *family, int32_t slot, uint32_t start, uint32_t stop, int depth, int32_t inherited
 ) noexcept nogil:
-    """Whether a slot names the node of the prefixes in [start, stop), all longer than `depth`.
+    """Check that a slot names the right node for the prefixes in [start, stop), which are all longer than `depth`.
 
-    The prefixes come in order, so the runs of equal spans that they call for come in order too: where one ends, what
-    holds again is the innermost of those it lies in, which wait on a stack.
+    The prefixes are in order, so their expected runs of equal spans are in order too. At the end of a prefix, the
+    innermost prefix around it applies again; a stack holds these prefixes.
     """
     cdef uint32_t ends[STRIDE + 3]
     cdef int32_t slots[STRIDE + 3]
@@ -264,7 +264,7 @@ cdef inline bint verify_node(
 
 
 cdef inline bint is_utf8(const uint8_t *text, uint32_t size) noexcept nogil:
-    """Whether a name is UTF-8 (RFC 3629): no overlong form, no surrogate, nothing above U+10FFFF."""
+    """Check that a name is UTF-8 (RFC 3629): no overlong form, no surrogate, nothing above U+10FFFF."""
     cdef uint32_t at = 0, more, code
     while at < size:
         code = text[at]
@@ -283,7 +283,7 @@ cdef inline bint is_utf8(const uint8_t *text, uint32_t size) noexcept nogil:
             code = code << 6 | (text[at] & 0x3F)
             at += 1
             more -= 1
-            # The second octet rules out what is overlong, a surrogate, or too large.
+            # The second octet shows whether the character is overlong, a surrogate, or too large.
             if (more == 1 and (code < 0x20 or 0x360 <= code < 0x380)) or (more == 2 and not 0x10 <= code < 0x110):
                 return False
     return True
@@ -292,7 +292,7 @@ cdef inline bint is_utf8(const uint8_t *text, uint32_t size) noexcept nogil:
 cdef inline uint64_t verify_block(
     const uint8_t *block, uint64_t left, uint32_t row_count, int32_t *roots
 ) noexcept nogil:
-    """The size of a sound account's block that starts here and ends within `left` bytes; 0 when there is none."""
+    """Return the size of a valid account's block that starts here and ends within `left` bytes, otherwise 0."""
     cdef const AccountHeader *header = <const AccountHeader *>block
     cdef const TrieHeader *counts
     cdef uint64_t size, n4, n6, more = 0
@@ -311,7 +311,7 @@ cdef inline uint64_t verify_block(
     counts = <const TrieHeader *>(block + size)
     n4 = counts.ipv4 & COUNT
     n6 = counts.ipv6 & COUNT
-    # A flag without prefixes is CLOSED, of an account without any, or nonsense.
+    # A flag without prefixes is only valid as CLOSED of an account without any prefixes.
     if (n6 == 0 and counts.ipv6) or (n4 == 0 and counts.ipv4 and (n6 or counts.ipv4 != CLOSED)):
         return 0
     if n4 + n6 > MOST_LISTED or n4 * 5 + n6 * 17 > left:
@@ -345,24 +345,24 @@ cdef inline uint64_t verify_block(
 # ------------------------------------------------------------------------------------------------------- blocks
 
 
-# A block, and the keyed hash of its name.
+# A block and the keyed hash of its name.
 cdef struct Found:
     uint32_t tag
     uint32_t block
 
-# What the walk through the arena leaves for the check of the references: bitmaps by unit of the arena, and by row.
+# The results of the walk through the arena, for the check of the references: bitmaps by unit of the arena and by row.
 cdef struct Survey:
     uint8_t *starts         # a block starts here
-    uint8_t *lists          # it holds a list: it is no subaccount's
+    uint8_t *lists          # this block has a list: it is not a subaccount's
     uint8_t *kin            # rows of parents and subaccounts
-    uint32_t *own           # the block of each row, 0 where there is none
-    int32_t *roots          # what a direct root has to be, of one list at a time
+    uint32_t *own           # the block of each row, or 0
+    int32_t *roots          # the expected direct root, of one list at a time
     Found *found            # the blocks in the order of the arena
     uint32_t count
 
 
 cdef inline bint marked(const uint8_t *bits, uint64_t index) noexcept nogil:
-    """Whether a bit of a bitmap is set."""
+    """Return whether a bit of a bitmap is set."""
     return bits[index >> 3] >> (index & 7) & 1
 
 
@@ -374,12 +374,12 @@ cdef inline void mark(uint8_t *bits, uint64_t index) noexcept nogil:
 cdef inline bint verify_arena(
     const uint8_t *arena, uint64_t size, const Snapshot *image, Survey *survey
 ) noexcept nogil:
-    """Walk all blocks and survey them."""
+    """Check all blocks and record them in the survey."""
     cdef uint64_t at = 0, block_size
     cdef const AccountHeader *header
     while at < size:
         if (<const uint64_t *>(arena + at))[0] == 0:
-            # What is left of a segment when the next block did not fit, or of a large block's last one.
+            # The rest of a segment in which the next block did not fit, or the rest of a large block's last segment.
             at = next_segment(at + UNIT)
             continue
         block_size = held_size(verify_block(arena + at, size - at, image.row_count, survey.roots))
@@ -402,13 +402,13 @@ cdef inline bint verify_arena(
 
 
 cdef inline bint refers_to(const uint8_t *bits, uint64_t arena_size, uint32_t block) noexcept nogil:
-    """Whether a reference names a block of a bitmap."""
+    """Return whether a reference names a block that is marked in a bitmap."""
     cdef uint64_t unit = <uint64_t>block - SEGMENT_UNITS
     return block >= SEGMENT_UNITS and unit < arena_size // UNIT and marked(bits, unit)
 
 
 cdef inline const AccountHeader *block_at(const uint8_t *arena, uint32_t block) noexcept nogil:
-    """The block a sound reference names."""
+    """Return the block that a valid reference names."""
     return <const AccountHeader *>(arena + <uint64_t>(block - SEGMENT_UNITS) * UNIT)
 
 
@@ -418,7 +418,7 @@ cdef inline const AccountHeader *block_at(const uint8_t *arena, uint32_t block) 
 cdef inline bint verify_rows(
     const Snapshot *header, const uint32_t *rows, const uint8_t *arena, const Survey *survey
 ) noexcept nogil:
-    """Whether each row names the list that decides, and subaccounts and parents know each other."""
+    """Check that each row names the list that decides, and that subaccounts and parents refer to each other."""
     cdef uint64_t live = 0, subaccounts = 0, listed = 0
     cdef uint32_t row, next_block, parent
     cdef const AccountHeader *block
@@ -451,12 +451,12 @@ cdef inline bint verify_rows(
 
 
 cdef inline bint names_subaccount(const Survey *survey, uint64_t arena_size, uint32_t block) noexcept nogil:
-    """Whether a reference names a subaccount's block."""
+    """Return whether a reference names a subaccount's block."""
     return refers_to(survey.starts, arena_size, block) and not refers_to(survey.lists, arena_size, block)
 
 
 cdef inline bint verify_table(const Snapshot *header, const SlotTable *table) noexcept nogil:
-    """Whether the index is as long as it says, has an empty slot, and as many accounts as there are blocks."""
+    """Check that the index has its stated length, an empty slot, and as many accounts as there are blocks."""
     cdef uint64_t used = 0, live = 0
     cdef uint32_t index
     if header.table_size != sizeof(SlotTable) + <uint64_t>table.capacity * sizeof(Slot):
@@ -470,16 +470,16 @@ cdef inline bint verify_table(const Snapshot *header, const SlotTable *table) no
 cdef inline bint is_own_slot(
     const Slot *slot, const uint32_t *rows, const uint8_t *arena, const Survey *survey
 ) noexcept nogil:
-    """Whether a slot refers to the list that decides for its block."""
+    """Return whether a slot refers to the list that decides for its block."""
     if marked(survey.lists, slot.block - SEGMENT_UNITS):
         return slot.list == slot.block
     return slot.list == rows[block_at(arena, slot.block).row]
 
 
 cdef inline int verify_searches(const Snapshot *header, const SlotTable *table, const Survey *survey) noexcept nogil:
-    """Whether `find` ends at its own slot for the name of every block, and no two names are equal.
+    """Check that `find` ends at the right slot for the name of every block, and that no two names are equal.
 
-    There are as many slots as blocks, so then each slot is the slot of one block.
+    There are as many slots as blocks, so then each slot belongs to one block.
     """
     cdef const uint8_t *arena = <const uint8_t *>table + (header.arena_offset - PAGE)
     cdef const uint32_t *rows = <const uint32_t *>(<const uint8_t *>table + (header.rows_offset - PAGE))
@@ -514,12 +514,12 @@ cdef inline int verify_searches(const Snapshot *header, const SlotTable *table, 
 
 
 cdef inline bint same_name(const AccountHeader *one, const AccountHeader *other) noexcept nogil:
-    """Whether two blocks have one name."""
+    """Return whether two blocks have the same name."""
     return one.name_size == other.name_size and memcmp(text_of(one), text_of(other), one.name_size) == 0
 
 
 cdef inline int compare_tagged(const void *one, const void *other) noexcept nogil:
-    """Order names so that equal ones stand next to each other, in the form `qsort` wants."""
+    """Compare two names as `qsort` requires, so that equal names become adjacent."""
     cdef const Tagged *left = <const Tagged *>one
     cdef const Tagged *right = <const Tagged *>other
     if left.tag != right.tag:
@@ -532,7 +532,7 @@ cdef inline int compare_tagged(const void *one, const void *other) noexcept nogi
 cdef inline int verify_run(
     const SlotTable *table, const uint8_t *arena, uint32_t end, uint32_t length
 ) noexcept nogil:
-    """Whether all names differ in the run of slots before an empty one, in time that does not depend on their tags."""
+    """Check that all names in the run of slots before an empty slot differ. The time does not depend on their tags."""
     cdef Tagged *names
     cdef uint32_t step, _step, index = end, count = 0
     cdef int found = SOUND
@@ -556,9 +556,10 @@ cdef inline int verify_run(
 
 
 cdef inline int verify_runs(const Snapshot *header, const SlotTable *table, const Survey *survey) noexcept nogil:
-    """What `verify_searches` checks, slot by slot and run by run, a run being the slots between two empty ones.
+    """Check the same as `verify_searches`, slot by slot and run by run; a run is the slots between two empty slots.
 
-    A search that starts in a run before a slot comes to it, as no empty slot lies between. Uses up `starts`.
+    A search that starts in a run, before a slot, reaches this slot, because no empty slot is in between. The function
+    clears bits in `starts`.
     """
     cdef const uint8_t *arena = <const uint8_t *>table + (header.arena_offset - PAGE)
     cdef const uint32_t *rows = <const uint32_t *>(<const uint8_t *>table + (header.rows_offset - PAGE))
@@ -568,7 +569,7 @@ cdef inline int verify_runs(const Snapshot *header, const SlotTable *table, cons
     cdef int found
     while table.slots[index].block != 0:
         index += 1
-    # The first empty slot comes again as the last one, and ends the last run.
+    # The loop ends at the first empty slot again, which ends the last run.
     for _step in range(capacity):
         index = index + 1 if index + 1 < capacity else 0
         slot = &table.slots[index]
@@ -598,7 +599,7 @@ cdef inline int verify_runs(const Snapshot *header, const SlotTable *table, cons
 
 
 cdef inline int verify_sections(const uint8_t *image, const Snapshot *header, Survey *survey) noexcept nogil:
-    """Whether the sections of an image are sound, alone and together; each check relies on those before it."""
+    """Check that the sections of an image are valid and consistent. Each check relies on the checks before it."""
     cdef const SlotTable *table = <const SlotTable *>(image + PAGE)
     cdef const uint32_t *rows = <const uint32_t *>(image + header.rows_offset)
     cdef const uint8_t *arena = image + header.arena_offset
@@ -609,7 +610,7 @@ cdef inline int verify_sections(const uint8_t *image, const Snapshot *header, Su
 
 
 cdef inline int verify(const uint8_t *image, uint64_t size, Snapshot *header) noexcept nogil:
-    """Whether a matcher may be opened over an image of unknown origin; fills in its header."""
+    """Check that a matcher may be opened over an image of unknown origin, and fill in its header."""
     cdef int found = verify_header(image, size, header)
     cdef Survey survey
     if found != SOUND:

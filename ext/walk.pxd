@@ -1,8 +1,8 @@
-"""Many walks through a multibit trie at once: each level is read for all of them before the next one.
+"""Many walks through a multibit trie at once: each level is read for all walks before the next level.
 
-A walk alone waits for every node and every slot it meets. Here the nodes of all walks that go on are prefetched, then
-their slots, so that the waits overlap; walks that ended are left out by counting, not by branching, because whether
-one ends is what a branch predictor cannot know.
+A single walk waits for every node and every slot. Here the nodes of all active walks are prefetched, then their slots,
+so that the waits overlap. Finished walks are removed by counting and not by branching, because a branch predictor
+cannot predict which walks finish.
 """
 
 from libc.stdint cimport int32_t, uint32_t, uint64_t
@@ -27,7 +27,7 @@ cdef extern from "ranks.h" nogil:
     bint can_run "cidrgate_can_run" (const char *form) noexcept
     bint choose_ranks "cidrgate_choose_ranks" (const char *name) noexcept
 
-# The addresses of one family in a piece of a batch, and their places in the piece.
+# The addresses of one family in a piece of a batch, and their positions in the piece.
 cdef struct Keys:
     uint64_t hi[PIECE]
     uint64_t lo[PIECE]
@@ -36,7 +36,7 @@ cdef struct Keys:
 
 
 cdef inline void walk_many(const Index *index, const Keys *keys, int32_t *slots) noexcept nogil:
-    """The longest match of each key, by its number."""
+    """Find the longest match of each key, by the number of the key."""
     cdef uint32_t pending[PIECE]
     cdef uint32_t numbers[PIECE]
     cdef uint32_t left = 0, still, at, key
@@ -70,10 +70,10 @@ cdef inline void walk_many(const Index *index, const Keys *keys, int32_t *slots)
 
 
 cdef inline void search_many(const Trie *trie, const Keys *keys, int32_t *matches) noexcept nogil:
-    """The longest match of each key in a small list of IPv4 prefixes, by its number."""
+    """Find the longest match of each key in a small list of IPv4 prefixes, by the number of the key."""
     cdef uint32_t numbers[PIECE]
     cdef int32_t ranks[PIECE]
-    # A group that is not half full costs more than its addresses one by one.
+    # For a group that is less than half full, single searches are faster.
     cdef uint32_t groups = (keys.count + GROUP // 2) // GROUP
     cdef uint32_t grouped = min(groups * GROUP, keys.count), key, last
     for key in range(grouped):
@@ -98,7 +98,7 @@ cdef inline void search_many(const Trie *trie, const Keys *keys, int32_t *matche
 
 
 cdef inline void add_key(Keys *keys, uint64_t hi, uint64_t lo, uint32_t place) noexcept nogil:
-    """Note one address."""
+    """Append one address."""
     keys.hi[keys.count] = hi
     keys.lo[keys.count] = lo
     keys.places[keys.count] = place
@@ -108,7 +108,7 @@ cdef inline void add_key(Keys *keys, uint64_t hi, uint64_t lo, uint32_t place) n
 cdef inline Py_ssize_t match_piece(
     const Trie *trie, const Batch *batch, Py_ssize_t start, Py_ssize_t count, int32_t *matches
 ) noexcept nogil:
-    """Indices of the longest matches of a piece; returns how many before an element that is no address."""
+    """Find the indices of the longest matches of a piece; return how many elements precede the first invalid one."""
     cdef Address addresses[PIECE]
     cdef int32_t slots[PIECE]
     cdef Keys ipv4, ipv6

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,8 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, settings
 
-from cidrgate.stores import open_store
 from tests.length import length
+from tests.new_stores import new_file
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -20,8 +22,13 @@ if TYPE_CHECKING:
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    # The programs that the tests start inherit it from `nohup`, and would not end with their terminal.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
 settings.register_profile("default", deadline=None, max_examples=length(50, 100))
 settings.register_profile("thorough", deadline=None, max_examples=2_000, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("traced", deadline=None, max_examples=10, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
@@ -30,6 +37,18 @@ def _nothing_skips(report: pytest.CollectReport | pytest.TestReport) -> None:
     if report.outcome == "skipped" and not hasattr(report, "wasxfail") and os.environ.get("CI"):
         report.outcome = "failed"
         report.longrepr = f"skipped in CI: {report.longrepr}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Keep what is collected, which stays to the end, out of the garbage collector's way."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.collect()
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.hookimpl(wrapper=True)
@@ -84,21 +103,19 @@ def postgres_url(shared_postgres_server: PostgresServer) -> Iterator[str]:
     shared_postgres_server.give_back(url)
 
 
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    """The URL of a new file without accounts."""
+    return new_file(tmp_path / "lists.db")
+
+
 @pytest.fixture(params=["memory", "sqlite", "postgres"])
-def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def store_url(request: pytest.FixtureRequest) -> str:
     """The URL of a new store without accounts, once of each kind."""
-    if request.param == "memory":
-        return "memory://"
-    return _new_file(tmp_path) if request.param == "sqlite" else str(request.getfixturevalue("postgres_url"))
+    return "memory://" if request.param == "memory" else str(request.getfixturevalue(f"{request.param}_url"))
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
-def shared_store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def shared_store_url(request: pytest.FixtureRequest) -> str:
     """The URL of a new store without accounts, once of each kind that processes can share."""
-    return _new_file(tmp_path) if request.param == "sqlite" else str(request.getfixturevalue("postgres_url"))
-
-
-def _new_file(folder: Path) -> str:
-    url = f"sqlite:///{folder}/lists.db"
-    open_store(url, create=True).close()
-    return url
+    return str(request.getfixturevalue(f"{request.param}_url"))

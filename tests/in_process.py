@@ -7,10 +7,14 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from aiohttp import web
+
     from cidrgate.middleware import asgi
     from tests.attacks import Attack
 
-__all__ = ["asgi_app", "asgi_status", "wsgi_app", "wsgi_status"]
+__all__ = ["STATUS_OF", "aiohttp_status", "asgi_app", "asgi_status", "wsgi_app", "wsgi_status"]
 
 
 async def asgi_app(scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
@@ -75,3 +79,36 @@ def wsgi_status(app: Any, attack: Attack, path: str = "/") -> int:
 
     app(environ, start_response)
     return sent[0]
+
+
+class _Transport:
+    """What aiohttp asks for the peer."""
+
+    def __init__(self, attack: Attack) -> None:
+        self._peer = None if attack.peer is None else (attack.peer, attack.port)
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return self._peer if name == "peername" else default
+
+
+def aiohttp_status(app: Any, attack: Attack, path: str = "/") -> int:
+    """The status of an aiohttp application."""
+    from aiohttp.test_utils import make_mocked_request
+
+    request = make_mocked_request("GET", path, transport=_Transport(attack))
+    request._message = request._message._replace(raw_headers=attack.headers)
+
+    async def answer() -> web.StreamResponse:
+        app.freeze()
+        found: web.StreamResponse = await app._handle(request)
+        return found
+
+    return asyncio.run(answer()).status
+
+
+STATUS_OF: dict[str, Callable[[Any, Attack, str], int]] = {
+    "aiohttp": aiohttp_status,
+    "asgi": asgi_status,
+    "wsgi": wsgi_status,
+}
+"""How an application is asked, by the protocol that it speaks."""

@@ -229,9 +229,9 @@ def test_a_network_that_is_cut(postgres_url: str, shared_postgres_server: Postgr
 
 def test_a_file_that_is_replaced(tmp_path: Path, heard: Heard) -> None:
     path = tmp_path / "lists.db"
+    open_store(tmp_path / "new.db", create=True).close()
     with RuleManager.open(path, create=True):
-        path.rename(tmp_path / "old.db")
-        open_store(path, create=True).close()
+        (tmp_path / "new.db").replace(path)
         assert "replaced" in heard.one("store_lost")["message"]
 
 
@@ -498,7 +498,7 @@ def test_what_other_libraries_say_has_the_same_format(tmp_path: Path) -> None:
 def test_a_bug_in_the_service_has_the_same_format(tmp_path: Path) -> None:
     """The traceback that uvicorn writes is a part of its line."""
     code = (
-        "import sys; from cidrgate.service import health; from cidrgate.cli import main; "
+        "import sys; from cidrgate.service.api import health; from cidrgate.cli import main; "
         "health.Answer = lambda *_: 1 / 0; main()"
     )
     url = database(tmp_path)

@@ -42,7 +42,7 @@ def test_nothing_is_loaded_before_it_is_used(statement: str, expected: set[str])
 def test_every_public_name_is_there_and_typed() -> None:
     stub = ast.parse(Path(cidrgate.__file__).with_suffix(".pyi").read_text())
     typed = {name.asname for node in stub.body if isinstance(node, ast.ImportFrom) for name in node.names}
-    assert typed | {"get_include"} == set(vars(cidrgate)["__all__"])
+    assert typed | {"__version__", "get_include"} == set(vars(cidrgate)["__all__"])
     assert set(vars(cidrgate)["__all__"]) <= set(dir(cidrgate))
     for node in stub.body:
         if isinstance(node, ast.ImportFrom):

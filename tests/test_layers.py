@@ -64,7 +64,8 @@ def imports(path: Path, *, at_once: bool = False) -> set[str]:
         if isinstance(node, ast.Import):
             found |= {name.name for name in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module is not None:
-            whole = {f"{node.module}.{name.name}" for name in node.names}
+            # The version is a fact of the metadata, and no code of the package's root.
+            whole = {f"{node.module}.{name.name}" for name in node.names if name.name != "__version__"}
             found |= {name if name in MODULES else node.module for name in whole}
     return {name for name in found if name.split(".")[0] == "cidrgate"}
 
@@ -107,3 +108,10 @@ def test_no_two_files_import_each_other_in_a_circle() -> None:
 def test_the_root_holds_little() -> None:
     root = {path.stem for path in (SOURCE / "cidrgate").glob("*.py")} - {"__init__"}
     assert root == {"__main__", "errors", "event_log", "serialization", "values"}
+
+
+def test_the_map_names_every_layer() -> None:
+    page = (SOURCE.parent / "docs" / "development.md").read_text()
+    folders = {name for name in FLOOR if (SOURCE / "cidrgate" / name).is_dir()} - {""}
+    files = {f"{name}.py" for name in FLOOR if (SOURCE / "cidrgate" / f"{name}.py").is_file()} - {"__main__.py"}
+    assert [name for name in sorted({f"{folder}/" for folder in folders} | files) if f"`{name}`" not in page] == []

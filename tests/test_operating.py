@@ -11,7 +11,7 @@ import threading
 from contextlib import closing, contextmanager, suppress
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
@@ -201,19 +201,3 @@ def test_a_restored_schema_takes_the_place_of_the_old_one(
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute("DROP OWNED BY restored_service")
             connection.execute("DROP ROLE restored_service")
-
-
-def metrics_named(text: str) -> set[str]:
-    return set(re.findall(r"\bcidrgate_[a-z_]+", text))
-
-
-def test_alerts_ask_for_metrics_that_there_are() -> None:
-    yaml = pytest.importorskip("yaml", reason="needs PyYAML: pip install pyyaml")
-    [text] = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
-    rules: list[dict[str, Any]] = yaml.safe_load(text)["groups"][0]["rules"]
-    table = metrics_named(PAGE.partition("| metric |")[2].partition("In a service of your own")[0])
-    for rule in rules:
-        asked = {name.removesuffix("_bucket") for name in metrics_named(rule["expr"])}
-        assert asked, rule
-        assert asked <= table, rule
-        assert set(rule) == {"alert", "expr", "for", "labels"}

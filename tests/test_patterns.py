@@ -1,7 +1,7 @@
 """Every regular expression of the package takes time that grows with its input, and no faster.
 
 Patterns are found in the modules and in the source, so that none is forgotten; each is fed long texts of every kind,
-a megabyte of each class of characters; of every kind a megabyte under `make test-long`.
+the longest of each class of characters; a megabyte of every kind under `make test-long`.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ import cidrgate
 from tests.length import length
 
 PACKAGE = Path(cidrgate.__file__).parent
-MEGABYTE = 1 << 20
+LARGEST = length(1 << 18, 1 << 20)
 """Characters of a text of one class."""
-SIZE = length(1 << 17, MEGABYTE)
+SIZE = length(1 << 17, 1 << 20)
 """Characters of any other text of one kind; a text with something before and after it has a 32nd of them."""
 SECONDS = 3.0
 """Seconds of processor time for one text: many times what a linear pattern needs, a fraction of what others do."""
@@ -136,8 +136,8 @@ def uses(place: str) -> set[str]:
 
 
 def feed(pattern: re.Pattern[Any], methods: set[str]) -> None:
-    """Use a pattern on a megabyte of each class, long texts of every kind, and shorter ones with something around."""
-    texts = [("", unit, "x", MEGABYTE if unit in CLASSES else SIZE) for unit in UNITS]
+    """Use a pattern on the longest texts of each class, long ones of every kind, and shorter ones inside of others."""
+    texts = [("", unit, "x", LARGEST if unit in CLASSES else SIZE) for unit in UNITS]
     texts += [(prefix, unit, suffix, SIZE // 32) for prefix, unit, suffix in product(PREFIXES, UNITS[::2], SUFFIXES)]
     for prefix, unit, suffix, size in texts:
         text: Any = prefix + unit * (size // len(unit)) + suffix

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, strategies as st
-from typer.testing import CliRunner
 
 from cidrgate import CidrgateError, RuleManager
-from cidrgate.cli.app import app
 from cidrgate.stores import migrate_store, open_store
 from cidrgate.stores.urls import redacted
+from tests.command_line import typed
 from tests.servers.running import free_port
 
 if TYPE_CHECKING:
@@ -127,7 +126,7 @@ COMMANDS = [
 @pytest.fixture(autouse=True)
 def somewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    for name in ("DATABASE", "ACTOR", "MAX_ENTRIES", "ALLOW_SPECIAL"):
+    for name in ("DATABASE", "DATABASE_FILE", "ACTOR", "MAX_ENTRIES", "ALLOW_SPECIAL", "JSON"):
         monkeypatch.delenv(f"CIDRGATE_{name}", raising=False)
 
 
@@ -173,9 +172,7 @@ def test_the_library_repeats_no_password(
 
 
 def said(*arguments: str, database: str | None = None) -> str:
-    result = CliRunner().invoke(
-        app, list(arguments), input="account,cidr,label\n", env={"CIDRGATE_DATABASE": database, "COLUMNS": "1000"}
-    )
+    result = typed(arguments, "account,cidr,label\n", {"CIDRGATE_DATABASE": database, "COLUMNS": "1000"})
     assert result.exception is None or isinstance(result.exception, SystemExit)
     return result.stdout + result.stderr
 
@@ -197,6 +194,7 @@ def test_no_command_repeats_a_password(number: int, caplog: pytest.LogCaptureFix
 @pytest.mark.parametrize("url", MISPLACED, ids=range(len(MISPLACED)))
 def test_no_error_of_use_repeats_a_password(url: str) -> None:
     """A URL where it does not belong: as a command, an argument, a file, a number, an option nobody knows."""
+    migrate_store("lists.db")
     for number, arguments in enumerate(
         [
             [url],
@@ -212,13 +210,24 @@ def test_no_error_of_use_repeats_a_password(url: str) -> None:
             ["migrate", url],
         ]
     ):
-        assert SECRET not in said("-d", "memory://", *arguments, *(["--json"] if number % 2 else [])), arguments
-        assert SECRET not in said("-d", "memory://", *arguments, *([] if number % 2 else ["--json"])), arguments
+        assert SECRET not in said("-d", "lists.db", *arguments, *(["--json"] if number % 2 else [])), arguments
+        assert SECRET not in said("-d", "lists.db", *arguments, *([] if number % 2 else ["--json"])), arguments
 
 
 @pytest.mark.parametrize("command", [["--help"], *([*command[:1], "--help"] for command in COMMANDS)], ids=" ".join)
 def test_no_help_shows_what_the_environment_says(command: list[str]) -> None:
     assert SECRET not in said(*command, database=URLS[0])
+
+
+@pytest.mark.parametrize("url", URLS, ids=range(len(URLS)))
+def test_no_file_with_an_address_is_repeated(url: str, tmp_path: Path) -> None:
+    """Neither where it cannot be used: with a second line, or in an encoding that nobody can read."""
+    file = tmp_path / "secret"
+    for content in (f"{url}\n".encode(), f"{url}\n{url}\n".encode(), f"{url}\udcff".encode(errors="surrogateescape")):
+        file.write_bytes(content)
+        run = typed(["list", "a"], environment={"CIDRGATE_DATABASE_FILE": str(file), "COLUMNS": "1000"})
+        assert run.exit_code == 2
+        assert SECRET not in run.stdout + run.stderr
 
 
 def test_a_process_that_fails_repeats_no_password(tmp_path: Path) -> None:

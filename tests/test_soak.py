@@ -17,11 +17,16 @@ if TYPE_CHECKING:
 def test_a_service_under_mixed_load_answers_as_it_must(
     shared_store_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    soak, looks = run(shared_store_url, minutes=4 / 60, rate=60)
-    assert soak.wrong == []
-    assert {200, 201, 303, 401, 403, 422} <= set(soak.statuses)
-    assert max(soak.statuses) < 500
-    assert len(looks) > 5
+    missing = {200, 201, 303, 401, 403, 422}
+    for seconds in (4, 12, 36, 108):  # on a busy machine few requests are answered in a short time
+        soak, looks = run(shared_store_url, minutes=seconds / 60, rate=60)
+        assert soak.wrong == []
+        assert max(soak.statuses) < 500
+        assert len(looks) > 5
+        missing -= set(soak.statuses)
+        if not missing:
+            break
+    assert not missing
     assert "rss MiB" in capsys.readouterr().out
     # Pools still fill in so short a time: growth says nothing.
     passed, line = verdict(soak, dict.fromkeys(BOUNDS, 0.0))

@@ -10,7 +10,7 @@ static PyObject *allowed(PyObject *module, PyObject *arguments) {
     Py_ssize_t account_size, text_size;
     const cidrgate_matcher *matcher;
     void *reader;
-    int answer;
+    int status;
     (void)module;
     if (!PyArg_ParseTuple(arguments, "Os#s#", &object, &account, &account_size, &text, &text_size)) return NULL;
     matcher = cidrgate->matcher(object);
@@ -18,11 +18,12 @@ static PyObject *allowed(PyObject *module, PyObject *arguments) {
     reader = cidrgate->enter(matcher);
     do {
         /* Once more if the account was discarded, or all lists were replaced, between the two calls. */
-        answer = cidrgate->allows_text(matcher, cidrgate->row(matcher, account, (size_t)account_size), text,
-                                       (size_t)text_size);
-    } while (answer == CIDRGATE_NO_ROW);
+        status = cidrgate->check_text(matcher, cidrgate->row(matcher, account, (size_t)account_size), text,
+                                      (size_t)text_size);
+    } while (status == CIDRGATE_INVALID_ROW);
     cidrgate->leave(reader);
-    return PyBool_FromLong(answer == CIDRGATE_ALLOWED);
+    /* As Matcher.allows() answers. A service whose accounts are all known leaves the second status out. */
+    return PyBool_FromLong(status == CIDRGATE_ALLOWED || status == CIDRGATE_UNKNOWN_ACCOUNT);
 }
 
 static PyMethodDef methods[] = {{"allowed", allowed, METH_VARARGS, "Whether an address may act for an account."},

@@ -3,7 +3,7 @@
 
 from libc.stdint cimport int32_t, uint32_t
 
-from cidrgate.api cimport CIDRGATE_ALLOWED, cidrgate_api, cidrgate_import, cidrgate_matcher
+from cidrgate.api cimport cidrgate_api, cidrgate_import, cidrgate_matcher
 
 cdef const cidrgate_api *cidrgate = cidrgate_import()
 
@@ -17,24 +17,15 @@ def count_allowed(object matcher, str account not None, uint32_t first, uint32_t
     cdef uint32_t allowed = 0, step
     with nogil:
         for step in range(count):
-            allowed += cidrgate.allows_ipv4(handle, row, first + step) == CIDRGATE_ALLOWED
+            allowed += cidrgate.allows_ipv4(handle, row, first + step)
     cidrgate.leave(reader)
     return allowed
 
 
-def answer(object matcher, int32_t row, bytes text not None):
-    """The answer to one address as text, for a row."""
+def check(object matcher, int32_t row, bytes text not None):
+    """The status of one address as text, for a row."""
     cdef const cidrgate_matcher *handle = cidrgate.matcher(matcher)
     cdef void *reader = cidrgate.enter(handle)
-    cdef int found = cidrgate.allows_text(handle, row, text, len(text))
+    cdef int status = cidrgate.check_text(handle, row, text, len(text))
     cidrgate.leave(reader)
-    return found
-
-
-def answer_packed(object matcher, int32_t row, bytes octets not None):
-    """The answer to 16 octets, for a row."""
-    cdef const cidrgate_matcher *handle = cidrgate.matcher(matcher)
-    cdef void *reader = cidrgate.enter(handle)
-    cdef int found = cidrgate.allows_ipv6(handle, row, <const unsigned char *><char *>octets)
-    cidrgate.leave(reader)
-    return found
+    return status

@@ -11,7 +11,7 @@ from pathlib import Path
 
 _PUBLIC = {
     "cidrgate._engine": ("PrefixTrie", "Matcher"),
-    "cidrgate.manager": ("RuleManager",),
+    "cidrgate.manager.rule_manager": ("RuleManager",),
     "cidrgate.rules.policy": ("Policy",),
     "cidrgate.values": ("Decision", "Entry", "NewEntry", "EntryEdit", "EntryDetails", "Account", "Change"),
     "cidrgate.errors": (
@@ -47,11 +47,16 @@ _PUBLIC = {
 
 _MODULES = {name: module for module, names in _PUBLIC.items() for name in names}
 
-__all__ = [*_MODULES, "get_include"]
+__all__ = [*_MODULES, "__version__", "get_include"]
 
 
 def __getattr__(name: str) -> object:
     """A public name, loaded when it is first asked for (PEP 562)."""
+    if name == "__version__":
+        # From the metadata of the package, whose reader takes long to load.
+        from importlib.metadata import version
+
+        return version("cidrgate")
     module = _MODULES.get(name)
     if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -45,4 +45,6 @@ from cidrgate.values import (
     NewEntry as NewEntry,
 )
 
+__version__: str
+
 def get_include() -> str: ...

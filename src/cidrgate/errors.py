@@ -1,16 +1,18 @@
-"""Every error cidrgate raises, and the value that describes one broken rule.
+"""Every error that cidrgate raises, and the value that describes one broken rule.
 
-All of them are under `CidrgateError`, so an edge can catch one type. Nothing here imports another module
-of the package: the native engine raises `InvalidAddressError` and `SubaccountError` from here too.
+All errors derive from `CidrgateError`, so an edge can catch one type. This module imports no other module of the
+package, because the native engine raises `InvalidAddressError` and `SubaccountError` from here too.
 """
 
 from __future__ import annotations
 
+import sys
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 __all__ = [
     "CidrgateError",
@@ -43,41 +45,43 @@ __all__ = [
     "TokenNotFoundError",
     "SessionNotFoundError",
     "CredentialEndedError",
+    "MissingExtraError",
     "Problem",
     "RuleError",
+    "needs_extra",
 ]
 
 
 class CidrgateError(Exception):
-    """The root of every error raised by cidrgate."""
+    """The base class of every error that cidrgate raises."""
 
 
 class InvalidAddressError(CidrgateError, ValueError):
-    """Text, bytes or an object that is no IP address, or no network prefix where one was expected."""
+    """Text, bytes or an object is not an IP address, or not a network prefix where one is expected."""
 
 
 class InvalidAccountError(CidrgateError, ValueError):
-    """An account name that cannot be used: empty, too long, or one that looks like another."""
+    """An account name is not valid: it is empty, too long, or looks like another name."""
 
 
 class InvalidTextError(CidrgateError, ValueError):
-    """A label, or an actor, with a character that people cannot see."""
+    """A label or an actor contains an invisible character."""
 
 
 class AccountExistsError(CidrgateError, ValueError):
-    """An account of that name exists already."""
+    """An account with this name already exists."""
 
 
 class AccountNotFoundError(CidrgateError, LookupError):
-    """No account of that name. Changes never create one silently: create it first."""
+    """No account has this name. A change never creates an account silently: create it first."""
 
 
 class EntryNotFoundError(CidrgateError, LookupError):
-    """The account's list holds no such entry."""
+    """The account's list does not contain this entry."""
 
 
 class SubaccountError(CidrgateError):
-    """The list of a subaccount is its parent's and cannot be managed on its own."""
+    """A subaccount uses its parent's list, so its own list cannot be changed."""
 
 
 class VersionConflictError(CidrgateError):
@@ -85,15 +89,15 @@ class VersionConflictError(CidrgateError):
 
 
 class UnconfirmedChangeError(CidrgateError):
-    """A change that must be confirmed before it is made; nothing was changed.
+    """A change needs a confirmation; nothing was changed.
 
-    Each kind says what the change would do. How it is confirmed depends on where the caller stands: the message of the
-    error names the way of the library, and an edge names its own with `told`.
+    Each subclass says what the change would do. The library, the API and the command line confirm a change in
+    different ways: the message of the error names the library's way, and an edge names its own way with `told`.
 
     Attributes:
-        account: Whose list.
+        account: The account whose list would change.
         consequence: What the change would do.
-        confirm: The names of all confirmations the change needs, those that were given too.
+        confirm: The names of all confirmations that the change needs, including those already given.
     """
 
     def __init__(self, account: str, consequence: str, confirm: Iterable[str], way: str) -> None:
@@ -103,16 +107,16 @@ class UnconfirmedChangeError(CidrgateError):
         super().__init__(self.told(way))
 
     def told(self, way: str) -> str:
-        """The message with the way to confirm the change.
+        """Return the message, with the way to confirm the change.
 
         Args:
-            way: What to do, such as `pass allow_empty=True`.
+            way: What the caller has to do, such as `pass allow_empty=True`.
         """
         return f"{self.consequence}. Nothing was changed: {way} if that is wanted"
 
 
 class WouldDisableEnforcementError(UnconfirmedChangeError):
-    """A change after which an enforced account has no entries, so that every address may act for it."""
+    """A change would leave an enforced account without entries, so every address would be allowed."""
 
     def __init__(self, account: str, confirm: Iterable[str] = ("disable_enforcement",)) -> None:
         super().__init__(
@@ -124,10 +128,10 @@ class WouldDisableEnforcementError(UnconfirmedChangeError):
 
 
 class WouldLockOutCallerError(UnconfirmedChangeError):
-    """A change that would deny the address of the one who asks for it.
+    """A change would lock out the caller: it would deny the address that requests the change.
 
     Attributes:
-        address: The address.
+        address: The caller's address.
     """
 
     def __init__(self, account: str, address: str, confirm: Iterable[str] = ("lock_out",)) -> None:
@@ -143,12 +147,13 @@ class WouldLockOutCallerError(UnconfirmedChangeError):
 class StoreError(CidrgateError):
     """The store could not be opened, read or written.
 
-    A change that ends in this error was not stored, and is not stored later, unless it is an `OutcomeUnknownError`.
+    A change that raises this error was not stored and will not be stored later. The exception is the subclass
+    `OutcomeUnknownError`.
     """
 
 
 class StoreNotFoundError(StoreError):
-    """There is no store of cidrgate where the URL says: nothing is there, or something else is. Nothing was created."""
+    """The URL does not name a cidrgate store: nothing is there, or something else is. Nothing was created."""
 
 
 class StoreOutgrownError(StoreError):
@@ -159,18 +164,18 @@ class StoreOutgrownError(StoreError):
 
 
 class StoreConflictError(StoreError):
-    """Another writer was first, in a way the store found out by itself; nothing was changed. Worth another try."""
+    """The store found a conflict with another writer; nothing was changed. Try again."""
 
 
 class StoreBusyError(StoreError):
-    """The store was locked by somebody else for longer than the lock timeout; nothing was changed. Try again later."""
+    """Another writer held the store's lock for longer than the lock timeout; nothing was changed. Try again later."""
 
 
 class AccountsLockedError(StoreBusyError):
-    """Some accounts are locked by another transaction, in a change that does not wait for such; nothing was changed.
+    """Another transaction locks some accounts, and this change does not wait for locks; nothing was changed.
 
     Attributes:
-        accounts: Their names.
+        accounts: The names of the locked accounts.
     """
 
     def __init__(self, message: str, accounts: Iterable[str]) -> None:
@@ -179,54 +184,86 @@ class AccountsLockedError(StoreBusyError):
 
 
 class ChangeWithdrawnError(StoreError):
-    """The process stops, and took back a change that was not committed; nothing was changed."""
+    """The process is stopping and rolled back a change before its commit; nothing was changed."""
 
 
 class OutcomeUnknownError(StoreError):
-    """The store was told to commit a change, and its answer was lost: the change may be stored or not.
+    """The store received a commit, but its answer was lost: the change may or may not be stored.
 
-    Look at the list, or at the change log, before you try again.
+    Check the list or the change log before you try again.
     """
 
 
 class InvalidExpiryError(CidrgateError, ValueError):
-    """A time at which an entry shall end that is naive, or over already."""
+    """The expiry of an entry has no time zone or is in the past."""
 
 
 class HistoryError(CidrgateError, LookupError):
-    """A place in the change log that is not there: before the account existed, deleted by retention, or to come."""
+    """The change log has no such position: it is before the account existed, deleted by retention, or in the future."""
 
 
 class SnapshotError(CidrgateError):
-    """A snapshot file is not one, is damaged, or was written by a newer version."""
+    """A file is not a snapshot, is damaged, or was written by a newer version."""
 
 
 class ProxyProtocolError(CidrgateError, ValueError):
-    """What a connection starts with is no PROXY protocol header: drop the connection."""
+    """A connection does not start with a valid PROXY protocol header. Close the connection."""
 
 
 class MissingAccountError(CidrgateError, ValueError):
-    """A request that has to name its account names none."""
+    """A request does not name an account, although it must."""
 
 
 class UnclearAccountError(CidrgateError, ValueError):
-    """A request names its account more than once, or in a way that could be read as another one."""
+    """A request names its account more than once, or in a way that two readers could understand differently."""
 
 
 class InvalidScopeError(CidrgateError, ValueError):
-    """What a token shall be good for, written in a way that says nothing."""
+    """The scope of a token is not valid."""
 
 
 class TokenNotFoundError(CidrgateError, LookupError):
-    """No token of that id."""
+    """No token has this id."""
 
 
 class SessionNotFoundError(CidrgateError, LookupError):
-    """No console session of that id, or it is over."""
+    """No console session has this id, or the session has expired."""
 
 
 class CredentialEndedError(CidrgateError):
-    """A token or a session that was revoked, ended or altered since it was looked at; nothing was changed."""
+    """A token or a session expired, was revoked or was changed after it was checked; nothing was changed."""
+
+
+class MissingExtraError(CidrgateError, ModuleNotFoundError):
+    """A library is not installed that a part of the package needs. The message names the extra that installs it."""
+
+
+@contextmanager
+def needs_extra(extra: str, part: str) -> Iterator[None]:
+    """Say how to install what is missing, where libraries are imported that only an extra of the package installs.
+
+    Args:
+        extra: The name of the extra.
+        part: What needs the libraries, as the subject of the message.
+
+    Raises:
+        MissingExtraError: If a library is not installed. Modules of Python and of this package are not meant.
+
+    Example:
+        >>> with needs_extra("cli", "the command"):
+        ...     raise ModuleNotFoundError(name="rich")
+        Traceback (most recent call last):
+            ...
+        cidrgate.errors.MissingExtraError: the command needs rich, which is not installed: pip install 'cidrgate[cli]'
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        library = (error.name or "").partition(".")[0]
+        if not library or library == "cidrgate" or library in sys.stdlib_module_names:
+            raise
+        message = f"{part} needs {library}, which is not installed: pip install 'cidrgate[{extra}]'"
+        raise MissingExtraError(message, name=error.name) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,12 +271,12 @@ class Problem:
     """One broken rule in a submission.
 
     Attributes:
-        code: That of a rule, such as `invalid_format`; `cidrgate.rules.RULES` lists them.
-        text: The offending text as it was submitted.
-        position: 0-based ordinal of the piece in the submission.
-        conflicts: CIDRs the text conflicts with: listed entries, or the special-purpose block. At most
+        code: The code of a rule, such as `invalid_format`; `cidrgate.rules.RULES` lists them.
+        text: The invalid text as it was submitted.
+        position: 0-based position of the submitted entry in the submission.
+        conflicts: CIDRs that the text conflicts with: listed entries, or special-purpose blocks. At most
             `cidrgate.rules.limits.MOST_CONFLICTS`.
-        hint: What to do about it, for a person; empty when there is nothing useful to say.
+        hint: What a person can do about the problem; empty if there is no useful advice.
         more_conflicts: How many conflicts there are beyond those in `conflicts`.
     """
 
@@ -251,17 +288,17 @@ class Problem:
     more_conflicts: int = field(default=0)
 
     def __str__(self) -> str:
-        """One line for a person: the code, the text, what it conflicts with and the way out."""
+        """Return one line for a person: the code, the text, the conflicts and the hint."""
         against = f" (conflicts with {_some(self.conflicts, self.more_conflicts)})" if self.conflicts else ""
         advice = f": {self.hint}" if self.hint else ""
         return f"{self.code}: {self.text!r}{against}{advice}"
 
 
 class RuleError(CidrgateError, ValueError):
-    """A submission broke at least one rule; nothing of it was stored.
+    """A submission breaks at least one rule; no part of it was stored.
 
     Attributes:
-        problems: Every problem of the submission, in the order of their positions. At most
+        problems: Every problem of the submission, ordered by position. At most
             `cidrgate.rules.limits.MOST_PROBLEMS`.
         more: How many problems there are beyond those in `problems`.
     """
@@ -278,7 +315,7 @@ class RuleError(CidrgateError, ValueError):
 
 
 _MOST_NAMED = 20
-"""How many problems, and conflicts of a problem, a message names."""
+"""How many problems a message names, and how many conflicts of each problem."""
 
 
 def _some(conflicts: tuple[str, ...], more: int) -> str:

@@ -1,9 +1,9 @@
-"""One format for what cidrgate logs: a line of JSON with time, level, event, account and request id, then the rest.
+"""The log format: each line is JSON with time, level, event, account and request id, followed by the other fields.
 
-Every message of cidrgate is an *event* with a name, so that programs need not read English. A service in which
-cidrgate is embedded sees plain text on the loggers `cidrgate` and below, with the event as the attribute `cidrgate` of
-each `logging.LogRecord`; give a handler the `JsonFormatter` to write lines of JSON. `cidrgate serve` and `cidrgate
-authorize` do that on standard error. The decision log writes lines of JSON anywhere.
+Every log message is an *event* with a name, so programs do not have to parse English. An application that embeds
+cidrgate sees plain text on the logger `cidrgate` and its children. The attribute `cidrgate` of each
+`logging.LogRecord` holds the event. Give a handler the `JsonFormatter` to write lines of JSON; `cidrgate serve` and
+`cidrgate authorize` do this on standard error. The decision log always writes lines of JSON.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["LOGGER", "Event", "JsonFormatter", "Value", "json_line", "log_event", "log_to_stderr"]
 
 LOGGER = logging.getLogger("cidrgate")
-"""Where events about the store, the lists and the snapshot go; decisions have a logger below it."""
+"""The logger for events about the store, the lists and the snapshot; a child logger writes the decisions."""
 
 Event: TypeAlias = Literal[
     "decision",
@@ -50,14 +50,14 @@ Event: TypeAlias = Literal[
     "parent_lost",
     "message",
 ]
-"""The names of events; `message` is what other libraries log. More may come: a program must expect unknown ones."""
+"""The names of events. Messages of other libraries are events named `message`. Later versions may add names."""
 
 Value: TypeAlias = str | int | float | bool | None
 
 _FIRST = ("account", "request_id")
 
 _WITHOUT_MESSAGE = frozenset({"decision", "decisions_suppressed"})
-"""Events whose fields say it all."""
+"""Events that need no message, because their fields are complete."""
 
 
 def log_event(
@@ -74,14 +74,14 @@ def log_event(
     """Log one event.
 
     Args:
-        level: Such as `logging.WARNING`.
-        event: What kind of thing happened, for programs.
+        level: The level, such as `logging.WARNING`.
+        event: The name of the event, for programs.
         message: What happened and what to do about it, for people.
-        logger: Where.
-        exc_info: Whether the traceback of the exception being handled is logged too; or an exception.
-        attributes: What the record has besides the event, for handlers in this process.
-        details: What else is known: `account`, `request_id`, and whatever the event has of its own.
-        fields: The same.
+        logger: The logger that writes the event.
+        exc_info: True to log the traceback of the exception being handled, or an exception to log.
+        attributes: Further attributes of the record, for handlers in this process.
+        details: Further fields: `account`, `request_id`, and the fields of this event.
+        fields: Further fields, as keyword arguments.
     """
     if logger.isEnabledFor(level):
         logger.log(
@@ -95,14 +95,14 @@ def log_event(
 
 
 def json_line(time: float, level: int, event: Event, fields: dict[str, Value], *, message: str | None = None) -> str:
-    """A line of the log.
+    """Return one line of the log.
 
     Args:
         time: Seconds since 1970.
-        level: Such as `logging.WARNING`.
-        event: What kind of thing happened.
-        fields: What is known of it; `account` and `request_id` come first, and are null where there is none.
-        message: For people; left out where the fields say it all.
+        level: The level, such as `logging.WARNING`.
+        event: The name of the event.
+        fields: The fields of the event. `account` and `request_id` come first; each is null if it is missing.
+        message: The message for people, or None if the fields are complete without it.
 
     Example:
         >>> json_line(0.0, logging.WARNING, "store_lost", {"seconds": 3}, message="the store is not reached")
@@ -120,7 +120,7 @@ def json_line(time: float, level: int, event: Event, fields: dict[str, Value], *
 
 
 class JsonFormatter(logging.Formatter):
-    """Formats a record of any logger as a line of JSON; nothing in a record can start a line of its own.
+    """Formats a record of any logger as a line of JSON; no content of a record can start a new line.
 
     Example:
         >>> handler = logging.StreamHandler()
@@ -130,7 +130,7 @@ class JsonFormatter(logging.Formatter):
     """
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line."""
+        """Return the line."""
         fields: dict[str, Value] = dict(getattr(record, "cidrgate", {"event": "message"}))
         event: Event = fields.pop("event")  # type: ignore[assignment]
         fields["logger"] = record.name
@@ -141,7 +141,7 @@ class JsonFormatter(logging.Formatter):
 
 
 def log_to_stderr() -> None:
-    """Write what this process logs to standard error, as lines of JSON; of other libraries, warnings and worse."""
+    """Log to standard error as lines of JSON: all of cidrgate, and warnings and errors of other libraries."""
     handler = logging.StreamHandler()
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=logging.WARNING, handlers=[handler])

@@ -1,4 +1,4 @@
-"""The frozen values that cross layers: what a list holds, what a check decided, what a change did."""
+"""The frozen values that all layers share: accounts, entries, decisions and changes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Action = Literal["create_account", "add", "edit", "remove", "replace", "restore"
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """An account, its parent when it is a subaccount, and how often its list was changed."""
+    """An account, its parent if it is a subaccount, and the number of changes to its list."""
 
     name: str
     parent: str | None
@@ -36,12 +36,12 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class ListState:
-    """What an overview says of the list that counts for an account: its own, or its parent's.
+    """The summary of an account's effective list: its own list, or its parent's for a subaccount.
 
     Attributes:
-        entries: How many entries it holds, without expired ones.
-        enforced: Whether addresses that it does not hold are denied. So they are while it has entries at all: one of
-            none but expired entries denies every address.
+        entries: How many entries the list contains, without expired entries.
+        enforced: Whether addresses that are not on the list are denied. This is the case while the list has any entry,
+            expired or not: a list with only expired entries denies every address.
     """
 
     entries: int
@@ -62,9 +62,9 @@ class EntryDetails(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class NewEntry:
-    """A network somebody asks to have listed: text as written, an optional label, and when it ends by itself.
+    """A submitted entry: the CIDR as it was written, and optional details, such as a label and an expiry.
 
-    What it may say besides its network are details: None where it does not say.
+    A detail is None if the submission does not say it.
     """
 
     cidr: str
@@ -127,13 +127,13 @@ class Entry:
     """One entry of an account's list.
 
     Attributes:
-        id: Stable identity of the entry in its store; an edit keeps it.
-        account: The account whose list holds it.
+        id: Stable id of the entry in its store; an edit keeps it.
+        account: The account whose list contains the entry.
         cidr: Canonical text, such as `8.8.8.0/24` or `2606:4700::/32`.
-        label: What people called it, or None.
-        created_at: When it was added; aware, UTC.
-        created_by: Who added it, or None when nobody said.
-        expires_at: When it ends by itself, or None.
+        label: The label that a person gave it, or None.
+        created_at: When the entry was added; a time in UTC with a time zone.
+        created_by: The actor who added it, or None if no actor was named.
+        expires_at: When the entry expires, or None if it does not.
     """
 
     id: int
@@ -145,9 +145,9 @@ class Entry:
     expires_at: datetime | None = None
 
     def expired(self, at: datetime) -> bool:
-        """Whether the entry has ended by itself before or at a time.
+        """Return whether the entry has expired at a time.
 
-        To show and to sweep it. What that means for its list is for `counts` and `matches` to say.
+        Use it to show and to sweep entries; `counts` and `matches` say what that means for the list.
         """
         return self.expires_at is not None and self.expires_at <= at
 
@@ -162,14 +162,14 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Why an address may, or may not, act for an account.
+    """Whether an address may act for an account, and why.
 
     Attributes:
-        allowed: The answer; equal to what `Matcher.allows` says.
+        allowed: Whether the address is allowed; equal to the result of `Matcher.allows`.
         reason: `matched`, `not_listed`, `not_enforced` or `invalid_address`.
         account: The account whose list decided: the parent for a subaccount.
-        entry: The longest matching entry when `reason` is `matched`.
-        nearest: The listed entry with the longest common prefix when `reason` is `not_listed`.
+        entry: The longest matching entry if `reason` is `matched`.
+        nearest: The listed entry with the longest common prefix if `reason` is `not_listed`.
     """
 
     allowed: bool
@@ -185,13 +185,13 @@ class Change:
 
     Attributes:
         sequence: Position in the log; grows with every change of an account.
-        at: When it was committed; aware, UTC.
-        actor: Who made it, or None when nobody said.
+        at: When the change was committed; a time in UTC with a time zone.
+        actor: The actor who made the change, or None if no actor was named.
         account: The account that changed.
-        action: `create_account`, `add`, `edit`, `remove`, `replace`, `restore`, or `expire` where entries that had
-            ended by themselves were taken off the list.
-        before: The entries the change removed or altered, as they were.
-        after: The entries the change added or altered, as they are now.
+        action: `create_account`, `add`, `edit`, `remove`, `replace`, `restore`, or `expire` if the change removed
+            expired entries from the list.
+        before: The entries that the change removed or edited, as they were before.
+        after: The entries that the change added or edited, as they are after.
     """
 
     sequence: int

@@ -11,12 +11,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
-from typer.testing import CliRunner
 
 from cidrgate import Policy, RuleManager
 from cidrgate.authorize.operation import Operation
-from cidrgate.cli.app import app
 from tests.authorize.asgi import messages_of
+from tests.command_line import typed
 from tests.servers.endpoint import authorize_endpoint, database
 from tests.servers.requests import Answer, ask
 from tests.servers.running import free_port, running
@@ -160,7 +159,7 @@ def test_a_proxy_on_the_host_may_ask_on_a_unix_socket(tmp_path: Path, url: str) 
 
 def refused(*arguments: str) -> str:
     """What the command says when it refuses to start."""
-    result = CliRunner().invoke(app, list(arguments))
+    result = typed(arguments)
     assert result.exit_code == 2, result.output
     return result.stderr
 
@@ -207,17 +206,6 @@ def test_a_port_that_is_taken_ends_it(tmp_path: Path, url: str) -> None:
             done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
             assert done.returncode != 0
             assert "address already in use" in done.stderr.lower()
-
-
-def test_a_missing_extra_is_named(tmp_path: Path, url: str) -> None:
-    code = (
-        "import sys; sys.modules['uvicorn'] = None; "
-        f"sys.argv[1:] = ['-d', {url!r}, 'authorize']; from cidrgate.cli import main; main()"
-    )
-    command = [sys.executable, "-c", code]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 2
-    assert "pip install 'cidrgate[authorize]'" in done.stderr
 
 
 def test_what_happens_without_a_list_has_to_be_said(url: str) -> None:

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from typer.testing import CliRunner
 
-from cidrgate.cli.app import app
+from tests.command_line import typed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,7 +41,7 @@ class Cidrgate:
         self.environment: dict[str, str | None] = {"CIDRGATE_DATABASE": str(database), "CIDRGATE_ACTOR": "tester"}
 
     def __call__(self, *arguments: str, status: int = 0, stdin: str | bytes | None = None) -> Answer:
-        result = CliRunner().invoke(app, list(arguments), input=stdin, env=self.environment)
+        result = typed(arguments, stdin, self.environment)
         assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
         assert result.exit_code == status, (result.exit_code, result.stdout, result.stderr)
         return Answer(result.exit_code, result.stdout, result.stderr)
@@ -60,7 +59,7 @@ class Cidrgate:
 @pytest.fixture
 def cidrgate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cidrgate:
     """In an empty directory, with no settings but the database and the actor."""
-    for name in ("CIDRGATE_MAX_ENTRIES", "CIDRGATE_ALLOW_SPECIAL"):
+    for name in ("CIDRGATE_MAX_ENTRIES", "CIDRGATE_ALLOW_SPECIAL", "CIDRGATE_DATABASE_FILE", "CIDRGATE_JSON"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
     return Cidrgate(tmp_path / "lists.db")

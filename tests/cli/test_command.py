@@ -135,7 +135,7 @@ def test_the_database_of_an_option_wins_the_nearer_the_more(cidrgate: Cidrgate, 
 
 
 def test_the_database_is_a_file_of_the_directory_unless_named(cidrgate: Cidrgate, tmp_path: Path) -> None:
-    for named in ("", "sqlite:///named.db"):
+    for named in (None, "sqlite:///named.db"):
         cidrgate.environment["CIDRGATE_DATABASE"] = named
         cidrgate("account", "create", "a")
     assert {path.name for path in tmp_path.glob("*.db")} == {"cidrgate.db", "named.db"}

@@ -82,7 +82,7 @@ def test_list_as_json(cidrgate: Cidrgate) -> None:
     ("submission", "code", "said"),
     [
         ("1.1.1.1", "invalid_format", "add the length: 1.1.1.1/32"),
-        ("8.8.8.0/24", "duplicate_entry", "8.8.8.0/24 is listed already"),
+        ("8.8.8.0/24", "duplicate_entry", "8.8.8.0/24 is already listed"),
         ("8.8.8.8/32", "subset_exists", "conflicts with 8.8.8.0/24"),
         ("8.8.0.0/16", "superset_conflict", "remove 8.8.8.0/24 first"),
         ("10.0.0.0/8", "special_range", "Private-Use (RFC 1918)"),

@@ -61,7 +61,7 @@ def test_a_service_is_granted_what_it_needs(cidrgate: Cidrgate, shared_postgres_
         connection.execute("DROP OWNED BY a_service; DROP ROLE a_service; DROP ROLE another")
 
 
-@pytest.mark.parametrize("database", ["lists.db", "sqlite:///lists.db", "memory://"])
+@pytest.mark.parametrize("database", ["lists.db", "sqlite:///lists.db"])
 def test_a_file_knows_no_users(cidrgate: Cidrgate, database: str) -> None:
     refused = cidrgate("migrate", "--grant", "service", "-d", database, status=2).err
     assert "`chown`" in refused

@@ -6,11 +6,13 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
 
 from cidrgate import NewEntry, RuleManager
+from tests.servers.running import free_port
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -96,9 +98,24 @@ def test_a_reader_that_goes_away_is_no_crash(folder: Path, arguments: str) -> No
     assert b"Exception ignored" not in error
 
 
-@pytest.mark.parametrize("missing", ["typer", "rich"])
-def test_a_missing_extra_is_named(tmp_path: Path, missing: str) -> None:
-    code = f"import sys; sys.modules[{missing!r}] = None; from cidrgate.cli import main; main()"
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, timeout=60, check=False)
-    assert (done.returncode, done.stdout) == (2, b"")
-    assert b"pip install 'cidrgate[cli]'" in done.stderr
+@pytest.mark.parametrize("form", [[], ["--json"]], ids=["text", "json"])
+@pytest.mark.parametrize("command", ["serve", "authorize"])
+def test_a_server_says_at_once_where_it_is(folder: Path, command: str, form: list[str]) -> None:
+    """Also to a pipe, which Python writes to when much has come together: the log of a container, or a journal."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    port = free_port()
+    started = [sys.executable, "-m", "cidrgate", command, "--port", str(port), *form]
+    unlisted = ["--unlisted", "deny"] if command == "authorize" else []
+    with subprocess.Popen(
+        [*started, *unlisted], cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        watch = threading.Timer(60, process.kill)
+        watch.start()
+        try:
+            assert process.stdout is not None
+            assert f":{port}" in process.stdout.readline()
+            assert process.poll() is None
+        finally:
+            watch.cancel()
+            process.terminate()
+            process.wait(20)

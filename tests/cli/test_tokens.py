@@ -30,7 +30,7 @@ def test_a_token_is_made_listed_and_revoked(cidrgate: Cidrgate) -> None:
     assert "revoked 20" in cidrgate("token", "list").out
     store.close()
     assert cidrgate("token", "revoke", "9", "--json", status=2).error["code"] == "token_not_found"
-    assert "no scope" in cidrgate("token", "create", "x", "--scope", "all", status=2).err
+    assert "not a scope" in cidrgate("token", "create", "x", "--scope", "all", status=2).err
 
 
 def test_sessions_are_listed_and_ended(cidrgate: Cidrgate) -> None:

@@ -3,7 +3,7 @@
 
 from libc.stdint cimport int32_t, uint32_t, uint64_t
 
-from cidrgate.api cimport CIDRGATE_ALLOWED, CIDRGATE_DENIED, cidrgate_api, cidrgate_import, cidrgate_matcher
+from cidrgate.api cimport cidrgate_api, cidrgate_import, cidrgate_matcher
 
 cdef const cidrgate_api *cidrgate = cidrgate_import()
 
@@ -35,7 +35,21 @@ def read(object matcher, list accounts, uint32_t first, uint32_t steps, uint32_t
             for inside in range(together):
                 number = (step * 31 + inside * 7) % count
                 row = cidrgate.row(handle, names[number], sizes[number])
-                right += (cidrgate.allows_ipv4(handle, row, first + number * 256) == CIDRGATE_ALLOWED
-                          and cidrgate.allows_ipv4(handle, row, first + (number + 1) * 256) == CIDRGATE_DENIED)
+                right += (cidrgate.allows_ipv4(handle, row, first + number * 256) == 1
+                          and cidrgate.allows_ipv4(handle, row, first + (number + 1) * 256) == 0)
             cidrgate.leave(reader)
     return right
+
+
+def statuses(object matcher, int32_t row, uint32_t number, bytes octets not None, bytes text not None):
+    """What `allows` and `check` say of a row, for IPv4 as a number, 16 octets, and text."""
+    cdef const cidrgate_matcher *handle = cidrgate.matcher(matcher)
+    cdef const unsigned char *packed = <const unsigned char *><char *>octets
+    cdef void *reader = cidrgate.enter(handle)
+    found = [
+        (cidrgate.allows_ipv4(handle, row, number), cidrgate.check_ipv4(handle, row, number)),
+        (cidrgate.allows_ipv6(handle, row, packed), cidrgate.check_ipv6(handle, row, packed)),
+        (cidrgate.allows_text(handle, row, text, len(text)), cidrgate.check_text(handle, row, text, len(text))),
+    ]
+    cidrgate.leave(reader)
+    return found

@@ -108,6 +108,7 @@ def test_row_numbers_never_run_out() -> None:
     assert left.allows_many(rows, ["8.8.8.8"]).tolist() == [True]
 
 
+@pytest.mark.slow
 def test_every_reader_sees_the_one_or_the_other() -> None:
     inside = np.full(2_000, 8 << 24 | 8 << 16 | 8 << 8 | 8, dtype=np.uint32)
     outside = np.full(2_000, 1 << 24 | 1 << 16 | 1 << 8 | 1, dtype=np.uint32)
@@ -190,7 +191,7 @@ def test_a_note_is_checked_with_the_file(tmp_path: Path) -> None:
     size = image.index((10).to_bytes(8, "little"), 48)
     for forged in (9_000, 2**63, 2**26 + 1):
         path.write_bytes(_seal_snapshot(image[:size] + forged.to_bytes(8, "little") + image[size + 8 :]))
-        with pytest.raises(SnapshotError, match="contradicts"):
+        with pytest.raises(SnapshotError, match="not consistent"):
             Matcher.open(path)
     assert at > size
     with pytest.raises(ValueError, match="67,108,864 bytes, not 67,108,865"):

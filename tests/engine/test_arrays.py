@@ -132,7 +132,7 @@ def test_answers_go_where_they_are_asked_to() -> None:
     ],
 )
 def test_a_wrong_place_for_answers_is_refused(out: Any) -> None:
-    with pytest.raises(ValueError, match="out is a writeable contiguous array of bool"):
+    with pytest.raises(ValueError, match="out must be a writeable contiguous array of bool"):
         PrefixTrie().contains_many(["8.8.8.8", "9.9.9.9"], out=out)
 
 
@@ -167,12 +167,12 @@ def test_the_first_element_that_is_no_address_is_named(count: int) -> None:
     ],
 )
 def test_other_objects_are_no_arrays_of_addresses(form: Any) -> None:
-    with pytest.raises(TypeError, match="addresses are"):
+    with pytest.raises(TypeError, match="addresses must be"):
         PrefixTrie().contains_many(form)
 
 
 def test_elements_that_are_no_text_are_named() -> None:
-    with pytest.raises(TypeError, match=r"addresses\[1\] is int"):
+    with pytest.raises(TypeError, match=r"addresses\[1\] must be a str, not int"):
         PrefixTrie().contains_many(["8.8.8.8", 8])  # type: ignore[list-item]
 
 

@@ -86,9 +86,9 @@ def test_a_list_ends_at_its_limit() -> None:
     matcher = Matcher()
     matcher.publish("acct-1", ["8.8.8.0/24", "8.8.4.0/24", "9.9.9.0/24"])
     four = ["8.8.8.0/24", "8.8.4.0/24", "9.9.9.0/24", "1.1.1.1/32"]
-    with pytest.raises(OverflowError, match="up to 3 prefixes, not 4"):
+    with pytest.raises(OverflowError, match="at most 3 prefixes, not 4"):
         matcher.publish("acct-1", four)
-    with pytest.raises(OverflowError, match="up to 3 prefixes, not 4"):
+    with pytest.raises(OverflowError, match="at most 3 prefixes, not 4"):
         PrefixTrie(four)
     assert len(matcher.prefixes("acct-1")) == 3
 

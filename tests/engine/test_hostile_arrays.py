@@ -97,7 +97,7 @@ def test_inner_offsets_outside_are_refused(
     ask: Any, wrap: Any, kind: Any, wide: bool, values: list[int], length: int, offset: int
 ) -> None:
     made = array(kind, length, [None, offsets(wide, *values), DATA], offset=offset)
-    with pytest.raises(ValueError, match="contradicts itself"):
+    with pytest.raises(ValueError, match="is not consistent"):
         ask(wrap(made))
 
 
@@ -122,7 +122,7 @@ def test_buffers_that_are_too_short_are_refused(
 ) -> None:
     valid, values, data = buffers
     made = array(kind, length, [valid, offsets(wide, *values), data], offset=offset)
-    with pytest.raises(ValueError, match="contradicts itself"):
+    with pytest.raises(ValueError, match="is not consistent"):
         ask(made)
 
 
@@ -138,7 +138,7 @@ def test_buffers_that_are_too_short_are_refused(
 )
 def test_binaries_of_fixed_size_stay_inside(ask: Any, buffers: list[Any], length: int, offset: int, nulls: int) -> None:
     made = array(pa.binary(16), length, buffers, offset=offset, null_count=nulls)
-    with pytest.raises(ValueError, match="contradicts itself"):
+    with pytest.raises(ValueError, match="is not consistent"):
         ask(made)
 
 
@@ -169,10 +169,10 @@ def test_views_stay_inside_their_buffers(ask: Any, kind: Any, wrap: Any, bad: tu
         ask(wrap(sound))
     for elements, length, offset in (((bad, good), 2, 0), ((good, bad), 2, 0), ((good, good, bad), 1, 2)):
         made = array(kind, length, [None, views(*elements), pa.py_buffer(LONG)], offset=offset)
-        with pytest.raises(ValueError, match="contradicts itself"):
+        with pytest.raises(ValueError, match="is not consistent"):
             ask(wrap(made))
     without = array(kind, 1, [None, views(good)])
-    with pytest.raises(ValueError, match="contradicts itself"):
+    with pytest.raises(ValueError, match="is not consistent"):
         ask(wrap(without))
 
 
@@ -183,7 +183,7 @@ def test_too_few_views_are_refused() -> None:
         array(pa.string_view(), 1, [None, pa.py_buffer(b"")]),
     ):
         for ask in ASKS:
-            with pytest.raises(ValueError, match="contradicts itself"):
+            with pytest.raises(ValueError, match="is not consistent"):
                 ask(made)
 
 
@@ -212,7 +212,7 @@ def test_an_array_is_read_exactly_when_it_is_valid(
     wanted = values[offset : offset + length + 1]
     valid = len(wanted) == length + 1 and wanted[0] >= 0 and wanted == sorted(wanted) and wanted[-1] <= size
     if not valid and length:
-        with pytest.raises(ValueError, match="contradicts itself"):
+        with pytest.raises(ValueError, match="is not consistent"):
             TRIE.contains_many(made)
         return
     expected = made.to_pylist()
@@ -252,7 +252,7 @@ def test_a_crafted_stream_is_refused(kind: Any) -> None:
             forged[place + 4 * element : place + 4 * element + 4] = struct.pack("<i", value)
             column = pa.ipc.open_stream(bytes(forged)).read_all().column(0).chunk(0)
             for ask in ASKS:
-                with pytest.raises(ValueError, match="contradicts itself"):
+                with pytest.raises(ValueError, match="is not consistent"):
                     ask(column)
 
 
@@ -278,11 +278,11 @@ def test_an_array_that_was_given_away_is_refused() -> None:
     assert TRIE.contains_many(twice).all()
     gc.collect()
     for ask in ASKS:
-        with pytest.raises(ValueError, match="given away"):
+        with pytest.raises(ValueError, match="already consumed"):
             ask(twice)
     taken = Twice(pa.array(["8.8.8.8"] * 100))
     pa.Array._import_from_c_capsule(*taken.capsules)
-    with pytest.raises(ValueError, match="given away"):
+    with pytest.raises(ValueError, match="already consumed"):
         TRIE.contains_many(taken)
 
 
@@ -309,13 +309,13 @@ def test_answers_are_not_written_over_what_was_checked() -> None:
     assert TRIE.contains_many(made).all()
     for start in (0, 4, 100, 190):
         out = memory[start : start + 64].view(np.bool_)
-        with pytest.raises(ValueError, match="lies in the memory"):
+        with pytest.raises(ValueError, match="shares memory with the addresses"):
             TRIE.contains_many(made, out=out)
-        with pytest.raises(ValueError, match="lies in the memory"):
+        with pytest.raises(ValueError, match="shares memory with the addresses"):
             MATCHER.allows_many("acct-1", made, out=out)
     long = np.frombuffer(views(*[(20, b"2606", 0, 0)] * 64), dtype=np.uint8).copy()
     viewed = pa.Array.from_buffers(pa.string_view(), 64, [None, pa.py_buffer(long), pa.py_buffer(LONG)])
-    with pytest.raises(ValueError, match="lies in the memory"):
+    with pytest.raises(ValueError, match="shares memory with the addresses"):
         TRIE.lookup_many(viewed, out=long[256:512].view(np.int32))
     assert TRIE.contains_many(viewed).all()
 
@@ -366,7 +366,7 @@ def fenced(dtype: Any, count: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any
 def test_a_class_that_lies_is_not_written_to(real: tuple[Any, int], said: dict[str, Any]) -> None:
     memory, inside = fenced(*real)
     asked = np.full(100, 0x08080808, dtype=np.uint32)
-    with pytest.raises(ValueError, match="out is a writeable contiguous array of int32"):
+    with pytest.raises(ValueError, match="out must be a writeable contiguous array of int32"):
         TRIE.lookup_many(asked, out=liar(inside, **said))
     assert (memory == 0xA5).all()
 
@@ -390,7 +390,7 @@ def test_only_contiguous_writeable_memory_of_the_right_kind_takes_answers(make: 
     asked = np.full(100, 0x08080808, dtype=np.uint32)
     for out in (make(), liar(make(), **said)):
         for ask in (TRIE.contains_many, lambda given, out: MATCHER.allows_many("acct-1", given, out)):
-            with pytest.raises(ValueError, match="out is a writeable contiguous array of bool"):
+            with pytest.raises(ValueError, match="out must be a writeable contiguous array of bool"):
                 ask(asked, out=out)
 
 
@@ -403,7 +403,7 @@ def test_a_class_that_tells_the_truth_takes_answers() -> None:
 
 def test_answers_need_aligned_memory() -> None:
     out = np.zeros(401, dtype=np.uint8)[1:].view(np.int32)
-    with pytest.raises(ValueError, match="out is a writeable contiguous"):
+    with pytest.raises(ValueError, match="out must be a writeable contiguous"):
         TRIE.lookup_many(np.full(100, 0x08080808, dtype=np.uint32), out=out)
 
 
@@ -422,7 +422,7 @@ def test_answers_need_aligned_memory() -> None:
 )
 def test_addresses_of_a_class_that_lies_are_refused(real: np.ndarray[Any, Any], said: dict[str, Any]) -> None:
     for ask in ASKS:
-        with pytest.raises(TypeError, match="addresses are"):
+        with pytest.raises(TypeError, match="addresses must be"):
             ask(liar(real, **said))
 
 
@@ -435,14 +435,14 @@ def test_rows_of_a_class_that_lies_are_refused() -> None:
         (np.zeros(100, dtype=np.uint32), {"dtype": np.dtype(np.int32)}),
         (np.zeros((100, 1), dtype=np.int32), {"shape": (100,)}),
     ):
-        with pytest.raises(ValueError, match="accounts is one str"):
+        with pytest.raises(ValueError, match="accounts must be one str"):
             MATCHER.allows_many(liar(real, **said), asked)
 
 
 @pytest.mark.parametrize("row", [2**32, 2**32 - 1, -(2**32), 2**31, -(2**31) - 1, 2**63 - 1, -(2**63)])
 def test_a_row_does_not_become_another_by_being_cut(row: int) -> None:
     assert MATCHER.rows(["acct-1"]).tolist() == [0]
-    with pytest.raises(AccountNotFoundError, match=rf"accounts\[1\]: row {row} is no account's"):
+    with pytest.raises(AccountNotFoundError, match=rf"accounts\[1\]: row {row} belongs to no account"):
         MATCHER.allows_many(np.array([0, row], dtype=np.int64), ["8.8.8.8", "8.8.8.8"])
 
 
@@ -460,7 +460,7 @@ def test_answers_are_not_written_over_numpy_addresses(shift: int) -> None:
     matcher.publish("acct-1", ["1.1.1.0/24"])
     addresses = np.full(1_000, 0x01010105, np.uint32)
     answers = addresses.view(np.bool_)[shift : shift + 1_000]
-    with pytest.raises(ValueError, match="memory of the addresses"):
+    with pytest.raises(ValueError, match="memory with the addresses"):
         matcher.allows_many("acct-1", addresses, out=answers)
-    with pytest.raises(ValueError, match="memory of the addresses"):
+    with pytest.raises(ValueError, match="memory with the addresses"):
         PrefixTrie(["1.1.1.0/24"]).lookup_many(addresses, out=addresses.view(np.int32))

@@ -40,6 +40,7 @@ def growth(repeat: Callable[[int], Any], count: int) -> int:
     return resident() - before
 
 
+@pytest.mark.slow
 def test_a_million_publishes_take_no_memory() -> None:
     matcher = Matcher()
     lists = [[f"8.{size}.{n}.0/24" for n in range(size)] for size in (0, 1, 3, 10, 30, 50, 70)]
@@ -47,6 +48,7 @@ def test_a_million_publishes_take_no_memory() -> None:
     assert growth(lambda step: matcher.publish(names[step * 7 % 500], lists[step * 13 % 7]), PUBLISHES) < ALLOWED_BYTES
 
 
+@pytest.mark.slow
 def test_accounts_that_come_and_go_take_row_numbers_only() -> None:
     matcher = Matcher()
 
@@ -62,6 +64,7 @@ def test_accounts_that_come_and_go_take_row_numbers_only() -> None:
     assert growth(come_and_go, 100_000) < ALLOWED_BYTES
 
 
+@pytest.mark.slow
 def test_tries_arrays_and_errors_leave_nothing(tmp_path: Path) -> None:
     prefixes = [f"8.{n >> 8}.{n & 255}.0/24" for n in range(300)]
     texts = ["8.0.0.1", "9.9.9.9"] * 10

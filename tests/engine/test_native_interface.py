@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import importlib.machinery
+import importlib.util
+import shutil
+import subprocess
 import sys
+import sysconfig
 import threading
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,13 +23,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "native"
-NO_ADDRESS, NO_ROW, UNKNOWN = -1, -2, -1
+DENIED, ALLOWED, INVALID_ADDRESS, INVALID_ROW, UNKNOWN_ACCOUNT = range(5)
+UNKNOWN_ROW = -1
 
 
 def build(directory: Path) -> None:
     """Compile the examples, as their README says, with `get_include()` and nothing to link; and a reader for tests."""
-    cython = pytest.importorskip("Cython.Build", reason="needs Cython: pip install 'cidrgate[dev]'")
-    setuptools = pytest.importorskip("setuptools", reason="needs setuptools: pip install 'cidrgate[dev]'")
+    cython = pytest.importorskip("Cython.Build", reason="needs Cython: pip install Cython")
+    setuptools = pytest.importorskip("setuptools", reason="needs setuptools: pip install setuptools")
     (directory / "gate.pyx").write_bytes((EXAMPLES / "gate.pyx").read_bytes())
     (directory / "gate_c.c").write_bytes((EXAMPLES / "gate.c").read_bytes())
     (directory / "reader.pyx").write_bytes(Path(__file__).with_name("reader.pyx").read_bytes())
@@ -57,6 +64,7 @@ def matcher() -> Matcher:
     return matcher
 
 
+@pytest.mark.slow
 def test_rows_are_counted_without_the_gil(examples: tuple[Any, Any], matcher: Matcher) -> None:
     gate, _ = examples
     first = int.from_bytes(bytes([8, 8, 8, 0]), "big")
@@ -74,25 +82,90 @@ def test_answers_are_those_of_the_matcher(examples: tuple[Any, Any], matcher: Ma
         row = matcher.rows([account])[0]
         for text in ("8.8.8.8", "8.8.8.200", "2606:4700::1", "2606:4800::1", "::ffff:8.8.8.8"):
             expected = matcher.allows(account, text)
-            assert gate.answer(matcher, row, text.encode()) == expected
+            status = gate.check(matcher, row, text.encode())
+            assert status == (UNKNOWN_ACCOUNT if account == "unknown" else expected)
             assert gate_c.allowed(matcher, account, text) == expected
-    row = matcher.rows(["acct-1"])[0]
-    assert gate.answer_packed(matcher, row, bytes.fromhex("26064700000000000000000000000001")) == 1
-    assert gate.answer_packed(matcher, row, bytes.fromhex("00000000000000000000ffff08080808")) == 1
-    assert gate.answer_packed(matcher, row, bytes.fromhex("00000000000000000000ffff09080808")) == 0
 
 
-def test_doubt_is_no_permission(examples: tuple[Any, Any], matcher: Matcher) -> None:
-    gate, gate_c = examples
+@pytest.mark.usefixtures("examples")
+def test_an_answer_is_one_or_zero_and_a_status_says_why(matcher: Matcher) -> None:
+    """In C whatever is not zero is true: what is in doubt has to be zero."""
+    statuses = importlib.import_module("reader").statuses
     row = matcher.rows(["acct-1"])[0]
-    assert gate.answer(matcher, row, b"8.8.8") == NO_ADDRESS
-    assert not gate_c.allowed(matcher, "acct-1", "8.8.8")
-    assert gate.answer(matcher, 1_000, b"8.8.8.8") == NO_ROW
-    assert gate.answer(matcher, -5, b"8.8.8.8") == NO_ROW
     gone = matcher.rows(["open"])[0]
     matcher.discard("open")
-    assert gate.answer(matcher, gone, b"8.8.8.8") == NO_ROW
-    assert gate.answer(matcher, UNKNOWN, b"8.8.8.8") == 1
+    listed, unlisted = ip_address("8.8.8.8"), ip_address("8.8.8.200")
+    for address, allowed in ((listed, 1), (unlisted, 0)):
+        forms = int(address), bytes(10) + b"\xff\xff" + address.packed, str(address).encode()
+        assert statuses(matcher, row, *forms) == [(allowed, allowed)] * 3
+        for nobody in (gone, 1_000, -2, -5, 2**31 - 1, -(2**31)):
+            assert statuses(matcher, nobody, *forms) == [(0, INVALID_ROW)] * 3
+        assert statuses(matcher, UNKNOWN_ROW, *forms) == [(1, UNKNOWN_ACCOUNT)] * 3
+    for text in (
+        b"",
+        b"8.8.8",
+        b"8.8.8.8\0",
+        b"fe80::1%eth0",
+        b"08.8.8.8",
+        b" 8.8.8.8",
+        b"\xff",
+        b"8.8.8.8/32",
+        b":" * 99,
+    ):
+        for any_row in (row, gone, UNKNOWN_ROW):
+            assert statuses(matcher, any_row, int(listed), bytes(16), text)[2] == (0, INVALID_ADDRESS)
+
+
+CALLER = """
+#include <cidrgate.h>
+static PyObject *run(PyObject *module, PyObject *unused) {
+    (void)module, (void)unused;
+    if (cidrgate_import() == NULL) return NULL;
+    Py_RETURN_NONE;
+}
+static PyMethodDef methods[] = {{"run", run, METH_NOARGS, NULL}, {NULL, NULL, 0, NULL}};
+static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "NAME", NULL, -1, methods, NULL, NULL, NULL, NULL};
+PyMODINIT_FUNC PyInit_NAME(void) { return PyModule_Create(&definition); }
+"""
+
+LATER = "    void (*leave)(void *reader);\n"
+HEADERS = [
+    # What the header said when the caller was compiled, as a change of today's, and what the caller is told.
+    ("same", "", "", None),
+    ("earlier", "    void *(*enter)(const cidrgate_matcher *matcher);\n" + LATER, "", None),
+    ("later", LATER, LATER + "    void (*more)(void);\n", "upgrade cidrgate"),
+    ("other", "#define CIDRGATE_ABI_VERSION 2", "#define CIDRGATE_ABI_VERSION 3", "compile it again"),
+]
+
+
+@pytest.mark.parametrize(("name", "old", "new", "refusal"), HEADERS, ids=[name for name, *_ in HEADERS])
+@pytest.mark.parametrize("language", ["c", "cpp"])
+def test_a_compiled_caller_goes_on_with_a_later_cidrgate(
+    language: str, name: str, old: str, new: str, refusal: str | None, tmp_path: Path
+) -> None:
+    header = (Path(cidrgate.get_include()) / "cidrgate.h").read_text()
+    assert old in header
+    (tmp_path / "cidrgate.h").write_text(header.replace(old, new) if old else header)
+    module = f"caller_{language}_{name}"
+    source = tmp_path / f"{module}.{language}"
+    source.write_text(
+        CALLER.replace("import(PyObject", "run(PyObject").replace(" import,", " run,").replace("NAME", module)
+    )
+    built = tmp_path / f"{module}.so"
+    compiler = "g++" if language == "cpp" else "gcc"
+    if shutil.which(compiler) is None:
+        pytest.skip(f"needs {compiler}, on Debian: apt-get install {compiler}")
+    include = sysconfig.get_paths()["include"]
+    flags = ["-shared", "-fPIC", "-Wall", "-Wextra", "-Werror", f"-I{tmp_path}", f"-isystem{include}"]
+    subprocess.run([compiler, *flags, str(source), "-o", str(built)], check=True)
+    loader = importlib.machinery.ExtensionFileLoader(module, str(built))
+    caller = importlib.util.module_from_spec(importlib.util.spec_from_loader(module, loader))  # type: ignore[arg-type]
+    loader.exec_module(caller)
+    if refusal is None:
+        assert caller.run() is None
+    else:
+        with pytest.raises(ImportError, match=refusal):
+            caller.run()
 
 
 @pytest.mark.usefixtures("examples")
@@ -132,7 +205,7 @@ def test_native_readers_and_a_writer_need_no_gil(together: int) -> None:
 def test_other_objects_are_no_matcher(examples: tuple[Any, Any]) -> None:
     gate, gate_c = examples
     with pytest.raises(TypeError):
-        gate.answer(object(), 0, b"8.8.8.8")
+        gate.check(object(), 0, b"8.8.8.8")
     with pytest.raises(TypeError):
         gate_c.allowed(object(), "acct-1", "8.8.8.8")
 

@@ -148,15 +148,15 @@ def test_a_zone_is_refused_in_every_form() -> None:
 
 @pytest.mark.parametrize("value", [None, 8, 1.5, ["8.8.8.8"], bytearray(4), ip_network("8.8.8.8/32")])
 def test_other_objects_are_no_addresses(value: object) -> None:
-    with pytest.raises(TypeError, match="an address is"):
+    with pytest.raises(TypeError, match="an address must be"):
         EVERYTHING.match(value)  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="an address is"):
+    with pytest.raises(TypeError, match="an address must be"):
         Matcher().allows("acct-1", value)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("value", [None, 8, b"8.8.8.0/24", ip_address("8.8.8.8")])
 def test_other_objects_are_no_prefixes(value: object) -> None:
-    with pytest.raises(TypeError, match="a prefix is"):
+    with pytest.raises(TypeError, match="a prefix must be"):
         PrefixTrie([value])  # type: ignore[list-item]
     with pytest.raises(TypeError):
         PrefixTrie("8.8.8.0/24")

@@ -30,6 +30,7 @@ def tables(prefixes: list[str]) -> tuple[PrefixTrie, PytriciaTable]:
     return PrefixTrie(prefixes), PytriciaTable(prefixes)
 
 
+@pytest.mark.slow
 def test_a_prefix_is_found_by_its_first_and_last_address(
     prefixes: list[str], tables: tuple[PrefixTrie, PytriciaTable]
 ) -> None:
@@ -45,6 +46,7 @@ def test_a_prefix_is_found_by_its_first_and_last_address(
         assert text in (trie.match(first), *trie.covering(text)[-1:])
 
 
+@pytest.mark.slow
 def test_random_addresses_get_the_same_answers(prefixes: list[str], tables: tuple[PrefixTrie, PytriciaTable]) -> None:
     trie, peer = tables
     source = random.Random(200_000)

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from cidrgate import Matcher, SubaccountError
 
@@ -17,6 +18,7 @@ READERS = 8
 SECONDS = 2.0
 
 
+@pytest.mark.slow
 def test_no_reader_sees_a_mixture() -> None:
     # Two disjoint lists of different sizes, the second one large enough for another kind of block.
     lists = [[f"8.8.{n}.0/24" for n in range(40)], [f"9.{n >> 8}.{n & 255}.0/24" for n in range(200)]]

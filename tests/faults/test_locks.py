@@ -30,7 +30,7 @@ LOCK_TIMEOUT = 10.0 if SECONDS > 20 else 1.0
 LOCKED, FREE = ACCOUNTS[:2], ACCOUNTS[2:]
 WRITERS = 24
 STORES = [
-    pytest.param("postgresql", marks=pytest.mark.fault("a transaction of somebody else holds rows or tables")),
+    pytest.param("postgresql", marks=pytest.mark.fault("another transaction holds rows or tables")),
     pytest.param("sqlite", marks=pytest.mark.fault("another process holds the write lock of a SQLite file")),
 ]
 ASKED = ("/readyz", "/healthz", "/metrics", f"/v1/accounts/{FREE[0]}/entries", f"/v1/accounts/{LOCKED[0]}/entries")

@@ -73,7 +73,7 @@ def password_rotated(server: PostgresServer, url: str) -> None:
     as_dba(url, "ALTER ROLE writer LOGIN")
 
 
-SERVER = pytest.mark.fault("PostgreSQL restarts, ends sessions, cancels statements, or has timeouts of its own")
+SERVER = pytest.mark.fault("PostgreSQL restarts, ends sessions, cancels statements, or sets timeouts")
 PASSWORD = pytest.mark.fault("the password is changed")
 
 FAULTS = [
@@ -103,7 +103,7 @@ def test_a_server_that_fails_again_and_again(
     report(fault.__name__.replace("_", " "), ledger)
 
 
-@pytest.mark.fault("PostgreSQL restarts, ends sessions, cancels statements, or has timeouts of its own")
+@pytest.mark.fault("PostgreSQL restarts, ends sessions, cancels statements, or sets timeouts")
 def test_a_storm_of_restarts(postgres_server: PostgresServer, url: str) -> None:
     """Thirteen a minute, each before all has recovered from the one before."""
     ledger = Ledger()

@@ -49,7 +49,7 @@ def stored(url: str) -> set[str | None]:
         return {entry.label for change in manager.history() for entry in change.after}
 
 
-@pytest.mark.fault("`serve`, or a program with a manager in it, is told to end or killed under load")
+@pytest.mark.fault("`serve`, or a program with a manager in it, is ended or killed under load")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_service_that_is_told_to_end_under_load(number: signal.Signals, url: str) -> None:
     """What was under way is answered, what came later is not stored; nothing is stored after an error."""
@@ -79,7 +79,7 @@ def test_a_service_that_is_told_to_end_under_load(number: signal.Signals, url: s
     assert ledger.unreached
 
 
-@pytest.mark.fault("`serve`, or a program with a manager in it, is told to end or killed under load")
+@pytest.mark.fault("`serve`, or a program with a manager in it, is ended or killed under load")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_a_program_with_a_manager_in_it_that_is_ended_under_load(number: signal.Signals, url: str) -> None:
     ledger = Ledger()

@@ -102,12 +102,12 @@ def test_a_pattern_ends_where_a_segment_ends() -> None:
     [
         (r"/v1/accounts/([^/]+)", ValueError, "named account"),
         ("", ValueError, "named account"),
-        (r"/v1/(?P<account>[^/]+", ValueError, "no regular expression"),
+        (r"/v1/(?P<account>[^/]+", ValueError, "not a regular expression"),
         (r"v1/(?P<account>[^/]+)", ValueError, "begins with /"),
         (r"^v1/(?P<account>[^/]+)", ValueError, "begins with /"),
-        (rb"/v1/(?P<account>[^/]+)", TypeError, "of text"),
-        (re.compile(rb"/v1/(?P<account>[^/]+)"), TypeError, "of text"),
-        (None, TypeError, "of text"),
+        (rb"/v1/(?P<account>[^/]+)", TypeError, "for text"),
+        (re.compile(rb"/v1/(?P<account>[^/]+)"), TypeError, "for text"),
+        (None, TypeError, "for text"),
     ],
 )
 def test_a_pattern_that_no_path_could_match_is_refused(pattern: Any, error: type[Exception], said: str) -> None:

@@ -204,13 +204,13 @@ def test_a_forked_child_counts_its_own_denials_alone(heard: Heard) -> None:
 
 @pytest.mark.parametrize("log_every", [-1, float("inf"), float("nan")])
 def test_no_number_of_seconds_is_refused(log_every: float) -> None:
-    with pytest.raises(ValueError, match="log_every is a number of seconds"):
+    with pytest.raises(ValueError, match="log_every must be a number of seconds"):
         gate_of(log_every=log_every)
 
 
 @pytest.mark.parametrize("log_every", ["60", None, True])
 def test_what_is_no_number_is_refused(log_every: object) -> None:
-    with pytest.raises(TypeError, match="log_every is a number of seconds"):
+    with pytest.raises(TypeError, match="log_every must be a number of seconds"):
         gate_of(log_every=log_every)
 
 

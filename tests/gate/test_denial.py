@@ -38,11 +38,11 @@ def test_it_names_the_address_and_the_request_and_no_more() -> None:
 @pytest.mark.parametrize(
     ("given", "detail"),
     [
-        (verdict(None, "invalid_address"), "It could not be told whether this request is allowed."),
-        (verdict("8.8.8.8", "error"), "It could not be told whether this request is allowed."),
+        (verdict(None, "invalid_address"), "The server could not check whether this request is allowed."),
+        (verdict("8.8.8.8", "error"), "The server could not check whether this request is allowed."),
         (
             verdict("8.8.8.8", "unclear_account"),
-            "The request names its account more than once, or in a way that could be read as another.",
+            "The request names its account more than once or in an ambiguous way.",
         ),
         (verdict("8.8.8.8", "no_account"), "The request acts for no account."),
         (verdict("8.8.8.8", "stale_lists"), "Requests from 8.8.8.8 are not allowed for this account."),

@@ -213,6 +213,6 @@ def test_rules_are_a_list_of_texts() -> None:
     with pytest.raises(TypeError, match=r"\['GET /healthz'\]"):
         Exemptions("GET /healthz")
     for wrong in (5, None, b"GET /healthz", ("GET", "/healthz")):
-        with pytest.raises(TypeError, match="a rule of exempt is a str"):
+        with pytest.raises(TypeError, match="a rule of exempt must be a str"):
             Exemptions([wrong])  # type: ignore[list-item]
     assert not Exemptions([]).match("GET", "/")

@@ -141,7 +141,7 @@ def test_the_servers_answer_excludes_a_second_one() -> None:
     for settings in others_said:
         with pytest.raises(ValueError, match="resolved_by_server"):
             ClientIPResolver(resolved_by_server=True, **settings)
-    with pytest.raises(TypeError, match="resolved_by_server is True or False"):
+    with pytest.raises(TypeError, match="resolved_by_server must be True or False"):
         ClientIPResolver(resolved_by_server="yes")  # type: ignore[arg-type]
 
 

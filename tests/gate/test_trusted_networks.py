@@ -72,5 +72,5 @@ def test_trust_in_everybody_is_about_proxies() -> None:
         with pytest.raises(ValueError, match="name them"):
             ClientIPResolver(trust_everybody=True, **settings)
     for wrong in ("yes", 1, None):
-        with pytest.raises(TypeError, match="trust_everybody is True or False"):
+        with pytest.raises(TypeError, match="trust_everybody must be True or False"):
             ClientIPResolver(trusted_proxies=["10.0.0.0/8"], trust_everybody=wrong)  # type: ignore[arg-type]

@@ -15,6 +15,7 @@ from cidrgate.manager.confirmations import Guard
 from cidrgate.service import Settings, create_app
 from cidrgate.service.auth.credentials import Credentials
 from cidrgate.service.auth.values import Scope
+from tests.new_stores import copy_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -78,9 +79,7 @@ class World:
 Case: TypeAlias = Callable[[World], Asked]
 
 
-@contextmanager
-def a_world(path: Path) -> Iterator[World]:
-    """Lists: acct-1 has the caller's own network, acct-2 another one too, acct-3 none; and a subaccount."""
+def _filled(path: Path) -> None:
     with RuleManager.open(f"sqlite:///{path}", create=True) as manager:
         for name in ("acct-1", "acct-2", "acct-3"):
             manager.create_account(name)
@@ -88,6 +87,12 @@ def a_world(path: Path) -> Iterator[World]:
         manager.add("acct-1", OWN)
         manager.add("acct-2", OTHER)
         manager.add("acct-2", OWN)
+
+
+@contextmanager
+def a_world(path: Path) -> Iterator[World]:
+    """Lists: acct-1 has the caller's own network, acct-2 another one too, acct-3 none; and a subaccount."""
+    with RuleManager.open(copy_of(_filled, path)) as manager:
         app = create_app(manager, Settings(login_failures=10_000))
         token = Credentials(manager.store).create_token("ops", [Scope("admin")]).secret
         with TestClient(app, client=(CALLER, 50000), follow_redirects=False) as client:

@@ -7,15 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import httpx
-from typer.testing import CliRunner
 
 from cidrgate import NewEntry, UnconfirmedChangeError
-from cidrgate.cli.app import app as cli
 from cidrgate.client import ApiError, Client, UnconfirmedError
 from cidrgate.errors import CidrgateError
 from cidrgate.manager.confirmations import Guard
 from cidrgate.service import Settings
 from cidrgate.service.auth.values import Scope
+from tests.command_line import typed
 from tests.guards.cases import CALLER, Asked, World
 from tests.guards.operations import COMMANDS, LIBRARY, METHODS, PAGES, ROUTES
 
@@ -147,12 +146,12 @@ class Commands:
             "account create": [asked.account, *([] if asked.parent is None else ["--parent", asked.parent])],
             "token create": ["new", "--scope", asked.scope],
         }[row]
-        result = CliRunner().invoke(cli, [*row.split(), *arguments, "-d", str(world.path)])
+        result = typed([*row.split(), *arguments, "-d", str(world.path)])
         assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
         if result.exit_code == 0:
             return None
         assert result.exit_code == 2
-        again = CliRunner().invoke(cli, [*row.split(), *arguments, "-d", str(world.path), "--json"])
+        again = typed([*row.split(), *arguments, "-d", str(world.path), "--json"])
         assert again.exit_code == 2, "it is refused each time"
         needed = (Guard.DISABLE_ENFORCEMENT.value,) if "would_disable_enforcement" in again.stderr else ()
         return Refusal(result.stderr, needed)
@@ -211,7 +210,7 @@ class Rest:
         problem = answer.json()
         assert answer.status_code in (404, 409, 412, 422)
         if answer.status_code == 422:
-            said = ("'disable_enforcement' or 'lock_out'", "a parameter that is none of this operation's")
+            said = ("'disable_enforcement' or 'lock_out'", "an unknown parameter")
             assert any(words in problem["detail"] for words in said), problem
             return Refusal(problem["detail"])
         assert problem["code"] in PROBLEMS.values()

@@ -7,10 +7,9 @@ from threading import Barrier
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from typer.testing import CliRunner
 
 from cidrgate import EntryNotFoundError, NewEntry, RuleError, RuleManager, UnconfirmedChangeError
-from cidrgate.cli.app import app as cli
+from tests.command_line import typed
 from tests.guards.cases import OTHER, OWN, a_world, sequence_of
 
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ def test_no_file_empties_a_list(world: World) -> None:
     for text in ("account,cidr\nacct-1,\n", "account,cidr\nacct-1,,\n", "account,cidr\n", 'account,cidr\nacct-1,""\n'):
         file.write_text(text)
         for options in ([], ["--strict"], ["--no-create"]):
-            CliRunner().invoke(cli, ["import", str(file), "--replace", *options, "-d", str(world.path)])
+            typed(["import", str(file), "--replace", *options, "-d", str(world.path)])
             assert world.everything() == before, (text, options)
 
 
@@ -52,7 +51,7 @@ def test_to_empty_what_is_empty_is_no_question(world: World) -> None:
     assert manager.replace("acct-3", []) == []
     assert manager.restore("acct-3", at=sequence_of(world, "acct-3", 0)) == []
     assert not manager.import_accounts({"acct-3": []}, replace=True).problems
-    assert CliRunner().invoke(cli, ["replace", "acct-3", "-d", str(world.path)]).exit_code == 0
+    assert typed(["replace", "acct-3", "-d", str(world.path)]).exit_code == 0
     headers = {"Authorization": f"Bearer {world.token}"}
     answer = world.client.put("/v1/accounts/acct-3/entries", json={"cidrs": []}, headers=headers)
     assert (answer.status_code, answer.json()["enforced"]) == (200, False)
@@ -136,7 +135,7 @@ def test_nothing_is_no_submission(world: World) -> None:
         problems = manager.import_accounts({"acct-1": [NewEntry(nothing)]}).problems
         assert problems.keys() == {"acct-1"}
         for command in (["add", "acct-1", nothing], ["edit", "acct-1", OWN, nothing], ["remove", "acct-1", nothing]):
-            assert CliRunner().invoke(cli, [*command, "-d", str(world.path)]).exit_code == 2, command
+            assert typed([*command, "-d", str(world.path)]).exit_code == 2, command
         entries = "/v1/accounts/acct-1/entries"
         for method, path, body in (
             ("POST", entries, {"cidrs": nothing}),

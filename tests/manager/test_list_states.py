@@ -10,10 +10,8 @@ import httpx
 import pytest
 from sqlalchemy import update
 from starlette.testclient import TestClient
-from typer.testing import CliRunner
 
 from cidrgate import RuleManager, WouldDisableEnforcementError
-from cidrgate.cli.app import app as cli
 from cidrgate.client import Client
 from cidrgate.manager.previews import access_change
 from cidrgate.rules.decisions import decide, enforced, list_state
@@ -23,6 +21,7 @@ from cidrgate.service.auth.values import Scope
 from cidrgate.stores import migrate_store
 from cidrgate.stores.schema import entries
 from cidrgate.values import ListState
+from tests.command_line import typed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -113,16 +112,16 @@ def test_every_edge_says_it_of_every_list(tmp_path: Path) -> None:
         created = client.post("/v1/accounts", json={"name": "new", "parent": "expired"}, headers=bearer).json()
         assert (created["entries"], created["enforced"]) == (0, True)
 
-        table = CliRunner().invoke(cli, ["account", "list", "-d", str(path), "--json"])
+        table = typed(["account", "list", "-d", str(path), "--json"])
         assert table.exit_code == 0
         assert '"name": "expired", "parent": null, "entries": 0, "enforced": true' in table.stdout
-        shown = CliRunner().invoke(cli, ["account", "list", "-d", str(path)]).stdout.splitlines()
+        shown = typed(["account", "list", "-d", str(path)]).stdout.splitlines()
         for name, state in LISTS.items():
             [row] = [line.split() for line in shown if line.startswith(f"{name} ")]
             assert row[1:3] == [f"{state.entries}", "yes" if state.enforced else "no"], row
-            told = CliRunner().invoke(cli, ["list", name, "-d", str(path), "--json"]).stdout
+            told = typed(["list", name, "-d", str(path), "--json"]).stdout
             assert f'"enforced": {str(state.enforced).lower()}' in told
-        made = CliRunner().invoke(cli, ["account", "create", "x", "-p", "expired", "-d", str(path), "--json"])
+        made = typed(["account", "create", "x", "-p", "expired", "-d", str(path), "--json"])
         assert '"entries": 0, "enforced": true' in made.stdout
 
         client.post("/console/sign-in", data={"token": token}, headers={"Sec-Fetch-Site": "same-origin"})

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from wsgiref.types import WSGIApplication
 
-__all__ = ["asgi_server", "raw_status", "wsgi_server"]
+__all__ = ["aiohttp_server", "asgi_server", "raw_status", "wsgi_server"]
 
 
 class _QuietHandler(WSGIRequestHandler):
@@ -55,6 +55,27 @@ def asgi_server(app: Any, **settings: Any) -> Iterator[int]:
         server.should_exit = True
         thread.join()
         listener.close()
+
+
+@contextmanager
+def aiohttp_server(app: Any) -> Iterator[int]:
+    """The port of a server of aiohttp."""
+    from aiohttp import web
+
+    listener = socket.create_server(("127.0.0.1", 0))
+    loop = asyncio.new_event_loop()
+    runner = web.AppRunner(app)
+    loop.run_until_complete(runner.setup())
+    loop.run_until_complete(web.SockSite(runner, listener).start())
+    thread = Thread(target=loop.run_forever)
+    thread.start()
+    try:
+        yield listener.getsockname()[1]
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.run_until_complete(runner.cleanup())
+        loop.close()
 
 
 def raw_status(port: int, source: str, path: str, headers: tuple[tuple[bytes, bytes], ...]) -> int:

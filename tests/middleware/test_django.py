@@ -17,8 +17,8 @@ from werkzeug.test import Client
 from cidrgate import Gate, Matcher, RuleManager, Verdict
 from cidrgate.gate.account_sources import FromHeader, FromPath, FromRoute
 from cidrgate.middleware.django import AllowlistMiddleware, Settings
+from tests.edges.django import MIDDLEWARE
 from tests.middleware import django_project
-from tests.servers import guarded_django
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -162,11 +162,11 @@ def test_the_settings_describe_a_gate(tmp_path: Path) -> None:
         ({"ACCOUNT": named_account, "GATE": NAMED_GATE, "UNLISTED": "deny"}, "UNLISTED would do nothing"),
         (
             {"ACCOUNT": named_account, "DATABASE": "memory://", "UNLISTED": "deny", "REPORT_ONLY": "false"},
-            "report_only is True or False",
+            "report_only must be True or False",
         ),
         (
             {"ACCOUNT": named_account, "DATABASE": "memory://", "UNLISTED": "deny", "LOG_EVERY": "60"},
-            "log_every is a number of seconds",
+            "log_every must be a number of seconds",
         ),
         (
             {"ACCOUNT": named_account, "DATABASE": "memory://", "UNLISTED": "deny", "TRUSTED_PROXIES": ["::/0"]},
@@ -201,7 +201,7 @@ def test_it_stands_in_a_chain_of_plain_functions() -> None:
     assert middleware(request) == "the view runs"
 
 
-BY_ROUTE = {"MIDDLEWARE": guarded_django.MIDDLEWARE}
+BY_ROUTE = {"MIDDLEWARE": MIDDLEWARE}
 
 
 @pytest.mark.parametrize("exempt", [[], ["GET /healthz"]])

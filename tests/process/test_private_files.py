@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from typer.testing import CliRunner
 
 from cidrgate import Matcher, NewEntry, RuleManager
-from cidrgate.cli.app import app
 from cidrgate.process.private_files import create_empty, open_lock, replacement
 from cidrgate.replica.snapshots import SharedSnapshot
 from cidrgate.stores import migrate_store, open_store
+from tests.command_line import typed
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
@@ -43,7 +42,7 @@ def modes(folder: Path) -> dict[str, int]:
 
 
 def command(*arguments: str) -> None:
-    result = CliRunner().invoke(app, ["-d", "lists.db", *arguments])
+    result = typed(["-d", "lists.db", *arguments])
     assert result.exit_code == 0, result.stderr
 
 
@@ -197,7 +196,7 @@ def test_an_export_through_a_link_is_refused_and_a_snapshot_replaces_it(
     for target in (victim, tmp_path / "nowhere"):
         link = tmp_path / "lists.csv"
         link.symlink_to(target)
-        result = CliRunner().invoke(app, ["-d", "lists.db", "export", "-o", "lists.csv"])
+        result = typed(["-d", "lists.db", "export", "-o", "lists.csv"])
         assert (result.exit_code, "symbolic link" in result.stderr) == (2, True)
         assert link.is_symlink()
         link.unlink()
@@ -304,9 +303,9 @@ def test_a_store_is_replaced_by_nothing_that_is_written(
         manager.create_account("a")
         manager.add("a", "8.8.8.0/24")
     arguments = ["compile", name] if command == "compile" else ["export", "-o", name, "--format", "csv"]
-    result = CliRunner().invoke(app, ["-d", str(tmp_path / name), *arguments])
+    result = typed(["-d", str(tmp_path / name), *arguments])
     assert result.exit_code == 2
-    assert "a database is there" in result.stderr
+    assert "the file is a database" in result.stderr
     with RuleManager.open(tmp_path / name, follow=False) as manager:
         assert [entry.cidr for entry in manager.entries("a")] == ["8.8.8.0/24"]
 
@@ -316,7 +315,7 @@ def test_a_store_is_not_its_own_snapshot(tmp_path: Path) -> None:
     with RuleManager.open(store, create=True, follow=False) as manager:
         manager.create_account("a")
         for _ in range(3):
-            with pytest.raises(FileExistsError, match="a database is there"):
+            with pytest.raises(FileExistsError, match="the file is a database"):
                 manager.compile(store)
             manager.add("a", "8.8.8.0/24")
             manager.remove("a", "8.8.8.0/24", allow_empty=True)

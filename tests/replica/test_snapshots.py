@@ -254,7 +254,7 @@ def no_locks(snapshot: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def flock(*_: object) -> None:
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
-    monkeypatch.setattr("cidrgate.replica.snapshots.fcntl.flock", flock)
+    monkeypatch.setattr("fcntl.flock", flock)
 
 
 def not_writable(code: int) -> Callable[[Path, pytest.MonkeyPatch], None]:

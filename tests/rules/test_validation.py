@@ -156,7 +156,7 @@ def test_the_limit_says_how_many_there_are_and_were_asked_for() -> None:
     (problem,) = problems_of("9.9.9.0/24, 9.9.8.0/24, 9.9.7.0/24", existing)
     assert (problem.code, problem.text, problem.position) == ("limit_reached", "9.9.8.0/24", 1)
     assert "49 of at most 50" in problem.hint
-    assert "3 were asked for" in problem.hint
+    assert "this submission adds 3" in problem.hint
 
 
 def test_every_problem_of_a_submission_is_reported_at_once() -> None:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from cidrgate import Policy, RuleManager
+from tests.new_stores import copy_of
 from tests.servers.running import free_port, running
 
 if TYPE_CHECKING:
@@ -20,14 +21,16 @@ LISTED = {"acct-1": "127.0.0.2/32, 127.0.1.0/24", "acct-2": "127.0.0.3/32"}
 
 def database(folder: Path) -> str:
     """The URL of a database with a list for `acct-1` and `acct-2`, a subaccount `sub-1`, and an account without one."""
-    url = f"sqlite:///{folder / 'lists.db'}"
-    with RuleManager.connect(url, Policy(allow_special=True), create=True) as manager:
+    return copy_of(_filled, folder / "lists.db")
+
+
+def _filled(path: Path) -> None:
+    with RuleManager.connect(f"sqlite:///{path}", Policy(allow_special=True), create=True) as manager:
         for account, cidrs in LISTED.items():
             manager.create_account(account)
             manager.add(account, cidrs)
         manager.create_account("sub-1", parent="acct-1")
         manager.create_account("empty")
-    return url
 
 
 @contextmanager

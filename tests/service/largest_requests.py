@@ -20,6 +20,7 @@ from cidrgate.service.auth.values import Scope
 from cidrgate.service.http.limits import LARGEST_BODY, LONGEST_FORM_LIST, LONGEST_LABEL, LONGEST_NAME, MOST_SCOPES
 from tests.service.test_console_sessions import OWN_PAGE, proof
 
+OF_A_FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 ACCOUNT = "é" * LONGEST_NAME
 HOSTS = [f"2600:{number // 65_536:x}:{number % 65_536:x}::/128" for number in range(64_000)]
 NESTED = [f"2600::/{length}" for length in range(12, 102)]
@@ -131,9 +132,10 @@ def main() -> None:
                 cidrs = "\n".join(str(one) for one in cidrs[:500])  # type: ignore[index]
             for size in (LONGEST_FORM_LIST, LARGEST_BODY):
                 form = {"csrf": csrf, "account": ACCOUNT, "cidrs": cidrs[:size], "version": "0"}
+                sent = urlencode(form)
                 for action in ("add", "add/check"):
-                    sent = len(urlencode(form))
-                    report(f"console {action}: {what}", sent, client.post(f"/console/list/{action}", data=form))
+                    answer = client.post(f"/console/list/{action}", content=sent, headers=OF_A_FORM)
+                    report(f"console {action}: {what}", len(sent), answer)
         rewriting = {"csrf": csrf, "account": ACCOUNT, "cidrs": "1", "version": "0", "way": "instead " + "9" * 9_000}
         report("console rewrite", 10_000, client.post("/console/list/add/rewrite", data=rewriting))
         rewriting["way"] = "9" * 9_000

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 ROUNDS, WRITERS, BEFORE_KILL = 3, 8, 60
 
 
-@pytest.mark.fault("`serve`, or a program with a manager in it, is told to end or killed under load")
+@pytest.mark.fault("`serve`, or a program with a manager in it, is ended or killed under load")
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_no_acknowledged_write_is_lost(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/lists.db" if kind == "sqlite" else str(request.getfixturevalue("postgres_url"))

@@ -134,7 +134,7 @@ def test_a_token_must_be_good_for_something_and_be_called_something(store: Store
     with pytest.raises(InvalidScopeError, match="at least one scope"):
         credentials.create_token("one", [])
     for name in ("", " x", "x" * 256, "a\nb"):
-        with pytest.raises(InvalidScopeError, match="called something"):
+        with pytest.raises(InvalidScopeError, match="needs a name"):
             credentials.create_token(name, ADMIN)
     for time in (_in(-HOUR), datetime.now()):
         with pytest.raises(InvalidExpiryError):

@@ -83,8 +83,8 @@ def test_the_lists_behave_as_they_must(http: httpx.Client, database: str, token:
     for text, code, conflicts, hint in (
         ("203.0.113.5", "invalid_format", [], "203.0.113.5/32"),
         ("192.168.1.7/24", "invalid_format", [], "192.168.1.0/24"),
-        ("8.8.8.0/24", "duplicate_entry", ["8.8.8.0/24"], "listed already"),
-        ("2606:4700:0:0::/32", "duplicate_entry", ["2606:4700::/32"], "listed already"),
+        ("8.8.8.0/24", "duplicate_entry", ["8.8.8.0/24"], "already listed"),
+        ("2606:4700:0:0::/32", "duplicate_entry", ["2606:4700::/32"], "already listed"),
         ("8.8.8.8/32", "subset_exists", ["8.8.8.0/24"], "8.8.8.0/24"),
         ("8.8.0.0/16", "superset_conflict", ["8.8.4.0/25", "8.8.8.0/24"], "remove 8.8.4.0/25, 8.8.8.0/24"),
         ("10.0.0.0/8", "special_range", ["10.0.0.0/8"], "RFC 1918"),

@@ -1,6 +1,6 @@
-"""The authorize endpoint: what a proxy asks before it lets a request through to an API.
+"""The authorize endpoint: a proxy calls it before it passes a request on to an API.
 
-`AuthorizeApp` is an ASGI app without a framework, to be mounted or served alone; `serve` runs it.
+`AuthorizeApp` is an ASGI app without a framework. An application can mount it, and `serve` runs it as a server.
 """
 
 from cidrgate.authorize.app import AUTHORIZE_PATH, AuthorizeApp

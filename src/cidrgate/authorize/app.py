@@ -1,7 +1,7 @@
-"""`AuthorizeApp`: 200 if the client of a proxy may act for an account, 403 for everything else.
+"""`AuthorizeApp`: responds 200 if the client of a proxy may act for an account, otherwise 403.
 
-A proxy hands over the request's account and its client's address; the body of the request never comes here. There is
-no framework between the server and the matcher, as this stands in the way of every request of an API.
+A proxy sends the account and the client address of a request, but not its body. The app uses no framework, because it
+delays every request of an API.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ AUTHORIZE_PATH = "/v1/authorize"
 _BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 
 _MOST_FIELDS = 20
-"""Parameters a query may have that the proxy has written."""
+"""The most parameters that the proxy's query may have."""
 
 
 def _empty(status: int, *headers: tuple[bytes, bytes]) -> Message:
@@ -44,25 +44,28 @@ _NOT_ENFORCED = _empty(200, (_REASON, b"not_enforced"))
 
 
 class AuthorizeApp:
-    """An ASGI app that answers a proxy at `/v1/authorize`, whatever the method: 200 or 403, and nothing else.
+    """An ASGI app that responds to a proxy at `/v1/authorize` with 200 or 403, for every method.
 
-    The answer names the reason of the `Verdict` in `X-Cidrgate-Reason`. A 403 is what the middleware tells a client
-    too, for the proxy to hand on: it names the address seen and a request id, never the list. In a gate that only
-    reports, what would be denied is a 200 with the reason.
+    Do not let clients reach it directly, and let the proxy set the account header itself: the app trusts the account
+    that the proxy names.
+
+    The header `X-Cidrgate-Reason` of the response has the reason of the `Verdict`. The body of a 403 is the denial that
+    the middleware also sends, and the proxy can pass it on: it names the client address and a request id, but no
+    entry of the list. If the gate only reports, the response to a request that would be denied is 200 with the reason.
 
     Args:
-        gate: Decides; its resolver must trust the proxy, which is the peer here. Let it `require_account`, unless the
-            proxy asks about requests that need none.
-        account_header: The header in which the proxy names the account. Paths below `/v1/authorize/` are answered too,
-            as Envoy appends the path of the client.
-        account_parameter: A parameter of the query that names the account, in place of the header. Paths below
-            `/v1/authorize/` are then not found: the query of such a request is the client's.
-        elsewhere: The ASGI app that answers other paths; 404 if None.
-        client_headers: Which headers of the client are denied, where the proxy passes them on; the defaults of
-            `ClientHeaders` if None.
+        gate: The gate that decides. Its resolver must trust the proxy, which is the peer here. Set its
+            `require_account`, unless the proxy also sends requests that need no account.
+        account_header: The header in which the proxy names the account. The app also responds at paths below
+            `/v1/authorize/`, because Envoy appends the client's path.
+        account_parameter: A query parameter that names the account, instead of the header. Paths below
+            `/v1/authorize/` are then not found, because their query comes from the client.
+        elsewhere: The ASGI app for all other paths; None responds 404.
+        client_headers: The check of the client's headers, if the proxy passes them on; by default a `ClientHeaders`
+            with its default settings.
 
     Raises:
-        ValueError: If the header is no token (RFC 9110 section 5.6.2), or the parameter is empty.
+        ValueError: If the header is not a token (RFC 9110 section 5.6.2), or if the parameter is empty.
 
     Example:
         >>> import asyncio
@@ -93,7 +96,7 @@ class AuthorizeApp:
         self._headers = ClientHeaders(expected=[account_header]) if client_headers is None else client_headers
         self._elsewhere = _not_found if elsewhere is None else elsewhere
         if account_parameter is not None and not account_parameter:
-            raise ValueError("the parameter with the account has a name, or is None for the header")
+            raise ValueError("account_parameter must not be empty: name a parameter, or use None for the header")
         self._below = "" if account_parameter else f"{AUTHORIZE_PATH}/"
         self._account: Callable[[Scope], str | None]
         of_header = account_of_headers(FromHeader(account_header), refuse_aliases=False)
@@ -103,7 +106,7 @@ class AuthorizeApp:
             self._account = lambda scope: _account_of_query(scope, account_parameter)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer as ASGI 3 asks."""
+        """Handle one ASGI 3 connection."""
         kind = scope["type"]
         if kind == "http":
             path: str = scope["path"]
@@ -119,7 +122,7 @@ class AuthorizeApp:
             await send({"type": "websocket.close", "code": 1008})
 
     async def _live(self, receive: Receive, send: Send) -> None:
-        """Agree to the start and the end of the server, at which the log is completed."""
+        """Handle the lifespan events. At shutdown, write the rest of the log."""
         while True:
             message = await receive()
             ended = message["type"] == "lifespan.shutdown"
@@ -133,20 +136,20 @@ class AuthorizeApp:
         try:
             self._headers.check(scope["headers"])
             account = self._account(scope)
-        except Exception as error:  # noqa: BLE001 - whatever broke, the gate decides
+        except Exception as error:  # noqa: BLE001 - the gate decides about every failure
             return _told(decide(self._gate, None, scope, error), scope)
         if account is not None:
             try:
                 host, port = peer_of(scope)
                 if self._gate.admits(account, host, scope["headers"], port):
                     return _MATCHED if self._gate.matcher.enforced(account) else _NOT_ENFORCED, _EMPTY_BODY
-            except Exception:  # noqa: BLE001, S110 - `decide` finds out what it was
+            except Exception:  # noqa: BLE001, S110 - `decide` runs into the same error and logs it
                 pass
         return _told(decide(self._gate, account, scope), scope)
 
 
 def _told(verdict: Verdict, scope: Scope) -> tuple[Message, Message]:
-    """The answer that a verdict makes."""
+    """Return the response for a verdict."""
     reason = (_REASON, verdict.reason.encode())
     if verdict.admitted:
         return _empty(200, reason, (b"x-request-id", verdict.request_id.encode())), _EMPTY_BODY
@@ -160,21 +163,21 @@ def _told(verdict: Verdict, scope: Scope) -> tuple[Message, Message]:
 
 
 def _account_of_query(scope: Scope, parameter: str) -> str | None:
-    """The account that a parameter of the query names; None when it names none.
+    """Return the account that a query parameter names; None if it names none.
 
     Raises:
-        UnclearAccountError: If the parameter comes more than once, or the query cannot be read.
+        UnclearAccountError: If the parameter is repeated, or if the query is not valid.
     """
     text: bytes = scope["query_string"]
     if _BROKEN_ESCAPE.search(text):
-        raise UnclearAccountError("the query cannot be read: % is written as %25")
+        raise UnclearAccountError("the query is not valid: write % as %25")
     try:
         query = parse_qsl(text.decode(), keep_blank_values=True, errors="strict", max_num_fields=_MOST_FIELDS)
     except ValueError as error:
-        raise UnclearAccountError(f"the query cannot be read: {error}") from error
+        raise UnclearAccountError(f"the query is not valid: {error}") from error
     named = [value for name, value in query if name == parameter]
     if len(named) > 1:
-        raise UnclearAccountError(f"the parameter {parameter} came {len(named)} times")
+        raise UnclearAccountError(f"the query contains the parameter {parameter} {len(named)} times")
     return named[0] or None if named else None
 
 

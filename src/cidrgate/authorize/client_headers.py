@@ -1,7 +1,8 @@
-"""Which headers of a client two readers could read in two ways: the proxy that asks, and the API behind it.
+"""Detects client headers that the proxy and the API behind it could read in different ways.
 
-Some proxies pass the client's headers on when they ask: nginx, Caddy, and Traefik unless it is told not to. Of two
-lines with an API key a proxy may see one alone, and it may not know that an API takes X_Account for X-Account.
+nginx, Caddy and, unless configured otherwise, Traefik pass the client's headers on to the authorize endpoint. If a
+client repeats the header with its API key, a proxy may see only one of the lines. And a proxy may not know that an API
+reads X_Account as X-Account.
 """
 
 from __future__ import annotations
@@ -17,22 +18,24 @@ if TYPE_CHECKING:
 __all__ = ["CREDENTIAL_HEADERS", "ClientHeaders"]
 
 CREDENTIAL_HEADERS = ("authorization", "x-api-key")
-"""Headers with a credential, from which an API may find the account."""
+"""Headers with a credential from which an API may derive the account."""
 
 _PLAIN = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-"
-"""What a name is made of that no server takes for another one: WSGI folds `_`, CGI and PHP every other character."""
+"""The characters of unambiguous header names: WSGI reads `_` as `-`, CGI and PHP read every other character as `-`."""
 
 
 class ClientHeaders:
-    """Refuses headers that two readers could read in two ways.
+    """Refuses headers that two servers could read in different ways.
+
+    Do not set `allow_aliases` if an API reads names such as X_Account: a client could then name another account.
 
     Args:
-        credentials: Names of the headers that may come once at most, without a comma, in any case.
-        expected: Names that the proxy writes itself, whatever characters they hold.
-        allow_aliases: Whether every name may hold other characters than letters, digits and dashes.
+        credentials: Names of headers that must not be repeated and must not contain a comma; in upper or lower case.
+        expected: Names that the proxy writes itself; they may contain any character.
+        allow_aliases: Whether every name may contain other characters than letters, digits and dashes.
 
     Raises:
-        ValueError: If a name is no token (RFC 9110 section 5.6.2).
+        ValueError: If a name is not a token (RFC 9110 section 5.6.2).
 
     Example:
         >>> headers = ClientHeaders(["X-Api-Key"])
@@ -40,7 +43,7 @@ class ClientHeaders:
         >>> headers.check([(b"x-api-key", b"key-1"), (b"x-api-key", b"key-2")])
         Traceback (most recent call last):
         ...
-        cidrgate.errors.UnclearAccountError: the header x-api-key came more than once
+        cidrgate.errors.UnclearAccountError: the header x-api-key is repeated
     """
 
     def __init__(
@@ -55,24 +58,25 @@ class ClientHeaders:
         self._allow_aliases = allow_aliases
 
     def check(self, headers: Sequence[tuple[bytes, bytes]]) -> None:
-        """Return if the headers of an ASGI scope can be read in one way only.
+        """Check that the headers of an ASGI scope are unambiguous.
 
         Raises:
-            UnclearAccountError: If a name is an alias of another one, or a credential came twice or holds a comma.
+            UnclearAccountError: If a name could be an alias of another name, or if a credential header is repeated or
+                contains a comma.
         """
         names = [name.lower() for name, _ in headers]
         for credential in self._credentials:
             if credential in names:
                 if names.count(credential) > 1:
-                    raise UnclearAccountError(f"the header {credential.decode()} came more than once")
+                    raise UnclearAccountError(f"the header {credential.decode()} is repeated")
                 if b"," in headers[names.index(credential)][1]:
-                    raise UnclearAccountError(f"the header {credential.decode()} holds a comma")
+                    raise UnclearAccountError(f"the header {credential.decode()} contains a comma")
         if not self._allow_aliases and b"".join(names).translate(None, _PLAIN):
             for name in names:
                 if name.translate(None, _PLAIN) and name not in self._expected:
                     raise UnclearAccountError(
-                        f"the name of the header {name.decode('latin-1')} holds other characters than letters, digits "
-                        "and dashes: an API may take it for another one; let the proxy delete such headers"
+                        f"the name of the header {name.decode('latin-1')} contains other characters than letters, "
+                        "digits and dashes: an API may read it as another header; let the proxy delete such headers"
                     )
 
 

@@ -1,15 +1,17 @@
-"""What every connection to a server of this package is held to, whoever is at its other end.
+"""Limits for every connection to a server of this package.
 
-Uvicorn waits for ever for the head of a request, for a client that does not read its answer, and for a TLS handshake
-nearly as long; and what its parser refuses it answers itself. `GuardedConnection` stands between it and the network:
+Uvicorn waits for ever for the head of a request and for a client that does not read its response, and nearly as long
+for a TLS handshake. It also responds itself to requests that its parser rejects. `GuardedConnection` is placed between
+uvicorn and the network and enforces these limits:
 
-- a head must be complete within `HEAD_SECONDS`, counted from the connection or from the last answer, and within
-  `LARGEST_HEAD` bytes;
-- a client must take something of its answer within `STALL_SECONDS`;
-- where all places are taken, the connection that has waited longest for its client makes room for a new one. It is one
-  of the client that has most of them, so that nobody can take the places of others.
+- A head must be complete within `HEAD_SECONDS` after the connection or the last response, and within `LARGEST_HEAD`
+  bytes.
+- A client must read a part of its response within `STALL_SECONDS`.
+- If the server has reached its limit of connections, a new connection replaces the one that has waited longest for its
+  client. Among the waiting connections, those of the client with the most connections are replaced first, so that one
+  client cannot block others.
 
-Nothing here knows what is served. Times are those of the event loop.
+This module does not know what is served. Times are those of the event loop.
 """
 
 from __future__ import annotations
@@ -40,20 +42,20 @@ __all__ = [
 ]
 
 MOST_CONNECTIONS: Final = 1_000
-"""Connections at a time; fewer where the process may open fewer files."""
+"""The most connections at a time; fewer if the process may open fewer files."""
 LARGEST_HEAD: Final = 1 << 16
 """Bytes of a request's head."""
 HEAD_SECONDS: Final = 10.0
 """Seconds a client has for the head of a request, and for a TLS handshake."""
 STALL_SECONDS: Final = 30.0
-"""Seconds a client may take nothing of an answer."""
+"""Seconds that a client may read nothing of a response."""
 
 _SWEEP_SECONDS = 0.5
 _KEPT_FILES = 64
-"""Files for everything but connections: the store, snapshots, modules that are imported late."""
+"""Files reserved for the store, for snapshots and for modules that are imported late."""
 _FEWEST_CONNECTIONS = 8
 _MOST_WAITING = 128
-"""Connections that wait to be taken."""
+"""The most connections that wait to be accepted."""
 
 _HEADERS = (
     b"content-type: application/problem+json\r\nconnection: close\r\ncache-control: no-store\r\n"
@@ -65,25 +67,24 @@ _BODY = b'{"type":"urn:cidrgate:problem:%s","title":"%s","status":%d,"detail":"%
 
 
 def connection_limit() -> int:
-    """How many connections a server of this process may have at a time."""
+    """Return the most connections that a server of this process may have at a time."""
     return max(_FEWEST_CONNECTIONS, min(MOST_CONNECTIONS, _files() - connection_backlog()))
 
 
 def connection_backlog() -> int:
-    """How many connections may wait for a server of this process to take them.
+    """Return how many connections may wait for a server of this process to accept them.
 
-    It takes all of them at once, before any has made room for another. For each there has to be a file: where files run
-    out, libuv drops whatever waits, honest clients too. What is beyond the backlog waits in the network.
+    The server accepts all of them at once, before it can close others to make room. Each needs a file: if there are no
+    more files, libuv drops all waiting connections, including those of honest clients. Further connections wait in the
+    network.
     """
     return max(_FEWEST_CONNECTIONS, min(_MOST_WAITING, _files() // 2))
 
 
 def _files() -> int:
-    """How many files this process may open for connections; very many where there is no limit, or nobody tells."""
-    try:
-        import resource
-    except ImportError:  # not on Windows
-        return sys.maxsize
+    """Return how many files this process may open for connections; `sys.maxsize` if there is no known limit."""
+    import resource  # which only POSIX has
+
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return sys.maxsize if files == resource.RLIM_INFINITY else files - _KEPT_FILES
 
@@ -98,7 +99,7 @@ class _Places:
         self._sweeper: asyncio.TimerHandle | None = None
 
     def take(self, connection: GuardedConnection) -> bool:
-        """A place for a connection; False where none can be made free."""
+        """Take a place for a connection; return False if no other connection can be closed for it."""
         if len(self._held) >= self._limit:
             leaving = self._longest_waiting()
             if leaving is None:
@@ -110,7 +111,7 @@ class _Places:
         return True
 
     def give_back(self, connection: GuardedConnection) -> None:
-        """A connection is gone."""
+        """Free the place of a closed connection."""
         self._held.pop(connection, None)
 
     def _longest_waiting(self) -> GuardedConnection | None:
@@ -118,7 +119,7 @@ class _Places:
         waiting = [one for one in self._held if one.waits_since(now) is not None]
         peers = Counter(one.peer for one in waiting)
         most = max(peers.values(), default=0)
-        # They stand in the order they came in.
+        # They are in order of arrival.
         return next((one for one in waiting if peers[one.peer] == most), None)
 
     def _sweep(self) -> None:
@@ -135,10 +136,10 @@ class GuardedConnection(asyncio.Protocol):
     """One connection: uvicorn's protocol behind the limits of this module. For `uvicorn.Config(http=...)`.
 
     Args:
-        config: Uvicorn's. Where it has an attribute `tls`, a context, the connection begins with a handshake; `ssl`
-            must then be None, so that connections are counted from their first byte.
-        server_state: Uvicorn's.
-        app_state: Uvicorn's.
+        config: Uvicorn's configuration. If it has an attribute `tls`, an SSL context, the connection begins with a
+            handshake. `ssl` must then be None, so that connections are counted from their first byte.
+        server_state: Uvicorn's server state.
+        app_state: Uvicorn's application state.
     """
 
     def __init__(
@@ -163,11 +164,11 @@ class GuardedConnection(asyncio.Protocol):
         self._unsent, self._stalled_since = 0, 0.0
         self.peer: object = None
 
-    # ------------------------------------------------------------------------------------- what the network says
+    # ------------------------------------------------------------------------------------- network events
 
     def connection_made(self, made: asyncio.BaseTransport) -> None:
-        """A client has connected."""
-        transport = cast("asyncio.Transport", made)  # uvloop's are none by their class
+        """Handle a new connection."""
+        transport = cast("asyncio.Transport", made)  # uvloop's transports are not subclasses of this class
         self._transport = transport
         self._waiting_since = self._loop.time()
         name = transport.get_extra_info("peername")
@@ -181,7 +182,7 @@ class GuardedConnection(asyncio.Protocol):
             self._handshake = self._loop.create_task(self._shake_hands(transport, self._tls))
 
     def data_received(self, data: bytes) -> None:
-        """A client has sent something."""
+        """Handle data from the client."""
         if self._inner is None:
             self._early += data
             return
@@ -190,32 +191,32 @@ class GuardedConnection(asyncio.Protocol):
         self._inner.data_received(data)
         self.waits_since(self._loop.time())
         if self._head > LARGEST_HEAD and not self._transport_closing():
-            self._refuse(431, "Request Header Fields Too Large", f"a head may have {LARGEST_HEAD} bytes")
+            self._refuse(431, "Request Header Fields Too Large", f"a head may have at most {LARGEST_HEAD} bytes")
 
     def eof_received(self) -> bool | None:
-        """A client sends nothing more."""
+        """Handle the end of the client's data."""
         return None if self._inner is None else self._inner.eof_received()
 
     def connection_lost(self, error: Exception | None) -> None:
-        """A client is gone."""
+        """Handle the end of the connection."""
         self._held_in.give_back(self)
         if self._inner is not None:
             self._inner.connection_lost(error)
 
     def pause_writing(self) -> None:
-        """A client reads too slowly."""
+        """Pause writing, because the client reads too slowly."""
         if self._inner is not None:
             self._inner.pause_writing()
 
     def resume_writing(self) -> None:
-        """A client has caught up."""
+        """Resume writing, because the client has read enough."""
         if self._inner is not None:
             self._inner.resume_writing()
 
-    # ------------------------------------------------------------------------------------------ what is held to
+    # ------------------------------------------------------------------------------------------ limits
 
     def waits_since(self, now: float) -> float | None:
-        """Since when the connection waits for its client, for a head or a body; None while a request is carried out."""
+        """Return since when the connection waits for a head or a body; None while a request is carried out."""
         cycle = self._cycle()
         if cycle is not None:
             self._head = 0
@@ -234,13 +235,13 @@ class GuardedConnection(asyncio.Protocol):
             self._stalled_since = now
         self._unsent = unsent
         since = self.waits_since(now)
-        # How long a body may take is for the application to say.
+        # The application limits the time for a body.
         late = since is not None and self._between and unsent == 0 and now - since > HEAD_SECONDS
         if late or (unsent and now - self._stalled_since > STALL_SECONDS):
             self.abort()
 
     def abort(self) -> None:
-        """Drop the connection at once, whatever is left to be sent."""
+        """Close the connection at once, without sending the rest."""
         self._held_in.give_back(self)
         if self._handshake is not None:
             self._handshake.cancel()
@@ -248,7 +249,7 @@ class GuardedConnection(asyncio.Protocol):
             self._transport.abort()
 
     def _cycle(self) -> Any:
-        """The request that is being received or carried out; None between requests."""
+        """Return the request that is being received or carried out; None between requests."""
         cycle = None if self._inner is None else self._inner.cycle
         return None if cycle is None or cycle.response_complete else cycle
 
@@ -266,13 +267,13 @@ class GuardedConnection(asyncio.Protocol):
     async def _shake_hands(self, transport: asyncio.Transport, context: ssl.SSLContext) -> None:
         if transport.is_closing():
             return
-        transport.pause_reading()  # once more: uvloop begins to read after `connection_made`, paused or not
+        transport.pause_reading()  # again: uvloop starts to read after `connection_made` even if it was paused
         shaking = self._loop.create_task(
             self._loop.start_tls(transport, self, context, server_side=True, ssl_handshake_timeout=HEAD_SECONDS)
         )
         try:
             await asyncio.sleep(0)
-            await asyncio.sleep(0)  # TLS is there now, and reading goes on: nothing else was read in between
+            await asyncio.sleep(0)  # TLS is installed now and reads on; nothing was read in between
             if self._early and not shaking.done():
                 self._hand_over(transport)
             secured = await shaking
@@ -287,7 +288,7 @@ class GuardedConnection(asyncio.Protocol):
             self._begin(secured)
 
     def _hand_over(self, transport: asyncio.Transport) -> None:
-        """Give TLS what came before it was there, as it does where many connections come at once."""
+        """Pass on to TLS the data that arrived before it was installed, as happens with many new connections."""
         tls = cast("asyncio.BufferedProtocol", transport.get_protocol())
         early, self._early = memoryview(self._early), b""
         while early:
@@ -305,12 +306,12 @@ class GuardedConnection(asyncio.Protocol):
 
 @cache
 def _inner_class() -> type[Any]:
-    """Uvicorn's protocol; what its parser refuses is answered like every other error."""
+    """Return uvicorn's protocol, changed so that requests its parser rejects get a response like every other error."""
     from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
     class Http(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
         def send_400_response(self, msg: str) -> None:
-            self.transport.write(_refusal(400, "Bad Request", "this is no HTTP request"))
+            self.transport.write(_refusal(400, "Bad Request", "this is not a valid HTTP request"))
             self.transport.close()
 
     return Http
@@ -323,12 +324,12 @@ def _refusal(status: int, title: str, detail: str) -> bytes:
 
 
 class RepeatedRecords(logging.Filter):
-    """Keeps clients from filling a log: of records that are alike, some a minute are written, and then their number.
+    """Prevents clients from filling a log: it writes only some similar records per minute, and then their number.
 
-    Records are alike that are the same event, or have the same template, and the same error from the same line.
+    Records are similar if they have the same event or the same template, and the same error from the same line.
 
     Args:
-        most: How many of a kind are written a minute.
+        most: How many similar records are written per minute.
     """
 
     _SECONDS = 60.0
@@ -340,7 +341,7 @@ class RepeatedRecords(logging.Filter):
         self._kinds: dict[object, tuple[float, int]] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether a record is written."""
+        """Return whether a record is written."""
         now = time.monotonic()
         kind = _kind_of(record)
         began, count = self._kinds.get(kind, (now, 0))
@@ -369,7 +370,7 @@ def _kind_of(record: logging.LogRecord) -> object:
 
 
 def quiet(names: Iterable[str] = ("uvicorn.error", "asyncio", "cidrgate.service")) -> None:
-    """Filter the loggers that clients can make write, by `RepeatedRecords`."""
+    """Add `RepeatedRecords` to the loggers whose records clients can cause."""
     for name in names:
         logger = logging.getLogger(name)
         if not any(isinstance(one, RepeatedRecords) for one in logger.filters):

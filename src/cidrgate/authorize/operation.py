@@ -1,4 +1,4 @@
-"""`/healthz`, `/readyz` and `/metrics` of an authorize endpoint that stands alone: for what runs and watches it."""
+"""`/healthz`, `/readyz` and `/metrics` of an authorize server, for health checks and monitoring."""
 
 from __future__ import annotations
 
@@ -29,37 +29,39 @@ if TYPE_CHECKING:
 __all__ = ["MULTIPROCESS", "EndpointMetrics", "Operation"]
 
 MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
-"""Where `prometheus_client` keeps the counts of several processes; it reads the variable when it is imported."""
+"""The variable with the folder in which `prometheus_client` stores the counts of several processes.
+
+`prometheus_client` reads the variable when it is imported.
+"""
 
 _PROMETHEUS = b"text/plain; version=0.0.4; charset=utf-8"
 
 
 class WorkersCollector(Collector):
-    """What all workers have counted, also while one of them starts.
+    """Collects the counts of all workers, even while a worker starts.
 
     Args:
-        folder: Where `prometheus_client` keeps their files.
+        folder: The folder in which `prometheus_client` stores their files.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def collect(self) -> Iterable[Metric]:
-        """The sums over all workers; called by a registry."""
-        # A worker makes its file empty, and gives it its size and its first counts later: `prometheus_client` raises
-        # an error for an empty one.
+        """Return the sums over all workers; called by a registry."""
+        # A worker creates an empty file and fills it later. `prometheus_client` raises an error for an empty file.
         files = [str(path) for path in self._folder.glob("*.db") if path.stat().st_size]
         return MultiProcessCollector.merge(files)  # type: ignore[no-any-return, no-untyped-call]
 
 
 class EndpointMetrics:
-    """The decisions and the lists of this process and of the other workers, for Prometheus.
+    """Prometheus metrics about the decisions and the lists of this process and the other workers.
 
     Args:
-        lists: What this process answers from.
+        lists: The lists of this process.
 
     Attributes:
-        hook: What a gate calls with each verdict.
+        hook: The hook for a gate.
     """
 
     def __init__(self, lists: RuleManager) -> None:
@@ -77,17 +79,17 @@ class EndpointMetrics:
         self._all.register(ListsCollector(lists.replica, states))
 
     def text(self) -> bytes:
-        """Everything, in Prometheus's text format."""
+        """Return all metrics in Prometheus's text format."""
         return generate_latest(self._all)
 
 
 class Operation:
-    """An ASGI app for the paths beside the endpoint; 404 for others.
+    """An ASGI app for `/healthz`, `/readyz` and `/metrics`; it responds 404 to other paths.
 
     Args:
-        lists: What the endpoint answers from.
-        ready_within: Seconds without news from the store after which it is not ready; None for never.
-        metrics: What `/metrics` tells; None for 404.
+        lists: The lists of the endpoint.
+        ready_within: The staleness of the lists, in seconds, after which the endpoint is not ready; None for no limit.
+        metrics: The metrics for `/metrics`; None responds 404.
     """
 
     def __init__(self, lists: Replica, *, ready_within: float | None, metrics: EndpointMetrics | None) -> None:
@@ -96,7 +98,7 @@ class Operation:
         self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer as ASGI 3 asks."""
+        """Handle one ASGI 3 request."""
         status, kind, body = self._answer(scope["path"])
         headers = [(b"content-type", kind), (b"content-length", b"%d" % len(body)), (b"cache-control", b"no-store")]
         await send({"type": "http.response.start", "status": status, "headers": headers})

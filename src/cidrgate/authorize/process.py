@@ -1,6 +1,6 @@
-"""How a server's process ends: when its terminal hangs up, as when it is told to, and when its supervisor is gone.
+"""The end of a server process: by a signal, when its terminal closes, and when its supervisor has ended.
 
-Used by every server of the package, and nothing in it knows what they serve.
+Every server of the package uses this module. It does not know what they serve.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ if TYPE_CHECKING:
 __all__ = ["GRACE", "end_with_supervisor", "hang_up_ends_workers", "run"]
 
 GRACE = 5
-"""Seconds that requests have to be answered once a server was told to stop."""
+"""Seconds that a stopping server has to finish its requests."""
 
 _HANG_UP = getattr(signal, "SIGHUP", None)
 
 
 def run(server: uvicorn.Server, sockets: list[socket] | None = None) -> None:
-    """Run a server until it is told to stop, by SIGINT, SIGTERM or SIGHUP; to be asked to stop is no error.
+    """Run a server until SIGINT, SIGTERM or SIGHUP stops it. Stopping is not an error.
 
     Args:
-        server: It gets some seconds to answer what is under way, see its `timeout_graceful_shutdown`.
-        sockets: What it listens on; None for what its configuration says.
+        server: The server. Its `timeout_graceful_shutdown` limits the time to finish its requests.
+        sockets: The sockets to listen on; None for those of its configuration.
 
     Raises:
-        SystemExit: When it was told to stop by a signal other than SIGINT.
+        SystemExit: If a signal other than SIGINT stopped the server.
     """
     with _handled(signal.SIGTERM, _stopped), suppress(KeyboardInterrupt):
-        # Once it has stopped, uvicorn raises the signal again.
+        # uvicorn raises the signal again after it has stopped.
         if _HANG_UP is None or _is_ignored(_HANG_UP):
             server.run(sockets)
             return
@@ -58,7 +58,7 @@ def run(server: uvicorn.Server, sockets: list[socket] | None = None) -> None:
 
 
 def hang_up_ends_workers() -> None:
-    """Let SIGHUP end uvicorn's supervisor and its workers, which it would start anew; unless it is ignored."""
+    """Let SIGHUP end uvicorn's supervisor and workers instead of restarting the workers, unless SIGHUP is ignored."""
     if _HANG_UP is None:
         return
     ignored = _is_ignored(_HANG_UP)
@@ -71,9 +71,9 @@ def hang_up_ends_workers() -> None:
 
 
 def end_with_supervisor() -> None:
-    """End this worker when the process that started it is gone, however that ended: nobody else would end it."""
+    """End this worker when its supervisor has ended for any reason: no other process would end the worker."""
     if _HANG_UP is not None and multiprocessing.parent_process() is not None:
-        signal.signal(_HANG_UP, signal.SIG_IGN)  # the supervisor hears it too, and says what to do
+        signal.signal(_HANG_UP, signal.SIG_IGN)  # the supervisor receives the signal too and ends its workers
     threading.Thread(target=_wait_for_supervisor, name="cidrgate-supervisor", daemon=True).start()
 
 
@@ -82,15 +82,15 @@ def _wait_for_supervisor() -> None:
     if supervisor is None:
         return
     supervisor.join()
-    with suppress(Exception):  # whoever read what is logged may be gone too
-        log_event(logging.ERROR, "parent_lost", "the process that supervises this worker is gone: the worker ends too")
+    with suppress(Exception):  # the process that reads the log may have ended too
+        log_event(logging.ERROR, "parent_lost", "the supervisor of this worker has ended: the worker ends too")
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(GRACE + 1)
     os._exit(1)
 
 
 def _is_ignored(number: int) -> bool:
-    """Whether whoever started the process wants a signal to do nothing, as `nohup` does."""
+    """Return whether the process was started with a signal ignored, as `nohup` does."""
     return signal.getsignal(number) == signal.SIG_IGN
 
 

@@ -1,6 +1,6 @@
-"""Serving the authorize endpoint alone: its settings, and uvicorn, which takes the least processor time.
+"""Runs the authorize endpoint as a server: its settings, and uvicorn, the server that needs the least CPU time.
 
-With several workers each has a process and a matcher of its own, mapped from one snapshot file whose pages they share.
+Each worker is a separate process with a separate matcher. All workers map the same snapshot file and share its pages.
 """
 
 from __future__ import annotations
@@ -14,14 +14,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
 
-import uvicorn
-
 from cidrgate.authorize.app import AuthorizeApp
 from cidrgate.authorize.client_headers import CREDENTIAL_HEADERS, ClientHeaders
 from cidrgate.authorize.connections import GuardedConnection, connection_backlog, quiet
-from cidrgate.authorize.operation import MULTIPROCESS, EndpointMetrics, Operation
-from cidrgate.authorize.process import GRACE, end_with_supervisor, hang_up_ends_workers, run
-from cidrgate.errors import CidrgateError
+from cidrgate.errors import CidrgateError, needs_extra
 from cidrgate.event_log import log_event, log_to_stderr
 from cidrgate.gate.client_ip import ClientIPResolver
 from cidrgate.gate.decision_log import LOG_EVERY, check_log_every
@@ -29,44 +25,52 @@ from cidrgate.gate.gate import Gate, Unlisted, check_unlisted
 from cidrgate.gate.header_names import check_token
 from cidrgate.manager import RuleManager
 
+with needs_extra("authorize", "cidrgate.authorize.server"):
+    import uvicorn
+
+    from cidrgate.authorize.operation import MULTIPROCESS, EndpointMetrics, Operation
+    from cidrgate.authorize.process import GRACE, end_with_supervisor, hang_up_ends_workers, run
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = ["AuthorizeSettings", "app_from_environment", "serve"]
 
 _VARIABLE = "CIDRGATE_AUTHORIZE"
-"""How the workers, which uvicorn starts as new processes, learn the settings."""
+"""The environment variable that passes the settings to the workers, which uvicorn starts as new processes."""
 
 _REFRESH = 300.0
-"""Seconds after which the workers' snapshot is written anew."""
+"""Seconds after which the workers' snapshot is written again."""
 
 
 @dataclass(frozen=True, slots=True)
 class AuthorizeSettings:
-    """What an authorize endpoint answers from, and how.
+    """The settings of an authorize server.
 
     Attributes:
         database: URL of the store.
-        unlisted: What happens to an account that has no list: `allow`, `deny_unknown` or `deny`; refused when None.
-        trusted_proxies: Networks of the proxies that ask, `unix:` for those on a Unix socket.
-        trusted_hops: How many proxies there are, in place of their networks; None for `trusted_proxies`.
-        trust_everybody: Whether the networks of the proxies may cover public space as a whole.
-        client_header: The header with the client's address.
+        unlisted: What happens to an account without a list: `allow`, `deny_unknown` or `deny`. None is an error.
+        trusted_proxies: Networks of the proxies that call the endpoint; `unix:` for proxies on a Unix socket.
+        trusted_hops: The number of proxies, instead of their networks; None to use `trusted_proxies`.
+        trust_everybody: Whether the networks of the proxies may cover the whole public address space. Anyone who can
+            reach the server can then claim any client address.
+        client_header: The header with the client address.
         account_header: The header with the account.
-        account_parameter: The parameter of the query with the account, in place of the header; None for the header.
-        credential_headers: Headers that a client may send once at most, without a comma.
-        allow_header_aliases: Whether names of headers may hold other characters than letters, digits and dashes.
+        account_parameter: The query parameter with the account, instead of the header; None for the header.
+        credential_headers: Headers that a client must not repeat, and that must not contain a comma.
+        allow_header_aliases: Whether header names may contain other characters than letters, digits and dashes.
         allow_missing_account: Whether a request without an account is allowed.
-        report_only: Whether to log what would be denied, and deny nothing.
+        report_only: Whether to log the requests that would be denied, without denying any.
         log: Which decisions are logged: `denials`, `all` or `none`.
-        log_every: Seconds between two lines about denials of one account and address; 0 for a line for each.
-        deny_when_stale: Seconds without news from the store after which enforced accounts are denied; None for never.
-        snapshot: A file to start from, shared by workers; None for none.
-        note_matches: Whether it is noted when each entry last let a request in.
-        metrics: Whether `/metrics` tells about decisions and lists; counting makes each decision take longer.
+        log_every: Seconds between two lines about denials of the same account and address; 0 writes every denial.
+        deny_when_stale: The staleness of the lists, in seconds, after which enforced accounts are denied; None for no
+            limit.
+        snapshot: A snapshot file to start from, which the workers share; None for no file.
+        note_matches: Whether to record when each entry last matched a request.
+        metrics: Whether `/metrics` reports decisions and lists. Counting slows down each decision.
     """
 
-    database: str = field(repr=False)  # it may hold a password
+    database: str = field(repr=False)  # it may contain a password
     unlisted: Unlisted | None
     trusted_proxies: tuple[str, ...] = ()
     trusted_hops: int | None = None
@@ -86,10 +90,10 @@ class AuthorizeSettings:
     metrics: bool = False
 
     def resolver(self) -> ClientIPResolver:
-        """What finds the client's address.
+        """Return the resolver of the client address.
 
         Raises:
-            ValueError: If the settings do not fit together.
+            ValueError: If the settings contradict each other.
         """
         return ClientIPResolver(
             trusted_proxies=None if self.trusted_hops is not None else self.trusted_proxies,
@@ -99,10 +103,10 @@ class AuthorizeSettings:
         )
 
     def client_headers(self) -> ClientHeaders:
-        """What refuses headers of the client.
+        """Return the check of the client's headers.
 
         Raises:
-            ValueError: If a name is none of a header.
+            ValueError: If a name is not a valid header name.
         """
         return ClientHeaders(
             self.credential_headers,
@@ -111,22 +115,22 @@ class AuthorizeSettings:
         )
 
     def check(self) -> None:
-        """Refuse settings that do not fit together, before anything is opened or listened on.
+        """Check the settings, before the server opens a store or a port.
 
         Raises:
-            ValueError: If they do not.
+            ValueError: If a setting is not valid, or if settings contradict each other.
         """
         self.resolver()
         check_token(self.account_header, "the header with the account")
         check_log_every(self.log_every)
         self.client_headers()
         if self.account_parameter is not None and not self.account_parameter:
-            raise ValueError("the parameter with the account has a name")
+            raise ValueError("the parameter with the account must have a name")
         if self.deny_when_stale is not None and not 0 < self.deny_when_stale < math.inf:
-            raise ValueError(f"lists can be too old after a number of seconds above 0, not {self.deny_when_stale}")
+            raise ValueError(f"deny_when_stale must be a number of seconds above 0, not {self.deny_when_stale}")
 
     def open(self) -> RuleManager:
-        """The lists, loaded and following the store.
+        """Open the store and return a manager whose lists are loaded and follow the store.
 
         Raises:
             StoreError: If the store cannot be opened or read.
@@ -140,7 +144,7 @@ class AuthorizeSettings:
         )
 
     def app(self, lists: RuleManager) -> AuthorizeApp:
-        """The endpoint over lists."""
+        """Return the endpoint for these lists."""
         metrics = EndpointMetrics(lists) if self.metrics else None
         gate = Gate(
             lists,
@@ -164,7 +168,7 @@ class AuthorizeSettings:
 
 
 def app_from_environment() -> AuthorizeApp:
-    """The endpoint of a worker."""
+    """Return the endpoint of a worker."""
     settings = json.loads(os.environ[_VARIABLE])
     _log_to_stderr()
     end_with_supervisor()
@@ -172,7 +176,7 @@ def app_from_environment() -> AuthorizeApp:
     try:
         return made.app(made.open())
     except CidrgateError as error:
-        log_event(logging.ERROR, "worker_failed", f"a worker cannot start, and is tried again: {error}")
+        log_event(logging.ERROR, "worker_failed", f"a worker cannot start and will be restarted: {error}")
         raise SystemExit(1) from error
 
 
@@ -185,23 +189,23 @@ def serve(
     workers: int,
     on_loaded: Callable[[int], object],
 ) -> None:
-    """Answer until SIGINT, SIGTERM or SIGHUP ends it; requests that are under way are answered.
+    """Run the server until SIGINT, SIGTERM or SIGHUP. It finishes current requests before it ends.
 
     Args:
-        settings: What is answered, and how.
+        settings: The settings of the endpoint.
         host: The address to listen on.
         port: The port to listen on.
-        uds: The path of a Unix socket to listen on, in place of a port; None for the port.
-        workers: How many processes answer.
-        on_loaded: Called with the number of accounts, before the first answer.
+        uds: The path of a Unix socket to listen on, instead of a port; None for the port.
+        workers: The number of worker processes.
+        on_loaded: A function to call with the number of accounts, before the first response.
 
     Raises:
         StoreError: If the store cannot be opened or read.
-        SystemExit: If the port or the socket cannot be listened on.
+        SystemExit: If the server cannot listen on the port or the socket.
     """
     _log_to_stderr()
     listen: dict[str, Any] = {"uds": uds} if uds is not None else {"host": host, "port": port}
-    # A server that believed forwarded headers itself would hand over the wrong peer.
+    # A server that read forwarded headers itself would report the wrong peer.
     listen |= {
         "proxy_headers": False,
         "access_log": False,
@@ -213,7 +217,7 @@ def serve(
     listen |= {
         "server_header": False,
         "date_header": False,
-        "lifespan": "on",  # at the end the log is completed
+        "lifespan": "on",  # shutdown writes the rest of the log
         "http": GuardedConnection,
         "backlog": connection_backlog(),
         "timeout_graceful_shutdown": GRACE,

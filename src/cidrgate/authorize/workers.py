@@ -1,8 +1,8 @@
-"""What the workers of an authorize endpoint tell each other, so that whichever is asked answers for all of them.
+"""The shared state of the workers of an authorize endpoint, so that any worker can report the metrics of all.
 
-Each worker has a file in a folder of theirs, and holds a lock on it for as long as it lives. A file without a lock is
-that of a worker that is gone, however it ended; whoever finds it deletes it. In the file stand two numbers, which are
-mapped: a worker that is stopped tells nothing new, and its lists grow old.
+Each worker has a file in a common folder and holds a lock on it while it runs. A file without a lock belongs to a
+worker that has ended; the worker that finds it deletes it. The file contains two numbers and is mapped into memory: a
+worker that is paused writes no new numbers, and its lists become stale.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
 __all__ = ["WorkerFile", "living_workers"]
 
 _LAYOUT = struct.Struct("=dd")
-"""When the lists were last known to equal the store, on the clock of `time.monotonic`, which all processes of a machine
-share; and 1 or 0, for whether they follow it."""
+"""The time at which the lists were last known to equal the store, by `time.monotonic`, a clock that all processes of a
+machine share; and 1 or 0 for whether the lists follow the store."""
 
 
 class WorkerFile:
-    """The file of this worker; kept up to date from now on, and gone with the process.
+    """The file of this worker. It is updated from now on, and it is deleted after the process has ended.
 
     Args:
-        folder: Of all workers.
-        lists: What this worker answers from.
+        folder: The folder of all workers.
+        lists: The lists of this worker.
     """
 
     def __init__(self, folder: Path, lists: Replica) -> None:
@@ -46,19 +46,19 @@ class WorkerFile:
         self._numbers = mmap.mmap(self._file, _LAYOUT.size)
         self.update()
         lists.on_known = self.update
-        # Under its name only now, as it would be taken for that of a dead worker without the lock.
+        # Renamed only after it is locked: without the lock, the file would look like that of an ended worker.
         made.rename(folder / f"{os.getpid()}.worker")
 
     def update(self) -> None:
-        """Write what is known now."""
+        """Write the current numbers."""
         _LAYOUT.pack_into(self._numbers, 0, self._lists.known_at, self._lists.follows)
 
 
 def living_workers(folder: Path) -> Iterator[ListsState]:
-    """What each worker that lives has told; what a dead one has left is deleted.
+    """Return the state of each running worker, and delete the files of ended workers.
 
     Args:
-        folder: Of all workers.
+        folder: The folder of all workers.
     """
     for path in folder.glob("*.worker"):
         try:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 
-__all__ = ["main"]
+from cidrgate.errors import MissingExtraError, needs_extra
 
-_EXTRA = frozenset({"click", "rich", "typer"})
+__all__ = ["main"]
 
 
 def main() -> None:
@@ -16,11 +16,9 @@ def main() -> None:
         SystemExit: Always: 0 when it worked or an address is allowed, 1 when `check` denies, 2 on an error.
     """
     try:
-        from cidrgate.cli.app import run
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in _EXTRA:
-            raise
-        message = f"the cidrgate command needs {error.name}, which is not installed: pip install 'cidrgate[cli]'"
-        print(message, file=sys.stderr)
+        with needs_extra("cli", "the cidrgate command"):
+            from cidrgate.cli.app import run
+    except MissingExtraError as error:
+        print(error, file=sys.stderr)
         sys.exit(2)
     sys.exit(run(sys.argv[1:]))

@@ -32,7 +32,7 @@ def _create(
 
 @command(app, "list")
 def _list(session: Session) -> None:
-    """List every account, how many entries count for it, and whether it is enforced."""
+    """List every account, the number of its entries, and whether it is enforced."""
     with session.open() as manager:
         accounts = manager.accounts()
         states = manager.list_states()

@@ -5,12 +5,12 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib.metadata import version
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
+from cidrgate import __version__
 from cidrgate.cli import (
     accounts,
     authorize,
@@ -24,6 +24,7 @@ from cidrgate.cli import (
     tokens,
     transfer,
 )
+from cidrgate.cli.environment import wants_json
 from cidrgate.cli.options import ERROR, Session, command, root_options
 from cidrgate.stores.urls import redacted_message
 
@@ -52,8 +53,17 @@ def _errors_redacted() -> Iterator[None]:
         # Their type moved between the versions of typer, their text did not.
         message = getattr(error, "message", None)
         if hasattr(error, "format_message") and isinstance(message, str):
-            error.__dict__["message"] = redacted_message(message)
+            error.__dict__["message"] = redacted_message(message) + _origin(error)
         raise
+
+
+def _origin(error: Exception) -> str:
+    """Which variable a value came from that cannot be used; nothing if it was typed."""
+    context, option = getattr(error, "ctx", None), getattr(error, "param", None)
+    if context is None or option is None or option.name is None:
+        return ""
+    source = context.get_parameter_source(option.name)
+    return f" (from {option.envvar})" if source is not None and source.name == "ENVIRONMENT" else ""
 
 
 app = typer.Typer(
@@ -67,7 +77,7 @@ app = typer.Typer(
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(version("cidrgate"))
+        typer.echo(__version__)
         raise typer.Exit
 
 
@@ -78,13 +88,13 @@ def _root(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Keep the IP allowlists of an API platform's accounts: who may call from where."""
+    """Manage and check the IP allowlists of an API platform's accounts."""
 
 
 @command(app, "version")
 def _version(session: Session) -> None:
     """Print the version."""
-    session.output.answer({"version": version("cidrgate")}, version("cidrgate"))
+    session.output.answer({"version": __version__}, __version__)
 
 
 app.add_typer(accounts.app, name="account")
@@ -107,7 +117,7 @@ def run(arguments: Sequence[str]) -> int:
         # A label in a script the terminal's encoding lacks must not end a command halfway.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    if "--json" not in arguments:
+    if not wants_json(arguments):
         return _status(app(args=list(arguments)))
     try:
         return _status(app(args=list(arguments), standalone_mode=False))

@@ -27,10 +27,10 @@ AccountName = Annotated[str, typer.Argument(metavar="ACCOUNT", help="The account
 Cidrs = Annotated[list[str], typer.Argument(metavar="CIDRS...", help="Networks, separated by commas or spaces.")]
 EntryName = Annotated[str, typer.Argument(metavar="CIDR_OR_ID", help="An entry: its CIDR, or its id.")]
 EntryNames = Annotated[list[str], typer.Argument(metavar="CIDR_OR_ID...", help="Entries: their CIDRs, or their ids.")]
-Empty = Annotated[bool, typer.Option("--empty", help="Let the list become empty, so that every address is allowed.")]
+Empty = Annotated[bool, typer.Option("--empty", help="Allow the list to become empty; then every address is allowed.")]
 Version = Annotated[
     int | None,
-    typer.Option("--expect-version", metavar="N", help="Change nothing if the list has another version by now."),
+    typer.Option("--expect-version", metavar="N", help="Change nothing if the list has a different version."),
 ]
 
 _MOST_DIGITS_OF_AN_ID = 18

@@ -9,6 +9,7 @@ from cidrgate.authorize.client_headers import CREDENTIAL_HEADERS
 from cidrgate.cli.errors import CommandError
 from cidrgate.cli.options import LogEvery, Session, TrustEverybody, command
 from cidrgate.cli.output import counted
+from cidrgate.errors import needs_extra
 from cidrgate.gate.decision_log import LOG_EVERY
 
 __all__ = ["app"]
@@ -19,7 +20,7 @@ _THIS_HOST = ("127.0.0.1/32", "::1/128", "unix:")
 """The proxies that are trusted if none is named: those on this host, by the addresses they use to reach it."""
 
 
-@command(app, "authorize")
+@command(app, "authorize", variables=True)
 def _authorize(
     session: Session,
     *,
@@ -101,7 +102,7 @@ def _authorize(
         typer.Option(
             "--deny-when-stale",
             metavar="SECONDS",
-            help="Deny accounts that are enforced or unknown once the store has told nothing for so long; without it "
+            help="Deny accounts that are enforced or unknown once the store has not answered for so long; without it "
             "the last lists count.",
         ),
     ] = None,
@@ -111,24 +112,16 @@ def _authorize(
     ] = None,
     note_matches: Annotated[
         bool,
-        typer.Option("--note-matches", help="Let lists say when each entry last let a request in."),
+        typer.Option("--note-matches", help="Record when each entry last allowed a request."),
     ] = False,
     metrics: Annotated[
         bool,
-        typer.Option(
-            "--metrics", help="Tell Prometheus about decisions and lists, at /metrics; each decision then takes longer."
-        ),
+        typer.Option("--metrics", help="Serve metrics for Prometheus at /metrics; each decision then takes longer."),
     ] = False,
 ) -> None:
     """Answer proxies: 200 if the client may act for the account, 403 if not."""
-    try:
+    with needs_extra("authorize", "authorize"):
         from cidrgate.authorize.server import AuthorizeSettings, serve
-    except ModuleNotFoundError as error:
-        if error.name not in ("uvicorn", "prometheus_client"):
-            raise
-        raise CommandError(
-            f"authorize needs {error.name}, which is not installed: pip install 'cidrgate[authorize]'"
-        ) from error
     if trusted_proxy and trusted_hops is not None:
         raise CommandError("name --trusted-proxy or --trusted-hops, not both")
     settings = AuthorizeSettings(

@@ -27,7 +27,7 @@ _Address = Annotated[str, typer.Argument(metavar="IP", help="The address that ca
 
 @command(app, "check")
 def _check(session: Session, account: AccountName, address: _Address) -> None:
-    """Whether an address may act for an account: exit status 0 if it may, 1 if not."""
+    """Check whether an address may act for an account: exit status 0 if it may, 1 if not."""
     decision = _decide(session, account, address)
     session.output.answer(decision_record(account, address, decision), _verdict(address, account, decision))
     if not decision.allowed:
@@ -36,7 +36,7 @@ def _check(session: Session, account: AccountName, address: _Address) -> None:
 
 @command(app, "explain")
 def _explain(session: Session, account: AccountName, address: _Address) -> None:
-    """Why an address may, or may not, act for an account."""
+    """Explain why an address may, or may not, act for an account."""
     decision = _decide(session, account, address)
     lines: list[str | Line] = [_verdict(address, account, decision)]
     if decision.account != account:

@@ -42,13 +42,13 @@ DETAIL_OPTIONS = {
     "label": DetailOption(
         ("--label", "-l"),
         "What to call the entries.",
-        "The label it shall have; '' for none.",
+        "The new label; '' removes it.",
         lambda text: text or None,
     ),
     "expires_at": DetailOption(
         ("--expires",),
-        "When the entries end: in 30m, 12h, 90d, or 2027-01-31T18:00+00:00.",
-        "When it shall end: as for `add`; '' for never.",
+        "When the entries expire: in 30m, 12h, 90d, or 2027-01-31T18:00+00:00.",
+        "The new expiry, as for `add`; '' removes it.",
         expiry,
         "WHEN",
     ),

@@ -46,7 +46,7 @@ def _prune(
     *,
     older_than: Annotated[str, typer.Option("--older-than", metavar="AGE", help="Such as 90d or 52w.")],
 ) -> None:
-    """Delete the beginning of the change log, of all accounts; what it told cannot be restored any more."""
+    """Delete old rows of the change log, for all accounts; lists from before them cannot be restored."""
     with session.open() as manager:
         pruned = manager.prune_history(age(older_than))
     session.output.answer({"pruned": pruned}, f"{counted(pruned, 'change', 'changes')} deleted from the log")

@@ -75,7 +75,7 @@ def _add(
     expect_version: Version = None,
     create: Annotated[bool, typer.Option("--create", help="Create the account if there is none.")] = False,
 ) -> None:
-    """List new networks: all of them, or none if one breaks a rule."""
+    """Add networks to a list: all of them, or none if one breaks a rule."""
     with session.open(create=create) as manager:
         if create:
             _create_for(manager, account, cidrs, session)
@@ -100,12 +100,12 @@ def _edit(
     session: Session,
     account: AccountName,
     entry: EntryName,
-    cidr: Annotated[str | None, typer.Argument(metavar="[NEW]", help="The network it shall have.")] = None,
+    cidr: Annotated[str | None, typer.Argument(metavar="[NEW]", help="The new network.")] = None,
     *,
     details: EntryDetails,
     expect_version: Version = None,
 ) -> None:
-    """Change the network, the label or the end of an entry; it keeps its id."""
+    """Change the network, the label or the expiry of an entry; its id stays the same."""
     edit = EntryEdit(... if cidr is None else cidr, **details)
     if not edit.changes():
         flags = [option.flags[0] for option in DETAIL_OPTIONS.values()]
@@ -163,7 +163,7 @@ def _replace(
     expect_version: Version = None,
     empty: Empty = False,
 ) -> None:
-    """Make the list exactly this, in one change; entries that stay keep their id and label."""
+    """Replace the whole list in one change; entries that stay keep their id and label."""
     if cidrs and file:
         raise CommandError("give the networks, or a --file that holds them, not both")
     pieces = split_submission(read_text(file) if file else cidrs or [])
@@ -184,11 +184,11 @@ def _restore(
     session: Session,
     account: AccountName,
     *,
-    at: Annotated[int, typer.Option("--at", metavar="SEQUENCE", help="The last change that shall count.")],
+    at: Annotated[int, typer.Option("--at", metavar="SEQUENCE", help="The change whose list to restore.")],
     expect_version: Version = None,
     empty: Empty = False,
 ) -> None:
-    """Make the list what it was after a change: see `cidrgate history`. The rules of today hold."""
+    """Restore the list as it was after a change (see `cidrgate history`), checked by the current rules."""
     with session.open() as manager:
         entries = manager.restore(account, at=at, actor=session.actor, expect_version=expect_version, allow_empty=empty)
     _answer_list(session, account, entries)

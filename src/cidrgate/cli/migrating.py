@@ -27,7 +27,7 @@ def _migrate(
         ),
     ] = None,
 ) -> None:
-    """Bring the tables of the database to the version this cidrgate needs; create them where there are none."""
+    """Migrate the tables of the database to the version that this cidrgate needs, or create them."""
     from cidrgate.stores.migrations import HEAD
 
     users = grant or []

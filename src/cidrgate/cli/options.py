@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Concatenate, ParamSpec, TypeAl
 
 import typer
 
+from cidrgate.cli.environment import DATABASE, DEFAULT_DATABASE, JSON, database_of, split_lists, with_variable
 from cidrgate.cli.output import Output
 from cidrgate.errors import CidrgateError
 from cidrgate.manager import RuleManager
@@ -23,10 +24,7 @@ from cidrgate.stores.waits import LOCK_TIMEOUT
 if TYPE_CHECKING:
     from cidrgate.service.auth.credentials import Credentials
 
-__all__ = ["DEFAULT_DATABASE", "ERROR", "LogEvery", "Session", "TrustEverybody", "command", "root_options"]
-
-DEFAULT_DATABASE = "sqlite:///cidrgate.db"
-"""The store of whoever names none: a file in the working directory."""
+__all__ = ["ERROR", "LogEvery", "Session", "TrustEverybody", "command", "root_options"]
 
 ERROR = 2
 """The exit status of a command that could not do what it was asked to."""
@@ -47,7 +45,7 @@ TrustEverybody: TypeAlias = Annotated[
     bool,
     typer.Option(
         "--trust-everybody",
-        help="Let --trusted-proxy cover public space as a whole: only where nobody but the proxies gets here.",
+        help="Allow --trusted-proxy to cover public space as a whole, where only the proxies can reach this port.",
     ),
 ]
 """The option of every command that is told of proxies."""
@@ -60,18 +58,28 @@ class Session:
     """What one run of a command works with.
 
     Attributes:
-        database: The URL of the store, or the path of a file.
+        given_database: What `--database` says; None where it was not given.
         actor: Who makes changes, for the change log; None when nobody said.
         policy: What a list may hold.
         output: Where answers and errors go, and in which form.
         lock_timeout: Seconds to wait for locks of others; None for what the store says.
     """
 
-    database: str = field(repr=False)  # it may hold a password
+    given_database: str | None = field(repr=False)  # it may hold a password
     actor: str | None
     policy: Policy
     output: Output
     lock_timeout: float | None = None
+
+    @property
+    def database(self) -> str:
+        """The URL of the store, or the path of a file: of the option, the environment, or neither.
+
+        Raises:
+            CommandError: If the environment contradicts itself, or a file that it names cannot be read.
+            StoreError: If it names no store that outlives the command.
+        """
+        return database_of(self.given_database)
 
     def open(self, *, create: bool = False) -> RuleManager:
         """Connect to the store; its matcher is not loaded.
@@ -94,12 +102,15 @@ class Session:
             yield Credentials(manager.store)
 
 
-def command(app: typer.Typer, name: str) -> Callable[[Callable[Concatenate[Session, _Arguments], None]], None]:
+def command(
+    app: typer.Typer, name: str, *, variables: bool = False
+) -> Callable[[Callable[Concatenate[Session, _Arguments], None]], None]:
     """Register a function as a command that takes the options of every command.
 
     Args:
         app: Where the command goes.
         name: What people type.
+        variables: Whether each of its options has a variable of the environment too, as servers need.
 
     Returns:
         A decorator for a function of a `Session` and the command's own arguments.
@@ -109,6 +120,7 @@ def command(app: typer.Typer, name: str) -> Callable[[Callable[Concatenate[Sessi
         @functools.wraps(function)
         def run(context: typer.Context, *_args: _Arguments.args, **arguments: _Arguments.kwargs) -> None:
             near = {option: arguments.pop(option) for option in _OPTIONS}
+            split_lists(context, arguments)
             session = _session(near, context.find_root().obj or {})
             try:
                 function(session, *_args, **arguments)
@@ -117,6 +129,8 @@ def command(app: typer.Typer, name: str) -> Callable[[Callable[Concatenate[Sessi
                 raise typer.Exit(ERROR) from error
 
         own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
+        if variables:
+            own = [with_variable(name, parameter) for parameter in own]
         _show_parameters(run, [*own, *_parameters(from_environment=False)])
         app.command(name)(run)
 
@@ -138,6 +152,9 @@ def root_options(app: typer.Typer, **kwargs: Any) -> Callable[[Callable[..., Non
         @functools.wraps(function)
         def run(context: typer.Context, **arguments: Any) -> None:
             context.obj = {option: arguments.pop(option) for option in _OPTIONS}
+            source = context.get_parameter_source("database")
+            if source is not None and source.name == "ENVIRONMENT":
+                context.obj["database"] = None  # read later: the variable of a file may contradict it
             function(**arguments)
 
         own = list(inspect.signature(function, eval_str=True).parameters.values())
@@ -158,12 +175,12 @@ def _option_of(option: "Field[Any]") -> tuple[Any, tuple[str, ...], str, str, di
 
 
 # name -> (type, flags, environment variable, what it is for, what typer is told besides)
-_OPTIONS: dict[str, tuple[Any, tuple[str, ...], str | None, str, dict[str, Any]]] = {
+_OPTIONS: dict[str, tuple[Any, tuple[str, ...], str, str, dict[str, Any]]] = {
     "database": (
         str | None,
         ("--database", "-d"),
-        "CIDRGATE_DATABASE",
-        f"The store; {DEFAULT_DATABASE} if not given",
+        DATABASE,
+        f"The store; {DEFAULT_DATABASE} if not given. {DATABASE}_FILE names a file that holds it",
         {"metavar": "PATH|URL"},
     ),
     "actor": (
@@ -181,7 +198,13 @@ _OPTIONS: dict[str, tuple[Any, tuple[str, ...], str | None, str, dict[str, Any]]
         f"Seconds to wait for locks of others before an error says so; {LOCK_TIMEOUT:g} if not given",
         {"min": 0.001, "max": 86_400, "metavar": "SECONDS"},
     ),
-    "json": (bool | None, ("--json",), None, "Answer as JSON on stdout, report errors as JSON on stderr", {}),
+    "json": (
+        bool | None,
+        ("--json",),
+        JSON,
+        "Answer as JSON on stdout, report errors as JSON on stderr",
+        {},
+    ),
 }
 
 
@@ -196,7 +219,7 @@ def _parameters(*, from_environment: bool) -> list[inspect.Parameter]:
         option = typer.Option(
             None,
             *flags,
-            help=f"{purpose}." if variable is None else f"{purpose}. Also {variable}.",
+            help=f"{purpose}. Also {variable}.",
             envvar=variable if from_environment else None,
             **settings,
         )
@@ -220,7 +243,7 @@ def _session(near: dict[str, Any], far: dict[str, Any]) -> Session:
     }
     actor = _system_user() if chosen["actor"] is None else chosen["actor"]
     return Session(
-        database=chosen["database"] or DEFAULT_DATABASE,
+        given_database=chosen["database"],
         actor=actor or None,
         policy=Policy(**limits),
         output=Output(json=bool(chosen["json"])),

@@ -111,7 +111,7 @@ class Output:
     def answer(self, record: Mapping[str, Any], *parts: str | Line | Table) -> None:
         """Answer on stdout: with the record for a machine, with the parts for a person."""
         if self.json:
-            print(json.dumps(record))
+            print(json.dumps(record), flush=True)
             return
         console = _console()
         for part in parts:
@@ -119,6 +119,7 @@ class Output:
                 _print_table(console, part)
             else:
                 _print_line(console, part)
+        console.file.flush()  # a server goes on for days, and its first lines go to a pipe: the log of a container
 
     def error(self, error: CidrgateError) -> None:
         """Report an error on stderr: what is wrong and what to do about it.

@@ -8,6 +8,7 @@ import typer
 
 from cidrgate.cli.errors import CommandError
 from cidrgate.cli.options import LogEvery, Session, TrustEverybody, command
+from cidrgate.errors import needs_extra
 from cidrgate.gate.client_ip import ClientIPResolver
 from cidrgate.gate.decision_log import LOG_EVERY
 from cidrgate.manager import RuleManager
@@ -16,10 +17,8 @@ __all__ = ["app"]
 
 app = typer.Typer()
 
-_EXTRA = frozenset({"fastapi", "jinja2", "multipart", "prometheus_client", "python_multipart", "starlette", "uvicorn"})
 
-
-@command(app, "serve")
+@command(app, "serve", variables=True)
 def _serve(
     session: Session,
     *,
@@ -66,7 +65,7 @@ def _serve(
     ] = None,
     note_matches: Annotated[
         bool,
-        typer.Option("--note-matches", help="With --authorize: let lists say when each entry last let a request in."),
+        typer.Option("--note-matches", help="With --authorize: record when each entry last allowed a request."),
     ] = False,
     log_every: LogEvery = LOG_EVERY,
     create: Annotated[
@@ -84,20 +83,14 @@ def _serve(
     max_staleness: Annotated[
         float,
         typer.Option(
-            "--max-staleness", metavar="SECONDS", help="From when on /readyz and the log say that lists are old."
+            "--max-staleness", metavar="SECONDS", help="How old the lists may be before /readyz and the log report it."
         ),
     ] = 15.0,
 ) -> None:
     """Serve the management API and the console until interrupted. On a database without tokens, prints a link."""
-    try:
+    with needs_extra("server", "serve"):
         from cidrgate.service.server import Port, new_link, serve
         from cidrgate.service.settings import Settings
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in _EXTRA:
-            raise
-        raise CommandError(
-            f"serve needs {error.name}, which is not installed: pip install 'cidrgate[server]'"
-        ) from None
     if authorize and unlisted is None:
         if not create:
             session.open().close()  # a store that is not there is the first thing to say

@@ -19,7 +19,7 @@ def _compile(
     session: Session,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The snapshot; replaced in one step.")],
 ) -> None:
-    """Write all lists, with their place in the change log, into one file that `RuleManager.open(snapshot=)` maps."""
+    """Write all lists, with their position in the change log, to one file that `RuleManager.open(snapshot=)` maps."""
     with session.open() as manager:
         with session.output.progress("reading the lists", None) as progress:
             manager.load(progress=progress)

@@ -13,7 +13,7 @@ from cidrgate.service.auth.values import Scope, Token
 
 __all__ = ["app"]
 
-app = typer.Typer(help="Make, list and revoke tokens of the management API.", no_args_is_help=True)
+app = typer.Typer(help="Create, list and revoke tokens of the management API.", no_args_is_help=True)
 
 
 @command(app, "create")
@@ -32,10 +32,10 @@ def _create(
     ],
     expires: Annotated[
         str | None,
-        typer.Option("--expires", metavar="WHEN", help="When it ends: in 12h, 90d, or 2027-01-31T18:00+00:00."),
+        typer.Option("--expires", metavar="WHEN", help="When it expires: in 12h, 90d, or 2027-01-31T18:00+00:00."),
     ] = None,
 ) -> None:
-    """Make a token and print it: nobody can find it out again."""
+    """Create a token and print it. It cannot be shown again."""
     scopes = [Scope.parse(text) for text in scope]
     with session.open_credentials(create=True) as credentials:
         made = credentials.create_token(
@@ -75,7 +75,7 @@ def _list(session: Session) -> None:
 def _revoke(
     session: Session, token: Annotated[int, typer.Argument(metavar="ID", min=1, help="The token's id.")]
 ) -> None:
-    """Make a token useless at once, and end the console sessions begun with it."""
+    """Revoke a token at once, and end the console sessions that it began."""
     with session.open_credentials() as credentials:
         revoked = credentials.revoke_token(token)
     session.output.answer(token_record(revoked), f"revoked token {revoked.id}, {revoked.name}")

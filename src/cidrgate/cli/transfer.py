@@ -21,7 +21,9 @@ __all__ = ["app"]
 
 app = typer.Typer()
 
-_Format = Annotated[ListFormat | None, typer.Option("--format", help="The format; the file's name tells if not given.")]
+_Format = Annotated[
+    ListFormat | None, typer.Option("--format", help="The format; by default the end of the file's name decides.")
+]
 
 
 @command(app, "import")
@@ -36,7 +38,7 @@ def _import(
     strict: Annotated[bool, typer.Option("--strict", help="Import nothing if any row is bad.")] = False,
     create: Annotated[bool, typer.Option("--create/--no-create", help="Create accounts that do not exist.")] = True,
 ) -> None:
-    """Import the lists of many accounts. A bad row keeps its account out, and the exit status is 2 then."""
+    """Import the lists of many accounts. An account with a bad row is not imported; the exit status is then 2."""
     form = form or format_of(file.name)
     with session.output.progress(f"reading {file.name}"), lines_of(file) as lines:
         plan = plan_import(read_rows(lines, form))

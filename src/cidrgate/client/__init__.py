@@ -8,7 +8,11 @@
 A test holds the client against the OpenAPI document: every operation, every parameter, every field.
 """
 
-from cidrgate.client.api import ApiError, Client, UnconfirmedError
+from cidrgate.errors import needs_extra
+
+with needs_extra("client", "cidrgate.client"):
+    from cidrgate.client.api import ApiError, Client, UnconfirmedError
+
 from cidrgate.client.values import (
     AccountInfo,
     ChangeInfo,

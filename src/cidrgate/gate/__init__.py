@@ -1,7 +1,7 @@
-"""`Gate`: may a request act for an account? From an account and a client to a `Verdict`, the same for every edge.
+"""`Gate` decides whether a request may act for an account. Every edge uses the same gate and gets a `Verdict`.
 
-The client's address, the sources of accounts, the denial, the decision log and its metrics live here. Nothing here
-knows a framework, a rule or a store; `cidrgate.middleware` joins a gate to a framework.
+This folder also holds the client address, the account sources, the denial, the decision log and the metrics. It knows
+no framework, rule or store; `cidrgate.middleware` connects a gate to a framework.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    """`GateMetrics`, loaded when it is asked for: it needs `cidrgate[metrics]`."""
+    """Load `GateMetrics` when it is first used: it needs `cidrgate[metrics]`."""
     if name == "GateMetrics":
         from cidrgate.gate.metrics import GateMetrics
 

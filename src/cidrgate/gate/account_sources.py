@@ -1,7 +1,8 @@
-"""Where requests usually say which account they act for: a header, an API key in one, the route, the path.
+"""Account sources: a header, an API key in a header, a route parameter or the path names the account of a request.
 
-The edges take any callable as well. Whatever is used has to name the account that the application goes on to act for:
-an account that nobody checks against the credentials of the request protects nothing.
+The edges also accept any callable. The source must name the account that the application then acts for. Do not use a
+name that a client can choose freely: unless the application checks the account against the request's credentials, the
+allowlist protects nothing.
 """
 
 from __future__ import annotations
@@ -30,27 +31,28 @@ class Exempt(Enum):
 
 
 EXEMPT: Final = Exempt.EXEMPT
-"""In the place of an account: the request acts for none by nature, and passes where others have to name theirs."""
+"""Used in place of an account: the request needs no account, and is allowed where other requests must name one."""
 
 
 @dataclass(frozen=True, slots=True)
 class FromHeader:
-    """The account a header names, or belongs to the API key in it.
+    """Reads the account from a header, or looks up the account of the API key in a header.
 
-    Without the header, or with a key that belongs to nobody, a request acts for no account: it passes, for the
-    application to refuse, unless the gate has `require_account`.
+    A request without the header, or with an unknown key, acts for no account. The gate allows such a request, unless
+    `require_account` is set: the application must reject it. Without `lookup`, the client writes the account's name
+    into the header: use that only if the application checks the name against the request's credentials.
 
     Args:
-        name: The header, in any case.
-        lookup: From what the header holds to the account, or None where it belongs to none; the account itself is in
-            the header when there is no lookup.
-        scheme: The scheme before it, as in `Authorization: Bearer …`; anything without it names no account.
-        exempt: Requests that act for no account by nature, as in `cidrgate.gate.request_paths.Exemptions`.
+        name: The name of the header, in upper or lower case.
+        lookup: A function from the header's value to the account, or to None if there is no such account. Without it,
+            the header contains the account itself.
+        scheme: The scheme before the value, as in `Authorization: Bearer …`. A value without it names no account.
+        exempt: Requests that need no account, as in `cidrgate.gate.request_paths.Exemptions`.
 
     Raises:
-        TypeError: If an argument has another type.
-        ValueError: If the name or the scheme is no token (RFC 9110 section 5.6.2), or a rule does not follow its
-            grammar.
+        TypeError: If an argument has the wrong type.
+        ValueError: If the name or the scheme is not a token (RFC 9110 section 5.6.2), or if a rule in `exempt` is not
+            valid.
 
     Example:
         >>> keys = {"k-42": "acct-1"}
@@ -70,49 +72,51 @@ class FromHeader:
         if self.scheme is not None:
             check_token(self.scheme, "a scheme")
         if self.lookup is not None and not callable(self.lookup):
-            raise TypeError(f"lookup is a function from a key to an account, not {self.lookup!r}")
+            raise TypeError(f"lookup must be a function from a key to an account, not {self.lookup!r}")
         _keep_exemptions(self)
 
     def account(self, values: Sequence[str]) -> str | None:
-        """The account of a request.
+        """Return the account of a request.
 
         Args:
             values: The value of each line of the header.
 
         Raises:
-            UnclearAccountError: As `of_value`, and if there are several.
+            UnclearAccountError: If the header is repeated, and in the cases of `of_value`.
         """
         if not values:
             return None
         if len(values) > 1:
-            raise UnclearAccountError(f"the header {self.name} came {len(values)} times")
+            raise UnclearAccountError(f"the request contains the header {self.name} {len(values)} times")
         return self.of_value(values[0])
 
     def of_value(self, value: str) -> str | None:
-        """The account of a request whose header came once.
+        """Return the account of a request that contains the header once.
 
         Args:
             value: The header's value.
 
         Raises:
-            UnclearAccountError: If there is a comma, by which servers join lines, a character that is not printable
-                ASCII, or a space behind the credential that follows the scheme.
+            UnclearAccountError: If the value contains a comma (servers join repeated headers with it), a character that
+                is not printable ASCII, or a space after the credential that follows the scheme.
         """
         if _is_plain(value):
             return self.of_text(value)
         text = value.strip(" \t")
         if "," in text or not text.isascii() or not text.isprintable():
-            raise UnclearAccountError(f"the header {self.name} holds a comma, or other characters than printable ASCII")
+            raise UnclearAccountError(
+                f"the header {self.name} contains a comma or a character that is not printable ASCII"
+            )
         return self.of_text(text)
 
     def of_text(self, text: str) -> str | None:
-        """The account of a request whose header came once and holds printable ASCII, no comma, and no space around it.
+        """Return the account for a header value of printable ASCII without commas and without surrounding spaces.
 
         Args:
             text: The header's value.
 
         Raises:
-            UnclearAccountError: If there is a space behind the credential that follows the scheme.
+            UnclearAccountError: If there is a space after the credential that follows the scheme.
         """
         if self.scheme is not None:
             scheme, _, text = text.partition(" ")
@@ -120,7 +124,7 @@ class FromHeader:
                 return None
             text = text.strip(" ")
             if " " in text:
-                raise UnclearAccountError(f"the header {self.name} holds more than one credential")
+                raise UnclearAccountError(f"the header {self.name} contains more than one credential")
         if not text:
             return None
         return text if self.lookup is None else self.lookup(text)
@@ -128,18 +132,19 @@ class FromHeader:
 
 @dataclass(frozen=True, slots=True)
 class FromRoute:
-    """The account that a parameter of the framework's own route names: what the framework routes by is what counts.
+    """Reads the account from a parameter of the framework's route, so the framework and the gate see the same account.
 
-    For the edges of FastAPI, Starlette, Flask, Django and aiohttp. A request whose route has no such parameter, or that
-    has no route, is denied unless it is exempt.
+    Use it only if the application checks this account against the request's credentials. It works with the edges for
+    FastAPI, Starlette, Flask, Django and aiohttp. A request without a route, or whose route has no such parameter, is
+    denied unless it is exempt.
 
     Args:
         parameter: The parameter's name, as in `/v1/accounts/{account}`.
-        exempt: Requests that act for no account by nature, as in `cidrgate.gate.request_paths.Exemptions`.
+        exempt: Requests that need no account, as in `cidrgate.gate.request_paths.Exemptions`.
 
     Raises:
-        TypeError: If an argument has another type.
-        ValueError: If the parameter is no identifier, or a rule does not follow its grammar.
+        TypeError: If an argument has the wrong type.
+        ValueError: If the parameter is not an identifier, or if a rule in `exempt` is not valid.
 
     Example:
         >>> FromRoute("account").account({"account": "acct-1"})
@@ -152,23 +157,25 @@ class FromRoute:
 
     def __post_init__(self) -> None:
         if not isinstance(self.parameter, str):
-            raise TypeError(f"the parameter of a route is a str, not {self.parameter!r}")
+            raise TypeError(f"the parameter of a route must be a str, not {self.parameter!r}")
         if not self.parameter.isidentifier():
-            raise ValueError(f"{self.parameter!r} is no parameter of a route: write its name alone, such as 'account'")
+            raise ValueError(
+                f"{self.parameter!r} is not a parameter of a route: write only its name, such as 'account'"
+            )
         _keep_exemptions(self)
 
     def account(self, parameters: Mapping[str, Any] | None) -> str | None:
-        """The account of a request.
+        """Return the account of a request.
 
         Args:
-            parameters: What the framework made of the route's parameters; None where there is no route.
+            parameters: The route's parameters as the framework converted them; None if there is no route.
 
         Returns:
-            The account, in its canonical text where a converter made a number or a UUID of it; None without the
-            parameter.
+            The account as text, also if the framework converted it to an integer or a UUID; None if the parameter is
+            missing.
 
         Raises:
-            TypeError: If a converter made anything else of it.
+            TypeError: If the framework converted the parameter to another type.
         """
         value = None if parameters is None else parameters.get(self.parameter)
         if value is None or isinstance(value, str):
@@ -176,29 +183,30 @@ class FromRoute:
         if isinstance(value, (int, UUID)) and not isinstance(value, bool):
             return str(value)
         raise TypeError(
-            f"the route's parameter {self.parameter} is a {type(value).__name__}, not text: use a callable that names "
-            "the account"
+            f"the route's parameter {self.parameter} is a {type(value).__name__}, not text: use a callable that "
+            "returns the account"
         )
 
 
 @dataclass(frozen=True, slots=True)
 class FromPath:
-    r"""The account that the path of a request names, for applications that route by the path themselves.
+    r"""Reads the account from the path of a request, for applications that route by the path themselves.
 
-    The pattern is a second parser of what the application routes by. Where a framework routes, use `FromRoute`: then
-    there is one parser, and no difference between two for somebody to look for.
+    Do not use it behind a framework's router: the pattern is a second parser of the path, and an attacker can exploit a
+    difference between two parsers. Use `FromRoute` there. Use it only if the application checks this account against
+    the request's credentials.
 
     Args:
-        pattern: A regular expression with a group `account` that matches from the start of the decoded path, without
+        pattern: A regular expression with a group `account`. It must match from the start of the decoded path, without
             the prefix that the application is mounted at (`root_path`, `SCRIPT_NAME`), and up to a `/` or the end. A
-            path that does not match is denied unless it is exempt, as is one that can be read in two ways; see
+            path that does not match, or that can be read in two ways, is denied unless it is exempt; see
             `cidrgate.gate.request_paths.clear_path`.
-        exempt: Requests that act for no account by nature, as in `cidrgate.gate.request_paths.Exemptions`.
+        exempt: Requests that need no account, as in `cidrgate.gate.request_paths.Exemptions`.
 
     Raises:
-        TypeError: If an argument has another type.
-        ValueError: If the pattern is no regular expression, has no such group, or can match no path; or a rule does not
-            follow its grammar.
+        TypeError: If an argument has the wrong type.
+        ValueError: If the pattern is not a regular expression, has no group `account`, or cannot match any path; or if
+            a rule in `exempt` is not valid.
 
     Example:
         >>> FromPath(r"/v1/accounts/(?P<account>[^/]+)", exempt=["GET /healthz"]).account("/v1/accounts/acct-1/calls")
@@ -213,23 +221,23 @@ class FromPath:
         if not isinstance(
             self.pattern if isinstance(self.pattern, str) else getattr(self.pattern, "pattern", None), str
         ):
-            raise TypeError(f"the pattern is a regular expression of text, not {self.pattern!r}")
+            raise TypeError(f"the pattern must be a regular expression for text, not {self.pattern!r}")
         try:
             compiled = re.compile(self.pattern)
         except re.error as error:
-            raise ValueError(f"the pattern {self.pattern!r} is no regular expression: {error}") from error
+            raise ValueError(f"the pattern {self.pattern!r} is not a regular expression: {error}") from error
         if "account" not in compiled.groupindex:
             raise ValueError(f"the pattern {self.pattern!r} needs a group named account: (?P<account>[^/]+)")
         if _RELATIVE.match(compiled.pattern):
-            raise ValueError(f"the pattern {self.pattern!r} matches no path: every path begins with /")
+            raise ValueError(f"the pattern {self.pattern!r} cannot match a path: every path begins with /")
         _keep_exemptions(self)
 
     def account(self, path: str, raw: bytes | None = None) -> str | None:
-        """The account of a request; None where the path does not match.
+        """Return the account of a request, or None if the path does not match.
 
         Args:
             path: The decoded path that the application routes by.
-            raw: The path as it came, where the server says it.
+            raw: The path as it was received, or None if the server does not provide it.
 
         Raises:
             UnclearAccountError: If the path can be read in more than one way.
@@ -245,30 +253,30 @@ _RELATIVE = re.compile(r"(?:\^|\\A|\(\?[aiLmsux]+\))*[A-Za-z0-9]")
 
 
 def _keep_exemptions(source: FromHeader | FromRoute | FromPath) -> None:
-    """Read the rules once, and keep them as they were when they were read."""
+    """Parse the rules once, and store them so that later changes of the caller's list have no effect."""
     object.__setattr__(source, "exemptions", Exemptions(source.exempt))
     object.__setattr__(source, "exempt", tuple(source.exempt))
 
 
 def required(account: str | None) -> str:
-    """The account of a source whose requests have to name one.
+    """Return the account from a source that requires one.
 
     Raises:
-        MissingAccountError: If there is none.
+        MissingAccountError: If the account is None.
     """
     if account is None:
-        raise MissingAccountError("the request acts for no account, and no exempt rule is for it")
+        raise MissingAccountError("the request acts for no account, and no exempt rule applies to it")
     return account
 
 
 def check_source(account: object) -> None:
-    """Refuse what is no source of accounts, before the first request does.
+    """Check an account source at startup, before the first request.
 
     Raises:
         TypeError: If it cannot be called.
     """
     if not callable(account):
         raise TypeError(
-            f"the account comes from FromHeader, FromRoute, FromPath or a callable that is given the request, "
-            f"not from {account!r}"
+            f"the account source must be FromHeader, FromRoute, FromPath or a callable that takes the request, "
+            f"not {account!r}"
         )

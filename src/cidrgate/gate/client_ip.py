@@ -1,7 +1,7 @@
-"""`ClientIPResolver`: which address a request comes from, as the last trusted hop saw it.
+"""`ClientIPResolver`: finds the client address of a request, as the last trusted hop saw it.
 
-Everything that a client can write is believed only as far as a trusted proxy vouches for it. Nothing here knows a
-framework; `forwarded` reads the headers, and `rewritten_peers` finds peers that a server has put there.
+A header counts only as far as trusted proxies wrote it. This module knows no framework; `forwarded` parses the headers,
+and `rewritten_peers` detects a peer that a server has rewritten.
 """
 
 from __future__ import annotations
@@ -43,29 +43,29 @@ _LISTS = ("x-forwarded-for", "forwarded")
 
 @dataclass(frozen=True, slots=True)
 class ClientAddress:
-    """Where a request comes from, and who says so.
+    """The client address of a request, and the source that it comes from.
 
     Attributes:
-        address: Canonical text; None when it cannot be told, which denies whatever is enforced.
-        source: `peer` for the socket's other end, `server` for what the server said in its place, or the name of the
-            header that was believed.
-        hop: The place in that header's list, counted from the right: 1 is what the nearest proxy wrote. None where
-            there is no list.
+        address: Canonical text; None if the client is unknown. An enforced account then denies the request.
+        source: `peer` for the address of the socket's other end, `server` for the address that the server resolved, or
+            the name of the header that was used.
+        hop: The position in that header's list, counted from the right: 1 is the hop that the nearest proxy wrote. None
+            if there is no list.
         problem: Why there is no address, or None:
 
-            - `no_address`: the client is on a Unix socket, or the server does not say who it is
-            - `invalid_peer`: the server names a peer that is no address
-            - `rewritten_peer`: something in the server, such as uvicorn's `--proxy-headers`, has put what a header says
-              in the peer's place, by rules of its own: the peer is no trusted proxy and stands in a header that names
-              clients, or it has a port that no client has
+            - `no_address`: the client is on a Unix socket, or the server does not report a peer
+            - `invalid_peer`: the peer that the server reports is not an address
+            - `rewritten_peer`: something in the server, such as uvicorn's `--proxy-headers`, has replaced the peer with
+              an address from a header, by its own rules. The peer is not a trusted proxy and also stands in a header
+              that names clients, or it has a port that no client has.
             - `missing_header`: the peer is a trusted proxy that did not send the header
-            - `repeated_header`: a header with a single value came more than once
-            - `malformed_hop`: the hop is no address, nothing, or has a zone or an impossible port
+            - `repeated_header`: a header for a single value is repeated
+            - `malformed_hop`: the hop is empty, is not an address, or has a zone or an impossible port
             - `obfuscated_hop`: the hop is `unknown` or a name such as `_hidden`
-            - `malformed_header`: `Forwarded` that breaks RFC 7239, such as an open quote, or headers that are not bytes
-            - `header_too_long`: more `Forwarded` than is read
-            - `too_few_hops`: fewer hops in the header than are trusted
-            - `too_many_hops`: more than `MOST_HOPS` trusted hops
+            - `malformed_header`: `Forwarded` violates RFC 7239, for example by an open quote; or headers are not bytes
+            - `header_too_long`: `Forwarded` is longer than `LONGEST_FORWARDED`
+            - `too_few_hops`: the header contains fewer hops than `trusted_hops`
+            - `too_many_hops`: the header contains more than `MOST_HOPS` trusted hops
     """
 
     address: str | None
@@ -75,35 +75,38 @@ class ClientAddress:
 
 
 class ClientIPResolver:
-    """Finds the client's address of a request. Immutable, to be shared between threads.
+    """Finds the client address of a request. Do not use it behind a server that also rewrites the peer.
 
-    It protects nothing where the server rewrites the peer as well: one of the two must leave the headers alone. A peer
-    that was rewritten is recognised by what it leaves behind, and is denied.
+    Only one of the two, the server or this class, may read the forwarded headers. A rewritten peer can be recognised by
+    the traces it leaves in the request; such a request has no client address, so an enforced account denies it.
+    Instances are immutable and can be shared between threads.
 
-    Without arguments it is the socket's peer, and no header counts. Behind proxies name either the proxies or how many
-    there are, not both:
+    Without arguments, the client is the socket's peer, and no header counts. Behind proxies, name either the proxies or
+    their number, not both:
 
-    - `trusted_proxies`: the header counts only if the peer is one of them. The client is then the rightmost hop that is
-      none of them; where all are, the leftmost.
-    - `trusted_hops`: the header always counts, and the client is that many hops from the right. Only for servers that
-      nobody but the proxy can reach.
+    - `trusted_proxies`: the header counts only if the peer is a trusted proxy. The client is then the rightmost hop
+      that is not a trusted proxy, or the leftmost hop if all are.
+    - `trusted_hops`: the header always counts, and the client is that many hops from the right. Use it only if no one
+      but the proxy can reach the server.
 
     Args:
         trusted_proxies: Networks of the proxies, such as `10.0.0.0/8`, and `unix:` for every peer on a Unix socket.
-            Name the proxies only: whoever has one of these addresses can pretend to be anybody.
+            Name only the proxies: anyone with one of these addresses can claim any client address.
         trusted_hops: How many proxies there are between the client and this server; at least 1.
-        header: The header the proxies write: `x-forwarded-for` when None, `forwarded` (RFC 7239), or one with a single
-            address, such as `cf-connecting-ip`, `x-real-ip` or `fly-client-ip`, which needs `trusted_proxies`.
-        trust_everybody: Whether the trusted proxies may cover public space as a whole. Everybody who reaches the server
-            can then say that they are anybody.
-        resolved_by_server: Whether the server's answer is taken as it is: for a server that is configured to read
-            forwarded headers of its own proxies alone. Excludes all other arguments.
+        header: The header that the proxies write: `x-forwarded-for` (the default), `forwarded` (RFC 7239), or a header
+            with a single address, such as `cf-connecting-ip`, `x-real-ip` or `fly-client-ip`. A header with a single
+            address needs `trusted_proxies`.
+        trust_everybody: Whether the trusted proxies may cover the whole public address space. Anyone who can reach the
+            server can then claim any client address.
+        resolved_by_server: Whether to use the server's peer address as it is. Use it only if the server is configured
+            to read forwarded headers from its own proxies only. Excludes all other arguments.
 
     Raises:
-        TypeError: If an argument has another type.
-        ValueError: If the arguments do not fit together, the header is no token (RFC 9110 section 5.6.2), or the
-            trusted proxies are wider than /8 (IPv4) or /16 (IPv6) of public space, or together a quarter of it.
-        InvalidAddressError: If a trusted proxy is no network.
+        TypeError: If an argument has the wrong type.
+        ValueError: If the arguments contradict each other, if the header is not a token (RFC 9110 section 5.6.2), if a
+            trusted proxy in public space is wider than /8 (IPv4) or /16 (IPv6), or if the trusted proxies together
+            cover a quarter of the public space.
+        InvalidAddressError: If a trusted proxy is not a network.
 
     Example:
         >>> resolver = ClientIPResolver(trusted_proxies=["10.0.0.0/8"])
@@ -120,10 +123,10 @@ class ClientIPResolver:
     )
 
     header: str | None
-    """The header that may count, in lower case; None when the peer alone does."""
+    """The header that may count, in lower case; None if only the peer counts."""
 
     resolved_by_server: bool
-    """Whether the server's answer is taken as it is."""
+    """Whether the server's peer address is used as it is."""
 
     def __init__(
         self,
@@ -136,33 +139,34 @@ class ClientIPResolver:
     ) -> None:
         for name, value in (("trust_everybody", trust_everybody), ("resolved_by_server", resolved_by_server)):
             if not isinstance(value, bool):
-                raise TypeError(f"{name} is True or False, not {value!r}")
+                raise TypeError(f"{name} must be True or False, not {value!r}")
         if resolved_by_server and not (trusted_proxies is None and trusted_hops is None and header is None):
             raise ValueError(
-                "resolved_by_server takes the server's answer: name no trusted_proxies, trusted_hops or header with it"
+                "resolved_by_server uses the server's peer address: do not combine it with trusted_proxies, "
+                "trusted_hops or header"
             )
         if trusted_proxies is not None and trusted_hops is not None:
             raise ValueError("name trusted_proxies or trusted_hops, not both")
         if header is not None:
             check_token(header, "the header with the client's address")
         if trusted_proxies is None and trusted_hops is None and header is not None:
-            raise ValueError(f"{header} can only be believed from a proxy: name trusted_proxies or trusted_hops")
+            raise ValueError(f"{header} can only be trusted from a proxy: name trusted_proxies or trusted_hops")
         if trusted_hops is not None and (
             isinstance(trusted_hops, bool) or not isinstance(trusted_hops, int) or not 0 < trusted_hops < MOST_HOPS
         ):
             raise ValueError(
-                f"trusted_hops is the number of proxies, at least 1 and below {MOST_HOPS}, not {trusted_hops!r}"
+                f"trusted_hops must be the number of proxies, at least 1 and below {MOST_HOPS}, not {trusted_hops!r}"
             )
         name = "x-forwarded-for" if header is None else header.lower()
         if trusted_hops is not None and name not in _LISTS:
-            raise ValueError(f"{header} holds no list of hops: name the trusted_proxies that may send it")
+            raise ValueError(f"{header} contains no list of hops: name the trusted_proxies that may send it")
         if isinstance(trusted_proxies, str):
-            raise TypeError("trusted_proxies is an iterable of networks, not one str: write [network]")
+            raise TypeError("trusted_proxies must be an iterable of networks, not one str: write [network]")
         named = [] if trusted_proxies is None else list(trusted_proxies)
         self._unix = UNIX_SOCKET in named
         self._proxies = _networks(network for network in named if network != UNIX_SOCKET)
         if trust_everybody and not named:
-            raise ValueError("trust_everybody is about trusted_proxies: name them")
+            raise ValueError("trust_everybody needs trusted_proxies: name them")
         if not trust_everybody:
             refuse_everybody(self._proxies)
         self._hops = trusted_hops
@@ -176,35 +180,35 @@ class ClientIPResolver:
     def resolve(
         self, peer: str | None, headers: Iterable[tuple[bytes, bytes]], *, port: int | None = None
     ) -> ClientAddress:
-        """The client of a request.
+        """Return the client of a request.
 
         Args:
-            peer: The address of the socket's other end, as the server says it; None, empty, `unix:` or a path for a
+            peer: The address of the socket's other end, as the server reports it; None, empty, `unix:` or a path for a
                 Unix socket.
-            headers: Every header line as it came, in order, the names in any case.
-            port: The port of the socket's other end, as the server says it; None where it does not. It tells whether
-                the server has put an address out of a header in the peer's place.
+            headers: Every header line as it was received, in order; names in upper or lower case.
+            port: The port of the socket's other end, as the server reports it, or None if it does not. The port helps
+                to detect a server that has replaced the peer with an address from a header.
         """
         return ClientAddress(*self._find(peer, tuple(headers), port))
 
     def address(self, peer: str | None, headers: Sequence[tuple[bytes, bytes]], port: int | None = None) -> str | None:
-        """The `address` of the client alone, for less.
+        """Return only the `address` of the client; this is faster than `resolve`.
 
         Args:
             peer: As in `resolve`.
-            headers: As in `resolve`, to be read more than once.
+            headers: As in `resolve`; it is read more than once.
             port: As in `resolve`.
         """
         return self._find(peer, headers, port)[0]
 
     def _find(self, peer: str | None, headers: Sequence[tuple[bytes, bytes]], port: int | None) -> _Found:
-        """The attributes of a `ClientAddress`."""
+        """Return the attributes of a `ClientAddress`."""
         header = self.header
         try:
             if not peer or peer.startswith(_UNIX_PEERS):
                 node, trusted = UNIX_SOCKET, self._unix
             elif header is not None and self._hops is None and peer in self._proxies:
-                # Its canonical text is of no use.
+                # The canonical text is not needed here.
                 node, trusted = peer, True
             else:
                 node, trusted = canonical_address(peer), False
@@ -247,7 +251,7 @@ class ClientIPResolver:
         return self._unix if node == UNIX_SOCKET else node in self._proxies
 
     def _in_list(self, header: str, values: Sequence[bytes]) -> _Found:
-        """The client among the hops of a list header that a trusted proxy sent."""
+        """Return the client from the hops of a list header that a trusted proxy sent."""
         hop = 0
         node = UNIX_SOCKET
         try:
@@ -265,7 +269,7 @@ class ClientIPResolver:
 
 
 def _are_bytes(headers: Iterable[object]) -> bool:
-    """Whether these are lines as servers hand them over: a name that is no bytes may be taken for any other one."""
+    """Return whether all header lines are pairs of bytes. A name of another type could not be compared safely."""
     for line in headers:
         if not isinstance(line, (tuple, list)) or [isinstance(part, bytes) for part in line] != [True, True]:
             return False
@@ -279,7 +283,7 @@ def _found(node: str, source: str, hop: int | None) -> _Found:
 
 
 def _networks(networks: Iterable[str]) -> PrefixTrie:
-    """Trusted proxies, with the way out for one that is no network."""
+    """Return the trusted proxies as a trie. The error for an invalid network contains a hint."""
     named = list(networks)
     for network in named:
         try:

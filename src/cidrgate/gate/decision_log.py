@@ -1,8 +1,8 @@
-"""The decision log: one line of JSON a decision, on the logger `cidrgate.decisions`.
+"""The decision log: one line of JSON for each decision, on the logger `cidrgate.decisions`.
 
-The text is JSON, so that nothing a stranger sent can start a line of its own; the same record is the attribute
-`decision` of the `logging.LogRecord`, for formatters that make their own lines. Denials that repeat one another are
-counted: which, and when their number is written, is in `cidrgate.gate.repeated_denials`.
+The text is JSON, so no content of a request can start a new line. The attribute `decision` of the `logging.LogRecord`
+has the same record, for formatters that write another format. Repeated denials are counted;
+`cidrgate.gate.repeated_denials` decides which denials are repeated and when their number is written.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ __all__ = ["LOGGER", "LOG_EVERY", "DecisionLog", "advise_about_rewritten_peers",
 LOGGER = logging.getLogger("cidrgate.decisions")
 
 LOG_EVERY = 60.0
-"""Seconds between two lines about the same account and address, unless it is said otherwise."""
+"""Default number of seconds between two lines about the same account and address."""
 
 _advice_given = threading.Event()
 _ADVICE = (
-    "a request is denied because the server, or a middleware around this one, puts an address out of a header in the "
-    "place of the socket's peer. Leave the headers to cidrgate: run uvicorn with --no-proxy-headers, daphne without "
+    "a request is denied because the server, or a middleware around this one, replaces the socket's peer with an "
+    "address from a header. Let only cidrgate read the headers: run uvicorn with --no-proxy-headers, daphne without "
     "--proxy-headers, waitress without trusted_proxy, and hypercorn and granian without their proxy middlewares "
     "(ProxyFixMiddleware, wrap_asgi_with_proxy_headers, wrap_wsgi_with_proxy_headers); uvicorn's worker in gunicorn "
-    "needs --forwarded-allow-ips=''. Then name the proxies in ClientIPResolver(trusted_proxies=[...]). Where the "
-    "server shall decide, and reads these headers from its own proxies alone, say "
-    "ClientIPResolver(resolved_by_server=True). This is logged once."
+    "needs --forwarded-allow-ips=''. Then name the proxies in ClientIPResolver(trusted_proxies=[...]). If instead the "
+    "server is to find the client address, and reads these headers only from its own proxies, use "
+    "ClientIPResolver(resolved_by_server=True). This message is logged once."
 )
 
 _LEVELS = {"allowed": logging.INFO, "would_deny": logging.WARNING, "denied": logging.WARNING}
@@ -48,7 +48,7 @@ _LEVELS = {"allowed": logging.INFO, "would_deny": logging.WARNING, "denied": log
 
 @dataclass(frozen=True, slots=True)
 class _Failure:
-    """What broke; without the exception, which would keep everything that was in use then."""
+    """A failed decision. The exception itself is not stored, because it would keep many objects alive."""
 
     message: str
     cause: str
@@ -60,17 +60,17 @@ _Line: TypeAlias = "Verdict | _Failure"
 
 
 class DecisionLog:
-    """Writes verdicts to the logger `cidrgate.decisions`: denials as warnings, what was allowed as information.
+    """Writes verdicts to the logger `cidrgate.decisions`: denials at level WARNING, allowed requests at level INFO.
 
-    Of denials of one account and address the first is written at once, and then one line a window with their number.
-    A thread writes that line when the window ends; it lives while there is something to be written. So does what broke:
-    the first with its traceback, then its number. All is written when the log is no longer used, and when the process
-    ends.
+    The first denial of an account and an address is written at once. Its repetitions are counted, and one line a window
+    gives their number. A thread writes that line when the window ends; the thread exists only while there is something
+    to write. Errors are treated in the same way: the first has its traceback, then they are counted. Everything
+    is written when the log is no longer used and when the process ends.
 
     Args:
-        allowed: Whether what was allowed is written too.
+        allowed: Whether to write allowed requests too.
         every: Seconds of a window; 0 writes every denial.
-        suppressed: Called for each denial that is counted in place of a line.
+        suppressed: Functions to call for each denial that is counted without a line.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class DecisionLog:
         self._close = weakref.finalize(self, self._counted.flush)
 
     def __call__(self, verdict: Verdict) -> None:
-        """Write one verdict, if it is of those to be written."""
+        """Write or count one verdict, unless the log leaves it out."""
         if verdict.result == "allowed":
             if self._allowed:
                 _write(verdict)
@@ -91,7 +91,7 @@ class DecisionLog:
     def failed(
         self, message: str, error: BaseException, *, account: str | None = None, request_id: str | None = None
     ) -> None:
-        """Write what broke, if it did not lately."""
+        """Write an error, or count it if the same error was written in this window."""
         place = error.__traceback__
         while place is not None and place.tb_next is not None:
             place = place.tb_next
@@ -100,17 +100,17 @@ class DecisionLog:
         self._counted.add((_Failure, message, type(error), where), failure, error)
 
     def flush(self) -> None:
-        """Write the number of what was counted so far."""
+        """Write the numbers of all denials and errors that were counted so far."""
         self._counted.flush()
 
     @property
     def suppressed(self) -> int:
-        """How many denials were counted in place of a line of their own."""
+        """How many denials were counted without a line."""
         return self._counted.suppressed
 
 
 class _Counted:
-    """What repeats itself, and the thread that writes how often, when nothing else does."""
+    """Counts repeated lines, and runs the thread that writes their numbers."""
 
     def __init__(self, every: float, on_suppressed: tuple[Callable[[], object], ...]) -> None:
         self._every = every
@@ -126,15 +126,15 @@ class _Counted:
         self._flushed = threading.Event()
 
     def before_fork(self) -> None:
-        """Nothing: what was counted is the parent's to write."""
+        """Do nothing: the parent writes what it has counted."""
 
-    def after_fork(self, *, certain: bool) -> None:  # nothing of the parent's is used
-        """Begin with nothing counted: the parent writes it, and its thread did not come along."""
+    def after_fork(self, *, certain: bool) -> None:  # the child uses no state of the parent
+        """Reset all counts: the parent writes them, and the child has no copy of its thread."""
         self.suppressed = 0
         self._begin_anew()
 
     def add(self, key: Hashable, line: _Line, error: BaseException | None = None) -> None:
-        """Write something or count it, and write what is due."""
+        """Write or count one line, and write the summaries that are due."""
         summaries = self._denials.add(key, line)
         at_once = [one for one in summaries if not one.count]
         if not at_once:
@@ -149,7 +149,7 @@ class _Counted:
             _write(line, error=error)
 
     def flush(self) -> None:
-        """Write what was counted; a log that breaks has lost it, and nothing else."""
+        """Write what was counted. If a log handler fails, these numbers are lost, but no error is raised."""
         with suppress(Exception):
             self._write(self._denials.flush())
         self._flushed.set()
@@ -161,7 +161,7 @@ class _Counted:
                 self._writer = threading.Thread(target=self._write_when_due, name="cidrgate-log", daemon=True)
                 try:
                     self._writer.start()
-                except RuntimeError:  # the next denial writes it, or the end of the process
+                except RuntimeError:  # the next denial or the end of the process writes the numbers
                     self._writer = None
 
     def _write_when_due(self) -> None:
@@ -173,7 +173,7 @@ class _Counted:
                     return
                 self._flushed.clear()
             self._flushed.wait(left)
-            with suppress(Exception):  # a handler that fails; the thread has to go on
+            with suppress(Exception):  # a log handler may fail; the thread must continue
                 self._write(self._denials.due())
 
     def _write(self, summaries: Iterable[Summary[_Line]]) -> None:
@@ -184,7 +184,7 @@ class _Counted:
 def _write(
     line: _Line | None, *, error: BaseException | None = None, repeated: int | None = None, seconds: float = 0.0
 ) -> None:
-    """One line: what happened, or how often it happened again."""
+    """Write one line: the decision or error itself, or how often it was repeated."""
     again: dict[str, Value] = {} if repeated is None else {"repeated": repeated, "seconds": seconds}
     if isinstance(line, _Failure):
         message = line.message if repeated is None else f"{line.message}, again {repeated:,} times: {line.cause}"
@@ -209,27 +209,27 @@ def _write(
 
 
 def check_log_every(seconds: object) -> float:
-    """Seconds between two lines about the same account and address, as a person may choose them.
+    """Check the setting `log_every`: the seconds between two lines about the same account and address.
 
     Raises:
-        TypeError: If it is no number.
-        ValueError: If it is not a number of seconds from 0 on.
+        TypeError: If it is not a number.
+        ValueError: If it is negative or infinite.
 
     Example:
         >>> check_log_every(-1)
         Traceback (most recent call last):
         ...
-        ValueError: log_every is a number of seconds, or 0 for a line for each denial, not -1
+        ValueError: log_every must be a number of seconds, or 0 for a line for each denial, not -1
     """
     if isinstance(seconds, bool) or not isinstance(seconds, int | float):
-        raise TypeError(f"log_every is a number of seconds, not {seconds!r}")
+        raise TypeError(f"log_every must be a number of seconds, not {seconds!r}")
     if not 0 <= seconds < float("inf"):
-        raise ValueError(f"log_every is a number of seconds, or 0 for a line for each denial, not {seconds}")
+        raise ValueError(f"log_every must be a number of seconds, or 0 for a line for each denial, not {seconds}")
     return float(seconds)
 
 
 def advise_about_rewritten_peers() -> None:
-    """Say once how a server is started that leaves the socket's peer as it is."""
+    """Log once how to start a server so that it does not rewrite the peer."""
     if not _advice_given.is_set():
         _advice_given.set()
         log_event(logging.WARNING, "peer_rewritten", _ADVICE)

@@ -1,7 +1,7 @@
-"""What a denied client is told: 403 as RFC 9457 problem details, or a small page for browsers.
+"""The response to a denied request: 403 as RFC 9457 problem details, or as a small HTML page for browsers.
 
-It names the address that was seen and the request, so that people can find out what to have listed, and nothing of the
-list or of what went wrong.
+The response contains the client address and the request id, so people know which address to add. It reveals nothing
+about the list or about internal errors.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ _TITLE = "Address not allowed"
 
 @dataclass(frozen=True, slots=True)
 class Denial:
-    """A response with status `STATUS`; header names in lower case."""
+    """A response with status `STATUS`. The header names are in lower case."""
 
     headers: tuple[tuple[str, str], ...]
     body: bytes
 
 
 def problem_of(verdict: Verdict) -> dict[str, str | int | None]:
-    """The problem details of a denial."""
+    """Return the problem details of a denial."""
     address = verdict.client.address
     if verdict.reason == "no_account":
         detail = "The request acts for no account."
     elif verdict.reason == "unclear_account":
-        detail = "The request names its account more than once, or in a way that could be read as another."
+        detail = "The request names its account more than once or in an ambiguous way."
     elif address is None or verdict.reason == "error":
-        detail = "It could not be told whether this request is allowed."
+        detail = "The server could not check whether this request is allowed."
     else:
         detail = f"Requests from {address} are not allowed for this account."
     return {
@@ -51,11 +51,11 @@ def problem_of(verdict: Verdict) -> dict[str, str | int | None]:
 
 
 def denial_of(verdict: Verdict, accept: str = "") -> Denial:
-    """The response to a request that is denied.
+    """Return the response to a denied request.
 
     Args:
-        verdict: Why.
-        accept: The request's `Accept` header; HTML is for those who like it better than JSON.
+        verdict: The verdict of the gate.
+        accept: The request's `Accept` header. The response is HTML if the client prefers it to JSON.
 
     Example:
         >>> from cidrgate import Gate, Matcher
@@ -84,7 +84,7 @@ def denial_of(verdict: Verdict, accept: str = "") -> Denial:
 
 
 def _page(problem: dict[str, str | int | None]) -> str:
-    """A page that needs nothing from anywhere."""
+    """Return a page that loads no other files."""
     rows = [("Your address", problem["address"] or "unknown"), ("Request", problem["request_id"])]
     listed = "".join(f"<dt>{name}</dt><dd>{escape(str(value))}</dd>" for name, value in rows)
     return (
@@ -94,7 +94,7 @@ def _page(problem: dict[str, str | int | None]) -> str:
 
 
 def _prefers_html(accept: str) -> bool:
-    """Whether `Accept` gives HTML a higher weight than JSON (RFC 9110 section 12.5.1)."""
+    """Return whether `Accept` gives HTML a higher weight than JSON (RFC 9110 section 12.5.1)."""
     weights: dict[str, float] = {}
     for element in accept.lower().split(",", 50):
         media_range, *parameters = (part.strip() for part in element.split(";"))

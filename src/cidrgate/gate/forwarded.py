@@ -1,7 +1,7 @@
-"""What proxies write about the hops before them: `X-Forwarded-For` lists and RFC 7239 `Forwarded`.
+"""Parsers for the hops in `X-Forwarded-For` lists and RFC 7239 `Forwarded`.
 
-Text in, one node a hop out, nearest proxy first. Which hop is to be believed is decided in `cidrgate.gate.client_ip`;
-what is an address is decided by the engine's parser alone.
+They return one node for each hop, the nearest proxy first. They trust nothing: `cidrgate.gate.client_ip` decides which
+hop is the client. Only the engine's parser decides what is an address.
 """
 
 from __future__ import annotations
@@ -20,27 +20,28 @@ __all__ = ["LONGEST_FORWARDED", "MOST_HOPS", "UNIX_SOCKET", "HopProblem", "Unrea
 HopProblem: TypeAlias = Literal["malformed_hop", "malformed_header", "obfuscated_hop", "header_too_long"]
 
 UNIX_SOCKET = "unix:"
-"""How nginx writes a peer on a Unix socket, and how one is named among trusted proxies."""
+"""The name of a peer on a Unix socket, as nginx writes it and as it is written in `trusted_proxies`."""
 
 LONGEST_FORWARDED = 16_384
-"""Bytes of `Forwarded` that are read. Quoting is only known from the left, so the whole of it has to be parsed; no
-server lets through more than this by default."""
+"""The longest `Forwarded` that is parsed, in bytes. Quotes can only be parsed from the left, so the whole value must be
+parsed. By default, no server accepts more than this."""
 
 MOST_HOPS = 100
-"""Hops that are followed before a header is taken for an attack."""
+"""The most hops that are read. A header with more trusted hops is treated as an attack."""
 
 _LONGEST_NODE = 64
-"""Bytes of an element of a plain list that are read."""
+"""The longest element of a plain list, in bytes."""
 
 _HIGHEST_PORT = 65_535
-# RFC 7239 section 6: a node is a name and perhaps a port; each may be an obfuscated identifier in place of itself.
+# RFC 7239 section 6: a node is a name and an optional port; each of them may be an obfuscated identifier.
 _IDENTIFIER = r"_[A-Za-z0-9._-]+"
 _NODE = re.compile(rf"(?:([0-9.]+)|\[([0-9A-Fa-f:.]+)\])(?::(?:([0-9]{{1,5}})|({_IDENTIFIER})))?", re.ASCII)
 _OBFUSCATED = re.compile(rf"(?:(?i:unknown)|{_IDENTIFIER})(?::(?:[0-9]{{1,5}}|{_IDENTIFIER}))?", re.ASCII)
 
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]++"
 _QUOTED = rb'"((?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*+)"'
-# One parameter of one element, and the separator behind it. Possessive throughout: linear whatever a client sends.
+# One parameter of one element, and the separator after it. All quantifiers are possessive, so matching takes linear
+# time for every input.
 _PAIR = re.compile(
     rb"[ \t]*+(?:(" + _TOKEN + rb")=(?:(" + _TOKEN + rb")|" + _QUOTED + rb"))?+[ \t]*+([;,]|\Z)",
 )
@@ -48,7 +49,7 @@ _ESCAPED = re.compile(rb"\\(.)", re.DOTALL)
 
 
 class UnreadableHopError(ValueError):
-    """A hop, or the header as a whole, does not say an address."""
+    """A hop, or the header as a whole, contains no valid address."""
 
     def __init__(self, problem: HopProblem) -> None:
         super().__init__(problem)
@@ -56,21 +57,22 @@ class UnreadableHopError(ValueError):
 
 
 def hops_of(header: str, values: Sequence[bytes]) -> Iterator[str]:
-    """The nodes of a list header, from the right: the last was written by the nearest proxy.
+    """Iterate over the nodes of a list header from the right: the nearest proxy wrote the last one.
 
-    Several header lines are one list, in order (RFC 9110 section 5.3). What stands left of the hop that the caller
-    stops at is never interpreted in `X-Forwarded-For`; `Forwarded` has to be well-formed as a whole, since a quote that
-    a client left open would reach into what proxies append.
+    Several header lines form one list, in order (RFC 9110 section 5.3). In `X-Forwarded-For`, the hops to the left of
+    the hop where the caller stops are never parsed. `Forwarded` must be well-formed as a whole: otherwise a quote that
+    a client leaves open could include the hops that proxies append.
 
     Args:
         header: `forwarded`, or the name of a header that is a plain list.
         values: The value of each header line, in order.
 
     Returns:
-        Canonical addresses, or `UNIX_SOCKET`; of a plain list the last `MOST_HOPS` and one more.
+        Canonical addresses, or `UNIX_SOCKET`. Of a plain list, at most the last `MOST_HOPS + 1` elements.
 
     Raises:
-        UnreadableHopError: If the header is not well-formed, and when it comes to a hop that does not say an address.
+        UnreadableHopError: If the header is not well-formed, or when the iteration reaches a hop without a valid
+            address.
 
     Example:
         >>> list(hops_of("x-forwarded-for", [b"2001:DB8::1, 203.0.113.9", b"10.0.0.1:4711"]))
@@ -85,14 +87,14 @@ def hops_of(header: str, values: Sequence[bytes]) -> Iterator[str]:
 
 
 def _read_forwarded(node: bytes | None) -> str:
-    """The address of an element of `Forwarded`."""
+    """Return the address of an element of `Forwarded`."""
     if node is None:
         raise UnreadableHopError("malformed_hop")
     return read_node(node, plain=False)
 
 
 def _forwarded_nodes(value: bytes) -> list[bytes | None]:
-    """The `for` parameter of each element of `Forwarded` from the left; None where an element has none."""
+    """Return the `for` parameter of each element of `Forwarded`, from the left; None if an element has none."""
     if len(value) > LONGEST_FORWARDED:
         raise UnreadableHopError("header_too_long")
     nodes: list[bytes | None] = []
@@ -121,19 +123,19 @@ def _forwarded_nodes(value: bytes) -> list[bytes | None]:
 
 
 def read_node(node: bytes, *, plain: bool = True) -> str:
-    """The address of one hop, with the port that may stand behind it left out.
+    """Return the address of one hop, without its port.
 
     Args:
         node: `192.0.2.1`, `192.0.2.1:4711`, `[2001:db8::1]`, `[2001:db8::1]:4711`, `unix:`, or an obfuscated
-            identifier. In `Forwarded` the port may be an obfuscated identifier too.
-        plain: Whether it is an element of a plain list, as in `X-Forwarded-For`: spaces and tabs around it do not
-            count, and IPv6 without brackets is an address too, which no port can follow.
+            identifier. In `Forwarded`, the port may also be an obfuscated identifier.
+        plain: Whether the node is an element of a plain list, as in `X-Forwarded-For`. In a plain list, surrounding
+            spaces and tabs are ignored, and IPv6 may be written without brackets, but then without a port.
 
     Returns:
         The canonical address, or `UNIX_SOCKET`.
 
     Raises:
-        UnreadableHopError: If the node does not say an address.
+        UnreadableHopError: If the node contains no valid address.
 
     Example:
         >>> read_node(b"[::ffff:203.0.113.9]:4711")
@@ -143,7 +145,7 @@ def read_node(node: bytes, *, plain: bool = True) -> str:
         node = node.strip(b" \t")
         if len(node) > _LONGEST_NODE:
             raise UnreadableHopError("malformed_hop")
-    # What is not ASCII becomes a character that no address holds.
+    # Bytes that are not ASCII become a character that no address contains.
     text = node.decode("ascii", "replace")
     if plain or ":" not in text:
         try:

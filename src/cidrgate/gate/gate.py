@@ -1,7 +1,7 @@
-"""`Gate`: the decision that every edge shares, from an account and a client to a `Verdict`.
+"""`Gate`: decides about an account and a client, and returns a `Verdict`. Every edge uses it.
 
-It joins the lists, the client's address, what is logged and what is counted. How a framework says "403" is in
-`cidrgate.middleware`, what a denial looks like in `cidrgate.gate.denial`.
+The gate combines the lists, the client address, the decision log and the metrics. `cidrgate.middleware` sends the
+response through a framework; `cidrgate.gate.denial` makes its content.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ __all__ = ["REQUEST_ID", "Gate", "Unlisted", "check_gate", "check_unlisted"]
 Unlisted: TypeAlias = Literal["allow", "deny_unknown", "deny"]
 
 _SAY_UNLISTED = (
-    "say what happens to an account that has no list: unlisted='allow' where an account is created when its customer "
-    "makes the first entry. Where every account is created here, unlisted='deny_unknown' denies names that are "
-    "unknown; where every account must have a list, unlisted='deny' denies both."
+    "choose what happens to an account without a list. unlisted='allow' allows it: use this if an account is created "
+    "when its customer makes the first entry. unlisted='deny_unknown' denies unknown accounts: use this if every "
+    "account is created here. unlisted='deny' denies both: use this if every account must have a list."
 )
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}", re.ASCII)
-"""What a request's id that came with it must be, to be shown and logged."""
+"""The form that a received request id must have to be shown and logged."""
 
 
 class _Admits(Protocol):
@@ -50,39 +50,43 @@ class _Admits(Protocol):
 
 
 class Gate:
-    """Decides whether requests may act for accounts; to be shared between threads, and by every edge of a process.
+    """Decides whether requests may act for accounts. Do not let a client choose the account freely.
 
-    It decides for the account that the application names: it protects nothing where a client chooses that name freely
-    and nobody checks it against the credentials.
+    The gate trusts the account that the application names. If a client can choose this name and the application does
+    not check it against the request's credentials, the gate protects nothing.
 
-    Whatever breaks denies an enforced account: an address that cannot be read, lists that cannot be asked, an account
-    that cannot be told. A hook that breaks is logged and changes nothing.
+    If something fails, an enforced account is denied: for example if the client address is unknown, if the lists cannot
+    be read, or if the account is unclear. A hook that fails is logged and does not change the decision.
+
+    A gate can be shared between threads and by all edges of a process.
 
     Args:
-        lists: A `RuleManager`, or a `Matcher` that is kept up to date by other means.
-        unlisted: What happens to an account that has no list; there is no default.
+        lists: A `RuleManager`, or a `Matcher` that the application keeps up to date.
+        unlisted: What happens to an account without a list; there is no default.
 
-            - `allow`: it is allowed, known or not: accounts are created when a customer makes the first entry
-            - `deny_unknown`: a known account is allowed, an unknown one is denied: every account is created
-            - `deny`: both are denied: every account must have a list
-        resolver: How the client's address is found; by default it is the socket's peer, and no header counts.
-        report_only: Whether to log and count what would be denied, and deny nothing.
-        require_account: Whether a request that acts for no account is denied.
+            - `allow`: the account is allowed, known or not. Use it if an account is created with its first entry.
+            - `deny_unknown`: a known account is allowed, an unknown account is denied. Use it if all accounts are
+              created.
+            - `deny`: both are denied. Use it if every account must have a list.
+        resolver: Finds the client address; by default the socket's peer is the client, and no header counts.
+        report_only: Whether to log and count the requests that would be denied, without denying any.
+        require_account: Whether to deny a request that acts for no account.
         log: Which decisions go to the logger `cidrgate.decisions`: `denials`, `all` or `none`.
-        log_every: Seconds between two lines of the log about denials of one account and address: the first is written
-            at once, the others are counted, and one line says how many there were. 0 writes every denial.
-        hooks: Called with the `Verdict` of every decision, as `GateMetrics` is. Where a hook has a method
-            `count_allowed(account, reason, seconds)`, that may be called instead for requests that are allowed: then
-            no verdict is made. A method `count_suppressed()` is called for each denial that the log only counted.
-        note_matches: Whether the entries that let requests in are noted in the manager's store, for people to see which
-            are in use; see `RuleManager.store_matches`.
-        request_id_header: The header that brings the id of a request, such as `x-request-id`, where something in front
-            sets one; a new one is made where it is missing or unfit.
+        log_every: Seconds between two log lines about denials of the same account and address. The first denial is
+            written at once, the others are counted, and one line gives their number. 0 writes every denial.
+        hooks: Functions to call with the `Verdict` of every decision, such as `GateMetrics`. If a hook has a method
+            `count_allowed(account, reason, seconds)`, the gate may call that method for an allowed request instead,
+            and makes no verdict. If a hook has a method `count_suppressed()`, the gate calls it for each denial that
+            the log only counted.
+        note_matches: Whether to record in the manager's store which entries matched requests, so people can see which
+            entries are in use; see `RuleManager.store_matches`.
+        request_id_header: The header with the id of a request, such as `x-request-id`, if a proxy sets one. The gate
+            makes a new id if the header is missing or not valid.
 
     Raises:
-        TypeError: If `unlisted` is missing, or an argument has another type.
-        ValueError: If an argument is none of its values.
-        CidrgateError: If the manager's matcher was not loaded.
+        TypeError: If `unlisted` is missing, or an argument has the wrong type.
+        ValueError: If an argument has an unknown value.
+        CidrgateError: If the manager's matcher is not loaded.
 
     Example:
         >>> from cidrgate import Matcher
@@ -102,7 +106,7 @@ class Gate:
         self,
         lists: RuleManager | Matcher,
         *,
-        unlisted: Unlisted = None,  # type: ignore[assignment]  # refused with words of its own
+        unlisted: Unlisted = None,  # type: ignore[assignment]  # None raises an error with advice
         resolver: ClientIPResolver | None = None,
         report_only: bool = False,
         require_account: bool = False,
@@ -114,30 +118,30 @@ class Gate:
     ) -> None:
         self.unlisted = check_unlisted(unlisted)
         if log not in ("denials", "all", "none"):
-            raise ValueError(f"log is 'denials', 'all' or 'none', not {log!r}")
+            raise ValueError(f"log must be 'denials', 'all' or 'none', not {log!r}")
         for setting, value in (
             ("report_only", report_only),
             ("require_account", require_account),
             ("note_matches", note_matches),
         ):
-            # A text such as "false" would count as True, and report_only would then deny nobody.
+            # A text such as "false" would count as True, and report_only would then deny nothing.
             if not isinstance(value, bool):
-                raise TypeError(f"{setting} is True or False, not {value!r}")
+                raise TypeError(f"{setting} must be True or False, not {value!r}")
         if resolver is not None and not isinstance(resolver, ClientIPResolver):
-            raise TypeError(f"resolver is a ClientIPResolver, not {resolver!r}")
+            raise TypeError(f"resolver must be a ClientIPResolver, not {resolver!r}")
         if request_id_header is not None:
             request_id_header = check_token(request_id_header, "the header with the request's id").lower()
         hooks = tuple(hooks)
         for hook in hooks:
             if not callable(hook):
-                raise TypeError(f"a hook is called with a Verdict: {hook!r} cannot be called")
+                raise TypeError(f"a hook must be callable with a Verdict: {hook!r} is not callable")
             if iscoroutinefunction(hook):
-                raise TypeError(f"a hook is called and not awaited: {hook!r} is a coroutine function")
+                raise TypeError(f"a hook is not awaited: {hook!r} is a coroutine function; use a plain function")
         self.resolver = ClientIPResolver() if resolver is None else resolver
         self._report_only = report_only
         self.require_account = require_account
         self.request_id_header = request_id_header
-        # A manager that nobody holds any more ends, and its matcher would stay as it is for ever.
+        # Hold a reference: without one the manager would be closed, and its matcher would never change again.
         self._lists = lists
         self._manager: RuleManager | None = None
         if _is_manager(lists):
@@ -145,8 +149,8 @@ class Gate:
         else:
             self.matcher = cast("Matcher", lists)
         if not hasattr(self.matcher, "allows"):
-            raise TypeError(f"lists is a RuleManager or a Matcher, not {lists!r}")
-        # Only what is sure is allowed by the short way; for an unknown account its name has to be looked at.
+            raise TypeError(f"lists must be a RuleManager or a Matcher, not {lists!r}")
+        # The fast path allows only certain cases; the name of an unknown account must be checked first.
         sure = "allows_enforced" if unlisted == "deny" else "allows_known"
         self._sure: Callable[[str, Address], bool] = getattr(self.matcher, sure, self._never)
         if unlisted == "allow":
@@ -157,7 +161,7 @@ class Gate:
         self._lets_in = self._sure
         if note_matches:
             if self._manager is None:
-                raise ValueError("matches are noted in a store: give the gate a RuleManager")
+                raise ValueError("note_matches needs a store: give the gate a RuleManager")
             self._noted = self._manager.matches
             self._lets_in = self._allows_noted
         suppressed = [hook.count_suppressed for hook in hooks if hasattr(hook, "count_suppressed")]
@@ -175,61 +179,61 @@ class Gate:
         self.allows_peer = self._lets_in if shortest else None
 
     matcher: Matcher
-    """The matcher that is asked."""
+    """The matcher that the gate uses."""
 
     @property
     def report_only(self) -> bool:
-        """Whether nothing is denied."""
+        """Whether the gate only reports and denies nothing."""
         return self._report_only
 
     @property
     def denials_suppressed(self) -> int:
-        """How many denials this process has counted in the log in place of a line for each."""
+        """How many denials the log of this process has counted without a line."""
         return self._log.suppressed
 
     def flush_log(self) -> None:
-        """Write the number of denials that were counted and not written yet; the end of the process does it too."""
+        """Write the number of denials that were counted and not yet written. The end of the process does this too."""
         self._log.flush()
 
-    # `allows_peer` and `admits` are the short way for requests that are allowed, which are nearly all: they make no
-    # verdict, and only their True counts. Anything else, an exception too, has to be decided by `decide`.
+    # `allows_peer` and `admits` are the fast path for allowed requests, which are nearly all requests. They make no
+    # verdict, and only their True is final. After False or an exception, `decide` must decide.
 
     allows_peer: Callable[[str, Address], bool] | None
-    """Whether a peer may act for an account, where no header counts and nobody watches; else None.
+    """Returns whether a peer may act for an account. None if a header counts, or if a hook or the log needs verdicts.
 
-    Only for a peer that nothing has rewritten: its port is not 0, and no header of `CLIENT_HEADERS` came with it.
+    Call it only for a peer that was not rewritten: its port is not 0, and the request has none of `CLIENT_HEADERS`.
     """
 
     admits: _Admits
-    """Whether the client of a request may act for an account, where nobody watches; else never."""
+    """Returns whether the client of a request may act for an account. False if a hook or the log needs verdicts."""
 
     @staticmethod
     def _sure_and_fresh(manager: RuleManager, sure: Callable[[str, Address], bool]) -> Callable[[str, Address], bool]:
-        """The same question, answered by no while the lists are too old to be trusted."""
+        """Wrap a fast check so that it returns False while the lists are stale."""
         return lambda account, address: sure(account, address) and not manager.stale
 
     @staticmethod
     def _never(account: str, address: Address) -> bool:
-        """The answer where the lists have no short one."""
+        """Return False: these lists have no fast check."""
         return False
 
     def _admits_watched(
         self, account: str, peer: str | None, headers: Sequence[tuple[bytes, bytes]], port: int | None = None
     ) -> bool:
-        """Never: more is asked about every request than the short way tells."""
+        """Return False: a hook or the log needs a verdict for every request, which the fast path does not make."""
         return False
 
     def _admits_client(
         self, account: str, peer: str | None, headers: Sequence[tuple[bytes, bytes]], port: int | None = None
     ) -> bool:
-        """Whether the client may act for the account."""
+        """Return whether the client may act for the account."""
         address = self.resolver.address(peer, headers, port)
         return address is not None and self._lets_in(account, address)
 
     def _admits_counted(
         self, account: str, peer: str | None, headers: Sequence[tuple[bytes, bytes]], port: int | None = None
     ) -> bool:
-        """Whether the client may act for the account; counted."""
+        """Return whether the client may act for the account, and count the request."""
         started = perf_counter()
         address = self.resolver.address(peer, headers, port)
         if address is None or not self._sure(account, address):
@@ -246,12 +250,12 @@ class Gate:
         return True
 
     def _allows_known_or_new(self, account: str, address: Address) -> bool:
-        """Whether an address may act for an account that is known, or that may be created yet."""
+        """Return whether an address may act for an account that is known or that could be created later."""
         matcher = self.matcher
         return matcher.allows_known(account, address) or (account not in matcher and can_name_account(account))
 
     def _allows_noted(self, account: str, address: Address) -> bool:
-        """Whether an address may act for an account; the entry that lets it in is noted."""
+        """Return whether an address may act for an account, and record the matching entry."""
         if not self._sure(account, address):
             return False
         entry = self.matcher.match(account, address)
@@ -269,15 +273,15 @@ class Gate:
         rewritten: bool = False,
         failure: Exception | None = None,
     ) -> Verdict:
-        """Decide about one request, and tell the log and the hooks.
+        """Decide about one request, write the log and call the hooks.
 
         Args:
-            account: The account it acts for; None for none, `EXEMPT` for none by nature.
-            peer: The address of the socket's other end, as the server says it.
-            headers: Every header line as it came, in order.
-            port: The port of the socket's other end, as the server says it; None where it does not.
-            rewritten: Whether something in the server put another address in the peer's place, by rules of its own.
-            failure: What broke before the account was known; the request is denied.
+            account: The account that the request acts for; None if it names no account, `EXEMPT` if it needs none.
+            peer: The address of the socket's other end, as the server reports it.
+            headers: Every header line as it was received, in order.
+            port: The port of the socket's other end, as the server reports it, or None if it does not.
+            rewritten: Whether something in the server has replaced the peer by its own rules.
+            failure: An exception raised before the account was known; the request is denied.
         """
         started = perf_counter()
         client = ClientAddress(None, "peer", problem="no_address")
@@ -288,7 +292,7 @@ class Gate:
         if exempt or isinstance(account, Exempt):
             account = None
         if account is not None and not isinstance(account, str):
-            failure = TypeError(f"an account is str, or None for none, not {type(account).__name__}")
+            failure = TypeError(f"an account must be a str or None, not {type(account).__name__}")
             account = None
         try:
             headers = tuple(headers)
@@ -305,15 +309,15 @@ class Gate:
                 allowed, reason = True, "no_account"
             else:
                 allowed, reason, entry = self._judge(account, client.address)
-        # Anybody can send these: a traceback for each would only fill the log.
+        # Any client can cause these errors: a traceback for each would only fill the log.
         except MissingAccountError:
             allowed, reason = False, "no_account"
         except UnclearAccountError:
             allowed, reason = False, "unclear_account"
-        except Exception as error:  # noqa: BLE001 - whatever broke, the answer is no
+        except Exception as error:  # noqa: BLE001 - every failure denies the request
             allowed, reason = False, "error"
             request_id = request_id or secrets.token_hex(12)
-            self._failed("a request could not be checked, and is denied", error, account, request_id)
+            self._failed("a request could not be checked and is denied", error, account, request_id)
         result: Result = "allowed" if allowed else "would_deny" if self._report_only else "denied"
         request_id = request_id or secrets.token_hex(12)
         verdict = Verdict(result, reason, account, entry, client, request_id, perf_counter() - started)
@@ -321,10 +325,10 @@ class Gate:
         return verdict
 
     def _judge(self, account: str | None, address: str | None) -> tuple[bool, VerdictReason, str | None]:
-        """Whether, why, and by which entry.
+        """Return whether the request is allowed, the reason and the matching entry.
 
         Raises:
-            UnclearAccountError: If no account can have the name.
+            UnclearAccountError: If no account can have this name.
         """
         if account is None:
             return not self.require_account, "no_account", None
@@ -352,10 +356,10 @@ class Gate:
         return True, "matched", entry
 
     def _knows(self, account: str) -> bool:
-        """Whether there is an account.
+        """Return whether the account exists.
 
         Raises:
-            UnclearAccountError: If no account can have the name.
+            UnclearAccountError: If no account can have this name.
         """
         try:
             if account in self.matcher:
@@ -363,11 +367,11 @@ class Gate:
         except InvalidAccountError as error:
             raise UnclearAccountError(str(error)) from error
         if not can_name_account(account):
-            raise UnclearAccountError("no account can have the name")
+            raise UnclearAccountError("no account can have this name")
         return False
 
     def _request_id(self, headers: Iterable[tuple[bytes, bytes]]) -> str | None:
-        """The id that something in front gave the request, if it is fit to be shown."""
+        """Return the id that a proxy gave the request, if it has the form `REQUEST_ID`."""
         if self.request_id_header is not None:
             field = self.request_id_header.encode("latin-1")
             for name, value in headers:
@@ -378,7 +382,7 @@ class Gate:
         return None
 
     def _tell(self, verdict: Verdict) -> None:
-        """Log the verdict and call the hooks; what they do wrong changes nothing."""
+        """Log the verdict and call the hooks; an error in a hook does not change the decision."""
         for hook in self._hooks:
             try:
                 hook(verdict)
@@ -386,37 +390,37 @@ class Gate:
                 self._failed(f"the hook {_name_of(hook)} failed", error, verdict.account, verdict.request_id)
 
     def _failed(self, message: str, error: Exception, account: str | None, request_id: str | None) -> None:
-        """Log what broke; a log that breaks itself changes nothing."""
+        """Log an error; an error in the log itself is ignored."""
         with suppress(Exception):
             self._log.failed(message, error, account=account, request_id=request_id)
 
 
 def _is_manager(lists: RuleManager | Matcher) -> TypeGuard[RuleManager]:
-    """Whether lists are a manager's; told without its class, which a gate over a matcher does not load."""
+    """Return whether `lists` is a manager, without importing its class: a gate over a matcher does not need it."""
     return hasattr(type(lists), "denies_when_stale")
 
 
 def check_gate(gate: object) -> None:
-    """Refuse what is no gate when an edge is made, not when its first request comes.
+    """Check the type of a gate when an edge is made, before the first request.
 
     Raises:
-        TypeError: If it is none.
+        TypeError: If it is not a `Gate`.
     """
     if not isinstance(gate, Gate):
-        raise TypeError(f"gate is a cidrgate.Gate, not {gate!r}")
+        raise TypeError(f"gate must be a cidrgate.Gate, not {gate!r}")
 
 
 def _name_of(hook: object) -> str:
-    """What a hook is called in the log; its own `repr` may fail as it did."""
+    """Return the name of a hook for the log. Its `repr` is not called, because that may fail too."""
     return getattr(hook, "__qualname__", type(hook).__qualname__)
 
 
 def check_unlisted(unlisted: object) -> Unlisted:
-    """What happens to accounts without a list, if it is one of the three.
+    """Check the setting `unlisted` and return it.
 
     Raises:
-        TypeError: If it is None: it has to be said.
-        ValueError: If it is anything else.
+        TypeError: If it is None: the setting has no default.
+        ValueError: If it is not one of the three values.
     """
     if unlisted is None:
         raise TypeError(_SAY_UNLISTED)
@@ -424,4 +428,4 @@ def check_unlisted(unlisted: object) -> Unlisted:
         if unlisted == known:
             one: Unlisted = known
             return one
-    raise ValueError(f"unlisted is 'allow', 'deny_unknown' or 'deny', not {unlisted!r}; {_SAY_UNLISTED}")
+    raise ValueError(f"unlisted must be 'allow', 'deny_unknown' or 'deny', not {unlisted!r}; {_SAY_UNLISTED}")

@@ -1,4 +1,4 @@
-"""Names of header fields, and other tokens of HTTP: checked when a setting is made, not when a request comes."""
+"""Header names and other HTTP tokens. They are checked when a setting is made, not when a request arrives."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _FOLDED = bytes(ord(chr(octet).lower()) if chr(octet).isalnum() and octet < 128 
 
 
 def folded_name(name: bytes) -> bytes:
-    """A name of a header as the least exact of its readers sees it.
+    """Return a header name as the least exact reader sees it.
 
-    WSGI folds `_` and `-`; CGI and PHP fold everything but letters and digits.
+    WSGI treats `_` and `-` as equal. CGI and PHP treat all characters except letters and digits as equal.
 
     Example:
         >>> folded_name(b"X_Api.Key")
@@ -25,15 +25,15 @@ def folded_name(name: bytes) -> bytes:
 
 
 def check_token(text: str, what: str) -> str:
-    """A token of HTTP (RFC 9110 section 5.6.2), as names of headers and schemes are.
+    """Return a text if it is an HTTP token (RFC 9110 section 5.6.2), such as the name of a header or a scheme.
 
     Args:
         text: The token.
-        what: What it is, for the message.
+        what: What the token is, for the error message.
 
     Raises:
-        TypeError: If it is no text.
-        ValueError: If it is no token.
+        TypeError: If it is not a str.
+        ValueError: If it is not a token.
 
     Example:
         >>> check_token("X-Real-IP", "the name of a header")
@@ -41,10 +41,10 @@ def check_token(text: str, what: str) -> str:
         >>> check_token("X-Real-IP:", "the name of a header")
         Traceback (most recent call last):
         ...
-        ValueError: the name of a header is letters, digits and !#$%&'*+-.^_`|~ alone, not 'X-Real-IP:'
+        ValueError: the name of a header may contain only letters, digits and !#$%&'*+-.^_`|~, not 'X-Real-IP:'
     """
     if not isinstance(text, str):
-        raise TypeError(f"{what} is a str, not {text!r}")
+        raise TypeError(f"{what} must be a str, not {text!r}")
     if not _TOKEN.fullmatch(text):
-        raise ValueError(f"{what} is letters, digits and !#$%&'*+-.^_`|~ alone, not {text!r}")
+        raise ValueError(f"{what} may contain only letters, digits and !#$%&'*+-.^_`|~, not {text!r}")
     return text

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from prometheus_client import REGISTRY, Counter, Histogram
+from cidrgate.errors import needs_extra
+
+with needs_extra("metrics", "cidrgate.gate.metrics"):
+    from prometheus_client import REGISTRY, Counter, Histogram
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -17,15 +20,15 @@ _BUCKETS = (1e-6, 2e-6, 5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 1e-2, 1e
 
 
 class GateMetrics:
-    """A hook of `Gate` that counts decisions, by result and reason, and the time they take.
+    """A hook of `Gate` that counts decisions by result and reason, and measures the time they take.
 
-    Metrics: `cidrgate_decisions_total{result, reason}`, `cidrgate_decision_seconds`, a histogram, and
-    `cidrgate_denials_suppressed_total`, those that the log counted in place of a line for each.
+    The metrics are `cidrgate_decisions_total{result, reason}`, the histogram `cidrgate_decision_seconds`, and
+    `cidrgate_denials_suppressed_total`, the number of denials that the log only counted.
 
     Args:
-        registry: Where they are registered; the default registry of `prometheus_client` when None.
-        by_account: Whether decisions are counted by account too, in
-            `cidrgate_account_decisions_total{account, result}`. That is one series an account and result.
+        registry: The registry for the metrics; by default, the default registry of `prometheus_client`.
+        by_account: Whether to count decisions by account too, in `cidrgate_account_decisions_total{account, result}`.
+            This makes one time series for each account and result.
 
     Example:
         >>> from cidrgate import Gate, Matcher
@@ -42,14 +45,14 @@ class GateMetrics:
         self._decisions = Counter(
             "cidrgate_decisions", "Decisions about requests.", ["result", "reason"], registry=registry
         )
-        # `labels` takes longer than counting.
+        # Calling `labels` takes longer than counting, so its results are stored.
         self._allowed: dict[str, Counter] = {}
         self._observe = Histogram(
             "cidrgate_decision_seconds", "Time a decision took.", buckets=_BUCKETS, registry=registry
         ).observe
         self._suppressed = Counter(
             "cidrgate_denials_suppressed",
-            "Denials that the log counted in place of a line for each.",
+            "Denials that the log counted without writing a line.",
             registry=registry,
         )
         self._accounts = (
@@ -71,11 +74,11 @@ class GateMetrics:
             self._accounts.labels(verdict.account, verdict.result).inc()
 
     def count_suppressed(self) -> None:
-        """Count a denial that has no line of its own in the log."""
+        """Count a denial for which the log writes no line."""
         self._suppressed.inc()
 
     def count_allowed(self, account: str, reason: VerdictReason, seconds: float) -> None:
-        """Count a request that was allowed, of which there is no verdict."""
+        """Count an allowed request for which the gate made no verdict."""
         counter = self._allowed.get(reason)
         if counter is None:
             counter = self._allowed[reason] = self._decisions.labels("allowed", reason)

@@ -1,7 +1,7 @@
-"""The PROXY protocol, versions 1 and 2: what a TCP proxy writes first on a connection about who is on its other side.
+"""The PROXY protocol, versions 1 and 2: a TCP proxy starts a connection with a header that names the client.
 
-For servers that terminate it themselves. Parse only what comes from a peer that is a trusted proxy: whoever connects
-directly can write anything. The specification is HAProxy's `proxy-protocol.txt`.
+Parse the header only if the peer is a trusted proxy: a client that connects directly can write any address. This module
+is for servers that terminate the protocol themselves. The specification is HAProxy's `proxy-protocol.txt`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["LONGEST_HEADER", "ProxyHeader", "parse_proxy_header"]
 
 LONGEST_HEADER = 4_096
-"""Bytes of a version 2 header, with its extensions, that are accepted where the caller sets no other limit."""
+"""The default limit for a version 2 header with its extensions, in bytes."""
 
 _V1_START = b"PROXY "
 _V1_LONGEST = 107
@@ -29,7 +29,7 @@ _V1_LINE = re.compile(rb"PROXY (TCP[46]) ([0-9.]+|[0-9A-Fa-f:.]+) ([0-9.]+|[0-9A
 _V1_UNKNOWN = b"PROXY UNKNOWN"
 _V1_FIELDS = ("address", "address", "port", "port")
 _LEAST_IPV4, _LEAST_IPV6 = b"0.0.0.0", b"::"
-# What the beginning of an address may lack, shortest first.
+# The text that may complete the beginning of an address, shortest first.
 _OPEN_IPV4 = (b"", b"0", b".0", b"0.0", b".0.0", b"0.0.0", b".0.0.0", b"0.0.0.0")
 _OPEN_IPV6 = (b"", b":", b"0", b"::", b":0", *_OPEN_IPV4[2:7])
 _HIGHEST_PORT = 65_535
@@ -46,17 +46,17 @@ _V2_UNIX = {0x31: 216, 0x32: 216}
 
 @dataclass(frozen=True, slots=True)
 class ProxyHeader:
-    """What a PROXY protocol header says.
+    """The content of a PROXY protocol header.
 
     Attributes:
-        size: How many bytes of the input it takes; what follows is the connection's own.
+        size: How many bytes of the input the header takes; the data of the connection follows it.
         version: 1 or 2.
-        source: The client's canonical address, to be given to `ClientIPResolver.resolve` as the peer; None where
-            the header names none (`LOCAL`, `UNKNOWN`, unspecified, Unix sockets).
+        source: The client's canonical address; pass it to `ClientIPResolver.resolve` as the peer. None if the header
+            names no client (`LOCAL`, `UNKNOWN`, unspecified, Unix sockets).
         source_port: The client's port, or None.
-        destination: The address the client connected to, or None.
-        destination_port: The port the client connected to, or None.
-        local: Whether the proxy speaks for itself (`LOCAL`, a health check): the peer is then the client.
+        destination: The address that the client connected to, or None.
+        destination_port: The port that the client connected to, or None.
+        local: Whether the proxy itself is the client (`LOCAL`, a health check): use the peer as the client then.
     """
 
     size: int
@@ -69,19 +69,19 @@ class ProxyHeader:
 
 
 def parse_proxy_header(data: bytes, *, longest: int = LONGEST_HEADER) -> ProxyHeader | None:
-    r"""Read the header that a connection starts with.
+    r"""Parse the header at the start of a connection. Call it only if the peer is a trusted proxy.
 
     Args:
-        data: The first bytes of the connection, at least one header long where that much has come.
-        longest: Bytes that a version 2 header may take, at least 16.
+        data: The first bytes of the connection: at least a whole header, if that much has been received.
+        longest: The limit for a version 2 header in bytes, at least 16.
 
     Returns:
-        The header, or None while it is not complete and more bytes can complete it: call again with them.
+        The header, or None if it is not complete yet: call again when more bytes have been received.
 
     Raises:
-        ProxyProtocolError: As soon as nothing that may follow makes a header of these bytes, or only one that is too
-            long.
-        ValueError: If no version 2 header fits into `longest`.
+        ProxyProtocolError: If the bytes are not the beginning of a valid header, or if the header is too long. The
+            error is raised as early as possible.
+        ValueError: If `longest` is too small for a version 2 header.
 
     Example:
         >>> header = parse_proxy_header(b"PROXY TCP4 203.0.113.9 192.0.2.1 56324 443\r\nGET / HTTP/1.1\r\n")
@@ -91,42 +91,42 @@ def parse_proxy_header(data: bytes, *, longest: int = LONGEST_HEADER) -> ProxyHe
         True
     """
     if longest < _V2_FIXED:
-        raise ValueError(f"longest is at least {_V2_FIXED} bytes, not {longest}")
+        raise ValueError(f"longest must be at least {_V2_FIXED} bytes, not {longest}")
     if data.startswith(_V2_START):
         return _version_2(data, longest)
     if data.startswith(_V1_START):
         return _version_1(data)
     if _V2_START.startswith(data) or _V1_START.startswith(data):
         return None
-    raise ProxyProtocolError(f"the connection starts with {data[:12]!r}, which is no PROXY protocol header")
+    raise ProxyProtocolError(f"the connection starts with {data[:12]!r}, which is not a PROXY protocol header")
 
 
 def _version_1(data: bytes) -> ProxyHeader | None:
-    """A line of text."""
+    """Parse a version 1 header, a line of text."""
     end = data.find(b"\r\n", 0, _V1_LONGEST)
     if end >= 0:
         return _v1_line(data[:end])
     if len(data) >= _V1_LONGEST:
-        raise ProxyProtocolError(f"a PROXY line ends within {_V1_LONGEST} bytes")
+        raise ProxyProtocolError(f"a PROXY line must end within {_V1_LONGEST} bytes")
     if not any(_v1_ends(data + rest) for rest in _v1_endings(data)):
-        raise ProxyProtocolError(f"{data!r} cannot become a PROXY line")
+        raise ProxyProtocolError(f"{data!r} is not the beginning of a PROXY line")
     return None
 
 
 def _v1_line(line: bytes) -> ProxyHeader:
-    """A line without its end."""
+    """Parse a line without its line ending."""
     size = len(line) + 2
     if line == _V1_UNKNOWN or line.startswith(_V1_UNKNOWN + b" "):
         return ProxyHeader(size, 1)
     parts = _V1_LINE.fullmatch(line)
     if parts is None:
-        raise ProxyProtocolError(f"{line!r} is no PROXY line")
+        raise ProxyProtocolError(f"{line!r} is not a PROXY line")
     kind, source, destination, source_port, destination_port = parts.groups()
     for address in (source, destination):
         if (b":" in address) != (kind == b"TCP6"):
-            raise ProxyProtocolError(f"{line!r}: the addresses are not of the family that is named")
+            raise ProxyProtocolError(f"{line!r}: an address does not belong to the named family")
     if max(int(source_port), int(destination_port)) > _HIGHEST_PORT:
-        raise ProxyProtocolError(f"{line!r}: a port is at most {_HIGHEST_PORT}")
+        raise ProxyProtocolError(f"{line!r}: a port must be at most {_HIGHEST_PORT}")
     try:
         return ProxyHeader(
             size,
@@ -141,7 +141,7 @@ def _v1_line(line: bytes) -> ProxyHeader:
 
 
 def _v1_ends(line: bytes) -> bool:
-    """Whether bytes are a whole PROXY line with its end, short enough to be one."""
+    """Return whether the bytes are a whole PROXY line with its line ending and within the length limit."""
     if len(line) > _V1_LONGEST or not line.endswith(b"\r\n"):
         return False
     try:
@@ -151,9 +151,10 @@ def _v1_ends(line: bytes) -> bool:
 
 
 def _v1_endings(data: bytes) -> Iterator[bytes]:
-    """The shortest ways to finish a line that is not complete: if none of them makes one, nothing does.
+    """Iterate over the shortest texts that may complete a line. If none of them makes a valid line, no text does.
 
-    A field that stands open is finished as it is or by what it lacks, and the others follow in their shortest form.
+    Each text completes the last field, which may already be complete, and adds the missing fields in their shortest
+    form.
     """
     for whole in (b"PROXY UNKNOWN\r\n", b"PROXY TCP4 0.0.0.0 0.0.0.0 0 0\r\n", b"PROXY TCP6 :: :: 0 0\r\n"):
         if whole.startswith(data):
@@ -174,7 +175,7 @@ def _v1_endings(data: bytes) -> Iterator[bytes]:
 
 
 def _version_2(data: bytes, longest: int) -> ProxyHeader | None:
-    """A binary header; its extensions are skipped."""
+    """Parse a version 2 header, which is binary; its extensions are skipped."""
     if len(data) > 12 and data[12] not in (_V2_LOCAL, _V2_PROXY):
         raise ProxyProtocolError(f"version and command are {data[12]:#04x}, not {_V2_LOCAL:#x} or {_V2_PROXY:#x}")
     if len(data) < _V2_FAMILY_END:
@@ -186,7 +187,7 @@ def _version_2(data: bytes, longest: int) -> ProxyHeader | None:
         needed = _V2_UNIX.get(family, 2 * address_size + 4 if address_size else 0)
         if not needed and family != _V2_UNSPECIFIED:
             raise ProxyProtocolError(f"family and transport are {family:#04x}, which is not assigned")
-    # What is there of the length says how much it is at least and at most.
+    # The bytes of the length field received so far give a lower and an upper bound of the length.
     least, most = (int.from_bytes(data[14:16].ljust(2, filler), "big") for filler in (b"\0", b"\xff"))
     if most < needed:
         raise ProxyProtocolError(f"{most} bytes are too few for addresses of family {family:#04x}")

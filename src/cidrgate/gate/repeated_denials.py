@@ -1,7 +1,8 @@
-"""Which denials are worth a line of the log: a flood of them must not fill a disk.
+"""Decides which denials get a line in the log, so that a flood of denials cannot fill a disk.
 
-The first denial of one account and address is written at once, and those that repeat it are counted: one line a window
-says how many there were. New pairs are bounded too, as whoever has a /64 has as many addresses as they like.
+The first denial of an account and an address is written at once. Its repetitions are counted, and one line per window
+gives their number. The number of new pairs is limited too, because anyone with a /64 has an unlimited number of
+addresses.
 """
 
 from __future__ import annotations
@@ -19,17 +20,17 @@ if TYPE_CHECKING:
 __all__ = ["MOST_LINES", "MOST_PAIRS", "RepeatedDenials", "Summary"]
 
 MOST_PAIRS = 1_000
-"""Pairs of account and address that are told apart at once."""
+"""The most pairs of account and address that are counted separately at a time."""
 
 MOST_LINES = 1_000
-"""Lines a window for pairs that were not seen in it; what is beyond is counted together."""
+"""The most lines per window for new pairs; all further new pairs are counted together."""
 
 _Record = TypeVar("_Record")
 
 
 @dataclass(slots=True)
 class _Pair(Generic[_Record]):
-    """What is known of one account and address in this window."""
+    """The state of one account and address in the current window."""
 
     ends: float
     last: _Record
@@ -38,11 +39,11 @@ class _Pair(Generic[_Record]):
 
 @dataclass(frozen=True, slots=True)
 class Summary(Generic[_Record]):
-    """What is to be written.
+    """A line to be written.
 
     Attributes:
-        record: The denial itself; None where it stands for many of different accounts and addresses.
-        count: How many denials were not written since the line before; 0 for one that is written at once.
+        record: The denial itself; None if the line stands for denials of many accounts and addresses.
+        count: How many denials were counted since the previous line; 0 for a denial that is written at once.
     """
 
     record: _Record | None
@@ -50,13 +51,13 @@ class Summary(Generic[_Record]):
 
 
 class RepeatedDenials(Generic[_Record]):
-    """Sorts denials into those to be written now and those to be counted. Safe to share between threads.
+    """Decides for each denial whether to write it now or to count it. Threads may share an instance.
 
-    Memory is bounded by `MOST_PAIRS`, lines by `MOST_LINES` and as many summaries a window.
+    `MOST_PAIRS` limits the memory. In each window, `MOST_LINES` limits the lines and the summaries.
 
     Args:
         window: Seconds between two lines about the same account and address; 0 writes every denial.
-        clock: Seconds from any start.
+        clock: A function that returns seconds since any fixed time.
 
     Example:
         >>> now = 0.0
@@ -72,26 +73,26 @@ class RepeatedDenials(Generic[_Record]):
 
     def __init__(self, window: float, *, clock: Callable[[], float] = time.monotonic) -> None:
         if not 0 <= window < float("inf"):
-            raise ValueError(f"a window is a number of seconds, 0 or more, not {window}")
+            raise ValueError(f"a window must be a number of seconds, 0 or more, not {window}")
         self._window = window
         self._clock = clock
         self._lock = threading.Lock()
-        # In the order in which their windows end, as all are equally long.
+        # Ordered by the end of their windows, because all windows have the same length.
         self._pairs: OrderedDict[Hashable, _Pair[_Record]] = OrderedDict()
         self._lines_end = 0.0
         self._lines = 0
         self._dropped = 0
-        self._repeating = 0  # pairs with something to be written
+        self._repeating = 0  # pairs with a count that is not yet written
 
     def add(self, key: Hashable, record: _Record) -> list[Summary[_Record]]:
-        """Take note of a denial.
+        """Add a denial.
 
         Args:
             key: The account and the address.
-            record: What a line would say.
+            record: The content of a line about the denial.
 
         Returns:
-            What is to be written now, in its order.
+            The lines to be written now, in order.
         """
         if not self._window:
             return [Summary(record, 0)]
@@ -114,12 +115,12 @@ class RepeatedDenials(Generic[_Record]):
             return [*ended, Summary(record, 0)]
 
     def due(self) -> list[Summary[_Record]]:
-        """What is to be written now, though nothing was added."""
+        """Return the lines to be written now, without a new denial."""
         with self._lock:
             return self._ended(self._clock())
 
     def seconds_left(self) -> float | None:
-        """Seconds until `due` may have something; None where nothing is counted that was not written."""
+        """Return the seconds until `due` may return a line; None if every count is written."""
         with self._lock:
             if not self._repeating and not self._dropped:
                 return None
@@ -129,12 +130,12 @@ class RepeatedDenials(Generic[_Record]):
             return max(0.0, min(ends) - self._clock())
 
     def flush(self) -> list[Summary[_Record]]:
-        """What was counted and not written yet; afterwards nothing is remembered."""
+        """Return the lines for all counts that are not yet written, and forget all denials."""
         with self._lock:
             return self._ended(float("inf"))
 
     def _ended(self, now: float) -> list[Summary[_Record]]:
-        """The summaries of the windows that have ended; a pair that went on gets another window."""
+        """Return the summaries of the windows that have ended. A pair with repetitions gets a new window."""
         found: list[Summary[_Record]] = []
         while self._pairs:
             key, pair = next(iter(self._pairs.items()))
@@ -153,7 +154,7 @@ class RepeatedDenials(Generic[_Record]):
         return found
 
     def _summaries(self, pair: _Pair[_Record]) -> list[Summary[_Record]]:
-        """The line about what repeated a denial; none where nothing did."""
+        """Return the line about the repetitions of a denial; an empty list if there were none."""
         if not pair.repeated:
             return []
         self._repeating -= 1

@@ -1,7 +1,7 @@
-"""Paths of requests: which ones have one reading only, and which requests are exempt from naming an account.
+"""Request paths: which paths are unambiguous, and which requests need not name an account.
 
-Servers, proxies and frameworks decode, fold, strip and cut paths each in their own way. A path that two of them could
-read differently names no account and is never exempt.
+Servers, proxies and frameworks decode, fold, strip and cut paths in different ways. A path that two of them could read
+differently names no account and is never exempt.
 """
 
 from __future__ import annotations
@@ -17,26 +17,27 @@ if TYPE_CHECKING:
 __all__ = ["Exemptions", "clear_path", "route_path"]
 
 _LONGEST_PATH = 8_192
-"""Characters of a path that are read."""
+"""The longest path that is accepted, in characters."""
 
-# `;` begins parameters and `?` and `#` end the path for some parsers; an escape that is left was encoded twice.
+# Some parsers start parameters at `;` and end the path at `?` or `#`. A remaining escape was encoded twice.
 _UNCLEAR = re.compile(r"[\\;?#\ufffd]|%[0-9A-Fa-f]{2}")
 _ENCODED = re.compile(rb"%(?:2[fF]|5[cC]|25)|\\")
 _RULE = re.compile(r"(\*|[A-Z]+(?:[-_][A-Z]+)*) (\*|/\S*)")
 
 
 def clear_path(path: str, raw: bytes | None = None) -> str:
-    """A path that everything between the client and the application reads alike.
+    """Return a path if every parser between the client and the application reads it in the same way.
 
     Args:
         path: The decoded path.
-        raw: The path as the client sent it, still encoded, with a query or without; None where the server does not say.
+        raw: The path as the client sent it, still encoded, with or without a query; None if the server does not
+            provide it.
 
     Raises:
         UnclearAccountError: If the path does not begin with `/`, is longer than 8,192 characters, has an empty segment
-            that is not the last or a segment of dots, or holds a backslash, `;`, `?`, `#`, an escape that was encoded
-            twice, a character that is not printable, or octets that are no UTF-8; or if the raw path holds an encoded
-            slash, backslash or percent sign.
+            before the last segment, has a segment `.` or `..`, or contains a backslash, `;`, `?`, `#`, an escape that
+            was encoded twice, a character that is not printable, or bytes that are not UTF-8; or if the raw path
+            contains an encoded slash, backslash or percent sign.
 
     Example:
         >>> clear_path("/v1/accounts/acct-1")
@@ -62,37 +63,41 @@ def clear_path(path: str, raw: bytes | None = None) -> str:
 
 
 def route_path(path: str, root: str) -> str:
-    """The path that an ASGI application routes by: without the root path, where the server leaves it in.
+    """Return the path that an ASGI application routes by, without the root path.
 
     Args:
         path: `path` of the scope.
         root: `root_path` of the scope.
 
     Raises:
-        UnclearAccountError: If the root path is inside of the path and not its beginning: frameworks differ then.
+        UnclearAccountError: If the path contains the root path but does not begin with it: frameworks read such a path
+            in different ways.
     """
     if not root or root not in path:
         return path
     if path.startswith(root) and path[len(root) :][:1] in ("", "/") and root[-1] != "/":
         return path[len(root) :]
-    raise UnclearAccountError(f"the path {path[:200]!r} holds the root path {root[:200]!r} and does not begin with it")
+    raise UnclearAccountError(
+        f"the path {path[:200]!r} contains the root path {root[:200]!r} but does not begin with it"
+    )
 
 
 class Exemptions:
-    """Requests that act for no account by nature: health checks, CORS preflights, the page to sign in.
+    """Requests that need no account, such as health checks, CORS preflights and the login page.
 
-    Each rule is a method and a path, with one space between them: `GET /healthz`.
+    The gate allows every request that a rule matches, from any address. Each rule is a method and a path with one space
+    between them: `GET /healthz`.
 
-    - The method is in capitals. `GET` is for `HEAD` and for WebSockets too; `*` stands for every method.
-    - The path is compared as a whole, decoded, and without the prefix that an application is mounted at. A last segment
-      `*` stands for everything below: `GET /static/*`. `*` alone stands for every path: `OPTIONS *`.
+    - The method is in capitals. `GET` also matches `HEAD` and WebSockets; `*` matches every method.
+    - The decoded path is compared as a whole, without the prefix that the application is mounted at. A last segment `*`
+      matches everything below: `GET /static/*`. A single `*` matches every path: `OPTIONS *`.
 
     Args:
         rules: The rules.
 
     Raises:
-        TypeError: If the rules are one text, or hold something that is no text.
-        ValueError: If a rule does not follow the grammar, or exempts everything.
+        TypeError: If the rules are one str, or if a rule is not a str.
+        ValueError: If a rule is not valid, or if it exempts every request.
 
     Example:
         >>> exemptions = Exemptions(["GET /healthz", "OPTIONS *", "* /static/*"])
@@ -106,13 +111,13 @@ class Exemptions:
 
     def __init__(self, rules: Sequence[str]) -> None:
         if isinstance(rules, str):
-            raise TypeError(f"exempt is a list of rules, not one str: write [{rules!r}]")
+            raise TypeError(f"exempt must be a list of rules, not one str: write [{rules!r}]")
         self._anywhere: set[str] = set()
         self._exactly: set[tuple[str, str]] = set()
         self._below: list[tuple[str, str]] = []
         for rule in rules:
             if not isinstance(rule, str):
-                raise TypeError(f"a rule of exempt is a str such as 'GET /healthz', not {rule!r}")
+                raise TypeError(f"a rule of exempt must be a str such as 'GET /healthz', not {rule!r}")
             self._add(rule)
 
     def _add(self, rule: str) -> None:
@@ -132,9 +137,9 @@ class Exemptions:
         try:
             clear_path(named)
         except UnclearAccountError as error:
-            raise ValueError(f"exempt {rule!r}: {error}; write the path decoded") from error
+            raise ValueError(f"exempt {rule!r}: {error}; write the decoded path") from error
         if "*" in named:
-            raise ValueError(f"exempt {rule!r}: * stands alone or is the last segment, as in 'GET /static/*'")
+            raise ValueError(f"exempt {rule!r}: * must be the whole path or the last segment, as in 'GET /static/*'")
         for one in methods:
             if below:
                 self._below.append((one, named))
@@ -142,11 +147,11 @@ class Exemptions:
                 self._exactly.add((one, named))
 
     def match(self, method: str, path: str | None, raw: bytes | None = None) -> bool:
-        """Whether a request is exempt; one whose path is not clear is only by a rule for every path.
+        """Return whether a request is exempt. Only a rule for every path matches a path that is ambiguous.
 
         Args:
-            method: The request's method, as it came.
-            path: The decoded path that the application routes by; None where there is no telling.
+            method: The request's method, as it was received.
+            path: The decoded path that the application routes by, or None if it is unknown.
             raw: As in `clear_path`.
         """
         if method in self._anywhere:

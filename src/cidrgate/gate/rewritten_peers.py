@@ -1,7 +1,7 @@
-"""Peers that a server has rewritten: an address out of a header, handed over as if it were the socket's other end.
+"""Detects rewritten peers: addresses from a header that a server reports as the socket's other end.
 
-Servers and middlewares with proxy settings of their own do that, each by rules of its own: uvicorn, hypercorn, granian,
-daphne, waitress. Nothing in a request says so, but an address that came out of a header still stands in the header.
+uvicorn, hypercorn, granian, daphne, waitress and some middlewares rewrite the peer according to their own proxy
+settings. A request does not say that this happened, but an address that came from a header is still in the header.
 """
 
 from __future__ import annotations
@@ -38,21 +38,21 @@ CLIENT_HEADERS = frozenset(
         b"x-remote-ip",
     ]
 )
-"""Headers that name the client, in lower case: what a server or a middleware may take for the peer."""
+"""Headers that name the client, in lower case. A server or a middleware may replace the peer with their content."""
 
 PORT_HEADERS = frozenset([b"x-forwarded-for", b"x-forwarded-port", b"forwarded"])
-"""Headers out of which servers take a client's port, in lower case."""
+"""Headers from which servers read a client's port, in lower case."""
 
 _MOST_NODES = 200
-"""Addresses in one header line that are compared; a client that sends more is taken for one that hides something."""
+"""The most addresses in one header line that are compared. A line with more addresses is treated as an attack."""
 
-# An address, with a port or without. Brackets, quotes, commas, spaces, `=` and zones are around it.
+# An address, with or without a port. It may be surrounded by brackets, quotes, commas, spaces, `=` and zones.
 _NODE = re.compile(rb"[0-9A-Fa-f:.]{2,}")
 _SEPARATOR = re.compile(rb"[,;]")
 
 
 def holds(value: bytes, peer: str) -> bool:
-    """Whether an address stands in the value of a header line, in whatever spelling, with a port or without.
+    """Return whether the value of a header line contains an address, in any spelling, with or without a port.
 
     Args:
         value: The value of a header that names clients.
@@ -69,7 +69,7 @@ def holds(value: bytes, peer: str) -> bool:
         return True
     for node in nodes:
         text = node.decode("ascii")
-        # With one colon it is IPv4 and a port; with more, IPv6, whose last group some readers take for a port.
+        # One colon means IPv4 with a port. More colons mean IPv6; some parsers read its last group as a port.
         if _is(text, peer) or (":" in text and _is(text.rpartition(":")[0], peer)):
             return True
     return False
@@ -83,15 +83,14 @@ def _is(text: str, peer: str) -> bool:
 
 
 def came_with_port(peer: str, port: int, headers: Iterable[tuple[bytes, bytes]]) -> bool:
-    """Whether a header names the port of a trusted peer, so that the peer came out of the header too.
+    """Return whether a header contains a trusted peer with its port, which shows that the peer came from the header.
 
-    The address alone is no sign there: a proxy may stand in a list that it writes, but not with the port of this very
-    connection.
+    The address alone proves nothing: a proxy may list its own address, but not with the port of this connection.
 
     Args:
-        peer: The address as the server says it.
-        port: The port as the server says it.
-        headers: Header lines, the names in any case.
+        peer: The address as the server reports it.
+        port: The port as the server reports it.
+        headers: Header lines; names in upper or lower case.
     """
     own = peer.encode("latin-1", "replace")
     for name, value in headers:
@@ -105,7 +104,7 @@ def came_with_port(peer: str, port: int, headers: Iterable[tuple[bytes, bytes]])
 
 
 def _names(value: bytes, peer: str, port: int) -> bool:
-    """Whether a list names an address with this port, as leniently as a server may read it."""
+    """Return whether a list contains an address with this port, parsed as leniently as servers do."""
     address = canonical_address(peer)
     for element in _SEPARATOR.split(value.replace(b"\\", b"")):
         node = element.rpartition(b"=")[2].strip(b' \t"')
@@ -116,7 +115,7 @@ def _names(value: bytes, peer: str, port: int) -> bool:
 
 
 def _number(text: bytes) -> int | None:
-    """A number as lenient as a server may read it."""
+    """Parse a number as leniently as servers do."""
     try:
         return int(text[:20].decode("utf-8"))
     except ValueError:

@@ -1,4 +1,4 @@
-"""`Verdict`: what a gate decided about one request, and why."""
+"""`Verdict`: the decision of a gate about one request, and its reason."""
 
 from __future__ import annotations
 
@@ -26,27 +26,27 @@ VerdictReason: TypeAlias = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What was decided about one request.
+    """The decision about one request.
 
     Attributes:
-        result: `allowed`, `denied`, or `would_deny` where the gate only reports.
-        reason: Why:
+        result: `allowed`, `denied`, or `would_deny` if the gate only reports.
+        reason: Why the gate decided so:
 
-            - `matched`, `not_listed`: as the account's list says
-            - `not_enforced`: the account has no list; allowed, or denied by `unlisted="deny"`
-            - `unknown_account`: there is no such account, and `unlisted` does not allow that
-            - `invalid_address`: the account is enforced, and where the request comes from cannot be told; `client`
-              says why
-            - `stale_lists`: the lists are older than `max_staleness`, the manager denies then, and the account is
-              enforced or may have been created meanwhile
-            - `no_account`: the request acts for no account; allowed where it is exempt or need not name one
-            - `unclear_account`: the request names its account more than once, in a way that could be read as another,
-              or by a name that no account can have
-            - `error`: something broke; the log has the traceback
-        account: The account the request acts for, or None.
-        entry: The longest matching prefix of the list where the reason is `matched`.
-        client: Where the request comes from, and who says so.
-        request_id: Names the request in the log and to the client.
+            - `matched`: an entry of the account's list matches the client address
+            - `not_listed`: no entry of the account's list matches the client address
+            - `not_enforced`: the account has no list; the request is allowed, or denied if `unlisted="deny"`
+            - `unknown_account`: the account does not exist, and `unlisted` denies unknown accounts
+            - `invalid_address`: the account is enforced, and the client address is unknown; `client.problem` says why
+            - `stale_lists`: the lists are older than `max_staleness`, the manager is set to deny in this case, and the
+              account is enforced or may have been created in the meantime
+            - `no_account`: the request acts for no account; it is allowed if it is exempt or need not name one
+            - `unclear_account`: the request names its account more than once, in an ambiguous way, or by a name that no
+              account can have
+            - `error`: the check failed; the log has the traceback
+        account: The account that the request acts for, or None.
+        entry: The longest matching prefix of the list if the reason is `matched`.
+        client: The client address and its source.
+        request_id: The id of the request in the log and in the response.
         seconds: How long the decision took.
     """
 
@@ -60,11 +60,11 @@ class Verdict:
 
     @property
     def admitted(self) -> bool:
-        """Whether the request goes on."""
+        """Whether the application may handle the request."""
         return self.result != "denied"
 
     def record(self) -> dict[str, str | int | float | None]:
-        """The verdict as a flat record of a log."""
+        """Return the verdict as a flat record for a log."""
         return {
             "result": self.result,
             "reason": self.reason,

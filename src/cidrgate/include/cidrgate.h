@@ -1,18 +1,22 @@
-/* cidrgate for other native code: resolve an account to a row once, then ask without Python objects.
+/* cidrgate for other native code: look up the row of an account once, then check addresses without Python objects.
  *
- *     const cidrgate_api *cidrgate = cidrgate_import();           // once, with the GIL; NULL and an exception on failure
- *     const cidrgate_matcher *matcher = cidrgate->matcher(object);// with the GIL; valid while the object lives
+ *     const cidrgate_api *cidrgate = cidrgate_import();            // once, with the GIL; NULL and an exception on failure
+ *     const cidrgate_matcher *matcher = cidrgate->matcher(object); // with the GIL; valid while the object lives
  *     void *reader = cidrgate->enter(matcher);
- *     int32_t row = cidrgate->row(matcher, "acct-1", 6);          // CIDRGATE_UNKNOWN for an unknown one
- *     int answer = cidrgate->allows_ipv4(matcher, row, 0x08080808);
+ *     int32_t row = cidrgate->row(matcher, "acct-1", 6);           // CIDRGATE_UNKNOWN_ROW for an unknown account
+ *     if (cidrgate->allows_ipv4(matcher, row, 0x08080808)) { ... } // exactly 1 or 0; whatever is in doubt is 0
  *     cidrgate->leave(reader);
  *
- * Between enter() and leave() everything but cidrgate_import() and matcher() may be called from any thread, with the GIL
- * or without, while others publish: memory of replaced lists is kept until every reader that was inside has left. Neither
- * ever waits. Leave soon, as nothing is freed meanwhile. A row is good until its account is discarded, or all lists are
- * replaced by Matcher.adopt(); the answer is CIDRGATE_NO_ROW then, and row() gives the new one.
+ * Between enter() and leave(), any thread may call every function except cidrgate_import() and matcher(), with or
+ * without the GIL, while other threads publish. The memory of replaced lists is not freed until every reader inside has
+ * left, so leave soon. Neither readers nor writers wait, and enter() never returns NULL. A row is valid until its
+ * account is discarded or Matcher.adopt() replaces all lists. After that allows_*() returns 0, check_*() returns
+ * CIDRGATE_INVALID_ROW, and row() returns the new row.
  *
- * Whoever holds the GIL need not enter, but a free-threaded Python has none: there, always enter.
+ * A thread that holds the GIL need not call enter(). A free-threaded Python has no GIL: there, always call enter().
+ *
+ * Compatibility: functions are only appended to `cidrgate_api`, so a caller that was compiled for this header works with
+ * every later cidrgate of the same CIDRGATE_ABI_VERSION. Statuses may be added: treat an unknown status as a denial.
  */
 #ifndef CIDRGATE_H
 #define CIDRGATE_H
@@ -21,44 +25,69 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define CIDRGATE_API_VERSION 1
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* What compiled callers rely on: the beginning of `cidrgate_api`, and what its functions mean. */
+#define CIDRGATE_ABI_VERSION 2
 #define CIDRGATE_API_NAME "cidrgate._engine._api"
 
-/* The row of an account that is unknown; it may act from everywhere, as an account without entries may. */
-#define CIDRGATE_UNKNOWN (-1)
+/* The row of every unknown account. It has no list, so allows_*() returns 1: compare the row first to deny it. */
+#define CIDRGATE_UNKNOWN_ROW (-1)
 
-/* Answers. Whoever asks must treat everything but CIDRGATE_ALLOWED as a denial. */
+/* The statuses of check_*(). allows_*() is 1 for CIDRGATE_ALLOWED and CIDRGATE_UNKNOWN_ACCOUNT, and 0 for all others. */
 #define CIDRGATE_DENIED 0
 #define CIDRGATE_ALLOWED 1
-#define CIDRGATE_NO_ADDRESS (-1) /* the text is no address */
-#define CIDRGATE_NO_ROW (-2)     /* the row is nobody's (any more): ask for it again */
+#define CIDRGATE_INVALID_ADDRESS 2 /* the text is not an address */
+#define CIDRGATE_INVALID_ROW 3     /* the row is not valid (any more): call row() again */
+#define CIDRGATE_UNKNOWN_ACCOUNT 4 /* the row is CIDRGATE_UNKNOWN_ROW */
 
 typedef struct cidrgate_matcher cidrgate_matcher;
 
 typedef struct {
-    uint32_t version;
-    /* The matcher inside a cidrgate.Matcher; NULL and a TypeError for any other object. */
+    uint32_t abi_version; /* CIDRGATE_ABI_VERSION of the installed cidrgate */
+    uint32_t size;        /* the bytes of its `cidrgate_api`, which tell which functions it has */
+    /* Returns the matcher inside a cidrgate.Matcher; for any other object NULL, with a TypeError. */
     const cidrgate_matcher *(*matcher)(PyObject *object);
-    /* The row of an account, by its name in UTF-8. */
+    /* Returns the row of an account, by its name in UTF-8. */
     int32_t (*row)(const cidrgate_matcher *matcher, const char *account, size_t size);
-    /* Whether an address may act: IPv4 as a number, 16 octets in network order, or ASCII text of either family. */
+    /* Return exactly 1 if the address is allowed, else 0: IPv4 as a number, 16 octets in network order, or ASCII text of
+     * either family. */
     int (*allows_ipv4)(const cidrgate_matcher *matcher, int32_t row, uint32_t address);
     int (*allows_ipv6)(const cidrgate_matcher *matcher, int32_t row, const uint8_t *octets);
     int (*allows_text)(const cidrgate_matcher *matcher, int32_t row, const char *text, size_t size);
-    /* Begin to ask, and end it with what enter() gave, in any thread. */
+    /* Return a status, which says why. More than one status is not zero. */
+    int (*check_ipv4)(const cidrgate_matcher *matcher, int32_t row, uint32_t address);
+    int (*check_ipv6)(const cidrgate_matcher *matcher, int32_t row, const uint8_t *octets);
+    int (*check_text)(const cidrgate_matcher *matcher, int32_t row, const char *text, size_t size);
+    /* Begin and end reading, in any thread; pass the result of enter() to leave(). */
     void *(*enter)(const cidrgate_matcher *matcher);
     void (*leave)(void *reader);
 } cidrgate_api;
 
-/* The functions of the installed cidrgate; NULL and an exception when it is missing or its version is another one. */
+/* Returns the functions of the installed cidrgate; NULL, with an ImportError, if it is missing, has another ABI, or is
+ * too old. */
 static inline const cidrgate_api *cidrgate_import(void) {
     const cidrgate_api *api = (const cidrgate_api *)PyCapsule_Import(CIDRGATE_API_NAME, 0);
-    if (api != NULL && api->version != CIDRGATE_API_VERSION) {
-        PyErr_Format(PyExc_ImportError, "compiled for version %d of cidrgate's native interface, not %u",
-                     CIDRGATE_API_VERSION, (unsigned)api->version);
+    if (api == NULL) return NULL;
+    if (api->abi_version != CIDRGATE_ABI_VERSION) {
+        PyErr_Format(PyExc_ImportError,
+                     "this module was compiled for version %d of cidrgate's native interface, and the installed cidrgate "
+                     "has version %u: compile it again",
+                     CIDRGATE_ABI_VERSION, (unsigned)api->abi_version);
+        return NULL;
+    }
+    if (api->size < sizeof(cidrgate_api)) {
+        PyErr_SetString(PyExc_ImportError, "this module was compiled for a later cidrgate than the installed one: "
+                                           "upgrade cidrgate");
         return NULL;
     }
     return api;
 }
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -10,8 +10,11 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from prometheus_client import Counter, Histogram
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from cidrgate.errors import needs_extra
+
+with needs_extra("metrics", "cidrgate.manager.metrics"):
+    from prometheus_client import Counter, Histogram
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -88,7 +91,7 @@ class ListsCollector:
         if self._suppressed is not None:
             yield CounterMetricFamily(
                 "cidrgate_denials_suppressed",
-                "Denials that the log counted in place of a line for each.",
+                "Denials that the log counted without writing a line.",
                 value=self._suppressed(),
             )
 

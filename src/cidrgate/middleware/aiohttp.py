@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from inspect import isawaitable
 from typing import TYPE_CHECKING, TypeAlias
 
-from aiohttp.web import Response, middleware
+from aiohttp.web import Request, Response, middleware
 
-from cidrgate.gate.account_sources import EXEMPT, FromHeader, FromPath, FromRoute, check_source, required
 from cidrgate.gate.denial import STATUS, denial_of
 from cidrgate.gate.gate import check_gate
+from cidrgate.middleware._request_account import RequestReader, account_finder, find_account_async
 from cidrgate.middleware.asgi import account_of_headers
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from aiohttp.typedefs import Handler, Middleware
-    from aiohttp.web import Request, StreamResponse
+    from aiohttp.web import StreamResponse
 
-    from cidrgate.gate.account_sources import Exempt
+    from cidrgate.gate.account_sources import Exempt, FromHeader, FromPath, FromRoute
     from cidrgate.gate.gate import Gate
 
     Account: TypeAlias = Callable[[Request], str | Exempt | Awaitable[str | Exempt | None] | None]
@@ -41,24 +40,18 @@ def allowlist(gate: Gate, account: Account | FromHeader | FromRoute | FromPath) 
 
     Example:
         >>> from aiohttp import web
-        >>> from cidrgate import Gate, Matcher
+        >>> from cidrgate import FromRoute, Gate, Matcher
         >>> gate = Gate(Matcher(), unlisted="deny_unknown")
         >>> app = web.Application(middlewares=[allowlist(gate, FromRoute("account", exempt=["GET /healthz"]))])
     """
     check_gate(gate)
-    account_of = _account_of_request(account)
+    finder = account_finder(account, _READER)
 
     @middleware
     async def guard(request: Request, handler: Handler) -> StreamResponse:
-        told: str | Exempt | None = None
-        failure: Exception | None = None
-        try:
-            found = account_of(request)
-            told = await found if isawaitable(found) else found
-        except Exception as error:  # noqa: BLE001 - whatever broke, the gate decides
-            failure = error
+        named, failure = await find_account_async(finder, request)
         peer, port = _peer_of(request)
-        verdict = gate.decide(told, peer, request.raw_headers, port=port, failure=failure)
+        verdict = gate.decide(named, peer, request.raw_headers, port=port, failure=failure)
         if verdict.admitted:
             return await handler(request)
         denial = denial_of(verdict, ",".join(request.headers.getall("accept", ())))
@@ -74,31 +67,16 @@ def _peer_of(request: Request) -> tuple[str | None, int | None]:
     return (host, port) if isinstance(host, str) else (None, None)
 
 
-def _account_of_request(account: Account | FromHeader | FromRoute | FromPath) -> Account:
-    """What finds the account in an aiohttp request."""
-    if not isinstance(account, (FromHeader, FromRoute, FromPath)):
-        check_source(account)
-        return account
-    source = account
-
-    def exempt(request: Request) -> bool:
-        return source.exemptions.match(request.method, request.path, _raw_path_of(request))
-
-    of_headers = account_of_headers(source) if isinstance(source, FromHeader) else None
-
-    def named(request: Request) -> str | None:
-        if of_headers is not None:
-            return of_headers({"headers": request.raw_headers})
-        assert not isinstance(source, FromHeader)  # noqa: S101 - such a source has `of_headers`
-        if isinstance(source, FromRoute):
-            return required(source.account(request.match_info))
-        # aiohttp routes by the encoded path: what it would decode to something else is not clear.
-        return required(source.account(request.path, _raw_path_of(request)))
-
-    if not source.exempt:
-        return named
-    return lambda request: EXEMPT if exempt(request) else named(request)
+def _account_of_headers(source: FromHeader) -> Callable[[Request], str | None]:
+    of_scope = account_of_headers(source)
+    return lambda request: of_scope({"headers": request.raw_headers})
 
 
-def _raw_path_of(request: Request) -> bytes:
-    return request.rel_url.raw_path.encode("latin-1", "replace")
+# aiohttp routes by the encoded path: what it would decode to something else is not clear.
+_READER: RequestReader[Request] = RequestReader(
+    method=lambda request: request.method,
+    path=lambda request: request.path,
+    raw_path=lambda request: request.rel_url.raw_path.encode("latin-1", "replace"),
+    of_header=_account_of_headers,
+    route_parameters=lambda request: request.match_info,
+)

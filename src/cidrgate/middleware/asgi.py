@@ -8,19 +8,20 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from cidrgate._engine import _HeaderField, _HeaderNames
 from cidrgate.errors import UnclearAccountError
-from cidrgate.gate.account_sources import EXEMPT, FromHeader, FromPath, FromRoute, check_source, required
+from cidrgate.gate.account_sources import FromRoute
 from cidrgate.gate.denial import STATUS, Denial, denial_of
 from cidrgate.gate.gate import check_gate
 from cidrgate.gate.header_names import folded_name
 from cidrgate.gate.request_paths import route_path
 from cidrgate.gate.rewritten_peers import CLIENT_HEADERS
+from cidrgate.middleware._request_account import RequestReader, account_finder
 
 if TYPE_CHECKING:
-    from cidrgate.gate.account_sources import Exempt
+    from cidrgate.gate.account_sources import Exempt, FromHeader, FromPath
     from cidrgate.gate.gate import Gate
     from cidrgate.gate.verdict import Verdict
 
-__all__ = ["AllowlistMiddleware", "account_of_headers", "account_of_scope", "decide", "denial_in", "is_exempt"]
+__all__ = ["AllowlistMiddleware", "account_of_headers", "account_of_scope", "decide", "denial_in"]
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
@@ -51,7 +52,7 @@ class AllowlistMiddleware:
 
     Example:
         >>> import asyncio
-        >>> from cidrgate import Gate, Matcher
+        >>> from cidrgate import FromHeader, Gate, Matcher
         >>> matcher = Matcher()
         >>> matcher.publish("acct-1", ["203.0.113.0/24"])
         >>> async def app(scope, receive, send):
@@ -94,10 +95,11 @@ class AllowlistMiddleware:
         account: str | Exempt | None = None
         failure: Exception | None = None
         admitted = False
+        # As `find_account_async`, without the time of a call.
         try:
             told = self._account(scope)
             account = await told if told.__class__ is not str and isawaitable(told) else told
-        except Exception as error:  # noqa: BLE001 - whatever broke, the gate decides
+        except Exception as error:  # noqa: BLE001 - the gate decides
             failure = error
         else:
             if account.__class__ is str:
@@ -158,35 +160,7 @@ def account_of_scope(account: Account | FromHeader | FromRoute | FromPath) -> Ac
     Raises:
         TypeError: If the account comes from what is no source.
     """
-    if not isinstance(account, (FromHeader, FromRoute, FromPath)):
-        check_source(account)
-        return account
-    of_scope = _account_of_source(account)
-    if not account.exempt:
-        return of_scope
-    source = account
-    return lambda scope: EXEMPT if is_exempt(source, scope) else of_scope(scope)
-
-
-def _account_of_source(source: FromHeader | FromRoute | FromPath) -> Callable[[Scope], str | None]:
-    """What finds the account in a scope, whatever is exempt."""
-    if isinstance(source, FromHeader):
-        return account_of_headers(source)
-    if isinstance(source, FromRoute):
-        return lambda scope: required(source.account(scope.get("path_params")))
-    return lambda scope: required(
-        source.account(route_path(scope["path"], scope.get("root_path", "")), scope.get("raw_path"))
-    )
-
-
-def is_exempt(source: FromHeader | FromRoute | FromPath, scope: Scope) -> bool:
-    """Whether a connection is exempt from naming an account; the handshake of a WebSocket is a GET."""
-    path: str | None
-    try:
-        path = route_path(scope["path"], scope.get("root_path", ""))
-    except UnclearAccountError:
-        path = None
-    return source.exemptions.match(scope.get("method", "GET"), path, scope.get("raw_path"))
+    return account_finder(account, _READER)
 
 
 def account_of_headers(source: FromHeader, *, refuse_aliases: bool = True) -> Callable[[Scope], str | None]:
@@ -230,6 +204,21 @@ def denial_in(scope: Scope, verdict: Verdict) -> Denial:
     except (TypeError, ValueError):  # no list of pairs of bytes
         accept = ""
     return denial_of(verdict, accept)
+
+
+def _path_of(scope: Scope) -> str:
+    """The path that the application routes by."""
+    return route_path(scope["path"], scope.get("root_path", ""))
+
+
+# The handshake of a WebSocket is a GET, and its scope does not say so.
+_READER: RequestReader[Scope] = RequestReader(
+    method=lambda scope: scope.get("method", "GET"),
+    path=_path_of,
+    raw_path=lambda scope: scope.get("raw_path"),
+    of_header=account_of_headers,
+    route_parameters=lambda scope: scope.get("path_params"),
+)
 
 
 async def _deny(verdict: Verdict, scope: Scope, receive: Receive, send: Send) -> None:

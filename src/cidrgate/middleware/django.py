@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
@@ -25,18 +24,29 @@ from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest, HttpResponse
 from django.utils.module_loading import import_string
 
-from cidrgate.gate.account_sources import EXEMPT, Exempt, FromHeader, FromPath, FromRoute, check_source, required
+from cidrgate.errors import StoreError
+from cidrgate.gate.account_sources import EXEMPT, Exempt, FromHeader, FromPath, FromRoute, required
 from cidrgate.gate.client_ip import ClientIPResolver
 from cidrgate.gate.decision_log import LOG_EVERY
 from cidrgate.gate.denial import STATUS, denial_of
 from cidrgate.gate.gate import Gate, Unlisted, check_unlisted
 from cidrgate.manager import RuleManager
 from cidrgate.middleware import asgi, wsgi
+from cidrgate.middleware._request_account import (
+    RequestReader,
+    account_finder,
+    find_account,
+    find_account_async,
+    is_exempt,
+)
+from cidrgate.stores.urls import store_of
 
 if TYPE_CHECKING:
+    import os
+
     from cidrgate.gate.verdict import Verdict
 
-__all__ = ["AllowlistMiddleware", "Settings"]
+__all__ = ["DJANGO_READER", "AllowlistMiddleware", "Settings", "imported", "verdict_on"]
 
 Account: TypeAlias = Callable[[HttpRequest], str | Exempt | Awaitable[str | Exempt | None] | None]
 
@@ -66,7 +76,7 @@ class Settings:
     """
 
     account: str | Account | FromHeader | FromRoute | FromPath
-    database: str | None = field(default=None, repr=False)
+    database: str | os.PathLike[str] | None = field(default=None, repr=False)
     open: Mapping[str, Any] = field(default_factory=dict)
     gate: str | Gate | None = None
     trusted_proxies: Sequence[str] | None = None
@@ -112,10 +122,15 @@ class Settings:
             ImproperlyConfigured: If the settings do not fit together, or there are no lists.
         """
         if self.gate is not None:
-            gate = _imported(self.gate)
+            gate = imported(self.gate)
             if not isinstance(gate, Gate):
                 raise ImproperlyConfigured(f"CIDRGATE['GATE'] is {gate!r}, not a cidrgate.Gate")
             return gate
+        database: Any = self.database  # `store_of` refuses what is no address
+        try:
+            store_of(database)
+        except StoreError as error:
+            raise ImproperlyConfigured(f"CIDRGATE['DATABASE']: {error}") from error
         try:
             resolver = ClientIPResolver(
                 trusted_proxies=self.trusted_proxies,
@@ -131,10 +146,10 @@ class Settings:
                 "require_account": self.require_account,
                 "log": self.log,
                 "log_every": self.log_every,
-                "hooks": [_imported(hook) for hook in self.hooks],
+                "hooks": [imported(hook) for hook in self.hooks],
                 "request_id_header": self.request_id_header,
             }
-            manager = RuleManager.open(str(self.database), **self.open)
+            manager = RuleManager.open(database, **self.open)
             try:
                 return Gate(manager, **settings)
             except BaseException:
@@ -161,9 +176,9 @@ class AllowlistMiddleware:
         configured = Settings.read()
         self.get_response = get_response
         self._gate = configured.make_gate()
-        account = _imported(configured.account)
+        account = imported(configured.account)
         self._route = account if isinstance(account, FromRoute) else None
-        self._account = (lambda request: None) if self._route is not None else _account_of_request(account)
+        self._account = (lambda request: None) if self._route is not None else account_finder(account, DJANGO_READER)
         self._is_async = iscoroutinefunction(get_response)
         if self._route is not None:
             # Django looks for the method when it puts the middlewares together.
@@ -177,34 +192,18 @@ class AllowlistMiddleware:
             return self.get_response(request)  # the route is known in `process_view`
         if self._is_async:
             return self._call_async(request)
-        account, failure = self._told(request)
-        if isawaitable(account):
-            getattr(account, "close", lambda: None)()
-            failure = TypeError("the account comes from a coroutine function: that takes ASGI, or a plain function")
-        denied = self._denied(request, None if failure else account, failure)
+        denied = self._denied(request, *find_account(self._account, request))
         return self.get_response(request) if denied is None else denied
 
     async def _call_async(self, request: HttpRequest) -> Any:
-        account, failure = self._told(request)
-        if isawaitable(account):
-            try:
-                account = await account
-            except Exception as error:  # noqa: BLE001 - whatever broke, the gate decides
-                account, failure = None, error
-        denied = self._denied(request, account, failure)
+        denied = self._denied(request, *await find_account_async(self._account, request))
         return await self.get_response(request) if denied is None else denied
 
     def _process_view(
         self, request: HttpRequest, view: object, positional: object, parameters: Mapping[str, Any]
     ) -> HttpResponse | None:
         """Ask the gate when Django has resolved the route, before the view runs."""
-        account: str | Exempt | None = None
-        failure: Exception | None = None
-        try:
-            account = self._of_route(request, parameters)
-        except Exception as error:  # noqa: BLE001 - whatever broke, the gate decides
-            failure = error
-        return self._denied(request, account, failure)
+        return self._denied(request, *find_account(lambda request: self._of_route(request, parameters), request))
 
     async def _process_view_async(
         self, request: HttpRequest, view: object, positional: object, parameters: Mapping[str, Any]
@@ -214,65 +213,39 @@ class AllowlistMiddleware:
 
     def _of_route(self, request: HttpRequest, parameters: Mapping[str, Any]) -> str | Exempt:
         """The account that the resolved route names."""
-        if self._route is None or _is_exempt(self._route, request):
+        if self._route is None or is_exempt(self._route, DJANGO_READER, request):
             return EXEMPT
         return required(self._route.account(parameters))
-
-    def _told(self, request: HttpRequest) -> tuple[Any, Exception | None]:
-        """The account, or what comes to it later, or what broke."""
-        try:
-            return self._account(request), None
-        except Exception as error:  # noqa: BLE001 - whatever broke, the gate decides
-            return None, error
 
     def _denied(
         self, request: HttpRequest, account: str | Exempt | None, failure: Exception | None
     ) -> HttpResponse | None:
         """The response to a request that is denied."""
-        if hasattr(request, "scope"):
-            verdict = asgi.decide(self._gate, account, request.scope, failure)
-        else:
-            verdict = wsgi.decide(self._gate, account, request.META, failure)
+        verdict = verdict_on(self._gate, request, account, failure)
         if verdict.admitted:
             return None
         denial = denial_of(verdict, request.headers.get("accept", ""))
         return HttpResponse(denial.body, status=STATUS, headers=dict(denial.headers))
 
 
-def _imported(named: Any) -> Any:
+def verdict_on(
+    gate: Gate, request: HttpRequest, account: str | Exempt | None, failure: Exception | None = None
+) -> Verdict:
+    """Ask the gate about a Django request that acts for an account, under WSGI or ASGI."""
+    if hasattr(request, "scope"):
+        return asgi.decide(gate, account, request.scope, failure)
+    return wsgi.decide(gate, account, request.META, failure)
+
+
+def imported(named: Any) -> Any:
     """What a dotted path names; anything else as it is."""
     return import_string(named) if isinstance(named, str) else named
 
 
-def _account_of_request(account: Account | FromHeader | FromPath) -> Account:
-    """What finds the account in a Django request whose route is not known yet."""
-    if isinstance(account, FromHeader):
-        source = account
-        of_environ = wsgi.account_of_environ(FromHeader(source.name, source.lookup, source.scheme))
-        of_scope = asgi.account_of_scope(FromHeader(source.name, source.lookup, source.scheme))
-        return lambda request: (
-            EXEMPT
-            if _is_exempt(source, request)
-            else of_scope(request.scope)
-            if hasattr(request, "scope")
-            else of_environ(request.META)
-        )
-    if isinstance(account, FromPath):
-        by_path = account
-        return lambda request: (
-            EXEMPT
-            if _is_exempt(by_path, request)
-            else required(by_path.account(request.path_info, _raw_path_of(request)))
-        )
-    check_source(account)
-    return account
-
-
-def _is_exempt(source: FromHeader | FromRoute | FromPath, request: HttpRequest) -> bool:
-    """Whether a request is exempt from naming an account, by the path that Django routes by."""
-    return bool(source.exempt) and source.exemptions.match(
-        request.method or "", request.path_info, _raw_path_of(request)
-    )
+def _account_of_headers(source: FromHeader) -> Callable[[HttpRequest], str | None]:
+    """What finds the account in the headers, as the server's protocol has them."""
+    of_scope, of_environ = asgi.account_of_headers(source), wsgi.account_of_headers(source)
+    return lambda request: of_scope(request.scope) if hasattr(request, "scope") else of_environ(request.META)
 
 
 def _raw_path_of(request: HttpRequest) -> bytes | None:
@@ -281,3 +254,12 @@ def _raw_path_of(request: HttpRequest) -> bytes | None:
         raw: bytes | None = request.scope.get("raw_path")
         return raw
     return wsgi.raw_path_of(request.META)
+
+
+DJANGO_READER: RequestReader[HttpRequest] = RequestReader(
+    method=lambda request: request.method or "",
+    path=lambda request: request.path_info,
+    raw_path=_raw_path_of,
+    of_header=_account_of_headers,
+)
+"""How Django's requests are read, before their route is known."""

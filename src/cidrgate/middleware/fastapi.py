@@ -13,6 +13,7 @@ from cidrgate.errors import UnclearAccountError
 from cidrgate.gate.account_sources import FromHeader, FromPath, FromRoute, check_source
 from cidrgate.gate.denial import STATUS, denial_of, problem_of
 from cidrgate.gate.gate import check_gate
+from cidrgate.middleware._request_account import find_account
 from cidrgate.middleware.asgi import account_of_scope, decide
 
 if TYPE_CHECKING:
@@ -74,18 +75,17 @@ def allowlist(
     if isinstance(account, (FromHeader, FromRoute, FromPath)):
         of_scope = account_of_scope(account)
 
-        async def named(connection: HTTPConnection) -> Verdict:
-            told: Any = None
-            failure: Exception | None = None
-            try:
-                told = of_scope(connection.scope)
-                if isinstance(account, FromRoute):
-                    _refuse_converted(connection.scope, account.parameter, told)
-            except Exception as error:  # noqa: BLE001 - whatever broke, the gate decides
-                failure = error
-            return _admitted(decide(gate, told, connection.scope, failure), connection)
+        def finder(scope: Scope) -> Any:
+            found = of_scope(scope)
+            if isinstance(account, FromRoute):
+                _refuse_converted(scope, account.parameter, found)
+            return found
 
-        return named
+        async def from_source(connection: HTTPConnection) -> Verdict:
+            found, failure = find_account(finder, connection.scope)
+            return _admitted(decide(gate, found, connection.scope, failure), connection)
+
+        return from_source
 
     check_source(account)
 

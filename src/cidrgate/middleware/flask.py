@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias
 
-from flask import Response, request
+from flask import Request, Response, request
 
-from cidrgate.gate.account_sources import EXEMPT, FromHeader, FromPath, FromRoute, check_source, required
 from cidrgate.gate.denial import STATUS, denial_of
 from cidrgate.gate.gate import check_gate
-from cidrgate.middleware.wsgi import account_of_environ, decide, is_exempt
+from cidrgate.middleware import wsgi
+from cidrgate.middleware._request_account import RequestReader, account_finder, find_account
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from flask import Flask, Request
+    from flask import Flask
 
-    from cidrgate.gate.account_sources import Exempt
+    from cidrgate.gate.account_sources import Exempt, FromHeader, FromPath, FromRoute
     from cidrgate.gate.gate import Gate
 
     Account: TypeAlias = Callable[[Request], str | Exempt | None]
@@ -40,7 +40,7 @@ class Allowlist:
         TypeError: If the account comes from what is no source.
 
     Example:
-        >>> from cidrgate import Gate, Matcher
+        >>> from cidrgate import FromRoute, Gate, Matcher
         >>> from flask import Flask
         >>> matcher = Matcher()
         >>> matcher.publish("acct-1", ["203.0.113.0/24"])
@@ -62,7 +62,7 @@ class Allowlist:
     ) -> None:
         check_gate(gate)
         self._gate = gate
-        self._account = _account_of_request(account)
+        self._account = account_finder(account, _READER)
         if app is not None:
             self.init_app(app)
 
@@ -73,28 +73,24 @@ class Allowlist:
 
     def _before_request(self) -> Response | None:
         """The response to a request that is denied."""
-        account: str | Exempt | None = None
-        failure: Exception | None = None
-        try:
-            account = self._account(request)
-        except Exception as error:  # noqa: BLE001 - whatever broke, the gate decides
-            failure = error
-        verdict = decide(self._gate, account, request.environ, failure)
+        account, failure = find_account(self._account, request)
+        verdict = wsgi.decide(self._gate, account, request.environ, failure)
         if verdict.admitted:
             return None
         denial = denial_of(verdict, request.headers.get("Accept", ""))
         return Response(denial.body, STATUS, list(denial.headers))
 
 
-def _account_of_request(account: Account | FromHeader | FromRoute | FromPath) -> Account:
-    """What finds the account in a Flask request."""
-    if isinstance(account, FromRoute):
-        source = account
-        return lambda request: (
-            EXEMPT if is_exempt(source, request.environ) else required(source.account(request.view_args))
-        )
-    if isinstance(account, (FromHeader, FromPath)):
-        of_environ = account_of_environ(account)
-        return lambda request: of_environ(request.environ)
-    check_source(account)
-    return account
+def _account_of_headers(source: FromHeader) -> Callable[[Request], str | None]:
+    of_environ = wsgi.account_of_headers(source)
+    return lambda request: of_environ(request.environ)
+
+
+# Flask routes by the path of the environ.
+_READER: RequestReader[Request] = RequestReader(
+    method=lambda request: wsgi.READER.method(request.environ),
+    path=lambda request: wsgi.READER.path(request.environ),
+    raw_path=lambda request: wsgi.READER.raw_path(request.environ),
+    of_header=_account_of_headers,
+    route_parameters=lambda request: request.view_args,
+)

@@ -10,22 +10,23 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from cidrgate._engine import _lines_of_environ
-from cidrgate.gate.account_sources import EXEMPT, FromHeader, FromPath, FromRoute, check_source, required
+from cidrgate.gate.account_sources import FromRoute
 from cidrgate.gate.denial import STATUS, denial_of
 from cidrgate.gate.gate import check_gate
 from cidrgate.gate.rewritten_peers import CLIENT_HEADERS
+from cidrgate.middleware._request_account import RequestReader, account_finder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from wsgiref.types import StartResponse, WSGIApplication
 
-    from cidrgate.gate.account_sources import Exempt
+    from cidrgate.gate.account_sources import Exempt, FromHeader, FromPath
     from cidrgate.gate.gate import Gate
     from cidrgate.gate.verdict import Verdict
 
     Account: TypeAlias = Callable[[dict[str, Any]], str | Exempt | None]
 
-__all__ = ["AllowlistMiddleware", "account_of_environ", "decide", "is_exempt", "path_of", "raw_path_of"]
+__all__ = ["READER", "AllowlistMiddleware", "account_of_environ", "account_of_headers", "decide", "raw_path_of"]
 
 _REWRITTEN = "werkzeug.proxy_fix.orig"
 _NO_PORT = ("0", 0)
@@ -46,7 +47,7 @@ class AllowlistMiddleware:
         TypeError: If the account comes from what this edge cannot serve.
 
     Example:
-        >>> from cidrgate import Gate, Matcher
+        >>> from cidrgate import FromHeader, Gate, Matcher
         >>> matcher = Matcher()
         >>> matcher.publish("acct-1", ["203.0.113.0/24"])
         >>> def app(environ, start_response):
@@ -78,9 +79,10 @@ class AllowlistMiddleware:
         """Ask the gate; run the application or deny."""
         account = failure = None
         admitted = False
+        # As `find_account`, without the time of a call.
         try:
             account = self._account(environ)
-        except Exception as error:  # noqa: BLE001 - whatever broke, the gate decides
+        except Exception as error:  # noqa: BLE001 - the gate decides
             failure = error
         else:
             if account.__class__ is str:
@@ -165,34 +167,13 @@ def account_of_environ(account: Account | FromHeader | FromPath) -> Account:
     Raises:
         TypeError: If the account comes from what is no source.
     """
-    if not isinstance(account, (FromHeader, FromPath)):
-        check_source(account)
-        return account
-    of_environ = _account_of_source(account)
-    if not account.exempt:
-        return of_environ
-    source = account
-    return lambda environ: EXEMPT if is_exempt(source, environ) else of_environ(environ)
+    return account_finder(account, READER)
 
 
-def _account_of_source(source: FromHeader | FromPath) -> Callable[[dict[str, Any]], str | None]:
-    """What finds the account in an environ, whatever is exempt."""
-    if isinstance(source, FromHeader):
-        key = environ_name(source.name)
-        return lambda environ: source.of_value(environ[key]) if key in environ else None
-    return lambda environ: required(source.account(path_of(environ), raw_path_of(environ)))
-
-
-def is_exempt(source: FromHeader | FromRoute | FromPath, environ: dict[str, Any], path: str | None = None) -> bool:
-    """Whether a request is exempt from naming an account.
-
-    Args:
-        source: Whose rules count.
-        environ: The request's environ.
-        path: The path that the framework routes by; that of the environ when None.
-    """
-    found = path_of(environ) if path is None else path
-    return source.exemptions.match(environ.get("REQUEST_METHOD", ""), found, raw_path_of(environ))
+def account_of_headers(source: FromHeader) -> Callable[[dict[str, Any]], str | None]:
+    """What finds the account in the headers of an environ; on the way of every request."""
+    key = environ_name(source.name)
+    return lambda environ: source.of_value(environ[key]) if key in environ else None
 
 
 def path_of(environ: dict[str, Any]) -> str:
@@ -211,3 +192,11 @@ def raw_path_of(environ: dict[str, Any]) -> bytes | None:
         if isinstance(raw, str):
             return raw.encode("latin-1", "replace")
     return None
+
+
+READER: RequestReader[dict[str, Any]] = RequestReader(
+    method=lambda environ: environ.get("REQUEST_METHOD", ""),
+    path=path_of,
+    raw_path=raw_path_of,
+    of_header=account_of_headers,
+)

@@ -1,4 +1,4 @@
-"""What the package needs of the process that it runs in: forks, the clock, and files for their owner alone.
+"""Access to the process that the package runs in: forks, the clock, and files that only their owner can read.
 
-Every layer may use it. It knows no lists, no stores and no HTTP.
+Every layer may use this folder. It does not know lists, stores or HTTP.
 """

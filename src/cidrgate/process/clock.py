@@ -1,6 +1,6 @@
-"""The time of day, and how much of it is beyond doubt: what is deleted because it is over stays deleted.
+"""The time of day, and the part of it that is certain. Code that deletes expired data must use `certain_time`.
 
-A clock may jump ahead and come back. What is only hidden meanwhile is there again afterwards; what was deleted is not.
+A clock may jump ahead and come back. Data that was only hidden in between reappears; deleted data does not.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ from datetime import UTC, datetime, timedelta
 __all__ = ["certain_time", "earlier_by_far"]
 
 _TOLERANCE = timedelta(seconds=5)
-"""Clocks that differ by less than this agree."""
+"""Clocks that differ by less than this are treated as equal."""
 
 
 def _since_boot() -> float:
-    """Seconds on a clock that nobody sets, which runs on while the machine sleeps where there is one that does."""
+    """Return the seconds of a clock that cannot be set. It also counts while the machine sleeps, if the system can."""
     clock = getattr(time, "CLOCK_BOOTTIME", None)
     return time.monotonic() if clock is None else time.clock_gettime(clock)
 
 
 class _Offset:
-    """The least that the time of day was ever ahead of the clock that nobody sets, as a time."""
+    """The smallest difference ever seen between the time of day and the clock that cannot be set."""
 
     def __init__(self) -> None:
         self.least = datetime.now(UTC) - timedelta(seconds=_since_boot())
@@ -36,13 +36,13 @@ _offset = _Offset()
 
 
 def certain_time(now: datetime) -> datetime:
-    """A time that is over even if the clock of this machine has jumped ahead since the process was started.
+    """Return a time that has certainly passed, even if this machine's clock jumped ahead after the process started.
 
     Args:
-        now: What the clock says; aware.
+        now: The time of the clock, with a time zone.
 
     Returns:
-        `now`, or an earlier time where the clock has jumped ahead.
+        `now`, or an earlier time if the clock has jumped ahead.
 
     Example:
         >>> now = datetime.now(UTC)
@@ -55,11 +55,11 @@ def certain_time(now: datetime) -> datetime:
 
 
 def earlier_by_far(now: datetime, other: datetime | None) -> datetime:
-    """What one clock says, unless another one is far behind.
+    """Return the time of one clock, or the time of another clock if that one is far behind.
 
     Args:
-        now: What the one says; aware.
-        other: What the other one says; None if it is not known.
+        now: The time of the first clock, with a time zone.
+        other: The time of the other clock, or None if it is not known.
 
     Example:
         >>> noon = datetime(2025, 6, 1, 12, tzinfo=UTC)

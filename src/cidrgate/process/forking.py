@@ -1,12 +1,14 @@
-"""Forks of this process: no thread works on a store meanwhile, and a forked child goes on with its own connections.
+"""Forks of this process: no thread uses a store during a fork, and a forked child opens its own connections.
 
-A forked child has one thread, the one that forked, and a copy of everything else as it was at that moment: locks that
-other threads held stay locked for ever, and SQLite's memory says that the child holds locks on files which only its
-parent holds. So whoever works on a store, or holds a lock that a child needs, does it inside `work()`; a fork waits
-until everybody has left, keeps newcomers out, and lets stores close what a child must not inherit. The wait has a
-bound. Where it is not kept, the fork goes on, and the child knows (`sqlite_is_lost`, `Participant.after_fork`).
+A forked child has one thread, the one that forked, and a copy of all memory at that moment. Locks that other threads
+held stay locked for ever, and SQLite's memory claims file locks that only the parent holds. Therefore every thread that
+uses a store, or holds a lock that a child needs, does so inside `work()`. A fork waits until all threads have left
+`work()`, blocks threads that want to enter, and lets stores close the resources that a child must not inherit. The wait
+has a time limit. After this limit the fork continues, and the child is informed (`sqlite_is_lost`,
+`Participant.after_fork`).
 
-Nothing here knows what a store is. `subprocess` and `os.posix_spawn` replace the copy at once, and need none of this.
+This module does not know what a store is. `subprocess` and `os.posix_spawn` replace the copied memory at once and do
+not need this module.
 """
 
 from __future__ import annotations
@@ -36,35 +38,35 @@ __all__ = [
 ]
 
 _SQLITE_PATIENCE = 15.0
-"""Seconds a fork waits for threads that use SQLite: longer than any of them waits for a lock on a file."""
+"""Seconds that a fork waits for threads that use SQLite: longer than any of them waits for a file lock."""
 
 _PATIENCE = 2.0
-"""Seconds a fork waits for threads that wait for a server or write a file: a child can do without what they hold."""
+"""Seconds that a fork waits for threads that wait for a server or write a file: a child does not need their locks."""
 
 _LONGEST_WAIT = 20.0
-"""Seconds a thread waits for a fork to end before it goes on in any case."""
+"""Seconds that a thread waits for a fork to end. It continues after this time in any case."""
 
 
 class ForkedError(StoreError):
-    """What was under way when the process was forked goes on in the parent alone."""
+    """The process was forked during an operation; only the parent continues the operation."""
 
 
 class Participant(Protocol):
-    """What has to be told about forks."""
+    """An object that is called before and after a fork."""
 
     def before_fork(self) -> None:
-        """Close, in the thread that forks, what a child must not inherit; nobody else works on a store."""
+        """Close, in the forking thread, what a child must not inherit; no other thread uses a store meanwhile."""
 
     def after_fork(self, *, certain: bool) -> None:
-        """Go on in the child.
+        """Continue in the child.
 
         Args:
-            certain: Whether nobody was in the middle of something.
+            certain: Whether no other thread was inside `work()` at the fork.
         """
 
 
 class _Thread:
-    """How deep a thread is inside pieces of work, and how many of them are in SQLite."""
+    """How many `work()` blocks a thread is inside, and how many of these use SQLite."""
 
     __slots__ = ("depth", "in_sqlite")
 
@@ -74,7 +76,7 @@ class _Thread:
 
 
 class _Gate:
-    """Keeps count of the threads inside, and keeps newcomers out while a thread forks."""
+    """Counts the threads inside `work()`, and blocks other threads from entering while a thread forks."""
 
     def __init__(self) -> None:
         self.generation = 0
@@ -84,10 +86,10 @@ class _Gate:
         self._begin_anew()
 
     def _begin_anew(self) -> None:
-        # Reentrant: a signal's handler may fork while its thread is in one of these blocks.
+        # Reentrant: a signal handler may fork while its thread is inside one of these blocks.
         self._changed = threading.Condition(threading.RLock())
         self._turn = threading.RLock()
-        self._forking: dict[int, bool] = {}  # threads that fork, and whether each has its turn
+        self._forking: dict[int, bool] = {}  # forking threads, and whether each holds `_turn`
         self._sealed = False
 
     def join(self, participant: Participant, stage: int) -> None:
@@ -101,9 +103,9 @@ class _Gate:
         with self._changed:
             thread = self._inside.get(me)
             if self._forking and self._has_to_wait(thread, me, sqlite):
-                # With a bound: what the thread that forks waits for may be held by this one.
+                # Limited in time: this thread may hold a lock that the forking thread waits for.
                 self._changed.wait_for(lambda: not self._has_to_wait(thread, me, sqlite), _LONGEST_WAIT)
-            # In one step, as a signal's handler or a finalizer may work on a store between any two.
+            # In one step: a signal handler or a finalizer may use a store between any two steps.
             new = _Thread(sqlite=sqlite)
             thread = self._inside.setdefault(me, new)
             if thread is not new:
@@ -113,7 +115,7 @@ class _Gate:
     def _has_to_wait(self, thread: _Thread | None, me: int, sqlite: bool) -> bool:
         if not self._forking or me in self._forking:
             return False
-        # Who is inside has to be let on, or would never leave; until the fork has stopped waiting for it.
+        # A thread inside must be able to continue, or it would never leave. This ends when the fork stops waiting.
         return thread is None or (self._sealed and sqlite and not thread.in_sqlite)
 
     def leave(self, *, sqlite: bool) -> None:
@@ -138,27 +140,27 @@ class _Gate:
         with self._changed:
             self._forking.setdefault(me, False)
             self._wait_for_others()
-        # Another thread that forks may be closing connections.
+        # Another forking thread may be closing connections.
         has_turn = self._turn.acquire(timeout=_SQLITE_PATIENCE)
         with self._changed:
-            if has_turn and self._forking.get(me):  # a signal's handler forks while its thread does
+            if has_turn and self._forking.get(me):  # a signal handler forks while its thread forks
                 self._turn.release()
             self._forking[me] = self._forking.get(me, False) or has_turn
             self._wait_for_others()
             alone = self._forking[me] and not self._others()
             self._sealed = True
-        if not alone:  # said here, as a child may not be able to
+        if not alone:  # logged here, because the child may not be able to log
             log_event(
                 logging.WARNING,
                 "fork_unsafe",
-                "the process is forked while other threads work on a store, which did not end in time: the child does "
-                "not know how old its lists are before it has looked at the store, and cannot use SQLite if they did",
+                "the process forks while other threads still use a store: the child does not know the age of its lists "
+                "until it has read the store, and it cannot use SQLite if one of these threads was using SQLite",
             )
         for participant in self._in_order():
             try:
                 participant.before_fork()
-            except Exception:  # noqa: BLE001 - the fork cannot be stopped; the child finds what is still open
-                log_event(logging.ERROR, "fork_unsafe", "a store was not made ready for a fork", exc_info=True)
+            except Exception:  # noqa: BLE001 - the fork cannot be stopped; the child closes what is still open
+                log_event(logging.ERROR, "fork_unsafe", "a store could not be prepared for a fork", exc_info=True)
 
     def _wait_for_others(self) -> None:
         began = time.monotonic()
@@ -170,7 +172,7 @@ class _Gate:
             self._changed.wait(left)
 
     def _others(self) -> list[_Thread]:
-        """Threads inside; one that forks itself is in no call of a database."""
+        """Return the other threads inside. A thread that forks is not inside a database call."""
         me = threading.get_ident()
         return [thread for key, thread in self._inside.items() if key != me and key not in self._forking]
 
@@ -186,8 +188,8 @@ class _Gate:
     def after_in_child(self) -> None:
         me = threading.get_ident()
         others = self._others()
-        # Without a turn another thread that forks may have been closing connections, and without `before` the
-        # process was forked by something that does not tell Python.
+        # Without the turn, another forking thread may have been closing connections. If `before` did not run, the
+        # process was forked by native code that does not inform Python.
         kept_out = self._forking.get(me, False)
         if any(thread.in_sqlite for thread in others) or (me in self._forking and not kept_out):
             self.sqlite_is_lost = True
@@ -198,8 +200,8 @@ class _Gate:
         for participant in self._in_order():
             try:
                 participant.after_fork(certain=certain)
-            except Exception:  # noqa: BLE001 - the others shall go on
-                message = "a part of cidrgate does not go on in a forked process"
+            except Exception:  # noqa: BLE001 - the other participants must continue
+                message = "a part of cidrgate cannot continue in a forked process"
                 log_event(logging.ERROR, "fork_unsafe", message, exc_info=True)
 
     def _in_order(self) -> list[Participant]:
@@ -211,7 +213,7 @@ _gate = _Gate()
 
 
 class Work:
-    """A piece of work that no fork of this process cuts in two; a context manager, see `work`."""
+    """A context manager around an operation that a fork must not interrupt; see `work`."""
 
     __slots__ = ("_generation", "_sqlite")
 
@@ -230,21 +232,22 @@ class Work:
         _gate.leave(sqlite=self._sqlite)
         if self._generation != _gate.generation and (kind is None or issubclass(kind, Exception)):
             raise ForkedError(
-                "this process was forked in the middle of work on the store, which its parent alone goes on with; "
-                "nothing was changed here"
+                "this process was forked during an operation on the store; only the parent process continues the "
+                "operation, and nothing was changed here"
             ) from error
 
 
 def work(*, sqlite: bool = False) -> Work:
-    """A piece of work on a store, or with a lock that a forked child needs; may stand inside another one.
+    """Protect an operation on a store, or with a lock that a forked child needs, from forks. Blocks may be nested.
 
-    Take it before the lock: what is waited for inside has to be held inside too.
+    Enter the block before you take the lock: a lock that is awaited inside a block must also be held inside a block.
 
     Args:
-        sqlite: Whether it uses SQLite, which a child can use only if nobody else did when it was forked.
+        sqlite: Whether the operation uses SQLite. A child can use SQLite only if no other thread used it at the fork.
 
     Raises:
-        StoreError: If SQLite cannot be used in this process; or at its end, in a child that was forked inside.
+        StoreError: If SQLite cannot be used in this process; or, at the end of the block, in a child that was forked
+            inside the block.
 
     Example:
         >>> with work(), work(sqlite=True):
@@ -254,40 +257,40 @@ def work(*, sqlite: bool = False) -> Work:
 
 
 def join_forks(participant: Participant, *, stage: int) -> None:
-    """Tell somebody about forks, as long as it is there.
+    """Call a participant before and after each fork, as long as the object exists.
 
     Args:
-        participant: Who; not kept alive from here.
-        stage: Those of a lower stage are told earlier: stores before what uses them.
+        participant: The participant; it is held by a weak reference.
+        stage: Participants with a lower stage are called earlier: stores before the objects that use them.
     """
     _gate.join(participant, stage)
 
 
 def generation() -> int:
-    """How many forks lie between this process and the one that loaded this module."""
+    """Return how many forks lie between this process and the process that loaded this module."""
     return _gate.generation
 
 
 def is_in_sqlite() -> bool:
-    """Whether this thread is inside a piece of work that uses SQLite."""
+    """Return whether this thread is inside a `work()` block that uses SQLite."""
     return _gate.is_in_sqlite()
 
 
 def sqlite_is_lost() -> bool:
-    """Whether this process was forked while another thread used SQLite, so that any call of it may wait for ever."""
+    """Return whether this process was forked while another thread used SQLite: SQLite may then block for ever."""
     return _gate.sqlite_is_lost
 
 
 def refuse_lost_sqlite() -> None:
-    """Refuse to use SQLite where it may wait for ever.
+    """Raise an error if a call of SQLite may block for ever.
 
     Raises:
-        StoreError: If this process was forked while another thread used it.
+        StoreError: If this process was forked while another thread used SQLite.
     """
     if _gate.sqlite_is_lost:
         raise StoreError(
-            "SQLite cannot be used in this process: it was forked while another thread was using it for too long; "
-            "start the process anew, or fork before stores are opened"
+            "SQLite cannot be used in this process, because the process was forked while another thread was using "
+            "SQLite; restart the process, or fork before a store is opened"
         )
 
 

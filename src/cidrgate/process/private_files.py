@@ -1,8 +1,8 @@
-"""Files for their owner alone: lists, and hashes of tokens, are nobody else's business on a shared machine.
+"""Files that only their owner can read: other users of a machine must not see lists or hashes of tokens.
 
-A file is created with mode 0600 whatever the process's umask is, under a name that nobody can guess, and never through
-a symbolic link that somebody has put in the way. Who wants others to read a file changes its mode afterwards: what
-replaces it has the mode and the group of the one before.
+A file is created with mode 0600 whatever the umask of the process is, under a name that cannot be guessed, and never
+through a symbolic link. To let others read a file, change its mode afterwards: a replacement takes over the mode and
+the group of the file before it.
 """
 
 from __future__ import annotations
@@ -21,29 +21,28 @@ if TYPE_CHECKING:
 __all__ = ["PRIVATE", "create_empty", "open_lock", "replacement"]
 
 PRIVATE = 0o600
-"""The mode of a file that its owner alone reads and writes."""
+"""The mode of a file that only its owner can read and write."""
 
 _DATABASE = b"SQLite format 3\0"
-"""How the file of every SQLite database begins."""
+"""The first bytes of every SQLite database file."""
 
 _databases: dict[tuple[int, int], int] = {}
-"""Databases that were looked at, and descriptors of them, which stay open: closing one would release SQLite's locks."""
+"""Descriptors of the databases that were checked. They stay open: closing one would release SQLite's locks."""
 
 _NEW = os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @contextmanager
 def replacement(path: Path) -> Iterator[IO[bytes]]:
-    """A file to write, which takes the place of another one when the block ends well: in one step, and on the disk.
+    """Open a new file for writing; it replaces the file at `path`, atomically and on disk, if the block succeeds.
 
-    It is written beside its place. A symbolic link that stands at the place is replaced and not followed.
+    The new file is written in the same directory. A symbolic link at `path` is replaced, not followed.
 
     Args:
-        path: The place.
+        path: The path of the file to replace.
 
     Raises:
-        OSError: If it cannot be written, or a database stands there, which somebody has taken for something else; what
-            stood at the place stands there still.
+        OSError: If the file cannot be written, or if `path` is a database. The file at `path` is then unchanged.
 
     Example:
         >>> from pathlib import Path
@@ -60,7 +59,7 @@ def replacement(path: Path) -> Iterator[IO[bytes]]:
     descriptor = os.open(beside, os.O_WRONLY | _NEW, PRIVATE)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            os.fchmod(descriptor, PRIVATE)  # the umask may have taken some of it away
+            os.fchmod(descriptor, PRIVATE)  # the umask may have removed some permissions
             yield file
             file.flush()
             _hand_down_mode(path, descriptor)
@@ -78,7 +77,7 @@ def replacement(path: Path) -> Iterator[IO[bytes]]:
 
 
 def _refuse_database(path: Path) -> None:
-    """Keep a database, which may be the store itself, from being replaced by what somebody exports or compiles."""
+    """Refuse to replace a database, which may be the store itself, with an export or a snapshot."""
     try:
         found = path.stat()
         identity = found.st_dev, found.st_ino
@@ -91,12 +90,12 @@ def _refuse_database(path: Path) -> None:
                 return
             _databases[identity] = descriptor
     except OSError:
-        return  # there is none, or it cannot be read
-    raise FileExistsError(errno.EEXIST, "a database is there: choose another file, or remove it first", str(path))
+        return  # the file does not exist or cannot be read
+    raise FileExistsError(errno.EEXIST, "the file is a database: choose another file, or remove it first", str(path))
 
 
 def _hand_down_mode(path: Path, descriptor: int) -> None:
-    """Give a new file the mode and the group of the one it replaces, if that one is this user's."""
+    """Give a new file the mode and the group of the file it replaces, if this user owns that file."""
     try:
         before = path.lstat()
     except OSError:
@@ -108,33 +107,33 @@ def _hand_down_mode(path: Path, descriptor: int) -> None:
         try:
             os.fchown(descriptor, -1, before.st_gid)
         except OSError:
-            mode &= ~0o070  # it would be another group that may read it
+            mode &= ~0o070  # otherwise a different group could read it
     os.fchmod(descriptor, mode)
 
 
 def create_empty(path: Path) -> None:
-    """Create an empty file, without a descriptor: to close one would release the locks that SQLite has on the file.
+    """Create an empty file without a descriptor: closing one would release the locks that SQLite has on the file.
 
     Raises:
-        FileExistsError: If anything is there, be it a symbolic link that leads nowhere.
-        OSError: If it cannot be created.
+        FileExistsError: If anything exists at the path, even a dangling symbolic link.
+        OSError: If the file cannot be created.
     """
     try:
         os.mknod(path, stat.S_IFREG | PRIVATE)
-    except PermissionError:  # where only root may do so, as on macOS, or nobody may
+    except PermissionError:  # only root may call mknod on macOS; some systems refuse it to everyone
         os.close(os.open(path, os.O_RDWR | _NEW, PRIVATE))
     if path.lstat().st_mode & 0o777 != PRIVATE:
-        path.chmod(PRIVATE)  # the umask has taken some of it away
+        path.chmod(PRIVATE)  # the umask has removed some permissions
 
 
 def open_lock(path: Path) -> int:
-    """The descriptor of a file to lock; it is created when it is not there, and its content is left alone.
+    """Open a lock file and return its descriptor. The file is created if it is missing; its content is not changed.
 
     Raises:
-        OSError: If it cannot be opened, is a symbolic link, or is no plain file.
+        OSError: If the file cannot be opened, is a symbolic link, or is not a regular file.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, PRIVATE)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise FileExistsError(errno.EEXIST, "something else than a plain file is there", str(path))
+        raise FileExistsError(errno.EEXIST, "this is not a regular file", str(path))
     return descriptor

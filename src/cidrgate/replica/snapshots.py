@@ -6,7 +6,6 @@ several processes on a host writes it anew.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import time
@@ -137,6 +136,8 @@ class SharedSnapshot:
     def _lead(self) -> bool:
         if self._leads:
             return True
+        import fcntl  # which only POSIX has
+
         name = f"{self.path}.lock"
         try:
             self._lock = open_lock(Path(name))

@@ -1,4 +1,4 @@
-"""The rules of a list: special ranges, the policy, and the checks as pure functions on values."""
+"""The rules for lists: special ranges, the policy, and the checks as pure functions on values."""
 
 from cidrgate.rules.checks import RULE_OF_CODE, RULES, Rule, validate_addition, validate_edit, validate_replacement
 from cidrgate.rules.policy import Policy

@@ -1,4 +1,4 @@
-"""Account names: which texts may be one, and which a store may hold."""
+"""Account names: which names a new account may have, and which names a store may contain."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ MAX_ACCOUNT_NAME = 255
 """The longest account name, in characters."""
 
 _NEVER_USABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})
-"""Unicode categories that no version allowed: controls, lone surrogates, line and paragraph separators."""
+"""Unicode categories that no version has ever allowed: controls, lone surrogates, line and paragraph separators."""
 
 
 def check_account_name(name: str) -> None:
-    """Refuse a text that a new account cannot have as its name.
+    """Check the name of a new account.
 
     Raises:
-        InvalidAccountError: If the name is empty, longer than `MAX_ACCOUNT_NAME` characters, begins or ends with
-            whitespace, holds a character that people cannot see (`cidrgate.rules.characters`), or is not in Unicode's
-            normal form C, so that another name would look the same.
+        InvalidAccountError: If the name is empty, is longer than `MAX_ACCOUNT_NAME` characters, begins or ends with
+            whitespace, contains an invisible character (`cidrgate.rules.characters`), or is not in Unicode's normal
+            form C. Such a name could look like another name.
 
     Example:
         >>> check_account_name("acct-1")
@@ -36,7 +36,7 @@ def check_account_name(name: str) -> None:
     character = unseen_character(name) or (unseen and unseen[0])
     if character is not None:
         raise InvalidAccountError(
-            f"account name {name!a} holds the character U+{ord(character):04X}, which cannot be seen: leave it out"
+            f"account name {name!a} contains the invisible character U+{ord(character):04X}: leave it out"
         )
     if not unicodedata.is_normalized("NFC", name):
         raise InvalidAccountError(
@@ -45,12 +45,12 @@ def check_account_name(name: str) -> None:
 
 
 def can_name_account(text: str) -> bool:
-    """Whether `check_account_name` accepts a text: whether an account may be created with that name.
+    """Return whether `check_account_name` accepts a text: whether an account may be created with this name.
 
-    This is what to ask about a name that no account has, as a gate does: where no account can have it, the request
-    means something else than it says. It is not what to ask before an account is looked up, see `could_name_account`.
+    Use it for a name that no account has, as a gate does: if no account can have the name, the request is ambiguous. Do
+    not use it before an account is looked up; see `could_name_account`.
     """
-    if text.isascii():  # asked by gates of every name they do not know
+    if text.isascii():  # gates call this for every unknown name
         return 0 < len(text) <= MAX_ACCOUNT_NAME and text.isprintable() and text[0] != " " != text[-1]
     try:
         check_account_name(text)
@@ -60,10 +60,10 @@ def can_name_account(text: str) -> bool:
 
 
 def could_name_account(text: str) -> bool:
-    r"""Whether a store may hold an account of that name, which any version has created.
+    r"""Return whether a store may contain an account with this name, created by any version of cidrgate.
 
-    This is what to ask before the store is asked: an account whose name could not be given today is still found,
-    listed, enforced and changed. Every name that `can_name_account` accepts is one.
+    Use it before an account is looked up: an account with a name that is no longer allowed can still be found, listed,
+    enforced and changed. The function accepts every name that `can_name_account` accepts.
 
     Example:
         >>> could_name_account("a\u200bb"), can_name_account("a\u200bb"), could_name_account("a\x00b")
@@ -78,11 +78,11 @@ def could_name_account(text: str) -> bool:
 
 def _check_name_of_any_version(name: str) -> None:
     if not name:
-        raise InvalidAccountError("an account name has at least one character")
+        raise InvalidAccountError("an account name must have at least one character")
     if len(name) > MAX_ACCOUNT_NAME:
         beginning = name[:20] + "…"
         raise InvalidAccountError(
-            f"account name {beginning!r} has {len(name)} characters; it may have {MAX_ACCOUNT_NAME}"
+            f"account name {beginning!r} has {len(name)} characters; at most {MAX_ACCOUNT_NAME} are allowed"
         )
     if name != name.strip():
         raise InvalidAccountError(f"account name {name!r} begins or ends with whitespace")

@@ -1,7 +1,7 @@
-"""Which characters may stand in what people read as a name: of an account, of an entry (its label), of an actor.
+"""The characters that the name of an account, the label of an entry and the name of an actor may contain.
 
-One table for every text that is shown to one person and was written by another. What cannot be seen makes two texts
-look alike, and what steers a terminal or a page makes one look like something else.
+The same table applies to every text that one person writes and another person reads. Invisible characters make two
+different texts look alike. Characters that control a terminal or a page can disguise a text.
 """
 
 from __future__ import annotations
@@ -14,21 +14,22 @@ from cidrgate.errors import InvalidTextError
 __all__ = ["VARIATION_SELECTORS", "check_text", "unseen_character"]
 
 _UNSEEN_CATEGORIES = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp", "Zs"})
-"""Unicode's categories of what has no shape that everybody sees alike: controls, formats (the marks of writing
-directions, zero-width and soft characters, tags), code points that are not assigned or private, lone surrogates,
-separators; of the spaces (Zs) only the plain one is seen as what it is."""
+"""Unicode categories of characters without a visible shape: controls, formats (direction marks, zero-width and soft
+characters, tags), unassigned and private code points, lone surrogates, and separators. Of the spaces (Zs), only the
+plain space is allowed."""
 
 _BLANK = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u2800\u3164\uffa0\ufffc\ufffd\U000e0100-\U000e01ef]"
 )
-"""Characters of other categories that show nothing, or stand for what was lost: joiners, fillers, selectors."""
+"""Characters of other categories that are invisible or replace lost characters: joiners, fillers, selectors."""
 
 VARIATION_SELECTORS = re.compile("[\ufe00-\ufe0f]")
-"""What selects a form of the character before, as of an emoji: harmless in a label, a second spelling in a name."""
+"""Characters that select a form of the previous character, such as an emoji. Labels may contain them; account names may
+not, because they make a second spelling of a name."""
 
 
 def unseen_character(text: str) -> str | None:
-    """The first character of a text that people cannot see, or that would change how they see others.
+    """Return the first character of a text that is invisible or changes how other characters are displayed.
 
     Example:
         >>> unseen_character("acct 1 ☕") is None, unseen_character("acct\u202e1") == "\u202e"
@@ -44,24 +45,22 @@ def unseen_character(text: str) -> str | None:
 
 
 def check_text(text: str | None, what: str) -> None:
-    r"""Refuse a text with characters that people cannot see.
+    r"""Raise an error if a text contains an invisible character.
 
     Args:
-        text: A label, or who somebody says they are; None for none.
-        what: What it is, for the message.
+        text: A label or an actor, or None.
+        what: What the text is, for the error message.
 
     Raises:
-        InvalidTextError: If it holds one; the message names the character.
+        InvalidTextError: If the text contains an invisible character; the message names the character.
 
     Example:
         >>> check_text("office ☕", "a label")
         >>> check_text("office\nhome", "a label")
         Traceback (most recent call last):
         ...
-        cidrgate.errors.InvalidTextError: a label cannot hold the character U+000A: it cannot be seen; ...
+        cidrgate.errors.InvalidTextError: a label must not contain the invisible character U+000A: leave it out
     """
     character = None if text is None else unseen_character(text)
     if character is not None:
-        raise InvalidTextError(
-            f"{what} cannot hold the character U+{ord(character):04X}: it cannot be seen; leave it out"
-        )
+        raise InvalidTextError(f"{what} must not contain the invisible character U+{ord(character):04X}: leave it out")

@@ -1,7 +1,7 @@
-"""The rules, each a row of one table, and the three validations made of them: pure functions on values.
+"""The rules, each a row of one table, and the three validations that use them: pure functions on values.
 
-A validation looks at a whole submission and reports every problem of it at once. Each piece is checked against the
-entries that are listed and against the pieces before it that are CIDRs, whatever else is wrong with those.
+A validation checks a whole submission and reports all its problems at once. Each submitted entry is checked against the
+listed entries and against the earlier entries of the submission that are CIDRs, even if those have other problems.
 
 To add a rule, write a function of a `Piece` and a `Policy` and a row of `RULES`. Its option is a field of `Policy`.
 """
@@ -36,18 +36,19 @@ __all__ = [
 
 _LISTED = -1
 _MOST_NAMED = 20
-"""How many networks a hint names."""
+"""The most networks that a hint names."""
 
 _ANYTHING = PlainLists(())
 _NOTHING_SPECIAL = PlainLists(
-    # What holds IPv4-mapped addresses begins with 64 zero bits, and is looked at closely.
+    # A network with IPv4-mapped addresses begins with 64 zero bits; it always takes the slow path.
     [*(block.cidr for block in SPECIAL_RANGES if block is not IPV4_MAPPED), "::/64"]
 )
-"""Nearly every list breaks no rule at all, which takes a tenth of the time to see that the checks below take."""
+"""Fast checks of a whole list. Nearly every list breaks no rule, and these find this ten times faster than the checks
+below."""
 
 
 class _Earlier:
-    """The networks a piece is compared with: entries already listed, and pieces by their first position."""
+    """The networks that a submitted entry is compared with: listed entries, and submitted ones by first position."""
 
     def __init__(self, existing: Sequence[str], cidrs: Sequence[str | None]) -> None:
         self.first: dict[str, int] = dict.fromkeys(existing, _LISTED)
@@ -57,7 +58,7 @@ class _Earlier:
         self.trie = PrefixTrie(self.first)
 
     def before(self, position: int, networks: Sequence[str], cidr: str) -> tuple[str, ...]:
-        """Those of `networks`, but for `cidr` itself, that stand before a position."""
+        """Return those of `networks`, except `cidr` itself, that are before a position."""
         return tuple(network for network in networks if network != cidr and self.first[network] < position)
 
 
@@ -78,7 +79,7 @@ class Piece:
     earlier: _Earlier
 
     def problem(self, code: str, conflicts: Sequence[str], hint: str) -> Problem:
-        """A problem of it, with the first `MOST_CONFLICTS` of its conflicts."""
+        """Return a problem of it, with the first `MOST_CONFLICTS` of its conflicts."""
         left = max(0, len(conflicts) - MOST_CONFLICTS)
         return Problem(code, self.text, self.position, tuple(conflicts[:MOST_CONFLICTS]), hint, left)
 
@@ -87,7 +88,7 @@ def _check_format(text: str, position: int) -> Problem:
     """The problem of a text that is no CIDR."""
     if len(text) > LONGEST_PIECE:
         hint = (
-            f"this has {len(text):,} characters, more than the {LONGEST_PIECE} that are read: "
+            f"this text has {len(text):,} characters; at most {LONGEST_PIECE} are allowed: "
             "separate networks with commas"
         )
         return Problem("invalid_format", beginning_of(text), position, hint=hint)
@@ -98,7 +99,7 @@ def _check_special(piece: Piece, _policy: Policy) -> Problem | None:
     if ":" in piece.text and ":" not in piece.cidr:
         unmapped = special_blocks(piece.cidr)
         way_out = (
-            f"{piece.cidr}, its IPv4 form, is no way out: it holds {unmapped[0].name} ({unmapped[0].rfc})"
+            f"its IPv4 form {piece.cidr} is not allowed either: it contains {unmapped[0].name} ({unmapped[0].rfc})"
             if unmapped
             else f"write the IPv4 network {piece.cidr}"
         )
@@ -108,8 +109,8 @@ def _check_special(piece: Piece, _policy: Policy) -> Problem | None:
     if not blocks:
         return None
     names = f"{blocks[0].cidr} is {blocks[0].name} ({blocks[0].rfc})"
-    others = f", and {len(blocks) - 1} more such blocks are inside" if len(blocks) > 1 else ""
-    hint = f"{names}{others}; list the public addresses your calls come from"
+    others = f", and the network contains {len(blocks) - 1} more such blocks" if len(blocks) > 1 else ""
+    hint = f"{names}{others}; list the public addresses that your requests come from"
     return piece.problem("special_range", [block.cidr for block in blocks], hint)
 
 
@@ -117,7 +118,7 @@ def _check_duplicate(piece: Piece, _policy: Policy) -> Problem | None:
     first = piece.earlier.first[piece.cidr]
     if first >= piece.position:
         return None
-    where = "listed already" if first == _LISTED else "in this submission already"
+    where = "already listed" if first == _LISTED else "already in this submission"
     return piece.problem("duplicate_entry", [piece.cidr], f"{piece.cidr} is {where}: leave it out")
 
 
@@ -125,7 +126,7 @@ def _check_subset(piece: Piece, _policy: Policy) -> Problem | None:
     wider = piece.earlier.before(piece.position, piece.earlier.trie.covering(piece.cidr), piece.cidr)
     if not wider:
         return None
-    hint = f"{wider[0]} allows these addresses already: leave it out, or remove {wider[0]} first"
+    hint = f"{wider[0]} already allows these addresses: leave this entry out, or remove {wider[0]} first"
     return piece.problem("subset_exists", wider, hint)
 
 
@@ -143,8 +144,8 @@ def _check_limit(pieces: Sequence[NewEntry], positions: Sequence[int], present: 
         return None
     position = positions[max(0, most - present)]
     hint = (
-        f"the account has {present} of at most {most} entries and {len(positions)} were asked for: "
-        "remove some, or list wider networks"
+        f"the account has {present} of at most {most} entries, and this submission adds {len(positions)}: "
+        "remove some entries, or list wider networks"
     )
     return Problem("limit_reached", beginning_of(pieces[position].cidr), position, hint=hint)
 
@@ -236,7 +237,7 @@ _AFTER_ENGINE = tuple((rule, check) for rule, check in _OF_PIECES if not rule.in
 
 
 class _Found:
-    """The problems of a submission: so many of them as are listed, and the number of the others."""
+    """The problems of a submission: the first `MOST_PROBLEMS` problems, and the number of the others."""
 
     def __init__(self) -> None:
         self.problems: list[Problem] = []
@@ -256,7 +257,7 @@ class _Found:
 
 
 def _validate(pieces: Sequence[NewEntry], existing: Sequence[str], policy: Policy, max_entries: int) -> list[str]:
-    """The canonical CIDRs of a submission; every problem of it is raised at once."""
+    """Return the canonical CIDRs of a submission, or raise all its problems at once."""
     lists = _ANYTHING if policy.allow_special else _NOTHING_SPECIAL
     plain = lists.canonical([*existing, *[piece.cidr for piece in pieces]], max_entries)
     if plain is not None:
@@ -306,7 +307,7 @@ def _passes(
 
 
 def _canonical(text: str) -> str | None:
-    """The canonical text of a CIDR; None for text that is none, or longer than any."""
+    """Return the canonical text of a CIDR, or None if the text is not a CIDR or is too long."""
     if len(text) > LONGEST_PIECE:
         return None
     try:
@@ -316,18 +317,18 @@ def _canonical(text: str) -> str | None:
 
 
 def validate_addition(pieces: Sequence[NewEntry], existing: Sequence[str], policy: Policy) -> list[str]:
-    """Check pieces that shall be added to a list.
+    """Check entries that are to be added to a list.
 
     Args:
-        pieces: What was submitted, by `split_submission`.
+        pieces: The submitted entries, from `split_submission`.
         existing: Canonical CIDRs of the list.
         policy: The limits.
 
     Returns:
-        Canonical CIDRs, one a piece, in their order.
+        Canonical CIDRs, one for each submitted entry, in the same order.
 
     Raises:
-        RuleError: With every problem there is; an empty submission is one of `invalid_format`.
+        RuleError: With every problem of the submission. An empty submission has the problem `invalid_format`.
 
     Example:
         >>> from cidrgate.rules import Policy, split_submission
@@ -345,17 +346,17 @@ def validate_addition(pieces: Sequence[NewEntry], existing: Sequence[str], polic
 
 
 def validate_replacement(pieces: Sequence[NewEntry], policy: Policy) -> list[str]:
-    """Check pieces that shall be a whole list; none make the list empty.
+    """Check entries that are to replace a whole list. An empty submission is valid and makes the list empty.
 
     Args:
-        pieces: What was submitted, by `split_submission`.
+        pieces: The submitted entries, from `split_submission`.
         policy: The limits.
 
     Returns:
-        Canonical CIDRs, one a piece, in their order.
+        Canonical CIDRs, one for each submitted entry, in the same order.
 
     Raises:
-        RuleError: With every problem there is.
+        RuleError: With every problem of the submission.
 
     Example:
         >>> from cidrgate.rules import Policy, split_submission
@@ -368,18 +369,18 @@ def validate_replacement(pieces: Sequence[NewEntry], policy: Policy) -> list[str
 
 
 def validate_edit(text: str, others: Sequence[str], policy: Policy) -> str:
-    """Check text that shall take the place of one entry.
+    """Check a CIDR that is to replace one entry.
 
     Args:
-        text: What was submitted: one CIDR.
-        others: Canonical CIDRs of the list without the entry that is edited.
-        policy: The limits; an edit adds no entry, so `max_entries` does not count.
+        text: The submitted CIDR.
+        others: Canonical CIDRs of the list, without the edited entry.
+        policy: The limits. An edit adds no entry, so `max_entries` is not checked.
 
     Returns:
         The canonical CIDR.
 
     Raises:
-        RuleError: With every problem there is.
+        RuleError: With every problem of the submission.
 
     Example:
         >>> from cidrgate.rules import Policy

@@ -1,4 +1,4 @@
-"""What a list says about one address, and the order people see a list in. Pure functions on entries."""
+"""The decision of a list about one address, and the display order of a list. Pure functions on entries."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Address: TypeAlias = str | bytes | IPv4Address | IPv6Address
 
 
 def in_address_order(entries: Collection[Entry]) -> list[Entry]:
-    """The entries of one list, IPv4 before IPv6, each by network.
+    """Return the entries of one list in address order: IPv4 before IPv6.
 
     Args:
         entries: Entries with canonical and distinct CIDRs.
@@ -29,14 +29,14 @@ def in_address_order(entries: Collection[Entry]) -> list[Entry]:
 
 
 def enforced(entries: Collection[object]) -> bool:
-    """Whether addresses that a list does not hold are denied: whether it has entries at all, expired ones too.
+    """Return whether a list denies the addresses it does not contain: whether it has any entry, expired or not.
 
-    An entry that ends by itself opens nothing: a list of none but expired entries denies every address, until somebody
-    removes them. Every layer asks here. Over many accounts the store answers the same with
-    `Transaction.list_states` and `StoredList.enforced`, and a matcher with `Matcher.enforced`.
+    The expiry of an entry never allows more addresses: a list with only expired entries denies every address until
+    someone removes them. Every layer uses this function. For many accounts, `Transaction.list_states` and
+    `StoredList.enforced` of the store and `Matcher.enforced` give the same result.
 
     Args:
-        entries: The whole list that counts for the account: for a subaccount its parent's.
+        entries: The account's whole effective list: for a subaccount, its parent's list.
 
     Example:
         >>> enforced([]), enforced(["8.8.8.0/24"])
@@ -46,27 +46,27 @@ def enforced(entries: Collection[object]) -> bool:
 
 
 def list_state(entries: Collection[Entry], at: datetime) -> ListState:
-    """What a list comes to in overviews.
+    """Return the summary of a list.
 
     Args:
-        entries: The whole list, expired entries too.
-        at: The time of the question; aware.
+        entries: The whole list, including expired entries.
+        at: The time to check expiries against, with a time zone.
     """
     return ListState(sum(entry.counts(at) for entry in entries), enforced(entries))
 
 
 def decide(account: str, entries: Collection[Entry], address: Address, at: datetime) -> Decision:
-    """Whether an address may act for an account that has these entries, and why.
+    """Decide whether an address may act for an account with these entries, and why.
 
-    Agrees with `Matcher.allows`, except that an unreadable address is a denial here and an exception there. An expired
-    entry matches nothing, but a list of none but expired entries is still enforced: an entry that ends by itself
-    opens nothing.
+    The result agrees with `Matcher.allows`, except for an invalid address: it is denied here and raises an exception
+    there. An expired entry matches nothing, but a list with only expired entries is still enforced: the expiry of an
+    entry never allows more addresses.
 
     Args:
         account: The account whose list decides.
-        entries: Its whole list, expired entries too.
+        entries: Its whole list, including expired entries.
         address: Text, packed bytes (4 or 16), or an `ipaddress` object.
-        at: The time of the question; aware.
+        at: The time to check expiries against, with a time zone.
 
     Example:
         >>> from datetime import UTC, datetime
@@ -91,7 +91,7 @@ def decide(account: str, entries: Collection[Entry], address: Address, at: datet
 
 
 def _nearest(entries: Collection[Entry], address: IPv4Address | IPv6Address) -> Entry | None:
-    """The entry of the address's family that shares the most leading bits with it; the first of equals."""
+    """Return the entry of the address's family that shares the most leading bits with it; the first if several do."""
     if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
         address = address.ipv4_mapped
     nearest: Entry | None = None

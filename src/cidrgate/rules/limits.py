@@ -1,4 +1,4 @@
-"""How much one submission may ask for, and how much one answer about it says. Every edge meets these limits.
+"""Limits on the size of one submission and of its error report. They apply at every edge.
 
 The limits of HTTP are in `cidrgate.service.http.limits`.
 """
@@ -16,23 +16,23 @@ __all__ = [
 ]
 
 LONGEST_PIECE = 200
-"""Characters of one piece. The longest network has 49; a range of addresses, which gets a hint, about 100."""
+"""The longest submitted entry in characters. The longest CIDR has 49. A range, which gets a hint, has about 100."""
 
 LONGEST_LABEL = 255
-"""Characters of a label."""
+"""The longest label in characters."""
 
 MOST_PROBLEMS = 1_000
-"""Problems that one `RuleError` lists. The rest is counted in `RuleError.more`."""
+"""The most problems that one `RuleError` lists. `RuleError.more` counts the rest."""
 
 MOST_CONFLICTS = 100
-"""Conflicts that one problem lists. The rest is counted in `Problem.more_conflicts`."""
+"""The most conflicts that one problem lists. `Problem.more_conflicts` counts the rest."""
 
 _PIECES_AN_ENTRY = 10
 _FEWEST_PIECES = 100
 
 
 def most_pieces(max_entries: int) -> int:
-    """How many pieces one submission may have: ten times what a list holds, so that every honest slip is told.
+    """Return the most entries of one submission: ten times the limit of a list, so honest mistakes are all reported.
 
     Example:
         >>> most_pieces(50), most_pieces(1), most_pieces(20_000)
@@ -42,7 +42,7 @@ def most_pieces(max_entries: int) -> int:
 
 
 def beginning_of(text: str) -> str:
-    """A text as an answer repeats it: whole, or its beginning where it is longer than any piece.
+    """Return a text as an error quotes it: whole, or only its beginning if it is longer than `LONGEST_PIECE`.
 
     Example:
         >>> beginning_of("8.8.8.8"), len(beginning_of("8" * 1_000_000))
@@ -52,12 +52,12 @@ def beginning_of(text: str) -> str:
 
 
 def some_of(texts: list[str] | tuple[str, ...], most: int, more: int = 0) -> str:
-    """The first few texts as a list for people, with the number of the others.
+    """Return the first few texts as a list for people, with the number of the others.
 
     Args:
-        texts: What is listed.
-        most: How many are named.
-        more: How many there are besides.
+        texts: The texts.
+        most: The most texts to name.
+        more: How many further texts exist that are not in `texts`.
 
     Example:
         >>> some_of(["a", "b", "c"], 2), some_of(["a"], 2), some_of(["a"], 2, 63_990)

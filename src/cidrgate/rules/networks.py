@@ -1,4 +1,4 @@
-"""How people read a network: its length, its mask, how many addresses it holds. Pure functions on canonical CIDRs."""
+"""Networks as people read them: the prefix length, the mask, the number of addresses. Functions on canonical CIDRs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _MOST_BITS_AS_DIGITS = 32
 
 
 def prefix_length(cidr: str) -> int:
-    """The length of a prefix.
+    """Return the length of a prefix.
 
     Example:
         >>> prefix_length("8.8.8.0/24")
@@ -20,7 +20,7 @@ def prefix_length(cidr: str) -> int:
 
 
 def subnet_mask(cidr: str) -> str:
-    """The mask as people write it: dotted for IPv4, the length after a slash for IPv6.
+    """Return the mask as people write it: dotted for IPv4, the length after a slash for IPv6.
 
     Example:
         >>> subnet_mask("8.8.8.0/22"), subnet_mask("2606:4700::1/128")
@@ -31,7 +31,7 @@ def subnet_mask(cidr: str) -> str:
 
 
 def address_count(cidr: str) -> int:
-    """How many addresses a network holds.
+    """Return how many addresses a network contains.
 
     Example:
         >>> address_count("8.8.8.0/24")
@@ -41,7 +41,7 @@ def address_count(cidr: str) -> int:
 
 
 def addresses_covered(cidr: str) -> str:
-    """How many addresses a network holds, for reading: grouped digits, or a power of two when there are many.
+    """Return the number of addresses in a network as text: grouped digits, or a power of two for large networks.
 
     Example:
         >>> addresses_covered("8.8.0.0/16"), addresses_covered("2606:4700::/32")

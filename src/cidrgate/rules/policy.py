@@ -1,4 +1,4 @@
-"""What an operator may decide about the rules."""
+"""`Policy`: the rules that an operator can configure."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ __all__ = ["Policy"]
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The limits lists are checked against.
+    """The limits that lists are checked against.
 
     Each field is an option of the command line too, and a variable of its environment: its metadata hold what the help
     says and what the option is made with.
 
     Args:
-        max_entries: Most entries an account may hold.
-        allow_special: Whether special-purpose ranges (private, loopback, ...) may be listed, as a platform inside
-            one company's own network wants it.
+        max_entries: The most entries that an account may have.
+        allow_special: Whether lists may contain special-purpose ranges (private, loopback, ...). Use it only for a
+            platform inside a private network.
 
     Raises:
-        TypeError: `max_entries` is no whole number.
-        ValueError: `max_entries` is below 1.
+        TypeError: If `max_entries` is not a whole number.
+        ValueError: If `max_entries` is below 1.
 
     Example:
         >>> Policy()
@@ -39,13 +39,13 @@ class Policy:
     )
 
     def __post_init__(self) -> None:
-        """Refuse a limit that no list can meet."""
+        """Check the limits."""
         if isinstance(self.max_entries, bool) or not isinstance(self.max_entries, int):
-            raise TypeError(f"max_entries is a whole number, not {self.max_entries!r}")
+            raise TypeError(f"max_entries must be a whole number, not {self.max_entries!r}")
         if self.max_entries < 1:
-            raise ValueError(f"max_entries is at least 1, not {self.max_entries}")
+            raise ValueError(f"max_entries must be at least 1, not {self.max_entries}")
 
     @property
     def most_pieces(self) -> int:
-        """How many pieces one submission may have; see `cidrgate.rules.limits`."""
+        """The most entries that one submission may have; see `cidrgate.rules.limits`."""
         return most_pieces(self.max_entries)

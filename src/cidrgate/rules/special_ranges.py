@@ -1,8 +1,8 @@
-"""The special-purpose address blocks: the one place that knows them.
+"""The special-purpose address blocks. No other module knows them.
 
-The table is the IANA IPv4 and IPv6 Special-Purpose Address Registries (RFC 6890, RFC 8190) as of October 2025 (the
-IPv6 registry bears the date 2025-10-09), with the multicast blocks beside them, which have registries of their own
-(RFC 5771, RFC 4291). Their pages are https://www.iana.org/assignments/iana-ipv4-special-registry/ and
+The table contains the IANA IPv4 and IPv6 Special-Purpose Address Registries (RFC 6890, RFC 8190) as of October 2025
+(the IPv6 registry has the date 2025-10-09). It also contains the multicast blocks, which have separate registries
+(RFC 5771, RFC 4291). The pages are https://www.iana.org/assignments/iana-ipv4-special-registry/ and
 https://www.iana.org/assignments/iana-ipv6-special-registry/.
 """
 
@@ -24,7 +24,7 @@ class SpecialRange:
         cidr: The block.
         name: Its name in the registry.
         rfc: The document that defines it.
-        globally_reachable: As registered; None where the registry says that it does not apply.
+        globally_reachable: The registered value; None if the registry says that it does not apply.
     """
 
     cidr: str
@@ -93,27 +93,28 @@ _REGISTRY: tuple[tuple[str, str, str, bool | None], ...] = (
 
 SPECIAL_RANGES: tuple[SpecialRange, ...] = (*(SpecialRange(*row) for row in _REGISTRY), IPV4_MAPPED)
 
-# The engine reads an IPv4-mapped prefix as IPv4, so that one block is compared on its own.
+# The engine reads an IPv4-mapped prefix as IPv4, so this block is compared separately.
 _BY_CIDR = {block.cidr: block for block in SPECIAL_RANGES if block is not IPV4_MAPPED}
 _BLOCKS = PrefixTrie(_BY_CIDR)
 _MAPPED_NETWORK = IPv6Network(IPV4_MAPPED.cidr)
 
 
 def special_blocks(cidr: str) -> tuple[SpecialRange, ...]:
-    """The blocks that make a network special.
+    """Return the blocks that make a network special.
 
-    An address is special when the most specific block around it is not globally reachable; a network is special
-    when it holds a special address.
+    An address is special if the most specific block that contains it is not globally reachable. A network is special if
+    it contains a special address.
 
     Args:
         cidr: Canonical text of a network.
 
     Returns:
-        The most specific block around the network if that one is not globally reachable and holds addresses of the
-        network by itself, otherwise every such block inside it; empty for a network that may be listed.
+        The most specific block around the network, if this block is not globally reachable and if it is the most
+        specific block of some address of the network. Otherwise every block inside the network that is not globally
+        reachable. Empty for a network that may be listed.
 
     Raises:
-        InvalidAddressError: If the text is no network.
+        InvalidAddressError: If the text is not a network.
 
     Example:
         >>> [block.name for block in special_blocks("10.1.0.0/16")]
@@ -136,7 +137,7 @@ def special_blocks(cidr: str) -> tuple[SpecialRange, ...]:
 
 
 def special_block(cidr: str) -> SpecialRange | None:
-    """The block to name to people for a network that is special: the first of `special_blocks`.
+    """Return the block that a message names for a special network: the first of `special_blocks`.
 
     Args:
         cidr: Canonical text of a network.
@@ -145,7 +146,7 @@ def special_block(cidr: str) -> SpecialRange | None:
         The block, or None for a network that may be listed.
 
     Raises:
-        InvalidAddressError: If the text is no network.
+        InvalidAddressError: If the text is not a network.
 
     Example:
         >>> special_block("10.1.0.0/16").rfc
@@ -157,6 +158,6 @@ def special_block(cidr: str) -> SpecialRange | None:
 
 
 def _tiled(cidr: str, outer: str, inside: list[str]) -> bool:
-    """Whether the blocks right under `outer` leave it no address of a network: 2001:20::/27 is two blocks' halves."""
+    """Return whether the blocks right below `outer` cover a whole network, as two blocks cover 2001:20::/27."""
     tiles = [text for text in inside if _BLOCKS.covering(text)[:-1][-1:] == [outer]]
     return sum(ip_network(text).num_addresses for text in tiles) == ip_network(cidr).num_addresses

@@ -1,4 +1,4 @@
-"""From what a person or a machine submits to its pieces, in their order."""
+"""Splits a submission into its entries, in order."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ __all__ = ["split_submission", "too_many_pieces"]
 def split_submission(
     cidrs: str | Iterable[str | NewEntry], *, most: int | None = None, **details: Unpack[EntryDetails]
 ) -> list[NewEntry]:
-    r"""The pieces of a submission.
+    r"""Split a submission into its entries.
 
     Args:
-        cidrs: Text with CIDRs separated by commas or newlines, or an iterable of such texts, of `ipaddress` networks
-            and of `NewEntry` values. Spaces around a piece do not count, blank pieces are left out.
-        most: How many pieces there may be, such as `Policy.most_pieces`; None for any number.
-        details: Of every piece that brings none of its own, such as a `label`.
+        cidrs: Text with CIDRs separated by commas or newlines, or an iterable of such texts, `ipaddress` networks and
+            `NewEntry` values. Spaces around an entry are ignored, and empty entries are left out.
+        most: The most entries that are accepted, such as `Policy.most_pieces`; None for any number.
+        details: The details of every entry that has none of its own, such as a `label`.
 
     Returns:
-        One `NewEntry` a piece; its ordinal is the position that problems refer to.
+        One `NewEntry` for each entry. Problems refer to its index in this list as the position.
 
     Raises:
-        TypeError: An element is none of these.
-        RuleError: With one problem, `limit_reached`, if there are more pieces than `most`. The rest is not read.
+        TypeError: If an element has another type.
+        RuleError: With one problem, `limit_reached`, if there are more than `most` entries. The rest is not read.
 
     Example:
         >>> [piece.cidr for piece in split_submission("8.8.8.0/24, 1.1.1.1/32\n\n9.9.9.0/24")]
@@ -54,22 +54,22 @@ def split_submission(
 
 
 def too_many_pieces(text: str, most: int) -> RuleError:
-    """The error for a submission with more pieces than are read.
+    """Return the error for a submission with too many entries.
 
     Args:
-        text: The first piece that is one too many.
-        most: How many there may be.
+        text: The first entry beyond the limit.
+        most: The most entries that are accepted.
     """
-    hint = f"one submission may have {most:,} networks, and this one has more: none of them was looked at"
+    hint = f"one submission may have at most {most:,} networks, and this one has more: none of them was checked"
     return RuleError([Problem("limit_reached", beginning_of(text), most, hint=hint)])
 
 
 def _elements(cidrs: str | Iterable[str | NewEntry]) -> Iterator[NewEntry]:
-    """Every element as a `NewEntry`, not split yet."""
+    """Return every element as a `NewEntry`, not yet split."""
     for element in (cidrs,) if isinstance(cidrs, str | NewEntry) else cidrs:
         if isinstance(element, NewEntry):
             yield element
         elif isinstance(element, str | IPv4Network | IPv6Network):
             yield NewEntry(str(element))
         else:
-            raise TypeError(f"an entry is str, NewEntry or an ipaddress network, not {type(element).__name__}")
+            raise TypeError(f"an entry must be a str, a NewEntry or an ipaddress network, not {type(element).__name__}")

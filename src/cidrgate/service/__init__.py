@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cidrgate.errors import needs_extra
+
 if TYPE_CHECKING:
     from cidrgate.service.app import create_app
     from cidrgate.service.settings import Settings
@@ -17,12 +19,13 @@ __all__ = ["Settings", "create_app"]
 
 def __getattr__(name: str) -> object:
     """What `cidrgate[server]` is needed for, loaded when it is asked for."""
-    if name == "create_app":
-        from cidrgate.service.app import create_app
+    with needs_extra("server", "cidrgate.service"):
+        if name == "create_app":
+            from cidrgate.service.app import create_app
 
-        return create_app
-    if name == "Settings":
-        from cidrgate.service.settings import Settings
+            return create_app
+        if name == "Settings":
+            from cidrgate.service.settings import Settings
 
-        return Settings
+            return Settings
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 from starlette.routing import Route
 
+from cidrgate import __version__
 from cidrgate.authorize import AUTHORIZE_PATH, AuthorizeApp
 from cidrgate.gate.client_ip import ClientIPResolver
 from cidrgate.gate.gate import Gate, check_unlisted
@@ -63,7 +63,7 @@ def create_app(
     found = ClientIPResolver() if resolver is None else resolver
     app = _Application(
         title="cidrgate",
-        version=version("cidrgate"),
+        version=__version__,
         description=_DESCRIPTION,
         docs_url=None,
         redoc_url=None,

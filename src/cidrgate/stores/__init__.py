@@ -122,8 +122,9 @@ def open_store(
     and when they change their version is for a person to say, with `migrate_store`.
 
     Args:
-        url: `sqlite:///path` (the path after three slashes; a fourth makes it absolute), the path of an SQLite file
-            alone, `postgresql://…`, or `memory://` for a new store that ends with the process.
+        url: The path of an SQLite file (`~/` is the user's home), `sqlite:///path` (the path after three slashes; a
+            fourth makes it absolute), `postgresql://…` or `postgres://…`, or `memory://` for a new store that ends with
+            the process.
         create: Whether a file that does not exist, and tables in a database without ours, are created. A new file is
             for its owner alone to read and write (mode 0600).
         lock_timeout: Seconds to wait for locks of others before a `StoreBusyError`; 10 if None.

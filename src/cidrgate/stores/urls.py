@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from difflib import get_close_matches
 from typing import Literal
 
 from cidrgate.errors import StoreError
@@ -17,8 +18,12 @@ __all__ = ["StoreKind", "is_ambiguous", "redacted", "redacted_message", "store_o
 StoreKind = Literal["memory", "sqlite", "postgresql"]
 
 _SUPPORTED = (
-    "a path, memory://, sqlite:///relative/path.db, sqlite:////absolute/path.db, postgresql://user@host:port/database"
+    "a path, sqlite:///relative/path.db, sqlite:////absolute/path.db, postgresql://user@host:port/database, or in "
+    "Python memory://"
 )
+
+_POSTGRESQL = ("postgresql", "postgres", "postgresql+psycopg")
+"""The schemes of PostgreSQL: libpq's two, and SQLAlchemy's for the driver that is used."""
 
 _MASK = "***"
 
@@ -44,6 +49,9 @@ _LIBPQ_SETTING = re.compile(
 
 _SIGN_OF_SETTINGS = re.compile(r"[@=?&:;,\s]")
 """What stands in no plain path."""
+
+_WINDOWS_PATH = re.compile(r"[A-Za-z]:[\\/](?!/)|\\\\|(?:sqlite:///+|file:/*)[A-Za-z]:[\\/]", re.ASCII)
+"""With the letter of a drive, or the name of a server."""
 
 _MISSPELT_URL = re.compile(r"\s|:|['\"<]?[A-Za-z][A-Za-z0-9+.-]{0,30}:|//|[^/]{0,300}:[^@]{0,300}@", re.ASCII)
 """How a text begins that was meant as a URL."""
@@ -91,10 +99,11 @@ def is_ambiguous(url: str) -> bool:
 
 
 def store_of(url: str | os.PathLike[str]) -> tuple[StoreKind, str]:
-    """Which store a URL or a path names.
+    """Which store a URL or a path names: the one reader of what the library, the commands and Django are given.
 
     Args:
-        url: As for `cidrgate.stores.open_store`.
+        url: As for `cidrgate.stores.open_store`. A `~/` at the beginning of a text is the user's home, also where no
+            shell has seen it; a `pathlib.Path` is taken as it is.
 
     Returns:
         The kind of the store, and what it is opened with: nothing, the path of a file, or a URL.
@@ -105,22 +114,71 @@ def store_of(url: str | os.PathLike[str]) -> tuple[StoreKind, str]:
     Example:
         >>> store_of("lists.db"), store_of("sqlite:////srv/lists.db"), store_of("memory://")
         (('sqlite', 'lists.db'), ('sqlite', '/srv/lists.db'), ('memory', ''))
+        >>> store_of("postgres://me@host/lists")
+        ('postgresql', 'postgresql://me@host/lists')
     """
     if not isinstance(url, str):
-        return "sqlite", os.fspath(url)
+        if isinstance(url, os.PathLike):
+            return "sqlite", os.fsdecode(url)
+        raise StoreError(f"the address of the store is {type(url).__name__}, not text: write one of: {_SUPPORTED}")
+    problem = _problem(url)
+    if problem is not None:
+        raise StoreError(f"{_shown(url)} names no store cidrgate can open: {problem}; write one of: {_SUPPORTED}")
     scheme, separator, rest = url.partition("://")
-    if not separator:
-        if url and not _MISSPELT_URL.match(url) and not _LIBPQ_SETTING.search(url):
-            return "sqlite", url
-    elif scheme == "memory" and not rest:
+    if scheme == "memory" and separator:
         return "memory", ""
-    elif scheme == "sqlite":
-        path = rest.removeprefix("/")
-        if rest.startswith("/") and path and path != ":memory:":
-            return "sqlite", path
-    elif scheme in ("postgresql", "postgresql+psycopg") and rest:
-        return "postgresql", url
-    raise StoreError(f"{_shown(url)} names no store cidrgate can open; write one of: {_SUPPORTED}")
+    if scheme in _POSTGRESQL and separator:
+        return "postgresql", f"postgresql://{rest}" if scheme == "postgres" else url
+    return "sqlite", _from_home(rest.removeprefix("/") if separator else url)
+
+
+def _problem(url: str) -> str | None:
+    """Why a text names no store, in words that repeat none of it; None if it names one."""
+    scheme, separator, rest = url.partition("://")
+    if not url.strip():
+        return "it is empty"
+    if "\0" in url:
+        return "it holds a NUL character"
+    if url != url.strip() or url[0] in "'\"<":
+        return "it has whitespace, quotes or brackets around it"
+    if _WINDOWS_PATH.match(url):
+        return "it is a path of Windows, and cidrgate runs on Linux and macOS"
+    if url in (":memory:", "memory:", "sqlite:///:memory:", "sqlite://:memory:"):
+        return "a store in memory is memory://"
+    if not separator:
+        if _LIBPQ_SETTING.search(url):
+            return "PostgreSQL is named by a URL"
+        if _MISSPELT_URL.match(url):
+            return "a URL has :// behind its scheme, and a path with a colon begins with ./"
+        return None
+    if scheme == "memory":
+        return "nothing follows memory://" if rest else None
+    if scheme == "sqlite":
+        if not rest.strip("/"):
+            return "it names no file"
+        return None if rest.startswith("/") else "the path follows three slashes"
+    if scheme in _POSTGRESQL:
+        return None if rest else "it names no host and no database"
+    if scheme == "file":
+        return "a file is named by its path alone"
+    likely = "postgresql" if scheme.lower().startswith("postgres") else _close_to(scheme)
+    return f"did you mean {likely}://?" if likely else "there is no such kind of store"
+
+
+def _close_to(scheme: str) -> str | None:
+    """The scheme that was meant, if that can be told."""
+    found = get_close_matches(scheme.lower(), ("postgresql", "sqlite", "memory"), n=1, cutoff=0.75)
+    return found[0] if found else None
+
+
+def _from_home(path: str) -> str:
+    """The path of a file, with the user's home for `~/`."""
+    if not path.startswith("~/"):
+        return path
+    found = os.path.expanduser(path)  # noqa: PTH111 - a path that begins with ~ is text until here
+    if found.startswith("~"):
+        raise StoreError("the user has no home: write the whole path of the store in the place of ~")
+    return found
 
 
 def _shown(url: str) -> str:

@@ -1,4 +1,4 @@
-"""Who may use the service: tokens, console sessions, one-time links, their scopes, and the rate limit of logins.
+"""Authentication and authorization: tokens, console sessions, one-time links, scopes, and the rate limit of logins.
 
-Nothing here knows lists: what a principal may do with them is asked by the API and the console.
+This folder does not know lists: the API and the console check what a principal may do with them.
 """

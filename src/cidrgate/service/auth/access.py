@@ -1,4 +1,4 @@
-"""Letting requests in: a bearer token for programs. The console's sessions are in `cidrgate.service.console`."""
+"""Authenticates API requests by bearer tokens. `cidrgate.service.console` handles the sessions of people."""
 
 from typing import Annotated
 
@@ -16,23 +16,23 @@ from cidrgate.stores import Transaction
 __all__ = ["Admin", "Known", "MetricsReader", "Reader", "Writer", "refuse_failure"]
 
 _bearer = HTTPBearer(
-    auto_error=False, scheme_name="token", description="A token made with `cidrgate token create`, or by an admin."
+    auto_error=False, scheme_name="token", description="A token from `cidrgate token create` or from an admin."
 )
 _Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 
 
 _KNOWN = "cidrgate.principal"
-"""Where a request keeps who was found to send it. No client names members of a scope, and each request has its own."""
+"""The key of the scope that holds the request's principal. Clients cannot set keys of a scope."""
 
 
 def refuse_failure(request: Request) -> None:
-    """Count wrong credentials, and refuse a client that has sent too many of them lately.
+    """Count wrong credentials, and refuse the client if it has sent too many wrong credentials lately.
 
-    Only they are counted, and nobody is refused before theirs were looked at: clients share addresses, and none of them
-    locks the others out.
+    Call this only after the credentials were found to be wrong. Clients can share an address, so a client with valid
+    credentials is never refused because of the others.
 
     Raises:
-        ServiceError: With the seconds it has to wait.
+        ServiceError: If the client has reached the limit; the error contains the seconds it has to wait.
     """
     service = service_of(request)
     address = client_address(request)
@@ -42,14 +42,14 @@ def refuse_failure(request: Request) -> None:
         raise ServiceError(
             429,
             "too_many_failures",
-            f"too many wrong credentials came from this address: wait {wait} seconds",
+            f"this address has sent too many wrong credentials: wait {wait} seconds",
             {"Retry-After": str(wait)},
         )
     service.failures.add(address)
 
 
 def _authenticated(request: Request) -> Principal:
-    """The owner of a request's token. Asked once, before the body is read."""
+    """Return the owner of a request's token. The token is checked once, before the body is read."""
     known: Principal | None = request.scope.get(_KNOWN)
     if known is not None:
         return known
@@ -60,7 +60,7 @@ def _authenticated(request: Request) -> Principal:
     token = service.credentials.authenticate(secret.strip())
     if token is None:
         refuse_failure(request)
-        raise _unauthorized("this token is unknown, revoked or over")
+        raise _unauthorized("this token is unknown, revoked or expired")
 
     def rely_on(transaction: Transaction) -> Token:
         return service.credentials.rely_on_token(transaction, token.id, token.scopes)
@@ -74,7 +74,7 @@ BEFORE_BODY.add(_authenticated)
 
 
 def _known(_credentials: _Credentials, principal: Annotated[Principal, Depends(_authenticated)]) -> Principal:
-    """The owner of a request's token, with the scheme it was sent by for the document."""
+    """Return the owner of a request's token, and declare the security scheme in the OpenAPI document."""
     return principal
 
 
@@ -107,12 +107,12 @@ def _unauthorized(detail: str) -> ServiceError:
 
 
 Known = _Known
-"""Anybody with a token."""
+"""Any principal with a token."""
 Admin = Annotated[Principal, Depends(_admin)]
-"""Whoever may do everything."""
+"""A principal that may do everything."""
 MetricsReader = Annotated[Principal, Depends(_metrics_reader)]
-"""Whoever may read the measurements."""
+"""A principal that may read the metrics."""
 Reader = Annotated[Principal, Depends(_reader)]
-"""Whoever may see the account of the path."""
+"""A principal that may read the account in the path."""
 Writer = Annotated[Principal, Depends(_writer)]
-"""Whoever may change the list of the account of the path."""
+"""A principal that may change the list of the account in the path."""

@@ -1,7 +1,7 @@
-"""`Credentials`: tokens, console sessions and one-time links of a store, made, checked and ended.
+"""`Credentials`: makes, checks and ends the tokens, console sessions and one-time links of a store.
 
-Secrets have 256 bits, so their SHA-256 is what is stored: there is nothing to guess that a slow hash would protect.
-Each is shown once, when it is made. Nothing here knows HTTP.
+Secrets have 256 random bits, so the store holds only their SHA-256: a slow hash would not make guessing harder. Each
+secret is shown once, when it is made. This module does not know HTTP.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ __all__ = ["Credentials"]
 
 _SECRET_BYTES = 32
 _TOKEN = re.compile(r"cidrgate_([1-9][0-9]{0,17})_([A-Za-z0-9_-]{43})")
-"""The id finds the row; only the rest is secret, and it is compared in constant time."""
+"""The form of a token. The id selects the row; only the rest is secret, and it is compared in constant time."""
 
 _MOST_NAME = 255
 
 
 class Credentials:
-    """Tokens, sessions and links of a store. Safe to share between threads.
+    """The tokens, sessions and links of a store. Threads may share an instance.
 
     Args:
-        store: Where they are kept.
+        store: The store that holds them.
 
     Example:
         >>> from cidrgate.stores import open_store
@@ -75,17 +75,17 @@ class Credentials:
         """Make a token.
 
         Args:
-            name: What people call it.
-            scopes: What it is good for; at least one.
-            expires_at: When it ends by itself; aware. None for never.
-            actor: Who makes it.
+            name: The name for people.
+            scopes: What the token permits; at least one.
+            expires_at: When it expires, with a time zone; None if it does not.
+            actor: The actor who makes it.
 
         Raises:
-            InvalidScopeError: If there is no scope, or the name cannot be used.
+            InvalidScopeError: If there is no scope, or if the name is not valid.
             AccountNotFoundError: If a scope names an account that does not exist.
-            InvalidTextError: If the actor holds a character that people cannot see.
-            InvalidExpiryError: If it would end at a time that is over, or that names no zone.
-            StoreError: If it cannot be stored.
+            InvalidTextError: If the actor contains an invisible character.
+            InvalidExpiryError: If the expiry is in the past or has no time zone.
+            StoreError: If the token cannot be stored.
         """
         with self._store.write() as transaction:
             return self.create_token_in(transaction, name, scopes, expires_at=expires_at, actor=actor)
@@ -99,13 +99,13 @@ class Credentials:
         expires_at: datetime | None = None,
         actor: str | None = None,
     ) -> NewToken:
-        """Make a token in a transaction that does more than that; see `create_token`."""
+        """Make a token in an existing transaction; see `create_token`."""
         wanted = _wanted(name, scopes)
         now = datetime.now(UTC)
         check_text(actor, "an actor")
         _check_accounts(transaction, wanted)
         if expires_at is not None and (expires_at.tzinfo is None or expires_at <= now):
-            raise InvalidExpiryError(f"expires_at {expires_at.isoformat()} is over, or names no time zone")
+            raise InvalidExpiryError(f"expires_at {expires_at.isoformat()} is in the past or has no time zone")
         secret = secrets.token_urlsafe(_SECRET_BYTES)
         row = CredentialRows(transaction).insert_token(
             name, _hash(secret), [str(scope) for scope in wanted], at=now, by=actor, expires_at=expires_at
@@ -113,7 +113,7 @@ class Credentials:
         return NewToken(_token(row), f"cidrgate_{row.id}_{secret}")
 
     def authenticate(self, secret: str) -> Token | None:
-        """The token whose secret this is; None if it is nobody's, revoked or over.
+        """Return the token with this secret; None if the secret is unknown or the token is revoked or expired.
 
         Raises:
             StoreError: If the store cannot be read.
@@ -123,7 +123,7 @@ class Credentials:
             return None
         with self._store.glance() as transaction:
             row = CredentialRows(transaction).token(int(parts[1]))
-        # Compared in any case, so that time does not tell which ids there are.
+        # Always compared, so that the time does not reveal which ids exist.
         same = hmac.compare_digest(_hash(parts[2]), _hash("") if row is None else row.secret_hash)
         if row is None or not same:
             return None
@@ -131,7 +131,7 @@ class Credentials:
         return token if token.usable(datetime.now(UTC)) else None
 
     def tokens(self, *, after: int = 0, limit: int | None = None) -> list[Token]:
-        """Tokens by id, those that are revoked or over too.
+        """Return the tokens ordered by id, including revoked and expired ones.
 
         Raises:
             StoreError: If the store cannot be read.
@@ -140,17 +140,17 @@ class Credentials:
             return [_token(row) for row in CredentialRows(transaction).tokens(after=after, limit=limit)]
 
     def revoke_token(self, token_id: int) -> Token:
-        """Make a token useless, from the next request on; end its sessions, and the links made under it.
+        """Revoke a token from the next request on. Its sessions end, and the links made with it become invalid.
 
         Raises:
-            TokenNotFoundError: If there is none of that id.
-            StoreError: If it cannot be stored.
+            TokenNotFoundError: If no token has this id.
+            StoreError: If the change cannot be stored.
         """
         with self._store.write() as transaction:
             return self.revoke_token_in(transaction, token_id)
 
     def revoke_token_in(self, transaction: Transaction, token_id: int) -> Token:
-        """Revoke a token in a transaction that does more than that; see `revoke_token`."""
+        """Revoke a token in an existing transaction; see `revoke_token`."""
         rows = CredentialRows(transaction)
         if rows.token(token_id) is None:
             raise TokenNotFoundError(f"there is no token {token_id}")
@@ -161,7 +161,7 @@ class Credentials:
         return _token(row)
 
     def any_usable(self) -> bool:
-        """Whether there is a token that can be used; where not, somebody needs a link to begin with.
+        """Return whether any valid token exists. If not, a person needs a one-time link to log in.
 
         Raises:
             StoreError: If the store cannot be read.
@@ -180,21 +180,21 @@ class Credentials:
         issuer: Token | None = None,
         actor: str | None = None,
     ) -> str:
-        """The secret of a link that begins one session.
+        """Make a one-time link that starts a session, and return its secret.
 
         Args:
-            name: Who it is for.
-            scopes: What the session is good for.
-            lifetime: How long it can be used.
-            issuer: The token of whoever makes it: the link and its session end with the token. None for somebody who
-                needs none, at the machine itself.
-            actor: Who makes it.
+            name: The name of the person who gets the link.
+            scopes: What the session permits.
+            lifetime: How long the link can be used.
+            issuer: The token that makes the link; the link and its session end with this token. None for the command
+                line, which needs no token.
+            actor: The actor who makes the link.
 
         Raises:
-            InvalidScopeError: If there is no scope, or the name cannot be used.
+            InvalidScopeError: If there is no scope, or if the name is not valid.
             AccountNotFoundError: If a scope names an account that does not exist.
-            CredentialEndedError: If the issuer's token was revoked, or is over.
-            StoreError: If it cannot be stored.
+            CredentialEndedError: If the issuer's token is revoked or expired.
+            StoreError: If the link cannot be stored.
         """
         now = datetime.now(UTC)
         secret = secrets.token_urlsafe(_SECRET_BYTES)
@@ -209,15 +209,15 @@ class Credentials:
         return secret
 
     def open_link(self, secret: str, *, lifetime: timedelta, address: str | None = None) -> str | None:
-        """The secret of a new session; None if the link was used before, is over, or there is no such link.
+        """Start a session with a link, and return its secret; None if the link was used, is expired or unknown.
 
         Args:
-            secret: The link's.
+            secret: The secret of the link.
             lifetime: How long the session lasts.
-            address: Where it is opened.
+            address: The client address that opens the link.
 
         Raises:
-            StoreError: If it cannot be stored.
+            StoreError: If the session cannot be stored.
         """
         now = datetime.now(UTC)
         with self._store.write() as transaction:
@@ -239,16 +239,16 @@ class Credentials:
         return session
 
     def begin_session(self, token: Token, *, lifetime: timedelta, address: str | None = None) -> str:
-        """The secret of a new session, which can do what a token can and ends no later than it.
+        """Start a session with a token, and return its secret. The session has the token's scopes and ends with it.
 
         Args:
-            token: The token, by `authenticate`. It is looked at again in the transaction that stores the session.
+            token: The token from `authenticate`. It is checked again in the transaction that stores the session.
             lifetime: How long the session lasts.
-            address: Where it is begun.
+            address: The client address that starts the session.
 
         Raises:
-            CredentialEndedError: If the token was revoked, or is over.
-            StoreError: If it cannot be stored.
+            CredentialEndedError: If the token is revoked or expired.
+            StoreError: If the session cannot be stored.
         """
         now = datetime.now(UTC)
         secret = secrets.token_urlsafe(_SECRET_BYTES)
@@ -262,7 +262,7 @@ class Credentials:
         return secret
 
     def session(self, secret: str) -> Session | None:
-        """The session whose secret this is; None if it is nobody's or over, or its token does not stand any more.
+        """Return the session with this secret; None if the secret is unknown, or the session or its token has ended.
 
         Raises:
             StoreError: If the store cannot be read.
@@ -274,12 +274,12 @@ class Credentials:
     def sessions(
         self, *, token_id: int | None = None, before: Session | None = None, limit: int | None = None
     ) -> list[Session]:
-        """Sessions that are not over, the newest first.
+        """Return the sessions that have not ended, the newest first.
 
         Args:
-            token_id: Only those of this token; None for all.
-            before: Only those that began before this one.
-            limit: The first so many; None for all.
+            token_id: Return only the sessions of this token; None for all.
+            before: Return only the sessions that started before this one.
+            limit: The most sessions to return; None for all.
 
         Raises:
             StoreError: If the store cannot be read.
@@ -291,10 +291,10 @@ class Credentials:
         return [found for row in rows if (found := _session(row, now)) is not None]
 
     def session_by_id(self, session_id: str) -> Session:
-        """The session that people know by this id.
+        """Return the session with this public id.
 
         Raises:
-            SessionNotFoundError: If there is none, or it is over.
+            SessionNotFoundError: If no session has this id, or if it has ended.
             StoreError: If the store cannot be read.
         """
         with self._store.read() as transaction:
@@ -304,29 +304,29 @@ class Credentials:
         return found
 
     def end_session(self, secret: str) -> None:
-        """End a session, if it is one.
+        """End the session with this secret, if there is one.
 
         Raises:
-            StoreError: If it cannot be stored.
+            StoreError: If the change cannot be stored.
         """
         with self._store.write() as transaction:
             CredentialRows(transaction).delete_session(_hash(secret))
 
     def end_session_by_id(self, session_id: str) -> Session:
-        """End the session that people know by this id.
+        """End the session with this public id.
 
         Returns:
-            What it was.
+            The ended session.
 
         Raises:
-            SessionNotFoundError: If there is none, or it is over.
-            StoreError: If it cannot be stored.
+            SessionNotFoundError: If no session has this id, or if it has ended.
+            StoreError: If the change cannot be stored.
         """
         with self._store.write() as transaction:
             return self.end_session_in(transaction, session_id)
 
     def end_session_in(self, transaction: Transaction, session_id: str) -> Session:
-        """End a session in a transaction that does more than that; see `end_session_by_id`."""
+        """End a session in an existing transaction; see `end_session_by_id`."""
         rows = CredentialRows(transaction)
         row = rows.session_by_id(session_id)
         found = _session(row, datetime.now(UTC))
@@ -336,13 +336,13 @@ class Credentials:
         return found
 
     def end_all_sessions(self) -> int:
-        """End every session, and make every one-time link useless.
+        """End every session, and delete every one-time link.
 
         Returns:
             How many sessions were ended.
 
         Raises:
-            StoreError: If it cannot be stored.
+            StoreError: If the change cannot be stored.
         """
         with self._store.write() as transaction:
             rows = CredentialRows(transaction)
@@ -352,15 +352,15 @@ class Credentials:
     # --------------------------------------------------------------------------- in the transaction that uses them
 
     def rely_on_token(self, transaction: Transaction, token_id: int, scopes: Iterable[Scope] | None = None) -> Token:
-        """A token that stands, and is not revoked before the transaction has ended.
+        """Check a token in a transaction. The token cannot be revoked before the transaction ends.
 
         Args:
-            transaction: One that writes: what it stores, it stores on the strength of the token.
-            token_id: The token.
-            scopes: What it was good for when it was looked at; None where nothing was concluded from that yet.
+            transaction: A write transaction that makes a change with the token's permission.
+            token_id: The id of the token.
+            scopes: The scopes from the first check; None if no permission was derived from them yet.
 
         Raises:
-            CredentialEndedError: If it was revoked or altered, or is over.
+            CredentialEndedError: If the token is revoked or expired, or if its scopes have changed.
         """
         row = CredentialRows(transaction).token_to_rely_on(token_id)
         token = None if row is None else _token(row)
@@ -369,37 +369,37 @@ class Credentials:
             or not token.usable(datetime.now(UTC))
             or (scopes is not None and token.scopes != tuple(scopes))
         ):
-            raise CredentialEndedError("this token was revoked, or is over: nothing was changed")
+            raise CredentialEndedError("this token is revoked or expired: nothing was changed")
         return token
 
     def rely_on_session(self, transaction: Transaction, secret: str, scopes: Iterable[Scope]) -> Session:
-        """A session that stands, and is not ended before the transaction has ended; its token alike.
+        """Check a session in a transaction. The session and its token cannot end before the transaction ends.
 
         Args:
-            transaction: One that writes.
-            secret: The session's.
-            scopes: What it was good for when it was looked at.
+            transaction: A write transaction.
+            secret: The secret of the session.
+            scopes: The scopes from the first check.
 
         Raises:
-            CredentialEndedError: If it was ended or altered, or is over.
+            CredentialEndedError: If the session has ended or expired, or if its scopes have changed.
         """
         found = _session(CredentialRows(transaction).session_to_rely_on(_hash(secret)), datetime.now(UTC))
         if found is None or found.scopes != tuple(scopes):
-            raise CredentialEndedError("this session was ended, or is over: nothing was changed")
+            raise CredentialEndedError("this session has ended: nothing was changed")
         return found
 
 
 def _wanted(name: str, scopes: Iterable[Scope]) -> tuple[Scope, ...]:
-    """What a credential of this name shall be good for, each scope once."""
+    """Check the name and the scopes of a new credential, and return each scope once."""
     wanted = tuple(dict.fromkeys(scopes))
     if not wanted:
-        raise InvalidScopeError("a token is good for something: name at least one scope")
+        raise InvalidScopeError("a token without a scope permits nothing: name at least one scope")
     _check_name(name)
     return wanted
 
 
 def _check_accounts(transaction: Transaction, scopes: Iterable[Scope]) -> None:
-    """Refuse scopes for accounts that do not exist: who creates one of that name later would not know of them."""
+    """Refuse scopes for accounts that do not exist: they would silently apply to accounts created later."""
     names = [scope.account for scope in scopes if scope.account is not None and could_name_account(scope.account)]
     known = transaction.accounts_named(names) if names else {}
     for scope in scopes:
@@ -410,7 +410,7 @@ def _check_accounts(transaction: Transaction, scopes: Iterable[Scope]) -> None:
 def _check_name(name: str) -> None:
     if not name or len(name) > _MOST_NAME or name != name.strip() or unseen_character(name):
         raise InvalidScopeError(
-            f"a token is called something on one line, of at most {_MOST_NAME} characters and without spaces around it"
+            f"a token needs a name on one line, of at most {_MOST_NAME} characters and without surrounding spaces"
         )
 
 
@@ -423,7 +423,7 @@ def _token(row: TokenRow) -> Token:
 
 
 def _session(row: SessionRow | None, at: datetime) -> Session | None:
-    """A session that stands at a time; None for one that is over, or whose token is."""
+    """Return the session if it is valid at a time; None if it has expired or its token has ended."""
     if row is None or row.expires_at <= at:
         return None
     scopes = row.scopes
@@ -431,7 +431,7 @@ def _session(row: SessionRow | None, at: datetime) -> Session | None:
         if row.token is None or not _token(row.token).usable(at):
             return None
         if row.link_id is None:
-            # What the token is good for now: it may be less than when the session began.
+            # The current scopes of the token: they may be fewer than at the start of the session.
             scopes = row.token.scopes
     return Session(
         row.name,

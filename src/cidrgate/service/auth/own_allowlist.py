@@ -1,4 +1,4 @@
-"""The service's own port, allowlisted: which addresses may use it at all."""
+"""The allowlist of the service itself: which addresses may use the service."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ if TYPE_CHECKING:
 __all__ = ["gate_of_account", "gate_of_networks", "guarded_account"]
 
 _SERVICE = "service"
-"""What stands for the service in a matcher that knows nothing else."""
+"""The name of the only account in the matcher of `gate_of_networks`."""
 
 
 def gate_of_account(manager: RuleManager, resolver: ClientIPResolver, log_every: float) -> Gate:
-    """Lets in whom the list of an account names; without entries, nobody: somebody asked for a list."""
+    """Return a gate that allows the addresses on an account's list. If the list is empty, it denies every address."""
     return Gate(manager, resolver=resolver, unlisted="deny", log_every=log_every)
 
 
 def gate_of_networks(networks: Sequence[str], resolver: ClientIPResolver, log_every: float) -> Gate:
-    """Lets in whom these networks hold.
+    """Return a gate that allows the addresses in these networks.
 
     Raises:
-        InvalidAddressError: If one is no network.
+        InvalidAddressError: If a text is not a network.
     """
     matcher = Matcher()
     matcher.publish(_SERVICE, networks, enforced=True)
@@ -37,6 +37,6 @@ def gate_of_networks(networks: Sequence[str], resolver: ClientIPResolver, log_ev
 
 
 def guarded_account(account: str | None) -> Callable[[Any], str | None]:
-    """Which account a request to the service acts for, for the middleware: none where everybody is answered."""
+    """Return the account source for the middleware. A request to a public path acts for no account."""
     name = _SERVICE if account is None else account
     return lambda scope: None if scope["path"] in PUBLIC else name

@@ -1,4 +1,4 @@
-"""Who asks: a token or a session of a person, and what they may see and change."""
+"""`Principal`: an authenticated token or session, and what it may read and change."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ __all__ = ["Principal"]
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Somebody who was let in.
+    """An authenticated client.
 
     Attributes:
-        name: What the change log calls them.
-        scopes: What they may do.
-        key: What tells them apart from others, for what is stored for them.
-        token_id: The token they came with, or that their session ends with; None where there is none.
-        rely_on: Looks at what they came with again, in a transaction that changes something for them; raises
-            `CredentialEndedError` where it does not stand any more, and then nothing is changed.
+        name: The actor in the change log.
+        scopes: What the principal may do.
+        key: A unique identity, for data that is stored for the principal.
+        token_id: The token of the request, or the token that the session depends on; None if there is none.
+        rely_on: Checks the credential again in a transaction that makes a change for the principal. It raises
+            `CredentialEndedError` if the credential is no longer valid, and then nothing is changed.
     """
 
     name: str
@@ -40,40 +40,40 @@ class Principal:
 
     @property
     def admin(self) -> bool:
-        """Whether they may do everything."""
+        """Whether the principal may do everything."""
         return any(scope.kind == "admin" for scope in self.scopes)
 
     @property
     def accounts(self) -> list[str]:
-        """The accounts they were given, each once, by name; an admin needs none to be given."""
+        """The names of the accounts in the scopes, sorted and unique. An admin may use all accounts without them."""
         return sorted({scope.account for scope in self.scopes if scope.account is not None})
 
     def changing(self, manager: RuleManager) -> RuleManager:
-        """A manager for their changes: each relies, in its transaction, on what they came with."""
+        """Return a manager for the principal's changes. Each change checks the credential in its transaction."""
         return manager.supervised(keep=lambda transaction, _: self.rely_on(transaction))
 
     def require_admin(self) -> None:
-        """Refuse everybody else.
+        """Check that the principal is an admin.
 
         Raises:
-            ForbiddenError: If they are no admin.
+            ForbiddenError: If the principal is not an admin.
         """
         if not self.admin:
             raise ForbiddenError("this needs the scope admin")
 
     def require_account(self, manager: RuleManager, account: str, *, write: bool = False) -> None:
-        """Refuse what is not theirs. An account comes with its subaccounts, which inherit its list.
+        """Check that the principal may use an account. A scope for an account includes its subaccounts.
 
-        Whoever may not see an account is told what is told of one that does not exist.
+        A principal that may not read an account gets the same error as for an account that does not exist.
 
         Args:
-            manager: Knows whose subaccount it is.
+            manager: The manager that knows the parents of subaccounts.
             account: The account.
-            write: Whether its list shall be changed.
+            write: Whether the principal wants to change the list.
 
         Raises:
-            AccountNotFoundError: If they may not see it.
-            ForbiddenError: If they may see it, but not change it.
+            AccountNotFoundError: If the principal may not read the account.
+            ForbiddenError: If the principal may read the account, but not change its list.
             StoreError: If the store cannot be read.
         """
         if self.admin:
@@ -91,7 +91,7 @@ class Principal:
             raise ForbiddenError(f"this needs the scope account:{scopes[0].account}:write")
 
     def may_write(self, account: str, parent: str | None) -> bool:
-        """Whether they may change the list of an account, which they may see."""
+        """Return whether the principal may change the list of an account that it may read."""
         own: Iterable[str] = (account,) if parent is None else (account, parent)
         return self.admin or any(scope.write for name in own for scope in self._scopes_of(name))
 

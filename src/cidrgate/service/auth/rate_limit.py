@@ -1,7 +1,7 @@
-"""How often a client has sent wrong credentials lately.
+"""The rate limit of failed logins.
 
-A guess at 256 bits is hopeless anyway; what the limit ends is the noise, and the guessing at anything weaker that
-somebody may have put before the service.
+No one can guess a secret of 256 bits. The limit reduces noise, and it slows down guesses at weaker credentials of a
+proxy in front of the service.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ __all__ = ["FailedLogins"]
 _MINUTE = 60.0
 _MOST_CLIENTS = 10_000
 _V6_CLIENT = 64
-"""The length of the network one IPv6 client usually has."""
+"""The prefix length of the network that one IPv6 client usually has."""
 
 
 class FailedLogins:
-    """Counts failures by client, a minute at a time. Safe to share between threads.
+    """Counts the failures of each client in a window of one minute. Threads may share an instance.
 
     Args:
-        limit: How many failures a client may have a minute.
+        limit: How many failures a client may have per minute.
 
     Example:
         >>> failures = FailedLogins(2)
@@ -39,23 +39,23 @@ class FailedLogins:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        # client -> (when its minute began, failures since); the one that began first is first.
+        # client -> (start of its minute, failures since then), ordered by the start.
         self._clients: OrderedDict[str, tuple[float, int]] = OrderedDict()
         self.after_fork(certain=True)
         join_forks(self, stage=2)
 
     def before_fork(self) -> None:
-        """Nothing is to be closed."""
+        """Do nothing: there is nothing to close."""
 
     def after_fork(self, *, certain: bool) -> None:
-        """Go on in a forked child, where no other thread counts."""
+        """Replace the lock in a forked child, where no other thread runs."""
         self._lock = threading.Lock()
 
     def add(self, address: str | None) -> None:
         """Count a failure.
 
         Args:
-            address: The client's; None for those that cannot be told apart.
+            address: The client address; None for all clients without a known address.
         """
         client = _client(address)
         now = time.monotonic()
@@ -69,7 +69,7 @@ class FailedLogins:
                 self._clients.popitem(last=False)
 
     def wait(self, address: str | None) -> int:
-        """How many seconds a client has to wait before another attempt; 0 for not at all."""
+        """Return the seconds that a client has to wait before another attempt; 0 if it need not wait."""
         now = time.monotonic()
         with self._lock:
             began, count = self._clients.get(_client(address), (now, 0))
@@ -78,7 +78,7 @@ class FailedLogins:
 
 
 def _client(address: str | None) -> str:
-    """What the failures are counted for: an IPv4 address, or an IPv6 client's network."""
+    """Return the key that failures are counted by: an IPv4 address, or the network of an IPv6 address."""
     if address is None:
         return ""
     parsed = ip_address(address)

@@ -1,4 +1,4 @@
-"""Tokens and console sessions as JSON objects: the same on the shell and over HTTP, and never with a secret."""
+"""Tokens and console sessions as JSON objects, for the command line and HTTP. They never contain a secret."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["session_record", "token_record"]
 
 
 def token_record(token: Token) -> dict[str, Any]:
-    """A token, without its secret."""
+    """Return a token as a JSON object, without its secret."""
     return {
         "id": token.id,
         "name": token.name,
@@ -26,7 +26,7 @@ def token_record(token: Token) -> dict[str, Any]:
 
 
 def session_record(session: Session) -> dict[str, Any]:
-    """A console session, without its secret."""
+    """Return a console session as a JSON object, without its secret."""
     return {
         "id": session.id,
         "name": session.name,

@@ -16,12 +16,12 @@ __all__ = ["NewToken", "Scope", "Session", "Token"]
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """One thing a token is good for.
+    """One permission of a token.
 
     Attributes:
-        kind: `admin` for everything, `metrics` for the measurements alone, `account` for one account.
-        account: Which one.
-        write: Whether the account's list may be changed, not only looked at.
+        kind: `admin` for everything, `metrics` for only the metrics, `account` for one account.
+        account: The account, or None.
+        write: Whether the account's list may be changed and not only read.
 
     Example:
         >>> Scope.parse("account:acct-1:read")
@@ -31,7 +31,7 @@ class Scope:
         >>> Scope.parse("account:acct-1")
         Traceback (most recent call last):
         ...
-        cidrgate.errors.InvalidScopeError: 'account:acct-1' is no scope: write admin, metrics, account:NAME:read or ...
+        cidrgate.errors.InvalidScopeError: 'account:acct-1' is not a scope: write admin, metrics, account:NAME:read ...
     """
 
     kind: str
@@ -40,10 +40,10 @@ class Scope:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """The scope a text means.
+        """Parse a scope.
 
         Raises:
-            InvalidScopeError: If it means none.
+            InvalidScopeError: If the text is not a scope.
         """
         if text in ("admin", "metrics"):
             return cls(text)
@@ -51,14 +51,14 @@ class Scope:
         account, _, mode = rest.rpartition(":")
         if kind != "account" or mode not in ("read", "write"):
             raise InvalidScopeError(
-                f"{text!r} is no scope: write admin, metrics, account:NAME:read or account:NAME:write"
+                f"{text!r} is not a scope: write admin, metrics, account:NAME:read or account:NAME:write"
             )
         if not could_name_account(account):
-            raise InvalidScopeError(f"{text!r} is no scope: no account has such a name")
+            raise InvalidScopeError(f"{text!r} is not a scope: no account can have this name")
         return cls(kind, account, mode == "write")
 
     def __str__(self) -> str:
-        """As it is written."""
+        """Return the scope as text."""
         return self.kind if self.account is None else f"account:{self.account}:{'write' if self.write else 'read'}"
 
 
@@ -67,12 +67,12 @@ class Token:
     """A bearer token, without its secret.
 
     Attributes:
-        id: Stable identity.
-        name: What people call it; it stands in the change log for who made a change.
-        scopes: What it is good for.
-        created_at: When it was made; aware, UTC.
-        created_by: Who made it, or None when nobody said.
-        expires_at: When it ends by itself, or None.
+        id: The stable id.
+        name: The name that people gave it; the actor of its changes in the change log.
+        scopes: What the token permits.
+        created_at: When it was made; a time in UTC with a time zone.
+        created_by: The actor who made it, or None if no actor was named.
+        expires_at: When it expires, or None if it does not.
         revoked_at: When it was revoked, or None.
     """
 
@@ -85,13 +85,13 @@ class Token:
     revoked_at: datetime | None
 
     def usable(self, at: datetime) -> bool:
-        """Whether it is neither revoked nor over at a time."""
+        """Return whether the token is neither revoked nor expired at a time."""
         return self.revoked_at is None and (self.expires_at is None or self.expires_at > at)
 
 
 @dataclass(frozen=True, slots=True)
 class NewToken:
-    """A token that was just made, with what its owner shall send; nobody can find that out again."""
+    """A new token with its secret. The secret cannot be shown again later."""
 
     token: Token
     secret: str
@@ -99,18 +99,18 @@ class NewToken:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """What a person signed in to the console may do.
+    """The session of a person who is logged in to the console.
 
     Attributes:
-        name: Who it is, for the change log.
-        scopes: What the session is good for.
-        token_id: The token it was begun with, or under which its one-time link was made; None for a link that was
-            made under none. The session ends with its token.
-        expires_at: When it ends.
-        id: What people call it by; it says nothing of its secret.
-        created_at: When it began.
-        by_link: Whether it was begun with a one-time link.
-        address: Where it was begun, or None if that is not known.
+        name: The actor in the change log.
+        scopes: What the session permits.
+        token_id: The token that started the session, or that made its one-time link. None if the link was made without
+            a token. The session ends with its token.
+        expires_at: When it expires.
+        id: The public id; it reveals nothing about the secret.
+        created_at: When it started.
+        by_link: Whether a one-time link started it.
+        address: The client address that started it, or None if it is unknown.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""What every request and response of the service is held to, whatever its resource.
+"""The HTTP features that all resources of the service share.
 
-Problem details, pagination, idempotent responses, conditional requests, limits, threads and security headers live here.
+They are problem details, pagination, idempotent responses, conditional requests, limits, threads and security headers.
 """

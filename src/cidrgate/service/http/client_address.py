@@ -1,4 +1,4 @@
-"""Which address a request came from."""
+"""The client address of a request."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ __all__ = ["client_address"]
 
 
 def client_address(connection: HTTPConnection) -> str | None:
-    """The address a request came from, as the service's resolver says; None if it cannot be told.
+    """Return the client address of a request, as the service's resolver finds it; None if it is unknown.
 
-    A peer that the server has rewritten is nobody here, as it is for a gate.
+    The address is also unknown if the server has rewritten the peer, as it is for a gate.
     """
     peer, port = peer_of(connection.scope)
     client = service_of(connection).resolver.resolve(peer, connection.headers.raw, port=port)

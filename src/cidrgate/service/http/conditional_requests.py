@@ -1,4 +1,4 @@
-"""What a request makes its change depend on: `If-Match`, `Idempotency-Key`, and the confirmations of guards."""
+"""The conditions of a change: `If-Match`, `Idempotency-Key`, and the confirmations that a change may need."""
 
 import re
 from typing import Annotated
@@ -18,35 +18,36 @@ _TAG = re.compile(r'"v(0|[1-9][0-9]{0,17})"')
 Confirm = Annotated[
     list[Guard],
     Query(
-        description="What the change may do that is otherwise refused with 409, which names what to send here. May be "
-        "given several times: `lock_out` for a change that denies the address the request comes from, "
-        "`disable_enforcement` for one after which an enforced account has no entries and every address is allowed."
+        description="Confirms an effect for which the change is otherwise refused with 409; that response names the "
+        "values to send. May be repeated. `lock_out` confirms a change that denies the client address of this request. "
+        "`disable_enforcement` confirms a change that leaves an enforced account without entries, so that every "
+        "address is allowed."
     ),
 ]
 IfMatch = Annotated[
     str | None,
-    Header(description='The ETag of the list that was looked at, such as `"v3"`: a newer one is not changed.'),
+    Header(description='The ETag of the list that was read, such as `"v3"`. A newer list is not changed.'),
 ]
 IdempotencyKey = Annotated[
     str | None,
     Header(
         min_length=1,
         max_length=LONGEST_KEY,
-        description="A text of the client's choice: a request that comes again with it is not carried out again.",
+        description="A text that the client chooses. A repeated request with the same key is not carried out again.",
     ),
 ]
 
 
 def etag(version: int) -> str:
-    """The entity tag of a version of a list."""
+    """Return the entity tag of a version of a list."""
     return f'"v{version}"'
 
 
 def expected_version(if_match: str | None) -> int | None:
-    """The version `If-Match` asks for; None for any.
+    """Return the version that `If-Match` requires; None if any version is accepted.
 
     Raises:
-        ServiceError: If it names no version that a list of this service can have.
+        ServiceError: If the header does not contain an entity tag of this service.
 
     Example:
         >>> expected_version('"v3"'), expected_version("*"), expected_version(None)
@@ -56,7 +57,9 @@ def expected_version(if_match: str | None) -> int | None:
         return None
     tag = _TAG.fullmatch(if_match.strip())
     if tag is None:
-        raise ServiceError(412, "version_conflict", 'If-Match names no version of a list: send its ETag, such as "v3"')
+        raise ServiceError(
+            412, "version_conflict", 'If-Match does not name a version of a list: send its ETag, such as "v3"'
+        )
     return int(tag[1])
 
 
@@ -65,17 +68,17 @@ async def _body(request: Request) -> bytes:
 
 
 RawBody = Annotated[bytes, Depends(_body)]
-"""The request as it was sent."""
+"""The body as it was sent."""
 
 
 def request_key(request: Request, principal: Principal, key: str | None, body: bytes) -> RequestKey | None:
-    """What tells a request from others, if it was given a key.
+    """Return the identity of a request with an `Idempotency-Key`; None if it has no key.
 
     Args:
         request: The request.
-        principal: Who asks.
-        key: Its `Idempotency-Key`.
-        body: Its body.
+        principal: The principal who sends the request.
+        key: The request's `Idempotency-Key`.
+        body: The request's body.
     """
     if key is None:
         return None

@@ -1,8 +1,8 @@
-"""Answers to requests that may come twice: a change with an `Idempotency-Key` is carried out once.
+"""Idempotent responses: a change with an `Idempotency-Key` is carried out once, even if the request is repeated.
 
-The answer is stored in the transaction of the change, so there is never one without the other, whatever crashes. A
-request that fails changes nothing and stores nothing: its key can be used again. Where nobody could tell whether a
-request was carried out, the next one with its key finds out: the answer is there, or the request is carried out now.
+The response is stored in the transaction of the change, so a crash never leaves one without the other. A request that
+fails changes and stores nothing, and its key can be used again. If a client does not know whether a request was carried
+out, it repeats the request with the same key: it gets the stored response, or the request is carried out now.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ __all__ = ["Answer", "Answers", "RequestKey"]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a request is answered with when it worked.
+    """The response to a successful request.
 
     Attributes:
         record: The JSON object of the body.
         status: The HTTP status.
-        headers: Of the answer.
+        headers: The headers of the response.
     """
 
     record: Mapping[str, Any]
@@ -47,17 +47,17 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=dict)
 
     def response(self) -> Response:
-        """The response itself."""
+        """Return the HTTP response."""
         return _response(_text(self.record), self.status, self.headers)
 
 
 @dataclass(frozen=True, slots=True)
 class RequestKey:
-    """What tells a repeated request from another one.
+    """Identifies a repeated request.
 
     Attributes:
-        key_hash: Of the client's key and of who the client is.
-        request_hash: Of everything the answer depends on.
+        key_hash: The hash of the client's key and the client's identity.
+        request_hash: The hash of everything that the response depends on.
     """
 
     key_hash: str
@@ -65,22 +65,22 @@ class RequestKey:
 
     @classmethod
     def make(cls, owner: str, key: str, *request: bytes) -> RequestKey:
-        """The key of a request.
+        """Make the key of a request.
 
         Args:
-            owner: Who asks: nobody gets the answer to somebody else.
-            key: What the client chose.
+            owner: The client's identity, so that no client gets the response to another client.
+            key: The key that the client chose.
             request: The parts of the request.
         """
         return cls(_hash(owner.encode(), key.encode()), _hash(*request))
 
 
 class Answers:
-    """The answers that were given to requests with a key. Safe to share between threads.
+    """The stored responses to requests with a key. Threads may share an instance.
 
     Args:
-        store: Where they are kept.
-        lifetime: For how long.
+        store: The store that holds them.
+        lifetime: How long a response is stored.
     """
 
     def __init__(self, store: Store, lifetime: timedelta) -> None:
@@ -90,7 +90,7 @@ class Answers:
         join_forks(self, stage=2)
 
     def before_fork(self) -> None:
-        """Nothing is to be closed."""
+        """Do nothing: there is nothing to close."""
 
     def after_fork(self, *, certain: bool) -> None:
         """Forget, in a forked child, the requests that its parent is carrying out."""
@@ -98,14 +98,14 @@ class Answers:
         self._lock = threading.Lock()
 
     def once(self, key: RequestKey | None, carry_out: Callable[[], Answer]) -> Response:
-        """Carry a request out, or repeat the answer to it.
+        """Carry out a request, or return the stored response.
 
         Args:
-            key: The request's; None for one that may be carried out each time it comes.
-            carry_out: Carries it out, and calls `keep` in the same transaction.
+            key: The key of the request; None carries it out each time.
+            carry_out: A function that carries out the request and calls `keep` in the same transaction.
 
         Raises:
-            ServiceError: If the key was used for another request, or is being used at this moment.
+            ServiceError: If the key was used for another request, or is in use at this moment.
         """
         if key is None:
             return carry_out().response()
@@ -116,7 +116,7 @@ class Answers:
             try:
                 return carry_out().response()
             except CidrgateError as error:
-                # It may have been carried out for all that: by another process, or the answer to a commit was lost.
+                # The request may still have been carried out: by another process, or the reply to a commit was lost.
                 try:
                     given = self._given(key)
                 except StoreError:
@@ -126,12 +126,12 @@ class Answers:
                 return given
 
     def keep(self, transaction: Transaction, key: RequestKey | None, answer: Answer) -> None:
-        """Store an answer with what it tells of.
+        """Store a response together with its change.
 
         Args:
-            transaction: That of the change.
-            key: The request's; None stores nothing.
-            answer: The answer.
+            transaction: The transaction of the change.
+            key: The key of the request; None stores nothing.
+            answer: The response.
         """
         if key is None:
             return
@@ -157,7 +157,7 @@ class Answers:
                 raise ServiceError(
                     409,
                     "idempotency_in_progress",
-                    "a request with this Idempotency-Key is being carried out: wait for its answer",
+                    "a request with this Idempotency-Key is being carried out: wait for its response",
                     {"Retry-After": "1"},
                 )
             self._in_flight.add(key_hash)

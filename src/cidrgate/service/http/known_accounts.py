@@ -1,4 +1,4 @@
-"""What pages about accounts, of the API and of the console, ask the manager."""
+"""Looks up accounts for the API and the console."""
 
 from cidrgate.errors import AccountNotFoundError
 from cidrgate.manager import RuleManager
@@ -8,7 +8,7 @@ __all__ = ["find_account"]
 
 
 def find_account(manager: RuleManager, name: str) -> Account | None:
-    """An account; None if there is none of that name."""
+    """Return an account; None if no account has this name."""
     try:
         return manager.account(name)
     except AccountNotFoundError:

@@ -1,7 +1,7 @@
-"""Every limit of the service in one place: how much a request may hold, and how much an answer does.
+"""All limits of the service: the largest requests and the largest responses.
 
-Those of a submission itself, which the library and the command line meet too, are in `cidrgate.rules.limits`. The table
-in docs/service.md has all of them; a test compares the two.
+The limits of a submission also apply to the library and the command line; they are in `cidrgate.rules.limits`. The
+table in docs/service.md lists all limits; a test compares the table with this module.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ __all__ = [
 ]
 
 LARGEST_BODY: Final = 1 << 20
-"""Bytes of a body, where `Settings.max_body` does not say otherwise."""
+"""Bytes of a body, unless `Settings.max_body` sets another limit."""
 LARGEST_SIGN_IN: Final = 1 << 14
-"""Bytes of a body that somebody sends who is not known yet."""
+"""Bytes of a body from a client that has not logged in yet."""
 BODY_SECONDS: Final = 30.0
 """Seconds a client has to send its body."""
 
@@ -57,12 +57,12 @@ LONGEST_KEY: Final = 255
 LONGEST_CURSOR: Final = 4_000
 """Characters of a cursor."""
 LONGEST_ADDRESS: Final = 100
-"""Characters of an address somebody asks about."""
+"""Characters of an address in a check."""
 LONGEST_NAME: Final = MAX_ACCOUNT_NAME
-"""Characters of the name of an account or a token, which is the actor of its changes."""
+"""Characters of the name of an account or a token. The token's name is the actor of its changes."""
 
 DEEPEST_JSON: Final = 16
-"""Objects and arrays inside each other."""
+"""Nesting levels of JSON objects and arrays."""
 MOST_MEMBERS: Final = 100
 """Members of a JSON object."""
 LONGEST_NUMBER: Final = 40
@@ -77,8 +77,8 @@ LONGEST_FORM_LIST: Final = 100_000
 MOST_ITEMS: Final = 1_000
 """Items of a page."""
 LARGEST_PAGE: Final = 1 << 20
-"""Bytes of a page: it ends earlier where its items are large, after one item at least."""
+"""Bytes of a page. A page with large items ends earlier, but has at least one item."""
 MOST_PROBLEMS_TOLD: Final = 100
-"""Broken rules that an answer lists; the rest is counted."""
+"""Broken rules that a response lists; the rest is counted."""
 MOST_INVALID: Final = 50
-"""Members and parameters that cannot be understood and that an answer lists; the rest is counted."""
+"""Invalid members and parameters that a response lists; the rest is counted."""

@@ -1,4 +1,4 @@
-"""What `/metrics` tells Prometheus. No label holds an account, an address or anything else that a client chose."""
+"""The Prometheus metrics of `/metrics`. No label contains an account, an address or other text that a client chose."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5
 
 
 class Metrics:
-    """The measurements of one application.
+    """The metrics of one application.
 
     Args:
-        manager: Whose lists it serves.
+        manager: The manager whose lists the application serves.
 
     Attributes:
-        waits: How long changes waited, and the requests that were refused as locks were held for too long.
-        gates: Those whose denials are counted.
+        waits: How long changes waited, and how many requests were refused because a lock was held for too long.
+        gates: The gates whose suppressed denials are counted.
     """
 
     def __init__(self, manager: RuleManager) -> None:
@@ -41,24 +41,24 @@ class Metrics:
         )
         self.seconds = Histogram(
             "cidrgate_http_request_seconds",
-            "Seconds until the answer began.",
+            "Seconds until the response began.",
             ("method", "route"),
             buckets=_BUCKETS,
             registry=self._registry,
         )
         self.failed_logins = Counter("cidrgate_failed_logins_total", "Wrong credentials sent.", registry=self._registry)
         self.waits = WaitMetrics(self._registry)
-        self.waits.measure(manager, refusals=False)  # requests are counted, whatever they waited for
+        self.waits.measure(manager, refusals=False)  # refused requests are counted elsewhere, for every cause
         self.gates: list[Gate] = []
         self._registry.register(ListsCollector(manager.replica, suppressed=self._suppressed))
-        accounts = Gauge("cidrgate_accounts", "Accounts the matcher knows.", registry=self._registry)
+        accounts = Gauge("cidrgate_accounts", "Accounts that the matcher knows.", registry=self._registry)
         accounts.set_function(lambda: len(manager.matcher))
 
     def _suppressed(self) -> int:
         return sum(gate.denials_suppressed for gate in self.gates)
 
     def text(self) -> bytes:
-        """Everything, in Prometheus's text format."""
+        """Return all metrics in Prometheus's text format."""
         return generate_latest(self._registry)
 
 
@@ -67,7 +67,7 @@ class MetricsMiddleware:
 
     Args:
         app: The application.
-        metrics: Where it is counted.
+        metrics: The metrics to update.
     """
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
@@ -75,7 +75,7 @@ class MetricsMiddleware:
         self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, and count its answer."""
+        """Pass on a request, and count its response."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

@@ -1,4 +1,4 @@
-"""Lists that come in pages. A cursor is where the last page ended; what it holds is the service's own affair."""
+"""Pagination. A cursor marks the end of the previous page; clients must not interpret its content."""
 
 import json
 from base64 import b64decode, urlsafe_b64encode
@@ -29,19 +29,22 @@ _MOST_DIGITS = 19
 
 Cursor = Annotated[
     str | None,
-    Query(max_length=LONGEST_CURSOR, description="The `next_cursor` of the page before; none for the first page."),
+    Query(
+        max_length=LONGEST_CURSOR,
+        description="The `next_cursor` of the previous page; omit it for the first page.",
+    ),
 ]
 Limit = Annotated[
-    int, Query(ge=1, le=MOST_ITEMS, description="How many items a page has at most; fewer where they are large.")
+    int, Query(ge=1, le=MOST_ITEMS, description="The most items of a page. A page with large items has fewer.")
 ]
 
 
 def a_page(found: Sequence[_Item], size: int) -> tuple[Sequence[_Item], _Item | None]:
-    """The items of a page, and the one it ends with if more come after it.
+    """Return the items of a page, and its last item if another page follows, otherwise None.
 
     Args:
-        found: The items from where the page begins: one more than fits, if there are so many.
-        size: How many fit.
+        found: The items from the start of the page: one more than the page size, if there are so many.
+        size: The page size.
 
     Example:
         >>> a_page("abc", 2), a_page("ab", 2)
@@ -53,13 +56,13 @@ def a_page(found: Sequence[_Item], size: int) -> tuple[Sequence[_Item], _Item | 
 def filled(
     items: Iterable[_Item], record: Callable[[_Item], dict[str, Any]], key: Callable[[_Item], int], limit: int
 ) -> tuple[list[dict[str, Any]], int | None]:
-    """The records of a page, and the key of the item it ends with if more come after it.
+    """Return the records of a page, and the key of its last item if another page follows, otherwise None.
 
     Args:
-        items: The items from where the page begins, read as they are needed: one more than fits, if there are so many.
-        record: Makes the record of an item.
-        key: Tells where an item stands.
-        limit: How many records a page has at most; it ends earlier where it holds `LARGEST_PAGE` bytes.
+        items: The items from the start of the page, read lazily: one more than the limit, if there are so many.
+        record: A function that makes the record of an item.
+        key: A function that returns the position of an item.
+        limit: The most records of a page. A page that reaches `LARGEST_PAGE` bytes ends earlier.
     """
     records: list[dict[str, Any]] = []
     last: int | None = None
@@ -77,7 +80,7 @@ def filled(
 
 
 def cursor_after(key: str | int) -> str:
-    """The cursor of the page that comes after a key.
+    """Return the cursor of the page that starts after a key.
 
     Example:
         >>> text_of_cursor(cursor_after("acct-1")), number_of_cursor(cursor_after(7))
@@ -87,10 +90,10 @@ def cursor_after(key: str | int) -> str:
 
 
 def text_of_cursor(cursor: str | None) -> str | None:
-    """The text a cursor comes after; None without a cursor.
+    """Return the text that a cursor contains; None without a cursor.
 
     Raises:
-        ServiceError: If it is none of this list's.
+        ServiceError: If the cursor does not belong to this list.
     """
     key = _key(cursor)
     if key is not None and not isinstance(key, str):
@@ -99,10 +102,10 @@ def text_of_cursor(cursor: str | None) -> str | None:
 
 
 def number_of_cursor(cursor: str | None) -> int | None:
-    """The number a cursor comes after; None without a cursor.
+    """Return the number that a cursor contains; None without a cursor.
 
     Raises:
-        ServiceError: If it is none of this list's.
+        ServiceError: If the cursor does not belong to this list.
     """
     key = _key(cursor)
     if key is not None and (not isinstance(key, int) or isinstance(key, bool) or not 0 <= key < 2**63):
@@ -115,7 +118,7 @@ def _key(cursor: str | None) -> object:
         return None
     try:
         text = b64decode(cursor + "=" * (-len(cursor) % 4), b"-_", validate=True).decode()
-        # Nothing else is ever in one, and nothing else nests.
+        # A cursor contains only text or a number. Refusing everything else first also refuses nested JSON.
         if not text.startswith('"') and not (text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS):
             raise invalid_cursor()
         key: object = json.loads(text)
@@ -127,10 +130,10 @@ def _key(cursor: str | None) -> object:
 
 
 def storable(text: str) -> bool:
-    """Whether a database could hold a text at all."""
+    """Return whether a database can store a text."""
     return not any(character == "\0" or "\ud800" <= character <= "\udfff" for character in text)
 
 
 def invalid_cursor() -> ServiceError:
-    """The error for a cursor that means nothing here."""
-    return ServiceError(422, "invalid_cursor", "this cursor is none of this list's: begin with the first page")
+    """Return the error for an invalid cursor."""
+    return ServiceError(422, "invalid_cursor", "this cursor does not belong to this list: start with the first page")

@@ -1,7 +1,7 @@
-"""Every error the service answers with, as RFC 9457 problem details.
+"""Error responses of the service, as RFC 9457 problem details.
 
-`code` says what kind of error it is, and `problems` holds what a `RuleError` carries: each broken rule, with its
-position in the submission, what it conflicts with and the way out.
+`code` identifies the kind of error. `problems` lists the problems of a `RuleError`: each broken rule with its position
+in the submission, its conflicts and a hint.
 """
 
 from __future__ import annotations
@@ -51,17 +51,17 @@ __all__ = ["PROBLEM_JSON", "ForbiddenError", "ServiceError", "add_handlers", "pr
 PROBLEM_JSON = "application/problem+json"
 
 _LONGEST_PART = 100
-"""Characters of a member's name that are repeated."""
+"""The most characters of a member's name that a response repeats."""
 
 
 class ServiceError(CidrgateError):
-    """An error of the service itself.
+    """An error of the HTTP service itself.
 
     Args:
         status: The HTTP status.
-        code: What kind of error it is, for a program.
-        detail: What is wrong and what to do about it, for a person.
-        headers: Of the answer.
+        code: The error code, for programs.
+        detail: What is wrong and what to do about it, for people.
+        headers: Additional headers of the response.
     """
 
     def __init__(self, status: int, code: str, detail: str, headers: dict[str, str] | None = None) -> None:
@@ -72,7 +72,7 @@ class ServiceError(CidrgateError):
 
 
 class ForbiddenError(ServiceError):
-    """Somebody who is known, and may not do this."""
+    """The principal is authenticated, but has no scope for this request."""
 
     def __init__(self, detail: str) -> None:
         super().__init__(403, "insufficient_scope", detail)
@@ -96,11 +96,11 @@ _STATUS: dict[type[CidrgateError], int] = {
     HistoryError: 404,
     VersionConflictError: 412,
 }
-"""What each error of the layers below is over HTTP."""
+"""The HTTP status for each error of the lower layers."""
 
 
 _CODES = {404: "not_found", 405: "method_not_allowed", 408: "too_slow", 413: "too_large", 422: "invalid_request"}
-"""What errors that no layer of ours raised are called."""
+"""The codes of errors that the web framework raises."""
 
 
 def problem_response(
@@ -114,17 +114,17 @@ def problem_response(
     headers: dict[str, str] | None = None,
     **more: Any,
 ) -> Response:
-    """An answer that is an error.
+    """Return an error response.
 
     Args:
         status: The HTTP status.
-        code: What kind of error it is, for a program.
-        detail: What is wrong and what to do about it, for a person.
-        problems: The broken rules; the first of them are listed.
-        more_problems: How many there are besides.
-        confirm: What the request must be repeated with as `confirm`, for the change to be made.
-        headers: Of the answer.
-        more: Members besides.
+        code: The error code, for programs.
+        detail: What is wrong and what to do about it, for people.
+        problems: The broken rules. The response lists only the first `MOST_PROBLEMS_TOLD`.
+        more_problems: How many problems there are that are not in `problems`.
+        confirm: The values of `confirm` that a repeated request needs for the change to be made.
+        headers: Additional headers of the response.
+        more: Additional members of the response.
     """
     body = {
         "type": f"urn:cidrgate:problem:{code}",
@@ -141,7 +141,7 @@ def problem_response(
 
 
 def add_handlers(app: FastAPI) -> None:
-    """Make every error of an application an answer of this kind."""
+    """Let an application return every error as problem details."""
     app.add_exception_handler(CidrgateError, _cidrgate_error)
     app.add_exception_handler(RequestValidationError, _invalid_request)
     app.add_exception_handler(HTTPException, _http_error)
@@ -155,13 +155,13 @@ def _cidrgate_error(request: Request, error: Exception) -> Response:
         way = f"repeat the request with {'&'.join(f'confirm={name}' for name in error.confirm)}"
         return problem_response(409, error_code(error), error.told(way), confirm=error.confirm)
     if isinstance(error, StoreError):
-        log_store_error(request, error)  # what the database said may name hosts and users: it is for the log
+        log_store_error(request, error)  # the message may name hosts and users, so only the log gets it
     if isinstance(error, OutcomeUnknownError):
         return problem_response(
             503,
             "outcome_unknown",
-            "the store did not say whether it stored this change: it may be stored or not. Repeat the request with the "
-            "same Idempotency-Key, which finds out; without one look at the list before you try again",
+            "the store did not confirm this change, so it may or may not be stored. Repeat the request with the same "
+            "Idempotency-Key; if it has no key, check the list before you try again",
             outcome="unknown",
             headers={"Retry-After": "1"},
         )
@@ -169,12 +169,12 @@ def _cidrgate_error(request: Request, error: Exception) -> Response:
         return problem_response(
             503,
             "store_busy",
-            "others have locked what this request needs for too long; nothing was changed: try again later",
+            "other requests held a lock that this request needs for too long; nothing was changed: try again later",
             headers={"Retry-After": "5"},
         )
     if isinstance(error, StoreError):
         return problem_response(
-            503, "store", "the store cannot be used now; nothing was changed", headers={"Retry-After": "1"}
+            503, "store", "the store is not available; nothing was changed", headers={"Retry-After": "1"}
         )
     for kind, status in _STATUS.items():
         if isinstance(error, kind):
@@ -187,13 +187,13 @@ def _cidrgate_error(request: Request, error: Exception) -> Response:
 
 
 def _for_http(message: str) -> str:
-    """A message without the commands of the shell that it advises."""
+    """Return a message without its advice to run a shell command."""
     return message.partition("; create it first: `")[0]
 
 
 def _invalid_request(_request: Request, error: Exception) -> Response:
     found = error.errors() if isinstance(error, RequestValidationError) else []
-    # What was sent is not repeated: it may be a secret, or no text at all.
+    # The response does not repeat what was sent: it may be a secret, or bytes that are not text.
     invalid = [
         {"where": ".".join(str(part)[:_LONGEST_PART] for part in one["loc"]), "message": str(one["msg"])}
         for one in found[:MOST_INVALID]
@@ -208,7 +208,7 @@ def _http_error(request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
     if error.status_code in (400, 422):
-        # What FastAPI says of a body that is no text: it cannot be understood, as one that is no JSON.
+        # FastAPI reports a body that is not text in this way; treat it like a body that is not JSON.
         invalid = [{"where": "request", "message": error.detail}]
         return problem_response(422, "invalid_request", error.detail, invalid=invalid)
     headers = dict(error.headers or {})
@@ -219,11 +219,11 @@ def _http_error(request: Request, error: Exception) -> Response:
 
 
 def _methods(request: Request) -> list[str]:
-    """Every method there is for a path; routes know their own alone."""
+    """Return all methods that a path accepts. Each route knows only its own methods."""
     routes: list[APIRoute] = request.app.state.routes
     same_path = (route for route in routes if route.path_regex.match(request.scope["path"]))
     return sorted({method for route in same_path for method in route.methods or ()})
 
 
 def _unexpected(_request: Request, _error: Exception) -> Response:
-    return problem_response(500, "internal_error", "the service failed; its log says why")
+    return problem_response(500, "internal_error", "the service failed; see its log for the cause")

@@ -1,4 +1,4 @@
-"""The address that people and programs reach the service by, and requests that name another host."""
+"""The public URL of the service, and the check that requests name its host."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 @dataclass(frozen=True, slots=True)
 class PublicURL:
-    """Where the service is reached, whatever a request says.
+    """The public URL of the service. It comes from the configuration, never from a request.
 
     Attributes:
         scheme: `http` or `https`.
-        host: The host, in small letters; IPv6 in brackets.
+        host: The host in lower case; IPv6 in brackets.
         port: The port.
 
     Example:
@@ -37,7 +37,7 @@ class PublicURL:
         >>> PublicURL.parse("https://lists.example.com/console")
         Traceback (most recent call last):
         ...
-        ValueError: a public URL is scheme://host or scheme://host:port, not 'https://lists.example.com/console'
+        ValueError: a public URL must be scheme://host or scheme://host:port, not 'https://lists.example.com/console'
     """
 
     scheme: Literal["http", "https"]
@@ -46,10 +46,10 @@ class PublicURL:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """The public URL a text means.
+        """Parse a public URL.
 
         Raises:
-            ValueError: If it means none.
+            ValueError: If the text is not a public URL.
         """
         try:
             parts = urlsplit(text)
@@ -58,37 +58,39 @@ class PublicURL:
             parts, port = urlsplit(""), None
         default = _DEFAULT_PORTS.get(parts.scheme)
         exact = parts.path in ("", "/") and not (parts.query or parts.fragment or "?" in text or "#" in text)
-        plain = text.isascii() and text.isprintable() and " " not in text  # `urlsplit` leaves some characters out
+        plain = text.isascii() and text.isprintable() and " " not in text  # `urlsplit` removes some characters
         if default is None or not exact or not plain or not _HOST.fullmatch(parts.netloc) or port == 0:
-            raise ValueError(f"a public URL is scheme://host or scheme://host:port, not {text[:200]!r}")
+            raise ValueError(f"a public URL must be scheme://host or scheme://host:port, not {text[:200]!r}")
         host = parts.netloc.lower()
         if port is not None:
             host = host.rpartition(":")[0]
         return cls(cast("Literal['http', 'https']", parts.scheme), host, port or default)
 
     def __str__(self) -> str:
-        """As browsers write its origin."""
+        """Return the origin as browsers write it."""
         return f"{self.scheme}://{self.host}{'' if self.port == _DEFAULT_PORTS[self.scheme] else f':{self.port}'}"
 
     @property
     def secure(self) -> bool:
-        """Whether browsers reach it over TLS."""
+        """Whether browsers reach the service over TLS."""
         return self.scheme == "https"
 
     def names(self, host: str) -> bool:
-        """Whether a `Host` header names it."""
+        """Return whether a `Host` header names the service."""
         asked = host.lower()
         with_port = f"{self.host}:{self.port}"
         return asked == with_port or (asked == self.host and self.port == _DEFAULT_PORTS[self.scheme])
 
 
 class HostCheck:
-    """Refuses requests for another host: nothing the service answers may be built from what a client says of it.
+    """Refuses requests for another host, so that no response contains a host that a client made up.
+
+    Without a public URL, it accepts every valid host: configure one wherever responses contain links.
 
     Args:
         app: The application.
-        public: Where the service is reached; None accepts every host that is written as one.
-        exempt: Paths that are asked for by addresses of machines, or with a host that is another one's.
+        public: The public URL of the service; None accepts every valid host.
+        exempt: Paths that are not checked, because health checks use machine addresses or proxies send another host.
     """
 
     def __init__(self, app: ASGIApp, public: PublicURL | None, exempt: Collection[str]) -> None:
@@ -97,15 +99,15 @@ class HostCheck:
         self._exempt = exempt
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or refuse it."""
+        """Pass on a request, or refuse it."""
         if scope["type"] != "http" or self._is_exempt(scope["path"]):
             await self._app(scope, receive, send)
             return
         hosts = [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
         if len(hosts) > 1 or (hosts and not _HOST.fullmatch(hosts[0])):
-            response = problem_response(400, "invalid_host", "send one Host header that holds a host name")
+            response = problem_response(400, "invalid_host", "send one Host header with a valid host name")
         elif self._public is not None and not (hosts and self._public.names(hosts[0])):
-            response = problem_response(421, "wrong_host", f"this service is reached as {self._public}")
+            response = problem_response(421, "wrong_host", f"use the public URL of this service: {self._public}")
         else:
             await self._app(scope, receive, send)
             return

@@ -1,4 +1,4 @@
-"""What every answer and every request is held to: security headers, and sizes and times that are bounded."""
+"""Security headers for every response, and limits on the size and the duration of every request."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BodyLimit", "HeadLimit", "SecurityHeaders"]
 
-# Scripts and styles come from the package's own files alone; nothing is inline, and nobody frames the console.
+# Scripts and styles come only from files of this package; none is inline, and no page may frame the console.
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; connect-src 'self'; "
     "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
@@ -34,13 +34,13 @@ _HSTS = "max-age=31536000"
 
 
 class SecurityHeaders:
-    """Gives every answer the headers that keep browsers from being used against the person at them.
+    """Adds to every response the headers that protect the user of a browser from attacks.
 
-    It stands before everything else, so that answers to requests that nobody understood have them too.
+    Install it as the outermost middleware, so that responses to invalid requests have the headers too.
 
     Args:
         app: The application.
-        secure: Whether browsers reach it over TLS, although this process may not see it.
+        secure: Whether browsers reach the service over TLS, even if this process does not see it.
     """
 
     def __init__(self, app: ASGIApp, *, secure: bool = False) -> None:
@@ -48,7 +48,7 @@ class SecurityHeaders:
         self._secure = secure
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, and add to its answer."""
+        """Pass on a request, and add the headers to its response."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -58,7 +58,7 @@ class SecurityHeaders:
                 headers = MutableHeaders(scope=message)
                 for name, value in _HEADERS.items():
                     headers.setdefault(name, value)
-                # Lists are nobody's to keep; the package's own files say themselves for how long they are good.
+                # No cache may store lists. The static files of the package set this header themselves.
                 headers.setdefault("Cache-Control", "no-store")
                 if self._secure or scope["scheme"] == "https":
                     headers.setdefault("Strict-Transport-Security", _HSTS)
@@ -68,7 +68,7 @@ class SecurityHeaders:
 
 
 class HeadLimit:
-    """Refuses requests whose heads are larger than any honest one, whatever the server lets through.
+    """Refuses requests with a head that is larger than the limits, whatever the server accepts.
 
     Args:
         app: The application.
@@ -78,17 +78,17 @@ class HeadLimit:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or refuse it."""
+        """Pass on a request, or refuse it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         headers = scope["headers"]
         size = sum(len(name) + len(value) for name, value in headers) + len(scope.get("raw_path") or b"")
         if len(scope.get("query_string", b"")) > LONGEST_QUERY:
-            response = problem_response(414, "too_long", f"a query may have {LONGEST_QUERY} bytes")
+            response = problem_response(414, "too_long", f"a query may have at most {LONGEST_QUERY} bytes")
         elif len(headers) > MOST_HEADERS or size > LARGEST_HEAD:
             response = problem_response(
-                431, "too_large", f"a head may have {MOST_HEADERS} lines and {LARGEST_HEAD} bytes"
+                431, "too_large", f"a head may have at most {MOST_HEADERS} lines and {LARGEST_HEAD} bytes"
             )
         else:
             await self._app(scope, receive, send)
@@ -97,12 +97,12 @@ class HeadLimit:
 
 
 class BodyLimit:
-    """Refuses requests that are larger than any honest one before they fill the memory, and those that never end.
+    """Refuses a body that is too large, before it fills the memory, and a body that takes too long.
 
     Args:
         app: The application.
-        limit: Bytes of the largest body.
-        small: Beginnings of paths that people use who are not known yet: their bodies are small.
+        limit: The largest body, in bytes.
+        small: Prefixes of paths for clients that have not logged in yet: `LARGEST_SIGN_IN` limits their bodies.
         seconds: How long a client may take to send its body.
     """
 
@@ -113,7 +113,7 @@ class BodyLimit:
         self._seconds = seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on; one that is too large, or too slow, fails when it is read."""
+        """Pass on a request. If its body is too large or too slow, reading the body fails."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -139,7 +139,7 @@ class BodyLimit:
                     message = await receive()
             except TimeoutError:
                 raise HTTPException(
-                    408, f"the body did not come within {self._seconds:g} seconds", {"Connection": "close"}
+                    408, f"the body was not received within {self._seconds:g} seconds", {"Connection": "close"}
                 ) from None
             if message["type"] == "http.request":
                 seen += len(message.get("body", b""))
@@ -152,5 +152,5 @@ class BodyLimit:
 
 
 def _too_large(limit: int) -> HTTPException:
-    # The one error that FastAPI lets through from here.
-    return HTTPException(413, f"a request may have {limit} bytes", {"Connection": "close"})
+    # FastAPI passes on no other type of error from here.
+    return HTTPException(413, f"a request body may have at most {limit} bytes", {"Connection": "close"})

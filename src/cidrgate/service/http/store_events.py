@@ -1,4 +1,4 @@
-"""What the log says when a request failed because of the store: for operators, as clients are told less."""
+"""Log events for requests that failed because of the store. They are for operators; clients get less detail."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ LOGGER = logging.getLogger("cidrgate.service")
 
 
 def log_store_error(request: HTTPConnection, error: StoreError) -> None:
-    """Log why the store did not do what a request asked for, and count it.
+    """Log an error of the store that made a request fail, and count it.
 
     Args:
         request: The request; its account and its `X-Request-ID` are logged too.
-        error: What the store said; it may name hosts and users, but no password.
+        error: The error of the store. It may name hosts and users, but no passwords.
     """
     event: Event = "store_failed"
     what = "the store failed"
     if isinstance(error, OutcomeUnknownError):
-        event, what = "outcome_unknown", "nobody can tell whether a change was stored"
+        event, what = "outcome_unknown", "a change may or may not be stored"
     elif isinstance(error, StoreBusyError):
         event, what = "store_busy", "the store is busy"
         service: Service = request.app.state.service

@@ -1,6 +1,6 @@
-"""Requests that are understood whole or refused: no parameter is ignored, no member is read twice.
+"""Strict requests: the service refuses unknown and repeated parameters instead of ignoring them.
 
-What is silently left out is what somebody relies on: a `dry_run` that nobody knows makes the change.
+An ignored parameter is dangerous: if the service ignored an unknown `dry_run`, it would make the change.
 """
 
 from __future__ import annotations
@@ -30,22 +30,22 @@ if TYPE_CHECKING:
 __all__ = ["BEFORE_BODY", "FORM", "ConsoleRoute", "StrictRoute", "json_of"]
 
 FORM = "cidrgate.form"
-"""Where a request keeps its form once it is read, for who tells what became of it: a body is read once."""
+"""The key of the scope that holds the parsed form, for error pages: a body can be read only once."""
 
 _SINGLE_HEADERS = ("Authorization", "If-Match", "Idempotency-Key")
-"""Headers of which two readers would take another line each."""
+"""Headers that must not be repeated, because two parsers could use different lines."""
 
 BEFORE_BODY: set[Callable[..., Any]] = set()
-"""Dependencies that are functions of the request alone, and are asked before its body is read: who sends it."""
+"""Dependencies that need only the request and run before its body is read, such as authentication."""
 
 
 class StrictRoute(ChangingRoute):
-    """A route of the API: every parameter of a query is one of its own, and comes once unless it is a list."""
+    """A route of the API. It refuses unknown query parameters, and repeated ones unless they are lists."""
 
     refuse_unknown = True
 
     def get_route_handler(self) -> Callable[[Request], Awaitable[Response]]:  # type: ignore[override]
-        """What answers a request."""
+        """Return the function that handles a request."""
         handle = super().get_route_handler()
         query = _names(self.dependant, "query_params")
         first = [call for call in _calls(self.dependant) if call in BEFORE_BODY] if self.body_field else []
@@ -54,7 +54,7 @@ class StrictRoute(ChangingRoute):
         async def strict(request: Request) -> Response:
             for name in _SINGLE_HEADERS:
                 if len(request.headers.getlist(name)) > 1:
-                    raise HTTPException(422, f"the header {name} came more than once")
+                    raise HTTPException(422, f"the header {name} is repeated: send it once")
             self._check("query", _pairs(request), query)
             for call in first:
                 await run_in_threadpool(call, request)
@@ -71,45 +71,45 @@ class StrictRoute(ChangingRoute):
         return self.body_field is not None and isinstance(self.body_field.field_info, params.Form)
 
     def _check(self, where: str, sent: Iterable[str], known: dict[str, bool]) -> None:
-        """Refuse names that are not known, and those that came twice.
+        """Refuse unknown and repeated names.
 
         Args:
-            where: Where they stand, for the message.
-            sent: Those that were sent.
-            known: Those there are, and whether each is a list.
+            where: The part of the request that contains the names, for the message.
+            sent: The names that were sent.
+            known: The known names, and whether each is a list.
         """
         wrong = []
         for name, times in Counter(sent).items():
             if name not in known:
                 if self.refuse_unknown:
-                    wrong.append("a parameter that is none of this operation's")
+                    wrong.append("an unknown parameter")
             elif times > 1 and not known[name]:
                 wrong.append(f"{name} more than once")
         if wrong:
             there = ", ".join(known) or "none"
-            raise HTTPException(422, f"the {where} holds {wrong[0]}; its parameters are: {there}")
+            raise HTTPException(422, f"the {where} contains {wrong[0]}; its parameters are: {there}")
 
 
 class ConsoleRoute(StrictRoute):
-    """A route of the console: browsers and their extensions add what nobody asked for, which is left out."""
+    """A route of the console. It ignores unknown parameters, because browsers and their extensions add some."""
 
     refuse_unknown = False
 
 
 class _StrictRequest(Request):
-    """A request whose JSON means one thing only."""
+    """A request with strictly parsed JSON."""
 
     async def json(self) -> Any:
-        """The body."""
+        """Return the parsed body."""
         return json_of(await self.body())
 
 
 def json_of(body: bytes) -> Any:
-    """What a JSON text says.
+    """Parse a JSON text strictly.
 
     Raises:
-        HTTPException: 422, if it is none by RFC 8259 and I-JSON (RFC 7493): UTF-8, no name twice, no NaN, numbers and
-            nesting within the limits of `cidrgate.service.http.limits`.
+        HTTPException: 422, if the text is not valid by RFC 8259 and I-JSON (RFC 7493): UTF-8, no repeated name, no NaN,
+            and numbers and nesting within the limits of `cidrgate.service.http.limits`.
 
     Example:
         >>> json_of(b'{"a": [1, 2.5]}')
@@ -117,7 +117,7 @@ def json_of(body: bytes) -> Any:
         >>> json_of(b'{"a": 1, "a": 2}')
         Traceback (most recent call last):
         ...
-        starlette.exceptions.HTTPException: 422: the body is no JSON this service reads: a name stands twice in...
+        starlette.exceptions.HTTPException: 422: the body is not JSON that this service accepts: an object contains...
     """
     try:
         found = json.loads(
@@ -130,7 +130,7 @@ def json_of(body: bytes) -> Any:
     except RecursionError:
         raise _refused(f"it is nested deeper than {DEEPEST_JSON} levels") from None
     except UnicodeDecodeError:
-        raise _refused("it is no UTF-8 text") from None
+        raise _refused("it is not UTF-8 text") from None
     except json.JSONDecodeError as error:
         raise _refused(f"{error.msg} at character {error.pos}") from None
     if _deeper(found, DEEPEST_JSON):
@@ -140,20 +140,20 @@ def json_of(body: bytes) -> Any:
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(pairs) > MOST_MEMBERS:
-        raise _refused(f"an object may have {MOST_MEMBERS} members")
+        raise _refused(f"an object may have at most {MOST_MEMBERS} members")
     made = dict(pairs)
     if len(made) < len(pairs):
-        raise _refused("a name stands twice in an object")
+        raise _refused("an object contains a name twice")
     return made
 
 
 def _no_constant(_text: str) -> NoReturn:
-    raise _refused("NaN and Infinity are no numbers")
+    raise _refused("NaN and Infinity are not numbers")
 
 
 def _integer(text: str) -> int:
     if len(text) > LONGEST_NUMBER:
-        raise _refused(f"a number may have {LONGEST_NUMBER} characters")
+        raise _refused(f"a number may have at most {LONGEST_NUMBER} characters")
     return int(text)
 
 
@@ -165,7 +165,7 @@ def _float(text: str) -> float:
 
 
 def _deeper(value: Any, most: int) -> bool:
-    """Whether arrays and objects stand inside each other more than so many times."""
+    """Return whether arrays and objects are nested deeper than `most` levels."""
     level = [value]
     for _ in range(most + 1):
         level = [
@@ -181,7 +181,7 @@ def _deeper(value: Any, most: int) -> bool:
 
 
 def _refused(why: str) -> HTTPException:
-    return HTTPException(422, f"the body is no JSON this service reads: {why}")
+    return HTTPException(422, f"the body is not JSON that this service accepts: {why}")
 
 
 def _pairs(request: Request) -> Iterator[str]:
@@ -197,7 +197,7 @@ def _calls(dependant: Dependant) -> Iterator[Callable[..., Any]]:
 
 
 def _names(dependant: Dependant, kind: str) -> dict[str, bool]:
-    """The parameters of a kind that a route and its dependencies have, and whether each is a list."""
+    """Return the parameters of one kind of a route and its dependencies, and whether each is a list."""
     found = {field.alias: _is_list(field.field_info.annotation) for field in getattr(dependant, kind)}
     for inner in dependant.dependencies:
         found |= _names(inner, kind)

@@ -1,7 +1,7 @@
-"""Which threads carry requests out: questions and the checks of health never wait for those that wait for a lock.
+"""The threads that handle requests: reads and health checks never wait for changes that wait for a lock.
 
-FastAPI runs what is no coroutine in the threads of one pool. Changes that wait for the store would fill it, and then
-nothing is answered any more; so changes have threads of their own, and one more asks the store whether it answers.
+FastAPI runs plain functions in one thread pool. Changes that wait for the store could fill this pool, and the service
+would then handle no requests. Therefore changes have a separate pool, and a separate thread probes the store.
 """
 
 from __future__ import annotations
@@ -35,21 +35,21 @@ if TYPE_CHECKING:
 __all__ = ["ChangingRoute", "StoreProbe", "Threads"]
 
 _CHANGES = 40
-"""How many changes are carried out at once; others wait without a thread."""
+"""The most changes that run at the same time; other changes wait without a thread."""
 
 _CHANGING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _QUESTIONS = ("/preview", "/check", "/rewrite")
-"""How the paths end that change nothing, whatever their method."""
+"""The endings of paths that change nothing, whatever their method."""
 
 _PROBE_SECONDS = 2.0
-"""How long the store may take to answer the simplest question."""
+"""How long the store may take to answer a probe."""
 
 
 class Threads:
-    """The threads of one application that changes are carried out in.
+    """The threads in which an application carries out changes.
 
     Args:
-        seconds: How long a change waits at most, for a thread and then for the store.
+        seconds: How long a change may wait in all, for a thread and then for the store.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -57,13 +57,13 @@ class Threads:
         self._limits: RunVar[tuple[anyio.CapacityLimiter, anyio.CapacityLimiter]] = RunVar("cidrgate_changes")
 
     async def change(self, call: Callable[[], Any]) -> Any:
-        """Carry a change out.
+        """Carry out a change in a thread.
 
         Args:
-            call: Carries it out.
+            call: A function that carries out the change.
 
         Raises:
-            StoreBusyError: If so many others wait for the store that there is no thread in time.
+            StoreBusyError: If no thread becomes free in time, because too many other changes wait for the store.
         """
         turns, threads = self._limiters()
         deadline = time.monotonic() + self._seconds
@@ -71,7 +71,7 @@ class Threads:
         with anyio.move_on_after(self._seconds) as waiting:
             await turns.acquire_on_behalf_of(borrower)
         if waiting.cancelled_caught:
-            raise StoreBusyError("too many changes wait for the store; nothing was changed: try again later")
+            raise StoreBusyError("too many changes are waiting for the store; nothing was changed: try again later")
         try:
             with answer_by(deadline):
                 return await to_thread.run_sync(call, limiter=threads)
@@ -79,7 +79,7 @@ class Threads:
             turns.release_on_behalf_of(borrower)
 
     def _limiters(self) -> tuple[anyio.CapacityLimiter, anyio.CapacityLimiter]:
-        """Of turns, and of the threads behind them; both belong to the event loop."""
+        """Return the limiters of turns and of threads. Both belong to the event loop."""
         try:
             return self._limits.get()
         except LookupError:
@@ -89,7 +89,7 @@ class Threads:
 
 
 class ChangingRoute(APIRoute):
-    """A route that carries changes out in the threads of the service's `Threads`; questions stay where they were."""
+    """A route that carries out changes in the service's `Threads`. Reads stay in FastAPI's pool."""
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **settings: Any) -> None:
         changes = bool(_CHANGING & set(settings.get("methods") or ())) and not path.endswith(_QUESTIONS)
@@ -98,7 +98,7 @@ class ChangingRoute(APIRoute):
         super().__init__(path, endpoint, **settings)
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request, with the service's threads at hand."""
+        """Handle a request, with the service's threads available."""
         _threads.set(scope["app"].state.service.threads)
         await super().handle(scope, receive, send)
 
@@ -115,7 +115,7 @@ def _in_threads_of_changes(endpoint: Callable[..., Response]) -> Callable[..., A
 
 
 class StoreProbe:
-    """Asks a store whether it answers; however many want to know it at once, and however long it takes, in one thread.
+    """Checks whether a store answers. All concurrent callers share one thread, however long the check takes.
 
     Args:
         store: The store.
@@ -127,7 +127,7 @@ class StoreProbe:
         self._asked: Future[bool] | None = None
 
     async def answers(self) -> bool:
-        """Whether the store answers a question in time."""
+        """Return whether the store answers in time."""
         asked = asyncio.wrap_future(self._ask())
         done, _ = await asyncio.wait({asked}, timeout=_PROBE_SECONDS)
         return bool(done) and asked.result()
@@ -145,7 +145,7 @@ class StoreProbe:
                 transaction.log_start()
         except StoreError:
             asked.set_result(False)
-        except BaseException as error:  # noqa: BLE001 - whoever waits shall not wait for ever
+        except BaseException as error:  # noqa: BLE001 - no caller may wait for ever
             asked.set_exception(error)
         else:
             asked.set_result(True)

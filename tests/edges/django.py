@@ -1,4 +1,4 @@
-"""A Django project that says for which account it acts, guarded as a test asks."""
+"""A project of Django, guarded by settings; several stand side by side in one process."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from django.utils.decorators import sync_and_async_middleware
 from tests.middleware import django_project
 
 if TYPE_CHECKING:
-    from cidrgate import FromPath, FromRoute, Gate
+    from cidrgate import Gate
 
-__all__ = ["asgi_application", "urlpatterns", "wsgi_application"]
+__all__ = ["MIDDLEWARE", "guarded", "urlpatterns"]
 
 assert django_project.urlpatterns
 
@@ -59,16 +59,9 @@ def with_urls(get_response: Any) -> Any:
     return synchronous
 
 
-def _handler(kind: type[Any], gate: Gate, source: FromRoute | FromPath) -> Any:
-    with override_settings(MIDDLEWARE=MIDDLEWARE, CIDRGATE={"GATE": gate, "ACCOUNT": source}):
-        return kind()
+HANDLERS: dict[str, type[Any]] = {"asgi": ASGIHandler, "wsgi": WSGIHandler}
 
 
-def asgi_application(gate: Gate, source: FromRoute | FromPath) -> Any:
-    """Under ASGI."""
-    return _handler(ASGIHandler, gate, source)
-
-
-def wsgi_application(gate: Gate, source: FromRoute | FromPath) -> Any:
-    """Under WSGI."""
-    return _handler(WSGIHandler, gate, source)
+def guarded(gate: Gate, account: Any, protocol: str) -> Any:
+    with override_settings(MIDDLEWARE=MIDDLEWARE, CIDRGATE={"GATE": gate, "ACCOUNT": account}):
+        return HANDLERS[protocol]()

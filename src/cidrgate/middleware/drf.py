@@ -1,0 +1,148 @@
+"""The permission class for Django REST framework; needs Django and djangorestframework.
+
+    class Calls(APIView):
+        permission_classes = [IsAuthenticated, Allowlisted]
+
+Django's middleware runs before REST framework authenticates a request. A permission class runs after that, so the
+account can come from the authenticated user. `settings.CIDRGATE` configures it: see
+`cidrgate.middleware.django.Settings`.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from django.core.signals import setting_changed
+from rest_framework.exceptions import PermissionDenied
+from rest_framework.permissions import BasePermission
+from rest_framework.renderers import BaseRenderer
+from rest_framework.views import exception_handler
+
+from cidrgate.gate.denial import Denial, denial_of, problem_of
+from cidrgate.middleware._request_account import RequestReader, account_finder, find_account
+from cidrgate.middleware.django import DJANGO_READER, Settings, imported, verdict_on
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rest_framework.request import Request
+    from rest_framework.views import APIView
+
+    from cidrgate.gate import Gate
+    from cidrgate.gate.account_sources import Exempt, FromHeader, FromPath, FromRoute
+    from cidrgate.gate.verdict import Verdict
+
+__all__ = ["AddressNotAllowed", "Allowlisted", "allowlisted"]
+
+_WRITTEN_BY_DJANGO = ("content-type", "content-length", "vary")
+
+
+class AddressNotAllowed(PermissionDenied):  # type: ignore[misc]  # it has no types
+    """The gate denied the request: status 403 with problem details, whether or not the request was authenticated.
+
+    An `EXCEPTION_HANDLER` of the project gets it like every other error.
+
+    Attributes:
+        verdict: What the gate decided.
+        detail: The problem details, a dict.
+    """
+
+    def __init__(self, verdict: Verdict) -> None:
+        super().__init__()
+        self.verdict = verdict
+        self.detail: Any = problem_of(verdict)
+
+
+class Allowlisted(BasePermission):  # type: ignore[misc]
+    """Allows a request if the allowlist of its account contains the client address; raises `AddressNotAllowed` if not.
+
+    It protects nothing if the account comes from something that a client chooses freely. `CIDRGATE["ACCOUNT"]` finds
+    the account: a callable gets REST framework's request, whose `user` and `auth` are authenticated.
+
+    It raises instead of returning False, so a denial is always a 403. Do not combine it with `|`: write it as an item
+    of the list, where every item must allow.
+
+    Raises:
+        ImproperlyConfigured: At the first request, if `settings.CIDRGATE` is invalid.
+    """
+
+    _asked: ClassVar[tuple[Gate, Callable[[Request], Any]] | None] = None
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        """Ask the gate about the request.
+
+        Raises:
+            AddressNotAllowed: If the gate denies it.
+        """
+        gate, finder = self._asked or _configured()
+        account, failure = find_account(finder, request)
+        verdict = verdict_on(gate, request._request, account, failure)
+        if verdict.admitted:
+            return True
+        denial = denial_of(verdict, request.headers.get("accept", ""))
+        view.headers.update({name: value for name, value in denial.headers if name not in _WRITTEN_BY_DJANGO})
+        if view.get_exception_handler() is exception_handler:
+            request.accepted_renderer = _DenialRenderer(denial)
+            request.accepted_media_type = request.accepted_renderer.media_type
+        raise AddressNotAllowed(verdict)
+
+
+def allowlisted(
+    gate: Gate, account: Callable[[Request], str | Exempt | None] | FromHeader | FromRoute | FromPath
+) -> type[Allowlisted]:
+    """A permission class with a gate and an account source, without `settings.CIDRGATE`.
+
+    Args:
+        gate: Decides.
+        account: A callable from REST framework's request to its account, None for none, or `EXEMPT`; or a `FromRoute`,
+            `FromHeader` or `FromPath`.
+
+    Raises:
+        TypeError: If the account source is none of these.
+    """
+    return type("Allowlisted", (Allowlisted,), {"_asked": (gate, account_finder(account, _READER))})
+
+
+class _DenialRenderer(BaseRenderer):  # type: ignore[misc]
+    """Writes a denial as the other middlewares do, where REST framework's own exception handler would write it."""
+
+    def __init__(self, denial: Denial) -> None:
+        self._body = denial.body
+        self.media_type, _, charset = dict(denial.headers)["content-type"].partition("; charset=")
+        self.charset = charset or None
+
+    def render(self, data: Any, accepted_media_type: str | None = None, renderer_context: Any = None) -> bytes:
+        """The body."""
+        return self._body
+
+
+def _account_of_header(source: FromHeader) -> Callable[[Request], str | None]:
+    """What finds the account in a header."""
+    finder = DJANGO_READER.of_header(source)
+    return lambda request: finder(request._request)
+
+
+_READER: RequestReader[Request] = RequestReader(
+    method=lambda request: DJANGO_READER.method(request._request),
+    path=lambda request: DJANGO_READER.path(request._request),
+    raw_path=lambda request: DJANGO_READER.raw_path(request._request),
+    of_header=_account_of_header,
+    route_parameters=lambda request: request.parser_context["kwargs"],
+)
+
+
+@cache
+def _configured() -> tuple[Gate, Callable[[Request], Any]]:
+    """The gate and the account source of `settings.CIDRGATE`, made at the first request."""
+    configured = Settings.read()
+    finder = account_finder(imported(configured.account), _READER)
+    return configured.make_gate(), finder
+
+
+def _forget(*, setting: str, **_: object) -> None:
+    if setting == "CIDRGATE":
+        _configured.cache_clear()
+
+
+setting_changed.connect(_forget)

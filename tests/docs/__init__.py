@@ -1,0 +1,1 @@
+"""The documentation holds what it says: its words, its links, its commands and its pages."""

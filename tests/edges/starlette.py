@@ -1,0 +1,46 @@
+"""An application of Starlette whose routes are guarded."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from cidrgate.middleware.starlette import AllowlistMiddleware
+from tests.edges import CALLS
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from cidrgate import Gate
+
+__all__ = ["application", "guarded"]
+
+
+async def calls(request: Request) -> JSONResponse:
+    """Act for an account."""
+    acting = None if request.method == "OPTIONS" else request.path_params["account"]
+    return JSONResponse({"account": acting})
+
+
+async def nothing(request: Request) -> JSONResponse:
+    """Act for none."""
+    return JSONResponse({"account": None})
+
+
+def application(**settings: Any) -> Starlette:
+    """The application; `settings` are those of the route that acts."""
+    return Starlette(
+        routes=[
+            Route(CALLS, calls, methods=["GET", "HEAD", "POST", "OPTIONS"], **settings),
+            Route("/healthz", nothing),
+            Route("/static/{path:path}", nothing),
+        ]
+    )
+
+
+def guarded(gate: Gate, account: Any, protocol: str) -> Starlette:
+    return application(middleware=[Middleware(AllowlistMiddleware, gate=gate, account=account)])
