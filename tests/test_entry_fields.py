@@ -6,6 +6,7 @@ A field that a surface lacks fails here, with the file to change. What is drawn 
 
 from __future__ import annotations
 
+import inspect
 import json
 from dataclasses import fields, replace
 from datetime import UTC, datetime
@@ -29,6 +30,7 @@ from cidrgate.service import Settings, create_app
 from cidrgate.service.api.schemas import DetailsModel
 from cidrgate.service.auth.credentials import Credentials
 from cidrgate.service.auth.values import Scope
+from cidrgate.service.console import drafts
 from cidrgate.service.console.drafts import Edit
 from cidrgate.service.console.lists import HEADINGS
 from tests.entry_details import VALUES, first_values
@@ -212,6 +214,22 @@ def test_a_detail_can_be_edited_in_the_console(name: str) -> None:
         text = (files("cidrgate.service.console") / "templates" / template).read_text()
         assert f'name="{FORM_FIELDS[name]}"' in text, (
             f"no field for {name} in cidrgate/service/console/templates/{template}"
+        )
+
+
+@pytest.mark.parametrize("name", DETAILS)
+def test_a_detail_that_a_form_sends_is_stored(name: str) -> None:
+    for sent in (drafts._edit, drafts._addition):
+        assert FORM_FIELDS[name] in inspect.signature(sent).parameters, "cidrgate/service/console/drafts.py"
+    value = VALUES[name][1]
+    if isinstance(value, datetime):
+        value = value.replace(second=0)  # of which the field knows minutes only
+    with RuleManager.open("memory://", follow=False) as opened:
+        opened.create_account("acct-1")
+        [added] = opened.add("acct-1", "8.8.8.0/24", **first_values())
+        Edit.begin(altered(added, **{name: value}), 1).change(added, "me", version=1)(opened)
+        assert opened.entries("acct-1") == [altered(added, **{name: value})], (
+            "Edit in cidrgate/service/console/drafts.py"
         )
 
 
