@@ -543,7 +543,7 @@ def test_alerts_and_panels_ask_for_what_is_measured(series: dict[str, set[str]])
 
 
 def test_the_documents_name_what_is_measured(series: dict[str, set[str]]) -> None:
-    table = (REPOSITORY / "docs" / "operating.md").read_text()
+    table = (REPOSITORY / "docs" / "reference" / "metrics.md").read_text()
     named = set(re.findall(r"^\| `(cidrgate_\w+)` \|", table, re.MULTILINE))
     plain = {re.sub("_(bucket|count|sum|created)$", "", name) for name in series if name.startswith("cidrgate_")}
     assert {name.removesuffix("_total") for name in named} == {name.removesuffix("_total") for name in plain}

@@ -61,6 +61,7 @@ WRITTEN_BY_OPERATORS = {"account_sources.py"}
 
 def modules() -> list[Any]:
     """Every module of the package."""
+    importlib.import_module("tests.middleware.django_project")  # Django REST framework needs settings
     found = pkgutil.walk_packages([str(PACKAGE)], "cidrgate.")
     return [importlib.import_module(one.name) for one in found if not one.name.endswith(("__main__", "migrations.env"))]
 

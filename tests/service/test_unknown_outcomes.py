@@ -125,12 +125,15 @@ def test_a_store_that_cannot_be_looked_at_leaves_the_outcome_unknown(distant: Ap
         return given(key)
 
     answers._given = fails_after_the_first
-    distant.manager.store._readers.dispose()  # type: ignore[attr-defined]
+    readers = distant.manager.store._readers  # type: ignore[attr-defined]
+    before = readers.pool
+    readers.dispose()
     proxy.drop_at(b"COMMIT", deliver=True, after=A_CHANGE)
     try:
         problem = admin.problem(503, "POST", ENTRIES, {"cidrs": "1.1.1.1/32"}, Idempotency_Key="k")
     finally:
         proxy.heal()
+        before.dispose()  # what a thread of the service had in use went back to it
     assert problem["code"] == "outcome_unknown"
 
 
