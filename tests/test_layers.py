@@ -44,23 +44,10 @@ def modules() -> dict[str, Path]:
 MODULES = modules()
 
 
-def imports(path: Path, *, at_once: bool = False) -> set[str]:
-    """The modules of the package that a file imports.
-
-    Args:
-        path: The file.
-        at_once: Only those that the module itself loads: not for types alone, and not when a function is called.
-    """
+def imports(path: Path) -> set[str]:
+    """The modules of the package that a file imports, for types alone and inside of functions too."""
     found: set[str] = set()
-    waiting: list[ast.AST] = [ast.parse(path.read_text())]
-    while waiting:
-        node = waiting.pop()
-        if at_once and (
-            isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-            or (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")
-        ):
-            continue
-        waiting.extend(ast.iter_child_nodes(node))
+    for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             found |= {name.name for name in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module is not None:
@@ -96,7 +83,7 @@ def test_what_stands_alone_imports_nothing_else() -> None:
 
 
 def test_no_two_files_import_each_other_in_a_circle() -> None:
-    uses = {module: imports(path, at_once=True) & set(MODULES) - {module} for module, path in MODULES.items()}
+    uses = {module: imports(path) & set(MODULES) - {module} for module, path in MODULES.items()}
     while True:
         leaves = {module for module, used in uses.items() if not used & set(uses)}
         if not leaves:

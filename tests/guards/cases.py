@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from starlette.testclient import TestClient
 
 from cidrgate import RuleManager
-from cidrgate.manager.confirmations import Guard
+from cidrgate.manager.outcomes import Guard
 from cidrgate.service import Settings, create_app
 from cidrgate.service.auth.credentials import Credentials
 from cidrgate.service.auth.values import Scope

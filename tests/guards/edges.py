@@ -11,7 +11,7 @@ import httpx
 from cidrgate import NewEntry, UnconfirmedChangeError
 from cidrgate.client import ApiError, Client, UnconfirmedError
 from cidrgate.errors import CidrgateError
-from cidrgate.manager.confirmations import Guard
+from cidrgate.manager.outcomes import Guard
 from cidrgate.service import Settings
 from cidrgate.service.auth.values import Scope
 from tests.command_line import typed

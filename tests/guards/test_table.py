@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cidrgate import RuleManager
-from cidrgate.manager.confirmations import Guard
+from cidrgate.manager.outcomes import Guard
 from cidrgate.service import create_app
 from cidrgate.service.auth.credentials import Credentials
 from tests.guards.cases import CALLER, GUARDS, a_world

@@ -15,13 +15,14 @@ from cidrgate import CidrgateError, NewEntry, RuleError, RuleManager
 from cidrgate.errors import AccountNotFoundError, StoreError
 from cidrgate.manager import commit_groups
 from cidrgate.manager.change_requests import ListRequest
-from cidrgate.manager.changes import Listing, ListOutcome, addition
+from cidrgate.manager.changes import Listing, addition
 from cidrgate.manager.commit_groups import CommitGroups
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
+    from cidrgate.manager.outcomes import ListOutcome
     from cidrgate.stores import ListChange, Transaction
 
 

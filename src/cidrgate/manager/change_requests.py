@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING
 
 from cidrgate.errors import CidrgateError, VersionConflictError
 from cidrgate.manager.accounts import no_such_account, refuse_subaccount
-from cidrgate.manager.changes import Listing, ListOutcome, changed, sweep
+from cidrgate.manager.changes import Listing, changed, sweep
 from cidrgate.manager.confirmations import guards_met, refuse_unconfirmed
+from cidrgate.manager.outcomes import ListOutcome
 from cidrgate.process.clock import certain_time, earlier_by_far
 from cidrgate.rules.account_names import could_name_account
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from cidrgate.manager.confirmations import Guard
+    from cidrgate.manager.outcomes import Guard
     from cidrgate.stores import ListChange, StoredAccount, Transaction
     from cidrgate.values import Entry
 

@@ -23,12 +23,10 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
     from datetime import datetime
 
-    from cidrgate.manager.confirmations import Guard
     from cidrgate.rules import Policy
-    from cidrgate.values import Account, Action, Change, EntryEdit
+    from cidrgate.values import Action, Change, EntryEdit
 
 __all__ = [
-    "ListOutcome",
     "Listing",
     "addition",
     "changed",
@@ -97,26 +95,6 @@ class Listing:
             created_by=self.actor,
             **piece.details(),
         )
-
-
-@dataclass(frozen=True, slots=True)
-class ListOutcome:
-    """What a change of one list comes to.
-
-    Attributes:
-        account: The account, with the version it has afterwards.
-        change: What was asked for; nothing in it means nothing changes.
-        before: The list before it, in no particular order, expired entries too.
-        after: The list after it, in address order.
-        confirm: The guards it meets, each of which must be confirmed before it is made; see
-            `cidrgate.manager.confirmations`.
-    """
-
-    account: Account
-    change: ListChange
-    before: Sequence[Entry]
-    after: list[Entry]
-    confirm: tuple[Guard, ...] = ()
 
 
 def check_expiry(expires_at: datetime | None, at: datetime) -> None:

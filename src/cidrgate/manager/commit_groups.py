@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from cidrgate.manager.change_requests import ListRequest
-    from cidrgate.manager.changes import ListOutcome
+    from cidrgate.manager.outcomes import ListOutcome
     from cidrgate.stores import Transaction
 
 __all__ = ["CommitGroups"]

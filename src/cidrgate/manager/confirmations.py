@@ -7,10 +7,10 @@ whichever edge it comes from; an edge only says how its callers confirm.
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from cidrgate.errors import WouldDisableEnforcementError, WouldLockOutCallerError
+from cidrgate.manager.outcomes import Guard
 from cidrgate.manager.previews import locks_out
 from cidrgate.rules.decisions import enforced
 
@@ -19,19 +19,10 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from cidrgate.errors import UnconfirmedChangeError
-    from cidrgate.manager.changes import ListOutcome
+    from cidrgate.manager.outcomes import ListOutcome
     from cidrgate.values import Entry
 
-__all__ = ["Guard", "disables_enforcement", "guards_met", "named_guards", "refuse_unconfirmed", "unconfirmed"]
-
-
-class Guard(StrEnum):
-    """What a change must be confirmed for; the value is the name that a confirmation gives."""
-
-    DISABLE_ENFORCEMENT = "disable_enforcement"
-    """After the change an account that was enforced is not."""
-    LOCK_OUT = "lock_out"
-    """After the change the caller's own address is denied, which was allowed."""
+__all__ = ["disables_enforcement", "guards_met", "named_guards", "refuse_unconfirmed", "unconfirmed"]
 
 
 def named_guards(names: Iterable[str]) -> frozenset[Guard]:

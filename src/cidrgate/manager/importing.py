@@ -16,7 +16,8 @@ from cidrgate.errors import CidrgateError
 from cidrgate.manager.accounts import no_such_account, refuse_subaccount
 from cidrgate.manager.change_requests import ended_for_certain
 from cidrgate.manager.changes import Listing, addition, check_expiry, check_labels, replacement, sweep
-from cidrgate.manager.confirmations import Guard, disables_enforcement, unconfirmed
+from cidrgate.manager.confirmations import disables_enforcement, unconfirmed
+from cidrgate.manager.outcomes import Guard
 from cidrgate.rules import Policy, validate_addition, validate_replacement
 from cidrgate.rules.account_names import check_account_name, could_name_account
 from cidrgate.stores import NewList

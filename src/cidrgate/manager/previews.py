@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from ipaddress import IPv4Network, IPv6Network
 
-    from cidrgate.manager.changes import ListOutcome
+    from cidrgate.manager.outcomes import ListOutcome
     from cidrgate.rules.decisions import Address
     from cidrgate.values import Decision, Entry
 

@@ -28,7 +28,6 @@ from cidrgate.manager.accounts import parent_account
 from cidrgate.manager.change_requests import ListRequest, change_lists
 from cidrgate.manager.changes import (
     Listing,
-    ListOutcome,
     addition,
     check_labels,
     edition,
@@ -38,9 +37,10 @@ from cidrgate.manager.changes import (
     restoration,
 )
 from cidrgate.manager.commit_groups import CommitGroups
-from cidrgate.manager.confirmations import Guard, named_guards
+from cidrgate.manager.confirmations import named_guards
 from cidrgate.manager.importing import ImportReport, import_lists, in_background
 from cidrgate.manager.last_matches import LastMatches
+from cidrgate.manager.outcomes import Guard, ListOutcome
 from cidrgate.process.clock import certain_time, earlier_by_far
 from cidrgate.process.forking import join_forks
 from cidrgate.replica.replica import Replica

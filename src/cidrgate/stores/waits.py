@@ -14,10 +14,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["CONNECTIONS", "LOCK_TIMEOUT", "answer_by", "check_lock_timeout", "time_left"]
+__all__ = ["CONNECTIONS", "LOCK_TIMEOUT", "SILENCE", "answer_by", "check_lock_timeout", "time_left"]
 
 LOCK_TIMEOUT = 10.0
 """Seconds that a change or a question waits for locks of others, unless another bound is chosen."""
+
+SILENCE = 5.0
+"""Seconds that a server may take for a small question or change, besides the wait for locks."""
 
 CONNECTIONS = 15
 """How many connections to its store a process keeps at most, unless another bound is chosen; and one that listens."""

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import Field
 
 from cidrgate.manager import RuleManager
-from cidrgate.manager.changes import ListOutcome
+from cidrgate.manager.outcomes import ListOutcome
 from cidrgate.serialization import account_record
 from cidrgate.service.api.account_paths import AccountName
 from cidrgate.service.api.openapi import ETAG, LOCATION, answers

@@ -8,8 +8,7 @@ from pydantic import Field
 
 from cidrgate.errors import CidrgateError, InvalidAddressError, RuleError, StoreError, SubaccountError
 from cidrgate.manager import RuleManager
-from cidrgate.manager.changes import ListOutcome
-from cidrgate.manager.confirmations import Guard
+from cidrgate.manager.outcomes import Guard, ListOutcome
 from cidrgate.manager.previews import access_change
 from cidrgate.rules import RULE_OF_CODE
 from cidrgate.rules.decisions import decide

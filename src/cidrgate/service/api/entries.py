@@ -9,8 +9,8 @@ from fastapi import APIRouter, Depends, Path, Request, Response
 from pydantic import Field
 
 from cidrgate.manager import RuleManager
-from cidrgate.manager.changes import ListOutcome, named_entries
-from cidrgate.manager.confirmations import Guard
+from cidrgate.manager.changes import named_entries
+from cidrgate.manager.outcomes import Guard, ListOutcome
 from cidrgate.rules.decisions import enforced
 from cidrgate.serialization import entry_record
 from cidrgate.service.api.account_paths import AccountName

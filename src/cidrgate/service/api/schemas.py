@@ -18,7 +18,7 @@ from pydantic import (
     create_model,
 )
 
-from cidrgate.manager.confirmations import Guard
+from cidrgate.manager.outcomes import Guard
 from cidrgate.rules import RULES
 from cidrgate.serialization import EntryInfo, entry_record
 from cidrgate.service.http.limits import LONGEST_LABEL

@@ -9,8 +9,7 @@ from datetime import UTC, datetime
 
 from cidrgate.errors import CidrgateError
 from cidrgate.manager import RuleManager
-from cidrgate.manager.changes import ListOutcome
-from cidrgate.manager.confirmations import Guard
+from cidrgate.manager.outcomes import Guard, ListOutcome
 from cidrgate.manager.previews import AccessChange, access_change
 from cidrgate.rules.decisions import enforced
 from cidrgate.service.console.formatting import ENABLE_ENFORCEMENT

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from cidrgate.manager.confirmations import Guard
+from cidrgate.manager.outcomes import Guard
 from cidrgate.rules import RULES
 from cidrgate.values import Change
 

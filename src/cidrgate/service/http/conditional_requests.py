@@ -5,7 +5,7 @@ from typing import Annotated
 
 from fastapi import Depends, Header, Query, Request
 
-from cidrgate.manager.confirmations import Guard
+from cidrgate.manager.outcomes import Guard
 from cidrgate.service.auth.principals import Principal
 from cidrgate.service.http.idempotency import RequestKey
 from cidrgate.service.http.limits import LONGEST_KEY

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from cidrgate.errors import StoreError
     from cidrgate.event_log import Event
-    from cidrgate.service.settings import Service
+    from cidrgate.manager.metrics import WaitMetrics
 
 __all__ = ["LOGGER", "log_store_error"]
 
@@ -34,8 +34,8 @@ def log_store_error(request: HTTPConnection, error: StoreError) -> None:
         event, what = "outcome_unknown", "a change may or may not be stored"
     elif isinstance(error, StoreBusyError):
         event, what = "store_busy", "the store is busy"
-        service: Service = request.app.state.service
-        service.metrics.waits.refused()
+        waits: WaitMetrics = request.app.state.service.metrics.waits
+        waits.refused()
     account = request.path_params.get("account")
     request_id = request.headers.get("x-request-id", "")
     log_event(

@@ -6,8 +6,7 @@ from typing import Any
 
 import psycopg
 
-from cidrgate.stores.postgres.database import SILENCE
-from cidrgate.stores.waits import LOCK_TIMEOUT
+from cidrgate.stores.waits import LOCK_TIMEOUT, SILENCE
 
 __all__ = ["BoundedConnection"]
 

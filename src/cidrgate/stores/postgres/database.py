@@ -21,13 +21,10 @@ if TYPE_CHECKING:
 
     from cidrgate.stores.postgres.connections import BoundedConnection
 
-__all__ = ["BEGIN", "LONGEST_SILENCE", "SILENCE", "Database"]
+__all__ = ["BEGIN", "LONGEST_SILENCE", "Database"]
 
 BEGIN = "cidrgate_begin"
 """Execution option that holds the statement a transaction begins with; None where a single statement needs none."""
-
-SILENCE = 5.0
-"""Seconds that a server may take for a small question or change, besides the wait for locks."""
 
 LONGEST_SILENCE = 600.0
 """Seconds that the answer to one message may take where it may be a long one: all lists, an import, a new index."""

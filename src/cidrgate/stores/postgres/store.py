@@ -14,7 +14,7 @@ from sqlalchemy.schema import CreateSchema
 from cidrgate.errors import AccountsLockedError, StoreBusyError, StoreError, StoreNotFoundError
 from cidrgate.process.forking import join_forks, work
 from cidrgate.stores import migrations
-from cidrgate.stores.postgres.database import BEGIN, LONGEST_SILENCE, SILENCE, Database
+from cidrgate.stores.postgres.database import BEGIN, LONGEST_SILENCE, Database
 from cidrgate.stores.postgres.failures import explained, refused_commit
 from cidrgate.stores.postgres.holders import lock_holder
 from cidrgate.stores.postgres.inherited import leave_to_parent
@@ -22,7 +22,7 @@ from cidrgate.stores.postgres.listening import check_notifications
 from cidrgate.stores.postgres.transaction import PostgresTransaction
 from cidrgate.stores.postgres.watch import PostgresWatch
 from cidrgate.stores.schema import facts
-from cidrgate.stores.waits import CONNECTIONS, LOCK_TIMEOUT, check_lock_timeout, time_left
+from cidrgate.stores.waits import CONNECTIONS, LOCK_TIMEOUT, SILENCE, check_lock_timeout, time_left
 from cidrgate.stores.writes import Writes
 
 if TYPE_CHECKING:
