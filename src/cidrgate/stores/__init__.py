@@ -132,7 +132,7 @@ def open_store(
         pool_size: How many connections stay open for transactions, at least 2; 15 if None.
 
     Raises:
-        StoreNotFoundError: If the URL names no store of cidrgate, and `create` does not apply.
+        StoreNotFoundError: If the URL names no store of cidrgate, and none is created.
         StoreError: If the URL names no supported store, or the store cannot be opened.
 
     Example:
