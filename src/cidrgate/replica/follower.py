@@ -178,9 +178,7 @@ class Follower:
         self._writing = _Task("snapshot_failed", "the shared snapshot cannot be written", self._about)
         self._taking_over = _Task("snapshot_refused", "the new shared snapshot cannot be used", self._about)
         self._housekeeping = {
-            name: _Task(
-                "task_failed", f"the housekeeping task {name} failed", self._about, every=_HOUSEKEEPING_PAUSE
-            )
+            name: _Task("task_failed", f"the housekeeping task {name} failed", self._about, every=_HOUSEKEEPING_PAUSE)
             for name in published.housekeeping
         }
         self._age = _Age()
