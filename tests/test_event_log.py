@@ -296,7 +296,7 @@ def test_a_snapshot_that_is_damaged_while_it_is_shared(tmp_path: Path, heard: He
     with RuleManager.open(tmp_path / "lists.db", create=True, snapshot=snapshot) as manager:
         snapshot.write_bytes(b"none of ours")
         manager.create_account("acct-1")
-        assert "not taken over" in heard.one("snapshot_refused")["message"]
+        assert "cannot be used" in heard.one("snapshot_refused")["message"]
 
 
 def test_a_snapshot_that_cannot_be_written(tmp_path: Path, heard: Heard) -> None:

@@ -1,7 +1,8 @@
 """Per-account IP allowlists: may this address act for this account?
 
-`PrefixTrie` and `Matcher` are the native engine. `RuleManager` keeps lists valid and the matcher equal to the store.
-`Gate` decides about requests. Each name is loaded when it is first used, so that a matcher alone loads no SQL.
+`PrefixTrie` and `Matcher` are the native engine. `RuleManager` validates and stores changes of lists, and publishes
+them to the matcher. `Gate` decides about requests. Each name is loaded when it is first used, so a program that uses
+only the matcher loads no SQL.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ _PUBLIC = {
     "cidrgate.gate.verdict": ("Verdict",),
     "cidrgate.gate.account_sources": ("FromHeader", "FromRoute", "FromPath", "EXEMPT"),
 }
-"""Where each public name lives; `__init__.pyi` says the same to type checkers."""
+"""The module of each public name. `__init__.pyi` contains the same for type checkers."""
 
 _MODULES = {name: module for module, names in _PUBLIC.items() for name in names}
 
@@ -51,9 +52,9 @@ __all__ = [*_MODULES, "__version__", "get_include"]
 
 
 def __getattr__(name: str) -> object:
-    """A public name, loaded when it is first asked for (PEP 562)."""
+    """Load a public name when it is first used (PEP 562)."""
     if name == "__version__":
-        # From the metadata of the package, whose reader takes long to load.
+        # The reader of the package's metadata takes long to load.
         from importlib.metadata import version
 
         return version("cidrgate")
@@ -69,5 +70,5 @@ def __dir__() -> list[str]:
 
 
 def get_include() -> str:
-    """The folder of `cidrgate.h`, for extensions in C or Cython that ask a matcher without Python objects."""
+    """Return the folder of `cidrgate.h`, for C or Cython extensions that use a matcher without Python objects."""
     return str(Path(__file__).parent / "include")

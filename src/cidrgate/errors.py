@@ -157,9 +157,9 @@ class StoreNotFoundError(StoreError):
 
 
 class StoreOutgrownError(StoreError):
-    """A newer cidrgate has migrated the store so that this one cannot tell what its lists match; nothing was changed.
+    """A newer cidrgate has migrated the store, so this version cannot read its lists correctly; nothing was changed.
 
-    Start a newer cidrgate in place of this process.
+    Stop this process, and start a newer cidrgate.
     """
 
 
@@ -240,14 +240,15 @@ class MissingExtraError(CidrgateError, ModuleNotFoundError):
 
 @contextmanager
 def needs_extra(extra: str, part: str) -> Iterator[None]:
-    """Say how to install what is missing, where libraries are imported that only an extra of the package installs.
+    """Wrap imports of libraries that only an extra installs: if one is missing, the error says how to install it.
 
     Args:
         extra: The name of the extra.
-        part: What needs the libraries, as the subject of the message.
+        part: The part of the package that needs the libraries; the subject of the message.
 
     Raises:
-        MissingExtraError: If a library is not installed. Modules of Python and of this package are not meant.
+        MissingExtraError: If a library is not installed. A missing module of Python or of this package raises
+            `ModuleNotFoundError` as usual.
 
     Example:
         >>> with needs_extra("cli", "the command"):
@@ -276,7 +277,7 @@ class Problem:
         position: 0-based position of the submitted entry in the submission.
         conflicts: CIDRs that the text conflicts with: listed entries, or special-purpose blocks. At most
             `cidrgate.rules.limits.MOST_CONFLICTS`.
-        hint: What a person can do about the problem; empty if there is no useful advice.
+        hint: Advice on how to solve the problem; empty if there is no useful advice.
         more_conflicts: How many conflicts there are beyond those in `conflicts`.
     """
 
@@ -288,7 +289,7 @@ class Problem:
     more_conflicts: int = field(default=0)
 
     def __str__(self) -> str:
-        """Return one line for a person: the code, the text, the conflicts and the hint."""
+        """Return one line of text: the code, the text, the conflicts and the hint."""
         against = f" (conflicts with {_some(self.conflicts, self.more_conflicts)})" if self.conflicts else ""
         advice = f": {self.hint}" if self.hint else ""
         return f"{self.code}: {self.text!r}{against}{advice}"

@@ -1,7 +1,7 @@
-"""Entries, accounts, changes, decisions and problems as JSON objects: the same on the shell and over HTTP.
+"""Entries, accounts, changes, decisions and problems as JSON objects, for the command line and for HTTP.
 
-`EntryInfo` declares the object of an entry once: the service describes it in its OpenAPI document, and the client reads
-it.
+`EntryInfo` declares the JSON object of an entry once. The service describes it in its OpenAPI document, and the client
+reads it.
 """
 
 from __future__ import annotations
@@ -35,27 +35,27 @@ _WORD = re.compile(r"[A-Z][a-z]++")
 
 @dataclass(frozen=True, slots=True)
 class EntryInfo:
-    """One entry of a list, as JSON says it: the fields of `Entry`, and what they mean.
+    """One entry of a list as a JSON object: the fields of `Entry`, and fields computed from them.
 
-    The metadata hold what the OpenAPI document says of a field. One that `Entry` does not have is worked out in
-    `_WORKED_OUT`.
+    The metadata contain the descriptions of the fields for the OpenAPI document. `_WORKED_OUT` computes the fields that
+    `Entry` does not have.
     """
 
-    id: int = field(metadata={"description": "Stable: an edit keeps it."})
-    account: str = field(metadata={"description": "The account whose list holds it."})
+    id: int = field(metadata={"description": "Stable: an edit does not change it."})
+    account: str = field(metadata={"description": "The account whose list contains the entry."})
     cidr: str = field(metadata={"description": "Canonical text."})
     prefix_length: int
     subnet_mask: str = field(metadata={"description": "Dotted for IPv4; the length after a slash for IPv6."})
-    addresses: int = field(metadata={"description": "How many addresses it holds."})
+    addresses: int = field(metadata={"description": "The number of addresses in the network."})
     label: str | None
     created_at: datetime
     created_by: str | None
-    expires_at: datetime | None = field(metadata={"description": "When it ends by itself."})
+    expires_at: datetime | None = field(metadata={"description": "When the entry expires."})
     expired: bool
     last_matched_at: datetime | None = field(
         metadata={
-            "description": "When it last let an address in, up to an hour too early. Lists and entries that are asked "
-            "for say so, where gates note it; else null."
+            "description": "When the entry last matched a request; up to an hour too early. Only responses with lists "
+            "and single entries contain it, if gates record matches; otherwise it is null."
         }
     )
 
@@ -70,11 +70,11 @@ _ENTRY_FIELDS = tuple(one.name for one in fields(EntryInfo) if one.name != "last
 
 
 def entry_record(entry: Entry, last_matched_at: datetime | None = None) -> dict[str, Any]:
-    """An entry, with what its network means.
+    """Return the JSON object of an entry.
 
     Args:
         entry: The entry.
-        last_matched_at: When it last let an address in; None if that is not known.
+        last_matched_at: When it last matched a request; None if that is not known.
     """
     record: dict[str, Any] = {}
     for name in _ENTRY_FIELDS:
@@ -85,7 +85,7 @@ def entry_record(entry: Entry, last_matched_at: datetime | None = None) -> dict[
 
 
 def account_record(account: Account, state: ListState) -> dict[str, Any]:
-    """An account, with what the list that counts for it comes to."""
+    """Return the JSON object of an account, with the state of its effective list."""
     return {
         "name": account.name,
         "parent": account.parent,
@@ -97,7 +97,7 @@ def account_record(account: Account, state: ListState) -> dict[str, Any]:
 
 
 def change_record(change: Change) -> dict[str, Any]:
-    """A row of the change log."""
+    """Return the JSON object of a row of the change log."""
     return {
         "sequence": change.sequence,
         "at": utc_text(change.at),
@@ -110,7 +110,7 @@ def change_record(change: Change) -> dict[str, Any]:
 
 
 def decision_record(asked: str, address: str, decision: Decision) -> dict[str, Any]:
-    """A decision, and what was asked: `account` is the one asked about, `decided_by` the one whose list decided."""
+    """Return the JSON object of a decision: `account` was asked about, and the list of `decided_by` decided."""
     return {
         "account": asked,
         "address": address,
@@ -123,7 +123,7 @@ def decision_record(asked: str, address: str, decision: Decision) -> dict[str, A
 
 
 def error_code(error: CidrgateError) -> str:
-    """The name of a kind of error for machines.
+    """Return the error code of an error, from the name of its class.
 
     Example:
         >>> from cidrgate.errors import AccountNotFoundError
@@ -135,7 +135,7 @@ def error_code(error: CidrgateError) -> str:
 
 
 def problem_record(problem: Problem) -> dict[str, Any]:
-    """One broken rule; `position` counts the pieces of the submission from 0."""
+    """Return the JSON object of a problem; `position` counts the submitted entries from 0."""
     return {
         "code": problem.code,
         "text": problem.text,
@@ -147,5 +147,5 @@ def problem_record(problem: Problem) -> dict[str, Any]:
 
 
 def utc_text(time: datetime | None) -> str | None:
-    """A time as ISO 8601 text; None for none."""
+    """Return a time as ISO 8601 text, or None for None."""
     return None if time is None else time.isoformat()

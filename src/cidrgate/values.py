@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from datetime import datetime  # noqa: TC003 - what the fields are is read at runtime too
+from datetime import datetime  # noqa: TC003 - the types of the fields are read at runtime too
 from types import EllipsisType
 from typing import Any, Literal, TypedDict, cast
 
@@ -49,11 +49,11 @@ class ListState:
 
 
 class EntryDetails(TypedDict, total=False):
-    """What may be said of an entry besides its network; what is left out is not said.
+    """The optional details of an entry besides its network; a detail that is left out is not set.
 
     Attributes:
-        label: What people call it, None for no label.
-        expires_at: When it ends by itself, aware; None for never.
+        label: The label, or None for no label.
+        expires_at: When the entry expires, with a time zone; None for never.
     """
 
     label: str | None
@@ -64,7 +64,7 @@ class EntryDetails(TypedDict, total=False):
 class NewEntry:
     """A submitted entry: the CIDR as it was written, and optional details, such as a label and an expiry.
 
-    A detail is None if the submission does not say it.
+    A detail is None if the submission does not set it.
     """
 
     cidr: str
@@ -73,7 +73,7 @@ class NewEntry:
 
     @classmethod
     def of(cls, entry: Entry) -> NewEntry:
-        """What somebody asks for who wants an entry as it is.
+        """Return the submission that asks for an entry as it is.
 
         Example:
             >>> from datetime import UTC, datetime
@@ -83,22 +83,22 @@ class NewEntry:
         return cls(**{one.name: getattr(entry, one.name) for one in fields(cls)})
 
     def details(self) -> EntryDetails:
-        """Every detail, None too."""
+        """Return every detail, including those that are None."""
         return cast("EntryDetails", {one.name: getattr(self, one.name) for one in fields(self) if one.name != "cidr"})
 
     def said(self) -> EntryDetails:
-        """The details that are not None."""
+        """Return the details that are not None."""
         return cast("EntryDetails", {name: value for name, value in self.details().items() if value is not None})
 
 
 @dataclass(frozen=True, slots=True)
 class EntryEdit:
-    """What shall be different of an entry; a field that is `...` stays as it is.
+    """An edit of an entry. A field that is `...` does not change.
 
     Attributes:
-        cidr: The network it shall have, as written.
-        label: The label it shall have, None for no label.
-        expires_at: When it shall end, None for never.
+        cidr: The new network, as written.
+        label: The new label, or None for no label.
+        expires_at: The new expiry, or None for never.
     """
 
     cidr: str | EllipsisType = ...
@@ -106,12 +106,12 @@ class EntryEdit:
     expires_at: datetime | EllipsisType | None = ...
 
     def changes(self) -> dict[str, Any]:
-        """What shall be different, by the name of the field."""
+        """Return the new values, by field name, without the fields that do not change."""
         found = {one.name: getattr(self, one.name) for one in fields(self)}
         return {name: value for name, value in found.items() if not isinstance(value, EllipsisType)}
 
     def applied(self, entry: Entry) -> Entry:
-        """The entry as it shall be.
+        """Return the entry after the edit.
 
         Example:
             >>> from datetime import UTC, datetime
@@ -152,11 +152,11 @@ class Entry:
         return self.expires_at is not None and self.expires_at <= at
 
     def counts(self, at: datetime) -> bool:
-        """Whether it takes one of the places of its list at a time, and overlaps with what is added."""
+        """Return whether, at a time, the entry counts toward its list's limit and conflicts with new entries."""
         return not self.expired(at)
 
     def matches(self, at: datetime) -> bool:
-        """Whether the addresses of its network are allowed at a time."""
+        """Return whether the entry allows the addresses of its network at a time."""
         return not self.expired(at)
 
 

@@ -129,7 +129,7 @@ def test_a_time_of_ones_own(console: Console, visitors: Visitors) -> None:
     expect(dialog.get_by_label("Expires at")).to_be_hidden()
     dialog.get_by_label("Expires", exact=True).select_option("At a time …")
     dialog.get_by_label("Expires at").fill("2020-01-31T18:00")
-    expect(dialog.locator("#verdict")).to_contain_text("is over; choose a time to come")
+    expect(dialog.locator("#verdict")).to_contain_text("is in the past; choose a time in the future")
     dialog.get_by_label("Expires at").fill("2199-01-31T18:00")
     dialog.get_by_role("button", name="Add to the list").click()
     expect(page.get_by_role("status")).to_be_visible()

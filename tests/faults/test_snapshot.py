@@ -80,7 +80,7 @@ def full(folder: Path, node: OtherProcess, *, mounted: bool) -> Iterator[None]:
 
 def complaints(node: OtherProcess) -> int:
     """How often the node said that it does not write the snapshot."""
-    return sum("the shared snapshot is not written: " in line and "works again" not in line for line in node.said())
+    return sum("the shared snapshot cannot be written: " in line and "works again" not in line for line in node.said())
 
 
 @pytest.mark.fault(

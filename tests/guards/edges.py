@@ -65,7 +65,7 @@ class Library:
         Guard.LOCK_OUT: r"list it too, or pass confirmed=\{'lock_out'\}",
         "unknown_account": r"create it first",
         "subaccount": r"change 'acct-1' instead|choose 'acct-1' as the parent",
-        "version": r"look at it again",
+        "version": r"read it again",
     }
     wrong: ClassVar[dict[str, list[Any]]] = {
         Guard.DISABLE_ENFORCEMENT: [("lock_out",)],

@@ -271,7 +271,7 @@ def test_what_stands_in_the_way_of_a_lock_is_left_alone(
         for number in range(3):
             other.create_account(f"acct-{number}")
             eventually(lambda number=number: f"acct-{number}" in manager.matcher)  # type: ignore[misc]
-    assert len([record for record in caplog.records if "whose turn it is to write" in record.getMessage()]) == 1
+    assert len([record for record in caplog.records if "cannot write the snapshot" in record.getMessage()]) == 1
     assert not snapshot.exists()
     assert not victim.with_name("created").exists()
 

@@ -300,7 +300,7 @@ FAULTS: dict[str, tuple[Callable[[Path, pytest.MonkeyPatch], None], str]] = {
     "EMFILE": (not_writable(errno.EMFILE), "cannot be written"),
     "memory": (no_memory, "MemoryError"),
     "bug": (a_bug, "a bug in the writing"),
-    "unreadable": (not_readable, "is not taken over"),
+    "unreadable": (not_readable, "shared snapshot cannot be used"),
 }
 
 

@@ -137,7 +137,7 @@ def test_a_preview_is_what_the_change_does(api: Api, caller: Caller) -> None:
     assert (seen["ok"], seen["problems"]) == (False, [])
     assert "does not list" in seen["message"]
     seen = preview(caller, change="add", cidrs="1.1.1.1/32", expires_at="2020-01-01T00:00:00Z")
-    assert "is over" in seen["message"]
+    assert "is in the past" in seen["message"]
     assert api.manager.history() == log
     assert seen["version"] == api.manager.account("acct-1").version
 

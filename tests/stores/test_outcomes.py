@@ -52,7 +52,7 @@ def test_a_connection_that_breaks_at_the_commit(
     work: str, deliver: bool, proxy: TcpProxy, distant: RuleManager, postgres_url: str
 ) -> None:
     proxy.drop_at(b"COMMIT", deliver=deliver)
-    with pytest.raises(OutcomeUnknownError, match="may be stored or not; look at the list"):
+    with pytest.raises(OutcomeUnknownError, match="may be stored or not; check the list"):
         CHANGES[work](distant)
     assert proxy.trapped == 1
     with RuleManager.open(postgres_url, follow=False) as near:

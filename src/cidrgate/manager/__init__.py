@@ -1,7 +1,7 @@
-"""`RuleManager`: lists are validated, stored and then published to the replica, never half of a change.
+"""`RuleManager` validates and stores changes of lists, and then publishes them to the replica, each change as a whole.
 
-Queries, changes, requests, commit groups, importing and previews live here. Nothing here knows HTTP, a framework or
-SQL; the rules themselves are in `cidrgate.rules`.
+This folder contains queries, changes, change requests, commit groups, importing and previews. It knows no HTTP,
+framework or SQL. The rules are in `cidrgate.rules`.
 """
 
 from cidrgate.manager.rule_manager import ImportReport, RuleManager

@@ -1,4 +1,4 @@
-"""Finding accounts in a store, and the account whose list decides."""
+"""Functions that find accounts in a store, and the account whose list decides."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ __all__ = [
 
 
 def find_account(transaction: Transaction, name: str) -> StoredAccount | None:
-    """The account of that name, or None; the store is not asked for a text that never named one."""
+    """Return the account with this name, or None. A text that cannot name an account needs no query."""
     return transaction.account(name) if could_name_account(name) else None
 
 
 def existing_account(transaction: Transaction, name: str) -> StoredAccount:
-    """The account of that name.
+    """Return the account with this name.
 
     Raises:
-        AccountNotFoundError: If there is none.
+        AccountNotFoundError: If there is no such account.
     """
     found = find_account(transaction, name)
     if found is None:
@@ -39,11 +39,11 @@ def existing_account(transaction: Transaction, name: str) -> StoredAccount:
 
 
 def parent_account(transaction: Transaction, name: str) -> StoredAccount:
-    """The account of that name, which shall become a parent.
+    """Return the account with this name, which will become a parent.
 
     Raises:
-        AccountNotFoundError: If there is none.
-        SubaccountError: If it is a subaccount: there is one level only.
+        AccountNotFoundError: If there is no such account.
+        SubaccountError: If the account is a subaccount: there is only one level of subaccounts.
     """
     found = existing_account(transaction, name)
     if found.parent is not None:
@@ -55,7 +55,7 @@ def parent_account(transaction: Transaction, name: str) -> StoredAccount:
 
 
 def list_owner(transaction: Transaction, account: StoredAccount) -> StoredAccount:
-    """The account whose list decides: the parent of a subaccount, else the account itself."""
+    """Return the account whose list decides: the parent of a subaccount, otherwise the account itself."""
     return account if account.parent is None else existing_account(transaction, account.parent)
 
 
@@ -63,7 +63,7 @@ def refuse_subaccount(account: StoredAccount) -> None:
     """Refuse to change the list of a subaccount.
 
     Raises:
-        SubaccountError: If the account is one; names the account whose list it is.
+        SubaccountError: If the account is a subaccount. The message names the account that owns the list.
     """
     if account.parent is not None:
         raise SubaccountError(
@@ -73,7 +73,7 @@ def refuse_subaccount(account: StoredAccount) -> None:
 
 
 def no_such_account(name: str) -> AccountNotFoundError:
-    """The error for a name no account has; says how to create one."""
+    """Return the error for a name that no account has. The message says how to create the account."""
     return AccountNotFoundError(
         f"there is no account {name!r}; create it first: "
         f"`cidrgate account create {quote(name)}`, or create_account({name!r})"

@@ -1,6 +1,7 @@
-"""Changes of lists that somebody asks for, made in one write transaction: all are read together and stored together.
+"""Requested changes of lists, made in one write transaction that reads and stores all of them together.
 
-Each is refused or made for itself, before anything is written; what each comes to depends on its own list alone.
+Each change is checked separately, and accepted or refused before anything is written. Its outcome depends only on the
+list that it changes.
 """
 
 from __future__ import annotations
@@ -30,16 +31,17 @@ __all__ = ["ListRequest", "change_lists", "ended_for_certain"]
 
 @dataclass(frozen=True, slots=True)
 class ListRequest:
-    """A change of one list that somebody asks for.
+    """A requested change of one list.
 
     Attributes:
-        account: Whose list.
-        make: What it does to the list it meets; may read more in the transaction.
-        actor: Who asks, for the change log.
-        expect_version: The version of the account they saw; None for whatever it is.
-        before_store: Sees what it comes to before anything is stored; when it raises a `CidrgateError`, nothing is.
-        in_transaction: Stores more along with it.
-        address: Where they are; None if that is not known, and then they cannot be locked out.
+        account: The account whose list changes.
+        make: The function that computes the change from the list as it is. It may read more in the transaction.
+        actor: Who makes the change, for the change log.
+        expect_version: The version of the account that the caller saw; None for any version.
+        before_store: Called with the outcome before anything is stored. If it raises a `CidrgateError`, nothing is
+            stored.
+        in_transaction: Called in the transaction, to store more data with the change.
+        address: The caller's address; None if it is unknown, and then no change is a lock-out.
         confirmed: The guards that the change may meet.
     """
 
@@ -60,12 +62,12 @@ def change_lists(
 
     Args:
         transaction: A write transaction.
-        requests: The changes; no account is in two of them.
-        dry_run: Whether they are worked out and judged only, for which the transaction need not write. Nothing needs a
-            confirmation then: the outcome says what would.
+        requests: The changes. No two of them have the same account.
+        dry_run: Whether to compute and check the changes without storing them; a read transaction is enough for that.
+            The changes need no confirmation then, and the outcomes say which confirmations they would need.
 
     Returns:
-        What each came to, or why it was refused, in their order.
+        For each request, in the same order, its outcome or the error that refused it.
     """
     owners = transaction.accounts_named([one.account for one in requests if could_name_account(one.account)])
     listed = transaction.entries_of(owners.values())
@@ -93,12 +95,12 @@ def change_lists(
 
 
 def ended_for_certain(transaction: Transaction, lists: Iterable[Iterable[Entry]], at: datetime) -> datetime:
-    """The time up to which entries have ended by every clock there is: a sweep takes them off for good.
+    """Return the time up to which all clocks agree that entries have expired, so that a sweep may remove them.
 
     Args:
-        transaction: Where the database's clock is asked, if anything has ended by this machine's.
-        lists: The entries in question.
-        at: What this machine's clock says; aware.
+        transaction: The transaction that reads the database's clock, if an entry has expired by this machine's clock.
+        lists: The entries to check.
+        at: The time of this machine's clock, with a time zone.
     """
     if not any(entry.expired(at) for entries in lists for entry in entries):
         return at
@@ -120,8 +122,8 @@ def _worked_out(
     refuse_subaccount(owner)
     if request.expect_version not in (None, owner.version):
         raise VersionConflictError(
-            f"the list of account {owner.name!r} has version {owner.version}, not {request.expect_version}: somebody "
-            "changed it; look at it again, then decide"
+            f"the list of account {owner.name!r} has version {owner.version}, not {request.expect_version}: it was "
+            "changed in the meantime; read it again, then decide"
         )
     listing = Listing(owner, listed[owner.name], at, ids, request.actor, certain)
     change = request.make(transaction, listing)

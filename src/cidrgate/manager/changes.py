@@ -1,7 +1,7 @@
-"""What a change does to one list, worked out from values: no SQL, no lock, no matcher.
+"""Pure functions that compute the effect of a change on one list, without SQL, locks or a matcher.
 
-The rules say which CIDRs may be listed; here they become entries, and the difference to the list as it is becomes a
-`ListChange`.
+The rules say which CIDRs a list may contain. The functions here turn these CIDRs into entries, and return the
+difference from the current list as a `ListChange`.
 """
 
 from __future__ import annotations
@@ -46,15 +46,15 @@ _MOST_NAMED = 50
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """One account's list at the moment of a change, and what new entries of it need.
+    """One account's list at the moment of a change, and the data that new entries need.
 
     Attributes:
         owner: The account.
-        entries: All its entries, expired ones too.
-        at: The moment; aware.
-        ids: Where new entries get their ids from.
+        entries: All entries of the account, including expired ones.
+        at: The time of the change, with a time zone.
+        ids: The ids for new entries.
         actor: Who makes the change.
-        certain: A time that is over for certain, where clocks are not of one mind about `at`; None where they are.
+        certain: If the clocks disagree about `at`, a time that is in the past by all of them; None if they agree.
     """
 
     owner: StoredAccount
@@ -65,7 +65,7 @@ class Listing:
     certain: datetime | None = None
 
     def ended(self, entry: Entry) -> bool:
-        """Whether an entry has expired for certain, so that it may be taken off the list for good."""
+        """Return whether an entry has expired by all clocks, so that a sweep may remove it."""
         return entry.expired(self._certain_time)
 
     @property
@@ -73,18 +73,18 @@ class Listing:
         return self.at if self.certain is None else self.certain
 
     def change(self, action: Action, before: Iterable[Entry] = (), after: Iterable[Entry] = ()) -> ListChange:
-        """A change of this list; without entries, nothing changes."""
+        """Return a change of this list; a change without entries changes nothing."""
         return ListChange(self.owner, action, tuple(before), tuple(after), self.actor)
 
     def active(self) -> list[Entry]:
-        """The entries that count, in address order."""
+        """Return the entries that count toward the limit, in address order."""
         return in_address_order([entry for entry in self.entries if entry.counts(self._certain_time)])
 
     def new_entry(self, cidr: str, piece: NewEntry) -> Entry:
-        """The entry a piece becomes.
+        """Return the new entry for a submitted entry.
 
         Raises:
-            InvalidExpiryError: If it would end at no time, or at a time that is over.
+            InvalidExpiryError: If its expiry is in the past or has no time zone.
         """
         check_expiry(piece.expires_at, self.at)
         return Entry(
@@ -98,24 +98,24 @@ class Listing:
 
 
 def check_expiry(expires_at: datetime | None, at: datetime) -> None:
-    """Refuse a time at which no entry can end.
+    """Refuse a time that cannot be the expiry of an entry.
 
     Raises:
-        InvalidExpiryError: If it is naive, or over at the time `at`.
+        InvalidExpiryError: If it has no time zone, or is not later than `at`.
     """
     if expires_at is None:
         return
     if expires_at.tzinfo is None:
-        raise InvalidExpiryError(f"expires_at {expires_at.isoformat()} names no time zone; add one, such as +00:00")
+        raise InvalidExpiryError(f"expires_at {expires_at.isoformat()} has no time zone; add one, such as +00:00")
     if expires_at <= at:
-        raise InvalidExpiryError(f"expires_at {expires_at.isoformat()} is over; choose a time to come")
+        raise InvalidExpiryError(f"expires_at {expires_at.isoformat()} is in the past; choose a time in the future")
 
 
 def check_labels(pieces: Iterable[NewEntry | EntryEdit]) -> None:
-    """Refuse labels that people would not read as they are. Not asked of a list of the past that is restored.
+    """Refuse labels with invisible characters. The labels of a list that `restore` restores are not checked.
 
     Raises:
-        InvalidTextError: If one holds a character that people cannot see.
+        InvalidTextError: If a label contains an invisible character.
     """
     for piece in pieces:
         if isinstance(piece.label, str):
@@ -123,15 +123,15 @@ def check_labels(pieces: Iterable[NewEntry | EntryEdit]) -> None:
 
 
 def addition(listing: Listing, pieces: Sequence[NewEntry], cidrs: Sequence[str]) -> ListChange:
-    """The change that lists new entries.
+    """Return the change that adds new entries.
 
     Args:
-        listing: The list as it is.
-        pieces: What was asked for; labels and times are taken from here.
-        cidrs: The canonical CIDR of each piece, as validated.
+        listing: The list before the change.
+        pieces: The submitted entries, with their labels and expiries.
+        cidrs: The validated, canonical CIDR of each submitted entry.
 
     Raises:
-        InvalidExpiryError: If a piece would end at no time, or at a time that is over.
+        InvalidExpiryError: If the expiry of a submitted entry is in the past or has no time zone.
     """
     new = [listing.new_entry(cidr, piece) for piece, cidr in zip(pieces, cidrs, strict=True)]
     return listing.change("add", after=new)
@@ -140,20 +140,21 @@ def addition(listing: Listing, pieces: Sequence[NewEntry], cidrs: Sequence[str])
 def replacement(
     listing: Listing, pieces: Sequence[NewEntry], cidrs: Sequence[str], action: Action = "replace"
 ) -> ListChange:
-    """The difference between a list and the whole list that shall stand in its place.
+    """Return the change that replaces a whole list with another one.
 
-    An entry whose network stays is kept with its id, who added it and when; what a piece says besides its network, such
-    as a label, it is given. Nothing in `before` or `after` means nothing changes. Without pieces every entry leaves,
-    those that have expired too: whoever wants an empty list wants it empty.
+    An entry whose network stays keeps its id, its author and its creation time, and gets the details that the submitted
+    entry sets, such as a label. If `before` and `after` are empty, nothing changes. Without submitted entries all
+    entries are removed, including expired ones: the list becomes really empty.
 
     Args:
-        listing: The list as it is.
-        pieces: What was asked for.
-        cidrs: The canonical CIDR of each piece, as validated.
-        action: What the log calls it. To `restore` means that these details become exactly the pieces', None too.
+        listing: The list before the change.
+        pieces: The submitted entries.
+        cidrs: The validated, canonical CIDR of each submitted entry.
+        action: The action for the change log. With `restore`, entries get exactly the submitted details, including
+            those that are None.
 
     Raises:
-        InvalidExpiryError: If a piece would end at no time, or at a time that is over.
+        InvalidExpiryError: If the expiry of a submitted entry is in the past or has no time zone.
     """
     leaving = {entry.cidr: entry for entry in listing.active()}
     before: list[Entry] = []
@@ -173,18 +174,18 @@ def replacement(
 
 
 def edition(listing: Listing, which: str | int, edit: EntryEdit, policy: Policy) -> ListChange:
-    """The change that alters one entry.
+    """Return the change that edits one entry.
 
     Args:
-        listing: The list as it is.
+        listing: The list before the change.
         which: The entry: its CIDR in any spelling, or its id.
-        edit: What shall be different of it.
-        policy: What the list may hold.
+        edit: The new values.
+        policy: What the list may contain.
 
     Raises:
-        EntryNotFoundError: If the list holds no such entry.
-        RuleError: If its new network breaks a rule.
-        InvalidExpiryError: If it would end at no time, or at a time that is over.
+        EntryNotFoundError: If the list contains no such entry.
+        RuleError: If the new network breaks a rule.
+        InvalidExpiryError: If the new expiry is in the past or has no time zone.
     """
     [entry] = named_entries(listing.owner.name, listing.entries, [which])
     others = [other.cidr for other in listing.active() if other.id != entry.id]
@@ -192,7 +193,7 @@ def edition(listing: Listing, which: str | int, edit: EntryEdit, policy: Policy)
         check_expiry(edit.expires_at, listing.at)
     after = edit.applied(entry)
     if listing.ended(entry) and after.counts(listing.at):
-        # It did not count and overlapped with nothing: it comes back as one that is added.
+        # An expired entry was not checked against the others, so it is checked now like a new entry.
         [network] = validate_addition([NewEntry.of(after)], others, policy)
         after = replace(after, cidr=network)
     elif not isinstance(edit.cidr, EllipsisType):
@@ -201,28 +202,28 @@ def edition(listing: Listing, which: str | int, edit: EntryEdit, policy: Policy)
 
 
 def restoration(listing: Listing, then: Iterable[Entry], policy: Policy) -> ListChange:
-    """The change that makes a list what it was, without what has expired since.
+    """Return the change that restores an old list, without the entries that have expired since then.
 
     Args:
-        listing: The list as it is.
-        then: The list as it was.
-        policy: What the list may hold today.
+        listing: The list before the change.
+        then: The old list.
+        policy: What the list may contain today.
 
     Raises:
-        RuleError: If the list of then breaks a rule of today.
+        RuleError: If the old list breaks a rule of today's policy.
     """
     pieces = [NewEntry.of(entry) for entry in then if entry.counts(listing.at)]
     return replacement(listing, pieces, validate_replacement(pieces, policy), "restore")
 
 
 def sweep(listing: Listing, change: ListChange) -> list[ListChange]:
-    """A change with what goes along: entries that have expired leave the list before it, unless it names them.
+    """Return a change, preceded by the removal of expired entries that it does not name.
 
-    So what has expired never counts toward the limit and overlaps with nothing, in the database neither.
+    So expired entries never count toward the limit and never overlap with other entries, in the database either.
 
     Args:
-        listing: The list as it is.
-        change: What was asked for; it may be nothing, and then nothing goes along.
+        listing: The list before the change.
+        change: The requested change. If it changes nothing, no expired entries are removed.
 
     Returns:
         The changes to store, in their order.
@@ -235,11 +236,11 @@ def sweep(listing: Listing, change: ListChange) -> list[ListChange]:
 
 
 def changed(listing: Listing, made: Sequence[ListChange]) -> list[Entry]:
-    """A list once changes of it are made, in address order.
+    """Return the entries of a list after changes, in address order.
 
     Args:
-        listing: The list as it is.
-        made: The changes, by `sweep`.
+        listing: The list before the changes.
+        made: The changes that `sweep` returned.
     """
     entries = {entry.id: entry for entry in listing.entries}
     for change in made:
@@ -250,15 +251,15 @@ def changed(listing: Listing, made: Sequence[ListChange]) -> list[Entry]:
 
 
 def list_at(listed: Iterable[Entry], changes: Sequence[Change], sequence: int) -> list[Entry]:
-    """A list as it was, by undoing what was changed since.
+    """Return an old state of a list, by undoing the changes since then.
 
     Args:
-        listed: The list as it is.
-        changes: The account's changes since, newest last.
-        sequence: The place in the log, for the message.
+        listed: The current list.
+        changes: The account's changes since then, the newest last.
+        sequence: The sequence in the change log, for the message.
 
     Raises:
-        HistoryError: If the account was created since.
+        HistoryError: If the account was created after that.
 
     Example:
         >>> from datetime import UTC, datetime
@@ -279,15 +280,16 @@ def list_at(listed: Iterable[Entry], changes: Sequence[Change], sequence: int) -
 
 
 def named_entries(account: str, listed: Collection[Entry], which: Iterable[str | int]) -> list[Entry]:
-    """The entries a person names, each once, in the order they are named first.
+    """Return the named entries of a list, each once, in the order in which they are first named.
 
     Args:
-        account: Whose list, for the message.
-        listed: Its entries.
+        account: The account of the list, for the message.
+        listed: The entries of the list.
         which: CIDRs in any spelling, or entry ids.
 
     Raises:
-        EntryNotFoundError: If the list holds one of them not, or none is named; says what it does hold.
+        EntryNotFoundError: If the list does not contain one of the entries, or `which` is empty. The message says what
+            the list contains.
     """
     by_key: dict[str | int, Entry] = {}
     for entry in listed:

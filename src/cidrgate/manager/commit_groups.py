@@ -1,11 +1,11 @@
-"""Changes that wait for each other are committed together: one wait for the disk, and one look at the log, for all.
+"""Group commit: changes that wait together share one transaction, one wait for the disk and one read of the log.
 
-A thread that brings a change while as many others are being committed as may be waits, and with all that wait then its
-change is made in one transaction by the first of their threads. No account is in two transactions at once, so nobody
-waits in the database for a change of this process.
+If the largest number of transactions is already in progress, a new change waits. When a transaction ends, the first
+waiting thread makes the changes of all waiting threads in one transaction. No account is in two transactions at once,
+so no change waits in the database for another change of this process.
 
-No wait is longer than the lock timeout. A group takes no account that another process has locked: a change of such a
-one is set aside, to wait for the lock in a transaction of its own while all others go on.
+No change waits longer than the lock timeout. A group contains no account that another process has locked: a change of
+such an account is set aside, and waits for the lock in a separate transaction while the other changes continue.
 """
 
 from __future__ import annotations
@@ -40,31 +40,31 @@ __all__ = ["CommitGroups"]
 _Made = TypeVar("_Made")
 
 _MOST_MEMBERS = 32
-"""How many changes one group holds: few enough that the first of them does not wait long for the last."""
+"""The largest number of changes in one group: few enough that the first of them does not wait long for the last."""
 
 _MOST_ASIDE = 3
-"""How many transactions at once wait for an account that another process has locked."""
+"""The largest number of transactions that wait at once for accounts that other processes have locked."""
 
 _SLICE = 2.0
-"""Seconds that one of them waits until the next one, which may wait for another account, gets its turn."""
+"""Seconds that such a transaction waits at a time, before a change of another locked account gets a turn."""
 
 _COMMIT_SECONDS = 1.5
-"""How much longer than the lock timeout a change waits for a group that it is a part of: that is being committed."""
+"""How many seconds longer than the lock timeout a change waits while its group is being committed."""
 
 
 class BeginChange(Protocol):
-    """Begins a write transaction; committed and published at the end of the block."""
+    """Begins a write transaction, which is committed and published at the end of the block."""
 
     def __call__(self, *, wait: float | None = None, patient: bool = True) -> AbstractContextManager[Transaction]:
-        """As `Store.write`."""
+        """Begin the transaction, as `Store.write` does."""
 
 
 class _Member:
-    """A change that waits for its turn, and what became of it.
+    """A change that waits for its turn, and its result.
 
     Args:
-        change: A change of a list, or what makes something else in a transaction of its own.
-        seconds: How long it may wait.
+        change: A change of a list, or a function that is called with its own transaction.
+        seconds: How many seconds the change may wait.
     """
 
     def __init__(self, change: ListRequest | Callable[[Transaction], Any], seconds: float) -> None:
@@ -72,30 +72,30 @@ class _Member:
         self.account = None if callable(change) else change.account
         self.began = time.monotonic()
         self.deadline = self.began + seconds
-        self.waited: float | None = None  # how long it waited before it was made, in seconds
+        self.waited: float | None = None  # seconds that it waited before it was made
         self.aside = False  # whether it waits for an account that another process has locked
-        self.group: list[_Member] = []  # to be committed by the thread that brought this one
-        self.beside = False  # whether that group is one that waits for such an account
+        self.group: list[_Member] = []  # changes that this change's thread has to commit
+        self.beside = False  # whether that group waits for such an account
         self.done = False
-        self.result: Any = None  # what it made, or the error to raise
+        self.result: Any = None  # its result, or the error to raise
         self.woken = threading.Event()
 
     def left(self) -> float:
-        """Seconds that it may still wait; not more than 0 when its time is over."""
+        """Return the seconds that the change may still wait; 0 or less after its deadline."""
         return self.deadline - time.monotonic()
 
     def end(self, result: object) -> None:
-        """Let it end with what it made, or with an error to raise."""
+        """End the change with its result, or with an error to raise."""
         self.result, self.done = result, True
 
 
 class CommitGroups:
-    """Makes changes in write transactions, those of several threads in one.
+    """Makes changes in write transactions, and combines the changes of several threads in one transaction.
 
     Args:
         change: Begins a write transaction.
-        turns: How many transactions may be under way at once, besides those that wait for locks of other processes.
-        lock_timeout: Seconds that a change waits at most.
+        turns: How many transactions may be in progress at once, besides those that wait for locks of other processes.
+        lock_timeout: How many seconds a change waits at most.
     """
 
     def __init__(self, change: BeginChange, turns: int, lock_timeout: float = LOCK_TIMEOUT) -> None:
@@ -103,26 +103,26 @@ class CommitGroups:
         self._turns = turns
         self._lock_timeout = lock_timeout
         self.waited: Callable[[float], object] | None = None
-        """Called with the seconds that a change waited, for locks and for its turn."""
+        """Called with the seconds that a change waited for locks and for its turn."""
         self.refused: Callable[[], object] | None = None
-        """Called for a change that waited in vain."""
+        """Called for a change that reached the lock timeout."""
         self.after_fork()
 
     def change_list(self, request: ListRequest) -> ListOutcome:
-        """What a change of a list comes to, once it is committed.
+        """Make a change of a list, and return its outcome after the commit.
 
         Args:
-            request: The change; may be made a second time, when the first transaction could not be committed.
+            request: The change. It may be made a second time if the first transaction could not be committed.
 
         Raises:
             StoreBusyError: If its turn did not come in time, or another process has locked the account for too long.
-            OutcomeUnknownError: If nobody can tell whether it was committed.
-            StoreError: If it could not be committed.
+            OutcomeUnknownError: If it is unknown whether the change was committed.
+            StoreError: If the change could not be committed.
         """
         return cast("ListOutcome", self._made(_Member(request, time_left(self._lock_timeout))))
 
     def exclusive(self, make: Callable[[Transaction], _Made]) -> _Made:
-        """What a function makes in a write transaction of its own, once that is committed."""
+        """Call a function with its own write transaction, and return its result after the commit."""
         return cast("_Made", self._made(_Member(make, time_left(self._lock_timeout))))
 
     def withdraw(self) -> None:
@@ -134,7 +134,7 @@ class CommitGroups:
             self._waiting.clear()
 
     def after_fork(self) -> None:
-        """Forget the threads that did not come along."""
+        """Forget the threads of the parent, which do not exist in a forked child."""
         self._lock = threading.Lock()
         self._waiting: deque[_Member] = deque()
         self._free = self._turns
@@ -175,11 +175,11 @@ class CommitGroups:
             self.refused()
 
     def _give_up(self, member: _Member) -> None:
-        """End the wait of a change whose time is over, unless it is being made at this moment."""
+        """End the wait of a change after its deadline, unless it is being made at this moment."""
         with self._lock:
             if member in self._waiting:
                 self._waiting.remove(member)
-                # It says who holds the lock, where it was tried before.
+                # An earlier attempt's error says who holds the lock.
                 busy = isinstance(member.result, StoreBusyError)
                 member.end(member.result if busy else _too_many())
                 return
@@ -188,13 +188,13 @@ class CommitGroups:
                 if not (member.done or member.group or member in self._waiting):
                     member.end(
                         OutcomeUnknownError(
-                            "the store did not answer in time while the change was made: it may be stored or not; look "
-                            "at the list before you try again"
+                            "the store did not answer in time while the change was made: the change may be stored or "
+                            "not; check the list before you try again"
                         )
                     )
 
     def _leave(self, member: _Member) -> None:
-        """Let others go on where an interruption ends the thread that brought a change."""
+        """Let other changes continue after an interruption has ended the thread of a change."""
         member.done = True
         if member in self._waiting:
             self._waiting.remove(member)
@@ -202,7 +202,7 @@ class CommitGroups:
             self._disband(member)
 
     def _disband(self, leader: _Member) -> None:
-        """End a group: wake those that are done, and let the others wait for another turn, in their old place."""
+        """End a group: wake the changes that are done, and let the others wait again in their old place."""
         group, leader.group = leader.group, []
         if leader.beside:
             self._free_aside += 1
@@ -212,7 +212,7 @@ class CommitGroups:
         leader.woken.clear()
         left = [member for member in group if not member.done]
         if leader.beside:
-            self._waiting.extend(left)  # after the others that wait for a lock
+            self._waiting.extend(left)  # after the other changes that wait for a lock
         else:
             self._waiting.extendleft(reversed(left))
         for member in group:
@@ -236,7 +236,7 @@ class CommitGroups:
         group[0].woken.set()
 
     def _next_group(self) -> list[_Member]:
-        """Those that wait, in their order, as far as they can be committed together now."""
+        """Return the waiting changes that can be committed together now, in their order."""
         group: list[_Member] = []
         taken = set(self._busy)
         for member in self._waiting:
@@ -251,7 +251,7 @@ class CommitGroups:
         return group
 
     def _next_aside(self) -> list[_Member]:
-        """The first one that waits for a lock of another process and comes next of its account."""
+        """Return the first change that waits for another process's lock, and is the next change of its account."""
         taken = set(self._busy)
         for member in self._waiting:
             if member.account not in taken:
@@ -261,7 +261,7 @@ class CommitGroups:
         return []
 
     def _commit(self, group: Sequence[_Member]) -> bool:
-        """Make the changes of a group; those that are not done afterwards wait for another turn.
+        """Make the changes of a group. Changes that are not done afterwards wait for another turn.
 
         Returns:
             Whether the transaction could begin.
@@ -279,7 +279,7 @@ class CommitGroups:
                 for member in group:
                     member.waited = begun_at - member.began + transaction.waited
         except ForkedError as error:
-            _end_all(group, (), error)  # a child makes no changes that its parent makes
+            _end_all(group, (), error)  # the parent makes these changes, not the child
         except AccountsLockedError as error:
             locked = [member for member in group if member.account in error.accounts] or group
             for member in locked:
@@ -288,15 +288,15 @@ class CommitGroups:
             _wait_or_end(group, error)
         except (ChangeWithdrawnError, OutcomeUnknownError) as error:
             _end_all(group, results, error)
-        except Exception as error:  # noqa: BLE001 - it is raised in the threads that brought the changes
+        except Exception as error:  # noqa: BLE001 - it is raised in the threads of the changes
             if results or len(group) == 1 or not began:
-                # It was the commit that failed, or there was no transaction for anybody.
+                # The commit failed, or no transaction could begin.
                 _end_all(group, results, error)
             else:
                 self._commit_each(deque(group), error)
         except BaseException:
             interrupted = (
-                OutcomeUnknownError("the commit was interrupted: the change may be stored or not; look at the list")
+                OutcomeUnknownError("the commit was interrupted: the change may be stored or not; check the list")
                 if results
                 else StoreError("the change was interrupted; nothing was changed: try again")
             )
@@ -308,7 +308,7 @@ class CommitGroups:
         return began
 
     def _commit_each(self, group: deque[_Member], error: Exception) -> None:
-        """After an error of the database, or a fault in one of them: each shall have its own, and only its own."""
+        """Commit each change separately after an error, so that only the change that causes the error gets it."""
         while group:
             member = group.popleft()
             if member.left() <= 0:
@@ -319,7 +319,7 @@ class CommitGroups:
 
 
 def _wait_or_end(group: Sequence[_Member], error: StoreBusyError) -> None:
-    """Of those that met a lock the ones whose time is over get the error; the others may try again."""
+    """Give the error to the changes of a locked group that are past their deadline; the others may try again."""
     for member in group:
         member.result = error
         if member.left() <= 0:
@@ -327,7 +327,7 @@ def _wait_or_end(group: Sequence[_Member], error: StoreBusyError) -> None:
 
 
 def _end_all(group: Sequence[_Member], results: Sequence[object], error: Exception) -> None:
-    """Give everybody in a group an error; whoever was refused before shall know why."""
+    """End all changes of a group with an error. A change that was refused before keeps the error that refused it."""
     for member, made in zip(group, results or [None] * len(group), strict=True):
         member.end(made if isinstance(made, CidrgateError) else error)
 

@@ -1,8 +1,8 @@
-"""The guards: what a change may do only when somebody has said that it shall.
+"""Guards, which refuse a dangerous change until the caller confirms it.
 
-Each has a name, and a confirmation names the guard that it answers: one that was given for the guards of today says
-nothing about a guard of tomorrow. `RuleManager` asks here for every change of a list, in the transaction that makes it,
-whichever edge it comes from; an edge only says how its callers confirm.
+Each guard has a name, and a confirmation names a guard: so a confirmation given today does not confirm a guard that is
+added later. `RuleManager` checks the guards for every change of a list, from every edge, in the transaction of the
+change. An edge only says how its callers confirm.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ __all__ = ["disables_enforcement", "guards_met", "named_guards", "refuse_unconfi
 
 
 def named_guards(names: Iterable[str]) -> frozenset[Guard]:
-    """The guards of these names.
+    """Return the guards with these names.
 
     Raises:
-        ValueError: If one is no guard; says which there are.
+        ValueError: If a name is not a guard. The message names all guards.
 
     Example:
         >>> sorted(named_guards(["lock_out"]))
@@ -50,22 +50,22 @@ def named_guards(names: Iterable[str]) -> frozenset[Guard]:
 
 
 def disables_enforcement(before: Collection[Entry], after: Collection[object]) -> bool:
-    """Whether a list is enforced before a change and not after it.
+    """Return whether a list is enforced before a change and not after it.
 
     Args:
-        before: The whole list, expired entries too.
-        after: The same.
+        before: The whole list before the change, including expired entries.
+        after: The whole list after the change, including expired entries.
     """
     return enforced(before) and not enforced(after)
 
 
 def guards_met(outcome: ListOutcome, address: str | None, at: datetime) -> tuple[Guard, ...]:
-    """What a change must be confirmed for.
+    """Return the guards that a change meets, each of which needs a confirmation.
 
     Args:
-        outcome: What it comes to.
-        address: Where the caller is; None if that is not known, which then cannot be judged.
-        at: The time of the change; aware.
+        outcome: The outcome of the change.
+        address: The caller's address; None if it is unknown, and then no change is a lock-out.
+        at: The time of the change, with a time zone.
     """
     met = []
     if disables_enforcement(outcome.before, outcome.after):
@@ -76,15 +76,16 @@ def guards_met(outcome: ListOutcome, address: str | None, at: datetime) -> tuple
 
 
 def refuse_unconfirmed(outcome: ListOutcome, address: str | None, confirmed: Collection[Guard]) -> None:
-    """Refuse a change that meets a guard nobody has confirmed.
+    """Refuse a change that meets an unconfirmed guard.
 
     Args:
-        outcome: What the change comes to, with the guards it meets.
-        address: Where the caller is; None if that is not known.
-        confirmed: What was confirmed.
+        outcome: The outcome of the change, with the guards that it meets.
+        address: The caller's address; None if it is unknown.
+        confirmed: The confirmed guards.
 
     Raises:
-        UnconfirmedChangeError: The kind of the first guard that was not; names every confirmation the change needs.
+        UnconfirmedChangeError: The subclass for the first unconfirmed guard. The error names every confirmation that
+            the change needs.
     """
     for guard in outcome.confirm:
         if guard not in confirmed:
@@ -94,13 +95,13 @@ def refuse_unconfirmed(outcome: ListOutcome, address: str | None, confirmed: Col
 def unconfirmed(
     guard: Guard, account: str, address: str | None = None, needed: Iterable[Guard] = ()
 ) -> UnconfirmedChangeError:
-    """The error of a guard that was not confirmed.
+    """Return the error of an unconfirmed guard.
 
     Args:
         guard: The guard.
-        account: Whose list the change is of.
-        address: Where the caller is.
-        needed: Every guard the change meets; this one alone if none is given.
+        account: The account whose list changes.
+        address: The caller's address.
+        needed: Every guard that the change meets; only this guard if empty.
     """
     confirm = [str(one) for one in needed] or [str(guard)]
     if guard is Guard.DISABLE_ENFORCEMENT:

@@ -1,7 +1,7 @@
-"""Bulk loading: the lists of many accounts validated and stored in one transaction.
+"""Import: validate and store the lists of many accounts in one transaction.
 
-Each account's list is stored whole or not at all, and one that breaks a rule keeps no other from being
-stored. `RuleManager.import_accounts` cuts an import into transactions and publishes what they stored.
+The list of each account is stored completely or not at all, and a list that breaks a rule does not affect the other
+lists. `RuleManager.import_accounts` divides an import into transactions, and publishes what they stored.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ _Done = TypeVar("_Done")
 
 @dataclass(frozen=True, slots=True)
 class ImportReport:
-    """What an import did.
+    """The result of an import.
 
     Attributes:
         accounts: How many accounts' lists were stored.
-        entries: How many entries those lists name.
-        created: How many of the accounts were created for it.
-        problems: Why each other account's list was not stored, by account name. The problems of a
-            `RuleError` have the positions of the entries in that account's list.
+        entries: How many entries those lists contain.
+        created: How many of these accounts the import created.
+        problems: The reason why a list was not stored, by account name. The problems of a `RuleError` have the
+            positions of the entries in that account's list.
     """
 
     accounts: int = 0
@@ -54,7 +54,7 @@ class ImportReport:
     problems: dict[str, CidrgateError] = field(default_factory=dict)
 
     def __add__(self, other: ImportReport) -> ImportReport:
-        """The report of two parts of one import."""
+        """Return the report of two parts of one import together."""
         return ImportReport(
             self.accounts + other.accounts,
             self.entries + other.entries,
@@ -80,18 +80,18 @@ def import_lists(
 
     Args:
         transaction: The write transaction.
-        lists: The entries to list, by account name.
-        policy: What a list may hold.
-        replace: Whether each list stands in the place of the account's, instead of being added to it.
-        create: Whether an account that does not exist is created.
-        strict: Whether nothing is stored if any account's list cannot be.
-        dry_run: Whether nothing is stored at all.
+        lists: The entries by account name.
+        policy: What a list may contain.
+        replace: Whether each list replaces the account's list, instead of being added to it.
+        create: Whether to create accounts that do not exist.
+        strict: Whether to store nothing if the list of any account cannot be stored.
+        dry_run: Whether to store nothing at all.
         confirmed: The guards that the changes may meet.
-        at: The time of the change; aware.
-        actor: Who makes it.
+        at: The time of the change, with a time zone.
+        actor: Who makes the change.
 
     Returns:
-        What was stored, and the problems of the accounts that were not or could not be.
+        What was stored, and the problems of the accounts whose lists cannot be stored.
     """
     known = transaction.accounts_named([name for name in lists if could_name_account(name)])
     listed = transaction.entries_of(known.values())
@@ -152,14 +152,14 @@ def import_lists(
 
 
 def in_background(work: Callable[[_Part], _Done], parts: Iterable[_Part], threads: int) -> Iterator[_Done]:
-    """Work on parts in threads, while the caller's thread makes the next ones; what comes of them, in their order.
+    """Process parts in threads while the caller's thread creates the next parts, and yield the results in order.
 
-    Only so many parts are made ahead as keep the threads busy. After an error no more parts are begun.
+    Only as many parts are created ahead as keep the threads busy. After an error no further part is started.
 
     Args:
-        work: What is done with a part.
+        work: The function that processes a part.
         parts: The parts.
-        threads: How many threads work.
+        threads: The number of threads.
 
     Example:
         >>> list(in_background(lambda number: number * number, range(5), 2))
@@ -183,12 +183,12 @@ def in_background(work: Callable[[_Part], _Done], parts: Iterable[_Part], thread
 
 
 def _all_started(pool: ThreadPoolExecutor, threads: int) -> bool:
-    """Start every thread of a pool, so that none has to be while there is something to do; whether all could be."""
+    """Start every thread of a pool in advance, and return whether all of them could be started."""
     go_on = Event()
     try:
         for _ in range(threads):
             pool.submit(go_on.wait)
-    except RuntimeError:  # the system has no thread left: who asked does the work, then
+    except RuntimeError:  # the system has no thread left: the caller's thread does the work
         return False
     finally:
         go_on.set()
@@ -196,7 +196,7 @@ def _all_started(pool: ThreadPoolExecutor, threads: int) -> bool:
 
 
 def _validated(pieces: Sequence[NewEntry], active: Sequence[Entry], policy: Policy, *, replace: bool) -> list[str]:
-    """The canonical CIDRs of the pieces; to add nothing is no problem here, unlike in a submission."""
+    """Return the canonical CIDRs of the submitted entries. An import may add no entries, unlike a submission."""
     if replace:
         return validate_replacement(pieces, policy)
     if not pieces:

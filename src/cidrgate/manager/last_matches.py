@@ -1,7 +1,7 @@
-"""Which entries let addresses in, noted on the way of a request: as little as can be, to be stored later.
+"""Last matches: which entries matched requests. A request only records its match in memory, and it is stored later.
 
-An entry is stored within about a minute of its first match, and again an hour later at the earliest: the time that is
-known is never later than the last match, and up to an hour earlier.
+A match is stored within about a minute of an entry's first match, and at the earliest an hour later again. So the
+stored time is never later than the last match, and up to an hour earlier.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 __all__ = ["LastMatches"]
 
 _AGAIN = 3600.0
-"""Seconds after which an entry that goes on matching is stored again."""
+"""Seconds after which the match of an entry that continues to match is stored again."""
 
 _PAIRS_A_TRANSACTION = 5_000
-"""How many are stored at once: few enough that other writers get their turn."""
+"""How many matches one transaction stores: few enough that other writers can commit in between."""
 
 
 class LastMatches:
-    """The entries that matched and are not stored yet. Safe to share between threads.
+    """Records the entries whose matches are not stored yet. Threads can share it.
 
     Example:
         >>> matches = LastMatches()
@@ -41,13 +41,13 @@ class LastMatches:
         self._tell_again = time.monotonic() + _AGAIN
 
     def note(self, account: str, cidr: str) -> None:
-        """Note that an entry of the list that counts for an account let an address in."""
+        """Record that an entry of an account's effective list matched a request."""
         pair = (account, cidr)
         if pair not in self._told:
             self._new.add(pair)
 
     def pending(self) -> Iterator[list[tuple[str, str]]]:
-        """What is to be stored, in parts; each counts as stored when the next one is asked for."""
+        """Yield the matches to store, in parts. A part counts as stored when the caller requests the next one."""
         if time.monotonic() >= self._tell_again:
             self._tell_again = time.monotonic() + _AGAIN
             self._told.clear()

@@ -1,6 +1,6 @@
-"""Prometheus metrics of served lists: how old they may be, who follows the store, and how long changes wait.
+"""Prometheus metrics of the lists: staleness, followers, and how long changes wait.
 
-Both servers of the package tell them, for one process or for several; `cidrgate.gate.metrics` counts decisions.
+Both servers of the package export them, for one process or for several. `cidrgate.gate.metrics` counts decisions.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5
 
 @dataclass(frozen=True, slots=True)
 class ListsState:
-    """What is known of the lists of one process.
+    """The state of the lists in one process.
 
     Attributes:
-        known_at: When they were last known to equal the store, on the clock of `time.monotonic`; -inf for never.
-        follows: Whether a thread keeps them up to date.
+        known_at: The `time.monotonic` time at which they were last known to equal the store; -inf if they never were.
+        follows: Whether a thread follows the store.
     """
 
     known_at: float
@@ -44,17 +44,17 @@ class ListsState:
 
     @classmethod
     def of(cls, lists: Replica) -> ListsState:
-        """The state of lists of this process."""
+        """Return the state of the lists in this process."""
         return cls(lists.known_at, lists.follows)
 
 
 class ListsCollector:
-    """Tells Prometheus the worst of some processes, as it is when it asks.
+    """Reports the current worst state of several processes to Prometheus.
 
     Args:
-        lists: Those of this process; their snapshot is that of all.
-        states: Of every process that lives; those of this one alone if None.
-        suppressed: How many denials the log counted in place of a line; None where that is counted elsewhere.
+        lists: The lists of this process. All processes share its snapshot.
+        states: Returns the states of all live processes; None for only this process.
+        suppressed: Returns how many denials the log counted without writing a line; None if that is counted elsewhere.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class ListsCollector:
         self._suppressed = suppressed
 
     def collect(self) -> Iterator[Metric]:
-        """The metrics; called by a registry."""
+        """Yield the metrics; a registry calls this."""
         states = list(self._states())
         known_at = min((state.known_at for state in states), default=-math.inf)
         yield GaugeMetricFamily(
@@ -85,7 +85,7 @@ class ListsCollector:
         if age is not None:
             yield GaugeMetricFamily(
                 "cidrgate_snapshot_age_seconds",
-                "Seconds since the shared snapshot was written; infinite where there is none.",
+                "Seconds since the shared snapshot was written; infinite if the file is missing.",
                 value=age,
             )
         if self._suppressed is not None:
@@ -97,12 +97,13 @@ class ListsCollector:
 
 
 class WaitMetrics:
-    """Measures how long changes of lists wait, for locks and for their turn.
+    """Measures how long changes of lists wait for locks and for their turn.
 
-    Metrics: the histogram `cidrgate_lock_wait_seconds`, and `cidrgate_store_busy_total`, those that waited in vain.
+    Metrics: the histogram `cidrgate_lock_wait_seconds`, and `cidrgate_store_busy_total`, which counts the changes and
+    requests that reached the lock timeout.
 
     Args:
-        registry: Where they are registered.
+        registry: The registry of the metrics.
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
@@ -120,11 +121,12 @@ class WaitMetrics:
         """Measure the changes of a manager.
 
         Args:
-            manager: Who makes them.
-            refusals: Whether those that waited in vain are counted here; else whoever answers calls `refused`.
+            manager: The manager that makes the changes.
+            refusals: Whether changes that reached the lock timeout are counted here. Otherwise the code that answers
+                the request calls `refused`.
         """
         manager.measure_waits(self._waits.observe, self.refused if refusals else None)
 
     def refused(self) -> None:
-        """Count what waited in vain."""
+        """Count a change or a request that reached the lock timeout."""
         self._busy.inc()

@@ -1,4 +1,4 @@
-"""What a change of a list leads to, and what it must be confirmed for: values."""
+"""The frozen values that describe the outcome of a change of a list, and the guards that it meets."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ __all__ = ["Guard", "ListOutcome"]
 
 
 class Guard(StrEnum):
-    """What a change must be confirmed for; the value is the name that a confirmation gives."""
+    """A guard, which a change must be confirmed for; its value is the name that a confirmation uses."""
 
     DISABLE_ENFORCEMENT = "disable_enforcement"
-    """After the change an account that was enforced is not."""
+    """After the change, an enforced account is not enforced any more."""
     LOCK_OUT = "lock_out"
-    """After the change the caller's own address is denied, which was allowed."""
+    """After the change, the caller's address is denied. It was allowed before."""
 
 
 @dataclass(frozen=True, slots=True)
 class ListOutcome:
-    """What a change of one list comes to.
+    """The outcome of a change of one list.
 
     Attributes:
-        account: The account, with the version it has afterwards.
-        change: What was asked for; nothing in it means nothing changes.
-        before: The list before it, in no particular order, expired entries too.
-        after: The list after it, in address order.
-        confirm: The guards it meets, each of which must be confirmed before it is made; see
+        account: The account, with its version after the change.
+        change: The requested change. If it contains no entries, nothing changes.
+        before: The list before the change, in no particular order, including expired entries.
+        after: The list after the change, in address order.
+        confirm: The guards that the change meets. Each must be confirmed before the change is made; see
             `cidrgate.manager.confirmations`.
     """
 

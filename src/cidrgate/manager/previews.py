@@ -1,4 +1,4 @@
-"""What a change of a list means for those who call: who loses access, who gains it. Pure functions on entries."""
+"""Previews: pure functions that compute which addresses lose and gain access by a change of a list."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ if TYPE_CHECKING:
 __all__ = ["MOST_NETWORKS", "AccessChange", "access_change", "networks_without", "locks_out"]
 
 MOST_NETWORKS = 1_000
-"""How many networks that lose or gain access are named. One wide network without a few addresses is thousands."""
+"""How many networks that lose or gain access are named. A wide network without a few addresses is thousands of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class AccessChange:
-    """Whose addresses are treated otherwise after a change.
+    """The addresses that lose or gain access by a change.
 
     Attributes:
         begins: Whether enforcement begins: every address that is not listed loses access.
         ends: Whether enforcement ends: every address gains access.
-        lost: The networks that lose access, in the fewest possible, the first `MOST_NETWORKS` of them; empty when
-            enforcement begins or ends.
-        gained: The networks that gain it, likewise.
+        lost: The networks that lose access: the first `MOST_NETWORKS` of the smallest possible number of networks.
+            Empty if enforcement begins or ends.
+        gained: The networks that gain access, in the same way.
         more_lost: How many networks lose access beyond those in `lost`.
-        more_gained: How many gain it beyond those in `gained`.
+        more_gained: How many networks gain access beyond those in `gained`.
     """
 
     begins: bool
@@ -47,12 +47,12 @@ class AccessChange:
 
 
 def access_change(before: Collection[Entry], after: Collection[Entry], at: datetime) -> AccessChange:
-    """Who loses access and who gains it between two states of a list.
+    """Return which addresses lose and gain access between two states of a list.
 
     Args:
-        before: The whole list, expired entries too.
-        after: The same.
-        at: The time of the question; aware.
+        before: The whole list before the change, including expired entries.
+        after: The whole list after the change, including expired entries.
+        at: The time at which entries match or not, with a time zone.
     """
     if enforced(before) != enforced(after):
         return AccessChange(begins=enforced(after), ends=enforced(before))
@@ -64,7 +64,7 @@ def access_change(before: Collection[Entry], after: Collection[Entry], at: datet
 
 
 def networks_without(cidrs: Iterable[str], holes: Iterable[str]) -> list[str]:
-    """The fewest networks that hold every address of some networks but for those of others, in address order.
+    """Return the fewest networks with all addresses of `cidrs` that are not in `holes`, in address order.
 
     Args:
         cidrs: Canonical CIDRs.
@@ -78,7 +78,7 @@ def networks_without(cidrs: Iterable[str], holes: Iterable[str]) -> list[str]:
 
 
 def _some_without(cidrs: Iterable[str], holes: Iterable[str]) -> tuple[tuple[str, ...], int]:
-    """The first `MOST_NETWORKS` of `networks_without`, and how many there are besides."""
+    """Return the first `MOST_NETWORKS` of `networks_without`, and the number of the others."""
     stretches = _stretches_without(cidrs, holes)
     first = islice((network for stretch in stretches for network in _networks_of(stretch)), MOST_NETWORKS)
     named = tuple(map(str, first))
@@ -86,12 +86,12 @@ def _some_without(cidrs: Iterable[str], holes: Iterable[str]) -> tuple[tuple[str
 
 
 def locks_out(outcome: ListOutcome, address: Address | None, at: datetime) -> Decision | None:
-    """The denial that a change would bring to an address that is allowed before it; None if it brings none.
+    """Return the denial of an address that is allowed before a change and denied after it, or None.
 
     Args:
-        outcome: What the change comes to.
-        address: The address; None if it is not known, which then cannot be judged.
-        at: The time of the question; aware.
+        outcome: The outcome of the change.
+        address: The address; None if it is unknown, and then the result is None.
+        at: The time at which entries match or not, with a time zone.
     """
     if address is None or not decide(outcome.account.name, outcome.before, address, at).allowed:
         return None
@@ -99,12 +99,12 @@ def locks_out(outcome: ListOutcome, address: Address | None, at: datetime) -> De
     return None if after.allowed else after
 
 
-# A stretch is a version of IP, the first address, and the one after the last: (4, 0x08080800, 0x08080900).
+# A stretch is an IP version, the first address, and the address after the last one: (4, 0x08080800, 0x08080900).
 _Stretch: TypeAlias = tuple[int, int, int]
 
 
 def _stretches(cidrs: Iterable[str]) -> list[_Stretch]:
-    """What networks hold, as few stretches in address order as there can be."""
+    """Return the addresses of networks as the fewest possible stretches, in address order."""
     merged: list[_Stretch] = []
     for network in sorted(map(ip_network, cidrs), key=lambda network: (network.version, int(network.network_address))):
         first, end = int(network.network_address), int(network.broadcast_address) + 1
@@ -116,7 +116,7 @@ def _stretches(cidrs: Iterable[str]) -> list[_Stretch]:
 
 
 def _stretches_without(cidrs: Iterable[str], holes: Iterable[str]) -> list[_Stretch]:
-    """What networks hold, but for what others hold: one pass over both, in address order."""
+    """Return the addresses of some networks without those of others, in address order, by one pass over both."""
     left: list[_Stretch] = []
     taken = _stretches(holes)
     at = 0
@@ -137,7 +137,7 @@ def _stretches_without(cidrs: Iterable[str], holes: Iterable[str]) -> list[_Stre
 
 
 def _networks_of(stretch: _Stretch) -> Iterator[IPv4Network | IPv6Network]:
-    """The fewest networks that make up a stretch."""
+    """Return the fewest networks that together are a stretch."""
     version, first, end = stretch
     if version == 4:
         return summarize_address_range(IPv4Address(first), IPv4Address(end - 1))
@@ -145,7 +145,10 @@ def _networks_of(stretch: _Stretch) -> Iterator[IPv4Network | IPv6Network]:
 
 
 def _network_count(stretch: _Stretch) -> int:
-    """How many networks these are: up to the roundest address in between, and down from there, one for each set bit."""
+    """Return the number of networks of a stretch.
+
+    The address in the stretch with the most trailing zero bits divides it. Each part has one network for each set bit.
+    """
     _, first, end = stretch
     bit = (first ^ end).bit_length() - 1
     middle = end >> bit << bit

@@ -1,7 +1,7 @@
-"""What people ask of a store: which accounts there are, what their lists hold, what changed, and why.
+"""Queries of a store: accounts, their entries, the change log, and the reasons for decisions.
 
-Answers come from the store, never from a matcher; nothing here changes anything. `RuleManager` hands these on under the
-same names, and says there what they take, return and raise.
+The answers come from the store, never from a matcher, and no function here changes anything. `RuleManager` offers them
+under the same names. Its docstrings describe the arguments, the results and the errors.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ __all__ = [
 
 
 def account_named(store: Store, account: str) -> Account:
-    """The account of that name."""
+    """Return the account with this name."""
     with store.read() as transaction:
         found = existing_account(transaction, account)
     return found.value()
@@ -48,34 +48,34 @@ def accounts(
     parent: str | None = None,
     containing: str | None = None,
 ) -> list[Account]:
-    """Accounts, by name."""
+    """Return accounts, sorted by name."""
     with store.read() as transaction:
         return transaction.accounts(after=after, limit=limit, parent=parent, containing=containing)
 
 
 def entry_counts(store: Store, names: Collection[str] | None = None) -> dict[str, int]:
-    """How many entries each account holds that has any, without expired ones, by account name."""
+    """Return the number of entries of each account that has any, by account name, without expired entries."""
     usable = None if names is None else [name for name in names if could_name_account(name)]
     with store.read() as transaction:
         return transaction.entry_counts(datetime.now(UTC), usable)
 
 
 def list_states(store: Store, names: Collection[str] | None = None) -> dict[str, ListState]:
-    """What the list that counts for each account comes to, by account name: for a subaccount its parent's."""
+    """Return the state of each account's effective list, by account name. A subaccount has its parent's list."""
     usable = None if names is None else [name for name in names if could_name_account(name)]
     with store.read() as transaction:
         return transaction.list_states(datetime.now(UTC), usable)
 
 
 def entries_of(store: Store, account: str) -> list[Entry]:
-    """The entries in address order, expired ones that were not swept yet among them; for a subaccount its parent's."""
+    """Return the account's or its parent's entries in address order, including expired entries that were not swept."""
     with store.read() as transaction:
         listed = transaction.entries(list_owner(transaction, existing_account(transaction, account)))
     return in_address_order(listed)
 
 
 def listing(store: Store, account: str) -> tuple[Account, list[Entry]]:
-    """The account whose list decides for an account, with its version, and its entries, as of one moment."""
+    """Return the account whose list decides for an account, and that list's entries, read at the same moment."""
     with store.read() as transaction:
         owner = list_owner(transaction, existing_account(transaction, account))
         listed = transaction.entries(owner)
@@ -83,13 +83,13 @@ def listing(store: Store, account: str) -> tuple[Account, list[Entry]]:
 
 
 def last_matches(store: Store, account: str) -> dict[int, datetime]:
-    """When entries of the list that counts for an account last let an address in, by entry id."""
+    """Return when entries of an account's effective list last matched a request, by entry id."""
     with store.read() as transaction:
         return transaction.last_matches(list_owner(transaction, existing_account(transaction, account)))
 
 
 def explain(store: Store, account: str, address: Address) -> Decision:
-    """Why an address may, or may not, act for an account, as the store says now."""
+    """Decide from the store whether an address may act for an account, and say why."""
     with store.read() as transaction:
         found = find_account(transaction, account)
         if found is None:
@@ -102,7 +102,7 @@ def explain(store: Store, account: str, address: Address) -> Decision:
 def change_history(
     store: Store, account: str | None = None, *, limit: int | None = None, after: int = 0, before: int | None = None
 ) -> list[Change]:
-    """The change log, newest last."""
+    """Return rows of the change log, the newest last."""
     if limit is not None and limit < 0:
         raise ValueError(f"limit must not be negative, not {limit}")
     with store.read() as transaction:

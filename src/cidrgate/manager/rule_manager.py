@@ -1,7 +1,8 @@
-"""`RuleManager`: a change of a list is validated, stored, then published to the matcher; never half of it.
+"""`RuleManager` validates a change of a list, stores it and then publishes it to the matcher: all of it or nothing.
 
-Rules are in `cidrgate.rules`, SQL in `cidrgate.stores`, the matcher that follows a store in `cidrgate.replica`. In this
-folder `queries` reads, `changes` works out what a change comes to, and `importing` loads the lists of many accounts.
+The rules are in `cidrgate.rules`, SQL is in `cidrgate.stores`, and the matcher that follows a store is in
+`cidrgate.replica`. In this folder `queries` reads, `changes` computes the effect of a change on a list, and `importing`
+loads the lists of many accounts.
 """
 
 from __future__ import annotations
@@ -66,36 +67,36 @@ if TYPE_CHECKING:
 __all__ = ["ImportReport", "RuleManager"]
 
 _ACCOUNTS_A_TRANSACTION = 2_000
-"""How much of an import one commit holds: large enough that the disk's wait does not count, small enough that
-other writers get their turn."""
+"""How many accounts of an import one commit stores: enough that the wait for the disk does not matter, and few enough
+that other writers can commit in between."""
 
 
 _Made = TypeVar("_Made")
 
 _ATTEMPTS = 5
-"""How often a change is tried while other writers come first in ways only the store finds out."""
+"""How often a change is tried if the store reports conflicts with other writers."""
 
 _FAREWELL = 2.0
-"""Seconds that `close` waits for locks, to store when entries last matched."""
+"""How many seconds `close` waits for locks, so that it can store when entries last matched."""
 
 _TURNS = 2
-"""How many groups of changes are committed at once: one goes on while another waits for a list that is locked
-elsewhere. More of them are smaller, and cost more."""
+"""How many groups of changes are committed at once: one group continues while another waits for a list that another
+process has locked. More groups would be smaller, and would cost more."""
 
 
 class RuleManager:
-    """Every account's list in a store, and a matcher that follows it.
+    """Changes the lists of all accounts in a store, and follows the store with a matcher.
 
-    Safe to share between threads. A change is validated and stored in one transaction, and published to the
-    matcher once it is committed; a change that fails leaves the store and the matcher as they were. What others
-    change, in other processes or on other machines, comes to the matcher by itself.
+    Threads can share a manager. It validates and stores a change in one transaction, and publishes it to the matcher
+    after the commit. A change that fails leaves the store and the matcher unchanged. The matcher also follows the
+    changes that other processes and other machines make.
 
     Args:
-        store: Where lists are kept; closed with the manager.
-        policy: What a list may hold.
-        max_staleness: Seconds without news from the store after which `on_stale` counts; None for never.
-        on_stale: Whether `allows` then goes on with the last known lists (`serve`), or denies every address of an
-            enforced account (`deny`).
+        store: The store of the lists. `close` closes it too.
+        policy: What a list may contain.
+        max_staleness: The staleness in seconds after which `on_stale` applies; None for never.
+        on_stale: What `allows` does then: `serve` uses the last known lists, and `deny` denies every address of an
+            enforced account.
 
     Example:
         >>> with RuleManager.open("memory://") as manager:
@@ -118,9 +119,9 @@ class RuleManager:
         self.policy = Policy() if policy is None else policy
         self._store = store
         self.replica = Replica(store, max_staleness=max_staleness, on_stale=on_stale)
-        """The lists in memory, for who asks and changes nothing."""
+        """The lists in memory, for code that only reads them."""
         self.matches = LastMatches()
-        """Where gates note which entries let requests in, for `store_matches`."""
+        """Where gates record which entries matched requests; `store_matches` stores them."""
         self._commits = CommitGroups(self.replica.published.change, min(store.writers, _TURNS), store.lock_timeout)
         self._before_store: Callable[[ListOutcome], object] | None = None
         self._in_transaction: Callable[[Transaction, ListOutcome | Account], object] | None = None
@@ -146,32 +147,33 @@ class RuleManager:
         lock_timeout: float | None = None,
         pool_size: int | None = None,
     ) -> Self:
-        """Open a store, load the matcher from it, and follow the store from there.
+        """Open a store, load the matcher from it, and follow the store.
 
         Args:
-            url: Such as `sqlite:///allowlist.db`, `postgresql://host/name` or `memory://`, or the path of an SQLite
-                file; see `cidrgate.stores.open_store`.
-            policy: What a list may hold; the default policy when None.
-            create: Whether a store that is not there is created. Leave it out wherever the store should be there: an
-                empty store has no account whose list is enforced.
-            follow: Whether a thread brings the changes of other processes to the matcher, and lets entries end in time.
-            max_staleness: Seconds without news from the store after which `on_stale` counts, and the log says that the
-                lists are stale; None for never.
-            on_stale: What `allows` then does: `serve` the last known lists, or `deny` enforced accounts.
-            snapshot: A file by `compile` to start from; where there is none that fits, the store is read whole. When
-                it is written anew by another process, a manager that follows goes on with the new one, so that the
-                processes of a host share its pages.
-            refresh_snapshot: Seconds after which one of the managers that share the snapshot writes it anew; None for
-                never.
-            progress: Called while the store is read whole, with the number of accounts read since the last call.
-            lock_timeout: Seconds that a change or a question waits for locks of others before a `StoreBusyError`;
-                10 if None.
-            pool_size: How many connections to the store are kept, besides one to listen; 15 if None.
+            url: A URL such as `sqlite:///allowlist.db`, `postgresql://host/name` or `memory://`, or the path of an
+                SQLite file; see `cidrgate.stores.open_store`.
+            policy: What a list may contain; the default policy if None.
+            create: Whether to create a store that does not exist. Leave it out wherever the store must exist already:
+                no account is enforced in an empty store.
+            follow: Whether a thread publishes the changes of other processes to the matcher, and removes entries from
+                the matcher when they expire.
+            max_staleness: The staleness in seconds after which `on_stale` applies, and the log says that the lists are
+                stale; None for never.
+            on_stale: What `allows` does then: `serve` uses the last known lists, `deny` denies enforced accounts.
+            snapshot: A file from `compile` to start from. If it does not exist or cannot be used, the manager reads the
+                whole store. If another process writes a new snapshot to the file, a manager that follows the store
+                uses the new one, so that the processes of a host share its pages.
+            refresh_snapshot: The seconds after which one of the managers that share the snapshot writes a new one; None
+                for never.
+            progress: Called while the manager reads the whole store, with the number of accounts since the last call.
+            lock_timeout: How many seconds a change or a query waits for locks before it raises `StoreBusyError`; 10 if
+                None.
+            pool_size: How many connections to the store stay open, besides one to listen; 15 if None.
 
         Raises:
-            StoreNotFoundError: If there is no store, and none shall be created.
+            StoreNotFoundError: If there is no store and `create` is false.
             StoreError: If the store cannot be opened or read.
-            ValueError: If a setting is none that can be kept.
+            ValueError: If a setting is not valid.
         """
         manager = cls(
             open_store(url, create=create, lock_timeout=lock_timeout, pool_size=pool_size),
@@ -199,19 +201,19 @@ class RuleManager:
         create: bool = False,
         lock_timeout: float | None = None,
     ) -> Self:
-        """Open a store without loading the matcher, for a tool that makes one change or asks one question.
+        """Open a store without loading the matcher, for a tool that makes one change or one query.
 
-        Everything works but `allows` and `matcher`, which refuse until `load` was called.
+        Everything works except `allows` and `matcher`, which raise an error until `load` is called.
 
         Args:
-            url: Such as `sqlite:///allowlist.db` or `memory://`; see `cidrgate.stores.open_store`.
-            policy: What a list may hold; the default policy when None.
-            create: Whether a store that is not there is created.
-            lock_timeout: Seconds that a change or a question waits for locks of others before a `StoreBusyError`;
-                10 if None.
+            url: A URL such as `sqlite:///allowlist.db` or `memory://`; see `cidrgate.stores.open_store`.
+            policy: What a list may contain; the default policy if None.
+            create: Whether to create a store that does not exist.
+            lock_timeout: How many seconds a change or a query waits for locks before it raises `StoreBusyError`; 10 if
+                None.
 
         Raises:
-            StoreNotFoundError: If there is no store, and none shall be created.
+            StoreNotFoundError: If there is no store and `create` is false.
             StoreError: If the store cannot be opened.
         """
         return cls(open_store(url, create=create, lock_timeout=lock_timeout), policy)
@@ -223,7 +225,10 @@ class RuleManager:
         self.close()
 
     def close(self) -> None:
-        """Stop following, store what is left to be stored, and close the store. The matcher keeps answering."""
+        """Stop following, store the last matches that are not stored yet, and close the store.
+
+        The matcher still answers with the lists it has.
+        """
         with suppress(StoreError), answer_by(time.monotonic() + _FAREWELL):
             self.store_matches()
         self.replica.close()
@@ -231,14 +236,14 @@ class RuleManager:
 
     @property
     def store(self) -> Store:
-        """Where lists are kept; what else is kept there has classes of its own. Lists are changed by a manager only."""
+        """The store of the lists. Change lists only through a manager; other classes change the store's other data."""
         return self._store
 
     def account(self, account: str) -> Account:
-        """The account of that name.
+        """Return the account with this name.
 
         Raises:
-            AccountNotFoundError: If there is none.
+            AccountNotFoundError: If there is no such account.
             StoreError: If the store cannot be read.
         """
         return queries.account_named(self._store, account)
@@ -251,13 +256,13 @@ class RuleManager:
         parent: str | None = None,
         containing: str | None = None,
     ) -> list[Account]:
-        """Accounts, by name.
+        """Return accounts, sorted by name.
 
         Args:
-            after: Only those whose names come after this one.
-            limit: The first so many; None for all.
+            after: Only accounts whose names come after this name.
+            limit: The largest number of accounts to return; None for all.
             parent: Only the subaccounts of this account.
-            containing: Only those whose names contain this text, in capital letters or not.
+            containing: Only accounts whose names contain this text, in upper or lower case.
 
         Raises:
             StoreError: If the store cannot be read.
@@ -265,7 +270,9 @@ class RuleManager:
         return queries.accounts(self._store, after=after, limit=limit, parent=parent, containing=containing)
 
     def counts(self, names: Collection[str] | None = None) -> dict[str, int]:
-        """How many entries each account holds that has any, without expired ones, by account name.
+        """Return the number of entries of each account, by account name, without expired entries.
+
+        The result leaves out accounts without such entries.
 
         Args:
             names: Only these accounts; None for all.
@@ -276,10 +283,10 @@ class RuleManager:
         return queries.entry_counts(self._store, names)
 
     def list_states(self, names: Collection[str] | None = None) -> dict[str, ListState]:
-        """What the list that counts for each account comes to, by account name: for a subaccount its parent's.
+        """Return the state of each account's effective list, by account name. A subaccount has its parent's list.
 
         Args:
-            names: Only these accounts, of which those that do not exist are left out; None for all.
+            names: Only these accounts; None for all. The result leaves out accounts that do not exist.
 
         Raises:
             StoreError: If the store cannot be read.
@@ -296,7 +303,9 @@ class RuleManager:
         return queries.list_states(self._store, names)
 
     def entries(self, account: str) -> list[Entry]:
-        """The entries in address order, expired ones that were not swept yet among them; for a subaccount its parent's.
+        """Return the entries in address order, including expired entries that no sweep has removed yet.
+
+        For a subaccount, return its parent's entries.
 
         Raises:
             AccountNotFoundError: If there is no such account.
@@ -305,7 +314,9 @@ class RuleManager:
         return queries.entries_of(self._store, account)
 
     def listing(self, account: str) -> tuple[Account, list[Entry]]:
-        """The account whose list decides for an account, with its version, and its entries, as of one moment.
+        """Return the account whose list decides for an account, and that list's entries, read at the same moment.
+
+        The returned account contains the version of the list.
 
         Raises:
             AccountNotFoundError: If there is no such account.
@@ -323,9 +334,10 @@ class RuleManager:
         return queries.listing(self._store, account)
 
     def last_matches(self, account: str) -> dict[int, datetime]:
-        """When entries of the list that counts for an account last let an address in, by entry id.
+        """Return when entries of an account's effective list last matched a request, by entry id.
 
-        Known are those of gates that note it; see `Gate`. The time is up to an hour before the last match.
+        The result contains only matches from gates that record them; see `Gate`. The time is up to an hour before the
+        last match.
 
         Args:
             account: The account, or a subaccount.
@@ -337,12 +349,13 @@ class RuleManager:
         return queries.last_matches(self._store, account)
 
     def explain(self, account: str, address: Address) -> Decision:
-        """Why an address may, or may not, act for an account, as the store says now.
+        """Decide whether an address may act for an account, and say why.
+
+        The answer comes from the store, not from the matcher.
 
         Args:
-            account: The account; an unknown one is not enforced.
-            address: Text, packed bytes (4 or 16), or an `ipaddress` object. One that cannot be read is never
-                allowed.
+            account: The account; an unknown account is not enforced.
+            address: Text, packed bytes (4 or 16), or an `ipaddress` object. An invalid address is never allowed.
 
         Raises:
             StoreError: If the store cannot be read.
@@ -361,14 +374,14 @@ class RuleManager:
     def history(
         self, account: str | None = None, *, limit: int | None = None, after: int = 0, before: int | None = None
     ) -> list[Change]:
-        """The change log, newest last.
+        """Return rows of the change log, the newest last.
 
         Args:
-            account: Only the changes of this account; None for those of all. The changes of the list a
-                subaccount inherits are its parent's.
-            limit: Only the last so many; None for all.
-            after: Only those with a greater sequence.
-            before: Only those with a smaller sequence; None for all.
+            account: Only the changes of this account; None for all accounts. A change of the list that a subaccount
+                inherits belongs to its parent.
+            limit: Only this many of the newest changes; None for all.
+            after: Only changes with a greater sequence.
+            before: Only changes with a smaller sequence; None for all.
 
         Raises:
             AccountNotFoundError: If there is no such account.
@@ -378,11 +391,12 @@ class RuleManager:
         return queries.change_history(self._store, account, limit=limit, after=after, before=before)
 
     def load(self, *, snapshot: str | Path | None = None, progress: Callable[[int], object] | None = None) -> None:
-        """Fill the matcher from the store, all accounts as of one moment.
+        """Fill the matcher from the store, with the lists of all accounts at one moment.
 
         Args:
-            snapshot: A file by `compile` to start from; where there is none that fits, the store is read whole.
-            progress: Called while the store is read whole, with the number of accounts read since the last call.
+            snapshot: A file from `compile` to start from. If it does not exist or cannot be used, the whole store is
+                read.
+            progress: Called while the whole store is read, with the number of accounts since the last call.
 
         Raises:
             StoreError: If the store cannot be read.
@@ -393,7 +407,7 @@ class RuleManager:
         """Write a snapshot from which `open` starts without reading the store.
 
         Args:
-            path: The file; it is replaced in one step.
+            path: The file. It is replaced atomically.
 
         Raises:
             CidrgateError: If the matcher was not loaded.
@@ -403,7 +417,7 @@ class RuleManager:
         self.replica.compile(path)
 
     def follow(self) -> None:
-        """Begin to follow the store: a thread publishes what others change, and takes entries out that end.
+        """Follow the store: start a thread that publishes other processes' changes and removes expired entries.
 
         Raises:
             CidrgateError: If the matcher was not loaded.
@@ -412,10 +426,10 @@ class RuleManager:
 
     @property
     def matcher(self) -> Matcher:
-        """The matcher over all accounts, equal to the store as far as it is known; always the same object.
+        """The matcher with the last known lists of all accounts; always the same object.
 
         Raises:
-            CidrgateError: If it was not loaded: an empty matcher would allow everything.
+            CidrgateError: If the matcher was not loaded: an empty matcher would allow every address.
         """
         return self.replica.matcher
 
@@ -426,12 +440,15 @@ class RuleManager:
 
     @property
     def known_at(self) -> float:
-        """When the matcher was last known to equal the store, on the clock of `time.monotonic`; -inf for never."""
+        """The `time.monotonic` time at which the matcher was last known to equal the store; -inf if it never was."""
         return self.replica.known_at
 
     @property
     def on_known(self) -> Callable[[], object] | None:
-        """What is called when the matcher is known to equal the store, by the thread that looks; None for nothing."""
+        """A function that is called each time the matcher is known to equal the store, or None.
+
+        The thread that compares the matcher with the store calls it.
+        """
         return self.replica.on_known
 
     @on_known.setter
@@ -445,36 +462,38 @@ class RuleManager:
 
     @property
     def snapshot_age(self) -> float | None:
-        """Seconds since the shared snapshot was written; infinite if it is not there, None without one."""
+        """Seconds since the shared snapshot was written; infinite if the file is missing, None without a snapshot."""
         return self.replica.snapshot_age
 
     def allows(self, account: str, address: Address) -> bool:
-        """Whether an address may act for an account: `matcher.allows`, unless the lists are too old to be trusted.
+        """Return whether an address may act for an account.
+
+        This is the result of `matcher.allows`, unless the lists are stale and `on_stale` is `deny`.
 
         Args:
-            account: The account; one without entries, or unknown, allows every address.
+            account: The account. An unknown account, or one without entries, allows every address.
             address: Text, packed bytes (4 or 16), or an `ipaddress` object.
 
         Raises:
-            InvalidAddressError: If the address is none.
+            InvalidAddressError: If the address is not valid.
             CidrgateError: If the matcher was not loaded.
         """
         return self.replica.allows(account, address)
 
     @property
     def denies_when_stale(self) -> bool:
-        """Whether lists that are too old to be trusted deny."""
+        """Whether stale lists deny the addresses of enforced accounts: `on_stale` is `deny`."""
         return self.replica.denies_when_stale
 
     @property
     def stale(self) -> bool:
-        """Whether the lists are too old to be trusted; never where they are served whatever their age."""
+        """Whether the staleness is above `max_staleness` and `on_stale` is `deny`; with `serve` this is never true."""
         return self.replica.stale
 
     def checker(self) -> Callable[[str, Address], bool]:
-        """The cheapest callable that answers what `allows` does: the matcher's own where no staleness counts.
+        """Return the fastest callable with the results of `allows`: `matcher.allows`, unless stale lists deny.
 
-        Keep the manager as long as the callable: nobody else tells the matcher what changes.
+        Hold a reference to the manager while you use the callable: only the manager updates the matcher.
 
         Raises:
             CidrgateError: If the matcher was not loaded.
@@ -482,11 +501,11 @@ class RuleManager:
         return self.replica.checker()
 
     def measure_waits(self, waited: Callable[[float], object], refused: Callable[[], object] | None = None) -> None:
-        """Tell somebody how long changes of this manager wait, for locks and for their turn.
+        """Set functions that are called with how long each change of this manager waited for locks and for its turn.
 
         Args:
-            waited: Called with the seconds of each change, in the thread that makes it.
-            refused: Called for each change that waited in vain; None for nobody.
+            waited: Called with the seconds that a change waited, in the thread that makes the change.
+            refused: Called for each change that reached the lock timeout; None for no call.
         """
         self._commits.waited = waited
         self._commits.refused = refused
@@ -495,18 +514,18 @@ class RuleManager:
         """Create an account, or a subaccount that inherits its parent's list.
 
         Args:
-            account: Its name: up to 255 characters in Unicode's normal form C, without whitespace around it, without
-                characters that people cannot see; see `cidrgate.rules.characters`.
-            parent: The account whose list it inherits; None for an account with a list of its own.
-            actor: Who creates it, for the change log.
+            account: The name of the account: up to 255 characters in Unicode normalization form C, without surrounding
+                whitespace and without invisible characters; see `cidrgate.rules.characters`.
+            parent: The account whose list the new account inherits; None for an account that has its own list.
+            actor: Who creates the account, for the change log.
 
         Raises:
-            InvalidAccountError: If the name cannot be used.
-            InvalidTextError: If the actor holds a character that people cannot see.
-            AccountExistsError: If there is an account of that name.
+            InvalidAccountError: If the name is not valid.
+            InvalidTextError: If the actor contains an invisible character.
+            AccountExistsError: If an account with this name exists already.
             AccountNotFoundError: If there is no account `parent`.
-            SubaccountError: If `parent` is a subaccount itself.
-            StoreError: If it cannot be stored.
+            SubaccountError: If `parent` is itself a subaccount.
+            StoreError: If the account cannot be stored.
 
         Example:
             >>> with RuleManager.open("memory://") as manager:
@@ -543,25 +562,26 @@ class RuleManager:
         expect_version: int | None = None,
         **details: Unpack[EntryDetails],
     ) -> list[Entry]:
-        """List new entries: all of them, or none.
+        """Add entries to a list: all of them, or none.
 
         Args:
-            account: Whose list.
+            account: The account whose list changes.
             cidrs: CIDRs separated by commas or newlines, or an iterable of CIDRs and `NewEntry`.
-            actor: Who adds them, for the entries and the change log.
-            expect_version: The version of the account that the caller saw; None for whatever it is.
-            details: `label` and `expires_at` of every entry that brings none of its own; see `EntryDetails`.
+            actor: Who adds the entries, for the entries and the change log.
+            expect_version: The version of the account that the caller saw; None for any version.
+            details: The `label` and `expires_at` of every entry that does not have these details itself; see
+                `EntryDetails`.
 
         Returns:
             The new entries in the order of the submission.
 
         Raises:
-            RuleError: If anything breaks a rule; carries every problem of the submission.
-            InvalidExpiryError: If an entry would end at a time that is over, or that names no zone.
-            InvalidTextError: If a label or the actor holds a character that people cannot see.
+            RuleError: If the submission breaks a rule. The error contains every problem of the submission.
+            InvalidExpiryError: If the expiry of an entry is in the past or has no time zone.
+            InvalidTextError: If a label or the actor contains an invisible character.
             AccountNotFoundError: If there is no such account.
             SubaccountError: If the account inherits its list.
-            VersionConflictError: If the account has another version than expected.
+            VersionConflictError: If the account's version is not the expected version.
             StoreError: If the change cannot be stored.
 
         Example:
@@ -591,30 +611,30 @@ class RuleManager:
         expect_version: int | None = None,
         **details: Unpack[EntryDetails],
     ) -> Entry:
-        """Change the network, the label or the end of one entry; it keeps its id, who added it and when.
+        """Change the network, label or expiry of one entry. The entry keeps its id, its author and its creation time.
 
         Args:
-            account: Whose list.
+            account: The account whose list changes.
             which: The entry: its CIDR in any spelling, or its id.
-            cidr: The network it shall have, checked against the rest of the list; None keeps it. Or an `EntryEdit`,
-                which says all that shall be different.
-            actor: Who changes it, for the change log.
-            expect_version: The version of the account that the caller saw; None for whatever it is.
-            details: The `label` and the `expires_at` it shall have, None for none; what is left out, or `...`, stays.
-                See `EntryDetails`.
+            cidr: The new network, which is checked against the rest of the list; None for no change. Or an `EntryEdit`
+                that contains all changes of the entry.
+            actor: Who changes the entry, for the change log.
+            expect_version: The version of the account that the caller saw; None for any version.
+            details: The new `label` and `expires_at`; None removes them. A detail that is left out, or is `...`, does
+                not change. See `EntryDetails`.
 
         Returns:
-            The entry as it is now.
+            The entry after the change.
 
         Raises:
-            TypeError: If an `EntryEdit` comes with details beside it.
+            TypeError: If both an `EntryEdit` and details are passed.
             RuleError: If the new network breaks a rule.
-            InvalidExpiryError: If it would end at a time that is over, or that names no zone.
-            InvalidTextError: If the label or the actor holds a character that people cannot see.
-            EntryNotFoundError: If the list holds no such entry.
+            InvalidExpiryError: If the new expiry is in the past or has no time zone.
+            InvalidTextError: If the label or the actor contains an invisible character.
+            EntryNotFoundError: If the list contains no such entry.
             AccountNotFoundError: If there is no such account.
             SubaccountError: If the account inherits its list.
-            VersionConflictError: If the account has another version than expected.
+            VersionConflictError: If the account's version is not the expected version.
             StoreError: If the change cannot be stored.
 
         Example:
@@ -626,7 +646,7 @@ class RuleManager:
         """
         if isinstance(cidr, EntryEdit):
             if details:
-                raise TypeError("say what shall be different in the EntryEdit, or in arguments, not in both")
+                raise TypeError("pass the changes in the EntryEdit or as arguments, not both")
             edit = cidr
         else:
             edit = EntryEdit(... if cidr is None else cidr, **details)
@@ -646,24 +666,24 @@ class RuleManager:
         expect_version: int | None = None,
         allow_empty: bool = False,
     ) -> list[Entry]:
-        """Remove entries: all that are named, or none. Without entries an account is not enforced, which must be said.
+        """Remove entries from a list: all that are named, or none. To remove the last entry, pass `allow_empty=True`.
 
         Args:
-            account: Whose list.
-            which: The entries: CIDRs in any spelling, also several in one text separated by commas, or ids.
-            actor: Who removes them, for the change log.
-            expect_version: The version of the account that the caller saw; None for whatever it is.
-            allow_empty: Whether the list may become empty, which ends enforcement: every address is allowed then.
+            account: The account whose list changes.
+            which: The entries: ids, or CIDRs in any spelling. One text can contain several CIDRs separated by commas.
+            actor: Who removes the entries, for the change log.
+            expect_version: The version of the account that the caller saw; None for any version.
+            allow_empty: Whether the list may become empty, which ends enforcement: every address is then allowed.
 
         Returns:
-            The removed entries, in the order they were named.
+            The removed entries, in the order of `which`.
 
         Raises:
-            EntryNotFoundError: If the list holds one of them not; says what it holds.
+            EntryNotFoundError: If the list does not contain one of the entries. The message says what it contains.
             AccountNotFoundError: If there is no such account.
             SubaccountError: If the account inherits its list.
-            VersionConflictError: If the account has another version than expected.
-            WouldDisableEnforcementError: If no entry would be left, and `allow_empty` was not said.
+            VersionConflictError: If the account's version is not the expected version.
+            WouldDisableEnforcementError: If no entry would be left and `allow_empty` is false.
             StoreError: If the change cannot be stored.
 
         Example:
@@ -693,29 +713,29 @@ class RuleManager:
         allow_empty: bool = False,
         **details: Unpack[EntryDetails],
     ) -> list[Entry]:
-        """Make the list exactly this, in one change. Entries whose network stays keep id, author and time.
+        """Replace the whole list in one change. Entries whose network stays keep their id, author and time.
 
         Args:
-            account: Whose list.
-            cidrs: The whole list: CIDRs separated by commas or newlines, or an iterable of CIDRs and
-                `NewEntry`; nothing empties the list, for which `allow_empty` is needed.
-            actor: Who changes it, for new entries and the change log.
-            expect_version: The version of the account that the caller saw; None for whatever it is.
-            allow_empty: Whether the list may become empty, which ends enforcement: every address is allowed then.
-            details: `label` and `expires_at` of every entry that brings none of its own; see `EntryDetails`. An entry
-                that stays keeps what neither says.
+            account: The account whose list changes.
+            cidrs: The whole new list: CIDRs separated by commas or newlines, or an iterable of CIDRs and `NewEntry`.
+                An empty text or iterable empties the list, and needs `allow_empty`.
+            actor: Who changes the list, for new entries and the change log.
+            expect_version: The version of the account that the caller saw; None for any version.
+            allow_empty: Whether the list may become empty, which ends enforcement: every address is then allowed.
+            details: The `label` and `expires_at` of every entry that does not have these details itself; see
+                `EntryDetails`. An entry that stays keeps each detail that is set neither here nor in its `NewEntry`.
 
         Returns:
             The list in address order.
 
         Raises:
-            RuleError: If anything breaks a rule; carries every problem of the submission.
-            InvalidExpiryError: If an entry would end at a time that is over, or that names no zone.
-            InvalidTextError: If a label or the actor holds a character that people cannot see.
+            RuleError: If the submission breaks a rule. The error contains every problem of the submission.
+            InvalidExpiryError: If the expiry of an entry is in the past or has no time zone.
+            InvalidTextError: If a label or the actor contains an invisible character.
             AccountNotFoundError: If there is no such account.
             SubaccountError: If the account inherits its list.
-            VersionConflictError: If the account has another version than expected.
-            WouldDisableEnforcementError: If no entry would be left, and `allow_empty` was not said.
+            VersionConflictError: If the account's version is not the expected version.
+            WouldDisableEnforcementError: If no entry would be left and `allow_empty` is false.
             StoreError: If the change cannot be stored.
 
         Example:
@@ -742,27 +762,28 @@ class RuleManager:
         expect_version: int | None = None,
         allow_empty: bool = False,
     ) -> list[Entry]:
-        """Make the list what it was after a change of the log, as a new change that must keep the rules of today.
+        """Restore the list to its state after a change in the log. This is a new change, and today's rules apply to it.
 
-        Entries that have expired since are left out. An entry that is not listed now comes back as a new one.
+        Entries that have expired since then are left out. An entry that is not in the list now gets a new id.
 
         Args:
-            account: Whose list.
-            at: The sequence in the change log.
-            actor: Who changes it, for new entries and the change log.
-            expect_version: The version of the account that the caller saw; None for whatever it is.
-            allow_empty: Whether the list may become empty, which ends enforcement: every address is allowed then.
+            account: The account whose list changes.
+            at: The sequence of that change in the change log.
+            actor: Who changes the list, for new entries and the change log.
+            expect_version: The version of the account that the caller saw; None for any version.
+            allow_empty: Whether the list may become empty, which ends enforcement: every address is then allowed.
 
         Returns:
             The list in address order.
 
         Raises:
-            HistoryError: If the log does not tell what the list was: the account did not exist, or the rows are gone.
-            RuleError: If the list of then breaks a rule of today.
+            HistoryError: If the log does not contain that state: the account did not exist yet, the rows were deleted,
+                or there is no such change yet.
+            RuleError: If the old list breaks a rule of today's policy.
             AccountNotFoundError: If there is no such account.
             SubaccountError: If the account inherits its list.
-            VersionConflictError: If the account has another version than expected.
-            WouldDisableEnforcementError: If no entry would be left, and `allow_empty` was not said.
+            VersionConflictError: If the account's version is not the expected version.
+            WouldDisableEnforcementError: If no entry would be left and `allow_empty` is false.
             StoreError: If the change cannot be stored.
 
         Example:
@@ -778,7 +799,7 @@ class RuleManager:
         def restored(transaction: Transaction, listing: Listing) -> ListChange:
             start, end = transaction.log_start(), transaction.log_end()
             if at < start - 1:
-                raise HistoryError(f"the change log begins with change {start}: what was before is gone")
+                raise HistoryError(f"the change log begins with change {start}: older changes were deleted")
             if at > end:
                 raise HistoryError(f"the change log ends with change {end}: there is no change {at} yet")
             then = list_at(listing.entries, transaction.changes(account, None, after=at), at)
@@ -787,18 +808,18 @@ class RuleManager:
         return self._change_list(account, restored, actor, expect_version, allow_empty=allow_empty).after
 
     def prune_history(self, older_than: timedelta) -> int:
-        """Delete the beginning of the change log.
+        """Delete the oldest rows of the change log.
 
         Args:
-            older_than: The age from which on rows are deleted.
+            older_than: The age above which rows are deleted.
 
         Returns:
-            How many rows are gone.
+            The number of deleted rows.
 
         Raises:
             ValueError: If the age is negative.
-            CidrgateError: If this manager makes dry runs: no rows are deleted.
-            StoreError: If they cannot be deleted.
+            CidrgateError: If this manager makes dry runs. It deletes no rows.
+            StoreError: If the rows cannot be deleted.
         """
         if self._dry_run:
             raise CidrgateError("a manager of dry runs does not prune the change log")
@@ -811,15 +832,15 @@ class RuleManager:
         return self._write(prune)
 
     def sweep(self) -> int:
-        """Take entries that have ended by themselves off the lists, and log it; a manager that follows does so itself.
+        """Remove expired entries from the lists, and log that. A manager that follows the store does this regularly.
 
-        Where an account has none but expired entries they stay, as an account without entries is not enforced, and
-        nothing is opened by the clock: a person removes them. Entries that have ended by this machine's clock alone
-        stay too, as that may have jumped ahead: they must have ended by the database's clock, and by the time that has
-        passed since the process was started.
+        If an account has only expired entries, they stay, because an account without entries is not enforced, and the
+        clock must not end enforcement: remove them with `remove`. Entries also stay if only this machine's clock says
+        that they have expired, because that clock may have jumped ahead. They must also have expired by the database's
+        clock and by the time that has passed since the process started.
 
         Returns:
-            How many entries were taken off.
+            The number of removed entries.
 
         Raises:
             StoreError: If the store cannot be read or written.
@@ -838,14 +859,14 @@ class RuleManager:
         return swept
 
     def note_match(self, account: str, address: Address) -> None:
-        """Remember which entry lets an address in, to be stored by `store_matches`.
+        """Record which entry matches an address; `store_matches` stores it.
 
         Args:
-            account: The account it acts for.
+            account: The account for which the address acts.
             address: Text, packed bytes (4 or 16), or an `ipaddress` object.
 
         Raises:
-            InvalidAddressError: If the address is none.
+            InvalidAddressError: If the address is not valid.
             CidrgateError: If the matcher was not loaded.
 
         Example:
@@ -862,28 +883,30 @@ class RuleManager:
             self.matches.note(account, cidr)
 
     def store_matches(self) -> int:
-        """Store when the entries that `note_match` saw last matched; a manager that follows does so every minute.
+        """Store when the entries that `note_match` recorded last matched.
 
-        An entry that goes on matching is stored once an hour.
+        A manager that follows the store does this every minute. An entry that continues to match is stored once an
+        hour.
 
         Returns:
-            How many were stored.
+            The number of stored entries.
 
         Raises:
-            StoreError: If they cannot be; they are kept for the next time.
+            StoreError: If they cannot be stored. The next call tries again.
         """
         stored = 0
         for seen in self.matches.pending():
-            at = certain_time(datetime.now(UTC))  # a later one would stand for good
+            at = certain_time(datetime.now(UTC))  # a time in the future would never be replaced
             self._write(partial(_note_matches, seen=seen, at=at))
             stored += len(seen)
         return stored
 
     def withdraw_changes(self) -> None:
-        """Take back the changes that are not committed: what waits for a lock, or for its turn, stops to wait.
+        """Cancel the changes that are not being committed yet, including those that wait for a lock or for their turn.
 
-        For a process that stops: the threads that brought these changes get a `ChangeWithdrawnError`, and nothing of
-        them is stored. What was told to commit is not taken back. May be called again and again, from any thread.
+        A process calls this when it stops. The threads that make these changes get a `ChangeWithdrawnError`, and none
+        of the changes is stored. A change whose commit has begun is not cancelled. Any thread can call this, and more
+        than once.
         """
         self._commits.withdraw()
         self._store.withdraw()
@@ -900,26 +923,28 @@ class RuleManager:
         actor: str | None = None,
         progress: Callable[[int], object] | None = None,
     ) -> ImportReport:
-        """Store the lists of many accounts, some thousands a commit; each account's whole or not at all.
+        """Store the lists of many accounts, with thousands of accounts in one commit.
+
+        The list of each account is stored completely or not at all.
 
         Args:
-            lists: The entries to list, by account name; or pairs of a name and its entries, each name once, which are
-                read as they are needed.
-            replace: Whether each list stands in the place of the account's, instead of being added to it.
-            create: Whether an account that does not exist is created.
-            strict: Whether all of it is one commit, and none of it if any account's list cannot be stored.
-            dry_run: Whether everything is checked and nothing is stored.
-            allow_empty: Whether a list of no entries may, with `replace`, take the place of one that has some, which
-                ends the account's enforcement. Otherwise the account's problem is a `WouldDisableEnforcementError`.
+            lists: The entries by account name; or pairs of a name and its entries, with each name once. Pairs are read
+                only as they are needed.
+            replace: Whether each list replaces the account's list, instead of being added to it.
+            create: Whether to create accounts that do not exist.
+            strict: Whether to store everything in one commit, or nothing if the list of any account cannot be stored.
+            dry_run: Whether to check everything and store nothing.
+            allow_empty: Whether, with `replace`, an empty list may replace a list with entries, which ends the
+                account's enforcement. Otherwise the account's problem is a `WouldDisableEnforcementError`.
             actor: Who imports, for the entries and the change log.
-            progress: Called after each commit with the number of accounts done since the last call.
+            progress: Called after each commit with the number of accounts since the last call.
 
         Returns:
-            What was stored, and for each account that could not be, why.
+            What was stored, and the reason for each account whose list was not stored.
 
         Raises:
-            InvalidTextError: If the actor holds a character that people cannot see.
-            StoreError: If a commit fails; the accounts of the commits before it are stored and published.
+            InvalidTextError: If the actor contains an invisible character.
+            StoreError: If a commit fails. The accounts of earlier commits are stored and published.
 
         Example:
             >>> from cidrgate import NewEntry
@@ -968,10 +993,11 @@ class RuleManager:
         address: str | None = None,
         confirmed: Iterable[str] = (),
     ) -> Self:
-        """Return this manager with hooks that see each change before it is committed.
+        """Return a copy of this manager with hooks that see each change before it is committed.
 
-        It also guards the caller: a change that would lock out the caller's address, or end the enforcement of an
-        account, raises an `UnconfirmedChangeError` unless it was confirmed by name.
+        The copy also protects the caller: a change that would lock out the caller's address, or end the enforcement of
+        an account, raises an `UnconfirmedChangeError` unless `confirmed` names its guard. The hooks of this manager
+        stay, and are called first.
 
         Args:
             before_store: Called with the outcome of a change of a list before it is stored. If it raises a
@@ -987,8 +1013,6 @@ class RuleManager:
 
         Raises:
             ValueError: If `confirmed` names an unknown guard.
-
-        The hooks of this manager stay, and are called first.
 
         Example:
             >>> with RuleManager.open("memory://") as manager:
@@ -1033,11 +1057,11 @@ class RuleManager:
         return self._confirmed | {Guard.DISABLE_ENFORCEMENT} if allow_empty else self._confirmed
 
     def _write(self, make: Callable[[Transaction], _Made]) -> _Made:
-        """What a function makes in a write transaction of its own."""
+        """Return the result of a function that is called in its own write transaction."""
 
         def write() -> _Made:
             if self._store.writers == 1:
-                # Those that wait for a lock of the database are not served in their order.
+                # The database does not grant its lock in the order in which the waiting writers came.
                 return self._commits.exclusive(make)
             with self.replica.published.change() as transaction:
                 return make(transaction)
@@ -1045,9 +1069,9 @@ class RuleManager:
         return self._attempted(write)
 
     def _attempted(self, change: Callable[[], _Made]) -> _Made:
-        """What a change comes to; tried again when another writer came first.
+        """Return the result of a change, and try it again after a conflict with another writer.
 
-        Never after an `OutcomeUnknownError`: what may be stored already is not stored once more.
+        After an `OutcomeUnknownError` it is not tried again: the change may be stored already.
         """
         end = time.monotonic() + time_left(self._store.lock_timeout)
         with answer_by(end):
@@ -1060,10 +1084,10 @@ class RuleManager:
             return change()
 
     def before_fork(self) -> None:
-        """Nothing: what a child must not inherit is the store's."""
+        """Do nothing: the store itself closes what a child must not inherit."""
 
     def after_fork(self, *, certain: bool) -> None:
-        """Go on in a forked child, with no change under way."""
+        """Prepare the manager for a forked child, where no change is in progress."""
         self._commits.after_fork()
         self.replica.after_fork(certain=certain)
 
@@ -1073,7 +1097,7 @@ def _note_matches(transaction: Transaction, seen: Sequence[tuple[str, str]], at:
 
 
 def _both(first: Callable[..., object] | None, second: Callable[..., object] | None) -> Callable[..., object] | None:
-    """One call that is both, in their order."""
+    """Return one callable that calls both, in this order."""
     if first is None or second is None:
         return first or second
 

@@ -1,5 +1,5 @@
 """The read replica of a store: a matcher that catches up with the change log, in memory or from a snapshot.
 
-`Replica` is all of it together: the published store, the follower that polls and listens, and the shared snapshot; the
-expiry of entries lives here too. Nothing here changes a list, and nothing here knows a rule or HTTP.
+`Replica` combines the published store, the follower that polls and listens, and the shared snapshot. This folder also
+contains the expiry of entries. It changes no list, and knows no rule and no HTTP.
 """

@@ -1,4 +1,4 @@
-"""When entries end by themselves: which accounts must be published again, and at what time."""
+"""`ExpirySchedule`: which accounts must be published again because entries expire, and when."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["ExpirySchedule"]
 
 
 class ExpirySchedule:
-    """The ends of the entries that end by themselves, by account. Not safe to share between threads.
+    """The expiry times of entries, by account. Threads must not share it without a lock.
 
     Example:
         >>> from datetime import UTC, datetime, timedelta
@@ -32,12 +32,12 @@ class ExpirySchedule:
 
     def __init__(self) -> None:
         self._ends: dict[str, dict[str, datetime]] = {}
-        # A heap of times to look at an account, of which only the one in `_scheduled` counts.
+        # A heap of times at which to check an account. Only the time in `_scheduled` is valid.
         self._agenda: list[tuple[datetime, str]] = []
         self._scheduled: dict[str, datetime] = {}
 
     def put(self, account: str, ends: Mapping[str, datetime]) -> None:
-        """Note when an account's entries end, in the place of what was noted before; nothing forgets it."""
+        """Replace the expiry times of an account's entries; an empty mapping removes the account."""
         if ends:
             self._ends[account] = dict(ends)
             self._schedule(account, min(ends.values()))
@@ -46,22 +46,22 @@ class ExpirySchedule:
             self._scheduled.pop(account, None)
 
     def active(self, account: str, cidrs: Iterable[str], at: datetime) -> list[str]:
-        """Those of an account's CIDRs that have not ended at a time."""
+        """Return those of an account's CIDRs that have not expired at a time."""
         ends = self._ends.get(account, {})
         return [cidr for cidr in cidrs if cidr not in ends or ends[cidr] > at]
 
     def ends(self) -> Mapping[str, Mapping[str, datetime]]:
-        """What was put, by account."""
+        """Return the expiry times that were put, by account."""
         return self._ends
 
     def next(self) -> datetime | None:
-        """When the next entry ends, or earlier; None when none does."""
+        """Return the time at which the next entry expires, or an earlier time; None if no entry expires."""
         while self._agenda and self._scheduled.get(self._agenda[0][1]) != self._agenda[0][0]:
             heapq.heappop(self._agenda)
         return self._agenda[0][0] if self._agenda else None
 
     def due(self, at: datetime) -> Iterator[str]:
-        """The accounts of which entries have ended at a time, since they were put or due the last time."""
+        """Yield the accounts with entries that have expired at a time, since the accounts were last put or due."""
         while (end := self.next()) is not None and end <= at:
             account = heapq.heappop(self._agenda)[1]
             del self._scheduled[account]
@@ -71,7 +71,7 @@ class ExpirySchedule:
             yield account
 
     def ended_between(self, start: datetime, end: datetime) -> Iterator[str]:
-        """The accounts of which entries end after one time and not after another one."""
+        """Yield the accounts with entries that expire after `start` and not after `end`."""
         for account, ends in self._ends.items():
             if any(start < one <= end for one in ends.values()):
                 yield account

@@ -1,8 +1,8 @@
-"""The thread that keeps a matcher equal to a store that others write too, and lets entries end in time.
+"""`Follower`: the thread that keeps a matcher equal to a store with other writers, and removes expired entries on time.
 
-It waits for the store's signal, and asks now and then without one, in case a signal was lost. While the store cannot be
-reached the last known lists are served; the thread tries again with growing pauses, and catches up. What else it does
-in a round, such as to write a snapshot, fails for itself: it is tried again with growing pauses, and nothing waits
+The thread waits for a signal of the store, and also polls it, in case a signal was lost. While the store cannot be
+reached, the last known lists are served, and the thread tries again with growing pauses until it catches up. Its other
+tasks, such as writing a snapshot, fail independently. Each is tried again with growing pauses, and no other task waits
 for it.
 """
 
@@ -31,31 +31,31 @@ __all__ = ["Follower"]
 _Done = TypeVar("_Done")
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 5.0
-"""Seconds before another attempt to reach the store, at first and at most; each pause is about twice the one before."""
+"""Seconds before another attempt to reach the store, at first and at most. Each pause is about twice the last one."""
 
 _HOUSEKEEPING_PAUSE = 60.0
-"""Seconds between two sweeps of expired entries, and what else can wait, more or less."""
+"""The approximate seconds between two runs of housekeeping, such as a sweep of expired entries."""
 
 _FIRST_RETRY, _LONGEST_RETRY = 0.5, 60.0
-"""Seconds before another attempt at what failed in a round."""
+"""Seconds before another attempt at a task that failed, at first and at most."""
 
 _FAREWELL = 5.0
-"""Seconds `stop` waits for the thread, which may itself be waiting for a network that is gone."""
+"""Seconds that `stop` waits for the thread, which may be waiting for a lost network."""
 
 
 _A_LITTLE = 0.001
 
-_NOT_REACHED = "the store is not reached, the last known lists are served"
-_NOT_EXPIRED = "entries that have expired could not be taken out"
+_NOT_REACHED = "the store cannot be reached, the last known lists are served"
+_NOT_EXPIRED = "expired entries could not be removed from the lists in memory"
 
 
 class _Complaint:
-    """Says why something does not work: once for each cause, until it works again.
+    """Logs why something does not work, once for each cause, until it works again.
 
     Args:
-        event: What it is called in the log.
-        what: What to say of it.
-        ended: What it is called in the log that it works again.
+        event: The event that is logged when it fails.
+        what: The message.
+        ended: The event that is logged when it works again.
     """
 
     def __init__(self, event: Event, what: str, ended: Event = "works_again") -> None:
@@ -71,7 +71,7 @@ class _Complaint:
             self._since = time.monotonic()
         self._said = cause
         if isinstance(error, (CidrgateError, OSError)):
-            # As text: the error leads to what is followed, and a record that is kept would keep that too.
+            # As text: the error refers to the store, and a stored log record would keep the store alive.
             log_event(logging.WARNING, self._event, f"{self._what}: {str(error) or cause}")
         else:
             log_event(logging.ERROR, self._event, f"{self._what}: {cause}", exc_info=error)
@@ -85,14 +85,14 @@ class _Complaint:
 
 
 class _Task:
-    """A part of a round that may fail by itself.
+    """A task of a round, which fails independently of the other tasks.
 
     Args:
-        event: What it is called in the log that it failed.
-        what: What to say when it fails.
-        about: Gives a time near another one.
-        every: About how many seconds lie between two times; 0 for each round.
-        pauses: Whether it pauses after it failed; not what must be done in time.
+        event: The event that is logged when the task fails.
+        what: The message when it fails.
+        about: Returns a random time near its argument.
+        every: The approximate seconds between two runs; 0 to run in each round.
+        pauses: Whether to pause after a failure; false for a task that must run on time.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class _Task:
             return None
         try:
             done = do()
-        except Exception as error:  # noqa: BLE001 - whatever it is, the matcher has to be kept equal to the store
+        except Exception as error:  # noqa: BLE001 - after any error, the thread must continue to update the matcher
             if self._pauses:
                 self._at = time.monotonic() + self._about(self._retry)
                 self._retry = min(2 * self._retry, _LONGEST_RETRY)
@@ -128,16 +128,16 @@ class _Task:
 
 
 class _Age:
-    """Says when lists have become too old to be trusted, and when they are current again."""
+    """Logs when the lists become stale, and when they are current again."""
 
     def __init__(self) -> None:
         self._stale = False
 
     def look(self, published: PublishedStore) -> float:
-        """Say so if it is so.
+        """Log a change of the state, if there is one.
 
         Returns:
-            Seconds until it may have to be said.
+            The seconds until the lists may become stale.
         """
         longest = published.stale_after
         if longest is None:
@@ -146,7 +146,7 @@ class _Age:
         if (staleness > longest) != self._stale:
             self._stale = not self._stale
             if self._stale:
-                message = f"the store has told nothing for {staleness:.1f} seconds: the lists may be out of date"
+                message = f"the store has not answered for {staleness:.1f} seconds: the lists may be out of date"
                 log_event(logging.WARNING, "lists_stale", message, seconds=_seconds(staleness), allowed=longest)
             else:
                 log_event(logging.INFO, "lists_current", "the lists equal the store again")
@@ -154,33 +154,31 @@ class _Age:
 
 
 class Follower:
-    """Follows a store in a thread of its own, until it is stopped or what it follows is gone.
+    """Follows a store in a separate thread, until `stop` is called or `published` is garbage-collected.
 
     Args:
         store: The store.
-        published: What catches up with it; kept by others, and not kept alive from here.
-        poll: Seconds between two looks at the log without a signal.
+        published: The published store that catches up with it. The follower holds only a weak reference to it.
+        poll: Seconds between two reads of the log without a signal.
 
     Raises:
         StoreError: If no thread can be started.
     """
 
     def __init__(self, store: Store, published: PublishedStore, *, poll: float) -> None:
-        # Its own, as whoever seeds the generator of the module wants the same numbers each time.
+        # Not the module's generator: a program that seeds it expects the same numbers each time.
         self._random = Random()  # noqa: S311
         self._store = store
         self._published = weakref.ref(published, self._orphaned)
         self._poll = poll
         self._reaching = _Complaint("store_lost", _NOT_REACHED, "store_back")
-        self._outgrown = _Complaint("store_outgrown", "the lists are not trusted any more")
-        self._following = _Complaint("follower_failed", "following the store failed; it is tried again")
+        self._outgrown = _Complaint("store_outgrown", "the lists are no longer trusted")
+        self._following = _Complaint("follower_failed", "following the store failed; the follower tries again")
         self._expiry = _Task("task_failed", _NOT_EXPIRED, self._about, pauses=False)
-        self._writing = _Task("snapshot_failed", "the shared snapshot is not written", self._about)
-        self._taking_over = _Task("snapshot_refused", "the shared snapshot is not taken over", self._about)
+        self._writing = _Task("snapshot_failed", "the shared snapshot cannot be written", self._about)
+        self._taking_over = _Task("snapshot_refused", "the new shared snapshot cannot be used", self._about)
         self._housekeeping = {
-            name: _Task(
-                "task_failed", f"what is done now and then failed ({name})", self._about, every=_HOUSEKEEPING_PAUSE
-            )
+            name: _Task("task_failed", f"the housekeeping task {name} failed", self._about, every=_HOUSEKEEPING_PAUSE)
             for name in published.housekeeping
         }
         self._age = _Age()
@@ -191,8 +189,8 @@ class Follower:
             self._thread.start()
         except RuntimeError as error:
             raise StoreError(
-                f"the store cannot be followed, as no thread can be started ({error}): raise the limit on threads or "
-                "memory for this process"
+                f"the store cannot be followed because no thread can be started ({error}): raise the limit on threads "
+                "or memory for this process"
             ) from error
         published.on_next_expiry_changed = published.on_behind = self.wake
 
@@ -207,18 +205,18 @@ class Follower:
             self._thread.join(_FAREWELL)
 
     def leave_to_parent(self) -> None:
-        """Do nothing any more, in a forked child: the thread did not come along, or has become the child itself."""
+        """Stop all work in a forked child: the thread does not exist there, or has become the child's main thread."""
         self._ended = threading.Event()  # another thread may have been using the old one
         self._ended.set()
         self._watch = None
 
     @property
     def is_alive(self) -> bool:
-        """Whether the thread does its work."""
+        """Whether the thread is running and not stopped."""
         return self._thread.is_alive() and not self._ended.is_set()
 
     def wake(self) -> None:
-        """Make the thread look at its tasks now."""
+        """Make the thread check its tasks now."""
         watch = self._watch
         if watch is not None:
             watch.wake()
@@ -232,7 +230,7 @@ class Follower:
             try:
                 self._follow()
             except Exception as error:  # noqa: BLE001
-                # A thread that ended would leave the matcher old for ever and tell nobody.
+                # If the thread ended, the matcher would stay old permanently, and no log line would say so.
                 self._following.say(error)
                 self._pause(_LONGEST_PAUSE)
 
@@ -242,7 +240,7 @@ class Follower:
             try:
                 watch = self._watch = self._store.watch()
                 try:
-                    self._look()  # at what was committed before the watch began
+                    self._look()  # reads what was committed before the watch began
                     pause = _FIRST_PAUSE
                     self._reaching.withdraw()
                     self._outgrown.withdraw()
@@ -283,7 +281,7 @@ class Follower:
         return self._poll if end is None else max(0.0, min(self._poll, end))
 
     def _pause(self, seconds: float) -> None:
-        """Wait, but let entries end in time."""
+        """Wait, but remove expired entries on time."""
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
             published = self._published()
@@ -294,10 +292,10 @@ class Follower:
                 return
 
     def _about(self, seconds: float) -> float:
-        """A time near this, so that many nodes do not do the same thing at the same moment."""
+        """Return a random time near this one, so that many nodes do not do the same work at the same moment."""
         return seconds * self._random.uniform(0.75, 1.25)
 
 
 def _seconds(staleness: float) -> float | None:
-    """A time for the log; JSON has no infinity."""
+    """Return a number of seconds for the log, or None for infinity, which JSON does not have."""
     return round(staleness, 3) if math.isfinite(staleness) else None

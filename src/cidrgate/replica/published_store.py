@@ -1,9 +1,9 @@
-"""A matcher that follows a store: it equals what the store held at one position of its log, and moves on from there.
+"""`PublishedStore`: a matcher that equals the store at one position of its log, and catches up from there.
 
-Whoever changes the store, this process or another, the change comes to the matcher the same way: the accounts changed
-since the position are read again, all in one transaction, and published. So a change is never half seen, applying one
-twice is harmless, and none is missed, whatever went wrong between a commit and its publication. The thread that does
-so by itself is in `cidrgate.replica.follower`.
+Changes of this process and of other processes are published in the same way: one transaction reads again all accounts
+that changed since the position, and publishes them. So the matcher never shows half of a change, publishing a change
+twice is harmless, and no change is missed, whatever failed between a commit and its publication. The thread that
+catches up regularly is in `cidrgate.replica.follower`.
 """
 
 from __future__ import annotations
@@ -33,30 +33,30 @@ if TYPE_CHECKING:
 __all__ = ["PublishedStore"]
 
 _MOST_NAMES = 20_000
-"""With more changed accounts than this, all lists are read in one scan instead of these by name."""
+"""If more accounts than this changed, one scan reads all lists, instead of a query by name."""
 
 _PROGRESS = 20_000
-"""Accounts between two reports of progress."""
+"""The number of accounts between two calls of `progress`."""
 
 _RETRY = 1.0
-"""Seconds without another attempt after the store could not be read to catch up."""
+"""Seconds before another attempt to catch up after the store could not be read."""
 
 
 _WORTH_SAYING = 1.0
-"""Seconds by which the clock goes back before it is logged: smaller steps are how clocks are kept in time."""
+"""Seconds by which the clock must go back before that is logged: time synchronization makes smaller steps."""
 
 
 _NOTHING_CHANGED = "; nothing was changed"
-"""What errors of a store say that are no longer true once a change was committed."""
+"""The part of a store's error message that is wrong once a change was committed."""
 
 
 class PublishedStore:
-    """A store, and a matcher that equals it as of a position in its log.
+    """A store, and a matcher that equals it at a position in its log.
 
-    Safe to share between threads.
+    Threads can share it.
 
     Args:
-        store: Where lists are kept.
+        store: The store of the lists.
     """
 
     def __init__(self, store: Store) -> None:
@@ -64,36 +64,36 @@ class PublishedStore:
         self._matcher = Matcher()
         self._position: str | None = None
         self.known_at = -math.inf
-        """When the matcher was last known to equal the store, on the clock of `time.monotonic`; -inf for never."""
+        """The `time.monotonic` time at which the matcher was last known to equal the store; -inf if it never was."""
         self.on_known: Callable[[], object] | None = None
-        """Called when that is known anew."""
+        """Called each time the matcher is known to equal the store."""
         self._timetable = ExpirySchedule()
-        # Held from the reading of lists to their publication, so that what is published last was read last.
+        # Held from reading lists to publishing them, so that the lists that are read last are published last.
         self._reading = threading.RLock()
-        # Held while the matcher and the timetable change; not while the store is waited for.
+        # Held while the matcher and the timetable change, but not while waiting for the store.
         self._publishing = threading.RLock()
-        # The latest time as of which lists were published, and accounts whose entries have ended by that time, but not
-        # by the clock, which went back: they are to be read again.
+        # The latest time for which lists were published. If the clock went back since, the accounts with entries that
+        # had expired by that time and have not by the clock: they must be read again.
         self._as_of = datetime.min.replace(tzinfo=UTC)
         self._revived: set[str] = set()
-        # Whether something may be committed that this process did not publish.
+        # Whether there may be a commit that this process did not publish.
         self._behind = False
         self._next_attempt = 0.0
-        # Why this process cannot tell any more what the lists of the store match.
+        # The error because of which this process can no longer read the store's lists correctly.
         self._outgrown: StoreOutgrownError | None = None
-        # Looks at the store, by number: the last that began, and the last that ended well.
+        # The numbers of two reads of the store: the last that began, and the last that succeeded.
         self._begun = self._ended = 0
         self.on_next_expiry_changed: Callable[[], object] = lambda: None
-        """Called when another entry than before is the next one to end by itself."""
+        """Called when the time changes at which the next entry expires."""
         self.on_behind: Callable[[], object] | None = None
-        """Called when a question finds the matcher behind the store, where another thread catches up: a question must
-        not wait for a store that does not answer."""
+        """Called when a query finds the matcher behind the store, if another thread catches up: a query must not wait
+        for a store that does not answer."""
         self.stale_after: float | None = None
-        """Seconds without news from the store after which the lists are stale, and the log says so; None for never."""
+        """The staleness in seconds after which the lists are stale, and the log says so; None for never."""
         self.shared: SharedSnapshot | None = None
-        """A snapshot to share with other processes."""
+        """The snapshot that other processes share, or None."""
         self.housekeeping: dict[str, Callable[[], object]] = {}
-        """What is called now and then, each for itself, by its name."""
+        """The housekeeping tasks, by name. Each is called regularly, and fails independently of the others."""
 
     # ------------------------------------------------------------------------------------------------- reading
 
@@ -104,10 +104,10 @@ class PublishedStore:
 
     @property
     def matcher(self) -> Matcher:
-        """The matcher, equal to the store as far as it is known.
+        """The matcher with the last known lists.
 
         Raises:
-            CidrgateError: If it was not loaded.
+            CidrgateError: If the matcher was not loaded.
         """
         if self._position is None:
             raise CidrgateError("the matcher is not loaded, and an empty one would allow everything: call load()")
@@ -116,7 +116,7 @@ class PublishedStore:
                 self._next_attempt = time.monotonic() + _RETRY
                 self.on_behind()
             else:
-                with suppress(StoreError):  # then the last known lists are served
+                with suppress(StoreError):  # the last known lists are served then
                     self.catch_up()
         return self._matcher
 
@@ -127,15 +127,16 @@ class PublishedStore:
 
     @property
     def incomplete(self) -> bool:
-        """Whether entries are missing that count again: `catch_up` brings them back."""
+        """Whether the matcher lacks entries that match again after the clock went back. `catch_up` publishes them."""
         return bool(self._revived)
 
     def load(self, progress: Callable[[int], object] | None = None, snapshot: Path | None = None) -> None:
-        """Fill the matcher from the store, all accounts as of one moment.
+        """Fill the matcher from the store, with the lists of all accounts at one moment.
 
         Args:
-            progress: Called now and then with the number of accounts read since the last call.
-            snapshot: A file to start from, if it is there and sound, and the log still tells what changed since.
+            progress: Called regularly with the number of accounts read since the last call.
+            snapshot: A file to start from. It is used if it exists, is not damaged, and the log still contains the
+                changes since it was written.
 
         Raises:
             StoreError: If the store cannot be read.
@@ -150,7 +151,7 @@ class PublishedStore:
                     log_event(
                         logging.WARNING,
                         "snapshot_refused",
-                        f"the snapshot is left aside, the store is read instead: {error}",
+                        f"the snapshot cannot be used, so the whole store is read: {error}",
                         path=str(snapshot),
                     )
                 else:
@@ -158,19 +159,19 @@ class PublishedStore:
             self._read(self._matcher if self._position is None else Matcher(), ExpirySchedule(), "", progress)
 
     def catch_up(self, *, check_first: bool = True) -> None:
-        """Publish what was committed since the position of the matcher, by whomever.
+        """Publish every change that was committed since the matcher's position, by this process or another.
 
-        Where several threads wait to look, the first one looks for all of them.
+        If several threads call this at once, one read of the store serves all of them.
 
         Args:
-            check_first: Whether to ask first if there is anything; not worth it for who knows that there is.
+            check_first: Whether to check first if there are changes; false if the caller knows that there are.
 
         Raises:
-            StoreError: If the store cannot be read; the matcher stays as it is.
+            StoreError: If the store cannot be read. The matcher stays unchanged.
         """
         last = self._begun
         with work(), self._reading:
-            if self._ended > last:  # that look began since, so it saw what this one is for
+            if self._ended > last:  # that read began after this call, so it saw the same changes
                 return
             self._begun = number = self._begun + 1
             next_end = self._timetable.next()
@@ -180,7 +181,7 @@ class PublishedStore:
             except StoreError as error:
                 self._next_attempt = time.monotonic() + _RETRY
                 if isinstance(error, StoreOutgrownError):
-                    # What the store means may be something else by now: its lists of before count as of no age.
+                    # The lists in memory may be wrong now, so their staleness becomes infinite.
                     self._outgrown = error
                     self._fell_behind()
                 raise
@@ -191,18 +192,18 @@ class PublishedStore:
                 self.on_next_expiry_changed()
 
     def _know(self, at: float) -> None:
-        """Note when the matcher was known to equal the store."""
+        """Record a time at which the matcher was known to equal the store."""
         self.known_at = at
         if self.on_known is not None:
             self.on_known()
 
     def _fell_behind(self) -> None:
-        """Note that the matcher does not equal the store, or that nobody can tell, until it is read again."""
+        """Record that the matcher may differ from the store until the store is read again."""
         self._behind = True
         self._know(-math.inf)
 
     def _unchanged(self) -> bool:
-        """Whether nothing was committed since the position; asked in one message, as most questions find nothing."""
+        """Return whether nothing was committed since the position. It takes one message, as most polls find nothing."""
         if self._position is None or self._revived:
             return False
         began = time.monotonic()
@@ -216,7 +217,7 @@ class PublishedStore:
     def _read(
         self, matcher: Matcher, timetable: ExpirySchedule, position: str, progress: Callable[[int], object] | None
     ) -> None:
-        """Bring a matcher from a position to that of the store now, and make it the published one."""
+        """Update a matcher from a position to the store's current position, and publish it."""
         began = time.monotonic()
         with self._store.read() as transaction:
             names = transaction.changed_since(position, _MOST_NAMES) if position else None
@@ -232,7 +233,7 @@ class PublishedStore:
             elif names is None:
                 lists = transaction.lists()
                 if position:
-                    # More has changed than is worth being told apart, or nobody can tell what.
+                    # Too many accounts changed, or the log no longer says which.
                     matcher, timetable = Matcher(), ExpirySchedule()
             with self._publishing if matcher is self._matcher else nullcontext():
                 at = datetime.now(UTC)
@@ -240,7 +241,7 @@ class PublishedStore:
                     _publish(matcher, timetable, one, at)
                     if progress is not None and number % _PROGRESS == 0:
                         progress(_PROGRESS)
-                _end(matcher, timetable, at)  # what has ended since a snapshot was written
+                _end(matcher, timetable, at)  # entries that have expired since a snapshot was written
         with self._publishing:
             self._as_of = max(self._as_of, at)
             self._revived -= revived
@@ -253,7 +254,7 @@ class PublishedStore:
     # ----------------------------------------------------------------------------------------------- snapshots
 
     def compile(self, path: Path) -> None:
-        """Write a snapshot of the matcher as it is once it has caught up.
+        """Catch up, and write a snapshot of the matcher.
 
         Raises:
             StoreError: If the store cannot be read.
@@ -265,7 +266,7 @@ class PublishedStore:
             write_snapshot(path, self._matcher, self._timetable, self._position or "")
 
     def write_shared_snapshot(self) -> None:
-        """Write the shared snapshot anew when it is this process's turn.
+        """Write a new shared snapshot if it is this process's turn.
 
         Raises:
             StoreError: If the store cannot be read.
@@ -285,18 +286,18 @@ class PublishedStore:
             log_event(
                 logging.INFO,
                 "snapshot_written",
-                "the shared snapshot is written anew",
+                "a new shared snapshot was written",
                 path=str(shared.path),
                 accounts=len(self._matcher),
             )
 
     def take_over_shared_snapshot(self) -> None:
-        """Go on with what another process has written to the shared snapshot, if it has.
+        """Use the shared snapshot from now on, if another process has written a new one.
 
         Raises:
             StoreError: If the store cannot be read.
-            SnapshotError: If the file is damaged, or none of ours.
-            OSError: If it cannot be read.
+            SnapshotError: If the file is damaged or is not a snapshot.
+            OSError: If the file cannot be read.
         """
         shared = self.shared
         if shared is None:
@@ -309,12 +310,12 @@ class PublishedStore:
                 log_event(
                     logging.INFO,
                     "snapshot_shared",
-                    "the pages of the shared snapshot, as another process has written it, are used from now on",
+                    "this process now uses the shared snapshot that another process has written",
                     path=str(shared.path),
                 )
 
     def _take_over(self, path: Path, progress: Callable[[int], object] | None) -> None:
-        """Go on with the matcher of a snapshot, once it has caught up."""
+        """Read a snapshot, let its matcher catch up, and publish it."""
         matcher, timetable, position = read_snapshot(path)
         self._read(matcher, timetable, position, progress)
 
@@ -322,17 +323,17 @@ class PublishedStore:
 
     @contextmanager
     def change(self, *, wait: float | None = None, patient: bool = True) -> Iterator[Transaction]:
-        """A write transaction; at the end of the block it is committed, then published.
+        """Begin a write transaction, which is committed and then published at the end of the block.
 
-        An exception in the block changes nothing. Before `load` nothing is published.
+        An exception in the block changes nothing. Before `load`, nothing is published.
 
         Args:
             wait: As for `Store.write`.
             patient: As for `Store.write`.
 
         Raises:
-            StoreOutgrownError: If a newer cidrgate was found to have migrated the store.
-            StoreError: If it cannot begin or be committed.
+            StoreOutgrownError: If a newer cidrgate has migrated the store.
+            StoreError: If the transaction cannot begin or cannot be committed.
         """
         if self._outgrown is not None:
             raise StoreOutgrownError(str(self._outgrown))
@@ -342,7 +343,7 @@ class PublishedStore:
                 yield transaction
                 ended = True
         except BaseException:
-            # A commit that failed may have been one for all that; whether it was, the log will tell.
+            # A failed commit may have been stored. Reading the log will show that.
             self._behind = self._behind or ended
             raise
         if not self.loaded:
@@ -350,13 +351,13 @@ class PublishedStore:
         try:
             self.catch_up(check_first=False)
         except StoreError as error:
-            # What was asked for is stored; to say otherwise would be wrong. The matcher is known to be old.
+            # The change is stored, so it must not fail here. The matcher is marked as behind.
             self._fell_behind()
             reason = str(error).partition(_NOTHING_CHANGED)[0]
             log_event(
                 logging.WARNING,
                 "publication_delayed",
-                f"a change is stored, but could not be read again to be published: {reason}",
+                f"a change is stored, but it could not be read again for publication: {reason}",
             )
         except BaseException:
             self._fell_behind()
@@ -365,26 +366,26 @@ class PublishedStore:
             raise
 
     def after_fork(self, *, certain: bool) -> None:
-        """Make the matcher usable in a forked child, where no other thread goes on.
+        """Prepare the matcher for a forked child, where no other thread continues.
 
         Args:
-            certain: Whether nobody was in the middle of something. Otherwise the matcher may hold half of what a look
-                at the store found, and is not known to equal it before the next look.
+            certain: Whether no thread was in the middle of an operation. Otherwise the matcher may contain half of a
+                read of the store, and it is not known to equal the store before the next read.
         """
         self._reading = threading.RLock()
         self._publishing = threading.RLock()
         if not certain:
             self._fell_behind()
         if self.shared is not None:
-            self.shared.close()  # the parent's turn to write is not the child's
+            self.shared.close()  # the parent keeps the right to write the snapshot
 
     # -------------------------------------------------------------------------------------------------- expiry
 
     def expire(self) -> float | None:
-        """Take out of the matcher what has ended by itself since the last call.
+        """Remove the entries from the matcher that have expired since the last call.
 
         Returns:
-            Seconds until the next entry ends; None when none is known to.
+            The seconds until the next entry expires; None if no known entry expires.
         """
         back = 0.0
         with work(), self._publishing:
@@ -399,14 +400,14 @@ class PublishedStore:
             log_event(
                 logging.WARNING,
                 "clock_went_back",
-                f"the clock of this machine went back by {back:.1f} seconds: entries that had ended count again",
+                f"the clock of this machine went back by {back:.1f} seconds: entries that had expired match again",
                 seconds=round(back, 3),
             )
         return None if end is None else (end - at).total_seconds()
 
 
 def _end(matcher: Matcher, timetable: ExpirySchedule, at: datetime) -> None:
-    """Take out what has ended by itself at a time."""
+    """Remove the entries from a matcher that have expired at a time."""
     for account in timetable.due(at):
         matcher.publish(
             account, timetable.active(account, matcher.prefixes(account), at), enforced=matcher.enforced(account)
@@ -414,7 +415,7 @@ def _end(matcher: Matcher, timetable: ExpirySchedule, at: datetime) -> None:
 
 
 def _missing(matcher: Matcher, timetable: ExpirySchedule, at: datetime) -> set[str]:
-    """Accounts of a snapshot whose entries had ended by the clock of its writer, and have not by this one."""
+    """Return the accounts of a snapshot with entries that had expired by its writer's clock, but not by this clock."""
     return {
         account
         for account, ends in timetable.ends().items()
@@ -423,9 +424,9 @@ def _missing(matcher: Matcher, timetable: ExpirySchedule, at: datetime) -> set[s
 
 
 def _publish(matcher: Matcher, timetable: ExpirySchedule, stored: StoredList, at: datetime) -> None:
-    """Publish a list as it is at a time, an empty one too, so that the matcher knows every account of the store.
+    """Publish the list of an account at a time. Empty lists too, so that the matcher knows every account of the store.
 
-    Whether it is enforced says the store: that none of its entries matches never opens an account.
+    The store says whether the account is enforced: it stays enforced even if none of its entries matches.
     """
     timetable.put(stored.account, stored.expiring)
     if stored.parent is not None:

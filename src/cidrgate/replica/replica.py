@@ -1,7 +1,7 @@
-"""`Replica`: the lists of a store in memory, kept equal to it, and what they are worth when the store says nothing.
+"""`Replica` holds the lists of a store in memory, updates them, and knows their staleness.
 
-The matcher that catches up is in `published_store`, the thread that does so in `follower`, the file that processes
-share in `snapshots`.
+The matcher that catches up with the store is in `published_store`, the thread that updates it is in `follower`, and the
+file that processes share is in `snapshots`.
 """
 
 from __future__ import annotations
@@ -27,27 +27,27 @@ if TYPE_CHECKING:
 __all__ = ["OnStale", "Replica"]
 
 OnStale = Literal["serve", "deny"]
-"""What lists that are too old to be trusted do: answer as they are, or deny."""
+"""What stale lists do: `serve` answers as before, `deny` denies the addresses of enforced accounts."""
 
 _POLL = 5.0
-"""Seconds between two looks at the log without a signal from the store."""
+"""Seconds between two reads of the log without a signal from the store."""
 
 
 class Replica:
-    """The lists of a store, served by a matcher that catches up with its change log.
+    """Answers from the lists of a store with a matcher that catches up with the store's change log.
 
-    Safe to share between threads. Its owner closes the store, and tells it about forks.
+    Threads can share a replica. Its owner closes the store, and calls `after_fork` in a forked child.
 
     Args:
-        store: Where lists are kept.
-        max_staleness: Seconds without news from the store after which `on_stale` counts; None for never.
-        on_stale: Whether `allows` then goes on with the last known lists (`serve`), or denies every address of an
-            enforced account (`deny`). A `Gate` denies unknown accounts then too: they may have been created
-            meanwhile.
+        store: The store of the lists.
+        max_staleness: The staleness in seconds after which `on_stale` applies; None for never.
+        on_stale: What `allows` does then: `serve` uses the last known lists, and `deny` denies every address of an
+            enforced account. With `deny`, a `Gate` then also denies unknown accounts: they may have been created in the
+            meantime.
 
     Attributes:
-        published: The store and the matcher that equals it as of a position of its log.
-        follower: The thread that follows the store; None where nothing does.
+        published: The store, and the matcher that equals it at a position of its log.
+        follower: The thread that follows the store; None if there is none.
 
     Example:
         >>> from cidrgate.stores import open_store
@@ -63,7 +63,7 @@ class Replica:
         if max_staleness is not None and not 0 < max_staleness < math.inf:
             raise ValueError(f"max_staleness is a number of seconds above 0, or None for never, not {max_staleness}")
         if on_stale == "deny" and max_staleness is None:
-            raise ValueError("on_stale='deny' says what happens after max_staleness: say how many seconds that is")
+            raise ValueError("on_stale='deny' needs max_staleness: set it to a number of seconds")
         self._store = store
         self.published = PublishedStore(store)
         self.published.stale_after = max_staleness
@@ -72,16 +72,16 @@ class Replica:
         self._deny_after = max_staleness if on_stale == "deny" else None
 
     def share_snapshot(self, path: Path, refresh: float | None) -> None:
-        """Share a snapshot with other processes: go on with what they write, and write it when it is this one's turn.
+        """Share a snapshot with other processes: use the snapshots that they write, and write when it is our turn.
 
         Args:
             path: The file.
-            refresh: Seconds after which it is written anew; None never to write it here.
+            refresh: The seconds after which a new snapshot is written; None if this process never writes one.
         """
         self.published.shared = SharedSnapshot(path, refresh)
 
     def close(self) -> None:
-        """Stop following. The matcher keeps answering with what it has."""
+        """Stop following. The matcher still answers with the lists it has."""
         if self.follower is not None:
             self.follower.stop()
             self.follower = None
@@ -89,11 +89,12 @@ class Replica:
             self.published.shared.close()
 
     def load(self, *, snapshot: str | Path | None = None, progress: Callable[[int], object] | None = None) -> None:
-        """Fill the matcher from the store, all accounts as of one moment.
+        """Fill the matcher from the store, with the lists of all accounts at one moment.
 
         Args:
-            snapshot: A file by `compile` to start from; where there is none that fits, the store is read whole.
-            progress: Called while the store is read whole, with the number of accounts read since the last call.
+            snapshot: A file from `compile` to start from. If it does not exist or cannot be used, the whole store is
+                read.
+            progress: Called while the whole store is read, with the number of accounts since the last call.
 
         Raises:
             StoreError: If the store cannot be read.
@@ -104,7 +105,7 @@ class Replica:
         """Write a snapshot from which `open` starts without reading the store.
 
         Args:
-            path: The file; it is replaced in one step.
+            path: The file. It is replaced atomically.
 
         Raises:
             CidrgateError: If the matcher was not loaded.
@@ -115,23 +116,23 @@ class Replica:
         self.published.compile(Path(path))
 
     def follow(self) -> None:
-        """Begin to follow the store: a thread publishes what others change, and takes entries out that end.
+        """Follow the store: start a thread that publishes other processes' changes and removes expired entries.
 
         Raises:
             CidrgateError: If the matcher was not loaded.
         """
         if not self.published.loaded:
-            raise CidrgateError("there is nothing to follow with: call load() first")
+            raise CidrgateError("the matcher is not loaded, so it cannot follow the store: call load() first")
         if self.follower is None:
             poll = _POLL if self._max_staleness is None else min(_POLL, self._max_staleness / 3)
             self.follower = Follower(self._store, self.published, poll=poll)
 
     @property
     def matcher(self) -> Matcher:
-        """The matcher over all accounts, equal to the store as far as it is known; always the same object.
+        """The matcher with the last known lists of all accounts; always the same object.
 
         Raises:
-            CidrgateError: If it was not loaded: an empty matcher would allow everything.
+            CidrgateError: If the matcher was not loaded: an empty matcher would allow every address.
         """
         return self.published.matcher
 
@@ -142,12 +143,15 @@ class Replica:
 
     @property
     def known_at(self) -> float:
-        """When the matcher was last known to equal the store, on the clock of `time.monotonic`; -inf for never."""
+        """The `time.monotonic` time at which the matcher was last known to equal the store; -inf if it never was."""
         return self.published.known_at
 
     @property
     def on_known(self) -> Callable[[], object] | None:
-        """What is called when the matcher is known to equal the store, by the thread that looks; None for nothing."""
+        """A function that is called each time the matcher is known to equal the store, or None.
+
+        The thread that compares the matcher with the store calls it.
+        """
         return self.published.on_known
 
     @on_known.setter
@@ -161,19 +165,21 @@ class Replica:
 
     @property
     def snapshot_age(self) -> float | None:
-        """Seconds since the shared snapshot was written; infinite if it is not there, None without one."""
+        """Seconds since the shared snapshot was written; infinite if the file is missing, None without a snapshot."""
         shared = self.published.shared
         return None if shared is None else shared.age
 
     def allows(self, account: str, address: Address) -> bool:
-        """Whether an address may act for an account: `matcher.allows`, unless the lists are too old to be trusted.
+        """Return whether an address may act for an account.
+
+        This is the result of `matcher.allows`, unless the lists are stale and `on_stale` is `deny`.
 
         Args:
-            account: The account; one without entries, or unknown, allows every address.
+            account: The account. An unknown account, or one without entries, allows every address.
             address: Text, packed bytes (4 or 16), or an `ipaddress` object.
 
         Raises:
-            InvalidAddressError: If the address is none.
+            InvalidAddressError: If the address is not valid.
             CidrgateError: If the matcher was not loaded.
         """
         matcher = self.published.matcher
@@ -184,18 +190,18 @@ class Replica:
 
     @property
     def denies_when_stale(self) -> bool:
-        """Whether lists that are too old to be trusted deny."""
+        """Whether stale lists deny the addresses of enforced accounts: `on_stale` is `deny`."""
         return self._deny_after is not None
 
     @property
     def stale(self) -> bool:
-        """Whether the lists are too old to be trusted; never where they are served whatever their age."""
+        """Whether the staleness is above `max_staleness` and `on_stale` is `deny`; with `serve` this is never true."""
         return self._deny_after is not None and self.published.staleness > self._deny_after
 
     def checker(self) -> Callable[[str, Address], bool]:
-        """The cheapest callable that answers what `allows` does: the matcher's own where no staleness counts.
+        """Return the fastest callable with the results of `allows`: `matcher.allows`, unless stale lists deny.
 
-        Keep the replica as long as the callable: nobody else tells the matcher what changes.
+        Hold a reference to the replica while you use the callable: only the replica updates the matcher.
 
         Raises:
             CidrgateError: If the matcher was not loaded.
@@ -204,10 +210,10 @@ class Replica:
         return matcher.allows if self._deny_after is None else self.allows
 
     def after_fork(self, *, certain: bool) -> None:
-        """Go on in a forked child: the thread that follows did not come along.
+        """Prepare the replica for a forked child, and start a new follower thread if the parent had one.
 
         Args:
-            certain: Whether nobody was in the middle of something when the process was forked.
+            certain: Whether no thread was in the middle of an operation when the process was forked.
         """
         self.published.after_fork(certain=certain)
         follower, self.follower = self.follower, None
@@ -217,5 +223,5 @@ class Replica:
                 self.follow()
             except StoreError as error:
                 self.published.on_behind = None
-                self.published.after_fork(certain=False)  # nobody will tell how old the lists are
+                self.published.after_fork(certain=False)  # no follower updates the lists
                 log_event(logging.ERROR, "follower_failed", f"a forked process does not follow the store: {error}")

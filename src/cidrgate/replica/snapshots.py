@@ -1,7 +1,7 @@
-"""A matcher in a file with its place in the change log: a start without reading the store, and pages workers share.
+"""Snapshots: a matcher in a file with its position in the change log, for a fast start and for sharing memory pages.
 
-The engine writes and checks the file (`Matcher.save`, `Matcher.open`); here is what the note in it says, and who of
-several processes on a host writes it anew.
+The engine writes and checks the file (`Matcher.save`, `Matcher.open`). This module defines the note in the file, and
+decides which of several processes on a host writes a new one.
 """
 
 from __future__ import annotations
@@ -20,18 +20,19 @@ from cidrgate.replica.expiry import ExpirySchedule
 __all__ = ["SharedSnapshot", "read_snapshot", "write_snapshot"]
 
 _CONTENT = 2
-"""What a snapshot holds, in its note: from 2 on, every account of the store. Before, the note said nothing of it, and
-accounts without entries were left out, which a gate would take for unknown."""
+"""The version of a snapshot's content, stored in its note. From 2 on, a snapshot contains every account of the store.
+Older notes had no version, and older snapshots left out accounts without entries, which a gate would treat as unknown.
+"""
 
 
 def write_snapshot(path: Path, matcher: Matcher, timetable: ExpirySchedule, position: str) -> None:
     """Write a matcher with the position in the log at which it equals the store.
 
     Args:
-        path: The file; it is replaced in one step.
+        path: The file. It is replaced atomically.
         matcher: The matcher.
-        timetable: When its entries end by themselves.
-        position: What `Transaction.position` said.
+        timetable: The expiry times of its entries.
+        position: The position that `Transaction.position` returned.
 
     Raises:
         OSError: If the file cannot be written.
@@ -43,11 +44,11 @@ def write_snapshot(path: Path, matcher: Matcher, timetable: ExpirySchedule, posi
 
 
 def read_snapshot(path: Path) -> tuple[Matcher, ExpirySchedule, str]:
-    """The matcher, the timetable and the position that `write_snapshot` wrote.
+    """Read the matcher, the timetable and the position that `write_snapshot` wrote.
 
     Raises:
-        SnapshotError: If the file is no such snapshot, damaged, or holds other accounts than it should.
-        OSError: If it cannot be read.
+        SnapshotError: If the file is not such a snapshot, is damaged, or may lack accounts.
+        OSError: If the file cannot be read.
     """
     matcher = Matcher.open(path)
     timetable = ExpirySchedule()
@@ -58,7 +59,7 @@ def read_snapshot(path: Path) -> tuple[Matcher, ExpirySchedule, str]:
             timetable.put(account, {cidr: datetime.fromisoformat(end) for cidr, end in ends.items()})
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise SnapshotError(
-            f"{path} says nothing about its place in a change log: write it with `cidrgate compile`"
+            f"{path} does not contain a position in a change log: write it with `cidrgate compile`"
         ) from error
     if content != _CONTENT:
         raise SnapshotError(
@@ -69,13 +70,14 @@ def read_snapshot(path: Path) -> tuple[Matcher, ExpirySchedule, str]:
 
 
 class SharedSnapshot:
-    """A snapshot that the processes of one host share: one of them writes it anew, the others take it over.
+    """A snapshot that the processes of one host share: one of them writes new versions, and the others use these.
 
-    Which one writes is settled by a lock on a file beside it; when that process ends, another one gets it.
+    A lock on a file beside the snapshot decides which process writes. When that process ends, another one gets the
+    lock.
 
     Args:
         path: The file.
-        every: Seconds between two writings; None never to write.
+        every: Seconds between two writes; None if this process never writes.
     """
 
     def __init__(self, path: Path, every: float | None) -> None:
@@ -89,46 +91,46 @@ class SharedSnapshot:
 
     @property
     def leads(self) -> bool:
-        """Whether it is this process that writes the file."""
+        """Whether this process writes the file."""
         return self._leads
 
     @property
     def age(self) -> float:
-        """Seconds since the file was written; infinite if it is not there."""
+        """Seconds since the file was written; infinite if it is missing."""
         try:
             return max(0.0, time.time() - self.path.stat().st_mtime)
         except OSError:
             return float("inf")
 
     def should_write(self, position: str) -> bool:
-        """Whether it is this process's turn to write, and time, and something has changed.
+        """Return whether this process must write now: it has the lock, the time has come, and something has changed.
 
         Raises:
-            SnapshotError: If nobody can tell whose turn it is.
+            SnapshotError: If the lock file cannot be locked.
         """
         if self._every is None or position == self._written_position or time.monotonic() < self._write_at:
             return False
         return self._lead()
 
     def written(self, position: str) -> None:
-        """Note that the file was written."""
+        """Record that this process has written the file."""
         self._seen = self._state()
         self._written_position = position
         self._write_at = time.monotonic() + (self._every or 0.0)
 
     def news(self) -> tuple[int, int] | None:
-        """Which file there is, if it is another one than was written or taken over the last time."""
+        """Return the state of the file if it differs from the file that was last written or taken over, else None."""
         state = self._state()
         if state is None:
             self._seen = None
         return None if state == self._seen else state
 
     def taken_over(self, state: tuple[int, int]) -> None:
-        """Note that what `news` said is known now."""
+        """Record that the file with the state that `news` returned is now used."""
         self._seen = state
 
     def close(self) -> None:
-        """Leave the writing to others; in a forked child, to the parent, which keeps the lock."""
+        """Let another process write. In a forked child, the parent keeps the lock."""
         lock, self._lock, self._leads = self._lock, None, False
         if lock is not None:
             os.close(lock)
@@ -136,7 +138,7 @@ class SharedSnapshot:
     def _lead(self) -> bool:
         if self._leads:
             return True
-        import fcntl  # which only POSIX has
+        import fcntl  # only POSIX has it
 
         name = f"{self.path}.lock"
         try:
@@ -148,7 +150,7 @@ class SharedSnapshot:
         except OSError as error:
             self.close()
             raise SnapshotError(
-                f"whose turn it is to write the snapshot {self.path} cannot be told, as {name} cannot be locked "
+                f"this process cannot write the snapshot {self.path}, because {name} cannot be locked "
                 f"({error.strerror or error}): let this user write in that directory, on a file system with locks"
             ) from error
         self._leads = True
@@ -157,6 +159,6 @@ class SharedSnapshot:
     def _state(self) -> tuple[int, int] | None:
         try:
             found = self.path.stat()
-        except OSError:  # it is not there, or where it is cannot be looked at
+        except OSError:  # it is missing, or its directory cannot be read
             return None
         return found.st_ino, found.st_mtime_ns

@@ -1,6 +1,6 @@
-"""Where lists are kept: accounts, their entries, and the append-only log of every change.
+"""Stores contain the accounts, their entries, and the append-only log of every change.
 
-A store knows SQL and transactions; it knows no rule and no matcher. `open_store` turns a URL into one, and loads
+A store knows SQL and transactions, but no rule and no matcher. `open_store` opens a store by its URL, and loads
 SQLAlchemy only then.
 """
 
@@ -33,7 +33,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    """`Transaction`, loaded when it is asked for: it is written in SQLAlchemy."""
+    """Load `Transaction` when it is first used: it needs SQLAlchemy."""
     if name == "Transaction":
         from cidrgate.stores.sql import Transaction
 
@@ -42,71 +42,72 @@ def __getattr__(name: str) -> object:
 
 
 class Watch(Protocol):
-    """What waits for the commits of others on a connection of its own. `wake` may be called from any thread."""
+    """Waits on a separate connection for the commits of other processes. Any thread can call `wake`."""
 
     def wait(self, timeout: float) -> bool:
-        """Whether something may have been committed, after so many seconds or earlier.
+        """Wait at most `timeout` seconds, and return whether something may have been committed.
 
-        Raises `StoreError` when the connection is lost: close the watch and take a new one.
+        Raises:
+            StoreError: If the connection is lost. Close the watch and get a new one.
         """
 
     def wake(self) -> None:
-        """End the wait of another thread, or the next one."""
+        """End the current wait of another thread, or else the next wait."""
 
     def close(self) -> None:
         """Release the connection."""
 
 
 class Store(Protocol):
-    """What a manager needs of a store; every failure of the database is a `StoreError`.
+    """The interface of a store. Every failure of the database is a `StoreError`.
 
     Attributes:
-        writers: How many write transactions at once make a bulk of changes faster.
-        lock_timeout: Seconds that a transaction waits for others at most, unless told otherwise.
+        writers: The number of simultaneous write transactions up to which many changes become faster.
+        lock_timeout: How many seconds a transaction waits for locks at most, if a call sets no other time.
     """
 
     writers: int
     lock_timeout: float
 
     def read(self) -> AbstractContextManager[Transaction]:
-        """A transaction that sees one committed state and changes nothing."""
+        """Begin a transaction that sees one committed state and changes nothing."""
 
     def read_autocommit(self) -> AbstractContextManager[Transaction]:
-        """Like `read`, for one statement: what begins and ends a transaction is spared, and two may see two states."""
+        """Like `read`, but faster, for one statement: without BEGIN and COMMIT, two statements may see two states."""
 
     def write(self, *, wait: float | None = None, patient: bool = True) -> AbstractContextManager[Transaction]:
-        """A transaction that no other writer gets between: what it read of an account stays so until it commits.
+        """Begin a write transaction. No other writer changes an account that it has read before it commits.
 
-        Committed at the end of the block. An exception inside the block, or a commit that is refused, leaves the store
-        as it was; only after an `OutcomeUnknownError` the change may be stored for all that.
+        It commits at the end of the block. An exception inside the block, or a commit that the database refuses, leaves
+        the store unchanged. Only after an `OutcomeUnknownError` may the change be stored.
 
         Args:
-            wait: Seconds to wait for others; `lock_timeout` if None.
-            patient: Whether it waits for accounts that others have locked; where it does not, an `AccountsLockedError`
-                says which they are.
+            wait: How many seconds to wait for locks; `lock_timeout` if None.
+            patient: Whether to wait for accounts that other transactions have locked. Otherwise an
+                `AccountsLockedError` names these accounts.
         """
 
     def withdraw(self) -> None:
-        """Take back every change of this process that was not told to commit: its thread gets an error instead."""
+        """Cancel every change of this process whose commit has not begun: its thread gets an error."""
 
     def watch(self) -> Watch:
-        """What waits for the commits of others."""
+        """Return a watch, which waits for the commits of other processes."""
 
     def tidy(self) -> None:
-        """Give back space that is not needed; called now and then."""
+        """Free space that the store does not need; called from time to time."""
 
     def before_fork(self) -> None:
-        """Close what a forked child must not inherit, while nobody uses the store."""
+        """Close what a forked child must not inherit, while no thread uses the store."""
 
     def after_fork(self, *, certain: bool) -> None:
-        """Go on in a forked child, without a touch to the connections of its parent.
+        """Prepare the store for a forked child, without using the connections of its parent.
 
         Args:
-            certain: Whether nobody used the store at the time.
+            certain: Whether no thread used the store during the fork.
         """
 
     def close(self) -> None:
-        """Release every connection. May be called twice."""
+        """Close every connection. A second call does nothing."""
 
 
 def open_store(
@@ -116,22 +117,22 @@ def open_store(
     lock_timeout: float | None = None,
     pool_size: int | None = None,
 ) -> Store:
-    """Open the store a URL names. One that is not there is an error, unless it shall be created.
+    """Open the store that a URL names.
 
-    An SQLite file of an older cidrgate is migrated on the way. A PostgreSQL database is not: other nodes may use it,
-    and when they change their version is for a person to say, with `migrate_store`.
+    Opening an SQLite file of an older cidrgate migrates it. A PostgreSQL database is not migrated, because other nodes
+    may use it: its operator decides when to migrate it, and calls `migrate_store`.
 
     Args:
-        url: The path of an SQLite file (`~/` is the user's home), `sqlite:///path` (the path after three slashes; a
-            fourth makes it absolute), `postgresql://…` or `postgres://…`, or `memory://` for a new store that ends with
-            the process.
-        create: Whether a file that does not exist, and tables in a database without ours, are created. A new file is
-            for its owner alone to read and write (mode 0600).
-        lock_timeout: Seconds to wait for locks of others before a `StoreBusyError`; 10 if None.
-        pool_size: How many connections are kept for transactions, from 2 on; 15 if None.
+        url: The path of an SQLite file (`~/` is the user's home), `sqlite:///path` (the path follows three slashes; a
+            fourth slash makes it absolute), `postgresql://…` or `postgres://…`, or `memory://` for a new store that
+            ends with the process.
+        create: Whether to create a file that does not exist, or the tables in a database without them. Only the owner
+            of a new file can read and write it (mode 0600).
+        lock_timeout: How many seconds to wait for locks before a `StoreBusyError`; 10 if None.
+        pool_size: How many connections stay open for transactions, at least 2; 15 if None.
 
     Raises:
-        StoreNotFoundError: If there is no store of cidrgate.
+        StoreNotFoundError: If the URL names no store of cidrgate, and none is created.
         StoreError: If the URL names no supported store, or the store cannot be opened.
 
     Example:
@@ -153,16 +154,17 @@ def open_store(
 
 
 def migrate_store(url: str | os.PathLike[str]) -> str | None:
-    """Bring the tables of a store up to date; create them where there are none.
+    """Migrate the tables of a store to this version, or create them if there are none.
 
     Args:
         url: As for `open_store`.
 
     Returns:
-        The version of its tables before; None where it had none.
+        The version of the tables before the migration; None if there were no tables.
 
     Raises:
-        StoreError: If the URL names no store that is kept, it cannot be reached, or a newer cidrgate migrated it.
+        StoreError: If the URL names no supported store or a store in memory, if the store cannot be reached, or if a
+            newer cidrgate migrated it.
     """
     kind, where = store_of(url)
     if kind == "postgresql":
@@ -177,20 +179,21 @@ def migrate_store(url: str | os.PathLike[str]) -> str | None:
 
 
 def grant_store(url: str | os.PathLike[str], user: str) -> None:
-    """Give a user of a PostgreSQL database the rights that a service needs: on rows, and on no table itself.
+    """Give a PostgreSQL user the rights that a service needs: to read and write rows, but not to change tables.
 
     Args:
-        url: As for `open_store`, of the owner of the tables, which `migrate_store` has brought up to date.
-        user: The database's user.
+        url: As for `open_store`, with the owner of the tables as the user. `migrate_store` must have migrated the
+            tables.
+        user: The user of the database.
 
     Raises:
-        StoreError: If the store knows no users, there is no such user, or the rights are not there to be given.
+        StoreError: If the store has no users, if there is no such user, or if the rights cannot be granted.
     """
     kind, where = store_of(url)
     if kind != "postgresql":
         raise StoreError(
-            "only PostgreSQL has users whom rights can be granted: a SQLite file belongs to whoever may read and write "
-            "it, so give it to the user of the service with `chown`"
+            "only PostgreSQL has users who can be granted rights: give a SQLite file to the user of the service with "
+            "`chown`"
         )
     from cidrgate.stores.postgres import grant
 

@@ -1,4 +1,4 @@
-"""The rows of many new lists at once, made without an object for each entry: what an import of millions needs."""
+"""The rows of many new lists, made without an object for each entry, as an import of millions of entries needs."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ __all__ = ["Rows", "compact", "rows_of"]
 
 
 class Rows(NamedTuple):
-    """What is stored of new lists.
+    """The rows of new lists.
 
     Attributes:
         entries: Each entry, as the store writes it.
-        changes: Account, and the entries as the log writes them, of each list.
+        changes: For each list its account, and its entries as the change log writes them.
     """
 
     entries: list[str]
@@ -37,18 +37,18 @@ def rows_of(
     write: Callable[[int, int, str, str], str],
     write_details: Callable[[Sequence[Any]], str],
 ) -> Rows:
-    """The rows of new lists.
+    """Return the rows of new lists.
 
-    They are text from the beginning: millions of objects would keep Python's collector of cycles busy. The log's text
-    is what `entry_to_json` makes of each entry, byte for byte. Many networks have the same details, mostly none, so
-    these are written once.
+    The rows are text, because millions of objects would keep Python's garbage collector busy. The text for the log
+    equals the output of `entry_to_json` for each entry, byte for byte. Many networks have the same details, mostly
+    none, so each set of details is written once.
 
     Args:
         lists: The lists.
-        ids: Where the entries get their ids from.
-        at: When they are added; aware.
-        actor: Who adds them.
-        write: Writes an entry from its id, the id of its account, its CIDR and what `write_details` made.
+        ids: The ids for the entries.
+        at: When the entries are added, with a time zone.
+        actor: Who adds the entries.
+        write: Writes an entry from its id, its account's id, its CIDR and the result of `write_details`.
         write_details: Writes the values of `DETAILS`, each as its column writes it.
     """
     stamp = f',"created_at":"{utc_text(at)}"' + ("" if actor is None else f',"created_by":{compact(actor)}')
@@ -71,12 +71,12 @@ def rows_of(
 
 
 def compact(value: Any) -> str:
-    """A value as JSON without spaces."""
+    """Return a value as JSON without spaces."""
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
 def _written(values: Sequence[Any], write_details: Callable[[Sequence[Any]], str]) -> tuple[str, str]:
-    """The details of an entry, as the store writes them and as members of its object in the log."""
+    """Return the details of an entry as the store writes them, and as members of the entry's object in the log."""
     texts = [None if value is None else column.to_text(value) for column, value in zip(DETAILS, values, strict=True)]
     members = [
         f',"{column.name}":{compact(text)}' for column, text in zip(DETAILS, texts, strict=True) if text is not None

@@ -1,4 +1,4 @@
-"""The rows of tokens, console sessions and one-time links. Secrets come as hashes; what they mean is known above."""
+"""The rows of tokens, console sessions and one-time links. This module sees only hashes of secrets."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["SESSION_ID_LENGTH", "CredentialRows", "LinkRow", "SessionRow", "TokenRow"]
 
 SESSION_ID_LENGTH = 16
-"""A session is known to people by the first so many digits of its secret's hash, which say nothing of the secret."""
+"""The number of leading digits of the secret's hash that are the id of a session. They reveal nothing of the secret."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,15 +43,15 @@ class SessionRow:
     """A session as it is stored.
 
     Attributes:
-        secret_hash: Of its secret.
-        name: Who is signed in.
-        scopes: What it was begun with.
-        token_id: The token it was begun with, or under which its link was made; it ends with it.
-        created_at: When it began.
-        expires_at: When it ends by itself.
-        link_id: The one-time link it was begun with, or None.
-        address: Where it was begun, or None.
-        token: The token as it is now, or None.
+        secret_hash: The hash of its secret.
+        name: The name of the user who is signed in.
+        scopes: The scopes of the session.
+        token_id: The token that signed in, or that created the one-time link. The session ends with this token.
+        created_at: When the session began.
+        expires_at: When the session expires.
+        link_id: The one-time link that signed in, or None.
+        address: The client address that signed in, or None.
+        token: The current state of the token, or None.
     """
 
     secret_hash: str
@@ -109,7 +109,7 @@ class CredentialRows:
     """Statements on credentials in one transaction of a store.
 
     Args:
-        transaction: One that writes, for what changes.
+        transaction: The transaction; a write transaction for methods that change rows.
     """
 
     def __init__(self, transaction: Transaction) -> None:
@@ -141,37 +141,37 @@ class CredentialRows:
         return TokenRow(key[0], name, secret_hash, list(scopes), at, by, expires_at, None)
 
     def token(self, token_id: int) -> TokenRow | None:
-        """The token of that id, revoked or expired ones too."""
+        """Return the token with this id, even if it is revoked or expired, or None."""
         row = self._connection.execute(_select_token, {"token_id": token_id}).one_or_none()
         return None if row is None else TokenRow(*row)
 
     def token_to_rely_on(self, token_id: int) -> TokenRow | None:
-        """The token of that id, which nobody revokes before this transaction, which writes, has ended."""
+        """Return the token with this id, and lock it so that it cannot be revoked until this write transaction ends."""
         row = self._connection.execute(_select_token_to_rely_on, {"token_id": token_id}).one_or_none()
         return None if row is None else TokenRow(*row)
 
     def tokens(self, *, after: int = 0, limit: int | None = None) -> list[TokenRow]:
-        """Tokens by id, revoked and expired ones too."""
+        """Return tokens in the order of their ids, including revoked and expired ones."""
         rows = self._connection.execute(_select_tokens.where(tokens.c.id > after).order_by(tokens.c.id).limit(limit))
         return [TokenRow(*row) for row in rows]
 
     def revoke_token(self, token_id: int, at: datetime) -> None:
-        """Revoke a token, unless it is already; end the sessions begun with it, and the links made under it."""
+        """Revoke a token if it is not revoked yet, and delete its sessions and the one-time links it created."""
         unrevoked = tokens.c.revoked_at.is_(None)
-        # First, as it waits for the transactions that rely on the token: what they stored is then seen here.
+        # First, because it waits for the transactions that rely on the token: then the deletions see what they stored.
         self._connection.execute(update(tokens).where(tokens.c.id == token_id, unrevoked).values(revoked_at=at))
         self._connection.execute(delete(sessions).where(sessions.c.token_id == token_id))
         self._connection.execute(delete(links).where(links.c.token_id == token_id))
 
     def usable_token_exists(self, at: datetime) -> bool:
-        """Whether there is a token that is neither revoked nor expired at a time."""
+        """Return whether there is a token that is neither revoked nor expired at a time."""
         usable = exists().where(
             tokens.c.revoked_at.is_(None), or_(tokens.c.expires_at.is_(None), tokens.c.expires_at > at)
         )
         return bool(self._connection.scalar(select(usable)))
 
     def insert_session(self, session: SessionRow) -> None:
-        """Store a session, and forget those that are over."""
+        """Store a session, and delete expired sessions."""
         self._connection.execute(delete(sessions).where(sessions.c.expires_at <= certain_time(session.created_at)))
         self._connection.execute(
             insert(sessions).values(
@@ -187,11 +187,11 @@ class CredentialRows:
         )
 
     def session(self, secret_hash: str) -> SessionRow | None:
-        """A session with its token as it is now, also one that is over."""
+        """Return a session with the current state of its token, even if the session has expired, or None."""
         return self._one_session(_select_sessions.where(sessions.c.secret_hash == secret_hash))
 
     def session_to_rely_on(self, secret_hash: str) -> SessionRow | None:
-        """A session that nobody ends before this transaction, which writes, has ended; its token alike."""
+        """Return a session, and lock it and its token so that neither can end before this write transaction does."""
         found = _select_sessions.where(sessions.c.secret_hash == secret_hash).with_for_update(read=True, of=sessions)
         session = self._one_session(found)
         if session is not None and session.token_id is not None:
@@ -206,13 +206,13 @@ class CredentialRows:
         before: tuple[datetime, str] | None = None,
         limit: int | None,
     ) -> list[SessionRow]:
-        """Sessions that are not over at a time, the newest first.
+        """Return sessions that have not expired at a time, the newest first.
 
         Args:
             at: The time.
-            token_id: Only those of this token.
-            before: Only those older than the session with this time and this id.
-            limit: The first so many; None for all.
+            token_id: Only the sessions of this token.
+            before: Only sessions older than the session with this time and this id.
+            limit: The largest number of sessions to return; None for all.
         """
         wanted = _select_sessions.where(sessions.c.expires_at > at)
         if token_id is not None:
@@ -225,7 +225,7 @@ class CredentialRows:
         return [_session_row(row) for row in rows]
 
     def session_by_id(self, session_id: str) -> SessionRow | None:
-        """The session that people know by this id, also one that is over."""
+        """Return the session with this id, even if it has expired, or None."""
         rows = self._connection.execute(_select_sessions.where(_session_id == session_id)).all()
         return _session_row(rows[0]) if len(rows) == 1 else None
 
@@ -234,11 +234,11 @@ class CredentialRows:
         self._connection.execute(delete(sessions).where(sessions.c.secret_hash == secret_hash))
 
     def delete_sessions(self) -> int:
-        """End every session; how many there were."""
+        """End every session, and return their number."""
         return self._connection.execute(delete(sessions)).rowcount
 
     def insert_link(self, link: LinkRow, at: datetime) -> None:
-        """Store a one-time link, and forget those that are over."""
+        """Store a one-time link, and delete expired links."""
         self._connection.execute(delete(links).where(links.c.expires_at <= certain_time(at)))
         self._connection.execute(
             insert(links).values(
@@ -252,11 +252,11 @@ class CredentialRows:
         )
 
     def delete_links(self) -> int:
-        """Make every link useless; how many there were."""
+        """Delete every one-time link, and return their number."""
         return self._connection.execute(delete(links)).rowcount
 
     def take_link(self, secret_hash: str) -> LinkRow | None:
-        """Delete a link, and what it was; None for who comes second."""
+        """Delete a one-time link and return it, or return None if it was used already."""
         row = self._connection.execute(
             delete(links)
             .where(links.c.secret_hash == secret_hash)

@@ -1,8 +1,8 @@
-"""The columns of an entry, declared once: every statement and text in which a store writes entries is made of them.
+"""The columns of an entry, declared once, from which every statement and text for entries in a store is made.
 
-To store another detail of an entry, add its column to `entries` in `cidrgate.stores.schema`, with a revision. The field
-of `Entry` says how it is called and written; selects, inserts, updates, the change log, and the bulk of both databases
-follow.
+To store another detail of an entry, add its column to `entries` in `cidrgate.stores.schema`, and write a revision. The
+field of `Entry` determines the name of the column and how it is written. Selects, inserts, updates, the change log, and
+the bulk inserts of both databases follow from that.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ class EntryColumn(NamedTuple):
     """A column of an entry.
 
     Attributes:
-        name: Of the column, of the field of `Entry`, and in the change log.
-        to_text: What JSON and COPY write for a value that is not None: a text, a number or a boolean.
-        from_text: The value of that.
+        name: The name of the column, of the field of `Entry`, and of the member in the change log.
+        to_text: Converts a value that is not None for JSON and COPY: to a text, a number or a boolean.
+        from_text: Converts it back.
     """
 
     name: str
@@ -59,14 +59,14 @@ class EntryColumn(NamedTuple):
 
 
 STAMP_NAMES = ("created_at", "created_by")
-"""What the entries of one change have in common."""
+"""The fields that are equal for all new entries of one change."""
 
 DETAIL_NAMES = tuple(one.name for one in fields(NewEntry) if one.name != "cidr")
-"""What a submission says of each network."""
+"""The fields that a submission can set for each network."""
 
 
 def _column(name: str) -> EntryColumn:
-    """The column of a field of `Entry`, as its type asks for."""
+    """Return the column of a field of `Entry`, according to the type of the field."""
     kinds = {*get_args(_TYPES[name])} - {NoneType} or {_TYPES[name]}
     if kinds <= {str, int, bool, float}:
         return EntryColumn(name)
@@ -78,18 +78,18 @@ def _column(name: str) -> EntryColumn:
 _TYPES = get_type_hints(Entry)
 
 ENTRY_COLUMNS = tuple(map(_column, ("id", "cidr", *STAMP_NAMES, *DETAIL_NAMES)))
-"""In the order in which the change log writes them. The account of an entry is a key in its table, and in the log the
-account of the row."""
+"""The columns, in the order in which the change log writes them. The account of an entry is not among them: it is a key
+in the table of entries, and the account of the row in the log."""
 
 DETAILS = ENTRY_COLUMNS[-len(DETAIL_NAMES) :]
 NO_DETAILS: tuple[None, ...] = (None,) * len(DETAILS)
 
 details_of: Callable[[NewEntry], tuple[Any, ...]] = attrgetter(*DETAIL_NAMES)
-"""What a submission says of a network, in the order of `DETAILS`."""
+"""Returns the details of a submitted entry, in the order of `DETAILS`."""
 
 _NAMES = tuple(column.name for column in ENTRY_COLUMNS)
 _ABSENT = {one.name: None if one.default is MISSING else one.default for one in fields(Entry) if one.name in _NAMES}
-"""What the log leaves out, since it holds millions of entries."""
+"""The values that the log leaves out, because it contains millions of entries."""
 
 _EDITABLE = tuple(one.name for one in fields(EntryEdit))
 
@@ -101,7 +101,7 @@ update_entry = (
 
 
 def _check_names() -> None:
-    """Refuse to run with a field that would be lost in silence."""
+    """Refuse to run if a store would silently lose a field."""
     stored = {column.name for column in entries.columns} - {"account_id"}
     of_entry = {one.name for one in fields(Entry)} - {"account"}
     if not set(_NAMES) == stored == of_entry == {"id", "cidr", *STAMP_NAMES, *DETAIL_NAMES}:
@@ -117,27 +117,27 @@ _check_names()
 
 
 def entry_from_row(account: str, values: Sequence[Any]) -> Entry:
-    """The entry of a row.
+    """Return the entry of a row.
 
     Args:
-        account: Whose list holds it.
-        values: Those of `select_entries`, after the account's key.
+        account: The account whose list contains the entry.
+        values: The values of `select_entries`, without the account's key.
     """
     return Entry(account=account, **dict(zip(_NAMES, values, strict=True)))
 
 
 def insertion(account_id: int, entry: Entry) -> dict[str, object]:
-    """The row of an entry, for `insert_entries`."""
+    """Return the row of an entry, for `insert_entries`."""
     return {"account_id": account_id, **{name: getattr(entry, name) for name in _NAMES}}
 
 
 def alteration(entry: Entry) -> dict[str, object]:
-    """What may have changed of an entry, for `update_entry`."""
+    """Return the fields of an entry that an edit can change, for `update_entry`."""
     return {"entry_id": entry.id, **{name: getattr(entry, name) for name in _EDITABLE}}
 
 
 def entry_to_json(entry: Entry) -> dict[str, Any]:
-    """The JSON object of an entry in the change log, without what is None.
+    """Return the JSON object of an entry in the change log, without its default values.
 
     >>> from datetime import UTC
     >>> entry_to_json(Entry(7, "acct-1", "8.8.8.0/24", None, datetime(2025, 1, 2, tzinfo=UTC), "me"))
@@ -152,11 +152,11 @@ def entry_to_json(entry: Entry) -> dict[str, Any]:
 
 
 def entry_from_json(account: str, record: Mapping[str, Any]) -> Entry:
-    """The entry that a JSON object of the change log describes.
+    """Return the entry that a JSON object of the change log describes.
 
     Args:
-        account: The account that the row of the log names.
-        record: What `entry_to_json` made.
+        account: The account in the row of the log.
+        record: An object that `entry_to_json` returned.
     """
     values = _ABSENT | {
         name: None if (value := record[name]) is None else from_text(value)

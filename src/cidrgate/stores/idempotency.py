@@ -1,4 +1,4 @@
-"""The rows of answers to requests that may come twice."""
+"""The rows of idempotent responses: the stored responses to requests with an idempotency key."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _columns = (answers.c.request_hash, answers.c.status, answers.c.headers, answers
 
 @dataclass(frozen=True, slots=True)
 class IdempotentResponseRow:
-    """An answer, and a hash of the request it was given to."""
+    """A stored response, and the hash of the request that got it."""
 
     request_hash: str
     status: int
@@ -31,22 +31,22 @@ class IdempotentResponseRow:
 
 
 class IdempotentResponseRows:
-    """Statements on answers in one transaction of a store.
+    """Statements on idempotent responses in one transaction of a store.
 
     Args:
-        transaction: One that writes, for what changes.
+        transaction: The transaction; a write transaction for methods that change rows.
     """
 
     def __init__(self, transaction: Transaction) -> None:
         self._connection = transaction.connection
 
     def find(self, key_hash: str) -> IdempotentResponseRow | None:
-        """The answer of a key."""
+        """Return the stored response of a key, or None."""
         row = self._connection.execute(select(*_columns).where(answers.c.key_hash == key_hash)).one_or_none()
         return None if row is None else IdempotentResponseRow(*row)
 
     def insert(self, key_hash: str, answer: IdempotentResponseRow, *, forget_before: datetime) -> None:
-        """Store the answer of a key, and forget those that are older than a time."""
+        """Store the response of a key, and delete the responses that are older than a time."""
         self._connection.execute(delete(answers).where(answers.c.created_at < forget_before))
         self._connection.execute(
             insert(answers).values(

@@ -1,4 +1,4 @@
-"""Statements on many rows by key, with all keys in one parameter: their text, and so their plan, is always the same."""
+"""Conditions on many keys in one parameter, so that the text of a statement, and its plan, is always the same."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ __all__ = ["in_keys"]
 
 
 def in_keys(column: ColumnElement[Any], keys: str) -> ColumnElement[bool]:
-    """Whether a column holds one of some values.
+    """Return the condition that a column contains one of several values.
 
     Args:
-        column: Of texts, or of integers.
-        keys: The parameter that gets the values, a list.
+        column: A column of texts or integers.
+        keys: The name of the parameter for the list of values.
     """
     of = Text() if column.type.python_type is str else BigInteger()
     return _InKeys(column, bindparam(keys, type_=_Keys(of)))
@@ -31,11 +31,11 @@ def in_keys(column: ColumnElement[Any], keys: str) -> ColumnElement[bool]:
 class _InKeys(FunctionElement[bool]):
     name = "in_keys"
     inherit_cache = True
-    # Of no type: of a truth value, SQLite would be asked whether it equals 1, for which it uses no index.
+    # It has no type: for a boolean, SQLAlchemy would write `= 1` on SQLite, which then uses no index.
 
 
 class _Keys(TypeDecorator[Any]):
-    """A list as one parameter: an array, and a text in JSON on SQLite, which has none."""
+    """A list as one parameter: an array, or JSON text on SQLite, which has no arrays."""
 
     impl = Text
     cache_ok = True
@@ -45,11 +45,11 @@ class _Keys(TypeDecorator[Any]):
         self.of = of
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        """The type of the parameter."""
+        """Return the type of the parameter."""
         return dialect.type_descriptor(Text() if dialect.name == "sqlite" else ARRAY(self.of))
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
-        """A list to what the database takes."""
+        """Convert a list for the database."""
         return json.dumps(value) if dialect.name == "sqlite" else value
 
 

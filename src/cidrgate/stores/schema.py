@@ -1,9 +1,10 @@
-"""The tables every SQL store shares: accounts, their entries and when these matched, the change log, and some facts.
+"""The tables that all SQL stores share: accounts, entries and their last matches, the change log, and some facts.
 
-And what the management service keeps: who may use it, and what it answered. Secrets are there as SHA-256 only.
+The management service also has tables here, for credentials and for idempotent responses. Of secrets they contain only
+SHA-256 hashes.
 
-This is how they are after the last revision of `cidrgate.stores.migrations`, which creates them. What differs between
-databases (locking, how ids are handed out) is with each store.
+The tables here are those after the last revision of `cidrgate.stores.migrations`, which creates them. Each store
+defines what differs between databases, such as locking and the assignment of ids.
 """
 
 from __future__ import annotations
@@ -54,13 +55,13 @@ __all__ = [
 
 @lru_cache(maxsize=128)  # a bulk import writes the same time a million times
 def utc_text(time: datetime) -> str:
-    """An aware time as ISO 8601 text in UTC, always with microseconds: the text sorts as the time does.
+    """Return a time with a time zone as ISO 8601 text in UTC. It always has microseconds, so texts sort like times.
 
     >>> utc_text(datetime(2025, 1, 2, 3, 4, 5, tzinfo=UTC))
     '2025-01-02T03:04:05.000000+00:00'
 
     Raises:
-        StoreError: If the time is naive.
+        StoreError: If the time has no time zone.
     """
     if time.tzinfo is None:
         raise StoreError(f"a stored time must be aware, not {time!r}")
@@ -68,31 +69,31 @@ def utc_text(time: datetime) -> str:
 
 
 class UtcTime(TypeDecorator[datetime]):
-    """An aware datetime: `utc_text` on SQLite, which has no type for it, else the database's own type."""
+    """The type of a time with a time zone: text from `utc_text` on SQLite, otherwise the database's own type."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        """The type of the column."""
+        """Return the type of the column."""
         return dialect.type_descriptor(String(32) if dialect.name == "sqlite" else DateTime(timezone=True))
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
-        """Aware datetime to what the database takes."""
+        """Convert a time with a time zone for the database."""
         if value is None:
             return None
         stored = utc_text(value)
         return stored if dialect.name == "sqlite" else value
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
-        """What the database gives to an aware datetime in UTC."""
+        """Convert a value from the database to a time in UTC."""
         if value is None:
             return None
         return datetime.fromisoformat(value) if isinstance(value, str) else value.astimezone(UTC)
 
 
 Key = BigInteger().with_variant(Integer(), "sqlite")
-"""The type of ids: what SQLite takes for an alias of its row ids, wide enough on any other database."""
+"""The type of ids: on SQLite the type that makes a column an alias of the row id, elsewhere 64 bits."""
 
 metadata = MetaData()
 
@@ -118,15 +119,15 @@ entries = Table(
     Column("created_by", Text),
     Column("expires_at", UtcTime),
     UniqueConstraint("account_id", "cidr").ddl_if("sqlite"),
-    # Equal networks overlap too. Whoever writes, no two entries of an account do.
+    # No two entries of an account may overlap, whichever program writes them. Equal networks overlap too.
     ExcludeConstraint(
         ("account_id", "="), ("cidr", "&&"), name="entries_no_overlap", using="gist", ops={"cidr": "inet_ops"}
     ).ddl_if("postgresql"),
     Index("entries_by_account", "account_id").ddl_if("postgresql"),
-    sqlite_autoincrement=True,  # an id that was removed is never given to another entry
+    sqlite_autoincrement=True,  # the id of a removed entry is never used again
 )
 
-# Of the few entries that end by themselves: found without a look at the others.
+# An index of the few entries with an expiry, so that they are found without reading the others.
 Index(
     "entries_by_expiry",
     entries.c.expires_at,
@@ -134,7 +135,7 @@ Index(
     postgresql_where=entries.c.expires_at.is_not(None),
 )
 
-# The log names accounts by text and copies entries whole: it stays readable whatever becomes of them.
+# The log contains account names and complete copies of entries, so it stays readable when these change.
 changes = Table(
     "changes",
     metadata,
@@ -149,7 +150,7 @@ changes = Table(
     sqlite_autoincrement=True,
 )
 
-# When an entry last let an address in, where somebody notes it; it goes with the entry.
+# When an entry last matched a request, if a gate records that; the row is deleted with the entry.
 matches = Table(
     "matches",
     metadata,
@@ -157,12 +158,12 @@ matches = Table(
     Column("at", UtcTime, nullable=False),
 )
 
-# One row. A position in the log is one in the log of this store only.
+# One row. The store id ensures that a position is only used with the log of this store.
 facts = Table(
     "facts",
     metadata,
     Column("store_id", String(32), primary_key=True),
-    Column("log_start", Key, nullable=False, server_default="1"),  # rows before it may be deleted, by retention
+    Column("log_start", Key, nullable=False, server_default="1"),  # older rows may have been deleted, by retention
 )
 
 tokens = Table(
@@ -179,21 +180,21 @@ tokens = Table(
     sqlite_autoincrement=True,
 )
 
-# Of people in a browser; ended sessions are deleted.
+# Sessions of browsers; ended sessions are deleted.
 sessions = Table(
     "sessions",
     metadata,
     Column("secret_hash", String(64), primary_key=True),
     Column("name", Text, nullable=False),
     Column("scopes", JSON, nullable=False),
-    Column("token_id", Key, ForeignKey("tokens.id"), index=True),  # the token it was begun with: it ends with it
+    Column("token_id", Key, ForeignKey("tokens.id"), index=True),  # the token that signed in; the session ends with it
     Column("created_at", UtcTime, nullable=False),
     Column("expires_at", UtcTime, nullable=False, index=True),
-    Column("link_id", String(16)),  # the one-time link it was begun with
-    Column("address", Text),  # where it was begun
+    Column("link_id", String(16)),  # the one-time link that signed in
+    Column("address", Text),  # the client address that signed in
 )
 
-# That begin a session once; deleted when they are used.
+# One-time links, each of which begins one session and is then deleted.
 links = Table(
     "links",
     metadata,
@@ -205,7 +206,7 @@ links = Table(
     Column("token_id", Key, ForeignKey("tokens.id", name="links_token_id_fkey"), index=True),  # the issuer's
 )
 
-# To requests that may come twice, stored in the transaction of what they changed.
+# Idempotent responses, stored in the transaction of the change that they answer.
 answers = Table(
     "answers",
     metadata,

@@ -1,4 +1,4 @@
-"""What goes into a store and comes out of it: frozen values, without SQL."""
+"""The frozen values that a store takes and returns, without SQL."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ class StoredAccount:
     version: int
 
     def value(self) -> Account:
-        """The account without its key."""
+        """Return the account without its key."""
         return Account(self.name, self.parent, self.created_at, self.version)
 
 
 class StoredList(NamedTuple):
-    """What a matcher needs of one account.
+    """The data of one account that a matcher needs.
 
     Attributes:
-        account: Its name.
+        account: The name of the account.
         parent: The account whose list it inherits, or None.
-        cidrs: The entries of its own list that match, or would if they had not expired.
-        expiring: When those of them end that do so by themselves.
-        enforced: Whether addresses that match none of them are denied: as `cidrgate.rules.decisions.enforced` says of
-            the whole list, whatever of it matches.
+        cidrs: The CIDRs of its own entries, including expired ones.
+        expiring: The expiry times of the entries that have one, by CIDR.
+        enforced: Whether addresses that match no entry are denied. This is the result of
+            `cidrgate.rules.decisions.enforced` for the whole list, even if no entry of it matches.
     """
 
     account: str
@@ -52,10 +52,10 @@ class StoredList(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ListChange:
-    """One change of one account: exactly what is stored, and exactly what is logged.
+    """One change of one account, exactly as it is stored and logged.
 
-    Entries are told apart by id. An id only in `before` is removed, one only in `after` is inserted, one in
-    both is altered.
+    The id identifies an entry. An entry only in `before` is removed, one only in `after` is inserted, and one in both
+    is edited.
     """
 
     account: StoredAccount
@@ -66,14 +66,14 @@ class ListChange:
 
 
 class NewList(NamedTuple):
-    """The first entries of an account that has none.
+    """The first entries of an account without entries.
 
     Attributes:
-        account_id: Its key in the store.
-        account: Its name.
-        pieces: What was asked for; labels and ends are taken from here.
-        cidrs: The canonical CIDR of each piece, as validated.
-        counted: Whether the account's version counts this change already.
+        account_id: The key of the account in the store.
+        account: The name of the account.
+        pieces: The submitted entries, with their labels and expiries.
+        cidrs: The validated, canonical CIDR of each submitted entry.
+        counted: Whether the account's version already includes this change.
     """
 
     account_id: int

@@ -1,7 +1,7 @@
-"""How long work on a store may wait for others: the lock timeout, or less where somebody waits for an answer already.
+"""How long work on a store may wait for locks: the lock timeout, or less if a request has been waiting already.
 
-A request that has waited for a thread has less time left to wait for a lock: `answer_by` notes the moment, in the
-context of the thread, and what waits later asks how much of it is left.
+A request that has waited for a thread has less time left to wait for a lock. `answer_by` stores its deadline in the
+context of the thread, and `time_left` returns the time until this deadline.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 __all__ = ["CONNECTIONS", "LOCK_TIMEOUT", "SILENCE", "answer_by", "check_lock_timeout", "time_left"]
 
 LOCK_TIMEOUT = 10.0
-"""Seconds that a change or a question waits for locks of others, unless another bound is chosen."""
+"""The default of the lock timeout: how many seconds a change or a query waits for locks."""
 
 SILENCE = 5.0
-"""Seconds that a server may take for a small question or change, besides the wait for locks."""
+"""Seconds that a server may take for a small query or change, besides the wait for locks."""
 
 CONNECTIONS = 15
-"""How many connections to its store a process keeps at most, unless another bound is chosen; and one that listens."""
+"""The default of the largest number of connections from a process to its store, besides one that listens."""
 
 _LEAST = 0.001
 
@@ -32,10 +32,10 @@ _deadline: ContextVar[float | None] = ContextVar("cidrgate_deadline", default=No
 
 @contextmanager
 def answer_by(deadline: float) -> Iterator[None]:
-    """Let nothing in the block wait for locks past a moment.
+    """Set a deadline, after which nothing in the block waits for locks.
 
     Args:
-        deadline: The moment, on the clock of `time.monotonic`.
+        deadline: The deadline, as a `time.monotonic` time.
     """
     token = _deadline.set(deadline)
     try:
@@ -45,10 +45,10 @@ def answer_by(deadline: float) -> Iterator[None]:
 
 
 def time_left(longest: float) -> float:
-    """Seconds that may be waited now; always more than 0.
+    """Return the seconds for which work may wait now; always more than 0.
 
     Args:
-        longest: Seconds, where nobody noted an earlier moment.
+        longest: The result if there is no earlier deadline.
 
     Example:
         >>> time_left(10.0)
@@ -62,7 +62,7 @@ def time_left(longest: float) -> float:
 
 
 def check_lock_timeout(seconds: float) -> float:
-    """A lock timeout as a person may choose it.
+    """Check a lock timeout, and return it as a float.
 
     Raises:
         ValueError: If it is not a number of seconds above 0.
@@ -73,6 +73,6 @@ def check_lock_timeout(seconds: float) -> float:
         ...
         ValueError: lock_timeout is a number of seconds from 0.001 to 86400, not 0
     """
-    if not _LEAST <= seconds <= 86_400:  # also false for what is no number
+    if not _LEAST <= seconds <= 86_400:  # this also refuses NaN
         raise ValueError(f"lock_timeout is a number of seconds from {_LEAST} to 86400, not {seconds}")
     return float(seconds)

@@ -1,4 +1,4 @@
-"""The write transactions that are under way: how they commit, and how those that did not yet are taken back."""
+"""The write transactions in progress: how they commit, and how they are cancelled before their commit."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class Write:
 
     Attributes:
         driver: Its connection; None before it has one.
-        committing: Whether it was told to commit: from then on it cannot be taken back.
-        withdrawn: Whether it was taken back.
+        committing: Whether its commit has begun: from then on it cannot be cancelled.
+        withdrawn: Whether it was cancelled.
     """
 
     def __init__(self) -> None:
@@ -32,12 +32,12 @@ class Write:
 
 
 class Writes:
-    """The write transactions of one store. Safe to share between threads.
+    """The write transactions of one store. Threads can share it.
 
     Args:
-        name: What the store is called.
-        cancel: Ends what a connection waits for; called from another thread.
-        refused: Whether the error that answers a COMMIT says for certain that nothing was committed.
+        name: The name of the store in messages.
+        cancel: Cancels the statement that a connection executes; called from another thread.
+        refused: Returns whether an error of a COMMIT proves that nothing was committed.
     """
 
     def __init__(self, name: str, cancel: Callable[[Any], object], refused: Callable[[Exception], bool]) -> None:
@@ -47,16 +47,16 @@ class Writes:
         self.after_fork()
 
     def after_fork(self) -> None:
-        """Forget the transactions of threads that did not come along."""
+        """Forget the transactions of the parent's threads, which do not exist in a forked child."""
         self._lock = threading.Lock()
         self._under_way: set[Write] = set()
 
     @contextmanager
     def one(self) -> Iterator[Write]:
-        """One of them, which may be taken back until it commits.
+        """Register a transaction, which can be cancelled until its commit begins.
 
         Raises:
-            ChangeWithdrawnError: Instead of the error that the taking back caused.
+            ChangeWithdrawnError: Instead of the error that the cancellation caused.
         """
         write = Write()
         with self._lock:
@@ -74,19 +74,19 @@ class Writes:
                 self._under_way.discard(write)
 
     def began(self, write: Write, connection: Connection) -> None:
-        """Note the connection of a transaction.
+        """Record the connection of a transaction.
 
         Raises:
-            ChangeWithdrawnError: If it was taken back before.
+            ChangeWithdrawnError: If the transaction was already cancelled.
         """
         write.driver = connection.connection.driver_connection
         self.check(write)
 
     def check(self, write: Write) -> None:
-        """Refuse to go on with a transaction that was taken back.
+        """Refuse to continue a cancelled transaction.
 
         Raises:
-            ChangeWithdrawnError: If it was.
+            ChangeWithdrawnError: If the transaction was cancelled.
         """
         if write.withdrawn.is_set():
             raise self._withdrawal()
@@ -95,8 +95,8 @@ class Writes:
         """Commit a transaction.
 
         Raises:
-            ChangeWithdrawnError: If it was taken back.
-            OutcomeUnknownError: If the answer to COMMIT was lost, or does not say what became of it.
+            ChangeWithdrawnError: If the transaction was cancelled.
+            OutcomeUnknownError: If the answer to COMMIT was lost, or does not say whether it succeeded.
         """
         with self._lock:
             self.check(write)
@@ -108,20 +108,20 @@ class Writes:
                 raise
             cause = str(getattr(error, "orig", None) or error).partition("\n")[0]
             raise OutcomeUnknownError(
-                f"{self._name} was told to commit, and did not say whether it did ({cause}): the change may be stored "
-                "or not; look at the list before you try again"
+                f"{self._name} did not say whether the commit succeeded ({cause}): the change may be stored or not; "
+                "check the list before you try again"
             ) from error
 
     def withdraw(self) -> None:
-        """Take back every transaction that was not told to commit; what waits for a lock stops to wait."""
+        """Cancel every transaction whose commit has not begun, including those that wait for a lock."""
         with self._lock:
             withdrawn = [write for write in self._under_way if not write.committing]
             for write in withdrawn:
                 write.withdrawn.set()
         for write in withdrawn:
             if write.driver is not None:
-                with suppress(Exception):  # it may be over by now
+                with suppress(Exception):  # the transaction may have ended by now
                     self._cancel(write.driver)
 
     def _withdrawal(self) -> ChangeWithdrawnError:
-        return ChangeWithdrawnError(f"{self._name} is being left, as the process stops; nothing was changed: try again")
+        return ChangeWithdrawnError(f"the process stops using {self._name}; nothing was changed: try again")
