@@ -26,6 +26,10 @@ if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
     # The programs that the tests start inherit it from `nohup`, and would not end with their terminal.
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # Likewise from a shell that starts the tests in the background.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 settings.register_profile("default", deadline=None, max_examples=length(50, 100))
 settings.register_profile("thorough", deadline=None, max_examples=2_000, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("traced", deadline=None, max_examples=10, suppress_health_check=[HealthCheck.too_slow])

@@ -11,6 +11,7 @@ import pytest
 from tests.command_line import typed
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 
@@ -40,8 +41,14 @@ class Cidrgate:
         self.database = database
         self.environment: dict[str, str | None] = {"CIDRGATE_DATABASE": str(database), "CIDRGATE_ACTOR": "tester"}
 
-    def __call__(self, *arguments: str, status: int = 0, stdin: str | bytes | None = None) -> Answer:
-        result = typed(arguments, stdin, self.environment)
+    def __call__(
+        self,
+        *arguments: str,
+        status: int = 0,
+        stdin: str | bytes | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> Answer:
+        result = typed(arguments, stdin, {**self.environment, **(environment or {})})
         assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
         assert result.exit_code == status, (result.exit_code, result.stdout, result.stderr)
         return Answer(result.exit_code, result.stdout, result.stderr)

@@ -143,3 +143,38 @@ def test_json_may_be_asked_for_by_the_environment(cidrgate: Cidrgate) -> None:
     assert cidrgate("list", "acct-2", status=2).error["code"] == "account_not_found"
     cidrgate.environment["CIDRGATE_JSON"] = "0"
     assert "acct-1" in cidrgate("account", "list").out.splitlines()[1]
+
+
+MISSPELT = {
+    "serve": ["CIDRGATE_SERVE_ALOW", "CIDRGATE_SERVE_ALLOWED", "CIDRGATE_SERVE_DATABASE", "cidrgate_serve_allow"],
+    "authorize": ["CIDRGATE_AUTHORIZE_DENY_WHEN_STAL", "CIDRGATE_AUTHORIZE_DATABASE", "CIDRGATE_DATABASE_URL"],
+    "list": ["CIDRGATE_DATABSE", "CIDRGATE_DATABASES", "CIDRGATE_ACTR", "CIDRGATE_MAX_ENTRYS", "CIDRGATE_Database"],
+}
+"""Names that somebody has set in vain, by a command that would have to read them."""
+
+
+@pytest.mark.parametrize(("command", "name"), [(command, name) for command in MISSPELT for name in MISSPELT[command]])
+def test_a_variable_that_is_misspelt_is_an_error(command: str, name: str, cidrgate: Cidrgate) -> None:
+    arguments = ["acct-1"] if command == "list" else ["--unlisted", "deny"] if command == "authorize" else []
+    said = cidrgate(command, *arguments, environment={name: "10.0.0.0/8"}, status=2).err
+    assert f"{name} is unknown" in said
+
+
+@pytest.mark.parametrize("name", ["ALLOW", "ALLOW_ACCOUNT", "TLS_CERTIFICATE", "TLS_KEY"])
+@pytest.mark.parametrize("value", ["", " "])
+def test_an_empty_variable_that_would_restrict_is_an_error(name: str, value: str, cidrgate: Cidrgate) -> None:
+    said = cidrgate("serve", environment={f"CIDRGATE_SERVE_{name}": value}, status=2).err
+    assert f"CIDRGATE_SERVE_{name} is set and empty" in said
+
+
+def test_variables_of_others_are_left_alone(cidrgate: Cidrgate) -> None:
+    others = {
+        "CIDRGATE_SERVE_SERVICE_HOST": "10.0.0.1",
+        "CIDRGATE_SERVE_PORT_80_TCP_ADDR": "10.0.0.1",
+        "CIDRGATE_AUTHORIZE_SERVICE_PORT_HTTP": "80",
+        "CIDRGATE_SERVE_ALLOW": "10.0.0.0/8",
+        "CIDRGATE_FORKS": "7",
+        "MY_CIDRGATE_DATABSE": "x",
+    }
+    cidrgate("account", "create", "acct-1")
+    cidrgate("list", "acct-1", environment=others)

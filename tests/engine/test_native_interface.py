@@ -116,6 +116,14 @@ def test_an_answer_is_one_or_zero_and_a_status_says_why(matcher: Matcher) -> Non
             assert statuses(matcher, any_row, int(listed), bytes(16), text)[2] == (0, INVALID_ADDRESS)
 
 
+@pytest.mark.usefixtures("examples")
+@pytest.mark.parametrize("before", ["", "import cidrgate; "])
+def test_a_caller_loads_the_engine_by_itself(before: str) -> None:
+    folder = str(Path(str(sys.modules["gate_c"].__file__)).parent)
+    code = f"import sys; sys.path.insert(0, {folder!r}); {before}import gate_c, gate"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 CALLER = """
 #include <cidrgate.h>
 static PyObject *run(PyObject *module, PyObject *unused) {

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import subprocess
+import sys
 from typing import Any, ClassVar
 
 import pytest
@@ -73,6 +75,25 @@ def handled(error: Exception, context: Any) -> Response:
     """An exception handler as projects have them."""
     assert isinstance(error, AddressNotAllowed)
     return Response({"errors": [error.verdict.reason]}, status=error.status_code)
+
+
+PROJECT = """
+import django
+from django.conf import settings
+settings.configure(
+    REST_FRAMEWORK={"DEFAULT_PERMISSION_CLASSES": ["cidrgate.middleware.drf.Allowlisted"], "UNAUTHENTICATED_USER": None}
+)
+django.setup()
+FIRST
+from rest_framework.views import APIView
+from cidrgate.middleware.drf import Allowlisted
+assert APIView.permission_classes == [Allowlisted]
+"""
+
+
+@pytest.mark.parametrize("first", ["", "import cidrgate.middleware.drf", "import rest_framework.permissions"])
+def test_it_can_be_the_permission_class_of_every_view(first: str) -> None:
+    subprocess.run([sys.executable, "-c", PROJECT.replace("FIRST", first)], check=True)
 
 
 def view_with(permission: type[Any], **attributes: Any) -> Any:

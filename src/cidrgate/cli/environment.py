@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import copy
 import os
+import re
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
 
@@ -19,7 +21,7 @@ from cidrgate.stores.urls import store_of
 
 if TYPE_CHECKING:
     import inspect
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     import typer
 
@@ -27,6 +29,7 @@ __all__ = [
     "DATABASE",
     "DEFAULT_DATABASE",
     "JSON",
+    "check_variables",
     "database_of",
     "split_lists",
     "variable_of",
@@ -135,6 +138,53 @@ def with_variable(command: str, parameter: inspect.Parameter) -> inspect.Paramet
         option.help = f"{option.help} Also {option.envvar}."
         made.append(option)
     return parameter.replace(annotation=Annotated[(kind, *made)])
+
+
+_KUBERNETES = re.compile(r"_(SERVICE_(HOST|PORT)(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?)$")
+"""What Kubernetes appends to the name of a service in the variables that it sets in each pod."""
+
+_RESTRICTING = ("ALLOW", "ALLOW_ACCOUNT", "DENY_WHEN_STALE", "TLS_CERTIFICATE", "TLS_KEY")
+"""Options of servers that restrict access: one whose variable is empty was probably meant to be set."""
+
+_CLOSE = 0.88
+"""How similar a name must be to that of a variable to be taken for a misspelt one."""
+
+
+def check_variables(
+    command: str, known: Collection[str], *, server: bool, environment: Mapping[str, str] = os.environ
+) -> None:
+    """Refuse variables that someone set in vain: a protection would be missing, or the wrong database used.
+
+    Args:
+        command: The name of the command.
+        known: The variables that the command reads.
+        server: Whether the command's options have variables.
+        environment: The environment variables.
+
+    Raises:
+        CommandError: If a name is unknown and seems to be meant for this command, or an option that restricts access is
+            empty.
+
+    Example:
+        >>> wrong = {"CIDRGATE_SERVE_ALOW": "2606:4700::/32"}
+        >>> check_variables("serve", ["CIDRGATE_SERVE_ALLOW"], server=True, environment=wrong)
+        Traceback (most recent call last):
+        ...
+        cidrgate.cli.errors.CommandError: CIDRGATE_SERVE_ALOW is unknown: did you mean CIDRGATE_SERVE_ALLOW? Unset it
+    """
+    own = variable_of(command, "") if server else None
+    for name, value in environment.items():
+        upper = name.upper()
+        if name in known:
+            if own is not None and upper.removeprefix(own) in _RESTRICTING and not value.strip():
+                raise CommandError(f"{name} is set and empty, and would restrict nothing: unset it, or give it a value")
+            continue
+        if not upper.startswith("CIDRGATE_") or _KUBERNETES.search(upper):
+            continue
+        close = get_close_matches(upper, known, 1, _CLOSE)
+        if close or upper.startswith(DATABASE) or (own is not None and upper.startswith(own)):
+            hint = close or get_close_matches(upper, known, 1)
+            raise CommandError(f"{name} is unknown{f': did you mean {hint[0]}?' if hint else '.'} Unset it")
 
 
 def wants_json(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) -> bool:

@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Concatenate, ParamSpec, TypeAl
 
 import typer
 
-from cidrgate.cli.environment import DATABASE, DEFAULT_DATABASE, JSON, database_of, split_lists, with_variable
+from cidrgate.cli.environment import (
+    DATABASE,
+    DEFAULT_DATABASE,
+    JSON,
+    check_variables,
+    database_of,
+    split_lists,
+    with_variable,
+)
 from cidrgate.cli.output import Output
 from cidrgate.errors import CidrgateError
 from cidrgate.manager import RuleManager
@@ -122,7 +130,10 @@ def command(
             near = {option: arguments.pop(option) for option in _OPTIONS}
             split_lists(context, arguments)
             session = _session(near, context.find_root().obj or {})
+            read = {one.envvar for each in (context, context.find_root()) for one in each.command.params}
+            known = {DATABASE, f"{DATABASE}_FILE", JSON, *(variable for variable in read if isinstance(variable, str))}
             try:
+                check_variables(name, known, server=variables)
                 function(session, *_args, **arguments)
             except CidrgateError as error:
                 session.output.error(error)

@@ -11,7 +11,9 @@
  * without the GIL, while other threads publish. The memory of replaced lists is not freed until every reader inside has
  * left, so leave soon. Neither readers nor writers wait, and enter() never returns NULL. A row is valid until its
  * account is discarded or Matcher.adopt() replaces all lists. After that allows_*() returns 0, check_*() returns
- * CIDRGATE_INVALID_ROW, and row() returns the new row.
+ * CIDRGATE_INVALID_ROW, and row() returns the new row. A row belongs to one matcher: never ask another matcher about it.
+ *
+ * A matcher knows nothing of staleness: with RuleManager(on_stale="deny"), ask `manager.stale` too, now and then.
  *
  * A thread that holds the GIL need not call enter(). A free-threaded Python has no GIL: there, always call enter().
  *
@@ -69,7 +71,11 @@ typedef struct {
 /* Returns the functions of the installed cidrgate; NULL, with an ImportError, if it is missing, has another ABI, or is
  * too old. */
 static inline const cidrgate_api *cidrgate_import(void) {
-    const cidrgate_api *api = (const cidrgate_api *)PyCapsule_Import(CIDRGATE_API_NAME, 0);
+    const cidrgate_api *api;
+    PyObject *engine = PyImport_ImportModule("cidrgate._engine"); /* which `cidrgate` itself loads only when it is used */
+    if (engine == NULL) return NULL;
+    Py_DECREF(engine);
+    api = (const cidrgate_api *)PyCapsule_Import(CIDRGATE_API_NAME, 0);
     if (api == NULL) return NULL;
     if (api->abi_version != CIDRGATE_ABI_VERSION) {
         PyErr_Format(PyExc_ImportError,

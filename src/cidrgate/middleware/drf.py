@@ -17,7 +17,6 @@ from django.core.signals import setting_changed
 from rest_framework.exceptions import PermissionDenied
 from rest_framework.permissions import BasePermission
 from rest_framework.renderers import BaseRenderer
-from rest_framework.views import exception_handler
 
 from cidrgate.gate.denial import Denial, denial_of, problem_of
 from cidrgate.middleware._request_account import RequestReader, account_finder, find_account
@@ -82,6 +81,9 @@ class Allowlisted(BasePermission):  # type: ignore[misc]
             return True
         denial = denial_of(verdict, request.headers.get("accept", ""))
         view.headers.update({name: value for name, value in denial.headers if name not in _WRITTEN_BY_DJANGO})
+        # Not before: REST framework's views load the permission classes of the settings, of which this may be one.
+        from rest_framework.views import exception_handler
+
         if view.get_exception_handler() is exception_handler:
             request.accepted_renderer = _DenialRenderer(denial)
             request.accepted_media_type = request.accepted_renderer.media_type

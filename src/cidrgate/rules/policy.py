@@ -22,7 +22,7 @@ class Policy:
             platform inside a private network.
 
     Raises:
-        TypeError: If `max_entries` is not a whole number.
+        TypeError: If `max_entries` is not a whole number, or `allow_special` is not True or False.
         ValueError: If `max_entries` is below 1.
 
     Example:
@@ -42,6 +42,8 @@ class Policy:
         """Check the limits."""
         if isinstance(self.max_entries, bool) or not isinstance(self.max_entries, int):
             raise TypeError(f"max_entries must be a whole number, not {self.max_entries!r}")
+        if not isinstance(self.allow_special, bool):  # a text such as "false" would count as True
+            raise TypeError(f"allow_special must be True or False, not {self.allow_special!r}")
         if self.max_entries < 1:
             raise ValueError(f"max_entries must be at least 1, not {self.max_entries}")
 
