@@ -40,6 +40,6 @@ def check_notifications(database: Database) -> None:
                 listener.execute(f"UNLISTEN {channel}")
                 return
     raise StoreError(
-        f"{database.name} delivers no notifications (LISTEN and NOTIFY): the URL leads to a pooler such as PgBouncer in "
-        "transaction mode. Name the server itself, or a pooler in session mode, and this pooler as ?pooled_url=..."
+        f"{database.name} delivers no notifications (LISTEN and NOTIFY): the URL leads to a pooler such as PgBouncer "
+        "in transaction mode. Name the server itself, or a pooler in session mode, and this pooler as ?pooled_url=..."
     )
