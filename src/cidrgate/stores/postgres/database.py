@@ -286,7 +286,7 @@ def _pool_size(text: str | None) -> int | None:
     if text is None:
         return None
     if not text.isascii() or not text.isdecimal():
-        raise StoreError(f"pool_size is a number of connections, not {redacted(repr(text))}")
+        raise StoreError(f"pool_size must be a number of connections, not {redacted(repr(text))}")
     return int(text)
 
 
@@ -294,4 +294,4 @@ def _lock_timeout(text: str | None) -> float | None:
     try:
         return None if text is None else check_lock_timeout(float(text))
     except ValueError:
-        raise StoreError(f"lock_timeout is a number of seconds above 0, not {redacted(repr(text))}") from None
+        raise StoreError(f"lock_timeout must be a number of seconds above 0, not {redacted(repr(text))}") from None

@@ -77,7 +77,7 @@ class PostgresStore:
         self.lock_timeout = check_lock_timeout(_first(lock_timeout, database.lock_timeout, LOCK_TIMEOUT))
         size = _first(pool_size, database.pool_size, CONNECTIONS)
         if size < 2:
-            raise StoreError(f"pool_size is 2 or more connections, one to read and one to write, not {size}")
+            raise StoreError(f"pool_size must be at least 2, one connection to read and one to write, not {size}")
         self._closed = False
         writing = size // 2
         self._readers = database.engine(size - writing, self.lock_timeout)
@@ -251,7 +251,7 @@ class PostgresStore:
         with self._reading.begin() as connection:
             here = connection.execute(select(facts.c.store_id)).one_or_none()
         if there is None or here is None or there[0] != here[0]:
-            raise StoreError(f"{self._database.name} and its pooled_url are two stores: name the same database twice")
+            raise StoreError(f"{self._database.name} and its pooled_url are two stores: name the same database in both")
 
     def _check_tables(self, *, create: bool) -> None:
         with self._reading.begin() as connection:

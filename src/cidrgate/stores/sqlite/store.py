@@ -112,7 +112,7 @@ class SqliteStore:
         self.lock_timeout = check_lock_timeout(LOCK_TIMEOUT if lock_timeout is None else lock_timeout)
         size = CONNECTIONS if pool_size is None else pool_size
         if size < 2:
-            raise StoreError(f"pool_size is 2 or more connections, one to read and one to write, not {size}")
+            raise StoreError(f"pool_size must be at least 2, one connection to read and one to write, not {size}")
         self._closed = False
         self._identity = FileIdentity(self._path, self._name)
         # A database in memory lives in one connection, so its transactions take turns.
