@@ -305,7 +305,7 @@ def test_a_file_that_holds_no_address_is_refused(content: bytes | None, why: str
 def test_what_is_no_file_is_refused() -> None:
     os.mkfifo("pipe")  # which would be waited for
     for name in ("pipe", "."):
-        with pytest.raises(RefusedError, match="is no file"):
+        with pytest.raises(RefusedError, match="is not a file"):
             the_command("account", "list", file=name)
     with pytest.raises(RefusedError, match="CIDRGATE_DATABASE_FILE is set and empty"):
         the_command("account", "list", file="")

@@ -169,7 +169,7 @@ def test_replace_takes_networks_or_a_file(cidrgate: Cidrgate, tmp_path: Path) ->
     file = tmp_path / "networks.txt"
     assert "cannot read" in cidrgate("replace", "acct-1", "--file", str(file), status=2).err
     file.write_bytes(b"8.8.8.0/24\n\xff")
-    assert "not UTF-8 from byte 11" in cidrgate("replace", "acct-1", "--file", str(file), status=2).err
+    assert "not UTF-8 at byte 11" in cidrgate("replace", "acct-1", "--file", str(file), status=2).err
     assert "not both" in cidrgate("replace", "acct-1", "1.1.1.1/32", "--file", str(file), status=2).err
 
 

@@ -64,10 +64,10 @@ def test_serve_says_what_is_wrong_before_it_serves(cidrgate: Cidrgate) -> None:
         (("--client-header", "x-real-ip"), "name trusted_proxies"),
         (("--allow", "8.8.8.8"), "8.8.8.8"),
         (("--public-url", "lists.example.com"), "scheme://host"),
-        (("--host", "198.51.100.1"), "cannot be listened on"),
+        (("--host", "198.51.100.1"), "cannot listen on"),
         (("--allow-account", "nobody"), "there is no account 'nobody'"),
     ):
         assert said in cidrgate("serve", "--port", "0", *arguments, status=2).err
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        assert f"port {port} cannot be listened on" in cidrgate("serve", "--port", port, status=2).err
+        assert f"cannot listen on 127.0.0.1, port {port}" in cidrgate("serve", "--port", port, status=2).err

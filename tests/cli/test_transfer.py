@@ -232,7 +232,7 @@ def test_an_end_that_cannot_be_read_keeps_its_account_out(cidrgate: Cidrgate) ->
     answer = imported(
         cidrgate, f"{COLUMNS}\na,8.8.8.0/24,,tomorrow\nb,9.9.9.9/32,,2999-01-31T18:00:00+00:00\n", status=2
     )
-    assert "line 2: a: the expires_at is 'tomorrow', no time such as" in answer.err
+    assert "line 2: a: the expires_at is 'tomorrow', not a time such as" in answer.err
     with RuleManager.connect(cidrgate.database) as manager:
         assert manager.counts() == {"b": 1}
         [entry] = manager.entries("b")

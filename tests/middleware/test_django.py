@@ -152,14 +152,20 @@ def test_the_settings_describe_a_gate(tmp_path: Path) -> None:
         ({"ACCOUNT": named_account, "DATABASE": "memory://", "GATE": NAMED_GATE}, "DATABASE or GATE"),
         (
             {"ACCOUNT": named_account, "DATABASE": "memory://", "TRUSTED_PROXY": []},
-            "no TRUSTED_PROXY: there are",
+            "unknown keys: TRUSTED_PROXY; the known keys are",
         ),
         ({"ACCOUNT": named_account, "DATABASE": "memory://", "TRUSTED_PROXIES": ["*"]}, "trusted proxy"),
         ({"ACCOUNT": named_account, "DATABASE": "memory://"}, "unlisted='deny_unknown'"),
         ({"ACCOUNT": named_account, "DATABASE": "memory://", "UNLISTED": "open"}, "'allow', 'deny_unknown' or 'deny'"),
-        ({"ACCOUNT": named_account, "DATABASE": "memory://", "REQUIRE_LIST": True}, "no REQUIRE_LIST: there are"),
-        ({"ACCOUNT": named_account, "GATE": NAMED_GATE, "REQUIRE_ACCOUNT": True}, "REQUIRE_ACCOUNT would do nothing"),
-        ({"ACCOUNT": named_account, "GATE": NAMED_GATE, "UNLISTED": "deny"}, "UNLISTED would do nothing"),
+        (
+            {"ACCOUNT": named_account, "DATABASE": "memory://", "REQUIRE_LIST": True},
+            "unknown keys: REQUIRE_LIST; the known keys are",
+        ),
+        (
+            {"ACCOUNT": named_account, "GATE": NAMED_GATE, "REQUIRE_ACCOUNT": True},
+            "REQUIRE_ACCOUNT would have no effect",
+        ),
+        ({"ACCOUNT": named_account, "GATE": NAMED_GATE, "UNLISTED": "deny"}, "UNLISTED would have no effect"),
         (
             {"ACCOUNT": named_account, "DATABASE": "memory://", "UNLISTED": "deny", "REPORT_ONLY": "false"},
             "report_only must be True or False",

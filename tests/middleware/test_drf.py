@@ -182,7 +182,7 @@ def test_the_projects_exception_handler_writes_the_denial() -> None:
 def test_invalid_settings_stop_the_first_request() -> None:
     with (
         override_settings(ROOT_URLCONF=__name__, MIDDLEWARE=[], CIDRGATE={"GATE": GATE, "DATABASES": "memory://"}),
-        pytest.raises(ImproperlyConfigured, match="no DATABASES: there are"),
+        pytest.raises(ImproperlyConfigured, match="unknown keys: DATABASES; the known keys are"),
     ):
         Allowlisted().has_permission(None, None)
 

@@ -163,6 +163,6 @@ def test_a_confirmation_is_a_name_and_nothing_else() -> None:
     for old in (True, False, "lock_out"):
         with (
             Client("http://x", "t", http=httpx.Client(transport=transport)) as client,
-            pytest.raises(TypeError, match="name what the change may do"),
+            pytest.raises(TypeError, match="collection of names"),
         ):
             client.delete_entry("acct-1", 1, confirm=old)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""The `cidrgate` command. Only its entrance is here, so that it can say what is missing when its extra is."""
+"""The `cidrgate` command. Only its entry point is here, so that it can report a missing extra."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def main() -> None:
     """Run the `cidrgate` command with the arguments of the process, and exit with its status.
 
     Raises:
-        SystemExit: Always: 0 when it worked or an address is allowed, 1 when `check` denies, 2 on an error.
+        SystemExit: Always: 0 on success or if an address is allowed, 1 if `check` denies, 2 on an error.
     """
     try:
         with needs_extra("cli", "the cidrgate command"):

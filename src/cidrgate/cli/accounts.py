@@ -1,4 +1,4 @@
-"""`cidrgate account`: creating accounts and subaccounts, and listing them."""
+"""`cidrgate account`: creates and lists accounts and subaccounts."""
 
 from typing import Annotated
 
@@ -20,7 +20,7 @@ def _create(
     *,
     parent: Annotated[str | None, typer.Option("--parent", "-p", help="The account whose list it inherits.")] = None,
 ) -> None:
-    """Create an account, or with --parent a subaccount that inherits a list."""
+    """Create an account, or with --parent a subaccount, which inherits a list."""
     with session.open(create=True) as manager:
         account = manager.create_account(name, parent=parent, actor=session.actor)
         state = manager.list_states([name])[name]
@@ -36,7 +36,7 @@ def _list(session: Session) -> None:
     with session.open() as manager:
         accounts = manager.accounts()
         states = manager.list_states()
-    # An account that was created in between is left out.
+    # An account that was created between the two reads is left out.
     accounts = [account for account in accounts if account.name in states]
     rows = [
         (

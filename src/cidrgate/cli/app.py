@@ -1,4 +1,4 @@
-"""The `cidrgate` command as a whole: its subcommands, its version, and how it starts and fails."""
+"""The `cidrgate` command: its subcommands, its version, and how it starts and fails."""
 
 import io
 import json
@@ -32,15 +32,15 @@ __all__ = ["app", "run"]
 
 
 class _Commands(TyperGroup):
-    """The commands, whose errors of use repeat no password: what was typed in a wrong place may be a database's URL."""
+    """The commands. Their usage errors repeat no password: a misplaced argument may be the URL of a database."""
 
     def make_context(self, *arguments: Any, **more: Any) -> Any:
-        """Read the options of every command."""
+        """Parse the options of every command."""
         with _errors_redacted():
             return super().make_context(*arguments, **more)
 
     def invoke(self, ctx: Any) -> Any:
-        """Read the command and its arguments, and run it."""
+        """Parse the command and its arguments, and run it."""
         with _errors_redacted():
             return super().invoke(ctx)
 
@@ -50,7 +50,7 @@ def _errors_redacted() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        # Their type moved between the versions of typer, their text did not.
+        # The type of these errors changed between versions of typer, their text did not.
         message = getattr(error, "message", None)
         if hasattr(error, "format_message") and isinstance(message, str):
             error.__dict__["message"] = redacted_message(message) + _origin(error)
@@ -58,7 +58,7 @@ def _errors_redacted() -> Iterator[None]:
 
 
 def _origin(error: Exception) -> str:
-    """Which variable a value came from that cannot be used; nothing if it was typed."""
+    """Return the variable from which an invalid value came; empty if the value was typed."""
     context, option = getattr(error, "ctx", None), getattr(error, "param", None)
     if context is None or option is None or option.name is None:
         return ""
@@ -108,13 +108,13 @@ def run(arguments: Sequence[str]) -> int:
     """Run the command.
 
     Args:
-        arguments: What was typed after `cidrgate`.
+        arguments: The command line after `cidrgate`.
 
     Returns:
-        The exit status: 0 when it worked or an address is allowed, 1 when `check` denies, 2 on an error.
+        The exit status: 0 on success or if an address is allowed, 1 if `check` denies, 2 on an error.
     """
     for stream in (sys.stdout, sys.stderr):
-        # A label in a script the terminal's encoding lacks must not end a command halfway.
+        # A label in a script that the terminal's encoding cannot represent must not end a command halfway.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     if not wants_json(arguments):
@@ -122,7 +122,7 @@ def run(arguments: Sequence[str]) -> int:
     try:
         return _status(app(args=list(arguments), standalone_mode=False))
     except Exception as error:
-        # Errors of use: their type moved between the versions of typer, their method did not.
+        # Usage errors: their type changed between versions of typer, their method did not.
         explain = getattr(error, "format_message", None)
         if explain is None:
             raise

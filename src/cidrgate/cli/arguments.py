@@ -37,7 +37,7 @@ _MOST_DIGITS_OF_AN_ID = 18
 
 
 def entry_key(text: str) -> str | int:
-    """What a person names an entry by: an id if it is a number, else a CIDR.
+    """Parse the name of an entry: an id if it is a number, otherwise a CIDR.
 
     Example:
         >>> entry_key("17"), entry_key("8.8.8.0/24")
@@ -51,10 +51,10 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks
 
 
 def age(text: str) -> timedelta:
-    """A length of time as people type it.
+    """Parse a length of time.
 
     Raises:
-        CommandError: If it is none.
+        CommandError: If the text is not a length of time.
 
     Example:
         >>> age("90d").days, age("12h").seconds
@@ -62,15 +62,15 @@ def age(text: str) -> timedelta:
     """
     found = _AGE.fullmatch(text)
     if found is None:
-        raise CommandError(f"{text!r} is no length of time; write a number and one of s, m, h, d, w, such as 90d")
+        raise CommandError(f"{text!r} is not a length of time; write a number and one of s, m, h, d, w, such as 90d")
     return timedelta(**{_UNITS[found[2]]: int(found[1])})
 
 
 def expiry(text: str) -> datetime:
-    """A time to come as people type it: a length of time from now, or a date and time with its zone.
+    """Parse a time in the future: a length of time from now, or a date and time with a time zone.
 
     Raises:
-        CommandError: If it is neither.
+        CommandError: If the text is neither.
 
     Example:
         >>> expiry("2027-01-31T18:00+01:00").isoformat()
@@ -82,5 +82,5 @@ def expiry(text: str) -> datetime:
         return datetime.fromisoformat(text)
     except ValueError:
         raise CommandError(
-            f"{text!r} is no time; write a length of time such as 12h or 90d, or a time such as 2027-01-31T18:00+00:00"
+            f"{text!r} is not a time; write a length such as 12h or 90d, or a time such as 2027-01-31T18:00+00:00"
         ) from None

@@ -17,7 +17,7 @@ __all__ = ["app"]
 app = typer.Typer()
 
 _THIS_HOST = ("127.0.0.1/32", "::1/128", "unix:")
-"""The proxies that are trusted if none is named: those on this host, by the addresses they use to reach it."""
+"""The proxies that are trusted by default: those on this host, by the addresses from which they reach it."""
 
 
 @command(app, "authorize", variables=True)
@@ -28,31 +28,29 @@ def _authorize(
         Literal["allow", "deny_unknown", "deny"] | None,
         typer.Option(
             "--unlisted",
-            help="Needed: what happens to an account that has no list. allow: accounts are created when a customer "
-            "makes the first entry. deny_unknown: every account is created, and names that are unknown are denied. "
-            "deny: every account must have a list.",
+            help="Required: the answer for an account without a list. allow: for platforms that create an account when "
+            "its customer makes the first entry. deny_unknown: for platforms that create every account; unknown names "
+            "are denied. deny: every account must have a list.",
         ),
     ] = None,
     host: Annotated[str, typer.Option("--host", metavar="IP", help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", "-p", metavar="N", min=1, max=65535, help="The port.")] = 8081,
     uds: Annotated[
-        str | None, typer.Option("--uds", metavar="PATH", help="A Unix socket to listen on, in place of a port.")
+        str | None, typer.Option("--uds", metavar="PATH", help="A Unix socket to listen on instead of a port.")
     ] = None,
-    workers: Annotated[int, typer.Option("--workers", metavar="N", min=1, help="How many processes answer.")] = 1,
+    workers: Annotated[int, typer.Option("--workers", metavar="N", min=1, help="The number of processes.")] = 1,
     trusted_proxy: Annotated[
         list[str] | None,
         typer.Option(
             "--trusted-proxy",
             metavar="CIDR",
-            help="A network of proxies that ask, or unix: for a Unix socket; may be repeated. If neither this nor "
-            "--trusted-hops is given, this host.",
+            help="A network of the proxies that ask, or unix: for a Unix socket; may be repeated. The default, without "
+            "--trusted-hops, is this host.",
         ),
     ] = None,
     trusted_hops: Annotated[
         int | None,
-        typer.Option(
-            "--trusted-hops", metavar="N", min=1, help="How many proxies there are, in place of their networks."
-        ),
+        typer.Option("--trusted-hops", metavar="N", min=1, help="The number of proxies, instead of their networks."),
     ] = None,
     trust_everybody: TrustEverybody = False,
     client_header: Annotated[
@@ -66,7 +64,7 @@ def _authorize(
         typer.Option(
             "--account-parameter",
             metavar="NAME",
-            help="The query's parameter with the account, in place of the header.",
+            help="The query parameter with the account, instead of the header.",
         ),
     ] = None,
     credential_header: Annotated[
@@ -74,15 +72,15 @@ def _authorize(
         typer.Option(
             "--credential-header",
             metavar="NAME",
-            help="A header that a client may send once at most, and without a comma, where the proxy passes it on; may "
-            "be repeated. If none is named, Authorization and X-Api-Key.",
+            help="A header that a client may send at most once and without a comma, because the proxy passes it on; "
+            "may be repeated. The default is Authorization and X-Api-Key.",
         ),
     ] = None,
     allow_header_aliases: Annotated[
         bool,
         typer.Option(
             "--allow-header-aliases",
-            help="Allow requests with a header such as X_Account, which some servers take for X-Account, where the "
+            help="Allow requests with a header such as X_Account, which some servers confuse with X-Account, if the "
             "proxy passes it on.",
         ),
     ] = False,
@@ -90,11 +88,11 @@ def _authorize(
         bool, typer.Option("--allow-missing-account", help="Allow requests that name no account.")
     ] = False,
     report_only: Annotated[
-        bool, typer.Option("--report-only", help="Log what would be denied, and deny nothing.")
+        bool, typer.Option("--report-only", help="Log the requests that would be denied, and deny none.")
     ] = False,
     log: Annotated[
         Literal["denials", "all", "none"],
-        typer.Option("--log", help="Which decisions to log on stderr, a line of JSON each."),
+        typer.Option("--log", help="Which decisions to log on stderr, as one line of JSON each."),
     ] = "denials",
     log_every: LogEvery = LOG_EVERY,
     deny_when_stale: Annotated[
@@ -102,13 +100,13 @@ def _authorize(
         typer.Option(
             "--deny-when-stale",
             metavar="SECONDS",
-            help="Deny accounts that are enforced or unknown once the store has not answered for so long; without it "
-            "the last lists count.",
+            help="Deny accounts that are enforced or unknown after the store has not responded for this time. By "
+            "default, the last known lists count.",
         ),
     ] = None,
     snapshot: Annotated[
         str | None,
-        typer.Option("--snapshot", metavar="FILE", help="Start from this file, and keep it fresh; see `compile`."),
+        typer.Option("--snapshot", metavar="FILE", help="Start from this file, and keep it up to date; see `compile`."),
     ] = None,
     note_matches: Annotated[
         bool,
@@ -119,7 +117,7 @@ def _authorize(
         typer.Option("--metrics", help="Serve metrics for Prometheus at /metrics; each decision then takes longer."),
     ] = False,
 ) -> None:
-    """Answer proxies: 200 if the client may act for the account, 403 if not."""
+    """Answer requests of proxies: 200 if the client may act for the account, 403 if not."""
     with needs_extra("authorize", "authorize"):
         from cidrgate.authorize.server import AuthorizeSettings, serve
     if trusted_proxy and trusted_hops is not None:
@@ -148,12 +146,12 @@ def _authorize(
         settings.check()
     except ValueError as error:
         raise CommandError(f"{error}") from error
-    session.open().close()  # so that a store that is not there is an error now, and not one of every worker
+    session.open().close()  # report a missing store now, once, and not in every worker
     if unlisted is None:
         raise CommandError(
-            "say what happens to an account that has no list: --unlisted allow where an account is created when its "
-            "customer makes the first entry. Where every account is created, --unlisted deny_unknown denies names that "
-            "are unknown; where every account must have a list, --unlisted deny denies both"
+            "choose the answer for an account without a list: --unlisted allow if an account is created when its "
+            "customer makes the first entry. If every account is created, --unlisted deny_unknown denies unknown "
+            "names; if every account must have a list, --unlisted deny denies both"
         )
     where = uds or f"http://{f'[{host}]' if ':' in host else host}:{port}"
 

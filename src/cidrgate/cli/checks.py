@@ -1,4 +1,4 @@
-"""Asking about one address: `check` for scripts, `explain` for people."""
+"""Checks of one address: `check` for scripts, `explain` for people."""
 
 import shlex
 from ipaddress import ip_address, ip_network
@@ -18,11 +18,11 @@ from cidrgate.values import Decision, Entry
 __all__ = ["DENIED", "app", "shared_bits"]
 
 DENIED = 1
-"""The exit status of `check` when the address may not act for the account."""
+"""The exit status of `check` if the address may not act for the account."""
 
 app = typer.Typer()
 
-_Address = Annotated[str, typer.Argument(metavar="IP", help="The address that calls.")]
+_Address = Annotated[str, typer.Argument(metavar="IP", help="The client address.")]
 
 
 @command(app, "check")
@@ -36,7 +36,7 @@ def _check(session: Session, account: AccountName, address: _Address) -> None:
 
 @command(app, "explain")
 def _explain(session: Session, account: AccountName, address: _Address) -> None:
-    """Explain why an address may, or may not, act for an account."""
+    """Explain why an address may act for an account, or why not."""
     decision = _decide(session, account, address)
     lines: list[str | Line] = [_verdict(address, account, decision)]
     if decision.account != account:
@@ -47,7 +47,7 @@ def _explain(session: Session, account: AccountName, address: _Address) -> None:
         case "not_enforced":
             lines.append("enforcement starts with the first entry")
         case "invalid_address":
-            lines.append("an address is written such as 8.8.8.8 or 2606:4700::1, without a length or a zone")
+            lines.append("write an address such as 8.8.8.8 or 2606:4700::1, without a length or a zone")
         case "not_listed":
             lines += _nearest(decision.nearest, address)
             lines.append(_way_in(decision.account, address, allow_special=session.policy.allow_special))
@@ -55,7 +55,7 @@ def _explain(session: Session, account: AccountName, address: _Address) -> None:
 
 
 def shared_bits(cidr: str, address: str) -> int:
-    """How many leading bits of a network an address has.
+    """Return the number of leading bits that a network and an address have in common.
 
     Args:
         cidr: A canonical network.
@@ -81,7 +81,7 @@ def _verdict(address: str, account: str, decision: Decision) -> Line:
         "matched": f"is in {decision.entry.cidr}" if decision.entry else "is listed",
         "not_listed": f"is in no entry of {decision.account}",
         "not_enforced": f"may call: {decision.account} has no entries and is not enforced",
-        "invalid_address": "is no IP address",
+        "invalid_address": "is not an IP address",
     }
     answer = "allowed" if decision.allowed else "denied"
     reason = f"{decision.reason}: {address} {because[decision.reason]}"
@@ -95,7 +95,7 @@ def _added(entry: Entry) -> str:
 
 
 def _nearest(nearest: Entry | None, address: str) -> list[str]:
-    """How near the nearest entry is, in bits: an entry that is one bit off is probably a typing error."""
+    """Describe the nearest entry, in bits: an entry that is one bit off is probably a typing error."""
     if nearest is None:
         family = "IPv6" if ":" in _unmapped(address) else "IPv4"
         return [f"no {family} entry is listed"]
@@ -113,7 +113,7 @@ def _way_in(account: str, address: str, *, allow_special: bool) -> str:
 
 
 def _unmapped(address: str) -> str:
-    """The address in its canonical text, an IPv4-mapped one as IPv4."""
+    """Return the canonical text of an address, an IPv4-mapped address as IPv4."""
     parsed = ip_address(address)
     mapped = parsed.ipv4_mapped if parsed.version == 6 else None
     return str(mapped or parsed)

@@ -1,4 +1,4 @@
-"""The options that say more of an entry than its network: a row for each field of `EntryDetails`."""
+"""The options for the details of an entry: one row for each field of `EntryDetails`."""
 
 import functools
 import inspect
@@ -19,11 +19,11 @@ class DetailOption(NamedTuple):
     """The option of a detail.
 
     Attributes:
-        flags: What people type.
-        of_new: What it is for where entries are added.
-        of_edited: What it is for where one is edited; an empty text takes the detail away there.
-        read: The detail, from what was typed.
-        metavar: What stands for the text in the help.
+        flags: The flags.
+        of_new: The help text for new entries.
+        of_edited: The help text for an edited entry; an empty value removes the detail there.
+        read: Parses the value.
+        metavar: The placeholder for the value in the help.
     """
 
     flags: tuple[str, ...]
@@ -34,7 +34,7 @@ class DetailOption(NamedTuple):
 
     @property
     def parameter(self) -> str:
-        """The name of the parameter that typer makes of it."""
+        """Return the name of the parameter that typer passes."""
         return self.flags[0].lstrip("-").replace("-", "_")
 
 
@@ -56,13 +56,13 @@ DETAIL_OPTIONS = {
 
 
 def takes_details(*, edits: bool = False) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command the options of the details; its function gets what was said as `details`.
+    """Give a command the options of the details; its function receives their values as `details`.
 
     Args:
-        edits: Whether it edits an entry, of which an empty text takes a detail away.
+        edits: Whether the command edits an entry, where an empty value removes a detail.
 
     Returns:
-        A decorator for the function, under that of `command`.
+        A decorator for the function; place it below that of `command`.
     """
 
     def decorate(function: Callable[..., None]) -> Callable[..., None]:

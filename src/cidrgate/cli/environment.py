@@ -1,6 +1,7 @@
-"""What a command takes from the environment: the address of its database, and a variable for each option of a server.
+"""The environment of a command: the address of its database, and a variable for each option of a server.
 
-The option wins over the variable. `cidrgate.stores.urls` says what an address means, for commands and library alike.
+An option takes precedence over its variable. `cidrgate.stores.urls` defines what an address means, for commands and
+library alike.
 """
 
 from __future__ import annotations
@@ -38,22 +39,22 @@ DATABASE = "CIDRGATE_DATABASE"
 JSON = "CIDRGATE_JSON"
 
 DEFAULT_DATABASE = "sqlite:///cidrgate.db"
-"""The store of whoever names none: a file in the working directory."""
+"""The default store: a file in the working directory."""
 
 _LONGEST_SECRET = 65_536
-"""Bytes of a file with a secret; a longer one is another file."""
+"""The largest size of a file with a secret, in bytes; a larger one is probably a wrong file."""
 
 
 def database_of(option: str | None, environment: Mapping[str, str] = os.environ) -> str:
-    """The address of the store a command works on.
+    """Return the address of the store on which a command works.
 
     Args:
-        option: What `--database` says; None where it was not given.
-        environment: Where the variables are.
+        option: The value of `--database`; None if it is missing.
+        environment: The environment variables.
 
     Raises:
         CommandError: If the variables contradict each other, or a file cannot be read.
-        StoreError: If the address names no store that outlives the command.
+        StoreError: If the address names a store that does not outlive the command.
     """
     given = option
     if given is None:
@@ -62,14 +63,14 @@ def database_of(option: str | None, environment: Mapping[str, str] = os.environ)
         return DEFAULT_DATABASE
     if store_of(given)[0] == "memory":
         raise StoreError(
-            "memory:// is for the library alone: a store in memory ends with its process, so that the next command "
-            "would not find it; name a file, such as sqlite:///cidrgate.db"
+            "memory:// is for the library only: a store in memory ends with its process, so the next command would not "
+            "find it; name a file, such as sqlite:///cidrgate.db"
         )
     return given
 
 
 def _variable_or_file(name: str, environment: Mapping[str, str]) -> str | None:
-    """The value of a variable, or of the file that NAME_FILE names; None if neither is set."""
+    """Return the value of a variable, or of the file that NAME_FILE names; None if neither is set."""
     named = f"{name}_FILE"
     value, file = environment.get(name), environment.get(named)
     if value is not None and file is not None:
@@ -86,27 +87,27 @@ def _variable_or_file(name: str, environment: Mapping[str, str]) -> str | None:
 
 
 def _secret_in(file: Path, named: str) -> str:
-    """The one line of a file, without what ends it."""
+    """Return the only line of a file, without its line end."""
     try:
         if not file.is_file() and file.exists():
-            raise CommandError(f"{named}: {file} is no file")
+            raise CommandError(f"{named}: {file} is not a file")
         with file.open("rb") as opened:
             content = opened.read(_LONGEST_SECRET + 1)
         text = content.decode()
     except (OSError, ValueError) as error:
-        # The message of a decoding error would repeat bytes of the secret.
+        # The message of a decoding error could repeat bytes of the secret.
         why = error.strerror if isinstance(error, OSError) else "it is not text in UTF-8"
         raise CommandError(f"{named}: {file} cannot be read: {why}") from None
     text = text.removesuffix("\n").removesuffix("\r")
     if not text.strip():
         raise CommandError(f"{named}: {file} is empty: write the value into it")
     if len(content) > _LONGEST_SECRET or "\n" in text:
-        raise CommandError(f"{named}: {file} holds more than one line: write the value alone into it")
+        raise CommandError(f"{named}: {file} contains more than one line: write only the value into it")
     return text
 
 
 def variable_of(command: str, flag: str) -> str:
-    """The variable of an option of a command.
+    """Return the name of the variable for an option of a command.
 
     Example:
         >>> variable_of("serve", "--tls-key")
@@ -116,7 +117,7 @@ def variable_of(command: str, flag: str) -> str:
 
 
 def with_variable(command: str, parameter: inspect.Parameter) -> inspect.Parameter:
-    """A parameter of a command, whose option reads a variable too and says so in its help; an argument as it is."""
+    """Return a parameter whose option also reads a variable and names it in its help; arguments stay unchanged."""
     if get_origin(parameter.annotation) is not Annotated:
         return parameter
     kind, *told = get_args(parameter.annotation)
@@ -125,19 +126,19 @@ def with_variable(command: str, parameter: inspect.Parameter) -> inspect.Paramet
         if not isinstance(each, OptionInfo):
             made.append(each)
             continue
-        option = copy.copy(each)  # some are shared between commands
-        # In an annotation, typer keeps the first name in the place of the default.
+        option = copy.copy(each)  # several commands share some options
+        # In an annotation, typer stores the first flag where the default usually is.
         names = (option.default, *(option.param_decls or ()))
         flag = next(name for name in names if isinstance(name, str) and name.startswith("--"))
         option.envvar = variable_of(command, flag)
-        option.show_envvar = False  # the help says it in the words of the other options
+        option.show_envvar = False  # the help names it in the style of the other options
         option.help = f"{option.help} Also {option.envvar}."
         made.append(option)
     return parameter.replace(annotation=Annotated[(kind, *made)])
 
 
 def wants_json(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) -> bool:
-    """Whether an error of use is to be JSON too, which is said before the options are read.
+    """Tell whether usage errors must be JSON too; this must be known before the options are parsed.
 
     Example:
         >>> wants_json(["list", "--json"], {}), wants_json(["list"], {"CIDRGATE_JSON": "yes"}), wants_json(["list"], {})
@@ -147,7 +148,7 @@ def wants_json(arguments: Sequence[str], environment: Mapping[str, str] = os.env
 
 
 def split_lists(context: typer.Context, arguments: dict[str, Any]) -> None:
-    """Take apart the lists that came from variables: their values are separated by spaces or commas."""
+    """Split the lists that came from variables: spaces or commas separate their values."""
     for name, value in arguments.items():
         source = context.get_parameter_source(name)
         if isinstance(value, list) and source is not None and source.name == "ENVIRONMENT":

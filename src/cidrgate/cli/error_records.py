@@ -15,7 +15,7 @@ __all__ = ["error_record"]
 
 
 def error_record(error: CidrgateError) -> dict[str, Any]:
-    """An error; `problems` holds the broken rules or the bad rows, if it is about these."""
+    """Return an error as an object; `problems` contains violations of rules or bad rows, if the error has them."""
     problems: list[dict[str, Any]] = []
     if isinstance(error, RuleError):
         problems = [problem_record(problem) for problem in error.problems]

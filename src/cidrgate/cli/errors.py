@@ -1,4 +1,4 @@
-"""The errors of the command line itself; every other comes from the layers below."""
+"""The errors of the command line itself; all other errors come from the layers below."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ __all__ = ["BadRowsError", "CommandError", "RowProblem", "shell_message"]
 
 
 def shell_message(error: CidrgateError) -> str:
-    """What an error says on the shell: a change is confirmed with an option there.
+    """Return the message of an error for the shell, where an option confirms a change.
 
     Example:
         >>> from cidrgate.errors import WouldDisableEnforcementError
         >>> shell_message(WouldDisableEnforcementError("a")).partition(". ")[2]
         'Nothing was changed: say --empty if that is wanted'
     """
-    # The shell has no address that a list could deny: there is one guard to confirm.
+    # The shell has no client address that a list could deny, so there is only one guard to confirm.
     return error.told("say --empty") if isinstance(error, WouldDisableEnforcementError) else str(error)
 
 
 class CommandError(CidrgateError):
-    """A command that cannot be carried out as it was typed, or with the file it was given."""
+    """A command cannot be carried out as it was typed, or with the given file."""
 
 
 @dataclass(frozen=True, slots=True)
 class RowProblem:
-    """What is wrong with a row, or with all rows of an account.
+    """A problem with a row, or with all rows of an account.
 
     Attributes:
-        lines: The numbers of the lines, ascending, from 1.
-        account: Whose; None if the row does not tell.
-        code: A rule's, an error's, or `unreadable_row`.
-        text: The network as it was written; empty if the problem is not about one.
-        conflicts: The CIDRs it conflicts with.
-        message: What is wrong and what to do about it.
+        lines: The line numbers, ascending, from 1.
+        account: The account; None if the row does not contain one.
+        code: The code of a rule or an error, or `unreadable_row`.
+        text: The network as it was written; empty if the problem is not about a network.
+        conflicts: The CIDRs that it conflicts with.
+        message: What is wrong and how to correct it.
     """
 
     lines: tuple[int, ...]
@@ -50,12 +50,12 @@ class RowProblem:
     message: str
 
     def __str__(self) -> str:
-        """One line for a person."""
+        """Return one line for a person."""
         where = f"{'lines' if len(self.lines) > 1 else 'line'} {_line_ranges(self.lines)}"
         return ": ".join([where, *([] if self.account is None else [self.account]), self.message])
 
     def record(self) -> dict[str, Any]:
-        """A JSON object for a machine."""
+        """Return a JSON object for a program."""
         return {
             "lines": list(self.lines),
             "account": self.account,
@@ -67,11 +67,11 @@ class RowProblem:
 
 
 class BadRowsError(CommandError):
-    """A file with rows that were not imported.
+    """A file has rows that were not imported.
 
     Args:
-        message: What that means for the rest of the file.
-        problems: What is wrong, in the order of the lines.
+        message: What this means for the other rows of the file.
+        problems: The problems, in the order of the lines.
     """
 
     def __init__(self, message: str, problems: Iterable[RowProblem]) -> None:
@@ -80,7 +80,7 @@ class BadRowsError(CommandError):
 
 
 def _line_ranges(lines: Sequence[int]) -> str:
-    """Ascending line numbers as people write them.
+    """Format ascending line numbers for people.
 
     Example:
         >>> _line_ranges([2, 3, 4, 7, 9, 10])

@@ -1,4 +1,4 @@
-"""Files a command reads and writes; `-` is stdin or stdout. What the system says of them becomes a `CommandError`."""
+"""Files that a command reads and writes; `-` is stdin or stdout. Errors of the system become a `CommandError`."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 __all__ = ["STANDARD_STREAM", "lines_of", "read_text", "write_text"]
 
 STANDARD_STREAM = Path("-")
-"""The name of stdin where a file is read, of stdout where one is written."""
+"""The name for stdin when a file is read, and for stdout when one is written."""
 
 
 def read_text(path: Path) -> str:
-    """The text of a whole file.
+    """Return the text of a whole file.
 
     Raises:
         CommandError: If it cannot be read, or is not UTF-8.
@@ -31,12 +31,12 @@ def read_text(path: Path) -> str:
         try:
             return stream.read().decode("utf-8-sig")
         except UnicodeDecodeError as error:
-            raise CommandError(f"{_name(path)} is not UTF-8 from byte {error.start} on: save it as UTF-8") from None
+            raise CommandError(f"{_name(path)} is not UTF-8 at byte {error.start}: save it as UTF-8") from None
 
 
 @contextmanager
 def lines_of(path: Path) -> Iterator[Iterator[str]]:
-    """The lines of a file with their ends; bytes that are not UTF-8 are lone surrogates in them.
+    """Yield the lines of a file with their ends; bytes that are not UTF-8 become lone surrogates.
 
     Raises:
         CommandError: If it cannot be read.
@@ -50,10 +50,10 @@ def lines_of(path: Path) -> Iterator[Iterator[str]]:
 
 
 def write_text(path: Path, pieces: Iterable[str]) -> None:
-    """Write a file as UTF-8, for its owner alone. One that stood there is replaced at the end, or kept on a failure.
+    """Write a file as UTF-8, for its owner only. An existing file is replaced at the end, and stays after a failure.
 
-    A pipe or a device is written to. A symbolic link to a file is refused: who else may change it could choose which
-    file is overwritten.
+    A pipe or a device is written directly. A symbolic link to a file is rejected: anyone who can change the link could
+    choose which file is overwritten.
 
     Raises:
         CommandError: If it cannot be written.
@@ -68,7 +68,7 @@ def write_text(path: Path, pieces: Iterable[str]) -> None:
             return
         if path.is_symlink():
             raise CommandError(
-                f"cannot write {path}: it is a symbolic link; name the file it leads to, or - for stdout"
+                f"cannot write {path}: it is a symbolic link; name the file that it points to, or - for stdout"
             )
         with replacement(path) as stream:
             _write(stream, pieces)

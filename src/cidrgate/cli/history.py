@@ -1,4 +1,4 @@
-"""`cidrgate history`: what changed in an account's list, when, and who did it; `cidrgate prune` for the log's age."""
+"""`cidrgate history`: what changed in an account's list, when, and who did it; `cidrgate prune` deletes old rows."""
 
 from datetime import datetime
 from typing import Annotated
@@ -21,7 +21,7 @@ def _history(
     session: Session,
     account: AccountName,
     *,
-    limit: Annotated[int | None, typer.Option("--limit", "-n", min=1, help="Only the last so many.")] = None,
+    limit: Annotated[int | None, typer.Option("--limit", "-n", min=1, help="Show only the latest N.")] = None,
 ) -> None:
     """Show the changes of an account's list, the newest last."""
     with session.open() as manager:
@@ -44,16 +44,16 @@ def _history(
 def _prune(
     session: Session,
     *,
-    older_than: Annotated[str, typer.Option("--older-than", metavar="AGE", help="Such as 90d or 52w.")],
+    older_than: Annotated[str, typer.Option("--older-than", metavar="AGE", help="The age, such as 90d or 52w.")],
 ) -> None:
-    """Delete old rows of the change log, for all accounts; lists from before them cannot be restored."""
+    """Delete old rows of the change log for all accounts. Lists from before them cannot be restored afterwards."""
     with session.open() as manager:
         pruned = manager.prune_history(age(older_than))
     session.output.answer({"pruned": pruned}, f"{counted(pruned, 'change', 'changes')} deleted from the log")
 
 
 def described(change: Change) -> str:
-    """What a change did to the list, on one line: `+` for what it added, `-` for what it removed.
+    """Describe a change of the list on one line: `+` for what it added, `-` for what it removed.
 
     Example:
         >>> from datetime import UTC, datetime
@@ -74,7 +74,7 @@ def described(change: Change) -> str:
 
 
 def said_of(entry: Entry) -> list[str]:
-    """What was said of an entry besides its network: its label, and every other detail with its name.
+    """Return the details of an entry besides its network: its label, and every other detail with its name.
 
     Example:
         >>> from datetime import UTC, datetime

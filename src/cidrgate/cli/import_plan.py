@@ -1,6 +1,6 @@
-"""From the rows of a file to the lists of accounts, and from what is wrong with a list back to lines of the file.
+"""Groups the rows of a file into the lists of accounts, and maps problems of a list back to lines of the file.
 
-Pure: nothing here reads a file or a store.
+Pure: this module reads no file and no store.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ if TYPE_CHECKING:
 __all__ = ["ImportPlan", "plan_import"]
 
 UNREADABLE = "unreadable_row"
-"""The code of a row that never became an entry."""
+"""The code of a row that could not be read as an entry."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImportPlan:
-    """What a file asks for.
+    """The lists that a file contains.
 
-    A row that cannot be read stands in its account's list as an entry without text, which no rule lets pass: so
-    the account is refused, and whatever else is wrong with its list is found all the same.
+    A row that cannot be read becomes an entry without text in its account's list. No rule allows such an entry: so the
+    account is rejected, and all other problems of its list are found as well.
 
     Attributes:
         lists: The list of each account, its entries in the order of the file.
-        lines: The line of each of those entries.
+        lines: The line of each of these entries.
         unreadable: Why entries of an account cannot be read, by their position in its list.
-        stray: The rows that do not tell their account.
+        stray: The rows without a readable account.
     """
 
     lists: dict[str, list[NewEntry]] = field(default_factory=dict)
@@ -44,10 +44,10 @@ class ImportPlan:
     stray: list[RowProblem] = field(default_factory=list)
 
     def problems(self, refused: Mapping[str, CidrgateError]) -> list[RowProblem]:
-        """What is wrong with the file, in the order of its lines.
+        """Return the problems of the file, in the order of its lines.
 
         Args:
-            refused: Why each account that could not be stored was not.
+            refused: The reason for each account that could not be stored.
         """
         found = list(self.stray)
         for account, error in refused.items():
@@ -66,7 +66,7 @@ class ImportPlan:
 
 
 def plan_import(rows: Iterable[Row]) -> ImportPlan:
-    """Sort the rows of a file by account; those of one account may stand anywhere in it.
+    """Group the rows of a file by account; the rows of one account may be anywhere in it.
 
     Example:
         >>> from cidrgate.cli.list_files import Row

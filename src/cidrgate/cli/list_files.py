@@ -1,10 +1,11 @@
-r"""The files that lists travel in: CSV and JSON Lines with an account and the fields of a `NewEntry` in every row.
+r"""The files for import and export: CSV and JSON Lines with an account and the fields of a `NewEntry` in each row.
 
-Pure functions from lines to rows and from entries to lines. A row that cannot be read does not end the reading: it
-comes out with what is wrong with it, and with its account if that can be told.
+Pure functions from lines to rows and from entries to lines. A row that cannot be read does not end the reading: it is
+returned with its problem, and with its account if that is known.
 
-A spreadsheet takes some cells for formulas and runs them, and whoever may set a label may write one. In CSV, text that
-could be one has an apostrophe before it, so that the spreadsheet takes it for text; reading takes it off again.
+A spreadsheet interprets some cells as formulas and runs them, and anyone who may set a label may write such a cell. In
+CSV, text that could be a formula gets a leading apostrophe, so that the spreadsheet treats it as text; reading removes
+the apostrophe.
 
 Lines are text in which a byte that is not UTF-8 is a lone surrogate (`errors="surrogateescape"`).
 """
@@ -39,12 +40,12 @@ _TIMES = frozenset(name for name, kind in get_type_hints(NewEntry).items() if da
 _TEXTS = frozenset(name for name, kind in get_type_hints(NewEntry).items() if str in (kind, *get_args(kind)))
 if {*_FIELDS} != _TIMES | _TEXTS:
     raise TypeError(
-        f"a field of NewEntry is neither text nor a time: say in cidrgate/cli/list_files.py how {_FIELDS} are written"
+        f"a field of NewEntry is neither text nor a time: define in cidrgate/cli/list_files.py how to write {_FIELDS}"
     )
 _HEADER = ",".join(_COLUMNS)
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _UTF16_MARKS = ("\udcff\udcfe", "\udcfe\udcff")
-_NOT_UTF8 = "it holds bytes that are not UTF-8 text: save the file as UTF-8"
+_NOT_UTF8 = "it contains bytes that are not UTF-8 text: save the file as UTF-8"
 _ACCOUNT_IN_JSON = re.compile(r'"account"\s*+:\s*+("(?:[^"\\]|\\.)*+")')
 _OTHER_SEPARATOR = re.compile("[;\t|]")
 _LONGEST_QUOTE = 40
@@ -52,17 +53,17 @@ _LONGEST_QUOTE = 40
 _FORMULA = "=+\\-@|%\uff1d\uff0b\uff0d\uff20"
 _BEFORE_FORMULA = "'\"\u00ad\u200b-\u200f\u2060\ufeff"
 _RUN_FROM_ITS_BEGINNING = re.compile(rf"[{_BEFORE_FORMULA}\s]*(?:[{_FORMULA}\t\r\n]|\Z)")
-"""The beginning of a cell that a spreadsheet may run: a sign of a formula, whatever it leaves out before it, or of a
-call of another program (`|`, `%`). And a cell of nothing but apostrophes, so that an empty label is told from none."""
+"""The beginning of a cell that a spreadsheet may run: a sign of a formula, also after characters that it ignores, or a
+call of another program (`|`, `%`). Also a cell of apostrophes only, so that an empty label differs from no label."""
 
 _RUN_FROM_WITHIN = rf"(?=(?:[{_BEFORE_FORMULA}]|[^\S\t\r\n])*[{_FORMULA}])"
 _TO_QUOTE_WITHIN = re.compile(rf"(?<=[;|\t\r\n]){_RUN_FROM_WITHIN}")
 _QUOTED_WITHIN = re.compile(rf"(?<=[;|\t\r\n])'{_RUN_FROM_WITHIN}")
-"""Where a spreadsheet that takes another character than the comma between cells would see a cell begin."""
+"""The position where a spreadsheet with a separator other than the comma would begin a cell."""
 
 
 class ListFormat(StrEnum):
-    """A format of files that hold lists."""
+    """A format of files with lists."""
 
     CSV = "csv"
     JSONL = "jsonl"
@@ -74,9 +75,9 @@ class Row:
 
     Attributes:
         line: The number of its first line, from 1.
-        account: The account it names; None if that cannot be told.
-        entry: What it asks for; its network is as written, and empty if that cannot be told.
-        problem: Why it cannot be read; empty if it can.
+        account: The account that it names; None if unknown.
+        entry: The entry; its network is as written, and empty if unknown.
+        problem: Why the row cannot be read; empty if it can.
     """
 
     line: int
@@ -86,10 +87,10 @@ class Row:
 
 
 def format_of(name: str) -> ListFormat:
-    """The format of a file by the end of its name.
+    """Return the format of a file by the ending of its name.
 
     Raises:
-        CommandError: If the name does not tell.
+        CommandError: If the ending is unknown.
 
     Example:
         >>> format_of("lists.csv").value, format_of("lists.ndjson").value
@@ -100,18 +101,18 @@ def format_of(name: str) -> ListFormat:
         return ListFormat.CSV
     if suffix in {"jsonl", "ndjson", "json"}:
         return ListFormat.JSONL
-    raise CommandError(f"the name {name!r} does not tell a format: say --format csv or --format jsonl")
+    raise CommandError(f"the name {name!r} has no known ending: add --format csv or --format jsonl")
 
 
 def read_rows(lines: Iterable[str], form: ListFormat) -> Iterator[Row]:
-    r"""The rows of a file; blank ones are left out.
+    r"""Yield the rows of a file; blank rows are left out.
 
     Args:
-        lines: The lines with their ends, as a text file opened with `newline=""` gives them.
-        form: How they are written.
+        lines: The lines with their ends, as from a text file opened with `newline=""`.
+        form: The format of the file.
 
     Raises:
-        CommandError: If the file as a whole cannot be read: it has no header, or a quote that is never closed.
+        CommandError: If the whole file cannot be read: it has no header, or a quote is never closed.
 
     Example:
         >>> list(read_rows(["account,cidr\n", "acct-1,8.8.8.0/24\n"], ListFormat.CSV))
@@ -123,11 +124,11 @@ def read_rows(lines: Iterable[str], form: ListFormat) -> Iterator[Row]:
 
 
 def written(lists: Iterable[Sequence[Entry]], form: ListFormat) -> Iterator[str]:
-    r"""The text of a file that `read_rows` reads back to the same lists, in pieces.
+    r"""Yield the text of a file in pieces; `read_rows` reads it back to the same lists.
 
     Args:
-        lists: The entries of one account after another.
-        form: How to write them.
+        lists: The entries, one account after another.
+        form: The format to write.
 
     Example:
         >>> from datetime import UTC, datetime
@@ -152,19 +153,19 @@ def _as_csv(entries: Sequence[Entry]) -> str:
 
 
 def _values(entry: Entry) -> Iterator[tuple[str, str | None]]:
-    """What a row says of an entry, by the name of its column."""
+    """Return the cells of a row for an entry, by the name of the column."""
     for name in _COLUMNS:
         value = getattr(entry, name)
         yield name, utc_text(value) if isinstance(value, datetime) else value
 
 
 def _cell(name: str, value: str | None) -> str | None:
-    """A cell of CSV; networks and times are no formulas."""
+    """Return a cell of CSV; networks and times are never formulas."""
     return value if value is None or name == "cidr" or name in _TIMES else _as_text(value)
 
 
 def _as_text(cell: str) -> str:
-    """A cell that no spreadsheet runs.
+    """Return a cell that no spreadsheet runs.
 
     Example:
         >>> _as_text("=1+1"), _as_text("a;=1"), _as_text("'=1"), _as_text("o'brien"), _as_text("a - b")
@@ -175,7 +176,7 @@ def _as_text(cell: str) -> str:
 
 
 def _from_text(cell: str) -> str:
-    """What `_as_text` made a cell of; any other cell as it is.
+    """Undo `_as_text`; any other cell stays unchanged.
 
     Example:
         >>> _from_text("'=1+1"), _from_text("''=1"), _from_text("=1+1"), _from_text("'quoted'")
@@ -191,7 +192,7 @@ def _as_json(entries: Sequence[Entry]) -> str:
 
 
 class _Latest:
-    """Lines, with the latest one that was read."""
+    """Lines, and the latest line that was read."""
 
     def __init__(self, lines: Iterable[str]) -> None:
         self._lines = iter(lines)
@@ -215,12 +216,12 @@ def _csv_rows(lines: Iterable[str]) -> Iterator[Row]:
             cells = next(reader, None)
         except csv.Error as error:
             if not places or reader.line_num > first:
-                # The lines between may belong to any account: what they hold is anybody's guess.
+                # The lines between may belong to any account: their content is unknown.
                 raise CommandError(
-                    f"lines {first} to {reader.line_num} cannot be told apart, most likely because a quote that opens "
+                    f"lines {first} to {reader.line_num} cannot be split into rows, probably because a quote opened "
                     f"in line {first} is not closed there ({error}); nothing was imported"
                 ) from None
-            yield Row(first, _account_before_comma(latest.line, places), problem=f"it is no CSV: {error}")
+            yield Row(first, _account_before_comma(latest.line, places), problem=f"it is not valid CSV: {error}")
             continue
         if cells is None:
             break
@@ -231,30 +232,30 @@ def _csv_rows(lines: Iterable[str]) -> Iterator[Row]:
         else:
             places = _places(cells)
     if not places:
-        raise CommandError(f"the file is empty: its first line names the columns, {_HEADER}")
+        raise CommandError(f"the file is empty: its first line must name the columns, {_HEADER}")
 
 
 def _places(header: Sequence[str]) -> dict[str, int]:
-    """Where each column is."""
+    """Return the position of each column."""
     first_line = ",".join(header)
     _refuse_utf16(first_line)
     if _SURROGATE.search(first_line):
-        raise CommandError("the first line holds bytes that are not UTF-8 text: is this the right file?")
+        raise CommandError("the first line contains bytes that are not UTF-8 text: is this the right file?")
     names = [name.strip().lower() for name in header]
     found = _quoted(first_line)
     if "account" not in names or "cidr" not in names:
         separated = "; separate columns with commas" if len(names) == 1 and _OTHER_SEPARATOR.search(names[0]) else ""
-        raise CommandError(f"the first line names the columns, {_HEADER}; here it is {found}{separated}")
+        raise CommandError(f"the first line must name the columns, {_HEADER}, but it is {found}{separated}")
     for name in names:
         if name not in _COLUMNS:
-            raise CommandError(f"the first line is {found}, but no column is called {name!r}: there are {_HEADER}")
+            raise CommandError(f"the first line is {found}, but the column {name!r} is not one of {_HEADER}")
         if names.count(name) > 1:
-            raise CommandError(f"the first line is {found}: the column {name!r} is there twice")
+            raise CommandError(f"the first line is {found}: the column {name!r} is repeated")
     return {name: place for place, name in enumerate(names)}
 
 
 def _csv_row(line: int, cells: Sequence[str], places: dict[str, int]) -> Row:
-    # Neither names nor networks have whitespace around them; labels may.
+    # Accounts and networks have no whitespace around them; labels may.
     values = {name: cells[place] for name, place in places.items() if place < len(cells)}
     account = _from_text(values.get("account", "").strip())
     said: dict[str, str | None] = {
@@ -274,20 +275,20 @@ def _csv_row(line: int, cells: Sequence[str], places: dict[str, int]) -> Row:
 
 
 def _entry_of(said: dict[str, str | None]) -> tuple[NewEntry, str]:
-    """What a row asks for, and why that cannot be read; empty if it can."""
+    """Return the entry of a row, and why it cannot be read; the reason is empty if it can."""
     values: dict[str, Any] = dict(said)
     problem = ""
     for name in _TIMES & values.keys():
         try:
             values[name] = datetime.fromisoformat(values[name]) if values[name] else None
         except ValueError:
-            problem = f"the {name} is {_quoted(str(values[name]))}, no time such as 2027-01-31T18:00:00+00:00"
+            problem = f"the {name} is {_quoted(str(values[name]))}, not a time such as 2027-01-31T18:00:00+00:00"
             values[name] = None
     return NewEntry(**{"cidr": "", **values}), problem
 
 
 def _account_before_comma(line: str, places: dict[str, int]) -> str | None:
-    """The account of a row that is no CSV, if it stands where it should."""
+    """Return the account of a row that is not valid CSV, if it is where it should be."""
     cells = line.split(",")
     place = places["account"]
     return _told(_from_text(cells[place].strip().strip('"'))) if place < len(cells) else None
@@ -303,7 +304,7 @@ def _json_rows(lines: Iterable[str]) -> Iterator[Row]:
             _refuse_utf16(line)
             if line.lstrip().startswith("["):
                 raise CommandError(
-                    "the file begins with '[', but JSON Lines has one object a line and no brackets around"
+                    "the file begins with '[', but JSON Lines has one object on each line and no brackets around them"
                 )
         yield _json_row(number, line)
 
@@ -313,9 +314,9 @@ def _json_row(number: int, line: str) -> Row:
         record = json.loads(line)
     except (ValueError, RecursionError) as error:
         reason = f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else str(error)
-        return Row(number, _account_in_json(line), problem=f"it is no JSON: {reason}")
+        return Row(number, _account_in_json(line), problem=f"it is not valid JSON: {reason}")
     if not isinstance(record, dict):
-        return Row(number, None, problem=f"it is no JSON object: {_quoted(line.strip())}")
+        return Row(number, None, problem=f"it is not a JSON object: {_quoted(line.strip())}")
     said = {name: value for name in _COLUMNS if isinstance(value := record.get(name), str)}
     account = said.pop("account", "").strip()
     entry, problem = _entry_of({**said, "cidr": said.get("cidr", "").strip()})
@@ -323,10 +324,10 @@ def _json_row(number: int, line: str) -> Row:
 
 
 def _json_problem(record: dict[str, object]) -> str:
-    """Why an object cannot be a row; empty if it can."""
+    """Return why an object cannot be a row; empty if it can."""
     for name in record:
         if name not in _COLUMNS:
-            return f"no field is called {_quoted(name)}: there are {_HEADER}"
+            return f"the field {_quoted(name)} is unknown: the fields are {_HEADER}"
     for name in _COLUMNS:
         value = record.get(name)
         if value is not None and not isinstance(value, str):
@@ -339,7 +340,7 @@ def _json_problem(record: dict[str, object]) -> str:
 
 
 def _account_in_json(line: str) -> str | None:
-    """The account of a line that is no JSON, if one stands there in full."""
+    """Return the account of a line that is not valid JSON, if the line contains it in full."""
     found = _ACCOUNT_IN_JSON.search(line)
     try:
         return _told(json.loads(found[1]).strip()) if found else None
@@ -348,7 +349,7 @@ def _account_in_json(line: str) -> str | None:
 
 
 def _told(account: str) -> str | None:
-    """An account as it was read, or None if nobody can tell which one it is."""
+    """Return an account as it was read, or None if it is unclear which account it is."""
     return None if not account or _SURROGATE.search(account) else account
 
 

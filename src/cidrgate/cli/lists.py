@@ -1,4 +1,4 @@
-"""Looking at one account's list and changing it: `list`, `add`, `edit`, `remove`, `replace`, `restore`."""
+"""Commands that show and change one account's list: `list`, `add`, `edit`, `remove`, `replace`, `restore`."""
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -40,7 +40,7 @@ app = typer.Typer()
 
 @command(app, "list")
 def _list(session: Session, account: AccountName) -> None:
-    """Show the entries that count for an account."""
+    """Show the list that counts for an account."""
     with session.open() as manager:
         asked = manager.account(account)
         decider, entries = manager.listing(account)
@@ -73,7 +73,7 @@ def _add(
     *,
     details: EntryDetails,
     expect_version: Version = None,
-    create: Annotated[bool, typer.Option("--create", help="Create the account if there is none.")] = False,
+    create: Annotated[bool, typer.Option("--create", help="Create the account if it does not exist.")] = False,
 ) -> None:
     """Add networks to a list: all of them, or none if one breaks a rule."""
     with session.open(create=create) as manager:
@@ -133,7 +133,7 @@ def _remove(
     expect_version: Version = None,
     empty: Empty = False,
 ) -> None:
-    """Remove entries: all of them, or none if one is not listed."""
+    """Remove entries: all of them, or none if one is not in the list."""
     with session.open() as manager:
         removed = manager.remove(
             account,
@@ -158,14 +158,14 @@ def _replace(
     account: AccountName,
     cidrs: Annotated[list[str] | None, typer.Argument(metavar="[CIDRS...]", help="The whole list.")] = None,
     *,
-    file: Annotated[Path | None, typer.Option("--file", "-f", help="A file that holds it; - for stdin.")] = None,
+    file: Annotated[Path | None, typer.Option("--file", "-f", help="A file with the whole list; - for stdin.")] = None,
     details: EntryDetails,
     expect_version: Version = None,
     empty: Empty = False,
 ) -> None:
     """Replace the whole list in one change; entries that stay keep their id and label."""
     if cidrs and file:
-        raise CommandError("give the networks, or a --file that holds them, not both")
+        raise CommandError("give the networks or a --file that contains them, not both")
     pieces = split_submission(read_text(file) if file else cidrs or [])
     with session.open() as manager:
         entries = manager.replace(
@@ -195,7 +195,7 @@ def _restore(
 
 
 def _answer_list(session: Session, account: str, entries: list[Entry]) -> None:
-    """Answer with a list that was changed as a whole."""
+    """Report a list that was changed as a whole."""
     state = list_state(entries, datetime.now(UTC))
     session.output.answer(
         {"account": account, "enforced": state.enforced, "entries": [entry_record(entry) for entry in entries]},
@@ -205,17 +205,17 @@ def _answer_list(session: Session, account: str, entries: list[Entry]) -> None:
 
 
 def _create_for(manager: RuleManager, account: str, cidrs: list[str], session: Session) -> None:
-    """Create an account if there is none, unless its first list could not be stored anyway."""
+    """Create an account if it does not exist, unless its first list would break a rule anyway."""
     try:
         manager.account(account)
     except AccountNotFoundError:
         validate_addition(split_submission(cidrs), [], session.policy)
-        with suppress(AccountExistsError):  # somebody else was quicker
+        with suppress(AccountExistsError):  # another process was quicker
             manager.create_account(account, actor=session.actor)
 
 
 def _table(entries: list[Entry], matched: Mapping[int, datetime] = MappingProxyType({})) -> Table:
-    """The entries; when they end, and when they last let an address in, only where any do or this is known of any."""
+    """Return the table of entries; the optional columns appear only if at least one entry has a value for them."""
     columns = (*_COLUMNS, Column("last matched (UTC)", lambda entry: _time(matched.get(entry.id)), optional=True))
     cells = {column: [column.cell(entry) for entry in entries] for column in columns}
     shown = [column for column in columns if not column.optional or any(cells[column])]
@@ -228,10 +228,10 @@ class Column:
     """A column of the table of a list.
 
     Attributes:
-        heading: What stands above it.
-        cell: What it says of an entry.
-        number: Whether it holds numbers.
-        optional: Whether it is left out where it says nothing of any entry.
+        heading: The heading.
+        cell: Returns the text for an entry.
+        number: Whether the column contains numbers.
+        optional: Whether the column is left out if it is empty for every entry.
     """
 
     heading: str
@@ -259,7 +259,7 @@ _COLUMNS = (
     Column("added by", lambda entry: entry.created_by or ""),
     Column("expires (UTC)", _end, optional=True),
 )
-"""What the table says of each entry; every field of `Entry` but its account."""
+"""The columns for each entry; every field of `Entry` except its account."""
 
 
 def _named(entry: Entry) -> str:
@@ -267,11 +267,11 @@ def _named(entry: Entry) -> str:
 
 
 def _warning(account: str, state: ListState) -> list[Line]:
-    """What a list without entries that count means; nothing for one with such entries."""
+    """Return a warning about a list without current entries; nothing for other lists."""
     if state.entries:
         return []
     if state.enforced:
-        told = f"{account} has none but expired entries and is still enforced: every address is denied"
+        told = f"{account} has only expired entries and is still enforced: every address is denied"
     else:
         told = f"{account} has no entries and is not enforced: every address is allowed"
     return [Line(told, "yellow")]

@@ -1,4 +1,4 @@
-"""`cidrgate migrate`: the tables of a store, brought to the version that this cidrgate needs."""
+"""`cidrgate migrate`: brings the tables of a store to the version that this cidrgate needs."""
 
 from typing import Annotated
 
@@ -22,17 +22,17 @@ def _migrate(
         typer.Option(
             "--grant",
             metavar="USER",
-            help="On PostgreSQL, give this user of the database the rights that a service needs: to read and write "
-            "rows, not to alter tables. May be given several times; again after each migration.",
+            help="On PostgreSQL, grant this database user the rights that a service needs: to read and write rows, not "
+            "to alter tables. May be repeated; repeat it after each migration.",
         ),
     ] = None,
 ) -> None:
-    """Migrate the tables of the database to the version that this cidrgate needs, or create them."""
+    """Create the tables of the database, or migrate them to the version that this cidrgate needs."""
     from cidrgate.stores.migrations import HEAD
 
     users = grant or []
     if users and store_of(session.database)[0] != "postgresql":
-        grant_store(session.database, users[0])  # which refuses it, before anything is migrated
+        grant_store(session.database, users[0])  # raises the error before anything is migrated
     before = migrate_store(session.database)
     for user in users:
         grant_store(session.database, user)

@@ -1,7 +1,7 @@
-"""The options every command takes, and the decorator that gives them to it.
+"""The options of every command, and the decorator that adds them.
 
-They may stand before the command or after it; the nearer one counts. An error of cidrgate ends a command with a
-message and exit status 2 here, once for all commands.
+They may stand before or after the command; the one after it takes precedence. This module also handles errors for all
+commands: an error of cidrgate ends a command with a message and exit status 2.
 """
 
 import functools
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["ERROR", "LogEvery", "Session", "TrustEverybody", "command", "root_options"]
 
 ERROR = 2
-"""The exit status of a command that could not do what it was asked to."""
+"""The exit status of a command that failed."""
 
 LogEvery: TypeAlias = Annotated[
     float,
@@ -35,8 +35,8 @@ LogEvery: TypeAlias = Annotated[
         "--log-every",
         metavar="SECONDS",
         min=0,
-        help="Log repeated denials of one account and address as one line with their number, so often; 0 for a line "
-        "for each.",
+        help="Log repeated denials of one account and address as one line with their number, at this interval; "
+        "0 for a line for each.",
     ),
 ]
 """The option of every command that logs decisions."""
@@ -45,24 +45,24 @@ TrustEverybody: TypeAlias = Annotated[
     bool,
     typer.Option(
         "--trust-everybody",
-        help="Allow --trusted-proxy to cover public space as a whole, where only the proxies can reach this port.",
+        help="Allow --trusted-proxy to cover the whole public address space, if only the proxies can reach this port.",
     ),
 ]
-"""The option of every command that is told of proxies."""
+"""The option of every command that trusts proxies."""
 
 _Arguments = ParamSpec("_Arguments")
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """What one run of a command works with.
+    """The context of one run of a command.
 
     Attributes:
-        given_database: What `--database` says; None where it was not given.
-        actor: Who makes changes, for the change log; None when nobody said.
-        policy: What a list may hold.
-        output: Where answers and errors go, and in which form.
-        lock_timeout: Seconds to wait for locks of others; None for what the store says.
+        given_database: The value of `--database`; None if it is missing.
+        actor: Who makes changes, for the change log; None if unknown.
+        policy: The rules for lists.
+        output: Writes answers and errors, in the chosen format.
+        lock_timeout: Seconds to wait for locks of others; None for the default of the store.
     """
 
     given_database: str | None = field(repr=False)  # it may hold a password
@@ -73,22 +73,22 @@ class Session:
 
     @property
     def database(self) -> str:
-        """The URL of the store, or the path of a file: of the option, the environment, or neither.
+        """Return the URL of the store, or the path of a file: from the option, the environment or the default.
 
         Raises:
             CommandError: If the environment contradicts itself, or a file that it names cannot be read.
-            StoreError: If it names no store that outlives the command.
+            StoreError: If it names a store that does not outlive the command.
         """
         return database_of(self.given_database)
 
     def open(self, *, create: bool = False) -> RuleManager:
-        """Connect to the store; its matcher is not loaded.
+        """Connect to the store without loading its matcher.
 
         Args:
             create: Whether a database that does not exist is created.
 
         Raises:
-            StoreNotFoundError: If it does not exist and shall not be created.
+            StoreNotFoundError: If it does not exist and `create` is False.
             StoreError: If it cannot be opened.
         """
         return RuleManager.connect(self.database, self.policy, create=create, lock_timeout=self.lock_timeout)
@@ -108,9 +108,9 @@ def command(
     """Register a function as a command that takes the options of every command.
 
     Args:
-        app: Where the command goes.
-        name: What people type.
-        variables: Whether each of its options has a variable of the environment too, as servers need.
+        app: The command group.
+        name: The command's name.
+        variables: Whether each of its options also has an environment variable, as servers need.
 
     Returns:
         A decorator for a function of a `Session` and the command's own arguments.
@@ -138,14 +138,14 @@ def command(
 
 
 def root_options(app: typer.Typer, **kwargs: Any) -> Callable[[Callable[..., None]], None]:
-    """Register a function as what runs before each command; it has the options of every command too.
+    """Register a function that runs before each command; it has the options of every command too.
 
     Args:
         app: The root of all commands.
         kwargs: For `typer.Typer.callback`.
 
     Returns:
-        A decorator for a function that takes options of its own.
+        A decorator for a function with its own options.
     """
 
     def register(function: Callable[..., None]) -> None:
@@ -154,7 +154,7 @@ def root_options(app: typer.Typer, **kwargs: Any) -> Callable[[Callable[..., Non
             context.obj = {option: arguments.pop(option) for option in _OPTIONS}
             source = context.get_parameter_source("database")
             if source is not None and source.name == "ENVIRONMENT":
-                context.obj["database"] = None  # read later: the variable of a file may contradict it
+                context.obj["database"] = None  # read later: a variable that names a file may contradict it
             function(**arguments)
 
         own = list(inspect.signature(function, eval_str=True).parameters.values())
@@ -165,7 +165,7 @@ def root_options(app: typer.Typer, **kwargs: Any) -> Callable[[Callable[..., Non
 
 
 def _option_of(option: "Field[Any]") -> tuple[Any, tuple[str, ...], str, str, dict[str, Any]]:
-    """The option of a command that sets a field of `Policy`."""
+    """Return the option that sets a field of `Policy`."""
     kind = type(option.default)
     purpose = option.metadata["help"]
     if kind is not bool:
@@ -174,20 +174,20 @@ def _option_of(option: "Field[Any]") -> tuple[Any, tuple[str, ...], str, str, di
     return kind | None, (flag,), f"CIDRGATE_{option.name.upper()}", purpose, option.metadata["option"]
 
 
-# name -> (type, flags, environment variable, what it is for, what typer is told besides)
+# name -> (type, flags, environment variable, help text, further arguments for typer)
 _OPTIONS: dict[str, tuple[Any, tuple[str, ...], str, str, dict[str, Any]]] = {
     "database": (
         str | None,
         ("--database", "-d"),
         DATABASE,
-        f"The store; {DEFAULT_DATABASE} if not given. {DATABASE}_FILE names a file that holds it",
+        f"The store; {DEFAULT_DATABASE} if not given. {DATABASE}_FILE names a file that contains it",
         {"metavar": "PATH|URL"},
     ),
     "actor": (
         str | None,
         ("--actor",),
         "CIDRGATE_ACTOR",
-        "Who makes the change, for the change log; the user of the system if not given",
+        "Who makes the change, for the change log; the system user if not given",
         {"metavar": "NAME"},
     ),
     **{option.name: _option_of(option) for option in fields(Policy)},
@@ -195,7 +195,7 @@ _OPTIONS: dict[str, tuple[Any, tuple[str, ...], str, str, dict[str, Any]]] = {
         float | None,
         ("--lock-timeout",),
         "CIDRGATE_LOCK_TIMEOUT",
-        f"Seconds to wait for locks of others before an error says so; {LOCK_TIMEOUT:g} if not given",
+        f"Seconds to wait for locks of others before the command fails; {LOCK_TIMEOUT:g} if not given",
         {"min": 0.001, "max": 86_400, "metavar": "SECONDS"},
     ),
     "json": (
@@ -209,9 +209,9 @@ _OPTIONS: dict[str, tuple[Any, tuple[str, ...], str, str, dict[str, Any]]] = {
 
 
 def _parameters(*, from_environment: bool) -> list[inspect.Parameter]:
-    """The options as parameters of a function that typer reads.
+    """Return the options as parameters of a function that typer reads.
 
-    Only those before the command read the environment: after it, an unset option must leave the others theirs.
+    Only the options before the command read the environment: an unset option after the command must not override them.
     """
     made = []
     for name, (kind, flags, variable, purpose, told) in _OPTIONS.items():
@@ -228,7 +228,7 @@ def _parameters(*, from_environment: bool) -> list[inspect.Parameter]:
 
 
 def _show_parameters(run: Callable[..., None], parameters: list[inspect.Parameter]) -> None:
-    """Make typer see these parameters, and the context, instead of those `run` was written with."""
+    """Show these parameters and the context to typer, instead of the original parameters of `run`."""
     context = inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
     shown = [context, *(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters)]
     run.__dict__["__signature__"] = inspect.Signature(shown)
@@ -236,7 +236,7 @@ def _show_parameters(run: Callable[..., None], parameters: list[inspect.Paramete
 
 
 def _session(near: dict[str, Any], far: dict[str, Any]) -> Session:
-    """The session of a command from the options after it and those before it."""
+    """Return the session of a command from the options after it and before it."""
     chosen = {name: far.get(name) if value is None else value for name, value in near.items()}
     limits: dict[str, Any] = {
         option.name: chosen[option.name] for option in fields(Policy) if chosen[option.name] is not None
@@ -252,7 +252,7 @@ def _session(near: dict[str, Any], far: dict[str, Any]) -> Session:
 
 
 def _system_user() -> str | None:
-    """The name of the user who runs the process; None where it has none, as in some containers."""
+    """Return the name of the user who runs the process; None if it has no name, as in some containers."""
     try:
         return getpass.getuser()
     except (OSError, KeyError, ImportError):

@@ -1,7 +1,7 @@
-"""Where answers and errors go: a person's terminal, a pipe, or JSON for a machine.
+"""Writes answers and errors: for a terminal, for a pipe, or as JSON for a program.
 
-Text from outside (account names, labels, what was typed) is never markup and never a control sequence here: what
-would steer a terminal is shown as its escape.
+Text from outside (account names, labels, arguments) is never markup and never a control sequence here: a character that
+would control a terminal is shown as its escape.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ if TYPE_CHECKING:
 __all__ = ["Line", "Output", "Table", "counted", "visible"]
 
 _STEERING = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
-"""Unicode categories that can move a cursor, turn text around, break a line or fail to be encoded."""
+"""Unicode categories that can move a cursor, reverse text, break a line or fail to be encoded."""
 
 _JOINERS = frozenset("\u200c\u200d")
-"""Format characters that scripts and emoji need, and that steer nothing."""
+"""Format characters that scripts and emoji need, and that control nothing."""
 
 _MOST_BOXED_ROWS = 1_000
-"""A longer table is not boxed: laying it out would take seconds."""
+"""A longer table gets no box: its layout would take seconds."""
 
 _BORDER = 3
-"""How much wider its box makes a column: a space on both sides, and a line."""
+"""How much a box widens a column: a space on both sides, and a line."""
 
 
 def visible(text: str) -> str:
-    r"""Text that is safe to print on one line: what would steer a terminal becomes its escape.
+    r"""Return text that is safe to print on one line: characters that would control a terminal become escapes.
 
     Example:
         >>> print(visible("a\x1b[31m\nb"), visible("[red]x"))
@@ -61,7 +61,7 @@ def visible(text: str) -> str:
 
 
 def counted(number: int, one: str, many: str) -> str:
-    """A number with its noun.
+    """Return a number with its noun.
 
     Example:
         >>> counted(1, "entry", "entries"), counted(20000, "entry", "entries")
@@ -75,8 +75,8 @@ class Line:
     """One line of an answer.
 
     Attributes:
-        text: What it says.
-        style: How a terminal shows it, in rich's words.
+        text: The text.
+        style: The style on a terminal, as rich names it.
     """
 
     text: str
@@ -109,7 +109,7 @@ class Output:
         self.json = json
 
     def answer(self, record: Mapping[str, Any], *parts: str | Line | Table) -> None:
-        """Answer on stdout: with the record for a machine, with the parts for a person."""
+        """Answer on stdout: with the record for a program, with the parts for a person."""
         if self.json:
             print(json.dumps(record), flush=True)
             return
@@ -119,12 +119,12 @@ class Output:
                 _print_table(console, part)
             else:
                 _print_line(console, part)
-        console.file.flush()  # a server goes on for days, and its first lines go to a pipe: the log of a container
+        console.file.flush()  # a server runs for days, and its first lines may go to a pipe, such as a container's log
 
     def error(self, error: CidrgateError) -> None:
-        """Report an error on stderr: what is wrong and what to do about it.
+        """Report an error on stderr: what is wrong and how to correct it.
 
-        Whatever was typed may be repeated in it, and a database's URL may have been typed in any place.
+        The message may repeat any argument, and the URL of a database may have been typed as any argument.
         """
         if self.json:
             print(json.dumps({"error": _redacted(error_record(error))}), file=_console(stderr=True).file)
@@ -144,14 +144,14 @@ class Output:
 
     @contextmanager
     def progress(self, doing: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
-        """A bar on stderr while something long runs, if a person is watching.
+        """Show a progress bar on stderr during a long operation, if stderr is a terminal.
 
         Args:
-            doing: What runs.
-            total: How many steps it has; None if nobody knows.
+            doing: The name of the operation.
+            total: The number of steps; None if unknown.
 
         Yields:
-            What to call with the number of steps done since the last call.
+            A function to call with the number of steps done since the last call.
         """
         console = _console(stderr=True)
         if self.json or not console.is_terminal:
@@ -165,7 +165,7 @@ class Output:
 
 
 def _redacted(record: Any) -> Any:
-    """A record whose texts hold no password."""
+    """Return a record whose texts contain no password."""
     if isinstance(record, str):
         return redacted_message(record)
     if isinstance(record, dict):
@@ -179,14 +179,14 @@ def _console(*, stderr: bool = False) -> Console:
 
 def _print_line(console: Console, part: str | Line) -> None:
     line = Line(part) if isinstance(part, str) else part
-    # Soft wrapping leaves long lines to the terminal: nothing is cut, and a pipe gets one line for one.
+    # Soft wrapping leaves long lines to the terminal: nothing is cut, and a pipe gets exactly one line for each line.
     console.print(Text(visible(line.text), style=line.style), soft_wrap=True)
 
 
 def _print_table(console: Console, table: Table) -> None:
     rows = [tuple(visible(cell) for cell in row) for row in table.rows]
     widths = [max(map(cell_len, column)) for column in zip(table.columns, *rows, strict=True)]
-    # A network folded over two lines of its cell could be neither read nor copied.
+    # A network that is wrapped over two lines of its cell could be neither read nor copied.
     fits = sum(widths) + len(widths) * _BORDER + 1 <= console.width
     if console.is_terminal and fits and len(rows) <= _MOST_BOXED_ROWS:
         boxed = BoxedTable(box=box.ROUNDED)

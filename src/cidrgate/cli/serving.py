@@ -27,19 +27,19 @@ def _serve(
     link: Annotated[bool, typer.Option("--link", help="Print a one-time link to the console, as an admin.")] = False,
     allow: Annotated[
         list[str] | None,
-        typer.Option("--allow", metavar="CIDR", help="Answer these addresses only. May be given several times."),
+        typer.Option("--allow", metavar="CIDR", help="Answer only these networks; may be repeated."),
     ] = None,
     allow_account: Annotated[
         str | None,
-        typer.Option("--allow-account", metavar="ACCOUNT", help="Answer the addresses in this account's list only."),
+        typer.Option("--allow-account", metavar="ACCOUNT", help="Answer only the addresses in this account's list."),
     ] = None,
     trusted_proxy: Annotated[
         list[str] | None,
-        typer.Option("--trusted-proxy", metavar="CIDR", help="A proxy before the service. Several times for several."),
+        typer.Option("--trusted-proxy", metavar="CIDR", help="The network of a proxy; may be repeated."),
     ] = None,
     trusted_hops: Annotated[
         int | None,
-        typer.Option("--trusted-hops", metavar="N", help="How many proxies are before it, instead of which."),
+        typer.Option("--trusted-hops", metavar="N", help="The number of proxies, instead of their networks."),
     ] = None,
     trust_everybody: TrustEverybody = False,
     client_header: Annotated[
@@ -52,15 +52,15 @@ def _serve(
     key: Annotated[Path | None, typer.Option("--tls-key", metavar="FILE", help="The certificate's key.")] = None,
     authorize: Annotated[
         bool,
-        typer.Option("--authorize", help="Answer proxies at /v1/authorize too, which need no token for it."),
+        typer.Option("--authorize", help="Also answer proxies at /v1/authorize, without a token."),
     ] = False,
     unlisted: Annotated[
         Literal["allow", "deny_unknown", "deny"] | None,
         typer.Option(
             "--unlisted",
-            help="With --authorize, needed: what happens to an account that has no list. allow: accounts are created "
-            "when a customer makes the first entry. deny_unknown: every account is created. deny: every account must "
-            "have a list.",
+            help="Required with --authorize: the answer for an account without a list. allow: for platforms that "
+            "create an account when its customer makes the first entry. deny_unknown: for platforms that create every "
+            "account. deny: every account must have a list.",
         ),
     ] = None,
     note_matches: Annotated[
@@ -70,32 +70,32 @@ def _serve(
     log_every: LogEvery = LOG_EVERY,
     create: Annotated[
         bool,
-        typer.Option("--create", help="Create the database if it is not there; without --authorize it always is."),
+        typer.Option("--create", help="Create a missing database; without --authorize it is always created."),
     ] = False,
     public_url: Annotated[
         str | None,
         typer.Option(
             "--public-url",
             metavar="URL",
-            help="Where people reach the service, such as https://lists.example.com: other hosts are refused.",
+            help="The public address, such as https://lists.example.com; requests for other hosts are rejected.",
         ),
     ] = None,
     max_staleness: Annotated[
         float,
         typer.Option(
-            "--max-staleness", metavar="SECONDS", help="How old the lists may be before /readyz and the log report it."
+            "--max-staleness", metavar="SECONDS", help="The age of the lists after which /readyz and the log report it."
         ),
     ] = 15.0,
 ) -> None:
-    """Serve the management API and the console until interrupted. On a database without tokens, prints a link."""
+    """Serve the management API and the console until interrupted. Prints a one-time link if there are no tokens yet."""
     with needs_extra("server", "serve"):
         from cidrgate.service.server import Port, new_link, serve
         from cidrgate.service.settings import Settings
     if authorize and unlisted is None:
         if not create:
-            session.open().close()  # a store that is not there is the first thing to say
+            session.open().close()  # a missing store is the first error to report
         raise CommandError(
-            "--authorize needs --unlisted allow, deny_unknown or deny: what happens to an account that has no list"
+            "--authorize needs --unlisted allow, deny_unknown or deny: the answer for an account without a list"
         )
     try:
         resolver = ClientIPResolver(
@@ -118,16 +118,16 @@ def _serve(
         raise CommandError(str(error)) from error
     for file in (certificate, key):
         if file is not None and not file.is_file():
-            raise CommandError(f"{file} is not there: name the file of the certificate and that of its key")
+            raise CommandError(f"{file} does not exist: name the files of the certificate and of its key")
     place = Port(host, port, certificate, key)
     try:
         bound = place.bind()
     except OSError as error:
-        raise CommandError(f"{host}, port {port} cannot be listened on: {error.strerror}") from error
+        raise CommandError(f"cannot listen on {host}, port {port}: {error.strerror}") from error
     with bound, _opened(session, create=create or not authorize, max_staleness=max_staleness) as manager:
         url = place.url(bound)
         if allow_account is not None:
-            manager.account(allow_account)  # one that does not exist would answer nobody
+            manager.account(allow_account)  # an unknown account would deny everyone
         wanted = link or not _has_token(manager)
         console = new_link(manager, str(settings.public or url)) if wanted else None
 
@@ -136,7 +136,7 @@ def _serve(
             if console is not None:
                 lines.append(f"open the console with this link, once: {console}")
             if place.exposed and (settings.public is None or not settings.public.secure):
-                lines.append("others can read along: use --tls-certificate and --tls-key, or a proxy with TLS")
+                lines.append("connections are not encrypted: use --tls-certificate and --tls-key, or a proxy with TLS")
             lines.append("stop with ctrl-C")
             session.output.answer({"url": url, "console": console}, *lines)
 

@@ -1,4 +1,4 @@
-"""`cidrgate session`: who is signed in to the console, and the way to end their sessions."""
+"""`cidrgate session`: lists and ends the sessions of the console."""
 
 from typing import Annotated
 
@@ -16,7 +16,7 @@ app = typer.Typer(help="List and end sessions of the console.", no_args_is_help=
 
 @command(app, "list")
 def _list(session: Session) -> None:
-    """List every session that is not over, the newest first."""
+    """List every current session, the newest first."""
     with session.open_credentials() as credentials:
         found = credentials.sessions()
     rows = [
@@ -41,12 +41,12 @@ def _end(
     which: Annotated[str | None, typer.Argument(metavar="ID", help="The session's id.")] = None,
     *,
     everyone: Annotated[
-        bool, typer.Option("--all", help="End every session, and make every one-time link useless.")
+        bool, typer.Option("--all", help="End every session and invalidate every one-time link.")
     ] = False,
 ) -> None:
-    """End a session: its next request is asked to sign in."""
+    """End a session. The next request of that browser must sign in again."""
     if (which is None) != everyone:
-        raise CommandError("name the session by its id, or say --all for every session")
+        raise CommandError("name the session by its id, or use --all for every session")
     with session.open_credentials() as credentials:
         if which is None:
             ended = credentials.end_all_sessions()

@@ -1,4 +1,4 @@
-"""`cidrgate compile`: a snapshot file from which services start without reading the store."""
+"""`cidrgate compile`: writes a snapshot file from which services start without reading the store."""
 
 from pathlib import Path
 from typing import Annotated
@@ -26,7 +26,7 @@ def _compile(
         try:
             manager.compile(file)
         except OSError as error:
-            raise CommandError(f"{file} cannot be written: {error.strerror}") from error
+            raise CommandError(f"cannot write {file}: {error.strerror}") from error
         accounts = len(manager.matcher)
     size = file.stat().st_size
     session.output.answer(

@@ -1,4 +1,4 @@
-"""`cidrgate token`: who may use the management API."""
+"""`cidrgate token`: manages who may use the management API."""
 
 from datetime import UTC, datetime
 from typing import Annotated
@@ -19,7 +19,7 @@ app = typer.Typer(help="Create, list and revoke tokens of the management API.", 
 @command(app, "create")
 def _create(
     session: Session,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="What to call it; the history names it.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A name, which the history shows.")],
     *,
     scope: Annotated[
         list[str],
@@ -27,7 +27,7 @@ def _create(
             "--scope",
             "-s",
             metavar="SCOPE",
-            help="admin, metrics, account:NAME:read or account:NAME:write. May be given several times.",
+            help="admin, metrics, account:NAME:read or account:NAME:write. May be repeated.",
         ),
     ],
     expires: Annotated[
@@ -86,4 +86,4 @@ def _state(token: Token, now: datetime) -> str:
         return f"revoked {token.revoked_at:%Y-%m-%d %H:%M:%S}"
     if token.expires_at is None:
         return "usable"
-    return f"{'usable until' if token.usable(now) else 'over since'} {token.expires_at:%Y-%m-%d %H:%M:%S}"
+    return f"{'usable until' if token.usable(now) else 'expired since'} {token.expires_at:%Y-%m-%d %H:%M:%S}"

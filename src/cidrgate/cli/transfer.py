@@ -1,4 +1,4 @@
-"""`import` and `export`: the lists of many accounts at once, in a file."""
+"""`import` and `export`: the lists of many accounts in one file."""
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -22,7 +22,7 @@ __all__ = ["app"]
 app = typer.Typer()
 
 _Format = Annotated[
-    ListFormat | None, typer.Option("--format", help="The format; by default the end of the file's name decides.")
+    ListFormat | None, typer.Option("--format", help="The format; by default, the ending of the file's name.")
 ]
 
 
@@ -42,7 +42,7 @@ def _import(
     form = form or format_of(file.name)
     with session.output.progress(f"reading {file.name}"), lines_of(file) as lines:
         plan = plan_import(read_rows(lines, form))
-    # Without its stray rows a list that is replaced would lose networks that the file names.
+    # Without its stray rows, a replaced list would lose networks that the file names.
     whole = strict or (replace and bool(plan.stray))
     importing = session.output.progress("importing accounts", len(plan.lists))
     with session.open(create=create) as manager, importing as advance:
@@ -72,14 +72,14 @@ def _import(
 @command(app, "export")
 def _export(
     session: Session,
-    accounts: Annotated[list[str] | None, typer.Argument(metavar="[ACCOUNT...]", help="Which; all if none.")] = None,
+    accounts: Annotated[list[str] | None, typer.Argument(metavar="[ACCOUNT...]", help="By default, all.")] = None,
     *,
     form: _Format = None,
-    file: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="Where to; - for stdout.")] = (
+    file: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The file to write; - for stdout.")] = (
         STANDARD_STREAM
     ),
 ) -> None:
-    """Export lists with account, cidr, label and expires_at in every row, so that `import` reads them back."""
+    """Export lists with account, cidr, label and expires_at in every row; `import` reads such a file."""
     to_stdout = file == STANDARD_STREAM
     if form is None:
         form = (ListFormat.JSONL if session.output.json else ListFormat.CSV) if to_stdout else format_of(file.name)
@@ -92,8 +92,8 @@ def _export(
             with session.output.progress("exporting accounts", len(names)) as advance:
                 for name in names:
                     listed, now = manager.entries(name), datetime.now(UTC)
-                    # Those that were not swept yet leave as a sweep would take them: none where all have expired, as
-                    # a copy without them would not be enforced. `import` refuses such a list.
+                    # Expired entries are left out, as a sweep would remove them. If all have expired, all are exported:
+                    # without them, a copy would not be enforced. `import` rejects such a list.
                     entries = [entry for entry in listed if entry.counts(now)] or listed
                     exported += len(entries)
                     yield entries
@@ -108,7 +108,7 @@ def _export(
 
 
 def _exported(manager: RuleManager, wanted: Sequence[str]) -> list[str]:
-    """The accounts to export, each once: those that are wanted, or all that have entries, expired ones too."""
+    """Return the accounts to export, each once: the requested ones, or all with entries, expired entries included."""
     if not wanted:
         states = manager.list_states()
         return [one.name for one in manager.accounts() if one.parent is None and states[one.name].enforced]
@@ -131,14 +131,12 @@ def _amount(entries: int, accounts: int) -> str:
 
 
 def _advice(refused: int, *, whole: bool, strict: bool) -> str:
-    """What the bad rows mean for the rest of the file."""
+    """Describe what the bad rows mean for the rest of the file."""
     if strict:
         return "nothing was imported, as --strict asks: correct these rows, then import the file again"
     if whole:
-        return (
-            "nothing was imported: a row that does not tell its account may belong to any of the lists to be replaced"
-        )
+        return "nothing was imported: a row without a readable account may belong to any of the lists to be replaced"
     if not refused:
-        return "every other row was imported: correct these, then import them alone"
+        return "every other row was imported: correct these rows, then import only them"
     accounts = counted(refused, "account was", "accounts were")
     return f"{accounts} not imported: correct these rows, then import those accounts again"

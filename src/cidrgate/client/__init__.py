@@ -1,11 +1,11 @@
-"""The management API of `cidrgate serve` from Python; needs `cidrgate[client]`.
+"""A Python client for the management API of `cidrgate serve`; needs `cidrgate[client]`.
 
 >>> from cidrgate.client import Client
 >>> with Client("http://127.0.0.1:8080", "cidrgate_1_...") as client:  # doctest: +SKIP
 ...     client.add_entries("acct-1", "8.8.8.0/24, 1.1.1.1/32", label="office").version
 1
 
-A test holds the client against the OpenAPI document: every operation, every parameter, every field.
+A test compares the client with the OpenAPI document: every operation, every parameter, every field.
 """
 
 from cidrgate.errors import needs_extra

@@ -1,4 +1,4 @@
-"""`Client`: one method an operation of the OpenAPI document, of the same name."""
+"""`Client`: one method for each operation of the OpenAPI document, with the same name."""
 
 from __future__ import annotations
 
@@ -44,25 +44,25 @@ if TYPE_CHECKING:
 __all__ = ["ApiError", "Client", "UnconfirmedError"]
 
 _TIMEOUT = 15.0
-"""Seconds to wait for an answer: longer than the service waits for a lock before it says that it is busy."""
+"""Seconds to wait for a response: longer than the service waits for a lock before it reports that it is busy."""
 
 _PAUSE = 0.5
-"""Seconds until a change is sent again whose outcome nobody knew."""
+"""Seconds to wait before a change with an unknown outcome is sent again."""
 
 _PAGE = 1000
-"""Items asked for at once."""
+"""Items that one page requests."""
 
 _Value = TypeVar("_Value")
 
 
 class ApiError(CidrgateError):
-    """The service refused a request, or could not carry it out.
+    """The service rejected a request or could not carry it out.
 
     Attributes:
         status: The HTTP status.
-        code: What kind of error it is.
-        problems: Every broken rule of a submission.
-        retry_after: Seconds to wait before another attempt; None if the service did not say.
+        code: The error code.
+        problems: Every violation of a rule by a submission.
+        retry_after: Seconds to wait before another attempt; None if the service did not send this.
     """
 
     def __init__(
@@ -76,12 +76,12 @@ class ApiError(CidrgateError):
 
 
 class UnconfirmedError(ApiError):
-    """The service refused a change that must be confirmed; nothing was changed.
+    """The service rejected a change because it must be confirmed; nothing was changed.
 
-    `code` says which guard refused it: `would_disable_enforcement` or `would_lock_out_caller`.
+    `code` names the guard that rejected it: `would_disable_enforcement` or `would_lock_out_caller`.
 
     Attributes:
-        confirm: What to repeat the call with as `confirm`; or say `allow_empty=True` for `disable_enforcement`, and
+        confirm: Repeat the call with this value as `confirm`. Or pass `allow_empty=True` for `disable_enforcement`, and
             `allow_lock_out=True` for `lock_out`.
     """
 
@@ -91,22 +91,23 @@ class UnconfirmedError(ApiError):
 
 
 class Client:
-    """Talks to a service; to be closed, or used in a `with` block. Safe to share between threads.
+    """Sends requests to a service. Close it, or use it in a `with` block. Threads can share it.
 
-    Every method raises `ApiError` when the service refuses, and `httpx.TransportError` when it is not reached. A method
-    that changes a list raises `UnconfirmedError` for a change that must be confirmed: one after which an enforced
-    account has no entries, unless `allow_empty=True` is said, and one that denies the address that this client calls
-    from, unless `allow_lock_out=True` is. `confirm` says the same with the names of the service's confirmations.
+    Every method raises `ApiError` if the service rejects the request, and `httpx.TransportError` if the service cannot
+    be reached. A method that changes a list raises `UnconfirmedError` for a change that must be confirmed. There are
+    two such changes: one that leaves an enforced account without entries, unless `allow_empty=True`, and one that
+    denies the address of this client, unless `allow_lock_out=True`. `confirm` accepts the same confirmations by the
+    service's names.
 
-    A change is sent with an `Idempotency-Key`. Where its answer is lost, or the service cannot tell whether it was
-    stored, it is sent once more with the same key: it is not carried out twice, and the answer says what happened.
-    When that fails too, an `httpx.TransportError`, or an `ApiError` whose `code` is `outcome_unknown`, says that nobody
-    knows.
+    The client sends a change with an `Idempotency-Key`. If the response is lost, or if the service does not know
+    whether the change was stored, the client sends it once more with the same key. The service does not carry it out
+    twice, and the response reports the outcome. If the second attempt fails too, the method raises
+    `httpx.TransportError`, or `ApiError` with the `code` `outcome_unknown`: the outcome is then unknown.
 
     Args:
-        url: Where the service is, such as `http://127.0.0.1:8080`.
-        token: What is sent as the bearer token.
-        http: An httpx client to use, for settings of its own; its base URL and token are set here.
+        url: The address of the service, such as `http://127.0.0.1:8080`.
+        token: The bearer token.
+        http: The httpx client to use, for example with special settings; `Client` sets its base URL and its token.
     """
 
     def __init__(self, url: str, token: str, *, http: httpx.Client | None = None) -> None:
@@ -127,13 +128,13 @@ class Client:
     # ------------------------------------------------------------------------------------------------ accounts
 
     def list_accounts(self) -> Iterator[AccountInfo]:
-        """The accounts the token may see, page by page as they are needed."""
+        """Return the accounts that the token may see; loads one page at a time."""
         return self._pages("/v1/accounts", account_of)
 
     def create_account(
         self, name: str, *, parent: str | None = None, idempotency_key: str | None = None
     ) -> AccountInfo:
-        """Create an account, or with a parent a subaccount."""
+        """Create an account, or a subaccount if there is a parent."""
         body = {"name": name, "parent": parent}
         return account_of(self._send("POST", "/v1/accounts", body, idempotency_key=idempotency_key))
 
@@ -142,7 +143,7 @@ class Client:
         return account_of(self._send("GET", _path(account)))
 
     def list_subaccounts(self, account: str) -> Iterator[AccountInfo]:
-        """The subaccounts of an account, page by page as they are needed."""
+        """Return the subaccounts of an account; loads one page at a time."""
         return self._pages(_path(account, "subaccounts"), account_of)
 
     def create_subaccount(self, account: str, name: str, *, idempotency_key: str | None = None) -> AccountInfo:
@@ -153,7 +154,7 @@ class Client:
     # ------------------------------------------------------------------------------------------------- entries
 
     def list_entries(self, account: str) -> ListInfo:
-        """The whole list of an account."""
+        """Return the whole list of an account."""
         pages = list(self._raw_pages(_path(account, "entries")))
         items = [entry_of(item) for page in pages for item in page["items"]]
         return value_of(ListInfo, pages[-1] | {"items": items})
@@ -172,15 +173,15 @@ class Client:
         """Add networks: all of them, or none.
 
         Args:
-            account: Whose list.
-            cidrs: CIDRs separated by commas or newlines, or several such texts and objects with `cidr` and
-                details of their own.
-            confirm: What the change may do, by the names of the service's confirmations.
-            allow_lock_out: That it may deny the address this request comes from; the same as the name `lock_out`.
-            if_match: The version the list must have; None for any.
-            idempotency_key: Sent again with a request that is repeated, so that it is carried out once; a new one if
-                None.
-            details: `label` and `expires_at` of every entry that brings none of its own; see `cidrgate.EntryDetails`.
+            account: The account whose list changes.
+            cidrs: CIDRs separated by commas or newlines; or several such texts, and objects with `cidr` and the details
+                of that entry.
+            confirm: The service's names of the confirmations for this change.
+            allow_lock_out: Whether the change may deny the address that this request comes from; the same as
+                `lock_out` in `confirm`.
+            if_match: The version that the list must have; None for any version.
+            idempotency_key: The key that makes a repeated request take effect once; None creates a new one.
+            details: `label` and `expires_at` for every entry without details; see `cidrgate.EntryDetails`.
         """
         body = _submission(cidrs, details)
         path = _path(account, "entries")
@@ -207,9 +208,9 @@ class Client:
         idempotency_key: str | None = None,
         **details: Unpack[EntryDetails],
     ) -> ListChange:
-        """Make the list exactly this, in one change; the arguments are those of `add_entries`.
+        """Replace the whole list in one change; the arguments are those of `add_entries`.
 
-        An empty list needs `allow_empty`, the same as the name `disable_enforcement`.
+        An empty list needs `allow_empty`, which is the same as `disable_enforcement` in `confirm`.
         """
         body = _submission(cidrs, details)
         confirmed = _confirmed(confirm, allow_empty=allow_empty, allow_lock_out=allow_lock_out)
@@ -234,7 +235,7 @@ class Client:
         idempotency_key: str | None = None,
         **details: Unpack[EntryDetails],
     ) -> ListChange:
-        """Change an entry: its network, `label` or `expires_at`. What is left out, or `...`, stays; None is none."""
+        """Change an entry: its network, `label` or `expires_at`. An omitted detail or `...` stays; None removes it."""
         body = _edit(cidr, details)
         path = _path(account, "entries", entry)
         confirmed = _confirmed(confirm, allow_lock_out=allow_lock_out)
@@ -253,7 +254,7 @@ class Client:
         if_match: int | None = None,
         idempotency_key: str | None = None,
     ) -> ListChange:
-        """Remove an entry; the last one needs `allow_empty`."""
+        """Remove an entry; removing the last one needs `allow_empty`."""
         path = _path(account, "entries", entry)
         confirmed = _confirmed(confirm, allow_empty=allow_empty, allow_lock_out=allow_lock_out)
         return list_change_of(
@@ -263,22 +264,22 @@ class Client:
     # ----------------------------------------------------------------------------------------------- questions
 
     def check(self, account: str, address: str) -> CheckInfo:
-        """Whether an address may act for an account."""
+        """Return whether an address may act for an account."""
         return value_of(CheckInfo, self._send("GET", _path(account, "check"), query={"address": address}))
 
     def explain(self, account: str, address: str) -> DecisionInfo:
-        """Why it may, or may not."""
+        """Explain why an address may act for an account, or why not."""
         record = self._send("GET", _path(account, "explain"), query={"address": address})
         found = {name: None if record[name] is None else entry_of(record[name]) for name in ("entry", "nearest")}
         return value_of(DecisionInfo, record | found)
 
     def preview(self, account: str, change: str, **details: Any) -> PreviewInfo:
-        """What a change would do.
+        """Return what a change would do.
 
         Args:
-            account: Whose list.
+            account: The account of the list.
             change: `add`, `edit`, `remove`, `replace` or `restore`.
-            details: What the change says, with the names of the document.
+            details: The details of the change, with the names of the OpenAPI document.
         """
         body = {"change": change, **{name: _sent(value) for name, value in details.items()}}
         record = self._send("POST", _path(account, "preview"), body)
@@ -287,7 +288,7 @@ class Client:
     # ------------------------------------------------------------------------------------------------- history
 
     def list_history(self, account: str) -> Iterator[ChangeInfo]:
-        """The changes of an account's own list, the newest first, page by page as they are needed."""
+        """Return the changes of an account's own list, the newest first; loads one page at a time."""
         return self._pages(_path(account, "history"), change_of)
 
     def restore(
@@ -301,7 +302,7 @@ class Client:
         if_match: int | None = None,
         idempotency_key: str | None = None,
     ) -> ListChange:
-        """Make the list what it was after a change of the history; if it was empty, this needs `allow_empty`."""
+        """Restore the list as it was after a change of the history; an empty list needs `allow_empty`."""
         body = {"sequence": sequence}
         path = _path(account, "restore")
         return list_change_of(
@@ -318,11 +319,11 @@ class Client:
     # -------------------------------------------------------------------------------------------------- tokens
 
     def who_am_i(self) -> WhoAmI:
-        """Whose token this is, and where the service sees this client."""
+        """Return the name and the scopes of the token, and this client's address as the service sees it."""
         return value_of(WhoAmI, self._send("GET", "/v1/me"))
 
     def list_tokens(self) -> Iterator[TokenInfo]:
-        """Every token, page by page as they are needed."""
+        """Return every token; loads one page at a time."""
         return self._pages("/v1/tokens", token_of)
 
     def create_token(
@@ -333,22 +334,22 @@ class Client:
         expires_at: datetime | None = None,
         idempotency_key: str | None = None,
     ) -> TokenInfo:
-        """Make a token; `token` of the answer is what to send."""
+        """Create a token; `token` of the result is the secret to send."""
         body = {"name": name, "scopes": list(scopes), "expires_at": _sent(expires_at)}
         return token_of(self._send("POST", "/v1/tokens", body, idempotency_key=idempotency_key))
 
     def get_token(self, token: int) -> TokenInfo:
-        """One token, without its secret."""
+        """Return one token, without its secret."""
         return token_of(self._send("GET", f"/v1/tokens/{token}"))
 
     def revoke_token(self, token: int) -> TokenInfo:
-        """Make a token useless."""
+        """Revoke a token."""
         return token_of(self._send("DELETE", f"/v1/tokens/{token}"))
 
     # ------------------------------------------------------------------------------------------------ sessions
 
     def list_sessions(self) -> Iterator[SessionInfo]:
-        """The console's sessions, the newest first: all for an admin, for others those of their own token."""
+        """Return the console's sessions, the newest first: all of them for an admin, otherwise those of this token."""
         return self._pages("/v1/sessions", session_of)
 
     def end_session(self, session: str) -> SessionInfo:
@@ -358,16 +359,16 @@ class Client:
     # ----------------------------------------------------------------------------------------------- operation
 
     def healthz(self) -> bool:
-        """Whether the service answers."""
+        """Return whether the service responds."""
         return bool(self._send("GET", "/healthz")["status"] == "ok")
 
     def readyz(self) -> bool:
-        """Whether its lists are as new as they should be."""
+        """Return whether the service is ready: its lists are up to date and it can read the store."""
         response = self._http.get("/readyz")
         return response.status_code == httpx.codes.OK
 
     def metrics(self) -> str:
-        """Its measurements, in Prometheus's text format."""
+        """Return the service's metrics, in Prometheus's text format."""
         return self._answer(self._http.get("/metrics")).text
 
     # --------------------------------------------------------------------------------------------------------
@@ -407,7 +408,7 @@ class Client:
         return record
 
     def _sent_again(self, request: httpx.Request) -> httpx.Response:
-        """The answer to a change that may have been carried out; while it still is, it is waited for."""
+        """Send a change again that may have been carried out; wait while the service still carries it out."""
         give_up = time.monotonic() + _TIMEOUT
         while True:
             again = self._http.build_request(
@@ -427,7 +428,7 @@ class Client:
             code, detail = record.get("code", "http_error"), record["detail"]
             confirm = tuple(map(str, record.get("confirm", ())))
         except (ValueError, KeyError, TypeError, AttributeError):
-            # What stands before the service answers in its own way.
+            # A proxy before the service has its own format of errors.
             code, detail, problems, confirm = "http_error", f"the service answered {response.status_code}", [], ()
         if confirm:
             raise UnconfirmedError(response.status_code, code, detail, confirm)
@@ -460,15 +461,15 @@ def _outcome_unknown(response: httpx.Response) -> bool:
 
 
 def _path(account: str, *parts: str | int) -> str:
-    # A name that is all dots would be taken for a step in the path.
+    # A URL parser reads a name that consists of dots as a relative path segment.
     name = quote(account, safe="").replace(".", "%2E")
     return "/".join(["/v1/accounts", name, *map(str, parts)])
 
 
 def _confirmed(confirm: Iterable[str], *, allow_empty: bool = False, allow_lock_out: bool = False) -> list[str]:
-    """The names of what a change may do."""
+    """Return the names of the confirmations."""
     if isinstance(confirm, bool | str):
-        raise TypeError("confirm is a collection of names, such as {'lock_out'}: name what the change may do")
+        raise TypeError("confirm must be a collection of names, such as {'lock_out'}")
     said = {"disable_enforcement": allow_empty, "lock_out": allow_lock_out}
     return sorted({*confirm, *(name for name, allowed in said.items() if allowed)})
 

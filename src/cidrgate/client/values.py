@@ -1,4 +1,4 @@
-"""What the service answers, as values with the fields of the OpenAPI document's objects."""
+"""The responses of the service, as values with the fields of the OpenAPI document's objects."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class ListInfo:
 
 @dataclass(frozen=True, slots=True)
 class ListChange:
-    """What a change did to a list."""
+    """The effect of a change on a list."""
 
     account: str
     version: int
@@ -77,7 +77,7 @@ class ListChange:
 
 @dataclass(frozen=True, slots=True)
 class PreviewInfo:
-    """What a change would do; `problems` and `caller` as the service says them, `confirm` what it must be sent with."""
+    """The effect that a change would have; `problems` and `caller` are JSON objects, `confirm` is needed to make it."""
 
     account: str
     version: int
@@ -108,7 +108,7 @@ class CheckInfo:
 
 @dataclass(frozen=True, slots=True)
 class DecisionInfo:
-    """Why it may, or may not."""
+    """Why an address may act for an account, or why not."""
 
     account: str
     address: str
@@ -121,7 +121,7 @@ class DecisionInfo:
 
 @dataclass(frozen=True, slots=True)
 class ChangeInfo:
-    """One change of a history."""
+    """One change of a list, from its history."""
 
     sequence: int
     at: datetime
@@ -134,7 +134,7 @@ class ChangeInfo:
 
 @dataclass(frozen=True, slots=True)
 class TokenInfo:
-    """A token; its secret is there only in the first answer to its creation."""
+    """A token; only the first response to its creation contains the secret."""
 
     id: int
     name: str
@@ -148,7 +148,7 @@ class TokenInfo:
 
 @dataclass(frozen=True, slots=True)
 class SessionInfo:
-    """Somebody who is signed in to the console."""
+    """A session of the console."""
 
     id: str
     name: str
@@ -162,7 +162,7 @@ class SessionInfo:
 
 @dataclass(frozen=True, slots=True)
 class WhoAmI:
-    """Who asks, and from where."""
+    """The name, the scopes and the address of the caller."""
 
     name: str
     scopes: list[str]
@@ -170,7 +170,7 @@ class WhoAmI:
 
 
 def value_of(kind: type[_Value], record: Mapping[str, Any]) -> _Value:
-    """A value of a record; what a newer service says besides is left out."""
+    """Return a record as a value; fields that only a newer service knows are dropped."""
     known = [one.name for one in fields(kind) if one.name in record]  # type: ignore[arg-type]
     return kind(
         **{name: _time(record[name]) if name.endswith("_at") or name == "at" else record[name] for name in known}
@@ -182,40 +182,40 @@ def _time(text: str | None) -> datetime | None:
 
 
 def entry_of(record: Mapping[str, Any]) -> EntryInfo:
-    """The entry of a record."""
+    """Return a record as an entry."""
     return value_of(EntryInfo, record)
 
 
 def account_of(record: Mapping[str, Any]) -> AccountInfo:
-    """The account of a record."""
+    """Return a record as an account."""
     return value_of(AccountInfo, record)
 
 
 def token_of(record: Mapping[str, Any]) -> TokenInfo:
-    """The token of a record."""
+    """Return a record as a token."""
     return value_of(TokenInfo, record)
 
 
 def session_of(record: Mapping[str, Any]) -> SessionInfo:
-    """The session of a record."""
+    """Return a record as a session."""
     return value_of(SessionInfo, record)
 
 
 def problem_of(record: Mapping[str, Any]) -> Problem:
-    """The broken rule of a record."""
+    """Return a record as a problem."""
     return value_of(Problem, {**record, "conflicts": tuple(record["conflicts"])})
 
 
 def with_entries(record: Mapping[str, Any]) -> dict[str, Any]:
-    """A record whose entries, before and after a change, are values."""
+    """Return a record with its entries before and after the change as values."""
     return {**record, **{name: [entry_of(one) for one in record[name]] for name in ("before", "after")}}
 
 
 def list_change_of(record: Mapping[str, Any]) -> ListChange:
-    """The change of a list of a record."""
+    """Return a record as the change of a list."""
     return value_of(ListChange, with_entries(record))
 
 
 def change_of(record: Mapping[str, Any]) -> ChangeInfo:
-    """The change of a history of a record."""
+    """Return a record as a change of the history."""
     return value_of(ChangeInfo, with_entries(record))

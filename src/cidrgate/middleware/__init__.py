@@ -1,5 +1,5 @@
-"""One module a framework: each asks a `cidrgate.Gate` before the application runs, and answers 403 for it.
+"""One module for each framework: each asks a `cidrgate.Gate` before the application runs, and answers 403 if it denies.
 
-`asgi` and `wsgi` need nothing else and work around any application. `django`, `drf` (Django REST framework), `fastapi`,
+`asgi` and `wsgi` work around any application and need no framework. `django`, `drf` (Django REST framework), `fastapi`,
 `starlette`, `flask` and `aiohttp` follow the idioms of these frameworks.
 """

@@ -1,6 +1,7 @@
-"""The account of a request, found in one way at every edge: from a source, or from the application's own callable.
+"""Finds the account of a request, in the same way for every edge: from a source or from the application's own callable.
 
-An edge says in a `RequestReader` how its framework's requests are read. It answers and runs the application itself.
+An edge describes in a `RequestReader` how to read its framework's requests. The edge itself responds and runs the
+application.
 """
 
 from __future__ import annotations
@@ -22,19 +23,19 @@ __all__ = ["RequestReader", "account_finder", "find_account", "find_account_asyn
 Request = TypeVar("Request")
 Source: TypeAlias = FromHeader | FromRoute | FromPath
 Found: TypeAlias = "tuple[str | Exempt | None, Exception | None]"
-"""The account, and what broke on the way to it: `Gate.decide` takes both."""
+"""The account, and the error that occurred while it was found: `Gate.decide` takes both."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestReader(Generic[Request]):
-    """How the requests of a framework are read.
+    """How to read the requests of a framework.
 
     Attributes:
         method: The request's method.
         path: The path that the application routes by, decoded. It may raise `UnclearAccountError`.
-        raw_path: The path as the client sent it, encoded; None where the server does not say it.
+        raw_path: The path as the client sent it, encoded; None if the server does not provide it.
         of_header: Makes the function that finds the account in a header.
-        route_parameters: The parameters of the route; None where the edge does not know the route.
+        route_parameters: The parameters of the route; None if the edge does not know the route.
     """
 
     method: Callable[[Request], str]
@@ -45,14 +46,14 @@ class RequestReader(Generic[Request]):
 
 
 def account_finder(account: Any, reader: RequestReader[Request]) -> Callable[[Request], Any]:
-    """The function that finds the account of a request.
+    """Return the function that finds the account of a request.
 
     Args:
-        account: A source, or the application's own callable, which is returned as it is.
-        reader: How requests are read.
+        account: A source, or the application's own callable, which is returned unchanged.
+        reader: How to read requests.
 
     Raises:
-        TypeError: If `account` is neither, or a `FromRoute` where the route is not known.
+        TypeError: If `account` is neither, or if it is a `FromRoute` and the edge does not know the route.
     """
     if not isinstance(account, Source):
         check_source(account)
@@ -66,13 +67,13 @@ def account_finder(account: Any, reader: RequestReader[Request]) -> Callable[[Re
 
 
 def _of_source(source: Source, reader: RequestReader[Request]) -> Callable[[Request], str | None]:
-    """The function that finds the account, whatever is exempt."""
+    """Return the function that finds the account; it ignores the exemptions."""
     if isinstance(source, FromHeader):
         return reader.of_header(source)
     if isinstance(source, FromRoute):
         parameters = reader.route_parameters
         if parameters is None:
-            raise TypeError("this edge does not know the route: take a FromPath or a FromHeader")
+            raise TypeError("this edge does not know the route: use a FromPath or a FromHeader")
         by_route = source
         return lambda request: required(by_route.account(parameters(request)))
     by_path = source
@@ -80,7 +81,7 @@ def _of_source(source: Source, reader: RequestReader[Request]) -> Callable[[Requ
 
 
 def is_exempt(source: Source, reader: RequestReader[Request], request: Request) -> bool:
-    """Whether a request is exempt from naming an account; one whose path is unclear is not."""
+    """Return whether a request is exempt from naming an account; a request with an unclear path is not."""
     path: str | None
     try:
         path = reader.path(request)
@@ -90,9 +91,9 @@ def is_exempt(source: Source, reader: RequestReader[Request], request: Request) 
 
 
 def find_account(finder: Callable[[Request], Any], request: Request) -> Found:
-    """The account of a request, or what broke: whatever it was, the gate decides.
+    """Return the account of a request, or the error that occurred; the gate decides in both cases.
 
-    The short way of `asgi` and of `wsgi` has these lines in place, because a call costs a tenth of it.
+    The fast paths of `asgi` and `wsgi` contain these lines inline, because a call costs a tenth of their time.
     """
     try:
         account = finder(request)
@@ -101,13 +102,13 @@ def find_account(finder: Callable[[Request], Any], request: Request) -> Found:
     if account.__class__ is not str and isawaitable(account):
         getattr(account, "close", lambda: None)()
         return None, TypeError(
-            "the account comes from a coroutine function, and nothing awaits it here: use a function"
+            "the account callable is a coroutine function, which this edge cannot await: use a plain function"
         )
     return account, None
 
 
 async def find_account_async(finder: Callable[[Request], Any], request: Request) -> Found:
-    """The same, where the application's callable may be a coroutine function."""
+    """Do the same as `find_account`; the application's callable may be a coroutine function."""
     try:
         account = finder(request)
         if account.__class__ is not str and isawaitable(account):

@@ -26,17 +26,18 @@ __all__ = ["allowlist"]
 
 
 def allowlist(gate: Gate, account: Account | FromHeader | FromRoute | FromPath) -> Middleware:
-    """A middleware that answers 403 for requests, and WebSocket handshakes, that the gate denies.
+    """Return a middleware that answers 403 to requests and WebSocket handshakes that the gate denies.
 
-    The peer is the socket's: a `remote` that another middleware has set does not count.
+    It protects nothing if a client can choose the account freely: the gate trusts the account that `account` returns.
+    The peer is the other end of the socket; a `remote` that another middleware has set does not count.
 
     Args:
-        gate: Decides.
-        account: From the request to the account it acts for, None for none, or `EXEMPT`, also as a coroutine function;
-            or a `FromRoute`, `FromHeader` or `FromPath`.
+        gate: Decides about each request.
+        account: A callable from the request to its account, None for no account, or `EXEMPT`; it may be a coroutine
+            function. Or a `FromRoute`, `FromHeader` or `FromPath`.
 
     Raises:
-        TypeError: If the account comes from what is no source.
+        TypeError: If `account` is not a valid account source.
 
     Example:
         >>> from aiohttp import web
@@ -61,7 +62,7 @@ def allowlist(gate: Gate, account: Account | FromHeader | FromRoute | FromPath) 
 
 
 def _peer_of(request: Request) -> tuple[str | None, int | None]:
-    """The address and the port of the socket's other end; a Unix socket has a name, or none."""
+    """Return the address and the port of the socket's other end; a Unix socket has a name or no name at all."""
     peer = request.get_extra_info("peername")
     host, port = peer[:2] if isinstance(peer, tuple) else (peer, None)
     return (host, port) if isinstance(host, str) else (None, None)
@@ -72,7 +73,7 @@ def _account_of_headers(source: FromHeader) -> Callable[[Request], str | None]:
     return lambda request: of_scope({"headers": request.raw_headers})
 
 
-# aiohttp routes by the encoded path: what it would decode to something else is not clear.
+# aiohttp routes by the encoded path: a path that it would decode to something else is unclear.
 _READER: RequestReader[Request] = RequestReader(
     method=lambda request: request.method,
     path=lambda request: request.path,

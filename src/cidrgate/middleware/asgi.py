@@ -34,21 +34,24 @@ _POLICY_VIOLATION = 1008
 
 
 class AllowlistMiddleware:
-    """Lets requests through that the gate allows, and answers 403 for the others.
+    """Runs the application for requests that the gate allows, and answers 403 to the others.
 
-    A WebSocket is denied during its handshake, before the application sees it: with the same response where the server
-    has the extension `websocket.http.response`, else by a close, which servers make a bare 403. The place of the
-    middleware is outside of everything that rewrites `scope["client"]`.
+    It protects nothing if a client can choose the account freely: the gate trusts the account that `account` returns.
+    It also trusts `scope["client"]` as the peer: place it outside of everything that rewrites that value.
+
+    A WebSocket is denied during its handshake, before the application sees it. If the server has the extension
+    `websocket.http.response`, the client gets the same response as for HTTP; otherwise the middleware closes the
+    connection, which servers turn into a 403 without a body.
 
     Args:
         app: The application.
-        gate: Decides.
-        account: From the scope to the account the request acts for, None for none, or `EXEMPT`, also as a coroutine
-            function; or a `FromHeader` or `FromPath`. Around an application its route is not known yet, so a
-            `FromRoute` belongs into the edge of the framework.
+        gate: Decides about each request.
+        account: A callable from the scope to the account of the request, None for no account, or `EXEMPT`; it may be a
+            coroutine function. Or a `FromHeader` or `FromPath`. `FromRoute` does not work here, because the route of
+            the application is not known yet: use it in the edge of the framework.
 
     Raises:
-        TypeError: If the account comes from what this edge cannot serve.
+        TypeError: If this edge does not support the account source.
 
     Example:
         >>> import asyncio
@@ -72,7 +75,7 @@ class AllowlistMiddleware:
     def __init__(self, app: App, gate: Gate, account: Account | FromHeader | FromPath) -> None:
         if isinstance(account, FromRoute):
             raise TypeError(
-                "around an ASGI application its route is not known yet: use FromRoute in "
+                "the route of an ASGI application is not known around it: use FromRoute in "
                 "cidrgate.middleware.fastapi, or in cidrgate.middleware.starlette for one route or mount of "
                 "Starlette, or FromPath here"
             )
@@ -86,7 +89,7 @@ class AllowlistMiddleware:
         self._account = account_of_scope(account)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Ask the gate; run the application or deny."""
+        """Ask the gate, then run the application or deny."""
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
             return
@@ -95,7 +98,7 @@ class AllowlistMiddleware:
         account: str | Exempt | None = None
         failure: Exception | None = None
         allowed = False
-        # As `find_account_async`, without the time of a call.
+        # The same as `find_account_async`, inline to save the time of a call.
         try:
             told = self._account(scope)
             account = await told if told.__class__ is not str and isawaitable(told) else told
@@ -121,11 +124,11 @@ class AllowlistMiddleware:
 
 
 def _as_list(headers: Any) -> list[Any]:
-    """Headers that can be read more than once."""
+    """Return the headers as a list, which can be read more than once."""
     try:
         return list(headers or ())
     except TypeError:
-        return [headers]  # which nothing takes for a line
+        return [headers]  # nothing reads this as a header line
 
 
 def decide(gate: Gate, account: str | Exempt | None, scope: Scope, failure: Exception | None = None) -> Verdict:
@@ -133,19 +136,19 @@ def decide(gate: Gate, account: str | Exempt | None, scope: Scope, failure: Exce
 
     Args:
         gate: Decides.
-        account: The account it acts for; None for none, `EXEMPT` for none by nature.
+        account: The account of the connection; None for no account, `EXEMPT` if it needs none.
         scope: The connection's scope.
-        failure: What broke before the account was known.
+        failure: The error that occurred before the account was known.
     """
     host, port = peer_of(scope)
     return gate.decide(account, host, scope.get("headers", ()), port=port, failure=failure)
 
 
 def peer_of(scope: Scope) -> tuple[str | None, int | None]:
-    """The address and the port of the socket's other end, as the server says them.
+    """Return the address and the port of the socket's other end, as the server reports them.
 
-    No client has port 0: the servers' own proxy middlewares write it for an address out of a header. A port that is
-    missing beside an address is taken for 0.
+    No client has port 0: the servers' own proxy middlewares write it beside an address from a header. If the port is
+    missing beside an address, it counts as 0.
     """
     client = scope.get("client")
     if not client:
@@ -155,21 +158,21 @@ def peer_of(scope: Scope) -> tuple[str | None, int | None]:
 
 
 def account_of_scope(account: Account | FromHeader | FromRoute | FromPath) -> Account:
-    """What finds the account in a scope.
+    """Return the function that finds the account in a scope.
 
     Raises:
-        TypeError: If the account comes from what is no source.
+        TypeError: If `account` is not a valid account source.
     """
     return account_finder(account, _READER)
 
 
 def account_of_headers(source: FromHeader, *, refuse_aliases: bool = True) -> Callable[[Scope], str | None]:
-    """What finds the account in the headers of a scope; on the way of every request.
+    """Return the function that finds the account in the headers of a scope; it runs for every request.
 
     Args:
         source: The header.
-        refuse_aliases: Whether `X_Account` beside, or in the place of, `X-Account` is unclear: an application behind a
-            bridge to WSGI takes one for the other.
+        refuse_aliases: Whether the account is unclear if the request contains `X_Account`, with or without `X-Account`:
+            an application behind a bridge to WSGI cannot distinguish the two.
     """
     field = source.name.lower().encode("latin-1")
     folded = folded_name(field)
@@ -183,7 +186,7 @@ def account_of_headers(source: FromHeader, *, refuse_aliases: bool = True) -> Ca
         found: bytes | None = None
         for name, value in scope["headers"]:
             if not (isinstance(name, bytes) and isinstance(value, bytes)):
-                raise UnclearAccountError("a header of the request is not made of bytes")
+                raise UnclearAccountError("a header of the request does not consist of bytes")
             if len(name) == size and (name == field or folded_name(name) == folded):
                 if name != field and name.lower() != field:
                     if refuse_aliases:
@@ -198,20 +201,20 @@ def account_of_headers(source: FromHeader, *, refuse_aliases: bool = True) -> Ca
 
 
 def denial_in(scope: Scope, verdict: Verdict) -> Denial:
-    """The 403 that a verdict makes, in the form that the client of a connection accepts."""
+    """Return the 403 response for a verdict, in the format that the client accepts."""
     try:
         accept = b",".join(value for name, value in scope.get("headers") or () if name == b"accept").decode("latin-1")
-    except (TypeError, ValueError):  # no list of pairs of bytes
+    except (TypeError, ValueError):  # not a list of pairs of bytes
         accept = ""
     return denial_of(verdict, accept)
 
 
 def _path_of(scope: Scope) -> str:
-    """The path that the application routes by."""
+    """Return the path that the application routes by."""
     return route_path(scope["path"], scope.get("root_path", ""))
 
 
-# The handshake of a WebSocket is a GET, and its scope does not say so.
+# The handshake of a WebSocket is a GET, but its scope contains no method.
 _READER: RequestReader[Scope] = RequestReader(
     method=lambda scope: scope.get("method", "GET"),
     path=_path_of,
@@ -222,7 +225,7 @@ _READER: RequestReader[Scope] = RequestReader(
 
 
 async def _deny(verdict: Verdict, scope: Scope, receive: Receive, send: Send) -> None:
-    """Say 403 in the way of the protocol; another protocol than these ends without the application."""
+    """Send the 403 of the protocol; a connection with another protocol ends before the application sees it."""
     denial = denial_in(scope, verdict)
     if scope["type"] == "http":
         await _respond(denial, "http.response", send)

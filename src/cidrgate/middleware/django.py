@@ -8,8 +8,8 @@
         "TRUSTED_PROXIES": ["10.0.0.0/8"],
     }
 
-What else there is, is in `Settings`. The middleware stands behind the one that authenticates, if the account comes from
-the user. Middlewares that answer by themselves stand behind it, unless they may answer everybody.
+`Settings` describes all keys. If the account comes from the user, place this middleware after the one that
+authenticates. Place it before every middleware that responds itself, unless that middleware may respond to everyone.
 """
 
 from __future__ import annotations
@@ -53,24 +53,24 @@ Account: TypeAlias = Callable[[HttpRequest], str | Exempt | Awaitable[str | Exem
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """`settings.CIDRGATE`, its keys in capitals. Names of things to be imported are dotted paths.
+    """The keys of `settings.CIDRGATE`, which are written in capitals. Values to import are named by dotted paths.
 
     Attributes:
-        account: The name of a callable, or the callable, from the request to the account it acts for, None for none, or
-            `EXEMPT`; or a `FromRoute`, `FromHeader` or `FromPath`, or the name of one.
+        account: A callable from the request to its account, None for no account, or `EXEMPT`; or a `FromRoute`,
+            `FromHeader` or `FromPath`; or the dotted path of one of these.
         database: The store's URL.
-        open: More arguments of `RuleManager.open`, such as `max_staleness` and `snapshot`.
-        gate: A gate of the application's own, or its name, instead of all that follows and of `database`.
+        open: Further arguments of `RuleManager.open`, such as `max_staleness` and `snapshot`.
+        gate: The application's own gate, or its dotted path; it replaces `database` and all keys that follow.
         trusted_proxies: As in `ClientIPResolver`.
         trusted_hops: As in `ClientIPResolver`.
         header: As in `ClientIPResolver`.
         trust_everybody: As in `ClientIPResolver`.
         resolved_by_server: As in `ClientIPResolver`.
-        unlisted: As in `Gate`; needed, unless there is a gate.
+        unlisted: As in `Gate`; required, unless `gate` is set.
         report_only: As in `Gate`.
         require_account: As in `Gate`.
         log: As in `Gate`.
-        hooks: As in `Gate`, each also by its name.
+        hooks: As in `Gate`; each hook may also be a dotted path.
         log_every: As in `Gate`.
         request_id_header: As in `Gate`.
     """
@@ -94,10 +94,10 @@ class Settings:
 
     @classmethod
     def read(cls) -> Settings:
-        """The settings of the project.
+        """Read the settings of the project.
 
         Raises:
-            ImproperlyConfigured: If they are missing, or hold what there is not.
+            ImproperlyConfigured: If the setting is missing, or contains an unknown key.
         """
         given = getattr(conf.settings, "CIDRGATE", None)
         if not isinstance(given, Mapping):
@@ -105,28 +105,30 @@ class Settings:
         known = {one.name.upper(): one.name for one in fields(cls)}
         unknown = sorted(set(given) - set(known))
         if unknown:
-            raise ImproperlyConfigured(f"CIDRGATE has no {', '.join(unknown)}: there are {', '.join(known)}")
+            raise ImproperlyConfigured(
+                f"CIDRGATE has unknown keys: {', '.join(unknown)}; the known keys are {', '.join(known)}"
+            )
         if "ACCOUNT" not in given or ("DATABASE" in given) == ("GATE" in given):
             raise ImproperlyConfigured("CIDRGATE needs ACCOUNT, and DATABASE or GATE")
         ignored = sorted(set(given) - {"ACCOUNT", "GATE"})
         if "GATE" in given and ignored:
             raise ImproperlyConfigured(
-                f"CIDRGATE: the gate decides, so {', '.join(ignored)} would do nothing: give that to the gate"
+                f"CIDRGATE: with GATE, {', '.join(ignored)} would have no effect: configure that in the gate itself"
             )
         return cls(**{known[name]: value for name, value in given.items()})
 
     def make_gate(self) -> Gate:
-        """The gate that they describe.
+        """Return the gate that the settings describe.
 
         Raises:
-            ImproperlyConfigured: If the settings do not fit together, or there are no lists.
+            ImproperlyConfigured: If the settings contradict each other, or the lists cannot be read.
         """
         if self.gate is not None:
             gate = imported(self.gate)
             if not isinstance(gate, Gate):
                 raise ImproperlyConfigured(f"CIDRGATE['GATE'] is {gate!r}, not a cidrgate.Gate")
             return gate
-        database: Any = self.database  # `store_of` refuses what is no address
+        database: Any = self.database  # `store_of` rejects an invalid URL
         try:
             store_of(database)
         except StoreError as error:
@@ -160,13 +162,16 @@ class Settings:
 
 
 class AllowlistMiddleware:
-    """Lets requests through that the gate allows, and answers 403 for the others.
+    """Runs the view for requests that the gate allows, and answers 403 to the others.
+
+    It protects nothing if a client can choose the account freely: the gate trusts the account that
+    `CIDRGATE["ACCOUNT"]` names. It also protects nothing that an earlier middleware answers itself.
 
     Args:
-        get_response: The next middleware or the view; a coroutine function under ASGI.
+        get_response: The next middleware or the view; under ASGI a coroutine function.
 
     Raises:
-        ImproperlyConfigured: If `settings.CIDRGATE` cannot be used.
+        ImproperlyConfigured: If `settings.CIDRGATE` is missing or invalid.
     """
 
     sync_capable = True
@@ -181,13 +186,13 @@ class AllowlistMiddleware:
         self._account = (lambda request: None) if self._route is not None else account_finder(account, DJANGO_READER)
         self._is_async = iscoroutinefunction(get_response)
         if self._route is not None:
-            # Django looks for the method when it puts the middlewares together.
+            # Django looks for this method when it assembles the middlewares.
             self.process_view = self._process_view_async if self._is_async else self._process_view
         if self._is_async:
             markcoroutinefunction(self)
 
     def __call__(self, request: HttpRequest) -> Any:
-        """Ask the gate; run the view or deny."""
+        """Ask the gate, then run the view or deny."""
         if self._route is not None:
             return self.get_response(request)  # the route is known in `process_view`
         if self._is_async:
@@ -202,17 +207,17 @@ class AllowlistMiddleware:
     def _process_view(
         self, request: HttpRequest, view: object, positional: object, parameters: Mapping[str, Any]
     ) -> HttpResponse | None:
-        """Ask the gate when Django has resolved the route, before the view runs."""
+        """Ask the gate after Django has resolved the route and before the view runs."""
         return self._denied(request, *find_account(lambda request: self._of_route(request, parameters), request))
 
     async def _process_view_async(
         self, request: HttpRequest, view: object, positional: object, parameters: Mapping[str, Any]
     ) -> HttpResponse | None:
-        """The same, where a thread for it would only cost time."""
+        """Do the same as `process_view`, without the cost of a thread."""
         return self._process_view(request, view, positional, parameters)
 
     def _of_route(self, request: HttpRequest, parameters: Mapping[str, Any]) -> str | Exempt:
-        """The account that the resolved route names."""
+        """Return the account that the resolved route names."""
         if self._route is None or is_exempt(self._route, DJANGO_READER, request):
             return EXEMPT
         return required(self._route.account(parameters))
@@ -220,7 +225,7 @@ class AllowlistMiddleware:
     def _denied(
         self, request: HttpRequest, account: str | Exempt | None, failure: Exception | None
     ) -> HttpResponse | None:
-        """The response to a request that is denied."""
+        """Return the response to a denied request."""
         verdict = verdict_on(self._gate, request, account, failure)
         if verdict.allowed:
             return None
@@ -231,25 +236,25 @@ class AllowlistMiddleware:
 def verdict_on(
     gate: Gate, request: HttpRequest, account: str | Exempt | None, failure: Exception | None = None
 ) -> Verdict:
-    """Ask the gate about a Django request that acts for an account, under WSGI or ASGI."""
+    """Ask the gate about a Django request and its account, under WSGI or ASGI."""
     if hasattr(request, "scope"):
         return asgi.decide(gate, account, request.scope, failure)
     return wsgi.decide(gate, account, request.META, failure)
 
 
 def imported(named: Any) -> Any:
-    """What a dotted path names; anything else as it is."""
+    """Import the object that a dotted path names; return any other value unchanged."""
     return import_string(named) if isinstance(named, str) else named
 
 
 def _account_of_headers(source: FromHeader) -> Callable[[HttpRequest], str | None]:
-    """What finds the account in the headers, as the server's protocol has them."""
+    """Return the function that finds the account in the headers, as the server's protocol represents them."""
     of_scope, of_environ = asgi.account_of_headers(source), wsgi.account_of_headers(source)
     return lambda request: of_scope(request.scope) if hasattr(request, "scope") else of_environ(request.META)
 
 
 def _raw_path_of(request: HttpRequest) -> bytes | None:
-    """The path as it came, where the server says it."""
+    """Return the path as it was received, or None if the server does not provide it."""
     if hasattr(request, "scope"):
         raw: bytes | None = request.scope.get("raw_path")
         return raw
@@ -262,4 +267,4 @@ DJANGO_READER: RequestReader[HttpRequest] = RequestReader(
     raw_path=_raw_path_of,
     of_header=_account_of_headers,
 )
-"""How Django's requests are read, before their route is known."""
+"""How to read Django's requests before their route is known."""

@@ -94,18 +94,18 @@ def allowlisted(
     """A permission class with a gate and an account source, without `settings.CIDRGATE`.
 
     Args:
-        gate: Decides.
-        account: A callable from REST framework's request to its account, None for none, or `EXEMPT`; or a `FromRoute`,
-            `FromHeader` or `FromPath`.
+        gate: Decides about each request.
+        account: A callable from REST framework's request to its account, None for no account, or `EXEMPT`; or a
+            `FromRoute`, `FromHeader` or `FromPath`.
 
     Raises:
-        TypeError: If the account source is none of these.
+        TypeError: If `account` is not a valid account source.
     """
     return type("Allowlisted", (Allowlisted,), {"_asked": (gate, account_finder(account, _READER))})
 
 
 class _DenialRenderer(BaseRenderer):  # type: ignore[misc]
-    """Writes a denial as the other middlewares do, where REST framework's own exception handler would write it."""
+    """Write a denial as the other middlewares do, if REST framework's own exception handler would write it."""
 
     def __init__(self, denial: Denial) -> None:
         self._body = denial.body
@@ -118,7 +118,7 @@ class _DenialRenderer(BaseRenderer):  # type: ignore[misc]
 
 
 def _account_of_header(source: FromHeader) -> Callable[[Request], str | None]:
-    """What finds the account in a header."""
+    """Return the function that finds the account in a header."""
     finder = DJANGO_READER.of_header(source)
     return lambda request: finder(request._request)
 
@@ -134,7 +134,7 @@ _READER: RequestReader[Request] = RequestReader(
 
 @cache
 def _configured() -> tuple[Gate, Callable[[Request], Any]]:
-    """The gate and the account source of `settings.CIDRGATE`, made at the first request."""
+    """Return the gate and the account source of `settings.CIDRGATE`; the first request creates them."""
     configured = Settings.read()
     finder = account_finder(imported(configured.account), _READER)
     return configured.make_gate(), finder

@@ -33,10 +33,10 @@ _POLICY_VIOLATION = 1008
 
 
 class AddressDeniedError(HTTPException):
-    """A request that may not act for its account; `install` makes problem details of it.
+    """The gate denied a request; `install` makes the application answer with problem details.
 
     Attributes:
-        verdict: Why.
+        verdict: The decision, with its reason.
     """
 
     def __init__(self, verdict: Verdict) -> None:
@@ -47,17 +47,20 @@ class AddressDeniedError(HTTPException):
 def allowlist(
     gate: Gate, account: Callable[..., Any] | FromHeader | FromRoute | FromPath
 ) -> Callable[..., Awaitable[Verdict]]:
-    """A dependency that raises for requests the gate denies, and else returns the verdict.
+    """Return a dependency that raises an error for requests that the gate denies, and otherwise returns the verdict.
+
+    It protects nothing if a client can choose the account freely: the gate trusts the account that `account` returns.
+    It protects only the routes and routers that depend on it.
 
     Args:
-        gate: Decides.
-        account: A dependency of its own that returns the account the request acts for, None for none, or `EXEMPT`; or
-            a `FromRoute`, `FromHeader` or `FromPath`. What a dependency raises is the answer.
+        gate: Decides about each request.
+        account: A dependency that returns the account of the request, None for no account, or `EXEMPT`; or a
+            `FromRoute`, `FromHeader` or `FromPath`. If the dependency raises an error, that error is the response.
 
     Raises:
-        TypeError: If the account comes from what is no source.
-        AddressDeniedError: (the dependency) for an HTTP request.
-        WebSocketException: (the dependency) for a WebSocket.
+        TypeError: If `account` is not a valid account source.
+        AddressDeniedError: The dependency raises it if it denies an HTTP request.
+        WebSocketException: The dependency raises it if it denies a WebSocket.
 
     Example:
         >>> from cidrgate import Gate, Matcher
@@ -96,10 +99,10 @@ def allowlist(
 
 
 def _refuse_converted(scope: Scope, parameter: str, account: object) -> None:
-    """Refuse an account that the route converts to something else than what stands in its path, such as `07` to 7.
+    """Reject an account that the route converts to a value other than the text in its path, such as `07` to 7.
 
     Raises:
-        UnclearAccountError: If the endpoint would act for another account than the one that is checked.
+        UnclearAccountError: If the endpoint would act for an account other than the one that is checked.
     """
     route = scope.get("route")
     if not isinstance(account, str) or not isinstance(route, APIRoute | APIWebSocketRoute):
@@ -108,7 +111,7 @@ def _refuse_converted(scope: Scope, parameter: str, account: object) -> None:
         if field.alias == parameter:
             value, errors = field.validate(account, {}, loc=("path", parameter))
             if errors or not isinstance(value, str | int | UUID) or str(value) != account:
-                raise UnclearAccountError(f"the route converts {parameter}: its text is not the account")
+                raise UnclearAccountError(f"the route converts {parameter}: the text in the path is not the account")
 
 
 def _path_fields(dependant: Dependant) -> Iterator[ModelField]:
@@ -118,7 +121,7 @@ def _path_fields(dependant: Dependant) -> Iterator[ModelField]:
 
 
 def _allowed_verdict(verdict: Verdict, connection: HTTPConnection) -> Verdict:
-    """The verdict, unless it is a denial."""
+    """Return the verdict, or raise an error if it is a denial."""
     if verdict.allowed:
         return verdict
     if connection.scope["type"] == "websocket":
@@ -127,16 +130,16 @@ def _allowed_verdict(verdict: Verdict, connection: HTTPConnection) -> Verdict:
 
 
 def install(app: FastAPI) -> None:
-    """Let an application answer denials as problem details, or as a page where a browser asks.
+    """Make an application answer denials with problem details, or with a page if a browser asks.
 
     Args:
-        app: The application, or any Starlette application that it is mounted in.
+        app: The application, or any Starlette application that contains it as a mount.
     """
     app.add_exception_handler(AddressDeniedError, _respond)
 
 
 def _respond(request: Request, error: Exception) -> Response:
-    """The response to a request that is denied."""
+    """Return the response to a denied request."""
     if not isinstance(error, AddressDeniedError):
         raise error
     denial = denial_of(error.verdict, request.headers.get("accept", ""))

@@ -25,19 +25,20 @@ __all__ = ["Allowlist"]
 
 
 class Allowlist:
-    """Answers 403 before the view of a request that the gate denies.
+    """Answers 403 to requests that the gate denies, before their view runs.
 
-    It runs as a `before_request` function: those registered earlier run earlier, so that an account can come from what
-    they have put into `flask.g`.
+    It protects nothing if a client can choose the account freely: the gate trusts the account that `account` returns.
+    It runs as a `before_request` function. Functions that were registered earlier run earlier: a response of theirs is
+    not protected, and the account can come from what they have stored in `flask.g`.
 
     Args:
-        gate: Decides.
-        account: From the request to the account it acts for, None for none, or `EXEMPT`; or a `FromRoute`, `FromHeader`
-            or `FromPath`.
-        app: The application; else call `init_app`.
+        gate: Decides about each request.
+        account: A callable from the request to its account, None for no account, or `EXEMPT`; or a `FromRoute`,
+            `FromHeader` or `FromPath`.
+        app: The application; without it, call `init_app` later.
 
     Raises:
-        TypeError: If the account comes from what is no source.
+        TypeError: If `account` is not a valid account source.
 
     Example:
         >>> from cidrgate import FromRoute, Gate, Matcher
@@ -67,12 +68,12 @@ class Allowlist:
             self.init_app(app)
 
     def init_app(self, app: Flask) -> None:
-        """Guard every request of an application, those that no view answers among them."""
+        """Protect every request of an application, also requests that no view answers."""
         app.before_request(self._before_request)
         app.extensions["cidrgate"] = self
 
     def _before_request(self) -> Response | None:
-        """The response to a request that is denied."""
+        """Return the response to a denied request, or None if the request is allowed."""
         account, failure = find_account(self._account, request)
         verdict = wsgi.decide(self._gate, account, request.environ, failure)
         if verdict.allowed:
@@ -86,7 +87,7 @@ def _account_of_headers(source: FromHeader) -> Callable[[Request], str | None]:
     return lambda request: of_environ(request.environ)
 
 
-# Flask routes by the path of the environ.
+# Flask routes by the path in the environ.
 _READER: RequestReader[Request] = RequestReader(
     method=lambda request: wsgi.READER.method(request.environ),
     path=lambda request: wsgi.READER.path(request.environ),

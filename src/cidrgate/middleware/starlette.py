@@ -1,4 +1,4 @@
-"""ASGI middleware for one route or mount of Starlette, whose parameters are known there."""
+"""ASGI middleware for one route or mount of Starlette, where the route's parameters are known."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ __all__ = ["AllowlistMiddleware"]
 
 
 class AllowlistMiddleware(asgi.AllowlistMiddleware):
-    """Lets requests of a route through that the gate allows, and answers 403 for the others.
+    """Runs a route for requests that the gate allows, and answers 403 to the others.
 
-    It goes into the `middleware` of a `Route`, a `WebSocketRoute` or a `Mount`. Around a whole application Starlette
-    has not routed yet: a `FromRoute` then finds no parameter, and denies.
+    It protects nothing if the application does not check the account in the path against the request's credentials.
+    Pass it to the `middleware` of a `Route`, a `WebSocketRoute` or a `Mount`. Around a whole application, Starlette has
+    not resolved the route yet: a `FromRoute` then finds no parameter, and the request is denied.
 
     Args:
         app: The route's application.
-        gate: Decides.
-        account: What the parameters of the route are asked for.
+        gate: Decides about each request.
+        account: The parameter of the route that names the account.
 
     Raises:
-        TypeError: If the account comes from anything else.
+        TypeError: If `account` is not a `FromRoute`.
 
     Example:
         >>> from starlette.applications import Starlette
@@ -40,5 +41,5 @@ class AllowlistMiddleware(asgi.AllowlistMiddleware):
 
     def __init__(self, app: asgi.App, gate: Gate, account: FromRoute) -> None:
         if not isinstance(account, FromRoute):
-            raise TypeError("for other sources than FromRoute there is cidrgate.middleware.asgi.AllowlistMiddleware")
+            raise TypeError("for sources other than FromRoute, use cidrgate.middleware.asgi.AllowlistMiddleware")
         super().__init__(app, gate, asgi.account_of_scope(account))

@@ -1,7 +1,7 @@
 """WSGI middleware around any application (PEP 3333).
 
-A WSGI server hands over headers by a name in which `-` and `_` are the same, so that a client's `X_Forwarded_For` may
-look like the proxy's `X-Forwarded-For`. Servers and proxies worth running drop such names (gunicorn, waitress, nginx).
+A WSGI server passes headers by names in which `-` and `_` are the same, so a client's `X_Forwarded_For` may look
+like the proxy's `X-Forwarded-For`. Use a server or a proxy that drops such names: gunicorn, waitress and nginx do.
 """
 
 from __future__ import annotations
@@ -34,17 +34,21 @@ _STATUS_LINE = f"{STATUS} {HTTPStatus(STATUS).phrase}"
 
 
 class AllowlistMiddleware:
-    """Lets requests through that the gate allows, and answers 403 for the others.
+    """Runs the application for requests that the gate allows, and answers 403 to the others.
+
+    It protects nothing if a client can choose the account freely: the gate trusts the account that `account` returns.
+    It trusts forwarded headers only if the server or the proxy drops names with `_`, such as `X_Forwarded_For`: a
+    client can forge the headers otherwise.
 
     Args:
         app: The application.
-        gate: Decides.
-        account: From the environ to the account the request acts for, None for none, or `EXEMPT`; or a `FromHeader` or
-            `FromPath`. Around an application its route is not known yet, so a `FromRoute` belongs into the edge of the
-            framework.
+        gate: Decides about each request.
+        account: A callable from the environ to the account of the request, None for no account, or `EXEMPT`; or a
+            `FromHeader` or `FromPath`. `FromRoute` does not work here, because the route of the application is not
+            known yet: use it in the edge of the framework.
 
     Raises:
-        TypeError: If the account comes from what this edge cannot serve.
+        TypeError: If this edge does not support the account source.
 
     Example:
         >>> from cidrgate import FromHeader, Gate, Matcher
@@ -64,7 +68,7 @@ class AllowlistMiddleware:
     def __init__(self, app: WSGIApplication, gate: Gate, account: Account | FromHeader | FromPath) -> None:
         if isinstance(account, FromRoute):
             raise TypeError(
-                "around a WSGI application its route is not known yet: use FromRoute in cidrgate.middleware.flask or "
+                "the route of a WSGI application is not known around it: use FromRoute in cidrgate.middleware.flask or "
                 "cidrgate.middleware.django, or FromPath here"
             )
         check_gate(gate)
@@ -76,10 +80,10 @@ class AllowlistMiddleware:
         self._account = account_of_environ(account)
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
-        """Ask the gate; run the application or deny."""
+        """Ask the gate, then run the application or deny."""
         account = failure = None
         allowed = False
-        # As `find_account`, without the time of a call.
+        # The same as `find_account`, inline to save the time of a call.
         try:
             account = self._account(environ)
         except Exception as error:  # noqa: BLE001 - the gate decides
@@ -111,9 +115,9 @@ def decide(
 
     Args:
         gate: Decides.
-        account: The account it acts for; None for none, `EXEMPT` for none by nature.
+        account: The account of the request; None for no account, `EXEMPT` if it needs none.
         environ: The request's environ.
-        failure: What broke before the account was known.
+        failure: The error that occurred before the account was known.
     """
     peer, port, headers = None, None, []
     try:
@@ -125,10 +129,10 @@ def decide(
 
 
 def peer_of(environ: dict[str, Any], gate: Gate) -> tuple[str | None, int | None]:
-    """The address and the port of the socket's other end, as they were before Werkzeug's `ProxyFix` put others there.
+    """Return the address and the port of the socket's other end, from before Werkzeug's `ProxyFix` changed them.
 
-    Where the gate takes the server's answer, it is what stands there now. The port is None where the server does not
-    say it.
+    If the gate uses the server's address as it is (`resolved_by_server`), the current values count. The port is None if
+    the server does not provide it.
     """
     port = environ.get("REMOTE_PORT")
     number = int(port) if port.__class__ is int or (port.__class__ is str and port.isdecimal()) else None
@@ -139,54 +143,54 @@ def peer_of(environ: dict[str, Any], gate: Gate) -> tuple[str | None, int | None
 
 
 def header_names(gate: Gate) -> tuple[tuple[str, bytes], ...]:
-    """The headers a gate may ask for: their names in an environ, and as they are."""
+    """Return the headers that a gate may read: their names in an environ, and their names as bytes."""
     own = () if gate.request_id_header is None else (named_in_environ(gate.request_id_header),)
     return tuple(dict.fromkeys([*client_header_names(gate), *own]))
 
 
 def client_header_names(gate: Gate) -> tuple[tuple[str, bytes], ...]:
-    """Those that say something about the client."""
+    """Return the headers among them that describe the client."""
     names = {*(name.decode("latin-1") for name in CLIENT_HEADERS), "x-forwarded-port", gate.resolver.header}
     return tuple(named_in_environ(name) for name in sorted(filter(None, names)))
 
 
 def named_in_environ(header: str) -> tuple[str, bytes]:
-    """The name of a header in an environ, and the header."""
+    """Return the name of a header in an environ, and the header as bytes."""
     return environ_name(header), header.encode("latin-1")
 
 
 def environ_name(header: str) -> str:
-    """The name of a header in an environ."""
+    """Return the name of a header in an environ."""
     name = header.upper().replace("-", "_")
     return name if name in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{name}"
 
 
 def account_of_environ(account: Account | FromHeader | FromPath) -> Account:
-    """What finds the account in an environ.
+    """Return the function that finds the account in an environ.
 
     Raises:
-        TypeError: If the account comes from what is no source.
+        TypeError: If `account` is not a valid account source.
     """
     return account_finder(account, READER)
 
 
 def account_of_headers(source: FromHeader) -> Callable[[dict[str, Any]], str | None]:
-    """What finds the account in the headers of an environ; on the way of every request."""
+    """Return the function that finds the account in the headers of an environ; it runs for every request."""
     key = environ_name(source.name)
     return lambda environ: source.of_value(environ[key]) if key in environ else None
 
 
 def path_of(environ: dict[str, Any]) -> str:
-    """The path that the application routes by; octets that are no UTF-8 become characters that no account has.
+    """Return the path that the application routes by; invalid UTF-8 becomes characters that no account name contains.
 
-    `SCRIPT_NAME` is not in it: a server may let a client choose that.
+    `SCRIPT_NAME` is not part of it: a server may let a client choose that value.
     """
     path: str = environ.get("PATH_INFO", "")
     return path.encode("latin-1", "replace").decode("utf-8", "surrogateescape")
 
 
 def raw_path_of(environ: dict[str, Any]) -> bytes | None:
-    """The path as it came, encoded, where the server says it: PEP 3333 does not ask for that."""
+    """Return the path as it was received, encoded, or None: PEP 3333 does not require servers to provide it."""
     for name in ("RAW_URI", "REQUEST_URI"):
         raw = environ.get(name)
         if isinstance(raw, str):

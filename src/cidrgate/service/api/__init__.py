@@ -1,4 +1,4 @@
 """The REST API under `/v1`: one module for each resource, with its routes and its JSON objects.
 
-What every request is held to is in `cidrgate.service.http`, who may ask in `cidrgate.service.auth`.
+`cidrgate.service.http` holds the rules for every request; `cidrgate.service.auth` decides who may make which request.
 """

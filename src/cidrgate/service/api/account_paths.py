@@ -1,4 +1,4 @@
-"""Account names in paths: a name may hold a slash, which is sent as `%2F` and must not divide the path."""
+"""Account names in paths: a name may contain a slash, which is sent as `%2F` and does not split the path."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 __all__ = ["AccountName", "EncodedSlashes"]
 
 _SLASH = "\x00"
-"""Stands for a slash inside a name until the path is divided; no account name holds a control character."""
+"""Replaces a slash inside a name until the path is split; no account name contains a control character."""
 
 
 class EncodedSlashes:
-    """Keeps encoded slashes apart from those that divide a path.
+    """Distinguishes encoded slashes inside a name from the slashes that separate parts of a path.
 
     Args:
         app: The application.
@@ -30,11 +30,11 @@ class EncodedSlashes:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on."""
+        """Mark the encoded slashes of a path and pass the request on."""
         raw = scope.get("raw_path") or b""
         if scope["type"] == "http" and b"%" in raw:
             parts = raw.decode("ascii", "replace").split("/")
-            # A NUL that was sent is none of ours: it becomes another character no name holds.
+            # A NUL in the request must not count as our mark: it becomes another character that no name contains.
             names = (unquote(part).replace(_SLASH, "\x01").replace("/", _SLASH) for part in parts)
             scope["path"] = "/".join(names)
         await self._app(scope, receive, send)
@@ -54,6 +54,6 @@ register_url_convertor("account", _AccountConvertor())
 
 AccountName = Annotated[
     str,
-    Path(min_length=1, max_length=MAX_ACCOUNT_NAME, description="The account's name; a slash in it is sent as `%2F`."),
+    Path(min_length=1, max_length=MAX_ACCOUNT_NAME, description="The account's name; send a slash in it as `%2F`."),
 ]
-"""A part of a path, written `{account:account}` there."""
+"""A part of a path, written `{account:account}` in routes."""

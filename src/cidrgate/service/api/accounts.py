@@ -36,7 +36,7 @@ router = APIRouter(prefix="/v1/accounts", tags=["accounts"], route_class=StrictR
 
 
 class AccountModel(ResponseModel):
-    """An account. The list of a subaccount is its parent's."""
+    """An account. A subaccount inherits the list of its parent."""
 
     model_config = response_example(
         {
@@ -51,20 +51,20 @@ class AccountModel(ResponseModel):
 
     name: str
     parent: str | None = Field(description="The account whose list it inherits.")
-    entries: int = Field(description="How many entries count for it, without expired ones.")
+    entries: int = Field(description="The number of entries that count for it, without expired ones.")
     enforced: bool = Field(
-        description="Whether addresses that are not listed are denied: so they are while the list that counts has "
-        "entries, expired ones too. For a subaccount, whether its parent's list is enforced."
+        description="Whether unlisted addresses are denied. This is true while the list that counts has entries, "
+        "expired entries included. For a subaccount, the list of its parent counts."
     )
-    version: int = Field(description="How often its own list was changed.")
+    version: int = Field(description="The number of changes of its own list.")
     created_at: datetime
 
 
 class AccountPage(ResponseModel):
-    """Some accounts, by name."""
+    """A page of accounts, sorted by name."""
 
     items: list[AccountModel]
-    next_cursor: str | None = Field(description="For the next page; null on the last one.")
+    next_cursor: str | None = Field(description="The cursor of the next page; null on the last page.")
 
 
 class NewAccountModel(RequestModel):
@@ -72,7 +72,7 @@ class NewAccountModel(RequestModel):
 
     model_config = request_example({"name": "acct-1"})
 
-    name: Text = Field(description="Up to 255 characters; no control characters, no spaces around it.")
+    name: Text = Field(description="Up to 255 characters; no control characters, no leading or trailing spaces.")
     parent: Text | None = Field(None, description="The account whose list it inherits.")
 
 
@@ -81,12 +81,12 @@ class NewSubaccountModel(RequestModel):
 
     model_config = request_example({"name": "sub-1"})
 
-    name: Text = Field(description="Up to 255 characters; no control characters, no spaces around it.")
+    name: Text = Field(description="Up to 255 characters; no control characters, no leading or trailing spaces.")
 
 
 @router.get("", response_model=AccountPage, responses=answers())
 def list_accounts(request: Request, principal: Known, limit: Limit = 100, cursor: Cursor = None) -> Response:
-    """The accounts this token may see: all of them, by name, or its own, each with its subaccounts."""
+    """List the accounts that this token may see: all by name, or the token's own accounts with their subaccounts."""
     manager = service_of(request).manager
     after = text_of_cursor(cursor)
     if principal.admin:
@@ -101,7 +101,7 @@ def list_accounts(request: Request, principal: Known, limit: Limit = 100, cursor
 def create_account(
     request: Request, principal: Admin, new: NewAccountModel, body: RawBody, idempotency_key: IdempotencyKey = None
 ) -> Response:
-    """Create an account, or a subaccount that inherits its parent's list. For admins."""
+    """Create an account, or a subaccount that inherits its parent's list. Only for admins."""
     return _create(request, principal, new.name, new.parent, idempotency_key, body)
 
 
@@ -118,7 +118,7 @@ def get_account(request: Request, _principal: Reader, account: AccountName) -> R
 def list_subaccounts(
     request: Request, _principal: Reader, account: AccountName, limit: Limit = 100, cursor: Cursor = None
 ) -> Response:
-    """The subaccounts of an account, by name."""
+    """List the subaccounts of an account, by name."""
     manager = service_of(request).manager
     manager.account(account)
     return _page(manager, manager.accounts(after=text_of_cursor(cursor), limit=limit + 1, parent=account), limit)
@@ -138,7 +138,7 @@ def create_subaccount(
     body: RawBody,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
-    """Create a subaccount, which inherits the list of its parent. For admins."""
+    """Create a subaccount, which inherits the list of its parent. Only for admins."""
     return _create(request, principal, new.name, account, idempotency_key, body)
 
 
@@ -154,7 +154,7 @@ def _create(
         def in_transaction(transaction: Transaction, made: ListOutcome | Account) -> None:
             nonlocal answer
             if not isinstance(made, Account):
-                raise AssertionError("an account was created")
+                raise AssertionError("the hook got a change of a list instead of an account")
             state = transaction.list_states(datetime.now(UTC), [made.name])[made.name]
             location = str(request.app.url_path_for("get_account", account=made.name))
             answer = Answer(account_record(made, state), 201, {"Location": location, "ETag": etag(made.version)})
@@ -164,27 +164,27 @@ def _create(
             name, parent=parent, actor=principal.name
         )
         if answer is None:
-            raise AssertionError("a supervisor sees every change")
+            raise AssertionError("the hook in_transaction was not called")
         return answer
 
     return service.answers.once(once, carry_out)
 
 
 def _own(manager: RuleManager, names: Sequence[str], limit: int, after: str | None) -> tuple[list[Account], str | None]:
-    """A page of accounts that were given to somebody, each followed by its subaccounts.
+    """Return a page of the accounts that a token names, each followed by its subaccounts.
 
     Args:
         manager: Knows the accounts.
-        names: Those that were given, in their order.
-        limit: How many a page has.
-        after: Where the page before ended: one of `names`, and on another line its subaccount if it was one.
+        names: The names in the token, in their order.
+        limit: The number of accounts on a page.
+        after: The end of the page before: one of `names`, followed by a line with its subaccount if that was the last.
     """
     ended_in, _, ended_with = (after or "").partition("\n")
     found: list[Account] = []
     for given in names:
         if after is None or given > ended_in:
             account = find_account(manager, given)
-            if account is None or account.parent in names:  # a subaccount comes with its parent
+            if account is None or account.parent in names:  # a subaccount follows its parent
                 continue
             found.append(account)
         elif given < ended_in:
@@ -206,5 +206,5 @@ def _page(manager: RuleManager, found: Sequence[Account], limit: int) -> Respons
 
 def _records(manager: RuleManager, accounts: Sequence[Account]) -> list[dict[str, Any]]:
     states = manager.list_states([account.name for account in accounts])
-    # An account of a page that is gone by now is left out.
+    # An account that was deleted after the page was read is left out.
     return [account_record(account, states[account.name]) for account in accounts if account.name in states]

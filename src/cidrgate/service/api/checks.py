@@ -1,4 +1,4 @@
-"""`check`, `explain` and `preview`: questions on a list that change nothing."""
+"""`check`, `explain` and `preview`: questions about a list that change nothing."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
@@ -58,7 +58,7 @@ Address = Annotated[
     str,
     Query(
         max_length=LONGEST_ADDRESS,
-        description="The address that calls; one that cannot be read is denied.",
+        description="The client address; an invalid address is denied.",
         examples=["8.8.8.8"],
     ),
 ]
@@ -99,7 +99,7 @@ class ReplaceModel(SubmissionModel):
 
 
 class RestoreModel(RestoreRequest):
-    """Restore a list of the past."""
+    """Restore an earlier list."""
 
     model_config = request_example({"change": "restore", "sequence": 12})
 
@@ -116,15 +116,15 @@ PreviewRequest = Annotated[
 
 
 class PreviewProblem(RuleProblem):
-    """One broken rule, and what could be written instead."""
+    """One violation of a rule, with suggestions for a correction."""
 
-    suggestions: list[str] = Field(description="Networks that were probably meant, each as it can be submitted.")
+    suggestions: list[str] = Field(description="Networks that were probably meant; each can be submitted as it is.")
 
 
 class CallerModel(ResponseModel):
-    """What a change means for the one who asks."""
+    """What a change means for the caller."""
 
-    address: str | None = Field(description="The address the request came from; null if it cannot be told.")
+    address: str | None = Field(description="The client address of the request; null if it is unknown.")
     allowed_before: bool
     allowed_after: bool
     covered_by: str | None = Field(description="The entry that covers the address after the change.")
@@ -166,27 +166,27 @@ class PreviewModel(ResponseModel):
     )
 
     account: str
-    version: int = Field(description="The version of the list it was worked out for.")
-    ok: bool = Field(description="Whether it could be made.")
-    problems: list[PreviewProblem] = Field(description="The broken rules; the first 100.")
-    more_problems: int = Field(description="How many there are besides.")
-    message: str | None = Field(description="Why it could not be made, where no rule is broken.")
-    before: list[EntryModel] = Field(description="The entries it would remove or alter, as they are.")
-    after: list[EntryModel] = Field(description="The entries it would add or alter; a new one has an id below 0.")
-    enforcement_begins: bool = Field(description="Then every address that is not listed loses access.")
-    enforcement_ends: bool = Field(description="Then every address gains access.")
+    version: int = Field(description="The version of the list that the preview is based on.")
+    ok: bool = Field(description="Whether the change could be made.")
+    problems: list[PreviewProblem] = Field(description="The first 100 violations of rules.")
+    more_problems: int = Field(description="The number of further violations.")
+    message: str | None = Field(description="Why the change could not be made, if no rule is violated.")
+    before: list[EntryModel] = Field(description="The entries that it would remove or alter, as they are now.")
+    after: list[EntryModel] = Field(description="The entries that it would add or alter; a new one has a negative id.")
+    enforcement_begins: bool = Field(description="Whether every unlisted address would lose access.")
+    enforcement_ends: bool = Field(description="Whether every address would gain access.")
     loses_access: list[str] = Field(description="The networks that lose access; empty when enforcement begins or ends.")
-    gains_access: list[str] = Field(description="The networks that gain access, likewise.")
-    more_lose_access: int = Field(description="How many networks lose access beyond the first 1,000, which are named.")
-    more_gain_access: int = Field(description="How many gain it, likewise.")
-    caller: CallerModel | None = Field(description="What it means for the one who asks; null if it cannot be made.")
+    gains_access: list[str] = Field(description="The networks that gain access; empty in the same cases.")
+    more_lose_access: int = Field(description="The number of networks that lose access beyond the first 1,000.")
+    more_gain_access: int = Field(description="The number of networks that gain access beyond the first 1,000.")
+    caller: CallerModel | None = Field(description="The effect on the caller; null if the change cannot be made.")
     confirm: list[Guard] = Field(
-        description="What the change must be sent with as `confirm`; empty where nothing asks."
+        description="The values of `confirm` that the change needs; empty if it needs no confirmation."
     )
 
 
 class CheckModel(ResponseModel):
-    """Whether an address may act for an account, as the matcher says."""
+    """Whether an address may act for an account, by the matcher."""
 
     model_config = response_example({"account": "acct-1", "address": "8.8.8.8", "allowed": True})
 
@@ -196,7 +196,7 @@ class CheckModel(ResponseModel):
 
 
 class DecisionModel(ResponseModel):
-    """Why an address may, or may not, act for an account, as the store says."""
+    """Why an address may act for an account, or why not, by the store."""
 
     model_config = response_example(
         {
@@ -214,14 +214,14 @@ class DecisionModel(ResponseModel):
     address: str
     allowed: bool
     reason: Literal["matched", "not_listed", "not_enforced", "invalid_address"]
-    decided_by: str = Field(description="The account whose list decided: the parent's for a subaccount.")
+    decided_by: str = Field(description="The account whose list decided; for a subaccount, its parent.")
     entry: EntryModel | None = Field(description="The longest matching entry.")
-    nearest: EntryModel | None = Field(description="The entry that shares most leading bits with a denied address.")
+    nearest: EntryModel | None = Field(description="The entry that shares the most leading bits with a denied address.")
 
 
 @router.get("/check", response_model=CheckModel, responses=answers(404))
 def check(request: Request, _principal: Reader, account: AccountName, address: Address) -> Response:
-    """Whether an address may act for an account, as the matcher of this process says."""
+    """Tell whether an address may act for an account. The matcher of this process decides."""
     manager = service_of(request).manager
     manager.account(account)
     try:
@@ -233,7 +233,7 @@ def check(request: Request, _principal: Reader, account: AccountName, address: A
 
 @router.get("/explain", response_model=DecisionModel, responses=answers(404))
 def explain(request: Request, _principal: Reader, account: AccountName, address: Address) -> Response:
-    """Why an address may, or may not, act for an account, as the store says now."""
+    """Explain why an address may act for an account, or why not. The current list in the store decides."""
     manager = service_of(request).manager
     manager.account(account)
     return Answer(decision_record(account, address, manager.explain(account, address))).response()
@@ -243,19 +243,19 @@ def explain(request: Request, _principal: Reader, account: AccountName, address:
 def preview(
     request: Request, _principal: Reader, account: AccountName, change: Annotated[PreviewRequest, Body()]
 ) -> Response:
-    """What a change would do, and whom it would deny. Nothing is changed."""
+    """Compute what a change would do and which networks it would deny. Nothing is changed."""
     manager = service_of(request).manager
     return Answer(preview_record(manager, account, change, client_address(request))).response()
 
 
 def preview_record(manager: RuleManager, account: str, change: PreviewRequest, address: str | None) -> dict[str, Any]:
-    """What a change would do, as a JSON object.
+    """Return what a change would do, as a JSON object.
 
     Args:
-        manager: Knows the list.
-        account: Whose list.
+        manager: Reads the list.
+        account: The account of the list.
         change: The change.
-        address: Where the one who asks is; None if that cannot be told.
+        address: The caller's address; None if it is unknown.
 
     Raises:
         AccountNotFoundError: If there is no such account.
@@ -345,5 +345,5 @@ def _caller(outcome: ListOutcome, address: str | None, at: datetime) -> dict[str
 
 
 def _suggestions(code: str, hint: str) -> list[str]:
-    """What can be written instead, where the text alone was the problem."""
+    """Return networks that can replace the text, if only the text was wrong."""
     return suggested_networks(hint) if RULE_OF_CODE[code].hint_rewrites else []

@@ -1,4 +1,4 @@
-"""`/v1/accounts/{account}/entries`: what a list holds, and every way to change it."""
+"""`/v1/accounts/{account}/entries`: reading a list and every way to change it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -63,20 +63,20 @@ _CHANGE = answers(404, 409, 412, 413, headers={200: ETAG})
 
 
 class EntryPage(ResponseModel):
-    """Some entries of a list, in address order."""
+    """A page of a list's entries, in address order."""
 
-    account: str = Field(description="The account asked about.")
-    list_of: str = Field(description="The account whose list it is: the parent's for a subaccount.")
-    version: int = Field(description="The list's; also the ETag.")
-    enforced: bool = Field(description="Whether addresses that are not listed are denied.")
+    account: str = Field(description="The account of the request.")
+    list_of: str = Field(description="The account that owns the list; for a subaccount, its parent.")
+    version: int = Field(description="The version of the list; also the ETag.")
+    enforced: bool = Field(description="Whether unlisted addresses are denied.")
     editable: bool = Field(description="Whether this token may change the list through this account.")
-    max_entries: int = Field(description="How many entries a list may hold.")
+    max_entries: int = Field(description="The largest number of entries in a list.")
     items: list[EntryModel]
     next_cursor: str | None
 
 
 class ListChangeModel(ResponseModel):
-    """What a change did to a list."""
+    """The effect of a change on a list."""
 
     model_config = response_example(
         {
@@ -90,15 +90,15 @@ class ListChangeModel(ResponseModel):
     )
 
     account: str
-    version: int = Field(description="The list's after the change; also the ETag.")
+    version: int = Field(description="The version of the list after the change; also the ETag.")
     enforced: bool
-    entries: int = Field(description="How many entries the list has after the change.")
-    before: list[EntryModel] = Field(description="The entries it removed or altered, as they were.")
-    after: list[EntryModel] = Field(description="The entries it added or altered, as they are now.")
+    entries: int = Field(description="The number of entries after the change.")
+    before: list[EntryModel] = Field(description="The entries that it removed or altered, as they were before.")
+    after: list[EntryModel] = Field(description="The entries that it added or altered, as they are now.")
 
 
 class NewEntryModel(DetailsModel):
-    """One or several networks with details of their own."""
+    """One or more networks with their own details."""
 
     cidr: Text
 
@@ -110,14 +110,14 @@ _Cidrs = Annotated[
 
 
 class SubmissionModel(DetailsModel):
-    """Networks somebody asks to have listed, and the details of every entry that brings none of its own."""
+    """Networks to add, and the details of every entry that has none."""
 
     model_config = request_example({"cidrs": "8.8.8.0/24, 1.1.1.1/32", "label": "office"})
 
     cidrs: _Cidrs
 
     def entries(self) -> list[str | NewEntry]:
-        """What it asks to have listed, for `RuleManager`."""
+        """Return the submission in the form that `RuleManager` takes."""
         return [
             NewEntry(piece.cidr, **piece.details()) if isinstance(piece, NewEntryModel) else piece
             for piece in ([self.cidrs] if isinstance(self.cidrs, str) else self.cidrs)
@@ -125,27 +125,27 @@ class SubmissionModel(DetailsModel):
 
 
 class EntryEditModel(DetailsModel):
-    """What shall be different of an entry; what is left out stays, what is null is none."""
+    """The changes of an entry. An omitted field keeps its value; null removes a detail."""
 
     model_config = request_example({"cidr": "1.1.1.0/24"})
 
-    cidr: Text | None = Field(None, description="The network it shall have; null keeps it.")
+    cidr: Text | None = Field(None, description="The new network; null keeps the old one.")
 
     def edit(self) -> EntryEdit:
-        """The same, for `RuleManager`."""
+        """Return the edit in the form that `RuleManager` takes."""
         return EntryEdit(... if self.cidr is None else self.cidr, **self.details())
 
 
 @dataclass(frozen=True, slots=True)
 class ChangeRequest:
-    """A request that changes a list, with what it makes its change depend on.
+    """A request that changes a list, with its conditions.
 
     Attributes:
         request: The request.
-        principal: Who asks.
-        confirmed: The guards that the change may meet.
-        if_match: The `If-Match` of the request, looked at once the rest of it is understood.
-        once: What tells a repeated request; None if it may be carried out again.
+        principal: Who makes the request.
+        confirmed: The guards that the request confirms.
+        if_match: The `If-Match` header; it is checked after the rest of the request.
+        once: The key that identifies a repeated request; None if each repetition is carried out again.
     """
 
     request: Request
@@ -161,12 +161,12 @@ class ChangeRequest:
         status: int = 200,
         location: str | None = None,
     ) -> Response:
-        """Make the change, and tell what it came to.
+        """Make the change and return the response.
 
         Args:
-            change: Makes it with a manager, and the arguments `actor` and `expect_version`.
-            status: Of the answer.
-            location: Of what was created.
+            change: Makes the change with a manager and the arguments `actor` and `expect_version`.
+            status: The status of the response.
+            location: The path of what was created.
         """
         service = service_of(self.request)
 
@@ -176,7 +176,7 @@ class ChangeRequest:
             def in_transaction(transaction: Transaction, made: ListOutcome | Account) -> None:
                 nonlocal answer
                 if not isinstance(made, ListOutcome):
-                    raise AssertionError("a list was changed")
+                    raise AssertionError("the hook got an account instead of a change of a list")
                 headers = {"ETag": etag(made.account.version)}
                 if location is not None:
                     headers["Location"] = location
@@ -188,7 +188,7 @@ class ChangeRequest:
             )
             change(manager, {"actor": self.principal.name, "expect_version": expected_version(self.if_match)})
             if answer is None:
-                raise AssertionError("a supervisor sees every change")
+                raise AssertionError("the hook in_transaction was not called")
             return answer
 
         return service.answers.once(self.once, carry_out)
@@ -207,14 +207,14 @@ async def _change_request(
 
 
 change_request = Annotated[ChangeRequest, Depends(_change_request)]
-"""A request by somebody who may change the list of the account of the path."""
+"""A request whose principal may change the list of the account in the path."""
 
 
 @router.get("", response_model=EntryPage, responses=answers(404, headers={200: ETAG}))
 def list_entries(
     request: Request, principal: Reader, account: AccountName, limit: Limit = 100, cursor: Cursor = None
 ) -> Response:
-    """The list of an account in address order, with subnet masks; of a subaccount, the list it inherits."""
+    """List the entries of an account in address order, with subnet masks. A subaccount has its parent's entries."""
     manager = service_of(request).manager
     owner, entries = manager.listing(account)
     after = _place(text_of_cursor(cursor))
@@ -245,7 +245,7 @@ def add_entries(
     asked: change_request,
     submission: SubmissionModel,
 ) -> Response:
-    """Add one network or many: all of them are stored, or none, and every problem is reported at once."""
+    """Add one or more networks. All are stored or none, and the response reports every problem."""
     location = str(asked.request.app.url_path_for("list_entries", account=account))
 
     def add(manager: RuleManager, arguments: dict[str, Any]) -> None:
@@ -256,7 +256,7 @@ def add_entries(
 
 @router.put("", response_model=ListChangeModel, responses=_CHANGE)
 def replace_entries(account: AccountName, asked: change_request, submission: SubmissionModel) -> Response:
-    """Make the list exactly this, in one change. Entries whose network stays keep id, author and time.
+    """Replace the whole list in one change. An entry whose network stays keeps its id, author and time.
 
     An empty list ends enforcement, which must be confirmed.
     """
@@ -280,13 +280,13 @@ def get_entry(request: Request, _principal: Reader, account: AccountName, entry:
 
 @router.patch("/{entry}", response_model=ListChangeModel, responses=_CHANGE)
 def edit_entry(account: AccountName, asked: change_request, entry: EntryId, edit: EntryEditModel) -> Response:
-    """Change the network, the label or the end of an entry; it keeps its id, who added it and when."""
+    """Change the network, the label or the expiry of an entry. Its id, author and time of creation stay."""
     return asked.answered(lambda manager, arguments: manager.edit(account, entry, edit.edit(), **arguments))
 
 
 @router.delete("/{entry}", response_model=ListChangeModel, responses=_CHANGE)
 def delete_entry(account: AccountName, asked: change_request, entry: EntryId) -> Response:
-    """Remove an entry. Without entries an account is not enforced: to remove the last one must be confirmed."""
+    """Remove an entry. Removing the last one ends enforcement, which must be confirmed."""
     return asked.answered(lambda manager, arguments: manager.remove(account, entry, **arguments))
 
 
@@ -309,6 +309,6 @@ def _place(after: str | None) -> tuple[int, int, int] | None:
 
 
 def _order(cidr: str) -> tuple[int, int, int]:
-    """Where a network stands in address order."""
+    """Return the sort key of a network in address order."""
     network = ip_network(cidr)
     return network.version, int(network.network_address), network.prefixlen

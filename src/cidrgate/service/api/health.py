@@ -1,4 +1,4 @@
-"""`/healthz`, `/readyz` and `/metrics`: for what runs the service."""
+"""`/healthz`, `/readyz` and `/metrics`: for the systems that operate the service."""
 
 import math
 from typing import Literal
@@ -21,7 +21,7 @@ __all__ = [
 ]
 
 PUBLIC = frozenset({"/healthz", "/readyz"})
-"""What needs no token, and is answered to every address."""
+"""Paths that need no token and are open to every address."""
 
 _PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -29,13 +29,13 @@ router = APIRouter(tags=["operation"], route_class=StrictRoute)
 
 
 class HealthModel(ResponseModel):
-    """That the process answers."""
+    """The process responds."""
 
     status: Literal["ok"]
 
 
 class ReadinessModel(ResponseModel):
-    """Whether the service can be sent requests."""
+    """Whether the service is ready for requests."""
 
     status: Literal["ready", "stale"]
     staleness: float | None = Field(description="Seconds since the matcher was last known to equal the store.")
@@ -43,7 +43,7 @@ class ReadinessModel(ResponseModel):
 
 @router.get("/healthz", response_model=HealthModel, responses=answers(public=True))
 async def healthz() -> Response:
-    """Whether the process answers."""
+    """Tell whether the process responds."""
     return Answer({"status": "ok"}).response()
 
 
@@ -56,7 +56,7 @@ async def healthz() -> Response:
     },
 )
 async def readyz(request: Request) -> Response:
-    """Whether the lists are as new as they should be, and the store can be read."""
+    """Tell whether the lists are up to date and the store can be read."""
     service = service_of(request)
     staleness = service.manager.staleness
     ready = staleness <= service.settings.max_staleness and await service.probe.answers()
@@ -70,5 +70,5 @@ async def readyz(request: Request) -> Response:
     responses={200: {"content": {_PROMETHEUS: {"schema": {"type": "string"}}}}, **answers()},
 )
 def metrics(request: Request, _principal: MetricsReader) -> Response:
-    """Measurements for Prometheus. The scope `metrics` is enough."""
+    """Return metrics for Prometheus. The scope `metrics` is sufficient."""
     return Response(service_of(request).metrics.text(), media_type=_PROMETHEUS)

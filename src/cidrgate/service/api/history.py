@@ -1,4 +1,4 @@
-"""`/v1/accounts/{account}/history`: what changed, when and by whom; and the way back."""
+"""`/v1/accounts/{account}/history`: what changed, when and by whom; and `restore`, which restores an earlier list."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -40,12 +40,12 @@ router = APIRouter(prefix="/v1/accounts/{account:account}", tags=["history"], ro
 
 
 class RestoreRequest(RequestModel):
-    """A list of the past."""
+    """The earlier list to restore."""
 
     model_config = request_example({"sequence": 12})
 
     sequence: int = Field(
-        ge=0, le=MOST_ID, strict=True, description="The list as it was after this change of the history."
+        ge=0, le=MOST_ID, strict=True, description="The change after which the list had the wanted state."
     )
 
 
@@ -74,7 +74,7 @@ class ChangeModel(ResponseModel):
 
 
 class ChangePage(ResponseModel):
-    """Some changes, the newest first."""
+    """A page of changes, the newest first."""
 
     items: list[ChangeModel]
     next_cursor: str | None
@@ -84,7 +84,7 @@ class ChangePage(ResponseModel):
 def list_history(
     request: Request, _principal: Reader, account: AccountName, limit: Limit = 100, cursor: Cursor = None
 ) -> Response:
-    """The changes of an account's own list, the newest first. Those of an inherited list are its owner's."""
+    """List the changes of an account's own list, the newest first. The owner of an inherited list has its changes."""
     changes = _newest_first(service_of(request).manager, account, number_of_cursor(cursor), limit + 1)
     items, last = filled(changes, change_record, lambda change: change.sequence, limit)
     page = {
@@ -95,7 +95,7 @@ def list_history(
 
 
 def _newest_first(manager: RuleManager, account: str, before: int | None, most: int) -> Iterator[Change]:
-    """Changes of an account, read a few at a time: each may hold two whole lists."""
+    """Yield changes of an account, read a few at a time, because each may contain two whole lists."""
     while most > 0:
         changes = manager.history(account, limit=min(most, _AT_A_TIME), before=before)
         yield from reversed(changes)
@@ -107,5 +107,5 @@ def _newest_first(manager: RuleManager, account: str, before: int | None, most: 
 
 @router.post("/restore", response_model=ListChangeModel, responses=answers(404, 409, 412, 413, headers={200: ETAG}))
 def restore(account: AccountName, asked: change_request, wanted: RestoreRequest) -> Response:
-    """Make the list what it was after a change of the history, as a new change that keeps the rules of today."""
+    """Restore the list as it was after a change of the history. This is a new change; the current rules apply to it."""
     return asked.answered(lambda manager, arguments: manager.restore(account, at=wanted.sequence, **arguments))

@@ -1,4 +1,4 @@
-"""What the OpenAPI document says besides what FastAPI reads off the routes: every error, and headers."""
+"""Adds to the OpenAPI document what FastAPI cannot read from the routes: every error, and headers."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ if TYPE_CHECKING:
 __all__ = ["ETAG", "LOCATION", "answers", "describe"]
 
 ETAG = {"ETag": {"description": "The version of the list, for `If-Match`.", "schema": {"type": "string"}}}
-LOCATION = {"Location": {"description": "The path of what was created.", "schema": {"type": "string"}}}
+LOCATION = {"Location": {"description": "The path of the new resource.", "schema": {"type": "string"}}}
 
 _ERRORS = {
-    401: "No token, or one that is unknown, revoked or over.",
-    403: "The token's scope does not allow it, or the client's address is not listed for this service.",
-    404: "There is no such thing, or this token may not see it.",
-    409: "It cannot be done as things are: `code` says why.",
-    400: "The Host header is none.",
-    408: "The body did not come in time.",
-    412: "The list changed since the version of `If-Match`.",
+    401: "The token is missing, unknown, revoked or expired.",
+    403: "The token's scopes do not allow this, or the client address may not use this service.",
+    404: "The resource does not exist, or this token may not see it.",
+    409: "The current state does not allow this request; `code` gives the reason.",
+    400: "The Host header is invalid.",
+    408: "The body did not arrive in time.",
+    412: "The list has changed since the version in `If-Match`.",
     413: "The body is too large.",
     414: "The query is too long.",
-    421: "The service is reached by another host.",
-    431: "The head is too large.",
-    422: "The request cannot be understood, or breaks rules; `problems` holds each of them.",
-    429: "Too many wrong credentials came from this address.",
-    503: "The store cannot be used now. Nothing was changed, unless `code` is `outcome_unknown`: look, or send the "
-    "request again with its `Idempotency-Key`.",
+    421: "The service has another host name.",
+    431: "The headers are too large.",
+    422: "The request is invalid, or it violates rules; `problems` lists every violation.",
+    429: "This address has sent too many wrong credentials.",
+    503: "The store is unavailable. Nothing was changed, unless `code` is `outcome_unknown`: then read the list, or "
+    "send the request again with its `Idempotency-Key`.",
 }
-_RETRY = {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}}}
+_RETRY = {"Retry-After": {"description": "The seconds to wait.", "schema": {"type": "integer"}}}
 _HEADERS = {
-    401: {"WWW-Authenticate": {"description": "The scheme to use.", "schema": {"type": "string"}}},
+    401: {"WWW-Authenticate": {"description": "The authentication scheme to use.", "schema": {"type": "string"}}},
     429: _RETRY,
     503: _RETRY,
 }
@@ -47,12 +47,12 @@ _EVERYWHERE = (400, 401, 403, *_ALWAYS, 421, 429, 503)
 def answers(
     *errors: int, public: bool = False, headers: dict[int, dict[str, Any]] | None = None
 ) -> dict[int | str, dict[str, Any]]:
-    """The answers of a route besides the one when it works.
+    """Return the responses of a route other than its success.
 
     Args:
-        errors: Statuses of errors, beyond those of every route with a token.
-        public: Whether it takes no token.
-        headers: What headers other answers have, by status.
+        errors: Statuses of errors, in addition to those of every route with a token.
+        public: Whether the route needs no token.
+        headers: Headers of further responses, by status.
     """
     statuses = sorted({*errors, *(_ALWAYS if public else _EVERYWHERE), *((408,) if 413 in errors else ())})
     described: dict[int | str, dict[str, Any]] = {status: _error(status) for status in statuses}
@@ -62,7 +62,7 @@ def answers(
 
 
 def describe(app: FastAPI) -> None:
-    """Make an application's OpenAPI document complete."""
+    """Complete an application's OpenAPI document."""
 
     def document() -> dict[str, Any]:
         if app.openapi_schema is None:

@@ -1,6 +1,6 @@
-"""What the JSON objects of several resources are made of, as the OpenAPI document describes them.
+"""The parts of JSON objects that several resources share, as the OpenAPI document describes them.
 
-The objects of one resource stand beside its operations. Answers are made by `cidrgate.serialization`.
+The objects of one resource are defined beside its operations. `cidrgate.serialization` makes the responses.
 """
 
 from dataclasses import fields
@@ -44,44 +44,44 @@ __all__ = [
 ]
 
 MOST_ID = 2**63 - 1
-"""The greatest key of any database."""
+"""The greatest key in any database."""
 
 
 def _written(time: object) -> object:
-    """A time that is written as RFC 3339 says; a number could be seconds of any kind."""
+    """Require a time in the format of RFC 3339; the unit of a number would be unclear."""
     if isinstance(time, datetime) or (isinstance(time, str) and time[4:5] == "-"):
         return time
-    raise ValueError("write a time as 2027-01-31T18:00:00+00:00")
+    raise ValueError("write a time such as 2027-01-31T18:00:00+00:00")
 
 
 def _in_range(time: datetime) -> datetime:
-    """A time that is one in UTC too."""
+    """Require a time that UTC can represent too."""
     try:
         return time.astimezone(UTC)
     except OverflowError as error:
-        raise ValueError("this time is too far away") from error
+        raise ValueError("this time is out of range") from error
 
 
 def _unicode(text: str) -> str:
-    """A text that can be sent back: JSON can write halves of characters that Unicode has no encoding for."""
+    """Require a text that can be sent back: JSON can express surrogates, which no Unicode encoding can."""
     if any("\ud800" <= character <= "\udfff" for character in text):
-        raise ValueError("this is no Unicode text: it holds half a character")
+        raise ValueError("this is not Unicode text: it contains a lone surrogate")
     return text
 
 
 def plain_label(text: str) -> str:
-    """A label that customers may give: any store holds it, and any page shows it on its line.
+    """Require a label that any store can hold and any page can show on its line.
 
     Raises:
-        ValueError: If it is too long, or holds control characters.
+        ValueError: If it is too long, or contains control characters.
     """
     if len(text) > LONGEST_LABEL or not text.isprintable():
-        raise ValueError(f"a label is one line of at most {LONGEST_LABEL} characters, without control characters")
+        raise ValueError(f"a label must be one line of at most {LONGEST_LABEL} characters, without control characters")
     return text
 
 
 class FirstErrorOnly(FailFast):
-    """A list whose first wrong element is reported alone: each of a hundred thousand would be an error of its own."""
+    """Marks a list of which only the first wrong element is reported: it may have a hundred thousand elements."""
 
     def __hash__(self) -> int:
         return hash(type(self))
@@ -89,29 +89,29 @@ class FirstErrorOnly(FailFast):
 
 Text = Annotated[str, AfterValidator(_unicode)]
 Time = Annotated[AwareDatetime, BeforeValidator(_written), AfterValidator(_in_range)]
-Label = Annotated[str, Field(max_length=LONGEST_LABEL, description="What people call it."), AfterValidator(plain_label)]
+Label = Annotated[str, Field(max_length=LONGEST_LABEL, description="A name for people."), AfterValidator(plain_label)]
 Identity = Annotated[int, Field(ge=1, le=MOST_ID, strict=True)]
 
 
 class ResponseModel(BaseModel):
-    """An object that the service answers with."""
+    """An object in a response of the service."""
 
     model_config = ConfigDict(json_schema_serialization_defaults_required=True)
 
 
 class RequestModel(BaseModel):
-    """An object that a request brings; one with a field that is not known is refused."""
+    """An object in a request; an unknown field is rejected."""
 
     model_config = ConfigDict(extra="forbid")
 
 
 def response_example(example: Any) -> ConfigDict:
-    """The configuration of a `ResponseModel` with an example."""
+    """Return the configuration of a `ResponseModel` with an example."""
     return ConfigDict(json_schema_extra={"examples": [example]})
 
 
 def request_example(example: Any) -> ConfigDict:
-    """The configuration of a `RequestModel` with an example."""
+    """Return the configuration of a `RequestModel` with an example."""
     return ConfigDict(extra="forbid", json_schema_extra={"examples": [example]})
 
 
@@ -130,7 +130,7 @@ ENTRY_EXAMPLE = entry_record(
 if TYPE_CHECKING:
 
     class EntryModel(ResponseModel):
-        """One entry of a list; made of `EntryInfo`."""
+        """One entry of a list; built from `EntryInfo`."""
 
 else:
     EntryModel = create_model(
@@ -145,33 +145,33 @@ else:
 
 
 class DetailsModel(RequestModel):
-    """What may be said of an entry besides its network: the fields of `EntryDetails`."""
+    """The details of an entry: the fields of `EntryDetails`."""
 
     label: Label | None = None
-    expires_at: Time | None = Field(None, description="When it ends by itself; null for never.")
+    expires_at: Time | None = Field(None, description="The time at which it expires; null for never.")
 
     def details(self) -> EntryDetails:
-        """What was said."""
+        """Return the details that the request contains."""
         said = {name: getattr(self, name) for name in DetailsModel.model_fields if name in self.model_fields_set}
         return cast("EntryDetails", said)
 
 
 class RuleProblem(ResponseModel):
-    """One broken rule."""
+    """One violation of a rule."""
 
     code: str = Field(
         description="; ".join(f"`{rule.code}`: {rule.when}" for rule in RULES) + ".",
         json_schema_extra={"enum": [rule.code for rule in RULES]},
     )
-    text: str = Field(description="The text as it was submitted.")
-    position: int = Field(description="Its place in the submission, from 0.")
-    conflicts: list[str] = Field(description="What it conflicts with; the first 100.")
-    hint: str = Field(description="What to do about it.")
-    more_conflicts: int = Field(description="How many conflicts there are besides.")
+    text: str = Field(description="The submitted text.")
+    position: int = Field(description="Its position in the submission, from 0.")
+    conflicts: list[str] = Field(description="The first 100 networks that it conflicts with.")
+    hint: str = Field(description="How to correct it.")
+    more_conflicts: int = Field(description="The number of further conflicts.")
 
 
 class ProblemDetails(ResponseModel):
-    """An error, by RFC 9457."""
+    """An error, in the format of RFC 9457."""
 
     model_config = ConfigDict(
         extra="allow",
@@ -200,13 +200,13 @@ class ProblemDetails(ResponseModel):
         },
     )
 
-    type: str = Field(description="`urn:cidrgate:problem:` and the code.")
+    type: str = Field(description="`urn:cidrgate:problem:` followed by the code.")
     title: str
     status: int
-    detail: str = Field(description="What is wrong and what to do about it.")
-    code: str = Field(description="What kind of error it is.")
-    problems: list[RuleProblem] = Field(description="Every broken rule of a submission, the first 100; else empty.")
-    more_problems: int = Field(description="How many there are besides.")
+    detail: str = Field(description="What is wrong and how to correct it.")
+    code: str = Field(description="The error code.")
+    problems: list[RuleProblem] = Field(description="The first 100 violations of rules; empty for other errors.")
+    more_problems: int = Field(description="The number of further violations.")
     confirm: list[Guard] = Field(
-        description="What to repeat the request with as `confirm`, where a guard refused it; else empty."
+        description="The values of `confirm` with which to repeat the request, if a guard rejected it."
     )

@@ -1,4 +1,4 @@
-"""`/v1/sessions`: who is signed in to the console. An admin sees and ends all, others those of their token."""
+"""`/v1/sessions`: who is signed in to the console. Admins see and end all sessions, others those of their token."""
 
 from datetime import datetime
 from typing import Annotated
@@ -31,7 +31,7 @@ SessionId = Annotated[str, Path(pattern=r"^[0-9a-f]{16}$", description="The sess
 
 
 class SessionModel(ResponseModel):
-    """Somebody who is signed in to the console."""
+    """A session of the console."""
 
     model_config = response_example(
         {
@@ -50,16 +50,16 @@ class SessionModel(ResponseModel):
     name: str
     scopes: list[str]
     token: int | None = Field(
-        description="The id of the token it ends with; null for a link that was made without one."
+        description="The id of the token with which it ends; null after a link that was made without a token."
     )
-    by_link: bool = Field(description="Whether it was begun with a one-time link.")
-    address: str | None = Field(description="Where it was begun; null if that is not known.")
+    by_link: bool = Field(description="Whether it began with a one-time link.")
+    address: str | None = Field(description="The address at which it began; null if unknown.")
     created_at: datetime
     expires_at: datetime
 
 
 class SessionPage(ResponseModel):
-    """Some sessions, the newest first."""
+    """A page of sessions, the newest first."""
 
     items: list[SessionModel]
     next_cursor: str | None
@@ -67,7 +67,7 @@ class SessionPage(ResponseModel):
 
 @router.get("", response_model=SessionPage, responses=answers())
 def list_sessions(request: Request, principal: Known, limit: Limit = 100, cursor: Cursor = None) -> Response:
-    """The console sessions that are not over, the newest first; without the scope `admin`, those of this token."""
+    """List the current console sessions, the newest first. Without the scope `admin`, only those of this token."""
     credentials = service_of(request).credentials
     after = text_of_cursor(cursor)
     before = None
@@ -89,7 +89,7 @@ def list_sessions(request: Request, principal: Known, limit: Limit = 100, cursor
 
 @router.delete("/{session}", response_model=SessionModel, responses=answers(404))
 def end_session(request: Request, principal: Known, session: SessionId) -> Response:
-    """End a console session: its next request is asked to sign in."""
+    """End a console session. The next request of that browser must sign in again."""
     service = service_of(request)
     require_own(principal, service.credentials.session_by_id(session))
     with service.manager.store.write() as transaction:
@@ -100,10 +100,10 @@ def end_session(request: Request, principal: Known, session: SessionId) -> Respo
 
 
 def require_own(principal: Principal, session: Session) -> None:
-    """Refuse somebody else's session.
+    """Reject a session that does not belong to the principal.
 
     Raises:
-        SessionNotFoundError: If it is: nobody learns of it.
+        SessionNotFoundError: If it belongs to another token; the error does not reveal that the session exists.
     """
     if not principal.admin and (principal.token_id is None or session.token_id != principal.token_id):
         raise SessionNotFoundError(f"there is no session {session.id!r}")

@@ -1,4 +1,4 @@
-"""`/v1/tokens` and `/v1/me`: who may use the service. Everything but `/v1/me` is for admins."""
+"""`/v1/tokens` and `/v1/me`: who may use the service. Only `/v1/me` is open to principals that are not admins."""
 
 from datetime import datetime
 from typing import Annotated
@@ -44,11 +44,11 @@ TokenId = Annotated[int, Path(ge=1, le=MOST_ID, description="The token's id.")]
 
 
 class NewTokenModel(RequestModel):
-    """A token to make."""
+    """A token to create."""
 
     model_config = request_example({"name": "billing", "scopes": ["account:acct-1:write"]})
 
-    name: Text = Field(description="What people call it; the history names it as the one who made a change.")
+    name: Text = Field(description="A name for people; the history shows it as the author of changes.")
     scopes: Annotated[list[Text], FirstErrorOnly()] = Field(
         max_length=MOST_SCOPES, description="`admin`, `metrics`, `account:NAME:read`, `account:NAME:write`."
     )
@@ -81,40 +81,40 @@ class TokenModel(ResponseModel):
 
 
 class CreatedTokenModel(TokenModel):
-    """A token that was just made."""
+    """A token that was just created."""
 
     model_config = response_example({**_TOKEN, "token": "cidrgate_3_0000000000000000000000000000000000000000000"})
 
-    token: str | None = Field(description="What to send. Shown this once: null when the answer is repeated.")
+    token: str | None = Field(description="The secret, in this response only; null in a repeated response.")
 
 
 class TokenPage(ResponseModel):
-    """Some tokens, by id."""
+    """A page of tokens, by id."""
 
     items: list[TokenModel]
     next_cursor: str | None
 
 
 class WhoAmIModel(ResponseModel):
-    """Who asks, and from where."""
+    """The token's name and scopes, and the caller's address."""
 
     model_config = response_example({"name": "billing", "scopes": ["account:acct-1:write"], "address": "198.51.100.7"})
 
     name: str
     scopes: list[str]
-    address: str | None = Field(description="The address the request came from, as the guard sees it.")
+    address: str | None = Field(description="The client address of the request, as the lock-out guard sees it.")
 
 
 @router.get("/me", response_model=WhoAmIModel, responses=answers())
 def who_am_i(request: Request, principal: Known) -> Response:
-    """Who this token is, what it is good for, and which address the request came from."""
+    """Return the name and the scopes of this token, and the client address of the request."""
     scopes = [str(scope) for scope in principal.scopes]
     return Answer({"name": principal.name, "scopes": scopes, "address": client_address(request)}).response()
 
 
 @router.get("/tokens", response_model=TokenPage, responses=answers())
 def list_tokens(request: Request, _principal: Admin, limit: Limit = 100, cursor: Cursor = None) -> Response:
-    """Every token by id, those that are revoked or over too; without secrets."""
+    """List every token by id, also revoked and expired ones, without secrets."""
     found = service_of(request).credentials.tokens(after=number_of_cursor(cursor) or 0, limit=limit + 1)
     items, last = filled(found, token_record, lambda token: token.id, limit)
     page = {
@@ -133,7 +133,7 @@ def list_tokens(request: Request, _principal: Admin, limit: Limit = 100, cursor:
 def create_token(
     request: Request, principal: Admin, new: NewTokenModel, body: RawBody, idempotency_key: IdempotencyKey = None
 ) -> Response:
-    """Make a token. Its secret is shown in this answer only: an answer that is repeated holds none."""
+    """Create a token. Only this response contains its secret; a repeated response does not."""
     service = service_of(request)
     once = request_key(request, principal, idempotency_key, body)
 
@@ -154,7 +154,7 @@ def create_token(
 
 @router.get("/tokens/{token}", response_model=TokenModel, responses=answers(404))
 def get_token(request: Request, _principal: Admin, token: TokenId) -> Response:
-    """One token, without its secret."""
+    """Return one token, without its secret."""
     found = service_of(request).credentials.tokens(after=token - 1, limit=1)
     if not found or found[0].id != token:
         raise TokenNotFoundError(f"there is no token {token}")
@@ -163,7 +163,7 @@ def get_token(request: Request, _principal: Admin, token: TokenId) -> Response:
 
 @router.delete("/tokens/{token}", response_model=TokenModel, responses=answers(404))
 def revoke_token(request: Request, principal: Admin, token: TokenId) -> Response:
-    """Make a token useless, from the next request on, and end the console sessions begun with it."""
+    """Revoke a token from the next request on, and end the console sessions that began with it."""
     service = service_of(request)
     with service.manager.store.write() as transaction:
         principal.rely_on(transaction)
