@@ -222,7 +222,7 @@ def test_an_edit_as_a_value_says_all_that_shall_be_different(manager: RuleManage
     edited = manager.edit("acct-1", entry.id, EntryEdit(cidr="1.1.1.0/24", label=None))
     assert edited == replace(entry, cidr="1.1.1.0/24", label=None)
     assert manager.edit("acct-1", entry.id, EntryEdit()) == edited
-    with pytest.raises(TypeError, match="not in both"):
+    with pytest.raises(TypeError, match="not both"):
         manager.edit("acct-1", entry.id, EntryEdit(), label="dns")
 
 
