@@ -201,7 +201,7 @@ NO_ADDRESS = {
     ":memory:": "memory://",
     "memory:": "memory://",
     "memory://lists": "nothing follows",
-    "file:///lists.db": "path alone",
+    "file:///lists.db": "only its path",
     r"C:\lists.db": "Windows",
     "C:/lists.db": "Windows",
     r"\\server\lists.db": "Windows",
@@ -209,7 +209,7 @@ NO_ADDRESS = {
     "'lists.db'": "quotes",
     " lists.db": "whitespace",
     "lists.db\n\n": "line",
-    "host=db dbname=lists": "by a URL",
+    "host=db dbname=lists": "needs a URL",
     "lists\x00.db": "NUL",
 }
 

@@ -113,9 +113,9 @@ def test_a_traceback_is_a_part_of_its_line(heard: Heard) -> None:
 
 
 def test_embedded_a_record_is_plain_text_with_the_event_beside_it(caplog: pytest.LogCaptureFixture) -> None:
-    log_event(logging.WARNING, "store_lost", "the store is not reached", seconds=3)
+    log_event(logging.WARNING, "store_lost", "the store cannot be reached", seconds=3)
     [record] = caplog.records
-    assert record.getMessage() == "the store is not reached"
+    assert record.getMessage() == "the store cannot be reached"
     assert record.cidrgate == {"event": "store_lost", "seconds": 3}  # type: ignore[attr-defined]
     assert Path(record.pathname) == Path(__file__)  # where it was said, not where records are made
 

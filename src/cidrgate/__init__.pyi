@@ -1,4 +1,4 @@
-# What `__init__.py` loads when it is asked for, said at once.
+# The names that `__init__.py` loads when they are first used, for type checkers.
 from cidrgate._engine import Matcher as Matcher, PrefixTrie as PrefixTrie
 from cidrgate.errors import (
     AccountExistsError as AccountExistsError,

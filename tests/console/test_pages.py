@@ -86,7 +86,7 @@ def test_a_name_that_is_taken_is_refused_beside_what_was_typed(console: Console,
     page.goto("accounts/new")
     page.get_by_label("Name").fill(account)
     page.get_by_role("button", name="Create").click()
-    expect(page.get_by_role("alert")).to_contain_text(f"There is an account '{account}' already")
+    expect(page.get_by_role("alert")).to_contain_text(f"An account '{account}' exists already")
     expect(page.get_by_label("Name")).to_have_value(account)
     page.get_by_label("Name").fill(f"{account}-sub")
     page.get_by_label("Parent").fill("nobody")

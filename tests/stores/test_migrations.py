@@ -227,7 +227,7 @@ def test_a_user_without_rights_is_told_what_to_do(empty: str) -> None:
         connection.execute("DROP ROLE IF EXISTS nobody_special")
         connection.execute("CREATE ROLE nobody_special LOGIN")
     limited = empty.replace("postgres@", "nobody_special@")
-    with pytest.raises(StoreError, match="administrator run `cidrgate migrate`"):
+    with pytest.raises(StoreError, match="run `cidrgate migrate` as the administrator"):
         open_store(limited, create=True)
     migrate_store(empty)
     with psycopg.connect(empty) as connection:
@@ -235,7 +235,7 @@ def test_a_user_without_rights_is_told_what_to_do(empty: str) -> None:
         connection.execute("GRANT SELECT ON ALL TABLES IN SCHEMA cidrgate TO nobody_special")
     with RuleManager.open(limited) as reader:
         assert reader.accounts() == []
-        with pytest.raises(StoreError, match="give the user the right"):
+        with pytest.raises(StoreError, match="denies the user a right"):
             reader.create_account("acct-1")
     with psycopg.connect(empty) as connection:
         connection.execute("DROP OWNED BY nobody_special")

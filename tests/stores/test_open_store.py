@@ -215,7 +215,7 @@ def test_a_database_that_is_not_there_or_empty_is_refused(name: str, shared_post
 
 
 def test_a_server_that_is_not_there_is_refused() -> None:
-    with pytest.raises(StoreError, match="is not reached"):
+    with pytest.raises(StoreError, match="cannot be reached"):
         RuleManager.open(f"postgresql://me@127.0.0.1:{free_port()}/lists")
 
 

@@ -67,7 +67,7 @@ def refuse_subaccount(account: StoredAccount) -> None:
     """
     if account.parent is not None:
         raise SubaccountError(
-            f"account {account.name!r} is a subaccount: its list is that of {account.parent!r}; "
+            f"account {account.name!r} is a subaccount and uses the list of {account.parent!r}; "
             f"change {account.parent!r} instead"
         )
 

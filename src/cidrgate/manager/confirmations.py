@@ -40,7 +40,7 @@ def named_guards(names: Iterable[str]) -> frozenset[Guard]:
         ValueError: 'yes' confirms nothing: name disable_enforcement or lock_out
     """
     if isinstance(names, str):
-        raise TypeError(f"give the names of confirmations as a collection, such as {{{names!r}}}")
+        raise TypeError(f"pass the names of confirmations as a collection, such as {{{names!r}}}")
     found = set()
     for name in names:
         if name not in tuple(Guard):

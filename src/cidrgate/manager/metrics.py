@@ -114,7 +114,7 @@ class WaitMetrics:
             registry=registry,
         )
         self._busy = Counter(
-            "cidrgate_store_busy", "Changes and requests refused, as locks were held for too long.", registry=registry
+            "cidrgate_store_busy", "Changes and requests refused because of locks held for too long.", registry=registry
         )
 
     def measure(self, manager: RuleManager, *, refusals: bool = True) -> None:

@@ -539,7 +539,7 @@ class RuleManager:
         def create(transaction: Transaction) -> Account:
             owner = None if parent is None else parent_account(transaction, parent)
             if transaction.account(account) is not None:
-                raise AccountExistsError(f"there is an account {account!r} already")
+                raise AccountExistsError(f"an account {account!r} exists already")
             if self._dry_run:
                 return Account(account, parent, datetime.now(UTC))
             made = transaction.insert_accounts([account], parent=owner, at=datetime.now(UTC), actor=actor)
@@ -822,9 +822,9 @@ class RuleManager:
             StoreError: If the rows cannot be deleted.
         """
         if self._dry_run:
-            raise CidrgateError("a manager of dry runs does not prune the change log")
+            raise CidrgateError("a manager that makes dry runs cannot prune the change log")
         if older_than.total_seconds() < 0:
-            raise ValueError(f"an age is not negative: {older_than}")
+            raise ValueError(f"older_than must not be negative, not {older_than}")
 
         def prune(transaction: Transaction) -> int:
             return transaction.prune(earlier_by_far(certain_time(datetime.now(UTC)), transaction.clock()) - older_than)

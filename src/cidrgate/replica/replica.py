@@ -59,9 +59,9 @@ class Replica:
 
     def __init__(self, store: Store, *, max_staleness: float | None = None, on_stale: OnStale = "serve") -> None:
         if on_stale not in ("serve", "deny"):
-            raise ValueError(f"on_stale is 'serve' or 'deny', not {on_stale!r}")
+            raise ValueError(f"on_stale must be 'serve' or 'deny', not {on_stale!r}")
         if max_staleness is not None and not 0 < max_staleness < math.inf:
-            raise ValueError(f"max_staleness is a number of seconds above 0, or None for never, not {max_staleness}")
+            raise ValueError(f"max_staleness must be a number of seconds above 0, or None, not {max_staleness}")
         if on_stale == "deny" and max_staleness is None:
             raise ValueError("on_stale='deny' needs max_staleness: set it to a number of seconds")
         self._store = store

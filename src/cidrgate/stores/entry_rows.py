@@ -72,7 +72,7 @@ def _column(name: str) -> EntryColumn:
         return EntryColumn(name)
     if kinds == {datetime}:
         return EntryColumn(name, utc_text, datetime.fromisoformat)
-    raise TypeError(f"say in cidrgate/stores/entry_rows.py how a field of {_TYPES[name]}, such as {name}, is written")
+    raise TypeError(f"the type {_TYPES[name]} of {name} has no text form: add one in cidrgate/stores/entry_rows.py")
 
 
 _TYPES = get_type_hints(Entry)

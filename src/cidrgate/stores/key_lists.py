@@ -31,7 +31,7 @@ def in_keys(column: ColumnElement[Any], keys: str) -> ColumnElement[bool]:
 class _InKeys(FunctionElement[bool]):
     name = "in_keys"
     inherit_cache = True
-    # It has no type: for a boolean, SQLAlchemy would write `= 1` on SQLite, which then uses no index.
+    # It has no SQL type: for a boolean, SQLite would compare the condition with 1, and then uses no index.
 
 
 class _Keys(TypeDecorator[Any]):

@@ -187,7 +187,7 @@ sessions = Table(
     Column("secret_hash", String(64), primary_key=True),
     Column("name", Text, nullable=False),
     Column("scopes", JSON, nullable=False),
-    Column("token_id", Key, ForeignKey("tokens.id"), index=True),  # the token that signed in; the session ends with it
+    Column("token_id", Key, ForeignKey("tokens.id"), index=True),  # the session ends with this token
     Column("created_at", UtcTime, nullable=False),
     Column("expires_at", UtcTime, nullable=False, index=True),
     Column("link_id", String(16)),  # the one-time link that signed in

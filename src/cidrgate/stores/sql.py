@@ -1,7 +1,8 @@
-"""One transaction on a SQL store: every statement on accounts, entries and the change log.
+"""`Transaction`: one transaction on a SQL store, with every statement on accounts, entries and the change log.
 
-Written in SQLAlchemy Core for any database. A store subclasses `Transaction` for what differs (how ids are handed
-out to new entries, and what a position in the log is), and itself decides how a transaction begins, locks and fails.
+The statements use SQLAlchemy Core and work on any database. Each store has a subclass of `Transaction` for the
+differences, such as the ids of new entries and the position in the log. The store decides how a transaction begins,
+locks and fails.
 """
 
 from __future__ import annotations
@@ -84,7 +85,7 @@ _select_entries = select_entries.where(in_keys(entries.c.account_id, "ids"))
 
 
 def _counts(table: FromClause, at: ColumnElement[datetime] | datetime) -> ColumnElement[bool]:
-    """What `Entry.counts` says, of the entries of a table or an alias of it."""
+    """Return `Entry.counts` as a SQL condition on a table of entries or an alias of it."""
     return or_(table.c.expires_at.is_(None), table.c.expires_at > at)
 
 
@@ -96,7 +97,7 @@ _select_list_states = select(
     .where(entries.c.account_id == _list_owner, _counts(entries, _at))
     .scalar_subquery()
     .label("held"),
-    # Not EXISTS: for few accounts PostgreSQL would make a hash of all entries of it.
+    # Not EXISTS: PostgreSQL would then build a hash table of all entries, even for few accounts.
     select(1).where(entries.c.account_id == _list_owner).limit(1).scalar_subquery().is_not(None).label("enforced"),
 )
 _select_matches = (
@@ -108,17 +109,17 @@ _delete_entry = delete(entries).where(entries.c.id == bindparam("entry_id"))
 
 
 _MANY = 1_000
-"""Lists that are a large question to a database."""
+"""The number of lists above which a query is large."""
 
 
 class Transaction(ABC):
-    """What can be read, and in a write transaction changed, in one transaction of a store."""
+    """One transaction of a store, which can read, and change if it is a write transaction."""
 
     _select_to_change: ClassVar[Select[Any]] = select_accounts_named
-    """Selects accounts, and locks them where the database does not lock as a whole."""
+    """The statement that selects accounts, and locks them if the database does not lock as a whole."""
 
     waited = 0.0
-    """Seconds that it waited for locks on accounts, since it began."""
+    """The seconds for which it has waited for locks on accounts since it began."""
 
     def __init__(self, connection: Connection, *, writes: bool) -> None:
         self._connection = connection
@@ -127,10 +128,10 @@ class Transaction(ABC):
 
     @abstractmethod
     def new_entry_ids(self, expected: int = 1) -> Iterator[int]:
-        """Ids no entry ever had, in growing order; the next one is taken with `next`.
+        """Return an iterator of ids that no entry ever had, in ascending order.
 
         Args:
-            expected: How many will be needed, if that is known.
+            expected: How many ids will be needed, if that is known.
         """
 
     @property
@@ -139,42 +140,42 @@ class Transaction(ABC):
         return self._connection
 
     def account(self, name: str) -> StoredAccount | None:
-        """The account of that name, or None."""
+        """Return the account with this name, or None."""
         return self.accounts_named([name]).get(name)
 
     def clock(self) -> datetime | None:
-        """What the database's own clock says; None where it has none but this machine's."""
+        """Return the time of the database's clock, or None if that is this machine's clock."""
         return None
 
     def position(self) -> str:
-        """Where the log ends for this transaction, as text that only a store of this kind can read."""
-        # What a transaction that only reads sees never changes.
+        """Return the end of the log for this transaction, as text that only a store of this kind can read."""
+        # A read transaction always sees the same state.
         if self._writes or self._position is None:
             self._position = self._read_position()
         return self._position
 
-    def _expect_much(self) -> None:  # noqa: B027 - most stores need not be told
-        """Give the database its time: the next question is a large one."""
+    def _expect_much(self) -> None:  # noqa: B027 - most stores do not need it
+        """Allow the database more time, because the next query is a large one."""
 
     @abstractmethod
     def _read_position(self) -> str:
-        """The position, asked of the database."""
+        """Read the position from the database."""
 
     @abstractmethod
     def changed_since(self, position: str, limit: int) -> set[str] | None:
-        """The names of accounts changed by what was committed after a position and is seen here.
+        """Return the names of the accounts with changes that were committed after a position and are visible here.
 
         Args:
-            position: What `position` returned in an earlier transaction.
-            limit: How many names are worth having.
+            position: The result of `position` in an earlier transaction.
+            limit: The largest number of names to return.
 
         Returns:
-            The names; None when there are more than `limit`, or nobody can tell: the position is one of another
-            store, or of rows that are deleted, or of a later time than this.
+            The names, or None if there are more than `limit` or they are unknown. They are unknown if the position
+            belongs to another store, to deleted rows of the log, or to a later time than this transaction.
         """
 
     def accounts_named(self, names: Collection[str]) -> dict[str, StoredAccount]:
-        """The accounts that exist of those named, by name. A write transaction keeps other writers off them."""
+        """Return the existing accounts with these names, by name. A write transaction locks them for other writers."""
         statement = self._select_to_change if self._writes else select_accounts_named
         rows = self._connection.execute(statement, {"names": list(names)})
         return {row.name: StoredAccount(*row) for row in rows}
@@ -187,13 +188,13 @@ class Transaction(ABC):
         parent: str | None = None,
         containing: str | None = None,
     ) -> list[Account]:
-        """Accounts, by name.
+        """Return accounts, sorted by name.
 
         Args:
-            after: Only those whose names come after this one.
-            limit: The first so many; None for all.
+            after: Only accounts whose names come after this name.
+            limit: The largest number of accounts to return; None for all.
             parent: Only the subaccounts of this account.
-            containing: Only those whose names contain this text, in capital letters or not.
+            containing: Only accounts whose names contain this text, in upper or lower case.
         """
         statement = _select_accounts.order_by(accounts.c.name).limit(limit)
         if after is not None:
@@ -208,10 +209,10 @@ class Transaction(ABC):
         return [Account(row.name, row.parent, row.created_at, row.version) for row in rows]
 
     def entry_counts(self, at: datetime, names: Collection[str] | None = None) -> dict[str, int]:
-        """How many entries each account holds that has any, by name; without those expired at a time.
+        """Return the number of entries of each account that has any, by name, without entries expired at a time.
 
         Args:
-            at: The time; aware.
+            at: The time, with a time zone.
             names: Only these accounts; None for all.
         """
         statement = (
@@ -230,12 +231,12 @@ class Transaction(ABC):
         return {row.name: row.held for row in self._connection.execute(statement, keys)}
 
     def list_states(self, at: datetime, names: Collection[str] | None = None) -> dict[str, ListState]:
-        """What the list that counts for each account comes to, by name: for a subaccount its parent's.
+        """Return the state of each account's effective list, by name. A subaccount has its parent's list.
 
-        Says the same as `cidrgate.rules.decisions.enforced`, and reads no list for it.
+        The result agrees with `cidrgate.rules.decisions.enforced`, without reading the lists.
 
         Args:
-            at: The time at which entries have expired or not; aware.
+            at: The time at which entries have expired or not, with a time zone.
             names: Only these accounts; None for all.
         """
         keys: dict[str, list[str]] = {}
@@ -249,11 +250,11 @@ class Transaction(ABC):
         return {row.name: ListState(row.held, bool(row.enforced)) for row in rows}
 
     def entries(self, account: StoredAccount) -> list[Entry]:
-        """The account's own entries, in no particular order."""
+        """Return the account's own entries, in no particular order."""
         return self.entries_of([account])[account.name]
 
     def entries_of(self, owners: Collection[StoredAccount]) -> dict[str, list[Entry]]:
-        """The own entries of several accounts, by account name; a list for each, if an empty one."""
+        """Return the own entries of several accounts, by account name. Each account has a list, which may be empty."""
         names = {account.id: account.name for account in owners}
         if len(names) > _MANY:
             self._expect_much()
@@ -264,7 +265,7 @@ class Transaction(ABC):
         return lists
 
     def lists(self) -> Iterator[StoredList]:
-        """Every account with the CIDRs of its own list, parents before their subaccounts; streamed."""
+        """Stream every account with the CIDRs of its own list, parents before their subaccounts."""
         ends: dict[str, dict[str, datetime]] = {}
         for name, cidr, expires_at in self._connection.execute(_select_expiring):
             ends.setdefault(name, {})[cidr] = expires_at
@@ -273,7 +274,7 @@ class Transaction(ABC):
                 yield StoredList(name, parent, cidrs.split(",") if cidrs else [], ends.get(name, {}), bool(enforced))
 
     def lists_named(self, names: Collection[str]) -> list[StoredList]:
-        """Some accounts with the CIDRs of their own lists, parents before their subaccounts."""
+        """Return some accounts with the CIDRs of their own lists, parents before their subaccounts."""
         found: dict[str, StoredList] = {}
         for row in self._connection.execute(_select_lists_named, {"names": list(names)}):
             name, parent, cidr, expires_at, enforced = row
@@ -285,25 +286,25 @@ class Transaction(ABC):
         return list(found.values())
 
     def last_matches(self, account: StoredAccount) -> dict[int, datetime]:
-        """When entries of the account's own list last let an address in, by id, as far as that was noted."""
+        """Return when entries of the account's own list last matched a request, by id, if that was recorded."""
         return {row.entry_id: row.at for row in self._connection.execute(_select_matches, {"owner": account.id})}
 
     @abstractmethod
     def note_matches(self, seen: Sequence[tuple[str, str]], at: datetime) -> None:
-        """Note that entries let an address in; nothing older than what was noted before counts.
+        """Record when entries matched requests. A later time that is already recorded stays.
 
         Args:
-            seen: Accounts, or subaccounts, and the CIDRs of the entries in their lists, some thousands at most. Those
-                that are not there any more are left out.
-            at: When; aware.
+            seen: Pairs of an account or subaccount and the CIDR of an entry in its list; some thousands at most.
+                Entries that do not exist any more are left out.
+            at: The time of the matches, with a time zone.
         """
 
     def accounts_to_sweep(self, at: datetime, limit: int) -> list[str]:
-        """Names of accounts that hold entries expired at a time, and others; some, if there are many.
+        """Return the names of accounts that have both entries that have expired at a time and other entries.
 
         Args:
-            at: The time; aware.
-            limit: How many names at most.
+            at: The time, with a time zone.
+            limit: The largest number of names to return.
         """
         others = entries.alias("others")
         has_others = exists().where(others.c.account_id == accounts.c.id, _counts(others, at))
@@ -314,11 +315,11 @@ class Transaction(ABC):
     def changes(
         self, account: str | None, limit: int | None, *, after: int = 0, before: int | None = None
     ) -> list[Change]:
-        """The last rows of the change log, newest last.
+        """Return the newest rows of the change log, the newest last.
 
         Args:
-            account: Only this account's rows; None for everybody's.
-            limit: How many rows at most; None for all.
+            account: Only the rows of this account; None for all accounts.
+            limit: The largest number of rows to return; None for all.
             after: Only rows with a greater sequence.
             before: Only rows with a smaller sequence; None for all.
         """
@@ -347,22 +348,22 @@ class Transaction(ABC):
         return found
 
     def log_start(self) -> int:
-        """The sequence from which on the log is whole."""
+        """Return the sequence from which on the log is complete."""
         return int(self._connection.scalars(select(facts.c.log_start)).one())
 
     def log_end(self) -> int:
-        """The sequence of the last row of the log there is, or was before it was deleted."""
+        """Return the sequence of the last row of the log, even if the row has been deleted."""
         last = self._connection.scalars(select(func.max(changes.c.sequence))).one()
         return max(last or 0, self.log_start() - 1)
 
     def prune(self, before: datetime) -> int:
-        """Delete the rows of the log that are older than a time; those of an old age stand at its beginning.
+        """Delete the rows at the beginning of the log that are older than a time.
 
         Args:
-            before: The time; aware.
+            before: The time, with a time zone.
 
         Returns:
-            How many rows are gone.
+            The number of deleted rows.
         """
         first_kept = select(func.min(changes.c.sequence)).where(changes.c.at >= before)
         end = select(func.max(changes.c.sequence) + 1)
@@ -375,14 +376,14 @@ class Transaction(ABC):
     def insert_accounts(
         self, names: Sequence[str], *, parent: StoredAccount | None, at: datetime, actor: str | None, version: int = 0
     ) -> dict[str, StoredAccount]:
-        """Create accounts and log it.
+        """Create accounts, and log that.
 
         Args:
-            names: Names no account has.
+            names: Names that no account has.
             parent: The account whose subaccounts they become, or None.
-            at: The time of the change; aware.
-            actor: Who makes it, for the log.
-            version: How often their lists were changed, when the change that fills them is made along with it.
+            at: The time of the change, with a time zone.
+            actor: Who makes the change, for the change log.
+            version: The first version of the accounts; 1 if the same transaction also adds their first entries.
 
         Returns:
             The new accounts by name.
@@ -398,20 +399,20 @@ class Transaction(ABC):
 
     @abstractmethod
     def _new_account_ids(self, count: int) -> Sequence[int]:
-        """Ids no account ever had, in growing order."""
+        """Return ids that no account ever had, in ascending order."""
 
     @abstractmethod
     def _insert_accounts(
         self, rows: Sequence[tuple[int, str]], parent_id: int | None, version: int, moment: str, actor: str | None
     ) -> None:
-        """Store and log accounts, each an id and a name, faster than one by one."""
+        """Store and log many accounts at once. Each row is an id and a name."""
 
     def apply(self, made: Sequence[ListChange], *, at: datetime) -> None:
         """Change lists, and log each change.
 
         Args:
-            made: The changes, in the order they are logged; no entry is in two of them.
-            at: The time of the changes; aware.
+            made: The changes, in the order of the log. No two of them contain the same entry.
+            at: The time of the changes, with a time zone.
         """
         removed: list[int] = []
         altered: list[dict[str, object]] = []
@@ -426,7 +427,7 @@ class Transaction(ABC):
                 else:
                     added.append(insertion(change.account.id, entry))
         if removed:
-            # In one order, so that nobody who notes matches of the same entries waits for this in a circle.
+            # In a fixed order, to avoid a deadlock with a transaction that records matches of the same entries.
             self._connection.execute(_delete_entry, [{"entry_id": entry_id} for entry_id in sorted(removed)])
         if altered:
             self._connection.execute(update_entry, altered)
@@ -437,12 +438,12 @@ class Transaction(ABC):
 
     @abstractmethod
     def insert_lists(self, lists: Sequence[NewList], *, at: datetime, actor: str | None) -> None:
-        """Store the first entries of many accounts, and log them: what `apply` does, faster.
+        """Store the first entries of many accounts, and log them. This does the work of `apply` faster.
 
         Args:
-            lists: Lists of accounts without entries. The version of those that were created with one stays.
-            at: The time of the change; aware.
-            actor: Who makes it, for the entries and the log.
+            lists: Lists of accounts without entries. The version of an account does not change if it is `counted`.
+            at: The time of the change, with a time zone.
+            actor: Who makes the change, for the entries and the change log.
         """
 
     def _raise_versions(self, account_ids: Iterable[int]) -> None:

@@ -1,7 +1,7 @@
-"""Which store a URL or a path names, and what of either may be shown.
+"""Functions that read the URL or path of a store, and remove passwords from messages that repeat it.
 
-The URL of a database may hold a password, and so may what somebody typed in its place. Every message that repeats any
-of it goes through `redacted`.
+The URL of a database may contain a password, and so may a text that was entered by mistake. Every message that repeats
+a part of it must use `redacted`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _SUPPORTED = (
 )
 
 _POSTGRESQL = ("postgresql", "postgres", "postgresql+psycopg")
-"""The schemes of PostgreSQL: libpq's two, and SQLAlchemy's for the driver that is used."""
+"""The schemes of PostgreSQL: the two of libpq, and SQLAlchemy's scheme for the driver that cidrgate uses."""
 
 _MASK = "***"
 
@@ -32,36 +32,36 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,30}", re.ASCII)
 _PASSWORD_OF_USER = re.compile(
     r"((?<!sqlite)://[^:/?#@]*)[:/?#].*@|((?:^|sqlite://)[^:@]*):(?!//).*@", re.ASCII | re.DOTALL
 )
-"""A user's name, and what stands between it and the last `@`; a path of SQLite may hold slashes."""
+"""A user's name, and the text between it and the last `@`. A path of SQLite may contain slashes."""
 
 _PASSWORD_IN_MESSAGE = re.compile(r"(://[^:/?#@\s]*):.*@", re.ASCII | re.DOTALL)
 _WORD = re.compile(r"\S+")
-"""In a message a password may hold spaces only where nothing else can be meant: behind the colon of a user's name."""
+"""In a message, a password may contain spaces only in an unambiguous place: after the colon of a user's name."""
 
 _SECRET_SETTING = re.compile(
     r"((?:pass|pwd|secret|credential|token)\w{0,30}\s{0,9}(?:=|%3D)).+", re.ASCII | re.IGNORECASE | re.DOTALL
 )
-"""The name of a setting whose value only the database may see, such as `sslpassword`, and all that follows it."""
+"""The name of a secret setting, such as `sslpassword`, and all text after it."""
 
 _LIBPQ_SETTING = re.compile(
     r"(?:^|\s)(?:host|hostaddr|port|dbname|user|service|\w{0,9}pass\w{0,9})\s{0,9}=", re.ASCII | re.IGNORECASE
 )
 
 _SIGN_OF_SETTINGS = re.compile(r"[@=?&:;,\s]")
-"""What stands in no plain path."""
+"""Characters that a plain path does not contain."""
 
 _WINDOWS_PATH = re.compile(r"[A-Za-z]:[\\/](?!/)|\\\\|(?:sqlite:///+|file:/*)[A-Za-z]:[\\/]", re.ASCII)
-"""With the letter of a drive, or the name of a server."""
+"""A path with a drive letter or the name of a server."""
 
 _MISSPELT_URL = re.compile(r"\s|:|['\"<]?[A-Za-z][A-Za-z0-9+.-]{0,30}:|//|[^/]{0,300}:[^@]{0,300}@", re.ASCII)
-"""How a text begins that was meant as a URL."""
+"""The beginning of a text that was probably meant as a URL."""
 
 
 def redacted(text: str) -> str:
-    """A URL, a path, or settings of libpq, without what may be a password in them.
+    """Mask everything in a URL, a path or settings of libpq that may be a password.
 
-    Where a password ends cannot be told when it was not written as it should be. So everything is masked between the
-    user's name and the last `@`, and everything that follows the name of a secret setting.
+    If a password is not written correctly, its end is unknown. So everything between the user's name and the last `@`
+    is masked, and everything after the name of a secret setting.
 
     Example:
         >>> redacted("postgresql://me:se@cret@host/lists?sslmode=require")
@@ -75,7 +75,7 @@ def redacted(text: str) -> str:
 
 
 def redacted_message(text: str) -> str:
-    """A message that may repeat a URL or settings, among other words, without what may be a password in them.
+    """Mask everything that may be a password in a message that repeats a URL or settings among other words.
 
     Example:
         >>> redacted_message("there is no account 'postgresql://me:my secret@host/lists'")
@@ -89,7 +89,7 @@ def redacted_message(text: str) -> str:
 
 
 def is_ambiguous(url: str) -> bool:
-    """Whether a password in the settings of a URL holds an `@`, so that half of it would be taken for the host.
+    """Return whether a password in a URL's settings contains an `@`, so that a part of it would be read as the host.
 
     Example:
         >>> is_ambiguous("postgresql://host/lists?password=my@secret"), is_ambiguous("postgresql://me:a?b@host/lists")
@@ -99,17 +99,17 @@ def is_ambiguous(url: str) -> bool:
 
 
 def store_of(url: str | os.PathLike[str]) -> tuple[StoreKind, str]:
-    """Which store a URL or a path names: the one reader of what the library, the commands and Django are given.
+    """Return which store a URL or a path names. The library, the commands and Django all use this function.
 
     Args:
-        url: As for `cidrgate.stores.open_store`. A `~/` at the beginning of a text is the user's home, also where no
-            shell has seen it; a `pathlib.Path` is taken as it is.
+        url: As for `cidrgate.stores.open_store`. A `~/` at the beginning of a text is the user's home, even if no shell
+            expanded it. A `pathlib.Path` is used unchanged.
 
     Returns:
-        The kind of the store, and what it is opened with: nothing, the path of a file, or a URL.
+        The kind of the store, and what it is opened with: an empty text, the path of a file, or a URL.
 
     Raises:
-        StoreError: If it names none; the message repeats nothing that may be a password.
+        StoreError: If it names no store. The message contains nothing that may be a password.
 
     Example:
         >>> store_of("lists.db"), store_of("sqlite:////srv/lists.db"), store_of("memory://")
@@ -133,23 +133,23 @@ def store_of(url: str | os.PathLike[str]) -> tuple[StoreKind, str]:
 
 
 def _problem(url: str) -> str | None:
-    """Why a text names no store, in words that repeat none of it; None if it names one."""
+    """Return the reason why a text names no store, without repeating the text; None if it names a store."""
     scheme, separator, rest = url.partition("://")
     if not url.strip():
         return "it is empty"
     if "\0" in url:
-        return "it holds a NUL character"
+        return "it contains a NUL character"
     if url != url.strip() or url[0] in "'\"<":
         return "it has whitespace, quotes or brackets around it"
     if _WINDOWS_PATH.match(url):
-        return "it is a path of Windows, and cidrgate runs on Linux and macOS"
+        return "it is a Windows path, and cidrgate runs on Linux and macOS"
     if url in (":memory:", "memory:", "sqlite:///:memory:", "sqlite://:memory:"):
         return "a store in memory is memory://"
     if not separator:
         if _LIBPQ_SETTING.search(url):
-            return "PostgreSQL is named by a URL"
+            return "PostgreSQL needs a URL"
         if _MISSPELT_URL.match(url):
-            return "a URL has :// behind its scheme, and a path with a colon begins with ./"
+            return "a URL has :// after its scheme, and a path with a colon begins with ./"
         return None
     if scheme == "memory":
         return "nothing follows memory://" if rest else None
@@ -160,29 +160,29 @@ def _problem(url: str) -> str | None:
     if scheme in _POSTGRESQL:
         return None if rest else "it names no host and no database"
     if scheme == "file":
-        return "a file is named by its path alone"
+        return "for a file, write only its path"
     likely = "postgresql" if scheme.lower().startswith("postgres") else _close_to(scheme)
     return f"did you mean {likely}://?" if likely else "there is no such kind of store"
 
 
 def _close_to(scheme: str) -> str | None:
-    """The scheme that was meant, if that can be told."""
+    """Return the supported scheme that is most similar to a text, or None."""
     found = get_close_matches(scheme.lower(), ("postgresql", "sqlite", "memory"), n=1, cutoff=0.75)
     return found[0] if found else None
 
 
 def _from_home(path: str) -> str:
-    """The path of a file, with the user's home for `~/`."""
+    """Return the path of a file, with the user's home instead of `~/`."""
     if not path.startswith("~/"):
         return path
     found = os.path.expanduser(path)  # noqa: PTH111 - a path that begins with ~ is text until here
     if found.startswith("~"):
-        raise StoreError("the user has no home: write the whole path of the store in the place of ~")
+        raise StoreError("the user has no home directory: write the whole path of the store instead of ~")
     return found
 
 
 def _shown(url: str) -> str:
-    """A text that names no store, as far as it can hold no password: nothing says where one is."""
+    """Return as much of a text that names no store as cannot contain a password."""
     scheme, separator, rest = url.partition("://")
     if url in (":memory:", "sqlite:///:memory:") or not _SIGN_OF_SETTINGS.search(
         rest if separator else url.rstrip(":").removeprefix("sqlite:")

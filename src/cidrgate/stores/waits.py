@@ -71,8 +71,8 @@ def check_lock_timeout(seconds: float) -> float:
         >>> check_lock_timeout(0)
         Traceback (most recent call last):
         ...
-        ValueError: lock_timeout is a number of seconds from 0.001 to 86400, not 0
+        ValueError: lock_timeout must be a number of seconds from 0.001 to 86400, not 0
     """
     if not _LEAST <= seconds <= 86_400:  # this also refuses NaN
-        raise ValueError(f"lock_timeout is a number of seconds from {_LEAST} to 86400, not {seconds}")
+        raise ValueError(f"lock_timeout must be a number of seconds from {_LEAST} to 86400, not {seconds}")
     return float(seconds)

@@ -1,13 +1,13 @@
-"""The one history of the schema, for SQLite and PostgreSQL, run by Alembic: a file in `versions` for each revision.
+"""The revisions of the schema, for SQLite and PostgreSQL. Alembic runs them: each is a file in `versions`.
 
-To add a revision: describe the tables as they shall be in `cidrgate.stores.schema`; write a file
-`versions/NNNN_name.py` that brings a database of either kind there from the revision before, in one transaction; name
-it in `HEAD`. A revision that was released is never changed, and there is no way back: who wants one restores a backup.
+To add a revision, change the tables in `cidrgate.stores.schema`, write a file `versions/NNNN_name.py` that migrates a
+database of either kind from the last revision in one transaction, and set `HEAD` to its number. Never change a revision
+that was released. A migration cannot be undone, except by restoring a backup.
 
-Processes of the version before run on while the tables are migrated, and go on after that. Where a revision changes
-what lists match, they must not: its name gets a number behind a dot, one more than the revision before has (1 where it
-has none), which all later ones keep: `0006`, `0007.2`, `0008.2`. A process that knows a smaller number than it finds
-stops trusting its lists; see `refuse_other_lists`.
+Processes of the old version continue during and after a migration. If a revision changes what lists match, they must
+not continue: add a number after a dot to the revision's name. This number is one more than that of the last revision (1
+if that has none), and all later revisions keep it: `0006`, `0007.2`, `0008.2`. A process that knows a smaller number
+than it finds stops trusting its lists; see `refuse_other_lists`.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 __all__ = ["HEAD", "VERSION_TABLE", "refuse_newer", "refuse_other_lists", "revision_of", "upgrade"]
 
 HEAD = "0005"
-"""The last revision: what this cidrgate reads and writes. They are numbered, so their texts sort as they follow."""
+"""The last revision, which this cidrgate reads and writes. The names of revisions are numbers that sort as text."""
 
 VERSION_TABLE = "alembic_version"
 
 _one_at_a_time = threading.Lock()
-"""Alembic keeps the migration it runs in a global variable."""
+"""A lock, because Alembic stores the running migration in a global variable."""
 
 
 def _after_fork() -> None:
@@ -45,11 +45,11 @@ if hasattr(os, "register_at_fork"):
 
 
 def revision_of(connection: Connection, schema: str | None = None) -> str | None:
-    """The revision a database says it has; None where no migration has run. Does not import Alembic, which takes time.
+    """Return the revision of a database, or None if no migration has run. It does not import Alembic, which is slow.
 
     Args:
-        connection: To the database.
-        schema: The schema of the tables, where the database has more than one.
+        connection: A connection to the database.
+        schema: The schema of the tables, if the database can have more than one.
     """
     if not inspect(connection).has_table(VERSION_TABLE, schema=schema):
         return None
@@ -62,11 +62,11 @@ def refuse_newer(revision: str, name: str) -> None:
     """Refuse a store that a newer cidrgate has migrated.
 
     Args:
-        revision: Its revision.
-        name: What it is called.
+        revision: The revision of the store.
+        name: The name of the store in messages.
 
     Raises:
-        StoreError: If the revision follows `HEAD`.
+        StoreError: If the revision is later than `HEAD`.
     """
     if revision > HEAD:
         raise StoreError(
@@ -76,13 +76,13 @@ def refuse_newer(revision: str, name: str) -> None:
 
 
 def refuse_other_lists(revision: str) -> None:
-    """Refuse tables that a newer cidrgate has migrated meanwhile, where lists may match otherwise than this one knows.
+    """Refuse tables that a newer cidrgate has migrated in the meantime, if that changed what lists match.
 
     Args:
-        revision: What the tables have now.
+        revision: The current revision of the tables.
 
     Raises:
-        StoreOutgrownError: If the number behind the dot is greater than that of `HEAD`.
+        StoreOutgrownError: If the number after the dot is greater than that of `HEAD`.
 
     Example:
         >>> refuse_other_lists("9999")
@@ -93,8 +93,8 @@ def refuse_other_lists(revision: str) -> None:
     """
     if _lists_form(revision) > _lists_form(HEAD):
         raise StoreOutgrownError(
-            f"the store was migrated to schema version {revision} by a newer cidrgate, and this process, which knows "
-            f"{HEAD}, cannot tell what its lists match: start the newer cidrgate in its place"
+            f"the store was migrated to schema version {revision} by a newer cidrgate, and this process knows only "
+            f"{HEAD}, so it cannot read the lists correctly: stop it, and start the newer cidrgate"
         )
 
 
@@ -103,12 +103,12 @@ def _lists_form(revision: str) -> int:
 
 
 def upgrade(connection: Connection, schema: str | None = None, *, since: str | None = None) -> None:
-    """Bring a database to `HEAD`, in the transaction of the connection.
+    """Migrate a database to `HEAD`, in the transaction of the connection.
 
     Args:
-        connection: To the database; nobody else migrates it meanwhile.
-        schema: The schema of the tables, where the database has more than one; it exists.
-        since: The revision of a database that does not say which it has, as it is older than the first migration.
+        connection: A connection to the database. The caller ensures that no other process migrates it at the same time.
+        schema: The schema of the tables, which exists, if the database can have more than one.
+        since: The revision of a database that does not store it, because it is older than the first migration.
     """
     from alembic import command
     from alembic.config import Config

@@ -1,4 +1,4 @@
-"""Run by Alembic for each command: which connection it works on, and where it notes the revision."""
+"""The script that Alembic runs for each command. It sets the connection, and the table that stores the revision."""
 
 from alembic import context
 
@@ -8,6 +8,6 @@ context.configure(
     connection=context.config.attributes["connection"],
     version_table=VERSION_TABLE,
     version_table_schema=context.config.attributes["schema"],
-    transactional_ddl=True,  # true of SQLite as well, and the store has begun the transaction
+    transactional_ddl=True,  # this is also true of SQLite, and the store has begun the transaction
 )
 context.run_migrations()

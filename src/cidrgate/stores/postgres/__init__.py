@@ -1,8 +1,9 @@
 """The PostgreSQL store: one database for any number of processes on any number of machines.
 
-Everything lies in a schema of its own. Writers lock the rows of the accounts they change, so each reads what it
-changes; the database itself holds the rule that no two entries of an account overlap, whoever writes. A position in
-the log is the database's own snapshot: what was committed since is exactly what that snapshot does not see.
+All tables are in a separate schema. Writers lock the rows of the accounts that they change, so nothing changes between
+their reads and their writes. The database itself ensures that no two entries of an account overlap, whichever program
+writes them. A position in the log is a snapshot of the database: the changes that were committed later are exactly
+those that the snapshot does not see.
 """
 
 from cidrgate.stores.postgres.grants import grant

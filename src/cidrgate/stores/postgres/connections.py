@@ -1,4 +1,4 @@
-"""A connection on which nothing waits for ever: not even for a server that is there, and does nothing."""
+"""A connection on which no wait is endless, not even for a server that is reachable but does nothing."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ __all__ = ["BoundedConnection"]
 
 
 class BoundedConnection(psycopg.Connection[Any]):
-    """A connection that is given up when the server takes too long to answer a message.
+    """A connection that is closed if the server takes too long to answer a message.
 
-    The network's own bounds do not help against a server whose machine lives and whose processes are stopped.
+    The timeouts of the network do not help if the server's machine runs but its processes are stopped.
 
     Attributes:
-        silence: Seconds that an answer may take; whoever asks for more than a little raises it.
+        silence: The seconds that an answer may take. Raise it before a large query.
     """
 
     silence: float = LOCK_TIMEOUT + SILENCE
@@ -26,7 +26,7 @@ class BoundedConnection(psycopg.Connection[Any]):
         """Wait for an answer.
 
         Raises:
-            psycopg.OperationalError: If it does not come in time; the connection is then closed.
+            psycopg.OperationalError: If the answer does not come in time. The connection is then closed.
         """
         if timeout is not None:
             return super().wait(gen, interval, timeout)
@@ -35,5 +35,5 @@ class BoundedConnection(psycopg.Connection[Any]):
         except psycopg.OperationalError as error:
             if type(error).__name__ != "_WaitTimeout":
                 raise
-            self.pgconn.finish()  # its answer, if it comes, would be taken for that to another message
+            self.pgconn.finish()  # a late answer would be read as the answer to another message
             raise psycopg.OperationalError(f"the server did not answer for {self.silence:g} seconds") from None

@@ -1,4 +1,4 @@
-"""What the URL of a PostgreSQL database means: where it is, the schema of our tables, and how connections are made."""
+"""`Database`: reads the URL of a PostgreSQL database with the schema of our tables, and creates connections."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 __all__ = ["BEGIN", "LONGEST_SILENCE", "Database"]
 
 BEGIN = "cidrgate_begin"
-"""Execution option that holds the statement a transaction begins with; None where a single statement needs none."""
+"""The execution option with the statement that begins a transaction; None if a single statement needs none."""
 
 LONGEST_SILENCE = 600.0
-"""Seconds that the answer to one message may take where it may be a long one: all lists, an import, a new index."""
+"""Seconds that the answer to one large message may take: all lists, an import, a new index."""
 
 _SCHEMA = "cidrgate"
 
@@ -39,11 +39,12 @@ _SETTINGS = {
     "tcp_user_timeout": "10000",
     "application_name": "cidrgate",
 }
-"""A connection over a network that is gone fails within some ten seconds instead of a quarter of an hour."""
+"""With these settings, a connection over a lost network fails within about ten seconds instead of a quarter of an hour.
+"""
 
 _AUTHORITY = re.compile(r"(?P<scheme>[^:/?#]+://)(?:(?P<user>[^/?#]*)@)?(?P<hosts>[^/?#]*)(?P<rest>.*)", re.DOTALL)
 _HOST = re.compile(r"\[(?P<ipv6>[^\]]+)\](?::(?P<port6>\d+))?|(?P<name>[^:/\[\]]*)(?::(?P<port>\d+))?|(?P<whole>.+)")
-"""A host with its port: an IPv6 address in brackets, a name, or what has no port: a bare IPv6 address, a folder."""
+"""A host with its port: an IPv6 address in brackets or a name; or a bare IPv6 address or a folder, without a port."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +52,13 @@ class Database:
     """A database, and the schema of our tables in it.
 
     Attributes:
-        arguments: What libpq connects with, for what needs a session of its own: to listen, and to migrate.
-        pooled: What it connects with for transactions, through a pooler that gives each one any session; None for the
-            same.
+        arguments: The arguments for libpq, for connections that need their own session: to listen and to migrate.
+        pooled: The arguments for transactions through a pooler, which gives a transaction any session; None to use
+            `arguments`.
         schema: The schema.
-        name: What the store is called in messages: the URL without its password and settings.
-        pool_size: How many connections for transactions the URL asks for; None if it does not say.
-        lock_timeout: How many seconds of waiting for locks the URL asks for; None if it does not say.
+        name: The name of the store in messages: the URL without its password and settings.
+        pool_size: The number of connections for transactions in the URL; None if the URL does not set it.
+        lock_timeout: The lock timeout in seconds in the URL; None if the URL does not set it.
     """
 
     arguments: dict[str, str] = field(repr=False)
@@ -69,16 +70,16 @@ class Database:
 
     @classmethod
     def parse(cls, url: str) -> Self:
-        """The database a person names.
+        """Read the URL of a database.
 
         Args:
-            url: `postgresql://user:password@host:port/database`, with libpq's parameters after a question mark. Several
-                hosts stand as `//a:1,b:2/database`, or as `?host=a:1&host=b:2`; the one that takes writes is used.
-                Besides libpq's there are the parameters `schema` (`cidrgate` if not given), `pool_size`,
-                `lock_timeout`, and `pooled_url`: the same database behind a pooler, for all that needs no session.
+            url: `postgresql://user:password@host:port/database`, with libpq's parameters after a question mark. Write
+                several hosts as `//a:1,b:2/database` or `?host=a:1&host=b:2`; the one that accepts writes is used.
+                Additional parameters are `schema` (default: `cidrgate`), `pool_size`, `lock_timeout`, and `pooled_url`:
+                the same database behind a pooler, for work that does not need its own session.
 
         Raises:
-            StoreError: If this is no such URL.
+            StoreError: If the URL is not valid.
 
         Example:
             >>> database = Database.parse("postgresql://me:secret@a:1,b/lists?schema=gate")
@@ -106,21 +107,22 @@ class Database:
         )
 
     def connect(self) -> psycopg.Connection[Any]:
-        """A connection with a session of its own, which commits each statement.
+        """Open a connection with its own session, which commits each statement.
 
         Raises:
             StoreError: If the driver is not installed.
-            psycopg.Error: If the database is not reached.
+            psycopg.Error: If the database cannot be reached.
         """
         arguments: dict[str, Any] = dict(self.arguments)
         return _driver().connect(**arguments, autocommit=True)
 
     def engine(self, connections: int, lock_timeout: float) -> Engine:
-        """An engine for transactions, which leaves nothing behind in a session that another client may get.
+        """Return an engine for transactions, which leaves no state in a session that another client may get.
 
         Args:
-            connections: How many there are at most; each is kept, as making one costs more than a change of a list.
-            lock_timeout: Seconds to wait for one of them, and in a single statement for a lock.
+            connections: The largest number of connections. They stay open, because opening one costs more than a change
+                of a list.
+            lock_timeout: How many seconds to wait for a connection, and in a single statement for a lock.
 
         Raises:
             StoreError: If the driver is not installed.
@@ -128,7 +130,7 @@ class Database:
         driver = _driver()
         arguments: dict[str, Any] = {**(self.arguments if self.pooled is None else self.pooled), "autocommit": True}
         if self.pooled is not None:
-            # Prepared statements stay in the session that made them, and a pooler gives the next transaction another.
+            # Prepared statements belong to one session, and a pooler gives the next transaction another session.
             arguments["prepare_threshold"] = None
         engine = create_engine(
             "postgresql+psycopg://",
@@ -157,8 +159,8 @@ class Database:
 
         @event.listens_for(engine, "checkout")
         def refuse_lost(connection: Any, _record: object, _proxy: object) -> None:
-            # A server that ends a connection says so, and only one that said something is asked whether it lives: the
-            # question is a message and its answer, which would be part of every transaction.
+            # A server that ends a connection sends a message. Only a connection with a message is pinged, because a
+            # ping of every connection would add a message and its answer to every transaction.
             poll = select.poll()
             poll.register(connection.fileno(), select.POLLIN)
             if poll.poll(0):
@@ -170,11 +172,11 @@ class Database:
         return engine
 
     def begin(self, how: str, lock_timeout: float | None = None) -> str:
-        """The statements that begin a transaction, sent as one message.
+        """Return the statements that begin a transaction, to be sent as one message.
 
         Args:
-            how: What stands after `BEGIN`.
-            lock_timeout: Seconds that a statement waits for a lock, if another bound than the session's.
+            how: The text after `BEGIN`.
+            lock_timeout: How many seconds a statement waits for a lock; None for the timeout of the session.
         """
         statements = [f"BEGIN {how}"]
         if self.pooled is not None:
@@ -193,7 +195,7 @@ def _driver() -> type[BoundedConnection]:
 
 
 def _parsed(url: str) -> URL:
-    """A URL, with several hosts as a parameter of it."""
+    """Parse a URL, and move several hosts into a parameter of it."""
     try:
         parts = _AUTHORITY.fullmatch(url)
         if parts is not None and "," in parts["hosts"]:
@@ -202,11 +204,11 @@ def _parsed(url: str) -> URL:
             hosts = f"host={quote_plus(parts['hosts'])}"
             url = f"{parts['scheme']}{user}{path or '/'}?{hosts}{'&' if query else ''}{query}"
         parsed = make_url(url).set(drivername="postgresql+psycopg")
-    except (ArgumentError, ValueError):  # what they say may be a part of a password
-        raise StoreError("this is no URL of a PostgreSQL database: write postgresql://user@host/database") from None
+    except (ArgumentError, ValueError):  # their messages may contain a part of a password
+        raise StoreError("this is not a valid PostgreSQL URL: write postgresql://user@host/database") from None
     if "@" in f"{parsed.host}{parsed.database}" or is_ambiguous(url):
         raise StoreError(
-            "this is no URL of a PostgreSQL database: in a user's name and in a password, write @ as %40, / as %2F"
+            "this is not a valid PostgreSQL URL: in a user's name and in a password, write @ as %40, / as %2F"
         )
     return parsed
 
@@ -219,7 +221,7 @@ def _single(url: URL, name: str) -> str | None:
 
 
 def _arguments(url: URL) -> dict[str, str]:
-    """What libpq connects with."""
+    """Return the arguments for libpq."""
     translated = url.translate_connect_args(username="user", database="dbname")
     arguments = {name: str(value) for name, value in translated.items()}
     for name in url.query:
@@ -232,11 +234,11 @@ def _arguments(url: URL) -> dict[str, str]:
         places = [_place(host) for host in hosts]
         found = [port for _, port in places]
         if any(found) and ports:
-            raise StoreError("the URL names ports with its hosts and in `port` too: choose one of the two")
+            raise StoreError("the URL names ports both with its hosts and in `port`: choose one of the two")
         if not any(found):
             found = ports or ([arguments["port"]] if "port" in arguments else [])
         if len(found) not in (0, 1, len(places)):
-            raise StoreError(f"the URL names {len(places)} hosts and {len(found)} ports: name one port, or one a host")
+            raise StoreError(f"the URL has {len(places)} hosts and {len(found)} ports: name one port, or one per host")
         arguments["host"] = ",".join(host for host, _ in places)
         arguments.pop("port", None)
         if found:
@@ -255,7 +257,7 @@ def _several(url: URL, name: str) -> list[str]:
 
 
 def _place(text: str) -> tuple[str, str]:
-    """A host and its port; an empty text for the default one.
+    """Return a host and its port, which is an empty text for the default port.
 
     >>> _place("db:6432"), _place("[::1]:6432"), _place("::1"), _place("/run/postgresql")
     (('db', '6432'), ('::1', '6432'), ('::1', ''), ('/run/postgresql', ''))
@@ -268,7 +270,7 @@ def _place(text: str) -> tuple[str, str]:
 
 
 def _shown(url: URL, arguments: dict[str, str]) -> str:
-    """The URL without its password and settings."""
+    """Return the URL without its password and settings."""
     hosts = arguments.get("host", "").split(",")
     ports = arguments.get("port", "").split(",")
     ports = ports * len(hosts) if len(ports) == 1 else ports
@@ -284,7 +286,7 @@ def _pool_size(text: str | None) -> int | None:
     if text is None:
         return None
     if not text.isascii() or not text.isdecimal():
-        raise StoreError(f"pool_size is a number of connections, not {redacted(repr(text))}")
+        raise StoreError(f"pool_size must be a number of connections, not {redacted(repr(text))}")
     return int(text)
 
 
@@ -292,4 +294,4 @@ def _lock_timeout(text: str | None) -> float | None:
     try:
         return None if text is None else check_lock_timeout(float(text))
     except ValueError:
-        raise StoreError(f"lock_timeout is a number of seconds above 0, not {redacted(repr(text))}") from None
+        raise StoreError(f"lock_timeout must be a number of seconds above 0, not {redacted(repr(text))}") from None

@@ -1,4 +1,4 @@
-"""What the errors of PostgreSQL mean, and what a person can do about them."""
+"""The meaning of PostgreSQL's errors, and advice for each."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ if TYPE_CHECKING:
 __all__ = ["explained", "refused_commit"]
 
 _CONFLICTS = frozenset({"23505", "23P01", "40001", "40P01"})
-"""Unique and exclusion violation, serialization failure, deadlock: another writer was first."""
+"""Unique and exclusion violations, serialization failures and deadlocks: another writer was first."""
 
 _LOCKED = "55P03"
 
 _UNCLEAR = ("08", "40003", "57P", "58", "XX")
-"""Errors that may come after a transaction was committed: of a connection, of a server that ends, of a system."""
+"""Errors that can follow a successful commit: of the connection, of a server that stops, of the system."""
 
 _ADVICE = {
     "28": "refuses this user: check the user and the password of the URL, and pg_hba.conf on the server",
     "3D000": "does not exist: create the database first, for example with `createdb`",
-    "42501": "refuses this: let the owner of the tables give the user the right to it, with `cidrgate migrate --grant "
-    "USER`; where tables are created or altered, let the database's administrator run `cidrgate migrate`",
+    "42501": "denies the user a right: run `cidrgate migrate --grant USER` as the owner of the tables; to create or "
+    "alter tables, run `cidrgate migrate` as the administrator of the database",
     "42P01": "has no tables of cidrgate: run `cidrgate migrate` first",
     "3F000": "has no schema of cidrgate: run `cidrgate migrate` first",
     "53100": "cannot grow: the server's disk is full; free some space and try again",
     "53300": "has no connection left: raise max_connections on the server, use fewer processes, or a smaller pool_size",
     "25006": "is read-only: name the primary server, not a standby",
-    "57014": "stopped this: it took longer than a timeout of the server allows, or an administrator cancelled it",
+    "57014": "cancelled a statement: it took longer than a timeout of the server, or an administrator cancelled it",
     "57P": "was shut down or restarted; try again when it is up",
-    "08": "is not reached; check the host, the port and the network",
-    "26000": "lost a prepared statement: if a pooler in transaction mode stands before it, name that as pooled_url",
-    "42P05": "has a prepared statement of another client: if a pooler in transaction mode stands before it, "
+    "08": "cannot be reached; check the host, the port and the network",
+    "26000": "lost a prepared statement: if the URL leads to a pooler in transaction mode, name that as pooled_url",
+    "42P05": "has a prepared statement of another client: if the URL leads to a pooler in transaction mode, "
     "name that as pooled_url",
 }
 
@@ -47,7 +47,7 @@ def explained(name: str) -> Iterator[None]:
     """Turn the database's errors into a `StoreError` that says what to do.
 
     Args:
-        name: What the store is called, without its password.
+        name: The name of the store in messages, without its password.
     """
     try:
         yield
@@ -59,7 +59,7 @@ def explained(name: str) -> Iterator[None]:
     except SQLAlchemyError as error:
         raise _explanation(name, getattr(error, "orig", None) or error) from error
     except UnicodeEncodeError as error:
-        raise StoreError(f"{name} holds Unicode text only: {error}") from error
+        raise StoreError(f"{name} can only store Unicode text: {error}") from error
     except Exception as error:
         if type(error).__module__.partition(".")[0] != "psycopg":
             raise
@@ -67,7 +67,7 @@ def explained(name: str) -> Iterator[None]:
 
 
 def refused_commit(error: Exception) -> bool:
-    """Whether an error that answers a COMMIT says for certain that nothing was committed.
+    """Return whether an error of a COMMIT proves that nothing was committed.
 
     Example:
         >>> refused_commit(ConnectionError("the answer was lost"))
@@ -89,8 +89,8 @@ def _explanation(name: str, cause: BaseException) -> StoreError:
         if state.startswith(beginning):
             return StoreError(f"{name} {advice}")
     if "NUL" in str(cause):
-        return StoreError(f"{name} holds text without NUL characters only: leave them out")
+        return StoreError(f"{name} cannot store NUL characters: leave them out")
     reason = str(cause) or type(cause).__name__
     if not state and type(cause).__name__ == "OperationalError":
-        return StoreError(f"{name} is not reached: {redacted_message(reason)}")
+        return StoreError(f"{name} cannot be reached: {redacted_message(reason)}")
     return StoreError(f"{name} failed: {redacted_message(reason)}")

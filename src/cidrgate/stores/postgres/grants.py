@@ -1,4 +1,4 @@
-"""The rights that the user of a service needs: it reads and writes rows, and alters no table."""
+"""The rights that the PostgreSQL user of a service needs: to read and write rows, but not to alter tables."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ROWS = ("SELECT", "INSERT", "UPDATE", "DELETE")
 
 _RIGHTS: Mapping[str, Sequence[str]] = {
     **dict.fromkeys(metadata.tables, _ROWS),
-    changes.name: ("SELECT", "INSERT", "DELETE"),  # the log is never altered, only its old end is cut off
+    changes.name: ("SELECT", "INSERT", "DELETE"),  # rows of the log are never updated, and only the oldest are deleted
     facts.name: ("SELECT", "UPDATE"),
     VERSION_TABLE: ("SELECT",),
 }
@@ -34,25 +34,25 @@ _SEQUENCES = """
     WHERE sequences.relkind = 'S' AND pg_namespace.nspname = %s AND tables.relname = ANY(%s)
     ORDER BY sequences.relname
 """
-"""The sequences of the ids of our tables; there may be others in the schema."""
+"""Selects the sequences of our tables' ids; the schema may contain other sequences."""
 
 
 def grant(url: str, user: str) -> None:
-    """Give a user the rights that a service needs; what it has already stays as it is.
+    """Give a user the rights that a service needs. Rights that the user has already stay unchanged.
 
     Args:
-        url: As for `PostgresStore`, of the owner of the tables; they are of the current version.
-        user: The role, whatever characters its name holds.
+        url: As for `PostgresStore`, with the owner of the tables as the user. The tables have the current version.
+        user: The name of the role, which may contain any characters.
 
     Raises:
-        StoreError: If there is no such role, or whoever asks may not give these rights.
+        StoreError: If there is no such role, or the user of the URL cannot grant these rights.
     """
     from psycopg.sql import SQL, Identifier
 
     database = Database.parse(url)
     schema = database.schema
     with work(), explained(database.name), database.connect() as connection, connection.transaction():
-        # Two that grant at once would alter the same row.
+        # Two simultaneous grants would update the same row.
         connection.execute("SELECT pg_advisory_xact_lock(hashtext('cidrgate migrate'))")
         if connection.execute("SELECT FROM pg_roles WHERE rolname = %s", [user]).fetchone() is None:
             create = SQL("CREATE ROLE {} LOGIN").format(Identifier(user)).as_string(connection)
@@ -67,7 +67,7 @@ def grant(url: str, user: str) -> None:
             )
         for (sequence,) in connection.execute(_SEQUENCES, [schema, list(metadata.tables)]).fetchall():
             connection.execute(SQL("GRANT USAGE ON SEQUENCE {} TO {}").format(Identifier(schema, sequence), role))
-        # Who owns nothing and may hand on nothing gets a warning where an error is expected.
+        # A user who cannot grant a right gets a warning from the server, not an error.
         for table, rights in _RIGHTS.items():
             named = Identifier(schema, table).as_string(connection)
             for right in rights:

@@ -1,4 +1,4 @@
-"""Who holds the locks that a change waited for in vain, as far as PostgreSQL says."""
+"""`lock_holder`: which session holds the lock for which a change waited until its timeout."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 __all__ = ["lock_holder"]
 
-# Of those that hold locks on our tables and wait for nobody, the one whose transaction is the oldest.
+# Of the sessions that hold locks on our tables and do not wait for a lock, the one with the oldest transaction.
 _HOLDER = """
     SELECT activity.pid, activity.application_name, activity.state, activity.xact_start
     FROM pg_locks AS held JOIN pg_stat_activity AS activity USING (pid)
@@ -28,11 +28,11 @@ _HOLDER = """
 
 
 def lock_holder(connection: Connection, schema: str) -> str | None:
-    """The session that most likely holds a lock which was waited for, in words; None if there is none any more.
+    """Describe the session that most likely holds the lock; None if there is no such session any more.
 
     Args:
-        connection: To the database, not the one that waited.
-        schema: Of the tables.
+        connection: A connection to the database, not the one that waited.
+        schema: The schema of the tables.
     """
     row = connection.execute(text(_HOLDER), {"schema": schema}).one_or_none()
     if row is None:

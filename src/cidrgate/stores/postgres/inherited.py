@@ -1,6 +1,7 @@
 """Connections to a server that a forked child inherits, and must neither use nor close.
 
-Both processes have the same socket: what the child says on it, a farewell too, the server takes for the parent's word.
+Both processes have the same socket. The server treats every message from the child as a message from the parent, even
+the message that closes the connection.
 """
 
 from __future__ import annotations
@@ -13,17 +14,17 @@ __all__ = ["leave_to_parent"]
 
 
 def leave_to_parent(connection: Any) -> Any:
-    """Take the socket from a connection of psycopg, in a child: whatever is done with it then fails here, unheard.
+    """Disconnect a psycopg connection from its socket in a child: using it then fails, and the server gets no message.
 
-    A socket that stayed open would also keep the server from noticing that the parent has died.
+    If the socket stayed open, the server would not notice the death of the parent.
 
     Args:
-        connection: One that the parent opened.
+        connection: A connection that the parent opened.
 
     Returns:
-        The connection, to be kept.
+        The connection. The caller must hold a reference to it.
     """
-    with suppress(Exception):  # it is closed, or was not opened yet
+    with suppress(Exception):  # it is closed, or is not open yet
         nowhere = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         try:
             os.dup2(nowhere, connection.fileno(), inheritable=False)

@@ -1,4 +1,4 @@
-"""Whether a server can be followed: a notification sent on one connection must reach another that listens."""
+"""`check_notifications`: a server can be followed only if notifications reach a connection that listens."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ if TYPE_CHECKING:
 __all__ = ["check_notifications"]
 
 _BOUND = 5.0
-"""Seconds that a notification may take; on any server that delivers them it takes milliseconds."""
+"""Seconds that a notification may take. On a server that delivers notifications, it takes milliseconds."""
 
 
 def check_notifications(database: Database) -> None:
-    """Refuse a server, or what stands before it, that delivers no notifications.
+    """Refuse a server or a pooler that delivers no notifications.
 
     Raises:
-        StoreError: If the server is a standby, or a pooler keeps no session for a client.
-        psycopg.Error: If the database is not reached.
+        StoreError: If the server is a standby, or a pooler does not give each client its own session.
+        psycopg.Error: If the database cannot be reached.
     """
     channel = f"cidrgate_check_{uuid.uuid4().hex}"
     with database.connect() as listener, database.connect() as sender:
         row = listener.execute("SELECT pg_is_in_recovery()").fetchone()
         if row is not None and row[0]:
             raise StoreError(
-                f"{database.name} is a standby, which takes no changes and sends no notifications: name the primary, "
-                "or name all servers as //a,b/database"
+                f"{database.name} is a standby, which accepts no changes and sends no notifications: name the primary "
+                "server, or name all servers as //a,b/database"
             )
         listener.execute(f"LISTEN {channel}")
         sender.execute("SELECT pg_notify(%s, '')", [channel])
@@ -40,6 +40,6 @@ def check_notifications(database: Database) -> None:
                 listener.execute(f"UNLISTEN {channel}")
                 return
     raise StoreError(
-        f"{database.name} delivers no notifications (LISTEN and NOTIFY): a pooler such as PgBouncer in transaction "
-        "mode stands before it. Name the server itself, or a pooler in session mode, and this one as ?pooled_url=..."
+        f"{database.name} delivers no notifications (LISTEN and NOTIFY): the URL leads to a pooler such as PgBouncer "
+        "in transaction mode. Name the server itself, or a pooler in session mode, and this pooler as ?pooled_url=..."
     )

@@ -1,4 +1,4 @@
-"""The PostgreSQL store itself: opening it, its transactions, and bringing its tables up to date."""
+"""`PostgresStore`: opens a store in PostgreSQL, begins its transactions, and migrates its tables."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["PostgresStore", "migrate"]
 
 _LEAST_WAIT = 0.05
-"""Seconds that a transaction may wait for a lock at least, however late it got its connection."""
+"""The smallest number of seconds that a transaction may wait for a lock, even if it got its connection late."""
 
 _Number = TypeVar("_Number", int, float)
 
@@ -49,21 +49,21 @@ _TAKE_TURNS = text("SELECT pg_advisory_xact_lock(hashtext('cidrgate migrate'))")
 class PostgresStore:
     """A store in a PostgreSQL database.
 
-    Usable from several threads. Every failure of the database is a `StoreError` that says what to do. A process keeps
-    `pool_size` connections for transactions at most, those that write apart from those that read, and each manager that
-    follows one more, to listen.
+    Threads can share it. Every failure of the database is a `StoreError` that says what to do. A process has at most
+    `pool_size` connections for transactions, and writers and readers use different ones. Each manager that follows has
+    one more connection, to listen.
 
     Args:
         url: `postgresql://user:password@host:port/database`, with libpq's parameters after a question mark; see
             `Database.parse`.
-        create: Whether the tables are created in a database that has none of ours. Tables of an older version are
-            left to `migrate`: it is for a person to say when, as nodes of that version may still run.
-        lock_timeout: Seconds to wait for locks of other transactions, and for a connection of the pool; what the URL
-            says, or 10, if None.
-        pool_size: How many connections are kept for transactions, from 2 on; what the URL says, or 15, if None.
+        create: Whether to create the tables in a database without tables of cidrgate. Tables of an older version are
+            not migrated: call `migrate` for that, because nodes of that version may still run.
+        lock_timeout: How many seconds to wait for locks, and for a connection of the pool. If None, the value in the
+            URL, or 10.
+        pool_size: How many connections stay open for transactions, at least 2. If None, the value in the URL, or 15.
 
     Raises:
-        StoreNotFoundError: If the database has no tables of cidrgate, and none shall be created.
+        StoreNotFoundError: If the database has no tables of cidrgate and `create` is false.
         StoreError: If the database cannot be reached, its tables are too old or too new, or it delivers no
             notifications.
     """
@@ -77,7 +77,7 @@ class PostgresStore:
         self.lock_timeout = check_lock_timeout(_first(lock_timeout, database.lock_timeout, LOCK_TIMEOUT))
         size = _first(pool_size, database.pool_size, CONNECTIONS)
         if size < 2:
-            raise StoreError(f"pool_size is 2 or more connections, one to read and one to write, not {size}")
+            raise StoreError(f"pool_size must be at least 2, one connection to read and one to write, not {size}")
         self._closed = False
         writing = size // 2
         self._readers = database.engine(size - writing, self.lock_timeout)
@@ -105,7 +105,7 @@ class PostgresStore:
             raise
 
     def read(self) -> AbstractContextManager[PostgresTransaction]:
-        """A transaction that sees one committed state of the store and changes nothing.
+        """Begin a transaction that sees one committed state of the store and changes nothing.
 
         Raises:
             StoreError: If the store is closed or cannot be read.
@@ -113,7 +113,7 @@ class PostgresStore:
         return self._transaction(self._reading, self.lock_timeout + SILENCE)
 
     def read_autocommit(self) -> AbstractContextManager[PostgresTransaction]:
-        """What one statement sees, without the messages that begin and end a transaction.
+        """Begin a transaction for one statement, without the messages for BEGIN and COMMIT.
 
         Raises:
             StoreError: If the store is closed or cannot be read.
@@ -122,21 +122,21 @@ class PostgresStore:
 
     @contextmanager
     def write(self, *, wait: float | None = None, patient: bool = True) -> Iterator[PostgresTransaction]:
-        """A transaction that keeps other writers off the accounts it reads; committed at the end of the block.
+        """Begin a write transaction, which locks the accounts that it reads, and commits at the end of the block.
 
-        An exception inside the block, or a commit that is refused, leaves the store as it was.
+        An exception inside the block, or a commit that the database refuses, leaves the store unchanged.
 
         Args:
-            wait: Seconds that a statement waits for a lock, and the transaction for a connection; `lock_timeout` if
+            wait: How many seconds a statement waits for a lock, and the transaction for a connection; `lock_timeout` if
                 None.
-            patient: Whether it waits for accounts that others have locked.
+            patient: Whether to wait for accounts that other transactions have locked.
 
         Raises:
-            AccountsLockedError: If others have locked accounts, and it shall not wait for them.
-            StoreBusyError: If others have locked what it needs for too long.
-            StoreConflictError: If another writer was first, in a way only the database found out.
-            ChangeWithdrawnError: If `withdraw` was called before it was told to commit.
-            OutcomeUnknownError: If the answer to its commit was lost.
+            AccountsLockedError: If other transactions have locked accounts and `patient` is false.
+            StoreBusyError: If other transactions hold a lock for too long.
+            StoreConflictError: If the database reports a conflict with another writer.
+            ChangeWithdrawnError: If `withdraw` was called before the commit began.
+            OutcomeUnknownError: If the answer to the commit was lost.
             StoreError: If the store is closed, or cannot be written.
         """
         end = time.monotonic() + time_left(self.lock_timeout if wait is None else wait)
@@ -152,16 +152,16 @@ class PostgresStore:
                     self._refuse_lost(write.driver)
                     self._writes.commit(write, connection)
                 except BaseException:
-                    with suppress(Exception):  # a connection that is lost, and with it the transaction
+                    with suppress(Exception):  # the connection, and with it the transaction, is lost
                         begun.rollback()
                     raise
 
     def withdraw(self) -> None:
-        """Take back every change that is under way and was not told to commit."""
+        """Cancel every change in progress whose commit has not begun."""
         self._writes.withdraw()
 
     def watch(self) -> PostgresWatch:
-        """What waits for the commits of others, to be closed by the caller.
+        """Return a watch, which waits for the commits of other connections. The caller closes it.
 
         Raises:
             StoreError: If the database cannot be reached.
@@ -172,21 +172,21 @@ class PostgresStore:
         return watch
 
     def close(self) -> None:
-        """Close every connection. May be called twice."""
+        """Close every connection. A second call does nothing."""
         self._closed = True
-        # What threads have in use goes back to the pools that it came from, which nobody would close again.
+        # Connections that threads still use return to these pools, which must then be closed again.
         self._left += [self._readers.pool, self._writers.pool]
         self._close()
 
     def tidy(self) -> None:
-        """Nothing: the server does so itself."""
+        """Do nothing: the server frees space itself."""
 
     def before_fork(self) -> None:
-        """Nothing: a child leaves connections to a server alone."""
+        """Do nothing: a child does not use inherited connections to a server."""
 
-    def after_fork(self, *, certain: bool) -> None:  # what is in use is left alone as well
-        """Go on in a forked child, with connections of its own."""
-        # Kept, as what nobody refers to would be closed.
+    def after_fork(self, *, certain: bool) -> None:  # connections in use are left to the parent too
+        """Prepare the store for a forked child, with new connections."""
+        # The references are kept, because a connection without references would be closed.
         inherited = [leave_to_parent(connection) for connection in list(self._connections)]
         self._inherited = self._readers.pool, self._writers.pool, inherited
         self._readers.dispose(close=False)
@@ -206,12 +206,12 @@ class PostgresStore:
 
     @contextmanager
     def _leaving(self) -> Iterator[None]:
-        """Close what a transaction used, where the store was closed meanwhile."""
+        """Close the connection of a transaction if the store was closed in the meantime."""
         try:
             yield
         finally:
             if self._closed:
-                for pool in (*self._left, self._readers.pool, self._writers.pool):  # it may have come too late for both
+                for pool in (*self._left, self._readers.pool, self._writers.pool):  # it may be in any of them
                     pool.dispose()
 
     def _refuse_closed(self) -> None:
@@ -219,16 +219,16 @@ class PostgresStore:
             raise StoreError(f"{self._database.name} is closed; open it again")
 
     def _refuse_lost(self, driver: Any) -> None:
-        """Tell a transaction that cannot commit any more from one whose commit is answered by nobody."""
+        """Refuse to commit if the transaction is already lost, which is not the same as an unanswered commit."""
         if driver.closed:
             raise StoreError(f"the connection to {self._database.name} was lost; nothing was changed: try again")
         if driver.info.transaction_status == _IN_ERROR:
-            # COMMIT would be answered as if all were well, and roll back.
-            raise StoreError(f"{self._database.name} refused a part of this; nothing was changed")
+            # COMMIT would report no error, and roll back.
+            raise StoreError(f"{self._database.name} refused a part of the change; nothing was changed")
 
     @contextmanager
     def _naming_holder(self) -> Iterator[None]:
-        """Say who holds the lock, where one was waited for in vain."""
+        """Name the holder of the lock in the message of a `StoreBusyError`."""
         try:
             yield
         except AccountsLockedError:
@@ -242,7 +242,7 @@ class PostgresStore:
             raise StoreBusyError(f"{error} (it is held by {holder})") from error
 
     def _check_pooler(self) -> None:
-        """Refuse a pooler that leads to another store than the one that is listened to."""
+        """Refuse a pooler that leads to a different store than the direct connection."""
         if self._database.pooled is None:
             return
         with self._database.connect() as direct:
@@ -251,7 +251,7 @@ class PostgresStore:
         with self._reading.begin() as connection:
             here = connection.execute(select(facts.c.store_id)).one_or_none()
         if there is None or here is None or there[0] != here[0]:
-            raise StoreError(f"{self._database.name} and its pooled_url are two stores: name the same database twice")
+            raise StoreError(f"{self._database.name} and its pooled_url are two stores: name the same database in both")
 
     def _check_tables(self, *, create: bool) -> None:
         with self._reading.begin() as connection:
@@ -272,15 +272,15 @@ class PostgresStore:
 
 
 def migrate(url: str) -> str | None:
-    """Bring the tables of a database up to date; create them where there are none.
+    """Migrate the tables of a database to this version, or create them if there are none.
 
-    Several may do so at once: they take turns, and the first one does it.
+    Several processes may call this at once: they take turns, and the first one migrates.
 
     Args:
         url: As for `PostgresStore`.
 
     Returns:
-        The revision it had before; None where it had no tables.
+        The revision before the migration; None if there were no tables.
 
     Raises:
         StoreError: If the database cannot be reached, refuses it, or was migrated by a newer cidrgate.
@@ -298,7 +298,7 @@ def _noted_in(connections: weakref.WeakSet[Any]) -> Callable[[Any, object], None
 
 
 def _migrate(database: Database) -> str | None:
-    # In a session of its own, on the server itself: no pooler, and nobody else has it afterwards.
+    # In a separate session on the server itself, without a pooler, so that no other client gets this session.
     direct = replace(database, pooled=None)
     engine = direct.engine(1, database.lock_timeout or LOCK_TIMEOUT).execution_options(
         **{BEGIN: "BEGIN", "schema_translate_map": None}
@@ -312,7 +312,7 @@ def _migrate(database: Database) -> str | None:
             elif not inspect(connection).has_schema(database.schema):
                 connection.execute(CreateSchema(database.schema))
             if before != migrations.HEAD:
-                # Migrations name no schema: theirs is the only one that this transaction sees.
+                # Migrations name no schema, so this must be the only schema that the transaction sees.
                 connection.exec_driver_sql(f'SET LOCAL search_path TO "{database.schema}"')
                 migrations.upgrade(connection, database.schema)
         return before
@@ -322,7 +322,7 @@ def _migrate(database: Database) -> str | None:
 
 @contextmanager
 def _answering(connection: Connection, seconds: float) -> Iterator[None]:
-    """Give the connection up when an answer takes longer than that, unless a larger question says otherwise."""
+    """Set how many seconds an answer may take before the connection is closed. Larger queries can raise that."""
     driver: Any = connection.connection.driver_connection
     usual, driver.silence = driver.silence, seconds
     try:
@@ -332,12 +332,12 @@ def _answering(connection: Connection, seconds: float) -> Iterator[None]:
 
 
 def _left(end: float) -> float:
-    """Seconds until a moment that a transaction may wait for a lock."""
+    """Return the seconds until a deadline, for which a transaction may wait for a lock."""
     return max(_LEAST_WAIT, end - time.monotonic())
 
 
 def _first(*chosen: _Number | None) -> _Number:
-    """The first one that somebody chose."""
+    """Return the first value that is not None."""
     return next(one for one in chosen if one is not None)
 
 

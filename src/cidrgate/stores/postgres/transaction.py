@@ -1,7 +1,7 @@
-"""One transaction on PostgreSQL: how it locks accounts, takes ids, copies lists, and compares positions of the log.
+"""`PostgresTransaction`: locks accounts, takes ids, copies lists, and compares positions of the log.
 
-Tables are named with their schema in each statement: what a session's `search_path` says counts for nothing, as a
-pooler may give a transaction the session of another client.
+Each statement names the schema of its tables. The `search_path` of a session is not used, because a pooler may give a
+transaction the session of another client.
 """
 
 from __future__ import annotations
@@ -33,13 +33,14 @@ if TYPE_CHECKING:
 __all__ = ["PostgresTransaction"]
 
 _LONG_SILENCE = 60.0
-"""Seconds that a server may take for a larger question; all lists may take longer."""
+"""Seconds that a server may take for a larger query. A query of all lists may take longer."""
 
 _LARGEST_BLOCK = 4_096
-"""How many ids are taken from the sequence at once, at most."""
+"""The largest number of ids that are taken from the sequence at once."""
 
 _MARK = "txid::text || '@' || extract(epoch FROM at)::text"
-"""What no other row ever has in the place of this one, whatever backup was restored meanwhile."""
+"""A mark that identifies a row of the log: after a backup was restored, a row with the same sequence has another mark.
+"""
 
 _REVISION = f"(SELECT version_num FROM {{schema}}.{VERSION_TABLE})"  # noqa: S608 - a name
 _POSITION = """
@@ -71,15 +72,16 @@ _CHANGED = """
         ARRAY(SELECT DISTINCT account FROM since LIMIT :most)
     FROM {schema}.facts
 """
-"""One statement, as every message to the server and back is part of the time until a change is seen.
+"""One statement, because every message to the server and back delays the publication of a change.
 
-Ordered, so that what is new is found by its index, however long the log: accounts alone would be looked for in theirs.
+It is ordered so that PostgreSQL finds new rows with the index on transactions, however long the log is. Without the
+order, it would scan the index on accounts.
 """
 _PARTS = 5
-"""How many a position has; those of earlier versions had fewer, and nobody can tell what was restored since."""
+"""The number of parts in a position. Positions of earlier versions have fewer, and cannot detect a restored backup."""
 
 _ROWS_A_NAME = 10
-"""With more changes than so many for each name that is worth having, there are too many."""
+"""The number of changes for each wanted name above which there are too many changes."""
 _NOTE_MATCHES = """
     INSERT INTO {schema}.matches (entry_id, at)
     SELECT entries.id, :at FROM {schema}.entries
@@ -92,8 +94,8 @@ _NOTE_MATCHES = """
     FOR KEY SHARE OF entries
     ON CONFLICT (entry_id) DO UPDATE SET at = greatest(matches.at, excluded.at)
 """
-"""Entries are locked, as one that is deleted meanwhile could not be referred to; in one order, so that nodes which note
-the same ones wait for each other in turn."""
+"""The entries are locked, because a match cannot refer to an entry that is deleted in the meantime. They are locked in
+a fixed order, so that nodes that record matches of the same entries do not deadlock."""
 _CLOCK = text("SELECT clock_timestamp()")
 _COPIED_ENTRIES = f"entries ({', '.join(('id', 'account_id', 'cidr', *DETAIL_NAMES, *STAMP_NAMES))})"
 _IDS = "SELECT nextval(pg_get_serial_sequence(:table, 'id')) FROM generate_series(1, :wanted)"
@@ -102,7 +104,7 @@ _select_names = select(accounts.c.name).where(in_keys(accounts.c.name, "names"))
 
 
 class _Statements(NamedTuple):
-    """What is written by hand, for the tables of one schema."""
+    """The handwritten SQL statements for the tables of one schema."""
 
     position: TextClause
     changed: TextClause
@@ -120,16 +122,17 @@ def _statements(schema: str) -> _Statements:
 
 
 class PostgresTransaction(Transaction):
-    """A transaction on PostgreSQL; one that writes locks every account it reads.
+    """A transaction on PostgreSQL. A write transaction locks every account that it reads.
 
     Args:
-        connection: In the transaction.
-        schema: Of the tables.
+        connection: The connection, in the transaction.
+        schema: The schema of the tables.
         writes: Whether it may write.
-        waits: Whether it waits for accounts that others have locked; where it does not, it says which they are.
+        waits: Whether to wait for accounts that other transactions have locked. Otherwise an `AccountsLockedError`
+            names them.
     """
 
-    # In one order, so that two writers of many accounts never wait for each other.
+    # In a fixed order, so that two writers of many accounts never deadlock.
     _select_to_change = select_accounts_named.order_by(accounts.c.id).with_for_update(of=accounts)
     _select_unlocked = select_accounts_named.order_by(accounts.c.id).with_for_update(of=accounts, skip_locked=True)
 
@@ -141,15 +144,15 @@ class PostgresTransaction(Transaction):
         self._ids: Iterator[int] | None = None
 
     def clock(self) -> datetime | None:
-        """What the server's clock says."""
+        """Return the time of the server's clock."""
         now: datetime = self._connection.scalars(_CLOCK).one()
         return now
 
     def accounts_named(self, names: Collection[str]) -> dict[str, StoredAccount]:
-        """The accounts that exist of those named, by name. A write transaction keeps other writers off them.
+        """Return the existing accounts with these names, by name. A write transaction locks them for other writers.
 
         Raises:
-            AccountsLockedError: If others have locked some, and this transaction does not wait for them.
+            AccountsLockedError: If other transactions have locked some of them, and this one does not wait for locks.
         """
         if not self._writes:
             return super().accounts_named(names)
@@ -169,8 +172,8 @@ class PostgresTransaction(Transaction):
         return found
 
     def lists(self) -> Iterator[StoredList]:
-        """Every account with the CIDRs of its own list, parents before their subaccounts; streamed."""
-        # The server reads and sorts every entry before it gives the first list.
+        """Stream every account with the CIDRs of its own list, parents before their subaccounts."""
+        # The server reads and sorts every entry before it sends the first list.
         self._allow_silence(LONGEST_SILENCE)
         return super().lists()
 
@@ -182,7 +185,7 @@ class PostgresTransaction(Transaction):
         driver.silence = max(driver.silence, seconds)
 
     def new_entry_ids(self, expected: int = 1) -> Iterator[int]:
-        """Ids of the sequence, taken in growing blocks."""
+        """Return ids of the sequence, which are taken in growing blocks."""
         if self._ids is None:
             self._ids = self._take_ids(expected)
         return self._ids
@@ -201,29 +204,29 @@ class PostgresTransaction(Transaction):
         return self._connection.scalars(self._statements.ids, wanted_of).all()
 
     def prune(self, before: datetime) -> int:
-        """Delete the rows of the log that are older than a time; those of an old age stand at its beginning."""
-        # The trigger that guards the log names no schema: the tables' own is the only one that this transaction sees.
+        """Delete the rows at the beginning of the log that are older than a time."""
+        # The trigger that protects the log names no schema, so this must be the only one that the transaction sees.
         self._connection.exec_driver_sql(f'SET LOCAL search_path TO "{self._schema}"')
-        self._allow_silence(LONGEST_SILENCE)  # it may be the log of years
+        self._allow_silence(LONGEST_SILENCE)  # the log may be years long
         return super().prune(before)
 
     def note_matches(self, seen: Sequence[tuple[str, str]], at: datetime) -> None:
-        """Note that entries let an address in."""
+        """Record when entries matched requests."""
         accounts_seen, cidrs = zip(*seen, strict=True)
         self._connection.execute(
             self._statements.note_matches, {"accounts": list(accounts_seen), "cidrs": list(cidrs), "at": at}
         )
 
     def _read_position(self) -> str:
-        """The store's own id, the server's, what this transaction sees, the log's end, and its last row's mark."""
+        """Return the ids of the store and of the server, the snapshot, the end of the log, and the last row's mark."""
         revision, *parts = self._connection.execute(self._statements.position).one()
         refuse_other_lists(revision)
         return "|".join(map(str, parts))
 
     def changed_since(self, position: str, limit: int) -> set[str] | None:
-        """The accounts of rows whose transactions the position did not see; None when nobody can tell.
+        """Return the accounts of rows whose transactions the position does not see, or None if they are unknown.
 
-        The same question tells the position of now.
+        The same query reads the current position.
         """
         parts = position.split("|")
         if len(parts) != _PARTS or not parts[3].isdecimal():
@@ -284,7 +287,7 @@ def _copied_details(texts: Sequence[Any]) -> str:
 
 
 def _copied(value: str | None) -> str:
-    r"""A text as COPY reads it: `\N` for none.
+    r"""Return a text as COPY reads it, or `\N` for None.
 
     >>> print(_copied("a\tb"), _copied(None))
     a\tb \N

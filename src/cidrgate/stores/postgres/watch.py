@@ -1,4 +1,4 @@
-"""Waiting for commits on PostgreSQL: a connection that listens for what every change notifies."""
+"""`PostgresWatch`: waits for commits on PostgreSQL with a connection that listens for notifications."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class PostgresWatch:
     """Waits for the notification that every commit of a change sends.
 
     Args:
-        connect: Makes a connection with a session of its own, which commits each statement.
-        schema: The schema whose changes count.
+        connect: Opens a connection with its own session, which commits each statement.
+        schema: The schema whose changes are reported.
     """
 
     def __init__(self, connect: Callable[[], psycopg.Connection[Any]], schema: str) -> None:
@@ -37,7 +37,7 @@ class PostgresWatch:
         self._errors = psycopg.Error
         self._connection: psycopg.Connection[Any] | None = None
         with ExitStack() as opened:
-            # Sockets and no pipe: a number that was closed may be somebody else's when `wake` writes to it.
+            # Sockets, not a pipe: after a close, another file may get the same descriptor before `wake` writes to it.
             self._woken, self._waker = socket.socketpair()
             opened.callback(self._woken.close)
             opened.callback(self._waker.close)
@@ -53,10 +53,10 @@ class PostgresWatch:
             self._opened = opened.pop_all()
 
     def wait(self, timeout: float) -> bool:
-        """Wait until something was committed, `wake` is called, or the time is over.
+        """Wait until something was committed, `wake` is called, or the timeout ends.
 
         Args:
-            timeout: Seconds.
+            timeout: The timeout in seconds.
 
         Returns:
             Whether something was committed.
@@ -76,19 +76,19 @@ class PostgresWatch:
         return True
 
     def wake(self) -> None:
-        """End the wait of another thread, or the next one."""
+        """End the current wait of another thread, or else the next wait."""
         try:
             self._waker.send(b"\0")
         except OSError:  # it is awake already, or closed
             return
 
     def close(self) -> None:
-        """Close the connection, and all that belongs to it. May be called twice."""
+        """Close the connection and its resources. A second call does nothing."""
         with work():
             self._opened.close()
 
     def leave_to_parent(self) -> None:
-        """Close, in a forked child, what the child has of it, unheard by the server."""
+        """Close the watch in a forked child, without a message to the server."""
         if self._connection is not None:
             leave_to_parent(self._connection)
         self._opened.close()
@@ -98,7 +98,7 @@ class PostgresWatch:
             return False
         with work():
             try:
-                # Every one of them is taken, so that the next wait really waits.
+                # All notifications are read, so that the next wait really waits.
                 payloads = [notice.payload for notice in self._connection.notifies(timeout=0)]
             except self._errors as error:
                 raise StoreError(f"the connection that listens for changes is lost: {error}") from error

@@ -1,8 +1,8 @@
-"""Connections to SQLite files that belong to the process that opened them.
+"""Connections to SQLite files that only the process that opened them can use.
 
-What SQLite knows of a file's locks is copied by a fork, while the locks themselves are not: a child that used the file
-then would read and write without them, and lose what it commits when its parent closes the file. So the connections of
-a process are closed before it forks, and one that could not be is left alone by the child, as is its file.
+A fork copies SQLite's record of a file's locks, but not the locks. A child that used the file would read and write
+without locks, and lose its commits when the parent closes the file. So a process closes its connections before it
+forks. If a connection could not be closed, the child uses neither the connection nor its file.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ __all__ = ["OwnConnection"]
 
 
 def _own(method: Callable[..., Any]) -> Any:
-    """A method that refuses to work in a forked child, and says that memory is out as the database would."""
+    """Wrap a method so that it refuses to work in a forked child, and reports lack of memory as a database error."""
 
     @wraps(method)
     def checked(self: Any, *arguments: Any, **settings: Any) -> Any:
@@ -53,11 +53,11 @@ class _OwnCursor(sqlite3.Cursor):
 
 
 class OwnConnection(sqlite3.Connection):
-    """A connection to a file that is there; in a forked child of the process that opened it, it does nothing.
+    """A connection to an existing file. It does nothing in a forked child of the process that opened it.
 
     Args:
-        path: The file; it is not created, as one that was removed meanwhile would be.
-        settings: Of `sqlite3.Connection`.
+        path: The file. The connection does not create it, so a file that was removed is not replaced by an empty one.
+        settings: The arguments of `sqlite3.Connection`.
 
     Raises:
         StoreError: If the process inherited an open connection to the file.
@@ -71,35 +71,35 @@ class OwnConnection(sqlite3.Connection):
         _open_files.connections.add(self)
 
     def check(self) -> None:
-        """Refuse to be used in a forked child.
+        """Refuse to work in a forked child.
 
         Raises:
-            sqlite3.ProgrammingError: If this is one.
+            sqlite3.ProgrammingError: If this process is a forked child.
         """
         if self._process != os.getpid():
-            raise sqlite3.ProgrammingError("this connection is one of the process this one was forked from")
+            raise sqlite3.ProgrammingError("this connection belongs to the parent process: a child cannot use it")
 
     commit = _own(sqlite3.Connection.commit)
     rollback = _own(sqlite3.Connection.rollback)
 
     def cursor(self, factory: Any = _OwnCursor) -> Any:
-        """A cursor."""
+        """Return a cursor."""
         self.check()
         return super().cursor(factory)
 
     def execute(self, *arguments: Any) -> Any:
-        """Execute a statement with a cursor of its own."""
+        """Execute a statement with a new cursor."""
         return self.cursor().execute(*arguments)
 
     def close(self) -> None:
-        """Close it; a child leaves it open, as closing would roll back what its parent is about to commit."""
+        """Close the connection. A child leaves it open, because closing would roll back the parent's transaction."""
         if self._process == os.getpid():
             super().close()
             _open_files.connections.discard(self)
 
 
 class _OpenFiles:
-    """The open connections of this process, and the files that it inherited open ones to."""
+    """The open connections of this process, and the files to which it inherited open connections."""
 
     def __init__(self) -> None:
         self.connections: weakref.WeakSet[OwnConnection] = weakref.WeakSet()
@@ -109,20 +109,20 @@ class _OpenFiles:
     def refuse_inherited(self, path: Path) -> None:
         if self._inherited and _identity(path) in self._inherited:
             raise StoreError(
-                f"the store {path} cannot be used in this process: it was forked while a connection to it was in "
-                "use; start the process anew, or fork outside of changes and before stores are opened"
+                f"the store {path} cannot be used in this process: it was forked while a connection to the store was "
+                "in use; restart the process, or fork before stores are opened"
             )
 
     def before_fork(self) -> None:
-        """Close what stores left open that are just going away; they close the others themselves."""
+        """Close the connections of stores that are being deleted. Other stores close their connections themselves."""
         if not is_in_sqlite():
             for connection in list(self.connections):
                 connection.close()
 
     def after_fork(self, *, certain: bool) -> None:
-        """Leave what is still open to the parent."""
+        """Leave the open connections to the parent."""
         for connection in list(self.connections):
-            file = getattr(connection, "file", None)  # there is none yet while it is being opened
+            file = getattr(connection, "file", None)  # it has no file yet while it is being opened
             if file is not None:
                 self._inherited.add(file)
             self._kept.append(connection)
@@ -139,10 +139,10 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 
 def _never_free(connection: OwnConnection) -> None:
-    """Keep a connection beyond the end of the interpreter, which would close what nobody refers to."""
-    with suppress(NameError, AttributeError):  # then it is closed at the end of the process
+    """Keep a connection until the process ends: the interpreter closes connections without references."""
+    with suppress(NameError, AttributeError):  # without ctypes it is closed when the interpreter ends
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
 
 
 _open_files = _OpenFiles()
-join_forks(_open_files, stage=-1)  # first, as what is freed would be closed in a child
+join_forks(_open_files, stage=-1)  # first, because a child would close connections that are freed

@@ -1,4 +1,4 @@
-"""What the errors of SQLite mean, and what a person can do about them."""
+"""The meaning of SQLite's errors, and advice for each."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _REFUSALS = frozenset(
         sqlite3.SQLITE_NOMEM,
     }
 )
-"""After these a COMMIT has written nothing that counts. After an error of the disk, what was written may come back."""
+"""After these errors a COMMIT has stored nothing. After a disk error, written data may appear again."""
 
 _ADVICE = {
     "SQLITE_BUSY": "is locked by another process that is writing; nothing was changed: try again when it is done",
@@ -35,7 +35,7 @@ _ADVICE = {
 
 
 def advice(error: Exception) -> str:
-    """What a failure of the database means, and what a person can do about it."""
+    """Return what an error of the database means, with advice."""
     cause = getattr(error, "orig", None) or error
     name = getattr(cause, "sqlite_errorname", "")
     for code, advice in _ADVICE.items():
@@ -45,12 +45,12 @@ def advice(error: Exception) -> str:
 
 
 def locked(error: Exception) -> bool:
-    """Whether somebody else has locked the file."""
+    """Return whether an error says that another connection has locked the file."""
     return _code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
 def refused_commit(error: Exception) -> bool:
-    """Whether an error that answers a COMMIT says for certain that nothing was committed.
+    """Return whether an error of a COMMIT proves that nothing was committed.
 
     Example:
         >>> refused_commit(OSError("the disk is gone"))
@@ -60,6 +60,6 @@ def refused_commit(error: Exception) -> bool:
 
 
 def _code(error: Exception) -> int | None:
-    """The primary code; extended ones have more in the bytes above."""
+    """Return the primary result code; extended codes contain more in their higher bytes."""
     code = getattr(getattr(error, "orig", None) or error, "sqlite_errorcode", None)
     return None if code is None else code & 0xFF

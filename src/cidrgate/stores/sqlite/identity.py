@@ -1,4 +1,4 @@
-"""Whether the path of a store still leads to the file that was opened, and to the write-ahead log that is in use."""
+"""`FileIdentity`: checks that a store's path still leads to the opened file and to the write-ahead log in use."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ __all__ = ["FileIdentity"]
 
 
 class FileIdentity:
-    """What tells the file of a store from every other: the device and the number of its inode.
+    """Identifies the file of a store by its device and its inode number.
 
-    What is written to a file that was replaced or deleted is lost, and what is read from it is old. A number is given
-    to no other file as long as a connection keeps the first one open.
+    Data that is written to a replaced or deleted file is lost, and data that is read from it is old. No other file gets
+    the same inode number while a connection has the file open.
 
-    The same is true of its write-ahead log and of the index of that: SQLite itself deletes them only when nobody has
-    the file open. Where somebody else did, connections that are made later write to another log than those that are
-    open. Their names follow from the file's, so a file has one name, whatever symbolic links lead to it.
+    The same is true of the write-ahead log and its index. SQLite deletes them only when no connection has the file
+    open. If another program deletes them, later connections write to a different log than the open connections. The
+    names of these files are derived from the name of the file, so all symbolic links to the file are resolved.
 
     Args:
         path: The file; None for a store in memory.
-        name: What the store is called.
+        name: The name of the store in messages.
     """
 
     def __init__(self, path: Path | None, name: str) -> None:
@@ -39,10 +39,10 @@ class FileIdentity:
         self._opened_logs: tuple[tuple[int, int], ...] | None = None
 
     def take(self) -> None:
-        """Hold the file that is there now for the store's own.
+        """Record the current file as the file of the store.
 
         Raises:
-            StoreError: If there is none any more.
+            StoreError: If the file does not exist any more, or has several names by hard links.
         """
         if self._path is not None:
             self._taken = True
@@ -55,20 +55,19 @@ class FileIdentity:
                 )
 
     def take_log(self) -> None:
-        """Hold the write-ahead log that is there now for the one in use, if none is; a connection has it open."""
+        """Record the current write-ahead log as the log in use, if none is recorded; a connection has it open."""
         if self._path is not None and self._opened_logs is None:
             self._opened_logs = self._logs_now()
 
     def forget_log(self) -> None:
-        """Hold none for the one in use: no connection is open any more, and the next one may find another log."""
+        """Forget the recorded log: no connection is open any more, and the next connection may create a new log."""
         self._opened_logs = None
 
     def check(self) -> None:
-        """Refuse to go on with another file or another log; before `take` there is none to compare with.
+        """Refuse to continue with another file or another log. Before `take`, this does nothing.
 
         Raises:
-            StoreError: If the path leads to another file than the one that was opened, or to none, or if that is so of
-                the log.
+            StoreError: If the path no longer leads to the opened file, or the log no longer is the log in use.
         """
         if not self._taken or self._path is None:
             return
@@ -83,19 +82,20 @@ class FileIdentity:
             )
         if self._opened_logs is not None and self._logs_now() != self._opened_logs:
             raise StoreError(
-                f"the write-ahead log of {self._name} was deleted or replaced while it was open: end all processes "
-                "that use the store, by SIGTERM, so that the last one writes back what it held; then start them again"
+                f"the write-ahead log of {self._name} was deleted or replaced while it was open: stop all processes "
+                "that use the store with SIGTERM, so that the last one writes its data to the store; then start them "
+                "again"
             )
 
     def _logs_now(self) -> tuple[tuple[int, int], ...] | None:
-        """The log and its index, where both are there."""
+        """Return the identities of the log and its index, or None if one of them is missing."""
         found = [identity for log in self._logs if (identity := _identity(log, follow=False)) is not None]
         return tuple(found) if len(found) == len(self._logs) else None
 
 
 def _identity(path: Path | str, *, follow: bool = True) -> tuple[int, int] | None:
     try:
-        found = os.stat(path, follow_symlinks=follow)  # noqa: PTH116 - on each look and each commit
+        found = os.stat(path, follow_symlinks=follow)  # noqa: PTH116 - it runs on each poll and each commit
     except OSError:
         return None
     return found.st_dev, found.st_ino

@@ -1,4 +1,4 @@
-"""The SQLite store itself: opening it, its transactions, and bringing its tables up to date."""
+"""`SqliteStore`: opens a store in SQLite, begins its transactions, and migrates its tables."""
 
 from __future__ import annotations
 
@@ -45,26 +45,26 @@ __all__ = ["SqliteStore", "migrate"]
 
 
 _BEGIN = "cidrgate_begin"
-"""Execution option that holds the statement a transaction begins with; None where a single statement needs none."""
+"""The execution option with the statement that begins a transaction; None if a single statement needs none."""
 
 _APPLICATION_ID = int.from_bytes(b"CIDR")
-"""Marks the file as ours (`PRAGMA application_id`): another program's database is never touched."""
+"""Marks a file as a cidrgate store (`PRAGMA application_id`): a database of another program is never changed."""
 
 _HOW_TO_FIND_IT = (
     "check the path and the working directory; `cidrgate migrate`, or create=True in Python, creates a store"
 )
 
 _warned_of: set[Path] = set()
-"""Files of which was said that others may read them."""
+"""The files for which the log already says that other users may read them."""
 
 _RETRIES = (0.001, 0.002, 0.005, 0.01, 0.015, 0.02, 0.025)
-"""Seconds between attempts to take the write lock; the last one again and again."""
+"""Seconds between attempts to take the write lock; the last value is repeated."""
 
 _WAL_LIMIT = 16 << 20
-"""Bytes that the write-ahead log keeps on the disk once it is not needed any more, after a bulk of changes."""
+"""The largest size in bytes that the write-ahead log keeps on the disk after many changes, when it is not needed."""
 
 _TIDY_PATIENCE = 100
-"""Milliseconds that others may be kept from writing while it is cut."""
+"""The largest number of milliseconds for which truncating the log may block other writers."""
 
 _WAL_RETRY = 0.01
 """Seconds between two attempts to switch a file to write-ahead logging."""
@@ -73,19 +73,20 @@ _WAL_RETRY = 0.01
 class SqliteStore:
     """A store in a SQLite file, or in memory.
 
-    Usable from several threads. Every failure of the database is a `StoreError` that says what to do.
+    Threads can share it. Every failure of the database is a `StoreError` that says what to do.
 
     Args:
         path: The file; None for a database in memory that ends with the store.
-        create: Whether a file that does not exist, or is empty, is created; for its owner alone to read and write.
+        create: Whether to create the store if the file does not exist or is empty. Only the owner can read and write a
+            new file.
         lock_timeout: How many seconds to wait for another writer, and for a connection of the pool; 10 if None.
-        pool_size: How many connections are kept, from 2 on, those that write apart from those that read; 15 if None.
+        pool_size: How many connections stay open, at least 2; writers and readers use different ones; 15 if None.
 
     Attributes:
-        revision_before: The revision of the tables before it was opened; None where they were created.
+        revision_before: The revision of the tables before opening; None if they were created.
 
     Raises:
-        StoreNotFoundError: If there is no such file and none shall be created, or it is no store of cidrgate.
+        StoreNotFoundError: If there is no such file and `create` is false, or if the file is not a cidrgate store.
         StoreError: If the file cannot be used, or belongs to a newer cidrgate.
 
     Example:
@@ -111,7 +112,7 @@ class SqliteStore:
         self.lock_timeout = check_lock_timeout(LOCK_TIMEOUT if lock_timeout is None else lock_timeout)
         size = CONNECTIONS if pool_size is None else pool_size
         if size < 2:
-            raise StoreError(f"pool_size is 2 or more connections, one to read and one to write, not {size}")
+            raise StoreError(f"pool_size must be at least 2, one connection to read and one to write, not {size}")
         self._closed = False
         self._identity = FileIdentity(self._path, self._name)
         # A database in memory lives in one connection, so its transactions take turns.
@@ -122,7 +123,7 @@ class SqliteStore:
         writing = 1 if self._path is None else size // 2
         self._readers = self._writers = self._engine(size - writing)
         if self._path is not None:
-            # SQLite would wait for the write lock where nobody can end the wait: `_begin` waits itself.
+            # A wait for the write lock inside SQLite cannot be cancelled, so `_begin` waits itself.
             self._writers = self._engine(writing, waits=False)
         self._reading = self._readers.execution_options(**{_BEGIN: "BEGIN"})
         self._glancing = self._readers.execution_options(**{_BEGIN: None})
@@ -142,7 +143,7 @@ class SqliteStore:
             raise
 
     def read(self) -> AbstractContextManager[SqliteTransaction]:
-        """A transaction that sees one committed state of the store and changes nothing.
+        """Begin a transaction that sees one committed state of the store and changes nothing.
 
         Raises:
             StoreError: If the store is closed or cannot be read.
@@ -150,7 +151,7 @@ class SqliteStore:
         return self._transaction(self._reading)
 
     def read_autocommit(self) -> AbstractContextManager[SqliteTransaction]:
-        """What one statement sees, without those that begin and end a transaction.
+        """Begin a transaction for one statement, without BEGIN and COMMIT.
 
         Raises:
             StoreError: If the store is closed or cannot be read.
@@ -159,18 +160,18 @@ class SqliteStore:
 
     @contextmanager
     def write(self, *, wait: float | None = None, patient: bool = True) -> Iterator[SqliteTransaction]:
-        """A transaction that no other writer runs beside; committed at the end of the block.
+        """Begin a write transaction, the only one at a time, which commits at the end of the block.
 
-        An exception inside the block, or a commit that is refused, leaves the store as it was.
+        An exception inside the block, or a commit that the database refuses, leaves the store unchanged.
 
         Args:
-            wait: Seconds to wait for other writers; `lock_timeout` if None.
-            patient: Says nothing here, where no account is locked alone.
+            wait: How many seconds to wait for other writers; `lock_timeout` if None.
+            patient: Ignored, because SQLite does not lock single accounts.
 
         Raises:
-            StoreBusyError: If others are writing for too long.
-            ChangeWithdrawnError: If `withdraw` was called before it was told to commit.
-            OutcomeUnknownError: If its commit failed so that it may be stored or not.
+            StoreBusyError: If other writers hold the lock for too long.
+            ChangeWithdrawnError: If `withdraw` was called before the commit began.
+            OutcomeUnknownError: If the commit failed, and the change may be stored or not.
             StoreError: If the store is closed, its file was replaced or deleted, or it cannot be written.
         """
         end = time.monotonic() + time_left(self.lock_timeout if wait is None else wait)
@@ -194,15 +195,15 @@ class SqliteStore:
                 self._identity.check()
             except StoreError as error:
                 raise OutcomeUnknownError(
-                    f"{error}. A change was committed meanwhile, maybe to the file that is gone"
+                    f"{error}. A change was committed in the meantime, possibly to the file that is gone"
                 ) from error
 
     def withdraw(self) -> None:
-        """Take back every change that is under way and was not told to commit."""
+        """Cancel every change in progress whose commit has not begun."""
         self._writes.withdraw()
 
     def watch(self) -> SqliteWatch:
-        """What waits for the commits of others, to be closed by the caller.
+        """Return a watch, which waits for the commits of other connections. The caller closes it.
 
         Raises:
             StoreError: If the file cannot be opened.
@@ -216,7 +217,7 @@ class SqliteStore:
         return watch
 
     def _warn_of_readers(self, path: Path) -> None:
-        """Say once that others may read the lists; services say so, and not every command."""
+        """Log once that other users may read the lists. Only services do this, not every command."""
         if path not in _warned_of and path.exists() and path.stat().st_mode & 0o007:
             _warned_of.add(path)
             log_event(
@@ -227,13 +228,13 @@ class SqliteStore:
             )
 
     def close(self) -> None:
-        """Close every connection; a store in memory is gone. May be called twice."""
+        """Close every connection, which deletes a store in memory. A second call does nothing."""
         self._closed = True
         with self._turned(time.monotonic() + self.lock_timeout):
             self._close()
 
     def tidy(self) -> None:
-        """Cut the write-ahead log to nothing where it has grown and nobody needs it; not if somebody is writing.
+        """Truncate the write-ahead log if it has grown and no transaction needs it.
 
         Raises:
             StoreError: If the file cannot be read or written.
@@ -250,7 +251,7 @@ class SqliteStore:
                 cursor.execute(f"PRAGMA busy_timeout = {patience}")
 
     def before_fork(self) -> None:
-        """Close the connections that are in nobody's hands: a child that inherited one could not use the file."""
+        """Close the connections that no thread uses: a child that inherited one could not use the file."""
         if self._path is not None:
             for watch in list(self._watches):
                 watch.pause()
@@ -259,7 +260,7 @@ class SqliteStore:
             self._identity.forget_log()
 
     def after_fork(self, *, certain: bool) -> None:
-        """Go on in a forked child, with connections of its own; a store in memory was copied with the process."""
+        """Prepare the store for a forked child, with new connections. A store in memory was copied with the process."""
         self._writes.after_fork()
         if self._path is not None:
             self._readers.dispose(close=False)
@@ -276,11 +277,11 @@ class SqliteStore:
             self._identity.check()
             with engine.begin() as connection:
                 yield SqliteTransaction(connection, writes=False)
-                self._identity.take_log()  # what was read was read from it
+                self._identity.take_log()  # the transaction has read from this log
 
     @contextmanager
     def _turned(self, end: float) -> Iterator[None]:
-        """The turn of a transaction in memory."""
+        """Wait for the turn of a transaction in memory."""
         if self._path is not None:
             yield
             return
@@ -292,7 +293,7 @@ class SqliteStore:
             self._turn.release()
 
     def _begin(self, connection: Connection, write: Write, end: float) -> None:
-        """Take the write lock, or give up in time."""
+        """Take the write lock, or give up at the deadline."""
         retries = iter(_RETRIES)
         while True:
             try:
@@ -324,14 +325,14 @@ class SqliteStore:
             kind = StoreBusyError if locked(error) else StoreError
             raise kind(f"{self._name} {advice(error)}") from error
         except UnicodeEncodeError as error:
-            raise StoreError(f"{self._name} holds Unicode text only: {error}") from error
+            raise StoreError(f"{self._name} can only store Unicode text: {error}") from error
 
     def _engine(self, connections: int, *, waits: bool = True) -> Engine:
         lock_timeout = self.lock_timeout if waits else 0.0
         return _make_engine(self._path, lock_timeout, connections, self.lock_timeout, self._identity.check)
 
     def _set_up(self, *, create: bool) -> str | None:
-        """Bring the tables up to date; refuse a database that is not ours or too new. The revision it had before."""
+        """Migrate the tables, or refuse a database that is too new or not ours; return the revision before that."""
         if self._path is None:
             _fill_new_database(self._readers)
             return None
@@ -350,7 +351,7 @@ class SqliteStore:
         return before
 
     def _revision(self, connection: Connection, *, create: bool) -> str | None:
-        """The revision of the database; None when it is new, or of a time before revisions were noted in it."""
+        """Return the revision of the database; None if it is new, or older than the first recorded revision."""
         if connection.exec_driver_sql("PRAGMA application_id").scalar_one() != _APPLICATION_ID:
             if (
                 connection.exec_driver_sql("PRAGMA user_version").scalar_one()
@@ -369,10 +370,10 @@ class SqliteStore:
 
 
 def migrate(path: str | Path) -> str | None:
-    """Bring the tables of a file up to date, as opening it does; create it where there is none.
+    """Migrate the tables of a file, as opening it does, or create the file if it does not exist.
 
     Returns:
-        The revision it had before; None where it was created.
+        The revision before the migration; None if the file was created.
 
     Raises:
         StoreError: As for `SqliteStore`.
@@ -384,7 +385,7 @@ def migrate(path: str | Path) -> str | None:
 
 @cache
 def _new_database() -> bytes:
-    """The pages of a database that has every table and no row: to copy them is faster than to migrate each store."""
+    """Return the pages of a database with all tables and no rows: copying them is faster than migrating each store."""
     engine = _make_engine(None, 0)
     with engine.execution_options(**{_BEGIN: "BEGIN"}).begin() as connection:
         migrations.upgrade(connection)
@@ -407,14 +408,14 @@ def _driver_of(borrowed: PoolProxiedConnection) -> Any:
 
 
 def _find_file(path: Path, name: str, *, create: bool) -> None:
-    """Make sure that a file is there for SQLite to open, which would create one for everybody to read.
+    """Ensure that the file exists before SQLite opens it: SQLite would create a file that every user can read.
 
-    A file that is there is not opened here: closing it would release the locks of other connections of this process.
-    What the system says of it is not handed on, as it repeats the path, which may be a misspelt URL with a password.
+    An existing file is not opened here, because closing it would release the locks of this process's other connections.
+    The system's error message is left out, because it repeats the path, which may be a misspelt URL with a password.
 
     Raises:
-        StoreNotFoundError: If there is none and none shall be created, or what is there can be no store.
-        StoreError: If it cannot be looked at or created.
+        StoreNotFoundError: If the file does not exist and `create` is false, or if it cannot be a store.
+        StoreError: If the file cannot be read or created.
     """
     try:
         try:
@@ -429,7 +430,7 @@ def _find_file(path: Path, name: str, *, create: bool) -> None:
     except OSError as error:
         raise StoreError(f"{name} cannot be opened: {error.strerror}; {CANNOT_OPEN}") from None
     except ValueError:
-        raise StoreNotFoundError(f"{name} is not there: no path has such characters") from None
+        raise StoreNotFoundError(f"{name} is not there: a path cannot contain such characters") from None
     if not stat.S_ISREG(found.st_mode):
         kind = "a directory" if stat.S_ISDIR(found.st_mode) else "not a plain file"
         raise StoreNotFoundError(f"{name} is {kind}: check that the path is a file")
@@ -438,7 +439,7 @@ def _find_file(path: Path, name: str, *, create: bool) -> None:
 
 
 def _refuse_lost_place(path: Path, name: str) -> None:
-    """Refuse a path where no file can be, such as one on a volume that is not mounted."""
+    """Refuse a path at which no file can exist, such as a path on a volume that is not mounted."""
     if not path.parent.is_dir():
         raise StoreNotFoundError(
             f"{name} is not there: mount or create the directory {redacted(str(path.parent))} first, "
@@ -467,13 +468,13 @@ def _make_engine(
 
     @event.listens_for(engine, "connect")
     def configure(connection: sqlite3.Connection, _record: object) -> None:
-        # The driver's own transaction handling would begin late and never immediately.
+        # The driver would begin transactions late, and never with BEGIN IMMEDIATE.
         connection.isolation_level = None
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute(f"PRAGMA journal_size_limit = {_WAL_LIMIT}")
         try:
-            check()  # one to another file must not be kept
+            check()  # a connection to another file must not stay in the pool
         except BaseException:
             connection.close()
             raise
@@ -488,10 +489,10 @@ def _make_engine(
 
 
 def _use_write_ahead_log(engine: Engine, lock_timeout: float) -> None:
-    """Switch the file to write-ahead logging, which it then keeps.
+    """Switch the file permanently to write-ahead logging.
 
-    SQLite does not wait for a lock here, whatever the busy timeout: two processes that open a new file at the
-    same time need the loop.
+    SQLite does not wait for a lock here, whatever the busy timeout is. Two processes that open a new file at the same
+    time need the loop.
     """
     connection = engine.raw_connection()
     try:
@@ -510,7 +511,7 @@ def _use_write_ahead_log(engine: Engine, lock_timeout: float) -> None:
 
 
 def _dispose(*engines: Engine) -> None:
-    """Close the connections; where a call of SQLite may wait for ever, they stay as they are."""
+    """Close the connections, unless a call of SQLite could wait permanently; then they stay open."""
     if not sqlite_is_lost():
         with work(sqlite=True):
             for engine in engines:

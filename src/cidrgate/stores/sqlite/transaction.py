@@ -1,4 +1,4 @@
-"""One transaction on SQLite: ids and positions that rest on writers taking turns, and many lists stored as JSON."""
+"""`SqliteTransaction`: ids and positions, which rely on a single writer at a time, and bulk inserts with JSON."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ _POSITION = """
         ), '')
 """
 _MARK = text("SELECT at FROM changes WHERE sequence = :last")
-# By sequence: SQLite would rather go through its index on accounts from end to end, as accounts are asked for.
+# NOT INDEXED: SQLite would otherwise scan its whole index on accounts, because the query selects accounts.
 _CHANGED = text("SELECT DISTINCT account FROM changes NOT INDEXED WHERE sequence > :last LIMIT :most")
 _OF_EACH = ("id", "account_id", "cidr", *DETAIL_NAMES)
-"""What an entry is written with in bulk; what all have in common follows."""
+"""The columns that differ between the entries of a bulk insert; the common columns follow them."""
 
 _EXTRACTED = ", ".join(f"json_extract(value, '$[{place}]')" for place in range(len(_OF_EACH)))
 _STAMPS = ", ".join("?" for _ in STAMP_NAMES)
@@ -76,9 +76,10 @@ _NUL = r"\u0000"
 
 
 class SqliteTransaction(Transaction):
-    """A transaction on SQLite; ids of entries follow the greatest one ever used.
+    """A transaction on SQLite. The ids of new entries follow the greatest id ever used.
 
-    Writers take turns, so rows of the log are committed in the order of their sequence: a position is the last one.
+    There is one writer at a time, so rows of the log are committed in the order of their sequence. A position is the
+    sequence of the last row.
     """
 
     def __init__(self, connection: Connection, *, writes: bool) -> None:
@@ -86,7 +87,7 @@ class SqliteTransaction(Transaction):
         self._ids: Iterator[int] | None = None
 
     def new_entry_ids(self, expected: int = 1) -> Iterator[int]:
-        """Ids no entry ever had: the write lock keeps every other writer from taking the same."""
+        """Return ids that no entry ever had. The write lock ensures that no other writer uses the same ids."""
         if self._ids is None:
             self._ids = count(self._last("entries") + 1)
         return self._ids
@@ -105,9 +106,8 @@ class SqliteTransaction(Transaction):
     def insert_lists(self, lists: Sequence[NewList], *, at: datetime, actor: str | None) -> None:
         """Store the first entries of many accounts, and log them.
 
-        Rows go in as JSON texts, taken apart by SQLite itself: half the time of binding a row at once. What is known
-        of an entry without details is in the name and the value of an object's member, as to take an array
-        apart means to read it again for each element.
+        SQLite parses the rows from JSON text, which takes half the time of binding each row. An entry without details
+        is one member of a JSON object, its name and its value, because SQLite reads an array again for each element.
         """
         if not lists:
             return
@@ -116,7 +116,7 @@ class SqliteTransaction(Transaction):
         plain = ",".join(entry for entry in rows.entries if entry[0] == '"')
         self._connection.exec_driver_sql(_INSERT_PLAIN_ENTRIES, (moment, actor, f"{{{plain}}}"))
         others = f"[{','.join(entry for entry in rows.entries if entry[0] == '[')}]"
-        if _NUL in others:  # which SQLite's JSON would take for the end of a label
+        if _NUL in others:  # SQLite's JSON would end a label there
             self._connection.exec_driver_sql(_INSERT_ENTRY, [(*row, moment, actor) for row in json.loads(others)])
         else:
             self._connection.exec_driver_sql(_INSERT_ENTRIES, (moment, actor, others))
@@ -125,20 +125,20 @@ class SqliteTransaction(Transaction):
         self._raise_versions(new.account_id for new in lists if not new.counted)
 
     def note_matches(self, seen: Sequence[tuple[str, str]], at: datetime) -> None:
-        """Note that entries let an address in."""
+        """Record when entries matched requests."""
         self._connection.execute(_NOTE_MATCHES, {"seen": json.dumps(seen), "at": utc_text(at)})
 
     def _read_position(self) -> str:
-        """The store's own id, the sequence of the last row of the log, and when it was written.
+        """Return the store's id, the sequence of the log's last row, and the time of that row.
 
-        Another row that has its sequence, after a backup was restored, was written at another time.
+        The time detects a restored backup: then another row has the same sequence, but another time.
         """
         revision, *parts = self._connection.exec_driver_sql(_POSITION).one()
         refuse_other_lists(revision)
         return "|".join(map(str, parts))
 
     def changed_since(self, position: str, limit: int) -> set[str] | None:
-        """The accounts of the rows that follow; None when nobody can tell, see `Transaction.changed_since`."""
+        """Return the accounts of the later rows, or None if they are unknown; see `Transaction.changed_since`."""
         if position == self.position():
             return set()
         store_id, last, mark = [*position.split("|"), "", ""][:3]
@@ -153,16 +153,16 @@ class SqliteTransaction(Transaction):
         return found if len(found) <= limit else None
 
     def _last(self, table: str) -> int:
-        """The greatest key a table ever had."""
+        """Return the greatest key that a table ever had."""
         used = self._connection.execute(text("SELECT seq FROM sqlite_sequence WHERE name = :name"), {"name": table})
         return used.scalar() or 0
 
 
 def _entry_as_json(entry_id: int, account_id: int, cidr: str, details: str) -> str:
-    """A member of an object where there are no details, else an array."""
+    """Return an entry without details as a member of a JSON object, and an entry with details as a JSON array."""
     return f'[{entry_id},{account_id},"{cidr}"{details}]' if details else f'"{entry_id}:{account_id}":"{cidr}"'
 
 
 def _details_as_json(texts: Sequence[Any]) -> str:
-    """The rest of that array."""
+    """Return the last elements of that array."""
     return "" if all(text is None for text in texts) else f",{compact(texts)[1:-1]}"

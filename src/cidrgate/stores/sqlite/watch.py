@@ -1,4 +1,4 @@
-"""Waiting for commits on SQLite: a connection that asks for the data version again and again."""
+"""`SqliteWatch`: waits for commits on SQLite with a connection that polls the data version."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 __all__ = ["SqliteWatch"]
 
 _POLL = 0.02
-"""Seconds between two questions for the data version, each of some microseconds."""
+"""Seconds between two queries of the data version, each of which takes some microseconds."""
 
 
 class SqliteWatch:
-    """Tells when another connection has committed, by asking SQLite for its data version again and again.
+    """Detects commits of other connections by polling the data version of SQLite.
 
     Args:
-        connect: Makes the watch's own connection; None for a store in memory, where there is nobody else.
-        check: Raises a `StoreError` once the file is not the one that was opened.
+        connect: Creates the watch's connection; None for a store in memory, which has no other processes.
+        check: Raises a `StoreError` if the path no longer leads to the opened file.
     """
 
     def __init__(
@@ -40,10 +40,10 @@ class SqliteWatch:
         self._version = self._ask()
 
     def wait(self, timeout: float) -> bool:
-        """Wait until something may have been committed, `wake` is called, or the time is over.
+        """Wait until something may have been committed, `wake` is called, or the timeout ends.
 
         Args:
-            timeout: Seconds.
+            timeout: The timeout in seconds.
 
         Returns:
             Whether something may have been committed.
@@ -69,7 +69,7 @@ class SqliteWatch:
         self._woken.set()
 
     def pause(self) -> None:
-        """Close the connection until it is needed again: the process forks."""
+        """Close the connection until it is needed again, because the process forks."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -82,12 +82,12 @@ class SqliteWatch:
                 self.pause()
 
     def _ask(self) -> tuple[int, int]:
-        """Which connection it is, and what that says: the versions of two are no measure of each other."""
+        """Return the number of the connection and its data version. Versions of two connections are not comparable."""
         if self._connect is None:
             return 0, 0
         with work(sqlite=True):
             if self._closed:
-                raise StoreError("the store is not watched any more")
+                raise StoreError("the watch of the store is closed")
             self._check()
             try:
                 if self._connection is None:

@@ -62,7 +62,7 @@ def _only_append_on_sqlite() -> None:
 
 
 def _forbid_overlaps_on_postgres() -> None:
-    # In the schema of everybody where that can be: with one of ours it would be dropped, and break another.
+    # In the schema `public` if possible: in our schema it would be dropped with it, and break other schemas.
     op.execute(
         """
         DO $$
@@ -75,7 +75,7 @@ def _forbid_overlaps_on_postgres() -> None:
         END $$
         """
     )
-    # Equal networks overlap too. Whoever writes, no two entries of an account do.
+    # No two entries of an account may overlap, whichever program writes them. Equal networks overlap too.
     op.execute(
         "ALTER TABLE entries ADD CONSTRAINT entries_no_overlap "
         "EXCLUDE USING gist (account_id WITH =, cidr inet_ops WITH &&)"

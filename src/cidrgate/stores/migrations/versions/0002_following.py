@@ -1,4 +1,4 @@
-"""What it takes to follow a store: versions of lists, ends of entries, a log with an identity, a start and a signal."""
+"""The columns for followers: versions of lists, expiries of entries, and a log with an id, a start and a signal."""
 
 import uuid
 
@@ -57,7 +57,7 @@ def _prune_on_postgres() -> None:
 
 
 def _notify_on_postgres() -> None:
-    # Commit order and sequence order differ: what a follower has not seen is told by the transactions' ids.
+    # The order of commits differs from the order of sequences, so followers find new rows by transaction id.
     op.execute("ALTER TABLE changes ADD COLUMN txid xid8 NOT NULL DEFAULT pg_current_xact_id()")
     op.create_index("changes_by_txid", "changes", ["txid"])
     op.execute(

@@ -1,4 +1,4 @@
-"""What the management service keeps: tokens, console sessions, one-time links, and answers to requests with a key."""
+"""The tables of the management service: tokens, console sessions, one-time links and idempotent responses."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""When each entry last let an address in, where somebody notes it."""
+"""The table with the time at which each entry last matched a request, if a gate records that."""
 
 import sqlalchemy as sa
 from alembic import op

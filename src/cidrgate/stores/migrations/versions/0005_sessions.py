@@ -1,4 +1,4 @@
-"""Where a console session and a one-time link come from, for people to see and to end them."""
+"""The origin of console sessions and one-time links, so that users can see and end them."""
 
 import sqlalchemy as sa
 from alembic import op
