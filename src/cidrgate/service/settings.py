@@ -71,7 +71,7 @@ class Settings:
         if self.note_matches and not self.authorize:
             raise ValueError("only /v1/authorize can record matches: enable authorize too")
         check_log_every(self.log_every)
-        self.public  # noqa: B018 - refuses what is no URL
+        self.public  # noqa: B018 - raises an error for an invalid URL
 
     @property
     def public(self) -> PublicURL | None:
