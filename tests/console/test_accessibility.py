@@ -164,7 +164,7 @@ def test_without_scripts_somebody_elses_change_loses_nothing(console: Console, v
     page.get_by_label("Label").fill("typed with care")
     console.manager.add(account, "8.8.8.0/24", actor="somebody else")
     page.get_by_role("button", name="Save").click()
-    expect(page.get_by_role("alert")).to_contain_text("Somebody changed this list meanwhile")
+    expect(page.get_by_role("alert")).to_contain_text("Another person or program has changed this list")
     expect(page.get_by_label("Label")).to_have_value("typed with care")
     page.get_by_role("button", name="Save").click()
     expect(page.get_by_role("status")).to_contain_text("Changed 1.1.1.1/32")

@@ -137,7 +137,7 @@ def test_an_edit_of_a_list_that_somebody_changed_loses_nothing(console: Console,
     console.manager.add(account, "8.8.8.0/24", actor="somebody else")
     form.get_by_role("button", name="Save").click()
     alert = form.locator("xpath=..").get_by_role("alert")
-    expect(alert).to_contain_text("Somebody changed this list meanwhile. Added 8.8.8.0/24, by somebody else")
+    expect(alert).to_contain_text("Another person or program has changed this list. Added 8.8.8.0/24, by somebody else")
     expect(alert).to_be_focused()
     expect(form.get_by_label("Label")).to_have_value("typed with care")
     form.get_by_role("button", name="Save").click()
@@ -152,7 +152,7 @@ def test_an_entry_that_is_gone_loses_nothing(console: Console, visitors: Visitor
     form.get_by_label("Label").fill("typed with care")
     console.manager.remove(account, "1.1.1.1/32", actor="somebody else")
     form.get_by_role("button", name="Save").click()
-    expect(page.get_by_role("alert")).to_contain_text("not on the list any more")
+    expect(page.get_by_role("alert")).to_contain_text("no longer in the list")
     expect(form.get_by_label("Label")).to_have_value("typed with care")
 
 
@@ -184,7 +184,7 @@ def test_what_somebody_changed_is_not_deleted_unseen(console: Console, visitors:
     page.get_by_role("button", name="Delete 8.8.8.0/24").click()
     dialog = page.get_by_role("dialog", name="The list has changed")
     expect(dialog).to_contain_text("Changed 8.8.8.0/24 to 8.8.0.0/16, by somebody else")
-    dialog.get_by_role("link", name="Look at the list").click()
+    dialog.get_by_role("link", name="Show the list").click()
     expect(row_of(page, "8.8.0.0/16")).to_be_visible()
     assert console.cidrs(account) == ["8.8.0.0/16", "9.9.9.0/24"]
 

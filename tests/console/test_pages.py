@@ -126,7 +126,7 @@ def test_an_address_is_tested(console: Console, visitors: Visitors) -> None:
     answers = [
         ("8.8.8.8", "8.8.8.8 is allowed", "It is covered by 8.8.8.0/24, “office”"),
         ("8.8.9.1", "8.8.9.1 is denied", "The closest is 8.8.8.0/24"),
-        ("8.8.8", "8.8.8 is denied", "This is no IP address"),
+        ("8.8.8", "8.8.8 is denied", "This is not an IP address"),
     ]
     for address, answer, why in answers:
         page.get_by_label("Address").fill(address)
@@ -147,7 +147,7 @@ def test_a_token_is_made_used_and_revoked(console: Console, visitors: Visitors) 
     page.goto("tokens")
     page.get_by_role("link", name="+ Create token").click()
     page.get_by_label("Name").fill(f"ci of {account}")
-    page.get_by_label("May").select_option("Look at the list of one account")
+    page.get_by_label("May").select_option("Read the list of one account")
     page.get_by_label("Account").fill("nobody")
     page.get_by_role("button", name="Create").click()
     expect(page.get_by_role("alert")).to_contain_text("there is no account 'nobody'")
@@ -264,6 +264,6 @@ def test_a_store_that_fails_is_told(visitors: Visitors, tmp_path: Path) -> None:
         with sqlite3.connect(tmp_path / "lists.db") as connection:
             connection.execute("ALTER TABLE changes RENAME TO gone")
         page.goto(f"history?account={account}")
-        expect(page.get_by_role("heading", name="The lists cannot be reached")).to_be_visible()
+        expect(page.get_by_role("heading", name="The lists are unavailable")).to_be_visible()
         expect(page.get_by_text("Nothing was changed")).to_be_visible()
         visitors.complaints.clear()  # the browser notes the status 503

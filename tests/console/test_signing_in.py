@@ -49,7 +49,7 @@ def test_a_token_for_measurements_opens_nothing(console: Console, visitors: Visi
     page = visitors.stranger(console)
     page.goto("sign-in")
     paste(page, console.token("metrics"))
-    expect(page.get_by_role("alert")).to_contain_text("measurements only")
+    expect(page.get_by_role("alert")).to_contain_text("can only read metrics")
 
 
 def test_a_link_signs_in_once(console: Console, visitors: Visitors) -> None:
@@ -62,7 +62,7 @@ def test_a_link_signs_in_once(console: Console, visitors: Visitors) -> None:
     other = visitors.stranger(console)
     other.goto(f"link/{secret}")
     other.get_by_role("button", name="Sign in").click()
-    expect(other.get_by_role("alert")).to_contain_text("used before")
+    expect(other.get_by_role("alert")).to_contain_text("already used")
 
 
 def test_nobody_is_sent_to_another_site(console: Console, visitors: Visitors) -> None:

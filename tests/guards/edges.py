@@ -279,8 +279,8 @@ class Console:
         Guard.DISABLE_ENFORCEMENT: r"Stop enforcing: without entries, every address may call",
         Guard.LOCK_OUT: r"you would lock yourself out",
         "unknown_account": r"there is no account &#39;nope&#39;",
-        "subaccount": r"can be changed there only|choose &#39;acct-1&#39; as the parent|list is that of",
-        "version": r"[Ss]omebody changed this list",
+        "subaccount": r"Change the list there|choose &#39;acct-1&#39; as the parent|list is that of",
+        "version": r"has changed (this|the) list",
     }
     wrong: ClassVar[dict[str, list[Any]]] = {
         Guard.DISABLE_ENFORCEMENT: [("lock_out",), ("ends",), ("true",), ("enable_enforcement",)],

@@ -154,5 +154,5 @@ def test_a_token_ends_when_the_form_says_or_is_not_made(world: World) -> None:
         form = {"csrf": world.csrf, "name": "new", "may": "admin", "ends": ends}
         answer = world.client.post("/console/tokens/new", data=form)
         assert answer.status_code == 422, ends
-        assert "choose when the token ends" in answer.text
+        assert "choose when the token expires" in answer.text
         assert world.everything() == before

@@ -234,7 +234,7 @@ def test_a_gate_notes_nothing_unless_it_is_told_to(in_memory: RuleManager) -> No
 def test_without_a_store_there_is_nowhere_to_note() -> None:
     with pytest.raises(ValueError, match="give the gate a RuleManager"):
         Gate(Matcher(), unlisted="allow", note_matches=True)
-    with pytest.raises(ValueError, match="turn it on too"):
+    with pytest.raises(ValueError, match="enable authorize too"):
         Settings(note_matches=True)
     with RuleManager.connect("memory://") as manager, pytest.raises(CidrgateError, match="not loaded"):
         manager.note_match("acct-1", "8.8.8.8")

@@ -202,7 +202,7 @@ def test_a_new_database_gets_a_link_and_the_server_stops_when_it_is_told_to(tmp_
                 assert "Accounts" in home.text
                 again = browser.post(server.console)
                 assert again.status_code == 401
-                assert "used before" in again.text
+                assert "already used" in again.text
             server.process.send_signal(stop)
             assert server.process.wait(20) == 0
     database = f"{tmp_path}/0.db"

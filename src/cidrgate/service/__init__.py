@@ -1,7 +1,7 @@
-"""The management service: lists by HTTP for programs, and a console for people; `create_app` makes the ASGI app.
+"""The management service: an HTTP API for programs and a console for people; `create_app` makes the ASGI application.
 
-`api` has a module for each resource, `console` the pages, `auth` who may do what, `http` what every request is held to.
-It needs `cidrgate[server]`, but for `auth`, which the command line uses too.
+`api` has a module for each resource, `console` the pages, `auth` decides who may do what, and `http` holds the rules
+for every request. The package needs `cidrgate[server]`, except `auth`, which the command line uses too.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = ["Settings", "create_app"]
 
 
 def __getattr__(name: str) -> object:
-    """What `cidrgate[server]` is needed for, loaded when it is asked for."""
+    """Load what needs `cidrgate[server]` when it is first used."""
     with needs_extra("server", "cidrgate.service"):
         if name == "create_app":
             from cidrgate.service.app import create_app

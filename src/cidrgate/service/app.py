@@ -1,4 +1,4 @@
-"""`create_app`: the ASGI application, put together from its parts."""
+"""`create_app`: assembles the ASGI application from its parts."""
 
 from __future__ import annotations
 
@@ -35,22 +35,22 @@ if TYPE_CHECKING:
 __all__ = ["create_app"]
 
 _DESCRIPTION = """
-The IP allowlists of an API platform's accounts: who may call from where.
+The IP allowlists of an API platform's accounts: from which addresses each account may be used.
 
-Send a token as `Authorization: Bearer ...`. A change of a list is checked by every rule and stored whole or not at all;
-every problem of a submission is reported at once. Errors are problem details by RFC 9457.
+Send a token as `Authorization: Bearer ...`. Every rule checks a change of a list, and the change is stored completely
+or not at all. The response reports every problem of a submission. Errors are problem details (RFC 9457).
 """
 
 
 def create_app(
     manager: RuleManager, settings: Settings | None = None, *, resolver: ClientIPResolver | None = None
 ) -> FastAPI:
-    """The management service of a manager's lists, for any ASGI server.
+    """Return the management service for a manager's lists, as an ASGI application for any server.
 
     Args:
-        manager: The lists; loaded, and closed by the caller.
-        settings: How the service behaves.
-        resolver: Finds the address of a client; believes the connection alone if None.
+        manager: The lists; load it before, and close it after.
+        settings: The settings of the service.
+        resolver: Finds the client address; None uses only the peer of the connection.
 
     Example:
         >>> from cidrgate import RuleManager
@@ -68,17 +68,17 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         openapi_url="/openapi.json",
-        # A redirect would be built from what the request says its host is.
+        # A redirect would contain the host name that the request claims.
         redirect_slashes=False,
         generate_unique_id_function=lambda route: route.name,
         openapi_tags=[
             {"name": "accounts", "description": "Accounts, and subaccounts that inherit their lists."},
-            {"name": "entries", "description": "What a list holds, and every way to change it."},
-            {"name": "questions", "description": "What a list says about an address, and what a change would do."},
-            {"name": "history", "description": "What changed, when and by whom; and the way back."},
+            {"name": "entries", "description": "The entries of a list, and every way to change them."},
+            {"name": "questions", "description": "Whether a list allows an address, and what a change would do."},
+            {"name": "history", "description": "What changed, when and by whom; and how to restore an earlier list."},
             {"name": "tokens", "description": "Who may use the service."},
             {"name": "sessions", "description": "Who is signed in to the console."},
-            {"name": "operation", "description": "For what runs the service."},
+            {"name": "operation", "description": "For the systems that operate the service."},
         ],
     )
     metrics = Metrics(manager)
@@ -113,7 +113,7 @@ def create_app(
             app.router.routes.append(Route(path, AuthorizeApp(gate), include_in_schema=False))
     add_handlers(app)
     describe(app)
-    # The last one added is the first to see a request.
+    # The middleware that is added last sees a request first.
     app.add_middleware(EncodedSlashes)
     app.add_middleware(BodyLimit, limit=chosen.max_body, small=("/console/sign-in", "/console/link/"))
     app.add_middleware(HostCheck, public=chosen.public, exempt={*health.PUBLIC, AUTHORIZE_PATH})
@@ -131,9 +131,9 @@ def create_app(
 
 
 class _Application(FastAPI):
-    """An application whose last answers, to what failed unexpectedly, have the security headers too."""
+    """An application that adds the security headers also to its responses to unexpected errors."""
 
     def build_middleware_stack(self) -> ASGIApp:
-        """What a request passes through."""
+        """Return the middlewares that handle a request."""
         public = self.state.service.settings.public
         return SecurityHeaders(super().build_middleware_stack(), secure=public is not None and public.secure)

@@ -1,4 +1,4 @@
-"""`serve`: the service on a port of this machine, until it is told to stop."""
+"""`serve`: runs the service on a port of this machine until it is stopped."""
 
 from __future__ import annotations
 
@@ -30,24 +30,24 @@ if TYPE_CHECKING:
 __all__ = ["LINK_LIFETIME", "Port", "new_link", "serve"]
 
 LINK_LIFETIME = timedelta(hours=1)
-"""How long a one-time link to the console can be used."""
+"""How long a one-time link to the console is valid."""
 
 _PATIENCE = 3.0
-"""Seconds of these after which changes that are not committed are taken back."""
+"""Seconds after the stop signal until uncommitted changes are rolled back."""
 
 _WITHDRAWAL = 0.1
-"""Seconds until that is done again, for changes that began since."""
+"""Seconds until the next rollback, for changes that have begun since."""
 
 
 @dataclass(frozen=True, slots=True)
 class Port:
-    """Where the service is reached.
+    """The address at which the service listens.
 
     Attributes:
-        host: The address it is bound to.
-        port: The port; 0 for a free one.
-        certificate: File of the certificates for TLS; None for none.
-        key: File of its key.
+        host: The address to bind.
+        port: The port; 0 for any free port.
+        certificate: The file with the certificates for TLS; None for no TLS.
+        key: The file with the key.
     """
 
     host: str = "127.0.0.1"
@@ -56,16 +56,16 @@ class Port:
     key: Path | None = None
 
     def bind(self) -> socket.socket:
-        """The port, taken.
+        """Bind the port.
 
         Raises:
-            OSError: If it cannot be.
+            OSError: If the port cannot be bound.
         """
         family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
         return socket.create_server((self.host, self.port), family=family, backlog=connection_backlog())
 
     def url(self, bound: socket.socket) -> str:
-        """What to type into a browser on this machine."""
+        """Return the URL to open in a browser on this machine."""
         host, port = bound.getsockname()[:2]
         if ip_address(host).is_unspecified:
             host = "localhost"
@@ -74,7 +74,7 @@ class Port:
 
     @property
     def exposed(self) -> bool:
-        """Whether others can read along: it is reached from other machines, without TLS."""
+        """Return whether others can read the traffic: other machines can reach the service, and it has no TLS."""
         if self.certificate is not None:
             return False
         try:
@@ -84,14 +84,14 @@ class Port:
 
 
 def new_link(manager: RuleManager, url: str) -> str:
-    """A link that signs its first visitor in to the console as an admin.
+    """Create a link that signs its first visitor in to the console as an admin.
 
     Args:
         manager: The lists.
-        url: Where the service is.
+        url: The address of the service.
 
     Raises:
-        StoreError: If it cannot be stored.
+        StoreError: If the link cannot be stored.
     """
     secret = Credentials(manager.store).create_link("console", [Scope("admin")], lifetime=LINK_LIFETIME)
     return f"{url}/console/link/{secret}"
@@ -106,15 +106,15 @@ def serve(
     *,
     on_start: Callable[[], object] = lambda: None,
 ) -> None:
-    """Serve until SIGINT, SIGTERM or SIGHUP ends the process; requests that are under way are answered.
+    """Serve until SIGINT, SIGTERM or SIGHUP ends the process; requests in progress get their responses.
 
     Args:
-        manager: The lists; loaded, and closed by the caller.
-        settings: How the service behaves.
-        resolver: Finds the address of a client.
-        port: Where.
-        bound: The port, taken.
-        on_start: Called when it answers.
+        manager: The lists; load it before, and close it after.
+        settings: The settings of the service.
+        resolver: Finds the client address.
+        port: The address at which to listen.
+        bound: The bound port.
+        on_start: Called when the service is ready.
     """
     config = _Config(
         create_app(manager, settings, resolver=resolver),
@@ -123,7 +123,7 @@ def serve(
         access_log=False,
         log_level="warning",
         log_config=None,
-        # Which header to believe is decided in one place, by the resolver.
+        # The resolver alone decides which header counts.
         proxy_headers=False,
         server_header=False,
         ssl_certfile=port.certificate,
@@ -137,7 +137,7 @@ def serve(
 
 
 class _Config(uvicorn.Config):
-    """Uvicorn's settings, with TLS left to the connections, which are counted before their handshake."""
+    """Return uvicorn's settings. The connections do TLS themselves, because they are counted before the handshake."""
 
     tls: ssl.SSLContext | None = None
 
@@ -165,7 +165,7 @@ class _Server(uvicorn.Server):
             ended.set()
 
     def _withdraw_changes(self, ended: threading.Event) -> None:
-        """Take back what still waits for a lock, so that no change is stored after it was answered with an error."""
+        """Roll back changes that still wait for a lock, so that no change is stored after an error response."""
         wait = _PATIENCE
         while not ended.wait(wait):
             self._withdraw()

@@ -1,4 +1,4 @@
-"""What an operator may decide about the service, and what all its parts work with."""
+"""The operator's settings for the service, and the objects that all its parts use."""
 
 from __future__ import annotations
 
@@ -28,22 +28,23 @@ __all__ = ["Service", "Settings", "service_of"]
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How the service behaves.
+    """The settings of the service.
 
     Attributes:
         session_lifetime: How long a person stays signed in to the console.
-        max_staleness: Seconds without news from the store after which `/readyz` says so.
-        login_failures: How many wrong credentials one client may send a minute; right ones are always taken.
-        max_body: Bytes of the largest request.
-        answer_lifetime: How long an `Idempotency-Key` is remembered.
-        allow: Networks that may use the service at all; None for every address. `/healthz` and `/readyz` are open.
-        allow_account: In the place of these, an account whose list says so; without entries nobody may.
-        authorize: Whether `/v1/authorize` answers proxies, which send no token: only where nobody else gets at it.
-        unlisted: What `/v1/authorize` answers for an account that has no list, as in `Gate`; needed with `authorize`.
-        note_matches: Whether `/v1/authorize` notes which entries let requests in, for lists to say which are in use.
-        log_every: Seconds between two lines of the log about denials of one account and address, as in `Gate`.
-        public_url: Where people and programs reach the service, such as `https://lists.example.com`: requests for
-            another host are refused, and cookies are those of TLS where it is `https`. None where nothing is known.
+        max_staleness: The staleness in seconds after which `/readyz` reports the service as not ready.
+        login_failures: How many wrong credentials one client may send per minute; right ones are always accepted.
+        max_body: The largest size of a request in bytes.
+        answer_lifetime: How long the service remembers an `Idempotency-Key`.
+        allow: Networks that may use the service; None for every address. `/healthz` and `/readyz` are always open.
+        allow_account: An account whose list decides who may use the service, instead of `allow`. An empty list denies
+            every address.
+        authorize: Whether `/v1/authorize` answers proxies. They send no token: use it only if no one else can reach it.
+        unlisted: The answer of `/v1/authorize` for an account without a list, as in `Gate`; required with `authorize`.
+        note_matches: Whether `/v1/authorize` records which entries allow requests, so that lists show which are used.
+        log_every: Seconds between two log lines about denials of the same account and address, as in `Gate`.
+        public_url: The public address of the service, such as `https://lists.example.com`. Requests for another host
+            are rejected, and with `https` the cookies require TLS. None if unknown.
     """
 
     session_lifetime: timedelta = timedelta(hours=12)
@@ -60,17 +61,17 @@ class Settings:
     public_url: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse settings that do not fit together."""
+        """Reject settings that contradict each other."""
         if self.allow is not None and self.allow_account is not None:
-            raise ValueError("name the networks that may use the service, or an account, not both")
+            raise ValueError("set allow or allow_account, not both")
         if self.authorize:
             check_unlisted(self.unlisted)
         elif self.unlisted is not None:
-            raise ValueError("unlisted is about /v1/authorize: turn it on too")
+            raise ValueError("unlisted applies only to /v1/authorize: enable authorize too")
         if self.note_matches and not self.authorize:
-            raise ValueError("only /v1/authorize sees requests whose matches could be noted: turn it on too")
+            raise ValueError("only /v1/authorize can record matches: enable authorize too")
         check_log_every(self.log_every)
-        self.public  # noqa: B018 - refuses what is no URL
+        self.public  # noqa: B018 - raises an error for an invalid URL
 
     @property
     def public(self) -> PublicURL | None:
@@ -80,7 +81,7 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """What the parts of one application share."""
+    """The objects that the parts of one application share."""
 
     manager: RuleManager
     credentials: Credentials
@@ -94,6 +95,6 @@ class Service:
 
 
 def service_of(connection: HTTPConnection) -> Service:
-    """The service a request came to."""
+    """Return the service that received a request."""
     service: Service = connection.app.state.service
     return service

@@ -1,4 +1,4 @@
-"""Picking an account among many, the subaccounts of one, and creating them."""
+"""Pages to choose an account among many, to list its subaccounts, and to create both."""
 
 from typing import Annotated, Any
 
@@ -20,7 +20,7 @@ __all__ = ["router"]
 
 def _storable_or_none(text: str | None) -> str | None:
     if text is not None and not storable(text):
-        raise ValueError("this is no name")
+        raise ValueError("this is not a valid name")
     return text
 
 
@@ -32,7 +32,7 @@ _After = Annotated[str | None, Query(max_length=255), AfterValidator(_storable_o
 
 @router.get("/accounts")
 def accounts_page(request: Request, person: SignedIn, q: ShortQuery = "", after: _After = None) -> Response:
-    """The accounts a person may see."""
+    """Show the accounts that a person may see."""
     manager = service_of(request).manager
     sought = q.strip()
     if person.principal.admin:
@@ -61,7 +61,7 @@ def accounts_page(request: Request, person: SignedIn, q: ShortQuery = "", after:
 
 @router.get("/subaccounts")
 def subaccounts_page(request: Request, person: SignedIn, account: AccountQuery, after: _After = None) -> Response:
-    """The accounts that inherit a list."""
+    """Show the accounts that inherit a list."""
     view = view_of(request, person, account)
     found = service_of(request).manager.accounts(parent=account, after=after, limit=_A_PAGE + 1)
     shown, last = a_page(found, _A_PAGE)
@@ -79,7 +79,7 @@ def subaccounts_page(request: Request, person: SignedIn, account: AccountQuery, 
 
 @router.get("/accounts/new")
 def new_account_page(request: Request, person: SignedIn, parent: ShortQuery = "") -> Response:
-    """The form for a new account."""
+    """Show the form for a new account."""
     person.principal.require_admin()
     return page(request, "new_account.html", person=person, name="", parent=parent, refused=None)
 

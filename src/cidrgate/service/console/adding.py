@@ -1,4 +1,4 @@
-"""Adding entries: the form, what the rules say while it is filled in, and the change."""
+"""Adding entries: the form, its check by the rules during typing, and the change."""
 
 from dataclasses import replace
 from typing import Annotated, Any
@@ -30,7 +30,7 @@ router = APIRouter(prefix="/list/add", route_class=ConsoleRoute)
 
 @router.get("")
 def form(request: Request, person: SignedIn, account: AccountQuery, cidrs: ListQuery = "") -> Response:
-    """The form for new entries."""
+    """Show the form for new entries."""
     manager = service_of(request).manager
     person.principal.require_account(manager, account, write=True)
     draft = Addition(account, cidrs, version=manager.account(account).version)
@@ -39,7 +39,7 @@ def form(request: Request, person: SignedIn, account: AccountQuery, cidrs: ListQ
 
 @router.post("/check")
 def check(request: Request, person: SignedInForm, draft: NewAddition) -> Response:
-    """What the rules say about what was typed so far."""
+    """Show what the rules report about the current input."""
     person.principal.require_account(service_of(request).manager, draft.account, write=True)
     verdict = _checked(request, person, draft) if draft.texts() else None
     return page(
@@ -54,7 +54,7 @@ def rewrite(
     draft: NewAddition,
     way: Annotated[str, Form(max_length=10_000)],
 ) -> Response:
-    """The form with a hint accepted: `position text`, `position` to leave it out, or `replaces id id ...`."""
+    """Show the form after a hint was accepted: `position text`, `position` to omit it, or `replaces id id ...`."""
     person.principal.require_account(service_of(request).manager, draft.account, write=True)
     word, *rest = way.split(" ", 1)
     if word == "replaces":

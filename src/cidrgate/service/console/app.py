@@ -1,4 +1,4 @@
-"""The console as an application of its own, for the service to mount: its errors are pages."""
+"""The console as an application that the service mounts: its errors are pages."""
 
 from __future__ import annotations
 
@@ -50,24 +50,24 @@ __all__ = ["add_console"]
 
 
 _TITLES = {
-    400: "This cannot be understood",
-    401: "Sign in to go on",
+    400: "This request is invalid",
+    401: "Sign in to continue",
     403: "You may not do this",
     404: "There is no such page",
     405: "There is no such page",
-    409: "This cannot be done as things are",
-    422: "This cannot be understood",
+    409: "This is not possible now",
+    422: "This request is invalid",
     429: "Too many attempts",
     500: "Something failed",
-    503: "The lists cannot be reached",
+    503: "The lists are unavailable",
 }
 _PAGE_HEADERS = ((b"referrer-policy", b"same-origin"), (b"cidrgate-page", b"1"))
 _TYPED = {"cidrs": "Networks", "cidr": "Network", "label": "Label", "name": "Name"}
-"""The fields a person typed something into, which no error may lose."""
+"""The fields in which a person types; no error may lose their text."""
 
 
 def add_console(app: FastAPI) -> None:
-    """Add the console to the service's application; its first page is where the service's address alone leads.
+    """Add the console to the service's application; the root of the service redirects to the console's first page.
 
     Args:
         app: The application, with its `Service`.
@@ -95,27 +95,27 @@ def _first_page(request: Request) -> Response:
 
 
 class _Assets(StaticFiles):
-    """The package's own files. A browser asks anew after an hour: a new version has the same names."""
+    """The package's own files. A browser revalidates them after an hour: new versions use the same names."""
 
     def file_response(self, *args: object, **kwargs: object) -> Response:
-        """One of them."""
+        """Return one file."""
         response: Response = super().file_response(*args, **kwargs)  # type: ignore[arg-type]
         response.headers["Cache-Control"] = "public, max-age=3600"
         return response
 
 
 class _PageHeaders:
-    """What tells the console's own answers apart, on both ways.
+    """Marks the console's own responses, and sends the origin of its forms.
 
-    Its scripts put nothing into a page that a proxy before the service made up. And its forms say to the console, and
-    to nobody else, where they come from: with the service's `no-referrer` they would not.
+    The mark prevents scripts from inserting a response that a proxy made. The console's forms send their origin, but
+    only to the console: the service's `no-referrer` would prevent that.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, and add to its answer."""
+        """Pass a request on, and add the headers to its response."""
 
         async def marked(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -126,9 +126,9 @@ class _PageHeaders:
 
 
 async def _error_page(request: Request, error: Exception) -> Response:
-    """An error as a page, or as a message in the dialog where it came up; with what was typed, to copy."""
+    """Return an error as a page, or as a message in the open dialog, together with the input, which can be copied."""
     if isinstance(error, StoreError):
-        log_store_error(request, error)  # what the database said may name hosts and users: it is for the log
+        log_store_error(request, error)  # the database's message may name hosts and users: it is for the log only
     status, detail, headers = _what_failed(error)
     if status == 401 and request.method == "GET" and not in_place(request):
         query = request.scope.get("query_string", b"").decode("latin-1")
@@ -146,14 +146,14 @@ async def _error_page(request: Request, error: Exception) -> Response:
         title = "There is no such account"
     known: dict[str, Any] = {"title": title, "detail": detail, "typed": typed, "sign_in": status == 401}
     if in_place(request):
-        # Beside what was typed, which stays where it is.
+        # The message appears beside the input, which stays on the page.
         headers |= {"HX-Retarget": "#trouble", "HX-Reswap": "innerHTML"}
         return page(request, "trouble.html", status=status, headers=headers, **known)
     return page(request, "error.html", status=status, headers=headers, **known)
 
 
 async def _form_of(request: Request) -> FormData:
-    """What was typed, as far as it came and can be read; of somebody who is not known, as much as people type."""
+    """Return the input as far as it can be read, up to the size that people type."""
     read: FormData | None = request.scope.get(FORM)
     if read is not None:
         return read
@@ -167,30 +167,30 @@ async def _form_of(request: Request) -> FormData:
 
 
 def _what_failed(error: Exception) -> tuple[int, str, dict[str, str]]:
-    """The status, what to tell a person, and headers."""
+    """Return the status, the message for a person, and headers."""
     match error:
         case ServiceError():
             return error.status, str(error), dict(error.headers or {})
         case AccountNotFoundError():
             return 404, "No account of this name exists, or you may not see it.", {}
         case EntryNotFoundError():
-            return 404, "This entry is not on the list any more: somebody has changed or deleted it meanwhile.", {}
+            return 404, "This entry is no longer in the list: another person or program has changed or deleted it.", {}
         case TokenNotFoundError():
             return 404, "There is no such token.", {}
         case SessionNotFoundError():
-            return 404, "There is no such session, or it has ended already.", {}
+            return 404, "There is no such session, or it has already ended.", {}
         case CredentialEndedError():
-            return 401, "Your session or its token was ended meanwhile. Nothing was changed.", {}
+            return 401, "Your session or its token has ended. Nothing was changed.", {}
         case SubaccountError():
-            return 409, "The list of a subaccount is its parent's: it can be changed there only.", {}
+            return 409, "A subaccount inherits the list of its parent. Change the list there.", {}
         case VersionConflictError():
-            return 409, "Somebody changed the list meanwhile. Look at it again, then decide.", {}
+            return 409, "Another person or program has changed the list. Read it again, then decide.", {}
         case OutcomeUnknownError():
-            return 503, "The database did not say whether it stored this. Look at the list before you try again.", {}
+            return 503, "The database did not report whether it stored this. Read the list before you try again.", {}
         case StoreBusyError():
             return (
                 503,
-                "Somebody else has locked this list. Nothing was changed; try again later.",
+                "Another person or program has locked this list. Nothing was changed; try again later.",
                 {"Retry-After": "5"},
             )
         case StoreError():
@@ -202,12 +202,12 @@ def _what_failed(error: Exception) -> tuple[int, str, dict[str, str]]:
         case CidrgateError():
             return 409, str(error), {}
         case RequestValidationError():
-            return 422, "A part of the request is missing or is no number. Open the page again.", {}
+            return 422, "A part of the request is missing or is not a number. Open the page again.", {}
         case HTTPException(status_code=400 | 422):
-            return 422, "A part of the request is sent twice, is too long, or cannot be read. Open the page again.", {}
+            return 422, "A part of the request is repeated, too long or invalid. Open the page again.", {}
         case HTTPException(status_code=status) if status not in (404, 405):
             return status, f"{error.detail[:1].upper()}{error.detail[1:]}.", dict(error.headers or {})
         case HTTPException(status_code=status):
-            return status, "Nothing is kept under this address.", dict(error.headers or {})
+            return status, "There is no page at this address.", dict(error.headers or {})
         case _:
-            return 500, "The console failed, and its log says why. Nothing was changed if no page says so.", {}
+            return 500, "The console failed; its log has the reason. Nothing was changed, unless a page says so.", {}

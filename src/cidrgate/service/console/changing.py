@@ -1,6 +1,6 @@
-"""Changes people make: worked out before they are made, and confirmed where they would surprise.
+"""Changes that people make: previewed first, and confirmed if they could surprise.
 
-Whether a change is right, and what it comes to, `RuleManager` alone says: a preview is the change itself, made dry.
+`RuleManager` alone decides whether a change is valid and what it does: a preview is the change itself as a dry run.
 """
 
 from collections.abc import Callable, Collection
@@ -23,10 +23,10 @@ ListEdit = Callable[[RuleManager], object]
 
 
 class NeedsConfirmationError(CidrgateError):
-    """A change that a person has to confirm first.
+    """A person must confirm a change first.
 
     Attributes:
-        needed: Everything the change must be confirmed for: keys of `formatting.CONFIRMATIONS`.
+        needed: Everything that must be confirmed: keys of `formatting.CONFIRMATIONS`.
     """
 
     def __init__(self, needed: tuple[str, ...]) -> None:
@@ -36,12 +36,12 @@ class NeedsConfirmationError(CidrgateError):
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What a change would come to.
+    """What a change would do.
 
     Attributes:
-        outcome: The list before and after it.
-        access: Who loses access and who gains it.
-        needed: What a person has to confirm.
+        outcome: The list before and after the change.
+        access: The networks that lose or gain access.
+        needed: What a person must confirm.
     """
 
     outcome: ListOutcome
@@ -50,15 +50,15 @@ class Preview:
 
 
 def preview_change(manager: RuleManager, change: ListEdit, address: str | None) -> Preview:
-    """What a change would come to; nothing is stored.
+    """Return what a change would do; nothing is stored.
 
     Args:
-        manager: Knows the list.
+        manager: Reads the list.
         change: The change.
-        address: Where the person is; None if that cannot be told.
+        address: The person's address; None if it is unknown.
 
     Raises:
-        CidrgateError: Whatever the change itself would raise.
+        CidrgateError: Every error that the change itself would raise.
     """
     seen: list[ListOutcome] = []
     change(manager.with_hooks(before_store=seen.append, dry_run=True, address=address))
@@ -70,20 +70,20 @@ def preview_change(manager: RuleManager, change: ListEdit, address: str | None) 
 def make_change(manager: RuleManager, change: ListEdit, address: str | None, confirmed: Collection[str]) -> int | None:
     """Make a change.
 
-    What has to be confirmed is judged on the list the change really meets, in its transaction.
+    The list that the change meets in its transaction decides what must be confirmed.
 
     Args:
-        manager: What makes it.
+        manager: Makes the change.
         change: The change.
-        address: Where the person is; None if that cannot be told.
-        confirmed: What they have confirmed.
+        address: The person's address; None if it is unknown.
+        confirmed: What the person has confirmed.
 
     Returns:
-        Its sequence in the change log; None if nothing changed.
+        The sequence of the change in the change log; None if nothing changed.
 
     Raises:
-        NeedsConfirmationError: If they have to confirm more. Nothing was changed.
-        CidrgateError: Whatever the change itself raises.
+        NeedsConfirmationError: If the person must confirm more. Nothing was changed.
+        CidrgateError: Every error that the change itself raises.
     """
     sequence: int | None = None
 
@@ -107,6 +107,6 @@ def make_change(manager: RuleManager, change: ListEdit, address: str | None, con
 
 
 def _needed(outcome: ListOutcome) -> tuple[str, ...]:
-    """The guards of every edge, after what the console alone asks: to enforce a list opens nothing to anybody."""
+    """Return the guards of every edge, after the console's own: only the console asks before enforcement begins."""
     begins = enforced(outcome.after) and not enforced(outcome.before)
     return (*((ENABLE_ENFORCEMENT,) if begins else ()), *outcome.confirm)

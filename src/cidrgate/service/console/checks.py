@@ -1,4 +1,4 @@
-"""Pages that answer: whether an address may call and why, and what happened to a list."""
+"""Pages that answer questions: whether an address is allowed and why, and how a list has changed."""
 
 from typing import Annotated
 
@@ -25,7 +25,7 @@ def address_page(
     account: AccountQuery,
     address: Annotated[str, Query(max_length=200)] = "",
 ) -> Response:
-    """Whether an address may call for an account, and why."""
+    """Show whether an address may call for an account, and why."""
     view = view_of(request, person, account)
     asked = address.strip()
     decision = service_of(request).manager.explain(account, asked) if asked else None
@@ -39,7 +39,7 @@ def history_page(
     account: AccountQuery,
     before: Annotated[int | None, Query(ge=1, le=2**63 - 1)] = None,
 ) -> Response:
-    """What happened to a list, the newest first."""
+    """Show the history of a list, the newest change first."""
     view = view_of(request, person, account)
     changes = []
     if view.owner_visible:

@@ -1,4 +1,4 @@
-"""What people type before it is a change: entries to add, or one to edit, with what the rules say about it so far."""
+"""Input before it becomes a change: entries to add, or one to edit, with what the rules report about it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -38,26 +38,26 @@ LIFETIMES: Final = {
     "90": "In 90 days",
     "at": "At a time …",
 }
-"""When an entry may end, by what the form sends: a number of days."""
+"""The choices of the form for the expiry of an entry, by the value that it sends: a number of days."""
 
 
 class FormError(CidrgateError):
-    """A field that cannot be understood."""
+    """A field has an invalid value."""
 
 
 @dataclass(frozen=True, slots=True)
 class Addition:
-    """Entries somebody is about to add.
+    """Entries that a person is about to add.
 
     Attributes:
-        account: To whose list.
-        cidrs: As typed.
-        label: Of all of them; empty for none.
+        account: The account of the list.
+        cidrs: The networks as typed.
+        label: The label of all of them; empty for none.
         ends: A key of `LIFETIMES`.
-        ends_at: The time, in UTC, where `ends` is `at`.
-        replaces: The ids of listed entries that shall give way to them.
-        version: The version of the list that was looked at; None if the form did not say it.
-        confirmed: What was agreed to.
+        ends_at: The time in UTC, if `ends` is `at`.
+        replaces: The ids of listed entries that the new entries replace.
+        version: The version of the list that the person saw; None if the form did not send it.
+        confirmed: What the person has confirmed.
     """
 
     account: str
@@ -70,25 +70,25 @@ class Addition:
     confirmed: tuple[str, ...] = ()
 
     def texts(self) -> list[str]:
-        """The pieces as the rules see them, in their order."""
+        """Return the submitted networks as the rules see them, in their order."""
         return [piece.cidr for piece in split_submission(self.cidrs)]
 
     def rewritten(self, position: int, text: str) -> "Addition":
-        """This, with another text in the place of one piece; none leaves the piece out."""
+        """Return a copy in which another text replaces one network; an empty text removes it."""
         texts = self.texts()
         texts[position : position + 1] = [text] if text else []
         return replace(self, cidrs="\n".join(texts))
 
     def change(self, listed: list[Entry], actor: str | None, *, checked: bool = True) -> ListEdit:
-        """The change it asks for.
+        """Return the change.
 
         Args:
-            listed: The list as it is.
-            actor: Who makes it.
-            checked: Whether entries that are added only need the version that was looked at too; not for a preview.
+            listed: The current list.
+            actor: Who makes the change.
+            checked: Whether an addition alone also requires the version that the person saw; not for a preview.
 
         Raises:
-            FormError: If a field cannot be understood.
+            FormError: If a field is invalid.
         """
         label = _label(self.label)
         expires_at = self._expires_at()
@@ -104,12 +104,12 @@ class Addition:
             )
         new = split_submission(self.cidrs, label=label, expires_at=expires_at)
         pieces = [*(NewEntry(entry.cidr) for entry in staying), *new]
-        # Whoever lets entries give way has seen the list.
+        # A person who replaces entries has seen the list.
         seen = self.version or 0
         return lambda manager: manager.replace(self.account, pieces, actor=actor, expect_version=seen)
 
     def position_of(self, problem: Problem, listed: list[Entry]) -> int:
-        """Which piece a problem is about: where entries give way, those that stay are submitted before it."""
+        """Return which submitted network a problem is about: entries that stay precede it if others are replaced."""
         staying = self._staying(listed)
         return problem.position if len(staying) == len(listed) else problem.position - len(staying)
 
@@ -124,22 +124,22 @@ class Addition:
         if self.ends == "never":
             return None
         if self.ends not in LIFETIMES:
-            raise FormError("Choose when the entries end.")
+            raise FormError("Choose when the entries expire.")
         return datetime.now(UTC).replace(microsecond=0) + timedelta(days=int(self.ends))
 
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """One entry somebody is about to change.
+    """An entry that a person is about to change.
 
     Attributes:
-        account: Whose list.
+        account: The account of the list.
         entry: The entry's id.
-        version: The version of the list that was looked at.
-        cidr: As typed.
-        label: As typed; empty for none.
-        ends_at: When it ends, in UTC; empty for never.
-        confirmed: What was agreed to.
+        version: The version of the list that the person saw.
+        cidr: The network as typed.
+        label: The label as typed; empty for none.
+        ends_at: The time of expiry in UTC; empty for never.
+        confirmed: What the person has confirmed.
     """
 
     account: str
@@ -152,22 +152,22 @@ class Edit:
 
     @classmethod
     def begin(cls, entry: Entry, version: int) -> "Edit":
-        """An entry as it is."""
+        """Return the form for an unchanged entry."""
         return cls(entry.account, entry.id, version, entry.cidr, entry.label or "", _written(entry))
 
     def change(self, entry: Entry, actor: str | None, *, version: int | None) -> ListEdit:
-        """The change it asks for.
+        """Return the change.
 
         Args:
-            entry: The entry as it is.
-            actor: Who makes it.
-            version: The version the list must have; None for any.
+            entry: The current entry.
+            actor: Who makes the change.
+            version: The version that the list must have; None for any.
 
         Raises:
-            FormError: If a field cannot be understood.
+            FormError: If a field is invalid.
         """
         label = _label(self.label)
-        # The field has minutes only: what was not touched stays to the second.
+        # The field has only minutes: an unchanged time keeps its seconds.
         expires_at = entry.expires_at if self.ends_at == _written(entry) else _time(self.ends_at)
         return lambda manager: manager.edit(
             self.account,
@@ -180,14 +180,14 @@ class Edit:
 
 @dataclass(frozen=True, slots=True)
 class DraftProblem:
-    """One broken rule, and what can be done about it with a click.
+    """One violation of a rule, and the corrections that a person can choose.
 
     Attributes:
-        problem: The rule, with its hint.
-        position: The piece it is about.
-        alternatives: Texts that can be submitted in the piece's place.
-        gives_way: Ids of the listed entries that could give way to it.
-        can_leave_out: Whether leaving the piece out would be a way.
+        problem: The violation, with its hint.
+        position: The submitted network that it is about.
+        alternatives: Texts that can replace the submitted network.
+        gives_way: Ids of the listed entries that it could replace.
+        can_leave_out: Whether omitting the network would solve the problem.
     """
 
     problem: Problem
@@ -199,13 +199,13 @@ class DraftProblem:
 
 @dataclass(frozen=True, slots=True)
 class DraftCheck:
-    """What is known about a change that was not made yet: what it would come to, or what is in its way.
+    """What is known about a change before it is made: what it would do, or what prevents it.
 
     Attributes:
-        preview: What it would come to; None if something is in its way.
-        found: The broken rules; the first of them.
-        message: What else is in its way.
-        more: How many broken rules there are besides.
+        preview: What it would do; None if something prevents it.
+        found: The first violations of rules.
+        message: Any other reason that prevents it.
+        more: The number of further violations.
     """
 
     preview: Preview | None = None
@@ -217,13 +217,13 @@ class DraftCheck:
 def check_draft(
     manager: RuleManager, change: Callable[[], ListEdit], address: str | None, found: Callable[[Problem], DraftProblem]
 ) -> DraftCheck:
-    """What is known about a change.
+    """Return what is known about a change.
 
     Args:
-        manager: Knows the list.
+        manager: Reads the list.
         change: Reads the form.
-        address: Where the person is; None if that cannot be told.
-        found: Says what can be done about a broken rule.
+        address: The person's address; None if it is unknown.
+        found: Returns the corrections for a violation of a rule.
 
     Raises:
         StoreError: If the store cannot be read.
@@ -241,18 +241,18 @@ def check_draft(
 
 
 def found_in(problem: Problem, position: int, listed: list[Entry] | None) -> DraftProblem:
-    """What can be done about a broken rule.
+    """Return the corrections for a violation of a rule.
 
     Args:
-        problem: The rule.
-        position: The piece it is about.
-        listed: The list, where entries of it can give way; else None.
+        problem: The violation.
+        position: The submitted network that it is about.
+        listed: The list, if its entries can be replaced; otherwise None.
     """
     rule = RULE_OF_CODE[problem.code]
     alternatives = _alternatives(problem.hint) if rule.hint_rewrites else ()
     gives_way: tuple[int, ...] = ()
     if rule.can_give_way and listed is not None and not problem.more_conflicts:
-        # Where not all of them are known, those that are would not be enough.
+        # If not all conflicts are known, replacing the known ones would not be enough.
         ids = {entry.cidr: entry.id for entry in listed}
         gives_way = tuple(ids[cidr] for cidr in problem.conflicts if cidr in ids)
     can_leave_out = rule.can_leave_out and listed is not None
@@ -260,7 +260,7 @@ def found_in(problem: Problem, position: int, listed: list[Entry] | None) -> Dra
 
 
 def _alternatives(hint: str) -> tuple[str, ...]:
-    """What a hint tells people to write: one network, one or another, or several together."""
+    """Return the texts that a hint suggests: one network, one of several, or several together."""
     networks = suggested_networks(hint)
     return (", ".join(networks),) if len(networks) > 1 and ", or " not in hint else tuple(networks)
 
@@ -317,6 +317,6 @@ def _edit(
 
 
 NewAddition = Annotated[Addition, Depends(_addition)]
-"""What the form for new entries sent."""
+"""The input of the form for new entries."""
 NewEdit = Annotated[Edit, Depends(_edit)]
-"""What the form of an entry sent."""
+"""The input of the form for an entry."""

@@ -1,4 +1,4 @@
-"""Editing one entry in its place in the list."""
+"""Editing one entry in its row of the list."""
 
 from dataclasses import replace
 from typing import Annotated, Any
@@ -32,7 +32,7 @@ _EntryQuery = Annotated[int, Query(ge=1, le=2**63 - 1)]
 
 @router.get("/row")
 def row(request: Request, person: SignedIn, account: AccountQuery, entry: _EntryQuery) -> Response:
-    """The row of an entry, for whoever does not edit it after all."""
+    """Show the row of an entry, after a person has cancelled an edit."""
     view = view_of(request, person, account)
     [found] = named_entries(account, view.entries, [entry])
     matched = service_of(request).manager.last_matches(account)
@@ -41,7 +41,7 @@ def row(request: Request, person: SignedIn, account: AccountQuery, entry: _Entry
 
 @router.get("/edit")
 def form(request: Request, person: SignedIn, account: AccountQuery, entry: _EntryQuery) -> Response:
-    """The form of an entry."""
+    """Show the form of an entry."""
     manager = service_of(request).manager
     person.principal.require_account(manager, account, write=True)
     owner, listed = manager.listing(account)
@@ -51,7 +51,7 @@ def form(request: Request, person: SignedIn, account: AccountQuery, entry: _Entr
 
 @router.post("/edit/check")
 def check(request: Request, person: SignedInForm, draft: NewEdit) -> Response:
-    """What the rules say about what was typed so far."""
+    """Show what the rules report about the current input."""
     person.principal.require_account(service_of(request).manager, draft.account, write=True)
     found = _entry(request, draft)
     verdict = _checked(request, person, found, draft)
@@ -64,7 +64,7 @@ def check(request: Request, person: SignedInForm, draft: NewEdit) -> Response:
 def rewrite(
     request: Request, person: SignedInForm, draft: NewEdit, way: Annotated[str, Form(max_length=10_000)]
 ) -> Response:
-    """The form with a hint accepted: `0 text`."""
+    """Show the form after a hint was accepted: `0 text`."""
     person.principal.require_account(service_of(request).manager, draft.account, write=True)
     found = _entry(request, draft)
     draft = replace(draft, cidr=way.partition(" ")[2])

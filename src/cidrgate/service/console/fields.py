@@ -1,4 +1,4 @@
-"""What the console's forms and addresses hold: how long each field may be, and what no store could hold."""
+"""The fields of the console's forms and URLs: how long each may be, and which characters no store can hold."""
 
 from typing import Annotated
 
@@ -15,7 +15,7 @@ _MOST_DIGITS = 18
 
 def _storable(text: str) -> str:
     if not storable(text):
-        raise ValueError("this is no text")
+        raise ValueError("this is not valid text")
     return text
 
 
@@ -24,17 +24,17 @@ ShortText = Annotated[str, Form(max_length=1_000), AfterValidator(_storable)]
 ListText = Annotated[str, Form(max_length=LONGEST_FORM_LIST)]
 """The field for networks."""
 ShortQuery = Annotated[str, Query(max_length=LONGEST_NAME), AfterValidator(_storable)]
-"""A name in the address of a page."""
+"""A name in the URL of a page."""
 ListQuery = Annotated[str, Query(max_length=2_000)]
-"""Networks in the address of a page."""
+"""Networks in the URL of a page."""
 Ids = Annotated[list[Annotated[int, Form(ge=0, le=2**63 - 1)]], Form(max_length=200)]
 """Ids of entries."""
 Confirmations = Annotated[list[Annotated[str, Form(max_length=100)]], Form(max_length=20)]
-"""What was agreed to."""
+"""What the person has confirmed."""
 
 
 def numbers_in(text: str) -> set[int]:
-    """The ids that stand in a text, between spaces; what is none is left out.
+    """Return the ids in a text, separated by spaces; anything else is ignored.
 
     Example:
         >>> sorted(numbers_in("7 x 12 " + "9" * 5_000))

@@ -1,4 +1,4 @@
-"""What the console calls things: problems, confirmations and changes, in the words of the people who use it."""
+"""The console's texts for problems, confirmations and changes."""
 
 from typing import Final
 
@@ -11,20 +11,20 @@ __all__ = ["CONFIRMATIONS", "ENABLE_ENFORCEMENT", "PROBLEM_TITLES", "change_sent
 PROBLEM_TITLES: Final = {rule.code: rule.title for rule in RULES}
 
 ENABLE_ENFORCEMENT: Final = "enable_enforcement"
-"""What a person agrees to with the first entry. The console alone asks: programs add it to have the list enforced."""
+"""The confirmation for the first entry. Only the console asks for it: programs add it to start enforcement."""
 
 CONFIRMATIONS: Final = {
     ENABLE_ENFORCEMENT: "Start enforcing the list: every address that is not on it will be denied with 403.",
     Guard.DISABLE_ENFORCEMENT.value: "Stop enforcing: without entries, every address may call for this account.",
     Guard.LOCK_OUT.value: "Lock my own address out: calls from it will be denied.",
 }
-"""What a person agrees to before a change that may surprise them."""
+"""The confirmations before a change that could surprise a person."""
 
 _NAMED = 3
 
 
 def change_sentence(change: Change) -> str:
-    """What a change did, in one sentence without its actor.
+    """Describe a change in one sentence, without its actor.
 
     Example:
         >>> from datetime import UTC, datetime
@@ -58,7 +58,7 @@ def change_sentence(change: Change) -> str:
 
 
 def _some(cidrs: list[str]) -> str:
-    """The first few of them."""
+    """Return the first few of the networks, as text."""
     if len(cidrs) <= _NAMED:
         return " and ".join([", ".join(cidrs[:-1]), cidrs[-1]] if len(cidrs) > 1 else cidrs)
     return f"{', '.join(cidrs[:_NAMED])} and {len(cidrs) - _NAMED} more"

@@ -1,4 +1,4 @@
-"""The page of one list, deleting from it, and the way back from any change."""
+"""The page of one list: it shows the list, deletes entries, and restores an earlier state."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ __all__ = ["AccountQuery", "HEADINGS", "ListView", "last_change", "router", "vie
 router = APIRouter(route_class=ConsoleRoute)
 
 HEADINGS = ("CIDR", "Prefix", "Subnet mask", "Label", "Added", "Expires")
-"""Of what `row.html` says of every entry; when it last matched and what can be done with it may follow."""
+"""The columns of `row.html` for every entry; the last match and the actions may follow."""
 
 AccountQuery = Annotated[str, Query(alias="account", max_length=1_000)]
 _Name = Annotated[str, Form(max_length=1_000)]
@@ -39,14 +39,14 @@ class ListView:
 
     Attributes:
         account: The account.
-        owner: The account whose list it is.
-        entries: The list, expired entries too.
-        limit: How many entries it may hold.
+        owner: The account that owns the list.
+        entries: The list, expired entries included.
+        limit: The largest number of entries.
         editable: Whether the person may change it here.
-        owner_visible: Whether the person may see the account whose list it is.
-        decision: What the list says to the person's own address; None if that cannot be told.
-        unlistable: What kind of address theirs is, where no list may hold it.
-        subaccounts: Whether there are any.
+        owner_visible: Whether the person may see the owner of the list.
+        decision: The decision of the list for the person's own address; None if the address is unknown.
+        unlistable: The kind of the person's address, if no list may contain it.
+        subaccounts: Whether there are subaccounts.
     """
 
     account: Account
@@ -61,26 +61,26 @@ class ListView:
 
     @property
     def inherited(self) -> bool:
-        """Whether the list is that of another account."""
+        """Return whether the account inherits its list."""
         return self.account.parent is not None
 
     @property
     def enforced(self) -> bool:
-        """Whether addresses that are not on the list are denied."""
+        """Return whether unlisted addresses are denied."""
         return enforced(self.entries)
 
     @property
     def active(self) -> list[Entry]:
-        """The entries that count."""
+        """Return the entries that are not expired."""
         now = datetime.now(UTC)
         return [entry for entry in self.entries if entry.counts(now)]
 
 
 def view_of(request: Request, person: Person, name: str) -> ListView:
-    """What a person sees of an account.
+    """Return what a person sees of an account.
 
     Raises:
-        AccountNotFoundError: If there is none, or they may not see it.
+        AccountNotFoundError: If it does not exist, or if the person may not see it.
         StoreError: If the store cannot be read.
     """
     manager = service_of(request).manager
@@ -116,7 +116,7 @@ def _may_see(manager: RuleManager, person: Person, account: str) -> bool:
 
 
 def last_change(manager: RuleManager, account: str) -> Change | None:
-    """The last change of an account's own list, for people who find it changed."""
+    """Return the last change of an account's own list, for people who find the list changed."""
     changes = manager.history(account, limit=1)
     return changes[0] if changes else None
 
@@ -128,7 +128,7 @@ def list_page(
     account: AccountQuery,
     done: Annotated[int | None, Query(ge=1, lt=2**63 - 1)] = None,
 ) -> Response:
-    """The list of an account."""
+    """Show the list of an account."""
     view = view_of(request, person, account)
     manager = service_of(request).manager
     notice, undo = None, False
@@ -184,7 +184,7 @@ def restore(
     version: _Number,
     confirm: Confirmations = [],  # noqa: B006
 ) -> Response:
-    """Make a list what it was, as a new change."""
+    """Restore an earlier list, as a new change."""
     manager = service_of(request).manager
     person.principal.require_account(manager, account, write=True)
 
@@ -208,7 +208,7 @@ def _change_from_page(
     verb: str,
     fields: dict[str, Any],
 ) -> Response:
-    """Make a change that one click asks for; ask back where it has to be confirmed."""
+    """Make a change after one click, or show its confirmations first if it needs any."""
     manager = service_of(request).manager
     try:
         sequence = make_change(person.principal.changing(manager), change, person.address, confirmed)

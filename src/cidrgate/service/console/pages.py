@@ -1,4 +1,4 @@
-"""Making pages: the templates, what each of them knows, and how numbers and times are written for people."""
+"""Rendering pages: the templates, their common values, and formats of numbers and times for people."""
 
 from datetime import UTC, datetime
 from ipaddress import ip_network
@@ -27,15 +27,15 @@ def page(
     headers: dict[str, str] | None = None,
     **known: Any,
 ) -> Response:
-    """A page, or a part of one for a page that asks for it.
+    """Return a page, or a part of it if the request asks for a part.
 
     Args:
-        request: What it answers.
-        template: Its file.
-        person: Who looks at it; None for somebody who is not signed in.
+        request: The request.
+        template: The template's file.
+        person: The person who is signed in, or None.
         status: The HTTP status.
-        headers: Of the answer.
-        known: What the template needs besides.
+        headers: Headers of the response.
+        known: Further values for the template.
     """
     text = _templates.get_template(template).render(
         root=root_of(request),
@@ -49,23 +49,23 @@ def page(
 
 
 def in_place(request: Request) -> bool:
-    """Whether a script asks for a part of a page, instead of the browser for the whole of it."""
+    """Return whether a script asks for a part of a page, and not the browser for a whole page."""
     return request.headers.get("hx-request") == "true"
 
 
 def root_of(request: Request) -> str:
-    """The path under which the browser sees the console."""
+    """Return the path of the console as the browser sees it."""
     return str(request.scope.get("root_path", ""))
 
 
 def link(request: Request, path: str, **query: str | int | None) -> str:
-    """The path, for the browser, of a page of the console; what is None is left out."""
+    """Return the path of a page of the console as the browser sees it; parameters that are None are left out."""
     given = {key: value for key, value in query.items() if value is not None}
     return f"{root_of(request)}/{path}{'?' if given else ''}{urlencode(given)}"
 
 
 def go(request: Request, path: str, **query: str | int | None) -> Response:
-    """An answer to a form that worked: on to a page."""
+    """Redirect to a page after a form has succeeded."""
     target = link(request, path, **query)
     if in_place(request):
         return Response(status_code=204, headers={"HX-Redirect": target})
@@ -81,7 +81,7 @@ def _machine(time: datetime) -> str:
 
 
 def _relative(time: datetime, now: datetime) -> str:
-    """How far away a time is, about.
+    """Describe how far away a time is, approximately.
 
     Example:
         >>> from datetime import timedelta
@@ -102,7 +102,7 @@ def _relative(time: datetime, now: datetime) -> str:
 
 
 def _sentence_case(text: str) -> str:
-    """A text that begins with a capital letter, unless it begins with a network.
+    """Return a text with a capital first letter, unless it begins with a network.
 
     Example:
         >>> _sentence_case("add the length"), _sentence_case("fe80::/10 is Link-Local Unicast")
@@ -112,7 +112,7 @@ def _sentence_case(text: str) -> str:
 
 
 def _host(address: str) -> str:
-    """The network of one address."""
+    """Return the network that contains one address only."""
     return str(ip_network(address))
 
 

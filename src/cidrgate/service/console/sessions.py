@@ -1,4 +1,4 @@
-"""Who is at the browser: a session in a cookie, and proof that a form came from one of the console's own pages."""
+"""The session of a browser, in a cookie, and the proof that a form came from one of the console's own pages."""
 
 import hashlib
 import hmac
@@ -30,21 +30,21 @@ __all__ = [
 
 _COOKIE = "cidrgate_session"
 _SECURE_COOKIE = f"__Host-{_COOKIE}"
-"""Browsers take a cookie of this name over TLS only, and from this host only."""
+"""Browsers accept a cookie with this name only over TLS, and only from this host."""
 _KNOWN = "cidrgate.person"
-"""Where a request keeps who was found to send it."""
+"""The key under which a request stores the person who sent it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Somebody who is signed in.
+    """A person who is signed in.
 
     Attributes:
-        principal: What they may do.
-        csrf: What their forms carry: another site cannot know it.
-        address: Where they are; None if that cannot be told.
-        expires_at: When their session ends.
-        session_id: What people call their session by.
+        principal: What the person may do.
+        csrf: The secret in the person's forms; another site cannot know it.
+        address: The person's address; None if it is unknown.
+        expires_at: When the session expires.
+        session_id: The public name of the session.
     """
 
     principal: Principal
@@ -55,19 +55,19 @@ class Person:
 
 
 class SignInNeededError(ServiceError):
-    """A page for which somebody must be signed in."""
+    """The page requires a person who is signed in."""
 
     def __init__(self) -> None:
         super().__init__(401, "sign_in_needed", "You are not signed in, or your session has ended.")
 
 
 def begin(request: Request, response: Response, secret: str) -> None:
-    """Let a browser keep a session.
+    """Store a session in a browser.
 
     Args:
-        request: What the session begins with.
-        response: Its answer.
-        secret: The session's.
+        request: The request that begins the session.
+        response: Its response.
+        secret: The session's secret.
     """
     secure = _over_tls(request)
     response.set_cookie(
@@ -90,16 +90,16 @@ def end(request: Request, response: Response) -> None:
 
 
 def forget(response: Response) -> None:
-    """Let a browser forget its session."""
+    """Remove the session from a browser."""
     response.delete_cookie(_COOKIE, path="/", httponly=True, samesite="lax")
     response.delete_cookie(_SECURE_COOKIE, path="/", secure=True, httponly=True, samesite="lax")
 
 
 def require_own_page(request: Request) -> None:
-    """Refuse a form that was sent by a page of another site, before anybody is signed in.
+    """Reject a form from a page of another site, before the person is signed in.
 
     Raises:
-        ForbiddenError: If the browser says so, or does not say where the form comes from.
+        ForbiddenError: If the browser reports another site, or does not report where the form comes from.
     """
     site = request.headers.get("sec-fetch-site")
     public = service_of(request).settings.public
@@ -109,7 +109,7 @@ def require_own_page(request: Request) -> None:
     elif public is not None:
         own = origin == str(public)
     else:
-        # Browsers leave it out over plain HTTP.
+        # Browsers omit the header over plain HTTP.
         own = _host_of(origin) == request.headers.get("host")
     if not own:
         raise ForbiddenError(
@@ -141,24 +141,24 @@ def _signed_in(request: Request) -> Person:
 BEFORE_BODY.add(_signed_in)
 
 SignedIn = Annotated[Person, Depends(_signed_in)]
-"""Whoever opens a page."""
+"""The person who opens a page."""
 
 
 def _signed_in_form(person: SignedIn, csrf: Annotated[str, Form()] = "") -> Person:
     if not hmac.compare_digest(csrf.encode(), person.csrf.encode()):
         raise ForbiddenError(
-            "This form does not belong to your session, perhaps because you have signed in anew since it was opened. "
+            "This form does not belong to your session, perhaps because you have signed in again since you opened it. "
             "Nothing was changed: open the page again."
         )
     return person
 
 
 SignedInForm = Annotated[Person, Depends(_signed_in_form)]
-"""Whoever sends a form from a page of theirs."""
+"""The person who sends a form."""
 
 
 def _secret(request: Request) -> str | None:
-    """The session's secret. Over TLS only the cookie that no other host, and nobody on the way, can have set."""
+    """Return the session's secret. Over TLS, only the cookie counts that no other host and no one between can set."""
     public = service_of(request).settings.public
     secure = request.cookies.get(_SECURE_COOKIE)
     if request.scope["scheme"] == "https" or (public is not None and public.secure):
@@ -167,7 +167,7 @@ def _secret(request: Request) -> str | None:
 
 
 def _csrf(secret: str) -> str:
-    """Known to the session's own pages; it tells nothing about the session's secret."""
+    """Return the secret of the session's forms; it does not reveal the session's secret."""
     return hmac.new(secret.encode(), b"csrf", hashlib.sha256).hexdigest()
 
 
@@ -179,7 +179,7 @@ def _host_of(origin: str) -> str | None:
 
 
 def _over_tls(request: Request) -> bool:
-    """Whether the browser speaks TLS: behind a proxy that ends it, the public URL or the browser's `Origin` tells."""
+    """Return whether the browser uses TLS; behind a proxy, the public URL or the browser's `Origin` shows it."""
     public = service_of(request).settings.public
     if public is not None:
         return public.secure

@@ -1,4 +1,4 @@
-"""The page of sessions: who is signed in to the console, and the way to end each."""
+"""The page of sessions: it shows who is signed in to the console, and ends sessions."""
 
 from typing import Annotated
 
@@ -20,7 +20,7 @@ _Id = Annotated[str, Query(pattern=r"^([0-9a-f]{16})?$")]
 
 @router.get("")
 def sessions_page(request: Request, person: SignedIn, after: _Id = "") -> Response:
-    """Every session for an admin; for others those of their own token."""
+    """Show every session to an admin, and to others those of their own token."""
     credentials = service_of(request).credentials
     before = None
     if after:

@@ -17,7 +17,7 @@ from cidrgate.service.settings import service_of
 __all__ = ["router"]
 
 _LONGEST_WAY = 2_000
-# A way to a page of the console, as pages write them: nothing that a browser reads as another host or a step back.
+# The path of a page of the console, as pages write it: a browser cannot read it as another host or a parent folder.
 _WAY = re.compile(r"/[A-Za-z0-9_-]++(?:/[A-Za-z0-9_-]++)*+(?:\?[\x21-\x5b\x5d-\x7e]*+)?", re.ASCII)
 
 router = APIRouter(route_class=ConsoleRoute)
@@ -29,7 +29,7 @@ _Then = Annotated[str, Form(max_length=_LONGEST_WAY)]
 
 @router.get("/sign-in")
 def sign_in_page(request: Request, then: Annotated[str, Query(max_length=_LONGEST_WAY)] = "") -> Response:
-    """Where a token is pasted."""
+    """Show the form for a token."""
     return page(request, "sign_in.html", then=_own_way(request, then), refused=None)
 
 
@@ -41,10 +41,10 @@ def sign_in(request: Request, token: _Secret, then: _Then = "") -> Response:
     then = _own_way(request, then)
     known = service.credentials.authenticate(token.strip())
     if known is None:
-        refused = "This token is unknown, revoked or expired. Check that it was copied whole."
+        refused = "This token is unknown, revoked or expired. Check that you copied all of it."
         return _refused(request, refused, then)
     if all(scope.kind == "metrics" for scope in known.scopes):
-        refused = "This token is good for measurements only: there is nothing to see in the console with it."
+        refused = "This token can only read metrics; it cannot use the console."
         return page(request, "sign_in.html", then=then, refused=refused, status=403)
     lifetime = service.settings.session_lifetime
     try:
@@ -56,7 +56,7 @@ def sign_in(request: Request, token: _Secret, then: _Then = "") -> Response:
 
 @router.get("/link/{secret}")
 def link_page(request: Request, secret: _InPath) -> Response:
-    """What a one-time link shows first: programs that look into mail must not use it up."""
+    """Show a page before the one-time link is used: programs that scan mail must not use it up."""
     return page(request, "link.html", secret=secret)
 
 
@@ -68,7 +68,7 @@ def open_link(request: Request, secret: _InPath) -> Response:
     lifetime = service.settings.session_lifetime
     session = service.credentials.open_link(secret, lifetime=lifetime, address=client_address(request))
     if session is None:
-        refused = "This link was used before, or is too old. Ask for a new one, or paste a token."
+        refused = "This link was already used, or has expired. Ask for a new one, or paste a token."
         return _refused(request, refused, "")
     return _begun(request, session, "")
 
@@ -93,7 +93,7 @@ def _begun(request: Request, secret: str, then: str) -> Response:
 
 
 def _own_way(request: Request, then: str) -> str:
-    """A way on, if it leads to a page of the console; else none: it stood in a link, which anybody can make."""
+    """Return the page to continue with if it belongs to the console, otherwise none: anyone can put it into a link."""
     root = root_of(request)
     own = len(then) <= _LONGEST_WAY and then.startswith(f"{root}/") and _WAY.fullmatch(then, len(root))
     return then if own else ""

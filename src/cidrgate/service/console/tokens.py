@@ -1,4 +1,4 @@
-"""The page of tokens, for admins: what programs use the API with, and people sign in with."""
+"""The page of tokens, for admins: programs use the API with them, and people sign in with them."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
@@ -24,7 +24,7 @@ _Text = Annotated[str, Form(max_length=1_000)]
 
 @router.get("")
 def tokens_page(request: Request, person: SignedIn, after: Annotated[int, Query(ge=0, le=2**63 - 1)] = 0) -> Response:
-    """Every token, without its secret."""
+    """Show every token, without its secret."""
     person.principal.require_admin()
     found = service_of(request).credentials.tokens(after=after, limit=_A_PAGE + 1)
     more = found[_A_PAGE - 1].id if len(found) > _A_PAGE else None
@@ -33,7 +33,7 @@ def tokens_page(request: Request, person: SignedIn, after: Annotated[int, Query(
 
 @router.get("/new")
 def new_token_page(request: Request, person: SignedIn, account: ShortQuery = "") -> Response:
-    """The form for a token."""
+    """Show the form for a token."""
     person.principal.require_admin()
     return _form(request, person, name="", may="write", account=account, ends="never")
 
@@ -47,14 +47,14 @@ def create_token(
     account: _Text = "",
     ends: _Text = "never",
 ) -> Response:
-    """Make a token, and show its secret this once."""
+    """Create a token, and show its secret this once."""
     person.principal.require_admin()
     typed = {"name": name, "may": may, "account": account, "ends": ends}
     service = service_of(request)
     try:
         scope = Scope.parse(may if may in ("admin", "metrics") else f"account:{account.strip()}:{may}")
         if ends not in _DAYS:
-            raise InvalidExpiryError("choose when the token ends")
+            raise InvalidExpiryError("choose when the token expires")
         days = _DAYS[ends]
         with service.manager.store.write() as transaction:
             person.principal.rely_on(transaction)
@@ -72,7 +72,7 @@ def create_token(
 
 @router.post("/revoke")
 def revoke_token(request: Request, person: SignedInForm, token: Annotated[int, Form(ge=1, le=2**63 - 1)]) -> Response:
-    """Make a token useless."""
+    """Revoke a token."""
     person.principal.require_admin()
     service = service_of(request)
     with service.manager.store.write() as transaction:
