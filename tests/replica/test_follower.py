@@ -17,6 +17,7 @@ import pytest
 
 from cidrgate import CidrgateError, NewEntry, RuleManager, StoreError
 from cidrgate.replica.published_store import PublishedStore
+from cidrgate.stores import open_store
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
@@ -242,3 +243,21 @@ def test_a_store_that_is_replaced_by_another_is_read_whole(tmp_path: Path) -> No
         eventually(lambda: matcher.prefixes("acct-1") == ["1.1.1.1/32"])
         assert "acct-2" not in matcher
         assert service.matcher is matcher
+
+
+UNCLOSED = """
+import cidrgate.replica.replica
+cidrgate.replica.replica._POLL = 0.0
+from cidrgate import RuleManager
+managers = [RuleManager.open(url) for url in {urls!r}]
+"""
+
+
+def test_a_process_ends_in_peace_though_nobody_has_closed_its_managers(tmp_path: Path) -> None:
+    """A thread in SQLite would use connections that are gone while the interpreter ends."""
+    path = str(tmp_path / "lists.db")
+    open_store(path, create=True).close()
+    for _ in range(10):
+        code = UNCLOSED.format(urls=["memory://", "memory://", path])
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+        assert (done.returncode, done.stderr) == (0, "")

@@ -8,6 +8,7 @@ for it.
 
 from __future__ import annotations
 
+import atexit
 import logging
 import math
 import threading
@@ -153,6 +154,20 @@ class _Age:
         return math.inf if self._stale else max(0.0, longest - staleness) + _A_LITTLE
 
 
+_running: weakref.WeakSet[Follower] = weakref.WeakSet()
+"""The followers of this process, for its end."""
+
+
+def _stop_all() -> None:
+    """Stop every follower when the process exits: its thread must not use connections while they are closed."""
+    followers = list(_running)
+    for follower in followers:
+        follower.end()
+    last = time.monotonic() + _FAREWELL
+    for follower in followers:
+        follower.join(max(0.0, last - time.monotonic()))
+
+
 class Follower:
     """Follows a store in a separate thread, until `stop` is called or `published` is garbage-collected.
 
@@ -193,22 +208,35 @@ class Follower:
                 "or memory for this process"
             ) from error
         published.on_next_expiry_changed = published.on_behind = self.wake
+        _running.add(self)
+        # What was registered last runs first: before the finalizers of stores, which close connections.
+        atexit.unregister(_stop_all)
+        atexit.register(_stop_all)
 
     def stop(self) -> None:
-        """End the thread."""
+        """End the thread, and wait for its end for some seconds."""
+        self.end()
+        self.join(_FAREWELL)
+
+    def end(self) -> None:
+        """Let the thread end as soon as it can."""
         self._ended.set()
         published = self._published()
         if published is not None:
             published.on_behind = None
         self.wake()
+
+    def join(self, timeout: float) -> None:
+        """Wait for the end of the thread, for at most so many seconds."""
         if self._thread is not threading.current_thread():
-            self._thread.join(_FAREWELL)
+            self._thread.join(timeout)
 
     def leave_to_parent(self) -> None:
         """Stop all work in a forked child: the thread does not exist there, or has become the child's main thread."""
         self._ended = threading.Event()  # another thread may have been using the old one
         self._ended.set()
         self._watch = None
+        _running.discard(self)
 
     @property
     def is_alive(self) -> bool:
