@@ -279,7 +279,7 @@ class Console:
         Guard.DISABLE_ENFORCEMENT: r"Stop enforcing: without entries, every address may call",
         Guard.LOCK_OUT: r"you would lock yourself out",
         "unknown_account": r"there is no account &#39;nope&#39;",
-        "subaccount": r"Change the list there|choose &#39;acct-1&#39; as the parent|list is that of",
+        "subaccount": r"Change the list there|choose &#39;acct-1&#39; as the parent|uses the list of",
         "version": r"has changed (this|the) list",
     }
     wrong: ClassVar[dict[str, list[Any]]] = {

@@ -6,6 +6,7 @@ import resource
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -91,12 +92,17 @@ def test_a_server_that_ends_during_the_commit(postgres_url: str) -> None:
         dba.execute("SELECT pg_reload_conf()")
         try:
             failures: list[BaseException] = []
+            asked: list[str] = []
 
             def change() -> None:
-                try:
-                    manager.add("acct-1", "8.8.8.0/24")
-                except StoreError as error:
-                    failures.append(error)
+                # The server waits for the standby from some moment after it was told to on.
+                for number in cycle(range(256)):
+                    try:
+                        manager.replace("acct-1", f"8.8.{number}.0/24")
+                    except StoreError as error:
+                        failures.append(error)
+                        asked.append(f"8.8.{number}.0/24")
+                        return
 
             waits = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
             changing = threading.Thread(target=change)
@@ -108,7 +114,7 @@ def test_a_server_that_ends_during_the_commit(postgres_url: str) -> None:
             dba.execute("ALTER SYSTEM RESET synchronous_standby_names")
             dba.execute("SELECT pg_reload_conf()")
         assert [type(failure) for failure in failures] == [OutcomeUnknownError]
-        assert [entry.cidr for entry in manager.entries("acct-1")] == ["8.8.8.0/24"]
+        assert [entry.cidr for entry in manager.entries("acct-1")] == asked
 
 
 def test_a_commit_that_the_server_refuses_changes_nothing_and_is_tried_again(postgres_url: str) -> None:

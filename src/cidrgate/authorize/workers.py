@@ -51,7 +51,8 @@ class WorkerFile:
 
     def update(self) -> None:
         """Write the current numbers."""
-        _LAYOUT.pack_into(self._numbers, 0, self._lists.known_at, self._lists.follows)
+        # Assigned at once: `pack_into` would write zeros first, which another worker could read.
+        self._numbers[:] = _LAYOUT.pack(self._lists.known_at, self._lists.follows)
 
 
 def living_workers(folder: Path) -> Iterator[ListsState]:
