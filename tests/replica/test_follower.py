@@ -261,3 +261,24 @@ def test_a_process_ends_in_peace_though_nobody_has_closed_its_managers(tmp_path:
         code = UNCLOSED.format(urls=["memory://", "memory://", path])
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
         assert (done.returncode, done.stderr) == (0, "")
+
+
+IN_USE = """
+import threading, time
+from cidrgate import RuleManager
+manager = RuleManager.open("memory://", follow=False)
+manager.create_account("acct-1")
+def ask():
+    while True:
+        manager.entries("acct-1")
+threading.excepthook = lambda *_: None
+for _ in range(2):
+    threading.Thread(target=ask, daemon=True).start()
+time.sleep(0.05)
+"""
+
+
+def test_a_process_ends_in_peace_though_its_threads_still_ask() -> None:
+    for _ in range(10):
+        done = subprocess.run([sys.executable, "-c", IN_USE], capture_output=True, text=True, check=False, timeout=60)
+        assert done.returncode == 0, done.stderr

@@ -130,7 +130,7 @@ class SqliteStore:
         self._writing = self._writers.execution_options(**{_BEGIN: None})
         self._writes = Writes(self._name, sqlite3.Connection.interrupt, refused_commit)
         self._watches: weakref.WeakSet[SqliteWatch] = weakref.WeakSet()
-        self._close = weakref.finalize(self, _dispose, self._readers, self._writers)
+        self._close = weakref.finalize(self, _dispose, self._turn, self._readers, self._writers)
         join_forks(self, stage=0)  # before there are connections
         try:
             with work(sqlite=True), self._explained():
@@ -510,12 +510,21 @@ def _use_write_ahead_log(engine: Engine, lock_timeout: float) -> None:
         connection.close()
 
 
-def _dispose(*engines: Engine) -> None:
-    """Close the connections, unless a call of SQLite could wait permanently; then they stay open."""
-    if not sqlite_is_lost():
-        with work(sqlite=True):
-            for engine in engines:
-                engine.dispose()
+def _dispose(turn: threading.RLock, *engines: Engine) -> None:
+    """Close the connections, unless a call of SQLite could wait permanently; then they stay open.
+
+    When the process exits, a thread may still use the connection of a store in memory. The connection is closed between
+    two transactions, or not at all.
+    """
+    if sqlite_is_lost():
+        return
+    with work(sqlite=True):
+        if turn.acquire(timeout=LOCK_TIMEOUT):
+            try:
+                for engine in engines:
+                    engine.dispose()
+            finally:
+                turn.release()
 
 
 def _is_larger(path: Path, size: int) -> bool:
