@@ -52,6 +52,13 @@ def test_every_public_name_is_there_and_typed() -> None:
                 assert getattr(cidrgate, name.name) is getattr(module, name.name)
 
 
+@pytest.mark.parametrize("part", ["_engine", "errors", "gate", "manager", "rules", "stores", "values"])
+def test_a_part_is_an_attribute_of_the_package(part: str) -> None:
+    """As it was while `import cidrgate` loaded all of them; C code finds the engine so."""
+    code = f"import sys, cidrgate; assert cidrgate.{part} is sys.modules['cidrgate.{part}']"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_a_name_that_there_is_not() -> None:
     with pytest.raises(AttributeError, match="has no attribute 'Trie'"):
         cidrgate.Trie  # type: ignore[attr-defined]  # noqa: B018

@@ -47,6 +47,8 @@ _PUBLIC = {
 """The module of each public name. `__init__.pyi` contains the same for type checkers."""
 
 _MODULES = {name: module for module, names in _PUBLIC.items() for name in names}
+_PARTS = {module.split(".")[1] for module in _PUBLIC} | {"stores"}
+"""Modules of the package that are its attributes without an import of their own, as `cidrgate.errors`."""
 
 __all__ = [*_MODULES, "__version__", "get_include"]
 
@@ -58,6 +60,8 @@ def __getattr__(name: str) -> object:
         from importlib.metadata import version
 
         return version("cidrgate")
+    if name in _PARTS:
+        return import_module(f"{__name__}.{name}")
     module = _MODULES.get(name)
     if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
