@@ -230,7 +230,7 @@ class SqliteStore:
     def close(self) -> None:
         """Close every connection, which deletes a store in memory. A second call does nothing."""
         self._closed = True
-        with self._turned(time.monotonic() + self.lock_timeout):
+        with work(), self._turned(time.monotonic() + self.lock_timeout):
             self._close()
 
     def tidy(self) -> None:
