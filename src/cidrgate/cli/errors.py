@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from cidrgate.errors import CidrgateError, WouldDisableEnforcementError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["BadRowsError", "CommandError", "RowProblem", "shell_message"]
+__all__ = ["BadRowsError", "CommandError", "NotConfirmedError", "PartialImportError", "RowProblem", "shell_message"]
 
 
 def shell_message(error: CidrgateError) -> str:
@@ -27,6 +27,14 @@ def shell_message(error: CidrgateError) -> str:
 
 class CommandError(CidrgateError):
     """A command cannot be carried out as it was typed, or with the given file."""
+
+    code: ClassVar[str] = "command"
+
+
+class NotConfirmedError(CommandError):
+    """A command deletes what nothing can restore, and nobody has confirmed it; nothing was changed."""
+
+    code: ClassVar[str] = "not_confirmed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,16 +75,24 @@ class RowProblem:
 
 
 class BadRowsError(CommandError):
-    """A file has rows that were not imported.
+    """A file has bad rows, and nothing was imported.
 
     Args:
         message: What this means for the other rows of the file.
         problems: The problems, in the order of the lines.
     """
 
+    code: ClassVar[str] = "bad_rows"
+
     def __init__(self, message: str, problems: Iterable[RowProblem]) -> None:
         super().__init__(message)
         self.problems = list(problems)
+
+
+class PartialImportError(BadRowsError):
+    """A file has bad rows: the accounts of these rows were not imported, the other accounts were."""
+
+    code: ClassVar[str] = "partial_import"
 
 
 def _line_ranges(lines: Sequence[int]) -> str:
