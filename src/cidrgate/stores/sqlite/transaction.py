@@ -31,9 +31,7 @@ _POSITION = """
             SELECT at FROM changes WHERE sequence = (SELECT seq FROM sqlite_sequence WHERE name = 'changes')
         ), '')
 """
-_LOG = text(
-    "SELECT (SELECT log_start FROM facts), coalesce((SELECT at FROM changes WHERE sequence = :last), '')"
-)
+_LOG = text("SELECT (SELECT log_start FROM facts), coalesce((SELECT at FROM changes WHERE sequence = :last), '')")
 # NOT INDEXED: SQLite would otherwise scan its whole index on accounts, because the query selects accounts.
 _CHANGED = text("SELECT DISTINCT account FROM changes NOT INDEXED WHERE sequence > :last LIMIT :most")
 _OF_EACH = ("id", "account_id", "cidr", *DETAIL_NAMES)
