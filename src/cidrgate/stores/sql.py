@@ -195,7 +195,7 @@ class Transaction(ABC):
     def accounts_named(self, names: Collection[str]) -> dict[str, StoredAccount]:
         """Return the existing accounts with these names, by name. A write transaction locks them for other writers."""
         statement = self._select_to_change if self._writes else select_accounts_named
-        rows = self._connection.execute(statement, {"names": list(names)})
+        rows = self._connection.execute(statement, {"names": list(names)}).all()
         return {row.name: StoredAccount(*row) for row in rows}
 
     def accounts(
@@ -277,7 +277,7 @@ class Transaction(ABC):
         if len(names) > _MANY:
             self._expect_much()
         lists: dict[str, list[Entry]] = {account.name: [] for account in owners}
-        for account_id, *values in self._connection.execute(_select_entries, {"ids": list(names)}):
+        for account_id, *values in self._connection.execute(_select_entries, {"ids": list(names)}).all():
             name = names[account_id]
             lists[name].append(entry_from_row(name, values))
         return lists
@@ -294,7 +294,7 @@ class Transaction(ABC):
     def lists_named(self, names: Collection[str]) -> list[StoredList]:
         """Return some accounts with the CIDRs of their own lists, parents before their subaccounts."""
         found: dict[str, StoredList] = {}
-        for row in self._connection.execute(_select_lists_named, {"names": list(names)}):
+        for row in self._connection.execute(_select_lists_named, {"names": list(names)}).all():
             name, parent, cidr, expires_at, enforced = row
             one = found.get(name) or found.setdefault(name, StoredList(name, parent, [], {}, bool(enforced)))
             if cidr is not None:
