@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import re
 from dataclasses import fields
+from typing import Any, get_args
 
 import pytest
 
 from cidrgate import NewEntry, Policy, Problem, RuleError
+from cidrgate.errors import ProblemCode
 from cidrgate.rules import RULES, Rule, checks, validate_addition
 from cidrgate.service.api.schemas import RuleProblem
 from cidrgate.service.console.formatting import PROBLEM_TITLES
 from tests.docs.pages import PAGES, ROOT
 from tests.golden_rules import BROKEN, golden_validate
+
+OF_LATER: Any = "of_a_later_version"
+"""The code of a rule that a later version adds."""
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.code)
@@ -37,15 +42,15 @@ def test_the_engine_accepts_nothing_that_breaks_a_rule_of_its_own(rule: Rule) ->
 
 def test_a_rule_that_the_engine_does_not_know_is_checked_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     def check(piece: checks.Piece, _policy: Policy) -> Problem | None:
-        return piece.problem("too_wide", [], "list less") if piece.cidr.endswith("/8") else None
+        return piece.problem(OF_LATER, [], "list less") if piece.cidr.endswith("/8") else None
 
-    rule = Rule("too_wide", "Too wide", "it is wider than it may be", "how long it must be", check)
+    rule = Rule(OF_LATER, "Too wide", "it is wider than it may be", "how long it must be", check)
     monkeypatch.setattr(checks, "_OF_PIECES", (*checks._OF_PIECES, (rule, check)))
     monkeypatch.setattr(checks, "_AFTER_ENGINE", ((rule, check),))
     assert validate_addition([NewEntry("8.8.8.0/24")], ["9.0.0.0/8"], Policy()) == ["8.8.8.0/24"]
     with pytest.raises(RuleError) as caught:
         validate_addition([NewEntry("8.0.0.0/8")], ["9.9.9.0/24"], Policy())
-    assert [problem.code for problem in caught.value.problems] == ["too_wide"]
+    assert [problem.code for problem in caught.value.problems] == [OF_LATER]
 
 
 def test_no_problem_has_a_code_that_is_no_rule() -> None:
@@ -60,6 +65,7 @@ def test_no_problem_has_a_code_that_is_no_rule() -> None:
 def test_what_lists_the_rules_lists_them_all() -> None:
     codes = [rule.code for rule in RULES]
     assert len(set(codes)) == len(codes)
+    assert list(get_args(ProblemCode)) == codes, "ProblemCode in cidrgate/errors.py"
     assert list(PROBLEM_TITLES) == codes
     assert all(rule.title and rule.when and rule.told for rule in RULES)
     assert RuleProblem.model_json_schema()["properties"]["code"]["enum"] == codes

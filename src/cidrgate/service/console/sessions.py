@@ -58,8 +58,10 @@ class Person:
 class SignInNeededError(ServiceError):
     """The page requires a person who is signed in."""
 
+    code = "sign_in_needed"
+
     def __init__(self) -> None:
-        super().__init__(401, "sign_in_needed", "You are not signed in, or your session has ended.")
+        super().__init__(401, self.code, "You are not signed in, or your session has ended.")
 
 
 def begin(request: Request, response: Response, secret: str) -> None:
