@@ -2,26 +2,91 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
-from datetime import datetime  # noqa: TC003 - the types of the fields are read at runtime too
-from types import EllipsisType
-from typing import Any, Literal, TypedDict, cast
+import math
+from dataclasses import MISSING, dataclass, field, fields, replace
+from datetime import datetime, timedelta
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from types import EllipsisType, NoneType
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, cast, get_args, get_type_hints
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 __all__ = [
     "Account",
     "Action",
+    "Address",
     "Change",
     "Decision",
+    "Duration",
     "Entry",
     "EntryDetails",
     "EntryEdit",
+    "EntryRef",
     "ListState",
     "NewEntry",
+    "Prefix",
     "Reason",
+    "seconds",
 ]
 
-Reason = Literal["matched", "not_listed", "not_enforced", "invalid_address"]
-Action = Literal["create_account", "add", "edit", "remove", "replace", "restore", "expire"]
+Address: TypeAlias = str | bytes | IPv4Address | IPv6Address
+"""An address: text, packed bytes (4 or 16), or an `ipaddress` object."""
+
+Prefix: TypeAlias = str | IPv4Network | IPv6Network
+"""A network: text such as `8.8.8.0/24`, or an `ipaddress` object."""
+
+Duration: TypeAlias = float | timedelta
+"""A duration: a number of seconds, or a `timedelta`. `seconds` checks it."""
+
+Reason: TypeAlias = Literal["matched", "not_listed", "not_enforced", "invalid_address"]
+"""Why an address is allowed or denied. Later versions may add values."""
+
+Action: TypeAlias = Literal["create_account", "add", "edit", "remove", "replace", "restore", "expire"]
+"""What a change did. Later versions may add values."""
+
+
+def seconds(value: Duration, name: str, *, above_zero: bool = False) -> float:
+    """Return a duration in seconds. Every setting and argument that is a duration is checked here.
+
+    Args:
+        value: A number of seconds, or a `timedelta`.
+        name: The name of the setting or argument, for the message.
+        above_zero: Whether zero is refused too.
+
+    Raises:
+        TypeError: If the value is neither a number nor a `timedelta`. Text, True and False are not numbers.
+        ValueError: If it is negative, infinite or not a number, or is zero with `above_zero`.
+
+    Example:
+        >>> seconds(timedelta(minutes=5), "log_every"), seconds(0.5, "log_every")
+        (300.0, 0.5)
+        >>> seconds("5m", "log_every")
+        Traceback (most recent call last):
+        ...
+        TypeError: log_every must be a number of seconds or a timedelta, not '5m'
+        >>> seconds(-1, "log_every")
+        Traceback (most recent call last):
+        ...
+        ValueError: log_every must be a number of seconds from 0 on, not -1
+    """
+    if isinstance(value, timedelta):
+        found = value.total_seconds()
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        found = _float(value)
+    else:
+        raise TypeError(f"{name} must be a number of seconds or a timedelta, not {value!r}")
+    if not (0 < found < math.inf or (found == 0 and not above_zero)):
+        wanted = "above 0" if above_zero else "from 0 on"
+        raise ValueError(f"{name} must be a number of seconds {wanted}, not {value}")
+    return found
+
+
+def _float(value: float) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,10 +204,12 @@ class Entry:
     id: int
     account: str
     cidr: str
-    label: str | None
+    label: str | None = field(metadata={"title": "Label", "meaning": "A name for people."})
     created_at: datetime
     created_by: str | None
-    expires_at: datetime | None = None
+    expires_at: datetime | None = field(
+        default=None, metadata={"title": "Expires", "meaning": "When the entry expires, or null for never."}
+    )
 
     def expired(self, at: datetime) -> bool:
         """Return whether the entry has expired at a time.
@@ -158,6 +225,49 @@ class Entry:
     def matches(self, at: datetime) -> bool:
         """Return whether the entry allows the addresses of its network at a time."""
         return not self.expired(at)
+
+
+@dataclass(frozen=True, slots=True)
+class Detail:
+    """A detail of an entry: something that a person may say of it besides its network.
+
+    It is declared once, as a field of `Entry` whose metadata have a `title` and a `meaning`. The column of the store,
+    the change log, the JSON objects, the files of lists, the options of the command line and the fields of the console
+    are made of this.
+
+    Attributes:
+        name: The name of the field.
+        kind: The type of its values.
+        nullable: Whether it can be None.
+        default: Its value in an entry for which nobody said it.
+        title: What people call it.
+        meaning: What it means, in one sentence.
+    """
+
+    name: str
+    kind: type
+    nullable: bool
+    default: Any
+    title: str
+    meaning: str
+
+
+def _details() -> Iterator[Detail]:
+    types = get_type_hints(Entry)
+    for one in fields(Entry):
+        if "title" in one.metadata:
+            kinds = get_args(types[one.name]) or (types[one.name],)
+            [kind] = [kind for kind in kinds if kind is not NoneType]
+            default = None if one.default is MISSING else one.default
+            yield Detail(one.name, kind, NoneType in kinds, default, one.metadata["title"], one.metadata["meaning"])
+
+
+DETAILS = tuple(_details())
+"""Every detail of an entry, in the order of the fields."""
+
+
+EntryRef: TypeAlias = int | Prefix | Entry
+"""What names an entry of a list: its id, its network, or the entry itself."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -175,7 +175,7 @@ def test_accounts(cidrgate: Cidrgate) -> None:
         ("", "invalid_account", 3),
     ):
         assert cidrgate("account", "create", name, "--json", status=status).error["code"] == code
-    assert cidrgate("account", "create", "x", "-p", "sub-1", "--json", status=3).error["code"] == "subaccount"
+    assert cidrgate("account", "create", "x", "-p", "sub-1", "--json", status=3).error["code"] == "list_inherited"
 
 
 def test_version(cidrgate: Cidrgate) -> None:

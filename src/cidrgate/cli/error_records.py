@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from cidrgate.cli.errors import BadRowsError, shell_message
 from cidrgate.cli.exit_statuses import status_of
 from cidrgate.errors import RuleError
-from cidrgate.serialization import error_code, problem_record
+from cidrgate.serialization import problem_record
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +30,7 @@ def error_record(error: CidrgateError, exit_status: int | None = None) -> dict[s
     elif isinstance(error, BadRowsError):
         problems = [problem.record() for problem in error.problems]
     status = status_of(error) if exit_status is None else exit_status
-    return error_object(error_code(error), shell_message(error), status, problems)
+    return error_object(error.code, shell_message(error), status, problems)
 
 
 def error_object(code: str, message: str, exit_status: int, problems: Sequence[dict[str, Any]] = ()) -> dict[str, Any]:

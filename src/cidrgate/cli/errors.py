@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from cidrgate.errors import CidrgateError, WouldDisableEnforcementError
 
@@ -18,7 +18,7 @@ def shell_message(error: CidrgateError) -> str:
 
     Example:
         >>> from cidrgate.errors import WouldDisableEnforcementError
-        >>> shell_message(WouldDisableEnforcementError("a")).partition(". ")[2]
+        >>> shell_message(WouldDisableEnforcementError(account="a")).partition(". ")[2]
         'Nothing was changed: say --empty if that is wanted'
     """
     # The shell has no client address that a list could deny, so there is only one guard to confirm.
@@ -28,13 +28,13 @@ def shell_message(error: CidrgateError) -> str:
 class CommandError(CidrgateError):
     """A command cannot be carried out as it was typed, or with the given file."""
 
-    code: ClassVar[str] = "command"
+    code = "command"
 
 
 class NotConfirmedError(CommandError):
     """A command deletes what nothing can restore, and nobody has confirmed it; nothing was changed."""
 
-    code: ClassVar[str] = "not_confirmed"
+    code = "not_confirmed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ class BadRowsError(CommandError):
         problems: The problems, in the order of the lines.
     """
 
-    code: ClassVar[str] = "bad_rows"
+    code = "bad_rows"
 
     def __init__(self, message: str, problems: Iterable[RowProblem]) -> None:
         super().__init__(message)
@@ -92,7 +92,7 @@ class BadRowsError(CommandError):
 class PartialImportError(BadRowsError):
     """A file has bad rows: the accounts of these rows were not imported, the other accounts were."""
 
-    code: ClassVar[str] = "partial_import"
+    code = "partial_import"
 
 
 def _line_ranges(lines: Sequence[int]) -> str:

@@ -11,22 +11,17 @@ from typing import TYPE_CHECKING
 
 from cidrgate.cli.errors import BadRowsError, NotConfirmedError, PartialImportError
 from cidrgate.errors import (
-    AccountExistsError,
-    AccountNotFoundError,
     CidrgateError,
-    EntryNotFoundError,
-    HistoryError,
+    ConflictError,
     InvalidAccountError,
     InvalidExpiryError,
     InvalidScopeError,
     InvalidTextError,
+    NotFoundError,
     RuleError,
-    SessionNotFoundError,
     StoreError,
     SubaccountError,
-    TokenNotFoundError,
     UnconfirmedChangeError,
-    VersionConflictError,
 )
 
 if TYPE_CHECKING:
@@ -76,13 +71,8 @@ STATUSES: Mapping[type[CidrgateError], ExitStatus] = {
     InvalidTextError: ExitStatus.REFUSED,
     InvalidExpiryError: ExitStatus.REFUSED,
     InvalidScopeError: ExitStatus.REFUSED,
-    AccountNotFoundError: ExitStatus.NOT_FOUND,
-    EntryNotFoundError: ExitStatus.NOT_FOUND,
-    HistoryError: ExitStatus.NOT_FOUND,
-    TokenNotFoundError: ExitStatus.NOT_FOUND,
-    SessionNotFoundError: ExitStatus.NOT_FOUND,
-    AccountExistsError: ExitStatus.CONFLICT,
-    VersionConflictError: ExitStatus.CONFLICT,
+    NotFoundError: ExitStatus.NOT_FOUND,
+    ConflictError: ExitStatus.CONFLICT,
     StoreError: ExitStatus.UNAVAILABLE,
     PartialImportError: ExitStatus.PARTIAL,
 }
