@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
 from datetime import datetime, timedelta
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
-from types import EllipsisType
-from typing import Any, Literal, TypeAlias, TypedDict, cast
+from types import EllipsisType, NoneType
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, cast, get_args, get_type_hints
 
 from cidrgate.errors import EntryNotFoundError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 __all__ = [
     "Account",
@@ -204,10 +207,12 @@ class Entry:
     id: int
     account: str
     cidr: str
-    label: str | None
+    label: str | None = field(metadata={"title": "Label", "meaning": "A name for people."})
     created_at: datetime
     created_by: str | None
-    expires_at: datetime | None = None
+    expires_at: datetime | None = field(
+        default=None, metadata={"title": "Expires", "meaning": "When the entry expires, or null for never."}
+    )
 
     def expired(self, at: datetime) -> bool:
         """Return whether the entry has expired at a time.
@@ -223,6 +228,45 @@ class Entry:
     def matches(self, at: datetime) -> bool:
         """Return whether the entry allows the addresses of its network at a time."""
         return not self.expired(at)
+
+
+@dataclass(frozen=True, slots=True)
+class Detail:
+    """A detail of an entry: something that a person may say of it besides its network.
+
+    It is declared once, as a field of `Entry` whose metadata have a `title` and a `meaning`. The column of the store,
+    the change log, the JSON objects, the files of lists, the options of the command line and the fields of the console
+    are made of this.
+
+    Attributes:
+        name: The name of the field.
+        kind: The type of its values.
+        nullable: Whether it can be None.
+        default: Its value in an entry for which nobody said it.
+        title: What people call it.
+        meaning: What it means, in one sentence.
+    """
+
+    name: str
+    kind: type
+    nullable: bool
+    default: Any
+    title: str
+    meaning: str
+
+
+def _details() -> Iterator[Detail]:
+    types = get_type_hints(Entry)
+    for one in fields(Entry):
+        if "title" in one.metadata:
+            kinds = get_args(types[one.name]) or (types[one.name],)
+            [kind] = [kind for kind in kinds if kind is not NoneType]
+            default = None if one.default is MISSING else one.default
+            yield Detail(one.name, kind, NoneType in kinds, default, one.metadata["title"], one.metadata["meaning"])
+
+
+DETAILS = tuple(_details())
+"""Every detail of an entry, in the order of the fields."""
 
 
 EntryRef: TypeAlias = int | Prefix | Entry
