@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cidrgate import Entry, RuleManager
-from cidrgate.stores import ListChange
+from cidrgate.stores import StoredChange
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -196,7 +196,7 @@ def test_labels_are_printed_literally_and_safely(cidrgate: Cidrgate, label: str)
         assert owner is not None
         at = datetime(2026, 2, 3, tzinfo=UTC)
         entry = Entry(next(transaction.new_entry_ids()), "acct-1", "8.8.8.0/24", label, at, None)
-        transaction.apply([ListChange(owner, "add", after=(entry,))], at=at)
+        transaction.apply([StoredChange(owner, "add", after=(entry,))], at=at)
     assert cidrgate("list", "acct-1", "--json").record["entries"][0]["label"] == label
     shown = label.replace("\x1b", r"\x1b").replace("\r\n", r"\r\n").replace("\u202e", r"\u202e")
     for command in (["list", "acct-1"], ["history", "acct-1"], ["explain", "acct-1", "8.8.8.8"]):

@@ -48,8 +48,8 @@ def test_no_form_lets_entries_give_way_to_nothing(world: World) -> None:
 
 def test_to_empty_what_is_empty_is_no_question(world: World) -> None:
     manager = world.manager
-    assert manager.replace("acct-3", []) == []
-    assert manager.restore("acct-3", at=sequence_of(world, "acct-3", 0)) == []
+    assert manager.replace("acct-3", []).entries == ()
+    assert manager.restore("acct-3", at=sequence_of(world, "acct-3", 0)).entries == ()
     assert not manager.import_accounts({"acct-3": []}, replace=True).problems
     assert typed(["replace", "acct-3", "-d", str(world.path)]).exit_code == 0
     headers = {"Authorization": f"Bearer {world.token}"}
