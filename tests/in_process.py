@@ -11,13 +11,12 @@ if TYPE_CHECKING:
 
     from aiohttp import web
 
-    from cidrgate.middleware import asgi
     from tests.attacks import Attack
 
 __all__ = ["STATUS_OF", "aiohttp_status", "asgi_app", "asgi_status", "wsgi_app", "wsgi_status"]
 
 
-async def asgi_app(scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
+async def asgi_app(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": b"the application runs"})
 

@@ -12,7 +12,7 @@ from rest_framework.renderers import JSONRenderer
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from cidrgate.middleware.drf import allowlisted
+from cidrgate.middleware.drf import allowlist
 from tests.middleware import django_project
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ HANDLERS: dict[str, type[Any]] = {"asgi": _Asynchronous, "wsgi": _Synchronous}
 
 
 def guarded(gate: Gate, account: Any, protocol: str) -> Any:
-    act: Any = type("Act", (_Guarded,), {"permission_classes": [allowlisted(gate, account)]})
+    act: Any = type("Act", (_Guarded,), {"permission_classes": [allowlist(gate, account)]})
     view = act.as_view()
     with override_settings(MIDDLEWARE=[]):
         handler = HANDLERS[protocol]()

@@ -133,13 +133,13 @@ def test_no_header_counts_by_default_nor_from_strangers(peer: str, headers: list
     assume(address is not None and not address.startswith("192.0.2."))
     assert ClientIPResolver().resolve(peer, headers) == ClientAddress(address, "peer")
     for header in (None, "forwarded", "x-real-ip"):
-        found = ClientIPResolver(trusted_proxies=["192.0.2.0/24"], header=header).resolve(peer, headers)
+        found = ClientIPResolver(trusted_proxies=["192.0.2.0/24"], client_header=header).resolve(peer, headers)
         assert found == ClientAddress(address, "peer")
 
 
 @given(st.binary(max_size=300), st.sampled_from([None, "forwarded", "x-real-ip"]))
 def test_any_bytes_have_an_answer(value: bytes, header: str | None) -> None:
-    resolver = ClientIPResolver(trusted_proxies=["10.0.0.0/8", "unix:"], header=header)
+    resolver = ClientIPResolver(trusted_proxies=["10.0.0.0/8", "unix:"], client_header=header)
     found = resolver.resolve("10.0.0.1", [((header or "x-forwarded-for").upper().encode(), value)])
     assert (found.address is None) == (found.problem is not None)
     assert found.source == (header or "x-forwarded-for")
@@ -218,7 +218,7 @@ def test_too_few_hops_are_no_client() -> None:
 
 
 def test_a_single_value_is_one_address_once() -> None:
-    resolver = ClientIPResolver(trusted_proxies=PROXIES, header="CF-Connecting-IP")
+    resolver = ClientIPResolver(trusted_proxies=PROXIES, client_header="CF-Connecting-IP")
     field = b"cf-connecting-ip"
     assert resolver.resolve("10.0.0.1", [(field, b" 203.0.113.9 ")]) == ClientAddress("203.0.113.9", "cf-connecting-ip")
     assert resolver.resolve("10.0.0.1", [(field, b"2001:db8::1")]).address == "2001:db8::1"
@@ -232,9 +232,9 @@ def test_arguments_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ValueError, match="not both"):
         ClientIPResolver(trusted_proxies=PROXIES, trusted_hops=1)
     with pytest.raises(ValueError, match="name trusted_proxies"):
-        ClientIPResolver(header="x-real-ip")
+        ClientIPResolver(client_header="x-real-ip")
     with pytest.raises(ValueError, match="no list"):
-        ClientIPResolver(trusted_hops=1, header="x-real-ip")
+        ClientIPResolver(trusted_hops=1, client_header="x-real-ip")
     for hops in (0, -1, True):
         with pytest.raises(ValueError, match="at least 1"):
             ClientIPResolver(trusted_hops=hops)

@@ -40,7 +40,7 @@ def an_app(account: Any, *, installed: bool = True) -> FastAPI:
 
     @app.get("/v1/{account}/calls")
     def calls(account: str, verdict: Annotated[Verdict, Depends(listed)]) -> dict[str, Any]:
-        return {"entry": verdict.entry}
+        return {"entry": verdict.matched_cidr}
 
     @app.get("/public")
     def public() -> str:
