@@ -21,7 +21,7 @@ export PYTHONDONTWRITEBYTECODE :=
 ENGINE := $(filter-out ext/_engine.c,$(wildcard ext/*.pyx ext/*.pxi ext/*.pxd ext/*.h ext/*.c)) setup.py pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help run check test test-long coverage dist race stress faults image-steps soak lint sanitize sanitize-form sanitize-build fuzz fuzz-snapshots bench bench-cluster bench-smoke comparison docs docs-links clean
+.PHONY: help run check surfaces test test-long coverage dist race stress faults image-steps soak lint sanitize sanitize-form sanitize-build fuzz fuzz-snapshots bench bench-cluster bench-smoke comparison docs docs-links clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -40,6 +40,9 @@ check: .venv/dev ## lint, types and the fast tests, in less than a minute: run i
 		&& $(MAKE) --no-print-directory lint \
 		&& $(BIN)/python -m pytest -q -n auto --dist worksteal -m 'not slow' --durations=5 --durations-min=2 $(CHECKED) \
 		&& echo "checked in $$(($$(date +%s) - start)) seconds"
+
+surfaces: .venv/dev ## accept the public surfaces as they are; says what CHANGELOG.md then needs
+	$(BIN)/python -m tests.surfaces
 
 test: .venv/dev ## set up, and run every test; the suite of faults is `make faults`
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --ignore=tests/faults --ignore=tests/distribution

@@ -2,26 +2,88 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields, replace
-from datetime import datetime  # noqa: TC003 - the types of the fields are read at runtime too
+from datetime import datetime, timedelta
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from types import EllipsisType
-from typing import Any, Literal, TypedDict, cast
+from typing import Any, Literal, TypeAlias, TypedDict, cast
 
 __all__ = [
     "Account",
     "Action",
+    "Address",
     "Change",
     "Decision",
+    "Duration",
     "Entry",
     "EntryDetails",
     "EntryEdit",
+    "EntryRef",
     "ListState",
     "NewEntry",
+    "Prefix",
     "Reason",
+    "seconds",
 ]
 
-Reason = Literal["matched", "not_listed", "not_enforced", "invalid_address"]
-Action = Literal["create_account", "add", "edit", "remove", "replace", "restore", "expire"]
+Address: TypeAlias = str | bytes | IPv4Address | IPv6Address
+"""An address: text, packed bytes (4 or 16), or an `ipaddress` object."""
+
+Prefix: TypeAlias = str | IPv4Network | IPv6Network
+"""A network: text such as `8.8.8.0/24`, or an `ipaddress` object."""
+
+Duration: TypeAlias = float | timedelta
+"""A duration: a number of seconds, or a `timedelta`. `seconds` checks it."""
+
+Reason: TypeAlias = Literal["matched", "not_listed", "not_enforced", "invalid_address"]
+"""Why an address is allowed or denied. Later versions may add values."""
+
+Action: TypeAlias = Literal["create_account", "add", "edit", "remove", "replace", "restore", "expire"]
+"""What a change did. Later versions may add values."""
+
+
+def seconds(value: Duration, name: str, *, above_zero: bool = False) -> float:
+    """Return a duration in seconds. Every setting and argument that is a duration is checked here.
+
+    Args:
+        value: A number of seconds, or a `timedelta`.
+        name: The name of the setting or argument, for the message.
+        above_zero: Whether zero is refused too.
+
+    Raises:
+        TypeError: If the value is neither a number nor a `timedelta`. Text, True and False are not numbers.
+        ValueError: If it is negative, infinite or not a number, or is zero with `above_zero`.
+
+    Example:
+        >>> seconds(timedelta(minutes=5), "log_every"), seconds(0.5, "log_every")
+        (300.0, 0.5)
+        >>> seconds("5m", "log_every")
+        Traceback (most recent call last):
+        ...
+        TypeError: log_every must be a number of seconds or a timedelta, not '5m'
+        >>> seconds(-1, "log_every")
+        Traceback (most recent call last):
+        ...
+        ValueError: log_every must be a number of seconds from 0 on, not -1
+    """
+    if isinstance(value, timedelta):
+        found = value.total_seconds()
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        found = _float(value)
+    else:
+        raise TypeError(f"{name} must be a number of seconds or a timedelta, not {value!r}")
+    if not (0 < found < math.inf or (found == 0 and not above_zero)):
+        wanted = "above 0" if above_zero else "from 0 on"
+        raise ValueError(f"{name} must be a number of seconds {wanted}, not {value}")
+    return found
+
+
+def _float(value: float) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +220,10 @@ class Entry:
     def matches(self, at: datetime) -> bool:
         """Return whether the entry allows the addresses of its network at a time."""
         return not self.expired(at)
+
+
+EntryRef: TypeAlias = int | Prefix | Entry
+"""What names an entry of a list: its id, its network, or the entry itself."""
 
 
 @dataclass(frozen=True, slots=True)

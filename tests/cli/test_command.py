@@ -153,7 +153,9 @@ def test_a_store_that_cannot_be_opened_is_an_error(cidrgate: Cidrgate, tmp_path:
     for database in (str(file), str(tmp_path), str(tmp_path / "no" / "where.db")):
         error = cidrgate("account", "create", "a", "-d", database, "--json", status=2).error
         assert error["code"] == "store_not_found"
-    assert cidrgate("account", "list", "-d", "oracle://somewhere", "--json", status=2).error["code"] == "store"
+    assert (
+        cidrgate("account", "list", "-d", "oracle://somewhere", "--json", status=2).error["code"] == "store_unavailable"
+    )
 
 
 def test_accounts(cidrgate: Cidrgate) -> None:
@@ -167,7 +169,7 @@ def test_accounts(cidrgate: Cidrgate) -> None:
     ]
     for name, code in (("acct-1", "account_exists"), (" x", "invalid_account"), ("", "invalid_account")):
         assert cidrgate("account", "create", name, "--json", status=2).error["code"] == code
-    assert cidrgate("account", "create", "x", "-p", "sub-1", "--json", status=2).error["code"] == "subaccount"
+    assert cidrgate("account", "create", "x", "-p", "sub-1", "--json", status=2).error["code"] == "list_inherited"
 
 
 def test_version(cidrgate: Cidrgate) -> None:

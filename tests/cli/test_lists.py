@@ -99,7 +99,7 @@ def test_every_rule_is_named_with_a_way_out(cidrgate: Cidrgate, submission: str,
     assert person.err.endswith("nothing was changed\n")
     machine = cidrgate("add", "acct-1", submission, "--json", status=2)
     assert machine.out == ""
-    assert machine.error["code"] == "rule"
+    assert machine.error["code"] == "rules_broken"
     assert [problem["code"] for problem in machine.error["problems"]] == [code]
 
 
@@ -184,7 +184,7 @@ def test_a_subaccount_shows_its_parents_list_and_refuses_changes(cidrgate: Cidrg
         ["remove", "sub-1", "1"],
         ["replace", "sub-1", "1.1.1.1/32"],
     ):
-        assert cidrgate(*arguments, "--json", status=2).error["code"] == "subaccount"
+        assert cidrgate(*arguments, "--json", status=2).error["code"] == "list_inherited"
 
 
 @pytest.mark.parametrize("label", ["[red]x[/red]", "[/]", ":smile:", "a\x1b[31m\r\nb", "\u202eevil", "x" * 300, "数数"])

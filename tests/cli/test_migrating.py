@@ -31,7 +31,7 @@ def test_an_old_file_is_migrated(cidrgate: Cidrgate) -> None:
 def test_a_new_database_gets_its_tables(cidrgate: Cidrgate, postgres_url: str) -> None:
     assert cidrgate("migrate").out == f"created the tables, version {HEAD}\n"
     assert cidrgate("migrate", "-d", postgres_url, "--json").record == {"before": HEAD, "version": HEAD, "granted": []}
-    assert cidrgate("migrate", "-d", "memory://", "--json", status=2).error["code"] == "store"
+    assert cidrgate("migrate", "-d", "memory://", "--json", status=2).error["code"] == "store_unavailable"
 
 
 def test_a_database_on_a_server_is_not_filled_unasked(

@@ -140,7 +140,7 @@ def test_a_subaccount_in_a_file(cidrgate: Cidrgate) -> None:
     cidrgate("account", "create", "s", "--parent", "a")
     for options in ((), ("--strict",)):
         result = imported(cidrgate, HEADER + "s,9.9.9.0/24,\nb,9.9.9.0/24,\n", "--json", *options, status=2)
-        assert ([2], "s", "subaccount") in reported(result)
+        assert ([2], "s", "list_inherited") in reported(result)
     assert cidrgate.accounts() == ["a", "b", "s"]
 
 
@@ -243,7 +243,7 @@ def test_an_export_that_fails_leaves_the_file_as_it_was(filled: Cidrgate) -> Non
     Path("lists.csv").write_text("before")
     before = sorted(Path().iterdir())
     assert "cidrgate account create c" in filled("export", "a", "c", "-o", "lists.csv", status=2).err
-    assert filled("export", "s", "--json", status=2).error["code"] == "subaccount"
+    assert filled("export", "s", "--json", status=2).error["code"] == "list_inherited"
     assert "--format" in filled("export", "-o", "lists.dat", status=2).err
     assert "cannot write" in filled("export", "-o", "no/such/lists.csv", status=2).err
     assert Path("lists.csv").read_text() == "before"

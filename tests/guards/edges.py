@@ -161,7 +161,7 @@ PROBLEMS = {
     Guard.DISABLE_ENFORCEMENT: "would_disable_enforcement",
     Guard.LOCK_OUT: "would_lock_out_caller",
     "unknown_account": "account_not_found",
-    "subaccount": "subaccount",
+    "subaccount": "list_inherited",
     "version": "version_conflict",
 }
 HTTP_SAYS = {

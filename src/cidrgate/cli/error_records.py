@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from cidrgate.cli.errors import BadRowsError, shell_message
 from cidrgate.errors import RuleError
-from cidrgate.serialization import error_code, problem_record
+from cidrgate.serialization import problem_record
 
 if TYPE_CHECKING:
     from cidrgate.errors import CidrgateError
@@ -22,7 +22,7 @@ def error_record(error: CidrgateError) -> dict[str, Any]:
     elif isinstance(error, BadRowsError):
         problems = [problem.record() for problem in error.problems]
     return {
-        "code": error_code(error),
+        "code": error.code,
         "message": shell_message(error),
         "problems": problems,
     }

@@ -18,7 +18,7 @@ def shell_message(error: CidrgateError) -> str:
 
     Example:
         >>> from cidrgate.errors import WouldDisableEnforcementError
-        >>> shell_message(WouldDisableEnforcementError("a")).partition(". ")[2]
+        >>> shell_message(WouldDisableEnforcementError(account="a")).partition(". ")[2]
         'Nothing was changed: say --empty if that is wanted'
     """
     # The shell has no client address that a list could deny, so there is only one guard to confirm.
@@ -27,6 +27,8 @@ def shell_message(error: CidrgateError) -> str:
 
 class CommandError(CidrgateError):
     """A command cannot be carried out as it was typed, or with the given file."""
+
+    code = "command"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,8 @@ class BadRowsError(CommandError):
         message: What this means for the other rows of the file.
         problems: The problems, in the order of the lines.
     """
+
+    code = "bad_rows"
 
     def __init__(self, message: str, problems: Iterable[RowProblem]) -> None:
         super().__init__(message)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from cidrgate._engine import Matcher
     from cidrgate.manager import RuleManager
     from cidrgate.manager.last_matches import LastMatches
-    from cidrgate.rules.decisions import Address
+    from cidrgate.values import Address
 
 __all__ = ["REQUEST_ID", "Gate", "Unlisted", "check_gate", "check_unlisted"]
 

@@ -60,9 +60,8 @@ if TYPE_CHECKING:
 
     from cidrgate._engine import Matcher
     from cidrgate.replica.replica import OnStale
-    from cidrgate.rules.decisions import Address
     from cidrgate.stores import ListChange, Store, Transaction
-    from cidrgate.values import Change, Decision, Entry, EntryDetails, ListState, NewEntry
+    from cidrgate.values import Address, Change, Decision, Entry, EntryDetails, ListState, NewEntry
 
 __all__ = ["ImportReport", "RuleManager"]
 

@@ -22,6 +22,7 @@ from cidrgate.values import NewEntry
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from cidrgate.errors import ProblemCode
     from cidrgate.rules.policy import Policy
 
 __all__ = [
@@ -78,7 +79,7 @@ class Piece:
     cidr: str
     earlier: _Earlier
 
-    def problem(self, code: str, conflicts: Sequence[str], hint: str) -> Problem:
+    def problem(self, code: ProblemCode, conflicts: Sequence[str], hint: str) -> Problem:
         """Return a problem of it, with the first `MOST_CONFLICTS` of its conflicts."""
         left = max(0, len(conflicts) - MOST_CONFLICTS)
         return Problem(code, self.text, self.position, tuple(conflicts[:MOST_CONFLICTS]), hint, left)
@@ -173,7 +174,7 @@ class Rule:
         can_leave_out: Whether the rest of the submission can do without the piece.
     """
 
-    code: str
+    code: ProblemCode
     title: str
     when: str
     check: Callable[[Piece, Policy], Problem | None] | None
@@ -230,7 +231,7 @@ RULES = (
 )
 """Every rule, in the order in which a piece's problems are listed."""
 
-RULE_OF_CODE = {rule.code: rule for rule in RULES}
+RULE_OF_CODE: dict[str, Rule] = {rule.code: rule for rule in RULES}
 
 _OF_PIECES = tuple((rule, rule.check) for rule in RULES if rule.check is not None)
 _AFTER_ENGINE = tuple((rule, check) for rule, check in _OF_PIECES if not rule.in_engine)
@@ -290,7 +291,7 @@ def _validate(pieces: Sequence[NewEntry], existing: Sequence[str], policy: Polic
     limit = _check_limit(pieces, counted, len(existing), max_entries)
     problems = found.problems if limit is None else [*found.problems, limit]
     if problems:
-        raise RuleError(sorted(problems, key=lambda problem: problem.position), found.more)
+        raise RuleError(sorted(problems, key=lambda problem: problem.position), more=found.more)
     return [cidr for cidr in cidrs if cidr is not None]
 
 

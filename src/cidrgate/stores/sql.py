@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from datetime import UTC
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sqlalchemy import Text, bindparam, cast, delete, exists, func, insert, or_, select, update
+from sqlalchemy import Text, and_, bindparam, case, cast, delete, exists, func, insert, not_, select, true, update
 
 from cidrgate.stores.entry_rows import (
     alteration,
@@ -53,11 +53,35 @@ _account_columns = (
 _accounts_and_parents = accounts.outerjoin(_parents, accounts.c.parent_id == _parents.c.id)
 _select_accounts = select(*_account_columns).select_from(_accounts_and_parents)
 select_accounts_named = _select_accounts.where(in_keys(accounts.c.name, "names"))
+
+
+def _counts(table: FromClause, at: ColumnElement[datetime] | datetime) -> ColumnElement[bool]:
+    """Return `Entry.counts` as a SQL condition on a table of entries or an alias of it."""
+    return not_(_expired(table, at))
+
+
+def _expired(table: FromClause, at: ColumnElement[datetime] | datetime) -> ColumnElement[bool]:
+    """Return `Entry.expired` as a SQL condition, which is never NULL."""
+    return and_(table.c.expires_at.is_not(None), table.c.expires_at <= at)
+
+
+def _matches(_table: FromClause) -> ColumnElement[bool]:
+    """Return `Entry.matches` as a SQL condition, except for the expiry.
+
+    The condition is part of every statement that fills a matcher. A matcher also needs the entries that will expire:
+    `ExpirySchedule` removes them in time.
+    """
+    return true()
+
+
+# An entry that does not match is NULL here, which no list of CIDRs contains, but it still counts for `enforced`.
+_matching_cidr = case((_matches(entries), cast(entries.c.cidr, Text)))
+_expiry_of_matching = case((_matches(entries), entries.c.expires_at))
 _select_lists = (
     select(
         accounts.c.name,
         _parents.c.name,
-        func.aggregate_strings(cast(entries.c.cidr, Text), ","),
+        func.aggregate_strings(_matching_cidr, ","),
         (func.count(entries.c.id) > 0).label("enforced"),
     )
     .select_from(_accounts_and_parents.outerjoin(entries, entries.c.account_id == accounts.c.id))
@@ -68,27 +92,21 @@ _select_lists_named = (
     select(
         accounts.c.name,
         _parents.c.name,
-        cast(entries.c.cidr, Text),
-        entries.c.expires_at,
+        _matching_cidr,
+        _expiry_of_matching,
         entries.c.id.is_not(None).label("enforced"),
     )
     .select_from(_accounts_and_parents.outerjoin(entries, entries.c.account_id == accounts.c.id))
     .where(in_keys(accounts.c.name, "names"))
     .order_by(accounts.c.id)
 )
+_entries_and_accounts = entries.join(accounts, entries.c.account_id == accounts.c.id)
 _select_expiring = (
     select(accounts.c.name, entries.c.cidr, entries.c.expires_at)
-    .join(accounts, entries.c.account_id == accounts.c.id)
-    .where(entries.c.expires_at.is_not(None))
+    .select_from(_entries_and_accounts)
+    .where(entries.c.expires_at.is_not(None), _matches(entries))
 )
 _select_entries = select_entries.where(in_keys(entries.c.account_id, "ids"))
-
-
-def _counts(table: FromClause, at: ColumnElement[datetime] | datetime) -> ColumnElement[bool]:
-    """Return `Entry.counts` as a SQL condition on a table of entries or an alias of it."""
-    return or_(table.c.expires_at.is_(None), table.c.expires_at > at)
-
-
 _list_owner = func.coalesce(accounts.c.parent_id, accounts.c.id)
 _at = bindparam("at", type_=entries.c.expires_at.type)
 _select_list_states = select(
@@ -177,7 +195,7 @@ class Transaction(ABC):
     def accounts_named(self, names: Collection[str]) -> dict[str, StoredAccount]:
         """Return the existing accounts with these names, by name. A write transaction locks them for other writers."""
         statement = self._select_to_change if self._writes else select_accounts_named
-        rows = self._connection.execute(statement, {"names": list(names)})
+        rows = self._connection.execute(statement, {"names": list(names)}).all()
         return {row.name: StoredAccount(*row) for row in rows}
 
     def accounts(
@@ -259,7 +277,7 @@ class Transaction(ABC):
         if len(names) > _MANY:
             self._expect_much()
         lists: dict[str, list[Entry]] = {account.name: [] for account in owners}
-        for account_id, *values in self._connection.execute(_select_entries, {"ids": list(names)}):
+        for account_id, *values in self._connection.execute(_select_entries, {"ids": list(names)}).all():
             name = names[account_id]
             lists[name].append(entry_from_row(name, values))
         return lists
@@ -276,7 +294,7 @@ class Transaction(ABC):
     def lists_named(self, names: Collection[str]) -> list[StoredList]:
         """Return some accounts with the CIDRs of their own lists, parents before their subaccounts."""
         found: dict[str, StoredList] = {}
-        for row in self._connection.execute(_select_lists_named, {"names": list(names)}):
+        for row in self._connection.execute(_select_lists_named, {"names": list(names)}).all():
             name, parent, cidr, expires_at, enforced = row
             one = found.get(name) or found.setdefault(name, StoredList(name, parent, [], {}, bool(enforced)))
             if cidr is not None:
@@ -308,9 +326,8 @@ class Transaction(ABC):
         """
         others = entries.alias("others")
         has_others = exists().where(others.c.account_id == accounts.c.id, _counts(others, at))
-        statement = _select_expiring.with_only_columns(accounts.c.name, maintain_column_froms=True)
-        rows = self._connection.scalars(statement.where(entries.c.expires_at <= at, has_others).distinct().limit(limit))
-        return list(rows)
+        statement = select(accounts.c.name).select_from(_entries_and_accounts).where(_expired(entries, at), has_others)
+        return list(self._connection.scalars(statement.distinct().limit(limit)))
 
     def changes(
         self, account: str | None, limit: int | None, *, after: int = 0, before: int | None = None

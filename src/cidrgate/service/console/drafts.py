@@ -44,6 +44,8 @@ LIFETIMES: Final = {
 class FormError(CidrgateError):
     """A field has an invalid value."""
 
+    code = "invalid_form"
+
 
 @dataclass(frozen=True, slots=True)
 class Addition:

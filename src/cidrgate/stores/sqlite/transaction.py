@@ -31,7 +31,7 @@ _POSITION = """
             SELECT at FROM changes WHERE sequence = (SELECT seq FROM sqlite_sequence WHERE name = 'changes')
         ), '')
 """
-_MARK = text("SELECT at FROM changes WHERE sequence = :last")
+_LOG = text("SELECT (SELECT log_start FROM facts), coalesce((SELECT at FROM changes WHERE sequence = :last), '')")
 # NOT INDEXED: SQLite would otherwise scan its whole index on accounts, because the query selects accounts.
 _CHANGED = text("SELECT DISTINCT account FROM changes NOT INDEXED WHERE sequence > :last LIMIT :most")
 _OF_EACH = ("id", "account_id", "cidr", *DETAIL_NAMES)
@@ -145,9 +145,8 @@ class SqliteTransaction(Transaction):
         now_id, now_last, _ = self.position().split("|")
         if store_id != now_id or not last.isdecimal() or int(last) >= int(now_last):
             return None
-        if int(last) + 1 < self.log_start():
-            return None
-        if (self._connection.scalar(_MARK, {"last": int(last)}) or "") != mark:
+        log_start, now_mark = self._connection.execute(_LOG, {"last": int(last)}).one()
+        if int(last) + 1 < log_start or now_mark != mark:
             return None
         found = set(self._connection.scalars(_CHANGED, {"last": int(last), "most": limit + 1}))
         return found if len(found) <= limit else None
