@@ -13,6 +13,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from cidrgate.middleware.drf import allowlist
+from tests.edges import told
 from tests.middleware import django_project
 
 if TYPE_CHECKING:
@@ -29,13 +30,13 @@ class _Guarded(APIView):  # type: ignore[misc]  # it has no types
 
     def get(self, request: Any, account: str | None = None, path: str = "") -> Response:
         """Act for an account, or for none."""
-        return Response({"account": account})
+        return Response(told(account, request.cidrgate))
 
     post = get
 
     def options(self, request: Any, *_: Any, **named: str) -> Response:
         """Act for none."""
-        return Response({"account": None})
+        return Response(told(None, request.cidrgate))
 
 
 class _Synchronous(WSGIHandler):  # type: ignore[misc]

@@ -58,7 +58,7 @@ def test_public_space_as_a_whole_is_trusted_only_where_that_is_said(networks: li
     with pytest.raises(ValueError, match="trust_everybody=True"):
         ClientIPResolver(trusted_proxies=networks)
     trusting = ClientIPResolver(trusted_proxies=networks, trust_everybody=True)
-    assert trusting.header == "x-forwarded-for"
+    assert trusting.client_header == "x-forwarded-for"
 
 
 @pytest.mark.parametrize("networks", PROXIES, ids=lambda networks: f"{networks[:1]} and {len(networks)}")

@@ -157,7 +157,7 @@ class AuthorizeSettings:
         """
         return RuleManager.open(
             self.database,
-            max_staleness=self.max_staleness,
+            max_staleness=_in_seconds(self.max_staleness),
             on_stale=self.on_stale,
             snapshot=self.snapshot,
             refresh_snapshot=None if self.snapshot is None else _REFRESH,
@@ -183,8 +183,14 @@ class AuthorizeSettings:
             account_header=self.account_header,
             account_parameter=self.account_parameter,
             client_headers=self.client_headers(),
-            elsewhere=Operation(lists.replica, ready_within=self.ready_within or self.max_staleness, metrics=metrics),
+            elsewhere=Operation(
+                lists.replica, ready_within=_in_seconds(self.ready_within or self.max_staleness), metrics=metrics
+            ),
         )
+
+
+def _in_seconds(duration: Duration | None) -> float | None:
+    return None if duration is None else seconds(duration, "a duration")
 
 
 def app_from_environment() -> AuthorizeApp:

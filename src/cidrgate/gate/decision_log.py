@@ -180,14 +180,14 @@ class _Counted:
 
     def _write(self, summaries: Iterable[Summary[_Line]]) -> None:
         for one in summaries:
-            _write(one.record, repeated=one.count, seconds=self._every)
+            _write(one.record, repeated=one.count, window=self._every)
 
 
 def _write(
-    line: _Line | None, *, error: BaseException | None = None, repeated: int | None = None, seconds: float = 0.0
+    line: _Line | None, *, error: BaseException | None = None, repeated: int | None = None, window: float = 0.0
 ) -> None:
     """Write one line: the decision or error itself, or how often it was repeated."""
-    again: dict[str, Value] = {} if repeated is None else {"repeated": repeated, "seconds": seconds}
+    again: dict[str, Value] = {} if repeated is None else {"repeated": repeated, "window_seconds": window}
     if isinstance(line, _Failure):
         message = line.message if repeated is None else f"{line.message}, again {repeated:,} times: {line.cause}"
         log_event(

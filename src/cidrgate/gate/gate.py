@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from cidrgate._engine import Matcher
     from cidrgate.manager import RuleManager
     from cidrgate.manager.last_matches import LastMatches
-    from cidrgate.values import Address
+    from cidrgate.values import Address, Duration
 
 __all__ = ["REQUEST_ID", "Gate", "Unlisted", "check_gate", "check_unlisted"]
 
@@ -72,8 +72,9 @@ class Gate:
         report_only: Whether to log and count the requests that would be denied, without denying any.
         require_account: Whether to deny a request that acts for no account.
         log: Which decisions go to the logger `cidrgate.decisions`: `denials`, `all` or `none`.
-        log_every: Seconds, or a `timedelta`, between two log lines about denials of the same account and address. The first denial is
-            written at once, the others are counted, and one line gives their number. 0 writes every denial.
+        log_every: Seconds or a `timedelta` between two log lines about denials of the same account and address. The
+            first denial is written at once, the others are counted, and one line gives their number. 0 writes every
+            denial.
         hooks: Functions to call with the `Verdict` of every decision, such as `GateMetrics`. A hook that is an
             `AllowedCounter` is called without a verdict for allowed requests, and one that is a `SuppressedCounter`
             for each denial that the log only counted.

@@ -120,10 +120,7 @@ def account_of_headers(source: FromHeader, *, refuse_aliases: bool = True) -> Ca
 def hand_over(scope: Scope, verdict: Verdict) -> None:
     """Let the application, and whatever is around it, read the verdict in the scope's state."""
     # The server has copied the state of the lifespan for this request.
-    state = scope.get("state")
-    if state is None:
-        state = scope["state"] = {}
-    state[STATE] = verdict
+    scope.setdefault("state", {})[STATE] = verdict
 
 
 def denial_in(scope: Scope, verdict: Verdict) -> Denial:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from cidrgate._engine import _HeaderNames
+from cidrgate._engine import _HeaderField, _HeaderNames
 from cidrgate.gate.account_sources import FromHeader, FromPath, FromRoute
 from cidrgate.gate.denial import STATUS
 from cidrgate.gate.gate import check_gate
@@ -14,6 +14,8 @@ from cidrgate.gate.rewritten_peers import CLIENT_HEADERS
 from cidrgate.middleware._asgi_requests import STATE, AccountFinder, account_of_scope, decide, denial_in
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cidrgate.gate.account_sources import Exempt
     from cidrgate.gate.denial import Denial
     from cidrgate.gate.gate import Gate
@@ -26,6 +28,7 @@ AccountSource: TypeAlias = AccountFinder | FromHeader | FromPath
 """What names the account of a request: a callable from the scope, which may be a coroutine function, or a source."""
 
 _POLICY_VIOLATION = 1008
+_new = object.__new__
 
 
 class AllowlistMiddleware:
@@ -84,6 +87,12 @@ class AllowlistMiddleware:
         self._portless = gate.resolver.resolved_by_server
         self._claims = _HeaderNames(() if self._portless else CLIENT_HEADERS)
         self._account = account_of_scope(account)
+        # The account of most requests is in a simple header, which needs no further call.
+        self._text: Callable[[Any], str | None] | None = None
+        self._lookup: Callable[[str], str | None] | None = None
+        if isinstance(account, FromHeader) and account.scheme is None and not account.exempt:
+            self._text = _HeaderField(account.name.lower().encode("latin-1")).text
+            self._lookup = account.lookup
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Ask the gate, then run the application or deny."""
@@ -94,12 +103,16 @@ class AllowlistMiddleware:
         if headers.__class__ is not list:
             headers = _as_list(headers)
             scope = {**scope, "headers": headers}
+        found: Any
         account: str | Exempt | None = None
         failure: Exception | None = None
         allowed = False
         # The same as `find_account_async`, inline to save the time of a call.
         try:
-            found = self._account(scope)
+            if self._text is None or (found := self._text(headers)) is None:
+                found = self._account(scope)
+            elif self._lookup is not None:
+                found = self._lookup(found)
             account = await found if found.__class__ is not str and isawaitable(found) else found
         except Exception as error:  # noqa: BLE001 - the gate decides
             failure = error
@@ -109,20 +122,21 @@ class AllowlistMiddleware:
                     host, port = scope["client"]
                     if self._allows_peer is None or self._claims.may_be_in(headers):
                         allowed = self._allows(account, host, headers, port or 0)
-                    else:
-                        allowed = bool(port or self._portless) and self._allows_peer(account, host)
+                    elif port or self._portless:
+                        allowed = self._allows_peer(account, host)
                 except Exception:  # noqa: BLE001, S110 - `decide` finds out what it was
                     pass
         verdict: Verdict
         if allowed:
-            verdict = LateVerdict(self._gate, account, host, headers, port or 0)
+            verdict = _new(LateVerdict)
+            verdict._late = (self._gate, account, host, headers, port)
         else:
             verdict = decide(self._gate, account, scope, failure)
         # The same as `hand_over`, inline too.
-        state = scope.get("state")
-        if state is None:
-            state = scope["state"] = {}
-        state[STATE] = verdict
+        if "state" in scope:
+            scope["state"][STATE] = verdict
+        else:
+            scope["state"] = {STATE: verdict}
         if allowed or verdict.allowed:
             await self.app(scope, receive, send)
         else:

@@ -86,6 +86,7 @@ class Allowlisted(BasePermission):  # type: ignore[misc]
             return True
         denial = denial_of(verdict, request.headers.get("accept", ""))
         view.headers.update({name: value for name, value in denial.headers if name not in _WRITTEN_BY_DJANGO})
+        view.headers.setdefault("Vary", "Accept")
         # Not before: REST framework's views load the permission classes of the settings, of which this may be one.
         from rest_framework.views import exception_handler
 

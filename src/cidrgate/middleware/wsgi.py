@@ -38,6 +38,7 @@ AccountSource: TypeAlias = AccountFinder | FromHeader | FromPath
 """What names the account of a request: a callable from the environ, or a source."""
 
 _NO_PORT = ("0", 0)
+_new = object.__new__
 _STATUS_LINE = f"{STATUS} {HTTPStatus(STATUS).phrase}"
 
 
@@ -116,7 +117,8 @@ class AllowlistMiddleware:
         if allowed:
             if self._has_id:
                 headers = _lines_of_environ(environ, self._all_names)
-            verdict = LateVerdict(self._gate, account, peer, headers, port)
+            verdict = _new(LateVerdict)
+            verdict._late = (self._gate, account, peer, headers, port)
         else:
             verdict = decide(self._gate, account, environ, failure)
         environ[VERDICT] = verdict
