@@ -160,7 +160,7 @@ class ManagerMachine(RuleBasedStateMachine):
     def add(self, account: str, pieces: list[str], said: dict[str, Any], actor: str | None) -> None:
         def change() -> list[str]:
             added = self.manager.add(account, ", ".join(pieces), actor=actor, **said)
-            return [entry.cidr for entry in added]
+            return [entry.cidr for entry in added.after]
 
         if self.refused(account, change):
             return

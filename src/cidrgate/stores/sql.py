@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import ColumnElement, Connection, FromClause, Select
 
-    from cidrgate.stores.values import ListChange, NewList
+    from cidrgate.stores.values import NewList, StoredChange
     from cidrgate.values import Entry
 
 __all__ = ["Transaction", "select_accounts_named"]
@@ -424,7 +424,7 @@ class Transaction(ABC):
     ) -> None:
         """Store and log many accounts at once. Each row is an id and a name."""
 
-    def apply(self, made: Sequence[ListChange], *, at: datetime) -> None:
+    def apply(self, made: Sequence[StoredChange], *, at: datetime) -> None:
         """Change lists, and log each change.
 
         Args:
@@ -468,7 +468,7 @@ class Transaction(ABC):
         if ids:
             self._connection.execute(_raise_versions, {"ids": ids})
 
-    def _log(self, made: Iterable[ListChange], at: datetime) -> None:
+    def _log(self, made: Iterable[StoredChange], at: datetime) -> None:
         rows = [
             {
                 "at": at,
