@@ -75,12 +75,12 @@ def details(manager: RuleManager, account: str = "acct-1") -> list[dict[str, Any
 @pytest.mark.parametrize("name", DETAILS)
 def test_a_detail_is_stored_edited_logged_and_restored(manager: RuleManager, name: str) -> None:
     first, second = VALUES[name]
-    [added] = manager.add("acct-1", "8.8.8.0/24", **first_values())
+    [added] = manager.add("acct-1", "8.8.8.0/24", **first_values()).after
     assert details(manager) == [first_values()]
-    edited = manager.edit("acct-1", added.id, EntryEdit(**{name: second}))
+    [edited] = manager.edit("acct-1", added.id, EntryEdit(**{name: second})).after
     assert edited == altered(added, **{name: second})
     assert manager.entries("acct-1") == [edited], "the update of entries forgets it: cidrgate/stores/entry_rows.py"
-    assert manager.edit("acct-1", added.id, **{name: None}) == altered(added, **{name: None})
+    assert manager.edit("acct-1", added.id, **{name: None}).after == (altered(added, **{name: None}),)
     assert manager.entries("acct-1")[0] == altered(added, **{name: None})
     *_, of_adding, of_editing, of_clearing = manager.history("acct-1")
     assert (of_adding.after, of_editing.before, of_editing.after) == ((added,), (added,), (edited,))
@@ -226,7 +226,7 @@ def test_a_detail_that_a_form_sends_is_stored(name: str) -> None:
         value = value.replace(second=0)  # of which the field knows minutes only
     with RuleManager.open("memory://", follow=False) as opened:
         opened.create_account("acct-1")
-        [added] = opened.add("acct-1", "8.8.8.0/24", **first_values())
+        [added] = opened.add("acct-1", "8.8.8.0/24", **first_values()).after
         Edit.begin(altered(added, **{name: value}), 1).change(added, "me", version=1)(opened)
         assert opened.entries("acct-1") == [altered(added, **{name: value})], (
             "Edit in cidrgate/service/console/drafts.py"
@@ -236,6 +236,6 @@ def test_a_detail_that_a_form_sends_is_stored(name: str) -> None:
 def test_an_edit_in_the_console_that_touches_nothing_changes_nothing() -> None:
     with RuleManager.open("memory://", follow=False) as opened:
         opened.create_account("acct-1")
-        [added] = opened.add("acct-1", "8.8.8.0/24", **first_values())
+        [added] = opened.add("acct-1", "8.8.8.0/24", **first_values()).after
         Edit.begin(added, 1).change(added, "me", version=1)(opened)
         assert opened.entries("acct-1") == [added]

@@ -58,6 +58,7 @@ from cidrgate.values import (
     EntryDetails as EntryDetails,
     EntryEdit as EntryEdit,
     EntryRef as EntryRef,
+    ListChange as ListChange,
     ListState as ListState,
     NewEntry as NewEntry,
     Prefix as Prefix,

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
 from datetime import datetime, timedelta
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
-from types import EllipsisType
-from typing import Any, Literal, TypeAlias, TypedDict, cast
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
+from types import EllipsisType, NoneType
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, cast, get_args, get_type_hints
+
+from cidrgate.errors import EntryNotFoundError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 __all__ = [
     "Account",
@@ -20,6 +25,7 @@ __all__ = [
     "EntryDetails",
     "EntryEdit",
     "EntryRef",
+    "ListChange",
     "ListState",
     "NewEntry",
     "Prefix",
@@ -201,10 +207,12 @@ class Entry:
     id: int
     account: str
     cidr: str
-    label: str | None
+    label: str | None = field(metadata={"title": "Label", "meaning": "A name for people."})
     created_at: datetime
     created_by: str | None
-    expires_at: datetime | None = None
+    expires_at: datetime | None = field(
+        default=None, metadata={"title": "Expires", "meaning": "When the entry expires, or null for never."}
+    )
 
     def expired(self, at: datetime) -> bool:
         """Return whether the entry has expired at a time.
@@ -222,8 +230,134 @@ class Entry:
         return not self.expired(at)
 
 
+@dataclass(frozen=True, slots=True)
+class Detail:
+    """A detail of an entry: something that a person may say of it besides its network.
+
+    It is declared once, as a field of `Entry` whose metadata have a `title` and a `meaning`. The column of the store,
+    the change log, the JSON objects, the files of lists, the options of the command line and the fields of the console
+    are made of this.
+
+    Attributes:
+        name: The name of the field.
+        kind: The type of its values.
+        nullable: Whether it can be None.
+        default: Its value in an entry for which nobody said it.
+        title: What people call it.
+        meaning: What it means, in one sentence.
+    """
+
+    name: str
+    kind: type
+    nullable: bool
+    default: Any
+    title: str
+    meaning: str
+
+
+def _details() -> Iterator[Detail]:
+    types = get_type_hints(Entry)
+    for one in fields(Entry):
+        if "title" in one.metadata:
+            kinds = get_args(types[one.name]) or (types[one.name],)
+            [kind] = [kind for kind in kinds if kind is not NoneType]
+            default = None if one.default is MISSING else one.default
+            yield Detail(one.name, kind, NoneType in kinds, default, one.metadata["title"], one.metadata["meaning"])
+
+
+DETAILS = tuple(_details())
+"""Every detail of an entry, in the order of the fields."""
+
+
 EntryRef: TypeAlias = int | Prefix | Entry
 """What names an entry of a list: its id, its network, or the entry itself."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListChange:
+    """What a change did to a list. `RuleManager.add`, `edit`, `remove`, `replace` and `restore` return it.
+
+    With a manager that makes dry runs, it is what the change would do; a new entry then has a negative id.
+
+    Attributes:
+        account: The account whose list changed.
+        version: The version of the list after the change. Pass it as `expect_version` to the next change. A change
+            without an effect, such as an edit to what an entry is already, leaves the version as it was.
+        enforced: Whether addresses that are not on the list are denied now.
+        before: The entries that the change removed or edited, as they were; in the order in which they were named, or
+            in address order. Empty if nothing was removed or edited.
+        after: The entries that the change added or edited, as they are now; in the order of the submission. Empty if
+            nothing was added or edited.
+        entries: The whole list after the change, in address order.
+
+    Example:
+        >>> from cidrgate import RuleManager
+        >>> with RuleManager.open("memory://") as manager:
+        ...     account = manager.create_account("acct-1")
+        ...     change = manager.add("acct-1", "8.8.8.0/24")
+        ...     edited = manager.edit("acct-1", "8.8.8.0/24", label="dns", expect_version=change.version)
+        >>> edited.version, edited.before[0].label, edited.after[0].label, len(edited.entries)
+        (2, None, 'dns', 1)
+    """
+
+    account: str
+    version: int
+    enforced: bool
+    before: tuple[Entry, ...]
+    after: tuple[Entry, ...]
+    entries: tuple[Entry, ...]
+
+    def entry(self, which: EntryRef) -> Entry:
+        """Return an entry of the list after the change, named as it is now or as it was before the change.
+
+        So `manager.edit(account, which, …).entry(which)` is the entry after the edit, whether the edit changed it or
+        not.
+
+        Args:
+            which: The id, the network or the entry.
+
+        Raises:
+            EntryNotFoundError: If the list does not contain it after the change.
+
+        Example:
+            >>> from cidrgate import RuleManager
+            >>> with RuleManager.open("memory://") as manager:
+            ...     account = manager.create_account("acct-1")
+            ...     change = manager.add("acct-1", "1.1.1.1/32")
+            ...     manager.edit("acct-1", "1.1.1.1/32", "1.1.1.0/24").entry("1.1.1.1/32").cidr
+            '1.1.1.0/24'
+        """
+        key = _key(which)
+        now = {found.id: found for found in self.entries}
+        for entry in (*self.entries, *self.before):
+            if key in (entry.id, _key(entry.cidr)) and entry.id in now:
+                return now[entry.id]
+        named = which if isinstance(which, int) else getattr(which, "cidr", str(which))
+        raise EntryNotFoundError(
+            f"after the change, account {self.account!r} does not list {named!r}",
+            account=self.account,
+            entries=[named],
+        )
+
+
+def _key(which: EntryRef) -> object:
+    """Return what compares equal for all that name the same entry: the id, or the network."""
+    if isinstance(which, Entry):
+        return which.id
+    if isinstance(which, int):
+        return which
+    try:
+        network = ip_network(which)
+    except ValueError:
+        return which
+    mapped = network.network_address.ipv4_mapped if isinstance(network, IPv6Network) else None
+    if mapped is None or network.prefixlen < _MAPPED_BITS:
+        return network
+    return IPv4Network((mapped, network.prefixlen - _MAPPED_BITS))
+
+
+_MAPPED_BITS = 96
+"""The bits before the IPv4 address in an IPv4-mapped IPv6 address."""
 
 
 @dataclass(frozen=True, slots=True)

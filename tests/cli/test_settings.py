@@ -142,7 +142,7 @@ def test_an_error_says_which_variable_a_value_came_from(cidrgate: Cidrgate, monk
 def test_json_may_be_asked_for_by_the_environment(cidrgate: Cidrgate) -> None:
     cidrgate.environment["CIDRGATE_JSON"] = "1"
     assert cidrgate("account", "create", "acct-1").record["name"] == "acct-1"
-    assert cidrgate("list", "acct-2", status=2).error["code"] == "account_not_found"
+    assert cidrgate("list", "acct-2", status=4).error["code"] == "account_not_found"
     cidrgate.environment["CIDRGATE_JSON"] = "0"
     assert "acct-1" in cidrgate("account", "list").out.splitlines()[1]
 

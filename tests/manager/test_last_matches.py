@@ -194,7 +194,7 @@ def test_a_gate_notes_what_it_lets_in_and_nothing_else(in_memory: RuleManager) -
         ]
     ):
         cidr = f"7.7.{number}.0/24"
-        [entry] = in_memory.add("acct-1", cidr)
+        [entry] = in_memory.add("acct-1", cidr).after
         header = [(b"x-forwarded-for", f"7.7.{number}.9".encode())]
         assert not gate.allows("acct-1", "5.5.5.5", [])
         gate.decide("acct-1", "5.5.5.5")

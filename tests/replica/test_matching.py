@@ -14,7 +14,7 @@ from cidrgate import Entry
 from cidrgate.replica import published_store
 from cidrgate.replica.published_store import PublishedStore
 from cidrgate.rules.decisions import decide, enforced, in_address_order, list_state
-from cidrgate.stores import ListChange, Store, open_store
+from cidrgate.stores import Store, StoredChange, open_store
 from tests.entry_details import all_details
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def replace_list(published: PublishedStore, account: str, listed: dict[str, dict
             Entry(id=next(ids), account=account, cidr=cidr, created_at=START, created_by=None, **said)
             for cidr, said in listed.items()
         ]
-        transaction.apply([ListChange(owner, "replace", tuple(transaction.entries(owner)), tuple(new))], at=START)
+        transaction.apply([StoredChange(owner, "replace", tuple(transaction.entries(owner)), tuple(new))], at=START)
 
 
 def assert_matcher_holds_what_matches(published: PublishedStore, account: str, subaccount: str) -> None:

@@ -56,16 +56,20 @@ def database_of(option: str | None, environment: Mapping[str, str] = os.environ)
         environment: The environment variables.
 
     Raises:
-        CommandError: If the variables contradict each other, or a file cannot be read.
-        StoreError: If the address names a store that does not outlive the command.
+        CommandError: If the variables contradict each other, a file cannot be read, or the address names no store that
+            outlives the command.
     """
     given = option
     if given is None:
         given = _variable_or_file(DATABASE, environment)
     if given is None:
         return DEFAULT_DATABASE
-    if store_of(given)[0] == "memory":
-        raise StoreError(
+    try:
+        kind, _ = store_of(given)
+    except StoreError as error:
+        raise CommandError(str(error)) from error  # the command line is wrong: no later run of it can work
+    if kind == "memory":
+        raise CommandError(
             "memory:// is for the library only: a store in memory ends with its process, so the next command would not "
             "find it; name a file, such as sqlite:///cidrgate.db"
         )

@@ -127,7 +127,7 @@ def _check_subset(piece: Piece, _policy: Policy) -> Problem | None:
     wider = piece.earlier.before(piece.position, piece.earlier.trie.covering(piece.cidr), piece.cidr)
     if not wider:
         return None
-    hint = f"{wider[0]} already allows these addresses: leave this entry out, or remove {wider[0]} first"
+    hint = f"{wider[0]} already covers these addresses: leave this entry out, or remove {wider[0]} first"
     return piece.problem("subset_exists", wider, hint)
 
 
@@ -163,6 +163,7 @@ class Rule:
         code: What a `Problem` of it is called.
         title: The same for people, in a few words.
         when: What breaks it.
+        told: What the hint of a problem says.
         check: The problem of a piece that breaks it, or None. None for a rule that looks at texts which are no
             networks, or at the submission as a whole; `_validate` asks these in their place.
         applies: Whether a policy asks for it.
@@ -177,6 +178,7 @@ class Rule:
     code: ProblemCode
     title: str
     when: str
+    told: str
     check: Callable[[Piece, Policy], Problem | None] | None
     applies: Callable[[Policy], bool] = _always
     in_engine: bool = False
@@ -190,7 +192,10 @@ RULES = (
     Rule(
         "invalid_format",
         "Not a network yet",
-        "not `address/length`, host bits set, leading zeros, whitespace inside, a zone id, a bare address",
+        "the text is not strictly `address/length`: it has host bits, leading zeros, spaces inside, a zone id, or no "
+        "length",
+        "the canonical form, if there is an obvious one: `203.0.113.5` → `203.0.113.5/32`, `192.168.1.7/24` → "
+        "`192.168.1.0/24`",
         None,
         in_engine=True,
         hint_rewrites=True,
@@ -198,7 +203,9 @@ RULES = (
     Rule(
         "special_range",
         "Not publicly reachable",
-        "it overlaps a special-purpose block that is not globally reachable",
+        "the network overlaps a block of the IANA special-purpose registries that is not globally reachable, or "
+        "multicast",
+        "the block, its IANA name and its RFC",
         _check_special,
         applies=lambda policy: not policy.allow_special,
         in_engine=True,
@@ -206,16 +213,25 @@ RULES = (
     Rule(
         "duplicate_entry",
         "Already listed",
-        "the same network is listed already, in whatever spelling",
+        "the list already contains the same network, in any spelling",
+        "the existing entry",
         _check_duplicate,
         in_engine=True,
         repeats=True,
     ),
-    Rule("subset_exists", "Already covered", "an existing entry covers it already", _check_subset, in_engine=True),
+    Rule(
+        "subset_exists",
+        "Already covered",
+        "an existing entry already covers the network",
+        "the covering entry",
+        _check_subset,
+        in_engine=True,
+    ),
     Rule(
         "superset_conflict",
         "Covers listed entries",
-        "it would cover existing entries",
+        "the network would cover existing entries",
+        "every entry to remove first",
         _check_superset,
         in_engine=True,
         can_give_way=True,
@@ -223,7 +239,8 @@ RULES = (
     Rule(
         "limit_reached",
         "The list is full",
-        "the account would hold more entries than it may",
+        "the account would have more entries than `Policy.max_entries`",
+        "the number of entries now, and the number submitted",
         None,
         in_engine=True,
         can_leave_out=False,

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from sqlalchemy import Text, and_, bindparam, case, cast, delete, exists, func, insert, not_, select, true, update
 
 from cidrgate.stores.entry_rows import (
-    alteration,
     entry_from_json,
     entry_from_row,
     entry_to_json,
     insert_entries,
-    insertion,
+    insert_values,
     select_entries,
     update_entry,
+    update_values,
 )
 from cidrgate.stores.key_lists import in_keys
 from cidrgate.stores.schema import accounts, changes, entries, facts, matches, utc_text
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import ColumnElement, Connection, FromClause, Select
 
-    from cidrgate.stores.values import ListChange, NewList
+    from cidrgate.stores.values import NewList, StoredChange
     from cidrgate.values import Entry
 
 __all__ = ["Transaction", "select_accounts_named"]
@@ -424,7 +424,7 @@ class Transaction(ABC):
     ) -> None:
         """Store and log many accounts at once. Each row is an id and a name."""
 
-    def apply(self, made: Sequence[ListChange], *, at: datetime) -> None:
+    def apply(self, made: Sequence[StoredChange], *, at: datetime) -> None:
         """Change lists, and log each change.
 
         Args:
@@ -440,9 +440,9 @@ class Transaction(ABC):
             removed.extend(ids_before - ids_after)
             for entry in change.after:
                 if entry.id in ids_before:
-                    altered.append(alteration(entry))
+                    altered.append(update_values(entry))
                 else:
-                    added.append(insertion(change.account.id, entry))
+                    added.append(insert_values(change.account.id, entry))
         if removed:
             # In a fixed order, to avoid a deadlock with a transaction that records matches of the same entries.
             self._connection.execute(_delete_entry, [{"entry_id": entry_id} for entry_id in sorted(removed)])
@@ -468,7 +468,7 @@ class Transaction(ABC):
         if ids:
             self._connection.execute(_raise_versions, {"ids": ids})
 
-    def _log(self, made: Iterable[ListChange], at: datetime) -> None:
+    def _log(self, made: Iterable[StoredChange], at: datetime) -> None:
         rows = [
             {
                 "at": at,

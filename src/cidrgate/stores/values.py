@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from cidrgate.values import Action, Entry, NewEntry
 
-__all__ = ["ListChange", "NewList", "StoredAccount", "StoredList"]
+__all__ = ["StoredChange", "NewList", "StoredAccount", "StoredList"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class StoredList(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class ListChange:
+class StoredChange:
     """One change of one account, exactly as it is stored and logged.
 
     The id identifies an entry. An entry only in `before` is removed, one only in `after` is inserted, and one in both
