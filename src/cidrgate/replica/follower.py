@@ -117,14 +117,14 @@ class _Task:
             done = do()
         except Exception as error:  # noqa: BLE001 - after any error, the thread must continue to update the matcher
             if self._pauses:
-                self._at = time.monotonic() + self._about(self._retry)
+                self._at = time.monotonic() + self._with_jitter(self._retry)
                 self._retry = min(2 * self._retry, _LONGEST_RETRY)
             self._complaint.say(error)
             return None
         self._complaint.withdraw()
         self._retry = _FIRST_RETRY
         if self._every:
-            self._at = time.monotonic() + self._about(self._every)
+            self._at = time.monotonic() + self._with_jitter(self._every)
         return done
 
 
@@ -284,7 +284,7 @@ class Follower:
             except StoreError as error:
                 if not self._ended.is_set():
                     self._reaching.say(error)
-            self._pause(self._about(pause))
+            self._pause(self._with_jitter(pause))
             pause = min(2 * pause, _LONGEST_PAUSE)
 
     def _look(self) -> None:
@@ -319,7 +319,7 @@ class Follower:
             if self._ended.wait(left if end is None else max(0.0, min(left, end))):
                 return
 
-    def _about(self, seconds: float) -> float:
+    def _with_jitter(self, seconds: float) -> float:
         """Return a random time near this one, so that many nodes do not do the same work at the same moment."""
         return seconds * self._random.uniform(0.75, 1.25)
 
