@@ -100,15 +100,15 @@ class _Task:
         self,
         event: Event,
         what: str,
-        about: Callable[[float], float],
+        with_jitter: Callable[[float], float],
         *,
         every: float = 0.0,
         pauses: bool = True,
     ) -> None:
-        self._about, self._every, self._pauses = about, every, pauses
+        self._with_jitter, self._every, self._pauses = with_jitter, every, pauses
         self._complaint = _Complaint(event, what)
         self._retry = _FIRST_RETRY
-        self._at = time.monotonic() + about(every) if every else 0.0
+        self._at = time.monotonic() + with_jitter(every) if every else 0.0
 
     def run(self, do: Callable[[], _Done]) -> _Done | None:
         if time.monotonic() < self._at:
@@ -189,11 +189,13 @@ class Follower:
         self._reaching = _Complaint("store_lost", _NOT_REACHED, "store_back")
         self._outgrown = _Complaint("store_outgrown", "the lists are no longer trusted")
         self._following = _Complaint("follower_failed", "following the store failed; the follower tries again")
-        self._expiry = _Task("task_failed", _NOT_EXPIRED, self._about, pauses=False)
-        self._writing = _Task("snapshot_failed", "the shared snapshot cannot be written", self._about)
-        self._taking_over = _Task("snapshot_refused", "the new shared snapshot cannot be used", self._about)
+        self._expiry = _Task("task_failed", _NOT_EXPIRED, self._with_jitter, pauses=False)
+        self._writing = _Task("snapshot_failed", "the shared snapshot cannot be written", self._with_jitter)
+        self._taking_over = _Task("snapshot_refused", "the new shared snapshot cannot be used", self._with_jitter)
         self._housekeeping = {
-            name: _Task("task_failed", f"the housekeeping task {name} failed", self._about, every=_HOUSEKEEPING_PAUSE)
+            name: _Task(
+                "task_failed", f"the housekeeping task {name} failed", self._with_jitter, every=_HOUSEKEEPING_PAUSE
+            )
             for name in published.housekeeping
         }
         self._age = _Age()
