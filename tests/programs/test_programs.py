@@ -105,7 +105,7 @@ def test_a_store_is_followed(shared_store_url: str, tmp_path: Path) -> None:
     with RuleManager.open(shared_store_url) as manager:
         manager.create_account("acct-1")
         manager.add("acct-1", "8.8.8.0/24")
-        program = [sys.executable, HERE / "follow_a_store.py", shared_store_url]
+        program = [sys.executable, str(HERE / "follow_a_store.py"), shared_store_url]
         with subprocess.Popen(program, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as follower:
             assert follower.stdout is not None
             lines: Iterator[str] = iter(follower.stdout)
