@@ -116,7 +116,7 @@ def create_app(
     # The middleware that is added last sees a request first.
     app.add_middleware(EncodedSlashes)
     app.add_middleware(BodyLimit, limit=chosen.max_body, small=("/console/sign-in", "/console/link/"))
-    app.add_middleware(HostCheck, public=chosen.public, exempt={*health.PUBLIC, AUTHORIZE_PATH})
+    app.add_middleware(HostCheck, public=chosen._public, exempt={*health.PUBLIC, AUTHORIZE_PATH})
     app.add_middleware(HeadLimit)
     if chosen.allow is not None or chosen.allow_account is not None:
         own = (
@@ -135,5 +135,5 @@ class _Application(FastAPI):
 
     def build_middleware_stack(self) -> ASGIApp:
         """Return the middlewares that handle a request."""
-        public = self.state.service.settings.public
+        public = self.state.service.settings._public
         return SecurityHeaders(super().build_middleware_stack(), secure=public is not None and public.secure)
