@@ -10,7 +10,7 @@ from cidrgate.errors import CidrgateError, WouldDisableEnforcementError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["BadRowsError", "CommandError", "RowProblem", "shell_message"]
+__all__ = ["BadRowsError", "CommandError", "NotConfirmedError", "PartialImportError", "RowProblem", "shell_message"]
 
 
 def shell_message(error: CidrgateError) -> str:
@@ -29,6 +29,12 @@ class CommandError(CidrgateError):
     """A command cannot be carried out as it was typed, or with the given file."""
 
     code = "command"
+
+
+class NotConfirmedError(CommandError):
+    """A command deletes what nothing can restore, and nobody has confirmed it; nothing was changed."""
+
+    code = "not_confirmed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +75,7 @@ class RowProblem:
 
 
 class BadRowsError(CommandError):
-    """A file has rows that were not imported.
+    """A file has bad rows, and nothing was imported.
 
     Args:
         message: What this means for the other rows of the file.
@@ -81,6 +87,12 @@ class BadRowsError(CommandError):
     def __init__(self, message: str, problems: Iterable[RowProblem]) -> None:
         super().__init__(message)
         self.problems = list(problems)
+
+
+class PartialImportError(BadRowsError):
+    """A file has bad rows: the accounts of these rows were not imported, the other accounts were."""
+
+    code = "partial_import"
 
 
 def _line_ranges(lines: Sequence[int]) -> str:
