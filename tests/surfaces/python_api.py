@@ -204,7 +204,7 @@ def _value(value: Any) -> str:
 def mentioned_types() -> Iterator[tuple[str, str]]:
     """Every class of the package that the signature of a public name mentions, with the name that mentions it.
 
-    An alias stands for what it names, and whatever has the methods of a protocol fits it: users need the name of neither.
+    An alias stands for what it names, and whatever has the methods of a protocol fits it: users need neither name.
     """
     seen = set()
     for path, thing in public_names():

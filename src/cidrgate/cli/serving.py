@@ -158,4 +158,4 @@ def _opened(session: Session, *, create: bool, max_staleness: float) -> RuleMana
 def _has_token(manager: RuleManager) -> bool:
     from cidrgate.service.auth.credentials import Credentials
 
-    return Credentials(manager.store).any_usable()
+    return Credentials(manager._store).any_usable()

@@ -84,14 +84,14 @@ def create_app(
     metrics = Metrics(manager)
     app.state.service = Service(
         manager=manager,
-        credentials=Credentials(manager.store),
+        credentials=Credentials(manager._store),
         settings=chosen,
         resolver=found,
         failures=LoginRateLimit(chosen.login_failures),
-        answers=IdempotentResponses(manager.store, chosen.answer_lifetime),
+        answers=IdempotentResponses(manager._store, chosen.answer_lifetime),
         metrics=metrics,
-        threads=Threads(manager.store.lock_timeout),
-        probe=StoreProbe(manager.store),
+        threads=Threads(manager._store.lock_timeout),
+        probe=StoreProbe(manager._store),
     )
     routers = [part.router for part in (accounts, entries, questions, history, tokens, sessions, health)]
     app.state.routes = [route for router in routers for route in router.routes]
