@@ -36,6 +36,7 @@ from cidrgate.service.console.details import LAID_OUT, detail_text
 from cidrgate.service.console.formatting import change_sentence
 from cidrgate.service.console.lists import HEADINGS
 from cidrgate.values import DETAILS as ENTRY_DETAILS
+from tests.docs.pages import PAGES, ROOT, prose
 from tests.entry_details import VALUES, first_values
 
 if TYPE_CHECKING:
@@ -284,3 +285,19 @@ def test_an_edit_in_the_console_that_touches_nothing_changes_nothing(
     assert client.post("/console/list/edit", data=sent(page, "list/edit")).status_code == 200
     assert manager.entries("acct-1") == before
     assert manager.account("acct-1").version == 1
+
+
+def test_no_text_lists_the_details() -> None:
+    """Such a list would be forgotten when a detail is added; the table of the details is made from the code."""
+    listed = re.compile(r"\blabels?\b`?(?:,| and| or)[^.\n|]{0,20}\b(?:expiry|expiries|expires_at)\b")
+    texts = [
+        *(path for path in (ROOT / "src/cidrgate").rglob("*.py") if path.name != "values.py"),
+        *(path for path in PAGES if path.name not in ("README.md", "CHANGELOG.md")),
+    ]
+    found = {
+        str(path.relative_to(ROOT)): [
+            line for line in prose(path.read_text()).splitlines() if listed.search(line) and "![" not in line
+        ]
+        for path in texts
+    }
+    assert not {path: lines for path, lines in found.items() if lines}, "say 'the details' instead"

@@ -545,7 +545,7 @@ class RuleManager:
             cidrs: CIDRs separated by commas or newlines, or an iterable of CIDRs and `NewEntry`.
             actor: Who adds the entries, for the entries and the change log.
             expect_version: The version of the account that the caller saw; None for any version.
-            details: The `label` and `expires_at` of every entry that does not have these details itself; see
+            details: The details of every entry that does not have them itself, such as a `label`; see
                 `EntryDetails`.
 
         Returns:
@@ -587,7 +587,7 @@ class RuleManager:
         expect_version: int | None = None,
         **details: Unpack[EntryDetails],
     ) -> ListChange:
-        """Change the network, label or expiry of one entry. The entry keeps its id, its author and its creation time.
+        """Change the network or the details of one entry. The entry keeps its id, its author and its creation time.
 
         Args:
             account: The account whose list changes.
@@ -596,7 +596,7 @@ class RuleManager:
                 that contains all changes of the entry.
             actor: Who changes the entry, for the change log.
             expect_version: The version of the account that the caller saw; None for any version.
-            details: The new `label` and `expires_at`; None removes them. A detail that is left out, or is `...`, does
+            details: The new details, such as a `label`; None removes one. A detail that is left out, or is `...`, does
                 not change. See `EntryDetails`.
 
         Returns:
@@ -698,7 +698,7 @@ class RuleManager:
             actor: Who changes the list, for new entries and the change log.
             expect_version: The version of the account that the caller saw; None for any version.
             allow_empty: Whether the list may become empty, which ends enforcement: every address is then allowed.
-            details: The `label` and `expires_at` of every entry that does not have these details itself; see
+            details: The details of every entry that does not have them itself, such as a `label`; see
                 `EntryDetails`. An entry that stays keeps each detail that is set neither here nor in its `NewEntry`.
 
         Returns:

@@ -279,7 +279,7 @@ def get_entry(request: Request, _principal: Reader, account: AccountName, entry:
 
 @router.patch("/{entry}", response_model=ListChangeModel, responses=_CHANGE)
 def edit_entry(account: AccountName, asked: change_request, entry: EntryId, edit: EntryEditModel) -> Response:
-    """Change the network, the label or the expiry of an entry. Its id, author and time of creation stay."""
+    """Change the network or the details of an entry. Its id, author and time of creation stay."""
     return asked.answered(lambda manager, arguments: manager.edit(account, entry, edit.edit(), **arguments))
 
 
