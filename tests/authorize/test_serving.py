@@ -59,7 +59,7 @@ def test_workers_answer_alike_and_follow_the_store(tmp_path: Path, url: str) -> 
             assert asked(port, None, LISTED).headers["x-cidrgate-reason"] == "no_account"
         assert counted(port, "allowed", "matched") == before + 8
         assert counted(port, "denied", "not_listed") == 16
-        with RuleManager.connect(url, Policy(allow_special=True)) as manager:
+        with RuleManager.open(url, policy=Policy(allow_special=True), load=False) as manager:
             manager.add("acct-1", f"{STRANGER}/32")
             eventually(lambda: all(asked(port, "acct-1", STRANGER).status == 200 for _ in range(8)))
             manager.remove("acct-1", f"{STRANGER}/32")
@@ -113,13 +113,13 @@ def test_it_says_that_it_is_well(tmp_path: Path, url: str) -> None:
 
 def test_lists_too_old_are_not_ready() -> None:
     with RuleManager.open("memory://", follow=False) as manager:
-        told = Operation(manager.replica, ready_within=1e-9, metrics=None)
+        told = Operation(manager._replica, ready_within=1e-9, metrics=None)
         start, body = messages_of(told, {"type": "http", "path": "/readyz", "method": "GET"})
         assert (start["status"], json.loads(body["body"])["status"]) == (503, "stale")
 
 
 def test_it_can_only_report(tmp_path: Path, url: str) -> None:
-    with authorize_endpoint(tmp_path, url, "--report-only", "--allow-missing-account") as port:
+    with authorize_endpoint(tmp_path, url, "--report-only", "--no-require-account") as port:
         answer = asked(port, "acct-1", STRANGER)
         assert (answer.status, answer.headers["x-cidrgate-reason"]) == (200, "not_listed")
         assert asked(port, None, STRANGER).status == 200
@@ -187,9 +187,13 @@ def test_a_database_that_is_not_there_is_not_made(tmp_path: Path) -> None:
         (["--account-header", ""], "header"),
         (["--account-parameter", ""], "parameter"),
         (["--credential-header", "X-Token:"], "X-Token:"),
-        (["--deny-when-stale", "nan"], "seconds above 0"),
-        (["--deny-when-stale", "inf"], "seconds above 0"),
-        (["--deny-when-stale", "0"], "seconds above 0"),
+        (["--max-staleness", "nan"], "seconds above 0"),
+        (["--ready-within", "nan"], "seconds above 0"),
+        (["--max-staleness", "inf"], "seconds above 0"),
+        (["--ready-within", "inf"], "seconds above 0"),
+        (["--max-staleness", "0"], "seconds above 0"),
+        (["--ready-within", "0"], "seconds above 0"),
+        (["--on-stale", "deny"], "max_staleness"),
         (["--log", "some"], "denials"),
         (["--port", "0"], "--port"),
     ],

@@ -24,14 +24,14 @@ from cidrgate.cli.errors import CommandError
 from cidrgate.cli.files import read_text
 from cidrgate.cli.history import said_of
 from cidrgate.cli.options import Session, command
-from cidrgate.cli.output import Line, Table
+from cidrgate.cli.output import Line, Table, value_text
 from cidrgate.errors import AccountExistsError, AccountNotFoundError
 from cidrgate.manager import RuleManager
 from cidrgate.rules import split_submission, validate_addition
 from cidrgate.rules.decisions import list_state
 from cidrgate.rules.networks import addresses_covered, prefix_length, subnet_mask
 from cidrgate.serialization import entry_record
-from cidrgate.values import Entry, EntryDetails, EntryEdit, ListState
+from cidrgate.values import DETAILS, Detail, Entry, EntryDetails, EntryEdit, ListState
 
 __all__ = ["app"]
 
@@ -105,7 +105,7 @@ def _edit(
     details: EntryDetails,
     expect_version: Version = None,
 ) -> None:
-    """Change the network, the label or the expiry of an entry; its id stays the same."""
+    """Change the network or the details of an entry; its id stays the same."""
     edit = EntryEdit(... if cidr is None else cidr, **details)
     if not edit.changes():
         flags = [option.flags[0] for option in DETAIL_OPTIONS.values()]
@@ -191,7 +191,9 @@ def _restore(
 ) -> None:
     """Restore the list as it was after a change (see `cidrgate history`), checked by the current rules."""
     with session.open() as manager:
-        change = manager.restore(account, at=at, actor=session.actor, expect_version=expect_version, allow_empty=empty)
+        change = manager.restore(
+            account, to_sequence=at, actor=session.actor, expect_version=expect_version, allow_empty=empty
+        )
     _answer_list(session, account, change.entries)
 
 
@@ -217,7 +219,7 @@ def _create_for(manager: RuleManager, account: str, cidrs: list[str], session: S
 
 def _table(entries: list[Entry], matched: Mapping[int, datetime] = MappingProxyType({})) -> Table:
     """Return the table of entries; the optional columns appear only if at least one entry has a value for them."""
-    columns = (*_COLUMNS, Column("last matched (UTC)", lambda entry: _time(matched.get(entry.id)), optional=True))
+    columns = (*_COLUMNS, Column("last matched (UTC)", lambda entry: value_text(matched.get(entry.id)), optional=True))
     cells = {column: [column.cell(entry) for entry in entries] for column in columns}
     shown = [column for column in columns if not column.optional or any(cells[column])]
     rows = list(zip(*(cells[column] for column in shown), strict=True))
@@ -241,12 +243,18 @@ class Column:
     optional: bool = False
 
 
-def _time(time: datetime | None) -> str:
-    return "" if time is None else f"{time:%Y-%m-%d %H:%M:%S}"
+def _detail_column(detail: Detail) -> Column:
+    """Return a column that appears only if an entry has another value than the default."""
+
+    def cell(entry: Entry) -> str:
+        value = getattr(entry, detail.name)
+        return "" if value == detail.default else value_text(value)
+
+    return Column(detail.title.lower(), cell, optional=True)
 
 
 def _end(entry: Entry) -> str:
-    return _time(entry.expires_at) + (", expired" if entry.expired(datetime.now(UTC)) else "")
+    return value_text(entry.expires_at) + (", expired" if entry.is_expired() else "")
 
 
 _COLUMNS = (
@@ -256,9 +264,10 @@ _COLUMNS = (
     Column("mask", lambda entry: subnet_mask(entry.cidr)),
     Column("addresses", lambda entry: addresses_covered(entry.cidr), number=True),
     Column("label", lambda entry: entry.label or ""),
-    Column("added at (UTC)", lambda entry: _time(entry.created_at)),
+    Column("added at (UTC)", lambda entry: value_text(entry.created_at)),
     Column("added by", lambda entry: entry.created_by or ""),
     Column("expires (UTC)", _end, optional=True),
+    *(_detail_column(detail) for detail in DETAILS if detail.name not in ("label", "expires_at")),
 )
 """The columns for each entry; every field of `Entry` except its account."""
 

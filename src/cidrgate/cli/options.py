@@ -97,7 +97,9 @@ class Session:
             StoreNotFoundError: If it does not exist and `create` is False.
             StoreError: If it cannot be opened.
         """
-        return RuleManager.connect(self.database, self.policy, create=create, lock_timeout=self.lock_timeout)
+        return RuleManager.open(
+            self.database, policy=self.policy, create=create, lock_timeout=self.lock_timeout, load=False
+        )
 
     @contextmanager
     def open_credentials(self, *, create: bool = False) -> "Iterator[Credentials]":
@@ -105,7 +107,7 @@ class Session:
         from cidrgate.service.auth.credentials import Credentials
 
         with self.open(create=create) as manager:
-            yield Credentials(manager.store)
+            yield Credentials(manager._store)
 
 
 def command(

@@ -1,29 +1,32 @@
 """The decision log: one line of JSON for each decision, on the logger `cidrgate.decisions`.
 
-The text is JSON, so no content of a request can start a new line. The attribute `decision` of the `logging.LogRecord`
-has the same record, for formatters that write another format. Repeated denials are counted;
+The text is JSON, so no content of a request can start a new line; it has the fields of every line of the log, such as
+the time. The attribute `decision` of the `logging.LogRecord` has the decision alone, for formatters that write another
+format. Repeated denials are counted;
 `cidrgate.gate.repeated_denials` decides which denials are repeated and when their number is written.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 import weakref
 from contextlib import suppress
 from dataclasses import dataclass
+from time import time
 from typing import TYPE_CHECKING, TypeAlias
 
-from cidrgate.event_log import log_event
+from cidrgate.event_log import event_name, json_line, log_event
 from cidrgate.gate.repeated_denials import RepeatedDenials, Summary
 from cidrgate.process.forking import join_forks
+from cidrgate.values import seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable
 
-    from cidrgate.event_log import Value
+    from cidrgate.event_log import Event, Value
     from cidrgate.gate.verdict import Verdict
+    from cidrgate.values import Duration
 
 __all__ = ["LOGGER", "LOG_EVERY", "DecisionLog", "advise_about_rewritten_peers", "check_log_every"]
 
@@ -74,7 +77,7 @@ class DecisionLog:
     """
 
     def __init__(
-        self, *, allowed: bool = False, every: float = LOG_EVERY, suppressed: Iterable[Callable[[], object]] = ()
+        self, *, allowed: bool = False, every: Duration = LOG_EVERY, suppressed: Iterable[Callable[[], object]] = ()
     ) -> None:
         self._allowed = allowed
         self._counted = _Counted(check_log_every(every), tuple(suppressed))
@@ -178,14 +181,14 @@ class _Counted:
 
     def _write(self, summaries: Iterable[Summary[_Line]]) -> None:
         for one in summaries:
-            _write(one.record, repeated=one.count, seconds=self._every)
+            _write(one.record, repeated=one.count, window=self._every)
 
 
 def _write(
-    line: _Line | None, *, error: BaseException | None = None, repeated: int | None = None, seconds: float = 0.0
+    line: _Line | None, *, error: BaseException | None = None, repeated: int | None = None, window: float = 0.0
 ) -> None:
     """Write one line: the decision or error itself, or how often it was repeated."""
-    again: dict[str, Value] = {} if repeated is None else {"repeated": repeated, "seconds": seconds}
+    again: dict[str, Value] = {} if repeated is None else {"repeated": repeated, "window_seconds": window}
     if isinstance(line, _Failure):
         message = line.message if repeated is None else f"{line.message}, again {repeated:,} times: {line.cause}"
         log_event(
@@ -201,31 +204,28 @@ def _write(
         return
     record: dict[str, Value] = {} if line is None else dict(line.record())
     level = logging.WARNING if line is None else _LEVELS[line.result]
-    if repeated is None:
-        log_event(level, "decision", json.dumps(record), logger=LOGGER, attributes={"decision": record}, details=record)
-    else:
-        text = json.dumps({"event": "decisions_suppressed", **again, **record})
-        log_event(level, "decisions_suppressed", text, logger=LOGGER, details=again | record)
+    event: Event = "decision" if repeated is None else "decisions_suppressed"
+    fields = {**again, **record}
+    # The text is complete without a formatter: many applications write only the message of a record.
+    text = json_line(time(), level, event_name(event), fields)
+    attributes = {"decision": record} if repeated is None else {}
+    log_event(level, event, text, logger=LOGGER, attributes=attributes, details=fields)
 
 
-def check_log_every(seconds: object) -> float:
-    """Check the setting `log_every`: the seconds between two lines about the same account and address.
+def check_log_every(duration: Duration) -> float:
+    """Return the setting `log_every` in seconds: the time between two lines about the same account and address.
 
     Raises:
-        TypeError: If it is not a number.
+        TypeError: If it is neither a number nor a `timedelta`.
         ValueError: If it is negative or infinite.
 
     Example:
         >>> check_log_every(-1)
         Traceback (most recent call last):
         ...
-        ValueError: log_every must be a number of seconds, or 0 for a line for each denial, not -1
+        ValueError: log_every must be a number of seconds from 0 on, not -1
     """
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
-        raise TypeError(f"log_every must be a number of seconds, not {seconds!r}")
-    if not 0 <= seconds < float("inf"):
-        raise ValueError(f"log_every must be a number of seconds, or 0 for a line for each denial, not {seconds}")
-    return float(seconds)
+    return seconds(duration, "log_every")
 
 
 def advise_about_rewritten_peers() -> None:
