@@ -18,8 +18,10 @@ from cidrgate.cli.environment import (
     DATABASE,
     DEFAULT_DATABASE,
     JSON,
+    check_new_database,
     check_variables,
     database_of,
+    is_missing,
     split_lists,
     with_variable,
 )
@@ -87,17 +89,27 @@ class Session:
         """
         return database_of(self.given_database)
 
-    def open(self, *, create: bool = False) -> RuleManager:
+    def open(self, *, create: bool = False, dry_run: bool = False) -> RuleManager:
         """Connect to the store without loading its matcher.
 
         Args:
             create: Whether a database that does not exist is created.
+            dry_run: Whether to create nothing: an empty store in memory then replaces the database.
 
         Raises:
             StoreNotFoundError: If it does not exist and `create` is False.
             StoreError: If it cannot be opened.
+            CommandError: If it does not exist and its address is probably a mistake.
         """
+        if create and is_missing(self.database):
+            check_new_database(self.database)
+            if dry_run:
+                return self.in_memory()
         return RuleManager.connect(self.database, self.policy, create=create, lock_timeout=self.lock_timeout)
+
+    def in_memory(self) -> RuleManager:
+        """Return a manager of an empty store in memory, with the same rules, for what a dry run would create."""
+        return RuleManager.connect("memory://", self.policy, create=True)
 
     @contextmanager
     def open_credentials(self, *, create: bool = False) -> "Iterator[Credentials]":
@@ -109,8 +121,13 @@ class Session:
 
 
 def command(
-    app: typer.Typer, name: str, *, variables: bool = False, failure: ExitStatus | None = None
-) -> Callable[[Callable[Concatenate[Session, _Arguments], None]], None]:
+    app: typer.Typer,
+    name: str,
+    *,
+    variables: bool = False,
+    failure: ExitStatus | None = None,
+    short_for: str | None = None,
+) -> Callable[[Callable[Concatenate[Session, _Arguments], None]], Callable[Concatenate[Session, _Arguments], None]]:
     """Register a function as a command that takes the options of every command.
 
     Args:
@@ -118,12 +135,15 @@ def command(
         name: The command's name.
         variables: Whether each of its options also has an environment variable, as servers need.
         failure: The exit status of every error; None for the status of the error's kind.
+        short_for: The command that this one is a short name for; None if it is none. One function may have both names.
 
     Returns:
         A decorator for a function of a `Session` and the command's own arguments.
     """
 
-    def register(function: Callable[Concatenate[Session, _Arguments], None]) -> None:
+    def register(
+        function: Callable[Concatenate[Session, _Arguments], None],
+    ) -> Callable[Concatenate[Session, _Arguments], None]:
         @functools.wraps(function)
         def run(context: typer.Context, *_args: _Arguments.args, **arguments: _Arguments.kwargs) -> None:
             near = {option: arguments.pop(option) for option in _OPTIONS}
@@ -148,7 +168,9 @@ def command(
         if variables:
             own = [with_variable(name, parameter) for parameter in own]
         _show_parameters(run, [*own, *_parameters(from_environment=False)])
-        app.command(name)(run)
+        note = "" if short_for is None else f"\n\nThe same as `cidrgate {short_for}`."
+        app.command(name, help=f"{inspect.getdoc(function)}{note}")(run)
+        return function
 
     return register
 
