@@ -64,7 +64,7 @@ def matcher() -> Matcher:
         if prefixes is None:
             made.link(account, parent="acct-1")
         else:
-            made.publish(account, prefixes, enforced=account == "closed")
+            made.publish(account, prefixes, when_empty="deny" if account == "closed" else "allow")
     return made
 
 

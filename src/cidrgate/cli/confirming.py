@@ -33,7 +33,9 @@ def confirm(output: Output, question: Callable[[], str], consequence: str, *, ye
     if yes:
         return
     if output.json or sys.stdin is None or not sys.stdin.isatty():
-        raise NotConfirmedError(f"{consequence}. Nothing was changed: say --yes if that is wanted, or try it with --dry-run")
+        raise NotConfirmedError(
+            f"{consequence}. Nothing was changed: say --yes if that is wanted, or try it with --dry-run"
+        )
     try:
         agreed = typer.confirm(visible(question()), err=True)
     except typer.Abort:  # the end of the input is no answer

@@ -12,12 +12,12 @@ from cidrgate.cli.arguments import AccountName, EntryId, named_entries
 from cidrgate.cli.errors import CommandError
 from cidrgate.cli.list_attempts import list_warning
 from cidrgate.cli.options import Session, command
-from cidrgate.cli.output import Table
+from cidrgate.cli.output import Table, value_text
 from cidrgate.manager.changes import named_entries as entries_named
 from cidrgate.rules.decisions import list_state
 from cidrgate.rules.networks import addresses_covered, prefix_length, subnet_mask
 from cidrgate.serialization import entry_record
-from cidrgate.values import Entry
+from cidrgate.values import DETAILS, Detail, Entry
 
 __all__ = ["app", "entry_app"]
 
@@ -79,7 +79,7 @@ def _show(
 
 def _table(entries: list[Entry], matched: Mapping[int, datetime] = MappingProxyType({})) -> Table:
     """Return the table of entries; the optional columns appear only if at least one entry has a value for them."""
-    columns = (*_COLUMNS, Column("last matched (UTC)", lambda entry: _time(matched.get(entry.id)), optional=True))
+    columns = (*_COLUMNS, Column("last matched (UTC)", lambda entry: value_text(matched.get(entry.id)), optional=True))
     cells = {column: [column.cell(entry) for entry in entries] for column in columns}
     shown = [column for column in columns if not column.optional or any(cells[column])]
     rows = list(zip(*(cells[column] for column in shown), strict=True))
@@ -103,12 +103,18 @@ class Column:
     optional: bool = False
 
 
-def _time(time: datetime | None) -> str:
-    return "" if time is None else f"{time:%Y-%m-%d %H:%M:%S}"
+def _detail_column(detail: Detail) -> Column:
+    """Return a column that appears only if an entry has another value than the default."""
+
+    def cell(entry: Entry) -> str:
+        value = getattr(entry, detail.name)
+        return "" if value == detail.default else value_text(value)
+
+    return Column(detail.title.lower(), cell, optional=True)
 
 
 def _end(entry: Entry) -> str:
-    return _time(entry.expires_at) + (", expired" if entry.expired(datetime.now(UTC)) else "")
+    return value_text(entry.expires_at) + (", expired" if entry.expired(datetime.now(UTC)) else "")
 
 
 _COLUMNS = (
@@ -118,8 +124,9 @@ _COLUMNS = (
     Column("mask", lambda entry: subnet_mask(entry.cidr)),
     Column("addresses", lambda entry: addresses_covered(entry.cidr), number=True),
     Column("label", lambda entry: entry.label or ""),
-    Column("added at (UTC)", lambda entry: _time(entry.created_at)),
+    Column("added at (UTC)", lambda entry: value_text(entry.created_at)),
     Column("added by", lambda entry: entry.created_by or ""),
     Column("expires (UTC)", _end, optional=True),
+    *(_detail_column(detail) for detail in DETAILS if detail.name not in ("label", "expires_at")),
 )
 """The columns for each entry; every field of `Entry` except its account."""

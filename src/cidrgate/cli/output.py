@@ -12,6 +12,7 @@ import sys
 import unicodedata
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -30,7 +31,7 @@ from cidrgate.stores.urls import redacted_message
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-__all__ = ["DRY", "Line", "Output", "Table", "a_page", "counted", "leave_stdout", "visible"]
+__all__ = ["DRY", "Line", "Output", "Table", "a_page", "counted", "leave_stdout", "value_text", "visible"]
 
 _Item = TypeVar("_Item")
 
@@ -62,6 +63,21 @@ def visible(text: str) -> str:
         else character
         for character in text
     )
+
+
+def value_text(value: object) -> str:
+    """Return a value of an entry as people read it; times are in UTC, and None is empty.
+
+    Example:
+        >>> from datetime import UTC, datetime
+        >>> value_text(datetime(2030, 1, 2, tzinfo=UTC)), value_text(True), value_text("office"), value_text(None)
+        ('2030-01-02 00:00:00', 'yes', 'office', '')
+    """
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M:%S}"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "" if value is None else str(value)
 
 
 def counted(number: int, one: str, many: str) -> str:

@@ -144,9 +144,7 @@ def _advice(refused: int, *, whole: bool, strict: bool, dry_run: bool) -> str:
     if strict:
         return f"nothing {was} imported, as --strict asks: correct these rows, then import the file again"
     if whole:
-        return (
-            f"nothing {was} imported: a row without a readable account may belong to any of the lists to be replaced"
-        )
+        return f"nothing {was} imported: a row without a readable account may belong to any of the lists to be replaced"
     if not refused:
         return f"every other row {was} imported: correct these rows, then import only them"
     accounts = counted(refused, "account", "accounts")

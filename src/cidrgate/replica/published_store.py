@@ -409,9 +409,8 @@ class PublishedStore:
 def _end(matcher: Matcher, timetable: ExpirySchedule, at: datetime) -> None:
     """Remove the entries from a matcher that have expired at a time."""
     for account in timetable.due(at):
-        matcher.publish(
-            account, timetable.active(account, matcher.prefixes(account), at), enforced=matcher.enforced(account)
-        )
+        active = timetable.active(account, matcher.prefixes(account), at)
+        matcher.publish(account, active, when_empty="deny" if matcher.enforced(account) else "allow")
 
 
 def _missing(matcher: Matcher, timetable: ExpirySchedule, at: datetime) -> set[str]:
@@ -433,4 +432,4 @@ def _publish(matcher: Matcher, timetable: ExpirySchedule, stored: StoredList, at
         matcher.link(stored.account, stored.parent)
     else:
         matching = timetable.active(stored.account, stored.cidrs, at) if stored.expiring else stored.cidrs
-        matcher.publish(stored.account, matching, enforced=stored.enforced)
+        matcher.publish(stored.account, matching, when_empty="deny" if stored.enforced else "allow")
