@@ -101,11 +101,20 @@ class Session:
             StoreError: If it cannot be opened.
             CommandError: If it does not exist and its address is probably a mistake.
         """
-        if create and is_missing(self.database):
-            check_new_database(self.database)
-            if dry_run:
+        if create:
+            self.check_new_database()
+            if dry_run and is_missing(self.database):
                 return self.in_memory()
         return RuleManager.connect(self.database, self.policy, create=create, lock_timeout=self.lock_timeout)
+
+    def check_new_database(self) -> None:
+        """Check the name of a database that the command would create.
+
+        Raises:
+            CommandError: If it does not exist, and its name was probably meant as something else.
+        """
+        if is_missing(self.database):
+            check_new_database(self.database)
 
     def in_memory(self) -> RuleManager:
         """Return a manager of an empty store in memory, with the same rules, for what a dry run would create."""
