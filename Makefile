@@ -5,6 +5,7 @@ DATABASE ?= cidrgate.db
 CLANG ?= clang
 FUZZ_SECONDS ?= 60
 FAULT_SECONDS ?= 30
+CLIENTS ?=
 FAULTS ?= -s -v -m fault tests
 MINUTES ?= 10
 STORE ?= sqlite
@@ -21,7 +22,7 @@ export PYTHONDONTWRITEBYTECODE :=
 ENGINE := $(filter-out ext/_engine.c,$(wildcard ext/*.pyx ext/*.pxi ext/*.pxd ext/*.h ext/*.c)) setup.py pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help run check surfaces test test-long coverage dist race stress faults image-steps soak lint sanitize sanitize-form sanitize-build fuzz fuzz-snapshots bench bench-cluster bench-smoke comparison docs docs-links clean
+.PHONY: help run check surfaces test test-long coverage dist race stress clients faults image-steps soak lint sanitize sanitize-form sanitize-build fuzz fuzz-snapshots bench bench-cluster bench-smoke comparison docs docs-links clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -58,6 +59,9 @@ stress: .venv/dev ## run every test twice on processors that are busy, with many
 
 faults: .venv/dev ## bring every fault of docs/many-nodes.md about, FAULT_SECONDS each; needs pgbouncer
 	CIDRGATE_FAULT_SECONDS=$(FAULT_SECONDS) $(BIN)/python -m pytest $(FAULTS)
+
+clients: .venv/dev ## lint the OpenAPI document, and compile and run generated CLIENTS; needs node, Java and Go
+	$(BIN)/python -m tests.clients $(CLIENTS)
 
 image-steps: .venv/dev ## run the steps of deploy/Dockerfile without Docker, and start what they make; takes minutes
 	$(BIN)/python -m pytest -v tests/image_steps.py

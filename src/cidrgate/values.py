@@ -211,7 +211,7 @@ class Entry:
     created_at: datetime
     created_by: str | None
     expires_at: datetime | None = field(
-        default=None, metadata={"title": "Expires", "meaning": "When the entry expires, or null for never."}
+        default=None, metadata={"title": "Expiry", "meaning": "When the entry expires, or null for never."}
     )
 
     def expired(self, at: datetime) -> bool:

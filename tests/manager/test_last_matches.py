@@ -294,7 +294,7 @@ def test_the_authorize_endpoint_notes_where_it_is_asked_to(shared_store_url: str
         furnish(manager)
         for noting in (False, True):
             settings = AuthorizeSettings(
-                shared_store_url, "allow", trusted_proxies=("127.0.0.1/32",), note_matches=noting
+                database=shared_store_url, unlisted="allow", trusted_proxies=("127.0.0.1/32",), note_matches=noting
             )
             app = settings.app(manager)
             headers = [(b"x-account", b"acct-1"), (b"x-forwarded-for", b"8.8.8.8")]

@@ -170,7 +170,7 @@ def with_variable(command: str, parameter: inspect.Parameter) -> inspect.Paramet
         option = copy.copy(each)  # several commands share some options
         # In an annotation, typer stores the first flag where the default usually is.
         names = (option.default, *(option.param_decls or ()))
-        flag = next(name for name in names if isinstance(name, str) and name.startswith("--"))
+        flag = next(name for name in names if isinstance(name, str) and name.startswith("--")).partition("/")[0]
         option.envvar = variable_of(command, flag)
         option.show_envvar = False  # the help names it in the style of the other options
         option.help = f"{option.help} Also {option.envvar}."
@@ -181,7 +181,7 @@ def with_variable(command: str, parameter: inspect.Parameter) -> inspect.Paramet
 _KUBERNETES = re.compile(r"_(SERVICE_(HOST|PORT)(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?)$")
 """What Kubernetes appends to the name of a service in the variables that it sets in each pod."""
 
-_RESTRICTING = ("ALLOW", "ALLOW_ACCOUNT", "DENY_WHEN_STALE", "TLS_CERTIFICATE", "TLS_KEY")
+_RESTRICTING = ("ALLOW", "ALLOW_ACCOUNT", "MAX_STALENESS", "ON_STALE", "TLS_CERTIFICATE", "TLS_KEY")
 """Options of servers that restrict access: one whose variable is empty was probably meant to be set."""
 
 _CLOSE = 0.88

@@ -284,12 +284,14 @@ class Transaction(ABC):
 
     def lists(self) -> Iterator[StoredList]:
         """Stream every account with the CIDRs of its own list, parents before their subaccounts."""
-        ends: dict[str, dict[str, datetime]] = {}
+        expiries: dict[str, dict[str, datetime]] = {}
         for name, cidr, expires_at in self._connection.execute(_select_expiring):
-            ends.setdefault(name, {})[cidr] = expires_at
+            expiries.setdefault(name, {})[cidr] = expires_at
         with self._connection.execute(_select_lists, execution_options={"yield_per": _ROWS_A_FETCH}) as rows:
             for name, parent, cidrs, enforced in rows:
-                yield StoredList(name, parent, cidrs.split(",") if cidrs else [], ends.get(name, {}), bool(enforced))
+                yield StoredList(
+                    name, parent, cidrs.split(",") if cidrs else [], expiries.get(name, {}), bool(enforced)
+                )
 
     def lists_named(self, names: Collection[str]) -> list[StoredList]:
         """Return some accounts with the CIDRs of their own lists, parents before their subaccounts."""
