@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -28,7 +29,7 @@ def test_the_short_name_of_a_command_is_the_same_command(verb: str) -> None:
     assert [(one.name, one.opts, one.help, one.default) for one in short.params] == [
         (one.name, one.opts, one.help, one.default) for one in full.params
     ]
-    assert short.callback.__wrapped__ is full.callback.__wrapped__
+    assert inspect.unwrap(short.callback) is inspect.unwrap(full.callback)
     assert short.help == f"{full.help}\n\nThe same as `cidrgate entry {verb}`."
 
 
@@ -46,7 +47,12 @@ def test_an_entry_is_shown(filled: Cidrgate) -> None:
     for which in (["8.8.8.0/24"], ["--id", "1"]):
         for account in ("a", "s"):
             record = filled("entry", "show", account, *which, "--json").record
-            assert (record["id"], record["cidr"], record["label"], record["account"]) == (1, "8.8.8.0/24", "office", "a")
+            assert (record["id"], record["cidr"], record["label"], record["account"]) == (
+                1,
+                "8.8.8.0/24",
+                "office",
+                "a",
+            )
     lines = dict(line.split(maxsplit=1) for line in filled("entry", "show", "a", "8.8.8.0/24").out.splitlines())
     assert (lines["id"], lines["CIDR"], lines["label"]) == ("1", "8.8.8.0/24", "office")
     assert filled("entry", "show", "a", "9.9.9.9/32", "--json", status=4).error["code"] == "entry_not_found"
@@ -67,7 +73,11 @@ def test_an_account_is_shown(filled: Cidrgate) -> None:
 def test_a_number_names_no_entry(filled: Cidrgate, number: str) -> None:
     """In Python the text "1" is no id either. A script that passes a number by mistake removes nothing."""
     before = filled.listed("a")
-    for command in (["remove", "a", number], ["remove", "a", "8.8.8.0/24", number], ["edit", "a", number, "9.9.9.9/32"]):
+    for command in (
+        ["remove", "a", number],
+        ["remove", "a", "8.8.8.0/24", number],
+        ["edit", "a", number, "9.9.9.9/32"],
+    ):
         answer = filled(*command, status=2)
         assert f"--id {number}" in answer.err
     filled("entry", "show", "a", number, status=2)

@@ -125,7 +125,7 @@ def test_add_creates_no_account_unasked_or_in_vain(cidrgate: Cidrgate) -> None:
     cidrgate("account", "create", "other")
     assert "cidrgate account create acct-1" in cidrgate("add", "acct-1", "8.8.8.0/24", status=4).err
     cidrgate("add", "acct-1", "10.0.0.0/8", "--create", status=3)
-    assert [account["name"] for account in cidrgate("account", "list", "--json").record["accounts"]] == ["other"]
+    assert [account["name"] for account in cidrgate("account", "list", "--json").record["items"]] == ["other"]
 
 
 def test_the_last_entry_removed_is_the_end_of_enforcement(cidrgate: Cidrgate) -> None:

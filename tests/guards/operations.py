@@ -83,8 +83,10 @@ COMMANDS: Rows = {
     "session end": ENDS_CREDENTIALS,
     "prune": LOG,
     **dict.fromkeys(
-        ["account list", "account show", "list", "entry list", "entry show", "check", "explain", "history", "export"]
-        + ["token list", "session list", "version"],
+        [
+            *("account list", "account show", "list", "entry list", "entry show", "check", "explain", "history"),
+            *("export", "token list", "session list", "version"),
+        ],
         READS,
     ),
     **dict.fromkeys(["compile", "migrate", "serve", "authorize"], OPERATES),

@@ -5,8 +5,6 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-import typer
-
 from cidrgate.cli.errors import NotConfirmedError
 from cidrgate.cli.output import visible
 
@@ -36,9 +34,6 @@ def confirm(output: Output, question: Callable[[], str], consequence: str, *, ye
         raise NotConfirmedError(
             f"{consequence}. Nothing was changed: say --yes if that is wanted, or try it with --dry-run"
         )
-    try:
-        agreed = typer.confirm(visible(question()), err=True)
-    except typer.Abort:  # the end of the input is no answer
-        agreed = False
-    if not agreed:
+    print(f"{visible(question())} [y/N]: ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise NotConfirmedError("nothing was changed: the answer was no")
