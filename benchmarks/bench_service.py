@@ -57,7 +57,7 @@ def prepare(url: str) -> str:
     with RuleManager.open(url, follow=False, create=True) as manager:
         lists = {account(number): [f"8.8.{entry}.0/24" for entry in range(LISTED)] for number in range(ACCOUNTS)}
         manager.import_accounts({name: [NewEntry(cidr) for cidr in held] for name, held in lists.items()})
-        return Credentials(manager.store).create_token("load", [Scope("admin")]).secret
+        return Credentials(manager._store).create_token("load", [Scope("admin")]).secret
 
 
 def serve(url: str) -> None:
@@ -176,7 +176,7 @@ def measure(name: str, url: str, rate: float, seconds: float) -> Iterator[str]:
         server.stdin.close()
     if load.failed:
         raise SystemExit(f"{len(load.failed)} additions failed: {load.failed[0].decode()}")
-    with RuleManager.connect(url) as manager:
+    with RuleManager.open(url, load=False) as manager:
         stored = sum(manager.counts().values()) - ACCOUNTS * LISTED
     p50, p99 = np.percentile(steady, [50, 99])
     met = "met" if achieved >= RATE_BAR and p99 <= P99_BAR else "missed"

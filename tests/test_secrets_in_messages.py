@@ -6,6 +6,7 @@ import logging
 import subprocess
 import sys
 import traceback
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -149,7 +150,7 @@ def opened_or_created(url: str) -> None:
         open_store,
         opened,
         opened_or_created,
-        RuleManager.connect,
+        partial(RuleManager.open, load=False),
         migrate_store,
         lambda url: open_store(url, create=True).close(),
     ],
@@ -247,8 +248,8 @@ def test_what_is_open_shows_no_password(shared_postgres_server: PostgresServer) 
     """Neither do its failures later on."""
     url = shared_postgres_server.new_database().replace("postgres@", f"postgres:{SECRET}@")
     with RuleManager.open(f"{url}?sslpassword={SECRET}", follow=False) as manager:
-        store: Any = manager.store
-        assert SECRET not in f"{manager!r} {store!r} {vars(store)!r} {store._database!r} {manager.replica.published!r}"
+        store: Any = manager._store
+        assert SECRET not in f"{manager!r} {store!r} {vars(store)!r} {store._database!r} {manager._replica.published!r}"
         manager.create_account("a")
     with pytest.raises(CidrgateError) as refusal:
         manager.accounts()

@@ -36,7 +36,7 @@ def filled(cidrgate: Cidrgate) -> Cidrgate:
 
 def everything(database: Path) -> Any:
     """All that a store holds, as far as a command could change it."""
-    with RuleManager.connect(database) as manager:
+    with RuleManager.open(database, load=False) as manager:
         return (
             manager.accounts(),
             manager.history(),
@@ -125,7 +125,7 @@ def test_each_dry_run_ends_as_the_change_after_it(
     cidrgate = Cidrgate(tmp_path_factory.mktemp("dry") / "lists.db")
     cidrgate("add", "a", "8.8.8.0/24", "--create")
     for verb, cidrs in changes:
-        with RuleManager.connect(cidrgate.database) as manager:
+        with RuleManager.open(cidrgate.database, load=False) as manager:
             dry = manager.with_hooks(dry_run=True)
             try:
                 match verb:

@@ -93,7 +93,7 @@ class Library:
                 case "replace":
                     manager.replace(account, asked.cidrs, **version, **empty)
                 case "restore":
-                    manager.restore(account, at=asked.sequence, **version, **empty)
+                    manager.restore(account, to_sequence=asked.sequence, **version, **empty)
                 case "import_accounts":
                     report = manager.import_accounts({account: entries_of(asked)}, replace=True, **empty)
                     for problem in report.problems.values():
@@ -103,7 +103,7 @@ class Library:
                 case "create_token":
                     world.credentials.create_token("new", [Scope.parse(asked.scope)])
                 case "create_token_in":
-                    with world.manager.store.write() as transaction:
+                    with world.manager._store.write() as transaction:
                         world.credentials.create_token_in(transaction, "new", [Scope.parse(asked.scope)])
                 case "create_link":
                     lifetime = Settings().session_lifetime

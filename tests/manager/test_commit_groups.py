@@ -70,7 +70,7 @@ class Groups(CommitGroups):
 
     @contextmanager
     def change(self, *, wait: float | None = None, patient: bool = True) -> Iterator[Transaction]:
-        with self._manager.store.write(wait=wait, patient=patient) as transaction:
+        with self._manager._store.write(wait=wait, patient=patient) as transaction:
             yield transaction
             if self.error is not None and len(self.begun[-1]) > 1:
                 raise self.error
@@ -153,7 +153,7 @@ def test_a_fault_in_one_change_takes_back_that_one_alone(manager: RuleManager, f
         groups.released.set()
         assert results([first, *others]) == [["8.8.8.0/24"], fault, ["8.8.8.0/24"], ["8.8.8.0/24"]]
     assert listed(manager)["b"] == []
-    assert [change.account for change in manager.history() if change.action == "add"] == ["a", "c", "d"]
+    assert [change.account for change in manager.history() if change.action == "add"] == ["d", "c", "a"]
 
 
 def test_a_commit_that_fails_is_reported_to_everybody_in_the_group_but_those_who_were_refused(
@@ -304,7 +304,7 @@ def test_a_dry_run_changes_nothing_and_tells_what_would_be(manager: RuleManager)
     dry.add("acct-1", "9.9.9.0/24, 1.1.1.1/32")
     dry.edit("acct-1", "8.8.8.0/24", "8.8.0.0/16")
     dry.remove("acct-1", "8.8.8.0/24")
-    dry.restore("acct-1", at=before[-2].sequence)
+    dry.restore("acct-1", to_sequence=before[1].sequence)
     with pytest.raises(RuleError):
         dry.add("acct-1", "8.8.8.1/32")
     assert dry.prune_history(timedelta(0)) == len(before)

@@ -51,7 +51,7 @@ def fill(manager: RuleManager) -> None:
     manager.add("mixed", "8.8.8.0/24", expires_at=now + timedelta(days=1))
     manager.add("mixed", "9.9.9.0/24")
     over = update(entries).where(entries.c.expires_at < now + timedelta(days=1, hours=12))
-    with manager.store.write() as transaction:
+    with manager._store.write() as transaction:
         transaction.connection.execute(over.values(expires_at=now - timedelta(seconds=1)))
 
 
@@ -84,7 +84,7 @@ def served(path: Path) -> Iterator[tuple[RuleManager, TestClient, str]]:
     migrate_store(f"sqlite:///{path}")
     with RuleManager.open(f"sqlite:///{path}", follow=False) as manager:
         fill(manager)
-        token = Credentials(manager.store).create_token("ops", [Scope("admin")]).secret
+        token = Credentials(manager._store).create_token("ops", [Scope("admin")]).secret
         with TestClient(create_app(manager), follow_redirects=False) as client:
             yield manager, client, token
 
@@ -138,7 +138,7 @@ def test_to_empty_a_list_of_expired_entries_is_a_person_s_decision(store_url: st
     """It denies everybody; without entries it would allow everybody."""
     with RuleManager.open(store_url, follow=False) as manager:
         fill(manager)
-        first = manager.history("expired")[0].sequence
+        first = manager.history("expired")[-1].sequence
         before = manager.history()
 
         def empty(*, allow_empty: bool) -> object:
@@ -146,12 +146,12 @@ def test_to_empty_a_list_of_expired_entries_is_a_person_s_decision(store_url: st
                 return manager.remove("expired", "8.8.8.0/24", "1.1.1.1/32", allow_empty=allow_empty)
             if empties == "replace":
                 return manager.replace("expired", "", allow_empty=allow_empty)
-            return manager.restore("expired", at=first, allow_empty=allow_empty)
+            return manager.restore("expired", to_sequence=first, allow_empty=allow_empty)
 
         with pytest.raises(WouldDisableEnforcementError):
             empty(allow_empty=False)
         assert manager.sweep() == 1, "only what is beside an entry that counts"
-        assert [change.account for change in manager.history()[len(before) :]] == ["mixed"]
+        assert [change.account for change in manager.history()[: -len(before)]] == ["mixed"]
         empty(allow_empty=True)
         assert manager.list_states(["expired"])["expired"] == ListState(0, enforced=False)
         assert manager.allows("expired", STRANGER)

@@ -133,7 +133,7 @@ class FailingMatcher:
 @pytest.fixture
 def failing(manager: RuleManager, monkeypatch: pytest.MonkeyPatch) -> FailingMatcher:
     failing = FailingMatcher(manager.matcher)
-    monkeypatch.setattr(manager.replica.published, "_matcher", failing)
+    monkeypatch.setattr(manager._replica.published, "_matcher", failing)
     return failing
 
 
@@ -180,7 +180,7 @@ def test_a_change_catches_up_before_it_begins(manager: RuleManager, failing: Fai
 
 
 def test_a_manager_that_has_not_loaded_answers_from_no_matcher(path: Path, manager: RuleManager) -> None:
-    with RuleManager.connect(f"sqlite:///{path}") as unloaded:
+    with RuleManager.open(f"sqlite:///{path}", load=False) as unloaded:
         with pytest.raises(CidrgateError, match=r"load\(\)"):
             unloaded.allows("acct-1", "8.8.8.8")
         with pytest.raises(CidrgateError, match=r"load\(\)"):
@@ -198,7 +198,7 @@ def test_a_manager_that_has_not_loaded_answers_from_no_matcher(path: Path, manag
 
 def test_loading_again_catches_up_with_other_writers(path: Path, manager: RuleManager) -> None:
     matcher = manager.matcher
-    with RuleManager.connect(f"sqlite:///{path}") as other:
+    with RuleManager.open(f"sqlite:///{path}", load=False) as other:
         other.remove("acct-1", "8.8.8.0/24", "1.1.1.1/32", allow_empty=True)
         other.create_account("acct-2")
         other.create_account("sub-2", parent="acct-2")
@@ -212,7 +212,7 @@ def test_loading_again_catches_up_with_other_writers(path: Path, manager: RuleMa
 
 
 def test_a_change_publishes_what_other_writers_made_of_the_list(path: Path, manager: RuleManager) -> None:
-    with RuleManager.connect(f"sqlite:///{path}") as other:
+    with RuleManager.open(f"sqlite:///{path}", load=False) as other:
         other.remove("acct-1", "8.8.8.0/24")
     manager.add("acct-1", "9.9.9.9/32")
     assert manager.matcher.prefixes("acct-1") == ["1.1.1.1/32", "9.9.9.9/32"]
@@ -237,7 +237,7 @@ def test_who_waits_to_look_at_the_store_is_looked_for(
     path: Path, manager: RuleManager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One look is enough for all that wait, and it sees what each of them waits for."""
-    published, turnstile = manager.replica.published, _Turnstile()
+    published, turnstile = manager._replica.published, _Turnstile()
     looks: list[int] = []
     read = published._read
 
@@ -272,7 +272,7 @@ def test_the_store_says_of_each_list_whether_it_is_enforced(manager: RuleManager
     manager.create_account("ended")
     manager.add("ended", "9.9.9.9/32", expires_at=datetime.now(UTC) + timedelta(seconds=0.05))
     eventually(lambda: not decide("ended", manager.entries("ended"), "9.9.9.9", datetime.now(UTC)).allowed)
-    with manager.store.read() as transaction:
+    with manager._store.read() as transaction:
         for lists in (list(transaction.lists()), transaction.lists_named(["acct-1", "sub-1", "empty", "ended"])):
             assert {one.account: one.enforced for one in lists} == {
                 "acct-1": True,

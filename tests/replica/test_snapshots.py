@@ -42,7 +42,7 @@ def writer(url: str, snapshot: Path) -> Iterator[RuleManager]:
         manager.create_account("sub-1", parent="acct-1")
         manager.create_account("acct-2")
         manager.add("acct-1", "8.8.8.0/24")
-        manager.compile(snapshot)
+        manager.save_snapshot(snapshot)
         yield manager
 
 
@@ -84,7 +84,7 @@ def test_a_start_without_changes_reads_nothing(
 
 def test_entries_of_a_snapshot_end_in_time(url: str, writer: RuleManager, snapshot: Path) -> None:
     writer.add("acct-2", "9.9.9.9/32", expires_at=datetime.now(UTC) + timedelta(seconds=0.3))
-    writer.compile(snapshot)
+    writer.save_snapshot(snapshot)
     with RuleManager.open(url, snapshot=snapshot) as manager:
         eventually(lambda: not manager.allows("acct-2", "9.9.9.9"))
         assert not manager.allows("acct-2", "7.7.7.7")
@@ -106,7 +106,7 @@ def another_stores(snapshot: Path, writer: RuleManager) -> None:
     with RuleManager.open("memory://") as other:
         other.create_account("acct-1")
         other.add("acct-1", "7.7.7.7/32")
-        other.compile(snapshot)
+        other.save_snapshot(snapshot)
 
 
 def forgotten(snapshot: Path, writer: RuleManager) -> None:
@@ -211,8 +211,8 @@ def test_the_turn_to_write_passes_on_when_a_process_ends(url: str, writer: RuleM
 
 def looks(manager: RuleManager) -> bool:
     """True, once the thread that follows is told to look now at what it would look at by and by."""
-    assert manager.replica.follower is not None
-    manager.replica.follower.wake()
+    assert manager._replica.follower is not None
+    manager._replica.follower.wake()
     return True
 
 
@@ -323,7 +323,7 @@ def test_a_snapshot_that_cannot_be_shared_is_said_once_and_keeps_no_change_waiti
     spoil(snapshot, monkeypatch)
     with RuleManager.open(url, snapshot=snapshot, refresh_snapshot=0.001) as manager:
         eventually(lambda: looks(manager) and said in caplog.text)
-        watch = manager.replica.follower._watch  # type: ignore[union-attr]
+        watch = manager._replica.follower._watch  # type: ignore[union-attr]
         writer.add("acct-2", "9.9.9.9/32", expires_at=datetime.now(UTC) + timedelta(seconds=0.5))
         for number in range(10):
             cidr = f"1.1.{number}.0/24"
@@ -331,7 +331,7 @@ def test_a_snapshot_that_cannot_be_shared_is_said_once_and_keeps_no_change_waiti
             eventually(lambda cidr=cidr: manager.matcher.prefixes("acct-1") == [cidr])  # type: ignore[misc]
         eventually(lambda: not manager.allows("acct-2", "9.9.9.9"))
         assert watch is not None
-        assert manager.replica.follower._watch is watch  # type: ignore[union-attr]
+        assert manager._replica.follower._watch is watch  # type: ignore[union-attr]
         assert len([record for record in caplog.records if said in record.getMessage()]) == 1
         monkeypatch.undo()
         if Path(f"{snapshot}.lock").is_dir():
@@ -358,14 +358,14 @@ def test_a_snapshot_that_could_not_be_taken_over_is_tried_again(
     with RuleManager.open(url, snapshot=snapshot) as manager:
         monkeypatch.setattr("cidrgate.replica.published_store.read_snapshot", sometimes)
         writer.add("acct-1", "1.1.1.1/32")
-        writer.compile(snapshot)
+        writer.save_snapshot(snapshot)
         writer.add("acct-1", "9.9.9.9/32")
         # The signal of a change is what makes the follower look at the file.
         eventually(lambda: manager.allows("acct-1", "9.9.9.9"))
         for _ in range(1000):
             if taken:
                 break
-            manager.replica.follower.wake()  # type: ignore[union-attr]
+            manager._replica.follower.wake()  # type: ignore[union-attr]
             time.sleep(0.01)
         assert taken == [snapshot]
         assert manager.matcher.prefixes("acct-1") == ["1.1.1.1/32", "8.8.8.0/24", "9.9.9.9/32"]

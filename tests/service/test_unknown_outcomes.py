@@ -34,7 +34,7 @@ REQUESTS: dict[str, Callable[[Api], tuple[str, str, Any]]] = {
     "restore": lambda api: (
         "POST",
         "/v1/accounts/acct-1/restore",
-        {"sequence": api.manager.history("acct-1")[0].sequence},
+        {"sequence": api.manager.history("acct-1")[-1].sequence},
     ),
     "account": lambda _: ("POST", "/v1/accounts", {"name": "acct-2"}),
     "subaccount": lambda _: ("POST", "/v1/accounts/acct-1/subaccounts", {"name": "sub-2"}),
@@ -125,7 +125,7 @@ def test_a_store_that_cannot_be_looked_at_leaves_the_outcome_unknown(distant: Ap
         return given(key)
 
     answers._given = fails_after_the_first
-    readers = distant.manager.store._readers  # type: ignore[attr-defined]
+    readers = distant.manager._store._readers  # type: ignore[attr-defined]
     before = readers.pool
     readers.dispose()
     proxy.drop_at(b"COMMIT", deliver=True, after=A_CHANGE)

@@ -184,7 +184,7 @@ class AuthorizeSettings:
             account_parameter=self.account_parameter,
             client_headers=self.client_headers(),
             elsewhere=Operation(
-                lists.replica, ready_within=_in_seconds(self.ready_within or self.max_staleness), metrics=metrics
+                lists._replica, ready_within=_in_seconds(self.ready_within or self.max_staleness), metrics=metrics
             ),
         )
 
@@ -256,7 +256,7 @@ def serve(
     with TemporaryDirectory(prefix="cidrgate-") as folder:
         shared = settings.snapshot or str(Path(folder) / "lists.snapshot")
         with settings.open() as lists:
-            lists.compile(shared)
+            lists.save_snapshot(shared)
             on_loaded(len(lists.matcher))
         counts = Path(folder) / "metrics"
         counts.mkdir(mode=0o700)

@@ -72,7 +72,7 @@ def _edit(
     expect_version: Version = None,
     dry_run: DryRun = False,
 ) -> None:
-    """Change the network, the label or the expiry of an entry; its id stays the same."""
+    """Change the network or the details of an entry; its id stays the same."""
     typed = list(cidrs or [])
     [which] = named_entries(typed[:1], None) if entry_id is None else [entry_id]
     new = typed[1:] if entry_id is None else typed
@@ -170,7 +170,7 @@ def _restore(
             manager,
             lambda lists: lists.restore(
                 account,
-                at=to_sequence,
+                to_sequence=to_sequence,
                 actor=session.actor,
                 expect_version=expect_version,
                 allow_empty=empty,

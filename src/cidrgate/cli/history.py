@@ -31,8 +31,7 @@ def _history(
     with session.open() as manager:
         asked = manager.account(account)
         found = manager.history(account, limit=None if limit is None else limit + 1, before=cursor)
-    changes = sorted(found, key=lambda change: change.sequence, reverse=True)
-    shown, following = a_page(changes, limit)
+    shown, following = a_page(found, limit)
     rows = [
         (f"{change.sequence}", f"{change.at:%Y-%m-%d %H:%M:%S}", change.actor or "", change.action, described(change))
         for change in shown

@@ -114,7 +114,7 @@ def _detail_column(detail: Detail) -> Column:
 
 
 def _end(entry: Entry) -> str:
-    return value_text(entry.expires_at) + (", expired" if entry.expired(datetime.now(UTC)) else "")
+    return value_text(entry.expires_at) + (", expired" if entry.is_expired() else "")
 
 
 _COLUMNS = (

@@ -105,7 +105,9 @@ class Session:
             self.check_new_database()
             if dry_run and is_missing(self.database):
                 return self.in_memory()
-        return RuleManager.connect(self.database, self.policy, create=create, lock_timeout=self.lock_timeout)
+        return RuleManager.open(
+            self.database, policy=self.policy, create=create, lock_timeout=self.lock_timeout, load=False
+        )
 
     def check_new_database(self) -> None:
         """Check the name of a database that the command would create.
@@ -118,7 +120,7 @@ class Session:
 
     def in_memory(self) -> RuleManager:
         """Return a manager of an empty store in memory, with the same rules, for what a dry run would create."""
-        return RuleManager.connect("memory://", self.policy, create=True)
+        return RuleManager.open("memory://", policy=self.policy, create=True, load=False)
 
     @contextmanager
     def open_credentials(self, *, create: bool = False) -> "Iterator[Credentials]":
@@ -126,7 +128,7 @@ class Session:
         from cidrgate.service.auth.credentials import Credentials
 
         with self.open(create=create) as manager:
-            yield Credentials(manager.store)
+            yield Credentials(manager._store)
 
 
 def command(

@@ -66,7 +66,7 @@ class Listing:
 
     def ended(self, entry: Entry) -> bool:
         """Return whether an entry has expired by all clocks, so that a sweep may remove it."""
-        return entry.expired(self._certain_time)
+        return entry.is_expired(self._certain_time)
 
     @property
     def _certain_time(self) -> datetime:
@@ -127,7 +127,7 @@ def addition(listing: Listing, pieces: Sequence[NewEntry], cidrs: Sequence[str])
 
     Args:
         listing: The list before the change.
-        pieces: The submitted entries, with their labels and expiries.
+        pieces: The submitted entries, with their details.
         cidrs: The validated, canonical CIDR of each submitted entry.
 
     Raises:
