@@ -224,7 +224,7 @@ def test_export_to_a_file(filled: Cidrgate) -> None:
 
 def test_an_export_leaves_out_what_has_ended_but_opens_no_list(cidrgate: Cidrgate) -> None:
     """A copy without the expired entries of a list that has no others would not be enforced."""
-    soon = datetime.now(UTC) + timedelta(seconds=0.3)
+    soon = datetime.now(UTC) + timedelta(seconds=1)
     with RuleManager.open(cidrgate.database, create=True, load=False) as manager:
         manager.import_accounts({"a": [NewEntry("8.8.8.0/24", expires_at=soon), NewEntry("9.9.9.9/32")]})
         manager.import_accounts({"b": [NewEntry("1.1.1.1/32", expires_at=soon)]})
