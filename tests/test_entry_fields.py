@@ -203,7 +203,9 @@ def test_a_field_is_shown_in_the_table_of_a_list(name: str) -> None:
 @pytest.mark.parametrize("name", DETAILS)
 def test_a_change_of_a_detail_shows_in_a_history(name: str) -> None:
     before, after = FULL, altered(FULL, **{name: VALUES[name][1]})
-    old, new = described(Change(1, AT, "me", "acct-1", "edit", (before,), (after,))).split(" -> ")
+    old, new = described(
+        Change(sequence=1, at=AT, actor="me", account="acct-1", action="edit", before=(before,), after=(after,))
+    ).split(" -> ")
     assert old != new, f"a change of {name} does not show: said_of in cidrgate/cli/history.py"
     assert len(said_of(FULL)) == len(DETAILS)
 

@@ -50,7 +50,14 @@ def rows(text: str, form: ListFormat) -> list[Row]:
 
 
 def exported(account: str, label: str | None, form: ListFormat = ListFormat.CSV) -> str:
-    entry = Entry(1, account, "8.8.8.0/24", label, datetime(2025, 1, 2, tzinfo=UTC), None)
+    entry = Entry(
+        id=1,
+        account=account,
+        cidr="8.8.8.0/24",
+        label=label,
+        created_at=datetime(2025, 1, 2, tzinfo=UTC),
+        created_by=None,
+    )
     return "".join(written([[entry]], form))
 
 
@@ -103,7 +110,7 @@ def test_a_file_by_hand_is_read_as_it_is() -> None:
 def test_a_row_over_several_lines_has_the_number_of_its_first() -> None:
     text = 'account,cidr,label\r\na,8.8.8.0/24,"two\r\nlines"\r\n\r\nb,9.9.9.0/24,\r\n'
     assert rows(text, ListFormat.CSV) == [
-        Row(2, "a", NewEntry("8.8.8.0/24", "two\r\nlines")),
+        Row(2, "a", NewEntry("8.8.8.0/24", label="two\r\nlines")),
         Row(5, "b", NewEntry("9.9.9.0/24")),
     ]
 

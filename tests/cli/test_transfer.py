@@ -191,7 +191,7 @@ def filled(cidrgate: Cidrgate) -> Cidrgate:
 
 
 AS_JSON = [
-    {"account": "a", **asdict(NewEntry("8.8.8.0/24", 'x, "y"'))},
+    {"account": "a", **asdict(NewEntry("8.8.8.0/24", label='x, "y"'))},
     {"account": "b", **asdict(NewEntry("1.1.1.0/24"))},
 ]
 

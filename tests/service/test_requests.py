@@ -233,7 +233,10 @@ def test_every_error_is_a_problem_and_gives_nothing_away(api: Api, admin: Caller
     assert admin.problem(422, "POST", "/v1/accounts", {"name": " x"})["code"] == "invalid_account"
     assert admin.problem(409, "POST", "/v1/accounts", {"name": "acct-1"})["code"] == "account_exists"
     unknown = admin.problem(404, "POST", "/v1/accounts", {"name": "x", "parent": "nobody"})
-    assert (unknown["code"], unknown["detail"]) == ("account_not_found", "there is no account 'nobody'")
+    assert (unknown["code"], unknown["detail"]) == (
+        "account_not_found",
+        "there is no account 'nobody': create it first",
+    )
     assert admin.problem(409, "POST", "/v1/accounts", {"name": "x", "parent": "sub-1"})["code"] == "list_inherited"
     assert admin.problem(404, "PATCH", f"{ENTRIES}/99", {})["code"] == "entry_not_found"
     assert admin.problem(404, "POST", "/v1/accounts/acct-1/restore", {"sequence": 99})["code"] == "change_not_found"

@@ -143,8 +143,9 @@ def read_rows(lines: Iterable[str], form: ListFormat) -> Iterator[Row]:
         CommandError: If the whole file cannot be read: it has no header, or a quote is never closed.
 
     Example:
-        >>> list(read_rows(["account,cidr\n", "acct-1,8.8.8.0/24\n"], ListFormat.CSV))
-        [Row(line=2, account='acct-1', entry=NewEntry(cidr='8.8.8.0/24', label=None, expires_at=None), problem='')]
+        >>> rows = read_rows(["account,cidr\n", "acct-1,8.8.8.0/24\n"], ListFormat.CSV)
+        >>> [(row.line, row.account, row.entry.cidr, row.problem) for row in rows]
+        [(2, 'acct-1', '8.8.8.0/24', '')]
         >>> [row.problem for row in read_rows(['{"account": "acct-1"}\n'], ListFormat.JSONL)]
         ['the cidr is missing']
     """
@@ -161,7 +162,8 @@ def written(lists: Iterable[Sequence[Entry]], form: ListFormat) -> Iterator[str]
     Example:
         >>> from datetime import UTC, datetime
         >>> from cidrgate import Entry
-        >>> entry = Entry(1, "acct-1", "8.8.8.0/24", "a, b", datetime(2025, 1, 2, tzinfo=UTC), None)
+        >>> at = datetime(2025, 1, 2, tzinfo=UTC)
+        >>> entry = Entry(id=1, account="acct-1", cidr="8.8.8.0/24", label="a, b", created_at=at, created_by=None)
         >>> "".join(written([[entry]], ListFormat.CSV))
         'account,cidr,label,expires_at\r\nacct-1,8.8.8.0/24,"a, b",\r\n'
         >>> print("".join(written([[entry]], ListFormat.JSONL)), end="")

@@ -106,7 +106,7 @@ def _edit(
     expect_version: Version = None,
 ) -> None:
     """Change the network, the label or the expiry of an entry; its id stays the same."""
-    edit = EntryEdit(... if cidr is None else cidr, **details)
+    edit = EntryEdit(cidr=... if cidr is None else cidr, **details)
     if not edit.changes():
         flags = [option.flags[0] for option in DETAIL_OPTIONS.values()]
         raise CommandError(f"nothing to change: give the new network, {' or '.join(flags)}")
