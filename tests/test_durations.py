@@ -29,7 +29,7 @@ def pruned(value: Any) -> int:
 
 def linked(value: Any) -> None:
     with RuleManager.open("memory://", load=False) as manager:
-        Credentials(manager.store).create_link("ops", [Scope("admin")], lifetime=value)
+        Credentials(manager._store).create_link("ops", [Scope("admin")], lifetime=value)
 
 
 DURATIONS: dict[str, Callable[[Path, Any], object]] = {

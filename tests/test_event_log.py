@@ -258,14 +258,14 @@ def test_what_is_done_now_and_then_meets_a_lock(tmp_path: Path, heard: Heard, mo
     with RuleManager.open(path, create=True, lock_timeout=0.05) as manager:
         manager.create_account("acct-1")
         manager.add("acct-1", "8.8.8.0/24")
-        published = manager.replica.published
+        published = manager._replica.published
 
         def look() -> object:
             return published.on_behind is not None and published.on_behind()
 
         with closing(sqlite3.connect(path, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
-            manager.matches.note("acct-1", "8.8.8.0/24")
+            manager._matches.note("acct-1", "8.8.8.0/24")
             eventually(lambda: not look() and bool(heard.of("task_failed")))
             other.execute("ROLLBACK")
         assert heard.of("task_failed")[0]["level"] == "warning"
@@ -318,11 +318,11 @@ def test_a_clock_that_goes_back(heard: Heard, monkeypatch: pytest.MonkeyPatch) -
 
     with RuleManager.open("memory://", follow=False) as manager:
         monkeypatch.setattr("cidrgate.replica.published_store.datetime", Set)
-        manager.replica.published.expire()
+        manager._replica.published.expire()
         Set.ahead = timedelta(microseconds=-1)
-        manager.replica.published.expire()
+        manager._replica.published.expire()
         Set.ahead = timedelta(microseconds=-900_000)  # as clocks are kept in time
-        manager.replica.published.expire()
+        manager._replica.published.expire()
     [line] = heard.of("clock_went_back")
     assert 3590 < line["seconds"] <= 3601
 

@@ -75,10 +75,10 @@ class Settings:
         check_log_every(self.log_every)
         seconds(self.session_lifetime, "session_lifetime", above_zero=True)
         seconds(self.answer_lifetime, "answer_lifetime", above_zero=True)
-        self.public  # noqa: B018 - raises an error for an invalid URL
+        self._public  # noqa: B018 - raises an error for an invalid URL
 
     @property
-    def public(self) -> PublicURL | None:
+    def _public(self) -> PublicURL | None:
         """`public_url`, read."""
         return None if self.public_url is None else PublicURL.parse(self.public_url)
 
