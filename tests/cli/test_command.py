@@ -182,7 +182,7 @@ def test_a_store_that_cannot_be_opened_is_an_error(cidrgate: Cidrgate, tmp_path:
 
 def test_accounts(cidrgate: Cidrgate) -> None:
     cidrgate("add", "acct-1", "8.8.8.0/24", "--create")
-    assert cidrgate("account", "create", "sub-1", "-p", "acct-1", "--json").record["entries"] == 1
+    assert cidrgate("account", "create", "sub-1", "-p", "acct-1", "--json").record["entry_count"] == 1
     lines = cidrgate("account", "list").out.splitlines()
     assert [line.split()[:3] for line in lines[1:]] == [
         ["acct-1", "1", "yes"],

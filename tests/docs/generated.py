@@ -10,6 +10,7 @@ from dataclasses import fields
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from cidrgate.problem_types import PROBLEM_TYPES
 from cidrgate.rules import RULES, Policy
 from cidrgate.values import DETAILS
 from tests.cli import settings_page
@@ -37,6 +38,20 @@ def _policy() -> str:
     )
 
 
+def _errors() -> str:
+    rows = [
+        [f"`{one.error.__name__}`", f"`{one.code}`", str(one.status or "none"), one.meaning, one.advice]
+        for one in PROBLEM_TYPES
+        if one.error is not None
+    ]
+    return _table(["class", "code", "HTTP status", "meaning", "what to do"], rows)
+
+
+def _problems() -> str:
+    rows = [[f"`{one.code}`", str(one.status), one.meaning, one.advice] for one in PROBLEM_TYPES if one.error is None]
+    return _table(["code", "HTTP status", "meaning", "what to do"], rows)
+
+
 def _details() -> str:
     names = {str: "text", bool: "true or false", int: "a whole number", datetime: "a time with a time zone"}
     return _table(
@@ -48,6 +63,8 @@ def _details() -> str:
 TABLES: dict[str, Callable[[], str]] = {
     "the rules": _rules,
     "the fields of Policy": _policy,
+    "the errors": _errors,
+    "the problems of requests": _problems,
     "the details of an entry": _details,
 }
 """The text of each table, by the name in the page."""
@@ -64,6 +81,7 @@ def _filled(text: str) -> str:
 
 PAGES: dict[str, Callable[[str], str]] = {
     "docs/rules.md": _filled,
+    "docs/reference/errors.md": _filled,
     "docs/reference/settings.md": _filled,
     "docs/howto/library.md": _filled,
     "docs/reference/environment.md": settings_page.filled_page,
