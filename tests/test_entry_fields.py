@@ -136,7 +136,7 @@ def test_every_detail_is_exported_and_imported(form: ListFormat) -> None:
 def api() -> Iterator[TestClient]:
     with RuleManager.open("memory://", follow=False) as opened:
         opened.create_account("acct-1")
-        token = Credentials(opened.store).create_token("ops", [Scope.parse("admin")]).secret
+        token = Credentials(opened._store).create_token("ops", [Scope.parse("admin")]).secret
         yield TestClient(create_app(opened, Settings()), headers={"Authorization": f"Bearer {token}"})
 
 
@@ -215,7 +215,7 @@ def console() -> Iterator[tuple[RuleManager, TestClient]]:
     with RuleManager.open("memory://", follow=False) as manager:
         manager.create_account("acct-1")
         manager.add("acct-1", "8.8.8.0/24", **first_values())
-        token = Credentials(manager.store).create_token("ops", [Scope.parse("admin")]).secret
+        token = Credentials(manager._store).create_token("ops", [Scope.parse("admin")]).secret
         with TestClient(create_app(manager, Settings())) as client:
             client.post("/console/sign-in", data={"token": token}, headers={"Sec-Fetch-Site": "same-origin"})
             yield manager, client
