@@ -96,6 +96,13 @@ def _api_of_edges() -> str:
             if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
         )
         kinds = {node.name: node for node in body if isinstance(node, ast.ClassDef | ast.FunctionDef)}
+        # Aliases of types have one name in several edges, and the guards describe what they stand for.
+        aliases = {
+            ast.unparse(node.target)
+            for node in body
+            if isinstance(node, ast.AnnAssign) and ast.unparse(node.annotation) == "TypeAlias"
+        }
+        names = [name for name in names if name not in aliases]
         found.append(f"## {edge.title}\n\n```{{eval-rst}}\n{_directives(edge.module, names, kinds)}\n```")
     return "\n\n".join(found)
 
