@@ -489,7 +489,7 @@ _MAPPED_BITS = 96
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """Whether an address may act for an account, and why. A decision is true if the address is allowed.
+    """Whether an address may act for an account, and why. It is true if the address is allowed.
 
     Attributes:
         allowed: Whether the address is allowed; equal to the result of `Matcher.allows`.
@@ -506,7 +506,7 @@ class Decision:
     nearest: Entry | None = None
 
     def __bool__(self) -> bool:
-        """Return whether the address is allowed."""
+        """Return `allowed`."""
         return self.allowed
 
 
