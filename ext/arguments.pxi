@@ -47,6 +47,11 @@ cdef object not_an_address(object value):
     )
 
 
+cdef str no_kind_of_address(str what, object value):
+    """Return the error message for an object whose type is none of those of addresses."""
+    return f"{what} must be a str, packed bytes (4 or 16) or an ipaddress object, not {type(value).__name__}"
+
+
 cdef object not_a_prefix(object value):
     """Return the error for an invalid prefix."""
     return InvalidAddressError(
@@ -55,12 +60,12 @@ cdef object not_a_prefix(object value):
     )
 
 
-cdef inline bint text_address(str text, Address *address):
+cdef inline bint text_address(str text, Address *address) noexcept:
     """Read an address from a `str`; return False if it is not an address."""
     return PyUnicode_IS_COMPACT_ASCII(text) and parse_address(ascii_text(text), PyUnicode_GET_LENGTH(text), address)
 
 
-cdef inline bint text_prefix(str text, Prefix *prefix):
+cdef inline bint text_prefix(str text, Prefix *prefix) noexcept:
     """Read a prefix from a `str`; return False if it is not a prefix."""
     return PyUnicode_IS_COMPACT_ASCII(text) and parse_prefix(ascii_text(text), PyUnicode_GET_LENGTH(text), prefix)
 
@@ -77,11 +82,10 @@ cdef int read_object(object value, Address *address) except -1:
     elif isinstance(value, (IPv4Address, IPv6Address)):
         if getattr(value, "scope_id", None) is not None:
             raise not_an_address(value)
-        packed = value.packed
+        # A subclass may return anything.
+        packed = <bytes?>value.packed
     else:
-        raise TypeError(
-            f"an address must be a str, packed bytes (4 or 16) or an ipaddress object, not {type(value).__name__}"
-        )
+        raise TypeError(no_kind_of_address("an address", value))
     if PyBytes_GET_SIZE(packed) not in (4, 16):
         raise not_an_address(value)
     unpack_address(<const uint8_t *>PyBytes_AS_STRING(packed), <int>PyBytes_GET_SIZE(packed), address)
@@ -107,6 +111,15 @@ cdef int read_prefix(object value, Prefix *prefix) except -1:
     if not text_prefix(str.__str__(text), prefix):
         raise not_a_prefix(value)
     return 0
+
+
+cdef bint is_prefix_argument(object value) except -1:
+    """Return whether an argument that may be an address or a prefix is a prefix: a network, or text with a slash."""
+    cdef str text
+    if isinstance(value, str):
+        text = str.__str__(value)
+        return "/" in text
+    return isinstance(value, (IPv4Network, IPv6Network))
 
 
 cdef str prefix_text(const Prefix *prefix):
@@ -198,8 +211,9 @@ def _folded_products(uint64_t a, uint64_t b, /):
 
 cdef Item *read_items(object prefixes, uint32_t *count) except NULL:
     """Read the prefixes of an iterable as items; the caller frees them."""
-    if isinstance(prefixes, str):
-        raise TypeError("prefixes must be an iterable of prefixes, not one str: write [prefix]")
+    # Iterating over one network would give all its addresses.
+    if isinstance(prefixes, (str, bytes, IPv4Network, IPv6Network)):
+        raise TypeError(f"prefixes must be an iterable of prefixes, not one {type(prefixes).__name__}: write [prefix]")
     # A copy: a caller's class or another thread may change the iterable while it is read.
     cdef tuple given = tuple(prefixes)
     cdef Py_ssize_t index, size = len(given)

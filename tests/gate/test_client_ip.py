@@ -162,11 +162,13 @@ def test_a_unix_socket_has_no_address_and_is_trusted_by_name_only(peer: str | No
 
 
 @pytest.mark.parametrize(
-    "peer", ["testclient", "fe80::1%eth0", "203.0.113.9:4711", "[::1]", " 203.0.113.9", "localhost"]
+    "peer",
+    ["testclient", "fe80::1%eth0", "203.0.113.9:4711", "[::1]", " 203.0.113.9", "localhost", "10.0.0.0/8", "0.0.0.0/0"],
 )
 def test_a_peer_that_is_no_address_is_nobody(peer: str) -> None:
     for resolver in (
         ClientIPResolver(),
+        ClientIPResolver(trusted_proxies=["10.0.0.0/8"]),
         ClientIPResolver(trusted_proxies=["0.0.0.0/0"], trust_everybody=True),
         ClientIPResolver(trusted_hops=1),
     ):
