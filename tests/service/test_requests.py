@@ -288,7 +288,7 @@ def test_wrong_credentials_are_counted_and_then_refused() -> None:
         assert api.at("2001:db8::ffff", "nonsense")("GET", "/v1/me").status_code == 429
         assert api.at("2001:db8:0:1::1", "nonsense")("GET", "/v1/me").status_code == 401
         text = api.caller("metrics")("GET", "/metrics").text
-        assert "cidrgate_failed_logins_total 10.0" in text
+        assert "cidrgate_authentication_failures_total 10.0" in text
 
 
 def test_a_request_that_is_too_large_is_not_read() -> None:
@@ -343,7 +343,7 @@ def test_measurements_are_by_route_and_name_nobody(api: Api, admin: Caller) -> N
     text = admin("GET", "/metrics").text
     assert 'cidrgate_http_requests_total{method="GET",route="/v1/accounts/{account}",status="200"} 1.0' in text
     assert 'cidrgate_http_requests_total{method="GET",route="/v1/accounts/{account}",status="404"} 1.0' in text
-    assert 'cidrgate_http_requests_total{method="any",route="none",status="404"} 1.0' in text
+    assert 'cidrgate_http_requests_total{method="GET",route="",status="404"} 1.0' in text
     assert f"cidrgate_accounts {len(api.manager.matcher)}.0" in text
     assert "acct-1" not in text
     assert "nobody" not in text
