@@ -213,6 +213,11 @@ class RuleManager:
             raise
         return manager
 
+    def __repr__(self) -> str:
+        """Return what a log may show: the store without a password, and the policy."""
+        dry = ", dry_run=True" if self._dry_run else ""
+        return f"<RuleManager of {self._store.name}, {self.policy!r}{dry}>"
+
     def __enter__(self) -> Self:
         return self
 
