@@ -36,11 +36,13 @@ from cidrgate.service.console.details import LAID_OUT, detail_text
 from cidrgate.service.console.formatting import change_sentence
 from cidrgate.service.console.lists import HEADINGS
 from cidrgate.values import DETAILS as ENTRY_DETAILS
+from tests.command_line import typed
 from tests.docs.pages import PAGES, ROOT, prose
 from tests.entry_details import VALUES, first_values
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 AT = datetime(2026, 1, 2, 3, 4, 5, 6, tzinfo=UTC)
 DETAILS = sorted(EntryDetails.__annotations__)
@@ -189,12 +191,22 @@ def test_a_detail_is_sent_by_the_client(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", DETAILS)
-def test_a_detail_is_an_option_of_the_command_line(name: str) -> None:
+def test_a_detail_is_an_option_of_the_command_line(name: str, tmp_path: Path) -> None:
     assert name in DETAIL_OPTIONS, f"add a row for {name} to DETAIL_OPTIONS in cidrgate/cli/details.py"
     commands: Any = get_command(app)
     for command in ("add", "edit", "replace"):
         options = {parameter.name for parameter in commands.commands[command].params}
         assert DETAIL_OPTIONS[name][0].parameter in options
+    database = f"{tmp_path}/lists.db"
+    assert typed(["account", "create", "acct-1", "-d", database]).exit_code == 0
+    for command, value in zip(("add", "edit"), VALUES[name], strict=True):
+        [*switch] = [option for option in DETAIL_OPTIONS[name] if option.read is None and option.value == value]
+        text = value.isoformat() if isinstance(value, datetime) else str(value)
+        said = [switch[0].flags[0]] if switch else [DETAIL_OPTIONS[name][0].flags[0], text]
+        done = typed([command, "acct-1", "8.8.8.0/24", *said, "-d", database])
+        assert done.exit_code == 0, done.output
+        with RuleManager.open(f"sqlite:///{database}", follow=False) as opened:
+            assert getattr(opened.entries("acct-1")[0], name) == value, "cidrgate/cli/details.py"
 
 
 @pytest.mark.parametrize("name", [name for name in FIELDS if name != "account"])
