@@ -316,12 +316,14 @@ class Entry:
         expires_at: When the entry expires, or None if it does not.
     """
 
-    id: int
-    account: str
-    cidr: str
-    label: str | None = field(metadata={"title": "Label", "meaning": "A name for people."})
-    created_at: datetime
-    created_by: str | None
+    id: int = field(metadata={"meaning": "The id; an edit does not change it."})
+    account: str = field(metadata={"meaning": "The account whose list contains the entry."})
+    cidr: str = field(metadata={"meaning": "Canonical text."})
+    label: str | None = field(
+        default=None, metadata={"title": "Label", "meaning": "A name for people, or null for none."}
+    )
+    created_at: datetime = field(metadata={"meaning": "When it was added."})
+    created_by: str | None = field(metadata={"meaning": "Who added it."})
     expires_at: datetime | None = field(
         default=None, metadata={"title": "Expiry", "meaning": "When the entry expires, or null for never."}
     )
