@@ -248,16 +248,21 @@ def _normalise(piece: NewEntry | EntryEdit) -> None:
     """Change the fields of a submission to the form that is stored: networks to text, times to UTC, "" to None."""
     if type(piece.cidr) is not str and piece.cidr is not ...:
         object.__setattr__(piece, "cidr", prefix_text(piece.cidr))
-    for name in _TEXTS:
+    for name, kind, nullable in _KINDS:
         value = getattr(piece, name)
-        if value == "":
-            object.__setattr__(piece, name, None)
-        elif not (value is None or value is ... or isinstance(value, str)):
-            raise TypeError(f"{name} must be text or None, not {value!r}")
-    for name in _TIMES:
-        value = getattr(piece, name)
-        if not (value is None or value is ...):
+        if value is ...:
+            continue
+        if value is None and nullable:
+            continue
+        if kind is datetime:
             object.__setattr__(piece, name, in_utc(value, name))
+        elif not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+            raise TypeError(f"{name} must be {_KIND_NAMES[kind]}{' or None' if nullable else ''}, not {value!r}")
+        elif value == "" and nullable:
+            object.__setattr__(piece, name, None)
+
+
+_KIND_NAMES: dict[type, str] = {str: "text", bool: "True or False", int: "a whole number"}
 
 
 def prefix_text(prefix: Prefix | IPv4Address | IPv6Address) -> str:
@@ -394,8 +399,7 @@ def _details() -> Iterator[Detail]:
 DETAILS = tuple(_details())
 """Every detail of an entry, in the order of the fields."""
 
-_TEXTS = tuple(detail.name for detail in DETAILS if detail.kind is str and detail.nullable)
-_TIMES = tuple(detail.name for detail in DETAILS if detail.kind is datetime)
+_KINDS = tuple((detail.name, detail.kind, detail.nullable) for detail in DETAILS)
 
 
 EntryRef: TypeAlias = int | Prefix | Entry
