@@ -49,7 +49,7 @@ DETAILS = sorted(EntryDetails.__annotations__)
 FULL = Entry(id=7, account="acct-1", cidr="8.8.8.0/24", created_at=AT, created_by="me", **first_values())
 FIELDS = [one.name for one in fields(Entry)]
 
-UNSET = {detail.name: None if detail.nullable else detail.default for detail in ENTRY_DETAILS}
+UNSET: dict[str, Any] = {detail.name: None if detail.nullable else detail.default for detail in ENTRY_DETAILS}
 """What a detail is after somebody has taken it away."""
 
 
@@ -260,7 +260,8 @@ def test_a_field_is_shown_by_the_console(console: tuple[RuleManager, TestClient]
     first, second = VALUES[name] if detail else (None, None)
     shown = []
     for value in (first, second):
-        manager.edit("acct-1", "8.8.8.0/24", **({name: value} if detail else {}))
+        said: Any = {name: value} if detail else {}
+        manager.edit("acct-1", "8.8.8.0/24", **said)
         page = client.get("/console/list?account=acct-1").text
         [row] = re.findall(r'<tr id="entry-.*?</tr>', page, re.DOTALL)
         shown.append(re.sub(r"<[^>]+>", " ", row).split())
