@@ -10,9 +10,10 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
+from base64 import urlsafe_b64encode
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from fastapi import Response
@@ -22,14 +23,18 @@ from cidrgate.process.clock import certain_time
 from cidrgate.process.forking import join_forks
 from cidrgate.service.http.problems import ServiceError
 from cidrgate.stores.idempotency import IdempotentResponseRow, IdempotentResponseRows
+from cidrgate.values import seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from datetime import timedelta
 
     from cidrgate.stores import Store, Transaction
+    from cidrgate.values import Duration
 
 __all__ = ["Answer", "IdempotentResponses", "RequestKey"]
+
+_TAG_BYTES = 12
+"""Bytes of the hash in an entity tag."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +54,19 @@ class Answer:
     def response(self) -> Response:
         """Return the HTTP response."""
         return _response(_text(self.record), self.status, self.headers)
+
+    def read(self, version: int | None = None) -> Response:
+        """Return the HTTP response to a request that reads, with an entity tag.
+
+        The tag belongs to exactly these bytes: another page, or an entry that matched meanwhile, has another.
+
+        Args:
+            version: The version of the list that is represented, for `If-Match`; None if it is no list.
+        """
+        body = _text(self.record)
+        digest = urlsafe_b64encode(hashlib.blake2b(body.encode(), digest_size=_TAG_BYTES).digest()).decode()
+        tag = digest if version is None else f"v{version}-{digest}"
+        return _response(body, self.status, {**self.headers, "ETag": f'"{tag}"'})
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +101,9 @@ class IdempotentResponses:
         lifetime: How long a response is stored.
     """
 
-    def __init__(self, store: Store, lifetime: timedelta) -> None:
+    def __init__(self, store: Store, lifetime: Duration) -> None:
         self._store = store
-        self._lifetime = lifetime
+        self._lifetime = timedelta(seconds=seconds(lifetime, "answer_lifetime"))
         self.after_fork(certain=True)
         join_forks(self, stage=2)
 
@@ -146,7 +164,7 @@ class IdempotentResponses:
             return None
         if row.request_hash != key.request_hash:
             raise ServiceError(
-                422, "idempotency_key_reused", "this Idempotency-Key was used for another request: choose a new one"
+                "idempotency_key_reused", "this Idempotency-Key was used for another request: choose a new one"
             )
         return _response(row.body, row.status, {**row.headers, "Idempotency-Replayed": "true"})
 
@@ -155,7 +173,6 @@ class IdempotentResponses:
         with self._lock:
             if key_hash in self._in_flight:
                 raise ServiceError(
-                    409,
                     "idempotency_in_progress",
                     "a request with this Idempotency-Key is being carried out: wait for its response",
                     {"Retry-After": "1"},
