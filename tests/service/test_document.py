@@ -33,7 +33,7 @@ def served() -> Api:
     manager.create_account("acct-1")
     manager.create_account("sub-1", parent="acct-1")
     manager.add("acct-1", "8.8.8.0/24, 2606:4700::/32", label="office")
-    app = create_app(manager, Settings(login_failures=10**9, max_staleness=10**9))
+    app = create_app(manager, Settings(login_failures=10**9, ready_within=10**9))
     return Api(manager, app, TestClient(app))
 
 

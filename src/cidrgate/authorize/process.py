@@ -5,6 +5,7 @@ Every server of the package uses this module. It does not know what they serve.
 
 from __future__ import annotations
 
+import inspect
 import logging
 import multiprocessing
 import os
@@ -13,8 +14,9 @@ import sys
 import threading
 import time
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
+import uvicorn
 from uvicorn.supervisors import Multiprocess
 
 from cidrgate.event_log import log_event
@@ -24,9 +26,7 @@ if TYPE_CHECKING:
     from socket import socket
     from types import FrameType
 
-    import uvicorn
-
-__all__ = ["GRACE", "end_with_supervisor", "hang_up_ends_workers", "run"]
+__all__ = ["GRACE", "end_with_supervisor", "hang_up_ends_workers", "run", "supervise"]
 
 GRACE = 5
 """Seconds that a stopping server has to finish its requests."""
@@ -55,6 +55,25 @@ def run(server: uvicorn.Server, sockets: list[socket] | None = None) -> None:
 
         with _handled(_HANG_UP, hang_up):
             server.run(sockets)
+
+
+def supervise(config: uvicorn.Config, listener: socket) -> None:
+    """Run the workers of a server until a signal ends them. Stopping is not an error.
+
+    Args:
+        config: The settings of the server, with the number of workers.
+        listener: The socket on which all workers listen.
+    """
+    more: dict[str, Any] = {}
+    if "target" in inspect.signature(Multiprocess).parameters:  # until uvicorn 0.4x
+        more["target"] = uvicorn.Server(config).run
+    try:
+        with suppress(KeyboardInterrupt):
+            Multiprocess(config, sockets=[listener], **more).run()
+    finally:
+        if config.uds is not None:
+            with suppress(OSError):
+                os.unlink(config.uds)  # noqa: PTH108 - as uvicorn does
 
 
 def hang_up_ends_workers() -> None:

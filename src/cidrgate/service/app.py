@@ -103,8 +103,10 @@ def create_app(
             manager,
             unlisted=check_unlisted(chosen.unlisted),
             resolver=found,
-            require_account=True,
+            require_account=chosen.require_account,
+            report_only=chosen.report_only,
             note_matches=chosen.note_matches,
+            log=chosen.log,
             log_every=chosen.log_every,
             request_id_header="x-request-id",
         )
@@ -120,9 +122,9 @@ def create_app(
     app.add_middleware(HeadLimit)
     if chosen.allow is not None or chosen.allow_account is not None:
         own = (
-            gate_of_account(manager, found, chosen.log_every)
+            gate_of_account(manager, found, chosen.log_every, chosen.log)
             if chosen.allow is None
-            else gate_of_networks(chosen.allow, found, chosen.log_every)
+            else gate_of_networks(chosen.allow, found, chosen.log_every, chosen.log)
         )
         metrics.gates.append(own)
         app.add_middleware(AllowlistMiddleware, gate=own, account=guarded_account(chosen.allow_account))

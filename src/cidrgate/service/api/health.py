@@ -59,7 +59,7 @@ async def readyz(request: Request) -> Response:
     """Tell whether the lists are up to date and the store can be read."""
     service = service_of(request)
     staleness = service.manager.staleness
-    ready = staleness <= service.settings.max_staleness and await service.probe.answers()
+    ready = staleness <= service.settings.ready_within and await service.probe.answers()
     known = round(staleness, 3) if math.isfinite(staleness) else None
     return Answer({"status": "ready" if ready else "stale", "staleness": known}, 200 if ready else 503).response()
 
