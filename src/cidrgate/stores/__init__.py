@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from cidrgate.stores.sql import Transaction
+    from cidrgate.values import Duration
 
 __all__ = [
     "StoredChange",
@@ -114,7 +115,7 @@ def open_store(
     url: str | os.PathLike[str],
     *,
     create: bool = False,
-    lock_timeout: float | None = None,
+    lock_timeout: Duration | None = None,
     pool_size: int | None = None,
 ) -> Store:
     """Open the store that a URL names.

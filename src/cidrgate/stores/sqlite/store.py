@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
     from sqlalchemy.pool import PoolProxiedConnection
 
+    from cidrgate.values import Duration
+
 __all__ = ["SqliteStore", "migrate"]
 
 
@@ -104,7 +106,7 @@ class SqliteStore:
         path: str | Path | None,
         *,
         create: bool = False,
-        lock_timeout: float | None = None,
+        lock_timeout: Duration | None = None,
         pool_size: int | None = None,
     ) -> None:
         self._path = None if path is None else Path(path).absolute()
