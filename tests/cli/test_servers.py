@@ -6,9 +6,11 @@ import http.client
 import json
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
+import time
 from contextlib import contextmanager
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
@@ -43,7 +45,9 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @contextmanager
-def started(folder: Path, url: str, *arguments: str) -> Iterator[tuple[str, Path, subprocess.Popen[str]]]:
+def started(
+    folder: Path, url: str, *arguments: str, group: bool = False
+) -> Iterator[tuple[str, Path, subprocess.Popen[str]]]:
     """The address that a server names in its first line, its log, and its process."""
     log = folder / "log"
     with log.open("w") as errors:
@@ -53,6 +57,7 @@ def started(folder: Path, url: str, *arguments: str) -> Iterator[tuple[str, Path
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,
+            start_new_session=group,
         )
     try:
         assert process.stdout is not None
@@ -190,6 +195,21 @@ def test_stale_lists_are_what_the_options_say(
     with pytest.raises(AssertionError, match="ZeroDivisionError"):
         cidrgate("-d", url, *SERVERS[server], "--port", "0", *options)
     assert [(one["max_staleness"], one["on_stale"]) for one in opened] == [(stale[server], on_stale)]
+
+
+@pytest.mark.slow
+def test_ctrl_c_while_workers_start_leaves_no_traceback(tmp_path: Path, url: str) -> None:
+    """A terminal sends it to every process of the command."""
+    for moment in (0.0, 0.3, 0.8, 1.5):
+        with started(tmp_path, url, *SERVERS["authorize"], "--port", "0", "--workers", "2", group=True) as (
+            _,
+            log,
+            process,
+        ):
+            time.sleep(moment)
+            os.killpg(process.pid, signal.SIGINT)
+            process.wait(30)
+            assert "Traceback" not in log.read_text(), moment
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs /proc, as on Linux")  # noqa: PTH112
