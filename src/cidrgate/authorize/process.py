@@ -96,7 +96,7 @@ def _hold_interrupts_of_starting_workers() -> None:
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
-    Process.start = start_blocked  # type: ignore[method-assign]
+    Process.start = start_blocked  # type: ignore[method-assign,assignment]
 
 
 def hang_up_ends_workers() -> None:
