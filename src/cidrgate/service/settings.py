@@ -10,7 +10,7 @@ from cidrgate.gate.decision_log import LOG_EVERY, check_log_every
 from cidrgate.gate.gate import check_unlisted
 from cidrgate.service.http.limits import LARGEST_BODY
 from cidrgate.service.http.public_url import PublicURL
-from cidrgate.values import seconds
+from cidrgate.values import Duration, seconds
 
 if TYPE_CHECKING:
     from starlette.requests import HTTPConnection
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 __all__ = ["Service", "Settings", "service_of"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """The settings of the service.
+    """The settings of the service. Durations are a number of seconds or a `timedelta`.
 
     Attributes:
         session_lifetime: How long a person stays signed in to the console.
@@ -48,13 +48,13 @@ class Settings:
         report_only: Whether `/v1/authorize` logs the requests that it would deny, and denies none.
         note_matches: Whether `/v1/authorize` records which entries allow requests, so that lists show which are used.
         log: Which decisions are logged, as in `Gate`.
-        log_every: Seconds between two log lines about denials of the same account and address, as in `Gate`.
+        log_every: The time between two log lines about denials of the same account and address, as in `Gate`.
         public_url: The public address of the service, such as `https://lists.example.com`. Requests for another host
             are rejected, and with `https` the cookies require TLS. None if unknown.
     """
 
     session_lifetime: Duration = timedelta(hours=12)
-    ready_within: float = 15.0
+    ready_within: Duration = 15.0
     login_failures: int = 20
     max_body: int = LARGEST_BODY
     answer_lifetime: Duration = timedelta(hours=24)
@@ -66,7 +66,7 @@ class Settings:
     report_only: bool = False
     note_matches: bool = False
     log: Literal["denials", "all", "none"] = "denials"
-    log_every: float = LOG_EVERY
+    log_every: Duration = LOG_EVERY
     public_url: str | None = None
 
     def __post_init__(self) -> None:
@@ -81,9 +81,10 @@ class Settings:
             raise ValueError(
                 "note_matches, report_only and require_account apply only to /v1/authorize: enable authorize too"
             )
-        check_log_every(self.log_every)
         seconds(self.session_lifetime, "session_lifetime", above_zero=True)
         seconds(self.answer_lifetime, "answer_lifetime", above_zero=True)
+        seconds(self.ready_within, "ready_within")
+        check_log_every(self.log_every)
         self._public  # noqa: B018 - raises an error for an invalid URL
 
     @property

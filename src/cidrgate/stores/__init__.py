@@ -63,10 +63,12 @@ class Store(Protocol):
     """The interface of a store. Every failure of the database is a `StoreError`.
 
     Attributes:
+        name: What messages call the store, without a password.
         writers: The number of simultaneous write transactions up to which many changes become faster.
         lock_timeout: How many seconds a transaction waits for locks at most, if a call sets no other time.
     """
 
+    name: str
     writers: int
     lock_timeout: float
 

@@ -76,6 +76,7 @@ class PostgresStore:
         self, url: str, *, create: bool = False, lock_timeout: Duration | None = None, pool_size: int | None = None
     ) -> None:
         self._database = database = Database.parse(url)
+        self.name = database.name
         own = None if lock_timeout is None else check_lock_timeout(lock_timeout)
         self.lock_timeout = _first(own, database.lock_timeout, LOCK_TIMEOUT)
         size = _first(pool_size, database.pool_size, CONNECTIONS)

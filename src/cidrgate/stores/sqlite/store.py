@@ -111,6 +111,7 @@ class SqliteStore:
     ) -> None:
         self._path = None if path is None else Path(path).absolute()
         self._name = "the store in memory" if self._path is None else f"the store {redacted(str(self._path))}"
+        self.name = self._name
         self.lock_timeout = check_lock_timeout(LOCK_TIMEOUT if lock_timeout is None else lock_timeout)
         size = CONNECTIONS if pool_size is None else pool_size
         if size < 2:
