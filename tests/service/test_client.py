@@ -266,6 +266,7 @@ def test_there_is_a_class_for_every_code_that_the_library_shares() -> None:
             assert kind.code not in ApiError.kinds
             continue
         made = ApiError.kinds[kind.code]
+        assert made.__name__ == f"Api{kind.error.__name__}"
         assert issubclass(made, ApiError)
         assert issubclass(made, kind.error)
         for base in (ValueError, LookupError):
@@ -276,7 +277,7 @@ def test_there_is_a_class_for_every_code_that_the_library_shares() -> None:
 LISTED = Entry(
     id=7, account="a", cidr="8.8.8.0/24", label="dns", created_at=datetime(2026, 1, 2, tzinfo=UTC), created_by="me"
 )
-NEW = {"cidr": "8.8.8.0/24", "label": "dns", "expires_at": None}
+NEW = {"cidr": "8.8.8.0/24", **NewEntry.of(LISTED).details()}
 
 
 @pytest.mark.parametrize(
