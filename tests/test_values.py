@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 import cidrgate
-from cidrgate import Entry, RuleManager
+from cidrgate import Entry, Policy, RuleManager
 from cidrgate.values import seconds
 
 LONG = timedelta(days=36500)
@@ -64,5 +64,5 @@ def test_a_decision_is_true_if_the_address_is_allowed() -> None:
 
 def test_a_manager_shows_its_store_and_policy() -> None:
     with RuleManager.open("memory://", load=False) as manager:
-        assert repr(manager) == "<RuleManager of the store in memory, Policy(max_entries=50, allow_special=False)>"
+        assert repr(manager) == f"<RuleManager of the store in memory, {Policy()!r}>"
         assert repr(manager.with_hooks(dry_run=True)).endswith(", dry_run=True>")
