@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from importlib.metadata import version
 from typing import TYPE_CHECKING
@@ -12,22 +11,18 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cidrgate.cli.output import visible
+from tests.warm_starts import output_of
 
 if TYPE_CHECKING:
+    import subprocess
     from pathlib import Path
 
     from tests.cli.conftest import Cidrgate
 
 
 def shell(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "cidrgate", *arguments],
-        cwd=cwd,
-        env={**os.environ, **environment},
-        capture_output=True,
-        encoding="utf-8",
-        check=False,
-    )
+    command = [sys.executable, "-m", "cidrgate", *arguments]
+    return output_of(command, cwd=cwd, env={**os.environ, **environment}, encoding="utf-8")
 
 
 def test_exit_statuses_and_streams_of_the_real_command(tmp_path: Path) -> None:
@@ -58,9 +53,7 @@ def test_an_argument_that_is_no_text_ends_in_an_error_not_a_traceback(tmp_path: 
     shell("account", "create", "a", cwd=tmp_path)
     # A byte that is not UTF-8 reaches the command as a lone surrogate.
     for arguments in (["add", "a", "8.8.8.0/24", "--label", "\udcff"], ["add", "a", "\udcff"], ["list", "\udcff"]):
-        failed = subprocess.run(
-            [sys.executable, "-m", "cidrgate", *arguments], cwd=tmp_path, capture_output=True, check=False
-        )
+        failed = output_of([sys.executable, "-m", "cidrgate", *arguments], cwd=tmp_path)
         assert failed.returncode == 2
         assert b"Traceback" not in failed.stderr
         assert failed.stderr
