@@ -5,6 +5,7 @@ DATABASE ?= cidrgate.db
 CLANG ?= clang
 FUZZ_SECONDS ?= 60
 FAULT_SECONDS ?= 30
+CLIENTS ?=
 FAULTS ?= -s -v -m fault tests
 MINUTES ?= 10
 STORE ?= sqlite
@@ -21,7 +22,7 @@ export PYTHONDONTWRITEBYTECODE :=
 ENGINE := $(filter-out ext/_engine.c,$(wildcard ext/*.pyx ext/*.pxi ext/*.pxd ext/*.h ext/*.c)) setup.py pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help run check test test-long coverage dist race stress faults image-steps soak lint sanitize sanitize-form sanitize-build fuzz fuzz-snapshots bench bench-cluster bench-smoke comparison docs docs-links clean
+.PHONY: help run check surfaces test test-long coverage dist race stress clients faults image-steps soak lint sanitize sanitize-form sanitize-build fuzz fuzz-snapshots bench bench-cluster bench-smoke comparison docs docs-links clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -41,6 +42,9 @@ check: .venv/dev ## lint, types and the fast tests, in less than a minute: run i
 		&& $(BIN)/python -m pytest -q -n auto --dist worksteal -m 'not slow' --durations=5 --durations-min=2 $(CHECKED) \
 		&& echo "checked in $$(($$(date +%s) - start)) seconds"
 
+surfaces: .venv/dev ## accept the public surfaces as they are; says what CHANGELOG.md then needs
+	$(BIN)/python -m tests.surfaces
+
 test: .venv/dev ## set up, and run every test; the suite of faults is `make faults`
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --ignore=tests/faults --ignore=tests/distribution
 
@@ -55,6 +59,9 @@ stress: .venv/dev ## run every test twice on processors that are busy, with many
 
 faults: .venv/dev ## bring every fault of docs/many-nodes.md about, FAULT_SECONDS each; needs pgbouncer
 	CIDRGATE_FAULT_SECONDS=$(FAULT_SECONDS) $(BIN)/python -m pytest $(FAULTS)
+
+clients: .venv/dev ## lint the OpenAPI document, and compile and run generated CLIENTS; needs node, Java and Go
+	$(BIN)/python -m tests.clients $(CLIENTS)
 
 image-steps: .venv/dev ## run the steps of deploy/Dockerfile without Docker, and start what they make; takes minutes
 	$(BIN)/python -m pytest -v tests/image_steps.py

@@ -69,7 +69,9 @@ def bare() -> Any:
 
 def authorize() -> AuthorizeApp:
     """The endpoint as `cidrgate authorize` makes it."""
-    settings = AuthorizeSettings(os.environ[DATABASE], "deny_unknown", trusted_proxies=("127.0.0.1/32",))
+    settings = AuthorizeSettings(
+        database=os.environ[DATABASE], unlisted="deny_unknown", trusted_proxies=("127.0.0.1/32",)
+    )
     return settings.app(settings.open())
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cidrgate import ClientIPResolver, Gate, RuleManager
 from cidrgate.gate.account_sources import FromHeader
 from cidrgate.middleware import asgi, wsgi
+
+if TYPE_CHECKING:
+    from cidrgate.middleware._asgi_requests import Receive, Scope, Send
 
 __all__ = [
     "CLIENT",
@@ -37,7 +40,7 @@ def a_gate(*, proxied: bool = False, **settings: Any) -> Gate:
     return Gate(manager, **{"unlisted": "deny_unknown", **settings})
 
 
-async def asgi_app(scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
+async def asgi_app(scope: Scope, receive: Receive, send: Send) -> None:
     """The smallest ASGI application."""
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
     await send({"type": "http.response.body", "body": b"ok"})
@@ -55,7 +58,7 @@ class EmptyASGI:
     def __init__(self, app: Any) -> None:
         self.app = app
 
-    async def __call__(self, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run the application."""
         await self.app(scope, receive, send)
 
@@ -93,7 +96,7 @@ def _gate() -> Gate:
 
 
 def _by_scope(apps: dict[str, Any]) -> Any:
-    async def app(scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await apps[scope["path"]](scope, receive, send)
 
     return app

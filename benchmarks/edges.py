@@ -139,7 +139,7 @@ def in_process() -> Iterator[str]:
         turns: dict[str, list[float]] = {name: [] for name in apps}
         for _ in range(TURNS):
             for name, app in apps.items():
-                turns[name].append(timed(app, FORWARDED if gates[name][1].resolver.header else HEADERS))
+                turns[name].append(timed(app, FORWARDED if gates[name][1].resolver.client_header else HEADERS))
         bare = turns["none, the bare application takes"]
         for name, times in turns.items():
             own = times if times is bare else [one - before for one, before in zip(times, bare, strict=True)]

@@ -20,7 +20,7 @@ from typing import TypeAlias
 import numpy as np
 
 from cidrgate import Entry, RuleManager
-from cidrgate.stores import ListChange, open_store
+from cidrgate.stores import StoredChange, open_store
 
 Milliseconds: TypeAlias = np.ndarray[tuple[int], np.dtype[np.float64]]
 
@@ -58,7 +58,7 @@ def write(url: str, rate: float, count: int) -> None:
             at = datetime.now(UTC)
             entry = Entry(next(transaction.new_entry_ids()), owner.name, f"{address(change)}/32", None, at, None)
             before = tuple(transaction.entries(owner))
-            transaction.apply([ListChange(owner, "replace", before, (entry,))], at=at)
+            transaction.apply([StoredChange(owner, "replace", before, (entry,))], at=at)
         commits.append(time.monotonic_ns())
     store.close()
     print(json.dumps(commits))

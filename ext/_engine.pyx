@@ -27,3 +27,10 @@ include "matcher.pxi"
 include "forking.pxi"
 include "header_lines.pxi"
 include "native_interface.pxi"
+
+from cpython.object cimport PyTypeObject
+
+# The types are `cidrgate.PrefixTrie` and `cidrgate.Matcher`: that is their name in messages and pickles, wherever the
+# engine is.
+(<PyTypeObject *>PrefixTrie).tp_name = "cidrgate.PrefixTrie"
+(<PyTypeObject *>Matcher).tp_name = "cidrgate.Matcher"

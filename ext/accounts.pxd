@@ -17,7 +17,7 @@ atomic stores. Writers exclude each other.
 """
 
 from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t, uint64_t, uint8_t
-from libc.stdlib cimport free, malloc
+from libc.stdlib cimport free, malloc, qsort
 from libc.string cimport memcpy, memset
 
 from address cimport IPV4, Address
@@ -26,7 +26,9 @@ from arena cimport (
 )
 from build cimport Plan, plan_trie, write_trie
 from counters cimport limits
-from native cimport allocate, keyed_hash, load_acquire, load_pointer, same_bytes, store_pointer, store_release
+from native cimport (
+    allocate, allocate_array, keyed_hash, load_acquire, load_pointer, same_bytes, store_pointer, store_release,
+)
 from readers cimport Readers, close_readers, open_readers
 from trie cimport (
     CLOSED, COUNT, NESTED, NONE, SMALL, IndexHeader, Trie, TrieHeader,
@@ -51,6 +53,7 @@ cdef enum:
     IS_SUBACCOUNT = 2
     HAS_ENTRIES = 3
     HAS_SUBACCOUNTS = 4
+    NO_PARENT = 5
 
 cdef struct AccountHeader:
     uint32_t row
@@ -376,19 +379,14 @@ cdef inline void unlink(Accounts *accounts, uint32_t block) noexcept nogil:
 
 
 cdef inline int link(Accounts *accounts, const Name *name, const Name *parent_name) noexcept nogil:
-    """Make an account inherit the list of a parent. An unknown parent is created without prefixes."""
-    cdef int outcome
+    """Make an account inherit the list of a known parent."""
     cdef Slot *parent = find(accounts, parent_name)
     cdef Slot *slot = find(accounts, name)
     cdef const AccountHeader *header
     cdef Kin *kin
     cdef uint32_t block
     if parent == NULL:
-        outcome = publish_nothing(accounts, parent_name)
-        if outcome != DONE:
-            return outcome
-        parent = find(accounts, parent_name)
-        slot = find(accounts, name)
+        return NO_PARENT
     if header_of(accounts, parent.block).flags & SUBACCOUNT:
         return IS_SUBACCOUNT
     if slot != NULL:
@@ -455,6 +453,32 @@ cdef inline int discard(Accounts *accounts, const Name *name) noexcept nogil:
     retire(&accounts.arena, NULL, block, size_of(header))
     reclaim(&accounts.arena)
     return DONE
+
+
+cdef inline int by_row(const void *one, const void *other) noexcept nogil:
+    """Compare two elements of `blocks_by_row`."""
+    cdef uint64_t left = (<const uint64_t *>one)[0], right = (<const uint64_t *>other)[0]
+    return (left > right) - (left < right)
+
+
+cdef inline uint64_t *blocks_by_row(const Accounts *accounts, uint32_t *count) noexcept nogil:
+    """Return each account's row number and block (high and low 32 bits), sorted; NULL without memory.
+
+    The caller frees them. Writers must be excluded. The blocks stay valid for a reader that entered before.
+    """
+    cdef const SlotTable *table = <const SlotTable *>accounts.table
+    cdef uint64_t *pairs = <uint64_t *>allocate_array(accounts.live, sizeof(uint64_t))
+    cdef uint32_t index, block
+    count[0] = 0
+    if pairs == NULL:
+        return NULL
+    for index in range(table.capacity):
+        block = table.slots[index].block
+        if block != 0 and block != DEAD and count[0] < accounts.live:
+            pairs[count[0]] = <uint64_t>header_of(accounts, block).row << 32 | block
+            count[0] += 1
+    qsort(pairs, count[0], sizeof(uint64_t), by_row)
+    return pairs
 
 
 cdef inline bint is_open(const char *trie) noexcept nogil:

@@ -28,6 +28,11 @@ cdef enum: QUOTED = 80
 prepare_parser()
 
 
+cdef str counted(Py_ssize_t count, str thing):
+    """Return a number with the word for what it counts."""
+    return f"{count:,} {thing}" if count == 1 else f"{count:,} {thing}{'es' if thing.endswith('x') else 's'}"
+
+
 cdef str quoted(object value):
     """Return a value as an error quotes it."""
     cdef str text = repr(value)
@@ -110,7 +115,7 @@ cdef str prefix_text(const Prefix *prefix):
     return PyUnicode_DecodeASCII(<char *>text, write_prefix(prefix, text), NULL)
 
 
-def canonical_address(str text not None, /):
+def canonical_address(str text not None):
     """Return the canonical text of an address.
 
     Args:
@@ -133,7 +138,7 @@ def canonical_address(str text not None, /):
     return PyUnicode_DecodeASCII(<char *>form, write_address(&address, form), NULL)
 
 
-def canonical_prefix(str text not None, /):
+def canonical_prefix(str text not None):
     """Return the canonical text of a network prefix.
 
     Args:

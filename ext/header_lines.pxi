@@ -70,7 +70,7 @@ def _lines_of_environ(environ, tuple names not None, /):
 
 @cython.final
 cdef class _HeaderNames:
-    """Header names in lower case, to search for in requests."""
+    """_HeaderNames(names)\n--\n\nHeader names in lower case, to search for in requests."""
     cdef frozenset names
     cdef uint64_t sizes
 
@@ -105,7 +105,7 @@ cdef class _HeaderNames:
 
 @cython.final
 cdef class _HeaderField:
-    """One header, with its name in lower case, to read from requests."""
+    """_HeaderField(name)\n--\n\nOne header, with its name in lower case, to read from requests."""
     cdef bytes name
 
     def __cinit__(self, bytes name not None):

@@ -17,10 +17,10 @@ from libc.stdlib cimport free
 from libc.string cimport memset
 
 from accounts cimport (
-    DONE, HAS_ENTRIES, HAS_SUBACCOUNTS, IS_SUBACCOUNT, MAX_NAME, AccountHeader, Accounts, Lists, Name, accounts_of,
-    close_accounts, close_lists, discard, find, header_of, header_of_parent, is_open, link, list_at, list_of,
-    move_accounts, open_accounts, open_lists, publish, row_of, rows_known, table_size, text_of, trie_allows, trie_of,
-    withdraw,
+    DONE, HAS_ENTRIES, HAS_SUBACCOUNTS, IS_SUBACCOUNT, MAX_NAME, NO_PARENT, AccountHeader, Accounts, Lists, Name,
+    accounts_of, blocks_by_row, close_accounts, close_lists, discard, find, header_of, header_of_parent, is_open,
+    link, list_at, list_of, move_accounts, open_accounts, open_lists, publish, row_of, rows_known, table_size,
+    text_of, trie_allows, trie_of, withdraw,
 )
 from address cimport Address, Prefix
 from arena cimport UNIT
@@ -60,14 +60,20 @@ cdef class _Mapping:
             PyBuffer_Release(&self.buffer)
 
 
+@cython.final
 cdef class Matcher:
-    """The lists of all accounts, and the check whether an address may act for an account.
+    """Matcher()\n--\n\nThe lists of all accounts, and the check whether an address may act for an account.
 
     An account that is unknown or has no prefixes is not enforced: it allows every address, unless it was published with
-    `enforced=True`. To deny unknown accounts, use `allows_known`, or a `Gate` with `unlisted`.
+    `when_empty="deny"`. To deny unknown accounts, use `allows_known`, or a `Gate` with `unlisted`.
 
     Reads never wait for a lock. `publish` replaces one account's list in one step; its cost does not depend on the
     number of other accounts.
+
+    `account in matcher`, `len(matcher)` and iteration are about the accounts that are known, subaccounts and accounts
+    without prefixes included. Iteration gives the names that were known when it began.
+
+    A matcher cannot be copied or pickled: use `save` and `open`.
 
     Example:
         >>> matcher = Matcher()
@@ -133,22 +139,25 @@ cdef class Matcher:
                     + accounts.row_room * sizeof(uint32_t) + table_size(accounts))
         return size
 
-    def publish(self, str account not None, object prefixes, *, bint enforced=False):
+    def publish(self, str account not None, object prefixes, *, str when_empty not None="allow"):
         """Replace an account's prefixes in one step.
 
         Args:
             account: A known or new account.
-            prefixes: Prefixes as for `PrefixTrie`. Without prefixes, the account is known but not enforced.
-            enforced: Whether to enforce the account even without prefixes, so that every address is denied.
+            prefixes: Prefixes as for `PrefixTrie`.
+            when_empty: What an empty list does. With `"allow"` the account is known but not enforced, and every address
+                is allowed; with `"deny"` it is enforced, and every address is denied. A list with prefixes is always
+                enforced. Pass `"deny"` if the list comes from somewhere that may fail by being empty.
 
         Raises:
             InvalidAddressError: If an element is not a prefix; the account is then unchanged.
             InvalidAccountError: If the name is empty or too long.
             SubaccountError: If the account inherits its parent's list.
+            ValueError: If `when_empty` is another word.
 
         Example:
             >>> matcher = Matcher()
-            >>> matcher.publish("acct-1", [], enforced=True)
+            >>> matcher.publish("acct-1", [], when_empty="deny")
             >>> matcher.enforced("acct-1"), matcher.allows("acct-1", "8.8.8.8")
             (True, False)
         """
@@ -156,7 +165,11 @@ cdef class Matcher:
         cdef Plan plan
         cdef uint32_t count = 0
         cdef int outcome = 0
-        cdef Item *items = read_items(prefixes, &count)
+        cdef bint enforced = when_empty == "deny"
+        cdef Item *items
+        if not enforced and when_empty != "allow":
+            raise ValueError(f"when_empty must be 'allow' or 'deny', not {quoted(when_empty)}")
+        items = read_items(prefixes, &count)
         try:
             self.new_name(account, &name)
             if not plan_trie(items, count, &plan):
@@ -196,9 +209,11 @@ cdef class Matcher:
 
         Args:
             account: The subaccount; a new account, or one without prefixes.
-            parent: The parent. An unknown parent is created without prefixes.
+            parent: The parent, an account that is known. A parent that has no list yet is made known by
+                `publish(parent, [])`.
 
         Raises:
+            AccountNotFoundError: If the parent is unknown: a subaccount of a misspelt name would allow every address.
             InvalidAccountError: If a name is empty or too long.
             SubaccountError: If the parent is itself a subaccount, or if the account is enforced or has subaccounts.
         """
@@ -211,6 +226,11 @@ cdef class Matcher:
         with cython.critical_section(self):
             self.wait_for_adoption()
             outcome = link(accounts_of(&self.lists), &name, &parent_name)
+        if outcome == NO_PARENT:
+            raise AccountNotFoundError(
+                f"{account!r} cannot inherit from the unknown account {parent!r}: publish the parent's list first, "
+                "even if it is empty"
+            )
         if outcome == IS_SUBACCOUNT:
             raise SubaccountError(
                 f"{parent!r} is a subaccount of {self.parent_of(parent)!r} and has no list to inherit"
@@ -237,7 +257,7 @@ cdef class Matcher:
         if outcome != DONE:
             raise MemoryError
 
-    def allows(self, str account not None, object address, /):
+    def allows(self, str account not None, object address):
         """Return whether an address may act for an account. An unknown account allows every address.
 
         Args:
@@ -249,7 +269,7 @@ cdef class Matcher:
         """
         return answer(self, account, address, True, True)
 
-    def allows_known(self, str account not None, object address, /):
+    def allows_known(self, str account not None, object address):
         """Return whether an account is known and its list allows an address.
 
         Args:
@@ -268,7 +288,7 @@ cdef class Matcher:
         """
         return answer(self, account, address, False, True)
 
-    def allows_enforced(self, str account not None, object address, /):
+    def allows_enforced(self, str account not None, object address):
         """Return whether an account is enforced and a prefix of its list covers an address.
 
         Args:
@@ -288,7 +308,8 @@ cdef class Matcher:
         return answer(self, account, address, False, False)
 
     def enforced(self, str account not None):
-        """Return whether an account is enforced: it has prefixes, or it was published with `enforced=True`.
+        """Return whether an account is enforced: it has prefixes, or it was published with
+        `when_empty="deny"`.
 
         A subaccount is enforced if its parent is. An unknown account is not enforced.
         """
@@ -361,11 +382,17 @@ cdef class Matcher:
 
         A row number stays valid through every change of its account; `discard` and `adopt` make it invalid.
 
+        Args:
+            accounts: A list of accounts, or another iterable of them.
+
         Returns:
             int32[n]; -1 for an unknown account.
+
+        Raises:
+            TypeError: If `accounts` is one `str`, or if an element is not a `str`.
         """
         cdef Name name
-        cdef list names = list(accounts)
+        cdef list names = account_names(accounts)
         array = _numpy().empty(len(names), dtype=_numpy().int32)
         cdef _Answers results = _Answers(array, _numpy().int32, len(names))
         cdef Py_ssize_t index
@@ -373,7 +400,7 @@ cdef class Matcher:
         cdef const Accounts *known = accounts_of(&self.lists)
         try:
             for index in range(len(names)):
-                self.name(<str?>names[index], &name)
+                self.name(names[index], &name)
                 (<int32_t *>results.memory.buffer.buf)[index] = row_of(known, &name)
         finally:
             leave(inside)
@@ -383,8 +410,8 @@ cdef class Matcher:
         """Return for each address whether it may act for its account. Other threads can run in the meantime.
 
         Args:
-            accounts: One account for all addresses, a list of n accounts, or int32[n] row numbers from `rows`. The row
-                number -1 is an unknown account, which allows every address.
+            accounts: One `str`, which is the account of all addresses; a list of n accounts; or int32[n] row numbers
+                from `rows`. The row number -1 is an unknown account, which allows every address.
             addresses: n addresses as for `PrefixTrie.contains_many`.
             out: An array of bool[n] for the results.
 
@@ -392,7 +419,7 @@ cdef class Matcher:
             bool[n]; `out` if it was given.
 
         Raises:
-            InvalidAddressError: If an element is not an address; the message names the first one.
+            InvalidAddressError: If an element is null or not an address; the message names the first one.
             AccountNotFoundError: If a row number is not valid.
             ValueError: If the arrays differ in length, if `out` is not such an array, or if an Arrow array refers to
                 memory outside its buffers.
@@ -411,7 +438,7 @@ cdef class Matcher:
             self.name(accounts, &name)
         else:
             if not isinstance(accounts, _numpy().ndarray):
-                names = list(accounts)
+                names = account_names(accounts)
                 accounts = self.rows(names)
             accounts = plain_array(accounts)
             if accounts.dtype.kind != "i" or accounts.shape != (count,):
@@ -587,6 +614,36 @@ cdef class Matcher:
         leave_unlocked(inside)
         return known
 
+    def __iter__(self):
+        return iter(self.known())
+
+    cdef list known(self):
+        """Return the names of all accounts at one moment, in the order of their rows."""
+        cdef uint64_t *blocks = NULL
+        cdef uint32_t count = 0, index
+        cdef const AccountHeader *header
+        cdef const Accounts *accounts
+        cdef list names = []
+        # Making objects may start the garbage collector, which may run code that publishes.
+        cdef int64_t *inside = enter(&self.lists.readers)
+        try:
+            with cython.critical_section(self):
+                accounts = accounts_of(&self.lists)
+                blocks = blocks_by_row(accounts, &count)
+            if blocks == NULL:
+                raise MemoryError
+            for index in range(count):
+                header = header_of(accounts, <uint32_t>blocks[index])
+                names.append(PyUnicode_DecodeUTF8(<const char *>text_of(header), header.name_size, NULL))
+        finally:
+            free(blocks)
+            leave(inside)
+        return names
+
+    def __reduce__(self):
+        raise TypeError("a Matcher cannot be copied or pickled: write it with matcher.save(path) and read it with "
+                        "Matcher.open(path)")
+
     def __len__(self):
         cdef uint32_t live
         cdef int64_t *inside = enter_unlocked(&self.lists.readers)
@@ -595,7 +652,7 @@ cdef class Matcher:
         return live
 
     def __repr__(self):
-        return f"<Matcher of {len(self):,} accounts, {self.nbytes:,} bytes>"
+        return f"<Matcher of {counted(len(self), 'account')}, {self.nbytes:,} bytes>"
 
 
 cdef uint64_t new_seed() except? 0:
@@ -635,6 +692,19 @@ def _seal_snapshot(bytes image not None, /):
     cdef bytearray sealed = bytearray(image)
     seal(<uint8_t *><char *>sealed, len(image))
     return bytes(sealed)
+
+
+cdef list account_names(object accounts):
+    """Return the accounts of an iterable as a new list."""
+    cdef Py_ssize_t index
+    cdef list names
+    if isinstance(accounts, (str, bytes)):
+        raise TypeError(f"accounts must be a list of str, not one {type(accounts).__name__}: write [account]")
+    names = list(accounts)
+    for index in range(len(names)):
+        if type(names[index]) is not str:
+            raise TypeError(f"accounts[{index}] must be a str, not {type(names[index]).__name__}")
+    return names
 
 
 cdef object no_row(object rows, Py_ssize_t index):

@@ -33,7 +33,7 @@ cdef inline bint overlap(const Prefix *one, const Prefix *other) noexcept nogil:
 
 @cython.final
 cdef class PlainLists:
-    """Accepts lists of CIDRs that do not overlap each other or a barred network.
+    """PlainLists(barred)\n--\n\nAccepts lists of CIDRs that do not overlap each other or a barred network.
 
     Args:
         barred: The barred networks. If there are any, IPv4-mapped text is not accepted.

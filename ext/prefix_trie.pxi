@@ -1,5 +1,7 @@
 """`PrefixTrie`, a class over one trie block. Part of `_engine.pyx`."""
 
+cimport cython
+
 from collections.abc import Mapping
 
 from libc.stdint cimport int32_t, uint8_t, uint32_t
@@ -12,8 +14,9 @@ from native cimport allocate
 from trie cimport CHILD, NONE, Trie, contains, longest_match, lower_bound, precedes, prefix_at, view_trie
 
 
+@cython.final
 cdef class PrefixTrie:
-    """An immutable longest-prefix-match table of IPv4 and IPv6 prefixes.
+    """PrefixTrie(prefixes=())\n--\n\nAn immutable longest-prefix-match table of IPv4 and IPv6 prefixes.
 
     Threads can share it, because it never changes. Iteration, and the indices of `lookup_many`, use this order: IPv4
     before IPv6, then by network, then shorter prefixes first.
@@ -85,7 +88,7 @@ cdef class PrefixTrie:
     def __contains__(self, object address):
         return self.longest(address) != NONE
 
-    def lookup(self, object address, /):
+    def lookup(self, object address):
         """Return the value of the longest matching prefix.
 
         Args:
@@ -102,12 +105,12 @@ cdef class PrefixTrie:
             return None
         return self.text(index) if self.values is None else self.values[index]
 
-    def match(self, object address, /):
+    def match(self, object address):
         """Return the longest matching prefix as text, or None. The argument and the errors are those of `lookup`."""
         cdef int32_t index = self.longest(address)
         return None if index == NONE else self.text(index)
 
-    def covering(self, object prefix, /):
+    def covering(self, object prefix):
         """Return every stored prefix that covers a prefix or equals it, shortest first.
 
         Raises:
@@ -130,7 +133,7 @@ cdef class PrefixTrie:
                     found.append(prefix_text(&stored))
         return found
 
-    def covered(self, object prefix, /):
+    def covered(self, object prefix):
         """Return every stored prefix that is inside a prefix or equals it, in iteration order.
 
         Raises:
@@ -220,4 +223,4 @@ cdef class PrefixTrie:
         return PrefixTrie, (dict(zip(self, self.values, strict=True)),)
 
     def __repr__(self):
-        return f"<PrefixTrie of {len(self):,} prefixes, {self.size:,} bytes>"
+        return f"<PrefixTrie of {counted(len(self), 'prefix')}, {self.size:,} bytes>"

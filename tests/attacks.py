@@ -26,8 +26,8 @@ TRUSTED = ["127.0.0.0/30", "fd00::/8"]
 SETUPS: dict[str, dict[str, Any]] = {
     "default": {},
     "x-forwarded-for": {"trusted_proxies": TRUSTED},
-    "forwarded": {"trusted_proxies": TRUSTED, "header": "forwarded"},
-    "cf-connecting-ip": {"trusted_proxies": TRUSTED, "header": "cf-connecting-ip"},
+    "forwarded": {"trusted_proxies": TRUSTED, "client_header": "forwarded"},
+    "cf-connecting-ip": {"trusted_proxies": TRUSTED, "client_header": "cf-connecting-ip"},
     "two hops": {"trusted_hops": 2},
     "unix socket": {"trusted_proxies": ["unix:"]},
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from ipaddress import ip_network
 from itertools import combinations
 from typing import TYPE_CHECKING
@@ -55,7 +56,7 @@ def assert_valid(cidrs: Iterable[str], max_entries: int) -> None:
 
 
 def assert_consistent(manager: RuleManager, replay: Replay) -> None:
-    """Store, log and matcher tell the same, and it is valid. Feeds the rows of the log not seen yet."""
+    """Store, log and matcher agree, and the lists are valid. Feeds the rows of the log that it has not seen yet."""
     replay.feed(manager.history(after=replay.sequence))
     accounts = manager.accounts()
     assert {account.name for account in accounts} == replay.accounts
@@ -63,6 +64,8 @@ def assert_consistent(manager: RuleManager, replay: Replay) -> None:
         entries = manager.entries(account.name)
         owner = account.parent or account.name
         assert {entry.id: entry for entry in entries} == replay.lists.get(owner, {})
-        assert manager.matcher.prefixes(account.name) == [entry.cidr for entry in entries]
+        matching = [entry.cidr for entry in entries if entry.matches(datetime.now(UTC))]
+        assert manager.matcher.prefixes(account.name) == matching
+        assert manager.matcher.enforced(account.name) == bool(entries)
         assert account.name in manager.matcher
     assert len(manager.matcher) == len(accounts)

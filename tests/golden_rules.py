@@ -1,10 +1,19 @@
-"""The rules written as slowly and plainly as they are said, on `ipaddress` alone."""
+"""The rules written as slowly and plainly as they are said, on `ipaddress` alone.
+
+Also what tests of the rules draw: for each rule a submission that breaks it, and for each option of the policy its
+values. This is the one place in the tests that names all rules and all options.
+"""
 
 from __future__ import annotations
 
 import re
+from dataclasses import fields
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from hypothesis import strategies as st
+
+from cidrgate import Policy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -13,6 +22,27 @@ Network = IPv4Network | IPv6Network
 Found = tuple[str, int, frozenset[str]]
 
 MAPPED = IPv6Network("::ffff:0:0/96")
+
+BROKEN: dict[str, tuple[str, list[str], Policy]] = {
+    "invalid_format": ("8.8.8.8", [], Policy()),
+    "special_range": ("10.0.0.0/8", [], Policy()),
+    "duplicate_entry": ("8.8.8.0/24", ["8.8.8.0/24"], Policy()),
+    "subset_exists": ("8.8.8.8/32", ["8.8.8.0/24"], Policy()),
+    "superset_conflict": ("8.8.0.0/16", ["8.8.8.0/24"], Policy()),
+    "limit_reached": ("9.9.9.0/24", ["8.8.8.0/24", "1.1.1.1/32"], Policy(max_entries=2)),
+}
+"""For each rule a submission that breaks it alone, the list that it meets, and the policy."""
+
+OPTIONS: dict[str, st.SearchStrategy[Any]] = {"max_entries": st.integers(1, 8), "allow_special": st.booleans()}
+"""For each option of the policy the values that tests draw."""
+
+assert OPTIONS.keys() == {option.name for option in fields(Policy)}, (
+    "give the values that tests draw for each option of the policy in OPTIONS of tests/golden_rules.py"
+)
+
+policies: st.SearchStrategy[Policy] = st.builds(Policy, **OPTIONS)
+PERMISSIVE = Policy(max_entries=1_000, allow_special=True)
+"""A policy under which networks only have to be well written and apart."""
 
 
 def text_of(block: Network) -> str:
@@ -89,9 +119,7 @@ def special_blocks(network: Network) -> frozenset[str]:
     return frozenset(text_of(block) for block in around or forbidding)
 
 
-def golden_validate(
-    pieces: Sequence[str], existing: Sequence[str], max_entries: int, allow_special: bool
-) -> tuple[set[Found], list[str]]:
+def golden_validate(pieces: Sequence[str], existing: Sequence[str], policy: Policy) -> tuple[set[Found], list[str]]:
     """Every problem as (code, position, conflicts), and the canonical text of the pieces that are CIDRs."""
     found: set[Found] = set()
     canonical: list[str] = []
@@ -105,7 +133,7 @@ def golden_validate(
             continue
         network = unmapped(written)
         canonical.append(str(network))
-        if not allow_special and special_blocks(written):
+        if not policy.allow_special and special_blocks(written):
             found.add(("special_range", position, special_blocks(written)))
         if network in before:
             found.add(("duplicate_entry", position, frozenset({str(network)})))
@@ -118,6 +146,6 @@ def golden_validate(
         if narrower:
             found.add(("superset_conflict", position, narrower))
         before.append(network)
-    if counted and len(existing) + len(counted) > max_entries:
-        found.add(("limit_reached", counted[max(0, max_entries - len(existing))], frozenset()))
+    if counted and len(existing) + len(counted) > policy.max_entries:
+        found.add(("limit_reached", counted[max(0, policy.max_entries - len(existing))], frozenset()))
     return found, canonical

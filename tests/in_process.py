@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-from io import BytesIO
-from typing import TYPE_CHECKING, Any
+from io import BytesIO, StringIO
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from aiohttp import web
 
-    from cidrgate.middleware import asgi
+    from cidrgate.middleware._asgi_requests import Receive, Scope, Send
     from tests.attacks import Attack
 
-__all__ = ["STATUS_OF", "aiohttp_status", "asgi_app", "asgi_status", "wsgi_app", "wsgi_status"]
+__all__ = ["ANSWER_OF", "Answer", "asgi_app", "asgi_status", "status_of", "wsgi_app", "wsgi_status"]
 
 
-async def asgi_app(scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
+class Answer(NamedTuple):
+    """What an application answers."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+async def asgi_app(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": b"the application runs"})
 
@@ -27,8 +35,8 @@ def wsgi_app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
     return [b"the application runs"]
 
 
-def asgi_status(app: Any, attack: Attack, path: str = "/") -> int:
-    """The status of an ASGI application; header names in lower case, as the specification has it."""
+def asgi_answer(app: Any, attack: Attack, path: str = "/") -> Answer:
+    """The answer of an ASGI application; header names in lower case, as the specification has it."""
     scope = {
         "type": "http",
         "asgi": {"version": "3.0"},
@@ -51,19 +59,32 @@ def asgi_status(app: Any, attack: Attack, path: str = "/") -> int:
         sent.append(message)
 
     asyncio.run(app(scope, events.get, send))
-    return int(sent[0]["status"])
+    headers = {name.decode().lower(): value.decode("latin-1") for name, value in sent[0]["headers"]}
+    return Answer(sent[0]["status"], headers, b"".join(message.get("body", b"") for message in sent))
 
 
-def wsgi_status(app: Any, attack: Attack, path: str = "/") -> int:
-    """The status of a WSGI application; names with underscores are dropped, lines joined, as gunicorn does."""
+def asgi_status(app: Any, attack: Attack, path: str = "/") -> int:
+    """The status of an ASGI application."""
+    return asgi_answer(app, attack, path).status
+
+
+def wsgi_answer(app: Any, attack: Attack, path: str = "/") -> Answer:
+    """The answer of a WSGI application; names with underscores are dropped, lines joined, as gunicorn does."""
     environ = {
         "REQUEST_METHOD": "GET",
         "SCRIPT_NAME": "",
         "PATH_INFO": path,
         "SERVER_NAME": "localhost",
         "SERVER_PORT": "80",
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "QUERY_STRING": "",
+        "wsgi.version": (1, 0),
         "wsgi.url_scheme": "http",
         "wsgi.input": BytesIO(),
+        "wsgi.errors": StringIO(),
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": True,
+        "wsgi.run_once": False,
         "REMOTE_ADDR": attack.peer or "",
         "REMOTE_PORT": str(attack.port),
     }
@@ -72,13 +93,22 @@ def wsgi_status(app: Any, attack: Attack, path: str = "/") -> int:
             key = f"HTTP_{name.decode().upper().replace('-', '_')}"
             text = value.decode("latin-1")
             environ[key] = f"{environ[key]},{text}" if key in environ else text
-    sent: list[int] = []
+    sent: list[tuple[int, dict[str, str]]] = []
 
-    def start_response(status: str, headers: list[tuple[str, str]]) -> None:
-        sent.append(int(status.split()[0]))
+    def start_response(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> None:
+        sent.append((int(status.split()[0]), {name.lower(): value for name, value in headers}))
 
-    app(environ, start_response)
-    return sent[0]
+    parts = app(environ, start_response)
+    try:
+        body = b"".join(parts)
+    finally:
+        getattr(parts, "close", lambda: None)()
+    return Answer(*sent[0], body)
+
+
+def wsgi_status(app: Any, attack: Attack, path: str = "/") -> int:
+    """The status of a WSGI application."""
+    return wsgi_answer(app, attack, path).status
 
 
 class _Transport:
@@ -91,8 +121,8 @@ class _Transport:
         return self._peer if name == "peername" else default
 
 
-def aiohttp_status(app: Any, attack: Attack, path: str = "/") -> int:
-    """The status of an aiohttp application."""
+def aiohttp_answer(app: Any, attack: Attack, path: str = "/") -> Answer:
+    """The answer of an aiohttp application."""
     from aiohttp.test_utils import make_mocked_request
 
     request = make_mocked_request("GET", path, transport=_Transport(attack))
@@ -103,12 +133,18 @@ def aiohttp_status(app: Any, attack: Attack, path: str = "/") -> int:
         found: web.StreamResponse = await app._handle(request)
         return found
 
-    return asyncio.run(answer()).status
+    found: Any = asyncio.run(answer())
+    return Answer(found.status, {name.lower(): value for name, value in found.headers.items()}, found.body)
 
 
-STATUS_OF: dict[str, Callable[[Any, Attack, str], int]] = {
-    "aiohttp": aiohttp_status,
-    "asgi": asgi_status,
-    "wsgi": wsgi_status,
+ANSWER_OF: dict[str, Callable[[Any, Attack, str], Answer]] = {
+    "aiohttp": aiohttp_answer,
+    "asgi": asgi_answer,
+    "wsgi": wsgi_answer,
 }
 """How an application is asked, by the protocol that it speaks."""
+
+
+def status_of(protocol: str, app: Any, attack: Attack, path: str) -> int:
+    """The status of an application that speaks a protocol."""
+    return ANSWER_OF[protocol](app, attack, path).status

@@ -6,12 +6,13 @@ A field that a surface lacks fails here, with the file to change. What is drawn 
 
 from __future__ import annotations
 
-import inspect
+import html
 import json
+import re
 from dataclasses import fields, replace
 from datetime import UTC, datetime
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 import httpx
 import pytest
@@ -24,15 +25,17 @@ from cidrgate.cli.details import DETAIL_OPTIONS
 from cidrgate.cli.history import described, said_of
 from cidrgate.cli.list_files import ListFormat, read_rows, written
 from cidrgate.cli.lists import _table
+from cidrgate.cli.output import value_text
 from cidrgate.client import Client, EntryInfo
 from cidrgate.serialization import entry_record
 from cidrgate.service import Settings, create_app
 from cidrgate.service.api.schemas import DetailsModel
 from cidrgate.service.auth.credentials import Credentials
 from cidrgate.service.auth.values import Scope
-from cidrgate.service.console import drafts
-from cidrgate.service.console.drafts import Edit
+from cidrgate.service.console.details import LAID_OUT, detail_text
+from cidrgate.service.console.formatting import change_sentence
 from cidrgate.service.console.lists import HEADINGS
+from cidrgate.values import DETAILS as ENTRY_DETAILS
 from tests.entry_details import VALUES, first_values
 
 if TYPE_CHECKING:
@@ -43,18 +46,26 @@ DETAILS = sorted(EntryDetails.__annotations__)
 FULL = Entry(id=7, account="acct-1", cidr="8.8.8.0/24", created_at=AT, created_by="me", **first_values())
 FIELDS = [one.name for one in fields(Entry)]
 
-FORM_FIELDS = {"label": "label", "expires_at": "ends_at"}
-"""The field of the console's form for each detail."""
+UNSET = {detail.name: None if detail.nullable else detail.default for detail in ENTRY_DETAILS}
+"""What a detail is after somebody has taken it away."""
 
 
 def test_a_detail_is_declared_alike_for_every_value() -> None:
-    assert [one.name for one in fields(NewEntry)] == ["cidr", *EntryDetails.__annotations__], (
-        "cidrgate/values.py: NewEntry"
+    assert [detail.name for detail in ENTRY_DETAILS] == list(EntryDetails.__annotations__), (
+        "cidrgate/values.py: EntryDetails"
     )
-    assert [one.name for one in fields(EntryEdit)] == ["cidr", *EntryDetails.__annotations__], (
-        "cidrgate/values.py: EntryEdit"
-    )
-    assert set(EntryDetails.__annotations__) < set(FIELDS), "cidrgate/values.py: Entry"
+    types = get_type_hints(Entry)
+    assert get_type_hints(EntryDetails) == {name: types[name] for name in EntryDetails.__annotations__}
+    for kind in (NewEntry, EntryEdit):
+        assert [one.name for one in fields(kind)] == ["cidr", *EntryDetails.__annotations__], (
+            f"cidrgate/values.py: {kind.__name__}"
+        )
+    for detail in ENTRY_DETAILS:
+        assert VALUES[detail.name][0] != detail.default, (
+            f"tests/entry_details.py: {detail.name} must not be its default"
+        )
+        for value in VALUES[detail.name]:
+            assert type(value) is detail.kind
 
 
 @pytest.fixture
@@ -75,16 +86,16 @@ def details(manager: RuleManager, account: str = "acct-1") -> list[dict[str, Any
 @pytest.mark.parametrize("name", DETAILS)
 def test_a_detail_is_stored_edited_logged_and_restored(manager: RuleManager, name: str) -> None:
     first, second = VALUES[name]
-    [added] = manager.add("acct-1", "8.8.8.0/24", **first_values())
+    [added] = manager.add("acct-1", "8.8.8.0/24", **first_values()).after
     assert details(manager) == [first_values()]
-    edited = manager.edit("acct-1", added.id, EntryEdit(**{name: second}))
+    [edited] = manager.edit("acct-1", added.id, EntryEdit(**{name: second})).after
     assert edited == altered(added, **{name: second})
     assert manager.entries("acct-1") == [edited], "the update of entries forgets it: cidrgate/stores/entry_rows.py"
-    assert manager.edit("acct-1", added.id, **{name: None}) == altered(added, **{name: None})
-    assert manager.entries("acct-1")[0] == altered(added, **{name: None})
+    assert manager.edit("acct-1", added.id, **{name: UNSET[name]}).after == (altered(added, **{name: UNSET[name]}),)
+    assert manager.entries("acct-1")[0] == altered(added, **{name: UNSET[name]})
     *_, of_adding, of_editing, of_clearing = manager.history("acct-1")
     assert (of_adding.after, of_editing.before, of_editing.after) == ((added,), (added,), (edited,))
-    assert of_clearing.after == (altered(added, **{name: None}),)
+    assert of_clearing.after == (altered(added, **{name: UNSET[name]}),)
     manager.restore("acct-1", at=of_editing.sequence)
     assert manager.entries("acct-1") == [edited]
     manager.replace("acct-1", [NewEntry("8.8.8.0/24", **{name: first})])
@@ -112,7 +123,7 @@ def test_a_field_is_sent_as_json(name: str) -> None:
 
 @pytest.mark.parametrize("form", list(ListFormat))
 def test_every_detail_is_exported_and_imported(form: ListFormat) -> None:
-    bare = altered(FULL, id=8, cidr="9.9.9.9/32", **dict.fromkeys(DETAILS))
+    bare = altered(FULL, id=8, cidr="9.9.9.9/32", **UNSET)
     text = "".join(written([[FULL, bare]], form))
     assert [row.entry for row in read_rows(text.splitlines(keepends=True), form)] == [
         NewEntry.of(FULL),
@@ -186,8 +197,7 @@ def test_a_detail_is_an_option_of_the_command_line(name: str) -> None:
 def test_a_field_is_shown_in_the_table_of_a_list(name: str) -> None:
     [cells] = _table([FULL]).rows
     value = getattr(FULL, name)
-    text = f"{value:%Y-%m-%d %H:%M:%S}" if isinstance(value, datetime) else str(value)
-    assert text in cells, f"add a column for {name} to _COLUMNS in cidrgate/cli/lists.py"
+    assert value_text(value) in cells, f"add a column for {name} to _COLUMNS in cidrgate/cli/lists.py"
 
 
 @pytest.mark.parametrize("name", DETAILS)
@@ -198,44 +208,79 @@ def test_a_change_of_a_detail_shows_in_a_history(name: str) -> None:
     assert len(said_of(FULL)) == len(DETAILS)
 
 
-@pytest.mark.parametrize("name", [name for name in FIELDS if name not in ("id", "account")])
-def test_a_field_is_shown_by_the_console(name: str) -> None:
-    row = (files("cidrgate.service.console") / "templates" / "row.html").read_text()
-    assert f"entry.{name}" in row, f"show {name} in cidrgate/service/console/templates/row.html"
-    assert row.count("data-label=") == len(HEADINGS), (
-        "a cell of row.html has no heading in HEADINGS of console/lists.py"
+@pytest.fixture
+def console() -> Iterator[tuple[RuleManager, TestClient]]:
+    """A person who has signed in to the console, and who sees a list with one entry."""
+    with RuleManager.open("memory://", follow=False) as manager:
+        manager.create_account("acct-1")
+        manager.add("acct-1", "8.8.8.0/24", **first_values())
+        token = Credentials(manager.store).create_token("ops", [Scope.parse("admin")]).secret
+        with TestClient(create_app(manager, Settings())) as client:
+            client.post("/console/sign-in", data={"token": token}, headers={"Sec-Fetch-Site": "same-origin"})
+            yield manager, client
+
+
+def sent(page: str, path: str, **changed: str) -> dict[str, str]:
+    """What the browser sends of the form of a page to a path, after a person has changed some fields."""
+    [form] = re.findall(rf'<form method="post" action="[^"]*/console/{path}".*?</form>', page, re.DOTALL)
+    fields = dict(re.findall(r'<input [^>]*?name="(\w+)"[^>]*? value="([^"]*)"', form))
+    for name, options in re.findall(r'<select [^>]*?name="(\w+)"[^>]*>(.*?)</select>', form, re.DOTALL):
+        fields[name] = re.findall(r'value="([^"]*)"(?= selected)', options)[0]
+    assert changed.keys() <= fields.keys() | {"cidrs"}, (
+        f"the page has no field for {changed.keys() - fields.keys()}: cidrgate/service/console/details.py"
     )
+    return {name: html.unescape(value) for name, value in fields.items()} | changed
+
+
+@pytest.mark.parametrize("name", [name for name in FIELDS if name not in ("id", "account")])
+def test_a_field_is_shown_by_the_console(console: tuple[RuleManager, TestClient], name: str) -> None:
+    manager, client = console
+    detail = {detail.name: detail for detail in ENTRY_DETAILS}.get(name)
+    first, second = VALUES[name] if detail else (None, None)
+    shown = []
+    for value in (first, second):
+        manager.edit("acct-1", "8.8.8.0/24", **({name: value} if detail else {}))
+        page = client.get("/console/list?account=acct-1").text
+        [row] = re.findall(r'<tr id="entry-.*?</tr>', page, re.DOTALL)
+        shown.append(re.sub(r"<[^>]+>", " ", row).split())
+        assert row.count("data-label=") + 1 == len(HEADINGS) == page.count('<th scope="col">') - 1
+    if detail:
+        assert shown[0] != shown[1], f"show {name} in cidrgate/service/console/templates/row.html"
+    else:
+        row_text = (files("cidrgate.service.console") / "templates" / "row.html").read_text()
+        assert f"entry.{name}" in row_text, f"show {name} in cidrgate/service/console/templates/row.html"
 
 
 @pytest.mark.parametrize("name", DETAILS)
-def test_a_detail_can_be_edited_in_the_console(name: str) -> None:
-    assert name in FORM_FIELDS, f"give the console's forms a field for {name}, and name it here"
-    for template in ("edit.html", "add.html"):
-        text = (files("cidrgate.service.console") / "templates" / template).read_text()
-        assert f'name="{FORM_FIELDS[name]}"' in text, (
-            f"no field for {name} in cidrgate/service/console/templates/{template}"
-        )
-
-
-@pytest.mark.parametrize("name", DETAILS)
-def test_a_detail_that_a_form_sends_is_stored(name: str) -> None:
-    for sent in (drafts._edit, drafts._addition):
-        assert FORM_FIELDS[name] in inspect.signature(sent).parameters, "cidrgate/service/console/drafts.py"
+def test_a_detail_is_edited_and_added_in_the_console(console: tuple[RuleManager, TestClient], name: str) -> None:
+    manager, client = console
+    [entry] = manager.entries("acct-1")
     value = VALUES[name][1]
     if isinstance(value, datetime):
         value = value.replace(second=0)  # of which the field knows minutes only
-    with RuleManager.open("memory://", follow=False) as opened:
-        opened.create_account("acct-1")
-        [added] = opened.add("acct-1", "8.8.8.0/24", **first_values())
-        Edit.begin(altered(added, **{name: value}), 1).change(added, "me", version=1)(opened)
-        assert opened.entries("acct-1") == [altered(added, **{name: value})], (
-            "Edit in cidrgate/service/console/drafts.py"
-        )
+    detail = next(detail for detail in ENTRY_DETAILS if detail.name == name)
+    field = {LAID_OUT.get(name, name): detail_text(detail, value)}
+    page = client.get(f"/console/list/edit?account=acct-1&entry={entry.id}").text
+    assert client.post("/console/list/edit", data=sent(page, "list/edit", **field)).status_code == 200
+    assert manager.entries("acct-1") == [altered(entry, **{name: value})], "cidrgate/service/console/drafts.py"
+    sentence = change_sentence(manager.history("acct-1", limit=1)[0])
+    assert detail.title.lower() in sentence, "change_sentence in cidrgate/service/console/formatting.py"
+    page = client.get("/console/list/add?account=acct-1").text
+    told = field | ({"ends": "at"} if name == "expires_at" else {})
+    data = sent(page, "list/add", cidrs="1.1.1.0/24", **told)
+    assert client.post("/console/list/add", data=data).status_code == 200
+    added = manager.entries("acct-1")[0]
+    assert (added.cidr, getattr(added, name)) == ("1.1.1.0/24", value), "cidrgate/service/console/drafts.py"
+    others = {other.name: other.default for other in ENTRY_DETAILS if other.name != name}
+    assert {other: getattr(added, other) for other in others} == others
 
 
-def test_an_edit_in_the_console_that_touches_nothing_changes_nothing() -> None:
-    with RuleManager.open("memory://", follow=False) as opened:
-        opened.create_account("acct-1")
-        [added] = opened.add("acct-1", "8.8.8.0/24", **first_values())
-        Edit.begin(added, 1).change(added, "me", version=1)(opened)
-        assert opened.entries("acct-1") == [added]
+def test_an_edit_in_the_console_that_touches_nothing_changes_nothing(
+    console: tuple[RuleManager, TestClient],
+) -> None:
+    manager, client = console
+    before = manager.entries("acct-1")
+    page = client.get(f"/console/list/edit?account=acct-1&entry={before[0].id}").text
+    assert client.post("/console/list/edit", data=sent(page, "list/edit")).status_code == 200
+    assert manager.entries("acct-1") == before
+    assert manager.account("acct-1").version == 1

@@ -410,7 +410,7 @@ def test_the_service_says_why_it_refused_a_change(
             with psycopg.connect(postgres_url) as other:
                 other.execute("ALTER TABLE cidrgate.entries RENAME TO gone")
                 other.commit()
-                assert client.post(entries, json={"cidrs": "9.9.9.0/24"}).json()["code"] == "store"
+                assert client.post(entries, json={"cidrs": "9.9.9.0/24"}).json()["code"] == "store_unavailable"
                 other.execute("ALTER TABLE cidrgate.gone RENAME TO entries")
             failed = one_of(log, "store_failed")
     assert (busy["account"], busy["request_id"], busy["method"]) == ("acct-1", "req-1", "POST")

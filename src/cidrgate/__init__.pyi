@@ -3,22 +3,34 @@ from cidrgate._engine import Matcher as Matcher, PrefixTrie as PrefixTrie
 from cidrgate.errors import (
     AccountExistsError as AccountExistsError,
     AccountNotFoundError as AccountNotFoundError,
+    ChangeWithdrawnError as ChangeWithdrawnError,
     CidrgateError as CidrgateError,
+    ConflictError as ConflictError,
+    CredentialEndedError as CredentialEndedError,
     EntryNotFoundError as EntryNotFoundError,
     HistoryError as HistoryError,
     InvalidAccountError as InvalidAccountError,
     InvalidAddressError as InvalidAddressError,
     InvalidExpiryError as InvalidExpiryError,
+    InvalidScopeError as InvalidScopeError,
     InvalidTextError as InvalidTextError,
+    MissingExtraError as MissingExtraError,
+    NotFoundError as NotFoundError,
     OutcomeUnknownError as OutcomeUnknownError,
     Problem as Problem,
+    ProblemCode as ProblemCode,
     ProxyProtocolError as ProxyProtocolError,
     RuleError as RuleError,
+    SessionNotFoundError as SessionNotFoundError,
     SnapshotError as SnapshotError,
     StoreBusyError as StoreBusyError,
+    StoreConflictError as StoreConflictError,
     StoreError as StoreError,
     StoreNotFoundError as StoreNotFoundError,
+    StoreOutgrownError as StoreOutgrownError,
     SubaccountError as SubaccountError,
+    TokenNotFoundError as TokenNotFoundError,
+    UnclearAccountError as UnclearAccountError,
     UnconfirmedChangeError as UnconfirmedChangeError,
     VersionConflictError as VersionConflictError,
     WouldDisableEnforcementError as WouldDisableEnforcementError,
@@ -33,16 +45,24 @@ from cidrgate.gate.account_sources import (
 from cidrgate.gate.client_ip import ClientAddress as ClientAddress, ClientIPResolver as ClientIPResolver
 from cidrgate.gate.gate import Gate as Gate
 from cidrgate.gate.verdict import Verdict as Verdict
-from cidrgate.manager import RuleManager as RuleManager
+from cidrgate.manager import ImportReport as ImportReport, RuleManager as RuleManager
 from cidrgate.rules.policy import Policy as Policy
 from cidrgate.values import (
     Account as Account,
+    Action as Action,
+    Address as Address,
     Change as Change,
     Decision as Decision,
+    Duration as Duration,
     Entry as Entry,
     EntryDetails as EntryDetails,
     EntryEdit as EntryEdit,
+    EntryRef as EntryRef,
+    ListChange as ListChange,
+    ListState as ListState,
     NewEntry as NewEntry,
+    Prefix as Prefix,
+    Reason as Reason,
 )
 
 __version__: str

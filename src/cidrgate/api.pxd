@@ -1,6 +1,6 @@
 """`cidrgate.h` for Cython: `from cidrgate.api cimport cidrgate_api, cidrgate_import`."""
 
-from libc.stdint cimport int32_t, uint8_t, uint32_t
+from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
 
 cdef extern from "cidrgate.h":
     enum:
@@ -18,6 +18,7 @@ cdef extern from "cidrgate.h":
     ctypedef struct cidrgate_api:
         uint32_t abi_version
         uint32_t size
+        uint64_t reserved[2]
         const cidrgate_matcher *(*matcher)(object matcher) except NULL
         int32_t (*row)(const cidrgate_matcher *matcher, const char *account, size_t size) noexcept nogil
         int (*allows_ipv4)(const cidrgate_matcher *matcher, int32_t row, uint32_t address) noexcept nogil

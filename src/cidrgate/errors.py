@@ -9,13 +9,16 @@ from __future__ import annotations
 import sys
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from datetime import datetime
 
 __all__ = [
     "CidrgateError",
+    "NotFoundError",
+    "ConflictError",
     "InvalidAddressError",
     "InvalidAccountError",
     "InvalidTextError",
@@ -47,45 +50,164 @@ __all__ = [
     "CredentialEndedError",
     "MissingExtraError",
     "Problem",
+    "ProblemCode",
     "RuleError",
     "needs_extra",
 ]
 
 
 class CidrgateError(Exception):
-    """The base class of every error that cidrgate raises."""
+    """The base class of every error that cidrgate raises.
+
+    Attributes:
+        code: The kind of the error for programs. The command line (`--json`) and the API use the same code. Each class
+            has its own; later versions may add codes.
+    """
+
+    code: str = "cidrgate"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copy and pickle an error with all its data, whatever its constructor asks for."""
+        reduced: Any = super().__reduce__()
+        return (_remade, (type(self), self.args), *reduced[2:])
+
+
+def _remade(kind: type[CidrgateError], arguments: tuple[Any, ...]) -> CidrgateError:
+    """Return an error without a call of its constructor; its data come from the pickle."""
+    return kind.__new__(kind, *arguments)
+
+
+class NotFoundError(CidrgateError, LookupError):
+    """The base class of errors about an account, an entry, a change or a credential that does not exist."""
+
+    code = "not_found"
+
+
+class ConflictError(CidrgateError):
+    """The base class of errors about a change that another one came before. Read again, then decide."""
+
+    code = "conflict"
 
 
 class InvalidAddressError(CidrgateError, ValueError):
     """Text, bytes or an object is not an IP address, or not a network prefix where one is expected."""
 
+    code = "invalid_address"
+
 
 class InvalidAccountError(CidrgateError, ValueError):
-    """An account name is not valid: it is empty, too long, or looks like another name."""
+    """An account name is not valid: it is empty, too long, or looks like another name.
+
+    Attributes:
+        account: The name, if the error knows it.
+    """
+
+    code = "invalid_account"
+
+    def __init__(self, message: str, *, account: str | None = None) -> None:
+        super().__init__(message)
+        self.account = account
 
 
 class InvalidTextError(CidrgateError, ValueError):
-    """A label or an actor contains an invisible character."""
+    """A label or an actor is too long, or contains an invisible character.
+
+    Attributes:
+        field: What the text is: `label`, `actor` or the name of another field.
+        text: The text.
+    """
+
+    code = "invalid_text"
+
+    def __init__(self, message: str, *, field: str | None = None, text: str | None = None) -> None:
+        super().__init__(message)
+        self.field = field
+        self.text = text
 
 
-class AccountExistsError(CidrgateError, ValueError):
-    """An account with this name already exists."""
+class AccountExistsError(ConflictError, ValueError):
+    """An account with this name already exists.
+
+    Attributes:
+        account: The name.
+    """
+
+    code = "account_exists"
+
+    def __init__(self, message: str, *, account: str | None = None) -> None:
+        super().__init__(message)
+        self.account = account
 
 
-class AccountNotFoundError(CidrgateError, LookupError):
-    """No account has this name. A change never creates an account silently: create it first."""
+class AccountNotFoundError(NotFoundError):
+    """No account has this name. A change never creates an account silently: create it first.
+
+    Attributes:
+        account: The name.
+    """
+
+    code = "account_not_found"
+
+    def __init__(self, message: str, *, account: str | None = None) -> None:
+        super().__init__(message)
+        self.account = account
 
 
-class EntryNotFoundError(CidrgateError, LookupError):
-    """The account's list does not contain this entry."""
+class EntryNotFoundError(NotFoundError):
+    """The account's list does not contain an entry.
+
+    Attributes:
+        account: The account whose list was searched.
+        entries: Every entry that was named and is not in the list: ids, or CIDRs as written. Empty if none was named.
+    """
+
+    code = "entry_not_found"
+
+    def __init__(self, message: str, *, account: str | None = None, entries: Iterable[int | str] = ()) -> None:
+        super().__init__(message)
+        self.account = account
+        self.entries = tuple(entries)
+
+    @property
+    def entry(self) -> int | str | None:
+        """The first entry that is not in the list."""
+        return self.entries[0] if self.entries else None
 
 
-class SubaccountError(CidrgateError):
-    """A subaccount uses its parent's list, so its own list cannot be changed."""
+class SubaccountError(CidrgateError, ValueError):
+    """A subaccount uses its parent's list, so its own list cannot be changed, and it cannot have subaccounts.
+
+    Attributes:
+        account: The subaccount.
+        parent: The account whose list it uses.
+    """
+
+    code = "list_inherited"
+
+    def __init__(self, message: str, *, account: str | None = None, parent: str | None = None) -> None:
+        super().__init__(message)
+        self.account = account
+        self.parent = parent
 
 
-class VersionConflictError(CidrgateError):
-    """The list changed since the version the caller saw."""
+class VersionConflictError(ConflictError):
+    """The list changed since the version the caller saw.
+
+    Attributes:
+        account: The account whose list changed.
+        expected: The version that the caller saw.
+        actual: The version of the list.
+    """
+
+    code = "version_conflict"
+
+    def __init__(
+        self, message: str, *, account: str | None = None, expected: int | None = None, actual: int | None = None
+    ) -> None:
+        super().__init__(message)
+        self.account = account
+        self.expected = expected
+        self.actual = actual
 
 
 class UnconfirmedChangeError(CidrgateError):
@@ -100,7 +222,9 @@ class UnconfirmedChangeError(CidrgateError):
         confirm: The names of all confirmations that the change needs, including those already given.
     """
 
-    def __init__(self, account: str, consequence: str, confirm: Iterable[str], way: str) -> None:
+    code = "unconfirmed_change"
+
+    def __init__(self, *, account: str, consequence: str, confirm: Iterable[str], way: str) -> None:
         self.account = account
         self.consequence = consequence
         self.confirm = tuple(confirm)
@@ -118,12 +242,14 @@ class UnconfirmedChangeError(CidrgateError):
 class WouldDisableEnforcementError(UnconfirmedChangeError):
     """A change would leave an enforced account without entries, so every address would be allowed."""
 
-    def __init__(self, account: str, confirm: Iterable[str] = ("disable_enforcement",)) -> None:
+    code = "would_disable_enforcement"
+
+    def __init__(self, *, account: str, confirm: Iterable[str] = ("disable_enforcement",)) -> None:
         super().__init__(
-            account,
-            f"without entries account {account!r} would not be enforced: every address would be allowed",
-            confirm,
-            "pass allow_empty=True",
+            account=account,
+            consequence=f"without entries account {account!r} would not be enforced: every address would be allowed",
+            confirm=confirm,
+            way="pass allow_empty=True",
         )
 
 
@@ -134,12 +260,15 @@ class WouldLockOutCallerError(UnconfirmedChangeError):
         address: The caller's address.
     """
 
-    def __init__(self, account: str, address: str, confirm: Iterable[str] = ("lock_out",)) -> None:
+    code = "would_lock_out_caller"
+
+    def __init__(self, *, account: str, address: str, confirm: Iterable[str] = ("lock_out",)) -> None:
         super().__init__(
-            account,
-            f"after this change {address}, your own address, could not act for account {account!r} any more",
-            confirm,
-            "list it too, or pass confirmed={'lock_out'}",
+            account=account,
+            consequence=f"after this change {address}, your own address, could not act for account {account!r} any "
+            "more",
+            confirm=confirm,
+            way="list it too, or pass confirmed={'lock_out'}",
         )
         self.address = address
 
@@ -151,9 +280,13 @@ class StoreError(CidrgateError):
     `OutcomeUnknownError`.
     """
 
+    code = "store_unavailable"
+
 
 class StoreNotFoundError(StoreError):
     """The URL does not name a cidrgate store: nothing is there, or something else is. Nothing was created."""
+
+    code = "store_not_found"
 
 
 class StoreOutgrownError(StoreError):
@@ -162,29 +295,41 @@ class StoreOutgrownError(StoreError):
     Stop this process, and start a newer cidrgate.
     """
 
+    code = "store_outgrown"
 
-class StoreConflictError(StoreError):
+
+class StoreConflictError(StoreError, ConflictError):
     """The store found a conflict with another writer; nothing was changed. Try again."""
+
+    code = "store_conflict"
 
 
 class StoreBusyError(StoreError):
     """Another writer held the store's lock for longer than the lock timeout; nothing was changed. Try again later."""
 
+    code = "store_busy"
+
 
 class AccountsLockedError(StoreBusyError):
     """Another transaction locks some accounts, and this change does not wait for locks; nothing was changed.
+
+    A caller who catches `StoreBusyError` need not tell the two apart, so they have one code.
 
     Attributes:
         accounts: The names of the locked accounts.
     """
 
-    def __init__(self, message: str, accounts: Iterable[str]) -> None:
+    code = "store_busy"
+
+    def __init__(self, message: str, *, accounts: Iterable[str]) -> None:
         super().__init__(message)
         self.accounts = frozenset(accounts)
 
 
 class ChangeWithdrawnError(StoreError):
     """The process is stopping and rolled back a change before its commit; nothing was changed."""
+
+    code = "change_withdrawn"
 
 
 class OutcomeUnknownError(StoreError):
@@ -193,49 +338,113 @@ class OutcomeUnknownError(StoreError):
     Check the list or the change log before you try again.
     """
 
+    code = "outcome_unknown"
+
 
 class InvalidExpiryError(CidrgateError, ValueError):
-    """The expiry of an entry has no time zone or is in the past."""
+    """The expiry of an entry has no time zone or is in the past.
+
+    Attributes:
+        expires_at: The expiry.
+    """
+
+    code = "invalid_expiry"
+
+    def __init__(self, message: str, *, expires_at: datetime | None = None) -> None:
+        super().__init__(message)
+        self.expires_at = expires_at
 
 
-class HistoryError(CidrgateError, LookupError):
-    """The change log has no such position: it is before the account existed, deleted by retention, or in the future."""
+class HistoryError(NotFoundError):
+    """The change log has no such sequence: it is before the account existed, deleted by retention, or in the future.
+
+    Attributes:
+        sequence: The sequence that was asked for.
+    """
+
+    code = "change_not_found"
+
+    def __init__(self, message: str, *, sequence: int | None = None) -> None:
+        super().__init__(message)
+        self.sequence = sequence
 
 
 class SnapshotError(CidrgateError):
     """A file is not a snapshot, is damaged, or was written by a newer version."""
 
+    code = "snapshot"
+
 
 class ProxyProtocolError(CidrgateError, ValueError):
     """A connection does not start with a valid PROXY protocol header. Close the connection."""
+
+    code = "proxy_protocol"
 
 
 class MissingAccountError(CidrgateError, ValueError):
     """A request does not name an account, although it must."""
 
+    code = "missing_account"
+
 
 class UnclearAccountError(CidrgateError, ValueError):
     """A request names its account more than once, or in a way that two readers could understand differently."""
 
+    code = "unclear_account"
+
 
 class InvalidScopeError(CidrgateError, ValueError):
-    """The scope of a token is not valid."""
+    """The scope of a token is not valid.
+
+    Attributes:
+        scope: The scope as written.
+    """
+
+    code = "invalid_scope"
+
+    def __init__(self, message: str, *, scope: str | None = None) -> None:
+        super().__init__(message)
+        self.scope = scope
 
 
-class TokenNotFoundError(CidrgateError, LookupError):
-    """No token has this id."""
+class TokenNotFoundError(NotFoundError):
+    """No token has this id.
+
+    Attributes:
+        token: The id.
+    """
+
+    code = "token_not_found"
+
+    def __init__(self, message: str, *, token: int | None = None) -> None:
+        super().__init__(message)
+        self.token = token
 
 
-class SessionNotFoundError(CidrgateError, LookupError):
-    """No console session has this id, or the session has expired."""
+class SessionNotFoundError(NotFoundError):
+    """No console session has this id, or the session has expired.
+
+    Attributes:
+        session: The id.
+    """
+
+    code = "session_not_found"
+
+    def __init__(self, message: str, *, session: str | None = None) -> None:
+        super().__init__(message)
+        self.session = session
 
 
 class CredentialEndedError(CidrgateError):
     """A token or a session expired, was revoked or was changed after it was checked; nothing was changed."""
 
+    code = "credential_ended"
+
 
 class MissingExtraError(CidrgateError, ModuleNotFoundError):
     """A library is not installed that a part of the package needs. The message names the extra that installs it."""
+
+    code = "missing_extra"
 
 
 @contextmanager
@@ -267,12 +476,19 @@ def needs_extra(extra: str, part: str) -> Iterator[None]:
         raise MissingExtraError(message, name=error.name) from error
 
 
+ProblemCode: TypeAlias = Literal[
+    "invalid_format", "special_range", "duplicate_entry", "subset_exists", "superset_conflict", "limit_reached"
+]
+"""The codes of the rules. Later versions may add codes."""
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """One broken rule in a submission.
 
     Attributes:
-        code: The code of a rule, such as `invalid_format`; `cidrgate.rules.RULES` lists them.
+        code: The code of a rule, such as `invalid_format`; `cidrgate.rules.RULES` lists them. Later versions may add
+            codes.
         text: The invalid text as it was submitted.
         position: 0-based position of the submitted entry in the submission.
         conflicts: CIDRs that the text conflicts with: listed entries, or special-purpose blocks. At most
@@ -281,7 +497,7 @@ class Problem:
         more_conflicts: How many conflicts there are beyond those in `conflicts`.
     """
 
-    code: str
+    code: ProblemCode
     text: str
     position: int
     conflicts: tuple[str, ...] = field(default=())
@@ -304,8 +520,12 @@ class RuleError(CidrgateError, ValueError):
         more: How many problems there are beyond those in `problems`.
     """
 
-    def __init__(self, problems: Iterable[Problem], more: int = 0) -> None:
+    code = "rules_broken"
+
+    def __init__(self, problems: Iterable[Problem], *, more: int = 0) -> None:
         self.problems: list[Problem] = list(problems)
+        if not all(isinstance(problem, Problem) for problem in self.problems):
+            raise TypeError("a RuleError consists of Problem values")
         self.more = more
         super().__init__(self.problems)
 

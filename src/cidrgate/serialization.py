@@ -6,7 +6,6 @@ reads it.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -16,7 +15,7 @@ from cidrgate.rules.networks import address_count, prefix_length, subnet_mask
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from cidrgate.errors import CidrgateError, Problem
+    from cidrgate.errors import Problem
     from cidrgate.values import Account, Change, Decision, Entry, ListState
 
 __all__ = [
@@ -24,13 +23,10 @@ __all__ = [
     "account_record",
     "change_record",
     "decision_record",
-    "error_code",
     "entry_record",
     "problem_record",
     "utc_text",
 ]
-
-_WORD = re.compile(r"[A-Z][a-z]++")
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,18 +116,6 @@ def decision_record(asked: str, address: str, decision: Decision) -> dict[str, A
         "entry": None if decision.entry is None else entry_record(decision.entry),
         "nearest": None if decision.nearest is None else entry_record(decision.nearest),
     }
-
-
-def error_code(error: CidrgateError) -> str:
-    """Return the error code of an error, from the name of its class.
-
-    Example:
-        >>> from cidrgate.errors import AccountNotFoundError
-        >>> error_code(AccountNotFoundError("there is no such account"))
-        'account_not_found'
-    """
-    words = _WORD.findall(type(error).__name__)
-    return "_".join(word.lower() for word in words if word != "Error")
 
 
 def problem_record(problem: Problem) -> dict[str, Any]:

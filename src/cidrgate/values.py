@@ -2,26 +2,94 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
-from datetime import datetime  # noqa: TC003 - the types of the fields are read at runtime too
-from types import EllipsisType
-from typing import Any, Literal, TypedDict, cast
+import math
+from dataclasses import MISSING, dataclass, field, fields, replace
+from datetime import datetime, timedelta
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
+from types import EllipsisType, NoneType
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, cast, get_args, get_type_hints
+
+from cidrgate.errors import EntryNotFoundError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 __all__ = [
     "Account",
     "Action",
+    "Address",
     "Change",
     "Decision",
+    "Duration",
     "Entry",
     "EntryDetails",
     "EntryEdit",
+    "EntryRef",
+    "ListChange",
     "ListState",
     "NewEntry",
+    "Prefix",
     "Reason",
+    "seconds",
 ]
 
-Reason = Literal["matched", "not_listed", "not_enforced", "invalid_address"]
-Action = Literal["create_account", "add", "edit", "remove", "replace", "restore", "expire"]
+Address: TypeAlias = str | bytes | IPv4Address | IPv6Address
+"""An address: text, packed bytes (4 or 16), or an `ipaddress` object."""
+
+Prefix: TypeAlias = str | IPv4Network | IPv6Network
+"""A network: text such as `8.8.8.0/24`, or an `ipaddress` object."""
+
+Duration: TypeAlias = float | timedelta
+"""A duration: a number of seconds, or a `timedelta`. `seconds` checks it."""
+
+Reason: TypeAlias = Literal["matched", "not_listed", "not_enforced", "invalid_address"]
+"""Why an address is allowed or denied. Later versions may add values."""
+
+Action: TypeAlias = Literal["create_account", "add", "edit", "remove", "replace", "restore", "expire"]
+"""What a change did. Later versions may add values."""
+
+
+def seconds(value: Duration, name: str, *, above_zero: bool = False) -> float:
+    """Return a duration in seconds. Every setting and argument that is a duration is checked here.
+
+    Args:
+        value: A number of seconds, or a `timedelta`.
+        name: The name of the setting or argument, for the message.
+        above_zero: Whether zero is refused too.
+
+    Raises:
+        TypeError: If the value is neither a number nor a `timedelta`. Text, True and False are not numbers.
+        ValueError: If it is negative, infinite or not a number, or is zero with `above_zero`.
+
+    Example:
+        >>> seconds(timedelta(minutes=5), "log_every"), seconds(0.5, "log_every")
+        (300.0, 0.5)
+        >>> seconds("5m", "log_every")
+        Traceback (most recent call last):
+        ...
+        TypeError: log_every must be a number of seconds or a timedelta, not '5m'
+        >>> seconds(-1, "log_every")
+        Traceback (most recent call last):
+        ...
+        ValueError: log_every must be a number of seconds from 0 on, not -1
+    """
+    if isinstance(value, timedelta):
+        found = value.total_seconds()
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        found = _float(value)
+    else:
+        raise TypeError(f"{name} must be a number of seconds or a timedelta, not {value!r}")
+    if not (0 < found < math.inf or (found == 0 and not above_zero)):
+        wanted = "above 0" if above_zero else "from 0 on"
+        raise ValueError(f"{name} must be a number of seconds {wanted}, not {value}")
+    return found
+
+
+def _float(value: float) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,10 +207,12 @@ class Entry:
     id: int
     account: str
     cidr: str
-    label: str | None
+    label: str | None = field(metadata={"title": "Label", "meaning": "A name for people."})
     created_at: datetime
     created_by: str | None
-    expires_at: datetime | None = None
+    expires_at: datetime | None = field(
+        default=None, metadata={"title": "Expiry", "meaning": "When the entry expires, or null for never."}
+    )
 
     def expired(self, at: datetime) -> bool:
         """Return whether the entry has expired at a time.
@@ -158,6 +228,136 @@ class Entry:
     def matches(self, at: datetime) -> bool:
         """Return whether the entry allows the addresses of its network at a time."""
         return not self.expired(at)
+
+
+@dataclass(frozen=True, slots=True)
+class Detail:
+    """A detail of an entry: something that a person may say of it besides its network.
+
+    It is declared once, as a field of `Entry` whose metadata have a `title` and a `meaning`. The column of the store,
+    the change log, the JSON objects, the files of lists, the options of the command line and the fields of the console
+    are made of this.
+
+    Attributes:
+        name: The name of the field.
+        kind: The type of its values.
+        nullable: Whether it can be None.
+        default: Its value in an entry for which nobody said it.
+        title: What people call it.
+        meaning: What it means, in one sentence.
+    """
+
+    name: str
+    kind: type
+    nullable: bool
+    default: Any
+    title: str
+    meaning: str
+
+
+def _details() -> Iterator[Detail]:
+    types = get_type_hints(Entry)
+    for one in fields(Entry):
+        if "title" in one.metadata:
+            kinds = get_args(types[one.name]) or (types[one.name],)
+            [kind] = [kind for kind in kinds if kind is not NoneType]
+            default = None if one.default is MISSING else one.default
+            yield Detail(one.name, kind, NoneType in kinds, default, one.metadata["title"], one.metadata["meaning"])
+
+
+DETAILS = tuple(_details())
+"""Every detail of an entry, in the order of the fields."""
+
+
+EntryRef: TypeAlias = int | Prefix | Entry
+"""What names an entry of a list: its id, its network, or the entry itself."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListChange:
+    """What a change did to a list. `RuleManager.add`, `edit`, `remove`, `replace` and `restore` return it.
+
+    With a manager that makes dry runs, it is what the change would do; a new entry then has a negative id.
+
+    Attributes:
+        account: The account whose list changed.
+        version: The version of the list after the change. Pass it as `expect_version` to the next change. A change
+            without an effect, such as an edit to what an entry is already, leaves the version as it was.
+        enforced: Whether addresses that are not on the list are denied now.
+        before: The entries that the change removed or edited, as they were; in the order in which they were named, or
+            in address order. Empty if nothing was removed or edited.
+        after: The entries that the change added or edited, as they are now; in the order of the submission. Empty if
+            nothing was added or edited.
+        entries: The whole list after the change, in address order.
+
+    Example:
+        >>> from cidrgate import RuleManager
+        >>> with RuleManager.open("memory://") as manager:
+        ...     account = manager.create_account("acct-1")
+        ...     change = manager.add("acct-1", "8.8.8.0/24")
+        ...     edited = manager.edit("acct-1", "8.8.8.0/24", label="dns", expect_version=change.version)
+        >>> edited.version, edited.before[0].label, edited.after[0].label, len(edited.entries)
+        (2, None, 'dns', 1)
+    """
+
+    account: str
+    version: int
+    enforced: bool
+    before: tuple[Entry, ...]
+    after: tuple[Entry, ...]
+    entries: tuple[Entry, ...]
+
+    def entry(self, which: EntryRef) -> Entry:
+        """Return an entry of the list after the change, named as it is now or as it was before the change.
+
+        So `manager.edit(account, which, …).entry(which)` is the entry after the edit, whether the edit changed it or
+        not.
+
+        Args:
+            which: The id, the network or the entry.
+
+        Raises:
+            EntryNotFoundError: If the list does not contain it after the change.
+
+        Example:
+            >>> from cidrgate import RuleManager
+            >>> with RuleManager.open("memory://") as manager:
+            ...     account = manager.create_account("acct-1")
+            ...     change = manager.add("acct-1", "1.1.1.1/32")
+            ...     manager.edit("acct-1", "1.1.1.1/32", "1.1.1.0/24").entry("1.1.1.1/32").cidr
+            '1.1.1.0/24'
+        """
+        key = _key(which)
+        now = {found.id: found for found in self.entries}
+        for entry in (*self.entries, *self.before):
+            if key in (entry.id, _key(entry.cidr)) and entry.id in now:
+                return now[entry.id]
+        named = which if isinstance(which, int) else getattr(which, "cidr", str(which))
+        raise EntryNotFoundError(
+            f"after the change, account {self.account!r} does not list {named!r}",
+            account=self.account,
+            entries=[named],
+        )
+
+
+def _key(which: EntryRef) -> object:
+    """Return what compares equal for all that name the same entry: the id, or the network."""
+    if isinstance(which, Entry):
+        return which.id
+    if isinstance(which, int):
+        return which
+    try:
+        network = ip_network(which)
+    except ValueError:
+        return which
+    mapped = network.network_address.ipv4_mapped if isinstance(network, IPv6Network) else None
+    if mapped is None or network.prefixlen < _MAPPED_BITS:
+        return network
+    return IPv4Network((mapped, network.prefixlen - _MAPPED_BITS))
+
+
+_MAPPED_BITS = 96
+"""The bits before the IPv4 address in an IPv4-mapped IPv6 address."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -278,7 +278,7 @@ def test_every_verdict_can_be_watched(manager: RuleManager) -> None:
     app = app_of(manager, hooks=[seen.append])
     for account, address in (("acct-1", "8.8.8.8"), ("acct-1", "9.9.9.9"), ("empty", "9.9.9.9")):
         assert ask(app, lines(account, address)).headers["x-request-id"] == seen[-1].request_id
-    assert [(verdict.result, verdict.reason, verdict.entry) for verdict in seen] == [
+    assert [(verdict.result, verdict.reason, verdict.matched_cidr) for verdict in seen] == [
         ("allowed", "matched", "8.8.8.0/24"),
         ("denied", "not_listed", None),
         ("allowed", "not_enforced", None),

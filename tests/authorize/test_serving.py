@@ -119,7 +119,7 @@ def test_lists_too_old_are_not_ready() -> None:
 
 
 def test_it_can_only_report(tmp_path: Path, url: str) -> None:
-    with authorize_endpoint(tmp_path, url, "--report-only", "--allow-missing-account") as port:
+    with authorize_endpoint(tmp_path, url, "--report-only", "--no-require-account") as port:
         answer = asked(port, "acct-1", STRANGER)
         assert (answer.status, answer.headers["x-cidrgate-reason"]) == (200, "not_listed")
         assert asked(port, None, STRANGER).status == 200
@@ -187,9 +187,13 @@ def test_a_database_that_is_not_there_is_not_made(tmp_path: Path) -> None:
         (["--account-header", ""], "header"),
         (["--account-parameter", ""], "parameter"),
         (["--credential-header", "X-Token:"], "X-Token:"),
-        (["--deny-when-stale", "nan"], "seconds above 0"),
-        (["--deny-when-stale", "inf"], "seconds above 0"),
-        (["--deny-when-stale", "0"], "seconds above 0"),
+        (["--max-staleness", "nan"], "seconds above 0"),
+        (["--ready-within", "nan"], "seconds above 0"),
+        (["--max-staleness", "inf"], "seconds above 0"),
+        (["--ready-within", "inf"], "seconds above 0"),
+        (["--max-staleness", "0"], "seconds above 0"),
+        (["--ready-within", "0"], "seconds above 0"),
+        (["--on-stale", "deny"], "max_staleness"),
         (["--log", "some"], "denials"),
         (["--port", "0"], "--port"),
     ],

@@ -31,6 +31,7 @@ class Answer:
     @property
     def error(self) -> dict[str, Any]:
         made: dict[str, Any] = json.loads(self.err)["error"]
+        assert made["exit_status"] == self.status
         return made
 
 

@@ -51,7 +51,8 @@ def test_an_expired_list_is_shown_as_such_and_denies(cidrgate: Cidrgate) -> None
 @pytest.mark.parametrize("when", ["tomorrow", "12", "3x", "2020-01-01T00:00+00:00", "2999-01-01T00:00"])
 def test_a_time_that_cannot_be_one_is_refused(when: str, cidrgate: Cidrgate) -> None:
     cidrgate("account", "create", "acct-1")
-    error = cidrgate("add", "acct-1", "8.8.8.0/24", "--expires", when, status=2).err
+    status = 3 if when.startswith("2") else 2  # a time that is read and refused, or none
+    error = cidrgate("add", "acct-1", "8.8.8.0/24", "--expires", when, status=status).err
     assert any(word in error for word in ("is not a time", "not a length of time", "is in the past", "no time zone"))
     assert cidrgate.listed("acct-1") == []
 
@@ -67,7 +68,7 @@ def test_a_change_of_an_old_version_is_refused(cidrgate: Cidrgate) -> None:
         ["replace", "acct-1", "9.9.9.9/32"],
         ["restore", "acct-1", "--at", "1"],
     ):
-        refused = cidrgate(*command, "--expect-version", version, "--json", status=2)
+        refused = cidrgate(*command, "--expect-version", version, "--json", status=5)
         assert refused.error["code"] == "version_conflict"
     assert len(cidrgate.listed("acct-1")) == 2
 
@@ -80,7 +81,7 @@ def test_a_list_is_restored_from_the_history(cidrgate: Cidrgate) -> None:
     assert restored.out.splitlines() == ["acct-1: 1 of 50 entries"]
     assert cidrgate.listed("acct-1") == [("8.8.8.0/24", "office")]
     assert cidrgate("history", "acct-1", "--json").record["changes"][-1]["action"] == "restore"
-    assert "there is no change 999 yet" in cidrgate("restore", "acct-1", "--at", "999", status=2).err
+    assert "there is no change 999 yet" in cidrgate("restore", "acct-1", "--at", "999", status=4).err
 
 
 def test_the_log_is_pruned_by_age(cidrgate: Cidrgate) -> None:

@@ -69,7 +69,7 @@ def begins_as_formula(cell: str) -> bool:
 def assert_not_run(text: str) -> None:
     """No cell begins as a formula, whichever character a spreadsheet takes for what separates cells."""
     for separator in ",;\t|":
-        for row in csv.reader(text.splitlines(), delimiter=separator):
+        for row in csv.reader(io.StringIO(text, newline=""), delimiter=separator):
             assert not any(map(begins_as_formula, row))
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cidrgate import Entry, RuleManager
-from cidrgate.stores import ListChange
+from cidrgate.stores import StoredChange
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -92,20 +92,20 @@ def test_list_as_json(cidrgate: Cidrgate) -> None:
 def test_every_rule_is_named_with_a_way_out(cidrgate: Cidrgate, submission: str, code: str, said: str) -> None:
     cidrgate.environment["CIDRGATE_MAX_ENTRIES"] = "2"
     cidrgate("add", "acct-1", "8.8.8.0/24", "--create")
-    person = cidrgate("add", "acct-1", submission, status=2)
+    person = cidrgate("add", "acct-1", submission, status=3)
     assert person.out == ""
     assert code in person.err
     assert said in person.err
     assert person.err.endswith("nothing was changed\n")
-    machine = cidrgate("add", "acct-1", submission, "--json", status=2)
+    machine = cidrgate("add", "acct-1", submission, "--json", status=3)
     assert machine.out == ""
-    assert machine.error["code"] == "rule"
+    assert machine.error["code"] == "rules_broken"
     assert [problem["code"] for problem in machine.error["problems"]] == [code]
 
 
 def test_all_problems_of_a_submission_are_reported_with_their_places(cidrgate: Cidrgate) -> None:
     cidrgate("account", "create", "acct-1")
-    answer = cidrgate("add", "acct-1", "8.8.8.0/24,1.1.1.1", "10.0.0.0/8", status=2)
+    answer = cidrgate("add", "acct-1", "8.8.8.0/24,1.1.1.1", "10.0.0.0/8", status=3)
     assert [line.split(": ")[1:3] for line in answer.err.splitlines()[:-1]] == [
         ["entry 2", "invalid_format"],
         ["entry 3", "special_range"],
@@ -114,7 +114,7 @@ def test_all_problems_of_a_submission_are_reported_with_their_places(cidrgate: C
 
 def test_policy_options_after_the_command_win_over_the_environment(cidrgate: Cidrgate) -> None:
     cidrgate.environment["CIDRGATE_MAX_ENTRIES"] = "1"
-    cidrgate("add", "acct-1", "8.8.8.0/24, 9.9.9.0/24", "--create", status=2)
+    cidrgate("add", "acct-1", "8.8.8.0/24, 9.9.9.0/24", "--create", status=3)
     cidrgate("add", "acct-1", "8.8.8.0/24, 9.9.9.0/24", "--create", "--max-entries", "2")
     cidrgate("--max-entries", "3", "add", "acct-1", "10.0.0.0/8", "--allow-special")
     cidrgate("add", "acct-1", "1.1.1.1/32", "--max-entries", "0", status=2)
@@ -122,8 +122,8 @@ def test_policy_options_after_the_command_win_over_the_environment(cidrgate: Cid
 
 def test_add_creates_no_account_unasked_or_in_vain(cidrgate: Cidrgate) -> None:
     cidrgate("account", "create", "other")
-    assert "cidrgate account create acct-1" in cidrgate("add", "acct-1", "8.8.8.0/24", status=2).err
-    cidrgate("add", "acct-1", "10.0.0.0/8", "--create", status=2)
+    assert "cidrgate account create acct-1" in cidrgate("add", "acct-1", "8.8.8.0/24", status=4).err
+    cidrgate("add", "acct-1", "10.0.0.0/8", "--create", status=3)
     assert [account["name"] for account in cidrgate("account", "list", "--json").record["accounts"]] == ["other"]
 
 
@@ -131,13 +131,13 @@ def test_the_last_entry_removed_is_the_end_of_enforcement(cidrgate: Cidrgate) ->
     cidrgate("add", "acct-1", "8.8.8.0/24", "--create")
     assert "not enforced" in cidrgate("remove", "acct-1", "8.8.8.0/24", "--empty").out
     assert "acct-1: 0 of 50 entries" in cidrgate("list", "acct-1").out
-    assert "it holds 8" not in cidrgate("remove", "acct-1", "8.8.8.0/24", status=2).err
+    assert "it holds 8" not in cidrgate("remove", "acct-1", "8.8.8.0/24", status=4).err
 
 
 def test_an_edit_of_nothing_and_of_a_missing_entry(cidrgate: Cidrgate) -> None:
     cidrgate("add", "acct-1", "8.8.8.0/24", "--create")
     assert "nothing to change" in cidrgate("edit", "acct-1", "8.8.8.0/24", status=2).err
-    missing = cidrgate("edit", "acct-1", "7", "9.9.9.9/32", "--json", status=2)
+    missing = cidrgate("edit", "acct-1", "7", "9.9.9.9/32", "--json", status=4)
     assert missing.error["code"] == "entry_not_found"
     assert "8.8.8.0/24 (id 1)" in missing.error["message"]
 
@@ -159,7 +159,7 @@ def test_replace_empties_a_list_only_when_told_to(cidrgate: Cidrgate, tmp_path: 
     file = tmp_path / "networks.txt"
     file.write_text("\n")
     for arguments in ([], ["--file", str(file)], [""]):
-        assert "--empty" in cidrgate("replace", "acct-1", *arguments, status=2).err
+        assert "--empty" in cidrgate("replace", "acct-1", *arguments, status=3).err
     assert cidrgate("list", "acct-1", "--json").record["enforced"] is True
     assert cidrgate("replace", "acct-1", "--empty", "--json").record["enforced"] is False
 
@@ -184,7 +184,7 @@ def test_a_subaccount_shows_its_parents_list_and_refuses_changes(cidrgate: Cidrg
         ["remove", "sub-1", "1"],
         ["replace", "sub-1", "1.1.1.1/32"],
     ):
-        assert cidrgate(*arguments, "--json", status=2).error["code"] == "subaccount"
+        assert cidrgate(*arguments, "--json", status=3).error["code"] == "list_inherited"
 
 
 @pytest.mark.parametrize("label", ["[red]x[/red]", "[/]", ":smile:", "a\x1b[31m\r\nb", "\u202eevil", "x" * 300, "数数"])
@@ -196,7 +196,7 @@ def test_labels_are_printed_literally_and_safely(cidrgate: Cidrgate, label: str)
         assert owner is not None
         at = datetime(2026, 2, 3, tzinfo=UTC)
         entry = Entry(next(transaction.new_entry_ids()), "acct-1", "8.8.8.0/24", label, at, None)
-        transaction.apply([ListChange(owner, "add", after=(entry,))], at=at)
+        transaction.apply([StoredChange(owner, "add", after=(entry,))], at=at)
     assert cidrgate("list", "acct-1", "--json").record["entries"][0]["label"] == label
     shown = label.replace("\x1b", r"\x1b").replace("\r\n", r"\r\n").replace("\u202e", r"\u202e")
     for command in (["list", "acct-1"], ["history", "acct-1"], ["explain", "acct-1", "8.8.8.8"]):

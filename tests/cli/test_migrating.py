@@ -31,14 +31,14 @@ def test_an_old_file_is_migrated(cidrgate: Cidrgate) -> None:
 def test_a_new_database_gets_its_tables(cidrgate: Cidrgate, postgres_url: str) -> None:
     assert cidrgate("migrate").out == f"created the tables, version {HEAD}\n"
     assert cidrgate("migrate", "-d", postgres_url, "--json").record == {"before": HEAD, "version": HEAD, "granted": []}
-    assert cidrgate("migrate", "-d", "memory://", "--json", status=2).error["code"] == "store"
+    assert cidrgate("migrate", "-d", "memory://", "--json", status=2).error["code"] == "command"
 
 
 def test_a_database_on_a_server_is_not_filled_unasked(
     cidrgate: Cidrgate, shared_postgres_server: PostgresServer
 ) -> None:
     empty = shared_postgres_server.new_database(template="template1")
-    assert "`cidrgate migrate`" in cidrgate("list", "acct-1", "-d", empty, status=2).err
+    assert "`cidrgate migrate`" in cidrgate("list", "acct-1", "-d", empty, status=6).err
     cidrgate("add", "acct-1", "8.8.8.0/24", "--create", "-d", empty)
     assert "8.8.8.0/24" in cidrgate("list", "acct-1", "-d", empty).out
 
@@ -52,18 +52,18 @@ def test_a_service_is_granted_what_it_needs(cidrgate: Cidrgate, shared_postgres_
     again = cidrgate("migrate", "--grant", user, "-d", empty, "--json").record
     assert (again["before"], again["granted"]) == (again["version"], [user])
     cidrgate("account", "create", "acct-1", "-d", empty.replace("postgres@", "a_service@"))
-    unknown = cidrgate("migrate", "--grant", 'no"body', "-d", empty, status=2).err
+    unknown = cidrgate("migrate", "--grant", 'no"body', "-d", empty, status=6).err
     assert """has no user 'no"body'""" in unknown
     assert """CREATE ROLE "no""body" LOGIN""" in unknown
     limited = empty.replace("postgres@", "a_service@")
-    assert "`cidrgate migrate --grant" in cidrgate("migrate", "--grant", "another", "-d", limited, status=2).err
+    assert "`cidrgate migrate --grant" in cidrgate("migrate", "--grant", "another", "-d", limited, status=6).err
     with psycopg.connect(empty, autocommit=True) as connection:
         connection.execute("DROP OWNED BY a_service; DROP ROLE a_service; DROP ROLE another")
 
 
 @pytest.mark.parametrize("database", ["lists.db", "sqlite:///lists.db"])
 def test_a_file_knows_no_users(cidrgate: Cidrgate, database: str) -> None:
-    refused = cidrgate("migrate", "--grant", "service", "-d", database, status=2).err
+    refused = cidrgate("migrate", "--grant", "service", "-d", database, status=6).err
     assert "`chown`" in refused
     assert not (cidrgate.database.parent / "lists.db").exists()
     with pytest.raises(StoreError, match="only PostgreSQL"):

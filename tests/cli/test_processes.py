@@ -43,7 +43,7 @@ def test_json_on_both_streams(folder: Path) -> None:
         status, told, error = run(folder, *arguments)
         assert (status, json.loads(told)["allowed"], error) == (1, False, b"")
     status, told, error = run(folder, "add", "a", "8.8.8.8", "--json")
-    assert (status, told) == (2, b"")
+    assert (status, told) == (3, b"")
     assert json.loads(error)["error"]["problems"][0]["code"] == "invalid_format"
 
 

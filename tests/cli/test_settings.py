@@ -83,10 +83,12 @@ LIST = (
 )
 GIVEN: dict[str, tuple[str, str | None, Any, Any]] = {
     **dict.fromkeys(("--link", "--trust-everybody", "--authorize", "--note-matches", "--create", "--metrics"), SWITCH),
-    **dict.fromkeys(("--allow-header-aliases", "--allow-missing-account", "--report-only"), SWITCH),
+    **dict.fromkeys(("--allow-header-aliases", "--report-only"), SWITCH),
+    "--require-account": ("false", None, False, True),
     **dict.fromkeys(("--json", "--allow-special"), SWITCH),
     **dict.fromkeys(("--port", "--workers", "--trusted-hops", "--log-every", "--max-staleness"), NUMBER),
-    **dict.fromkeys(("--deny-when-stale", "--lock-timeout", "--max-entries"), NUMBER),
+    **dict.fromkeys(("--ready-within", "--lock-timeout", "--max-entries"), NUMBER),
+    "--on-stale": ("deny", "serve", "deny", "serve"),
     **dict.fromkeys(("--allow", "--trusted-proxy"), LIST),
     "--credential-header": ("X-Key,X-Token", "X-Secret", ["X-Key", "X-Token"], ["X-Secret"]),
     "--unlisted": ("deny", "allow", "deny", "allow"),
@@ -140,14 +142,14 @@ def test_an_error_says_which_variable_a_value_came_from(cidrgate: Cidrgate, monk
 def test_json_may_be_asked_for_by_the_environment(cidrgate: Cidrgate) -> None:
     cidrgate.environment["CIDRGATE_JSON"] = "1"
     assert cidrgate("account", "create", "acct-1").record["name"] == "acct-1"
-    assert cidrgate("list", "acct-2", status=2).error["code"] == "account_not_found"
+    assert cidrgate("list", "acct-2", status=4).error["code"] == "account_not_found"
     cidrgate.environment["CIDRGATE_JSON"] = "0"
     assert "acct-1" in cidrgate("account", "list").out.splitlines()[1]
 
 
 MISSPELT = {
     "serve": ["CIDRGATE_SERVE_ALOW", "CIDRGATE_SERVE_ALLOWED", "CIDRGATE_SERVE_DATABASE", "cidrgate_serve_allow"],
-    "authorize": ["CIDRGATE_AUTHORIZE_DENY_WHEN_STAL", "CIDRGATE_AUTHORIZE_DATABASE", "CIDRGATE_DATABASE_URL"],
+    "authorize": ["CIDRGATE_AUTHORIZE_MAX_STALENES", "CIDRGATE_AUTHORIZE_DATABASE", "CIDRGATE_DATABASE_URL"],
     "list": ["CIDRGATE_DATABSE", "CIDRGATE_DATABASES", "CIDRGATE_ACTR", "CIDRGATE_MAX_ENTRYS", "CIDRGATE_Database"],
 }
 """Names that somebody has set in vain, by a command that would have to read them."""

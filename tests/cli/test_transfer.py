@@ -79,7 +79,7 @@ BAD_ROWS = (
 
 
 def test_every_bad_row_is_reported_and_keeps_its_account_out(cidrgate: Cidrgate) -> None:
-    result = imported(cidrgate, BAD_ROWS, status=2)
+    result = imported(cidrgate, BAD_ROWS, status=7)
     assert [line.split(":")[0] for line in result.err.splitlines()[:6]] == [f"line {n}" for n in (3, 4, 6, 8, 9, 10)]
     assert "add the length: 1.1.1.1/32" in result.err
     assert cidrgate.accounts() == ["good"]
@@ -88,7 +88,7 @@ def test_every_bad_row_is_reported_and_keeps_its_account_out(cidrgate: Cidrgate)
 
 @pytest.mark.parametrize("options", [(), ("--strict",)])
 def test_machines_get_the_bad_rows_as_an_error(cidrgate: Cidrgate, options: tuple[str, ...]) -> None:
-    result = imported(cidrgate, BAD_ROWS, "--json", *options, status=2)
+    result = imported(cidrgate, BAD_ROWS, "--json", *options, status=3 if options else 7)
     assert reported(result) == [
         ([3], "bad", "invalid_format"),
         ([4], "bad", "special_range"),
@@ -109,7 +109,7 @@ def test_strict_imports_nothing_when_any_row_is_bad(cidrgate: Cidrgate) -> None:
         "new,9.9.9.0/24,\n,9.9.9.0/24,\n",
         "new,9.9.9.0/24,\nfull,8.8.8.0/25,\n",
     ):
-        result = imported(cidrgate, HEADER + rows, "--strict", status=2)
+        result = imported(cidrgate, HEADER + rows, "--strict", status=3)
         assert "line 3" in result.err
         assert "nothing was imported" in result.err
         assert cidrgate.accounts() == ["full"]
@@ -130,7 +130,7 @@ def test_replace_makes_lists_what_the_file_says(cidrgate: Cidrgate) -> None:
 def test_replace_stops_at_a_row_that_may_be_anybodys(cidrgate: Cidrgate) -> None:
     cidrgate("add", "a", "8.8.8.0/24, 1.1.1.0/24", "--create")
     text = '{"account": "a", "cidr": "8.8.8.0/24"}\n{"acc\n'
-    result = imported(cidrgate, text, "--replace", name="lists.jsonl", status=2)
+    result = imported(cidrgate, text, "--replace", name="lists.jsonl", status=3)
     assert "may belong to any" in result.err
     assert len(cidrgate.listed("a")) == 2
 
@@ -139,15 +139,17 @@ def test_a_subaccount_in_a_file(cidrgate: Cidrgate) -> None:
     cidrgate("account", "create", "a")
     cidrgate("account", "create", "s", "--parent", "a")
     for options in ((), ("--strict",)):
-        result = imported(cidrgate, HEADER + "s,9.9.9.0/24,\nb,9.9.9.0/24,\n", "--json", *options, status=2)
-        assert ([2], "s", "subaccount") in reported(result)
+        result = imported(
+            cidrgate, HEADER + "s,9.9.9.0/24,\nb,9.9.9.0/24,\n", "--json", *options, status=3 if options else 7
+        )
+        assert ([2], "s", "list_inherited") in reported(result)
     assert cidrgate.accounts() == ["a", "b", "s"]
 
 
 @pytest.mark.parametrize("account", ["w\\u0000", "w" * 300])
 def test_a_name_that_cannot_be_one(cidrgate: Cidrgate, account: str) -> None:
     row = f'{{"account": "{account}", "cidr": "8.8.8.0/24"}}\n{{"account": "b", "cidr": "8.8.8.0/24"}}'
-    problems = reported(imported(cidrgate, row, "--json", name="lists.jsonl", status=2))
+    problems = reported(imported(cidrgate, row, "--json", name="lists.jsonl", status=7))
     assert [(lines, code) for lines, _, code in problems] == [([1], "invalid_account")]
     assert cidrgate.accounts() == ["b"]
 
@@ -230,7 +232,7 @@ def test_an_export_leaves_out_what_has_ended_but_opens_no_list(cidrgate: Cidrgat
 
 def test_an_end_that_cannot_be_read_keeps_its_account_out(cidrgate: Cidrgate) -> None:
     answer = imported(
-        cidrgate, f"{COLUMNS}\na,8.8.8.0/24,,tomorrow\nb,9.9.9.9/32,,2999-01-31T18:00:00+00:00\n", status=2
+        cidrgate, f"{COLUMNS}\na,8.8.8.0/24,,tomorrow\nb,9.9.9.9/32,,2999-01-31T18:00:00+00:00\n", status=7
     )
     assert "line 2: a: the expires_at is 'tomorrow', not a time such as" in answer.err
     with RuleManager.connect(cidrgate.database) as manager:
@@ -242,8 +244,8 @@ def test_an_end_that_cannot_be_read_keeps_its_account_out(cidrgate: Cidrgate) ->
 def test_an_export_that_fails_leaves_the_file_as_it_was(filled: Cidrgate) -> None:
     Path("lists.csv").write_text("before")
     before = sorted(Path().iterdir())
-    assert "cidrgate account create c" in filled("export", "a", "c", "-o", "lists.csv", status=2).err
-    assert filled("export", "s", "--json", status=2).error["code"] == "subaccount"
+    assert "cidrgate account create c" in filled("export", "a", "c", "-o", "lists.csv", status=4).err
+    assert filled("export", "s", "--json", status=3).error["code"] == "list_inherited"
     assert "--format" in filled("export", "-o", "lists.dat", status=2).err
     assert "cannot write" in filled("export", "-o", "no/such/lists.csv", status=2).err
     assert Path("lists.csv").read_text() == "before"

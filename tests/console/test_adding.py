@@ -49,7 +49,7 @@ def test_several_entries_with_a_label_and_an_end(console: Console, visitors: Vis
     [
         ("8.8.4.4", "Not a network yet", "Add the length: 8.8.4.4/32"),
         ("8.8.8.0/24", "Already listed", "8.8.8.0/24 is already listed"),
-        ("8.8.8.8/32", "Already covered", "8.8.8.0/24 already allows these addresses"),
+        ("8.8.8.8/32", "Already covered", "8.8.8.0/24 already covers these addresses"),
         ("8.8.0.0/16", "Covers listed entries", "remove 8.8.8.0/24 first"),
         ("10.0.0.0/8", "Not publicly reachable", "10.0.0.0/8 is Private-Use (RFC 1918)"),
     ],

@@ -32,7 +32,7 @@ def test_an_entry_is_edited_in_its_place(console: Console, visitors: Visitors) -
     page = visitors.person(console)
     form = edit(page, account, "1.1.1.1/32")
     form.get_by_label("CIDR").fill("9.9.9.9/32")
-    expect(form).to_contain_text("9.9.9.0/24 already allows these addresses")
+    expect(form).to_contain_text("9.9.9.0/24 already covers these addresses")
     form.get_by_label("CIDR").fill("1.1.1.7/24")
     form.get_by_role("button", name="Use 1.1.1.0/24").click()
     expect(form.get_by_label("CIDR")).to_have_value("1.1.1.0/24")

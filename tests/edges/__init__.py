@@ -1,8 +1,9 @@
 """The registry of edges: a line for each module of `cidrgate.middleware`. The attacks run through every one of them.
 
 A module here, named as that of `cidrgate.middleware`, makes the guarded application of an edge: `guarded(gate, account,
-protocol)`. The application acts for the account that it routes by, at `/v1/accounts/ACCOUNT/calls`, and says so, as
-`{"account": ...}`. What `EXEMPT` names acts for none: `/healthz`, `/static/...` and every `OPTIONS`.
+protocol)`. The application acts for the account that it routes by, at `/v1/accounts/ACCOUNT/calls`, and answers with
+`told(account, verdict)`: the account, and the verdict as the framework's applications read it. What `EXEMPT` names acts
+for none: `/healthz`, `/static/...` and every `OPTIONS`.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 from cidrgate import FromHeader, FromPath, FromRoute
 
 if TYPE_CHECKING:
-    from cidrgate import Gate
+    from cidrgate import Gate, Verdict
 
-__all__ = ["CALLS", "EDGES", "EXEMPT", "SOURCES", "Edge", "applications", "calls_of", "guarded"]
+__all__ = ["CALLS", "EDGES", "EXEMPT", "SOURCES", "Edge", "applications", "calls_of", "guarded", "told"]
 
 EXEMPT = ["GET /healthz", "OPTIONS *", "GET /static/*"]
 CALLS = "/v1/accounts/{account}/calls"
@@ -64,6 +65,11 @@ def guarded(edge: str, gate: Gate, account: Any, protocol: str) -> Any:
 def applications(protocol: str) -> list[str]:
     """The names of all applications that a server of a protocol can have, each an edge and a source."""
     return [f"{edge.module} {source}" for edge in EDGES if protocol in edge.protocols for source in edge.sources]
+
+
+def told(account: str | None, verdict: Verdict) -> dict[str, Any]:
+    """What an application answers: the account for which it acts, and the verdict that it has read."""
+    return {"account": account, "verdict": verdict.record()}
 
 
 def calls_of(account: str) -> str:

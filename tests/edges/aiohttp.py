@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from cidrgate.middleware.aiohttp import allowlist
-from tests.edges import CALLS
+from cidrgate.middleware.aiohttp import VERDICT, allowlist
+from tests.edges import CALLS, told
 
 if TYPE_CHECKING:
     from cidrgate import Gate
@@ -17,12 +17,14 @@ __all__ = ["guarded"]
 
 async def act(request: web.Request) -> web.Response:
     """Act for an account."""
-    return web.json_response({"account": None if request.method == "OPTIONS" else request.match_info["account"]})
+    return web.json_response(
+        told(None if request.method == "OPTIONS" else request.match_info["account"], request[VERDICT])
+    )
 
 
 async def act_for_none(request: web.Request) -> web.Response:
     """Act for none."""
-    return web.json_response({"account": None})
+    return web.json_response(told(None, request[VERDICT]))
 
 
 def guarded(gate: Gate, account: Any, protocol: str) -> web.Application:

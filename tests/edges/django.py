@@ -12,6 +12,7 @@ from django.test import override_settings
 from django.urls import path
 from django.utils.decorators import sync_and_async_middleware
 
+from tests.edges import told
 from tests.middleware import django_project
 
 if TYPE_CHECKING:
@@ -26,12 +27,12 @@ MIDDLEWARE = [f"{__name__}.with_urls", "cidrgate.middleware.django.AllowlistMidd
 
 def act(request: HttpRequest, account: str) -> JsonResponse:
     """Act for an account."""
-    return JsonResponse({"account": None if request.method == "OPTIONS" else account})
+    return JsonResponse(told(None if request.method == "OPTIONS" else account, request.cidrgate))
 
 
 def act_for_none(request: HttpRequest, **named: str) -> JsonResponse:
     """Act for none."""
-    return JsonResponse({"account": None})
+    return JsonResponse(told(None, request.cidrgate))
 
 
 urlpatterns = [

@@ -12,7 +12,8 @@ from rest_framework.renderers import JSONRenderer
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from cidrgate.middleware.drf import allowlisted
+from cidrgate.middleware.drf import allowlist
+from tests.edges import told
 from tests.middleware import django_project
 
 if TYPE_CHECKING:
@@ -29,13 +30,13 @@ class _Guarded(APIView):  # type: ignore[misc]  # it has no types
 
     def get(self, request: Any, account: str | None = None, path: str = "") -> Response:
         """Act for an account, or for none."""
-        return Response({"account": account})
+        return Response(told(account, request.cidrgate))
 
     post = get
 
     def options(self, request: Any, *_: Any, **named: str) -> Response:
         """Act for none."""
-        return Response({"account": None})
+        return Response(told(None, request.cidrgate))
 
 
 class _Synchronous(WSGIHandler):  # type: ignore[misc]
@@ -62,7 +63,7 @@ HANDLERS: dict[str, type[Any]] = {"asgi": _Asynchronous, "wsgi": _Synchronous}
 
 
 def guarded(gate: Gate, account: Any, protocol: str) -> Any:
-    act: Any = type("Act", (_Guarded,), {"permission_classes": [allowlisted(gate, account)]})
+    act: Any = type("Act", (_Guarded,), {"permission_classes": [allowlist(gate, account)]})
     view = act.as_view()
     with override_settings(MIDDLEWARE=[]):
         handler = HANDLERS[protocol]()

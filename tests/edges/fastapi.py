@@ -1,32 +1,27 @@
-"""An application of FastAPI, guarded by a dependency."""
+"""An application of FastAPI, guarded by a dependency. Annotations are evaluated here, as FastAPI reads them."""
 
-from __future__ import annotations
+from typing import Any
 
-from typing import TYPE_CHECKING, Any
+from fastapi import Depends, FastAPI, Request
 
-from fastapi import Depends, FastAPI
-
-from cidrgate.middleware.fastapi import allowlist, install
-from tests.edges import CALLS
-
-if TYPE_CHECKING:
-    from cidrgate import Gate
+from cidrgate import Gate
+from cidrgate.middleware.fastapi import allowlist
+from tests.edges import CALLS, told
 
 __all__ = ["guarded"]
 
 
 def guarded(gate: Gate, account: Any, protocol: str) -> FastAPI:
     app = FastAPI(dependencies=[Depends(allowlist(gate, account))])
-    install(app)
 
     @app.api_route(CALLS, methods=["GET", "HEAD", "POST"])
-    async def act(account: str) -> dict[str, str]:
-        return {"account": account}
+    async def act(account: str, request: Request) -> dict[str, Any]:
+        return told(account, request.state.cidrgate)
 
     @app.options("/{path:path}")
     @app.get("/static/{path:path}")
     @app.get("/healthz")
-    async def act_for_none() -> dict[str, None]:
-        return {"account": None}
+    async def act_for_none(request: Request) -> dict[str, Any]:
+        return told(None, request.state.cidrgate)
 
     return app

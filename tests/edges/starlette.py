@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from cidrgate.middleware.starlette import AllowlistMiddleware
-from tests.edges import CALLS
+from tests.edges import CALLS, told
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -23,21 +23,21 @@ __all__ = ["application", "guarded"]
 async def calls(request: Request) -> JSONResponse:
     """Act for an account."""
     acting = None if request.method == "OPTIONS" else request.path_params["account"]
-    return JSONResponse({"account": acting})
+    return JSONResponse(told(acting, request.state.cidrgate))
 
 
 async def nothing(request: Request) -> JSONResponse:
     """Act for none."""
-    return JSONResponse({"account": None})
+    return JSONResponse(told(None, request.state.cidrgate))
 
 
 def application(**settings: Any) -> Starlette:
-    """The application; `settings` are those of the route that acts."""
+    """The application; `settings` are those of its routes."""
     return Starlette(
         routes=[
             Route(CALLS, calls, methods=["GET", "HEAD", "POST", "OPTIONS"], **settings),
-            Route("/healthz", nothing),
-            Route("/static/{path:path}", nothing),
+            Route("/healthz", nothing, **settings),
+            Route("/static/{path:path}", nothing, **settings),
         ]
     )
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from flask import request
+
 from cidrgate.middleware.wsgi import AllowlistMiddleware
 from tests.edges.flask import application
 
@@ -14,4 +16,4 @@ __all__ = ["guarded"]
 
 
 def guarded(gate: Gate, account: Any, protocol: str) -> AllowlistMiddleware:
-    return AllowlistMiddleware(application(), gate, account)
+    return AllowlistMiddleware(application(lambda: request.environ["cidrgate.verdict"]), gate, account)

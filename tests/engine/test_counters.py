@@ -104,7 +104,7 @@ def test_rows_end_at_their_limit(tmp_path: Path) -> None:
             one.publish("acct-5", ["8.8.8.0/24"])
         with pytest.raises(MemoryError):
             one.link("sub-1", parent="acct-0")
-        with pytest.raises(MemoryError):
+        with pytest.raises(AccountNotFoundError):
             one.link("sub-1", parent="acct-5")
         assert "acct-5" not in one
         assert "sub-1" not in one

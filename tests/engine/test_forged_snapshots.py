@@ -75,7 +75,7 @@ def lists() -> Matcher:
     matcher.publish("ipv6", ["2600::/12", "2606:4700::/32", "2606:4700:1::/48", "2a00::1/128"])
     matcher.publish("both", ["8.8.8.0/24", "2600::/12"])
     matcher.publish("empty", [])
-    matcher.publish("closed", [], enforced=True)
+    matcher.publish("closed", [], when_empty="deny")
     matcher.publish("index", [f"9.{n}.0.0/16" for n in range(64)] + ["9.0.0.0/8", "9.1.2.0/24", "9.1.2.3/32"])
     matcher.publish("index6", [f"2600:{n:x}::/32" for n in range(64)] + ["2600::/16", "2600:1:2::/48"])
     matcher.publish("parent", ["8.0.0.0/8"])

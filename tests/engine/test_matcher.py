@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from typing import Any
+from collections.abc import Collection
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -38,21 +39,21 @@ class MatcherMachine(RuleBasedStateMachine):
         name = self.parents.get(name, name)
         return bool(self.lists.get(name)) or name in self.closed
 
-    @rule(name=usable, prefixes=lists, enforced=st.booleans())
-    def publish(self, name: str, prefixes: list[str], enforced: bool) -> None:
+    @rule(name=usable, prefixes=lists, when_empty=st.sampled_from(["allow", "deny"]))
+    def publish(self, name: str, prefixes: list[str], when_empty: Literal["allow", "deny"]) -> None:
         if name in self.parents:
             with pytest.raises(SubaccountError, match="inherits"):
-                self.matcher.publish(name, prefixes, enforced=enforced)
+                self.matcher.publish(name, prefixes, when_empty=when_empty)
             return
-        self.matcher.publish(name, prefixes, enforced=enforced)
+        self.matcher.publish(name, prefixes, when_empty=when_empty)
         self.lists[name] = prefixes
         self.closed -= {name}
-        if enforced and not prefixes:
+        if when_empty == "deny" and not prefixes:
             self.closed |= {name}
 
     @rule(name=usable)
     def publish_nothing_but_enforced(self, name: str) -> None:
-        self.publish(name, [], enforced=True)
+        self.publish(name, [], when_empty="deny")
 
     @rule(name=usable, bad=st.sampled_from(["8.8.8.8", "8.8.8.8/24", "x"]))
     def publish_what_is_no_prefix(self, name: str, bad: str) -> None:
@@ -62,16 +63,16 @@ class MatcherMachine(RuleBasedStateMachine):
     @rule(name=usable, parent=usable)
     def link(self, name: str, parent: str) -> None:
         has_list = name not in self.parents and self.enforced(name)
+        if name != parent and parent not in self.lists and parent not in self.parents:
+            with pytest.raises(AccountNotFoundError, match="publish the parent's list first"):
+                self.matcher.link(name, parent)
+            return
         if name == parent or parent in self.parents or has_list or name in self.parents.values():
-            before = parent in self.matcher
             with pytest.raises(SubaccountError):
                 self.matcher.link(name, parent)
-            if parent in self.matcher and not before:
-                self.lists[parent] = []
             return
         self.matcher.link(name, parent=parent)
         self.lists.pop(name, None)
-        self.lists.setdefault(parent, [])
         self.parents[name] = parent
 
     @rule(name=usable)
@@ -112,6 +113,10 @@ class MatcherMachine(RuleBasedStateMachine):
     def every_account_has_its_list(self) -> None:
         known = set(self.lists) | set(self.parents)
         assert len(self.matcher) == len(known)
+        listed = list(self.matcher)
+        assert set(listed) == known
+        assert len(listed) == len(known)
+        assert listed == sorted(known, key=lambda name: self.matcher.rows([name])[0])
         for name in known:
             assert name in self.matcher
             assert self.matcher.enforced(name) == self.enforced(name)
@@ -233,7 +238,7 @@ def test_names_are_text(name: Any) -> None:
 def test_an_unreadable_address_is_an_error_for_every_account() -> None:
     matcher = Matcher()
     matcher.publish("open", [])
-    matcher.publish("closed", [], enforced=True)
+    matcher.publish("closed", [], when_empty="deny")
     matcher.publish("listed", ["8.8.8.0/24"])
     matcher.link("sub", parent="listed")
     for name in ("unknown", "open", "closed", "listed", "sub"):
@@ -249,7 +254,7 @@ def test_enforcement_may_outlast_the_last_prefix() -> None:
     matcher = Matcher()
     matcher.publish("acct-1", ["8.8.8.0/24", "2600::/12"])
     matcher.link("sub-1", parent="acct-1")
-    matcher.publish("acct-1", [], enforced=True)
+    matcher.publish("acct-1", [], when_empty="deny")
     many = np.full(10_000, 8 << 24 | 8 << 16 | 8 << 8 | 8, dtype=np.uint32)
     for account in ("acct-1", "sub-1"):
         assert matcher.enforced(account)
@@ -259,7 +264,7 @@ def test_enforcement_may_outlast_the_last_prefix() -> None:
         assert matcher.prefixes(account) == []
         assert not matcher.allows_many(account, many).any()
         assert not matcher.allows_many(np.repeat(matcher.rows([account]), len(many)), many).any()
-    matcher.publish("acct-2", [], enforced=True)
+    matcher.publish("acct-2", [], when_empty="deny")
     with pytest.raises(SubaccountError, match="has its own list"):
         matcher.link("acct-2", parent="acct-1")
     matcher.publish("acct-1", [])
@@ -267,7 +272,78 @@ def test_enforcement_may_outlast_the_last_prefix() -> None:
     assert matcher.allows("sub-1", "8.8.8.8")
     assert not matcher.enforced("unknown")
     with pytest.raises(TypeError):
-        matcher.publish("acct-1", [], True)  # type: ignore[call-arg]  # noqa: FBT003
+        matcher.publish("acct-1", [], "deny")  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize("word", ["", "Deny", "deny ", "denied", "true", True, None, 1])
+def test_what_an_empty_list_does_is_one_of_two_words(word: Any) -> None:
+    matcher = Matcher()
+    matcher.publish("acct-1", ["8.8.8.0/24"])
+    for listed in ([], ["9.9.9.0/24"]):
+        with pytest.raises((ValueError, TypeError), match="when_empty"):
+            matcher.publish("acct-1", listed, when_empty=word)
+    assert matcher.prefixes("acct-1") == ["8.8.8.0/24"]
+
+
+@given(lists, st.sampled_from(["allow", "deny"]))
+def test_a_list_with_prefixes_is_enforced_whatever_an_empty_one_would_be(
+    prefixes: list[str], when_empty: Literal["allow", "deny"]
+) -> None:
+    matcher = Matcher()
+    matcher.publish("acct-1", prefixes, when_empty=when_empty)
+    assert matcher.enforced("acct-1") == (bool(prefixes) or when_empty == "deny")
+
+
+def test_a_subaccount_of_an_unknown_parent_is_refused_and_changes_nothing() -> None:
+    matcher = Matcher()
+    matcher.publish("acct-1", ["8.8.8.0/24"])
+    matcher.link("sub-1", "acct-1")
+    for account in ("new", "acct-1", "sub-1"):
+        with pytest.raises(AccountNotFoundError, match="unknown account 'acct-l'"):
+            matcher.link(account, parent="acct-l")
+    assert list(matcher) == ["acct-1", "sub-1"]
+    assert matcher.allows_enforced("sub-1", "8.8.8.8")
+
+
+@pytest.mark.parametrize("call", [lambda m, given: m.rows(given), lambda m, given: m.allows_many(given, ["8.8.8.8"])])
+@pytest.mark.parametrize("given", [[None], [1], [b"acct-1"], ["acct-1", 2], b"acct-1", None, 1])
+def test_accounts_are_a_list_of_text(call: Any, given: Any) -> None:
+    matcher = Matcher()
+    matcher.publish("acct-1", ["8.8.8.0/24"])
+    with pytest.raises(TypeError):
+        call(matcher, given)
+
+
+def test_one_text_is_one_account_or_refused_but_never_its_letters() -> None:
+    matcher = Matcher()
+    for name in "abc":
+        matcher.publish(name, ["9.9.9.0/24"])
+    matcher.publish("abc", ["8.8.8.0/24"])
+    with pytest.raises(TypeError, match=r"not one str: write \[account\]"):
+        matcher.rows("abc")
+    with pytest.raises(TypeError, match=r"write \[prefix\]"):
+        matcher.publish("acct-1", "8.8.8.0/24")
+    for addresses in ("8.8.8.8", b"\x08\x08\x08\x08"):
+        with pytest.raises(TypeError, match="addresses must be"):
+            matcher.allows_many("abc", addresses)  # type: ignore[arg-type]
+    assert matcher.allows_many("abc", ["8.8.8.8", "9.9.9.9", "8.8.8.9"]).tolist() == [True, False, True]
+    assert matcher.allows_many(("a", "abc", "c"), ["8.8.8.8"] * 3).tolist() == [False, True, False]
+    assert matcher.rows(iter(["a", "abc"])).tolist() == matcher.rows(["a", "abc"]).tolist()
+
+
+def test_accounts_that_are_iterated_over_are_those_of_one_moment() -> None:
+    matcher = Matcher()
+    for number in range(1_000):
+        matcher.publish(f"acct-{number}", ["8.8.8.0/24"] * (number % 2))
+    seen = []
+    for account in matcher:
+        seen.append(account)
+        matcher.discard(account)
+        matcher.publish(f"new-{account}", [])
+        if account == "acct-500":
+            matcher.adopt(Matcher())
+    assert seen == [f"acct-{number}" for number in range(1_000)]
+    assert isinstance(matcher, Collection)
 
 
 def test_rows_are_checked() -> None:

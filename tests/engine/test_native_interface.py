@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.machinery
 import importlib.util
+import re
 import shutil
 import subprocess
 import sys
@@ -136,13 +137,53 @@ static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "NAME", NULL, -1,
 PyMODINIT_FUNC PyInit_NAME(void) { return PyModule_Create(&definition); }
 """
 
+
+def members(header: str) -> list[str]:
+    """What `cidrgate_api` consists of, in its order."""
+    inside = header.partition("typedef struct {")[2].partition("} cidrgate_api;")[0]
+    inside = re.sub(r"/\*.*?\*/", "", inside, flags=re.DOTALL)
+    return [" ".join(member.split()) for member in inside.split(";") if member.strip()]
+
+
+def member_names(declarations: list[str]) -> list[str]:
+    return [re.search(r"\(\*(\w+)\)|(\w+)(\[\d+\])?$", one)[0].strip("(*)") for one in declarations]  # type: ignore[index]
+
+
+# Compiled callers know these places: within an ABI version, members are only appended.
+ABI = 3
+MEMBERS = [
+    "uint32_t abi_version",
+    "uint32_t size",
+    "uint64_t reserved[2]",
+    "const cidrgate_matcher *(*matcher)(PyObject *object)",
+    "int32_t (*row)(const cidrgate_matcher *matcher, const char *account, size_t size)",
+    "int (*allows_ipv4)(const cidrgate_matcher *matcher, int32_t row, uint32_t address)",
+    "int (*allows_ipv6)(const cidrgate_matcher *matcher, int32_t row, const uint8_t *octets)",
+    "int (*allows_text)(const cidrgate_matcher *matcher, int32_t row, const char *text, size_t size)",
+    "int (*check_ipv4)(const cidrgate_matcher *matcher, int32_t row, uint32_t address)",
+    "int (*check_ipv6)(const cidrgate_matcher *matcher, int32_t row, const uint8_t *octets)",
+    "int (*check_text)(const cidrgate_matcher *matcher, int32_t row, const char *text, size_t size)",
+    "void *(*enter)(const cidrgate_matcher *matcher)",
+    "void (*leave)(void *reader)",
+]
+
+
+def test_functions_are_only_appended() -> None:
+    header = (Path(cidrgate.get_include()) / "cidrgate.h").read_text()
+    assert f"#define CIDRGATE_ABI_VERSION {ABI}\n" in header
+    assert members(header)[: len(MEMBERS)] == MEMBERS
+    cython = (Path(cidrgate.__file__).parent / "api.pxd").read_text().partition("ctypedef struct cidrgate_api:\n")[2]
+    declared = [re.sub(r" (noexcept|except).*", "", line).strip() for line in cython.partition("\n\n")[0].splitlines()]
+    assert member_names(declared) == member_names(members(header))
+
+
 LATER = "    void (*leave)(void *reader);\n"
 HEADERS = [
     # What the header said when the caller was compiled, as a change of today's, and what the caller is told.
     ("same", "", "", None),
     ("earlier", "    void *(*enter)(const cidrgate_matcher *matcher);\n" + LATER, "", None),
     ("later", LATER, LATER + "    void (*more)(void);\n", "upgrade cidrgate"),
-    ("other", "#define CIDRGATE_ABI_VERSION 2", "#define CIDRGATE_ABI_VERSION 3", "compile it again"),
+    ("other", "#define CIDRGATE_ABI_VERSION 3", "#define CIDRGATE_ABI_VERSION 4", "compile it again"),
 ]
 
 

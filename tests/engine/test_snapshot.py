@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from cidrgate import Matcher, SnapshotError, SubaccountError
+from cidrgate import AccountNotFoundError, Matcher, SnapshotError, SubaccountError
 from cidrgate._engine import _seal_snapshot
 
 if TYPE_CHECKING:
@@ -48,12 +48,12 @@ def apply(matcher: Matcher, steps: list[tuple[str, str, object]]) -> None:
             if action == "publish":
                 matcher.publish(name, argument)  # type: ignore[arg-type]
             elif action == "close":
-                matcher.publish(name, [], enforced=True)
+                matcher.publish(name, [], when_empty="deny")
             elif action == "link":
                 matcher.link(name, str(argument))
             else:
                 matcher.discard(name)
-        except SubaccountError:
+        except (SubaccountError, AccountNotFoundError):
             continue
 
 
@@ -77,6 +77,7 @@ def test_an_opened_matcher_goes_on_like_the_saved_one(
     saved.save(directory / "any.snapshot")
     opened = Matcher.open(directory / "any.snapshot")
     assert content(opened, before) == content(saved, before)
+    assert list(opened) == list(saved)
     assert len(opened) == len(saved)
     for matcher in (saved, opened):
         apply(matcher, after)
@@ -286,7 +287,7 @@ def test_a_forged_file_with_right_checksums_does_no_harm(directory: Path, seed: 
     for number in range(40):
         matcher.publish(f"acct-{number}", [f"8.{number}.{n}.0/24" for n in range(number * 3)])
     matcher.publish("acct-50", [f"2600:{n:x}::/32" for n in range(80)])
-    matcher.publish("acct-51", [], enforced=True)
+    matcher.publish("acct-51", [], when_empty="deny")
     for number in range(9):
         matcher.link(f"sub-{number}", f"acct-{number % 4}")
     matcher.discard("acct-12")

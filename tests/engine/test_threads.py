@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cidrgate import Matcher, SubaccountError
+from cidrgate import AccountNotFoundError, Matcher, SubaccountError
 
 READERS = 8
 SECONDS = 2.0
@@ -136,9 +136,9 @@ def test_single_questions_and_several_writers() -> None:
             try:
                 (matcher.discard if step % 3 == 0 else matcher.publish)(shared, *([] if step % 3 == 0 else [more[:5]]))
                 matcher.link(f"sub-{source.randrange(50)}", source.choice([shared, names[writer][n]]))
-            except SubaccountError:
+            except (SubaccountError, AccountNotFoundError):
                 pass
-            matcher.publish(f"own-{writer}-{step}", more[:3], enforced=True)
+            matcher.publish(f"own-{writer}-{step}", more[:3], when_empty="deny")
             matcher.discard(f"own-{writer}-{step - 5}")
         finished.append(writer)
 

@@ -27,7 +27,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from cidrgate import InvalidAccountError, Matcher, SnapshotError, SubaccountError
+from cidrgate import AccountNotFoundError, InvalidAccountError, Matcher, SnapshotError, SubaccountError
 from cidrgate._engine import _seal_snapshot, canonical_prefix
 from tests.fuzz.layout import (
     DEAD,
@@ -85,7 +85,7 @@ def base(number: int) -> tuple[bytes, Layout, dict[str, list[Range]]]:
         matcher.publish(
             name,
             ipv4_list(source, size) + ipv6_list(source, source.choice([0, 0, 1, 3, size])),
-            enforced=source.random() < 0.3,
+            when_empty="deny" if source.random() < 0.3 else "allow",
         )
     if number in LARGE and number % 8 == 7:
         matcher.publish("large", ipv4_list(source, source.choice([4_200, 9_000])) + ipv6_list(source, 70))
@@ -377,7 +377,7 @@ class Model:
 
     def publish(self, matcher: Matcher, name: str, prefixes: list[str], *, enforced: bool) -> None:
         try:
-            matcher.publish(name, prefixes, enforced=enforced)
+            matcher.publish(name, prefixes, when_empty="deny" if enforced else "allow")
         except SubaccountError as refusal:
             told = str(refusal)
             assert name in self.parents
@@ -391,15 +391,18 @@ class Model:
         self.lists[name] = Listed(unique, enforced=bool(prefixes) or enforced)
 
     def link(self, matcher: Matcher, name: str, parent: str) -> None:
-        if name != parent and parent not in self.parents:
-            self.lists.setdefault(parent, NOBODY)
         bad = name == parent or parent in self.parents or name in self.parents.values()
         bad = bad or (name in self.lists and self.lists[name].enforced)
         try:
             matcher.link(name, parent)
+        except AccountNotFoundError:
+            assert parent not in self.lists, (name, parent)
+            assert parent not in self.parents, (name, parent)
+            return
         except SubaccountError:
             assert bad, (name, parent)
             return
+        assert parent in self.lists, (name, parent)
         assert not bad, (name, parent)
         self.lists.pop(name, None)
         self.parents[name] = parent
@@ -488,6 +491,7 @@ def check(source: random.Random, matcher: Matcher, model: Model, most: int, some
     """Ask about some accounts, and look at all of them."""
     names = model.names()
     assert len(matcher) == len(names)
+    assert set(matcher) == set(names)
     for name in [*source.sample(names, min(len(names), some)), "nobody"]:
         ask(source, matcher, model, name, most)
     for name in names:

@@ -131,15 +131,15 @@ def test_header_lines_are_one_list(lines: list[list[str]]) -> None:
 def test_no_header_counts_by_default_nor_from_strangers(peer: str, headers: list[tuple[bytes, bytes]]) -> None:
     address = plain_address(peer)
     assume(address is not None and not address.startswith("192.0.2."))
-    assert ClientIPResolver().resolve(peer, headers) == ClientAddress(address, "peer")
+    assert ClientIPResolver().resolve(peer, headers) == ClientAddress(address=address, source="peer")
     for header in (None, "forwarded", "x-real-ip"):
-        found = ClientIPResolver(trusted_proxies=["192.0.2.0/24"], header=header).resolve(peer, headers)
-        assert found == ClientAddress(address, "peer")
+        found = ClientIPResolver(trusted_proxies=["192.0.2.0/24"], client_header=header).resolve(peer, headers)
+        assert found == ClientAddress(address=address, source="peer")
 
 
 @given(st.binary(max_size=300), st.sampled_from([None, "forwarded", "x-real-ip"]))
 def test_any_bytes_have_an_answer(value: bytes, header: str | None) -> None:
-    resolver = ClientIPResolver(trusted_proxies=["10.0.0.0/8", "unix:"], header=header)
+    resolver = ClientIPResolver(trusted_proxies=["10.0.0.0/8", "unix:"], client_header=header)
     found = resolver.resolve("10.0.0.1", [((header or "x-forwarded-for").upper().encode(), value)])
     assert (found.address is None) == (found.problem is not None)
     assert found.source == (header or "x-forwarded-for")
@@ -148,12 +148,14 @@ def test_any_bytes_have_an_answer(value: bytes, header: str | None) -> None:
 @pytest.mark.parametrize("peer", [None, "", "unix:", "unix:/run/app.sock", "/run/app.sock"])
 def test_a_unix_socket_has_no_address_and_is_trusted_by_name_only(peer: str | None) -> None:
     headers = [(FIELD, b"203.0.113.9")]
-    assert ClientIPResolver().resolve(peer, headers) == ClientAddress(None, "peer", problem="no_address")
+    assert ClientIPResolver().resolve(peer, headers) == ClientAddress(address=None, source="peer", problem="no_address")
     networks = ClientIPResolver(trusted_proxies=["0.0.0.0/0", "::/0"], trust_everybody=True)
-    assert networks.resolve(peer, headers) == ClientAddress(None, "peer", problem="no_address")
+    assert networks.resolve(peer, headers) == ClientAddress(address=None, source="peer", problem="no_address")
     named = ClientIPResolver(trusted_proxies=["unix:"])
-    assert named.resolve(peer, headers) == ClientAddress("203.0.113.9", "x-forwarded-for", 1)
-    assert named.resolve(peer, [(FIELD, b"unix:")]) == ClientAddress(None, "x-forwarded-for", 1, "no_address")
+    assert named.resolve(peer, headers) == ClientAddress(address="203.0.113.9", source="x-forwarded-for", hop=1)
+    assert named.resolve(peer, [(FIELD, b"unix:")]) == ClientAddress(
+        address=None, source="x-forwarded-for", hop=1, problem="no_address"
+    )
     assert named.resolve(peer, [(FIELD, b"203.0.113.9, unix:")]).address == "203.0.113.9"
     assert ClientIPResolver(trusted_hops=1).resolve(peer, headers).address == "203.0.113.9"
 
@@ -168,7 +170,7 @@ def test_a_peer_that_is_no_address_is_nobody(peer: str) -> None:
         ClientIPResolver(trusted_hops=1),
     ):
         found = resolver.resolve(peer, [(FIELD, b"203.0.113.9")])
-        assert found == ClientAddress(None, "peer", problem="invalid_peer")
+        assert found == ClientAddress(address=None, source="peer", problem="invalid_peer")
 
 
 @pytest.mark.parametrize(
@@ -198,43 +200,45 @@ def test_what_is_wrong_is_named(value: bytes, problem: str) -> None:
 def test_nothing_left_of_the_client_is_looked_at() -> None:
     junk = b"\xff, " + b"unknown, " * 10_000
     found = ClientIPResolver(trusted_proxies=PROXIES).resolve("10.0.0.1", [(FIELD, junk + b"203.0.113.9, 10.0.0.2")])
-    assert found == ClientAddress("203.0.113.9", "x-forwarded-for", 2)
+    assert found == ClientAddress(address="203.0.113.9", source="x-forwarded-for", hop=2)
 
 
 def test_where_all_are_trusted_the_client_is_the_leftmost() -> None:
     found = ClientIPResolver(trusted_proxies=PROXIES).resolve("10.0.0.1", [(FIELD, b"10.0.0.3, 10.0.0.2")])
-    assert found == ClientAddress("10.0.0.3", "x-forwarded-for", 2)
+    assert found == ClientAddress(address="10.0.0.3", source="x-forwarded-for", hop=2)
 
 
 def test_a_trusted_proxy_has_to_send_the_header() -> None:
     for resolver in (ClientIPResolver(trusted_proxies=PROXIES), ClientIPResolver(trusted_hops=1)):
         found = resolver.resolve("10.0.0.1", [(b"forwarded", b"for=203.0.113.9")])
-        assert found == ClientAddress(None, "x-forwarded-for", problem="missing_header")
+        assert found == ClientAddress(address=None, source="x-forwarded-for", problem="missing_header")
 
 
 def test_too_few_hops_are_no_client() -> None:
     found = ClientIPResolver(trusted_hops=3).resolve("10.0.0.1", [(FIELD, b"203.0.113.9, 10.0.0.2")])
-    assert found == ClientAddress(None, "x-forwarded-for", 2, "too_few_hops")
+    assert found == ClientAddress(address=None, source="x-forwarded-for", hop=2, problem="too_few_hops")
 
 
 def test_a_single_value_is_one_address_once() -> None:
-    resolver = ClientIPResolver(trusted_proxies=PROXIES, header="CF-Connecting-IP")
+    resolver = ClientIPResolver(trusted_proxies=PROXIES, client_header="CF-Connecting-IP")
     field = b"cf-connecting-ip"
-    assert resolver.resolve("10.0.0.1", [(field, b" 203.0.113.9 ")]) == ClientAddress("203.0.113.9", "cf-connecting-ip")
+    assert resolver.resolve("10.0.0.1", [(field, b" 203.0.113.9 ")]) == ClientAddress(
+        address="203.0.113.9", source="cf-connecting-ip"
+    )
     assert resolver.resolve("10.0.0.1", [(field, b"2001:db8::1")]).address == "2001:db8::1"
     assert resolver.resolve("10.0.0.1", [(field, b"203.0.113.9"), (field, b"203.0.113.9")]).problem == "repeated_header"
     assert resolver.resolve("10.0.0.1", [(field, b"203.0.113.9, 203.0.113.9")]).problem == "malformed_hop"
     assert resolver.resolve("10.0.0.1", [(FIELD, b"203.0.113.9")]).problem == "missing_header"
-    assert resolver.resolve("192.0.2.1", [(field, b"203.0.113.9")]) == ClientAddress("192.0.2.1", "peer")
+    assert resolver.resolve("192.0.2.1", [(field, b"203.0.113.9")]) == ClientAddress(address="192.0.2.1", source="peer")
 
 
 def test_arguments_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ValueError, match="not both"):
         ClientIPResolver(trusted_proxies=PROXIES, trusted_hops=1)
     with pytest.raises(ValueError, match="name trusted_proxies"):
-        ClientIPResolver(header="x-real-ip")
+        ClientIPResolver(client_header="x-real-ip")
     with pytest.raises(ValueError, match="no list"):
-        ClientIPResolver(trusted_hops=1, header="x-real-ip")
+        ClientIPResolver(trusted_hops=1, client_header="x-real-ip")
     for hops in (0, -1, True):
         with pytest.raises(ValueError, match="at least 1"):
             ClientIPResolver(trusted_hops=hops)
@@ -248,5 +252,5 @@ def test_arguments_that_do_not_fit_are_refused() -> None:
 
 def test_no_proxies_are_none() -> None:
     resolver = ClientIPResolver(trusted_proxies=[])
-    assert resolver.header is None
-    assert resolver.resolve("10.0.0.1", [(FIELD, b"203.0.113.9")]) == ClientAddress("10.0.0.1", "peer")
+    assert resolver.client_header is None
+    assert resolver.resolve("10.0.0.1", [(FIELD, b"203.0.113.9")]) == ClientAddress(address="10.0.0.1", source="peer")

@@ -74,7 +74,7 @@ def test_the_first_is_written_at_once_and_the_others_are_counted(heard: Heard) -
     assert [(line["account"], line["address"], line["repeated"]) for line in heard.counted] == [
         (account, address, 4) for account in ("log-1", "log-2") for address in ("9.9.9.9", "1.1.1.1")
     ]
-    assert {line["seconds"] for line in heard.counted} == {60.0}
+    assert {line["window_seconds"] for line in heard.counted} == {60.0}
     gate.flush_log()
     assert heard.denials == 20
 

@@ -15,7 +15,15 @@ if TYPE_CHECKING:
 
 
 def verdict(address: str | None = "8.8.8.8", reason: VerdictReason = "not_listed") -> Verdict:
-    return Verdict("denied", reason, "acct-1", None, ClientAddress(address, "peer"), "req-42", 0.0)
+    return Verdict(
+        result="denied",
+        reason=reason,
+        account="acct-1",
+        matched_cidr=None,
+        client=ClientAddress(address=address, source="peer"),
+        request_id="req-42",
+        seconds=0.0,
+    )
 
 
 def test_it_names_the_address_and_the_request_and_no_more() -> None:

@@ -46,12 +46,12 @@ def test_a_peer_that_stands_in_a_header_was_rewritten(
     peer = data.draw(st.sampled_from([str(address), str(read_address(str(address)))]))
     for resolver in (
         ClientIPResolver(),
-        ClientIPResolver(trusted_proxies=["192.0.2.0/25"], header="x-real-ip"),
+        ClientIPResolver(trusted_proxies=["192.0.2.0/25"], client_header="x-real-ip"),
     ):
         if str(read_address(str(address))).startswith("192.0.2."):
             continue
         found = resolver.resolve(peer, [(b"host", b"api"), (name, value)], port=4711)
-        assert found == ClientAddress(None, "peer", problem="rewritten_peer")
+        assert found == ClientAddress(address=None, source="peer", problem="rewritten_peer")
         assert resolver.address(peer, [(name, value)], 4711) is None
     assert ClientIPResolver(resolved_by_server=True).resolve(peer, [(name, value)], port=0).source == "server"
 
@@ -65,7 +65,7 @@ def test_a_peer_that_stands_nowhere_is_the_client(
     found = ClientIPResolver().resolve(client, [(name, value), (b"x-other", client.encode())], port=4711)
     bare = another.rpartition(":")[0]
     if client not in (another, bare):
-        assert found == ClientAddress(client, "peer")
+        assert found == ClientAddress(address=client, source="peer")
 
 
 def test_more_addresses_than_anybody_compares_hide_something() -> None:
@@ -136,7 +136,7 @@ def test_the_servers_answer_excludes_a_second_one() -> None:
         {"trusted_proxies": ["10.0.0.0/8"]},
         {"trusted_proxies": []},
         {"trusted_hops": 1},
-        {"header": "x-real-ip"},
+        {"client_header": "x-real-ip"},
     ]
     for settings in others_said:
         with pytest.raises(ValueError, match="resolved_by_server"):
@@ -148,9 +148,9 @@ def test_the_servers_answer_excludes_a_second_one() -> None:
 @pytest.mark.parametrize("name", ["", " x", "X-Real-IP:", "x real ip", "x\n", "é", "x,y", "x\0"])
 def test_the_header_is_a_token(name: str) -> None:
     with pytest.raises(ValueError, match="header with the client's address"):
-        ClientIPResolver(trusted_proxies=["10.0.0.0/8"], header=name)
+        ClientIPResolver(trusted_proxies=["10.0.0.0/8"], client_header=name)
     with pytest.raises(ValueError, match="header with the client's address"):
-        ClientIPResolver(trusted_hops=1, header=name)
+        ClientIPResolver(trusted_hops=1, client_header=name)
 
 
 @pytest.mark.parametrize("hops", [0, -1, True, 1.5, "2", 100, 10**9])

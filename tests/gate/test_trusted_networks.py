@@ -58,12 +58,12 @@ def test_public_space_as_a_whole_is_trusted_only_where_that_is_said(networks: li
     with pytest.raises(ValueError, match="trust_everybody=True"):
         ClientIPResolver(trusted_proxies=networks)
     trusting = ClientIPResolver(trusted_proxies=networks, trust_everybody=True)
-    assert trusting.header == "x-forwarded-for"
+    assert trusting.client_header == "x-forwarded-for"
 
 
 @pytest.mark.parametrize("networks", PROXIES, ids=lambda networks: f"{networks[:1]} and {len(networks)}")
 def test_networks_of_proxies_are_trusted(networks: list[str]) -> None:
-    assert ClientIPResolver(trusted_proxies=networks).header == ("x-forwarded-for" if networks else None)
+    assert ClientIPResolver(trusted_proxies=networks).client_header == ("x-forwarded-for" if networks else None)
 
 
 def test_trust_in_everybody_is_about_proxies() -> None:

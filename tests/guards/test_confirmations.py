@@ -48,8 +48,8 @@ def test_no_form_lets_entries_give_way_to_nothing(world: World) -> None:
 
 def test_to_empty_what_is_empty_is_no_question(world: World) -> None:
     manager = world.manager
-    assert manager.replace("acct-3", []) == []
-    assert manager.restore("acct-3", at=sequence_of(world, "acct-3", 0)) == []
+    assert manager.replace("acct-3", []).entries == ()
+    assert manager.restore("acct-3", at=sequence_of(world, "acct-3", 0)).entries == ()
     assert not manager.import_accounts({"acct-3": []}, replace=True).problems
     assert typed(["replace", "acct-3", "-d", str(world.path)]).exit_code == 0
     headers = {"Authorization": f"Bearer {world.token}"}
@@ -134,8 +134,12 @@ def test_nothing_is_no_submission(world: World) -> None:
             manager.remove("acct-1", nothing)
         problems = manager.import_accounts({"acct-1": [NewEntry(nothing)]}).problems
         assert problems.keys() == {"acct-1"}
-        for command in (["add", "acct-1", nothing], ["edit", "acct-1", OWN, nothing], ["remove", "acct-1", nothing]):
-            assert typed([*command, "-d", str(world.path)]).exit_code == 2, command
+        for command, status in (
+            (["add", "acct-1", nothing], 3),
+            (["edit", "acct-1", OWN, nothing], 3),
+            (["remove", "acct-1", nothing], 4),
+        ):
+            assert typed([*command, "-d", str(world.path)]).exit_code == status, command
         entries = "/v1/accounts/acct-1/entries"
         for method, path, body in (
             ("POST", entries, {"cidrs": nothing}),

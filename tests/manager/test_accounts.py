@@ -264,7 +264,7 @@ def test_a_list_of_the_past_is_restored_with_the_labels_it_had(tmp_path: Path) -
             connection.execute("UPDATE changes SET before = replace(before, '\"X\"', '\"o\u202ek\"')")
             connection.execute("UPDATE changes SET after = replace(after, '\"X\"', '\"o\u202ek\"')")
             connection.commit()
-        [entry] = manager.restore("a", at=2)
+        [entry] = manager.restore("a", at=2).entries
         assert entry.label == "o\u202ek"
 
 

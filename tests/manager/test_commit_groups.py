@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cidrgate.manager.outcomes import ListOutcome
-    from cidrgate.stores import ListChange, Transaction
+    from cidrgate.stores import StoredChange, Transaction
 
 
 def test_many_threads_get_what_each_asked_for(tmp_path: Path) -> None:
@@ -36,7 +36,7 @@ def test_many_threads_get_what_each_asked_for(tmp_path: Path) -> None:
         def add(number: int) -> str | None:
             wanted = "10.0.0.0/8" if number % 5 == 0 else f"9.9.{number}.0/24"
             try:
-                [entry] = manager.add(f"a{number % 4}", f"{wanted}", actor=f"t{number}")
+                [entry] = manager.add(f"a{number % 4}", f"{wanted}", actor=f"t{number}").after
             except RuleError:
                 return None
             return f"{entry.account} {entry.cidr} {entry.created_by}"
@@ -104,7 +104,7 @@ def request(
 ) -> ListRequest:
     """A change that lists a network."""
 
-    def make(_: Transaction, listing: Listing) -> ListChange:
+    def make(_: Transaction, listing: Listing) -> StoredChange:
         return addition(listing, [NewEntry(cidr)], [cidr])
 
     return ListRequest(account, make, "me", None, before_store, in_transaction)

@@ -194,7 +194,7 @@ def test_a_gate_notes_what_it_lets_in_and_nothing_else(in_memory: RuleManager) -
         ]
     ):
         cidr = f"7.7.{number}.0/24"
-        [entry] = in_memory.add("acct-1", cidr)
+        [entry] = in_memory.add("acct-1", cidr).after
         header = [(b"x-forwarded-for", f"7.7.{number}.9".encode())]
         assert not gate.allows("acct-1", "5.5.5.5", [])
         gate.decide("acct-1", "5.5.5.5")
@@ -294,7 +294,7 @@ def test_the_authorize_endpoint_notes_where_it_is_asked_to(shared_store_url: str
         furnish(manager)
         for noting in (False, True):
             settings = AuthorizeSettings(
-                shared_store_url, "allow", trusted_proxies=("127.0.0.1/32",), note_matches=noting
+                database=shared_store_url, unlisted="allow", trusted_proxies=("127.0.0.1/32",), note_matches=noting
             )
             app = settings.app(manager)
             headers = [(b"x-account", b"acct-1"), (b"x-forwarded-for", b"8.8.8.8")]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from datetime import UTC, datetime
+from ipaddress import IPv6Network
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,6 +15,7 @@ from cidrgate import (
     AccountNotFoundError,
     EntryEdit,
     EntryNotFoundError,
+    ListChange,
     NewEntry,
     Policy,
     RuleError,
@@ -130,7 +132,7 @@ def test_a_subaccount_inherits_its_parents_list(manager: RuleManager) -> None:
 
 def test_added_entries_come_back_in_the_order_of_the_submission(manager: RuleManager) -> None:
     before = datetime.now(UTC)
-    added = manager.add("acct-1", " 8.8.8.0/24,\n1.1.1.1/32,, 2606:4700:0::/32", label="office", actor="me")
+    added = manager.add("acct-1", " 8.8.8.0/24,\n1.1.1.1/32,, 2606:4700:0::/32", label="office", actor="me").after
     assert [entry.cidr for entry in added] == ["8.8.8.0/24", "1.1.1.1/32", "2606:4700::/32"]
     assert cidrs(manager) == ["1.1.1.1/32", "8.8.8.0/24", "2606:4700::/32"]
     assert len({entry.id for entry in added}) == 3
@@ -200,8 +202,8 @@ def test_enforcement_lasts_from_the_first_entry_to_the_last(manager: RuleManager
 
 @pytest.mark.parametrize("by_id", [False, True])
 def test_an_edited_entry_keeps_what_it_was(by_id: bool, manager: RuleManager) -> None:
-    [added] = manager.add("acct-1", "1.1.1.1/32", label="office", actor="me")
-    edited = manager.edit("acct-1", added.id if by_id else "1.1.1.1/32", "1.1.1.0/24", actor="you")
+    [added] = manager.add("acct-1", "1.1.1.1/32", label="office", actor="me").after
+    [edited] = manager.edit("acct-1", added.id if by_id else "1.1.1.1/32", "1.1.1.0/24", actor="you").after
     assert (edited.cidr, edited.label) == ("1.1.1.0/24", "office")
     assert (edited.id, edited.created_at, edited.created_by) == (added.id, added.created_at, "me")
     assert manager.entries("acct-1") == [edited]
@@ -211,26 +213,29 @@ def test_an_edited_entry_keeps_what_it_was(by_id: bool, manager: RuleManager) ->
 
 def test_a_label_is_edited_alone_or_dropped(manager: RuleManager) -> None:
     manager.add("acct-1", "1.1.1.1/32", label="office")
-    assert manager.edit("acct-1", "1.1.1.1/32", label="home").label == "home"
-    assert manager.edit("acct-1", "1.1.1.1/32", "1.1.1.0/24").label == "home"
-    assert manager.edit("acct-1", "1.1.1.0/24", label=None).label is None
+    assert manager.edit("acct-1", "1.1.1.1/32", label="home").after[0].label == "home"
+    assert manager.edit("acct-1", "1.1.1.1/32", "1.1.1.0/24").after[0].label == "home"
+    assert manager.edit("acct-1", "1.1.1.0/24", label=None).after[0].label is None
     assert cidrs(manager) == ["1.1.1.0/24"]
 
 
 def test_an_edit_as_a_value_says_all_that_shall_be_different(manager: RuleManager) -> None:
-    [entry] = manager.add("acct-1", "1.1.1.1/32", label="dns")
-    edited = manager.edit("acct-1", entry.id, EntryEdit(cidr="1.1.1.0/24", label=None))
+    [entry] = manager.add("acct-1", "1.1.1.1/32", label="dns").after
+    [edited] = manager.edit("acct-1", entry.id, EntryEdit(cidr="1.1.1.0/24", label=None)).after
     assert edited == replace(entry, cidr="1.1.1.0/24", label=None)
-    assert manager.edit("acct-1", entry.id, EntryEdit()) == edited
+    assert manager.edit("acct-1", entry.id, EntryEdit()).entry(entry.id) == edited
     with pytest.raises(TypeError, match="not both"):
         manager.edit("acct-1", entry.id, EntryEdit(), label="dns")
 
 
 def test_an_edit_that_changes_nothing_is_not_logged(manager: RuleManager) -> None:
-    [added] = manager.add("acct-1", "2606:4700::/32", label="office")
+    [added] = manager.add("acct-1", "2606:4700::/32", label="office").after
     before = manager.history()
-    assert manager.edit("acct-1", added.id) == added
-    assert manager.edit("acct-1", added.id, "2606:4700:0::/32", label="office") == added
+    unchanged = ListChange(account="acct-1", version=1, enforced=True, before=(), after=(), entries=(added,))
+    assert manager.edit("acct-1", added.id) == unchanged
+    assert manager.edit("acct-1", added.id, "2606:4700:0::/32", label="office") == unchanged
+    for which in (added, added.id, added.cidr, "2606:4700:0:0::/32", IPv6Network(added.cidr)):
+        assert unchanged.entry(which) == added
     assert manager.history() == before
 
 
@@ -253,17 +258,17 @@ def test_an_edit_is_checked_against_the_rest_of_the_list(manager: RuleManager) -
 
 
 def test_entries_are_removed_by_any_spelling_or_id(manager: RuleManager) -> None:
-    added = manager.add("acct-1", "8.8.8.0/24, 1.1.1.1/32, 2606:4700::/32, 9.9.9.9/32")
+    added = manager.add("acct-1", "8.8.8.0/24, 1.1.1.1/32, 2606:4700::/32, 9.9.9.9/32").after
     removed = manager.remove("acct-1", "::ffff:9.9.9.9/128, 2606:4700:0:0::/32", added[1].id, "9.9.9.9/32", actor="me")
-    assert removed == [added[3], added[2], added[1]]
+    assert removed.before == (added[3], added[2], added[1])
     assert cidrs(manager) == ["8.8.8.0/24"]
     last = manager.history()[-1]
-    assert (last.action, last.actor, last.before, last.after) == ("remove", "me", tuple(removed), ())
+    assert (last.action, last.actor, last.before, last.after) == ("remove", "me", removed.before, ())
 
 
 @pytest.mark.parametrize("missing", ["9.9.9.9/32", "8.8.8.0/25", "8.8.8.8", "8.8.8.1/24", "x", 4711])
 def test_what_is_not_listed_cannot_be_removed_or_edited(missing: str | int, manager: RuleManager) -> None:
-    [there] = manager.add("acct-1", "8.8.8.0/24")
+    [there] = manager.add("acct-1", "8.8.8.0/24").after
     message = re.escape(f"{missing}") + rf".*it holds 8\.8\.8\.0/24 \(id {there.id}\)"
     with pytest.raises(EntryNotFoundError, match=message):
         manager.remove("acct-1", "8.8.8.0/24", missing)
@@ -274,7 +279,7 @@ def test_what_is_not_listed_cannot_be_removed_or_edited(missing: str | int, mana
 
 def test_an_entry_of_another_account_is_not_found_by_its_id(manager: RuleManager) -> None:
     manager.create_account("acct-2")
-    [other] = manager.add("acct-2", "8.8.8.0/24")
+    [other] = manager.add("acct-2", "8.8.8.0/24").after
     with pytest.raises(EntryNotFoundError, match="its list is empty"):
         manager.remove("acct-1", other.id)
 
@@ -286,9 +291,9 @@ def test_removing_nothing_is_an_error(nothing: tuple[str, ...], manager: RuleMan
 
 
 def test_an_id_never_comes_back(manager: RuleManager) -> None:
-    [one] = manager.add("acct-1", "8.8.8.0/24")
+    [one] = manager.add("acct-1", "8.8.8.0/24").after
     manager.remove("acct-1", one.id, allow_empty=True)
-    [two] = manager.add("acct-1", "8.8.8.0/24")
+    [two] = manager.add("acct-1", "8.8.8.0/24").after
     assert two.id > one.id
 
 
@@ -297,9 +302,9 @@ def test_an_id_never_comes_back(manager: RuleManager) -> None:
 
 def test_a_replacement_keeps_the_entries_whose_network_stays(manager: RuleManager) -> None:
     submission = "8.8.8.0/24, 2606:4700::/32, 9.9.9.9/32"
-    stays, relabelled, goes = manager.add("acct-1", submission, label="old", actor="me")
+    stays, relabelled, goes = manager.add("acct-1", submission, label="old", actor="me").after
     whole: list[str | NewEntry] = ["8.8.8.0/24", NewEntry("2606:4700:0::/32", "new"), "1.1.1.1/32"]
-    listed = manager.replace("acct-1", whole, actor="you")
+    listed = list(manager.replace("acct-1", whole, actor="you").entries)
     assert listed == manager.entries("acct-1")
     new, unchanged, changed = listed
     assert unchanged == stays
@@ -321,16 +326,16 @@ def test_a_replacement_may_swap_networks_that_overlap(manager: RuleManager) -> N
 def test_a_replacement_by_the_same_changes_nothing(manager: RuleManager) -> None:
     manager.add("acct-1", "8.8.8.0/24, 1.1.1.1/32", label="office")
     before = manager.history(), manager.entries("acct-1")
-    assert manager.replace("acct-1", "1.1.1.1/32\n8.8.8.0/24") == before[1]
-    assert manager.replace("acct-1", "1.1.1.1/32\n8.8.8.0/24", label="office") == before[1]
+    assert list(manager.replace("acct-1", "1.1.1.1/32\n8.8.8.0/24").entries) == before[1]
+    assert list(manager.replace("acct-1", "1.1.1.1/32\n8.8.8.0/24", label="office").entries) == before[1]
     assert (manager.history(), manager.entries("acct-1")) == before
 
 
 def test_a_replacement_by_nothing_empties_the_list(manager: RuleManager) -> None:
     manager.add("acct-1", "8.8.8.0/24")
-    assert manager.replace("acct-1", "", allow_empty=True) == []
+    assert manager.replace("acct-1", "", allow_empty=True).entries == ()
     assert manager.allows("acct-1", "9.9.9.9")
-    assert manager.replace("acct-1", []) == []
+    assert manager.replace("acct-1", []).entries == ()
 
 
 def test_a_replacement_that_breaks_a_rule_leaves_the_list(manager: RuleManager) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 import tempfile
 from pathlib import Path
@@ -34,7 +35,7 @@ from cidrgate import (
 )
 from tests.change_log import Replay, assert_consistent
 from tests.entry_details import all_details, some_details
-from tests.golden_rules import golden_validate
+from tests.golden_rules import PERMISSIVE, golden_validate, policies
 from tests.length import length
 
 if TYPE_CHECKING:
@@ -93,9 +94,9 @@ class ManagerMachine(RuleBasedStateMachine):
         self.parents: dict[str, str] = {}
         self.replay = Replay(MAX_ENTRIES)
 
-    @initialize(target=accounts, allow_special=st.booleans())
-    def open(self, allow_special: bool) -> MultipleResults[str]:
-        self.policy = Policy(max_entries=MAX_ENTRIES, allow_special=allow_special)
+    @initialize(target=accounts, policy=policies)
+    def open(self, policy: Policy) -> MultipleResults[str]:
+        self.policy = dataclasses.replace(policy, max_entries=MAX_ENTRIES)
         self.store = self.new_store()
         self.manager = RuleManager.open(self.store, self.policy, create=True)
         for name in ("acct-1", "acct-2"):
@@ -114,7 +115,7 @@ class ManagerMachine(RuleBasedStateMachine):
         shutil.rmtree(self.directory)
 
     def validate(self, pieces: list[str], existing: list[str]) -> tuple[set[object], list[str]]:
-        problems, canonical = golden_validate(pieces, existing, MAX_ENTRIES, self.policy.allow_special)
+        problems, canonical = golden_validate(pieces, existing, self.policy)
         return set(problems), list(canonical)
 
     def refused(self, account: str, change: Callable[[], object]) -> bool:
@@ -159,7 +160,7 @@ class ManagerMachine(RuleBasedStateMachine):
     def add(self, account: str, pieces: list[str], said: dict[str, Any], actor: str | None) -> None:
         def change() -> list[str]:
             added = self.manager.add(account, ", ".join(pieces), actor=actor, **said)
-            return [entry.cidr for entry in added]
+            return [entry.cidr for entry in added.after]
 
         if self.refused(account, change):
             return
@@ -232,7 +233,7 @@ class ManagerMachine(RuleBasedStateMachine):
         if data.draw(st.booleans()) and keys:
             return data.draw(st.sampled_from(keys))
         text = data.draw(texts)
-        problems, canonical = golden_validate([text], [], 1, allow_special=True)
+        problems, canonical = golden_validate([text], [], PERMISSIVE)
         cidr = None if problems else next(iter(canonical))
         return text, cidr if cidr in self.model[owner] else None
 

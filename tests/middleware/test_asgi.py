@@ -13,11 +13,12 @@ from websockets.sync.client import connect
 
 from cidrgate import ClientIPResolver, Gate, Matcher, Verdict
 from cidrgate.gate.account_sources import EXEMPT, FromHeader, FromPath, FromRoute
-from cidrgate.middleware.asgi import AllowlistMiddleware, Receive, Scope, Send
+from cidrgate.middleware.asgi import AllowlistMiddleware
 from tests.middleware.raw_http import asgi_server, raw_status
 
 if TYPE_CHECKING:
-    from cidrgate.middleware.asgi import Account
+    from cidrgate.middleware._asgi_requests import Receive, Scope, Send
+    from cidrgate.middleware.asgi import AccountSource
 
 LISTED, STRANGER = "127.0.0.7", "127.0.0.9"
 
@@ -41,7 +42,7 @@ def a_gate(**settings: Any) -> Gate:
 
 
 def response(
-    account: Account | FromHeader | FromPath,
+    account: AccountSource,
     peer: str = STRANGER,
     *,
     path: str = "/",
@@ -92,7 +93,7 @@ def test_a_denial_is_a_page_for_browsers() -> None:
 @pytest.mark.parametrize(
     "account", [lambda scope: "acct-1", in_time, FromHeader("X-Account"), FromPath("/(?P<account>.*)")]
 )
-def test_the_account_decides(account: Account) -> None:
+def test_the_account_decides(account: AccountSource) -> None:
     headers = [("x-account", "acct-1")]
     assert response(account, LISTED, path="/acct-1", headers=headers).status_code == 200
     assert response(account, STRANGER, path="/acct-1", headers=headers).status_code == 403

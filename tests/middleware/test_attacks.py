@@ -12,7 +12,7 @@ import pytest
 from cidrgate import ClientIPResolver
 from tests.attacks import ATTACKS, REWRITTEN, SETUPS, Attack, gates
 from tests.edges import EDGES, SOURCES, Edge, calls_of, guarded
-from tests.in_process import STATUS_OF
+from tests.in_process import status_of
 from tests.middleware.raw_http import aiohttp_server, asgi_server, raw_status, wsgi_server
 from tests.rows import rows
 
@@ -58,7 +58,7 @@ def applications(request: pytest.FixtureRequest) -> Guarded:
 
 @attacks
 def test_edge(attack: Attack, applications: Guarded) -> None:
-    status = STATUS_OF[applications.protocol](applications.apps[attack.setup], attack, CALLS)
+    status = status_of(applications.protocol, applications.apps[attack.setup], attack, CALLS)
     assert status == (200 if attack.allowed else 403)
 
 

@@ -121,7 +121,7 @@ def test_the_settings_describe_a_gate(tmp_path: Path) -> None:
         "OPEN": {"follow": False},
         "ACCOUNT": named_account,
         "TRUSTED_PROXIES": ["127.0.0.2/32"],
-        "HEADER": "x-real-ip",
+        "CLIENT_HEADER": "x-real-ip",
         "LOG": "none",
         "LOG_EVERY": 0,
         "HOOKS": [TOLD.append],

@@ -25,7 +25,7 @@ from rest_framework import authentication, exceptions, permissions, views  # noq
 from rest_framework.decorators import api_view, permission_classes  # noqa: E402
 from rest_framework.response import Response  # noqa: E402
 
-from cidrgate.middleware.drf import AddressNotAllowed, Allowlisted, allowlisted  # noqa: E402
+from cidrgate.middleware.drf import AddressDeniedError, Allowlisted, allowlist  # noqa: E402
 
 LISTED, STRANGER = "127.0.0.7", "127.0.0.9"
 
@@ -73,7 +73,7 @@ class Calls(views.APIView):  # type: ignore[misc]
 
 def handled(error: Exception, context: Any) -> Response:
     """An exception handler as projects have them."""
-    assert isinstance(error, AddressNotAllowed)
+    assert isinstance(error, AddressDeniedError)
     return Response({"errors": [error.verdict.reason]}, status=error.status_code)
 
 
@@ -102,7 +102,7 @@ def view_with(permission: type[Any], **attributes: Any) -> Any:
 
 
 @api_view(["GET"])  # type: ignore[untyped-decorator]
-@permission_classes([allowlisted(GATE, lambda request: "acct-1")])  # type: ignore[untyped-decorator]
+@permission_classes([allowlist(GATE, lambda request: "acct-1")])  # type: ignore[untyped-decorator]
 def plain(request: Any) -> Response:
     return Response("the view runs")
 
@@ -110,9 +110,9 @@ def plain(request: Any) -> Response:
 urlpatterns = [
     path("calls", Calls.as_view()),
     path("plain", plain),
-    path("route/<account>", view_with(allowlisted(GATE, FromRoute("account", exempt=["GET /route/open"])))),
-    path("header", view_with(allowlisted(GATE, FromHeader("x-account")))),
-    path("v1/<name>", view_with(allowlisted(GATE, FromPath(r"/v1/(?P<account>[^/]+)")))),
+    path("route/<account>", view_with(allowlist(GATE, FromRoute("account", exempt=["GET /route/open"])))),
+    path("header", view_with(allowlist(GATE, FromHeader("x-account")))),
+    path("v1/<name>", view_with(allowlist(GATE, FromPath(r"/v1/(?P<account>[^/]+)")))),
 ]
 
 
@@ -175,7 +175,7 @@ def test_each_source_of_accounts_works(where: str, headers: dict[str, str]) -> N
 
 def test_exempt_requests_pass() -> None:
     assert ask("/route/open", STRANGER, "acct-1").status_code == 200
-    passes = allowlisted(GATE, lambda request: EXEMPT)
+    passes = allowlist(GATE, lambda request: EXEMPT)
     with override_settings(ROOT_URLCONF=__name__):
         urlpatterns.append(path("exempt", view_with(passes)))
     assert ask("/exempt", STRANGER, "acct-1").status_code == 200
@@ -188,7 +188,7 @@ def test_a_broken_account_source_denies() -> None:
     told: list[Verdict] = []
     for number, broken in enumerate((awaited, lambda request: request.no_such_attribute, lambda request: 42)):
         gate = a_gate(hooks=[told.append])
-        urlpatterns.append(path(f"broken/{number}", view_with(allowlisted(gate, broken))))
+        urlpatterns.append(path(f"broken/{number}", view_with(allowlist(gate, broken))))
         assert ask(f"/broken/{number}", LISTED, "acct-1").status_code == 403
     assert [verdict.reason for verdict in told] == ["error"] * 3
 
@@ -210,4 +210,4 @@ def test_invalid_settings_stop_the_first_request() -> None:
 
 def test_a_source_that_is_none_is_refused_when_the_class_is_made() -> None:
     with pytest.raises(TypeError, match="FromHeader, FromRoute, FromPath or a callable"):
-        allowlisted(GATE, "acct-1")  # type: ignore[arg-type]
+        allowlist(GATE, "acct-1")  # type: ignore[arg-type]

@@ -1,19 +1,21 @@
 """The FastAPI dependency. Annotations are evaluated here: FastAPI would not find names of functions by their text."""
 
 import asyncio
+import json
 from typing import Annotated, Any
 from uuid import UUID
 
 import httpx
 import pytest
 from fastapi import Depends, FastAPI, Header, HTTPException, WebSocket
+from fastapi.responses import PlainTextResponse
 from pydantic import StringConstraints
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from cidrgate import Gate, Matcher, Verdict
 from cidrgate.gate.account_sources import EXEMPT, FromHeader, FromPath, FromRoute
-from cidrgate.middleware.fastapi import allowlist, install
+from cidrgate.middleware.fastapi import AddressDeniedError, allowlist, install
 from tests.middleware.raw_http import asgi_server
 
 LISTED, STRANGER = "127.0.0.7", "127.0.0.9"
@@ -40,7 +42,7 @@ def an_app(account: Any, *, installed: bool = True) -> FastAPI:
 
     @app.get("/v1/{account}/calls")
     def calls(account: str, verdict: Annotated[Verdict, Depends(listed)]) -> dict[str, Any]:
-        return {"entry": verdict.entry}
+        return {"entry": verdict.matched_cidr}
 
     @app.get("/public")
     def public() -> str:
@@ -89,10 +91,35 @@ def test_a_browser_gets_a_page() -> None:
     assert denied.headers["content-type"] == "text/html; charset=utf-8"
 
 
-def test_a_denial_is_a_denial_where_nothing_is_installed() -> None:
-    denied = response(an_app(FromHeader("x-account"), installed=False), STRANGER, **{"X-Account": "acct-1"})
-    assert denied.status_code == 403
-    assert denied.json()["detail"]["address"] == STRANGER
+@pytest.mark.parametrize("accept", ["", "text/html"])
+def test_a_denial_is_the_same_response_where_nothing_is_installed(accept: str) -> None:
+    headers = {"X-Account": "acct-1", "Accept": accept}
+    answers = []
+    for installed in (True, False):
+        denied = response(an_app(FromHeader("x-account"), installed=installed), STRANGER, **headers)
+        assert denied.status_code == 403
+        assert denied.headers["x-request-id"] in denied.text
+        answers.append((denied.text.replace(denied.headers["x-request-id"], "ID"), sorted(denied.headers)))
+    assert answers[0] == answers[1]
+
+
+def test_a_handler_of_the_application_comes_first() -> None:
+    for key in (AddressDeniedError, 403):
+        app = an_app(FromHeader("x-account"), installed=False)
+        app.add_exception_handler(key, lambda request, error: PlainTextResponse(error.verdict.reason, 418))
+        for _ in range(2):
+            denied = response(app, STRANGER, **{"X-Account": "acct-1"})
+            assert (denied.status_code, denied.text) == (418, "not_listed")
+    app = an_app(FromHeader("x-account"), installed=False)  # one for every HTTPException is for others
+    app.add_exception_handler(HTTPException, lambda request, error: PlainTextResponse("own", 418))
+    assert response(app, STRANGER, **{"X-Account": "acct-1"}).status_code == 403
+
+
+def test_the_error_says_what_it_can_where_no_handler_is_found() -> None:
+    """As in a framework that looks for handlers elsewhere."""
+    error = AddressDeniedError(a_gate().decide("acct-1", STRANGER))
+    assert (error.status_code, STRANGER in str(error.detail)) == (403, True)
+    assert error.headers == {"x-request-id": error.verdict.request_id}
 
 
 def test_an_account_named_twice_denies() -> None:
@@ -112,6 +139,22 @@ def test_a_web_socket_is_denied_in_its_handshake() -> None:
         with pytest.raises(InvalidStatus) as caught:
             connect(url, source_address=(STRANGER, 0))
     assert caught.value.response.status_code == 403
+    assert json.loads(caught.value.response.body)["address"] == STRANGER
+    assert caught.value.response.headers["Content-Type"] == "application/problem+json"
+
+
+def test_a_web_socket_is_closed_where_the_server_knows_no_better() -> None:
+    sent: list[Any] = []
+    events: Any = asyncio.Queue()
+    events.put_nowait({"type": "websocket.connect"})
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    path = "/v1/acct-1/events"
+    scope = {"type": "websocket", "path": path, "headers": [], "query_string": b"", "client": (STRANGER, 4711)}
+    asyncio.run(an_app(FromRoute("account"))(scope, events.get, send))
+    assert sent == [{"type": "websocket.close", "code": 1008, "reason": "address not allowed"}]
 
 
 def test_a_route_without_the_parameter_is_denied_unless_it_is_exempt() -> None:

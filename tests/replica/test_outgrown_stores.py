@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
 from sqlalchemy import text
 
 from cidrgate import Gate, RuleManager, StoreError
-from cidrgate.stores.migrations import HEAD, VERSION_TABLE
+from cidrgate.stores.migrations import HEAD, VERSION_TABLE, lists_form
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+SAME = f"9999.{lists_form(HEAD)}"
+"""A later revision in which lists match as they do now."""
+OTHER = f"9999.{lists_form(HEAD) + 1}"
+"""A later revision in which they do not."""
 
 
 @pytest.fixture
@@ -36,8 +42,8 @@ def migrate_to(node: RuleManager, revision: str) -> None:
 
 def test_lists_that_match_otherwise_are_stale_at_once(node: RuleManager, caplog: pytest.LogCaptureFixture) -> None:
     gate = Gate(node, unlisted="allow")
-    migrate_to(node, "9999.2")
-    with pytest.raises(StoreError, match=r"9999\.2 by a newer cidrgate.*start the newer cidrgate"):
+    migrate_to(node, OTHER)
+    with pytest.raises(StoreError, match=rf"{re.escape(OTHER)} by a newer cidrgate.*start the newer cidrgate"):
         node.replica.published.catch_up()
     assert node.stale
     assert not node.allows("acct-1", "8.8.8.8")
@@ -50,7 +56,7 @@ def test_lists_that_match_otherwise_are_stale_at_once(node: RuleManager, caplog:
 
 
 def test_a_node_goes_on_where_lists_match_as_before(node: RuleManager) -> None:
-    migrate_to(node, "9999")
+    migrate_to(node, SAME)
     node.replica.published.catch_up()
     node.add("acct-1", "9.9.9.9/32")
     assert node.allows("acct-1", "9.9.9.9")
@@ -58,7 +64,7 @@ def test_a_node_goes_on_where_lists_match_as_before(node: RuleManager) -> None:
 
 
 def test_a_node_goes_on_when_the_store_is_restored(node: RuleManager) -> None:
-    migrate_to(node, "9999.2")
+    migrate_to(node, OTHER)
     with pytest.raises(StoreError):
         node.replica.published.catch_up()
     migrate_to(node, HEAD)

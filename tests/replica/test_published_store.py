@@ -7,7 +7,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
@@ -115,10 +115,10 @@ class FailingMatcher:
         self._matcher = matcher
         self.error: BaseException | None = None
 
-    def publish(self, account: str, prefixes: Iterable[str], *, enforced: bool = False) -> None:
+    def publish(self, account: str, prefixes: Iterable[str], *, when_empty: Literal["allow", "deny"] = "allow") -> None:
         if self.error is not None:
             raise self.error
-        self._matcher.publish(account, prefixes, enforced=enforced)
+        self._matcher.publish(account, prefixes, when_empty=when_empty)
 
     def __contains__(self, account: str) -> bool:
         return account in self._matcher

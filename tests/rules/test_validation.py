@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ from hypothesis import given, strategies as st
 
 from cidrgate import NewEntry, Policy, Problem, RuleError
 from cidrgate.rules import split_submission, validate_addition, validate_edit, validate_replacement
-from tests.golden_rules import SPECIAL, golden_validate
+from tests.golden_rules import PERMISSIVE, SPECIAL, golden_validate, policies
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,19 +53,16 @@ def existing_list(candidates: list[str]) -> list[str]:
     """A valid list: candidates that break no rule with those before."""
     listed: list[str] = []
     for cidr in candidates:
-        problems, canonical = golden_validate([cidr], listed, 50, allow_special=True)
+        problems, canonical = golden_validate([cidr], listed, PERMISSIVE)
         if not problems:
             listed += canonical
     return listed
 
 
-@given(st.lists(texts, min_size=1, max_size=8), st.lists(cidrs(), max_size=5), st.integers(1, 8), st.booleans())
-def test_addition_finds_what_the_golden_rules_find(
-    pieces: list[str], candidates: list[str], max_entries: int, allow_special: bool
-) -> None:
+@given(st.lists(texts, min_size=1, max_size=8), st.lists(cidrs(), max_size=5), policies)
+def test_addition_finds_what_the_golden_rules_find(pieces: list[str], candidates: list[str], policy: Policy) -> None:
     existing = existing_list(candidates)
-    policy = Policy(max_entries=max_entries, allow_special=allow_special)
-    expected, canonical = golden_validate(pieces, existing, max_entries, allow_special)
+    expected, canonical = golden_validate(pieces, existing, policy)
     accepted, problems = outcome(lambda: validate_addition([NewEntry(text) for text in pieces], existing, policy))
     assert described(problems) == expected
     assert accepted == ([] if expected else canonical)
@@ -72,20 +70,19 @@ def test_addition_finds_what_the_golden_rules_find(
     assert all(problem.text == pieces[problem.position] and problem.hint for problem in problems)
 
 
-@given(st.lists(texts, max_size=8), st.integers(1, 8), st.booleans())
-def test_replacement_is_an_addition_to_nothing(pieces: list[str], max_entries: int, allow_special: bool) -> None:
-    policy = Policy(max_entries=max_entries, allow_special=allow_special)
-    expected, canonical = golden_validate(pieces, [], max_entries, allow_special)
+@given(st.lists(texts, max_size=8), policies)
+def test_replacement_is_an_addition_to_nothing(pieces: list[str], policy: Policy) -> None:
+    expected, canonical = golden_validate(pieces, [], policy)
     accepted, problems = outcome(lambda: validate_replacement([NewEntry(text) for text in pieces], policy))
     assert described(problems) == expected
     assert accepted == ([] if expected else canonical)
 
 
-@given(texts, st.lists(cidrs(), max_size=5))
-def test_an_edit_meets_every_rule_but_the_limit(text: str, candidates: list[str]) -> None:
+@given(texts, st.lists(cidrs(), max_size=5), policies)
+def test_an_edit_meets_every_rule_but_the_limit(text: str, candidates: list[str], policy: Policy) -> None:
     others = existing_list(candidates)
-    expected, canonical = golden_validate([text], others, 1_000, allow_special=False)
-    accepted, problems = outcome(lambda: [validate_edit(text, others, Policy(max_entries=1))])
+    expected, canonical = golden_validate([text], others, replace(policy, max_entries=1_000))
+    accepted, problems = outcome(lambda: [validate_edit(text, others, policy)])
     assert described(problems) == expected
     assert accepted == ([] if expected else canonical)
 

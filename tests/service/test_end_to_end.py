@@ -131,7 +131,7 @@ def test_the_lists_behave_as_they_must(http: httpx.Client, database: str, token:
         ("POST", f"{sub}/restore", {"sequence": 1}),
     ):
         refused = http.request(method, path, json=body)
-        assert (refused.status_code, refused.json()["code"]) == (409, "subaccount")
+        assert (refused.status_code, refused.json()["code"]) == (409, "list_inherited")
         assert "acct-1" in refused.json()["detail"]
 
     # 3. At most 50 entries an account.

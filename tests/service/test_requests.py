@@ -234,15 +234,15 @@ def test_every_error_is_a_problem_and_gives_nothing_away(api: Api, admin: Caller
     assert admin.problem(409, "POST", "/v1/accounts", {"name": "acct-1"})["code"] == "account_exists"
     unknown = admin.problem(404, "POST", "/v1/accounts", {"name": "x", "parent": "nobody"})
     assert (unknown["code"], unknown["detail"]) == ("account_not_found", "there is no account 'nobody'")
-    assert admin.problem(409, "POST", "/v1/accounts", {"name": "x", "parent": "sub-1"})["code"] == "subaccount"
+    assert admin.problem(409, "POST", "/v1/accounts", {"name": "x", "parent": "sub-1"})["code"] == "list_inherited"
     assert admin.problem(404, "PATCH", f"{ENTRIES}/99", {})["code"] == "entry_not_found"
-    assert admin.problem(404, "POST", "/v1/accounts/acct-1/restore", {"sequence": 99})["code"] == "history"
+    assert admin.problem(404, "POST", "/v1/accounts/acct-1/restore", {"sequence": 99})["code"] == "change_not_found"
     assert admin.problem(404, "DELETE", "/v1/tokens/99")["code"] == "token_not_found"
     scope = {"name": "x", "scopes": ["everything"]}
     assert admin.problem(422, "POST", "/v1/tokens", scope)["code"] == "invalid_scope"
     api.manager.store.close()
     unavailable = admin("GET", ENTRIES)
-    assert (unavailable.status_code, unavailable.json()["code"]) == (503, "store")
+    assert (unavailable.status_code, unavailable.json()["code"]) == (503, "store_unavailable")
     assert "memory" not in unavailable.text
     assert unavailable.headers["retry-after"]
     assert admin("GET", "/readyz").status_code == 503

@@ -135,7 +135,7 @@ def test_nothing_is_changed_under_a_token_that_is_revoked_meanwhile(
 ) -> None:
     """It was good when the request was let in, and is not when the change would be stored."""
     kept = stored_api.credentials.create_token("kept", ADMIN)
-    [entry] = stored_api.manager.add("acct-1", "8.8.8.0/24")
+    [entry] = stored_api.manager.add("acct-1", "8.8.8.0/24").after
     made = stored_api.credentials.create_token("one", ADMIN)
     caller = stored_api.at("198.51.100.7", made.secret)
     before = stored_api.manager.history()
@@ -178,7 +178,7 @@ def test_what_a_request_with_a_key_was_answered_is_not_kept_either(stored_api: A
 def test_nothing_is_changed_in_a_session_that_is_ended_meanwhile(
     api: Api, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    [entry] = api.manager.add("acct-1", "8.8.8.0/24")
+    [entry] = api.manager.add("acct-1", "8.8.8.0/24").after
     sign_in(api, api.token("admin"))
     csrf = proof(api.client.get("/console/accounts").text)
     before = api.manager.history()

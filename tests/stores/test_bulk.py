@@ -13,7 +13,7 @@ import pytest
 from hypothesis import assume, given, strategies as st
 
 from cidrgate import Entry, NewEntry
-from cidrgate.stores import ListChange, NewList, Store, open_store
+from cidrgate.stores import NewList, Store, StoredChange, open_store
 from cidrgate.stores.bulk import rows_of
 from cidrgate.stores.entry_rows import entry_to_json
 from cidrgate.stores.postgres import PostgresStore
@@ -112,4 +112,4 @@ def insert_one_by_one(
             new_entry(next(ids), one.account, cidr, piece, actor)
             for cidr, piece in zip(one.cidrs, one.pieces, strict=True)
         )
-        transaction.apply([ListChange(owners[one.account], "add", after=entries, actor=actor)], at=NOW)
+        transaction.apply([StoredChange(owners[one.account], "add", after=entries, actor=actor)], at=NOW)

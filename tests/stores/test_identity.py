@@ -111,7 +111,7 @@ def test_an_old_file_that_comes_back_is_used_again(manager: RuleManager, path: P
             manager.add("acct-1", "1.1.1.1/32")
     shutil.rmtree(path.parent)
     aside.rename(path.parent)
-    assert manager.add("acct-1", "1.1.1.1/32")
+    assert manager.add("acct-1", "1.1.1.1/32").after
     with RuleManager.open(f"sqlite:///{path}", follow=False) as other:
         assert [entry.cidr for entry in other.entries("acct-1")] == ["1.1.1.1/32", "8.8.8.0/24"]
     eventually(lambda: manager.staleness < 0.2)
@@ -185,7 +185,7 @@ def test_a_file_with_several_names_is_opened_by_none(manager: RuleManager, path:
 def test_a_log_that_sqlite_itself_has_made_anew_is_used(manager: RuleManager) -> None:
     """Where nobody had the file open, as while a process forks."""
     for number in range(3):
-        assert in_child(lambda number=number: len(manager.add("acct-1", f"1.1.{number}.0/24"))) == {"made": 1}  # type: ignore[misc]
+        assert in_child(lambda number=number: len(manager.add("acct-1", f"1.1.{number}.0/24").after)) == {"made": 1}  # type: ignore[misc]
         assert len(manager.entries("acct-1")) == number + 2
         manager.add("acct-1", f"9.9.{number}.0/24")
         manager.remove("acct-1", f"9.9.{number}.0/24")

@@ -124,7 +124,7 @@ def test_an_account_that_is_locked_for_a_moment_is_waited_for(postgres_url: str)
             other.execute("SELECT FROM cidrgate.accounts FOR UPDATE")
             waiting = pool.submit(manager.replace, "acct-1", "8.8.8.0/24")
             eventually(lambda: blocked(postgres_url) == 1)
-        assert [entry.cidr for entry in waiting.result(PATIENT)] == ["8.8.8.0/24"]
+        assert [entry.cidr for entry in waiting.result(PATIENT).entries] == ["8.8.8.0/24"]
 
 
 def blocked(url: str) -> int:

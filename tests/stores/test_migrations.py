@@ -77,9 +77,26 @@ def sqlite_schema(path: Path) -> object:
 
 
 def test_the_last_revision_is_the_one_that_stores_ask_for() -> None:
-    revisions = list(ScriptDirectory(str(FOLDER)).walk_revisions())
-    assert [revision.revision for revision in revisions] == [f"{number:04}" for number in range(len(revisions), 0, -1)]
-    assert revisions[0].revision == HEAD
+    revisions = [revision.revision for revision in ScriptDirectory(str(FOLDER)).walk_revisions()]
+    assert revisions[0] == HEAD, "name the last revision in HEAD of cidrgate/stores/migrations/__init__.py"
+    assert wrongly_numbered(revisions[::-1]) is None
+
+
+def wrongly_numbered(revisions: list[str]) -> str | None:
+    """Return the first of these revisions whose name does not follow from the one before it; None if all do."""
+    generation = 1
+    for number, revision in enumerate(revisions, 1):
+        plain, _, dotted = revision.partition(".")
+        if plain != f"{number:04}" or int(dotted or 1) not in (generation, generation + 1) or dotted == "1":
+            return revision
+        generation = int(dotted or 1)
+    return None
+
+
+def test_revisions_are_numbered_and_those_that_change_what_matches_after_a_dot_too() -> None:
+    assert wrongly_numbered(["0001", "0002", "0003.2", "0004.2", "0005.3"]) is None
+    for wrong in (["0001", "0003"], ["0001", "0002.3"], ["0001", "0002.2", "0003"], ["0001", "0002.1"], ["1"]):
+        assert wrongly_numbered(wrong) == wrong[-1]
 
 
 @pytest.mark.filterwarnings("ignore:Did not recognize type .xid8.")

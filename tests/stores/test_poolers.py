@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -161,7 +161,7 @@ def test_how_many_connections_a_process_keeps_is_bounded(postgres_url: str) -> N
     with RuleManager.open(ours) as manager, ThreadPoolExecutor(24) as pool:
         for number in range(24):
             manager.create_account(f"a{number}")
-        asked = [pool.submit(manager.add, f"a{n % 24}", f"8.{n}.0.0/16") for n in range(200)]
+        asked: list[Future[object]] = [pool.submit(manager.add, f"a{n % 24}", f"8.{n}.0.0/16") for n in range(200)]
         asked += [pool.submit(manager.entries, f"a{n % 24}") for n in range(200)]
         most = 0
         with psycopg.connect(postgres_url, autocommit=True) as connection:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cidrgate import Account, Entry, StoreError
-from cidrgate.stores import ListChange, Store, open_store
+from cidrgate.stores import Store, StoredChange, open_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,7 +37,7 @@ def add(store: Store, account: str, *cidrs: str, label: str | None = None) -> li
         assert owner is not None
         ids = transaction.new_entry_ids()
         added = [Entry(next(ids), account, cidr, label, NOW, "me") for cidr in cidrs]
-        transaction.apply([ListChange(owner, "add", after=tuple(added), actor="me")], at=NOW)
+        transaction.apply([StoredChange(owner, "add", after=tuple(added), actor="me")], at=NOW)
     return added
 
 
@@ -45,7 +45,7 @@ def remove(store: Store, account: str, *removed: Entry) -> None:
     with store.write() as transaction:
         owner = transaction.account(account)
         assert owner is not None
-        transaction.apply([ListChange(owner, "remove", before=removed, actor="me")], at=NOW)
+        transaction.apply([StoredChange(owner, "remove", before=removed, actor="me")], at=NOW)
 
 
 def listed(store: Store, account: str) -> list[Entry]:
@@ -126,7 +126,7 @@ def test_a_change_alters_removes_and_inserts_by_id(store: Store) -> None:
         owner = transaction.account("a")
         assert owner is not None
         new = Entry(next(transaction.new_entry_ids()), "a", "3.3.3.3/32", None, NOW, None)
-        change = ListChange(owner, "replace", before=(kept, gone), after=(altered, new))
+        change = StoredChange(owner, "replace", before=(kept, gone), after=(altered, new))
         transaction.apply([change], at=NOW)
     assert listed(store, "a") == [altered, new]
     with store.read() as transaction:

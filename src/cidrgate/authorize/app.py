@@ -14,14 +14,14 @@ from cidrgate.authorize.client_headers import ClientHeaders
 from cidrgate.errors import UnclearAccountError
 from cidrgate.gate.account_sources import FromHeader
 from cidrgate.gate.denial import STATUS
-from cidrgate.middleware.asgi import account_of_headers, decide, denial_in, peer_of
+from cidrgate.middleware._asgi_requests import account_of_headers, decide, denial_in, peer_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cidrgate.gate.gate import Gate
     from cidrgate.gate.verdict import Verdict
-    from cidrgate.middleware.asgi import App, Message, Receive, Scope, Send
+    from cidrgate.middleware._asgi_requests import App, Message, Receive, Scope, Send
 
 __all__ = ["AUTHORIZE_PATH", "AuthorizeApp"]
 

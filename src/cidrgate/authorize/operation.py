@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from prometheus_client import Metric
 
     from cidrgate.manager import RuleManager
-    from cidrgate.middleware.asgi import Receive, Scope, Send
+    from cidrgate.middleware._asgi_requests import Receive, Scope, Send
     from cidrgate.replica.replica import Replica
 
 __all__ = ["MULTIPROCESS", "EndpointMetrics", "Operation"]

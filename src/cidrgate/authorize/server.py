@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -24,6 +23,7 @@ from cidrgate.gate.decision_log import LOG_EVERY, check_log_every
 from cidrgate.gate.gate import Gate, Unlisted, check_unlisted
 from cidrgate.gate.header_names import check_token
 from cidrgate.manager import RuleManager
+from cidrgate.values import Duration, seconds
 
 with needs_extra("authorize", "cidrgate.authorize.server"):
     import uvicorn
@@ -43,7 +43,7 @@ _REFRESH = 300.0
 """Seconds after which the workers' snapshot is written again."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AuthorizeSettings:
     """The settings of an authorize server.
 
@@ -59,12 +59,16 @@ class AuthorizeSettings:
         account_parameter: The query parameter with the account, instead of the header; None for the header.
         credential_headers: Headers that a client must not repeat, and that must not contain a comma.
         allow_header_aliases: Whether header names may contain other characters than letters, digits and dashes.
-        allow_missing_account: Whether a request without an account is allowed.
+        require_account: Whether a request without an account is denied.
         report_only: Whether to log the requests that would be denied, without denying any.
         log: Which decisions are logged: `denials`, `all` or `none`.
         log_every: Seconds between two lines about denials of the same account and address; 0 writes every denial.
-        deny_when_stale: The staleness of the lists, in seconds, after which enforced accounts are denied; None for no
-            limit.
+        max_staleness: The staleness of the lists, in seconds, after which the log reports it and `on_stale` counts;
+            None for no limit.
+        on_stale: What happens to enforced and unknown accounts while the lists are older than `max_staleness`: `serve`
+            answers from the last known lists, `deny` denies them.
+        ready_within: The staleness of the lists, in seconds, after which `/readyz` reports the endpoint as not ready;
+            None for `max_staleness`.
         snapshot: A snapshot file to start from, which the workers share; None for no file.
         note_matches: Whether to record when each entry last matched a request.
         metrics: Whether `/metrics` reports decisions and lists. Counting slows down each decision.
@@ -80,14 +84,29 @@ class AuthorizeSettings:
     account_parameter: str | None = None
     credential_headers: tuple[str, ...] = CREDENTIAL_HEADERS
     allow_header_aliases: bool = False
-    allow_missing_account: bool = False
+    require_account: bool = True
     report_only: bool = False
     log: Literal["denials", "all", "none"] = "denials"
-    log_every: float = LOG_EVERY
-    deny_when_stale: float | None = None
+    log_every: Duration = LOG_EVERY
+    max_staleness: Duration | None = None
+    on_stale: Literal["serve", "deny"] = "serve"
+    ready_within: Duration | None = None
     snapshot: str | None = None
     note_matches: bool = False
     metrics: bool = False
+
+    def __post_init__(self) -> None:
+        """Turn durations into seconds, which the workers get as JSON.
+
+        Raises:
+            TypeError: If a duration is neither a number nor a `timedelta`.
+            ValueError: If a duration is negative, or is 0 where it must not be.
+        """
+        object.__setattr__(self, "log_every", check_log_every(self.log_every))
+        for name in ("max_staleness", "ready_within"):
+            given = getattr(self, name)
+            if given is not None:
+                object.__setattr__(self, name, seconds(given, name, above_zero=True))
 
     def resolver(self) -> ClientIPResolver:
         """Return the resolver of the client address.
@@ -98,7 +117,7 @@ class AuthorizeSettings:
         return ClientIPResolver(
             trusted_proxies=None if self.trusted_hops is not None else self.trusted_proxies,
             trusted_hops=self.trusted_hops,
-            header=self.client_header,
+            client_header=self.client_header,
             trust_everybody=self.trust_everybody,
         )
 
@@ -122,12 +141,13 @@ class AuthorizeSettings:
         """
         self.resolver()
         check_token(self.account_header, "the header with the account")
-        check_log_every(self.log_every)
+        if self.on_stale not in ("serve", "deny"):
+            raise ValueError(f"on_stale must be 'serve' or 'deny', not {self.on_stale!r}")
+        if self.on_stale == "deny" and self.max_staleness is None:
+            raise ValueError("on_stale='deny' needs max_staleness: the seconds after which lists are stale")
         self.client_headers()
         if self.account_parameter is not None and not self.account_parameter:
             raise ValueError("the parameter with the account must have a name")
-        if self.deny_when_stale is not None and not 0 < self.deny_when_stale < math.inf:
-            raise ValueError(f"deny_when_stale must be a number of seconds above 0, not {self.deny_when_stale}")
 
     def open(self) -> RuleManager:
         """Open the store and return a manager whose lists are loaded and follow the store.
@@ -137,8 +157,8 @@ class AuthorizeSettings:
         """
         return RuleManager.open(
             self.database,
-            max_staleness=self.deny_when_stale,
-            on_stale="serve" if self.deny_when_stale is None else "deny",
+            max_staleness=_in_seconds(self.max_staleness),
+            on_stale=self.on_stale,
             snapshot=self.snapshot,
             refresh_snapshot=None if self.snapshot is None else _REFRESH,
         )
@@ -151,7 +171,7 @@ class AuthorizeSettings:
             unlisted=check_unlisted(self.unlisted),
             resolver=self.resolver(),
             report_only=self.report_only,
-            require_account=not self.allow_missing_account,
+            require_account=self.require_account,
             log=self.log,
             log_every=self.log_every,
             hooks=() if metrics is None else (metrics.hook,),
@@ -163,8 +183,14 @@ class AuthorizeSettings:
             account_header=self.account_header,
             account_parameter=self.account_parameter,
             client_headers=self.client_headers(),
-            elsewhere=Operation(lists.replica, ready_within=self.deny_when_stale, metrics=metrics),
+            elsewhere=Operation(
+                lists.replica, ready_within=_in_seconds(self.ready_within or self.max_staleness), metrics=metrics
+            ),
         )
+
+
+def _in_seconds(duration: Duration | None) -> float | None:
+    return None if duration is None else seconds(duration, "a duration")
 
 
 def app_from_environment() -> AuthorizeApp:

@@ -3,6 +3,7 @@
 import io
 import json
 import sys
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Any
@@ -25,7 +26,9 @@ from cidrgate.cli import (
     transfer,
 )
 from cidrgate.cli.environment import wants_json
-from cidrgate.cli.options import ERROR, Session, command, root_options
+from cidrgate.cli.error_records import error_object
+from cidrgate.cli.exit_statuses import ExitStatus
+from cidrgate.cli.options import Session, command, root_options
 from cidrgate.stores.urls import redacted_message
 
 __all__ = ["app", "run"]
@@ -72,12 +75,16 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="\n\n".join(["Exit statuses:", *(f"{one.value}  {one.meaning}" for one in ExitStatus)]),
 )
+
+
+_NAMED_VERSION = f"cidrgate {__version__}"
 
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(__version__)
+        typer.echo(_NAMED_VERSION)
         raise typer.Exit
 
 
@@ -94,7 +101,7 @@ def _root(
 @command(app, "version")
 def _version(session: Session) -> None:
     """Print the version."""
-    session.output.answer({"version": __version__}, __version__)
+    session.output.answer({"version": __version__}, _NAMED_VERSION)
 
 
 app.add_typer(accounts.app, name="account")
@@ -111,24 +118,30 @@ def run(arguments: Sequence[str]) -> int:
         arguments: The command line after `cidrgate`.
 
     Returns:
-        The exit status: 0 on success or if an address is allowed, 1 if `check` denies, 2 on an error.
+        The exit status; see `cidrgate.cli.exit_statuses`.
     """
     for stream in (sys.stdout, sys.stderr):
         # A label in a script that the terminal's encoding cannot represent must not end a command halfway.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    if not wants_json(arguments):
-        return _status(app(args=list(arguments)))
+    as_json = wants_json(arguments)
     try:
-        return _status(app(args=list(arguments), standalone_mode=False))
-    except Exception as error:
+        return _status(app(args=list(arguments), standalone_mode=not as_json))
+    except Exception as error:  # noqa: BLE001 - Python's own exit status, 1, would say that `check` denies
         # Usage errors: their type changed between versions of typer, their method did not.
         explain = getattr(error, "format_message", None)
-        if explain is None:
-            raise
-        print(json.dumps({"error": {"code": "usage", "message": explain(), "problems": []}}), file=sys.stderr)
-        return ERROR
+        if explain is not None:
+            _print_error("usage", explain())
+        elif as_json:
+            _print_error("internal_error", f"unexpected {type(error).__name__}: {error}; without --json it is traced")
+        else:
+            traceback.print_exc()
+        return int(ExitStatus.ERROR)
+
+
+def _print_error(code: str, message: str) -> None:
+    print(json.dumps({"error": error_object(code, message, ExitStatus.ERROR)}), file=sys.stderr)
 
 
 def _status(returned: object) -> int:
-    return returned if isinstance(returned, int) else 0
+    return returned if isinstance(returned, int) else int(ExitStatus.DONE)

@@ -84,9 +84,10 @@ def _authorize(
             "proxy passes it on.",
         ),
     ] = False,
-    allow_missing_account: Annotated[
-        bool, typer.Option("--allow-missing-account", help="Allow requests that name no account.")
-    ] = False,
+    require_account: Annotated[
+        bool,
+        typer.Option("--require-account/--no-require-account", help="Deny requests that name no account."),
+    ] = True,
     report_only: Annotated[
         bool, typer.Option("--report-only", help="Log the requests that would be denied, and deny none.")
     ] = False,
@@ -95,13 +96,29 @@ def _authorize(
         typer.Option("--log", help="Which decisions to log on stderr, as one line of JSON each."),
     ] = "denials",
     log_every: LogEvery = LOG_EVERY,
-    deny_when_stale: Annotated[
+    max_staleness: Annotated[
         float | None,
         typer.Option(
-            "--deny-when-stale",
+            "--max-staleness",
             metavar="SECONDS",
-            help="Deny accounts that are enforced or unknown after the store has not responded for this time. By "
-            "default, the last known lists count.",
+            help="The age of the lists after which the log reports it and --on-stale counts; by default there is none.",
+        ),
+    ] = None,
+    on_stale: Annotated[
+        Literal["serve", "deny"],
+        typer.Option(
+            "--on-stale",
+            help="The answer for enforced and unknown accounts while the lists are older than --max-staleness. serve: "
+            "the last known lists count. deny: they are denied.",
+        ),
+    ] = "serve",
+    ready_within: Annotated[
+        float | None,
+        typer.Option(
+            "--ready-within",
+            metavar="SECONDS",
+            help="The age of the lists after which /readyz reports the endpoint as not ready; by default that of "
+            "--max-staleness.",
         ),
     ] = None,
     snapshot: Annotated[
@@ -122,27 +139,29 @@ def _authorize(
         from cidrgate.authorize.server import AuthorizeSettings, serve
     if trusted_proxy and trusted_hops is not None:
         raise CommandError("name --trusted-proxy or --trusted-hops, not both")
-    settings = AuthorizeSettings(
-        database=session.database,
-        unlisted=unlisted,
-        trusted_proxies=tuple(trusted_proxy or _THIS_HOST),
-        trusted_hops=trusted_hops,
-        trust_everybody=trust_everybody,
-        client_header=client_header,
-        account_header=account_header,
-        account_parameter=account_parameter,
-        credential_headers=tuple(credential_header or CREDENTIAL_HEADERS),
-        allow_header_aliases=allow_header_aliases,
-        allow_missing_account=allow_missing_account,
-        report_only=report_only,
-        log=log,
-        log_every=log_every,
-        deny_when_stale=deny_when_stale,
-        snapshot=snapshot,
-        note_matches=note_matches,
-        metrics=metrics,
-    )
     try:
+        settings = AuthorizeSettings(
+            database=session.database,
+            unlisted=unlisted,
+            trusted_proxies=tuple(trusted_proxy or _THIS_HOST),
+            trusted_hops=trusted_hops,
+            trust_everybody=trust_everybody,
+            client_header=client_header,
+            account_header=account_header,
+            account_parameter=account_parameter,
+            credential_headers=tuple(credential_header or CREDENTIAL_HEADERS),
+            allow_header_aliases=allow_header_aliases,
+            require_account=require_account,
+            report_only=report_only,
+            log=log,
+            log_every=log_every,
+            max_staleness=max_staleness,
+            on_stale=on_stale,
+            ready_within=ready_within,
+            snapshot=snapshot,
+            note_matches=note_matches,
+            metrics=metrics,
+        )
         settings.check()
     except ValueError as error:
         raise CommandError(f"{error}") from error

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from cidrgate.cli.arguments import AccountName
+from cidrgate.cli.exit_statuses import ExitStatus
 from cidrgate.cli.options import Session, command
 from cidrgate.cli.output import Line
 from cidrgate.rules import special_block
@@ -15,23 +16,20 @@ from cidrgate.serialization import decision_record
 from cidrgate.stores.urls import redacted_message
 from cidrgate.values import Decision, Entry
 
-__all__ = ["DENIED", "app", "shared_bits"]
-
-DENIED = 1
-"""The exit status of `check` if the address may not act for the account."""
+__all__ = ["app", "shared_bits"]
 
 app = typer.Typer()
 
 _Address = Annotated[str, typer.Argument(metavar="IP", help="The client address.")]
 
 
-@command(app, "check")
+@command(app, "check", failure=ExitStatus.ERROR)
 def _check(session: Session, account: AccountName, address: _Address) -> None:
-    """Check whether an address may act for an account: exit status 0 if it may, 1 if not."""
+    """Check whether an address may act for an account: exit status 0 if it may, 1 if not, 2 on every error."""
     decision = _decide(session, account, address)
     session.output.answer(decision_record(account, address, decision), _verdict(address, account, decision))
     if not decision.allowed:
-        raise typer.Exit(DENIED)
+        raise typer.Exit(int(ExitStatus.DENIED))
 
 
 @command(app, "explain")

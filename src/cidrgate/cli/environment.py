@@ -56,16 +56,20 @@ def database_of(option: str | None, environment: Mapping[str, str] = os.environ)
         environment: The environment variables.
 
     Raises:
-        CommandError: If the variables contradict each other, or a file cannot be read.
-        StoreError: If the address names a store that does not outlive the command.
+        CommandError: If the variables contradict each other, a file cannot be read, or the address names no store that
+            outlives the command.
     """
     given = option
     if given is None:
         given = _variable_or_file(DATABASE, environment)
     if given is None:
         return DEFAULT_DATABASE
-    if store_of(given)[0] == "memory":
-        raise StoreError(
+    try:
+        kind, _ = store_of(given)
+    except StoreError as error:
+        raise CommandError(str(error)) from error  # the command line is wrong: no later run of it can work
+    if kind == "memory":
+        raise CommandError(
             "memory:// is for the library only: a store in memory ends with its process, so the next command would not "
             "find it; name a file, such as sqlite:///cidrgate.db"
         )
@@ -132,7 +136,7 @@ def with_variable(command: str, parameter: inspect.Parameter) -> inspect.Paramet
         option = copy.copy(each)  # several commands share some options
         # In an annotation, typer stores the first flag where the default usually is.
         names = (option.default, *(option.param_decls or ()))
-        flag = next(name for name in names if isinstance(name, str) and name.startswith("--"))
+        flag = next(name for name in names if isinstance(name, str) and name.startswith("--")).partition("/")[0]
         option.envvar = variable_of(command, flag)
         option.show_envvar = False  # the help names it in the style of the other options
         option.help = f"{option.help} Also {option.envvar}."
@@ -143,7 +147,7 @@ def with_variable(command: str, parameter: inspect.Parameter) -> inspect.Paramet
 _KUBERNETES = re.compile(r"_(SERVICE_(HOST|PORT)(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?)$")
 """What Kubernetes appends to the name of a service in the variables that it sets in each pod."""
 
-_RESTRICTING = ("ALLOW", "ALLOW_ACCOUNT", "DENY_WHEN_STALE", "TLS_CERTIFICATE", "TLS_KEY")
+_RESTRICTING = ("ALLOW", "ALLOW_ACCOUNT", "MAX_STALENESS", "ON_STALE", "TLS_CERTIFICATE", "TLS_KEY")
 """Options of servers that restrict access: one whose variable is empty was probably meant to be set."""
 
 _CLOSE = 0.88

@@ -10,7 +10,7 @@ from cidrgate.errors import CidrgateError, WouldDisableEnforcementError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["BadRowsError", "CommandError", "RowProblem", "shell_message"]
+__all__ = ["BadRowsError", "CommandError", "NotConfirmedError", "PartialImportError", "RowProblem", "shell_message"]
 
 
 def shell_message(error: CidrgateError) -> str:
@@ -18,7 +18,7 @@ def shell_message(error: CidrgateError) -> str:
 
     Example:
         >>> from cidrgate.errors import WouldDisableEnforcementError
-        >>> shell_message(WouldDisableEnforcementError("a")).partition(". ")[2]
+        >>> shell_message(WouldDisableEnforcementError(account="a")).partition(". ")[2]
         'Nothing was changed: say --empty if that is wanted'
     """
     # The shell has no client address that a list could deny, so there is only one guard to confirm.
@@ -27,6 +27,14 @@ def shell_message(error: CidrgateError) -> str:
 
 class CommandError(CidrgateError):
     """A command cannot be carried out as it was typed, or with the given file."""
+
+    code = "command"
+
+
+class NotConfirmedError(CommandError):
+    """A command deletes what nothing can restore, and nobody has confirmed it; nothing was changed."""
+
+    code = "not_confirmed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,16 +75,24 @@ class RowProblem:
 
 
 class BadRowsError(CommandError):
-    """A file has rows that were not imported.
+    """A file has bad rows, and nothing was imported.
 
     Args:
         message: What this means for the other rows of the file.
         problems: The problems, in the order of the lines.
     """
 
+    code = "bad_rows"
+
     def __init__(self, message: str, problems: Iterable[RowProblem]) -> None:
         super().__init__(message)
         self.problems = list(problems)
+
+
+class PartialImportError(BadRowsError):
+    """A file has bad rows: the accounts of these rows were not imported, the other accounts were."""
+
+    code = "partial_import"
 
 
 def _line_ranges(lines: Sequence[int]) -> str:

@@ -1,15 +1,14 @@
 """`cidrgate history`: what changed in an account's list, when, and who did it; `cidrgate prune` deletes old rows."""
 
-from datetime import datetime
 from typing import Annotated
 
 import typer
 
 from cidrgate.cli.arguments import AccountName, age
 from cidrgate.cli.options import Session, command
-from cidrgate.cli.output import Table, counted
+from cidrgate.cli.output import Table, counted, value_text
 from cidrgate.serialization import change_record
-from cidrgate.values import Change, Entry, NewEntry
+from cidrgate.values import DETAILS, Change, Entry
 
 __all__ = ["app", "described", "said_of"]
 
@@ -74,7 +73,7 @@ def described(change: Change) -> str:
 
 
 def said_of(entry: Entry) -> list[str]:
-    """Return the details of an entry besides its network: its label, and every other detail with its name.
+    """Return the details of an entry that somebody set: its label, and every other detail with its name.
 
     Example:
         >>> from datetime import UTC, datetime
@@ -82,12 +81,11 @@ def said_of(entry: Entry) -> list[str]:
         >>> said_of(Entry(7, "acct-1", "1.1.1.1/32", "dns", at, "me", expires_at=datetime(2030, 1, 2, tzinfo=UTC)))
         ['dns', 'expires at 2030-01-02 00:00:00']
     """
-    found = []
-    for name, value in NewEntry.of(entry).said().items():
-        text = f"{value:%Y-%m-%d %H:%M:%S}" if isinstance(value, datetime) else str(value)
-        if text:
-            found.append(text if name == "label" else f"{name.replace('_', ' ')} {text}")
-    return found
+    return [
+        text if detail.name == "label" else f"{detail.name.replace('_', ' ')} {text}"
+        for detail in DETAILS
+        if getattr(entry, detail.name) != detail.default and (text := value_text(getattr(entry, detail.name)))
+    ]
 
 
 def _labelled(entry: Entry) -> str:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from cidrgate.cli.errors import RowProblem, shell_message
 from cidrgate.errors import CidrgateError, RuleError
-from cidrgate.serialization import error_code
 from cidrgate.values import NewEntry
 
 if TYPE_CHECKING:
@@ -56,7 +55,7 @@ class ImportPlan:
             for position, why in unreadable.items():
                 found.append(RowProblem((lines[position],), account, UNREADABLE, "", (), why))
             if not isinstance(error, RuleError):
-                found.append(RowProblem(tuple(lines), account, error_code(error), "", (), shell_message(error)))
+                found.append(RowProblem(tuple(lines), account, error.code, "", (), shell_message(error)))
                 continue
             for problem in error.problems:
                 if problem.position not in unreadable:

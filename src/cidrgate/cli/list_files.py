@@ -16,32 +16,60 @@ import csv
 import io
 import json
 import re
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from functools import partial
-from typing import TYPE_CHECKING, Any, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cidrgate.cli.errors import CommandError
 from cidrgate.serialization import utc_text
-from cidrgate.values import NewEntry
+from cidrgate.values import DETAILS, NewEntry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from cidrgate.values import Entry
 
 __all__ = ["ListFormat", "Row", "format_of", "read_rows", "written"]
 
-_FIELDS = tuple(one.name for one in fields(NewEntry))
+_FIELDS = ("cidr", *(detail.name for detail in DETAILS))
 _COLUMNS = ("account", *_FIELDS)
 _NEEDED = ("account", "cidr")
-_TIMES = frozenset(name for name, kind in get_type_hints(NewEntry).items() if datetime in get_args(kind))
-_TEXTS = frozenset(name for name, kind in get_type_hints(NewEntry).items() if str in (kind, *get_args(kind)))
-if {*_FIELDS} != _TIMES | _TEXTS:
-    raise TypeError(
-        f"a field of NewEntry is neither text nor a time: define in cidrgate/cli/list_files.py how to write {_FIELDS}"
-    )
+
+
+class _Form(NamedTuple):
+    """The form of a kind of values in files.
+
+    Attributes:
+        cell: Returns the text of a value in CSV.
+        read: Parses this text, and raises a `ValueError` if it is invalid.
+        wanted: What a valid text is, for messages.
+        in_json: The type of a value in JSON Lines; text is read as in CSV.
+    """
+
+    cell: Callable[[Any], str | None]
+    read: Callable[[str], Any]
+    wanted: str
+    in_json: type = str
+
+
+def _flag(text: str) -> bool:
+    return {"true": True, "false": False}[text.lower()]
+
+
+_FORMS = {
+    str: _Form(lambda text: _as_text(text), str, "text"),
+    datetime: _Form(utc_text, datetime.fromisoformat, "a time such as 2027-01-31T18:00:00+00:00"),
+    bool: _Form(lambda value: str(value).lower(), _flag, "true or false", bool),
+    int: _Form(str, int, "a whole number", int),
+}
+"""The form of each kind of details."""
+
+_FORM_OF = {detail.name: _FORMS[detail.kind] for detail in DETAILS}
+_TEXTS = frozenset({"account"} | {detail.name for detail in DETAILS if detail.kind is str})
+"""The columns with text that a person wrote: the only ones where whitespace counts and a formula can hide."""
+
 _HEADER = ",".join(_COLUMNS)
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _UTF16_MARKS = ("\udcff\udcfe", "\udcfe\udcff")
@@ -148,20 +176,24 @@ def written(lists: Iterable[Sequence[Entry]], form: ListFormat) -> Iterator[str]
 def _as_csv(entries: Sequence[Entry]) -> str:
     text = io.StringIO(newline="")
     writer = csv.writer(text)
-    writer.writerows([_cell(name, value) for name, value in _values(entry)] for entry in entries)
+    writer.writerows(map(_cells, entries))
     return text.getvalue()
 
 
-def _values(entry: Entry) -> Iterator[tuple[str, str | None]]:
-    """Return the cells of a row for an entry, by the name of the column."""
+def _values(entry: Entry) -> Iterator[tuple[str, Any]]:
+    """Return the values of a row for an entry as JSON, by the name of the column."""
     for name in _COLUMNS:
         value = getattr(entry, name)
         yield name, utc_text(value) if isinstance(value, datetime) else value
 
 
-def _cell(name: str, value: str | None) -> str | None:
-    """Return a cell of CSV; networks and times are never formulas."""
-    return value if value is None or name == "cidr" or name in _TIMES else _as_text(value)
+def _cells(entry: Entry) -> list[str | None]:
+    """Return the cells of a row of CSV for an entry."""
+    return [
+        _as_text(entry.account),
+        entry.cidr,
+        *(None if (value := getattr(entry, name)) is None else form.cell(value) for name, form in _FORM_OF.items()),
+    ]
 
 
 def _as_text(cell: str) -> str:
@@ -255,11 +287,11 @@ def _places(header: Sequence[str]) -> dict[str, int]:
 
 
 def _csv_row(line: int, cells: Sequence[str], places: dict[str, int]) -> Row:
-    # Accounts and networks have no whitespace around them; labels may.
+    # Only text that a person wrote may have whitespace around it.
     values = {name: cells[place] for name, place in places.items() if place < len(cells)}
     account = _from_text(values.get("account", "").strip())
-    said: dict[str, str | None] = {
-        name: values[name].strip() if name == "cidr" or name in _TIMES else _from_text(values[name])
+    said = {
+        name: _from_text(values[name]) if name in _TEXTS else values[name].strip()
         for name in _FIELDS
         if values.get(name)
     }
@@ -274,17 +306,19 @@ def _csv_row(line: int, cells: Sequence[str], places: dict[str, int]) -> Row:
     return Row(line, _told(account), entry, problem)
 
 
-def _entry_of(said: dict[str, str | None]) -> tuple[NewEntry, str]:
+def _entry_of(said: Mapping[str, Any]) -> tuple[NewEntry, str]:
     """Return the entry of a row, and why it cannot be read; the reason is empty if it can."""
-    values: dict[str, Any] = dict(said)
+    values: dict[str, Any] = {"cidr": said.get("cidr", "")}
     problem = ""
-    for name in _TIMES & values.keys():
+    for name, form in _FORM_OF.items():
+        value = said.get(name)
+        if value is None or (value == "" and name not in _TEXTS):
+            continue
         try:
-            values[name] = datetime.fromisoformat(values[name]) if values[name] else None
-        except ValueError:
-            problem = f"the {name} is {_quoted(str(values[name]))}, not a time such as 2027-01-31T18:00:00+00:00"
-            values[name] = None
-    return NewEntry(**{"cidr": "", **values}), problem
+            values[name] = form.read(value) if isinstance(value, str) else value
+        except (ValueError, KeyError):
+            problem = f"the {name} is {_quoted(value)}, not {form.wanted}"
+    return NewEntry(**values), problem
 
 
 def _account_before_comma(line: str, places: dict[str, int]) -> str | None:
@@ -317,10 +351,14 @@ def _json_row(number: int, line: str) -> Row:
         return Row(number, _account_in_json(line), problem=f"it is not valid JSON: {reason}")
     if not isinstance(record, dict):
         return Row(number, None, problem=f"it is not a JSON object: {_quoted(line.strip())}")
-    said = {name: value for name in _COLUMNS if isinstance(value := record.get(name), str)}
-    account = said.pop("account", "").strip()
+    said: dict[str, Any] = {name: value for name in _COLUMNS if type(value := record.get(name)) is _type_in_json(name)}
+    account = said.get("account", "").strip()
     entry, problem = _entry_of({**said, "cidr": said.get("cidr", "").strip()})
     return Row(number, _told(account), entry, _json_problem(record) or problem)
+
+
+def _type_in_json(name: str) -> type:
+    return _FORM_OF[name].in_json if name in _FORM_OF else str
 
 
 def _json_problem(record: dict[str, object]) -> str:
@@ -330,11 +368,13 @@ def _json_problem(record: dict[str, object]) -> str:
             return f"the field {_quoted(name)} is unknown: the fields are {_HEADER}"
     for name in _COLUMNS:
         value = record.get(name)
-        if value is not None and not isinstance(value, str):
-            return f"the {name} is {_quoted(json.dumps(value))}, not text"
-        if name in _NEEDED and not (value or "").strip():
+        if value is not None and type(value) is not _type_in_json(name):
+            wanted = "text" if _type_in_json(name) is str else _FORM_OF[name].wanted
+            return f"the {name} is {_quoted(json.dumps(value))}, not {wanted}"
+        text = value if isinstance(value, str) else ""
+        if name in _NEEDED and not text.strip():
             return f"the {name} is missing"
-        if _SURROGATE.search(value or ""):
+        if _SURROGATE.search(text):
             return _NOT_UTF8
     return ""
 

@@ -1,6 +1,6 @@
 """Commands that show and change one account's list: `list`, `add`, `edit`, `remove`, `replace`, `restore`."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,14 +24,14 @@ from cidrgate.cli.errors import CommandError
 from cidrgate.cli.files import read_text
 from cidrgate.cli.history import said_of
 from cidrgate.cli.options import Session, command
-from cidrgate.cli.output import Line, Table
+from cidrgate.cli.output import Line, Table, value_text
 from cidrgate.errors import AccountExistsError, AccountNotFoundError
 from cidrgate.manager import RuleManager
 from cidrgate.rules import split_submission, validate_addition
 from cidrgate.rules.decisions import list_state
 from cidrgate.rules.networks import addresses_covered, prefix_length, subnet_mask
 from cidrgate.serialization import entry_record
-from cidrgate.values import Entry, EntryDetails, EntryEdit, ListState
+from cidrgate.values import DETAILS, Detail, Entry, EntryDetails, EntryEdit, ListState
 
 __all__ = ["app"]
 
@@ -79,7 +79,7 @@ def _add(
     with session.open(create=create) as manager:
         if create:
             _create_for(manager, account, cidrs, session)
-        added = manager.add(
+        change = manager.add(
             account,
             cidrs,
             actor=session.actor,
@@ -88,8 +88,8 @@ def _add(
         )
         held = manager.list_states([account])[account].entries
     session.output.answer(
-        {"account": account, "added": [entry_record(entry) for entry in added]},
-        *(f"added {_named(entry)}" for entry in added),
+        {"account": account, "added": [entry_record(entry) for entry in change.after]},
+        *(f"added {_named(entry)}" for entry in change.after),
         f"{account}: {held} of {session.policy.max_entries} entries",
     )
 
@@ -111,13 +111,14 @@ def _edit(
         flags = [option.flags[0] for option in DETAIL_OPTIONS.values()]
         raise CommandError(f"nothing to change: give the new network, {' or '.join(flags)}")
     with session.open() as manager:
-        edited = manager.edit(
+        change = manager.edit(
             account,
             entry_key(entry),
             edit,
             actor=session.actor,
             expect_version=expect_version,
         )
+    edited = change.entry(entry_key(entry))
     session.output.answer(
         {"account": account, "entry": entry_record(edited)},
         f"{entry} of {account} is now {_named(edited)}",
@@ -135,7 +136,7 @@ def _remove(
 ) -> None:
     """Remove entries: all of them, or none if one is not in the list."""
     with session.open() as manager:
-        removed = manager.remove(
+        change = manager.remove(
             account,
             *map(entry_key, entries),
             actor=session.actor,
@@ -144,8 +145,8 @@ def _remove(
         )
         state = manager.list_states([account])[account]
     session.output.answer(
-        {"account": account, "enforced": state.enforced, "removed": [entry_record(entry) for entry in removed]},
-        *(f"removed {_named(entry)}" for entry in removed),
+        {"account": account, "enforced": state.enforced, "removed": [entry_record(entry) for entry in change.before]},
+        *(f"removed {_named(entry)}" for entry in change.before),
         f"{account}: {state.entries} of {session.policy.max_entries} entries",
         *_warning(account, state),
     )
@@ -168,7 +169,7 @@ def _replace(
         raise CommandError("give the networks or a --file that contains them, not both")
     pieces = split_submission(read_text(file) if file else cidrs or [])
     with session.open() as manager:
-        entries = manager.replace(
+        change = manager.replace(
             account,
             pieces,
             actor=session.actor,
@@ -176,7 +177,7 @@ def _replace(
             allow_empty=empty,
             **details,
         )
-    _answer_list(session, account, entries)
+    _answer_list(session, account, change.entries)
 
 
 @command(app, "restore")
@@ -190,11 +191,11 @@ def _restore(
 ) -> None:
     """Restore the list as it was after a change (see `cidrgate history`), checked by the current rules."""
     with session.open() as manager:
-        entries = manager.restore(account, at=at, actor=session.actor, expect_version=expect_version, allow_empty=empty)
-    _answer_list(session, account, entries)
+        change = manager.restore(account, at=at, actor=session.actor, expect_version=expect_version, allow_empty=empty)
+    _answer_list(session, account, change.entries)
 
 
-def _answer_list(session: Session, account: str, entries: list[Entry]) -> None:
+def _answer_list(session: Session, account: str, entries: Sequence[Entry]) -> None:
     """Report a list that was changed as a whole."""
     state = list_state(entries, datetime.now(UTC))
     session.output.answer(
@@ -216,7 +217,7 @@ def _create_for(manager: RuleManager, account: str, cidrs: list[str], session: S
 
 def _table(entries: list[Entry], matched: Mapping[int, datetime] = MappingProxyType({})) -> Table:
     """Return the table of entries; the optional columns appear only if at least one entry has a value for them."""
-    columns = (*_COLUMNS, Column("last matched (UTC)", lambda entry: _time(matched.get(entry.id)), optional=True))
+    columns = (*_COLUMNS, Column("last matched (UTC)", lambda entry: value_text(matched.get(entry.id)), optional=True))
     cells = {column: [column.cell(entry) for entry in entries] for column in columns}
     shown = [column for column in columns if not column.optional or any(cells[column])]
     rows = list(zip(*(cells[column] for column in shown), strict=True))
@@ -240,12 +241,18 @@ class Column:
     optional: bool = False
 
 
-def _time(time: datetime | None) -> str:
-    return "" if time is None else f"{time:%Y-%m-%d %H:%M:%S}"
+def _detail_column(detail: Detail) -> Column:
+    """Return a column that appears only if an entry has another value than the default."""
+
+    def cell(entry: Entry) -> str:
+        value = getattr(entry, detail.name)
+        return "" if value == detail.default else value_text(value)
+
+    return Column(detail.title.lower(), cell, optional=True)
 
 
 def _end(entry: Entry) -> str:
-    return _time(entry.expires_at) + (", expired" if entry.expired(datetime.now(UTC)) else "")
+    return value_text(entry.expires_at) + (", expired" if entry.expired(datetime.now(UTC)) else "")
 
 
 _COLUMNS = (
@@ -255,9 +262,10 @@ _COLUMNS = (
     Column("mask", lambda entry: subnet_mask(entry.cidr)),
     Column("addresses", lambda entry: addresses_covered(entry.cidr), number=True),
     Column("label", lambda entry: entry.label or ""),
-    Column("added at (UTC)", lambda entry: _time(entry.created_at)),
+    Column("added at (UTC)", lambda entry: value_text(entry.created_at)),
     Column("added by", lambda entry: entry.created_by or ""),
     Column("expires (UTC)", _end, optional=True),
+    *(_detail_column(detail) for detail in DETAILS if detail.name not in ("label", "expires_at")),
 )
 """The columns for each entry; every field of `Entry` except its account."""
 

@@ -1,7 +1,7 @@
 """The options of every command, and the decorator that adds them.
 
 They may stand before or after the command; the one after it takes precedence. This module also handles errors for all
-commands: an error of cidrgate ends a command with a message and exit status 2.
+commands: an error of cidrgate ends a command with a message and the exit status of its kind.
 """
 
 import functools
@@ -23,7 +23,8 @@ from cidrgate.cli.environment import (
     split_lists,
     with_variable,
 )
-from cidrgate.cli.output import Output
+from cidrgate.cli.exit_statuses import INTERRUPTED, ExitStatus, status_of
+from cidrgate.cli.output import Output, leave_stdout
 from cidrgate.errors import CidrgateError
 from cidrgate.manager import RuleManager
 from cidrgate.rules import Policy
@@ -32,10 +33,7 @@ from cidrgate.stores.waits import LOCK_TIMEOUT
 if TYPE_CHECKING:
     from cidrgate.service.auth.credentials import Credentials
 
-__all__ = ["ERROR", "LogEvery", "Session", "TrustEverybody", "command", "root_options"]
-
-ERROR = 2
-"""The exit status of a command that failed."""
+__all__ = ["LogEvery", "Session", "TrustEverybody", "command", "root_options"]
 
 LogEvery: TypeAlias = Annotated[
     float,
@@ -84,8 +82,8 @@ class Session:
         """Return the URL of the store, or the path of a file: from the option, the environment or the default.
 
         Raises:
-            CommandError: If the environment contradicts itself, or a file that it names cannot be read.
-            StoreError: If it names a store that does not outlive the command.
+            CommandError: If the environment contradicts itself, a file that it names cannot be read, or the address
+                names no store that outlives the command.
         """
         return database_of(self.given_database)
 
@@ -111,7 +109,7 @@ class Session:
 
 
 def command(
-    app: typer.Typer, name: str, *, variables: bool = False
+    app: typer.Typer, name: str, *, variables: bool = False, failure: ExitStatus | None = None
 ) -> Callable[[Callable[Concatenate[Session, _Arguments], None]], None]:
     """Register a function as a command that takes the options of every command.
 
@@ -119,6 +117,7 @@ def command(
         app: The command group.
         name: The command's name.
         variables: Whether each of its options also has an environment variable, as servers need.
+        failure: The exit status of every error; None for the status of the error's kind.
 
     Returns:
         A decorator for a function of a `Session` and the command's own arguments.
@@ -136,8 +135,14 @@ def command(
                 check_variables(name, known, server=variables)
                 function(session, *_args, **arguments)
             except CidrgateError as error:
-                session.output.error(error)
-                raise typer.Exit(ERROR) from error
+                status = status_of(error) if failure is None else failure
+                session.output.error(error, status)
+                raise typer.Exit(int(status)) from error
+            except BrokenPipeError as error:
+                leave_stdout()
+                raise typer.Exit(int(ExitStatus.ERROR)) from error
+            except KeyboardInterrupt as error:
+                raise typer.Exit(INTERRUPTED) from error
 
         own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
         if variables:

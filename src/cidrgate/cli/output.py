@@ -7,9 +7,12 @@ would control a terminal is shown as its escape.
 from __future__ import annotations
 
 import json
+import os
+import sys
 import unicodedata
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -21,14 +24,14 @@ from rich.table import Table as BoxedTable
 from rich.text import Text
 
 from cidrgate.cli.error_records import error_record
-from cidrgate.cli.errors import BadRowsError, shell_message
+from cidrgate.cli.errors import BadRowsError, CommandError, shell_message
 from cidrgate.errors import CidrgateError, RuleError
 from cidrgate.stores.urls import redacted_message
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-__all__ = ["Line", "Output", "Table", "counted", "visible"]
+__all__ = ["Line", "Output", "Table", "counted", "leave_stdout", "value_text", "visible"]
 
 _STEERING = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 """Unicode categories that can move a cursor, reverse text, break a line or fail to be encoded."""
@@ -58,6 +61,21 @@ def visible(text: str) -> str:
         else character
         for character in text
     )
+
+
+def value_text(value: object) -> str:
+    """Return a value of an entry as people read it; times are in UTC, and None is empty.
+
+    Example:
+        >>> from datetime import UTC, datetime
+        >>> value_text(datetime(2030, 1, 2, tzinfo=UTC)), value_text(True), value_text("office"), value_text(None)
+        ('2030-01-02 00:00:00', 'yes', 'office', '')
+    """
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M:%S}"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "" if value is None else str(value)
 
 
 def counted(number: int, one: str, many: str) -> str:
@@ -109,7 +127,21 @@ class Output:
         self.json = json
 
     def answer(self, record: Mapping[str, Any], *parts: str | Line | Table) -> None:
-        """Answer on stdout: with the record for a program, with the parts for a person."""
+        """Answer on stdout: with the record for a program, with the parts for a person.
+
+        Raises:
+            CommandError: If the answer cannot be written. What the command did is done.
+        """
+        try:
+            self._answer(record, parts)
+        except BrokenPipeError:
+            raise  # nobody reads any more
+        except OSError as error:
+            raise CommandError(
+                f"the command was carried out, but its answer could not be written: {error.strerror or error}"
+            ) from error
+
+    def _answer(self, record: Mapping[str, Any], parts: Sequence[str | Line | Table]) -> None:
         if self.json:
             print(json.dumps(record), flush=True)
             return
@@ -121,13 +153,14 @@ class Output:
                 _print_line(console, part)
         console.file.flush()  # a server runs for days, and its first lines may go to a pipe, such as a container's log
 
-    def error(self, error: CidrgateError) -> None:
+    def error(self, error: CidrgateError, exit_status: int | None = None) -> None:
         """Report an error on stderr: what is wrong and how to correct it.
 
         The message may repeat any argument, and the URL of a database may have been typed as any argument.
         """
         if self.json:
-            print(json.dumps({"error": _redacted(error_record(error))}), file=_console(stderr=True).file)
+            record = error_record(error, exit_status)
+            print(json.dumps({"error": _redacted(record)}), file=_console(stderr=True).file)
             return
         console = _console(stderr=True)
         if isinstance(error, BadRowsError):
@@ -173,8 +206,22 @@ def _redacted(record: Any) -> Any:
     return [_redacted(value) for value in record] if isinstance(record, list | tuple) else record
 
 
+class _Console(Console):
+    """A console that leaves it to the command what a closed pipe means."""
+
+    def on_broken_pipe(self) -> None:
+        """Raise the error again; the console would exit with the status that means a denial."""
+        raise
+
+
 def _console(*, stderr: bool = False) -> Console:
-    return Console(stderr=stderr, markup=False, emoji=False, highlight=False)
+    return _Console(stderr=stderr, markup=False, emoji=False, highlight=False)
+
+
+def leave_stdout() -> None:
+    """Stop writing to a pipe that nobody reads; otherwise Python complains when it ends."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), sys.stdout.fileno())
 
 
 def _print_line(console: Console, part: str | Line) -> None:

@@ -101,7 +101,7 @@ def _serve(
         resolver = ClientIPResolver(
             trusted_proxies=trusted_proxy or None,
             trusted_hops=trusted_hops,
-            header=client_header,
+            client_header=client_header,
             trust_everybody=trust_everybody,
         )
         settings = Settings(

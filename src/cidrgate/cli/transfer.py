@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cidrgate.cli.errors import BadRowsError
+from cidrgate.cli.errors import BadRowsError, PartialImportError
 from cidrgate.cli.files import STANDARD_STREAM, lines_of, write_text
 from cidrgate.cli.import_plan import plan_import
 from cidrgate.cli.list_files import ListFormat, format_of, read_rows, written
@@ -38,7 +38,7 @@ def _import(
     strict: Annotated[bool, typer.Option("--strict", help="Import nothing if any row is bad.")] = False,
     create: Annotated[bool, typer.Option("--create/--no-create", help="Create accounts that do not exist.")] = True,
 ) -> None:
-    """Import the lists of many accounts. An account with a bad row is not imported; the exit status is then 2."""
+    """Import the lists of many accounts. An account with a bad row is not imported; the exit status is then 7."""
     form = form or format_of(file.name)
     with session.output.progress(f"reading {file.name}"), lines_of(file) as lines:
         plan = plan_import(read_rows(lines, form))
@@ -66,7 +66,8 @@ def _import(
         f"imported {_amount(report.entries, report.accounts)}, {report.created:,} of them created",
     )
     if problems:
-        raise BadRowsError(_advice(len(report.problems), whole=whole, strict=strict), problems)
+        kind = PartialImportError if report.accounts else BadRowsError
+        raise kind(_advice(len(report.problems), whole=whole, strict=strict), problems)
 
 
 @command(app, "export")

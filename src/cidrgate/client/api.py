@@ -65,6 +65,8 @@ class ApiError(CidrgateError):
         retry_after: Seconds to wait before another attempt; None if the service did not send this.
     """
 
+    code = "http_error"
+
     def __init__(
         self, status: int, code: str, detail: str, problems: list[Problem], retry_after: float | None = None
     ) -> None:
@@ -84,6 +86,8 @@ class UnconfirmedError(ApiError):
         confirm: Repeat the call with this value as `confirm`. Or pass `allow_empty=True` for `disable_enforcement`, and
             `allow_lock_out=True` for `lock_out`.
     """
+
+    code = "unconfirmed_change"
 
     def __init__(self, status: int, code: str, detail: str, confirm: Iterable[str]) -> None:
         super().__init__(status, code, detail, [])

@@ -9,9 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cidrgate.gate.account_sources import EXEMPT, FromHeader, FromPath, FromRoute
-from cidrgate.gate.client_ip import ClientAddress, ClientIPResolver
+from cidrgate.gate.client_ip import ClientAddress, ClientIPResolver, ClientProblem
 from cidrgate.gate.denial import Denial, denial_of
 from cidrgate.gate.gate import Gate, Unlisted
+from cidrgate.gate.hooks import AllowedCounter, DecisionHook, SuppressedCounter
 from cidrgate.gate.proxy_protocol import parse_proxy_header
 from cidrgate.gate.verdict import Result, Verdict, VerdictReason
 
@@ -20,8 +21,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "EXEMPT",
+    "AllowedCounter",
     "ClientAddress",
     "ClientIPResolver",
+    "ClientProblem",
+    "DecisionHook",
     "Denial",
     "FromHeader",
     "FromPath",
@@ -29,6 +33,7 @@ __all__ = [
     "Gate",
     "GateMetrics",
     "Result",
+    "SuppressedCounter",
     "Unlisted",
     "Verdict",
     "VerdictReason",

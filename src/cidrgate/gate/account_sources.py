@@ -63,7 +63,7 @@ class FromHeader:
 
     name: str
     lookup: Callable[[str], str | None] | None = None
-    scheme: str | None = None
+    scheme: str | None = field(default=None, kw_only=True)
     exempt: Sequence[str] = field(default=(), kw_only=True)
     exemptions: Exemptions = field(init=False, repr=False, compare=False)
 

@@ -6,6 +6,7 @@ and `rewritten_peers` detects a peer that a server has rewritten.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -18,9 +19,9 @@ from cidrgate.gate.trusted_networks import refuse_everybody
 from cidrgate.rules.format_hints import format_hint
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
-__all__ = ["ClientAddress", "ClientIPResolver", "ClientProblem"]
+__all__ = ["ClientAddress", "ClientIPResolver", "ClientProblem", "header_lines"]
 
 ClientProblem: TypeAlias = (
     HopProblem
@@ -34,14 +35,18 @@ ClientProblem: TypeAlias = (
         "too_many_hops",
     ]
 )
+"""Why a request has no client address; `ClientAddress` describes them. Later versions may add values."""
 
 _Found: TypeAlias = tuple[str | None, str, int | None, ClientProblem | None]
 
 _UNIX_PEERS = (UNIX_SOCKET, "/")
 _LISTS = ("x-forwarded-for", "forwarded")
+_SAY_HEADERS = 'headers must be pairs of bytes, as in [(b"x-forwarded-for", b"203.0.113.9")]'
+_NO_NAME = _HeaderNames([b"\0"])
+"""No header has this name, so lines that it may be in have unusual types."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ClientAddress:
     """The client address of a request, and the source that it comes from.
 
@@ -51,7 +56,7 @@ class ClientAddress:
             the name of the header that was used.
         hop: The position in that header's list, counted from the right: 1 is the hop that the nearest proxy wrote. None
             if there is no list.
-        problem: Why there is no address, or None:
+        problem: Why there is no address, or None; later versions may add values:
 
             - `no_address`: the client is on a Unix socket, or the server does not report a peer
             - `invalid_peer`: the peer that the server reports is not an address
@@ -62,7 +67,7 @@ class ClientAddress:
             - `repeated_header`: a header for a single value is repeated
             - `malformed_hop`: the hop is empty, is not an address, or has a zone or an impossible port
             - `obfuscated_hop`: the hop is `unknown` or a name such as `_hidden`
-            - `malformed_header`: `Forwarded` violates RFC 7239, for example by an open quote; or headers are not bytes
+            - `malformed_header`: `Forwarded` violates RFC 7239, for example by an open quote
             - `header_too_long`: `Forwarded` is longer than `LONGEST_FORWARDED`
             - `too_few_hops`: the header contains fewer hops than `trusted_hops`
             - `too_many_hops`: the header contains more than `MOST_HOPS` trusted hops
@@ -93,9 +98,9 @@ class ClientIPResolver:
         trusted_proxies: Networks of the proxies, such as `10.0.0.0/8`, and `unix:` for every peer on a Unix socket.
             Name only the proxies: anyone with one of these addresses can claim any client address.
         trusted_hops: How many proxies there are between the client and this server; at least 1.
-        header: The header that the proxies write: `x-forwarded-for` (the default), `forwarded` (RFC 7239), or a header
-            with a single address, such as `cf-connecting-ip`, `x-real-ip` or `fly-client-ip`. A header with a single
-            address needs `trusted_proxies`.
+        client_header: The header that the proxies write: `x-forwarded-for` (the default), `forwarded` (RFC 7239), or a
+            header with a single address, such as `cf-connecting-ip`, `x-real-ip` or `fly-client-ip`. A header with a
+            single address needs `trusted_proxies`.
         trust_everybody: Whether the trusted proxies may cover the whole public address space. Anyone who can reach the
             server can then claim any client address.
         resolved_by_server: Whether to use the server's peer address as it is. Use it only if the server is configured
@@ -118,11 +123,11 @@ class ClientIPResolver:
     """
 
     __slots__ = (
-        *("_claims", "_field", "_hops", "_only", "_other_ports", "_proxies", "_unix"),
-        *("header", "resolved_by_server"),
+        *("_claims", "_field", "_hops", "_only", "_other_ports", "_proxies", "_trusts_everybody", "_unix"),
+        *("client_header", "resolved_by_server"),
     )
 
-    header: str | None
+    client_header: str | None
     """The header that may count, in lower case; None if only the peer counts."""
 
     resolved_by_server: bool
@@ -133,33 +138,33 @@ class ClientIPResolver:
         *,
         trusted_proxies: Iterable[str] | None = None,
         trusted_hops: int | None = None,
-        header: str | None = None,
+        client_header: str | None = None,
         trust_everybody: bool = False,
         resolved_by_server: bool = False,
     ) -> None:
         for name, value in (("trust_everybody", trust_everybody), ("resolved_by_server", resolved_by_server)):
             if not isinstance(value, bool):
                 raise TypeError(f"{name} must be True or False, not {value!r}")
-        if resolved_by_server and not (trusted_proxies is None and trusted_hops is None and header is None):
+        if resolved_by_server and not (trusted_proxies is None and trusted_hops is None and client_header is None):
             raise ValueError(
                 "resolved_by_server uses the server's peer address: do not combine it with trusted_proxies, "
-                "trusted_hops or header"
+                "trusted_hops or client_header"
             )
         if trusted_proxies is not None and trusted_hops is not None:
             raise ValueError("name trusted_proxies or trusted_hops, not both")
-        if header is not None:
-            check_token(header, "the header with the client's address")
-        if trusted_proxies is None and trusted_hops is None and header is not None:
-            raise ValueError(f"{header} can only be trusted from a proxy: name trusted_proxies or trusted_hops")
+        if client_header is not None:
+            check_token(client_header, "the header with the client's address")
+        if trusted_proxies is None and trusted_hops is None and client_header is not None:
+            raise ValueError(f"{client_header} can only be trusted from a proxy: name trusted_proxies or trusted_hops")
         if trusted_hops is not None and (
             isinstance(trusted_hops, bool) or not isinstance(trusted_hops, int) or not 0 < trusted_hops < MOST_HOPS
         ):
             raise ValueError(
                 f"trusted_hops must be the number of proxies, at least 1 and below {MOST_HOPS}, not {trusted_hops!r}"
             )
-        name = "x-forwarded-for" if header is None else header.lower()
+        name = "x-forwarded-for" if client_header is None else client_header.lower()
         if trusted_hops is not None and name not in _LISTS:
-            raise ValueError(f"{header} contains no list of hops: name the trusted_proxies that may send it")
+            raise ValueError(f"{client_header} contains no list of hops: name the trusted_proxies that may send it")
         if isinstance(trusted_proxies, str):
             raise TypeError("trusted_proxies must be an iterable of networks, not one str: write [network]")
         named = [] if trusted_proxies is None else list(trusted_proxies)
@@ -169,13 +174,29 @@ class ClientIPResolver:
             raise ValueError("trust_everybody needs trusted_proxies: name them")
         if not trust_everybody:
             refuse_everybody(self._proxies)
+        self._trusts_everybody = trust_everybody
         self._hops = trusted_hops
-        self.header = name if named or trusted_hops is not None else None
+        self.client_header = name if named or trusted_hops is not None else None
         self._field = name.encode("latin-1")
         self._only = _HeaderField(self._field)
         self._claims = _HeaderNames(CLIENT_HEADERS | {self._field})
         self._other_ports = _HeaderNames(PORT_HEADERS - {self._field})
         self.resolved_by_server = resolved_by_server
+
+    def __repr__(self) -> str:
+        """Return the arguments that differ from the defaults."""
+        given: dict[str, object] = {}
+        if self._hops is not None:
+            given["trusted_hops"] = self._hops
+        elif self.client_header is not None:
+            given["trusted_proxies"] = [*self._proxies, *([UNIX_SOCKET] if self._unix else [])]
+        if self.client_header not in (None, "x-forwarded-for"):
+            given["client_header"] = self.client_header
+        if self._trusts_everybody:
+            given["trust_everybody"] = True
+        if self.resolved_by_server:
+            given["resolved_by_server"] = True
+        return f"ClientIPResolver({', '.join(f'{name}={value!r}' for name, value in given.items())})"
 
     def resolve(
         self, peer: str | None, headers: Iterable[tuple[bytes, bytes]], *, port: int | None = None
@@ -185,11 +206,15 @@ class ClientIPResolver:
         Args:
             peer: The address of the socket's other end, as the server reports it; None, empty, `unix:` or a path for a
                 Unix socket.
-            headers: Every header line as it was received, in order; names in upper or lower case.
+            headers: Every header line as it was received, in order: pairs of bytes, names in upper or lower case.
             port: The port of the socket's other end, as the server reports it, or None if it does not. The port helps
                 to detect a server that has replaced the peer with an address from a header.
+
+        Raises:
+            TypeError: If the headers are not pairs of bytes: a dict would lose repeated lines.
         """
-        return ClientAddress(*self._find(peer, tuple(headers), port))
+        address, source, hop, problem = self._find(peer, header_lines(headers), port)
+        return ClientAddress(address=address, source=source, hop=hop, problem=problem)
 
     def address(self, peer: str | None, headers: Sequence[tuple[bytes, bytes]], port: int | None = None) -> str | None:
         """Return only the `address` of the client; this is faster than `resolve`.
@@ -198,12 +223,15 @@ class ClientIPResolver:
             peer: As in `resolve`.
             headers: As in `resolve`; it is read more than once.
             port: As in `resolve`.
+
+        Raises:
+            TypeError: As in `resolve`, if a header is read.
         """
         return self._find(peer, headers, port)[0]
 
     def _find(self, peer: str | None, headers: Sequence[tuple[bytes, bytes]], port: int | None) -> _Found:
         """Return the attributes of a `ClientAddress`."""
-        header = self.header
+        header = self.client_header
         try:
             if not peer or peer.startswith(_UNIX_PEERS):
                 node, trusted = UNIX_SOCKET, self._unix
@@ -223,15 +251,14 @@ class ClientIPResolver:
             if node == UNIX_SOCKET:
                 return None, "peer", None, "no_address"
             if headers and claims.may_be_in(headers):
-                if not _are_bytes(headers):
-                    return None, "peer", None, "malformed_header"
+                header_lines(headers)
                 for name, value in headers:
                     if name.lower() in claims and holds(value, node):
                         return None, "peer", None, "rewritten_peer"
             return node, "peer", None, None
         only = self._only.value(headers)
-        if only is None and not _are_bytes(headers):
-            return None, header, None, "malformed_header"
+        if only is None:
+            header_lines(headers)
         values = [only] if only is not None else [value for name, value in headers if name.lower() == self._field]
         named = b":" in (only or b",".join(values)) or self._other_ports.may_be_in(headers)
         if named and port and trusted and node != UNIX_SOCKET and came_with_port(node, port, headers):
@@ -268,12 +295,27 @@ class ClientIPResolver:
         return _found(node, header, hop)
 
 
-def _are_bytes(headers: Iterable[object]) -> bool:
-    """Return whether all header lines are pairs of bytes. A name of another type could not be compared safely."""
-    for line in headers:
-        if not isinstance(line, (tuple, list)) or [isinstance(part, bytes) for part in line] != [True, True]:
-            return False
-    return True
+def header_lines(headers: object) -> tuple[tuple[bytes, bytes], ...]:
+    """Return header lines as a tuple, after a check of their types: a name of another type would not be found.
+
+    Raises:
+        TypeError: If they are not pairs of bytes.
+
+    Example:
+        >>> header_lines({"X-Forwarded-For": "203.0.113.9"})
+        Traceback (most recent call last):
+        ...
+        TypeError: headers must be pairs of bytes, as in [(b"x-forwarded-for", b"203.0.113.9")], not a dict
+    """
+    if isinstance(headers, (Mapping, str, bytes, bytearray)) or not isinstance(headers, Iterable):
+        raise TypeError(f"{_SAY_HEADERS}, not a {type(headers).__name__}")
+    lines = tuple(headers)
+    if _NO_NAME.may_be_in(lines):
+        for line in lines:
+            if not isinstance(line, (tuple, list)) or [isinstance(part, bytes) for part in line] != [True, True]:
+                kinds = ", ".join(type(part).__name__ for part in line) if isinstance(line, (tuple, list)) else ""
+                raise TypeError(f"{_SAY_HEADERS}, not a {type(line).__name__}{kinds and f' of {kinds}'}")
+    return lines
 
 
 def _found(node: str, source: str, hop: int | None) -> _Found:

@@ -18,12 +18,14 @@ from typing import TYPE_CHECKING, TypeAlias
 from cidrgate.event_log import log_event
 from cidrgate.gate.repeated_denials import RepeatedDenials, Summary
 from cidrgate.process.forking import join_forks
+from cidrgate.values import seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable
 
     from cidrgate.event_log import Value
     from cidrgate.gate.verdict import Verdict
+    from cidrgate.values import Duration
 
 __all__ = ["LOGGER", "LOG_EVERY", "DecisionLog", "advise_about_rewritten_peers", "check_log_every"]
 
@@ -74,7 +76,7 @@ class DecisionLog:
     """
 
     def __init__(
-        self, *, allowed: bool = False, every: float = LOG_EVERY, suppressed: Iterable[Callable[[], object]] = ()
+        self, *, allowed: bool = False, every: Duration = LOG_EVERY, suppressed: Iterable[Callable[[], object]] = ()
     ) -> None:
         self._allowed = allowed
         self._counted = _Counted(check_log_every(every), tuple(suppressed))
@@ -178,14 +180,14 @@ class _Counted:
 
     def _write(self, summaries: Iterable[Summary[_Line]]) -> None:
         for one in summaries:
-            _write(one.record, repeated=one.count, seconds=self._every)
+            _write(one.record, repeated=one.count, window=self._every)
 
 
 def _write(
-    line: _Line | None, *, error: BaseException | None = None, repeated: int | None = None, seconds: float = 0.0
+    line: _Line | None, *, error: BaseException | None = None, repeated: int | None = None, window: float = 0.0
 ) -> None:
     """Write one line: the decision or error itself, or how often it was repeated."""
-    again: dict[str, Value] = {} if repeated is None else {"repeated": repeated, "seconds": seconds}
+    again: dict[str, Value] = {} if repeated is None else {"repeated": repeated, "window_seconds": window}
     if isinstance(line, _Failure):
         message = line.message if repeated is None else f"{line.message}, again {repeated:,} times: {line.cause}"
         log_event(
@@ -208,24 +210,20 @@ def _write(
         log_event(level, "decisions_suppressed", text, logger=LOGGER, details=again | record)
 
 
-def check_log_every(seconds: object) -> float:
-    """Check the setting `log_every`: the seconds between two lines about the same account and address.
+def check_log_every(duration: Duration) -> float:
+    """Return the setting `log_every` in seconds: the time between two lines about the same account and address.
 
     Raises:
-        TypeError: If it is not a number.
+        TypeError: If it is neither a number nor a `timedelta`.
         ValueError: If it is negative or infinite.
 
     Example:
         >>> check_log_every(-1)
         Traceback (most recent call last):
         ...
-        ValueError: log_every must be a number of seconds, or 0 for a line for each denial, not -1
+        ValueError: log_every must be a number of seconds from 0 on, not -1
     """
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
-        raise TypeError(f"log_every must be a number of seconds, not {seconds!r}")
-    if not 0 <= seconds < float("inf"):
-        raise ValueError(f"log_every must be a number of seconds, or 0 for a line for each denial, not {seconds}")
-    return float(seconds)
+    return seconds(duration, "log_every")
 
 
 def advise_about_rewritten_peers() -> None:

@@ -21,7 +21,7 @@ PROBLEM_TYPE = "urn:cidrgate:address-not-allowed"
 _TITLE = "Address not allowed"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Denial:
     """A response with status `STATUS`. The header names are in lower case."""
 
@@ -80,7 +80,7 @@ def denial_of(verdict: Verdict, accept: str = "") -> Denial:
         ("x-content-type-options", "nosniff"),
         ("x-request-id", verdict.request_id),
     )
-    return Denial(headers, body)
+    return Denial(headers=headers, body=body)
 
 
 def _page(problem: dict[str, str | int | None]) -> str:

@@ -9,15 +9,15 @@ from __future__ import annotations
 import re
 import secrets
 from contextlib import suppress
-from inspect import iscoroutinefunction
 from time import perf_counter
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, TypeGuard, cast, get_args
 
 from cidrgate.errors import InvalidAccountError, MissingAccountError, UnclearAccountError
 from cidrgate.gate.account_sources import EXEMPT, Exempt
-from cidrgate.gate.client_ip import ClientAddress, ClientIPResolver
+from cidrgate.gate.client_ip import ClientAddress, ClientIPResolver, header_lines
 from cidrgate.gate.decision_log import LOG_EVERY, DecisionLog, advise_about_rewritten_peers
 from cidrgate.gate.header_names import check_token
+from cidrgate.gate.hooks import AllowedCounter, DecisionHook, SuppressedCounter, check_hook, name_of
 from cidrgate.gate.verdict import Result, Verdict, VerdictReason
 from cidrgate.rules.account_names import can_name_account
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from cidrgate._engine import Matcher
     from cidrgate.manager import RuleManager
     from cidrgate.manager.last_matches import LastMatches
-    from cidrgate.rules.decisions import Address
+    from cidrgate.values import Address, Duration
 
 __all__ = ["REQUEST_ID", "Gate", "Unlisted", "check_gate", "check_unlisted"]
 
@@ -72,12 +72,12 @@ class Gate:
         report_only: Whether to log and count the requests that would be denied, without denying any.
         require_account: Whether to deny a request that acts for no account.
         log: Which decisions go to the logger `cidrgate.decisions`: `denials`, `all` or `none`.
-        log_every: Seconds between two log lines about denials of the same account and address. The first denial is
-            written at once, the others are counted, and one line gives their number. 0 writes every denial.
-        hooks: Functions to call with the `Verdict` of every decision, such as `GateMetrics`. If a hook has a method
-            `count_allowed(account, reason, seconds)`, the gate may call that method for an allowed request instead,
-            and makes no verdict. If a hook has a method `count_suppressed()`, the gate calls it for each denial that
-            the log only counted.
+        log_every: Seconds or a `timedelta` between two log lines about denials of the same account and address. The
+            first denial is written at once, the others are counted, and one line gives their number. 0 writes every
+            denial.
+        hooks: Functions to call with the `Verdict` of every decision, such as `GateMetrics`. A hook that is an
+            `AllowedCounter` is called without a verdict for allowed requests, and one that is a `SuppressedCounter`
+            for each denial that the log only counted.
         note_matches: Whether to record in the manager's store which entries matched requests, so people can see which
             entries are in use; see `RuleManager.store_matches`.
         request_id_header: The header with the id of a request, such as `x-request-id`, if a proxy sets one. The gate
@@ -94,7 +94,7 @@ class Gate:
         >>> matcher.publish("acct-1", ["203.0.113.0/24"])
         >>> gate = Gate(matcher, unlisted="deny_unknown", log="none")
         >>> verdict = gate.decide("acct-1", "203.0.113.9")
-        >>> verdict.result, verdict.reason, verdict.entry
+        >>> verdict.result, verdict.reason, verdict.matched_cidr
         ('allowed', 'matched', '203.0.113.0/24')
         >>> gate.decide("acct-1", "8.8.8.8").result
         'denied'
@@ -111,8 +111,8 @@ class Gate:
         report_only: bool = False,
         require_account: bool = False,
         log: Literal["denials", "all", "none"] = "denials",
-        log_every: float = LOG_EVERY,
-        hooks: Iterable[Callable[[Verdict], object]] = (),
+        log_every: Duration = LOG_EVERY,
+        hooks: Iterable[DecisionHook] = (),
         note_matches: bool = False,
         request_id_header: str | None = None,
     ) -> None:
@@ -131,12 +131,7 @@ class Gate:
             raise TypeError(f"resolver must be a ClientIPResolver, not {resolver!r}")
         if request_id_header is not None:
             request_id_header = check_token(request_id_header, "the header with the request's id").lower()
-        hooks = tuple(hooks)
-        for hook in hooks:
-            if not callable(hook):
-                raise TypeError(f"a hook must be callable with a Verdict: {hook!r} is not callable")
-            if iscoroutinefunction(hook):
-                raise TypeError(f"a hook is not awaited: {hook!r} is a coroutine function; use a plain function")
+        hooks = tuple(check_hook(hook) for hook in hooks)
         self.resolver = ClientIPResolver() if resolver is None else resolver
         self._report_only = report_only
         self.require_account = require_account
@@ -164,22 +159,33 @@ class Gate:
                 raise ValueError("note_matches needs a store: give the gate a RuleManager")
             self._noted = self._manager.matches
             self._lets_in = self._allows_noted
-        suppressed = [hook.count_suppressed for hook in hooks if hasattr(hook, "count_suppressed")]
+        suppressed = [hook.count_suppressed for hook in hooks if isinstance(hook, SuppressedCounter)]
         self._log = DecisionLog(allowed=log == "all", every=log_every, suppressed=suppressed)
         own = () if log == "none" else (self._log,)
         self._hooks = (*own, *hooks)
-        self._counts = [hook.count_allowed for hook in hooks if hasattr(hook, "count_allowed")]
+        self._counts = [hook.count_allowed for hook in hooks if isinstance(hook, AllowedCounter)]
         if log == "all" or len(own) + len(self._counts) < len(self._hooks):
             self.allows = self._allows_watched
         elif self._counts:
             self.allows = self._allows_counted
         else:
             self.allows = self._allows_client
-        shortest = self.allows == self._allows_client and self.resolver.header is None
+        shortest = self.allows == self._allows_client and self.resolver.client_header is None
         self.allows_peer = self._lets_in if shortest else None
 
     matcher: Matcher
     """The matcher that the gate uses."""
+
+    def __repr__(self) -> str:
+        """Return the lists' type and the settings that differ from the defaults."""
+        settings = {"unlisted": self.unlisted, "resolver": self.resolver}
+        flags = {
+            "report_only": self._report_only,
+            "require_account": self.require_account,
+            "note_matches": self._noted is not None,
+        }
+        shown = [f"{name}={value!r}" for name, value in [*settings.items(), *flags.items()] if value is not False]
+        return f"<Gate over a {type(self._lists).__name__}: {', '.join(shown)}>"
 
     @property
     def report_only(self) -> bool:
@@ -246,7 +252,7 @@ class Gate:
             try:
                 count_allowed(account, "not_enforced" if entry is None else "matched", seconds)
             except Exception as error:  # noqa: BLE001 - the decision is made
-                self._failed(f"the hook {_name_of(count_allowed)} failed", error, account, None)
+                self._failed(f"the hook {name_of(count_allowed)} failed", error, account, None)
         return True
 
     def _allows_known_or_new(self, account: str, address: Address) -> bool:
@@ -278,13 +284,13 @@ class Gate:
         Args:
             account: The account that the request acts for; None if it names no account, `EXEMPT` if it needs none.
             peer: The address of the socket's other end, as the server reports it.
-            headers: Every header line as it was received, in order.
+            headers: Every header line as it was received, in order: pairs of bytes.
             port: The port of the socket's other end, as the server reports it, or None if it does not.
             rewritten: Whether something in the server has replaced the peer by its own rules.
             failure: An exception raised before the account was known; the request is denied.
         """
         started = perf_counter()
-        client = ClientAddress(None, "peer", problem="no_address")
+        client = ClientAddress(address=None, source="peer", problem="no_address")
         request_id: str | None = None
         entry: str | None = None
         reason: VerdictReason
@@ -295,10 +301,10 @@ class Gate:
             failure = TypeError(f"an account must be a str or None, not {type(account).__name__}")
             account = None
         try:
-            headers = tuple(headers)
+            headers = header_lines(headers)
             request_id = self._request_id(headers)
             if rewritten:
-                client = ClientAddress(None, "peer", problem="rewritten_peer")
+                client = ClientAddress(address=None, source="peer", problem="rewritten_peer")
             else:
                 client = self.resolver.resolve(peer, headers, port=port)
             if client.problem == "rewritten_peer":
@@ -320,9 +326,47 @@ class Gate:
             self._failed("a request could not be checked and is denied", error, account, request_id)
         result: Result = "allowed" if allowed else "would_deny" if self._report_only else "denied"
         request_id = request_id or secrets.token_hex(12)
-        verdict = Verdict(result, reason, account, entry, client, request_id, perf_counter() - started)
+        verdict = Verdict(
+            result=result,
+            reason=reason,
+            account=account,
+            matched_cidr=entry,
+            client=client,
+            request_id=request_id,
+            seconds=perf_counter() - started,
+        )
         self._tell(verdict)
         return verdict
+
+    def allowed_verdict(
+        self, account: str, peer: str | None, headers: Sequence[tuple[bytes, bytes]], port: int | None = None
+    ) -> Verdict:
+        """Return the verdict of a request that `allows` or `allows_peer` has allowed. Nothing is logged or counted.
+
+        Args:
+            account: The account of the request.
+            peer: As in `decide`.
+            headers: As in `decide`.
+            port: As in `decide`.
+        """
+        started = perf_counter()
+        client = self.resolver.resolve(peer, headers, port=port)
+        entry = None if client.address is None else self.matcher.match(account, client.address)
+        reason: VerdictReason = "matched"
+        if entry is None:
+            open_now = not self.matcher.enforced(account) and (
+                self.unlisted == "allow" or (self.unlisted == "deny_unknown" and account in self.matcher)
+            )
+            reason = "not_enforced" if open_now else "list_changed"
+        return Verdict(
+            result="allowed",
+            reason=reason,
+            account=account,
+            matched_cidr=entry,
+            client=client,
+            request_id=self._request_id(headers) or secrets.token_hex(12),
+            seconds=perf_counter() - started,
+        )
 
     def _decide(self, account: str | None, address: str | None) -> tuple[bool, VerdictReason, str | None]:
         """Return whether the request is allowed, the reason and the matching entry.
@@ -387,7 +431,7 @@ class Gate:
             try:
                 hook(verdict)
             except Exception as error:  # noqa: BLE001 - the decision is made
-                self._failed(f"the hook {_name_of(hook)} failed", error, verdict.account, verdict.request_id)
+                self._failed(f"the hook {name_of(hook)} failed", error, verdict.account, verdict.request_id)
 
     def _failed(self, message: str, error: Exception, account: str | None, request_id: str | None) -> None:
         """Log an error; an error in the log itself is ignored."""
@@ -408,11 +452,6 @@ def check_gate(gate: object) -> None:
     """
     if not isinstance(gate, Gate):
         raise TypeError(f"gate must be a cidrgate.Gate, not {gate!r}")
-
-
-def _name_of(hook: object) -> str:
-    """Return the name of a hook for the log. Its `repr` is not called, because that may fail too."""
-    return getattr(hook, "__qualname__", type(hook).__qualname__)
 
 
 def check_unlisted(unlisted: object) -> Unlisted:

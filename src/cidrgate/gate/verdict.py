@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 __all__ = ["Result", "Verdict", "VerdictReason"]
 
 Result: TypeAlias = Literal["allowed", "denied", "would_deny"]
+"""The results of a `Verdict`. Later versions may add values."""
+
 VerdictReason: TypeAlias = Literal[
     "matched",
     "not_listed",
@@ -18,19 +20,27 @@ VerdictReason: TypeAlias = Literal[
     "unknown_account",
     "invalid_address",
     "stale_lists",
+    "list_changed",
     "no_account",
     "unclear_account",
     "error",
 ]
+"""The reasons of a `Verdict`. Later versions may add values."""
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """The decision about one request.
+class _Late:
+    """Room for what `LateVerdict` needs, so that it can become a `Verdict`."""
+
+    __slots__ = ("_late",)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict(_Late):
+    """The decision about one request. It is true if the application may handle the request.
 
     Attributes:
-        result: `allowed`, `denied`, or `would_deny` if the gate only reports.
-        reason: Why the gate decided so:
+        result: `allowed`, `denied`, or `would_deny` if the gate only reports. Later versions may add values.
+        reason: Why the gate decided so; later versions may add values:
 
             - `matched`: an entry of the account's list matches the client address
             - `not_listed`: no entry of the account's list matches the client address
@@ -39,21 +49,30 @@ class Verdict:
             - `invalid_address`: the account is enforced, and the client address is unknown; `client.problem` says why
             - `stale_lists`: the lists are older than `max_staleness`, the manager is set to deny in this case, and the
               account is enforced or may have been created in the meantime
+            - `list_changed`: the request was allowed, and the list has changed since, before the application read this
+              verdict; only the verdict that an edge hands to the application has this reason
             - `no_account`: the request acts for no account; it is allowed if it is exempt or need not name one
             - `unclear_account`: the request names its account more than once, in an ambiguous way, or by a name that no
               account can have
             - `error`: the check failed; the log has the traceback
         account: The account that the request acts for, or None.
-        entry: The longest matching prefix of the list if the reason is `matched`.
+        matched_cidr: The longest matching prefix of the list if the reason is `matched`.
         client: The client address and its source.
         request_id: The id of the request in the log and in the response.
         seconds: How long the decision took.
+
+    Example:
+        >>> from cidrgate import Gate, Matcher
+        >>> gate = Gate(Matcher(), unlisted="deny", log="none")
+        >>> if not gate.decide("acct-1", "203.0.113.9"):
+        ...     print("denied")
+        denied
     """
 
     result: Result
     reason: VerdictReason
     account: str | None
-    entry: str | None
+    matched_cidr: str | None
     client: ClientAddress
     request_id: str
     seconds: float
@@ -63,17 +82,21 @@ class Verdict:
         """Whether the application may handle the request."""
         return self.result != "denied"
 
+    def __bool__(self) -> bool:
+        """Return `allowed`."""
+        return self.allowed
+
     def record(self) -> dict[str, str | int | float | None]:
         """Return the verdict as a flat record for a log."""
         return {
             "result": self.result,
             "reason": self.reason,
             "account": self.account,
-            "entry": self.entry,
+            "matched_cidr": self.matched_cidr,
             "address": self.client.address,
             "source": self.client.source,
             "hop": self.client.hop,
             "problem": self.client.problem,
             "request_id": self.request_id,
-            "microseconds": round(self.seconds * 1e6, 1),
+            "duration_seconds": round(self.seconds, 7),
         }

@@ -32,7 +32,7 @@ extern "C" {
 #endif
 
 /* What compiled callers rely on: the beginning of `cidrgate_api`, and what its functions mean. */
-#define CIDRGATE_ABI_VERSION 2
+#define CIDRGATE_ABI_VERSION 3
 #define CIDRGATE_API_NAME "cidrgate._engine._api"
 
 /* The row of every unknown account. It has no list, so allows_*() returns 1: compare the row first to deny it. */
@@ -50,6 +50,7 @@ typedef struct cidrgate_matcher cidrgate_matcher;
 typedef struct {
     uint32_t abi_version; /* CIDRGATE_ABI_VERSION of the installed cidrgate */
     uint32_t size;        /* the bytes of its `cidrgate_api`, which tell which functions it has */
+    uint64_t reserved[2]; /* 0; a later version may use them for what its callers may ignore */
     /* Returns the matcher inside a cidrgate.Matcher; for any other object NULL, with a TypeError. */
     const cidrgate_matcher *(*matcher)(PyObject *object);
     /* Returns the row of an account, by its name in UTF-8. */

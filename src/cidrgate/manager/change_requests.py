@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from cidrgate.manager.outcomes import Guard
-    from cidrgate.stores import ListChange, StoredAccount, Transaction
+    from cidrgate.stores import StoredAccount, StoredChange, Transaction
     from cidrgate.values import Entry
 
 __all__ = ["ListRequest", "change_lists", "ended_for_certain"]
@@ -46,7 +46,7 @@ class ListRequest:
     """
 
     account: str
-    make: Callable[[Transaction, Listing], ListChange]
+    make: Callable[[Transaction, Listing], StoredChange]
     actor: str | None
     expect_version: int | None
     before_store: Callable[[ListOutcome], object] | None
@@ -75,7 +75,7 @@ def change_lists(
     certain = ended_for_certain(transaction, listed.values(), at)
     ids = count(-1, -1) if dry_run else transaction.new_entry_ids(len(requests))
     results: list[ListOutcome | CidrgateError] = []
-    made: list[ListChange] = []
+    made: list[StoredChange] = []
     for request in requests:
         try:
             outcome, changes = _worked_out(transaction, request, owners, listed, at, certain, ids)
@@ -115,7 +115,7 @@ def _worked_out(
     at: datetime,
     certain: datetime,
     ids: Iterator[int],
-) -> tuple[ListOutcome, list[ListChange]]:
+) -> tuple[ListOutcome, list[StoredChange]]:
     owner = owners.get(request.account)
     if owner is None:
         raise no_such_account(request.account)

@@ -1,7 +1,7 @@
 """Pure functions that compute the effect of a change on one list, without SQL, locks or a matcher.
 
 The rules say which CIDRs a list may contain. The functions here turn these CIDRs into entries, and return the
-difference from the current list as a `ListChange`.
+difference from the current list as a `StoredChange`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from cidrgate.rules import validate_addition, validate_edit, validate_replacemen
 from cidrgate.rules.characters import check_text
 from cidrgate.rules.decisions import in_address_order
 from cidrgate.rules.limits import beginning_of, some_of
-from cidrgate.stores import ListChange, StoredAccount
+from cidrgate.stores import StoredAccount, StoredChange
 from cidrgate.values import Entry, NewEntry
 
 if TYPE_CHECKING:
@@ -72,9 +72,9 @@ class Listing:
     def _certain_time(self) -> datetime:
         return self.at if self.certain is None else self.certain
 
-    def change(self, action: Action, before: Iterable[Entry] = (), after: Iterable[Entry] = ()) -> ListChange:
+    def change(self, action: Action, before: Iterable[Entry] = (), after: Iterable[Entry] = ()) -> StoredChange:
         """Return a change of this list; a change without entries changes nothing."""
-        return ListChange(self.owner, action, tuple(before), tuple(after), self.actor)
+        return StoredChange(self.owner, action, tuple(before), tuple(after), self.actor)
 
     def active(self) -> list[Entry]:
         """Return the entries that count toward the limit, in address order."""
@@ -122,7 +122,7 @@ def check_labels(pieces: Iterable[NewEntry | EntryEdit]) -> None:
             check_text(piece.label, "a label")
 
 
-def addition(listing: Listing, pieces: Sequence[NewEntry], cidrs: Sequence[str]) -> ListChange:
+def addition(listing: Listing, pieces: Sequence[NewEntry], cidrs: Sequence[str]) -> StoredChange:
     """Return the change that adds new entries.
 
     Args:
@@ -139,7 +139,7 @@ def addition(listing: Listing, pieces: Sequence[NewEntry], cidrs: Sequence[str])
 
 def replacement(
     listing: Listing, pieces: Sequence[NewEntry], cidrs: Sequence[str], action: Action = "replace"
-) -> ListChange:
+) -> StoredChange:
     """Return the change that replaces a whole list with another one.
 
     An entry whose network stays keeps its id, its author and its creation time, and gets the details that the submitted
@@ -173,7 +173,7 @@ def replacement(
     return listing.change(action, before, after)
 
 
-def edition(listing: Listing, which: str | int, edit: EntryEdit, policy: Policy) -> ListChange:
+def edition(listing: Listing, which: str | int, edit: EntryEdit, policy: Policy) -> StoredChange:
     """Return the change that edits one entry.
 
     Args:
@@ -201,7 +201,7 @@ def edition(listing: Listing, which: str | int, edit: EntryEdit, policy: Policy)
     return listing.change("edit") if after == entry else listing.change("edit", [entry], [after])
 
 
-def restoration(listing: Listing, then: Iterable[Entry], policy: Policy) -> ListChange:
+def restoration(listing: Listing, then: Iterable[Entry], policy: Policy) -> StoredChange:
     """Return the change that restores an old list, without the entries that have expired since then.
 
     Args:
@@ -216,7 +216,7 @@ def restoration(listing: Listing, then: Iterable[Entry], policy: Policy) -> List
     return replacement(listing, pieces, validate_replacement(pieces, policy), "restore")
 
 
-def sweep(listing: Listing, change: ListChange) -> list[ListChange]:
+def sweep(listing: Listing, change: StoredChange) -> list[StoredChange]:
     """Return a change, preceded by the removal of expired entries that it does not name.
 
     So expired entries never count toward the limit and never overlap with other entries, in the database either.
@@ -235,7 +235,7 @@ def sweep(listing: Listing, change: ListChange) -> list[ListChange]:
     return [listing.change("expire", expired), change] if expired else [change]
 
 
-def changed(listing: Listing, made: Sequence[ListChange]) -> list[Entry]:
+def changed(listing: Listing, made: Sequence[StoredChange]) -> list[Entry]:
     """Return the entries of a list after changes, in address order.
 
     Args:

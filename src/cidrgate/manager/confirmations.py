@@ -105,5 +105,5 @@ def unconfirmed(
     """
     confirm = [str(one) for one in needed] or [str(guard)]
     if guard is Guard.DISABLE_ENFORCEMENT:
-        return WouldDisableEnforcementError(account, confirm)
-    return WouldLockOutCallerError(account, str(address), confirm)
+        return WouldDisableEnforcementError(account=account, confirm=confirm)
+    return WouldLockOutCallerError(account=account, address=str(address), confirm=confirm)

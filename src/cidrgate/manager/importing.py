@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
     from datetime import datetime
 
-    from cidrgate.stores import ListChange, Transaction
+    from cidrgate.stores import StoredChange, Transaction
     from cidrgate.values import Entry, NewEntry
 
 __all__ = ["ImportReport", "import_lists", "in_background"]
@@ -132,7 +132,7 @@ def import_lists(
         [name for name in new if not accepted[name]], parent=None, at=at, actor=actor
     )
     listings |= {name: Listing(owner, (), at, ids, actor) for name, owner in created.items()}
-    made: list[ListChange] = []
+    made: list[StoredChange] = []
     first: list[NewList] = []
     for name, cidrs in accepted.items():
         listing = listings[name]

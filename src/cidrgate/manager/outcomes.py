@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from cidrgate.rules.decisions import enforced
+from cidrgate.values import ListChange
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cidrgate.stores import ListChange
+    from cidrgate.stores import StoredChange
     from cidrgate.values import Account, Entry
 
 __all__ = ["Guard", "ListOutcome"]
@@ -38,7 +41,18 @@ class ListOutcome:
     """
 
     account: Account
-    change: ListChange
+    change: StoredChange
     before: Sequence[Entry]
     after: list[Entry]
     confirm: tuple[Guard, ...] = ()
+
+    def value(self) -> ListChange:
+        """Return what the caller of the change gets."""
+        return ListChange(
+            account=self.account.name,
+            version=self.account.version,
+            enforced=enforced(self.after),
+            before=self.change.before,
+            after=self.change.after,
+            entries=tuple(self.after),
+        )

@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from ipaddress import IPv4Network, IPv6Network
 
     from cidrgate.manager.outcomes import ListOutcome
-    from cidrgate.rules.decisions import Address
-    from cidrgate.values import Decision, Entry
+    from cidrgate.values import Address, Decision, Entry
 
 __all__ = ["MOST_NETWORKS", "AccessChange", "access_change", "networks_without", "locks_out"]
 

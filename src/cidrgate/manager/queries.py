@@ -16,9 +16,8 @@ from cidrgate.rules.decisions import decide, in_address_order
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from cidrgate.rules.decisions import Address
     from cidrgate.stores import Store
-    from cidrgate.values import Account, Change, Decision, Entry, ListState
+    from cidrgate.values import Account, Address, Change, Decision, Entry, ListState
 
 __all__ = [
     "account_named",

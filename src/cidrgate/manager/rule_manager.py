@@ -60,9 +60,8 @@ if TYPE_CHECKING:
 
     from cidrgate._engine import Matcher
     from cidrgate.replica.replica import OnStale
-    from cidrgate.rules.decisions import Address
-    from cidrgate.stores import ListChange, Store, Transaction
-    from cidrgate.values import Change, Decision, Entry, EntryDetails, ListState, NewEntry
+    from cidrgate.stores import Store, StoredChange, Transaction
+    from cidrgate.values import Address, Change, Decision, Entry, EntryDetails, ListChange, ListState, NewEntry
 
 __all__ = ["ImportReport", "RuleManager"]
 
@@ -561,7 +560,7 @@ class RuleManager:
         actor: str | None = None,
         expect_version: int | None = None,
         **details: Unpack[EntryDetails],
-    ) -> list[Entry]:
+    ) -> ListChange:
         """Add entries to a list: all of them, or none.
 
         Args:
@@ -573,7 +572,7 @@ class RuleManager:
                 `EntryDetails`.
 
         Returns:
-            The new entries in the order of the submission.
+            What changed; `after` has the new entries in the order of the submission.
 
         Raises:
             RuleError: If the submission breaks a rule. The error contains every problem of the submission.
@@ -595,11 +594,11 @@ class RuleManager:
         pieces = split_submission(cidrs, most=self.policy.most_pieces, **details)
         check_labels(pieces)
 
-        def added(_: Transaction, listing: Listing) -> ListChange:
+        def added(_: Transaction, listing: Listing) -> StoredChange:
             existing = [entry.cidr for entry in listing.active()]
             return addition(listing, pieces, validate_addition(pieces, existing, self.policy))
 
-        return list(self._change_list(account, added, actor, expect_version).change.after)
+        return self._change_list(account, added, actor, expect_version).value()
 
     def edit(
         self,
@@ -610,7 +609,7 @@ class RuleManager:
         actor: str | None = None,
         expect_version: int | None = None,
         **details: Unpack[EntryDetails],
-    ) -> Entry:
+    ) -> ListChange:
         """Change the network, label or expiry of one entry. The entry keeps its id, its author and its creation time.
 
         Args:
@@ -624,7 +623,8 @@ class RuleManager:
                 not change. See `EntryDetails`.
 
         Returns:
-            The entry after the change.
+            What changed: `before` and `after` have the entry as it was and as it is. Both are empty if the entry was
+            like that already; the version is then the same. `ListChange.entry(which)` is the entry in both cases.
 
         Raises:
             TypeError: If both an `EntryEdit` and details are passed.
@@ -641,7 +641,7 @@ class RuleManager:
             >>> with RuleManager.open("memory://") as manager:
             ...     account = manager.create_account("acct-1")
             ...     added = manager.add("acct-1", "1.1.1.1/32")
-            ...     manager.edit("acct-1", "1.1.1.1/32", "1.1.1.0/24").cidr
+            ...     manager.edit("acct-1", "1.1.1.1/32", "1.1.1.0/24").after[0].cidr
             '1.1.1.0/24'
         """
         if isinstance(cidr, EntryEdit):
@@ -652,11 +652,10 @@ class RuleManager:
             edit = EntryEdit(... if cidr is None else cidr, **details)
         check_labels([edit])
 
-        def edited(_: Transaction, listing: Listing) -> ListChange:
+        def edited(_: Transaction, listing: Listing) -> StoredChange:
             return edition(listing, which, edit, self.policy)
 
-        outcome = self._change_list(account, edited, actor, expect_version)
-        return outcome.change.after[0] if outcome.change.after else named_entries(account, outcome.after, [which])[0]
+        return self._change_list(account, edited, actor, expect_version).value()
 
     def remove(
         self,
@@ -665,7 +664,7 @@ class RuleManager:
         actor: str | None = None,
         expect_version: int | None = None,
         allow_empty: bool = False,
-    ) -> list[Entry]:
+    ) -> ListChange:
         """Remove entries from a list: all that are named, or none. To remove the last entry, pass `allow_empty=True`.
 
         Args:
@@ -676,7 +675,7 @@ class RuleManager:
             allow_empty: Whether the list may become empty, which ends enforcement: every address is then allowed.
 
         Returns:
-            The removed entries, in the order of `which`.
+            What changed; `before` has the removed entries, in the order of `which`.
 
         Raises:
             EntryNotFoundError: If the list does not contain one of the entries. The message says what it contains.
@@ -698,10 +697,10 @@ class RuleManager:
         for key in which:
             keys.extend([key] if isinstance(key, int) else (piece.cidr for piece in split_submission(key)))
 
-        def removed(_: Transaction, listing: Listing) -> ListChange:
+        def removed(_: Transaction, listing: Listing) -> StoredChange:
             return listing.change("remove", named_entries(account, listing.entries, keys))
 
-        return list(self._change_list(account, removed, actor, expect_version, allow_empty=allow_empty).change.before)
+        return self._change_list(account, removed, actor, expect_version, allow_empty=allow_empty).value()
 
     def replace(
         self,
@@ -712,7 +711,7 @@ class RuleManager:
         expect_version: int | None = None,
         allow_empty: bool = False,
         **details: Unpack[EntryDetails],
-    ) -> list[Entry]:
+    ) -> ListChange:
         """Replace the whole list in one change. Entries whose network stays keep their id, author and time.
 
         Args:
@@ -726,7 +725,8 @@ class RuleManager:
                 `EntryDetails`. An entry that stays keeps each detail that is set neither here nor in its `NewEntry`.
 
         Returns:
-            The list in address order.
+            What changed; `entries` is the list in address order. A list that was like that already is not changed:
+            `before` and `after` are then empty, and the version is the same.
 
         Raises:
             RuleError: If the submission breaks a rule. The error contains every problem of the submission.
@@ -742,16 +742,16 @@ class RuleManager:
             >>> with RuleManager.open("memory://") as manager:
             ...     account = manager.create_account("acct-1")
             ...     added = manager.add("acct-1", "1.1.1.1/32, 8.8.8.0/24")
-            ...     [entry.cidr for entry in manager.replace("acct-1", ["9.9.9.9/32", "1.1.1.1/32"])]
+            ...     [entry.cidr for entry in manager.replace("acct-1", ["9.9.9.9/32", "1.1.1.1/32"]).entries]
             ['1.1.1.1/32', '9.9.9.9/32']
         """
         pieces = split_submission(cidrs, most=self.policy.most_pieces, **details)
         check_labels(pieces)
 
-        def replaced(_: Transaction, listing: Listing) -> ListChange:
+        def replaced(_: Transaction, listing: Listing) -> StoredChange:
             return replacement(listing, pieces, validate_replacement(pieces, self.policy))
 
-        return self._change_list(account, replaced, actor, expect_version, allow_empty=allow_empty).after
+        return self._change_list(account, replaced, actor, expect_version, allow_empty=allow_empty).value()
 
     def restore(
         self,
@@ -761,7 +761,7 @@ class RuleManager:
         actor: str | None = None,
         expect_version: int | None = None,
         allow_empty: bool = False,
-    ) -> list[Entry]:
+    ) -> ListChange:
         """Restore the list to its state after a change in the log. This is a new change, and today's rules apply to it.
 
         Entries that have expired since then are left out. An entry that is not in the list now gets a new id.
@@ -792,11 +792,11 @@ class RuleManager:
             ...     added = manager.add("acct-1", "1.1.1.1/32")
             ...     removed = manager.remove("acct-1", "1.1.1.1/32", allow_empty=True)
             ...     before = manager.history("acct-1")[-2].sequence
-            ...     [entry.cidr for entry in manager.restore("acct-1", at=before)]
+            ...     [entry.cidr for entry in manager.restore("acct-1", at=before).entries]
             ['1.1.1.1/32']
         """
 
-        def restored(transaction: Transaction, listing: Listing) -> ListChange:
+        def restored(transaction: Transaction, listing: Listing) -> StoredChange:
             start, end = transaction.log_start(), transaction.log_end()
             if at < start - 1:
                 raise HistoryError(f"the change log begins with change {start}: older changes were deleted")
@@ -805,7 +805,7 @@ class RuleManager:
             then = list_at(listing.entries, transaction.changes(account, None, after=at), at)
             return restoration(listing, then, self.policy)
 
-        return self._change_list(account, restored, actor, expect_version, allow_empty=allow_empty).after
+        return self._change_list(account, restored, actor, expect_version, allow_empty=allow_empty).value()
 
     def prune_history(self, older_than: timedelta) -> int:
         """Delete the oldest rows of the change log.
@@ -851,7 +851,7 @@ class RuleManager:
             names = transaction.accounts_to_sweep(certain, _ACCOUNTS_A_TRANSACTION)
         for name in names:
 
-            def swept_list(_: Transaction, listing: Listing) -> ListChange:
+            def swept_list(_: Transaction, listing: Listing) -> StoredChange:
                 expired = [entry for entry in listing.entries if listing.ended(entry)]
                 return listing.change("expire", expired if listing.active() else ())
 
@@ -872,7 +872,7 @@ class RuleManager:
         Example:
             >>> with RuleManager.open("memory://") as manager:
             ...     account = manager.create_account("acct-1")
-            ...     [entry] = manager.add("acct-1", "8.8.8.0/24")
+            ...     [entry] = manager.add("acct-1", "8.8.8.0/24").after
             ...     manager.note_match("acct-1", "8.8.8.8")
             ...     stored = manager.store_matches()
             ...     list(manager.last_matches("acct-1")) == [entry.id]
@@ -1034,7 +1034,7 @@ class RuleManager:
     def _change_list(
         self,
         account: str,
-        make: Callable[[Transaction, Listing], ListChange],
+        make: Callable[[Transaction, Listing], StoredChange],
         actor: str | None,
         expect_version: int | None,
         *,

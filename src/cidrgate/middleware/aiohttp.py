@@ -2,34 +2,44 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from aiohttp import web
 from aiohttp.web import Request, Response, middleware
 
+from cidrgate.gate.account_sources import Exempt, FromHeader, FromPath, FromRoute
 from cidrgate.gate.denial import STATUS, denial_of
 from cidrgate.gate.gate import check_gate
+from cidrgate.gate.verdict import Verdict
+from cidrgate.middleware._asgi_requests import account_of_headers
 from cidrgate.middleware._request_account import RequestReader, account_finder, find_account_async
-from cidrgate.middleware.asgi import account_of_headers
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from aiohttp.typedefs import Handler, Middleware
     from aiohttp.web import StreamResponse
 
-    from cidrgate.gate.account_sources import Exempt, FromHeader, FromPath, FromRoute
     from cidrgate.gate.gate import Gate
 
-    Account: TypeAlias = Callable[[Request], str | Exempt | Awaitable[str | Exempt | None] | None]
+__all__ = ["VERDICT", "AccountSource", "allowlist"]
 
-__all__ = ["allowlist"]
+_Key: Any = getattr(web, "RequestKey", None)
+VERDICT: Final[Any] = "cidrgate" if _Key is None else _Key("cidrgate", Verdict)
+"""The key of the verdict in a request. aiohttp before 3.14 has no `RequestKey`; there it is the text `cidrgate`."""
+
+AccountSource: TypeAlias = (
+    Callable[[Request], str | Exempt | Awaitable[str | Exempt | None] | None] | FromHeader | FromRoute | FromPath
+)
+"""What names the account of a request: a callable from the request, which may be a coroutine function, or a source."""
 
 
-def allowlist(gate: Gate, account: Account | FromHeader | FromRoute | FromPath) -> Middleware:
+def allowlist(gate: Gate, account: AccountSource) -> Middleware:
     """Return a middleware that answers 403 to requests and WebSocket handshakes that the gate denies.
 
     It protects nothing if a client can choose the account freely: the gate trusts the account that `account` returns.
     The peer is the other end of the socket; a `remote` that another middleware has set does not count.
+
+    The handler finds the verdict in `request[VERDICT]`.
 
     Args:
         gate: Decides about each request.
@@ -53,6 +63,7 @@ def allowlist(gate: Gate, account: Account | FromHeader | FromRoute | FromPath) 
         named, failure = await find_account_async(finder, request)
         peer, port = _peer_of(request)
         verdict = gate.decide(named, peer, request.raw_headers, port=port, failure=failure)
+        request[VERDICT] = verdict
         if verdict.allowed:
             return await handler(request)
         denial = denial_of(verdict, ",".join(request.headers.getall("accept", ())))

@@ -31,24 +31,22 @@ from cidrgate.gate.decision_log import LOG_EVERY
 from cidrgate.gate.denial import STATUS, denial_of
 from cidrgate.gate.gate import Gate, Unlisted, check_unlisted
 from cidrgate.manager import RuleManager
-from cidrgate.middleware import asgi, wsgi
-from cidrgate.middleware._request_account import (
-    RequestReader,
-    account_finder,
-    find_account,
-    find_account_async,
-    is_exempt,
-)
+from cidrgate.middleware._django_requests import READER, verdict_on
+from cidrgate.middleware._request_account import account_finder, find_account, find_account_async, is_exempt
 from cidrgate.stores.urls import store_of
 
 if TYPE_CHECKING:
     import os
 
-    from cidrgate.gate.verdict import Verdict
+    from cidrgate.gate.hooks import DecisionHook
+    from cidrgate.values import Duration
 
-__all__ = ["DJANGO_READER", "AllowlistMiddleware", "Settings", "imported", "verdict_on"]
+__all__ = ["AccountSource", "AllowlistMiddleware", "Settings"]
 
-Account: TypeAlias = Callable[[HttpRequest], str | Exempt | Awaitable[str | Exempt | None] | None]
+AccountSource: TypeAlias = (
+    Callable[[HttpRequest], str | Exempt | Awaitable[str | Exempt | None] | None] | FromHeader | FromRoute | FromPath
+)
+"""What names the account: a source, or a callable from the request, which may be a coroutine function under ASGI."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,11 +57,13 @@ class Settings:
         account: A callable from the request to its account, None for no account, or `EXEMPT`; or a `FromRoute`,
             `FromHeader` or `FromPath`; or the dotted path of one of these.
         database: The store's URL.
-        open: Further arguments of `RuleManager.open`, such as `max_staleness` and `snapshot`.
+        max_staleness: As in `RuleManager.open`.
+        on_stale: As in `RuleManager.open`.
+        open: Further arguments of `RuleManager.open`, such as `snapshot`.
         gate: The application's own gate, or its dotted path; it replaces `database` and all keys that follow.
         trusted_proxies: As in `ClientIPResolver`.
         trusted_hops: As in `ClientIPResolver`.
-        header: As in `ClientIPResolver`.
+        client_header: As in `ClientIPResolver`.
         trust_everybody: As in `ClientIPResolver`.
         resolved_by_server: As in `ClientIPResolver`.
         unlisted: As in `Gate`; required, unless `gate` is set.
@@ -72,24 +72,28 @@ class Settings:
         log: As in `Gate`.
         hooks: As in `Gate`; each hook may also be a dotted path.
         log_every: As in `Gate`.
+        note_matches: As in `Gate`.
         request_id_header: As in `Gate`.
     """
 
-    account: str | Account | FromHeader | FromRoute | FromPath
+    account: str | AccountSource
     database: str | os.PathLike[str] | None = field(default=None, repr=False)
+    max_staleness: Duration | None = None
+    on_stale: Literal["serve", "deny"] = "serve"
     open: Mapping[str, Any] = field(default_factory=dict)
     gate: str | Gate | None = None
     trusted_proxies: Sequence[str] | None = None
     trusted_hops: int | None = None
-    header: str | None = None
+    client_header: str | None = None
     trust_everybody: bool = False
     resolved_by_server: bool = False
     unlisted: Unlisted | None = None
     report_only: bool = False
     require_account: bool = False
     log: Literal["denials", "all", "none"] = "denials"
-    log_every: float = LOG_EVERY
-    hooks: Sequence[str | Callable[[Verdict], object]] = ()
+    log_every: Duration = LOG_EVERY
+    hooks: Sequence[str | DecisionHook] = ()
+    note_matches: bool = False
     request_id_header: str | None = None
 
     @classmethod
@@ -137,7 +141,7 @@ class Settings:
             resolver = ClientIPResolver(
                 trusted_proxies=self.trusted_proxies,
                 trusted_hops=self.trusted_hops,
-                header=self.header,
+                client_header=self.client_header,
                 trust_everybody=self.trust_everybody,
                 resolved_by_server=self.resolved_by_server,
             )
@@ -149,9 +153,14 @@ class Settings:
                 "log": self.log,
                 "log_every": self.log_every,
                 "hooks": [imported(hook) for hook in self.hooks],
+                "note_matches": self.note_matches,
                 "request_id_header": self.request_id_header,
             }
-            manager = RuleManager.open(database, **self.open)
+            own: dict[str, Any] = {"max_staleness": self.max_staleness, "on_stale": self.on_stale}
+            twice = sorted(own.keys() & self.open.keys())
+            if twice:
+                raise ImproperlyConfigured(f"CIDRGATE['OPEN'] has {', '.join(twice)}: set the keys of CIDRGATE instead")
+            manager = RuleManager.open(database, **own, **self.open)
             try:
                 return Gate(manager, **settings)
             except BaseException:
@@ -166,6 +175,8 @@ class AllowlistMiddleware:
 
     It protects nothing if a client can choose the account freely: the gate trusts the account that
     `CIDRGATE["ACCOUNT"]` names. It also protects nothing that an earlier middleware answers itself.
+
+    The view finds the verdict in `request.cidrgate`.
 
     Args:
         get_response: The next middleware or the view; under ASGI a coroutine function.
@@ -183,7 +194,7 @@ class AllowlistMiddleware:
         self._gate = configured.make_gate()
         account = imported(configured.account)
         self._route = account if isinstance(account, FromRoute) else None
-        self._account = (lambda request: None) if self._route is not None else account_finder(account, DJANGO_READER)
+        self._account = (lambda request: None) if self._route is not None else account_finder(account, READER)
         self._is_async = iscoroutinefunction(get_response)
         if self._route is not None:
             # Django looks for this method when it assembles the middlewares.
@@ -218,7 +229,7 @@ class AllowlistMiddleware:
 
     def _of_route(self, request: HttpRequest, parameters: Mapping[str, Any]) -> str | Exempt:
         """Return the account that the resolved route names."""
-        if self._route is None or is_exempt(self._route, DJANGO_READER, request):
+        if self._route is None or is_exempt(self._route, READER, request):
             return EXEMPT
         return required(self._route.account(parameters))
 
@@ -233,38 +244,6 @@ class AllowlistMiddleware:
         return HttpResponse(denial.body, status=STATUS, headers=dict(denial.headers))
 
 
-def verdict_on(
-    gate: Gate, request: HttpRequest, account: str | Exempt | None, failure: Exception | None = None
-) -> Verdict:
-    """Ask the gate about a Django request and its account, under WSGI or ASGI."""
-    if hasattr(request, "scope"):
-        return asgi.decide(gate, account, request.scope, failure)
-    return wsgi.decide(gate, account, request.META, failure)
-
-
 def imported(named: Any) -> Any:
     """Import the object that a dotted path names; return any other value unchanged."""
     return import_string(named) if isinstance(named, str) else named
-
-
-def _account_of_headers(source: FromHeader) -> Callable[[HttpRequest], str | None]:
-    """Return the function that finds the account in the headers, as the server's protocol represents them."""
-    of_scope, of_environ = asgi.account_of_headers(source), wsgi.account_of_headers(source)
-    return lambda request: of_scope(request.scope) if hasattr(request, "scope") else of_environ(request.META)
-
-
-def _raw_path_of(request: HttpRequest) -> bytes | None:
-    """Return the path as it was received, or None if the server does not provide it."""
-    if hasattr(request, "scope"):
-        raw: bytes | None = request.scope.get("raw_path")
-        return raw
-    return wsgi.raw_path_of(request.META)
-
-
-DJANGO_READER: RequestReader[HttpRequest] = RequestReader(
-    method=lambda request: request.method or "",
-    path=lambda request: request.path_info,
-    raw_path=_raw_path_of,
-    of_header=_account_of_headers,
-)
-"""How to read Django's requests before their route is known."""

@@ -10,34 +10,37 @@ account can come from the authenticated user. `settings.CIDRGATE` configures it:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from django.core.signals import setting_changed
 from rest_framework.exceptions import PermissionDenied
 from rest_framework.permissions import BasePermission
 from rest_framework.renderers import BaseRenderer
+from rest_framework.request import Request
 
+from cidrgate.gate.account_sources import Exempt, FromHeader, FromPath, FromRoute
 from cidrgate.gate.denial import Denial, denial_of, problem_of
+from cidrgate.middleware._django_requests import READER as DJANGO_READER, verdict_on
 from cidrgate.middleware._request_account import RequestReader, account_finder, find_account
-from cidrgate.middleware.django import DJANGO_READER, Settings, imported, verdict_on
+from cidrgate.middleware.django import Settings, imported
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from rest_framework.request import Request
     from rest_framework.views import APIView
 
     from cidrgate.gate import Gate
-    from cidrgate.gate.account_sources import Exempt, FromHeader, FromPath, FromRoute
     from cidrgate.gate.verdict import Verdict
 
-__all__ = ["AddressNotAllowed", "Allowlisted", "allowlisted"]
+__all__ = ["AccountSource", "AddressDeniedError", "Allowlisted", "allowlist"]
+
+AccountSource: TypeAlias = Callable[[Request], str | Exempt | None] | FromHeader | FromRoute | FromPath
+"""What names the account of a request: a callable from REST framework's request, or a source."""
 
 _WRITTEN_BY_DJANGO = ("content-type", "content-length", "vary")
 
 
-class AddressNotAllowed(PermissionDenied):  # type: ignore[misc]  # it has no types
+class AddressDeniedError(PermissionDenied):  # type: ignore[misc]  # it has no types
     """The gate denied the request: status 403 with problem details, whether or not the request was authenticated.
 
     An `EXCEPTION_HANDLER` of the project gets it like every other error.
@@ -54,10 +57,12 @@ class AddressNotAllowed(PermissionDenied):  # type: ignore[misc]  # it has no ty
 
 
 class Allowlisted(BasePermission):  # type: ignore[misc]
-    """Allows a request if the allowlist of its account contains the client address; raises `AddressNotAllowed` if not.
+    """Allows a request if the allowlist of its account contains the client address; raises `AddressDeniedError` if not.
 
     It protects nothing if the account comes from something that a client chooses freely. `CIDRGATE["ACCOUNT"]` finds
     the account: a callable gets REST framework's request, whose `user` and `auth` are authenticated.
+
+    The view finds the verdict in `request.cidrgate`.
 
     It raises instead of returning False, so a denial is always a 403. Do not combine it with `|`: write it as an item
     of the list, where every item must allow.
@@ -72,7 +77,7 @@ class Allowlisted(BasePermission):  # type: ignore[misc]
         """Ask the gate about the request.
 
         Raises:
-            AddressNotAllowed: If the gate denies it.
+            AddressDeniedError: If the gate denies it.
         """
         gate, finder = self._asked or _configured()
         account, failure = find_account(finder, request)
@@ -81,18 +86,17 @@ class Allowlisted(BasePermission):  # type: ignore[misc]
             return True
         denial = denial_of(verdict, request.headers.get("accept", ""))
         view.headers.update({name: value for name, value in denial.headers if name not in _WRITTEN_BY_DJANGO})
+        view.headers.setdefault("Vary", "Accept")
         # Not before: REST framework's views load the permission classes of the settings, of which this may be one.
         from rest_framework.views import exception_handler
 
         if view.get_exception_handler() is exception_handler:
             request.accepted_renderer = _DenialRenderer(denial)
             request.accepted_media_type = request.accepted_renderer.media_type
-        raise AddressNotAllowed(verdict)
+        raise AddressDeniedError(verdict)
 
 
-def allowlisted(
-    gate: Gate, account: Callable[[Request], str | Exempt | None] | FromHeader | FromRoute | FromPath
-) -> type[Allowlisted]:
+def allowlist(gate: Gate, account: AccountSource) -> type[Allowlisted]:
     """A permission class with a gate and an account source, without `settings.CIDRGATE`.
 
     Args:

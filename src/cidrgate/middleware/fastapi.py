@@ -2,55 +2,77 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeAlias
 from uuid import UUID
 
-from fastapi import Depends, HTTPException, Response, WebSocketException
+from fastapi import Depends, HTTPException, Request, Response, WebSocket, WebSocketException
 from fastapi.requests import HTTPConnection  # noqa: TC002 - FastAPI reads the annotations
 from fastapi.routing import APIRoute, APIWebSocketRoute
 
 from cidrgate.errors import UnclearAccountError
 from cidrgate.gate.account_sources import FromHeader, FromPath, FromRoute, check_source
-from cidrgate.gate.denial import STATUS, denial_of, problem_of
+from cidrgate.gate.denial import STATUS, problem_of
 from cidrgate.gate.gate import check_gate
+from cidrgate.middleware._asgi_requests import account_of_scope, decide, denial_in, hand_over
 from cidrgate.middleware._request_account import find_account
-from cidrgate.middleware.asgi import account_of_scope, decide
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Iterator
 
-    from fastapi import FastAPI, Request
+    from fastapi import FastAPI
     from fastapi._compat import ModelField
     from fastapi.dependencies.models import Dependant
 
     from cidrgate.gate.gate import Gate
     from cidrgate.gate.verdict import Verdict
-    from cidrgate.middleware.asgi import Scope
+    from cidrgate.middleware._asgi_requests import Scope
 
-__all__ = ["AddressDeniedError", "allowlist", "install"]
+__all__ = ["AccountSource", "AddressDeniedError", "WebSocketDeniedError", "allowlist", "install"]
+
+AccountSource: TypeAlias = Callable[..., Any] | FromHeader | FromRoute | FromPath
+"""What names the account of a request: a dependency, or a source."""
 
 _POLICY_VIOLATION = 1008
+_REASON = "address not allowed"
 
 
 class AddressDeniedError(HTTPException):
-    """The gate denied a request; `install` makes the application answer with problem details.
+    """The gate denied a request. The application answers with problem details, or with a page if a browser asks.
+
+    A handler of the application for this class or for status 403 replaces that response.
 
     Attributes:
         verdict: The decision, with its reason.
     """
 
     def __init__(self, verdict: Verdict) -> None:
-        super().__init__(STATUS, detail=problem_of(verdict))
+        problem = problem_of(verdict)
+        super().__init__(STATUS, detail=problem["detail"], headers={"x-request-id": verdict.request_id})
         self.verdict = verdict
 
 
-def allowlist(
-    gate: Gate, account: Callable[..., Any] | FromHeader | FromRoute | FromPath
-) -> Callable[..., Awaitable[Verdict]]:
+class WebSocketDeniedError(WebSocketException):
+    """The gate denied the handshake of a WebSocket.
+
+    If the server has the extension `websocket.http.response`, the client gets the same response as for HTTP. Otherwise
+    the connection is closed, which servers turn into a 403 without a body.
+
+    Attributes:
+        verdict: The decision, with its reason.
+    """
+
+    def __init__(self, verdict: Verdict) -> None:
+        super().__init__(_POLICY_VIOLATION, _REASON)
+        self.verdict = verdict
+
+
+def allowlist(gate: Gate, account: AccountSource) -> Callable[..., Awaitable[Verdict]]:
     """Return a dependency that raises an error for requests that the gate denies, and otherwise returns the verdict.
 
     It protects nothing if a client can choose the account freely: the gate trusts the account that `account` returns.
-    It protects only the routes and routers that depend on it.
+    It protects only the routes and routers that depend on it. The route also finds the verdict in
+    `request.state.cidrgate`.
 
     Args:
         gate: Decides about each request.
@@ -60,7 +82,7 @@ def allowlist(
     Raises:
         TypeError: If `account` is not a valid account source.
         AddressDeniedError: The dependency raises it if it denies an HTTP request.
-        WebSocketException: The dependency raises it if it denies a WebSocket.
+        WebSocketDeniedError: The dependency raises it if it denies a WebSocket.
 
     Example:
         >>> from cidrgate import Gate, Matcher
@@ -68,7 +90,6 @@ def allowlist(
         >>> matcher = Matcher()
         >>> matcher.publish("acct-1", ["203.0.113.0/24"])
         >>> app = FastAPI()
-        >>> install(app)
         >>> listed = allowlist(Gate(matcher, unlisted="deny_unknown"), FromRoute("account"))
         >>> @app.get("/v1/accounts/{account}/calls", dependencies=[Depends(listed)])
         ... def calls(account: str) -> str:
@@ -122,25 +143,51 @@ def _path_fields(dependant: Dependant) -> Iterator[ModelField]:
 
 def _allowed_verdict(verdict: Verdict, connection: HTTPConnection) -> Verdict:
     """Return the verdict, or raise an error if it is a denial."""
+    hand_over(connection.scope, verdict)
     if verdict.allowed:
         return verdict
+    # Starlette finds the handlers of an application here. One of the application itself is not replaced.
+    handlers, _ = connection.scope.get("starlette.exception_handlers", ({}, {}))
+    for error, handler in _HANDLERS.items():
+        handlers.setdefault(error, handler)
     if connection.scope["type"] == "websocket":
-        raise WebSocketException(_POLICY_VIOLATION, "address not allowed")
+        raise WebSocketDeniedError(verdict)
     raise AddressDeniedError(verdict)
 
 
 def install(app: FastAPI) -> None:
-    """Make an application answer denials with problem details, or with a page if a browser asks.
+    """Register the handlers of denials when an application is made.
+
+    The dependency registers them itself at the first denial, so an application need not call this. Call it for an
+    application around the guarded one whose own handler of `HTTPException` would answer otherwise.
 
     Args:
         app: The application, or any Starlette application that contains it as a mount.
     """
-    app.add_exception_handler(AddressDeniedError, _respond)
+    for error, handler in _HANDLERS.items():
+        app.add_exception_handler(error, handler)
 
 
-def _respond(request: Request, error: Exception) -> Response:
+async def _respond(request: Request, error: Exception) -> Response:
     """Return the response to a denied request."""
     if not isinstance(error, AddressDeniedError):
         raise error
-    denial = denial_of(error.verdict, request.headers.get("accept", ""))
+    return _response_to(request.scope, error.verdict)
+
+
+async def _refuse(websocket: WebSocket, error: Exception) -> None:
+    """Answer the handshake of a denied WebSocket."""
+    if not isinstance(error, WebSocketDeniedError):
+        raise error
+    if "websocket.http.response" in websocket.scope.get("extensions", ()):
+        await websocket.send_denial_response(_response_to(websocket.scope, error.verdict))
+    else:
+        await websocket.close(_POLICY_VIOLATION, _REASON)
+
+
+_HANDLERS: dict[type[Exception], Any] = {AddressDeniedError: _respond, WebSocketDeniedError: _refuse}
+
+
+def _response_to(scope: Scope, verdict: Verdict) -> Response:
+    denial = denial_in(scope, verdict)
     return Response(denial.body, STATUS, dict(denial.headers))

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
-from flask import Request, Response, request
+from flask import Request, Response, g, request
 
+from cidrgate.gate.account_sources import Exempt, FromHeader, FromPath, FromRoute
 from cidrgate.gate.denial import STATUS, denial_of
 from cidrgate.gate.gate import check_gate
-from cidrgate.middleware import wsgi
+from cidrgate.middleware import _wsgi_requests as wsgi
 from cidrgate.middleware._request_account import RequestReader, account_finder, find_account
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from flask import Flask
 
-    from cidrgate.gate.account_sources import Exempt, FromHeader, FromPath, FromRoute
     from cidrgate.gate.gate import Gate
 
-    Account: TypeAlias = Callable[[Request], str | Exempt | None]
+__all__ = ["AccountSource", "Allowlist"]
 
-__all__ = ["Allowlist"]
+AccountSource: TypeAlias = Callable[[Request], str | Exempt | None] | FromHeader | FromRoute | FromPath
+"""What names the account of a request: a callable from the request, or a source."""
 
 
 class Allowlist:
@@ -30,6 +30,8 @@ class Allowlist:
     It protects nothing if a client can choose the account freely: the gate trusts the account that `account` returns.
     It runs as a `before_request` function. Functions that were registered earlier run earlier: a response of theirs is
     not protected, and the account can come from what they have stored in `flask.g`.
+
+    The view finds the verdict in `flask.g.cidrgate`.
 
     Args:
         gate: Decides about each request.
@@ -58,9 +60,7 @@ class Allowlist:
         'the view runs'
     """
 
-    def __init__(
-        self, gate: Gate, account: Account | FromHeader | FromRoute | FromPath, app: Flask | None = None
-    ) -> None:
+    def __init__(self, gate: Gate, account: AccountSource, app: Flask | None = None) -> None:
         check_gate(gate)
         self._gate = gate
         self._account = account_finder(account, _READER)
@@ -76,6 +76,7 @@ class Allowlist:
         """Return the response to a denied request, or None if the request is allowed."""
         account, failure = find_account(self._account, request)
         verdict = wsgi.decide(self._gate, account, request.environ, failure)
+        g.cidrgate = verdict
         if verdict.allowed:
             return None
         denial = denial_of(verdict, request.headers.get("Accept", ""))

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 from cidrgate.gate.account_sources import FromRoute
 from cidrgate.middleware import asgi
+from cidrgate.middleware._asgi_requests import account_of_scope
 
 if TYPE_CHECKING:
     from cidrgate.gate.gate import Gate
+    from cidrgate.middleware._asgi_requests import App
 
 __all__ = ["AllowlistMiddleware"]
 
@@ -19,6 +21,8 @@ class AllowlistMiddleware(asgi.AllowlistMiddleware):
     It protects nothing if the application does not check the account in the path against the request's credentials.
     Pass it to the `middleware` of a `Route`, a `WebSocketRoute` or a `Mount`. Around a whole application, Starlette has
     not resolved the route yet: a `FromRoute` then finds no parameter, and the request is denied.
+
+    The route finds the verdict in `request.state.cidrgate`.
 
     Args:
         app: The route's application.
@@ -39,7 +43,7 @@ class AllowlistMiddleware(asgi.AllowlistMiddleware):
         >>> app = Starlette(routes=[Route("/v1/accounts/{account}", PlainTextResponse("hello"), middleware=[guard])])
     """
 
-    def __init__(self, app: asgi.App, gate: Gate, account: FromRoute) -> None:
+    def __init__(self, app: App, gate: Gate, account: FromRoute) -> None:
         if not isinstance(account, FromRoute):
             raise TypeError("for sources other than FromRoute, use cidrgate.middleware.asgi.AllowlistMiddleware")
-        super().__init__(app, gate, asgi.account_of_scope(account))
+        super().__init__(app, gate, account_of_scope(account))

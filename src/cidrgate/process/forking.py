@@ -50,6 +50,8 @@ _LONGEST_WAIT = 20.0
 class ForkedError(StoreError):
     """The process was forked during an operation; only the parent continues the operation."""
 
+    code = "forked"
+
 
 class Participant(Protocol):
     """An object that is called before and after a fork."""

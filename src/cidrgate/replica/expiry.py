@@ -31,28 +31,28 @@ class ExpirySchedule:
     """
 
     def __init__(self) -> None:
-        self._ends: dict[str, dict[str, datetime]] = {}
+        self._expiries: dict[str, dict[str, datetime]] = {}
         # A heap of times at which to check an account. Only the time in `_scheduled` is valid.
         self._agenda: list[tuple[datetime, str]] = []
         self._scheduled: dict[str, datetime] = {}
 
-    def put(self, account: str, ends: Mapping[str, datetime]) -> None:
+    def put(self, account: str, expiries: Mapping[str, datetime]) -> None:
         """Replace the expiry times of an account's entries; an empty mapping removes the account."""
-        if ends:
-            self._ends[account] = dict(ends)
-            self._schedule(account, min(ends.values()))
-        elif self._ends:
-            self._ends.pop(account, None)
+        if expiries:
+            self._expiries[account] = dict(expiries)
+            self._schedule(account, min(expiries.values()))
+        elif self._expiries:
+            self._expiries.pop(account, None)
             self._scheduled.pop(account, None)
 
     def active(self, account: str, cidrs: Iterable[str], at: datetime) -> list[str]:
         """Return those of an account's CIDRs that have not expired at a time."""
-        ends = self._ends.get(account, {})
-        return [cidr for cidr in cidrs if cidr not in ends or ends[cidr] > at]
+        expiries = self._expiries.get(account, {})
+        return [cidr for cidr in cidrs if cidr not in expiries or expiries[cidr] > at]
 
-    def ends(self) -> Mapping[str, Mapping[str, datetime]]:
+    def expiries(self) -> Mapping[str, Mapping[str, datetime]]:
         """Return the expiry times that were put, by account."""
-        return self._ends
+        return self._expiries
 
     def next(self) -> datetime | None:
         """Return the time at which the next entry expires, or an earlier time; None if no entry expires."""
@@ -65,15 +65,15 @@ class ExpirySchedule:
         while (end := self.next()) is not None and end <= at:
             account = heapq.heappop(self._agenda)[1]
             del self._scheduled[account]
-            to_come = [one for one in self._ends[account].values() if one > at]
+            to_come = [one for one in self._expiries[account].values() if one > at]
             if to_come:
                 self._schedule(account, min(to_come))
             yield account
 
-    def ended_between(self, start: datetime, end: datetime) -> Iterator[str]:
+    def expired_between(self, start: datetime, end: datetime) -> Iterator[str]:
         """Yield the accounts with entries that expire after `start` and not after `end`."""
-        for account, ends in self._ends.items():
-            if any(start < one <= end for one in ends.values()):
+        for account, expiries in self._expiries.items():
+            if any(start < one <= end for one in expiries.values()):
                 yield account
 
     def _schedule(self, account: str, end: datetime) -> None:

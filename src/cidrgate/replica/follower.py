@@ -100,15 +100,15 @@ class _Task:
         self,
         event: Event,
         what: str,
-        about: Callable[[float], float],
+        with_jitter: Callable[[float], float],
         *,
         every: float = 0.0,
         pauses: bool = True,
     ) -> None:
-        self._about, self._every, self._pauses = about, every, pauses
+        self._with_jitter, self._every, self._pauses = with_jitter, every, pauses
         self._complaint = _Complaint(event, what)
         self._retry = _FIRST_RETRY
-        self._at = time.monotonic() + about(every) if every else 0.0
+        self._at = time.monotonic() + with_jitter(every) if every else 0.0
 
     def run(self, do: Callable[[], _Done]) -> _Done | None:
         if time.monotonic() < self._at:
@@ -117,14 +117,14 @@ class _Task:
             done = do()
         except Exception as error:  # noqa: BLE001 - after any error, the thread must continue to update the matcher
             if self._pauses:
-                self._at = time.monotonic() + self._about(self._retry)
+                self._at = time.monotonic() + self._with_jitter(self._retry)
                 self._retry = min(2 * self._retry, _LONGEST_RETRY)
             self._complaint.say(error)
             return None
         self._complaint.withdraw()
         self._retry = _FIRST_RETRY
         if self._every:
-            self._at = time.monotonic() + self._about(self._every)
+            self._at = time.monotonic() + self._with_jitter(self._every)
         return done
 
 
@@ -189,11 +189,13 @@ class Follower:
         self._reaching = _Complaint("store_lost", _NOT_REACHED, "store_back")
         self._outgrown = _Complaint("store_outgrown", "the lists are no longer trusted")
         self._following = _Complaint("follower_failed", "following the store failed; the follower tries again")
-        self._expiry = _Task("task_failed", _NOT_EXPIRED, self._about, pauses=False)
-        self._writing = _Task("snapshot_failed", "the shared snapshot cannot be written", self._about)
-        self._taking_over = _Task("snapshot_refused", "the new shared snapshot cannot be used", self._about)
+        self._expiry = _Task("task_failed", _NOT_EXPIRED, self._with_jitter, pauses=False)
+        self._writing = _Task("snapshot_failed", "the shared snapshot cannot be written", self._with_jitter)
+        self._taking_over = _Task("snapshot_refused", "the new shared snapshot cannot be used", self._with_jitter)
         self._housekeeping = {
-            name: _Task("task_failed", f"the housekeeping task {name} failed", self._about, every=_HOUSEKEEPING_PAUSE)
+            name: _Task(
+                "task_failed", f"the housekeeping task {name} failed", self._with_jitter, every=_HOUSEKEEPING_PAUSE
+            )
             for name in published.housekeeping
         }
         self._age = _Age()
@@ -284,7 +286,7 @@ class Follower:
             except StoreError as error:
                 if not self._ended.is_set():
                     self._reaching.say(error)
-            self._pause(self._about(pause))
+            self._pause(self._with_jitter(pause))
             pause = min(2 * pause, _LONGEST_PAUSE)
 
     def _look(self) -> None:
@@ -319,7 +321,7 @@ class Follower:
             if self._ended.wait(left if end is None else max(0.0, min(left, end))):
                 return
 
-    def _about(self, seconds: float) -> float:
+    def _with_jitter(self, seconds: float) -> float:
         """Return a random time near this one, so that many nodes do not do the same work at the same moment."""
         return seconds * self._random.uniform(0.75, 1.25)
 

@@ -67,10 +67,10 @@ class PublishedStore:
         """The `time.monotonic` time at which the matcher was last known to equal the store; -inf if it never was."""
         self.on_known: Callable[[], object] | None = None
         """Called each time the matcher is known to equal the store."""
-        self._timetable = ExpirySchedule()
+        self._schedule = ExpirySchedule()
         # Held from reading lists to publishing them, so that the lists that are read last are published last.
         self._reading = threading.RLock()
-        # Held while the matcher and the timetable change, but not while waiting for the store.
+        # Held while the matcher and the schedule change, but not while waiting for the store.
         self._publishing = threading.RLock()
         # The latest time for which lists were published. If the clock went back since, the accounts with entries that
         # had expired by that time and have not by the clock: they must be read again.
@@ -174,10 +174,10 @@ class PublishedStore:
             if self._ended > last:  # that read began after this call, so it saw the same changes
                 return
             self._begun = number = self._begun + 1
-            next_end = self._timetable.next()
+            next_end = self._schedule.next()
             try:
                 if not (check_first and self._unchanged()):
-                    self._read(self._matcher, self._timetable, self._position or "", None)
+                    self._read(self._matcher, self._schedule, self._position or "", None)
             except StoreError as error:
                 self._next_attempt = time.monotonic() + _RETRY
                 if isinstance(error, StoreOutgrownError):
@@ -188,10 +188,10 @@ class PublishedStore:
             self._ended = number
             self._behind = False
             self._outgrown = None
-            if self._timetable.next() != next_end:
+            if self._schedule.next() != next_end:
                 self.on_next_expiry_changed()
 
-    def _know(self, at: float) -> None:
+    def _record_known_at(self, at: float) -> None:
         """Record a time at which the matcher was known to equal the store."""
         self.known_at = at
         if self.on_known is not None:
@@ -200,7 +200,7 @@ class PublishedStore:
     def _fell_behind(self) -> None:
         """Record that the matcher may differ from the store until the store is read again."""
         self._behind = True
-        self._know(-math.inf)
+        self._record_known_at(-math.inf)
 
     def _unchanged(self) -> bool:
         """Return whether nothing was committed since the position. It takes one message, as most polls find nothing."""
@@ -211,11 +211,11 @@ class PublishedStore:
             if transaction.changed_since(self._position, _MOST_NAMES) != set():
                 return False
             self._position = transaction.position()
-        self._know(began)
+        self._record_known_at(began)
         return True
 
     def _read(
-        self, matcher: Matcher, timetable: ExpirySchedule, position: str, progress: Callable[[int], object] | None
+        self, matcher: Matcher, schedule: ExpirySchedule, position: str, progress: Callable[[int], object] | None
     ) -> None:
         """Update a matcher from a position to the store's current position, and publish it."""
         began = time.monotonic()
@@ -223,10 +223,10 @@ class PublishedStore:
             names = transaction.changed_since(position, _MOST_NAMES) if position else None
             now = transaction.position()
             revived = set(self._revived)
-            if names is not None and timetable is self._timetable:
+            if names is not None and schedule is self._schedule:
                 names |= revived
             elif names is not None:
-                names |= _missing(matcher, timetable, datetime.now(UTC))
+                names |= _missing(matcher, schedule, datetime.now(UTC))
             lists: Iterable[StoredList] = ()
             if names:
                 lists = transaction.lists_named(names)
@@ -234,22 +234,22 @@ class PublishedStore:
                 lists = transaction.lists()
                 if position:
                     # Too many accounts changed, or the log no longer says which.
-                    matcher, timetable = Matcher(), ExpirySchedule()
+                    matcher, schedule = Matcher(), ExpirySchedule()
             with self._publishing if matcher is self._matcher else nullcontext():
                 at = datetime.now(UTC)
                 for number, one in enumerate(lists, 1):
-                    _publish(matcher, timetable, one, at)
+                    _publish(matcher, schedule, one, at)
                     if progress is not None and number % _PROGRESS == 0:
                         progress(_PROGRESS)
-                _end(matcher, timetable, at)  # entries that have expired since a snapshot was written
+                _remove_expired(matcher, schedule, at)  # entries that have expired since a snapshot was written
         with self._publishing:
             self._as_of = max(self._as_of, at)
             self._revived -= revived
             if matcher is not self._matcher:
                 self._matcher.adopt(matcher)
-            self._timetable = timetable
+            self._schedule = schedule
             self._position = now
-        self._know(began)
+        self._record_known_at(began)
 
     # ----------------------------------------------------------------------------------------------- snapshots
 
@@ -263,7 +263,7 @@ class PublishedStore:
         with work(), self._reading:
             self.catch_up()
             self.expire()
-            write_snapshot(path, self._matcher, self._timetable, self._position or "")
+            write_snapshot(path, self._matcher, self._schedule, self._position or "")
 
     def write_shared_snapshot(self) -> None:
         """Write a new shared snapshot if it is this process's turn.
@@ -316,8 +316,8 @@ class PublishedStore:
 
     def _take_over(self, path: Path, progress: Callable[[int], object] | None) -> None:
         """Read a snapshot, let its matcher catch up, and publish it."""
-        matcher, timetable, position = read_snapshot(path)
-        self._read(matcher, timetable, position, progress)
+        matcher, schedule, position = read_snapshot(path)
+        self._read(matcher, schedule, position, progress)
 
     # ------------------------------------------------------------------------------------------------- writing
 
@@ -392,10 +392,10 @@ class PublishedStore:
             at = datetime.now(UTC)
             if at < self._as_of:  # the clock went back
                 back = (self._as_of - at).total_seconds()
-                self._revived.update(self._timetable.ended_between(at, self._as_of))
+                self._revived.update(self._schedule.expired_between(at, self._as_of))
             self._as_of = at
-            _end(self._matcher, self._timetable, at)
-            end = self._timetable.next()
+            _remove_expired(self._matcher, self._schedule, at)
+            end = self._schedule.next()
         if back >= _WORTH_SAYING:
             log_event(
                 logging.WARNING,
@@ -406,31 +406,30 @@ class PublishedStore:
         return None if end is None else (end - at).total_seconds()
 
 
-def _end(matcher: Matcher, timetable: ExpirySchedule, at: datetime) -> None:
+def _remove_expired(matcher: Matcher, schedule: ExpirySchedule, at: datetime) -> None:
     """Remove the entries from a matcher that have expired at a time."""
-    for account in timetable.due(at):
-        matcher.publish(
-            account, timetable.active(account, matcher.prefixes(account), at), enforced=matcher.enforced(account)
-        )
+    for account in schedule.due(at):
+        active = schedule.active(account, matcher.prefixes(account), at)
+        matcher.publish(account, active, when_empty="deny" if matcher.enforced(account) else "allow")
 
 
-def _missing(matcher: Matcher, timetable: ExpirySchedule, at: datetime) -> set[str]:
+def _missing(matcher: Matcher, schedule: ExpirySchedule, at: datetime) -> set[str]:
     """Return the accounts of a snapshot with entries that had expired by its writer's clock, but not by this clock."""
     return {
         account
-        for account, ends in timetable.ends().items()
-        if not {cidr for cidr, end in ends.items() if end > at}.issubset(matcher.prefixes(account))
+        for account, expiries in schedule.expiries().items()
+        if not {cidr for cidr, expiry in expiries.items() if expiry > at}.issubset(matcher.prefixes(account))
     }
 
 
-def _publish(matcher: Matcher, timetable: ExpirySchedule, stored: StoredList, at: datetime) -> None:
+def _publish(matcher: Matcher, schedule: ExpirySchedule, stored: StoredList, at: datetime) -> None:
     """Publish the list of an account at a time. Empty lists too, so that the matcher knows every account of the store.
 
     The store says whether the account is enforced: it stays enforced even if none of its entries matches.
     """
-    timetable.put(stored.account, stored.expiring)
+    schedule.put(stored.account, stored.expiring)
     if stored.parent is not None:
         matcher.link(stored.account, stored.parent)
     else:
-        matching = timetable.active(stored.account, stored.cidrs, at) if stored.expiring else stored.cidrs
-        matcher.publish(stored.account, matching, enforced=stored.enforced)
+        matching = schedule.active(stored.account, stored.cidrs, at) if stored.expiring else stored.cidrs
+        matcher.publish(stored.account, matching, when_empty="deny" if stored.enforced else "allow")

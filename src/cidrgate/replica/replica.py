@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cidrgate._engine import Matcher
-    from cidrgate.rules.decisions import Address
     from cidrgate.stores import Store
+    from cidrgate.values import Address
 
 __all__ = ["OnStale", "Replica"]
 

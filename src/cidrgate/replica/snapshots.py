@@ -25,38 +25,39 @@ Older notes had no version, and older snapshots left out accounts without entrie
 """
 
 
-def write_snapshot(path: Path, matcher: Matcher, timetable: ExpirySchedule, position: str) -> None:
+def write_snapshot(path: Path, matcher: Matcher, schedule: ExpirySchedule, position: str) -> None:
     """Write a matcher with the position in the log at which it equals the store.
 
     Args:
         path: The file. It is replaced atomically.
         matcher: The matcher.
-        timetable: The expiry times of its entries.
+        schedule: The expiry times of its entries.
         position: The position that `Transaction.position` returned.
 
     Raises:
         OSError: If the file cannot be written.
     """
     ends = {
-        account: {cidr: end.isoformat() for cidr, end in ends.items()} for account, ends in timetable.ends().items()
+        account: {cidr: expiry.isoformat() for cidr, expiry in expiries.items()}
+        for account, expiries in schedule.expiries().items()
     }
     matcher.save(path, note=json.dumps({"content": _CONTENT, "position": position, "ends": ends}).encode())
 
 
 def read_snapshot(path: Path) -> tuple[Matcher, ExpirySchedule, str]:
-    """Read the matcher, the timetable and the position that `write_snapshot` wrote.
+    """Read the matcher, the schedule and the position that `write_snapshot` wrote.
 
     Raises:
         SnapshotError: If the file is not such a snapshot, is damaged, or may lack accounts.
         OSError: If the file cannot be read.
     """
     matcher = Matcher.open(path)
-    timetable = ExpirySchedule()
+    schedule = ExpirySchedule()
     try:
         note = json.loads(matcher.note)
         position, content = str(note["position"]), note.get("content")
-        for account, ends in note["ends"].items():
-            timetable.put(account, {cidr: datetime.fromisoformat(end) for cidr, end in ends.items()})
+        for account, expiries in note["ends"].items():
+            schedule.put(account, {cidr: datetime.fromisoformat(expiry) for cidr, expiry in expiries.items()})
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise SnapshotError(
             f"{path} does not contain a position in a change log: write it with `cidrgate compile`"
@@ -66,7 +67,7 @@ def read_snapshot(path: Path) -> tuple[Matcher, ExpirySchedule, str]:
             f"{path} was written by another version of cidrgate, and may lack accounts without entries: "
             "write it again with `cidrgate compile`"
         )
-    return matcher, timetable, position
+    return matcher, schedule, position
 
 
 class SharedSnapshot:

@@ -22,6 +22,7 @@ from cidrgate.values import NewEntry
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from cidrgate.errors import ProblemCode
     from cidrgate.rules.policy import Policy
 
 __all__ = [
@@ -78,7 +79,7 @@ class Piece:
     cidr: str
     earlier: _Earlier
 
-    def problem(self, code: str, conflicts: Sequence[str], hint: str) -> Problem:
+    def problem(self, code: ProblemCode, conflicts: Sequence[str], hint: str) -> Problem:
         """Return a problem of it, with the first `MOST_CONFLICTS` of its conflicts."""
         left = max(0, len(conflicts) - MOST_CONFLICTS)
         return Problem(code, self.text, self.position, tuple(conflicts[:MOST_CONFLICTS]), hint, left)
@@ -126,7 +127,7 @@ def _check_subset(piece: Piece, _policy: Policy) -> Problem | None:
     wider = piece.earlier.before(piece.position, piece.earlier.trie.covering(piece.cidr), piece.cidr)
     if not wider:
         return None
-    hint = f"{wider[0]} already allows these addresses: leave this entry out, or remove {wider[0]} first"
+    hint = f"{wider[0]} already covers these addresses: leave this entry out, or remove {wider[0]} first"
     return piece.problem("subset_exists", wider, hint)
 
 
@@ -162,6 +163,7 @@ class Rule:
         code: What a `Problem` of it is called.
         title: The same for people, in a few words.
         when: What breaks it.
+        told: What the hint of a problem says.
         check: The problem of a piece that breaks it, or None. None for a rule that looks at texts which are no
             networks, or at the submission as a whole; `_validate` asks these in their place.
         applies: Whether a policy asks for it.
@@ -173,9 +175,10 @@ class Rule:
         can_leave_out: Whether the rest of the submission can do without the piece.
     """
 
-    code: str
+    code: ProblemCode
     title: str
     when: str
+    told: str
     check: Callable[[Piece, Policy], Problem | None] | None
     applies: Callable[[Policy], bool] = _always
     in_engine: bool = False
@@ -189,7 +192,10 @@ RULES = (
     Rule(
         "invalid_format",
         "Not a network yet",
-        "not `address/length`, host bits set, leading zeros, whitespace inside, a zone id, a bare address",
+        "the text is not strictly `address/length`: it has host bits, leading zeros, spaces inside, a zone id, or no "
+        "length",
+        "the canonical form, if there is an obvious one: `203.0.113.5` → `203.0.113.5/32`, `192.168.1.7/24` → "
+        "`192.168.1.0/24`",
         None,
         in_engine=True,
         hint_rewrites=True,
@@ -197,7 +203,9 @@ RULES = (
     Rule(
         "special_range",
         "Not publicly reachable",
-        "it overlaps a special-purpose block that is not globally reachable",
+        "the network overlaps a block of the IANA special-purpose registries that is not globally reachable, or "
+        "multicast",
+        "the block, its IANA name and its RFC",
         _check_special,
         applies=lambda policy: not policy.allow_special,
         in_engine=True,
@@ -205,16 +213,25 @@ RULES = (
     Rule(
         "duplicate_entry",
         "Already listed",
-        "the same network is listed already, in whatever spelling",
+        "the list already contains the same network, in any spelling",
+        "the existing entry",
         _check_duplicate,
         in_engine=True,
         repeats=True,
     ),
-    Rule("subset_exists", "Already covered", "an existing entry covers it already", _check_subset, in_engine=True),
+    Rule(
+        "subset_exists",
+        "Already covered",
+        "an existing entry already covers the network",
+        "the covering entry",
+        _check_subset,
+        in_engine=True,
+    ),
     Rule(
         "superset_conflict",
         "Covers listed entries",
-        "it would cover existing entries",
+        "the network would cover existing entries",
+        "every entry to remove first",
         _check_superset,
         in_engine=True,
         can_give_way=True,
@@ -222,7 +239,8 @@ RULES = (
     Rule(
         "limit_reached",
         "The list is full",
-        "the account would hold more entries than it may",
+        "the account would have more entries than `Policy.max_entries`",
+        "the number of entries now, and the number submitted",
         None,
         in_engine=True,
         can_leave_out=False,
@@ -230,7 +248,7 @@ RULES = (
 )
 """Every rule, in the order in which a piece's problems are listed."""
 
-RULE_OF_CODE = {rule.code: rule for rule in RULES}
+RULE_OF_CODE: dict[str, Rule] = {rule.code: rule for rule in RULES}
 
 _OF_PIECES = tuple((rule, rule.check) for rule in RULES if rule.check is not None)
 _AFTER_ENGINE = tuple((rule, check) for rule, check in _OF_PIECES if not rule.in_engine)
@@ -290,7 +308,7 @@ def _validate(pieces: Sequence[NewEntry], existing: Sequence[str], policy: Polic
     limit = _check_limit(pieces, counted, len(existing), max_entries)
     problems = found.problems if limit is None else [*found.problems, limit]
     if problems:
-        raise RuleError(sorted(problems, key=lambda problem: problem.position), found.more)
+        raise RuleError(sorted(problems, key=lambda problem: problem.position), more=found.more)
     return [cidr for cidr in cidrs if cidr is not None]
 
 

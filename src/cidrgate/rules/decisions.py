@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
-from typing import TYPE_CHECKING, TypeAlias
+from ipaddress import IPv6Address, ip_address, ip_network
+from typing import TYPE_CHECKING
 
 from cidrgate._engine import PrefixTrie
 from cidrgate.errors import InvalidAddressError
@@ -12,10 +12,11 @@ from cidrgate.values import Decision, Entry, ListState
 if TYPE_CHECKING:
     from collections.abc import Collection
     from datetime import datetime
+    from ipaddress import IPv4Address
 
-__all__ = ["Address", "decide", "enforced", "in_address_order", "list_state"]
+    from cidrgate.values import Address
 
-Address: TypeAlias = str | bytes | IPv4Address | IPv6Address
+__all__ = ["decide", "enforced", "in_address_order", "list_state"]
 
 
 def in_address_order(entries: Collection[Entry]) -> list[Entry]:

@@ -32,10 +32,10 @@ class Policy:
 
     max_entries: int = field(
         default=50,
-        metadata={"help": "Most entries an account may hold", "option": {"min": 1, "metavar": "N"}},
+        metadata={"help": "The most entries that an account may have", "option": {"min": 1, "metavar": "N"}},
     )
     allow_special: bool = field(
-        default=False, metadata={"help": "Let private and other special ranges be listed", "option": {}}
+        default=False, metadata={"help": "Allow entries that overlap a special-purpose range", "option": {}}
     )
 
     def __post_init__(self) -> None:

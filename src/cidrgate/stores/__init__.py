@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from cidrgate.errors import StoreError
 from cidrgate.stores.urls import store_of
-from cidrgate.stores.values import ListChange, NewList, StoredAccount, StoredList
+from cidrgate.stores.values import NewList, StoredAccount, StoredChange, StoredList
 
 if TYPE_CHECKING:
     import os
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from cidrgate.stores.sql import Transaction
 
 __all__ = [
-    "ListChange",
+    "StoredChange",
     "NewList",
     "Store",
     "StoredAccount",

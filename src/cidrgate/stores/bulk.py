@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from cidrgate.stores.entry_rows import DETAILS, NO_DETAILS, details_of
+from cidrgate.stores.entry_rows import DEFAULTS, DETAIL_COLUMNS, details_said, details_stored
 from cidrgate.stores.schema import utc_text
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def rows_of(
 
     The rows are text, because millions of objects would keep Python's garbage collector busy. The text for the log
     equals the output of `entry_to_json` for each entry, byte for byte. Many networks have the same details, mostly
-    none, so each set of details is written once.
+    the defaults, so each set of details is written once.
 
     Args:
         lists: The lists.
@@ -49,20 +49,20 @@ def rows_of(
         at: When the entries are added, with a time zone.
         actor: Who adds the entries.
         write: Writes an entry from its id, its account's id, its CIDR and the result of `write_details`.
-        write_details: Writes the values of `DETAILS`, each as its column writes it.
+        write_details: Writes the values of `DETAIL_COLUMNS`, each as its column writes it.
     """
     stamp = f',"created_at":"{utc_text(at)}"' + ("" if actor is None else f',"created_by":{compact(actor)}')
     entries: list[str] = []
     changes: list[tuple[str, str]] = []
-    written = {NO_DETAILS: (write_details(NO_DETAILS), "")}
+    written: dict[tuple[Any, ...], tuple[str, str]] = {}
     for account_id, account, pieces, cidrs, _ in lists:
         records: list[str] = []
         for piece, cidr in zip(pieces, cidrs, strict=True):
             entry_id = next(ids)
-            values = details_of(piece)
-            found = written.get(values)
+            said = details_said(piece)
+            found = written.get(said)
             if found is None:
-                found = written[values] = _written(values, write_details)
+                found = written[said] = _write_once(said, write_details)
             details, members = found
             entries.append(write(entry_id, account_id, cidr, details))
             records.append(f'{{"id":{entry_id},"cidr":"{cidr}"{stamp}{members}}}')
@@ -75,10 +75,13 @@ def compact(value: Any) -> str:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
-def _written(values: Sequence[Any], write_details: Callable[[Sequence[Any]], str]) -> tuple[str, str]:
+def _write_once(said: Sequence[Any], write_details: Callable[[Sequence[Any]], str]) -> tuple[str, str]:
     """Return the details of an entry as the store writes them, and as members of the entry's object in the log."""
-    texts = [None if value is None else column.to_text(value) for column, value in zip(DETAILS, values, strict=True)]
-    members = [
-        f',"{column.name}":{compact(text)}' for column, text in zip(DETAILS, texts, strict=True) if text is not None
-    ]
+    texts = []
+    members = []
+    for column, value, default in zip(DETAIL_COLUMNS, details_stored(said), DEFAULTS, strict=True):
+        text = None if value is None else column.to_text(value)
+        texts.append(text)
+        if value != default:
+            members.append(f',"{column.name}":{compact(text)}')
     return write_details(texts), "".join(members)

@@ -1,8 +1,7 @@
 """The columns of an entry, declared once, from which every statement and text for entries in a store is made.
 
-To store another detail of an entry, add its column to `entries` in `cidrgate.stores.schema`, and write a revision. The
-field of `Entry` determines the name of the column and how it is written. Selects, inserts, updates, the change log, and
-the bulk inserts of both databases follow from that.
+The field of `Entry` determines the name of the column and how it is written. Selects, inserts, updates, the change log,
+and the bulk inserts of both databases follow from that. Another detail of an entry only needs a revision of the schema.
 """
 
 from __future__ import annotations
@@ -16,27 +15,28 @@ from typing import TYPE_CHECKING, Any, NamedTuple, get_args, get_type_hints
 from sqlalchemy import bindparam, insert, select, update
 
 from cidrgate.stores.schema import entries, utc_text
-from cidrgate.values import Entry, EntryEdit, NewEntry
+from cidrgate.values import DETAILS, Entry, EntryEdit, NewEntry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 __all__ = [
-    "DETAILS",
+    "DEFAULTS",
+    "DETAIL_COLUMNS",
     "DETAIL_NAMES",
     "ENTRY_COLUMNS",
-    "NO_DETAILS",
     "STAMP_NAMES",
     "EntryColumn",
-    "details_of",
+    "details_said",
+    "details_stored",
     "entry_from_json",
     "entry_from_row",
     "entry_to_json",
     "insert_entries",
-    "insertion",
+    "insert_values",
     "select_entries",
     "update_entry",
-    "alteration",
+    "update_values",
 ]
 
 
@@ -61,7 +61,7 @@ class EntryColumn(NamedTuple):
 STAMP_NAMES = ("created_at", "created_by")
 """The fields that are equal for all new entries of one change."""
 
-DETAIL_NAMES = tuple(one.name for one in fields(NewEntry) if one.name != "cidr")
+DETAIL_NAMES = tuple(detail.name for detail in DETAILS)
 """The fields that a submission can set for each network."""
 
 
@@ -81,11 +81,22 @@ ENTRY_COLUMNS = tuple(map(_column, ("id", "cidr", *STAMP_NAMES, *DETAIL_NAMES)))
 """The columns, in the order in which the change log writes them. The account of an entry is not among them: it is a key
 in the table of entries, and the account of the row in the log."""
 
-DETAILS = ENTRY_COLUMNS[-len(DETAIL_NAMES) :]
-NO_DETAILS: tuple[None, ...] = (None,) * len(DETAILS)
+DETAIL_COLUMNS = ENTRY_COLUMNS[-len(DETAILS) :]
+DEFAULTS: tuple[Any, ...] = tuple(detail.default for detail in DETAILS)
+"""The details of an entry that sets none, which are the defaults of the columns too."""
 
-details_of: Callable[[NewEntry], tuple[Any, ...]] = attrgetter(*DETAIL_NAMES)
-"""Returns the details of a submitted entry, in the order of `DETAILS`."""
+
+details_said: Callable[[NewEntry], tuple[Any, ...]] = attrgetter(*DETAIL_NAMES)
+"""Returns the details of a submitted entry as they were submitted, in the order of `DETAIL_COLUMNS`."""
+
+
+def details_stored(said: Sequence[Any]) -> list[Any]:
+    """Return the details of an entry from the result of `details_said`: with the default for each that is not set."""
+    return [
+        detail.default if value is ... or (value is None and not detail.nullable) else value
+        for detail, value in zip(DETAILS, said, strict=True)
+    ]
+
 
 _NAMES = tuple(column.name for column in ENTRY_COLUMNS)
 _ABSENT = {one.name: None if one.default is MISSING else one.default for one in fields(Entry) if one.name in _NAMES}
@@ -102,15 +113,16 @@ update_entry = (
 
 def _check_names() -> None:
     """Refuse to run if a store would silently lose a field."""
-    stored = {column.name for column in entries.columns} - {"account_id"}
     of_entry = {one.name for one in fields(Entry)} - {"account"}
-    if not set(_NAMES) == stored == of_entry == {"id", "cidr", *STAMP_NAMES, *DETAIL_NAMES}:
+    if of_entry != {"id", "cidr", *STAMP_NAMES, *DETAIL_NAMES}:
         raise TypeError(
-            "the fields of an entry differ: "
-            f"cidrgate/values.py has {sorted(of_entry)} in Entry and {sorted(DETAIL_NAMES)} in NewEntry, "
-            f"cidrgate/stores/schema.py has {sorted(stored)}, "
-            f"cidrgate/stores/entry_rows.py has {sorted(STAMP_NAMES)} in STAMP_NAMES"
+            f"the fields of Entry are {sorted(of_entry)}: give those that people may set a title and a meaning in "
+            "cidrgate/values.py; the others need a column in cidrgate/stores/schema.py and a place in STAMP_NAMES of "
+            "cidrgate/stores/entry_rows.py"
         )
+    for kind in (NewEntry, EntryEdit):
+        if {one.name for one in fields(kind)} != {"cidr", *DETAIL_NAMES}:
+            raise TypeError(f"{kind.__name__} in cidrgate/values.py has other details than Entry, {DETAIL_NAMES}")
 
 
 _check_names()
@@ -126,12 +138,12 @@ def entry_from_row(account: str, values: Sequence[Any]) -> Entry:
     return Entry(account=account, **dict(zip(_NAMES, values, strict=True)))
 
 
-def insertion(account_id: int, entry: Entry) -> dict[str, object]:
+def insert_values(account_id: int, entry: Entry) -> dict[str, object]:
     """Return the row of an entry, for `insert_entries`."""
     return {"account_id": account_id, **{name: getattr(entry, name) for name in _NAMES}}
 
 
-def alteration(entry: Entry) -> dict[str, object]:
+def update_values(entry: Entry) -> dict[str, object]:
     """Return the fields of an entry that an edit can change, for `update_entry`."""
     return {"entry_id": entry.id, **{name: getattr(entry, name) for name in _EDITABLE}}
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     Column,
     DateTime,
     ForeignKey,
@@ -27,10 +28,12 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    literal,
 )
 from sqlalchemy.dialects.postgresql import CIDR, ExcludeConstraint
 
 from cidrgate.errors import StoreError
+from cidrgate.values import DETAILS, Detail
 
 if TYPE_CHECKING:
     from sqlalchemy import Dialect
@@ -108,16 +111,36 @@ accounts = Table(
     sqlite_autoincrement=True,
 )
 
+_TYPES: dict[type, TypeEngine[Any] | type[TypeEngine[Any]]] = {
+    str: Text,
+    bool: Boolean,
+    int: BigInteger,
+    datetime: UtcTime,
+}
+"""The types of columns for details, by the types of their values."""
+
+
+def _detail_column(detail: Detail) -> Column[Any]:
+    """Return the column of a detail of an entry. Its default in the database is what entries have that do not set it.
+
+    Raises:
+        TypeError: If a detail has a type without a column.
+    """
+    if detail.kind not in _TYPES:
+        raise TypeError(f"{detail.name} has the type {detail.kind.__name__}: add it in cidrgate/stores/schema.py")
+    default = None if detail.default is None else literal(detail.default, _TYPES[detail.kind])
+    return Column(detail.name, _TYPES[detail.kind], nullable=detail.nullable, server_default=default)
+
+
 entries = Table(
     "entries",
     metadata,
     Column("id", Key, primary_key=True),
     Column("account_id", Key, ForeignKey("accounts.id"), nullable=False),
     Column("cidr", Text().with_variant(CIDR(), "postgresql"), nullable=False),
-    Column("label", Text),
     Column("created_at", UtcTime, nullable=False),
     Column("created_by", Text),
-    Column("expires_at", UtcTime),
+    *map(_detail_column, DETAILS),
     UniqueConstraint("account_id", "cidr").ddl_if("sqlite"),
     # No two entries of an account may overlap, whichever program writes them. Equal networks overlap too.
     ExcludeConstraint(

@@ -11,17 +11,17 @@ from abc import ABC, abstractmethod
 from datetime import UTC
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sqlalchemy import Text, bindparam, cast, delete, exists, func, insert, or_, select, update
+from sqlalchemy import Text, and_, bindparam, case, cast, delete, exists, func, insert, not_, select, true, update
 
 from cidrgate.stores.entry_rows import (
-    alteration,
     entry_from_json,
     entry_from_row,
     entry_to_json,
     insert_entries,
-    insertion,
+    insert_values,
     select_entries,
     update_entry,
+    update_values,
 )
 from cidrgate.stores.key_lists import in_keys
 from cidrgate.stores.schema import accounts, changes, entries, facts, matches, utc_text
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import ColumnElement, Connection, FromClause, Select
 
-    from cidrgate.stores.values import ListChange, NewList
+    from cidrgate.stores.values import NewList, StoredChange
     from cidrgate.values import Entry
 
 __all__ = ["Transaction", "select_accounts_named"]
@@ -53,11 +53,35 @@ _account_columns = (
 _accounts_and_parents = accounts.outerjoin(_parents, accounts.c.parent_id == _parents.c.id)
 _select_accounts = select(*_account_columns).select_from(_accounts_and_parents)
 select_accounts_named = _select_accounts.where(in_keys(accounts.c.name, "names"))
+
+
+def _counts(table: FromClause, at: ColumnElement[datetime] | datetime) -> ColumnElement[bool]:
+    """Return `Entry.counts` as a SQL condition on a table of entries or an alias of it."""
+    return not_(_expired(table, at))
+
+
+def _expired(table: FromClause, at: ColumnElement[datetime] | datetime) -> ColumnElement[bool]:
+    """Return `Entry.expired` as a SQL condition, which is never NULL."""
+    return and_(table.c.expires_at.is_not(None), table.c.expires_at <= at)
+
+
+def _matches(_table: FromClause) -> ColumnElement[bool]:
+    """Return `Entry.matches` as a SQL condition, except for the expiry.
+
+    The condition is part of every statement that fills a matcher. A matcher also needs the entries that will expire:
+    `ExpirySchedule` removes them in time.
+    """
+    return true()
+
+
+# An entry that does not match is NULL here, which no list of CIDRs contains, but it still counts for `enforced`.
+_matching_cidr = case((_matches(entries), cast(entries.c.cidr, Text)))
+_expiry_of_matching = case((_matches(entries), entries.c.expires_at))
 _select_lists = (
     select(
         accounts.c.name,
         _parents.c.name,
-        func.aggregate_strings(cast(entries.c.cidr, Text), ","),
+        func.aggregate_strings(_matching_cidr, ","),
         (func.count(entries.c.id) > 0).label("enforced"),
     )
     .select_from(_accounts_and_parents.outerjoin(entries, entries.c.account_id == accounts.c.id))
@@ -68,27 +92,21 @@ _select_lists_named = (
     select(
         accounts.c.name,
         _parents.c.name,
-        cast(entries.c.cidr, Text),
-        entries.c.expires_at,
+        _matching_cidr,
+        _expiry_of_matching,
         entries.c.id.is_not(None).label("enforced"),
     )
     .select_from(_accounts_and_parents.outerjoin(entries, entries.c.account_id == accounts.c.id))
     .where(in_keys(accounts.c.name, "names"))
     .order_by(accounts.c.id)
 )
+_entries_and_accounts = entries.join(accounts, entries.c.account_id == accounts.c.id)
 _select_expiring = (
     select(accounts.c.name, entries.c.cidr, entries.c.expires_at)
-    .join(accounts, entries.c.account_id == accounts.c.id)
-    .where(entries.c.expires_at.is_not(None))
+    .select_from(_entries_and_accounts)
+    .where(entries.c.expires_at.is_not(None), _matches(entries))
 )
 _select_entries = select_entries.where(in_keys(entries.c.account_id, "ids"))
-
-
-def _counts(table: FromClause, at: ColumnElement[datetime] | datetime) -> ColumnElement[bool]:
-    """Return `Entry.counts` as a SQL condition on a table of entries or an alias of it."""
-    return or_(table.c.expires_at.is_(None), table.c.expires_at > at)
-
-
 _list_owner = func.coalesce(accounts.c.parent_id, accounts.c.id)
 _at = bindparam("at", type_=entries.c.expires_at.type)
 _select_list_states = select(
@@ -177,7 +195,7 @@ class Transaction(ABC):
     def accounts_named(self, names: Collection[str]) -> dict[str, StoredAccount]:
         """Return the existing accounts with these names, by name. A write transaction locks them for other writers."""
         statement = self._select_to_change if self._writes else select_accounts_named
-        rows = self._connection.execute(statement, {"names": list(names)})
+        rows = self._connection.execute(statement, {"names": list(names)}).all()
         return {row.name: StoredAccount(*row) for row in rows}
 
     def accounts(
@@ -259,24 +277,26 @@ class Transaction(ABC):
         if len(names) > _MANY:
             self._expect_much()
         lists: dict[str, list[Entry]] = {account.name: [] for account in owners}
-        for account_id, *values in self._connection.execute(_select_entries, {"ids": list(names)}):
+        for account_id, *values in self._connection.execute(_select_entries, {"ids": list(names)}).all():
             name = names[account_id]
             lists[name].append(entry_from_row(name, values))
         return lists
 
     def lists(self) -> Iterator[StoredList]:
         """Stream every account with the CIDRs of its own list, parents before their subaccounts."""
-        ends: dict[str, dict[str, datetime]] = {}
+        expiries: dict[str, dict[str, datetime]] = {}
         for name, cidr, expires_at in self._connection.execute(_select_expiring):
-            ends.setdefault(name, {})[cidr] = expires_at
+            expiries.setdefault(name, {})[cidr] = expires_at
         with self._connection.execute(_select_lists, execution_options={"yield_per": _ROWS_A_FETCH}) as rows:
             for name, parent, cidrs, enforced in rows:
-                yield StoredList(name, parent, cidrs.split(",") if cidrs else [], ends.get(name, {}), bool(enforced))
+                yield StoredList(
+                    name, parent, cidrs.split(",") if cidrs else [], expiries.get(name, {}), bool(enforced)
+                )
 
     def lists_named(self, names: Collection[str]) -> list[StoredList]:
         """Return some accounts with the CIDRs of their own lists, parents before their subaccounts."""
         found: dict[str, StoredList] = {}
-        for row in self._connection.execute(_select_lists_named, {"names": list(names)}):
+        for row in self._connection.execute(_select_lists_named, {"names": list(names)}).all():
             name, parent, cidr, expires_at, enforced = row
             one = found.get(name) or found.setdefault(name, StoredList(name, parent, [], {}, bool(enforced)))
             if cidr is not None:
@@ -308,9 +328,8 @@ class Transaction(ABC):
         """
         others = entries.alias("others")
         has_others = exists().where(others.c.account_id == accounts.c.id, _counts(others, at))
-        statement = _select_expiring.with_only_columns(accounts.c.name, maintain_column_froms=True)
-        rows = self._connection.scalars(statement.where(entries.c.expires_at <= at, has_others).distinct().limit(limit))
-        return list(rows)
+        statement = select(accounts.c.name).select_from(_entries_and_accounts).where(_expired(entries, at), has_others)
+        return list(self._connection.scalars(statement.distinct().limit(limit)))
 
     def changes(
         self, account: str | None, limit: int | None, *, after: int = 0, before: int | None = None
@@ -407,7 +426,7 @@ class Transaction(ABC):
     ) -> None:
         """Store and log many accounts at once. Each row is an id and a name."""
 
-    def apply(self, made: Sequence[ListChange], *, at: datetime) -> None:
+    def apply(self, made: Sequence[StoredChange], *, at: datetime) -> None:
         """Change lists, and log each change.
 
         Args:
@@ -423,9 +442,9 @@ class Transaction(ABC):
             removed.extend(ids_before - ids_after)
             for entry in change.after:
                 if entry.id in ids_before:
-                    altered.append(alteration(entry))
+                    altered.append(update_values(entry))
                 else:
-                    added.append(insertion(change.account.id, entry))
+                    added.append(insert_values(change.account.id, entry))
         if removed:
             # In a fixed order, to avoid a deadlock with a transaction that records matches of the same entries.
             self._connection.execute(_delete_entry, [{"entry_id": entry_id} for entry_id in sorted(removed)])
@@ -451,7 +470,7 @@ class Transaction(ABC):
         if ids:
             self._connection.execute(_raise_versions, {"ids": ids})
 
-    def _log(self, made: Iterable[ListChange], at: datetime) -> None:
+    def _log(self, made: Iterable[StoredChange], at: datetime) -> None:
         rows = [
             {
                 "at": at,

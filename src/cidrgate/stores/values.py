@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from cidrgate.values import Action, Entry, NewEntry
 
-__all__ = ["ListChange", "NewList", "StoredAccount", "StoredList"]
+__all__ = ["StoredChange", "NewList", "StoredAccount", "StoredList"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +37,8 @@ class StoredList(NamedTuple):
     Attributes:
         account: The name of the account.
         parent: The account whose list it inherits, or None.
-        cidrs: The CIDRs of its own entries, including expired ones.
-        expiring: The expiry times of the entries that have one, by CIDR.
+        cidrs: The CIDRs of its own entries that match, or matched until they expired.
+        expiring: The expiry times of those entries that have one, by CIDR.
         enforced: Whether addresses that match no entry are denied. This is the result of
             `cidrgate.rules.decisions.enforced` for the whole list, even if no entry of it matches.
     """
@@ -51,7 +51,7 @@ class StoredList(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class ListChange:
+class StoredChange:
     """One change of one account, exactly as it is stored and logged.
 
     The id identifies an entry. An entry only in `before` is removed, one only in `after` is inserted, and one in both

@@ -10,7 +10,7 @@ from pydantic import Field
 from cidrgate.manager import RuleManager
 from cidrgate.manager.outcomes import ListOutcome
 from cidrgate.serialization import account_record
-from cidrgate.service.api.account_paths import AccountName
+from cidrgate.service.api.account_paths import AccountName, account_path
 from cidrgate.service.api.openapi import ETAG, LOCATION, answers
 from cidrgate.service.api.schemas import RequestModel, ResponseModel, Text, request_example, response_example
 from cidrgate.service.auth.access import Admin, Known, Reader
@@ -156,8 +156,8 @@ def _create(
             if not isinstance(made, Account):
                 raise AssertionError("the hook got a change of a list instead of an account")
             state = transaction.list_states(datetime.now(UTC), [made.name])[made.name]
-            location = str(request.app.url_path_for("get_account", account=made.name))
-            answer = Answer(account_record(made, state), 201, {"Location": location, "ETag": etag(made.version)})
+            headers = {"Location": account_path(made.name), "ETag": etag(made.version)}
+            answer = Answer(account_record(made, state), 201, headers)
             service.answers.record(transaction, once, answer)
 
         principal.changing(service.manager).with_hooks(in_transaction=in_transaction).create_account(

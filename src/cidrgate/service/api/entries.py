@@ -13,7 +13,7 @@ from cidrgate.manager.changes import named_entries
 from cidrgate.manager.outcomes import Guard, ListOutcome
 from cidrgate.rules.decisions import enforced
 from cidrgate.serialization import entry_record
-from cidrgate.service.api.account_paths import AccountName
+from cidrgate.service.api.account_paths import AccountName, account_path
 from cidrgate.service.api.openapi import ETAG, LOCATION, answers
 from cidrgate.service.api.schemas import (
     ENTRY_EXAMPLE,
@@ -246,7 +246,7 @@ def add_entries(
     submission: SubmissionModel,
 ) -> Response:
     """Add one or more networks. All are stored or none, and the response reports every problem."""
-    location = str(asked.request.app.url_path_for("list_entries", account=account))
+    location = f"{account_path(account)}/entries"
 
     def add(manager: RuleManager, arguments: dict[str, Any]) -> None:
         manager.add(account, submission.entries(), **submission.details(), **arguments)

@@ -178,11 +178,11 @@ class ProblemDetails(ResponseModel):
         json_schema_extra={
             "examples": [
                 {
-                    "type": "urn:cidrgate:problem:rule",
+                    "type": "urn:cidrgate:problem:rules_broken",
                     "title": "Unprocessable Entity",
                     "status": 422,
                     "detail": "invalid_format: '8.8.8.8': add the length: 8.8.8.8/32",
-                    "code": "rule",
+                    "code": "rules_broken",
                     "problems": [
                         {
                             "code": "invalid_format",

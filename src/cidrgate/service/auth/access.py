@@ -1,9 +1,14 @@
-"""Authenticates API requests by bearer tokens. `cidrgate.service.console` handles the sessions of people."""
+"""Authenticates API requests by bearer tokens. `cidrgate.service.console` handles the sessions of people.
+
+FastAPI calls a plain function in another thread, which costs more than most of these checks. So they are coroutine
+functions, and only what reads the store runs in another thread.
+"""
 
 from typing import Annotated
 
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from starlette.concurrency import run_in_threadpool
 
 from cidrgate.service.auth.principals import Principal
 from cidrgate.service.auth.values import Token
@@ -48,11 +53,18 @@ def refuse_failure(request: Request) -> None:
     service.failures.add(address)
 
 
-def _authenticated(request: Request) -> Principal:
+async def _authenticated(request: Request) -> Principal:
     """Return the owner of a request's token. The token is checked once, before the body is read."""
     known: Principal | None = request.scope.get(_KNOWN)
-    if known is not None:
-        return known
+    if known is None:
+        known = request.scope[_KNOWN] = await run_in_threadpool(_authenticate, request)
+    return known
+
+
+BEFORE_BODY.add(_authenticated)
+
+
+def _authenticate(request: Request) -> Principal:
     kind, _, secret = request.headers.get("authorization", "").partition(" ")
     if kind.lower() != "bearer" or not secret:
         raise _unauthorized("send a token: Authorization: Bearer ...")
@@ -65,15 +77,10 @@ def _authenticated(request: Request) -> Principal:
     def rely_on(transaction: Transaction) -> Token:
         return service.credentials.rely_on_token(transaction, token.id, token.scopes)
 
-    principal = Principal(token.name, token.scopes, f"token:{token.id}", token.id, rely_on)
-    request.scope[_KNOWN] = principal
-    return principal
+    return Principal(token.name, token.scopes, f"token:{token.id}", token.id, rely_on)
 
 
-BEFORE_BODY.add(_authenticated)
-
-
-def _known(_credentials: _Credentials, principal: Annotated[Principal, Depends(_authenticated)]) -> Principal:
+async def _known(_credentials: _Credentials, principal: Annotated[Principal, Depends(_authenticated)]) -> Principal:
     """Return the owner of a request's token, and declare the security scheme in the OpenAPI document."""
     return principal
 
@@ -81,25 +88,33 @@ def _known(_credentials: _Credentials, principal: Annotated[Principal, Depends(_
 _Known = Annotated[Principal, Depends(_known)]
 
 
-def _admin(principal: _Known) -> Principal:
+async def _admin(principal: _Known) -> Principal:
     principal.require_admin()
     return principal
 
 
-def _metrics_reader(principal: _Known) -> Principal:
+async def _metrics_reader(principal: _Known) -> Principal:
     if not any(scope.kind == "metrics" for scope in principal.scopes):
         principal.require_admin()
     return principal
 
 
-def _reader(request: Request, account: str, principal: _Known) -> Principal:
-    principal.require_account(service_of(request).manager, account)
+async def _reader(request: Request, account: str, principal: _Known) -> Principal:
+    await _require_account(request, principal, account, write=False)
     return principal
 
 
-def _writer(request: Request, account: str, principal: _Known) -> Principal:
-    principal.require_account(service_of(request).manager, account, write=True)
+async def _writer(request: Request, account: str, principal: _Known) -> Principal:
+    await _require_account(request, principal, account, write=True)
     return principal
+
+
+async def _require_account(request: Request, principal: Principal, account: str, *, write: bool) -> None:
+    manager = service_of(request).manager
+    if principal.names(account):
+        principal.require_account(manager, account, write=write)
+    else:
+        await run_in_threadpool(principal.require_account, manager, account, write=write)
 
 
 def _unauthorized(detail: str) -> ServiceError:

@@ -32,7 +32,7 @@ def gate_of_networks(networks: Sequence[str], resolver: ClientIPResolver, log_ev
         InvalidAddressError: If a text is not a network.
     """
     matcher = Matcher()
-    matcher.publish(_SERVICE, networks, enforced=True)
+    matcher.publish(_SERVICE, networks, when_empty="deny")
     return Gate(matcher, unlisted="deny", resolver=resolver, log_every=log_every)
 
 

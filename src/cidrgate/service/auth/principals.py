@@ -61,6 +61,10 @@ class Principal:
         if not self.admin:
             raise ForbiddenError("this needs the scope admin")
 
+    def names(self, account: str) -> bool:
+        """Return whether a scope alone says what the principal may do with an account, without its parent."""
+        return self.admin or bool(self._scopes_of(account))
+
     def require_account(self, manager: RuleManager, account: str, *, write: bool = False) -> None:
         """Check that the principal may use an account. A scope for an account includes its subaccounts.
 

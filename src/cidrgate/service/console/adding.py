@@ -14,7 +14,7 @@ from cidrgate.service.console.drafts import (
     DraftProblem,
     NewAddition,
     check_draft,
-    found_in,
+    corrections_for,
 )
 from cidrgate.service.console.fields import ListQuery, numbers_in
 from cidrgate.service.console.lists import AccountQuery, last_change
@@ -95,7 +95,7 @@ def _checked(request: Request, person: Person, draft: Addition) -> DraftCheck:
     listed = manager.entries(draft.account)
 
     def found(problem: Problem) -> DraftProblem:
-        return found_in(problem, draft.position_of(problem, listed), listed)
+        return corrections_for(problem, draft.position_of(problem, listed), listed)
 
     return check_draft(
         manager, lambda: draft.change(listed, person.principal.name, checked=False), person.address, found

@@ -29,6 +29,8 @@ class NeedsConfirmationError(CidrgateError):
         needed: Everything that must be confirmed: keys of `formatting.CONFIRMATIONS`.
     """
 
+    code = "needs_confirmation"
+
     def __init__(self, needed: tuple[str, ...]) -> None:
         super().__init__(f"to be confirmed: {', '.join(needed)}")
         self.needed = needed

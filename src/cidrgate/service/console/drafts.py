@@ -1,9 +1,9 @@
 """Input before it becomes a change: entries to add, or one to edit, with what the rules report about it."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from fastapi import Depends, Form
 
@@ -11,22 +11,21 @@ from cidrgate.errors import CidrgateError, Problem, RuleError, StoreError
 from cidrgate.manager import RuleManager
 from cidrgate.rules import RULE_OF_CODE, split_submission
 from cidrgate.rules.format_hints import suggested_networks
-from cidrgate.service.api.schemas import plain_label
 from cidrgate.service.console.changing import ListEdit, Preview, preview_change
+from cidrgate.service.console.details import FormError, detail_of_text, detail_text, details_sent, takes_details
 from cidrgate.service.console.fields import Confirmations, Ids, ListText, ShortText
 from cidrgate.service.http.limits import MOST_PROBLEMS_TOLD
-from cidrgate.values import Entry, EntryEdit, NewEntry
+from cidrgate.values import DETAILS, Entry, EntryEdit, NewEntry
 
 __all__ = [
     "LIFETIMES",
     "Addition",
     "Edit",
-    "FormError",
     "DraftProblem",
     "NewAddition",
     "NewEdit",
     "DraftCheck",
-    "found_in",
+    "corrections_for",
     "check_draft",
 ]
 
@@ -41,8 +40,8 @@ LIFETIMES: Final = {
 """The choices of the form for the expiry of an entry, by the value that it sends: a number of days."""
 
 
-class FormError(CidrgateError):
-    """A field has an invalid value."""
+_DETAIL_OF_NAME = {detail.name: detail for detail in DETAILS}
+_LABEL, _EXPIRY = _DETAIL_OF_NAME["label"], _DETAIL_OF_NAME["expires_at"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +57,7 @@ class Addition:
         replaces: The ids of listed entries that the new entries replace.
         version: The version of the list that the person saw; None if the form did not send it.
         confirmed: What the person has confirmed.
+        details: The texts of the fields in `FORM_DETAILS`, by detail.
     """
 
     account: str
@@ -68,6 +68,7 @@ class Addition:
     replaces: tuple[int, ...] = ()
     version: int | None = None
     confirmed: tuple[str, ...] = ()
+    details: Mapping[str, str] = field(default_factory=dict)
 
     def texts(self) -> list[str]:
         """Return the submitted networks as the rules see them, in their order."""
@@ -90,19 +91,21 @@ class Addition:
         Raises:
             FormError: If a field is invalid.
         """
-        label = _label(self.label)
-        expires_at = self._expires_at()
+        details: Any = {
+            "label": detail_of_text(_LABEL, self.label, None),
+            "expires_at": self._expires_at(),
+            **details_sent(self.details),
+        }
         staying = self._staying(listed)
         if len(staying) == len(listed):
             return lambda manager: manager.add(
                 self.account,
                 self.cidrs,
-                label=label,
-                expires_at=expires_at,
                 actor=actor,
                 expect_version=self.version if checked else None,
+                **details,
             )
-        new = split_submission(self.cidrs, label=label, expires_at=expires_at)
+        new = split_submission(self.cidrs, **details)
         pieces = [*(NewEntry(entry.cidr) for entry in staying), *new]
         # A person who replaces entries has seen the list.
         seen = self.version or 0
@@ -120,7 +123,8 @@ class Addition:
 
     def _expires_at(self) -> datetime | None:
         if self.ends == "at":
-            return _time(self.ends_at)
+            expires_at: datetime | None = detail_of_text(_EXPIRY, self.ends_at, None)
+            return expires_at
         if self.ends == "never":
             return None
         if self.ends not in LIFETIMES:
@@ -140,6 +144,7 @@ class Edit:
         label: The label as typed; empty for none.
         ends_at: The time of expiry in UTC; empty for never.
         confirmed: What the person has confirmed.
+        details: The texts of the fields in `FORM_DETAILS`, by detail.
     """
 
     account: str
@@ -149,11 +154,14 @@ class Edit:
     label: str = ""
     ends_at: str = ""
     confirmed: tuple[str, ...] = ()
+    details: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def begin(cls, entry: Entry, version: int) -> "Edit":
         """Return the form for an unchanged entry."""
-        return cls(entry.account, entry.id, version, entry.cidr, entry.label or "", _written(entry))
+        texts = {detail.name: detail_text(detail, getattr(entry, detail.name)) for detail in DETAILS}
+        label, ends_at = texts.pop("label"), texts.pop("expires_at")
+        return cls(entry.account, entry.id, version, entry.cidr, label, ends_at, details=texts)
 
     def change(self, entry: Entry, actor: str | None, *, version: int | None) -> ListEdit:
         """Return the change.
@@ -166,13 +174,16 @@ class Edit:
         Raises:
             FormError: If a field is invalid.
         """
-        label = _label(self.label)
-        # The field has only minutes: an unchanged time keeps its seconds.
-        expires_at = entry.expires_at if self.ends_at == _written(entry) else _time(self.ends_at)
+        edit = EntryEdit(
+            cidr=self.cidr,
+            label=detail_of_text(_LABEL, self.label, entry.label),
+            expires_at=detail_of_text(_EXPIRY, self.ends_at, entry.expires_at),
+            **details_sent(self.details, entry),
+        )
         return lambda manager: manager.edit(
             self.account,
             self.entry,
-            EntryEdit(self.cidr, label, expires_at),
+            edit,
             actor=actor,
             expect_version=version,
         )
@@ -240,7 +251,7 @@ def check_draft(
         return DraftCheck(message=str(error))
 
 
-def found_in(problem: Problem, position: int, listed: list[Entry] | None) -> DraftProblem:
+def corrections_for(problem: Problem, position: int, listed: list[Entry] | None) -> DraftProblem:
     """Return the corrections for a violation of a rule.
 
     Args:
@@ -265,32 +276,10 @@ def _alternatives(hint: str) -> tuple[str, ...]:
     return (", ".join(networks),) if len(networks) > 1 and ", or " not in hint else tuple(networks)
 
 
-def _written(entry: Entry) -> str:
-    return "" if entry.expires_at is None else f"{entry.expires_at.astimezone(UTC):%Y-%m-%dT%H:%M}"
-
-
-def _label(text: str) -> str | None:
-    try:
-        return plain_label(text.strip()) or None
-    except ValueError as error:
-        raise FormError(str(error)) from error
-
-
-def _time(text: str) -> datetime | None:
-    if not text.strip():
-        return None
-    try:
-        time = datetime.fromisoformat(text.strip())
-        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
-    except (ValueError, OverflowError) as error:
-        raise FormError(
-            "Write the time as year-month-day and hour:minute, in UTC, such as 2030-01-31T18:00."
-        ) from error
-
-
 _Number = Annotated[int, Form(ge=0, le=2**63 - 1)]
 
 
+@takes_details
 def _addition(
     account: ShortText,
     cidrs: ListText = "",
@@ -300,10 +289,13 @@ def _addition(
     version: Annotated[int | None, Form(ge=0, le=2**63 - 1)] = None,
     replaces: Ids = [],  # noqa: B006 - FastAPI copies defaults
     confirm: Confirmations = [],  # noqa: B006
+    *,
+    details: Mapping[str, str],
 ) -> Addition:
-    return Addition(account, cidrs, label, ends, ends_at, tuple(replaces), version, tuple(confirm))
+    return Addition(account, cidrs, label, ends, ends_at, tuple(replaces), version, tuple(confirm), details)
 
 
+@takes_details
 def _edit(
     account: ShortText,
     entry: _Number,
@@ -312,8 +304,10 @@ def _edit(
     label: ShortText = "",
     ends_at: ShortText = "",
     confirm: Confirmations = [],  # noqa: B006
+    *,
+    details: Mapping[str, str],
 ) -> Edit:
-    return Edit(account, entry, version, cidr, label, ends_at, tuple(confirm))
+    return Edit(account, entry, version, cidr, label, ends_at, tuple(confirm), details)
 
 
 NewAddition = Annotated[Addition, Depends(_addition)]

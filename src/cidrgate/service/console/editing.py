@@ -15,7 +15,7 @@ from cidrgate.errors import (
 )
 from cidrgate.manager.changes import named_entries
 from cidrgate.service.console.changing import NeedsConfirmationError, make_change
-from cidrgate.service.console.drafts import DraftCheck, DraftProblem, Edit, NewEdit, check_draft, found_in
+from cidrgate.service.console.drafts import DraftCheck, DraftProblem, Edit, NewEdit, check_draft, corrections_for
 from cidrgate.service.console.lists import HEADINGS, AccountQuery, last_change, view_of
 from cidrgate.service.console.pages import go, page
 from cidrgate.service.console.sessions import Person, SignedIn, SignedInForm
@@ -104,7 +104,7 @@ def _entry(request: Request, draft: Edit) -> Entry:
 
 def _checked(request: Request, person: Person, entry: Entry, draft: Edit) -> DraftCheck:
     def found(problem: Problem) -> DraftProblem:
-        return found_in(problem, problem.position, None)
+        return corrections_for(problem, problem.position, None)
 
     manager = service_of(request).manager
     return check_draft(manager, lambda: draft.change(entry, person.principal.name, version=None), person.address, found)

@@ -4,7 +4,8 @@ from typing import Final
 
 from cidrgate.manager.outcomes import Guard
 from cidrgate.rules import RULES
-from cidrgate.values import Change
+from cidrgate.service.console.details import detail_word
+from cidrgate.values import DETAILS, Change, Detail, Entry
 
 __all__ = ["CONFIRMATIONS", "ENABLE_ENFORCEMENT", "PROBLEM_TITLES", "change_sentence"]
 
@@ -35,6 +36,7 @@ def change_sentence(change: Change) -> str:
         'Deleted 8.8.8.0/24'
     """
     before, after = ([entry.cidr for entry in entries] for entries in (change.before, change.after))
+    details = _details_changed(change)
     match change.action:
         case "create_account":
             return "Created the account"
@@ -45,7 +47,7 @@ def change_sentence(change: Change) -> str:
         case "expire":
             return f"{_some(before)} expired"
         case "edit":
-            return f"Changed {_some(before)}" if before == after else f"Changed {_some(before)} to {_some(after)}"
+            return f"Changed {_some(before)}{'' if before == after else f' to {_some(after)}'}{details}"
         case "replace":
             verb = "Replaced the list"
         case "restore":
@@ -54,7 +56,33 @@ def change_sentence(change: Change) -> str:
     removed = [cidr for cidr in before if cidr not in after]
     parts = [f"added {_some(added)}"] if added else []
     parts += [f"removed {_some(removed)}"] if removed else []
-    return f"{verb}: {' and '.join(parts)}" if parts else verb
+    return f"{verb}: {' and '.join(parts)}{details}" if parts else f"{verb}{details}"
+
+
+def _details_changed(change: Change) -> str:
+    """Return which details a change altered of entries that stay, in parentheses; empty if none.
+
+    Example:
+        >>> from dataclasses import replace
+        >>> from datetime import UTC, datetime
+        >>> from cidrgate import Entry
+        >>> now = datetime.now(UTC)
+        >>> old = Entry(7, "acct-1", "8.8.8.0/24", None, now, "me")
+        >>> _details_changed(Change(2, now, "me", "acct-1", "edit", (old,), (replace(old, label="office"),)))
+        ' (label: office)'
+    """
+    after = {entry.id: entry for entry in change.after}
+    pairs = [(old, after[old.id]) for old in change.before if old.id in after]
+    said = []
+    for detail in DETAILS:
+        words = {detail_word(detail, new) for old, new in pairs if (_of(detail, old) != _of(detail, new))}
+        if words:
+            said.append(f"{detail.title.lower()}: {(words.pop() or 'none') if len(words) == 1 else 'several'}")
+    return f" ({'; '.join(said)})" if said else ""
+
+
+def _of(detail: Detail, entry: Entry) -> object:
+    return getattr(entry, detail.name)
 
 
 def _some(cidrs: list[str]) -> str:

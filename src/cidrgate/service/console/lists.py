@@ -14,6 +14,7 @@ from cidrgate.manager.changes import named_entries
 from cidrgate.rules import special_block
 from cidrgate.rules.decisions import decide, enforced
 from cidrgate.service.console.changing import ListEdit, NeedsConfirmationError, make_change
+from cidrgate.service.console.details import FORM_DETAILS
 from cidrgate.service.console.fields import Confirmations
 from cidrgate.service.console.pages import go, page
 from cidrgate.service.console.sessions import Person, SignedIn, SignedInForm
@@ -25,7 +26,10 @@ __all__ = ["AccountQuery", "HEADINGS", "ListView", "last_change", "router", "vie
 
 router = APIRouter(route_class=ConsoleRoute)
 
-HEADINGS = ("CIDR", "Prefix", "Subnet mask", "Label", "Added", "Expires")
+HEADINGS = (
+    *("CIDR", "Prefix", "Subnet mask", "Label", "Added", "Expires"),
+    *(detail.title for detail in FORM_DETAILS),
+)
 """The columns of `row.html` for every entry; the last match and the actions may follow."""
 
 AccountQuery = Annotated[str, Query(alias="account", max_length=1_000)]

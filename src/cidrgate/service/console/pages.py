@@ -10,6 +10,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from cidrgate.rules.networks import addresses_covered, prefix_length, subnet_mask
+from cidrgate.service.console.details import FORM_DETAILS, detail_text, detail_word, input_type
 from cidrgate.service.console.formatting import CONFIRMATIONS, PROBLEM_TITLES, change_sentence
 from cidrgate.service.console.sessions import Person
 
@@ -131,11 +132,18 @@ def _make_environment() -> Environment:
         "mask": subnet_mask,
         "prefix": prefix_length,
         "capital": _sentence_case,
+        "default_text": lambda detail: detail_text(detail, detail.default),
+        "input_type": input_type,
         "relative": _relative,
         "sentence": change_sentence,
         "utc": _utc,
+        "word": detail_word,
     }
-    made.globals |= {"confirmations": CONFIRMATIONS, "problem_titles": PROBLEM_TITLES}
+    made.globals |= {
+        "confirmations": CONFIRMATIONS,
+        "form_details": FORM_DETAILS,
+        "problem_titles": PROBLEM_TITLES,
+    }
     return made
 
 

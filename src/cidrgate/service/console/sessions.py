@@ -8,6 +8,7 @@ from typing import Annotated
 from urllib.parse import urlsplit
 
 from fastapi import Depends, Form, Request, Response
+from starlette.concurrency import run_in_threadpool
 
 from cidrgate.service.auth.principals import Principal
 from cidrgate.service.auth.values import Session
@@ -57,8 +58,10 @@ class Person:
 class SignInNeededError(ServiceError):
     """The page requires a person who is signed in."""
 
+    code = "sign_in_needed"
+
     def __init__(self) -> None:
-        super().__init__(401, "sign_in_needed", "You are not signed in, or your session has ended.")
+        super().__init__(401, self.code, "You are not signed in, or your session has ended.")
 
 
 def begin(request: Request, response: Response, secret: str) -> None:
@@ -118,10 +121,17 @@ def require_own_page(request: Request) -> None:
         )
 
 
-def _signed_in(request: Request) -> Person:
+async def _signed_in(request: Request) -> Person:
     known: Person | None = request.scope.get(_KNOWN)
-    if known is not None:
-        return known
+    if known is None:
+        known = request.scope[_KNOWN] = await run_in_threadpool(_person_of, request)
+    return known
+
+
+BEFORE_BODY.add(_signed_in)
+
+
+def _person_of(request: Request) -> Person:
     secret = _secret(request)
     credentials = service_of(request).credentials
     session = None if secret is None else credentials.session(secret)
@@ -133,18 +143,14 @@ def _signed_in(request: Request) -> Person:
 
     key = f"token:{session.token_id}" if session.token_id is not None else f"session:{session.id}"
     principal = Principal(session.name, session.scopes, key, session.token_id, rely_on)
-    person = Person(principal, _csrf(secret), client_address(request), session.expires_at, session.id)
-    request.scope[_KNOWN] = person
-    return person
+    return Person(principal, _csrf(secret), client_address(request), session.expires_at, session.id)
 
-
-BEFORE_BODY.add(_signed_in)
 
 SignedIn = Annotated[Person, Depends(_signed_in)]
 """The person who opens a page."""
 
 
-def _signed_in_form(person: SignedIn, csrf: Annotated[str, Form()] = "") -> Person:
+async def _signed_in_form(person: SignedIn, csrf: Annotated[str, Form()] = "") -> Person:
     if not hmac.compare_digest(csrf.encode(), person.csrf.encode()):
         raise ForbiddenError(
             "This form does not belong to your session, perhaps because you have signed in again since you opened it. "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cidrgate.gate.decision_log import advise_about_rewritten_peers
-from cidrgate.middleware.asgi import peer_of
+from cidrgate.middleware._asgi_requests import peer_of
 from cidrgate.service.settings import service_of
 
 if TYPE_CHECKING:

@@ -36,7 +36,7 @@ from cidrgate.errors import (
     UnconfirmedChangeError,
     VersionConflictError,
 )
-from cidrgate.serialization import error_code, problem_record
+from cidrgate.serialization import problem_record
 from cidrgate.service.http.limits import MOST_INVALID, MOST_PROBLEMS_TOLD
 from cidrgate.service.http.store_events import log_store_error
 
@@ -64,6 +64,8 @@ class ServiceError(CidrgateError):
         headers: Additional headers of the response.
     """
 
+    code = "service"
+
     def __init__(self, status: int, code: str, detail: str, headers: dict[str, str] | None = None) -> None:
         super().__init__(detail)
         self.status = status
@@ -74,8 +76,10 @@ class ServiceError(CidrgateError):
 class ForbiddenError(ServiceError):
     """The principal is authenticated, but has no scope for this request."""
 
+    code = "insufficient_scope"
+
     def __init__(self, detail: str) -> None:
-        super().__init__(403, "insufficient_scope", detail)
+        super().__init__(403, self.code, detail)
 
 
 _STATUS: dict[type[CidrgateError], int] = {
@@ -153,7 +157,7 @@ def _cidrgate_error(request: Request, error: Exception) -> Response:
         return problem_response(error.status, error.code, str(error), headers=error.headers)
     if isinstance(error, UnconfirmedChangeError):
         way = f"repeat the request with {'&'.join(f'confirm={name}' for name in error.confirm)}"
-        return problem_response(409, error_code(error), error.told(way), confirm=error.confirm)
+        return problem_response(409, error.code, error.told(way), confirm=error.confirm)
     if isinstance(error, StoreError):
         log_store_error(request, error)  # the message may name hosts and users, so only the log gets it
     if isinstance(error, OutcomeUnknownError):
@@ -174,14 +178,14 @@ def _cidrgate_error(request: Request, error: Exception) -> Response:
         )
     if isinstance(error, StoreError):
         return problem_response(
-            503, "store", "the store is not available; nothing was changed", headers={"Retry-After": "1"}
+            503, StoreError.code, "the store is not available; nothing was changed", headers={"Retry-After": "1"}
         )
     for kind, status in _STATUS.items():
         if isinstance(error, kind):
             problems, more = (error.problems, error.more) if isinstance(error, RuleError) else ([], 0)
             headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None
             return problem_response(
-                status, error_code(error), _for_http(str(error)), problems=problems, more_problems=more, headers=headers
+                status, error.code, _for_http(str(error)), problems=problems, more_problems=more, headers=headers
             )
     raise error
 

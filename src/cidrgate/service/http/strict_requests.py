@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, NoReturn, Union, get_args, get_origin
 from urllib.parse import parse_qsl
 
 from fastapi import params
-from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -36,7 +35,8 @@ _SINGLE_HEADERS = ("Authorization", "If-Match", "Idempotency-Key")
 """Headers that must not be repeated, because two parsers could use different lines."""
 
 BEFORE_BODY: set[Callable[..., Any]] = set()
-"""Dependencies that need only the request and run before its body is read, such as authentication."""
+"""Coroutine functions of dependencies that need only the request, such as authentication. They run before its body is
+read, and must remember their result: FastAPI calls them again."""
 
 
 class StrictRoute(ChangingRoute):
@@ -57,7 +57,7 @@ class StrictRoute(ChangingRoute):
                     raise HTTPException(422, f"the header {name} is repeated: send it once")
             self._check("query", _pairs(request), query)
             for call in first:
-                await run_in_threadpool(call, request)
+                await call(request)
             stricter = _StrictRequest(request.scope, request.receive)
             if fields is not None:
                 request.scope[FORM] = FormData()

@@ -24,7 +24,7 @@ from cidrgate.errors import StoreError, StoreOutgrownError
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-__all__ = ["HEAD", "VERSION_TABLE", "refuse_newer", "refuse_other_lists", "revision_of", "upgrade"]
+__all__ = ["HEAD", "VERSION_TABLE", "lists_form", "refuse_newer", "refuse_other_lists", "revision_of", "upgrade"]
 
 HEAD = "0005"
 """The last revision, which this cidrgate reads and writes. The names of revisions are numbers that sort as text."""
@@ -91,14 +91,20 @@ def refuse_other_lists(revision: str) -> None:
         ...
         cidrgate.errors.StoreOutgrownError: the store was migrated to schema version 9999.9 by a newer cidrgate, ...
     """
-    if _lists_form(revision) > _lists_form(HEAD):
+    if lists_form(revision) > lists_form(HEAD):
         raise StoreOutgrownError(
             f"the store was migrated to schema version {revision} by a newer cidrgate, and this process knows only "
             f"{HEAD}, so it cannot read the lists correctly: stop it, and start the newer cidrgate"
         )
 
 
-def _lists_form(revision: str) -> int:
+def lists_form(revision: str) -> int:
+    """Return the number after the dot of a revision, or 1 if it has none. Lists match alike where it is the same.
+
+    Example:
+        >>> lists_form("0005"), lists_form("0006.2")
+        (1, 2)
+    """
     return int(revision.partition(".")[2] or 1)
 
 

@@ -168,7 +168,9 @@ class PostgresTransaction(Transaction):
         if missing := set(names) - found.keys():
             locked = self._connection.scalars(_select_names, {"names": list(missing)}).all()
             if locked:
-                raise AccountsLockedError("the list is locked by another transaction; nothing was changed", locked)
+                raise AccountsLockedError(
+                    "the list is locked by another transaction; nothing was changed", accounts=locked
+                )
         return found
 
     def lists(self) -> Iterator[StoredList]:

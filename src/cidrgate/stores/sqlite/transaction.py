@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import text
 
 from cidrgate.stores.bulk import compact, rows_of
-from cidrgate.stores.entry_rows import DETAIL_NAMES, STAMP_NAMES
+from cidrgate.stores.entry_rows import DEFAULTS, DETAIL_COLUMNS, DETAIL_NAMES, STAMP_NAMES
 from cidrgate.stores.migrations import refuse_other_lists
 from cidrgate.stores.schema import utc_text
 from cidrgate.stores.sql import Transaction
@@ -31,7 +31,7 @@ _POSITION = """
             SELECT at FROM changes WHERE sequence = (SELECT seq FROM sqlite_sequence WHERE name = 'changes')
         ), '')
 """
-_MARK = text("SELECT at FROM changes WHERE sequence = :last")
+_LOG = text("SELECT (SELECT log_start FROM facts), coalesce((SELECT at FROM changes WHERE sequence = :last), '')")
 # NOT INDEXED: SQLite would otherwise scan its whole index on accounts, because the query selects accounts.
 _CHANGED = text("SELECT DISTINCT account FROM changes NOT INDEXED WHERE sequence > :last LIMIT :most")
 _OF_EACH = ("id", "account_id", "cidr", *DETAIL_NAMES)
@@ -106,8 +106,9 @@ class SqliteTransaction(Transaction):
     def insert_lists(self, lists: Sequence[NewList], *, at: datetime, actor: str | None) -> None:
         """Store the first entries of many accounts, and log them.
 
-        SQLite parses the rows from JSON text, which takes half the time of binding each row. An entry without details
-        is one member of a JSON object, its name and its value, because SQLite reads an array again for each element.
+        SQLite parses the rows from JSON text, which takes half the time of binding each row. An entry with default
+        details is one member of a JSON object, its name and its value, because SQLite reads an array again for each
+        element.
         """
         if not lists:
             return
@@ -145,9 +146,8 @@ class SqliteTransaction(Transaction):
         now_id, now_last, _ = self.position().split("|")
         if store_id != now_id or not last.isdecimal() or int(last) >= int(now_last):
             return None
-        if int(last) + 1 < self.log_start():
-            return None
-        if (self._connection.scalar(_MARK, {"last": int(last)}) or "") != mark:
+        log_start, now_mark = self._connection.execute(_LOG, {"last": int(last)}).one()
+        if int(last) + 1 < log_start or now_mark != mark:
             return None
         found = set(self._connection.scalars(_CHANGED, {"last": int(last), "most": limit + 1}))
         return found if len(found) <= limit else None
@@ -158,11 +158,16 @@ class SqliteTransaction(Transaction):
         return used.scalar() or 0
 
 
+_DEFAULT_TEXTS = [
+    None if value is None else column.to_text(value) for column, value in zip(DETAIL_COLUMNS, DEFAULTS, strict=True)
+]
+
+
 def _entry_as_json(entry_id: int, account_id: int, cidr: str, details: str) -> str:
-    """Return an entry without details as a member of a JSON object, and an entry with details as a JSON array."""
+    """Return an entry with default details as a member of a JSON object, and any other as a JSON array."""
     return f'[{entry_id},{account_id},"{cidr}"{details}]' if details else f'"{entry_id}:{account_id}":"{cidr}"'
 
 
 def _details_as_json(texts: Sequence[Any]) -> str:
     """Return the last elements of that array."""
-    return "" if all(text is None for text in texts) else f",{compact(texts)[1:-1]}"
+    return "" if texts == _DEFAULT_TEXTS else f",{compact(texts)[1:-1]}"

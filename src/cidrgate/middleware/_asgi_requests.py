@@ -1,0 +1,147 @@
+"""How to read ASGI scopes, for every edge that gets them: the account, the peer, the verdict and the denial."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from cidrgate._engine import _HeaderField
+from cidrgate.errors import UnclearAccountError
+from cidrgate.gate.account_sources import Exempt
+from cidrgate.gate.denial import Denial, denial_of
+from cidrgate.gate.header_names import folded_name
+from cidrgate.gate.request_paths import route_path
+from cidrgate.middleware._request_account import RequestReader, account_finder
+
+if TYPE_CHECKING:
+    from cidrgate.gate.account_sources import FromHeader, FromPath, FromRoute
+    from cidrgate.gate.gate import Gate
+    from cidrgate.gate.verdict import Verdict
+
+__all__ = [
+    "STATE",
+    "AccountFinder",
+    "App",
+    "Message",
+    "Receive",
+    "Scope",
+    "Send",
+    "account_of_headers",
+    "account_of_scope",
+    "decide",
+    "denial_in",
+    "hand_over",
+    "peer_of",
+]
+
+Scope: TypeAlias = MutableMapping[str, Any]
+Message: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Message]]
+Send: TypeAlias = Callable[[Message], Awaitable[None]]
+App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+AccountFinder: TypeAlias = Callable[[Scope], str | Exempt | Awaitable[str | Exempt | None] | None]
+
+STATE = "cidrgate"
+"""Where the application finds the verdict in `scope["state"]`, which Starlette and FastAPI call `request.state`."""
+
+
+def decide(gate: Gate, account: str | Exempt | None, scope: Scope, failure: Exception | None = None) -> Verdict:
+    """Decide about a connection.
+
+    Args:
+        gate: Decides.
+        account: The account of the connection; None for no account, `EXEMPT` if it needs none.
+        scope: The connection's scope.
+        failure: The error that occurred before the account was known.
+    """
+    host, port = peer_of(scope)
+    return gate.decide(account, host, scope.get("headers", ()), port=port, failure=failure)
+
+
+def peer_of(scope: Scope) -> tuple[str | None, int | None]:
+    """Return the address and the port of the socket's other end, as the server reports them.
+
+    No client has port 0: the servers' own proxy middlewares write it beside an address from a header. If the port is
+    missing beside an address, it counts as 0.
+    """
+    client = scope.get("client")
+    if not client:
+        return None, None
+    host = client[0]
+    return host, (client[1] if len(client) > 1 else None) or 0
+
+
+def account_of_scope(account: AccountFinder | FromHeader | FromRoute | FromPath) -> AccountFinder:
+    """Return the function that finds the account in a scope.
+
+    Raises:
+        TypeError: If `account` is not a valid account source.
+    """
+    return account_finder(account, _READER)
+
+
+def account_of_headers(source: FromHeader, *, refuse_aliases: bool = True) -> Callable[[Scope], str | None]:
+    """Return the function that finds the account in the headers of a scope; it runs for every request.
+
+    Args:
+        source: The header.
+        refuse_aliases: Whether the account is unclear if the request contains `X_Account`, with or without `X-Account`:
+            an application behind a bridge to WSGI cannot distinguish the two.
+    """
+    field = source.name.lower().encode("latin-1")
+    folded = folded_name(field)
+    size = len(field)
+    simple = _HeaderField(field)
+    lookup, by_text = source.lookup, source.scheme is None
+
+    def account(scope: Scope) -> str | None:
+        text = simple.text(scope["headers"])
+        if text is not None:
+            if by_text:  # the same as `of_text`, inline to save the time of a call
+                return text if lookup is None else lookup(text)
+            return source.of_text(text)
+        found: bytes | None = None
+        for name, value in scope["headers"]:
+            if not (isinstance(name, bytes) and isinstance(value, bytes)):
+                raise UnclearAccountError("a header of the request does not consist of bytes")
+            if len(name) == size and (name == field or folded_name(name) == folded):
+                if name != field and name.lower() != field:
+                    if refuse_aliases:
+                        raise UnclearAccountError(f"the header {name.decode('latin-1')} can be read as {source.name}")
+                    continue
+                if found is not None:
+                    return source.account([found.decode("latin-1"), value.decode("latin-1")])
+                found = value
+        return None if found is None else source.of_value(found.decode("latin-1"))
+
+    return account
+
+
+def hand_over(scope: Scope, verdict: Verdict) -> None:
+    """Let the application, and whatever is around it, read the verdict in the scope's state."""
+    # The server has copied the state of the lifespan for this request.
+    scope.setdefault("state", {})[STATE] = verdict
+
+
+def denial_in(scope: Scope, verdict: Verdict) -> Denial:
+    """Return the 403 response for a verdict, in the format that the client accepts."""
+    try:
+        accept = b",".join(value for name, value in scope.get("headers") or () if name == b"accept").decode("latin-1")
+    except (TypeError, ValueError):  # not a list of pairs of bytes
+        accept = ""
+    return denial_of(verdict, accept)
+
+
+def _path_of(scope: Scope) -> str:
+    """Return the path that the application routes by."""
+    return route_path(scope["path"], scope.get("root_path", ""))
+
+
+# The handshake of a WebSocket is a GET, but its scope contains no method.
+_READER: RequestReader[Scope] = RequestReader(
+    method=lambda scope: scope.get("method", "GET"),
+    path=_path_of,
+    raw_path=lambda scope: scope.get("raw_path"),
+    of_header=account_of_headers,
+    route_parameters=lambda scope: scope.get("path_params"),
+)
