@@ -151,7 +151,7 @@ def _say(title: str) -> None:
 
 
 def _has_account(database: str) -> bool:
-    with RuleManager.connect(database, create=True) as manager:
+    with RuleManager.open(database, create=True, load=False) as manager:
         try:
             manager.account(_ACCOUNT)
         except AccountNotFoundError:

@@ -57,7 +57,7 @@ def assert_valid(cidrs: Iterable[str], max_entries: int) -> None:
 
 def assert_consistent(manager: RuleManager, replay: Replay) -> None:
     """Store, log and matcher agree, and the lists are valid. Feeds the rows of the log that it has not seen yet."""
-    replay.feed(manager.history(after=replay.sequence))
+    replay.feed(reversed(manager.history(after=replay.sequence)))
     accounts = manager.accounts()
     assert {account.name for account in accounts} == replay.accounts
     for account in accounts:

@@ -41,7 +41,7 @@ MAX_ENTRIES = 5
 
 def open_manager(url: str) -> RuleManager:
     """The manager all writers use, on lists short enough to fill up."""
-    return RuleManager.open(url, Policy(max_entries=MAX_ENTRIES), create=True)
+    return RuleManager.open(url, policy=Policy(max_entries=MAX_ENTRIES), create=True)
 
 
 def change_something(manager: RuleManager, rng: random.Random, actor: str) -> str | None:

@@ -53,7 +53,7 @@ def an_opened_manager(address: str) -> list[str]:
 
 
 def a_connected_manager(address: str) -> list[str]:
-    with library(), RuleManager.connect(address) as manager:
+    with library(), RuleManager.open(address, load=False) as manager:
         return [account.name for account in manager.accounts()]
 
 
@@ -139,7 +139,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def filled(address: str | Path) -> None:
-    with RuleManager.connect(address, create=True) as manager:
+    with RuleManager.open(address, create=True, load=False) as manager:
         manager.create_account("acct-1")
 
 

@@ -479,7 +479,7 @@ def test_prometheus_takes_what_it_is_told_to_read(tmp_path: Path) -> None:
 def measured(folder: Path) -> Iterator[list[str]]:
     """What both servers tell Prometheus, a line each."""
     url = database(folder)
-    with RuleManager.connect(url) as manager:
+    with RuleManager.open(url, load=False) as manager:
         token = Credentials(manager.store).create_token("prometheus", [Scope("metrics")]).secret
     with (
         a_server(url, "--authorize", "--unlisted", "deny") as server,

@@ -93,10 +93,10 @@ def test_a_detail_is_stored_edited_logged_and_restored(manager: RuleManager, nam
     assert manager.entries("acct-1") == [edited], "the update of entries forgets it: cidrgate/stores/entry_rows.py"
     assert manager.edit("acct-1", added.id, **{name: UNSET[name]}).after == (altered(added, **{name: UNSET[name]}),)
     assert manager.entries("acct-1")[0] == altered(added, **{name: UNSET[name]})
-    *_, of_adding, of_editing, of_clearing = manager.history("acct-1")
+    of_clearing, of_editing, of_adding, *_ = manager.history("acct-1")
     assert (of_adding.after, of_editing.before, of_editing.after) == ((added,), (added,), (edited,))
     assert of_clearing.after == (altered(added, **{name: UNSET[name]}),)
-    manager.restore("acct-1", at=of_editing.sequence)
+    manager.restore("acct-1", to_sequence=of_editing.sequence)
     assert manager.entries("acct-1") == [edited]
     manager.replace("acct-1", [NewEntry("8.8.8.0/24", **{name: first})])
     assert manager.entries("acct-1") == [added]
@@ -109,7 +109,7 @@ def test_every_detail_is_imported_in_bulk(manager: RuleManager) -> None:
     report = manager.import_accounts({"acct-2": [new, NewEntry("9.9.9.9/32")]}, actor="me")
     assert not report.problems
     assert [NewEntry.of(entry) for entry in manager.entries("acct-2")] == [new, NewEntry("9.9.9.9/32")]
-    assert manager.history("acct-2")[-1].after == tuple(manager.entries("acct-2"))
+    assert manager.history("acct-2")[0].after == tuple(manager.entries("acct-2"))
 
 
 @pytest.mark.parametrize("name", FIELDS)

@@ -393,7 +393,7 @@ def test_the_service_says_why_it_refused_a_change(
     postgres_url: str, shared_postgres_server: PostgresServer, tmp_path: Path
 ) -> None:
     log, port = tmp_path / "log", shared_postgres_server.port
-    with RuleManager.connect(postgres_url) as manager:
+    with RuleManager.open(postgres_url, load=False) as manager:
         manager.create_account("acct-1")
     entries = "/v1/accounts/acct-1/entries?confirm=lock_out"
     with TcpProxy(("127.0.0.1", port)) as proxy:

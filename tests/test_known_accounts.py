@@ -51,7 +51,7 @@ class KnownAccounts(RuleBasedStateMachine):
     @initialize()
     def open(self) -> None:
         self.served = RuleManager.open(self.path, create=True, follow=False)
-        self.other = RuleManager.connect(self.path)
+        self.other = RuleManager.open(self.path, load=False)
 
     def teardown(self) -> None:
         for manager in (self.served, self.other):
@@ -85,11 +85,11 @@ class KnownAccounts(RuleBasedStateMachine):
     def restore(self, name: str, data: st.DataObject, here: bool) -> None:
         if self.parents.get(name, name) is None:
             change = data.draw(st.sampled_from(self.other.history(name)))
-            self.by(here).restore(name, at=change.sequence, allow_empty=True)
+            self.by(here).restore(name, to_sequence=change.sequence, allow_empty=True)
 
     @rule()
     def compile(self) -> None:
-        self.served.compile(self.snapshot)
+        self.served.save_snapshot(self.snapshot)
 
     @rule()
     def restart(self) -> None:
@@ -118,7 +118,7 @@ TestKnownAccounts.settings = settings(stateful_step_count=25, max_examples=lengt
 
 
 def test_accounts_of_other_processes_become_known(shared_store_url: str) -> None:
-    with RuleManager.open(shared_store_url) as follower, RuleManager.connect(shared_store_url) as other:
+    with RuleManager.open(shared_store_url) as follower, RuleManager.open(shared_store_url, load=False) as other:
         other.create_account("acct-0")
         other.create_account("acct-1", parent="acct-0")
         other.import_accounts({"acct-2": [], "acct-3": [NewEntry(CIDRS[0])]})
@@ -175,7 +175,7 @@ def test_a_snapshot_of_an_earlier_version_makes_no_account_unknown(
         manager.create_account("acct-0")
         manager.create_account("acct-1")
         manager.add("acct-1", CIDRS[0])
-        manager.compile(snapshot)
+        manager.save_snapshot(snapshot)
     new = Matcher.open(snapshot)
     old = Matcher()
     old.publish("acct-1", new.prefixes("acct-1"))

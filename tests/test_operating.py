@@ -59,7 +59,7 @@ def a_writer(url: str) -> Iterator[list[str]]:
     ended = threading.Event()
 
     def write() -> None:
-        with RuleManager.connect(url) as manager:
+        with RuleManager.open(url, load=False) as manager:
             for number in count():
                 if ended.is_set():
                     return
@@ -122,7 +122,7 @@ def test_a_restored_file_is_the_one_that_was_backed_up(sqlite: Path, tmp_path: P
         run("sqlite backup", tmp_path)
         running.add("acct-1", "9.9.9.0/24")
         running.add("acct-2", "9.9.9.0/24")
-        running.compile(snapshot)
+        running.save_snapshot(snapshot)
         run("sqlite restore", tmp_path)
         # What runs on says that it does not know, and changes nothing.
         with pytest.raises(StoreError, match="replaced"):
@@ -130,7 +130,7 @@ def test_a_restored_file_is_the_one_that_was_backed_up(sqlite: Path, tmp_path: P
         before = running.staleness
         eventually(lambda: running.staleness > before + 0.2)
     assert stat.S_IMODE(sqlite.stat().st_mode) == 0o600
-    with RuleManager.connect(sqlite) as manager:
+    with RuleManager.open(sqlite, load=False) as manager:
         assert [entry.cidr for entry in manager.entries("acct-1")] == ["8.8.8.0/24"]
         # As many changes as were lost and more, so that the log is as long as when the snapshot was written.
         for number in range(5):
@@ -187,7 +187,7 @@ def test_a_restored_schema_takes_the_place_of_the_old_one(
             manager.add("acct-1", "8.8.8.0/24")
             run("postgres backup", tmp_path, DATABASE=url)
             manager.add("acct-2", "9.9.9.0/24")
-            manager.compile(snapshot)
+            manager.save_snapshot(snapshot)
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute("DROP SCHEMA cidrgate CASCADE")
         run("postgres restore", tmp_path, RESTORED=url)

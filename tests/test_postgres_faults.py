@@ -137,7 +137,7 @@ def test_a_cut_network_leaves_an_old_node_that_says_so_and_catches_up(
     with TcpProxy(("127.0.0.1", postgres_server.port)) as proxy:
         behind_proxy = url.replace(f":{postgres_server.port}/", f":{proxy.port}/")
         assert behind_proxy != url
-        with RuleManager.open(behind_proxy, follower.policy, max_staleness=2, on_stale="deny") as node:
+        with RuleManager.open(behind_proxy, policy=follower.policy, max_staleness=2, on_stale="deny") as node:
             assert node.allows("acct-1", "8.8.8.8")
             proxy.cut()
             cut_at = time.monotonic()
@@ -163,7 +163,7 @@ def test_a_slow_transaction_with_a_lower_sequence_is_not_skipped(url: str, follo
     go_on = threading.Event()
 
     def slow() -> None:
-        with RuleManager.connect(url) as manager, manager.replica.published.change() as transaction:
+        with RuleManager.open(url, load=False) as manager, manager.replica.published.change() as transaction:
             owner = transaction.account("acct-2")
             assert owner is not None
             transaction.insert_accounts(["slow"], parent=None, at=owner.created_at, actor="slow")

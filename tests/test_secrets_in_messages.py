@@ -6,6 +6,7 @@ import logging
 import subprocess
 import sys
 import traceback
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -149,7 +150,7 @@ def opened_or_created(url: str) -> None:
         open_store,
         opened,
         opened_or_created,
-        RuleManager.connect,
+        partial(RuleManager.open, load=False),
         migrate_store,
         lambda url: open_store(url, create=True).close(),
     ],

@@ -7,7 +7,7 @@ reads it.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from cidrgate.rules.networks import address_count, prefix_length, subnet_mask
@@ -60,7 +60,7 @@ _WORKED_OUT: dict[str, Callable[[Entry], object]] = {
     "prefix_length": lambda entry: prefix_length(entry.cidr),
     "subnet_mask": lambda entry: subnet_mask(entry.cidr),
     "addresses": lambda entry: address_count(entry.cidr),
-    "expired": lambda entry: entry.expired(datetime.now(UTC)),
+    "expired": lambda entry: entry.is_expired(),
 }
 _ENTRY_FIELDS = tuple(one.name for one in fields(EntryInfo) if one.name != "last_matched_at")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import MISSING, dataclass, field, fields, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 from types import EllipsisType, NoneType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, cast, get_args, get_type_hints
@@ -214,20 +214,20 @@ class Entry:
         default=None, metadata={"title": "Expiry", "meaning": "When the entry expires, or null for never."}
     )
 
-    def expired(self, at: datetime) -> bool:
-        """Return whether the entry has expired at a time.
+    def is_expired(self, at: datetime | None = None) -> bool:
+        """Return whether the entry has expired at a time; now if None.
 
         Use it to show and to sweep entries; `counts` and `matches` say what that means for the list.
         """
-        return self.expires_at is not None and self.expires_at <= at
+        return self.expires_at is not None and self.expires_at <= (datetime.now(UTC) if at is None else at)
 
     def counts(self, at: datetime) -> bool:
         """Return whether, at a time, the entry counts toward its list's limit and conflicts with new entries."""
-        return not self.expired(at)
+        return not self.is_expired(at)
 
     def matches(self, at: datetime) -> bool:
         """Return whether the entry allows the addresses of its network at a time."""
-        return not self.expired(at)
+        return not self.is_expired(at)
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,7 +59,7 @@ def test_workers_answer_alike_and_follow_the_store(tmp_path: Path, url: str) -> 
             assert asked(port, None, LISTED).headers["x-cidrgate-reason"] == "no_account"
         assert counted(port, "allowed", "matched") == before + 8
         assert counted(port, "denied", "not_listed") == 16
-        with RuleManager.connect(url, Policy(allow_special=True)) as manager:
+        with RuleManager.open(url, policy=Policy(allow_special=True), load=False) as manager:
             manager.add("acct-1", f"{STRANGER}/32")
             eventually(lambda: all(asked(port, "acct-1", STRANGER).status == 200 for _ in range(8)))
             manager.remove("acct-1", f"{STRANGER}/32")

@@ -75,12 +75,12 @@ def test_a_change_of_an_old_version_is_refused(cidrgate: Cidrgate) -> None:
 
 def test_a_list_is_restored_from_the_history(cidrgate: Cidrgate) -> None:
     cidrgate("add", "acct-1", "8.8.8.0/24", "--create", "--label", "office")
-    then = cidrgate("history", "acct-1", "--json").record["changes"][-1]["sequence"]
+    then = cidrgate("history", "acct-1", "--json").record["changes"][0]["sequence"]
     cidrgate("replace", "acct-1", "1.1.1.1/32")
     restored = cidrgate("restore", "acct-1", "--at", str(then))
     assert restored.out.splitlines() == ["acct-1: 1 of 50 entries"]
     assert cidrgate.listed("acct-1") == [("8.8.8.0/24", "office")]
-    assert cidrgate("history", "acct-1", "--json").record["changes"][-1]["action"] == "restore"
+    assert cidrgate("history", "acct-1", "--json").record["changes"][0]["action"] == "restore"
     assert "there is no change 999 yet" in cidrgate("restore", "acct-1", "--at", "999", status=4).err
 
 

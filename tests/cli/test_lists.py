@@ -51,7 +51,10 @@ def test_add_edit_remove_and_list(cidrgate: Cidrgate) -> None:
 def test_list_says_when_entries_last_matched_where_that_is_known(cidrgate: Cidrgate) -> None:
     cidrgate("add", "acct-1", "8.8.8.0/24, 1.1.1.1/32", "--create")
     assert "last matched" not in cidrgate("list", "acct-1").out
-    with RuleManager.connect(f"sqlite:///{cidrgate.database}") as manager, manager.store.write() as transaction:
+    with (
+        RuleManager.open(f"sqlite:///{cidrgate.database}", load=False) as manager,
+        manager.store.write() as transaction,
+    ):
         transaction.note_matches([("acct-1", "8.8.8.0/24")], datetime(2026, 2, 3, 4, 5, 6, tzinfo=UTC))
     lines = cidrgate("list", "acct-1").out.splitlines()
     assert lines[0].endswith("added by  last matched (UTC)")
@@ -191,7 +194,7 @@ def test_a_subaccount_shows_its_parents_list_and_refuses_changes(cidrgate: Cidrg
 def test_labels_are_printed_literally_and_safely(cidrgate: Cidrgate, label: str) -> None:
     """Those too that only an earlier version let through."""
     cidrgate("account", "create", "acct-1")
-    with RuleManager.connect(cidrgate.database) as manager, manager.store.write() as transaction:
+    with RuleManager.open(cidrgate.database, load=False) as manager, manager.store.write() as transaction:
         owner = transaction.account("acct-1")
         assert owner is not None
         at = datetime(2026, 2, 3, tzinfo=UTC)
@@ -211,13 +214,13 @@ def test_history_shows_what_every_change_did(cidrgate: Cidrgate) -> None:
     cidrgate("replace", "acct-1", "9.9.9.9/32, 8.8.8.0/24")
     lines = [line.split(maxsplit=5) for line in cidrgate("history", "acct-1").out.splitlines()[1:]]
     assert [(line[3], line[4], " ".join(line[5:])) for line in lines] == [
-        ("tester", "create_account", ""),
-        ("tester", "add", "+ 8.8.8.0/24, + 1.1.1.1/32"),
-        ("someone", "edit", "1.1.1.1/32 -> 1.1.1.0/24"),
         ("tester", "replace", "- 1.1.1.0/24, + 9.9.9.9/32"),
+        ("someone", "edit", "1.1.1.1/32 -> 1.1.1.0/24"),
+        ("tester", "add", "+ 8.8.8.0/24, + 1.1.1.1/32"),
+        ("tester", "create_account", ""),
     ]
     changes = cidrgate("history", "acct-1", "--limit", "2", "--json").record["changes"]
-    assert [change["sequence"] for change in changes] == [3, 4]
-    assert changes[0]["before"][0]["cidr"] == "1.1.1.1/32"
+    assert [change["sequence"] for change in changes] == [4, 3]
+    assert changes[1]["before"][0]["cidr"] == "1.1.1.1/32"
     cidrgate("account", "create", "sub-1", "--parent", "acct-1")
     assert "cidrgate history acct-1" in cidrgate("history", "sub-1").out

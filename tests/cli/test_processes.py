@@ -33,7 +33,7 @@ def run(
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("DATABASE", "ACTOR", "MAX_ENTRIES", "ALLOW_SPECIAL"):
         monkeypatch.delenv(f"CIDRGATE_{name}", raising=False)
-    with RuleManager.connect(f"sqlite:///{tmp_path / 'cidrgate.db'}", create=True) as manager:
+    with RuleManager.open(f"sqlite:///{tmp_path / 'cidrgate.db'}", create=True, load=False) as manager:
         manager.import_accounts({"a": [NewEntry("8.8.8.0/24", "wörd")]})
     return tmp_path
 
@@ -73,7 +73,7 @@ def test_files_are_utf8_whatever_the_terminal(folder: Path) -> None:
 
 @pytest.mark.parametrize("arguments", ["account list", "account list --json", "export"])
 def test_a_reader_that_goes_away_is_no_crash(folder: Path, arguments: str) -> None:
-    with RuleManager.connect(f"sqlite:///{folder / 'cidrgate.db'}") as manager:
+    with RuleManager.open(f"sqlite:///{folder / 'cidrgate.db'}", load=False) as manager:
         manager.import_accounts({f"account-{number}": [NewEntry("8.8.8.0/24")] for number in range(3_000)})
     process = Program(
         [sys.executable, "-m", "cidrgate", *arguments.split()],

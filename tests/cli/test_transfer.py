@@ -48,7 +48,7 @@ def test_what_is_exported_is_imported_the_same(
 ) -> None:
     folder = tmp_path_factory.mktemp("round-trip")
     first, second = Cidrgate(folder / "first.db"), Cidrgate(folder / "second.db")
-    with RuleManager.connect(f"sqlite:///{first.database}", create=True) as manager:
+    with RuleManager.open(f"sqlite:///{first.database}", create=True, load=False) as manager:
         manager.import_accounts(
             {
                 name: [NewEntry(f"8.8.{number}.0/24", **said) for number, said in enumerate(held)]
@@ -59,7 +59,7 @@ def test_what_is_exported_is_imported_the_same(
     second("import", str(folder / f"first.{form}"))
     second("export", "-o", str(folder / f"second.{form}"))
     assert (folder / f"first.{form}").read_bytes() == (folder / f"second.{form}").read_bytes()
-    with RuleManager.connect(f"sqlite:///{second.database}") as manager:
+    with RuleManager.open(f"sqlite:///{second.database}", load=False) as manager:
         copied = {name: [NewEntry.of(entry).details() for entry in manager.entries(name)] for name in lists}
         assert copied == lists
 
@@ -221,7 +221,7 @@ def test_export_to_a_file(filled: Cidrgate) -> None:
 def test_an_export_leaves_out_what_has_ended_but_opens_no_list(cidrgate: Cidrgate) -> None:
     """A copy without the expired entries of a list that has no others would not be enforced."""
     soon = datetime.now(UTC) + timedelta(seconds=0.3)
-    with RuleManager.connect(cidrgate.database, create=True) as manager:
+    with RuleManager.open(cidrgate.database, create=True, load=False) as manager:
         manager.import_accounts({"a": [NewEntry("8.8.8.0/24", expires_at=soon), NewEntry("9.9.9.9/32")]})
         manager.import_accounts({"b": [NewEntry("1.1.1.1/32", expires_at=soon)]})
     eventually(lambda: datetime.now(UTC) > soon)
@@ -235,7 +235,7 @@ def test_an_end_that_cannot_be_read_keeps_its_account_out(cidrgate: Cidrgate) ->
         cidrgate, f"{COLUMNS}\na,8.8.8.0/24,,tomorrow\nb,9.9.9.9/32,,2999-01-31T18:00:00+00:00\n", status=7
     )
     assert "line 2: a: the expires_at is 'tomorrow', not a time such as" in answer.err
-    with RuleManager.connect(cidrgate.database) as manager:
+    with RuleManager.open(cidrgate.database, load=False) as manager:
         assert manager.counts() == {"b": 1}
         [entry] = manager.entries("b")
     assert entry.expires_at == datetime(2999, 1, 31, 18, tzinfo=UTC)

@@ -92,7 +92,7 @@ def test_what_is_deleted_can_be_had_back(console: Console, visitors: Visitors) -
         ("8.8.8.0/24", "office"),
         ("9.9.9.0/24", None),
     ]
-    assert console.manager.history(account)[-1].action == "restore"
+    assert console.manager.history(account)[0].action == "restore"
 
 
 def test_the_last_entry_is_deleted_only_when_confirmed(console: Console, visitors: Visitors) -> None:

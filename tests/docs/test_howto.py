@@ -29,7 +29,7 @@ def test_the_application_for_litestar_allows_and_denies(tmp_path: Path) -> None:
     pytest.importorskip("litestar", reason="needs Litestar: pip install litestar")
     [code] = shown("howto/litestar.md")
     (tmp_path / "app.py").write_text(code)
-    with RuleManager.open(tmp_path / "lists.db", Policy(allow_special=True), create=True) as manager:
+    with RuleManager.open(tmp_path / "lists.db", policy=Policy(allow_special=True), create=True) as manager:
         manager.create_account("acct-1")
         manager.add("acct-1", "127.0.0.2/32")
     port = free_port()

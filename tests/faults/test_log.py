@@ -49,7 +49,7 @@ def test_a_log_that_is_pruned(url: str) -> None:
     ledger = Ledger()
     read: list[Change] = []
     pruned = 0
-    with RuleManager.open(url) as one, RuleManager.open(url) as other, RuleManager.connect(url) as pruning:
+    with RuleManager.open(url) as one, RuleManager.open(url) as other, RuleManager.open(url, load=False) as pruning:
         with no_stranger(ledger, one, other), writers(ledger, [one, other]):
             for _ in range(5 * ROUNDS):
                 ledger.wait_for_more()

@@ -45,7 +45,7 @@ def url(shared_store_url: str) -> str:
 
 def stored(url: str) -> set[str | None]:
     """The labels of all changes that the log knows."""
-    with RuleManager.connect(url) as manager:
+    with RuleManager.open(url, load=False) as manager:
         return {entry.label for change in manager.history() for entry in change.after}
 
 

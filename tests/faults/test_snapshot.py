@@ -131,7 +131,7 @@ def without_rights(folder: Path, url: str) -> tuple[list[str], list[str]]:
 def another_users(folder: Path, url: str) -> tuple[list[str], list[str]]:
     """Written by another user, who is gone: it may not even be read."""
     with RuleManager.open(url, follow=False) as manager:
-        manager.compile(folder / "lists.snapshot")
+        manager.save_snapshot(folder / "lists.snapshot")
     (folder / "lists.snapshot").chmod(0o000 if os.geteuid() else 0o600)
     return somebody_else(folder), []
 

@@ -258,7 +258,7 @@ def test_a_request_that_has_to_name_an_account_is_denied_without(manager: RuleMa
 
 
 def test_lists_that_are_not_there_are_refused() -> None:
-    with RuleManager.connect("memory://") as manager, pytest.raises(CidrgateError, match="call load"):
+    with RuleManager.open("memory://", load=False) as manager, pytest.raises(CidrgateError, match="call load"):
         Gate(manager, unlisted="allow")
 
 

@@ -103,7 +103,8 @@ def a_world(path: Path) -> Iterator[World]:
 
 
 def sequence_of(world: World, account: str, position: int) -> int:
-    return world.manager.history(account)[position].sequence
+    """Return the sequence of a change of an account; position 0 is the oldest."""
+    return world.manager.history(account)[::-1][position].sequence
 
 
 def ends(what: str) -> Case | str:

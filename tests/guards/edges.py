@@ -93,7 +93,7 @@ class Library:
                 case "replace":
                     manager.replace(account, asked.cidrs, **version, **empty)
                 case "restore":
-                    manager.restore(account, at=asked.sequence, **version, **empty)
+                    manager.restore(account, to_sequence=asked.sequence, **version, **empty)
                 case "import_accounts":
                     report = manager.import_accounts({account: entries_of(asked)}, replace=True, **empty)
                     for problem in report.problems.values():

@@ -45,7 +45,7 @@ LIBRARY: Rows = {
         READS,
     ),
     **dict.fromkeys(
-        [f"RuleManager.{name}" for name in ("open", "connect", "load", "follow", "compile", "close")]
+        [f"RuleManager.{name}" for name in ("open", "load", "follow", "save_snapshot", "close")]
         + [f"RuleManager.{name}" for name in ("withdraw_changes", "measure_waits", "before_fork", "after_fork")],
         OPERATES,
     ),

@@ -49,7 +49,7 @@ def test_no_form_lets_entries_give_way_to_nothing(world: World) -> None:
 def test_to_empty_what_is_empty_is_no_question(world: World) -> None:
     manager = world.manager
     assert manager.replace("acct-3", []).entries == ()
-    assert manager.restore("acct-3", at=sequence_of(world, "acct-3", 0)).entries == ()
+    assert manager.restore("acct-3", to_sequence=sequence_of(world, "acct-3", 0)).entries == ()
     assert not manager.import_accounts({"acct-3": []}, replace=True).problems
     assert typed(["replace", "acct-3", "-d", str(world.path)]).exit_code == 0
     headers = {"Authorization": f"Bearer {world.token}"}
@@ -107,7 +107,7 @@ def refused(manager: RuleManager, account: str, cidr: str, together: Barrier) ->
 
 def test_two_who_each_remove_an_entry_never_remove_the_last_together(shared_store_url: str) -> None:
     """The guard is judged on the list that the change really meets."""
-    with RuleManager.connect(shared_store_url) as one, RuleManager.connect(shared_store_url) as two:
+    with RuleManager.open(shared_store_url, load=False) as one, RuleManager.open(shared_store_url, load=False) as two:
         for turn in range(10):
             account, together = f"acct-{turn}", Barrier(2)
             one.create_account(account)

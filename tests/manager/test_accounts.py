@@ -224,7 +224,7 @@ CHANGES: dict[str, Callable[[RuleManager, str], object]] = {
     "replace, label": lambda manager, text: manager.replace("a", "1.1.1.1/32", label=text),
     "replace, label of one that stays": lambda manager, text: manager.replace("a", [NewEntry("8.8.8.0/24", text)]),
     "replace, actor": lambda manager, text: manager.replace("a", "1.1.1.1/32", actor=text),
-    "restore, actor": lambda manager, text: manager.restore("a", at=1, actor=text, allow_empty=True),
+    "restore, actor": lambda manager, text: manager.restore("a", to_sequence=1, actor=text, allow_empty=True),
     "import, actor": lambda manager, text: manager.import_accounts({"b": []}, actor=text),
     "token, actor": lambda manager, text: Credentials(manager.store).create_token("t", [Scope("admin")], actor=text),
 }
@@ -264,7 +264,7 @@ def test_a_list_of_the_past_is_restored_with_the_labels_it_had(tmp_path: Path) -
             connection.execute("UPDATE changes SET before = replace(before, '\"X\"', '\"o\u202ek\"')")
             connection.execute("UPDATE changes SET after = replace(after, '\"X\"', '\"o\u202ek\"')")
             connection.commit()
-        [entry] = manager.restore("a", at=2).entries
+        [entry] = manager.restore("a", to_sequence=2).entries
         assert entry.label == "o\u202ek"
 
 

@@ -152,7 +152,7 @@ def test_a_fault_in_one_change_takes_back_that_one_alone(manager: RuleManager, f
         groups.released.set()
         assert results([first, *others]) == [["8.8.8.0/24"], fault, ["8.8.8.0/24"], ["8.8.8.0/24"]]
     assert listed(manager)["b"] == []
-    assert [change.account for change in manager.history() if change.action == "add"] == ["a", "c", "d"]
+    assert [change.account for change in manager.history() if change.action == "add"] == ["d", "c", "a"]
 
 
 def test_a_commit_that_fails_is_reported_to_everybody_in_the_group_but_those_who_were_refused(
@@ -303,7 +303,7 @@ def test_a_dry_run_changes_nothing_and_tells_what_would_be(manager: RuleManager)
     dry.add("acct-1", "9.9.9.0/24, 1.1.1.1/32")
     dry.edit("acct-1", "8.8.8.0/24", "8.8.0.0/16")
     dry.remove("acct-1", "8.8.8.0/24")
-    dry.restore("acct-1", at=before[-2].sequence)
+    dry.restore("acct-1", to_sequence=before[1].sequence)
     with pytest.raises(RuleError):
         dry.add("acct-1", "8.8.8.1/32")
     lists = [[entry.cidr for entry in made.after] for made in outcomes]

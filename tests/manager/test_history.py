@@ -51,17 +51,17 @@ changes = st.one_of(
 def test_any_list_of_the_past_comes_back(made: list[tuple[object, ...]], data: st.DataObject) -> None:
     with RuleManager.open("memory://") as manager:
         manager.create_account("acct-1")
-        past = {manager.history()[-1].sequence: contents([])}
+        past = {manager.history()[0].sequence: contents([])}
         for name, *arguments in made:
             try:
                 empties = {"allow_empty": True} if name in ("replace", "remove") else {}
                 getattr(manager, str(name))("acct-1", *arguments, **empties)
             except (RuleError, LookupError):
                 continue
-            past[manager.history()[-1].sequence] = contents(manager.entries("acct-1"))
+            past[manager.history()[0].sequence] = contents(manager.entries("acct-1"))
         sequence = data.draw(st.sampled_from(sorted(past)))
         now = {entry.cidr: entry for entry in manager.entries("acct-1")}
-        restored = manager.restore("acct-1", at=sequence, actor="me", allow_empty=True).entries
+        restored = manager.restore("acct-1", to_sequence=sequence, actor="me", allow_empty=True).entries
         assert contents(restored) == past[sequence]
         assert list(restored) == manager.entries("acct-1")
         assert manager.matcher.prefixes("acct-1") == [entry.cidr for entry in restored]
@@ -73,60 +73,60 @@ def test_any_list_of_the_past_comes_back(made: list[tuple[object, ...]], data: s
 def test_a_list_comes_back_as_a_new_change_with_its_labels_and_ends(manager: RuleManager) -> None:
     end = datetime.now(UTC) + timedelta(hours=1)
     manager.add("acct-1", "8.8.8.0/24", label="office", expires_at=end)
-    then = manager.history()[-1].sequence
+    then = manager.history()[0].sequence
     manager.edit("acct-1", "8.8.8.0/24", label="home", expires_at=None)
     manager.add("acct-1", "1.1.1.1/32")
-    assert contents(manager.restore("acct-1", at=then, actor="me").entries) == [("8.8.8.0/24", "office", end)]
-    last = manager.history()[-1]
+    assert contents(manager.restore("acct-1", to_sequence=then, actor="me").entries) == [("8.8.8.0/24", "office", end)]
+    last = manager.history()[0]
     assert (last.action, last.actor) == ("restore", "me")
-    assert list(manager.restore("acct-1", at=last.sequence).entries) == manager.entries("acct-1")
-    assert manager.history()[-1] == last
+    assert list(manager.restore("acct-1", to_sequence=last.sequence).entries) == manager.entries("acct-1")
+    assert manager.history()[0] == last
 
 
 def test_what_has_expired_since_stays_away(manager: RuleManager) -> None:
     manager.add("acct-1", "8.8.8.0/24")
     manager.add("acct-1", "1.1.1.1/32", expires_at=datetime.now(UTC) + timedelta(seconds=0.05))
-    then = manager.history()[-1].sequence
+    then = manager.history()[0].sequence
     end = datetime.now(UTC) + timedelta(seconds=0.06)
     while datetime.now(UTC) < end:
         pass
     manager.replace("acct-1", [], allow_empty=True)
-    assert [entry.cidr for entry in manager.restore("acct-1", at=then).entries] == ["8.8.8.0/24"]
+    assert [entry.cidr for entry in manager.restore("acct-1", to_sequence=then).entries] == ["8.8.8.0/24"]
 
 
 def test_the_rules_of_today_hold_for_a_list_of_the_past(shared_store_url: str) -> None:
-    with RuleManager.open(shared_store_url, Policy(allow_special=True)) as lenient:
+    with RuleManager.open(shared_store_url, policy=Policy(allow_special=True)) as lenient:
         lenient.create_account("acct-1")
         lenient.add("acct-1", "10.0.0.0/8, 8.8.8.0/24")
-        then = lenient.history()[-1].sequence
+        then = lenient.history()[0].sequence
         lenient.replace("acct-1", [], allow_empty=True)
     with RuleManager.open(shared_store_url) as strict:
         with pytest.raises(RuleError, match="special_range"):
-            strict.restore("acct-1", at=then)
+            strict.restore("acct-1", to_sequence=then)
         assert strict.entries("acct-1") == []
 
 
 def test_a_place_that_is_not_in_the_log_is_refused(manager: RuleManager) -> None:
     manager.create_account("sub-1", parent="acct-1")
     manager.create_account("acct-2")
-    created = manager.history("acct-2")[-1].sequence
+    created = manager.history("acct-2")[0].sequence
     with pytest.raises(HistoryError, match="was created by change"):
-        manager.restore("acct-2", at=created - 1)
+        manager.restore("acct-2", to_sequence=created - 1)
     with pytest.raises(HistoryError):
-        manager.restore("acct-2", at=-5)
+        manager.restore("acct-2", to_sequence=-5)
     with pytest.raises(HistoryError, match="ends with change"):
-        manager.restore("acct-2", at=created + 1000)
+        manager.restore("acct-2", to_sequence=created + 1000)
     with pytest.raises(SubaccountError):
-        manager.restore("sub-1", at=created)
+        manager.restore("sub-1", to_sequence=created)
     with pytest.raises(AccountNotFoundError):
-        manager.restore("nobody", at=created)
+        manager.restore("nobody", to_sequence=created)
 
 
 def test_the_log_forgets_its_beginning_only(manager: RuleManager) -> None:
     manager.add("acct-1", "8.8.8.0/24")
     assert manager.prune_history(timedelta(days=1)) == 0
     manager.add("acct-1", "1.1.1.1/32")
-    sequences = [change.sequence for change in manager.history()]
+    sequences = [change.sequence for change in reversed(manager.history())]
     assert manager.prune_history(timedelta(0)) == len(sequences)
     assert manager.history() == []
     manager.add("acct-1", "9.9.9.9/32")
@@ -134,8 +134,8 @@ def test_the_log_forgets_its_beginning_only(manager: RuleManager) -> None:
     assert kept.sequence > sequences[-1]
     assert manager.matcher.prefixes("acct-1") == ["1.1.1.1/32", "8.8.8.0/24", "9.9.9.9/32"]
     with pytest.raises(HistoryError, match=r"begins with change|is gone"):
-        manager.restore("acct-1", at=sequences[0])
-    assert len(manager.restore("acct-1", at=kept.sequence - 1).entries) == 2
+        manager.restore("acct-1", to_sequence=sequences[0])
+    assert len(manager.restore("acct-1", to_sequence=kept.sequence - 1).entries) == 2
     with pytest.raises(ValueError, match="negative"):
         manager.prune_history(timedelta(days=-1))
 
@@ -146,7 +146,7 @@ CHANGES: list[Callable[[RuleManager, int], object]] = [
     lambda manager, version: manager.replace("acct-1", ["1.1.1.1/32"], expect_version=version),
     lambda manager, version: manager.remove("acct-1", "8.8.8.0/24", expect_version=version, allow_empty=True),
     lambda manager, version: manager.restore(
-        "acct-1", at=manager.history()[0].sequence, expect_version=version, allow_empty=True
+        "acct-1", to_sequence=manager.history()[-1].sequence, expect_version=version, allow_empty=True
     ),
 ]
 

@@ -48,9 +48,9 @@ def test_accounts_are_created_and_logged(manager: RuleManager) -> None:
         ("2606:4700::/32", None, "me"),
     ]
     assert [(change.account, change.action, change.after) for change in manager.history()] == [
-        ("a", "create_account", ()),
-        ("b", "create_account", ()),
         ("a", "add", tuple(entries)),
+        ("b", "create_account", ()),
+        ("a", "create_account", ()),
     ]
     assert not manager.allows("a", "9.9.9.9")
     assert manager.allows("b", "9.9.9.9")
@@ -111,7 +111,7 @@ def test_lists_are_added_to_or_replaced(manager: RuleManager) -> None:
     assert (report.accounts, report.entries, report.problems) == (2, 3, {})
     assert cidrs(manager, "a") == ["1.1.1.1/32", "2606:4700::/32"]
     assert manager.entries("a")[0] == kept
-    assert [(change.account, change.action) for change in manager.history()[len(before) :]] == [("a", "replace")]
+    assert [(change.account, change.action) for change in manager.history()[: -len(before)]] == [("a", "replace")]
     refused = manager.import_accounts({"a": [], "b": []}, replace=True, dry_run=True).problems
     assert refused.keys() == {"a", "b"}
     before = manager.history()
@@ -121,7 +121,7 @@ def test_lists_are_added_to_or_replaced(manager: RuleManager) -> None:
     # To add nothing empties nothing, and what is empty stays so.
     assert not manager.import_accounts({"a": [], "c": []}).problems
     assert not manager.import_accounts({"c": []}, replace=True).problems
-    assert [change.account for change in manager.history()[len(before) :] if change.account in "ab"] == []
+    assert [change.account for change in manager.history()[: -len(before)] if change.account in "ab"] == []
     assert not manager.import_accounts({"a": []}, replace=True, allow_empty=True).problems
     assert cidrs(manager, "a") == []
 

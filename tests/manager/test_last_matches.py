@@ -236,14 +236,14 @@ def test_without_a_store_there_is_nowhere_to_note() -> None:
         Gate(Matcher(), unlisted="allow", note_matches=True)
     with pytest.raises(ValueError, match="enable authorize too"):
         Settings(note_matches=True)
-    with RuleManager.connect("memory://") as manager, pytest.raises(CidrgateError, match="not loaded"):
+    with RuleManager.open("memory://", load=False) as manager, pytest.raises(CidrgateError, match="not loaded"):
         manager.note_match("acct-1", "8.8.8.8")
 
 
 def test_a_manager_that_follows_stores_them_by_itself(shared_store_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(following_module, "_HOUSEKEEPING_PAUSE", 0.01)
     monkeypatch.setattr("cidrgate.replica.replica._POLL", 0.05)
-    with RuleManager.open(shared_store_url) as node, RuleManager.connect(shared_store_url) as other:
+    with RuleManager.open(shared_store_url) as node, RuleManager.open(shared_store_url, load=False) as other:
         furnish(other)
         eventually(lambda: node.matcher.enforced("acct-1"))
         gate = Gate(node, unlisted="allow", note_matches=True)
@@ -255,7 +255,7 @@ def test_a_manager_that_is_closed_stores_what_is_left(shared_store_url: str) -> 
     with RuleManager.open(shared_store_url, follow=False) as node:
         furnish(node)
         node.note_match("acct-1", "8.8.8.8")
-    with RuleManager.connect(shared_store_url) as other:
+    with RuleManager.open(shared_store_url, load=False) as other:
         assert matched(other, "acct-1").keys() == {"8.8.8.0/24"}
 
 

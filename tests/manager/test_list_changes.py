@@ -26,7 +26,11 @@ changes = st.one_of(
 def change(manager: RuleManager, name: str, arguments: tuple[Any, ...]) -> ListChange:
     empties = {} if name in ("add", "edit") else {"allow_empty": True}
     made = getattr(manager, name)
-    found = made("acct-1", at=arguments[0], **empties) if name == "restore" else made("acct-1", *arguments, **empties)
+    found = (
+        made("acct-1", to_sequence=arguments[0], **empties)
+        if name == "restore"
+        else made("acct-1", *arguments, **empties)
+    )
     assert isinstance(found, ListChange)
     return found
 

@@ -138,7 +138,7 @@ def test_to_empty_a_list_of_expired_entries_is_a_person_s_decision(store_url: st
     """It denies everybody; without entries it would allow everybody."""
     with RuleManager.open(store_url, follow=False) as manager:
         fill(manager)
-        first = manager.history("expired")[0].sequence
+        first = manager.history("expired")[-1].sequence
         before = manager.history()
 
         def empty(*, allow_empty: bool) -> object:
@@ -146,12 +146,12 @@ def test_to_empty_a_list_of_expired_entries_is_a_person_s_decision(store_url: st
                 return manager.remove("expired", "8.8.8.0/24", "1.1.1.1/32", allow_empty=allow_empty)
             if empties == "replace":
                 return manager.replace("expired", "", allow_empty=allow_empty)
-            return manager.restore("expired", at=first, allow_empty=allow_empty)
+            return manager.restore("expired", to_sequence=first, allow_empty=allow_empty)
 
         with pytest.raises(WouldDisableEnforcementError):
             empty(allow_empty=False)
         assert manager.sweep() == 1, "only what is beside an entry that counts"
-        assert [change.account for change in manager.history()[len(before) :]] == ["mixed"]
+        assert [change.account for change in manager.history()[: -len(before)]] == ["mixed"]
         empty(allow_empty=True)
         assert manager.list_states(["expired"])["expired"] == ListState(0, enforced=False)
         assert manager.allows("expired", STRANGER)

@@ -145,7 +145,7 @@ def test_an_endpoint_alone_tells_of_its_snapshot(tmp_path: Path) -> None:
         assert "cidrgate_snapshot_age_seconds" not in of_endpoint(port)
         assert of_endpoint(port)["cidrgate_followers"] == 1
     with RuleManager.open(url) as manager:
-        manager.compile(snapshot)
+        manager.save_snapshot(snapshot)
     os.utime(snapshot, (time.time() - 5000, time.time() - 5000))
     Path(f"{snapshot}.lock").mkdir()  # so that nobody writes it anew
     with endpoint(url, tmp_path, "--metrics", "--snapshot", str(snapshot)) as (port, _, _):
@@ -170,7 +170,7 @@ def of_service(client: httpx.Client) -> dict[str, float]:
 
 
 def test_the_service_counts_waits_for_locks_and_refusals(shared_store_url: str) -> None:
-    with RuleManager.connect(shared_store_url) as manager:
+    with RuleManager.open(shared_store_url, load=False) as manager:
         manager.create_account("acct-1")
     entries = "/v1/accounts/acct-1/entries?confirm=lock_out"
     for client in service(shared_store_url, "--lock-timeout", "0.5"):
@@ -243,7 +243,7 @@ def test_no_label_holds_what_a_client_chose(tmp_path: Path) -> None:
 
 
 def test_what_is_not_known_is_infinitely_old() -> None:
-    with RuleManager.connect("memory://") as manager:
+    with RuleManager.open("memory://", load=False) as manager:
         samples = {one.name: one.samples for one in ListsCollector(manager.replica).collect()}
     assert samples["cidrgate_staleness_seconds"][0].value == math.inf
     assert samples["cidrgate_followers"][0].value == 0

@@ -6,13 +6,14 @@ import re
 from dataclasses import replace
 from datetime import UTC, datetime
 from ipaddress import IPv6Network
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from cidrgate import (
     AccountExistsError,
     AccountNotFoundError,
+    CidrgateError,
     EntryEdit,
     EntryNotFoundError,
     ListChange,
@@ -177,7 +178,7 @@ def test_the_fifty_first_entry_is_refused(manager: RuleManager) -> None:
 
 
 def test_the_policy_is_the_managers(store_url: str) -> None:
-    with RuleManager.open(store_url, Policy(max_entries=1, allow_special=True)) as manager:
+    with RuleManager.open(store_url, policy=Policy(max_entries=1, allow_special=True)) as manager:
         manager.create_account("acct-1")
         manager.add("acct-1", "10.0.0.0/8")
         with pytest.raises(RuleError, match="limit_reached"):
@@ -207,7 +208,7 @@ def test_an_edited_entry_keeps_what_it_was(by_id: bool, manager: RuleManager) ->
     assert (edited.cidr, edited.label) == ("1.1.1.0/24", "office")
     assert (edited.id, edited.created_at, edited.created_by) == (added.id, added.created_at, "me")
     assert manager.entries("acct-1") == [edited]
-    last = manager.history()[-1]
+    last = manager.history()[0]
     assert (last.action, last.actor, last.before, last.after) == ("edit", "you", (added,), (edited,))
 
 
@@ -262,7 +263,7 @@ def test_entries_are_removed_by_any_spelling_or_id(manager: RuleManager) -> None
     removed = manager.remove("acct-1", "::ffff:9.9.9.9/128, 2606:4700:0:0::/32", added[1].id, "9.9.9.9/32", actor="me")
     assert removed.before == (added[3], added[2], added[1])
     assert cidrs(manager) == ["8.8.8.0/24"]
-    last = manager.history()[-1]
+    last = manager.history()[0]
     assert (last.action, last.actor, last.before, last.after) == ("remove", "me", removed.before, ())
 
 
@@ -310,7 +311,7 @@ def test_a_replacement_keeps_the_entries_whose_network_stays(manager: RuleManage
     assert unchanged == stays
     assert (changed.id, changed.label, changed.created_by) == (relabelled.id, "new", "me")
     assert (new.cidr, new.label, new.created_by) == ("1.1.1.1/32", None, "you")
-    last = manager.history()[-1]
+    last = manager.history()[0]
     assert (last.action, last.actor) == ("replace", "you")
     assert set(last.before) == {relabelled, goes}
     assert set(last.after) == {changed, new}
@@ -349,19 +350,20 @@ def test_a_replacement_that_breaks_a_rule_leaves_the_list(manager: RuleManager) 
 # History
 
 
-def test_history_is_read_from_the_end(manager: RuleManager) -> None:
+def test_history_begins_with_the_newest_change(manager: RuleManager) -> None:
     manager.add("acct-1", "8.8.8.0/24", actor="me")
     manager.remove("acct-1", "8.8.8.0/24", allow_empty=True)
     everything = manager.history()
     assert [(change.sequence, change.action, change.actor) for change in everything] == [
-        (1, "create_account", "root"),
-        (2, "create_account", None),
-        (3, "add", "me"),
         (4, "remove", None),
+        (3, "add", "me"),
+        (2, "create_account", None),
+        (1, "create_account", "root"),
     ]
-    assert manager.history(limit=2) == everything[2:]
-    assert manager.history("acct-1", limit=2) == everything[2:]
-    assert manager.history("acct-1") == [everything[0], *everything[2:]]
+    assert manager.history(limit=2) == everything[:2]
+    assert manager.history("acct-1", limit=2) == everything[:2]
+    assert manager.history("acct-1") == [*everything[:2], everything[3]]
+    assert manager.history(after=1, before=4, limit=1) == everything[1:2]
     assert manager.history(limit=0) == []
     with pytest.raises(ValueError, match="limit"):
         manager.history(limit=-1)
@@ -377,3 +379,20 @@ def test_everything_is_there_after_opening_again(shared_store_url: str) -> None:
         assert (manager.accounts(), manager.entries("acct-1"), manager.history()) == before
         assert not manager.allows("sub-1", "9.9.9.9")
         assert_consistent(manager, Replay())
+
+
+def test_a_manager_opens_without_loading_the_matcher(store_url: str) -> None:
+    with RuleManager.open(store_url, load=False) as manager:
+        manager.create_account("acct-1")
+        manager.add("acct-1", "8.8.8.0/24")
+        assert not manager.follows
+        with pytest.raises(CidrgateError, match="not loaded"):
+            manager.allows("acct-1", "8.8.8.8")
+        manager.load()
+        assert manager.allows("acct-1", "8.8.8.8")
+
+
+def test_settings_of_a_manager_are_named(store_url: str) -> None:
+    opened: Any = RuleManager.open
+    with pytest.raises(TypeError):
+        opened(store_url, Policy())

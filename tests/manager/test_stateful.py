@@ -98,7 +98,7 @@ class ManagerMachine(RuleBasedStateMachine):
     def open(self, policy: Policy) -> MultipleResults[str]:
         self.policy = dataclasses.replace(policy, max_entries=MAX_ENTRIES)
         self.store = self.new_store()
-        self.manager = RuleManager.open(self.store, self.policy, create=True)
+        self.manager = RuleManager.open(self.store, policy=self.policy, create=True)
         for name in ("acct-1", "acct-2"):
             self.manager.create_account(name)
             self.model[name] = {}
@@ -291,13 +291,13 @@ class ManagerMachine(RuleBasedStateMachine):
     @rule(account=accounts)
     def remember(self, account: str) -> None:
         if account not in self.parents:
-            self.past.append((self.manager.history()[-1].sequence, account, dict(self.model[account])))
+            self.past.append((self.manager.history()[0].sequence, account, dict(self.model[account])))
 
     @precondition(lambda self: self.past)
     @rule(data=st.data())
     def restore(self, data: st.DataObject) -> None:
         sequence, account, listed = data.draw(st.sampled_from(self.past))
-        self.manager.restore(account, at=sequence, allow_empty=True)
+        self.manager.restore(account, to_sequence=sequence, allow_empty=True)
         self.model[account] = dict(listed)
 
     @rule()
@@ -325,7 +325,7 @@ class KeptManagerMachine(ManagerMachine):
     @rule()
     def open_again(self) -> None:
         self.manager.close()
-        self.manager = RuleManager.open(self.store, self.policy)
+        self.manager = RuleManager.open(self.store, policy=self.policy)
 
 
 class SqliteManagerMachine(KeptManagerMachine):

@@ -62,7 +62,7 @@ def exported(folder: Path, form: str) -> None:
 CREATORS: dict[str, Callable[[Path], object]] = {
     "open_store": lambda folder: open_store(folder / "lists.db", create=True).close(),
     "migrate_store": lambda folder: migrate_store(folder / "lists.db"),
-    "connect": lambda folder: RuleManager.connect(folder / "lists.db", create=True).close(),
+    "connect": lambda folder: RuleManager.open(folder / "lists.db", create=True, load=False).close(),
     "open": lambda folder: RuleManager.open(folder / "lists.db", create=True).close(),
     "account create": lambda _: command("account", "create", "a"),
     "add --create": lambda _: command("add", "a", "8.8.8.0/24", "--create"),
@@ -144,7 +144,7 @@ def test_a_store_that_others_may_read_is_told_once_by_who_follows_it(
             manager.store.watch().close()
         assert not caplog.records
         path.chmod(0o644)
-        RuleManager.connect(path).close()
+        RuleManager.open(path, load=False).close()
         assert not caplog.records
         for _ in range(2):
             with RuleManager.open(path, follow=False) as manager:
@@ -209,7 +209,7 @@ def test_an_export_through_a_link_is_refused_and_a_snapshot_replaces_it(
 
 
 def test_a_pipe_or_a_device_is_written_to(tmp_path: Path) -> None:
-    with RuleManager.connect(tmp_path / "lists.db", create=True) as manager:
+    with RuleManager.open(tmp_path / "lists.db", create=True, load=False) as manager:
         manager.import_accounts({"a": [NewEntry("8.8.8.0/24")]})
     os.mkfifo(tmp_path / "pipe")
     run = [sys.executable, "-m", "cidrgate", "-d", "lists.db", "export", "--format", "csv", "-o"]
@@ -266,7 +266,7 @@ def test_what_stands_in_the_way_of_a_lock_is_left_alone(
     with (
         caplog.at_level(logging.WARNING, "cidrgate"),
         RuleManager.open(tmp_path / "lists.db", create=True, snapshot=snapshot, refresh_snapshot=0.01) as manager,
-        RuleManager.connect(tmp_path / "lists.db") as other,
+        RuleManager.open(tmp_path / "lists.db", load=False) as other,
     ):
         for number in range(3):
             other.create_account(f"acct-{number}")
@@ -316,7 +316,7 @@ def test_a_store_is_not_its_own_snapshot(tmp_path: Path) -> None:
         manager.create_account("a")
         for _ in range(3):
             with pytest.raises(FileExistsError, match="the file is a database"):
-                manager.compile(store)
+                manager.save_snapshot(store)
             manager.add("a", "8.8.8.0/24")
             manager.remove("a", "8.8.8.0/24", allow_empty=True)
     with RuleManager.open(store, follow=False) as manager:

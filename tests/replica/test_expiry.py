@@ -29,13 +29,13 @@ def soon(seconds: float = 0.5) -> datetime:
 
 @pytest.fixture
 def manager(store_url: str) -> Iterator[RuleManager]:
-    with RuleManager.open(store_url, Policy(max_entries=3)) as opened:
+    with RuleManager.open(store_url, policy=Policy(max_entries=3)) as opened:
         opened.create_account("acct-1")
         yield opened
 
 
 def wait_until_expired(manager: RuleManager, account: str = "acct-1") -> None:
-    eventually(lambda: any(entry.expired(datetime.now(UTC)) for entry in manager.entries(account)))
+    eventually(lambda: any(entry.is_expired(datetime.now(UTC)) for entry in manager.entries(account)))
 
 
 def test_an_entry_stops_matching_when_it_ends(manager: RuleManager) -> None:
@@ -75,7 +75,7 @@ def test_an_expired_entry_is_listed_but_counts_and_overlaps_no_more(manager: Rul
     assert manager.counts() == {"acct-1": 1}
     manager.add("acct-1", "8.8.0.0/16, 1.1.1.1/32")
     assert [entry.cidr for entry in manager.entries("acct-1")] == ["1.1.1.1/32", "8.8.0.0/16", "9.9.9.9/32"]
-    assert [change.action for change in manager.history("acct-1", limit=2)] == ["expire", "add"]
+    assert [change.action for change in manager.history("acct-1", limit=2)] == ["add", "expire"]
 
 
 def test_a_sweep_takes_expired_entries_off_the_lists_and_logs_it(manager: RuleManager) -> None:
@@ -272,7 +272,7 @@ def test_a_snapshot_written_while_a_clock_was_ahead_is_made_whole(
         writer.add("acct-1", "8.8.8.0/24")
         writer.add("acct-1", "1.1.1.1/32", expires_at=soon(3600))
         clock.ahead = DAY
-        writer.compile(snapshot)
+        writer.save_snapshot(snapshot)
     assert Matcher.open(snapshot).prefixes("acct-1") == ["8.8.8.0/24"]
     clock.ahead = timedelta()
     with RuleManager.open(shared_store_url, snapshot=snapshot, follow=False) as manager:

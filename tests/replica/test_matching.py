@@ -113,7 +113,7 @@ def test_the_matcher_holds_what_matches(
             elif step == "load":
                 published.load()
             elif step == "snapshot":
-                published.compile(snapshot)
+                published.save_snapshot(snapshot)
                 published = PublishedStore(store)
                 published.load(snapshot=snapshot)
             published.expire()

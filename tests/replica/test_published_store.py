@@ -180,7 +180,7 @@ def test_a_change_catches_up_before_it_begins(manager: RuleManager, failing: Fai
 
 
 def test_a_manager_that_has_not_loaded_answers_from_no_matcher(path: Path, manager: RuleManager) -> None:
-    with RuleManager.connect(f"sqlite:///{path}") as unloaded:
+    with RuleManager.open(f"sqlite:///{path}", load=False) as unloaded:
         with pytest.raises(CidrgateError, match=r"load\(\)"):
             unloaded.allows("acct-1", "8.8.8.8")
         with pytest.raises(CidrgateError, match=r"load\(\)"):
@@ -198,7 +198,7 @@ def test_a_manager_that_has_not_loaded_answers_from_no_matcher(path: Path, manag
 
 def test_loading_again_catches_up_with_other_writers(path: Path, manager: RuleManager) -> None:
     matcher = manager.matcher
-    with RuleManager.connect(f"sqlite:///{path}") as other:
+    with RuleManager.open(f"sqlite:///{path}", load=False) as other:
         other.remove("acct-1", "8.8.8.0/24", "1.1.1.1/32", allow_empty=True)
         other.create_account("acct-2")
         other.create_account("sub-2", parent="acct-2")
@@ -212,7 +212,7 @@ def test_loading_again_catches_up_with_other_writers(path: Path, manager: RuleMa
 
 
 def test_a_change_publishes_what_other_writers_made_of_the_list(path: Path, manager: RuleManager) -> None:
-    with RuleManager.connect(f"sqlite:///{path}") as other:
+    with RuleManager.open(f"sqlite:///{path}", load=False) as other:
         other.remove("acct-1", "8.8.8.0/24")
     manager.add("acct-1", "9.9.9.9/32")
     assert manager.matcher.prefixes("acct-1") == ["1.1.1.1/32", "9.9.9.9/32"]

@@ -63,7 +63,7 @@ def test_a_backup_that_is_restored_comes_to_every_node(
             writer.add("acct-1", f"9.9.9.{number}/32")
         eventually(lambda: node.matcher.allows("acct-1", f"9.9.9.{before - 1}"))
         with RuleManager.open(shared_store_url, follow=False) as seen:
-            seen.compile(tmp_path / "lists.snapshot")
+            seen.save_snapshot(tmp_path / "lists.snapshot")
         restore()
         with RuleManager.open(shared_store_url, follow=False) as other:
             for number in range(after):

@@ -42,7 +42,7 @@ def writer(url: str, snapshot: Path) -> Iterator[RuleManager]:
         manager.create_account("sub-1", parent="acct-1")
         manager.create_account("acct-2")
         manager.add("acct-1", "8.8.8.0/24")
-        manager.compile(snapshot)
+        manager.save_snapshot(snapshot)
         yield manager
 
 
@@ -84,7 +84,7 @@ def test_a_start_without_changes_reads_nothing(
 
 def test_entries_of_a_snapshot_end_in_time(url: str, writer: RuleManager, snapshot: Path) -> None:
     writer.add("acct-2", "9.9.9.9/32", expires_at=datetime.now(UTC) + timedelta(seconds=0.3))
-    writer.compile(snapshot)
+    writer.save_snapshot(snapshot)
     with RuleManager.open(url, snapshot=snapshot) as manager:
         eventually(lambda: not manager.allows("acct-2", "9.9.9.9"))
         assert not manager.allows("acct-2", "7.7.7.7")
@@ -106,7 +106,7 @@ def another_stores(snapshot: Path, writer: RuleManager) -> None:
     with RuleManager.open("memory://") as other:
         other.create_account("acct-1")
         other.add("acct-1", "7.7.7.7/32")
-        other.compile(snapshot)
+        other.save_snapshot(snapshot)
 
 
 def forgotten(snapshot: Path, writer: RuleManager) -> None:
@@ -358,7 +358,7 @@ def test_a_snapshot_that_could_not_be_taken_over_is_tried_again(
     with RuleManager.open(url, snapshot=snapshot) as manager:
         monkeypatch.setattr("cidrgate.replica.published_store.read_snapshot", sometimes)
         writer.add("acct-1", "1.1.1.1/32")
-        writer.compile(snapshot)
+        writer.save_snapshot(snapshot)
         writer.add("acct-1", "9.9.9.9/32")
         # The signal of a change is what makes the follower look at the file.
         eventually(lambda: manager.allows("acct-1", "9.9.9.9"))

@@ -25,7 +25,7 @@ def database(folder: Path) -> str:
 
 
 def _filled(path: Path) -> None:
-    with RuleManager.connect(f"sqlite:///{path}", Policy(allow_special=True), create=True) as manager:
+    with RuleManager.open(f"sqlite:///{path}", policy=Policy(allow_special=True), create=True, load=False) as manager:
         for account, cidrs in LISTED.items():
             manager.create_account(account)
             manager.add(account, cidrs)

@@ -141,7 +141,7 @@ def test_a_trusted_proxy_says_who_the_client_is(api: Api, headers: list[tuple[st
 def test_a_change_of_the_list_reaches_every_worker(api: Api) -> None:
     newcomer = "127.0.0.9"
     assert status(api, newcomer, KEY_1) == 403
-    with RuleManager.connect(api.url, Policy(allow_special=True)) as manager:
+    with RuleManager.open(api.url, policy=Policy(allow_special=True), load=False) as manager:
         manager.add("acct-1", f"{newcomer}/32")
         eventually(lambda: all(status(api, newcomer, KEY_1) == 200 for _ in range(8)))
         manager.remove("acct-1", f"{newcomer}/32")

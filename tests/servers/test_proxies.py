@@ -179,7 +179,7 @@ def test_a_proxy_protocol_header_of_the_client_is_no_address(proxy: int, preambl
 def test_a_change_of_the_list_reaches_the_proxy(proxy: int, url: str) -> None:
     newcomer = "127.0.0.9"
     assert ask(proxy, newcomer, [KEY_1]).status == 403
-    with RuleManager.connect(url, Policy(allow_special=True)) as manager:
+    with RuleManager.open(url, policy=Policy(allow_special=True), load=False) as manager:
         manager.add("acct-1", f"{newcomer}/32")
         eventually(lambda: ask(proxy, newcomer, [KEY_1]).status == 200)
         manager.remove("acct-1", f"{newcomer}/32")

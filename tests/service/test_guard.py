@@ -158,7 +158,7 @@ def test_a_service_keeps_the_policy_of_its_manager() -> None:
     from cidrgate.service import create_app
     from cidrgate.stores import open_store
 
-    with RuleManager(open_store("memory://"), Policy(max_entries=1, allow_special=True)) as manager:
+    with RuleManager(open_store("memory://"), policy=Policy(max_entries=1, allow_special=True)) as manager:
         manager.load()
         api = Api(manager, create_app(manager), None)  # type: ignore[arg-type]
         manager.create_account("acct-1")

@@ -34,7 +34,7 @@ REQUESTS: dict[str, Callable[[Api], tuple[str, str, Any]]] = {
     "restore": lambda api: (
         "POST",
         "/v1/accounts/acct-1/restore",
-        {"sequence": api.manager.history("acct-1")[0].sequence},
+        {"sequence": api.manager.history("acct-1")[-1].sequence},
     ),
     "account": lambda _: ("POST", "/v1/accounts", {"name": "acct-2"}),
     "subaccount": lambda _: ("POST", "/v1/accounts/acct-1/subaccounts", {"name": "sub-2"}),

@@ -113,7 +113,7 @@ def test_a_whole_list_makes_room_for_what_only_the_database_saw(postgres_url: st
         other.commit()
         changing.join()
     assert [entry.cidr for entry in manager.entries("acct-1")] == ["8.8.8.0/24"]
-    assert [entry.cidr for entry in manager.history("acct-1")[-1].before] == ["1.1.1.1/32", "8.8.0.0/16"]
+    assert [entry.cidr for entry in manager.history("acct-1")[0].before] == ["1.1.1.1/32", "8.8.0.0/16"]
 
 
 @pytest.mark.parametrize("cidr", ["1.1.1.1/32", "1.0.0.0/8", "0.0.0.0/0"])
@@ -144,7 +144,7 @@ def test_a_conflict_that_does_not_go_away_is_an_error_that_says_so(
 
 
 def test_writers_on_one_list_wait_for_each_other_to_keep_it_within_its_limit(postgres_url: str) -> None:
-    with RuleManager.open(postgres_url, Policy(max_entries=5), follow=False) as manager:
+    with RuleManager.open(postgres_url, policy=Policy(max_entries=5), follow=False) as manager:
         manager.create_account("full")
         refused: list[str] = []
 

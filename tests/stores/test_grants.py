@@ -140,7 +140,7 @@ def test_it_alters_nothing_of_the_schema(postgres_url: str, user: str) -> None:
     [
         lambda url: open_store(url).close(),
         lambda url: RuleManager.open(url).close(),
-        lambda url: RuleManager.connect(url, create=True).close(),
+        lambda url: RuleManager.open(url, create=True, load=False).close(),
         lambda url: grant_store(url, "postgres"),
     ],
     ids=["open", "follow", "create", "grant"],

@@ -71,7 +71,7 @@ def test_a_write_that_waits_too_long_is_refused_and_not_stored_later(
             WRITES[work](manager)
         assert manager.entries("acct-1") == []
     assert manager.create_account("sentinel")
-    assert [change.account for change in manager.history()[len(before) :]] == ["sentinel"]
+    assert [change.account for change in manager.history()[: -len(before)]] == ["sentinel"]
 
 
 def test_postgresql_says_who_holds_the_lock(postgres_url: str) -> None:
@@ -227,7 +227,7 @@ def test_changes_that_wait_can_be_taken_back(manager: RuleManager, shared_store_
             time.sleep(0.01)
         assert {type(one.exception()) for one in asked} == {ChangeWithdrawnError}
     manager.create_account("sentinel")
-    assert manager.history()[-1].account == "sentinel"
+    assert manager.history()[0].account == "sentinel"
     assert [manager.entries(account) for account in ACCOUNTS] == [[]] * len(ACCOUNTS)
     assert manager.replace("acct-1", "8.8.8.0/24")
 

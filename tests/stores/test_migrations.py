@@ -123,7 +123,7 @@ def test_a_file_of_an_older_cidrgate_is_migrated_when_it_is_opened(number: int, 
         assert manager.allows("sub-1", "8.8.4.4")
         assert {one.name: one.version for one in manager.accounts()} == {"acct-1": 2, "acct-2": 2, "sub-1": 0}
         assert_consistent(manager, Replay())
-        manager.restore("acct-1", at=4)
+        manager.restore("acct-1", to_sequence=4)
         manager.add("acct-2", "9.9.9.9/32")
         assert_consistent(manager, Replay())
     with (

@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -151,7 +152,7 @@ COULD_BECOME_ONE = {"nothing", "empty_file", "link_to_an_empty_file", "empty_dat
 def test_what_only_asks_creates_no_store(kind: str, tmp_path: Path) -> None:
     place = Place(tmp_path, kind)
     for _ in range(2):
-        for ask in (open_store, RuleManager.open, RuleManager.connect):
+        for ask in (open_store, RuleManager.open, partial(RuleManager.open, load=False)):
             for url in (f"sqlite:///{place.path}", str(place.path), place.path):
                 with pytest.raises(StoreError, match=r"lists\.db") as refusal:
                     ask(url)
@@ -198,7 +199,7 @@ def test_a_store_that_is_removed_is_not_made_again(tmp_path: Path) -> None:
 
 
 def test_a_store_in_memory_is_always_new() -> None:
-    for opened in (RuleManager.open("memory://"), RuleManager.connect("memory://")):
+    for opened in (RuleManager.open("memory://"), RuleManager.open("memory://", load=False)):
         with opened:
             assert opened.accounts() == []
 
@@ -206,7 +207,7 @@ def test_a_store_in_memory_is_always_new() -> None:
 @pytest.mark.parametrize("name", ["nowhere", "postgres"])
 def test_a_database_that_is_not_there_or_empty_is_refused(name: str, shared_postgres_server: PostgresServer) -> None:
     url = shared_postgres_server.url(name)
-    for ask in (open_store, RuleManager.open, RuleManager.connect):
+    for ask in (open_store, RuleManager.open, partial(RuleManager.open, load=False)):
         with pytest.raises(StoreError, match=f"/{name}") as refusal:
             ask(url)
         assert isinstance(refusal.value, StoreNotFoundError) or name == "nowhere"

@@ -97,7 +97,9 @@ WORK: dict[str, Callable[[RuleManager, RuleManager], object]] = {
     "edit": lambda manager, _: manager.edit("acct-8", "8.8.8.0/24", "8.8.0.0/16"),
     "remove": lambda manager, _: manager.remove("acct-13", "8.8.8.0/24", allow_empty=True),
     "replace": lambda manager, _: manager.replace("acct-9", "1.1.1.1/32"),
-    "restore": lambda manager, _: manager.restore("acct-10", at=manager.history("acct-10", limit=1)[0].sequence - 1),
+    "restore": lambda manager, _: manager.restore(
+        "acct-10", to_sequence=manager.history("acct-10", limit=1)[0].sequence - 1
+    ),
     "listing": lambda manager, _: manager.listing("acct-11"),
     "history": lambda manager, _: manager.history("acct-11", limit=10),
     "counts": lambda manager, _: manager.counts(["acct-11", "acct-12"]),
@@ -121,7 +123,7 @@ def test_one_list_is_found_by_an_index(manager: RuleManager, store_url: str, wor
     if store_url.startswith("memory"):
         WORK[work](manager, manager)
     else:
-        with RuleManager.connect(store_url) as other:
+        with RuleManager.open(store_url, load=False) as other:
             WORK[work](manager, other)
     for engine in engines:
         event.remove(engine, "before_cursor_execute", note)
@@ -132,7 +134,7 @@ def test_one_list_is_found_by_an_index(manager: RuleManager, store_url: str, wor
 
 
 def test_a_token_is_found_by_an_index(store_url: str) -> None:
-    with RuleManager.connect(store_url) as manager:
+    with RuleManager.open(store_url, load=False) as manager:
         credentials = Credentials(manager.store)
         secret = credentials.create_token("billing", [Scope("admin")]).secret
         engine = engines_of(manager)[0]

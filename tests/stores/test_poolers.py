@@ -42,7 +42,7 @@ def pooled(url: str, pooler: PgBouncer, **parameters: str) -> str:
 
 
 def test_a_pooler_in_transaction_mode_is_refused_by_name(transaction_mode: PgBouncer, postgres_url: str) -> None:
-    for use in (open_store, lambda url: RuleManager.connect(url, create=False)):
+    for use in (open_store, lambda url: RuleManager.open(url, create=False, load=False)):
         with pytest.raises(StoreError, match=r"PgBouncer in transaction mode.*\?pooled_url="):
             use(transaction_mode.url(postgres_url))
 
@@ -56,7 +56,7 @@ def work(manager: RuleManager, name: str) -> list[str]:
     manager.edit(name, "8.8.1.0/24", "8.9.1.0/24")
     manager.remove(name, "8.8.2.0/24")
     manager.replace(name, ["9.9.9.0/24", "8.8.3.0/24"])
-    manager.restore(name, at=manager.history(name)[-2].sequence)
+    manager.restore(name, to_sequence=manager.history(name)[1].sequence)
     manager.import_accounts({f"{name}-imported": [NewEntry("1.1.1.0/24", "x")]})
     manager.note_match(name, "8.8.3.1")
     manager.store_matches()

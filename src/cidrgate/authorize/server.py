@@ -256,7 +256,7 @@ def serve(
     with TemporaryDirectory(prefix="cidrgate-") as folder:
         shared = settings.snapshot or str(Path(folder) / "lists.snapshot")
         with settings.open() as lists:
-            lists.compile(shared)
+            lists.save_snapshot(shared)
             on_loaded(len(lists.matcher))
         counts = Path(folder) / "metrics"
         counts.mkdir(mode=0o700)

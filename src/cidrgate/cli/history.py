@@ -22,7 +22,7 @@ def _history(
     *,
     limit: Annotated[int | None, typer.Option("--limit", "-n", min=1, help="Show only the latest N.")] = None,
 ) -> None:
-    """Show the changes of an account's list, the newest last."""
+    """Show the changes of an account's list, the newest first."""
     with session.open() as manager:
         asked = manager.account(account)
         changes = manager.history(account, limit=limit)

@@ -191,7 +191,9 @@ def _restore(
 ) -> None:
     """Restore the list as it was after a change (see `cidrgate history`), checked by the current rules."""
     with session.open() as manager:
-        change = manager.restore(account, at=at, actor=session.actor, expect_version=expect_version, allow_empty=empty)
+        change = manager.restore(
+            account, to_sequence=at, actor=session.actor, expect_version=expect_version, allow_empty=empty
+        )
     _answer_list(session, account, change.entries)
 
 
@@ -252,7 +254,7 @@ def _detail_column(detail: Detail) -> Column:
 
 
 def _end(entry: Entry) -> str:
-    return value_text(entry.expires_at) + (", expired" if entry.expired(datetime.now(UTC)) else "")
+    return value_text(entry.expires_at) + (", expired" if entry.is_expired() else "")
 
 
 _COLUMNS = (

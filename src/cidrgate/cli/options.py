@@ -97,7 +97,9 @@ class Session:
             StoreNotFoundError: If it does not exist and `create` is False.
             StoreError: If it cannot be opened.
         """
-        return RuleManager.connect(self.database, self.policy, create=create, lock_timeout=self.lock_timeout)
+        return RuleManager.open(
+            self.database, policy=self.policy, create=create, lock_timeout=self.lock_timeout, load=False
+        )
 
     @contextmanager
     def open_credentials(self, *, create: bool = False) -> "Iterator[Credentials]":

@@ -147,7 +147,7 @@ def _opened(session: Session, *, create: bool, max_staleness: float) -> RuleMana
     with session.output.progress("reading the lists", None) as progress:
         return RuleManager.open(
             session.database,
-            session.policy,
+            policy=session.policy,
             create=create,
             progress=progress,
             lock_timeout=session.lock_timeout,

@@ -24,7 +24,7 @@ def _compile(
         with session.output.progress("reading the lists", None) as progress:
             manager.load(progress=progress)
         try:
-            manager.compile(file)
+            manager.save_snapshot(file)
         except OSError as error:
             raise CommandError(f"cannot write {file}: {error.strerror}") from error
         accounts = len(manager.matcher)

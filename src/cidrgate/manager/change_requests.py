@@ -102,7 +102,7 @@ def ended_for_certain(transaction: Transaction, lists: Iterable[Iterable[Entry]]
         lists: The entries to check.
         at: The time of this machine's clock, with a time zone.
     """
-    if not any(entry.expired(at) for entries in lists for entry in entries):
+    if not any(entry.is_expired(at) for entries in lists for entry in entries):
         return at
     return earlier_by_far(certain_time(at), transaction.clock())
 

@@ -66,7 +66,7 @@ class Listing:
 
     def ended(self, entry: Entry) -> bool:
         """Return whether an entry has expired by all clocks, so that a sweep may remove it."""
-        return entry.expired(self._certain_time)
+        return entry.is_expired(self._certain_time)
 
     @property
     def _certain_time(self) -> datetime:

@@ -101,10 +101,10 @@ def explain(store: Store, account: str, address: Address) -> Decision:
 def change_history(
     store: Store, account: str | None = None, *, limit: int | None = None, after: int = 0, before: int | None = None
 ) -> list[Change]:
-    """Return rows of the change log, the newest last."""
+    """Return rows of the change log, the newest first."""
     if limit is not None and limit < 0:
         raise ValueError(f"limit must not be negative, not {limit}")
     with store.read() as transaction:
         if account is not None:
             existing_account(transaction, account)
-        return transaction.changes(account, limit, after=after, before=before)
+        return transaction.changes(account, limit, after=after, before=before)[::-1]

@@ -110,8 +110,8 @@ class RuleManager:
     def __init__(
         self,
         store: Store,
-        policy: Policy | None = None,
         *,
+        policy: Policy | None = None,
         max_staleness: float | None = None,
         on_stale: OnStale = "serve",
     ) -> None:
@@ -134,13 +134,14 @@ class RuleManager:
     def open(
         cls,
         url: str | os.PathLike[str],
-        policy: Policy | None = None,
         *,
+        policy: Policy | None = None,
         create: bool = False,
+        load: bool = True,
         follow: bool = True,
         max_staleness: float | None = None,
         on_stale: OnStale = "serve",
-        snapshot: str | Path | None = None,
+        snapshot: str | os.PathLike[str] | None = None,
         refresh_snapshot: float | None = None,
         progress: Callable[[int], object] | None = None,
         lock_timeout: float | None = None,
@@ -154,14 +155,17 @@ class RuleManager:
             policy: What a list may contain; the default policy if None.
             create: Whether to create a store that does not exist. Leave it out wherever the store must exist already:
                 no account is enforced in an empty store.
+            load: Whether to load the matcher. Without it the manager opens faster and holds no lists in memory, for a
+                tool that makes a few changes or queries. It does not follow the store, and `allows` and `matcher`
+                raise an error until `load` is called.
             follow: Whether a thread publishes the changes of other processes to the matcher, and removes entries from
                 the matcher when they expire.
             max_staleness: The staleness in seconds after which `on_stale` applies, and the log says that the lists are
                 stale; None for never.
             on_stale: What `allows` does then: `serve` uses the last known lists, `deny` denies enforced accounts.
-            snapshot: A file from `compile` to start from. If it does not exist or cannot be used, the manager reads the
-                whole store. If another process writes a new snapshot to the file, a manager that follows the store
-                uses the new one, so that the processes of a host share its pages.
+            snapshot: A file from `save_snapshot` to start from. If it does not exist or cannot be used, the manager
+                reads the whole store. If another process writes a new snapshot to the file, a manager that follows the
+                store uses the new one, so that the processes of a host share its pages.
             refresh_snapshot: The seconds after which one of the managers that share the snapshot writes a new one; None
                 for never.
             progress: Called while the manager reads the whole store, with the number of accounts since the last call.
@@ -176,10 +180,12 @@ class RuleManager:
         """
         manager = cls(
             open_store(url, create=create, lock_timeout=lock_timeout, pool_size=pool_size),
-            policy,
+            policy=policy,
             max_staleness=max_staleness,
             on_stale=on_stale,
         )
+        if not load:
+            return manager
         try:
             manager.load(snapshot=snapshot, progress=progress)
             if snapshot is not None and follow:
@@ -190,32 +196,6 @@ class RuleManager:
             manager.close()
             raise
         return manager
-
-    @classmethod
-    def connect(
-        cls,
-        url: str | os.PathLike[str],
-        policy: Policy | None = None,
-        *,
-        create: bool = False,
-        lock_timeout: float | None = None,
-    ) -> Self:
-        """Open a store without loading the matcher, for a tool that makes one change or one query.
-
-        Everything works except `allows` and `matcher`, which raise an error until `load` is called.
-
-        Args:
-            url: A URL such as `sqlite:///allowlist.db` or `memory://`; see `cidrgate.stores.open_store`.
-            policy: What a list may contain; the default policy if None.
-            create: Whether to create a store that does not exist.
-            lock_timeout: How many seconds a change or a query waits for locks before it raises `StoreBusyError`; 10 if
-                None.
-
-        Raises:
-            StoreNotFoundError: If there is no store and `create` is false.
-            StoreError: If the store cannot be opened.
-        """
-        return cls(open_store(url, create=create, lock_timeout=lock_timeout), policy)
 
     def __enter__(self) -> Self:
         return self
@@ -373,7 +353,7 @@ class RuleManager:
     def history(
         self, account: str | None = None, *, limit: int | None = None, after: int = 0, before: int | None = None
     ) -> list[Change]:
-        """Return rows of the change log, the newest last.
+        """Return rows of the change log, the newest first.
 
         Args:
             account: Only the changes of this account; None for all accounts. A change of the list that a subaccount
@@ -389,12 +369,14 @@ class RuleManager:
         """
         return queries.change_history(self._store, account, limit=limit, after=after, before=before)
 
-    def load(self, *, snapshot: str | Path | None = None, progress: Callable[[int], object] | None = None) -> None:
+    def load(
+        self, *, snapshot: str | os.PathLike[str] | None = None, progress: Callable[[int], object] | None = None
+    ) -> None:
         """Fill the matcher from the store, with the lists of all accounts at one moment.
 
         Args:
-            snapshot: A file from `compile` to start from. If it does not exist or cannot be used, the whole store is
-                read.
+            snapshot: A file from `save_snapshot` to start from. If it does not exist or cannot be used, the whole
+                store is read.
             progress: Called while the whole store is read, with the number of accounts since the last call.
 
         Raises:
@@ -402,7 +384,7 @@ class RuleManager:
         """
         self.replica.load(snapshot=snapshot, progress=progress)
 
-    def compile(self, path: str | Path) -> None:
+    def save_snapshot(self, path: str | os.PathLike[str]) -> None:
         """Write a snapshot from which `open` starts without reading the store.
 
         Args:
@@ -413,7 +395,7 @@ class RuleManager:
             StoreError: If the store cannot be read.
             OSError: If the file cannot be written.
         """
-        self.replica.compile(path)
+        self.replica.save_snapshot(path)
 
     def follow(self) -> None:
         """Follow the store: start a thread that publishes other processes' changes and removes expired entries.
@@ -757,7 +739,7 @@ class RuleManager:
         self,
         account: str,
         *,
-        at: int,
+        to_sequence: int,
         actor: str | None = None,
         expect_version: int | None = None,
         allow_empty: bool = False,
@@ -768,7 +750,7 @@ class RuleManager:
 
         Args:
             account: The account whose list changes.
-            at: The sequence of that change in the change log.
+            to_sequence: The sequence of that change in the change log.
             actor: Who changes the list, for new entries and the change log.
             expect_version: The version of the account that the caller saw; None for any version.
             allow_empty: Whether the list may become empty, which ends enforcement: every address is then allowed.
@@ -791,18 +773,18 @@ class RuleManager:
             ...     account = manager.create_account("acct-1")
             ...     added = manager.add("acct-1", "1.1.1.1/32")
             ...     removed = manager.remove("acct-1", "1.1.1.1/32", allow_empty=True)
-            ...     before = manager.history("acct-1")[-2].sequence
-            ...     [entry.cidr for entry in manager.restore("acct-1", at=before).entries]
+            ...     before = manager.history("acct-1")[1].sequence
+            ...     [entry.cidr for entry in manager.restore("acct-1", to_sequence=before).entries]
             ['1.1.1.1/32']
         """
 
         def restored(transaction: Transaction, listing: Listing) -> StoredChange:
             start, end = transaction.log_start(), transaction.log_end()
-            if at < start - 1:
+            if to_sequence < start - 1:
                 raise HistoryError(f"the change log begins with change {start}: older changes were deleted")
-            if at > end:
-                raise HistoryError(f"the change log ends with change {end}: there is no change {at} yet")
-            then = list_at(listing.entries, transaction.changes(account, None, after=at), at)
+            if to_sequence > end:
+                raise HistoryError(f"the change log ends with change {end}: there is no change {to_sequence} yet")
+            then = list_at(listing.entries, transaction.changes(account, None, after=to_sequence), to_sequence)
             return restoration(listing, then, self.policy)
 
         return self._change_list(account, restored, actor, expect_version, allow_empty=allow_empty).value()

@@ -253,7 +253,7 @@ class PublishedStore:
 
     # ----------------------------------------------------------------------------------------------- snapshots
 
-    def compile(self, path: Path) -> None:
+    def save_snapshot(self, path: Path) -> None:
         """Catch up, and write a snapshot of the matcher.
 
         Raises:
@@ -279,7 +279,7 @@ class PublishedStore:
             if not shared.should_write(self._position or ""):
                 return
             try:
-                self.compile(shared.path)
+                self.save_snapshot(shared.path)
             except OSError as error:
                 raise SnapshotError(f"the snapshot {shared.path} cannot be written: {error}") from error
             shared.written(self._position or "")

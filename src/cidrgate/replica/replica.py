@@ -19,6 +19,7 @@ from cidrgate.replica.snapshots import SharedSnapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from os import PathLike
 
     from cidrgate._engine import Matcher
     from cidrgate.stores import Store
@@ -88,7 +89,9 @@ class Replica:
         if self.published.shared is not None:
             self.published.shared.close()
 
-    def load(self, *, snapshot: str | Path | None = None, progress: Callable[[int], object] | None = None) -> None:
+    def load(
+        self, *, snapshot: str | PathLike[str] | None = None, progress: Callable[[int], object] | None = None
+    ) -> None:
         """Fill the matcher from the store, with the lists of all accounts at one moment.
 
         Args:
@@ -101,7 +104,7 @@ class Replica:
         """
         self.published.load(progress, None if snapshot is None else Path(snapshot))
 
-    def compile(self, path: str | Path) -> None:
+    def save_snapshot(self, path: str | PathLike[str]) -> None:
         """Write a snapshot from which `open` starts without reading the store.
 
         Args:
@@ -113,7 +116,7 @@ class Replica:
             OSError: If the file cannot be written.
         """
         self.published.matcher  # noqa: B018 - an empty one would allow everything
-        self.published.compile(Path(path))
+        self.published.save_snapshot(Path(path))
 
     def follow(self) -> None:
         """Follow the store: start a thread that publishes other processes' changes and removes expired entries.

@@ -328,7 +328,7 @@ def _make(manager: RuleManager, account: str, change: PreviewRequest) -> None:
         case ReplaceModel():
             manager.replace(account, change.entries(), **change.details())
         case RestoreModel():
-            manager.restore(account, at=change.sequence)
+            manager.restore(account, to_sequence=change.sequence)
 
 
 def _caller(outcome: ListOutcome, address: str | None, at: datetime) -> dict[str, Any]:

@@ -98,14 +98,14 @@ def _newest_first(manager: RuleManager, account: str, before: int | None, most: 
     """Yield changes of an account, read a few at a time, because each may contain two whole lists."""
     while most > 0:
         changes = manager.history(account, limit=min(most, _AT_A_TIME), before=before)
-        yield from reversed(changes)
+        yield from changes
         if len(changes) < min(most, _AT_A_TIME):
             return
         most -= len(changes)
-        before = changes[0].sequence
+        before = changes[-1].sequence
 
 
 @router.post("/restore", response_model=ListChangeModel, responses=answers(404, 409, 412, 413, headers={200: ETAG}))
 def restore(account: AccountName, asked: change_request, wanted: RestoreRequest) -> Response:
     """Restore the list as it was after a change of the history. This is a new change; the current rules apply to it."""
-    return asked.answered(lambda manager, arguments: manager.restore(account, at=wanted.sequence, **arguments))
+    return asked.answered(lambda manager, arguments: manager.restore(account, to_sequence=wanted.sequence, **arguments))

@@ -43,8 +43,7 @@ def history_page(
     view = view_of(request, person, account)
     changes = []
     if view.owner_visible:
-        found = service_of(request).manager.history(view.owner.name, limit=_A_PAGE + 1, before=before)
-        changes = found[::-1]
+        changes = service_of(request).manager.history(view.owner.name, limit=_A_PAGE + 1, before=before)
     shown, last = a_page(changes, _A_PAGE)
     return page(
         request,

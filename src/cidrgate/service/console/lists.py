@@ -193,7 +193,7 @@ def restore(
     person.principal.require_account(manager, account, write=True)
 
     def change(manager: RuleManager) -> object:
-        return manager.restore(account, at=at, actor=person.principal.name, expect_version=version)
+        return manager.restore(account, to_sequence=at, actor=person.principal.name, expect_version=version)
 
     fields = {"account": account, "at": at, "version": version}
     return _change_from_page(
