@@ -57,7 +57,7 @@ def prepare(url: str) -> str:
     with RuleManager.open(url, follow=False, create=True) as manager:
         lists = {account(number): [f"8.8.{entry}.0/24" for entry in range(LISTED)] for number in range(ACCOUNTS)}
         manager.import_accounts({name: [NewEntry(cidr) for cidr in held] for name, held in lists.items()})
-        return Credentials(manager.store).create_token("load", [Scope("admin")]).secret
+        return Credentials(manager._store).create_token("load", [Scope("admin")]).secret
 
 
 def serve(url: str) -> None:

@@ -487,6 +487,18 @@ cdef inline bint is_open(const char *trie) noexcept nogil:
     return header.ipv4 | header.ipv6 == 0
 
 
+cdef inline uint32_t count_enforced(const Accounts *accounts) noexcept nogil:
+    """Return how many accounts are enforced. A reader must be inside."""
+    cdef const SlotTable *table = <const SlotTable *>load_pointer(&accounts.table)
+    cdef uint32_t place, block, count = 0
+    for place in range(table.capacity):
+        block = load_acquire(&table.slots[place].block)
+        if block != 0 and block != DEAD:
+            block = load_acquire(&table.slots[place].list)
+            count += not is_open(trie_of(header_of(accounts, block)))
+    return count
+
+
 cdef inline bint trie_allows(const char *block, const Address *address, bint unenforced) noexcept nogil:
     """Return whether a prefix covers the address; for a block with neither prefixes nor CLOSED, return `unenforced`."""
     cdef const TrieHeader *header = <const TrieHeader *>block

@@ -47,6 +47,11 @@ cdef object not_an_address(object value):
     )
 
 
+cdef str no_kind_of_address(str what, object value):
+    """Return the error message for an object whose type is none of those of addresses."""
+    return f"{what} must be a str, packed bytes (4 or 16) or an ipaddress object, not {type(value).__name__}"
+
+
 cdef object not_a_prefix(object value):
     """Return the error for an invalid prefix."""
     return InvalidAddressError(
@@ -77,11 +82,10 @@ cdef int read_object(object value, Address *address) except -1:
     elif isinstance(value, (IPv4Address, IPv6Address)):
         if getattr(value, "scope_id", None) is not None:
             raise not_an_address(value)
-        packed = value.packed
+        # A subclass may return anything.
+        packed = <bytes?>value.packed
     else:
-        raise TypeError(
-            f"an address must be a str, packed bytes (4 or 16) or an ipaddress object, not {type(value).__name__}"
-        )
+        raise TypeError(no_kind_of_address("an address", value))
     if PyBytes_GET_SIZE(packed) not in (4, 16):
         raise not_an_address(value)
     unpack_address(<const uint8_t *>PyBytes_AS_STRING(packed), <int>PyBytes_GET_SIZE(packed), address)
@@ -107,6 +111,15 @@ cdef int read_prefix(object value, Prefix *prefix) except -1:
     if not text_prefix(str.__str__(text), prefix):
         raise not_a_prefix(value)
     return 0
+
+
+cdef bint is_prefix_argument(object value) except -1:
+    """Return whether an argument that may be an address or a prefix is a prefix: a network, or text with a slash."""
+    cdef str text
+    if isinstance(value, str):
+        text = str.__str__(value)
+        return "/" in text
+    return isinstance(value, (IPv4Network, IPv6Network))
 
 
 cdef str prefix_text(const Prefix *prefix):

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 
 from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.pycapsule cimport PyCapsule_GetPointer
+from cpython.unicode cimport PyUnicode_DecodeASCII
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 from libc.stdlib cimport free
 from libc.string cimport strchr, strlen
 
-from address cimport IPV4, Address
+from address cimport IPV4, MAX_TEXT, Address, write_address
 from batch cimport (
     BINARY32, BINARY64, BINARY_VIEW, NUMBERS, OCTETS, PIECE, POINTERS, TEXT32, TEXT64, TEXT_VIEW, VIEW_SIZE, Batch,
     first_wrong_offset32, first_wrong_offset64, first_wrong_view, is_null, is_text, offset32, offset64, octets_at,
@@ -128,6 +129,7 @@ cdef class _AddressArray:
 
     cdef Batch batch
     cdef object source
+    cdef list written               # for a list of objects: the texts that were made of them
     cdef _Memory memory
     cdef ArrowArray arrow           # moved here; released with this object
     cdef list ranges                # for an Arrow array: address and bytes of each buffer that is read
@@ -138,7 +140,7 @@ cdef class _AddressArray:
         elif hasattr(source, "__arrow_c_array__"):
             self.of_arrow(source)
         elif isinstance(source, Sequence) and not isinstance(source, (str, bytes)):
-            self.of_texts(tuple(source))
+            self.of_objects(tuple(source))
         else:
             raise TypeError(unreadable_array(source))
 
@@ -174,10 +176,15 @@ cdef class _AddressArray:
             return self.memory.take(array, b"IL", 4, 1, False)
         return self.memory.take(array, b"B", 1, 2, False)
 
-    cdef int of_texts(self, tuple texts) except -1:
-        """Read pointers into the `str` objects. Text that is not ASCII becomes empty, which is not an address."""
-        cdef Py_ssize_t index, count = len(texts)
-        self.source = texts
+    cdef int of_objects(self, tuple addresses) except -1:
+        """Read pointers into `str` objects; the text of other addresses is written for it.
+
+        What is no address becomes empty, which is not an address either. So the first one is found as in every array.
+        """
+        cdef Py_ssize_t index, count = len(addresses)
+        cdef list written = None
+        cdef object text
+        self.source = addresses
         self.batch.form = POINTERS
         self.batch.count = count
         self.batch.texts = <const uint8_t **>allocate_array(count, sizeof(uint8_t *))
@@ -185,9 +192,12 @@ cdef class _AddressArray:
         if self.batch.texts == NULL or self.batch.sizes == NULL:
             raise MemoryError
         for index in range(count):
-            text = texts[index]
-            if not isinstance(text, str):
-                raise TypeError(f"addresses[{index}] must be a str, not {type(text).__name__}")
+            text = addresses[index]
+            if type(text) is not str:
+                if written is None:
+                    self.written = written = []
+                text = object_text(text, index)
+                written.append(text)
             if PyUnicode_IS_COMPACT_ASCII(text):
                 self.batch.texts[index] = ascii_text(text)
                 (<int64_t *>self.batch.sizes)[index] = PyUnicode_GET_LENGTH(text)
@@ -331,6 +341,19 @@ cdef class _AddressArray:
         return InvalidAddressError(f"addresses[{index}]: {not_an_address(value)}")
 
 
+cdef str object_text(object address, Py_ssize_t index):
+    """Return the text of an element that is not exactly a `str`; no text if it is not an address."""
+    cdef Address read_address
+    cdef uint8_t form[MAX_TEXT]
+    try:
+        read_object(address, &read_address)
+    except InvalidAddressError:
+        return ""
+    except TypeError as error:
+        raise TypeError(no_kind_of_address(f"addresses[{index}]", address)) from error
+    return PyUnicode_DecodeASCII(<char *>form, write_address(&read_address, form), NULL)
+
+
 cdef object contradiction(str what):
     """Return the error for an inconsistent Arrow array."""
     return ValueError(f"the Arrow array of addresses is not consistent: it has {what}; call its validate(full=True)")
@@ -341,8 +364,8 @@ cdef str unreadable_array(object given):
     kind = type(given).__name__
     if isinstance(given, _numpy().ndarray):
         kind = f"{given.dtype} array of shape {given.shape}"
-    return (f"addresses must be uint32[n] (IPv4), uint8[n, 16] or uint8[n, 4] (network order), a list of str, or an "
-            f"Arrow string or binary array, not {kind}")
+    return (f"addresses must be uint32[n] (IPv4), uint8[n, 16] or uint8[n, 4] (network order), a list of addresses, or "
+            f"an Arrow string or binary array, not {kind}")
 
 
 cdef class _Answers:

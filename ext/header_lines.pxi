@@ -62,8 +62,9 @@ def _lines_of_environ(environ, tuple names not None, /):
     """Return the headers of a WSGI request that are in `names`, pairs of the environ key and the header name."""
     cdef list lines = []
     cdef tuple pair
+    cdef dict plain = environ if type(environ) is dict else None
     for pair in names:
-        if pair[0] in environ:
+        if pair[0] in plain if plain is not None else pair[0] in environ:
             lines.append((pair[1], (<str?>environ[pair[0]]).encode("latin-1")))
     return lines
 
@@ -134,7 +135,37 @@ cdef class _HeaderField:
 
     def text(self, headers, /):
         """Return the same value as text if it is `_is_plain`, otherwise None."""
-        cdef bytes value = self.only(headers)
-        if value is None or not is_plain(<const uint8_t *>PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value)):
+        return plain_text(self.only(headers))
+
+    def text_without(self, headers, _HeaderNames others not None, /):
+        """Return the same value as text if no line may have one of the other names, otherwise None.
+
+        The two questions that are asked of nearly every request are answered by one pass over its lines.
+        """
+        cdef bytes name, found = None
+        cdef Py_ssize_t place, own = PyBytes_GET_SIZE(self.name), size
+        if type(headers) is not list and type(headers) is not tuple:
             return None
-        return PyUnicode_DecodeASCII(PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value), NULL)
+        for line in headers:
+            name = name_in(line)
+            if name is None:
+                return None
+            size = PyBytes_GET_SIZE(name)
+            if others.sizes & size_bit(size):
+                if name in others.names:
+                    return None
+                for place in range(size):
+                    if c'A' <= PyBytes_AS_STRING(name)[place] <= c'Z':
+                        return None
+            if size == own and is_alias(PyBytes_AS_STRING(name), PyBytes_AS_STRING(self.name), size):
+                if found is not None or name != self.name:
+                    return None
+                found = (<tuple>line)[1]
+        return plain_text(found)
+
+
+cdef object plain_text(bytes value):
+    """Return a value as text if it is `_is_plain`, otherwise None."""
+    if value is None or not is_plain(<const uint8_t *>PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value)):
+        return None
+    return PyUnicode_DecodeASCII(PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value), NULL)

@@ -18,8 +18,8 @@ from libc.string cimport memset
 
 from accounts cimport (
     DONE, HAS_ENTRIES, HAS_SUBACCOUNTS, IS_SUBACCOUNT, MAX_NAME, NO_PARENT, AccountHeader, Accounts, Lists, Name,
-    accounts_of, blocks_by_row, close_accounts, close_lists, discard, find, header_of, header_of_parent, is_open,
-    link, list_at, list_of, move_accounts, open_accounts, open_lists, publish, row_of, rows_known, table_size,
+    accounts_of, blocks_by_row, close_accounts, close_lists, count_enforced, discard, find, header_of, header_of_parent,
+    is_open, link, list_at, list_of, move_accounts, open_accounts, open_lists, publish, row_of, rows_known, table_size,
     text_of, trie_allows, trie_of, withdraw,
 )
 from address cimport Address, Prefix
@@ -325,6 +325,16 @@ cdef class Matcher:
         answer = block != 0 and not is_open(trie_of(header_of(accounts, block)))
         leave_unlocked(inside)
         return answer
+
+    def _count_enforced(self):
+        """Return how many accounts are enforced, for metrics. Every account is looked at, without the GIL."""
+        cdef uint32_t count
+        cdef int64_t *inside
+        with nogil:
+            inside = enter(&self.lists.readers)
+            count = count_enforced(accounts_of(&self.lists))
+            leave(inside)
+        return count
 
     def match(self, str account not None, object address):
         """Return the longest prefix of the account's list that covers an address, as text, or None.

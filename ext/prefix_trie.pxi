@@ -2,7 +2,8 @@
 
 cimport cython
 
-from collections.abc import Mapping
+from collections.abc import ItemsView, KeysView, Mapping, ValuesView
+from types import GenericAlias
 
 from libc.stdint cimport int32_t, uint8_t, uint32_t
 from libc.stdlib cimport free
@@ -15,11 +16,25 @@ from trie cimport CHILD, NONE, Trie, contains, longest_match, lower_bound, prece
 
 
 @cython.final
+@cython.collection_type("mapping")
 cdef class PrefixTrie:
     """PrefixTrie(prefixes=())\n--\n\nAn immutable longest-prefix-match table of IPv4 and IPv6 prefixes.
 
     Threads can share it, because it never changes. Iteration, and the indices of `lookup_many`, use this order: IPv4
     before IPv6, then by network, then shorter prefixes first.
+
+    It is a `collections.abc.Mapping` from prefixes to values. In a trie without values, the value of a prefix is its
+    text. A key is a prefix or an address, which the slash in a text tells apart:
+
+    - A prefix (`"8.8.8.0/24"`, an `ipaddress` network) is a key if exactly this prefix is stored. So `"8.8.8.8/32"` is
+      not in a trie that only has `8.8.8.0/24`.
+    - An address (`"8.8.8.8"`, packed `bytes`, an `ipaddress` address) means the longest stored prefix that covers it.
+      So `"8.8.8.8"` is in this trie, and its value is that of `8.8.8.0/24`.
+
+    Where a text comes from outside and only an address may count, use `lookup` or `match`, which refuse a prefix.
+
+    Iteration, `len`, `keys`, `items` and `values` are about the stored prefixes only. Two tries are equal if they have
+    the same prefixes and values; a trie also equals a `dict` that has its prefixes, in canonical text, and its values.
 
     Args:
         prefixes: Prefixes (`str` or `ipaddress` networks), or a mapping from prefixes to values. Different spellings
@@ -32,28 +47,34 @@ cdef class PrefixTrie:
         >>> trie = PrefixTrie({"8.8.0.0/16": "wide", "8.8.8.0/24": "narrow"})
         >>> trie.lookup("8.8.8.8"), trie.match("8.8.4.4"), "9.9.9.9" in trie
         ('narrow', '8.8.0.0/16', False)
+        >>> "8.8.8.8" in trie, "8.8.8.8/32" in trie, "8.8.8.0/24" in trie
+        (True, False, True)
+        >>> trie["8.8.8.8"], trie["8.8.0.0/16"], dict(trie) == trie
+        ('narrow', 'wide', True)
     """
 
     cdef char *block
     cdef size_t size
     cdef Trie trie
-    cdef list values
+    # The values in iteration order; None in a trie without values. A tuple, so that no code can shorten it.
+    cdef tuple objects
 
     def __cinit__(self, object prefixes=()):
         cdef uint32_t given = 0, index
         cdef Plan plan
-        cdef list values = None
-        if isinstance(prefixes, Mapping):
-            values = list(prefixes.values())
+        cdef list pairs, objects = None
+        if is_mapping_with_values(prefixes):
+            # Read once: the mapping may change while it is read.
+            pairs = list(prefixes.items())
+            prefixes = [prefix for prefix, _ in pairs]
+            objects = [value for _, value in pairs]
         cdef Item *items = read_items(prefixes, &given)
         cdef bint planned = plan_trie(items, given, &plan)
         try:
             if not planned:
                 raise MemoryError
-            if values is not None and <uint32_t>len(values) != given:
-                raise RuntimeError("the mapping changed while it was read")
-            if values is not None:
-                self.values = [values[items[index].order] for index in range(plan.n4 + plan.n6)]
+            if objects is not None:
+                self.objects = tuple([objects[items[index].order] for index in range(plan.n4 + plan.n6)])
             self.block = <char *>allocate(plan.size)
             if self.block == NULL:
                 raise MemoryError
@@ -74,36 +95,109 @@ cdef class PrefixTrie:
         prefix_at(&self.trie, index, &prefix)
         return prefix_text(&prefix)
 
-    cdef inline int32_t longest(self, object address) except CHILD:
+    cdef int32_t longest(self, object address) except CHILD:
         """Return the index of the longest match of an address argument, or NONE."""
         cdef Address wanted
         read(address, &wanted)
         return longest_match(&self.trie, &wanted)
+
+    cdef int32_t exact(self, const Prefix *prefix) noexcept:
+        """Return the index of exactly this prefix, or NONE."""
+        cdef Prefix stored
+        cdef uint32_t index = lower_bound(&self.trie, prefix)
+        if index < self.trie.n4 + self.trie.n6:
+            prefix_at(&self.trie, index, &stored)
+            if not precedes(prefix, &stored):
+                return <int32_t>index
+        return NONE
+
+    cdef int32_t place(self, object key) except CHILD:
+        """Return the index of what a key means: a stored prefix, or the longest match of an address; or NONE."""
+        cdef Address wanted
+        if type(key) is str and text_address(<str>key, &wanted):
+            return longest_match(&self.trie, &wanted)
+        return self.place_of_object(key)
+
+    cdef int32_t place_of_object(self, object key) except CHILD:
+        """Do the same for a key that is not simply the text of an address."""
+        cdef Prefix prefix
+        if is_prefix_argument(key):
+            read_prefix(key, &prefix)
+            return self.exact(&prefix)
+        return self.longest(key)
+
+    cdef int32_t stored(self, object key) except CHILD:
+        """Return the index of a key of the views: a stored prefix. NONE for anything else."""
+        cdef Prefix prefix
+        try:
+            read_prefix(key, &prefix)
+        except (TypeError, InvalidAddressError):
+            return NONE
+        return self.exact(&prefix)
+
+    cdef object value(self, uint32_t index):
+        """Return the value at an index of the iteration order."""
+        return self.text(index) if self.objects is None else self.objects[index]
 
     @property
     def nbytes(self):
         """The bytes of the table, without the values."""
         return self.size
 
-    def __contains__(self, object address):
-        return self.longest(address) != NONE
+    @classmethod
+    def __class_getitem__(cls, item, /):
+        """Return the type with the type of its values, as `PrefixTrie[int]`."""
+        return GenericAlias(cls, item)
 
-    def lookup(self, object address):
+    def __contains__(self, object key):
+        return self.place(key) != NONE
+
+    def __getitem__(self, object key):
+        cdef int32_t index = self.place(key)
+        if index == NONE:
+            raise KeyError(key)
+        return self.value(index)
+
+    def get(self, object key, object default=None):
+        """Return the value of a key, which is a stored prefix or an address, or the default.
+
+        Raises:
+            InvalidAddressError: If the key is neither an address nor a prefix.
+        """
+        cdef int32_t index = self.place(key)
+        return default if index == NONE else self.value(index)
+
+    def keys(self):
+        """Return a set-like view of the stored prefixes as text, in iteration order. An address is not in it."""
+        return _Keys(self)
+
+    def items(self):
+        """Return a set-like view of pairs of a stored prefix and its value, in iteration order."""
+        return _Items(self)
+
+    def values(self):
+        """Return a view of the values of the stored prefixes, in iteration order."""
+        return _Values(self)
+
+    def prefixes(self):
+        """Return a list of the stored prefixes as text, in iteration order."""
+        return list(self)
+
+    def lookup(self, object address, object default=None):
         """Return the value of the longest matching prefix.
 
         Args:
             address: A `str`, packed `bytes` (4 or 16) or an `ipaddress` object.
+            default: What is returned if nothing matches.
 
         Returns:
-            The value; in a trie without values, the prefix as text; None if nothing matches.
+            The value; in a trie without values, the prefix as text; the default if nothing matches.
 
         Raises:
-            InvalidAddressError: If the argument is not an address.
+            InvalidAddressError: If the argument is not an address. A prefix is not an address.
         """
         cdef int32_t index = self.longest(address)
-        if index == NONE:
-            return None
-        return self.text(index) if self.values is None else self.values[index]
+        return default if index == NONE else self.value(index)
 
     def match(self, object address):
         """Return the longest matching prefix as text, or None. The argument and the errors are those of `lookup`."""
@@ -154,8 +248,9 @@ cdef class PrefixTrie:
         """Return for each address whether a stored prefix covers it. Other threads can run in the meantime.
 
         Args:
-            addresses: `uint32[n]` (IPv4), `uint8[n, 16]` or `uint8[n, 4]` (network order), a list of `str`, or an
-                Arrow string, binary or fixed-size binary array (binary elements are packed addresses).
+            addresses: `uint32[n]` (IPv4), `uint8[n, 16]` or `uint8[n, 4]` (network order), a list of addresses as for
+                `lookup`, or an Arrow string, binary or fixed-size binary array (binary elements are packed addresses).
+                A list of `str` is the fastest list.
             out: An array of bool[n] for the results.
 
         Returns:
@@ -207,20 +302,84 @@ cdef class PrefixTrie:
         for index in range(self.trie.n4 + self.trie.n6):
             yield self.text(index)
 
+    def __reversed__(self):
+        cdef uint32_t index
+        for index in range(self.trie.n4 + self.trie.n6, 0, -1):
+            yield self.text(index - 1)
+
     def __eq__(self, object other):
-        if not isinstance(other, PrefixTrie):
-            return NotImplemented
-        cdef PrefixTrie that = <PrefixTrie>other
-        return (self.size == that.size and memcmp(self.block, that.block, self.size) == 0
-                and self.values == that.values)
+        if isinstance(other, PrefixTrie):
+            return self.equals(<PrefixTrie>other)
+        # Equal objects have equal hashes, so a trie cannot equal a mapping that has a hash of another kind.
+        if isinstance(other, Mapping) and type(other).__hash__ is None:
+            return len(self) == len(other) and dict(self.items()) == dict(other.items())
+        return NotImplemented
+
+    cdef bint equals(self, PrefixTrie other) except -1:
+        """Return whether two tries have the same prefixes and values."""
+        if self.size != other.size or memcmp(self.block, other.block, self.size) != 0:
+            return False
+        if self.objects is None and other.objects is None:
+            return True
+        return list(self.values()) == list(other.values())
 
     def __hash__(self):
         return hash(self.block[:self.size])
 
     def __reduce__(self):
-        if self.values is None:
-            return PrefixTrie, (list(self),)
-        return PrefixTrie, (dict(zip(self, self.values, strict=True)),)
+        return PrefixTrie, (list(self) if self.objects is None else dict(self.items()),)
 
     def __repr__(self):
         return f"<PrefixTrie of {counted(len(self), 'prefix')}, {self.size:,} bytes>"
+
+
+cdef bint is_mapping_with_values(object prefixes) except -1:
+    """Return whether an argument is a mapping, but not a trie without values."""
+    if type(prefixes) is PrefixTrie:
+        return (<PrefixTrie>prefixes).objects is not None
+    return isinstance(prefixes, Mapping)
+
+
+cdef PrefixTrie trie_of_view(object view):
+    """Return the trie of a view. Any code can set the attributes of a view, so the type is checked."""
+    if type(view._mapping) is not PrefixTrie:
+        raise TypeError(f"a view of a PrefixTrie was given a {type(view._mapping).__name__}")
+    return <PrefixTrie>view._mapping
+
+
+class _Keys(KeysView):
+    """The stored prefixes of a trie."""
+
+    __slots__ = ()
+
+    def __contains__(self, key):
+        return trie_of_view(self).stored(key) != NONE
+
+
+class _Items(ItemsView):
+    """The stored prefixes of a trie and their values."""
+
+    __slots__ = ()
+
+    def __contains__(self, item):
+        cdef PrefixTrie trie = trie_of_view(self)
+        if not isinstance(item, tuple) or len(item) != 2:
+            return False
+        cdef int32_t index = trie.stored(item[0])
+        return index != NONE and (trie.value(index) is item[1] or trie.value(index) == item[1])
+
+    def __iter__(self):
+        return zip(self._mapping, self._mapping.values(), strict=True)
+
+
+class _Values(ValuesView):
+    """The values of a trie's stored prefixes."""
+
+    __slots__ = ()
+
+    def __iter__(self):
+        cdef PrefixTrie trie = trie_of_view(self)
+        return iter(trie) if trie.objects is None else iter(trie.objects)
+
+
+Mapping.register(PrefixTrie)

@@ -18,7 +18,7 @@ from cidrgate.replica import replica
 def state(manager: RuleManager, snapshot: str) -> dict[str, object]:
     """What a process serves, which inodes it maps the snapshot from, and whether it is the one that writes it."""
     maps = [line.split(maxsplit=5) for line in Path("/proc/self/maps").read_text().splitlines()]
-    shared = manager.replica.published.shared
+    shared = manager._replica.published.shared
     return {
         "pid": os.getpid(),
         "parent": os.getppid(),

@@ -68,7 +68,7 @@ def main(arguments: list[str]) -> int:
         pytest.main([*quiet, *RECIPES[arguments[0]]], plugins=[missing])
     except Exception as error:  # noqa: BLE001 - a module that refuses to be imported says what is missing
         missing.found[f"{error}"] = "import"
-    print("nothing is missing" if not missing.found else f"\n{len(missing.found)} places are missing:")
+    print("\nmissing (run this again afterwards; more may follow):" if missing.found else "nothing is missing")
     for place, test in missing.found.items():
         print(f"- {place} ({test})")
     return int(bool(missing.found))

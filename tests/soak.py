@@ -248,7 +248,7 @@ def prepare(url: str) -> str:
             if f"soak-{number}" not in known:
                 manager.create_account(f"soak-{number}")
             manager.replace(f"soak-{number}", f"{LISTED}/32")
-        return Credentials(manager.store).create_token("soak", [Scope("admin")]).secret
+        return Credentials(manager._store).create_token("soak", [Scope("admin")]).secret
 
 
 def run(url: str, minutes: float, rate: float) -> tuple[Soak, list[Held]]:

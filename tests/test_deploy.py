@@ -480,7 +480,7 @@ def measured(folder: Path) -> Iterator[list[str]]:
     """What both servers tell Prometheus, a line each."""
     url = database(folder)
     with RuleManager.open(url, load=False) as manager:
-        token = Credentials(manager.store).create_token("prometheus", [Scope("metrics")]).secret
+        token = Credentials(manager._store).create_token("prometheus", [Scope("metrics")]).secret
     with (
         a_server(url, "--authorize", "--unlisted", "deny") as server,
         authorize_endpoint(folder, url, "--metrics", "--workers", "2", "--snapshot", str(folder / "snapshot")) as port,

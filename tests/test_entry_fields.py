@@ -36,6 +36,7 @@ from cidrgate.service.console.details import LAID_OUT, detail_text
 from cidrgate.service.console.formatting import change_sentence
 from cidrgate.service.console.lists import HEADINGS
 from cidrgate.values import DETAILS as ENTRY_DETAILS
+from tests.docs.pages import PAGES, ROOT, prose
 from tests.entry_details import VALUES, first_values
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ def test_every_detail_is_exported_and_imported(form: ListFormat) -> None:
 def api() -> Iterator[TestClient]:
     with RuleManager.open("memory://", follow=False) as opened:
         opened.create_account("acct-1")
-        token = Credentials(opened.store).create_token("ops", [Scope.parse("admin")]).secret
+        token = Credentials(opened._store).create_token("ops", [Scope.parse("admin")]).secret
         yield TestClient(create_app(opened, Settings()), headers={"Authorization": f"Bearer {token}"})
 
 
@@ -214,7 +215,7 @@ def console() -> Iterator[tuple[RuleManager, TestClient]]:
     with RuleManager.open("memory://", follow=False) as manager:
         manager.create_account("acct-1")
         manager.add("acct-1", "8.8.8.0/24", **first_values())
-        token = Credentials(manager.store).create_token("ops", [Scope.parse("admin")]).secret
+        token = Credentials(manager._store).create_token("ops", [Scope.parse("admin")]).secret
         with TestClient(create_app(manager, Settings())) as client:
             client.post("/console/sign-in", data={"token": token}, headers={"Sec-Fetch-Site": "same-origin"})
             yield manager, client
@@ -284,3 +285,19 @@ def test_an_edit_in_the_console_that_touches_nothing_changes_nothing(
     assert client.post("/console/list/edit", data=sent(page, "list/edit")).status_code == 200
     assert manager.entries("acct-1") == before
     assert manager.account("acct-1").version == 1
+
+
+def test_no_text_lists_the_details() -> None:
+    """Such a list would be forgotten when a detail is added; the table of the details is made from the code."""
+    listed = re.compile(r"\blabels?\b`?(?:,| and| or)[^.\n|]{0,20}\b(?:expiry|expiries|expires_at)\b")
+    texts = [
+        *(path for path in (ROOT / "src/cidrgate").rglob("*.py") if path.name != "values.py"),
+        *(path for path in PAGES if path.name not in ("README.md", "CHANGELOG.md")),
+    ]
+    found = {
+        str(path.relative_to(ROOT)): [
+            line for line in prose(path.read_text()).splitlines() if listed.search(line) and "![" not in line
+        ]
+        for path in texts
+    }
+    assert not {path: lines for path, lines in found.items() if lines}, "say 'the details' instead"

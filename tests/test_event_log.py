@@ -21,7 +21,7 @@ import psycopg
 import pytest
 
 from cidrgate import Gate, Matcher, RuleManager
-from cidrgate.event_log import Event, JsonFormatter, log_event
+from cidrgate.event_log import Event, JsonFormatter, event_name, log_event
 from cidrgate.process import forking
 from cidrgate.service.auth.credentials import Credentials
 from cidrgate.service.auth.values import Scope
@@ -55,10 +55,10 @@ class Heard(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         self.lines.append(json.loads(self.format(record)))
 
-    def of(self, event: str) -> list[dict[str, Any]]:
-        return [line for line in self.lines if line["event"] == event]
+    def of(self, event: Event) -> list[dict[str, Any]]:
+        return [line for line in self.lines if line["event"] == event_name(event)]
 
-    def one(self, event: str) -> dict[str, Any]:
+    def one(self, event: Event) -> dict[str, Any]:
         """The first line of an event; they are waited for."""
         eventually(lambda: bool(self.of(event)))
         return self.of(event)[0]
@@ -82,11 +82,12 @@ def test_a_line_has_time_level_event_account_and_request_id_first(heard: Heard) 
     before = datetime.now(UTC) - timedelta(milliseconds=1)
     log_event(logging.WARNING, "store_lost", "gone:\nall of it", seconds=3, account="acct-1")
     [line] = heard.lines
-    assert list(line)[:6] == ["time", "level", "event", "account", "request_id", "message"]
+    assert list(line)[:7] == ["schema", "time", "level", "event", "account", "request_id", "message"]
     assert before <= datetime.fromisoformat(line.pop("time")) <= datetime.now(UTC)
     assert line == {
+        "schema": 1,
         "level": "warning",
-        "event": "store_lost",
+        "event": "cidrgate.store_lost",
         "account": "acct-1",
         "request_id": None,
         "message": "gone:\nall of it",
@@ -117,8 +118,36 @@ def test_embedded_a_record_is_plain_text_with_the_event_beside_it(caplog: pytest
     log_event(logging.WARNING, "store_lost", "the store cannot be reached", seconds=3)
     [record] = caplog.records
     assert record.getMessage() == "the store cannot be reached"
-    assert record.cidrgate == {"event": "store_lost", "seconds": 3}  # type: ignore[attr-defined]
+    assert record.cidrgate == {"event": "cidrgate.store_lost", "seconds": 3}  # type: ignore[attr-defined]
     assert Path(record.pathname) == Path(__file__)  # where it was said, not where records are made
+
+
+def test_errors_that_nothing_catches_are_lines_too() -> None:
+    """In every thread, and where logging itself fails."""
+    code = """
+import logging, threading, warnings
+from cidrgate.event_log import log_to_stderr
+log_to_stderr()
+logging.getLogger("other").warning("%d", "no number")
+warnings.warn("old")
+thread = threading.Thread(target=lambda: 1 / 0, name="worker")
+thread.start(); thread.join()
+class Ending:
+    def __del__(self): raise OSError("not closed")
+Ending()
+def end(): raise LookupError("nothing\\nhere")
+end()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    lines = [json.loads(line) for line in done.stderr.splitlines()]
+    assert done.returncode == 1
+    assert {(line["schema"], line["event"]) for line in lines} == {(1, "message")}
+    for line, said in zip(
+        lines, ["could not be logged", "old", "the thread worker ends", "Ending", "nothing"], strict=True
+    ):
+        assert said in line["message"], line
+    kinds = [line["traceback"].splitlines()[-1].partition(":")[0] for line in lines if "traceback" in line]
+    assert kinds == ["TypeError", "ZeroDivisionError", "OSError", "LookupError"] or kinds[-1] == "here"
 
 
 # ------------------------------------------------------------------------------------------- what there is
@@ -150,8 +179,9 @@ def test_there_is_one_place_that_writes_records() -> None:
 
 
 def test_every_event_is_documented() -> None:
-    documented = set(re.findall(r"^\| `(\w+)`(?:, `\w+`)? \|", DOCUMENTED.read_text(), re.MULTILINE))
-    documented |= set(re.findall(r"^\| `\w+`, `(\w+)` \|", DOCUMENTED.read_text(), re.MULTILINE))
+    page = DOCUMENTED.read_text()
+    rows = re.findall(r"^\| (`cidrgate\.\w+`(?:, `cidrgate\.\w+`)*|`message`) \|", page, re.MULTILINE)
+    documented = {name.removeprefix("cidrgate.") for row in rows for name in re.findall(r"`([\w.]+)`", row)}
     assert set(get_args(Event)) <= documented
 
 
@@ -166,9 +196,17 @@ def test_decisions(heard: Heard) -> None:
         gate.decide("acct-1", "9.9.9.9", [(b"x-request-id", b"req-1")])
     gate.flush_log()
     decision, summary = heard.lines
-    assert (decision["event"], decision["account"], decision["request_id"]) == ("decision", "acct-1", "req-1")
+    assert (decision["event"], decision["account"], decision["request_id"]) == (
+        "cidrgate.decision",
+        "acct-1",
+        "req-1",
+    )
     assert (decision["reason"], decision["address"], "message" in decision) == ("not_listed", "9.9.9.9", False)
-    assert (summary["event"], summary["repeated"], summary["address"]) == ("decisions_suppressed", 2, "9.9.9.9")
+    assert (summary["event"], summary["repeated"], summary["address"]) == (
+        "cidrgate.decisions_suppressed",
+        2,
+        "9.9.9.9",
+    )
 
 
 def test_a_hook_that_breaks_for_each_request_writes_no_traceback_for_each(heard: Heard) -> None:
@@ -211,8 +249,8 @@ def test_a_server_that_is_stopped_and_comes_back(postgres_server: PostgresServer
         heard.one("lists_current")
     assert (lost["level"], stale["level"], back["level"]) == ("warning", "warning", "info")
     assert stale["seconds"] > stale["allowed"] == 0.5
-    assert (back["after"], back["seconds"] > 0) == ("store_lost", True)
-    order = [line["event"] for line in heard.lines]
+    assert (back["after"], back["seconds"] > 0) == ("cidrgate.store_lost", True)
+    order = [line["event"].removeprefix("cidrgate.") for line in heard.lines]
     assert order.index("store_lost") < order.index("lists_stale") < order.index("lists_current")
 
 
@@ -259,19 +297,19 @@ def test_what_is_done_now_and_then_meets_a_lock(tmp_path: Path, heard: Heard, mo
     with RuleManager.open(path, create=True, lock_timeout=0.05) as manager:
         manager.create_account("acct-1")
         manager.add("acct-1", "8.8.8.0/24")
-        published = manager.replica.published
+        published = manager._replica.published
 
         def look() -> object:
             return published.on_behind is not None and published.on_behind()
 
         with closing(sqlite3.connect(path, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
-            manager.matches.note("acct-1", "8.8.8.0/24")
+            manager._matches.note("acct-1", "8.8.8.0/24")
             eventually(lambda: not look() and bool(heard.of("task_failed")))
             other.execute("ROLLBACK")
         assert heard.of("task_failed")[0]["level"] == "warning"
         eventually(lambda: not look() and bool(heard.of("works_again")))
-        assert heard.of("works_again")[0]["after"] == "task_failed"
+        assert heard.of("works_again")[0]["after"] == "cidrgate.task_failed"
 
 
 def test_a_shared_snapshot_is_written_and_taken_over(tmp_path: Path, heard: Heard) -> None:
@@ -319,11 +357,11 @@ def test_a_clock_that_goes_back(heard: Heard, monkeypatch: pytest.MonkeyPatch) -
 
     with RuleManager.open("memory://", follow=False) as manager:
         monkeypatch.setattr("cidrgate.replica.published_store.datetime", Set)
-        manager.replica.published.expire()
+        manager._replica.published.expire()
         Set.ahead = timedelta(microseconds=-1)
-        manager.replica.published.expire()
+        manager._replica.published.expire()
         Set.ahead = timedelta(microseconds=-900_000)  # as clocks are kept in time
-        manager.replica.published.expire()
+        manager._replica.published.expire()
     [line] = heard.of("clock_went_back")
     assert 3590 < line["seconds"] <= 3601
 
@@ -360,7 +398,7 @@ def test_a_follower_that_meets_a_bug(heard: Heard, monkeypatch: pytest.MonkeyPat
             manager.create_account("acct-1")
             failed = heard.one("follower_failed")
         assert (failed["level"], "ZeroDivisionError" in failed["traceback"]) == ("error", True)
-        assert heard.one("works_again")["after"] == "follower_failed"
+        assert heard.one("works_again")["after"] == "cidrgate.follower_failed"
 
 
 # -------------------------------------------------------------------------------------- causes, in servers
@@ -371,9 +409,9 @@ def lines_of(log: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in log.read_text().splitlines(keepends=True) if line.endswith("\n")]
 
 
-def one_of(log: Path, event: str) -> dict[str, Any]:
-    eventually(lambda: any(line["event"] == event for line in lines_of(log)), pause=0.02)
-    return next(line for line in lines_of(log) if line["event"] == event)
+def one_of(log: Path, event: Event) -> dict[str, Any]:
+    eventually(lambda: any(line["event"] == event_name(event) for line in lines_of(log)), pause=0.02)
+    return next(line for line in lines_of(log) if line["event"] == event_name(event))
 
 
 @contextmanager
@@ -463,8 +501,8 @@ def test_every_worker_logs_in_the_one_format_and_completes_its_log(tmp_path: Pat
         process.terminate()
         process.wait(30)
     lines = lines_of(log)
-    written = [line for line in lines if line["event"] == "decision"]
-    counted = [line for line in lines if line["event"] == "decisions_suppressed"]
+    written = [line for line in lines if line["event"] == "cidrgate.decision"]
+    counted = [line for line in lines if line["event"] == "cidrgate.decisions_suppressed"]
     assert 1 <= len(written) <= 2
     assert len(written) + sum(line["repeated"] for line in counted) == 20
     assert {(line["account"], line["address"], line["request_id"]) for line in written + counted} == {
@@ -519,4 +557,8 @@ def test_the_service_completes_the_log_of_its_gates(tmp_path: Path) -> None:
             headers = {"X-Account": "acct-1", "X-Forwarded-For": "127.0.0.9"}
             assert client.get("/v1/authorize", headers=headers).status_code == 403
     first, counted = lines_of(log)
-    assert (first["event"], counted["event"], counted["repeated"]) == ("decision", "decisions_suppressed", 4)
+    assert (first["event"], counted["event"], counted["repeated"]) == (
+        "cidrgate.decision",
+        "cidrgate.decisions_suppressed",
+        4,
+    )

@@ -143,7 +143,7 @@ from cidrgate import NewEntry, RuleManager, StoreError
 with RuleManager.open(sys.argv[1], create=True, follow=False) as manager:
     manager.create_account("acct-1")
     manager.add("acct-1", "8.8.8.0/24")
-    with manager.store.read() as transaction:
+    with manager._store.read() as transaction:
         # Of the whole library, in bytes; it cannot be raised again.
         transaction.connection.exec_driver_sql("PRAGMA hard_heap_limit = 6000000")
     try:
@@ -174,11 +174,11 @@ def grown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RuleManag
     """A store whose write-ahead log has grown far beyond what it shall keep."""
     monkeypatch.setattr(sqlite_store, "_WAL_LIMIT", 64 << 10)
     with RuleManager.open(f"sqlite:///{tmp_path}/lists.db", create=True, follow=False) as manager:
-        with manager.store.read() as transaction:
+        with manager._store.read() as transaction:
             transaction.log_end()  # what is read here keeps the log from being cut
             manager.import_accounts({f"acct-{number}": [NewEntry("8.8.8.0/24")] for number in range(12_000)})
             assert wal(tmp_path) > 4 << 20
-            manager.store.tidy()  # waits for nobody
+            manager._store.tidy()  # waits for nobody
             assert wal(tmp_path) > 4 << 20
         yield manager
 
@@ -189,7 +189,7 @@ def wal(folder: Path) -> int:
 
 @pytest.mark.fault("the write-ahead log of a SQLite file grows")
 def test_a_write_ahead_log_that_has_grown_is_cut(grown: RuleManager, tmp_path: Path) -> None:
-    grown.store.tidy()
+    grown._store.tidy()
     assert wal(tmp_path) == 0
     assert len(grown.counts()) == 12_000
 

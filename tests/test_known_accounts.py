@@ -104,7 +104,7 @@ class KnownAccounts(RuleBasedStateMachine):
 
     @invariant()
     def the_matcher_knows_the_accounts_of_the_store(self) -> None:
-        self.served.replica.published.catch_up()
+        self.served._replica.published.catch_up()
         assert known(self.served) == stored(self.other)
         for name, parent in self.parents.items():
             listed = bool(self.other.entries(parent or name))
@@ -162,7 +162,7 @@ def test_a_forked_child_knows_what_its_parent_does_and_what_comes(shared_store_u
             return sorted(known(manager))
 
         assert in_a_child(asked) == ["acct-0", "acct-1"]
-        manager.replica.published.catch_up()
+        manager._replica.published.catch_up()
         assert known(manager) == {"acct-0", "acct-1"}
 
 

@@ -163,7 +163,7 @@ def test_a_slow_transaction_with_a_lower_sequence_is_not_skipped(url: str, follo
     go_on = threading.Event()
 
     def slow() -> None:
-        with RuleManager.open(url, load=False) as manager, manager.replica.published.change() as transaction:
+        with RuleManager.open(url, load=False) as manager, manager._replica.published.change() as transaction:
             owner = transaction.account("acct-2")
             assert owner is not None
             transaction.insert_accounts(["slow"], parent=None, at=owner.created_at, actor="slow")

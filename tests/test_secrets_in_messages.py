@@ -243,8 +243,8 @@ def test_what_is_open_shows_no_password(shared_postgres_server: PostgresServer) 
     """Neither do its failures later on."""
     url = shared_postgres_server.new_database().replace("postgres@", f"postgres:{SECRET}@")
     with RuleManager.open(f"{url}?sslpassword={SECRET}", follow=False) as manager:
-        store: Any = manager.store
-        assert SECRET not in f"{manager!r} {store!r} {vars(store)!r} {store._database!r} {manager.replica.published!r}"
+        store: Any = manager._store
+        assert SECRET not in f"{manager!r} {store!r} {vars(store)!r} {store._database!r} {manager._replica.published!r}"
         manager.create_account("a")
     with pytest.raises(CidrgateError) as refusal:
         manager.accounts()

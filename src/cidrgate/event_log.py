@@ -1,23 +1,38 @@
-"""The log format: each line is JSON with time, level, event, account and request id, followed by the other fields.
+"""The log format: each line is JSON with schema, time, level, event, account and request id, then the other fields.
 
 Every log message is an *event* with a name, so programs do not have to parse English. An application that embeds
 cidrgate sees plain text on the logger `cidrgate` and its children. The attribute `cidrgate` of each
 `logging.LogRecord` holds the event. Give a handler the `JsonFormatter` to write lines of JSON; `cidrgate serve` and
-`cidrgate authorize` do this on standard error. The decision log always writes lines of JSON.
+`cidrgate authorize` do this on standard error, also for errors that nothing has caught. The decision log always writes
+lines of JSON.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import sys
+import threading
+import traceback
 from datetime import UTC, datetime
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TextIO, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from types import TracebackType
 
-__all__ = ["LOGGER", "Event", "JsonFormatter", "Value", "json_line", "log_event", "log_to_stderr"]
+__all__ = [
+    "LOGGER",
+    "SCHEMA",
+    "Event",
+    "JsonFormatter",
+    "Value",
+    "event_name",
+    "json_line",
+    "log_event",
+    "log_to_stderr",
+]
 
 LOGGER = logging.getLogger("cidrgate")
 """The logger for events about the store, the lists and the snapshot; a child logger writes the decisions."""
@@ -50,14 +65,30 @@ Event: TypeAlias = Literal[
     "parent_lost",
     "message",
 ]
-"""The names of events. Messages of other libraries are events named `message`. Later versions may add names."""
+"""The names of events, which lines write with `cidrgate.` before them. Later versions may add names.
+
+Messages of other libraries are events named `message`, with nothing before it.
+"""
+
+SCHEMA = 1
+"""The version of the lines' format. It grows if a field is removed, or means something else; fields may be added."""
 
 Value: TypeAlias = str | int | float | bool | None
 
 _FIRST = ("account", "request_id")
 
-_WITHOUT_MESSAGE = frozenset({"decision", "decisions_suppressed"})
+_WITHOUT_MESSAGE = frozenset({"cidrgate.decision", "cidrgate.decisions_suppressed"})
 """Events that need no message, because their fields are complete."""
+
+
+def event_name(event: Event) -> str:
+    """Return the name of an event as lines and records have it.
+
+    Example:
+        >>> event_name("decision")
+        'cidrgate.decision'
+    """
+    return event if event == "message" else f"cidrgate.{event}"
 
 
 def log_event(
@@ -90,28 +121,29 @@ def log_event(
             message,
             exc_info=exc_info or None,
             stacklevel=2,
-            extra={"cidrgate": {"event": event, **details, **fields}, **attributes},
+            extra={"cidrgate": {"event": event_name(event), **details, **fields}, **attributes},
         )
 
 
-def json_line(time: float, level: int, event: Event, fields: dict[str, Value], *, message: str | None = None) -> str:
+def json_line(time: float, level: int, event: str, fields: dict[str, Value], *, message: str | None = None) -> str:
     """Return one line of the log.
 
     Args:
         time: Seconds since 1970.
         level: The level, such as `logging.WARNING`.
-        event: The name of the event.
+        event: The name of the event, as `event_name` returns it.
         fields: The fields of the event. `account` and `request_id` come first; each is null if it is missing.
         message: The message for people, or None if the fields are complete without it.
 
     Example:
-        >>> json_line(0.0, logging.WARNING, "store_lost", {"seconds": 3}, message="the store is not reached")
+        >>> json_line(0.0, logging.WARNING, "cidrgate.store_lost", {"seconds": 3}, message="the store is not reached")
         ... # doctest: +NORMALIZE_WHITESPACE
-        '{"time": "1970-01-01T00:00:00.000+00:00", "level": "warning", "event": "store_lost", "account": null,
-          "request_id": null, "message": "the store is not reached", "seconds": 3}'
+        '{"schema": 1, "time": "1970-01-01T00:00:00.000+00:00", "level": "warning", "event": "cidrgate.store_lost",
+          "account": null, "request_id": null, "message": "the store is not reached", "seconds": 3}'
     """
     moment = datetime.fromtimestamp(time, UTC).isoformat(timespec="milliseconds")
-    record: dict[str, Value] = {"time": moment, "level": logging.getLevelName(level).lower(), "event": event}
+    name = logging.getLevelName(level).lower()
+    record: dict[str, Value] = {"schema": SCHEMA, "time": moment, "level": name, "event": event}
     record |= {name: fields.get(name) for name in _FIRST}
     if message is not None:
         record["message"] = message
@@ -132,7 +164,7 @@ class JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
         fields: dict[str, Value] = dict(getattr(record, "cidrgate", {"event": "message"}))
-        event: Event = fields.pop("event")  # type: ignore[assignment]
+        event = str(fields.pop("event"))
         fields["logger"] = record.name
         if record.exc_info:
             fields["traceback"] = self.formatException(record.exc_info)
@@ -140,10 +172,54 @@ class JsonFormatter(logging.Formatter):
         return json_line(record.created, record.levelno, event, fields, message=message)
 
 
+class _StderrHandler(logging.StreamHandler[TextIO]):
+    """Writes lines of JSON to standard error, and nothing else."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setFormatter(JsonFormatter())
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - a method of `logging`
+        """Write why a record could not be written, instead of the traceback that `logging` would print."""
+        kind, error, _ = sys.exc_info()
+        fields: dict[str, Value] = {"logger": record.name, "traceback": traceback.format_exc()}
+        said = f"a message of {record.pathname}, line {record.lineno} could not be logged: {error}"
+        if kind is None or issubclass(kind, OSError):
+            return  # nothing can be written
+        self.stream.write(json_line(record.created, logging.ERROR, "message", fields, message=said) + self.terminator)
+        self.flush()
+
+
 def log_to_stderr() -> None:
-    """Log to standard error as lines of JSON: all of cidrgate, and warnings and errors of other libraries."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(JsonFormatter())
-    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    """Log to standard error as lines of JSON: all of cidrgate, warnings and errors of other libraries, and tracebacks.
+
+    Errors that nothing catches are logged too, in every thread: Python would print their tracebacks as plain text.
+    """
+    logging.basicConfig(level=logging.WARNING, handlers=[_StderrHandler()])
     logging.captureWarnings(capture=True)
     LOGGER.setLevel(logging.INFO)
+    sys.excepthook = _log_uncaught
+    threading.excepthook = _log_uncaught_of_thread
+    sys.unraisablehook = _log_unraisable
+
+
+def _log_uncaught(kind: type[BaseException], error: BaseException, place: TracebackType | None) -> None:
+    if not issubclass(kind, KeyboardInterrupt):
+        _uncaught("the process ends by an error", error.with_traceback(place))
+
+
+def _log_uncaught_of_thread(arguments: threading.ExceptHookArgs) -> None:
+    name = "unknown" if arguments.thread is None else arguments.thread.name
+    if arguments.exc_value is not None and not isinstance(arguments.exc_value, SystemExit):
+        _uncaught(f"the thread {name} ends by an error", arguments.exc_value)
+
+
+def _log_unraisable(arguments: sys.UnraisableHookArgs) -> None:
+    if arguments.exc_value is not None:
+        # Not its `repr`, which may fail too.
+        name = getattr(arguments.object, "__qualname__", type(arguments.object).__qualname__)
+        _uncaught(f"{arguments.err_msg or 'an error was ignored in'} {name}", arguments.exc_value)
+
+
+def _uncaught(message: str, error: BaseException) -> None:
+    logging.getLogger().error("%s: %s", message, error, exc_info=error)

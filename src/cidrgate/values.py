@@ -362,7 +362,7 @@ _MAPPED_BITS = 96
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Whether an address may act for an account, and why.
+    """Whether an address may act for an account, and why. It is true if the address is allowed.
 
     Attributes:
         allowed: Whether the address is allowed; equal to the result of `Matcher.allows`.
@@ -377,6 +377,10 @@ class Decision:
     account: str
     entry: Entry | None = None
     nearest: Entry | None = None
+
+    def __bool__(self) -> bool:
+        """Return `allowed`."""
+        return self.allowed
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,7 +113,7 @@ def test_it_says_that_it_is_well(tmp_path: Path, url: str) -> None:
 
 def test_lists_too_old_are_not_ready() -> None:
     with RuleManager.open("memory://", follow=False) as manager:
-        told = Operation(manager.replica, ready_within=1e-9, metrics=None)
+        told = Operation(manager._replica, ready_within=1e-9, metrics=None)
         start, body = messages_of(told, {"type": "http", "path": "/readyz", "method": "GET"})
         assert (start["status"], json.loads(body["body"])["status"]) == (503, "stale")
 

@@ -179,7 +179,7 @@ def test_an_import_says_whether_anything_was_stored(cidrgate: Cidrgate) -> None:
 )
 def test_a_store_that_is_busy_is_6(cidrgate: Cidrgate, command: list[str]) -> None:
     cidrgate("add", "a", "8.8.8.0/24", "--create")
-    with RuleManager.open(cidrgate.database, load=False) as manager, manager.store.write():
+    with RuleManager.open(cidrgate.database, load=False) as manager, manager._store.write():
         error = cidrgate(*command, "--lock-timeout", "0.05", "--json", status=6).error
     assert error["code"] == "store_busy"
 

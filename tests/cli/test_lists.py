@@ -53,7 +53,7 @@ def test_list_says_when_entries_last_matched_where_that_is_known(cidrgate: Cidrg
     assert "last matched" not in cidrgate("list", "acct-1").out
     with (
         RuleManager.open(f"sqlite:///{cidrgate.database}", load=False) as manager,
-        manager.store.write() as transaction,
+        manager._store.write() as transaction,
     ):
         transaction.note_matches([("acct-1", "8.8.8.0/24")], datetime(2026, 2, 3, 4, 5, 6, tzinfo=UTC))
     lines = cidrgate("list", "acct-1").out.splitlines()
@@ -194,7 +194,7 @@ def test_a_subaccount_shows_its_parents_list_and_refuses_changes(cidrgate: Cidrg
 def test_labels_are_printed_literally_and_safely(cidrgate: Cidrgate, label: str) -> None:
     """Those too that only an earlier version let through."""
     cidrgate("account", "create", "acct-1")
-    with RuleManager.open(cidrgate.database, load=False) as manager, manager.store.write() as transaction:
+    with RuleManager.open(cidrgate.database, load=False) as manager, manager._store.write() as transaction:
         owner = transaction.account("acct-1")
         assert owner is not None
         at = datetime(2026, 2, 3, tzinfo=UTC)

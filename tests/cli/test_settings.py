@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from typer.testing import CliRunner
 
 from cidrgate.cli.app import app
 from cidrgate.cli.environment import split_lists, variable_of
+from cidrgate.rules import Policy
 from tests.cli.settings_page import PAGE, SERVERS, everywhere, filled_page, options
 
 if TYPE_CHECKING:
@@ -85,9 +87,13 @@ GIVEN: dict[str, tuple[str, str | None, Any, Any]] = {
     **dict.fromkeys(("--link", "--trust-everybody", "--authorize", "--note-matches", "--create", "--metrics"), SWITCH),
     **dict.fromkeys(("--allow-header-aliases", "--report-only"), SWITCH),
     "--require-account": ("false", None, False, True),
-    **dict.fromkeys(("--json", "--allow-special"), SWITCH),
+    "--json": SWITCH,
+    **{
+        f"--{option.name.replace('_', '-')}": SWITCH if isinstance(option.default, bool) else NUMBER
+        for option in fields(Policy)
+    },
     **dict.fromkeys(("--port", "--workers", "--trusted-hops", "--log-every", "--max-staleness"), NUMBER),
-    **dict.fromkeys(("--ready-within", "--lock-timeout", "--max-entries"), NUMBER),
+    **dict.fromkeys(("--ready-within", "--lock-timeout"), NUMBER),
     "--on-stale": ("deny", "serve", "deny", "serve"),
     **dict.fromkeys(("--allow", "--trusted-proxy"), LIST),
     "--credential-header": ("X-Key,X-Token", "X-Secret", ["X-Key", "X-Token"], ["X-Secret"]),

@@ -57,7 +57,7 @@ class Console:
     @property
     def credentials(self) -> Credentials:
         """Its tokens and sessions."""
-        return Credentials(self.manager.store)
+        return Credentials(self.manager._store)
 
     def token(self, *scopes: str, name: str = "ops") -> str:
         """A token that is good for these scopes."""

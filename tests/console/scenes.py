@@ -39,7 +39,7 @@ def furnish(console: Console) -> None:
     manager.add("acme", "151.101.1.0/24", label="Staging", actor="grace")
     manager.edit("acme", "151.101.1.0/24", "151.101.0.0/22", actor="grace")
     now = datetime.now(UTC)
-    with manager.store.write() as transaction:
+    with manager._store.write() as transaction:
         seen = [("acme", cidr) for cidr in ("8.8.8.0/24", "185.199.108.0/22", "151.101.0.0/22")]
         transaction.note_matches(seen[:2], now - timedelta(minutes=25))
         transaction.note_matches(seen[2:], now - timedelta(days=41))

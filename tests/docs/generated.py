@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import fields
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from cidrgate.rules import RULES, Policy
+from cidrgate.values import DETAILS
 from tests.cli import settings_page
 from tests.docs.pages import ROOT
 
@@ -35,7 +37,19 @@ def _policy() -> str:
     )
 
 
-TABLES: dict[str, Callable[[], str]] = {"the rules": _rules, "the fields of Policy": _policy}
+def _details() -> str:
+    names = {str: "text", bool: "true or false", int: "a whole number", datetime: "a time with a time zone"}
+    return _table(
+        ["detail", "value", "if nobody says", "meaning"],
+        [[f"`{one.name}`", names[one.kind], f"{one.default}", one.meaning] for one in DETAILS],
+    )
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "the rules": _rules,
+    "the fields of Policy": _policy,
+    "the details of an entry": _details,
+}
 """The text of each table, by the name in the page."""
 
 
@@ -51,6 +65,7 @@ def _filled(text: str) -> str:
 PAGES: dict[str, Callable[[str], str]] = {
     "docs/rules.md": _filled,
     "docs/reference/settings.md": _filled,
+    "docs/howto/library.md": _filled,
     "docs/reference/environment.md": settings_page.filled_page,
 }
 """For each page with tables, what fills them."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv6Address, ip_address
+import re
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +18,7 @@ from tests.golden import GoldenTrie
 from tests.strategies import addresses_near, prefix_lists
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 # From this size on, small lists are looked up through tables made for the batch.
 WORTHWHILE = 4_096
@@ -28,13 +30,22 @@ def octets(address: str) -> bytes:
     return parsed.packed if isinstance(parsed, IPv6Address) else bytes(10) + b"\xff\xff" + parsed.packed
 
 
+class Text(str):
+    __slots__ = ()
+
+
 def forms(addresses: list[str]) -> dict[str, Any]:
     """The same addresses in every array form that can hold them all."""
     packed = [ip_address(address).packed for address in addresses]
     wide = [octets(address) for address in addresses]
+    ways: list[Callable[[str], Any]] = [str, Text, ip_address, octets]
     found: dict[str, Any] = {
         "list": addresses,
         "tuple": tuple(addresses),
+        "objects": [ip_address(address) for address in addresses],
+        "packed": packed,
+        "text of a subclass": [Text(address) for address in addresses],
+        "mixed": [form(text) for form, text in zip(cycle(ways), addresses, strict=False)],
         "uint8[n, 16]": np.frombuffer(b"".join(wide), dtype=np.uint8).reshape(-1, 16),
         "strided uint8[n, 16]": np.repeat(np.frombuffer(b"".join(wide), dtype=np.uint8).reshape(-1, 16), 2, axis=0)[
             ::2
@@ -171,9 +182,31 @@ def test_other_objects_are_no_arrays_of_addresses(form: Any) -> None:
         PrefixTrie().contains_many(form)
 
 
-def test_elements_that_are_no_text_are_named() -> None:
-    with pytest.raises(TypeError, match=r"addresses\[1\] must be a str, not int"):
+def test_elements_that_are_no_addresses_are_named() -> None:
+    with pytest.raises(
+        TypeError, match=r"addresses\[1\] must be a str, packed bytes \(4 or 16\) or an ipaddress object, not int"
+    ):
         PrefixTrie().contains_many(["8.8.8.8", 8])  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize("wrong", [IPv6Address("fe80::1%lo"), b"8.8.8", "x", Text("x"), Text("8.8.8.8 "), "\ud800"])
+def test_the_first_of_a_list_that_is_no_address_is_named(wrong: Any) -> None:
+    trie, matcher = PrefixTrie(["8.8.8.0/24"]), Matcher()
+    right = [IPv4Address("8.8.8.8"), "8.8.8.8", b"\x08\x08\x08\x08"]
+    for ask in (trie.contains_many, trie.lookup_many, lambda given: matcher.allows_many("acct-1", given)):
+        for index in range(4):
+            given = [*right[:index], wrong, *right[index:], b"", "y", wrong]
+            with pytest.raises(InvalidAddressError, match=rf"addresses\[{index}\]: {re.escape(repr(wrong))}"):
+                ask(given)
+
+
+def test_accounts_of_rows_ask_with_objects_as_with_text() -> None:
+    matcher = Matcher()
+    matcher.publish("acct-1", ["8.8.8.0/24", "2600::/16"])
+    texts = ["8.8.8.8", "9.9.9.9", "2600::1", "2700::1"]
+    objects = [ip_address(text) for text in texts]
+    for accounts in ("acct-1", ["acct-1"] * 4, matcher.rows(["acct-1", "unknown"] * 2)):
+        assert matcher.allows_many(accounts, objects).tolist() == matcher.allows_many(accounts, texts).tolist()
 
 
 @pytest.fixture(params=_vector_forms())

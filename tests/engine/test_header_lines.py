@@ -48,6 +48,13 @@ def test_a_field_is_read_where_it_came_once_under_its_own_name_alone(
     assert field.text(head) == field.text(tuple(head)) == (text if plain else None)
 
 
+@given(heads, st.sampled_from(NAMES), st.sets(st.sampled_from(NAMES)))
+def test_one_pass_answers_what_two_would(head: list[tuple[bytes, bytes]], own: bytes, others: set[bytes]) -> None:
+    field, looked_for = _HeaderField(own), _HeaderNames(others)
+    expected = None if looked_for.may_be_in(head) else field.text(head)
+    assert field.text_without(head, looked_for) == field.text_without(tuple(head), looked_for) == expected
+
+
 @given(heads, st.sets(st.sampled_from(NAMES)))
 def test_a_name_that_is_there_in_any_case_is_never_missed(head: list[tuple[bytes, bytes]], own: set[bytes]) -> None:
     looked_for = _HeaderNames(own)
@@ -89,6 +96,7 @@ class Bytes(bytes):
 def test_what_is_no_list_of_pairs_of_bytes_is_left_to_be_read_with_care(head: Any) -> None:
     assert _HeaderField(b"x-account").value(head) is None
     assert _HeaderField(b"x-account").text(head) is None
+    assert _HeaderField(b"x-account").text_without(head, _HeaderNames([b"x-account"])) is None
     assert _HeaderNames([b"x-account"]).may_be_in(head)
 
 

@@ -229,7 +229,7 @@ TRIE_ANSWERS: dict[Any, bool] = {
 }
 TRIE_ANSWERS |= {element.decode(): answer for element, answer in TRIE_ANSWERS.items()}
 for packed in {(ADDRESS * 10)[start : start + size] for start in range(7) for size in (4, 16)}:
-    TRIE_ANSWERS[packed] = packed in TRIE
+    TRIE_ANSWERS[packed] = packed in TRIE  # type: ignore[comparison-overlap]
 for start in range(7):
     for end in range(start, 70):
         try:

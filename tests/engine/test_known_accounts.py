@@ -133,6 +133,7 @@ def test_every_question_agrees_with_two_dictionaries(
         apply(matcher, golden, steps)
         assert len(matcher) == len(golden.lists) + len(golden.parents)
         assert set(matcher) == {*golden.lists, *golden.parents}
+        assert matcher._count_enforced() == sum(golden.answers(name, ADDRESSES[0])[1] for name in matcher)
         for name in [*NAMES, "never spoken of", ""]:
             for address in ADDRESSES:
                 assert answers(matcher, name, address) == golden.answers(name, address), (name, address)

@@ -101,7 +101,7 @@ def test_prefixes_are_strict_and_canonical(text: str) -> None:
 def test_every_form_of_an_address_is_the_same(address: IPv4Address | IPv6Address) -> None:
     trie = PrefixTrie([str(read_network(f"{address}/{address.max_prefixlen}"))])
     assert address in trie
-    assert address.packed in trie
+    assert address.packed in trie  # type: ignore[comparison-overlap]
     assert str(address) in trie
     assert address.exploded.upper() in trie
 
@@ -112,7 +112,7 @@ def test_mapped_addresses_are_ipv4(address: IPv4Address) -> None:
     mapped = IPv6Address(0xFFFF << 32 | int(address))
     assert f"::ffff:{address}" in trie
     assert mapped in trie
-    assert mapped.packed in trie
+    assert mapped.packed in trie  # type: ignore[comparison-overlap]
     assert list(PrefixTrie([IPv6Network((int(mapped), 128))])) == [f"{address}/32"]
 
 

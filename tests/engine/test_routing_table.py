@@ -26,13 +26,13 @@ def prefixes() -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def tables(prefixes: list[str]) -> tuple[PrefixTrie, PytriciaTable]:
+def tables(prefixes: list[str]) -> tuple[PrefixTrie[str], PytriciaTable]:
     return PrefixTrie(prefixes), PytriciaTable(prefixes)
 
 
 @pytest.mark.slow
 def test_a_prefix_is_found_by_its_first_and_last_address(
-    prefixes: list[str], tables: tuple[PrefixTrie, PytriciaTable]
+    prefixes: list[str], tables: tuple[PrefixTrie[str], PytriciaTable]
 ) -> None:
     trie, peer = tables
     assert len(prefixes) == len(trie) == 1_062_046
@@ -47,7 +47,9 @@ def test_a_prefix_is_found_by_its_first_and_last_address(
 
 
 @pytest.mark.slow
-def test_random_addresses_get_the_same_answers(prefixes: list[str], tables: tuple[PrefixTrie, PytriciaTable]) -> None:
+def test_random_addresses_get_the_same_answers(
+    prefixes: list[str], tables: tuple[PrefixTrie[str], PytriciaTable]
+) -> None:
     trie, peer = tables
     source = random.Random(200_000)
     addresses = []

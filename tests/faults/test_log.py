@@ -55,7 +55,7 @@ def test_a_log_that_is_pruned(url: str) -> None:
                 ledger.wait_for_more()
                 until = all_committed_before(url)
                 read += pruning.history()
-                with pruning.store.write() as transaction:
+                with pruning._store.write() as transaction:
                     pruned += transaction.prune(until)
             ledger.wait_for_more()
         check(url, ledger, [one, other], read=read)

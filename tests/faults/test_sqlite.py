@@ -69,7 +69,7 @@ def test_a_file_that_is_replaced_under_writers(fault: Callable[[Path, Path], Non
             assert min(one.staleness, other.staleness) > (time.monotonic() - before) / 2
         # The file that was theirs, with its log, as a connection sees it that was made before.
         rescued = tmp_path / "rescued.db"
-        store = one.store
+        store = one._store
         with store._readers.connect() as connection, closing(sqlite3.connect(rescued)) as target:  # type: ignore[attr-defined]
             connection.connection.driver_connection.backup(target)
     assert ledger.strangers == []
@@ -105,7 +105,7 @@ def test_descriptors_that_run_out(path: Path) -> None:
         with no_stranger(ledger, one, other), writers(ledger, [one, other], threads=8):
             for _ in range(ROUNDS):
                 ledger.wait_for_more()
-                one.store._readers.dispose()  # type: ignore[attr-defined] # so that connections are needed
+                one._store._readers.dispose()  # type: ignore[attr-defined] # so that connections are needed
                 resource.setrlimit(resource.RLIMIT_NOFILE, (3, before[1]))
                 time.sleep(SECONDS / 10)
                 resource.setrlimit(resource.RLIMIT_NOFILE, before)

@@ -129,7 +129,7 @@ def test_old_nodes_write_while_the_schema_is_upgraded(url: str) -> None:
             eventually(lambda: all(writer.serves(lists) for writer in old), pause=0.1)
             stack.close()
             check(url, ledger, [one, other])
-            known = Credentials(one.store)
+            known = Credentials(one._store)
             assert [session.name for session in known.sessions()] == ["signed in on an old node"] * 2
             assert known.end_all_sessions() == 2
     by_old = sum(label.startswith("old") for label in ledger.acknowledged)

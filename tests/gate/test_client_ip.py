@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from ipaddress import ip_address, ip_network
+from typing import Any
 
 import pytest
 from hypothesis import assume, given, strategies as st
 
-from cidrgate import ClientAddress, ClientIPResolver, InvalidAddressError
+from cidrgate import ClientAddress, ClientIPResolver, Gate, InvalidAddressError, Matcher
 from cidrgate.gate.forwarded import MOST_HOPS
 from tests.golden import read_address
 from tests.strategies import address_texts
@@ -161,11 +162,13 @@ def test_a_unix_socket_has_no_address_and_is_trusted_by_name_only(peer: str | No
 
 
 @pytest.mark.parametrize(
-    "peer", ["testclient", "fe80::1%eth0", "203.0.113.9:4711", "[::1]", " 203.0.113.9", "localhost"]
+    "peer",
+    ["testclient", "fe80::1%eth0", "203.0.113.9:4711", "[::1]", " 203.0.113.9", "localhost", "10.0.0.0/8", "0.0.0.0/0"],
 )
 def test_a_peer_that_is_no_address_is_nobody(peer: str) -> None:
     for resolver in (
         ClientIPResolver(),
+        ClientIPResolver(trusted_proxies=["10.0.0.0/8"]),
         ClientIPResolver(trusted_proxies=["0.0.0.0/0"], trust_everybody=True),
         ClientIPResolver(trusted_hops=1),
     ):
@@ -254,3 +257,71 @@ def test_no_proxies_are_none() -> None:
     resolver = ClientIPResolver(trusted_proxies=[])
     assert resolver.client_header is None
     assert resolver.resolve("10.0.0.1", [(FIELD, b"203.0.113.9")]) == ClientAddress(address="10.0.0.1", source="peer")
+
+
+HEADERS_OF_NO_SERVER: list[Any] = [
+    {},
+    {"X-Forwarded-For": "203.0.113.9"},
+    {b"x-forwarded-for": b"203.0.113.9"},
+    "x-forwarded-for: 203.0.113.9",
+    b"x-forwarded-for: 203.0.113.9",
+    5,
+    None,
+    [("x-forwarded-for", "203.0.113.9")],
+    [("host", "api.example")],
+    [(b"host", "api.example")],
+    [(b"host",)],
+    [b"ab"],
+    [(b"host", b"api.example"), ["x-real-ip", b"203.0.113.9"]],
+]
+
+
+@pytest.mark.parametrize("headers", HEADERS_OF_NO_SERVER, ids=repr)
+@pytest.mark.parametrize("settings", [{}, {"trusted_proxies": ["10.0.0.0/8"]}, {"resolved_by_server": True}], ids=repr)
+def test_headers_that_are_no_pairs_of_bytes_are_refused(headers: Any, settings: Any) -> None:
+    """They would be ignored, and a forged header with them."""
+    resolver = ClientIPResolver(**settings)
+    with pytest.raises(TypeError, match="headers must be pairs of bytes") as refused:
+        resolver.resolve("10.0.0.1", headers)
+    assert "203.0.113.9" not in str(refused.value).partition("], not")[2]  # it may be a credential
+    matcher = Matcher()
+    for unlisted in ("allow", "deny"):
+        verdict = Gate(matcher, unlisted=unlisted, resolver=resolver, log="none").decide("acct-1", "10.0.0.1", headers)
+        assert (verdict.result, verdict.reason) == ("denied", "error")
+
+
+@pytest.mark.parametrize("headers", [(), [], iter([]), [[b"host", b"api.example"]], iter([(b"host", b"api.example")])])
+def test_any_pairs_of_bytes_will_do(headers: Any) -> None:
+    assert ClientIPResolver().resolve("10.0.0.1", headers).address == "10.0.0.1"
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"trusted_proxies": ["10.0.0.0/8", "fd00::/8"]},
+        {"trusted_proxies": ["unix:"], "client_header": "forwarded"},
+        {"trusted_proxies": ["10.0.0.1/32"], "client_header": "CF-Connecting-IP"},
+        {"trusted_proxies": ["0.0.0.0/0"], "trust_everybody": True},
+        {"trusted_hops": 2},
+        {"trusted_hops": 1, "client_header": "forwarded"},
+        {"resolved_by_server": True},
+    ],
+)
+def test_its_repr_makes_it_again(settings: dict[str, Any]) -> None:
+    resolver = ClientIPResolver(**settings)
+    again = eval(repr(resolver))
+    assert repr(again) == repr(resolver)
+    for name in settings:
+        assert name in repr(resolver)
+    for peer in ("10.0.0.1", "9.9.9.9", "unix:"):
+        for header in (b"x-forwarded-for", b"forwarded", b"cf-connecting-ip"):
+            head = [(header, b"for=8.8.8.8" if header == b"forwarded" else b"8.8.8.8")]
+            assert again.resolve(peer, head) == resolver.resolve(peer, head)
+
+
+def test_a_gate_says_what_it_is() -> None:
+    gate = Gate(Matcher(), unlisted="deny", report_only=True, resolver=ClientIPResolver(trusted_hops=1))
+    assert repr(gate) == (
+        "<Gate over a Matcher: unlisted='deny', resolver=ClientIPResolver(trusted_hops=1), report_only=True>"
+    )

@@ -33,12 +33,14 @@ class Heard(logging.Handler):
         if not (line.get("account") or "log-").startswith("log-"):  # of a gate of another test
             return
         # A decision is a record for formatters, and a number of them is none.
-        assert getattr(record, "decision", None) == (None if line.get("event") else line)
+        decision = getattr(record, "decision", None)
+        assert (decision is None) == (line["event"] == "cidrgate.decisions_suppressed")
+        assert decision is None or decision.items() <= line.items()
         self.lines.append(line)
 
     @property
     def counted(self) -> list[dict[str, Any]]:
-        return [line for line in self.lines if line.get("event") == "decisions_suppressed"]
+        return [line for line in self.lines if line["event"] == "cidrgate.decisions_suppressed"]
 
     @property
     def denials(self) -> int:
@@ -107,7 +109,8 @@ def test_a_process_that_ends_completes_its_log() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     first, counted = map(json.loads, done.stderr.splitlines())
-    assert ("event" in first, counted["event"], counted["repeated"]) == (False, "decisions_suppressed", 6)
+    assert (first["event"], counted["event"]) == ("cidrgate.decision", "cidrgate.decisions_suppressed")
+    assert counted["repeated"] == 6
 
 
 def test_zero_writes_each(heard: Heard) -> None:
@@ -161,7 +164,7 @@ def test_a_flood_makes_a_bounded_number_of_lines(flood: str, heard: Heard) -> No
     gate.flush_log()
     assert len(heard.lines) <= MOST_LINES + MOST_PAIRS + 1
     assert heard.denials == 40_000
-    assert gate.denials_suppressed == 40_000 - sum("event" not in line for line in heard.lines)
+    assert gate.denials_suppressed == 40_000 - sum(line["event"] == "cidrgate.decision" for line in heard.lines)
 
 
 def test_threads_lose_no_denial(heard: Heard) -> None:

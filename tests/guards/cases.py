@@ -62,7 +62,7 @@ class World:
 
     @property
     def credentials(self) -> Credentials:
-        return Credentials(self.manager.store)
+        return Credentials(self.manager._store)
 
     def id_of(self, account: str, cidr: str) -> int:
         return next(entry.id for entry in self.manager.entries(account) if entry.cidr == cidr)
@@ -70,7 +70,7 @@ class World:
     def everything(self) -> object:
         """Whatever a change could change."""
         accounts = self.manager.accounts()
-        with self.manager.store.read() as transaction:
+        with self.manager._store.read() as transaction:
             links = transaction.connection.exec_driver_sql("SELECT count(*) FROM links").scalar()
         lists = {account.name: self.manager.entries(account.name) for account in accounts}
         return accounts, lists, self.manager.history(), self.credentials.tokens(), links
@@ -94,7 +94,7 @@ def a_world(path: Path) -> Iterator[World]:
     """Lists: acct-1 has the caller's own network, acct-2 another one too, acct-3 none; and a subaccount."""
     with RuleManager.open(copy_of(_filled, path)) as manager:
         app = create_app(manager, Settings(login_failures=10_000))
-        token = Credentials(manager.store).create_token("ops", [Scope("admin")]).secret
+        token = Credentials(manager._store).create_token("ops", [Scope("admin")]).secret
         with TestClient(app, client=(CALLER, 50000), follow_redirects=False) as client:
             headers = {"Sec-Fetch-Site": "same-origin"}
             client.post("/console/sign-in", data={"token": token}, headers=headers)

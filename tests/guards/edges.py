@@ -103,7 +103,7 @@ class Library:
                 case "create_token":
                     world.credentials.create_token("new", [Scope.parse(asked.scope)])
                 case "create_token_in":
-                    with world.manager.store.write() as transaction:
+                    with world.manager._store.write() as transaction:
                         world.credentials.create_token_in(transaction, "new", [Scope.parse(asked.scope)])
                 case "create_link":
                     lifetime = Settings().session_lifetime

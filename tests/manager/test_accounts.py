@@ -204,8 +204,8 @@ def test_an_account_of_an_earlier_version_is_found_under_its_name(character: str
         manager.create_account("sub", parent=old)
         assert not manager.allows("sub", "9.9.9.9")
         assert not manager.import_accounts({old: [NewEntry("1.1.1.1/32")]}).problems
-        token = Credentials(manager.store).create_token("ops", [Scope.parse(f"account:{old}:write")])
-        authenticated = Credentials(manager.store).authenticate(token.secret)
+        token = Credentials(manager._store).create_token("ops", [Scope.parse(f"account:{old}:write")])
+        authenticated = Credentials(manager._store).authenticate(token.secret)
         assert authenticated is not None
         assert [scope.account for scope in authenticated.scopes] == [old]
         manager.remove(old, "8.8.8.0/24")
@@ -226,7 +226,7 @@ CHANGES: dict[str, Callable[[RuleManager, str], object]] = {
     "replace, actor": lambda manager, text: manager.replace("a", "1.1.1.1/32", actor=text),
     "restore, actor": lambda manager, text: manager.restore("a", to_sequence=1, actor=text, allow_empty=True),
     "import, actor": lambda manager, text: manager.import_accounts({"b": []}, actor=text),
-    "token, actor": lambda manager, text: Credentials(manager.store).create_token("t", [Scope("admin")], actor=text),
+    "token, actor": lambda manager, text: Credentials(manager._store).create_token("t", [Scope("admin")], actor=text),
 }
 
 

@@ -69,7 +69,7 @@ class Groups(CommitGroups):
 
     @contextmanager
     def change(self, *, wait: float | None = None, patient: bool = True) -> Iterator[Transaction]:
-        with self._manager.store.write(wait=wait, patient=patient) as transaction:
+        with self._manager._store.write(wait=wait, patient=patient) as transaction:
             yield transaction
             if self.error is not None and len(self.begun[-1]) > 1:
                 raise self.error

@@ -77,7 +77,7 @@ def check_latest(manager: RuleManager, noted: list[tuple[list[tuple[str, str]], 
     expected: dict[str, dict[str, datetime]] = {"acct-1": {}, "acct-2": {}}
     listed = {"acct-1": CIDRS, "acct-2": CIDRS[:2]}
     for seen, at in noted:
-        with manager.store.write() as transaction:
+        with manager._store.write() as transaction:
             transaction.note_matches(seen, at)
         for name, cidr in seen:
             owner = "acct-1" if name == "sub-1" else name
@@ -124,7 +124,7 @@ def test_an_entry_that_goes_on_matching_is_stored_once_an_hour(in_memory: RuleMa
     in_memory.note_match("acct-1", "1.1.1.1")
     assert in_memory.store_matches() == 1
     first = matched(in_memory, "acct-1")
-    in_memory.matches._tell_again = time.monotonic()
+    in_memory._matches._tell_again = time.monotonic()
     in_memory.store_matches()
     in_memory.note_match("acct-1", "8.8.8.8")
     assert in_memory.store_matches() == 1
@@ -271,12 +271,12 @@ def test_nodes_note_the_same_entries_while_these_are_deleted(shared_store_url: s
             with RuleManager.open(shared_store_url, follow=False) as own:
                 for _ in range(15):
                     for cidr in cidrs[::order]:
-                        own.matches.note("acct-1", cidr)
+                        own._matches.note("acct-1", cidr)
                     try:
                         own.store_matches()
                     except StoreError as error:
                         errors.append(error)
-                    own.matches._told.clear()
+                    own._matches._told.clear()
 
         threads = [threading.Thread(target=node, args=(order,)) for order in (1, -1)]
         for thread in threads:

@@ -51,7 +51,7 @@ def fill(manager: RuleManager) -> None:
     manager.add("mixed", "8.8.8.0/24", expires_at=now + timedelta(days=1))
     manager.add("mixed", "9.9.9.0/24")
     over = update(entries).where(entries.c.expires_at < now + timedelta(days=1, hours=12))
-    with manager.store.write() as transaction:
+    with manager._store.write() as transaction:
         transaction.connection.execute(over.values(expires_at=now - timedelta(seconds=1)))
 
 
@@ -84,7 +84,7 @@ def served(path: Path) -> Iterator[tuple[RuleManager, TestClient, str]]:
     migrate_store(f"sqlite:///{path}")
     with RuleManager.open(f"sqlite:///{path}", follow=False) as manager:
         fill(manager)
-        token = Credentials(manager.store).create_token("ops", [Scope("admin")]).secret
+        token = Credentials(manager._store).create_token("ops", [Scope("admin")]).secret
         with TestClient(create_app(manager), follow_redirects=False) as client:
             yield manager, client, token
 

@@ -77,7 +77,7 @@ from pathlib import Path
 from cidrgate import RuleManager
 from cidrgate.authorize.workers import WorkerFile
 manager = RuleManager.open(sys.argv[1], max_staleness=0.03)
-file = WorkerFile(Path(sys.argv[2]), manager.replica)
+file = WorkerFile(Path(sys.argv[2]), manager._replica)
 time.sleep(300)
 """
 
@@ -244,7 +244,7 @@ def test_no_label_holds_what_a_client_chose(tmp_path: Path) -> None:
 
 def test_what_is_not_known_is_infinitely_old() -> None:
     with RuleManager.open("memory://", load=False) as manager:
-        samples = {one.name: one.samples for one in ListsCollector(manager.replica).collect()}
+        samples = {one.name: one.samples for one in ListsCollector(manager._replica).collect()}
     assert samples["cidrgate_staleness_seconds"][0].value == math.inf
     assert samples["cidrgate_followers"][0].value == 0
     assert "cidrgate_snapshot_age_seconds" not in samples

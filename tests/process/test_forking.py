@@ -134,8 +134,8 @@ def test_a_child_of_a_child_follows_too(manager: RuleManager, url: str) -> None:
 
 FORKING: dict[str, Callable[[RuleManager, Callable[[], None]], object]] = {
     "judge": lambda manager, fork: manager.with_hooks(before_store=lambda _: fork()).add("acct-1", "9.9.9.9/32"),
-    "keep": lambda manager, fork: manager.with_hooks(in_transaction=lambda *_: fork()).add("acct-1", "9.9.9.9/32"),
-    "create": lambda manager, fork: manager.with_hooks(in_transaction=lambda *_: fork()).create_account("acct-9"),
+    "keep": lambda manager, fork: manager._with_transaction_hook(lambda *_: fork()).add("acct-1", "9.9.9.9/32"),
+    "create": lambda manager, fork: manager._with_transaction_hook(lambda *_: fork()).create_account("acct-9"),
     "load": lambda manager, fork: manager.load(progress=lambda _: fork()),
 }
 
@@ -181,10 +181,10 @@ def test_the_thread_that_follows_may_fork(manager: RuleManager, url: str) -> Non
             forked.set()  # for the child too, whose thread would fork as well
             children.append(start_child(lambda: eventually(lambda: not manager.allows("acct-1", "1.1.1.1"))))
 
-    follower = manager.replica.follower
+    follower = manager._replica.follower
     assert follower is not None
     # Called in each round.
-    manager.replica.published.write_shared_snapshot = fork  # type: ignore[method-assign]
+    manager._replica.published.write_shared_snapshot = fork  # type: ignore[method-assign]
     with RuleManager.open(url, follow=False) as other:
         other.add("acct-1", "9.9.9.9/32")
         eventually(lambda: bool(children))
@@ -275,7 +275,7 @@ def test_a_child_of_a_process_that_waits_for_postgres_connects_anew(postgres_url
             eventually(lambda: manager.staleness < math.inf)
             return manager.allows("acct-1", "8.8.8.8"), len(manager.entries("acct-1"))
 
-        with in_a_thread(work), in_a_thread(manager.store.read):
+        with in_a_thread(work), in_a_thread(manager._store.read):
             assert in_child(look) == {"made": [True, 1]}
 
 
@@ -283,7 +283,7 @@ def test_a_child_does_not_keep_its_parents_turn_to_write_a_snapshot(url: str, tm
     snapshot = tmp_path / "lists.snapshot"
     go_on, going = os.pipe()
     parent = RuleManager.open(url, snapshot=snapshot, refresh_snapshot=0.02)
-    shared = parent.replica.published.shared
+    shared = parent._replica.published.shared
     assert shared is not None
     eventually(lambda: shared.leads)
     child = start_child(lambda: os.read(go_on, 1).decode())
@@ -293,9 +293,9 @@ def test_a_child_does_not_keep_its_parents_turn_to_write_a_snapshot(url: str, tm
     assert report_of(child) == {"made": "."}
     with RuleManager.open(url, snapshot=snapshot, refresh_snapshot=0.02) as other:
         other.create_account("acct-2")
-        taken = other.replica.published.shared
+        taken = other._replica.published.shared
         assert taken is not None
-        follower = other.replica.follower
+        follower = other._replica.follower
         assert follower is not None
 
         def leads() -> bool:

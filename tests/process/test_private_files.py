@@ -48,9 +48,9 @@ def command(*arguments: str) -> None:
 
 def shared_snapshot(folder: Path) -> None:
     with RuleManager.open(folder / "lists.db", create=True, follow=False) as manager:
-        manager.replica.published.shared = SharedSnapshot(folder / "lists.snapshot", 0.001)
-        manager.replica.published.shared._write_at = 0
-        manager.replica.published.write_shared_snapshot()
+        manager._replica.published.shared = SharedSnapshot(folder / "lists.snapshot", 0.001)
+        manager._replica.published.shared._write_at = 0
+        manager._replica.published.write_shared_snapshot()
         assert sorted(path.name for path in folder.glob("*.snapshot*")) == ["lists.snapshot", "lists.snapshot.lock"]
 
 
@@ -141,14 +141,14 @@ def test_a_store_that_others_may_read_is_told_once_by_who_follows_it(
     open_store(path, create=True).close()
     with caplog.at_level(logging.WARNING, "cidrgate"):
         with RuleManager.open(path, follow=False) as manager:
-            manager.store.watch().close()
+            manager._store.watch().close()
         assert not caplog.records
         path.chmod(0o644)
         RuleManager.open(path, load=False).close()
         assert not caplog.records
         for _ in range(2):
             with RuleManager.open(path, follow=False) as manager:
-                manager.store.watch().close()
+                manager._store.watch().close()
     [record] = caplog.records
     assert "chmod o=" in record.getMessage()
 

@@ -191,8 +191,8 @@ class Clock:
 
 def looks(manager: RuleManager) -> bool:
     """True, once the thread that follows is told to look at the clock now, as it does by itself every few seconds."""
-    assert manager.replica.follower is not None
-    manager.replica.follower.wake()
+    assert manager._replica.follower is not None
+    manager._replica.follower.wake()
     return True
 
 
@@ -211,7 +211,7 @@ def test_a_clock_that_jumps_ahead_and_comes_back_takes_nothing_away(manager: Rul
     ending = manager.add("acct-1", "1.1.1.1/32", expires_at=soon(3600))
     before = manager.history()
     clock.ahead = DAY
-    manager.replica.published.expire()
+    manager._replica.published.expire()
     assert not manager.allows("sub-1", "1.1.1.1")
     assert not manager.explain("acct-1", "1.1.1.1").allowed
     assert manager.sweep() == 0

@@ -109,7 +109,7 @@ def test_a_follower_may_skip_a_change_but_never_goes_back(writer: RuleManager, r
 
 def test_a_change_that_is_applied_twice_does_no_harm(url: str, writer: RuleManager) -> None:
     with RuleManager.open(url, follow=False) as node:
-        published = node.replica.published
+        published = node._replica.published
         before = published._position
         writer.add("acct-1", "1.1.1.1/32")
         writer.create_account("sub-1", parent="acct-1")
@@ -174,7 +174,7 @@ def test_a_store_that_fails_for_a_while_is_caught_up_with(
     catch_up = PublishedStore.catch_up
 
     def sometimes(self: PublishedStore, *, check_first: bool = True) -> None:
-        if failing.is_set() and self is reader.replica.published:
+        if failing.is_set() and self is reader._replica.published:
             failed.set()
             raise StoreError("the store is out of order")
         catch_up(self, check_first=check_first)
@@ -210,8 +210,8 @@ def test_a_thread_that_meets_a_bug_goes_on(
 def test_a_manager_nobody_closed_takes_its_thread_along(url: str) -> None:
     RuleManager.open(url, follow=False).close()
     manager = RuleManager.open(url)
-    published = weakref.ref(manager.replica.published)
-    follower = manager.replica.follower
+    published = weakref.ref(manager._replica.published)
+    follower = manager._replica.follower
     assert follower is not None
     del manager
 

@@ -34,7 +34,7 @@ def node(shared_store_url: str) -> Iterator[RuleManager]:
 
 def migrate_to(node: RuleManager, revision: str) -> None:
     """Do what a migration does at its end."""
-    with node.store.write() as transaction:
+    with node._store.write() as transaction:
         schema = "cidrgate." if transaction.connection.dialect.name == "postgresql" else ""
         statement = f"UPDATE {schema}{VERSION_TABLE} SET version_num = '{revision}'"
         transaction.connection.execute(text(statement))
@@ -44,7 +44,7 @@ def test_lists_that_match_otherwise_are_stale_at_once(node: RuleManager, caplog:
     gate = Gate(node, unlisted="allow")
     migrate_to(node, OTHER)
     with pytest.raises(StoreError, match=rf"{re.escape(OTHER)} by a newer cidrgate.*start the newer cidrgate"):
-        node.replica.published.catch_up()
+        node._replica.published.catch_up()
     assert node.stale
     assert not node.allows("acct-1", "8.8.8.8")
     assert gate.decide("acct-1", "8.8.8.8", []).result == "denied"
@@ -57,7 +57,7 @@ def test_lists_that_match_otherwise_are_stale_at_once(node: RuleManager, caplog:
 
 def test_a_node_goes_on_where_lists_match_as_before(node: RuleManager) -> None:
     migrate_to(node, SAME)
-    node.replica.published.catch_up()
+    node._replica.published.catch_up()
     node.add("acct-1", "9.9.9.9/32")
     assert node.allows("acct-1", "9.9.9.9")
     assert not node.stale
@@ -66,8 +66,8 @@ def test_a_node_goes_on_where_lists_match_as_before(node: RuleManager) -> None:
 def test_a_node_goes_on_when_the_store_is_restored(node: RuleManager) -> None:
     migrate_to(node, OTHER)
     with pytest.raises(StoreError):
-        node.replica.published.catch_up()
+        node._replica.published.catch_up()
     migrate_to(node, HEAD)
-    node.replica.published.catch_up()
+    node._replica.published.catch_up()
     assert node.allows("acct-1", "8.8.8.8")
     node.add("acct-1", "9.9.9.9/32")

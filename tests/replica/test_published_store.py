@@ -133,7 +133,7 @@ class FailingMatcher:
 @pytest.fixture
 def failing(manager: RuleManager, monkeypatch: pytest.MonkeyPatch) -> FailingMatcher:
     failing = FailingMatcher(manager.matcher)
-    monkeypatch.setattr(manager.replica.published, "_matcher", failing)
+    monkeypatch.setattr(manager._replica.published, "_matcher", failing)
     return failing
 
 
@@ -237,7 +237,7 @@ def test_who_waits_to_look_at_the_store_is_looked_for(
     path: Path, manager: RuleManager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One look is enough for all that wait, and it sees what each of them waits for."""
-    published, turnstile = manager.replica.published, _Turnstile()
+    published, turnstile = manager._replica.published, _Turnstile()
     looks: list[int] = []
     read = published._read
 
@@ -272,7 +272,7 @@ def test_the_store_says_of_each_list_whether_it_is_enforced(manager: RuleManager
     manager.create_account("ended")
     manager.add("ended", "9.9.9.9/32", expires_at=datetime.now(UTC) + timedelta(seconds=0.05))
     eventually(lambda: not decide("ended", manager.entries("ended"), "9.9.9.9", datetime.now(UTC)).allowed)
-    with manager.store.read() as transaction:
+    with manager._store.read() as transaction:
         for lists in (list(transaction.lists()), transaction.lists_named(["acct-1", "sub-1", "empty", "ended"])):
             assert {one.account: one.enforced for one in lists} == {
                 "acct-1": True,

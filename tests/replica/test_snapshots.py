@@ -211,8 +211,8 @@ def test_the_turn_to_write_passes_on_when_a_process_ends(url: str, writer: RuleM
 
 def looks(manager: RuleManager) -> bool:
     """True, once the thread that follows is told to look now at what it would look at by and by."""
-    assert manager.replica.follower is not None
-    manager.replica.follower.wake()
+    assert manager._replica.follower is not None
+    manager._replica.follower.wake()
     return True
 
 
@@ -323,7 +323,7 @@ def test_a_snapshot_that_cannot_be_shared_is_said_once_and_keeps_no_change_waiti
     spoil(snapshot, monkeypatch)
     with RuleManager.open(url, snapshot=snapshot, refresh_snapshot=0.001) as manager:
         eventually(lambda: looks(manager) and said in caplog.text)
-        watch = manager.replica.follower._watch  # type: ignore[union-attr]
+        watch = manager._replica.follower._watch  # type: ignore[union-attr]
         writer.add("acct-2", "9.9.9.9/32", expires_at=datetime.now(UTC) + timedelta(seconds=0.5))
         for number in range(10):
             cidr = f"1.1.{number}.0/24"
@@ -331,7 +331,7 @@ def test_a_snapshot_that_cannot_be_shared_is_said_once_and_keeps_no_change_waiti
             eventually(lambda cidr=cidr: manager.matcher.prefixes("acct-1") == [cidr])  # type: ignore[misc]
         eventually(lambda: not manager.allows("acct-2", "9.9.9.9"))
         assert watch is not None
-        assert manager.replica.follower._watch is watch  # type: ignore[union-attr]
+        assert manager._replica.follower._watch is watch  # type: ignore[union-attr]
         assert len([record for record in caplog.records if said in record.getMessage()]) == 1
         monkeypatch.undo()
         if Path(f"{snapshot}.lock").is_dir():
@@ -365,7 +365,7 @@ def test_a_snapshot_that_could_not_be_taken_over_is_tried_again(
         for _ in range(1000):
             if taken:
                 break
-            manager.replica.follower.wake()  # type: ignore[union-attr]
+            manager._replica.follower.wake()  # type: ignore[union-attr]
             time.sleep(0.01)
         assert taken == [snapshot]
         assert manager.matcher.prefixes("acct-1") == ["1.1.1.1/32", "8.8.8.0/24", "9.9.9.9/32"]

@@ -37,6 +37,9 @@ mapped = st.sampled_from(["::ffff:8.8.8.0/120", "::ffff:0:0/96", "::fffe:0:0/95"
 texts = st.one_of(cidrs(), cidrs(), mapped, spoilt)
 
 
+DISAGREE = "cidrgate/rules/checks.py and golden_validate in tests/golden_rules.py disagree"
+
+
 def described(problems: list[Problem]) -> set[tuple[str, int, frozenset[str]]]:
     return {(problem.code, problem.position, frozenset(problem.conflicts)) for problem in problems}
 
@@ -64,7 +67,7 @@ def test_addition_finds_what_the_golden_rules_find(pieces: list[str], candidates
     existing = existing_list(candidates)
     expected, canonical = golden_validate(pieces, existing, policy)
     accepted, problems = outcome(lambda: validate_addition([NewEntry(text) for text in pieces], existing, policy))
-    assert described(problems) == expected
+    assert described(problems) == expected, DISAGREE
     assert accepted == ([] if expected else canonical)
     assert [problem.position for problem in problems] == sorted(problem.position for problem in problems)
     assert all(problem.text == pieces[problem.position] and problem.hint for problem in problems)
@@ -74,7 +77,7 @@ def test_addition_finds_what_the_golden_rules_find(pieces: list[str], candidates
 def test_replacement_is_an_addition_to_nothing(pieces: list[str], policy: Policy) -> None:
     expected, canonical = golden_validate(pieces, [], policy)
     accepted, problems = outcome(lambda: validate_replacement([NewEntry(text) for text in pieces], policy))
-    assert described(problems) == expected
+    assert described(problems) == expected, DISAGREE
     assert accepted == ([] if expected else canonical)
 
 
@@ -83,7 +86,7 @@ def test_an_edit_meets_every_rule_but_the_limit(text: str, candidates: list[str]
     others = existing_list(candidates)
     expected, canonical = golden_validate([text], others, replace(policy, max_entries=1_000))
     accepted, problems = outcome(lambda: [validate_edit(text, others, policy)])
-    assert described(problems) == expected
+    assert described(problems) == expected, DISAGREE
     assert accepted == ([] if expected else canonical)
 
 

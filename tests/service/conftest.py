@@ -48,7 +48,7 @@ class Api:
 
     @property
     def credentials(self) -> Credentials:
-        return Credentials(self.manager.store)
+        return Credentials(self.manager._store)
 
     def token(self, *scopes: str, name: str = "tester") -> str:
         """A token that is good for these scopes."""
@@ -57,7 +57,7 @@ class Api:
     def token_of_old(self, *scopes: str, name: str = "tester") -> str:
         """A token of before scopes had to name accounts that exist."""
         made = self.credentials.create_token(name, [Scope("metrics")])
-        with self.manager.store.write() as transaction:
+        with self.manager._store.write() as transaction:
             altered = update(tokens).where(tokens.c.id == made.token.id).values(scopes=list(scopes))
             transaction.connection.execute(altered)
         return made.secret

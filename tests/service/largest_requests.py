@@ -59,7 +59,7 @@ def main() -> None:
     with RuleManager.open("memory://", follow=False) as manager:
         settings = Settings(login_failures=10**9)
         client = TestClient(create_app(manager, settings), client=("198.51.100.7", 50_000), follow_redirects=False)
-        credentials = Credentials(manager.store)
+        credentials = Credentials(manager._store)
         token = credentials.create_token("é" * LONGEST_NAME, [Scope("admin")])
         headers = {"Authorization": f"Bearer {token.secret}", "Content-Type": "application/json"}
         manager.create_account(ACCOUNT)

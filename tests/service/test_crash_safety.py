@@ -28,7 +28,7 @@ def test_no_acknowledged_write_is_lost(kind: str, request: pytest.FixtureRequest
     with RuleManager.open(url, follow=False, create=True) as manager:
         for number in range(WRITERS):
             manager.create_account(f"acct-{number}")
-        token = Credentials(manager.store).create_token("load", [Scope("admin")]).secret
+        token = Credentials(manager._store).create_token("load", [Scope("admin")]).secret
     acknowledged: dict[str, set[str]] = {f"acct-{number}": set() for number in range(WRITERS)}
     for round_number in range(ROUNDS):
         with a_server(url) as server:

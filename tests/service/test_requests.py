@@ -240,7 +240,7 @@ def test_every_error_is_a_problem_and_gives_nothing_away(api: Api, admin: Caller
     assert admin.problem(404, "DELETE", "/v1/tokens/99")["code"] == "token_not_found"
     scope = {"name": "x", "scopes": ["everything"]}
     assert admin.problem(422, "POST", "/v1/tokens", scope)["code"] == "invalid_scope"
-    api.manager.store.close()
+    api.manager._store.close()
     unavailable = admin("GET", ENTRIES)
     assert (unavailable.status_code, unavailable.json()["code"]) == (503, "store_unavailable")
     assert "memory" not in unavailable.text
@@ -320,7 +320,7 @@ def test_lists_say_when_entries_last_matched(stored_api: Api) -> None:
     one, two = admin.ok("POST", ENTRIES, {"cidrs": "8.8.8.0/24, 9.9.9.0/24"})["after"]
     assert one["last_matched_at"] is None
     at = datetime(2026, 2, 3, 4, 5, 6, tzinfo=UTC)
-    with stored_api.manager.store.write() as transaction:
+    with stored_api.manager._store.write() as transaction:
         transaction.note_matches([("sub-1", "9.9.9.0/24")], at)
     expected = {one["id"]: None, two["id"]: at.isoformat()}
     for path in (ENTRIES, "/v1/accounts/sub-1/entries"):

@@ -75,7 +75,7 @@ def test_a_session_looks_at_its_token_each_time(stored_api: Api) -> None:
     for ended in ("revoked_at", "expires_at"):
         made = credentials.create_token("one", ADMIN)
         secret, session = begun(credentials, made)
-        with stored_api.manager.store.write() as transaction:
+        with stored_api.manager._store.write() as transaction:
             now = datetime.now(UTC)
             transaction.connection.execute(
                 update(tokens).where(tokens.c.id == made.token.id).values({tokens.c[ended]: now})
@@ -89,7 +89,7 @@ def test_a_session_can_do_what_its_token_can_now(stored_api: Api) -> None:
     made = stored_api.credentials.create_token("one", ADMIN)
     secret, session = begun(stored_api.credentials, made)
     assert session.scopes == tuple(ADMIN)
-    with stored_api.manager.store.write() as transaction:
+    with stored_api.manager._store.write() as transaction:
         transaction.connection.execute(
             update(tokens).where(tokens.c.id == made.token.id).values(scopes=["account:acct-1:read"])
         )

@@ -125,7 +125,7 @@ def test_a_store_that_cannot_be_looked_at_leaves_the_outcome_unknown(distant: Ap
         return given(key)
 
     answers._given = fails_after_the_first
-    readers = distant.manager.store._readers  # type: ignore[attr-defined]
+    readers = distant.manager._store._readers  # type: ignore[attr-defined]
     before = readers.pool
     readers.dispose()
     proxy.drop_at(b"COMMIT", deliver=True, after=A_CHANGE)

@@ -78,7 +78,7 @@ def test_it_does_all_that_a_service_does(postgres_url: str, user: str) -> None:
         eventually(lambda: manager.sweep() == 1, pause=0.05)
         manager.prune_history(timedelta(0))
         # Credentials.
-        credentials = Credentials(manager.store)
+        credentials = Credentials(manager._store)
         made = credentials.create_token("billing", [Scope("admin")])
         token = credentials.authenticate(made.secret)
         assert token is not None

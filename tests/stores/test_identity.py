@@ -91,7 +91,7 @@ def test_nothing_is_read_or_written_any_more(
         with pytest.raises(StoreError, match="replaced or deleted"):
             manager.entries("acct-1")
         with pytest.raises(StoreError, match="replaced or deleted"):
-            manager.store.watch()
+            manager._store.watch()
     old = manager.staleness
     eventually(lambda: manager.staleness > old + 0.2)  # the follower is told by nothing that all is well
     assert manager.matcher.allows("acct-1", "8.8.8.8")
@@ -137,7 +137,7 @@ def test_nothing_is_read_or_written_without_the_log(
     fault: Callable[[Path], None], log: str, manager: RuleManager, path: Path
 ) -> None:
     """Connections that are made later would write to another log: what was stored stays, and nothing is added."""
-    manager.store.tidy()
+    manager._store.tidy()
     fault(path.with_name(f"lists.db{log}"))
     for _ in range(3):
         with pytest.raises(StoreError, match=r"write-ahead log of .* was deleted or replaced"):
@@ -145,7 +145,7 @@ def test_nothing_is_read_or_written_without_the_log(
         with pytest.raises(StoreError, match="write-ahead log"):
             manager.entries("acct-1")
         with pytest.raises(StoreError, match="write-ahead log"):
-            manager.store.watch()
+            manager._store.watch()
     old = manager.staleness
     eventually(lambda: manager.staleness > old + 0.2)
     assert manager.matcher.allows("acct-1", "8.8.8.8")
@@ -204,7 +204,7 @@ def test_a_file_that_is_replaced_during_a_change_takes_it_back(
 def test_a_file_that_is_replaced_during_the_commit_is_told_of(
     manager: RuleManager, path: Path, backup: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = manager.store
+    store = manager._store
     commit = store._writes.commit  # type: ignore[attr-defined]
 
     def then_replaced(*arguments: object) -> None:

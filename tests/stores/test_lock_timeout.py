@@ -139,7 +139,7 @@ def blocked(url: str) -> int:
 
 READS: dict[str, Callable[[RuleManager], object]] = {
     "entries": lambda manager: manager.entries("acct-1"),
-    "look": lambda manager: manager.replica.published.catch_up(),
+    "look": lambda manager: manager._replica.published.catch_up(),
 }
 
 
@@ -220,7 +220,7 @@ def test_changes_that_wait_can_be_taken_back(manager: RuleManager, shared_store_
             pool.submit(manager.add, ACCOUNTS[n % len(ACCOUNTS)], f"9.9.{n}.0/24") for n in range(count)
         ]
         asked.append(pool.submit(manager.create_account, "new"))
-        store: Any = manager.store
+        store: Any = manager._store
         eventually(lambda: len(store._writes._under_way) >= 1)
         while not all(one.done() for one in asked):
             manager.withdraw_changes()
@@ -283,7 +283,7 @@ def test_what_began_while_a_store_was_closed_is_closed_too(postgres_url: str, mo
 
 SILENT: dict[str, Callable[[RuleManager], object]] = {
     **WRITES,
-    "token": lambda manager: Credentials(manager.store).create_token("t", [Scope("admin")]),
+    "token": lambda manager: Credentials(manager._store).create_token("t", [Scope("admin")]),
     "read": lambda manager: manager.entries("acct-1"),
     "retention": lambda manager: manager.prune_history(timedelta(days=1)),
 }

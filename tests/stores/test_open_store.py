@@ -191,9 +191,9 @@ def test_a_store_that_is_removed_is_not_made_again(tmp_path: Path) -> None:
         for file in tmp_path.iterdir():
             file.unlink()
         with pytest.raises(StoreError, match="replaced or deleted while it was open"):
-            manager.store.watch()
-        manager.store._readers.dispose()  # type: ignore[attr-defined] # so that another connection is needed
-        with pytest.raises(StoreError, match="replaced or deleted"), manager.store.read() as transaction:
+            manager._store.watch()
+        manager._store._readers.dispose()  # type: ignore[attr-defined] # so that another connection is needed
+        with pytest.raises(StoreError, match="replaced or deleted"), manager._store.read() as transaction:
             transaction.accounts()
         assert list(tmp_path.iterdir()) == []
 

@@ -35,14 +35,14 @@ def manager(store_url: str) -> Iterator[RuleManager]:
             manager.remove(name, "9.9.9.0/24")
         if store_url.startswith("postgresql"):
             # Plans must not depend on when the server last looked at the tables by itself.
-            with manager.store.write() as transaction:
+            with manager._store.write() as transaction:
                 transaction.connection.exec_driver_sql("ANALYZE")
         yield manager
 
 
 def engines_of(manager: RuleManager) -> list[Engine]:
     """Those that read and those that write."""
-    store: Any = manager.store
+    store: Any = manager._store
     return list({id(engine): engine for engine in (store._readers, store._writers)}.values())
 
 
@@ -89,7 +89,7 @@ def is_whole_scan(node: dict[str, Any]) -> bool:
 
 def follow(manager: RuleManager, other: RuleManager) -> None:
     other.add("acct-12", "1.1.1.1/32")
-    manager.replica.published.catch_up()
+    manager._replica.published.catch_up()
 
 
 WORK: dict[str, Callable[[RuleManager, RuleManager], object]] = {
@@ -135,7 +135,7 @@ def test_one_list_is_found_by_an_index(manager: RuleManager, store_url: str, wor
 
 def test_a_token_is_found_by_an_index(store_url: str) -> None:
     with RuleManager.open(store_url, load=False) as manager:
-        credentials = Credentials(manager.store)
+        credentials = Credentials(manager._store)
         secret = credentials.create_token("billing", [Scope("admin")]).secret
         engine = engines_of(manager)[0]
         seen: list[str] = []

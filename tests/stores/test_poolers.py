@@ -61,8 +61,8 @@ def work(manager: RuleManager, name: str) -> list[str]:
     manager.note_match(name, "8.8.3.1")
     manager.store_matches()
     assert len(manager.last_matches(name)) == 1
-    token = Credentials(manager.store).create_token(name, [Scope("admin")])
-    assert Credentials(manager.store).authenticate(token.secret) is not None
+    token = Credentials(manager._store).create_token(name, [Scope("admin")])
+    assert Credentials(manager._store).authenticate(token.secret) is not None
     assert manager.prune_history(timedelta(0)) > 0
     assert {account.name for account in manager.accounts()} == {name, f"{name}-sub", f"{name}-imported"}
     return [entry.cidr for entry in manager.entries(name)]

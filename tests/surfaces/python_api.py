@@ -111,7 +111,7 @@ def _described(path: str, thing: Any) -> Iterator[str]:
 
 
 def _class(path: str, thing: Any) -> Iterator[str]:
-    bases = [f"{base}" for base in thing.bases if not f"{base}".rpartition(".")[2].startswith("_")]
+    bases = [f"{base}" for base in thing.bases if not _hidden(base)]
     made = _decorations(thing)
     yield f"class {path}({', '.join(bases)})" + (f"  # {made}" if made else "")
     for name, target in _members(thing):
@@ -202,7 +202,10 @@ def _value(value: Any) -> str:
 
 
 def mentioned_types() -> Iterator[tuple[str, str]]:
-    """Every name of the package that the signature of a public name mentions, with the one that mentions it."""
+    """Every class of the package that the signature of a public name mentions, with the name that mentions it.
+
+    An alias stands for what it names, and whatever has the methods of a protocol fits it: users need neither name.
+    """
     seen = set()
     for path, thing in public_names():
         target = thing.final_target if thing.is_alias else thing
@@ -217,15 +220,27 @@ def _mentioned(thing: Any) -> Iterator[str]:
         for one in [thing, *(thing.overloads or ())]:
             expressions += [one.returns, *(parameter.annotation for parameter in one.parameters)]
     elif thing.is_attribute:
-        expressions.append(thing.annotation)
-        if f"{thing.annotation}".endswith("TypeAlias"):
-            expressions.append(thing.value)
+        expressions.append(thing.value if f"{thing.annotation}".endswith("TypeAlias") else thing.annotation)
     elif thing.is_class:
-        expressions += thing.bases
+        expressions += [base for base in thing.bases if not _hidden(base)]
         for _, member in _members(thing):
             yield from _mentioned(member)
     for expression in expressions:
         if isinstance(expression, griffe.Expr):
             for part in expression.iterate(flat=True):
                 if isinstance(part, griffe.ExprName) and part.canonical_path.startswith("cidrgate."):
-                    yield part.canonical_path
+                    yield from _named(part)
+
+
+def _named(name: griffe.ExprName) -> Iterator[str]:
+    """The class that a name means, or the classes that an alias means."""
+    found = package()[name.canonical_path.partition(".")[2]]
+    found = found.final_target if found.is_alias else found
+    if found.is_attribute:
+        yield from _mentioned(found)
+    elif found.is_class and not any(f"{base}".rpartition(".")[2].startswith("Protocol") for base in found.bases):
+        yield str(found.path)
+
+
+def _hidden(base: Any) -> bool:
+    return f"{base}".rpartition(".")[2].startswith("_")

@@ -74,9 +74,9 @@ class EndpointMetrics:
             folder = Path(os.environ[MULTIPROCESS])
             self._all = CollectorRegistry()
             self._all.register(WorkersCollector(folder))
-            self._file = WorkerFile(folder, lists.replica)
+            self._file = WorkerFile(folder, lists._replica)
             states = partial(living_workers, folder)
-        self._all.register(ListsCollector(lists.replica, states))
+        self._all.register(ListsCollector(lists._replica, states))
 
     def text(self) -> bytes:
         """Return all metrics in Prometheus's text format."""

@@ -184,7 +184,7 @@ class AuthorizeSettings:
             account_parameter=self.account_parameter,
             client_headers=self.client_headers(),
             elsewhere=Operation(
-                lists.replica, ready_within=_in_seconds(self.ready_within or self.max_staleness), metrics=metrics
+                lists._replica, ready_within=_in_seconds(self.ready_within or self.max_staleness), metrics=metrics
             ),
         )
 

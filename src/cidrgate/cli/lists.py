@@ -105,7 +105,7 @@ def _edit(
     details: EntryDetails,
     expect_version: Version = None,
 ) -> None:
-    """Change the network, the label or the expiry of an entry; its id stays the same."""
+    """Change the network or the details of an entry; its id stays the same."""
     edit = EntryEdit(... if cidr is None else cidr, **details)
     if not edit.changes():
         flags = [option.flags[0] for option in DETAIL_OPTIONS.values()]

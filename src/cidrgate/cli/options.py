@@ -107,7 +107,7 @@ class Session:
         from cidrgate.service.auth.credentials import Credentials
 
         with self.open(create=create) as manager:
-            yield Credentials(manager.store)
+            yield Credentials(manager._store)
 
 
 def command(

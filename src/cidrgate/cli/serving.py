@@ -129,13 +129,13 @@ def _serve(
         if allow_account is not None:
             manager.account(allow_account)  # an unknown account would deny everyone
         wanted = link or not _has_token(manager)
-        console = new_link(manager, str(settings.public or url)) if wanted else None
+        console = new_link(manager, str(settings._public or url)) if wanted else None
 
         def tell() -> None:
-            lines = [f"serving on {url}" if settings.public is None else f"serving on {url}, as {settings.public}"]
+            lines = [f"serving on {url}" if settings._public is None else f"serving on {url}, as {settings._public}"]
             if console is not None:
                 lines.append(f"open the console with this link, once: {console}")
-            if place.exposed and (settings.public is None or not settings.public.secure):
+            if place.exposed and (settings._public is None or not settings._public.secure):
                 lines.append("connections are not encrypted: use --tls-certificate and --tls-key, or a proxy with TLS")
             lines.append("stop with ctrl-C")
             session.output.answer({"url": url, "console": console}, *lines)
@@ -158,4 +158,4 @@ def _opened(session: Session, *, create: bool, max_staleness: float) -> RuleMana
 def _has_token(manager: RuleManager) -> bool:
     from cidrgate.service.auth.credentials import Credentials
 
-    return Credentials(manager.store).any_usable()
+    return Credentials(manager._store).any_usable()

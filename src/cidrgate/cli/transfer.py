@@ -30,7 +30,7 @@ _Format = Annotated[
 def _import(
     session: Session,
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="Rows of account, cidr, label and expires_at; - for stdin.")
+        Path, typer.Argument(metavar="FILE", help="Rows of account, cidr and details, such as a label; - for stdin.")
     ],
     *,
     form: _Format = None,
@@ -80,7 +80,7 @@ def _export(
         STANDARD_STREAM
     ),
 ) -> None:
-    """Export lists with account, cidr, label and expires_at in every row; `import` reads such a file."""
+    """Export lists with account, cidr and details in every row; `import` reads such a file."""
     to_stdout = file == STANDARD_STREAM
     if form is None:
         form = (ListFormat.JSONL if session.output.json else ListFormat.CSV) if to_stdout else format_of(file.name)

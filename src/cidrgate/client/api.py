@@ -185,7 +185,7 @@ class Client:
                 `lock_out` in `confirm`.
             if_match: The version that the list must have; None for any version.
             idempotency_key: The key that makes a repeated request take effect once; None creates a new one.
-            details: `label` and `expires_at` for every entry without details; see `cidrgate.EntryDetails`.
+            details: The details of every entry that has none of its own; see `cidrgate.EntryDetails`.
         """
         body = _submission(cidrs, details)
         path = _path(account, "entries")
@@ -239,7 +239,7 @@ class Client:
         idempotency_key: str | None = None,
         **details: Unpack[EntryDetails],
     ) -> ListChange:
-        """Change an entry: its network, `label` or `expires_at`. An omitted detail or `...` stays; None removes it."""
+        """Change the network or the details of an entry. An omitted detail or `...` stays; None removes it."""
         body = _edit(cidr, details)
         path = _path(account, "entries", entry)
         confirmed = _confirmed(confirm, allow_lock_out=allow_lock_out)

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cidrgate.gate.account_sources import EXEMPT, FromHeader, FromPath, FromRoute
+from cidrgate.gate.account_sources import EXEMPT, Exempt, FromHeader, FromPath, FromRoute
 from cidrgate.gate.client_ip import ClientAddress, ClientIPResolver, ClientProblem
 from cidrgate.gate.denial import Denial, denial_of
 from cidrgate.gate.gate import Gate, Unlisted
 from cidrgate.gate.hooks import AllowedCounter, DecisionHook, SuppressedCounter
-from cidrgate.gate.proxy_protocol import parse_proxy_header
+from cidrgate.gate.proxy_protocol import ProxyHeader, parse_proxy_header
 from cidrgate.gate.verdict import Result, Verdict, VerdictReason
 
 if TYPE_CHECKING:
@@ -27,11 +27,13 @@ __all__ = [
     "ClientProblem",
     "DecisionHook",
     "Denial",
+    "Exempt",
     "FromHeader",
     "FromPath",
     "FromRoute",
     "Gate",
     "GateMetrics",
+    "ProxyHeader",
     "Result",
     "SuppressedCounter",
     "Unlisted",

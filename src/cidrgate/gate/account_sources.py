@@ -65,7 +65,7 @@ class FromHeader:
     lookup: Callable[[str], str | None] | None = None
     scheme: str | None = field(default=None, kw_only=True)
     exempt: Sequence[str] = field(default=(), kw_only=True)
-    exemptions: Exemptions = field(init=False, repr=False, compare=False)
+    _exemptions: Exemptions = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         check_token(self.name, "the name of a header")
@@ -153,7 +153,7 @@ class FromRoute:
 
     parameter: str
     exempt: Sequence[str] = field(default=(), kw_only=True)
-    exemptions: Exemptions = field(init=False, repr=False, compare=False)
+    _exemptions: Exemptions = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.parameter, str):
@@ -215,7 +215,7 @@ class FromPath:
 
     pattern: str | re.Pattern[str]
     exempt: Sequence[str] = field(default=(), kw_only=True)
-    exemptions: Exemptions = field(init=False, repr=False, compare=False)
+    _exemptions: Exemptions = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not isinstance(
@@ -254,7 +254,7 @@ _RELATIVE = re.compile(r"(?:\^|\\A|\(\?[aiLmsux]+\))*[A-Za-z0-9]")
 
 def _keep_exemptions(source: FromHeader | FromRoute | FromPath) -> None:
     """Parse the rules once, and store them so that later changes of the caller's list have no effect."""
-    object.__setattr__(source, "exemptions", Exemptions(source.exempt))
+    object.__setattr__(source, "_exemptions", Exemptions(source.exempt))
     object.__setattr__(source, "exempt", tuple(source.exempt))
 
 

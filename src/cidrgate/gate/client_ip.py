@@ -235,7 +235,7 @@ class ClientIPResolver:
         try:
             if not peer or peer.startswith(_UNIX_PEERS):
                 node, trusted = UNIX_SOCKET, self._unix
-            elif header is not None and self._hops is None and peer in self._proxies:
+            elif header is not None and self._hops is None and self._proxies.lookup(peer):
                 # The canonical text is not needed here.
                 node, trusted = peer, True
             else:
@@ -275,7 +275,7 @@ class ClientIPResolver:
             return None, header, None, error.problem
 
     def _trusts(self, node: str) -> bool:
-        return self._unix if node == UNIX_SOCKET else node in self._proxies
+        return self._unix if node == UNIX_SOCKET else self._proxies.lookup(node) is not None
 
     def _in_list(self, header: str, values: Sequence[bytes]) -> _Found:
         """Return the client from the hops of a list header that a trusted proxy sent."""
@@ -324,12 +324,15 @@ def _found(node: str, source: str, hop: int | None) -> _Found:
     return node, source, hop, None
 
 
-def _networks(networks: Iterable[str]) -> PrefixTrie:
-    """Return the trusted proxies as a trie. The error for an invalid network contains a hint."""
+def _networks(networks: Iterable[str]) -> PrefixTrie[bool]:
+    """Return the trusted proxies as a trie, to be asked with `lookup`, which refuses text that is a network.
+
+    The error for an invalid network contains a hint.
+    """
     named = list(networks)
     for network in named:
         try:
             PrefixTrie([network])
         except InvalidAddressError as error:
             raise InvalidAddressError(f"trusted proxy {network!r}: {format_hint(network)}") from error
-    return PrefixTrie(named)
+    return PrefixTrie(dict.fromkeys(named, True))

@@ -1,21 +1,22 @@
 """The decision log: one line of JSON for each decision, on the logger `cidrgate.decisions`.
 
-The text is JSON, so no content of a request can start a new line. The attribute `decision` of the `logging.LogRecord`
-has the same record, for formatters that write another format. Repeated denials are counted;
+The text is JSON, so no content of a request can start a new line; it has the fields of every line of the log, such as
+the time. The attribute `decision` of the `logging.LogRecord` has the decision alone, for formatters that write another
+format. Repeated denials are counted;
 `cidrgate.gate.repeated_denials` decides which denials are repeated and when their number is written.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 import weakref
 from contextlib import suppress
 from dataclasses import dataclass
+from time import time
 from typing import TYPE_CHECKING, TypeAlias
 
-from cidrgate.event_log import log_event
+from cidrgate.event_log import event_name, json_line, log_event
 from cidrgate.gate.repeated_denials import RepeatedDenials, Summary
 from cidrgate.process.forking import join_forks
 from cidrgate.values import seconds
@@ -23,7 +24,7 @@ from cidrgate.values import seconds
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable
 
-    from cidrgate.event_log import Value
+    from cidrgate.event_log import Event, Value
     from cidrgate.gate.verdict import Verdict
     from cidrgate.values import Duration
 
@@ -203,11 +204,12 @@ def _write(
         return
     record: dict[str, Value] = {} if line is None else dict(line.record())
     level = logging.WARNING if line is None else _LEVELS[line.result]
-    if repeated is None:
-        log_event(level, "decision", json.dumps(record), logger=LOGGER, attributes={"decision": record}, details=record)
-    else:
-        text = json.dumps({"event": "decisions_suppressed", **again, **record})
-        log_event(level, "decisions_suppressed", text, logger=LOGGER, details=again | record)
+    event: Event = "decision" if repeated is None else "decisions_suppressed"
+    fields = {**again, **record}
+    # The text is complete without a formatter: many applications write only the message of a record.
+    text = json_line(time(), level, event_name(event), fields)
+    attributes = {"decision": record} if repeated is None else {}
+    log_event(level, event, text, logger=LOGGER, attributes=attributes, details=fields)
 
 
 def check_log_every(duration: Duration) -> float:

@@ -157,7 +157,7 @@ class Gate:
         if note_matches:
             if self._manager is None:
                 raise ValueError("note_matches needs a store: give the gate a RuleManager")
-            self._noted = self._manager.matches
+            self._noted = self._manager._matches
             self._lets_in = self._allows_noted
         suppressed = [hook.count_suppressed for hook in hooks if isinstance(hook, SuppressedCounter)]
         self._log = DecisionLog(allowed=log == "all", every=log_every, suppressed=suppressed)

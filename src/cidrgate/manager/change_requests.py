@@ -18,6 +18,8 @@ from cidrgate.manager.confirmations import guards_met, refuse_unconfirmed
 from cidrgate.manager.outcomes import ListOutcome
 from cidrgate.process.clock import certain_time, earlier_by_far
 from cidrgate.rules.account_names import could_name_account
+from cidrgate.rules.decisions import enforced
+from cidrgate.values import ListChange
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -129,7 +131,16 @@ def _worked_out(
     change = request.make(transaction, listing)
     made = sweep(listing, change)
     now = replace(owner.value(), version=owner.version + bool(made))
-    outcome = ListOutcome(now, change, listing.entries, changed(listing, made))
+    after = changed(listing, made)
+    value = ListChange(
+        account=now.name,
+        version=now.version,
+        enforced=enforced(after),
+        before=change.before,
+        after=change.after,
+        entries=tuple(after),
+    )
+    outcome = ListOutcome(now, value, listing.entries, after)
     outcome = replace(outcome, confirm=guards_met(outcome, request.address, at))
     if request.before_store is not None:
         request.before_store(outcome)

@@ -127,7 +127,7 @@ def addition(listing: Listing, pieces: Sequence[NewEntry], cidrs: Sequence[str])
 
     Args:
         listing: The list before the change.
-        pieces: The submitted entries, with their labels and expiries.
+        pieces: The submitted entries, with their details.
         cidrs: The validated, canonical CIDR of each submitted entry.
 
     Raises:

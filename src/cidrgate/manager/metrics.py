@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from cidrgate.errors import needs_extra
 
@@ -23,11 +23,23 @@ if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
     from cidrgate.manager import RuleManager
-    from cidrgate.replica.replica import Replica
 
 __all__ = ["ListsCollector", "ListsState", "WaitMetrics"]
 
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+
+class _Lists(Protocol):
+    """The lists of a process, such as a `RuleManager`."""
+
+    @property
+    def known_at(self) -> float: ...
+
+    @property
+    def follows(self) -> bool: ...
+
+    @property
+    def snapshot_age(self) -> float | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +55,7 @@ class ListsState:
     follows: bool
 
     @classmethod
-    def of(cls, lists: Replica) -> ListsState:
+    def of(cls, lists: _Lists) -> ListsState:
         """Return the state of the lists in this process."""
         return cls(lists.known_at, lists.follows)
 
@@ -52,14 +64,14 @@ class ListsCollector:
     """Reports the current worst state of several processes to Prometheus.
 
     Args:
-        lists: The lists of this process. All processes share its snapshot.
+        lists: The lists of this process, such as a `RuleManager`. All processes share its snapshot.
         states: Returns the states of all live processes; None for only this process.
         suppressed: Returns how many denials the log counted without writing a line; None if that is counted elsewhere.
     """
 
     def __init__(
         self,
-        lists: Replica,
+        lists: _Lists,
         states: Callable[[], Iterable[ListsState]] | None = None,
         suppressed: Callable[[], int] | None = None,
     ) -> None:

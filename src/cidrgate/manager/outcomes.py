@@ -6,14 +6,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from cidrgate.rules.decisions import enforced
-from cidrgate.values import ListChange
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cidrgate.stores import StoredChange
-    from cidrgate.values import Account, Entry
+    from cidrgate.values import Account, Entry, ListChange
 
 __all__ = ["Guard", "ListOutcome"]
 
@@ -33,7 +29,7 @@ class ListOutcome:
 
     Attributes:
         account: The account, with its version after the change.
-        change: The requested change. If it contains no entries, nothing changes.
+        change: What the caller of the change gets. If its `before` and `after` are empty, nothing changes.
         before: The list before the change, in no particular order, including expired entries.
         after: The list after the change, in address order.
         confirm: The guards that the change meets. Each must be confirmed before the change is made; see
@@ -41,18 +37,7 @@ class ListOutcome:
     """
 
     account: Account
-    change: StoredChange
+    change: ListChange
     before: Sequence[Entry]
     after: list[Entry]
     confirm: tuple[Guard, ...] = ()
-
-    def value(self) -> ListChange:
-        """Return what the caller of the change gets."""
-        return ListChange(
-            account=self.account.name,
-            version=self.account.version,
-            enforced=enforced(self.after),
-            before=self.change.before,
-            after=self.change.after,
-            entries=tuple(self.after),
-        )

@@ -117,17 +117,17 @@ class RuleManager:
     ) -> None:
         self.policy = Policy() if policy is None else policy
         self._store = store
-        self.replica = Replica(store, max_staleness=max_staleness, on_stale=on_stale)
+        self._replica = Replica(store, max_staleness=max_staleness, on_stale=on_stale)
         """The lists in memory, for code that only reads them."""
-        self.matches = LastMatches()
+        self._matches = LastMatches()
         """Where gates record which entries matched requests; `store_matches` stores them."""
-        self._commits = CommitGroups(self.replica.published.change, min(store.writers, _TURNS), store.lock_timeout)
+        self._commits = CommitGroups(self._replica.published.change, min(store.writers, _TURNS), store.lock_timeout)
         self._before_store: Callable[[ListOutcome], object] | None = None
         self._in_transaction: Callable[[Transaction, ListOutcome | Account], object] | None = None
         self._dry_run = False
         self._address: str | None = None
         self._confirmed: frozenset[Guard] = frozenset()
-        self.replica.published.housekeeping = {"sweep": self.sweep, "matches": self.store_matches, "tidy": store.tidy}
+        self._replica.published.housekeeping = {"sweep": self.sweep, "matches": self.store_matches, "tidy": store.tidy}
         join_forks(self, stage=1)
 
     @classmethod
@@ -189,7 +189,7 @@ class RuleManager:
         try:
             manager.load(snapshot=snapshot, progress=progress)
             if snapshot is not None and follow:
-                manager.replica.share_snapshot(Path(snapshot), refresh_snapshot)
+                manager._replica.share_snapshot(Path(snapshot), refresh_snapshot)
             if follow:
                 manager.follow()
         except BaseException:
@@ -210,13 +210,8 @@ class RuleManager:
         """
         with suppress(StoreError), answer_by(time.monotonic() + _FAREWELL):
             self.store_matches()
-        self.replica.close()
+        self._replica.close()
         self._store.close()
-
-    @property
-    def store(self) -> Store:
-        """The store of the lists. Change lists only through a manager; other classes change the store's other data."""
-        return self._store
 
     def account(self, account: str) -> Account:
         """Return the account with this name.
@@ -382,7 +377,7 @@ class RuleManager:
         Raises:
             StoreError: If the store cannot be read.
         """
-        self.replica.load(snapshot=snapshot, progress=progress)
+        self._replica.load(snapshot=snapshot, progress=progress)
 
     def save_snapshot(self, path: str | os.PathLike[str]) -> None:
         """Write a snapshot from which `open` starts without reading the store.
@@ -395,7 +390,7 @@ class RuleManager:
             StoreError: If the store cannot be read.
             OSError: If the file cannot be written.
         """
-        self.replica.save_snapshot(path)
+        self._replica.save_snapshot(path)
 
     def follow(self) -> None:
         """Follow the store: start a thread that publishes other processes' changes and removes expired entries.
@@ -403,7 +398,7 @@ class RuleManager:
         Raises:
             CidrgateError: If the matcher was not loaded.
         """
-        self.replica.follow()
+        self._replica.follow()
 
     @property
     def matcher(self) -> Matcher:
@@ -412,17 +407,17 @@ class RuleManager:
         Raises:
             CidrgateError: If the matcher was not loaded: an empty matcher would allow every address.
         """
-        return self.replica.matcher
+        return self._replica.matcher
 
     @property
     def staleness(self) -> float:
         """Seconds since the matcher was last known to equal the store; infinite before it was loaded."""
-        return self.replica.staleness
+        return self._replica.staleness
 
     @property
     def known_at(self) -> float:
         """The `time.monotonic` time at which the matcher was last known to equal the store; -inf if it never was."""
-        return self.replica.known_at
+        return self._replica.known_at
 
     @property
     def on_known(self) -> Callable[[], object] | None:
@@ -430,21 +425,21 @@ class RuleManager:
 
         The thread that compares the matcher with the store calls it.
         """
-        return self.replica.on_known
+        return self._replica.on_known
 
     @on_known.setter
     def on_known(self, call: Callable[[], object] | None) -> None:
-        self.replica.on_known = call
+        self._replica.on_known = call
 
     @property
     def follows(self) -> bool:
         """Whether a thread of this process follows the store."""
-        return self.replica.follows
+        return self._replica.follows
 
     @property
     def snapshot_age(self) -> float | None:
         """Seconds since the shared snapshot was written; infinite if the file is missing, None without a snapshot."""
-        return self.replica.snapshot_age
+        return self._replica.snapshot_age
 
     def allows(self, account: str, address: Address) -> bool:
         """Return whether an address may act for an account.
@@ -459,17 +454,17 @@ class RuleManager:
             InvalidAddressError: If the address is not valid.
             CidrgateError: If the matcher was not loaded.
         """
-        return self.replica.allows(account, address)
+        return self._replica.allows(account, address)
 
     @property
     def denies_when_stale(self) -> bool:
         """Whether stale lists deny the addresses of enforced accounts: `on_stale` is `deny`."""
-        return self.replica.denies_when_stale
+        return self._replica.denies_when_stale
 
     @property
     def stale(self) -> bool:
         """Whether the staleness is above `max_staleness` and `on_stale` is `deny`; with `serve` this is never true."""
-        return self.replica.stale
+        return self._replica.stale
 
     def checker(self) -> Callable[[str, Address], bool]:
         """Return the fastest callable with the results of `allows`: `matcher.allows`, unless stale lists deny.
@@ -479,7 +474,7 @@ class RuleManager:
         Raises:
             CidrgateError: If the matcher was not loaded.
         """
-        return self.replica.checker()
+        return self._replica.checker()
 
     def measure_waits(self, waited: Callable[[float], object], refused: Callable[[], object] | None = None) -> None:
         """Set functions that are called with how long each change of this manager waited for locks and for its turn.
@@ -550,7 +545,7 @@ class RuleManager:
             cidrs: CIDRs separated by commas or newlines, or an iterable of CIDRs and `NewEntry`.
             actor: Who adds the entries, for the entries and the change log.
             expect_version: The version of the account that the caller saw; None for any version.
-            details: The `label` and `expires_at` of every entry that does not have these details itself; see
+            details: The details of every entry that does not have them itself, such as a `label`; see
                 `EntryDetails`.
 
         Returns:
@@ -580,7 +575,7 @@ class RuleManager:
             existing = [entry.cidr for entry in listing.active()]
             return addition(listing, pieces, validate_addition(pieces, existing, self.policy))
 
-        return self._change_list(account, added, actor, expect_version).value()
+        return self._change_list(account, added, actor, expect_version).change
 
     def edit(
         self,
@@ -592,7 +587,7 @@ class RuleManager:
         expect_version: int | None = None,
         **details: Unpack[EntryDetails],
     ) -> ListChange:
-        """Change the network, label or expiry of one entry. The entry keeps its id, its author and its creation time.
+        """Change the network or the details of one entry. The entry keeps its id, its author and its creation time.
 
         Args:
             account: The account whose list changes.
@@ -601,7 +596,7 @@ class RuleManager:
                 that contains all changes of the entry.
             actor: Who changes the entry, for the change log.
             expect_version: The version of the account that the caller saw; None for any version.
-            details: The new `label` and `expires_at`; None removes them. A detail that is left out, or is `...`, does
+            details: The new details, such as a `label`; None removes one. A detail that is left out, or is `...`, does
                 not change. See `EntryDetails`.
 
         Returns:
@@ -637,7 +632,7 @@ class RuleManager:
         def edited(_: Transaction, listing: Listing) -> StoredChange:
             return edition(listing, which, edit, self.policy)
 
-        return self._change_list(account, edited, actor, expect_version).value()
+        return self._change_list(account, edited, actor, expect_version).change
 
     def remove(
         self,
@@ -682,7 +677,7 @@ class RuleManager:
         def removed(_: Transaction, listing: Listing) -> StoredChange:
             return listing.change("remove", named_entries(account, listing.entries, keys))
 
-        return self._change_list(account, removed, actor, expect_version, allow_empty=allow_empty).value()
+        return self._change_list(account, removed, actor, expect_version, allow_empty=allow_empty).change
 
     def replace(
         self,
@@ -703,7 +698,7 @@ class RuleManager:
             actor: Who changes the list, for new entries and the change log.
             expect_version: The version of the account that the caller saw; None for any version.
             allow_empty: Whether the list may become empty, which ends enforcement: every address is then allowed.
-            details: The `label` and `expires_at` of every entry that does not have these details itself; see
+            details: The details of every entry that does not have them itself, such as a `label`; see
                 `EntryDetails`. An entry that stays keeps each detail that is set neither here nor in its `NewEntry`.
 
         Returns:
@@ -733,7 +728,7 @@ class RuleManager:
         def replaced(_: Transaction, listing: Listing) -> StoredChange:
             return replacement(listing, pieces, validate_replacement(pieces, self.policy))
 
-        return self._change_list(account, replaced, actor, expect_version, allow_empty=allow_empty).value()
+        return self._change_list(account, replaced, actor, expect_version, allow_empty=allow_empty).change
 
     def restore(
         self,
@@ -787,7 +782,7 @@ class RuleManager:
             then = list_at(listing.entries, transaction.changes(account, None, after=to_sequence), to_sequence)
             return restoration(listing, then, self.policy)
 
-        return self._change_list(account, restored, actor, expect_version, allow_empty=allow_empty).value()
+        return self._change_list(account, restored, actor, expect_version, allow_empty=allow_empty).change
 
     def prune_history(self, older_than: timedelta) -> int:
         """Delete the oldest rows of the change log.
@@ -860,9 +855,9 @@ class RuleManager:
             ...     list(manager.last_matches("acct-1")) == [entry.id]
             True
         """
-        cidr = self.replica.matcher.match(account, address)
+        cidr = self._replica.matcher.match(account, address)
         if cidr is not None:
-            self.matches.note(account, cidr)
+            self._matches.note(account, cidr)
 
     def store_matches(self) -> int:
         """Store when the entries that `note_match` recorded last matched.
@@ -877,7 +872,7 @@ class RuleManager:
             StoreError: If they cannot be stored. The next call tries again.
         """
         stored = 0
-        for seen in self.matches.pending():
+        for seen in self._matches.pending():
             at = certain_time(datetime.now(UTC))  # a time in the future would never be replaced
             self._write(partial(_note_matches, seen=seen, at=at))
             stored += len(seen)
@@ -970,7 +965,6 @@ class RuleManager:
         self,
         *,
         before_store: Callable[[ListOutcome], object] | None = None,
-        in_transaction: Callable[[Transaction, ListOutcome | Account], object] | None = None,
         dry_run: bool = False,
         address: str | None = None,
         confirmed: Iterable[str] = (),
@@ -984,9 +978,6 @@ class RuleManager:
         Args:
             before_store: Called with the outcome of a change of a list before it is stored. If it raises a
                 `CidrgateError`, nothing is stored. The outcome says what the change must be confirmed for.
-            in_transaction: Called in the transaction of a change, with the outcome or the created account. What it
-                stores is committed with the change. It may be called a second time, in another transaction, if the
-                first one could not be committed. If it raises, nothing is stored.
             dry_run: Whether changes are validated and passed to `before_store`, but not stored. They need no
                 confirmation then. `import_accounts` is dry too, but calls no hooks; `prune_history` raises an error.
             address: The caller's address as canonical text; None if it is unknown, and then no change is a lock-out.
@@ -1007,10 +998,21 @@ class RuleManager:
         """
         seen = copy(self)
         seen._before_store = _both(self._before_store, before_store)
-        seen._in_transaction = _both(self._in_transaction, in_transaction)
         seen._dry_run = self._dry_run or dry_run
         seen._address = self._address if address is None else address
         seen._confirmed = self._confirmed | named_guards(confirmed)
+        return seen
+
+    def _with_transaction_hook(self, hook: Callable[[Transaction, ListOutcome | Account], object]) -> Self:
+        """Return a copy of this manager that stores data of other classes with each change.
+
+        Args:
+            hook: Called in the transaction of a change, with the outcome or the created account. What it stores is
+                committed with the change. It may be called a second time, in another transaction, if the first one
+                could not be committed. If it raises, nothing is stored.
+        """
+        seen = copy(self)
+        seen._in_transaction = _both(self._in_transaction, hook)
         return seen
 
     def _change_list(
@@ -1045,7 +1047,7 @@ class RuleManager:
             if self._store.writers == 1:
                 # The database does not grant its lock in the order in which the waiting writers came.
                 return self._commits.exclusive(make)
-            with self.replica.published.change() as transaction:
+            with self._replica.published.change() as transaction:
                 return make(transaction)
 
         return self._attempted(write)
@@ -1071,7 +1073,7 @@ class RuleManager:
     def after_fork(self, *, certain: bool) -> None:
         """Prepare the manager for a forked child, where no change is in progress."""
         self._commits.after_fork()
-        self.replica.after_fork(certain=certain)
+        self._replica.after_fork(certain=certain)
 
 
 def _note_matches(transaction: Transaction, seen: Sequence[tuple[str, str]], at: datetime) -> None:

@@ -87,7 +87,7 @@ def is_exempt(source: Source, reader: RequestReader[Request], request: Request) 
         path = reader.path(request)
     except UnclearAccountError:
         path = None
-    return source.exemptions.match(reader.method(request), path, reader.raw_path(request))
+    return source._exemptions.match(reader.method(request), path, reader.raw_path(request))
 
 
 def find_account(finder: Callable[[Request], Any], request: Request) -> Found:

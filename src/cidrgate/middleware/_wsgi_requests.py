@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from cidrgate._engine import _is_plain, _lines_of_environ
+from cidrgate._engine import _lines_of_environ
 from cidrgate.gate.account_sources import Exempt
 from cidrgate.gate.rewritten_peers import CLIENT_HEADERS
 from cidrgate.middleware._request_account import RequestReader, account_finder
@@ -24,6 +24,7 @@ __all__ = [
     "account_of_headers",
     "client_header_names",
     "decide",
+    "environ_name",
     "header_names",
     "peer_of",
     "raw_path_of",
@@ -107,17 +108,7 @@ def account_of_environ(account: AccountFinder | FromHeader | FromPath) -> Accoun
 def account_of_headers(source: FromHeader) -> Callable[[dict[str, Any]], str | None]:
     """Return the function that finds the account in the headers of an environ; it runs for every request."""
     key = environ_name(source.name)
-    lookup, by_text = source.lookup, source.scheme is None
-
-    def account(environ: dict[str, Any]) -> str | None:
-        if key not in environ:
-            return None
-        value = environ[key]
-        if by_text and _is_plain(value):  # the same as `of_value`, inline to save the time of two calls
-            return value if lookup is None else lookup(value)
-        return source.of_value(value)
-
-    return account
+    return lambda environ: source.of_value(environ[key]) if key in environ else None
 
 
 def path_of(environ: dict[str, Any]) -> str:

@@ -87,11 +87,12 @@ class AllowlistMiddleware:
         self._portless = gate.resolver.resolved_by_server
         self._claims = _HeaderNames(() if self._portless else CLIENT_HEADERS)
         self._account = account_of_scope(account)
-        # The account of most requests is in a simple header, which needs no further call.
-        self._text: Callable[[Any], str | None] | None = None
+        # The account of most requests is in a simple header: one pass finds it, and sees that no client header is there
+        # in which a rewritten peer could stand.
+        self._field: _HeaderField | None = None
         self._lookup: Callable[[str], str | None] | None = None
-        if isinstance(account, FromHeader) and account.scheme is None and not account.exempt:
-            self._text = _HeaderField(account.name.lower().encode("latin-1")).text
+        if isinstance(account, FromHeader) and account.scheme is None and not account.exempt and gate.allows_peer:
+            self._field = _HeaderField(account.name.lower().encode("latin-1"))
             self._lookup = account.lookup
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -104,15 +105,17 @@ class AllowlistMiddleware:
             headers = _as_list(headers)
             scope = {**scope, "headers": headers}
         found: Any
+        clear: str | None
         account: str | Exempt | None = None
         failure: Exception | None = None
         allowed = False
         # The same as `find_account_async`, inline to save the time of a call.
         try:
-            if self._text is None or (found := self._text(headers)) is None:
+            found = clear = None if self._field is None else self._field.text_without(headers, self._claims)
+            if clear is None:
                 found = self._account(scope)
             elif self._lookup is not None:
-                found = self._lookup(found)
+                found = self._lookup(clear)
             account = await found if found.__class__ is not str and isawaitable(found) else found
         except Exception as error:  # noqa: BLE001 - the gate decides
             failure = error
@@ -120,7 +123,7 @@ class AllowlistMiddleware:
             if account.__class__ is str:
                 try:
                     host, port = scope["client"]
-                    if self._allows_peer is None or self._claims.may_be_in(headers):
+                    if self._allows_peer is None or (clear is None and self._claims.may_be_in(headers)):
                         allowed = self._allows(account, host, headers, port or 0)
                     elif port or self._portless:
                         allowed = self._allows_peer(account, host)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from cidrgate._engine import _lines_of_environ
+from cidrgate._engine import _is_plain, _lines_of_environ
 from cidrgate.gate.account_sources import FromHeader, FromPath, FromRoute
 from cidrgate.gate.denial import STATUS, denial_of
 from cidrgate.gate.gate import check_gate
@@ -21,12 +21,13 @@ from cidrgate.middleware._wsgi_requests import (
     account_of_environ,
     client_header_names,
     decide,
+    environ_name,
     header_names,
     peer_of,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from wsgiref.types import StartResponse, WSGIApplication
 
     from cidrgate.gate.gate import Gate
@@ -91,6 +92,12 @@ class AllowlistMiddleware:
         self._has_id = gate.request_id_header is not None
         self._all_names = header_names(gate)
         self._account = account_of_environ(account)
+        # The account of most requests is in a plain header, which needs no further call.
+        self._key: str | None = None
+        self._lookup: Callable[[str], str | None] | None = None
+        if isinstance(account, FromHeader) and account.scheme is None and not account.exempt:
+            self._key = environ_name(account.name)
+            self._lookup = account.lookup
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         """Ask the gate, then run the application or deny."""
@@ -98,7 +105,10 @@ class AllowlistMiddleware:
         allowed = False
         # The same as `find_account`, inline to save the time of a call.
         try:
-            account = self._account(environ)
+            if self._key in environ and _is_plain(text := environ[self._key]):
+                account = text if self._lookup is None else self._lookup(text)
+            else:
+                account = self._account(environ)
         except Exception as error:  # noqa: BLE001 - the gate decides
             failure = error
         else:

@@ -18,7 +18,7 @@ from random import Random
 from typing import TYPE_CHECKING, TypeVar
 
 from cidrgate.errors import CidrgateError, StoreError, StoreOutgrownError
-from cidrgate.event_log import log_event
+from cidrgate.event_log import event_name, log_event
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -82,7 +82,7 @@ class _Complaint:
             self._said = None
             after = time.monotonic() - self._since
             message = f"{self._what}: it works again, after {after:.1f} seconds"
-            log_event(logging.INFO, self._ended, message, after=self._event, seconds=round(after, 3))
+            log_event(logging.INFO, self._ended, message, after=event_name(self._event), seconds=round(after, 3))
 
 
 class _Task:

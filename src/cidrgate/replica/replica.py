@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from cidrgate.errors import CidrgateError, StoreError
 from cidrgate.event_log import log_event
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["OnStale", "Replica"]
 
-OnStale = Literal["serve", "deny"]
+OnStale: TypeAlias = Literal["serve", "deny"]
 """What stale lists do: `serve` answers as before, `deny` denies the addresses of enforced accounts."""
 
 _POLL = 5.0

@@ -84,14 +84,14 @@ def create_app(
     metrics = Metrics(manager)
     app.state.service = Service(
         manager=manager,
-        credentials=Credentials(manager.store),
+        credentials=Credentials(manager._store),
         settings=chosen,
         resolver=found,
         failures=LoginRateLimit(chosen.login_failures),
-        answers=IdempotentResponses(manager.store, chosen.answer_lifetime),
+        answers=IdempotentResponses(manager._store, chosen.answer_lifetime),
         metrics=metrics,
-        threads=Threads(manager.store.lock_timeout),
-        probe=StoreProbe(manager.store),
+        threads=Threads(manager._store.lock_timeout),
+        probe=StoreProbe(manager._store),
     )
     routers = [part.router for part in (accounts, entries, questions, history, tokens, sessions, health)]
     app.state.routes = [route for router in routers for route in router.routes]
@@ -116,7 +116,7 @@ def create_app(
     # The middleware that is added last sees a request first.
     app.add_middleware(EncodedSlashes)
     app.add_middleware(BodyLimit, limit=chosen.max_body, small=("/console/sign-in", "/console/link/"))
-    app.add_middleware(HostCheck, public=chosen.public, exempt={*health.PUBLIC, AUTHORIZE_PATH})
+    app.add_middleware(HostCheck, public=chosen._public, exempt={*health.PUBLIC, AUTHORIZE_PATH})
     app.add_middleware(HeadLimit)
     if chosen.allow is not None or chosen.allow_account is not None:
         own = (
@@ -135,5 +135,5 @@ class _Application(FastAPI):
 
     def build_middleware_stack(self) -> ASGIApp:
         """Return the middlewares that handle a request."""
-        public = self.state.service.settings.public
+        public = self.state.service.settings._public
         return SecurityHeaders(super().build_middleware_stack(), secure=public is not None and public.secure)

@@ -93,7 +93,7 @@ def new_link(manager: RuleManager, url: str) -> str:
     Raises:
         StoreError: If the link cannot be stored.
     """
-    secret = Credentials(manager.store).create_link("console", [Scope("admin")], lifetime=LINK_LIFETIME)
+    secret = Credentials(manager._store).create_link("console", [Scope("admin")], lifetime=LINK_LIFETIME)
     return f"{url}/console/link/{secret}"
 
 

@@ -71,10 +71,10 @@ class Settings:
         if self.note_matches and not self.authorize:
             raise ValueError("only /v1/authorize can record matches: enable authorize too")
         check_log_every(self.log_every)
-        self.public  # noqa: B018 - raises an error for an invalid URL
+        self._public  # noqa: B018 - raises an error for an invalid URL
 
     @property
-    def public(self) -> PublicURL | None:
+    def _public(self) -> PublicURL | None:
         """`public_url`, read."""
         return None if self.public_url is None else PublicURL.parse(self.public_url)
 

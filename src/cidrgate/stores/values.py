@@ -71,7 +71,7 @@ class NewList(NamedTuple):
     Attributes:
         account_id: The key of the account in the store.
         account: The name of the account.
-        pieces: The submitted entries, with their labels and expiries.
+        pieces: The submitted entries, with their details.
         cidrs: The validated, canonical CIDR of each submitted entry.
         counted: Whether the account's version already includes this change.
     """

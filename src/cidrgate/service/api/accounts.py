@@ -160,7 +160,7 @@ def _create(
             answer = Answer(account_record(made, state), 201, headers)
             service.answers.record(transaction, once, answer)
 
-        principal.changing(service.manager).with_hooks(in_transaction=in_transaction).create_account(
+        principal.changing(service.manager)._with_transaction_hook(in_transaction).create_account(
             name, parent=parent, actor=principal.name
         )
         if answer is None:

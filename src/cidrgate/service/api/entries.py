@@ -183,9 +183,8 @@ class ChangeRequest:
                 answer = Answer(_outcome_record(made), status, headers)
                 service.answers.record(transaction, self.once, answer)
 
-            manager = self.principal.changing(service.manager).with_hooks(
-                in_transaction=in_transaction, address=client_address(self.request), confirmed=self.confirmed
-            )
+            manager = self.principal.changing(service.manager)._with_transaction_hook(in_transaction)
+            manager = manager.with_hooks(address=client_address(self.request), confirmed=self.confirmed)
             change(manager, {"actor": self.principal.name, "expect_version": expected_version(self.if_match)})
             if answer is None:
                 raise AssertionError("the hook in_transaction was not called")
@@ -280,7 +279,7 @@ def get_entry(request: Request, _principal: Reader, account: AccountName, entry:
 
 @router.patch("/{entry}", response_model=ListChangeModel, responses=_CHANGE)
 def edit_entry(account: AccountName, asked: change_request, entry: EntryId, edit: EntryEditModel) -> Response:
-    """Change the network, the label or the expiry of an entry. Its id, author and time of creation stay."""
+    """Change the network or the details of an entry. Its id, author and time of creation stay."""
     return asked.answered(lambda manager, arguments: manager.edit(account, entry, edit.edit(), **arguments))
 
 

@@ -92,7 +92,7 @@ def end_session(request: Request, principal: Known, session: SessionId) -> Respo
     """End a console session. The next request of that browser must sign in again."""
     service = service_of(request)
     require_own(principal, service.credentials.session_by_id(session))
-    with service.manager.store.write() as transaction:
+    with service.manager._store.write() as transaction:
         principal.rely_on(transaction)
         ended = service.credentials.end_session_in(transaction, session)
         require_own(principal, ended)

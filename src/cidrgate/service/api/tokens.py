@@ -139,7 +139,7 @@ def create_token(
 
     def carry_out() -> Answer:
         scopes = [Scope.parse(text) for text in new.scopes]
-        with service.manager.store.write() as transaction:
+        with service.manager._store.write() as transaction:
             principal.rely_on(transaction)
             made = service.credentials.create_token_in(
                 transaction, new.name, scopes, expires_at=new.expires_at, actor=principal.name
@@ -165,7 +165,7 @@ def get_token(request: Request, _principal: Admin, token: TokenId) -> Response:
 def revoke_token(request: Request, principal: Admin, token: TokenId) -> Response:
     """Revoke a token from the next request on, and end the console sessions that began with it."""
     service = service_of(request)
-    with service.manager.store.write() as transaction:
+    with service.manager._store.write() as transaction:
         principal.rely_on(transaction)
         revoked = service.credentials.revoke_token_in(transaction, token)
     return Answer(token_record(revoked)).response()

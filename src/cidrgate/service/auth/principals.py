@@ -50,7 +50,7 @@ class Principal:
 
     def changing(self, manager: RuleManager) -> RuleManager:
         """Return a manager for the principal's changes. Each change checks the credential in its transaction."""
-        return manager.with_hooks(in_transaction=lambda transaction, _: self.rely_on(transaction))
+        return manager._with_transaction_hook(lambda transaction, _: self.rely_on(transaction))
 
     def require_admin(self) -> None:
         """Check that the principal is an admin.

@@ -102,9 +102,8 @@ def make_change(manager: RuleManager, change: ListEdit, address: str | None, con
             sequence = last.sequence
 
     guards = [guard for guard in Guard if guard in confirmed]
-    change(
-        manager.with_hooks(before_store=before_store, in_transaction=in_transaction, address=address, confirmed=guards)
-    )
+    manager = manager._with_transaction_hook(in_transaction)
+    change(manager.with_hooks(before_store=before_store, address=address, confirmed=guards))
     return sequence
 
 

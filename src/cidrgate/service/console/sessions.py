@@ -105,7 +105,7 @@ def require_own_page(request: Request) -> None:
         ForbiddenError: If the browser reports another site, or does not report where the form comes from.
     """
     site = request.headers.get("sec-fetch-site")
-    public = service_of(request).settings.public
+    public = service_of(request).settings._public
     origin = request.headers.get("origin", "")
     if site is not None:
         own = site in ("same-origin", "none")
@@ -165,7 +165,7 @@ SignedInForm = Annotated[Person, Depends(_signed_in_form)]
 
 def _secret(request: Request) -> str | None:
     """Return the session's secret. Over TLS, only the cookie counts that no other host and no one between can set."""
-    public = service_of(request).settings.public
+    public = service_of(request).settings._public
     secure = request.cookies.get(_SECURE_COOKIE)
     if request.scope["scheme"] == "https" or (public is not None and public.secure):
         return secure
@@ -186,7 +186,7 @@ def _host_of(origin: str) -> str | None:
 
 def _over_tls(request: Request) -> bool:
     """Return whether the browser uses TLS; behind a proxy, the public URL or the browser's `Origin` shows it."""
-    public = service_of(request).settings.public
+    public = service_of(request).settings._public
     if public is not None:
         return public.secure
     return request.scope["scheme"] == "https" or request.headers.get("origin", "").startswith("https://")

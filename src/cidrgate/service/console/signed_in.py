@@ -46,7 +46,7 @@ def end_session(
 ) -> Response:
     """End a session."""
     service = service_of(request)
-    with service.manager.store.write() as transaction:
+    with service.manager._store.write() as transaction:
         person.principal.rely_on(transaction)
         ended = service.credentials.end_session_in(transaction, session)
         if not _may_see(person, ended.token_id, ended.id):

@@ -56,7 +56,7 @@ def create_token(
         if ends not in _DAYS:
             raise InvalidExpiryError("choose when the token expires")
         days = _DAYS[ends]
-        with service.manager.store.write() as transaction:
+        with service.manager._store.write() as transaction:
             person.principal.rely_on(transaction)
             made = service.credentials.create_token_in(
                 transaction,
@@ -75,7 +75,7 @@ def revoke_token(request: Request, person: SignedInForm, token: Annotated[int, F
     """Revoke a token."""
     person.principal.require_admin()
     service = service_of(request)
-    with service.manager.store.write() as transaction:
+    with service.manager._store.write() as transaction:
         person.principal.rely_on(transaction)
         service.credentials.revoke_token_in(transaction, token)
     return go(request, "tokens")

@@ -50,7 +50,7 @@ class Metrics:
         self.waits = WaitMetrics(self._registry)
         self.waits.measure(manager, refusals=False)  # refused requests are counted elsewhere, for every cause
         self.gates: list[Gate] = []
-        self._registry.register(ListsCollector(manager.replica, suppressed=self._suppressed))
+        self._registry.register(ListsCollector(manager._replica, suppressed=self._suppressed))
         accounts = Gauge("cidrgate_accounts", "Accounts that the matcher knows.", registry=self._registry)
         accounts.set_function(lambda: len(manager.matcher))
 

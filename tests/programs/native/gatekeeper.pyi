@@ -1,0 +1,3 @@
+from cidrgate import Matcher
+
+def count_allowed(matcher: Matcher, account: str, log: str, /) -> int: ...
