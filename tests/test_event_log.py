@@ -9,6 +9,7 @@ import os
 import re
 import signal
 import sqlite3
+import subprocess
 import sys
 import threading
 from contextlib import closing, contextmanager
@@ -35,7 +36,6 @@ from tests.waiting import eventually
 from tests.warm_starts import output_of
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Iterator
 
     from tests.postgres import PostgresServer
