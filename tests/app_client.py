@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import weakref
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import unquote
 
 import anyio
@@ -25,7 +23,9 @@ __all__ = ["AppClient"]
 
 
 class AppClient(httpx2.Client):
-    """A browser or a program that asks an application; a thread of several has an event loop of its own.
+    """A browser or a program that asks an application.
+
+    Inside of a `with` block each thread that asks has an event loop, until the end; otherwise each request has one.
 
     Args:
         app: The application. It is told of no start and no end.
@@ -46,8 +46,12 @@ class AppClient(httpx2.Client):
         **settings: Any,
     ) -> None:
         self.app = app
-        transport = _InThread(app, client, raise_server_exceptions)
-        super().__init__(transport=transport, base_url=base_url, follow_redirects=follow_redirects, **settings)
+        self._in_thread = _InThread(app, client, raise_server_exceptions)
+        super().__init__(transport=self._in_thread, base_url=base_url, follow_redirects=follow_redirects, **settings)
+
+    def __enter__(self) -> Self:
+        self._in_thread.keeps = True
+        return super().__enter__()
 
 
 class _InThread(httpx2.BaseTransport):
@@ -55,7 +59,7 @@ class _InThread(httpx2.BaseTransport):
         self._app, self._client, self._raises = app, client, raises
         self._own = threading.local()
         self._loops: list[_Loop] = []
-        weakref.finalize(self, _close, self._loops)
+        self.keeps = False
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
         url, content = request.url, request.read()
@@ -96,19 +100,24 @@ class _InThread(httpx2.BaseTransport):
             if not message.get("more_body"):
                 complete.set()
 
+        loop = self._kept_loop() if self.keeps else _Loop()
         try:
-            self._loop().run(self._app(scope, receive, send))  # type: ignore[arg-type]
+            loop.run(self._app(scope, receive, send))  # type: ignore[arg-type]
         except Exception:
             if self._raises or not start:
                 raise
+        finally:
+            if not self.keeps:
+                loop.close()
         assert complete.is_set(), "the response does not end"
         sent = b"" if request.method == "HEAD" else b"".join(body)
         return httpx2.Response(start["status"], headers=start.get("headers", []), content=sent, request=request)
 
     def close(self) -> None:
-        _close(self._loops)
+        while self._loops:
+            self._loops.pop().close()
 
-    def _loop(self) -> _Loop:
+    def _kept_loop(self) -> _Loop:
         loop: _Loop | None = getattr(self._own, "loop", None)
         if loop is None or loop.closed:
             loop = self._own.loop = _Loop()
@@ -157,9 +166,3 @@ class _Loop:
             done.set_result(None)
         finally:
             self._loop.stop()
-
-
-def _close(loops: list[_Loop]) -> None:
-    while loops:
-        with suppress(RuntimeError):  # of a thread that runs it still
-            loops.pop().close()

@@ -18,6 +18,7 @@ from cidrgate.rules.characters import unseen_character
 from tests.cli.conftest import Answer, Cidrgate
 from tests.entry_details import all_details
 from tests.length import length
+from tests.new_stores import new_file
 from tests.waiting import eventually
 
 HEADER = "account,cidr,label\n"
@@ -48,7 +49,9 @@ def test_what_is_exported_is_imported_the_same(
 ) -> None:
     folder = tmp_path_factory.mktemp("round-trip")
     first, second = Cidrgate(folder / "first.db"), Cidrgate(folder / "second.db")
-    with RuleManager.open(f"sqlite:///{first.database}", create=True, load=False) as manager:
+    for each in (first, second):
+        new_file(each.database)
+    with RuleManager.open(f"sqlite:///{first.database}", load=False) as manager:
         manager.import_accounts(
             {
                 name: [NewEntry(f"8.8.{number}.0/24", **said) for number, said in enumerate(held)]
