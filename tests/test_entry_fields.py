@@ -36,11 +36,13 @@ from cidrgate.service.console.formatting import change_sentence
 from cidrgate.service.console.lists import HEADINGS
 from cidrgate.values import DETAILS as ENTRY_DETAILS
 from tests.app_client import AppClient
+from tests.command_line import typed
 from tests.docs.pages import PAGES, ROOT, prose
 from tests.entry_details import VALUES, first_values
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 AT = datetime(2026, 1, 2, 3, 4, 5, 6, tzinfo=UTC)
 DETAILS = sorted(EntryDetails.__annotations__)
@@ -109,7 +111,10 @@ def test_every_detail_is_imported_in_bulk(manager: RuleManager) -> None:
     new = NewEntry("8.8.8.0/24", **first_values())
     report = manager.import_accounts({"acct-2": [new, NewEntry("9.9.9.9/32")]}, actor="me")
     assert not report.problems
-    assert [NewEntry.of(entry) for entry in manager.entries("acct-2")] == [new, NewEntry("9.9.9.9/32")]
+    assert [NewEntry.of(entry).details() for entry in manager.entries("acct-2")] == [
+        new.details(),
+        NewEntry("9.9.9.9/32").details(),
+    ]
     assert manager.history("acct-2")[0].after == tuple(manager.entries("acct-2"))
 
 
@@ -186,12 +191,22 @@ def test_a_detail_is_sent_by_the_client(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", DETAILS)
-def test_a_detail_is_an_option_of_the_command_line(name: str) -> None:
+def test_a_detail_is_an_option_of_the_command_line(name: str, tmp_path: Path) -> None:
     assert name in DETAIL_OPTIONS, f"add a row for {name} to DETAIL_OPTIONS in cidrgate/cli/details.py"
     commands: Any = get_command(app)
     for command in ("add", "edit", "replace"):
         options = {parameter.name for parameter in commands.commands[command].params}
-        assert DETAIL_OPTIONS[name].parameter in options
+        assert DETAIL_OPTIONS[name][0].parameter in options
+    database = f"{tmp_path}/lists.db"
+    assert typed(["account", "create", "acct-1", "-d", database]).exit_code == 0
+    for command, value in zip(("add", "edit"), VALUES[name], strict=True):
+        [*switch] = [option for option in DETAIL_OPTIONS[name] if option.read is None and option.value == value]
+        text = value.isoformat() if isinstance(value, datetime) else str(value)
+        said = [switch[0].flags[0]] if switch else [DETAIL_OPTIONS[name][0].flags[0], text]
+        done = typed([command, "acct-1", "8.8.8.0/24", *said, "-d", database])
+        assert done.exit_code == 0, done.output
+        with RuleManager.open(f"sqlite:///{database}", follow=False) as opened:
+            assert getattr(opened.entries("acct-1")[0], name) == value, "cidrgate/cli/details.py"
 
 
 @pytest.mark.parametrize("name", [name for name in FIELDS if name != "account"])
@@ -204,7 +219,9 @@ def test_a_field_is_shown_in_the_table_of_a_list(name: str) -> None:
 @pytest.mark.parametrize("name", DETAILS)
 def test_a_change_of_a_detail_shows_in_a_history(name: str) -> None:
     before, after = FULL, altered(FULL, **{name: VALUES[name][1]})
-    old, new = described(Change(1, AT, "me", "acct-1", "edit", (before,), (after,))).split(" -> ")
+    old, new = described(
+        Change(sequence=1, at=AT, actor="me", account="acct-1", action="edit", before=(before,), after=(after,))
+    ).split(" -> ")
     assert old != new, f"a change of {name} does not show: said_of in cidrgate/cli/history.py"
     assert len(said_of(FULL)) == len(DETAILS)
 

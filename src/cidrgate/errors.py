@@ -52,7 +52,6 @@ __all__ = [
     "Problem",
     "ProblemCode",
     "RuleError",
-    "needs_extra",
 ]
 
 
@@ -482,7 +481,7 @@ ProblemCode: TypeAlias = Literal[
 """The codes of the rules. Later versions may add codes."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
     """One broken rule in a submission.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from dataclasses import asdict, fields
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ HEADER = "account,cidr,label\n"
 COLUMNS = ",".join(["account", *(one.name for one in fields(NewEntry))])
 
 characters = st.sampled_from("=+-@|%'\"; ,ab\uff1d") | st.characters(exclude_categories=["Cs"])
-labels = st.none() | st.text(characters).filter(lambda label: unseen_character(label) is None)
+labels = st.none() | st.text(characters, min_size=1).filter(lambda label: unseen_character(label) is None)
 details = st.builds(lambda said, label: said | {"label": label}, all_details, labels)
 names = st.text(characters, min_size=1, max_size=20).filter(can_name_account)
 
@@ -100,7 +100,7 @@ def test_machines_get_the_bad_rows_as_an_error(cidrgate: Cidrgate, options: tupl
         ([9], None, "unreadable_row"),
         ([10], "last", "unreadable_row"),
     ]
-    assert (result.record["accounts"], result.record["entries"]) == ((0, 0) if options else (1, 2))
+    assert (result.record["account_count"], result.record["entry_count"]) == ((0, 0) if options else (1, 2))
     assert result.record["refused"] == ["bad", "last", "worse"]
 
 
@@ -123,8 +123,17 @@ def test_strict_imports_nothing_when_any_row_is_bad(cidrgate: Cidrgate) -> None:
 def test_replace_makes_lists_what_the_file_says(cidrgate: Cidrgate) -> None:
     cidrgate("add", "a", "8.8.8.0/24, 1.1.1.0/24", "--create", "--label", "kept")
     cidrgate("add", "b", "8.8.8.0/24", "--create")
-    imported(cidrgate, HEADER + "a,8.8.8.0/24,\na,9.9.9.0/24,\n", "--replace")
+    imported(cidrgate, "account,cidr\na,8.8.8.0/24\na,9.9.9.0/24\n", "--replace")
     assert cidrgate.listed("a") == [("8.8.8.0/24", "kept"), ("9.9.9.0/24", None)]
+    imported(cidrgate, HEADER + "a,8.8.8.0/24,\na,9.9.9.0/24,new\n", "--replace")
+    assert cidrgate.listed("a") == [("8.8.8.0/24", None), ("9.9.9.0/24", "new")]
+    imported(
+        cidrgate,
+        '{"account": "a", "cidr": "8.8.8.0/24"}\n{"account": "a", "cidr": "9.9.9.0/24", "label": null}\n',
+        "--replace",
+        name="lists.jsonl",
+    )
+    assert cidrgate.listed("a") == [("8.8.8.0/24", None), ("9.9.9.0/24", None)]
     assert cidrgate.listed("b") == [("8.8.8.0/24", None)]
     imported(cidrgate, HEADER + "a,8.8.0.0/16,\n", "--replace", "--strict")
     assert cidrgate.listed("a") == [("8.8.0.0/16", None)]
@@ -194,8 +203,8 @@ def filled(cidrgate: Cidrgate) -> Cidrgate:
 
 
 AS_JSON = [
-    {"account": "a", **asdict(NewEntry("8.8.8.0/24", 'x, "y"'))},
-    {"account": "b", **asdict(NewEntry("1.1.1.0/24"))},
+    {"account": "a", "cidr": "8.8.8.0/24", **NewEntry("8.8.8.0/24", label='x, "y"').details()},
+    {"account": "b", "cidr": "1.1.1.0/24", **NewEntry("1.1.1.0/24").details()},
 ]
 
 
@@ -217,13 +226,17 @@ def test_export_to_stdout(filled: Cidrgate) -> None:
 def test_export_to_a_file(filled: Cidrgate) -> None:
     assert "exported 2 entries of 2 accounts to all.jsonl" in filled("export", "-o", "all.jsonl").out
     assert [json.loads(line) for line in Path("all.jsonl").read_text().splitlines()] == AS_JSON
-    assert filled("export", "b", "-o", "b.csv", "--json").record == {"accounts": 1, "entries": 1, "file": "b.csv"}
+    assert filled("export", "b", "-o", "b.csv", "--json").record == {
+        "account_count": 1,
+        "entry_count": 1,
+        "file": "b.csv",
+    }
     assert csv_rows(Path("b.csv").read_text()) == AS_CSV[1:]
 
 
 def test_an_export_leaves_out_what_has_ended_but_opens_no_list(cidrgate: Cidrgate) -> None:
     """A copy without the expired entries of a list that has no others would not be enforced."""
-    soon = datetime.now(UTC) + timedelta(seconds=0.3)
+    soon = datetime.now(UTC) + timedelta(seconds=1)
     with RuleManager.open(cidrgate.database, create=True, load=False) as manager:
         manager.import_accounts({"a": [NewEntry("8.8.8.0/24", expires_at=soon), NewEntry("9.9.9.9/32")]})
         manager.import_accounts({"b": [NewEntry("1.1.1.1/32", expires_at=soon)]})

@@ -224,7 +224,9 @@ class Transaction(ABC):
         if limit is None:
             self._expect_much()
         rows = self._connection.execute(statement)
-        return [Account(row.name, row.parent, row.created_at, row.version) for row in rows]
+        return [
+            Account(name=row.name, parent=row.parent, created_at=row.created_at, version=row.version) for row in rows
+        ]
 
     def entry_counts(self, at: datetime, names: Collection[str] | None = None) -> dict[str, int]:
         """Return the number of entries of each account that has any, by name, without entries expired at a time.
@@ -265,7 +267,7 @@ class Transaction(ABC):
         else:
             self._expect_much()
         rows = self._connection.execute(statement, {"at": at, **keys})
-        return {row.name: ListState(row.held, bool(row.enforced)) for row in rows}
+        return {row.name: ListState(entries=row.held, enforced=bool(row.enforced)) for row in rows}
 
     def entries(self, account: StoredAccount) -> list[Entry]:
         """Return the account's own entries, in no particular order."""
@@ -375,11 +377,12 @@ class Transaction(ABC):
         last = self._connection.scalars(select(func.max(changes.c.sequence))).one()
         return max(last or 0, self.log_start() - 1)
 
-    def prune(self, before: datetime) -> int:
+    def prune(self, before: datetime, *, dry_run: bool = False) -> int:
         """Delete the rows at the beginning of the log that are older than a time.
 
         Args:
             before: The time, with a time zone.
+            dry_run: Whether to count the rows and delete none; a read transaction is enough for that.
 
         Returns:
             The number of deleted rows.
@@ -389,6 +392,9 @@ class Transaction(ABC):
         start = self._connection.scalar(select(func.coalesce(first_kept.scalar_subquery(), end.scalar_subquery())))
         if start is None or start <= self.log_start():
             return 0
+        if dry_run:
+            rows = select(func.count()).select_from(changes).where(changes.c.sequence < start)
+            return self._connection.scalar(rows) or 0
         self._connection.execute(update(facts).values(log_start=start))
         return self._connection.execute(delete(changes).where(changes.c.sequence < start)).rowcount
 
