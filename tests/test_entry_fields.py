@@ -154,14 +154,14 @@ def test_a_detail_comes_through_the_api(api: AppClient, name: str) -> None:
     assert name in DetailsModel.model_fields, f"add {name} to DetailsModel in cidrgate/service/api/schemas.py"
     first, second = ({name: value} for value in VALUES[name])
     path = "/v1/accounts/acct-1/entries"
-    cidrs = ["8.8.8.0/24", {"cidr": "9.9.9.9/32", **as_json(second)}]
-    added = api.post(path, json={"cidrs": cidrs, **as_json(first)}).json()["after"]
+    sent = [{"cidr": "8.8.8.0/24"}, {"cidr": "9.9.9.9/32", **as_json(second)}]
+    added = api.post(path, json={"entries": sent, **as_json(first)}).json()["after"]
     found = api.get(path).json()["items"]
     assert found == added
     assert [_parsed(entry[name], first[name]) for entry in found] == [first[name], second[name]]
     edited = api.patch(f"{path}/{found[0]['id']}", json=as_json(second)).json()["after"]
     assert _parsed(edited[0][name], second[name]) == second[name]
-    change = {"change": "edit", "entry": found[0]["id"], **as_json(first)}
+    change = {"change": "edit", "entry_id": found[0]["id"], **as_json(first)}
     seen = api.post("/v1/accounts/acct-1/preview", json=change).json()["after"]
     assert _parsed(seen[0][name], first[name]) == first[name]
 
@@ -176,7 +176,7 @@ def test_a_detail_is_sent_by_the_client(name: str) -> None:
 
     def answer(request: httpx.Request) -> httpx.Response:
         sent.append(json.loads(request.content))
-        change = {"account": "acct-1", "version": 1, "enforced": True, "entries": 1, "before": []}
+        change = {"account": "acct-1", "version": 1, "etag": "", "enforced": True, "entry_count": 1, "before": []}
         return httpx.Response(200, json={**change, "after": [entry_record(FULL)]})
 
     with Client("http://x", "t", http=httpx.Client(transport=httpx.MockTransport(answer))) as client:
@@ -186,7 +186,7 @@ def test_a_detail_is_sent_by_the_client(name: str) -> None:
         client.edit_entry("acct-1", 7, **said)
     expected = as_json(said)[name]
     assert [one[name] for one in sent] == [expected] * 3
-    assert sent[0]["cidrs"][1][name] == expected
+    assert sent[0]["entries"][1][name] == expected
     assert getattr(change.after[0], name) == VALUES[name][0]
 
 

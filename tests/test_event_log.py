@@ -524,13 +524,13 @@ def test_a_worker_that_cannot_start_and_one_that_lost_its_supervisor(tmp_path: P
 
 
 def test_what_other_libraries_say_has_the_same_format(tmp_path: Path) -> None:
-    """Here uvicorn, which is told that its port is taken."""
+    """Here uvicorn, which cannot make its socket."""
     url = database(tmp_path)
-    with endpoint(url, tmp_path) as (port, _, _):
-        command = [sys.executable, "-m", "cidrgate", "-d", url, "authorize", "--unlisted", "allow", "--port", str(port)]
-        second = output_of(command, text=True, timeout=60)
-    said = [json.loads(line) for line in second.stderr.splitlines()]
-    assert any(line["event"] == "message" and "address already in use" in line["message"] for line in said)
+    command = [sys.executable, "-m", "cidrgate", "-d", url, "authorize", "--unlisted", "allow", "--workers", "2"]
+    command += ["--uds", str(tmp_path / "no" / "authorize.sock")]
+    done = output_of(command, text=True, timeout=60)
+    said = [json.loads(line) for line in done.stderr.splitlines()]
+    assert any(line["event"] == "message" and "No such file or directory" in line["message"] for line in said)
 
 
 def test_a_bug_in_the_service_has_the_same_format(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ def imported(cidrgate: Cidrgate, text: str, *options: str, name: str = "lists.cs
 
 def reported(answer: Answer) -> list[tuple[list[int], str | None, str]]:
     """The problems that `import --json` reports on stderr."""
-    problems = answer.error["problems"]
+    problems = answer.error["errors"]
     return [(problem["lines"], problem["account"], problem["code"]) for problem in problems]
 
 
@@ -172,6 +172,7 @@ def test_a_byte_order_mark_and_other_line_ends(cidrgate: Cidrgate) -> None:
     assert cidrgate.accounts() == ["a", "b"]
 
 
+@pytest.mark.usefixtures("no_database")
 def test_a_file_that_is_no_list(cidrgate: Cidrgate) -> None:
     Path("lists.csv").write_bytes("account,cidr\n".encode("utf-16"))
     assert "UTF-16" in cidrgate("import", "lists.csv", status=2).err
