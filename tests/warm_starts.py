@@ -15,7 +15,6 @@ import atexit
 import ctypes
 import marshal
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -165,17 +164,20 @@ def _wait_until_child(pid: int) -> None:
 def _server() -> Path:
     """The folder of a server, which ends with this process."""
     folder = Path(tempfile.mkdtemp(prefix="cidrgate-warm-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     shell = folder / "cidrgate"
     shell.write_text(_FOR_SHELLS.format(python=sys.executable, path=str(folder / "socket")))
     shell.chmod(0o755)
     command = [sys.executable, str(Path(__file__).with_name("warm_server.py")), str(folder)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    _started.append(process)
     assert process.stdout is not None
-    assert process.stdout.readline() == b"ready\n"
+    with process.stdout as said:
+        assert said.readline() == b"ready\n"
+    # It ends when its standard input does; a process of pytest-xdist has no normal exit.
+    atexit.register(_end, process)
     return folder
 
 
-_started: list[subprocess.Popen[bytes]] = []
-"""The server. It ends when its standard input does, which this process holds."""
+def _end(process: subprocess.Popen[bytes]) -> None:
+    assert process.stdin is not None
+    process.stdin.close()
+    process.wait(10)
