@@ -79,7 +79,7 @@ def the_command(*options: str, variable: str | None = None, file: str | None = N
     if result.exit_code:
         assert result.exit_code == 2
         raise RefusedError(json.loads(result.stderr)["error"]["message"])
-    return [account["name"] for account in json.loads(result.stdout)["accounts"]]
+    return [account["name"] for account in json.loads(result.stdout)["items"]]
 
 
 def the_option_before(address: str) -> list[str]:

@@ -191,7 +191,7 @@ def test_a_detail_is_an_option_of_the_command_line(name: str) -> None:
     commands: Any = get_command(app)
     for command in ("add", "edit", "replace"):
         options = {parameter.name for parameter in commands.commands[command].params}
-        assert DETAIL_OPTIONS[name].parameter in options
+        assert DETAIL_OPTIONS[name][0].parameter in options
 
 
 @pytest.mark.parametrize("name", [name for name in FIELDS if name != "account"])

@@ -56,11 +56,11 @@ class Cidrgate:
 
     def accounts(self) -> list[str]:
         """The names of all accounts."""
-        return [account["name"] for account in self("account", "list", "--json").record["accounts"]]
+        return [account["name"] for account in self("account", "list", "--json").record["items"]]
 
     def listed(self, account: str) -> list[tuple[str, str | None]]:
         """The networks and labels of an account."""
-        entries = self("list", account, "--json").record["entries"]
+        entries = self("list", account, "--json").record["items"]
         return [(entry["cidr"], entry["label"]) for entry in entries]
 
 

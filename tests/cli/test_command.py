@@ -83,8 +83,8 @@ def test_an_argument_that_is_no_text_ends_in_an_error_not_a_traceback(tmp_path: 
         ["edit", "a", "8.8.8.0/24", "8.8.4.0/24"],
         ["remove", "a", "8.8.8.0/24"],
         ["replace", "a", "8.8.8.0/24"],
-        ["restore", "a", "--at", "1"],
-        ["prune", "--older-than", "1d"],
+        ["restore", "a", "--to-sequence", "1"],
+        ["prune", "--older-than", "1d", "--yes"],
         ["import", "-", "--format", "csv", "--no-create"],
         ["compile", "lists.snapshot"],
         ["token", "list"],
@@ -130,12 +130,32 @@ def test_a_database_is_created_by_what_fills_it(cidrgate: Cidrgate, command: lis
     cidrgate("account", "list")
 
 
+@pytest.mark.parametrize("name", ["localhost", "-", "db.internal", "10.0.0.5", "platform", "postgres"])
+def test_a_database_whose_name_looks_like_a_mistake_is_not_created(cidrgate: Cidrgate, name: str) -> None:
+    """It would be a new file, and everything that asks the right database would not know of it."""
+    folder = cidrgate.database.parent
+    for command in (
+        ["account", "create", "a"],
+        ["add", "a", "8.8.8.0/24", "--create"],
+        ["import", "-", "--format", "csv"],
+        ["migrate"],
+        ["token", "create", "ops", "--scope", "admin"],
+        ["serve", "--port", "0"],
+    ):
+        answer = cidrgate(*command, f"--database={name}", status=2, stdin="account,cidr\na,8.8.8.0/24\n")
+        assert f"./{name}" in answer.err
+        assert "postgresql://" in answer.err
+    assert list(folder.iterdir()) == []
+    cidrgate("account", "create", "a", "-d", f"./{name}")
+    cidrgate("account", "create", "b", f"--database={name}")  # it is there now
+
+
 def test_the_database_of_an_option_wins_the_nearer_the_more(cidrgate: Cidrgate, tmp_path: Path) -> None:
     near, far = tmp_path / "near.db", tmp_path / "far.db"
     cidrgate("-d", str(far), "account", "create", "a")
     cidrgate("-d", str(far), "account", "create", "b", "--database", f"sqlite:///{near}")
     assert (far.exists(), near.exists(), cidrgate.database.exists()) == (True, True, False)
-    assert [each["name"] for each in cidrgate("-d", str(far), "account", "list", "--json").record["accounts"]] == ["a"]
+    assert [each["name"] for each in cidrgate("-d", str(far), "account", "list", "--json").record["items"]] == ["a"]
 
 
 def test_the_database_is_a_file_of_the_directory_unless_named(cidrgate: Cidrgate, tmp_path: Path) -> None:

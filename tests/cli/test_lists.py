@@ -26,8 +26,8 @@ def test_add_edit_remove_and_list(cidrgate: Cidrgate) -> None:
         "acct-1: 3 of 50 entries",
     ]
     cidrgate("edit", "acct-1", "1.1.1.1/32", "1.1.1.0/24", "--label", "dns")
-    cidrgate("edit", "acct-1", "3", "--label", "")
-    cidrgate("remove", "acct-1", "1")
+    cidrgate("edit", "acct-1", "--id", "3", "--label", "")
+    cidrgate("remove", "acct-1", "--id", "1")
     lines = cidrgate("list", "acct-1").out.splitlines()
     assert lines[0].split() == [
         "id",
@@ -61,15 +61,16 @@ def test_list_says_when_entries_last_matched_where_that_is_known(cidrgate: Cidrg
     assert "2026" in lines[1]
     assert "last matched" not in lines[1]
     assert lines[2].endswith("2026-02-03 04:05:06")
-    one, two = cidrgate("list", "acct-1", "--json").record["entries"]
+    one, two = cidrgate("list", "acct-1", "--json").record["items"]
     assert (one["last_matched_at"], two["last_matched_at"]) == (None, "2026-02-03T04:05:06+00:00")
 
 
 def test_list_as_json(cidrgate: Cidrgate) -> None:
     cidrgate("add", "acct-1", "8.8.8.0/24", "--create", "--label", "[red]x")
     record = cidrgate("list", "acct-1", "--json", "--max-entries", "7").record
-    entry = record["entries"][0]
-    assert (record["account"], record["enforced"], record["max_entries"], record["parent"]) == ("acct-1", True, 7, None)
+    entry = record["items"][0]
+    assert (record["account"], record["list_account"]) == ("acct-1", "acct-1")
+    assert (record["enforced"], record["max_entries"], record["editable"]) == (True, 7, True)
     assert {key: entry[key] for key in ("id", "cidr", "prefix_length", "subnet_mask", "addresses", "label")} == {
         "id": 1,
         "cidr": "8.8.8.0/24",
@@ -78,7 +79,7 @@ def test_list_as_json(cidrgate: Cidrgate) -> None:
         "addresses": 256,
         "label": "[red]x",
     }
-    assert cidrgate("--json", "list", "acct-1").record["entries"] == record["entries"]
+    assert cidrgate("--json", "list", "acct-1").record["items"] == record["items"]
 
 
 @pytest.mark.parametrize(
@@ -127,7 +128,7 @@ def test_add_creates_no_account_unasked_or_in_vain(cidrgate: Cidrgate) -> None:
     cidrgate("account", "create", "other")
     assert "cidrgate account create acct-1" in cidrgate("add", "acct-1", "8.8.8.0/24", status=4).err
     cidrgate("add", "acct-1", "10.0.0.0/8", "--create", status=3)
-    assert [account["name"] for account in cidrgate("account", "list", "--json").record["accounts"]] == ["other"]
+    assert [account["name"] for account in cidrgate("account", "list", "--json").record["items"]] == ["other"]
 
 
 def test_the_last_entry_removed_is_the_end_of_enforcement(cidrgate: Cidrgate) -> None:
@@ -140,7 +141,7 @@ def test_the_last_entry_removed_is_the_end_of_enforcement(cidrgate: Cidrgate) ->
 def test_an_edit_of_nothing_and_of_a_missing_entry(cidrgate: Cidrgate) -> None:
     cidrgate("add", "acct-1", "8.8.8.0/24", "--create")
     assert "nothing to change" in cidrgate("edit", "acct-1", "8.8.8.0/24", status=2).err
-    missing = cidrgate("edit", "acct-1", "7", "9.9.9.9/32", "--json", status=4)
+    missing = cidrgate("edit", "acct-1", "--id", "7", "9.9.9.9/32", "--json", status=4)
     assert missing.error["code"] == "entry_not_found"
     assert "8.8.8.0/24 (id 1)" in missing.error["message"]
 
@@ -148,13 +149,16 @@ def test_an_edit_of_nothing_and_of_a_missing_entry(cidrgate: Cidrgate) -> None:
 def test_replace_from_arguments_a_file_and_stdin(cidrgate: Cidrgate, tmp_path: Path) -> None:
     cidrgate("add", "acct-1", "8.8.8.0/24, 1.1.1.1/32", "--create", "--label", "old")
     record = cidrgate("replace", "acct-1", "9.9.9.9/32,8.8.8.0/24", "--json").record
-    assert [(entry["cidr"], entry["id"]) for entry in record["entries"]] == [("8.8.8.0/24", 1), ("9.9.9.9/32", 3)]
+    assert [(entry["cidr"], entry["id"]) for entry in record["after"]] == [("9.9.9.9/32", 3)]
+    assert [(entry["cidr"], entry["id"]) for entry in record["before"]] == [("1.1.1.1/32", 2)]
+    assert cidrgate.listed("acct-1") == [("8.8.8.0/24", "old"), ("9.9.9.9/32", None)]
     file = tmp_path / "networks.txt"
     file.write_bytes(b"\xef\xbb\xbf8.8.8.0/24\r\n\r\n1.1.1.1/32\r\n")
     record = cidrgate("replace", "acct-1", "--file", str(file), "--json").record
-    assert [entry["cidr"] for entry in record["entries"]] == ["1.1.1.1/32", "8.8.8.0/24"]
+    assert [cidr for cidr, _ in cidrgate.listed("acct-1")] == ["1.1.1.1/32", "8.8.8.0/24"]
     record = cidrgate("replace", "acct-1", "-f", "-", "--json", stdin="9.9.9.9/32\n").record
-    assert [entry["cidr"] for entry in record["entries"]] == ["9.9.9.9/32"]
+    assert (record["version"], record["entry_count"]) == (4, 1)
+    assert [cidr for cidr, _ in cidrgate.listed("acct-1")] == ["9.9.9.9/32"]
 
 
 def test_replace_empties_a_list_only_when_told_to(cidrgate: Cidrgate, tmp_path: Path) -> None:
@@ -180,11 +184,12 @@ def test_a_subaccount_shows_its_parents_list_and_refuses_changes(cidrgate: Cidrg
     cidrgate("add", "acct-1", "8.8.8.0/24", "--create")
     cidrgate("account", "create", "sub-1", "--parent", "acct-1")
     assert "inherited from acct-1" in cidrgate("list", "sub-1").out
-    assert cidrgate("list", "sub-1", "--json").record["parent"] == "acct-1"
+    assert cidrgate("list", "sub-1", "--json").record["list_account"] == "acct-1"
+    assert cidrgate("list", "sub-1", "--json").record["editable"] is False
     for arguments in (
         ["add", "sub-1", "1.1.1.1/32"],
-        ["edit", "sub-1", "1", "1.1.1.1/32"],
-        ["remove", "sub-1", "1"],
+        ["edit", "sub-1", "--id", "1", "1.1.1.1/32"],
+        ["remove", "sub-1", "--id", "1"],
         ["replace", "sub-1", "1.1.1.1/32"],
     ):
         assert cidrgate(*arguments, "--json", status=3).error["code"] == "list_inherited"
@@ -200,7 +205,7 @@ def test_labels_are_printed_literally_and_safely(cidrgate: Cidrgate, label: str)
         at = datetime(2026, 2, 3, tzinfo=UTC)
         entry = Entry(next(transaction.new_entry_ids()), "acct-1", "8.8.8.0/24", label, at, None)
         transaction.apply([StoredChange(owner, "add", after=(entry,))], at=at)
-    assert cidrgate("list", "acct-1", "--json").record["entries"][0]["label"] == label
+    assert cidrgate("list", "acct-1", "--json").record["items"][0]["label"] == label
     shown = label.replace("\x1b", r"\x1b").replace("\r\n", r"\r\n").replace("\u202e", r"\u202e")
     for command in (["list", "acct-1"], ["history", "acct-1"], ["explain", "acct-1", "8.8.8.8"]):
         out = cidrgate(*command).out
@@ -219,7 +224,7 @@ def test_history_shows_what_every_change_did(cidrgate: Cidrgate) -> None:
         ("tester", "add", "+ 8.8.8.0/24, + 1.1.1.1/32"),
         ("tester", "create_account", ""),
     ]
-    changes = cidrgate("history", "acct-1", "--limit", "2", "--json").record["changes"]
+    changes = cidrgate("history", "acct-1", "--limit", "2", "--json").record["items"]
     assert [change["sequence"] for change in changes] == [4, 3]
     assert changes[1]["before"][0]["cidr"] == "1.1.1.1/32"
     cidrgate("account", "create", "sub-1", "--parent", "acct-1")

@@ -17,7 +17,9 @@ def test_a_token_is_made_listed_and_revoked(cidrgate: Cidrgate) -> None:
     first = cidrgate("token", "create", "ops", "--scope", "admin").out.splitlines()
     assert "only time" in first[1]
     cidrgate("account", "create", "a")
-    made = cidrgate("token", "create", "x", "-s", "account:a:read", "-s", "metrics", "--expires", "1h", "--json").record
+    made = cidrgate(
+        "token", "create", "x", "-s", "account:a:read", "-s", "metrics", "--expires-in", "1h", "--json"
+    ).record
     assert (made["scopes"], made["created_by"]) == (["account:a:read", "metrics"], "tester")
     store = open_store(f"sqlite:///{cidrgate.database}")
     credentials = Credentials(store)
@@ -41,7 +43,7 @@ def test_sessions_are_listed_and_ended(cidrgate: Cidrgate) -> None:
     assert token is not None
     secrets = [credentials.begin_session(token, lifetime=timedelta(hours=1), address="8.8.8.8") for _ in range(3)]
     link = credentials.create_link("guest", token.scopes, lifetime=timedelta(hours=1))
-    listed = cidrgate("session", "list", "--json").record["sessions"]
+    listed = cidrgate("session", "list", "--json").record["items"]
     assert [(one["name"], one["token"], one["address"]) for one in listed] == [("ops", 1, "8.8.8.8")] * 3
     shown = cidrgate("session", "list").out
     assert listed[0]["id"] in shown

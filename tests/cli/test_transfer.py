@@ -97,7 +97,7 @@ def test_machines_get_the_bad_rows_as_an_error(cidrgate: Cidrgate, options: tupl
         ([9], None, "unreadable_row"),
         ([10], "last", "unreadable_row"),
     ]
-    assert (result.record["accounts"], result.record["entries"]) == ((0, 0) if options else (1, 2))
+    assert (result.record["account_count"], result.record["entry_count"]) == ((0, 0) if options else (1, 2))
     assert result.record["refused"] == ["bad", "last", "worse"]
 
 
@@ -214,13 +214,17 @@ def test_export_to_stdout(filled: Cidrgate) -> None:
 def test_export_to_a_file(filled: Cidrgate) -> None:
     assert "exported 2 entries of 2 accounts to all.jsonl" in filled("export", "-o", "all.jsonl").out
     assert [json.loads(line) for line in Path("all.jsonl").read_text().splitlines()] == AS_JSON
-    assert filled("export", "b", "-o", "b.csv", "--json").record == {"accounts": 1, "entries": 1, "file": "b.csv"}
+    assert filled("export", "b", "-o", "b.csv", "--json").record == {
+        "account_count": 1,
+        "entry_count": 1,
+        "file": "b.csv",
+    }
     assert csv_rows(Path("b.csv").read_text()) == AS_CSV[1:]
 
 
 def test_an_export_leaves_out_what_has_ended_but_opens_no_list(cidrgate: Cidrgate) -> None:
     """A copy without the expired entries of a list that has no others would not be enforced."""
-    soon = datetime.now(UTC) + timedelta(seconds=0.3)
+    soon = datetime.now(UTC) + timedelta(seconds=1)
     with RuleManager.open(cidrgate.database, create=True, load=False) as manager:
         manager.import_accounts({"a": [NewEntry("8.8.8.0/24", expires_at=soon), NewEntry("9.9.9.9/32")]})
         manager.import_accounts({"b": [NewEntry("1.1.1.1/32", expires_at=soon)]})

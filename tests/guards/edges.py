@@ -141,11 +141,11 @@ class Commands:
             "edit": [asked.account, asked.entry, asked.cidrs, *version],
             "remove": [asked.account, asked.entry, *version, *empty],
             "replace": [asked.account, *([asked.cidrs] if asked.cidrs else []), *version, *empty],
-            "restore": [asked.account, "--at", str(asked.sequence), *version, *empty],
+            "restore": [asked.account, "--to-sequence", str(asked.sequence), *version, *empty],
             "import": [str(file), "--replace"],
             "account create": [asked.account, *([] if asked.parent is None else ["--parent", asked.parent])],
             "token create": ["new", "--scope", asked.scope],
-        }[row]
+        }[row.removeprefix("entry ")]
         result = typed([*row.split(), *arguments, "-d", str(world.path)])
         assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
         if result.exit_code == 0:

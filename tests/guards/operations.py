@@ -71,6 +71,10 @@ COMMANDS: Rows = {
     "edit": ["edit"],
     "remove": ["remove"],
     "replace": ["replace"],
+    "entry add": ["add"],
+    "entry edit": ["edit"],
+    "entry remove": ["remove"],
+    "entry replace": ["replace"],
     "restore": ["restore"],
     "import": ["import"],
     "account create": ["create_account"],
@@ -79,7 +83,10 @@ COMMANDS: Rows = {
     "session end": ENDS_CREDENTIALS,
     "prune": LOG,
     **dict.fromkeys(
-        ["account list", "list", "check", "explain", "history", "export", "token list", "session list", "version"],
+        [
+            *("account list", "account show", "list", "entry list", "entry show", "check", "explain", "history"),
+            *("export", "token list", "session list", "version"),
+        ],
         READS,
     ),
     **dict.fromkeys(["compile", "migrate", "serve", "authorize"], OPERATES),

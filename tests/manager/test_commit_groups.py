@@ -7,6 +7,7 @@ import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -306,6 +307,7 @@ def test_a_dry_run_changes_nothing_and_tells_what_would_be(manager: RuleManager)
     dry.restore("acct-1", to_sequence=before[1].sequence)
     with pytest.raises(RuleError):
         dry.add("acct-1", "8.8.8.1/32")
+    assert dry.prune_history(timedelta(0)) == len(before)
     lists = [[entry.cidr for entry in made.after] for made in outcomes]
     assert lists == [["1.1.1.1/32", "8.8.8.0/24", "9.9.9.0/24"], ["8.8.0.0/16"], [], []]
     assert manager.history() == before

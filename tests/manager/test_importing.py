@@ -178,5 +178,7 @@ def test_a_dry_run_finds_the_problems_and_stores_nothing(store_url: str) -> None
     with RuleManager.open(store_url) as manager:
         report = manager.import_accounts(lists, dry_run=True)
         assert list(report.problems) == ["bad"]
+        assert (report.accounts, report.entries, report.created) == (1, 1, 1)
+        assert manager.import_accounts(lists, dry_run=True, strict=True).accounts == 0
         assert manager.accounts() == []
         assert manager.history() == []

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
+import signal
 import sys
-
-from cidrgate.cli.exit_statuses import INTERRUPTED, ExitStatus
-from cidrgate.errors import MissingExtraError, needs_extra
 
 __all__ = ["main"]
 
@@ -16,14 +14,21 @@ def main() -> None:
     Raises:
         SystemExit: Always, with one of the statuses of `cidrgate.cli.exit_statuses`, or 130 after ctrl-C.
     """
+    handler = signal.getsignal(signal.SIGINT)
+    if handler is signal.default_int_handler:
+        # While libraries are loaded, ctrl-C ends the process as it ends a program in C: without a traceback.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from cidrgate.cli.exit_statuses import INTERRUPTED, ExitStatus
+    from cidrgate.errors import MissingExtraError, needs_extra
+
     try:
         with needs_extra("cli", "the cidrgate command"):
             from cidrgate.cli.app import run
+        signal.signal(signal.SIGINT, handler)
         status = run(sys.argv[1:])
     except MissingExtraError as error:
         print(error, file=sys.stderr)
         sys.exit(int(ExitStatus.ERROR))
     except KeyboardInterrupt:
-        # Also while libraries are loaded and while a server reads the lists, before it handles signals itself.
         sys.exit(INTERRUPTED)
     sys.exit(status)

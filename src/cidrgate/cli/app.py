@@ -15,9 +15,9 @@ from cidrgate import __version__
 from cidrgate.cli import (
     accounts,
     authorize,
+    changes,
     checks,
     history,
-    lists,
     migrating,
     serving,
     sessions,
@@ -105,9 +105,10 @@ def _version(session: Session) -> None:
 
 
 app.add_typer(accounts.app, name="account")
+app.add_typer(changes.entry_app, name="entry")
 app.add_typer(tokens.app, name="token")
 app.add_typer(sessions.app, name="session")
-for part in (lists, checks, transfer, history, snapshots, migrating, serving, authorize):
+for part in (changes, checks, transfer, history, snapshots, migrating, serving, authorize):
     app.add_typer(part.app)
 
 

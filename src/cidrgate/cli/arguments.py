@@ -1,7 +1,5 @@
 """The arguments and options that several commands share."""
 
-import re
-from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import typer
@@ -9,78 +7,63 @@ import typer
 from cidrgate.cli.errors import CommandError
 
 __all__ = [
+    "CURSOR_HELP",
     "AccountName",
     "Cidrs",
+    "DryRun",
     "Empty",
-    "EntryName",
+    "EntryId",
+    "EntryIds",
     "EntryNames",
+    "Limit",
     "Version",
-    "age",
-    "entry_key",
-    "expiry",
+    "Yes",
+    "named_entries",
 ]
 
-_AGE = re.compile(r"([0-9]{1,6})([smhdw])")
-_LIKE_AN_AGE = re.compile(r"[0-9]++[a-z]")
+_MOST_ID = 2**53 - 1
+"""The greatest id: every program that reads JSON can hold it."""
 
 AccountName = Annotated[str, typer.Argument(metavar="ACCOUNT", help="The account.")]
-Cidrs = Annotated[list[str], typer.Argument(metavar="CIDRS...", help="Networks, separated by commas or spaces.")]
-EntryName = Annotated[str, typer.Argument(metavar="CIDR_OR_ID", help="An entry: its CIDR, or its id.")]
-EntryNames = Annotated[list[str], typer.Argument(metavar="CIDR_OR_ID...", help="Entries: their CIDRs, or their ids.")]
+Cidrs = Annotated[list[str], typer.Argument(metavar="CIDR...", help="Networks, separated by commas or spaces.")]
+EntryNames = Annotated[list[str] | None, typer.Argument(metavar="[CIDR...]", help="Entries, by their networks.")]
+EntryIds = Annotated[
+    list[int] | None,
+    typer.Option("--id", metavar="ID", min=1, max=_MOST_ID, help="An entry, by its id; may be repeated."),
+]
+EntryId = Annotated[
+    int | None,
+    typer.Option("--id", metavar="ID", min=1, max=_MOST_ID, help="The entry, by its id instead of its network."),
+]
 Empty = Annotated[bool, typer.Option("--empty", help="Allow the list to become empty; then every address is allowed.")]
 Version = Annotated[
     int | None,
-    typer.Option("--expect-version", metavar="N", help="Change nothing if the list has a different version."),
+    typer.Option("--expect-version", metavar="N", min=0, help="Change nothing if the list has a different version."),
+]
+CURSOR_HELP = "Show what follows on a page: the `next_cursor` of its JSON."
+Limit = Annotated[int | None, typer.Option("--limit", "-n", metavar="N", min=1, help="Show only the first N.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask; needed where nobody can be asked.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Check everything and show what would change, but change nothing.")
 ]
 
-_MOST_DIGITS_OF_AN_ID = 18
 
+def named_entries(cidrs: list[str] | None, ids: list[int] | None) -> list[str | int]:
+    """Return the entries that a command names: texts are networks, and only `--id` gives an id.
 
-def entry_key(text: str) -> str | int:
-    """Parse the name of an entry: an id if it is a number, otherwise a CIDR.
-
-    Example:
-        >>> entry_key("17"), entry_key("8.8.8.0/24")
-        (17, '8.8.8.0/24')
-    """
-    is_id = text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS_OF_AN_ID
-    return int(text) if is_id else text
-
-
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-
-
-def age(text: str) -> timedelta:
-    """Parse a length of time.
+    So a number that a script passes by mistake removes nothing.
 
     Raises:
-        CommandError: If the text is not a length of time.
+        CommandError: If no entry is named, or a text is a number.
 
     Example:
-        >>> age("90d").days, age("12h").seconds
-        (90, 43200)
+        >>> named_entries(["8.8.8.0/24"], [7])
+        ['8.8.8.0/24', 7]
     """
-    found = _AGE.fullmatch(text)
-    if found is None:
-        raise CommandError(f"{text!r} is not a length of time; write a number and one of s, m, h, d, w, such as 90d")
-    return timedelta(**{_UNITS[found[2]]: int(found[1])})
-
-
-def expiry(text: str) -> datetime:
-    """Parse a time in the future: a length of time from now, or a date and time with a time zone.
-
-    Raises:
-        CommandError: If the text is neither.
-
-    Example:
-        >>> expiry("2027-01-31T18:00+01:00").isoformat()
-        '2027-01-31T18:00:00+01:00'
-    """
-    if _LIKE_AN_AGE.fullmatch(text):
-        return datetime.now(UTC) + age(text)
-    try:
-        return datetime.fromisoformat(text)
-    except ValueError:
-        raise CommandError(
-            f"{text!r} is not a time; write a length such as 12h or 90d, or a time such as 2027-01-31T18:00+00:00"
-        ) from None
+    for text in cidrs or []:
+        if text.isdecimal():
+            raise CommandError(f"{text!r} is not a network; to name the entry with this id, write --id {text}")
+    named: list[str | int] = [*(cidrs or []), *(ids or [])]
+    if not named:
+        raise CommandError("no entry is named: give its network, or its id with --id")
+    return named

@@ -2,34 +2,38 @@
 
 import functools
 import inspect
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, cast
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, cast
 
 import typer
 
-from cidrgate.cli.arguments import expiry
+from cidrgate.cli.durations import moment, moment_after
+from cidrgate.cli.errors import CommandError
 
 if TYPE_CHECKING:
     from cidrgate.values import EntryDetails
 
-__all__ = ["DETAIL_OPTIONS", "DetailOption", "takes_details"]
+__all__ = ["DETAIL_OPTIONS", "DetailOption", "Uses", "takes_details"]
+
+Uses: TypeAlias = Literal["add", "edit", "replace"]
+"""What a command does with details: gives them to new entries, changes them, or both."""
 
 
-class DetailOption(NamedTuple):
-    """The option of a detail.
+@dataclass(frozen=True, slots=True)
+class DetailOption:
+    """An option that gives or removes a detail.
 
     Attributes:
         flags: The flags.
-        of_new: The help text for new entries.
-        of_edited: The help text for an edited entry; an empty value removes the detail there.
-        read: Parses the value.
+        help: The help text.
+        read: Parses the value; None for a switch that removes the detail.
         metavar: The placeholder for the value in the help.
     """
 
     flags: tuple[str, ...]
-    of_new: str
-    of_edited: str
-    read: Callable[[str], object]
+    help: str
+    read: Callable[[str], object] | None = None
     metavar: str | None = None
 
     @property
@@ -38,64 +42,70 @@ class DetailOption(NamedTuple):
         return self.flags[0].lstrip("-").replace("-", "_")
 
 
-DETAIL_OPTIONS = {
-    "label": DetailOption(
-        ("--label", "-l"),
-        "What to call the entries.",
-        "The new label; '' removes it.",
-        lambda text: text or None,
+DETAIL_OPTIONS: dict[str, tuple[DetailOption, ...]] = {
+    "label": (
+        DetailOption(
+            ("--label", "-l"), "What to call the entries; '' for no label.", lambda text: text or None, "TEXT"
+        ),
     ),
-    "expires_at": DetailOption(
-        ("--expires",),
-        "When the entries expire: in 30m, 12h, 90d, or 2027-01-31T18:00+00:00.",
-        "The new expiry, as for `add`; '' removes it.",
-        expiry,
-        "WHEN",
+    "expires_at": (
+        DetailOption(
+            ("--expires-at",), "When the entries expire: a time such as 2027-01-31T18:00+00:00.", moment, "TIME"
+        ),
+        DetailOption(("--expires-in",), "How long until they expire: 30m, 12h or 90d.", moment_after, "DURATION"),
+        DetailOption(("--no-expiry",), "Let the entries not expire any more."),
     ),
 }
+"""The options of each detail. Only one of them may be given. Switches remove a detail that an entry has."""
 
 
-def takes_details(*, edits: bool = False) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def takes_details(uses: Uses) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command the options of the details; its function receives their values as `details`.
 
     Args:
-        edits: Whether the command edits an entry, where an empty value removes a detail.
+        uses: What the command does with details. New entries have none that a switch could remove.
 
     Returns:
         A decorator for the function; place it below that of `command`.
     """
+    options = {
+        name: [option for option in of_detail if uses != "add" or option.read is not None]
+        for name, of_detail in DETAIL_OPTIONS.items()
+    }
 
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(function)
         def run(*args: Any, **arguments: Any) -> None:
-            typed = {name: arguments.pop(option.parameter) for name, option in DETAIL_OPTIONS.items()}
-            said = {
-                name: None if edits and not text else DETAIL_OPTIONS[name].read(text)
-                for name, text in typed.items()
-                if text is not None
-            }
-            function(*args, details=cast("EntryDetails", said), **arguments)
+            details: dict[str, Any] = {}
+            for name, of_detail in options.items():
+                typed = [(option, arguments.pop(option.parameter)) for option in of_detail]
+                given = [(option, text) for option, text in typed if text is not None and text is not False]
+                if len(given) > 1:
+                    raise CommandError(f"give {' or '.join(option.flags[0] for option, _ in given)}, not both")
+                for option, text in given:
+                    details[name] = None if option.read is None else option.read(text)
+            function(*args, details=cast("EntryDetails", details), **arguments)
 
         signature = inspect.signature(function, eval_str=True)
         parameters: list[inspect.Parameter] = []
         for parameter in signature.parameters.values():
-            parameters += _parameters(edits=edits) if parameter.name == "details" else [parameter]
+            parameters += _parameters(options) if parameter.name == "details" else [parameter]
         run.__dict__["__signature__"] = signature.replace(parameters=parameters)
         return run
 
     return decorate
 
 
-def _parameters(*, edits: bool) -> list[inspect.Parameter]:
-    return [
-        inspect.Parameter(
-            option.parameter,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=None,
-            annotation=Annotated[
-                str | None,
-                typer.Option(*option.flags, metavar=option.metavar, help=option.of_edited if edits else option.of_new),
-            ],
-        )
-        for option in DETAIL_OPTIONS.values()
-    ]
+def _parameters(options: dict[str, list[DetailOption]]) -> Iterator[inspect.Parameter]:
+    for of_detail in options.values():
+        for option in of_detail:
+            switch = option.read is None
+            yield inspect.Parameter(
+                option.parameter,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=False if switch else None,
+                annotation=Annotated[
+                    bool if switch else str | None,
+                    typer.Option(*option.flags, metavar=option.metavar, help=option.help),
+                ],
+            )

@@ -17,7 +17,7 @@ from typer.models import OptionInfo
 
 from cidrgate.cli.errors import CommandError
 from cidrgate.errors import StoreError
-from cidrgate.stores.urls import store_of
+from cidrgate.stores.urls import redacted, store_of
 
 if TYPE_CHECKING:
     import inspect
@@ -29,8 +29,10 @@ __all__ = [
     "DATABASE",
     "DEFAULT_DATABASE",
     "JSON",
+    "check_new_database",
     "check_variables",
     "database_of",
+    "is_missing",
     "split_lists",
     "variable_of",
     "wants_json",
@@ -43,6 +45,9 @@ JSON = "CIDRGATE_JSON"
 
 DEFAULT_DATABASE = "sqlite:///cidrgate.db"
 """The default store: a file in the working directory."""
+
+_DATABASE_ENDINGS = (".db", ".db3", ".sqlite", ".sqlite3")
+"""The endings by which a new file is recognized as a database."""
 
 _LONGEST_SECRET = 65_536
 """The largest size of a file with a secret, in bytes; a larger one is probably a wrong file."""
@@ -74,6 +79,35 @@ def database_of(option: str | None, environment: Mapping[str, str] = os.environ)
             "find it; name a file, such as sqlite:///cidrgate.db"
         )
     return given
+
+
+def is_missing(address: str) -> bool:
+    """Return whether an address names an SQLite file that does not exist. A server is asked when it is opened."""
+    kind, path = store_of(address)
+    return kind == "sqlite" and not Path(path).exists()
+
+
+def check_new_database(address: str) -> None:
+    """Refuse to create a file whose name was probably meant as something else, such as the name of a host.
+
+    Raises:
+        CommandError: If the address is only a name, without a directory and without the ending of a database.
+
+    Example:
+        >>> check_new_database("lists.db"), check_new_database("./localhost"), check_new_database("sqlite:///localhost")
+        (None, None, None)
+        >>> check_new_database("localhost")
+        Traceback (most recent call last):
+        ...
+        cidrgate.cli.errors.CommandError: no database 'localhost' is here, and this name does not look like a file: ...
+    """
+    if "/" in address or Path(address).suffix.lower() in _DATABASE_ENDINGS:
+        return
+    raise CommandError(
+        f"no database {redacted(address)!r} is here, and this name does not look like a file: to create a file, write "
+        f"its directory or an ending (./{redacted(address)} or {redacted(address)}.db); for a server write "
+        "postgresql://host/database"
+    )
 
 
 def _variable_or_file(name: str, environment: Mapping[str, str]) -> str | None:

@@ -1,12 +1,16 @@
 """`cidrgate history`: what changed in an account's list, when, and who did it; `cidrgate prune` deletes old rows."""
 
+from datetime import timedelta
 from typing import Annotated
 
 import typer
 
-from cidrgate.cli.arguments import AccountName, age
+from cidrgate.cli.arguments import CURSOR_HELP, AccountName, DryRun, Limit, Yes
+from cidrgate.cli.confirming import confirm
+from cidrgate.cli.durations import duration
 from cidrgate.cli.options import Session, command
-from cidrgate.cli.output import Table, counted, value_text
+from cidrgate.cli.output import DRY, Table, a_page, counted, value_text
+from cidrgate.manager import RuleManager
 from cidrgate.serialization import change_record
 from cidrgate.values import DETAILS, Change, Entry
 
@@ -20,20 +24,26 @@ def _history(
     session: Session,
     account: AccountName,
     *,
-    limit: Annotated[int | None, typer.Option("--limit", "-n", min=1, help="Show only the latest N.")] = None,
+    limit: Limit = None,
+    cursor: Annotated[int | None, typer.Option("--cursor", metavar="CURSOR", min=1, help=CURSOR_HELP)] = None,
 ) -> None:
     """Show the changes of an account's list, the newest first."""
     with session.open() as manager:
         asked = manager.account(account)
-        changes = manager.history(account, limit=limit)
+        found = manager.history(account, limit=None if limit is None else limit + 1, before=cursor)
+    shown, following = a_page(found, limit)
     rows = [
         (f"{change.sequence}", f"{change.at:%Y-%m-%d %H:%M:%S}", change.actor or "", change.action, described(change))
-        for change in changes
+        for change in shown
     ]
     columns = ("sequence", "at (UTC)", "by", "action", "entries")
     inherited = f"{account} inherits its list: see `cidrgate history {asked.parent}` for changes of the list"
     session.output.answer(
-        {"account": account, "changes": [change_record(change) for change in changes]},
+        {
+            "account": account,
+            "items": [change_record(change) for change in shown],
+            "next_cursor": None if following is None else str(following.sequence),
+        },
         Table(columns, rows, right=frozenset({"sequence"})),
         *([] if asked.parent is None else [inherited]),
     )
@@ -43,12 +53,33 @@ def _history(
 def _prune(
     session: Session,
     *,
-    older_than: Annotated[str, typer.Option("--older-than", metavar="AGE", help="The age, such as 90d or 52w.")],
+    older_than: Annotated[str, typer.Option("--older-than", metavar="DURATION", help="The age, such as 90d or 52w.")],
+    yes: Yes = False,
+    dry_run: DryRun = False,
 ) -> None:
-    """Delete old rows of the change log for all accounts. Lists from before them cannot be restored afterwards."""
+    """Delete old rows of the change log for all accounts. Nothing can restore them, nor the lists from before them."""
+    age = duration(older_than)
     with session.open() as manager:
-        pruned = manager.prune_history(age(older_than))
-    session.output.answer({"pruned": pruned}, f"{counted(pruned, 'change', 'changes')} deleted from the log")
+        if not dry_run:
+            confirm(
+                session.output,
+                lambda: f"Delete {_rows(_would_prune(manager, age))} older than {older_than} of all accounts for good?",
+                f"this would delete all rows of the change log that are older than {older_than}, for good",
+                yes=yes,
+            )
+        pruned = _would_prune(manager, age) if dry_run else manager.prune_history(age)
+    if dry_run:
+        session.output.answer({"pruned": pruned, "dry_run": True}, f"would delete {_rows(pruned)}", DRY)
+    else:
+        session.output.answer({"pruned": pruned}, f"deleted {_rows(pruned)}")
+
+
+def _would_prune(manager: RuleManager, age: timedelta) -> int:
+    return manager.with_hooks(dry_run=True).prune_history(age)
+
+
+def _rows(number: int) -> str:
+    return f"{counted(number, 'row', 'rows')} of the change log"
 
 
 def described(change: Change) -> str:

@@ -346,7 +346,9 @@ def _json_rows(lines: Iterable[str]) -> Iterator[Row]:
 
 def _json_row(number: int, line: str) -> Row:
     try:
-        record = json.loads(line)
+        record = json.loads(line, object_pairs_hook=_members)
+    except _RepeatedFieldError as error:
+        return Row(number, error.account, problem=str(error))
     except (ValueError, RecursionError) as error:
         reason = f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else str(error)
         return Row(number, _account_in_json(line), problem=f"it is not valid JSON: {reason}")
@@ -356,6 +358,29 @@ def _json_row(number: int, line: str) -> Row:
     account = said.get("account", "").strip()
     entry, problem = _entry_of({**said, "cidr": said.get("cidr", "").strip()})
     return Row(number, _told(account), entry, _json_problem(record) or problem)
+
+
+class _RepeatedFieldError(Exception):
+    """A JSON object contains a field twice, so a program before this one may have read another value."""
+
+    def __init__(self, name: str, account: str | None) -> None:
+        super().__init__(f"the field {_quoted(name)} is repeated")
+        self.account = account
+
+
+def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the object with these members.
+
+    Raises:
+        _RepeatedFieldError: If two members have one name. Its account is the object's, if there is only one.
+    """
+    made = dict(pairs)
+    if len(made) == len(pairs):
+        return made
+    names = [name for name, _ in pairs]
+    repeated = next(name for name in names if names.count(name) > 1)
+    account = made.get("account") if names.count("account") == 1 else None
+    raise _RepeatedFieldError(repeated, _told(account.strip()) if isinstance(account, str) else None)
 
 
 def _type_in_json(name: str) -> type:

@@ -30,6 +30,7 @@ def _migrate(
     """Create the tables of the database, or migrate them to the version that this cidrgate needs."""
     from cidrgate.stores.migrations import HEAD
 
+    session.check_new_database()
     users = grant or []
     if users and store_of(session.database)[0] != "postgresql":
         grant_store(session.database, users[0])  # raises the error before anything is migrated

@@ -18,8 +18,10 @@ from cidrgate.cli.environment import (
     DATABASE,
     DEFAULT_DATABASE,
     JSON,
+    check_new_database,
     check_variables,
     database_of,
+    is_missing,
     split_lists,
     with_variable,
 )
@@ -87,19 +89,38 @@ class Session:
         """
         return database_of(self.given_database)
 
-    def open(self, *, create: bool = False) -> RuleManager:
+    def open(self, *, create: bool = False, dry_run: bool = False) -> RuleManager:
         """Connect to the store without loading its matcher.
 
         Args:
             create: Whether a database that does not exist is created.
+            dry_run: Whether to create nothing: an empty store in memory then replaces the database.
 
         Raises:
             StoreNotFoundError: If it does not exist and `create` is False.
             StoreError: If it cannot be opened.
+            CommandError: If it does not exist and its address is probably a mistake.
         """
+        if create:
+            self.check_new_database()
+            if dry_run and is_missing(self.database):
+                return self.in_memory()
         return RuleManager.open(
             self.database, policy=self.policy, create=create, lock_timeout=self.lock_timeout, load=False
         )
+
+    def check_new_database(self) -> None:
+        """Check the name of a database that the command would create.
+
+        Raises:
+            CommandError: If it does not exist, and its name was probably meant as something else.
+        """
+        if is_missing(self.database):
+            check_new_database(self.database)
+
+    def in_memory(self) -> RuleManager:
+        """Return a manager of an empty store in memory, with the same rules, for what a dry run would create."""
+        return RuleManager.open("memory://", policy=self.policy, create=True, load=False)
 
     @contextmanager
     def open_credentials(self, *, create: bool = False) -> "Iterator[Credentials]":
@@ -111,8 +132,13 @@ class Session:
 
 
 def command(
-    app: typer.Typer, name: str, *, variables: bool = False, failure: ExitStatus | None = None
-) -> Callable[[Callable[Concatenate[Session, _Arguments], None]], None]:
+    app: typer.Typer,
+    name: str,
+    *,
+    variables: bool = False,
+    failure: ExitStatus | None = None,
+    short_for: str | None = None,
+) -> Callable[[Callable[Concatenate[Session, _Arguments], None]], Callable[Concatenate[Session, _Arguments], None]]:
     """Register a function as a command that takes the options of every command.
 
     Args:
@@ -120,12 +146,15 @@ def command(
         name: The command's name.
         variables: Whether each of its options also has an environment variable, as servers need.
         failure: The exit status of every error; None for the status of the error's kind.
+        short_for: The command that this one is a short name for; None if it is none. One function may have both names.
 
     Returns:
         A decorator for a function of a `Session` and the command's own arguments.
     """
 
-    def register(function: Callable[Concatenate[Session, _Arguments], None]) -> None:
+    def register(
+        function: Callable[Concatenate[Session, _Arguments], None],
+    ) -> Callable[Concatenate[Session, _Arguments], None]:
         @functools.wraps(function)
         def run(context: typer.Context, *_args: _Arguments.args, **arguments: _Arguments.kwargs) -> None:
             near = {option: arguments.pop(option) for option in _OPTIONS}
@@ -150,7 +179,9 @@ def command(
         if variables:
             own = [with_variable(name, parameter) for parameter in own]
         _show_parameters(run, [*own, *_parameters(from_environment=False)])
-        app.command(name)(run)
+        note = "" if short_for is None else f"\n\nThe same as `cidrgate {short_for}`."
+        app.command(name, help=f"{inspect.getdoc(function)}{note}")(run)
+        return function
 
     return register
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rich import box
 from rich.cells import cell_len
@@ -31,7 +31,9 @@ from cidrgate.stores.urls import redacted_message
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-__all__ = ["Line", "Output", "Table", "counted", "leave_stdout", "value_text", "visible"]
+__all__ = ["DRY", "Line", "Output", "Table", "a_page", "counted", "leave_stdout", "value_text", "visible"]
+
+_Item = TypeVar("_Item")
 
 _STEERING = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 """Unicode categories that can move a cursor, reverse text, break a line or fail to be encoded."""
@@ -99,6 +101,24 @@ class Line:
 
     text: str
     style: str = ""
+
+
+DRY = Line("nothing was changed: this was a dry run", "yellow")
+"""The last line of every dry run."""
+
+
+def a_page(found: Sequence[_Item], limit: int | None) -> tuple[Sequence[_Item], _Item | None]:
+    """Return the first items, and the last of them if more follow, otherwise None.
+
+    Args:
+        found: The items: one more than `limit`, if there are so many.
+        limit: The most items; None for all.
+
+    Example:
+        >>> a_page("abc", 2), a_page("ab", 2), a_page("ab", None)
+        (('ab', 'b'), ('ab', None), ('ab', None))
+    """
+    return (found, None) if limit is None or len(found) <= limit else (found[:limit], found[limit - 1])
 
 
 @dataclass(frozen=True, slots=True)

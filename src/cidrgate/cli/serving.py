@@ -144,6 +144,8 @@ def _serve(
 
 
 def _opened(session: Session, *, create: bool, max_staleness: float) -> RuleManager:
+    if create:
+        session.check_new_database()
     with session.output.progress("reading the lists", None) as progress:
         return RuleManager.open(
             session.database,

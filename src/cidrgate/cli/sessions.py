@@ -32,7 +32,7 @@ def _list(session: Session) -> None:
         for one in found
     ]
     columns = ("id", "name", "scopes", "begun by", "from", "begun at (UTC)", "ends at (UTC)")
-    session.output.answer({"sessions": [session_record(one) for one in found]}, Table(columns, rows))
+    session.output.answer({"items": [session_record(one) for one in found], "next_cursor": None}, Table(columns, rows))
 
 
 @command(app, "end")

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from cidrgate.cli.errors import CommandError
+from cidrgate.cli.files import STANDARD_STREAM
 from cidrgate.cli.options import Session, command
 from cidrgate.cli.output import counted
 
@@ -20,6 +21,8 @@ def _compile(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The snapshot; replaced in one step.")],
 ) -> None:
     """Write all lists, with their position in the change log, to one file that `RuleManager.open(snapshot=)` maps."""
+    if file == STANDARD_STREAM:
+        raise CommandError("a snapshot is mapped, not read: name a file")
     with session.open() as manager:
         with session.output.progress("reading the lists", None) as progress:
             manager.load(progress=progress)
@@ -30,6 +33,6 @@ def _compile(
         accounts = len(manager.matcher)
     size = file.stat().st_size
     session.output.answer(
-        {"file": str(file), "accounts": accounts, "bytes": size},
+        {"file": str(file), "account_count": accounts, "bytes": size},
         f"{file}: {counted(accounts, 'account', 'accounts')}, {size:,} bytes",
     )

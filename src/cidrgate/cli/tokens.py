@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from cidrgate.cli.arguments import expiry
+from cidrgate.cli.durations import moment, moment_after
+from cidrgate.cli.errors import CommandError
 from cidrgate.cli.options import Session, command
 from cidrgate.cli.output import Line, Table
 from cidrgate.service.auth.serialization import token_record
@@ -30,17 +31,22 @@ def _create(
             help="admin, metrics, account:NAME:read or account:NAME:write. May be repeated.",
         ),
     ],
-    expires: Annotated[
+    expires_at: Annotated[
         str | None,
-        typer.Option("--expires", metavar="WHEN", help="When it expires: in 12h, 90d, or 2027-01-31T18:00+00:00."),
+        typer.Option("--expires-at", metavar="TIME", help="When it expires: a time such as 2027-01-31T18:00+00:00."),
+    ] = None,
+    expires_in: Annotated[
+        str | None,
+        typer.Option("--expires-in", metavar="DURATION", help="How long until it expires: 30m, 12h or 90d."),
     ] = None,
 ) -> None:
     """Create a token and print it. It cannot be shown again."""
+    if expires_at is not None and expires_in is not None:
+        raise CommandError("give --expires-at or --expires-in, not both")
+    end = moment(expires_at) if expires_at is not None else None if expires_in is None else moment_after(expires_in)
     scopes = [Scope.parse(text) for text in scope]
     with session.open_credentials(create=True) as credentials:
-        made = credentials.create_token(
-            name, scopes, expires_at=None if expires is None else expiry(expires), actor=session.actor
-        )
+        made = credentials.create_token(name, scopes, expires_at=end, actor=session.actor)
     session.output.answer(
         {**token_record(made.token), "token": made.secret},
         made.secret,
@@ -67,7 +73,8 @@ def _list(session: Session) -> None:
     ]
     columns = ("id", "name", "scopes", "created at (UTC)", "by", "state")
     session.output.answer(
-        {"tokens": [token_record(token) for token in tokens]}, Table(columns, rows, right=frozenset({"id"}))
+        {"items": [token_record(token) for token in tokens], "next_cursor": None},
+        Table(columns, rows, right=frozenset({"id"})),
     )
 
 

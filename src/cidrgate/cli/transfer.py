@@ -7,14 +7,15 @@ from typing import Annotated
 
 import typer
 
+from cidrgate.cli.arguments import DryRun
 from cidrgate.cli.errors import BadRowsError, PartialImportError
 from cidrgate.cli.files import STANDARD_STREAM, lines_of, write_text
 from cidrgate.cli.import_plan import plan_import
 from cidrgate.cli.list_files import ListFormat, format_of, read_rows, written
 from cidrgate.cli.options import Session, command
-from cidrgate.cli.output import counted
+from cidrgate.cli.output import DRY, counted
 from cidrgate.errors import SubaccountError
-from cidrgate.manager import RuleManager
+from cidrgate.manager import ImportReport, RuleManager
 from cidrgate.values import Account, Entry
 
 __all__ = ["app"]
@@ -37,6 +38,7 @@ def _import(
     replace: Annotated[bool, typer.Option("--replace", help="Replace the lists instead of adding to them.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Import nothing if any row is bad.")] = False,
     create: Annotated[bool, typer.Option("--create/--no-create", help="Create accounts that do not exist.")] = True,
+    dry_run: DryRun = False,
 ) -> None:
     """Import the lists of many accounts. An account with a bad row is not imported; the exit status is then 7."""
     form = form or format_of(file.name)
@@ -44,30 +46,35 @@ def _import(
         plan = plan_import(read_rows(lines, form))
     # Without its stray rows, a replaced list would lose networks that the file names.
     whole = strict or (replace and bool(plan.stray))
+    stopped = whole and bool(plan.stray)
     importing = session.output.progress("importing accounts", len(plan.lists))
-    with session.open(create=create) as manager, importing as advance:
+    with session.open(create=create, dry_run=dry_run) as manager, importing as advance:
         report = manager.import_accounts(
             plan.lists,
             replace=replace,
             create=create,
             strict=whole,
-            dry_run=whole and bool(plan.stray),
+            dry_run=dry_run or stopped,
             actor=session.actor,
             progress=advance,
         )
+    if stopped:
+        report = ImportReport(problems=report.problems)
     problems = plan.problems(report.problems)
-    session.output.answer(
-        {
-            "accounts": report.accounts,
-            "entries": report.entries,
-            "created": report.created,
-            "refused": sorted(report.problems),
-        },
-        f"imported {_amount(report.entries, report.accounts)}, {report.created:,} of them created",
-    )
+    record = {
+        "account_count": report.accounts,
+        "entry_count": report.entries,
+        "created_count": report.created,
+        "refused": sorted(report.problems),
+    }
+    amount = f"{_amount(report.entries, report.accounts)}, {report.created:,} of them"
+    if dry_run:
+        session.output.answer({**record, "dry_run": True}, f"would import {amount} to be created", DRY)
+    else:
+        session.output.answer(record, f"imported {amount} created")
     if problems:
         kind = PartialImportError if report.accounts else BadRowsError
-        raise kind(_advice(len(report.problems), whole=whole, strict=strict), problems)
+        raise kind(_advice(len(report.problems), whole=whole, strict=strict, dry_run=dry_run), problems)
 
 
 @command(app, "export")
@@ -103,7 +110,7 @@ def _export(
         write_text(file, written(lists(), form))
     if not to_stdout:
         session.output.answer(
-            {"accounts": len(names), "entries": exported, "file": str(file)},
+            {"account_count": len(names), "entry_count": exported, "file": str(file)},
             f"exported {_amount(exported, len(names))} to {file}",
         )
 
@@ -131,13 +138,15 @@ def _amount(entries: int, accounts: int) -> str:
     return f"{counted(entries, 'entry', 'entries')} of {counted(accounts, 'account', 'accounts')}"
 
 
-def _advice(refused: int, *, whole: bool, strict: bool) -> str:
+def _advice(refused: int, *, whole: bool, strict: bool, dry_run: bool) -> str:
     """Describe what the bad rows mean for the rest of the file."""
+    was = "would be" if dry_run else "was"
     if strict:
-        return "nothing was imported, as --strict asks: correct these rows, then import the file again"
+        return f"nothing {was} imported, as --strict asks: correct these rows, then import the file again"
     if whole:
-        return "nothing was imported: a row without a readable account may belong to any of the lists to be replaced"
+        return f"nothing {was} imported: a row without a readable account may belong to any of the lists to be replaced"
     if not refused:
-        return "every other row was imported: correct these rows, then import only them"
-    accounts = counted(refused, "account was", "accounts were")
-    return f"{accounts} not imported: correct these rows, then import those accounts again"
+        return f"every other row {was} imported: correct these rows, then import only them"
+    accounts = counted(refused, "account", "accounts")
+    were_not = "would not be" if dry_run else "was not" if refused == 1 else "were not"
+    return f"{accounts} {were_not} imported: correct these rows, then import those accounts again"

@@ -38,7 +38,7 @@ _Done = TypeVar("_Done")
 
 @dataclass(frozen=True, slots=True)
 class ImportReport:
-    """The result of an import.
+    """The result of an import; after a dry run, what the import would store.
 
     Attributes:
         accounts: How many accounts' lists were stored.
@@ -123,9 +123,17 @@ def import_lists(
             accepted[name] = cidrs
         except CidrgateError as error:
             problems[name] = error
-    if dry_run or (strict and problems):
+    if strict and problems:
         return ImportReport(problems=problems)
     new = [name for name in accepted if name not in known]
+    report = ImportReport(
+        accounts=len(accepted),
+        entries=sum(len(cidrs) for cidrs in accepted.values()),
+        created=len(new),
+        problems=problems,
+    )
+    if dry_run:
+        return report
     filled = [name for name in new if accepted[name]]
     created = transaction.insert_accounts(filled, parent=None, at=at, actor=actor, version=1)
     created |= transaction.insert_accounts(
@@ -143,12 +151,7 @@ def import_lists(
             made += sweep(listing, change(listing, lists[name], cidrs))
     transaction.apply(made, at=at)
     transaction.insert_lists(first, at=at, actor=actor)
-    return ImportReport(
-        accounts=len(accepted),
-        entries=sum(len(cidrs) for cidrs in accepted.values()),
-        created=len(new),
-        problems=problems,
-    )
+    return report
 
 
 def in_background(work: Callable[[_Part], _Done], parts: Iterable[_Part], threads: int) -> Iterator[_Done]:

@@ -791,21 +791,22 @@ class RuleManager:
             older_than: The age above which rows are deleted.
 
         Returns:
-            The number of deleted rows.
+            The number of deleted rows. A manager that makes dry runs deletes none, and returns how many it would.
 
         Raises:
             ValueError: If the age is negative.
-            CidrgateError: If this manager makes dry runs. It deletes no rows.
             StoreError: If the rows cannot be deleted.
         """
-        if self._dry_run:
-            raise CidrgateError("a manager that makes dry runs cannot prune the change log")
         if older_than.total_seconds() < 0:
             raise ValueError(f"older_than must not be negative, not {older_than}")
 
         def prune(transaction: Transaction) -> int:
-            return transaction.prune(earlier_by_far(certain_time(datetime.now(UTC)), transaction.clock()) - older_than)
+            end = earlier_by_far(certain_time(datetime.now(UTC)), transaction.clock()) - older_than
+            return transaction.prune(end, dry_run=self._dry_run)
 
+        if self._dry_run:
+            with self._store.read() as transaction:
+                return prune(transaction)
         return self._write(prune)
 
     def sweep(self) -> int:
@@ -910,7 +911,7 @@ class RuleManager:
             replace: Whether each list replaces the account's list, instead of being added to it.
             create: Whether to create accounts that do not exist.
             strict: Whether to store everything in one commit, or nothing if the list of any account cannot be stored.
-            dry_run: Whether to check everything and store nothing.
+            dry_run: Whether to check everything and store nothing. The report then says what would be stored.
             allow_empty: Whether, with `replace`, an empty list may replace a list with entries, which ends the
                 account's enforcement. Otherwise the account's problem is a `WouldDisableEnforcementError`.
             actor: Who imports, for the entries and the change log.
@@ -979,7 +980,7 @@ class RuleManager:
             before_store: Called with the outcome of a change of a list before it is stored. If it raises a
                 `CidrgateError`, nothing is stored. The outcome says what the change must be confirmed for.
             dry_run: Whether changes are validated and passed to `before_store`, but not stored. They need no
-                confirmation then. `import_accounts` is dry too, but calls no hooks; `prune_history` raises an error.
+                confirmation then. `import_accounts` and `prune_history` are dry too, but call no hooks.
             address: The caller's address as canonical text; None if it is unknown, and then no change is a lock-out.
             confirmed: The guards that the changes may meet, by name: `disable_enforcement`, `lock_out`. They add to
                 those of this manager.

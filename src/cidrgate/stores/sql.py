@@ -375,11 +375,12 @@ class Transaction(ABC):
         last = self._connection.scalars(select(func.max(changes.c.sequence))).one()
         return max(last or 0, self.log_start() - 1)
 
-    def prune(self, before: datetime) -> int:
+    def prune(self, before: datetime, *, dry_run: bool = False) -> int:
         """Delete the rows at the beginning of the log that are older than a time.
 
         Args:
             before: The time, with a time zone.
+            dry_run: Whether to count the rows and delete none; a read transaction is enough for that.
 
         Returns:
             The number of deleted rows.
@@ -389,6 +390,9 @@ class Transaction(ABC):
         start = self._connection.scalar(select(func.coalesce(first_kept.scalar_subquery(), end.scalar_subquery())))
         if start is None or start <= self.log_start():
             return 0
+        if dry_run:
+            rows = select(func.count()).select_from(changes).where(changes.c.sequence < start)
+            return self._connection.scalar(rows) or 0
         self._connection.execute(update(facts).values(log_start=start))
         return self._connection.execute(delete(changes).where(changes.c.sequence < start)).rowcount
 

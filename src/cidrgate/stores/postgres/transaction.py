@@ -205,12 +205,12 @@ class PostgresTransaction(Transaction):
         wanted_of = {"table": f'"{self._schema}".{table}', "wanted": wanted}
         return self._connection.scalars(self._statements.ids, wanted_of).all()
 
-    def prune(self, before: datetime) -> int:
+    def prune(self, before: datetime, *, dry_run: bool = False) -> int:
         """Delete the rows at the beginning of the log that are older than a time."""
         # The trigger that protects the log names no schema, so this must be the only one that the transaction sees.
         self._connection.exec_driver_sql(f'SET LOCAL search_path TO "{self._schema}"')
         self._allow_silence(LONGEST_SILENCE)  # the log may be years long
-        return super().prune(before)
+        return super().prune(before, dry_run=dry_run)
 
     def note_matches(self, seen: Sequence[tuple[str, str]], at: datetime) -> None:
         """Record when entries matched requests."""

@@ -1,0 +1,201 @@
+"""Commands that change one account's list: `add`, `edit`, `remove`, `replace`, `restore`; each also as a dry run."""
+
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cidrgate.cli.arguments import (
+    AccountName,
+    Cidrs,
+    DryRun,
+    Empty,
+    EntryId,
+    EntryIds,
+    EntryNames,
+    Version,
+    named_entries,
+)
+from cidrgate.cli.details import DETAIL_OPTIONS, takes_details
+from cidrgate.cli.errors import CommandError
+from cidrgate.cli.files import read_text
+from cidrgate.cli.list_attempts import answer_change, attempted
+from cidrgate.cli.lists import app, entry_app
+from cidrgate.cli.options import Session, command
+from cidrgate.errors import AccountExistsError, AccountNotFoundError
+from cidrgate.manager import RuleManager
+from cidrgate.rules import split_submission, validate_addition
+from cidrgate.values import EntryDetails, EntryEdit
+
+__all__ = ["app", "entry_app"]
+
+
+@command(entry_app, "add")
+@command(app, "add", short_for="entry add")
+@takes_details("add")
+def _add(
+    session: Session,
+    account: AccountName,
+    cidrs: Cidrs,
+    *,
+    details: EntryDetails,
+    expect_version: Version = None,
+    create: Annotated[bool, typer.Option("--create", help="Create the account if it does not exist.")] = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Add networks to a list: all of them, or none if one breaks a rule."""
+    with session.open(create=create, dry_run=dry_run) as manager, ExitStack() as stack:
+        if create:
+            manager = _with_account(manager, account, cidrs, session, stack, dry_run=dry_run)
+        attempt = attempted(
+            manager,
+            lambda lists: lists.add(account, cidrs, actor=session.actor, expect_version=expect_version, **details),
+            dry_run=dry_run,
+        )
+    answer_change(session, attempt)
+
+
+@command(entry_app, "edit")
+@command(app, "edit", short_for="entry edit")
+@takes_details("edit")
+def _edit(
+    session: Session,
+    account: AccountName,
+    cidrs: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[CIDR] [NEW]", help="The entry, unless --id names it; then its new network."),
+    ] = None,
+    *,
+    entry_id: EntryId = None,
+    details: EntryDetails,
+    expect_version: Version = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Change the network or the details of an entry; its id stays the same."""
+    typed = list(cidrs or [])
+    [which] = named_entries(typed[:1], None) if entry_id is None else [entry_id]
+    new = typed[1:] if entry_id is None else typed
+    if len(new) > 1:
+        raise CommandError(f"an entry has one network: {new[1]!r} is one argument too many")
+    edit = EntryEdit(new[0] if new else ..., **details)
+    if not edit.changes():
+        flags = [option.flags[0] for options in DETAIL_OPTIONS.values() for option in options]
+        raise CommandError(f"nothing to change: give the new network, {' or '.join(flags)}")
+    with session.open() as manager:
+        attempt = attempted(
+            manager,
+            lambda lists: lists.edit(account, which, edit, actor=session.actor, expect_version=expect_version),
+            dry_run=dry_run,
+        )
+    answer_change(session, attempt)
+
+
+@command(entry_app, "remove")
+@command(app, "remove", short_for="entry remove")
+def _remove(
+    session: Session,
+    account: AccountName,
+    cidrs: EntryNames = None,
+    *,
+    entry_ids: EntryIds = None,
+    expect_version: Version = None,
+    empty: Empty = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Remove entries: all of them, or none if one is not in the list."""
+    which = named_entries(cidrs, entry_ids)
+    with session.open() as manager:
+        attempt = attempted(
+            manager,
+            lambda lists: lists.remove(
+                account, *which, actor=session.actor, expect_version=expect_version, allow_empty=empty
+            ),
+            dry_run=dry_run,
+            empty=empty,
+        )
+    answer_change(session, attempt)
+
+
+@command(entry_app, "replace")
+@command(app, "replace", short_for="entry replace")
+@takes_details("replace")
+def _replace(
+    session: Session,
+    account: AccountName,
+    cidrs: Annotated[list[str] | None, typer.Argument(metavar="[CIDR...]", help="The whole list.")] = None,
+    *,
+    file: Annotated[Path | None, typer.Option("--file", "-f", help="A file with the whole list; - for stdin.")] = None,
+    details: EntryDetails,
+    expect_version: Version = None,
+    empty: Empty = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Replace the whole list in one change; entries that stay keep their id, and each detail that is not given."""
+    if cidrs and file:
+        raise CommandError("give the networks or a --file that contains them, not both")
+    pieces = split_submission(read_text(file) if file else cidrs or [])
+    with session.open() as manager:
+        attempt = attempted(
+            manager,
+            lambda lists: lists.replace(
+                account,
+                pieces,
+                actor=session.actor,
+                expect_version=expect_version,
+                allow_empty=empty,
+                **details,
+            ),
+            dry_run=dry_run,
+            empty=empty,
+        )
+    answer_change(session, attempt)
+
+
+@command(app, "restore")
+def _restore(
+    session: Session,
+    account: AccountName,
+    *,
+    to_sequence: Annotated[
+        int, typer.Option("--to-sequence", metavar="SEQUENCE", min=0, help="The change after which the list was so.")
+    ],
+    expect_version: Version = None,
+    empty: Empty = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Restore the list as it was after a change (see `cidrgate history`), checked by the current rules."""
+    with session.open() as manager:
+        attempt = attempted(
+            manager,
+            lambda lists: lists.restore(
+                account,
+                to_sequence=to_sequence,
+                actor=session.actor,
+                expect_version=expect_version,
+                allow_empty=empty,
+            ),
+            dry_run=dry_run,
+            empty=empty,
+        )
+    answer_change(session, attempt)
+
+
+def _with_account(
+    manager: RuleManager, account: str, cidrs: list[str], session: Session, stack: ExitStack, *, dry_run: bool
+) -> RuleManager:
+    """Create an account if it does not exist, unless its first list would break a rule anyway.
+
+    Returns:
+        The manager; for a dry run that would create the account, one in memory in which the account exists.
+    """
+    try:
+        manager.account(account)
+    except AccountNotFoundError:
+        if dry_run:
+            manager = stack.enter_context(session.in_memory())
+        else:
+            validate_addition(split_submission(cidrs), [], session.policy)
+        with suppress(AccountExistsError):  # another process was quicker
+            manager.create_account(account, actor=session.actor)
+    return manager

@@ -1,0 +1,148 @@
+"""Changes of a list, made or only tried: what every command that changes one list does and answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from cidrgate.cli.history import said_of
+from cidrgate.cli.output import DRY, Line
+from cidrgate.manager.confirmations import refuse_unconfirmed
+from cidrgate.manager.outcomes import Guard, ListOutcome
+from cidrgate.manager.previews import access_change
+from cidrgate.rules.decisions import list_state
+from cidrgate.serialization import entry_record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from cidrgate.cli.options import Session
+    from cidrgate.manager import RuleManager
+    from cidrgate.manager.previews import AccessChange
+    from cidrgate.values import Entry, ListChange, ListState
+
+__all__ = ["ListAttempt", "answer_change", "attempted", "list_warning"]
+
+_MOST_LINES = 100
+"""How many entries or networks an answer names; a program gets all of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListAttempt:
+    """A change of a list that was made or tried.
+
+    Attributes:
+        change: What it did, or would do.
+        access: Who would lose or gain access; None if the change was made.
+    """
+
+    change: ListChange
+    access: AccessChange | None = None
+
+
+def attempted(
+    manager: RuleManager, make: Callable[[RuleManager], ListChange], *, dry_run: bool, empty: bool = False
+) -> ListAttempt:
+    """Make a change, or try it.
+
+    Args:
+        manager: The lists.
+        make: Makes the change with a manager.
+        dry_run: Whether to change nothing.
+        empty: Whether the list may become empty.
+
+    Raises:
+        CidrgateError: If the change is refused. A dry run is refused for the same reasons.
+    """
+    if not dry_run:
+        return ListAttempt(make(manager))
+    outcomes: list[ListOutcome] = []
+    change = make(manager.with_hooks(before_store=outcomes.append, dry_run=True))
+    [outcome] = outcomes
+    # A dry run needs no confirmation for itself, but it ends as the command would.
+    refuse_unconfirmed(outcome, None, {Guard.DISABLE_ENFORCEMENT} if empty else ())
+    return ListAttempt(change, access_change(outcome.before, outcome.after, datetime.now(UTC)))
+
+
+def answer_change(session: Session, attempt: ListAttempt) -> None:
+    """Answer with what a change did: the same object for every change."""
+    change, access = attempt.change, attempt.access
+    record: dict[str, Any] = {
+        "account": change.account,
+        "version": change.version,
+        "enforced": change.enforced,
+        "entry_count": len(change.entries),
+        "before": [entry_record(entry) for entry in change.before],
+        "after": [entry_record(entry) for entry in change.after],
+    }
+    state = list_state(change.entries, datetime.now(UTC))
+    most = session.policy.max_entries
+    lines: list[str | Line] = [*_limited(list(_described(change, dry_run=access is not None)))]
+    if access is None:
+        lines += [f"{change.account}: {state.entries} of {most} entries", *list_warning(change.account, state)]
+    else:
+        record |= {"dry_run": True, **access_record(access)}
+        lines += [f"{change.account} would have {state.entries} of {most} entries", *_access_lines(access), DRY]
+    session.output.answer(record, *lines)
+
+
+def access_record(access: AccessChange) -> dict[str, Any]:
+    """Return the JSON members that say who would lose and gain access, as previews of the API have them."""
+    return {
+        "enforcement_begins": access.begins,
+        "enforcement_ends": access.ends,
+        "loses_access": list(access.lost),
+        "gains_access": list(access.gained),
+        "more_lose_access": access.more_lost,
+        "more_gain_access": access.more_gained,
+    }
+
+
+def list_warning(account: str, state: ListState) -> list[Line]:
+    """Return a warning about a list without current entries; nothing for other lists."""
+    if state.entries:
+        return []
+    if state.enforced:
+        warning = f"{account} has only expired entries and is still enforced: every address is denied"
+    else:
+        warning = f"{account} has no entries and is not enforced: every address is allowed"
+    return [Line(warning, "yellow")]
+
+
+def _described(change: ListChange, *, dry_run: bool) -> Iterator[str]:
+    """Yield a line for each entry that a change removed, edited or added."""
+    removed, edited, added = ("would remove", "would be", "would add") if dry_run else ("removed", "is now", "added")
+    before = {entry.id: entry for entry in change.before}
+    after = {entry.id for entry in change.after}
+    for entry in change.before:
+        if entry.id not in after:
+            yield f"{removed} {_named(entry)}"
+    for entry in change.after:
+        old = before.get(entry.id)
+        yield f"{added} {_named(entry)}" if old is None else f"{_named(old)} {edited} {_named(entry)}"
+    if not change.before and not change.after:
+        yield "the list is like that already" if not dry_run else "nothing would change: the list is like that already"
+
+
+def _named(entry: Entry) -> str:
+    # An entry that a dry run would add has no id yet.
+    said = [*([f"id {entry.id}"] if entry.id > 0 else []), *said_of(entry)]
+    return f"{entry.cidr} ({', '.join(said)})" if said else entry.cidr
+
+
+def _access_lines(access: AccessChange) -> Iterator[str]:
+    if access.begins:
+        yield "enforcement would begin: every address outside of the list would lose access"
+    if access.ends:
+        yield "enforcement would end: every address would gain access"
+    for networks, more, what in ((access.lost, access.more_lost, "lose"), (access.gained, access.more_gained, "gain")):
+        if networks:
+            left = len(networks) - _MOST_LINES + more
+            others = f" and {left:,} more networks" if left > 0 else ""
+            yield f"would {what} access: {', '.join(networks[:_MOST_LINES])}{others}"
+
+
+def _limited(lines: list[str]) -> list[str]:
+    left = len(lines) - _MOST_LINES
+    return lines if left <= 0 else [*lines[:_MOST_LINES], f"and {left:,} more"]
