@@ -179,11 +179,22 @@ cdef inline size_t size_of(const AccountHeader *header) noexcept nogil:
     return size
 
 
+cdef inline Slot *first_slot(SlotTable *table, uint32_t tag) noexcept nogil:
+    """Return the slot at which the search for a name begins."""
+    return &table.slots[<uint32_t>(<uint64_t>tag * table.capacity >> 32)]
+
+
 cdef inline Slot *find(const Accounts *accounts, const Name *name) noexcept nogil:
     """Return the slot of an account, or NULL."""
-    cdef SlotTable *table = <SlotTable *>load_pointer(&accounts.table)
     # Computed here, because the seed changes when the lists of another matcher are adopted.
-    cdef uint32_t tag = keyed_hash(name.text, name.size, accounts.seed)
+    return find_from(
+        <SlotTable *>load_pointer(&accounts.table), accounts, name, keyed_hash(name.text, name.size, accounts.seed))
+
+
+cdef inline Slot *find_from(
+    SlotTable *table, const Accounts *accounts, const Name *name, uint32_t tag
+) noexcept nogil:
+    """Return the slot of an account in a table of these accounts, by the hash of its name too, or NULL."""
     cdef uint32_t place = <uint32_t>(<uint64_t>tag * table.capacity >> 32)
     cdef Slot *slot
     cdef uint32_t block

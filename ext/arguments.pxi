@@ -60,12 +60,12 @@ cdef object not_a_prefix(object value):
     )
 
 
-cdef inline bint text_address(str text, Address *address):
+cdef inline bint text_address(str text, Address *address) noexcept:
     """Read an address from a `str`; return False if it is not an address."""
     return PyUnicode_IS_COMPACT_ASCII(text) and parse_address(ascii_text(text), PyUnicode_GET_LENGTH(text), address)
 
 
-cdef inline bint text_prefix(str text, Prefix *prefix):
+cdef inline bint text_prefix(str text, Prefix *prefix) noexcept:
     """Read a prefix from a `str`; return False if it is not a prefix."""
     return PyUnicode_IS_COMPACT_ASCII(text) and parse_prefix(ascii_text(text), PyUnicode_GET_LENGTH(text), prefix)
 
@@ -211,8 +211,9 @@ def _folded_products(uint64_t a, uint64_t b, /):
 
 cdef Item *read_items(object prefixes, uint32_t *count) except NULL:
     """Read the prefixes of an iterable as items; the caller frees them."""
-    if isinstance(prefixes, str):
-        raise TypeError("prefixes must be an iterable of prefixes, not one str: write [prefix]")
+    # Iterating over one network would give all its addresses.
+    if isinstance(prefixes, (str, bytes, IPv4Network, IPv6Network)):
+        raise TypeError(f"prefixes must be an iterable of prefixes, not one {type(prefixes).__name__}: write [prefix]")
     # A copy: a caller's class or another thread may change the iterable while it is read.
     cdef tuple given = tuple(prefixes)
     cdef Py_ssize_t index, size = len(given)

@@ -18,15 +18,15 @@ from libc.string cimport memset
 
 from accounts cimport (
     DONE, HAS_ENTRIES, HAS_SUBACCOUNTS, IS_SUBACCOUNT, MAX_NAME, NO_PARENT, AccountHeader, Accounts, Lists, Name,
-    accounts_of, blocks_by_row, close_accounts, close_lists, count_enforced, discard, find, header_of, header_of_parent,
-    is_open, link, list_at, list_of, move_accounts, open_accounts, open_lists, publish, row_of, rows_known, table_size,
-    text_of, trie_allows, trie_of, withdraw,
+    Slot, SlotTable, accounts_of, blocks_by_row, close_accounts, close_lists, count_enforced, discard, find,
+    find_from, first_slot, header_of, header_of_parent, is_open, link, list_at, list_of, move_accounts, open_accounts,
+    open_lists, publish, row_of, rows_known, table_size, text_of, trie_allows, trie_of, withdraw,
 )
 from address cimport Address, Prefix
 from arena cimport UNIT
 from batch cimport PIECE, Batch, read_piece
 from build cimport Item, Plan, drop_plan, plan_trie
-from native cimport load_acquire, backoff, prefetch
+from native cimport backoff, keyed_hash, load_acquire, load_pointer, prefetch
 from readers cimport Readers, enter, enter_unlocked, epoch_ends, leave, leave_unlocked
 from snapshot cimport (
     DAMAGED, FOREIGN, HOSTILE, MOST_NOTE, NEWER, OTHER_ORDER, OUT_OF_MEMORY, SOUND, TRUNCATED, Snapshot, note_of, seal,
@@ -741,17 +741,31 @@ cdef inline bint answer(Matcher matcher, str account, object address, bint unkno
     """
     cdef Name name
     cdef Address wanted
-    cdef uint32_t block
-    cdef bint found
+    cdef uint32_t tag, block
+    cdef bint is_text = type(address) is str, is_address = True, found = False
     cdef const Accounts *accounts
+    cdef SlotTable *table
+    cdef Slot *slot
     cdef int64_t *inside
-    read(address, &wanted)
     matcher.name(account, &name)
+    if not is_text:
+        # Before the reading begins, because it may run any code.
+        read_object(address, &wanted)
     inside = enter_unlocked(&matcher.lists.readers)
     accounts = accounts_of(&matcher.lists)
-    block = list_of(accounts, &name)
-    found = allowed(accounts, block, &wanted, unenforced) if block else unknown
+    table = <SlotTable *>load_pointer(&accounts.table)
+    tag = keyed_hash(name.text, name.size, accounts.seed)
+    # The slot is fetched from memory while the address is parsed.
+    prefetch(first_slot(table, tag))
+    if is_text:
+        is_address = text_address(<str>address, &wanted)
+    if is_address:
+        slot = find_from(table, accounts, &name, tag)
+        block = 0 if slot == NULL else load_acquire(&slot.list)
+        found = allowed(accounts, block, &wanted, unenforced) if block else unknown
     leave_unlocked(inside)
+    if not is_address:
+        raise not_an_address(address)
     return found
 
 

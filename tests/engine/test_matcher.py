@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Collection
+from ipaddress import IPv4Network, IPv6Network
 from typing import Any, Literal
 
 import numpy as np
@@ -11,7 +12,14 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from cidrgate import AccountNotFoundError, InvalidAccountError, InvalidAddressError, Matcher, SubaccountError
+from cidrgate import (
+    AccountNotFoundError,
+    InvalidAccountError,
+    InvalidAddressError,
+    Matcher,
+    PrefixTrie,
+    SubaccountError,
+)
 from tests.golden import GoldenTrie
 from tests.length import length
 from tests.strategies import addresses_near, prefixes
@@ -321,8 +329,11 @@ def test_one_text_is_one_account_or_refused_but_never_its_letters() -> None:
     matcher.publish("abc", ["8.8.8.0/24"])
     with pytest.raises(TypeError, match=r"not one str: write \[account\]"):
         matcher.rows("abc")
-    with pytest.raises(TypeError, match=r"write \[prefix\]"):
-        matcher.publish("acct-1", "8.8.8.0/24")
+    one_prefix: list[Any] = ["8.8.8.0/24", b"8.8.8.0/24", IPv4Network("8.0.0.0/8"), IPv6Network("2600::/16")]
+    for prefix in one_prefix:
+        for take in (PrefixTrie, lambda one: matcher.publish("acct-1", one)):
+            with pytest.raises(TypeError, match=r"write \[prefix\]"):
+                take(prefix)
     for addresses in ("8.8.8.8", b"\x08\x08\x08\x08"):
         with pytest.raises(TypeError, match="addresses must be"):
             matcher.allows_many("abc", addresses)  # type: ignore[arg-type]
