@@ -56,7 +56,14 @@ def write(url: str, rate: float, count: int) -> None:
             if owner is None:
                 raise SystemExit(f"there is no account {account(change)}")
             at = datetime.now(UTC)
-            entry = Entry(next(transaction.new_entry_ids()), owner.name, f"{address(change)}/32", None, at, None)
+            entry = Entry(
+                id=next(transaction.new_entry_ids()),
+                account=owner.name,
+                cidr=f"{address(change)}/32",
+                label=None,
+                created_at=at,
+                created_by=None,
+            )
             before = tuple(transaction.entries(owner))
             transaction.apply([StoredChange(owner, "replace", before, (entry,))], at=at)
         commits.append(time.monotonic_ns())

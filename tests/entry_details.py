@@ -8,6 +8,7 @@ from typing import Any, cast
 from hypothesis import strategies as st
 
 from cidrgate import EntryDetails
+from cidrgate.values import DETAILS
 
 VALUES: dict[str, tuple[Any, Any]] = {
     "label": ("office", "home"),
@@ -20,7 +21,8 @@ assert VALUES.keys() == EntryDetails.__annotations__.keys(), (
     "in VALUES of tests/entry_details.py"
 )
 
-_DRAWN = {name: st.sampled_from([None, *values]) for name, values in VALUES.items()}
+_NULLABLE = {detail.name for detail in DETAILS if detail.nullable}
+_DRAWN = {name: st.sampled_from([None, *values] if name in _NULLABLE else [*values]) for name, values in VALUES.items()}
 
 all_details: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(_DRAWN)
 """What a submission says of an entry; None where it says nothing."""

@@ -34,6 +34,9 @@ RECIPES = {
 
 _MESSAGE = re.compile(r"^E +(?:\w+Error: )?(.+)$", re.MULTILINE)
 
+_LONGEST = 300
+"""The most characters of a message that are shown."""
+
 
 class _Missing:
     """Collects the first line of each failure's message, with the first test that says it."""
@@ -50,7 +53,8 @@ class _Missing:
     def _note(self, report: pytest.CollectReport | pytest.TestReport) -> None:
         if report.failed:
             message = _MESSAGE.search(report.longreprtext)
-            self.found.setdefault(message[1] if message else report.longreprtext.strip(), report.nodeid)
+            text = message[1] if message else report.longreprtext.strip().splitlines()[-1]
+            self.found.setdefault(text[:_LONGEST], report.nodeid)
 
 
 def main(arguments: list[str]) -> int:

@@ -11,7 +11,6 @@ import shutil
 import stat
 import subprocess
 import sys
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -474,9 +473,10 @@ def test_prometheus_takes_what_it_is_told_to_read(tmp_path: Path) -> None:
     run(promtool, "check", "config", "prometheus.yaml", cwd=tmp_path)
 
 
-@contextmanager
-def measured(folder: Path) -> Iterator[list[str]]:
-    """What both servers tell Prometheus, a line each."""
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What both servers tell Prometheus."""
+    folder = tmp_path_factory.mktemp("measured")
     url = database(folder)
     with RuleManager.open(url, load=False) as manager:
         token = Credentials(manager._store).create_token("prometheus", [Scope("metrics")]).secret
@@ -486,7 +486,7 @@ def measured(folder: Path) -> Iterator[list[str]]:
     ):
         for client in ("127.0.0.2", "127.0.0.9"):
             ask(port, headers=[("X-Account", "acct-1"), ("X-Forwarded-For", client)], path="/v1/authorize")
-        lines = ask(port, path="/metrics").body.decode().splitlines()
+        of_endpoint = ask(port, path="/metrics").body.decode()
         connection = http.client.HTTPConnection(server.url.removeprefix("http://"), timeout=30)
         for _ in range(2):  # the first is counted when it is answered
             connection.request("GET", "/metrics", headers={"Authorization": f"Bearer {token}"})
@@ -494,18 +494,40 @@ def measured(folder: Path) -> Iterator[list[str]]:
             assert answer.status == 200
             text = answer.read().decode()
         connection.close()
-        yield [line for line in [*lines, *text.splitlines()] if line and not line.startswith("#")]
+    return {"authorize": of_endpoint, "serve": text}
 
 
 @pytest.fixture(scope="module")
-def series(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
+def series(measured: dict[str, str]) -> dict[str, set[str]]:
     """The names that are measured, and the labels of each."""
     found: dict[str, set[str]] = {}
-    with measured(tmp_path_factory.mktemp("measured")) as lines:
-        for line in lines:
+    for line in "\n".join(measured.values()).splitlines():
+        if line and not line.startswith("#"):
             name, _, labels = line.partition(" ")[0].partition("{")
             found.setdefault(name, set()).update(re.findall(r'(\w+)="', labels))
     return found
+
+
+@pytest.mark.parametrize("server", ["serve", "authorize"])
+def test_metrics_are_named_by_the_conventions_of_prometheus(server: str, measured: dict[str, str]) -> None:
+    promtool = program("promtool", "on Debian: apt-get install prometheus")
+    checked = subprocess.run(
+        [promtool, "check", "metrics"], input=measured[server], capture_output=True, text=True, timeout=60
+    )
+    assert (checked.returncode, checked.stdout, checked.stderr) == (0, "", "")
+
+
+def test_both_servers_measure_decisions_and_lists_alike(measured: dict[str, str]) -> None:
+    names = {
+        server: set(re.findall(r"^# TYPE (cidrgate_\w+)", text, re.MULTILINE)) for server, text in measured.items()
+    }
+    # Only the endpoint here has a snapshot, and only the service answers other requests.
+    own = {"cidrgate_snapshot_age_seconds"} | {
+        name for name in names["serve"] if re.search("http|authentication", name)
+    }
+    created = {name for name in names["serve"] if name.endswith("_created")}
+    assert names["serve"] - own - created == names["authorize"] - own
+    assert len(names["authorize"]) >= 10
 
 
 def expressions() -> dict[str, str]:

@@ -49,7 +49,7 @@ UNITS = [
         "\U0001f600",
     ],
     *["0.", ".0", "1.", "*.", ".*", "a=", "a=b;", "a,", '\\"', '"\\', '"account"', '"account":"', "a/", "/a", "a?"],
-    *["0/", "/0", "; create it first: `", "for=", "PROXY TCP4 ", "cidrgate_", "1 1", " /", "- ", "%a/", "%25"],
+    *["0/", "/0", "for=", "PROXY TCP4 ", "cidrgate_", "1 1", " /", "- ", "%a/", "%25"],
 ]
 CLASSES = [*'0aGz .,:/-_=%"\\[*', "\t", "\n", "\0", "\x7f", "é", "\U0001f600"]
 """A character of each class that patterns tell apart."""

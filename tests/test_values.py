@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from dataclasses import fields, is_dataclass
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from hypothesis import given, strategies as st
 
+import cidrgate
+from cidrgate import Entry, RuleManager
 from cidrgate.values import seconds
 
 LONG = timedelta(days=36500)
@@ -34,3 +37,32 @@ def test_a_duration_is_finite_and_not_negative(value: float | timedelta, above_z
 def test_what_is_no_duration_is_named(value: Any) -> None:
     with pytest.raises(TypeError, match=r"^how_long must be a number of seconds or a timedelta, not "):
         seconds(value, "how_long")
+
+
+MINE = {"cidrgate.values", "cidrgate.errors", "cidrgate.rules.policy", "cidrgate.manager.importing"}
+
+
+def test_values_are_made_by_name() -> None:
+    """So that fields can be added, and their order means nothing."""
+    values = [getattr(cidrgate, name) for name in vars(cidrgate)["__all__"]]
+    found = {value for value in values if isinstance(value, type) and is_dataclass(value) and value.__module__ in MINE}
+    assert {Entry, cidrgate.Policy, cidrgate.Problem, cidrgate.ImportReport} <= found
+    for value in found:
+        positional = [one.name for one in fields(value) if one.init and not one.kw_only]
+        assert positional == (["cidr"] if value is cidrgate.NewEntry else []), value
+        assert vars(value)["__match_args__"] == tuple(positional)
+
+
+def test_a_decision_is_true_if_the_address_is_allowed() -> None:
+    with RuleManager.open("memory://", load=False) as manager:
+        manager.create_account("acct-1")
+        manager.add("acct-1", "8.8.8.0/24")
+        for account, address in (("acct-1", "8.8.8.8"), ("acct-1", "9.9.9.9"), ("acct-1", "x"), ("nobody", "9.9.9.9")):
+            decision = manager.explain(account, address)
+            assert bool(decision) is decision.allowed
+
+
+def test_a_manager_shows_its_store_and_policy() -> None:
+    with RuleManager.open("memory://", load=False) as manager:
+        assert repr(manager) == "<RuleManager of the store in memory, Policy(max_entries=50, allow_special=False)>"
+        assert repr(manager.with_hooks(dry_run=True)).endswith(", dry_run=True>")

@@ -481,7 +481,7 @@ ProblemCode: TypeAlias = Literal[
 """The codes of the rules. Later versions may add codes."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
     """One broken rule in a submission.
 

@@ -30,6 +30,8 @@ __all__ = [
     "NewEntry",
     "Prefix",
     "Reason",
+    "in_utc",
+    "prefix_text",
     "seconds",
 ]
 
@@ -92,7 +94,7 @@ def _float(value: float) -> float:
         return math.inf if value > 0 else -math.inf
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
     """An account, its parent if it is a subaccount, and the number of changes to its list."""
 
@@ -102,7 +104,7 @@ class Account:
     version: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ListState:
     """The summary of an account's effective list: its own list, or its parent's for a subaccount.
 
@@ -130,48 +132,98 @@ class EntryDetails(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class NewEntry:
-    """A submitted entry: the CIDR as it was written, and optional details, such as a label and an expiry.
+    """A submitted entry: its network as it was written, and optional details, such as a label and an expiry.
 
-    A detail is None if the submission does not set it.
+    A detail that is `...` is absent: a new entry gets its default, and `replace` keeps the value of an entry that is
+    listed already. None clears it. An empty label is no label, and times are changed to UTC.
+
+    Args:
+        cidr: The network: text, or an `ipaddress` object. An address object is its /32 or /128.
+        label: The label, or None for no label.
+        expires_at: When the entry expires, with a time zone; None for never.
+
+    Raises:
+        TypeError: If `cidr` is neither text nor an `ipaddress` object, or a detail has another type.
+
+    Example:
+        >>> NewEntry("8.8.8.0/24", label="")
+        NewEntry(cidr='8.8.8.0/24', label=None, expires_at=Ellipsis)
     """
 
     cidr: str
-    label: str | None = None
-    expires_at: datetime | None = None
+    label: str | EllipsisType | None = field(default=..., kw_only=True)
+    expires_at: datetime | EllipsisType | None = field(default=..., kw_only=True)
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            cidr: Prefix | IPv4Address | IPv6Address,
+            *,
+            label: str | EllipsisType | None = ...,
+            expires_at: datetime | EllipsisType | None = ...,
+        ) -> None: ...
+
+    def __post_init__(self) -> None:
+        """Bring the fields into the form that is stored."""
+        _normalise(self)
 
     @classmethod
     def of(cls, entry: Entry) -> NewEntry:
         """Return the submission that asks for an entry as it is.
 
         Example:
-            >>> from datetime import UTC, datetime
-            >>> NewEntry.of(Entry(7, "acct-1", "8.8.8.0/24", "dns", datetime(2025, 1, 2, tzinfo=UTC), "me"))
+            >>> at = datetime(2025, 1, 2, tzinfo=UTC)
+            >>> entry = Entry(
+            ...     id=7, account="acct-1", cidr="8.8.8.0/24", label="dns", created_at=at, created_by="me"
+            ... )
+            >>> NewEntry.of(entry)
             NewEntry(cidr='8.8.8.0/24', label='dns', expires_at=None)
         """
         return cls(**{one.name: getattr(entry, one.name) for one in fields(cls)})
 
     def details(self) -> EntryDetails:
-        """Return every detail, including those that are None."""
-        return cast("EntryDetails", {one.name: getattr(self, one.name) for one in fields(self) if one.name != "cidr"})
+        """Return every detail of a new entry: the default for each that is absent."""
+        return cast("EntryDetails", {one.name: one.default for one in DETAILS} | cast("dict[str, Any]", self.said()))
 
     def said(self) -> EntryDetails:
-        """Return the details that are not None."""
-        return cast("EntryDetails", {name: value for name, value in self.details().items() if value is not None})
+        """Return the details that are not absent."""
+        found = {one.name: getattr(self, one.name) for one in DETAILS}
+        return cast("EntryDetails", {name: value for name, value in found.items() if value is not ...})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EntryEdit:
     """An edit of an entry. A field that is `...` does not change.
 
-    Attributes:
-        cidr: The new network, as written.
+    An empty label is no label, and times are changed to UTC.
+
+    Args:
+        cidr: The new network: text, or an `ipaddress` object. An address object is its /32 or /128.
         label: The new label, or None for no label.
         expires_at: The new expiry, or None for never.
+
+    Raises:
+        TypeError: If a field has another type.
     """
 
     cidr: str | EllipsisType = ...
     label: str | EllipsisType | None = ...
     expires_at: datetime | EllipsisType | None = ...
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            cidr: Prefix | IPv4Address | IPv6Address | EllipsisType = ...,
+            label: str | EllipsisType | None = ...,
+            expires_at: datetime | EllipsisType | None = ...,
+        ) -> None: ...
+
+    def __post_init__(self) -> None:
+        """Bring the fields into the form that is stored."""
+        _normalise(self)
 
     def changes(self) -> dict[str, Any]:
         """Return the new values, by field name, without the fields that do not change."""
@@ -182,15 +234,75 @@ class EntryEdit:
         """Return the entry after the edit.
 
         Example:
-            >>> from datetime import UTC, datetime
-            >>> entry = Entry(7, "acct-1", "8.8.8.0/24", "dns", datetime(2025, 1, 2, tzinfo=UTC), "me")
+            >>> at = datetime(2025, 1, 2, tzinfo=UTC)
+            >>> entry = Entry(
+            ...     id=7, account="acct-1", cidr="8.8.8.0/24", label="dns", created_at=at, created_by="me"
+            ... )
             >>> EntryEdit(label=None).applied(entry).label, EntryEdit(label=None).applied(entry).cidr
             (None, '8.8.8.0/24')
         """
         return replace(entry, **self.changes())
 
 
-@dataclass(frozen=True, slots=True)
+def _normalise(piece: NewEntry | EntryEdit) -> None:
+    """Change the fields of a submission to the form that is stored: networks to text, times to UTC, "" to None."""
+    if type(piece.cidr) is not str and piece.cidr is not ...:
+        object.__setattr__(piece, "cidr", prefix_text(piece.cidr))
+    for name in _TEXTS:
+        value = getattr(piece, name)
+        if value == "":
+            object.__setattr__(piece, name, None)
+        elif not (value is None or value is ... or isinstance(value, str)):
+            raise TypeError(f"{name} must be text or None, not {value!r}")
+    for name in _TIMES:
+        value = getattr(piece, name)
+        if not (value is None or value is ...):
+            object.__setattr__(piece, name, in_utc(value, name))
+
+
+def prefix_text(prefix: Prefix | IPv4Address | IPv6Address) -> str:
+    """Return a network as text. Text is returned as it is; the rules check it.
+
+    Args:
+        prefix: Text, or an `ipaddress` network. An address object is its /32 or /128: only text must have a length.
+
+    Raises:
+        TypeError: If it is something else.
+
+    Example:
+        >>> prefix_text(IPv4Network("8.8.8.0/24")), prefix_text(IPv6Address("2606:4700::1")), prefix_text("8.8.8.8")
+        ('8.8.8.0/24', '2606:4700::1/128', '8.8.8.8')
+    """
+    if isinstance(prefix, str):
+        return str(prefix)
+    if isinstance(prefix, IPv4Network | IPv6Network | IPv4Address | IPv6Address):
+        text = str(prefix)
+        return text if "/" in text else f"{text}/{prefix.max_prefixlen}"
+    raise TypeError(f"a network must be text or an ipaddress object, not {type(prefix).__name__}")
+
+
+def in_utc(time: datetime, name: str) -> datetime:
+    """Return a time in UTC; a time without a time zone is returned as it is, and `check_expiry` refuses it.
+
+    Args:
+        time: The time.
+        name: The name of the field or argument, for the message.
+
+    Raises:
+        TypeError: If it is no `datetime`.
+        ValueError: If it is too far from the present to have a form in UTC.
+    """
+    if not isinstance(time, datetime):
+        raise TypeError(f"{name} must be a datetime or None, not {time!r}")
+    if time.tzinfo is UTC or time.utcoffset() is None:
+        return time
+    try:
+        return time.astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f"{name} {time.isoformat()} is out of range in UTC") from None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
     """One entry of an account's list.
 
@@ -214,6 +326,11 @@ class Entry:
         default=None, metadata={"title": "Expiry", "meaning": "When the entry expires, or null for never."}
     )
 
+    @property
+    def network(self) -> IPv4Network | IPv6Network:
+        """The network as an `ipaddress` object."""
+        return ip_network(self.cidr)
+
     def is_expired(self, at: datetime | None = None) -> bool:
         """Return whether the entry has expired at a time; now if None.
 
@@ -230,7 +347,7 @@ class Entry:
         return not self.is_expired(at)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Detail:
     """A detail of an entry: something that a person may say of it besides its network.
 
@@ -262,11 +379,21 @@ def _details() -> Iterator[Detail]:
             kinds = get_args(types[one.name]) or (types[one.name],)
             [kind] = [kind for kind in kinds if kind is not NoneType]
             default = None if one.default is MISSING else one.default
-            yield Detail(one.name, kind, NoneType in kinds, default, one.metadata["title"], one.metadata["meaning"])
+            yield Detail(
+                name=one.name,
+                kind=kind,
+                nullable=NoneType in kinds,
+                default=default,
+                title=one.metadata["title"],
+                meaning=one.metadata["meaning"],
+            )
 
 
 DETAILS = tuple(_details())
 """Every detail of an entry, in the order of the fields."""
+
+_TEXTS = tuple(detail.name for detail in DETAILS if detail.kind is str and detail.nullable)
+_TIMES = tuple(detail.name for detail in DETAILS if detail.kind is datetime)
 
 
 EntryRef: TypeAlias = int | Prefix | Entry
@@ -360,7 +487,7 @@ _MAPPED_BITS = 96
 """The bits before the IPv4 address in an IPv4-mapped IPv6 address."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
     """Whether an address may act for an account, and why. It is true if the address is allowed.
 
@@ -383,7 +510,7 @@ class Decision:
         return self.allowed
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
     """One row of the append-only change log.
 

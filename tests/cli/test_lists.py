@@ -203,7 +203,14 @@ def test_labels_are_printed_literally_and_safely(cidrgate: Cidrgate, label: str)
         owner = transaction.account("acct-1")
         assert owner is not None
         at = datetime(2026, 2, 3, tzinfo=UTC)
-        entry = Entry(next(transaction.new_entry_ids()), "acct-1", "8.8.8.0/24", label, at, None)
+        entry = Entry(
+            id=next(transaction.new_entry_ids()),
+            account="acct-1",
+            cidr="8.8.8.0/24",
+            label=label,
+            created_at=at,
+            created_by=None,
+        )
         transaction.apply([StoredChange(owner, "add", after=(entry,))], at=at)
     assert cidrgate("list", "acct-1", "--json").record["items"][0]["label"] == label
     shown = label.replace("\x1b", r"\x1b").replace("\r\n", r"\r\n").replace("\u202e", r"\u202e")

@@ -40,7 +40,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("DATABASE", "ACTOR", "MAX_ENTRIES", "ALLOW_SPECIAL"):
         monkeypatch.delenv(f"CIDRGATE_{name}", raising=False)
     with RuleManager.open(f"sqlite:///{tmp_path / 'cidrgate.db'}", create=True, load=False) as manager:
-        manager.import_accounts({"a": [NewEntry("8.8.8.0/24", "wörd")]})
+        manager.import_accounts({"a": [NewEntry("8.8.8.0/24", label="wörd")]})
     return tmp_path
 
 

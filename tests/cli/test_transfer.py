@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from dataclasses import asdict, fields
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ HEADER = "account,cidr,label\n"
 COLUMNS = ",".join(["account", *(one.name for one in fields(NewEntry))])
 
 characters = st.sampled_from("=+-@|%'\"; ,ab\uff1d") | st.characters(exclude_categories=["Cs"])
-labels = st.none() | st.text(characters).filter(lambda label: unseen_character(label) is None)
+labels = st.none() | st.text(characters, min_size=1).filter(lambda label: unseen_character(label) is None)
 details = st.builds(lambda said, label: said | {"label": label}, all_details, labels)
 names = st.text(characters, min_size=1, max_size=20).filter(can_name_account)
 
@@ -120,8 +120,17 @@ def test_strict_imports_nothing_when_any_row_is_bad(cidrgate: Cidrgate) -> None:
 def test_replace_makes_lists_what_the_file_says(cidrgate: Cidrgate) -> None:
     cidrgate("add", "a", "8.8.8.0/24, 1.1.1.0/24", "--create", "--label", "kept")
     cidrgate("add", "b", "8.8.8.0/24", "--create")
-    imported(cidrgate, HEADER + "a,8.8.8.0/24,\na,9.9.9.0/24,\n", "--replace")
+    imported(cidrgate, "account,cidr\na,8.8.8.0/24\na,9.9.9.0/24\n", "--replace")
     assert cidrgate.listed("a") == [("8.8.8.0/24", "kept"), ("9.9.9.0/24", None)]
+    imported(cidrgate, HEADER + "a,8.8.8.0/24,\na,9.9.9.0/24,new\n", "--replace")
+    assert cidrgate.listed("a") == [("8.8.8.0/24", None), ("9.9.9.0/24", "new")]
+    imported(
+        cidrgate,
+        '{"account": "a", "cidr": "8.8.8.0/24"}\n{"account": "a", "cidr": "9.9.9.0/24", "label": null}\n',
+        "--replace",
+        name="lists.jsonl",
+    )
+    assert cidrgate.listed("a") == [("8.8.8.0/24", None), ("9.9.9.0/24", None)]
     assert cidrgate.listed("b") == [("8.8.8.0/24", None)]
     imported(cidrgate, HEADER + "a,8.8.0.0/16,\n", "--replace", "--strict")
     assert cidrgate.listed("a") == [("8.8.0.0/16", None)]
@@ -191,8 +200,8 @@ def filled(cidrgate: Cidrgate) -> Cidrgate:
 
 
 AS_JSON = [
-    {"account": "a", **asdict(NewEntry("8.8.8.0/24", 'x, "y"'))},
-    {"account": "b", **asdict(NewEntry("1.1.1.0/24"))},
+    {"account": "a", "cidr": "8.8.8.0/24", **NewEntry("8.8.8.0/24", label='x, "y"').details()},
+    {"account": "b", "cidr": "1.1.1.0/24", **NewEntry("1.1.1.0/24").details()},
 ]
 
 

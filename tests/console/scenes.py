@@ -28,11 +28,11 @@ def furnish(console: Console) -> None:
     manager.add(
         "acme",
         [
-            NewEntry("8.8.8.0/24", "Office Berlin"),
-            NewEntry(f"{ADDRESS}/32", "VPN gateway"),
-            NewEntry("185.199.108.0/22", "Build servers"),
-            NewEntry("2606:4700::/32", "Edge network"),
-            NewEntry("1.1.1.1/32", "Load test", soon),
+            NewEntry("8.8.8.0/24", label="Office Berlin"),
+            NewEntry(f"{ADDRESS}/32", label="VPN gateway"),
+            NewEntry("185.199.108.0/22", label="Build servers"),
+            NewEntry("2606:4700::/32", label="Edge network"),
+            NewEntry("1.1.1.1/32", label="Load test", expires_at=soon),
         ],
         actor="ada",
     )

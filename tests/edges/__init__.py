@@ -1,15 +1,21 @@
-"""The registry of edges: a line for each module of `cidrgate.middleware`. The attacks run through every one of them.
+"""The registry of edges: a module for each one of `cidrgate.middleware`. The attacks run through every one of them.
 
-A module here, named as that of `cidrgate.middleware`, makes the guarded application of an edge: `guarded(gate, account,
-protocol)`. The application acts for the account that it routes by, at `/v1/accounts/ACCOUNT/calls`, and answers with
+`python -m tests.edges` says what an edge lacks. A module here has the name of that in `cidrgate.middleware`. Its line
+`EDGE` describes the edge; the tables of the documentation and the group `edges` of pyproject.toml are made of these
+lines. Its `guarded(gate, account, protocol)` makes a guarded application.
+
+The application acts for the account that it routes by, at `/v1/accounts/ACCOUNT/calls`, and answers with
 `told(account, verdict)`: the account, and the verdict as the framework's applications read it. What `EXEMPT` names acts
-for none: `/healthz`, `/static/...` and every `OPTIONS`.
+for none: `/healthz`, `/static/...` and every `OPTIONS`. A framework that answers 404 before its hooks run needs a route
+for every other path, so that the attacks reach the gate.
 """
 
 from __future__ import annotations
 
+import ast
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cidrgate import FromHeader, FromPath, FromRoute
@@ -28,33 +34,46 @@ SOURCES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Edge:
-    """One module of `cidrgate.middleware`.
+    """One module of `cidrgate.middleware`: the line `EDGE = Edge(...)` of the module here that has the same name.
+
+    The line holds only literals, because it is read without an import: no test should load every framework.
 
     Attributes:
-        module: Its name, there and here.
         title: What the documentation calls it.
         protocols: What servers speak with its applications: `asgi`, `wsgi`, or the name of its own server.
         sources: The keys of `SOURCES` that it takes.
+        shape: What it is in its framework, for the table of edges.
+        verdict: How an application reads the verdict.
+        requires: The framework, as `pip` names it; None if it needs none, or comes with `cidrgate[all]`.
+        page: Its page in `docs/howto/`; None if `docs/edges.md` shows it, as it is for no framework.
+        module: The name of the module, which the registry knows.
     """
 
-    module: str
     title: str
     protocols: tuple[str, ...]
     sources: tuple[str, ...] = ("route", "path", "header")
+    shape: str
+    verdict: str
+    requires: str | None = None
+    page: str | None
+    module: str = ""
 
 
-EDGES = [
-    Edge("asgi", "ASGI", ("asgi",), ("path", "header")),
-    Edge("wsgi", "WSGI", ("wsgi",), ("path", "header")),
-    Edge("django", "Django", ("asgi", "wsgi")),
-    Edge("drf", "Django REST framework", ("asgi", "wsgi")),
-    Edge("fastapi", "FastAPI", ("asgi",)),
-    Edge("starlette", "Starlette", ("asgi",), ("route",)),
-    Edge("flask", "Flask", ("wsgi",)),
-    Edge("aiohttp", "aiohttp", ("aiohttp",)),
-]
+FOLDER = Path(__file__).parent
+
+
+def _read(path: Path) -> Edge | None:
+    """The line of a module; None if it has none."""
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "EDGE" and isinstance(node.value, ast.Call):
+            given = {str(one.arg): ast.literal_eval(one.value) for one in node.value.keywords}
+            return Edge(**given, module=path.stem)
+    return None
+
+
+EDGES = [edge for path in sorted(FOLDER.glob("*.py")) if not path.stem.startswith("_") and (edge := _read(path))]
 
 
 def guarded(edge: str, gate: Gate, account: Any, protocol: str) -> Any:

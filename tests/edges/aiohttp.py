@@ -7,12 +7,21 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from cidrgate.middleware.aiohttp import VERDICT, allowlist
-from tests.edges import CALLS, told
+from tests.edges import CALLS, Edge, told
 
 if TYPE_CHECKING:
     from cidrgate import Gate
 
-__all__ = ["guarded"]
+__all__ = ["EDGE", "guarded"]
+
+EDGE = Edge(
+    title="aiohttp",
+    protocols=("aiohttp",),
+    shape="a middleware",
+    verdict="`request[VERDICT]`, with `VERDICT` from `cidrgate.middleware.aiohttp`",
+    requires="aiohttp>=3.10",
+    page="aiohttp.md",
+)
 
 
 async def act(request: web.Request) -> web.Response:

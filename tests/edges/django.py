@@ -12,13 +12,22 @@ from django.test import override_settings
 from django.urls import path
 from django.utils.decorators import sync_and_async_middleware
 
-from tests.edges import told
+from tests.edges import Edge, told
 from tests.middleware import django_project
 
 if TYPE_CHECKING:
     from cidrgate import Gate
 
-__all__ = ["MIDDLEWARE", "guarded", "urlpatterns"]
+__all__ = ["EDGE", "MIDDLEWARE", "guarded", "urlpatterns"]
+
+EDGE = Edge(
+    title="Django",
+    protocols=("asgi", "wsgi"),
+    shape="a middleware, set up in `settings.py`",
+    verdict="`request.cidrgate`",
+    requires="Django>=5.2",
+    page="django.md",
+)
 
 assert django_project.urlpatterns
 

@@ -13,13 +13,22 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from cidrgate.middleware.drf import allowlist
-from tests.edges import told
+from tests.edges import Edge, told
 from tests.middleware import django_project
 
 if TYPE_CHECKING:
     from cidrgate import Gate
 
-__all__ = ["guarded"]
+__all__ = ["EDGE", "guarded"]
+
+EDGE = Edge(
+    title="Django REST framework",
+    protocols=("asgi", "wsgi"),
+    shape="a permission class",
+    verdict="`request.cidrgate`",
+    requires="djangorestframework>=3.16",
+    page="drf.md",
+)
 
 assert django_project.urlpatterns
 

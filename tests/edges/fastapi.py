@@ -6,9 +6,17 @@ from fastapi import Depends, FastAPI, Request
 
 from cidrgate import Gate
 from cidrgate.middleware.fastapi import allowlist
-from tests.edges import CALLS, told
+from tests.edges import CALLS, Edge, told
 
-__all__ = ["guarded"]
+__all__ = ["EDGE", "guarded"]
+
+EDGE = Edge(
+    title="FastAPI",
+    protocols=("asgi",),
+    shape="a dependency of a route, a router or the application",
+    verdict="`request.state.cidrgate`, or the value of the dependency",
+    page="fastapi.md",
+)
 
 
 def guarded(gate: Gate, account: Any, protocol: str) -> FastAPI:

@@ -7,14 +7,23 @@ from typing import TYPE_CHECKING, Any
 from flask import Flask, g
 
 from cidrgate.middleware.flask import Allowlist
-from tests.edges import told
+from tests.edges import Edge, told
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cidrgate import Gate, Verdict
 
-__all__ = ["application", "guarded"]
+__all__ = ["EDGE", "application", "guarded"]
+
+EDGE = Edge(
+    title="Flask",
+    protocols=("wsgi",),
+    shape="an extension",
+    verdict="`flask.g.cidrgate`",
+    requires="Flask>=3.0",
+    page="flask.md",
+)
 
 
 def application(verdict: Callable[[], Verdict]) -> Flask:

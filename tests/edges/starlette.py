@@ -10,14 +10,23 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from cidrgate.middleware.starlette import AllowlistMiddleware
-from tests.edges import CALLS, told
+from tests.edges import CALLS, Edge, told
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
     from cidrgate import Gate
 
-__all__ = ["application", "guarded"]
+__all__ = ["EDGE", "application", "guarded"]
+
+EDGE = Edge(
+    title="Starlette",
+    protocols=("asgi",),
+    sources=("route",),
+    shape="around the application, a mount or a route",
+    verdict="`request.state.cidrgate`",
+    page="starlette.md",
+)
 
 
 async def calls(request: Request) -> JSONResponse:

@@ -30,7 +30,7 @@ def test_decisions_are_counted_by_result_and_reason() -> None:
     assert count("allowed", "matched") == 1
     assert count("denied", "not_listed") == 2
     assert count("allowed", "not_enforced") == 1
-    assert registry.get_sample_value("cidrgate_decision_seconds_count") == 4
+    assert registry.get_sample_value("cidrgate_decision_duration_seconds_count") == 4
     assert b"acct-1" not in generate_latest(registry)
 
 

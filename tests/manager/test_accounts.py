@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given, strategies as st
 
 from cidrgate import AccountNotFoundError, InvalidAccountError, InvalidTextError, NewEntry, RuleManager
-from cidrgate.errors import InvalidScopeError
 from cidrgate.rules.account_names import MAX_ACCOUNT_NAME, can_name_account, check_account_name, could_name_account
 from cidrgate.rules.characters import unseen_character
 from cidrgate.service.auth.credentials import Credentials
@@ -216,13 +215,15 @@ def test_an_account_of_an_earlier_version_is_found_under_its_name(character: str
 CHANGES: dict[str, Callable[[RuleManager, str], object]] = {
     "create, actor": lambda manager, text: manager.create_account("b", actor=text),
     "add, label": lambda manager, text: manager.add("a", "1.1.1.1/32", label=text),
-    "add, label of one": lambda manager, text: manager.add("a", [NewEntry("1.1.1.1/32", text)]),
+    "add, label of one": lambda manager, text: manager.add("a", [NewEntry("1.1.1.1/32", label=text)]),
     "add, actor": lambda manager, text: manager.add("a", "1.1.1.1/32", actor=text),
     "edit, label": lambda manager, text: manager.edit("a", "8.8.8.0/24", label=text),
     "edit, actor": lambda manager, text: manager.edit("a", "8.8.8.0/24", label="x", actor=text),
     "remove, actor": lambda manager, text: manager.remove("a", "8.8.8.0/24", actor=text, allow_empty=True),
     "replace, label": lambda manager, text: manager.replace("a", "1.1.1.1/32", label=text),
-    "replace, label of one that stays": lambda manager, text: manager.replace("a", [NewEntry("8.8.8.0/24", text)]),
+    "replace, label of one that stays": lambda manager, text: manager.replace(
+        "a", [NewEntry("8.8.8.0/24", label=text)]
+    ),
     "replace, actor": lambda manager, text: manager.replace("a", "1.1.1.1/32", actor=text),
     "restore, actor": lambda manager, text: manager.restore("a", to_sequence=1, actor=text, allow_empty=True),
     "import, actor": lambda manager, text: manager.import_accounts({"b": []}, actor=text),
@@ -245,7 +246,7 @@ def test_a_label_or_an_actor_that_cannot_be_seen_is_refused(change: str) -> None
 
 def test_an_imported_label_that_cannot_be_seen_keeps_its_account_out() -> None:
     with RuleManager.open("memory://") as manager:
-        lists = {"a": [NewEntry("8.8.8.0/24", "of\u202efice")], "b": [NewEntry("8.8.8.0/24", "office")]}
+        lists = {"a": [NewEntry("8.8.8.0/24", label="of\u202efice")], "b": [NewEntry("8.8.8.0/24", label="office")]}
         report = manager.import_accounts(lists)
         assert isinstance(report.problems.pop("a"), InvalidTextError)
         assert not report.problems
@@ -271,6 +272,6 @@ def test_a_list_of_the_past_is_restored_with_the_labels_it_had(tmp_path: Path) -
 @unseen
 def test_a_token_is_called_by_what_can_be_seen(character: str) -> None:
     store = open_store("memory://")
-    with pytest.raises(InvalidScopeError):
+    with pytest.raises(InvalidTextError):
         Credentials(store).create_token(f"a{character}b", [Scope("admin")])
     store.close()

@@ -38,7 +38,7 @@ def contents(entries: Iterable[Entry]) -> list[tuple[str, str | None, datetime |
 
 
 networks = st.sampled_from(["8.8.8.0/24", "8.8.0.0/16", "1.1.1.1/32", "9.9.9.9/32", "2606:4700::/32"])
-pieces = st.builds(NewEntry, networks, st.sampled_from([None, "office"]))
+pieces = st.builds(NewEntry, networks, label=st.sampled_from([..., None, "office"]))
 changes = st.one_of(
     st.tuples(st.just("replace"), st.lists(pieces, max_size=3, unique_by=lambda piece: piece.cidr)),
     st.tuples(st.just("add"), st.lists(pieces, min_size=1, max_size=2)),
@@ -136,7 +136,7 @@ def test_the_log_forgets_its_beginning_only(manager: RuleManager) -> None:
     with pytest.raises(HistoryError, match=r"begins with change|is gone"):
         manager.restore("acct-1", to_sequence=sequences[0])
     assert len(manager.restore("acct-1", to_sequence=kept.sequence - 1).entries) == 2
-    with pytest.raises(ValueError, match="negative"):
+    with pytest.raises(ValueError, match="from 0 on"):
         manager.prune_history(timedelta(days=-1))
 
 

@@ -39,7 +39,7 @@ def cidrs(manager: RuleManager, account: str) -> list[str]:
 
 def test_accounts_are_created_and_logged(manager: RuleManager) -> None:
     report = manager.import_accounts(
-        {"a": [NewEntry("8.8.8.0/24", "dns"), NewEntry("2606:4700:0::/32")], "b": []}, actor="me"
+        {"a": [NewEntry("8.8.8.0/24", label="dns"), NewEntry("2606:4700:0::/32")], "b": []}, actor="me"
     )
     assert (report.accounts, report.entries, report.created, report.problems) == (2, 2, 2, {})
     entries = manager.entries("a")

@@ -12,7 +12,7 @@ from cidrgate import Entry, EntryNotFoundError, ListChange, NewEntry, RuleError,
 
 CIDRS = ["8.8.8.0/24", "8.8.0.0/16", "1.1.1.1/32", "9.9.9.9/32", "2606:4700::/32"]
 cidrs = st.sampled_from(CIDRS)
-pieces = st.builds(NewEntry, cidrs, st.sampled_from([None, "office", "home"]))
+pieces = st.builds(NewEntry, cidrs, label=st.sampled_from([..., None, "office", "home"]))
 submissions = st.lists(pieces, max_size=3, unique_by=lambda piece: piece.cidr)
 changes = st.one_of(
     st.tuples(st.just("add"), submissions),

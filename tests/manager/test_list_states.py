@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LISTS = {
-    "none": ListState(0, enforced=False),
-    "active": ListState(2, enforced=True),
-    "expiring": ListState(1, enforced=True),
-    "expired": ListState(0, enforced=True),
-    "mixed": ListState(1, enforced=True),
+    "none": ListState(entries=0, enforced=False),
+    "active": ListState(entries=2, enforced=True),
+    "expiring": ListState(entries=1, enforced=True),
+    "expired": ListState(entries=0, enforced=True),
+    "mixed": ListState(entries=1, enforced=True),
 }
 """What each list comes to; each has a subaccount too, which says the same."""
 
@@ -103,11 +103,13 @@ def test_every_edge_says_it_of_every_list(tmp_path: Path) -> None:
         http = httpx.Client(transport=httpx.MockTransport(bridge))
         with Client("http://testserver", token, http=http) as program:
             known = {one.name: one for one in program.list_accounts()}
-        assert {one["name"]: ListState(one["entries"], one["enforced"]) for one in items} == expected()
-        assert {name: ListState(one.entries, one.enforced) for name, one in known.items()} == expected()
+        assert {one["name"]: ListState(entries=one["entries"], enforced=one["enforced"]) for one in items} == expected()
+        assert {
+            name: ListState(entries=one.entries, enforced=one.enforced) for name, one in known.items()
+        } == expected()
         for name, state in expected().items():
             account = client.get(f"/v1/accounts/{name}", headers=bearer).json()
-            assert ListState(account["entries"], account["enforced"]) == state
+            assert ListState(entries=account["entries"], enforced=account["enforced"]) == state
             assert client.get(f"/v1/accounts/{name}/entries", headers=bearer).json()["enforced"] == state.enforced
         created = client.post("/v1/accounts", json={"name": "new", "parent": "expired"}, headers=bearer).json()
         assert (created["entries"], created["enforced"]) == (0, True)
@@ -153,7 +155,7 @@ def test_to_empty_a_list_of_expired_entries_is_a_person_s_decision(store_url: st
         assert manager.sweep() == 1, "only what is beside an entry that counts"
         assert [change.account for change in manager.history()[: -len(before)]] == ["mixed"]
         empty(allow_empty=True)
-        assert manager.list_states(["expired"])["expired"] == ListState(0, enforced=False)
+        assert manager.list_states(["expired"])["expired"] == ListState(entries=0, enforced=False)
         assert manager.allows("expired", STRANGER)
 
 

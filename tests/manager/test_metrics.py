@@ -238,13 +238,33 @@ def test_no_label_holds_what_a_client_chose(tmp_path: Path) -> None:
             ask(port, headers=headers, path="/v1/authorize")
         text = ask(port, path="/metrics").body.decode()
     labels = {name for family in text_string_to_metric_families(text) for one in family.samples for name in one.labels}
-    assert labels <= {"result", "reason", "le"}
+    assert labels <= {"result", "reason", "le", "version"}
     assert len(text.splitlines()) < 200
 
 
 def test_what_is_not_known_is_infinitely_old() -> None:
     with RuleManager.open("memory://", load=False) as manager:
-        samples = {one.name: one.samples for one in ListsCollector(manager._replica).collect()}
+        samples = {one.name: one.samples for one in ListsCollector(manager).collect()}
     assert samples["cidrgate_staleness_seconds"][0].value == math.inf
     assert samples["cidrgate_followers"][0].value == 0
     assert "cidrgate_snapshot_age_seconds" not in samples
+    assert not {"cidrgate_accounts", "cidrgate_enforced_accounts"} & set(samples)
+
+
+def test_accounts_are_counted_as_they_are_created_enforced_and_emptied() -> None:
+    with RuleManager.open("memory://", follow=False) as manager:
+        collector = ListsCollector(manager)
+
+        def counted() -> tuple[float, float]:
+            samples = {one.name: one.samples for one in collector.collect()}
+            return samples["cidrgate_accounts"][0].value, samples["cidrgate_enforced_accounts"][0].value
+
+        assert counted() == (0, 0)
+        manager.create_account("acct-1")
+        manager.create_account("acct-2")
+        manager.create_account("sub-1", parent="acct-1")
+        assert counted() == (3, 0)
+        manager.add("acct-1", "8.8.8.0/24")
+        assert counted() == (3, 2)
+        manager.replace("acct-1", [], allow_empty=True)
+        assert counted() == (3, 0)

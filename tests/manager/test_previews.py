@@ -57,7 +57,9 @@ def test_thousands_of_networks_are_counted() -> None:
 
 
 def entry(number: int, cidr: str, expires_at: datetime | None = None) -> Entry:
-    return Entry(number, "acct-1", cidr, None, NOW, None, expires_at)
+    return Entry(
+        id=number, account="acct-1", cidr=cidr, label=None, created_at=NOW, created_by=None, expires_at=expires_at
+    )
 
 
 def test_enforcement_begins_with_the_first_entry_and_ends_with_the_last() -> None:

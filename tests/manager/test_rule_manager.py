@@ -91,8 +91,9 @@ UNKNOWN: list[Callable[[RuleManager], object]] = [
 def test_an_unknown_account_is_never_created_silently(
     operation: Callable[[RuleManager], object], manager: RuleManager
 ) -> None:
-    with pytest.raises(AccountNotFoundError, match="cidrgate account create nobody"):
+    with pytest.raises(AccountNotFoundError, match="no account 'nobody': create it first") as caught:
         operation(manager)
+    assert caught.value.account == "nobody"
     assert len(manager.accounts()) == 2
 
 
@@ -144,7 +145,7 @@ def test_added_entries_come_back_in_the_order_of_the_submission(manager: RuleMan
 
 
 def test_a_submission_may_be_a_list_with_labels(manager: RuleManager) -> None:
-    manager.add("acct-1", [NewEntry("8.8.8.0/24", "dns"), "1.1.1.1/32", NewEntry("9.9.9.9/32")], label="any")
+    manager.add("acct-1", [NewEntry("8.8.8.0/24", label="dns"), "1.1.1.1/32", NewEntry("9.9.9.9/32")], label="any")
     assert [entry.label for entry in manager.entries("acct-1")] == ["any", "dns", "any"]
 
 
@@ -304,7 +305,7 @@ def test_an_id_never_comes_back(manager: RuleManager) -> None:
 def test_a_replacement_keeps_the_entries_whose_network_stays(manager: RuleManager) -> None:
     submission = "8.8.8.0/24, 2606:4700::/32, 9.9.9.9/32"
     stays, relabelled, goes = manager.add("acct-1", submission, label="old", actor="me").after
-    whole: list[str | NewEntry] = ["8.8.8.0/24", NewEntry("2606:4700:0::/32", "new"), "1.1.1.1/32"]
+    whole: list[str | NewEntry] = ["8.8.8.0/24", NewEntry("2606:4700:0::/32", label="new"), "1.1.1.1/32"]
     listed = list(manager.replace("acct-1", whole, actor="you").entries)
     assert listed == manager.entries("acct-1")
     new, unchanged, changed = listed

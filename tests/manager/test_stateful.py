@@ -174,7 +174,7 @@ class ManagerMachine(RuleBasedStateMachine):
     @rule(
         account=accounts,
         pieces=st.one_of(st.just([]), submissions),
-        said=all_details,
+        said=some_details,
         bulk=st.booleans(),
         empty=st.booleans(),
     )
@@ -199,8 +199,8 @@ class ManagerMachine(RuleBasedStateMachine):
             return
         change()
         old = self.model[account]
-        given = {name: value for name, value in said.items() if value is not None}
-        self.model[account] = {cidr: old.get(cidr, said) | given for cidr in canonical}
+        unset = dict(NewEntry("").details())
+        self.model[account] = {cidr: old.get(cidr, unset) | said for cidr in canonical}
 
     @rule(account=accounts, pieces=submissions, said=all_details)
     def import_list(self, account: str, pieces: list[str], said: dict[str, Any]) -> None:
@@ -248,7 +248,7 @@ class ManagerMachine(RuleBasedStateMachine):
         which, meant = self.choose(data, account)
 
         def change() -> object:
-            return self.manager.edit(account, which, EntryEdit(... if text is None else text, **said))
+            return self.manager.edit(account, which, EntryEdit(cidr=... if text is None else text, **said))
 
         if self.refused(account, change):
             return

@@ -118,13 +118,13 @@ def test_a_time_at_which_nothing_can_end_is_refused(manager: RuleManager, expire
     changes: list[Callable[[], object]] = [
         lambda: manager.add("acct-1", "1.1.1.1/32", expires_at=expires_at),
         lambda: manager.edit("acct-1", "8.8.8.0/24", expires_at=expires_at),
-        lambda: manager.replace("acct-1", [NewEntry("8.8.8.0/24", None, expires_at)]),
-        lambda: manager.replace("acct-1", [NewEntry("1.1.1.1/32", None, expires_at)]),
+        lambda: manager.replace("acct-1", [NewEntry("8.8.8.0/24", label=None, expires_at=expires_at)]),
+        lambda: manager.replace("acct-1", [NewEntry("1.1.1.1/32", label=None, expires_at=expires_at)]),
     ]
     for change in changes:
         with pytest.raises(InvalidExpiryError, match=r"in the past|time zone"):
             change()
-    report = manager.import_accounts({"acct-1": [NewEntry("1.1.1.1/32", None, expires_at)]})
+    report = manager.import_accounts({"acct-1": [NewEntry("1.1.1.1/32", label=None, expires_at=expires_at)]})
     assert isinstance(report.problems["acct-1"], InvalidExpiryError)
     assert manager.history() == before
 

@@ -33,7 +33,10 @@ addresses = st.one_of(st.ip_addresses(), networks.map(lambda network: network.br
 
 def entries_of(cidrs: list[str]) -> list[Entry]:
     at = NOW
-    return [Entry(number, "a", cidr, None, at, None) for number, cidr in enumerate(cidrs)]
+    return [
+        Entry(id=number, account="a", cidr=cidr, label=None, created_at=at, created_by=None)
+        for number, cidr in enumerate(cidrs)
+    ]
 
 
 def unmapped(address: Address) -> Address:

@@ -57,7 +57,7 @@ def test_no_problem_has_a_code_that_is_no_rule() -> None:
     named = {
         code
         for path in (ROOT / "src/cidrgate").rglob("*.py")
-        for code in re.findall(r'(?:\bProblem|\.problem)\(\s*"(\w+)"', path.read_text())
+        for code in re.findall(r'(?:\bProblem\(\s*code=|\.problem\(\s*)"(\w+)"', path.read_text())
     }
     assert named == {rule.code for rule in RULES}
 

@@ -24,12 +24,12 @@ def test_pieces_come_back_in_order_whatever_stands_between(parts: list[str], dat
 
 
 def test_a_label_is_everyones_who_brings_none() -> None:
-    submitted = [NewEntry("8.8.8.0/24, 8.8.4.0/24"), NewEntry("1.1.1.0/24", "own"), ip_network("9.9.9.0/24")]
-    assert split_submission(submitted, label="office") == [  # type: ignore[arg-type]
-        NewEntry("8.8.8.0/24", "office"),
-        NewEntry("8.8.4.0/24", "office"),
-        NewEntry("1.1.1.0/24", "own"),
-        NewEntry("9.9.9.0/24", "office"),
+    submitted = [NewEntry("8.8.8.0/24, 8.8.4.0/24"), NewEntry("1.1.1.0/24", label="own"), ip_network("9.9.9.0/24")]
+    assert split_submission(submitted, label="office") == [
+        NewEntry("8.8.8.0/24", label="office"),
+        NewEntry("8.8.4.0/24", label="office"),
+        NewEntry("1.1.1.0/24", label="own"),
+        NewEntry("9.9.9.0/24", label="office"),
     ]
 
 

@@ -105,12 +105,14 @@ def test_a_wrong_format_is_reported_as_written_with_the_way_out() -> None:
 
 
 def test_any_spelling_of_a_network_is_taken_and_made_canonical() -> None:
-    submitted = split_submission([ip_network("8.8.8.0/24"), "2606:4700:0000:0:0:0:0:0/32, 2A00:1450::/32"])  # type: ignore[list-item]
+    submitted = split_submission([ip_network("8.8.8.0/24"), "2606:4700:0000:0:0:0:0:0/32, 2A00:1450::/32"])
     assert validate_addition(submitted, [], Policy()) == ["8.8.8.0/24", "2606:4700::/32", "2a00:1450::/32"]
 
 
 def test_nothing_submitted_is_said_to_be_nothing() -> None:
-    assert problems_of(" ,\n ") == [Problem("invalid_format", "", 0, (), problems_of("")[0].hint)]
+    assert problems_of(" ,\n ") == [
+        Problem(code="invalid_format", text="", position=0, conflicts=(), hint=problems_of("")[0].hint)
+    ]
     assert "address/length" in problems_of("")[0].hint
 
 

@@ -11,7 +11,13 @@ import pytest
 from hypothesis import given, strategies as st
 from sqlalchemy import select
 
-from cidrgate.errors import AccountNotFoundError, InvalidExpiryError, InvalidScopeError, TokenNotFoundError
+from cidrgate.errors import (
+    AccountNotFoundError,
+    InvalidExpiryError,
+    InvalidScopeError,
+    InvalidTextError,
+    TokenNotFoundError,
+)
 from cidrgate.service.auth.credentials import Credentials
 from cidrgate.service.auth.values import Scope
 from cidrgate.stores import open_store
@@ -134,7 +140,7 @@ def test_a_token_must_be_good_for_something_and_be_called_something(store: Store
     with pytest.raises(InvalidScopeError, match="at least one scope"):
         credentials.create_token("one", [])
     for name in ("", " x", "x" * 256, "a\nb"):
-        with pytest.raises(InvalidScopeError, match="needs a name"):
+        with pytest.raises(InvalidTextError, match="needs a name"):
             credentials.create_token(name, ADMIN)
     for time in (_in(-HOUR), datetime.now()):
         with pytest.raises(InvalidExpiryError):

@@ -83,7 +83,7 @@ def test_a_bulk_is_stored_as_single_changes_are(
 ) -> None:
     if isinstance(store, PostgresStore):  # which holds no NUL, and no list whose networks overlap
         made = [{cidr: piece for cidr, piece in some.items() if cidr != "::/0" or len(some) == 1} for some in made]
-        assume("\0" not in (actor or "") + "".join(piece.label or "" for some in made for piece in some.values()))
+        assume("\0" not in (actor or "") + "".join(str(piece.label) for some in made for piece in some.values()))
     names = [f"a{number}" for number in range(len(made))]
     stored = []
     for bulk in (False, True):

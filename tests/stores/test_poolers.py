@@ -57,7 +57,7 @@ def work(manager: RuleManager, name: str) -> list[str]:
     manager.remove(name, "8.8.2.0/24")
     manager.replace(name, ["9.9.9.0/24", "8.8.3.0/24"])
     manager.restore(name, to_sequence=manager.history(name)[1].sequence)
-    manager.import_accounts({f"{name}-imported": [NewEntry("1.1.1.0/24", "x")]})
+    manager.import_accounts({f"{name}-imported": [NewEntry("1.1.1.0/24", label="x")]})
     manager.note_match(name, "8.8.3.1")
     manager.store_matches()
     assert len(manager.last_matches(name)) == 1

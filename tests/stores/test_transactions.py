@@ -36,7 +36,10 @@ def add(store: Store, account: str, *cidrs: str, label: str | None = None) -> li
         owner = transaction.account(account)
         assert owner is not None
         ids = transaction.new_entry_ids()
-        added = [Entry(next(ids), account, cidr, label, NOW, "me") for cidr in cidrs]
+        added = [
+            Entry(id=next(ids), account=account, cidr=cidr, label=label, created_at=NOW, created_by="me")
+            for cidr in cidrs
+        ]
         transaction.apply([StoredChange(owner, "add", after=tuple(added), actor="me")], at=NOW)
     return added
 
@@ -76,9 +79,9 @@ def test_accounts_come_back_by_name_with_their_parents(store: Store) -> None:
     create(store, "aa", parent="b")
     with store.read() as transaction:
         assert transaction.accounts() == [
-            Account("a", None, NOW),
-            Account("aa", "b", NOW),
-            Account("b", None, NOW),
+            Account(name="a", parent=None, created_at=NOW),
+            Account(name="aa", parent="b", created_at=NOW),
+            Account(name="b", parent=None, created_at=NOW),
         ]
         assert transaction.account("c") is None
         assert set(transaction.accounts_named(["a", "aa", "c"])) == {"a", "aa"}
@@ -121,11 +124,26 @@ def test_a_change_alters_removes_and_inserts_by_id(store: Store) -> None:
     create(store, "a")
     kept, gone = add(store, "a", "1.1.1.1/32", "2.2.2.2/32")
     expiring = NOW + timedelta(days=1)
-    altered = Entry(kept.id, "a", "1.1.1.0/24", "wider", kept.created_at, "me", expiring)
+    altered = Entry(
+        id=kept.id,
+        account="a",
+        cidr="1.1.1.0/24",
+        label="wider",
+        created_at=kept.created_at,
+        created_by="me",
+        expires_at=expiring,
+    )
     with store.write() as transaction:
         owner = transaction.account("a")
         assert owner is not None
-        new = Entry(next(transaction.new_entry_ids()), "a", "3.3.3.3/32", None, NOW, None)
+        new = Entry(
+            id=next(transaction.new_entry_ids()),
+            account="a",
+            cidr="3.3.3.3/32",
+            label=None,
+            created_at=NOW,
+            created_by=None,
+        )
         change = StoredChange(owner, "replace", before=(kept, gone), after=(altered, new))
         transaction.apply([change], at=NOW)
     assert listed(store, "a") == [altered, new]

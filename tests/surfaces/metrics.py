@@ -11,7 +11,7 @@ from unittest.mock import patch
 from prometheus_client import CollectorRegistry
 
 from cidrgate import Gate, RuleManager
-from cidrgate.authorize.operation import EndpointMetrics
+from cidrgate.authorize.metrics import ServerMetrics
 from cidrgate.gate import GateMetrics
 from cidrgate.service import Settings, create_app
 
@@ -66,7 +66,7 @@ def _of_serve(manager: RuleManager) -> list[Any]:
 
 def _of_authorize(manager: RuleManager) -> list[Any]:
     with _watched() as collectors:
-        EndpointMetrics(manager)
+        ServerMetrics(manager)
     return collectors
 
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import griffe
 
+from tests.edges.places import modules
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -28,14 +30,7 @@ PUBLIC_MODULES = (
     "cidrgate.gate",
     "cidrgate.manager",
     "cidrgate.manager.metrics",
-    "cidrgate.middleware.aiohttp",
-    "cidrgate.middleware.asgi",
-    "cidrgate.middleware.django",
-    "cidrgate.middleware.drf",
-    "cidrgate.middleware.fastapi",
-    "cidrgate.middleware.flask",
-    "cidrgate.middleware.starlette",
-    "cidrgate.middleware.wsgi",
+    *(f"cidrgate.middleware.{name}" for name in sorted(modules())),
     "cidrgate.service",
     "cidrgate.values",
 )

@@ -28,7 +28,8 @@ from cidrgate.values import Duration, seconds
 with needs_extra("authorize", "cidrgate.authorize.server"):
     import uvicorn
 
-    from cidrgate.authorize.operation import MULTIPROCESS, EndpointMetrics, Operation
+    from cidrgate.authorize.metrics import MULTIPROCESS, ServerMetrics
+    from cidrgate.authorize.operation import Operation
     from cidrgate.authorize.process import GRACE, end_with_supervisor, hang_up_ends_workers, run
 
 if TYPE_CHECKING:
@@ -165,7 +166,7 @@ class AuthorizeSettings:
 
     def app(self, lists: RuleManager) -> AuthorizeApp:
         """Return the endpoint for these lists."""
-        metrics = EndpointMetrics(lists) if self.metrics else None
+        metrics = ServerMetrics(lists, workers=_counts_of_workers()) if self.metrics else None
         gate = Gate(
             lists,
             unlisted=check_unlisted(self.unlisted),
@@ -191,6 +192,12 @@ class AuthorizeSettings:
 
 def _in_seconds(duration: Duration | None) -> float | None:
     return None if duration is None else seconds(duration, "a duration")
+
+
+def _counts_of_workers() -> Path | None:
+    """Return the folder with the counts of all workers, or None if there is only this process."""
+    folder = os.environ.get(MULTIPROCESS)
+    return None if folder is None else Path(folder)
 
 
 def app_from_environment() -> AuthorizeApp:

@@ -78,7 +78,7 @@ def _edit(
     new = typed[1:] if entry_id is None else typed
     if len(new) > 1:
         raise CommandError(f"an entry has one network: {new[1]!r} is one argument too many")
-    edit = EntryEdit(new[0] if new else ..., **details)
+    edit = EntryEdit(cidr=new[0] if new else ..., **details)
     if not edit.changes():
         flags = [option.flags[0] for options in DETAIL_OPTIONS.values() for option in options]
         raise CommandError(f"nothing to change: give the new network, {' or '.join(flags)}")

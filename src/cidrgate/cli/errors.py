@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
-from cidrgate.errors import CidrgateError, WouldDisableEnforcementError
+from cidrgate.errors import AccountNotFoundError, CidrgateError, WouldDisableEnforcementError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -22,7 +23,11 @@ def shell_message(error: CidrgateError) -> str:
         'Nothing was changed: say --empty if that is wanted'
     """
     # The shell has no client address that a list could deny, so there is only one guard to confirm.
-    return error.told("say --empty") if isinstance(error, WouldDisableEnforcementError) else str(error)
+    if isinstance(error, WouldDisableEnforcementError):
+        return error.told("say --empty")
+    if isinstance(error, AccountNotFoundError) and error.account is not None:
+        return f"{error}: `cidrgate account create {quote(error.account)}`"
+    return str(error)
 
 
 class CommandError(CidrgateError):

@@ -87,12 +87,14 @@ def described(change: Change) -> str:
 
     Example:
         >>> from datetime import UTC, datetime
+        >>> from functools import partial
         >>> at = datetime(2025, 1, 2, tzinfo=UTC)
-        >>> old = Entry(7, "acct-1", "1.1.1.1/32", None, at, "me")
-        >>> new = Entry(7, "acct-1", "1.1.1.0/24", "dns", at, "me")
-        >>> described(Change(3, at, "me", "acct-1", "edit", before=(old,), after=(new,)))
+        >>> old = Entry(id=7, account="acct-1", cidr="1.1.1.1/32", label=None, created_at=at, created_by="me")
+        >>> new = Entry(id=7, account="acct-1", cidr="1.1.1.0/24", label="dns", created_at=at, created_by="me")
+        >>> change = partial(Change, at=at, actor="me", account="acct-1")
+        >>> described(change(sequence=3, action="edit", before=(old,), after=(new,)))
         '1.1.1.1/32 -> 1.1.1.0/24 (dns)'
-        >>> described(Change(4, at, "me", "acct-1", "remove", before=(new,), after=()))
+        >>> described(change(sequence=4, action="remove", before=(new,), after=()))
         '- 1.1.1.0/24 (dns)'
     """
     before = {entry.id: entry for entry in change.before}
@@ -109,8 +111,11 @@ def said_of(entry: Entry) -> list[str]:
     Example:
         >>> from datetime import UTC, datetime
         >>> at = datetime(2025, 1, 2, tzinfo=UTC)
-        >>> said_of(Entry(7, "acct-1", "1.1.1.1/32", "dns", at, "me", expires_at=datetime(2030, 1, 2, tzinfo=UTC)))
-        ['dns', 'expires at 2030-01-02 00:00:00']
+        >>> entry = Entry(
+        ...     id=7, account="a", cidr="1.1.1.1/32", label="dns", created_at=at, created_by="me", expires_at=at
+        ... )
+        >>> said_of(entry)
+        ['dns', 'expires at 2025-01-02 00:00:00']
     """
     return [
         text if detail.name == "label" else f"{detail.name.replace('_', ' ')} {text}"

@@ -67,6 +67,7 @@ _FORMS = {
 """The form of each kind of details."""
 
 _FORM_OF = {detail.name: _FORMS[detail.kind] for detail in DETAILS}
+_NULLABLE = frozenset(detail.name for detail in DETAILS if detail.nullable)
 _TEXTS = frozenset({"account"} | {detail.name for detail in DETAILS if detail.kind is str})
 """The columns with text that a person wrote: the only ones where whitespace counts and a formula can hide."""
 
@@ -162,7 +163,8 @@ def written(lists: Iterable[Sequence[Entry]], form: ListFormat) -> Iterator[str]
     Example:
         >>> from datetime import UTC, datetime
         >>> from cidrgate import Entry
-        >>> entry = Entry(1, "acct-1", "8.8.8.0/24", "a, b", datetime(2025, 1, 2, tzinfo=UTC), None)
+        >>> at = datetime(2025, 1, 2, tzinfo=UTC)
+        >>> entry = Entry(id=1, account="acct-1", cidr="8.8.8.0/24", label="a, b", created_at=at, created_by=None)
         >>> "".join(written([[entry]], ListFormat.CSV)).splitlines()[1][:24]
         'acct-1,8.8.8.0/24,"a, b"'
         >>> json.loads("".join(written([[entry]], ListFormat.JSONL)))["label"]
@@ -292,9 +294,7 @@ def _csv_row(line: int, cells: Sequence[str], places: dict[str, int]) -> Row:
     values = {name: cells[place] for name, place in places.items() if place < len(cells)}
     account = _from_text(values.get("account", "").strip())
     said = {
-        name: _from_text(values[name]) if name in _TEXTS else values[name].strip()
-        for name in _FIELDS
-        if values.get(name)
+        name: _from_text(values[name]) if name in _TEXTS else values[name].strip() for name in _FIELDS if name in values
     }
     entry, problem = _entry_of(said)
     cidr = entry.cidr
@@ -308,12 +308,19 @@ def _csv_row(line: int, cells: Sequence[str], places: dict[str, int]) -> Row:
 
 
 def _entry_of(said: Mapping[str, Any]) -> tuple[NewEntry, str]:
-    """Return the entry of a row, and why it cannot be read; the reason is empty if it can."""
+    """Return the entry of a row, and why it cannot be read; the reason is empty if it can.
+
+    A detail without a value is cleared, and one whose column or field is missing is absent.
+    """
     values: dict[str, Any] = {"cidr": said.get("cidr", "")}
     problem = ""
     for name, form in _FORM_OF.items():
-        value = said.get(name)
+        if name not in said:
+            continue
+        value = said[name]
         if value is None or (value == "" and name not in _TEXTS):
+            if name in _NULLABLE:
+                values[name] = None
             continue
         try:
             values[name] = form.read(value) if isinstance(value, str) else value
@@ -354,9 +361,13 @@ def _json_row(number: int, line: str) -> Row:
         return Row(number, _account_in_json(line), problem=f"it is not valid JSON: {reason}")
     if not isinstance(record, dict):
         return Row(number, None, problem=f"it is not a JSON object: {_quoted(line.strip())}")
-    said: dict[str, Any] = {name: value for name in _COLUMNS if type(value := record.get(name)) is _type_in_json(name)}
-    account = said.get("account", "").strip()
-    entry, problem = _entry_of({**said, "cidr": said.get("cidr", "").strip()})
+    said: dict[str, Any] = {
+        name: value
+        for name in _COLUMNS
+        if name in record and ((value := record[name]) is None or type(value) is _type_in_json(name))
+    }
+    account = (said.get("account") or "").strip()
+    entry, problem = _entry_of({**said, "cidr": (said.get("cidr") or "").strip()})
     return Row(number, _told(account), entry, _json_problem(record) or problem)
 
 

@@ -22,7 +22,7 @@ _BUCKETS = (1e-6, 2e-6, 5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 1e-2, 1e
 class GateMetrics:
     """A hook of `Gate` that counts decisions by result and reason, and measures the time they take.
 
-    The metrics are `cidrgate_decisions_total{result, reason}`, the histogram `cidrgate_decision_seconds`, and
+    The metrics are `cidrgate_decisions_total{result, reason}`, the histogram `cidrgate_decision_duration_seconds`, and
     `cidrgate_denials_suppressed_total`, the number of denials that the log only counted.
 
     Args:
@@ -48,7 +48,7 @@ class GateMetrics:
         # Calling `labels` takes longer than counting, so its results are stored.
         self._allowed: dict[str, Counter] = {}
         self._observe = Histogram(
-            "cidrgate_decision_seconds", "Time a decision took.", buckets=_BUCKETS, registry=registry
+            "cidrgate_decision_duration_seconds", "Seconds that a decision took.", buckets=_BUCKETS, registry=registry
         ).observe
         self._suppressed = Counter(
             "cidrgate_denials_suppressed",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from shlex import quote
 from typing import TYPE_CHECKING
 
 from cidrgate.errors import AccountNotFoundError, SubaccountError
@@ -49,7 +48,9 @@ def parent_account(transaction: Transaction, name: str) -> StoredAccount:
     if found.parent is not None:
         raise SubaccountError(
             f"account {name!r} is a subaccount of {found.parent!r} and cannot have subaccounts; "
-            f"choose {found.parent!r} as the parent"
+            f"choose {found.parent!r} as the parent",
+            account=name,
+            parent=found.parent,
         )
     return found
 
@@ -68,13 +69,12 @@ def refuse_subaccount(account: StoredAccount) -> None:
     if account.parent is not None:
         raise SubaccountError(
             f"account {account.name!r} is a subaccount and uses the list of {account.parent!r}; "
-            f"change {account.parent!r} instead"
+            f"change {account.parent!r} instead",
+            account=account.name,
+            parent=account.parent,
         )
 
 
 def no_such_account(name: str) -> AccountNotFoundError:
-    """Return the error for a name that no account has. The message says how to create the account."""
-    return AccountNotFoundError(
-        f"there is no account {name!r}; create it first: "
-        f"`cidrgate account create {quote(name)}`, or create_account({name!r})"
-    )
+    """Return the error for a name that no account has."""
+    return AccountNotFoundError(f"there is no account {name!r}: create it first", account=name)

@@ -125,7 +125,10 @@ def _worked_out(
     if request.expect_version not in (None, owner.version):
         raise VersionConflictError(
             f"the list of account {owner.name!r} has version {owner.version}, not {request.expect_version}: it was "
-            "changed in the meantime; read it again, then decide"
+            "changed in the meantime; read it again, then decide",
+            account=owner.name,
+            expected=request.expect_version,
+            actual=owner.version,
         )
     listing = Listing(owner, listed[owner.name], at, ids, request.actor, certain)
     change = request.make(transaction, listing)

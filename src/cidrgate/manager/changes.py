@@ -8,23 +8,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from types import EllipsisType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from cidrgate._engine import canonical_prefix
 from cidrgate.errors import EntryNotFoundError, HistoryError, InvalidAddressError, InvalidExpiryError
 from cidrgate.rules import validate_addition, validate_edit, validate_replacement
-from cidrgate.rules.characters import check_text
+from cidrgate.rules.characters import checked_text
 from cidrgate.rules.decisions import in_address_order
 from cidrgate.rules.limits import beginning_of, some_of
 from cidrgate.stores import StoredAccount, StoredChange
-from cidrgate.values import Entry, NewEntry
+from cidrgate.values import Entry, NewEntry, prefix_text
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
     from datetime import datetime
 
     from cidrgate.rules import Policy
-    from cidrgate.values import Action, Change, EntryEdit
+    from cidrgate.values import Action, Change, EntryEdit, EntryRef, Prefix
 
 __all__ = [
     "Listing",
@@ -33,6 +33,7 @@ __all__ = [
     "check_expiry",
     "check_labels",
     "edition",
+    "entry_key",
     "list_at",
     "named_entries",
     "replacement",
@@ -97,29 +98,35 @@ class Listing:
         )
 
 
-def check_expiry(expires_at: datetime | None, at: datetime) -> None:
+def check_expiry(expires_at: datetime | EllipsisType | None, at: datetime) -> None:
     """Refuse a time that cannot be the expiry of an entry.
 
     Raises:
         InvalidExpiryError: If it has no time zone, or is not later than `at`.
     """
-    if expires_at is None:
+    if expires_at is None or isinstance(expires_at, EllipsisType):
         return
-    if expires_at.tzinfo is None:
-        raise InvalidExpiryError(f"expires_at {expires_at.isoformat()} has no time zone; add one, such as +00:00")
+    if expires_at.utcoffset() is None:
+        raise InvalidExpiryError(
+            f"expires_at {expires_at.isoformat()} has no time zone; add one, such as +00:00", expires_at=expires_at
+        )
     if expires_at <= at:
-        raise InvalidExpiryError(f"expires_at {expires_at.isoformat()} is in the past; choose a time in the future")
+        raise InvalidExpiryError(
+            f"expires_at {expires_at.isoformat()} is in the past; choose a time in the future", expires_at=expires_at
+        )
 
 
 def check_labels(pieces: Iterable[NewEntry | EntryEdit]) -> None:
-    """Refuse labels with invisible characters. The labels of a list that `restore` restores are not checked.
+    """Refuse labels that are too long or have invisible characters.
+
+    The labels of a list that `restore` restores are not checked: an earlier version may have stored them.
 
     Raises:
-        InvalidTextError: If a label contains an invisible character.
+        InvalidTextError: If a label is not valid.
     """
     for piece in pieces:
         if isinstance(piece.label, str):
-            check_text(piece.label, "a label")
+            checked_text(piece.label, "label")
 
 
 def addition(listing: Listing, pieces: Sequence[NewEntry], cidrs: Sequence[str]) -> StoredChange:
@@ -142,16 +149,16 @@ def replacement(
 ) -> StoredChange:
     """Return the change that replaces a whole list with another one.
 
-    An entry whose network stays keeps its id, its author and its creation time, and gets the details that the submitted
-    entry sets, such as a label. If `before` and `after` are empty, nothing changes. Without submitted entries all
-    entries are removed, including expired ones: the list becomes really empty.
+    An entry whose network stays keeps its id, its author and its creation time. It gets the details that the submitted
+    entry sets, such as a label, also None, and keeps those that are absent from the submission. If `before` and `after`
+    are empty, nothing changes. Without submitted entries all entries are removed, including expired ones: the list
+    becomes really empty.
 
     Args:
         listing: The list before the change.
         pieces: The submitted entries.
         cidrs: The validated, canonical CIDR of each submitted entry.
-        action: The action for the change log. With `restore`, entries get exactly the submitted details, including
-            those that are None.
+        action: The action for the change log.
 
     Raises:
         InvalidExpiryError: If the expiry of a submitted entry is in the past or has no time zone.
@@ -165,7 +172,7 @@ def replacement(
             after.append(listing.new_entry(cidr, piece))
             continue
         check_expiry(piece.expires_at, listing.at)
-        altered = replace(kept, **(piece.details() if action == "restore" else piece.said()))
+        altered = replace(kept, **piece.said())
         if altered != kept:
             before.append(kept)
             after.append(altered)
@@ -173,12 +180,12 @@ def replacement(
     return listing.change(action, before, after)
 
 
-def edition(listing: Listing, which: str | int, edit: EntryEdit, policy: Policy) -> StoredChange:
+def edition(listing: Listing, which: EntryRef, edit: EntryEdit, policy: Policy) -> StoredChange:
     """Return the change that edits one entry.
 
     Args:
         listing: The list before the change.
-        which: The entry: its CIDR in any spelling, or its id.
+        which: The entry: its id, its network in any spelling, or the entry itself.
         edit: The new values.
         policy: What the list may contain.
 
@@ -189,8 +196,7 @@ def edition(listing: Listing, which: str | int, edit: EntryEdit, policy: Policy)
     """
     [entry] = named_entries(listing.owner.name, listing.entries, [which])
     others = [other.cidr for other in listing.active() if other.id != entry.id]
-    if not isinstance(edit.expires_at, EllipsisType):
-        check_expiry(edit.expires_at, listing.at)
+    check_expiry(edit.expires_at, listing.at)
     after = edit.applied(entry)
     if listing.ended(entry) and after.counts(listing.at):
         # An expired entry was not checked against the others, so it is checked now like a new entry.
@@ -265,46 +271,69 @@ def list_at(listed: Iterable[Entry], changes: Sequence[Change], sequence: int) -
         >>> from datetime import UTC, datetime
         >>> from cidrgate import Change
         >>> now = datetime.now(UTC)
-        >>> entry = Entry(7, "acct-1", "8.8.8.0/24", None, now, "me")
-        >>> [found.cidr for found in list_at([], [Change(2, now, "me", "acct-1", "remove", (entry,), ())], 1)]
+        >>> entry = Entry(id=7, account="acct-1", cidr="8.8.8.0/24", label=None, created_at=now, created_by="me")
+        >>> removal = Change(
+        ...     sequence=2, at=now, actor="me", account="acct-1", action="remove", before=(entry,), after=()
+        ... )
+        >>> [found.cidr for found in list_at([], [removal], 1)]
         ['8.8.8.0/24']
     """
     entries = {entry.id: entry for entry in listed}
     for change in reversed(changes):
         if change.action == "create_account":
-            raise HistoryError(f"account {change.account!r} was created by change {change.sequence}, after {sequence}")
+            raise HistoryError(
+                f"account {change.account!r} was created by change {change.sequence}, after {sequence}",
+                sequence=sequence,
+            )
         for entry in change.after:
             del entries[entry.id]
         entries.update((entry.id, entry) for entry in change.before)
     return in_address_order(entries.values())
 
 
-def named_entries(account: str, listed: Collection[Entry], which: Iterable[str | int]) -> list[Entry]:
+def named_entries(account: str, listed: Collection[Entry], which: Iterable[EntryRef]) -> list[Entry]:
     """Return the named entries of a list, each once, in the order in which they are first named.
 
     Args:
         account: The account of the list, for the message.
         listed: The entries of the list.
-        which: CIDRs in any spelling, or entry ids.
+        which: Ids, networks in any spelling, or entries.
 
     Raises:
         EntryNotFoundError: If the list does not contain one of the entries, or `which` is empty. The message says what
             the list contains.
+        TypeError: If something else is named.
     """
     by_key: dict[str | int, Entry] = {}
     for entry in listed:
         by_key[entry.id] = by_key[entry.cidr] = entry
     found: dict[int, Entry] = {}
     missing: list[str | int] = []
-    for key in which:
+    for key in map(entry_key, which):
         entry_or_none = by_key.get(key if isinstance(key, int) else _canonical_or_itself(key))
         if entry_or_none is None:
             missing.append(key)
         else:
             found[entry_or_none.id] = entry_or_none
     if missing or not found:
-        raise EntryNotFoundError(_not_found(account, listed, missing))
+        raise EntryNotFoundError(_not_found(account, listed, missing), account=account, entries=missing)
     return list(found.values())
+
+
+def entry_key(which: EntryRef) -> int | str:
+    """Return what names an entry as its id or as the text of its network.
+
+    Raises:
+        TypeError: If it is neither an id, nor a network, nor an entry.
+    """
+    if isinstance(which, Entry):
+        return which.id
+    if isinstance(which, int) and not isinstance(which, bool):
+        return which
+    try:
+        return prefix_text(cast("Prefix", which))
+    except TypeError:
+        raise TypeError(f"name an entry by its id, its network or the Entry, not by {which!r}") from None
 
 
 def _canonical_or_itself(text: str) -> str:

@@ -5,7 +5,7 @@ waiting thread makes the changes of all waiting threads in one transaction. No a
 so no change waits in the database for another change of this process.
 
 No change waits longer than the lock timeout. A group contains no account that another process has locked: a change of
-such an account is set aside, and waits for the lock in a separate transaction while the other changes continue.
+such an account leaves its group, and waits for the lock in a separate transaction while the other changes continue.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _Made = TypeVar("_Made")
 _MOST_MEMBERS = 32
 """The largest number of changes in one group: few enough that the first of them does not wait long for the last."""
 
-_MOST_ASIDE = 3
+_MOST_LOCK_WAITS = 3
 """The largest number of transactions that wait at once for accounts that other processes have locked."""
 
 _SLICE = 2.0
@@ -73,9 +73,9 @@ class _Member:
         self.began = time.monotonic()
         self.deadline = self.began + seconds
         self.waited: float | None = None  # seconds that it waited before it was made
-        self.aside = False  # whether it waits for an account that another process has locked
+        self.awaits_lock = False  # whether it waits for an account that another process has locked
         self.group: list[_Member] = []  # changes that this change's thread has to commit
-        self.beside = False  # whether that group waits for such an account
+        self.group_awaits_lock = False  # whether that group waits for such an account
         self.done = False
         self.result: Any = None  # its result, or the error to raise
         self.woken = threading.Event()
@@ -138,7 +138,7 @@ class CommitGroups:
         self._lock = threading.Lock()
         self._waiting: deque[_Member] = deque()
         self._free = self._turns
-        self._free_aside = _MOST_ASIDE
+        self._free_lock_waits = _MOST_LOCK_WAITS
         self._busy: set[str | None] = set()
 
     def _made(self, member: _Member) -> Any:
@@ -204,14 +204,14 @@ class CommitGroups:
     def _disband(self, leader: _Member) -> None:
         """End a group: wake the changes that are done, and let the others wait again in their old place."""
         group, leader.group = leader.group, []
-        if leader.beside:
-            self._free_aside += 1
+        if leader.group_awaits_lock:
+            self._free_lock_waits += 1
         else:
             self._free += 1
         self._busy.difference_update([member.account for member in group])
         leader.woken.clear()
         left = [member for member in group if not member.done]
-        if leader.beside:
+        if leader.group_awaits_lock:
             self._waiting.extend(left)  # after the other changes that wait for a lock
         else:
             self._waiting.extendleft(reversed(left))
@@ -221,8 +221,8 @@ class CommitGroups:
         self._begin_groups()
 
     def _begin_groups(self) -> None:
-        while self._free_aside and (group := self._next_aside()):
-            self._free_aside -= 1
+        while self._free_lock_waits and (group := self._next_awaiting_lock()):
+            self._free_lock_waits -= 1
             self._begin(group)
         while self._free and (group := self._next_group()):
             self._free -= 1
@@ -232,7 +232,7 @@ class CommitGroups:
         self._busy.update(member.account for member in group)
         for member in group:
             self._waiting.remove(member)
-        group[0].group, group[0].beside = group, group[0].aside
+        group[0].group, group[0].group_awaits_lock = group, group[0].awaits_lock
         group[0].woken.set()
 
     def _next_group(self) -> list[_Member]:
@@ -244,19 +244,19 @@ class CommitGroups:
                 break
             if member.account not in taken:
                 taken.add(member.account)
-                if not member.aside:
+                if not member.awaits_lock:
                     group.append(member)
                     if member.account is None:
                         break
         return group
 
-    def _next_aside(self) -> list[_Member]:
+    def _next_awaiting_lock(self) -> list[_Member]:
         """Return the first change that waits for another process's lock, and is the next change of its account."""
         taken = set(self._busy)
         for member in self._waiting:
             if member.account not in taken:
                 taken.add(member.account)
-                if member.aside:
+                if member.awaits_lock:
                     return [member]
         return []
 
@@ -268,11 +268,11 @@ class CommitGroups:
         """
         began = False
         results: Sequence[object] = ()
-        aside = group[0].aside
+        awaits_lock = group[0].awaits_lock
         wait = min(member.left() for member in group)
-        patient = aside or callable(group[0].change)
+        patient = awaits_lock or callable(group[0].change)
         try:
-            with self._change(wait=min(wait, _SLICE) if aside else wait, patient=patient) as transaction:
+            with self._change(wait=min(wait, _SLICE) if awaits_lock else wait, patient=patient) as transaction:
                 began = True
                 begun_at = time.monotonic()
                 results = _make(transaction, group)
@@ -283,7 +283,7 @@ class CommitGroups:
         except AccountsLockedError as error:
             locked = [member for member in group if member.account in error.accounts] or group
             for member in locked:
-                member.aside, member.result = True, error
+                member.awaits_lock, member.result = True, error
         except StoreBusyError as error:
             _wait_or_end(group, error)
         except (ChangeWithdrawnError, OutcomeUnknownError) as error:

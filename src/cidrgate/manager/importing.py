@@ -18,17 +18,19 @@ from cidrgate.manager.change_requests import ended_for_certain
 from cidrgate.manager.changes import Listing, addition, check_expiry, check_labels, replacement, sweep
 from cidrgate.manager.confirmations import disables_enforcement, unconfirmed
 from cidrgate.manager.outcomes import Guard
-from cidrgate.rules import Policy, validate_addition, validate_replacement
+from cidrgate.rules import Policy, split_submission, validate_addition, validate_replacement
 from cidrgate.rules.account_names import check_account_name, could_name_account
 from cidrgate.stores import NewList
+from cidrgate.values import NewEntry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from concurrent.futures import Future
     from datetime import datetime
 
+    from cidrgate.rules.submission import Submission
     from cidrgate.stores import StoredChange, Transaction
-    from cidrgate.values import Entry, NewEntry
+    from cidrgate.values import Entry
 
 __all__ = ["ImportReport", "import_lists", "in_background"]
 
@@ -36,7 +38,7 @@ _Part = TypeVar("_Part")
 _Done = TypeVar("_Done")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ImportReport:
     """The result of an import; after a dry run, what the import would store.
 
@@ -56,16 +58,16 @@ class ImportReport:
     def __add__(self, other: ImportReport) -> ImportReport:
         """Return the report of two parts of one import together."""
         return ImportReport(
-            self.accounts + other.accounts,
-            self.entries + other.entries,
-            self.created + other.created,
-            self.problems | other.problems,
+            accounts=self.accounts + other.accounts,
+            entries=self.entries + other.entries,
+            created=self.created + other.created,
+            problems=self.problems | other.problems,
         )
 
 
 def import_lists(
     transaction: Transaction,
-    lists: Mapping[str, Sequence[NewEntry]],
+    lists: Mapping[str, Submission],
     *,
     policy: Policy,
     replace: bool,
@@ -100,8 +102,10 @@ def import_lists(
     listings = {name: Listing(owner, listed[name], at, ids, actor, certain) for name, owner in known.items()}
     accepted: dict[str, list[str]] = {}
     problems: dict[str, CidrgateError] = {}
-    for name, pieces in lists.items():
+    split: dict[str, Sequence[NewEntry]] = {}
+    for name, submitted in lists.items():
         try:
+            pieces = split[name] = _pieces(submitted, policy)
             if name in known:
                 refuse_subaccount(known[name])
             elif create:
@@ -145,10 +149,10 @@ def import_lists(
     for name, cidrs in accepted.items():
         listing = listings[name]
         if cidrs and not listing.entries:
-            first.append(NewList(listing.owner.id, name, lists[name], cidrs, name in created))
+            first.append(NewList(listing.owner.id, name, split[name], cidrs, name in created))
         else:
             change = replacement if replace else addition
-            made += sweep(listing, change(listing, lists[name], cidrs))
+            made += sweep(listing, change(listing, split[name], cidrs))
     transaction.apply(made, at=at)
     transaction.insert_lists(first, at=at, actor=actor)
     return report
@@ -196,6 +200,13 @@ def _all_started(pool: ThreadPoolExecutor, threads: int) -> bool:
     finally:
         go_on.set()
     return True
+
+
+def _pieces(submitted: Submission, policy: Policy) -> Sequence[NewEntry]:
+    """Return the entries of a list. A list of `NewEntry` is long in a large import, and is not split."""
+    if isinstance(submitted, list | tuple) and all(type(piece) is NewEntry for piece in submitted):
+        return submitted
+    return split_submission(submitted, most=policy.most_pieces)
 
 
 def _validated(pieces: Sequence[NewEntry], active: Sequence[Entry], policy: Policy, *, replace: bool) -> list[str]:

@@ -1,4 +1,4 @@
-"""Prometheus metrics of the lists: staleness, followers, and how long changes wait.
+"""Prometheus metrics of the lists: staleness, followers, accounts, and how long changes wait.
 
 Both servers of the package export them, for one process or for several. `cidrgate.gate.metrics` counts decisions.
 """
@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import math
 import time
+from contextlib import suppress
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Protocol
 
-from cidrgate.errors import needs_extra
+from cidrgate.errors import CidrgateError, needs_extra
 
 with needs_extra("metrics", "cidrgate.manager.metrics"):
     from prometheus_client import Counter, Histogram
-    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+    from prometheus_client.core import GaugeMetricFamily
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
     from prometheus_client.core import Metric
 
+    from cidrgate._engine import Matcher
     from cidrgate.manager import RuleManager
 
 __all__ = ["ListsCollector", "ListsState", "WaitMetrics"]
@@ -40,6 +43,9 @@ class _Lists(Protocol):
 
     @property
     def snapshot_age(self) -> float | None: ...
+
+    @property
+    def matcher(self) -> Matcher: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,23 +67,19 @@ class ListsState:
 
 
 class ListsCollector:
-    """Reports the current worst state of several processes to Prometheus.
+    """Reports the version, the accounts and the current state of the lists to Prometheus.
+
+    If several processes serve the same lists, it reports the worst of their states.
 
     Args:
-        lists: The lists of this process, such as a `RuleManager`. All processes share its snapshot.
+        lists: The lists of this process, a `RuleManager`. All processes have the same accounts and share its snapshot.
         states: Returns the states of all live processes; None for only this process.
-        suppressed: Returns how many denials the log counted without writing a line; None if that is counted elsewhere.
     """
 
-    def __init__(
-        self,
-        lists: _Lists,
-        states: Callable[[], Iterable[ListsState]] | None = None,
-        suppressed: Callable[[], int] | None = None,
-    ) -> None:
+    def __init__(self, lists: _Lists, states: Callable[[], Iterable[ListsState]] | None = None) -> None:
         self._lists = lists
         self._states = states if states is not None else lambda: [ListsState.of(lists)]
-        self._suppressed = suppressed
+        self._version = version("cidrgate")
 
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics; a registry calls this."""
@@ -100,12 +102,19 @@ class ListsCollector:
                 "Seconds since the shared snapshot was written; infinite if the file is missing.",
                 value=age,
             )
-        if self._suppressed is not None:
-            yield CounterMetricFamily(
-                "cidrgate_denials_suppressed",
-                "Denials that the log counted without writing a line.",
-                value=self._suppressed(),
+        matcher: Matcher | None = None
+        with suppress(CidrgateError):  # nothing is loaded
+            matcher = self._lists.matcher
+        if matcher is not None:
+            yield GaugeMetricFamily("cidrgate_accounts", "Accounts of the store.", value=len(matcher))
+            yield GaugeMetricFamily(
+                "cidrgate_enforced_accounts",
+                "Accounts whose list decides: those that have entries, expired ones included, and their subaccounts.",
+                value=matcher._count_enforced(),
             )
+        build = GaugeMetricFamily("cidrgate_build_info", "The version of cidrgate; always 1.", labels=["version"])
+        build.add_metric([self._version], 1.0)
+        yield build
 
 
 class WaitMetrics:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from copy import copy
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -32,6 +32,7 @@ from cidrgate.manager.changes import (
     addition,
     check_labels,
     edition,
+    entry_key,
     list_at,
     named_entries,
     replacement,
@@ -47,21 +48,33 @@ from cidrgate.process.forking import join_forks
 from cidrgate.replica.replica import Replica
 from cidrgate.rules import Policy, split_submission, validate_addition, validate_replacement
 from cidrgate.rules.account_names import check_account_name
-from cidrgate.rules.characters import check_text
+from cidrgate.rules.characters import checked_text
 from cidrgate.stores import open_store
 from cidrgate.stores.waits import answer_by, time_left
-from cidrgate.values import Account, EntryEdit
+from cidrgate.values import Account, EntryEdit, seconds
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Collection, Iterable, Sequence
-    from datetime import timedelta
+    from ipaddress import IPv4Address, IPv6Address
     from typing import Unpack
 
     from cidrgate._engine import Matcher
     from cidrgate.replica.replica import OnStale
+    from cidrgate.rules.submission import Submission
     from cidrgate.stores import Store, StoredChange, Transaction
-    from cidrgate.values import Address, Change, Decision, Entry, EntryDetails, ListChange, ListState, NewEntry
+    from cidrgate.values import (
+        Address,
+        Change,
+        Decision,
+        Duration,
+        Entry,
+        EntryDetails,
+        EntryRef,
+        ListChange,
+        ListState,
+        Prefix,
+    )
 
 __all__ = ["ImportReport", "RuleManager"]
 
@@ -71,6 +84,9 @@ that other writers can commit in between."""
 
 
 _Made = TypeVar("_Made")
+
+_LONGEST_AGE = 50 * 365 * 86400.0
+"""The age in seconds that stands for all longer ones, because no time can be before the year 1."""
 
 _ATTEMPTS = 5
 """How often a change is tried if the store reports conflicts with other writers."""
@@ -112,7 +128,7 @@ class RuleManager:
         store: Store,
         *,
         policy: Policy | None = None,
-        max_staleness: float | None = None,
+        max_staleness: Duration | None = None,
         on_stale: OnStale = "serve",
     ) -> None:
         self.policy = Policy() if policy is None else policy
@@ -139,12 +155,12 @@ class RuleManager:
         create: bool = False,
         load: bool = True,
         follow: bool = True,
-        max_staleness: float | None = None,
+        max_staleness: Duration | None = None,
         on_stale: OnStale = "serve",
         snapshot: str | os.PathLike[str] | None = None,
-        refresh_snapshot: float | None = None,
+        refresh_snapshot: Duration | None = None,
         progress: Callable[[int], object] | None = None,
-        lock_timeout: float | None = None,
+        lock_timeout: Duration | None = None,
         pool_size: int | None = None,
     ) -> Self:
         """Open a store, load the matcher from it, and follow the store.
@@ -196,6 +212,11 @@ class RuleManager:
             manager.close()
             raise
         return manager
+
+    def __repr__(self) -> str:
+        """Return what a log may show: the store without a password, and the policy."""
+        dry = ", dry_run=True" if self._dry_run else ""
+        return f"<RuleManager of {self._store.name}, {self.policy!r}{dry}>"
 
     def __enter__(self) -> Self:
         return self
@@ -497,7 +518,7 @@ class RuleManager:
 
         Raises:
             InvalidAccountError: If the name is not valid.
-            InvalidTextError: If the actor contains an invisible character.
+            InvalidTextError: If the actor is too long, or contains an invisible character.
             AccountExistsError: If an account with this name exists already.
             AccountNotFoundError: If there is no account `parent`.
             SubaccountError: If `parent` is itself a subaccount.
@@ -510,14 +531,14 @@ class RuleManager:
             'acct-1'
         """
         check_account_name(account)
-        check_text(actor, "an actor")
+        actor = checked_text(actor, "actor")
 
         def create(transaction: Transaction) -> Account:
             owner = None if parent is None else parent_account(transaction, parent)
             if transaction.account(account) is not None:
-                raise AccountExistsError(f"an account {account!r} exists already")
+                raise AccountExistsError(f"an account {account!r} exists already", account=account)
             if self._dry_run:
-                return Account(account, parent, datetime.now(UTC))
+                return Account(name=account, parent=parent, created_at=datetime.now(UTC))
             made = transaction.insert_accounts([account], parent=owner, at=datetime.now(UTC), actor=actor)
             created = made[account].value()
             if self._in_transaction is not None:
@@ -532,7 +553,7 @@ class RuleManager:
     def add(
         self,
         account: str,
-        cidrs: str | Iterable[str | NewEntry],
+        cidrs: Submission,
         *,
         actor: str | None = None,
         expect_version: int | None = None,
@@ -542,11 +563,11 @@ class RuleManager:
 
         Args:
             account: The account whose list changes.
-            cidrs: CIDRs separated by commas or newlines, or an iterable of CIDRs and `NewEntry`.
+            cidrs: CIDRs separated by commas or newlines, an `ipaddress` object, a `NewEntry` or an `Entry`, or an
+                iterable of these.
             actor: Who adds the entries, for the entries and the change log.
             expect_version: The version of the account that the caller saw; None for any version.
-            details: The details of every entry that does not have them itself, such as a `label`; see
-                `EntryDetails`.
+            details: The details of every entry in which they are absent, such as a `label`; see `EntryDetails`.
 
         Returns:
             What changed; `after` has the new entries in the order of the submission.
@@ -554,7 +575,7 @@ class RuleManager:
         Raises:
             RuleError: If the submission breaks a rule. The error contains every problem of the submission.
             InvalidExpiryError: If the expiry of an entry is in the past or has no time zone.
-            InvalidTextError: If a label or the actor contains an invisible character.
+            InvalidTextError: If a label or the actor is too long, or contains an invisible character.
             AccountNotFoundError: If there is no such account.
             SubaccountError: If the account inherits its list.
             VersionConflictError: If the account's version is not the expected version.
@@ -580,8 +601,8 @@ class RuleManager:
     def edit(
         self,
         account: str,
-        which: str | int,
-        cidr: str | EntryEdit | None = None,
+        which: EntryRef,
+        cidr: Prefix | IPv4Address | IPv6Address | EntryEdit | None = None,
         *,
         actor: str | None = None,
         expect_version: int | None = None,
@@ -591,7 +612,7 @@ class RuleManager:
 
         Args:
             account: The account whose list changes.
-            which: The entry: its CIDR in any spelling, or its id.
+            which: The entry: its id, its network in any spelling, or the `Entry`.
             cidr: The new network, which is checked against the rest of the list; None for no change. Or an `EntryEdit`
                 that contains all changes of the entry.
             actor: Who changes the entry, for the change log.
@@ -607,7 +628,7 @@ class RuleManager:
             TypeError: If both an `EntryEdit` and details are passed.
             RuleError: If the new network breaks a rule.
             InvalidExpiryError: If the new expiry is in the past or has no time zone.
-            InvalidTextError: If the label or the actor contains an invisible character.
+            InvalidTextError: If the label or the actor is too long, or contains an invisible character.
             EntryNotFoundError: If the list contains no such entry.
             AccountNotFoundError: If there is no such account.
             SubaccountError: If the account inherits its list.
@@ -626,7 +647,7 @@ class RuleManager:
                 raise TypeError("pass the changes in the EntryEdit or as arguments, not both")
             edit = cidr
         else:
-            edit = EntryEdit(... if cidr is None else cidr, **details)
+            edit = EntryEdit(cidr=... if cidr is None else cidr, **details)
         check_labels([edit])
 
         def edited(_: Transaction, listing: Listing) -> StoredChange:
@@ -637,7 +658,7 @@ class RuleManager:
     def remove(
         self,
         account: str,
-        *which: str | int,
+        *which: EntryRef,
         actor: str | None = None,
         expect_version: int | None = None,
         allow_empty: bool = False,
@@ -646,7 +667,8 @@ class RuleManager:
 
         Args:
             account: The account whose list changes.
-            which: The entries: ids, or CIDRs in any spelling. One text can contain several CIDRs separated by commas.
+            which: The entries: ids, networks in any spelling, or `Entry` values. One text can contain several CIDRs
+                separated by commas.
             actor: Who removes the entries, for the change log.
             expect_version: The version of the account that the caller saw; None for any version.
             allow_empty: Whether the list may become empty, which ends enforcement: every address is then allowed.
@@ -671,7 +693,7 @@ class RuleManager:
             ['1.1.1.1/32']
         """
         keys: list[str | int] = []
-        for key in which:
+        for key in map(entry_key, which):
             keys.extend([key] if isinstance(key, int) else (piece.cidr for piece in split_submission(key)))
 
         def removed(_: Transaction, listing: Listing) -> StoredChange:
@@ -682,7 +704,7 @@ class RuleManager:
     def replace(
         self,
         account: str,
-        cidrs: str | Iterable[str | NewEntry],
+        cidrs: Submission,
         *,
         actor: str | None = None,
         expect_version: int | None = None,
@@ -693,13 +715,13 @@ class RuleManager:
 
         Args:
             account: The account whose list changes.
-            cidrs: The whole new list: CIDRs separated by commas or newlines, or an iterable of CIDRs and `NewEntry`.
-                An empty text or iterable empties the list, and needs `allow_empty`.
+            cidrs: The whole new list: CIDRs separated by commas or newlines, an `ipaddress` object, a `NewEntry` or an
+                `Entry`, or an iterable of these. An empty text or iterable empties the list, and needs `allow_empty`.
             actor: Who changes the list, for new entries and the change log.
             expect_version: The version of the account that the caller saw; None for any version.
             allow_empty: Whether the list may become empty, which ends enforcement: every address is then allowed.
-            details: The details of every entry that does not have them itself, such as a `label`; see
-                `EntryDetails`. An entry that stays keeps each detail that is set neither here nor in its `NewEntry`.
+            details: The details of every entry in which they are absent, such as a `label`; see `EntryDetails`. An
+                entry that stays keeps each detail that is absent here and in its `NewEntry`; None clears it.
 
         Returns:
             What changed; `entries` is the list in address order. A list that was like that already is not changed:
@@ -708,7 +730,7 @@ class RuleManager:
         Raises:
             RuleError: If the submission breaks a rule. The error contains every problem of the submission.
             InvalidExpiryError: If the expiry of an entry is in the past or has no time zone.
-            InvalidTextError: If a label or the actor contains an invisible character.
+            InvalidTextError: If a label or the actor is too long, or contains an invisible character.
             AccountNotFoundError: If there is no such account.
             SubaccountError: If the account inherits its list.
             VersionConflictError: If the account's version is not the expected version.
@@ -776,32 +798,36 @@ class RuleManager:
         def restored(transaction: Transaction, listing: Listing) -> StoredChange:
             start, end = transaction.log_start(), transaction.log_end()
             if to_sequence < start - 1:
-                raise HistoryError(f"the change log begins with change {start}: older changes were deleted")
+                raise HistoryError(
+                    f"the change log begins with change {start}: older changes were deleted", sequence=to_sequence
+                )
             if to_sequence > end:
-                raise HistoryError(f"the change log ends with change {end}: there is no change {to_sequence} yet")
+                raise HistoryError(
+                    f"the change log ends with change {end}: there is no change {to_sequence} yet", sequence=to_sequence
+                )
             then = list_at(listing.entries, transaction.changes(account, None, after=to_sequence), to_sequence)
             return restoration(listing, then, self.policy)
 
         return self._change_list(account, restored, actor, expect_version, allow_empty=allow_empty).change
 
-    def prune_history(self, older_than: timedelta) -> int:
+    def prune_history(self, older_than: Duration) -> int:
         """Delete the oldest rows of the change log.
 
         Args:
-            older_than: The age above which rows are deleted.
+            older_than: The age above which rows are deleted, in seconds or as a `timedelta`.
 
         Returns:
             The number of deleted rows. A manager that makes dry runs deletes none, and returns how many it would.
 
         Raises:
+            TypeError: If the age is not a duration.
             ValueError: If the age is negative.
             StoreError: If the rows cannot be deleted.
         """
-        if older_than.total_seconds() < 0:
-            raise ValueError(f"older_than must not be negative, not {older_than}")
+        age = timedelta(seconds=min(seconds(older_than, "older_than"), _LONGEST_AGE))
 
         def prune(transaction: Transaction) -> int:
-            end = earlier_by_far(certain_time(datetime.now(UTC)), transaction.clock()) - older_than
+            end = earlier_by_far(certain_time(datetime.now(UTC)), transaction.clock()) - age
             return transaction.prune(end, dry_run=self._dry_run)
 
         if self._dry_run:
@@ -891,7 +917,7 @@ class RuleManager:
 
     def import_accounts(
         self,
-        lists: Mapping[str, Sequence[NewEntry]] | Iterable[tuple[str, Sequence[NewEntry]]],
+        lists: Mapping[str, Submission] | Iterable[tuple[str, Submission]],
         *,
         replace: bool = False,
         create: bool = True,
@@ -906,8 +932,8 @@ class RuleManager:
         The list of each account is stored completely or not at all.
 
         Args:
-            lists: The entries by account name; or pairs of a name and its entries, with each name once. Pairs are read
-                only as they are needed.
+            lists: The entries by account name, in any form that `add` takes; or pairs of a name and its entries, with
+                each name once. Pairs are read only as they are needed.
             replace: Whether each list replaces the account's list, instead of being added to it.
             create: Whether to create accounts that do not exist.
             strict: Whether to store everything in one commit, or nothing if the list of any account cannot be stored.
@@ -921,21 +947,21 @@ class RuleManager:
             What was stored, and the reason for each account whose list was not stored.
 
         Raises:
-            InvalidTextError: If the actor contains an invisible character.
+            InvalidTextError: If the actor is too long, or contains an invisible character.
             StoreError: If a commit fails. The accounts of earlier commits are stored and published.
 
         Example:
             >>> from cidrgate import NewEntry
             >>> with RuleManager.open("memory://") as manager:
-            ...     lists = {"a": [NewEntry("8.8.8.0/24", "dns")], "b": [NewEntry("10.0.0.0/8")]}
+            ...     lists = {"a": [NewEntry("8.8.8.0/24", label="dns")], "b": "10.0.0.0/8"}
             ...     report = manager.import_accounts(lists)
             >>> report.accounts, report.entries, list(report.problems)
             (1, 1, ['b'])
         """
         dry_run = dry_run or self._dry_run
-        check_text(actor, "an actor")
+        actor = checked_text(actor, "actor")
 
-        def store(part: Mapping[str, Sequence[NewEntry]]) -> tuple[int, ImportReport]:
+        def store(part: Mapping[str, Submission]) -> tuple[int, ImportReport]:
             def stored(transaction: Transaction) -> ImportReport:
                 return import_lists(
                     transaction,
@@ -1025,7 +1051,7 @@ class RuleManager:
         *,
         allow_empty: bool = False,
     ) -> ListOutcome:
-        check_text(actor, "an actor")
+        actor = checked_text(actor, "actor")
         confirmed = self._confirmed_with(allow_empty=allow_empty)
         request = ListRequest(
             account, make, actor, expect_version, self._before_store, self._in_transaction, self._address, confirmed

@@ -55,8 +55,8 @@ def replacement(path: Path) -> Iterator[IO[bytes]]:
         ('0o600', b'account,cidr')
     """
     _refuse_database(path)
-    beside = path.with_name(f".cidrgate-{secrets.token_hex(12)}")
-    descriptor = os.open(beside, os.O_WRONLY | _NEW, PRIVATE)
+    temporary = path.with_name(f".cidrgate-{secrets.token_hex(12)}")
+    descriptor = os.open(temporary, os.O_WRONLY | _NEW, PRIVATE)
     try:
         with os.fdopen(descriptor, "wb") as file:
             os.fchmod(descriptor, PRIVATE)  # the umask may have removed some permissions
@@ -64,9 +64,9 @@ def replacement(path: Path) -> Iterator[IO[bytes]]:
             file.flush()
             _hand_down_mode(path, descriptor)
             os.fsync(descriptor)
-        beside.replace(path)
+        temporary.replace(path)
     except BaseException:
-        beside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
     # The new name is on the disk only when the directory is.
     directory = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)

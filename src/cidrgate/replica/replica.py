@@ -7,7 +7,6 @@ file that processes share is in `snapshots`.
 from __future__ import annotations
 
 import logging
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -16,6 +15,7 @@ from cidrgate.event_log import log_event
 from cidrgate.replica.follower import Follower
 from cidrgate.replica.published_store import PublishedStore
 from cidrgate.replica.snapshots import SharedSnapshot
+from cidrgate.values import seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from cidrgate._engine import Matcher
     from cidrgate.stores import Store
-    from cidrgate.values import Address
+    from cidrgate.values import Address, Duration
 
 __all__ = ["OnStale", "Replica"]
 
@@ -58,28 +58,29 @@ class Replica:
         (True, False)
     """
 
-    def __init__(self, store: Store, *, max_staleness: float | None = None, on_stale: OnStale = "serve") -> None:
+    def __init__(self, store: Store, *, max_staleness: Duration | None = None, on_stale: OnStale = "serve") -> None:
         if on_stale not in ("serve", "deny"):
             raise ValueError(f"on_stale must be 'serve' or 'deny', not {on_stale!r}")
-        if max_staleness is not None and not 0 < max_staleness < math.inf:
-            raise ValueError(f"max_staleness must be a number of seconds above 0, or None, not {max_staleness}")
-        if on_stale == "deny" and max_staleness is None:
+        longest = None if max_staleness is None else seconds(max_staleness, "max_staleness", above_zero=True)
+        if on_stale == "deny" and longest is None:
             raise ValueError("on_stale='deny' needs max_staleness: set it to a number of seconds")
         self._store = store
         self.published = PublishedStore(store)
-        self.published.stale_after = max_staleness
+        self.published.stale_after = longest
         self.follower: Follower | None = None
-        self._max_staleness = max_staleness
-        self._deny_after = max_staleness if on_stale == "deny" else None
+        self._max_staleness = longest
+        self._deny_after = longest if on_stale == "deny" else None
 
-    def share_snapshot(self, path: Path, refresh: float | None) -> None:
+    def share_snapshot(self, path: Path, refresh: Duration | None) -> None:
         """Share a snapshot with other processes: use the snapshots that they write, and write when it is our turn.
 
         Args:
             path: The file.
-            refresh: The seconds after which a new snapshot is written; None if this process never writes one.
+            refresh: The time after which a new snapshot is written; None if this process never writes one.
         """
-        self.published.shared = SharedSnapshot(path, refresh)
+        self.published.shared = SharedSnapshot(
+            path, None if refresh is None else seconds(refresh, "refresh_snapshot", above_zero=True)
+        )
 
     def close(self) -> None:
         """Stop following. The matcher still answers with the lists it has."""

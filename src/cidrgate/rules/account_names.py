@@ -36,11 +36,13 @@ def check_account_name(name: str) -> None:
     character = unseen_character(name) or (unseen and unseen[0])
     if character is not None:
         raise InvalidAccountError(
-            f"account name {name!a} contains the invisible character U+{ord(character):04X}: leave it out"
+            f"account name {name!a} contains the invisible character U+{ord(character):04X}: leave it out",
+            account=name,
         )
     if not unicodedata.is_normalized("NFC", name):
         raise InvalidAccountError(
-            f"account name {name!a} is not in Unicode's normal form C: write {unicodedata.normalize('NFC', name)!r}"
+            f"account name {name!a} is not in Unicode's normal form C: write {unicodedata.normalize('NFC', name)!r}",
+            account=name,
         )
 
 
@@ -78,13 +80,14 @@ def could_name_account(text: str) -> bool:
 
 def _check_name_of_any_version(name: str) -> None:
     if not name:
-        raise InvalidAccountError("an account name must have at least one character")
+        raise InvalidAccountError("an account name must have at least one character", account=name)
     if len(name) > MAX_ACCOUNT_NAME:
         beginning = name[:20] + "…"
         raise InvalidAccountError(
-            f"account name {beginning!r} has {len(name)} characters; at most {MAX_ACCOUNT_NAME} are allowed"
+            f"account name {beginning!r} has {len(name)} characters; at most {MAX_ACCOUNT_NAME} are allowed",
+            account=name,
         )
     if name != name.strip():
-        raise InvalidAccountError(f"account name {name!r} begins or ends with whitespace")
+        raise InvalidAccountError(f"account name {name!r} begins or ends with whitespace", account=name)
     if any(unicodedata.category(character) in _NEVER_USABLE for character in name):
-        raise InvalidAccountError(f"account name {name!r} contains a control character")
+        raise InvalidAccountError(f"account name {name!r} contains a control character", account=name)

@@ -10,8 +10,9 @@ import re
 import unicodedata
 
 from cidrgate.errors import InvalidTextError
+from cidrgate.rules.limits import LONGEST_LABEL
 
-__all__ = ["VARIATION_SELECTORS", "check_text", "unseen_character"]
+__all__ = ["VARIATION_SELECTORS", "checked_text", "unseen_character"]
 
 _UNSEEN_CATEGORIES = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp", "Zs"})
 """Unicode categories of characters without a visible shape: controls, formats (direction marks, zero-width and soft
@@ -44,23 +45,41 @@ def unseen_character(text: str) -> str | None:
     return None if found is None else found[0]
 
 
-def check_text(text: str | None, what: str) -> None:
-    r"""Raise an error if a text contains an invisible character.
+def checked_text(text: str | None, field: str) -> str | None:
+    r"""Return a label or the name of an actor as it is stored. An empty text is None.
 
     Args:
-        text: A label or an actor, or None.
-        what: What the text is, for the error message.
+        text: The text, or None.
+        field: What the text is, such as `label`, for the error.
 
     Raises:
-        InvalidTextError: If the text contains an invisible character; the message names the character.
+        TypeError: If it is neither text nor None.
+        InvalidTextError: If the text is longer than `LONGEST_LABEL` characters, or contains an invisible character; the
+            message names the character.
 
     Example:
-        >>> check_text("office ☕", "a label")
-        >>> check_text("office\nhome", "a label")
+        >>> checked_text("office ☕", "label"), checked_text("", "label")
+        ('office ☕', None)
+        >>> checked_text("office\nhome", "label")
         Traceback (most recent call last):
         ...
-        cidrgate.errors.InvalidTextError: a label must not contain the invisible character U+000A: leave it out
+        cidrgate.errors.InvalidTextError: the label must not contain the invisible character U+000A: leave it out
     """
-    character = None if text is None else unseen_character(text)
+    if text is None or text == "":
+        return None
+    if not isinstance(text, str):
+        raise TypeError(f"the {field} must be text or None, not {text!r}")
+    if len(text) > LONGEST_LABEL:
+        raise InvalidTextError(
+            f"the {field} has {len(text):,} characters; at most {LONGEST_LABEL} are allowed: shorten it",
+            field=field,
+            text=text,
+        )
+    character = unseen_character(text)
     if character is not None:
-        raise InvalidTextError(f"{what} must not contain the invisible character U+{ord(character):04X}: leave it out")
+        raise InvalidTextError(
+            f"the {field} must not contain the invisible character U+{ord(character):04X}: leave it out",
+            field=field,
+            text=text,
+        )
+    return text

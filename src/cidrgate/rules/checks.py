@@ -82,7 +82,14 @@ class Piece:
     def problem(self, code: ProblemCode, conflicts: Sequence[str], hint: str) -> Problem:
         """Return a problem of it, with the first `MOST_CONFLICTS` of its conflicts."""
         left = max(0, len(conflicts) - MOST_CONFLICTS)
-        return Problem(code, self.text, self.position, tuple(conflicts[:MOST_CONFLICTS]), hint, left)
+        return Problem(
+            code=code,
+            text=self.text,
+            position=self.position,
+            conflicts=tuple(conflicts[:MOST_CONFLICTS]),
+            hint=hint,
+            more_conflicts=left,
+        )
 
 
 def _check_format(text: str, position: int) -> Problem:
@@ -92,8 +99,8 @@ def _check_format(text: str, position: int) -> Problem:
             f"this text has {len(text):,} characters; at most {LONGEST_PIECE} are allowed: "
             "separate networks with commas"
         )
-        return Problem("invalid_format", beginning_of(text), position, hint=hint)
-    return Problem("invalid_format", text, position, hint=format_hint(text))
+        return Problem(code="invalid_format", text=beginning_of(text), position=position, hint=hint)
+    return Problem(code="invalid_format", text=text, position=position, hint=format_hint(text))
 
 
 def _check_special(piece: Piece, _policy: Policy) -> Problem | None:
@@ -148,7 +155,7 @@ def _check_limit(pieces: Sequence[NewEntry], positions: Sequence[int], present: 
         f"the account has {present} of at most {most} entries, and this submission adds {len(positions)}: "
         "remove some entries, or list wider networks"
     )
-    return Problem("limit_reached", beginning_of(pieces[position].cidr), position, hint=hint)
+    return Problem(code="limit_reached", text=beginning_of(pieces[position].cidr), position=position, hint=hint)
 
 
 def _always(_policy: Policy) -> bool:
@@ -359,7 +366,7 @@ def validate_addition(pieces: Sequence[NewEntry], existing: Sequence[str], polic
         [('invalid_format', 0, ()), ('superset_conflict', 1, ('8.8.8.0/24',))]
     """
     if not pieces:
-        raise RuleError([Problem("invalid_format", "", 0, hint=format_hint(""))])
+        raise RuleError([Problem(code="invalid_format", text="", position=0, hint=format_hint(""))])
     return _validate(pieces, existing, policy, policy.max_entries)
 
 

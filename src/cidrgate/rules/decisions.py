@@ -53,7 +53,7 @@ def list_state(entries: Collection[Entry], at: datetime) -> ListState:
         entries: The whole list, including expired entries.
         at: The time to check expiries against, with a time zone.
     """
-    return ListState(sum(entry.counts(at) for entry in entries), enforced(entries))
+    return ListState(entries=sum(entry.counts(at) for entry in entries), enforced=enforced(entries))
 
 
 def decide(account: str, entries: Collection[Entry], address: Address, at: datetime) -> Decision:

@@ -19,7 +19,7 @@ LONGEST_PIECE = 200
 """The longest submitted entry in characters. The longest CIDR has 49. A range, which gets a hint, has about 100."""
 
 LONGEST_LABEL = 255
-"""The longest label in characters."""
+"""The longest label, and the longest name of an actor, in characters."""
 
 MOST_PROBLEMS = 1_000
 """The most problems that one `RuleError` lists. `RuleError.more` counts the rest."""

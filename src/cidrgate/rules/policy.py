@@ -9,7 +9,7 @@ from cidrgate.rules.limits import most_pieces
 __all__ = ["Policy"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
     """The limits that lists are checked against.
 

@@ -2,33 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
-from ipaddress import IPv4Network, IPv6Network
-from typing import TYPE_CHECKING
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from typing import TYPE_CHECKING, TypeAlias
 
 from cidrgate.errors import Problem, RuleError
 from cidrgate.rules.limits import beginning_of
-from cidrgate.values import NewEntry
+from cidrgate.values import Entry, NewEntry, Prefix
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
     from typing import Unpack
 
     from cidrgate.values import EntryDetails
 
-__all__ = ["split_submission", "too_many_pieces"]
+__all__ = ["Piece", "Submission", "split_submission", "too_many_pieces"]
 
 
-def split_submission(
-    cidrs: str | Iterable[str | NewEntry], *, most: int | None = None, **details: Unpack[EntryDetails]
-) -> list[NewEntry]:
+Piece: TypeAlias = Prefix | IPv4Address | IPv6Address | NewEntry | Entry
+"""One element of a submission. Text may contain several networks; an address object is its /32 or /128."""
+
+Submission: TypeAlias = Piece | Iterable[Piece]
+"""What a caller may submit: one element, or several."""
+
+_ONE = (str, IPv4Network, IPv6Network, IPv4Address, IPv6Address, NewEntry, Entry)
+
+
+def split_submission(cidrs: Submission, *, most: int | None = None, **details: Unpack[EntryDetails]) -> list[NewEntry]:
     r"""Split a submission into its entries.
 
     Args:
-        cidrs: Text with CIDRs separated by commas or newlines, or an iterable of such texts, `ipaddress` networks and
-            `NewEntry` values. Spaces around an entry are ignored, and empty entries are left out.
+        cidrs: Text with CIDRs separated by commas or newlines, an `ipaddress` object, a `NewEntry` or an `Entry`, or an
+            iterable of these. Spaces around an entry are ignored, and empty entries are left out. An `Entry` is
+            submitted with its details.
         most: The most entries that are accepted, such as `Policy.most_pieces`; None for any number.
-        details: The details of every entry that has none of its own, such as a `label`.
+        details: The details of every entry in which they are absent, such as a `label`.
 
     Returns:
         One `NewEntry` for each entry. Problems refer to its index in this list as the position.
@@ -61,15 +70,19 @@ def too_many_pieces(text: str, most: int) -> RuleError:
         most: The most entries that are accepted.
     """
     hint = f"one submission may have at most {most:,} networks, and this one has more: none of them was checked"
-    return RuleError([Problem("limit_reached", beginning_of(text), most, hint=hint)])
+    return RuleError([Problem(code="limit_reached", text=beginning_of(text), position=most, hint=hint)])
 
 
-def _elements(cidrs: str | Iterable[str | NewEntry]) -> Iterator[NewEntry]:
+def _elements(cidrs: Submission) -> Iterator[NewEntry]:
     """Return every element as a `NewEntry`, not yet split."""
-    for element in (cidrs,) if isinstance(cidrs, str | NewEntry) else cidrs:
+    for element in (cidrs,) if isinstance(cidrs, _ONE) else cidrs:
         if isinstance(element, NewEntry):
             yield element
-        elif isinstance(element, str | IPv4Network | IPv6Network):
-            yield NewEntry(str(element))
+        elif isinstance(element, Entry):
+            yield NewEntry.of(element)
+        elif isinstance(element, _ONE):
+            yield NewEntry(element)
         else:
-            raise TypeError(f"an entry must be a str, a NewEntry or an ipaddress network, not {type(element).__name__}")
+            raise TypeError(
+                "an entry must be text, an ipaddress network, a NewEntry or an Entry, not " + type(element).__name__
+            )

@@ -106,9 +106,9 @@ def create_app(
             require_account=True,
             note_matches=chosen.note_matches,
             log_every=chosen.log_every,
+            hooks=[metrics.hook],
             request_id_header="x-request-id",
         )
-        metrics.gates.append(gate)
         for path in (AUTHORIZE_PATH, AUTHORIZE_PATH + "/{path:path}"):
             app.router.routes.append(Route(path, AuthorizeApp(gate), include_in_schema=False))
     add_handlers(app)
@@ -119,12 +119,12 @@ def create_app(
     app.add_middleware(HostCheck, public=chosen._public, exempt={*health.PUBLIC, AUTHORIZE_PATH})
     app.add_middleware(HeadLimit)
     if chosen.allow is not None or chosen.allow_account is not None:
+        hook = metrics.of_own_allowlist()
         own = (
-            gate_of_account(manager, found, chosen.log_every)
+            gate_of_account(manager, found, chosen.log_every, hook)
             if chosen.allow is None
-            else gate_of_networks(chosen.allow, found, chosen.log_every)
+            else gate_of_networks(chosen.allow, found, chosen.log_every, hook)
         )
-        metrics.gates.append(own)
         app.add_middleware(AllowlistMiddleware, gate=own, account=guarded_account(chosen.allow_account))
     app.add_middleware(MetricsMiddleware, metrics=metrics)
     return app

@@ -10,6 +10,7 @@ from cidrgate.gate.decision_log import LOG_EVERY, check_log_every
 from cidrgate.gate.gate import check_unlisted
 from cidrgate.service.http.limits import LARGEST_BODY
 from cidrgate.service.http.public_url import PublicURL
+from cidrgate.values import seconds
 
 if TYPE_CHECKING:
     from starlette.requests import HTTPConnection
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from cidrgate.service.http.idempotency import IdempotentResponses
     from cidrgate.service.http.metrics import Metrics
     from cidrgate.service.http.threads import StoreProbe, Threads
+    from cidrgate.values import Duration
 
 __all__ = ["Service", "Settings", "service_of"]
 
@@ -47,11 +49,11 @@ class Settings:
             are rejected, and with `https` the cookies require TLS. None if unknown.
     """
 
-    session_lifetime: timedelta = timedelta(hours=12)
+    session_lifetime: Duration = timedelta(hours=12)
     max_staleness: float = 15.0
     login_failures: int = 20
     max_body: int = LARGEST_BODY
-    answer_lifetime: timedelta = timedelta(hours=24)
+    answer_lifetime: Duration = timedelta(hours=24)
     allow: tuple[str, ...] | None = None
     allow_account: str | None = None
     authorize: bool = False
@@ -71,6 +73,8 @@ class Settings:
         if self.note_matches and not self.authorize:
             raise ValueError("only /v1/authorize can record matches: enable authorize too")
         check_log_every(self.log_every)
+        seconds(self.session_lifetime, "session_lifetime", above_zero=True)
+        seconds(self.answer_lifetime, "answer_lifetime", above_zero=True)
         self._public  # noqa: B018 - raises an error for an invalid URL
 
     @property

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from cidrgate.stores.sql import Transaction
+    from cidrgate.values import Duration
 
 __all__ = [
     "StoredChange",
@@ -62,10 +63,12 @@ class Store(Protocol):
     """The interface of a store. Every failure of the database is a `StoreError`.
 
     Attributes:
+        name: What messages call the store, without a password.
         writers: The number of simultaneous write transactions up to which many changes become faster.
         lock_timeout: How many seconds a transaction waits for locks at most, if a call sets no other time.
     """
 
+    name: str
     writers: int
     lock_timeout: float
 
@@ -114,7 +117,7 @@ def open_store(
     url: str | os.PathLike[str],
     *,
     create: bool = False,
-    lock_timeout: float | None = None,
+    lock_timeout: Duration | None = None,
     pool_size: int | None = None,
 ) -> Store:
     """Open the store that a URL names.

@@ -152,7 +152,8 @@ def entry_to_json(entry: Entry) -> dict[str, Any]:
     """Return the JSON object of an entry in the change log, without its default values.
 
     >>> from datetime import UTC
-    >>> entry_to_json(Entry(7, "acct-1", "8.8.8.0/24", None, datetime(2025, 1, 2, tzinfo=UTC), "me"))
+    >>> at = datetime(2025, 1, 2, tzinfo=UTC)
+    >>> entry_to_json(Entry(id=7, account="acct-1", cidr="8.8.8.0/24", label=None, created_at=at, created_by="me"))
     {'id': 7, 'cidr': '8.8.8.0/24', 'created_at': '2025-01-02T00:00:00.000000+00:00', 'created_by': 'me'}
     """
     record = {}

@@ -224,7 +224,9 @@ class Transaction(ABC):
         if limit is None:
             self._expect_much()
         rows = self._connection.execute(statement)
-        return [Account(row.name, row.parent, row.created_at, row.version) for row in rows]
+        return [
+            Account(name=row.name, parent=row.parent, created_at=row.created_at, version=row.version) for row in rows
+        ]
 
     def entry_counts(self, at: datetime, names: Collection[str] | None = None) -> dict[str, int]:
         """Return the number of entries of each account that has any, by name, without entries expired at a time.
@@ -265,7 +267,7 @@ class Transaction(ABC):
         else:
             self._expect_much()
         rows = self._connection.execute(statement, {"at": at, **keys})
-        return {row.name: ListState(row.held, bool(row.enforced)) for row in rows}
+        return {row.name: ListState(entries=row.held, enforced=bool(row.enforced)) for row in rows}
 
     def entries(self, account: StoredAccount) -> list[Entry]:
         """Return the account's own entries, in no particular order."""

@@ -28,7 +28,7 @@ class StoredAccount:
 
     def value(self) -> Account:
         """Return the account without its key."""
-        return Account(self.name, self.parent, self.created_at, self.version)
+        return Account(name=self.name, parent=self.parent, created_at=self.created_at, version=self.version)
 
 
 class StoredList(NamedTuple):

@@ -11,8 +11,12 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
+from cidrgate.values import seconds
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from cidrgate.values import Duration
 
 __all__ = ["CONNECTIONS", "LOCK_TIMEOUT", "SILENCE", "answer_by", "check_lock_timeout", "time_left"]
 
@@ -61,18 +65,20 @@ def time_left(longest: float) -> float:
     return longest if deadline is None else max(_LEAST, min(longest, deadline - time.monotonic()))
 
 
-def check_lock_timeout(seconds: float) -> float:
-    """Check a lock timeout, and return it as a float.
+def check_lock_timeout(duration: Duration) -> float:
+    """Check a lock timeout, and return it in seconds.
 
     Raises:
-        ValueError: If it is not a number of seconds above 0.
+        TypeError: If it is neither a number nor a `timedelta`.
+        ValueError: If it is below a millisecond, above a day, or not a number.
 
     Example:
-        >>> check_lock_timeout(0)
+        >>> check_lock_timeout(1e6)
         Traceback (most recent call last):
         ...
-        ValueError: lock_timeout must be a number of seconds from 0.001 to 86400, not 0
+        ValueError: lock_timeout must be a number of seconds from 0.001 to 86400, not 1000000.0
     """
-    if not _LEAST <= seconds <= 86_400:  # this also refuses NaN
-        raise ValueError(f"lock_timeout must be a number of seconds from {_LEAST} to 86400, not {seconds}")
-    return float(seconds)
+    found = seconds(duration, "lock_timeout", above_zero=True)
+    if not _LEAST <= found <= 86_400:
+        raise ValueError(f"lock_timeout must be a number of seconds from {_LEAST} to 86400, not {duration}")
+    return found

@@ -133,7 +133,7 @@ class EntryEditModel(DetailsModel):
 
     def edit(self) -> EntryEdit:
         """Return the edit in the form that `RuleManager` takes."""
-        return EntryEdit(... if self.cidr is None else self.cidr, **self.details())
+        return EntryEdit(cidr=... if self.cidr is None else self.cidr, **self.details())
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,6 @@ __all__ = [
     "RuleProblem",
     "Text",
     "Time",
-    "plain_label",
     "request_example",
     "response_example",
 ]
@@ -69,17 +68,6 @@ def _unicode(text: str) -> str:
     return text
 
 
-def plain_label(text: str) -> str:
-    """Require a label that any store can hold and any page can show on its line.
-
-    Raises:
-        ValueError: If it is too long, or contains control characters.
-    """
-    if len(text) > LONGEST_LABEL or not text.isprintable():
-        raise ValueError(f"a label must be one line of at most {LONGEST_LABEL} characters, without control characters")
-    return text
-
-
 class FirstErrorOnly(FailFast):
     """Marks a list of which only the first wrong element is reported: it may have a hundred thousand elements."""
 
@@ -89,7 +77,11 @@ class FirstErrorOnly(FailFast):
 
 Text = Annotated[str, AfterValidator(_unicode)]
 Time = Annotated[AwareDatetime, BeforeValidator(_written), AfterValidator(_in_range)]
-Label = Annotated[str, Field(max_length=LONGEST_LABEL, description="A name for people."), AfterValidator(plain_label)]
+Label = Annotated[
+    str,
+    Field(description="A name for people; an empty one is null.", json_schema_extra={"maxLength": LONGEST_LABEL}),
+]
+"""A label, which the library checks: `cidrgate.rules.characters.checked_text`."""
 Identity = Annotated[int, Field(ge=1, le=MOST_ID, strict=True)]
 
 

@@ -106,4 +106,4 @@ def require_own(principal: Principal, session: Session) -> None:
         SessionNotFoundError: If it belongs to another token; the error does not reveal that the session exists.
     """
     if not principal.admin and (principal.token_id is None or session.token_id != principal.token_id):
-        raise SessionNotFoundError(f"there is no session {session.id!r}")
+        raise SessionNotFoundError(f"there is no session {session.id!r}", session=session.id)

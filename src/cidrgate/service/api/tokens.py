@@ -157,7 +157,7 @@ def get_token(request: Request, _principal: Admin, token: TokenId) -> Response:
     """Return one token, without its secret."""
     found = service_of(request).credentials.tokens(after=token - 1, limit=1)
     if not found or found[0].id != token:
-        raise TokenNotFoundError(f"there is no token {token}")
+        raise TokenNotFoundError(f"there is no token {token}", token=token)
     return Answer(token_record(found[0])).response()
 
 

@@ -10,28 +10,30 @@ import hashlib
 import hmac
 import re
 import secrets
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from cidrgate.errors import (
     CredentialEndedError,
     InvalidExpiryError,
     InvalidScopeError,
+    InvalidTextError,
     SessionNotFoundError,
     TokenNotFoundError,
 )
 from cidrgate.manager.accounts import no_such_account
 from cidrgate.rules.account_names import could_name_account
-from cidrgate.rules.characters import check_text, unseen_character
+from cidrgate.rules.characters import checked_text, unseen_character
 from cidrgate.service.auth.values import NewToken, Scope, Session, Token
 from cidrgate.stores.credentials import SESSION_ID_LENGTH, CredentialRows, LinkRow, SessionRow
+from cidrgate.values import in_utc, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from datetime import timedelta
 
     from cidrgate.stores import Store, Transaction
     from cidrgate.stores.credentials import TokenRow
+    from cidrgate.values import Duration
 
 __all__ = ["Credentials"]
 
@@ -102,10 +104,14 @@ class Credentials:
         """Make a token in an existing transaction; see `create_token`."""
         wanted = _wanted(name, scopes)
         now = datetime.now(UTC)
-        check_text(actor, "an actor")
+        actor = checked_text(actor, "actor")
         _check_accounts(transaction, wanted)
-        if expires_at is not None and (expires_at.tzinfo is None or expires_at <= now):
-            raise InvalidExpiryError(f"expires_at {expires_at.isoformat()} is in the past or has no time zone")
+        if expires_at is not None:
+            expires_at = in_utc(expires_at, "expires_at")
+            if expires_at.utcoffset() is None or expires_at <= now:
+                raise InvalidExpiryError(
+                    f"expires_at {expires_at.isoformat()} is in the past or has no time zone", expires_at=expires_at
+                )
         secret = secrets.token_urlsafe(_SECRET_BYTES)
         row = CredentialRows(transaction).insert_token(
             name, _hash(secret), [str(scope) for scope in wanted], at=now, by=actor, expires_at=expires_at
@@ -153,7 +159,7 @@ class Credentials:
         """Revoke a token in an existing transaction; see `revoke_token`."""
         rows = CredentialRows(transaction)
         if rows.token(token_id) is None:
-            raise TokenNotFoundError(f"there is no token {token_id}")
+            raise TokenNotFoundError(f"there is no token {token_id}", token=token_id)
         rows.revoke_token(token_id, datetime.now(UTC))
         row = rows.token(token_id)
         if row is None:
@@ -176,7 +182,7 @@ class Credentials:
         name: str,
         scopes: Iterable[Scope],
         *,
-        lifetime: timedelta,
+        lifetime: Duration,
         issuer: Token | None = None,
         actor: str | None = None,
     ) -> str:
@@ -200,7 +206,14 @@ class Credentials:
         secret = secrets.token_urlsafe(_SECRET_BYTES)
         wanted = _wanted(name, scopes)
         token_id = None if issuer is None else issuer.id
-        row = LinkRow(_hash(secret), name, [str(scope) for scope in wanted], now + lifetime, actor, token_id)
+        row = LinkRow(
+            _hash(secret),
+            name,
+            [str(scope) for scope in wanted],
+            now + timedelta(seconds=seconds(lifetime, "lifetime")),
+            actor,
+            token_id,
+        )
         with self._store.write() as transaction:
             if issuer is not None:
                 self.rely_on_token(transaction, issuer.id, issuer.scopes)
@@ -208,7 +221,7 @@ class Credentials:
             CredentialRows(transaction).insert_link(row, now)
         return secret
 
-    def open_link(self, secret: str, *, lifetime: timedelta, address: str | None = None) -> str | None:
+    def open_link(self, secret: str, *, lifetime: Duration, address: str | None = None) -> str | None:
         """Start a session with a link, and return its secret; None if the link was used, is expired or unknown.
 
         Args:
@@ -225,7 +238,7 @@ class Credentials:
             link = rows.take_link(_hash(secret))
             if link is None or link.expires_at <= now:
                 return None
-            end = now + lifetime
+            end = now + timedelta(seconds=seconds(lifetime, "lifetime"))
             if link.token_id is not None:
                 issuer = rows.token_to_rely_on(link.token_id)
                 if issuer is None or not _token(issuer).usable(now):
@@ -238,7 +251,7 @@ class Credentials:
             )
         return session
 
-    def begin_session(self, token: Token, *, lifetime: timedelta, address: str | None = None) -> str:
+    def begin_session(self, token: Token, *, lifetime: Duration, address: str | None = None) -> str:
         """Start a session with a token, and return its secret. The session has the token's scopes and ends with it.
 
         Args:
@@ -254,7 +267,11 @@ class Credentials:
         secret = secrets.token_urlsafe(_SECRET_BYTES)
         with self._store.write() as transaction:
             known = self.rely_on_token(transaction, token.id)
-            end = now + lifetime if known.expires_at is None else min(now + lifetime, known.expires_at)
+            end = (
+                now + timedelta(seconds=seconds(lifetime, "lifetime"))
+                if known.expires_at is None
+                else min(now + timedelta(seconds=seconds(lifetime, "lifetime")), known.expires_at)
+            )
             scopes = [str(scope) for scope in known.scopes]
             CredentialRows(transaction).insert_session(
                 SessionRow(_hash(secret), known.name, scopes, known.id, now, end, address=address)
@@ -300,7 +317,9 @@ class Credentials:
         with self._store.read() as transaction:
             found = _session(CredentialRows(transaction).session_by_id(session_id), datetime.now(UTC))
         if found is None:
-            raise SessionNotFoundError(f"there is no session {session_id[:SESSION_ID_LENGTH]!r}")
+            raise SessionNotFoundError(
+                f"there is no session {session_id[:SESSION_ID_LENGTH]!r}", session=session_id[:SESSION_ID_LENGTH]
+            )
         return found
 
     def end_session(self, secret: str) -> None:
@@ -331,7 +350,9 @@ class Credentials:
         row = rows.session_by_id(session_id)
         found = _session(row, datetime.now(UTC))
         if row is None or found is None:
-            raise SessionNotFoundError(f"there is no session {session_id[:SESSION_ID_LENGTH]!r}")
+            raise SessionNotFoundError(
+                f"there is no session {session_id[:SESSION_ID_LENGTH]!r}", session=session_id[:SESSION_ID_LENGTH]
+            )
         rows.delete_session(row.secret_hash)
         return found
 
@@ -409,8 +430,10 @@ def _check_accounts(transaction: Transaction, scopes: Iterable[Scope]) -> None:
 
 def _check_name(name: str) -> None:
     if not name or len(name) > _MOST_NAME or name != name.strip() or unseen_character(name):
-        raise InvalidScopeError(
-            f"a token needs a name on one line, of at most {_MOST_NAME} characters and without surrounding spaces"
+        raise InvalidTextError(
+            f"a token needs a name on one line, of at most {_MOST_NAME} characters and without surrounding spaces",
+            field="name",
+            text=name,
         )
 
 

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from cidrgate.gate.client_ip import ClientIPResolver
+    from cidrgate.gate.hooks import DecisionHook
     from cidrgate.manager import RuleManager
+    from cidrgate.values import Duration
 
 __all__ = ["gate_of_account", "gate_of_networks", "guarded_account"]
 
@@ -20,12 +22,14 @@ _SERVICE = "service"
 """The name of the only account in the matcher of `gate_of_networks`."""
 
 
-def gate_of_account(manager: RuleManager, resolver: ClientIPResolver, log_every: float) -> Gate:
+def gate_of_account(manager: RuleManager, resolver: ClientIPResolver, log_every: Duration, hook: DecisionHook) -> Gate:
     """Return a gate that allows the addresses on an account's list. If the list is empty, it denies every address."""
-    return Gate(manager, resolver=resolver, unlisted="deny", log_every=log_every)
+    return Gate(manager, resolver=resolver, unlisted="deny", log_every=log_every, hooks=[hook])
 
 
-def gate_of_networks(networks: Sequence[str], resolver: ClientIPResolver, log_every: float) -> Gate:
+def gate_of_networks(
+    networks: Sequence[str], resolver: ClientIPResolver, log_every: Duration, hook: DecisionHook
+) -> Gate:
     """Return a gate that allows the addresses in these networks.
 
     Raises:
@@ -33,7 +37,7 @@ def gate_of_networks(networks: Sequence[str], resolver: ClientIPResolver, log_ev
     """
     matcher = Matcher()
     matcher.publish(_SERVICE, networks, when_empty="deny")
-    return Gate(matcher, unlisted="deny", resolver=resolver, log_every=log_every)
+    return Gate(matcher, unlisted="deny", resolver=resolver, log_every=log_every, hooks=[hook])
 
 
 def guarded_account(account: str | None) -> Callable[[Any], str | None]:

@@ -51,10 +51,11 @@ class Scope:
         account, _, mode = rest.rpartition(":")
         if kind != "account" or mode not in ("read", "write"):
             raise InvalidScopeError(
-                f"{text!r} is not a scope: write admin, metrics, account:NAME:read or account:NAME:write"
+                f"{text!r} is not a scope: write admin, metrics, account:NAME:read or account:NAME:write",
+                scope=text,
             )
         if not could_name_account(account):
-            raise InvalidScopeError(f"{text!r} is not a scope: no account can have this name")
+            raise InvalidScopeError(f"{text!r} is not a scope: no account can have this name", scope=text)
         return cls(kind, account, mode == "write")
 
     def __str__(self) -> str:

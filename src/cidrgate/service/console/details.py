@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
 from cidrgate.errors import CidrgateError
-from cidrgate.service.api.schemas import plain_label
+from cidrgate.rules.characters import checked_text
 from cidrgate.service.console.fields import ShortText
 from cidrgate.values import DETAILS, Detail, Entry
 
@@ -56,7 +56,7 @@ class _Field(NamedTuple):
 
 def _label(text: str) -> str | None:
     try:
-        return plain_label(text.strip()) or None
+        return checked_text(text.strip(), "label")
     except ValueError as error:
         raise FormError(str(error)) from error
 

@@ -31,8 +31,10 @@ def change_sentence(change: Change) -> str:
         >>> from datetime import UTC, datetime
         >>> from cidrgate import Entry
         >>> now = datetime.now(UTC)
-        >>> entry = Entry(7, "acct-1", "8.8.8.0/24", None, now, "me")
-        >>> change_sentence(Change(2, now, "me", "acct-1", "remove", (entry,), ()))
+        >>> entry = Entry(id=7, account="acct-1", cidr="8.8.8.0/24", label=None, created_at=now, created_by="me")
+        >>> change_sentence(
+        ...     Change(sequence=2, at=now, actor="me", account="acct-1", action="remove", before=(entry,), after=())
+        ... )
         'Deleted 8.8.8.0/24'
     """
     before, after = ([entry.cidr for entry in entries] for entries in (change.before, change.after))
@@ -67,8 +69,11 @@ def _details_changed(change: Change) -> str:
         >>> from datetime import UTC, datetime
         >>> from cidrgate import Entry
         >>> now = datetime.now(UTC)
-        >>> old = Entry(7, "acct-1", "8.8.8.0/24", None, now, "me")
-        >>> _details_changed(Change(2, now, "me", "acct-1", "edit", (old,), (replace(old, label="office"),)))
+        >>> old = Entry(id=7, account="acct-1", cidr="8.8.8.0/24", label=None, created_at=now, created_by="me")
+        >>> new = replace(old, label="office")
+        >>> _details_changed(
+        ...     Change(sequence=2, at=now, actor="me", account="acct-1", action="edit", before=(old,), after=(new,))
+        ... )
         ' (label: office)'
     """
     after = {entry.id: entry for entry in change.after}

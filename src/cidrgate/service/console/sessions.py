@@ -17,6 +17,7 @@ from cidrgate.service.http.problems import ForbiddenError, ServiceError
 from cidrgate.service.http.strict_requests import BEFORE_BODY
 from cidrgate.service.settings import service_of
 from cidrgate.stores import Transaction
+from cidrgate.values import seconds
 
 __all__ = [
     "Person",
@@ -76,7 +77,7 @@ def begin(request: Request, response: Response, secret: str) -> None:
     response.set_cookie(
         _SECURE_COOKIE if secure else _COOKIE,
         secret,
-        max_age=int(service_of(request).settings.session_lifetime.total_seconds()),
+        max_age=int(seconds(service_of(request).settings.session_lifetime, "session_lifetime")),
         path="/",
         secure=secure,
         httponly=True,

@@ -29,7 +29,7 @@ def sessions_page(request: Request, person: SignedIn, after: _Id = "") -> Respon
         except SessionNotFoundError:
             return go(request, "sessions")
         if not _may_see(person, before.token_id, before.id):
-            raise SessionNotFoundError(f"there is no session {after!r}")
+            raise SessionNotFoundError(f"there is no session {after!r}", session=after)
     if person.principal.admin:
         found = credentials.sessions(before=before, limit=_A_PAGE + 1)
     elif person.principal.token_id is not None:
@@ -50,7 +50,7 @@ def end_session(
         person.principal.rely_on(transaction)
         ended = service.credentials.end_session_in(transaction, session)
         if not _may_see(person, ended.token_id, ended.id):
-            raise SessionNotFoundError(f"there is no session {session!r}")
+            raise SessionNotFoundError(f"there is no session {session!r}", session=session)
     return go(request, "sessions")
 
 

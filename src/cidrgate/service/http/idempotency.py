@@ -12,7 +12,7 @@ import json
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from fastapi import Response
@@ -22,12 +22,13 @@ from cidrgate.process.clock import certain_time
 from cidrgate.process.forking import join_forks
 from cidrgate.service.http.problems import ServiceError
 from cidrgate.stores.idempotency import IdempotentResponseRow, IdempotentResponseRows
+from cidrgate.values import seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from datetime import timedelta
 
     from cidrgate.stores import Store, Transaction
+    from cidrgate.values import Duration
 
 __all__ = ["Answer", "IdempotentResponses", "RequestKey"]
 
@@ -83,9 +84,9 @@ class IdempotentResponses:
         lifetime: How long a response is stored.
     """
 
-    def __init__(self, store: Store, lifetime: timedelta) -> None:
+    def __init__(self, store: Store, lifetime: Duration) -> None:
         self._store = store
-        self._lifetime = lifetime
+        self._lifetime = timedelta(seconds=seconds(lifetime, "answer_lifetime"))
         self.after_fork(certain=True)
         join_forks(self, stage=2)
 

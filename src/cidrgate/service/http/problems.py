@@ -185,14 +185,9 @@ def _cidrgate_error(request: Request, error: Exception) -> Response:
             problems, more = (error.problems, error.more) if isinstance(error, RuleError) else ([], 0)
             headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None
             return problem_response(
-                status, error.code, _for_http(str(error)), problems=problems, more_problems=more, headers=headers
+                status, error.code, str(error), problems=problems, more_problems=more, headers=headers
             )
     raise error
-
-
-def _for_http(message: str) -> str:
-    """Return a message without its advice to run a shell command."""
-    return message.partition("; create it first: `")[0]
 
 
 def _invalid_request(_request: Request, error: Exception) -> Response:

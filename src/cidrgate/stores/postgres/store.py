@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Engine, Pool
 
+    from cidrgate.values import Duration
+
 __all__ = ["PostgresStore", "migrate"]
 
 _LEAST_WAIT = 0.05
@@ -71,10 +73,12 @@ class PostgresStore:
     writers = 4
 
     def __init__(
-        self, url: str, *, create: bool = False, lock_timeout: float | None = None, pool_size: int | None = None
+        self, url: str, *, create: bool = False, lock_timeout: Duration | None = None, pool_size: int | None = None
     ) -> None:
         self._database = database = Database.parse(url)
-        self.lock_timeout = check_lock_timeout(_first(lock_timeout, database.lock_timeout, LOCK_TIMEOUT))
+        self.name = database.name
+        own = None if lock_timeout is None else check_lock_timeout(lock_timeout)
+        self.lock_timeout = _first(own, database.lock_timeout, LOCK_TIMEOUT)
         size = _first(pool_size, database.pool_size, CONNECTIONS)
         if size < 2:
             raise StoreError(f"pool_size must be at least 2, one connection to read and one to write, not {size}")

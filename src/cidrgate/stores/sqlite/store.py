@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
     from sqlalchemy.pool import PoolProxiedConnection
 
+    from cidrgate.values import Duration
+
 __all__ = ["SqliteStore", "migrate"]
 
 
@@ -104,11 +106,12 @@ class SqliteStore:
         path: str | Path | None,
         *,
         create: bool = False,
-        lock_timeout: float | None = None,
+        lock_timeout: Duration | None = None,
         pool_size: int | None = None,
     ) -> None:
         self._path = None if path is None else Path(path).absolute()
         self._name = "the store in memory" if self._path is None else f"the store {redacted(str(self._path))}"
+        self.name = self._name
         self.lock_timeout = check_lock_timeout(LOCK_TIMEOUT if lock_timeout is None else lock_timeout)
         size = CONNECTIONS if pool_size is None else pool_size
         if size < 2:
