@@ -175,7 +175,7 @@ class Soak:
             entries = f"/v1/accounts/{next(accounts)}/entries"
             cidr = f"9.{number}.{step >> 8 & 255}.{step & 255}/32"
             every = {"params": {"confirm": "lock_out"}}
-            self._ask(client, 200, "PUT", entries, json={"cidrs": [f"{LISTED}/32", cidr], "label": "soak"}, **every)
+            self._ask(client, 200, "PUT", entries, json={"cidrs": f"{LISTED}/32, {cidr}", "label": "soak"}, **every)
             yield
             body = {"cidrs": "1.1.1.0/24, 2606:4700::/32"}
             key = {"Idempotency-Key": f"soak-{time.time_ns()}-{number}"}

@@ -36,11 +36,13 @@ from cidrgate.service.console.details import LAID_OUT, detail_text
 from cidrgate.service.console.formatting import change_sentence
 from cidrgate.service.console.lists import HEADINGS
 from cidrgate.values import DETAILS as ENTRY_DETAILS
+from tests.command_line import typed
 from tests.docs.pages import PAGES, ROOT, prose
 from tests.entry_details import VALUES, first_values
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 AT = datetime(2026, 1, 2, 3, 4, 5, 6, tzinfo=UTC)
 DETAILS = sorted(EntryDetails.__annotations__)
@@ -152,14 +154,14 @@ def test_a_detail_comes_through_the_api(api: TestClient, name: str) -> None:
     assert name in DetailsModel.model_fields, f"add {name} to DetailsModel in cidrgate/service/api/schemas.py"
     first, second = ({name: value} for value in VALUES[name])
     path = "/v1/accounts/acct-1/entries"
-    cidrs = ["8.8.8.0/24", {"cidr": "9.9.9.9/32", **as_json(second)}]
-    added = api.post(path, json={"cidrs": cidrs, **as_json(first)}).json()["after"]
+    sent = [{"cidr": "8.8.8.0/24"}, {"cidr": "9.9.9.9/32", **as_json(second)}]
+    added = api.post(path, json={"entries": sent, **as_json(first)}).json()["after"]
     found = api.get(path).json()["items"]
     assert found == added
     assert [_parsed(entry[name], first[name]) for entry in found] == [first[name], second[name]]
     edited = api.patch(f"{path}/{found[0]['id']}", json=as_json(second)).json()["after"]
     assert _parsed(edited[0][name], second[name]) == second[name]
-    change = {"change": "edit", "entry": found[0]["id"], **as_json(first)}
+    change = {"change": "edit", "entry_id": found[0]["id"], **as_json(first)}
     seen = api.post("/v1/accounts/acct-1/preview", json=change).json()["after"]
     assert _parsed(seen[0][name], first[name]) == first[name]
 
@@ -174,7 +176,7 @@ def test_a_detail_is_sent_by_the_client(name: str) -> None:
 
     def answer(request: httpx.Request) -> httpx.Response:
         sent.append(json.loads(request.content))
-        change = {"account": "acct-1", "version": 1, "enforced": True, "entries": 1, "before": []}
+        change = {"account": "acct-1", "version": 1, "etag": "", "enforced": True, "entry_count": 1, "before": []}
         return httpx.Response(200, json={**change, "after": [entry_record(FULL)]})
 
     with Client("http://x", "t", http=httpx.Client(transport=httpx.MockTransport(answer))) as client:
@@ -184,17 +186,27 @@ def test_a_detail_is_sent_by_the_client(name: str) -> None:
         client.edit_entry("acct-1", 7, **said)
     expected = as_json(said)[name]
     assert [one[name] for one in sent] == [expected] * 3
-    assert sent[0]["cidrs"][1][name] == expected
+    assert sent[0]["entries"][1][name] == expected
     assert getattr(change.after[0], name) == VALUES[name][0]
 
 
 @pytest.mark.parametrize("name", DETAILS)
-def test_a_detail_is_an_option_of_the_command_line(name: str) -> None:
+def test_a_detail_is_an_option_of_the_command_line(name: str, tmp_path: Path) -> None:
     assert name in DETAIL_OPTIONS, f"add a row for {name} to DETAIL_OPTIONS in cidrgate/cli/details.py"
     commands: Any = get_command(app)
     for command in ("add", "edit", "replace"):
         options = {parameter.name for parameter in commands.commands[command].params}
         assert DETAIL_OPTIONS[name][0].parameter in options
+    database = f"{tmp_path}/lists.db"
+    assert typed(["account", "create", "acct-1", "-d", database]).exit_code == 0
+    for command, value in zip(("add", "edit"), VALUES[name], strict=True):
+        [*switch] = [option for option in DETAIL_OPTIONS[name] if option.read is None and option.value == value]
+        text = value.isoformat() if isinstance(value, datetime) else str(value)
+        said = [switch[0].flags[0]] if switch else [DETAIL_OPTIONS[name][0].flags[0], text]
+        done = typed([command, "acct-1", "8.8.8.0/24", *said, "-d", database])
+        assert done.exit_code == 0, done.output
+        with RuleManager.open(f"sqlite:///{database}", follow=False) as opened:
+            assert getattr(opened.entries("acct-1")[0], name) == value, "cidrgate/cli/details.py"
 
 
 @pytest.mark.parametrize("name", [name for name in FIELDS if name != "account"])

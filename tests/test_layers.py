@@ -12,7 +12,7 @@ LAYERS = (
     ("event_log", "process"),
     ("_engine",),
     ("rules",),
-    ("serialization",),
+    ("problem_types", "serialization"),
     ("stores",),
     ("replica",),
     ("manager",),
@@ -94,7 +94,7 @@ def test_no_two_files_import_each_other_in_a_circle() -> None:
 
 def test_the_root_holds_little() -> None:
     root = {path.stem for path in (SOURCE / "cidrgate").glob("*.py")} - {"__init__"}
-    assert root == {"__main__", "errors", "event_log", "serialization", "values"}
+    assert root == {"__main__", "errors", "event_log", "problem_types", "serialization", "values"}
 
 
 def test_the_map_names_every_layer() -> None:

@@ -22,6 +22,9 @@ _LINKS = [
     (re.compile(r"\[([\w.]+)\]\((?:\.\./examples/haproxy/)?[\w]+\.(?:lua|conf)\)"), r"`\1`"),
 ]
 
+_MOST_VALUES = 10
+"""How many values of an open enum a table names."""
+
 _RELATIVE = re.compile(r"(?<!!)\[([^\]]+)\]\((?![/#]|https?:)[^)]+\)")
 _END_OF_EXAMPLE = re.compile(r"\n\n```$", re.MULTILINE)
 """An example that is run ends with an empty line, which would show."""
@@ -78,13 +81,13 @@ def _named(argument: Any) -> str:
 def rest_reference() -> str:
     """Every operation of the API, from its OpenAPI document."""
     from cidrgate import RuleManager
-    from cidrgate.service import create_app
+    from cidrgate.service import Settings, create_app
 
     with RuleManager.open("memory://", follow=False) as manager:
-        document = create_app(manager).openapi()
+        document = create_app(manager, Settings(authorize=True, unlisted="deny")).openapi()
     everywhere = _everywhere(document)
     lines = ["Operations may also answer:", "", "| status | answer |", "|---|---|"]
-    lines += [f"| {status} | {_cell(said)} [ProblemDetails](#problemdetails) |" for status, said in everywhere.items()]
+    lines += [f"| {status} | {_cell(said)} [Problem](#problem) |" for status, said in everywhere.items()]
     lines.append("")
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
@@ -154,6 +157,8 @@ def _type(schema: dict[str, Any]) -> str:
             return " or ".join(_type(one) for one in schema[word])
     if "enum" in schema:
         return ", ".join(f"`{one}`" for one in schema["enum"])
+    if "x-extensible-enum" in schema and len(schema["x-extensible-enum"]) <= _MOST_VALUES:
+        return ", ".join([*(f"`{one}`" for one in schema["x-extensible-enum"]), "or a later value"])
     if "const" in schema:
         return f"`{schema['const']}`"
     if schema.get("type") == "array":

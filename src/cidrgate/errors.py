@@ -52,6 +52,7 @@ __all__ = [
     "Problem",
     "ProblemCode",
     "RuleError",
+    "needs_extra",
 ]
 
 

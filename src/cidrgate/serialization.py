@@ -37,17 +37,23 @@ class EntryInfo:
     `Entry` does not have.
     """
 
-    id: int = field(metadata={"description": "Stable: an edit does not change it."})
+    id: int = field(metadata={"description": "The id; an edit does not change it."})
     account: str = field(metadata={"description": "The account whose list contains the entry."})
     cidr: str = field(metadata={"description": "Canonical text."})
-    prefix_length: int
+    prefix_length: int = field(metadata={"description": "The number of leading bits that addresses must share."})
     subnet_mask: str = field(metadata={"description": "Dotted for IPv4; the length after a slash for IPv6."})
-    addresses: int = field(metadata={"description": "The number of addresses in the network."})
-    label: str | None
-    created_at: datetime
-    created_by: str | None
-    expires_at: datetime | None = field(metadata={"description": "When the entry expires."})
-    expired: bool
+    address_count: str = field(
+        metadata={
+            "description": "The number of addresses in the network, in decimal digits; up to 2^128, which is more than "
+            "numbers in JSON can hold.",
+            "pattern": "^[1-9][0-9]*$",
+        }
+    )
+    label: str | None = field(metadata={"description": "The name for people; null for none."})
+    created_at: datetime = field(metadata={"description": "When it was added."})
+    created_by: str | None = field(metadata={"description": "Who added it."})
+    expires_at: datetime | None = field(metadata={"description": "When the entry expires; null for never."})
+    expired: bool = field(metadata={"description": "Whether it has expired, so that it matches nothing."})
     last_matched_at: datetime | None = field(
         metadata={
             "description": "When the entry last matched a request; up to an hour too early. Only responses with lists "
@@ -59,7 +65,7 @@ class EntryInfo:
 _WORKED_OUT: dict[str, Callable[[Entry], object]] = {
     "prefix_length": lambda entry: prefix_length(entry.cidr),
     "subnet_mask": lambda entry: subnet_mask(entry.cidr),
-    "addresses": lambda entry: address_count(entry.cidr),
+    "address_count": lambda entry: str(address_count(entry.cidr)),
     "expired": lambda entry: entry.is_expired(),
 }
 _ENTRY_FIELDS = tuple(one.name for one in fields(EntryInfo) if one.name != "last_matched_at")
@@ -85,7 +91,7 @@ def account_record(account: Account, state: ListState) -> dict[str, Any]:
     return {
         "name": account.name,
         "parent": account.parent,
-        "entries": state.entries,
+        "entry_count": state.entries,
         "enforced": state.enforced,
         "version": account.version,
         "created_at": utc_text(account.created_at),
@@ -106,13 +112,13 @@ def change_record(change: Change) -> dict[str, Any]:
 
 
 def decision_record(asked: str, address: str, decision: Decision) -> dict[str, Any]:
-    """Return the JSON object of a decision: `account` was asked about, and the list of `decided_by` decided."""
+    """Return the JSON object of a decision: `account` was asked about, and the list of `list_account` decided."""
     return {
         "account": asked,
         "address": address,
         "allowed": decision.allowed,
         "reason": decision.reason,
-        "decided_by": decision.account,
+        "list_account": decision.account,
         "entry": None if decision.entry is None else entry_record(decision.entry),
         "nearest": None if decision.nearest is None else entry_record(decision.nearest),
     }
@@ -122,6 +128,7 @@ def problem_record(problem: Problem) -> dict[str, Any]:
     """Return the JSON object of a problem; `position` counts the submitted entries from 0."""
     return {
         "code": problem.code,
+        "detail": str(problem).removeprefix(f"{problem.code}: "),
         "text": problem.text,
         "position": problem.position,
         "conflicts": list(problem.conflicts),

@@ -42,7 +42,7 @@ def test_check_answers_by_its_exit_status(
     assert person.out.startswith(f"{'denied' if status else 'allowed'} for {account}: {reason}: ")
     record = listed("check", account, address, "--json", status=status).record
     assert (record["allowed"], record["reason"]) == (status == 0, reason)
-    assert record["decided_by"] == ("acct-1" if account == "sub-1" else account)
+    assert record["list_account"] == ("acct-1" if account == "sub-1" else account)
     assert listed("explain", account, address).out.startswith(person.out)
 
 

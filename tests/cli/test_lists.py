@@ -71,12 +71,12 @@ def test_list_as_json(cidrgate: Cidrgate) -> None:
     entry = record["items"][0]
     assert (record["account"], record["list_account"]) == ("acct-1", "acct-1")
     assert (record["enforced"], record["max_entries"], record["editable"]) == (True, 7, True)
-    assert {key: entry[key] for key in ("id", "cidr", "prefix_length", "subnet_mask", "addresses", "label")} == {
+    assert {key: entry[key] for key in ("id", "cidr", "prefix_length", "subnet_mask", "address_count", "label")} == {
         "id": 1,
         "cidr": "8.8.8.0/24",
         "prefix_length": 24,
         "subnet_mask": "255.255.255.0",
-        "addresses": 256,
+        "address_count": "256",
         "label": "[red]x",
     }
     assert cidrgate("--json", "list", "acct-1").record["items"] == record["items"]

@@ -44,7 +44,7 @@ def test_sessions_are_listed_and_ended(cidrgate: Cidrgate) -> None:
     secrets = [credentials.begin_session(token, lifetime=timedelta(hours=1), address="8.8.8.8") for _ in range(3)]
     link = credentials.create_link("guest", token.scopes, lifetime=timedelta(hours=1))
     listed = cidrgate("session", "list", "--json").record["items"]
-    assert [(one["name"], one["token"], one["address"]) for one in listed] == [("ops", 1, "8.8.8.8")] * 3
+    assert [(one["name"], one["token_id"], one["address"]) for one in listed] == [("ops", 1, "8.8.8.8")] * 3
     shown = cidrgate("session", "list").out
     assert listed[0]["id"] in shown
     assert not any(secret in shown for secret in secrets)

@@ -7,6 +7,7 @@ import socket
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -159,7 +160,7 @@ class Visitors:
         """Somebody who is signed in; an admin without scopes."""
         token = console.credentials.authenticate(console.token(*(scopes or ("admin",)), name=name))
         assert token is not None
-        secret = console.credentials.begin_session(token, lifetime=Settings().session_lifetime)
+        secret = console.credentials.begin_session(token, lifetime=timedelta(hours=12))
         page = self.stranger(console, address=address, width=width, dark=dark, scripts=scripts)
         page.context.add_cookies([{"name": "cidrgate_session", "value": secret, "url": console.url}])
         return page

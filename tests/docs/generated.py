@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 import tests.edges
+from cidrgate.problem_types import PROBLEM_TYPES
 from cidrgate.rules import RULES, Policy
 from cidrgate.values import DETAILS
 from tests.cli import settings_page
@@ -38,6 +39,20 @@ def _policy() -> str:
         ["field", "default", "meaning"],
         [[f"`{one.name}`", str(one.default), one.metadata["help"]] for one in fields(Policy)],
     )
+
+
+def _errors() -> str:
+    rows = [
+        [f"`{one.error.__name__}`", f"`{one.code}`", str(one.status or "none"), one.meaning, one.advice]
+        for one in PROBLEM_TYPES
+        if one.error is not None
+    ]
+    return _table(["class", "code", "HTTP status", "meaning", "what to do"], rows)
+
+
+def _problems() -> str:
+    rows = [[f"`{one.code}`", str(one.status), one.meaning, one.advice] for one in PROBLEM_TYPES if one.error is None]
+    return _table(["code", "HTTP status", "meaning", "what to do"], rows)
 
 
 def _details() -> str:
@@ -132,6 +147,8 @@ def _with_frameworks(text: str) -> str:
 TABLES: dict[str, Callable[[], str]] = {
     "the rules": _rules,
     "the fields of Policy": _policy,
+    "the errors": _errors,
+    "the problems of requests": _problems,
     "the details of an entry": _details,
     "the edges": _edges,
     "the verdicts": _verdicts,
@@ -169,6 +186,7 @@ def _with_links(text: str) -> str:
 
 PAGES: dict[str, Callable[[str], str]] = {
     "docs/rules.md": _filled,
+    "docs/reference/errors.md": _filled,
     "docs/reference/settings.md": _filled,
     "docs/howto/library.md": _filled,
     "docs/reference/environment.md": settings_page.filled_page,

@@ -11,7 +11,7 @@ import pytest
 
 from cidrgate import ClientIPResolver, Gate, Policy, RuleManager, errors
 from cidrgate.middleware.django import Settings
-from cidrgate.service.http.problems import _STATUS
+from cidrgate.problem_types import PROBLEM_TYPES
 from tests.docs.pages import ROOT, table
 
 SETTINGS = (ROOT / "docs" / "reference" / "settings.md").read_text()
@@ -19,7 +19,6 @@ ERRORS = (ROOT / "docs" / "reference" / "errors.md").read_text()
 INTERNAL = {
     "MissingAccountError",
     "AccountsLockedError",
-    "ChangeWithdrawnError",
     "UnconfirmedChangeError",
     "CidrgateError",
     "NotFoundError",
@@ -67,8 +66,6 @@ def test_each_error_is_in_the_table_with_its_code_and_status() -> None:
         if isinstance(kind, type) and issubclass(kind, errors.CidrgateError) and name not in INTERNAL
     }
     assert set(shown) == set(kinds)
+    statuses = {one.error: one.status for one in PROBLEM_TYPES}
     for name, kind in kinds.items():
-        code, status = shown[name]
-        assert code == kind.code, name
-        if kind in _STATUS:
-            assert status == str(_STATUS[kind]), name
+        assert shown[name] == (kind.code, str(statuses[kind] or "none")), name

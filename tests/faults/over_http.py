@@ -38,7 +38,7 @@ def put(client: httpx.Client, ledger: Ledger, account: str, label: str, cidr: st
         answer = client.put(
             f"/v1/accounts/{account}/entries",
             params={"confirm": "lock_out"},
-            json={"cidrs": [cidr, "8.8.8.8/32"], "label": label},
+            json={"cidrs": f"{cidr}, 8.8.8.8/32", "label": label},
         )
     except httpx.ConnectError as error:
         ledger.unreached.add(label)

@@ -34,10 +34,12 @@ def test_it_names_the_address_and_the_request_and_no_more() -> None:
     assert headers["cache-control"] == "no-store"
     assert headers["x-request-id"] == "req-42"
     assert json.loads(denial.body) == {
-        "type": "urn:cidrgate:address-not-allowed",
+        "type": "/problems/address_not_allowed",
         "title": "Address not allowed",
         "status": 403,
         "detail": "Requests from 8.8.8.8 are not allowed for this account.",
+        "code": "address_not_allowed",
+        "errors": [],
         "address": "8.8.8.8",
         "request_id": "req-42",
     }

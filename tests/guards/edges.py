@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import httpx
@@ -12,7 +13,6 @@ from cidrgate import NewEntry, UnconfirmedChangeError
 from cidrgate.client import ApiError, Client, UnconfirmedError
 from cidrgate.errors import CidrgateError
 from cidrgate.manager.outcomes import Guard
-from cidrgate.service import Settings
 from cidrgate.service.auth.values import Scope
 from tests.command_line import typed
 from tests.guards.cases import CALLER, Asked, World
@@ -106,7 +106,7 @@ class Library:
                     with world.manager._store.write() as transaction:
                         world.credentials.create_token_in(transaction, "new", [Scope.parse(asked.scope)])
                 case "create_link":
-                    lifetime = Settings().session_lifetime
+                    lifetime = timedelta(hours=12)
                     world.credentials.create_link("new", [Scope.parse(asked.scope)], lifetime=lifetime)
                 case other:
                     raise AssertionError(other)
@@ -194,7 +194,7 @@ class Rest:
             "edit": {"cidr": asked.cidrs},
             "remove": None,
             "replace": {"cidrs": asked.cidrs},
-            "restore": {"sequence": asked.sequence},
+            "restore": {"to_sequence": asked.sequence},
             "create_account": {"name": asked.account, "parent": asked.parent},
             "create_token": {"name": "new", "scopes": [asked.scope]},
         }
@@ -202,8 +202,9 @@ class Rest:
         headers = {"Authorization": f"Bearer {world.token}"}
         if asked.version is not None:
             headers["If-Match"] = f'"v{asked.version}"'
-        url = path.replace("{account}", str(account)).replace("{entry}", str(entry))
-        query = "&".join(f"confirm={name}" for name in confirm)
+        url = path.replace("{account_name}", str(account)).replace("{entry_id}", str(entry))
+        named = [f"entry_ids={entry}"] if path.endswith("entries") and asked.what == "remove" else []
+        query = "&".join([*named, *(f"confirm={name}" for name in confirm)])
         answer = world.client.request(method, f"{url}?{query}" if query else url, json=body, headers=headers)
         if answer.is_success:
             return None
@@ -214,7 +215,7 @@ class Rest:
             assert any(words in problem["detail"] for words in said), problem
             return Refusal(problem["detail"])
         assert problem["code"] in PROBLEMS.values()
-        assert problem["type"] == f"urn:cidrgate:problem:{problem['code']}"
+        assert problem["type"] == f"/problems/{problem['code']}"
         return Refusal(f"{problem['code']}: {problem['detail']}", tuple(problem["confirm"]))
 
 
@@ -243,7 +244,7 @@ class Programs:
         said: dict[str, Any] = dict(confirm) if isinstance(confirm, dict) else {"confirm": list(confirm)}
         if "allow_empty" in said and row in ("add_entries", "edit_entry"):
             said = {"confirm": [Guard.DISABLE_ENFORCEMENT]}
-        said["if_match"] = asked.version
+        said["expect_version"] = asked.version
         http = httpx.Client(transport=httpx.MockTransport(bridge))
         with Client("http://testserver", world.token, http=http) as client:
             try:
@@ -252,9 +253,11 @@ class Programs:
                         getattr(client, row)(asked.account, asked.cidrs, **said)
                     case "edit_entry":
                         client.edit_entry(asked.account, entry, asked.cidrs, **said)
-                    case "delete_entry":
-                        client.delete_entry(asked.account, entry, **said)
-                    case "restore":
+                    case "remove_entry":
+                        client.remove_entry(asked.account, entry, **said)
+                    case "remove_entries":
+                        client.remove_entries(asked.account, [entry], **said)
+                    case "restore_list":
                         client.restore(asked.account, asked.sequence, **said)
                     case "create_account":
                         client.create_account(asked.account, parent=asked.parent)

@@ -70,15 +70,15 @@ def test_a_confirmation_is_for_the_call_that_carries_it(world: World) -> None:
 
 PREVIEWED: list[tuple[str, dict[str, Any], list[str]]] = [
     ("acct-1", {"change": "replace", "cidrs": ""}, ["disable_enforcement"]),
-    ("acct-1", {"change": "replace", "cidrs": []}, ["disable_enforcement"]),
-    ("acct-1", {"change": "remove", "entries": [1]}, ["disable_enforcement"]),
-    ("acct-1", {"change": "restore", "sequence": 4}, ["disable_enforcement"]),
-    ("acct-2", {"change": "remove", "entries": [3]}, ["lock_out"]),
-    ("acct-2", {"change": "edit", "entry": 3, "cidr": "7.7.7.0/24"}, ["lock_out"]),
+    ("acct-1", {"change": "replace", "entries": []}, ["disable_enforcement"]),
+    ("acct-1", {"change": "remove", "entry_ids": [1]}, ["disable_enforcement"]),
+    ("acct-1", {"change": "restore", "to_sequence": 4}, ["disable_enforcement"]),
+    ("acct-2", {"change": "remove", "entry_ids": [3]}, ["lock_out"]),
+    ("acct-2", {"change": "edit", "entry_id": 3, "cidr": "7.7.7.0/24"}, ["lock_out"]),
     ("acct-3", {"change": "add", "cidrs": OTHER}, ["lock_out"]),
     ("acct-3", {"change": "add", "cidrs": OWN}, []),
     ("acct-3", {"change": "replace", "cidrs": ""}, []),
-    ("acct-2", {"change": "remove", "entries": [2]}, []),
+    ("acct-2", {"change": "remove", "entry_ids": [2]}, []),
 ]
 
 

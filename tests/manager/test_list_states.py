@@ -103,20 +103,22 @@ def test_every_edge_says_it_of_every_list(tmp_path: Path) -> None:
         http = httpx.Client(transport=httpx.MockTransport(bridge))
         with Client("http://testserver", token, http=http) as program:
             known = {one.name: one for one in program.list_accounts()}
-        assert {one["name"]: ListState(entries=one["entries"], enforced=one["enforced"]) for one in items} == expected()
         assert {
-            name: ListState(entries=one.entries, enforced=one.enforced) for name, one in known.items()
+            one["name"]: ListState(entries=one["entry_count"], enforced=one["enforced"]) for one in items
+        } == expected()
+        assert {
+            name: ListState(entries=one.entry_count, enforced=one.enforced) for name, one in known.items()
         } == expected()
         for name, state in expected().items():
             account = client.get(f"/v1/accounts/{name}", headers=bearer).json()
-            assert ListState(entries=account["entries"], enforced=account["enforced"]) == state
+            assert ListState(entries=account["entry_count"], enforced=account["enforced"]) == state
             assert client.get(f"/v1/accounts/{name}/entries", headers=bearer).json()["enforced"] == state.enforced
         created = client.post("/v1/accounts", json={"name": "new", "parent": "expired"}, headers=bearer).json()
-        assert (created["entries"], created["enforced"]) == (0, True)
+        assert (created["entry_count"], created["enforced"]) == (0, True)
 
         table = typed(["account", "list", "-d", str(path), "--json"])
         assert table.exit_code == 0
-        assert '"name": "expired", "parent": null, "entries": 0, "enforced": true' in table.stdout
+        assert '"name": "expired", "parent": null, "entry_count": 0, "enforced": true' in table.stdout
         shown = typed(["account", "list", "-d", str(path)]).stdout.splitlines()
         for name, state in LISTS.items():
             [row] = [line.split() for line in shown if line.startswith(f"{name} ")]
@@ -124,7 +126,7 @@ def test_every_edge_says_it_of_every_list(tmp_path: Path) -> None:
             told = typed(["list", name, "-d", str(path), "--json"]).stdout
             assert f'"enforced": {str(state.enforced).lower()}' in told
         made = typed(["account", "create", "x", "-p", "expired", "-d", str(path), "--json"])
-        assert '"entries": 0, "enforced": true' in made.stdout
+        assert '"entry_count": 0, "enforced": true' in made.stdout
 
         client.post("/console/sign-in", data={"token": token}, headers={"Sec-Fetch-Site": "same-origin"})
         page = client.get("/console/accounts").text

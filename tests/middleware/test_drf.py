@@ -151,7 +151,7 @@ def test_a_denial_is_that_of_the_other_middlewares() -> None:
     assert denied.headers["content-type"] == "application/problem+json"
     problem = json.loads(denied.data)
     assert (problem["status"], problem["address"]) == (403, STRANGER)
-    assert problem["type"] == "urn:cidrgate:address-not-allowed"
+    assert problem["type"] == "/problems/address_not_allowed"
     assert problem["request_id"] == denied.headers["x-request-id"]
     assert denied.headers["cache-control"] == "no-store"
     page = ask("/calls", STRANGER, "acct-1", Accept="text/html")

@@ -11,7 +11,7 @@ import pytest
 from cidrgate import NewEntry, Policy, Problem, RuleError
 from cidrgate.errors import ProblemCode
 from cidrgate.rules import RULES, Rule, checks, validate_addition
-from cidrgate.service.api.schemas import RuleProblem
+from cidrgate.service.api.schemas import ProblemErrorModel
 from cidrgate.service.console.formatting import PROBLEM_TITLES
 from tests.docs.pages import PAGES, ROOT
 from tests.golden_rules import BROKEN, golden_validate
@@ -68,7 +68,7 @@ def test_what_lists_the_rules_lists_them_all() -> None:
     assert list(get_args(ProblemCode)) == codes, "ProblemCode in cidrgate/errors.py"
     assert list(PROBLEM_TITLES) == codes
     assert all(rule.title and rule.when and rule.told for rule in RULES)
-    assert RuleProblem.model_json_schema()["properties"]["code"]["enum"] == codes
+    assert ProblemErrorModel.model_json_schema()["properties"]["code"]["x-extensible-enum"][: len(codes)] == codes
     assert BROKEN.keys() == set(codes), "BROKEN in tests/golden_rules.py"
 
 

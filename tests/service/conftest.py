@@ -86,7 +86,12 @@ class Caller:
 
     def __call__(self, method: str, path: str, json: object = None, **headers: str) -> Response:
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
-        if self.confirms and method != "GET" and GUARDED.search(path.partition("?")[0]) and "confirm=" not in path:
+        if (
+            self.confirms
+            and method not in ("GET", "HEAD", "TRACE")
+            and GUARDED.search(path.partition("?")[0])
+            and "confirm=" not in path
+        ):
             path += ("&" if "?" in path else "?") + "confirm=lock_out&confirm=disable_enforcement"
         if self.token is not None:
             sent["Authorization"] = f"Bearer {self.token}"

@@ -31,13 +31,17 @@ def filling(unit: str) -> str:
     return unit * ((LARGEST_BODY - 200) // len(json.dumps(unit)[1:-1].encode()))
 
 
+def entries_of(cidrs: list[str]) -> list[dict[str, str]]:
+    return [{"cidr": cidr} for cidr in cidrs]
+
+
 def submissions() -> dict[str, object]:
     """What somebody may ask to have listed, by what is wrong with it."""
     return {
         "covered networks": ",".join([*HOSTS[: (LARGEST_BODY - 4_000) // 19], *NESTED]),
-        "as many pieces as are looked at, nested": [*HOSTS[:410], *NESTED],
-        "pieces of the longest kind": ["é" * 200] * 500,
-        "pieces with hints": [f"{number}.8.8.8-{number}.9.9.250" for number in range(1, 224)] * 2,
+        "as many pieces as are looked at, nested": entries_of([*HOSTS[:410], *NESTED]),
+        "pieces of the longest kind": entries_of(["é" * 200] * 500),
+        "pieces with hints": entries_of([f"{number}.8.8.8-{number}.9.9.250" for number in range(1, 224)] * 2),
         "one piece": filling("1"),
         "spaces": "1" + filling(" ")[:-2] + "2",
         "signs": filling("-"),
@@ -47,6 +51,7 @@ def submissions() -> dict[str, object]:
         "quotes": filling('"'),
         "lines": filling("1\n"),
         "many texts": ["1"] * ((LARGEST_BODY - 200) // 5),
+        "many networks": ",".join(["1"] * ((LARGEST_BODY - 200) // 2)),
         "many numbers": [1] * ((LARGEST_BODY - 200) // 3),
         "many objects": [{"cidr": "1"}] * ((LARGEST_BODY - 200) // 15),
         "many wrong objects": [{"x": 1}] * ((LARGEST_BODY - 200) // 10),
@@ -84,14 +89,15 @@ def main() -> None:
             )
 
         for what, cidrs in submissions().items():
+            body = {"cidrs" if isinstance(cidrs, str) else "entries": cidrs}
             for change in ("add", "replace"):
-                api(f"preview {change}: {what}", "POST", f"{path}/preview", {"change": change, "cidrs": cidrs})
-            api(f"entries: {what}", "POST", f"{path}/entries", {"cidrs": cidrs})
+                api(f"preview {change}: {what}", "POST", f"{path}/preview", {"change": change, **body})
+            api(f"entries: {what}", "POST", f"{path}/entries", body)
             api(
                 f"entries: {what}",
                 "PUT",
                 f"{path}/entries?confirm=lock_out&confirm=disable_enforcement",
-                {"cidrs": cidrs},
+                body,
                 **{"If-Match": '"v99"'},
             )
             if isinstance(cidrs, str):
@@ -99,9 +105,12 @@ def main() -> None:
                 api(f"account: {what}", "POST", "/v1/accounts", {"name": cidrs})
                 api(f"token: {what}", "POST", "/v1/tokens", {"name": cidrs, "scopes": [cidrs[:100_000]]})
         api(
-            "holes", "POST", f"{path}/preview", {"change": "replace", "cidrs": [f"{n}.1.1.1/32" for n in range(11, 61)]}
+            "holes",
+            "POST",
+            f"{path}/preview",
+            {"change": "replace", "cidrs": ",".join(f"{n}.1.1.1/32" for n in range(11, 61))},
         )
-        api("ids", "POST", f"{path}/preview", {"change": "remove", "entries": list(range(1, 140_000))})
+        api("ids", "POST", f"{path}/preview", {"change": "remove", "entry_ids": list(range(1, 140_000))})
         names = [f"{number}{'é' * (LONGEST_NAME - 4)}" for number in range(MOST_SCOPES)]
         for name in names:
             manager.create_account(name)

@@ -21,39 +21,42 @@ NEEDS = {
     "GET /healthz": "nothing",
     "GET /readyz": "nothing",
     "GET /metrics": "admin",
+    "GET /problems/{code}": "nothing",
     "GET /v1/me": "token",
+    "GET /v1/changes": "admin",
     "GET /v1/tokens": "admin",
     "POST /v1/tokens": "admin",
-    "GET /v1/tokens/{token}": "admin",
-    "DELETE /v1/tokens/{token}": "admin",
+    "GET /v1/tokens/{token_id}": "admin",
+    "DELETE /v1/tokens/{token_id}": "admin",
     "GET /v1/sessions": "token",
-    "DELETE /v1/sessions/{session}": "session",
+    "DELETE /v1/sessions/{session_id}": "session",
     "GET /v1/accounts": "token",
     "POST /v1/accounts": "admin",
-    "GET /v1/accounts/{account}": "read",
-    "GET /v1/accounts/{account}/subaccounts": "read",
-    "POST /v1/accounts/{account}/subaccounts": "admin",
-    "GET /v1/accounts/{account}/entries": "read",
-    "POST /v1/accounts/{account}/entries": "write",
-    "PUT /v1/accounts/{account}/entries": "write",
-    "GET /v1/accounts/{account}/entries/{entry}": "read",
-    "PATCH /v1/accounts/{account}/entries/{entry}": "write",
-    "DELETE /v1/accounts/{account}/entries/{entry}": "write",
-    "GET /v1/accounts/{account}/check": "read",
-    "GET /v1/accounts/{account}/explain": "read",
-    "POST /v1/accounts/{account}/preview": "read",
-    "GET /v1/accounts/{account}/history": "read",
-    "POST /v1/accounts/{account}/restore": "write",
+    "GET /v1/accounts/{account_name}": "read",
+    "GET /v1/accounts/{account_name}/subaccounts": "read",
+    "POST /v1/accounts/{account_name}/subaccounts": "admin",
+    "GET /v1/accounts/{account_name}/entries": "read",
+    "POST /v1/accounts/{account_name}/entries": "write",
+    "PUT /v1/accounts/{account_name}/entries": "write",
+    "DELETE /v1/accounts/{account_name}/entries": "write",
+    "GET /v1/accounts/{account_name}/entries/{entry_id}": "read",
+    "PATCH /v1/accounts/{account_name}/entries/{entry_id}": "write",
+    "DELETE /v1/accounts/{account_name}/entries/{entry_id}": "write",
+    "GET /v1/accounts/{account_name}/check": "read",
+    "GET /v1/accounts/{account_name}/explain": "read",
+    "POST /v1/accounts/{account_name}/preview": "read",
+    "GET /v1/accounts/{account_name}/history": "read",
+    "POST /v1/accounts/{account_name}/restore": "write",
 }
 BODIES = {
     "POST /v1/tokens": {"name": "new", "scopes": ["metrics"]},
     "POST /v1/accounts": {"name": "new"},
-    "POST /v1/accounts/{account}/subaccounts": {"name": "new"},
-    "POST /v1/accounts/{account}/entries": {"cidrs": "9.9.9.0/24"},
-    "PUT /v1/accounts/{account}/entries": {"cidrs": "9.9.9.0/24"},
-    "PATCH /v1/accounts/{account}/entries/{entry}": {"label": "new"},
-    "POST /v1/accounts/{account}/preview": {"change": "add", "cidrs": "9.9.9.0/24"},
-    "POST /v1/accounts/{account}/restore": {"sequence": 1},
+    "POST /v1/accounts/{account_name}/subaccounts": {"name": "new"},
+    "POST /v1/accounts/{account_name}/entries": {"cidrs": "9.9.9.0/24"},
+    "PUT /v1/accounts/{account_name}/entries": {"cidrs": "9.9.9.0/24"},
+    "PATCH /v1/accounts/{account_name}/entries/{entry_id}": {"label": "new"},
+    "POST /v1/accounts/{account_name}/preview": {"change": "add", "cidrs": "9.9.9.0/24"},
+    "POST /v1/accounts/{account_name}/restore": {"to_sequence": 1},
 }
 WITH_TOKEN = [route for route, needs in NEEDS.items() if needs != "nothing"]
 
@@ -67,9 +70,14 @@ def routes(app: FastAPI) -> list[str]:
 def filled(route: str, account: str = "acct-1") -> tuple[str, str]:
     """The method and a path of a route."""
     method, _, path = route.partition(" ")
-    for name, value in {"account": account, "entry": "1", "token": "1", "session": "0" * 16}.items():
+    names = {"account_name": account, "entry_id": "1", "token_id": "1", "session_id": "0" * 16, "code": "not_found"}
+    for name, value in names.items():
         path = path.replace(f"{{{name}}}", value)
-    return method, path + ("?address=8.8.8.8" if path.endswith(("check", "explain")) else "")
+    if path.endswith(("check", "explain")):
+        path += "?address=8.8.8.8"
+    elif route.startswith("DELETE") and path.endswith("/entries"):
+        path += "?entry_ids=1"
+    return method, path
 
 
 @pytest.fixture

@@ -3,69 +3,128 @@
 from __future__ import annotations
 
 import inspect
+import json
+import pickle
 import threading
 from contextlib import contextmanager
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
 import uvicorn
 
-from cidrgate import EntryDetails, client as package
-from cidrgate.client import ApiError, Client
-from cidrgate.service.api.schemas import MOST_ID
+from cidrgate import Entry, EntryDetails, NewEntry, client as package, errors
+from cidrgate.client import ApiConnectionError, ApiConnectionLostError, ApiError, Client, UnconfirmedError
+from cidrgate.client.requests import submission
+from cidrgate.client.values import problem_of
+from cidrgate.errors import (
+    AccountNotFoundError,
+    CidrgateError,
+    EntryNotFoundError,
+    OutcomeUnknownError,
+    RuleError,
+    SubaccountError,
+    VersionConflictError,
+    WouldDisableEnforcementError,
+    WouldLockOutCallerError,
+)
+from cidrgate.problem_types import PROBLEM_TYPES
+from cidrgate.serialization import problem_record
+from cidrgate.service import Settings
+from cidrgate.service.http.limits import GREATEST_INTEGER
+from tests.service.conftest import an_api
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from tests.service.conftest import Api
 
 VALUES = {
-    "AccountModel": package.AccountInfo,
-    "EntryModel": package.EntryInfo,
+    "Account": package.AccountInfo,
+    "Entry": package.EntryInfo,
     "EntryPage": package.ListInfo,
-    "ListChangeModel": package.ListChange,
-    "PreviewModel": package.PreviewInfo,
-    "CheckModel": package.CheckInfo,
-    "DecisionModel": package.DecisionInfo,
-    "ChangeModel": package.ChangeInfo,
-    "CreatedTokenModel": package.TokenInfo,
-    "SessionModel": package.SessionInfo,
-    "WhoAmIModel": package.WhoAmI,
+    "ListChange": package.ListChange,
+    "Preview": package.PreviewInfo,
+    "Caller": package.CallerInfo,
+    "Check": package.CheckInfo,
+    "Decision": package.DecisionInfo,
+    "Change": package.ChangeInfo,
+    "CreatedToken": package.TokenInfo,
+    "Session": package.SessionInfo,
+    "WhoAmI": package.WhoAmI,
+    "Problem": package.ProblemInfo,
+    "ProblemError": package.ProblemErrorInfo,
+    "ProblemType": package.ProblemTypeInfo,
 }
 PAGED = {"limit", "cursor", "next_cursor"}
 """What the client does by itself."""
+
+PREVIEWS = {f"preview_{change}" for change in ("add", "edit", "remove", "replace", "restore")}
+METHODS = {
+    "check_address": {"check"},
+    "explain_address": {"explain"},
+    "preview_change": PREVIEWS,
+    "restore_list": {"restore"},
+    "get_health": {"healthz"},
+    "get_readiness": {"readyz"},
+    "get_metrics": {"metrics"},
+}
+"""The methods for the operations that the library names otherwise; the others have the name of the operation."""
+
+ARGUMENTS = {"account_name": "account", "entry_id": "entry", "entry_ids": "entries", "if_match": "expect_version"}
+"""What the library calls the parameters of operations."""
 
 
 def operations(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {one["operationId"]: one for methods in document["paths"].values() for one in methods.values()}
 
 
+def methods_of(operation: str) -> set[str]:
+    return METHODS.get(operation, {operation})
+
+
 def test_there_is_a_method_for_every_operation_and_no_other(api: Api) -> None:
     methods = {name for name, _ in inspect.getmembers(Client, inspect.isfunction) if not name.startswith("_")}
-    assert methods - {"close"} == set(operations(api.app.openapi()))
+    assert methods - {"close"} == set().union(*map(methods_of, operations(api.app.openapi())))
 
 
 def test_methods_take_what_operations_take(api: Api) -> None:
     document = api.app.openapi()
     for name, operation in operations(document).items():
-        wanted = {one["name"].lower().replace("-", "_") for one in operation.get("parameters", [])} - PAGED
-        if "requestBody" in operation:
-            [content] = operation["requestBody"]["content"].values()
-            if name == "preview":
-                wanted |= {"change", "details"}  # which of the changes it is says what else there is
-            else:
-                wanted |= set(document["components"]["schemas"][content["schema"]["$ref"].split("/")[-1]]["properties"])
+        sent = {one["name"].lower().replace("-", "_") for one in operation.get("parameters", [])} - PAGED
+        wanted = {ARGUMENTS.get(one, one) for one in sent}
+        if "requestBody" in operation and name != "preview_change":
+            [schema] = {one["schema"]["$ref"] for one in operation["requestBody"]["content"].values()}
+            members = document["components"]["schemas"][schema.split("/")[-1]]["properties"]
+            # Entries are one argument, in whatever way they are sent; what was read and is sent back is no argument.
+            read_only = {member for member, of in members.items() if of.get("readOnly")} | {"items", "next_cursor"}
+            wanted |= {"cidrs" if member == "entries" else member for member in members} - read_only
         if "confirm" in wanted:
             # What a change may do, in words of Python: only where it can do that.
             wanted |= {"allow_lock_out"} | ({"allow_empty"} if name not in ("add_entries", "edit_entry") else set())
-        taken = set(inspect.signature(getattr(Client, name)).parameters) - {"self"}
-        if name in ("add_entries", "replace_entries", "edit_entry"):
-            taken = taken - {"details"} | EntryDetails.__annotations__.keys()
-        assert taken == wanted, name
+        for method in methods_of(name) - PREVIEWS:
+            taken = set(inspect.signature(getattr(Client, method)).parameters) - {"self"}
+            if "details" in taken:
+                taken = taken - {"details"} | EntryDetails.__annotations__.keys()
+            assert taken == wanted, method
+
+
+def test_a_preview_takes_what_its_change_takes() -> None:
+    changes: dict[str, Callable[..., Any]] = {
+        "add": Client.add_entries,
+        "replace": Client.replace_entries,
+        "edit": Client.edit_entry,
+        "remove": Client.remove_entries,
+        "restore": Client.restore,
+    }
+    conditions = {"confirm", "allow_empty", "allow_lock_out", "expect_version", "idempotency_key"}
+    for name, change in changes.items():
+        wanted = [one for one in inspect.signature(change).parameters if one not in conditions]
+        assert list(inspect.signature(getattr(Client, f"preview_{name}")).parameters) == wanted
 
 
 def test_values_have_the_fields_of_the_documents_objects(api: Api) -> None:
@@ -93,12 +152,15 @@ def test_everything_can_be_done_with_it(api: Api) -> None:
         assert client.healthz()
         assert client.readyz()
         assert "cidrgate_staleness_seconds" in client.metrics()
-        assert client.who_am_i() == package.WhoAmI("ops", ["admin"], "127.0.0.1")
+        assert client.who_am_i() == package.WhoAmI(name="ops", scopes=["admin"], address="127.0.0.1")
         account = client.create_account("a/b.", idempotency_key="k")
         assert client.create_account("a/b.", idempotency_key="k") == account
         assert client.create_subaccount("a/b.", "sub-2").parent == "a/b."
         assert [one.name for one in client.list_subaccounts("a/b.")] == ["sub-2"]
+        assert [one.name for one in client.list_subaccounts("a/b.", containing="x")] == []
         assert [one.name for one in client.list_accounts()] == ["a/b.", "acct-1", "acct-2", "sub-1", "sub-2"]
+        assert [one.name for one in client.list_accounts(containing="SUB")] == ["sub-1", "sub-2"]
+        assert [one.name for one in client.list_accounts(parent="acct-1")] == ["sub-1"]
         end = datetime.now(UTC) + timedelta(hours=1)
         added = client.add_entries(
             "a/b.",
@@ -109,60 +171,267 @@ def test_everything_can_be_done_with_it(api: Api) -> None:
         first, second = added.after
         assert (first.label, second.label, second.expires_at) == ("x", "dns", end)
         assert first.created_at.tzinfo is not None
+        assert first.address_count == "256"
         held = client.list_entries("sub-2")
-        assert (held.items, held.list_of, held.version, held.editable) == ([second, first], "a/b.", 1, False)
-        assert client.get_entry("a/b.", second.id) == second
-        edited = client.edit_entry("a/b.", second.id, "1.1.1.0/24", expires_at=None, if_match=1)
+        assert (held.items, held.list_account, held.version, held.editable) == ([second, first], "a/b.", 1, False)
+        assert held.etag == added.etag == '"v1"'
+        assert client.get_entry("a/b.", second.id) == client.get_entry("a/b.", "1.1.1.1/32") == second
+        edited = client.edit_entry("a/b.", second.id, ip_network("1.1.1.0/24"), expires_at=None, expect_version=1)
         assert (edited.after[0].label, edited.after[0].expires_at) == ("dns", None)
-        assert client.edit_entry("a/b.", second.id, label=None).after[0].label is None
-        with pytest.raises(ApiError) as refused:
-            client.delete_entry("a/b.", first.id, if_match=1)
-        assert (refused.value.status, refused.value.code) == (412, "version_conflict")
-        with pytest.raises(ApiError, match=r"add the length: 9\.9\.9\.9/32") as broken:
+        assert client.edit_entry("a/b.", edited.after[0], label=None).after[0].label is None
+        with pytest.raises(VersionConflictError) as refused:
+            client.remove_entry("a/b.", first.id, expect_version=1)
+        assert isinstance(refused.value, ApiError)
+        assert (refused.value.status, refused.value.code, refused.value.account) == (412, "version_conflict", "a/b.")
+        with pytest.raises(RuleError, match=r"add the length: 9\.9\.9\.9/32") as broken:
             client.add_entries("a/b.", "9.9.9.9, 8.8.8.8/32")
         assert [(one.code, one.position, one.conflicts) for one in broken.value.problems] == [
             ("invalid_format", 0, ()),
             ("subset_exists", 1, ("8.8.8.0/24",)),
         ]
-        assert client.check("a/b.", "8.8.8.8").allowed
+        assert client.check("a/b.", ip_address("8.8.8.8"))
+        assert not client.check("a/b.", "9.9.9.9")
         explained = client.explain("sub-2", "9.9.9.9")
-        assert (explained.allowed, explained.decided_by, explained.entry) == (False, "a/b.", None)
-        seen = client.preview("a/b.", "remove", entries=[first.id])
-        assert (seen.ok, seen.loses_access) == (True, ["8.8.8.0/24"])
-        assert client.delete_entry("a/b.", first.id).before == [first]
-        replaced = client.replace_entries("a/b.", "9.9.9.0/24", label="y", if_match=4)
+        assert (bool(explained), explained.list_account, explained.entry) == (False, "a/b.", None)
+        seen = client.preview_remove("a/b.", [first])
+        assert (bool(seen), seen.loses_access, seen.caller and seen.caller.address) == (
+            True,
+            ["8.8.8.0/24"],
+            "127.0.0.1",
+        )
+        seen = client.preview_add("a/b.", "9.9.9.9")
+        assert not seen
+        assert [(one.code, one.suggestions) for one in seen.errors] == [("invalid_format", ["9.9.9.9/32"])]
+        assert [(one.code, one.text) for one in seen.problems] == [("invalid_format", "9.9.9.9")]
+        assert client.preview_replace("a/b.", [], label="x").confirm == ["disable_enforcement"]
+        assert client.preview_edit("a/b.", first.id, "8.8.8.0/25").loses_access == ["8.8.8.128/25"]
+        assert client.preview_restore("a/b.", GREATEST_INTEGER).errors[0].code == "change_not_found"
+        assert client.replace_entries("a/b.", client.list_entries("a/b.").items).version == 3, "nothing changed"
+        assert client.remove_entries("a/b.", [first]).before == [first]
+        replaced = client.replace_entries("a/b.", "9.9.9.0/24", label="y", expect_version=4)
         assert [one.cidr for one in replaced.after] == ["9.9.9.0/24"]
         history = list(client.list_history("a/b."))
         assert [one.action for one in history] == ["replace", "remove", "edit", "edit", "add", "create_account"]
+        newer = list(client.list_history("a/b.", after=history[4].sequence, before=history[0].sequence))
+        assert newer == history[1:4]
+        assert list(client.list_changes(account="a/b.")) == history
+        assert len(list(client.list_changes())) > len(history)
         restored = client.restore("a/b.", history[4].sequence)
         assert [one.cidr for one in restored.after] == ["1.1.1.1/32", "8.8.8.0/24"]
+        assert client.remove_entry("a/b.", "1.1.1.1/32").entry_count == 1
         made = client.create_token("reader", ["account:a/b.:read"], expires_at=end)
         assert made.token is not None
         assert made.token not in repr(made)
         with Client(url, made.token) as reader:
             assert [one.name for one in reader.list_accounts()] == ["a/b.", "sub-2"]
+            assert [one.name for one in reader.list_accounts(containing="SUB")] == ["sub-2"]
         assert client.get_token(made.id).expires_at == end
         assert client.revoke_token(made.id).revoked_at is not None
         assert [one.name for one in client.list_tokens()] == ["ops", "reader"]
         with pytest.raises(ApiError) as unknown:
-            client.get_token(MOST_ID)
+            client.get_token(GREATEST_INTEGER)
         assert unknown.value.code == "token_not_found"
+        described = client.get_problem_type(unknown.value.code)
+        assert (described.type, described.title) == (unknown.value.problem.type, unknown.value.problem.title)
+
+
+def test_an_error_of_the_service_is_the_librarys_error_too(api: Api) -> None:
+    with served(api) as url, Client(url, api.token("admin")) as client:
+        with pytest.raises(AccountNotFoundError) as account:
+            client.list_entries("nobody")
+        assert account.value.account == "nobody"
+        with pytest.raises(EntryNotFoundError) as entry:
+            client.get_entry("acct-1", 99)
+        assert (entry.value.entry, isinstance(entry.value, LookupError)) == (None, True)
+        with pytest.raises(EntryNotFoundError, match=r"does not list '9\.9\.9\.9/32'"):
+            client.remove_entry("acct-1", "9.9.9.9/32")
+        with pytest.raises(SubaccountError) as inherited:
+            client.add_entries("sub-1", "8.8.8.0/24")
+        assert inherited.value.parent is None
+        with pytest.raises(WouldLockOutCallerError) as lock_out:
+            client.add_entries("acct-1", "8.8.8.0/24")
+        assert isinstance(lock_out.value, UnconfirmedError)
+        assert lock_out.value.confirm == ("lock_out",)
+        client.add_entries("acct-1", "8.8.8.0/24", confirm=lock_out.value.confirm)
+        with pytest.raises(WouldDisableEnforcementError):
+            client.replace_entries("acct-1", [])
+        for error in (account.value, entry.value, lock_out.value):
+            again = pickle.loads(pickle.dumps(error))
+            assert (type(again), str(again), again.problem) == (type(error), str(error), error.problem)
+
+
+def test_there_is_a_class_for_every_code_that_the_library_shares() -> None:
+    for kind in PROBLEM_TYPES:
+        if kind.error is None:
+            assert kind.code not in ApiError.kinds
+            continue
+        made = ApiError.kinds[kind.code]
+        assert issubclass(made, ApiError)
+        assert issubclass(made, kind.error)
+        for base in (ValueError, LookupError):
+            assert issubclass(made, base) == issubclass(kind.error, base)
+    assert all(issubclass(kind, CidrgateError) for kind in ApiError.kinds.values())
+
+
+LISTED = Entry(
+    id=7, account="a", cidr="8.8.8.0/24", label="dns", created_at=datetime(2026, 1, 2, tzinfo=UTC), created_by="me"
+)
+NEW = {"cidr": "8.8.8.0/24", "label": "dns", "expires_at": None}
+
+
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        ("8.8.8.0/24, 1.1.1.1/32", {"cidrs": "8.8.8.0/24, 1.1.1.1/32"}),
+        (["8.8.8.0/24", "1.1.1.1/32\n9.9.9.9/32, "], ["8.8.8.0/24", "1.1.1.1/32", "9.9.9.9/32"]),
+        (ip_network("8.8.8.0/24"), ["8.8.8.0/24"]),
+        ([ip_network("2606:4700::/32"), ip_address("8.8.8.8")], ["2606:4700::/32", "8.8.8.8/32"]),
+        (NewEntry("8.8.8.0/24"), ["8.8.8.0/24"]),
+        ({"cidr": "8.8.8.0/24", "label": "dns"}, {"entries": [{"cidr": "8.8.8.0/24", "label": "dns"}]}),
+        (
+            [LISTED],
+            {"entries": [NEW]},
+        ),
+        ((one for one in ["8.8.8.0/24"]), ["8.8.8.0/24"]),
+        ([], {"entries": []}),
+    ],
+)
+def test_entries_may_be_given_in_every_form_that_the_library_takes(given: Any, sent: Any) -> None:
+    expected = sent if isinstance(sent, dict) else {"entries": [{"cidr": cidr} for cidr in sent]}
+    assert submission(given, {}) == expected
+
+
+def test_what_is_no_entry_is_refused() -> None:
+    for wrong in (7, None, [7], [None], [b"8.8.8.0/24"]):
+        with pytest.raises(TypeError):
+            submission(wrong, {})  # type: ignore[arg-type]
+
+
+def mocked(answer: Callable[[httpx.Request], httpx.Response]) -> Client:
+    return Client("http://x/below/", "t", http=httpx.Client(transport=httpx.MockTransport(answer)))
 
 
 def test_an_answer_that_is_not_the_services_is_an_error_too() -> None:
-    for body, headers in ((b"<html>", {}), (b"[]", {}), (b'{"code": 1}', {"Retry-After": "7"})):
-        transport = httpx.MockTransport(lambda _: httpx.Response(502, content=body, headers=headers))  # noqa: B023
-        with Client("http://x", "t", http=httpx.Client(transport=transport)) as client:
-            with pytest.raises(ApiError, match="answered 502") as error:
+    answers: list[tuple[bytes, dict[str, str]]] = [
+        (b"<html>", {}),
+        (b"[]", {}),
+        (b'{"code": 1}', {"Retry-After": "7"}),
+        (b'{"type": "about:blank", "title": "Bad Gateway", "status": 502, "detail": "no"}', {}),
+    ]
+    for body, headers in answers:
+        client = mocked(lambda _: httpx.Response(502, content=body, headers=headers))  # noqa: B023
+        with pytest.raises(ApiError, match="answered 502") as error:
+            client.who_am_i()
+        assert error.value.retry_after == (7.0 if headers else None)
+        assert error.value.code == "http_error"
+    for body in (b"<html>", b"[]", b""):
+        client = mocked(lambda _: httpx.Response(200, content=body))  # noqa: B023
+        with pytest.raises(ApiError, match="answered 200"):
+            client.who_am_i()
+
+
+def test_members_and_codes_of_a_later_service_are_accepted() -> None:
+    problem = {
+        "type": "/problems/new_code",
+        "title": "New",
+        "status": 409,
+        "detail": "it is new",
+        "code": "new_code",
+        "errors": [{"code": "new", "detail": "wrong", "more": {}}],
+        "new_member": 1,
+    }
+    client = mocked(lambda _: httpx.Response(409, json=problem, headers={"X-Request-ID": "req-42"}))
+    with pytest.raises(ApiError, match="it is new") as error:
+        client.who_am_i()
+    assert (type(error.value), error.value.code, error.value.request_id) == (ApiError, "new_code", "req-42")
+    assert [(one.code, one.detail) for one in error.value.problem.errors] == [("new", "wrong")]
+
+
+def test_an_httpx_client_of_the_caller_stays_as_it_is() -> None:
+    seen: list[httpx.Request] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(request)
+        return httpx.Response(200, json={"name": "ops", "scopes": [], "address": None})
+
+    own = httpx.Client(
+        base_url="http://elsewhere/",
+        headers={"Authorization": "own", "X-Own": "1"},
+        transport=httpx.MockTransport(answer),
+    )
+    with Client("http://x/below/", "t", http=own) as client:
+        client.who_am_i()
+        assert repr(client) == "Client('http://x/below')"
+    assert not own.is_closed
+    assert (str(own.base_url), own.headers["Authorization"]) == ("http://elsewhere/", "own")
+    assert (str(seen[0].url), seen[0].headers["Authorization"]) == ("http://x/below/v1/me", "Bearer t")
+    assert seen[0].headers["X-Own"] == "1"
+    with Client("http://x", "t") as owned:
+        inside = owned._http
+    assert inside.is_closed
+
+
+def test_a_connection_that_fails_is_an_error_of_the_package() -> None:
+    def failing(*failures: Exception | None) -> Client:
+        waiting = list(failures)
+
+        def answer(_: httpx.Request) -> httpx.Response:
+            failure = waiting.pop(0)
+            if failure is not None:
+                raise failure
+            return httpx.Response(200, json={})
+
+        return mocked(answer)
+
+    reads: list[Callable[[Client], Any]] = [Client.who_am_i, Client.metrics, Client.readyz, Client.healthz]
+    for read in reads:
+        for failure in (httpx.ConnectError("refused"), httpx.ReadTimeout(""), httpx.DecodingError("no gzip")):
+            with pytest.raises(ApiConnectionError, match="could not be reached") as error:
+                read(failing(failure))
+            assert error.value.__cause__ is failure
+            assert not isinstance(error.value, OutcomeUnknownError)
+    with pytest.raises(ApiConnectionError) as unsent:
+        failing(httpx.ConnectError("refused")).create_account("a")
+    assert not isinstance(unsent.value, OutcomeUnknownError)
+    for first in (httpx.ReadTimeout("slow"), httpx.RemoteProtocolError("closed")):
+        with pytest.raises(OutcomeUnknownError, match="may be made or not") as lost:
+            failing(first, httpx.ConnectError("refused")).create_account("a")
+        assert isinstance(lost.value, ApiConnectionLostError)
+    with pytest.raises(ApiConnectionError):
+        Client("http://[", "t").who_am_i()
+    with pytest.raises(ApiConnectionError):
+        Client("ftp://x", "t").create_account("a")
+
+
+def test_a_denial_in_front_of_the_service_is_told_with_its_id() -> None:
+    for api in an_api("memory://", Settings(allow=("203.0.113.0/24",))):
+        with served(api) as url, Client(url, api.token("admin")) as client:
+            with pytest.raises(ApiError) as denied:
                 client.who_am_i()
-            assert error.value.retry_after == (7.0 if headers else None)
+            problem = denied.value.problem
+            assert (denied.value.code, problem.address) == ("address_not_allowed", "127.0.0.1")
+            assert denied.value.request_id == problem.request_id
+            assert client.get_problem_type("address_not_allowed").status == 403
 
 
 def test_a_confirmation_is_a_name_and_nothing_else() -> None:
-    transport = httpx.MockTransport(lambda _: httpx.Response(500))
     for old in (True, False, "lock_out"):
-        with (
-            Client("http://x", "t", http=httpx.Client(transport=transport)) as client,
-            pytest.raises(TypeError, match="collection of names"),
-        ):
-            client.delete_entry("acct-1", 1, confirm=old)  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match="collection of names"):
+            mocked(lambda _: httpx.Response(500)).remove_entry("acct-1", 1, confirm=old)  # type: ignore[arg-type]
+    for one in (7, "8.8.8.0/24"):
+        with pytest.raises(TypeError, match="as a collection"):
+            mocked(lambda _: httpx.Response(500)).remove_entries("acct-1", one)  # type: ignore[arg-type]
+
+
+def test_problems_as_json_are_those_of_the_library() -> None:
+    broken = errors.Problem(
+        code="subset_exists",
+        text="8.8.8.8/32",
+        position=3,
+        conflicts=("8.8.8.0/24",),
+        hint="remove it",
+        more_conflicts=2,
+    )
+    record = {"type": "", "title": "", "status": 422, "detail": "", "code": "rules_broken"}
+    made = problem_of(json.loads(json.dumps({**record, "errors": [problem_record(broken)]})))
+    assert made.rules() == [broken]

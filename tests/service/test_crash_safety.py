@@ -57,7 +57,7 @@ def _write_until_killed(
                     answer = client.post(
                         f"/v1/accounts/{account}/entries",
                         params={"confirm": "lock_out"},
-                        json={"cidrs": pair},
+                        json={"cidrs": ", ".join(pair)},
                         headers={"Idempotency-Key": f"{account} {pair[0]}"},
                     )
                 except httpx.TransportError:

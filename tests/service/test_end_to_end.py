@@ -50,7 +50,7 @@ def test_the_lists_behave_as_they_must(http: httpx.Client, database: str, token:
     for account in ("acct-1", "acct-2"):
         made = http.post("/v1/accounts", json={"name": account})
         assert made.status_code == 201
-        assert made.json()["entries"] == 0
+        assert made.json()["entry_count"] == 0
     entries = "/v1/accounts/acct-1/entries"
 
     # 7. Without entries an account is not enforced; enforcement starts with the first entry.
@@ -92,7 +92,7 @@ def test_the_lists_behave_as_they_must(http: httpx.Client, database: str, token:
         refused = http.post(entries, json={"cidrs": text})
         assert refused.status_code == 422
         assert refused.headers["content-type"] == "application/problem+json"
-        [problem] = refused.json()["problems"]
+        [problem] = refused.json()["errors"]
         assert (problem["code"], problem["text"], problem["position"]) == (code, text, 0)
         assert problem["conflicts"] == conflicts
         assert hint in problem["hint"]
@@ -103,12 +103,12 @@ def test_the_lists_behave_as_they_must(http: httpx.Client, database: str, token:
     for text, code in {"8.8.4.0/26": "subset_exists", "127.0.0.0/8": "special_range", "x": "invalid_format"}.items():
         refused = http.patch(f"{entries}/{office['id']}", json={"cidr": text})
         assert refused.status_code == 422
-        assert code in [problem["code"] for problem in refused.json()["problems"]]
+        assert code in [problem["code"] for problem in refused.json()["errors"]]
 
     # 6. A submission is stored whole or not at all; every problem of it is reported, with its position.
     before = http.get(entries).json()
     refused = http.post(entries, json={"cidrs": "1.1.1.1/32, 8.8.8.8/32,\n 1.1.1.0/24 , bad"})
-    found = [(problem["position"], problem["code"], problem["conflicts"]) for problem in refused.json()["problems"]]
+    found = [(problem["position"], problem["code"], problem["conflicts"]) for problem in refused.json()["errors"]]
     assert found == [
         (1, "subset_exists", ["8.8.8.0/24"]),
         (2, "superset_conflict", ["1.1.1.1/32"]),
@@ -121,14 +121,14 @@ def test_the_lists_behave_as_they_must(http: httpx.Client, database: str, token:
     assert _allowed(http, "sub-1", "8.8.8.8")
     assert not _allowed(http, "sub-1", "9.9.9.9")
     inherited = http.get("/v1/accounts/sub-1/entries").json()
-    assert (inherited["items"], inherited["list_of"], inherited["editable"]) == (before["items"], "acct-1", False)
+    assert (inherited["items"], inherited["list_account"], inherited["editable"]) == (before["items"], "acct-1", False)
     sub = "/v1/accounts/sub-1"
     for method, path, body in (
         ("POST", f"{sub}/entries", {"cidrs": "9.9.9.0/24"}),
         ("PUT", f"{sub}/entries", {"cidrs": ""}),
         ("PATCH", f"{sub}/entries/{office['id']}", {"label": "x"}),
         ("DELETE", f"{sub}/entries/{office['id']}", None),
-        ("POST", f"{sub}/restore", {"sequence": 1}),
+        ("POST", f"{sub}/restore", {"to_sequence": 1}),
     ):
         refused = http.request(method, path, json=body)
         assert (refused.status_code, refused.json()["code"]) == (409, "list_inherited")
@@ -137,7 +137,7 @@ def test_the_lists_behave_as_they_must(http: httpx.Client, database: str, token:
     # 3. At most 50 entries an account.
     _add(http, "acct-2", ", ".join(f"9.9.{number}.0/24" for number in range(49)))
     refused = http.post("/v1/accounts/acct-2/entries", json={"cidrs": "9.10.0.0/24, 9.10.1.0/24"})
-    [problem] = refused.json()["problems"]
+    [problem] = refused.json()["errors"]
     assert problem["code"] == "limit_reached"
     assert "49 of at most 50" in problem["hint"]
     _add(http, "acct-2", "9.10.0.0/24")

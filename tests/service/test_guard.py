@@ -29,7 +29,7 @@ def caller(api: Api) -> Caller:
 def test_the_first_entry_that_does_not_cover_the_caller_must_be_confirmed(api: Api, caller: Caller) -> None:
     refused = caller.problem(409, "POST", ENTRIES, {"cidrs": "9.9.9.0/24"})
     assert refused["code"] == "would_lock_out_caller"
-    assert refused["type"] == "urn:cidrgate:problem:would_lock_out_caller"
+    assert refused["type"] == "/problems/would_lock_out_caller"
     assert refused["confirm"] == ["lock_out"]
     assert "8.8.8.8" in refused["detail"]
     assert "confirm=lock_out" in refused["detail"]
@@ -56,11 +56,11 @@ def test_every_way_to_lose_access_must_be_confirmed_and_no_other(caller: Caller)
     # Without entries everybody is allowed: that is another guard.
     caller.ok("PUT", f"{ENTRIES}?confirm=disable_enforcement", {"cidrs": ""})
     restore = "/v1/accounts/acct-1/restore"
-    caller.ok("POST", restore, {"sequence": sequence})
+    caller.ok("POST", restore, {"to_sequence": sequence})
     caller.ok("PUT", f"{ENTRIES}?confirm=lock_out", {"cidrs": "9.9.9.0/24"})
     denied = caller.ok("GET", "/v1/accounts/acct-1/history")["items"][0]["sequence"]
     caller.ok("PUT", ENTRIES, {"cidrs": "8.8.8.8/32"})
-    assert caller.problem(409, "POST", restore, {"sequence": denied})["code"] == "would_lock_out_caller"
+    assert caller.problem(409, "POST", restore, {"to_sequence": denied})["code"] == "would_lock_out_caller"
 
 
 def test_a_refused_request_with_a_key_can_be_confirmed_with_another_key_only(caller: Caller) -> None:
@@ -100,7 +100,7 @@ def test_a_preview_names_every_problem_and_what_was_probably_meant(api: Api, cal
     api.manager.add("acct-1", "8.8.8.0/24")
     seen = preview(caller, change="add", cidrs="9.9.9.9, 8.8.8.8/32, 192.168.1.7/24, office")
     assert seen["ok"] is False
-    found = [(problem["code"], problem["position"], problem["suggestions"]) for problem in seen["problems"]]
+    found = [(problem["code"], problem["position"], problem["suggestions"]) for problem in seen["errors"]]
     assert found == [
         ("invalid_format", 0, ["9.9.9.9/32"]),
         ("subset_exists", 1, []),
@@ -115,29 +115,32 @@ def test_a_preview_is_what_the_change_does(api: Api, caller: Caller) -> None:
     log = api.manager.history()
     own, other = caller.ok("GET", ENTRIES)["items"]
 
-    seen = preview(caller, change="edit", entry=own["id"], cidr="8.8.8.0/25")
+    seen = preview(caller, change="edit", entry_id=own["id"], cidr="8.8.8.0/25")
     assert (seen["ok"], seen["before"], seen["loses_access"]) == (True, [own], ["8.8.8.128/25"])
     assert [entry["cidr"] for entry in seen["after"]] == ["8.8.8.0/25"]
     assert seen["caller"] == {
         "address": "8.8.8.8",
         "allowed_before": True,
         "allowed_after": True,
-        "covered_by": "8.8.8.0/25",
+        "matched_cidr": "8.8.8.0/25",
         "would_lock_out": False,
     }
     seen = preview(caller, change="replace", cidrs="9.9.8.0/23")
     assert (seen["loses_access"], seen["gains_access"]) == (["8.8.8.0/24"], ["9.9.8.0/24"])
     assert (seen["caller"]["would_lock_out"], seen["confirm"]) == (True, ["lock_out"])
-    seen = preview(caller, change="remove", entries=[own["id"], other["id"]])
+    seen = preview(caller, change="remove", entry_ids=[own["id"], other["id"]])
     assert (seen["enforcement_ends"], seen["loses_access"], seen["gains_access"]) == (True, [], [])
     assert seen["confirm"] == ["disable_enforcement"]
-    seen = preview(caller, change="restore", sequence=log[0].sequence)
+    seen = preview(caller, change="restore", to_sequence=log[-1].sequence)
     assert seen["ok"] is True
-    seen = preview(caller, change="remove", entries=[99])
-    assert (seen["ok"], seen["problems"]) == (False, [])
-    assert "does not list" in seen["message"]
+    seen = preview(caller, change="remove", entry_ids=[99])
+    [error] = seen["errors"]
+    assert (seen["ok"], error["code"]) == (False, "entry_not_found")
+    assert "does not list" in error["detail"]
     seen = preview(caller, change="add", cidrs="1.1.1.1/32", expires_at="2020-01-01T00:00:00Z")
-    assert "is in the past" in seen["message"]
+    [error] = seen["errors"]
+    assert error["code"] == "invalid_expiry"
+    assert "is in the past" in error["detail"]
     assert api.manager.history() == log
     assert seen["version"] == api.manager.account("acct-1").version
 
@@ -165,7 +168,7 @@ def test_a_service_keeps_the_policy_of_its_manager() -> None:
         caller = api.at("10.0.0.1", api.token("admin"))
         caller.ok("POST", ENTRIES, {"cidrs": "10.0.0.0/8"})
         assert caller.ok("GET", ENTRIES)["max_entries"] == 1
-        [problem] = caller.problem(422, "POST", ENTRIES, {"cidrs": "11.0.0.0/8"})["problems"]
+        [problem] = caller.problem(422, "POST", ENTRIES, {"cidrs": "11.0.0.0/8"})["errors"]
         assert problem["code"] == "limit_reached"
 
 

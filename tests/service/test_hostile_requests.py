@@ -87,7 +87,7 @@ def careful(api: Api, method: str, path: str, **headers: str) -> int:
     return response.status_code
 
 
-@pytest.mark.parametrize("route", [route for route in NEEDS if "{" not in route or "{account}" in route])
+@pytest.mark.parametrize("route", [route for route in NEEDS if "{" not in route or "{account_name}" in route])
 def test_cursors_that_are_none(api: Api, route: str) -> None:
     method, path = filled(route)
     if method != "GET" or path.startswith(OPEN):
@@ -106,7 +106,7 @@ def with_hostile_parts() -> set[tuple[str, str]]:
         method, _, template = route.partition(" ")
         for hostile in HOSTILE_PARTS:
             path = template
-            for name in ("account", "entry", "token", "session"):
+            for name in ("account_name", "entry_id", "token_id", "session_id", "code"):
                 path = path.replace(f"{{{name}}}", hostile)
             made |= {(method, path), (method, f"{template.partition('{')[0]}{hostile}")}
     return made

@@ -14,6 +14,7 @@ from cidrgate import RuleManager
 from cidrgate.service import Settings
 from tests.length import length
 from tests.service.conftest import ADDRESS, Api, Caller, an_api
+from tests.service.test_access import filled
 
 ENTRIES = "/v1/accounts/acct-1/entries"
 
@@ -22,10 +23,10 @@ ENTRIES = "/v1/accounts/acct-1/entries"
 
 
 def test_a_change_that_was_meant_for_another_version_is_refused(api: Api, admin: Caller) -> None:
-    first = admin("GET", ENTRIES)
-    assert first.headers["etag"] == '"v0"'
-    added = admin("POST", ENTRIES, {"cidrs": "8.8.8.0/24"}, If_Match=first.headers["etag"])
-    assert (added.status_code, added.headers["etag"], added.json()["version"]) == (201, '"v1"', 1)
+    first = admin.ok("GET", ENTRIES)
+    assert first["etag"] == '"v0"'
+    added = admin("POST", ENTRIES, {"cidrs": "8.8.8.0/24"}, If_Match=first["etag"])
+    assert (added.status_code, added.json()["etag"], added.json()["version"]) == (201, '"v1"', 1)
     [entry] = added.json()["after"]
     path = f"{ENTRIES}/{entry['id']}"
     for method, where, body in (
@@ -33,16 +34,92 @@ def test_a_change_that_was_meant_for_another_version_is_refused(api: Api, admin:
         ("PUT", ENTRIES, {"cidrs": ""}),
         ("PATCH", path, {"label": "x"}),
         ("DELETE", path, None),
-        ("POST", "/v1/accounts/acct-1/restore", {"sequence": 1}),
+        ("DELETE", f"{ENTRIES}?entry_ids={entry['id']}", None),
+        ("POST", "/v1/accounts/acct-1/restore", {"to_sequence": 1}),
     ):
-        for tag in ('"v0"', '"v2"', 'W/"v1"', "v1", '"v1", "v2"', "x"):
+        for tag in ('"v0"', '"v2"', 'W/"v1"', "v1", '"v0", "v2"', 'W/"v1", "v2"', "x", '"v1-short"', '"v01"', "", ","):
             refused = admin.problem(412, method, where, body, If_Match=tag)
             assert refused["code"] == "version_conflict"
-    for tag in ('"v1"', "*"):
-        version = admin("PATCH", path, {"label": tag}, If_Match=tag).headers["etag"]
-        assert admin("GET", path).headers["etag"] == admin("GET", ENTRIES).headers["etag"] == version
-    assert admin("GET", "/v1/accounts/acct-1").headers["etag"] == version
-    assert api.manager.account("acct-1").version == 3
+        # A change is no request that reads: whatever is there already, it is not made.
+        for tag in ("*", '"v1"', '"v9"'):
+            assert admin.problem(412, method, where, body, If_None_Match=tag)["code"] == "version_conflict"
+    assert api.manager.account("acct-1").version == 1
+    version = 1
+    for form in ('"v{}"', "*", '"v0", "v{}"', '"v{}", "v99"', ' W/"v7" ,"v{}"', ',,"v{}",'):
+        changed = admin.ok("PATCH", path, {"label": form}, If_Match=form.format(version))
+        version += 1
+        assert changed["etag"] == f'"v{version}"'
+        assert admin.ok("GET", path)["etag"] == admin.ok("GET", ENTRIES)["etag"] == changed["etag"]
+    for where in (path, ENTRIES, f"{ENTRIES}?limit=1"):
+        tag = admin("GET", where).headers["etag"]
+        admin.ok("PATCH", path, {"label": where}, If_Match=tag)
+        admin.problem(412, "PATCH", path, {"label": "later"}, If_Match=tag)
+
+
+def test_tags_may_be_sent_in_several_lines(api: Api, admin: Caller) -> None:
+    def sent(*tags: str) -> int:
+        headers = [("Authorization", f"Bearer {admin.token}"), *(("If-Match", tag) for tag in tags)]
+        body = {"cidrs": f"9.9.{len(tags)}.0/24"}
+        return api.client.post(f"{ENTRIES}?confirm=lock_out", json=body, headers=headers).status_code
+
+    assert sent('"v7"', '"v8"') == 412
+    assert sent('"v7"', '"v8"', '"v0"') == 201
+
+
+def test_an_entity_tag_belongs_to_one_representation(stored_api: Api) -> None:
+    admin = stored_api.caller("admin")
+    admin.ok("POST", ENTRIES, {"cidrs": "8.8.8.0/24, 9.9.9.0/24"})
+    one, two = admin.ok("GET", ENTRIES)["items"]
+    second = f"{ENTRIES}?limit=1&cursor={admin.ok('GET', f'{ENTRIES}?limit=1')['next_cursor']}"
+    paths = [ENTRIES, f"{ENTRIES}?limit=1", second, f"{ENTRIES}/{one['id']}", f"{ENTRIES}/{two['id']}"]
+    paths += ["/v1/accounts/sub-1/entries", "/v1/accounts/acct-1", "/v1/accounts", "/v1/accounts/acct-1/history"]
+    before = {path: admin("GET", path) for path in paths}
+    assert len({response.headers["etag"] for response in before.values()}) == len(paths)
+    with stored_api.manager._store.write() as transaction:
+        transaction.note_matches([("acct-1", "9.9.9.0/24")], datetime(2026, 2, 3, tzinfo=UTC))
+    for path, response in before.items():
+        again = admin("GET", path)
+        assert (again.headers["etag"] == response.headers["etag"]) == (again.text == response.text), path
+        assert ("last_matched_at" in again.text and "2026-02-03" in again.text) == (again.text != response.text)
+
+
+def test_what_the_client_has_already_is_not_sent_again(api: Api, admin: Caller) -> None:
+    admin.ok("POST", ENTRIES, {"cidrs": "8.8.8.0/24"})
+    document = api.app.openapi()
+    reads = [
+        filled(f"GET {path}")[1]
+        for path, operations in document["paths"].items()
+        if "304" in operations.get("get", {}).get("responses", {})
+    ]
+    assert len(reads) > 12
+    for path in reads:
+        first = admin("GET", path)
+        assert first.status_code == (200 if "sessions/" not in path else 404), path
+        tag = first.headers["etag"]
+        for known in (tag, f"W/{tag}", f'"x", {tag}', "*"):
+            for method in ("GET", "HEAD"):
+                again = admin(method, path, If_None_Match=known)
+                assert (again.status_code, again.content) == (304, b""), (path, known)
+                assert again.headers["etag"] == tag
+                assert "content-length" not in again.headers
+        for unknown in ('"x"', tag.strip('"'), ""):
+            assert admin("GET", path, If_None_Match=unknown).text == first.text
+
+
+def test_head_is_get_without_a_body(api: Api, admin: Caller) -> None:
+    admin.ok("POST", ENTRIES, {"cidrs": "8.8.8.0/24"})
+    paths = [filled(f"GET {path}")[1] for path, one in api.app.openapi()["paths"].items() if "get" in one]
+    for path in (*paths, "/openapi.json", "/console/sign-in", "/", "/v1/nothing", "/v1/accounts/nobody"):
+        whole, head = admin("GET", path), admin("HEAD", path)
+        assert (head.status_code, head.content) == (whole.status_code, b""), path
+        changing = {"date", "content-length"} if path in ("/metrics", "/readyz") else {"date"}
+        assert {name: value for name, value in head.headers.items() if name not in changing} == {
+            name: value for name, value in whole.headers.items() if name not in changing
+        }, path
+    assert admin("HEAD", "/v1/accounts/acct-1/restore").status_code == 405
+    for path, one in api.app.openapi()["paths"].items():
+        allowed = admin("TRACE", filled(f"GET {path}")[1]).headers["allow"].split(", ")
+        assert ("HEAD" in allowed) == ("GET" in allowed) == ("get" in one), path
 
 
 def test_of_writers_that_saw_the_same_version_one_succeeds(stored_api: Api) -> None:
@@ -66,7 +143,7 @@ def test_a_request_that_comes_twice_is_carried_out_once(stored_api: Api) -> None
         ("/v1/accounts", {"name": "acct-3"}),
         ("/v1/accounts/acct-1/subaccounts", {"name": "sub-2"}),
         (ENTRIES, {"cidrs": "8.8.8.0/24, 9.9.9.0/24", "label": "ü"}),
-        ("/v1/accounts/acct-1/restore", {"sequence": 3}),
+        ("/v1/accounts/acct-1/restore", {"to_sequence": 3}),
     ]
     for number, (path, body) in enumerate(posts):
         key = f"key-{number}"
@@ -95,7 +172,7 @@ def test_a_key_belongs_to_one_request_of_one_client(stored_api: Api) -> None:
         refused = admin.problem(422, "POST", path, changed, Idempotency_Key="k", **headers)
         assert refused["code"] == "idempotency_key_reused"
     # Somebody else's key of the same text is another key: the request is carried out, and is a duplicate.
-    [problem] = other.problem(422, "POST", ENTRIES, body, Idempotency_Key="k")["problems"]
+    [problem] = other.problem(422, "POST", ENTRIES, body, Idempotency_Key="k")["errors"]
     assert problem["code"] == "duplicate_entry"
     # What failed changed nothing, and its key is free.
     assert other("POST", ENTRIES, {"cidrs": "1.1.1.0/24"}, Idempotency_Key="k").status_code == 201
@@ -218,20 +295,34 @@ def test_a_cursor_that_means_nothing_is_refused(admin: Caller) -> None:
 def test_every_error_is_a_problem_and_gives_nothing_away(api: Api, admin: Caller) -> None:
     assert admin.problem(404, "GET", "/v1/nothing")["code"] == "not_found"
     assert admin.problem(405, "DELETE", "/v1/accounts")["code"] == "method_not_allowed"
-    for sent in ("{", "[]", '{"cidrs": 1}', '{"cidrs": "8.8.8.0/24", "nonsense": 1}', '{"cidrs": "\\ud800"}'):
+    for sent, errors in (
+        ("[]", [("", "wrong_type")]),
+        ("{}", [("", "invalid_value")]),
+        ('{"cidrs": 1}', [("/cidrs", "wrong_type")]),
+        ('{"cidrs": "8.8.8.0/24", "nonsense": 1}', [("/nonsense", "unknown")]),
+        ('{"cidrs": "\\ud800"}', [("/cidrs", "invalid_value")]),
+        ('{"entries": [{"cidr": "8.8.8.0/24"}, {}]}', [("/entries/1/cidr", "missing")]),
+        ('{"entries": [{"cidr": "8.8.8.0/24", "a/b~": 1}]}', [("/entries/0/a~1b~0", "unknown")]),
+        ('{"entries": [{"cidr": "8.8.8.0/24, 9.9.9.0/24"}]}', [("/entries/0", "invalid_value")]),
+        ('{"entries": [], "cidrs": ""}', [("", "invalid_value")]),
+    ):
         refused = api.client.post(
             ENTRIES,
             content=sent,
             headers={"Authorization": f"Bearer {admin.token}", "Content-Type": "application/json"},
         )
         assert (refused.status_code, refused.json()["code"]) == (422, "invalid_request"), refused.text
-        assert refused.json()["invalid"]
+        assert [(one["pointer"], one["code"]) for one in refused.json()["errors"]] == errors
     for time in ("2020-01-01T00:00:00", "x"):
         body = {"cidrs": "8.8.8.0/24", "expires_at": time}
         assert admin.problem(422, "POST", ENTRIES, body)["code"] == "invalid_request"
     for label in ("a\0b", "a\u200bb", "x" * 256):
         body = {"cidrs": "8.8.8.0/24", "label": label}
         assert admin.problem(422, "POST", ENTRIES, body)["code"] == "invalid_text"
+        assert (
+            admin.problem(422, "POST", "/v1/accounts/acct-1/preview", {"change": "add", **body})["code"]
+            == "invalid_text"
+        )
     over = {"cidrs": "8.8.8.0/24", "expires_at": "2020-01-01T00:00:00Z"}
     assert admin.problem(422, "POST", ENTRIES, over)["code"] == "invalid_expiry"
     assert admin.problem(422, "POST", "/v1/accounts", {"name": " x"})["code"] == "invalid_account"
@@ -243,7 +334,7 @@ def test_every_error_is_a_problem_and_gives_nothing_away(api: Api, admin: Caller
     )
     assert admin.problem(409, "POST", "/v1/accounts", {"name": "x", "parent": "sub-1"})["code"] == "list_inherited"
     assert admin.problem(404, "PATCH", f"{ENTRIES}/99", {})["code"] == "entry_not_found"
-    assert admin.problem(404, "POST", "/v1/accounts/acct-1/restore", {"sequence": 99})["code"] == "change_not_found"
+    assert admin.problem(404, "POST", "/v1/accounts/acct-1/restore", {"to_sequence": 99})["code"] == "change_not_found"
     assert admin.problem(404, "DELETE", "/v1/tokens/99")["code"] == "token_not_found"
     scope = {"name": "x", "scopes": ["everything"]}
     assert admin.problem(422, "POST", "/v1/tokens", scope)["code"] == "invalid_scope"
@@ -264,7 +355,7 @@ def test_names_with_every_kind_of_character_are_addressed(admin: Caller) -> None
         assert admin.ok("GET", path)["name"] == name
         assert admin.ok("POST", f"{path}/entries", {"cidrs": "8.8.8.0/24"})["account"] == name
         own = admin.ok("POST", "/v1/tokens", {"name": "own", "scopes": [f"account:{name}:read"]})
-        assert Caller(admin.client, own["token"]).ok("GET", f"{path}/entries")["list_of"] == name
+        assert Caller(admin.client, own["token"]).ok("GET", f"{path}/entries")["list_account"] == name
     for sent in ("a%00b", "%00", "a%2F%2Fb", "a/b"):
         assert admin("GET", f"/v1/accounts/{sent}").status_code == 404
 
@@ -341,8 +432,8 @@ def test_measurements_are_by_route_and_name_nobody(api: Api, admin: Caller) -> N
     admin("GET", "/v1/accounts/nobody")
     admin("GET", "/nothing")
     text = admin("GET", "/metrics").text
-    assert 'cidrgate_http_requests_total{method="GET",route="/v1/accounts/{account}",status="200"} 1.0' in text
-    assert 'cidrgate_http_requests_total{method="GET",route="/v1/accounts/{account}",status="404"} 1.0' in text
+    assert 'cidrgate_http_requests_total{method="GET",route="/v1/accounts/{account_name}",status="200"} 1.0' in text
+    assert 'cidrgate_http_requests_total{method="GET",route="/v1/accounts/{account_name}",status="404"} 1.0' in text
     assert 'cidrgate_http_requests_total{method="GET",route="",status="404"} 1.0' in text
     assert f"cidrgate_accounts {len(api.manager.matcher)}.0" in text
     assert "acct-1" not in text

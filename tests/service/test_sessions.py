@@ -121,7 +121,7 @@ CHANGES: dict[str, Callable[[Any, Any], Any]] = {
     "PUT entries": lambda call, _: call("PUT", "/v1/accounts/acct-1/entries", {"cidrs": "9.9.9.0/24"}),
     "PATCH entry": lambda call, entry: call("PATCH", f"/v1/accounts/acct-1/entries/{entry}", {"label": "new"}),
     "DELETE entry": lambda call, entry: call("DELETE", f"/v1/accounts/acct-1/entries/{entry}"),
-    "POST restore": lambda call, _: call("POST", "/v1/accounts/acct-1/restore", {"sequence": 1}),
+    "POST restore": lambda call, _: call("POST", "/v1/accounts/acct-1/restore", {"to_sequence": 1}),
     "POST account": lambda call, _: call("POST", "/v1/accounts", {"name": "new"}),
     "POST subaccount": lambda call, _: call("POST", "/v1/accounts/acct-1/subaccounts", {"name": "new"}),
     "POST token": lambda call, _: call("POST", "/v1/tokens", {"name": "new", "scopes": ["admin"]}),
@@ -209,7 +209,7 @@ def test_sessions_are_seen_and_ended_by_an_admin_and_by_their_own_token(stored_a
     (secret, own), (_, others) = begun(credentials, mine), begun(credentials, other)
     me, admin = stored_api.at("198.51.100.7", mine.secret), stored_api.caller("admin")
     seen = admin.ok("GET", "/v1/sessions")["items"]
-    assert [(one["id"], one["name"], one["token"]) for one in seen] == [
+    assert [(one["id"], one["name"], one["token_id"]) for one in seen] == [
         (others.id, "other", other.token.id),
         (own.id, "mine", mine.token.id),
     ]

@@ -34,6 +34,7 @@ PARAMETERS = [
     if one["in"] == "query" and "array" not in str(one["schema"])
 ]
 VALUES = {"limit": "1", "cursor": "IjEi", "address": "8.8.8.8", "confirm": "true"}
+VALUES |= {"before": "9", "after": "1", "account": "acct-1", "parent": "acct-1", "containing": "a"}
 WITH_BODY = sorted(BODIES)
 
 HOSTILE_BODIES: dict[str, bytes] = {
@@ -41,12 +42,12 @@ HOSTILE_BODIES: dict[str, bytes] = {
     "half": b'{"cidrs": "8.8.8.0/24"',
     "deep arrays": b"[" * 100_000,
     "deep objects": b'{"a":' * 100_000,
-    "deep and closed": b'{"cidrs": ' + b"[" * (DEEPEST_JSON + 1) + b"]" * (DEEPEST_JSON + 1) + b"}",
+    "deep and closed": b'{"entries": ' + b"[" * (DEEPEST_JSON + 1) + b"]" * (DEEPEST_JSON + 1) + b"}",
     "a huge integer": b'{"cidrs": ' + b"9" * 5_000 + b"}",
-    "a long number": b'{"sequence": ' + b"1" * (LONGEST_NUMBER + 1) + b"}",
-    "a number beyond floats": b'{"sequence": 1e999}',
-    "a fraction": b'{"sequence": 1.5}',
-    "NaN": b'{"sequence": NaN}',
+    "a long number": b'{"to_sequence": ' + b"1" * (LONGEST_NUMBER + 1) + b"}",
+    "a number beyond floats": b'{"to_sequence": 1e999}',
+    "a fraction": b'{"to_sequence": 1.5}',
+    "NaN": b'{"to_sequence": NaN}',
     "Infinity": b'{"cidrs": [-Infinity]}',
     "half a character": b'{"cidrs": "\\ud800", "name": "\\udfff", "scopes": ["\\ud800"]}',
     "half a character in a name": b'{"\\ud800": 1}',
@@ -55,11 +56,12 @@ HOSTILE_BODIES: dict[str, bytes] = {
     "UTF-16": '{"cidrs": "8.8.8.0/24"}'.encode("utf-16"),
     "a mark before it": b'\xef\xbb\xbf{"cidrs": "8.8.8.0/24"}',
     "a name twice": b'{"cidrs": "8.8.8.0/24", "cidrs": "9.9.9.0/24", "name": "a", "name": "b", "change": "add"}',
-    "a name twice inside": b'{"cidrs": [{"cidr": "8.8.8.0/24", "cidr": "9.9.9.0/24"}], "change": "add"}',
+    "a name twice inside": b'{"entries": [{"cidr": "8.8.8.0/24", "cidr": "9.9.9.0/24"}], "change": "add"}',
     "many members": b"{" + b",".join(b'"%d":1' % number for number in range(MOST_MEMBERS + 1)) + b"}",
     "an unknown member": b'{"cidrs": "9.9.9.0/24", "name": "n", "dry_run": true}',
     "a long name": b'{"' + b"a" * 500_000 + b'": 1}',
-    "many wrong elements": b'{"cidrs": [' + b",".join([b"1"] * 200_000) + b'], "change": "replace"}',
+    "many wrong elements": b'{"entries": [' + b",".join([b"1"] * 200_000) + b'], "change": "replace"}',
+    "an integer that not every reader can represent": b'{"to_sequence": %d}' % 2**53,
     "an array": b"[1, 2]",
     "a text": b'"text"',
     "null": b"null",

@@ -13,6 +13,8 @@ import uvicorn
 
 from cidrgate import RuleManager
 from cidrgate.client import ApiError, Client
+from cidrgate.errors import OutcomeUnknownError
+from cidrgate.problem_types import problem_details
 from cidrgate.service import Settings, create_app
 from tests.service.conftest import Api, an_api
 from tests.tcp_proxy import TcpProxy
@@ -34,7 +36,7 @@ REQUESTS: dict[str, Callable[[Api], tuple[str, str, Any]]] = {
     "restore": lambda api: (
         "POST",
         "/v1/accounts/acct-1/restore",
-        {"sequence": api.manager.history("acct-1")[-1].sequence},
+        {"to_sequence": api.manager.history("acct-1")[-1].sequence},
     ),
     "account": lambda _: ("POST", "/v1/accounts", {"name": "acct-2"}),
     "subaccount": lambda _: ("POST", "/v1/accounts/acct-1/subaccounts", {"name": "sub-2"}),
@@ -156,7 +158,7 @@ CALLS: dict[str, Callable[[Client, int], object]] = {
     "add": lambda client, _: client.add_entries("acct-1", "1.1.1.1/32", confirm=["lock_out"]),
     "replace": lambda client, _: client.replace_entries("acct-1", "1.1.1.1/32", confirm=["lock_out"]),
     "edit": lambda client, entry: client.edit_entry("acct-1", entry, "8.8.0.0/16", confirm=["lock_out"]),
-    "delete": lambda client, entry: client.delete_entry("acct-1", entry, confirm=["lock_out", "disable_enforcement"]),
+    "delete": lambda client, entry: client.remove_entry("acct-1", entry, confirm=["lock_out", "disable_enforcement"]),
     "account": lambda client, _: client.create_account("acct-2"),
 }
 
@@ -192,10 +194,10 @@ def test_the_client_tries_once_more_and_not_for_ever(distant: Api) -> None:
 
     def answer(request: httpx.Request) -> httpx.Response:
         seen.append(request.headers["Idempotency-Key"])
-        return httpx.Response(503, json={"code": "outcome_unknown", "detail": "unknown", "problems": []})
+        return httpx.Response(503, json=problem_details("outcome_unknown", "unknown"))
 
     with Client("http://service", "t", http=httpx.Client(transport=httpx.MockTransport(answer))) as client:
-        with pytest.raises(ApiError) as failure:
+        with pytest.raises(OutcomeUnknownError) as failure:
             client.create_account("a")
         assert failure.value.code == "outcome_unknown"
         assert len(seen) == 2

@@ -17,6 +17,7 @@ This module does not know what is served. Times are those of the event loop.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import sys
 import time
@@ -24,6 +25,8 @@ from collections import Counter
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Final, cast
 from weakref import WeakKeyDictionary
+
+from cidrgate.problem_types import problem_details
 
 if TYPE_CHECKING:
     import ssl
@@ -63,7 +66,6 @@ _HEADERS = (
     b"x-frame-options: DENY\r\nreferrer-policy: no-referrer\r\ncross-origin-opener-policy: same-origin\r\n"
     b"cross-origin-resource-policy: same-origin\r\npermissions-policy: camera=(), geolocation=(), microphone=()\r\n"
 )
-_BODY = b'{"type":"urn:cidrgate:problem:%s","title":"%s","status":%d,"detail":"%s","code":"%s","problems":[]}'
 
 
 def connection_limit() -> int:
@@ -191,7 +193,7 @@ class GuardedConnection(asyncio.Protocol):
         self._inner.data_received(data)
         self.waits_since(self._loop.time())
         if self._head > LARGEST_HEAD and not self._transport_closing():
-            self._refuse(431, "Request Header Fields Too Large", f"a head may have at most {LARGEST_HEAD} bytes")
+            self._refuse("head_too_large", f"a head may have at most {LARGEST_HEAD} bytes")
 
     def eof_received(self) -> bool | None:
         """Handle the end of the client's data."""
@@ -298,9 +300,9 @@ class GuardedConnection(asyncio.Protocol):
             tls.buffer_updated(taken)
             early = early[taken:]
 
-    def _refuse(self, status: int, title: str, detail: str) -> None:
+    def _refuse(self, code: str, detail: str) -> None:
         assert self._transport is not None  # noqa: S101
-        self._transport.write(_refusal(status, title, detail))
+        self._transport.write(_refusal(code, detail))
         self._transport.close()
 
 
@@ -311,16 +313,17 @@ def _inner_class() -> type[Any]:
 
     class Http(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
         def send_400_response(self, msg: str) -> None:
-            self.transport.write(_refusal(400, "Bad Request", "this is not a valid HTTP request"))
+            self.transport.write(_refusal("malformed_request", "this is not a valid HTTP request"))
             self.transport.close()
 
     return Http
 
 
-def _refusal(status: int, title: str, detail: str) -> bytes:
-    code = title.lower().replace(" ", "_").encode()
-    body = _BODY % (code, title.encode(), status, detail.encode(), code)
-    return b"HTTP/1.1 %d %s\r\n%scontent-length: %d\r\n\r\n%s" % (status, title.encode(), _HEADERS, len(body), body)
+def _refusal(code: str, detail: str) -> bytes:
+    problem = problem_details(code, detail)
+    body = json.dumps(problem, separators=(",", ":")).encode()
+    head = f"HTTP/1.1 {problem['status']} {problem['title']}\r\n".encode()
+    return b"%s%scontent-length: %d\r\n\r\n%s" % (head, _HEADERS, len(body), body)
 
 
 class RepeatedRecords(logging.Filter):

@@ -4,12 +4,14 @@ import functools
 import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, cast
 
 import typer
 
 from cidrgate.cli.durations import moment, moment_after
 from cidrgate.cli.errors import CommandError
+from cidrgate.values import DETAILS, Detail
 
 if TYPE_CHECKING:
     from cidrgate.values import EntryDetails
@@ -27,19 +29,54 @@ class DetailOption:
     Attributes:
         flags: The flags.
         help: The help text.
-        read: Parses the value; None for a switch that removes the detail.
+        read: Parses the value; None for a switch.
         metavar: The placeholder for the value in the help.
+        value: The value that a switch gives; None removes the detail.
     """
 
     flags: tuple[str, ...]
     help: str
     read: Callable[[str], object] | None = None
     metavar: str | None = None
+    value: object = None
+
+    @property
+    def removes(self) -> bool:
+        """Whether the option is a switch that removes the detail."""
+        return self.read is None and self.value is None
 
     @property
     def parameter(self) -> str:
         """Return the name of the parameter that typer passes."""
         return self.flags[0].lstrip("-").replace("-", "_")
+
+
+def _whole_number(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise CommandError(f"{text!r} is not a whole number") from None
+
+
+_READERS: dict[type, tuple[Callable[[str], object], str]] = {
+    str: (lambda text: text or None, "TEXT"),
+    int: (_whole_number, "N"),
+    datetime: (moment, "TIME"),
+}
+
+
+def _options_of(detail: Detail) -> tuple[DetailOption, ...]:
+    """Return the options of a detail by its type."""
+    flag = detail.name.replace("_", "-")
+    unset = (DetailOption((f"--unset-{flag}",), f"Remove what --{flag} gave."),) if detail.nullable else ()
+    if detail.kind is bool:
+        return (
+            DetailOption((f"--{flag}",), detail.meaning, value=True),
+            DetailOption((f"--no-{flag}",), f"The opposite of --{flag}.", value=False),
+            *unset,
+        )
+    read, metavar = _READERS[detail.kind]
+    return (DetailOption((f"--{flag}",), detail.meaning, read, metavar), *unset)
 
 
 DETAIL_OPTIONS: dict[str, tuple[DetailOption, ...]] = {
@@ -55,6 +92,7 @@ DETAIL_OPTIONS: dict[str, tuple[DetailOption, ...]] = {
         DetailOption(("--expires-in",), "How long until they expire: 30m, 12h or 90d.", moment_after, "DURATION"),
         DetailOption(("--no-expiry",), "Let the entries not expire any more."),
     ),
+    **{detail.name: _options_of(detail) for detail in DETAILS if detail.name not in ("label", "expires_at")},
 }
 """The options of each detail. Only one of them may be given. Switches remove a detail that an entry has."""
 
@@ -69,7 +107,7 @@ def takes_details(uses: Uses) -> Callable[[Callable[..., None]], Callable[..., N
         A decorator for the function; place it below that of `command`.
     """
     options = {
-        name: [option for option in of_detail if uses != "add" or option.read is not None]
+        name: [option for option in of_detail if uses != "add" or not option.removes]
         for name, of_detail in DETAIL_OPTIONS.items()
     }
 
@@ -83,7 +121,7 @@ def takes_details(uses: Uses) -> Callable[[Callable[..., None]], Callable[..., N
                 if len(given) > 1:
                     raise CommandError(f"give {' or '.join(option.flags[0] for option, _ in given)}, not both")
                 for option, text in given:
-                    details[name] = None if option.read is None else option.read(text)
+                    details[name] = option.value if option.read is None else option.read(text)
             function(*args, details=cast("EntryDetails", details), **arguments)
 
         signature = inspect.signature(function, eval_str=True)

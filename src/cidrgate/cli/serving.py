@@ -105,7 +105,7 @@ def _serve(
             trust_everybody=trust_everybody,
         )
         settings = Settings(
-            max_staleness=max_staleness,
+            ready_within=max_staleness,
             allow=None if allow is None else tuple(allow),
             allow_account=allow_account,
             authorize=authorize,

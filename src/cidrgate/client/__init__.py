@@ -11,10 +11,12 @@ A test compares the client with the OpenAPI document: every operation, every par
 from cidrgate.errors import needs_extra
 
 with needs_extra("client", "cidrgate.client"):
-    from cidrgate.client.api import ApiError, Client, UnconfirmedError
+    from cidrgate.client.api import Client
 
+from cidrgate.client.errors import ApiConnectionError, ApiConnectionLostError, ApiError, UnconfirmedError
 from cidrgate.client.values import (
     AccountInfo,
+    CallerInfo,
     ChangeInfo,
     CheckInfo,
     DecisionInfo,
@@ -22,6 +24,9 @@ from cidrgate.client.values import (
     ListChange,
     ListInfo,
     PreviewInfo,
+    ProblemErrorInfo,
+    ProblemInfo,
+    ProblemTypeInfo,
     SessionInfo,
     TokenInfo,
     WhoAmI,
@@ -31,11 +36,17 @@ __all__ = [
     "Client",
     "ApiError",
     "UnconfirmedError",
+    "ApiConnectionError",
+    "ApiConnectionLostError",
+    "ProblemInfo",
+    "ProblemErrorInfo",
+    "ProblemTypeInfo",
     "AccountInfo",
     "EntryInfo",
     "ListInfo",
     "ListChange",
     "PreviewInfo",
+    "CallerInfo",
     "CheckInfo",
     "DecisionInfo",
     "ChangeInfo",

@@ -1,15 +1,16 @@
-"""`Client`: one method for each operation of the OpenAPI document, with the same name."""
+"""`Client`: a method for each operation of the OpenAPI document."""
 
 from __future__ import annotations
 
 import time
 import uuid
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import httpx
 
+from cidrgate.client.errors import ApiConnectionError, ApiConnectionLostError, error_of
+from cidrgate.client.requests import changes, confirmations, entry_id, json_value, path_of, submission
 from cidrgate.client.values import (
     AccountInfo,
     ChangeInfo,
@@ -19,29 +20,34 @@ from cidrgate.client.values import (
     ListChange,
     ListInfo,
     PreviewInfo,
+    ProblemInfo,
+    ProblemTypeInfo,
     SessionInfo,
     TokenInfo,
     WhoAmI,
     account_of,
     change_of,
+    decision_of,
     entry_of,
     list_change_of,
+    preview_of,
     problem_of,
     session_of,
     token_of,
     value_of,
-    with_entries,
 )
-from cidrgate.errors import CidrgateError
+from cidrgate.values import Entry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from datetime import datetime
+    from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
     from typing import Unpack
 
-    from cidrgate.errors import Problem
+    from cidrgate.client.requests import Cidrs, EntryReference
     from cidrgate.values import EntryDetails
 
-__all__ = ["ApiError", "Client", "UnconfirmedError"]
+__all__ = ["Client"]
 
 _TIMEOUT = 15.0
 """Seconds to wait for a response: longer than the service waits for a lock before it reports that it is busy."""
@@ -55,69 +61,46 @@ _PAGE = 1000
 _Value = TypeVar("_Value")
 
 
-class ApiError(CidrgateError):
-    """The service rejected a request or could not carry it out.
-
-    Attributes:
-        status: The HTTP status.
-        code: The error code.
-        problems: Every violation of a rule by a submission.
-        retry_after: Seconds to wait before another attempt; None if the service did not send this.
-    """
-
-    code = "http_error"
-
-    def __init__(
-        self, status: int, code: str, detail: str, problems: list[Problem], retry_after: float | None = None
-    ) -> None:
-        super().__init__(detail)
-        self.status = status
-        self.code = code
-        self.problems = problems
-        self.retry_after = retry_after
-
-
-class UnconfirmedError(ApiError):
-    """The service rejected a change because it must be confirmed; nothing was changed.
-
-    `code` names the guard that rejected it: `would_disable_enforcement` or `would_lock_out_caller`.
-
-    Attributes:
-        confirm: Repeat the call with this value as `confirm`. Or pass `allow_empty=True` for `disable_enforcement`, and
-            `allow_lock_out=True` for `lock_out`.
-    """
-
-    code = "unconfirmed_change"
-
-    def __init__(self, status: int, code: str, detail: str, confirm: Iterable[str]) -> None:
-        super().__init__(status, code, detail, [])
-        self.confirm = tuple(confirm)
-
-
 class Client:
     """Sends requests to a service. Close it, or use it in a `with` block. Threads can share it.
 
-    Every method raises `ApiError` if the service rejects the request, and `httpx.TransportError` if the service cannot
-    be reached. A method that changes a list raises `UnconfirmedError` for a change that must be confirmed. There are
-    two such changes: one that leaves an enforced account without entries, unless `allow_empty=True`, and one that
-    denies the address of this client, unless `allow_lock_out=True`. `confirm` accepts the same confirmations by the
-    service's names.
+    Every method raises an `ApiError` if the service rejects the request, and an `ApiConnectionError` if the service
+    cannot be reached. An `ApiError` is also the error that the library raises for the same reason, such as
+    `VersionConflictError`, `AccountNotFoundError` or `RuleError`.
+
+    A method that changes a list raises `UnconfirmedError` for a change that must be confirmed. There are two such
+    changes: one that leaves an enforced account without entries, unless `allow_empty=True`, and one that denies the
+    address of this client, unless `allow_lock_out=True`. `confirm` accepts the same confirmations by the service's
+    names.
 
     The client sends a change with an `Idempotency-Key`. If the response is lost, or if the service does not know
     whether the change was stored, the client sends it once more with the same key. The service does not carry it out
-    twice, and the response reports the outcome. If the second attempt fails too, the method raises
-    `httpx.TransportError`, or `ApiError` with the `code` `outcome_unknown`: the outcome is then unknown.
+    twice, and the response reports the outcome. If the second attempt fails too, the method raises an error that is an
+    `OutcomeUnknownError`: the change may be made or not.
 
     Args:
         url: The address of the service, such as `http://127.0.0.1:8080`.
         token: The bearer token.
-        http: The httpx client to use, for example with special settings; `Client` sets its base URL and its token.
+        http: The httpx client to use, for example with special settings. It stays as it is: `close` does not close it,
+            and its base URL and headers do not change. None uses one of the `Client` itself.
+
+    Example:
+        >>> from cidrgate import RuleError, VersionConflictError
+        >>> def grow(client: Client) -> None:
+        ...     held = client.list_entries("acct-1")
+        ...     try:
+        ...         client.add_entries("acct-1", "8.8.8.0/24", expect_version=held.version)
+        ...     except VersionConflictError:
+        ...         print("somebody was first")
+        ...     except RuleError as error:
+        ...         print(error.problems)
     """
 
     def __init__(self, url: str, token: str, *, http: httpx.Client | None = None) -> None:
+        self._owned = http is None
         self._http = httpx.Client(timeout=_TIMEOUT) if http is None else http
-        self._http.base_url = httpx.URL(url)
-        self._http.headers["Authorization"] = f"Bearer {token}"
+        self._url = url.rstrip("/")
+        self._headers = {"Authorization": f"Bearer {token}"}
 
     def __enter__(self) -> Self:
         return self
@@ -125,15 +108,24 @@ class Client:
     def __exit__(self, *error: object) -> None:
         self.close()
 
+    def __repr__(self) -> str:
+        return f"Client({self._url!r})"
+
     def close(self) -> None:
-        """Close the connections."""
-        self._http.close()
+        """Close the connections, unless they are those of an httpx client that was passed."""
+        if self._owned:
+            self._http.close()
 
     # ------------------------------------------------------------------------------------------------ accounts
 
-    def list_accounts(self) -> Iterator[AccountInfo]:
-        """Return the accounts that the token may see; loads one page at a time."""
-        return self._pages("/v1/accounts", account_of)
+    def list_accounts(self, *, parent: str | None = None, containing: str | None = None) -> Iterator[AccountInfo]:
+        """Return the accounts that the token may see; loads one page at a time.
+
+        Args:
+            parent: Only the subaccounts of this account.
+            containing: Only accounts whose names contain this text, in upper or lower case.
+        """
+        return self._pages("/v1/accounts", account_of, parent=parent, containing=containing)
 
     def create_account(
         self, name: str, *, parent: str | None = None, idempotency_key: str | None = None
@@ -143,181 +135,242 @@ class Client:
         return account_of(self._send("POST", "/v1/accounts", body, idempotency_key=idempotency_key))
 
     def get_account(self, account: str) -> AccountInfo:
-        """One account."""
-        return account_of(self._send("GET", _path(account)))
+        """Return one account."""
+        return account_of(self._send("GET", path_of(account)))
 
-    def list_subaccounts(self, account: str) -> Iterator[AccountInfo]:
+    def list_subaccounts(self, account: str, *, containing: str | None = None) -> Iterator[AccountInfo]:
         """Return the subaccounts of an account; loads one page at a time."""
-        return self._pages(_path(account, "subaccounts"), account_of)
+        return self._pages(path_of(account, "subaccounts"), account_of, containing=containing)
 
     def create_subaccount(self, account: str, name: str, *, idempotency_key: str | None = None) -> AccountInfo:
         """Create a subaccount."""
-        path = _path(account, "subaccounts")
+        path = path_of(account, "subaccounts")
         return account_of(self._send("POST", path, {"name": name}, idempotency_key=idempotency_key))
 
     # ------------------------------------------------------------------------------------------------- entries
 
     def list_entries(self, account: str) -> ListInfo:
         """Return the whole list of an account."""
-        pages = list(self._raw_pages(_path(account, "entries")))
+        pages = list(self._raw_pages(path_of(account, "entries")))
         items = [entry_of(item) for page in pages for item in page["items"]]
         return value_of(ListInfo, pages[-1] | {"items": items})
 
     def add_entries(
         self,
         account: str,
-        cidrs: str | Iterable[str | Mapping[str, Any]],
+        cidrs: Cidrs,
         *,
         confirm: Iterable[str] = (),
         allow_lock_out: bool = False,
-        if_match: int | None = None,
+        expect_version: int | None = None,
         idempotency_key: str | None = None,
         **details: Unpack[EntryDetails],
     ) -> ListChange:
-        """Add networks: all of them, or none.
+        """Add entries: all of them, or none.
 
         Args:
             account: The account whose list changes.
-            cidrs: CIDRs separated by commas or newlines; or several such texts, and objects with `cidr` and the details
-                of that entry.
+            cidrs: CIDRs separated by commas or newlines; or one or several CIDRs, `ipaddress` networks and addresses,
+                `NewEntry`, `Entry` and `EntryInfo` values, and objects with `cidr` and the details of that entry.
             confirm: The service's names of the confirmations for this change.
             allow_lock_out: Whether the change may deny the address that this request comes from; the same as
                 `lock_out` in `confirm`.
-            if_match: The version that the list must have; None for any version.
+            expect_version: The version that the list must have; None for any version.
             idempotency_key: The key that makes a repeated request take effect once; None creates a new one.
             details: The details of every entry that has none of its own; see `cidrgate.EntryDetails`.
         """
-        body = _submission(cidrs, details)
-        path = _path(account, "entries")
-        return list_change_of(
-            self._send(
-                "POST",
-                path,
-                body,
-                confirm=_confirmed(confirm, allow_lock_out=allow_lock_out),
-                if_match=if_match,
-                idempotency_key=idempotency_key,
-            )
+        return self._change(
+            "POST",
+            path_of(account, "entries"),
+            submission(cidrs, details),
+            confirm=confirmations(confirm, allow_lock_out=allow_lock_out),
+            expect_version=expect_version,
+            idempotency_key=idempotency_key,
         )
 
     def replace_entries(
         self,
         account: str,
-        cidrs: str | Iterable[str | Mapping[str, Any]],
+        cidrs: Cidrs,
         *,
         confirm: Iterable[str] = (),
         allow_empty: bool = False,
         allow_lock_out: bool = False,
-        if_match: int | None = None,
+        expect_version: int | None = None,
         idempotency_key: str | None = None,
         **details: Unpack[EntryDetails],
     ) -> ListChange:
         """Replace the whole list in one change; the arguments are those of `add_entries`.
 
-        An empty list needs `allow_empty`, which is the same as `disable_enforcement` in `confirm`.
+        A detail that an entry does not say stays; None removes it. So the items of `list_entries` are the list as it
+        is. An empty list needs `allow_empty`, which is the same as `disable_enforcement` in `confirm`.
         """
-        body = _submission(cidrs, details)
-        confirmed = _confirmed(confirm, allow_empty=allow_empty, allow_lock_out=allow_lock_out)
-        path = _path(account, "entries")
-        return list_change_of(
-            self._send("PUT", path, body, confirm=confirmed, if_match=if_match, idempotency_key=idempotency_key)
+        return self._change(
+            "PUT",
+            path_of(account, "entries"),
+            submission(cidrs, details),
+            confirm=confirmations(confirm, allow_empty=allow_empty, allow_lock_out=allow_lock_out),
+            expect_version=expect_version,
+            idempotency_key=idempotency_key,
         )
 
-    def get_entry(self, account: str, entry: int) -> EntryInfo:
-        """One entry."""
-        return entry_of(self._send("GET", _path(account, "entries", entry)))
+    def get_entry(self, account: str, entry: EntryReference) -> EntryInfo:
+        """Return one entry."""
+        return entry_of(self._send("GET", path_of(account, "entries", self._id(account, entry))))
 
     def edit_entry(
         self,
         account: str,
-        entry: int,
-        cidr: str | None = None,
+        entry: EntryReference,
+        cidr: str | IPv4Network | IPv6Network | None = None,
         *,
         confirm: Iterable[str] = (),
         allow_lock_out: bool = False,
-        if_match: int | None = None,
+        expect_version: int | None = None,
         idempotency_key: str | None = None,
         **details: Unpack[EntryDetails],
     ) -> ListChange:
-        """Change the network or the details of an entry. An omitted detail or `...` stays; None removes it."""
-        body = _edit(cidr, details)
-        path = _path(account, "entries", entry)
-        confirmed = _confirmed(confirm, allow_lock_out=allow_lock_out)
-        return list_change_of(
-            self._send("PATCH", path, body, confirm=confirmed, if_match=if_match, idempotency_key=idempotency_key)
+        """Change the network or the details of an entry. An omitted detail or `...` stays; None removes it.
+
+        Args:
+            account: The account whose list changes.
+            entry: The entry: its id, its network, or an `Entry` or `EntryInfo`.
+            cidr: The new network; None for no change.
+            confirm: The service's names of the confirmations for this change.
+            allow_lock_out: Whether the change may deny the address that this request comes from.
+            expect_version: The version that the list must have; None for any version.
+            idempotency_key: The key that makes a repeated request take effect once; None creates a new one.
+            details: The new details; see `cidrgate.EntryDetails`.
+        """
+        return self._change(
+            "PATCH",
+            path_of(account, "entries", self._id(account, entry)),
+            changes(cidr, details),
+            confirm=confirmations(confirm, allow_lock_out=allow_lock_out),
+            expect_version=expect_version,
+            idempotency_key=idempotency_key,
         )
 
-    def delete_entry(
+    def remove_entry(
         self,
         account: str,
-        entry: int,
+        entry: EntryReference,
         *,
         confirm: Iterable[str] = (),
         allow_empty: bool = False,
         allow_lock_out: bool = False,
-        if_match: int | None = None,
+        expect_version: int | None = None,
         idempotency_key: str | None = None,
     ) -> ListChange:
         """Remove an entry; removing the last one needs `allow_empty`."""
-        path = _path(account, "entries", entry)
-        confirmed = _confirmed(confirm, allow_empty=allow_empty, allow_lock_out=allow_lock_out)
-        return list_change_of(
-            self._send("DELETE", path, confirm=confirmed, if_match=if_match, idempotency_key=idempotency_key)
+        return self._change(
+            "DELETE",
+            path_of(account, "entries", self._id(account, entry)),
+            confirm=confirmations(confirm, allow_empty=allow_empty, allow_lock_out=allow_lock_out),
+            expect_version=expect_version,
+            idempotency_key=idempotency_key,
+        )
+
+    def remove_entries(
+        self,
+        account: str,
+        entries: Iterable[EntryReference],
+        *,
+        confirm: Iterable[str] = (),
+        allow_empty: bool = False,
+        allow_lock_out: bool = False,
+        expect_version: int | None = None,
+        idempotency_key: str | None = None,
+    ) -> ListChange:
+        """Remove entries, all or none; removing every entry needs `allow_empty`."""
+        return self._change(
+            "DELETE",
+            path_of(account, "entries"),
+            query={"entry_ids": self._ids(account, entries)},
+            confirm=confirmations(confirm, allow_empty=allow_empty, allow_lock_out=allow_lock_out),
+            expect_version=expect_version,
+            idempotency_key=idempotency_key,
         )
 
     # ----------------------------------------------------------------------------------------------- questions
 
-    def check(self, account: str, address: str) -> CheckInfo:
-        """Return whether an address may act for an account."""
-        return value_of(CheckInfo, self._send("GET", _path(account, "check"), query={"address": address}))
+    def check(self, account: str, address: str | IPv4Address | IPv6Address) -> CheckInfo:
+        """Return whether an address may act for an account; the result is true if it may."""
+        return value_of(CheckInfo, self._send("GET", path_of(account, "check"), query={"address": str(address)}))
 
-    def explain(self, account: str, address: str) -> DecisionInfo:
-        """Explain why an address may act for an account, or why not."""
-        record = self._send("GET", _path(account, "explain"), query={"address": address})
-        found = {name: None if record[name] is None else entry_of(record[name]) for name in ("entry", "nearest")}
-        return value_of(DecisionInfo, record | found)
+    def explain(self, account: str, address: str | IPv4Address | IPv6Address) -> DecisionInfo:
+        """Explain why an address may act for an account, or why not; the result is true if it may."""
+        return decision_of(self._send("GET", path_of(account, "explain"), query={"address": str(address)}))
 
-    def preview(self, account: str, change: str, **details: Any) -> PreviewInfo:
-        """Return what a change would do.
+    def preview_add(self, account: str, cidrs: Cidrs, **details: Unpack[EntryDetails]) -> PreviewInfo:
+        """Return what `add_entries` would do; nothing is changed."""
+        return self._preview(account, {"change": "add", **submission(cidrs, details)})
 
-        Args:
-            account: The account of the list.
-            change: `add`, `edit`, `remove`, `replace` or `restore`.
-            details: The details of the change, with the names of the OpenAPI document.
-        """
-        body = {"change": change, **{name: _sent(value) for name, value in details.items()}}
-        record = self._send("POST", _path(account, "preview"), body)
-        return value_of(PreviewInfo, with_entries(record))
+    def preview_replace(self, account: str, cidrs: Cidrs, **details: Unpack[EntryDetails]) -> PreviewInfo:
+        """Return what `replace_entries` would do; nothing is changed."""
+        return self._preview(account, {"change": "replace", **submission(cidrs, details)})
+
+    def preview_edit(
+        self,
+        account: str,
+        entry: EntryReference,
+        cidr: str | IPv4Network | IPv6Network | None = None,
+        **details: Unpack[EntryDetails],
+    ) -> PreviewInfo:
+        """Return what `edit_entry` would do; nothing is changed."""
+        body = {"change": "edit", "entry_id": self._id(account, entry), **changes(cidr, details)}
+        return self._preview(account, body)
+
+    def preview_remove(self, account: str, entries: Iterable[EntryReference]) -> PreviewInfo:
+        """Return what `remove_entries` would do; nothing is changed."""
+        return self._preview(account, {"change": "remove", "entry_ids": self._ids(account, entries)})
+
+    def preview_restore(self, account: str, to_sequence: int) -> PreviewInfo:
+        """Return what `restore` would do; nothing is changed."""
+        return self._preview(account, {"change": "restore", "to_sequence": to_sequence})
+
+    def _preview(self, account: str, body: dict[str, Any]) -> PreviewInfo:
+        return preview_of(self._send("POST", path_of(account, "preview"), body))
 
     # ------------------------------------------------------------------------------------------------- history
 
-    def list_history(self, account: str) -> Iterator[ChangeInfo]:
-        """Return the changes of an account's own list, the newest first; loads one page at a time."""
-        return self._pages(_path(account, "history"), change_of)
+    def list_history(
+        self, account: str, *, before: int | None = None, after: int | None = None
+    ) -> Iterator[ChangeInfo]:
+        """Return the changes of an account's own list, the newest first; loads one page at a time.
+
+        Args:
+            account: The account.
+            before: Only changes with a smaller sequence.
+            after: Only changes with a greater sequence.
+        """
+        return self._pages(path_of(account, "history"), change_of, before=before, after=after)
+
+    def list_changes(
+        self, *, account: str | None = None, before: int | None = None, after: int | None = None
+    ) -> Iterator[ChangeInfo]:
+        """Return the changes of every account, or of one, the newest first; loads one page at a time."""
+        return self._pages("/v1/changes", change_of, account=account, before=before, after=after)
 
     def restore(
         self,
         account: str,
-        sequence: int,
+        to_sequence: int,
         *,
         confirm: Iterable[str] = (),
         allow_empty: bool = False,
         allow_lock_out: bool = False,
-        if_match: int | None = None,
+        expect_version: int | None = None,
         idempotency_key: str | None = None,
     ) -> ListChange:
         """Restore the list as it was after a change of the history; an empty list needs `allow_empty`."""
-        body = {"sequence": sequence}
-        path = _path(account, "restore")
-        return list_change_of(
-            self._send(
-                "POST",
-                path,
-                body,
-                confirm=_confirmed(confirm, allow_empty=allow_empty, allow_lock_out=allow_lock_out),
-                if_match=if_match,
-                idempotency_key=idempotency_key,
-            )
+        return self._change(
+            "POST",
+            path_of(account, "restore"),
+            {"to_sequence": to_sequence},
+            confirm=confirmations(confirm, allow_empty=allow_empty, allow_lock_out=allow_lock_out),
+            expect_version=expect_version,
+            idempotency_key=idempotency_key,
         )
 
     # -------------------------------------------------------------------------------------------------- tokens
@@ -339,16 +392,16 @@ class Client:
         idempotency_key: str | None = None,
     ) -> TokenInfo:
         """Create a token; `token` of the result is the secret to send."""
-        body = {"name": name, "scopes": list(scopes), "expires_at": _sent(expires_at)}
+        body = {"name": name, "scopes": list(scopes), "expires_at": json_value(expires_at)}
         return token_of(self._send("POST", "/v1/tokens", body, idempotency_key=idempotency_key))
 
-    def get_token(self, token: int) -> TokenInfo:
+    def get_token(self, token_id: int) -> TokenInfo:
         """Return one token, without its secret."""
-        return token_of(self._send("GET", f"/v1/tokens/{token}"))
+        return token_of(self._send("GET", f"/v1/tokens/{token_id}"))
 
-    def revoke_token(self, token: int) -> TokenInfo:
+    def revoke_token(self, token_id: int) -> TokenInfo:
         """Revoke a token."""
-        return token_of(self._send("DELETE", f"/v1/tokens/{token}"))
+        return token_of(self._send("DELETE", f"/v1/tokens/{token_id}"))
 
     # ------------------------------------------------------------------------------------------------ sessions
 
@@ -356,9 +409,9 @@ class Client:
         """Return the console's sessions, the newest first: all of them for an admin, otherwise those of this token."""
         return self._pages("/v1/sessions", session_of)
 
-    def end_session(self, session: str) -> SessionInfo:
+    def end_session(self, session_id: str) -> SessionInfo:
         """End a session of the console."""
-        return session_of(self._send("DELETE", f"/v1/sessions/{quote(session, safe='')}"))
+        return session_of(self._send("DELETE", f"/v1/sessions/{quote(session_id, safe='')}"))
 
     # ----------------------------------------------------------------------------------------------- operation
 
@@ -368,14 +421,34 @@ class Client:
 
     def readyz(self) -> bool:
         """Return whether the service is ready: its lists are up to date and it can read the store."""
-        response = self._http.get("/readyz")
-        return response.status_code == httpx.codes.OK
+        return self._sent(self._request("GET", "/readyz")).status_code == httpx.codes.OK
 
     def metrics(self) -> str:
         """Return the service's metrics, in Prometheus's text format."""
-        return self._answer(self._http.get("/metrics")).text
+        return self._answer(self._sent(self._request("GET", "/metrics"))).text
+
+    def get_problem_type(self, code: str) -> ProblemTypeInfo:
+        """Return what a code of problems means, and what to do about it."""
+        return value_of(ProblemTypeInfo, self._send("GET", f"/problems/{quote(code, safe='')}"))
 
     # --------------------------------------------------------------------------------------------------------
+
+    def _change(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        query: Mapping[str, Any] | None = None,
+        confirm: Sequence[str],
+        expect_version: int | None,
+        idempotency_key: str | None,
+    ) -> ListChange:
+        headers = {} if expect_version is None else {"If-Match": f'"v{expect_version}"'}
+        asked = {**(query or {}), **({"confirm": list(confirm)} if confirm else {})}
+        return list_change_of(
+            self._send(method, path, body, query=asked, headers=headers, idempotency_key=idempotency_key)
+        )
 
     def _send(
         self,
@@ -384,32 +457,48 @@ class Client:
         body: object = None,
         *,
         query: Mapping[str, Any] | None = None,
-        confirm: Sequence[str] = (),
-        if_match: int | None = None,
+        headers: Mapping[str, str] | None = None,
         idempotency_key: str | None = None,
     ) -> dict[str, Any]:
-        headers = {}
-        if if_match is not None:
-            headers["If-Match"] = f'"v{if_match}"'
-        changes = method != "GET"
-        if changes:
-            headers["Idempotency-Key"] = uuid.uuid4().hex if idempotency_key is None else idempotency_key
-        asked = {**(query or {}), **({"confirm": list(confirm)} if confirm else {})}
-        request = self._http.build_request(method, path, json=body, params=asked, headers=headers)
+        sent = dict(headers or {})
+        changes_something = method != "GET"
+        if changes_something:
+            sent["Idempotency-Key"] = uuid.uuid4().hex if idempotency_key is None else idempotency_key
+        request = self._request(method, path, body, query, sent)
+        if not changes_something:
+            return self._record(self._sent(request))
         try:
             response = self._http.send(request)
-        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol):
-            raise  # nothing was sent
-        except httpx.TransportError:
-            if not changes:
-                raise
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol) as error:
+            raise _unreachable(error) from error  # nothing was sent
+        except httpx.RequestError:
             response = self._sent_again(request)
         else:
-            if changes and _outcome_unknown(response):
+            if _code(response) == "outcome_unknown":
                 time.sleep(_PAUSE)
                 response = self._sent_again(request)
-        record: dict[str, Any] = self._answer(response).json()
-        return record
+        return self._record(response)
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        query: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> httpx.Request:
+        sent = {**self._headers, **(headers or {})}
+        try:
+            return self._http.build_request(method, f"{self._url}{path}", json=body, params=query, headers=sent)
+        except httpx.InvalidURL as error:
+            raise _unreachable(error) from error
+
+    def _sent(self, request: httpx.Request) -> httpx.Response:
+        """Send a request that changes nothing."""
+        try:
+            return self._http.send(request)
+        except httpx.RequestError as error:
+            raise _unreachable(error) from error
 
     def _sent_again(self, request: httpx.Request) -> httpx.Response:
         """Send a change again that may have been carried out; wait while the service still carries it out."""
@@ -418,39 +507,87 @@ class Client:
             again = self._http.build_request(
                 request.method, request.url, content=request.content, headers=request.headers
             )
-            response = self._http.send(again)
+            try:
+                response = self._http.send(again)
+            except httpx.RequestError as error:
+                raise ApiConnectionLostError(
+                    f"the connection to the service was lost: {error}. The change may be made or not: read the list"
+                ) from error
             if _code(response) != "idempotency_in_progress" or time.monotonic() > give_up:
                 return response
             time.sleep(_PAUSE)
+
+    def _record(self, response: httpx.Response) -> dict[str, Any]:
+        """Return the JSON object of a response."""
+        answer = self._answer(response)
+        try:
+            record = answer.json()
+        except ValueError:
+            record = None
+        if isinstance(record, dict):
+            return record
+        raise error_of(
+            _of_others(response, "is no JSON object"), request_id=None, retry_after=None, account=_account_of(response)
+        )
 
     def _answer(self, response: httpx.Response) -> httpx.Response:
         if response.is_success:
             return response
         try:
-            record = response.json()
-            problems = [problem_of(one) for one in record.get("problems", [])]
-            code, detail = record.get("code", "http_error"), record["detail"]
-            confirm = tuple(map(str, record.get("confirm", ())))
-        except (ValueError, KeyError, TypeError, AttributeError):
+            problem = problem_of(response.json())
+        except (ValueError, LookupError, TypeError, AttributeError):
             # A proxy before the service has its own format of errors.
-            code, detail, problems, confirm = "http_error", f"the service answered {response.status_code}", [], ()
-        if confirm:
-            raise UnconfirmedError(response.status_code, code, detail, confirm)
+            problem = _of_others(response, "is an error")
         retry = response.headers.get("Retry-After", "")
-        raise ApiError(response.status_code, code, detail, problems, float(retry) if retry.isdecimal() else None)
+        raise error_of(
+            problem,
+            request_id=response.headers.get("X-Request-ID") or problem.request_id,
+            retry_after=float(retry) if retry.isascii() and retry.isdecimal() else None,
+            account=_account_of(response),
+        )
 
-    def _raw_pages(self, path: str) -> Iterator[dict[str, Any]]:
-        query: dict[str, Any] = {"limit": _PAGE}
+    def _raw_pages(self, path: str, **query: Any) -> Iterator[dict[str, Any]]:
+        asked: dict[str, Any] = {"limit": _PAGE} | {name: value for name, value in query.items() if value is not None}
         while True:
-            page = self._send("GET", path, query=query)
+            page = self._send("GET", path, query=asked)
             yield page
             if page["next_cursor"] is None:
                 return
-            query["cursor"] = page["next_cursor"]
+            asked["cursor"] = page["next_cursor"]
 
-    def _pages(self, path: str, made: Callable[[dict[str, Any]], _Value]) -> Iterator[_Value]:
-        for page in self._raw_pages(path):
+    def _pages(self, path: str, made: Callable[[dict[str, Any]], _Value], **query: Any) -> Iterator[_Value]:
+        for page in self._raw_pages(path, **query):
             yield from map(made, page["items"])
+
+    def _ids(self, account: str, entries: Iterable[EntryReference]) -> list[int]:
+        if isinstance(entries, str | int | Entry | EntryInfo):
+            raise TypeError("pass the entries as a collection, such as [7, 8]")
+        return [self._id(account, entry) for entry in entries]
+
+    def _id(self, account: str, entry: EntryReference) -> int:
+        """Return the id of an entry; only for a network the list is read."""
+        if isinstance(entry, int):
+            return entry
+        if isinstance(entry, Entry | EntryInfo):
+            return entry.id
+        return entry_id(account, self.list_entries(account).items, entry)
+
+
+def _unreachable(error: httpx.RequestError | httpx.InvalidURL) -> ApiConnectionError:
+    return ApiConnectionError(f"the service could not be reached: {str(error) or type(error).__name__}")
+
+
+def _of_others(response: httpx.Response, what: str) -> ProblemInfo:
+    """Return the problem of a response that the service did not make."""
+    status = response.status_code
+    detail = f"the service answered {status}, and the response {what} that the service did not make"
+    return ProblemInfo(type="about:blank", title="HTTP error", status=status, detail=detail, code="http_error")
+
+
+def _account_of(response: httpx.Response) -> str | None:
+    """Return the account that a request was about."""
+    _, found, rest = response.request.url.raw_path.decode("ascii").partition("/v1/accounts/")
+    return unquote(rest.partition("?")[0].partition("/")[0]) if found else None
 
 
 def _code(response: httpx.Response) -> object:
@@ -458,38 +595,3 @@ def _code(response: httpx.Response) -> object:
         return None if response.is_success else response.json().get("code")
     except (ValueError, AttributeError):
         return None
-
-
-def _outcome_unknown(response: httpx.Response) -> bool:
-    return _code(response) == "outcome_unknown"
-
-
-def _path(account: str, *parts: str | int) -> str:
-    # A URL parser reads a name that consists of dots as a relative path segment.
-    name = quote(account, safe="").replace(".", "%2E")
-    return "/".join(["/v1/accounts", name, *map(str, parts)])
-
-
-def _confirmed(confirm: Iterable[str], *, allow_empty: bool = False, allow_lock_out: bool = False) -> list[str]:
-    """Return the names of the confirmations."""
-    if isinstance(confirm, bool | str):
-        raise TypeError("confirm must be a collection of names, such as {'lock_out'}")
-    said = {"disable_enforcement": allow_empty, "lock_out": allow_lock_out}
-    return sorted({*confirm, *(name for name, allowed in said.items() if allowed)})
-
-
-def _sent(value: object) -> object:
-    return value.isoformat() if isinstance(value, datetime) else value
-
-
-def _submission(cidrs: str | Iterable[str | Mapping[str, Any]], details: EntryDetails) -> dict[str, Any]:
-    asked: str | list[Any]
-    if isinstance(cidrs, str):
-        asked = cidrs
-    else:
-        asked = [one if isinstance(one, str) else {name: _sent(value) for name, value in one.items()} for one in cidrs]
-    return {"cidrs": asked, **{name: _sent(value) for name, value in details.items()}}
-
-
-def _edit(cidr: str | None, details: EntryDetails) -> dict[str, Any]:
-    return {"cidr": cidr, **{name: _sent(value) for name, value in details.items() if value is not ...}}

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from cidrgate.errors import Problem
 from cidrgate.serialization import EntryInfo
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
+
+    from cidrgate.errors import ProblemCode
 
 __all__ = [
     "AccountInfo",
+    "CallerInfo",
     "ChangeInfo",
     "CheckInfo",
     "DecisionInfo",
@@ -21,14 +24,20 @@ __all__ = [
     "ListChange",
     "ListInfo",
     "PreviewInfo",
+    "ProblemErrorInfo",
+    "ProblemInfo",
+    "ProblemTypeInfo",
     "SessionInfo",
     "TokenInfo",
     "WhoAmI",
     "account_of",
     "change_of",
+    "decision_of",
     "entry_of",
     "list_change_of",
+    "preview_of",
     "problem_of",
+    "rules_of",
     "session_of",
     "token_of",
     "value_of",
@@ -38,88 +47,242 @@ __all__ = [
 _Value = TypeVar("_Value")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProblemErrorInfo:
+    """One thing that is wrong: a broken rule, or an invalid part of a request.
+
+    Attributes:
+        code: The code of a rule, or what is wrong with a part of the request. Later versions may add codes.
+        detail: What is wrong and how to correct it.
+        pointer: The part of the body, as a JSON pointer.
+        parameter: The parameter of the path or the query.
+        header: The header.
+        text: Of a rule: the submitted text.
+        position: Of a rule: the position in the submission, from 0.
+        conflicts: Of a rule: the networks that the text conflicts with.
+        more_conflicts: Of a rule: the number of further conflicts.
+        hint: Of a rule: how to correct it.
+        suggestions: Of a rule in a preview: networks that were probably meant.
+    """
+
+    code: str
+    detail: str
+    pointer: str | None = None
+    parameter: str | None = None
+    header: str | None = None
+    text: str | None = None
+    position: int | None = None
+    conflicts: list[str] = field(default_factory=list)
+    more_conflicts: int = 0
+    hint: str | None = None
+    suggestions: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProblemInfo:
+    """Problem details (RFC 9457), as the service and the gates answer with them.
+
+    Attributes:
+        type: The reference of the type: `/problems/` and the code.
+        title: The title of the type.
+        status: The HTTP status.
+        detail: What is wrong and how to correct it.
+        code: The type, for programs; `http_error` for the response of something else, such as a proxy. Later versions
+            may add codes.
+        errors: What is wrong in particular.
+        more_errors: The number of errors that are not in `errors`.
+        confirm: The values of `confirm` that the change needs.
+        outcome: `unknown` if the change may or may not be stored.
+        address: The client address, if it may not use the service.
+        request_id: Identifies a denial in the operator's log.
+    """
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    errors: list[ProblemErrorInfo] = field(default_factory=list)
+    more_errors: int = 0
+    confirm: list[str] = field(default_factory=list)
+    outcome: str | None = None
+    address: str | None = None
+    request_id: str | None = None
+
+    def rules(self) -> list[Problem]:
+        """Return the broken rules, as the library has them."""
+        return rules_of(self.errors)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProblemTypeInfo:
+    """A type of problem."""
+
+    type: str
+    code: str
+    title: str
+    status: int | None
+    meaning: str
+    advice: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AccountInfo:
     """An account."""
 
     name: str
     parent: str | None
-    entries: int
+    entry_count: int
     enforced: bool
     version: int
     created_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ListInfo:
     """A whole list, in address order."""
 
     account: str
-    list_of: str
+    list_account: str
     version: int
+    etag: str
     enforced: bool
     editable: bool
     max_entries: int
     items: list[EntryInfo]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ListChange:
-    """The effect of a change on a list."""
+    """The effect of a change on a list.
+
+    Attributes:
+        account: The account whose list changed.
+        version: The version of the list after the change; pass it as `expect_version` of the next.
+        etag: The version as an entity tag.
+        enforced: Whether unlisted addresses are denied after the change.
+        entry_count: The number of entries after the change.
+        before: The entries that the change removed or edited, as they were.
+        after: The entries that it added or edited, as they are.
+    """
 
     account: str
     version: int
+    etag: str
     enforced: bool
-    entries: int
+    entry_count: int
     before: list[EntryInfo]
     after: list[EntryInfo]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallerInfo:
+    """What a change means for the caller.
+
+    Attributes:
+        address: The client address of the request; None if it is unknown.
+        allowed_before: Whether it is allowed before the change.
+        allowed_after: Whether it is allowed after the change.
+        matched_cidr: The entry that allows it after the change.
+        would_lock_out: Whether the change must be confirmed with `lock_out`.
+    """
+
+    address: str | None
+    allowed_before: bool
+    allowed_after: bool
+    matched_cidr: str | None
+    would_lock_out: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PreviewInfo:
-    """The effect that a change would have; `problems` and `caller` are JSON objects, `confirm` is needed to make it."""
+    """The effect that a change would have. It is true if the change could be made.
+
+    Attributes:
+        account: The account of the list.
+        version: The version of the list that the preview is based on.
+        ok: Whether the change could be made.
+        errors: Why it could not be made.
+        before: The entries that it would remove or edit, as they are now.
+        after: The entries that it would add or edit; a new one has a negative id.
+        enforcement_begins: Whether every unlisted address would lose access.
+        enforcement_ends: Whether every address would gain access.
+        loses_access: The networks that lose access.
+        gains_access: The networks that gain access.
+        caller: The effect on the caller; None if the change cannot be made.
+        confirm: The values of `confirm` that the change needs.
+        more_errors: The number of errors that are not in `errors`.
+        more_lose_access: The number of networks that lose access beyond those in `loses_access`.
+        more_gain_access: The number of networks that gain access beyond those in `gains_access`.
+    """
 
     account: str
     version: int
     ok: bool
-    problems: list[dict[str, Any]]
-    message: str | None
+    errors: list[ProblemErrorInfo]
     before: list[EntryInfo]
     after: list[EntryInfo]
     enforcement_begins: bool
     enforcement_ends: bool
     loses_access: list[str]
     gains_access: list[str]
-    caller: dict[str, Any] | None
+    caller: CallerInfo | None
     confirm: list[str]
-    more_problems: int = 0
+    more_errors: int = 0
     more_lose_access: int = 0
     more_gain_access: int = 0
 
+    def __bool__(self) -> bool:
+        """Return whether the change could be made."""
+        return self.ok
 
-@dataclass(frozen=True, slots=True)
+    @property
+    def problems(self) -> list[Problem]:
+        """The broken rules, as the library has them."""
+        return rules_of(self.errors)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CheckInfo:
-    """Whether an address may act for an account."""
+    """Whether an address may act for an account. It is true if the address is allowed."""
 
     account: str
     address: str
     allowed: bool
 
+    def __bool__(self) -> bool:
+        """Return whether the address is allowed."""
+        return self.allowed
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DecisionInfo:
-    """Why an address may act for an account, or why not."""
+    """Why an address may act for an account, or why not. It is true if the address is allowed.
+
+    Attributes:
+        account: The account that was asked about.
+        address: The address.
+        allowed: Whether it is allowed.
+        reason: Why, as in `cidrgate.Decision`. Later versions may add values.
+        list_account: The account whose list decided: the parent for a subaccount.
+        entry: The longest matching entry.
+        nearest: The entry that shares the most leading bits with a denied address.
+    """
 
     account: str
     address: str
     allowed: bool
     reason: str
-    decided_by: str
+    list_account: str
     entry: EntryInfo | None
     nearest: EntryInfo | None
 
+    def __bool__(self) -> bool:
+        """Return whether the address is allowed."""
+        return self.allowed
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ChangeInfo:
     """One change of a list, from its history."""
 
@@ -132,7 +295,7 @@ class ChangeInfo:
     after: list[EntryInfo]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TokenInfo:
     """A token; only the first response to its creation contains the secret."""
 
@@ -146,21 +309,21 @@ class TokenInfo:
     token: str | None = field(default=None, repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SessionInfo:
     """A session of the console."""
 
     id: str
     name: str
     scopes: list[str]
-    token: int | None
+    token_id: int | None
     by_link: bool
     address: str | None
     created_at: datetime
     expires_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WhoAmI:
     """The name, the scopes and the address of the caller."""
 
@@ -201,9 +364,45 @@ def session_of(record: Mapping[str, Any]) -> SessionInfo:
     return value_of(SessionInfo, record)
 
 
-def problem_of(record: Mapping[str, Any]) -> Problem:
-    """Return a record as a problem."""
-    return value_of(Problem, {**record, "conflicts": tuple(record["conflicts"])})
+def rules_of(errors: Iterable[ProblemErrorInfo]) -> list[Problem]:
+    """Return the broken rules among errors, as the library has them."""
+    return [
+        Problem(
+            code=cast("ProblemCode", one.code),
+            text=one.text or "",
+            position=one.position,
+            conflicts=tuple(one.conflicts),
+            hint=one.hint or "",
+            more_conflicts=one.more_conflicts,
+        )
+        for one in errors
+        if one.position is not None
+    ]
+
+
+def problem_of(record: Mapping[str, Any]) -> ProblemInfo:
+    """Return a record as problem details.
+
+    Raises:
+        LookupError, TypeError: If it is none.
+    """
+    errors = [value_of(ProblemErrorInfo, one) for one in record["errors"]]
+    return value_of(ProblemInfo, {**record, "errors": errors})
+
+
+def preview_of(record: Mapping[str, Any]) -> PreviewInfo:
+    """Return a record as a preview."""
+    made = with_entries(record)
+    made["errors"] = [value_of(ProblemErrorInfo, one) for one in record["errors"]]
+    caller = record["caller"]
+    made["caller"] = None if caller is None else value_of(CallerInfo, caller)
+    return value_of(PreviewInfo, made)
+
+
+def decision_of(record: Mapping[str, Any]) -> DecisionInfo:
+    """Return a record as a decision."""
+    found = {name: None if record[name] is None else entry_of(record[name]) for name in ("entry", "nearest")}
+    return value_of(DecisionInfo, {**record, **found})
 
 
 def with_entries(record: Mapping[str, Any]) -> dict[str, Any]:

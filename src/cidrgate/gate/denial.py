@@ -9,16 +9,19 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from cidrgate.problem_types import PROBLEM_JSON, problem_details
 
 if TYPE_CHECKING:
     from cidrgate.gate.verdict import Verdict
 
-__all__ = ["PROBLEM_TYPE", "STATUS", "Denial", "denial_of", "problem_of"]
+__all__ = ["STATUS", "Denial", "denial_of", "prefers_html", "problem_of"]
 
 STATUS = 403
-PROBLEM_TYPE = "urn:cidrgate:address-not-allowed"
-_TITLE = "Address not allowed"
+
+_CODES = {"no_account": "no_account", "unclear_account": "unclear_account", "error": "check_failed"}
+"""The code of the problem for the reasons that have one; what else is denied is an address that is not allowed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,25 +32,19 @@ class Denial:
     body: bytes
 
 
-def problem_of(verdict: Verdict) -> dict[str, str | int | None]:
-    """Return the problem details of a denial."""
+_DETAILS = {
+    "no_account": "The request acts for no account.",
+    "unclear_account": "The request names its account more than once or in an ambiguous way.",
+    "check_failed": "The server could not check whether this request is allowed.",
+}
+
+
+def problem_of(verdict: Verdict) -> dict[str, Any]:
+    """Return the problem details of a denial; `cidrgate.problem_types` describes its type."""
     address = verdict.client.address
-    if verdict.reason == "no_account":
-        detail = "The request acts for no account."
-    elif verdict.reason == "unclear_account":
-        detail = "The request names its account more than once or in an ambiguous way."
-    elif address is None or verdict.reason == "error":
-        detail = "The server could not check whether this request is allowed."
-    else:
-        detail = f"Requests from {address} are not allowed for this account."
-    return {
-        "type": PROBLEM_TYPE,
-        "title": _TITLE,
-        "status": STATUS,
-        "detail": detail,
-        "address": address,
-        "request_id": verdict.request_id,
-    }
+    code = _CODES.get(verdict.reason, "check_failed" if address is None else "address_not_allowed")
+    detail = _DETAILS.get(code, f"Requests from {address} are not allowed for this account.")
+    return problem_details(code, detail, address=address, request_id=verdict.request_id)
 
 
 def denial_of(verdict: Verdict, accept: str = "") -> Denial:
@@ -66,11 +63,11 @@ def denial_of(verdict: Verdict, accept: str = "") -> Denial:
         'Requests from 8.8.8.8 are not allowed for this account.'
     """
     problem = problem_of(verdict)
-    if _prefers_html(accept):
+    if prefers_html(accept):
         media_type = "text/html; charset=utf-8"
         body = _page(problem).encode()
     else:
-        media_type = "application/problem+json"
+        media_type = PROBLEM_JSON
         body = json.dumps(problem).encode()
     headers = (
         ("content-type", media_type),
@@ -83,17 +80,17 @@ def denial_of(verdict: Verdict, accept: str = "") -> Denial:
     return Denial(headers=headers, body=body)
 
 
-def _page(problem: dict[str, str | int | None]) -> str:
+def _page(problem: dict[str, Any]) -> str:
     """Return a page that loads no other files."""
     rows = [("Your address", problem["address"] or "unknown"), ("Request", problem["request_id"])]
     listed = "".join(f"<dt>{name}</dt><dd>{escape(str(value))}</dd>" for name, value in rows)
     return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{STATUS} {_TITLE}</title>'
-        f"<h1>{_TITLE}</h1><p>{escape(str(problem['detail']))}</p><dl>{listed}</dl></html>\n"
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{STATUS} {problem["title"]}</title>'
+        f"<h1>{problem['title']}</h1><p>{escape(str(problem['detail']))}</p><dl>{listed}</dl></html>\n"
     )
 
 
-def _prefers_html(accept: str) -> bool:
+def prefers_html(accept: str) -> bool:
     """Return whether `Accept` gives HTML a higher weight than JSON (RFC 9110 section 12.5.1)."""
     weights: dict[str, float] = {}
     for element in accept.lower().split(",", 50):

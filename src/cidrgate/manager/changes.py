@@ -7,11 +7,12 @@ difference from the current list as a `StoredChange`.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import datetime
 from types import EllipsisType
 from typing import TYPE_CHECKING, cast
 
 from cidrgate._engine import canonical_prefix
-from cidrgate.errors import EntryNotFoundError, HistoryError, InvalidAddressError, InvalidExpiryError
+from cidrgate.errors import EntryNotFoundError, HistoryError, InvalidAddressError, InvalidExpiryError, RuleError
 from cidrgate.rules import validate_addition, validate_edit, validate_replacement
 from cidrgate.rules.characters import checked_text
 from cidrgate.rules.decisions import in_address_order
@@ -21,7 +22,6 @@ from cidrgate.values import Entry, NewEntry, prefix_text
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
-    from datetime import datetime
 
     from cidrgate.rules import Policy
     from cidrgate.values import Action, Change, EntryEdit, EntryRef, Prefix
@@ -36,6 +36,7 @@ __all__ = [
     "entry_key",
     "list_at",
     "named_entries",
+    "replaced_list",
     "replacement",
     "restoration",
     "sweep",
@@ -171,13 +172,62 @@ def replacement(
         if kept is None:
             after.append(listing.new_entry(cidr, piece))
             continue
-        check_expiry(piece.expires_at, listing.at)
         altered = replace(kept, **piece.said())
+        if altered.expires_at != kept.expires_at:  # an entry that has expired may be submitted as it is
+            check_expiry(altered.expires_at, listing.at)
         if altered != kept:
             before.append(kept)
             after.append(altered)
     before.extend(leaving.values() if pieces else listing.entries)
     return listing.change(action, before, after)
+
+
+def replaced_list(listing: Listing, pieces: Sequence[NewEntry], policy: Policy) -> StoredChange:
+    """Return the change that replaces a whole list with a submission, which may repeat the list as it is.
+
+    An expired entry that the submission contains with its expiry stays, as far as this change is concerned: it matches
+    nothing, so the rules do not count it. So a list that was read can be submitted again, and nothing changes.
+
+    Args:
+        listing: The list before the change.
+        pieces: The submitted entries.
+        policy: What the list may contain.
+
+    Raises:
+        RuleError: If the submission breaks a rule.
+        InvalidExpiryError: If the expiry of a submitted entry is in the past or has no time zone.
+    """
+    over = {(entry.cidr, entry.expires_at): entry for entry in listing.entries if listing.ended(entry)}
+    if not over:
+        return replacement(listing, pieces, validate_replacement(pieces, policy))
+    counted: list[int] = []
+    before: list[Entry] = []
+    after: list[Entry] = []
+    for position, piece in enumerate(pieces):
+        kept = None
+        if isinstance(piece.expires_at, datetime):
+            kept = over.pop((_canonical_or_itself(piece.cidr), piece.expires_at), None)
+        if kept is None:
+            counted.append(position)
+        elif (altered := replace(kept, **piece.said())) != kept:
+            before.append(kept)
+            after.append(altered)
+    rest = [pieces[position] for position in counted]
+    try:
+        change = replacement(listing, rest, validate_replacement(rest, policy))
+    except RuleError as error:
+        # The problems are about the submission as it was sent.
+        left_out = len(pieces) - len(rest)
+        places = [*counted, *range(len(pieces), len(pieces) + left_out + 1)]
+        problems = [
+            replace(one, position=places[one.position] if one.position < len(places) else one.position + left_out)
+            for one in error.problems
+        ]
+        raise RuleError(problems, more=error.more) from error
+    if len(rest) < len(pieces) and not rest:
+        # `replacement` by nothing removes every entry, also those that stay.
+        change = listing.change("replace", listing.active())
+    return listing.change("replace", [*before, *change.before], [*after, *change.after])
 
 
 def edition(listing: Listing, which: EntryRef, edit: EntryEdit, policy: Policy) -> StoredChange:

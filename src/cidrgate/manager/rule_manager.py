@@ -35,7 +35,7 @@ from cidrgate.manager.changes import (
     entry_key,
     list_at,
     named_entries,
-    replacement,
+    replaced_list,
     restoration,
 )
 from cidrgate.manager.commit_groups import CommitGroups
@@ -46,7 +46,7 @@ from cidrgate.manager.outcomes import Guard, ListOutcome
 from cidrgate.process.clock import certain_time, earlier_by_far
 from cidrgate.process.forking import join_forks
 from cidrgate.replica.replica import Replica
-from cidrgate.rules import Policy, split_submission, validate_addition, validate_replacement
+from cidrgate.rules import Policy, split_submission, validate_addition
 from cidrgate.rules.account_names import check_account_name
 from cidrgate.rules.characters import checked_text
 from cidrgate.stores import open_store
@@ -748,7 +748,7 @@ class RuleManager:
         check_labels(pieces)
 
         def replaced(_: Transaction, listing: Listing) -> StoredChange:
-            return replacement(listing, pieces, validate_replacement(pieces, self.policy))
+            return replaced_list(listing, pieces, self.policy)
 
         return self._change_list(account, replaced, actor, expect_version, allow_empty=allow_empty).change
 

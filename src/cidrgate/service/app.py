@@ -12,7 +12,16 @@ from cidrgate.authorize import AUTHORIZE_PATH, AuthorizeApp
 from cidrgate.gate.client_ip import ClientIPResolver
 from cidrgate.gate.gate import Gate, check_unlisted
 from cidrgate.middleware.asgi import AllowlistMiddleware
-from cidrgate.service.api import accounts, checks as questions, entries, health, history, sessions, tokens
+from cidrgate.service.api import (
+    accounts,
+    checks as questions,
+    entries,
+    health,
+    history,
+    problem_pages,
+    sessions,
+    tokens,
+)
 from cidrgate.service.api.account_paths import EncodedSlashes
 from cidrgate.service.api.openapi import describe
 from cidrgate.service.auth.credentials import Credentials
@@ -23,6 +32,7 @@ from cidrgate.service.http.idempotency import IdempotentResponses
 from cidrgate.service.http.metrics import Metrics, MetricsMiddleware
 from cidrgate.service.http.problems import add_handlers
 from cidrgate.service.http.public_url import HostCheck
+from cidrgate.service.http.read_requests import ReadRequests
 from cidrgate.service.http.security_headers import BodyLimit, HeadLimit, SecurityHeaders
 from cidrgate.service.http.threads import StoreProbe, Threads
 from cidrgate.service.settings import Service, Settings
@@ -38,7 +48,11 @@ _DESCRIPTION = """
 The IP allowlists of an API platform's accounts: from which addresses each account may be used.
 
 Send a token as `Authorization: Bearer ...`. Every rule checks a change of a list, and the change is stored completely
-or not at all. The response reports every problem of a submission. Errors are problem details (RFC 9457).
+or not at all. The response reports every problem of a submission. Errors are problem details (RFC 9457), and the `type`
+of each leads to a page about it.
+
+`HEAD` works wherever `GET` does. Integers are below 2^53. Later versions may add members to responses, and values to
+what is marked with `x-extensible-enum`: ignore members and accept values that you do not know.
 """
 
 
@@ -64,6 +78,7 @@ def create_app(
     app = _Application(
         title="cidrgate",
         version=__version__,
+        summary="The IP allowlists of an API platform's accounts.",
         description=_DESCRIPTION,
         docs_url=None,
         redoc_url=None,
@@ -79,6 +94,7 @@ def create_app(
             {"name": "tokens", "description": "Who may use the service."},
             {"name": "sessions", "description": "Who is signed in to the console."},
             {"name": "operation", "description": "For the systems that operate the service."},
+            {"name": "problems", "description": "What each type of problem means."},
         ],
     )
     metrics = Metrics(manager)
@@ -93,7 +109,8 @@ def create_app(
         threads=Threads(manager._store.lock_timeout),
         probe=StoreProbe(manager._store),
     )
-    routers = [part.router for part in (accounts, entries, questions, history, tokens, sessions, health)]
+    parts = (accounts, entries, questions, history, tokens, sessions, health, problem_pages)
+    routers = [*(part.router for part in parts), history.of_all]
     app.state.routes = [route for router in routers for route in router.routes]
     for router in routers:
         app.include_router(router)
@@ -112,7 +129,7 @@ def create_app(
         for path in (AUTHORIZE_PATH, AUTHORIZE_PATH + "/{path:path}"):
             app.router.routes.append(Route(path, AuthorizeApp(gate), include_in_schema=False))
     add_handlers(app)
-    describe(app)
+    describe(app, servers=["/" if chosen._public is None else f"{chosen._public}/"], authorize=chosen.authorize)
     # The middleware that is added last sees a request first.
     app.add_middleware(EncodedSlashes)
     app.add_middleware(BodyLimit, limit=chosen.max_body, small=("/console/sign-in", "/console/link/"))
@@ -126,6 +143,7 @@ def create_app(
             else gate_of_networks(chosen.allow, found, chosen.log_every, hook)
         )
         app.add_middleware(AllowlistMiddleware, gate=own, account=guarded_account(chosen.allow_account))
+    app.add_middleware(ReadRequests, exempt=(AUTHORIZE_PATH,))
     app.add_middleware(MetricsMiddleware, metrics=metrics)
     return app
 

@@ -10,7 +10,7 @@ from cidrgate.gate.decision_log import LOG_EVERY, check_log_every
 from cidrgate.gate.gate import check_unlisted
 from cidrgate.service.http.limits import LARGEST_BODY
 from cidrgate.service.http.public_url import PublicURL
-from cidrgate.values import seconds
+from cidrgate.values import Duration, seconds
 
 if TYPE_CHECKING:
     from starlette.requests import HTTPConnection
@@ -28,13 +28,14 @@ if TYPE_CHECKING:
 __all__ = ["Service", "Settings", "service_of"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """The settings of the service.
+    """The settings of the service. Durations are a number of seconds or a `timedelta`.
 
     Attributes:
         session_lifetime: How long a person stays signed in to the console.
-        max_staleness: The staleness in seconds after which `/readyz` reports the service as not ready.
+        ready_within: The staleness up to which `/readyz` reports the service as ready. What stale lists answer is a
+            setting of the manager: `max_staleness` and `on_stale`.
         login_failures: How many wrong credentials one client may send per minute; right ones are always accepted.
         max_body: The largest size of a request in bytes.
         answer_lifetime: How long the service remembers an `Idempotency-Key`.
@@ -44,13 +45,13 @@ class Settings:
         authorize: Whether `/v1/authorize` answers proxies. They send no token: use it only if no one else can reach it.
         unlisted: The answer of `/v1/authorize` for an account without a list, as in `Gate`; required with `authorize`.
         note_matches: Whether `/v1/authorize` records which entries allow requests, so that lists show which are used.
-        log_every: Seconds between two log lines about denials of the same account and address, as in `Gate`.
+        log_every: The time between two log lines about denials of the same account and address, as in `Gate`.
         public_url: The public address of the service, such as `https://lists.example.com`. Requests for another host
             are rejected, and with `https` the cookies require TLS. None if unknown.
     """
 
     session_lifetime: Duration = timedelta(hours=12)
-    max_staleness: float = 15.0
+    ready_within: Duration = 15.0
     login_failures: int = 20
     max_body: int = LARGEST_BODY
     answer_lifetime: Duration = timedelta(hours=24)
@@ -59,7 +60,7 @@ class Settings:
     authorize: bool = False
     unlisted: Unlisted | None = None
     note_matches: bool = False
-    log_every: float = LOG_EVERY
+    log_every: Duration = LOG_EVERY
     public_url: str | None = None
 
     def __post_init__(self) -> None:
@@ -72,9 +73,10 @@ class Settings:
             raise ValueError("unlisted applies only to /v1/authorize: enable authorize too")
         if self.note_matches and not self.authorize:
             raise ValueError("only /v1/authorize can record matches: enable authorize too")
-        check_log_every(self.log_every)
         seconds(self.session_lifetime, "session_lifetime", above_zero=True)
         seconds(self.answer_lifetime, "answer_lifetime", above_zero=True)
+        seconds(self.ready_within, "ready_within")
+        check_log_every(self.log_every)
         self._public  # noqa: B018 - raises an error for an invalid URL
 
     @property

@@ -54,16 +54,19 @@ register_url_convertor("account", _AccountConvertor())
 
 AccountName = Annotated[
     str,
-    Path(min_length=1, max_length=MAX_ACCOUNT_NAME, description="The account's name; send a slash in it as `%2F`."),
+    Path(
+        min_length=1, max_length=MAX_ACCOUNT_NAME, description="The name of the account; send a slash in it as `%2F`."
+    ),
 ]
-"""A part of a path, written `{account:account}` in routes."""
+"""A part of a path, written `{account_name:account}` in routes."""
 
 
 def account_path(account: str) -> str:
     """Return the path of an account, without the search through all routes that `url_path_for` makes.
 
     Example:
-        >>> account_path("acct/1")
-        '/v1/accounts/acct%2F1'
+        >>> account_path("acct/1"), account_path("..")
+        ('/v1/accounts/acct%2F1', '/v1/accounts/%2E%2E')
     """
-    return f"/v1/accounts/{quote(account, safe='')}"
+    # A URL parser reads a name that consists of dots as a relative path segment.
+    return f"/v1/accounts/{quote(account, safe='').replace('.', '%2E')}"

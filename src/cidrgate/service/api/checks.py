@@ -1,58 +1,62 @@
 """`check`, `explain` and `preview`: questions about a list that change nothing."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from fastapi import APIRouter, Body, Query, Request, Response
 from pydantic import Field
 
-from cidrgate.errors import CidrgateError, InvalidAddressError, RuleError, StoreError, SubaccountError
+from cidrgate.errors import CidrgateError, InvalidAddressError, InvalidTextError, RuleError, StoreError, SubaccountError
 from cidrgate.manager import RuleManager
 from cidrgate.manager.outcomes import Guard, ListOutcome
 from cidrgate.manager.previews import access_change
 from cidrgate.rules import RULE_OF_CODE
 from cidrgate.rules.decisions import decide
 from cidrgate.rules.format_hints import suggested_networks
-from cidrgate.serialization import decision_record, entry_record, problem_record
+from cidrgate.serialization import decision_record, entry_record
 from cidrgate.service.api.account_paths import AccountName
-from cidrgate.service.api.entries import EntryEditModel, SubmissionModel
-from cidrgate.service.api.history import RestoreRequest
-from cidrgate.service.api.openapi import answers
+from cidrgate.service.api.entries import EntriesCreateModel, EntriesReplaceModel, EntryPatchModel
+from cidrgate.service.api.history import RestoreRequestModel
+from cidrgate.service.api.openapi import READ, answers
 from cidrgate.service.api.schemas import (
     ENTRY_EXAMPLE,
+    RULE_EXAMPLE,
     EntryModel,
     FirstErrorOnly,
     Identity,
+    ProblemErrorModel,
     RequestModel,
     ResponseModel,
-    RuleProblem,
+    open_enum,
     request_example,
     response_example,
 )
 from cidrgate.service.auth.access import Reader
 from cidrgate.service.http.client_address import client_address
 from cidrgate.service.http.idempotency import Answer
-from cidrgate.service.http.limits import LONGEST_ADDRESS, MOST_PROBLEMS_TOLD
+from cidrgate.service.http.limits import LONGEST_ADDRESS
+from cidrgate.service.http.problems import rule_errors
 from cidrgate.service.http.strict_requests import StrictRoute
 from cidrgate.service.settings import service_of
+from cidrgate.values import Reason
 
 __all__ = [
-    "AddModel",
     "CallerModel",
     "CheckModel",
     "DecisionModel",
-    "EditModel",
+    "PreviewAddModel",
+    "PreviewEditModel",
     "PreviewModel",
-    "PreviewProblem",
+    "PreviewRemoveModel",
+    "PreviewReplaceModel",
     "PreviewRequest",
-    "RemoveModel",
-    "ReplaceModel",
-    "RestoreModel",
+    "PreviewRestoreModel",
     "preview_record",
     "router",
 ]
 
-router = APIRouter(prefix="/v1/accounts/{account:account}", tags=["questions"], route_class=StrictRoute)
+router = APIRouter(prefix="/v1/accounts/{account_name:account}", tags=["questions"], route_class=StrictRoute)
 
 Address = Annotated[
     str,
@@ -64,7 +68,7 @@ Address = Annotated[
 ]
 
 
-class AddModel(SubmissionModel):
+class PreviewAddModel(EntriesCreateModel):
     """Add entries."""
 
     model_config = request_example({"change": "add", "cidrs": "8.8.8.0/24, 1.1.1.1/32", "label": "office"})
@@ -72,25 +76,25 @@ class AddModel(SubmissionModel):
     change: Literal["add"]
 
 
-class EditModel(EntryEditModel):
+class PreviewEditModel(EntryPatchModel):
     """Edit an entry."""
 
-    model_config = request_example({"change": "edit", "entry": 7, "cidr": "1.1.1.0/24"})
+    model_config = request_example({"change": "edit", "entry_id": 7, "cidr": "1.1.1.0/24"})
 
     change: Literal["edit"]
-    entry: Identity = Field(description="Its id.")
+    entry_id: Identity = Field(description="The id of the entry.")
 
 
-class RemoveModel(RequestModel):
+class PreviewRemoveModel(RequestModel):
     """Remove entries."""
 
-    model_config = request_example({"change": "remove", "entries": [7]})
+    model_config = request_example({"change": "remove", "entry_ids": [7]})
 
     change: Literal["remove"]
-    entries: Annotated[list[Identity], FirstErrorOnly()] = Field(description="Their ids.")
+    entry_ids: Annotated[list[Identity], FirstErrorOnly()] = Field(description="The ids of the entries.")
 
 
-class ReplaceModel(SubmissionModel):
+class PreviewReplaceModel(EntriesReplaceModel):
     """Replace the list."""
 
     model_config = request_example({"change": "replace", "cidrs": "8.8.8.0/24"})
@@ -98,16 +102,16 @@ class ReplaceModel(SubmissionModel):
     change: Literal["replace"]
 
 
-class RestoreModel(RestoreRequest):
+class PreviewRestoreModel(RestoreRequestModel):
     """Restore an earlier list."""
 
-    model_config = request_example({"change": "restore", "sequence": 12})
+    model_config = request_example({"change": "restore", "to_sequence": 12})
 
     change: Literal["restore"]
 
 
 PreviewRequest = Annotated[
-    AddModel | EditModel | RemoveModel | ReplaceModel | RestoreModel,
+    PreviewAddModel | PreviewEditModel | PreviewRemoveModel | PreviewReplaceModel | PreviewRestoreModel,
     Field(
         discriminator="change",
         examples=[{"change": "add", "cidrs": "8.8.8.8, 1.1.1.1/32"}],
@@ -115,19 +119,13 @@ PreviewRequest = Annotated[
 ]
 
 
-class PreviewProblem(RuleProblem):
-    """One violation of a rule, with suggestions for a correction."""
-
-    suggestions: list[str] = Field(description="Networks that were probably meant; each can be submitted as it is.")
-
-
 class CallerModel(ResponseModel):
     """What a change means for the caller."""
 
     address: str | None = Field(description="The client address of the request; null if it is unknown.")
-    allowed_before: bool
-    allowed_after: bool
-    covered_by: str | None = Field(description="The entry that covers the address after the change.")
+    allowed_before: bool = Field(description="Whether the address is allowed before the change.")
+    allowed_after: bool = Field(description="Whether the address is allowed after the change.")
+    matched_cidr: str | None = Field(description="The entry that allows the address after the change.")
     would_lock_out: bool = Field(description="Whether the change must be confirmed with `lock_out`.")
 
 
@@ -139,19 +137,8 @@ class PreviewModel(ResponseModel):
             "account": "acct-1",
             "version": 3,
             "ok": False,
-            "problems": [
-                {
-                    "code": "invalid_format",
-                    "text": "8.8.8.8",
-                    "position": 0,
-                    "conflicts": [],
-                    "hint": "add the length: 8.8.8.8/32",
-                    "more_conflicts": 0,
-                    "suggestions": ["8.8.8.8/32"],
-                }
-            ],
-            "more_problems": 0,
-            "message": None,
+            "errors": [{**RULE_EXAMPLE, "suggestions": ["8.8.8.8/32"]}],
+            "more_errors": 0,
             "before": [],
             "after": [],
             "enforcement_begins": False,
@@ -165,14 +152,16 @@ class PreviewModel(ResponseModel):
         }
     )
 
-    account: str
+    account: str = Field(description="The account of the list.")
     version: int = Field(description="The version of the list that the preview is based on.")
     ok: bool = Field(description="Whether the change could be made.")
-    problems: list[PreviewProblem] = Field(description="The first 100 violations of rules.")
-    more_problems: int = Field(description="The number of further violations.")
-    message: str | None = Field(description="Why the change could not be made, if no rule is violated.")
-    before: list[EntryModel] = Field(description="The entries that it would remove or alter, as they are now.")
-    after: list[EntryModel] = Field(description="The entries that it would add or alter; a new one has a negative id.")
+    errors: list[ProblemErrorModel] = Field(
+        description="Why it could not be made: the first 100 broken rules, or one other problem with the code of its "
+        "type."
+    )
+    more_errors: int = Field(description="The number of further broken rules.")
+    before: list[EntryModel] = Field(description="The entries that it would remove or edit, as they are now.")
+    after: list[EntryModel] = Field(description="The entries that it would add or edit; a new one has a negative id.")
     enforcement_begins: bool = Field(description="Whether every unlisted address would lose access.")
     enforcement_ends: bool = Field(description="Whether every address would gain access.")
     loses_access: list[str] = Field(description="The networks that lose access; empty when enforcement begins or ends.")
@@ -180,8 +169,9 @@ class PreviewModel(ResponseModel):
     more_lose_access: int = Field(description="The number of networks that lose access beyond the first 1,000.")
     more_gain_access: int = Field(description="The number of networks that gain access beyond the first 1,000.")
     caller: CallerModel | None = Field(description="The effect on the caller; null if the change cannot be made.")
-    confirm: list[Guard] = Field(
-        description="The values of `confirm` that the change needs; empty if it needs no confirmation."
+    confirm: list[str] = Field(
+        description="The values of `confirm` that the change needs; empty if it needs no confirmation.",
+        json_schema_extra={"items": {"type": "string", **open_enum(Guard)}},
     )
 
 
@@ -190,9 +180,9 @@ class CheckModel(ResponseModel):
 
     model_config = response_example({"account": "acct-1", "address": "8.8.8.8", "allowed": True})
 
-    account: str
-    address: str
-    allowed: bool
+    account: str = Field(description="The account of the request.")
+    address: str = Field(description="The address, as it was sent.")
+    allowed: bool = Field(description="Whether the address may act for the account.")
 
 
 class DecisionModel(ResponseModel):
@@ -204,48 +194,48 @@ class DecisionModel(ResponseModel):
             "address": "8.8.8.8",
             "allowed": True,
             "reason": "matched",
-            "decided_by": "acct-1",
+            "list_account": "acct-1",
             "entry": ENTRY_EXAMPLE,
             "nearest": None,
         }
     )
 
-    account: str
-    address: str
-    allowed: bool
-    reason: Literal["matched", "not_listed", "not_enforced", "invalid_address"]
-    decided_by: str = Field(description="The account whose list decided; for a subaccount, its parent.")
+    account: str = Field(description="The account of the request.")
+    address: str = Field(description="The address, as it was sent.")
+    allowed: bool = Field(description="Whether the address may act for the account.")
+    reason: str = Field(description="Why.", json_schema_extra=open_enum(get_args(Reason)))
+    list_account: str = Field(description="The account whose list decided; for a subaccount, its parent.")
     entry: EntryModel | None = Field(description="The longest matching entry.")
     nearest: EntryModel | None = Field(description="The entry that shares the most leading bits with a denied address.")
 
 
-@router.get("/check", response_model=CheckModel, responses=answers(404))
-def check(request: Request, _principal: Reader, account: AccountName, address: Address) -> Response:
+@router.get("/check", response_model=CheckModel, responses=answers(404, headers={200: READ}))
+def check_address(request: Request, _principal: Reader, account_name: AccountName, address: Address) -> Response:
     """Tell whether an address may act for an account. The matcher of this process decides."""
     manager = service_of(request).manager
-    manager.account(account)
+    manager.account(account_name)
     try:
-        allowed = manager.allows(account, address)
+        allowed = manager.allows(account_name, address)
     except InvalidAddressError:
         allowed = False
-    return Answer({"account": account, "address": address, "allowed": allowed}).response()
+    return Answer({"account": account_name, "address": address, "allowed": allowed}).read()
 
 
-@router.get("/explain", response_model=DecisionModel, responses=answers(404))
-def explain(request: Request, _principal: Reader, account: AccountName, address: Address) -> Response:
+@router.get("/explain", response_model=DecisionModel, responses=answers(404, headers={200: READ}))
+def explain_address(request: Request, _principal: Reader, account_name: AccountName, address: Address) -> Response:
     """Explain why an address may act for an account, or why not. The current list in the store decides."""
     manager = service_of(request).manager
-    manager.account(account)
-    return Answer(decision_record(account, address, manager.explain(account, address))).response()
+    manager.account(account_name)
+    return Answer(decision_record(account_name, address, manager.explain(account_name, address))).read()
 
 
-@router.post("/preview", response_model=PreviewModel, responses=answers(404, 409, 413))
-def preview(
-    request: Request, _principal: Reader, account: AccountName, change: Annotated[PreviewRequest, Body()]
+@router.post("/preview", response_model=PreviewModel, responses=answers(404, 409, body=True))
+def preview_change(
+    request: Request, _principal: Reader, account_name: AccountName, change: Annotated[PreviewRequest, Body()]
 ) -> Response:
     """Compute what a change would do and which networks it would deny. Nothing is changed."""
     manager = service_of(request).manager
-    return Answer(preview_record(manager, account, change, client_address(request))).response()
+    return Answer(preview_record(manager, account_name, change, client_address(request))).response()
 
 
 def preview_record(manager: RuleManager, account: str, change: PreviewRequest, address: str | None) -> dict[str, Any]:
@@ -260,34 +250,33 @@ def preview_record(manager: RuleManager, account: str, change: PreviewRequest, a
     Raises:
         AccountNotFoundError: If there is no such account.
         SubaccountError: If the account inherits its list.
+        InvalidTextError: If a label is not valid.
         StoreError: If the store cannot be read.
     """
     outcomes: list[ListOutcome] = []
     dry = manager.with_hooks(before_store=outcomes.append, dry_run=True, address=address)
-    problems: list[dict[str, Any]] = []
-    more_problems = 0
-    message: str | None = None
+    errors: list[dict[str, Any]] = []
+    more_errors = 0
     owner, _ = manager.listing(account)
     try:
         _make(dry, account, change)
     except RuleError as error:
-        problems = [
-            {**problem_record(problem), "suggestions": _suggestions(problem.code, problem.hint)}
-            for problem in error.problems[:MOST_PROBLEMS_TOLD]
+        told, more_errors = rule_errors(error.problems, error.more, _pointer_of(change))
+        errors = [
+            {**one, "suggestions": _suggestions(problem.code, problem.hint)}
+            for one, problem in zip(told, error.problems, strict=False)
         ]
-        more_problems = len(error.problems) - len(problems) + error.more
-    except (SubaccountError, StoreError):
+    except (InvalidTextError, SubaccountError, StoreError):
         raise
     except CidrgateError as error:
-        message = str(error)
+        errors = [{"code": error.code, "detail": str(error)}]
     at = datetime.now(UTC)
     record: dict[str, Any] = {
         "account": account,
         "version": owner.version,
         "ok": bool(outcomes),
-        "problems": problems,
-        "more_problems": more_problems,
-        "message": message,
+        "errors": errors,
+        "more_errors": more_errors,
         "before": [],
         "after": [],
         "enforcement_begins": False,
@@ -319,16 +308,25 @@ def preview_record(manager: RuleManager, account: str, change: PreviewRequest, a
 
 def _make(manager: RuleManager, account: str, change: PreviewRequest) -> None:
     match change:
-        case AddModel():
-            manager.add(account, change.entries(), **change.details())
-        case EditModel():
-            manager.edit(account, change.entry, change.edit())
-        case RemoveModel():
-            manager.remove(account, *change.entries)
-        case ReplaceModel():
-            manager.replace(account, change.entries(), **change.details())
-        case RestoreModel():
-            manager.restore(account, to_sequence=change.sequence)
+        case PreviewAddModel():
+            manager.add(account, change.submission(), **change.details())
+        case PreviewEditModel():
+            manager.edit(account, change.entry_id, change.edit())
+        case PreviewRemoveModel():
+            manager.remove(account, *change.entry_ids)
+        case PreviewReplaceModel():
+            manager.replace(account, change.submission(), **change.details())
+        case PreviewRestoreModel():
+            manager.restore(account, to_sequence=change.to_sequence)
+
+
+def _pointer_of(change: PreviewRequest) -> Callable[[int], str] | None:
+    match change:
+        case EntriesCreateModel():
+            return change.pointer
+        case PreviewEditModel():
+            return lambda _: "/cidr"
+    return None
 
 
 def _caller(outcome: ListOutcome, address: str | None, at: datetime) -> dict[str, Any]:
@@ -339,7 +337,7 @@ def _caller(outcome: ListOutcome, address: str | None, at: datetime) -> dict[str
         "address": address,
         "allowed_before": before.allowed,
         "allowed_after": after.allowed,
-        "covered_by": None if after.entry is None else after.entry.cidr,
+        "matched_cidr": None if after.entry is None else after.entry.cidr,
         "would_lock_out": Guard.LOCK_OUT in outcome.confirm,
     }
 

@@ -1,23 +1,23 @@
-"""`/v1/accounts/{account}/entries`: reading a list and every way to change it."""
+"""`/v1/accounts/{account_name}/entries`: reading a list and every way to change it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import ip_network
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
-from fastapi import APIRouter, Depends, Path, Request, Response
-from pydantic import Field
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from pydantic import Field, create_model, model_validator
 
+from cidrgate.errors import VersionConflictError
 from cidrgate.manager import RuleManager
 from cidrgate.manager.changes import named_entries
 from cidrgate.manager.outcomes import Guard, ListOutcome
 from cidrgate.rules.decisions import enforced
 from cidrgate.serialization import entry_record
 from cidrgate.service.api.account_paths import AccountName, account_path
-from cidrgate.service.api.openapi import ETAG, LOCATION, answers
+from cidrgate.service.api.openapi import LOCATION, READ, answers
 from cidrgate.service.api.schemas import (
     ENTRY_EXAMPLE,
-    MOST_ID,
     DetailsModel,
     EntryModel,
     FirstErrorOnly,
@@ -25,6 +25,7 @@ from cidrgate.service.api.schemas import (
     Text,
     request_example,
     response_example,
+    without_default,
 )
 from cidrgate.service.auth.access import Reader, Writer
 from cidrgate.service.auth.principals import Principal
@@ -35,11 +36,13 @@ from cidrgate.service.http.conditional_requests import (
     IfMatch,
     RawBody,
     etag,
-    expected_version,
+    expected_versions,
     request_key,
 )
 from cidrgate.service.http.idempotency import Answer, RequestKey
+from cidrgate.service.http.limits import GREATEST_INTEGER, LARGEST_BODY, LONGEST_CURSOR, LONGEST_PIECE
 from cidrgate.service.http.pagination import Cursor, Limit, a_page, cursor_after, invalid_cursor, text_of_cursor
+from cidrgate.service.http.problems import POINTERS, ServiceError
 from cidrgate.service.http.strict_requests import StrictRoute
 from cidrgate.service.settings import service_of
 from cidrgate.stores import Transaction
@@ -47,32 +50,54 @@ from cidrgate.values import Account, EntryEdit, NewEntry
 
 __all__ = [
     "ChangeRequest",
-    "EntryEditModel",
-    "EntryPage",
+    "EntriesCreateModel",
+    "EntriesReplaceModel",
+    "EntryCreateModel",
+    "EntryItemModel",
+    "EntryPageModel",
+    "EntryPatchModel",
     "ListChangeModel",
-    "NewEntryModel",
-    "SubmissionModel",
+    "ListedEntryModel",
     "change_request",
     "router",
 ]
 
-router = APIRouter(prefix="/v1/accounts/{account:account}/entries", tags=["entries"], route_class=StrictRoute)
+router = APIRouter(prefix="/v1/accounts/{account_name:account}/entries", tags=["entries"], route_class=StrictRoute)
 
-EntryId = Annotated[int, Path(ge=1, le=MOST_ID, description="The entry's id.")]
-_CHANGE = answers(404, 409, 412, 413, headers={200: ETAG})
+EntryId = Annotated[int, Path(ge=1, le=GREATEST_INTEGER, description="The id of the entry.")]
+EntryIds = Annotated[
+    list[Annotated[int, Field(ge=1, le=GREATEST_INTEGER)]],
+    Query(min_length=1, description="The ids of the entries. May be repeated."),
+]
+_CHANGE = answers(404, 409, 412)
+_CHANGE_BY_BODY = answers(404, 409, 412, body=True)
+_ETAG = "The version of the list as an entity tag, for `If-Match`."
+_TRIES = 3
+"""How many versions of an `If-Match` are tried, while other writers change the list."""
 
 
-class EntryPage(ResponseModel):
+class EntryPageModel(ResponseModel):
     """A page of a list's entries, in address order."""
 
     account: str = Field(description="The account of the request.")
-    list_of: str = Field(description="The account that owns the list; for a subaccount, its parent.")
-    version: int = Field(description="The version of the list; also the ETag.")
+    list_account: str = Field(description="The account that owns the list; for a subaccount, its parent.")
+    version: int = Field(description="The version of the list.")
+    etag: str = Field(description=_ETAG)
     enforced: bool = Field(description="Whether unlisted addresses are denied.")
     editable: bool = Field(description="Whether this token may change the list through this account.")
     max_entries: int = Field(description="The largest number of entries in a list.")
     items: list[EntryModel]
-    next_cursor: str | None
+    next_cursor: str | None = Field(description="The cursor of the next page; null on the last page.")
+
+
+class ListedEntryModel(EntryModel):
+    """One entry of a list, with the version of the list."""
+
+    model_config = response_example({**ENTRY_EXAMPLE, "list_account": "acct-1", "version": 3, "etag": '"v3"'})
+
+    list_account: str = Field(description="The account that owns the list; for a subaccount, its parent.")
+    version: int = Field(description="The version of the list.")
+    etag: str = Field(description=_ETAG)
 
 
 class ListChangeModel(ResponseModel):
@@ -82,58 +107,170 @@ class ListChangeModel(ResponseModel):
         {
             "account": "acct-1",
             "version": 4,
+            "etag": '"v4"',
             "enforced": True,
-            "entries": 1,
+            "entry_count": 1,
             "before": [],
             "after": [ENTRY_EXAMPLE],
         }
     )
 
     account: str
-    version: int = Field(description="The version of the list after the change; also the ETag.")
-    enforced: bool
-    entries: int = Field(description="The number of entries after the change.")
-    before: list[EntryModel] = Field(description="The entries that it removed or altered, as they were before.")
-    after: list[EntryModel] = Field(description="The entries that it added or altered, as they are now.")
+    version: int = Field(description="The version of the list after the change.")
+    etag: str = Field(description=_ETAG)
+    enforced: bool = Field(description="Whether unlisted addresses are denied after the change.")
+    entry_count: int = Field(description="The number of entries after the change, expired ones included.")
+    before: list[EntryModel] = Field(description="The entries that it removed or edited, as they were before.")
+    after: list[EntryModel] = Field(description="The entries that it added or edited, as they are now.")
 
 
-class NewEntryModel(DetailsModel):
-    """One or more networks with their own details."""
+class EntryCreateModel(DetailsModel):
+    """An entry to store. A detail that is left out is not set; null clears it in a list that is replaced."""
 
-    cidr: Text
+    model_config = request_example({"cidr": "8.8.8.0/24", "label": "office", "expires_at": None})
+
+    cidr: Text = Field(max_length=LONGEST_PIECE, description="The network.")
+
+    @model_validator(mode="after")
+    def _is_one(self) -> Self:
+        """Require one network, so that positions in a submission are those of its entries."""
+        if len([text for text in self.cidr.replace(",", "\n").split("\n") if text.strip()]) != 1:
+            raise ValueError("an entry has one network: send each in an entry of its own, or pasted text in cidrs")
+        return self
+
+    def entry(self) -> NewEntry:
+        """Return the entry in the form that `RuleManager` takes."""
+        return NewEntry(self.cidr, **self.details())
 
 
-_Cidrs = Annotated[
-    Text | Annotated[list[Text | NewEntryModel], FirstErrorOnly()],
-    Field(description="CIDRs separated by commas or newlines, or a list of such texts and of objects."),
+_Entries = Annotated[
+    list[EntryCreateModel],
+    FirstErrorOnly(),
+    Field(description="The entries, each with its details.", json_schema_extra=without_default),
+]
+_Pasted = Annotated[
+    Text,
+    Field(
+        description="CIDRs as text, separated by commas or newlines, as people paste them.",
+        max_length=LARGEST_BODY,
+        json_schema_extra=without_default,
+    ),
 ]
 
 
-class SubmissionModel(DetailsModel):
-    """Networks to add, and the details of every entry that has none."""
+class EntriesCreateModel(DetailsModel):
+    """Entries to add: `entries` or `cidrs`. `label` and `expires_at` are for each entry that does not have its own."""
 
-    model_config = request_example({"cidrs": "8.8.8.0/24, 1.1.1.1/32", "label": "office"})
+    model_config = request_example({"entries": [{"cidr": "8.8.8.0/24", "label": "office"}, {"cidr": "1.1.1.1/32"}]})
 
-    cidrs: _Cidrs
+    entries: _Entries = Field(default_factory=list)
+    cidrs: _Pasted = ""
 
-    def entries(self) -> list[str | NewEntry]:
-        """Return the submission in the form that `RuleManager` takes."""
-        return [
-            NewEntry(piece.cidr, **piece.details()) if isinstance(piece, NewEntryModel) else piece
-            for piece in ([self.cidrs] if isinstance(self.cidrs, str) else self.cidrs)
-        ]
+    @model_validator(mode="after")
+    def _is_said_once(self) -> Self:
+        self._said()
+        return self
+
+    def _said(self) -> str:
+        """Return the member that has the entries."""
+        ways = [name for name in type(self).model_fields if name in _WAYS]
+        said = [name for name in ways if name in self.model_fields_set]
+        if len(said) != 1:
+            raise ValueError(f"send one of {', '.join(ways)}, and not {' and '.join(said) or 'none of them'}")
+        return said[0]
+
+    def submission(self) -> str | list[NewEntry]:
+        """Return the entries in the form that `RuleManager` takes."""
+        said = getattr(self, self._said())
+        return said if isinstance(said, str) else [one.entry() for one in said]
+
+    def pointer(self, position: int) -> str:
+        """Return the JSON pointer of the submitted entry at a position."""
+        said = self._said()
+        return f"/{said}" if said == "cidrs" else f"/{said}/{position}/cidr"
 
 
-class EntryEditModel(DetailsModel):
-    """The changes of an entry. An omitted field keeps its value; null removes a detail."""
+_WAYS = ("entries", "cidrs", "items")
 
-    model_config = request_example({"cidr": "1.1.1.0/24"})
 
-    cidr: Text | None = Field(None, description="The new network; null keeps the old one.")
+def _ignored(model: type[ResponseModel], *known: str) -> dict[str, Any]:
+    """Return the members of a response that a request may repeat: they are ignored."""
+
+    def described(schema: dict[str, Any]) -> None:
+        without_default(schema)
+        schema["readOnly"] = True
+
+    names = [name for name in model.model_fields if name not in known]
+    return {name: (Any, Field(None, description="Ignored.", json_schema_extra=described)) for name in names}
+
+
+if TYPE_CHECKING:
+
+    class EntryItemModel(EntryCreateModel):
+        """An entry of a page; built from `EntryModel`."""
+
+    class _PageModel(EntriesCreateModel):
+        """The members of a page; built from `EntryPageModel`."""
+
+else:
+    EntryItemModel = create_model(
+        "EntryItemModel",
+        __base__=EntryCreateModel,
+        __doc__="An entry as a page of the list has it. Members that cannot be set are ignored.",
+        **_ignored(EntryModel, *EntryCreateModel.model_fields),
+    )
+    EntryItemModel.model_config |= request_example(ENTRY_EXAMPLE)
+    EntryItemModel.model_rebuild(force=True)
+    _PageModel = create_model(
+        "_PageModel",
+        __base__=EntriesCreateModel,
+        **_ignored(EntryPageModel, "items", "next_cursor"),
+    )
+
+
+class EntriesReplaceModel(_PageModel):
+    """The whole new list: `entries`, `cidrs`, or `items` as they were read.
+
+    A detail that is left out keeps its value, and null clears it.
+    """
+
+    model_config = request_example({"items": [ENTRY_EXAMPLE]})
+
+    items: Annotated[
+        list[EntryItemModel],
+        FirstErrorOnly(),
+        Field(
+            description="The entries as a page of the list has them. Members that cannot be set are ignored.",
+            json_schema_extra=without_default,
+        ),
+    ] = Field(default_factory=list)
+    next_cursor: Text | None = Field(
+        None,
+        max_length=LONGEST_CURSOR,
+        description="The cursor of the page. It must be null, because a list is not replaced by a part of it.",
+        json_schema_extra=without_default,
+    )
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Self:
+        if self.next_cursor is not None:
+            raise ValueError("next_cursor is not null, so this is one page of the list: send all of its items")
+        return self
+
+
+class EntryPatchModel(DetailsModel):
+    """The changes of an entry, as a JSON merge patch (RFC 7396).
+
+    A member that is left out keeps its value, and null removes a detail. `cidr` cannot be null.
+    """
+
+    model_config = request_example({"cidr": "1.1.1.0/24", "label": None})
+
+    cidr: Text = Field("", max_length=LONGEST_PIECE, description="The new network.", json_schema_extra=without_default)
 
     def edit(self) -> EntryEdit:
         """Return the edit in the form that `RuleManager` takes."""
-        return EntryEdit(cidr=... if self.cidr is None else self.cidr, **self.details())
+        return EntryEdit(cidr=self.cidr if "cidr" in self.model_fields_set else ..., **self.details())
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +280,7 @@ class ChangeRequest:
     Attributes:
         request: The request.
         principal: Who makes the request.
+        account: The account whose list changes.
         confirmed: The guards that the request confirms.
         if_match: The `If-Match` header; it is checked after the rest of the request.
         once: The key that identifies a repeated request; None if each repetition is carried out again.
@@ -150,6 +288,7 @@ class ChangeRequest:
 
     request: Request
     principal: Principal
+    account: str
     confirmed: tuple[Guard, ...]
     if_match: str | None
     once: RequestKey | None
@@ -159,16 +298,17 @@ class ChangeRequest:
         change: Callable[[RuleManager, dict[str, Any]], object],
         *,
         status: int = 200,
-        location: str | None = None,
+        pointer: Callable[[int], str] | None = None,
     ) -> Response:
         """Make the change and return the response.
 
         Args:
             change: Makes the change with a manager and the arguments `actor` and `expect_version`.
-            status: The status of the response.
-            location: The path of what was created.
+            status: The status of the response. With 201 it names the entry, if the change made one.
+            pointer: Returns the part of the body that has the submitted entry at a position, for broken rules.
         """
         service = service_of(self.request)
+        self.request.scope[POINTERS] = pointer
 
         def carry_out() -> Answer:
             answer: Answer | None = None
@@ -177,124 +317,157 @@ class ChangeRequest:
                 nonlocal answer
                 if not isinstance(made, ListOutcome):
                     raise AssertionError("the hook got an account instead of a change of a list")
-                headers = {"ETag": etag(made.account.version)}
-                if location is not None:
-                    headers["Location"] = location
+                headers = {}
+                if status == 201 and len(made.change.after) == 1:
+                    headers["Location"] = self._path_of(made.change.after[0].id)
                 answer = Answer(_outcome_record(made), status, headers)
                 service.answers.record(transaction, self.once, answer)
 
             manager = self.principal.changing(service.manager)._with_transaction_hook(in_transaction)
             manager = manager.with_hooks(address=client_address(self.request), confirmed=self.confirmed)
-            change(manager, {"actor": self.principal.name, "expect_version": expected_version(self.if_match)})
+            self._make(manager, change)
             if answer is None:
                 raise AssertionError("the hook in_transaction was not called")
             return answer
 
         return service.answers.once(self.once, carry_out)
 
+    def _make(self, manager: RuleManager, change: Callable[[RuleManager, dict[str, Any]], object]) -> None:
+        """Make the change to one of the versions that `If-Match` names."""
+        expected = expected_versions(self.if_match)
+        candidates: list[int | None] = [None]
+        if expected is not None:
+            now = 0 if len(expected) == 1 else manager.account(self.account).version
+            # Versions only grow: those that are over cannot match any more.
+            candidates = [*sorted(one for one in expected if one >= now)[:_TRIES]] or [max(expected)]
+        for number, version in enumerate(candidates, 1):
+            try:
+                change(manager, {"actor": self.principal.name, "expect_version": version})
+            except VersionConflictError:
+                if number == len(candidates):
+                    raise
+            else:
+                return
+
+    def _path_of(self, entry_id: int) -> str:
+        return f"{account_path(self.account)}/entries/{entry_id}"
+
 
 async def _change_request(
     request: Request,
     principal: Writer,
+    account_name: AccountName,
     body: RawBody,
     confirm: Confirm = [],  # noqa: B006 - FastAPI copies defaults
     if_match: IfMatch = None,
     idempotency_key: IdempotencyKey = None,
 ) -> ChangeRequest:
+    if "if-none-match" in request.headers:
+        raise ServiceError("version_conflict", "If-None-Match is for requests that read: a change takes If-Match")
     once = request_key(request, principal, idempotency_key, body)
-    return ChangeRequest(request, principal, tuple(confirm), if_match, once)
+    # A list of tags may be sent in several lines (RFC 9110 section 5.3).
+    if if_match is not None:
+        if_match = ", ".join(request.headers.getlist("if-match"))
+    return ChangeRequest(request, principal, account_name, tuple(confirm), if_match, once)
 
 
 change_request = Annotated[ChangeRequest, Depends(_change_request)]
 """A request whose principal may change the list of the account in the path."""
 
 
-@router.get("", response_model=EntryPage, responses=answers(404, headers={200: ETAG}))
+@router.get("", response_model=EntryPageModel, responses=answers(404, headers={200: READ}))
 def list_entries(
-    request: Request, principal: Reader, account: AccountName, limit: Limit = 100, cursor: Cursor = None
+    request: Request, principal: Reader, account_name: AccountName, limit: Limit = 100, cursor: Cursor = None
 ) -> Response:
     """List the entries of an account in address order, with subnet masks. A subaccount has its parent's entries."""
     manager = service_of(request).manager
-    owner, entries = manager.listing(account)
+    owner, entries = manager.listing(account_name)
     after = _place(text_of_cursor(cursor))
     found = entries if after is None else [entry for entry in entries if _order(entry.cidr) > after]
     shown, last = a_page(found, limit)
-    matched = manager.last_matches(account)
+    matched = manager.last_matches(account_name)
     page = {
-        "account": account,
-        "list_of": owner.name,
+        "account": account_name,
+        "list_account": owner.name,
         "version": owner.version,
+        "etag": etag(owner.version),
         "enforced": enforced(entries),
-        "editable": owner.name == account and principal.may_write(account, None),
+        "editable": owner.name == account_name and principal.may_write(account_name, None),
         "max_entries": manager.policy.max_entries,
         "items": [entry_record(entry, matched.get(entry.id)) for entry in shown],
         "next_cursor": None if last is None else cursor_after(last.cidr),
     }
-    return Answer(page, headers={"ETag": etag(owner.version)}).response()
+    return Answer(page).read(owner.version)
 
 
 @router.post(
     "",
     status_code=201,
     response_model=ListChangeModel,
-    responses=answers(404, 409, 412, 413, headers={201: ETAG | LOCATION}),
+    responses=answers(404, 409, 412, body=True, headers={201: LOCATION}),
 )
-def add_entries(
-    account: AccountName,
-    asked: change_request,
-    submission: SubmissionModel,
-) -> Response:
-    """Add one or more networks. All are stored or none, and the response reports every problem."""
-    location = f"{account_path(account)}/entries"
+def add_entries(account_name: AccountName, asked: change_request, submission: EntriesCreateModel) -> Response:
+    """Add entries. All are stored or none, and the response reports every problem."""
 
     def add(manager: RuleManager, arguments: dict[str, Any]) -> None:
-        manager.add(account, submission.entries(), **submission.details(), **arguments)
+        manager.add(account_name, submission.submission(), **submission.details(), **arguments)
 
-    return asked.answered(add, status=201, location=location)
+    return asked.answered(add, status=201, pointer=submission.pointer)
 
 
-@router.put("", response_model=ListChangeModel, responses=_CHANGE)
-def replace_entries(account: AccountName, asked: change_request, submission: SubmissionModel) -> Response:
+@router.put("", response_model=ListChangeModel, responses=_CHANGE_BY_BODY)
+def replace_entries(account_name: AccountName, asked: change_request, submission: EntriesReplaceModel) -> Response:
     """Replace the whole list in one change. An entry whose network stays keeps its id, author and time.
 
-    An empty list ends enforcement, which must be confirmed.
+    A detail of it that is left out stays, and null clears it. A list that was read can be sent back as it is, as
+    `items`. An empty list ends enforcement, which must be confirmed.
     """
 
     def replace(manager: RuleManager, arguments: dict[str, Any]) -> None:
-        manager.replace(account, submission.entries(), **submission.details(), **arguments)
+        manager.replace(account_name, submission.submission(), **submission.details(), **arguments)
 
-    return asked.answered(replace)
+    return asked.answered(replace, pointer=submission.pointer)
 
 
-@router.get("/{entry}", response_model=EntryModel, responses=answers(404, headers={200: ETAG}))
-def get_entry(request: Request, _principal: Reader, account: AccountName, entry: EntryId) -> Response:
-    """One entry."""
+@router.delete("", response_model=ListChangeModel, responses=_CHANGE)
+def remove_entries(account_name: AccountName, asked: change_request, entry_ids: EntryIds) -> Response:
+    """Remove the named entries, all or none. To remove every entry ends enforcement, which must be confirmed."""
+    return asked.answered(lambda manager, arguments: manager.remove(account_name, *entry_ids, **arguments))
+
+
+@router.get("/{entry_id}", response_model=ListedEntryModel, responses=answers(404, headers={200: READ}))
+def get_entry(request: Request, _principal: Reader, account_name: AccountName, entry_id: EntryId) -> Response:
+    """Return one entry, with the version of its list."""
     manager = service_of(request).manager
-    owner, entries = manager.listing(account)
-    [found] = named_entries(account, entries, [entry])
-    return Answer(
-        entry_record(found, manager.last_matches(account).get(entry)), headers={"ETag": etag(owner.version)}
-    ).response()
+    owner, entries = manager.listing(account_name)
+    [found] = named_entries(account_name, entries, [entry_id])
+    record = entry_record(found, manager.last_matches(account_name).get(entry_id))
+    of_list = {"list_account": owner.name, "version": owner.version, "etag": etag(owner.version)}
+    return Answer(record | of_list).read(owner.version)
 
 
-@router.patch("/{entry}", response_model=ListChangeModel, responses=_CHANGE)
-def edit_entry(account: AccountName, asked: change_request, entry: EntryId, edit: EntryEditModel) -> Response:
+@router.patch("/{entry_id}", response_model=ListChangeModel, responses=_CHANGE_BY_BODY)
+def edit_entry(account_name: AccountName, asked: change_request, entry_id: EntryId, edit: EntryPatchModel) -> Response:
     """Change the network or the details of an entry. Its id, author and time of creation stay."""
-    return asked.answered(lambda manager, arguments: manager.edit(account, entry, edit.edit(), **arguments))
+    return asked.answered(
+        lambda manager, arguments: manager.edit(account_name, entry_id, edit.edit(), **arguments),
+        pointer=lambda _: "/cidr",
+    )
 
 
-@router.delete("/{entry}", response_model=ListChangeModel, responses=_CHANGE)
-def delete_entry(account: AccountName, asked: change_request, entry: EntryId) -> Response:
+@router.delete("/{entry_id}", response_model=ListChangeModel, responses=_CHANGE)
+def remove_entry(account_name: AccountName, asked: change_request, entry_id: EntryId) -> Response:
     """Remove an entry. Removing the last one ends enforcement, which must be confirmed."""
-    return asked.answered(lambda manager, arguments: manager.remove(account, entry, **arguments))
+    return asked.answered(lambda manager, arguments: manager.remove(account_name, entry_id, **arguments))
 
 
 def _outcome_record(made: ListOutcome) -> dict[str, Any]:
     return {
         "account": made.account.name,
         "version": made.account.version,
+        "etag": etag(made.account.version),
         "enforced": enforced(made.after),
-        "entries": len(made.after),
+        "entry_count": len(made.after),
         "before": [entry_record(entry) for entry in made.change.before],
         "after": [entry_record(entry) for entry in made.change.after],
     }

@@ -1,27 +1,34 @@
 """`/healthz`, `/readyz` and `/metrics`: for the systems that operate the service."""
 
 import math
-from typing import Literal
 
 from fastapi import APIRouter, Request, Response
 from pydantic import Field
 
 from cidrgate.service.api.openapi import answers
-from cidrgate.service.api.schemas import ResponseModel
+from cidrgate.service.api.schemas import ResponseModel, open_enum
 from cidrgate.service.auth.access import MetricsReader
 from cidrgate.service.http.idempotency import Answer
 from cidrgate.service.http.strict_requests import StrictRoute
 from cidrgate.service.settings import service_of
+from cidrgate.values import seconds
 
 __all__ = [
     "HealthModel",
     "PUBLIC",
     "ReadinessModel",
+    "is_public",
     "router",
 ]
 
-PUBLIC = frozenset({"/healthz", "/readyz"})
-"""Paths that need no token and are open to every address."""
+PUBLIC = frozenset({"/healthz", "/readyz", "/problems"})
+"""Paths, with what is below them, that need no token and are open to every address."""
+
+
+def is_public(path: str) -> bool:
+    """Return whether a path needs no token and is open to every address."""
+    return path in PUBLIC or any(path.startswith(f"{one}/") for one in PUBLIC)
+
 
 _PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -31,18 +38,21 @@ router = APIRouter(tags=["operation"], route_class=StrictRoute)
 class HealthModel(ResponseModel):
     """The process responds."""
 
-    status: Literal["ok"]
+    status: str = Field(description="`ok`.", json_schema_extra=open_enum(["ok"]))
 
 
 class ReadinessModel(ResponseModel):
     """Whether the service is ready for requests."""
 
-    status: Literal["ready", "stale"]
+    status: str = Field(
+        description="`ready`, or `stale` if the lists are too old or the store cannot be read.",
+        json_schema_extra=open_enum(["ready", "stale"]),
+    )
     staleness: float | None = Field(description="Seconds since the matcher was last known to equal the store.")
 
 
 @router.get("/healthz", response_model=HealthModel, responses=answers(public=True))
-async def healthz() -> Response:
+async def get_health() -> Response:
     """Tell whether the process responds."""
     return Answer({"status": "ok"}).response()
 
@@ -55,11 +65,11 @@ async def healthz() -> Response:
         **answers(public=True),
     },
 )
-async def readyz(request: Request) -> Response:
+async def get_readiness(request: Request) -> Response:
     """Tell whether the lists are up to date and the store can be read."""
     service = service_of(request)
     staleness = service.manager.staleness
-    ready = staleness <= service.settings.max_staleness and await service.probe.answers()
+    ready = staleness <= seconds(service.settings.ready_within, "ready_within") and await service.probe.answers()
     known = round(staleness, 3) if math.isfinite(staleness) else None
     return Answer({"status": "ready" if ready else "stale", "staleness": known}, 200 if ready else 503).response()
 
@@ -69,6 +79,6 @@ async def readyz(request: Request) -> Response:
     response_class=Response,
     responses={200: {"content": {_PROMETHEUS: {"schema": {"type": "string"}}}}, **answers()},
 )
-def metrics(request: Request, _principal: MetricsReader) -> Response:
+def get_metrics(request: Request, _principal: MetricsReader) -> Response:
     """Return metrics for Prometheus. The scope `metrics` is sufficient."""
     return Response(service_of(request).metrics.text(), media_type=_PROMETHEUS)

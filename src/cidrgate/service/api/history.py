@@ -1,51 +1,58 @@
-"""`/v1/accounts/{account}/history`: what changed, when and by whom; and `restore`, which restores an earlier list."""
+"""`/v1/accounts/{account_name}/history`: what changed, when and by whom; and `restore`."""
 
 from collections.abc import Iterator
 from datetime import datetime
+from typing import Annotated, get_args
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
 
 from cidrgate.manager import RuleManager
 from cidrgate.serialization import change_record
 from cidrgate.service.api.account_paths import AccountName
 from cidrgate.service.api.entries import ListChangeModel, change_request
-from cidrgate.service.api.openapi import ETAG, answers
+from cidrgate.service.api.openapi import READ, answers
 from cidrgate.service.api.schemas import (
     ENTRY_EXAMPLE,
-    MOST_ID,
     EntryModel,
     RequestModel,
     ResponseModel,
+    open_enum,
     request_example,
     response_example,
 )
-from cidrgate.service.auth.access import Reader
+from cidrgate.service.auth.access import Admin, Reader
 from cidrgate.service.http.idempotency import Answer
+from cidrgate.service.http.limits import GREATEST_INTEGER, LONGEST_NAME
 from cidrgate.service.http.pagination import Cursor, Limit, cursor_after, filled, number_of_cursor
 from cidrgate.service.http.strict_requests import StrictRoute
 from cidrgate.service.settings import service_of
-from cidrgate.values import Change
+from cidrgate.values import Action, Change
 
 __all__ = [
     "ChangeModel",
-    "ChangePage",
-    "RestoreRequest",
+    "ChangePageModel",
+    "RestoreRequestModel",
+    "of_all",
     "router",
 ]
 
 _AT_A_TIME = 50
 
-router = APIRouter(prefix="/v1/accounts/{account:account}", tags=["history"], route_class=StrictRoute)
+router = APIRouter(prefix="/v1/accounts/{account_name:account}", tags=["history"], route_class=StrictRoute)
+of_all = APIRouter(prefix="/v1", tags=["history"], route_class=StrictRoute)
 
 
-class RestoreRequest(RequestModel):
+class RestoreRequestModel(RequestModel):
     """The earlier list to restore."""
 
-    model_config = request_example({"sequence": 12})
+    model_config = request_example({"to_sequence": 12})
 
-    sequence: int = Field(
-        ge=0, le=MOST_ID, strict=True, description="The change after which the list had the wanted state."
+    to_sequence: int = Field(
+        ge=0,
+        le=GREATEST_INTEGER,
+        strict=True,
+        description="The sequence of the change after which the list had the wanted state.",
     )
 
 
@@ -64,48 +71,86 @@ class ChangeModel(ResponseModel):
         }
     )
 
-    sequence: int
-    at: datetime
-    actor: str | None
-    account: str
-    action: str
-    before: list[EntryModel]
-    after: list[EntryModel]
+    sequence: int = Field(description="The position in the change log; it grows with every change.")
+    at: datetime = Field(description="When the change was committed.")
+    actor: str | None = Field(description="Who made the change.")
+    account: str = Field(description="The account that changed.")
+    action: str = Field(description="What the change did.", json_schema_extra=open_enum(get_args(Action)))
+    before: list[EntryModel] = Field(description="The entries that it removed or edited, as they were before.")
+    after: list[EntryModel] = Field(description="The entries that it added or edited, as they were after.")
 
 
-class ChangePage(ResponseModel):
+class ChangePageModel(ResponseModel):
     """A page of changes, the newest first."""
 
     items: list[ChangeModel]
-    next_cursor: str | None
+    next_cursor: str | None = Field(description="The cursor of the next page; null on the last page.")
 
 
-@router.get("/history", response_model=ChangePage, responses=answers(404))
+Before = Annotated[int | None, Query(ge=0, le=GREATEST_INTEGER, description="Only changes with a smaller sequence.")]
+After = Annotated[int | None, Query(ge=0, le=GREATEST_INTEGER, description="Only changes with a greater sequence.")]
+
+
+@router.get("/history", response_model=ChangePageModel, responses=answers(404, headers={200: READ}))
 def list_history(
-    request: Request, _principal: Reader, account: AccountName, limit: Limit = 100, cursor: Cursor = None
+    request: Request,
+    _principal: Reader,
+    account_name: AccountName,
+    limit: Limit = 100,
+    cursor: Cursor = None,
+    before: Before = None,
+    after: After = None,
 ) -> Response:
     """List the changes of an account's own list, the newest first. The owner of an inherited list has its changes."""
-    changes = _newest_first(service_of(request).manager, account, number_of_cursor(cursor), limit + 1)
+    return _page(service_of(request).manager, account_name, limit, cursor, before, after)
+
+
+@router.post("/restore", response_model=ListChangeModel, responses=answers(404, 409, 412, body=True))
+def restore_list(account_name: AccountName, asked: change_request, wanted: RestoreRequestModel) -> Response:
+    """Restore the list as it was after a change of the history. This is a new change; the current rules apply to it."""
+    return asked.answered(
+        lambda manager, arguments: manager.restore(account_name, to_sequence=wanted.to_sequence, **arguments)
+    )
+
+
+@of_all.get("/changes", response_model=ChangePageModel, responses=answers(404, headers={200: READ}))
+def list_changes(
+    request: Request,
+    _principal: Admin,
+    limit: Limit = 100,
+    cursor: Cursor = None,
+    account: Annotated[
+        str | None, Query(min_length=1, max_length=LONGEST_NAME, description="Only changes of this account.")
+    ] = None,
+    before: Before = None,
+    after: After = None,
+) -> Response:
+    """List the changes of every account, the newest first. Only for admins."""
+    return _page(service_of(request).manager, account, limit, cursor, before, after)
+
+
+def _page(
+    manager: RuleManager, account: str | None, limit: int, cursor: str | None, before: int | None, after: int | None
+) -> Response:
+    ended = number_of_cursor(cursor)
+    first = min((one for one in (ended, before) if one is not None), default=None)
+    changes = _newest_first(manager, account, first, after or 0, limit + 1)
     items, last = filled(changes, change_record, lambda change: change.sequence, limit)
     page = {
         "items": items,
         "next_cursor": None if last is None else cursor_after(last),
     }
-    return Answer(page).response()
+    return Answer(page).read()
 
 
-def _newest_first(manager: RuleManager, account: str, before: int | None, most: int) -> Iterator[Change]:
-    """Yield changes of an account, read a few at a time, because each may contain two whole lists."""
+def _newest_first(
+    manager: RuleManager, account: str | None, before: int | None, after: int, most: int
+) -> Iterator[Change]:
+    """Yield changes, the newest first, read a few at a time, because each may contain two whole lists."""
     while most > 0:
-        changes = manager.history(account, limit=min(most, _AT_A_TIME), before=before)
+        changes = manager.history(account, limit=min(most, _AT_A_TIME), before=before, after=after)
         yield from changes
         if len(changes) < min(most, _AT_A_TIME):
             return
         most -= len(changes)
         before = changes[-1].sequence
-
-
-@router.post("/restore", response_model=ListChangeModel, responses=answers(404, 409, 412, 413, headers={200: ETAG}))
-def restore(account: AccountName, asked: change_request, wanted: RestoreRequest) -> Response:
-    """Restore the list as it was after a change of the history. This is a new change; the current rules apply to it."""
-    return asked.answered(lambda manager, arguments: manager.restore(account, to_sequence=wanted.sequence, **arguments))

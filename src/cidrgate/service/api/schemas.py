@@ -3,6 +3,7 @@
 The objects of one resource are defined beside its operations. `cidrgate.serialization` makes the responses.
 """
 
+from collections.abc import Iterable
 from dataclasses import fields
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, cast, get_type_hints
@@ -17,33 +18,34 @@ from pydantic import (
     Field,
     create_model,
 )
+from pydantic.json_schema import SkipJsonSchema
 
-from cidrgate.manager.outcomes import Guard
+from cidrgate.problem_types import PROBLEM_TYPES
 from cidrgate.rules import RULES
 from cidrgate.serialization import EntryInfo, entry_record
-from cidrgate.service.http.limits import LONGEST_LABEL
+from cidrgate.service.http.limits import GREATEST_INTEGER, LONGEST_LABEL, LONGEST_NAME
 from cidrgate.values import Entry, EntryDetails
 
 __all__ = [
+    "AccountText",
     "DetailsModel",
     "ENTRY_EXAMPLE",
     "EntryModel",
     "FirstErrorOnly",
     "Identity",
     "Label",
-    "MOST_ID",
-    "ProblemDetails",
+    "ProblemErrorModel",
+    "ProblemModel",
+    "RULE_EXAMPLE",
     "RequestModel",
     "ResponseModel",
-    "RuleProblem",
     "Text",
     "Time",
+    "open_enum",
     "request_example",
     "response_example",
+    "without_default",
 ]
-
-MOST_ID = 2**63 - 1
-"""The greatest key in any database."""
 
 
 def _written(time: object) -> object:
@@ -75,14 +77,29 @@ class FirstErrorOnly(FailFast):
         return hash(type(self))
 
 
+def open_enum(values: Iterable[str]) -> dict[str, Any]:
+    """Return what a schema says of a text with these values, to which later versions may add some.
+
+    An `enum` would make the programs that are generated from the document refuse every new value.
+    """
+    return {"x-extensible-enum": list(values)}
+
+
+def without_default(schema: dict[str, Any]) -> None:
+    """Remove the default from the schema of a member that may be left out: what it means then is described."""
+    schema.pop("default", None)
+
+
 Text = Annotated[str, AfterValidator(_unicode)]
+AccountText = Annotated[Text, Field(json_schema_extra={"maxLength": LONGEST_NAME})]
+"""The name of an account or a token; the library checks it, and says what is wrong with it."""
 Time = Annotated[AwareDatetime, BeforeValidator(_written), AfterValidator(_in_range)]
 Label = Annotated[
-    str,
+    Text,
     Field(description="A name for people; an empty one is null.", json_schema_extra={"maxLength": LONGEST_LABEL}),
 ]
 """A label, which the library checks: `cidrgate.rules.characters.checked_text`."""
-Identity = Annotated[int, Field(ge=1, le=MOST_ID, strict=True)]
+Identity = Annotated[int, Field(ge=1, le=GREATEST_INTEGER, strict=True)]
 
 
 class ResponseModel(BaseModel):
@@ -139,30 +156,79 @@ else:
 class DetailsModel(RequestModel):
     """The details of an entry: the fields of `EntryDetails`."""
 
-    label: Label | None = None
-    expires_at: Time | None = Field(None, description="The time at which it expires; null for never.")
+    label: Label | None = Field(None, json_schema_extra=without_default)
+    expires_at: Time | None = Field(
+        None, description="The time at which it expires; null for never.", json_schema_extra=without_default
+    )
 
     def details(self) -> EntryDetails:
-        """Return the details that the request contains."""
+        """Return the details that the request contains; null clears a detail."""
         said = {name: getattr(self, name) for name in DetailsModel.model_fields if name in self.model_fields_set}
         return cast("EntryDetails", said)
 
 
-class RuleProblem(ResponseModel):
-    """One violation of a rule."""
+def _optional(description: str, **extra: Any) -> Any:
+    """Return the field of a member that only some objects have."""
+
+    def described(schema: dict[str, Any]) -> None:
+        without_default(schema)
+        schema.update(extra)
+
+    return Field(default=None, description=description, json_schema_extra=described)
+
+
+_INVALID_PARTS = (
+    "missing",
+    "unknown",
+    "repeated",
+    "wrong_type",
+    "out_of_range",
+    "too_long",
+    "too_short",
+    "invalid_value",
+)
+
+
+class ProblemErrorModel(BaseModel):
+    """One thing that is wrong: a broken rule, or an invalid part of the request."""
 
     code: str = Field(
-        description="; ".join(f"`{rule.code}`: {rule.when}" for rule in RULES) + ".",
-        json_schema_extra={"enum": [rule.code for rule in RULES]},
+        description="For a broken rule, "
+        + "; ".join(f"`{rule.code}`: {rule.when}" for rule in RULES)
+        + ". For a part of a request, what is wrong with it.",
+        json_schema_extra=open_enum([*(rule.code for rule in RULES), *_INVALID_PARTS]),
     )
-    text: str = Field(description="The submitted text.")
-    position: int = Field(description="Its position in the submission, from 0.")
-    conflicts: list[str] = Field(description="The first 100 networks that it conflicts with.")
-    hint: str = Field(description="How to correct it.")
-    more_conflicts: int = Field(description="The number of further conflicts.")
+    detail: str = Field(description="What is wrong and how to correct it.")
+    pointer: str | SkipJsonSchema[None] = _optional(
+        "The part of the body, as a JSON pointer (RFC 6901).", format="json-pointer"
+    )
+    parameter: str | SkipJsonSchema[None] = _optional("The parameter of the path or the query.")
+    header: str | SkipJsonSchema[None] = _optional("The header.")
+    text: str | SkipJsonSchema[None] = _optional("Of a rule: the submitted text.")
+    position: int | SkipJsonSchema[None] = _optional("Of a rule: the position in the submission, from 0.")
+    conflicts: list[str] | SkipJsonSchema[None] = _optional(
+        "Of a rule: the first 100 networks that the text conflicts with."
+    )
+    more_conflicts: int | SkipJsonSchema[None] = _optional("Of a rule: the number of further conflicts.")
+    hint: str | SkipJsonSchema[None] = _optional("Of a rule: how to correct it.")
+    suggestions: list[str] | SkipJsonSchema[None] = _optional(
+        "Of a rule in a preview: networks that were probably meant; each can be submitted as it is."
+    )
 
 
-class ProblemDetails(ResponseModel):
+RULE_EXAMPLE: dict[str, Any] = {
+    "code": "invalid_format",
+    "detail": "'8.8.8.8': add the length: 8.8.8.8/32",
+    "text": "8.8.8.8",
+    "position": 0,
+    "conflicts": [],
+    "hint": "add the length: 8.8.8.8/32",
+    "more_conflicts": 0,
+    "pointer": "/entries/0/cidr",
+}
+
+
+class ProblemModel(BaseModel):
     """An error, in the format of RFC 9457."""
 
     model_config = ConfigDict(
@@ -170,35 +236,38 @@ class ProblemDetails(ResponseModel):
         json_schema_extra={
             "examples": [
                 {
-                    "type": "urn:cidrgate:problem:rules_broken",
-                    "title": "Unprocessable Entity",
+                    "type": "/problems/rules_broken",
+                    "title": "Rules broken",
                     "status": 422,
                     "detail": "invalid_format: '8.8.8.8': add the length: 8.8.8.8/32",
                     "code": "rules_broken",
-                    "problems": [
-                        {
-                            "code": "invalid_format",
-                            "text": "8.8.8.8",
-                            "position": 0,
-                            "conflicts": [],
-                            "hint": "add the length: 8.8.8.8/32",
-                            "more_conflicts": 0,
-                        }
-                    ],
+                    "errors": [RULE_EXAMPLE],
+                    "more_errors": 0,
                     "confirm": [],
-                    "more_problems": 0,
                 }
             ]
         },
     )
 
-    type: str = Field(description="`urn:cidrgate:problem:` followed by the code.")
-    title: str
-    status: int
-    detail: str = Field(description="What is wrong and how to correct it.")
-    code: str = Field(description="The error code.")
-    problems: list[RuleProblem] = Field(description="The first 100 violations of rules; empty for other errors.")
-    more_problems: int = Field(description="The number of further violations.")
-    confirm: list[Guard] = Field(
-        description="The values of `confirm` with which to repeat the request, if a guard rejected it."
+    type: str = Field(
+        description="`/problems/` followed by the code: a page of this service that describes the problem.",
+        json_schema_extra={"format": "uri-reference"},
     )
+    title: str = Field(description="The title, the same for each problem of a type.")
+    status: int = Field(json_schema_extra={"format": "int32"})
+    detail: str = Field(description="What is wrong and how to correct it.")
+    code: str = Field(
+        description="The type of the problem, for programs.",
+        json_schema_extra=open_enum(kind.code for kind in PROBLEM_TYPES if kind.status is not None),
+    )
+    errors: list[ProblemErrorModel] = Field(
+        description="What is wrong in particular: the first 100 broken rules, or the first 50 invalid parts of the "
+        "request; empty for other problems."
+    )
+    more_errors: int | SkipJsonSchema[None] = _optional("The number of errors that are not in `errors`.")
+    confirm: list[str] | SkipJsonSchema[None] = _optional(
+        "The values of `confirm` with which to repeat the request, if a guard rejected it.",
+    )
+    outcome: str | SkipJsonSchema[None] = _optional("`unknown` if the change may or may not be stored.")
+    address: str | None = _optional("The client address, if it may not use the service; null if it is unknown.")
+    request_id: str | SkipJsonSchema[None] = _optional("Identifies the denial in the log of the operator.")

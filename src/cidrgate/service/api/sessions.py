@@ -7,7 +7,7 @@ from fastapi import APIRouter, Path, Request, Response
 from pydantic import Field
 
 from cidrgate.errors import SessionNotFoundError
-from cidrgate.service.api.openapi import answers
+from cidrgate.service.api.openapi import READ, answers
 from cidrgate.service.api.schemas import ResponseModel, response_example
 from cidrgate.service.auth.access import Known
 from cidrgate.service.auth.principals import Principal
@@ -20,14 +20,16 @@ from cidrgate.service.settings import service_of
 
 __all__ = [
     "SessionModel",
-    "SessionPage",
+    "SessionPageModel",
     "require_own",
     "router",
 ]
 
 router = APIRouter(prefix="/v1/sessions", tags=["sessions"], route_class=StrictRoute)
 
-SessionId = Annotated[str, Path(pattern=r"^[0-9a-f]{16}$", description="The session's id.")]
+SessionId = Annotated[
+    str, Path(min_length=16, max_length=16, pattern=r"^[0-9a-f]{16}$", description="The id of the session.")
+]
 
 
 class SessionModel(ResponseModel):
@@ -38,7 +40,7 @@ class SessionModel(ResponseModel):
             "id": "9f86d081884c7d65",
             "name": "billing",
             "scopes": ["account:acct-1:write"],
-            "token": 3,
+            "token_id": 3,
             "by_link": False,
             "address": "198.51.100.7",
             "created_at": "2026-01-02T03:04:05+00:00",
@@ -46,26 +48,26 @@ class SessionModel(ResponseModel):
         }
     )
 
-    id: str
-    name: str
-    scopes: list[str]
-    token: int | None = Field(
+    id: str = Field(description="The id of the session.")
+    name: str = Field(description="The actor of its changes.")
+    scopes: list[str] = Field(description="What the session permits.")
+    token_id: int | None = Field(
         description="The id of the token with which it ends; null after a link that was made without a token."
     )
     by_link: bool = Field(description="Whether it began with a one-time link.")
     address: str | None = Field(description="The address at which it began; null if unknown.")
-    created_at: datetime
-    expires_at: datetime
+    created_at: datetime = Field(description="When it began.")
+    expires_at: datetime = Field(description="When it expires.")
 
 
-class SessionPage(ResponseModel):
+class SessionPageModel(ResponseModel):
     """A page of sessions, the newest first."""
 
     items: list[SessionModel]
-    next_cursor: str | None
+    next_cursor: str | None = Field(description="The cursor of the next page; null on the last page.")
 
 
-@router.get("", response_model=SessionPage, responses=answers())
+@router.get("", response_model=SessionPageModel, responses=answers(headers={200: READ}))
 def list_sessions(request: Request, principal: Known, limit: Limit = 100, cursor: Cursor = None) -> Response:
     """List the current console sessions, the newest first. Without the scope `admin`, only those of this token."""
     credentials = service_of(request).credentials
@@ -84,17 +86,17 @@ def list_sessions(request: Request, principal: Known, limit: Limit = 100, cursor
         "items": [session_record(session) for session in shown],
         "next_cursor": None if last is None else cursor_after(last.id),
     }
-    return Answer(page).response()
+    return Answer(page).read()
 
 
-@router.delete("/{session}", response_model=SessionModel, responses=answers(404))
-def end_session(request: Request, principal: Known, session: SessionId) -> Response:
+@router.delete("/{session_id}", response_model=SessionModel, responses=answers(404))
+def end_session(request: Request, principal: Known, session_id: SessionId) -> Response:
     """End a console session. The next request of that browser must sign in again."""
     service = service_of(request)
-    require_own(principal, service.credentials.session_by_id(session))
+    require_own(principal, service.credentials.session_by_id(session_id))
     with service.manager._store.write() as transaction:
         principal.rely_on(transaction)
-        ended = service.credentials.end_session_in(transaction, session)
+        ended = service.credentials.end_session_in(transaction, session_id)
         require_own(principal, ended)
     return Answer(session_record(ended)).response()
 

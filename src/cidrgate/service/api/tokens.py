@@ -7,9 +7,9 @@ from fastapi import APIRouter, Path, Request, Response
 from pydantic import Field
 
 from cidrgate.errors import TokenNotFoundError
-from cidrgate.service.api.openapi import LOCATION, answers
+from cidrgate.service.api.openapi import LOCATION, READ, answers
 from cidrgate.service.api.schemas import (
-    MOST_ID,
+    AccountText,
     FirstErrorOnly,
     RequestModel,
     ResponseModel,
@@ -24,35 +24,36 @@ from cidrgate.service.auth.values import Scope
 from cidrgate.service.http.client_address import client_address
 from cidrgate.service.http.conditional_requests import IdempotencyKey, RawBody, request_key
 from cidrgate.service.http.idempotency import Answer
-from cidrgate.service.http.limits import MOST_SCOPES
+from cidrgate.service.http.limits import GREATEST_INTEGER, LONGEST_NAME, MOST_SCOPES
 from cidrgate.service.http.pagination import Cursor, Limit, cursor_after, filled, number_of_cursor
 from cidrgate.service.http.strict_requests import StrictRoute
 from cidrgate.service.settings import service_of
 
 __all__ = [
     "CreatedTokenModel",
-    "NewTokenModel",
+    "TokenCreateModel",
     "TokenModel",
-    "TokenPage",
+    "TokenPageModel",
     "WhoAmIModel",
     "router",
 ]
 
 router = APIRouter(prefix="/v1", tags=["tokens"], route_class=StrictRoute)
 
-TokenId = Annotated[int, Path(ge=1, le=MOST_ID, description="The token's id.")]
+TokenId = Annotated[int, Path(ge=1, le=GREATEST_INTEGER, description="The id of the token.")]
+_Scope = Annotated[Text, Field(json_schema_extra={"maxLength": len("account::write") + LONGEST_NAME})]
 
 
-class NewTokenModel(RequestModel):
+class TokenCreateModel(RequestModel):
     """A token to create."""
 
     model_config = request_example({"name": "billing", "scopes": ["account:acct-1:write"]})
 
-    name: Text = Field(description="A name for people; the history shows it as the author of changes.")
-    scopes: Annotated[list[Text], FirstErrorOnly()] = Field(
+    name: AccountText = Field(description="A name for people; the history shows it as the author of changes.")
+    scopes: Annotated[list[_Scope], FirstErrorOnly()] = Field(
         max_length=MOST_SCOPES, description="`admin`, `metrics`, `account:NAME:read`, `account:NAME:write`."
     )
-    expires_at: Time | None = None
+    expires_at: Time | None = Field(None, description="When it expires; null for never.")
 
 
 _TOKEN = {
@@ -71,13 +72,13 @@ class TokenModel(ResponseModel):
 
     model_config = response_example(_TOKEN)
 
-    id: int
-    name: str
-    scopes: list[str]
-    created_at: datetime
-    created_by: str | None
-    expires_at: datetime | None
-    revoked_at: datetime | None
+    id: int = Field(description="The id of the token.")
+    name: str = Field(description="The name; the history shows it as the author of changes.")
+    scopes: list[str] = Field(description="What the token permits.")
+    created_at: datetime = Field(description="When it was created.")
+    created_by: str | None = Field(description="Who created it.")
+    expires_at: datetime | None = Field(description="When it expires; null for never.")
+    revoked_at: datetime | None = Field(description="When it was revoked; null if it was not.")
 
 
 class CreatedTokenModel(TokenModel):
@@ -88,11 +89,11 @@ class CreatedTokenModel(TokenModel):
     token: str | None = Field(description="The secret, in this response only; null in a repeated response.")
 
 
-class TokenPage(ResponseModel):
+class TokenPageModel(ResponseModel):
     """A page of tokens, by id."""
 
     items: list[TokenModel]
-    next_cursor: str | None
+    next_cursor: str | None = Field(description="The cursor of the next page; null on the last page.")
 
 
 class WhoAmIModel(ResponseModel):
@@ -100,19 +101,19 @@ class WhoAmIModel(ResponseModel):
 
     model_config = response_example({"name": "billing", "scopes": ["account:acct-1:write"], "address": "198.51.100.7"})
 
-    name: str
-    scopes: list[str]
+    name: str = Field(description="The name of the token.")
+    scopes: list[str] = Field(description="What the token permits.")
     address: str | None = Field(description="The client address of the request, as the lock-out guard sees it.")
 
 
-@router.get("/me", response_model=WhoAmIModel, responses=answers())
+@router.get("/me", response_model=WhoAmIModel, responses=answers(headers={200: READ}))
 def who_am_i(request: Request, principal: Known) -> Response:
     """Return the name and the scopes of this token, and the client address of the request."""
     scopes = [str(scope) for scope in principal.scopes]
-    return Answer({"name": principal.name, "scopes": scopes, "address": client_address(request)}).response()
+    return Answer({"name": principal.name, "scopes": scopes, "address": client_address(request)}).read()
 
 
-@router.get("/tokens", response_model=TokenPage, responses=answers())
+@router.get("/tokens", response_model=TokenPageModel, responses=answers(headers={200: READ}))
 def list_tokens(request: Request, _principal: Admin, limit: Limit = 100, cursor: Cursor = None) -> Response:
     """List every token by id, also revoked and expired ones, without secrets."""
     found = service_of(request).credentials.tokens(after=number_of_cursor(cursor) or 0, limit=limit + 1)
@@ -121,17 +122,17 @@ def list_tokens(request: Request, _principal: Admin, limit: Limit = 100, cursor:
         "items": items,
         "next_cursor": None if last is None else cursor_after(last),
     }
-    return Answer(page).response()
+    return Answer(page).read()
 
 
 @router.post(
     "/tokens",
     status_code=201,
     response_model=CreatedTokenModel,
-    responses=answers(404, 409, 413, headers={201: LOCATION}),
+    responses=answers(404, 409, body=True, headers={201: LOCATION}),
 )
 def create_token(
-    request: Request, principal: Admin, new: NewTokenModel, body: RawBody, idempotency_key: IdempotencyKey = None
+    request: Request, principal: Admin, new: TokenCreateModel, body: RawBody, idempotency_key: IdempotencyKey = None
 ) -> Response:
     """Create a token. Only this response contains its secret; a repeated response does not."""
     service = service_of(request)
@@ -145,27 +146,27 @@ def create_token(
                 transaction, new.name, scopes, expires_at=new.expires_at, actor=principal.name
             )
             record = token_record(made.token)
-            headers = {"Location": str(request.app.url_path_for("get_token", token=made.token.id))}
+            headers = {"Location": str(request.app.url_path_for("get_token", token_id=made.token.id))}
             service.answers.record(transaction, once, Answer({**record, "token": None}, 201, headers))
         return Answer({**record, "token": made.secret}, 201, headers)
 
     return service.answers.once(once, carry_out)
 
 
-@router.get("/tokens/{token}", response_model=TokenModel, responses=answers(404))
-def get_token(request: Request, _principal: Admin, token: TokenId) -> Response:
+@router.get("/tokens/{token_id}", response_model=TokenModel, responses=answers(404, headers={200: READ}))
+def get_token(request: Request, _principal: Admin, token_id: TokenId) -> Response:
     """Return one token, without its secret."""
-    found = service_of(request).credentials.tokens(after=token - 1, limit=1)
-    if not found or found[0].id != token:
-        raise TokenNotFoundError(f"there is no token {token}", token=token)
-    return Answer(token_record(found[0])).response()
+    found = service_of(request).credentials.tokens(after=token_id - 1, limit=1)
+    if not found or found[0].id != token_id:
+        raise TokenNotFoundError(f"there is no token {token_id}", token=token_id)
+    return Answer(token_record(found[0])).read()
 
 
-@router.delete("/tokens/{token}", response_model=TokenModel, responses=answers(404))
-def revoke_token(request: Request, principal: Admin, token: TokenId) -> Response:
+@router.delete("/tokens/{token_id}", response_model=TokenModel, responses=answers(404))
+def revoke_token(request: Request, principal: Admin, token_id: TokenId) -> Response:
     """Revoke a token from the next request on, and end the console sessions that began with it."""
     service = service_of(request)
     with service.manager._store.write() as transaction:
         principal.rely_on(transaction)
-        revoked = service.credentials.revoke_token_in(transaction, token)
+        revoked = service.credentials.revoke_token_in(transaction, token_id)
     return Answer(token_record(revoked)).response()

@@ -45,7 +45,6 @@ def refuse_failure(request: Request) -> None:
     wait = service.failures.wait(address)
     if wait:
         raise ServiceError(
-            429,
             "too_many_failures",
             f"this address has sent too many wrong credentials: wait {wait} seconds",
             {"Retry-After": str(wait)},
@@ -99,13 +98,13 @@ async def _metrics_reader(principal: _Known) -> Principal:
     return principal
 
 
-async def _reader(request: Request, account: str, principal: _Known) -> Principal:
-    await _require_account(request, principal, account, write=False)
+async def _reader(request: Request, account_name: str, principal: _Known) -> Principal:
+    await _require_account(request, principal, account_name, write=False)
     return principal
 
 
-async def _writer(request: Request, account: str, principal: _Known) -> Principal:
-    await _require_account(request, principal, account, write=True)
+async def _writer(request: Request, account_name: str, principal: _Known) -> Principal:
+    await _require_account(request, principal, account_name, write=True)
     return principal
 
 
@@ -118,7 +117,7 @@ async def _require_account(request: Request, principal: Principal, account: str,
 
 
 def _unauthorized(detail: str) -> ServiceError:
-    return ServiceError(401, "unauthorized", detail, {"WWW-Authenticate": "Bearer"})
+    return ServiceError("unauthorized", detail, {"WWW-Authenticate": "Bearer"})
 
 
 Known = _Known

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from cidrgate._engine import Matcher
 from cidrgate.gate.gate import Gate
-from cidrgate.service.api.health import PUBLIC
+from cidrgate.service.api.health import is_public
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -43,4 +43,4 @@ def gate_of_networks(
 def guarded_account(account: str | None) -> Callable[[Any], str | None]:
     """Return the account source for the middleware. A request to a public path acts for no account."""
     name = _SERVICE if account is None else account
-    return lambda scope: None if scope["path"] in PUBLIC else name
+    return lambda scope: None if is_public(scope["path"]) else name

@@ -31,7 +31,7 @@ def session_record(session: Session) -> dict[str, Any]:
         "id": session.id,
         "name": session.name,
         "scopes": [str(scope) for scope in session.scopes],
-        "token": session.token_id,
+        "token_id": session.token_id,
         "by_link": session.by_link,
         "address": session.address,
         "created_at": utc_text(session.created_at),

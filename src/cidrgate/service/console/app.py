@@ -39,7 +39,7 @@ from cidrgate.service.console import (
 )
 from cidrgate.service.console.pages import in_place, link, page
 from cidrgate.service.http.limits import LONGEST_FORM_LIST, MOST_FIELDS
-from cidrgate.service.http.problems import ServiceError
+from cidrgate.service.http.problems import InvalidRequestError, ServiceError
 from cidrgate.service.http.store_events import log_store_error
 from cidrgate.service.http.strict_requests import FORM
 
@@ -169,6 +169,8 @@ async def _form_of(request: Request) -> FormData:
 def _what_failed(error: Exception) -> tuple[int, str, dict[str, str]]:
     """Return the status, the message for a person, and headers."""
     match error:
+        case InvalidRequestError():
+            return 422, "A part of the request is repeated, too long or invalid. Open the page again.", {}
         case ServiceError():
             return error.status, str(error), dict(error.headers or {})
         case AccountNotFoundError():

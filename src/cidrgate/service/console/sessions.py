@@ -59,10 +59,10 @@ class Person:
 class SignInNeededError(ServiceError):
     """The page requires a person who is signed in."""
 
-    code = "sign_in_needed"
+    code = "unauthorized"
 
     def __init__(self) -> None:
-        super().__init__(401, self.code, "You are not signed in, or your session has ended.")
+        super().__init__(self.code, "You are not signed in, or your session has ended.")
 
 
 def begin(request: Request, response: Response, secret: str) -> None:

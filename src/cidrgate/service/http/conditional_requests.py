@@ -1,6 +1,7 @@
-"""The conditions of a change: `If-Match`, `Idempotency-Key`, and the confirmations that a change may need."""
+"""The conditions of requests: `If-Match`, `If-None-Match`, `Idempotency-Key`, and the confirmations of a change."""
 
 import re
+from collections.abc import Iterable
 from typing import Annotated
 
 from fastapi import Depends, Header, Query, Request
@@ -8,12 +9,23 @@ from fastapi import Depends, Header, Query, Request
 from cidrgate.manager.outcomes import Guard
 from cidrgate.service.auth.principals import Principal
 from cidrgate.service.http.idempotency import RequestKey
-from cidrgate.service.http.limits import LONGEST_KEY
+from cidrgate.service.http.limits import LONGEST_KEY, LONGEST_TAGS
 from cidrgate.service.http.problems import ServiceError
 
-__all__ = ["Confirm", "IdempotencyKey", "IfMatch", "RawBody", "etag", "expected_version", "request_key"]
+__all__ = [
+    "Confirm",
+    "IdempotencyKey",
+    "IfMatch",
+    "RawBody",
+    "etag",
+    "expected_versions",
+    "matches_none",
+    "request_key",
+]
 
-_TAG = re.compile(r'"v(0|[1-9][0-9]{0,17})"')
+_TAGS = re.compile(r'[ \t,]*+((?:W/)?"[\x21\x23-\x7e\x80-\xff]*+")[ \t]*+(?:,|$)')
+# The version of the list, and in a response's header what distinguishes one representation from another.
+_OF_LIST = re.compile(r'"v(0|[1-9][0-9]{0,15})(?:-[A-Za-z0-9_-]{16})?"')
 
 Confirm = Annotated[
     list[Guard],
@@ -26,7 +38,11 @@ Confirm = Annotated[
 ]
 IfMatch = Annotated[
     str | None,
-    Header(description='The ETag of the list that was read, such as `"v3"`. A newer list is not changed.'),
+    Header(
+        max_length=LONGEST_TAGS,
+        description='The `etag` of the list that was read, such as `"v3"`, or the `ETag` header of the list or the '
+        "entry; or several, separated by commas. A list with another version is not changed.",
+    ),
 ]
 IdempotencyKey = Annotated[
     str | None,
@@ -39,28 +55,53 @@ IdempotencyKey = Annotated[
 
 
 def etag(version: int) -> str:
-    """Return the entity tag of a version of a list."""
+    """Return the entity tag of a version of a list, whatever represents it."""
     return f'"v{version}"'
 
 
-def expected_version(if_match: str | None) -> int | None:
-    """Return the version that `If-Match` requires; None if any version is accepted.
+def expected_versions(if_match: str | None) -> frozenset[int] | None:
+    """Return the versions that `If-Match` accepts; None if any version is accepted.
+
+    A weak tag never matches (RFC 9110 section 13.1.1). A tag is compared by its version: what changes without one, such
+    as when an entry last matched, is nothing that a change of the list could lose.
 
     Raises:
-        ServiceError: If the header does not contain an entity tag of this service.
+        ServiceError: If no tag of the header can be that of a list.
 
     Example:
-        >>> expected_version('"v3"'), expected_version("*"), expected_version(None)
-        (3, None, None)
+        >>> sorted(expected_versions('"v3", W/"v4", "v5-0123456789abcdef"'))
+        [3, 5]
+        >>> expected_versions("*"), expected_versions(None)
+        (None, None)
     """
     if if_match is None or if_match.strip() == "*":
         return None
-    tag = _TAG.fullmatch(if_match.strip())
-    if tag is None:
+    found = frozenset(int(tag[1]) for tag in map(_OF_LIST.fullmatch, _tags(if_match)) if tag is not None)
+    if not found:
         raise ServiceError(
-            412, "version_conflict", 'If-Match does not name a version of a list: send its ETag, such as "v3"'
+            "version_conflict", 'If-Match does not name a version of a list: send its etag, such as "v3"'
         )
-    return int(tag[1])
+    return found
+
+
+def matches_none(if_none_match: str, tag: str) -> bool:
+    """Return whether `If-None-Match` allows a response: whether it does not name the entity tag of what is there.
+
+    Example:
+        >>> matches_none('"a", W/"b"', '"b"'), matches_none("*", '"b"'), matches_none('"c"', '"b"')
+        (False, False, True)
+    """
+    if if_none_match.strip() == "*":
+        return False
+    return tag.removeprefix("W/") not in {one.removeprefix("W/") for one in _tags(if_none_match)}
+
+
+def _tags(header: str) -> Iterable[str]:
+    """Return the entity tags of a header up to the first that is not valid."""
+    position = 0
+    while (found := _TAGS.match(header, position)) is not None:
+        yield found[1]
+        position = found.end()
 
 
 async def _body(request: Request) -> bytes:
@@ -82,6 +123,6 @@ def request_key(request: Request, principal: Principal, key: str | None, body: b
     """
     if key is None:
         return None
-    parts = (request.method, request.scope["path"], request.headers.get("if-match", ""))
+    parts = (request.method, request.scope["path"], ", ".join(request.headers.getlist("if-match")))
     sent = (part.encode("utf-8", "surrogatepass") for part in parts)
     return RequestKey.make(principal.key, key, *sent, request.scope.get("query_string", b""), body)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
+from base64 import urlsafe_b64encode
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Answer", "IdempotentResponses", "RequestKey"]
 
+_TAG_BYTES = 12
+"""Bytes of the hash in an entity tag."""
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -50,6 +54,19 @@ class Answer:
     def response(self) -> Response:
         """Return the HTTP response."""
         return _response(_text(self.record), self.status, self.headers)
+
+    def read(self, version: int | None = None) -> Response:
+        """Return the HTTP response to a request that reads, with an entity tag.
+
+        The tag belongs to exactly these bytes: another page, or an entry that matched meanwhile, has another.
+
+        Args:
+            version: The version of the list that is represented, for `If-Match`; None if it is no list.
+        """
+        body = _text(self.record)
+        digest = urlsafe_b64encode(hashlib.blake2b(body.encode(), digest_size=_TAG_BYTES).digest()).decode()
+        tag = digest if version is None else f"v{version}-{digest}"
+        return _response(body, self.status, {**self.headers, "ETag": f'"{tag}"'})
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +164,7 @@ class IdempotentResponses:
             return None
         if row.request_hash != key.request_hash:
             raise ServiceError(
-                422, "idempotency_key_reused", "this Idempotency-Key was used for another request: choose a new one"
+                "idempotency_key_reused", "this Idempotency-Key was used for another request: choose a new one"
             )
         return _response(row.body, row.status, {**row.headers, "Idempotency-Replayed": "true"})
 
@@ -156,7 +173,6 @@ class IdempotentResponses:
         with self._lock:
             if key_hash in self._in_flight:
                 raise ServiceError(
-                    409,
                     "idempotency_in_progress",
                     "a request with this Idempotency-Key is being carried out: wait for its response",
                     {"Retry-After": "1"},

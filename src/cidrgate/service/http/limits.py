@@ -15,6 +15,7 @@ from cidrgate.rules.limits import LONGEST_LABEL, LONGEST_PIECE, MOST_CONFLICTS
 __all__ = [
     "BODY_SECONDS",
     "DEEPEST_JSON",
+    "GREATEST_INTEGER",
     "HEAD_SECONDS",
     "LARGEST_BODY",
     "LARGEST_HEAD",
@@ -29,6 +30,7 @@ __all__ = [
     "LONGEST_NUMBER",
     "LONGEST_PIECE",
     "LONGEST_QUERY",
+    "LONGEST_TAGS",
     "MOST_CONFLICTS",
     "MOST_CONNECTIONS",
     "MOST_FIELDS",
@@ -54,6 +56,8 @@ LONGEST_QUERY: Final = 8_192
 """Bytes of a query."""
 LONGEST_KEY: Final = 255
 """Characters of an `Idempotency-Key`."""
+LONGEST_TAGS: Final = 1_000
+"""Characters of an `If-Match`."""
 LONGEST_CURSOR: Final = 4_000
 """Characters of a cursor."""
 LONGEST_ADDRESS: Final = 100
@@ -65,6 +69,8 @@ DEEPEST_JSON: Final = 16
 """Nesting levels of JSON objects and arrays."""
 MOST_MEMBERS: Final = 100
 """Members of a JSON object."""
+GREATEST_INTEGER: Final = 2**53 - 1
+"""The greatest id, sequence or version. Every reader of JSON can represent the integers up to it (RFC 7493)."""
 LONGEST_NUMBER: Final = 40
 """Characters of a JSON number."""
 MOST_SCOPES: Final = 100

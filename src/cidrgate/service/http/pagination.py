@@ -136,4 +136,4 @@ def storable(text: str) -> bool:
 
 def invalid_cursor() -> ServiceError:
     """Return the error for an invalid cursor."""
-    return ServiceError(422, "invalid_cursor", "this cursor does not belong to this list: start with the first page")
+    return ServiceError("invalid_cursor", "this cursor does not belong to this list: start with the first page")

@@ -1,12 +1,11 @@
 """Error responses of the service, as RFC 9457 problem details.
 
-`code` identifies the kind of error. `problems` lists the problems of a `RuleError`: each broken rule with its position
-in the submission, its conflicts and a hint.
+`cidrgate.problem_types` has every type of problem. `errors` lists what is wrong in particular: each broken rule with
+its position in the submission, or each invalid member, parameter and header of the request.
 """
 
 from __future__ import annotations
 
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from fastapi.exceptions import RequestValidationError
@@ -14,41 +13,40 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from cidrgate.errors import (
-    AccountExistsError,
-    AccountNotFoundError,
     CidrgateError,
-    CredentialEndedError,
-    EntryNotFoundError,
-    HistoryError,
-    InvalidAccountError,
-    InvalidAddressError,
-    InvalidExpiryError,
-    InvalidScopeError,
-    InvalidTextError,
     OutcomeUnknownError,
     RuleError,
-    SessionNotFoundError,
     StoreBusyError,
     StoreError,
-    SubaccountError,
-    TokenNotFoundError,
-    UnclearAccountError,
     UnconfirmedChangeError,
-    VersionConflictError,
 )
+from cidrgate.problem_types import PROBLEM_JSON, TYPE_OF_CODE, problem_details, type_of_error
 from cidrgate.serialization import problem_record
 from cidrgate.service.http.limits import MOST_INVALID, MOST_PROBLEMS_TOLD
 from cidrgate.service.http.store_events import log_store_error
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
     from fastapi import FastAPI, Request, Response
     from fastapi.routing import APIRoute
 
     from cidrgate.errors import Problem
+    from cidrgate.problem_types import ProblemType
 
-__all__ = ["PROBLEM_JSON", "ForbiddenError", "ServiceError", "add_handlers", "problem_response"]
+__all__ = [
+    "POINTERS",
+    "ForbiddenError",
+    "InvalidRequestError",
+    "MalformedBodyError",
+    "ServiceError",
+    "add_handlers",
+    "problem_response",
+    "rule_errors",
+]
 
-PROBLEM_JSON = "application/problem+json"
+POINTERS = "cidrgate.pointers"
+"""The key of the scope for the function from a position in a submission to its JSON pointer in the body, or None."""
 
 _LONGEST_PART = 100
 """The most characters of a member's name that a response repeats."""
@@ -58,19 +56,23 @@ class ServiceError(CidrgateError):
     """An error of the HTTP service itself.
 
     Args:
-        status: The HTTP status.
-        code: The error code, for programs.
+        code: The code of a type of problem, for programs; the status is that of the type.
         detail: What is wrong and what to do about it, for people.
         headers: Additional headers of the response.
     """
 
     code = "service"
 
-    def __init__(self, status: int, code: str, detail: str, headers: dict[str, str] | None = None) -> None:
+    def __init__(self, code: str, detail: str, headers: dict[str, str] | None = None) -> None:
         super().__init__(detail)
-        self.status = status
         self.code = code
+        self.kind = TYPE_OF_CODE[code]
         self.headers = headers
+
+    @property
+    def status(self) -> int:
+        """The HTTP status."""
+        return _status_of(self.kind)
 
 
 class ForbiddenError(ServiceError):
@@ -79,69 +81,113 @@ class ForbiddenError(ServiceError):
     code = "insufficient_scope"
 
     def __init__(self, detail: str) -> None:
-        super().__init__(403, self.code, detail)
+        super().__init__(self.code, detail)
 
 
-_STATUS: dict[type[CidrgateError], int] = {
-    RuleError: 422,
-    InvalidExpiryError: 422,
-    InvalidAccountError: 422,
-    InvalidAddressError: 422,
-    UnclearAccountError: 422,
-    InvalidTextError: 422,
-    InvalidScopeError: 422,
-    CredentialEndedError: 401,
-    AccountExistsError: 409,
-    SubaccountError: 409,
-    AccountNotFoundError: 404,
-    EntryNotFoundError: 404,
-    TokenNotFoundError: 404,
-    SessionNotFoundError: 404,
-    HistoryError: 404,
-    VersionConflictError: 412,
+class InvalidRequestError(ServiceError):
+    """Parts of a request are unknown, repeated, missing or have invalid values.
+
+    Args:
+        errors: What is wrong with each, as the response lists it.
+    """
+
+    code = "invalid_request"
+
+    def __init__(self, errors: Sequence[Mapping[str, Any]]) -> None:
+        super().__init__(self.code, _told(errors))
+        self.errors = errors
+
+
+class MalformedBodyError(HTTPException):
+    """The body is not JSON that the service accepts. FastAPI passes on only this kind of error while it reads one."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(400, f"the body is not JSON that this service accepts: {why}")
+
+
+_CODES = {
+    400: "malformed_body",
+    404: "not_found",
+    405: "method_not_allowed",
+    408: "body_timeout",
+    413: "body_too_large",
 }
-"""The HTTP status for each error of the lower layers."""
-
-
-_CODES = {404: "not_found", 405: "method_not_allowed", 408: "too_slow", 413: "too_large", 422: "invalid_request"}
 """The codes of errors that the web framework raises."""
+
+_INVALID = {
+    "missing": "missing",
+    "extra_forbidden": "unknown",
+    "string_too_long": "too_long",
+    "too_long": "too_long",
+    "string_too_short": "too_short",
+    "too_short": "too_short",
+    "greater_than": "out_of_range",
+    "greater_than_equal": "out_of_range",
+    "less_than": "out_of_range",
+    "less_than_equal": "out_of_range",
+}
+"""The codes of what is wrong with a part of a request, by pydantic's types of errors."""
+
+_MESSAGES = {"missing": "is required", "extra_forbidden": "is unknown"}
+"""What people are told instead of pydantic's messages, by its types of errors."""
+
+_RETRY = {"store_busy": "5"}
+"""The seconds after which a request that the store could not carry out may be repeated; 1 for other codes."""
+
+_OF_STORES = {
+    "outcome_unknown": "the store did not confirm this change, so it may or may not be stored. Repeat the request with "
+    "the same Idempotency-Key; if it has no key, check the list before you try again",
+    "store_busy": "other requests held a lock that this request needs for too long; nothing was changed: try again "
+    "later",
+    "store_conflict": "another writer was first; nothing was changed: repeat the request",
+    "store_outgrown": "a newer cidrgate has migrated the store; nothing was changed: the operator must start the newer "
+    "one here too",
+    "change_withdrawn": "the service is stopping and rolled this change back; nothing was changed: repeat the request",
+    "store_unavailable": "the store is not available; nothing was changed: try again later",
+}
+"""The details of the store's errors. Their own messages may name hosts and users."""
 
 
 def problem_response(
-    status: int,
     code: str,
     detail: str,
     *,
-    problems: tuple[Problem, ...] | list[Problem] = (),
-    more_problems: int = 0,
-    confirm: tuple[str, ...] = (),
+    errors: Sequence[Mapping[str, Any]] = (),
+    more_errors: int = 0,
+    confirm: Iterable[str] = (),
     headers: dict[str, str] | None = None,
     **more: Any,
 ) -> Response:
     """Return an error response.
 
     Args:
-        status: The HTTP status.
-        code: The error code, for programs.
+        code: The code of a type of problem, for programs.
         detail: What is wrong and what to do about it, for people.
-        problems: The broken rules. The response lists only the first `MOST_PROBLEMS_TOLD`.
-        more_problems: How many problems there are that are not in `problems`.
+        errors: What is wrong in particular.
+        more_errors: How many errors there are that are not in `errors`.
         confirm: The values of `confirm` that a repeated request needs for the change to be made.
         headers: Additional headers of the response.
         more: Additional members of the response.
     """
-    body = {
-        "type": f"urn:cidrgate:problem:{code}",
-        "title": HTTPStatus(status).phrase,
-        "status": status,
-        "detail": detail,
-        "code": code,
-        "problems": [problem_record(problem) for problem in problems[:MOST_PROBLEMS_TOLD]],
-        "more_problems": max(0, len(problems) - MOST_PROBLEMS_TOLD) + more_problems,
-        "confirm": list(confirm),
-        **more,
-    }
-    return JSONResponse(body, status, headers, PROBLEM_JSON)
+    body = problem_details(code, detail, errors=list(errors), more_errors=more_errors, confirm=list(confirm), **more)
+    return JSONResponse(body, body["status"], headers, PROBLEM_JSON)
+
+
+def rule_errors(
+    problems: Sequence[Problem], more: int = 0, pointer: Callable[[int], str] | None = None
+) -> tuple[list[dict[str, Any]], int]:
+    """Return the broken rules that a response lists, and how many there are beyond those.
+
+    Args:
+        problems: The broken rules. The response lists only the first `MOST_PROBLEMS_TOLD`.
+        more: How many there are that are not in `problems`.
+        pointer: Returns the part of the body that has the submitted entry at a position; None if no part has one.
+    """
+    told = []
+    for problem in problems[:MOST_PROBLEMS_TOLD]:
+        record = problem_record(problem)
+        told.append(record if pointer is None else {**record, "pointer": pointer(problem.position)})
+    return told, max(0, len(problems) - MOST_PROBLEMS_TOLD) + more
 
 
 def add_handlers(app: FastAPI) -> None:
@@ -153,76 +199,124 @@ def add_handlers(app: FastAPI) -> None:
 
 
 def _cidrgate_error(request: Request, error: Exception) -> Response:
+    if isinstance(error, InvalidRequestError):
+        return _invalid(error.errors)
     if isinstance(error, ServiceError):
-        return problem_response(error.status, error.code, str(error), headers=error.headers)
-    if isinstance(error, UnconfirmedChangeError):
-        way = f"repeat the request with {'&'.join(f'confirm={name}' for name in error.confirm)}"
-        return problem_response(409, error.code, error.told(way), confirm=error.confirm)
+        return problem_response(error.code, str(error), headers=error.headers)
+    if not isinstance(error, CidrgateError):
+        raise error
     if isinstance(error, StoreError):
         log_store_error(request, error)  # the message may name hosts and users, so only the log gets it
-    if isinstance(error, OutcomeUnknownError):
-        return problem_response(
-            503,
-            "outcome_unknown",
-            "the store did not confirm this change, so it may or may not be stored. Repeat the request with the same "
-            "Idempotency-Key; if it has no key, check the list before you try again",
-            outcome="unknown",
-            headers={"Retry-After": "1"},
-        )
-    if isinstance(error, StoreBusyError):
-        return problem_response(
-            503,
-            "store_busy",
-            "other requests held a lock that this request needs for too long; nothing was changed: try again later",
-            headers={"Retry-After": "5"},
-        )
-    if isinstance(error, StoreError):
-        return problem_response(
-            503, StoreError.code, "the store is not available; nothing was changed", headers={"Retry-After": "1"}
-        )
-    for kind, status in _STATUS.items():
-        if isinstance(error, kind):
-            problems, more = (error.problems, error.more) if isinstance(error, RuleError) else ([], 0)
-            headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None
-            return problem_response(
-                status, error.code, str(error), problems=problems, more_problems=more, headers=headers
-            )
-    raise error
+        return _of_store(error)
+    kind = type_of_error(error)
+    if kind is None or kind.status is None:
+        raise error
+    if isinstance(error, UnconfirmedChangeError):
+        way = f"repeat the request with {'&'.join(f'confirm={name}' for name in error.confirm)}"
+        return problem_response(kind.code, error.told(way), confirm=error.confirm)
+    errors: list[dict[str, Any]] = []
+    more = 0
+    if isinstance(error, RuleError):
+        errors, more = rule_errors(error.problems, error.more, request.scope.get(POINTERS))
+    headers = {"WWW-Authenticate": "Bearer"} if kind.status == 401 else None
+    return problem_response(kind.code, str(error), errors=errors, more_errors=more, headers=headers)
+
+
+def _of_store(error: StoreError) -> Response:
+    kind = TYPE_OF_CODE["store_busy"] if isinstance(error, StoreBusyError) else type_of_error(error)
+    if kind is None or kind.status is None:
+        kind = TYPE_OF_CODE["store_unavailable"]
+    more: dict[str, Any] = {"outcome": "unknown"} if isinstance(error, OutcomeUnknownError) else {}
+    detail = _OF_STORES[kind.code]
+    return problem_response(kind.code, detail, headers={"Retry-After": _RETRY.get(kind.code, "1")}, **more)
 
 
 def _invalid_request(_request: Request, error: Exception) -> Response:
-    found = error.errors() if isinstance(error, RequestValidationError) else []
+    if not isinstance(error, RequestValidationError):
+        raise error
     # The response does not repeat what was sent: it may be a secret, or bytes that are not text.
-    invalid = [
-        {"where": ".".join(str(part)[:_LONGEST_PART] for part in one["loc"]), "message": str(one["msg"])}
-        for one in found[:MOST_INVALID]
-    ]
-    detail = "; ".join(f"{one['where']}: {one['message']}" for one in invalid)
-    if len(found) > MOST_INVALID:
-        detail += f"; and {len(found) - MOST_INVALID:,} more"
-    return problem_response(422, "invalid_request", detail, invalid=invalid)
+    found = error.errors()
+    return _invalid([_error_of(one, error.body) for one in found[:MOST_INVALID]], len(found))
+
+
+def _error_of(one: Mapping[str, Any], body: Any) -> dict[str, Any]:
+    where, *parts = one["loc"]
+    code = _INVALID.get(one["type"], "wrong_type" if one["type"].endswith(("_type", "_parsing")) else "invalid_value")
+    # The prefix is pydantic's own; it says nothing about the value.
+    detail = _MESSAGES.get(one["type"], str(one["msg"]).removeprefix("Value error, "))
+    made: dict[str, Any] = {"code": code, "detail": detail}
+    if where == "body":
+        made["pointer"] = _pointer(parts, body)
+    else:
+        name = str(parts[0])[:_LONGEST_PART] if parts else ""
+        made |= {"header": "-".join(map(str.capitalize, name.split("-")))} if where == "header" else {"parameter": name}
+    return made
+
+
+def _pointer(parts: Sequence[str | int], body: Any) -> str:
+    """Return the JSON pointer (RFC 6901) of a part of a body.
+
+    Args:
+        parts: The names and indexes that lead there. Those of a union's variant, which no body contains, are left out.
+        body: The body.
+
+    Example:
+        >>> _pointer(["add", "entries", 0, "a/b"], {"change": "add", "entries": [{"cidr": "8.8.8.0/24"}]})
+        '/entries/0/a~1b'
+    """
+    found = []
+    for number, part in enumerate(parts):
+        inside: Any = None
+        if isinstance(body, dict) and isinstance(part, str):
+            if part not in body and number + 1 < len(parts):
+                continue
+            inside = body.get(part)
+        elif isinstance(body, list) and isinstance(part, int) and part < len(body):
+            inside = body[part]
+        elif number + 1 < len(parts):
+            continue
+        found.append(str(part)[:_LONGEST_PART].replace("~", "~0").replace("/", "~1"))
+        body = inside
+    return "".join(f"/{part}" for part in found)
+
+
+def _invalid(errors: Sequence[Mapping[str, Any]], count: int | None = None) -> Response:
+    more = 0 if count is None else count - len(errors)
+    detail = _told(errors) + (f"; and {more:,} more" if more else "")
+    return problem_response("invalid_request", detail, errors=errors, more_errors=more)
+
+
+def _told(errors: Sequence[Mapping[str, Any]]) -> str:
+    told = []
+    for one in errors:
+        where = one.get("pointer") or one.get("parameter") or one.get("header")
+        told.append(f"{where}: {one['detail']}" if where else str(one["detail"]))
+    return "; ".join(told)
 
 
 def _http_error(request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
-    if error.status_code in (400, 422):
-        # FastAPI reports a body that is not text in this way; treat it like a body that is not JSON.
-        invalid = [{"where": "request", "message": error.detail}]
-        return problem_response(422, "invalid_request", error.detail, invalid=invalid)
     headers = dict(error.headers or {})
     if error.status_code == 405:
         headers["Allow"] = ", ".join(_methods(request))
-    code = _CODES.get(error.status_code, "http_error")
-    return problem_response(error.status_code, code, error.detail, headers=headers)
+    code = _CODES.get(error.status_code, "invalid_request" if error.status_code < 500 else "internal_error")
+    return problem_response(code, error.detail, headers=headers)
 
 
 def _methods(request: Request) -> list[str]:
     """Return all methods that a path accepts. Each route knows only its own methods."""
     routes: list[APIRoute] = request.app.state.routes
     same_path = (route for route in routes if route.path_regex.match(request.scope["path"]))
-    return sorted({method for route in same_path for method in route.methods or ()})
+    found = {method for route in same_path for method in route.methods or ()}
+    return sorted(found | ({"HEAD"} if "GET" in found else set()))
 
 
 def _unexpected(_request: Request, _error: Exception) -> Response:
-    return problem_response(500, "internal_error", "the service failed; see its log for the cause")
+    return problem_response("internal_error", "the service failed; see its log for the cause")
+
+
+def _status_of(kind: ProblemType) -> int:
+    if kind.status is None:
+        raise AssertionError(f"no HTTP response has the type {kind.code}")
+    return kind.status

@@ -105,9 +105,9 @@ class HostCheck:
             return
         hosts = [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
         if len(hosts) > 1 or (hosts and not _HOST.fullmatch(hosts[0])):
-            response = problem_response(400, "invalid_host", "send one Host header with a valid host name")
+            response = problem_response("invalid_host", "send one Host header with a valid host name")
         elif self._public is not None and not (hosts and self._public.names(hosts[0])):
-            response = problem_response(421, "wrong_host", f"use the public URL of this service: {self._public}")
+            response = problem_response("wrong_host", f"use the public URL of this service: {self._public}")
         else:
             await self._app(scope, receive, send)
             return

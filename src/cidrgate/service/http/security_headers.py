@@ -85,10 +85,10 @@ class HeadLimit:
         headers = scope["headers"]
         size = sum(len(name) + len(value) for name, value in headers) + len(scope.get("raw_path") or b"")
         if len(scope.get("query_string", b"")) > LONGEST_QUERY:
-            response = problem_response(414, "too_long", f"a query may have at most {LONGEST_QUERY} bytes")
+            response = problem_response("query_too_long", f"a query may have at most {LONGEST_QUERY} bytes")
         elif len(headers) > MOST_HEADERS or size > LARGEST_HEAD:
             response = problem_response(
-                431, "too_large", f"a head may have at most {MOST_HEADERS} lines and {LARGEST_HEAD} bytes"
+                "head_too_large", f"a head may have at most {MOST_HEADERS} lines and {LARGEST_HEAD} bytes"
             )
         else:
             await self._app(scope, receive, send)

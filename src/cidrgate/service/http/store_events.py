@@ -36,7 +36,7 @@ def log_store_error(request: HTTPConnection, error: StoreError) -> None:
         event, what = "store_busy", "the store is busy"
         waits: WaitMetrics = request.app.state.service.metrics.waits
         waits.refused()
-    account = request.path_params.get("account")
+    account = request.path_params.get("account_name")
     request_id = request.headers.get("x-request-id", "")
     log_event(
         logging.ERROR,

@@ -1,4 +1,4 @@
-"""Strict requests: the service refuses unknown and repeated parameters instead of ignoring them.
+"""Strict requests: the service refuses unknown and repeated parameters, and bodies of another media type.
 
 An ignored parameter is dangerous: if the service ignored an unknown `dry_run`, it would make the change.
 """
@@ -14,10 +14,10 @@ from urllib.parse import parse_qsl
 
 from fastapi import params
 from starlette.datastructures import FormData
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from cidrgate.service.http.limits import DEEPEST_JSON, LONGEST_NUMBER, MOST_FIELDS, MOST_MEMBERS
+from cidrgate.service.http.problems import InvalidRequestError, MalformedBodyError, ServiceError
 from cidrgate.service.http.threads import ChangingRoute
 
 if TYPE_CHECKING:
@@ -26,13 +26,16 @@ if TYPE_CHECKING:
     from fastapi.dependencies.models import Dependant
     from starlette.responses import Response
 
-__all__ = ["BEFORE_BODY", "FORM", "ConsoleRoute", "StrictRoute", "json_of"]
+__all__ = ["BEFORE_BODY", "FORM", "MERGE_PATCH", "ConsoleRoute", "StrictRoute", "json_of"]
 
 FORM = "cidrgate.form"
 """The key of the scope that holds the parsed form, for error pages: a body can be read only once."""
 
-_SINGLE_HEADERS = ("Authorization", "If-Match", "Idempotency-Key")
+_SINGLE_HEADERS = ("Authorization", "Idempotency-Key", "Content-Type")
 """Headers that must not be repeated, because two parsers could use different lines."""
+
+MERGE_PATCH = "application/merge-patch+json"
+"""The media type of a JSON merge patch (RFC 7396). `PATCH` also accepts it as plain JSON."""
 
 BEFORE_BODY: set[Callable[..., Any]] = set()
 """Coroutine functions of dependencies that need only the request, such as authentication. They run before its body is
@@ -50,14 +53,17 @@ class StrictRoute(ChangingRoute):
         query = _names(self.dependant, "query_params")
         first = [call for call in _calls(self.dependant) if call in BEFORE_BODY] if self.body_field else []
         fields = _names(self.dependant, "body_params") if self._takes_a_form() else None
+        takes = self._media_types()
 
         async def strict(request: Request) -> Response:
             for name in _SINGLE_HEADERS:
                 if len(request.headers.getlist(name)) > 1:
-                    raise HTTPException(422, f"the header {name} is repeated: send it once")
+                    raise InvalidRequestError([{"code": "repeated", "detail": "send it once", "header": name}])
             self._check("query", _pairs(request), query)
             for call in first:
                 await call(request)
+            if takes:
+                _check_media_type(request, takes)
             stricter = _StrictRequest(request.scope, request.receive)
             if fields is not None:
                 request.scope[FORM] = FormData()
@@ -70,6 +76,12 @@ class StrictRoute(ChangingRoute):
     def _takes_a_form(self) -> bool:
         return self.body_field is not None and isinstance(self.body_field.field_info, params.Form)
 
+    def _media_types(self) -> tuple[str, ...]:
+        """Return the media types of the body; none if the operation takes no JSON."""
+        if self.body_field is None or self._takes_a_form():
+            return ()
+        return ("application/json", MERGE_PATCH) if "PATCH" in (self.methods or ()) else ("application/json",)
+
     def _check(self, where: str, sent: Iterable[str], known: dict[str, bool]) -> None:
         """Refuse unknown and repeated names.
 
@@ -78,16 +90,20 @@ class StrictRoute(ChangingRoute):
             sent: The names that were sent.
             known: The known names, and whether each is a list.
         """
-        wrong = []
+        wrong: list[dict[str, str]] = []
+        unknown = False
         for name, times in Counter(sent).items():
             if name not in known:
-                if self.refuse_unknown:
-                    wrong.append("an unknown parameter")
+                unknown = self.refuse_unknown
             elif times > 1 and not known[name]:
-                wrong.append(f"{name} more than once")
+                detail = f"the {where} contains {name} more than once"
+                wrong.append({"code": "repeated", "detail": detail, "parameter": name})
+        if unknown:
+            # The response does not repeat the name: it may be a secret, or bytes that are not text.
+            detail = f"the {where} contains an unknown parameter; its parameters are: {', '.join(known) or 'none'}"
+            wrong.append({"code": "unknown", "detail": detail})
         if wrong:
-            there = ", ".join(known) or "none"
-            raise HTTPException(422, f"the {where} contains {wrong[0]}; its parameters are: {there}")
+            raise InvalidRequestError(wrong)
 
 
 class ConsoleRoute(StrictRoute):
@@ -108,7 +124,7 @@ def json_of(body: bytes) -> Any:
     """Parse a JSON text strictly.
 
     Raises:
-        HTTPException: 422, if the text is not valid by RFC 8259 and I-JSON (RFC 7493): UTF-8, no repeated name, no NaN,
+        MalformedBodyError: If the text is not valid by RFC 8259 and I-JSON (RFC 7493): UTF-8, no repeated name, no NaN,
             and numbers and nesting within the limits of `cidrgate.service.http.limits`.
 
     Example:
@@ -117,7 +133,7 @@ def json_of(body: bytes) -> Any:
         >>> json_of(b'{"a": 1, "a": 2}')
         Traceback (most recent call last):
         ...
-        starlette.exceptions.HTTPException: 422: the body is not JSON that this service accepts: an object contains...
+        cidrgate.service.http.problems.MalformedBodyError: 400: the body is not JSON that this service accepts: an ...
     """
     try:
         found = json.loads(
@@ -128,39 +144,39 @@ def json_of(body: bytes) -> Any:
             parse_float=_float,
         )
     except RecursionError:
-        raise _refused(f"it is nested deeper than {DEEPEST_JSON} levels") from None
+        raise MalformedBodyError(f"it is nested deeper than {DEEPEST_JSON} levels") from None
     except UnicodeDecodeError:
-        raise _refused("it is not UTF-8 text") from None
+        raise MalformedBodyError("it is not UTF-8 text") from None
     except json.JSONDecodeError as error:
-        raise _refused(f"{error.msg} at character {error.pos}") from None
+        raise MalformedBodyError(f"{error.msg} at character {error.pos}") from None
     if _deeper(found, DEEPEST_JSON):
-        raise _refused(f"it is nested deeper than {DEEPEST_JSON} levels")
+        raise MalformedBodyError(f"it is nested deeper than {DEEPEST_JSON} levels")
     return found
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(pairs) > MOST_MEMBERS:
-        raise _refused(f"an object may have at most {MOST_MEMBERS} members")
+        raise MalformedBodyError(f"an object may have at most {MOST_MEMBERS} members")
     made = dict(pairs)
     if len(made) < len(pairs):
-        raise _refused("an object contains a name twice")
+        raise MalformedBodyError("an object contains a name twice")
     return made
 
 
 def _no_constant(_text: str) -> NoReturn:
-    raise _refused("NaN and Infinity are not numbers")
+    raise MalformedBodyError("NaN and Infinity are not numbers")
 
 
 def _integer(text: str) -> int:
     if len(text) > LONGEST_NUMBER:
-        raise _refused(f"a number may have at most {LONGEST_NUMBER} characters")
+        raise MalformedBodyError(f"a number may have at most {LONGEST_NUMBER} characters")
     return int(text)
 
 
 def _float(text: str) -> float:
     number = float(text) if len(text) <= LONGEST_NUMBER else math.inf
     if math.isinf(number):
-        raise _refused("a number is too large, or too long")
+        raise MalformedBodyError("a number is too large, or too long")
     return number
 
 
@@ -180,8 +196,20 @@ def _deeper(value: Any, most: int) -> bool:
     return True
 
 
-def _refused(why: str) -> HTTPException:
-    return HTTPException(422, f"the body is not JSON that this service accepts: {why}")
+def _check_media_type(request: Request, takes: tuple[str, ...]) -> None:
+    """Refuse a body of another media type, before it is read. A request without a body has none."""
+    sent = request.headers.get("content-type")
+    if (
+        sent is None
+        and request.headers.get("content-length", "0") == "0"
+        and "transfer-encoding" not in request.headers
+    ):
+        return
+    if sent is None or sent.partition(";")[0].strip().lower() not in takes:
+        accepted = ", ".join(takes)
+        raise ServiceError(
+            "unsupported_media_type", f"send the body as Content-Type: {' or '.join(takes)}", {"Accept": accepted}
+        )
 
 
 def _pairs(request: Request) -> Iterator[str]:

@@ -1,0 +1,56 @@
+"""What every request that reads may use: `HEAD` wherever there is `GET`, and `If-None-Match`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cidrgate.service.http.conditional_requests import matches_none
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+__all__ = ["ReadRequests"]
+
+
+class ReadRequests:
+    """Answers `HEAD` like `GET` without the body, and 304 if the client has what it asks for already.
+
+    Args:
+        app: The application.
+        exempt: Paths, and what is below them, at which `HEAD` is a method of its own.
+    """
+
+    def __init__(self, app: ASGIApp, exempt: Collection[str] = ()) -> None:
+        self._app = app
+        self._exempt = exempt
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, and its response without what the client does not need."""
+        if scope["type"] != "http" or scope["method"] not in ("GET", "HEAD") or self._is_exempt(scope["path"]):
+            await self._app(scope, receive, send)
+            return
+        bodyless = scope["method"] == "HEAD"
+        # The scope itself changes: the middlewares around this one read the route that is found from it.
+        scope["method"] = "GET"
+        known = b", ".join(value for name, value in scope["headers"] if name == b"if-none-match").decode("latin-1")
+
+        async def answered(message: Message) -> None:
+            nonlocal bodyless
+            if message["type"] == "http.response.start" and message["status"] == 200 and known:
+                tags = [value for name, value in message["headers"] if name.lower() == b"etag"]
+                if tags and not matches_none(known, tags[0].decode("latin-1")):
+                    kept = [one for one in message["headers"] if not one[0].lower().startswith(b"content-")]
+                    message = {**message, "status": 304, "headers": kept}
+                    bodyless = True
+            elif message["type"] == "http.response.body" and bodyless:
+                if message.get("more_body", False):
+                    return
+                message = {**message, "body": b""}
+            await send(message)
+
+        await self._app(scope, receive, answered)
+
+    def _is_exempt(self, path: str) -> bool:
+        return any(path == one or path.startswith(f"{one}/") for one in self._exempt)
