@@ -179,9 +179,9 @@ cdef inline size_t size_of(const AccountHeader *header) noexcept nogil:
     return size
 
 
-cdef inline Slot *first_slot(SlotTable *table, uint32_t tag) noexcept nogil:
-    """Return the slot at which the search for a name begins."""
-    return &table.slots[<uint32_t>(<uint64_t>tag * table.capacity >> 32)]
+cdef inline uint32_t first_place(const SlotTable *table, uint32_t tag) noexcept nogil:
+    """Return the number of the slot at which the search for a name begins."""
+    return <uint32_t>(<uint64_t>tag * table.capacity >> 32)
 
 
 cdef inline Slot *find(const Accounts *accounts, const Name *name) noexcept nogil:
@@ -195,7 +195,7 @@ cdef inline Slot *find_from(
     SlotTable *table, const Accounts *accounts, const Name *name, uint32_t tag
 ) noexcept nogil:
     """Return the slot of an account in a table of these accounts, by the hash of its name too, or NULL."""
-    cdef uint32_t place = <uint32_t>(<uint64_t>tag * table.capacity >> 32)
+    cdef uint32_t place = first_place(table, tag)
     cdef Slot *slot
     cdef uint32_t block
     cdef const AccountHeader *header
@@ -229,7 +229,7 @@ cdef inline uint32_t list_of(const Accounts *accounts, const Name *name) noexcep
 
 cdef inline void put(SlotTable *table, uint32_t tag, uint32_t block, uint32_t decides) noexcept nogil:
     """Fill the first empty slot for a name; the table must have room."""
-    cdef uint32_t place = <uint32_t>(<uint64_t>tag * table.capacity >> 32)
+    cdef uint32_t place = first_place(table, tag)
     while table.slots[place].block != 0:
         place += 1
         if place == table.capacity:

@@ -19,7 +19,7 @@ from libc.string cimport memset
 from accounts cimport (
     DONE, HAS_ENTRIES, HAS_SUBACCOUNTS, IS_SUBACCOUNT, MAX_NAME, NO_PARENT, AccountHeader, Accounts, Lists, Name,
     Slot, SlotTable, accounts_of, blocks_by_row, close_accounts, close_lists, count_enforced, discard, find,
-    find_from, first_slot, header_of, header_of_parent, is_open, link, list_at, list_of, move_accounts, open_accounts,
+    find_from, first_place, header_of, header_of_parent, is_open, link, list_at, list_of, move_accounts, open_accounts,
     open_lists, publish, row_of, rows_known, table_size, text_of, trie_allows, trie_of, withdraw,
 )
 from address cimport Address, Prefix
@@ -756,7 +756,7 @@ cdef inline bint answer(Matcher matcher, str account, object address, bint unkno
     table = <SlotTable *>load_pointer(&accounts.table)
     tag = keyed_hash(name.text, name.size, accounts.seed)
     # The slot is fetched from memory while the address is parsed.
-    prefetch(first_slot(table, tag))
+    prefetch(&table.slots[first_place(table, tag)])
     if is_text:
         is_address = text_address(<str>address, &wanted)
     if is_address:

@@ -24,7 +24,7 @@ not rely on a property that is not in this table. No check can prove who wrote t
     them, each as long as its size class                                    memory of a replaced block is reused
     a block ends inside the arena                       verify_block        header_of, text_of, trie_of, size_of
     a name has 1 to MAX_NAME bytes                      verify_block        find, new_account
-    a name is UTF-8                                     is_utf8             parent_of
+    a name is UTF-8                                     is_utf8             parent_of, known
     flags are none, KIN, or KIN and SUBACCOUNT          verify_block        kin_of, size_of, exchange, publish, link
     a row number is below row_count, one block has it   verify_arena        row_at, exchange, discard, write_sections
 
@@ -47,7 +47,7 @@ not rely on a property that is not in this table. No check can prove who wrote t
     once in the chain of its parent; chains end
 
     an index has room, and counts its slots             verify_table        find, put: a search ends at an empty slot
-    each block has one slot, each slot a block          verify_table        header_of, write_sections
+    each block has one slot, each slot a block          verify_table        header_of, write_sections, blocks_by_row
     a slot refers to the list that decides              verify_table        list_of, header_of_parent
     a tag is the keyed hash of the slot's name          verify_searches     find, put: tags place slots when the index
                                                                             grows

@@ -12,7 +12,7 @@ from libc.string cimport memcmp, memcpy, memset
 from accounts cimport (
     DEAD, KIN, MAX_NAME, MOST_ROWS, SUBACCOUNT,
     AccountHeader, Kin, Slot, SlotTable,
-    kin_of, text_of, trie_of,
+    first_place, kin_of, text_of, trie_of,
 )
 from address cimport Prefix, has_host_bits, is_mapped, same_network
 from arena cimport SEGMENTS, SEGMENT_UNITS, UNIT
@@ -487,9 +487,9 @@ cdef inline int verify_searches(const Snapshot *header, const SlotTable *table, 
     cdef const Slot *slot
     for number in range(survey.count):
         if number + AHEAD < survey.count:
-            prefetch(&table.slots[<uint64_t>survey.found[number + AHEAD].tag * table.capacity >> 32])
+            prefetch(&table.slots[first_place(table, survey.found[number + AHEAD].tag)])
         tag = survey.found[number].tag
-        place = <uint32_t>(<uint64_t>tag * table.capacity >> 32)
+        place = first_place(table, tag)
         alike = 0
         for _step in range(FAR):
             slot = &table.slots[place]

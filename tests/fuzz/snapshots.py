@@ -92,7 +92,10 @@ def base(number: int) -> tuple[bytes, Layout, dict[str, list[Range]]]:
     if number in LARGE and number % 12 == 5:  # longer than half a segment, so that it has segments of its own
         matcher.publish("vast", [f"{n >> 16 & 255}.{n >> 8 & 255}.{n & 255}.0/24" for n in range(0, 2**22, 50)])
     for index in range(source.choice([0, 2, 9, 30])):
-        matcher.link(f"sub-{index}", f"acct-{source.randrange(4)}")
+        parent = f"acct-{source.randrange(4)}"
+        if parent not in matcher:
+            matcher.publish(parent, [])
+        matcher.link(f"sub-{index}", parent)
     for index in range(0, accounts, 7):
         matcher.discard(f"acct-{index}")
     with TemporaryDirectory() as scratch:
