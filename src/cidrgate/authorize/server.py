@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AuthorizeSettings", "app_from_environment", "serve"]
 
-_VARIABLE = "CIDRGATE_AUTHORIZE"
+_VARIABLE = "_CIDRGATE_WORKER"
 """The environment variable that passes the settings to the workers, which uvicorn starts as new processes."""
 
 _REFRESH = 300.0
