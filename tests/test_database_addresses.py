@@ -78,7 +78,7 @@ def the_command(*options: str, variable: str | None = None, file: str | None = N
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
     if result.exit_code:
         assert result.exit_code == 2
-        raise RefusedError(json.loads(result.stderr)["error"]["message"])
+        raise RefusedError(json.loads(result.stderr)["error"]["detail"])
     return [account["name"] for account in json.loads(result.stdout)["items"]]
 
 

@@ -17,7 +17,9 @@ from hypothesis import given, settings, strategies as st
 
 import cidrgate
 from cidrgate import errors
+from cidrgate.client import ApiError, ProblemInfo
 from cidrgate.errors import CidrgateError, Problem, ProblemCode, RuleError
+from cidrgate.problem_types import PROBLEM_TYPES
 from cidrgate.rules import RULES
 from tests.test_layers import MODULES
 
@@ -37,14 +39,31 @@ def subclasses(kind: type[CidrgateError]) -> list[type[CidrgateError]]:
     return [kind, *(found for one in kind.__subclasses__() for found in subclasses(one))]
 
 
+TWICE = set(ApiError.kinds.values())
+"""Errors of the client that are an error of the library too; `tests/service/test_client.py` is about them."""
+
 KINDS = sorted(
-    {kind for kind in subclasses(CidrgateError) if kind.__module__.startswith("cidrgate.")},
+    {kind for kind in subclasses(CidrgateError) if kind.__module__.startswith("cidrgate.")} - TWICE,
     key=lambda kind: (kind.__module__, kind.__name__),
 )
 EVERY = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 
-HINTS = {"Iterable": Iterable, "Sequence": Sequence, "Mapping": Mapping, "datetime": datetime, "Problem": Problem}
+HINTS = {
+    "ProblemInfo": ProblemInfo,
+    "Iterable": Iterable,
+    "Sequence": Sequence,
+    "Mapping": Mapping,
+    "datetime": datetime,
+    "Problem": Problem,
+}
 """What the modules import for type checkers alone."""
+
+
+OF_THE_SERVICE: dict[str, st.SearchStrategy[Any]] = {
+    "code": st.sampled_from([one.code for one in PROBLEM_TYPES if one.status is not None]),
+    "errors": st.lists(st.fixed_dictionaries({"code": st.text(), "detail": st.text()})),
+}
+"""Arguments of which the types do not say enough."""
 
 
 def has_constructor(kind: type[CidrgateError]) -> bool:
@@ -58,6 +77,9 @@ def arguments(kind: type[CidrgateError]) -> st.SearchStrategy[tuple[list[Any], d
     types = typing.get_type_hints(kind.__init__, vars(import_module(kind.__module__)) | HINTS)
     positional, named = [], {}
     for name, parameter in inspect.signature(kind).parameters.items():
+        if kind.__module__.startswith("cidrgate.service") and name in OF_THE_SERVICE:
+            positional.append(OF_THE_SERVICE[name])
+            continue
         values = st.from_type(types[name]).filter(lambda value: value == value)  # NaN is no data
         values = values.map(lambda value: list(value) if isinstance(value, Iterator) else value)
         if parameter.kind is parameter.KEYWORD_ONLY:

@@ -442,7 +442,8 @@ def test_the_service_says_why_it_refused_a_change(
                 assert (refused.status_code, refused.json()["code"]) == (503, "store_busy")
             busy = one_of(log, "store_busy")
             proxy.drop_at(b"COMMIT", deliver=True)
-            assert client.post(entries, json={"cidrs": "8.8.8.0/24"}).json()["code"] == "outcome_unknown"
+            lost = client.post(entries, json={"cidrs": "8.8.8.0/24"})
+            assert lost.json()["code"] == "outcome_unknown"
             unknown = one_of(log, "outcome_unknown")
             with psycopg.connect(postgres_url) as other:
                 other.execute("ALTER TABLE cidrgate.entries RENAME TO gone")
@@ -454,8 +455,8 @@ def test_the_service_says_why_it_refused_a_change(
     assert "process" in busy["message"]  # who holds the lock
     for line in (busy, unknown, failed):
         assert (line["level"], line["account"], line["logger"]) == ("error", "acct-1", "cidrgate.service")
-        assert line["route"] == "/v1/accounts/{account}/entries"
-    assert unknown["request_id"] is None
+        assert line["route"] == "/v1/accounts/{account_name}/entries"
+    assert unknown["request_id"] == lost.headers["x-request-id"]
     assert all(isinstance(line["time"], str) for line in lines_of(log))
 
 
@@ -524,13 +525,13 @@ def test_a_worker_that_cannot_start_and_one_that_lost_its_supervisor(tmp_path: P
 
 
 def test_what_other_libraries_say_has_the_same_format(tmp_path: Path) -> None:
-    """Here uvicorn, which is told that its port is taken."""
+    """Here uvicorn, which cannot make its socket."""
     url = database(tmp_path)
-    with endpoint(url, tmp_path) as (port, _, _):
-        command = [sys.executable, "-m", "cidrgate", "-d", url, "authorize", "--unlisted", "allow", "--port", str(port)]
-        second = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    said = [json.loads(line) for line in second.stderr.splitlines()]
-    assert any(line["event"] == "message" and "address already in use" in line["message"] for line in said)
+    command = [sys.executable, "-m", "cidrgate", "-d", url, "authorize", "--unlisted", "allow", "--workers", "2"]
+    command += ["--uds", str(tmp_path / "no" / "authorize.sock")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    said = [json.loads(line) for line in done.stderr.splitlines()]
+    assert any(line["event"] == "message" and "No such file or directory" in line["message"] for line in said)
 
 
 def test_a_bug_in_the_service_has_the_same_format(tmp_path: Path) -> None:

@@ -157,17 +157,17 @@ def test_a_proxy_on_the_host_may_ask_on_a_unix_socket(tmp_path: Path, url: str) 
         assert b" 403 " in asked_on(path, "acct-1", LISTED)
 
 
-def refused(*arguments: str) -> str:
+def refused(*arguments: str, status: int = 2) -> str:
     """What the command says when it refuses to start."""
     result = typed(arguments)
-    assert result.exit_code == 2, result.output
+    assert result.exit_code == status, result.output
     return result.stderr
 
 
 def test_a_database_that_is_not_there_is_not_made(tmp_path: Path) -> None:
     """An empty one would let everybody pass."""
     missing = tmp_path / "missing.db"
-    assert "is not there" in refused("-d", str(missing), "authorize", "--unlisted", "allow")
+    assert "is not there" in refused("-d", str(missing), "authorize", "--unlisted", "allow", status=6)
     assert not missing.exists()
 
 
@@ -187,15 +187,12 @@ def test_a_database_that_is_not_there_is_not_made(tmp_path: Path) -> None:
         (["--account-header", ""], "header"),
         (["--account-parameter", ""], "parameter"),
         (["--credential-header", "X-Token:"], "X-Token:"),
-        (["--max-staleness", "nan"], "seconds above 0"),
-        (["--ready-within", "nan"], "seconds above 0"),
-        (["--max-staleness", "inf"], "seconds above 0"),
-        (["--ready-within", "inf"], "seconds above 0"),
-        (["--max-staleness", "0"], "seconds above 0"),
-        (["--ready-within", "0"], "seconds above 0"),
-        (["--on-stale", "deny"], "max_staleness"),
+        (["--on-stale", "deny"], "--max-staleness"),
+        (["--max-staleness", "nan"], "not a length of time"),
+        (["--ready-within", "0"], "above 0"),
         (["--log", "some"], "denials"),
-        (["--port", "0"], "--port"),
+        (["--port", "-1"], "--port"),
+        (["--snapshot", "-"], "--snapshot"),
     ],
 )
 def test_options_that_do_not_fit_are_refused(url: str, options: list[str], said: str) -> None:
@@ -208,8 +205,8 @@ def test_a_port_that_is_taken_ends_it(tmp_path: Path, url: str) -> None:
         for workers in ("1", "2"):
             command = command_of(url, port, "--workers", workers)
             done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
-            assert done.returncode != 0
-            assert "address already in use" in done.stderr.lower()
+            assert (done.returncode, done.stdout) == (2, "")
+            assert f"cannot listen on 127.0.0.1, port {port}: Address already in use" in done.stderr
 
 
 def test_what_happens_without_a_list_has_to_be_said(url: str) -> None:

@@ -52,6 +52,7 @@ def options(command: Any) -> Iterator[Option]:
         variable = parameter.envvar if isinstance(parameter.envvar, str) else None
         meaning = parameter.help.removesuffix(f" Also {variable}.")
         default = "" if parameter.default in (None, False, ()) else f"{parameter.default}".removesuffix(".0")
+        default = "true" if parameter.default is True else default
         yield Option(flag, variable, default, meaning)
 
 

@@ -40,7 +40,7 @@ def test_exit_statuses_and_streams_of_the_real_command(tmp_path: Path) -> None:
     assert (denied.returncode, denied.stderr, json.loads(denied.stdout)["allowed"]) == (1, "", False)
     failed = shell("add", "a", "10.0.0.0/8", "--json", cwd=tmp_path)
     assert (failed.returncode, failed.stdout) == (3, "")
-    assert json.loads(failed.stderr)["error"]["problems"][0]["code"] == "special_range"
+    assert json.loads(failed.stderr)["error"]["errors"][0]["code"] == "special_range"
     misused = shell("add", "--json", cwd=tmp_path)
     assert (misused.returncode, misused.stdout) == (2, "")
     assert json.loads(misused.stderr)["error"]["code"] == "usage"

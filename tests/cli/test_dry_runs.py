@@ -102,7 +102,7 @@ def test_a_dry_run_says_what_the_command_would_and_changes_nothing(
         assert program.out == ""
     if status not in (0, 7):
         told, done = program.error, made.error
-        assert (told["code"], told["problems"]) == (done["code"], done["problems"])
+        assert (told["code"], told["errors"]) == (done["code"], done["errors"])
     without_effect = command in (["restore", "a", "--to-sequence", "2"], ["edit", "a", "1.1.1.1/32", "1.1.1.1/32"])
     assert (everything(filled.database) == before) is (status not in (0, 7) or without_effect)
 

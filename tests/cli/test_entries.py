@@ -108,6 +108,12 @@ def test_an_expiry_is_removed_only_when_that_is_said(filled: Cidrgate) -> None:
     assert filled("entry", "show", "a", "1.1.1.1/32", "--json").record["expires_at"] is not None
     filled("edit", "a", "1.1.1.1/32", "--no-expiry")
     assert filled("entry", "show", "a", "1.1.1.1/32", "--json").record["expires_at"] is None
+    filled("edit", "a", "1.1.1.1/32", "--expires-in", "90d")
+    filled("replace", "a", "1.1.1.1/32")
+    assert filled("entry", "show", "a", "1.1.1.1/32", "--json").record["expires_at"] is not None
+    filled("replace", "a", "1.1.1.1/32", "--no-expiry", "--label", "")
+    record = filled("entry", "show", "a", "1.1.1.1/32", "--json").record
+    assert (record["expires_at"], record["label"]) == (None, None)
     assert "--no-expiry" not in {flag for one in ROOT.commands["add"].params for flag in one.opts}
 
 

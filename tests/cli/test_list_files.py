@@ -156,8 +156,13 @@ def test_bad_csv_rows(row: str, account: str | None, problem: str) -> None:
         ('{"account": "w", "cidr": "8.8.8.0/24", "label": "\\ud800"}', "w", "UTF-8"),
         ('{"account": "w", "cidr": "8.8.8.0/24", "label": "\udce9"}', "w", "UTF-8"),
         ("[" * 100_000, None, "not valid JSON"),
+        ('{"account": "w", "cidr": "8.8.8.0/24", "cidr": "9.9.9.9/32"}', "w", "the field 'cidr' is repeated"),
+        ('{"account": "w", "cidr": "8.8.8.0/24", "label": "x", "label": "x"}', "w", "the field 'label' is repeated"),
+        ('{"account": "w", "cidr": "8.8.8.0/24", "note": 1, "note": 1}', "w", "the field 'note' is repeated"),
+        ('{"account": "w", "account": "v", "cidr": "8.8.8.0/24"}', None, "the field 'account' is repeated"),
+        ('{"account": "w", "cidr": "8.8.8.0/24", "label": {"a": 1, "a": 2}}', None, "the field 'a' is repeated"),
     ],
-    ids=range(13),
+    ids=range(18),
 )
 def test_bad_json_rows(row: str, account: str | None, problem: str) -> None:
     good = '{"account": "g", "cidr": "8.8.8.0/24", "label": null}'

@@ -104,7 +104,7 @@ def test_every_rule_is_named_with_a_way_out(cidrgate: Cidrgate, submission: str,
     machine = cidrgate("add", "acct-1", submission, "--json", status=3)
     assert machine.out == ""
     assert machine.error["code"] == "rules_broken"
-    assert [problem["code"] for problem in machine.error["problems"]] == [code]
+    assert [problem["code"] for problem in machine.error["errors"]] == [code]
 
 
 def test_all_problems_of_a_submission_are_reported_with_their_places(cidrgate: Cidrgate) -> None:
@@ -143,7 +143,7 @@ def test_an_edit_of_nothing_and_of_a_missing_entry(cidrgate: Cidrgate) -> None:
     assert "nothing to change" in cidrgate("edit", "acct-1", "8.8.8.0/24", status=2).err
     missing = cidrgate("edit", "acct-1", "--id", "7", "9.9.9.9/32", "--json", status=4)
     assert missing.error["code"] == "entry_not_found"
-    assert "8.8.8.0/24 (id 1)" in missing.error["message"]
+    assert "8.8.8.0/24 (id 1)" in missing.error["detail"]
 
 
 def test_replace_from_arguments_a_file_and_stdin(cidrgate: Cidrgate, tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ def test_json_on_both_streams(folder: Path) -> None:
         assert (status, json.loads(told)["allowed"], error) == (1, False, b"")
     status, told, error = run(folder, "add", "a", "8.8.8.8", "--json")
     assert (status, told) == (3, b"")
-    assert json.loads(error)["error"]["problems"][0]["code"] == "invalid_format"
+    assert json.loads(error)["error"]["errors"][0]["code"] == "invalid_format"
 
 
 def test_a_command_that_is_none_is_an_error_in_both_forms(folder: Path) -> None:

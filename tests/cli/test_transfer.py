@@ -36,7 +36,7 @@ def imported(cidrgate: Cidrgate, text: str, *options: str, name: str = "lists.cs
 
 def reported(answer: Answer) -> list[tuple[list[int], str | None, str]]:
     """The problems that `import --json` reports on stderr."""
-    problems = answer.error["problems"]
+    problems = answer.error["errors"]
     return [(problem["lines"], problem["account"], problem["code"]) for problem in problems]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -142,10 +143,40 @@ def test_the_settings_describe_a_gate(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("every_second", [1e-9, timedelta(microseconds=1)])
+def test_stale_lists_deny_where_the_settings_say_so(tmp_path: Path, every_second: Any) -> None:
+    url = f"sqlite:///{tmp_path}/lists.db"
+    with RuleManager.open(url, follow=False, create=True) as manager:
+        manager.create_account("acct-1")
+        manager.add("acct-1", "8.8.8.0/24")
+    settings = {
+        "DATABASE": url,
+        "UNLISTED": "deny",
+        "OPEN": {"follow": False},
+        "LOG": "none",
+        "LOG_EVERY": timedelta(1),
+    }
+    settings |= {"ACCOUNT": lambda request: "acct-1", "MAX_STALENESS": every_second}
+    assert wsgi_status("8.8.8.8", settings) == 200
+    assert wsgi_status("8.8.8.8", settings | {"ON_STALE": "deny"}) == 403
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
         (None, "set CIDRGATE"),
+        (
+            {"ACCOUNT": named_account, "DATABASE": "memory://", "UNLISTED": "deny", "OPEN": {"on_stale": "deny"}},
+            "OPEN.* has on_stale: set the keys of CIDRGATE",
+        ),
+        (
+            {"ACCOUNT": named_account, "DATABASE": "memory://", "UNLISTED": "deny", "ON_STALE": "deny"},
+            "max_staleness",
+        ),
+        (
+            {"ACCOUNT": named_account, "DATABASE": "memory://", "UNLISTED": "deny", "MAX_STALENESS": "60"},
+            "max_staleness",
+        ),
         ({}, "needs ACCOUNT, and DATABASE or GATE"),
         ({"ACCOUNT": named_account}, "DATABASE or GATE"),
         ({"DATABASE": "memory://"}, "needs ACCOUNT"),

@@ -266,6 +266,7 @@ def test_there_is_a_class_for_every_code_that_the_library_shares() -> None:
             assert kind.code not in ApiError.kinds
             continue
         made = ApiError.kinds[kind.code]
+        assert made.__name__ == f"Api{kind.error.__name__}"
         assert issubclass(made, ApiError)
         assert issubclass(made, kind.error)
         for base in (ValueError, LookupError):

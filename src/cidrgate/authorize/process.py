@@ -5,6 +5,8 @@ Every server of the package uses this module. It does not know what they serve.
 
 from __future__ import annotations
 
+import functools
+import inspect
 import logging
 import multiprocessing
 import os
@@ -13,9 +15,12 @@ import sys
 import threading
 import time
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, NoReturn
+from multiprocessing import resource_tracker
+from typing import TYPE_CHECKING, Any, NoReturn
 
+import uvicorn
 from uvicorn.supervisors import Multiprocess
+from uvicorn.supervisors.multiprocess import Process
 
 from cidrgate.event_log import log_event
 
@@ -24,9 +29,7 @@ if TYPE_CHECKING:
     from socket import socket
     from types import FrameType
 
-    import uvicorn
-
-__all__ = ["GRACE", "end_with_supervisor", "hang_up_ends_workers", "run"]
+__all__ = ["GRACE", "end_with_supervisor", "hang_up_ends_workers", "run", "supervise"]
 
 GRACE = 5
 """Seconds that a stopping server has to finish its requests."""
@@ -57,6 +60,45 @@ def run(server: uvicorn.Server, sockets: list[socket] | None = None) -> None:
             server.run(sockets)
 
 
+def supervise(config: uvicorn.Config, listener: socket) -> None:
+    """Run the workers of a server until a signal ends them. Stopping is not an error.
+
+    Args:
+        config: The settings of the server, with the number of workers.
+        listener: The socket on which all workers listen.
+    """
+    more: dict[str, Any] = {}
+    if "target" in inspect.signature(Multiprocess).parameters:  # until uvicorn 0.4x
+        more["target"] = uvicorn.Server(config).run
+    _hold_interrupts_of_starting_workers()
+    try:
+        with suppress(KeyboardInterrupt):
+            Multiprocess(config, sockets=[listener], **more).run()
+    finally:
+        if config.uds is not None:
+            with suppress(OSError):
+                os.unlink(config.uds)  # noqa: PTH108 - as uvicorn does
+
+
+def _hold_interrupts_of_starting_workers() -> None:
+    """Let workers start with SIGINT blocked. Ctrl-C reaches them too, and would print a traceback while they import.
+
+    `end_with_supervisor` unblocks it, when uvicorn handles it.
+    """
+    start = Process.start
+    resource_tracker.ensure_running()  # its start unblocks SIGINT
+
+    @functools.wraps(start)
+    def start_blocked(process: Process) -> None:
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            start(process)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    Process.start = start_blocked  # type: ignore[method-assign,assignment]
+
+
 def hang_up_ends_workers() -> None:
     """Let SIGHUP end uvicorn's supervisor and workers instead of restarting the workers, unless SIGHUP is ignored."""
     if _HANG_UP is None:
@@ -74,6 +116,7 @@ def end_with_supervisor() -> None:
     """End this worker when its supervisor has ended for any reason: no other process would end the worker."""
     if _HANG_UP is not None and multiprocessing.parent_process() is not None:
         signal.signal(_HANG_UP, signal.SIG_IGN)  # the supervisor receives the signal too and ends its workers
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     threading.Thread(target=_wait_for_supervisor, name="cidrgate-supervisor", daemon=True).start()
 
 

@@ -5,10 +5,11 @@ Each worker is a separate process with a separate matcher. All workers map the s
 
 from __future__ import annotations
 
-import json
 import logging
 import os
-from dataclasses import asdict, dataclass, field
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from cidrgate.authorize.app import AuthorizeApp
 from cidrgate.authorize.client_headers import CREDENTIAL_HEADERS, ClientHeaders
 from cidrgate.authorize.connections import GuardedConnection, connection_backlog, quiet
+from cidrgate.authorize.listening import bound_port, url_of
 from cidrgate.errors import CidrgateError, needs_extra
 from cidrgate.event_log import log_event, log_to_stderr
 from cidrgate.gate.client_ip import ClientIPResolver
@@ -30,15 +32,12 @@ with needs_extra("authorize", "cidrgate.authorize.server"):
 
     from cidrgate.authorize.metrics import MULTIPROCESS, ServerMetrics
     from cidrgate.authorize.operation import Operation
-    from cidrgate.authorize.process import GRACE, end_with_supervisor, hang_up_ends_workers, run
+    from cidrgate.authorize.process import GRACE, end_with_supervisor, hang_up_ends_workers, run, supervise
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["AuthorizeSettings", "app_from_environment", "serve"]
-
-_VARIABLE = "_CIDRGATE_WORKER"
-"""The environment variable that passes the settings to the workers, which uvicorn starts as new processes."""
+__all__ = ["AuthorizeSettings", "serve"]
 
 _REFRESH = 300.0
 """Seconds after which the workers' snapshot is written again."""
@@ -200,19 +199,6 @@ def _counts_of_workers() -> Path | None:
     return None if folder is None else Path(folder)
 
 
-def app_from_environment() -> AuthorizeApp:
-    """Return the endpoint of a worker."""
-    settings = json.loads(os.environ[_VARIABLE])
-    _log_to_stderr()
-    end_with_supervisor()
-    made = AuthorizeSettings(**settings | {"trusted_proxies": tuple(settings["trusted_proxies"])})
-    try:
-        return made.app(made.open())
-    except CidrgateError as error:
-        log_event(logging.ERROR, "worker_failed", f"a worker cannot start and will be restarted: {error}")
-        raise SystemExit(1) from error
-
-
 def serve(
     settings: AuthorizeSettings,
     *,
@@ -220,57 +206,82 @@ def serve(
     port: int,
     uds: str | None,
     workers: int,
-    on_loaded: Callable[[int], object],
+    on_loaded: Callable[[str, int], object],
 ) -> None:
     """Run the server until SIGINT, SIGTERM or SIGHUP. It finishes current requests before it ends.
 
     Args:
         settings: The settings of the endpoint.
         host: The address to listen on.
-        port: The port to listen on.
+        port: The port to listen on; 0 for any free port.
         uds: The path of a Unix socket to listen on, instead of a port; None for the port.
         workers: The number of worker processes.
-        on_loaded: A function to call with the number of accounts, before the first response.
+        on_loaded: A function to call with the address of the server and the number of accounts, before the first
+            response.
 
     Raises:
         StoreError: If the store cannot be opened or read.
-        SystemExit: If the server cannot listen on the port or the socket.
+        OSError: If the server cannot listen on the port.
+        SystemExit: If the server cannot listen on the Unix socket.
     """
     _log_to_stderr()
-    listen: dict[str, Any] = {"uds": uds} if uds is not None else {"host": host, "port": port}
+    with nullcontext() if uds is not None else bound_port(host, port) as bound:
+        where = url_of(bound) if bound is not None else str(uds)
+        if workers == 1:
+            with settings.open() as lists:
+                if bound is not None:
+                    bound.listen(connection_backlog())
+                on_loaded(where, len(lists.matcher))
+                config = uvicorn.Config(settings.app(lists), uds=uds, **_SERVER, backlog=connection_backlog())
+                run(uvicorn.Server(config), None if bound is None else [bound])
+            return
+        with TemporaryDirectory(prefix="cidrgate-") as folder:
+            shared = settings.snapshot or str(Path(folder) / "lists.snapshot")
+            with settings.open() as lists:
+                lists.save_snapshot(shared)
+                on_loaded(where, len(lists.matcher))
+            counts = Path(folder) / "metrics"
+            counts.mkdir(mode=0o700)
+            os.environ[MULTIPROCESS] = str(counts)
+            hang_up_ends_workers()
+            # The workers get the settings by the pipe that starts them: no other process can read the password in them.
+            config = uvicorn.Config(
+                partial(_app_of_worker, replace(settings, snapshot=shared)),
+                factory=True,
+                workers=workers,
+                uds=uds,
+                **_SERVER,
+                backlog=connection_backlog(),
+            )
+            supervise(config, config.bind_socket() if bound is None else bound)
+
+
+def _app_of_worker(settings: AuthorizeSettings) -> AuthorizeApp:
+    """Return the endpoint of a worker."""
+    _log_to_stderr()
+    end_with_supervisor()
+    try:
+        return settings.app(settings.open())
+    except CidrgateError as error:
+        log_event(logging.ERROR, "worker_failed", f"a worker cannot start and will be restarted: {error}")
+        raise SystemExit(1) from error
+
+
+_SERVER: dict[str, Any] = {
     # A server that read forwarded headers itself would report the wrong peer.
-    listen |= {
-        "proxy_headers": False,
-        "access_log": False,
-        "log_level": "warning",
-        "log_config": None,
-        "ws": "none",
-        "interface": "asgi3",
-    }
-    listen |= {
-        "server_header": False,
-        "date_header": False,
-        "lifespan": "on",  # shutdown writes the rest of the log
-        "http": GuardedConnection,
-        "backlog": connection_backlog(),
-        "timeout_graceful_shutdown": GRACE,
-    }
-    if workers == 1:
-        with settings.open() as lists:
-            on_loaded(len(lists.matcher))
-            run(uvicorn.Server(uvicorn.Config(settings.app(lists), **listen)))
-        return
-    with TemporaryDirectory(prefix="cidrgate-") as folder:
-        shared = settings.snapshot or str(Path(folder) / "lists.snapshot")
-        with settings.open() as lists:
-            lists.save_snapshot(shared)
-            on_loaded(len(lists.matcher))
-        counts = Path(folder) / "metrics"
-        counts.mkdir(mode=0o700)
-        os.environ[MULTIPROCESS] = str(counts)
-        os.environ[_VARIABLE] = json.dumps(asdict(settings) | {"snapshot": shared})
-        hang_up_ends_workers()
-        uvicorn.run(f"{__name__}:app_from_environment", factory=True, workers=workers, **listen)
+    "proxy_headers": False,
+    "access_log": False,
+    "log_level": "warning",
+    "log_config": None,
+    "ws": "none",
+    "interface": "asgi3",
+    "server_header": False,
+    "date_header": False,
+    "lifespan": "on",  # shutdown writes the rest of the log
+    "http": GuardedConnection,
+    "timeout_graceful_shutdown": GRACE,
+}
+"""The settings of uvicorn."""
 
 
 def _log_to_stderr() -> None:

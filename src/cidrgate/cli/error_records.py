@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from cidrgate.cli.errors import BadRowsError, shell_message
 from cidrgate.cli.exit_statuses import status_of
-from cidrgate.errors import RuleError
+from cidrgate.errors import RuleError, UnconfirmedChangeError
 from cidrgate.serialization import problem_record
 
 if TYPE_CHECKING:
@@ -24,22 +24,45 @@ def error_record(error: CidrgateError, exit_status: int | None = None) -> dict[s
         error: The error.
         exit_status: The exit status of the command; None for the status of the error's kind.
     """
-    problems: list[dict[str, Any]] = []
+    errors: list[dict[str, Any]] = []
     if isinstance(error, RuleError):
-        problems = [problem_record(problem) for problem in error.problems]
+        errors = [problem_record(problem) for problem in error.problems]
     elif isinstance(error, BadRowsError):
-        problems = [problem.record() for problem in error.problems]
-    status = status_of(error) if exit_status is None else exit_status
-    return error_object(error.code, shell_message(error), status, problems)
+        errors = [problem.record() for problem in error.problems]
+    return error_object(
+        error.code,
+        shell_message(error),
+        status_of(error) if exit_status is None else exit_status,
+        errors=errors,
+        more_errors=error.more if isinstance(error, RuleError) else 0,
+        confirm=[str(name) for name in error.confirm] if isinstance(error, UnconfirmedChangeError) else (),
+    )
 
 
-def error_object(code: str, message: str, exit_status: int, problems: Sequence[dict[str, Any]] = ()) -> dict[str, Any]:
-    """Return the object of an error.
+def error_object(
+    code: str,
+    detail: str,
+    exit_status: int,
+    *,
+    errors: Sequence[dict[str, Any]] = (),
+    more_errors: int = 0,
+    confirm: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Return the object of an error, with the names that problem details of the API have.
 
     Args:
         code: The code of the error.
-        message: What is wrong and how to correct it.
+        detail: What is wrong and how to correct it.
         exit_status: The exit status of the command.
-        problems: The broken rules, or the bad rows of a file.
+        errors: The broken rules, or the bad rows of a file.
+        more_errors: How many errors there are that are not in `errors`.
+        confirm: The guards that refused the change.
     """
-    return {"code": code, "exit_status": int(exit_status), "message": message, "problems": list(problems)}
+    return {
+        "code": code,
+        "exit_status": int(exit_status),
+        "detail": detail,
+        "errors": list(errors),
+        "more_errors": more_errors,
+        "confirm": list(confirm),
+    }

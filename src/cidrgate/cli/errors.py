@@ -75,7 +75,7 @@ class RowProblem:
             "code": self.code,
             "text": self.text,
             "conflicts": list(self.conflicts),
-            "message": self.message,
+            "detail": self.message,
         }
 
 

@@ -10,10 +10,11 @@ import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import Field, dataclass, field, fields
-from typing import TYPE_CHECKING, Annotated, Any, Concatenate, ParamSpec, TypeAlias
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 
 import typer
 
+from cidrgate.cli.durations import seconds
 from cidrgate.cli.environment import (
     DATABASE,
     DEFAULT_DATABASE,
@@ -35,28 +36,7 @@ from cidrgate.stores.waits import LOCK_TIMEOUT
 if TYPE_CHECKING:
     from cidrgate.service.auth.credentials import Credentials
 
-__all__ = ["LogEvery", "Session", "TrustEverybody", "command", "root_options"]
-
-LogEvery: TypeAlias = Annotated[
-    float,
-    typer.Option(
-        "--log-every",
-        metavar="SECONDS",
-        min=0,
-        help="Log repeated denials of one account and address as one line with their number, at this interval; "
-        "0 for a line for each.",
-    ),
-]
-"""The option of every command that logs decisions."""
-
-TrustEverybody: TypeAlias = Annotated[
-    bool,
-    typer.Option(
-        "--trust-everybody",
-        help="Allow --trusted-proxy to cover the whole public address space, if only the proxies can reach this port.",
-    ),
-]
-"""The option of every command that trusts proxies."""
+__all__ = ["Session", "command", "root_options"]
 
 _Arguments = ParamSpec("_Arguments")
 
@@ -244,8 +224,8 @@ _OPTIONS: dict[str, tuple[Any, tuple[str, ...], str, str, dict[str, Any]]] = {
         float | None,
         ("--lock-timeout",),
         "CIDRGATE_LOCK_TIMEOUT",
-        f"Seconds to wait for locks of others before the command fails; {LOCK_TIMEOUT:g} if not given",
-        {"min": 0.001, "max": 86_400, "metavar": "SECONDS"},
+        f"How long to wait for locks of others before the command fails; {LOCK_TIMEOUT:g} seconds if not given",
+        {"parser": seconds(least=0.001, most=86_400), "metavar": "DURATION"},
     ),
     "json": (
         bool | None,

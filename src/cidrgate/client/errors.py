@@ -122,6 +122,8 @@ def _attributes(error: type[CidrgateError]) -> list[str]:
 
 def _add_kind(error: type[CidrgateError]) -> None:
     """Make the class of the errors of the service that are an error of the library too."""
+    if error.code in ApiError.kinds:  # a subclass without a code of its own comes after the class whose code it has
+        return
     base = UnconfirmedError if issubclass(error, UnconfirmedChangeError) else ApiError
     name = f"Api{error.__name__}"
     said = f"The service answered with the problem `{error.code}`; see `cidrgate.errors.{error.__name__}`."

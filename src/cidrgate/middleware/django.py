@@ -34,6 +34,7 @@ from cidrgate.manager import RuleManager
 from cidrgate.middleware._django_requests import READER, verdict_on
 from cidrgate.middleware._request_account import account_finder, find_account, find_account_async, is_exempt
 from cidrgate.stores.urls import store_of
+from cidrgate.values import seconds
 
 if TYPE_CHECKING:
     import os
@@ -156,7 +157,10 @@ class Settings:
                 "note_matches": self.note_matches,
                 "request_id_header": self.request_id_header,
             }
-            own: dict[str, Any] = {"max_staleness": self.max_staleness, "on_stale": self.on_stale}
+            limit = (
+                None if self.max_staleness is None else seconds(self.max_staleness, "max_staleness", above_zero=True)
+            )
+            own: dict[str, Any] = {"max_staleness": limit, "on_stale": self.on_stale}
             twice = sorted(own.keys() & self.open.keys())
             if twice:
                 raise ImproperlyConfigured(f"CIDRGATE['OPEN'] has {', '.join(twice)}: set the keys of CIDRGATE instead")

@@ -33,6 +33,7 @@ from cidrgate.service.http.metrics import Metrics, MetricsMiddleware
 from cidrgate.service.http.problems import add_handlers
 from cidrgate.service.http.public_url import HostCheck
 from cidrgate.service.http.read_requests import ReadRequests
+from cidrgate.service.http.request_ids import RequestIds
 from cidrgate.service.http.security_headers import BodyLimit, HeadLimit, SecurityHeaders
 from cidrgate.service.http.threads import StoreProbe, Threads
 from cidrgate.service.settings import Service, Settings
@@ -120,8 +121,10 @@ def create_app(
             manager,
             unlisted=check_unlisted(chosen.unlisted),
             resolver=found,
-            require_account=True,
+            require_account=chosen.require_account,
+            report_only=chosen.report_only,
             note_matches=chosen.note_matches,
+            log=chosen.log,
             log_every=chosen.log_every,
             hooks=[metrics.hook],
             request_id_header="x-request-id",
@@ -138,12 +141,13 @@ def create_app(
     if chosen.allow is not None or chosen.allow_account is not None:
         hook = metrics.of_own_allowlist()
         own = (
-            gate_of_account(manager, found, chosen.log_every, hook)
+            gate_of_account(manager, found, chosen.log, chosen.log_every, hook)
             if chosen.allow is None
-            else gate_of_networks(chosen.allow, found, chosen.log_every, hook)
+            else gate_of_networks(chosen.allow, found, chosen.log, chosen.log_every, hook)
         )
         app.add_middleware(AllowlistMiddleware, gate=own, account=guarded_account(chosen.allow_account))
     app.add_middleware(ReadRequests, exempt=(AUTHORIZE_PATH,))
+    app.add_middleware(RequestIds)
     app.add_middleware(MetricsMiddleware, metrics=metrics)
     return app
 

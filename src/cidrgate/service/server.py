@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import socket
 import threading
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from ipaddress import ip_address
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from cidrgate.authorize.connections import GuardedConnection, connection_backlog, quiet
+from cidrgate.authorize.listening import bound_port, url_of
 from cidrgate.authorize.process import GRACE, run
 from cidrgate.event_log import log_to_stderr
 from cidrgate.service.app import create_app
@@ -19,6 +20,7 @@ from cidrgate.service.auth.credentials import Credentials
 from cidrgate.service.auth.values import Scope
 
 if TYPE_CHECKING:
+    import socket
     import ssl
     from collections.abc import Callable
     from pathlib import Path
@@ -48,34 +50,36 @@ class Port:
         port: The port; 0 for any free port.
         certificate: The file with the certificates for TLS; None for no TLS.
         key: The file with the key.
+        uds: The path of a Unix socket to listen on, instead of a port; None for the port.
     """
 
     host: str = "127.0.0.1"
     port: int = 8080
     certificate: Path | None = None
     key: Path | None = None
+    uds: str | None = None
 
-    def bind(self) -> socket.socket:
-        """Bind the port.
+    def bind(self) -> AbstractContextManager[socket.socket | None]:
+        """Bind the port; a Unix socket is bound when the service starts.
 
         Raises:
             OSError: If the port cannot be bound.
         """
-        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
-        return socket.create_server((self.host, self.port), family=family, backlog=connection_backlog())
+        if self.uds is not None:
+            return nullcontext()
+        bound = bound_port(self.host, self.port)
+        bound.listen(connection_backlog())
+        return bound
 
-    def url(self, bound: socket.socket) -> str:
-        """Return the URL to open in a browser on this machine."""
-        host, port = bound.getsockname()[:2]
-        if ip_address(host).is_unspecified:
-            host = "localhost"
-        scheme = "http" if self.certificate is None else "https"
-        return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+    def url(self, bound: socket.socket | None) -> str:
+        """Return the URL to open in a browser on this machine; for a Unix socket that of a proxy on this machine."""
+        tls = self.certificate is not None
+        return f"{'https' if tls else 'http'}://localhost" if bound is None else url_of(bound, tls=tls)
 
     @property
     def exposed(self) -> bool:
         """Return whether others can read the traffic: other machines can reach the service, and it has no TLS."""
-        if self.certificate is not None:
+        if self.certificate is not None or self.uds is not None:
             return False
         try:
             return not ip_address(self.host).is_loopback
@@ -102,7 +106,7 @@ def serve(
     settings: Settings,
     resolver: ClientIPResolver,
     port: Port,
-    bound: socket.socket,
+    bound: socket.socket | None,
     *,
     on_start: Callable[[], object] = lambda: None,
 ) -> None:
@@ -113,7 +117,7 @@ def serve(
         settings: The settings of the service.
         resolver: Finds the client address.
         port: The address at which to listen.
-        bound: The bound port.
+        bound: The bound port; None for a Unix socket.
         on_start: Called when the service is ready.
     """
     config = _Config(
@@ -128,12 +132,13 @@ def serve(
         server_header=False,
         ssl_certfile=port.certificate,
         ssl_keyfile=port.key,
+        uds=port.uds,
         timeout_graceful_shutdown=GRACE,
         ws="none",
     )
     log_to_stderr()
     quiet()
-    run(_Server(config, on_start, manager.withdraw_changes), sockets=[bound])
+    run(_Server(config, on_start, manager.withdraw_changes), None if bound is None else [bound])
 
 
 class _Config(uvicorn.Config):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from cidrgate.gate.decision_log import LOG_EVERY, check_log_every
 from cidrgate.gate.gate import check_unlisted
@@ -44,7 +44,10 @@ class Settings:
             every address.
         authorize: Whether `/v1/authorize` answers proxies. They send no token: use it only if no one else can reach it.
         unlisted: The answer of `/v1/authorize` for an account without a list, as in `Gate`; required with `authorize`.
+        require_account: Whether `/v1/authorize` denies requests that name no account.
+        report_only: Whether `/v1/authorize` logs the requests that it would deny, and denies none.
         note_matches: Whether `/v1/authorize` records which entries allow requests, so that lists show which are used.
+        log: Which decisions are logged, as in `Gate`.
         log_every: The time between two log lines about denials of the same account and address, as in `Gate`.
         public_url: The public address of the service, such as `https://lists.example.com`. Requests for another host
             are rejected, and with `https` the cookies require TLS. None if unknown.
@@ -59,7 +62,10 @@ class Settings:
     allow_account: str | None = None
     authorize: bool = False
     unlisted: Unlisted | None = None
+    require_account: bool = True
+    report_only: bool = False
     note_matches: bool = False
+    log: Literal["denials", "all", "none"] = "denials"
     log_every: Duration = LOG_EVERY
     public_url: str | None = None
 
@@ -71,8 +77,10 @@ class Settings:
             check_unlisted(self.unlisted)
         elif self.unlisted is not None:
             raise ValueError("unlisted applies only to /v1/authorize: enable authorize too")
-        if self.note_matches and not self.authorize:
-            raise ValueError("only /v1/authorize can record matches: enable authorize too")
+        if (self.note_matches or self.report_only or not self.require_account) and not self.authorize:
+            raise ValueError(
+                "note_matches, report_only and require_account apply only to /v1/authorize: enable authorize too"
+            )
         seconds(self.session_lifetime, "session_lifetime", above_zero=True)
         seconds(self.answer_lifetime, "answer_lifetime", above_zero=True)
         seconds(self.ready_within, "ready_within")

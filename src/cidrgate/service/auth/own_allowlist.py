@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from cidrgate._engine import Matcher
 from cidrgate.gate.gate import Gate
@@ -18,17 +18,22 @@ if TYPE_CHECKING:
 
 __all__ = ["gate_of_account", "gate_of_networks", "guarded_account"]
 
+Log: TypeAlias = Literal["denials", "all", "none"]
+"""Which decisions are logged, as in `Gate`."""
+
 _SERVICE = "service"
 """The name of the only account in the matcher of `gate_of_networks`."""
 
 
-def gate_of_account(manager: RuleManager, resolver: ClientIPResolver, log_every: Duration, hook: DecisionHook) -> Gate:
+def gate_of_account(
+    manager: RuleManager, resolver: ClientIPResolver, log: Log, log_every: Duration, hook: DecisionHook
+) -> Gate:
     """Return a gate that allows the addresses on an account's list. If the list is empty, it denies every address."""
-    return Gate(manager, resolver=resolver, unlisted="deny", log_every=log_every, hooks=[hook])
+    return Gate(manager, resolver=resolver, unlisted="deny", log=log, log_every=log_every, hooks=[hook])
 
 
 def gate_of_networks(
-    networks: Sequence[str], resolver: ClientIPResolver, log_every: Duration, hook: DecisionHook
+    networks: Sequence[str], resolver: ClientIPResolver, log: Log, log_every: Duration, hook: DecisionHook
 ) -> Gate:
     """Return a gate that allows the addresses in these networks.
 
@@ -37,7 +42,7 @@ def gate_of_networks(
     """
     matcher = Matcher()
     matcher.publish(_SERVICE, networks, when_empty="deny")
-    return Gate(matcher, unlisted="deny", resolver=resolver, log_every=log_every, hooks=[hook])
+    return Gate(matcher, unlisted="deny", resolver=resolver, log=log, log_every=log_every, hooks=[hook])
 
 
 def guarded_account(account: str | None) -> Callable[[Any], str | None]:
