@@ -131,6 +131,19 @@ def test_what_does_not_exist_is_4_for_every_command(cidrgate: Cidrgate) -> None:
     cidrgate("import", "-", "--format", "csv", "--no-create", stdin="account,cidr\nnobody,8.8.8.0/24\n", status=3)
 
 
+def test_an_error_names_the_command_that_shows_what_exists(cidrgate: Cidrgate) -> None:
+    """The advice is made here, of the error's data: in Python and over HTTP other advice helps."""
+    cidrgate("add", "an account", "8.8.8.0/24", "--create")
+    for command, advice in (
+        (["list", "no body"], "`cidrgate account create 'no body'`"),
+        (["token", "revoke", "9"], "`cidrgate token list`"),
+        (["session", "end", "x"], "`cidrgate session list`"),
+        (["restore", "an account", "--to-sequence", "99"], "`cidrgate history ACCOUNT`"),
+    ):
+        assert advice in cidrgate(*command, status=4).err
+        assert advice in cidrgate(*command, "--json", status=4).error["detail"]
+
+
 def test_a_command_line_that_is_wrong_is_2_for_every_command(
     cidrgate: Cidrgate, capsys: pytest.CaptureFixture[str]
 ) -> None:
