@@ -442,7 +442,8 @@ def test_the_service_says_why_it_refused_a_change(
                 assert (refused.status_code, refused.json()["code"]) == (503, "store_busy")
             busy = one_of(log, "store_busy")
             proxy.drop_at(b"COMMIT", deliver=True)
-            assert client.post(entries, json={"cidrs": "8.8.8.0/24"}).json()["code"] == "outcome_unknown"
+            lost = client.post(entries, json={"cidrs": "8.8.8.0/24"})
+            assert lost.json()["code"] == "outcome_unknown"
             unknown = one_of(log, "outcome_unknown")
             with psycopg.connect(postgres_url) as other:
                 other.execute("ALTER TABLE cidrgate.entries RENAME TO gone")
@@ -454,8 +455,8 @@ def test_the_service_says_why_it_refused_a_change(
     assert "process" in busy["message"]  # who holds the lock
     for line in (busy, unknown, failed):
         assert (line["level"], line["account"], line["logger"]) == ("error", "acct-1", "cidrgate.service")
-        assert line["route"] == "/v1/accounts/{account}/entries"
-    assert unknown["request_id"] is None
+        assert line["route"] == "/v1/accounts/{account_name}/entries"
+    assert unknown["request_id"] == lost.headers["x-request-id"]
     assert all(isinstance(line["time"], str) for line in lines_of(log))
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, cast, get_
 from cidrgate.errors import EntryNotFoundError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 __all__ = [
     "Account",
@@ -248,16 +248,19 @@ def _normalise(piece: NewEntry | EntryEdit) -> None:
     """Change the fields of a submission to the form that is stored: networks to text, times to UTC, "" to None."""
     if type(piece.cidr) is not str and piece.cidr is not ...:
         object.__setattr__(piece, "cidr", prefix_text(piece.cidr))
-    for name in _TEXTS:
+    for name, in_form in _CHECKED:
         value = getattr(piece, name)
-        if value == "":
-            object.__setattr__(piece, name, None)
-        elif not (value is None or value is ... or isinstance(value, str)):
-            raise TypeError(f"{name} must be text or None, not {value!r}")
-    for name in _TIMES:
-        value = getattr(piece, name)
-        if not (value is None or value is ...):
-            object.__setattr__(piece, name, in_utc(value, name))
+        if value is None or value is ...:
+            continue
+        formed = in_form(value, name)
+        if formed is not value:
+            object.__setattr__(piece, name, formed)
+
+
+def _text_or_none(text: str, name: str) -> str | None:
+    if not isinstance(text, str):
+        raise TypeError(f"{name} must be text or None, not {text!r}")
+    return text or None
 
 
 def prefix_text(prefix: Prefix | IPv4Address | IPv6Address) -> str:
@@ -392,8 +395,9 @@ def _details() -> Iterator[Detail]:
 DETAILS = tuple(_details())
 """Every detail of an entry, in the order of the fields."""
 
-_TEXTS = tuple(detail.name for detail in DETAILS if detail.kind is str and detail.nullable)
-_TIMES = tuple(detail.name for detail in DETAILS if detail.kind is datetime)
+_FORMS: dict[type, Callable[[Any, str], Any]] = {str: _text_or_none, datetime: in_utc}
+_CHECKED = tuple((detail.name, _FORMS[detail.kind]) for detail in DETAILS if detail.nullable and detail.kind in _FORMS)
+"""The details that have a form of their own, with the function that returns a value in it."""
 
 
 EntryRef: TypeAlias = int | Prefix | Entry

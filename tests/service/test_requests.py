@@ -112,7 +112,7 @@ def test_head_is_get_without_a_body(api: Api, admin: Caller) -> None:
     for path in (*paths, "/openapi.json", "/console/sign-in", "/", "/v1/nothing", "/v1/accounts/nobody"):
         whole, head = admin("GET", path), admin("HEAD", path)
         assert (head.status_code, head.content) == (whole.status_code, b""), path
-        changing = {"date", "content-length"} if path in ("/metrics", "/readyz") else {"date"}
+        changing = {"x-request-id", *(["content-length"] if path in ("/metrics", "/readyz") else [])}
         assert {name: value for name, value in head.headers.items() if name not in changing} == {
             name: value for name, value in whole.headers.items() if name not in changing
         }, path
@@ -438,3 +438,25 @@ def test_measurements_are_by_route_and_name_nobody(api: Api, admin: Caller) -> N
     assert f"cidrgate_accounts {len(api.manager.matcher)}.0" in text
     assert "acct-1" not in text
     assert "nobody" not in text
+
+
+def test_every_response_has_the_id_of_its_request(api: Api, admin: Caller) -> None:
+    for path in ("/v1/me", "/v1/nothing", "/healthz", "/console/sign-in", "/openapi.json"):
+        given = admin("GET", path, X_Request_ID="req-42")
+        assert given.headers.get_list("x-request-id") == ["req-42"], path
+        first, second = (admin("GET", path).headers["x-request-id"] for _ in range(2))
+        assert len({first, second, "req-42"}) == 3
+    for invalid in ("", "a b", "<script>", "x" * 1_000):
+        made = admin("GET", "/v1/me", X_Request_ID=invalid).headers.get_list("x-request-id")
+        assert len(made) == 1
+        assert made != [invalid]
+
+
+def test_a_failure_of_the_store_is_logged_with_the_id_that_the_client_got(
+    api: Api, admin: Caller, caplog: pytest.LogCaptureFixture
+) -> None:
+    api.manager._store.close()
+    answer = admin("GET", ENTRIES)
+    assert answer.status_code == 503
+    [logged] = [one.__dict__["cidrgate"] for one in caplog.records if "cidrgate" in one.__dict__]
+    assert logged["request_id"] == answer.headers["x-request-id"]

@@ -33,6 +33,7 @@ from cidrgate.service.http.metrics import Metrics, MetricsMiddleware
 from cidrgate.service.http.problems import add_handlers
 from cidrgate.service.http.public_url import HostCheck
 from cidrgate.service.http.read_requests import ReadRequests
+from cidrgate.service.http.request_ids import RequestIds
 from cidrgate.service.http.security_headers import BodyLimit, HeadLimit, SecurityHeaders
 from cidrgate.service.http.threads import StoreProbe, Threads
 from cidrgate.service.settings import Service, Settings
@@ -146,6 +147,7 @@ def create_app(
         )
         app.add_middleware(AllowlistMiddleware, gate=own, account=guarded_account(chosen.allow_account))
     app.add_middleware(ReadRequests, exempt=(AUTHORIZE_PATH,))
+    app.add_middleware(RequestIds)
     app.add_middleware(MetricsMiddleware, metrics=metrics)
     return app
 

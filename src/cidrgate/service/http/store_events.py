@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from cidrgate.errors import OutcomeUnknownError, StoreBusyError
 from cidrgate.event_log import log_event
-from cidrgate.gate.gate import REQUEST_ID
+from cidrgate.service.http.request_ids import REQUEST_ID_KEY
 
 if TYPE_CHECKING:
     from starlette.requests import HTTPConnection
@@ -25,7 +25,7 @@ def log_store_error(request: HTTPConnection, error: StoreError) -> None:
     """Log an error of the store that made a request fail, and count it.
 
     Args:
-        request: The request; its account and its `X-Request-ID` are logged too.
+        request: The request; its account and its id are logged too.
         error: The error of the store. It may name hosts and users, but no passwords.
     """
     event: Event = "store_failed"
@@ -37,14 +37,13 @@ def log_store_error(request: HTTPConnection, error: StoreError) -> None:
         waits: WaitMetrics = request.app.state.service.metrics.waits
         waits.refused()
     account = request.path_params.get("account_name")
-    request_id = request.headers.get("x-request-id", "")
     log_event(
         logging.ERROR,
         event,
         f"{what}: {error}",
         logger=LOGGER,
         account=account if isinstance(account, str) else None,
-        request_id=request_id if REQUEST_ID.fullmatch(request_id) else None,
+        request_id=request.scope.get(REQUEST_ID_KEY),
         method=request.scope.get("method"),
         route=getattr(request.scope.get("route"), "path_format", None),
     )
