@@ -242,6 +242,20 @@ def test_an_answer_that_cannot_be_written_is_an_error_and_no_denial(cidrgate: Ci
     assert (gone.returncode, error) == (2, "")
 
 
+BEGUN = """
+import builtins, cidrgate.cli
+original = builtins.__import__
+def begun(name, *more):
+    if name == "cidrgate.cli.exit_statuses":
+        builtins.__import__ = original
+        print("begun", flush=True)
+    return original(name, *more)
+builtins.__import__ = begun
+cidrgate.cli.main()
+"""
+"""Runs the command, and says when it begins to load its libraries."""
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "command", [["account", "list"], ["serve", "--port", "0"], ["authorize", "--unlisted", "deny"]]
@@ -249,10 +263,9 @@ def test_an_answer_that_cannot_be_written_is_an_error_and_no_denial(cidrgate: Ci
 def test_an_interrupt_at_any_moment_leaves_no_traceback(cidrgate: Cidrgate, command: list[str]) -> None:
     """Ctrl-C while libraries are loaded, too: that is where a command spends most of its time."""
     cidrgate("account", "create", "a")
-    program = "import cidrgate.cli; print('begun', flush=True); cidrgate.cli.main()"
     for moment in (0.0, 0.1, 0.3, 0.6, 1.0):
         process = subprocess.Popen(
-            [sys.executable, "-c", program, "-d", str(cidrgate.database), *command],
+            [sys.executable, "-c", BEGUN, "-d", str(cidrgate.database), *command],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
