@@ -11,12 +11,13 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from cidrgate.rules.networks import address_count, prefix_length, subnet_mask
+from cidrgate.values import Entry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cidrgate.errors import Problem
-    from cidrgate.values import Account, Change, Decision, Entry, ListState
+    from cidrgate.values import Account, Change, Decision, ListState
 
 __all__ = [
     "EntryInfo",
@@ -29,34 +30,27 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class EntryInfo:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EntryInfo(Entry):
     """One entry of a list as a JSON object: the fields of `Entry`, and fields computed from them.
 
-    The metadata contain the descriptions of the fields for the OpenAPI document. `_WORKED_OUT` computes the fields that
-    `Entry` does not have.
+    The metadata contain what the OpenAPI document says of the fields. `_WORKED_OUT` computes the fields that `Entry`
+    does not have.
     """
 
-    id: int = field(metadata={"description": "The id; an edit does not change it."})
-    account: str = field(metadata={"description": "The account whose list contains the entry."})
-    cidr: str = field(metadata={"description": "Canonical text."})
-    prefix_length: int = field(metadata={"description": "The number of leading bits that addresses must share."})
-    subnet_mask: str = field(metadata={"description": "Dotted for IPv4; the length after a slash for IPv6."})
+    prefix_length: int = field(metadata={"meaning": "The number of leading bits that addresses must share."})
+    subnet_mask: str = field(metadata={"meaning": "Dotted for IPv4; the length after a slash for IPv6."})
     address_count: str = field(
         metadata={
-            "description": "The number of addresses in the network, in decimal digits; up to 2^128, which is more than "
+            "meaning": "The number of addresses in the network, in decimal digits; up to 2^128, which is more than "
             "numbers in JSON can hold.",
             "pattern": "^[1-9][0-9]*$",
         }
     )
-    label: str | None = field(metadata={"description": "The name for people; null for none."})
-    created_at: datetime = field(metadata={"description": "When it was added."})
-    created_by: str | None = field(metadata={"description": "Who added it."})
-    expires_at: datetime | None = field(metadata={"description": "When the entry expires; null for never."})
-    expired: bool = field(metadata={"description": "Whether it has expired, so that it matches nothing."})
+    expired: bool = field(metadata={"meaning": "Whether it has expired, so that it matches nothing."})
     last_matched_at: datetime | None = field(
         metadata={
-            "description": "When the entry last matched a request; up to an hour too early. Only responses with lists "
+            "meaning": "When the entry last matched a request; up to an hour too early. Only responses with lists "
             "and single entries contain it, if gates record matches; otherwise it is null."
         }
     )

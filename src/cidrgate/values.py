@@ -30,8 +30,6 @@ __all__ = [
     "NewEntry",
     "Prefix",
     "Reason",
-    "in_utc",
-    "prefix_text",
     "seconds",
 ]
 
@@ -146,8 +144,9 @@ class NewEntry:
         TypeError: If `cidr` is neither text nor an `ipaddress` object, or a detail has another type.
 
     Example:
-        >>> NewEntry("8.8.8.0/24", label="")
-        NewEntry(cidr='8.8.8.0/24', label=None, expires_at=Ellipsis)
+        >>> entry = NewEntry("8.8.8.0/24", label="")
+        >>> entry.label is None, entry.expires_at
+        (True, Ellipsis)
     """
 
     cidr: str
@@ -177,8 +176,8 @@ class NewEntry:
             >>> entry = Entry(
             ...     id=7, account="acct-1", cidr="8.8.8.0/24", label="dns", created_at=at, created_by="me"
             ... )
-            >>> NewEntry.of(entry)
-            NewEntry(cidr='8.8.8.0/24', label='dns', expires_at=None)
+            >>> NewEntry.of(entry).label, NewEntry.of(entry).expires_at
+            ('dns', None)
         """
         return cls(**{one.name: getattr(entry, one.name) for one in fields(cls)})
 
@@ -248,12 +247,12 @@ def _normalise(piece: NewEntry | EntryEdit) -> None:
     """Change the fields of a submission to the form that is stored: networks to text, times to UTC, "" to None."""
     if type(piece.cidr) is not str and piece.cidr is not ...:
         object.__setattr__(piece, "cidr", prefix_text(piece.cidr))
-    for name, in_form in _CHECKED:
+    for name, nullable, in_form in _CHECKED:
         value = getattr(piece, name)
-        if value is None or value is ...:
+        if value is ... or (value is None and nullable):
             continue
         formed = in_form(value, name)
-        if formed is not value:
+        if formed is not value and (nullable or formed is not None):
             object.__setattr__(piece, name, formed)
 
 
@@ -261,6 +260,18 @@ def _text_or_none(text: str, name: str) -> str | None:
     if not isinstance(text, str):
         raise TypeError(f"{name} must be text or None, not {text!r}")
     return text or None
+
+
+def _truth(value: bool, name: str) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be True or False, not {value!r}")
+    return value
+
+
+def _number(value: int, name: str) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{name} must be a whole number, not {value!r}")
+    return value
 
 
 def prefix_text(prefix: Prefix | IPv4Address | IPv6Address) -> str:
@@ -319,12 +330,14 @@ class Entry:
         expires_at: When the entry expires, or None if it does not.
     """
 
-    id: int
-    account: str
-    cidr: str
-    label: str | None = field(metadata={"title": "Label", "meaning": "A name for people."})
-    created_at: datetime
-    created_by: str | None
+    id: int = field(metadata={"meaning": "The id; an edit does not change it."})
+    account: str = field(metadata={"meaning": "The account whose list contains the entry."})
+    cidr: str = field(metadata={"meaning": "Canonical text."})
+    label: str | None = field(
+        default=None, metadata={"title": "Label", "meaning": "A name for people, or null for none."}
+    )
+    created_at: datetime = field(metadata={"meaning": "When it was added."})
+    created_by: str | None = field(metadata={"meaning": "Who added it."})
     expires_at: datetime | None = field(
         default=None, metadata={"title": "Expiry", "meaning": "When the entry expires, or null for never."}
     )
@@ -395,9 +408,9 @@ def _details() -> Iterator[Detail]:
 DETAILS = tuple(_details())
 """Every detail of an entry, in the order of the fields."""
 
-_FORMS: dict[type, Callable[[Any, str], Any]] = {str: _text_or_none, datetime: in_utc}
-_CHECKED = tuple((detail.name, _FORMS[detail.kind]) for detail in DETAILS if detail.nullable and detail.kind in _FORMS)
-"""The details that have a form of their own, with the function that returns a value in it."""
+_FORMS: dict[type, Callable[[Any, str], Any]] = {str: _text_or_none, bool: _truth, int: _number, datetime: in_utc}
+_CHECKED = tuple((detail.name, detail.nullable, _FORMS[detail.kind]) for detail in DETAILS)
+"""The details, with the function that returns a value in the form that is stored."""
 
 
 EntryRef: TypeAlias = int | Prefix | Entry

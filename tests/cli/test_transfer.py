@@ -209,7 +209,11 @@ AS_JSON = [
 ]
 
 
-AS_CSV = [{name: value or "" for name, value in row.items()} for row in AS_JSON]
+def as_cell(value: object) -> str:
+    return "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+AS_CSV = [{name: as_cell(value) for name, value in row.items()} for row in AS_JSON]
 
 
 def csv_rows(text: str) -> list[dict[str, str]]:

@@ -277,7 +277,7 @@ def test_there_is_a_class_for_every_code_that_the_library_shares() -> None:
 LISTED = Entry(
     id=7, account="a", cidr="8.8.8.0/24", label="dns", created_at=datetime(2026, 1, 2, tzinfo=UTC), created_by="me"
 )
-NEW = {"cidr": "8.8.8.0/24", "label": "dns", "expires_at": None}
+NEW = {"cidr": "8.8.8.0/24", **NewEntry.of(LISTED).details()}
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from cidrgate.stores import StoredAccount, StoredChange, Transaction
     from cidrgate.values import Entry
 
-__all__ = ["ListRequest", "change_lists", "ended_for_certain"]
+__all__ = ["ListRequest", "change_lists", "certain_expiry_time"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ def change_lists(
     owners = transaction.accounts_named([one.account for one in requests if could_name_account(one.account)])
     listed = transaction.entries_of(owners.values())
     at = datetime.now(UTC)
-    certain = ended_for_certain(transaction, listed.values(), at)
+    certain = certain_expiry_time(transaction, listed.values(), at)
     ids = count(-1, -1) if dry_run else transaction.new_entry_ids(len(requests))
     results: list[ListOutcome | CidrgateError] = []
     made: list[StoredChange] = []
@@ -96,7 +96,7 @@ def change_lists(
     return results
 
 
-def ended_for_certain(transaction: Transaction, lists: Iterable[Iterable[Entry]], at: datetime) -> datetime:
+def certain_expiry_time(transaction: Transaction, lists: Iterable[Iterable[Entry]], at: datetime) -> datetime:
     """Return the time up to which all clocks agree that entries have expired, so that a sweep may remove them.
 
     Args:

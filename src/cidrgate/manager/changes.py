@@ -32,7 +32,7 @@ __all__ = [
     "changed",
     "check_expiry",
     "check_labels",
-    "edition",
+    "entry_edit",
     "entry_key",
     "list_at",
     "named_entries",
@@ -66,7 +66,7 @@ class Listing:
     actor: str | None
     certain: datetime | None = None
 
-    def ended(self, entry: Entry) -> bool:
+    def has_expired(self, entry: Entry) -> bool:
         """Return whether an entry has expired by all clocks, so that a sweep may remove it."""
         return entry.is_expired(self._certain_time)
 
@@ -197,7 +197,7 @@ def replaced_list(listing: Listing, pieces: Sequence[NewEntry], policy: Policy) 
         RuleError: If the submission breaks a rule.
         InvalidExpiryError: If the expiry of a submitted entry is in the past or has no time zone.
     """
-    over = {(entry.cidr, entry.expires_at): entry for entry in listing.entries if listing.ended(entry)}
+    over = {(entry.cidr, entry.expires_at): entry for entry in listing.entries if listing.has_expired(entry)}
     if not over:
         return replacement(listing, pieces, validate_replacement(pieces, policy))
     counted: list[int] = []
@@ -230,7 +230,7 @@ def replaced_list(listing: Listing, pieces: Sequence[NewEntry], policy: Policy) 
     return listing.change("replace", [*before, *change.before], [*after, *change.after])
 
 
-def edition(listing: Listing, which: EntryRef, edit: EntryEdit, policy: Policy) -> StoredChange:
+def entry_edit(listing: Listing, which: EntryRef, edit: EntryEdit, policy: Policy) -> StoredChange:
     """Return the change that edits one entry.
 
     Args:
@@ -248,7 +248,7 @@ def edition(listing: Listing, which: EntryRef, edit: EntryEdit, policy: Policy) 
     others = [other.cidr for other in listing.active() if other.id != entry.id]
     check_expiry(edit.expires_at, listing.at)
     after = edit.applied(entry)
-    if listing.ended(entry) and after.counts(listing.at):
+    if listing.has_expired(entry) and after.counts(listing.at):
         # An expired entry was not checked against the others, so it is checked now like a new entry.
         [network] = validate_addition([NewEntry.of(after)], others, policy)
         after = replace(after, cidr=network)
@@ -287,7 +287,7 @@ def sweep(listing: Listing, change: StoredChange) -> list[StoredChange]:
     if not change.before and not change.after:
         return []
     named = {entry.id for entry in change.before}
-    expired = [entry for entry in listing.entries if listing.ended(entry) and entry.id not in named]
+    expired = [entry for entry in listing.entries if listing.has_expired(entry) and entry.id not in named]
     return [listing.change("expire", expired), change] if expired else [change]
 
 

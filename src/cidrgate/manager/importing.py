@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from cidrgate.errors import CidrgateError
 from cidrgate.manager.accounts import no_such_account, refuse_subaccount
-from cidrgate.manager.change_requests import ended_for_certain
+from cidrgate.manager.change_requests import certain_expiry_time
 from cidrgate.manager.changes import Listing, addition, check_expiry, check_labels, replacement, sweep
 from cidrgate.manager.confirmations import disables_enforcement, unconfirmed
 from cidrgate.manager.outcomes import Guard
@@ -98,7 +98,7 @@ def import_lists(
     known = transaction.accounts_named([name for name in lists if could_name_account(name)])
     listed = transaction.entries_of(known.values())
     ids = transaction.new_entry_ids()
-    certain = ended_for_certain(transaction, listed.values(), at)
+    certain = certain_expiry_time(transaction, listed.values(), at)
     listings = {name: Listing(owner, listed[name], at, ids, actor, certain) for name, owner in known.items()}
     accepted: dict[str, list[str]] = {}
     problems: dict[str, CidrgateError] = {}

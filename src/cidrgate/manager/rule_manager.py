@@ -31,7 +31,7 @@ from cidrgate.manager.changes import (
     Listing,
     addition,
     check_labels,
-    edition,
+    entry_edit,
     entry_key,
     list_at,
     named_entries,
@@ -651,7 +651,7 @@ class RuleManager:
         check_labels([edit])
 
         def edited(_: Transaction, listing: Listing) -> StoredChange:
-            return edition(listing, which, edit, self.policy)
+            return entry_edit(listing, which, edit, self.policy)
 
         return self._change_list(account, edited, actor, expect_version).change
 
@@ -856,7 +856,7 @@ class RuleManager:
         for name in names:
 
             def swept_list(_: Transaction, listing: Listing) -> StoredChange:
-                expired = [entry for entry in listing.entries if listing.ended(entry)]
+                expired = [entry for entry in listing.entries if listing.has_expired(entry)]
                 return listing.change("expire", expired if listing.active() else ())
 
             swept += len(self._change_list(name, swept_list, None, None).change.before)

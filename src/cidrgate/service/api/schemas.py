@@ -3,6 +3,7 @@
 The objects of one resource are defined beside its operations. `cidrgate.serialization` makes the responses.
 """
 
+import dataclasses
 from collections.abc import Iterable
 from dataclasses import fields
 from datetime import UTC, datetime
@@ -16,6 +17,8 @@ from pydantic import (
     ConfigDict,
     FailFast,
     Field,
+    StrictBool,
+    StrictInt,
     create_model,
 )
 from pydantic.json_schema import SkipJsonSchema
@@ -24,7 +27,7 @@ from cidrgate.problem_types import PROBLEM_TYPES
 from cidrgate.rules import RULES
 from cidrgate.serialization import EntryInfo, entry_record
 from cidrgate.service.http.limits import GREATEST_INTEGER, LONGEST_LABEL, LONGEST_NAME
-from cidrgate.values import Entry, EntryDetails
+from cidrgate.values import DETAILS, Detail, Entry, EntryDetails
 
 __all__ = [
     "AccountText",
@@ -136,6 +139,12 @@ ENTRY_EXAMPLE = entry_record(
 )
 
 
+def _described(one: "dataclasses.Field[Any]") -> Any:
+    """Return the field of a response for a field of a value, with what its metadata say."""
+    said = {"description": one.metadata["meaning"], **one.metadata}
+    return Field(**{name: value for name, value in said.items() if name in ("description", "pattern")})
+
+
 if TYPE_CHECKING:
 
     class EntryModel(ResponseModel):
@@ -147,24 +156,41 @@ else:
         __base__=ResponseModel,
         __config__=None,
         __doc__="One entry of a list.",
-        **{one.name: (get_type_hints(EntryInfo)[one.name], Field(**one.metadata)) for one in fields(EntryInfo)},
+        **{one.name: (get_type_hints(EntryInfo)[one.name], _described(one)) for one in fields(EntryInfo)},
     )
     EntryModel.model_config |= response_example(ENTRY_EXAMPLE)
     EntryModel.model_rebuild(force=True)
 
 
-class DetailsModel(RequestModel):
-    """The details of an entry: the fields of `EntryDetails`."""
+_IN_REQUESTS: dict[type, Any] = {str: Label, bool: StrictBool, int: StrictInt, datetime: Time}
+"""How requests contain the details of each type."""
 
-    label: Label | None = Field(None, json_schema_extra=without_default)
-    expires_at: Time | None = Field(
-        None, description="The time at which it expires; null for never.", json_schema_extra=without_default
-    )
+
+def _detail_field(detail: Detail) -> tuple[Any, Any]:
+    """Return the type and the field of a detail in a request."""
+    kind = _IN_REQUESTS[detail.kind]
+    said = Field(detail.default, description=detail.meaning, json_schema_extra=without_default)
+    return (kind | None if detail.nullable else kind), said
+
+
+class _Details(RequestModel):
+    """The details of an entry: the fields of `EntryDetails`, made of their declarations."""
 
     def details(self) -> EntryDetails:
         """Return the details that the request contains; null clears a detail."""
-        said = {name: getattr(self, name) for name in DetailsModel.model_fields if name in self.model_fields_set}
-        return cast("EntryDetails", said)
+        names = (detail.name for detail in DETAILS if detail.name in self.model_fields_set)
+        return cast("EntryDetails", {name: getattr(self, name) for name in names})
+
+
+if TYPE_CHECKING:
+
+    class DetailsModel(_Details):
+        """The details of an entry."""
+
+else:
+    DetailsModel = create_model(
+        "DetailsModel", __base__=_Details, **{detail.name: _detail_field(detail) for detail in DETAILS}
+    )
 
 
 def _optional(description: str, **extra: Any) -> Any:

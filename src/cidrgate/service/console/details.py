@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from cidrgate.errors import CidrgateError
 from cidrgate.rules.characters import checked_text
-from cidrgate.service.console.fields import ShortText
+from cidrgate.service.console.fields import MaybeText
 from cidrgate.values import DETAILS, Detail, Entry
 
 __all__ = [
@@ -157,7 +157,7 @@ def takes_details(function: Callable[..., Any]) -> Callable[..., Any]:
     signature = inspect.signature(function, eval_str=True)
     own = [one for one in signature.parameters.values() if one.name != "details"]
     made = [
-        inspect.Parameter(detail.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=ShortText | None)
+        inspect.Parameter(detail.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=MaybeText)
         for detail in FORM_DETAILS
     ]
     read.__dict__["__signature__"] = signature.replace(

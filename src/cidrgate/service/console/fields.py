@@ -8,7 +8,7 @@ from pydantic import AfterValidator
 from cidrgate.service.http.limits import LONGEST_FORM_LIST, LONGEST_NAME
 from cidrgate.service.http.pagination import storable
 
-__all__ = ["Confirmations", "Ids", "ListQuery", "ListText", "ShortQuery", "ShortText", "numbers_in"]
+__all__ = ["Confirmations", "Ids", "ListQuery", "ListText", "MaybeText", "ShortQuery", "ShortText", "numbers_in"]
 
 _MOST_DIGITS = 18
 
@@ -21,6 +21,10 @@ def _storable(text: str) -> str:
 
 ShortText = Annotated[str, Form(max_length=1_000), AfterValidator(_storable)]
 """A field of one line."""
+MaybeText = Annotated[
+    str | None, Form(max_length=1_000), AfterValidator(lambda text: None if text is None else _storable(text))
+]
+"""A field of one line that a form may lack."""
 ListText = Annotated[str, Form(max_length=LONGEST_FORM_LIST)]
 """The field for networks."""
 ShortQuery = Annotated[str, Query(max_length=LONGEST_NAME), AfterValidator(_storable)]
