@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from typing import TypeVar
 
 __all__ = ["length"]
 
+_Number = TypeVar("_Number", int, float)
 
-def length(usual: int, long: int) -> int:
+
+def length(usual: _Number, long: _Number) -> _Number:
     """One of two numbers of repetitions: the second where `CIDRGATE_LONG` is set."""
     return long if os.environ.get("CIDRGATE_LONG") else usual

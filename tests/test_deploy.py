@@ -27,6 +27,7 @@ from tests.servers.endpoint import authorize_endpoint, database
 from tests.servers.requests import ask
 from tests.servers.running import free_port, program
 from tests.service.a_server import a_server
+from tests.warm_starts import output_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,9 +46,9 @@ KUBERNETES = ("1.32", "1.37")
 def run(*command: str, cwd: Path | None = None, **variables: str) -> str:
     """What a program printed; the test fails if it fails."""
     environment = {**os.environ, **variables}
-    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    done = output_of(list(command), cwd=cwd, env=environment, text=True, timeout=120)
     assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
-    return done.stdout + done.stderr
+    return f"{done.stdout}{done.stderr}"
 
 
 # ----------------------------------------------------------------------------------------------------------------------

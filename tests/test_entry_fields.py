@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 
 import httpx
 import pytest
-from fastapi.testclient import TestClient
 from typer.main import get_command
 
 from cidrgate import Change, Entry, EntryDetails, EntryEdit, NewEntry, RuleManager
@@ -36,6 +35,7 @@ from cidrgate.service.console.details import LAID_OUT, detail_text
 from cidrgate.service.console.formatting import change_sentence
 from cidrgate.service.console.lists import HEADINGS
 from cidrgate.values import DETAILS as ENTRY_DETAILS
+from tests.app_client import AppClient
 from tests.command_line import typed
 from tests.docs.pages import PAGES, ROOT, prose
 from tests.entry_details import VALUES, first_values
@@ -141,11 +141,11 @@ def test_every_detail_is_exported_and_imported(form: ListFormat) -> None:
 
 
 @pytest.fixture
-def api() -> Iterator[TestClient]:
+def api() -> Iterator[AppClient]:
     with RuleManager.open("memory://", follow=False) as opened:
         opened.create_account("acct-1")
         token = Credentials(opened._store).create_token("ops", [Scope.parse("admin")]).secret
-        yield TestClient(create_app(opened, Settings()), headers={"Authorization": f"Bearer {token}"})
+        yield AppClient(create_app(opened, Settings()), headers={"Authorization": f"Bearer {token}"})
 
 
 def as_json(values: Any) -> dict[str, Any]:
@@ -153,7 +153,7 @@ def as_json(values: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", DETAILS)
-def test_a_detail_comes_through_the_api(api: TestClient, name: str) -> None:
+def test_a_detail_comes_through_the_api(api: AppClient, name: str) -> None:
     assert name in DetailsModel.model_fields, f"add {name} to DetailsModel in cidrgate/service/api/schemas.py"
     first, second = ({name: value} for value in VALUES[name])
     path = "/v1/accounts/acct-1/entries"
@@ -230,13 +230,13 @@ def test_a_change_of_a_detail_shows_in_a_history(name: str) -> None:
 
 
 @pytest.fixture
-def console() -> Iterator[tuple[RuleManager, TestClient]]:
+def console() -> Iterator[tuple[RuleManager, AppClient]]:
     """A person who has signed in to the console, and who sees a list with one entry."""
     with RuleManager.open("memory://", follow=False) as manager:
         manager.create_account("acct-1")
         manager.add("acct-1", "8.8.8.0/24", **first_values())
         token = Credentials(manager._store).create_token("ops", [Scope.parse("admin")]).secret
-        with TestClient(create_app(manager, Settings())) as client:
+        with AppClient(create_app(manager, Settings())) as client:
             client.post("/console/sign-in", data={"token": token}, headers={"Sec-Fetch-Site": "same-origin"})
             yield manager, client
 
@@ -254,7 +254,7 @@ def sent(page: str, path: str, **changed: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("name", [name for name in FIELDS if name not in ("id", "account")])
-def test_a_field_is_shown_by_the_console(console: tuple[RuleManager, TestClient], name: str) -> None:
+def test_a_field_is_shown_by_the_console(console: tuple[RuleManager, AppClient], name: str) -> None:
     manager, client = console
     detail = {detail.name: detail for detail in ENTRY_DETAILS}.get(name)
     first, second = VALUES[name] if detail else (None, None)
@@ -274,7 +274,7 @@ def test_a_field_is_shown_by_the_console(console: tuple[RuleManager, TestClient]
 
 
 @pytest.mark.parametrize("name", DETAILS)
-def test_a_detail_is_edited_and_added_in_the_console(console: tuple[RuleManager, TestClient], name: str) -> None:
+def test_a_detail_is_edited_and_added_in_the_console(console: tuple[RuleManager, AppClient], name: str) -> None:
     manager, client = console
     [entry] = manager.entries("acct-1")
     value = VALUES[name][1]
@@ -298,7 +298,7 @@ def test_a_detail_is_edited_and_added_in_the_console(console: tuple[RuleManager,
 
 
 def test_an_edit_in_the_console_that_touches_nothing_changes_nothing(
-    console: tuple[RuleManager, TestClient],
+    console: tuple[RuleManager, AppClient],
 ) -> None:
     manager, client = console
     before = manager.entries("acct-1")

@@ -23,7 +23,7 @@ from cidrgate.problem_types import PROBLEM_TYPES
 from cidrgate.rules import RULES
 from tests.test_layers import MODULES
 
-INSIDE = {"AccountsLockedError", "MissingAccountError", "needs_extra"}
+INSIDE = {"AccountsLockedError", "MissingAccountError"}
 """Names of `cidrgate.errors` that stay inside of a change or an edge: no caller of the library gets them."""
 
 SHARED = {"AccountsLockedError", "UnconfirmedError", "NeedsConfirmationError"}

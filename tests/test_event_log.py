@@ -33,6 +33,7 @@ from tests.servers.running import free_port, running
 from tests.service.a_server import a_server
 from tests.tcp_proxy import TcpProxy
 from tests.waiting import eventually
+from tests.warm_starts import output_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -484,8 +485,7 @@ def endpoint(url: str, folder: Path, *options: str) -> Iterator[tuple[int, subpr
     """An authorize endpoint: its port, its process, and what it logs."""
     port, log = free_port(), folder / "log"
     command = [sys.executable, "-m", "cidrgate", "-d", url, "authorize", "--unlisted", "allow", "--port", str(port)]
-    shell = ["sh", "-c", 'log=$1; shift; exec "$@" 2>"$log"', "sh", str(log), *command, *options]
-    with running(shell, folder, port) as process:
+    with running([*command, *options], folder, port, errors=log) as process:
         yield port, process, log
 
 
@@ -529,7 +529,7 @@ def test_what_other_libraries_say_has_the_same_format(tmp_path: Path) -> None:
     url = database(tmp_path)
     command = [sys.executable, "-m", "cidrgate", "-d", url, "authorize", "--unlisted", "allow", "--workers", "2"]
     command += ["--uds", str(tmp_path / "no" / "authorize.sock")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = output_of(command, text=True, timeout=60)
     said = [json.loads(line) for line in done.stderr.splitlines()]
     assert any(line["event"] == "message" and "No such file or directory" in line["message"] for line in said)
 
@@ -543,8 +543,7 @@ def test_a_bug_in_the_service_has_the_same_format(tmp_path: Path) -> None:
     url = database(tmp_path)
     port, log = free_port(), tmp_path / "log"
     command = [sys.executable, "-c", code, "-d", url, "serve", "--port", str(port)]
-    shell = ["sh", "-c", 'log=$1; shift; exec "$@" 2>"$log"', "sh", str(log), *command]
-    with running(shell, tmp_path, port):
+    with running(command, tmp_path, port, errors=log):
         assert ask(port, path="/healthz").status == 500
         line = one_of(log, "message")
     assert (line["logger"], line["level"]) == ("uvicorn.error", "error")

@@ -22,11 +22,11 @@ import cidrgate
 from tests.length import length
 
 PACKAGE = Path(cidrgate.__file__).parent
-LARGEST = length(1 << 18, 1 << 20)
+LARGEST = length(1 << 17, 1 << 20)
 """Characters of a text of one class."""
-SIZE = length(1 << 17, 1 << 20)
+SIZE = length(1 << 16, 1 << 20)
 """Characters of any other text of one kind; a text with something before and after it has a 32nd of them."""
-SECONDS = 3.0
+SECONDS = length(1.5, 3.0)
 """Seconds of processor time for one text: many times what a linear pattern needs, a fraction of what others do."""
 
 UNITS = [

@@ -8,7 +8,7 @@ from django.core.wsgi import get_wsgi_application
 from django.http import HttpRequest, JsonResponse
 from django.urls import path
 
-from cidrgate.gate.account_sources import FromHeader
+from cidrgate import FromHeader
 
 KEYS = {"key-of-acct-1": "acct-1", "key-of-acct-2": "acct-2"}  # an application asks its own database
 by_key = FromHeader("x-api-key", KEYS.get)

@@ -5,8 +5,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, FastAPI
 
-from cidrgate import ClientIPResolver, Gate, RuleManager, Verdict
-from cidrgate.gate.account_sources import FromHeader
+from cidrgate import ClientIPResolver, FromHeader, Gate, RuleManager, Verdict
 from cidrgate.middleware.fastapi import allowlist, install
 
 KEYS = {"key-of-acct-1": "acct-1", "key-of-acct-2": "acct-2"}  # an application asks its own database

@@ -5,8 +5,7 @@ import os
 from flask import Flask, request
 from flask.typing import ResponseReturnValue
 
-from cidrgate import ClientIPResolver, Gate, RuleManager
-from cidrgate.gate.account_sources import FromHeader
+from cidrgate import ClientIPResolver, FromHeader, Gate, RuleManager
 from cidrgate.middleware.flask import Allowlist
 
 KEYS = {"key-of-acct-1": "acct-1", "key-of-acct-2": "acct-2"}  # an application asks its own database

@@ -52,7 +52,6 @@ __all__ = [
     "Problem",
     "ProblemCode",
     "RuleError",
-    "needs_extra",
 ]
 
 

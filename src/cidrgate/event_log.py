@@ -22,17 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import TracebackType
 
-__all__ = [
-    "LOGGER",
-    "SCHEMA",
-    "Event",
-    "JsonFormatter",
-    "Value",
-    "event_name",
-    "json_line",
-    "log_event",
-    "log_to_stderr",
-]
+__all__ = ["SCHEMA", "Event", "JsonFormatter", "Value"]  # what applications use; the rest is for this package
 
 LOGGER = logging.getLogger("cidrgate")
 """The logger for events about the store, the lists and the snapshot; a child logger writes the decisions."""

@@ -30,8 +30,6 @@ __all__ = [
     "NewEntry",
     "Prefix",
     "Reason",
-    "in_utc",
-    "prefix_text",
     "seconds",
 ]
 

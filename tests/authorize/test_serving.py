@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import socket
-import subprocess
 import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -20,6 +19,7 @@ from tests.servers.endpoint import authorize_endpoint, database
 from tests.servers.requests import Answer, ask
 from tests.servers.running import free_port, running
 from tests.waiting import eventually
+from tests.warm_starts import output_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -204,7 +204,7 @@ def test_a_port_that_is_taken_ends_it(tmp_path: Path, url: str) -> None:
     with socket.create_server(("127.0.0.1", port)):
         for workers in ("1", "2"):
             command = command_of(url, port, "--workers", workers)
-            done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+            done = output_of(command, cwd=tmp_path, text=True, timeout=60)
             assert (done.returncode, done.stdout) == (2, "")
             assert f"cannot listen on 127.0.0.1, port {port}: Address already in use" in done.stderr
 

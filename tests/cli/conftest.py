@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.command_line import typed
+from tests.new_stores import new_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,8 +67,15 @@ class Cidrgate:
 
 @pytest.fixture
 def cidrgate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cidrgate:
-    """In an empty directory, with no settings but the database and the actor."""
+    """In a directory with an empty database alone, with no settings but the database and the actor."""
     for name in ("CIDRGATE_MAX_ENTRIES", "CIDRGATE_ALLOW_SPECIAL", "CIDRGATE_DATABASE_FILE", "CIDRGATE_JSON"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
+    new_file(tmp_path / "lists.db")
     return Cidrgate(tmp_path / "lists.db")
+
+
+@pytest.fixture
+def no_database(cidrgate: Cidrgate) -> None:
+    """The directory is empty."""
+    cidrgate.database.unlink()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from importlib.metadata import version
 from typing import TYPE_CHECKING
@@ -12,22 +11,18 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cidrgate.cli.output import visible
+from tests.warm_starts import output_of
 
 if TYPE_CHECKING:
+    import subprocess
     from pathlib import Path
 
     from tests.cli.conftest import Cidrgate
 
 
 def shell(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "cidrgate", *arguments],
-        cwd=cwd,
-        env={**os.environ, **environment},
-        capture_output=True,
-        encoding="utf-8",
-        check=False,
-    )
+    command = [sys.executable, "-m", "cidrgate", *arguments]
+    return output_of(command, cwd=cwd, env={**os.environ, **environment}, encoding="utf-8")
 
 
 def test_exit_statuses_and_streams_of_the_real_command(tmp_path: Path) -> None:
@@ -62,9 +57,7 @@ def test_an_argument_that_is_no_text_ends_in_an_error_not_a_traceback(tmp_path: 
         (["add", "a", "\udcff"], 3),
         (["list", "\udcff"], 4),
     ):
-        failed = subprocess.run(
-            [sys.executable, "-m", "cidrgate", *arguments], cwd=tmp_path, capture_output=True, check=False
-        )
+        failed = output_of([sys.executable, "-m", "cidrgate", *arguments], cwd=tmp_path)
         assert failed.returncode == status
         assert b"Traceback" not in failed.stderr
         assert failed.stderr
@@ -95,6 +88,7 @@ def test_an_argument_that_is_no_text_ends_in_an_error_not_a_traceback(tmp_path: 
     ids=" ".join,
 )
 @pytest.mark.parametrize("found", [None, b"", b"some text"])
+@pytest.mark.usefixtures("no_database")
 def test_a_database_that_is_not_there_is_not_created_by_looking_at_it(
     cidrgate: Cidrgate, command: list[str], found: bytes | None
 ) -> None:
@@ -150,6 +144,7 @@ def test_a_database_whose_name_looks_like_a_mistake_is_not_created(cidrgate: Cid
     cidrgate("account", "create", "b", f"--database={name}")  # it is there now
 
 
+@pytest.mark.usefixtures("no_database")
 def test_the_database_of_an_option_wins_the_nearer_the_more(cidrgate: Cidrgate, tmp_path: Path) -> None:
     near, far = tmp_path / "near.db", tmp_path / "far.db"
     cidrgate("-d", str(far), "account", "create", "a")
@@ -158,6 +153,7 @@ def test_the_database_of_an_option_wins_the_nearer_the_more(cidrgate: Cidrgate, 
     assert [each["name"] for each in cidrgate("-d", str(far), "account", "list", "--json").record["items"]] == ["a"]
 
 
+@pytest.mark.usefixtures("no_database")
 def test_the_database_is_a_file_of_the_directory_unless_named(cidrgate: Cidrgate, tmp_path: Path) -> None:
     for named in (None, "sqlite:///named.db"):
         cidrgate.environment["CIDRGATE_DATABASE"] = named

@@ -131,6 +131,19 @@ def test_what_does_not_exist_is_4_for_every_command(cidrgate: Cidrgate) -> None:
     cidrgate("import", "-", "--format", "csv", "--no-create", stdin="account,cidr\nnobody,8.8.8.0/24\n", status=3)
 
 
+def test_an_error_names_the_command_that_shows_what_exists(cidrgate: Cidrgate) -> None:
+    """The advice is made here, of the error's data: in Python and over HTTP other advice helps."""
+    cidrgate("add", "an account", "8.8.8.0/24", "--create")
+    for command, advice in (
+        (["list", "no body"], "`cidrgate account create 'no body'`"),
+        (["token", "revoke", "9"], "`cidrgate token list`"),
+        (["session", "end", "x"], "`cidrgate session list`"),
+        (["restore", "an account", "--to-sequence", "99"], "`cidrgate history ACCOUNT`"),
+    ):
+        assert advice in cidrgate(*command, status=4).err
+        assert advice in cidrgate(*command, "--json", status=4).error["detail"]
+
+
 def test_a_command_line_that_is_wrong_is_2_for_every_command(
     cidrgate: Cidrgate, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -229,6 +242,20 @@ def test_an_answer_that_cannot_be_written_is_an_error_and_no_denial(cidrgate: Ci
     assert (gone.returncode, error) == (2, "")
 
 
+BEGUN = """
+import builtins, cidrgate.cli
+original = builtins.__import__
+def begun(name, *more):
+    if name == "cidrgate.cli.exit_statuses":
+        builtins.__import__ = original
+        print("begun", flush=True)
+    return original(name, *more)
+builtins.__import__ = begun
+cidrgate.cli.main()
+"""
+"""Runs the command, and says when it begins to load its libraries."""
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "command", [["account", "list"], ["serve", "--port", "0"], ["authorize", "--unlisted", "deny"]]
@@ -236,10 +263,9 @@ def test_an_answer_that_cannot_be_written_is_an_error_and_no_denial(cidrgate: Ci
 def test_an_interrupt_at_any_moment_leaves_no_traceback(cidrgate: Cidrgate, command: list[str]) -> None:
     """Ctrl-C while libraries are loaded, too: that is where a command spends most of its time."""
     cidrgate("account", "create", "a")
-    program = "import cidrgate.cli; print('begun', flush=True); cidrgate.cli.main()"
     for moment in (0.0, 0.1, 0.3, 0.6, 1.0):
         process = subprocess.Popen(
-            [sys.executable, "-c", program, "-d", str(cidrgate.database), *command],
+            [sys.executable, "-c", BEGUN, "-d", str(cidrgate.database), *command],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

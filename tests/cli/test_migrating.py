@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tests.postgres import PostgresServer
 
 
+@pytest.mark.usefixtures("no_database")
 def test_an_old_file_is_migrated(cidrgate: Cidrgate) -> None:
     with closing(sqlite3.connect(cidrgate.database)) as connection:
         connection.executescript((OLD_DATABASES / "1.sql").read_text())
@@ -28,6 +29,7 @@ def test_an_old_file_is_migrated(cidrgate: Cidrgate) -> None:
     assert cidrgate.accounts() == ["acct-1", "acct-2", "sub-1"]
 
 
+@pytest.mark.usefixtures("no_database")
 def test_a_new_database_gets_its_tables(cidrgate: Cidrgate, postgres_url: str) -> None:
     assert cidrgate("migrate").out == f"created the tables, version {HEAD}\n"
     assert cidrgate("migrate", "-d", postgres_url, "--json").record == {"before": HEAD, "version": HEAD, "granted": []}
@@ -62,6 +64,7 @@ def test_a_service_is_granted_what_it_needs(cidrgate: Cidrgate, shared_postgres_
 
 
 @pytest.mark.parametrize("database", ["lists.db", "sqlite:///lists.db"])
+@pytest.mark.usefixtures("no_database")
 def test_a_file_knows_no_users(cidrgate: Cidrgate, database: str) -> None:
     refused = cidrgate("migrate", "--grant", "service", "-d", database, status=6).err
     assert "`chown`" in refused

@@ -13,6 +13,7 @@ import pytest
 
 from cidrgate import NewEntry, RuleManager
 from tests.servers.running import free_port
+from tests.warm_starts import Program, output_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,15 +24,8 @@ ASCII = {"PYTHONIOENCODING": "ascii", "COLUMNS": "20"}
 def run(
     folder: Path, *arguments: str, stdin: bytes = b"", environment: dict[str, str] | None = None
 ) -> tuple[int, bytes, bytes]:
-    done = subprocess.run(
-        [sys.executable, "-m", "cidrgate", *arguments],
-        cwd=folder,
-        input=stdin,
-        capture_output=True,
-        env={**os.environ, **(environment or {})},
-        timeout=60,
-        check=False,
-    )
+    variables = {**os.environ, **(environment or {})}
+    done = output_of([sys.executable, "-m", "cidrgate", *arguments], stdin, 60, cwd=folder, env=variables)
     return done.returncode, done.stdout, done.stderr
 
 
@@ -81,7 +75,7 @@ def test_files_are_utf8_whatever_the_terminal(folder: Path) -> None:
 def test_a_reader_that_goes_away_is_no_crash(folder: Path, arguments: str) -> None:
     with RuleManager.open(f"sqlite:///{folder / 'cidrgate.db'}", load=False) as manager:
         manager.import_accounts({f"account-{number}": [NewEntry("8.8.8.0/24")] for number in range(3_000)})
-    process = subprocess.Popen(
+    process = Program(
         [sys.executable, "-m", "cidrgate", *arguments.split()],
         cwd=folder,
         stdout=subprocess.PIPE,

@@ -18,6 +18,7 @@ from cidrgate.rules.characters import unseen_character
 from tests.cli.conftest import Answer, Cidrgate
 from tests.entry_details import all_details
 from tests.length import length
+from tests.new_stores import new_file
 from tests.waiting import eventually
 
 HEADER = "account,cidr,label\n"
@@ -48,7 +49,9 @@ def test_what_is_exported_is_imported_the_same(
 ) -> None:
     folder = tmp_path_factory.mktemp("round-trip")
     first, second = Cidrgate(folder / "first.db"), Cidrgate(folder / "second.db")
-    with RuleManager.open(f"sqlite:///{first.database}", create=True, load=False) as manager:
+    for each in (first, second):
+        new_file(each.database)
+    with RuleManager.open(f"sqlite:///{first.database}", load=False) as manager:
         manager.import_accounts(
             {
                 name: [NewEntry(f"8.8.{number}.0/24", **said) for number, said in enumerate(held)]
@@ -169,6 +172,7 @@ def test_a_byte_order_mark_and_other_line_ends(cidrgate: Cidrgate) -> None:
     assert cidrgate.accounts() == ["a", "b"]
 
 
+@pytest.mark.usefixtures("no_database")
 def test_a_file_that_is_no_list(cidrgate: Cidrgate) -> None:
     Path("lists.csv").write_bytes("account,cidr\n".encode("utf-16"))
     assert "UTF-16" in cidrgate("import", "lists.csv", status=2).err

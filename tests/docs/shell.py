@@ -10,18 +10,18 @@ import os
 import re
 import socket
 import subprocess
-import sys
 import threading
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.servers.running import free_port
 from tests.waiting import eventually
+from tests.warm_starts import programs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 __all__ = ["Block", "Typed", "blocks_of", "commands_of", "environment_of", "matches", "run", "type_page"]
 
@@ -91,7 +91,7 @@ def type_page(text: str, folder: Path) -> Iterator[tuple[Typed, str]]:
         AssertionError: If a command ends with another status than its output goes with.
     """
     ports = {port: str(free_port()) for port in _PORTS.values()}
-    environment = environment_of(Path(sys.executable).parent, folder)
+    environment = environment_of(programs(), folder)
     with ExitStack() as servers:
         for block in blocks_of(text):
             if block.mark != "run":
@@ -111,8 +111,8 @@ def type_page(text: str, folder: Path) -> Iterator[tuple[Typed, str]]:
                 yield typed, _shown(said, ports, folder)
 
 
-def environment_of(programs: Path, folder: Path) -> dict[str, str]:
-    """The variables with which commands are typed in a folder; the first programs are those of another one."""
+def environment_of(programs: str, folder: Path) -> dict[str, str]:
+    """The variables with which commands are typed in a folder, and with these folders first in `PATH`."""
     # On a terminal curl shows no progress.
     (folder / ".curlrc").write_text("silent\n")
     return {

@@ -6,11 +6,15 @@ import re
 import sys
 import time
 from contextlib import ExitStack
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tests.docs.pages import ROOT
 from tests.docs.shell import blocks_of, commands_of, environment_of, matches, run
 from tests.servers.running import free_port, program, running
+from tests.warm_starts import programs
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 PAGE = (ROOT / "docs" / "tutorial.md").read_text()
 
@@ -19,7 +23,7 @@ def test_the_tutorial_ends_in_a_403(tmp_path: Path) -> None:
     program("curl", "on Debian: apt-get install curl")
     [code] = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
     port = free_port()
-    environment = environment_of(Path(sys.executable).parent, tmp_path)
+    environment = environment_of(programs(), tmp_path)
     installed, statuses = 0, []
     with ExitStack() as servers:
         for block in blocks_of(PAGE):

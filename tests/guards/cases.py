@@ -8,13 +8,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-from starlette.testclient import TestClient
-
 from cidrgate import RuleManager
 from cidrgate.manager.outcomes import Guard
 from cidrgate.service import Settings, create_app
 from cidrgate.service.auth.credentials import Credentials
 from cidrgate.service.auth.values import Scope
+from tests.app_client import AppClient
 from tests.new_stores import copy_of
 
 if TYPE_CHECKING:
@@ -56,7 +55,7 @@ class World:
 
     path: Path
     manager: RuleManager
-    client: TestClient
+    client: AppClient
     token: str
     csrf: str
 
@@ -95,7 +94,7 @@ def a_world(path: Path) -> Iterator[World]:
     with RuleManager.open(copy_of(_filled, path)) as manager:
         app = create_app(manager, Settings(login_failures=10_000))
         token = Credentials(manager._store).create_token("ops", [Scope("admin")]).secret
-        with TestClient(app, client=(CALLER, 50000), follow_redirects=False) as client:
+        with AppClient(app, client=(CALLER, 50000), follow_redirects=False) as client:
             headers = {"Sec-Fetch-Site": "same-origin"}
             client.post("/console/sign-in", data={"token": token}, headers=headers)
             [csrf] = set(re.findall(r'name="csrf" value="([0-9a-f]{64})"', client.get("/console/accounts?q=a").text))

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 from sqlalchemy import update
-from starlette.testclient import TestClient
 
 from cidrgate import RuleManager, WouldDisableEnforcementError
 from cidrgate.client import Client
@@ -21,6 +20,7 @@ from cidrgate.service.auth.values import Scope
 from cidrgate.stores import migrate_store
 from cidrgate.stores.schema import entries
 from cidrgate.values import ListState
+from tests.app_client import AppClient
 from tests.command_line import typed
 
 if TYPE_CHECKING:
@@ -80,12 +80,12 @@ def test_the_store_the_rule_and_the_matcher_say_the_same(store_url: str) -> None
 
 
 @contextmanager
-def served(path: Path) -> Iterator[tuple[RuleManager, TestClient, str]]:
+def served(path: Path) -> Iterator[tuple[RuleManager, AppClient, str]]:
     migrate_store(f"sqlite:///{path}")
     with RuleManager.open(f"sqlite:///{path}", follow=False) as manager:
         fill(manager)
         token = Credentials(manager._store).create_token("ops", [Scope("admin")]).secret
-        with TestClient(create_app(manager), follow_redirects=False) as client:
+        with AppClient(create_app(manager), follow_redirects=False) as client:
             yield manager, client, token
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import stat
-import subprocess
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +18,7 @@ from cidrgate.replica.snapshots import SharedSnapshot
 from cidrgate.stores import migrate_store, open_store
 from tests.command_line import typed
 from tests.waiting import eventually
+from tests.warm_starts import Program, output_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -213,12 +213,12 @@ def test_a_pipe_or_a_device_is_written_to(tmp_path: Path) -> None:
         manager.import_accounts({"a": [NewEntry("8.8.8.0/24")]})
     os.mkfifo(tmp_path / "pipe")
     run = [sys.executable, "-m", "cidrgate", "-d", "lists.db", "export", "--format", "csv", "-o"]
-    with subprocess.Popen([*run, "pipe"], cwd=tmp_path) as writer:
+    with Program([*run, "pipe"], cwd=tmp_path) as writer:
         assert (tmp_path / "pipe").read_text().splitlines()[1].startswith("a,8.8.8.0/24,")
         assert writer.wait(60) == 0
     assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
     for target in ("/dev/null", "/dev/stdout"):
-        done = subprocess.run([*run, target], cwd=tmp_path, capture_output=True, timeout=60, check=False)
+        done = output_of([*run, target], timeout=60, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         assert (b"8.8.8.0/24" in done.stdout) is (target == "/dev/stdout")
 

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.warm_starts import Program
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -50,7 +52,12 @@ def free_port() -> int:
 
 @contextmanager
 def running(
-    command: list[str], folder: Path, port: int | Path, environment: Mapping[str, str] | None = None
+    command: list[str],
+    folder: Path,
+    port: int | Path,
+    environment: Mapping[str, str] | None = None,
+    *,
+    errors: Path | None = None,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A server while the block runs.
 
@@ -59,18 +66,19 @@ def running(
         folder: Its working directory, where its output goes to `NAME.log`.
         port: Where it listens when it is ready: a port of 127.0.0.1, or the path of a Unix socket.
         environment: Variables besides those of this process.
+        errors: Where its standard error goes; None for where its output goes.
 
     Yields:
         The process.
     """
     log = folder / f"{command[0].rpartition('/')[2]}-{port if isinstance(port, int) else port.name}.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
+    with log.open("wb") as output, (errors or log).open("ab") as standard_error:
+        process = Program(
             command,
             cwd=folder,
             stdin=subprocess.DEVNULL,
             stdout=output,
-            stderr=output,
+            stderr=standard_error,
             env={**os.environ, **(environment or {})},
             # A group of its own, so that its workers end with it whatever becomes of it.
             start_new_session=True,

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
+from tests.warm_starts import Program
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -43,7 +45,7 @@ def a_server(database: str, *arguments: str, files: int | None = None, log: IO[s
     command = [sys.executable, "-m", "cidrgate", "serve", "-d", database, "--port", "0", "--json", *arguments]
     if files is not None:
         command = ["prlimit", f"--nofile={files}:{files}", *command]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True) as process:
+    with Program(command, stdout=subprocess.PIPE, stderr=log, text=True) as process:
         try:
             assert process.stdout is not None
             told = json.loads(process.stdout.readline())

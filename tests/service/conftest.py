@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy import update
-from starlette.testclient import TestClient
 
 from cidrgate import RuleManager
 from cidrgate.service import Settings, create_app
 from cidrgate.service.auth.credentials import Credentials
 from cidrgate.service.auth.values import Scope
 from cidrgate.stores.schema import tokens
+from tests.app_client import AppClient
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,7 +44,7 @@ class Api:
 
     manager: RuleManager
     app: FastAPI
-    client: TestClient
+    client: AppClient
 
     @property
     def credentials(self) -> Credentials:
@@ -64,7 +64,7 @@ class Api:
 
     def at(self, address: str, token: str | None = None) -> Caller:
         """Somebody at an address."""
-        client = TestClient(self.app, client=(address, 50000), follow_redirects=False)
+        client = AppClient(self.app, client=(address, 50000), follow_redirects=False)
         return Caller(client, token)
 
     def caller(self, *scopes: str) -> Caller:
@@ -80,7 +80,7 @@ class Caller:
         confirms: Whether changes are confirmed whatever they do: nobody in most tests is listed.
     """
 
-    client: TestClient
+    client: AppClient
     token: str | None
     confirms: bool = True
 
@@ -115,7 +115,7 @@ def an_api(url: str, settings: Settings | None = None, resolver: ClientIPResolve
     """A service on a store."""
     with RuleManager.open(url, create=True) as manager:
         app = create_app(manager, settings, resolver=resolver)
-        with TestClient(app, client=(ADDRESS, 50000), follow_redirects=False) as client:
+        with AppClient(app, client=(ADDRESS, 50000), follow_redirects=False) as client:
             yield Api(manager, app, client)
 
 

@@ -11,13 +11,12 @@ from datetime import timedelta
 from pathlib import Path
 from urllib.parse import quote, urlencode
 
-from starlette.testclient import TestClient
-
 from cidrgate import RuleManager
 from cidrgate.service import Settings, create_app
 from cidrgate.service.auth.credentials import Credentials
 from cidrgate.service.auth.values import Scope
 from cidrgate.service.http.limits import LARGEST_BODY, LONGEST_FORM_LIST, LONGEST_LABEL, LONGEST_NAME, MOST_SCOPES
+from tests.app_client import AppClient
 from tests.service.test_console_sessions import OWN_PAGE, proof
 
 OF_A_FORM = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -63,7 +62,7 @@ def main() -> None:
     """Send them."""
     with RuleManager.open("memory://", follow=False) as manager:
         settings = Settings(login_failures=10**9)
-        client = TestClient(create_app(manager, settings), client=("198.51.100.7", 50_000), follow_redirects=False)
+        client = AppClient(create_app(manager, settings), client=("198.51.100.7", 50_000), follow_redirects=False)
         credentials = Credentials(manager._store)
         token = credentials.create_token("é" * LONGEST_NAME, [Scope("admin")])
         headers = {"Authorization": f"Bearer {token.secret}", "Content-Type": "application/json"}

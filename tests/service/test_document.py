@@ -11,11 +11,11 @@ from pydantic import BaseModel, TypeAdapter
 from schemathesis.checks import CHECKS
 from schemathesis.core.parameters import ParameterLocation
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
-from starlette.testclient import TestClient
 
 from cidrgate import RuleManager
 from cidrgate.service import Settings, create_app
 from cidrgate.service.api import accounts, checks, entries, health, history, problem_pages, schemas, sessions, tokens
+from tests.app_client import AppClient
 from tests.length import length
 from tests.service.conftest import Api
 
@@ -34,7 +34,7 @@ def served() -> Api:
     manager.create_account("sub-1", parent="acct-1")
     manager.add("acct-1", "8.8.8.0/24, 2606:4700::/32", label="office")
     app = create_app(manager, Settings(login_failures=10**9, ready_within=10**9))
-    return Api(manager, app, TestClient(app))
+    return Api(manager, app, AppClient(app))
 
 
 schema = schemathesis.openapi.from_asgi("/openapi.json", served().app)

@@ -8,10 +8,10 @@ from base64 import urlsafe_b64encode
 from typing import TYPE_CHECKING
 
 import pytest
-from starlette.testclient import TestClient
 
 from cidrgate.service import Settings
 from cidrgate.service.http.limits import LONGEST_QUERY, MOST_HEADERS
+from tests.app_client import AppClient
 from tests.service.conftest import ADDRESS, an_api
 from tests.service.test_access import NEEDS, filled
 
@@ -172,7 +172,7 @@ def test_queries_that_are_no_text(api: Api) -> None:
 
 def test_an_error_that_nobody_expected_is_answered_as_carefully(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(type(api.manager), "accounts", lambda *_, **__: 1 / 0)
-    client = TestClient(api.app, client=(ADDRESS, 50_000), raise_server_exceptions=False)
+    client = AppClient(api.app, client=(ADDRESS, 50_000), raise_server_exceptions=False)
     response = client.get("/v1/accounts", headers={"Authorization": f"Bearer {api.token('admin')}"})
     assert response.status_code == 500
     assert response.json()["code"] == "internal_error"

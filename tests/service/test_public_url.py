@@ -6,12 +6,12 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
-from starlette.testclient import TestClient
 
 from cidrgate.service import Settings
 from cidrgate.service.api.health import is_public
 from cidrgate.service.auth.values import Scope
 from cidrgate.service.http.public_url import PublicURL
+from tests.app_client import AppClient
 from tests.service.conftest import ADDRESS, an_api
 from tests.service.test_access import NEEDS, filled
 from tests.service.test_console_sessions import OWN_PAGE
@@ -84,7 +84,7 @@ def test_a_public_url_has_names(text: str, names: list[str]) -> None:
 def public() -> Iterator[Api]:
     """A service with a public URL, and a browser that has opened it."""
     for api in an_api("memory://", Settings(public_url=PUBLIC)):
-        api.client = TestClient(api.app, base_url=PUBLIC, client=(ADDRESS, 50_000), follow_redirects=False)
+        api.client = AppClient(api.app, base_url=PUBLIC, client=(ADDRESS, 50_000), follow_redirects=False)
         yield api
 
 
@@ -144,7 +144,7 @@ def test_cookies_over_tls_are_of_this_host_alone(public: Api) -> None:
     for name, status in (("cidrgate_session", 303), ("__Host-cidrgate_session", 200)):
         # Behind a proxy that ends TLS, and without one.
         for base in (PUBLIC, "http://lists.example.com"):
-            other = TestClient(public.app, base_url=base, follow_redirects=False)
+            other = AppClient(public.app, base_url=base, follow_redirects=False)
             got = other.get("/console/accounts", headers={"Cookie": f"{name}={secret}", "Host": "lists.example.com"})
             assert got.status_code == status, (name, base)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 import typer.main
 
@@ -30,23 +30,25 @@ _TYPED: tuple[tuple[int, str], ...] = (
     (0, "list acct-1"),
     (0, "add acct-1 8.8.8.0/24,2606:4700::/32 --label office --expires-in 30d"),
     (0, "add acct-1 9.9.9.9/32"),
+    (0, "edit acct-1 9.9.9.9/32 9.9.9.0/24 --dry-run"),
     (0, "edit acct-1 9.9.9.9/32 9.9.9.0/24"),
     (0, "list acct-1"),
     (0, "list sub-1"),
+    (0, "account show acct-1"),
+    (0, "entry show acct-1 8.8.8.0/24"),
     (0, "check acct-1 8.8.8.8"),
     (1, "check acct-1 1.1.1.1"),
     (2, "check unknown 1.1.1.1"),
-    (2, "check acct-1 nowhere"),
+    (1, "check acct-1 nowhere"),
     (0, "explain acct-1 8.8.8.8"),
     (0, "explain acct-1 8.8.9.8"),
-    (2, "list"),
     (3, "add acct-1 9.9.9.9/32,8.8.0.0/16,10.0.0.1"),
     (3, "remove acct-1 9.9.9.0/24 8.8.8.0/24 2606:4700::/32"),
     (4, "list unknown"),
     (4, "remove acct-1 1.1.1.0/24"),
     (5, "account create acct-1"),
     (5, "add acct-1 1.1.1.0/24 --expect-version 99"),
-    (5, "add sub-1 1.1.1.0/24"),
+    (3, "add sub-1 1.1.1.0/24"),
     (0, "remove acct-1 9.9.9.0/24"),
     (0, "replace acct-1 9.9.9.0/24"),
     (0, "history acct-1"),
@@ -61,7 +63,7 @@ _TYPED: tuple[tuple[int, str], ...] = (
     (0, "session list"),
     (4, "session end 0000"),
     (4, "token revoke 99"),
-    (0, "prune --older-than 90d"),
+    (0, "prune --older-than 90d --yes"),
     (0, "migrate"),
 )
 """What is typed, after `--json`, with the status that it exits with; one line for each kind of record."""
@@ -101,6 +103,8 @@ def _kind(option: Any) -> str:
     values = getattr(annotation, "__members__", None)
     if values is not None:
         return "|".join(str(one.value) for one in values.values())
+    if get_origin(annotation) is Literal:
+        return "|".join(map(str, get_args(annotation)))
     return getattr(annotation, "__name__", str(annotation)).upper()
 
 
@@ -125,19 +129,21 @@ def _parameters(command: Any, without: set[str] | frozenset[str] = frozenset()) 
 
 def _records() -> list[str]:
     """The shape of what each command answers with `--json`, with its exit status."""
-    found: dict[tuple[str, int], Any] = {}
+    found: dict[tuple[str, int, str], Any] = {}
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "good.csv").write_text("account,cidr\nacct-2,8.8.4.0/24\n")
-        (Path(folder) / "partial.csv").write_text("account,cidr\nacct-2,8.8.6.0/24\nunknown,8.8.8.0/24\n")
+        (Path(folder) / "partial.csv").write_text("account,cidr\nacct-2,8.8.6.0/24\nacct-3,10.0.0.0/8\n")
         names = [name.removeprefix("cidrgate ") for name, _ in commands()]
         for status, line in _TYPED:
             arguments = ["--json", "--database", f"{folder}/lists.db", *line.format(folder=folder).split(" ")]
             done = typed(arguments)
             assert done.exit_code == status, f"{line} exits with {done.exit_code}: {done.output} {done.stderr}"
-            said = shape(json.loads(done.stdout if done.stdout.strip() else done.stderr))
-            if "error" in said:
-                said["error"].pop("message", None)
+            record = json.loads(done.stdout if done.stdout.strip() else done.stderr)
+            code = record.get("error", {}).get("code", "")
             command = next(name for name in names if f"{line} ".startswith(f"{name} "))
-            key = command, done.exit_code
+            key, said = (command, done.exit_code, code), shape(record)
             found[key] = merged(found[key], said) if key in found else said
-    return [f"{name} exits with {status}: {json.dumps(said)}" for (name, status), said in sorted(found.items())]
+    return [
+        f"{name} exits with {status}{code and f', {code}'}: {json.dumps(said)}"
+        for (name, status, code), said in sorted(found.items())
+    ]

@@ -27,7 +27,7 @@ def describe() -> str:
     with tempfile.TemporaryDirectory() as folder:
         snapshot = Path(folder) / "lists.snapshot"
         with RuleManager.open(
-            Path(folder) / "lists.db", create=True, follow=False, snapshot=snapshot, refresh_snapshot=60
+            Path(folder) / "lists.db", create=True, snapshot=snapshot, refresh_snapshot=60
         ) as manager:
             for server, collectors in (
                 ("a gate", _of_gate(manager)),

@@ -17,9 +17,14 @@ from tests.edges.places import modules
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["PUBLIC_MODULES", "describe", "mentioned_types", "public_names"]
+__all__ = ["EDGES", "PUBLIC_MODULES", "describe", "mentioned_types", "public_names"]
 
 SOURCE = Path(__file__).parents[2] / "src"
+
+EDGES = tuple(
+    f"cidrgate.middleware.{path.stem}" for path in sorted((SOURCE / "cidrgate" / "middleware").glob("[!_]*.py"))
+)
+"""The modules of the edges, one for each framework."""
 
 PUBLIC_MODULES = (
     "cidrgate",
@@ -30,6 +35,7 @@ PUBLIC_MODULES = (
     "cidrgate.gate",
     "cidrgate.manager",
     "cidrgate.manager.metrics",
+    *EDGES,
     *(f"cidrgate.middleware.{name}" for name in sorted(modules())),
     "cidrgate.service",
     "cidrgate.values",

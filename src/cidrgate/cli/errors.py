@@ -6,7 +6,14 @@ from dataclasses import dataclass
 from shlex import quote
 from typing import TYPE_CHECKING, Any
 
-from cidrgate.errors import AccountNotFoundError, CidrgateError, WouldDisableEnforcementError
+from cidrgate.errors import (
+    AccountNotFoundError,
+    CidrgateError,
+    HistoryError,
+    SessionNotFoundError,
+    TokenNotFoundError,
+    WouldDisableEnforcementError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -15,7 +22,7 @@ __all__ = ["BadRowsError", "CommandError", "NotConfirmedError", "PartialImportEr
 
 
 def shell_message(error: CidrgateError) -> str:
-    """Return the message of an error for the shell, where an option confirms a change.
+    """Return the message of an error for the shell: with the option or the command that helps.
 
     Example:
         >>> from cidrgate.errors import WouldDisableEnforcementError
@@ -27,7 +34,19 @@ def shell_message(error: CidrgateError) -> str:
         return error.told("say --empty")
     if isinstance(error, AccountNotFoundError) and error.account is not None:
         return f"{error}: `cidrgate account create {quote(error.account)}`"
-    return str(error)
+    helpful = _helpful_command(error)
+    return str(error) if helpful is None else f"{error}; see `cidrgate {helpful}`"
+
+
+def _helpful_command(error: CidrgateError) -> str | None:
+    """Return the command that shows what exists instead, or None."""
+    if isinstance(error, TokenNotFoundError):
+        return "token list"
+    if isinstance(error, SessionNotFoundError):
+        return "session list"
+    if isinstance(error, HistoryError):
+        return "history ACCOUNT"
+    return None
 
 
 class CommandError(CidrgateError):

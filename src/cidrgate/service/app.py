@@ -86,7 +86,6 @@ def create_app(
         openapi_url="/openapi.json",
         # A redirect would contain the host name that the request claims.
         redirect_slashes=False,
-        generate_unique_id_function=lambda route: route.name,
         openapi_tags=[
             {"name": "accounts", "description": "Accounts, and subaccounts that inherit their lists."},
             {"name": "entries", "description": "The entries of a list, and every way to change them."},
@@ -113,8 +112,8 @@ def create_app(
     parts = (accounts, entries, questions, history, tokens, sessions, health, problem_pages)
     routers = [*(part.router for part in parts), history.of_all]
     app.state.routes = [route for router in routers for route in router.routes]
-    for router in routers:
-        app.include_router(router)
+    # Not `include_router`: it makes every route again, at the first request.
+    app.router.routes.extend(app.state.routes)
     add_console(app)
     if chosen.authorize:
         gate = Gate(

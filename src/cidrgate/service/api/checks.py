@@ -231,7 +231,10 @@ def explain_address(request: Request, _principal: Reader, account_name: AccountN
 
 @router.post("/preview", response_model=PreviewModel, responses=answers(404, 409, body=True))
 def preview_change(
-    request: Request, _principal: Reader, account_name: AccountName, change: Annotated[PreviewRequest, Body()]
+    request: Request,
+    _principal: Reader,
+    account_name: AccountName,
+    change: Annotated[PreviewRequest, Body(title="PreviewRequest")],  # generators name the type by it
 ) -> Response:
     """Compute what a change would do and which networks it would deny. Nothing is changed."""
     manager = service_of(request).manager

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
     from fastapi import FastAPI
 
-__all__ = ["LICENSE", "LOCATION", "READ", "answers", "describe"]
+__all__ = ["CONTACT", "LICENSE", "LOCATION", "READ", "answers", "describe"]
+
+CONTACT = {"name": "The cidrgate maintainers"}
+"""Whom the document names."""
 
 LICENSE = {"name": "Apache License 2.0", "identifier": "Apache-2.0"}
 """The license of cidrgate, as the document has it."""
@@ -108,6 +111,7 @@ def describe(app: FastAPI, *, servers: Sequence[str], authorize: bool) -> None:
                 routes=app.routes,
                 tags=app.openapi_tags,
                 servers=[{"url": url} for url in servers],
+                contact=CONTACT,
                 license_info=LICENSE,
             )
             schema = ProblemModel.model_json_schema(mode="serialization", ref_template="#/components/schemas/{model}")

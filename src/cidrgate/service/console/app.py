@@ -75,7 +75,7 @@ def add_console(app: FastAPI) -> None:
     console = FastAPI(title="cidrgate console", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     console.state.service = app.state.service
     for part in (signing_in, accounts, lists, adding, editing, questions, tokens, signed_in):
-        console.include_router(part.router)
+        console.router.routes.extend(part.router.routes)  # not `include_router`, which makes every route again
     console.add_api_route("/", _first_page, methods=["GET"])
     console.mount("/static", _Assets(directory=Path(__file__).with_name("static")))
     console.add_middleware(_PageHeaders)

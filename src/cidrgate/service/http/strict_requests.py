@@ -47,6 +47,10 @@ class StrictRoute(ChangingRoute):
 
     refuse_unknown = True
 
+    def __init__(self, path: str, endpoint: Callable[..., Any], **settings: Any) -> None:
+        settings["generate_unique_id_function"] = lambda route: route.name
+        super().__init__(path, endpoint, **settings)
+
     def get_route_handler(self) -> Callable[[Request], Awaitable[Response]]:  # type: ignore[override]
         """Return the function that handles a request."""
         handle = super().get_route_handler()
