@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from cidrgate import RuleManager
-from cidrgate.service import create_app
+from cidrgate.service import Settings, create_app
 from tests.docs.pages import ROOT
 from tests.docs.test_words import HELPS
 
@@ -27,7 +27,7 @@ def test_the_reference_has_each_command_with_its_options() -> None:
 def test_the_reference_has_each_operation_and_value_of_the_api() -> None:
     reference = site_pages.rest_reference()
     with RuleManager.open("memory://", follow=False) as manager:
-        document = create_app(manager).openapi()
+        document = create_app(manager, Settings(authorize=True, unlisted="deny_unknown")).openapi()
     operations = {f"{method.upper()} {path}" for path, methods in document["paths"].items() for method in methods}
     assert set(re.findall(r"^## ([A-Z]+ /.+)$", reference, re.MULTILINE)) == operations
     assert set(re.findall(r"^### (.+)$", reference, re.MULTILINE)) == set(document["components"]["schemas"])
