@@ -118,13 +118,16 @@ def test_a_database_that_is_not_there_is_not_created_by_looking_at_it(
     ],
     ids=" ".join,
 )
+@pytest.mark.usefixtures("no_database")
 def test_a_database_is_created_by_what_fills_it(cidrgate: Cidrgate, command: list[str]) -> None:
+    assert not cidrgate.database.exists()
     cidrgate(*command, stdin="account,cidr,label\na,8.8.8.0/24,\n")
     assert cidrgate.database.stat().st_mode & 0o777 == 0o600
     cidrgate("account", "list")
 
 
 @pytest.mark.parametrize("name", ["localhost", "-", "db.internal", "10.0.0.5", "platform", "postgres"])
+@pytest.mark.usefixtures("no_database")
 def test_a_database_whose_name_looks_like_a_mistake_is_not_created(cidrgate: Cidrgate, name: str) -> None:
     """It would be a new file, and everything that asks the right database would not know of it."""
     folder = cidrgate.database.parent
