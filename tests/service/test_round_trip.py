@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from sqlalchemy import update
 
 from cidrgate import NewEntry
+from cidrgate.rules.characters import unseen_character
 from cidrgate.rules.limits import LONGEST_LABEL
 from cidrgate.service.api.entries import EntriesReplaceModel, EntryItemModel, EntryPageModel
 from cidrgate.stores.schema import entries
@@ -23,7 +24,7 @@ NOW = datetime.now(UTC)
 
 LABELS = st.none() | st.text(
     st.characters(codec="utf-8", categories=("L", "N", "P", "S")), min_size=1, max_size=LONGEST_LABEL
-)
+).filter(lambda label: unseen_character(label) is None)
 EXPIRIES = st.none() | st.datetimes(
     NOW.replace(tzinfo=None) - timedelta(days=900), datetime(9000, 1, 1), timezones=st.just(UTC)
 ).filter(lambda time: abs(time - NOW) > timedelta(days=2))

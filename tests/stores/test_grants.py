@@ -67,7 +67,7 @@ def test_it_does_all_that_a_service_does(postgres_url: str, user: str) -> None:
         assert admin("DELETE", f"/v1/accounts/acct-1/entries/{entry.id}").status_code < 300
         admin.ok("PUT", "/v1/accounts/acct-1/entries", {"cidrs": "9.9.9.0/24"})
         first = min(change.sequence for change in manager.history("acct-1"))
-        admin.ok("POST", "/v1/accounts/acct-1/restore", {"sequence": first + 1})
+        admin.ok("POST", "/v1/accounts/acct-1/restore", {"to_sequence": first + 1})
         manager.import_accounts({f"many-{number}": [NewEntry("8.8.8.0/24")] for number in range(50)}, create=True)
         # What is done now and then.
         end = datetime.now(UTC) + timedelta(seconds=1)
