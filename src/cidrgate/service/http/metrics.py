@@ -91,7 +91,7 @@ class MetricsMiddleware:
             await self._app(scope, receive, send)
             return
         began = time.perf_counter()
-        # By the conventions of OpenTelemetry; a middleware inside may change the method of the scope.
+        # By the conventions of OpenTelemetry.
         method = scope["method"] if scope["method"] in _METHODS else "_OTHER"
 
         async def counted(message: Message) -> None:

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 __all__ = ["ReadRequests"]
 
+_FOUND = ("route", "endpoint", "path_params")
+"""The keys of the scope in which the router says what it found."""
+
 
 class ReadRequests:
     """Answers `HEAD` like `GET` without the body, and 304 if the client has what it asks for already.
@@ -32,12 +35,15 @@ class ReadRequests:
             await self._app(scope, receive, send)
             return
         bodyless = scope["method"] == "HEAD"
-        # The scope itself changes: the middlewares around this one read the route that is found from it.
-        scope["method"] = "GET"
+        # A copy: the server reads the method from its own, to know that the response to `HEAD` has no body.
+        inner = {**scope, "method": "GET"}
         known = b", ".join(value for name, value in scope["headers"] if name == b"if-none-match").decode("latin-1")
 
         async def answered(message: Message) -> None:
             nonlocal bodyless
+            if message["type"] == "http.response.start":
+                # The middlewares around this one read the route that was found.
+                scope.update({name: inner[name] for name in _FOUND if name in inner})
             if message["type"] == "http.response.start" and message["status"] == 200 and known:
                 tags = [value for name, value in message["headers"] if name.lower() == b"etag"]
                 if tags and not matches_none(known, tags[0].decode("latin-1")):
@@ -50,7 +56,7 @@ class ReadRequests:
                 message = {**message, "body": b""}
             await send(message)
 
-        await self._app(scope, receive, answered)
+        await self._app(inner, receive, answered)
 
     def _is_exempt(self, path: str) -> bool:
         return any(path == one or path.startswith(f"{one}/") for one in self._exempt)
