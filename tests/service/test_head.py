@@ -73,7 +73,7 @@ def served(kind: str, settings: Settings) -> Iterator[tuple[str, str]]:
     with RuleManager.open("memory://") as manager:
         manager.create_account("acct-1")
         token = Credentials(manager._store).create_token("t", [Scope("admin")]).secret
-        config = uvicorn.Config(create_app(manager, settings), port=0, http=kind, log_level="critical")  # type: ignore[arg-type]
+        config = uvicorn.Config(create_app(manager, settings), port=0, http=kind, log_level="critical")
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run)
         thread.start()
@@ -116,7 +116,7 @@ def test_a_connection_outlives_head(kind: str, allow: tuple[str, ...] | None) ->
 def test_a_connection_to_the_command_outlives_head(tmp_path: Path) -> None:
     log, url = tmp_path / "log", f"sqlite:///{tmp_path}/lists.db"
     RuleManager.open(url, create=True).close()
-    with log.open("w") as written:
-        with a_server(url, "--trusted-proxy", "127.0.0.1/32", "--authorize", "--unlisted", "deny", log=written) as server:
-            keeps(server.url)
+    options = ("--trusted-proxy", "127.0.0.1/32", "--authorize", "--unlisted", "deny")
+    with log.open("w") as written, a_server(url, *options, log=written) as server:
+        keeps(server.url)
     assert "RuntimeError" not in log.read_text()

@@ -35,6 +35,32 @@ PARAMETERS = [
 ]
 VALUES = {"limit": "1", "cursor": "IjEi", "address": "8.8.8.8", "confirm": "true"}
 VALUES |= {"before": "9", "after": "1", "account": "acct-1", "parent": "acct-1", "containing": "a"}
+INTEGERS = [
+    (route, one["in"], one["name"])
+    for route in OPERATIONS
+    for method, path in [route.split(" ")]
+    for one in DOCUMENT["paths"][path][method.lower()].get("parameters", [])
+    if "'integer'" in str(one["schema"])
+]
+LOOSE = [
+    "1_3",
+    "15.0",
+    "%2B4",
+    "+4",
+    "-0",
+    "-1",
+    "%204",
+    "4%20",
+    "4%0A",
+    "04",
+    "00",
+    "1e1",
+    "0x1",
+    "%D9%A1",
+    "%EF%BC%91",
+    "1,2",
+]
+"""Texts that some readers take for an integer."""
 WITH_BODY = sorted(BODIES)
 
 HOSTILE_BODIES: dict[str, bytes] = {
@@ -122,6 +148,29 @@ def test_a_parameter_that_comes_twice_is_refused(api: Api, token: str, parameter
     before = api.manager.history()
     refused(sent(api, token, route, query=f"{name}={VALUES[name]}&{name}={VALUES[name]}"))
     assert api.manager.history() == before
+
+
+@rows("parameter", INTEGERS)
+@rows("loose", LOOSE)
+def test_an_integer_is_its_digits_alone(api: Api, token: str, parameter: tuple[str, str, str], loose: str) -> None:
+    route, where, name = parameter
+    method, path = route.split(" ")
+    if where == "path":
+        path = path.replace(f"{{{name}}}", loose)
+    path = path.replace("{account_name}", "acct-1")
+    before = api.manager.history()
+    headers = {"Authorization": f"Bearer {token}"}
+    query = f"?{name}={loose}" if where == "query" else ""
+    body = {"json": BODIES[route]} if route in BODIES else {}
+    response = api.client.request(method, path + query, headers=headers, **body)  # type: ignore[arg-type]
+    refused(response)
+    assert [(one["parameter"], one["code"]) for one in response.json()["errors"]] == [(name, "wrong_type")]
+    assert api.manager.history() == before
+    assert len(api.credentials.tokens()) == 1
+
+
+def test_every_integer_is_walked_over() -> None:
+    assert {name for _, _, name in INTEGERS} == {"limit", "before", "after", "entry_id", "entry_ids", "token_id"}
 
 
 @rows("route", WITH_BODY)

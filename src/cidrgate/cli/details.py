@@ -11,6 +11,7 @@ import typer
 
 from cidrgate.cli.durations import moment, moment_after
 from cidrgate.cli.errors import CommandError
+from cidrgate.cli.integers import integer
 from cidrgate.values import DETAILS, Detail
 
 if TYPE_CHECKING:
@@ -53,9 +54,9 @@ class DetailOption:
 
 def _whole_number(text: str) -> int:
     try:
-        return int(text)
-    except ValueError:
-        raise CommandError(f"{text!r} is not a whole number") from None
+        return integer(text)
+    except ValueError as error:
+        raise CommandError(str(error)) from None
 
 
 _READERS: dict[type, tuple[Callable[[str], object], str]] = {

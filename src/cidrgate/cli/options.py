@@ -27,6 +27,7 @@ from cidrgate.cli.environment import (
     with_variable,
 )
 from cidrgate.cli.exit_statuses import INTERRUPTED, ExitStatus, status_of
+from cidrgate.cli.integers import read_plainly
 from cidrgate.cli.output import Output, leave_stdout
 from cidrgate.errors import CidrgateError
 from cidrgate.manager import RuleManager
@@ -259,7 +260,8 @@ def _parameters(*, from_environment: bool) -> list[inspect.Parameter]:
 def _show_parameters(run: Callable[..., None], parameters: list[inspect.Parameter]) -> None:
     """Show these parameters and the context to typer, instead of the original parameters of `run`."""
     context = inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
-    shown = [context, *(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters)]
+    read = (read_plainly(parameter) for parameter in parameters)
+    shown = [context, *(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in read)]
     run.__dict__["__signature__"] = inspect.Signature(shown)
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in shown}
 

@@ -41,6 +41,7 @@ from cidrgate.service.http.conditional_requests import (
     request_key,
 )
 from cidrgate.service.http.idempotency import Answer, RequestKey
+from cidrgate.service.http.integers import PLAIN
 from cidrgate.service.http.limits import GREATEST_INTEGER, LARGEST_BODY, LONGEST_CURSOR, LONGEST_PIECE
 from cidrgate.service.http.pagination import Cursor, Limit, a_page, cursor_after, invalid_cursor, text_of_cursor
 from cidrgate.service.http.problems import POINTERS, ServiceError
@@ -65,9 +66,9 @@ __all__ = [
 
 router = APIRouter(prefix="/v1/accounts/{account_name:account}/entries", tags=["entries"], route_class=StrictRoute)
 
-EntryId = Annotated[int, Path(ge=1, le=GREATEST_INTEGER, description="The id of the entry.")]
+EntryId = Annotated[int, Path(ge=1, le=GREATEST_INTEGER, description="The id of the entry."), PLAIN]
 EntryIds = Annotated[
-    list[Annotated[int, Field(ge=1, le=GREATEST_INTEGER)]],
+    list[Annotated[int, Field(ge=1, le=GREATEST_INTEGER), PLAIN]],
     Query(min_length=1, description="The ids of the entries. May be repeated."),
 ]
 _CHANGE = answers(404, 409, 412)

@@ -23,6 +23,7 @@ from cidrgate.service.api.schemas import (
 )
 from cidrgate.service.auth.access import Admin, Reader
 from cidrgate.service.http.idempotency import Answer
+from cidrgate.service.http.integers import PLAIN
 from cidrgate.service.http.limits import GREATEST_INTEGER, LONGEST_NAME
 from cidrgate.service.http.pagination import Cursor, Limit, cursor_after, filled, number_of_cursor
 from cidrgate.service.http.strict_requests import StrictRoute
@@ -87,8 +88,12 @@ class ChangePageModel(ResponseModel):
     next_cursor: str | None = Field(description="The cursor of the next page; null on the last page.")
 
 
-Before = Annotated[int | None, Query(ge=0, le=GREATEST_INTEGER, description="Only changes with a smaller sequence.")]
-After = Annotated[int | None, Query(ge=0, le=GREATEST_INTEGER, description="Only changes with a greater sequence.")]
+Before = Annotated[
+    int | None, Query(ge=0, le=GREATEST_INTEGER, description="Only changes with a smaller sequence."), PLAIN
+]
+After = Annotated[
+    int | None, Query(ge=0, le=GREATEST_INTEGER, description="Only changes with a greater sequence."), PLAIN
+]
 
 
 @router.get("/history", response_model=ChangePageModel, responses=answers(404, headers={200: READ}))

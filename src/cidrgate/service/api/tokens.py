@@ -24,6 +24,7 @@ from cidrgate.service.auth.values import Scope
 from cidrgate.service.http.client_address import client_address
 from cidrgate.service.http.conditional_requests import IdempotencyKey, RawBody, request_key
 from cidrgate.service.http.idempotency import Answer
+from cidrgate.service.http.integers import PLAIN
 from cidrgate.service.http.limits import GREATEST_INTEGER, LONGEST_NAME, MOST_SCOPES
 from cidrgate.service.http.pagination import Cursor, Limit, cursor_after, filled, number_of_cursor
 from cidrgate.service.http.strict_requests import StrictRoute
@@ -40,7 +41,7 @@ __all__ = [
 
 router = APIRouter(prefix="/v1", tags=["tokens"], route_class=StrictRoute)
 
-TokenId = Annotated[int, Path(ge=1, le=GREATEST_INTEGER, description="The id of the token.")]
+TokenId = Annotated[int, Path(ge=1, le=GREATEST_INTEGER, description="The id of the token."), PLAIN]
 _Scope = Annotated[Text, Field(json_schema_extra={"maxLength": len("account::write") + LONGEST_NAME})]
 
 

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Query, Request, Response
 from cidrgate.service.console.lists import AccountQuery, view_of
 from cidrgate.service.console.pages import page
 from cidrgate.service.console.sessions import SignedIn
+from cidrgate.service.http.integers import PLAIN
 from cidrgate.service.http.pagination import a_page
 from cidrgate.service.http.strict_requests import ConsoleRoute
 from cidrgate.service.settings import service_of
@@ -37,7 +38,7 @@ def history_page(
     request: Request,
     person: SignedIn,
     account: AccountQuery,
-    before: Annotated[int | None, Query(ge=1, le=2**63 - 1)] = None,
+    before: Annotated[int | None, Query(ge=1, le=2**63 - 1), PLAIN] = None,
 ) -> Response:
     """Show the history of a list, the newest change first."""
     view = view_of(request, person, account)

@@ -14,6 +14,7 @@ from cidrgate.rules.format_hints import suggested_networks
 from cidrgate.service.console.changing import ListEdit, Preview, preview_change
 from cidrgate.service.console.details import FormError, detail_of_text, detail_text, details_sent, takes_details
 from cidrgate.service.console.fields import Confirmations, Ids, ListText, ShortText
+from cidrgate.service.http.integers import PLAIN
 from cidrgate.service.http.limits import MOST_PROBLEMS_TOLD
 from cidrgate.values import DETAILS, Entry, EntryEdit, NewEntry
 
@@ -276,7 +277,7 @@ def _alternatives(hint: str) -> tuple[str, ...]:
     return (", ".join(networks),) if len(networks) > 1 and ", or " not in hint else tuple(networks)
 
 
-_Number = Annotated[int, Form(ge=0, le=2**63 - 1)]
+_Number = Annotated[int, Form(ge=0, le=2**63 - 1), PLAIN]
 
 
 @takes_details
@@ -286,7 +287,7 @@ def _addition(
     label: ShortText = "",
     ends: ShortText = "never",
     ends_at: ShortText = "",
-    version: Annotated[int | None, Form(ge=0, le=2**63 - 1)] = None,
+    version: Annotated[int | None, Form(ge=0, le=2**63 - 1), PLAIN] = None,
     replaces: Ids = [],  # noqa: B006 - FastAPI copies defaults
     confirm: Confirmations = [],  # noqa: B006
     *,

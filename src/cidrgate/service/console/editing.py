@@ -19,6 +19,7 @@ from cidrgate.service.console.drafts import DraftCheck, DraftProblem, Edit, NewE
 from cidrgate.service.console.lists import HEADINGS, AccountQuery, last_change, view_of
 from cidrgate.service.console.pages import go, page
 from cidrgate.service.console.sessions import Person, SignedIn, SignedInForm
+from cidrgate.service.http.integers import PLAIN
 from cidrgate.service.http.strict_requests import ConsoleRoute
 from cidrgate.service.settings import service_of
 from cidrgate.values import Entry
@@ -27,7 +28,7 @@ __all__ = ["router"]
 
 router = APIRouter(prefix="/list", route_class=ConsoleRoute)
 
-_EntryQuery = Annotated[int, Query(ge=1, le=2**63 - 1)]
+_EntryQuery = Annotated[int, Query(ge=1, le=2**63 - 1), PLAIN]
 
 
 @router.get("/row")

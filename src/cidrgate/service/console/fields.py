@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import Form, Query
 from pydantic import AfterValidator
 
+from cidrgate.service.http.integers import PLAIN
 from cidrgate.service.http.limits import LONGEST_FORM_LIST, LONGEST_NAME
 from cidrgate.service.http.pagination import storable
 
@@ -31,7 +32,7 @@ ShortQuery = Annotated[str, Query(max_length=LONGEST_NAME), AfterValidator(_stor
 """A name in the URL of a page."""
 ListQuery = Annotated[str, Query(max_length=2_000)]
 """Networks in the URL of a page."""
-Ids = Annotated[list[Annotated[int, Form(ge=0, le=2**63 - 1)]], Form(max_length=200)]
+Ids = Annotated[list[Annotated[int, Form(ge=0, le=2**63 - 1), PLAIN]], Form(max_length=200)]
 """Ids of entries."""
 Confirmations = Annotated[list[Annotated[str, Form(max_length=100)]], Form(max_length=20)]
 """What the person has confirmed."""

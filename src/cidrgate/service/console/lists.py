@@ -18,6 +18,7 @@ from cidrgate.service.console.details import FORM_DETAILS
 from cidrgate.service.console.fields import Confirmations
 from cidrgate.service.console.pages import go, page
 from cidrgate.service.console.sessions import Person, SignedIn, SignedInForm
+from cidrgate.service.http.integers import PLAIN
 from cidrgate.service.http.strict_requests import ConsoleRoute
 from cidrgate.service.settings import service_of
 from cidrgate.values import Account, Change, Decision, Entry
@@ -34,7 +35,7 @@ HEADINGS = (
 
 AccountQuery = Annotated[str, Query(alias="account", max_length=1_000)]
 _Name = Annotated[str, Form(max_length=1_000)]
-_Number = Annotated[int, Form(ge=0, le=2**63 - 1)]
+_Number = Annotated[int, Form(ge=0, le=2**63 - 1), PLAIN]
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +131,7 @@ def list_page(
     request: Request,
     person: SignedIn,
     account: AccountQuery,
-    done: Annotated[int | None, Query(ge=1, lt=2**63 - 1)] = None,
+    done: Annotated[int | None, Query(ge=1, lt=2**63 - 1), PLAIN] = None,
 ) -> Response:
     """Show the list of an account."""
     view = view_of(request, person, account)

@@ -10,6 +10,7 @@ from cidrgate.service.auth.values import Scope
 from cidrgate.service.console.fields import ShortQuery
 from cidrgate.service.console.pages import go, page
 from cidrgate.service.console.sessions import Person, SignedIn, SignedInForm
+from cidrgate.service.http.integers import PLAIN
 from cidrgate.service.http.strict_requests import ConsoleRoute
 from cidrgate.service.settings import service_of
 
@@ -23,7 +24,9 @@ _Text = Annotated[str, Form(max_length=1_000)]
 
 
 @router.get("")
-def tokens_page(request: Request, person: SignedIn, after: Annotated[int, Query(ge=0, le=2**63 - 1)] = 0) -> Response:
+def tokens_page(
+    request: Request, person: SignedIn, after: Annotated[int, Query(ge=0, le=2**63 - 1), PLAIN] = 0
+) -> Response:
     """Show every token, without its secret."""
     person.principal.require_admin()
     found = service_of(request).credentials.tokens(after=after, limit=_A_PAGE + 1)
@@ -71,7 +74,9 @@ def create_token(
 
 
 @router.post("/revoke")
-def revoke_token(request: Request, person: SignedInForm, token: Annotated[int, Form(ge=1, le=2**63 - 1)]) -> Response:
+def revoke_token(
+    request: Request, person: SignedInForm, token: Annotated[int, Form(ge=1, le=2**63 - 1), PLAIN]
+) -> Response:
     """Revoke a token."""
     person.principal.require_admin()
     service = service_of(request)

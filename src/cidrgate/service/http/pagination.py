@@ -8,6 +8,7 @@ from typing import Annotated, Any, TypeVar
 
 from fastapi import Query
 
+from cidrgate.service.http.integers import PLAIN
 from cidrgate.service.http.limits import LARGEST_PAGE, LONGEST_CURSOR, MOST_ITEMS
 from cidrgate.service.http.problems import ServiceError
 
@@ -35,7 +36,7 @@ Cursor = Annotated[
     ),
 ]
 Limit = Annotated[
-    int, Query(ge=1, le=MOST_ITEMS, description="The most items of a page. A page with large items has fewer.")
+    int, Query(ge=1, le=MOST_ITEMS, description="The most items of a page. A page with large items has fewer."), PLAIN
 ]
 
 
