@@ -66,7 +66,7 @@ def test_what_get_gave_put_takes_and_nothing_changes(api: Api, admin: Caller, wa
     for body in (page, {"items": page["items"]}, {"items": page["items"][::-1]}):
         made = admin.ok("PUT", PATH, body, If_Match=page["etag"])
         assert (made["before"], made["after"], made["version"]) == ([], [], page["version"])
-        assert made["entry_count"] == len(page["items"])
+        assert made["entry_count"] == sum(not one["expired"] for one in page["items"])
     said = [{name: one[name] for name in ("cidr", "label", "expires_at")} for one in page["items"]]
     assert admin.ok("PUT", PATH, {"entries": said})["version"] == page["version"]
     assert admin("GET", PATH).text == read.text

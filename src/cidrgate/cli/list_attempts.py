@@ -68,15 +68,15 @@ def attempted(
 def answer_change(session: Session, attempt: ListAttempt) -> None:
     """Answer with what a change did: the same object for every change."""
     change, access = attempt.change, attempt.access
+    state = list_state(change.entries, datetime.now(UTC))
     record: dict[str, Any] = {
         "account": change.account,
         "version": change.version,
         "enforced": change.enforced,
-        "entry_count": len(change.entries),
+        "entry_count": state.entries,
         "before": [entry_record(entry) for entry in change.before],
         "after": [entry_record(entry) for entry in change.after],
     }
-    state = list_state(change.entries, datetime.now(UTC))
     most = session.policy.max_entries
     lines: list[str | Line] = [*_limited(list(_described(change, dry_run=access is not None)))]
     if access is None:

@@ -161,7 +161,7 @@ class ListChange:
         version: The version of the list after the change; pass it as `expect_version` of the next.
         etag: The version as an entity tag.
         enforced: Whether unlisted addresses are denied after the change.
-        entry_count: The number of entries after the change.
+        entry_count: The number of entries that count after the change, without expired ones.
         before: The entries that the change removed or edited, as they were.
         after: The entries that it added or edited, as they are.
     """

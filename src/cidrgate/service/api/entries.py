@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from ipaddress import ip_network
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
@@ -12,7 +13,7 @@ from cidrgate.errors import VersionConflictError
 from cidrgate.manager import RuleManager
 from cidrgate.manager.changes import named_entries
 from cidrgate.manager.outcomes import Guard, ListOutcome
-from cidrgate.rules.decisions import enforced
+from cidrgate.rules.decisions import list_state
 from cidrgate.serialization import entry_record
 from cidrgate.service.api.account_paths import AccountName, account_path
 from cidrgate.service.api.openapi import LOCATION, READ, answers
@@ -119,7 +120,7 @@ class ListChangeModel(ResponseModel):
     version: int = Field(description="The version of the list after the change.")
     etag: str = Field(description=_ETAG)
     enforced: bool = Field(description="Whether unlisted addresses are denied after the change.")
-    entry_count: int = Field(description="The number of entries after the change, expired ones included.")
+    entry_count: int = Field(description="The number of entries that count after the change, without expired ones.")
     before: list[EntryModel] = Field(description="The entries that it removed or edited, as they were before.")
     after: list[EntryModel] = Field(description="The entries that it added or edited, as they are now.")
 
@@ -391,7 +392,7 @@ def list_entries(
         "list_account": owner.name,
         "version": owner.version,
         "etag": etag(owner.version),
-        "enforced": enforced(entries),
+        "enforced": list_state(entries, datetime.now(UTC)).enforced,
         "editable": owner.name == account_name and principal.may_write(account_name, None),
         "max_entries": manager.policy.max_entries,
         "items": [entry_record(entry, matched.get(entry.id)) for entry in shown],
@@ -462,12 +463,13 @@ def remove_entry(account_name: AccountName, asked: change_request, entry_id: Ent
 
 
 def _outcome_record(made: ListOutcome) -> dict[str, Any]:
+    state = list_state(made.after, datetime.now(UTC))
     return {
         "account": made.account.name,
         "version": made.account.version,
         "etag": etag(made.account.version),
-        "enforced": enforced(made.after),
-        "entry_count": len(made.after),
+        "enforced": state.enforced,
+        "entry_count": state.entries,
         "before": [entry_record(entry) for entry in made.change.before],
         "after": [entry_record(entry) for entry in made.change.after],
     }
