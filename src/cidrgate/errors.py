@@ -341,7 +341,7 @@ class OutcomeUnknownError(StoreError):
 
 
 class InvalidExpiryError(CidrgateError, ValueError):
-    """The expiry of an entry has no time zone or is in the past.
+    """The expiry of an entry has no time zone, is in the past, or is out of range in UTC.
 
     Attributes:
         expires_at: The expiry.

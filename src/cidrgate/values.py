@@ -9,7 +9,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_net
 from types import EllipsisType, NoneType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, cast, get_args, get_type_hints
 
-from cidrgate.errors import EntryNotFoundError
+from cidrgate.errors import EntryNotFoundError, InvalidExpiryError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -92,6 +92,52 @@ def _float(value: float) -> float:
         return math.inf if value > 0 else -math.inf
 
 
+def truth(value: bool, name: str) -> bool:
+    """Return True or False. Every argument that is a switch is checked here: text such as "no" would be true.
+
+    Args:
+        value: True or False.
+        name: The name of the argument, for the message.
+
+    Raises:
+        TypeError: If it is something else.
+
+    Example:
+        >>> truth("no", "allow_empty")
+        Traceback (most recent call last):
+        ...
+        TypeError: allow_empty must be True or False, not 'no'
+    """
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be True or False, not {value!r}")
+    return value
+
+
+def whole_number(value: int, name: str, *, least: int | None = None) -> int:
+    """Return a whole number. Every argument that is one is checked here.
+
+    Args:
+        value: The number.
+        name: The name of the argument, for the message.
+        least: The smallest number that is accepted; None for any.
+
+    Raises:
+        TypeError: If it is no whole number. Text, 2.0, True and False are none.
+        ValueError: If it is too small.
+
+    Example:
+        >>> whole_number(-1, "limit", least=0)
+        Traceback (most recent call last):
+        ...
+        ValueError: limit must be a whole number from 0 on, not -1
+    """
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{name} must be a whole number, not {value!r}")
+    if least is not None and value < least:
+        raise ValueError(f"{name} must be a whole number from {least} on, not {value}")
+    return value
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
     """An account, its parent if it is a subaccount, and the number of changes to its list."""
@@ -142,6 +188,7 @@ class NewEntry:
 
     Raises:
         TypeError: If `cidr` is neither text nor an `ipaddress` object, or a detail has another type.
+        InvalidExpiryError: If `expires_at` is out of range in UTC.
 
     Example:
         >>> entry = NewEntry("8.8.8.0/24", label="")
@@ -204,6 +251,7 @@ class EntryEdit:
 
     Raises:
         TypeError: If a field has another type.
+        InvalidExpiryError: If `expires_at` is out of range in UTC.
     """
 
     cidr: str | EllipsisType = ...
@@ -262,18 +310,6 @@ def _text_or_none(text: str, name: str) -> str | None:
     return text or None
 
 
-def _truth(value: bool, name: str) -> bool:
-    if not isinstance(value, bool):
-        raise TypeError(f"{name} must be True or False, not {value!r}")
-    return value
-
-
-def _number(value: int, name: str) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"{name} must be a whole number, not {value!r}")
-    return value
-
-
 def prefix_text(prefix: Prefix | IPv4Address | IPv6Address) -> str:
     """Return a network as text. Text is returned as it is; the rules check it.
 
@@ -304,7 +340,7 @@ def in_utc(time: datetime, name: str) -> datetime:
 
     Raises:
         TypeError: If it is no `datetime`.
-        ValueError: If it is too far from the present to have a form in UTC.
+        InvalidExpiryError: If it is too far from the present to have a form in UTC.
     """
     if not isinstance(time, datetime):
         raise TypeError(f"{name} must be a datetime or None, not {time!r}")
@@ -313,7 +349,7 @@ def in_utc(time: datetime, name: str) -> datetime:
     try:
         return time.astimezone(UTC)
     except OverflowError:
-        raise ValueError(f"{name} {time.isoformat()} is out of range in UTC") from None
+        raise InvalidExpiryError(f"{name} {time.isoformat()} is out of range in UTC", expires_at=time) from None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -408,7 +444,7 @@ def _details() -> Iterator[Detail]:
 DETAILS = tuple(_details())
 """Every detail of an entry, in the order of the fields."""
 
-_FORMS: dict[type, Callable[[Any, str], Any]] = {str: _text_or_none, bool: _truth, int: _number, datetime: in_utc}
+_FORMS: dict[type, Callable[[Any, str], Any]] = {str: _text_or_none, bool: truth, int: whole_number, datetime: in_utc}
 _CHECKED = tuple((detail.name, detail.nullable, _FORMS[detail.kind]) for detail in DETAILS)
 """The details, with the function that returns a value in the form that is stored."""
 

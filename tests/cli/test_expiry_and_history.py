@@ -124,3 +124,25 @@ def test_a_snapshot_is_compiled(cidrgate: Cidrgate, tmp_path: Path) -> None:
     with RuleManager.open(f"sqlite:///{cidrgate.database}", snapshot=file) as manager:
         assert manager.matcher.prefixes("acct-1") == ["1.1.1.1/32", "8.8.8.0/24"]
     assert "cannot write" in cidrgate("compile", str(tmp_path / "no" / "lists.snapshot"), status=2).err
+
+
+@pytest.mark.parametrize("file", ["", ".", "/", "..", "/.."])
+def test_a_directory_is_no_place_for_a_snapshot(cidrgate: Cidrgate, file: str) -> None:
+    cidrgate("add", "acct-1", "8.8.8.0/24", "--create")
+    assert "cannot write" in cidrgate("compile", file, status=2).err
+    with RuleManager.open(f"sqlite:///{cidrgate.database}") as manager, pytest.raises(OSError, match=r"director|busy"):
+        manager.save_snapshot(file)
+
+
+@pytest.mark.parametrize("time", ["9999-12-31T23:59:59-23:00", "0001-01-01T00:00+23:00"])
+def test_an_end_beyond_the_calendar_is_refused(cidrgate: Cidrgate, time: str) -> None:
+    cidrgate("add", "acct-1", "8.8.8.0/24", "--create")
+    for command in (
+        ["add", "acct-1", "1.1.1.1/32"],
+        ["edit", "acct-1", "8.8.8.0/24"],
+        ["replace", "acct-1", "1.1.1.1"],
+    ):
+        assert "out of range in UTC" in cidrgate(*command, "--expires-at", time, status=3).err
+    assert "UTC" in cidrgate("token", "create", "ci", "--scope", "admin", "--expires-at", time, status=3).err
+    rows = f"account,cidr,expires_at\nacct-1,1.1.1.1/32,{time}\n"
+    assert "Traceback" not in cidrgate("import", "-", "--format", "csv", stdin=rows, status=3).err

@@ -112,7 +112,7 @@ def test_a_place_that_is_not_in_the_log_is_refused(manager: RuleManager) -> None
     created = manager.history("acct-2")[0].sequence
     with pytest.raises(HistoryError, match="was created by change"):
         manager.restore("acct-2", to_sequence=created - 1)
-    with pytest.raises(HistoryError):
+    with pytest.raises(ValueError, match="must be a whole number from 0 on, not -5"):
         manager.restore("acct-2", to_sequence=-5)
     with pytest.raises(HistoryError, match="ends with change"):
         manager.restore("acct-2", to_sequence=created + 1000)

@@ -36,7 +36,7 @@ from cidrgate.client.values import (
     token_of,
     value_of,
 )
-from cidrgate.values import Entry
+from cidrgate.values import Entry, whole_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -327,6 +327,7 @@ class Client:
 
     def preview_restore(self, account: str, to_sequence: int) -> PreviewInfo:
         """Return what `restore` would do; nothing is changed."""
+        whole_number(to_sequence, "to_sequence", least=0)
         return self._preview(account, {"change": "restore", "to_sequence": to_sequence})
 
     def _preview(self, account: str, body: dict[str, Any]) -> PreviewInfo:
@@ -344,12 +345,14 @@ class Client:
             before: Only changes with a smaller sequence.
             after: Only changes with a greater sequence.
         """
+        _check_range(before, after)
         return self._pages(path_of(account, "history"), change_of, before=before, after=after)
 
     def list_changes(
         self, *, account: str | None = None, before: int | None = None, after: int | None = None
     ) -> Iterator[ChangeInfo]:
         """Return the changes of every account, or of one, the newest first; loads one page at a time."""
+        _check_range(before, after)
         return self._pages("/v1/changes", change_of, account=account, before=before, after=after)
 
     def restore(
@@ -367,7 +370,7 @@ class Client:
         return self._change(
             "POST",
             path_of(account, "restore"),
-            {"to_sequence": to_sequence},
+            {"to_sequence": whole_number(to_sequence, "to_sequence", least=0)},
             confirm=confirmations(confirm, allow_empty=allow_empty, allow_lock_out=allow_lock_out),
             expect_version=expect_version,
             idempotency_key=idempotency_key,
@@ -397,11 +400,11 @@ class Client:
 
     def get_token(self, token_id: int) -> TokenInfo:
         """Return one token, without its secret."""
-        return token_of(self._send("GET", f"/v1/tokens/{token_id}"))
+        return token_of(self._send("GET", f"/v1/tokens/{whole_number(token_id, 'token_id')}"))
 
     def revoke_token(self, token_id: int) -> TokenInfo:
         """Revoke a token."""
-        return token_of(self._send("DELETE", f"/v1/tokens/{token_id}"))
+        return token_of(self._send("DELETE", f"/v1/tokens/{whole_number(token_id, 'token_id')}"))
 
     # ------------------------------------------------------------------------------------------------ sessions
 
@@ -444,6 +447,8 @@ class Client:
         expect_version: int | None,
         idempotency_key: str | None,
     ) -> ListChange:
+        if expect_version is not None:
+            whole_number(expect_version, "expect_version", least=0)
         headers = {} if expect_version is None else {"If-Match": f'"v{expect_version}"'}
         asked = {**(query or {}), **({"confirm": list(confirm)} if confirm else {})}
         return list_change_of(
@@ -567,10 +572,17 @@ class Client:
     def _id(self, account: str, entry: EntryReference) -> int:
         """Return the id of an entry; only for a network the list is read."""
         if isinstance(entry, int):
-            return entry
+            return whole_number(entry, "the id of an entry")
         if isinstance(entry, Entry | EntryInfo):
             return entry.id
         return entry_id(account, self.list_entries(account).items, entry)
+
+
+def _check_range(before: int | None, after: int | None) -> None:
+    """Refuse sequences of changes that are no whole numbers."""
+    for value, name in ((before, "before"), (after, "after")):
+        if value is not None:
+            whole_number(value, name, least=0)
 
 
 def _unreachable(error: httpx.RequestError | httpx.InvalidURL) -> ApiConnectionError:

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from cidrgate.errors import EntryNotFoundError
 from cidrgate.serialization import EntryInfo
-from cidrgate.values import Entry, NewEntry
+from cidrgate.values import Entry, NewEntry, truth
 
 if TYPE_CHECKING:
     from cidrgate.values import EntryDetails
@@ -86,10 +86,12 @@ def confirmations(confirm: Iterable[str], *, allow_empty: bool = False, allow_lo
     """Return the names of the confirmations.
 
     Raises:
-        TypeError: If `confirm` is not a collection of names.
+        TypeError: If `confirm` is not a collection of names, or a switch is neither True nor False.
     """
     if isinstance(confirm, bool | str):
         raise TypeError("confirm must be a collection of names, such as {'lock_out'}")
+    truth(allow_empty, "allow_empty")
+    truth(allow_lock_out, "allow_lock_out")
     said = {"disable_enforcement": allow_empty, "lock_out": allow_lock_out}
     return sorted({*confirm, *(name for name, allowed in said.items() if allowed)})
 

@@ -7,11 +7,12 @@ under the same names. Its docstrings describe the arguments, the results and the
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 from cidrgate.manager.accounts import existing_account, find_account, list_owner
 from cidrgate.rules.account_names import could_name_account
 from cidrgate.rules.decisions import decide, in_address_order
+from cidrgate.values import whole_number
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -32,6 +33,10 @@ __all__ = [
 ]
 
 
+_GREATEST = 2**63 - 1
+"""The greatest number of a database. No list and no log is as long, so it stands for all greater ones."""
+
+
 def account_named(store: Store, account: str) -> Account:
     """Return the account with this name."""
     with store.read() as transaction:
@@ -48,6 +53,7 @@ def accounts(
     containing: str | None = None,
 ) -> list[Account]:
     """Return accounts, sorted by name."""
+    limit = _in_sql(limit, "limit")
     with store.read() as transaction:
         return transaction.accounts(after=after, limit=limit, parent=parent, containing=containing)
 
@@ -102,9 +108,17 @@ def change_history(
     store: Store, account: str | None = None, *, limit: int | None = None, after: int = 0, before: int | None = None
 ) -> list[Change]:
     """Return rows of the change log, the newest first."""
-    if limit is not None and limit < 0:
-        raise ValueError(f"limit must not be negative, not {limit}")
+    limit, before = _in_sql(limit, "limit"), _in_sql(before, "before")
+    after = _in_sql(after, "after")
     with store.read() as transaction:
         if account is not None:
             existing_account(transaction, account)
         return transaction.changes(account, limit, after=after, before=before)[::-1]
+
+
+@overload
+def _in_sql(number: int, name: str) -> int: ...
+@overload
+def _in_sql(number: int | None, name: str) -> int | None: ...
+def _in_sql(number: int | None, name: str) -> int | None:
+    return None if number is None else min(whole_number(number, name, least=0), _GREATEST)

@@ -17,6 +17,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeVar
 
+from cidrgate._engine import canonical_address
 from cidrgate.errors import (
     AccountExistsError,
     CidrgateError,
@@ -51,11 +52,11 @@ from cidrgate.rules.account_names import check_account_name
 from cidrgate.rules.characters import checked_text
 from cidrgate.stores import open_store
 from cidrgate.stores.waits import answer_by, time_left
-from cidrgate.values import Account, EntryEdit, seconds
+from cidrgate.values import Account, EntryEdit, seconds, truth, whole_number
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
     from ipaddress import IPv4Address, IPv6Address
     from typing import Unpack
 
@@ -192,8 +193,10 @@ class RuleManager:
         Raises:
             StoreNotFoundError: If there is no store and `create` is false.
             StoreError: If the store cannot be opened or read.
+            TypeError: If `create`, `load` or `follow` is neither True nor False.
             ValueError: If a setting is not valid.
         """
+        _check_switches(create=create, load=load, follow=follow)
         manager = cls(
             open_store(url, create=create, lock_timeout=lock_timeout, pool_size=pool_size),
             policy=policy,
@@ -260,6 +263,7 @@ class RuleManager:
             containing: Only accounts whose names contain this text, in upper or lower case.
 
         Raises:
+            ValueError: If `limit` is negative.
             StoreError: If the store cannot be read.
         """
         return queries.accounts(self._store, after=after, limit=limit, parent=parent, containing=containing)
@@ -380,7 +384,7 @@ class RuleManager:
 
         Raises:
             AccountNotFoundError: If there is no such account.
-            ValueError: If `limit` is negative.
+            ValueError: If `limit`, `after` or `before` is negative.
             StoreError: If the store cannot be read.
         """
         return queries.change_history(self._store, account, limit=limit, after=after, before=before)
@@ -574,7 +578,7 @@ class RuleManager:
 
         Raises:
             RuleError: If the submission breaks a rule. The error contains every problem of the submission.
-            InvalidExpiryError: If the expiry of an entry is in the past or has no time zone.
+            InvalidExpiryError: If the expiry of an entry is in the past, has no time zone or is out of range in UTC.
             InvalidTextError: If a label or the actor is too long, or contains an invisible character.
             AccountNotFoundError: If there is no such account.
             SubaccountError: If the account inherits its list.
@@ -627,7 +631,7 @@ class RuleManager:
         Raises:
             TypeError: If both an `EntryEdit` and details are passed.
             RuleError: If the new network breaks a rule.
-            InvalidExpiryError: If the new expiry is in the past or has no time zone.
+            InvalidExpiryError: If the new expiry is in the past, has no time zone or is out of range in UTC.
             InvalidTextError: If the label or the actor is too long, or contains an invisible character.
             EntryNotFoundError: If the list contains no such entry.
             AccountNotFoundError: If there is no such account.
@@ -729,7 +733,7 @@ class RuleManager:
 
         Raises:
             RuleError: If the submission breaks a rule. The error contains every problem of the submission.
-            InvalidExpiryError: If the expiry of an entry is in the past or has no time zone.
+            InvalidExpiryError: If the expiry of an entry is in the past, has no time zone or is out of range in UTC.
             InvalidTextError: If a label or the actor is too long, or contains an invisible character.
             AccountNotFoundError: If there is no such account.
             SubaccountError: If the account inherits its list.
@@ -776,6 +780,7 @@ class RuleManager:
             The list in address order.
 
         Raises:
+            ValueError: If `to_sequence` is negative.
             HistoryError: If the log does not contain that state: the account did not exist yet, the rows were deleted,
                 or there is no such change yet.
             RuleError: If the old list breaks a rule of today's policy.
@@ -794,6 +799,7 @@ class RuleManager:
             ...     [entry.cidr for entry in manager.restore("acct-1", to_sequence=before).entries]
             ['1.1.1.1/32']
         """
+        whole_number(to_sequence, "to_sequence", least=0)
 
         def restored(transaction: Transaction, listing: Listing) -> StoredChange:
             start, end = transaction.log_start(), transaction.log_end()
@@ -947,17 +953,21 @@ class RuleManager:
             What was stored, and the reason for each account whose list was not stored.
 
         Raises:
+            TypeError: If an argument that must be True or False is neither.
+            ValueError: If the pairs have a name twice. The accounts of earlier commits are stored and published.
             InvalidTextError: If the actor is too long, or contains an invisible character.
             StoreError: If a commit fails. The accounts of earlier commits are stored and published.
 
         Example:
             >>> from cidrgate import NewEntry
             >>> with RuleManager.open("memory://") as manager:
-            ...     lists = {"a": [NewEntry("8.8.8.0/24", label="dns")], "b": "10.0.0.0/8"}
-            ...     report = manager.import_accounts(lists)
+            ...     report = manager.import_accounts(
+            ...         {"a": [NewEntry("8.8.8.0/24", label="dns")], "b": [NewEntry("10.0.0.0/8")]}
+            ...     )
             >>> report.accounts, report.entries, list(report.problems)
             (1, 1, ['b'])
         """
+        _check_switches(replace=replace, create=create, strict=strict, dry_run=dry_run, allow_empty=allow_empty)
         dry_run = dry_run or self._dry_run
         actor = checked_text(actor, "actor")
 
@@ -979,7 +989,7 @@ class RuleManager:
             return len(part), self._write(stored)
 
         report = ImportReport()
-        remaining = iter(lists.items() if isinstance(lists, Mapping) else lists)
+        remaining = iter(lists.items()) if isinstance(lists, Mapping) else _each_name_once(lists)
         size = None if strict else _ACCOUNTS_A_TRANSACTION
         parts = iter(lambda: dict(islice(remaining, size)), {})
         for done, part_report in in_background(store, parts, self._store.writers):
@@ -1007,26 +1017,30 @@ class RuleManager:
                 `CidrgateError`, nothing is stored. The outcome says what the change must be confirmed for.
             dry_run: Whether changes are validated and passed to `before_store`, but not stored. They need no
                 confirmation then. `import_accounts` and `prune_history` are dry too, but call no hooks.
-            address: The caller's address as canonical text; None if it is unknown, and then no change is a lock-out.
+            address: The caller's address; None if it is unknown, and then no change is a lock-out.
             confirmed: The guards that the changes may meet, by name: `disable_enforcement`, `lock_out`. They add to
                 those of this manager.
 
         Raises:
+            TypeError: If `dry_run` is neither True nor False.
+            InvalidAddressError: If `address` is not an address.
             ValueError: If `confirmed` names an unknown guard.
 
         Example:
+            >>> from cidrgate.manager import ListOutcome
             >>> with RuleManager.open("memory://") as manager:
             ...     account = manager.create_account("acct-1")
-            ...     outcomes = []
+            ...     outcomes: list[ListOutcome] = []
             ...     would_add = manager.with_hooks(before_store=outcomes.append, dry_run=True)
             ...     added = would_add.add("acct-1", "8.8.8.0/24")
             ...     [entry.cidr for entry in outcomes[0].after], manager.entries("acct-1")
             (['8.8.8.0/24'], [])
         """
+        _check_switches(dry_run=dry_run)
         seen = copy(self)
         seen._before_store = _both(self._before_store, before_store)
         seen._dry_run = self._dry_run or dry_run
-        seen._address = self._address if address is None else address
+        seen._address = self._address if address is None else canonical_address(str(address))
         seen._confirmed = self._confirmed | named_guards(confirmed)
         return seen
 
@@ -1052,6 +1066,8 @@ class RuleManager:
         allow_empty: bool = False,
     ) -> ListOutcome:
         actor = checked_text(actor, "actor")
+        if expect_version is not None:
+            whole_number(expect_version, "expect_version", least=0)
         confirmed = self._confirmed_with(allow_empty=allow_empty)
         request = ListRequest(
             account, make, actor, expect_version, self._before_store, self._in_transaction, self._address, confirmed
@@ -1065,6 +1081,7 @@ class RuleManager:
         return self._attempted(lambda: self._commits.change_list(request))
 
     def _confirmed_with(self, *, allow_empty: bool) -> frozenset[Guard]:
+        truth(allow_empty, "allow_empty")
         return self._confirmed | {Guard.DISABLE_ENFORCEMENT} if allow_empty else self._confirmed
 
     def _write(self, make: Callable[[Transaction], _Made]) -> _Made:
@@ -1101,6 +1118,22 @@ class RuleManager:
         """Prepare the manager for a forked child, where no change is in progress."""
         self._commits.after_fork()
         self._replica.after_fork(certain=certain)
+
+
+def _check_switches(**switches: bool) -> None:
+    """Refuse arguments that are neither True nor False."""
+    for name, value in switches.items():
+        truth(value, name)
+
+
+def _each_name_once(pairs: Iterable[tuple[str, Submission]]) -> Iterator[tuple[str, Submission]]:
+    """Yield the pairs of an import, and refuse a second list of an account, which would replace the first one."""
+    names: set[str] = set()
+    for name, submitted in pairs:
+        if name in names:
+            raise ValueError(f"account {name!r} is named twice: put all of its entries in one list")
+        names.add(name)
+        yield name, submitted
 
 
 def _note_matches(transaction: Transaction, seen: Sequence[tuple[str, str]], at: datetime) -> None:

@@ -54,6 +54,8 @@ def replacement(path: Path) -> Iterator[IO[bytes]]:
         ...     oct(place.stat().st_mode & 0o777), place.read_bytes()
         ('0o600', b'account,cidr')
     """
+    if not path.name:
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     _refuse_database(path)
     temporary = path.with_name(f".cidrgate-{secrets.token_hex(12)}")
     descriptor = os.open(temporary, os.O_WRONLY | _NEW, PRIVATE)
