@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -12,10 +12,12 @@ from cidrgate import (
     NewEntry,
     RuleError,
     RuleManager,
+    StoreConflictError,
     StoreError,
     SubaccountError,
     WouldDisableEnforcementError,
 )
+from cidrgate.stores import Transaction
 from tests.change_log import Replay, assert_consistent
 
 if TYPE_CHECKING:
@@ -182,3 +184,19 @@ def test_a_dry_run_finds_the_problems_and_stores_nothing(store_url: str) -> None
         assert manager.import_accounts(lists, dry_run=True, strict=True).accounts == 0
         assert manager.accounts() == []
         assert manager.history() == []
+
+
+def test_lists_that_can_be_read_once_survive_a_conflict(manager: RuleManager, monkeypatch: pytest.MonkeyPatch) -> None:
+    insert, conflicts = Transaction.insert_accounts, [True]
+
+    def sometimes(self: Transaction, *arguments: Any, **settings: Any) -> Any:
+        made = insert(self, *arguments, **settings)
+        if conflicts:
+            conflicts.pop()
+            raise StoreConflictError("another writer was first")
+        return made
+
+    monkeypatch.setattr(Transaction, "insert_accounts", sometimes)
+    report = manager.import_accounts({"a": iter(["8.8.8.0/24", "1.1.1.1/32"])})
+    assert (report.entries, not conflicts) == (2, True)
+    assert cidrs(manager, "a") == ["1.1.1.1/32", "8.8.8.0/24"]

@@ -8,12 +8,12 @@ loads the lists of many accounts.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from copy import copy
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from itertools import islice
+from itertools import islice, tee
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeVar
 
@@ -56,7 +56,7 @@ from cidrgate.values import Account, EntryEdit, seconds, truth, whole_number
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
     from ipaddress import IPv4Address, IPv6Address
     from typing import Unpack
 
@@ -971,11 +971,11 @@ class RuleManager:
         dry_run = dry_run or self._dry_run
         actor = checked_text(actor, "actor")
 
-        def store(part: Mapping[str, Submission]) -> tuple[int, ImportReport]:
+        def store(part: dict[str, Submission]) -> tuple[int, ImportReport]:
             def stored(transaction: Transaction) -> ImportReport:
                 return import_lists(
                     transaction,
-                    part,
+                    _unread(part),
                     policy=self.policy,
                     replace=replace,
                     create=create,
@@ -1124,6 +1124,15 @@ def _check_switches(**switches: bool) -> None:
     """Refuse arguments that are neither True nor False."""
     for name, value in switches.items():
         truth(value, name)
+
+
+def _unread(part: dict[str, Submission]) -> dict[str, Submission]:
+    """Return lists that can be read once, and keep in `part` what another attempt reads if this one is in conflict."""
+    lists = dict(part)
+    for name, submitted in lists.items():
+        if isinstance(submitted, Iterator):
+            lists[name], part[name] = tee(submitted)
+    return lists
 
 
 def _each_name_once(pairs: Iterable[tuple[str, Submission]]) -> Iterator[tuple[str, Submission]]:
