@@ -193,6 +193,20 @@ PROBLEM_TYPES: Final = (
         "List your address too, or repeat the change with the confirmation `lock_out`, if that is wanted.",
     ),
     _of(
+        errors.UnconfirmedChangeError,
+        None,
+        "Change not confirmed",
+        "A guard refused the change. It is the class of the errors of every guard. Nothing was changed.",
+        "Repeat the change with the confirmations that the error names, if that is wanted.",
+    ),
+    _of(
+        errors.ConflictError,
+        None,
+        "Conflict",
+        "The state of the store contradicts the change. It is the class of every such error. Nothing was changed.",
+        "Read the current state, and decide again.",
+    ),
+    _of(
         errors.VersionConflictError,
         412,
         "Version conflict",
@@ -284,6 +298,13 @@ PROBLEM_TYPES: Final = (
         "No account",
         "The request does not name the account that it acts for.",
         "Send the credential or the header that names it.",
+    ),
+    _of(
+        errors.MissingAccountError,
+        None,
+        "Account missing",
+        "A gate that requires an account was asked without one.",
+        "Name the account of the request, or set `require_account=False`.",
     ),
     _of(
         errors.UnclearAccountError,

@@ -17,12 +17,9 @@ from tests.docs.pages import ROOT, table
 SETTINGS = (ROOT / "docs" / "reference" / "settings.md").read_text()
 ERRORS = (ROOT / "docs" / "reference" / "errors.md").read_text()
 INTERNAL = {
-    "MissingAccountError",
     "AccountsLockedError",
-    "UnconfirmedChangeError",
     "CidrgateError",
     "NotFoundError",
-    "ConflictError",
 }
 """Errors that stay inside of an edge, or of which the page names the kinds."""
 

@@ -269,3 +269,19 @@ def test_the_document_says_where_the_service_is() -> None:
         document = api.app.openapi()
         assert document["servers"] == [{"url": "https://lists.example.com/"}]
         assert document["info"]["license"]["identifier"] == "Apache-2.0"
+
+
+def test_every_error_of_the_library_has_a_page(api: Api) -> None:
+    classes = [one for one in vars(errors).values() if isinstance(one, type) and issubclass(one, errors.CidrgateError)]
+    for one in classes:
+        if one is not errors.CidrgateError:
+            assert api.client.get(f"/problems/{one.code}").status_code == 200, one
+
+
+@pytest.mark.parametrize("change", ["add", "edit", "remove", "replace", "restore"])
+def test_what_is_wrong_with_a_preview_is_at_a_part_of_its_body(admin: Caller, change: str) -> None:
+    for body in ({}, {"cidrs": "8.8.8.0/24", "entries": []}, {"unknown": 1}):
+        response = admin("POST", "/v1/accounts/acct-1/preview", {"change": change, **body})
+        if response.status_code == 422:
+            for one in response.json()["errors"]:
+                assert one["pointer"] != f"/{change}", one

@@ -246,21 +246,24 @@ def _error_of(one: Mapping[str, Any], body: Any) -> dict[str, Any]:
     detail = _MESSAGES.get(one["type"], str(one["msg"]).removeprefix("Value error, "))
     made: dict[str, Any] = {"code": code, "detail": detail}
     if where == "body":
-        made["pointer"] = _pointer(parts, body)
+        made["pointer"] = _pointer(parts, body, missing=one["type"] == "missing")
     else:
         name = str(parts[0])[:_LONGEST_PART] if parts else ""
         made |= {"header": "-".join(map(str.capitalize, name.split("-")))} if where == "header" else {"parameter": name}
     return made
 
 
-def _pointer(parts: Sequence[str | int], body: Any) -> str:
+def _pointer(parts: Sequence[str | int], body: Any, *, missing: bool = False) -> str:
     """Return the JSON pointer (RFC 6901) of a part of a body.
 
     Args:
         parts: The names and indexes that lead there. Those of a union's variant, which no body contains, are left out.
         body: The body.
+        missing: Whether the last part is a member that the body should have.
 
     Example:
+        >>> _pointer(["add"], {"change": "add"}), _pointer(["add", "cidr"], {"change": "add"}, missing=True)
+        ('', '/cidr')
         >>> _pointer(["add", "entries", 0, "a/b"], {"change": "add", "entries": [{"cidr": "8.8.8.0/24"}]})
         '/entries/0/a~1b'
     """
@@ -268,7 +271,7 @@ def _pointer(parts: Sequence[str | int], body: Any) -> str:
     for number, part in enumerate(parts):
         inside: Any = None
         if isinstance(body, dict) and isinstance(part, str):
-            if part not in body and number + 1 < len(parts):
+            if part not in body and not (missing and number + 1 == len(parts)):
                 continue
             inside = body.get(part)
         elif isinstance(body, list) and isinstance(part, int) and part < len(body):
