@@ -264,7 +264,7 @@ def _pointer(parts: Sequence[str | int], body: Any, *, missing: bool = False) ->
     Example:
         >>> _pointer(["add"], {"change": "add"}), _pointer(["add", "cidr"], {"change": "add"}, missing=True)
         ('', '/cidr')
-        >>> _pointer(["add", "entries", 0, "a/b"], {"change": "add", "entries": [{"cidr": "8.8.8.0/24"}]})
+        >>> _pointer(["add", "entries", 0, "a/b"], {"change": "add", "entries": [{"a/b": 1}]})
         '/entries/0/a~1b'
     """
     found = []
