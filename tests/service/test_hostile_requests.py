@@ -176,5 +176,7 @@ def test_an_error_that_nobody_expected_is_answered_as_carefully(api: Api, monkey
     response = client.get("/v1/accounts", headers={"Authorization": f"Bearer {api.token('admin')}"})
     assert response.status_code == 500
     assert response.json()["code"] == "internal_error"
-    for header in ("content-security-policy", "x-frame-options", "cache-control"):
+    for header in ("content-security-policy", "x-frame-options", "cache-control", "x-request-id"):
         assert header in response.headers
+    metrics = client.get("/metrics", headers={"Authorization": f"Bearer {api.token('admin')}"}).text
+    assert 'cidrgate_http_requests_total{method="GET",route="/v1/accounts",status="500"} 1.0' in metrics

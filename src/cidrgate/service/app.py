@@ -146,15 +146,18 @@ def create_app(
         )
         app.add_middleware(AllowlistMiddleware, gate=own, account=guarded_account(chosen.allow_account))
     app.add_middleware(ReadRequests, exempt=(AUTHORIZE_PATH,))
-    app.add_middleware(RequestIds)
-    app.add_middleware(MetricsMiddleware, metrics=metrics)
     return app
 
 
 class _Application(FastAPI):
-    """An application that adds the security headers also to its responses to unexpected errors."""
+    """An application with middlewares around its responses to unexpected errors too.
+
+    Such a response has the security headers and the request's id, and the metrics count it.
+    """
 
     def build_middleware_stack(self) -> ASGIApp:
         """Return the middlewares that handle a request."""
-        public = self.state.service.settings._public
-        return SecurityHeaders(super().build_middleware_stack(), secure=public is not None and public.secure)
+        service: Service = self.state.service
+        public = service.settings._public
+        counted = MetricsMiddleware(RequestIds(super().build_middleware_stack()), service.metrics)
+        return SecurityHeaders(counted, secure=public is not None and public.secure)

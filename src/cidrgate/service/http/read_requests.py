@@ -39,11 +39,14 @@ class ReadRequests:
         inner = {**scope, "method": "GET"}
         known = b", ".join(value for name, value in scope["headers"] if name == b"if-none-match").decode("latin-1")
 
+        def tell_route() -> None:
+            """Let the middlewares around this one read the route that was found."""
+            scope.update({name: inner[name] for name in _FOUND if name in inner})
+
         async def answered(message: Message) -> None:
             nonlocal bodyless
             if message["type"] == "http.response.start":
-                # The middlewares around this one read the route that was found.
-                scope.update({name: inner[name] for name in _FOUND if name in inner})
+                tell_route()
             if message["type"] == "http.response.start" and message["status"] == 200 and known:
                 tags = [value for name, value in message["headers"] if name.lower() == b"etag"]
                 if tags and not matches_none(known, tags[0].decode("latin-1")):
@@ -56,7 +59,10 @@ class ReadRequests:
                 message = {**message, "body": b""}
             await send(message)
 
-        await self._app(inner, receive, answered)
+        try:
+            await self._app(inner, receive, answered)
+        finally:
+            tell_route()  # also to what answers an unexpected error
 
     def _is_exempt(self, path: str) -> bool:
         return any(path == one or path.startswith(f"{one}/") for one in self._exempt)
