@@ -409,6 +409,75 @@ def test_a_connection_that_fails_is_an_error_of_the_package() -> None:
         Client("ftp://x", "t").create_account("a")
 
 
+def answers_of(*responses: httpx.Response | Exception) -> Client:
+    waiting = list(responses)
+
+    def answer(_: httpx.Request) -> httpx.Response:
+        response = waiting.pop(0)
+        if isinstance(response, Exception):
+            raise response
+        return response
+
+    return mocked(answer)
+
+
+def problem_response(status: int, code: str) -> httpx.Response:
+    body = {"type": f"/problems/{code}", "title": "T", "status": status, "detail": "what is wrong", "code": code}
+    return httpx.Response(status, json=body | {"errors": []})
+
+
+LOST = [
+    httpx.ReadTimeout("slow"),
+    httpx.Response(502, text="<h1>Bad Gateway</h1>"),
+    httpx.Response(504, json={"message": "upstream timed out"}),
+    problem_response(503, "outcome_unknown"),
+]
+"""What leaves the outcome of a change open."""
+
+
+@pytest.mark.parametrize("first", LOST, ids=str)
+@pytest.mark.parametrize(
+    "second",
+    [
+        httpx.Response(504),
+        problem_response(503, "store_unavailable"),
+        problem_response(500, "internal_error"),
+        problem_response(503, "outcome_unknown"),
+        problem_response(401, "unauthorized"),
+        problem_response(403, "address_not_allowed"),
+        problem_response(429, "too_many_failures"),
+    ],
+    ids=str,
+)
+def test_a_second_attempt_that_tells_nothing_of_the_first_leaves_the_outcome_open(
+    first: httpx.Response | Exception, second: httpx.Response, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cidrgate.client.api._PAUSE", 0.0)
+    with pytest.raises(OutcomeUnknownError):
+        answers_of(first, second).create_account("a")
+
+
+@pytest.mark.parametrize("first", LOST, ids=str)
+def test_a_second_attempt_that_finds_the_first_tells_what_became_of_it(
+    first: httpx.Response | Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cidrgate.client.api._PAUSE", 0.0)
+    made = {"name": "a", "parent": None, "entry_count": 0, "enforced": False, "version": 0}
+    done = httpx.Response(201, json=made | {"created_at": "2026-01-02T00:00:00+00:00"})
+    assert answers_of(first, problem_response(409, "idempotency_in_progress"), done).create_account("a").name == "a"
+    with pytest.raises(ApiError) as refused:
+        answers_of(first, problem_response(409, "account_exists")).create_account("a")
+    assert not isinstance(refused.value, OutcomeUnknownError)
+
+
+def test_what_is_no_address_is_not_asked_about() -> None:
+    wrongs: list[Any] = [None, 7, b"\x08\x08\x08\x08", ["8.8.8.8"]]
+    for wrong in wrongs:
+        for ask in (Client.check, Client.explain):
+            with pytest.raises(TypeError, match="an address must be"):
+                ask(answers_of(), "acct-1", wrong)
+
+
 def test_a_denial_in_front_of_the_service_is_told_with_its_id() -> None:
     for api in an_api("memory://", Settings(allow=("203.0.113.0/24",))):
         with served(api) as url, Client(url, api.token("admin")) as client:

@@ -10,7 +10,7 @@ from urllib.parse import quote, unquote
 import httpx
 
 from cidrgate.client.errors import ApiConnectionError, ApiConnectionLostError, error_of
-from cidrgate.client.requests import changes, confirmations, entry_id, json_value, path_of, submission
+from cidrgate.client.requests import address_text, changes, confirmations, entry_id, json_value, path_of, submission
 from cidrgate.client.values import (
     AccountInfo,
     ChangeInfo,
@@ -55,6 +55,9 @@ _TIMEOUT = 15.0
 _PAUSE = 0.5
 """Seconds to wait before a change with an unknown outcome is sent again."""
 
+_REFUSED_BEFORE = frozenset({401, 403, 408, 429})
+"""Statuses with which a request is refused before the service, or something in front of it, knows its key."""
+
 _PAGE = 1000
 """Items that one page requests."""
 
@@ -73,10 +76,10 @@ class Client:
     address of this client, unless `allow_lock_out=True`. `confirm` accepts the same confirmations by the service's
     names.
 
-    The client sends a change with an `Idempotency-Key`. If the response is lost, or if the service does not know
-    whether the change was stored, the client sends it once more with the same key. The service does not carry it out
-    twice, and the response reports the outcome. If the second attempt fails too, the method raises an error that is an
-    `OutcomeUnknownError`: the change may be made or not.
+    The client sends a change with an `Idempotency-Key`. If the response is lost, also in a proxy, or if the service
+    does not know whether the change was stored, the client sends it once more with the same key. The service does not
+    carry it out twice, and the response reports the outcome. If the second response does not tell it either, the method
+    raises an error that is an `OutcomeUnknownError`: the change may be made or not.
 
     Args:
         url: The address of the service, such as `http://127.0.0.1:8080`.
@@ -296,11 +299,13 @@ class Client:
 
     def check(self, account: str, address: str | IPv4Address | IPv6Address) -> CheckInfo:
         """Return whether an address may act for an account; the result is true if it may."""
-        return value_of(CheckInfo, self._send("GET", path_of(account, "check"), query={"address": str(address)}))
+        return value_of(
+            CheckInfo, self._send("GET", path_of(account, "check"), query={"address": address_text(address)})
+        )
 
     def explain(self, account: str, address: str | IPv4Address | IPv6Address) -> DecisionInfo:
         """Explain why an address may act for an account, or why not; the result is true if it may."""
-        return decision_of(self._send("GET", path_of(account, "explain"), query={"address": str(address)}))
+        return decision_of(self._send("GET", path_of(account, "explain"), query={"address": address_text(address)}))
 
     def preview_add(self, account: str, cidrs: Cidrs, **details: Unpack[EntryDetails]) -> PreviewInfo:
         """Return what `add_entries` would do; nothing is changed."""
@@ -479,7 +484,7 @@ class Client:
         except httpx.RequestError:
             response = self._sent_again(request)
         else:
-            if _code(response) == "outcome_unknown":
+            if _code(response) == "outcome_unknown" or _is_of_a_proxy(response):
                 time.sleep(_PAUSE)
                 response = self._sent_again(request)
         return self._record(response)
@@ -518,9 +523,15 @@ class Client:
                 raise ApiConnectionLostError(
                     f"the connection to the service was lost: {error}. The change may be made or not: read the list"
                 ) from error
-            if _code(response) != "idempotency_in_progress" or time.monotonic() > give_up:
-                return response
-            time.sleep(_PAUSE)
+            if _code(response) == "idempotency_in_progress" and time.monotonic() < give_up:
+                time.sleep(_PAUSE)
+                continue
+            if _tells_nothing(response):
+                raise ApiConnectionLostError(
+                    f"the response to a change was lost, and the response {response.status_code} to the second attempt "
+                    "does not tell what became of the first. The change may be made or not: read the list"
+                )
+            return response
 
     def _record(self, response: httpx.Response) -> dict[str, Any]:
         """Return the JSON object of a response."""
@@ -565,7 +576,7 @@ class Client:
             yield from map(made, page["items"])
 
     def _ids(self, account: str, entries: Iterable[EntryReference]) -> list[int]:
-        if isinstance(entries, str | int | Entry | EntryInfo):
+        if isinstance(entries, str | int | Entry):
             raise TypeError("pass the entries as a collection, such as [7, 8]")
         return [self._id(account, entry) for entry in entries]
 
@@ -573,7 +584,7 @@ class Client:
         """Return the id of an entry; only for a network the list is read."""
         if isinstance(entry, int):
             return whole_number(entry, "the id of an entry")
-        if isinstance(entry, Entry | EntryInfo):
+        if isinstance(entry, Entry):
             return entry.id
         return entry_id(account, self.list_entries(account).items, entry)
 
@@ -600,6 +611,19 @@ def _account_of(response: httpx.Response) -> str | None:
     """Return the account that a request was about."""
     _, found, rest = response.request.url.raw_path.decode("ascii").partition("/v1/accounts/")
     return unquote(rest.partition("?")[0].partition("/")[0]) if found else None
+
+
+def _is_of_a_proxy(response: httpx.Response) -> bool:
+    """Return whether something in front of the service failed, perhaps after the service had made the change."""
+    return response.is_server_error and _code(response) is None
+
+
+def _tells_nothing(response: httpx.Response) -> bool:
+    """Return whether the response to a second attempt does not tell what became of the first."""
+    code = _code(response)
+    if code == "outcome_unknown":  # this is the error that says so
+        return False
+    return code == "idempotency_in_progress" or response.status_code in _REFUSED_BEFORE or response.is_server_error
 
 
 def _code(response: httpx.Response) -> object:

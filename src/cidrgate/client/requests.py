@@ -11,12 +11,22 @@ from urllib.parse import quote
 
 from cidrgate.errors import EntryNotFoundError
 from cidrgate.serialization import EntryInfo
-from cidrgate.values import Entry, NewEntry, truth
+from cidrgate.values import Entry, NewEntry, prefix_text, truth
 
 if TYPE_CHECKING:
     from cidrgate.values import EntryDetails
 
-__all__ = ["Cidrs", "EntryReference", "changes", "confirmations", "entry_id", "json_value", "path_of", "submission"]
+__all__ = [
+    "Cidrs",
+    "EntryReference",
+    "address_text",
+    "changes",
+    "confirmations",
+    "entry_id",
+    "json_value",
+    "path_of",
+    "submission",
+]
 
 Listed: TypeAlias = (
     str | IPv4Network | IPv6Network | IPv4Address | IPv6Address | NewEntry | Entry | EntryInfo | Mapping[str, Any]
@@ -29,7 +39,7 @@ Cidrs: TypeAlias = Listed | Iterable[Listed]
 EntryReference: TypeAlias = int | str | IPv4Network | IPv6Network | Entry | EntryInfo
 """What names an entry of a list: its id, its network, or the entry itself."""
 
-_ONE = (str, IPv4Network, IPv6Network, IPv4Address, IPv6Address, NewEntry, Entry, EntryInfo, Mapping)
+_ONE = (str, IPv4Network, IPv6Network, IPv4Address, IPv6Address, NewEntry, Entry, Mapping)
 _SETTABLE = tuple(one.name for one in fields(NewEntry) if one.name != "cidr")
 
 
@@ -63,10 +73,10 @@ def _entries(element: Listed) -> list[dict[str, Any]]:
     if isinstance(element, str):
         text = element
     elif isinstance(element, IPv4Network | IPv6Network | IPv4Address | IPv6Address):
-        text = str(ip_network(element))
+        text = prefix_text(element)
     elif isinstance(element, NewEntry):
         text, details = element.cidr, dict(element.said())
-    elif isinstance(element, Entry | EntryInfo):
+    elif isinstance(element, Entry):
         text, details = element.cidr, {name: getattr(element, name) for name in _SETTABLE}
     elif isinstance(element, Mapping):
         return [{name: json_value(value) for name, value in element.items()}]
@@ -79,7 +89,7 @@ def _entries(element: Listed) -> list[dict[str, Any]]:
 def changes(cidr: str | IPv4Network | IPv6Network | None, details: Mapping[str, Any]) -> dict[str, Any]:
     """Return the body that edits an entry: only what changes."""
     changed = {name: json_value(value) for name, value in details.items() if value is not ...}
-    return changed if cidr is None else {"cidr": str(cidr), **changed}
+    return changed if cidr is None else {"cidr": prefix_text(cidr), **changed}
 
 
 def confirmations(confirm: Iterable[str], *, allow_empty: bool = False, allow_lock_out: bool = False) -> list[str]:
@@ -122,6 +132,17 @@ def path_of(account: str, *parts: str | int) -> str:
     # A URL parser reads a name that consists of dots as a relative path segment.
     name = quote(account, safe="").replace(".", "%2E")
     return "/".join(["/v1/accounts", name, *map(str, parts)])
+
+
+def address_text(address: str | IPv4Address | IPv6Address) -> str:
+    """Return an address as text.
+
+    Raises:
+        TypeError: If it is something else, whose text would be asked about instead.
+    """
+    if not isinstance(address, str | IPv4Address | IPv6Address):
+        raise TypeError(f"an address must be text or an ipaddress object, not {address!r}")
+    return str(address)
 
 
 def json_value(value: object) -> object:
