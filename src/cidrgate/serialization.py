@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cidrgate.errors import Problem
-    from cidrgate.values import Account, Change, Decision, ListState
+    from cidrgate.values import Account, Change, Decision, ListChange, ListState
 
 __all__ = [
     "EntryInfo",
@@ -25,6 +25,7 @@ __all__ = [
     "change_record",
     "decision_record",
     "entry_record",
+    "list_change_record",
     "problem_record",
     "utc_text",
 ]
@@ -89,6 +90,18 @@ def account_record(account: Account, state: ListState) -> dict[str, Any]:
         "enforced": state.enforced,
         "version": account.version,
         "created_at": utc_text(account.created_at),
+    }
+
+
+def list_change_record(change: ListChange, state: ListState) -> dict[str, Any]:
+    """Return the JSON object of what a change did to a list, which is in a state after it."""
+    return {
+        "account": change.account,
+        "version": change.version,
+        "enforced": state.enforced,
+        "entry_count": state.entries,
+        "before": [entry_record(entry) for entry in change.before],
+        "after": [entry_record(entry) for entry in change.after],
     }
 
 

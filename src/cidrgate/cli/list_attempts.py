@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cidrgate.cli.history import said_of
 from cidrgate.cli.output import DRY, Line
@@ -12,7 +12,7 @@ from cidrgate.manager.confirmations import refuse_unconfirmed
 from cidrgate.manager.outcomes import Guard, ListOutcome
 from cidrgate.manager.previews import access_change
 from cidrgate.rules.decisions import list_state
-from cidrgate.serialization import entry_record
+from cidrgate.serialization import list_change_record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -69,34 +69,15 @@ def answer_change(session: Session, attempt: ListAttempt) -> None:
     """Answer with what a change did: the same object for every change."""
     change, access = attempt.change, attempt.access
     state = list_state(change.entries, datetime.now(UTC))
-    record: dict[str, Any] = {
-        "account": change.account,
-        "version": change.version,
-        "enforced": change.enforced,
-        "entry_count": state.entries,
-        "before": [entry_record(entry) for entry in change.before],
-        "after": [entry_record(entry) for entry in change.after],
-    }
+    record = list_change_record(change, state)
     most = session.policy.max_entries
     lines: list[str | Line] = [*_limited(list(_described(change, dry_run=access is not None)))]
     if access is None:
         lines += [f"{change.account}: {state.entries} of {most} entries", *list_warning(change.account, state)]
     else:
-        record |= {"dry_run": True, **access_record(access)}
+        record |= {"dry_run": True, **access.record()}
         lines += [f"{change.account} would have {state.entries} of {most} entries", *_access_lines(access), DRY]
     session.output.answer(record, *lines)
-
-
-def access_record(access: AccessChange) -> dict[str, Any]:
-    """Return the JSON members that say who would lose and gain access, as previews of the API have them."""
-    return {
-        "enforcement_begins": access.begins,
-        "enforcement_ends": access.ends,
-        "loses_access": list(access.lost),
-        "gains_access": list(access.gained),
-        "more_lose_access": access.more_lost,
-        "more_gain_access": access.more_gained,
-    }
 
 
 def list_warning(account: str, state: ListState) -> list[Line]:

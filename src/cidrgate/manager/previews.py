@@ -44,6 +44,17 @@ class AccessChange:
     more_lost: int = 0
     more_gained: int = 0
 
+    def record(self) -> dict[str, bool | int | list[str]]:
+        """Return the JSON members that the API and the command line say it with."""
+        return {
+            "enforcement_begins": self.begins,
+            "enforcement_ends": self.ends,
+            "loses_access": list(self.lost),
+            "gains_access": list(self.gained),
+            "more_lose_access": self.more_lost,
+            "more_gain_access": self.more_gained,
+        }
+
 
 def access_change(before: Collection[Entry], after: Collection[Entry], at: datetime) -> AccessChange:
     """Return which addresses lose and gain access between two states of a list.

@@ -10,7 +10,7 @@ from pydantic import Field
 from cidrgate.errors import CidrgateError, InvalidAddressError, InvalidTextError, RuleError, StoreError, SubaccountError
 from cidrgate.manager import RuleManager
 from cidrgate.manager.outcomes import Guard, ListOutcome
-from cidrgate.manager.previews import access_change
+from cidrgate.manager.previews import AccessChange, access_change
 from cidrgate.rules import RULE_OF_CODE
 from cidrgate.rules.decisions import decide
 from cidrgate.rules.format_hints import suggested_networks
@@ -282,12 +282,7 @@ def preview_record(manager: RuleManager, account: str, change: PreviewRequest, a
         "more_errors": more_errors,
         "before": [],
         "after": [],
-        "enforcement_begins": False,
-        "enforcement_ends": False,
-        "loses_access": [],
-        "gains_access": [],
-        "more_lose_access": 0,
-        "more_gain_access": 0,
+        **AccessChange(begins=False, ends=False).record(),
         "caller": None,
         "confirm": [],
     }
@@ -297,12 +292,7 @@ def preview_record(manager: RuleManager, account: str, change: PreviewRequest, a
             "version": outcome.account.version - (1 if outcome.change.before or outcome.change.after else 0),
             "before": [entry_record(entry) for entry in outcome.change.before],
             "after": [entry_record(entry) for entry in outcome.change.after],
-            "enforcement_begins": access.begins,
-            "enforcement_ends": access.ends,
-            "loses_access": list(access.lost),
-            "gains_access": list(access.gained),
-            "more_lose_access": access.more_lost,
-            "more_gain_access": access.more_gained,
+            **access.record(),
             "caller": _caller(outcome, address, at),
             "confirm": list(outcome.confirm),
         }

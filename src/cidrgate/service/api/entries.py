@@ -13,8 +13,8 @@ from cidrgate.errors import VersionConflictError
 from cidrgate.manager import RuleManager
 from cidrgate.manager.changes import named_entries
 from cidrgate.manager.outcomes import Guard, ListOutcome
-from cidrgate.rules.decisions import list_state
-from cidrgate.serialization import entry_record
+from cidrgate.rules.decisions import enforced, list_state
+from cidrgate.serialization import entry_record, list_change_record
 from cidrgate.service.api.account_paths import AccountName, account_path
 from cidrgate.service.api.openapi import LOCATION, READ, answers
 from cidrgate.service.api.schemas import (
@@ -393,7 +393,7 @@ def list_entries(
         "list_account": owner.name,
         "version": owner.version,
         "etag": etag(owner.version),
-        "enforced": list_state(entries, datetime.now(UTC)).enforced,
+        "enforced": enforced(entries),
         "editable": owner.name == account_name and principal.may_write(account_name, None),
         "max_entries": manager.policy.max_entries,
         "items": [entry_record(entry, matched.get(entry.id)) for entry in shown],
@@ -464,16 +464,8 @@ def remove_entry(account_name: AccountName, asked: change_request, entry_id: Ent
 
 
 def _outcome_record(made: ListOutcome) -> dict[str, Any]:
-    state = list_state(made.after, datetime.now(UTC))
-    return {
-        "account": made.account.name,
-        "version": made.account.version,
-        "etag": etag(made.account.version),
-        "enforced": state.enforced,
-        "entry_count": state.entries,
-        "before": [entry_record(entry) for entry in made.change.before],
-        "after": [entry_record(entry) for entry in made.change.after],
-    }
+    record = list_change_record(made.change, list_state(made.after, datetime.now(UTC)))
+    return record | {"etag": etag(made.change.version)}
 
 
 def _place(after: str | None) -> tuple[int, int, int] | None:
