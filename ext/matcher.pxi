@@ -567,7 +567,7 @@ cdef class Matcher:
             free(image)
 
     @staticmethod
-    def open(object path, *, bint trusted=False):
+    def open(object path, *, object trusted=False):
         """Open a saved file as a matcher, without parsing. Open only files that a trusted process wrote.
 
         No check can prove who wrote the lists in a file: anyone who can write the file decides which addresses are
@@ -589,7 +589,10 @@ cdef class Matcher:
         Raises:
             SnapshotError: If the file is not a snapshot, is truncated or damaged, or was written by a newer version.
             OSError: If the file cannot be read.
+            TypeError: If `trusted` is neither True nor False.
         """
+        if trusted is not True and trusted is not False:
+            raise TypeError(f"trusted must be True or False, not {trusted!r}")
         cdef Matcher matcher = Matcher()
         cdef Snapshot header
         cdef int found = FOREIGN

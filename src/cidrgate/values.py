@@ -113,6 +113,12 @@ def truth(value: bool, name: str) -> bool:
     return value
 
 
+def check_switches(**switches: bool) -> None:
+    """Refuse arguments or settings that are neither True nor False; see `truth`."""
+    for name, value in switches.items():
+        truth(value, name)
+
+
 def whole_number(value: int, name: str, *, least: int | None = None) -> int:
     """Return a whole number. Every argument that is one is checked here.
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from cidrgate.errors import UnclearAccountError
 from cidrgate.gate.header_names import check_token
+from cidrgate.values import check_switches
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -53,6 +54,7 @@ class ClientHeaders:
         expected: Collection[str] = (),
         allow_aliases: bool = False,
     ) -> None:
+        check_switches(allow_aliases=allow_aliases)
         self._credentials = tuple(_fields(credentials, "a header with a credential"))
         self._expected = _fields(expected, "a header of the proxy")
         self._allow_aliases = allow_aliases

@@ -25,7 +25,7 @@ from cidrgate.gate.decision_log import LOG_EVERY, check_log_every
 from cidrgate.gate.gate import Gate, Unlisted, check_unlisted
 from cidrgate.gate.header_names import check_token
 from cidrgate.manager import RuleManager
-from cidrgate.values import Duration, seconds
+from cidrgate.values import Duration, check_switches, seconds
 
 with needs_extra("authorize", "cidrgate.authorize.server"):
     import uvicorn
@@ -99,9 +99,17 @@ class AuthorizeSettings:
         """Turn durations into seconds, which the workers get as JSON.
 
         Raises:
-            TypeError: If a duration is neither a number nor a `timedelta`.
+            TypeError: If a duration is neither a number nor a `timedelta`, or a switch neither True nor False.
             ValueError: If a duration is negative, or is 0 where it must not be.
         """
+        check_switches(
+            trust_everybody=self.trust_everybody,
+            allow_header_aliases=self.allow_header_aliases,
+            require_account=self.require_account,
+            report_only=self.report_only,
+            note_matches=self.note_matches,
+            metrics=self.metrics,
+        )
         object.__setattr__(self, "log_every", check_log_every(self.log_every))
         for name in ("max_staleness", "ready_within"):
             given = getattr(self, name)
@@ -157,7 +165,7 @@ class AuthorizeSettings:
         """
         return RuleManager.open(
             self.database,
-            max_staleness=_in_seconds(self.max_staleness),
+            max_staleness=self.max_staleness,
             on_stale=self.on_stale,
             snapshot=self.snapshot,
             refresh_snapshot=None if self.snapshot is None else _REFRESH,

@@ -17,6 +17,7 @@ from cidrgate.gate.header_names import check_token
 from cidrgate.gate.rewritten_peers import CLIENT_HEADERS, PORT_HEADERS, came_with_port, holds
 from cidrgate.gate.trusted_networks import refuse_everybody
 from cidrgate.rules.format_hints import format_hint
+from cidrgate.values import check_switches
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -142,9 +143,7 @@ class ClientIPResolver:
         trust_everybody: bool = False,
         resolved_by_server: bool = False,
     ) -> None:
-        for name, value in (("trust_everybody", trust_everybody), ("resolved_by_server", resolved_by_server)):
-            if not isinstance(value, bool):
-                raise TypeError(f"{name} must be True or False, not {value!r}")
+        check_switches(trust_everybody=trust_everybody, resolved_by_server=resolved_by_server)
         if resolved_by_server and not (trusted_proxies is None and trusted_hops is None and client_header is None):
             raise ValueError(
                 "resolved_by_server uses the server's peer address: do not combine it with trusted_proxies, "

@@ -20,6 +20,7 @@ from cidrgate.gate.header_names import check_token
 from cidrgate.gate.hooks import AllowedCounter, DecisionHook, SuppressedCounter, check_hook, name_of
 from cidrgate.gate.verdict import Result, Verdict, VerdictReason
 from cidrgate.rules.account_names import can_name_account
+from cidrgate.values import check_switches
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -119,14 +120,7 @@ class Gate:
         self.unlisted = check_unlisted(unlisted)
         if log not in ("denials", "all", "none"):
             raise ValueError(f"log must be 'denials', 'all' or 'none', not {log!r}")
-        for setting, value in (
-            ("report_only", report_only),
-            ("require_account", require_account),
-            ("note_matches", note_matches),
-        ):
-            # A text such as "false" would count as True, and report_only would then deny nothing.
-            if not isinstance(value, bool):
-                raise TypeError(f"{setting} must be True or False, not {value!r}")
+        check_switches(report_only=report_only, require_account=require_account, note_matches=note_matches)
         if resolver is not None and not isinstance(resolver, ClientIPResolver):
             raise TypeError(f"resolver must be a ClientIPResolver, not {resolver!r}")
         if request_id_header is not None:

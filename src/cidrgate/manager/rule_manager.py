@@ -52,7 +52,7 @@ from cidrgate.rules.account_names import check_account_name
 from cidrgate.rules.characters import checked_text
 from cidrgate.stores import open_store
 from cidrgate.stores.waits import answer_by, time_left
-from cidrgate.values import Account, EntryEdit, seconds, truth, whole_number
+from cidrgate.values import Account, EntryEdit, check_switches, seconds, truth, whole_number
 
 if TYPE_CHECKING:
     import os
@@ -196,7 +196,7 @@ class RuleManager:
             TypeError: If `create`, `load` or `follow` is neither True nor False.
             ValueError: If a setting is not valid.
         """
-        _check_switches(create=create, load=load, follow=follow)
+        check_switches(create=create, load=load, follow=follow)
         manager = cls(
             open_store(url, create=create, lock_timeout=lock_timeout, pool_size=pool_size),
             policy=policy,
@@ -967,7 +967,7 @@ class RuleManager:
             >>> report.accounts, report.entries, list(report.problems)
             (1, 1, ['b'])
         """
-        _check_switches(replace=replace, create=create, strict=strict, dry_run=dry_run, allow_empty=allow_empty)
+        check_switches(replace=replace, create=create, strict=strict, dry_run=dry_run, allow_empty=allow_empty)
         dry_run = dry_run or self._dry_run
         actor = checked_text(actor, "actor")
 
@@ -1036,7 +1036,7 @@ class RuleManager:
             ...     [entry.cidr for entry in outcomes[0].after], manager.entries("acct-1")
             (['8.8.8.0/24'], [])
         """
-        _check_switches(dry_run=dry_run)
+        check_switches(dry_run=dry_run)
         seen = copy(self)
         seen._before_store = _both(self._before_store, before_store)
         seen._dry_run = self._dry_run or dry_run
@@ -1118,12 +1118,6 @@ class RuleManager:
         """Prepare the manager for a forked child, where no change is in progress."""
         self._commits.after_fork()
         self._replica.after_fork(certain=certain)
-
-
-def _check_switches(**switches: bool) -> None:
-    """Refuse arguments that are neither True nor False."""
-    for name, value in switches.items():
-        truth(value, name)
 
 
 def _unread(part: dict[str, Submission]) -> dict[str, Submission]:

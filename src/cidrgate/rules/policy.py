@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from cidrgate.rules.limits import most_pieces
+from cidrgate.values import check_switches, whole_number
 
 __all__ = ["Policy"]
 
@@ -40,10 +41,8 @@ class Policy:
 
     def __post_init__(self) -> None:
         """Check the limits."""
-        if isinstance(self.max_entries, bool) or not isinstance(self.max_entries, int):
-            raise TypeError(f"max_entries must be a whole number, not {self.max_entries!r}")
-        if not isinstance(self.allow_special, bool):  # a text such as "false" would count as True
-            raise TypeError(f"allow_special must be True or False, not {self.allow_special!r}")
+        whole_number(self.max_entries, "max_entries")
+        check_switches(allow_special=self.allow_special)
         if self.max_entries < 1:
             raise ValueError(f"max_entries must be at least 1, not {self.max_entries}")
 

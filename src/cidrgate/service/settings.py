@@ -10,7 +10,7 @@ from cidrgate.gate.decision_log import LOG_EVERY, check_log_every
 from cidrgate.gate.gate import check_unlisted
 from cidrgate.service.http.limits import LARGEST_BODY
 from cidrgate.service.http.public_url import PublicURL
-from cidrgate.values import Duration, seconds
+from cidrgate.values import Duration, check_switches, seconds, whole_number
 
 if TYPE_CHECKING:
     from starlette.requests import HTTPConnection
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from cidrgate.service.http.idempotency import IdempotentResponses
     from cidrgate.service.http.metrics import Metrics
     from cidrgate.service.http.threads import StoreProbe, Threads
-    from cidrgate.values import Duration
 
 __all__ = ["Service", "Settings", "service_of"]
 
@@ -70,7 +69,15 @@ class Settings:
     public_url: str | None = None
 
     def __post_init__(self) -> None:
-        """Reject settings that contradict each other."""
+        """Reject settings of a wrong type, and settings that contradict each other."""
+        check_switches(
+            authorize=self.authorize,
+            require_account=self.require_account,
+            report_only=self.report_only,
+            note_matches=self.note_matches,
+        )
+        whole_number(self.login_failures, "login_failures", least=0)
+        whole_number(self.max_body, "max_body", least=1)
         if self.allow is not None and self.allow_account is not None:
             raise ValueError("set allow or allow_account, not both")
         if self.authorize:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from cidrgate.errors import StoreError
 from cidrgate.stores.urls import store_of
 from cidrgate.stores.values import NewList, StoredAccount, StoredChange, StoredList
+from cidrgate.values import check_switches
 
 if TYPE_CHECKING:
     import os
@@ -145,6 +146,7 @@ def open_store(
         []
         >>> store.close()
     """
+    check_switches(create=create)
     kind, where = store_of(url)
     if kind == "postgresql":
         from cidrgate.stores.postgres import PostgresStore
