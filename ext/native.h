@@ -32,6 +32,7 @@ static inline void cidrgate_backoff(void) {
 #endif
 
 static inline int cidrgate_popcount(uint64_t bits) { return __builtin_popcountll(bits); }
+static inline int cidrgate_leading_zeros(uint64_t bits) { return bits == 0 ? 64 : __builtin_clzll(bits); }
 static inline void cidrgate_prefetch(const void *where) { __builtin_prefetch(where); }
 static inline uint32_t cidrgate_load(const uint32_t *where) { return __atomic_load_n(where, __ATOMIC_ACQUIRE); }
 static inline void cidrgate_store(uint32_t *where, uint32_t value) {
