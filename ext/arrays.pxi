@@ -16,6 +16,7 @@ from batch cimport (
     first_wrong_offset32, first_wrong_offset64, first_wrong_view, is_null, is_text, offset32, offset64, octets_at,
     read_piece,
 )
+from bitmap cimport is_worthwhile, look_up, make_bitmap
 from native cimport allocate_array, int64_at
 from direct cimport MOST_PREFIXES, WORTHWHILE, Direct, close_direct, is_member, match_numbers, open_direct
 from trie cimport NONE, SMALL, Trie, longest_match
@@ -401,12 +402,27 @@ cdef Py_ssize_t find_batch(const Trie *trie, const Batch *batch, uint8_t *found)
     cdef Py_ssize_t start = 0, got = PIECE, index
     if batch.count >= WORTHWHILE and 0 < trie.n4 <= MOST_PREFIXES and trie.n6 <= SMALL:
         return find_directly(trie, batch, found)
+    if batch.form == NUMBERS and is_worthwhile(trie, batch.count) and find_by_bitmap(trie, batch, found):
+        return batch.count
     while start < batch.count and got == PIECE:
         got = match_piece(trie, batch, start, min(<Py_ssize_t>PIECE, batch.count - start), matches)
         for index in range(got):
             found[start + index] = matches[index] != NONE
         start += got
     return start
+
+
+cdef bint find_by_bitmap(const Trie *trie, const Batch *batch, uint8_t *found) noexcept nogil:
+    """Do the same as `find_batch` for very many numbers, with a bitmap made for the batch; return False without memory."""
+    cdef Py_ssize_t start = 0
+    cdef uint8_t *bitmap = make_bitmap(trie)
+    if bitmap == NULL:
+        return False
+    while start < batch.count:
+        look_up(trie, bitmap, batch.numbers + start, min(<Py_ssize_t>PIECE, batch.count - start), found + start)
+        start += PIECE
+    free(bitmap)
+    return True
 
 
 cdef Py_ssize_t find_directly(const Trie *trie, const Batch *batch, uint8_t *found) noexcept nogil:

@@ -334,6 +334,8 @@ cdef inline char *write_index(const Growth *growth, char *section) noexcept nogi
         at += header.roots * sizeof(int32_t)
     if header.slots:
         memcpy(at, growth.slots, header.slots * sizeof(int32_t))
+        at += header.slots * sizeof(int32_t)
+    memset(at, 0, section + index_size(&header) - at)
     return section + index_size(&header)
 
 

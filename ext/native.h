@@ -112,6 +112,24 @@ static inline int64_t cidrgate_int64(const uint8_t *where) {
     return value;
 }
 
+/* Read numbers in network order, which need not be aligned. */
+static inline uint64_t cidrgate_network64(const uint8_t *where) {
+    uint64_t value = cidrgate_read64(where);
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    value = __builtin_bswap64(value);
+#endif
+    return value;
+}
+
+static inline uint32_t cidrgate_network32(const uint8_t *where) {
+    uint32_t value;
+    memcpy(&value, where, sizeof value);
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    value = __builtin_bswap32(value);
+#endif
+    return value;
+}
+
 /* Allocates memory for `count + 1` elements; returns NULL without memory, or if its size does not fit in a size_t. */
 static inline void *cidrgate_allocate_array(size_t count, size_t size) {
     return count >= SIZE_MAX / size ? NULL : malloc((count + 1) * size);

@@ -34,9 +34,9 @@ not rely on a property that is not in this table. No check can prove who wrote t
     a list has at most MOST_LISTED prefixes             verify_block        longest_match6, prefix_at: int32 indices
     CLOSED is set only without prefixes                 verify_block        is_open, trie_allows
     lengths are at most 32 and 128                      verify_prefixes*    last_cover4, same_network, write_decimal
-    no bit is set beyond a length                       verify_prefixes*    open_direct: its tables end where a prefix
-                                                                            ends; search4, search6, verify_spans
-    prefixes grow strictly in iteration order           verify_prefixes*    search4, search6, open_direct, verify_spans
+    no bit is set beyond a length                       verify_prefixes*    open_direct, make_bitmap: their tables end where
+                                                                            a prefix ends; search4, search6, verify_root
+    prefixes grow strictly in iteration order           verify_prefixes*    search4, search6, make_bitmap, verify_root
     NESTED is set if a prefix covers another            verify_prefixes*    last_cover4, search6, search_many
     no IPv4-mapped prefix is written as IPv6            verify_prefixes6    Address: a mapped address is IPv4
     UPPER is set only if no IPv6 prefix is longer than  verify_prefixes6    low_at, search6, search_run

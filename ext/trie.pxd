@@ -109,6 +109,7 @@ cdef struct Trie:
     const uint8_t *length6
     Index index4
     Index index6
+    const void *edges       # Edges of a large table (`edges.pxd`), or NULL
 
 
 cdef inline size_t padded(size_t size) noexcept nogil:
@@ -162,6 +163,7 @@ cdef inline void view_trie(const char *block, Trie *trie) noexcept nogil:
         section = view_index(section, &trie.index4)
     if trie.n6 > SMALL:
         view_index(section, &trie.index6)
+    trie.edges = NULL
 
 
 cdef inline uint32_t stride_of(uint64_t hi, uint64_t lo, int depth) noexcept nogil:

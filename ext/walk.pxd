@@ -9,8 +9,9 @@ from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from address cimport IPV4, Address
-from batch cimport NUMBERS, PIECE, Batch, read_piece
-from native cimport prefetch
+from batch cimport NUMBERS, OCTETS, PIECE, Batch, read_piece
+from edges cimport Edges, search_edges
+from native cimport network32, network64, prefetch
 from trie cimport (
     CHILD, FANOUT, IPV4_MASKS, LEAF, NONE, ROOT_BITS, SMALL, STRIDE,
     Index, Trie, branch_at, covers, end_walk, is_match, is_node, last_cover4, longest_match4, longest_match6, node_slot,
@@ -196,12 +197,15 @@ cdef inline void search_many(const Trie *trie, const Keys *keys, int32_t *matche
 
 cdef inline void match_keys(const Trie *trie, bint ipv6, const Keys *keys, int32_t *matches) noexcept nogil:
     """Find the indices of the longest matches of all keys, by the number of the key."""
+    cdef uint32_t positions[PIECE]
     cdef uint32_t key
     if not ipv6:
         if trie.n4 > SMALL:
             walk_many(trie, False, keys, matches)
         else:
             search_many(trie, keys, matches)
+    elif trie.edges != NULL:
+        search_edges(trie, <const Edges *>trie.edges, keys.hi, keys.lo, keys.count, positions, matches)
     elif trie.n6 > SMALL:
         walk_many(trie, True, keys, matches)
         for key in range(keys.count):
@@ -209,6 +213,24 @@ cdef inline void match_keys(const Trie *trie, bint ipv6, const Keys *keys, int32
     else:
         for key in range(keys.count):
             matches[key] = longest_match6(trie, keys.hi[key], keys.lo[key])
+
+
+cdef inline bint read_octets(
+    const Batch *batch, Py_ssize_t start, uint32_t count, Keys *ipv6, uint32_t *numbers
+) noexcept nogil:
+    """Read a piece of octets without the way through addresses; return False if an IPv4-mapped address is among them."""
+    cdef const uint8_t *octets = batch.octets + start * batch.width
+    cdef uint32_t index
+    cdef bint mapped = False
+    if batch.width == 4:
+        for index in range(count):
+            numbers[index] = network32(octets + 4 * index)
+        return True
+    for index in range(count):
+        ipv6.hi[index] = network64(octets + 16 * index)
+        ipv6.lo[index] = network64(octets + 16 * index + 8)
+        mapped |= (ipv6.hi[index] == 0) & (ipv6.lo[index] >> 32 == 0xFFFF)
+    return not mapped
 
 
 cdef inline Py_ssize_t match_piece(
@@ -228,8 +250,12 @@ cdef inline Py_ssize_t match_piece(
         ipv4.count = <uint32_t>count
         match_keys(trie, False, &ipv4, matches)
         return count
-    got = read_piece(batch, start, count, addresses)
     ipv4.numbers = numbers
+    if batch.form == OCTETS and batch.valid == NULL and read_octets(batch, start, <uint32_t>count, &ipv6, numbers):
+        ipv4.count = ipv6.count = <uint32_t>count
+        match_keys(trie, batch.width == 16, &ipv6 if batch.width == 16 else &ipv4, matches)
+        return count
+    got = read_piece(batch, start, count, addresses)
     ipv4.count = ipv6.count = 0
     for index in range(got):
         if addresses[index].family == IPV4:
