@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from cidrgate.stores.values import NewList, StoredChange
     from cidrgate.values import Entry
 
-__all__ = ["Transaction", "select_accounts_named", "select_lists_after"]
+__all__ = ["Transaction", "log_row", "select_accounts_named", "select_lists_after"]
 
 _ROWS_A_FETCH = 20_000
 
@@ -539,10 +539,8 @@ class Transaction(ABC):
             self._connection.execute(_delete_entry, [{"entry_id": entry_id} for entry_id in sorted(removed)])
         if altered:
             self._connection.execute(update_entry, altered)
-        if added:
-            self._connection.execute(insert_entries, added)
-        self._raise_versions(change.account.id for change in made)
-        self._log(made, at)
+        if made:
+            self._insert(added, made, at)
 
     @abstractmethod
     def insert_lists(self, lists: Sequence[NewList], *, at: datetime, actor: str | None) -> None:
@@ -554,22 +552,32 @@ class Transaction(ABC):
             actor: Who makes the change, for the entries and the change log.
         """
 
+    def _insert(self, added: Sequence[dict[str, object]], made: Sequence[StoredChange], at: datetime) -> None:
+        """Store new entries, raise the versions of the changed accounts, and log the changes.
+
+        Args:
+            added: The rows of the entries, from `insert_values`.
+            made: The changes, in the order of the log.
+            at: The time of the changes, with a time zone.
+        """
+        if added:
+            self._connection.execute(insert_entries, added)
+        self._raise_versions(change.account.id for change in made)
+        self._connection.execute(_insert_changes, [log_row(change, at) for change in made])
+
     def _raise_versions(self, account_ids: Iterable[int]) -> None:
         ids = sorted(set(account_ids))
         if ids:
             self._connection.execute(_raise_versions, {"ids": ids})
 
-    def _log(self, made: Iterable[StoredChange], at: datetime) -> None:
-        rows = [
-            {
-                "at": at,
-                "actor": change.actor,
-                "account": change.account.name,
-                "action": change.action,
-                "before": [entry_to_json(entry) for entry in change.before],
-                "after": [entry_to_json(entry) for entry in change.after],
-            }
-            for change in made
-        ]
-        if rows:
-            self._connection.execute(_insert_changes, rows)
+
+def log_row(change: StoredChange, at: datetime) -> dict[str, object]:
+    """Return the row of a change in the change log."""
+    return {
+        "at": at,
+        "actor": change.actor,
+        "account": change.account.name,
+        "action": change.action,
+        "before": [entry_to_json(entry) for entry in change.before],
+        "after": [entry_to_json(entry) for entry in change.after],
+    }

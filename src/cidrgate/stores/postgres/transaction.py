@@ -10,16 +10,16 @@ import time
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import column, select, text
+from sqlalchemy import ARRAY, Text, bindparam, column, select, text
 
 from cidrgate.errors import AccountsLockedError
-from cidrgate.stores.bulk import rows_of
-from cidrgate.stores.entry_rows import DETAIL_NAMES, STAMP_NAMES
+from cidrgate.stores.bulk import compact, rows_of
+from cidrgate.stores.entry_rows import DETAIL_NAMES, ENTRY_COLUMNS, STAMP_NAMES
 from cidrgate.stores.key_lists import in_keys
 from cidrgate.stores.migrations import VERSION_TABLE, refuse_other_lists
 from cidrgate.stores.postgres.database import LONGEST_SILENCE
-from cidrgate.stores.schema import accounts, utc_text
-from cidrgate.stores.sql import Transaction, select_accounts_named, select_lists_after
+from cidrgate.stores.schema import accounts, changes, entries, utc_text
+from cidrgate.stores.sql import Transaction, log_row, select_accounts_named, select_lists_after
 from cidrgate.stores.values import StoredAccount, StoredList
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Row, Select, TextClause
 
-    from cidrgate.stores.values import NewList
+    from cidrgate.stores.values import NewList, StoredChange
 
 __all__ = ["PostgresTransaction"]
 
@@ -115,6 +115,23 @@ _CLOCK = text("SELECT clock_timestamp()")
 _COPIED_ENTRIES = f"entries ({', '.join(('id', 'account_id', 'cidr', *DETAIL_NAMES, *STAMP_NAMES))})"
 _IDS = "SELECT nextval(pg_get_serial_sequence(:table, 'id')) FROM generate_series(1, :wanted)"
 
+_ADDED = ("account_id", *(column.name for column in ENTRY_COLUMNS))
+_LOGGED = ("actor", "account", "action", "before", "after")
+_INSERT = f"""
+    WITH added AS (
+        INSERT INTO {{schema}}.entries ({", ".join(_ADDED)})
+        SELECT * FROM unnest({", ".join(f":added_{name}" for name in _ADDED)})
+    ), raised AS (
+        UPDATE {{schema}}.accounts SET version = version + 1 WHERE id = ANY (:raised)
+    )
+    INSERT INTO {{schema}}.changes (at, {", ".join(_LOGGED)})
+    SELECT :at, made.actor, made.account, made.action, CAST(made.before AS json), CAST(made.after AS json)
+    FROM unnest({", ".join(f":made_{name}" for name in _LOGGED)})
+        WITH ORDINALITY AS made ({", ".join(_LOGGED)}, place)
+    ORDER BY made.place
+"""  # noqa: S608 - names of columns
+"""One statement stores and logs changes. The tables do not depend on each other, except that the log has an order."""
+
 _select_names = select(accounts.c.name).where(in_keys(accounts.c.name, "names"))
 
 
@@ -126,17 +143,29 @@ class _Statements(NamedTuple):
     changed_lists: Select[Any]
     note_matches: TextClause
     ids: TextClause
+    insert: TextClause
 
 
 @cache
 def _statements(schema: str) -> _Statements:
-    texts: tuple[str, ...] = (_POSITION, _CHANGED, _NOTE_MATCHES, _IDS)
+    texts: tuple[str, ...] = (_POSITION, _CHANGED, _NOTE_MATCHES, _IDS, _INSERT)
     parts = {"{mark}": _MARK, "{revision}": _REVISION, "{schema}": f'"{schema}"'}
     for part, written in parts.items():
         texts = tuple(one.replace(part, written) for one in texts)
-    position, changed, *others = map(text, texts)
-    changed_lists = select_lists_after(changed.columns(*map(column, _OF_CHANGED)))
-    return _Statements(position, changed, changed_lists, *others)
+    position, changed, note_matches, ids, inserted = map(text, texts)
+    return _Statements(
+        position=position,
+        changed=changed,
+        changed_lists=select_lists_after(changed.columns(*map(column, _OF_CHANGED))),
+        note_matches=note_matches,
+        ids=ids,
+        insert=inserted.bindparams(
+            bindparam("at", type_=changes.c.at.type),
+            bindparam("raised", type_=ARRAY(accounts.c.id.type)),
+            *(bindparam(f"added_{name}", type_=ARRAY(entries.c[name].type)) for name in _ADDED),
+            *(bindparam(f"made_{name}", type_=ARRAY(Text())) for name in _LOGGED),
+        ),
+    )
 
 
 class PostgresTransaction(Transaction):
@@ -242,6 +271,21 @@ class PostgresTransaction(Transaction):
         revision, *parts = self._connection.execute(self._statements.position).one()
         refuse_other_lists(revision)
         return "|".join(map(str, parts))
+
+    def _insert(self, added: Sequence[dict[str, object]], made: Sequence[StoredChange], at: datetime) -> None:
+        """Store new entries, raise the versions of the changed accounts, and log the changes."""
+        logged = [log_row(change, at) for change in made]
+        for row in logged:  # a list of lists would be one array with two dimensions
+            row.update(before=compact(row["before"]), after=compact(row["after"]))
+        self._connection.execute(
+            self._statements.insert,
+            {
+                "at": at,
+                "raised": sorted({change.account.id for change in made}),
+                **{f"added_{name}": [row[name] for row in added] for name in _ADDED},
+                **{f"made_{name}": [row[name] for row in logged] for name in _LOGGED},
+            },
+        )
 
     def _read_changes(self, position: str, limit: int, *, lists: bool) -> Sequence[Row[Any]]:
         parts = position.split("|")
