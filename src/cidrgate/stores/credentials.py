@@ -114,7 +114,7 @@ class CredentialRows:
 
     def __init__(self, transaction: Transaction) -> None:
         self._connection = transaction.connection
-        self._relied_on = transaction.tokens_relied_on
+        self._relied_on: dict[int, TokenRow] = transaction.tokens_relied_on
 
     def insert_token(
         self,

@@ -51,7 +51,6 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection, FromClause, Row, Select
     from sqlalchemy.sql.selectable import TextualSelect
 
-    from cidrgate.stores.credentials import TokenRow
     from cidrgate.stores.values import NewList, StoredChange
     from cidrgate.values import Entry
 
@@ -194,8 +193,8 @@ class Transaction(ABC):
         self._connection = connection
         self._writes = writes
         self._position: str | None = None
-        self.tokens_relied_on: dict[int, TokenRow] = {}
-        """The tokens that this write transaction has read and locked, by id: no other transaction can change them."""
+        self.tokens_relied_on: dict[int, Any] = {}
+        """The rows of the tokens that this write transaction has read and locked, by id: no other transaction can change them."""
 
     @abstractmethod
     def new_entry_ids(self, expected: int = 1) -> Iterator[int]:
