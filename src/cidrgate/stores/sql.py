@@ -194,7 +194,7 @@ class Transaction(ABC):
         self._writes = writes
         self._position: str | None = None
         self.tokens_relied_on: dict[int, Any] = {}
-        """The rows of the tokens that this write transaction has read and locked, by id: no other transaction can change them."""
+        """The rows of the tokens that this write transaction has read and locked, by id: no other can change them."""
 
     @abstractmethod
     def new_entry_ids(self, expected: int = 1) -> Iterator[int]:
