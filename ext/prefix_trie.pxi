@@ -11,7 +11,7 @@ from libc.string cimport memcmp
 
 from address cimport Address, Prefix, high_bits
 from build cimport Item, Plan, drop_plan, plan_trie, write_trie
-from batch cimport NUMBERS, Batch
+from batch cimport NUMBERS
 from edges cimport WORTHWHILE_ARRAY, Edges, are_worthwhile, descends_fast, make_edges
 from native cimport allocate, load_pointer, store_pointer
 from trie cimport CHILD, NONE, Trie, contains, longest_match, lower_bound, precedes, prefix_at, view_trie
@@ -96,10 +96,10 @@ cdef class PrefixTrie:
         free(self.block)
         free(self.edges)
 
-    cdef Trie view_for(self, const Batch *batch):
+    cdef Trie view_for(self, _AddressArray given):
         """Return the view of the trie for an array of addresses, with the edges if they are worthwhile."""
         cdef Trie view = self.trie
-        if self.wants_edges and batch.count >= WORTHWHILE_ARRAY and batch.form != NUMBERS:
+        if self.wants_edges and given.count >= WORTHWHILE_ARRAY and given.batches[0].form != NUMBERS:
             if load_pointer(&self.edges) == NULL and descends_fast():
                 self.add_edges()
             view.edges = load_pointer(&self.edges)
@@ -278,8 +278,8 @@ cdef class PrefixTrie:
 
         Args:
             addresses: `uint32[n]` (IPv4), `uint8[n, 16]` or `uint8[n, 4]` (network order), a list of addresses as for
-                `lookup`, or an Arrow string, binary or fixed-size binary array (binary elements are packed addresses).
-                A list of `str` is the fastest list.
+                `lookup`, or an Arrow array or stream: a column of pyarrow, polars or pandas with strings, binaries
+                (packed addresses), or a dictionary of them. A list of `str` is the fastest list.
             out: An array of bool[n] for the results.
 
         Returns:
@@ -289,14 +289,15 @@ cdef class PrefixTrie:
             InvalidAddressError: If an element is null or not an address; the message names the first one.
             TypeError: If the argument is not an array of addresses.
             ValueError: If `out` is not such an array, or if an Arrow array refers to memory outside its buffers.
+            OSError: If an Arrow stream fails.
         """
         cdef _AddressArray given = _AddressArray(addresses)
-        cdef _Answers results = _Answers(out, _numpy().bool_, given.batch.count, given)
-        cdef Trie trie = self.view_for(&given.batch)
+        cdef _Answers results = _Answers(out, _numpy().bool_, given.count, given)
+        cdef Trie trie = self.view_for(given)
         cdef Py_ssize_t done
         with nogil:
-            done = find_batch(&trie, &given.batch, <uint8_t *>results.memory.buffer.buf)
-        if done < given.batch.count:
+            done = find_batches(&trie, given.batches, given.n_batches, <uint8_t *>results.memory.buffer.buf)
+        if done < given.count:
             raise given.unreadable(done)
         return results.array
 
@@ -314,14 +315,15 @@ cdef class PrefixTrie:
             InvalidAddressError: If an element is null or not an address; the message names the first one.
             TypeError: If the argument is not an array of addresses.
             ValueError: If `out` is not such an array, or if an Arrow array refers to memory outside its buffers.
+            OSError: If an Arrow stream fails.
         """
         cdef _AddressArray given = _AddressArray(addresses)
-        cdef _Answers results = _Answers(out, _numpy().int32, given.batch.count, given)
-        cdef Trie trie = self.view_for(&given.batch)
+        cdef _Answers results = _Answers(out, _numpy().int32, given.count, given)
+        cdef Trie trie = self.view_for(given)
         cdef Py_ssize_t done
         with nogil:
-            done = match_batch(&trie, &given.batch, <int32_t *>results.memory.buffer.buf)
-        if done < given.batch.count:
+            done = match_batches(&trie, given.batches, given.n_batches, <int32_t *>results.memory.buffer.buf)
+        if done < given.count:
             raise given.unreadable(done)
         return results.array
 
