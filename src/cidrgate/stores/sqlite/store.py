@@ -300,8 +300,10 @@ class SqliteStore:
             self._refuse_closed()
             self._identity.check()
             with engine.begin() as connection:
+                pool = engine.pool
                 yield SqliteTransaction(connection, writes=False)
-                self._identity.take_log()  # the transaction has read from this log
+                if engine.pool is pool:  # otherwise its connection is closed now; the last one deletes the log
+                    self._identity.take_log()  # the transaction has read from this log
 
     @contextmanager
     def _turned(self, end: float) -> Iterator[None]:
