@@ -15,14 +15,16 @@ Read in this order:
 4. `arena.pxd`, `readers.pxd`: memory for many blocks, and when it may be reused
 5. `accounts.pxd`: the index on account names
 6. `snapshot.pxd`, `verify.pxd`: a matcher as a file, and the checks before a file is used
-7. the classes: `arguments.pxi`, `arrays.pxi`, `prefix_trie.pxi`, `matcher.pxi`; then `plain_lists.pxi`, `forking.pxi`,
-   `header_lines.pxi` and `native_interface.pxi`, which do not depend on each other
+7. the classes: `arguments.pxi`, `arrow.pxi`, `arrays.pxi`, `prefix_trie.pxi`, `account_arrays.pxi`, `matcher.pxi`; then
+   `plain_lists.pxi`, `forking.pxi`, `header_lines.pxi` and `native_interface.pxi`, which do not depend on each other
 """
 
 include "arguments.pxi"
+include "arrow.pxi"
 include "arrays.pxi"
 include "prefix_trie.pxi"
 include "plain_lists.pxi"
+include "account_arrays.pxi"
 include "matcher.pxi"
 include "forking.pxi"
 include "header_lines.pxi"

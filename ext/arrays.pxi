@@ -1,27 +1,24 @@
 """Arrays of addresses and of results, and the loops over them that run without the GIL. Part of `_engine.pyx`."""
 
-import sys
 from collections.abc import Sequence
 
 from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
-from cpython.pycapsule cimport PyCapsule_GetPointer
 from cpython.unicode cimport PyUnicode_DecodeASCII
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 from libc.stdlib cimport free
 from libc.string cimport strchr, strlen
 
 from address cimport IPV4, MAX_TEXT, Address, write_address
-from batch cimport (
-    BINARY32, BINARY64, BINARY_VIEW, NUMBERS, OCTETS, PIECE, POINTERS, TEXT32, TEXT64, TEXT_VIEW, VIEW_SIZE, Batch,
-    first_wrong_offset32, first_wrong_offset64, first_wrong_view, is_null, is_text, offset32, offset64, octets_at,
-    read_piece,
-)
-from native cimport allocate_array, int64_at
+from batch cimport CODES, NUMBERS, OCTETS, PIECE, POINTERS, Batch, code_at, is_null, read_piece
+from native cimport allocate_array
 from direct cimport MOST_PREFIXES, WORTHWHILE, Direct, close_direct, is_member, match_numbers, open_direct
 from trie cimport NONE, SMALL, Trie, longest_match
 from walk cimport can_run, choose_ranks, match_piece, ranks_forms
 
 from cidrgate.errors import InvalidAddressError
+
+# The match of what is not an address; every other match is an index or NONE.
+cdef enum: NO_ADDRESS = -2
 
 choose_ranks(NULL)
 
@@ -55,44 +52,6 @@ def _use_vector_form(str name, /):
         raise ValueError(f"this processor can run {', '.join(_vector_forms())}, not {name!r}")
 
 
-cdef struct ArrowSchema:
-    const char *format
-    const char *name
-    const char *metadata
-    int64_t flags
-    int64_t n_children
-    void **children
-    void *dictionary
-    void *release
-    void *private_data
-
-cdef struct ArrowArray
-ctypedef void (*ArrowRelease)(ArrowArray *array) noexcept
-
-cdef struct ArrowArray:
-    int64_t length
-    int64_t null_count
-    int64_t offset
-    int64_t n_buffers
-    int64_t n_children
-    const void **buffers
-    void **children
-    void *dictionary
-    ArrowRelease release
-    void *private_data
-
-cdef extern from "Python.h":
-    const Py_ssize_t PY_SSIZE_T_MAX
-
-# The most elements of an Arrow array, including those before its offset, so that their bytes fit in an integer.
-cdef int64_t MOST_ELEMENTS = PY_SSIZE_T_MAX // VIEW_SIZE - 1
-
-cdef dict ARROW_FORMS = {
-    b"u": TEXT32, b"U": TEXT64, b"z": BINARY32, b"Z": BINARY64, b"vu": TEXT_VIEW, b"vz": BINARY_VIEW,
-    b"w:4": OCTETS, b"w:16": OCTETS,
-}
-
-
 cdef object plain_array(object array):
     """Return an array as a plain `numpy.ndarray` over the same memory: a subclass could report wrong attributes."""
     return array if type(array) is _numpy().ndarray else _numpy().ndarray.view(array, _numpy().ndarray)
@@ -123,30 +82,39 @@ cdef class _Memory:
             PyBuffer_Release(&self.buffer)
         return self.held
 
+    cdef bint shares(self, const Py_buffer *buffer) noexcept:
+        """Return whether it shares memory with another buffer."""
+        cdef size_t own = <size_t>self.buffer.buf, start = <size_t>buffer.buf
+        return self.held and own < start + buffer.len and start < own + self.buffer.len
+
 
 cdef class _AddressArray:
-    """An array argument: the objects that own its memory, and the `Batch` that reads it."""
+    """An array argument: the objects that own its memory, and the batches that read it one after another."""
 
-    cdef Batch batch
+    cdef const Batch *batches
+    cdef Py_ssize_t n_batches
+    cdef Py_ssize_t count           # the addresses of all batches
+    cdef Batch batch                # of an array or a list, which has no other
     cdef object source
     cdef list written               # for a list of objects: the texts that were made of them
     cdef _Memory memory
-    cdef ArrowArray arrow           # moved here; released with this object
-    cdef list ranges                # for an Arrow array: address and bytes of each buffer that is read
+    cdef _ArrowColumn column        # for an Arrow array or stream
 
     def __cinit__(self, object source):
+        self.batches = &self.batch
+        self.n_batches = 1
         if isinstance(source, _numpy().ndarray):
             self.of_numpy(plain_array(source))
-        elif hasattr(source, "__arrow_c_array__"):
+        elif is_arrow(source):
             self.of_arrow(source)
         elif isinstance(source, Sequence) and not isinstance(source, (str, bytes)):
             self.of_objects(tuple(source))
         else:
             raise TypeError(unreadable_array(source))
+        if self.column is None:
+            self.count = self.batch.count
 
     def __dealloc__(self):
-        if self.arrow.release != NULL:
-            self.arrow.release(&self.arrow)
         free(self.batch.texts)
         free(<void *>self.batch.sizes)
 
@@ -206,138 +174,25 @@ cdef class _AddressArray:
                 (<int64_t *>self.batch.sizes)[index] = 0
         return 0
 
-    cdef int of_arrow(self, object array) except -1:
-        """Read strings, binaries and fixed-size binaries through the Arrow C data interface, without copying."""
-        cdef object pyarrow = getattr(sys.modules.get("pyarrow"), "Array", ())
-        cdef list sizes = None
-        if isinstance(array, pyarrow):
-            # The interface provides no sizes, but pyarrow does. Its own methods are called, not those of a subclass.
-            sizes = pyarrow.buffers(array)
-            self.source = pyarrow.__arrow_c_array__(array)
-        else:
-            self.source = array.__arrow_c_array__()
-        # The code of this module is compiled without bounds checks for indexing.
-        if type(self.source) is not tuple or len(self.source) != 2:
-            raise TypeError(f"__arrow_c_array__ of {type(array).__name__} did not return a pair of capsules")
-        cdef ArrowSchema *schema = <ArrowSchema *>PyCapsule_GetPointer(self.source[0], b"arrow_schema")
-        cdef ArrowArray *arrow = <ArrowArray *>PyCapsule_GetPointer(self.source[1], b"arrow_array")
-        if schema.release == NULL or arrow.release == NULL:
-            raise ValueError("the Arrow array was already consumed: pass an array with new capsules")
-        cdef bytes form = schema.format
-        if form not in ARROW_FORMS or schema.dictionary != NULL:
-            raise TypeError(unreadable_array(array))
-        # Moved, as the interface requires: no other code can release it while it is read.
-        self.arrow = arrow[0]
-        arrow.release = NULL
-        self.batch.form = ARROW_FORMS[form]
-        if self.batch.form == OCTETS:
-            self.batch.width = int(form[2:])
-        self.ranges = []
-        if (not 0 <= self.arrow.length <= MOST_ELEMENTS
-                or not 0 <= self.arrow.offset <= MOST_ELEMENTS - self.arrow.length):
-            raise contradiction("an invalid length or offset")
-        self.batch.count = <Py_ssize_t>self.arrow.length
-        if self.batch.count:
-            self.check_arrow(sizes)
-        return 0
-
-    cdef const uint8_t *arrow_buffer(self, int64_t index, list sizes, int64_t wanted, int64_t *size) except? NULL:
-        """Return a buffer and check that it has at least `wanted` bytes, if its size is known; NULL only for 0 bytes.
-
-        `size` is set to its size, or to -1 if the size is not known.
-        """
-        cdef const uint8_t *start = NULL
-        if index < self.arrow.n_buffers:
-            start = <const uint8_t *>self.arrow.buffers[index]
-        size[0] = -1
-        if start == NULL:
-            size[0] = 0
-        elif sizes is not None:
-            if index >= len(sizes) or sizes[index] is None or sizes[index].address != <size_t>start:
-                raise contradiction("buffers other than its own")
-            size[0] = sizes[index].size
-        if 0 <= size[0] < wanted:
-            raise contradiction("a buffer that is too short")
-        self.ranges.append((<size_t>start, wanted if size[0] < 0 else size[0]))
-        return start
-
-    cdef int check_arrow(self, list sizes) except -1:
-        """Check every offset, size and buffer number of a non-empty array: the code that reads it relies on them."""
-        cdef Batch *batch = &self.batch
-        cdef int64_t end = self.arrow.offset + self.arrow.length, size = 0
-        cdef bint wide = batch.form == TEXT64 or batch.form == BINARY64
-        cdef int64_t width = 8 if wide else 4, last
-        cdef Py_ssize_t wrong
-        if self.arrow.buffers == NULL:
-            raise contradiction("no buffers")
-        if self.arrow.null_count > 0 or (self.arrow.null_count < 0 and self.arrow.buffers[0] != NULL):
-            batch.valid = self.arrow_buffer(0, sizes, (end + 7) // 8, &size)
-            batch.valid_offset = <Py_ssize_t>self.arrow.offset
-        if batch.form == OCTETS:
-            batch.octets = self.arrow_buffer(1, sizes, end * batch.width, &size) + self.arrow.offset * batch.width
-            return 0
-        if batch.form == TEXT_VIEW or batch.form == BINARY_VIEW:
-            return self.check_views(sizes, end)
-        batch.offsets = self.arrow_buffer(1, sizes, (end + 1) * width, &size) + self.arrow.offset * width
-        last = offset64(batch, batch.count) if wide else offset32(batch, batch.count)
-        batch.octets = self.arrow_buffer(2, sizes, last, &size)
-        wrong = first_wrong_offset64(batch) if wide else first_wrong_offset32(batch)
-        if wrong < batch.count:
-            raise contradiction(f"invalid offsets of element {wrong}")
-        if batch.octets == NULL:
-            batch.octets = <const uint8_t *>b""
-        return 0
-
-    cdef int check_views(self, list sizes, int64_t end) except -1:
-        """Check the views of an array of strings or binaries, and read the sizes of the buffers they point to."""
-        cdef Batch *batch = &self.batch
-        cdef int64_t variadic = self.arrow.n_buffers - 3, size = 0
-        cdef Py_ssize_t index, wrong
-        if variadic < 0 or variadic > MOST_ELEMENTS or (variadic and self.arrow.buffers[variadic + 2] == NULL):
-            raise contradiction("no sizes of its buffers")
-        batch.views = self.arrow_buffer(1, sizes, end * VIEW_SIZE, &size) + self.arrow.offset * VIEW_SIZE
-        batch.buffers = self.arrow.buffers + 2
-        batch.sizes = <int64_t *>allocate_array(<Py_ssize_t>variadic, sizeof(int64_t))
-        if batch.sizes == NULL:
-            raise MemoryError
-        batch.n_buffers = <Py_ssize_t>variadic
-        for index in range(batch.n_buffers):
-            size = int64_at(<const uint8_t *>self.arrow.buffers[variadic + 2] + 8 * index)
-            self.arrow_buffer(2 + index, sizes, size, &(<int64_t *>batch.sizes)[index])
-            # The size is only known from the interface itself, which the producer of the array has filled in.
-            if batch.sizes[index] < 0:
-                (<int64_t *>batch.sizes)[index] = size
-        # An invalid buffer number is mapped to this element, so that all views are compared in the same way.
-        (<int64_t *>batch.sizes)[batch.n_buffers] = -1
-        wrong = first_wrong_view(batch)
-        if wrong < batch.count:
-            raise contradiction(f"element {wrong} outside its buffers")
+    cdef int of_arrow(self, object source) except -1:
+        """Read strings, binaries, fixed-size binaries, and dictionaries of them, without copying."""
+        self.column = _ArrowColumn(source, "addresses", ADDRESS_FORMS)
+        if self.column.refused is not None:
+            raise TypeError(not_addresses(self.column.refused))
+        self.batches = self.column.batches
+        self.n_batches = self.column.n_batches
+        self.count = self.column.count
         return 0
 
     cdef bint reads(self, const Py_buffer *buffer) except -1:
         """Return whether the array shares memory with a buffer to be written, which would change the checked input."""
-        cdef size_t start = <size_t>buffer.buf
-        cdef size_t own
-        if self.memory is not None and self.memory.held:
-            own = <size_t>self.memory.buffer.buf
-            if own < start + buffer.len and start < own + self.memory.buffer.len:
-                return True
-        if self.ranges is None:
-            return False
-        return any([place < start + buffer.len and start < place + size for place, size in self.ranges])
+        if self.column is not None:
+            return self.column.shares(buffer)
+        return self.memory is not None and self.memory.shares(buffer)
 
     cdef object unreadable(self, Py_ssize_t index):
         """Return the error for an element that is not an address."""
-        cdef Py_ssize_t size = 0
-        cdef const uint8_t *octets
-        cdef object value = None
-        if self.batch.form == POINTERS:
-            value = self.source[index]
-        elif not is_null(&self.batch, index):
-            octets = octets_at(&self.batch, index, &size)
-            value = octets[:min(size, 4 * QUOTED)]
-            if is_text(&self.batch):
-                value = value.decode("utf-8", "backslashreplace")
+        cdef object value = self.source[index] if self.column is None else self.column.value(index)
         return InvalidAddressError(f"addresses[{index}]: {not_an_address(value)}")
 
 
@@ -354,18 +209,18 @@ cdef str object_text(object address, Py_ssize_t index):
     return PyUnicode_DecodeASCII(<char *>form, write_address(&read_address, form), NULL)
 
 
-cdef object contradiction(str what):
-    """Return the error for an inconsistent Arrow array."""
-    return ValueError(f"the Arrow array of addresses is not consistent: it has {what}; call its validate(full=True)")
-
-
 cdef str unreadable_array(object given):
     """Return the error message for an argument that is not an array of addresses."""
     kind = type(given).__name__
     if isinstance(given, _numpy().ndarray):
         kind = f"{given.dtype} array of shape {given.shape}"
+    return not_addresses(kind)
+
+
+cdef str not_addresses(str kind):
+    """Return the error message for an array of another kind."""
     return (f"addresses must be uint32[n] (IPv4), uint8[n, 16] or uint8[n, 4] (network order), a list of addresses, or "
-            f"an Arrow string or binary array, not {kind}")
+            f"an Arrow array or stream of strings, binaries or a dictionary of them, not {kind}")
 
 
 cdef class _Answers:
@@ -386,9 +241,42 @@ cdef class _Answers:
             raise ValueError("out shares memory with the addresses: pass another array")
 
 
-cdef Py_ssize_t match_batch(const Trie *trie, const Batch *batch, int32_t *indices) noexcept nogil:
+cdef Py_ssize_t match_batches(
+    const Trie *trie, const Batch *batches, Py_ssize_t n_batches, int32_t *indices
+) noexcept nogil:
     """Find the indices of the longest matches; return how many elements precede the first invalid one."""
+    cdef Py_ssize_t done = 0, got, at
+    for at in range(n_batches):
+        got = match_batch(trie, batches + at, indices + done)
+        done += got
+        if got < batches[at].count:
+            break
+    return done
+
+
+cdef Py_ssize_t find_batches(
+    const Trie *trie, const Batch *batches, Py_ssize_t n_batches, uint8_t *found
+) noexcept nogil:
+    """Find out which elements have a match; return how many elements precede the first invalid one."""
+    cdef Py_ssize_t done = 0, got, at
+    for at in range(n_batches):
+        got = find_batch(trie, batches + at, found + done)
+        done += got
+        if got < batches[at].count:
+            break
+    return done
+
+
+cdef Py_ssize_t match_batch(const Trie *trie, const Batch *batch, int32_t *indices) noexcept nogil:
+    """Do the same as `match_batches` for one batch."""
+    cdef int32_t *of_values = match_values(trie, batch)
     cdef Py_ssize_t start = 0, got = PIECE
+    if of_values != NULL:
+        while start < batch.count and not is_null(batch, start) and of_values[code_at(batch, start)] != NO_ADDRESS:
+            indices[start] = of_values[code_at(batch, start)]
+            start += 1
+        free(of_values)
+        return start
     while start < batch.count and got == PIECE:
         got = match_piece(trie, batch, start, min(<Py_ssize_t>PIECE, batch.count - start), indices + start)
         start += got
@@ -396,9 +284,16 @@ cdef Py_ssize_t match_batch(const Trie *trie, const Batch *batch, int32_t *indic
 
 
 cdef Py_ssize_t find_batch(const Trie *trie, const Batch *batch, uint8_t *found) noexcept nogil:
-    """Find out which elements have a match; return how many elements precede the first invalid one."""
+    """Do the same as `find_batches` for one batch."""
     cdef int32_t matches[PIECE]
+    cdef int32_t *of_values = match_values(trie, batch)
     cdef Py_ssize_t start = 0, got = PIECE, index
+    if of_values != NULL:
+        while start < batch.count and not is_null(batch, start) and of_values[code_at(batch, start)] != NO_ADDRESS:
+            found[start] = of_values[code_at(batch, start)] != NONE
+            start += 1
+        free(of_values)
+        return start
     if batch.count >= WORTHWHILE and 0 < trie.n4 <= MOST_PREFIXES and trie.n6 <= SMALL:
         return find_directly(trie, batch, found)
     while start < batch.count and got == PIECE:
@@ -407,6 +302,27 @@ cdef Py_ssize_t find_batch(const Trie *trie, const Batch *batch, uint8_t *found)
             found[start + index] = matches[index] != NONE
         start += got
     return start
+
+
+cdef int32_t *match_values(const Trie *trie, const Batch *batch) noexcept nogil:
+    """Find the longest match of each value of a dictionary, or NO_ADDRESS; the caller frees them.
+
+    Return NULL without a dictionary, without memory, or if there are fewer elements than values.
+    """
+    cdef int32_t *matches
+    cdef Py_ssize_t start = 0, got, wanted
+    if batch.form != CODES or batch.dictionary.count > batch.count:
+        return NULL
+    matches = <int32_t *>allocate_array(batch.dictionary.count, sizeof(int32_t))
+    while matches != NULL and start < batch.dictionary.count:
+        wanted = min(<Py_ssize_t>PIECE, batch.dictionary.count - start)
+        got = match_piece(trie, batch.dictionary, start, wanted, matches + start)
+        start += got
+        if got < wanted:
+            # It may be a value that no element has.
+            matches[start] = NO_ADDRESS
+            start += 1
+    return matches
 
 
 cdef Py_ssize_t find_directly(const Trie *trie, const Batch *batch, uint8_t *found) noexcept nogil:

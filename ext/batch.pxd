@@ -4,7 +4,8 @@ The code that makes a `Batch` (`arrays.pxi`) checks all bounds; the code that re
 need not be aligned.
 """
 
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcpy
 
 from address cimport Address, parse_address, set_ipv4, unpack_address
 from native cimport int32_at, int64_at
@@ -25,6 +26,8 @@ cdef enum Form:
     BINARY64                # Arrow large_binary
     TEXT_VIEW               # Arrow string_view
     BINARY_VIEW             # Arrow binary_view
+    CODES                   # Arrow dictionary: `width` octets an element, the index of its value in the dictionary
+    NOTHING                 # Arrow null: every element is null
 
 # The offsets of the parts of an Arrow string view: int32 size, then up to VIEW_INLINE octets of text; for longer text,
 # its first four octets, then the int32 number of its buffer and the int32 offset in this buffer.
@@ -39,7 +42,7 @@ cdef struct Batch:
     Py_ssize_t count
     int width
     const uint32_t *numbers
-    const uint8_t *octets               # OCTETS; the data of TEXT and BINARY
+    const uint8_t *octets               # OCTETS and CODES; the data of TEXT and BINARY
     const uint8_t **texts
     const int64_t *sizes                # of POINTERS; of the data buffers of views
     const uint8_t *offsets              # of 4 or 8 bytes
@@ -48,6 +51,7 @@ cdef struct Batch:
     Py_ssize_t n_buffers
     const uint8_t *valid                # Arrow's bitmap, or NULL if no element is null
     Py_ssize_t valid_offset
+    const Batch *dictionary             # CODES: the values, which are not CODES themselves
 
 
 cdef inline int32_t offset32(const Batch *batch, Py_ssize_t index) noexcept nogil:
@@ -142,13 +146,41 @@ cdef inline Py_ssize_t first_wrong_view(const Batch *batch) noexcept nogil:
     return batch.count
 
 
+cdef inline uint64_t code_at(const Batch *batch, Py_ssize_t index) noexcept nogil:
+    """Return the index of an element's value in the dictionary. An index below zero is returned as a large one."""
+    cdef uint16_t code
+    if batch.width == 1:
+        return batch.octets[index]
+    if batch.width == 4:
+        return <uint32_t>int32_at(batch.octets + 4 * index)
+    if batch.width == 8:
+        return <uint64_t>int64_at(batch.octets + 8 * index)
+    memcpy(&code, batch.octets + 2 * index, 2)
+    return code
+
+
+cdef inline Py_ssize_t first_wrong_code(const Batch *batch, uint64_t most) noexcept nogil:
+    """Return the first element that is not null and whose index is `most` or more, or the count."""
+    cdef Py_ssize_t index
+    cdef bint wrong = False
+    for index in range(batch.count):
+        wrong |= code_at(batch, index) >= most
+    if not wrong:
+        return batch.count
+    # The index of a null element may be anything.
+    for index in range(batch.count):
+        if not is_null(batch, index) and code_at(batch, index) >= most:
+            return index
+    return batch.count
+
+
 cdef inline bint is_text(const Batch *batch) noexcept nogil:
     """Return whether the addresses are text and not octets."""
     return (batch.form == POINTERS or batch.form == TEXT32 or batch.form == TEXT64 or batch.form == TEXT_VIEW)
 
 
 cdef inline bint read_address(const Batch *batch, Py_ssize_t index, Address *address) noexcept nogil:
-    """Read one address; return False if the element is not an address."""
+    """Read one address of a batch that is not a dictionary; return False if the element is not an address."""
     cdef Py_ssize_t size = 0
     cdef const uint8_t *octets
     if batch.form == NUMBERS:
@@ -170,7 +202,25 @@ cdef inline Py_ssize_t read_piece(
 ) noexcept nogil:
     """Read up to PIECE addresses; return how many elements precede the first invalid one."""
     cdef Py_ssize_t index
+    if batch.form == CODES:
+        return read_values(batch, start, count, addresses)
+    if batch.form == NOTHING:
+        return 0
     for index in range(count):
         if not read_address(batch, start + index, addresses + index):
             return index
+    return count
+
+
+cdef inline Py_ssize_t read_values(
+    const Batch *batch, Py_ssize_t start, Py_ssize_t count, Address *addresses
+) noexcept nogil:
+    """Do the same for the values of a dictionary."""
+    cdef Py_ssize_t index
+    if batch.dictionary.form == NOTHING:
+        return 0
+    for index in range(start, start + count):
+        if is_null(batch, index) or not read_address(
+                batch.dictionary, <Py_ssize_t>code_at(batch, index), addresses + (index - start)):
+            return index - start
     return count

@@ -393,35 +393,53 @@ cdef class Matcher:
         A row number stays valid through every change of its account; `discard` and `adopt` make it invalid.
 
         Args:
-            accounts: A list of accounts, or another iterable of them.
+            accounts: A list of accounts, or another iterable of them. Of an Arrow array or stream of strings or of a
+                dictionary of strings (a column of pyarrow, polars or pandas), the names are looked up without Python
+                objects, and each value of a dictionary once.
 
         Returns:
             int32[n]; -1 for an unknown account.
 
         Raises:
-            TypeError: If `accounts` is one `str`, or if an element is not a `str`.
+            TypeError: If `accounts` is one `str`, or if an element is not a `str` or is null.
+            InvalidAccountError: If a text is not UTF-8, or contains a lone surrogate.
+            ValueError: If an Arrow array refers to memory outside its buffers.
+            OSError: If an Arrow stream fails.
         """
+        return self.rows_of(_AccountNames(accounts))
+
+    cdef object rows_of(self, _AccountNames given):
+        """Return the row numbers of accounts as a new array."""
         cdef Name name
-        cdef list names = account_names(accounts)
-        array = _numpy().empty(len(names), dtype=_numpy().int32)
-        cdef _Answers results = _Answers(array, _numpy().int32, len(names))
         cdef Py_ssize_t index
-        cdef int64_t *inside = enter(&self.lists.readers)
-        cdef const Accounts *known = accounts_of(&self.lists)
+        cdef int64_t *inside
+        cdef const Accounts *known
+        cdef _Answers results = _Answers(None, _numpy().int32, given.count)
+        cdef int32_t *rows = <int32_t *>results.memory.buffer.buf
+        if given.column is not None:
+            with nogil:
+                inside = enter(&self.lists.readers)
+                index = find_names(accounts_of(&self.lists), given.column.batches, given.column.n_batches, rows)
+                leave(inside)
+            if index < given.count:
+                raise given.wrong(index)
+            return results.array
+        inside = enter(&self.lists.readers)
+        known = accounts_of(&self.lists)
         try:
-            for index in range(len(names)):
-                self.name(names[index], &name)
-                (<int32_t *>results.memory.buffer.buf)[index] = row_of(known, &name)
+            for index in range(given.count):
+                self.name(given.names[index], &name)
+                rows[index] = row_of(known, &name)
         finally:
             leave(inside)
-        return array
+        return results.array
 
     def allows_many(self, object accounts, object addresses, object out=None):
         """Return for each address whether it may act for its account. Other threads can run in the meantime.
 
         Args:
-            accounts: One `str`, which is the account of all addresses; a list of n accounts; or int32[n] row numbers
-                from `rows`. The row number -1 is an unknown account, which allows every address.
+            accounts: One `str`, which is the account of all addresses; n accounts as for `rows`; or int32[n] row
+                numbers from `rows`. The row number -1 is an unknown account, which allows every address.
             addresses: n addresses as for `PrefixTrie.contains_many`.
             out: An array of bool[n] for the results.
 
@@ -431,46 +449,55 @@ cdef class Matcher:
         Raises:
             InvalidAddressError: If an element is null or not an address; the message names the first one.
             AccountNotFoundError: If a row number is not valid.
+            TypeError: If an account is not a `str` or is null, or if an argument is no array.
+            InvalidAccountError: If an account's text is not UTF-8, or contains a lone surrogate.
             ValueError: If the arrays differ in length, if `out` is not such an array, or if an Arrow array refers to
                 memory outside its buffers.
+            OSError: If an Arrow stream fails.
         """
         cdef _AddressArray given = _AddressArray(addresses)
-        cdef Py_ssize_t done, count = given.batch.count
+        cdef Py_ssize_t done, count = given.count
         cdef _Answers results = _Answers(out, _numpy().bool_, count, given)
+        cdef _AccountNames names = None
         cdef _Memory rows = None
         cdef Name name
         cdef uint8_t *answers = <uint8_t *>results.memory.buffer.buf
-        cdef bint nobody = False
-        cdef list names = None
+        cdef bint nobody = True, shared = False
         cdef const Accounts *known
         cdef int64_t *inside
         if isinstance(accounts, str):
             self.name(accounts, &name)
         else:
             if not isinstance(accounts, _numpy().ndarray):
-                names = account_names(accounts)
-                accounts = self.rows(names)
+                names = _AccountNames(accounts)
+                shared = names.column is not None and names.column.shares(&results.memory.buffer)
+                accounts = self.rows_of(names)
             accounts = plain_array(accounts)
             if accounts.dtype.kind != "i" or accounts.shape != (count,):
                 raise ValueError(
-                    f"accounts must be one str, a list of {count} str, or {count} rows from rows(), not "
-                    f"{accounts.dtype} of shape {accounts.shape}"
+                    f"accounts must be one str, {count} names in a list or an Arrow array, or {count} rows from "
+                    f"rows(), not {accounts.dtype} of shape {accounts.shape}"
                 )
             rows = row_memory(accounts)
-        with nogil:
-            # A thread that waits for the readers may hold the GIL.
-            inside = enter(&self.lists.readers)
-            known = accounts_of(&self.lists)
-            if rows is None:
-                done = allow_one(known, list_of(known, &name), &given.batch, answers)
-            else:
-                done = allow_rows(
-                    known, <const int32_t *>rows.buffer.buf, &given.batch, answers, &nobody)
-            leave(inside)
-        if nobody:
-            if names is not None:  # after the lookup of the rows, an account was discarded or all were replaced
-                return self.allows_many(names, addresses, results.array)
-            raise no_row(accounts, done)
+            if shared or rows.shares(&results.memory.buffer):
+                raise ValueError("out shares memory with the accounts: pass another array")
+        while nobody:
+            nobody = False
+            with nogil:
+                # A thread that waits for the readers may hold the GIL.
+                inside = enter(&self.lists.readers)
+                known = accounts_of(&self.lists)
+                if rows is None:
+                    done = allow_one(known, list_of(known, &name), given.batches, given.n_batches, answers)
+                else:
+                    done = allow_rows(
+                        known, <const int32_t *>rows.buffer.buf, given.batches, given.n_batches, answers, &nobody)
+                leave(inside)
+            if nobody:
+                if names is None:
+                    raise no_row(accounts, done)
+                # After the lookup of the rows, an account was discarded or all were replaced.
+                rows = row_memory(self.rows_of(names))
         if done < count:
             raise given.unreadable(done)
         return results.array
@@ -707,36 +734,6 @@ def _seal_snapshot(bytes image not None, /):
     return bytes(sealed)
 
 
-cdef list account_names(object accounts):
-    """Return the accounts of an iterable as a new list."""
-    cdef Py_ssize_t index
-    cdef list names
-    if isinstance(accounts, (str, bytes)):
-        raise TypeError(f"accounts must be a list of str, not one {type(accounts).__name__}: write [account]")
-    names = list(accounts)
-    for index in range(len(names)):
-        if type(names[index]) is not str:
-            raise TypeError(f"accounts[{index}] must be a str, not {type(names[index]).__name__}")
-    return names
-
-
-cdef object no_row(object rows, Py_ssize_t index):
-    """Return the error for an invalid row number."""
-    return AccountNotFoundError(f"accounts[{index}]: row {rows[index]} belongs to no account; call rows() again")
-
-
-cdef _Memory row_memory(object rows):
-    """Return row numbers as int32. A number with more than 32 bits is an error; it is never truncated."""
-    cdef _Memory memory = _Memory()
-    given = rows
-    rows = _numpy().require(given, _numpy().int32, "CA")
-    if given.dtype.itemsize > 4 and (rows != given).any():
-        raise no_row(given, int((rows != given).argmax()))
-    if not memory.take(rows, b"il", 4, 1, False):
-        raise ValueError("accounts changed while it was read: do not write to the array during the call")
-    return memory
-
-
 cdef inline bint answer(Matcher matcher, str account, object address, bint unknown, bint unenforced) except -1:
     """Return whether an address may act for an account; `unknown` and `unenforced` are the results for such accounts.
 
@@ -780,24 +777,38 @@ cdef inline bint allowed(
 
 
 cdef Py_ssize_t allow_one(
-    const Accounts *accounts, uint32_t block, const Batch *batch, uint8_t *answers
+    const Accounts *accounts, uint32_t block, const Batch *batches, Py_ssize_t n_batches, uint8_t *answers
 ) noexcept nogil:
-    """Check a batch against one list (0: an unknown account); return how many elements precede an invalid one."""
+    """Check batches against one list (0: an unknown account); return how many elements precede an invalid one."""
     cdef Trie trie
     cdef Py_ssize_t done
     if block == 0 or is_open(trie_of(header_of(accounts, block))):
         memset(&trie, 0, sizeof(Trie))
-        done = find_batch(&trie, batch, answers)
+        done = find_batches(&trie, batches, n_batches, answers)
         memset(answers, 1, done)
         return done
     view_trie(trie_of(header_of(accounts, block)), &trie)
-    return find_batch(&trie, batch, answers)
+    return find_batches(&trie, batches, n_batches, answers)
 
 
 cdef Py_ssize_t allow_rows(
+    const Accounts *accounts, const int32_t *rows, const Batch *batches, Py_ssize_t n_batches, uint8_t *answers,
+    bint *nobody
+) noexcept nogil:
+    """Check batches by rows; return how many elements precede the first with an invalid address or row number."""
+    cdef Py_ssize_t done = 0, got, at
+    for at in range(n_batches):
+        got = allow_rows_of_batch(accounts, rows + done, batches + at, answers + done, nobody)
+        done += got
+        if got < batches[at].count:
+            break
+    return done
+
+
+cdef Py_ssize_t allow_rows_of_batch(
     const Accounts *accounts, const int32_t *rows, const Batch *batch, uint8_t *answers, bint *nobody
 ) noexcept nogil:
-    """Check a batch by rows; return how many elements precede the first with an invalid address or row number."""
+    """Do the same as `allow_rows` for one batch."""
     cdef Address addresses[PIECE]
     cdef const AccountHeader *headers[PIECE]
     cdef Py_ssize_t start = 0, wanted, got, index, row

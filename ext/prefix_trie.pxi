@@ -249,8 +249,8 @@ cdef class PrefixTrie:
 
         Args:
             addresses: `uint32[n]` (IPv4), `uint8[n, 16]` or `uint8[n, 4]` (network order), a list of addresses as for
-                `lookup`, or an Arrow string, binary or fixed-size binary array (binary elements are packed addresses).
-                A list of `str` is the fastest list.
+                `lookup`, or an Arrow array or stream: a column of pyarrow, polars or pandas with strings, binaries
+                (packed addresses), or a dictionary of them. A list of `str` is the fastest list.
             out: An array of bool[n] for the results.
 
         Returns:
@@ -260,13 +260,14 @@ cdef class PrefixTrie:
             InvalidAddressError: If an element is null or not an address; the message names the first one.
             TypeError: If the argument is not an array of addresses.
             ValueError: If `out` is not such an array, or if an Arrow array refers to memory outside its buffers.
+            OSError: If an Arrow stream fails.
         """
         cdef _AddressArray given = _AddressArray(addresses)
-        cdef _Answers results = _Answers(out, _numpy().bool_, given.batch.count, given)
+        cdef _Answers results = _Answers(out, _numpy().bool_, given.count, given)
         cdef Py_ssize_t done
         with nogil:
-            done = find_batch(&self.trie, &given.batch, <uint8_t *>results.memory.buffer.buf)
-        if done < given.batch.count:
+            done = find_batches(&self.trie, given.batches, given.n_batches, <uint8_t *>results.memory.buffer.buf)
+        if done < given.count:
             raise given.unreadable(done)
         return results.array
 
@@ -284,13 +285,14 @@ cdef class PrefixTrie:
             InvalidAddressError: If an element is null or not an address; the message names the first one.
             TypeError: If the argument is not an array of addresses.
             ValueError: If `out` is not such an array, or if an Arrow array refers to memory outside its buffers.
+            OSError: If an Arrow stream fails.
         """
         cdef _AddressArray given = _AddressArray(addresses)
-        cdef _Answers results = _Answers(out, _numpy().int32, given.batch.count, given)
+        cdef _Answers results = _Answers(out, _numpy().int32, given.count, given)
         cdef Py_ssize_t done
         with nogil:
-            done = match_batch(&self.trie, &given.batch, <int32_t *>results.memory.buffer.buf)
-        if done < given.batch.count:
+            done = match_batches(&self.trie, given.batches, given.n_batches, <int32_t *>results.memory.buffer.buf)
+        if done < given.count:
             raise given.unreadable(done)
         return results.array
 

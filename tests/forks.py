@@ -12,26 +12,54 @@ import time
 import warnings
 from typing import TYPE_CHECKING, Any
 
+from cidrgate.process import forking
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["fork_without_python", "in_child", "report_of", "start_child"]
+__all__ = ["FOREIGN_FORKS", "in_child", "report_of", "start_child"]
 
 PATIENCE = 60.0
 
 
-def fork_without_python() -> int:
-    """Fork as a server written in C does, which tells Python afterwards, in the child."""
-    before = sys.getswitchinterval()
-    # Between the two calls the child must not be asked to let other threads run, as it has none.
+def fork_without_hooks() -> int:
+    """Fork as a server written in C does that tells Python nothing, such as uWSGI."""
+    return _fork_in_c([], [], [])
+
+
+def fork_with_half_of_the_hooks() -> int:
+    """Fork as uWSGI does with `py-call-osafterfork`: Python learns of it afterwards, in the child."""
+    return _fork_in_c([], [ctypes.pythonapi.PyOS_AfterFork_Child], [])
+
+
+def fork_with_hooks() -> int:
+    """Fork as a server written in C must, and as uWSGI does with `py-call-uwsgi-fork-hooks` from Python 3.13 on."""
+    calls = ctypes.pythonapi
+    return _fork_in_c([calls.PyOS_BeforeFork], [calls.PyOS_AfterFork_Child], [calls.PyOS_AfterFork_Parent])
+
+
+FOREIGN_FORKS: dict[str, Callable[[], int]] = {"no hooks": fork_without_hooks, "hooks": fork_with_hooks}
+if sys.version_info < (3, 13):  # from then on the interpreter ends a child that runs half of them
+    FOREIGN_FORKS["half of the hooks"] = fork_with_half_of_the_hooks
+
+
+def _fork_in_c(
+    before: list[Callable[[], object]], in_child: list[Callable[[], object]], in_parent: list[Callable[[], object]]
+) -> int:
+    interval = sys.getswitchinterval()
+    # Between the calls the child must not be asked to let other threads run, as it has none. Without the hooks it would
+    # wait for ever if another thread were just taking the interpreter's lock, so these threads wait for ours.
     sys.setswitchinterval(3600)
-    time.sleep(0.05)
-    try:
-        pid: int = ctypes.PyDLL(None).fork()
-        if pid == 0:
-            ctypes.pythonapi.PyOS_AfterFork_Child()
-    finally:
-        sys.setswitchinterval(before)
+    with forking._gate._changed:
+        time.sleep(0.1)
+        try:
+            for call in before:
+                call()
+            pid: int = ctypes.PyDLL(None).fork()
+            for call in in_parent if pid else in_child:
+                call()
+        finally:
+            sys.setswitchinterval(interval)
     return pid
 
 

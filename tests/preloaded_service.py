@@ -1,4 +1,4 @@
-"""A WSGI service for gunicorn's `preload_app`: the lists are opened once, and each worker goes on from there.
+"""A WSGI service for gunicorn's `preload_app` and for uWSGI: the lists are opened once, before the workers are forked.
 
 `/?account=acct-1&address=8.8.8.8` answers with the process that asked its matcher, and what that said.
 """
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 if "LISTS" in os.environ:  # else it is only looked at
-    lists = RuleManager.open(os.environ["LISTS"], max_staleness=60, on_stale="deny")
+    age = float(os.environ.get("MAX_STALENESS", "60"))
+    lists = RuleManager.open(os.environ["LISTS"], max_staleness=age, on_stale="deny")
 
 
 def app(environ: dict[str, Any], start_response: Callable[..., object]) -> list[bytes]:

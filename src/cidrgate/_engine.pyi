@@ -12,11 +12,15 @@ from numpy.typing import NDArray
 class _ArrowArray(Protocol):
     def __arrow_c_array__(self, requested_schema: object | None = None) -> tuple[object, object]: ...
 
+class _ArrowStream(Protocol):
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object: ...
+
 _Address: TypeAlias = str | bytes | IPv4Address | IPv6Address
 _Prefix: TypeAlias = str | IPv4Network | IPv6Network
-_Addresses: TypeAlias = NDArray[np.uint32] | NDArray[np.uint8] | Sequence[_Address] | _ArrowArray
+_Column: TypeAlias = _ArrowArray | _ArrowStream
+_Addresses: TypeAlias = NDArray[np.uint32] | NDArray[np.uint8] | Sequence[_Address] | _Column
 _Key: TypeAlias = _Address | _Prefix
-_Accounts: TypeAlias = str | Sequence[str] | NDArray[np.int32]
+_Accounts: TypeAlias = str | Sequence[str] | NDArray[np.int32] | _Column
 
 _P = TypeVar("_P", bound=_Prefix)
 _T = TypeVar("_T")
@@ -110,7 +114,7 @@ class Matcher:
     def _count_enforced(self) -> int: ...
     def match(self, account: str, address: _Address) -> str | None: ...
     def prefixes(self, account: str) -> list[str]: ...
-    def rows(self, accounts: Iterable[str]) -> NDArray[np.int32]: ...
+    def rows(self, accounts: Iterable[str] | _Column) -> NDArray[np.int32]: ...
     def allows_many(
         self, accounts: _Accounts, addresses: _Addresses, out: NDArray[np.bool_] | None = None
     ) -> NDArray[np.bool_]: ...

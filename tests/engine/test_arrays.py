@@ -174,7 +174,11 @@ def test_the_first_element_that_is_no_address_is_named(count: int) -> None:
         np.zeros(16, dtype=np.uint8),
         pa.array([1, 2]),
         pa.array([b"\0" * 8], pa.binary(8)),
-        pa.array(["8.8.8.8"]).dictionary_encode(),
+        pa.array([1, 2]).dictionary_encode(),
+        pa.chunked_array([[1], [2]]),
+        pa.chunked_array([], pa.int64()),
+        pa.record_batch({"address": ["8.8.8.8"]}),
+        pa.table({"address": ["8.8.8.8"]}),
     ],
 )
 def test_other_objects_are_no_arrays_of_addresses(form: Any) -> None:

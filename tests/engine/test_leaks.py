@@ -13,6 +13,7 @@ import pyarrow as pa
 import pytest
 
 from cidrgate import InvalidAddressError, Matcher, PrefixTrie, SubaccountError
+from tests.engine.arrow_producer import Array, Failure, Producer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,6 +29,16 @@ def resident() -> int:
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4_096
+
+
+class Stream:
+    """Another library's column: the stream interface alone."""
+
+    def __init__(self, column: Any) -> None:
+        self.column = column
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        return self.column.__arrow_c_stream__()
 
 
 def growth(repeat: Callable[[int], Any], count: int) -> int:
@@ -69,6 +80,12 @@ def test_tries_arrays_and_errors_leave_nothing(tmp_path: Path) -> None:
     prefixes = [f"8.{n >> 8}.{n & 255}.0/24" for n in range(300)]
     texts = ["8.0.0.1", "9.9.9.9"] * 10
     arrow, numbers = pa.array(texts), np.arange(20, dtype=np.uint32)
+    chunks = pa.chunked_array([arrow, arrow[:0], arrow])
+    accounts = pa.array(["acct-1", "sub-1"] * 10)
+    codes = pa.DictionaryArray.from_arrays(pa.array([0, 1] * 10), pa.array(["8.0.0.1", "9.9.9.9", "no address"]))
+    columns = [arrow, chunks, chunks.cast(pa.string_view()), codes, pa.chunked_array([codes, codes])]
+    streams = [Stream(column) for column in (*columns[1:3], columns[4])]
+    wrong_columns = [pa.chunked_array([["8.8.8.8"], ["x"]]), pa.chunked_array([codes, codes.take(pa.array([0, None]))])]
     matcher = Matcher()
     matcher.publish("acct-1", prefixes)
     matcher.link("sub-1", "acct-1")
@@ -77,11 +94,24 @@ def test_tries_arrays_and_errors_leave_nothing(tmp_path: Path) -> None:
 
     def use_everything(step: int) -> None:
         trie = PrefixTrie(dict.fromkeys(prefixes, step))
-        for form in (texts, arrow, numbers):
+        for form in (texts, numbers, *columns, *streams):
             trie.contains_many(form)
             trie.lookup_many(form)
             matcher.allows_many("acct-1", form)
         matcher.allows_many(["acct-1", "sub-1"] * 10, texts)
+        for names in (accounts, accounts.dictionary_encode(), Stream(pa.chunked_array([accounts]))):
+            matcher.allows_many(names, arrow)
+            matcher.rows(names)
+        for wrong_column in (*wrong_columns, Stream(wrong_columns[0])):
+            with pytest.raises(InvalidAddressError):
+                trie.contains_many(wrong_column)
+        failing = Producer(b"u", [Array(1, [None, bytes(4) + b"\7\0\0\0", b"8.8.8.8"]), Failure(5)])
+        with pytest.raises(OSError, match="the disk is full"):
+            trie.contains_many(failing)
+        with pytest.raises(ValueError, match="is not consistent"):
+            trie.contains_many(Producer(b"i", [Array(1, [None, b"\1\0\0\0"], dictionary=Array(0, []))], values=b"u"))
+        with pytest.raises(TypeError, match=r"accounts\[1\]"):
+            matcher.rows(Stream(pa.chunked_array([["acct-1", None]])))
         trie.covered("8.0.0.0/8")
         for wrong in (lambda: trie.match("8.8.8"), lambda: PrefixTrie(["8.8.8.8"]), lambda: trie.contains_many(["x"])):
             with pytest.raises(InvalidAddressError):

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ import pytest
 from cidrgate import CidrgateError, RuleManager, StoreError
 from cidrgate.process import forking
 from cidrgate.process.forking import work
-from tests.forks import fork_without_python, in_child, report_of, start_child
+from tests.forks import FOREIGN_FORKS, in_child, report_of, start_child
 from tests.length import length
 from tests.servers.requests import ask
 from tests.servers.running import free_port, program, running
@@ -31,6 +32,13 @@ if TYPE_CHECKING:
 
 FORKS = int(os.environ.get("CIDRGATE_FORKS", "40"))
 ROOT = Path(__file__).parents[2]
+UWSGI = {
+    "no hooks": [],
+    "half of the hooks": ["--py-call-osafterfork"],
+    "hooks": ["--enable-threads", "--py-call-uwsgi-fork-hooks"],
+}
+if sys.version_info >= (3, 13):  # uWSGI's workers end there
+    del UWSGI["half of the hooks"]
 
 
 @pytest.fixture
@@ -339,8 +347,9 @@ def test_threads_wait_for_a_fork_and_go_on_after_it() -> None:
         thread.join()
 
 
-def test_a_fork_that_python_did_not_see_coming_is_no_danger(manager: RuleManager, url: str) -> None:
-    """What a parent has open of a SQLite file is left alone; a server has a connection for each."""
+@pytest.mark.parametrize("kind", FOREIGN_FORKS)
+def test_a_fork_by_native_code_is_no_danger(manager: RuleManager, url: str, kind: str) -> None:
+    """Without the hooks of Python, a child leaves its parent's SQLite file alone; of a server it is another client."""
 
     def look() -> object:
         try:
@@ -349,10 +358,51 @@ def test_a_fork_that_python_did_not_see_coming_is_no_danger(manager: RuleManager
             return "forked" in str(error), manager.staleness == math.inf, manager.allows("acct-1", "8.8.8.8")
 
     manager.entries("acct-1")
-    expected: object = ["1.1.1.1/32", "8.8.8.0/24"] if url.startswith("postgresql") else [True, True, True]
-    assert in_child(look, fork_without_python) == {"made": expected}
+    refused = kind != "hooks" and not url.startswith("postgresql")
+    expected: object = [True, True, True] if refused else ["1.1.1.1/32", "8.8.8.0/24"]
+    assert in_child(lambda: [look(), look()], FOREIGN_FORKS[kind]) == {"made": [expected, expected]}
     manager.remove("acct-1", "1.1.1.1/32")
     assert [entry.cidr for entry in manager.entries("acct-1")] == ["8.8.8.0/24"]
+
+
+@pytest.mark.parametrize("kind", FOREIGN_FORKS)
+def test_a_worker_of_native_code_follows_or_is_stale(url: str, kind: str) -> None:
+    """It learns of the fork when it is asked for the age of its lists, or when they are too old to answer from."""
+    with RuleManager.open(url, max_staleness=0.5, on_stale="deny") as manager:
+        manager.create_account("acct-1")
+        manager.add("acct-1", "8.8.8.0/24, 1.1.1.1/32")
+
+        def decide() -> object:
+            eventually(lambda: not manager.allows("acct-1", "1.1.1.1"))
+            if kind == "hooks" or url.startswith("postgresql"):
+                eventually(lambda: manager.allows("acct-1", "8.8.8.8"))
+                return manager.staleness < math.inf
+            return not manager.allows("acct-1", "8.8.8.8") and manager.staleness == math.inf
+
+        child = start_child(decide, FOREIGN_FORKS[kind])
+        manager.remove("acct-1", "1.1.1.1/32")
+        assert report_of(child) == {"made": True}
+
+
+@pytest.mark.parametrize("kind", FOREIGN_FORKS)
+def test_threads_of_a_worker_of_native_code_wait_until_it_is_prepared(url: str, kind: str) -> None:
+    """Several threads use the store at once; the hooks run once."""
+    with RuleManager.open(url, follow=False) as manager:
+        manager.create_account("acct-1")
+        before = forking.generation()
+
+        def look(_: int) -> str:
+            try:
+                return str(manager.entries("acct-1"))
+            except StoreError as error:
+                return str(error)
+
+        def in_threads() -> object:
+            with ThreadPoolExecutor(8) as pool:
+                answers = set(pool.map(look, range(8)))
+            return len(answers), forking.generation() - before
+
+        assert in_child(in_threads, FOREIGN_FORKS[kind]) == {"made": [1, 1]}
 
 
 def test_a_process_that_multiprocessing_forks_follows(manager: RuleManager) -> None:
@@ -370,6 +420,35 @@ def test_a_process_that_multiprocessing_forks_follows(manager: RuleManager) -> N
     manager.remove("acct-1", "1.1.1.1/32")
     process.join(60)
     assert (process.exitcode, answers.get()) == (0, True)
+
+
+@pytest.mark.parametrize("options", UWSGI.values(), ids=UWSGI)
+def test_workers_of_uwsgi_follow_or_are_stale(
+    manager: RuleManager, url: str, tmp_path: Path, options: list[str]
+) -> None:
+    """It loads the application once and forks, with the hooks of Python or without."""
+    port = free_port()
+    command = [
+        program("uwsgi", "pip install pyuwsgi"),
+        "--master",
+        "--processes",
+        "2",
+        "--http-socket",
+        f"127.0.0.1:{port}",
+        *options,
+    ]
+    command += ["--virtualenv", sys.prefix, "--module", "tests.preloaded_service:app"]
+    folder = {"PYTHONPATH": str(ROOT), "LISTS": url, "MAX_STALENESS": "0.5"}
+
+    def answers(address: str) -> set[str]:
+        path = f"/?account=acct-1&address={address}"
+        return {ask(port, path=path).body.decode().split()[1] for _ in range(10)}
+
+    with running(command, tmp_path, port, folder):
+        manager.remove("acct-1", "8.8.8.0/24")
+        eventually(lambda: answers("8.8.8.8") == {"False"})
+        if "--py-call-uwsgi-fork-hooks" in options:
+            eventually(lambda: answers("1.1.1.1") == {"True"})
 
 
 def test_workers_of_a_preloaded_service_follow(manager: RuleManager, url: str, tmp_path: Path) -> None:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import gc
 import resource
 import sqlite3
 import threading
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from cidrgate import StoreError
 from cidrgate.stores.sqlite import SqliteStore
+from tests.forks import in_child
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
 
 NOW = datetime(2025, 6, 1, tzinfo=UTC)
 
@@ -52,6 +54,30 @@ def no_file_grows_beyond(size: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def opened(path: Path) -> int:
+    """How many times this process has a file open."""
+    return sum(link.is_symlink() and link.resolve() == path for link in Path("/proc/self/fd").iterdir())
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs a system that lists open files in /proc")
+@pytest.mark.parametrize("during", [lambda store: in_child(lambda: None), SqliteStore.close], ids=["fork", "close"])
+@pytest.mark.parametrize("begin", [SqliteStore.read, SqliteStore.write], ids=["read", "write"])
+def test_a_transaction_during_which_connections_are_closed_closes_its_own(
+    during: Callable[[SqliteStore], object], begin: Callable[[SqliteStore], Any], path: Path
+) -> None:
+    """Otherwise a garbage collection would have to, and Python 3.13 warns of each."""
+    store = SqliteStore(path, create=True)
+    gc.disable()
+    try:
+        with begin(store):
+            during(store)
+            assert opened(path)
+        assert not opened(path)
+    finally:
+        gc.enable()
+        store.close()
 
 
 @pytest.mark.parametrize("statement", ["UPDATE changes SET actor = 'somebody else'", "DELETE FROM changes"])

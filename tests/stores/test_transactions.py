@@ -10,7 +10,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cidrgate import Account, Entry, StoreError
-from cidrgate.stores import Store, StoredChange, open_store
+from cidrgate.errors import CredentialEndedError
+from cidrgate.service.auth.credentials import Credentials
+from cidrgate.service.auth.values import Scope
+from cidrgate.stores import Store, StoredChange, StoredList, open_store
+from cidrgate.stores.credentials import CredentialRows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,13 +35,23 @@ def create(store: Store, *names: str, parent: str | None = None) -> None:
         transaction.insert_accounts(names, parent=owner, at=NOW, actor=None)
 
 
-def add(store: Store, account: str, *cidrs: str, label: str | None = None) -> list[Entry]:
+def add(
+    store: Store, account: str, *cidrs: str, label: str | None = None, expires_at: datetime | None = None
+) -> list[Entry]:
     with store.write() as transaction:
         owner = transaction.account(account)
         assert owner is not None
         ids = transaction.new_entry_ids()
         added = [
-            Entry(id=next(ids), account=account, cidr=cidr, label=label, created_at=NOW, created_by="me")
+            Entry(
+                id=next(ids),
+                account=account,
+                cidr=cidr,
+                label=label,
+                created_at=NOW,
+                created_by="me",
+                expires_at=expires_at,
+            )
             for cidr in cidrs
         ]
         transaction.apply([StoredChange(owner, "add", after=tuple(added), actor="me")], at=NOW)
@@ -178,6 +192,71 @@ def test_lists_come_parents_first_with_accounts_that_have_none(store: Store) -> 
         assert found == [("z", None, ["1.1.1.1/32", "8.8.8.0/24"]), ("a", "z", []), ("m", None, [])]
         assert [one.account for one in transaction.lists_named({"m", "a"})] == ["a", "m"]
         assert transaction.lists_named(set()) == []
+
+
+def test_one_statement_reads_what_two_read_of_the_changes_since_a_position(store: Store) -> None:
+    """For every position there was, few and many accounts, and positions that are none."""
+    create(store, "z")
+    create(store, "sub", parent="z")
+    create(store, "m", "empty")
+    positions = [position_of(store)]
+    added = add(store, "z", "8.8.8.0/24", "1.1.1.1/32", expires_at=NOW + timedelta(hours=1, microseconds=7))
+    positions.append(position_of(store))
+    add(store, "m", "2606:4700::/32", "9.9.9.9/32")
+    positions.append(position_of(store))
+    remove(store, "z", added[0])
+    create(store, "new", parent="m")
+    positions += [position_of(store), "", "none", "|", f"other{positions[0]}"]
+    seen = set()
+    for position in positions:
+        for limit in (0, 1, 2, 10):
+            with store.read() as transaction:
+                names = transaction.changed_since(position, limit)
+                expected = None if names is None else listed_by_name(transaction.lists_named(names))
+                end = transaction.position()
+            with store.read_autocommit() as transaction:
+                found = transaction.lists_changed_since(position, limit)
+                assert (None if found is None else listed_by_name(found)) == expected
+                if found is not None:
+                    assert transaction.position() == end
+            seen.add(None if names is None else len(names))
+    assert seen == {None, 0, 2, 3}
+
+
+def position_of(store: Store) -> str:
+    with store.read() as transaction:
+        return transaction.position()
+
+
+def listed_by_name(lists: list[StoredList]) -> list[tuple[object, ...]]:
+    return [(one.account, one.parent, sorted(one.cidrs), one.expiring, one.enforced) for one in lists]
+
+
+def test_lists_have_the_expiries_of_their_entries_to_the_microsecond(store: Store) -> None:
+    create(store, "a", "b")
+    end = datetime(2031, 2, 3, 4, 5, 6, 7, tzinfo=timezone(timedelta(hours=5, minutes=30)))
+    add(store, "a", "8.8.8.0/24", expires_at=end)
+    add(store, "a", "1.1.1.1/32")
+    with store.read() as transaction:
+        for lists in (transaction.lists_named(["a", "b"]), list(transaction.lists())):
+            assert [(one.account, one.expiring, one.enforced) for one in lists] == [
+                ("a", {"8.8.8.0/24": end}, True),
+                ("b", {}, False),
+            ]
+
+
+def test_a_token_is_read_once_in_a_transaction_that_relies_on_it_and_again_after_it_was_revoked(store: Store) -> None:
+    credentials = Credentials(store)
+    token = credentials.create_token("load", [Scope("admin")]).token
+    with store.write() as transaction:
+        rows = CredentialRows(transaction)
+        assert rows.token_to_rely_on(token.id) is CredentialRows(transaction).token_to_rely_on(token.id)
+        assert rows.token_to_rely_on(token.id + 1) is None
+        rows.revoke_token(token.id, NOW)
+        with pytest.raises(CredentialEndedError):
+            credentials.rely_on_token(transaction, token.id)
+    with store.write() as transaction, pytest.raises(CredentialEndedError):
+        credentials.rely_on_token(transaction, token.id)
 
 
 def test_an_exception_leaves_the_store_as_it_was(store: Store) -> None:

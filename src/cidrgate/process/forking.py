@@ -7,6 +7,9 @@ uses a store, or holds a lock that a child needs, does so inside `work()`. A for
 has a time limit. After this limit the fork continues, and the child is informed (`sqlite_is_lost`,
 `Participant.after_fork`).
 
+Native code may fork without the hooks of Python. The child then runs the hooks itself, late: at its first use of a
+store, or when it is asked for the age of its lists (`notice_forks`).
+
 This module does not know what a store is. `subprocess` and `os.posix_spawn` replace the copied memory at once and do
 not need this module.
 """
@@ -32,6 +35,7 @@ __all__ = [
     "Work",
     "generation",
     "join_forks",
+    "notice_forks",
     "refuse_lost_sqlite",
     "sqlite_is_lost",
     "work",
@@ -45,6 +49,9 @@ _PATIENCE = 2.0
 
 _LONGEST_WAIT = 20.0
 """Seconds that a thread waits for a fork to end. It continues after this time in any case."""
+
+_LOOK = 0.001
+"""Seconds between two looks at whether another thread has run the hooks of a child."""
 
 
 class ForkedError(StoreError):
@@ -83,6 +90,8 @@ class _Gate:
     def __init__(self) -> None:
         self.generation = 0
         self.sqlite_is_lost = False
+        self._process = os.getpid()
+        self._noticing: dict[int, tuple[int, object]] = {}  # by process: the thread that runs the hooks of a child
         self._participants: dict[int, tuple[int, weakref.ref[Participant]]] = {}
         self._inside: dict[int, _Thread] = {}
         self._begin_anew()
@@ -97,6 +106,20 @@ class _Gate:
     def join(self, participant: Participant, stage: int) -> None:
         key = id(participant)
         self._participants[key] = stage, weakref.ref(participant, lambda _: self._participants.pop(key, None))
+
+    def notice(self) -> None:
+        """Run the hooks of a child now, if native code has forked without them. Other threads wait for this."""
+        process, me, claim = os.getpid(), threading.get_ident(), object()
+        if process == self._process:
+            return
+        # No lock: a thread of the parent may have held it.
+        thread, first = self._noticing.setdefault(process, (me, claim))
+        if first is claim:
+            self.after_in_child()
+        elif thread != me:
+            end = time.monotonic() + _LONGEST_WAIT
+            while process != self._process and time.monotonic() < end:
+                time.sleep(_LOOK)
 
     # ------------------------------------------------------------------------------------------------- at work
 
@@ -121,6 +144,7 @@ class _Gate:
         return thread is None or (self._sealed and sqlite and not thread.in_sqlite)
 
     def leave(self, *, sqlite: bool) -> None:
+        self.notice()
         me = threading.get_ident()
         with self._changed:
             thread = self._inside[me]
@@ -138,6 +162,7 @@ class _Gate:
     # --------------------------------------------------------------------------------------------------- forks
 
     def before(self) -> None:
+        self.notice()
         me = threading.get_ident()
         with self._changed:
             self._forking.setdefault(me, False)
@@ -188,10 +213,11 @@ class _Gate:
             self._turn.release()
 
     def after_in_child(self) -> None:
-        me = threading.get_ident()
+        process, me = os.getpid(), threading.get_ident()
+        self._noticing = {process: (me, self)}
         others = self._others()
-        # Without the turn, another forking thread may have been closing connections. If `before` did not run, the
-        # process was forked by native code that does not inform Python.
+        # Without the turn, another forking thread may have been closing connections. If `before` did not run, native
+        # code has forked without the hooks.
         kept_out = self._forking.get(me, False)
         if any(thread.in_sqlite for thread in others) or (me in self._forking and not kept_out):
             self.sqlite_is_lost = True
@@ -205,6 +231,7 @@ class _Gate:
             except Exception:  # noqa: BLE001 - the other participants must continue
                 message = "a part of cidrgate cannot continue in a forked process"
                 log_event(logging.ERROR, "fork_unsafe", message, exc_info=True)
+        self._process = process
 
     def _in_order(self) -> list[Participant]:
         known = sorted(self._participants.values(), key=lambda one: one[0])
@@ -223,6 +250,7 @@ class Work:
         self._sqlite = sqlite
 
     def __enter__(self) -> None:
+        _gate.notice()
         if self._sqlite:
             refuse_lost_sqlite()
         _gate.enter(sqlite=self._sqlite)
@@ -266,6 +294,15 @@ def join_forks(participant: Participant, *, stage: int) -> None:
         stage: Participants with a lower stage are called earlier: stores before the objects that use them.
     """
     _gate.join(participant, stage)
+
+
+def notice_forks() -> None:
+    """Prepare this process, if it is the child of a fork that ran no hooks. `work` does so by itself.
+
+    Example:
+        >>> notice_forks()
+    """
+    _gate.notice()
 
 
 def generation() -> int:

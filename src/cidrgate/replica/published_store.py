@@ -35,6 +35,9 @@ __all__ = ["PublishedStore"]
 _MOST_NAMES = 20_000
 """If more accounts than this changed, one scan reads all lists, instead of a query by name."""
 
+_FEW_NAMES = 100
+"""The number of changed accounts up to which the statement that finds them also reads their lists."""
+
 _PROGRESS = 20_000
 """The number of accounts between two calls of `progress`."""
 
@@ -214,10 +217,35 @@ class PublishedStore:
         self._record_known_at(began)
         return True
 
+    def _read_few(self, position: str) -> bool:
+        """Publish the changes since the matcher's position if they are few, and return whether they were.
+
+        One statement reads the position and the lists. That costs a server a quarter of what a transaction costs.
+        """
+        if not position or self._revived:
+            return False
+        began = time.monotonic()
+        with self._store.read_autocommit() as transaction:
+            lists = transaction.lists_changed_since(position, _FEW_NAMES)
+            if lists is None:
+                return False
+            now = transaction.position()
+        with self._publishing:
+            at = datetime.now(UTC)
+            for one in lists:
+                _publish(self._matcher, self._schedule, one, at)
+            _remove_expired(self._matcher, self._schedule, at)
+            self._as_of = max(self._as_of, at)
+            self._position = now
+        self._record_known_at(began)
+        return True
+
     def _read(
         self, matcher: Matcher, schedule: ExpirySchedule, position: str, progress: Callable[[int], object] | None
     ) -> None:
         """Update a matcher from a position to the store's current position, and publish it."""
+        if matcher is self._matcher and self._read_few(position):
+            return
         began = time.monotonic()
         with self._store.read() as transaction:
             names = transaction.changed_since(position, _MOST_NAMES) if position else None

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from cidrgate.errors import CidrgateError, StoreError
 from cidrgate.event_log import log_event
+from cidrgate.process.forking import notice_forks
 from cidrgate.replica.follower import Follower
 from cidrgate.replica.published_store import PublishedStore
 from cidrgate.replica.snapshots import SharedSnapshot
@@ -143,6 +144,7 @@ class Replica:
     @property
     def staleness(self) -> float:
         """Seconds since the matcher was last known to equal the store; infinite before it was loaded."""
+        notice_forks()
         return self.published.staleness
 
     @property
@@ -200,7 +202,10 @@ class Replica:
     @property
     def stale(self) -> bool:
         """Whether the staleness is above `max_staleness` and `on_stale` is `deny`; with `serve` this is never true."""
-        return self._deny_after is not None and self.published.staleness > self._deny_after
+        if self._deny_after is None or self.published.staleness <= self._deny_after:
+            return False
+        notice_forks()  # a worker that native code has forked has no follower yet
+        return True
 
     def checker(self) -> Callable[[str, Address], bool]:
         """Return the fastest callable with the results of `allows`: `matcher.allows`, unless stale lists deny.

@@ -114,6 +114,7 @@ class CredentialRows:
 
     def __init__(self, transaction: Transaction) -> None:
         self._connection = transaction.connection
+        self._relied_on: dict[int, TokenRow] = transaction.tokens_relied_on
 
     def insert_token(
         self,
@@ -147,8 +148,13 @@ class CredentialRows:
 
     def token_to_rely_on(self, token_id: int) -> TokenRow | None:
         """Return the token with this id, and lock it so that it cannot be revoked until this write transaction ends."""
-        row = self._connection.execute(_select_token_to_rely_on, {"token_id": token_id}).one_or_none()
-        return None if row is None else TokenRow(*row)
+        # One transaction makes the changes of many requests, most of them with the same token.
+        found = self._relied_on.get(token_id)
+        if found is None:
+            row = self._connection.execute(_select_token_to_rely_on, {"token_id": token_id}).one_or_none()
+            if row is not None:
+                found = self._relied_on[token_id] = TokenRow(*row)
+        return found
 
     def tokens(self, *, after: int = 0, limit: int | None = None) -> list[TokenRow]:
         """Return tokens in the order of their ids, including revoked and expired ones."""
@@ -157,6 +163,7 @@ class CredentialRows:
 
     def revoke_token(self, token_id: int, at: datetime) -> None:
         """Revoke a token if it is not revoked yet, and delete its sessions and the one-time links it created."""
+        self._relied_on.pop(token_id, None)
         unrevoked = tokens.c.revoked_at.is_(None)
         # First, because it waits for the transactions that rely on the token: then the deletions see what they stored.
         self._connection.execute(update(tokens).where(tokens.c.id == token_id, unrevoked).values(revoked_at=at))

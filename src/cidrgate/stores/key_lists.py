@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ARRAY, BigInteger, Text, TypeDecorator, bindparam
+from sqlalchemy import ARRAY, BigInteger, Text, TypeDecorator, bindparam, cast
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from sqlalchemy.sql.compiler import SQLCompiler
     from sqlalchemy.types import TypeEngine
 
-__all__ = ["in_keys"]
+__all__ = ["in_keys", "in_names"]
 
 
 def in_keys(column: ColumnElement[Any], keys: str) -> ColumnElement[bool]:
@@ -26,6 +26,16 @@ def in_keys(column: ColumnElement[Any], keys: str) -> ColumnElement[bool]:
     """
     of = Text() if column.type.python_type is str else BigInteger()
     return _InKeys(column, bindparam(keys, type_=_Keys(of)))
+
+
+def in_names(column: ColumnElement[Any], names: ColumnElement[Any]) -> ColumnElement[bool]:
+    """Return the condition that a column contains one of the names that another part of the statement lists.
+
+    Args:
+        column: A column of texts.
+        names: A list as the database has it: an array, or JSON text on SQLite.
+    """
+    return _InKeys(column, cast(names, _Keys(Text())))
 
 
 class _InKeys(FunctionElement[bool]):

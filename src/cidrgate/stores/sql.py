@@ -7,12 +7,29 @@ locks and fails.
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sqlalchemy import Text, and_, bindparam, case, cast, delete, exists, func, insert, not_, select, true, update
+from sqlalchemy import (
+    Text,
+    and_,
+    bindparam,
+    case,
+    cast,
+    delete,
+    exists,
+    func,
+    insert,
+    literal_column,
+    not_,
+    select,
+    true,
+    update,
+)
 
+from cidrgate.stores.aggregates import expiries_by_cidr, joined
 from cidrgate.stores.entry_rows import (
     entry_from_json,
     entry_from_row,
@@ -23,21 +40,21 @@ from cidrgate.stores.entry_rows import (
     update_entry,
     update_values,
 )
-from cidrgate.stores.key_lists import in_keys
+from cidrgate.stores.key_lists import in_keys, in_names
 from cidrgate.stores.schema import accounts, changes, entries, facts, matches, utc_text
 from cidrgate.stores.values import StoredAccount, StoredList
 from cidrgate.values import Account, Change, ListState
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
-    from datetime import datetime
 
-    from sqlalchemy import ColumnElement, Connection, FromClause, Select
+    from sqlalchemy import ColumnElement, Connection, FromClause, Row, Select
+    from sqlalchemy.sql.selectable import TextualSelect
 
     from cidrgate.stores.values import NewList, StoredChange
     from cidrgate.values import Entry
 
-__all__ = ["Transaction", "select_accounts_named"]
+__all__ = ["Transaction", "log_row", "select_accounts_named", "select_lists_after"]
 
 _ROWS_A_FETCH = 20_000
 
@@ -81,25 +98,27 @@ _select_lists = (
     select(
         accounts.c.name,
         _parents.c.name,
-        func.aggregate_strings(_matching_cidr, ","),
-        (func.count(entries.c.id) > 0).label("enforced"),
+        joined(_matching_cidr),
+        (func.count(entries.c.id) > literal_column("0")).label("enforced"),
     )
     .select_from(_accounts_and_parents.outerjoin(entries, entries.c.account_id == accounts.c.id))
     .group_by(accounts.c.id, accounts.c.name, _parents.c.name)
     .order_by(accounts.c.id)
 )
-_select_lists_named = (
+_select_whole_lists = (
     select(
+        accounts.c.id,
         accounts.c.name,
-        _parents.c.name,
-        _matching_cidr,
-        _expiry_of_matching,
-        entries.c.id.is_not(None).label("enforced"),
+        _parents.c.name.label("parent"),
+        joined(_matching_cidr).label("cidrs"),
+        expiries_by_cidr(_matching_cidr, _expiry_of_matching).label("expiries"),
+        (func.count(entries.c.id) > literal_column("0")).label("enforced"),
     )
     .select_from(_accounts_and_parents.outerjoin(entries, entries.c.account_id == accounts.c.id))
-    .where(in_keys(accounts.c.name, "names"))
-    .order_by(accounts.c.id)
+    .group_by(accounts.c.id, accounts.c.name, _parents.c.name)
 )
+"""All that a matcher needs of a few lists, with a row for each. For all lists, `_select_lists` is faster."""
+_select_lists_named = _select_whole_lists.where(in_keys(accounts.c.name, "names")).order_by(accounts.c.id)
 _entries_and_accounts = entries.join(accounts, entries.c.account_id == accounts.c.id)
 _select_expiring = (
     select(accounts.c.name, entries.c.cidr, entries.c.expires_at)
@@ -126,8 +145,39 @@ _insert_changes = insert(changes)
 _delete_entry = delete(entries).where(entries.c.id == bindparam("entry_id"))
 
 
+def select_lists_after(changed: TextualSelect) -> Select[Any]:
+    """Return a statement that selects the columns of another, and the lists of the accounts in its column `names`.
+
+    It has a row for each list, parents before their subaccounts, and one row if there are no lists. All is read from
+    one committed state, without a transaction.
+
+    Args:
+        changed: A statement that selects one row.
+    """
+    found = changed.cte("found_changes")
+    names = select(found.c.names).scalar_subquery()
+    lists = _select_whole_lists.where(in_names(accounts.c.name, names)).subquery("lists")
+    others = [column for column in found.c if column.name != "names"]
+    return select(*others, *lists.c).select_from(found.outerjoin(lists, true())).order_by(lists.c.id)
+
+
+_OF_LIST = len(_select_whole_lists.selected_columns)
+
 _MANY = 1_000
 """The number of lists above which a query is large."""
+
+
+def _stored_list(row: Sequence[Any]) -> StoredList:
+    """Return the list of a row of `_select_whole_lists`."""
+    _, name, parent, cidrs, expiries, enforced = row
+    expiring = {} if expiries is None else json.loads(expiries)
+    return StoredList(
+        name,
+        parent,
+        cidrs.split(",") if cidrs else [],
+        {cidr: datetime.fromisoformat(at).astimezone(UTC) for cidr, at in expiring.items()},
+        bool(enforced),
+    )
 
 
 class Transaction(ABC):
@@ -143,6 +193,8 @@ class Transaction(ABC):
         self._connection = connection
         self._writes = writes
         self._position: str | None = None
+        self.tokens_relied_on: dict[int, Any] = {}
+        """The rows of the tokens that this write transaction has read and locked, by id: no other can change them."""
 
     @abstractmethod
     def new_entry_ids(self, expected: int = 1) -> Iterator[int]:
@@ -179,7 +231,6 @@ class Transaction(ABC):
     def _read_position(self) -> str:
         """Read the position from the database."""
 
-    @abstractmethod
     def changed_since(self, position: str, limit: int) -> set[str] | None:
         """Return the names of the accounts with changes that were committed after a position and are visible here.
 
@@ -191,6 +242,45 @@ class Transaction(ABC):
             The names, or None if there are more than `limit` or they are unknown. They are unknown if the position
             belongs to another store, to deleted rows of the log, or to a later time than this transaction.
         """
+        rows = self._read_changes(position, limit, lists=False)
+        if not rows or not self._knows_changes(position, limit, rows[0]):
+            return None
+        names = rows[0].names
+        return set(json.loads(names) if isinstance(names, str) else names)
+
+    def lists_changed_since(self, position: str, limit: int) -> list[StoredList] | None:
+        """Return the current lists of the accounts that `changed_since` returns, parents before their subaccounts.
+
+        It is one statement, so the lists and `position` are of the same committed state even with `read_autocommit`.
+
+        Args:
+            position: As for `changed_since`.
+            limit: As for `changed_since`.
+
+        Returns:
+            The lists, or None if the accounts are unknown or more than `limit`.
+        """
+        rows = self._read_changes(position, limit, lists=True)
+        if not rows or not self._knows_changes(position, limit, rows[0]):
+            return None
+        return [_stored_list(row[-_OF_LIST:]) for row in rows if row[-_OF_LIST] is not None]
+
+    @abstractmethod
+    def _read_changes(self, position: str, limit: int, *, lists: bool) -> Sequence[Row[Any]]:
+        """Read the current position and the accounts that changed since another, in one statement.
+
+        Args:
+            position: The other position.
+            limit: The largest number of accounts that the caller wants.
+            lists: Whether to read their lists too, with `select_lists_after`.
+
+        Returns:
+            The rows of the statement; none if the position is not one of this kind of store.
+        """
+
+    @abstractmethod
+    def _knows_changes(self, position: str, limit: int, row: Row[Any]) -> bool:
+        """Take over the current position, and return whether the row tells which accounts changed since another."""
 
     def accounts_named(self, names: Collection[str]) -> dict[str, StoredAccount]:
         """Return the existing accounts with these names, by name. A write transaction locks them for other writers."""
@@ -297,15 +387,7 @@ class Transaction(ABC):
 
     def lists_named(self, names: Collection[str]) -> list[StoredList]:
         """Return some accounts with the CIDRs of their own lists, parents before their subaccounts."""
-        found: dict[str, StoredList] = {}
-        for row in self._connection.execute(_select_lists_named, {"names": list(names)}).all():
-            name, parent, cidr, expires_at, enforced = row
-            one = found.get(name) or found.setdefault(name, StoredList(name, parent, [], {}, bool(enforced)))
-            if cidr is not None:
-                one.cidrs.append(cidr)
-            if expires_at is not None:
-                one.expiring[cidr] = expires_at
-        return list(found.values())
+        return [_stored_list(row) for row in self._connection.execute(_select_lists_named, {"names": list(names)})]
 
     def last_matches(self, account: StoredAccount) -> dict[int, datetime]:
         """Return when entries of the account's own list last matched a request, by id, if that was recorded."""
@@ -456,10 +538,8 @@ class Transaction(ABC):
             self._connection.execute(_delete_entry, [{"entry_id": entry_id} for entry_id in sorted(removed)])
         if altered:
             self._connection.execute(update_entry, altered)
-        if added:
-            self._connection.execute(insert_entries, added)
-        self._raise_versions(change.account.id for change in made)
-        self._log(made, at)
+        if made:
+            self._insert(added, made, at)
 
     @abstractmethod
     def insert_lists(self, lists: Sequence[NewList], *, at: datetime, actor: str | None) -> None:
@@ -471,22 +551,32 @@ class Transaction(ABC):
             actor: Who makes the change, for the entries and the change log.
         """
 
+    def _insert(self, added: Sequence[dict[str, object]], made: Sequence[StoredChange], at: datetime) -> None:
+        """Store new entries, raise the versions of the changed accounts, and log the changes.
+
+        Args:
+            added: The rows of the entries, from `insert_values`.
+            made: The changes, in the order of the log.
+            at: The time of the changes, with a time zone.
+        """
+        if added:
+            self._connection.execute(insert_entries, added)
+        self._raise_versions(change.account.id for change in made)
+        self._connection.execute(_insert_changes, [log_row(change, at) for change in made])
+
     def _raise_versions(self, account_ids: Iterable[int]) -> None:
         ids = sorted(set(account_ids))
         if ids:
             self._connection.execute(_raise_versions, {"ids": ids})
 
-    def _log(self, made: Iterable[StoredChange], at: datetime) -> None:
-        rows = [
-            {
-                "at": at,
-                "actor": change.actor,
-                "account": change.account.name,
-                "action": change.action,
-                "before": [entry_to_json(entry) for entry in change.before],
-                "after": [entry_to_json(entry) for entry in change.after],
-            }
-            for change in made
-        ]
-        if rows:
-            self._connection.execute(_insert_changes, rows)
+
+def log_row(change: StoredChange, at: datetime) -> dict[str, object]:
+    """Return the row of a change in the change log."""
+    return {
+        "at": at,
+        "actor": change.actor,
+        "account": change.account.name,
+        "action": change.action,
+        "before": [entry_to_json(entry) for entry in change.before],
+        "after": [entry_to_json(entry) for entry in change.after],
+    }

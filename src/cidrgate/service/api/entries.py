@@ -35,7 +35,6 @@ from cidrgate.service.http.conditional_requests import (
     Confirm,
     IdempotencyKey,
     IfMatch,
-    RawBody,
     etag,
     expected_versions,
     request_key,
@@ -359,14 +358,13 @@ async def _change_request(
     request: Request,
     principal: Writer,
     account_name: AccountName,
-    body: RawBody,
     confirm: Confirm = [],  # noqa: B006 - FastAPI copies defaults
     if_match: IfMatch = None,
     idempotency_key: IdempotencyKey = None,
 ) -> ChangeRequest:
     if "if-none-match" in request.headers:
         raise ServiceError("version_conflict", "If-None-Match is for requests that read: a change takes If-Match")
-    once = request_key(request, principal, idempotency_key, body)
+    once = request_key(request, principal, idempotency_key, await request.body())
     # A list of tags may be sent in several lines (RFC 9110 section 5.3).
     if if_match is not None:
         if_match = ", ".join(request.headers.getlist("if-match"))

@@ -298,6 +298,10 @@ class ProblemModel(BaseModel):
     confirm: list[str] | SkipJsonSchema[None] = _optional(
         "The values of `confirm` with which to repeat the request, if a guard rejected it.",
     )
+    data: dict[str, Any] | SkipJsonSchema[None] = _optional(
+        "What the problem is about, by the names of the attributes that the error of this code has in Python, such as "
+        "`account`, `expected` and `actual` of a `version_conflict`. Later versions may add members."
+    )
     outcome: str | SkipJsonSchema[None] = _optional("`unknown` if the change may or may not be stored.")
     address: str | None = _optional("The client address, if it may not use the service; null if it is unknown.")
     request_id: str | SkipJsonSchema[None] = _optional("Identifies the denial in the log of the operator.")

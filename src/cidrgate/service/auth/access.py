@@ -1,13 +1,14 @@
 """Authenticates API requests by bearer tokens. `cidrgate.service.console` handles the sessions of people.
 
 FastAPI calls a plain function in another thread, which costs more than most of these checks. So they are coroutine
-functions, and only what reads the store runs in another thread.
+functions, and only what reads the store runs in another thread. FastAPI also does much for each dependency of a
+request, so there are few, and they have no parameters that the route itself has.
 """
 
 from typing import Annotated
 
 from fastapi import Depends, Request
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi.security import HTTPBearer
 from starlette.concurrency import run_in_threadpool
 
 from cidrgate.service.auth.principals import Principal
@@ -19,12 +20,6 @@ from cidrgate.service.settings import service_of
 from cidrgate.stores import Transaction
 
 __all__ = ["Admin", "Known", "MetricsReader", "Reader", "Writer", "refuse_failure"]
-
-_bearer = HTTPBearer(
-    auto_error=False, scheme_name="token", description="A token from `cidrgate token create` or from an admin."
-)
-_Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
-
 
 _KNOWN = "cidrgate.principal"
 """The key of the scope that holds the request's principal. Clients cannot set keys of a scope."""
@@ -52,15 +47,21 @@ def refuse_failure(request: Request) -> None:
     service.failures.add(address)
 
 
-async def _authenticated(request: Request) -> Principal:
-    """Return the owner of a request's token. The token is checked once, before the body is read."""
-    known: Principal | None = request.scope.get(_KNOWN)
-    if known is None:
-        known = request.scope[_KNOWN] = await run_in_threadpool(_authenticate, request)
-    return known
+class _TokenOwner(HTTPBearer):
+    """The dependency that returns the owner of a request's token. The OpenAPI document describes it as a scheme."""
+
+    async def __call__(self, request: Request) -> Principal:  # type: ignore[override]
+        """Return the owner of the token. The token is checked once, before the body is read."""
+        known: Principal | None = request.scope.get(_KNOWN)
+        if known is None:
+            known = request.scope[_KNOWN] = await run_in_threadpool(_authenticate, request)
+        return known
 
 
-BEFORE_BODY.add(_authenticated)
+_token_owner = _TokenOwner(
+    auto_error=False, scheme_name="token", description="A token from `cidrgate token create` or from an admin."
+)
+BEFORE_BODY.add(_token_owner)
 
 
 def _authenticate(request: Request) -> Principal:
@@ -79,12 +80,7 @@ def _authenticate(request: Request) -> Principal:
     return Principal(token.name, token.scopes, f"token:{token.id}", token.id, rely_on)
 
 
-async def _known(_credentials: _Credentials, principal: Annotated[Principal, Depends(_authenticated)]) -> Principal:
-    """Return the owner of a request's token, and declare the security scheme in the OpenAPI document."""
-    return principal
-
-
-_Known = Annotated[Principal, Depends(_known)]
+_Known = Annotated[Principal, Depends(_token_owner)]
 
 
 async def _admin(principal: _Known) -> Principal:
@@ -98,18 +94,19 @@ async def _metrics_reader(principal: _Known) -> Principal:
     return principal
 
 
-async def _reader(request: Request, account_name: str, principal: _Known) -> Principal:
-    await _require_account(request, principal, account_name, write=False)
+async def _reader(request: Request, principal: _Known) -> Principal:
+    await _require_account(request, principal, write=False)
     return principal
 
 
-async def _writer(request: Request, account_name: str, principal: _Known) -> Principal:
-    await _require_account(request, principal, account_name, write=True)
+async def _writer(request: Request, principal: _Known) -> Principal:
+    await _require_account(request, principal, write=True)
     return principal
 
 
-async def _require_account(request: Request, principal: Principal, account: str, *, write: bool) -> None:
+async def _require_account(request: Request, principal: Principal, *, write: bool) -> None:
     manager = service_of(request).manager
+    account: str = request.path_params["account_name"]
     if principal.names(account):
         principal.require_account(manager, account, write=write)
     else:

@@ -68,10 +68,14 @@ class Threads:
         turns, threads = self._limiters()
         deadline = time.monotonic() + self._seconds
         borrower = object()
-        with anyio.move_on_after(self._seconds) as waiting:
-            await turns.acquire_on_behalf_of(borrower)
-        if waiting.cancelled_caught:
-            raise StoreBusyError("too many changes are waiting for the store; nothing was changed: try again later")
+        try:
+            turns.acquire_on_behalf_of_nowait(borrower)  # another round of the event loop only for who has to wait
+        except anyio.WouldBlock:
+            with anyio.move_on_after(self._seconds) as waiting:
+                await turns.acquire_on_behalf_of(borrower)
+            if waiting.cancelled_caught:
+                message = "too many changes are waiting for the store; nothing was changed: try again later"
+                raise StoreBusyError(message) from None
         try:
             with answer_by(deadline):
                 return await to_thread.run_sync(call, limiter=threads)

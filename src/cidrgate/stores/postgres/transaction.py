@@ -10,25 +10,25 @@ import time
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import select, text
+from sqlalchemy import ARRAY, Text, bindparam, column, select, text
 
 from cidrgate.errors import AccountsLockedError
-from cidrgate.stores.bulk import rows_of
-from cidrgate.stores.entry_rows import DETAIL_NAMES, STAMP_NAMES
+from cidrgate.stores.bulk import compact, rows_of
+from cidrgate.stores.entry_rows import DETAIL_NAMES, ENTRY_COLUMNS, STAMP_NAMES
 from cidrgate.stores.key_lists import in_keys
 from cidrgate.stores.migrations import VERSION_TABLE, refuse_other_lists
 from cidrgate.stores.postgres.database import LONGEST_SILENCE
-from cidrgate.stores.schema import accounts, utc_text
-from cidrgate.stores.sql import Transaction, select_accounts_named
+from cidrgate.stores.schema import accounts, changes, entries, utc_text
+from cidrgate.stores.sql import Transaction, log_row, select_accounts_named, select_lists_after
 from cidrgate.stores.values import StoredAccount, StoredList
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
     from datetime import datetime
 
-    from sqlalchemy import Connection, TextClause
+    from sqlalchemy import Connection, Row, Select, TextClause
 
-    from cidrgate.stores.values import NewList
+    from cidrgate.stores.values import NewList, StoredChange
 
 __all__ = ["PostgresTransaction"]
 
@@ -59,17 +59,19 @@ _CHANGED = """
         ORDER BY txid
         LIMIT :rows
     )
-    SELECT {revision}, facts.store_id, (pg_control_system()).system_identifier::text, pg_current_snapshot()::text,
-        greatest((SELECT coalesce(max(sequence), 0) FROM {schema}.changes), facts.log_start - 1),
+    SELECT {revision} AS revision, facts.store_id AS store_id,
+        (pg_control_system()).system_identifier::text AS server, pg_current_snapshot()::text AS snapshot,
+        greatest((SELECT coalesce(max(sequence), 0) FROM {schema}.changes), facts.log_start - 1) AS sequence,
         coalesce((
             SELECT {mark} FROM {schema}.changes WHERE sequence = (SELECT max(sequence) FROM {schema}.changes)
-        ), ''),
-        facts.log_start,
+        ), '') AS mark,
+        facts.log_start AS log_start,
         pg_snapshot_xmax(CAST(:seen AS pg_snapshot)) > pg_snapshot_xmax(pg_current_snapshot())
             OR coalesce((SELECT {mark} FROM {schema}.changes WHERE sequence = CAST(:last AS bigint)), '')
-                <> CAST(:mark AS text),
-        (SELECT count(*) FROM since) = :rows,
-        ARRAY(SELECT DISTINCT account FROM since LIMIT :most)
+                <> CAST(:mark AS text) AS rewound,
+        (SELECT count(*) FROM since) = :rows AS cut,
+        (SELECT count(DISTINCT account) FROM since) AS found,
+        ARRAY(SELECT DISTINCT account FROM since LIMIT :most) AS names
     FROM {schema}.facts
 """
 """One statement, because every message to the server and back delays the publication of a change.
@@ -77,6 +79,19 @@ _CHANGED = """
 It is ordered so that PostgreSQL finds new rows with the index on transactions, however long the log is. Without the
 order, it would scan the index on accounts.
 """
+_OF_CHANGED = (
+    "revision",
+    "store_id",
+    "server",
+    "snapshot",
+    "sequence",
+    "mark",
+    "log_start",
+    "rewound",
+    "cut",
+    "found",
+    "names",
+)
 _PARTS = 5
 """The number of parts in a position. Positions of earlier versions have fewer, and cannot detect a restored backup."""
 
@@ -100,6 +115,23 @@ _CLOCK = text("SELECT clock_timestamp()")
 _COPIED_ENTRIES = f"entries ({', '.join(('id', 'account_id', 'cidr', *DETAIL_NAMES, *STAMP_NAMES))})"
 _IDS = "SELECT nextval(pg_get_serial_sequence(:table, 'id')) FROM generate_series(1, :wanted)"
 
+_ADDED = ("account_id", *(column.name for column in ENTRY_COLUMNS))
+_LOGGED = ("actor", "account", "action", "before", "after")
+_INSERT = f"""
+    WITH added AS (
+        INSERT INTO {{schema}}.entries ({", ".join(_ADDED)})
+        SELECT * FROM unnest({", ".join(f":added_{name}" for name in _ADDED)})
+    ), raised AS (
+        UPDATE {{schema}}.accounts SET version = version + 1 WHERE id = ANY (:raised)
+    )
+    INSERT INTO {{schema}}.changes (at, {", ".join(_LOGGED)})
+    SELECT :at, made.actor, made.account, made.action, CAST(made.before AS json), CAST(made.after AS json)
+    FROM unnest({", ".join(f":made_{name}" for name in _LOGGED)})
+        WITH ORDINALITY AS made ({", ".join(_LOGGED)}, place)
+    ORDER BY made.place
+"""  # noqa: S608 - names of columns
+"""One statement stores and logs changes. The tables do not depend on each other, except that the log has an order."""
+
 _select_names = select(accounts.c.name).where(in_keys(accounts.c.name, "names"))
 
 
@@ -108,17 +140,32 @@ class _Statements(NamedTuple):
 
     position: TextClause
     changed: TextClause
+    changed_lists: Select[Any]
     note_matches: TextClause
     ids: TextClause
+    insert: TextClause
 
 
 @cache
 def _statements(schema: str) -> _Statements:
-    texts: tuple[str, ...] = (_POSITION, _CHANGED, _NOTE_MATCHES, _IDS)
+    texts: tuple[str, ...] = (_POSITION, _CHANGED, _NOTE_MATCHES, _IDS, _INSERT)
     parts = {"{mark}": _MARK, "{revision}": _REVISION, "{schema}": f'"{schema}"'}
     for part, written in parts.items():
         texts = tuple(one.replace(part, written) for one in texts)
-    return _Statements(*map(text, texts))
+    position, changed, note_matches, ids, inserted = map(text, texts)
+    return _Statements(
+        position=position,
+        changed=changed,
+        changed_lists=select_lists_after(changed.columns(*map(column, _OF_CHANGED))),
+        note_matches=note_matches,
+        ids=ids,
+        insert=inserted.bindparams(
+            bindparam("at", type_=changes.c.at.type),
+            bindparam("raised", type_=ARRAY(accounts.c.id.type)),
+            *(bindparam(f"added_{name}", type_=ARRAY(entries.c[name].type)) for name in _ADDED),
+            *(bindparam(f"made_{name}", type_=ARRAY(Text())) for name in _LOGGED),
+        ),
+    )
 
 
 class PostgresTransaction(Transaction):
@@ -225,25 +272,41 @@ class PostgresTransaction(Transaction):
         refuse_other_lists(revision)
         return "|".join(map(str, parts))
 
-    def changed_since(self, position: str, limit: int) -> set[str] | None:
-        """Return the accounts of rows whose transactions the position does not see, or None if they are unknown.
+    def _insert(self, added: Sequence[dict[str, object]], made: Sequence[StoredChange], at: datetime) -> None:
+        """Store new entries, raise the versions of the changed accounts, and log the changes."""
+        logged = [log_row(change, at) for change in made]
+        for row in logged:  # a list of lists would be one array with two dimensions
+            row.update(before=compact(row["before"]), after=compact(row["after"]))
+        self._connection.execute(
+            self._statements.insert,
+            {
+                "at": at,
+                "raised": sorted({change.account.id for change in made}),
+                **{f"added_{name}": [row[name] for row in added] for name in _ADDED},
+                **{f"made_{name}": [row[name] for row in logged] for name in _LOGGED},
+            },
+        )
 
-        The same query reads the current position.
-        """
+    def _read_changes(self, position: str, limit: int, *, lists: bool) -> Sequence[Row[Any]]:
         parts = position.split("|")
         if len(parts) != _PARTS or not parts[3].isdecimal():
-            return None
-        store_id, server, seen, end, mark = parts
+            return ()
+        _, _, seen, end, mark = parts
         most = {"most": limit + 1, "rows": _ROWS_A_NAME * limit + 1}
-        revision, *now, log_start, rewound, cut, names = self._connection.execute(
-            self._statements.changed, {"seen": seen, "last": int(end), "mark": mark, **most}
-        ).one()
-        refuse_other_lists(revision)
-        self._position = "|".join(map(str, now))
-        now_id, now_server, *_ = now
-        if (store_id, server) != (now_id, now_server) or rewound or cut or int(end) + 1 < log_start:
-            return None
-        return set(names) if len(names) <= limit else None
+        statement = self._statements.changed_lists if lists else self._statements.changed
+        return self._connection.execute(statement, {"seen": seen, "last": int(end), "mark": mark, **most}).all()
+
+    def _knows_changes(self, position: str, limit: int, row: Row[Any]) -> bool:
+        refuse_other_lists(row.revision)
+        self._position = "|".join(map(str, row[1 : 1 + _PARTS]))
+        store_id, server, _, end, _ = position.split("|")
+        return (
+            (store_id, server) == (row.store_id, row.server)
+            and row.log_start - 1 <= int(end)
+            and not row.rewound
+            and not row.cut
+            and row.found <= limit
+        )
 
     def _insert_accounts(
         self, rows: Sequence[tuple[int, str]], parent_id: int | None, version: int, moment: str, actor: str | None

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from sqlalchemy import Engine
-    from sqlalchemy.pool import PoolProxiedConnection
+    from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
     from cidrgate.values import Duration
 
@@ -70,6 +70,27 @@ _TIDY_PATIENCE = 100
 
 _WAL_RETRY = 0.01
 """Seconds between two attempts to switch a file to write-ahead logging."""
+
+
+class _Pool(QueuePool):
+    """A pool that also closes the connections that were in use when it was disposed, as soon as they are returned.
+
+    A store disposes its pools when it is closed and before a fork. Another thread, or the transaction in which its own
+    thread forks, may use a connection at that time.
+    """
+
+    _disposed = False
+
+    def dispose(self) -> None:
+        """Close the connections that are not in use now, and each other one when it is returned."""
+        self._disposed = True
+        super().dispose()
+
+    def _do_return_conn(self, record: ConnectionPoolEntry) -> None:
+        if self._disposed:
+            record.close()
+        else:
+            super()._do_return_conn(record)
 
 
 class SqliteStore:
@@ -194,12 +215,12 @@ class SqliteStore:
                     with suppress(SQLAlchemyError):
                         begun.rollback()
                     raise
-            try:
-                self._identity.check()
-            except StoreError as error:
-                raise OutcomeUnknownError(
-                    f"{error}. A change was committed in the meantime, possibly to the file that is gone"
-                ) from error
+                try:  # while the connection is open, because the last one to be closed deletes the log
+                    self._identity.check()
+                except StoreError as error:
+                    raise OutcomeUnknownError(
+                        f"{error}. A change was committed in the meantime, possibly to the file that is gone"
+                    ) from error
 
     def withdraw(self) -> None:
         """Cancel every change in progress whose commit has not begun."""
@@ -465,7 +486,7 @@ def _make_engine(
     if path is None:
         settings: dict[str, Any] = {"poolclass": StaticPool, "connect_args": {"check_same_thread": False}}
     else:
-        settings = {"poolclass": QueuePool, "pool_size": connections, "max_overflow": 0, "pool_timeout": pool_timeout}
+        settings = {"poolclass": _Pool, "pool_size": connections, "max_overflow": 0, "pool_timeout": pool_timeout}
         settings["creator"] = partial(OwnConnection, path, timeout=lock_timeout)
     engine = create_engine("sqlite://", **settings, json_serializer=compact)
 

@@ -6,19 +6,19 @@ import json
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import text
+from sqlalchemy import column, text
 
 from cidrgate.stores.bulk import compact, rows_of
 from cidrgate.stores.entry_rows import DEFAULTS, DETAIL_COLUMNS, DETAIL_NAMES, STAMP_NAMES
 from cidrgate.stores.migrations import refuse_other_lists
 from cidrgate.stores.schema import utc_text
-from cidrgate.stores.sql import Transaction
+from cidrgate.stores.sql import Transaction, select_lists_after
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import datetime
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Row
 
     from cidrgate.stores.values import NewList
 
@@ -31,9 +31,30 @@ _POSITION = """
             SELECT at FROM changes WHERE sequence = (SELECT seq FROM sqlite_sequence WHERE name = 'changes')
         ), '')
 """
-_LOG = text("SELECT (SELECT log_start FROM facts), coalesce((SELECT at FROM changes WHERE sequence = :last), '')")
-# NOT INDEXED: SQLite would otherwise scan its whole index on accounts, because the query selects accounts.
-_CHANGED = text("SELECT DISTINCT account FROM changes NOT INDEXED WHERE sequence > :last LIMIT :most")
+_CHANGED = text(
+    # NOT INDEXED: SQLite would otherwise scan its whole index on accounts, because the query selects accounts.
+    """
+    WITH since AS MATERIALIZED (
+        SELECT DISTINCT account FROM changes NOT INDEXED WHERE sequence > :last LIMIT :most
+    ), log_end (sequence) AS (
+        SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'changes'), 0)
+    )
+    SELECT (SELECT version_num FROM alembic_version) AS revision, facts.store_id AS store_id,
+        log_end.sequence AS sequence,
+        coalesce((SELECT at FROM changes WHERE sequence = log_end.sequence), '') AS mark,
+        facts.log_start AS log_start,
+        coalesce((SELECT at FROM changes WHERE sequence = :last), '') <> :mark AS rewound,
+        (SELECT count(*) FROM since) AS found,
+        (SELECT json_group_array(account) FROM since) AS names
+    FROM facts, log_end
+    """
+)
+"""One statement, because the work around each statement costs more than the statement."""
+_CHANGED_LISTS = select_lists_after(
+    _CHANGED.columns(
+        *map(column, ("revision", "store_id", "sequence", "mark", "log_start", "rewound", "found", "names"))
+    )
+)
 _OF_EACH = ("id", "account_id", "cidr", *DETAIL_NAMES)
 """The columns that differ between the entries of a bulk insert; the common columns follow them."""
 
@@ -138,19 +159,23 @@ class SqliteTransaction(Transaction):
         refuse_other_lists(revision)
         return "|".join(map(str, parts))
 
-    def changed_since(self, position: str, limit: int) -> set[str] | None:
-        """Return the accounts of the later rows, or None if they are unknown; see `Transaction.changed_since`."""
-        if position == self.position():
-            return set()
-        store_id, last, mark = [*position.split("|"), "", ""][:3]
-        now_id, now_last, _ = self.position().split("|")
-        if store_id != now_id or not last.isdecimal() or int(last) >= int(now_last):
-            return None
-        log_start, now_mark = self._connection.execute(_LOG, {"last": int(last)}).one()
-        if int(last) + 1 < log_start or now_mark != mark:
-            return None
-        found = set(self._connection.scalars(_CHANGED, {"last": int(last), "most": limit + 1}))
-        return found if len(found) <= limit else None
+    def _read_changes(self, position: str, limit: int, *, lists: bool) -> Sequence[Row[Any]]:
+        _, last, mark = [*position.split("|"), "", ""][:3]
+        if not last.isdecimal():
+            return ()
+        statement = _CHANGED_LISTS if lists else _CHANGED
+        return self._connection.execute(statement, {"last": int(last), "mark": mark, "most": limit + 1}).all()
+
+    def _knows_changes(self, position: str, limit: int, row: Row[Any]) -> bool:
+        refuse_other_lists(row.revision)
+        self._position = "|".join(map(str, (row.store_id, row.sequence, row.mark)))
+        store_id, last, *_ = position.split("|")
+        return (
+            store_id == row.store_id
+            and row.log_start - 1 <= int(last) <= row.sequence
+            and not row.rewound
+            and row.found <= limit
+        )
 
     def _last(self, table: str) -> int:
         """Return the greatest key that a table ever had."""

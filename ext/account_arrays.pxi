@@ -1,0 +1,168 @@
+"""Arrays of accounts, by name or by row number, and the lookup of many names. Part of `_engine.pyx`."""
+
+from libc.stdint cimport int32_t, uint32_t
+from libc.stdlib cimport free
+
+from accounts cimport (
+    DEAD, MAX_NAME, AccountHeader, Accounts, Name, Slot, SlotTable, find_from, first_place, header_of,
+)
+from batch cimport CODES, NOTHING, PIECE, Batch, code_at, is_null, octets_at
+from native cimport allocate_array, keyed_hash, load_acquire, load_pointer, prefetch
+from verify cimport is_utf8
+
+from cidrgate.errors import AccountNotFoundError, InvalidAccountError
+
+cdef enum:
+    UNKNOWN = -1                # the row number of an unknown account
+    NO_NAME = -2                # of what cannot be a name: null, or text that is not UTF-8
+
+
+cdef class _AccountNames:
+    """An argument that names accounts: a list of `str`, or an Arrow array or stream of strings."""
+
+    cdef list names
+    cdef _ArrowColumn column        # for an Arrow array or stream, otherwise None
+    cdef Py_ssize_t count
+
+    def __cinit__(self, object source):
+        if is_arrow(source) and not isinstance(source, (str, bytes)):
+            try:
+                self.column = _ArrowColumn(source, "accounts", NAME_FORMS)
+            except ImportError:
+                # A column of pandas needs pyarrow for this; without pyarrow it is an iterable like any other.
+                pass
+        if self.column is None:
+            self.names = account_names(source)
+            self.count = len(self.names)
+        elif self.column.refused is not None:
+            raise TypeError(f"accounts must be a list of str, or an Arrow array or stream of strings or a dictionary "
+                            f"of strings, not {self.column.refused}")
+        else:
+            self.count = self.column.count
+
+    cdef object wrong(self, Py_ssize_t index):
+        """Return the error for an element of an Arrow array that cannot be a name."""
+        cdef object value = self.column.value(index)
+        if value is None:
+            return TypeError(no_account(index, None))
+        return InvalidAccountError(
+            f"accounts[{index}]: {quoted(value)} is not UTF-8, so it cannot be an account's name")
+
+
+cdef list account_names(object accounts):
+    """Return the accounts of an iterable as a new list."""
+    cdef Py_ssize_t index
+    cdef list names
+    if isinstance(accounts, (str, bytes)):
+        raise TypeError(f"accounts must be a list of str, not one {type(accounts).__name__}: write [account]")
+    names = list(accounts)
+    for index in range(len(names)):
+        if type(names[index]) is not str:
+            raise TypeError(no_account(index, names[index]))
+    return names
+
+
+cdef str no_account(Py_ssize_t index, object value):
+    """Return the error message for an element that is not a `str`."""
+    return f"accounts[{index}] must be a str, not {type(value).__name__}"
+
+
+cdef object no_row(object rows, Py_ssize_t index):
+    """Return the error for an invalid row number."""
+    return AccountNotFoundError(f"accounts[{index}]: row {rows[index]} belongs to no account; call rows() again")
+
+
+cdef _Memory row_memory(object rows):
+    """Return row numbers as int32. A number with more than 32 bits is an error; it is never truncated."""
+    cdef _Memory memory = _Memory()
+    given = rows
+    rows = _numpy().require(given, _numpy().int32, "CA")
+    if given.dtype.itemsize > 4 and (rows != given).any():
+        raise no_row(given, int((rows != given).argmax()))
+    if not memory.take(rows, b"il", 4, 1, False):
+        raise ValueError("accounts changed while it was read: do not write to the array during the call")
+    return memory
+
+
+cdef Py_ssize_t find_names(
+    const Accounts *accounts, const Batch *batches, Py_ssize_t n_batches, int32_t *rows
+) noexcept nogil:
+    """Find the row number of each name; return how many elements precede the first that cannot be a name."""
+    cdef Py_ssize_t done = 0, at, index
+    for at in range(n_batches):
+        find_names_of_batch(accounts, batches + at, rows + done)
+        for index in range(batches[at].count):
+            if rows[done + index] == NO_NAME:
+                return done + index
+        done += batches[at].count
+    return done
+
+
+cdef void find_names_of_batch(const Accounts *accounts, const Batch *batch, int32_t *rows) noexcept nogil:
+    """Find the row number of each name of a batch: UNKNOWN, NO_NAME or a row. A dictionary's values are found once."""
+    cdef Py_ssize_t index
+    cdef int32_t *of_values = NULL
+    if batch.form == CODES and batch.dictionary.count <= batch.count:
+        of_values = <int32_t *>allocate_array(batch.dictionary.count, sizeof(int32_t))
+    if of_values == NULL:
+        find_each_name(accounts, batch, rows)
+        return
+    find_each_name(accounts, batch.dictionary, of_values)
+    for index in range(batch.count):
+        rows[index] = NO_NAME if is_null(batch, index) else of_values[code_at(batch, index)]
+    free(of_values)
+
+
+cdef void find_each_name(const Accounts *accounts, const Batch *batch, int32_t *rows) noexcept nogil:
+    """Find the row number of each name of a batch, piece by piece, so that enough lookups are in flight."""
+    cdef Name names[PIECE]
+    cdef uint32_t tags[PIECE]
+    cdef bint known[PIECE]
+    cdef SlotTable *table = <SlotTable *>load_pointer(&accounts.table)
+    cdef Slot *slot
+    cdef Py_ssize_t start = 0, wanted, index
+    cdef uint32_t block
+    while start < batch.count:
+        wanted = min(<Py_ssize_t>PIECE, batch.count - start)
+        for index in range(wanted):
+            known[index] = False
+            rows[start + index] = UNKNOWN if name_at(batch, start + index, &names[index]) else NO_NAME
+            if rows[start + index] == UNKNOWN and names[index].size <= MAX_NAME:
+                known[index] = True
+                tags[index] = keyed_hash(names[index].text, names[index].size, accounts.seed)
+                prefetch(&table.slots[first_place(table, tags[index])])
+        for index in range(wanted):
+            if known[index]:
+                block = load_acquire(&table.slots[first_place(table, tags[index])].block)
+                if block != 0 and block != DEAD:
+                    prefetch(header_of(accounts, block))
+        for index in range(wanted):
+            if known[index]:
+                slot = find_from(table, accounts, &names[index], tags[index])
+                block = DEAD if slot == NULL else load_acquire(&slot.block)
+                if block != DEAD:
+                    rows[start + index] = <int32_t>(accounts.first_row + header_of(accounts, block).row)
+                    continue
+            # The name of a known account is UTF-8. Text that is not must not pass for an unknown account.
+            if rows[start + index] == UNKNOWN and not is_text_utf8(&names[index]):
+                rows[start + index] = NO_NAME
+        start += wanted
+
+
+cdef inline bint name_at(const Batch *batch, Py_ssize_t index, Name *name) noexcept nogil:
+    """Read the text of an element, also of a dictionary; return False if it is null."""
+    cdef Py_ssize_t size = 0
+    if batch.form == CODES and not is_null(batch, index):
+        index = <Py_ssize_t>code_at(batch, index)
+        batch = batch.dictionary
+    if batch.form == CODES or batch.form == NOTHING or is_null(batch, index):
+        return False
+    name.text = octets_at(batch, index, &size)
+    name.size = size
+    return True
+
+
+cdef inline bint is_text_utf8(const Name *name) noexcept nogil:
+    """Return whether a text is UTF-8. Text that is too long for a name and for the check is only unknown."""
+    cdef uint32_t size = <uint32_t>name.size
+    return size != name.size or is_utf8(name.text, size)
