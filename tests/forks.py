@@ -12,6 +12,8 @@ import time
 import warnings
 from typing import TYPE_CHECKING, Any
 
+from cidrgate.process import forking
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -45,17 +47,19 @@ def _fork_in_c(
     before: list[Callable[[], object]], in_child: list[Callable[[], object]], in_parent: list[Callable[[], object]]
 ) -> int:
     interval = sys.getswitchinterval()
-    # Between the calls the child must not be asked to let other threads run, as it has none.
+    # Between the calls the child must not be asked to let other threads run, as it has none. Without the hooks it would
+    # wait for ever if another thread were just taking the interpreter's lock, so these threads wait for ours.
     sys.setswitchinterval(3600)
-    time.sleep(0.05)
-    try:
-        for call in before:
-            call()
-        pid: int = ctypes.PyDLL(None).fork()
-        for call in in_parent if pid else in_child:
-            call()
-    finally:
-        sys.setswitchinterval(interval)
+    with forking._gate._changed:
+        time.sleep(0.1)
+        try:
+            for call in before:
+                call()
+            pid: int = ctypes.PyDLL(None).fork()
+            for call in in_parent if pid else in_child:
+                call()
+        finally:
+            sys.setswitchinterval(interval)
     return pid
 
 

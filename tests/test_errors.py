@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import json
 import pickle
 import re
 import typing
@@ -13,14 +14,20 @@ from importlib import import_module
 from typing import Any
 
 import pytest
+from fastapi import Request
 from hypothesis import given, settings, strategies as st
 
 import cidrgate
 from cidrgate import errors
 from cidrgate.client import ApiError, ProblemInfo
+from cidrgate.client.errors import error_of
+from cidrgate.client.values import problem_of
 from cidrgate.errors import CidrgateError, Problem, ProblemCode, RuleError
 from cidrgate.problem_types import PROBLEM_TYPES
 from cidrgate.rules import RULES
+from cidrgate.serialization import error_data
+from cidrgate.service.http import problems
+from cidrgate.service.http.limits import LONGEST_DATA
 from tests.test_layers import MODULES
 
 INSIDE = {"AccountsLockedError", "MissingAccountError"}
@@ -64,6 +71,9 @@ OF_THE_SERVICE: dict[str, st.SearchStrategy[Any]] = {
     "errors": st.lists(st.fixed_dictionaries({"code": st.text(), "detail": st.text()})),
 }
 """Arguments of which the types do not say enough."""
+
+OBJECTS = st.dictionaries(st.text(), st.none() | st.booleans() | st.integers() | st.text())
+st.register_type_strategy(ProblemInfo, st.builds(ProblemInfo, data=OBJECTS))  # a type cannot say what JSON is
 
 
 def has_constructor(kind: type[CidrgateError]) -> bool:
@@ -121,6 +131,48 @@ def test_an_error_keeps_its_data_in_copies_and_pickles(kind: type[CidrgateError]
         assert (copied.args, copied.__notes__) == (error.args, error.__notes__)
         if isinstance(error, ModuleNotFoundError):
             assert copied.name == error.name  # type: ignore[attr-defined]
+
+
+SENT = [
+    one.error
+    for one in PROBLEM_TYPES
+    # The details of stores are for the operator.
+    if one.error is not None and one.status is not None and not issubclass(one.error, errors.StoreError)
+]
+
+
+@pytest.mark.parametrize("kind", SENT, ids=lambda kind: kind.__name__)
+@settings(max_examples=20)
+@given(data=st.data())
+def test_an_error_of_the_client_has_the_data_of_the_error_of_the_manager(
+    kind: type[CidrgateError], data: st.DataObject
+) -> None:
+    positional, named = data.draw(arguments(kind))
+    error = kind(*positional, **named)
+    request = Request({"type": "http", "method": "GET", "path": "/", "headers": [], "query_string": b""})
+    try:
+        body = bytes(problems._cidrgate_error(request, error).body)
+    except UnicodeEncodeError:  # a surrogate, which the service does not let in
+        return
+    received = error_of(problem_of(json.loads(body)), request_id=None, retry_after=None, account=None)
+    assert isinstance(received, kind)
+    assert set(vars(error)) <= set(vars(received))
+    for name in [*error_data(kind), *(["confirm"] if hasattr(error, "confirm") else [])]:
+        value = getattr(error, name)
+        if isinstance(value, str | tuple) and len(value) > LONGEST_DATA:
+            continue
+        assert getattr(received, name) == value, name
+    assert getattr(received, "entry", None) == getattr(error, "entry", None)
+
+
+def test_names_of_data_are_no_names_of_the_error_of_the_client() -> None:
+    """An attribute of one would hide that of the other; what both have is the same."""
+    of_the_client = set(vars(error_of(ProblemInfo(**PROBLEM), request_id=None, retry_after=None, account=None)))
+    for kind in SENT:
+        assert error_data(kind).keys() & of_the_client <= {"account"}
+
+
+PROBLEM: dict[str, Any] = {"type": "", "title": "", "status": 404, "detail": "", "code": "not_found"}
 
 
 @EVERY

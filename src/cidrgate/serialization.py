@@ -8,23 +8,27 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
 from datetime import datetime
+from inspect import isfunction, signature
 from typing import TYPE_CHECKING, Any
 
 from cidrgate.rules.networks import address_count, prefix_length, subnet_mask
 from cidrgate.values import Entry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
-    from cidrgate.errors import Problem
+    from cidrgate.errors import CidrgateError, Problem
     from cidrgate.values import Account, Change, Decision, ListChange, ListState
 
 __all__ = [
     "EntryInfo",
     "account_record",
     "change_record",
+    "data_of_record",
     "decision_record",
     "entry_record",
+    "error_data",
+    "error_data_record",
     "list_change_record",
     "problem_record",
     "utc_text",
@@ -103,6 +107,66 @@ def list_change_record(change: ListChange, state: ListState) -> dict[str, Any]:
         "before": [entry_record(entry) for entry in change.before],
         "after": [entry_record(entry) for entry in change.after],
     }
+
+
+_OF_THEIR_OWN = frozenset({"more", "confirm", "way"})
+"""What constructors of errors take besides data: records of errors have other members for it."""
+
+
+def error_data(kind: type[CidrgateError]) -> dict[str, Any]:
+    """Return the names of the data that errors of a class carry, with what they are if an error does not know them.
+
+    The data are what the constructors of the class and of its bases take by name.
+
+    Example:
+        >>> from cidrgate.errors import StoreError, VersionConflictError
+        >>> error_data(VersionConflictError), error_data(StoreError)
+        ({'account': None, 'expected': None, 'actual': None}, {})
+    """
+    constructors = [vars(one)["__init__"] for one in reversed(kind.__mro__) if isfunction(vars(one).get("__init__"))]
+    taken = [one for made in constructors for one in signature(made).parameters.values()]
+    named = [one for one in taken if one.kind is one.KEYWORD_ONLY]
+    found = {one.name: None if one.default is one.empty else one.default for one in named}
+    return {name: default for name, default in found.items() if name not in _OF_THEIR_OWN}
+
+
+def error_data_record(error: CidrgateError) -> dict[str, Any]:
+    """Return the data of an error as a JSON object: its attributes, without those that it does not know.
+
+    Example:
+        >>> from cidrgate.errors import VersionConflictError
+        >>> error_data_record(VersionConflictError("it changed", account="a", expected=1))
+        {'account': 'a', 'expected': 1}
+    """
+    found = {name: getattr(error, name, None) for name in error_data(type(error))}
+    return {name: _json_of(value) for name, value in found.items() if value is not None}
+
+
+def _json_of(value: object) -> object:
+    if isinstance(value, datetime):
+        return value.isoformat()  # it may have no time zone, which may be what is wrong
+    if isinstance(value, tuple | frozenset):
+        return sorted(value) if isinstance(value, frozenset) else list(value)
+    return value
+
+
+def data_of_record(kind: type[CidrgateError], record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the data of an error of a class from its record, which may lack some or have more.
+
+    Example:
+        >>> from cidrgate.errors import EntryNotFoundError
+        >>> data_of_record(EntryNotFoundError, {"account": "a", "entries": [7]})
+        {'account': 'a', 'entries': (7,)}
+    """
+    return {
+        name: _value_of(name, record[name]) if name in record else default for name, default in error_data(kind).items()
+    }
+
+
+def _value_of(name: str, value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(value)
+    return datetime.fromisoformat(value) if name.endswith("_at") and isinstance(value, str) else value
 
 
 def change_record(change: Change) -> dict[str, Any]:

@@ -242,22 +242,24 @@ def test_an_error_of_the_service_is_the_librarys_error_too(api: Api) -> None:
         assert account.value.account == "nobody"
         with pytest.raises(EntryNotFoundError) as entry:
             client.get_entry("acct-1", 99)
-        assert (entry.value.entry, isinstance(entry.value, LookupError)) == (None, True)
+        assert (entry.value.entry, isinstance(entry.value, LookupError)) == (99, True)
         with pytest.raises(EntryNotFoundError, match=r"does not list '9\.9\.9\.9/32'"):
             client.remove_entry("acct-1", "9.9.9.9/32")
         with pytest.raises(SubaccountError) as inherited:
             client.add_entries("sub-1", "8.8.8.0/24")
-        assert inherited.value.parent is None
+        assert (inherited.value.account, inherited.value.parent) == ("sub-1", "acct-1")
         with pytest.raises(WouldLockOutCallerError) as lock_out:
             client.add_entries("acct-1", "8.8.8.0/24")
         assert isinstance(lock_out.value, UnconfirmedError)
         assert lock_out.value.confirm == ("lock_out",)
+        assert lock_out.value.address in lock_out.value.consequence
         client.add_entries("acct-1", "8.8.8.0/24", confirm=lock_out.value.confirm)
         with pytest.raises(WouldDisableEnforcementError):
             client.replace_entries("acct-1", [])
         for error in (account.value, entry.value, lock_out.value):
             again = pickle.loads(pickle.dumps(error))
             assert (type(again), str(again), again.problem) == (type(error), str(error), error.problem)
+            assert vars(again) == vars(error)
 
 
 def test_there_is_a_class_for_every_code_that_the_library_shares() -> None:

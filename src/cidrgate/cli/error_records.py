@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 from cidrgate.cli.errors import BadRowsError, shell_message
 from cidrgate.cli.exit_statuses import status_of
 from cidrgate.errors import RuleError, UnconfirmedChangeError
-from cidrgate.serialization import problem_record
+from cidrgate.serialization import error_data_record, problem_record
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from cidrgate.errors import CidrgateError
 
@@ -36,6 +36,7 @@ def error_record(error: CidrgateError, exit_status: int | None = None) -> dict[s
         errors=errors,
         more_errors=error.more if isinstance(error, RuleError) else 0,
         confirm=[str(name) for name in error.confirm] if isinstance(error, UnconfirmedChangeError) else (),
+        data=error_data_record(error),
     )
 
 
@@ -47,6 +48,7 @@ def error_object(
     errors: Sequence[dict[str, Any]] = (),
     more_errors: int = 0,
     confirm: Sequence[str] = (),
+    data: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return the object of an error, with the names that problem details of the API have.
 
@@ -57,6 +59,7 @@ def error_object(
         errors: The broken rules, or the bad rows of a file.
         more_errors: How many errors there are that are not in `errors`.
         confirm: The guards that refused the change.
+        data: What the error is about, by the names of its attributes in Python.
     """
     return {
         "code": code,
@@ -65,4 +68,5 @@ def error_object(
         "errors": list(errors),
         "more_errors": more_errors,
         "confirm": list(confirm),
+        "data": dict(data or {}),
     }

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from inspect import isfunction, signature
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from cidrgate import errors
 from cidrgate.errors import CidrgateError, OutcomeUnknownError, UnconfirmedChangeError
+from cidrgate.serialization import data_of_record, error_data
 
 if TYPE_CHECKING:
     from cidrgate.client.values import ProblemInfo
@@ -19,8 +19,8 @@ class ApiError(CidrgateError):
     """The service rejected a request or could not carry it out.
 
     If the library has an error with the same code, the error is an instance of both: `except VersionConflictError`
-    catches the conflict, whether a `RuleManager` or a service found it. The attributes of the library's error are None
-    if the service does not send them.
+    catches the conflict, whether a `RuleManager` or a service found it. It has the attributes of the library's error,
+    as far as the service sends them.
 
     Attributes:
         problem: The problem details of the response.
@@ -35,6 +35,8 @@ class ApiError(CidrgateError):
     code = "http_error"
     kinds: ClassVar[dict[str, type[ApiError]]] = {}
     """The class of the errors with each code; every other error is an `ApiError`."""
+    _library: ClassVar[type[CidrgateError]] = CidrgateError
+    """The library's error that it also is; `CidrgateError` if there is none with its code."""
 
     def __init__(
         self,
@@ -54,6 +56,9 @@ class ApiError(CidrgateError):
         self.request_id = request_id
         self.retry_after = retry_after
         self.account = account
+        for name, value in data_of_record(self._library, problem.data).items():
+            if value is not None or name != "account":
+                setattr(self, name, value)
 
     def __str__(self) -> str:
         """Return what is wrong and how to correct it."""
@@ -68,7 +73,7 @@ class UnconfirmedError(ApiError):
     Attributes:
         confirm: Repeat the call with this value as `confirm`. Or pass `allow_empty=True` for `disable_enforcement`, and
             `allow_lock_out=True` for `lock_out`.
-        consequence: What the change would do, and how to confirm it.
+        consequence: What the change would do.
     """
 
     code = "unconfirmed_change"
@@ -83,7 +88,7 @@ class UnconfirmedError(ApiError):
     ) -> None:
         super().__init__(problem, request_id=request_id, retry_after=retry_after, account=account)
         self.confirm = tuple(problem.confirm)
-        self.consequence = problem.detail
+        self.consequence = problem.data.get("consequence", problem.detail)
 
 
 class ApiConnectionError(CidrgateError):
@@ -112,14 +117,6 @@ def error_of(
     return kind(problem, request_id=request_id, retry_after=retry_after, account=account)
 
 
-def _attributes(error: type[CidrgateError]) -> list[str]:
-    """Return the attributes that an error of the library gets from its constructor."""
-    made = error.__init__
-    if not isfunction(made):  # it is that of the built-in exceptions
-        return []
-    return [name for name in signature(made).parameters if name not in ("self", "message", "args", "kwargs")]
-
-
 def _add_kind(error: type[CidrgateError]) -> None:
     """Make the class of the errors of the service that are an error of the library too."""
     if error.code in ApiError.kinds:  # a subclass without a code of its own comes after the class whose code it has
@@ -127,8 +124,8 @@ def _add_kind(error: type[CidrgateError]) -> None:
     base = UnconfirmedError if issubclass(error, UnconfirmedChangeError) else ApiError
     name = f"Api{error.__name__}"
     said = f"The service answered with the problem `{error.code}`; see `cidrgate.errors.{error.__name__}`."
-    # What the service does not send is None.
-    members: dict[str, Any] = dict.fromkeys(_attributes(error)) | {
+    members: dict[str, Any] = error_data(error) | {
+        "_library": error,
         "__doc__": said,
         "__module__": __name__,
         "code": error.code,

@@ -92,6 +92,7 @@ class ProblemInfo:
         errors: What is wrong in particular.
         more_errors: The number of errors that are not in `errors`.
         confirm: The values of `confirm` that the change needs.
+        data: What the problem is about, as JSON. The errors of the client have it as attributes.
         outcome: `unknown` if the change may or may not be stored.
         address: The client address, if it may not use the service.
         request_id: Identifies a denial in the operator's log.
@@ -105,6 +106,7 @@ class ProblemInfo:
     errors: list[ProblemErrorInfo] = field(default_factory=list)
     more_errors: int = 0
     confirm: list[str] = field(default_factory=list)
+    data: dict[str, Any] = field(default_factory=dict)
     outcome: str | None = None
     address: str | None = None
     request_id: str | None = None

@@ -4,6 +4,7 @@ The objects of one resource are defined beside its operations. `cidrgate.seriali
 """
 
 import dataclasses
+import re
 from collections.abc import Iterable
 from dataclasses import fields
 from datetime import UTC, datetime
@@ -51,6 +52,9 @@ __all__ = [
 ]
 
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
 def _written(time: object) -> object:
     """Require a time in the format of RFC 3339; the unit of a number would be unclear."""
     if isinstance(time, datetime) or (isinstance(time, str) and time[4:5] == "-"):
@@ -68,7 +72,7 @@ def _in_range(time: datetime) -> datetime:
 
 def _unicode(text: str) -> str:
     """Require a text that can be sent back: JSON can express surrogates, which no Unicode encoding can."""
-    if any("\ud800" <= character <= "\udfff" for character in text):
+    if _SURROGATE.search(text):
         raise ValueError("this is not Unicode text: it contains a lone surrogate")
     return text
 
@@ -293,6 +297,10 @@ class ProblemModel(BaseModel):
     more_errors: int | SkipJsonSchema[None] = _optional("The number of errors that are not in `errors`.")
     confirm: list[str] | SkipJsonSchema[None] = _optional(
         "The values of `confirm` with which to repeat the request, if a guard rejected it.",
+    )
+    data: dict[str, Any] | SkipJsonSchema[None] = _optional(
+        "What the problem is about, by the names of the attributes that the error of this code has in Python, such as "
+        "`account`, `expected` and `actual` of a `version_conflict`. Later versions may add members."
     )
     outcome: str | SkipJsonSchema[None] = _optional("`unknown` if the change may or may not be stored.")
     address: str | None = _optional("The client address, if it may not use the service; null if it is unknown.")

@@ -23,6 +23,7 @@ __all__ = [
     "LARGEST_SIGN_IN",
     "LONGEST_ADDRESS",
     "LONGEST_CURSOR",
+    "LONGEST_DATA",
     "LONGEST_FORM_LIST",
     "LONGEST_KEY",
     "LONGEST_LABEL",
@@ -86,5 +87,7 @@ LARGEST_PAGE: Final = 1 << 20
 """Bytes of a page. A page with large items ends earlier, but has at least one item."""
 MOST_PROBLEMS_TOLD: Final = 100
 """Broken rules that a response lists; the rest is counted."""
+LONGEST_DATA: Final = 255
+"""Characters of a text, and items of a list, in the `data` of a problem; longer ones are left out."""
 MOST_INVALID: Final = 50
 """Invalid members and parameters that a response lists; the rest is counted."""

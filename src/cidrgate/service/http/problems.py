@@ -21,8 +21,8 @@ from cidrgate.errors import (
     UnconfirmedChangeError,
 )
 from cidrgate.problem_types import PROBLEM_JSON, TYPE_OF_CODE, problem_details, type_of_error
-from cidrgate.serialization import problem_record
-from cidrgate.service.http.limits import MOST_INVALID, MOST_PROBLEMS_TOLD
+from cidrgate.serialization import error_data_record, problem_record
+from cidrgate.service.http.limits import LONGEST_DATA, MOST_INVALID, MOST_PROBLEMS_TOLD
 from cidrgate.service.http.store_events import log_store_error
 
 if TYPE_CHECKING:
@@ -155,6 +155,7 @@ def problem_response(
     errors: Sequence[Mapping[str, Any]] = (),
     more_errors: int = 0,
     confirm: Iterable[str] = (),
+    data: Mapping[str, Any] | None = None,
     headers: dict[str, str] | None = None,
     **more: Any,
 ) -> Response:
@@ -166,11 +167,21 @@ def problem_response(
         errors: What is wrong in particular.
         more_errors: How many errors there are that are not in `errors`.
         confirm: The values of `confirm` that a repeated request needs for the change to be made.
+        data: The data of the error of the library. Texts and lists longer than `LONGEST_DATA` are left out.
         headers: Additional headers of the response.
         more: Additional members of the response.
     """
+    # What is longer would make the response of a large request large too.
+    said = {name: value for name, value in (data or {}).items() if _is_short(value)}
+    more |= {"data": said} if said else {}
     body = problem_details(code, detail, errors=list(errors), more_errors=more_errors, confirm=list(confirm), **more)
     return JSONResponse(body, body["status"], headers, PROBLEM_JSON)
+
+
+def _is_short(value: object) -> bool:
+    if isinstance(value, list):
+        return len(value) <= LONGEST_DATA and all(map(_is_short, value))
+    return not isinstance(value, str) or len(value) <= LONGEST_DATA
 
 
 def rule_errors(
@@ -213,13 +224,14 @@ def _cidrgate_error(request: Request, error: Exception) -> Response:
         raise error
     if isinstance(error, UnconfirmedChangeError):
         way = f"repeat the request with {'&'.join(f'confirm={name}' for name in error.confirm)}"
-        return problem_response(kind.code, error.told(way), confirm=error.confirm)
+        return problem_response(kind.code, error.told(way), confirm=error.confirm, data=error_data_record(error))
     errors: list[dict[str, Any]] = []
     more = 0
     if isinstance(error, RuleError):
         errors, more = rule_errors(error.problems, error.more, request.scope.get(POINTERS))
     headers = {"WWW-Authenticate": "Bearer"} if kind.status == 401 else None
-    return problem_response(kind.code, str(error), errors=errors, more_errors=more, headers=headers)
+    data = error_data_record(error)
+    return problem_response(kind.code, str(error), errors=errors, more_errors=more, headers=headers, data=data)
 
 
 def _of_store(error: StoreError) -> Response:
