@@ -477,8 +477,8 @@ def _make_engine(
         def note_pool(_connection: object, record: ConnectionPoolEntry) -> None:
             record.info["pool"] = engine.pool
 
-        # A store disposes its pools when it is closed and before a fork. Another thread may use a connection then, or the
-        # thread that forks, inside of a transaction.
+        # A store disposes its pools when it is closed and before a fork. Another thread may use a connection then, or
+        # the thread that forks, inside of a transaction.
         @event.listens_for(engine, "checkin")
         def close_what_was_left(connection: object, record: ConnectionPoolEntry) -> None:
             if connection is not None and record.info.get("pool") is not engine.pool:
