@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from tests.change_log import Replay, assert_consistent
 from tests.change_stream import MAX_ENTRIES, open_manager
 from tests.length import length
+from tests.warm_starts import Program
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,7 +53,7 @@ def crasher(url: str, directory: Path) -> Iterator[Crasher]:
     acknowledgements.touch()
     command = [sys.executable, "-m", "tests.crash_server", url, str(acknowledgements)]
     root = Path(__file__).parents[1]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=root) as server:
+    with Program(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=root) as server:
         assert server.stdout is not None
         assert server.stdout.readline() == "ready\n"
         yield Crasher(server, acknowledgements)

@@ -19,6 +19,7 @@ import psycopg
 from tests.change_log import Replay, assert_consistent
 from tests.change_stream import ACCOUNTS, MAX_ENTRIES, open_manager
 from tests.waiting import eventually
+from tests.warm_starts import Program
 
 PROCESSES = 2
 WRITERS = 16
@@ -57,7 +58,7 @@ def test_writers_in_several_processes_never_make_an_invalid_list(shared_store_ur
     with open_manager(url) as follower:
         command = [sys.executable, "-m", "tests.race_writers", url]
         racers = [
-            subprocess.Popen(
+            Program(
                 [*command, f"p{number}", str(WRITERS), str(SECONDS)],
                 cwd=root,
                 stdin=subprocess.PIPE,

@@ -17,20 +17,24 @@ from tests.warm_starts import Program, output_of, possible, programs
 pytestmark = pytest.mark.skipif(not possible(), reason="programs start by themselves here")
 
 STARTED = [sys.executable, "-m", "tests.started"]
+CODE = [sys.executable, "-c", "from tests import started; started.main()"]
 
 
 def told_of(done: subprocess.CompletedProcess[str]) -> tuple[dict[str, Any], int, list[str]]:
     return json.loads(done.stdout), done.returncode, done.stderr.splitlines()[-1:]
 
 
+@pytest.mark.parametrize("started", [STARTED, CODE], ids=["module", "code"])
 @pytest.mark.parametrize("kind", ["return", "exit", "raise", "signal"])
 @pytest.mark.parametrize("session", [True, False])
 @pytest.mark.parametrize(
     "more", [{"PYTHONUNBUFFERED": ""}, {"PYTHONUNBUFFERED": "1"}, {"EMPTY": "", "ANOTHER": "ä\udcff"}], ids=str
 )
-def test_a_program_is_started_as_by_itself(kind: str, session: bool, more: dict[str, str], tmp_path: Path) -> None:
+def test_a_program_is_started_as_by_itself(
+    started: list[str], kind: str, session: bool, more: dict[str, str], tmp_path: Path
+) -> None:
     environment = {**os.environ, "PYTHONPATH": f"{Path.cwd()}:/nowhere", **more}
-    command = [*STARTED, kind, "", "ä", "--json"]
+    command = [*started, kind, "", "ä", "--json"]
     given: dict[str, Any] = {
         "cwd": tmp_path,
         "env": environment,

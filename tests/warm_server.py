@@ -20,6 +20,7 @@ from contextlib import suppress
 from importlib import import_module
 from io import TextIOWrapper
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 LOADED = (
@@ -50,7 +51,11 @@ def main(folder: Path) -> None:
     os.closerange(3, 1024)
     _renew_streams()
     sys.argv = [name, *arguments]
-    if script:
+    if name == "-c":
+        del sys.argv[1]
+        code = sys.modules["__main__"] = ModuleType("__main__")
+        exec(compile(arguments[0], "<string>", "exec"), vars(code))
+    elif script:
         runpy.run_path(str(Path(sys.executable).with_name(name)), run_name="__main__")
     else:
         runpy.run_module(name, run_name="__main__", alter_sys=True)
@@ -97,7 +102,7 @@ def _started(connection: socket.socket) -> tuple[str, list[str], list[int], bool
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
-    first = str(Path(sys.executable).parent) if waits else folder
+    first = "" if name == "-c" else str(Path(sys.executable).parent) if waits else folder
     sys.path[:1] = [first, *filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))]
     return name, arguments, descriptors, waits
 

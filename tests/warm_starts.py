@@ -1,9 +1,9 @@
 """Programs that start as forks of a process which has their modules loaded, for a tenth of the processor time.
 
 `python -m cidrgate serve` loads modules for a second before it does anything. A test that is about what it does then
-starts it here: `Program` is `subprocess.Popen`, `output_of` is `subprocess.run`, and `programs` has a `cidrgate` for
-shells. What they start is a process of its own with arguments, variables, a folder, files and
-signals as if it had been started by itself: `tests/test_warm_starts.py` compares the two.
+starts it here: `Program` is `subprocess.Popen`, `output_of` is `subprocess.run`, both for `python -c CODE` too, and
+`programs` has a `cidrgate` for shells. What they start is a process of its own with arguments, variables, a folder,
+files and signals as if it had been started by itself: `tests/test_warm_starts.py` compares the two.
 
 Tests of the start itself use `subprocess`. Everything does under `make test-long`, where lines are counted, and where
 there is no Linux.
@@ -30,7 +30,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Program", "output_of", "possible", "programs"]
 
-PROGRAMS = {"aiohttp.web", "cidrgate", "granian", "gunicorn", "hypercorn", "tests.started", "uvicorn", "waitress"}
+PROGRAMS = {
+    *("aiohttp.web", "cidrgate", "granian", "gunicorn", "hypercorn", "uvicorn", "waitress"),
+    *("tests.change_stream", "tests.crash_server", "tests.forked_children", "tests.killed_writer"),
+    *("tests.prefork_workers", "tests.race_writers", "tests.started", "tests.stores.open_at_once"),
+}
 """What is started so, as `python -m PROGRAM`."""
 
 _OF_PYTHON = ("PYTHON", "LANG", "LC_")
@@ -69,7 +73,10 @@ def possible() -> bool:
 
 
 class Program(subprocess.Popen[Any]):
-    """`subprocess.Popen` for `[sys.executable, "-m", PROGRAM, ...]`; for other commands it is no different."""
+    """`subprocess.Popen` for `[sys.executable, "-m", PROGRAM, ...]` and `[sys.executable, "-c", CODE, ...]`.
+
+    For other commands it is no different.
+    """
 
     def __init__(self, args: list[str], **arguments: Any) -> None:
         self._new_session = bool(arguments.get("start_new_session"))
@@ -84,8 +91,7 @@ class Program(subprocess.Popen[Any]):
         command, folder, environment, pipes = arguments[0], arguments[5], arguments[6], arguments[10:16]
         stdin, _, _, stdout, _, stderr = pipes
         asked = (
-            command[2],
-            command[3:],
+            *_name_and_arguments(command),
             str(Path.cwd() if folder is None else Path(folder).absolute()),
             dict(os.environ if environment is None else environment),
             _umask(),
@@ -129,9 +135,16 @@ def programs() -> str:
 
 
 def _can_fork(command: list[str], environment: Mapping[str, str] | None) -> bool:
-    if not possible() or command[:2] != [sys.executable, "-m"] or command[2] not in PROGRAMS:
+    if not possible() or _name_and_arguments(command)[0] not in {"-c", *PROGRAMS}:
         return False
     return _of_python(os.environ if environment is None else environment) == _of_python(os.environ)
+
+
+def _name_and_arguments(command: list[str]) -> tuple[str | None, list[str]]:
+    """What Python runs: a module and its arguments, or `-c` and the code with its arguments."""
+    if command[:2] == [sys.executable, "-c"]:
+        return "-c", command[2:]
+    return (command[2], command[3:]) if command[:2] == [sys.executable, "-m"] else (None, [])
 
 
 def _of_python(environment: Mapping[str, str]) -> dict[str, str]:

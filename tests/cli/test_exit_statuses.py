@@ -22,6 +22,7 @@ from cidrgate.cli.app import app, run
 from cidrgate.cli.exit_statuses import STATUSES, ExitStatus, status_of
 from cidrgate.errors import CidrgateError
 from tests.command_line import typed
+from tests.warm_starts import output_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -233,7 +234,7 @@ def test_an_answer_that_cannot_be_written_is_an_error_and_no_denial(cidrgate: Ci
     cidrgate("add", "a", "8.8.8.0/24", "--create")
     command = [sys.executable, "-m", "cidrgate", "-d", str(cidrgate.database), "check", "a", "8.8.8.8", *form]
     with Path("/dev/full").open("w") as full:
-        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+        done = output_of(command, stdout=full, text=True, timeout=60)
     assert (done.returncode, "No space left on device" in done.stderr) == (2, True), done.stderr
     gone = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert gone.stdout is not None

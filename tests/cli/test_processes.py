@@ -100,7 +100,7 @@ def test_a_server_says_at_once_where_it_is(folder: Path, command: str, form: lis
     port = free_port()
     started = [sys.executable, "-m", "cidrgate", command, "--port", str(port), *form]
     unlisted = ["--unlisted", "deny"] if command == "authorize" else []
-    with subprocess.Popen(
+    with Program(
         [*started, *unlisted], cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         watch = threading.Timer(60, process.kill)

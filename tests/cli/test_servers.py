@@ -23,6 +23,7 @@ from cidrgate.cli.server_options import ServerOptions
 from cidrgate.manager import RuleManager
 from tests.servers.endpoint import LISTED, database
 from tests.waiting import eventually
+from tests.warm_starts import Program
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,7 +52,7 @@ def started(
     """The address that a server names in its first line, its log, and its process."""
     log = folder / "log"
     with log.open("w") as errors:
-        process = subprocess.Popen(
+        process = Program(
             [sys.executable, "-m", "cidrgate", "-d", url, *arguments, "--json"],
             cwd=folder,
             stdout=subprocess.PIPE,

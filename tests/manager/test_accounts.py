@@ -154,6 +154,7 @@ def test_every_character_is_seen_or_refused() -> None:
         category = unicodedata.category(character)
         if category[0] in "CZ" and (category not in ("Cn", "Co") or number % length(16, 1) == 0):
             assert can_name_account(f"a{character}b") is (character == " ")
+            assert could_name_account(f"a{character}b") is (category not in ("Cc", "Cs", "Zl", "Zp"))
 
 
 @pytest.mark.parametrize("name", USABLE)

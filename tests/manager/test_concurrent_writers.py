@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -10,6 +9,7 @@ from random import Random
 
 from tests.change_log import Replay, assert_consistent
 from tests.change_stream import MAX_ENTRIES, change_something, open_manager
+from tests.warm_starts import Program
 
 
 def test_threads_that_share_a_manager_keep_it_consistent(store_url: str) -> None:
@@ -34,7 +34,7 @@ def test_processes_that_share_a_file_never_make_an_invalid_list(tmp_path: Path) 
     url = f"sqlite:///{tmp_path}/lists.db"
     root = Path(__file__).parents[2]
     writers = [
-        subprocess.Popen([sys.executable, "-m", "tests.change_stream", url, f"w{number}", str(number), "200"], cwd=root)
+        Program([sys.executable, "-m", "tests.change_stream", url, f"w{number}", str(number), "200"], cwd=root)
         for number in range(3)
     ]
     assert [writer.wait() for writer in writers] == [0, 0, 0]

@@ -7,7 +7,6 @@ import math
 import os
 import signal
 import sqlite3
-import subprocess
 import sys
 import time
 from contextlib import closing
@@ -30,6 +29,7 @@ from tests.servers.requests import ask
 from tests.service.a_server import a_server
 from tests.test_event_log import endpoint, workers_of
 from tests.waiting import eventually
+from tests.warm_starts import Program
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -90,7 +90,7 @@ def test_a_worker_that_is_stopped_grows_old_and_a_dead_one_is_forgotten(tmp_path
 
     with contextlib.ExitStack() as opened:
         first, second = [
-            opened.enter_context(subprocess.Popen([sys.executable, "-c", WORKER, url, str(folder_)])) for _ in range(2)
+            opened.enter_context(Program([sys.executable, "-c", WORKER, url, str(folder_)])) for _ in range(2)
         ]
         for process in (first, second):
             opened.callback(process.kill)

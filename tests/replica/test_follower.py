@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import signal
 import sqlite3
-import subprocess
 import sys
 import threading
 import weakref
@@ -19,6 +18,7 @@ from cidrgate import CidrgateError, NewEntry, RuleManager, StoreError
 from cidrgate.replica.published_store import PublishedStore
 from cidrgate.stores import open_store
 from tests.waiting import eventually
+from tests.warm_starts import output_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -78,9 +78,7 @@ def test_a_manager_that_does_not_follow_catches_up_when_it_changes_something(url
 def test_a_writer_killed_between_commit_and_publication_loses_nothing(
     url: str, writer: RuleManager, reader: RuleManager
 ) -> None:
-    killed = subprocess.run(
-        [sys.executable, "-m", "tests.killed_writer", url], cwd=Path(__file__).parents[2], check=False
-    )
+    killed = output_of([sys.executable, "-m", "tests.killed_writer", url], cwd=Path(__file__).parents[2])
     assert killed.returncode == -signal.SIGKILL
     eventually(lambda: reader.matcher.prefixes("acct-1") == ["9.9.9.9/32"])
     assert reader.history("acct-1")[0].actor == "killed"
@@ -263,7 +261,7 @@ def test_a_process_ends_in_peace_though_nobody_has_closed_its_managers(tmp_path:
     open_store(path, create=True).close()
     for _ in range(10):
         code = UNCLOSED.format(urls=["memory://", "memory://", path])
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+        done = output_of([sys.executable, "-c", code], text=True, timeout=60)
         assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -284,5 +282,5 @@ time.sleep(0.05)
 
 def test_a_process_ends_in_peace_though_its_threads_still_ask() -> None:
     for _ in range(10):
-        done = subprocess.run([sys.executable, "-c", IN_USE], capture_output=True, text=True, check=False, timeout=60)
+        done = output_of([sys.executable, "-c", IN_USE], text=True, timeout=60)
         assert done.returncode == 0, done.stderr

@@ -19,6 +19,7 @@ import pytest
 from cidrgate import Matcher, RuleManager, SnapshotError
 from cidrgate.replica.snapshots import read_snapshot
 from tests.waiting import eventually
+from tests.warm_starts import Program
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -158,7 +159,7 @@ class Workers:
 def prefork_workers(url: str, snapshot: Path, workers: int) -> Iterator[Workers]:
     command = [sys.executable, "-m", "tests.prefork_workers", url, str(snapshot), str(workers)]
     root = Path(__file__).parents[2]
-    with subprocess.Popen(command, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    with Program(command, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         yield Workers(process)
         assert process.stdin is not None
         process.stdin.close()

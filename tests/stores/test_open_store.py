@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 import sqlite3
-import subprocess
 import sys
 from contextlib import closing, contextmanager
 from functools import partial
@@ -20,6 +19,7 @@ from cidrgate import Matcher, RuleManager, StoreError, StoreNotFoundError
 from cidrgate.stores import open_store
 from cidrgate.stores.migrations import HEAD
 from tests.servers.running import free_port
+from tests.warm_starts import output_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -290,4 +290,4 @@ def test_a_directory_without_write_permission_is_named() -> None:
 def test_processes_that_open_a_new_file_at_once_all_get_it(tmp_path: Path) -> None:
     root = Path(__file__).parents[2]
     command = [sys.executable, "-m", "tests.stores.open_at_once", str(tmp_path)]
-    assert subprocess.run(command, cwd=root, check=False).returncode == 0
+    assert output_of(command, cwd=root).returncode == 0

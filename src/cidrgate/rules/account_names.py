@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 from cidrgate.errors import InvalidAccountError
@@ -12,8 +13,8 @@ __all__ = ["MAX_ACCOUNT_NAME", "can_name_account", "check_account_name", "could_
 MAX_ACCOUNT_NAME = 255
 """The longest account name, in characters."""
 
-_NEVER_USABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})
-"""Unicode categories that no version has ever allowed: controls, lone surrogates, line and paragraph separators."""
+_NEVER_USABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+"""Characters that no version has ever allowed: controls (Cc), line and paragraph separators, lone surrogates (Cs)."""
 
 
 def check_account_name(name: str) -> None:
@@ -89,5 +90,5 @@ def _check_name_of_any_version(name: str) -> None:
         )
     if name != name.strip():
         raise InvalidAccountError(f"account name {name!r} begins or ends with whitespace", account=name)
-    if any(unicodedata.category(character) in _NEVER_USABLE for character in name):
+    if _NEVER_USABLE.search(name):
         raise InvalidAccountError(f"account name {name!r} contains a control character", account=name)

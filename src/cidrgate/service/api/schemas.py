@@ -4,6 +4,7 @@ The objects of one resource are defined beside its operations. `cidrgate.seriali
 """
 
 import dataclasses
+import re
 from collections.abc import Iterable
 from dataclasses import fields
 from datetime import UTC, datetime
@@ -51,6 +52,9 @@ __all__ = [
 ]
 
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
 def _written(time: object) -> object:
     """Require a time in the format of RFC 3339; the unit of a number would be unclear."""
     if isinstance(time, datetime) or (isinstance(time, str) and time[4:5] == "-"):
@@ -68,7 +72,7 @@ def _in_range(time: datetime) -> datetime:
 
 def _unicode(text: str) -> str:
     """Require a text that can be sent back: JSON can express surrogates, which no Unicode encoding can."""
-    if any("\ud800" <= character <= "\udfff" for character in text):
+    if _SURROGATE.search(text):
         raise ValueError("this is not Unicode text: it contains a lone surrogate")
     return text
 
