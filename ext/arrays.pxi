@@ -308,7 +308,7 @@ cdef Py_ssize_t find_batch(const Trie *trie, const Batch *batch, uint8_t *found)
 
 
 cdef bint find_by_bitmap(const Trie *trie, const Batch *batch, uint8_t *found) noexcept nogil:
-    """Do the same as `find_batch` for very many numbers, with a bitmap made for the batch; return False without memory."""
+    """Do the same as `find_batch` for very many numbers, by a bitmap made for them; return False without memory."""
     cdef Py_ssize_t start = 0
     cdef uint8_t *bitmap = make_bitmap(trie)
     if bitmap == NULL:

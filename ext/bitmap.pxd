@@ -1,7 +1,7 @@
 """Membership of very many IPv4 addresses in a large list: one load for an address, from two bits for each /24.
 
-The bits of a /24 say that all of its addresses are in the list, that none is, or that the trie decides, because the list
-has longer prefixes there. The bitmap takes 4 MiB. It is made for one batch and then freed: that takes a few
+The bits of a /24 say that all of its addresses are in the list, that none is, or that the trie decides, because the
+list has longer prefixes there. The bitmap takes 4 MiB. It is made for one batch and then freed: that takes a few
 milliseconds, which is worthwhile from about a million addresses on.
 """
 

@@ -1,7 +1,8 @@
 """Many IPv6 addresses in a large table: the search for the interval of an address, instead of a walk.
 
 The prefixes of a table divide the addresses into intervals with the same longest match. This file has the edges of the
-intervals of the first 64 bits, and for each interval its match. Where a prefix is longer than 64 bits, the walk decides.
+intervals of the first 64 bits, and for each interval its match. Where a prefix is longer than 64 bits, the walk
+decides.
 Edges are made once for a table, when the first large array is looked up, and take about 18 bytes a prefix. Only the
 vector forms are faster than a walk.
 """
@@ -87,7 +88,7 @@ cdef inline void find_edges(const Trie *trie, Sweep *sweep) noexcept nogil:
 
 
 cdef inline bint are_worthwhile(const Trie *trie) noexcept nogil:
-    """Return whether a table is large, and nearly all of its prefixes have at most 64 bits, so that few walks remain."""
+    """Return whether a table is large, and so few of its prefixes are longer than 64 bits that few walks remain."""
     cdef uint32_t index, longer = 0
     if trie.n6 < WORTHWHILE_TABLE:
         return False

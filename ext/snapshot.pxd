@@ -1,7 +1,7 @@
 """A matcher as one file: its layout, and the functions that write and open it.
 
-Format 2 has leaves, runs, skips and UPPER (`trie.pxd`). A file of format 1 has none of them and is otherwise the same, so
-the same code reads it.
+Format 2 has leaves, runs, skips and UPPER (`trie.pxd`). A file of format 1 has none of them and is otherwise the same,
+so the same code reads it.
 
     offset          section    content
     0               Snapshot   magic, version, byte order, sizes, checksums; padded to PAGE
@@ -34,8 +34,8 @@ not rely on a property that is not in this table. No check can prove who wrote t
     a list has at most MOST_LISTED prefixes             verify_block        longest_match6, prefix_at: int32 indices
     CLOSED is set only without prefixes                 verify_block        is_open, trie_allows
     lengths are at most 32 and 128                      verify_prefixes*    last_cover4, same_network, write_decimal
-    no bit is set beyond a length                       verify_prefixes*    open_direct, make_bitmap: their tables end where
-                                                                            a prefix ends; search4, search6, verify_root
+    no bit is set beyond a length                       verify_prefixes*    open_direct, make_bitmap: their tables end
+                                                                            where a prefix ends; search4, search6
     prefixes grow strictly in iteration order           verify_prefixes*    search4, search6, make_bitmap, verify_root
     NESTED is set if a prefix covers another            verify_prefixes*    last_cover4, search6, search_many
     no IPv4-mapped prefix is written as IPv6            verify_prefixes6    Address: a mapped address is IPv4

@@ -126,7 +126,8 @@ cdef inline bint verify_prefixes6(
         prefix.first.hi = high[index]
         prefix.first.lo = 0 if low == NULL else low[index]
         prefix.length = length[index]
-        if prefix.length > (64 if low == NULL else 128) or has_host_bits(&prefix) or (prefix.length >= 96 and is_mapped(&prefix.first)):
+        if (prefix.length > (64 if low == NULL else 128) or has_host_bits(&prefix)
+                or (prefix.length >= 96 and is_mapped(&prefix.first))):
             return False
         if index == 0:
             continue
@@ -213,7 +214,7 @@ cdef inline bint have_in_common(const Family *family, uint32_t one, uint32_t oth
 cdef inline bint verify_child(
     const Family *family, int32_t slot, uint32_t start, uint32_t stop, int depth, int32_t inherited
 ) noexcept nogil:
-    """Check that a slot is right for the prefixes in [start, stop), all longer than `depth`, with the same first bits."""
+    """Check that a slot is right for the prefixes in [start, stop): those of one span, all longer than `depth`."""
     cdef const Branch *branch
     cdef uint64_t position
     cdef int deeper

@@ -59,7 +59,7 @@ cdef inline void walk_nodes(
     const Index *index, bint ipv6, const Keys *keys, int32_t *slots, uint32_t *pending, uint32_t left, int depth,
     const uint8_t *depths
 ) noexcept nogil:
-    """Walk from node to node until no key is left at one. All keys begin at `depth`, or at their own if `depths` is set."""
+    """Walk from node to node until no key is left at one. Keys begin at `depth`, or at their own if `depths` is set."""
     cdef uint32_t numbers[PIECE]
     cdef uint32_t still, at, key
     cdef int below = 0, deep = depth
@@ -218,7 +218,7 @@ cdef inline void match_keys(const Trie *trie, bint ipv6, const Keys *keys, int32
 cdef inline bint read_octets(
     const Batch *batch, Py_ssize_t start, uint32_t count, Keys *ipv6, uint32_t *numbers
 ) noexcept nogil:
-    """Read a piece of octets without the way through addresses; return False if an IPv4-mapped address is among them."""
+    """Read a piece of octets directly as keys; return False if an IPv4-mapped address is among them."""
     cdef const uint8_t *octets = batch.octets + start * batch.width
     cdef uint32_t index
     cdef bint mapped = False
