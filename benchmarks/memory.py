@@ -17,14 +17,14 @@ from benchmarks.peers import PEERS
 from benchmarks.workloads import full_table, many_accounts
 from cidrgate import Matcher
 
-__all__ = ["measure_all"]
+__all__ = ["measure_all", "resident"]
 
 _PAGE = 4_096
 _TABLES = [peer.name for peer in PEERS if peer.scales]
 _ACCOUNTS = ["cidrgate", "dict[str, PyTricia]"]
 
 
-def _resident() -> int:
+def resident() -> int:
     """Bytes of this process in memory, after giving back what is free."""
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)
@@ -40,14 +40,14 @@ def _growth(kind: str, who: str) -> tuple[int, int]:
     """How many bytes building takes, and for how many things."""
     if kind == "table":
         things = len(full_table(4)) + len(full_table(6))
-        before = _resident()
+        before = resident()
         held = _table(who)
     else:
         accounts = many_accounts(MANY, 10, 0)
         things = len(accounts.lists)
-        before = _resident()
+        before = resident()
         held = a_matcher(accounts) if who == "cidrgate" else a_dictionary(accounts, 32)
-    after = _resident()
+    after = resident()
     del held
     return after - before, things
 
