@@ -30,6 +30,7 @@ __all__ = [
     "last_matches",
     "list_states",
     "listing",
+    "listing_with_matches",
 ]
 
 
@@ -39,7 +40,7 @@ _GREATEST = 2**63 - 1
 
 def account_named(store: Store, account: str) -> Account:
     """Return the account with this name."""
-    with store.read() as transaction:
+    with store.read_autocommit() as transaction:
         found = existing_account(transaction, account)
     return found.value()
 
@@ -54,21 +55,21 @@ def accounts(
 ) -> list[Account]:
     """Return accounts, sorted by name."""
     limit = _in_sql(limit, "limit")
-    with store.read() as transaction:
+    with store.read_autocommit() as transaction:
         return transaction.accounts(after=after, limit=limit, parent=parent, containing=containing)
 
 
 def entry_counts(store: Store, names: Collection[str] | None = None) -> dict[str, int]:
     """Return the number of entries of each account that has any, by account name, without expired entries."""
     usable = None if names is None else [name for name in names if could_name_account(name)]
-    with store.read() as transaction:
+    with store.read_autocommit() as transaction:
         return transaction.entry_counts(datetime.now(UTC), usable)
 
 
 def list_states(store: Store, names: Collection[str] | None = None) -> dict[str, ListState]:
     """Return the state of each account's effective list, by account name. A subaccount has its parent's list."""
     usable = None if names is None else [name for name in names if could_name_account(name)]
-    with store.read() as transaction:
+    with store.read_autocommit() as transaction:
         return transaction.list_states(datetime.now(UTC), usable)
 
 
@@ -85,6 +86,15 @@ def listing(store: Store, account: str) -> tuple[Account, list[Entry]]:
         owner = list_owner(transaction, existing_account(transaction, account))
         listed = transaction.entries(owner)
     return owner.value(), in_address_order(listed)
+
+
+def listing_with_matches(store: Store, account: str) -> tuple[Account, list[Entry], dict[int, datetime]]:
+    """Return what `listing` and `last_matches` return, read at the same moment in one transaction."""
+    with store.read() as transaction:
+        owner = list_owner(transaction, existing_account(transaction, account))
+        listed = transaction.entries(owner)
+        matched = transaction.last_matches(owner)
+    return owner.value(), in_address_order(listed), matched
 
 
 def last_matches(store: Store, account: str) -> dict[int, datetime]:

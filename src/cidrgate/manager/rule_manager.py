@@ -347,6 +347,10 @@ class RuleManager:
         """
         return queries.last_matches(self._store, account)
 
+    def _listing_with_matches(self, account: str) -> tuple[Account, list[Entry], dict[int, datetime]]:
+        """Return what `listing` and `last_matches` return, read at the same moment."""
+        return queries.listing_with_matches(self._store, account)
+
     def explain(self, account: str, address: Address) -> Decision:
         """Decide whether an address may act for an account, and say why.
 

@@ -381,11 +381,10 @@ def list_entries(
 ) -> Response:
     """List the entries of an account in address order, with subnet masks. A subaccount has its parent's entries."""
     manager = service_of(request).manager
-    owner, entries = manager.listing(account_name)
+    owner, entries, matched = manager._listing_with_matches(account_name)
     after = _place(text_of_cursor(cursor))
     found = entries if after is None else [entry for entry in entries if _order(entry.cidr) > after]
     shown, last = a_page(found, limit)
-    matched = manager.last_matches(account_name)
     page = {
         "account": account_name,
         "list_account": owner.name,
@@ -439,9 +438,9 @@ def remove_entries(account_name: AccountName, asked: change_request, entry_ids: 
 def get_entry(request: Request, _principal: Reader, account_name: AccountName, entry_id: EntryId) -> Response:
     """Return one entry, with the version of its list."""
     manager = service_of(request).manager
-    owner, entries = manager.listing(account_name)
+    owner, entries, matched = manager._listing_with_matches(account_name)
     [found] = named_entries(account_name, entries, [entry_id])
-    record = entry_record(found, manager.last_matches(account_name).get(entry_id))
+    record = entry_record(found, matched.get(entry_id))
     of_list = {"list_account": owner.name, "version": owner.version, "etag": etag(owner.version)}
     return Answer(record | of_list).read(owner.version)
 

@@ -142,7 +142,7 @@ class Credentials:
         Raises:
             StoreError: If the store cannot be read.
         """
-        with self._store.read() as transaction:
+        with self._store.read_autocommit() as transaction:
             return [_token(row) for row in CredentialRows(transaction).tokens(after=after, limit=limit)]
 
     def revoke_token(self, token_id: int) -> Token:
@@ -172,7 +172,7 @@ class Credentials:
         Raises:
             StoreError: If the store cannot be read.
         """
-        with self._store.read() as transaction:
+        with self._store.read_autocommit() as transaction:
             return CredentialRows(transaction).usable_token_exists(datetime.now(UTC))
 
     # --------------------------------------------------------------------------------------- sessions and links
@@ -303,7 +303,7 @@ class Credentials:
         """
         now = datetime.now(UTC)
         place = None if before is None else (before.created_at, before.id)
-        with self._store.read() as transaction:
+        with self._store.read_autocommit() as transaction:
             rows = CredentialRows(transaction).sessions(now, token_id=token_id, before=place, limit=limit)
         return [found for row in rows if (found := _session(row, now)) is not None]
 
@@ -314,7 +314,7 @@ class Credentials:
             SessionNotFoundError: If no session has this id, or if it has ended.
             StoreError: If the store cannot be read.
         """
-        with self._store.read() as transaction:
+        with self._store.read_autocommit() as transaction:
             found = _session(CredentialRows(transaction).session_by_id(session_id), datetime.now(UTC))
         if found is None:
             raise SessionNotFoundError(

@@ -158,7 +158,7 @@ class IdempotentResponses:
         IdempotentResponseRows(transaction).insert(key.key_hash, row, forget_before=certain_time(now) - self._lifetime)
 
     def _given(self, key: RequestKey) -> Response | None:
-        with self._store.read() as transaction:
+        with self._store.read_autocommit() as transaction:
             row = IdempotentResponseRows(transaction).find(key.key_hash)
         if row is None or row.created_at < certain_time(datetime.now(UTC)) - self._lifetime:
             return None

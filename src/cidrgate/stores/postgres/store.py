@@ -38,6 +38,9 @@ __all__ = ["PostgresStore", "migrate"]
 _LEAST_WAIT = 0.05
 """The smallest number of seconds that a transaction may wait for a lock, even if it got its connection late."""
 
+_ALMOST = 0.99
+"""The part of the lock timeout that counts as all of it: a tenth of a second less is not worth another statement."""
+
 _Number = TypeVar("_Number", int, float)
 
 _CANCEL_SECONDS = 1.0
@@ -148,7 +151,7 @@ class PostgresStore:
         with work(), self._leaving(), self._naming_holder(), self._writes.one() as write, explained(database.name):
             self._refuse_closed()
             with self._writers.connect() as connection, _answering(connection, _left(end) + SILENCE):
-                connection = connection.execution_options(**{BEGIN: database.begin("", _left(end))})
+                connection = connection.execution_options(**{BEGIN: self._begin_write(_left(end))})
                 begun = connection.begin()
                 try:
                     self._writes.began(write, connection)
@@ -159,6 +162,12 @@ class PostgresStore:
                     with suppress(Exception):  # the connection, and with it the transaction, is lost
                         begun.rollback()
                     raise
+
+    def _begin_write(self, left: float) -> str:
+        """Return how a write transaction begins that may wait for locks for some seconds."""
+        if self._database.pooled is None and self.lock_timeout * _ALMOST <= left <= self.lock_timeout:
+            return self._database.begin("")  # with the timeout that was set when the connection was opened
+        return self._database.begin("", left)
 
     def withdraw(self) -> None:
         """Cancel every change in progress whose commit has not begun."""
