@@ -182,12 +182,12 @@ cdef class Matcher:
             free(items)
         if outcome == IS_SUBACCOUNT:
             raise SubaccountError(
-                f"{account!r} inherits the list of {self.parent_of(account)!r}: change that account's list instead"
+                f"{account!r} inherits the list of {self._parent_of(account)!r}: change that account's list instead"
             )
         if outcome != DONE:
             raise MemoryError
 
-    cdef str parent_of(self, str account):
+    def _parent_of(self, str account not None):
         """Return the name of a subaccount's parent, or None if the account has no parent (any more)."""
         cdef Name name
         cdef const AccountHeader *parent = NULL
@@ -233,7 +233,7 @@ cdef class Matcher:
             )
         if outcome == IS_SUBACCOUNT:
             raise SubaccountError(
-                f"{parent!r} is a subaccount of {self.parent_of(parent)!r} and has no list to inherit"
+                f"{parent!r} is a subaccount of {self._parent_of(parent)!r} and has no list to inherit"
             )
         if outcome == HAS_ENTRIES:
             raise SubaccountError(

@@ -19,6 +19,7 @@ def verdict(address: str | None = "8.8.8.8", reason: VerdictReason = "not_listed
         result="denied",
         reason=reason,
         account="acct-1",
+        list_account=None,
         matched_cidr=None,
         client=ClientAddress(address=address, source="peer"),
         request_id="req-42",

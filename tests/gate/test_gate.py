@@ -7,6 +7,7 @@ import json
 import logging
 import threading
 from datetime import datetime
+from enum import StrEnum
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING, Any
 
@@ -124,7 +125,7 @@ def test_it_says_what_the_manager_says(manager: RuleManager, peer: str | None, a
 
 def test_whoever_makes_a_gate_says_what_happens_to_accounts_without_a_list(matcher: Matcher) -> None:
     with pytest.raises(TypeError) as missing:
-        Gate(matcher)
+        Gate(matcher)  # type: ignore[call-arg]
     for unlisted in ("allow", "deny_unknown", "deny"):
         assert f"unlisted='{unlisted}'" in str(missing.value)
     for wrong in ("open", "ALLOW", True, False, "", "deny-unknown"):
@@ -369,6 +370,7 @@ def test_the_log_names_denials(manager: RuleManager, caplog: pytest.LogCaptureFi
         "result": "denied",
         "reason": "not_listed",
         "account": "acct-1",
+        "list_account": "acct-1",
         "matched_cidr": None,
         "address": "1.1.1.1",
         "source": "x-forwarded-for",
@@ -386,6 +388,39 @@ def test_the_log_names_all(manager: RuleManager, caplog: pytest.LogCaptureFixtur
     first, second = records(caplog)
     assert (first["result"], first["reason"], first["matched_cidr"]) == ("allowed", "matched", "8.8.8.0/24")
     assert (second["account"], second["address"], second["problem"]) == ("acct\n-1", None, "no_address")
+
+
+@pytest.mark.parametrize("unlisted", ["allow", "deny_unknown", "deny"])
+@given(account=st.one_of(st.none(), accounts, st.sampled_from(IMPOSSIBLE)), peer=peers)
+def test_a_verdict_names_the_account_whose_list_decided(
+    manager: RuleManager, unlisted: Any, account: str | None, peer: str | None
+) -> None:
+    verdict = Gate(manager, unlisted=unlisted, log="none").decide(account, peer)
+    assert verdict.list_account == {"acct-1": "acct-1", "sub-1": "acct-1", "open": "open"}.get(account or "")
+    assert verdict.record()["list_account"] == verdict.list_account
+    if verdict.reason == "matched":
+        assert manager.explain(account or "", peer or "").account == verdict.list_account
+        assert Gate(manager, unlisted=unlisted).allowed_verdict(account or "", peer, []).list_account == "acct-1"
+
+
+class Name(StrEnum):
+    LISTED = "acct-1"
+    UNKNOWN = "unknown"
+
+
+class Shown(str):
+    def __str__(self) -> str:
+        return "open"
+
+
+@pytest.mark.parametrize("peer", ["8.8.8.8", "1.1.1.1", None])
+def test_a_subclass_of_str_names_the_account_that_its_text_names(manager: RuleManager, peer: str | None) -> None:
+    gate = Gate(manager, unlisted="deny_unknown", log="none")
+    for name in (Name.LISTED, Name.UNKNOWN, Shown("acct-1"), Shown("sub-1")):
+        verdict, expected = gate.decide(name, peer), gate.decide(str.__str__(name), peer)
+        for field in ("result", "reason", "account", "list_account", "matched_cidr"):
+            assert getattr(verdict, field) == getattr(expected, field)
+        assert type(verdict.account) is str
 
 
 def test_the_log_can_be_silent(manager: RuleManager, caplog: pytest.LogCaptureFixture) -> None:

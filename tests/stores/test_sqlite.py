@@ -75,6 +75,8 @@ def test_a_transaction_during_which_connections_are_closed_closes_its_own(
             during(store)
             assert opened(path)
         assert not opened(path)
+        if not store._closed:
+            assert names(store) == []
     finally:
         gc.enable()
         store.close()

@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 import secrets
 from contextlib import suppress
+from functools import wraps
 from time import perf_counter
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, TypeGuard, cast, get_args
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeGuard, TypeVar, cast, get_args
 
 from cidrgate.errors import InvalidAccountError, MissingAccountError, UnclearAccountError
 from cidrgate.gate.account_sources import EXEMPT, Exempt
@@ -48,6 +49,23 @@ class _Allows(Protocol):
     def __call__(
         self, account: str, peer: str | None, headers: Sequence[tuple[bytes, bytes]], port: int | None = None, /
     ) -> bool: ...
+
+
+_WITHOUT_LIST: frozenset[VerdictReason] = frozenset({"no_account", "unclear_account", "unknown_account", "error"})
+"""The reasons of verdicts that no list decided."""
+
+_Init = TypeVar("_Init", bound="Callable[..., None]")
+
+
+def _asks_for_unlisted(init: _Init) -> _Init:
+    """Let a constructor without `unlisted` raise an error with advice. For type checkers the argument is required."""
+
+    @wraps(init)
+    def checked(*arguments: Any, **settings: Any) -> None:
+        check_unlisted(settings.get("unlisted"))
+        init(*arguments, **settings)
+
+    return cast("_Init", checked)
 
 
 class Gate:
@@ -103,11 +121,12 @@ class Gate:
         'unknown_account'
     """
 
+    @_asks_for_unlisted
     def __init__(
         self,
         lists: RuleManager | Matcher,
         *,
-        unlisted: Unlisted = None,  # type: ignore[assignment]  # None raises an error with advice
+        unlisted: Unlisted,
         resolver: ClientIPResolver | None = None,
         report_only: bool = False,
         require_account: bool = False,
@@ -276,7 +295,8 @@ class Gate:
         """Decide about one request, write the log and call the hooks.
 
         Args:
-            account: The account that the request acts for; None if it names no account, `EXEMPT` if it needs none.
+            account: The account that the request acts for; None if it names no account, `EXEMPT` if it needs none. An
+                instance of a subclass of `str`, such as a member of a `StrEnum`, names the account that its text names.
             peer: The address of the socket's other end, as the server reports it.
             headers: Every header line as it was received, in order: pairs of bytes.
             port: The port of the socket's other end, as the server reports it, or None if it does not.
@@ -291,6 +311,8 @@ class Gate:
         exempt = account is EXEMPT
         if exempt or isinstance(account, Exempt):
             account = None
+        if type(account) is not str and isinstance(account, str):
+            account = str.__str__(account)  # its text, whatever the subclass prints
         if account is not None and not isinstance(account, str):
             failure = TypeError(f"an account must be a str or None, not {type(account).__name__}")
             account = None
@@ -324,6 +346,7 @@ class Gate:
             result=result,
             reason=reason,
             account=account,
+            list_account=self._list_account(account, reason),
             matched_cidr=entry,
             client=client,
             request_id=request_id,
@@ -356,6 +379,7 @@ class Gate:
             result="allowed",
             reason=reason,
             account=account,
+            list_account=self._list_account(account, reason),
             matched_cidr=entry,
             client=client,
             request_id=self._request_id(headers) or secrets.token_hex(12),
@@ -407,6 +431,12 @@ class Gate:
         if not can_name_account(account):
             raise UnclearAccountError("no account can have this name")
         return False
+
+    def _list_account(self, account: str | None, reason: VerdictReason) -> str | None:
+        """Return the account whose list decided, or None if no list did."""
+        if account is None or reason in _WITHOUT_LIST or account not in self.matcher:
+            return None
+        return self.matcher._parent_of(account) or account
 
     def _request_id(self, headers: Iterable[tuple[bytes, bytes]]) -> str | None:
         """Return the id that a proxy gave the request, if it has the form `REQUEST_ID`."""

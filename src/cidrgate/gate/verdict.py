@@ -56,6 +56,7 @@ class Verdict(_Late):
               account can have
             - `error`: the check failed; the log has the traceback
         account: The account that the request acts for, or None.
+        list_account: The account whose list decided: the parent for a subaccount. None if no list did.
         matched_cidr: The longest matching prefix of the list if the reason is `matched`.
         client: The client address and its source.
         request_id: The id of the request in the log and in the response.
@@ -72,6 +73,7 @@ class Verdict(_Late):
     result: Result
     reason: VerdictReason
     account: str | None
+    list_account: str | None
     matched_cidr: str | None
     client: ClientAddress
     request_id: str
@@ -92,6 +94,7 @@ class Verdict(_Late):
             "result": self.result,
             "reason": self.reason,
             "account": self.account,
+            "list_account": self.list_account,
             "matched_cidr": self.matched_cidr,
             "address": self.client.address,
             "source": self.client.source,

@@ -72,27 +72,6 @@ _WAL_RETRY = 0.01
 """Seconds between two attempts to switch a file to write-ahead logging."""
 
 
-class _Pool(QueuePool):
-    """A pool that also closes the connections that were in use when it was disposed, as soon as they are returned.
-
-    A store disposes its pools when it is closed and before a fork. Another thread, or the transaction in which its own
-    thread forks, may use a connection at that time.
-    """
-
-    _disposed = False
-
-    def dispose(self) -> None:
-        """Close the connections that are not in use now, and each other one when it is returned."""
-        self._disposed = True
-        super().dispose()
-
-    def _do_return_conn(self, record: ConnectionPoolEntry) -> None:
-        if self._disposed:
-            record.close()
-        else:
-            super()._do_return_conn(record)
-
-
 class SqliteStore:
     """A store in a SQLite file, or in memory.
 
@@ -300,8 +279,10 @@ class SqliteStore:
             self._refuse_closed()
             self._identity.check()
             with engine.begin() as connection:
+                pool = engine.pool
                 yield SqliteTransaction(connection, writes=False)
-                self._identity.take_log()  # the transaction has read from this log
+                if engine.pool is pool:  # otherwise its connection is closed now; the last one deletes the log
+                    self._identity.take_log()  # the transaction has read from this log
 
     @contextmanager
     def _turned(self, end: float) -> Iterator[None]:
@@ -486,9 +467,22 @@ def _make_engine(
     if path is None:
         settings: dict[str, Any] = {"poolclass": StaticPool, "connect_args": {"check_same_thread": False}}
     else:
-        settings = {"poolclass": _Pool, "pool_size": connections, "max_overflow": 0, "pool_timeout": pool_timeout}
+        settings = {"poolclass": QueuePool, "pool_size": connections, "max_overflow": 0, "pool_timeout": pool_timeout}
         settings["creator"] = partial(OwnConnection, path, timeout=lock_timeout)
     engine = create_engine("sqlite://", **settings, json_serializer=compact)
+
+    if path is not None:
+
+        @event.listens_for(engine, "connect")
+        def note_pool(_connection: object, record: ConnectionPoolEntry) -> None:
+            record.info["pool"] = engine.pool
+
+        # A store disposes its pools when it is closed and before a fork. Another thread may use a connection then, or
+        # the thread that forks, inside of a transaction.
+        @event.listens_for(engine, "checkin")
+        def close_what_was_left(connection: object, record: ConnectionPoolEntry) -> None:
+            if connection is not None and record.info.get("pool") is not engine.pool:
+                record.invalidate()
 
     @event.listens_for(engine, "connect")
     def configure(connection: sqlite3.Connection, _record: object) -> None:
