@@ -283,7 +283,7 @@ def test_a_change_that_cannot_be_read_again(
         RuleManager.open(postgres_url.replace(f":{port}/", f":{proxy.port}/"), follow=False) as manager,
     ):
         manager.create_account("acct-1")
-        proxy.drop_at(b"REPEATABLE READ", deliver=False)
+        proxy.drop_at(b"json_object_agg", deliver=False)
         manager.add("acct-1", "8.8.8.0/24")
         assert proxy.trapped == 1
         heard.one("publication_delayed")
