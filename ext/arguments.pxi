@@ -13,7 +13,7 @@ from address cimport (
 )
 from build cimport Item
 from counters cimport limits, most
-from native cimport allocate_array, fold, fold_portable
+from native cimport UNLOCKED, allocate_array, fold, fold_portable
 
 from cidrgate.errors import InvalidAddressError
 
@@ -209,22 +209,51 @@ def _folded_products(uint64_t a, uint64_t b, /):
     return fold(a, b), fold_portable(a, b)
 
 
-cdef Item *read_items(object prefixes, uint32_t *count) except NULL:
-    """Read the prefixes of an iterable as items; the caller frees them."""
-    # Iterating over one network would give all its addresses.
-    if isinstance(prefixes, (str, bytes, IPv4Network, IPv6Network)):
-        raise TypeError(f"prefixes must be an iterable of prefixes, not one {type(prefixes).__name__}: write [prefix]")
-    # A copy: a caller's class or another thread may change the iterable while it is read.
-    cdef tuple given = tuple(prefixes)
-    cdef Py_ssize_t index, size = len(given)
+cdef Item *items_for(Py_ssize_t size) except NULL:
+    """Allocate items for so many prefixes; the caller frees them."""
     cdef Item *items
     if size > limits.prefixes:
         raise OverflowError(f"a list may have at most {limits.prefixes:,} prefixes, not {size:,}")
     items = <Item *>allocate_array(size, sizeof(Item))
     if items == NULL:
         raise MemoryError
+    return items
+
+
+cdef bint read_texts(list texts, Item *items) noexcept:
+    """Read a list of `str` without a copy of the list; return False at an element that is not the text of a prefix.
+
+    No Python code runs meanwhile, so that the list cannot change where there is a GIL.
+    """
+    cdef Py_ssize_t index
+    cdef object text
+    for index in range(len(texts)):
+        text = texts[index]
+        if type(text) is not str or not text_prefix(<str>text, &items[index].prefix):
+            return False
+        items[index].order = <uint32_t>index
+    return True
+
+
+cdef Item *read_items(object prefixes, uint32_t *count) except NULL:
+    """Read the prefixes of an iterable as items; the caller frees them."""
+    # Iterating over one network would give all its addresses.
+    if isinstance(prefixes, (str, bytes, IPv4Network, IPv6Network)):
+        raise TypeError(f"prefixes must be an iterable of prefixes, not one {type(prefixes).__name__}: write [prefix]")
+    cdef Item *items
+    cdef tuple given
+    cdef Py_ssize_t index
+    if type(prefixes) is list and not UNLOCKED:
+        items = items_for(len(<list>prefixes))
+        if read_texts(<list>prefixes, items):
+            count[0] = <uint32_t>len(<list>prefixes)
+            return items
+        free(items)
+    # A copy: a caller's class or another thread may change the iterable while it is read.
+    given = tuple(prefixes)
+    items = items_for(len(given))
     try:
-        for index in range(size):
+        for index in range(len(given)):
             value = given[index]
             if type(value) is not str or not text_prefix(<str>value, &items[index].prefix):
                 read_prefix(value, &items[index].prefix)
@@ -232,5 +261,5 @@ cdef Item *read_items(object prefixes, uint32_t *count) except NULL:
     except BaseException:
         free(items)
         raise
-    count[0] = <uint32_t>size
+    count[0] = <uint32_t>len(given)
     return items

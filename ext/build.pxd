@@ -230,8 +230,11 @@ cdef inline int32_t grow_node(
 ) noexcept nogil:
     """Append the node of the items in [start, stop), children first; return the slot that points to it."""
     cdef int32_t spans[FANOUT]
+    cdef int32_t *slots
+    cdef int32_t before = NONE
     cdef Node node
-    cdef uint32_t span, word
+    cdef uint32_t span, word, count = 0
+    cdef uint64_t begins
     cdef void *moved
     for span in range(FANOUT):
         spans[span] = inherited
@@ -243,16 +246,19 @@ cdef inline int32_t grow_node(
     growth.nodes = <Node *>moved
     if room_for_slots(growth, FANOUT) == NULL or growth.failed:
         return NONE
-    memset(&node, 0, sizeof(Node))
+    slots = growth.slots + growth.slot_count
+    # Without branches: a branch predictor cannot predict where the next slot begins.
+    for word in range(4):
+        node.before[word] = <uint8_t>count
+        node.bits[word] = 0
+        for span in range(64):
+            begins = (spans[64 * word + span] != before) | ((word | span) == 0)
+            before = spans[64 * word + span]
+            slots[count] = before
+            count += begins
+            node.bits[word] |= begins << span
     node.base = growth.slot_count
-    for span in range(FANOUT):
-        if span == 0 or spans[span] != spans[span - 1]:
-            growth.slots[growth.slot_count] = spans[span]
-            growth.slot_count += 1
-            node.bits[span >> 6] |= <uint64_t>1 << (span & 63)
-        if span & 63 == 63 and span < FANOUT - 1:
-            word = (span >> 6) + 1
-            node.before[word] = <uint8_t>(growth.slot_count - node.base)
+    growth.slot_count += count
     growth.nodes[growth.node_count] = node
     growth.node_count += 1
     return CHILD - <int32_t>(growth.node_count - 1)

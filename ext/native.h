@@ -130,9 +130,9 @@ static inline uint32_t cidrgate_network32(const uint8_t *where) {
     return value;
 }
 
-/* Allocates memory for `count + 1` elements; returns NULL without memory, or if its size does not fit in a size_t. */
+/* Allocates memory for `count + 1` elements, as cidrgate_allocate does; returns NULL without memory, or if its size does not fit in a size_t. */
 static inline void *cidrgate_allocate_array(size_t count, size_t size) {
-    return count >= SIZE_MAX / size ? NULL : malloc((count + 1) * size);
+    return count >= SIZE_MAX / size ? NULL : cidrgate_allocate((count + 1) * size);
 }
 
 /* Reallocates memory for `count` elements; on failure, or if its size does not fit in a size_t, returns NULL and leaves
