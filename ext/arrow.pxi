@@ -93,6 +93,8 @@ cdef struct Layout:
 
 cdef bint is_arrow(object source) except -1:
     """Return whether an argument is an Arrow array or stream."""
+    if type(source) is list or type(source) is tuple:
+        return False
     return hasattr(source, "__arrow_c_array__") or hasattr(source, "__arrow_c_stream__")
 
 
