@@ -121,7 +121,7 @@ sanitize-build: .venv/dev
 
 fuzz: .venv/dev ## fuzz the engine for FUZZ_SECONDS, guided by coverage, then its files as fuzz-snapshots; needs clang
 	@command -v $(CLANG) > /dev/null || { echo 'clang is needed, on Debian: apt-get install clang'; exit 1; }
-	$(INSTALL) -e . --group fuzz
+	$(INSTALL) --group fuzz
 	CC=$(CLANG) LDSHARED='$(CLANG) -shared' CFLAGS='-fsanitize=address,fuzzer-no-link -fno-omit-frame-pointer -g' \
 		$(BIN)/python setup.py -q build --build-lib build/fuzz --build-temp build/fuzz-temp
 	LD_PRELOAD="$$($(BIN)/python -c 'import atheris; print(atheris.path())')/asan_with_fuzzer.so" \
@@ -150,7 +150,7 @@ bench-smoke: .venv/dev ## run each benchmark for a blink
 	$(BIN)/python -m benchmarks.bench_service --smoke
 
 comparison: .venv/dev ## run the attack table against other libraries; writes docs/comparison.md
-	$(INSTALL) -e '.[all]' --group compare
+	$(INSTALL) 'cidrgate[all]' --group compare
 	$(BIN)/python -m benchmarks.comparison
 
 docs: .venv/docs ## build the documentation site into build/docs; any warning fails
@@ -178,9 +178,10 @@ clean: ## remove everything that was built
 	$(INSTALL) -e '.[server]'
 	@touch $@
 
+# `cidrgate` is there, from .venv/run: to install it with `-e .` again would build the engine a second time.
 .venv/dev: .venv/run
 	$(INSTALL) 'pip>=25.1' # the first that knows [dependency-groups]
-	$(INSTALL) -e '.[all]' --group dev
+	$(INSTALL) 'cidrgate[all]' --group dev
 	@touch $@
 
 .venv/docs: .venv/run

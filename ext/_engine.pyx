@@ -11,7 +11,7 @@ Read in this order:
 
 1. `address.pxd`: addresses and prefixes, their parser and formatter (`quad.h` and `groups.h` use vector instructions)
 2. `trie.pxd`, then `build.pxd`: the trie block, its search and its construction
-3. `walk.pxd`, `batch.pxd`, `direct.pxd`, `ranks.h`: many addresses at once
+3. `walk.pxd`, `batch.pxd`, `direct.pxd`, `bitmap.pxd`, `edges.pxd`, `ranks.h`, `edges.h`: many addresses at once
 4. `arena.pxd`, `readers.pxd`: memory for many blocks, and when it may be reused
 5. `accounts.pxd`: the index on account names
 6. `snapshot.pxd`, `verify.pxd`: a matcher as a file, and the checks before a file is used

@@ -171,7 +171,7 @@ cdef inline size_t size_of(const AccountHeader *header) noexcept nogil:
     cdef size_t size = trie - <const char *>header
     if header.flags & SUBACCOUNT:
         return size
-    size += arrays_size(counts.ipv4 & COUNT, counts.ipv6 & COUNT)
+    size += arrays_size(counts)
     if counts.ipv4 & COUNT > SMALL:
         size += index_size(<const IndexHeader *>(<const char *>header + size))
     if counts.ipv6 & COUNT > SMALL:

@@ -10,6 +10,8 @@ id names an interface of one machine and has no meaning in a list.
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
+from native cimport network32, network64
+
 cdef enum:
     IPV4 = 4
     IPV6 = 6
@@ -151,22 +153,13 @@ cdef inline bint parse_address(const uint8_t *text, Py_ssize_t size, Address *re
     return False
 
 
-cdef inline uint64_t read_network_order(const uint8_t *octets, int size) noexcept nogil:
-    """Read a big-endian number of up to eight octets."""
-    cdef uint64_t value = 0
-    cdef int index
-    for index in range(size):
-        value = value << 8 | octets[index]
-    return value
-
-
 cdef inline void unpack_address(const uint8_t *octets, int size, Address *result) noexcept nogil:
     """Read an address from its 4 or 16 octets in network order."""
     if size == 4:
-        set_ipv4(result, <uint32_t>read_network_order(octets, 4))
+        set_ipv4(result, network32(octets))
     else:
-        result.hi = read_network_order(octets, 8)
-        result.lo = read_network_order(octets + 8, 8)
+        result.hi = network64(octets)
+        result.lo = network64(octets + 8)
         result.family = IPV6
         normalise(result)
 

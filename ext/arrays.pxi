@@ -10,6 +10,7 @@ from libc.string cimport strchr, strlen
 
 from address cimport IPV4, MAX_TEXT, Address, write_address
 from batch cimport CODES, NUMBERS, OCTETS, PIECE, POINTERS, Batch, code_at, is_null, read_piece
+from bitmap cimport is_worthwhile, look_up, make_bitmap
 from native cimport allocate_array
 from direct cimport MOST_PREFIXES, WORTHWHILE, Direct, close_direct, is_member, match_numbers, open_direct
 from trie cimport NONE, SMALL, Trie, longest_match
@@ -296,12 +297,27 @@ cdef Py_ssize_t find_batch(const Trie *trie, const Batch *batch, uint8_t *found)
         return start
     if batch.count >= WORTHWHILE and 0 < trie.n4 <= MOST_PREFIXES and trie.n6 <= SMALL:
         return find_directly(trie, batch, found)
+    if batch.form == NUMBERS and is_worthwhile(trie, batch.count) and find_by_bitmap(trie, batch, found):
+        return batch.count
     while start < batch.count and got == PIECE:
         got = match_piece(trie, batch, start, min(<Py_ssize_t>PIECE, batch.count - start), matches)
         for index in range(got):
             found[start + index] = matches[index] != NONE
         start += got
     return start
+
+
+cdef bint find_by_bitmap(const Trie *trie, const Batch *batch, uint8_t *found) noexcept nogil:
+    """Do the same as `find_batch` for very many numbers, with a bitmap made for the batch; return False without memory."""
+    cdef Py_ssize_t start = 0
+    cdef uint8_t *bitmap = make_bitmap(trie)
+    if bitmap == NULL:
+        return False
+    while start < batch.count:
+        look_up(trie, bitmap, batch.numbers + start, min(<Py_ssize_t>PIECE, batch.count - start), found + start)
+        start += PIECE
+    free(bitmap)
+    return True
 
 
 cdef int32_t *match_values(const Trie *trie, const Batch *batch) noexcept nogil:

@@ -10,10 +10,10 @@ from libc.string cimport memcpy, memset
 
 from address cimport IPV4, Prefix, same_network
 from counters cimport limits
-from native cimport reallocate_array
+from native cimport leading_zeros, reallocate_array
 from trie cimport (
-    CHILD, DIRECT, FANOUT, NESTED, NONE, ROOT_BITS, SMALL, STRIDE,
-    IndexHeader, Node, TrieHeader, arrays_size, index_size, padded, precedes, stride_of,
+    BRANCH, CHILD, DIRECT, FANOUT, LEAF, NESTED, NONE, ROOT_BITS, RUN, RUN_SLOTS, SKIP_SLOTS, SMALL, STRIDE, UPPER,
+    Branch, IndexHeader, Node, TrieHeader, arrays_size, index_size, ipv6_section, padded, precedes, stride_of,
 )
 
 cdef enum:
@@ -42,8 +42,7 @@ cdef struct Plan:
     const Item *items
     uint32_t n4
     uint32_t n6
-    bint nested4
-    bint nested6
+    TrieHeader header
     Growth index4
     Growth index6
     size_t size
@@ -108,6 +107,15 @@ cdef inline bint any_nested(const Item *items, uint32_t count) noexcept nogil:
     return False
 
 
+cdef inline bint any_longer(const Item *items, uint32_t count) noexcept nogil:
+    """Return whether an IPv6 prefix is longer than 64 bits."""
+    cdef uint32_t index
+    for index in range(count):
+        if items[index].prefix.length > 64:
+            return True
+    return False
+
+
 cdef inline void fill_spans(
     Growth *growth, uint32_t start, uint32_t stop, int depth, int stride, int32_t *spans
 ) noexcept nogil:
@@ -127,7 +135,7 @@ cdef inline void fill_spans(
             end = index + 1
             while end < stop and span_of(&growth.items[end].prefix, depth, stride) == span:
                 end += 1
-            spans[span] = grow_node(growth, index, end, depth + stride, spans[span])
+            spans[span] = grow_child(growth, index, end, depth + stride, spans[span])
             index = end
 
 
@@ -155,6 +163,68 @@ cdef inline void *room_for(
     return larger
 
 
+cdef inline int32_t *room_for_slots(Growth *growth, uint32_t more) noexcept nogil:
+    """Return a pointer to the next slot, with room for `more`; NULL without memory or beyond the limit."""
+    cdef void *moved = room_for(
+        growth.slots, growth.slot_count, &growth.slot_room, more, sizeof(int32_t), limits.slots)
+    if moved == NULL:
+        growth.failed = True
+        return NULL
+    growth.slots = <int32_t *>moved
+    return growth.slots + growth.slot_count
+
+
+cdef inline int shared_bits(const Prefix *first, const Prefix *last) noexcept nogil:
+    """Return how many bits the networks of a sorted range have in common, from its first and its last prefix."""
+    cdef int bits = leading_zeros(first.first.hi ^ last.first.hi)
+    return bits if bits < 64 else 64 + leading_zeros(first.first.lo ^ last.first.lo)
+
+
+cdef inline bint any_deeper(const Growth *growth, uint32_t start, uint32_t stop, int depth) noexcept nogil:
+    """Return whether a prefix in [start, stop) is longer than `depth`."""
+    cdef uint32_t index
+    for index in range(start, stop):
+        if growth.items[index].prefix.length > depth:
+            return True
+    return False
+
+
+cdef inline int32_t grow_branch(
+    Growth *growth, uint32_t start, int32_t kind, int32_t inherited, int32_t node
+) noexcept nogil:
+    """Append the description of a run or a skip; return the slot that points to it."""
+    cdef uint32_t size = RUN_SLOTS if kind > 0 else SKIP_SLOTS
+    cdef int32_t *slots = room_for_slots(growth, size)
+    if slots == NULL:
+        return NONE
+    slots[0] = kind
+    slots[1] = <int32_t>start
+    slots[2] = inherited
+    if kind <= 0:
+        slots[3] = node
+    growth.slot_count += size
+    return BRANCH - <int32_t>(growth.slot_count - size)
+
+
+cdef inline int32_t grow_child(
+    Growth *growth, uint32_t start, uint32_t stop, int depth, int32_t inherited
+) noexcept nogil:
+    """Return the slot of a span for the prefixes in [start, stop), which are all longer than `depth`."""
+    cdef const Prefix *first = &growth.items[start].prefix
+    cdef int deeper
+    cdef int32_t node
+    if stop - start <= RUN and any_deeper(growth, start, stop, depth + STRIDE):
+        if stop - start == 1 and inherited == NONE:
+            return LEAF + <int32_t>start
+        return grow_branch(growth, start, <int32_t>(stop - start), inherited, NONE)
+    # A prefix that is not longer than the bits that all of them share covers all of them, and so it is the first.
+    deeper = min(shared_bits(first, &growth.items[stop - 1].prefix), first.length - 1) & ~(STRIDE - 1)
+    if deeper <= depth:
+        return grow_node(growth, start, stop, depth, inherited)
+    node = grow_node(growth, start, stop, deeper, inherited)
+    return grow_branch(growth, start, -deeper, inherited, node)
+
+
 cdef inline int32_t grow_node(
     Growth *growth, uint32_t start, uint32_t stop, int depth, int32_t inherited
 ) noexcept nogil:
@@ -167,14 +237,12 @@ cdef inline int32_t grow_node(
         spans[span] = inherited
     fill_spans(growth, start, stop, depth, STRIDE, spans)
     moved = room_for(growth.nodes, growth.node_count, &growth.node_room, 1, sizeof(Node), limits.nodes)
-    if moved != NULL:
-        growth.nodes = <Node *>moved
-        moved = room_for(
-            growth.slots, growth.slot_count, &growth.slot_room, FANOUT, sizeof(int32_t), limits.slots)
-    if moved == NULL or growth.failed:
+    if moved == NULL:
         growth.failed = True
         return NONE
-    growth.slots = <int32_t *>moved
+    growth.nodes = <Node *>moved
+    if room_for_slots(growth, FANOUT) == NULL or growth.failed:
+        return NONE
     memset(&node, 0, sizeof(Node))
     node.base = growth.slot_count
     for span in range(FANOUT):
@@ -198,7 +266,7 @@ cdef inline size_t grow_index(Growth *growth, const Item *items, uint32_t count)
     if count <= SMALL:
         return 0
     growth.items = items
-    if count >= DIRECT:
+    if count >= DIRECT and shared_bits(&items[0].prefix, &items[count - 1].prefix) < STRIDE:
         growth.root = <int32_t *>malloc(sizeof(int32_t) << ROOT_BITS)
         if growth.root == NULL:
             growth.failed = True
@@ -207,7 +275,7 @@ cdef inline size_t grow_index(Growth *growth, const Item *items, uint32_t count)
             growth.root[span] = NONE
         fill_spans(growth, 0, count, 0, ROOT_BITS, growth.root)
     else:
-        growth.start = grow_node(growth, 0, count, 0, NONE)
+        growth.start = grow_child(growth, 0, count, 0, NONE)
     describe_index(growth, &header)
     return index_size(&header)
 
@@ -229,9 +297,11 @@ cdef inline bint plan_trie(Item *items, uint32_t count, Plan *plan) noexcept nog
     while plan.n4 < count and items[plan.n4].prefix.first.family == IPV4:
         plan.n4 += 1
     plan.n6 = count - plan.n4
-    plan.nested4 = any_nested(items, plan.n4)
-    plan.nested6 = any_nested(items + plan.n4, plan.n6)
-    plan.size = (arrays_size(plan.n4, plan.n6) + grow_index(&plan.index4, items, plan.n4)
+    plan.header.ipv4 = plan.n4 | (NESTED if any_nested(items, plan.n4) else 0)
+    plan.header.ipv6 = plan.n6 | (NESTED if any_nested(items + plan.n4, plan.n6) else 0)
+    if plan.n6 and not any_longer(items + plan.n4, plan.n6):
+        plan.header.ipv6 |= UPPER
+    plan.size = (arrays_size(&plan.header) + grow_index(&plan.index4, items, plan.n4)
                  + grow_index(&plan.index6, items + plan.n4, plan.n6))
     if plan.index4.failed or plan.index6.failed:
         drop_plan(plan)
@@ -264,25 +334,29 @@ cdef inline char *write_index(const Growth *growth, char *section) noexcept nogi
         at += header.roots * sizeof(int32_t)
     if header.slots:
         memcpy(at, growth.slots, header.slots * sizeof(int32_t))
+        at += header.slots * sizeof(int32_t)
+    memset(at, 0, section + index_size(&header) - at)
     return section + index_size(&header)
 
 
 cdef inline void write_trie(const Plan *plan, char *block) noexcept nogil:
     """Write a planned trie into a block of `plan.size` bytes."""
-    cdef TrieHeader *header = <TrieHeader *>block
     cdef uint32_t index
+    cdef size_t width = 9 if plan.header.ipv6 & UPPER else 17
     cdef uint32_t *first4 = <uint32_t *>(block + sizeof(TrieHeader))
     cdef uint8_t *length4 = <uint8_t *>(first4 + plan.n4)
-    cdef uint64_t *high6 = <uint64_t *>(block + arrays_size(plan.n4, 0))
-    cdef uint64_t *low6 = high6 + plan.n6
-    cdef uint8_t *length6 = <uint8_t *>(low6 + plan.n6)
+    cdef uint64_t *high6
+    cdef uint64_t *low6
+    cdef uint8_t *length6
     cdef const Prefix *prefix
-    cdef char *section = block + arrays_size(plan.n4, plan.n6)
-    header.ipv4 = plan.n4 | (NESTED if plan.nested4 else 0)
-    header.ipv6 = plan.n6 | (NESTED if plan.nested6 else 0)
+    cdef char *section = block + arrays_size(&plan.header)
+    memcpy(block, &plan.header, sizeof(TrieHeader))
+    high6 = <uint64_t *>ipv6_section(block)
+    low6 = high6 + plan.n6
+    length6 = <uint8_t *>high6 + (width - 1) * plan.n6
     # Tries are compared and hashed by the bytes of their blocks, which include the padding.
     memset(length4 + plan.n4, 0, padded(5 * <size_t>plan.n4) - 5 * <size_t>plan.n4)
-    memset(length6 + plan.n6, 0, padded(17 * <size_t>plan.n6) - 17 * <size_t>plan.n6)
+    memset(length6 + plan.n6, 0, padded(width * plan.n6) - width * plan.n6)
     for index in range(plan.n4):
         prefix = &plan.items[index].prefix
         first4[index] = <uint32_t>(prefix.first.hi >> 32)
@@ -290,8 +364,10 @@ cdef inline void write_trie(const Plan *plan, char *block) noexcept nogil:
     for index in range(plan.n6):
         prefix = &plan.items[plan.n4 + index].prefix
         high6[index] = prefix.first.hi
-        low6[index] = prefix.first.lo
         length6[index] = <uint8_t>prefix.length
+    if not plan.header.ipv6 & UPPER:
+        for index in range(plan.n6):
+            low6[index] = plan.items[plan.n4 + index].prefix.first.lo
     if plan.n4 > SMALL:
         section = write_index(&plan.index4, section)
     if plan.n6 > SMALL:

@@ -32,6 +32,7 @@ static inline void cidrgate_backoff(void) {
 #endif
 
 static inline int cidrgate_popcount(uint64_t bits) { return __builtin_popcountll(bits); }
+static inline int cidrgate_leading_zeros(uint64_t bits) { return bits == 0 ? 64 : __builtin_clzll(bits); }
 static inline void cidrgate_prefetch(const void *where) { __builtin_prefetch(where); }
 static inline uint32_t cidrgate_load(const uint32_t *where) { return __atomic_load_n(where, __ATOMIC_ACQUIRE); }
 static inline void cidrgate_store(uint32_t *where, uint32_t value) {
@@ -108,6 +109,24 @@ static inline int32_t cidrgate_int32(const uint8_t *where) {
 static inline int64_t cidrgate_int64(const uint8_t *where) {
     int64_t value;
     memcpy(&value, where, sizeof value);
+    return value;
+}
+
+/* Read numbers in network order, which need not be aligned. */
+static inline uint64_t cidrgate_network64(const uint8_t *where) {
+    uint64_t value = cidrgate_read64(where);
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    value = __builtin_bswap64(value);
+#endif
+    return value;
+}
+
+static inline uint32_t cidrgate_network32(const uint8_t *where) {
+    uint32_t value;
+    memcpy(&value, where, sizeof value);
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    value = __builtin_bswap32(value);
+#endif
     return value;
 }
 

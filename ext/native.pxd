@@ -12,7 +12,10 @@ cdef extern from "native.h" nogil:
     uint64_t fold_portable "cidrgate_fold_portable" (uint64_t a, uint64_t b) noexcept
     int32_t int32_at "cidrgate_int32" (const uint8_t *where) noexcept
     int64_t int64_at "cidrgate_int64" (const uint8_t *where) noexcept
+    uint64_t network64 "cidrgate_network64" (const uint8_t *where) noexcept
+    uint32_t network32 "cidrgate_network32" (const uint8_t *where) noexcept
     void backoff "cidrgate_backoff" () noexcept
+    int leading_zeros "cidrgate_leading_zeros" (uint64_t bits) noexcept
     void prefetch "cidrgate_prefetch" (const void *where) noexcept
     uint32_t load_acquire "cidrgate_load" (const uint32_t *where) noexcept
     void store_release "cidrgate_store" (uint32_t *where, uint32_t value) noexcept

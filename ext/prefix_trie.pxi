@@ -11,7 +11,9 @@ from libc.string cimport memcmp
 
 from address cimport Address, Prefix, high_bits
 from build cimport Item, Plan, drop_plan, plan_trie, write_trie
-from native cimport allocate
+from batch cimport NUMBERS
+from edges cimport WORTHWHILE_ARRAY, Edges, are_worthwhile, descends_fast, make_edges
+from native cimport allocate, load_pointer, store_pointer
 from trie cimport CHILD, NONE, Trie, contains, longest_match, lower_bound, precedes, prefix_at, view_trie
 
 
@@ -56,6 +58,9 @@ cdef class PrefixTrie:
     cdef char *block
     cdef size_t size
     cdef Trie trie
+    # Made when the first large array is looked up, for a large table of IPv6 prefixes; then it stays.
+    cdef void *edges
+    cdef bint wants_edges
     # The values in iteration order; None in a trie without values. A tuple, so that no code can shorten it.
     cdef tuple objects
 
@@ -81,6 +86,7 @@ cdef class PrefixTrie:
             write_trie(&plan, self.block)
             self.size = plan.size
             view_trie(self.block, &self.trie)
+            self.wants_edges = are_worthwhile(&self.trie)
         finally:
             if planned:
                 drop_plan(&plan)
@@ -88,6 +94,23 @@ cdef class PrefixTrie:
 
     def __dealloc__(self):
         free(self.block)
+        free(self.edges)
+
+    cdef Trie view_for(self, _AddressArray given):
+        """Return the view of the trie for an array of addresses, with the edges if they are worthwhile."""
+        cdef Trie view = self.trie
+        if self.wants_edges and given.count >= WORTHWHILE_ARRAY and given.batches[0].form != NUMBERS:
+            if load_pointer(&self.edges) == NULL and descends_fast():
+                self.add_edges()
+            view.edges = load_pointer(&self.edges)
+        return view
+
+    cdef int add_edges(self) except -1:
+        """Make the edges. Without memory for them, the trie is walked."""
+        with cython.critical_section(self):
+            if self.edges == NULL:
+                store_pointer(&self.edges, make_edges(&self.trie))
+        return 0
 
     cdef str text(self, uint32_t index):
         """Return the prefix at an index of the iteration order."""
@@ -141,8 +164,14 @@ cdef class PrefixTrie:
 
     @property
     def nbytes(self):
-        """The bytes of the table, without the values."""
-        return self.size
+        """The bytes of the table, without the values.
+
+        A table of 8,192 or more IPv6 prefixes, nearly all of at most 64 bits, makes a second index for arrays when the
+        first array of 4,096 or more addresses is looked up. It takes about 18 bytes for each of these prefixes, and
+        counts from then on.
+        """
+        cdef const Edges *edges = <const Edges *>load_pointer(&self.edges)
+        return self.size + (0 if edges == NULL else edges.size)
 
     @classmethod
     def __class_getitem__(cls, item, /):
@@ -264,9 +293,10 @@ cdef class PrefixTrie:
         """
         cdef _AddressArray given = _AddressArray(addresses)
         cdef _Answers results = _Answers(out, _numpy().bool_, given.count, given)
+        cdef Trie trie = self.view_for(given)
         cdef Py_ssize_t done
         with nogil:
-            done = find_batches(&self.trie, given.batches, given.n_batches, <uint8_t *>results.memory.buffer.buf)
+            done = find_batches(&trie, given.batches, given.n_batches, <uint8_t *>results.memory.buffer.buf)
         if done < given.count:
             raise given.unreadable(done)
         return results.array
@@ -289,9 +319,10 @@ cdef class PrefixTrie:
         """
         cdef _AddressArray given = _AddressArray(addresses)
         cdef _Answers results = _Answers(out, _numpy().int32, given.count, given)
+        cdef Trie trie = self.view_for(given)
         cdef Py_ssize_t done
         with nogil:
-            done = match_batches(&self.trie, given.batches, given.n_batches, <int32_t *>results.memory.buffer.buf)
+            done = match_batches(&trie, given.batches, given.n_batches, <int32_t *>results.memory.buffer.buf)
         if done < given.count:
             raise given.unreadable(done)
         return results.array

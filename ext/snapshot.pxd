@@ -1,5 +1,8 @@
 """A matcher as one file: its layout, and the functions that write and open it.
 
+Format 2 has leaves, runs, skips and UPPER (`trie.pxd`). A file of format 1 has none of them and is otherwise the same, so
+the same code reads it.
+
     offset          section    content
     0               Snapshot   magic, version, byte order, sizes, checksums; padded to PAGE
     PAGE            table      SlotTable
@@ -31,14 +34,20 @@ not rely on a property that is not in this table. No check can prove who wrote t
     a list has at most MOST_LISTED prefixes             verify_block        longest_match6, prefix_at: int32 indices
     CLOSED is set only without prefixes                 verify_block        is_open, trie_allows
     lengths are at most 32 and 128                      verify_prefixes*    last_cover4, same_network, write_decimal
-    no bit is set beyond a length                       verify_prefixes*    open_direct: its tables end where a prefix
-                                                                            ends; search4, search6, verify_spans
-    prefixes grow strictly in iteration order           verify_prefixes*    search4, search6, open_direct, verify_spans
+    no bit is set beyond a length                       verify_prefixes*    open_direct, make_bitmap: their tables end where
+                                                                            a prefix ends; search4, search6, verify_root
+    prefixes grow strictly in iteration order           verify_prefixes*    search4, search6, make_bitmap, verify_root
     NESTED is set if a prefix covers another            verify_prefixes*    last_cover4, search6, search_many
     no IPv4-mapped prefix is written as IPv6            verify_prefixes6    Address: a mapped address is IPv4
+    UPPER is set only if no IPv6 prefix is longer than  verify_prefixes6    low_at, search6, search_run
+    64 bits, and never of IPv4                          verify_block
     an index is inside its block                        verify_index        view_index, index_size
-    every walk of an index stays in it, ends, and finds verify_spans,       walk, walk_many
+    every walk of an index stays in it, ends, and finds verify_root,        walk, walk_many
     the longest match among the block's prefixes        verify_node
+    a leaf is the only prefix of its span               verify_child        end_walk, end_walks
+    a run has all prefixes of its span, at most RUN     verify_child        search_run
+    a skip leads to a deeper node, past bits that all   verify_child        end_walk
+    prefixes of its span have
 
     a row refers to the list that decides: its own      verify_rows         list_at, allow_rows, allows_row, unlink
     block's or its parent's; an unused row has 0
@@ -71,7 +80,7 @@ from native cimport checksum
 from trie cimport padded
 
 cdef enum:
-    FORMAT_VERSION = 1
+    FORMAT_VERSION = 2
     PAGE = 4096
     SEGMENT_BYTES = 1048576
     MOST_NOTE = 67108864

@@ -1,12 +1,12 @@
 """The trie block, one immutable, contiguous, position-independent piece of memory, and its search functions.
 
     offset  section       present    content
-    0       TrieHeader    always     count and NESTED flag of each family; CLOSED
+    0       TrieHeader    always     count and flags of each family; CLOSED
     8       first4        n4 > 0     uint32[n4]   network addresses of the IPv4 prefixes
             length4                  uint8[n4]    their lengths, padded to 8 bytes
             high6         n6 > 0     uint64[n6]   first 64 bits of the IPv6 prefixes
-            low6                     uint64[n6]   last 64 bits
-            length6                  uint8[n6]    their lengths, padded to 8 bytes
+            low6          not UPPER  uint64[n6]   last 64 bits
+            length6       n6 > 0     uint8[n6]    their lengths, padded to 8 bytes
             index4        n4 > SMALL IndexHeader, nodes, root, slots
             index6        n6 > SMALL the same
 
@@ -16,10 +16,19 @@ inside a prefix follow it directly, and the longest match of an address is the l
 For up to SMALL prefixes, the search counts the networks that are not above the address. A list without nested prefixes
 (NESTED clear, as in every validated allowlist) then needs one comparison. Larger families have a multibit trie with
 strides of eight bits over the sorted arrays. From DIRECT prefixes on, this trie has a direct-pointing root of 16 bits.
-Its nodes are compressed by population count, as in Asai and Ohara, "Poptrie" (SIGCOMM 2015).
+Its nodes are compressed by population count, as in Asai and Ohara, "Poptrie" (SIGCOMM 2015), and its paths where only
+few prefixes are left:
+
+- A *leaf* is the slot of a span with a single prefix that no other prefix covers: the address is compared with it.
+- A *run* is the slot of a span with at most RUN prefixes: they are searched as a small list.
+- A *skip* is the slot of a span whose prefixes are inside one much smaller network: the address is compared with this
+  network, and the walk continues in the node of its bits.
+
+So a prefix costs the index one path of nodes only as far as other prefixes share it, whatever its length is. Runs and
+skips are described by a few slots (`Branch`) beside those of the node that refers to them.
 """
 
-from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
 from address cimport IPV4, IPV6, Address, Prefix, same_network, set_ipv4
 from native cimport popcount
@@ -28,18 +37,30 @@ cdef enum:
     # Families of up to this many prefixes are searched as arrays.
     SMALL = 64
     # Families of at least this many prefixes have a root of 2**ROOT_BITS slots.
-    DIRECT = 4096
+    DIRECT = 8192
     ROOT_BITS = 16
     STRIDE = 8
     FANOUT = 256
-    # Values of a slot: the index of a prefix, NONE for no prefix, or `CHILD - number` for a node one stride below.
+    # Values of a slot: the index of a prefix (below LEAF), `LEAF + index` for a leaf, NONE for no prefix,
+    # `CHILD - number` for a node one stride below, or `BRANCH - position` for a run or a skip.
+    LEAF = 0x40000000
     NONE = -1
     CHILD = -2
-    # The most prefixes of one list; the integer type of their indices could hold twice as many.
+    BRANCH = -0x40000002
+    # The most prefixes of one list, and the most nodes and slots to which a slot can refer.
     MOST_LISTED = 0x3FFFFFFF
+    MOST_NODES = 0x40000000
+    # The most prefixes of a run. A search compares this many networks, so RUN - 1 that follow the run may be read. They
+    # are in the block: families with an index have more than SMALL prefixes, and so many lengths after their networks.
+    RUN = 8
+    # The slots that describe a run and a skip.
+    RUN_SLOTS = 3
+    SKIP_SLOTS = 4
 
 cdef enum: NESTED = 0x80000000
-cdef enum: COUNT = 0x7FFFFFFF
+# Of IPv6: no prefix is longer than 64 bits, and there is no section low6.
+cdef enum: UPPER = 0x40000000
+cdef enum: COUNT = 0x3FFFFFFF
 # Has the same bit as NESTED. In a block without prefixes, it means that the account is enforced and allows nothing.
 cdef enum: CLOSED = 0x80000000
 # Shifted right by a prefix length, the lower half is the IPv4 network mask.
@@ -47,7 +68,7 @@ cdef enum: IPV4_MASKS = 0xFFFFFFFF00000000
 
 cdef struct TrieHeader:
     uint32_t ipv4           # count | NESTED
-    uint32_t ipv6
+    uint32_t ipv6           # count | NESTED | UPPER
 
 cdef struct IndexHeader:
     int32_t start           # the first slot of a walk if there is no direct root
@@ -61,6 +82,13 @@ cdef struct Node:
     uint64_t bits[4]
     uint32_t base
     uint8_t before[4]
+
+# What the slots at the position of a run or of a skip contain.
+cdef struct Branch:
+    int32_t kind            # run: how many prefixes; skip: -depth of the node
+    int32_t start           # run: the first prefix; skip: a prefix inside the network
+    int32_t inherited       # the longest match of an address that is in none of them
+    int32_t node            # skip: the slot of the node
 
 cdef struct Index:
     const int32_t *root     # NULL without a direct root
@@ -77,10 +105,11 @@ cdef struct Trie:
     const uint32_t *first4
     const uint8_t *length4
     const uint64_t *high6
-    const uint64_t *low6
+    const uint64_t *low6    # NULL if UPPER
     const uint8_t *length6
     Index index4
     Index index6
+    const void *edges       # Edges of a large table (`edges.pxd`), or NULL
 
 
 cdef inline size_t padded(size_t size) noexcept nogil:
@@ -88,9 +117,15 @@ cdef inline size_t padded(size_t size) noexcept nogil:
     return (size + 7) & ~<size_t>7
 
 
-cdef inline size_t arrays_size(uint32_t n4, uint32_t n6) noexcept nogil:
+cdef inline size_t arrays_size(const TrieHeader *header) noexcept nogil:
     """Return the bytes of the header and the sorted arrays."""
-    return sizeof(TrieHeader) + padded(5 * <size_t>n4) + padded(17 * <size_t>n6)
+    return sizeof(TrieHeader) + padded(5 * <size_t>(header.ipv4 & COUNT)) + padded(
+        <size_t>(header.ipv6 & COUNT) * (9 if header.ipv6 & UPPER else 17))
+
+
+cdef inline const char *ipv6_section(const char *block) noexcept nogil:
+    """Return the start of the arrays of the IPv6 prefixes."""
+    return block + sizeof(TrieHeader) + padded(5 * <size_t>((<const TrieHeader *>block).ipv4 & COUNT))
 
 
 cdef inline size_t index_size(const IndexHeader *header) noexcept nogil:
@@ -120,14 +155,15 @@ cdef inline void view_trie(const char *block, Trie *trie) noexcept nogil:
     trie.nested6 = header.ipv6 & NESTED != 0
     trie.first4 = <const uint32_t *>(block + sizeof(TrieHeader))
     trie.length4 = <const uint8_t *>(trie.first4 + trie.n4)
-    trie.high6 = <const uint64_t *>(block + arrays_size(trie.n4, 0))
-    trie.low6 = trie.high6 + trie.n6
-    trie.length6 = <const uint8_t *>(trie.low6 + trie.n6)
-    section = block + arrays_size(trie.n4, trie.n6)
+    trie.high6 = <const uint64_t *>ipv6_section(block)
+    trie.low6 = NULL if header.ipv6 & UPPER else trie.high6 + trie.n6
+    trie.length6 = <const uint8_t *>(trie.high6 + trie.n6 if trie.low6 == NULL else trie.low6 + trie.n6)
+    section = block + arrays_size(header)
     if trie.n4 > SMALL:
         section = view_index(section, &trie.index4)
     if trie.n6 > SMALL:
         view_index(section, &trie.index6)
+    trie.edges = NULL
 
 
 cdef inline uint32_t stride_of(uint64_t hi, uint64_t lo, int depth) noexcept nogil:
@@ -143,16 +179,98 @@ cdef inline uint32_t node_slot(const Node *node, uint32_t span) noexcept nogil:
     return node.base + node.before[word] + popcount(node.bits[word] << (63 - (span & 63))) - 1
 
 
-cdef inline int32_t walk(const Index *index, uint64_t hi, uint64_t lo) noexcept nogil:
-    """Return the longest match of an address in the multibit trie."""
+cdef inline bint is_match(int32_t slot) noexcept nogil:
+    """Return whether a slot is the index of a prefix or NONE: the end of a walk."""
+    return <uint32_t>(slot + 1) <= LEAF
+
+
+cdef inline bint is_node(int32_t slot) noexcept nogil:
+    """Return whether a slot refers to a node."""
+    return <uint32_t>(CHILD - slot) < MOST_NODES
+
+
+cdef inline const Branch *branch_at(const Index *index, int32_t slot) noexcept nogil:
+    """Return the run or the skip that a slot refers to."""
+    return <const Branch *>(index.slots + (<int64_t>BRANCH - slot))
+
+
+cdef inline uint64_t low_at(const Trie *trie, uint32_t index) noexcept nogil:
+    """Return the last 64 bits of an IPv6 prefix."""
+    return 0 if trie.low6 == NULL else trie.low6[index]
+
+
+cdef inline bint shares(
+    const Trie *trie, bint ipv6, uint32_t index, int length, uint64_t hi, uint64_t lo
+) noexcept nogil:
+    """Return whether an address has the first `length` bits of a prefix's network."""
+    if ipv6:
+        return same_network(trie.high6[index], low_at(trie, index), hi, lo, length)
+    return ((trie.first4[index] ^ <uint32_t>(hi >> 32)) & <uint32_t>(IPV4_MASKS >> length)) == 0
+
+
+cdef inline bint covers(const Trie *trie, bint ipv6, uint32_t index, uint64_t hi, uint64_t lo) noexcept nogil:
+    """Return whether a prefix covers an address."""
+    return shares(trie, ipv6, index, trie.length6[index] if ipv6 else trie.length4[index], hi, lo)
+
+
+cdef inline int32_t search_run(
+    const Trie *trie, bint ipv6, uint32_t start, uint32_t count, int32_t inherited, uint64_t hi, uint64_t lo
+) noexcept nogil:
+    """Return the longest match of an address whose walk ends at a run."""
+    cdef uint32_t rank = 0, at, address = <uint32_t>(hi >> 32)
+    cdef int32_t last
+    # Compilers turn these loops into vector code, as the number of steps is fixed.
+    if not ipv6:
+        for at in range(RUN):
+            rank += (trie.first4[start + at] <= address) & (at < count)
+    elif trie.low6 == NULL:
+        for at in range(RUN):
+            rank += (trie.high6[start + at] <= hi) & (at < count)
+    else:
+        for at in range(RUN):
+            rank += ((trie.high6[start + at] < hi) | (
+                (trie.high6[start + at] == hi) & (trie.low6[start + at] <= lo))) & (at < count)
+    # Without branches for the last network that is not above the address: most often it decides.
+    last = <int32_t>(start + rank - (rank > 0))
+    last = last if (rank > 0) & covers(trie, ipv6, <uint32_t>last, hi, lo) else NONE
+    if last == NONE and (trie.nested6 if ipv6 else trie.nested4):
+        while rank > 1:
+            rank -= 1
+            if covers(trie, ipv6, start + rank - 1, hi, lo):
+                return <int32_t>(start + rank - 1)
+    return inherited if last == NONE else last
+
+
+cdef inline int32_t end_walk(
+    const Trie *trie, bint ipv6, int32_t slot, uint64_t hi, uint64_t lo, uint8_t *depth
+) noexcept nogil:
+    """Return what a leaf, a run or a skip comes to: a match, or a node after a skip, with its depth."""
+    cdef const Branch *branch
+    if slot >= LEAF:
+        return slot - LEAF if covers(trie, ipv6, <uint32_t>(slot - LEAF), hi, lo) else NONE
+    branch = branch_at(&trie.index6 if ipv6 else &trie.index4, slot)
+    if branch.kind > 0:
+        return search_run(trie, ipv6, <uint32_t>branch.start, <uint32_t>branch.kind, branch.inherited, hi, lo)
+    if not shares(trie, ipv6, <uint32_t>branch.start, -branch.kind, hi, lo):
+        return branch.inherited
+    depth[0] = <uint8_t>-branch.kind
+    return branch.node
+
+
+cdef inline int32_t walk(const Trie *trie, bint ipv6, uint64_t hi, uint64_t lo) noexcept nogil:
+    """Return the longest match of an address in the multibit trie of a family."""
+    cdef const Index *index = &trie.index6 if ipv6 else &trie.index4
     cdef int32_t slot = index.start
-    cdef int depth = 0
+    cdef uint8_t depth = 0
     if index.root != NULL:
         slot = index.root[hi >> (64 - ROOT_BITS)]
         depth = ROOT_BITS
-    while slot <= CHILD:
-        slot = index.slots[node_slot(index.nodes + (CHILD - slot), stride_of(hi, lo, depth))]
-        depth += STRIDE
+    while not is_match(slot):
+        if is_node(slot):
+            slot = index.slots[node_slot(index.nodes + (CHILD - slot), stride_of(hi, lo, depth))]
+            depth += STRIDE
+        else:
+            slot = end_walk(trie, ipv6, slot, hi, lo, &depth)
     return slot
 
 
@@ -184,18 +302,24 @@ cdef inline int32_t search6(
     const uint64_t *high, const uint64_t *low, const uint8_t *length, uint32_t count, bint nested,
     uint64_t hi, uint64_t lo
 ) noexcept nogil:
-    """Return the longest match of an IPv6 address in small sorted arrays, or NONE."""
+    """Return the longest match of an IPv6 address in small sorted arrays, or NONE; `low` is NULL if all of it is 0."""
     cdef int32_t rank = 0
     cdef uint32_t left = count, half, index
     # A binary search that adds instead of branching; it counts the networks that are not above the address.
-    while left:
-        half = (left + 1) >> 1
-        index = rank + half - 1
-        rank += <int32_t>half if (high[index] < hi) | ((high[index] == hi) & (low[index] <= lo)) else 0
-        left -= half
+    if low == NULL:
+        while left:
+            half = (left + 1) >> 1
+            rank += <int32_t>half if high[rank + half - 1] <= hi else 0
+            left -= half
+    else:
+        while left:
+            half = (left + 1) >> 1
+            index = rank + half - 1
+            rank += <int32_t>half if (high[index] < hi) | ((high[index] == hi) & (low[index] <= lo)) else 0
+            left -= half
     while rank > 0:
         rank -= 1
-        if same_network(high[rank], low[rank], hi, lo, length[rank]):
+        if same_network(high[rank], 0 if low == NULL else low[rank], hi, lo, length[rank]):
             return rank
         if not nested:
             break
@@ -205,7 +329,7 @@ cdef inline int32_t search6(
 cdef inline int32_t longest_match4(const Trie *trie, uint32_t address) noexcept nogil:
     """Return the index of an IPv4 address's longest match in iteration order, or NONE."""
     if trie.n4 > SMALL:
-        return walk(&trie.index4, <uint64_t>address << 32, 0)
+        return walk(trie, False, <uint64_t>address << 32, 0)
     return search4(trie.first4, trie.length4, trie.n4, trie.nested4, address)
 
 
@@ -213,7 +337,7 @@ cdef inline int32_t longest_match6(const Trie *trie, uint64_t hi, uint64_t lo) n
     """Return the index of an IPv6 address's longest match in iteration order, or NONE."""
     cdef int32_t index
     if trie.n6 > SMALL:
-        index = walk(&trie.index6, hi, lo)
+        index = walk(trie, True, hi, lo)
     else:
         index = search6(trie.high6, trie.low6, trie.length6, trie.n6, trie.nested6, hi, lo)
     return index if index < 0 else index + <int32_t>trie.n4
@@ -234,7 +358,7 @@ cdef inline void prefix_at(const Trie *trie, uint32_t index, Prefix *prefix) noe
     else:
         index -= trie.n4
         prefix.first.hi = trie.high6[index]
-        prefix.first.lo = trie.low6[index]
+        prefix.first.lo = low_at(trie, index)
         prefix.first.family = IPV6
         prefix.length = trie.length6[index]
 

@@ -23,8 +23,10 @@ from snapshot cimport (
     Snapshot, held_size, next_place, next_segment, paged, place_block, reference, sum_header, sum_image,
 )
 from trie cimport (
-    CHILD, CLOSED, COUNT, FANOUT, MOST_LISTED, NESTED, NONE, ROOT_BITS, SMALL, STRIDE,
-    Index, IndexHeader, Node, TrieHeader, arrays_size, index_size, node_slot, stride_of, view_index,
+    BRANCH, CHILD, CLOSED, COUNT, FANOUT, LEAF, MOST_LISTED, NESTED, NONE, ROOT_BITS, RUN, RUN_SLOTS, SKIP_SLOTS, SMALL,
+    STRIDE, UPPER,
+    Branch, Index, IndexHeader, Node, TrieHeader, arrays_size, branch_at, index_size, ipv6_section, is_node, node_slot,
+    stride_of, view_index,
 )
 
 cdef enum:
@@ -39,7 +41,7 @@ cdef enum:
 cdef struct Family:
     const uint32_t *first4          # NULL for IPv6
     const uint64_t *high6
-    const uint64_t *low6
+    const uint64_t *low6            # NULL if UPPER
     const uint8_t *lengths
     uint32_t count
     Index index
@@ -119,20 +121,22 @@ cdef inline bint verify_prefixes6(
     """Check the same for IPv6 prefixes, and that none of them is IPv4-mapped."""
     cdef uint32_t index
     cdef Prefix prefix
+    cdef uint64_t before
     for index in range(count):
         prefix.first.hi = high[index]
-        prefix.first.lo = low[index]
+        prefix.first.lo = 0 if low == NULL else low[index]
         prefix.length = length[index]
-        if prefix.length > 128 or has_host_bits(&prefix) or (prefix.length >= 96 and is_mapped(&prefix.first)):
+        if prefix.length > (64 if low == NULL else 128) or has_host_bits(&prefix) or (prefix.length >= 96 and is_mapped(&prefix.first)):
             return False
         if index == 0:
             continue
+        before = 0 if low == NULL else low[index - 1]
         if high[index] < high[index - 1]:
             return False
         if high[index] == high[index - 1]:
-            if low[index] < low[index - 1] or (low[index] == low[index - 1] and length[index] <= length[index - 1]):
+            if prefix.first.lo < before or (prefix.first.lo == before and length[index] <= length[index - 1]):
                 return False
-        if not nested and same_network(high[index], low[index], high[index - 1], low[index - 1], length[index - 1]):
+        if not nested and same_network(high[index], prefix.first.lo, high[index - 1], before, length[index - 1]):
             return False
     return True
 
@@ -148,7 +152,7 @@ cdef inline bint verify_index(const uint8_t *section, uint64_t left, Family *fam
     view_index(<const char *>section, &family.index)
     family.header = header
     if family.index.root == NULL:
-        return verify_node(family, family.index.start, 0, family.count, 0, NONE)
+        return verify_child(family, family.index.start, 0, family.count, 0, NONE)
     return verify_root(family)
 
 
@@ -170,8 +174,8 @@ cdef inline bint verify_root(Family *family) noexcept nogil:
         end = index + 1
         while end < family.count and root_span(family, end) == span:
             end += 1
-        # A slot that must name a node is copied as it is; the node is checked.
-        if not verify_node(family, family.index.root[span], index, end, ROOT_BITS, spans[span]):
+        # A slot for longer prefixes is copied as it is; what it refers to is checked.
+        if not verify_child(family, family.index.root[span], index, end, ROOT_BITS, spans[span]):
             return False
         spans[span] = family.index.root[span]
         index = end
@@ -189,7 +193,51 @@ cdef inline uint32_t node_span(const Family *family, uint32_t index, int depth) 
     """Return the number of the span of a node in which a prefix begins."""
     if family.first4 != NULL:
         return family.first4[index] >> (32 - STRIDE - depth) & (FANOUT - 1)
-    return stride_of(family.high6[index], family.low6[index], depth)
+    return stride_of(family.high6[index], low_of(family, index), depth)
+
+
+cdef inline uint64_t low_of(const Family *family, uint32_t index) noexcept nogil:
+    """Return the last 64 bits of an IPv6 prefix."""
+    return 0 if family.low6 == NULL else family.low6[index]
+
+
+cdef inline bint have_in_common(const Family *family, uint32_t one, uint32_t other, int length) noexcept nogil:
+    """Return whether two networks have the same first `length` bits."""
+    if family.first4 != NULL:
+        return same_network(
+            <uint64_t>family.first4[one] << 32, 0, <uint64_t>family.first4[other] << 32, 0, length)
+    return same_network(
+        family.high6[one], low_of(family, one), family.high6[other], low_of(family, other), length)
+
+
+cdef inline bint verify_child(
+    const Family *family, int32_t slot, uint32_t start, uint32_t stop, int depth, int32_t inherited
+) noexcept nogil:
+    """Check that a slot is right for the prefixes in [start, stop), all longer than `depth`, with the same first bits."""
+    cdef const Branch *branch
+    cdef uint64_t position
+    cdef int deeper
+    if is_node(slot):
+        return verify_node(family, slot, start, stop, depth, inherited)
+    if slot >= LEAF:
+        return <uint32_t>(slot - LEAF) == start and stop - start == 1 and inherited == NONE
+    if slot > BRANCH:
+        return False
+    position = <uint64_t>(<int64_t>BRANCH - slot)
+    if position + RUN_SLOTS > family.header.slots:
+        return False
+    branch = branch_at(&family.index, slot)
+    if <uint32_t>branch.start != start or branch.inherited != inherited:
+        return False
+    if branch.kind > 0:
+        return <uint32_t>branch.kind == stop - start and stop - start <= RUN
+    if position + SKIP_SLOTS > family.header.slots or branch.kind < -128:
+        return False
+    deeper = -branch.kind
+    # Prefixes in order that share these bits are longer if the first of them is, so the node gets what it relies on.
+    return (deeper > depth and deeper % STRIDE == 0 and family.lengths[start] > deeper
+            and have_in_common(family, start, stop - 1, deeper) and is_node(branch.node)
+            and verify_node(family, branch.node, start, stop, deeper, inherited))
 
 
 cdef inline void end_run(Runs *runs, uint32_t span, int32_t slot) noexcept nogil:
@@ -219,7 +267,7 @@ cdef inline bint verify_node(
     cdef Runs runs
     cdef const Node *node
     cdef uint32_t span, word, rank = 0, index = start, end, number = <uint32_t>(<int64_t>CHILD - slot)
-    if slot > CHILD or number >= family.header.nodes:
+    if not is_node(slot) or number >= family.header.nodes:
         return False
     node = family.index.nodes + number
     for word in range(4):
@@ -249,7 +297,7 @@ cdef inline bint verify_node(
                 number += 1
             slot = family.index.slots[node_slot(node, span)]
             end = span + 1
-            if not verify_node(family, slot, index, number, depth + STRIDE, slots[top]):
+            if not verify_child(family, slot, index, number, depth + STRIDE, slots[top]):
                 return False
             index = number
         end_run(&runs, span, slot)
@@ -314,23 +362,22 @@ cdef inline uint64_t verify_block(
     # A flag without prefixes is only valid as CLOSED of an account without any prefixes.
     if (n6 == 0 and counts.ipv6) or (n4 == 0 and counts.ipv4 and (n6 or counts.ipv4 != CLOSED)):
         return 0
-    if n4 + n6 > MOST_LISTED or n4 * 5 + n6 * 17 > left:
-        return 0
-    if size + arrays_size(<uint32_t>n4, <uint32_t>n6) > left:
+    # Bit 30 of the IPv4 word has no meaning.
+    if counts.ipv4 & UPPER or n4 + n6 > MOST_LISTED or n4 * 5 + n6 * 9 > left or size + arrays_size(counts) > left:
         return 0
     ipv4.count = <uint32_t>n4
     ipv4.first4 = <const uint32_t *>(block + size + sizeof(TrieHeader))
     ipv4.lengths = <const uint8_t *>(ipv4.first4 + n4)
     ipv6.count = <uint32_t>n6
     ipv6.first4 = NULL
-    ipv6.high6 = <const uint64_t *>(block + size + arrays_size(ipv4.count, 0))
-    ipv6.low6 = ipv6.high6 + n6
-    ipv6.lengths = <const uint8_t *>(ipv6.low6 + n6)
+    ipv6.high6 = <const uint64_t *>ipv6_section(<const char *>counts)
+    ipv6.low6 = NULL if counts.ipv6 & UPPER else ipv6.high6 + n6
+    ipv6.lengths = <const uint8_t *>(ipv6.high6 + n6 if ipv6.low6 == NULL else ipv6.low6 + n6)
     ipv4.roots = ipv6.roots = roots
     if not (verify_prefixes4(ipv4.first4, ipv4.lengths, ipv4.count, counts.ipv4 & NESTED != 0)
             and verify_prefixes6(ipv6.high6, ipv6.low6, ipv6.lengths, ipv6.count, counts.ipv6 & NESTED != 0)):
         return 0
-    size += arrays_size(ipv4.count, ipv6.count)
+    size += arrays_size(counts)
     if n4 > SMALL:
         if not verify_index(block + size, left - size, &ipv4, &more):
             return 0

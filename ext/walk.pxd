@@ -2,17 +2,20 @@
 
 A single walk waits for every node and every slot. Here the nodes of all active walks are prefetched, then their slots,
 so that the waits overlap. Finished walks are removed by counting and not by branching, because a branch predictor
-cannot predict which walks finish.
+cannot predict which walks finish. Walks that come to a leaf, a run or a skip wait until every other walk is there too.
 """
 
-from libc.stdint cimport int32_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
+from libc.string cimport memcpy, memset
 
 from address cimport IPV4, Address
-from batch cimport NUMBERS, PIECE, Batch, read_piece
-from native cimport prefetch
+from batch cimport NUMBERS, OCTETS, PIECE, Batch, read_piece
+from edges cimport Edges, search_edges
+from native cimport network32, network64, prefetch
 from trie cimport (
-    CHILD, IPV4_MASKS, NONE, ROOT_BITS, SMALL, STRIDE,
-    Index, Trie, last_cover4, longest_match4, longest_match6, node_slot, stride_of,
+    CHILD, FANOUT, IPV4_MASKS, LEAF, NONE, ROOT_BITS, SMALL, STRIDE,
+    Index, Trie, branch_at, covers, end_walk, is_match, is_node, last_cover4, longest_match4, longest_match6, node_slot,
+    stride_of,
 )
 
 cdef extern from "ranks.h" nogil:
@@ -27,82 +30,207 @@ cdef extern from "ranks.h" nogil:
     bint can_run "cidrgate_can_run" (const char *form) noexcept
     bint choose_ranks "cidrgate_choose_ranks" (const char *name) noexcept
 
-# The addresses of one family in a piece of a batch, and their positions in the piece.
+# The addresses of one family in a piece of a batch: IPv4 as numbers, IPv6 as halves.
 cdef struct Keys:
+    const uint32_t *numbers
     uint64_t hi[PIECE]
     uint64_t lo[PIECE]
-    uint32_t places[PIECE]
     uint32_t count
 
 
-cdef inline void walk_many(const Index *index, const Keys *keys, int32_t *slots) noexcept nogil:
-    """Find the longest match of each key, by the number of the key."""
-    cdef uint32_t pending[PIECE]
+cdef inline uint64_t hi_of(bint ipv6, const Keys *keys, uint32_t key) noexcept nogil:
+    """Return the first 64 bits of a key."""
+    return keys.hi[key] if ipv6 else <uint64_t>keys.numbers[key] << 32
+
+
+cdef inline uint64_t lo_of(bint ipv6, const Keys *keys, uint32_t key) noexcept nogil:
+    """Return the last 64 bits of a key."""
+    return keys.lo[key] if ipv6 else 0
+
+
+cdef inline uint32_t stride_at(bint ipv6, const Keys *keys, uint32_t key, int depth) noexcept nogil:
+    """Return the eight bits of a key after its first `depth` bits."""
+    if ipv6:
+        return stride_of(keys.hi[key], keys.lo[key], depth)
+    return keys.numbers[key] >> (24 - depth) & (FANOUT - 1)
+
+
+cdef inline void walk_nodes(
+    const Index *index, bint ipv6, const Keys *keys, int32_t *slots, uint32_t *pending, uint32_t left, int depth,
+    const uint8_t *depths
+) noexcept nogil:
+    """Walk from node to node until no key is left at one. All keys begin at `depth`, or at their own if `depths` is set."""
     cdef uint32_t numbers[PIECE]
-    cdef uint32_t left = 0, still, at, key
-    cdef int depth = 0
-    if index.root != NULL:
-        depth = ROOT_BITS
-        for key in range(keys.count):
-            slots[key] = index.root[keys.hi[key] >> (64 - ROOT_BITS)]
-            pending[left] = key
-            left += slots[key] <= CHILD
-    else:
-        for key in range(keys.count):
-            slots[key] = index.start
-            pending[key] = key
-        left = keys.count if index.start <= CHILD else 0
+    cdef uint32_t still, at, key
+    cdef int below = 0, deep = depth
     while left:
         for at in range(left):
             prefetch(index.nodes + (CHILD - slots[pending[at]]))
         for at in range(left):
             key = pending[at]
-            numbers[at] = node_slot(index.nodes + (CHILD - slots[key]), stride_of(keys.hi[key], keys.lo[key], depth))
+            if depths != NULL:
+                deep = depths[key] + below
+            numbers[at] = node_slot(index.nodes + (CHILD - slots[key]), stride_at(ipv6, keys, key, deep))
             prefetch(index.slots + numbers[at])
         still = 0
         for at in range(left):
             key = pending[at]
             slots[key] = index.slots[numbers[at]]
             pending[still] = key
-            still += slots[key] <= CHILD
+            still += is_node(slots[key])
         left = still
-        depth += STRIDE
+        below += STRIDE
+        deep += STRIDE
+
+
+cdef inline void walk_many(const Trie *trie, bint ipv6, const Keys *keys, int32_t *slots) noexcept nogil:
+    """Find the longest match of each key, by the number of the key."""
+    cdef const Index *index = &trie.index6 if ipv6 else &trie.index4
+    cdef uint8_t depths[PIECE]
+    cdef uint32_t pending[PIECE]
+    cdef uint32_t waiting[PIECE]
+    cdef uint32_t left = 0, later = 0, at, key
+    cdef int depth = 0 if index.root == NULL else ROOT_BITS
+    for key in range(keys.count):
+        slots[key] = index.start if index.root == NULL else index.root[hi_of(ipv6, keys, key) >> (64 - ROOT_BITS)]
+        pending[left] = key
+        left += is_node(slots[key])
+    walk_nodes(index, ipv6, keys, slots, pending, left, depth, NULL)
+    # First count without compacting: most walks of a large table end at a match.
+    for key in range(keys.count):
+        later += not is_match(slots[key])
+    if later:
+        later = 0
+        for key in range(keys.count):
+            waiting[later] = key
+            later += not is_match(slots[key])
+    while later:
+        left = end_walks(trie, ipv6, keys, waiting, later, slots, depths, pending)
+        # Only a skip leads to a node, and below the node there may be further leaves, runs and skips.
+        memcpy(waiting, pending, left * sizeof(uint32_t))
+        walk_nodes(index, ipv6, keys, slots, pending, left, 0, depths)
+        later = 0
+        for at in range(left):
+            key = waiting[at]
+            waiting[later] = key
+            later += not is_match(slots[key])
+
+
+cdef inline uint32_t end_walks(
+    const Trie *trie, bint ipv6, const Keys *keys, const uint32_t *waiting, uint32_t count, int32_t *slots,
+    uint8_t *depths, uint32_t *pending
+) noexcept nogil:
+    """Search the leaves, runs and skips at which keys wait; return how many of the keys continue, after skips."""
+    cdef const Index *index = &trie.index6 if ipv6 else &trie.index4
+    cdef uint32_t branches[PIECE]
+    cdef uint32_t left = 0, leaves = 0, branched = 0, at, key
+    for at in range(count):
+        key = waiting[at]
+        branches[branched] = key
+        pending[leaves] = key
+        branched += slots[key] < LEAF
+        leaves += slots[key] >= LEAF
+    for at in range(leaves):
+        prefetch_prefix(trie, ipv6, <uint32_t>(slots[pending[at]] - LEAF))
+    for at in range(branched):
+        prefetch(branch_at(index, slots[branches[at]]))
+    for at in range(branched):
+        prefetch_prefix(trie, ipv6, <uint32_t>branch_at(index, slots[branches[at]]).start)
+    for at in range(leaves):
+        key = pending[at]
+        slots[key] = (
+            slots[key] - LEAF if covers(
+                trie, ipv6, <uint32_t>(slots[key] - LEAF), hi_of(ipv6, keys, key), lo_of(ipv6, keys, key))
+            else NONE)
+    for at in range(branched):
+        key = branches[at]
+        slots[key] = end_walk(
+            trie, ipv6, slots[key], hi_of(ipv6, keys, key), lo_of(ipv6, keys, key), &depths[key])
+        pending[left] = key
+        left += is_node(slots[key])
+    return left
+
+
+cdef inline void prefetch_prefix(const Trie *trie, bint ipv6, uint32_t index) noexcept nogil:
+    """Prefetch what is compared of a prefix."""
+    if not ipv6:
+        prefetch(trie.first4 + index)
+        prefetch(trie.length4 + index)
+        return
+    prefetch(trie.high6 + index)
+    prefetch(trie.length6 + index)
+    if trie.low6 != NULL:
+        prefetch(trie.low6 + index)
 
 
 cdef inline void search_many(const Trie *trie, const Keys *keys, int32_t *matches) noexcept nogil:
     """Find the longest match of each key in a small list of IPv4 prefixes, by the number of the key."""
-    cdef uint32_t numbers[PIECE]
+    cdef const uint32_t *numbers = keys.numbers
+    cdef uint32_t rest[GROUP]
     cdef int32_t ranks[PIECE]
-    # For a group that is less than half full, single searches are faster.
-    cdef uint32_t groups = (keys.count + GROUP // 2) // GROUP
-    cdef uint32_t grouped = min(groups * GROUP, keys.count), key, last
-    for key in range(grouped):
-        numbers[key] = <uint32_t>(keys.hi[key] >> 32)
-    for key in range(grouped, groups * GROUP):
-        numbers[key] = 0
+    cdef uint32_t groups = keys.count // GROUP
+    cdef uint32_t grouped = groups * GROUP, key, last
+    if not trie.n4:
+        for key in range(keys.count):
+            matches[key] = NONE
+        return
     ranks_of(trie.first4, trie.n4, numbers, groups, ranks)
+    # For a group that is less than half full, single searches are faster.
+    if keys.count - grouped >= GROUP // 2:
+        memset(rest, 0, sizeof(rest))
+        memcpy(rest, numbers + grouped, (keys.count - grouped) * sizeof(uint32_t))
+        ranks_of(trie.first4, trie.n4, rest, 1, ranks + grouped)
+        grouped = keys.count
     if trie.nested4:
         for key in range(grouped):
             matches[key] = last_cover4(trie.first4, trie.length4, ranks[key], True, numbers[key])
-    elif trie.n4:
+    else:
         for key in range(grouped):
             last = max(ranks[key], 1) - 1
             matches[key] = (
                 NONE if (ranks[key] == 0)
                 | (((trie.first4[last] ^ numbers[key]) & <uint32_t>(IPV4_MASKS >> trie.length4[last])) != 0)
                 else <int32_t>last)
-    else:
-        grouped = 0
     for key in range(grouped, keys.count):
-        matches[key] = longest_match4(trie, <uint32_t>(keys.hi[key] >> 32))
+        matches[key] = longest_match4(trie, numbers[key])
 
 
-cdef inline void add_key(Keys *keys, uint64_t hi, uint64_t lo, uint32_t place) noexcept nogil:
-    """Append one address."""
-    keys.hi[keys.count] = hi
-    keys.lo[keys.count] = lo
-    keys.places[keys.count] = place
-    keys.count += 1
+cdef inline void match_keys(const Trie *trie, bint ipv6, const Keys *keys, int32_t *matches) noexcept nogil:
+    """Find the indices of the longest matches of all keys, by the number of the key."""
+    cdef uint32_t positions[PIECE]
+    cdef uint32_t key
+    if not ipv6:
+        if trie.n4 > SMALL:
+            walk_many(trie, False, keys, matches)
+        else:
+            search_many(trie, keys, matches)
+    elif trie.edges != NULL:
+        search_edges(trie, <const Edges *>trie.edges, keys.hi, keys.lo, keys.count, positions, matches)
+    elif trie.n6 > SMALL:
+        walk_many(trie, True, keys, matches)
+        for key in range(keys.count):
+            matches[key] += <int32_t>trie.n4 if matches[key] != NONE else 0
+    else:
+        for key in range(keys.count):
+            matches[key] = longest_match6(trie, keys.hi[key], keys.lo[key])
+
+
+cdef inline bint read_octets(
+    const Batch *batch, Py_ssize_t start, uint32_t count, Keys *ipv6, uint32_t *numbers
+) noexcept nogil:
+    """Read a piece of octets without the way through addresses; return False if an IPv4-mapped address is among them."""
+    cdef const uint8_t *octets = batch.octets + start * batch.width
+    cdef uint32_t index
+    cdef bint mapped = False
+    if batch.width == 4:
+        for index in range(count):
+            numbers[index] = network32(octets + 4 * index)
+        return True
+    for index in range(count):
+        ipv6.hi[index] = network64(octets + 16 * index)
+        ipv6.lo[index] = network64(octets + 16 * index + 8)
+        mapped |= (ipv6.hi[index] == 0) & (ipv6.lo[index] >> 32 == 0xFFFF)
+    return not mapped
 
 
 cdef inline Py_ssize_t match_piece(
@@ -110,30 +238,39 @@ cdef inline Py_ssize_t match_piece(
 ) noexcept nogil:
     """Find the indices of the longest matches of a piece; return how many elements precede the first invalid one."""
     cdef Address addresses[PIECE]
-    cdef int32_t slots[PIECE]
+    cdef uint32_t numbers[PIECE]
+    cdef uint32_t places4[PIECE]
+    cdef uint32_t places6[PIECE]
+    cdef int32_t found[PIECE]
     cdef Keys ipv4, ipv6
     cdef Py_ssize_t got = count, index
     cdef uint32_t key
-    ipv4.count = ipv6.count = 0
     if batch.form == NUMBERS:
-        for index in range(count):
-            add_key(&ipv4, <uint64_t>batch.numbers[start + index] << 32, 0, <uint32_t>index)
-    else:
-        got = read_piece(batch, start, count, addresses)
-        for index in range(got):
-            add_key(&ipv4 if addresses[index].family == IPV4 else &ipv6,
-                    addresses[index].hi, addresses[index].lo, <uint32_t>index)
-    if trie.n4 > SMALL:
-        walk_many(&trie.index4, &ipv4, slots)
-    else:
-        search_many(trie, &ipv4, slots)
+        ipv4.numbers = batch.numbers + start
+        ipv4.count = <uint32_t>count
+        match_keys(trie, False, &ipv4, matches)
+        return count
+    ipv4.numbers = numbers
+    if batch.form == OCTETS and batch.valid == NULL and read_octets(batch, start, <uint32_t>count, &ipv6, numbers):
+        ipv4.count = ipv6.count = <uint32_t>count
+        match_keys(trie, batch.width == 16, &ipv6 if batch.width == 16 else &ipv4, matches)
+        return count
+    got = read_piece(batch, start, count, addresses)
+    ipv4.count = ipv6.count = 0
+    for index in range(got):
+        if addresses[index].family == IPV4:
+            numbers[ipv4.count] = <uint32_t>(addresses[index].hi >> 32)
+            places4[ipv4.count] = <uint32_t>index
+            ipv4.count += 1
+        else:
+            ipv6.hi[ipv6.count] = addresses[index].hi
+            ipv6.lo[ipv6.count] = addresses[index].lo
+            places6[ipv6.count] = <uint32_t>index
+            ipv6.count += 1
+    match_keys(trie, False, &ipv4, found)
     for key in range(ipv4.count):
-        matches[ipv4.places[key]] = slots[key]
-    if trie.n6 > SMALL:
-        walk_many(&trie.index6, &ipv6, slots)
-        for key in range(ipv6.count):
-            matches[ipv6.places[key]] = slots[key] + (<int32_t>trie.n4 if slots[key] != NONE else 0)
-    else:
-        for key in range(ipv6.count):
-            matches[ipv6.places[key]] = longest_match6(trie, ipv6.hi[key], ipv6.lo[key])
+        matches[places4[key]] = found[key]
+    match_keys(trie, True, &ipv6, found)
+    for key in range(ipv6.count):
+        matches[places6[key]] = found[key]
     return got

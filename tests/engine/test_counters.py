@@ -28,9 +28,10 @@ def restored() -> Iterator[None]:
 
 
 def scattered(count: int) -> list[str]:
-    """Prefixes that share few nodes: every one adds several."""
+    """Prefixes in groups that are too large for a run, so that each group adds nodes."""
     source = random.Random(5)
-    return [f"{IPv6Address(0x26 << 120 | source.getrandbits(120))}/128" for _ in range(count)]
+    groups = [source.getrandbits(60) << 56 for _ in range(count // 10 + 1)]
+    return [f"{IPv6Address(0x26 << 120 | source.choice(groups) | source.getrandbits(56))}/128" for _ in range(count)]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -71,12 +72,12 @@ def test_an_index_ends_at_its_limits(name: str, prefixes: int) -> None:
 
 
 def test_a_limit_is_met_exactly() -> None:
-    # With a slot for each address in the last octet, the one node of the fourth stride needs 2 slots a prefix.
-    listed = [f"8.8.8.{2 * n}/32" for n in range(65)]
-    _set_limit("nodes", 4)
+    # One node of the third stride, after a skip, and one of the fourth for each /24.
+    listed = [f"8.8.{m}.{2 * n}/32" for m in range(4) for n in range(20)]
+    _set_limit("nodes", 5)
     trie = PrefixTrie(listed)
-    assert len(trie) == 65
-    _set_limit("nodes", 3)
+    assert len(trie) == 80
+    _set_limit("nodes", 4)
     with pytest.raises(MemoryError):
         PrefixTrie(listed)
 

@@ -13,7 +13,18 @@ import pytest
 from cidrgate import Matcher, SnapshotError
 from cidrgate._engine import _seal_snapshot
 from tests.fuzz import snapshots
-from tests.fuzz.layout import DEAD, HEADER_FIELDS, PAGE, Block, Layout, keyed_hash, with_table
+from tests.fuzz.layout import (
+    BRANCH,
+    DEAD,
+    HEADER_FIELDS,
+    LEAF,
+    PAGE,
+    UPPER,
+    Block,
+    Layout,
+    keyed_hash,
+    with_table,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -78,6 +89,11 @@ def lists() -> Matcher:
     matcher.publish("closed", [], when_empty="deny")
     matcher.publish("index", [f"9.{n}.0.0/16" for n in range(64)] + ["9.0.0.0/8", "9.1.2.0/24", "9.1.2.3/32"])
     matcher.publish("index6", [f"2600:{n:x}::/32" for n in range(64)] + ["2600::/16", "2600:1:2::/48"])
+    matcher.publish("leaves", [f"{n}.1.2.3/32" for n in range(1, 66)])
+    matcher.publish("leaves6", [f"{n:x}00::1/128" for n in range(0x20, 0x62)])
+    matcher.publish("runs", [f"{n}.1.{m}.3/32" for n in range(1, 40) for m in (1, 2)] + ["9.0.0.0/8"])
+    matcher.publish("skips6", [f"2600:0:0:1::{n:x}00/128" for n in range(70)])
+    matcher.publish("upper6", [f"2600:{n:x}::/32" for n in range(66)])
     matcher.publish("parent", ["8.0.0.0/8"])
     matcher.publish("other parent", ["9.0.0.0/8"])
     for number in range(3):
@@ -99,9 +115,8 @@ def set_prefix4(file: File, name: str, index: int, first: int, length: int) -> N
 
 
 def set_prefix6(file: File, name: str, index: int, first: int, length: int) -> None:
-    numbers = file.numbers("first6", name)
-    file.write(numbers[index], 8, first >> 64)
-    file.write(numbers[len(numbers) // 2 + index], 8, first)
+    file.write(file.numbers("high6", name)[index], 8, first >> 64)
+    file.write(file.numbers("low6", name)[index], 8, first)
     file.write(file.numbers("length6", name)[index], 1, length)
 
 
@@ -121,6 +136,19 @@ def number(kind: str, name: str, index: int, size: int, value: int) -> Callable[
         file.write(at, size, value)
 
     return forge
+
+
+def change(kind: str, name: str, index: int, by: int) -> Callable[[File], None]:
+    def forge(file: File) -> None:
+        at = file.numbers(kind, name)[index]
+        file.write(at, 4, file.read(at, 4) + by)
+
+    return forge
+
+
+def flip(file: File, name: str, family: int, flag: int) -> None:
+    at = file.numbers("counts", name)[family]
+    file.write(at, 4, file.read(at, 4) ^ flag)
 
 
 def ipv4(index: int, first: int, length: int, name: str = "few") -> Callable[[File], None]:
@@ -145,8 +173,8 @@ def move_slot(file: File) -> None:
     taken = set(file.slots().values())
     places = [file.layout.slot_at(index) for index in range(file.layout.capacity)]
     at = file.slots()["sub-1"]
-    start = file.read(at, 4) * file.layout.capacity >> 32
-    before = next(p for p in reversed(places[:start] + places[start:]) if p not in taken and p != at and p > at + 12)
+    # What is empty now ends the search for it, so it is not found in any other slot.
+    before = next(place for place in places if place not in taken)
     file.image[before : before + 12] = file.image[at : at + 12]
     file.image[at : at + 12] = bytes(12)
 
@@ -240,6 +268,38 @@ FORGERIES: dict[str, Callable[[File], None]] = {
         file.numbers("bits", "index")[0], 8, file.read(file.numbers("bits", "index")[0], 8) ^ 6
     ),
     "a node that counts its spans wrongly": number("before", "index", 1, 1, 200),
+    "a leaf of another prefix": change("leaf", "leaves", 3, +1),
+    "a leaf of no prefix": change("leaf", "leaves", 3, +65),
+    "a leaf for a match": change("leaf", "leaves6", 3, -LEAF),
+    "a leaf where other prefixes are": change("leaf", "leaves6", 0, +1),
+    "a run that begins later": change("run", "runs", 1, +1),
+    "a run that begins before": change("run", "runs", 4, -1),
+    "a run that ends too soon": change("run", "runs", 0, -1),
+    "a run that ends too late": change("run", "runs", 0, +1),
+    "a run longer than runs are": change("run", "runs", 0, +62),
+    "a run of another match": change("run", "runs", 2, +1),
+    "a run in a network without its match": number("run", "index", 2, 4, 0xFFFFFFFF),
+    "a run outside of the slots": number("branch", "runs", 0, 4, 0x80000000),
+    "a run read from other slots": change("branch", "runs", 0, +1),
+    "a run for a leaf": change("branch", "runs", 0, LEAF - BRANCH),
+    "a run that is a skip": number("run", "runs", 0, 4, -16 % 2**32),
+    "a skip that is a run": number("skip", "skips6", 0, 4, 8),
+    "a skip to a depth between nodes": change("skip", "skips6", 0, -1),
+    "a skip that goes too deep": change("skip", "skips6", 0, -8),
+    "a skip that goes nowhere": number("skip", "skips6", 0, 4, 0),
+    "a skip beyond all addresses": number("skip", "skips6", 0, 4, -128 % 2**32),
+    "a skip by a length that no integer has": number("skip", "skips6", 0, 4, 2**31),
+    "a skip that ends too soon": change("skip", "skips6", 0, +8),
+    "a skip by another prefix": change("skip", "skips6", 1, +1),
+    "a skip with another match": change("skip", "skips6", 2, +1),
+    "a skip to another node": change("skip", "skips6", 3, -1),
+    "a skip to no node": number("skip", "skips6", 3, 4, 0),
+    "a skip to a skip": lambda file: file.write(
+        file.numbers("skip", "skips6")[3], 4, file.read(file.numbers("index", "skips6")[0], 4)
+    ),
+    "an upper half that is called all": lambda file: flip(file, "upper6", 1, UPPER),
+    "all that is called an upper half": lambda file: flip(file, "ipv6", 1, UPPER),
+    "an upper half of IPv4": lambda file: flip(file, "few", 0, UPPER),
     "slots in each other's places": exchange_slots,
     "a slot where no search comes": move_slot,
     "an empty slot in a search": kill_what_is_before,

@@ -22,9 +22,10 @@ SEGMENT = SEGMENT_UNITS * UNIT
 EXACT = 64
 DEAD = 0xFFFFFFFF
 KIN, SUBACCOUNT = 1, 2
-COUNT, FLAG = 0x7FFFFFFF, 0x80000000
+COUNT, FLAG, UPPER = 0x3FFFFFFF, 0x80000000, 0x40000000
 SMALL = 64
 ROOTS = 65_536
+LEAF, CHILD, BRANCH = 0x40000000, -2, -0x40000002
 HEADER = struct.Struct("<8sIIQQQQQQQIIQQ")
 HEADER_FIELDS = {
     "version": (8, 4),
@@ -207,21 +208,26 @@ class Layout:
         self.note("first4", place, 4, n4)
         self.note("length4", place + 4 * n4, 1, n4)
         place += padded(5 * n4)
+        upper = bool(ipv6 & UPPER)
         highs = struct.unpack_from(f"<{n6}Q", self.image, place)
-        lows = struct.unpack_from(f"<{n6}Q", self.image, place + 8 * n6)
-        lengths = self.image[place + 16 * n6 : place + 17 * n6]
+        self.note("high6", place, 8, n6)
+        place += 8 * n6
+        lows = (0,) * n6 if upper else struct.unpack_from(f"<{n6}Q", self.image, place)
+        self.note("low6", place, 8, 0 if upper else n6)
+        place += 0 if upper else 8 * n6
+        lengths = self.image[place : place + n6]
+        self.note("length6", place, 1, n6)
         block.prefixes += [
             prefix_text(6, high << 64 | low, length) for high, low, length in zip(highs, lows, lengths, strict=True)
         ]
-        self.note("first6", place, 8, 2 * n6)
-        self.note("length6", place + 16 * n6, 1, n6)
-        place += padded(17 * n6)
+        place += n6 + padded(n6 * (9 if upper else 17)) - n6 * (9 if upper else 17)
         for count in (n4, n6):
             if count > SMALL:
                 place = self.index(place)
         return place
 
     def index(self, place: int) -> int:
+        start = place
         _, roots, nodes, slots = struct.unpack_from("<iIII", self.image, place)
         self.note("index", place, 4, 4)
         place += 16
@@ -232,7 +238,22 @@ class Layout:
         place += 40 * nodes
         self.note("root", place, 4, roots)
         self.note("index slot", place + 4 * roots, 4, slots)
+        if self.wanted:
+            self.branches(start, place, roots, slots)
         return place + padded(4 * (roots + slots))
+
+    def branches(self, start: int, place: int, roots: int, slots: int) -> None:
+        """Note the leaves, runs and skips that the start, the root and the slots of an index refer to."""
+        end = place + 4 * (roots + slots)
+        for at in (start, *range(place, end, 4)):
+            (slot,) = struct.unpack_from("<i", self.image, at)
+            branch = place + 4 * (roots + BRANCH - slot)
+            if slot >= LEAF:
+                self.note("leaf", at, 4)
+            elif slot <= BRANCH and branch + 16 <= end:
+                self.note("branch", at, 4)
+                is_run = int.from_bytes(self.image[branch : branch + 4], "little", signed=True) > 0
+                self.note("run" if is_run else "skip", branch, 4, 3 if is_run else 4)
 
 
 def with_table(image: bytes, seed: int | None = None) -> bytearray:

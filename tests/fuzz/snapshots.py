@@ -87,6 +87,12 @@ def base(number: int) -> tuple[bytes, Layout, dict[str, list[Range]]]:
             ipv4_list(source, size) + ipv6_list(source, source.choice([0, 0, 1, 3, size])),
             when_empty="deny" if source.random() < 0.3 else "allow",
         )
+    if number % 4 == 1:  # leaves, runs and skips of both families, and IPv6 prefixes without a lower half
+        matcher.publish(
+            "lone", [f"{n}.{n}.{n}.{n}/32" for n in range(1, 81)] + [f"{n:x}00::1/128" for n in range(32, 99)]
+        )
+        matcher.publish("deep", [f"2600:0:0:{n >> 3:x}::{n:x}/128" for n in range(source.choice([70, 200]))])
+        matcher.publish("upper", [f"2600:{n >> 4:x}:{n:x}:7::/64" for n in range(90)] + ["2600::/20", "2600:1::/32"])
     if number in LARGE and number % 8 == 7:
         matcher.publish("large", ipv4_list(source, source.choice([4_200, 9_000])) + ipv6_list(source, 70))
     if number in LARGE and number % 12 == 5:  # longer than half a segment, so that it has segments of its own
@@ -182,12 +188,13 @@ class Forgery:
 
     def forge_prefix(self) -> None:
         """Host bits, a wider length, a repetition, an IPv4-mapped network."""
-        if not {"first4", "first6"} & set(self.kinds):
+        if not {"first4", "high6"} & set(self.kinds):
             return
-        family = self.source.choice([kind for kind in ("first4", "first6") if kind in self.kinds])
+        family = self.source.choice([kind for kind in ("first4", "high6") if kind in self.kinds])
         found = self.source.choice(self.kinds[family])
-        lengths = found.at + found.size * found.count
-        count = found.count if family == "first4" else found.count // 2
+        count, lows = found.count, found.at + found.size * found.count
+        halved = family == "high6" and any(one.at == lows for one in self.kinds.get("low6", ()))
+        lengths = lows + 8 * count if halved else lows
         index = self.source.randrange(count)
         how = self.source.randrange(5)
         if how == 0:
@@ -201,12 +208,11 @@ class Forgery:
             self.write(lengths + index, 1, 32 if family == "first4" else 128)
         elif how == 3 and count > 1:
             other = self.source.randrange(count)
-            for at, size in ((found.at, found.size), (found.at + found.size * count, found.size), (lengths, 1)):
-                if family == "first6" or at != found.at + found.size * count:
-                    self.write(at + size * index, size, self.read(at + size * other, size))
-        elif family == "first6":
+            for at, size in ((found.at, found.size), (lows, 8 if halved else 0), (lengths, 1)):
+                self.write(at + size * index, size, self.read(at + size * other, size))
+        elif halved:
             self.write(found.at + 8 * index, 8, 0)
-            self.write(found.at + 8 * count + 8 * index, 8, MAPPED | self.source.choice([0, 8 << 24]))
+            self.write(lows + 8 * index, 8, MAPPED | self.source.choice([0, 8 << 24]))
             self.write(lengths + index, 1, self.source.choice([95, 96, 104, 128]))
 
     def slots(self) -> list[int]:
