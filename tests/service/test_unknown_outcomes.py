@@ -43,7 +43,7 @@ REQUESTS: dict[str, Callable[[Api], tuple[str, str, Any]]] = {
 }
 
 
-A_CHANGE = (b"INTO cidrgate.changes", b"COPY ")
+A_CHANGE = (b'INTO "cidrgate".changes', b"COPY ")
 """What a transaction says that changes something; others only read what was changed."""
 
 

@@ -12,6 +12,7 @@ from sqlalchemy import create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, InvalidatePoolError
 
 from cidrgate.errors import StoreError
+from cidrgate.stores.postgres.dialect import NAME
 from cidrgate.stores.urls import is_ambiguous, redacted
 from cidrgate.stores.waits import check_lock_timeout
 
@@ -127,13 +128,13 @@ class Database:
         Raises:
             StoreError: If the driver is not installed.
         """
-        driver = _driver()
+        _driver()
         arguments: dict[str, Any] = {**(self.arguments if self.pooled is None else self.pooled), "autocommit": True}
         if self.pooled is not None:
             # Prepared statements belong to one session, and a pooler gives the next transaction another session.
             arguments["prepare_threshold"] = None
         engine = create_engine(
-            "postgresql+psycopg://",
+            f"{NAME}://",
             connect_args=arguments,
             native_inet_types=False,
             pool_size=connections,
@@ -141,10 +142,6 @@ class Database:
             pool_timeout=lock_timeout,
             execution_options={"schema_translate_map": {None: self.schema}},
         )
-
-        @event.listens_for(engine, "do_connect")
-        def connect(_dialect: object, _record: object, _arguments: object, settings: dict[str, Any]) -> object:
-            return driver.connect(**settings)
 
         @event.listens_for(engine, "connect")
         def configure(connection: Any, _record: object) -> None:
