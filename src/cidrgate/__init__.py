@@ -57,6 +57,7 @@ _PUBLIC = {
         "StoreConflictError",
         "StoreBusyError",
         "ChangeWithdrawnError",
+        "ForkedError",
         "OutcomeUnknownError",
         "SnapshotError",
         "ProxyProtocolError",

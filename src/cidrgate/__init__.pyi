@@ -8,6 +8,7 @@ from cidrgate.errors import (
     ConflictError as ConflictError,
     CredentialEndedError as CredentialEndedError,
     EntryNotFoundError as EntryNotFoundError,
+    ForkedError as ForkedError,
     HistoryError as HistoryError,
     InvalidAccountError as InvalidAccountError,
     InvalidAddressError as InvalidAddressError,

@@ -37,6 +37,7 @@ __all__ = [
     "StoreBusyError",
     "AccountsLockedError",
     "ChangeWithdrawnError",
+    "ForkedError",
     "OutcomeUnknownError",
     "InvalidExpiryError",
     "HistoryError",
@@ -329,6 +330,12 @@ class ChangeWithdrawnError(StoreError):
     """The process is stopping and rolled back a change before its commit; nothing was changed."""
 
     code = "change_withdrawn"
+
+
+class ForkedError(StoreError):
+    """The process was forked during an operation on the store. Only the parent process continues it."""
+
+    code = "forked"
 
 
 class OutcomeUnknownError(StoreError):

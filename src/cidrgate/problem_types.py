@@ -30,7 +30,7 @@ class ProblemType:
         status: The HTTP status; None if no HTTP response has this type.
         meaning: What has happened.
         advice: What to do about it.
-        error: The error of the library that has this code; None if only HTTP responses have it.
+        error: The error of the library that has this code; None if only HTTP responses or errors of the client have it.
     """
 
     code: str
@@ -85,7 +85,7 @@ def _of(error: type[errors.CidrgateError], status: int | None, title: str, meani
     return ProblemType(code=error.code, title=title, status=status, meaning=meaning, advice=advice, error=error)
 
 
-def _http(code: str, status: int, title: str, meaning: str, advice: str) -> ProblemType:
+def _http(code: str, status: int | None, title: str, meaning: str, advice: str) -> ProblemType:
     return ProblemType(code=code, title=title, status=status, meaning=meaning, advice=advice)
 
 
@@ -249,6 +249,14 @@ PROBLEM_TYPES: Final = (
         "Change withdrawn",
         "The process is stopping and rolled the change back. Nothing was changed.",
         "Repeat the change.",
+    ),
+    _of(
+        errors.ForkedError,
+        None,
+        "Forked",
+        "The process was forked during an operation on the store. Only the parent process continues it; nothing was "
+        "changed in the child.",
+        "Fork before stores are opened, or when no thread works on them.",
     ),
     _of(
         errors.OutcomeUnknownError,
@@ -429,6 +437,28 @@ PROBLEM_TYPES: Final = (
         "Internal error",
         "The service failed.",
         "Repeat the request later, and give the operator its time; the log has the cause.",
+    ),
+    _http(
+        "connection_failed",
+        None,
+        "Service not reached",
+        "The client could not reach the service. Nothing was changed.",
+        "Check the address, the network and the service, and try again.",
+    ),
+    _http(
+        "connection_lost",
+        None,
+        "Connection lost",
+        "The client lost the connection after it had sent a change, and again at the second attempt: the change may be "
+        "made or not.",
+        "Read the list, and decide again.",
+    ),
+    _http(
+        "http_error",
+        None,
+        "HTTP error",
+        "The client got an answer that the service did not make, such as that of a proxy.",
+        "Look at the status and at the log of the proxy.",
     ),
 )
 """Every type of problem, those of the library's errors first."""

@@ -15,6 +15,7 @@ from starlette.testclient import TestClient
 
 from cidrgate import ClientAddress, RuleManager, Verdict, errors
 from cidrgate.authorize.connections import _refusal
+from cidrgate.client import errors as client_errors
 from cidrgate.errors import CidrgateError, Problem, RuleError, StoreError, UnconfirmedChangeError
 from cidrgate.gate.denial import denial_of
 from cidrgate.gate.verdict import VerdictReason
@@ -113,13 +114,27 @@ def test_every_code_that_the_source_names_has_a_type() -> None:
     named = {code for path in SOURCE.rglob("*.py") for code in calls.findall(path.read_text())}
     assert len(named) > 10
     assert named - {"code"} <= set(TYPE_OF_CODE)
-    raised = {kind.code for kind in PROBLEM_TYPES if kind.error is None}
+    raised = {kind.code for kind in PROBLEM_TYPES if kind.error is None and kind.status is not None}
     denials = {"address_not_allowed", "no_account", "check_failed"}
     framework = set(problems._CODES.values())
     assert raised == named - {kind.code for kind in PROBLEM_TYPES if kind.error} | denials | framework | {
         "invalid_request",
         "insufficient_scope",
     }
+
+
+def _is_error(value: object) -> bool:
+    return isinstance(value, type) and issubclass(value, CidrgateError)
+
+
+def test_every_code_of_the_client_has_a_type() -> None:
+    of_the_client = {kind.code for kind in vars(client_errors).values() if _is_error(kind)}
+    assert {"http_error", "connection_failed", "connection_lost"} < of_the_client
+    raised_as_others = {"cidrgate", "unconfirmed_change", "not_found", "conflict"}
+    assert of_the_client - raised_as_others <= set(TYPE_OF_CODE)
+    for kind in PROBLEM_TYPES:
+        if kind.error is None and kind.status is None:
+            assert kind.code in of_the_client
 
 
 def test_what_is_answered_before_the_application_fits_too() -> None:

@@ -19,12 +19,13 @@ from cidrgate.errors import (
     AccountsLockedError,
     ChangeWithdrawnError,
     CidrgateError,
+    ForkedError,
     OutcomeUnknownError,
     StoreBusyError,
     StoreError,
 )
 from cidrgate.manager.change_requests import change_lists
-from cidrgate.process.forking import ForkedError, generation
+from cidrgate.process.forking import generation
 from cidrgate.stores.waits import LOCK_TIMEOUT, time_left
 
 if TYPE_CHECKING:

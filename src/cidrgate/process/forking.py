@@ -23,14 +23,13 @@ import time
 import weakref
 from typing import TYPE_CHECKING, Protocol
 
-from cidrgate.errors import StoreError
+from cidrgate.errors import ForkedError, StoreError
 from cidrgate.event_log import log_event
 
 if TYPE_CHECKING:
     from types import TracebackType
 
 __all__ = [
-    "ForkedError",
     "Participant",
     "Work",
     "generation",
@@ -52,12 +51,6 @@ _LONGEST_WAIT = 20.0
 
 _LOOK = 0.001
 """Seconds between two looks at whether another thread has run the hooks of a child."""
-
-
-class ForkedError(StoreError):
-    """The process was forked during an operation; only the parent continues the operation."""
-
-    code = "forked"
 
 
 class Participant(Protocol):
