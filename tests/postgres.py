@@ -46,6 +46,10 @@ _LONGEST_STEP = 1_900_000_000
 _STATUS_BYTES = 1 << 18
 """Size of a file with the states of transactions."""
 
+_OTHER_SCHEMAS = """
+    SELECT nspname FROM pg_namespace
+    WHERE nspname NOT IN ('cidrgate', 'public', 'information_schema') AND NOT starts_with(nspname, 'pg_')
+"""
 _EMPTY = """
     SET lock_timeout = '2s';
     SET session_replication_role = replica; -- the log refuses to be emptied
@@ -233,9 +237,14 @@ class PostgresServer:
         return self._clean.pop() if self._clean else self.new_database()
 
     def give_back(self, url: str) -> None:
-        """Empty the tables of a database for the next one to take it, which is faster than to make one."""
+        """Empty the tables of a database for the next one to take it, which is faster than to make one.
+
+        A database in which a test made schemas of its own is not taken again.
+        """
         try:
             with psycopg.connect(url, autocommit=True) as connection:
+                if connection.execute(_OTHER_SCHEMAS).fetchall():
+                    return
                 connection.execute(_EMPTY)
         except psycopg.Error:  # its test left something behind that is in the way
             return

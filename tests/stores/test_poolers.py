@@ -248,3 +248,11 @@ def test_the_server_that_takes_writes_is_used_and_followed(postgres_server: Post
             eventually(changed, pause=0.1)
             eventually(lambda: other.matcher.prefixes("acct-1") == ["9.9.9.0/24"])
         postgres_server.start()
+
+
+def test_a_database_with_schemas_of_a_test_is_not_taken_by_another(shared_postgres_server: PostgresServer) -> None:
+    url = shared_postgres_server.take_database()
+    with RuleManager.open(f"{url}?schema=another", create=True, follow=False) as manager:
+        manager.create_account("acct-1")
+    shared_postgres_server.give_back(url)
+    assert shared_postgres_server.take_database() != url
