@@ -1,7 +1,11 @@
-"""Measure everything in one run and write `benchmarks/results/`: `python -m benchmarks.report [--smoke]`."""
+"""Measure everything in one run: `python -m benchmarks.report [--smoke] [--page NAME]`.
+
+Writes `benchmarks/results/latest.md` and its pictures, or another page for another kind of processor.
+"""
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
@@ -187,7 +191,11 @@ def _memory_table(rows: list[dict[str, Any]]) -> list[str]:
 
 def main() -> None:
     """Measure, print, and write the results unless this is only a smoke run."""
-    smoke = "--smoke" in sys.argv[1:]
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--smoke", action="store_true", help="small workloads, and no page")
+    parser.add_argument("--page", default="latest", help="name of the page; only the default has pictures")
+    chosen = parser.parse_args()
+    smoke, page_name = chosen.smoke, chosen.page
     environment = os.environ | ({"CIDRGATE_BENCH_SMOKE": "1"} if smoke else {})
     os.environ.update(environment)
     # These modules read the size of the workloads from the environment.
@@ -205,7 +213,8 @@ def main() -> None:
     ]
     lines += [f"- {name}: {value}" for name, value in measured_on.items()]
     pictures = [("accounts", "A check, by number of accounts"), ("tables", "Lookups a second, by size of the table")]
-    lines += ["", *(f"![{text}]({name}.svg)" for name, text in [*pictures, ("memory", "Memory")])]
+    if page_name == "latest":
+        lines += ["", *(f"![{text}]({name}.svg)" for name, text in [*pictures, ("memory", "Memory")])]
     lines += [*_bars(measured), "", "## Times", "", "An operation is one question, or one build."]
     lines += [*_tables(measured), *_memory_table(memory), ""]
     page = "\n".join(lines)
@@ -213,9 +222,10 @@ def main() -> None:
     if not smoke:
         _RESULTS.mkdir(exist_ok=True)
         content = {"machine": measured_on, "times": measured, "memory": memory}
-        (_RESULTS / "latest.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        (_RESULTS / "latest.md").write_text(page, encoding="utf-8")
-        draw()
+        (_RESULTS / f"{page_name}.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        (_RESULTS / f"{page_name}.md").write_text(page, encoding="utf-8")
+        if page_name == "latest":
+            draw()
 
 
 if __name__ == "__main__":
