@@ -181,12 +181,12 @@ cdef inline uint32_t node_slot(const Node *node, uint32_t span) noexcept nogil:
 
 cdef inline bint is_match(int32_t slot) noexcept nogil:
     """Return whether a slot is the index of a prefix or NONE: the end of a walk."""
-    return <uint32_t>(slot + 1) <= LEAF
+    return <uint32_t>slot + 1 <= LEAF
 
 
 cdef inline bint is_node(int32_t slot) noexcept nogil:
     """Return whether a slot refers to a node."""
-    return <uint32_t>(CHILD - slot) < MOST_NODES
+    return <uint32_t>CHILD - <uint32_t>slot < MOST_NODES
 
 
 cdef inline const Branch *branch_at(const Index *index, int32_t slot) noexcept nogil:

@@ -260,6 +260,8 @@ FORGERIES: dict[str, Callable[[File], None]] = {
     ),
     "an index without its first node": number("index", "index", 0, 4, 0xFFFFFFFF),
     "an index that starts elsewhere": number("index", "index", 0, 4, 0xFFFFFFFE),
+    "an index that starts at the largest number": number("index", "index", 0, 4, 0x7FFFFFFF),
+    "an index that starts at the smallest number": number("index", "index", 0, 4, 0x80000000),
     "an index with a root": number("index", "index", 1, 4, 65_536),
     "a node whose slots are elsewhere": lambda file: file.write(
         file.numbers("base", "index6")[0], 4, file.read(file.numbers("base", "index6")[0], 4) + 1
