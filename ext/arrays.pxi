@@ -55,7 +55,11 @@ def _use_vector_form(str name, /):
 
 cdef object plain_array(object array):
     """Return an array as a plain `numpy.ndarray` over the same memory: a subclass could report wrong attributes."""
-    return array if type(array) is _numpy().ndarray else _numpy().ndarray.view(array, _numpy().ndarray)
+    if type(array) is _numpy().ndarray:
+        return array
+    if isinstance(array, _numpy().ma.MaskedArray):
+        raise TypeError("a masked array has elements without a value: pass those that have one, array.compressed()")
+    return _numpy().ndarray.view(array, _numpy().ndarray)
 
 
 cdef class _Memory:

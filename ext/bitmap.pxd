@@ -1,17 +1,19 @@
 """Membership of very many IPv4 addresses in a large list: one load for an address, from two bits for each /24.
 
 The bits of a /24 say that all of its addresses are in the list, that none is, or that the trie decides, because the
-list has longer prefixes there. The bitmap takes 4 MiB. It is made for one batch and then freed: that takes a few
-milliseconds, which is worthwhile from about a million addresses on.
+list has longer prefixes there. The bitmap takes 4 MiB. It is made for one batch and then freed. That takes a few
+milliseconds for a large table, which is worthwhile for twice as many addresses as there are prefixes, and only for a
+list with few prefixes longer than /24.
 """
 
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport int32_t, uint8_t, uint32_t
 from libc.stdlib cimport free
 from libc.string cimport memset
 
 from batch cimport PIECE
 from native cimport allocate, prefetch
-from trie cimport NONE, Trie, longest_match4
+from trie cimport NONE, Trie
+from walk cimport Keys, match_keys
 
 cdef enum:
     OUTSIDE = 0
@@ -20,14 +22,21 @@ cdef enum:
     # Four codes a byte.
     BITMAP = 4194304
     ALL_INSIDE = 0x55
+    # A bitmap is made if at most one prefix of so many is longer than /24.
+    FEW = 8
     # The smallest batch for which a bitmap is worthwhile: this many addresses, and more for each prefix.
     WORTHWHILE_BITMAP = 262144
-    FOR_EACH_PREFIX = 1
+    FOR_EACH_PREFIX = 2
 
 
 cdef inline bint is_worthwhile(const Trie *trie, Py_ssize_t count) noexcept nogil:
     """Return whether a batch has so many addresses that a bitmap saves more time than it takes."""
-    return trie.n4 > 0 and count >= WORTHWHILE_BITMAP + FOR_EACH_PREFIX * <Py_ssize_t>trie.n4
+    cdef uint32_t index, longer = 0
+    if trie.n4 == 0 or count < WORTHWHILE_BITMAP + FOR_EACH_PREFIX * <Py_ssize_t>trie.n4:
+        return False
+    for index in range(trie.n4):
+        longer += trie.length4[index] > 24
+    return longer <= trie.n4 // FEW
 
 
 cdef inline void mark(uint8_t *bitmap, uint32_t first, uint32_t last) noexcept nogil:
@@ -74,13 +83,21 @@ cdef inline void look_up(
 ) noexcept nogil:
     """Find out for up to PIECE addresses whether they are in the list."""
     cdef uint32_t mixed[PIECE]
-    cdef uint32_t left = 0, at, code
+    cdef uint32_t rest[PIECE]
+    cdef int32_t matches[PIECE]
+    cdef Keys keys
+    cdef uint32_t at, code
+    keys.count = 0
+    keys.numbers = rest
     for at in range(<uint32_t>count):
         prefetch(bitmap + (numbers[at] >> 10))
     for at in range(<uint32_t>count):
         code = code_of(bitmap, numbers[at] >> 8)
         found[at] = code == INSIDE
-        mixed[left] = at
-        left += code == MIXED
-    for at in range(left):
-        found[mixed[at]] = longest_match4(trie, numbers[mixed[at]]) != NONE
+        mixed[keys.count] = at
+        rest[keys.count] = numbers[at]
+        keys.count += code == MIXED
+    if keys.count:
+        match_keys(trie, False, &keys, matches)
+        for at in range(keys.count):
+            found[mixed[at]] = matches[at] != NONE

@@ -3,7 +3,7 @@
 The prefixes of a table divide the addresses into intervals with the same longest match. This file has the edges of the
 intervals of the first 64 bits, and for each interval its match. Where a prefix is longer than 64 bits, the walk
 decides.
-Edges are made once for a table, when the first large array is looked up, and take about 18 bytes a prefix. Only the
+Edges are made once for a table, when the first large array is looked up, and take up to 26 bytes a prefix. Only the
 vector forms are faster than a walk.
 """
 

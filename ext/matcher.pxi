@@ -390,7 +390,8 @@ cdef class Matcher:
     def rows(self, object accounts):
         """Return the row numbers of accounts, for repeated calls of `allows_many`.
 
-        A row number stays valid through every change of its account; `discard` and `adopt` make it invalid.
+        A row number stays valid through every change of its account; `discard` and `adopt` make it invalid. Ask for new
+        ones after `adopt`: the numbers begin again after some 2^31, and an old one could then be another account's.
 
         Args:
             accounts: A list of accounts, or another iterable of them. Of an Arrow array or stream of strings or of a

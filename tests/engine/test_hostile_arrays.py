@@ -464,3 +464,21 @@ def test_answers_are_not_written_over_numpy_addresses(shift: int) -> None:
         matcher.allows_many("acct-1", addresses, out=answers)
     with pytest.raises(ValueError, match="memory with the addresses"):
         PrefixTrie(["1.1.1.0/24"]).lookup_many(addresses, out=addresses.view(np.int32))
+
+
+def test_a_masked_array_is_refused() -> None:
+    """Its masked elements have no value, but their memory has one."""
+    trie = PrefixTrie(["8.8.8.0/24"])
+    matcher = Matcher()
+    matcher.publish("acct-1", ["8.8.8.0/24"])
+    numbers = np.array([0x08080808, 0x01010101], dtype=np.uint32)
+    masked = np.ma.array(numbers, mask=[True, False])
+    with pytest.raises(TypeError, match="masked array"):
+        trie.contains_many(masked)
+    with pytest.raises(TypeError, match="masked array"):
+        trie.lookup_many(np.ma.array(numbers.view(np.uint8).reshape(2, 4), mask=True))
+    with pytest.raises(TypeError, match="masked array"):
+        matcher.allows_many(np.ma.array(matcher.rows(["acct-1", "acct-1"]), mask=[True, False]), numbers)
+    with pytest.raises(TypeError, match="masked array"):
+        trie.contains_many(numbers, out=np.ma.array([False, False]))
+    assert trie.contains_many(masked.compressed()).tolist() == [False]
