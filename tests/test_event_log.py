@@ -563,3 +563,19 @@ def test_the_service_completes_the_log_of_its_gates(tmp_path: Path) -> None:
         "cidrgate.decisions_suppressed",
         4,
     )
+
+
+@pytest.mark.parametrize(("error", "lines"), [("KeyboardInterrupt", 0), ("ValueError", 1)])
+def test_what_a_library_logs_about_ctrl_c_is_no_error(error: str, lines: int) -> None:
+    """SQLAlchemy logs every exception that ends the closing of a connection, and raises it again."""
+    program = f"""
+import logging
+from cidrgate.event_log import log_to_stderr
+log_to_stderr()
+try:
+    raise {error}
+except BaseException:
+    logging.getLogger("sqlalchemy.pool").error("Exception closing connection", exc_info=True)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert len(done.stderr.splitlines()) == lines

@@ -169,6 +169,12 @@ class _StderrHandler(logging.StreamHandler[TextIO]):
         super().__init__()
         self.setFormatter(JsonFormatter())
 
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Leave out what libraries log about Ctrl-C before they raise it again: it is no error."""
+        if record.exc_info and isinstance(record.exc_info[1], KeyboardInterrupt):
+            return False
+        return bool(super().filter(record))
+
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - a method of `logging`
         """Write why a record could not be written, instead of the traceback that `logging` would print."""
         kind, error, _ = sys.exc_info()
