@@ -174,6 +174,11 @@ cdef inline Py_ssize_t first_wrong_code(const Batch *batch, uint64_t most) noexc
     return batch.count
 
 
+cdef inline bint is_ipv4(const Batch *batch) noexcept nogil:
+    """Return whether the form of the array has room only for IPv4 addresses."""
+    return batch.form == NUMBERS or (batch.form == OCTETS and batch.width == 4)
+
+
 cdef inline bint is_text(const Batch *batch) noexcept nogil:
     """Return whether the addresses are text and not octets."""
     return (batch.form == POINTERS or batch.form == TEXT32 or batch.form == TEXT64 or batch.form == TEXT_VIEW)

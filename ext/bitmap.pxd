@@ -12,7 +12,7 @@ from libc.string cimport memset
 
 from batch cimport PIECE
 from native cimport allocate, prefetch
-from trie cimport NONE, Trie
+from trie cimport NONE, Trie, count_longer
 from walk cimport Keys, match_keys
 
 cdef enum:
@@ -31,12 +31,9 @@ cdef enum:
 
 cdef inline bint is_worthwhile(const Trie *trie, Py_ssize_t count) noexcept nogil:
     """Return whether a batch has so many addresses that a bitmap saves more time than it takes."""
-    cdef uint32_t index, longer = 0
     if trie.n4 == 0 or count < WORTHWHILE_BITMAP + FOR_EACH_PREFIX * <Py_ssize_t>trie.n4:
         return False
-    for index in range(trie.n4):
-        longer += trie.length4[index] > 24
-    return longer <= trie.n4 // FEW
+    return count_longer(trie.length4, trie.n4, 24) <= trie.n4 // FEW
 
 
 cdef inline void mark(uint8_t *bitmap, uint32_t first, uint32_t last) noexcept nogil:

@@ -13,7 +13,7 @@ from counters cimport limits
 from native cimport leading_zeros, reallocate_array
 from trie cimport (
     BRANCH, CHILD, DIRECT, FANOUT, LEAF, NESTED, NONE, ROOT_BITS, RUN, RUN_SLOTS, SKIP_SLOTS, SMALL, STRIDE, UPPER,
-    Branch, IndexHeader, Node, TrieHeader, arrays_size, index_size, ipv6_section, padded, precedes, stride_of,
+    IndexHeader, Node, TrieHeader, arrays_size, index_size, ipv6_section, ipv6_width, padded, precedes, stride_of,
 )
 
 cdef enum:
@@ -107,11 +107,11 @@ cdef inline bint any_nested(const Item *items, uint32_t count) noexcept nogil:
     return False
 
 
-cdef inline bint any_longer(const Item *items, uint32_t count) noexcept nogil:
-    """Return whether an IPv6 prefix is longer than 64 bits."""
+cdef inline bint any_longer(const Item *items, uint32_t count, int length) noexcept nogil:
+    """Return whether one of the prefixes is longer than a length."""
     cdef uint32_t index
     for index in range(count):
-        if items[index].prefix.length > 64:
+        if items[index].prefix.length > length:
             return True
     return False
 
@@ -180,15 +180,6 @@ cdef inline int shared_bits(const Prefix *first, const Prefix *last) noexcept no
     return bits if bits < 64 else 64 + leading_zeros(first.first.lo ^ last.first.lo)
 
 
-cdef inline bint any_deeper(const Growth *growth, uint32_t start, uint32_t stop, int depth) noexcept nogil:
-    """Return whether a prefix in [start, stop) is longer than `depth`."""
-    cdef uint32_t index
-    for index in range(start, stop):
-        if growth.items[index].prefix.length > depth:
-            return True
-    return False
-
-
 cdef inline int32_t grow_branch(
     Growth *growth, uint32_t start, int32_t kind, int32_t inherited, int32_t node
 ) noexcept nogil:
@@ -213,7 +204,7 @@ cdef inline int32_t grow_child(
     cdef const Prefix *first = &growth.items[start].prefix
     cdef int deeper
     cdef int32_t node
-    if stop - start <= RUN and any_deeper(growth, start, stop, depth + STRIDE):
+    if stop - start <= RUN and any_longer(growth.items + start, stop - start, depth + STRIDE):
         if stop - start == 1 and inherited == NONE:
             return LEAF + <int32_t>start
         return grow_branch(growth, start, <int32_t>(stop - start), inherited, NONE)
@@ -305,7 +296,7 @@ cdef inline bint plan_trie(Item *items, uint32_t count, Plan *plan) noexcept nog
     plan.n6 = count - plan.n4
     plan.header.ipv4 = plan.n4 | (NESTED if any_nested(items, plan.n4) else 0)
     plan.header.ipv6 = plan.n6 | (NESTED if any_nested(items + plan.n4, plan.n6) else 0)
-    if plan.n6 and not any_longer(items + plan.n4, plan.n6):
+    if plan.n6 and not any_longer(items + plan.n4, plan.n6, 64):
         plan.header.ipv6 |= UPPER
     plan.size = (arrays_size(&plan.header) + grow_index(&plan.index4, items, plan.n4)
                  + grow_index(&plan.index6, items + plan.n4, plan.n6))
@@ -348,7 +339,7 @@ cdef inline char *write_index(const Growth *growth, char *section) noexcept nogi
 cdef inline void write_trie(const Plan *plan, char *block) noexcept nogil:
     """Write a planned trie into a block of `plan.size` bytes."""
     cdef uint32_t index
-    cdef size_t width = 9 if plan.header.ipv6 & UPPER else 17
+    cdef size_t width = ipv6_width(&plan.header)
     cdef uint32_t *first4 = <uint32_t *>(block + sizeof(TrieHeader))
     cdef uint8_t *length4 = <uint8_t *>(first4 + plan.n4)
     cdef uint64_t *high6

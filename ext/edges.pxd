@@ -2,9 +2,8 @@
 
 The prefixes of a table divide the addresses into intervals with the same longest match. This file has the edges of the
 intervals of the first 64 bits, and for each interval its match. Where a prefix is longer than 64 bits, the walk
-decides.
-Edges are made once for a table, when the first large array is looked up, and take up to 26 bytes a prefix. Only the
-vector forms are faster than a walk.
+decides. Edges are made once for a table, when the first large array is looked up, and take up to 26 bytes a prefix.
+Only the vector forms are faster than a walk.
 """
 
 from libc.stdint cimport int32_t, uint32_t, uint64_t
@@ -12,11 +11,9 @@ from libc.stdlib cimport free
 from libc.string cimport memcpy
 
 from native cimport allocate, prefetch
-from trie cimport NONE, Trie, longest_match6
+from trie cimport NONE, Trie, count_longer, longest_match6
 
 cdef extern from "edges.h" nogil:
-    enum:
-        NODE_KEYS "CIDRGATE_NODE_KEYS"
     ctypedef struct Tree "cidrgate_tree":
         uint32_t count
     size_t plan_tree "cidrgate_plan_tree" (Tree *tree, uint32_t count) noexcept
@@ -89,12 +86,7 @@ cdef inline void find_edges(const Trie *trie, Sweep *sweep) noexcept nogil:
 
 cdef inline bint are_worthwhile(const Trie *trie) noexcept nogil:
     """Return whether a table is large, and so few of its prefixes are longer than 64 bits that few walks remain."""
-    cdef uint32_t index, longer = 0
-    if trie.n6 < WORTHWHILE_TABLE:
-        return False
-    for index in range(trie.n6):
-        longer += trie.length6[index] > 64
-    return longer <= trie.n6 // FEW
+    return trie.n6 >= WORTHWHILE_TABLE and count_longer(trie.length6, trie.n6, 64) <= trie.n6 // FEW
 
 
 cdef inline Edges *make_edges(const Trie *trie) noexcept nogil:

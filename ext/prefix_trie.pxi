@@ -11,7 +11,7 @@ from libc.string cimport memcmp
 
 from address cimport Address, Prefix, high_bits
 from build cimport Item, Plan, drop_plan, plan_trie, write_trie
-from batch cimport NUMBERS, OCTETS
+from batch cimport is_ipv4
 from edges cimport WORTHWHILE_ARRAY, Edges, are_worthwhile, descends_fast, make_edges
 from native cimport allocate, load_pointer, store_pointer
 from trie cimport CHILD, NONE, Trie, contains, longest_match, lower_bound, precedes, prefix_at, view_trie
@@ -99,12 +99,7 @@ cdef class PrefixTrie:
     cdef Trie view_for(self, _AddressArray given):
         """Return the view of the trie for an array of addresses, with the edges if they are worthwhile."""
         cdef Trie view = self.trie
-        cdef bint only_ipv4
-        if self.wants_edges and given.count >= WORTHWHILE_ARRAY:
-            only_ipv4 = given.batches[0].form == NUMBERS or (
-                given.batches[0].form == OCTETS and given.batches[0].width == 4)
-            if only_ipv4:
-                return view
+        if self.wants_edges and given.count >= WORTHWHILE_ARRAY and not is_ipv4(given.batches):
             if load_pointer(&self.edges) == NULL and descends_fast():
                 self.add_edges()
             view.edges = load_pointer(&self.edges)

@@ -119,8 +119,13 @@ cdef inline size_t padded(size_t size) noexcept nogil:
 
 cdef inline size_t arrays_size(const TrieHeader *header) noexcept nogil:
     """Return the bytes of the header and the sorted arrays."""
-    return sizeof(TrieHeader) + padded(5 * <size_t>(header.ipv4 & COUNT)) + padded(
-        <size_t>(header.ipv6 & COUNT) * (9 if header.ipv6 & UPPER else 17))
+    return (sizeof(TrieHeader) + padded(5 * <size_t>(header.ipv4 & COUNT))
+            + padded(ipv6_width(header) * (header.ipv6 & COUNT)))
+
+
+cdef inline size_t ipv6_width(const TrieHeader *header) noexcept nogil:
+    """Return the bytes of an IPv6 prefix in the sorted arrays."""
+    return 9 if header.ipv6 & UPPER else 17
 
 
 cdef inline const char *ipv6_section(const char *block) noexcept nogil:
@@ -194,9 +199,14 @@ cdef inline const Branch *branch_at(const Index *index, int32_t slot) noexcept n
     return <const Branch *>(index.slots + (<int64_t>BRANCH - slot))
 
 
-cdef inline uint64_t low_at(const Trie *trie, uint32_t index) noexcept nogil:
-    """Return the last 64 bits of an IPv6 prefix."""
-    return 0 if trie.low6 == NULL else trie.low6[index]
+cdef inline uint64_t low_at(const uint64_t *low6, uint32_t index) noexcept nogil:
+    """Return the last 64 bits of an IPv6 prefix; all are 0 where there is no section of them."""
+    return 0 if low6 == NULL else low6[index]
+
+
+cdef inline const Index *index_of(const Trie *trie, bint ipv6) noexcept nogil:
+    """Return the index of a family."""
+    return &trie.index6 if ipv6 else &trie.index4
 
 
 cdef inline bint shares(
@@ -204,7 +214,7 @@ cdef inline bint shares(
 ) noexcept nogil:
     """Return whether an address has the first `length` bits of a prefix's network."""
     if ipv6:
-        return same_network(trie.high6[index], low_at(trie, index), hi, lo, length)
+        return same_network(trie.high6[index], low_at(trie.low6, index), hi, lo, length)
     return ((trie.first4[index] ^ <uint32_t>(hi >> 32)) & <uint32_t>(IPV4_MASKS >> length)) == 0
 
 
@@ -248,7 +258,7 @@ cdef inline int32_t end_walk(
     cdef const Branch *branch
     if slot >= LEAF:
         return slot - LEAF if covers(trie, ipv6, <uint32_t>(slot - LEAF), hi, lo) else NONE
-    branch = branch_at(&trie.index6 if ipv6 else &trie.index4, slot)
+    branch = branch_at(index_of(trie, ipv6), slot)
     if branch.kind > 0:
         return search_run(trie, ipv6, <uint32_t>branch.start, <uint32_t>branch.kind, branch.inherited, hi, lo)
     if not shares(trie, ipv6, <uint32_t>branch.start, -branch.kind, hi, lo):
@@ -259,7 +269,7 @@ cdef inline int32_t end_walk(
 
 cdef inline int32_t walk(const Trie *trie, bint ipv6, uint64_t hi, uint64_t lo) noexcept nogil:
     """Return the longest match of an address in the multibit trie of a family."""
-    cdef const Index *index = &trie.index6 if ipv6 else &trie.index4
+    cdef const Index *index = index_of(trie, ipv6)
     cdef int32_t slot = index.start
     cdef uint8_t depth = 0
     if index.root != NULL:
@@ -319,7 +329,7 @@ cdef inline int32_t search6(
             left -= half
     while rank > 0:
         rank -= 1
-        if same_network(high[rank], 0 if low == NULL else low[rank], hi, lo, length[rank]):
+        if same_network(high[rank], low_at(low, rank), hi, lo, length[rank]):
             return rank
         if not nested:
             break
@@ -350,6 +360,14 @@ cdef inline int32_t longest_match(const Trie *trie, const Address *address) noex
     return longest_match6(trie, address.hi, address.lo)
 
 
+cdef inline uint32_t count_longer(const uint8_t *lengths, uint32_t count, int length) noexcept nogil:
+    """Return how many of `count` prefixes are longer than a length."""
+    cdef uint32_t index, longer = 0
+    for index in range(count):
+        longer += lengths[index] > length
+    return longer
+
+
 cdef inline void prefix_at(const Trie *trie, uint32_t index, Prefix *prefix) noexcept nogil:
     """Read the prefix at an index of the iteration order."""
     if index < trie.n4:
@@ -358,7 +376,7 @@ cdef inline void prefix_at(const Trie *trie, uint32_t index, Prefix *prefix) noe
     else:
         index -= trie.n4
         prefix.first.hi = trie.high6[index]
-        prefix.first.lo = low_at(trie, index)
+        prefix.first.lo = low_at(trie.low6, index)
         prefix.first.family = IPV6
         prefix.length = trie.length6[index]
 

@@ -25,8 +25,8 @@ from snapshot cimport (
 from trie cimport (
     BRANCH, CHILD, CLOSED, COUNT, FANOUT, LEAF, MOST_LISTED, NESTED, NONE, ROOT_BITS, RUN, RUN_SLOTS, SKIP_SLOTS, SMALL,
     STRIDE, UPPER,
-    Branch, Index, IndexHeader, Node, TrieHeader, arrays_size, branch_at, index_size, ipv6_section, is_node, node_slot,
-    stride_of, view_index,
+    Branch, Index, IndexHeader, Node, TrieHeader, arrays_size, branch_at, index_size, ipv6_section, is_node, low_at,
+    node_slot, stride_of, view_index,
 )
 
 cdef enum:
@@ -124,14 +124,14 @@ cdef inline bint verify_prefixes6(
     cdef uint64_t before
     for index in range(count):
         prefix.first.hi = high[index]
-        prefix.first.lo = 0 if low == NULL else low[index]
+        prefix.first.lo = low_at(low, index)
         prefix.length = length[index]
         if (prefix.length > (64 if low == NULL else 128) or has_host_bits(&prefix)
                 or (prefix.length >= 96 and is_mapped(&prefix.first))):
             return False
         if index == 0:
             continue
-        before = 0 if low == NULL else low[index - 1]
+        before = low_at(low, index - 1)
         if high[index] < high[index - 1]:
             return False
         if high[index] == high[index - 1]:
@@ -194,12 +194,7 @@ cdef inline uint32_t node_span(const Family *family, uint32_t index, int depth) 
     """Return the number of the span of a node in which a prefix begins."""
     if family.first4 != NULL:
         return family.first4[index] >> (32 - STRIDE - depth) & (FANOUT - 1)
-    return stride_of(family.high6[index], low_of(family, index), depth)
-
-
-cdef inline uint64_t low_of(const Family *family, uint32_t index) noexcept nogil:
-    """Return the last 64 bits of an IPv6 prefix."""
-    return 0 if family.low6 == NULL else family.low6[index]
+    return stride_of(family.high6[index], low_at(family.low6, index), depth)
 
 
 cdef inline bint have_in_common(const Family *family, uint32_t one, uint32_t other, int length) noexcept nogil:
@@ -208,7 +203,7 @@ cdef inline bint have_in_common(const Family *family, uint32_t one, uint32_t oth
         return same_network(
             <uint64_t>family.first4[one] << 32, 0, <uint64_t>family.first4[other] << 32, 0, length)
     return same_network(
-        family.high6[one], low_of(family, one), family.high6[other], low_of(family, other), length)
+        family.high6[one], low_at(family.low6, one), family.high6[other], low_at(family.low6, other), length)
 
 
 cdef inline bint verify_child(

@@ -14,8 +14,8 @@ from edges cimport Edges, search_edges
 from native cimport network32, network64, prefetch
 from trie cimport (
     CHILD, FANOUT, IPV4_MASKS, LEAF, NONE, ROOT_BITS, SMALL, STRIDE,
-    Index, Trie, branch_at, covers, end_walk, is_match, is_node, last_cover4, longest_match4, longest_match6, node_slot,
-    stride_of,
+    Index, Trie, branch_at, covers, end_walk, index_of, is_match, is_node, last_cover4, longest_match4, longest_match6,
+    node_slot, stride_of,
 )
 
 cdef extern from "ranks.h" nogil:
@@ -85,7 +85,7 @@ cdef inline void walk_nodes(
 
 cdef inline void walk_many(const Trie *trie, bint ipv6, const Keys *keys, int32_t *slots) noexcept nogil:
     """Find the longest match of each key, by the number of the key."""
-    cdef const Index *index = &trie.index6 if ipv6 else &trie.index4
+    cdef const Index *index = index_of(trie, ipv6)
     cdef uint8_t depths[PIECE]
     cdef uint32_t pending[PIECE]
     cdef uint32_t waiting[PIECE]
@@ -121,7 +121,7 @@ cdef inline uint32_t end_walks(
     uint8_t *depths, uint32_t *pending
 ) noexcept nogil:
     """Search the leaves, runs and skips at which keys wait; return how many of the keys continue, after skips."""
-    cdef const Index *index = &trie.index6 if ipv6 else &trie.index4
+    cdef const Index *index = index_of(trie, ipv6)
     cdef uint32_t branches[PIECE]
     cdef uint32_t left = 0, leaves = 0, branched = 0, at, key
     for at in range(count):
