@@ -467,6 +467,7 @@ NEAR = {text for start in range(17) for end in range(start, 17) if is_address(te
 ENDLESS = """
 #include <stdint.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 struct schema { const char *format, *name, *metadata; int64_t flags, n; void *children, *dictionary;
@@ -486,10 +487,11 @@ static int get_schema(struct stream *stream, struct schema *schema) {
     schema->release = release_schema;
     return 0;
 }
+static time_t opened;
 static int endless(struct stream *stream, struct array *array) {
     memset(array, 0, sizeof *array);
     array->release = release_array;
-    return 0;
+    return time(0) - opened < 60 ? 0 : 5; /* a test of what does not end must end */
 }
 static int waiting(struct stream *stream, struct array *array) {
     char end;
@@ -497,6 +499,7 @@ static int waiting(struct stream *stream, struct array *array) {
     return read((int)(intptr_t)stream->data, &end, 1) == 1 ? 0 : 5;
 }
 void open_stream(struct stream *stream, int file) {
+    opened = time(0);
     *stream = (struct stream){get_schema, file < 0 ? endless : waiting, 0, release, (void *)(intptr_t)file};
 }
 """
