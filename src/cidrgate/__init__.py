@@ -22,6 +22,7 @@ _PUBLIC = {
         "EntryDetails",
         "Account",
         "Change",
+        "Origin",
         "ListChange",
         "ListState",
         "Address",

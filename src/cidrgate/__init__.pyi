@@ -62,6 +62,7 @@ from cidrgate.values import (
     ListChange as ListChange,
     ListState as ListState,
     NewEntry as NewEntry,
+    Origin as Origin,
     Prefix as Prefix,
     Reason as Reason,
 )
