@@ -81,7 +81,7 @@ class ChangeModel(ResponseModel):
     before: list[EntryModel] = Field(description="The entries that it removed or edited, as they were before.")
     after: list[EntryModel] = Field(description="The entries that it added or edited, as they were after.")
     details: dict[str, Any] | None = Field(
-        description="What changed besides entries: an object with the members `before` and `after`; null if nothing did."
+        description="What changed besides entries: an object with `before` and `after`; null if nothing else did."
     )
 
 
