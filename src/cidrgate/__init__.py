@@ -23,6 +23,7 @@ _PUBLIC = {
         "Account",
         "Change",
         "Origin",
+        "OriginKind",
         "ListChange",
         "ListState",
         "Address",

@@ -63,6 +63,7 @@ from cidrgate.values import (
     ListState as ListState,
     NewEntry as NewEntry,
     Origin as Origin,
+    OriginKind as OriginKind,
     Prefix as Prefix,
     Reason as Reason,
 )

@@ -207,6 +207,7 @@ def problem_record(problem: Problem) -> dict[str, Any]:
         "conflicts": list(problem.conflicts),
         "hint": problem.hint,
         "more_conflicts": problem.more_conflicts,
+        "suggestions": list(problem.suggestions),
     }
 
 

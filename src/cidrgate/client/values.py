@@ -63,7 +63,7 @@ class ProblemErrorInfo:
         conflicts: Of a rule: the networks that the text conflicts with.
         more_conflicts: Of a rule: the number of further conflicts.
         hint: Of a rule: how to correct it.
-        suggestions: Of a rule in a preview: networks that were probably meant.
+        suggestions: Of a rule: what could be submitted instead of the text.
     """
 
     code: str
@@ -391,6 +391,7 @@ def rules_of(errors: Iterable[ProblemErrorInfo]) -> list[Problem]:
             conflicts=tuple(one.conflicts),
             hint=one.hint or "",
             more_conflicts=one.more_conflicts,
+            suggestions=tuple(one.suggestions),
         )
         for one in errors
         if one.position is not None

@@ -849,7 +849,7 @@ class RuleManager:
             pruned = transaction.prune(end, dry_run=self._dry_run)
             if pruned and not self._dry_run:
                 what = {"before": {"log_start": start, "rows": pruned}, "after": {"log_start": transaction.log_start()}}
-                transaction.log_event("prune", at=now, actor=actor, origin=self._origin, details=what)
+                transaction.record_event("prune", at=now, actor=actor, origin=self._origin, details=what)
             return pruned
 
         if self._dry_run:

@@ -421,7 +421,7 @@ class Credentials:
         """
         with self._store.write() as transaction:
             for one in failures:
-                transaction.log_event(
+                transaction.record_event(
                     "sign_in_failed", at=datetime.now(UTC), actor=None, origin=one.origin, details=one.details()
                 )
 
@@ -438,14 +438,14 @@ class Credentials:
         """Log what became of a credential, in the transaction that stores it."""
         told = {"before": before, "after": after}
         details = {name: value for name, value in told.items() if value is not None}
-        transaction.log_event(action, at=at, actor=actor, origin=self._origin, details=details)
+        transaction.record_event(action, at=at, actor=actor, origin=self._origin, details=details)
 
     def _log_sign_in(self, transaction: Transaction, row: SessionRow, by: Origin) -> None:
         """Log a sign-in. The credential says who signs in, and the session from where."""
         origin = replace(by, address=row.address, request_id=self._origin.request_id)
         session_id = row.secret_hash[:SESSION_ID_LENGTH]
         details = {"after": _told(row, session=session_id)}
-        transaction.log_event("sign_in", at=row.created_at, actor=row.name, origin=origin, details=details)
+        transaction.record_event("sign_in", at=row.created_at, actor=row.name, origin=origin, details=details)
 
     def _log_end(self, transaction: Transaction, row: SessionRow, actor: str | None) -> None:
         session_id = row.secret_hash[:SESSION_ID_LENGTH]
