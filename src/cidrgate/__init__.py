@@ -51,6 +51,7 @@ _PUBLIC = {
         "WouldDisableEnforcementError",
         "WouldLockOutCallerError",
         "HistoryError",
+        "UndoConflictError",
         "StoreError",
         "StoreNotFoundError",
         "StoreOutgrownError",

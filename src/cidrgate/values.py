@@ -45,7 +45,7 @@ Duration: TypeAlias = float | timedelta
 Reason: TypeAlias = Literal["matched", "not_listed", "not_enforced", "invalid_address"]
 """Why an address is allowed or denied. Later versions may add values."""
 
-Action: TypeAlias = Literal["create_account", "add", "edit", "remove", "replace", "restore", "expire"]
+Action: TypeAlias = Literal["create_account", "add", "edit", "remove", "replace", "restore", "undo", "expire"]
 """What a change did. Later versions may add values."""
 
 
@@ -461,7 +461,7 @@ EntryRef: TypeAlias = int | Prefix | Entry
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListChange:
-    """What a change did to a list. `RuleManager.add`, `edit`, `remove`, `replace` and `restore` return it.
+    """What a change did to a list. The methods of `RuleManager` that change one list return it.
 
     With a manager that makes dry runs, it is what the change would do; a new entry then has a negative id.
 
@@ -578,8 +578,8 @@ class Change:
         at: When the change was committed; a time in UTC with a time zone.
         actor: The actor who made the change, or None if no actor was named.
         account: The account that changed.
-        action: `create_account`, `add`, `edit`, `remove`, `replace`, `restore`, or `expire` if the change removed
-            expired entries from the list.
+        action: `create_account`, `add`, `edit`, `remove`, `replace`, `restore`, `undo`, or `expire` if the change
+            removed expired entries from the list.
         before: The entries that the change removed or edited, as they were before.
         after: The entries that the change added or edited, as they are after.
     """

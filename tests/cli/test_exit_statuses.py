@@ -90,6 +90,7 @@ UNKNOWN = {
     "remove": ["nobody", "8.8.8.0/24"],
     "replace": ["nobody", "8.8.8.0/24"],
     "restore": ["nobody", "--to-sequence", "1"],
+    "undo": ["nobody", "1"],
     "history": ["nobody"],
     "export": ["nobody"],
     "account create": ["new", "--parent", "nobody"],

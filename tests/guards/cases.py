@@ -115,6 +115,8 @@ def ends(what: str) -> Case | str:
             return lambda _: Asked(what)
         case "restore":
             return lambda world: Asked(what, sequence=sequence_of(world, "acct-1", 0))
+        case "undo":
+            return lambda world: Asked(what, sequence=sequence_of(world, "acct-1", 1))
         case "add":
             return "after an addition there are entries"
         case "edit":
@@ -135,6 +137,8 @@ def locks_out(what: str) -> Case | str:
             return lambda _: Asked(what, "acct-2", "7.7.7.0/24", instead=OWN)
         case "restore":
             return lambda world: Asked(what, "acct-2", sequence=sequence_of(world, "acct-2", 1))
+        case "undo":
+            return lambda world: Asked(what, "acct-2", sequence=sequence_of(world, "acct-2", 2))
         case "import":
             return "many lists are imported for many customers: its caller is none of them"
     return "it leaves every list as it is"
@@ -154,7 +158,7 @@ def of_a_subaccount(what: str) -> Case | str:
             return lambda _: Asked(what, "sub-1", OTHER, entry=OWN)
         case "replace":
             return lambda _: Asked(what, "sub-1", OTHER, instead=OWN)
-        case "restore":
+        case "restore" | "undo":
             return lambda world: Asked(what, "sub-1", sequence=sequence_of(world, "acct-1", 1))
         case "create_account":
             return lambda _: Asked(what, "sub-2", parent="sub-1")
@@ -172,7 +176,7 @@ def of_another_version(what: str) -> Case | str:
             return lambda _: Asked(what, "acct-2", entry=OTHER, version=1)
         case "replace":
             return lambda _: Asked(what, "acct-2", OWN, instead=OWN, version=1)
-        case "restore":
+        case "restore" | "undo":
             return lambda world: Asked(what, "acct-2", sequence=sequence_of(world, "acct-2", 1), version=1)
         case "import":
             return "the lists of many accounts have no version together"

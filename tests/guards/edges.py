@@ -94,6 +94,8 @@ class Library:
                     manager.replace(account, asked.cidrs, **version, **empty)
                 case "restore":
                     manager.restore(account, to_sequence=asked.sequence, **version, **empty)
+                case "undo":
+                    manager.undo(account, asked.sequence, **version, **empty)
                 case "import_accounts":
                     report = manager.import_accounts({account: entries_of(asked)}, replace=True, **empty)
                     for problem in report.problems.values():
@@ -142,6 +144,7 @@ class Commands:
             "remove": [asked.account, asked.entry, *version, *empty],
             "replace": [asked.account, *([asked.cidrs] if asked.cidrs else []), *version, *empty],
             "restore": [asked.account, "--to-sequence", str(asked.sequence), *version, *empty],
+            "undo": [asked.account, str(asked.sequence), *version, *empty],
             "import": [str(file), "--replace"],
             "account create": [asked.account, *([] if asked.parent is None else ["--parent", asked.parent])],
             "token create": ["new", "--scope", asked.scope],
@@ -195,6 +198,7 @@ class Rest:
             "remove": None,
             "replace": {"cidrs": asked.cidrs},
             "restore": {"to_sequence": asked.sequence},
+            "undo": None,
             "create_account": {"name": asked.account, "parent": asked.parent},
             "create_token": {"name": "new", "scopes": [asked.scope]},
         }
@@ -203,6 +207,7 @@ class Rest:
         if asked.version is not None:
             headers["If-Match"] = f'"v{asked.version}"'
         url = path.replace("{account_name}", str(account)).replace("{entry_id}", str(entry))
+        url = url.replace("{sequence}", str(max(asked.sequence, 1)))
         named = [f"entry_ids={entry}"] if path.endswith("entries") and asked.what == "remove" else []
         query = "&".join([*named, *(f"confirm={name}" for name in confirm)])
         answer = world.client.request(method, f"{url}?{query}" if query else url, json=body, headers=headers)
@@ -259,6 +264,8 @@ class Programs:
                         client.remove_entries(asked.account, [entry], **said)
                     case "restore_list":
                         client.restore(asked.account, asked.sequence, **said)
+                    case "undo_change":
+                        client.undo(asked.account, max(asked.sequence, 1), **said)
                     case "create_account":
                         client.create_account(asked.account, parent=asked.parent)
                     case "create_subaccount":

@@ -122,6 +122,7 @@ CHANGES: dict[str, Callable[[Any, Any], Any]] = {
     "PATCH entry": lambda call, entry: call("PATCH", f"/v1/accounts/acct-1/entries/{entry}", {"label": "new"}),
     "DELETE entry": lambda call, entry: call("DELETE", f"/v1/accounts/acct-1/entries/{entry}"),
     "POST restore": lambda call, _: call("POST", "/v1/accounts/acct-1/restore", {"to_sequence": 1}),
+    "POST undo": lambda call, _: call("POST", "/v1/accounts/acct-1/history/3/undo"),
     "POST account": lambda call, _: call("POST", "/v1/accounts", {"name": "new"}),
     "POST subaccount": lambda call, _: call("POST", "/v1/accounts/acct-1/subaccounts", {"name": "new"}),
     "POST token": lambda call, _: call("POST", "/v1/tokens", {"name": "new", "scopes": ["admin"]}),

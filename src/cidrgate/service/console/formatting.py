@@ -52,6 +52,8 @@ def change_sentence(change: Change) -> str:
             return f"Changed {_some(before)}{'' if before == after else f' to {_some(after)}'}{details}"
         case "replace":
             verb = "Replaced the list"
+        case "undo":
+            verb = "Undid a change"
         case "restore":
             verb = "Restored the list"
     added = [cidr for cidr in after if cidr not in before]
