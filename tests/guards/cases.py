@@ -51,6 +51,8 @@ class World:
         client: A browser at `CALLER` that is signed in, and a program when it sends the token.
         token: Of an admin.
         csrf: What the browser's forms carry.
+        customer: Another browser there, of somebody who may change the three lists and nothing else.
+        customer_csrf: What its forms carry.
     """
 
     path: Path
@@ -58,6 +60,8 @@ class World:
     client: AppClient
     token: str
     csrf: str
+    customer: AppClient
+    customer_csrf: str
 
     @property
     def credentials(self) -> Credentials:
@@ -94,11 +98,20 @@ def a_world(path: Path) -> Iterator[World]:
     with RuleManager.open(copy_of(_filled, path)) as manager:
         app = create_app(manager, Settings(login_failures=10_000))
         token = Credentials(manager._store).create_token("ops", [Scope("admin")]).secret
-        with AppClient(app, client=(CALLER, 50000), follow_redirects=False) as client:
-            headers = {"Sec-Fetch-Site": "same-origin"}
-            client.post("/console/sign-in", data={"token": token}, headers=headers)
-            [csrf] = set(re.findall(r'name="csrf" value="([0-9a-f]{64})"', client.get("/console/accounts?q=a").text))
-            yield World(path, manager, client, token, csrf)
+        scopes = [Scope("account", account, write=True) for account in ("acct-1", "acct-2", "acct-3")]
+        own = Credentials(manager._store).create_token("customer", scopes).secret
+        with (
+            AppClient(app, client=(CALLER, 50000), follow_redirects=False) as client,
+            AppClient(app, client=(CALLER, 50000), follow_redirects=False) as customer,
+        ):
+            yield World(path, manager, client, token, _signed_in(client, token), customer, _signed_in(customer, own))
+
+
+def _signed_in(client: AppClient, token: str) -> str:
+    """Sign in to the console, and return what its forms are sent with."""
+    client.post("/console/sign-in", data={"token": token}, headers={"Sec-Fetch-Site": "same-origin"})
+    [csrf] = set(re.findall(r'name="csrf" value="([0-9a-f]{64})"', client.get("/console/accounts?q=a").text))
+    return csrf
 
 
 def sequence_of(world: World, account: str, position: int) -> int:

@@ -288,8 +288,8 @@ class Console:
     says: ClassVar[dict[str, str]] = {
         Guard.DISABLE_ENFORCEMENT: r"Stop enforcing: without entries, every address may call",
         Guard.LOCK_OUT: r"you would lock yourself out",
-        "unknown_account": r"there is no account &#39;nope&#39;",
-        "subaccount": r"Change the list there|choose &#39;acct-1&#39; as the parent|uses the list of",
+        "unknown_account": r"There is no account “nope”",
+        "subaccount": r"inherits the list of “acct-1”. Change the list there|Choose “acct-1” as the parent",
         "version": r"has changed (this|the) list",
     }
     wrong: ClassVar[dict[str, list[Any]]] = {
@@ -324,7 +324,11 @@ class Console:
             data = {"csrf": world.csrf, "name": asked.account, "parent": asked.parent}
         if asked.what == "create_token":
             data = {"csrf": world.csrf, "name": "new", "may": "write", "account": asked.scope.split(":")[1]}
-        answer = world.client.post(f"/console{row}", data=data)
+        # Who runs the service is not asked about an own address: see the test of it.
+        client = world.client
+        if row.startswith("/list/"):
+            client, data["csrf"] = world.customer, world.customer_csrf
+        answer = client.post(f"/console{row}", data=data)
         if answer.status_code in (200, 303):
             return None
         assert answer.status_code in (409, 422), answer.text

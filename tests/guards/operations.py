@@ -128,6 +128,7 @@ PAGES: Rows = {
     "/list/edit": ["edit"],
     "/list/remove": ["remove"],
     "/list/restore": ["restore"],
+    "/list/undo": ["undo"],
     "/accounts/new": ["create_account"],
     "/tokens/new": ["create_token"],
     "/tokens/revoke": ENDS_CREDENTIALS,

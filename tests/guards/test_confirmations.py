@@ -68,6 +68,18 @@ def test_a_confirmation_is_for_the_call_that_carries_it(world: World) -> None:
         world.manager.with_hooks(confirmed="lock_out")
 
 
+def test_who_runs_the_service_is_asked_about_enforcement_and_not_about_an_own_address(world: World) -> None:
+    """In lists of customers. With a token for the list itself, the same form asks."""
+    entry, version = world.id_of("acct-2", OWN), world.manager.account("acct-2").version
+    data = {"account": "acct-2", "entry": entry, "version": version}
+    asked = world.customer.post("/console/list/remove", data={**data, "csrf": world.customer_csrf})
+    assert (asked.status_code, "Lock my own address out" in asked.text) == (409, True)
+    assert world.client.post("/console/list/remove", data={**data, "csrf": world.csrf}).status_code == 303
+    data |= {"entry": world.id_of("acct-2", OTHER), "version": version + 1, "csrf": world.csrf}
+    asked = world.client.post("/console/list/remove", data=data)
+    assert (asked.status_code, "Stop enforcing" in asked.text, "own address" in asked.text) == (409, True, False)
+
+
 PREVIEWED: list[tuple[str, dict[str, Any], list[str]]] = [
     ("acct-1", {"change": "replace", "cidrs": ""}, ["disable_enforcement"]),
     ("acct-1", {"change": "replace", "entries": []}, ["disable_enforcement"]),
@@ -158,5 +170,5 @@ def test_a_token_ends_when_the_form_says_or_is_not_made(world: World) -> None:
         form = {"csrf": world.csrf, "name": "new", "may": "admin", "ends": ends}
         answer = world.client.post("/console/tokens/new", data=form)
         assert answer.status_code == 422, ends
-        assert "choose when the token expires" in answer.text
+        assert "Choose when it expires." in answer.text
         assert world.everything() == before
