@@ -10,7 +10,7 @@ from playwright.sync_api import expect
 from tests.console.a_console import ADDRESS, Console, Visitors
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Locator, Page
+    from playwright.sync_api import Dialog, Locator, Page
 
 
 def row_of(page: Page, cidr: str) -> Locator:
@@ -331,11 +331,15 @@ def test_what_is_typed_in_a_row_is_not_lost_by_leaving_the_page(console: Console
     page = visitors.person(console)
     form = edit(page, account, "8.8.8.0/24")
     form.get_by_label("Label").press_sequentially("typed with care")
-    asked = []
-    page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.dismiss()))
+    asked: list[str] = []
+
+    def stay(dialog: Dialog) -> None:
+        asked.append(dialog.type)
+        dialog.dismiss()
+
+    page.on("dialog", stay)
     page.get_by_role("button", name="Delete 9.9.9.0/24").click()  # its answer is another page
     expect(form.get_by_label("Label")).to_have_value("typed with care")
-    page.wait_for_function("() => true")
     form.get_by_role("button", name="Save").click()
     expect(form.locator("xpath=..").get_by_role("alert")).to_contain_text("Deleted 9.9.9.0/24")
     form.get_by_role("button", name="Save").click()

@@ -96,7 +96,7 @@ def made(kind: type[CidrgateError], message: str, data: dict[str, Any]) -> Cidrg
     Exception.__init__(error, message)
     for name, default in error_data(kind).items():
         number = name in ("sequence", "later", "token", "expected", "actual")
-        value = 7 if number and data else data.get(name, default)
+        value: Any = 7 if number and data else data.get(name, default)
         if name in ("entries", "accounts"):
             value = tuple(value or ())
         setattr(error, name, None if name == "expires_at" and value == "" else value)

@@ -110,6 +110,7 @@ def a_world(path: Path) -> Iterator[World]:
 def _signed_in(client: AppClient, token: str) -> str:
     """Sign in to the console, and return what its forms are sent with."""
     client.post("/console/sign-in", data={"token": token}, headers={"Sec-Fetch-Site": "same-origin"})
+    csrf: str
     [csrf] = set(re.findall(r'name="csrf" value="([0-9a-f]{64})"', client.get("/console/accounts?q=a").text))
     return csrf
 

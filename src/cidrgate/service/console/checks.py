@@ -11,8 +11,9 @@ from cidrgate._engine import canonical_prefix
 from cidrgate.errors import InvalidAddressError
 from cidrgate.manager.previews import networks_without
 from cidrgate.rules.decisions import enforced
-from cidrgate.rules.format_hints import format_hint, suggested_networks
+from cidrgate.rules.format_hints import format_hint
 from cidrgate.service.console.lists import AccountQuery, view_of
+from cidrgate.service.console.messages import sentence
 from cidrgate.service.console.pages import page
 from cidrgate.service.console.sessions import SignedIn
 from cidrgate.service.http.integers import PLAIN
@@ -54,8 +55,8 @@ def address_page(
         address=asked,
         decision=decision,
         network=network,
-        hint=None if hint is None else f"{hint[:1].upper()}{hint[1:]}.",
-        meant=[] if hint is None else suggested_networks(hint),
+        hint=None if hint is None else sentence(str(hint)),
+        meant=[] if hint is None else [one for alternative in hint.alternatives for one in alternative.networks],
     )
 
 

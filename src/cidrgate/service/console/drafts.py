@@ -12,7 +12,6 @@ from cidrgate._engine import canonical_prefix
 from cidrgate.errors import CidrgateError, InvalidAddressError, Problem, RuleError, StoreError
 from cidrgate.manager import RuleManager
 from cidrgate.rules import RULE_OF_CODE, split_submission
-from cidrgate.rules.format_hints import suggested_networks
 from cidrgate.service.console.changing import ListEdit, Preview, preview_change
 from cidrgate.service.console.details import detail_of_text, detail_text, details_sent, takes_details
 from cidrgate.service.console.fields import Confirmations, Ids, ListText, ShortText
@@ -354,14 +353,15 @@ def corrections_for(
         several: Whether several networks may replace one.
     """
     rule = RULE_OF_CODE[problem.code]
-    alternatives: tuple[str, ...] = ()
+    alternatives = problem.suggestions
     parts: tuple[str, ...] = ()
-    if rule.hint_rewrites:
+    if problem.code == "invalid_format":
         # The text of a problem may be shortened.
         parts = pasted_networks(texts[position]) if position < len(texts) else ()
-        alternatives = () if parts else tuple(suggested_networks(problem.hint))
-        if not several:
-            parts, alternatives = (), parts[:_MOST_ALTERNATIVES] or alternatives
+        alternatives = () if parts else alternatives
+    if not several:
+        each = parts or [text for one in alternatives for text in one.split(", ")]
+        parts, alternatives = (), tuple(each[:_MOST_ALTERNATIVES])
     gives_way: tuple[int, ...] = ()
     narrower: tuple[int, ...] = ()
     if rule.can_give_way and not problem.more_conflicts:

@@ -25,6 +25,7 @@ __all__ = [
     "hint_of",
     "message_of",
     "parent_message",
+    "sentence",
 ]
 
 FAILED: Final = "The console failed; its log has the reason. Nothing was changed, unless a page says so."
@@ -94,11 +95,16 @@ def hint_of(problem: Problem, listed: Collection[str] | None = None) -> str:
         case "superset_conflict" if problem.conflicts:
             one = len(problem.conflicts) + problem.more_conflicts == 1
             return f"It covers {conflicts}, which {'you typed too' if typed else 'is listed' if one else 'are listed'}."
-    return _sentence(problem.hint)
+    return sentence(problem.hint)
 
 
-def _sentence(text: str) -> str:
-    """Return a hint of the rules as a sentence."""
+def sentence(text: str) -> str:
+    """Return a hint of the rules as a sentence.
+
+    Example:
+        >>> sentence("add the length: 8.8.8.8/32"), sentence("fe80::/10 is Link-Local Unicast")
+        ('Add the length: 8.8.8.8/32.', 'fe80::/10 is Link-Local Unicast.')
+    """
     first = text.partition(" ")[0]
     begun = text[:1].upper() + text[1:] if first.rstrip(",:").isalpha() else text
     return begun if not begun or begun.endswith(".") else f"{begun}."
