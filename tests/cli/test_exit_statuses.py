@@ -37,7 +37,7 @@ EXPECTED = {
     3: "RuleError UnconfirmedChangeError WouldDisableEnforcementError WouldLockOutCallerError SubaccountError "
     "InvalidAccountError InvalidTextError InvalidExpiryError InvalidScopeError NotConfirmedError BadRowsError",
     4: "NotFoundError AccountNotFoundError EntryNotFoundError HistoryError TokenNotFoundError SessionNotFoundError",
-    5: "ConflictError AccountExistsError VersionConflictError",
+    5: "ConflictError AccountExistsError VersionConflictError UndoConflictError",
     6: "StoreError StoreNotFoundError StoreOutgrownError StoreConflictError StoreBusyError AccountsLockedError "
     "ChangeWithdrawnError OutcomeUnknownError ForkedError",
     7: "PartialImportError",

@@ -81,7 +81,7 @@ function askBeforeClosing() {
   drop.addEventListener("click", discard);
   for (const button of [stay, drop]) Object.assign(button, { type: "button", className: "small" });
   question.append(words, stay, drop);
-  dialog.querySelector(".actions").before(question);
+  dialog.querySelector(".actions").prepend(question);
   stay.focus();
 }
 
