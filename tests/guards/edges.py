@@ -300,6 +300,8 @@ class Console:
     def excuse(self, guard: str, what: str) -> str | None:
         if guard == Guard.DISABLE_ENFORCEMENT and what == "replace":
             return "entries give way to new ones here, and a form without new ones is refused: see the test of it"
+        if guard == Guard.LOCK_OUT and what == "replace":
+            return "an entry gives way only to a network that covers it: see the test of it"
         return None
 
     def ask(self, world: World, row: str, asked: Asked, confirm: Any = ()) -> Refusal | None:

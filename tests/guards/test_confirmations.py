@@ -46,6 +46,13 @@ def test_no_form_lets_entries_give_way_to_nothing(world: World) -> None:
         assert world.everything() == before
 
 
+def test_no_form_lets_an_entry_give_way_to_a_network_that_does_not_cover_it(world: World) -> None:
+    entry = world.id_of("acct-2", OWN)
+    data = {"csrf": world.csrf, "account": "acct-2", "cidrs": "7.7.7.0/24", "replaces": [entry], "version": 2}
+    assert world.client.post("/console/list/add", data=data).status_code == 303
+    assert [one.cidr for one in world.manager.entries("acct-2")] == ["7.7.7.0/24", OWN, OTHER]
+
+
 def test_to_empty_what_is_empty_is_no_question(world: World) -> None:
     manager = world.manager
     assert manager.replace("acct-3", []).entries == ()

@@ -61,6 +61,8 @@ def change_sentence(change: Change) -> str:
             verb = "Undid a change"
         case "restore":
             verb = "Restored the list"
+        case other:
+            verb = other.replace("_", " ").capitalize()
     added = [cidr for cidr in after if cidr not in before]
     removed = [cidr for cidr in before if cidr not in after]
     parts = [f"added {_some(added)}"] if added else []
