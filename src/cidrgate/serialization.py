@@ -6,7 +6,7 @@ reads it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
 from inspect import isfunction, signature
 from typing import TYPE_CHECKING, Any
@@ -179,6 +179,8 @@ def change_record(change: Change) -> dict[str, Any]:
         "action": change.action,
         "before": [entry_record(entry) for entry in change.before],
         "after": [entry_record(entry) for entry in change.after],
+        "details": change.details,
+        "origin": None if change.origin is None else asdict(change.origin),
     }
 
 
@@ -205,6 +207,7 @@ def problem_record(problem: Problem) -> dict[str, Any]:
         "conflicts": list(problem.conflicts),
         "hint": problem.hint,
         "more_conflicts": problem.more_conflicts,
+        "suggestions": list(problem.suggestions),
     }
 
 

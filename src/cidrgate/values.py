@@ -28,6 +28,8 @@ __all__ = [
     "ListChange",
     "ListState",
     "NewEntry",
+    "Origin",
+    "OriginKind",
     "Prefix",
     "Reason",
     "seconds",
@@ -45,8 +47,27 @@ Duration: TypeAlias = float | timedelta
 Reason: TypeAlias = Literal["matched", "not_listed", "not_enforced", "invalid_address"]
 """Why an address is allowed or denied. Later versions may add values."""
 
-Action: TypeAlias = Literal["create_account", "add", "edit", "remove", "replace", "restore", "expire"]
+Action: TypeAlias = Literal[
+    "create_account",
+    "add",
+    "edit",
+    "remove",
+    "replace",
+    "restore",
+    "expire",
+    "create_token",
+    "revoke_token",
+    "create_link",
+    "sign_in",
+    "sign_in_failed",
+    "end_session",
+    "end_all_sessions",
+    "prune",
+]
 """What a change did. Later versions may add values."""
+
+OriginKind: TypeAlias = Literal["token", "session", "link", "cli", "library"]
+"""How the actor of a change is known. Later versions may add values."""
 
 
 def seconds(value: Duration, name: str, *, above_zero: bool = False) -> float:
@@ -174,10 +195,12 @@ class EntryDetails(TypedDict, total=False):
     Attributes:
         label: The label, or None for no label.
         expires_at: When the entry expires, with a time zone; None for never.
+        enabled: Whether the entry matches addresses. A disabled entry stays in the list and allows nothing.
     """
 
     label: str | None
     expires_at: datetime | None
+    enabled: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +214,7 @@ class NewEntry:
         cidr: The network: text, or an `ipaddress` object. An address object is its /32 or /128.
         label: The label, or None for no label.
         expires_at: When the entry expires, with a time zone; None for never.
+        enabled: Whether the entry matches addresses; True by default.
 
     Raises:
         TypeError: If `cidr` is neither text nor an `ipaddress` object, or a detail has another type.
@@ -205,6 +229,7 @@ class NewEntry:
     cidr: str
     label: str | EllipsisType | None = field(default=..., kw_only=True)
     expires_at: datetime | EllipsisType | None = field(default=..., kw_only=True)
+    enabled: bool | EllipsisType = field(default=..., kw_only=True)
 
     if TYPE_CHECKING:
 
@@ -214,6 +239,7 @@ class NewEntry:
             *,
             label: str | EllipsisType | None = ...,
             expires_at: datetime | EllipsisType | None = ...,
+            enabled: bool | EllipsisType = ...,
         ) -> None: ...
 
     def __post_init__(self) -> None:
@@ -254,6 +280,7 @@ class EntryEdit:
         cidr: The new network: text, or an `ipaddress` object. An address object is its /32 or /128.
         label: The new label, or None for no label.
         expires_at: The new expiry, or None for never.
+        enabled: Whether the entry matches addresses from now on.
 
     Raises:
         TypeError: If a field has another type.
@@ -263,6 +290,7 @@ class EntryEdit:
     cidr: str | EllipsisType = ...
     label: str | EllipsisType | None = ...
     expires_at: datetime | EllipsisType | None = ...
+    enabled: bool | EllipsisType = ...
 
     if TYPE_CHECKING:
 
@@ -272,6 +300,7 @@ class EntryEdit:
             cidr: Prefix | IPv4Address | IPv6Address | EllipsisType = ...,
             label: str | EllipsisType | None = ...,
             expires_at: datetime | EllipsisType | None = ...,
+            enabled: bool | EllipsisType = ...,
         ) -> None: ...
 
     def __post_init__(self) -> None:
@@ -370,6 +399,8 @@ class Entry:
         created_at: When the entry was added; a time in UTC with a time zone.
         created_by: The actor who added it, or None if no actor was named.
         expires_at: When the entry expires, or None if it does not.
+        enabled: Whether the entry matches addresses. A disabled entry allows nothing, but it still counts: toward the
+            limit, for overlaps, and for whether the account is enforced.
     """
 
     id: int = field(metadata={"meaning": "The id; an edit does not change it."})
@@ -382,6 +413,10 @@ class Entry:
     created_by: str | None = field(metadata={"meaning": "Who added it."})
     expires_at: datetime | None = field(
         default=None, metadata={"title": "Expiry", "meaning": "When the entry expires, or null for never."}
+    )
+    enabled: bool = field(
+        default=True,
+        metadata={"title": "Enabled", "meaning": "Whether the entry matches; a disabled entry allows nothing."},
     )
 
     @property
@@ -402,7 +437,7 @@ class Entry:
 
     def matches(self, at: datetime) -> bool:
         """Return whether the entry allows the addresses of its network at a time."""
-        return not self.is_expired(at)
+        return self.enabled and not self.is_expired(at)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -570,6 +605,34 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """How the actor of a change is known, and from where the change came. It never contains a secret.
+
+    Attributes:
+        kind: `token` for a program that sent a token to the API, `session` for a person in the console, `link` for a
+            person who signs in with a one-time link, `cli` for the command line, `library` for a program that uses the
+            library, also for what a server does by itself, such as a sweep.
+        id: The id of the token, of the session or of the link, or the user of the operating system who ran the command;
+            None if there is none, as for an unknown token.
+        via: The credential with which a session began: `token:3`, or `link:` and the id of the link; None otherwise.
+        on_behalf_of: The person for whom a program makes the change, as the program says; None if it says nothing.
+        address: The client address; None if it is unknown.
+        request_id: The id of the request, as in the log and in the response; None without a request.
+
+    Example:
+        >>> Origin(kind="token", id="3", address="198.51.100.7").on_behalf_of is None
+        True
+    """
+
+    kind: OriginKind
+    id: str | None = None
+    via: str | None = None
+    on_behalf_of: str | None = None
+    address: str | None = None
+    request_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
     """One row of the append-only change log.
 
@@ -577,17 +640,22 @@ class Change:
         sequence: Position in the log; grows with every change of an account.
         at: When the change was committed; a time in UTC with a time zone.
         actor: The actor who made the change, or None if no actor was named.
-        account: The account that changed.
-        action: `create_account`, `add`, `edit`, `remove`, `replace`, `restore`, or `expire` if the change removed
-            expired entries from the list.
+        account: The account that changed; None for an event of the store as a whole, such as a sign-in.
+        action: What happened. `create_account`, `add`, `edit`, `remove`, `replace`, `restore`, or `expire` if the
+            change removed expired entries from the list. Events of the whole store are `create_token`, `revoke_token`,
+            `create_link`, `sign_in`, `sign_in_failed`, `end_session`, `end_all_sessions` and `prune`.
         before: The entries that the change removed or edited, as they were before.
         after: The entries that the change added or edited, as they are after.
+        details: What changed besides entries, as JSON: `before` and `after`; None if that is nothing.
+        origin: How the actor is known, and from where the change came; None in rows of versions before 0.1.0.
     """
 
     sequence: int
     at: datetime
     actor: str | None
-    account: str
+    account: str | None
     action: Action
     before: tuple[Entry, ...]
     after: tuple[Entry, ...]
+    details: dict[str, Any] | None = None
+    origin: Origin | None = None

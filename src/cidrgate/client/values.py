@@ -23,6 +23,7 @@ __all__ = [
     "EntryInfo",
     "ListChange",
     "ListInfo",
+    "OriginInfo",
     "PreviewInfo",
     "ProblemErrorInfo",
     "ProblemInfo",
@@ -62,7 +63,7 @@ class ProblemErrorInfo:
         conflicts: Of a rule: the networks that the text conflicts with.
         more_conflicts: Of a rule: the number of further conflicts.
         hint: Of a rule: how to correct it.
-        suggestions: Of a rule in a preview: networks that were probably meant.
+        suggestions: Of a rule: what could be submitted instead of the text.
     """
 
     code: str
@@ -285,16 +286,30 @@ class DecisionInfo:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OriginInfo:
+    """How the actor of a change is known, and from where the change came; see `cidrgate.Origin`."""
+
+    kind: str
+    id: str | None = None
+    via: str | None = None
+    on_behalf_of: str | None = None
+    address: str | None = None
+    request_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ChangeInfo:
-    """One change of a list, from its history."""
+    """One change of a list, or an event of the store, from the change log; see `cidrgate.Change`."""
 
     sequence: int
     at: datetime
     actor: str | None
-    account: str
+    account: str | None
     action: str
     before: list[EntryInfo]
     after: list[EntryInfo]
+    details: dict[str, Any] | None = None
+    origin: OriginInfo | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -376,6 +391,7 @@ def rules_of(errors: Iterable[ProblemErrorInfo]) -> list[Problem]:
             conflicts=tuple(one.conflicts),
             hint=one.hint or "",
             more_conflicts=one.more_conflicts,
+            suggestions=tuple(one.suggestions),
         )
         for one in errors
         if one.position is not None
@@ -419,4 +435,6 @@ def list_change_of(record: Mapping[str, Any]) -> ListChange:
 
 def change_of(record: Mapping[str, Any]) -> ChangeInfo:
     """Return a record as a change of the history."""
-    return value_of(ChangeInfo, with_entries(record))
+    origin = record.get("origin")
+    made = {**with_entries(record), "origin": None if origin is None else value_of(OriginInfo, origin)}
+    return value_of(ChangeInfo, made)

@@ -28,6 +28,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    false,
     literal,
 )
 from sqlalchemy.dialects.postgresql import CIDR, ExcludeConstraint
@@ -108,6 +109,12 @@ accounts = Table(
     Column("parent_id", Key, ForeignKey("accounts.id"), index=True),
     Column("created_at", UtcTime, nullable=False),
     Column("version", Integer, nullable=False, server_default="0"),  # how often its list was changed
+    Column("display_name", Text),
+    Column("mode", String(16), nullable=False, server_default="enforce"),
+    Column("mode_until", UtcTime),  # when the mode ends by itself and the account is enforced again
+    Column("mode_reason", Text),
+    Column("closed", Boolean, nullable=False, server_default=false()),  # enforced while it is empty too
+    Column("policy", JSON(none_as_null=True)),  # what differs from the policy of the store
     sqlite_autoincrement=True,
 )
 
@@ -158,7 +165,8 @@ Index(
     postgresql_where=entries.c.expires_at.is_not(None),
 )
 
-# The log contains account names and complete copies of entries, so it stays readable when these change.
+# The log contains account names and complete copies of entries, so it stays readable when these change. A row about the
+# store as a whole, and not about an account, has the account "".
 changes = Table(
     "changes",
     metadata,
@@ -169,6 +177,8 @@ changes = Table(
     Column("action", String(32), nullable=False),
     Column("before", JSON, nullable=False),
     Column("after", JSON, nullable=False),
+    Column("details", JSON(none_as_null=True)),  # what changed besides entries: {"before": …, "after": …}
+    Column("origin", JSON(none_as_null=True)),  # how the actor was known, and from where the request came
     Index("changes_by_account", "account", "sequence"),
     sqlite_autoincrement=True,
 )
@@ -187,6 +197,7 @@ facts = Table(
     metadata,
     Column("store_id", String(32), primary_key=True),
     Column("log_start", Key, nullable=False, server_default="1"),  # older rows may have been deleted, by retention
+    Column("policy", JSON(none_as_null=True)),  # what differs from the default policy; NULL if nobody set a policy
 )
 
 tokens = Table(
