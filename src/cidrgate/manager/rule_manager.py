@@ -441,6 +441,11 @@ class RuleManager:
             whole_number(after, "after", least=0)
         return follow_changes(self._store, after)
 
+    def _sequence_before(self, at: datetime) -> int:
+        """Return the sequence of the change log before the first change since a time."""
+        with self._store.read() as transaction:
+            return transaction.sequence_before(at)
+
     def load(
         self, *, snapshot: str | os.PathLike[str] | None = None, progress: Callable[[int], object] | None = None
     ) -> None:

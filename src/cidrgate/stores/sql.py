@@ -451,6 +451,11 @@ class Transaction(ABC):
         statement = select(changes).where(changes.c.sequence > after).order_by(changes.c.sequence).limit(limit)
         return [change_of_row(row) for row in self._connection.execute(statement)]
 
+    def sequence_before(self, at: datetime) -> int:
+        """Return the sequence before the first row of the log since a time; that of the last row if there is none."""
+        first = self._connection.scalar(select(func.min(changes.c.sequence)).where(changes.c.at >= at))
+        return self.log_end() if first is None else int(first) - 1
+
     def log_writers(self) -> frozenset[str]:
         """Return the transactions that may still commit a row with a smaller sequence than rows that are visible."""
         return frozenset()
