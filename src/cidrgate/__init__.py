@@ -60,6 +60,7 @@ _PUBLIC = {
         "ForkedError",
         "OutcomeUnknownError",
         "SnapshotError",
+        "InvalidCopyError",
         "ProxyProtocolError",
         "UnclearAccountError",
         "InvalidScopeError",

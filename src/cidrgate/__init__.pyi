@@ -12,6 +12,7 @@ from cidrgate.errors import (
     HistoryError as HistoryError,
     InvalidAccountError as InvalidAccountError,
     InvalidAddressError as InvalidAddressError,
+    InvalidCopyError as InvalidCopyError,
     InvalidExpiryError as InvalidExpiryError,
     InvalidScopeError as InvalidScopeError,
     InvalidTextError as InvalidTextError,

@@ -42,6 +42,7 @@ __all__ = [
     "InvalidExpiryError",
     "HistoryError",
     "SnapshotError",
+    "InvalidCopyError",
     "ProxyProtocolError",
     "MissingAccountError",
     "UnclearAccountError",
@@ -379,6 +380,20 @@ class SnapshotError(CidrgateError):
     """A file is not a snapshot, is damaged, or was written by a newer version."""
 
     code = "snapshot"
+
+
+class InvalidCopyError(CidrgateError, ValueError):
+    """A file that should be an export or a backup is damaged, incomplete or of a newer cidrgate.
+
+    Attributes:
+        line: The number of the line where it is wrong, from 1; None if it is the whole file.
+    """
+
+    code = "invalid_copy"
+
+    def __init__(self, message: str, *, line: int | None = None) -> None:
+        super().__init__(message)
+        self.line = line
 
 
 class ProxyProtocolError(CidrgateError, ValueError):

@@ -20,13 +20,14 @@ from cidrgate.stores.migrations import VERSION_TABLE, refuse_other_lists
 from cidrgate.stores.postgres.database import LONGEST_SILENCE
 from cidrgate.stores.schema import accounts, changes, entries, utc_text
 from cidrgate.stores.sql import Transaction, log_row, select_accounts_named, select_lists_after
+from cidrgate.stores.table_rows import stored_form
 from cidrgate.stores.values import StoredAccount, StoredList
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
     from datetime import datetime
 
-    from sqlalchemy import Connection, Row, Select, TextClause
+    from sqlalchemy import Connection, Row, Select, Table, TextClause
 
     from cidrgate.stores.values import NewList, StoredChange
 
@@ -229,6 +230,10 @@ class PostgresTransaction(Transaction):
     def _expect_much(self) -> None:
         self._allow_silence(_LONG_SILENCE)
 
+    def expect_all(self) -> None:
+        """Allow the server as much time as it needs."""
+        self._allow_silence(LONGEST_SILENCE)
+
     def _allow_silence(self, seconds: float) -> None:
         driver: Any = self._connection.connection.driver_connection
         driver.silence = max(driver.silence, seconds)
@@ -340,6 +345,16 @@ class PostgresTransaction(Transaction):
             (f"{moment}\t{by}\t{_copied(account)}\tadd\t[]\t{_copied(after)}\n" for account, after in rows.changes),
         )
         self._raise_versions(new.account_id for new in lists if not new.counted)
+
+    def insert_rows(self, table: Table, names: Sequence[str], rows: Iterable[Sequence[Any]]) -> int:
+        """Insert many rows that have all of their keys, with COPY."""
+        columns = ", ".join(f'"{name}"' for name in names)
+        driver: Any = self._connection.connection.driver_connection
+        with driver.cursor() as cursor:
+            with cursor.copy(f'COPY "{self._schema}".{table.name} ({columns}) FROM STDIN') as copy:
+                for row in rows:
+                    copy.write_row(tuple(map(stored_form, row)))
+            return int(cursor.rowcount)
 
     def _copy(self, target: str, lines: Iterable[str]) -> None:
         driver: Any = self._connection.connection.driver_connection

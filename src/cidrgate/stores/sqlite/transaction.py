@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from itertools import count
+from itertools import count, islice
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import column, text
@@ -13,12 +13,13 @@ from cidrgate.stores.entry_rows import DEFAULTS, DETAIL_COLUMNS, DETAIL_NAMES, S
 from cidrgate.stores.migrations import refuse_other_lists
 from cidrgate.stores.schema import utc_text
 from cidrgate.stores.sql import Transaction, select_lists_after
+from cidrgate.stores.table_rows import stored_form
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from datetime import datetime
 
-    from sqlalchemy import Connection, Row
+    from sqlalchemy import Connection, Row, Table
 
     from cidrgate.stores.values import NewList
 
@@ -95,6 +96,9 @@ _NOTE_MATCHES = text(
 
 _NUL = r"\u0000"
 
+_ROWS_A_STATEMENT = 10_000
+"""How many rows of a copy are in memory at once."""
+
 
 class SqliteTransaction(Transaction):
     """A transaction on SQLite. The ids of new entries follow the greatest id ever used.
@@ -146,6 +150,17 @@ class SqliteTransaction(Transaction):
         self._connection.exec_driver_sql(_INSERT_CHANGES, (moment, actor, f"{{{changes}}}"))
         self._raise_versions(new.account_id for new in lists if not new.counted)
 
+    def insert_rows(self, table: Table, names: Sequence[str], rows: Iterable[Sequence[Any]]) -> int:
+        """Insert many rows that have all of their keys."""
+        bound = ", ".join("?" for _ in names)
+        statement = f"INSERT INTO {table.name} ({_names(names)}) VALUES ({bound})"  # noqa: S608 - names of columns
+        formed = (tuple(map(stored_form, row)) for row in rows)
+        inserted = 0
+        while part := list(islice(formed, _ROWS_A_STATEMENT)):
+            self._connection.exec_driver_sql(statement, part)
+            inserted += len(part)
+        return inserted
+
     def note_matches(self, seen: Sequence[tuple[str, str]], at: datetime) -> None:
         """Record when entries matched requests."""
         self._connection.execute(_NOTE_MATCHES, {"seen": json.dumps(seen), "at": utc_text(at)})
@@ -186,6 +201,11 @@ class SqliteTransaction(Transaction):
 _DEFAULT_TEXTS = [
     None if value is None else column.to_text(value) for column, value in zip(DETAIL_COLUMNS, DEFAULTS, strict=True)
 ]
+
+
+def _names(names: Sequence[str]) -> str:
+    """Return names of columns for a statement; some are words of SQL."""
+    return ", ".join(f'"{name}"' for name in names)
 
 
 def _entry_as_json(entry_id: int, account_id: int, cidr: str, details: str) -> str:
