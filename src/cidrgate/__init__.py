@@ -61,6 +61,7 @@ _PUBLIC = {
         "OutcomeUnknownError",
         "SnapshotError",
         "InvalidCopyError",
+        "StoreNotEmptyError",
         "ProxyProtocolError",
         "UnclearAccountError",
         "InvalidScopeError",

@@ -28,6 +28,7 @@ from cidrgate.errors import (
     StoreBusyError as StoreBusyError,
     StoreConflictError as StoreConflictError,
     StoreError as StoreError,
+    StoreNotEmptyError as StoreNotEmptyError,
     StoreNotFoundError as StoreNotFoundError,
     StoreOutgrownError as StoreOutgrownError,
     SubaccountError as SubaccountError,

@@ -34,6 +34,7 @@ __all__ = [
     "StoreNotFoundError",
     "StoreOutgrownError",
     "StoreConflictError",
+    "StoreNotEmptyError",
     "StoreBusyError",
     "AccountsLockedError",
     "ChangeWithdrawnError",
@@ -303,6 +304,12 @@ class StoreConflictError(StoreError, ConflictError):
     """The store found a conflict with another writer; nothing was changed. Try again."""
 
     code = "store_conflict"
+
+
+class StoreNotEmptyError(ConflictError):
+    """A backup was to be restored to a store that has accounts, changes or tokens already. Nothing was changed."""
+
+    code = "store_not_empty"
 
 
 class StoreBusyError(StoreError):

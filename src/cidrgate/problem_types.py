@@ -287,6 +287,13 @@ PROBLEM_TYPES: Final = (
         "Write it again with `cidrgate export` or `cidrgate backup`. The message names the line.",
     ),
     _of(
+        errors.StoreNotEmptyError,
+        None,
+        "Store not empty",
+        "A backup was to be restored to a store that has accounts, changes or tokens already.",
+        "Restore it to a new store.",
+    ),
+    _of(
         errors.MissingExtraError,
         None,
         "Library missing",

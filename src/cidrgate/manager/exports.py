@@ -41,7 +41,16 @@ if TYPE_CHECKING:
     _Records: TypeAlias = tuple[dict[str, Any], list[dict[str, Any]]]
     """An account and its entries as JSON objects."""
 
-__all__ = ["EXPORT_FORMAT", "export_lines", "import_copies", "is_export", "json_line", "object_of"]
+__all__ = [
+    "ANY_LIST",
+    "EXPORT_FORMAT",
+    "check_version",
+    "export_lines",
+    "import_copies",
+    "is_export",
+    "json_line",
+    "object_of",
+]
 
 EXPORT_FORMAT = "cidrgate export"
 """The member `format` of the first line."""
@@ -54,7 +63,7 @@ _ACCOUNTS_A_PART = 500
 
 _ENTRIES = "entries"
 _END = "end"
-_ANY_LIST = Policy(max_entries=10**9, allow_special=True)
+ANY_LIST = Policy(max_entries=10**9, allow_special=True)
 """Refuses only what no list may contain under any policy: what is no network, and networks that overlap."""
 
 _CHANGES_BY_ITSELF = ("version", "last_matched_at")
@@ -371,7 +380,7 @@ def _copy_of(record: dict[str, Any], number: int) -> AccountCopy:
         if copy.parent is not None and copy.entries:
             raise ValueError(f"the subaccount {copy.name!r} inherits its list, but has entries")
         cidrs = [entry.values["cidr"] for entry in copy.entries]
-        if cidrs and (canonical := validate_replacement(list(map(NewEntry, cidrs)), _ANY_LIST)) != cidrs:
+        if cidrs and (canonical := validate_replacement(list(map(NewEntry, cidrs)), ANY_LIST)) != cidrs:
             other = next(pair for pair in zip(cidrs, canonical, strict=True) if pair[0] != pair[1])
             raise ValueError(f"the network {other[0]!r} must be written {other[1]!r}")
     except RuleError as error:

@@ -27,6 +27,7 @@ from cidrgate.errors import (
 )
 from cidrgate.manager import queries
 from cidrgate.manager.accounts import existing_account, parent_account, refuse_subaccount
+from cidrgate.manager.backups import BackupReport, backup_lines, restore_lines
 from cidrgate.manager.change_requests import ListRequest, change_lists
 from cidrgate.manager.changes import (
     Listing,
@@ -1102,6 +1103,48 @@ class RuleManager:
             return self._write_once(stored)  # the lines cannot be read again
         except _RolledBackError as error:
             return error.report
+
+    def backup(self, *, progress: Callable[[int], object] | None = None) -> Iterator[str]:
+        """Yield the lines of a backup: all accounts and lists, the change log, tokens and idempotent responses.
+
+        Sessions and one-time links are not in it. Of tokens it contains the hashes. Write it to a file that only its
+        owner can read. All lines are of one moment: the store is read until the last line is taken.
+
+        Args:
+            progress: Called with the number of rows since the last call.
+
+        Raises:
+            StoreError: If the store cannot be read.
+
+        Example:
+            >>> with RuleManager.open("memory://") as manager, RuleManager.open("memory://") as other:
+            ...     account = manager.create_account("acct-1")
+            ...     added = manager.add("acct-1", "8.8.8.0/24", label="dns")
+            ...     report = other.restore_backup(manager.backup())
+            ...     report.changes, other.history() == manager.history()
+            (2, True)
+        """
+        with self._store.read() as transaction:
+            yield from backup_lines(transaction, progress)
+
+    def restore_backup(self, lines: Iterable[str], *, progress: Callable[[int], object] | None = None) -> BackupReport:
+        """Restore a backup to this store, which must be empty: all of it in one commit, or nothing.
+
+        The store gets a new id. So followers and snapshots of other stores, also of the one that was backed up, notice
+        that it is another one, and read it as a whole. On PostgreSQL the user must own the tables.
+
+        Args:
+            lines: The lines of the file, from `backup`, of any kind of store.
+            progress: Called with the number of rows since the last call.
+
+        Raises:
+            InvalidCopyError: If the file is damaged, incomplete or of a newer version. Nothing is stored then.
+            StoreNotEmptyError: If the store is not empty.
+            StoreError: If the backup cannot be stored.
+        """
+        if self._dry_run:
+            raise ValueError("a backup cannot be restored as a dry run")
+        return self._write_once(lambda transaction: restore_lines(transaction, lines, progress))
 
     def with_hooks(
         self,

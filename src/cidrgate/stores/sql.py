@@ -46,7 +46,7 @@ from cidrgate.stores.values import StoredAccount, StoredList
 from cidrgate.values import Account, Change, ListState
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from sqlalchemy import ColumnElement, Connection, FromClause, Row, Select, Table
     from sqlalchemy.sql.selectable import TextualSelect
@@ -579,6 +579,17 @@ class Transaction(ABC):
         Returns:
             The number of rows.
         """
+
+    def lock_all(self, tables: Iterable[Table]) -> None:  # noqa: B027 - most stores have one writer at a time
+        """Keep other writers out of some tables until the end of this write transaction."""
+
+    @abstractmethod
+    def last_ids(self) -> dict[str, int]:
+        """Return the greatest id that each table with ids ever had, by the name of the table; 0 if it had none."""
+
+    @abstractmethod
+    def raise_ids(self, ids: Mapping[str, int]) -> None:
+        """Let new rows have greater ids than these, by the name of the table."""
 
     def log(self, made: Sequence[StoredChange], *, at: datetime) -> None:
         """Log changes that are stored already."""

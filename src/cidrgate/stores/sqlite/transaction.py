@@ -11,12 +11,12 @@ from sqlalchemy import column, text
 from cidrgate.stores.bulk import compact, rows_of
 from cidrgate.stores.entry_rows import DEFAULTS, DETAIL_COLUMNS, DETAIL_NAMES, STAMP_NAMES
 from cidrgate.stores.migrations import refuse_other_lists
-from cidrgate.stores.schema import utc_text
+from cidrgate.stores.schema import ID_COLUMNS, utc_text
 from cidrgate.stores.sql import Transaction, select_lists_after
 from cidrgate.stores.table_rows import stored_form
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from sqlalchemy import Connection, Row, Table
@@ -94,6 +94,9 @@ _NOTE_MATCHES = text(
     """
 )
 
+_RAISE_IDS = text("UPDATE sqlite_sequence SET seq = :last WHERE name = :name")
+_FIRST_IDS = text("INSERT INTO sqlite_sequence (name, seq) VALUES (:name, :last)")
+
 _NUL = r"\u0000"
 
 _ROWS_A_STATEMENT = 10_000
@@ -160,6 +163,17 @@ class SqliteTransaction(Transaction):
             self._connection.exec_driver_sql(statement, part)
             inserted += len(part)
         return inserted
+
+    def last_ids(self) -> dict[str, int]:
+        """Return the greatest id that each table with ids ever had, by the name of the table; 0 if it had none."""
+        return {table: self._last(table) for table in ID_COLUMNS}
+
+    def raise_ids(self, ids: Mapping[str, int]) -> None:
+        """Let new rows have greater ids than these, by the name of the table."""
+        for table in ID_COLUMNS:
+            last = max(int(ids[table]), self._last(table))
+            if not self._connection.execute(_RAISE_IDS, {"name": table, "last": last}).rowcount:
+                self._connection.execute(_FIRST_IDS, {"name": table, "last": last})
 
     def note_matches(self, seen: Sequence[tuple[str, str]], at: datetime) -> None:
         """Record when entries matched requests."""
