@@ -523,6 +523,8 @@ class Problem:
             `cidrgate.rules.limits.MOST_CONFLICTS`.
         hint: Advice on how to solve the problem; empty if there is no useful advice.
         more_conflicts: How many conflicts there are beyond those in `conflicts`.
+        suggestions: What could be submitted instead of the text, the best first. The list accepts each of them beside
+            the rest of the submission; several networks of one suggestion are separated by commas.
     """
 
     code: ProblemCode
@@ -531,6 +533,7 @@ class Problem:
     conflicts: tuple[str, ...] = field(default=())
     hint: str = field(default="")
     more_conflicts: int = field(default=0)
+    suggestions: tuple[str, ...] = field(default=())
 
     def __str__(self) -> str:
         """Return one line of text: the code, the text, the conflicts and the hint."""

@@ -179,6 +179,7 @@ def change_record(change: Change) -> dict[str, Any]:
         "action": change.action,
         "before": [entry_record(entry) for entry in change.before],
         "after": [entry_record(entry) for entry in change.after],
+        "details": change.details,
     }
 
 
@@ -205,6 +206,7 @@ def problem_record(problem: Problem) -> dict[str, Any]:
         "conflicts": list(problem.conflicts),
         "hint": problem.hint,
         "more_conflicts": problem.more_conflicts,
+        "suggestions": list(problem.suggestions),
     }
 
 

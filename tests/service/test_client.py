@@ -508,6 +508,7 @@ def test_problems_as_json_are_those_of_the_library() -> None:
         conflicts=("8.8.8.0/24",),
         hint="remove it",
         more_conflicts=2,
+        suggestions=("8.8.8.0/24", "1.1.1.1/32, 9.9.9.9/32"),
     )
     record = {"type": "", "title": "", "status": 422, "detail": "", "code": "rules_broken"}
     made = problem_of(json.loads(json.dumps({**record, "errors": [problem_record(broken)]})))

@@ -98,15 +98,18 @@ def preview(caller: Caller, **change: Any) -> Any:
 
 def test_a_preview_names_every_problem_and_what_was_probably_meant(api: Api, caller: Caller) -> None:
     api.manager.add("acct-1", "8.8.8.0/24")
-    seen = preview(caller, change="add", cidrs="9.9.9.9, 8.8.8.8/32, 192.168.1.7/24, office")
+    seen = preview(caller, change="add", cidrs="9.9.9.9, 8.8.8.8/32, 9.9.8.7/24, office, 10.0.0.7/24")
     assert seen["ok"] is False
     found = [(problem["code"], problem["position"], problem["suggestions"]) for problem in seen["errors"]]
     assert found == [
         ("invalid_format", 0, ["9.9.9.9/32"]),
         ("subset_exists", 1, []),
-        ("invalid_format", 2, ["192.168.1.0/24", "192.168.1.7/32"]),
+        ("invalid_format", 2, ["9.9.8.0/24", "9.9.8.7/32"]),
         ("invalid_format", 3, []),
+        ("invalid_format", 4, []),
     ]
+    # What the list would refuse too is not suggested.
+    assert "10.0.0.0/24 would be refused too: 10.0.0.0/8 is Private-Use" in seen["errors"][4]["hint"]
     assert seen["caller"] is None
 
 

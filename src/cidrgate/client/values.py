@@ -62,7 +62,7 @@ class ProblemErrorInfo:
         conflicts: Of a rule: the networks that the text conflicts with.
         more_conflicts: Of a rule: the number of further conflicts.
         hint: Of a rule: how to correct it.
-        suggestions: Of a rule in a preview: networks that were probably meant.
+        suggestions: Of a rule: what could be submitted instead of the text.
     """
 
     code: str
@@ -295,6 +295,7 @@ class ChangeInfo:
     action: str
     before: list[EntryInfo]
     after: list[EntryInfo]
+    details: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -376,6 +377,7 @@ def rules_of(errors: Iterable[ProblemErrorInfo]) -> list[Problem]:
             conflicts=tuple(one.conflicts),
             hint=one.hint or "",
             more_conflicts=one.more_conflicts,
+            suggestions=tuple(one.suggestions),
         )
         for one in errors
         if one.position is not None

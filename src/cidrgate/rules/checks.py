@@ -8,7 +8,9 @@ To add a rule, write a function of a `Piece` and a `Policy` and a row of `RULES`
 
 from __future__ import annotations
 
+from bisect import bisect_right, insort
 from dataclasses import dataclass
+from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
 from cidrgate._engine import PlainLists, PrefixTrie, canonical_prefix
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from cidrgate.errors import ProblemCode
+    from cidrgate.rules.format_hints import Alternative
     from cidrgate.rules.policy import Policy
 
 __all__ = [
@@ -49,7 +52,10 @@ below."""
 
 
 class _Earlier:
-    """The networks that a submitted entry is compared with: listed entries, and submitted ones by first position."""
+    """The networks that a submitted entry is compared with: listed entries, and submitted ones by first position.
+
+    A network that a hint suggests is compared with all of them, and with those that earlier hints suggest.
+    """
 
     def __init__(self, existing: Sequence[str], cidrs: Sequence[str | None]) -> None:
         self.first: dict[str, int] = dict.fromkeys(existing, _LISTED)
@@ -61,6 +67,10 @@ class _Earlier:
     def before(self, position: int, networks: Sequence[str], cidr: str) -> tuple[str, ...]:
         """Return those of `networks`, except `cidr` itself, that are before a position."""
         return tuple(network for network in networks if network != cidr and self.first[network] < position)
+
+    def is_before(self, position: int, cidr: str) -> bool:
+        """Return whether the same network is before a position."""
+        return self.first.get(cidr, position) < position
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,17 +102,6 @@ class Piece:
         )
 
 
-def _check_format(text: str, position: int) -> Problem:
-    """The problem of a text that is no CIDR."""
-    if len(text) > LONGEST_PIECE:
-        hint = (
-            f"this text has {len(text):,} characters; at most {LONGEST_PIECE} are allowed: "
-            "separate networks with commas"
-        )
-        return Problem(code="invalid_format", text=beginning_of(text), position=position, hint=hint)
-    return Problem(code="invalid_format", text=text, position=position, hint=format_hint(text))
-
-
 def _check_special(piece: Piece, _policy: Policy) -> Problem | None:
     if ":" in piece.text and ":" not in piece.cidr:
         unmapped = special_blocks(piece.cidr)
@@ -123,10 +122,9 @@ def _check_special(piece: Piece, _policy: Policy) -> Problem | None:
 
 
 def _check_duplicate(piece: Piece, _policy: Policy) -> Problem | None:
-    first = piece.earlier.first[piece.cidr]
-    if first >= piece.position:
+    if not piece.earlier.is_before(piece.position, piece.cidr):
         return None
-    where = "already listed" if first == _LISTED else "already in this submission"
+    where = "already listed" if piece.earlier.first[piece.cidr] == _LISTED else "already in this submission"
     return piece.problem("duplicate_entry", [piece.cidr], f"{piece.cidr} is {where}: leave it out")
 
 
@@ -177,7 +175,6 @@ class Rule:
         in_engine: Whether `PlainLists` accepts no list that breaks it. Any other rule is checked after it.
         repeats: Whether a piece that breaks it stands for an entry that is there: it takes no place of its own, and no
             rule after it is asked.
-        hint_rewrites: Whether the hint names what could be written in the piece's place.
         can_give_way: Whether the conflicts are entries that could be removed for it.
         can_leave_out: Whether the rest of the submission can do without the piece.
     """
@@ -190,7 +187,6 @@ class Rule:
     applies: Callable[[Policy], bool] = _always
     in_engine: bool = False
     repeats: bool = False
-    hint_rewrites: bool = False
     can_give_way: bool = False
     can_leave_out: bool = True
 
@@ -205,7 +201,6 @@ RULES = (
         "`192.168.1.0/24`",
         None,
         in_engine=True,
-        hint_rewrites=True,
     ),
     Rule(
         "special_range",
@@ -261,6 +256,71 @@ _OF_PIECES = tuple((rule, rule.check) for rule in RULES if rule.check is not Non
 _AFTER_ENGINE = tuple((rule, check) for rule, check in _OF_PIECES if not rule.in_engine)
 
 
+class _Suggestions:
+    """Finds for a text that is no CIDR what the list would accept instead.
+
+    Args:
+        earlier: The list and the submission.
+        end: The position after the last one.
+        policy: The limits.
+        places: How many more entries the list may have after the submission.
+    """
+
+    def __init__(self, earlier: _Earlier, end: int, policy: Policy, places: int) -> None:
+        self._earlier = earlier
+        self._end = end
+        self._policy = policy
+        self._places = places
+        self._suggested: list[tuple[int, int, int, str]] = []
+        """Networks that are suggested for earlier texts, in order: version, first address, last address, CIDR."""
+
+    def problem(self, text: str, position: int) -> Problem:
+        """Return the problem of a text that is no CIDR."""
+        if len(text) > LONGEST_PIECE:
+            hint = (
+                f"this text has {len(text):,} characters; at most {LONGEST_PIECE} are allowed: "
+                "separate networks with commas"
+            )
+            return Problem(code="invalid_format", text=beginning_of(text), position=position, hint=hint)
+        hint, accepted = format_hint(text).checked(self._refusal)
+        if accepted:
+            self._suggest(accepted[0].networks)
+        suggestions = tuple(one.text for one in accepted)
+        return Problem(code="invalid_format", text=text, position=position, hint=hint, suggestions=suggestions)
+
+    def _refusal(self, alternative: Alternative) -> str:
+        more = len(alternative.networks) - 1
+        for cidr in alternative.networks:
+            piece = Piece(cidr, self._end, cidr, self._earlier)
+            for rule, check in _OF_PIECES:
+                problem = check(piece, self._policy) if rule.applies(self._policy) else None
+                if problem is not None:
+                    return problem.hint
+            meets = self._meets(cidr)
+            if meets is not None:
+                return f"it overlaps {meets}, which is suggested for an earlier entry: leave this entry out"
+        if more and more > self._places:
+            return f"these are {more + 1} entries, which is more than the list may have: list wider networks"
+        return ""
+
+    def _suggest(self, cidrs: Sequence[str]) -> None:
+        for cidr in cidrs:
+            insort(self._suggested, _span(cidr))
+        self._places -= len(cidrs) - 1
+
+    def _meets(self, cidr: str) -> str | None:
+        """Return the network suggested before that overlaps another one. None of those overlap each other."""
+        version, first, last, _ = _span(cidr)
+        after = bisect_right(self._suggested, (version, last, 2**128, ""))
+        nearest = self._suggested[after - 1] if after else None
+        return nearest[3] if nearest and nearest[0] == version and nearest[2] >= first else None
+
+
+def _span(cidr: str) -> tuple[int, int, int, str]:
+    network = ip_network(cidr)
+    return network.version, int(network.network_address), int(network.broadcast_address), cidr
+
+
 class _Found:
     """The problems of a submission: the first `MOST_PROBLEMS` problems, and the number of the others."""
 
@@ -299,10 +359,7 @@ def _validate(pieces: Sequence[NewEntry], existing: Sequence[str], policy: Polic
     for position, (piece, cidr) in enumerate(zip(pieces, cidrs, strict=True)):
         if cidr is None:
             counted.append(position)
-            if found.full:
-                found.more += 1
-            else:
-                found.add(_check_format(piece.cidr, position))
+            found.add(Problem(code="invalid_format", text=piece.cidr, position=position))
             continue
         looked_at = Piece(piece.cidr, position, cidr, earlier)
         for rule, check in _OF_PIECES:
@@ -312,6 +369,11 @@ def _validate(pieces: Sequence[NewEntry], existing: Sequence[str], policy: Polic
                 break
         else:
             counted.append(position)
+    # The hints come last, because what they suggest must fit beside the whole submission.
+    suggestions = _Suggestions(earlier, len(pieces), policy, max_entries - len(existing) - len(counted))
+    found.problems = [
+        suggestions.problem(one.text, one.position) if one.code == "invalid_format" else one for one in found.problems
+    ]
     limit = _check_limit(pieces, counted, len(existing), max_entries)
     problems = found.problems if limit is None else [*found.problems, limit]
     if problems:
@@ -366,7 +428,7 @@ def validate_addition(pieces: Sequence[NewEntry], existing: Sequence[str], polic
         [('invalid_format', 0, ()), ('superset_conflict', 1, ('8.8.8.0/24',))]
     """
     if not pieces:
-        raise RuleError([Problem(code="invalid_format", text="", position=0, hint=format_hint(""))])
+        raise RuleError([Problem(code="invalid_format", text="", position=0, hint=str(format_hint("")))])
     return _validate(pieces, existing, policy, policy.max_entries)
 
 

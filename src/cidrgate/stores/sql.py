@@ -82,13 +82,13 @@ def _expired(table: FromClause, at: ColumnElement[datetime] | datetime) -> Colum
     return and_(table.c.expires_at.is_not(None), table.c.expires_at <= at)
 
 
-def _matches(_table: FromClause) -> ColumnElement[bool]:
+def _matches(table: FromClause) -> ColumnElement[bool]:
     """Return `Entry.matches` as a SQL condition, except for the expiry.
 
     The condition is part of every statement that fills a matcher. A matcher also needs the entries that will expire:
     `ExpirySchedule` removes them in time.
     """
-    return true()
+    return table.c.enabled.is_(true())
 
 
 # An entry that does not match is NULL here, which no list of CIDRs contains, but it still counts for `enforced`.
@@ -447,6 +447,7 @@ class Transaction(ABC):
                 action=row.action,
                 before=tuple(entry_from_json(row.account, record) for record in row.before),
                 after=tuple(entry_from_json(row.account, record) for record in row.after),
+                details=row.details,
             )
             for row in self._connection.execute(statement)
         ]
@@ -611,4 +612,5 @@ def log_row(change: StoredChange, at: datetime) -> dict[str, object]:
         "action": change.action,
         "before": [entry_to_json(entry) for entry in change.before],
         "after": [entry_to_json(entry) for entry in change.after],
+        "details": change.details,
     }

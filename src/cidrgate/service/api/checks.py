@@ -11,9 +11,7 @@ from cidrgate.errors import CidrgateError, InvalidAddressError, InvalidTextError
 from cidrgate.manager import RuleManager
 from cidrgate.manager.outcomes import Guard, ListOutcome
 from cidrgate.manager.previews import AccessChange, access_change
-from cidrgate.rules import RULE_OF_CODE
 from cidrgate.rules.decisions import decide
-from cidrgate.rules.format_hints import suggested_networks
 from cidrgate.serialization import decision_record, entry_record
 from cidrgate.service.api.account_paths import AccountName
 from cidrgate.service.api.entries import EntriesCreateModel, EntriesReplaceModel, EntryPatchModel
@@ -137,7 +135,7 @@ class PreviewModel(ResponseModel):
             "account": "acct-1",
             "version": 3,
             "ok": False,
-            "errors": [{**RULE_EXAMPLE, "suggestions": ["8.8.8.8/32"]}],
+            "errors": [RULE_EXAMPLE],
             "more_errors": 0,
             "before": [],
             "after": [],
@@ -264,11 +262,7 @@ def preview_record(manager: RuleManager, account: str, change: PreviewRequest, a
     try:
         _make(dry, account, change)
     except RuleError as error:
-        told, more_errors = rule_errors(error.problems, error.more, _pointer_of(change))
-        errors = [
-            {**one, "suggestions": _suggestions(problem.code, problem.hint)}
-            for one, problem in zip(told, error.problems, strict=False)
-        ]
+        errors, more_errors = rule_errors(error.problems, error.more, _pointer_of(change))
     except (InvalidTextError, SubaccountError, StoreError):
         raise
     except CidrgateError as error:
@@ -333,8 +327,3 @@ def _caller(outcome: ListOutcome, address: str | None, at: datetime) -> dict[str
         "matched_cidr": None if after.entry is None else after.entry.cidr,
         "would_lock_out": Guard.LOCK_OUT in outcome.confirm,
     }
-
-
-def _suggestions(code: str, hint: str) -> list[str]:
-    """Return networks that can replace the text, if only the text was wrong."""
-    return suggested_networks(hint) if RULE_OF_CODE[code].hint_rewrites else []

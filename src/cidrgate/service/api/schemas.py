@@ -242,7 +242,7 @@ class ProblemErrorModel(BaseModel):
     more_conflicts: int | SkipJsonSchema[None] = _optional("Of a rule: the number of further conflicts.")
     hint: str | SkipJsonSchema[None] = _optional("Of a rule: how to correct it.")
     suggestions: list[str] | SkipJsonSchema[None] = _optional(
-        "Of a rule in a preview: networks that were probably meant; each can be submitted as it is."
+        "Of a rule: what could be submitted instead of the text, the best first; the list accepts each of them."
     )
 
 
@@ -254,6 +254,7 @@ RULE_EXAMPLE: dict[str, Any] = {
     "conflicts": [],
     "hint": "add the length: 8.8.8.8/32",
     "more_conflicts": 0,
+    "suggestions": ["8.8.8.8/32"],
     "pointer": "/entries/0/cidr",
 }
 

@@ -10,7 +10,6 @@ from fastapi import Depends, Form
 from cidrgate.errors import CidrgateError, Problem, RuleError, StoreError
 from cidrgate.manager import RuleManager
 from cidrgate.rules import RULE_OF_CODE, split_submission
-from cidrgate.rules.format_hints import suggested_networks
 from cidrgate.service.console.changing import ListEdit, Preview, preview_change
 from cidrgate.service.console.details import FormError, detail_of_text, detail_text, details_sent, takes_details
 from cidrgate.service.console.fields import Confirmations, Ids, ListText, ShortText
@@ -261,20 +260,13 @@ def corrections_for(problem: Problem, position: int, listed: list[Entry] | None)
         listed: The list, if its entries can be replaced; otherwise None.
     """
     rule = RULE_OF_CODE[problem.code]
-    alternatives = _alternatives(problem.hint) if rule.hint_rewrites else ()
     gives_way: tuple[int, ...] = ()
     if rule.can_give_way and listed is not None and not problem.more_conflicts:
         # If not all conflicts are known, replacing the known ones would not be enough.
         ids = {entry.cidr: entry.id for entry in listed}
         gives_way = tuple(ids[cidr] for cidr in problem.conflicts if cidr in ids)
     can_leave_out = rule.can_leave_out and listed is not None
-    return DraftProblem(problem, position, alternatives, gives_way, can_leave_out=can_leave_out)
-
-
-def _alternatives(hint: str) -> tuple[str, ...]:
-    """Return the texts that a hint suggests: one network, one of several, or several together."""
-    networks = suggested_networks(hint)
-    return (", ".join(networks),) if len(networks) > 1 and ", or " not in hint else tuple(networks)
+    return DraftProblem(problem, position, problem.suggestions, gives_way, can_leave_out=can_leave_out)
 
 
 _Number = Annotated[int, Form(ge=0, le=2**63 - 1), PLAIN]
