@@ -78,8 +78,9 @@ def stores_and_addresses(draw: st.DrawFn) -> tuple[StoreRows, list[str]]:
 
 
 def check_copy(
-    stores: Stores, first: str, second: str, rows: StoreRows, addresses: list[str], way: str, *, keys: bool
+    stores: Stores, first: str, second: str, drawn: tuple[StoreRows, list[str]], way: tuple[str, str], *, keys: bool
 ) -> None:
+    rows, addresses = drawn
     stores.start()
     original, copied = stores.new(first), stores.new(second)
     rows.write(original)
@@ -98,7 +99,7 @@ EXPORT, BACKUP = ("export", "import_export"), ("backup", "restore_backup")
 @given(drawn=stores_and_addresses())
 @settings(max_examples=length(60, 600), suppress_health_check=[HealthCheck.too_slow])
 def test_a_copy_is_the_original(stores: Stores, way: tuple[str, str], keys: bool, drawn: Any) -> None:
-    check_copy(stores, "sqlite", "sqlite", *drawn, way, keys=keys)
+    check_copy(stores, "sqlite", "sqlite", drawn, way, keys=keys)
 
 
 @pytest.mark.parametrize(("way", "keys"), [(EXPORT, False), (BACKUP, True)], ids=["export", "backup"])
@@ -110,7 +111,7 @@ def test_a_copy_is_the_original(stores: Stores, way: tuple[str, str], keys: bool
 def test_a_copy_in_another_kind_of_store_is_the_original(
     stores: Stores, first: str, second: str, way: tuple[str, str], keys: bool, drawn: Any
 ) -> None:
-    check_copy(stores, first, second, *drawn, way, keys=keys)
+    check_copy(stores, first, second, drawn, way, keys=keys)
 
 
 @pytest.fixture
@@ -355,7 +356,8 @@ def test_ids_of_removed_rows_are_never_used_again(stores: Stores) -> None:
             removed = source.add("acct-1", "8.8.8.0/24").after[0].id
             source.remove("acct-1", "8.8.8.0/24", allow_empty=True)
             source.prune_history(0)
-            end = source.create_account("acct-2") and source.history(limit=1)[0].sequence
+            source.create_account("acct-2")
+            end = source.history(limit=1)[0].sequence
             target.restore_backup(source.backup())
             assert target.history() == source.history()
             assert target.add("acct-1", "9.9.9.9/32").after[0].id > removed

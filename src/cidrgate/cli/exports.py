@@ -5,13 +5,16 @@
 
 from __future__ import annotations
 
+import io
 import json
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from itertools import chain
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from cidrgate.cli.errors import BadRowsError, CommandError, RowProblem, shell_message
 from cidrgate.cli.output import DRY, counted
 from cidrgate.errors import AccountExistsError, SubaccountError
+from cidrgate.manager.exports import is_export
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -21,7 +24,19 @@ if TYPE_CHECKING:
     from cidrgate.manager import RuleManager
     from cidrgate.values import Account, Entry
 
-__all__ = ["CSV_LACKS", "Exported", "import_exported", "is_csv", "only_for_exports"]
+__all__ = [
+    "CSV_LACKS",
+    "Exported",
+    "exported_lines",
+    "import_exported",
+    "is_csv",
+    "only_for_exports",
+    "only_for_lists",
+]
+
+_LONGEST_FIRST_LINE = 1 << 16
+"""Bytes of the first line of an export at most."""
+
 
 CSV_LACKS = (
     "CSV is no whole copy: it lacks accounts without entries, subaccounts, settings of accounts, authors, times of "
@@ -97,18 +112,66 @@ def _refuse_inherited(account: Account) -> None:
         )
 
 
-def only_for_exports(options: Mapping[str, bool]) -> None:
+def exported_lines(stream: IO[bytes]) -> tuple[Iterator[str] | None, IO[bytes]]:
+    """Return the lines of a file if it is an export, otherwise None; and the file from its beginning."""
+    first = stream.readline(_LONGEST_FIRST_LINE)
+    if is_export(first.decode("utf-8-sig", "replace")):
+        return chain([first.decode("utf-8-sig")], (line.decode(errors="surrogateescape") for line in stream)), stream
+    if stream.seekable():
+        stream.seek(0)
+        return None, stream
+    return None, cast("IO[bytes]", io.BufferedReader(_Whole(first, stream)))
+
+
+class _Whole(io.RawIOBase):
+    """A stream that cannot go back, with its beginning, which was read already."""
+
+    def __init__(self, beginning: bytes, rest: IO[bytes]) -> None:
+        self._parts = [beginning]
+        self._rest = rest
+
+    def readable(self) -> bool:
+        """Return that it can be read."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Read the next bytes."""
+        part = self._parts.pop() if self._parts else self._rest.read(len(buffer))
+        read, later = part[: len(buffer)], part[len(buffer) :]
+        if later:
+            self._parts.append(later)
+        buffer[: len(read)] = read
+        return len(read)
+
+
+def only_for_exports(options: Mapping[str, object]) -> None:
     """Refuse options that mean nothing for lists of other programs.
 
     Args:
-        options: The options by name, with whether they were given.
+        options: The options by name, with their values.
 
     Raises:
         CommandError: If one was given.
     """
-    given = [name for name, said in options.items() if said]
-    if given:
-        raise CommandError(f"{given[0]} is for exports of cidrgate, and this file is none: leave it out")
+    for name in _given(options):
+        raise CommandError(f"{name} is for exports of cidrgate, and this file is none: leave it out")
+
+
+def only_for_lists(options: Mapping[str, object]) -> None:
+    """Refuse options that mean nothing for an export.
+
+    Args:
+        options: The options by name, with their values.
+
+    Raises:
+        CommandError: If one was given.
+    """
+    for name in _given(options):
+        raise CommandError(f"{name} is for lists of other programs, and this file is an export: leave it out")
+
+
+def _given(options: Mapping[str, object]) -> list[str]:
+    return [name for name, value in options.items() if value]
 
 
 def import_exported(

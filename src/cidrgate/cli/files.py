@@ -20,7 +20,7 @@ from cidrgate.process.private_files import replacement
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["STANDARD_STREAM", "lines_of", "read_text", "write_text"]
+__all__ = ["STANDARD_STREAM", "lines_of", "opened", "read_text", "write_text"]
 
 _QUICKLY = 3
 """The level of compression: higher levels take many times as long for lists, and save little."""
@@ -35,7 +35,7 @@ def read_text(path: Path) -> str:
     Raises:
         CommandError: If it cannot be read, or is not UTF-8.
     """
-    with _opened(path) as stream:
+    with opened(path) as stream:
         try:
             return stream.read().decode("utf-8-sig")
         except UnicodeDecodeError as error:
@@ -49,7 +49,7 @@ def lines_of(path: Path) -> Iterator[Iterator[str]]:
     Raises:
         CommandError: If it cannot be read.
     """
-    with _opened(path) as stream:
+    with opened(path) as stream:
         text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="")
         try:
             yield iter(text)
@@ -101,7 +101,12 @@ def _is_compressed(path: Path) -> bool:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[io.BufferedReader]:
+def opened(path: Path) -> Iterator[io.BufferedReader]:
+    """Yield the bytes of a file.
+
+    Raises:
+        CommandError: If it cannot be read.
+    """
     try:
         if path == STANDARD_STREAM:
             yield cast("io.BufferedReader", sys.stdin.buffer)

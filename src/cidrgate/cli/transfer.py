@@ -1,6 +1,5 @@
 """`import` and `export`: the lists of many accounts in one file."""
 
-from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
@@ -8,22 +7,42 @@ import typer
 
 from cidrgate.cli.arguments import DryRun, Empty
 from cidrgate.cli.errors import BadRowsError, PartialImportError
-from cidrgate.cli.exports import CSV_LACKS, Exported, import_exported, is_csv, only_for_exports
-from cidrgate.cli.files import STANDARD_STREAM, lines_of, write_text
+from cidrgate.cli.exports import (
+    CSV_LACKS,
+    Exported,
+    exported_lines,
+    import_exported,
+    is_csv,
+    only_for_exports,
+    only_for_lists,
+)
+from cidrgate.cli.files import STANDARD_STREAM, opened, write_text
+from cidrgate.cli.import_answers import import_lines, import_record
+from cidrgate.cli.import_options import (
+    Closed,
+    Collapse,
+    Columns,
+    CommentsAsLabels,
+    From,
+    ImportFormat,
+    Normalize,
+    OneAccount,
+    Regions,
+    Services,
+    SkipExisting,
+    check_together,
+    source_of,
+)
 from cidrgate.cli.import_plan import plan_import
-from cidrgate.cli.list_files import ListFormat, format_of, read_rows, written
+from cidrgate.cli.list_files import ListFormat, written
+from cidrgate.cli.list_sources import read_file
 from cidrgate.cli.options import Session, command
-from cidrgate.cli.output import DRY, counted
+from cidrgate.cli.output import counted
 from cidrgate.manager import ImportReport
-from cidrgate.manager.exports import is_export
 
 __all__ = ["app"]
 
 app = typer.Typer()
-
-_Format = Annotated[
-    ListFormat | None, typer.Option("--format", help="The format; by default, the ending of the file's name.")
-]
 
 
 @command(app, "import")
@@ -33,11 +52,18 @@ def _import(
         Path, typer.Argument(metavar="FILE", help="An export, or rows of account, cidr and details; - for stdin.")
     ],
     *,
-    form: _Format = None,
+    form: ImportFormat = None,
+    publisher: From = None,
+    service: Services = None,
+    region: Regions = None,
+    account: OneAccount = None,
+    columns: Columns = None,
+    comments_as_labels: CommentsAsLabels = False,
+    normalize: Normalize = False,
+    collapse: Collapse = False,
     replace: Annotated[bool, typer.Option("--replace", help="Replace the lists instead of adding to them.")] = False,
-    skip_existing: Annotated[
-        bool, typer.Option("--skip-existing", help="Leave accounts of an export that exist as they are.")
-    ] = False,
+    skip_existing: SkipExisting = False,
+    closed: Closed = False,
     strict: Annotated[bool, typer.Option("--strict", help="Import nothing if any row is bad.")] = False,
     create: Annotated[bool, typer.Option("--create/--no-create", help="Create accounts that do not exist.")] = True,
     empty: Empty = False,
@@ -47,12 +73,26 @@ def _import(
 
     An export of cidrgate is imported exactly and as a whole: if one of its accounts has a problem, nothing is stored.
     """
-    with lines_of(file) as lines:
-        first = next(lines, "")
-        if is_export(first):
+    source = source_of(file, form, publisher, service, region, account, columns, comments_as_labels=comments_as_labels)
+    check_together(replace=replace, skip_existing=skip_existing, closed=closed, strict=strict)
+    with opened(file) as found:
+        lines, stream = exported_lines(found)
+        if lines is not None:
+            only_for_lists(
+                {
+                    "--format": form,
+                    "--from": publisher,
+                    "--account": account,
+                    "--columns": columns,
+                    "--comments-as-labels": comments_as_labels,
+                    "--normalize": normalize,
+                    "--collapse": collapse,
+                    "--closed": closed,
+                }
+            )
             import_exported(
                 session,
-                chain([first], lines),
+                lines,
                 replace_existing=replace,
                 skip_existing=skip_existing,
                 create=create,
@@ -60,10 +100,11 @@ def _import(
                 dry_run=dry_run,
             )
             return
-        only_for_exports({"--skip-existing": skip_existing, "--empty": empty})
-        form = form or format_of(file.name)
+        only_for_exports({"--empty": empty})
         with session.output.progress(f"reading {file.name}"):
-            plan = plan_import(read_rows(chain([first] if first else [], lines), form))
+            reading = read_file(stream, source)
+            plan = plan_import(reading.rows)
+            plan.rewrite(normalize=normalize, collapse=collapse)
     # Without its stray rows, a replaced list would lose networks that the file names.
     whole = strict or (replace and bool(plan.stray))
     stopped = whole and bool(plan.stray)
@@ -72,26 +113,21 @@ def _import(
         report = manager.import_accounts(
             plan.lists,
             replace=replace,
+            skip_existing=skip_existing,
             create=create,
+            close=closed,
             strict=whole,
             dry_run=dry_run or stopped,
             actor=session.actor,
             progress=advance,
         )
     if stopped:
-        report = ImportReport(problems=report.problems)
-    problems = plan.problems(report.problems)
-    record = {
-        "account_count": report.accounts,
-        "entry_count": report.entries,
-        "created_count": report.created,
-        "refused": sorted(report.problems),
-    }
-    amount = f"{_amount(report.entries, report.accounts)}, {report.created:,} of them"
-    if dry_run:
-        session.output.answer({**record, "dry_run": True}, f"would import {amount} to be created", DRY)
-    else:
-        session.output.answer(record, f"imported {amount} created")
+        report = ImportReport(problems=report.problems, open=report.open)
+    session.output.answer(
+        import_record(report, plan, reading.notes, dry_run=dry_run),
+        *import_lines(report, plan, reading.notes, unit=reading.unit, dry_run=dry_run),
+    )
+    problems = plan.problems(report.problems, reading.unit)
     if problems:
         kind = PartialImportError if report.accounts else BadRowsError
         raise kind(_advice(len(report.problems), whole=whole, strict=strict, dry_run=dry_run), problems)
@@ -125,10 +161,6 @@ def _export(
             {"account_count": exported.accounts, "entry_count": exported.entries, "file": str(file)},
             f"exported {exported} to {file}",
         )
-
-
-def _amount(entries: int, accounts: int) -> str:
-    return f"{counted(entries, 'entry', 'entries')} of {counted(accounts, 'account', 'accounts')}"
 
 
 def _advice(refused: int, *, whole: bool, strict: bool, dry_run: bool) -> str:

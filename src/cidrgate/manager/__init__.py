@@ -5,8 +5,9 @@ framework or SQL. The rules are in `cidrgate.rules`.
 """
 
 from cidrgate.manager.backups import BackupReport
+from cidrgate.manager.importing import ImportReport, ListDifference
 from cidrgate.manager.outcomes import Guard, ListOutcome
-from cidrgate.manager.rule_manager import ImportReport, RuleManager
+from cidrgate.manager.rule_manager import RuleManager
 from cidrgate.replica.replica import OnStale
 
-__all__ = ["BackupReport", "Guard", "ImportReport", "ListOutcome", "OnStale", "RuleManager"]
+__all__ = ["BackupReport", "Guard", "ImportReport", "ListDifference", "ListOutcome", "OnStale", "RuleManager"]
