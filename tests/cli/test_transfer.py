@@ -288,7 +288,7 @@ def test_options_of_exports_are_for_exports(filled: Cidrgate) -> None:
 def test_a_backup_is_restored_to_a_new_store(filled: Cidrgate, tmp_path: Path) -> None:
     filled("token", "create", "ci", "--scope", "admin")
     answer = filled("backup", "store.backup", "--json").record
-    assert answer == {"account_count": 4, "entry_count": 2, "change_count": 6, "token_count": 1, "file": "store.backup"}
+    assert answer == {"account_count": 4, "entry_count": 2, "change_count": 7, "token_count": 1, "file": "store.backup"}
     assert Path("store.backup").stat().st_mode & 0o777 == 0o600
     restored = Cidrgate(tmp_path / "restored.db")
     assert restored("restore-backup", "store.backup", "--json").record == answer

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from cidrgate.stores import StoredAccount, Transaction
     from cidrgate.stores.copies import AccountCopy
+    from cidrgate.values import Origin
 
     _Records: TypeAlias = tuple[dict[str, Any], list[dict[str, Any]]]
     """An account and its entries as JSON objects."""
@@ -142,6 +143,7 @@ def import_copies(
     confirmed: Collection[Guard],
     at: datetime,
     actor: str | None,
+    origin: Origin | None = None,
     progress: Callable[[int], object] | None = None,
 ) -> ImportReport:
     """Store the accounts of an export exactly.
@@ -157,6 +159,7 @@ def import_copies(
         confirmed: The guards that the changes may meet.
         at: The time of the change, with a time zone.
         actor: Who imports, for the change log.
+        origin: How the actor is known, and from where the change comes.
         progress: Called with the number of accounts since the last call.
 
     Raises:
@@ -189,7 +192,7 @@ def import_copies(
             except CidrgateError as error:
                 problems[copy.name] = error
         if not dry_run and not (problems or report.problems):
-            _store(transaction, new, changed, known, at, actor)
+            _store(transaction, new, changed, known, at, actor, origin)
         report += ImportReport(
             accounts=len(new) + len(changed),
             entries=sum(len(copy.entries) for copy in (*new, *changed)),
@@ -209,16 +212,17 @@ def _store(
     known: dict[str, StoredAccount],
     at: datetime,
     actor: str | None,
+    origin: Origin | None,
 ) -> None:
     from cidrgate.stores.copies import insert_copies, replace_by_copy
 
     keys = {name: account.id for name, account in known.items()}
     for copies in ([copy for copy in new if copy.parent is None], [copy for copy in new if copy.parent is not None]):
         if copies:
-            keys |= insert_copies(transaction, copies, keys, at=at, actor=actor)
+            keys |= insert_copies(transaction, copies, keys, at=at, actor=actor, origin=origin)
     listed = transaction.entries_of([known[copy.name] for copy in changed])
     for copy in changed:
-        replace_by_copy(transaction, known[copy.name], listed[copy.name], copy, at=at, actor=actor)
+        replace_by_copy(transaction, known[copy.name], listed[copy.name], copy, at=at, actor=actor, origin=origin)
 
 
 def _records(transaction: Transaction, names: Collection[str]) -> dict[str, _Records]:

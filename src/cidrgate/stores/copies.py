@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from cidrgate.stores.sql import Transaction
+    from cidrgate.values import Origin
 
 __all__ = [
     "ACCOUNT_FIELDS",
@@ -160,6 +161,7 @@ def insert_copies(
     *,
     at: datetime,
     actor: str | None,
+    origin: Origin | None,
 ) -> dict[str, int]:
     """Create accounts with their lists from copies, and log that.
 
@@ -169,6 +171,7 @@ def insert_copies(
         parents: The keys of the parents of the subaccounts among them.
         at: The time of the change, with a time zone.
         actor: Who makes the change, for the change log.
+        origin: How the actor is known, and from where the change comes.
 
     Returns:
         The keys of the new accounts, by name.
@@ -193,9 +196,9 @@ def insert_copies(
         owner = StoredAccount(
             keys[copy.name], copy.name, copy.parent, copy.values["created_at"], copy.values["version"]
         )
-        made.append(StoredChange(owner, "create_account", actor=actor))
+        made.append(StoredChange(owner, "create_account", actor=actor, origin=origin))
         if copy.entries:
-            made.append(StoredChange(owner, "add", after=tuple(lists[copy.name]), actor=actor))
+            made.append(StoredChange(owner, "add", after=tuple(lists[copy.name]), actor=actor, origin=origin))
     transaction.log(made, at=at)
     return keys
 
@@ -208,6 +211,7 @@ def replace_by_copy(
     *,
     at: datetime,
     actor: str | None,
+    origin: Origin | None,
 ) -> None:
     """Make an account what a copy of it is, and log that. Its version grows.
 
@@ -218,6 +222,7 @@ def replace_by_copy(
         copy: The copy.
         at: The time of the change, with a time zone.
         actor: Who makes the change, for the change log.
+        origin: How the actor is known, and from where the change comes.
     """
     after = _new_lists(transaction, [copy])[copy.name]
     transaction.connection.execute(delete(entries).where(entries.c.account_id == owner.id))
@@ -226,7 +231,8 @@ def replace_by_copy(
     transaction.connection.execute(
         update(accounts).where(accounts.c.id == owner.id).values(copy.values | {"version": version})
     )
-    transaction.log([StoredChange(owner, "replace", tuple(listed), tuple(after), actor)], at=at)
+    change = StoredChange(owner, "replace", tuple(listed), tuple(after), actor, origin=origin)
+    transaction.log([change], at=at)
 
 
 def _new_lists(transaction: Transaction, copies: Sequence[AccountCopy]) -> dict[str, list[Entry]]:
