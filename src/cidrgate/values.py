@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Account",
+    "AccountDeletion",
     "Action",
     "Address",
     "Change",
@@ -45,7 +46,21 @@ Duration: TypeAlias = float | timedelta
 Reason: TypeAlias = Literal["matched", "not_listed", "not_enforced", "invalid_address"]
 """Why an address is allowed or denied. Later versions may add values."""
 
-Action: TypeAlias = Literal["create_account", "add", "edit", "remove", "replace", "restore", "expire"]
+Action: TypeAlias = Literal[
+    "create_account",
+    "add",
+    "edit",
+    "remove",
+    "replace",
+    "restore",
+    "expire",
+    "rename_account",
+    "move_account",
+    "edit_account",
+    "delete_account",
+    "set_policy",
+    "erase",
+]
 """What a change did. Later versions may add values."""
 
 
@@ -146,12 +161,36 @@ def whole_number(value: int, name: str, *, least: int | None = None) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """An account, its parent if it is a subaccount, and the number of changes to its list."""
+    """An account, its parent if it is a subaccount, its name for people, and the number of changes to it.
+
+    Attributes:
+        name: The name, which requests and changes use.
+        parent: The account whose list it inherits, or None.
+        created_at: When it was created; a time in UTC with a time zone.
+        version: The number of changes of its list, its name, its parent and its policy.
+        display_name: Its name for people, or None.
+    """
 
     name: str
     parent: str | None
     created_at: datetime
     version: int = 0
+    display_name: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountDeletion:
+    """What the deletion of an account deleted; `RuleManager.delete_account` returns it.
+
+    Attributes:
+        account: The account as it was.
+        entries: The entries of its own list, in address order.
+        subaccounts: The names of the subaccounts that were deleted with it, sorted.
+    """
+
+    account: Account
+    entries: tuple[Entry, ...]
+    subaccounts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -577,9 +616,11 @@ class Change:
         sequence: Position in the log; grows with every change of an account.
         at: When the change was committed; a time in UTC with a time zone.
         actor: The actor who made the change, or None if no actor was named.
-        account: The account that changed.
+        account: The account that changed; empty for a change of the whole store.
         action: `create_account`, `add`, `edit`, `remove`, `replace`, `restore`, or `expire` if the change removed
-            expired entries from the list.
+            expired entries from the list. Of an account: `rename_account`, which has a row with the old name and one
+            with the new name, and one for each subaccount; `move_account` to another parent; `edit_account` of its
+            display name; and `delete_account`. Of the policy: `set_policy`. Of the log: `erase`.
         before: The entries that the change removed or edited, as they were before.
         after: The entries that the change added or edited, as they are after.
         details: What changed besides entries, as a JSON object with `before` and `after`; None if nothing else did.

@@ -261,7 +261,9 @@ def test_who_waits_to_look_at_the_store_is_looked_for(
 @pytest.mark.parametrize("enforced", [True, False])
 def test_the_store_says_whether_a_list_of_which_nothing_matches_is_enforced(enforced: bool) -> None:
     matcher = Matcher()
-    publication._publish(matcher, ExpirySchedule(), StoredList("acct-1", None, [], {}, enforced), datetime.now(UTC))
+    publication._publish(
+        matcher, ExpirySchedule(), [StoredList("acct-1", None, [], {}, enforced)], (), datetime.now(UTC)
+    )
     assert "acct-1" in matcher
     assert matcher.enforced("acct-1") is enforced
     assert matcher.allows("acct-1", "8.8.8.8") is not enforced

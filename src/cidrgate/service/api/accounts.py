@@ -8,7 +8,6 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
 
 from cidrgate.manager import RuleManager
-from cidrgate.manager.outcomes import ListOutcome
 from cidrgate.serialization import account_record
 from cidrgate.service.api.account_paths import AccountName, account_path
 from cidrgate.service.api.openapi import LOCATION, READ, answers
@@ -184,7 +183,7 @@ def _create(
     def carry_out() -> Answer:
         answer: Answer | None = None
 
-        def in_transaction(transaction: Transaction, made: ListOutcome | Account) -> None:
+        def in_transaction(transaction: Transaction, made: object) -> None:
             nonlocal answer
             if not isinstance(made, Account):
                 raise AssertionError("the hook got a change of a list instead of an account")

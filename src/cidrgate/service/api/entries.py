@@ -47,7 +47,7 @@ from cidrgate.service.http.problems import POINTERS, ServiceError
 from cidrgate.service.http.strict_requests import StrictRoute
 from cidrgate.service.settings import service_of
 from cidrgate.stores import Transaction
-from cidrgate.values import Account, EntryEdit, NewEntry
+from cidrgate.values import EntryEdit, NewEntry
 
 __all__ = [
     "ChangeRequest",
@@ -314,7 +314,7 @@ class ChangeRequest:
         def carry_out() -> Answer:
             answer: Answer | None = None
 
-            def in_transaction(transaction: Transaction, made: ListOutcome | Account) -> None:
+            def in_transaction(transaction: Transaction, made: object) -> None:
                 nonlocal answer
                 if not isinstance(made, ListOutcome):
                     raise AssertionError("the hook got an account instead of a change of a list")
