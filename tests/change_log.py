@@ -59,7 +59,6 @@ class Replay:
             if change.actor is not None:
                 self.left_behind[change.actor, change.account] = {entry.cidr for entry in listed.values()}
 
-
     def rename(self, change: Change) -> None:
         """Apply a row of a name that an account leaves, or of the one that it gets."""
         assert change.details is not None

@@ -33,7 +33,15 @@ if TYPE_CHECKING:
 
     from cidrgate.stores import StoredAccount, Transaction
 
-__all__ = ["AccountEdit", "DeletedAccount", "EditedAccount", "account_deletion", "account_edit", "created_account"]
+__all__ = [
+    "AccountEdit",
+    "DeletedAccount",
+    "EditedAccount",
+    "account_deletion",
+    "account_edit",
+    "continued_versions",
+    "created_account",
+]
 
 _MOST_NAMED = 20
 """How many subaccounts a message names."""
@@ -130,6 +138,23 @@ def created_account(
         transaction.apply([StoredChange(made, "edit_account", actor=actor, details=details)], at=at)
         return replace(made.value(), version=version + 1, display_name=display_name)
     return made.value()
+
+
+def continued_versions(transaction: Transaction, created: dict[str, StoredAccount]) -> dict[str, StoredAccount]:
+    """Let new accounts continue the versions of accounts that had their names before, and return them as they are then.
+
+    A client that expects a version of the old account must not change the new one.
+    """
+    from cidrgate.stores.account_rows import AccountRows
+
+    if not created:
+        return created
+    rows = AccountRows(transaction)
+    found = dict(created)
+    for name, left in rows.versions_left(list(created)).items():
+        found[name] = replace(created[name], version=created[name].version + left + 1)
+        rows.set_version(found[name], found[name].version)
+    return found
 
 
 def account_edit(

@@ -107,8 +107,10 @@ _session_id = func.substr(sessions.c.secret_hash, 1, SESSION_ID_LENGTH)
 
 
 def _has(table: Table, beginning: str) -> ColumnElement[bool]:
-    """Return the condition that the scopes of a row contain a text, as JSON has it."""
-    return cast(table.c.scopes, Text).contains(beginning, autoescape=True)
+    """Return the condition that the scopes of a row contain a text; some other rows fulfil it too."""
+    column = cast(table.c.scopes, Text)
+    written = {json.dumps(beginning, ensure_ascii=ascii_only)[1:-1] for ascii_only in (True, False)}
+    return or_(*(column.contains(one, autoescape=True) for one in written))
 
 
 def _renamed(scope: str, old: str, new: str | None) -> str | None:
@@ -196,8 +198,7 @@ class CredentialRows:
         self._change_scopes(account, None, at)
 
     def _change_scopes(self, old: str, new: str | None, at: datetime | None) -> None:
-        # How JSON has the beginning of the scopes; what else looks like it stays as it is.
-        beginning = json.dumps(f"account:{old}:")[:-1]
+        beginning = f"account:{old}:"
         found = [select(table.c.scopes).where(_has(table, beginning)).limit(1) for table in (tokens, sessions, links)]
         if all(self._connection.execute(statement).first() is None for statement in found):
             return
