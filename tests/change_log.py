@@ -34,14 +34,14 @@ class Replay:
             assert change.sequence > self.sequence
             self.sequence = change.sequence
             assert change.at.utcoffset() is not None
+            if change.account is None:  # an event of the store, such as a sign-in
+                assert change.before == change.after == ()
+                continue
             if change.action == "create_account":
                 assert change.account not in self.accounts
                 self.accounts.add(change.account)
-            elif not change.account:
-                assert change.action in ("set_policy", "erase")
-                continue
             elif change.action == "rename_account":
-                self.rename(change)
+                self.rename(change.account, change)
             elif change.action not in ABOUT_ACCOUNTS:
                 assert change.before or change.after
             assert change.account in self.accounts or change.action == "rename_account"
@@ -59,18 +59,18 @@ class Replay:
             if change.actor is not None:
                 self.left_behind[change.actor, change.account] = {entry.cidr for entry in listed.values()}
 
-    def rename(self, change: Change) -> None:
+    def rename(self, account: str, change: Change) -> None:
         """Apply a row of a name that an account leaves, or of the one that it gets."""
         assert change.details is not None
         before, after = change.details["before"], change.details["after"]
-        if before.get("name") == change.account:
-            self.accounts.remove(change.account)
+        if before.get("name") == account:
+            self.accounts.remove(account)
             assert not self.lists.get(after["name"])
-            left = self.lists.pop(change.account, {})
+            left = self.lists.pop(account, {})
             self.lists[after["name"]] = {key: replace(entry, account=after["name"]) for key, entry in left.items()}
-        elif after.get("name") == change.account:
-            assert change.account not in self.accounts
-            self.accounts.add(change.account)
+        elif after.get("name") == account:
+            assert account not in self.accounts
+            self.accounts.add(account)
         else:
             assert before["parent"] != after["parent"]
 

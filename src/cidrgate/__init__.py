@@ -23,6 +23,8 @@ _PUBLIC = {
         "Account",
         "AccountDeletion",
         "Change",
+        "Origin",
+        "OriginKind",
         "ListChange",
         "ListState",
         "Address",

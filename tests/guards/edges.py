@@ -52,7 +52,7 @@ class Edge(Protocol):
         """Ask for a change."""
 
 
-def edited(asked: Asked) -> dict[str, str | None]:
+def edited(asked: Asked) -> dict[str, Any]:
     """What a change changes of an account."""
     return {"name": asked.new} if asked.what == "rename_account" else {"parent": asked.parent}
 

@@ -264,7 +264,7 @@ def test_the_history_of_an_account_is_found_under_its_names_and_ends_with_it(man
         manager.rename_account("old", "new", confirmed=["disable_enforcement"])
         manager.add("new", "9.9.9.9/32")
 
-        def told(account: str, *, present: bool = False) -> list[tuple[str, str]]:
+        def told(account: str, *, present: bool = False) -> list[tuple[str | None, str]]:
             return [(one.account, one.action) for one in manager.history(account, present=present)[::-1]]
 
         its_own = [("old", "create_account"), ("old", "add"), ("new", "rename_account"), ("new", "add")]

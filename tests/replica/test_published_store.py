@@ -115,7 +115,9 @@ class FailingMatcher:
         self._matcher = matcher
         self.error: BaseException | None = None
 
-    def publish(self, account: str, prefixes: Iterable[str], *, when_empty: Literal["allow", "deny"] = "allow") -> None:
+    def _publish_moved(
+        self, account: str, prefixes: Iterable[str], *, when_empty: Literal["allow", "deny"] = "allow"
+    ) -> None:
         if self.error is not None:
             raise self.error
         self._matcher.publish(account, prefixes, when_empty=when_empty)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from cidrgate.stores import StoredAccount, Transaction
+    from cidrgate.values import Origin
 
 __all__ = [
     "AccountEdit",
@@ -116,6 +117,7 @@ def created_account(
     display_name: str | None,
     at: datetime,
     actor: str | None,
+    origin: Origin | None = None,
 ) -> Account:
     """Create an account in a write transaction, and return it.
 
@@ -126,16 +128,17 @@ def created_account(
         display_name: Its checked name for people, or None.
         at: The time of the change, with a time zone.
         actor: Who makes the change.
+        origin: How the actor is known, and from where the change comes.
     """
     from cidrgate.stores.account_rows import AccountRows  # it needs SQLAlchemy, which `stores` loads late
 
     rows = AccountRows(transaction)
     version = rows.versions_left([name]).get(name, -1) + 1
-    made = transaction.insert_accounts([name], parent=parent, at=at, actor=actor, version=version)[name]
+    made = transaction.insert_accounts([name], parent=parent, at=at, actor=actor, version=version, origin=origin)[name]
     if display_name is not None:
         rows.change(made, name=name, parent=parent, display_name=display_name)
         details = {"before": {"display_name": None}, "after": {"display_name": display_name}}
-        transaction.apply([StoredChange(made, "edit_account", actor=actor, details=details)], at=at)
+        transaction.apply([StoredChange(made, "edit_account", actor=actor, details=details, origin=origin)], at=at)
         return replace(made.value(), version=version + 1, display_name=display_name)
     return made.value()
 
@@ -166,6 +169,7 @@ def account_edit(
     actor: str | None,
     expect_version: int | None,
     address: str | None,
+    origin: Origin | None = None,
 ) -> EditedAccount:
     """Return what an edit of an account does.
 
@@ -177,6 +181,7 @@ def account_edit(
         actor: Who makes the change.
         expect_version: The version of the account that the caller saw; None for any version.
         address: The caller's address; None if it is unknown.
+        origin: How the actor is known, and from where the change comes.
 
     Raises:
         AccountNotFoundError: If there is no such account, or no such parent.
@@ -217,17 +222,21 @@ def account_edit(
             "before": {"name": owner.name, "version": owner.version},
             "after": {"name": new_name},
         }
-        changes += [StoredChange(one, "rename_account", actor=actor, details=details) for one in (owner, renamed)]
+        changes += [
+            StoredChange(one, "rename_account", actor=actor, details=details, origin=origin) for one in (owner, renamed)
+        ]
         parents = told("parent", owner.name, new_name)
-        changes += [StoredChange(one, "rename_account", actor=actor, details=parents) for one in subaccounts]
+        changes += [
+            StoredChange(one, "rename_account", actor=actor, details=parents, origin=origin) for one in subaccounts
+        ]
     if parent_name != owner.parent:
         gone = tuple(in_address_order([replace(entry, account=new_name) for entry in own]))
         moved = told("parent", owner.parent, parent_name)
-        changes.append(StoredChange(renamed, "move_account", gone, actor=actor, details=moved))
+        changes.append(StoredChange(renamed, "move_account", gone, actor=actor, details=moved, origin=origin))
         after = [] if parent is None else transaction.entries(parent)
     if display_name != owner.display_name:
         shown = told("display_name", owner.display_name, display_name)
-        changes.append(StoredChange(renamed, "edit_account", actor=actor, details=shown))
+        changes.append(StoredChange(renamed, "edit_account", actor=actor, details=shown, origin=origin))
 
     version = owner.version + bool(changes)
     left: dict[str, int] = {}
@@ -271,6 +280,7 @@ def account_deletion(
     at: datetime,
     actor: str | None,
     expect_version: int | None,
+    origin: Origin | None = None,
 ) -> DeletedAccount:
     """Return what the deletion of an account does.
 
@@ -281,6 +291,7 @@ def account_deletion(
         at: The time of the change, with a time zone.
         actor: Who makes the change.
         expect_version: The version of the account that the caller saw; None for any version.
+        origin: How the actor is known, and from where the change comes.
 
     Raises:
         AccountNotFoundError: If there is no such account.
@@ -299,8 +310,10 @@ def account_deletion(
         raise _has_subaccounts(owner, subaccounts, "delete them first, or delete it with its subaccounts (recursive)")
     own = in_address_order(transaction.entries(owner)) if owner.parent is None else []
     deciding = own if owner.parent is None else transaction.entries(family[owner.parent])
-    changes = [StoredChange(one, "delete_account", actor=actor, details=_was(one)) for one in subaccounts]
-    changes.append(StoredChange(owner, "delete_account", tuple(own), actor=actor, details=_was(owner)))
+    changes = [
+        StoredChange(one, "delete_account", actor=actor, details=_was(one), origin=origin) for one in subaccounts
+    ]
+    changes.append(StoredChange(owner, "delete_account", tuple(own), actor=actor, details=_was(owner), origin=origin))
     deletion = AccountDeletion(
         account=owner.value(), entries=tuple(own), subaccounts=tuple(sorted(one.name for one in subaccounts))
     )

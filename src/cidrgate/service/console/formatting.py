@@ -18,7 +18,7 @@ CONFIRMATIONS: Final = {
     ENABLE_ENFORCEMENT: "Start enforcing the list: every address that is not on it will be denied with 403.",
     Guard.DISABLE_ENFORCEMENT.value: "Stop enforcing: without entries, every address may call for this account.",
     Guard.LOCK_OUT.value: "Lock my own address out: calls from it will be denied.",
-    Guard.OTHER_LIST.value: "Use the other list: addresses that are not on it lose access, and those on it gain access.",
+    Guard.OTHER_LIST.value: "Use the other list: what is not on it loses access, and what is on it gains access.",
     Guard.WIDE_ENTRY.value: "List the wide network: very many addresses may call for this account.",
 }
 """The confirmations before a change that could surprise a person."""
