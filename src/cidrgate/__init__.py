@@ -57,6 +57,7 @@ _PUBLIC = {
         "WouldUseOtherListError",
         "WouldAddWideEntryError",
         "HistoryError",
+        "UndoConflictError",
         "StoreError",
         "StoreNotFoundError",
         "StoreOutgrownError",

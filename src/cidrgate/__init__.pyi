@@ -34,6 +34,7 @@ from cidrgate.errors import (
     TokenNotFoundError as TokenNotFoundError,
     UnclearAccountError as UnclearAccountError,
     UnconfirmedChangeError as UnconfirmedChangeError,
+    UndoConflictError as UndoConflictError,
     VersionConflictError as VersionConflictError,
     WouldAddWideEntryError as WouldAddWideEntryError,
     WouldDisableEnforcementError as WouldDisableEnforcementError,

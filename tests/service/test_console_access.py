@@ -30,6 +30,7 @@ WRITE = {
     "/list/edit/rewrite",
     "/list/remove",
     "/list/restore",
+    "/list/undo",
 }
 FIELDS = {"entry": "1", "version": "0", "at": "1", "way": "0", "token": "1", "cidrs": "8.8.8.0/24", "name": "new"}
 

@@ -9,15 +9,15 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
-from cidrgate.errors import CidrgateError
+from cidrgate.errors import InvalidTextError
 from cidrgate.rules.characters import checked_text
 from cidrgate.service.console.fields import MaybeText
+from cidrgate.service.console.messages import FormError, message_of
 from cidrgate.values import DETAILS, Detail, Entry
 
 __all__ = [
     "FORM_DETAILS",
     "LAID_OUT",
-    "FormError",
     "detail_of_text",
     "detail_text",
     "detail_word",
@@ -25,12 +25,6 @@ __all__ = [
     "input_type",
     "takes_details",
 ]
-
-
-class FormError(CidrgateError):
-    """A field has an invalid value."""
-
-    code = "invalid_form"
 
 
 LAID_OUT: Final = {"label": "label", "expires_at": "ends_at"}
@@ -57,8 +51,8 @@ class _Field(NamedTuple):
 def _label(text: str) -> str | None:
     try:
         return checked_text(text.strip(), "label")
-    except ValueError as error:
-        raise FormError(str(error)) from error
+    except InvalidTextError as error:
+        raise FormError(message_of(error)) from error
 
 
 def _time(text: str) -> datetime | None:
