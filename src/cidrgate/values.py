@@ -674,8 +674,8 @@ class Change:
         actor: The actor who made the change, or None if no actor was named.
         account: The account that changed; None for an event of the store as a whole, such as a sign-in.
         action: What happened. `create_account`, `add`, `edit`, `remove`, `replace`, `restore`, `undo`, or `expire`
-            if the change removed expired entries from the list. Of an account: `rename_account`, which has a row with the old
-            name and one with the new name, and one for each subaccount; `move_account` to another parent;
+            if the change removed expired entries from the list. Of an account: `rename_account`, which has a row with
+            the old name, one with the new name, and one for each subaccount; `move_account` to another parent;
             `edit_account` of its display name; `set_policy`; and `delete_account`. Events of the whole store are
             `create_token`, `revoke_token`, `create_link`, `sign_in`, `sign_in_failed`, `end_session`,
             `end_all_sessions`, `prune`, `erase` and `set_policy`.
