@@ -137,6 +137,7 @@ PAGES: Rows = {
     "/list/add": ["add", "replace"],
     "/list/edit": ["edit"],
     "/list/remove": ["remove"],
+    "/list/enable": ["edit"],
     "/list/restore": ["restore"],
     "/list/undo": ["undo"],
     "/accounts/new": ["create_account"],
