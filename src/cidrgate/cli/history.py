@@ -1,9 +1,8 @@
 """`cidrgate history`: what changed, when, who did it, and from where; `cidrgate prune` deletes old rows."""
 
-from collections.abc import Mapping
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -13,9 +12,10 @@ from cidrgate.cli.durations import duration, moment
 from cidrgate.cli.errors import CommandError
 from cidrgate.cli.options import Session, command
 from cidrgate.cli.output import DRY, Table, a_page, counted, value_text
+from cidrgate.errors import AccountNotFoundError
 from cidrgate.manager import RuleManager
 from cidrgate.serialization import change_record
-from cidrgate.values import DETAILS, Change, Detail, Entry
+from cidrgate.values import DETAILS, Account, Change, Detail, Entry
 
 __all__ = ["app", "described", "said_of"]
 
@@ -56,7 +56,7 @@ def _history(
         raise CommandError("--follow has no pages: leave out --limit and --cursor")
     start = None if since is None else _moment(since)
     with session.open() as manager:
-        asked = None if account is None else manager.account(account)
+        parent = None if account is None else next((one.parent for one in _accounts(manager, account)), None)
         if follow:
             _follow(session, manager, account, start, after)
             return
@@ -76,9 +76,7 @@ def _history(
         for change in shown
     ]
     columns = ("sequence", "at (UTC)", "by", *(["account"] if everything else []), "action", "change", "from")
-    inherited = []
-    if asked is not None and asked.parent is not None:
-        inherited = [f"{account} inherits its list: see `cidrgate history {asked.parent}` for changes of the list"]
+    inherited = f"{account} inherits its list: see `cidrgate history {parent}` for changes of the list"
     session.output.answer(
         {
             "account": account,
@@ -86,7 +84,7 @@ def _history(
             "next_cursor": None if following is None else str(following.sequence),
         },
         Table(columns, rows, right=frozenset({"sequence"})),
-        *inherited,
+        *([] if parent is None else [inherited]),
     )
 
 
@@ -177,7 +175,7 @@ def _rows(number: int) -> str:
 
 
 def described(change: Change) -> str:
-    """Describe a change of the list on one line: `+` for what it added, `-` for what it removed.
+    """Describe a change on one line: `+` for what it added, `-` for what it removed, and what else changed.
 
     Example:
         >>> from datetime import UTC, datetime
@@ -196,29 +194,51 @@ def described(change: Change) -> str:
     removed = [f"- {_labelled(entry)}" for entry in change.before if entry.id not in after]
     altered = [f"{_labelled(before[key])} -> {_labelled(entry)}" for key, entry in after.items() if key in before]
     added = [f"+ {_labelled(entry)}" for entry in change.after if entry.id not in before]
-    return ", ".join([*removed, *altered, *added, *_details(change.details or {})])
+    return ", ".join([*_other(change), *removed, *altered, *added])
 
 
-def _details(details: Mapping[str, Any]) -> list[str]:
-    """Return what changed besides entries, each as its name and its value, or its values before and after.
+def _other(change: Change) -> list[str]:
+    """Describe what a change changed besides entries.
 
     Example:
-        >>> _details({"before": {"mode": "enforce"}, "after": {"mode": "off"}})
-        ['mode enforce -> off']
-        >>> _details({"before": {"token": 3, "name": "billing", "expires_at": None}}), _details({"count": 12})
-        (['token 3', 'name billing'], ['count 12'])
+        >>> from datetime import UTC, datetime
+        >>> _other(
+        ...     Change(
+        ...         sequence=3,
+        ...         at=datetime(2025, 1, 2, tzinfo=UTC),
+        ...         actor="me",
+        ...         account="acct-2",
+        ...         action="rename_account",
+        ...         before=(),
+        ...         after=(),
+        ...         details={"before": {"name": "acct-1", "version": 2}, "after": {"name": "acct-2"}},
+        ...     )
+        ... )
+        ['name: acct-1 -> acct-2']
     """
-    before, after = details.get("before") or {}, details.get("after") or {}
-    found = [f"{name} {_plain(value)}" for name, value in details.items() if name not in ("before", "after")]
-    for name in dict.fromkeys([*before, *after]):
-        values = [one[name] for one in (before, after) if name in one and one[name] is not None]
-        if values:
-            found.append(f"{name.replace('_', ' ')} {' -> '.join(map(_plain, values))}")
-    return found
+    said = change.details or {}
+    before, after = said.get("before"), said.get("after")
+    found = [f"{name} {_word(value)}" for name, value in said.items() if name not in ("before", "after")]
+    if before is None or after is None:  # an event, such as a sign-in, or what is gone
+        only = before or after or {}
+        return [*found, *(f"{name.replace('_', ' ')} {_word(value)}" for name, value in only.items() if value)]
+    return found + [
+        f"{name.replace('_', ' ')}: {_word(before.get(name))} -> {_word(value)}"
+        for name, value in after.items()
+        if value != before.get(name)
+    ]
 
 
-def _plain(value: object) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list) else value_text(value)
+def _word(value: object) -> str:
+    return "none" if value is None else ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _accounts(manager: RuleManager, name: str) -> list[Account]:
+    """Return the account with a name; none if only the history knows the name."""
+    try:
+        return [manager.account(name)]
+    except AccountNotFoundError:
+        return []
 
 
 def said_of(entry: Entry) -> list[str]:
