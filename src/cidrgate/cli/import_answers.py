@@ -47,10 +47,10 @@ def import_record(report: ImportReport, plan: ImportPlan, notes: Sequence[str], 
 
 
 def _counts(plan: ImportPlan) -> dict[str, int]:
-    counts: Counter[str] = Counter()
+    counts: Counter[Kind] = Counter()
     for _, note in plan.notes:
-        counts[note.kind.value] += len(note.before)
-    return dict(counts)
+        counts[note.kind] += len(note.before)
+    return {kind.value: counts[kind] for kind in Kind if kind in counts}
 
 
 def import_lines(
