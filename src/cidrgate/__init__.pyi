@@ -33,6 +33,7 @@ from cidrgate.errors import (
     TokenNotFoundError as TokenNotFoundError,
     UnclearAccountError as UnclearAccountError,
     UnconfirmedChangeError as UnconfirmedChangeError,
+    UndoConflictError as UndoConflictError,
     VersionConflictError as VersionConflictError,
     WouldDisableEnforcementError as WouldDisableEnforcementError,
     WouldLockOutCallerError as WouldLockOutCallerError,
@@ -62,6 +63,8 @@ from cidrgate.values import (
     ListChange as ListChange,
     ListState as ListState,
     NewEntry as NewEntry,
+    Origin as Origin,
+    OriginKind as OriginKind,
     Prefix as Prefix,
     Reason as Reason,
 )

@@ -53,6 +53,7 @@ VALUES = {
     "Check": package.CheckInfo,
     "Decision": package.DecisionInfo,
     "Change": package.ChangeInfo,
+    "Origin": package.OriginInfo,
     "CreatedToken": package.TokenInfo,
     "Session": package.SessionInfo,
     "WhoAmI": package.WhoAmI,
@@ -63,12 +64,16 @@ VALUES = {
 PAGED = {"limit", "cursor", "next_cursor"}
 """What the client does by itself."""
 
-PREVIEWS = {f"preview_{change}" for change in ("add", "edit", "remove", "replace", "restore")}
+OF_EVERY_METHOD = {"on_behalf_of"}
+"""What `Client.for_person` says once, for every method of what it returns."""
+
+PREVIEWS = {f"preview_{change}" for change in ("add", "edit", "remove", "replace", "restore", "undo")}
 METHODS = {
     "check_address": {"check"},
     "explain_address": {"explain"},
     "preview_change": PREVIEWS,
     "restore_list": {"restore"},
+    "undo_change": {"undo"},
     "get_health": {"healthz"},
     "get_readiness": {"readyz"},
     "get_metrics": {"metrics"},
@@ -89,13 +94,14 @@ def methods_of(operation: str) -> set[str]:
 
 def test_there_is_a_method_for_every_operation_and_no_other(api: Api) -> None:
     methods = {name for name, _ in inspect.getmembers(Client, inspect.isfunction) if not name.startswith("_")}
-    assert methods - {"close"} == set().union(*map(methods_of, operations(api.app.openapi())))
+    assert methods - {"close", "for_person"} == set().union(*map(methods_of, operations(api.app.openapi())))
 
 
 def test_methods_take_what_operations_take(api: Api) -> None:
     document = api.app.openapi()
     for name, operation in operations(document).items():
-        sent = {one["name"].lower().replace("-", "_") for one in operation.get("parameters", [])} - PAGED
+        sent = {one["name"].lower().replace("-", "_") for one in operation.get("parameters", [])}
+        sent -= PAGED | OF_EVERY_METHOD
         wanted = {ARGUMENTS.get(one, one) for one in sent}
         if "requestBody" in operation and name != "preview_change":
             [schema] = {one["schema"]["$ref"] for one in operation["requestBody"]["content"].values()}
@@ -120,6 +126,7 @@ def test_a_preview_takes_what_its_change_takes() -> None:
         "edit": Client.edit_entry,
         "remove": Client.remove_entries,
         "restore": Client.restore,
+        "undo": Client.undo,
     }
     conditions = {"confirm", "allow_empty", "allow_lock_out", "expect_version", "idempotency_key"}
     for name, change in changes.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from copy import copy
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 from urllib.parse import quote, unquote
 
@@ -113,6 +114,20 @@ class Client:
 
     def __repr__(self) -> str:
         return f"Client({self._url!r})"
+
+    def for_person(self, on_behalf_of: str) -> Self:
+        """Return a client with the same connections whose changes name the person for whom they are made.
+
+        The history shows the name beside that of the token (`origin.on_behalf_of`). The service does not check it.
+        Close only the original client.
+
+        Args:
+            on_behalf_of: The name of the person.
+        """
+        seen = copy(self)
+        seen._owned = False
+        seen._headers = {**self._headers, "On-Behalf-Of": on_behalf_of}
+        return seen
 
     def close(self) -> None:
         """Close the connections, unless they are those of an httpx client that was passed."""
@@ -335,6 +350,11 @@ class Client:
         whole_number(to_sequence, "to_sequence", least=0)
         return self._preview(account, {"change": "restore", "to_sequence": to_sequence})
 
+    def preview_undo(self, account: str, sequence: int) -> PreviewInfo:
+        """Return what `undo` would do; nothing is changed."""
+        whole_number(sequence, "sequence", least=0)
+        return self._preview(account, {"change": "undo", "sequence": sequence})
+
     def _preview(self, account: str, body: dict[str, Any]) -> PreviewInfo:
         return preview_of(self._send("POST", path_of(account, "preview"), body))
 
@@ -376,6 +396,26 @@ class Client:
             "POST",
             path_of(account, "restore"),
             {"to_sequence": whole_number(to_sequence, "to_sequence", least=0)},
+            confirm=confirmations(confirm, allow_empty=allow_empty, allow_lock_out=allow_lock_out),
+            expect_version=expect_version,
+            idempotency_key=idempotency_key,
+        )
+
+    def undo(
+        self,
+        account: str,
+        sequence: int,
+        *,
+        confirm: Iterable[str] = (),
+        allow_empty: bool = False,
+        allow_lock_out: bool = False,
+        expect_version: int | None = None,
+        idempotency_key: str | None = None,
+    ) -> ListChange:
+        """Undo one change of the history and keep the later ones; an empty list needs `allow_empty`."""
+        return self._change(
+            "POST",
+            path_of(account, "history", whole_number(sequence, "sequence", least=0), "undo"),
             confirm=confirmations(confirm, allow_empty=allow_empty, allow_lock_out=allow_lock_out),
             expect_version=expect_version,
             idempotency_key=idempotency_key,
@@ -497,7 +537,7 @@ class Client:
         query: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> httpx.Request:
-        sent = {**self._headers, **(headers or {})}
+        sent = {name.encode(): value.encode() for name, value in {**self._headers, **(headers or {})}.items()}
         try:
             return self._http.build_request(method, f"{self._url}{path}", json=body, params=query, headers=sent)
         except httpx.InvalidURL as error:
