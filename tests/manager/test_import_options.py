@@ -74,14 +74,14 @@ def test_what_is_skipped_was_allowed_for_as_long(listed: list[NewEntry], submitt
             assert manager.entries("a") == before
 
 
-def failed(manager: RuleManager, *, close: bool, **options: bool) -> ImportReport:
+def failed(manager: RuleManager, *, close: bool, create: bool = True) -> ImportReport:
     """Import a file in which most lists are refused."""
     manager.create_account("empty")
     manager.create_account("sub", parent="empty")
     manager.create_account("listed")
     manager.add("listed", "9.9.9.9/32")
     lists = {name: ["10.0.0.0/8"] for name in ("empty", "listed", "sub", "new", "bad\u200bname")}
-    return manager.import_accounts({**lists, "good": ["8.8.8.8/32"]}, close=close, **options)
+    return manager.import_accounts({**lists, "good": ["8.8.8.8/32"]}, close=close, create=create)
 
 
 def test_an_account_whose_list_was_refused_is_named_as_open(manager: RuleManager) -> None:
