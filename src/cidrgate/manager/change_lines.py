@@ -26,7 +26,7 @@ LOGGER = logging.getLogger("cidrgate.changes")
 
 
 class ChangeLines:
-    """Writes the lines; see `cidrgate.stores.ChangeListener`."""
+    """Writes the lines; see `cidrgate.stores.listener.ChangeListener`."""
 
     def wants(self) -> bool:
         """Return whether the logger writes lines of this level."""

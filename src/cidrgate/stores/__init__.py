@@ -15,14 +15,13 @@ from cidrgate.values import check_switches
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Sequence
     from contextlib import AbstractContextManager
 
+    from cidrgate.stores.listener import ChangeListener
     from cidrgate.stores.sql import Transaction
-    from cidrgate.values import Change, Duration
+    from cidrgate.values import Duration
 
 __all__ = [
-    "ChangeListener",
     "StoredChange",
     "NewList",
     "Store",
@@ -60,16 +59,6 @@ class Watch(Protocol):
 
     def close(self) -> None:
         """Release the connection."""
-
-
-class ChangeListener(Protocol):
-    """Gets the rows of the change log that this process commits."""
-
-    def wants(self) -> bool:
-        """Return whether it wants the rows of a transaction that begins now."""
-
-    def committed(self, changes: Sequence[Change]) -> None:
-        """Take the rows of a transaction after its commit. It must raise no error."""
 
 
 class Store(Protocol):

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Engine, Pool
 
-    from cidrgate.stores import ChangeListener
+    from cidrgate.stores.listener import ChangeListener
     from cidrgate.values import Duration
 
 __all__ = ["PostgresStore", "migrate"]

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
     from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
-    from cidrgate.stores import ChangeListener
+    from cidrgate.stores.listener import ChangeListener
     from cidrgate.values import Duration
 
 __all__ = ["SqliteStore", "migrate"]
