@@ -2,6 +2,7 @@
 from cidrgate._engine import Matcher as Matcher, PrefixTrie as PrefixTrie
 from cidrgate.errors import (
     AccountExistsError as AccountExistsError,
+    AccountHasSubaccountsError as AccountHasSubaccountsError,
     AccountNotFoundError as AccountNotFoundError,
     ChangeWithdrawnError as ChangeWithdrawnError,
     CidrgateError as CidrgateError,
@@ -12,6 +13,7 @@ from cidrgate.errors import (
     HistoryError as HistoryError,
     InvalidAccountError as InvalidAccountError,
     InvalidAddressError as InvalidAddressError,
+    InvalidCopyError as InvalidCopyError,
     InvalidExpiryError as InvalidExpiryError,
     InvalidScopeError as InvalidScopeError,
     InvalidTextError as InvalidTextError,
@@ -27,15 +29,19 @@ from cidrgate.errors import (
     StoreBusyError as StoreBusyError,
     StoreConflictError as StoreConflictError,
     StoreError as StoreError,
+    StoreNotEmptyError as StoreNotEmptyError,
     StoreNotFoundError as StoreNotFoundError,
     StoreOutgrownError as StoreOutgrownError,
     SubaccountError as SubaccountError,
     TokenNotFoundError as TokenNotFoundError,
     UnclearAccountError as UnclearAccountError,
     UnconfirmedChangeError as UnconfirmedChangeError,
+    UndoConflictError as UndoConflictError,
     VersionConflictError as VersionConflictError,
+    WouldAddWideEntryError as WouldAddWideEntryError,
     WouldDisableEnforcementError as WouldDisableEnforcementError,
     WouldLockOutCallerError as WouldLockOutCallerError,
+    WouldUseOtherListError as WouldUseOtherListError,
 )
 from cidrgate.gate.account_sources import (
     EXEMPT as EXEMPT,
@@ -50,6 +56,7 @@ from cidrgate.manager import ImportReport as ImportReport, RuleManager as RuleMa
 from cidrgate.rules.policy import Policy as Policy
 from cidrgate.values import (
     Account as Account,
+    AccountDeletion as AccountDeletion,
     Action as Action,
     Address as Address,
     Change as Change,

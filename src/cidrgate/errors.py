@@ -24,16 +24,20 @@ __all__ = [
     "InvalidTextError",
     "AccountExistsError",
     "AccountNotFoundError",
+    "AccountHasSubaccountsError",
     "EntryNotFoundError",
     "SubaccountError",
     "VersionConflictError",
     "UnconfirmedChangeError",
     "WouldDisableEnforcementError",
     "WouldLockOutCallerError",
+    "WouldUseOtherListError",
+    "WouldAddWideEntryError",
     "StoreError",
     "StoreNotFoundError",
     "StoreOutgrownError",
     "StoreConflictError",
+    "StoreNotEmptyError",
     "StoreBusyError",
     "AccountsLockedError",
     "ChangeWithdrawnError",
@@ -41,7 +45,9 @@ __all__ = [
     "OutcomeUnknownError",
     "InvalidExpiryError",
     "HistoryError",
+    "UndoConflictError",
     "SnapshotError",
+    "InvalidCopyError",
     "ProxyProtocolError",
     "MissingAccountError",
     "UnclearAccountError",
@@ -153,6 +159,22 @@ class AccountNotFoundError(NotFoundError):
         self.account = account
 
 
+class AccountHasSubaccountsError(CidrgateError, ValueError):
+    """An account has subaccounts, so it cannot be deleted alone, or become a subaccount.
+
+    Attributes:
+        account: The account.
+        subaccounts: The names of its subaccounts, at most the first 100.
+    """
+
+    code = "account_has_subaccounts"
+
+    def __init__(self, message: str, *, account: str | None = None, subaccounts: Iterable[str] = ()) -> None:
+        super().__init__(message)
+        self.account = account
+        self.subaccounts = tuple(subaccounts)
+
+
 class EntryNotFoundError(NotFoundError):
     """The account's list does not contain an entry.
 
@@ -220,6 +242,7 @@ class UnconfirmedChangeError(CidrgateError):
         account: The account whose list would change.
         consequence: What the change would do.
         confirm: The names of all confirmations that the change needs, including those already given.
+        way: How the library confirms it.
     """
 
     code = "unconfirmed_change"
@@ -228,6 +251,7 @@ class UnconfirmedChangeError(CidrgateError):
         self.account = account
         self.consequence = consequence
         self.confirm = tuple(confirm)
+        self.way = way
         super().__init__(self.told(way))
 
     def told(self, way: str) -> str:
@@ -240,16 +264,24 @@ class UnconfirmedChangeError(CidrgateError):
 
 
 class WouldDisableEnforcementError(UnconfirmedChangeError):
-    """A change would leave an enforced account without entries, so every address would be allowed."""
+    """A change would end the enforcement of an account: no list would decide about its requests any more."""
 
     code = "would_disable_enforcement"
 
-    def __init__(self, *, account: str, confirm: Iterable[str] = ("disable_enforcement",)) -> None:
+    def __init__(
+        self,
+        *,
+        account: str,
+        confirm: Iterable[str] = ("disable_enforcement",),
+        consequence: str | None = None,
+        way: str = "pass allow_empty=True",
+    ) -> None:
         super().__init__(
             account=account,
-            consequence=f"without entries account {account!r} would not be enforced: every address would be allowed",
+            consequence=consequence
+            or f"without entries account {account!r} would not be enforced: every address would be allowed",
             confirm=confirm,
-            way="pass allow_empty=True",
+            way=way,
         )
 
 
@@ -271,6 +303,31 @@ class WouldLockOutCallerError(UnconfirmedChangeError):
             way="list it too, or pass confirmed={'lock_out'}",
         )
         self.address = address
+
+
+class WouldUseOtherListError(UnconfirmedChangeError):
+    """A change would let another list decide for an account, by which some addresses lose or gain access."""
+
+    code = "would_use_other_list"
+
+    def __init__(self, *, account: str, consequence: str, confirm: Iterable[str] = ("other_list",)) -> None:
+        super().__init__(account=account, consequence=consequence, confirm=confirm, way="pass confirmed={'other_list'}")
+
+
+class WouldAddWideEntryError(UnconfirmedChangeError):
+    """A change would list a network that is wider than the policy allows without a confirmation.
+
+    Attributes:
+        networks: The wide networks.
+    """
+
+    code = "would_add_wide_entry"
+
+    def __init__(
+        self, *, account: str, networks: Iterable[str], consequence: str, confirm: Iterable[str] = ("wide_entry",)
+    ) -> None:
+        super().__init__(account=account, consequence=consequence, confirm=confirm, way="pass confirmed={'wide_entry'}")
+        self.networks = tuple(networks)
 
 
 class StoreError(CidrgateError):
@@ -302,6 +359,12 @@ class StoreConflictError(StoreError, ConflictError):
     """The store found a conflict with another writer; nothing was changed. Try again."""
 
     code = "store_conflict"
+
+
+class StoreNotEmptyError(ConflictError):
+    """A backup was to be restored to a store that has accounts, changes or tokens already. Nothing was changed."""
+
+    code = "store_not_empty"
 
 
 class StoreBusyError(StoreError):
@@ -375,10 +438,54 @@ class HistoryError(NotFoundError):
         self.sequence = sequence
 
 
+class UndoConflictError(ConflictError):
+    """A change of a list cannot be undone, because of later changes or because of what it is; nothing was changed.
+
+    The message says what stands in the way.
+
+    Attributes:
+        account: The account whose list was to change.
+        sequence: The sequence of the change that was to be undone.
+        entries: The networks of that change that are no longer as it left them, or have expired.
+        later: The sequence of the last change that altered them; None if there is none.
+    """
+
+    code = "undo_conflict"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        account: str | None = None,
+        sequence: int | None = None,
+        entries: Iterable[str] = (),
+        later: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.account = account
+        self.sequence = sequence
+        self.entries = tuple(entries)
+        self.later = later
+
+
 class SnapshotError(CidrgateError):
     """A file is not a snapshot, is damaged, or was written by a newer version."""
 
     code = "snapshot"
+
+
+class InvalidCopyError(CidrgateError, ValueError):
+    """A file that should be an export or a backup is damaged, incomplete or of a newer cidrgate.
+
+    Attributes:
+        line: The number of the line where it is wrong, from 1; None if it is the whole file.
+    """
+
+    code = "invalid_copy"
+
+    def __init__(self, message: str, *, line: int | None = None) -> None:
+        super().__init__(message)
+        self.line = line
 
 
 class ProxyProtocolError(CidrgateError, ValueError):

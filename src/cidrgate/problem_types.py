@@ -162,7 +162,7 @@ PROBLEM_TYPES: Final = (
         "Change not found",
         "The change log has no such change: it was deleted by retention, is in the future, or is from before the "
         "account was created.",
-        "Choose another `to_sequence` from the history.",
+        "Choose another sequence from the history.",
     ),
     _of(
         errors.AccountExistsError,
@@ -170,6 +170,13 @@ PROBLEM_TYPES: Final = (
         "Account exists",
         "An account with this name exists already.",
         "Use it, or choose another name.",
+    ),
+    _of(
+        errors.AccountHasSubaccountsError,
+        409,
+        "Account has subaccounts",
+        "The account has subaccounts, so it cannot be deleted alone, or become a subaccount. Nothing was changed.",
+        "Delete the subaccounts first, or delete them with it; move them before it gets a parent.",
     ),
     _of(
         errors.SubaccountError,
@@ -182,7 +189,8 @@ PROBLEM_TYPES: Final = (
         errors.WouldDisableEnforcementError,
         409,
         "Change would disable enforcement",
-        "Without entries the account would not be enforced: every address would be allowed. Nothing was changed.",
+        "After the change no list would decide for the account any more, for example because its last entry is removed "
+        "or the account is deleted. Nothing was changed.",
         "Repeat the change with the confirmation `disable_enforcement`, if that is wanted.",
     ),
     _of(
@@ -191,6 +199,21 @@ PROBLEM_TYPES: Final = (
         "Change would lock out the caller",
         "After the change your own address could not act for the account any more. Nothing was changed.",
         "List your address too, or repeat the change with the confirmation `lock_out`, if that is wanted.",
+    ),
+    _of(
+        errors.WouldUseOtherListError,
+        409,
+        "Change would use another list",
+        "With another parent, another list would decide for the account, and some addresses would lose or gain access. "
+        "Nothing was changed.",
+        "Repeat the change with the confirmation `other_list`, if that is wanted.",
+    ),
+    _of(
+        errors.WouldAddWideEntryError,
+        409,
+        "Change would add a wide entry",
+        "A network is wider than the policy allows without a confirmation. Nothing was changed.",
+        "List a narrower network, or repeat the change with the confirmation `wide_entry`, if that is wanted.",
     ),
     _of(
         errors.UnconfirmedChangeError,
@@ -205,6 +228,13 @@ PROBLEM_TYPES: Final = (
         "Conflict",
         "The state of the store contradicts the change. It is the class of every such error. Nothing was changed.",
         "Read the current state, and decide again.",
+    ),
+    _of(
+        errors.UndoConflictError,
+        409,
+        "Change cannot be undone",
+        "Later changes altered what the change did, or its entries have expired. Nothing was changed.",
+        "Undo the later change that `later` names first, or change the list.",
     ),
     _of(
         errors.VersionConflictError,
@@ -278,6 +308,20 @@ PROBLEM_TYPES: Final = (
         "Invalid snapshot",
         "The file is not a snapshot, is damaged, or is of a newer version.",
         "Write it again with `cidrgate compile`.",
+    ),
+    _of(
+        errors.InvalidCopyError,
+        422,
+        "Invalid export or backup",
+        "The file is not an export or a backup, is damaged or incomplete, or is of a newer version.",
+        "Write it again with `cidrgate export` or `cidrgate backup`. The message names the line.",
+    ),
+    _of(
+        errors.StoreNotEmptyError,
+        None,
+        "Store not empty",
+        "A backup was to be restored to a store that has accounts, changes or tokens already.",
+        "Restore it to a new store.",
     ),
     _of(
         errors.MissingExtraError,

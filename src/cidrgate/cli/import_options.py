@@ -61,7 +61,11 @@ Collapse = Annotated[
     bool, typer.Option("--collapse", help="Leave out repeated and covered networks, and join neighbours.")
 ]
 SkipExisting = Annotated[
-    bool, typer.Option("--skip-existing", help="Leave out entries whose addresses the lists allow already.")
+    bool,
+    typer.Option(
+        "--skip-existing",
+        help="Leave out entries whose addresses the lists allow already; of an export, the accounts that exist.",
+    ),
 ]
 Closed = Annotated[
     bool,
@@ -90,7 +94,7 @@ def source_of(
     if publisher is not None and (form is not None or columns):
         raise CommandError("--from says what the file is like: leave out --format and --columns")
     return FileSource(
-        name=file.name,
+        name=file.stem if file.suffix.lower() == ".gz" else file.name,
         form=form,
         publisher=publisher,
         services=services or [],

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from cidrgate._engine import PrefixTrie
 from cidrgate.errors import CidrgateError, InvalidAddressError, RuleError
+from cidrgate.manager.account_changes import continued_versions
 from cidrgate.manager.accounts import no_such_account, refuse_subaccount
 from cidrgate.manager.change_requests import certain_expiry_time
 from cidrgate.manager.changes import Listing, addition, check_expiry, check_labels, replacement, sweep
@@ -69,6 +70,7 @@ class ImportReport:
         accounts: How many accounts' lists were stored.
         entries: How many entries those lists contain.
         created: How many of these accounts the import created.
+        unchanged: How many accounts of an export stayed as they were.
         skipped: How many entries were left out because the account's list allows their addresses already.
         problems: The reason why a list was not stored, by account name. The problems of a `RuleError` have the
             positions of the entries in that account's list.
@@ -80,6 +82,7 @@ class ImportReport:
     accounts: int = 0
     entries: int = 0
     created: int = 0
+    unchanged: int = 0
     skipped: int = 0
     problems: dict[str, CidrgateError] = field(default_factory=dict)
     open: tuple[str, ...] = ()
@@ -92,6 +95,7 @@ class ImportReport:
             accounts=self.accounts + other.accounts,
             entries=self.entries + other.entries,
             created=self.created + other.created,
+            unchanged=self.unchanged + other.unchanged,
             skipped=self.skipped + other.skipped,
             problems=self.problems | other.problems,
             open=self.open + other.open,
@@ -207,6 +211,7 @@ def import_lists(
     created |= transaction.insert_accounts(
         [name for name in new if not accepted[name]], parent=None, at=at, actor=actor, origin=origin
     )
+    created = continued_versions(transaction, created)
     listings |= {name: Listing(owner, (), at, ids, actor, origin=origin) for name, owner in created.items()}
     made: list[StoredChange] = []
     first: list[NewList] = []

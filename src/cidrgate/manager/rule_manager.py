@@ -26,7 +26,16 @@ from cidrgate.errors import (
     StoreError,
 )
 from cidrgate.manager import queries
-from cidrgate.manager.accounts import parent_account
+from cidrgate.manager.account_changes import (
+    AccountEdit,
+    DeletedAccount,
+    EditedAccount,
+    account_deletion,
+    account_edit,
+    created_account,
+)
+from cidrgate.manager.accounts import existing_account, parent_account, refuse_subaccount
+from cidrgate.manager.backups import BackupReport, backup_lines, restore_lines
 from cidrgate.manager.change_requests import ListRequest, change_lists
 from cidrgate.manager.changes import (
     Listing,
@@ -40,11 +49,13 @@ from cidrgate.manager.changes import (
     restoration,
 )
 from cidrgate.manager.commit_groups import CommitGroups
-from cidrgate.manager.confirmations import named_guards
+from cidrgate.manager.confirmations import named_guards, refuse_unconfirmed
+from cidrgate.manager.exports import export_lines, import_copies
 from cidrgate.manager.importing import ImportReport, import_lists, in_background
 from cidrgate.manager.last_matches import LastMatches
 from cidrgate.manager.origins import checked_origin
 from cidrgate.manager.outcomes import Guard, ListOutcome
+from cidrgate.manager.undoing import logged_change, undoing
 from cidrgate.process.clock import certain_time, earlier_by_far
 from cidrgate.process.forking import join_forks
 from cidrgate.replica.replica import Replica
@@ -53,13 +64,23 @@ from cidrgate.rules.account_names import check_account_name
 from cidrgate.rules.characters import checked_text
 from cidrgate.stores import open_store
 from cidrgate.stores.waits import answer_by, time_left
-from cidrgate.values import Account, EntryEdit, Origin, check_switches, seconds, truth, whole_number
+from cidrgate.values import (
+    Account,
+    AccountDeletion,
+    EntryEdit,
+    Origin,
+    check_switches,
+    seconds,
+    truth,
+    whole_number,
+)
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Collection, Iterable, Sequence
     from ipaddress import IPv4Address, IPv6Address
-    from typing import Unpack
+    from types import EllipsisType
+    from typing import TypeAlias, Unpack
 
     from cidrgate._engine import Matcher
     from cidrgate.replica.replica import OnStale
@@ -78,6 +99,9 @@ if TYPE_CHECKING:
         Prefix,
     )
 
+    Changed: TypeAlias = ListOutcome | Account | AccountDeletion
+    """What a hook in a transaction gets of a change."""
+
 __all__ = ["ImportReport", "RuleManager"]
 
 _ACCOUNTS_A_TRANSACTION = 2_000
@@ -86,6 +110,8 @@ that other writers can commit in between."""
 
 
 _Made = TypeVar("_Made")
+_AccountChange = TypeVar("_AccountChange", bound="EditedAccount | DeletedAccount")
+_Result = TypeVar("_Result", bound="Account | AccountDeletion")
 
 _LONGEST_AGE = 50 * 365 * 86400.0
 """The age in seconds that stands for all longer ones, because no time can be before the year 1."""
@@ -141,7 +167,7 @@ class RuleManager:
         """Where gates record which entries matched requests; `store_matches` stores them."""
         self._commits = CommitGroups(self._replica.published.change, min(store.writers, _TURNS), store.lock_timeout)
         self._before_store: Callable[[ListOutcome], object] | None = None
-        self._in_transaction: Callable[[Transaction, ListOutcome | Account], object] | None = None
+        self._in_transaction: Callable[[Transaction, Changed], object] | None = None
         self._dry_run = False
         self._address: str | None = None
         self._confirmed: frozenset[Guard] = frozenset()
@@ -377,23 +403,32 @@ class RuleManager:
         return queries.explain(self._store, account, address)
 
     def history(
-        self, account: str | None = None, *, limit: int | None = None, after: int = 0, before: int | None = None
+        self,
+        account: str | None = None,
+        *,
+        limit: int | None = None,
+        after: int = 0,
+        before: int | None = None,
+        present: bool = False,
     ) -> list[Change]:
         """Return rows of the change log, the newest first.
 
         Args:
             account: Only the changes of this account; None for all accounts. A change of the list that a subaccount
-                inherits belongs to its parent.
+                inherits belongs to its parent. The result has the changes under the names that the account had before,
+                and those of deleted or renamed accounts that had the name.
             limit: Only this many of the newest changes; None for all.
             after: Only changes with a greater sequence.
             before: Only changes with a smaller sequence; None for all.
+            present: Only the changes of the account that has the name now, without those of earlier accounts.
 
         Raises:
-            AccountNotFoundError: If there is no such account.
+            AccountNotFoundError: If there is no such account and, unless `present`, the log does not know the name.
             ValueError: If `limit`, `after` or `before` is negative.
             StoreError: If the store cannot be read.
         """
-        return queries.change_history(self._store, account, limit=limit, after=after, before=before)
+        check_switches(present=present)
+        return queries.change_history(self._store, account, limit=limit, after=after, before=before, present=present)
 
     def load(
         self, *, snapshot: str | os.PathLike[str] | None = None, progress: Callable[[int], object] | None = None
@@ -517,18 +552,26 @@ class RuleManager:
         self._commits.waited = waited
         self._commits.refused = refused
 
-    def create_account(self, account: str, *, parent: str | None = None, actor: str | None = None) -> Account:
+    def create_account(
+        self,
+        account: str,
+        *,
+        parent: str | None = None,
+        display_name: str | None = None,
+        actor: str | None = None,
+    ) -> Account:
         """Create an account, or a subaccount that inherits its parent's list.
 
         Args:
             account: The name of the account: up to 255 characters in Unicode normalization form C, without surrounding
                 whitespace and without invisible characters; see `cidrgate.rules.characters`.
             parent: The account whose list the new account inherits; None for an account that has its own list.
+            display_name: The account's name for people, which is validated like a label; None for none.
             actor: Who creates the account, for the change log.
 
         Raises:
             InvalidAccountError: If the name is not valid.
-            InvalidTextError: If the actor is too long, or contains an invisible character.
+            InvalidTextError: If the display name or the actor is too long, or contains an invisible character.
             AccountExistsError: If an account with this name exists already.
             AccountNotFoundError: If there is no account `parent`.
             SubaccountError: If `parent` is itself a subaccount.
@@ -542,17 +585,23 @@ class RuleManager:
         """
         check_account_name(account)
         actor = checked_text(actor, "actor")
+        display_name = checked_text(display_name, "display_name")
 
         def create(transaction: Transaction) -> Account:
             owner = None if parent is None else parent_account(transaction, parent)
             if transaction.account(account) is not None:
                 raise AccountExistsError(f"an account {account!r} exists already", account=account)
             if self._dry_run:
-                return Account(name=account, parent=parent, created_at=datetime.now(UTC))
-            made = transaction.insert_accounts(
-                [account], parent=owner, at=datetime.now(UTC), actor=actor, origin=self._origin
+                return Account(name=account, parent=parent, created_at=datetime.now(UTC), display_name=display_name)
+            created = created_account(
+                transaction,
+                account,
+                parent=owner,
+                display_name=display_name,
+                at=datetime.now(UTC),
+                actor=actor,
+                origin=self._origin,
             )
-            created = made[account].value()
             if self._in_transaction is not None:
                 self._in_transaction(transaction, created)
             return created
@@ -561,6 +610,212 @@ class RuleManager:
             with self._store.read() as transaction:
                 return create(transaction)
         return self._write(create)
+
+    def rename_account(
+        self,
+        account: str,
+        name: str,
+        *,
+        actor: str | None = None,
+        expect_version: int | None = None,
+        confirmed: Iterable[str] = (),
+    ) -> Account:
+        """Rename an account. Its list, its subaccounts and the ids of its entries stay, and tokens for it follow.
+
+        Requests with the old name get what gates answer for unknown accounts, so the name of an enforced account
+        changes only with the confirmation `disable_enforcement`. `history` has the changes from before under both
+        names.
+
+        Args:
+            account: The account.
+            name: The new name, as for `create_account`.
+            actor: Who renames the account, for the change log.
+            expect_version: The version of the account that the caller saw; None for any version.
+            confirmed: The guards that the change may meet, by name; see `with_hooks`.
+
+        Returns:
+            The account as it is now.
+
+        Raises:
+            InvalidAccountError: If the new name is not valid.
+            InvalidTextError: If the actor is too long, or contains an invisible character.
+            AccountExistsError: If another account has the new name.
+            AccountNotFoundError: If there is no such account.
+            VersionConflictError: If the account's version is not the expected version.
+            UnconfirmedChangeError: If the change meets a guard that is not confirmed.
+            StoreError: If the change cannot be stored.
+
+        Example:
+            >>> with RuleManager.open("memory://") as manager:
+            ...     account = manager.create_account("acct-1")
+            ...     renamed = manager.rename_account("acct-1", "acct-2")
+            ...     [account.name for account in manager.accounts()], len(manager.history("acct-2"))
+            (['acct-2'], 2)
+        """
+        edit = AccountEdit(name=name)
+        return self._edit_account(account, edit, actor, expect_version, confirmed)
+
+    def edit_account(
+        self,
+        account: str,
+        *,
+        name: str | EllipsisType = ...,
+        parent: str | EllipsisType | None = ...,
+        display_name: str | EllipsisType | None = ...,
+        actor: str | None = None,
+        expect_version: int | None = None,
+        confirmed: Iterable[str] = (),
+    ) -> Account:
+        """Change the name, the parent or the display name of an account, all in one change.
+
+        An account that gets a parent inherits its list, and the entries of its own list are removed: the change log
+        has them. A subaccount that loses its parent has an empty list. The guards `other_list`,
+        `disable_enforcement` and `lock_out` refuse a change by which addresses lose or gain access.
+
+        Args:
+            account: The account.
+            name: The new name; see `rename_account`. `...` for no change, also below.
+            parent: The account whose list it inherits from now on; None for a list of its own.
+            display_name: The account's name for people, which is validated like a label; None for none.
+            actor: Who changes the account, for the change log.
+            expect_version: The version of the account that the caller saw; None for any version.
+            confirmed: The guards that the change may meet, by name; see `with_hooks`.
+
+        Returns:
+            The account as it is now. An account that was like that already keeps its version.
+
+        Raises:
+            InvalidAccountError: If the new name is not valid.
+            InvalidTextError: If the display name or the actor is too long, or contains an invisible character.
+            AccountExistsError: If another account has the new name.
+            AccountNotFoundError: If there is no such account, or no account `parent`.
+            AccountHasSubaccountsError: If an account with subaccounts would get a parent.
+            SubaccountError: If `parent` is a subaccount, or the account itself.
+            VersionConflictError: If the account's version is not the expected version.
+            UnconfirmedChangeError: If the change meets a guard that is not confirmed.
+            StoreError: If the change cannot be stored.
+
+        Example:
+            >>> with RuleManager.open("memory://") as manager:
+            ...     accounts = [manager.create_account(name) for name in ("acct-1", "acct-2")]
+            ...     added = manager.add("acct-1", "8.8.8.0/24")
+            ...     moved = manager.edit_account("acct-2", parent="acct-1", confirmed=["other_list"])
+            ...     moved.parent, manager.allows("acct-2", "9.9.9.9")
+            ('acct-1', False)
+        """
+        edit = AccountEdit(name=name, parent=parent, display_name=display_name)
+        return self._edit_account(account, edit, actor, expect_version, confirmed)
+
+    def _edit_account(
+        self,
+        account: str,
+        edit: AccountEdit,
+        actor: str | None,
+        expect_version: int | None,
+        confirmed: Iterable[str],
+    ) -> Account:
+        edit = edit.checked()
+        actor = checked_text(actor, "actor")
+        if expect_version is not None:
+            whole_number(expect_version, "expect_version", least=0)
+
+        def edited(transaction: Transaction) -> EditedAccount:
+            return account_edit(
+                transaction,
+                account,
+                edit,
+                at=datetime.now(UTC),
+                actor=actor,
+                expect_version=expect_version,
+                address=self._address,
+                origin=self._origin,
+            )
+
+        return self._change_account(edited, lambda change: change.account, confirmed)
+
+    def delete_account(
+        self,
+        account: str,
+        *,
+        recursive: bool = False,
+        actor: str | None = None,
+        expect_version: int | None = None,
+        confirmed: Iterable[str] = (),
+    ) -> AccountDeletion:
+        """Delete an account and its list. The change log has the deleted list, and its history stays readable.
+
+        Requests of the account get what gates answer for unknown accounts, so an enforced account is deleted only with
+        the confirmation `disable_enforcement`. Tokens, sessions and links for the account end. Another account may get
+        the name later: nothing of the old account decides for it.
+
+        Args:
+            account: The account.
+            recursive: Whether its subaccounts are deleted too.
+            actor: Who deletes the account, for the change log.
+            expect_version: The version of the account that the caller saw; None for any version.
+            confirmed: The guards that the change may meet, by name; see `with_hooks`.
+
+        Returns:
+            What was deleted.
+
+        Raises:
+            AccountNotFoundError: If there is no such account.
+            AccountHasSubaccountsError: If it has subaccounts, and `recursive` is false.
+            InvalidTextError: If the actor is too long, or contains an invisible character.
+            VersionConflictError: If the account's version is not the expected version.
+            UnconfirmedChangeError: If the change meets a guard that is not confirmed.
+            StoreError: If the change cannot be stored.
+
+        Example:
+            >>> with RuleManager.open("memory://") as manager:
+            ...     account = manager.create_account("acct-1")
+            ...     added = manager.add("acct-1", "8.8.8.0/24")
+            ...     deleted = manager.delete_account("acct-1", confirmed=["disable_enforcement"])
+            ...     [entry.cidr for entry in deleted.entries], manager.accounts()
+            (['8.8.8.0/24'], [])
+        """
+        check_switches(recursive=recursive)
+        actor = checked_text(actor, "actor")
+        if expect_version is not None:
+            whole_number(expect_version, "expect_version", least=0)
+
+        def deleted(transaction: Transaction) -> DeletedAccount:
+            return account_deletion(
+                transaction,
+                account,
+                recursive=recursive,
+                at=datetime.now(UTC),
+                actor=actor,
+                expect_version=expect_version,
+                origin=self._origin,
+            )
+
+        return self._change_account(deleted, lambda change: change.deletion, confirmed)
+
+    def _change_account(
+        self,
+        make: Callable[[Transaction], _AccountChange],
+        result: Callable[[_AccountChange], _Result],
+        confirmed: Iterable[str],
+    ) -> _Result:
+        """Make a change of an account, or only compute it if this manager makes dry runs."""
+        guards = self._confirmed | named_guards(confirmed)
+
+        def change(transaction: Transaction) -> _Result:
+            made = make(transaction)
+            if self._before_store is not None:
+                self._before_store(made.outcome)
+            if not self._dry_run:
+                refuse_unconfirmed(made.outcome, self._address, guards)
+                made.store()
+                if self._in_transaction is not None:
+                    self._in_transaction(transaction, result(made))
+            return result(made)
+
+        if self._dry_run:
+            with self._store.read() as transaction:
+                return change(transaction)
+        return self._write(change)
 
     def add(
         self,
@@ -819,10 +1074,66 @@ class RuleManager:
                 raise HistoryError(
                     f"the change log ends with change {end}: there is no change {to_sequence} yet", sequence=to_sequence
                 )
-            then = list_at(listing.entries, transaction.changes(account, None, after=to_sequence), to_sequence)
+            since = queries.changes_of_present_account(transaction, account, after=to_sequence)
+            then = list_at(listing.entries, since, to_sequence)
             return restoration(listing, then, self.policy)
 
         return self._change_list(account, restored, actor, expect_version, allow_empty=allow_empty).change
+
+    def undo(
+        self,
+        account: str,
+        sequence: int,
+        *,
+        actor: str | None = None,
+        expect_version: int | None = None,
+        allow_empty: bool = False,
+    ) -> ListChange:
+        """Undo one change of a list, as a new change. What other changes did since stays, unlike with `restore`.
+
+        What the change added is removed, what it removed comes back, and what it edited gets its old network and
+        details back. Today's rules apply. Entries that have expired since are left out. An entry that is not in the
+        list now gets a new id. An undo can be undone too.
+
+        Args:
+            account: The account whose list changes.
+            sequence: The sequence of the change in the change log.
+            actor: Who undoes the change, for new entries and the change log.
+            expect_version: The version of the account that the caller saw; None for any version.
+            allow_empty: Whether the list may become empty, which ends enforcement: every address is then allowed.
+
+        Returns:
+            What changed.
+
+        Raises:
+            ValueError: If `sequence` is negative.
+            HistoryError: If the log has no such change of this account.
+            UndoConflictError: If later changes altered what the change did, or if it cannot be undone: it created the
+                account, or its entries have expired.
+            RuleError: If an entry that comes back breaks a rule today. The problems name the entries in the way.
+            AccountNotFoundError: If there is no such account.
+            SubaccountError: If the account inherits its list.
+            VersionConflictError: If the account's version is not the expected version.
+            WouldDisableEnforcementError: If no entry would be left and `allow_empty` is false.
+            StoreError: If the change cannot be stored.
+
+        Example:
+            >>> with RuleManager.open("memory://") as manager:
+            ...     account = manager.create_account("acct-1")
+            ...     added = manager.add("acct-1", "1.1.1.1/32")
+            ...     sequence = manager.history("acct-1")[0].sequence
+            ...     later = manager.add("acct-1", "8.8.8.0/24")
+            ...     [entry.cidr for entry in manager.undo("acct-1", sequence).entries]
+            ['8.8.8.0/24']
+        """
+        whole_number(sequence, "sequence", least=0)
+
+        def undone(transaction: Transaction, listing: Listing) -> StoredChange:
+            change = logged_change(transaction, account, sequence)
+            later = partial(transaction.changes, account, None, after=sequence)
+            return undoing(listing, change, later, self.policy)
+
+        return self._change_list(account, undone, actor, expect_version, allow_empty=allow_empty).change
 
     def prune_history(self, older_than: Duration, *, actor: str | None = None) -> int:
         """Delete the oldest rows of the change log.
@@ -1027,6 +1338,149 @@ class RuleManager:
                 progress(done)
         return report
 
+    def export(
+        self, accounts: Iterable[str] | None = None, *, progress: Callable[[int], object] | None = None
+    ) -> Iterator[str]:
+        """Yield the lines of an export, with everything that decides for accounts and that people wrote about them.
+
+        The lines are JSON Lines (see `cidrgate.manager.exports`). `import_export` restores the accounts exactly, in any
+        kind of store. All lines are of one moment: the store is read until the last line is taken.
+
+        Args:
+            accounts: Only these accounts and their subaccounts; None for all.
+            progress: Called with the number of accounts since the last call.
+
+        Raises:
+            AccountNotFoundError: If there is no such account.
+            SubaccountError: If a subaccount is named: its list belongs to its parent.
+            StoreError: If the store cannot be read.
+
+        Example:
+            >>> with RuleManager.open("memory://") as manager, RuleManager.open("memory://") as other:
+            ...     account = manager.create_account("acct-1")
+            ...     added = manager.add("acct-1", "8.8.8.0/24", label="dns")
+            ...     report = other.import_export(manager.export())
+            ...     report.accounts, list(other.export()) == list(manager.export())
+            (1, True)
+        """
+        names = None if accounts is None else list(dict.fromkeys(accounts))
+        with self._store.read() as transaction:
+            for name in names or ():
+                refuse_subaccount(existing_account(transaction, name))
+            yield from export_lines(transaction, names, progress)
+
+    def import_export(
+        self,
+        lines: Iterable[str],
+        *,
+        replace: bool = False,
+        skip_existing: bool = False,
+        create: bool = True,
+        dry_run: bool = False,
+        allow_empty: bool = False,
+        actor: str | None = None,
+        progress: Callable[[int], object] | None = None,
+    ) -> ImportReport:
+        """Store the accounts of an export exactly as they were: all of them in one commit, or nothing.
+
+        Names, parents, versions, times, authors and entries are those of the file, also entries that have expired. The
+        rules of the policy are not checked, because the store that wrote the file may have had others. An account that
+        exists and is like the file already does not change.
+
+        Args:
+            lines: The lines of the file, from `export`. They are read once, and never all at once.
+            replace: Whether accounts that exist and differ become what the file says. Otherwise they are problems.
+            skip_existing: Whether accounts that exist stay as they are.
+            create: Whether to create accounts that do not exist.
+            dry_run: Whether to check everything and store nothing. The report then says what would be stored.
+            allow_empty: Whether, with `replace`, an account may lose all of its entries, which ends its enforcement.
+            actor: Who imports, for the change log.
+            progress: Called with the number of accounts since the last call.
+
+        Returns:
+            What was stored. If an account has a problem, nothing was stored, and the report names every problem.
+
+        Raises:
+            InvalidCopyError: If the file is damaged, incomplete or of a newer version. Nothing is stored then.
+            InvalidTextError: If the actor is too long, or contains an invisible character.
+            StoreError: If the accounts cannot be stored.
+        """
+        check_switches(
+            replace=replace, skip_existing=skip_existing, create=create, dry_run=dry_run, allow_empty=allow_empty
+        )
+        if replace and skip_existing:
+            raise ValueError("accounts that exist are replaced or skipped: choose one of them")
+        dry_run = dry_run or self._dry_run
+        actor = checked_text(actor, "actor")
+
+        def stored(transaction: Transaction) -> ImportReport:
+            report = import_copies(
+                transaction,
+                lines,
+                replace=replace,
+                skip_existing=skip_existing,
+                create=create,
+                dry_run=dry_run,
+                confirmed=self._confirmed_with(allow_empty=allow_empty),
+                at=datetime.now(UTC),
+                actor=actor,
+                origin=self._origin,
+                progress=progress,
+            )
+            if report.problems:
+                raise _RolledBackError(ImportReport(problems=report.problems))
+            return report
+
+        try:
+            if dry_run:
+                with self._store.read() as transaction:
+                    return stored(transaction)
+            return self._write_once(stored)  # the lines cannot be read again
+        except _RolledBackError as error:
+            return error.report
+
+    def backup(self, *, progress: Callable[[int], object] | None = None) -> Iterator[str]:
+        """Yield the lines of a backup: all accounts and lists, the change log, tokens and idempotent responses.
+
+        Sessions and one-time links are not in it. Of tokens it contains the hashes. Write it to a file that only its
+        owner can read. All lines are of one moment: the store is read until the last line is taken.
+
+        Args:
+            progress: Called with the number of rows since the last call.
+
+        Raises:
+            StoreError: If the store cannot be read.
+
+        Example:
+            >>> with RuleManager.open("memory://") as manager, RuleManager.open("memory://") as other:
+            ...     account = manager.create_account("acct-1")
+            ...     added = manager.add("acct-1", "8.8.8.0/24", label="dns")
+            ...     report = other.restore_backup(manager.backup())
+            ...     report.changes, other.history() == manager.history()
+            (2, True)
+        """
+        with self._store.read() as transaction:
+            yield from backup_lines(transaction, progress)
+
+    def restore_backup(self, lines: Iterable[str], *, progress: Callable[[int], object] | None = None) -> BackupReport:
+        """Restore a backup to this store, which must be empty: all of it in one commit, or nothing.
+
+        The store gets a new id. So followers and snapshots of other stores, also of the one that was backed up, notice
+        that it is another one, and read it as a whole. On PostgreSQL the user must own the tables.
+
+        Args:
+            lines: The lines of the file, from `backup`, of any kind of store.
+            progress: Called with the number of rows since the last call.
+
+        Raises:
+            InvalidCopyError: If the file is damaged, incomplete or of a newer version. Nothing is stored then.
+            StoreNotEmptyError: If the store is not empty.
+            StoreError: If the backup cannot be stored.
+        """
+        if self._dry_run:
+            raise ValueError("a backup cannot be restored as a dry run")
+        return self._write_once(lambda transaction: restore_lines(transaction, lines, progress))
+
     def with_hooks(
         self,
         *,
@@ -1047,8 +1501,8 @@ class RuleManager:
             dry_run: Whether changes are validated and passed to `before_store`, but not stored. They need no
                 confirmation then. `import_accounts` and `prune_history` are dry too, but call no hooks.
             address: The caller's address; None if it is unknown, and then no change is a lock-out.
-            confirmed: The guards that the changes may meet, by name: `disable_enforcement`, `lock_out`. They add to
-                those of this manager.
+            confirmed: The guards that the changes may meet, by name: `disable_enforcement`, `lock_out`, `other_list`,
+                `wide_entry`. They add to those of this manager.
 
         Raises:
             TypeError: If `dry_run` is neither True nor False.
@@ -1099,12 +1553,12 @@ class RuleManager:
         seen._origin = checked_origin(origin)
         return seen
 
-    def _with_transaction_hook(self, hook: Callable[[Transaction, ListOutcome | Account], object]) -> Self:
+    def _with_transaction_hook(self, hook: Callable[[Transaction, Changed], object]) -> Self:
         """Return a copy of this manager that stores data of other classes with each change.
 
         Args:
-            hook: Called in the transaction of a change, with the outcome or the created account. What it stores is
-                committed with the change. It may be called a second time, in another transaction, if the first one
+            hook: Called in the transaction of a change, with the outcome, the account or the deletion. What it stores
+                is committed with the change. It may be called a second time, in another transaction, if the first one
                 could not be committed. If it raises, nothing is stored.
         """
         seen = copy(self)
@@ -1148,16 +1602,16 @@ class RuleManager:
         return self._confirmed | {Guard.DISABLE_ENFORCEMENT} if allow_empty else self._confirmed
 
     def _write(self, make: Callable[[Transaction], _Made]) -> _Made:
+        """Return the result of a function that is called in its own write transaction, and again after a conflict."""
+        return self._attempted(lambda: self._write_once(make))
+
+    def _write_once(self, make: Callable[[Transaction], _Made]) -> _Made:
         """Return the result of a function that is called in its own write transaction."""
-
-        def write() -> _Made:
-            if self._store.writers == 1:
-                # The database does not grant its lock in the order in which the waiting writers came.
-                return self._commits.exclusive(make)
-            with self._replica.published.change() as transaction:
-                return make(transaction)
-
-        return self._attempted(write)
+        if self._store.writers == 1:
+            # The database does not grant its lock in the order in which the waiting writers came.
+            return self._commits.exclusive(make)
+        with self._replica.published.change() as transaction:
+            return make(transaction)
 
     def _attempted(self, change: Callable[[], _Made]) -> _Made:
         """Return the result of a change, and try it again after a conflict with another writer.
@@ -1181,6 +1635,14 @@ class RuleManager:
         """Prepare the manager for a forked child, where no change is in progress."""
         self._commits.after_fork()
         self._replica.after_fork(certain=certain)
+
+
+class _RolledBackError(Exception):
+    """Ends a transaction that must not be committed, with the report of what it found."""
+
+    def __init__(self, report: ImportReport) -> None:
+        super().__init__()
+        self.report = report
 
 
 def _unread(part: dict[str, Submission]) -> dict[str, Submission]:

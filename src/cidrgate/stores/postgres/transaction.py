@@ -12,24 +12,24 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import ARRAY, Text, bindparam, column, select, text
 
-from cidrgate.errors import AccountsLockedError
+from cidrgate.errors import AccountsLockedError, StoreConflictError
 from cidrgate.stores.bulk import compact, rows_of
 from cidrgate.stores.change_rows import log_row, origin_to_json
 from cidrgate.stores.entry_rows import DETAIL_NAMES, ENTRY_COLUMNS, STAMP_NAMES
 from cidrgate.stores.key_lists import in_keys
 from cidrgate.stores.migrations import VERSION_TABLE, refuse_other_lists
 from cidrgate.stores.postgres.database import LONGEST_SILENCE
-from cidrgate.stores.schema import accounts, changes, entries, utc_text
+from cidrgate.stores.schema import ID_COLUMNS, accounts, changes, entries, utc_text
 from cidrgate.stores.sql import Transaction, select_accounts_named, select_lists_after
-from cidrgate.stores.values import StoredAccount, StoredList
+from cidrgate.stores.table_rows import stored_form
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from sqlalchemy import Connection, Row, Select, TextClause
+    from sqlalchemy import Connection, Row, Select, Table, TextClause
 
-    from cidrgate.stores.values import NewList, StoredChange
+    from cidrgate.stores.values import NewList, StoredAccount, StoredChange, StoredList
     from cidrgate.values import Origin
 
 __all__ = ["PostgresTransaction"]
@@ -118,6 +118,9 @@ _CLOCK = text("SELECT clock_timestamp()")
 _COPIED_ENTRIES = f"entries ({', '.join(('id', 'account_id', 'cidr', *DETAIL_NAMES, *STAMP_NAMES))})"
 _IDS = "SELECT nextval(pg_get_serial_sequence(:table, 'id')) FROM generate_series(1, :wanted)"
 
+_LAST_ID = text("SELECT pg_sequence_last_value(CAST(pg_get_serial_sequence(:table, :id) AS regclass))")
+_RAISE_IDS = text("SELECT setval(CAST(pg_get_serial_sequence(:table, :id) AS regclass), :last)")
+
 _ADDED = ("account_id", *(column.name for column in ENTRY_COLUMNS))
 _LOGGED = ("actor", "account", "action", "before", "after", "details", "origin")
 _LOGGED_JSON = ("before", "after", "details", "origin")
@@ -191,8 +194,9 @@ class PostgresTransaction(Transaction):
     """
 
     # In a fixed order, so that two writers of many accounts never deadlock.
-    _select_to_change = select_accounts_named.order_by(accounts.c.id).with_for_update(of=accounts)
-    _select_unlocked = select_accounts_named.order_by(accounts.c.id).with_for_update(of=accounts, skip_locked=True)
+    _select_in_order = select_accounts_named.add_columns(accounts.c.parent_id).order_by(accounts.c.id)
+    _select_to_change = _select_in_order.with_for_update(of=accounts)
+    _select_unlocked = _select_in_order.with_for_update(of=accounts, skip_locked=True)
 
     def __init__(self, connection: Connection, schema: str, *, writes: bool, waits: bool = True) -> None:
         super().__init__(connection, writes=writes)
@@ -222,7 +226,7 @@ class PostgresTransaction(Transaction):
 
     def _unlocked_accounts_named(self, names: Collection[str]) -> dict[str, StoredAccount]:
         rows = self._connection.execute(self._select_unlocked, {"names": list(names)})
-        found = {row.name: StoredAccount(*row) for row in rows}
+        found = {row.name: self._stored_account(row) for row in rows}
         if missing := set(names) - found.keys():
             locked = self._connection.scalars(_select_names, {"names": list(missing)}).all()
             if locked:
@@ -231,14 +235,27 @@ class PostgresTransaction(Transaction):
                 )
         return found
 
+    def _stored_account(self, row: Row[Any]) -> StoredAccount:
+        # After a wait for the lock, the account is read again and its parent is not: the parent is None then, although
+        # the account has one.
+        if self._writes and (row.parent is None) != (row.parent_id is None):
+            raise StoreConflictError(
+                f"account {row.name!r} was moved to another parent in the meantime; nothing was changed: try again"
+            )
+        return super()._stored_account(row)
+
     def lists(self) -> Iterator[StoredList]:
-        """Stream every account with the CIDRs of its own list, parents before their subaccounts."""
+        """Stream every account with the CIDRs of its own list, in the order in which they were created."""
         # The server reads and sorts every entry before it sends the first list.
         self._allow_silence(LONGEST_SILENCE)
         return super().lists()
 
     def _expect_much(self) -> None:
         self._allow_silence(_LONG_SILENCE)
+
+    def expect_all(self) -> None:
+        """Allow the server as much time as it needs."""
+        self._allow_silence(LONGEST_SILENCE)
 
     def _allow_silence(self, seconds: float) -> None:
         driver: Any = self._connection.connection.driver_connection
@@ -363,6 +380,34 @@ class PostgresTransaction(Transaction):
             ),
         )
         self._raise_versions(new.account_id for new in lists if not new.counted)
+
+    def insert_rows(self, table: Table, names: Sequence[str], rows: Iterable[Sequence[Any]]) -> int:
+        """Insert many rows that have all of their keys, with COPY."""
+        columns = ", ".join(f'"{name}"' for name in names)
+        driver: Any = self._connection.connection.driver_connection
+        with driver.cursor() as cursor:
+            with cursor.copy(f'COPY "{self._schema}".{table.name} ({columns}) FROM STDIN') as copy:
+                for row in rows:
+                    copy.write_row(tuple(map(stored_form, row)))
+            return int(cursor.rowcount)
+
+    def lock_all(self, tables: Iterable[Table]) -> None:
+        """Keep other writers out of some tables until the end of this write transaction."""
+        names = ", ".join(f'"{self._schema}".{table.name}' for table in tables)
+        self._connection.exec_driver_sql(f"LOCK TABLE {names} IN SHARE ROW EXCLUSIVE MODE")
+
+    def last_ids(self) -> dict[str, int]:
+        """Return the greatest id that each table with ids ever had, by the name of the table; 0 if it had none."""
+        return {table: self._connection.scalar(_LAST_ID, self._sequence_of(table)) or 0 for table in ID_COLUMNS}
+
+    def raise_ids(self, ids: Mapping[str, int]) -> None:
+        """Let new rows have greater ids than these, by the name of the table."""
+        for table, last in self.last_ids().items():
+            if (greatest := max(int(ids[table]), last)) > 0:
+                self._connection.execute(_RAISE_IDS, {**self._sequence_of(table), "last": greatest})
+
+    def _sequence_of(self, table: str) -> dict[str, str]:
+        return {"table": f'"{self._schema}".{table}', "id": ID_COLUMNS[table]}
 
     def _copy(self, target: str, lines: Iterable[str]) -> None:
         driver: Any = self._connection.connection.driver_connection
