@@ -42,10 +42,14 @@ LIBRARY: Rows = {
     "RuleManager.sweep": CLOCK,
     "RuleManager.note_match": READS,
     "RuleManager.store_matches": READS,
+    "RuleManager.with_origin": "it says who makes the changes of the other rows",
     "RuleManager.with_hooks": "it makes the manager that the other rows are tried with",
     **dict.fromkeys(
         [f"RuleManager.{name}" for name in ("account", "accounts", "allows", "checker", "counts", "entries")]
-        + [f"RuleManager.{name}" for name in ("explain", "history", "last_matches", "list_states", "listing")],
+        + [
+            f"RuleManager.{name}"
+            for name in ("changes", "follow_changes", "explain", "history", "last_matches", "list_states", "listing")
+        ],
         READS,
     ),
     **dict.fromkeys(
@@ -58,6 +62,8 @@ LIBRARY: Rows = {
     "Credentials.create_link": ["create_link"],
     "Credentials.begin_session": SESSION,
     "Credentials.open_link": SESSION,
+    "Credentials.with_origin": "it says who makes the changes of the other rows",
+    "Credentials.log_failures": "it logs wrong credentials, and changes no list",
     "Credentials.revoke_token": ENDS_CREDENTIALS,
     **dict.fromkeys(
         [f"Credentials.{name}" for name in ("revoke_token_in", "end_session", "end_session_by_id", "end_session_in")]
@@ -65,7 +71,7 @@ LIBRARY: Rows = {
         ENDS_CREDENTIALS,
     ),
     **dict.fromkeys(
-        [f"Credentials.{name}" for name in ("authenticate", "tokens", "any_usable", "session", "sessions")]
+        [f"Credentials.{name}" for name in ("authenticate", "tokens", "any_usable", "is_usable", "session", "sessions")]
         + [f"Credentials.{name}" for name in ("session_by_id", "rely_on_token", "rely_on_session")],
         READS,
     ),
