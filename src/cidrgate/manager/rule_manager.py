@@ -144,7 +144,12 @@ class RuleManager:
         self._dry_run = False
         self._address: str | None = None
         self._confirmed: frozenset[Guard] = frozenset()
-        self._replica.published.housekeeping = {"sweep": self.sweep, "matches": self.store_matches, "tidy": store.tidy}
+        self._replica.published.housekeeping = {
+            "sweep": self.sweep,
+            "matches": self.store_matches,
+            "tidy": store.tidy,
+            "index": store.index_new_rows,
+        }
         join_forks(self, stage=1)
 
     @classmethod

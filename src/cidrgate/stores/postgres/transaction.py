@@ -10,7 +10,8 @@ import time
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import ARRAY, Text, bindparam, column, select, text
+from sqlalchemy import ARRAY, Text, bindparam, cast, column, select, text
+from sqlalchemy.dialects.postgresql import INET
 
 from cidrgate.errors import AccountsLockedError
 from cidrgate.stores.bulk import compact, rows_of
@@ -19,7 +20,8 @@ from cidrgate.stores.key_lists import in_keys
 from cidrgate.stores.migrations import VERSION_TABLE, refuse_other_lists
 from cidrgate.stores.postgres.database import LONGEST_SILENCE
 from cidrgate.stores.schema import accounts, changes, entries, utc_text
-from cidrgate.stores.sql import Transaction, log_row, select_accounts_named, select_lists_after
+from cidrgate.stores.search import MOST_FOUND
+from cidrgate.stores.sql import Transaction, log_row, select_accounts_named, select_found, select_lists_after
 from cidrgate.stores.values import StoredAccount, StoredList
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Row, Select, TextClause
 
+    from cidrgate.stores.search import WantedNetwork
     from cidrgate.stores.values import NewList, StoredChange
 
 __all__ = ["PostgresTransaction"]
@@ -265,6 +268,19 @@ class PostgresTransaction(Transaction):
         self._connection.execute(
             self._statements.note_matches, {"accounts": list(accounts_seen), "cidrs": list(cidrs), "at": at}
         )
+
+    def _entries_found(self, wanted: WantedNetwork, after: int, limit: int | None) -> Sequence[Row[Any]]:
+        network = cast(bindparam("network", wanted.cidr), INET)
+        found = entries.c.cidr.op("&&" if wanted.overlaps else ">>=", is_comparison=True)(network)
+        statement = select_found.where(found, entries.c.id > after).order_by(entries.c.id)
+        if limit is not None:
+            # The index has no order. With an order and a limit, the server might read all entries in that order.
+            some = select(entries.c.id).where(found, entries.c.id > after).limit(MOST_FOUND + 1)
+            ids = sorted(self._connection.scalars(some))
+            if len(ids) <= MOST_FOUND:
+                statement = select_found.where(in_keys(entries.c.id, "ids")).order_by(entries.c.id)
+                return self._connection.execute(statement, {"ids": ids[:limit]}).all()
+        return self._connection.execute(statement.limit(limit)).all()
 
     def _read_position(self) -> str:
         """Return the ids of the store and of the server, the snapshot, the end of the log, and the last row's mark."""

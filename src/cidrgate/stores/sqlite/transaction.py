@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import json
-from itertools import count
+from itertools import count, islice
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import column, text
+from sqlalchemy import column, select, text
 
 from cidrgate.stores.bulk import compact, rows_of
 from cidrgate.stores.entry_rows import DEFAULTS, DETAIL_COLUMNS, DETAIL_NAMES, STAMP_NAMES
+from cidrgate.stores.key_lists import in_keys
 from cidrgate.stores.migrations import refuse_other_lists
-from cidrgate.stores.schema import utc_text
-from cidrgate.stores.sql import Transaction, select_lists_after
+from cidrgate.stores.schema import accounts, entries, utc_text
+from cidrgate.stores.search import MOST_FOUND
+from cidrgate.stores.sql import Transaction, select_found, select_lists_after
+from cidrgate.stores.sqlite.search import NAMES, NETWORKS, names_query, networks_query
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import datetime
 
-    from sqlalchemy import Connection, Row
+    from sqlalchemy import ColumnElement, Connection, Row
 
+    from cidrgate.stores.search import WantedNetwork
     from cidrgate.stores.values import NewList
 
 __all__ = ["SqliteTransaction"]
@@ -95,6 +99,11 @@ _NOTE_MATCHES = text(
 
 _NUL = r"\u0000"
 
+_IDS_AT_ONCE = 1_000
+"""How many found entries are read at once."""
+
+_found_with_ids = select_found.where(in_keys(entries.c.id, "ids")).order_by(entries.c.id)
+
 
 class SqliteTransaction(Transaction):
     """A transaction on SQLite. The ids of new entries follow the greatest id ever used.
@@ -145,6 +154,37 @@ class SqliteTransaction(Transaction):
         changes = ",".join(f"{compact(account)}:{after}" for account, after in rows.changes)
         self._connection.exec_driver_sql(_INSERT_CHANGES, (moment, actor, f"{{{changes}}}"))
         self._raise_versions(new.account_id for new in lists if not new.counted)
+
+    def _accounts_found(self, containing: str, prefix: str, named: Sequence[ColumnElement[bool]]) -> list[int] | None:
+        query = names_query(containing, prefix)
+        if query is None:
+            return None
+        indexed_to = NAMES.indexed_to(self._connection)
+        found = NAMES.matching(self._connection, query, 0, MOST_FOUND + 1) if indexed_to else []
+        if len(found) <= MOST_FOUND:
+            others = select(accounts.c.id).where(accounts.c.id > indexed_to, *named).limit(MOST_FOUND + 1)
+            found += self._connection.scalars(others).all()
+        return None if len(found) > MOST_FOUND else found
+
+    def _entries_found(self, wanted: WantedNetwork, after: int, limit: int | None) -> Sequence[Row[Any]]:
+        query = networks_query(wanted)
+        indexed_to = NETWORKS.indexed_to(self._connection) if query else 0
+        found: list[Row[Any]] = []
+        while after < indexed_to and query and (limit is None or len(found) < limit):
+            ids = NETWORKS.matching(self._connection, query, after, _IDS_AT_ONCE)
+            rows = self._connection.execute(_found_with_ids, {"ids": ids})
+            found += (row for row in rows if wanted.finds(row.cidr))
+            after = ids[-1] if len(ids) == _IDS_AT_ONCE else indexed_to
+        if limit is not None and len(found) >= limit:
+            return found[:limit]
+        conditions = [entries.c.id > after]
+        if not wanted.overlaps:
+            conditions.append(in_keys(entries.c.cidr, "covering"))
+        others = select_found.where(*conditions).order_by(entries.c.id)
+        rows = self._connection.execute(others, {} if wanted.overlaps else {"covering": wanted.covering})
+        found += islice((row for row in rows if wanted.finds(row.cidr)), None if limit is None else limit - len(found))
+        rows.close()
+        return found
 
     def note_matches(self, seen: Sequence[tuple[str, str]], at: datetime) -> None:
         """Record when entries matched requests."""
