@@ -179,6 +179,7 @@ def change_record(change: Change) -> dict[str, Any]:
         "action": change.action,
         "before": [entry_record(entry) for entry in change.before],
         "after": [entry_record(entry) for entry in change.after],
+        "details": change.details,
     }
 
 

@@ -582,6 +582,7 @@ class Change:
             expired entries from the list.
         before: The entries that the change removed or edited, as they were before.
         after: The entries that the change added or edited, as they are after.
+        details: What changed besides entries, as a JSON object with `before` and `after`; None if nothing else did.
     """
 
     sequence: int
@@ -591,3 +592,4 @@ class Change:
     action: Action
     before: tuple[Entry, ...]
     after: tuple[Entry, ...]
+    details: dict[str, Any] | None = None

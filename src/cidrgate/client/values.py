@@ -295,6 +295,7 @@ class ChangeInfo:
     action: str
     before: list[EntryInfo]
     after: list[EntryInfo]
+    details: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -500,6 +500,7 @@ class Transaction(ABC):
                 action=row.action,
                 before=tuple(entry_from_json(row.account, record) for record in row.before),
                 after=tuple(entry_from_json(row.account, record) for record in row.after),
+                details=row.details,
             )
             for row in self._connection.execute(statement)
         ]
@@ -635,4 +636,5 @@ def log_row(change: StoredChange, at: datetime) -> dict[str, object]:
         "action": change.action,
         "before": [entry_to_json(entry) for entry in change.before],
         "after": [entry_to_json(entry) for entry in change.after],
+        "details": change.details,
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cidrgate.values import Account
 
@@ -55,7 +55,7 @@ class StoredChange:
     """One change of one account, exactly as it is stored and logged.
 
     The id identifies an entry. An entry only in `before` is removed, one only in `after` is inserted, and one in both
-    is edited.
+    is edited. `details` is what changed besides entries, as a JSON object with `before` and `after`.
     """
 
     account: StoredAccount
@@ -63,6 +63,7 @@ class StoredChange:
     before: tuple[Entry, ...] = ()
     after: tuple[Entry, ...] = ()
     actor: str | None = None
+    details: dict[str, Any] | None = None
 
 
 class NewList(NamedTuple):

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Annotated, get_args
+from typing import Annotated, Any, get_args
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
@@ -69,6 +69,7 @@ class ChangeModel(ResponseModel):
             "action": "add",
             "before": [],
             "after": [ENTRY_EXAMPLE],
+            "details": None,
         }
     )
 
@@ -79,6 +80,9 @@ class ChangeModel(ResponseModel):
     action: str = Field(description="What the change did.", json_schema_extra=open_enum(get_args(Action)))
     before: list[EntryModel] = Field(description="The entries that it removed or edited, as they were before.")
     after: list[EntryModel] = Field(description="The entries that it added or edited, as they were after.")
+    details: dict[str, Any] | None = Field(
+        description="What changed besides entries: an object with `before` and `after`; null if nothing else did."
+    )
 
 
 class ChangePageModel(ResponseModel):

@@ -119,7 +119,7 @@ _COPIED_ENTRIES = f"entries ({', '.join(('id', 'account_id', 'cidr', *DETAIL_NAM
 _IDS = "SELECT nextval(pg_get_serial_sequence(:table, 'id')) FROM generate_series(1, :wanted)"
 
 _ADDED = ("account_id", *(column.name for column in ENTRY_COLUMNS))
-_LOGGED = ("actor", "account", "action", "before", "after")
+_LOGGED = ("actor", "account", "action", "before", "after", "details")
 _INSERT = f"""
     WITH added AS (
         INSERT INTO {{schema}}.entries ({", ".join(_ADDED)})
@@ -128,7 +128,8 @@ _INSERT = f"""
         UPDATE {{schema}}.accounts SET version = version + 1 WHERE id = ANY (:raised)
     )
     INSERT INTO {{schema}}.changes (at, {", ".join(_LOGGED)})
-    SELECT :at, made.actor, made.account, made.action, CAST(made.before AS json), CAST(made.after AS json)
+    SELECT :at, made.actor, made.account, made.action, CAST(made.before AS json), CAST(made.after AS json),
+        CAST(made.details AS json)
     FROM unnest({", ".join(f":made_{name}" for name in _LOGGED)})
         WITH ORDINALITY AS made ({", ".join(_LOGGED)}, place)
     ORDER BY made.place
@@ -292,7 +293,8 @@ class PostgresTransaction(Transaction):
         """Store new entries, raise the versions of the changed accounts, and log the changes."""
         logged = [log_row(change, at) for change in made]
         for row in logged:  # a list of lists would be one array with two dimensions
-            row.update(before=compact(row["before"]), after=compact(row["after"]))
+            details = None if row["details"] is None else compact(row["details"])
+            row.update(before=compact(row["before"]), after=compact(row["after"]), details=details)
         self._connection.execute(
             self._statements.insert,
             {
