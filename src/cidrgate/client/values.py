@@ -21,6 +21,7 @@ __all__ = [
     "CheckInfo",
     "DecisionInfo",
     "EntryInfo",
+    "FoundEntryInfo",
     "ListChange",
     "ListInfo",
     "PreviewInfo",
@@ -34,6 +35,7 @@ __all__ = [
     "change_of",
     "decision_of",
     "entry_of",
+    "found_entry_of",
     "list_change_of",
     "preview_of",
     "problem_of",
@@ -138,6 +140,19 @@ class AccountInfo:
     enforced: bool
     version: int
     created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundEntryInfo(EntryInfo):
+    """An entry that a search across accounts found.
+
+    Attributes:
+        allows: Whether it allows the addresses of its network now, for its account and the subaccounts of that.
+        subaccount_count: The number of subaccounts of its account, which inherit the list.
+    """
+
+    allows: bool
+    subaccount_count: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -350,6 +365,11 @@ def _time(text: str | None) -> datetime | None:
 def entry_of(record: Mapping[str, Any]) -> EntryInfo:
     """Return a record as an entry."""
     return value_of(EntryInfo, record)
+
+
+def found_entry_of(record: Mapping[str, Any]) -> FoundEntryInfo:
+    """Return a record as a found entry."""
+    return value_of(FoundEntryInfo, record)
 
 
 def account_of(record: Mapping[str, Any]) -> AccountInfo:

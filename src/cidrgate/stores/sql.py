@@ -306,7 +306,7 @@ class Transaction(ABC):
         limit: int | None = None,
         parent: str | None = None,
         containing: str | None = None,
-        prefix: str | None = None,
+        starting_with: str | None = None,
     ) -> list[Account]:
         """Return accounts, sorted by name.
 
@@ -315,7 +315,7 @@ class Transaction(ABC):
             limit: The largest number of accounts to return; None for all.
             parent: Only the subaccounts of this account.
             containing: Only accounts whose names contain this text, in upper or lower case.
-            prefix: Only accounts whose names begin with this text, in upper or lower case.
+            starting_with: Only accounts whose names start with this text, in upper or lower case.
         """
         statement = _select_accounts.order_by(accounts.c.name).limit(limit)
         keys: dict[str, list[int]] = {}
@@ -326,12 +326,12 @@ class Transaction(ABC):
         named = []
         if containing is not None:
             named.append(accounts.c.name.icontains(containing, autoescape=True))
-        if prefix is not None:
-            named.append(accounts.c.name.istartswith(prefix, autoescape=True))
+        if starting_with is not None:
+            named.append(accounts.c.name.istartswith(starting_with, autoescape=True))
         if parent is not None:
             statement = statement.where(_parents.c.name == parent)
         elif named:
-            found = self._accounts_found(containing or "", prefix or "", named)
+            found = self._accounts_found(containing or "", starting_with or "", named)
             if found is not None:
                 statement = statement.where(in_keys(accounts.c.id, "found"))
                 keys["found"] = found
@@ -340,12 +340,14 @@ class Transaction(ABC):
             Account(name=row.name, parent=row.parent, created_at=row.created_at, version=row.version) for row in rows
         ]
 
-    def _accounts_found(self, containing: str, prefix: str, named: Sequence[ColumnElement[bool]]) -> list[int] | None:
+    def _accounts_found(
+        self, containing: str, starting_with: str, named: Sequence[ColumnElement[bool]]
+    ) -> list[int] | None:
         """Return the ids of all accounts with certain names, by an index.
 
         Args:
             containing: A text in the names; may be empty.
-            prefix: A text with which the names begin; may be empty.
+            starting_with: A text with which the names start; may be empty.
             named: The same as conditions.
 
         Returns:

@@ -3,7 +3,8 @@
 A B-tree of networks would cost an import of millions of entries several times its own time, because networks come in no
 order. A full-text index is written in sorted runs, and new rows need not be in it at once: rows with an id above
 `indexed_to` are read from their table instead, until `index_new_rows` adds them. So a bulk import costs what it did.
-Triggers index what is edited, deleted or inserted below that id, whichever version of cidrgate does it.
+A new row always has a greater id than all rows before it. Triggers index what is edited or deleted up to that id,
+whichever version of cidrgate does it.
 
 Without the FTS5 module the indexes do not exist, and every search reads its table.
 """

@@ -155,8 +155,10 @@ class SqliteTransaction(Transaction):
         self._connection.exec_driver_sql(_INSERT_CHANGES, (moment, actor, f"{{{changes}}}"))
         self._raise_versions(new.account_id for new in lists if not new.counted)
 
-    def _accounts_found(self, containing: str, prefix: str, named: Sequence[ColumnElement[bool]]) -> list[int] | None:
-        query = names_query(containing, prefix)
+    def _accounts_found(
+        self, containing: str, starting_with: str, named: Sequence[ColumnElement[bool]]
+    ) -> list[int] | None:
+        query = names_query(containing, starting_with)
         if query is None:
             return None
         indexed_to = NAMES.indexed_to(self._connection)

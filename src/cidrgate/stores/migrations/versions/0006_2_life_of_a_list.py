@@ -33,7 +33,8 @@ _INDEXES = {
 
 
 def _search_on_sqlite() -> None:
-    # Rows above the greatest id in an index are indexed later; the triggers index what happens to other rows.
+    # Rows above the greatest id in an index are indexed later, as new ids are above all older ones. The triggers index
+    # what happens to other rows, whichever version of cidrgate changes them.
     try:
         op.execute("CREATE VIRTUAL TABLE account_names USING fts5(name, tokenize = 'trigram')")
         op.execute("DROP TABLE account_names")
@@ -51,7 +52,6 @@ def _search_on_sqlite() -> None:
         insert += f" VALUES (NEW.id, NEW.{column});"
         changed = f"OLD.{column} <> NEW.{column} AND OLD.{indexed}"
         for event, condition, do in (
-            ("INSERT", f"NEW.{indexed}", insert),
             (f"UPDATE OF {column}", changed, delete + insert),
             ("DELETE", f"OLD.{indexed}", delete),
         ):
