@@ -5,7 +5,7 @@
                          list      the block whose prefixes decide: its own, or the parent's for a subaccount
     rows[row]            list      the same reference by row number, 0 after a discard
 
-    account block        AccountHeader
+    account block        AccountHeader   row, flags: KIN, SUBACCOUNT, and REPORT_ONLY or OFF for the mode of its list
                          Kin       only with KIN: the links between a parent and its subaccounts
                          name      UTF-8, padded to 8 bytes
                          trie      see trie.pxd; absent with SUBACCOUNT
@@ -38,6 +38,11 @@ from trie cimport (
 cdef enum:
     KIN = 1
     SUBACCOUNT = 2
+    # The mode of a list, for its subaccounts too: without one of these flags the list is enforced as it says. Addresses
+    # that match no prefix are allowed with either flag. Checks look at the flags after a miss only.
+    REPORT_ONLY = 4
+    OFF = 8
+    LENIENT = 12
     MAX_NAME = 1024
     FIRST_SLOTS = 16
 cdef enum: DEAD = 0xFFFFFFFF
@@ -324,18 +329,23 @@ cdef inline void exchange(Accounts *accounts, Slot *slot, uint32_t block) noexce
     retire(&accounts.arena, NULL, old_block, size_of(old))
 
 
-cdef inline int publish(Accounts *accounts, const Name *name, const Plan *plan, bint enforced) noexcept nogil:
-    """Publish a planned trie as the list of a new or known account. A list without prefixes may be enforced too."""
+cdef inline int publish(
+    Accounts *accounts, const Name *name, const Plan *plan, bint enforced, uint16_t mode
+) noexcept nogil:
+    """Publish a planned trie as the list of a new or known account, with the flag of its mode, or 0.
+
+    A list without prefixes may be enforced too.
+    """
     cdef Slot *slot = find(accounts, name)
     cdef const AccountHeader *old
     cdef uint32_t block
-    cdef uint16_t flags = 0
+    cdef uint16_t flags = mode
     cdef uint32_t row = accounts.row_count
     if slot != NULL:
         old = header_of(accounts, slot.block)
         if old.flags & SUBACCOUNT:
             return IS_SUBACCOUNT
-        flags = old.flags
+        flags |= old.flags & KIN
         row = old.row
     elif not make_room(accounts):
         return NO_MEMORY
@@ -359,7 +369,7 @@ cdef inline int publish_nothing(Accounts *accounts, const Name *name) noexcept n
     """Publish an empty list that is not enforced."""
     cdef Plan plan
     plan_trie(NULL, 0, &plan)
-    return publish(accounts, name, &plan, False)
+    return publish(accounts, name, &plan, False, 0)
 
 
 cdef inline bint make_parent(Accounts *accounts, Slot *slot) noexcept nogil:
@@ -372,7 +382,7 @@ cdef inline bint make_parent(Accounts *accounts, Slot *slot) noexcept nogil:
         return True
     name.text = text_of(old)
     name.size = old.name_size
-    block = new_account(accounts, &name, old.row, KIN, trie_size)
+    block = new_account(accounts, &name, old.row, old.flags | KIN, trie_size)
     if block == 0:
         return False
     memcpy(<char *>trie_of(header_of(accounts, block)), trie_of(old), trie_size)
@@ -498,6 +508,11 @@ cdef inline bint is_open(const char *trie) noexcept nogil:
     return header.ipv4 | header.ipv6 == 0
 
 
+cdef inline bint is_enforced(const AccountHeader *header) noexcept nogil:
+    """Return whether a list denies the addresses that match no prefix: it is not open, and no mode allows them."""
+    return not (header.flags & LENIENT or is_open(trie_of(header)))
+
+
 cdef inline uint32_t count_enforced(const Accounts *accounts) noexcept nogil:
     """Return how many accounts are enforced. A reader must be inside."""
     cdef const SlotTable *table = <const SlotTable *>load_pointer(&accounts.table)
@@ -506,12 +521,31 @@ cdef inline uint32_t count_enforced(const Accounts *accounts) noexcept nogil:
         block = load_acquire(&table.slots[place].block)
         if block != 0 and block != DEAD:
             block = load_acquire(&table.slots[place].list)
-            count += not is_open(trie_of(header_of(accounts, block)))
+            count += is_enforced(header_of(accounts, block))
     return count
 
 
-cdef inline bint trie_allows(const char *block, const Address *address, bint unenforced) noexcept nogil:
-    """Return whether a prefix covers the address; for a block with neither prefixes nor CLOSED, return `unenforced`."""
+cdef inline uint32_t count_mode(const Accounts *accounts, uint16_t mode) noexcept nogil:
+    """Return for how many accounts the list that decides has the flag of a mode. A reader must be inside."""
+    cdef const SlotTable *table = <const SlotTable *>load_pointer(&accounts.table)
+    cdef uint32_t place, block, count = 0
+    for place in range(table.capacity):
+        block = load_acquire(&table.slots[place].block)
+        if block != 0 and block != DEAD:
+            block = load_acquire(&table.slots[place].list)
+            count += header_of(accounts, block).flags & mode != 0
+    return count
+
+
+cdef inline bint list_allows(
+    const AccountHeader *account, const Address *address, bint unenforced, bint lenient
+) noexcept nogil:
+    """Return whether a prefix of an account's list covers the address.
+
+    If none does, return `lenient` for a list with the flag of a mode, and `unenforced` for a list without a flag that
+    has neither prefixes nor CLOSED.
+    """
+    cdef const char *block = trie_of(account)
     cdef const TrieHeader *header = <const TrieHeader *>block
     cdef uint32_t n4 = header.ipv4 & COUNT
     cdef const uint32_t *first4
@@ -520,9 +554,11 @@ cdef inline bint trie_allows(const char *block, const Address *address, bint une
         first4 = <const uint32_t *>(block + sizeof(TrieHeader))
         return search4(
             first4, <const uint8_t *>(first4 + n4), n4, header.ipv4 & NESTED != 0, <uint32_t>(address.hi >> 32)
-        ) != NONE
+        ) != NONE or (lenient and account.flags & LENIENT != 0)
     view_trie(block, &trie)
-    return longest_match(&trie, address) != NONE or (unenforced and is_open(block))
+    if longest_match(&trie, address) != NONE:
+        return True
+    return lenient if account.flags & LENIENT else unenforced and is_open(block)
 
 
 cdef inline size_t table_size(const Accounts *accounts) noexcept nogil:

@@ -12,15 +12,16 @@ from cpython.buffer cimport PyBUF_READ, PyBUF_SIMPLE, PyBuffer_Release, PyObject
 from cpython.bytes cimport PyBytes_AS_STRING
 from cpython.memoryview cimport PyMemoryView_FromMemory
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize, PyUnicode_DecodeUTF8
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free
 from libc.string cimport memset
 
 from accounts cimport (
-    DONE, HAS_ENTRIES, HAS_SUBACCOUNTS, IS_SUBACCOUNT, MAX_NAME, NO_PARENT, AccountHeader, Accounts, Lists, Name,
-    Slot, SlotTable, accounts_of, blocks_by_row, close_accounts, close_lists, count_enforced, discard, find,
-    find_from, first_place, header_of, header_of_parent, is_open, link, list_at, list_of, move_accounts, open_accounts,
-    open_lists, publish, row_of, rows_known, table_size, text_of, trie_allows, trie_of, withdraw,
+    DONE, HAS_ENTRIES, HAS_SUBACCOUNTS, IS_SUBACCOUNT, MAX_NAME, NO_PARENT, OFF, REPORT_ONLY, AccountHeader,
+    Accounts, Lists, Name, Slot, SlotTable, accounts_of, blocks_by_row, close_accounts, close_lists, count_enforced,
+    count_mode, discard, find, find_from, first_place, header_of, header_of_parent, is_enforced, is_open, link,
+    list_allows, list_at, list_of, move_accounts, open_accounts, open_lists, publish, row_of, rows_known, table_size,
+    text_of, trie_of, withdraw,
 )
 from address cimport Address, Prefix
 from arena cimport UNIT
@@ -139,7 +140,8 @@ cdef class Matcher:
                     + accounts.row_room * sizeof(uint32_t) + table_size(accounts))
         return size
 
-    def publish(self, str account not None, object prefixes, *, str when_empty not None="allow"):
+    def publish(self, str account not None, object prefixes, *, str when_empty not None="allow",
+                str mode not None="enforce"):
         """Replace an account's prefixes in one step.
 
         Args:
@@ -148,12 +150,14 @@ cdef class Matcher:
             when_empty: What an empty list does. With `"allow"` the account is known but not enforced, and every address
                 is allowed; with `"deny"` it is enforced, and every address is denied. A list with prefixes is always
                 enforced. Pass `"deny"` if the list comes from somewhere that may fail by being empty.
+            mode: The mode of the list: `"enforce"`, or `"report_only"` or `"off"`, with which every address is allowed,
+                whatever the list contains. A `Gate` reports the requests that `"report_only"` allows against the list.
 
         Raises:
             InvalidAddressError: If an element is not a prefix; the account is then unchanged.
             InvalidAccountError: If the name is empty or too long.
             SubaccountError: If the account inherits its parent's list.
-            ValueError: If `when_empty` is another word.
+            ValueError: If `when_empty` or `mode` is another word.
 
         Example:
             >>> matcher = Matcher()
@@ -166,9 +170,14 @@ cdef class Matcher:
         cdef uint32_t count = 0
         cdef int outcome = 0
         cdef bint enforced = when_empty == "deny"
+        cdef uint16_t flag = 0
         cdef Item *items
         if not enforced and when_empty != "allow":
             raise ValueError(f"when_empty must be 'allow' or 'deny', not {quoted(when_empty)}")
+        if mode != "enforce":
+            if mode not in MODES:
+                raise ValueError(f"mode must be 'enforce', 'report_only' or 'off', not {quoted(mode)}")
+            flag = MODES[mode]
         items = read_items(prefixes, &count)
         try:
             self.new_name(account, &name)
@@ -176,7 +185,7 @@ cdef class Matcher:
                 raise MemoryError
             with cython.critical_section(self):
                 self.wait_for_adoption()
-                outcome = publish(accounts_of(&self.lists), &name, &plan, enforced)
+                outcome = publish(accounts_of(&self.lists), &name, &plan, enforced, flag)
             drop_plan(&plan)
         finally:
             free(items)
@@ -267,7 +276,7 @@ cdef class Matcher:
         Raises:
             InvalidAddressError: If the argument is not an address; an edge then denies the request with 403.
         """
-        return answer(self, account, address, True, True)
+        return answer(self, account, address, True, True, True)
 
     def allows_known(self, str account not None, object address):
         """Return whether an account is known and its list allows an address.
@@ -286,13 +295,14 @@ cdef class Matcher:
             >>> matcher.allows_known("acct-1", "8.8.8.8"), matcher.allows_known("acct-2", "8.8.8.8")
             (True, False)
         """
-        return answer(self, account, address, False, True)
+        return answer(self, account, address, False, True, True)
 
     def allows_enforced(self, str account not None, object address):
-        """Return whether an account is enforced and a prefix of its list covers an address.
+        """Return whether an account has a list that allows an address.
 
         Args:
-            account: The account. If it is unknown or not `enforced`, no address is allowed.
+            account: The account. If it is unknown, or its list is empty and was published with `when_empty="allow"`, no
+                address is allowed. If the mode of its list is not `enforce`, every address is.
             address: A `str`, packed `bytes` (4 or 16) or an `ipaddress` object.
 
         Raises:
@@ -305,11 +315,55 @@ cdef class Matcher:
             >>> matcher.allows_enforced("acct-1", "8.8.8.8"), matcher.allows_enforced("acct-2", "8.8.8.8")
             (True, False)
         """
-        return answer(self, account, address, False, False)
+        return answer(self, account, address, False, False, True)
+
+    def _sure_known(self, str account not None, object address):
+        """Return the result of `allows_known`, or False if only the mode of the list allows the address."""
+        return answer(self, account, address, False, True, False)
+
+    def _sure_enforced(self, str account not None, object address):
+        """Return the result of `allows_enforced`, or False if only the mode of the list allows the address."""
+        return answer(self, account, address, False, False, False)
+
+    def mode(self, str account not None):
+        """Return the mode of an account's list, as `publish` got it: `enforce`, `report_only` or `off`.
+
+        A subaccount has the mode of its parent. An unknown account has the mode `enforce`.
+
+        Example:
+            >>> matcher = Matcher()
+            >>> matcher.publish("acct-1", ["8.8.8.0/24"], mode="report_only")
+            >>> matcher.mode("acct-1"), matcher.allows("acct-1", "9.9.9.9"), matcher.enforced("acct-1")
+            ('report_only', True, False)
+        """
+        cdef uint16_t flags = self._state(account)[0]
+        return "off" if flags & OFF else "report_only" if flags & REPORT_ONLY else "enforce"
+
+    def _when_empty(self, str account not None):
+        """Return the `when_empty` with which an account's list would be published again with other prefixes."""
+        return "allow" if self._state(account)[1] else "deny"
+
+    cdef tuple _state(self, str account):
+        """Return the flags of an account's list, and whether the list is open, for changes and reports."""
+        cdef Name name
+        cdef uint32_t block
+        cdef uint16_t flags = 0
+        cdef bint opened = True
+        cdef const Accounts *accounts
+        cdef int64_t *inside
+        self.name(account, &name)
+        inside = enter_unlocked(&self.lists.readers)
+        accounts = accounts_of(&self.lists)
+        block = list_of(accounts, &name)
+        if block != 0:
+            flags = header_of(accounts, block).flags
+            opened = is_open(trie_of(header_of(accounts, block)))
+        leave_unlocked(inside)
+        return flags, opened
 
     def enforced(self, str account not None):
-        """Return whether an account is enforced: it has prefixes, or it was published with
-        `when_empty="deny"`.
+        """Return whether an account is enforced: the mode of its list is `enforce`, and it has prefixes or was published
+        with `when_empty="deny"`.
 
         A subaccount is enforced if its parent is. An unknown account is not enforced.
         """
@@ -322,7 +376,7 @@ cdef class Matcher:
         inside = enter_unlocked(&self.lists.readers)
         accounts = accounts_of(&self.lists)
         block = list_of(accounts, &name)
-        answer = block != 0 and not is_open(trie_of(header_of(accounts, block)))
+        answer = block != 0 and is_enforced(header_of(accounts, block))
         leave_unlocked(inside)
         return answer
 
@@ -333,6 +387,17 @@ cdef class Matcher:
         with nogil:
             inside = enter(&self.lists.readers)
             count = count_enforced(accounts_of(&self.lists))
+            leave(inside)
+        return count
+
+    def _count_mode(self, str mode not None):
+        """Return how many accounts have a list with the mode `report_only` or `off`, for metrics."""
+        cdef uint32_t count
+        cdef int64_t *inside
+        cdef uint16_t flag = MODES[mode]
+        with nogil:
+            inside = enter(&self.lists.readers)
+            count = count_mode(accounts_of(&self.lists), flag)
             leave(inside)
         return count
 
@@ -702,6 +767,8 @@ cdef uint64_t new_seed() except? 0:
     return (<const uint64_t *>PyBytes_AS_STRING(seed))[0]
 
 
+cdef dict MODES = {"report_only": REPORT_ONLY, "off": OFF}
+
 cdef dict REFUSALS = {
     FOREIGN: "is not a snapshot: open a file that Matcher.save wrote",
     OTHER_ORDER: "was written on a machine with another byte order: save it again on this machine",
@@ -735,10 +802,13 @@ def _seal_snapshot(bytes image not None, /):
     return bytes(sealed)
 
 
-cdef inline bint answer(Matcher matcher, str account, object address, bint unknown, bint unenforced) except -1:
+cdef inline bint answer(
+    Matcher matcher, str account, object address, bint unknown, bint unenforced, bint lenient
+) except -1:
     """Return whether an address may act for an account; `unknown` and `unenforced` are the results for such accounts.
 
-    This is the body of `allows`, `allows_known` and `allows_enforced`; it is inlined into each of them.
+    `lenient` is the result if only the mode of the list allows the address. This is the body of `allows`,
+    `allows_known`, `allows_enforced` and their kind; it is inlined into each of them.
     """
     cdef Name name
     cdef Address wanted
@@ -763,7 +833,7 @@ cdef inline bint answer(Matcher matcher, str account, object address, bint unkno
     if is_address:
         slot = find_from(table, accounts, &name, tag)
         block = 0 if slot == NULL else load_acquire(&slot.list)
-        found = allowed(accounts, block, &wanted, unenforced) if block else unknown
+        found = allowed(accounts, block, &wanted, unenforced, lenient) if block else unknown
     leave_unlocked(inside)
     if not is_address:
         raise not_an_address(address)
@@ -771,10 +841,10 @@ cdef inline bint answer(Matcher matcher, str account, object address, bint unkno
 
 
 cdef inline bint allowed(
-    const Accounts *accounts, uint32_t block, const Address *address, bint unenforced
+    const Accounts *accounts, uint32_t block, const Address *address, bint unenforced, bint lenient
 ) noexcept nogil:
     """Return whether one list allows an address."""
-    return trie_allows(trie_of(header_of(accounts, block)), address, unenforced)
+    return list_allows(header_of(accounts, block), address, unenforced, lenient)
 
 
 cdef Py_ssize_t allow_one(
@@ -783,7 +853,7 @@ cdef Py_ssize_t allow_one(
     """Check batches against one list (0: an unknown account); return how many elements precede an invalid one."""
     cdef Trie trie
     cdef Py_ssize_t done
-    if block == 0 or is_open(trie_of(header_of(accounts, block))):
+    if block == 0 or not is_enforced(header_of(accounts, block)):
         memset(&trie, 0, sizeof(Trie))
         done = find_batches(&trie, batches, n_batches, answers)
         memset(answers, 1, done)
@@ -836,8 +906,8 @@ cdef Py_ssize_t allow_rows_of_batch(
             prefetch(headers[index])
             prefetch(<const char *>headers[index] + 64)
         for index in range(got):
-            answers[start + index] = headers[index] == NULL or trie_allows(
-                trie_of(headers[index]), addresses + index, True)
+            answers[start + index] = headers[index] == NULL or list_allows(
+                headers[index], addresses + index, True, True)
         start += got
         if got < wanted:
             break

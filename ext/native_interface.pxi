@@ -56,7 +56,7 @@ cdef int check_row(const Accounts *accounts, int32_t row, const Address *address
     if row == NONE:
         return CIDRGATE_UNKNOWN_ACCOUNT
     block = load_acquire(list_at(accounts, row)) if is_row(accounts, row) else 0
-    return allowed(accounts, block, address, True) if block else CIDRGATE_INVALID_ROW
+    return allowed(accounts, block, address, True, True) if block else CIDRGATE_INVALID_ROW
 
 
 cdef bint is_allowed(int status) noexcept nogil:

@@ -1,7 +1,7 @@
 """A matcher as one file: its layout, and the functions that write and open it.
 
-Format 2 has leaves, runs, skips and UPPER (`trie.pxd`). A file of format 1 has none of them and is otherwise the same,
-so the same code reads it.
+Format 2 has leaves, runs, skips and UPPER (`trie.pxd`), and modes of accounts (`accounts.pxd`). A file of format 1 has
+none of them and is otherwise the same, so the same code reads it.
 
     offset          section    content
     0               Snapshot   magic, version, byte order, sizes, checksums; padded to PAGE
@@ -29,10 +29,11 @@ not rely on a property that is not in this table. No check can prove who wrote t
     a name has 1 to MAX_NAME bytes                      verify_block        find, new_account
     a name is UTF-8                                     is_utf8             parent_of, known
     flags are none, KIN, or KIN and SUBACCOUNT          verify_block        kin_of, size_of, exchange, publish, link
+    without SUBACCOUNT, one flag of a mode may be set   verify_block        list_allows, is_enforced, make_parent
     a row number is below row_count, one block has it   verify_arena        row_at, exchange, discard, write_sections
 
     a list has at most MOST_LISTED prefixes             verify_block        longest_match6, prefix_at: int32 indices
-    CLOSED is set only without prefixes                 verify_block        is_open, trie_allows
+    CLOSED is set only without prefixes                 verify_block        is_open, list_allows
     lengths are at most 32 and 128                      verify_prefixes*    last_cover4, same_network, write_decimal
     no bit is set beyond a length                       verify_prefixes*    open_direct, make_bitmap: their tables end
                                                                             where a prefix ends; search4, search6

@@ -10,7 +10,7 @@ from libc.stdlib cimport calloc, free, malloc, qsort
 from libc.string cimport memcmp, memcpy, memset
 
 from accounts cimport (
-    DEAD, KIN, MAX_NAME, MOST_ROWS, SUBACCOUNT,
+    DEAD, KIN, LENIENT, MAX_NAME, MOST_ROWS, SUBACCOUNT,
     AccountHeader, Kin, Slot, SlotTable,
     first_place, kin_of, text_of, trie_of,
 )
@@ -343,7 +343,12 @@ cdef inline uint64_t verify_block(
     cdef Family ipv4, ipv6
     if left < sizeof(AccountHeader) + sizeof(Kin) or header.row >= row_count:
         return 0
-    if header.name_size == 0 or header.name_size > MAX_NAME or header.flags not in (0, KIN, KIN | SUBACCOUNT):
+    if header.name_size == 0 or header.name_size > MAX_NAME:
+        return 0
+    # A list has one mode, and a subaccount has no list.
+    if header.flags & LENIENT == LENIENT or header.flags & ~LENIENT not in (0, KIN, KIN | SUBACCOUNT):
+        return 0
+    if header.flags & SUBACCOUNT and header.flags & LENIENT:
         return 0
     size = trie_of(header) - <const char *>block
     if size > left or not is_utf8(text_of(header), header.name_size):

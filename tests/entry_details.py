@@ -13,6 +13,7 @@ from cidrgate.values import DETAILS
 VALUES: dict[str, tuple[Any, Any]] = {
     "label": ("office", "home"),
     "expires_at": (datetime(2999, 1, 1, tzinfo=UTC), datetime(2999, 12, 31, 23, 59, 1, tzinfo=UTC)),
+    "enabled": (False, True),
 }
 """Nothing ends while a test runs."""
 

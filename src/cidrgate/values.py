@@ -175,10 +175,12 @@ class EntryDetails(TypedDict, total=False):
     Attributes:
         label: The label, or None for no label.
         expires_at: When the entry expires, with a time zone; None for never.
+        enabled: Whether the entry matches addresses. A disabled entry stays in the list and allows nothing.
     """
 
     label: str | None
     expires_at: datetime | None
+    enabled: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +194,7 @@ class NewEntry:
         cidr: The network: text, or an `ipaddress` object. An address object is its /32 or /128.
         label: The label, or None for no label.
         expires_at: When the entry expires, with a time zone; None for never.
+        enabled: Whether the entry matches addresses; True by default.
 
     Raises:
         TypeError: If `cidr` is neither text nor an `ipaddress` object, or a detail has another type.
@@ -206,6 +209,7 @@ class NewEntry:
     cidr: str
     label: str | EllipsisType | None = field(default=..., kw_only=True)
     expires_at: datetime | EllipsisType | None = field(default=..., kw_only=True)
+    enabled: bool | EllipsisType = field(default=..., kw_only=True)
 
     if TYPE_CHECKING:
 
@@ -215,6 +219,7 @@ class NewEntry:
             *,
             label: str | EllipsisType | None = ...,
             expires_at: datetime | EllipsisType | None = ...,
+            enabled: bool | EllipsisType = ...,
         ) -> None: ...
 
     def __post_init__(self) -> None:
@@ -255,6 +260,7 @@ class EntryEdit:
         cidr: The new network: text, or an `ipaddress` object. An address object is its /32 or /128.
         label: The new label, or None for no label.
         expires_at: The new expiry, or None for never.
+        enabled: Whether the entry matches addresses from now on.
 
     Raises:
         TypeError: If a field has another type.
@@ -264,6 +270,7 @@ class EntryEdit:
     cidr: str | EllipsisType = ...
     label: str | EllipsisType | None = ...
     expires_at: datetime | EllipsisType | None = ...
+    enabled: bool | EllipsisType = ...
 
     if TYPE_CHECKING:
 
@@ -273,6 +280,7 @@ class EntryEdit:
             cidr: Prefix | IPv4Address | IPv6Address | EllipsisType = ...,
             label: str | EllipsisType | None = ...,
             expires_at: datetime | EllipsisType | None = ...,
+            enabled: bool | EllipsisType = ...,
         ) -> None: ...
 
     def __post_init__(self) -> None:
@@ -371,6 +379,8 @@ class Entry:
         created_at: When the entry was added; a time in UTC with a time zone.
         created_by: The actor who added it, or None if no actor was named.
         expires_at: When the entry expires, or None if it does not.
+        enabled: Whether the entry matches addresses. A disabled entry allows nothing, but it still counts: toward the
+            limit, for overlaps, and for whether the account is enforced.
     """
 
     id: int = field(metadata={"meaning": "The id; an edit does not change it."})
@@ -383,6 +393,10 @@ class Entry:
     created_by: str | None = field(metadata={"meaning": "Who added it."})
     expires_at: datetime | None = field(
         default=None, metadata={"title": "Expiry", "meaning": "When the entry expires, or null for never."}
+    )
+    enabled: bool = field(
+        default=True,
+        metadata={"title": "Enabled", "meaning": "Whether the entry matches; a disabled entry allows nothing."},
     )
 
     @property
@@ -403,7 +417,7 @@ class Entry:
 
     def matches(self, at: datetime) -> bool:
         """Return whether the entry allows the addresses of its network at a time."""
-        return not self.is_expired(at)
+        return self.enabled and not self.is_expired(at)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

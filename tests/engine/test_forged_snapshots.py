@@ -87,6 +87,8 @@ def lists() -> Matcher:
     matcher.publish("both", ["8.8.8.0/24", "2600::/12"])
     matcher.publish("empty", [])
     matcher.publish("closed", [], when_empty="deny")
+    matcher.publish("reports", ["9.0.0.0/8"], mode="report_only")
+    matcher.publish("paused", [], when_empty="deny", mode="off")
     matcher.publish("index", [f"9.{n}.0.0/16" for n in range(64)] + ["9.0.0.0/8", "9.1.2.0/24", "9.1.2.3/32"])
     matcher.publish("index6", [f"2600:{n:x}::/32" for n in range(64)] + ["2600::/16", "2600:1:2::/48"])
     matcher.publish("leaves", [f"{n}.1.2.3/32" for n in range(1, 66)])
@@ -218,6 +220,10 @@ def row(name: str, value: Callable[[File], int]) -> Callable[[File], None]:
     return lambda file: file.write(file.layout.rows_offset + 4 * file.block(name).row, 4, value(file))
 
 
+def flags(name: str, value: int) -> Callable[[File], None]:
+    return lambda file: file.write(file.at(name) + 6, 2, value)
+
+
 def reference(name: str) -> Callable[[File], int]:
     return lambda file: file.block(name).reference
 
@@ -330,6 +336,12 @@ FORGERIES: dict[str, Callable[[File], None]] = {
     "a name of a surrogate": name_that_is_not_text(b"\xed\xa0\x80"),
     "a name beyond Unicode": name_that_is_not_text(b"\xf4\x90\x80\x80"),
     "a name of a stray octet": name_that_is_not_text(b"ab\x80"),
+    "two modes at once": flags("few", 12),
+    "another mode beside its own": flags("reports", 12),
+    "a flag that nobody knows": flags("few", 16),
+    "a subaccount with a mode": flags("sub-1", 3 | 4),
+    "a mode instead of a parent": flags("sub-1", 8),
+    "a list that is called a subaccount's": flags("paused", 3),
     "more rows than can be": lambda file: file.write(*HEADER_FIELDS["row_count"], 2**31),
 }
 

@@ -62,6 +62,8 @@ def matcher() -> Matcher:
     matcher.publish("acct-1", ["8.8.8.0/25", "2606:4700::/32"])
     matcher.publish("open", [])
     matcher.link("sub-é", parent="acct-1")
+    matcher.publish("reports", ["8.8.8.0/25"], mode="report_only")
+    matcher.publish("paused", [f"8.8.8.{n}/32" for n in range(100)], mode="off")
     return matcher
 
 
@@ -79,7 +81,7 @@ def test_rows_are_counted_without_the_gil(examples: tuple[Any, Any], matcher: Ma
 
 def test_answers_are_those_of_the_matcher(examples: tuple[Any, Any], matcher: Matcher) -> None:
     gate, gate_c = examples
-    for account in ("acct-1", "sub-é", "open", "unknown"):
+    for account in ("acct-1", "sub-é", "open", "unknown", "reports", "paused"):
         row = matcher.rows([account])[0]
         for text in ("8.8.8.8", "8.8.8.200", "2606:4700::1", "2606:4800::1", "::ffff:8.8.8.8"):
             expected = matcher.allows(account, text)

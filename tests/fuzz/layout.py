@@ -10,7 +10,7 @@ import struct
 from dataclasses import dataclass, field
 from ipaddress import IPv6Address
 from socket import AF_INET, AF_INET6, inet_ntop
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +21,7 @@ SEGMENT_UNITS = 131_072
 SEGMENT = SEGMENT_UNITS * UNIT
 EXACT = 64
 DEAD = 0xFFFFFFFF
-KIN, SUBACCOUNT = 1, 2
+KIN, SUBACCOUNT, REPORT_ONLY, OFF = 1, 2, 4, 8
 COUNT, FLAG, UPPER = 0x3FFFFFFF, 0x80000000, 0x40000000
 SMALL = 64
 ROOTS = 65_536
@@ -123,6 +123,10 @@ class Block:
     prefixes: list[str] = field(default_factory=list)
     closed: bool = False
     size: int = 0
+
+    @property
+    def mode(self) -> Literal["enforce", "report_only", "off"]:
+        return "off" if self.flags & OFF else "report_only" if self.flags & REPORT_ONLY else "enforce"
 
     @property
     def reference(self) -> int:

@@ -24,6 +24,7 @@ from bisect import bisect_right
 from pathlib import Path
 from socket import AF_INET, AF_INET6, inet_pton
 from tempfile import TemporaryDirectory
+from typing import Literal, TypeAlias
 
 import numpy as np
 
@@ -32,6 +33,7 @@ from cidrgate._engine import _seal_snapshot, canonical_prefix
 from tests.fuzz.layout import (
     DEAD,
     HEADER_FIELDS,
+    KIN,
     PAGE,
     SUBACCOUNT,
     Layout,
@@ -41,6 +43,8 @@ from tests.fuzz.layout import (
     prefix_text,
     with_table,
 )
+
+Mode: TypeAlias = Literal["enforce", "report_only", "off"]
 
 BASES = 24
 LARGE = {5, 7, 15, 17, 23}
@@ -86,6 +90,7 @@ def base(number: int) -> tuple[bytes, Layout, dict[str, list[Range]]]:
             name,
             ipv4_list(source, size) + ipv6_list(source, source.choice([0, 0, 1, 3, size])),
             when_empty="deny" if source.random() < 0.3 else "allow",
+            mode=source.choice(["enforce", "enforce", "enforce", "report_only", "off"]),
         )
     if number % 4 == 1:  # leaves, runs and skips of both families, and IPv6 prefixes without a lower half
         matcher.publish(
@@ -248,7 +253,7 @@ class Forgery:
 
     def forge_kin(self) -> None:
         """Chains that end too soon, go round, or cross; parents that are none."""
-        kin = [block for block in self.layout.blocks if block.flags]
+        kin = [block for block in self.layout.blocks if block.flags & KIN]
         if not kin:
             return
         block, other = self.source.choice(kin), self.source.choice(self.layout.blocks)
@@ -261,14 +266,14 @@ class Forgery:
         elif how == 2:
             self.write(self.layout.rows_offset + 4 * block.row, 4, other.reference)
         else:
-            self.write(place - 2, 2, self.source.choice([0, 1, 2, 3]))
+            self.write(place - 2, 2, self.source.choice([0, 1, 2, 3, 4, 5, 7, 8, 9, 12, 13, 16]))
 
     def forge_name(self) -> None:
         """Two accounts of one name, an empty one, one that is not UTF-8."""
         if not self.layout.blocks:
             return
         block, other = self.source.choice(self.layout.blocks), self.source.choice(self.layout.blocks)
-        place = self.layout.arena_offset + block.at + (16 if block.flags else 8)
+        place = self.layout.arena_offset + block.at + (16 if block.flags & KIN else 8)
         how = self.source.randrange(4)
         if how == 0:
             same = [found for found in self.layout.blocks if len(found.name) == len(block.name)]
@@ -278,7 +283,7 @@ class Forgery:
         elif how == 2:
             self.image[place] ^= 1 + self.source.randrange(3)
         else:
-            self.write(place - (16 if block.flags else 8) + 4, 2, len(other.name))
+            self.write(place - (16 if block.flags & KIN else 8) + 4, 2, len(other.name))
 
     def forge_block(self) -> None:
         """One block over another of the same size, under its own row or the other's."""
@@ -334,7 +339,8 @@ def bounds(prefix: str) -> tuple[int, int, int, int]:
 class Listed:
     """A list as merged intervals of each family."""
 
-    def __init__(self, prefixes: list[str], *, enforced: bool) -> None:
+    def __init__(self, prefixes: list[str], *, enforced: bool, mode: Mode = "enforce") -> None:
+        self.mode = mode
         self.prefixes = prefixes
         self.enforced = enforced
         self.starts: dict[int, list[int]] = {4: [], 6: []}
@@ -376,7 +382,8 @@ class Model:
             if block.flags & SUBACCOUNT:
                 self.parents[name] = by_row[block.parent].name.decode()
             else:
-                self.lists[name] = Listed(block.prefixes, enforced=bool(block.prefixes) or block.closed)
+                enforced = bool(block.prefixes) or block.closed
+                self.lists[name] = Listed(block.prefixes, enforced=enforced, mode=block.mode)
 
     def names(self) -> list[str]:
         return [*self.lists, *self.parents]
@@ -384,9 +391,11 @@ class Model:
     def list_of(self, name: str) -> Listed:
         return self.lists.get(self.parents.get(name, name), NOBODY)
 
-    def publish(self, matcher: Matcher, name: str, prefixes: list[str], *, enforced: bool) -> None:
+    def publish(
+        self, matcher: Matcher, name: str, prefixes: list[str], *, enforced: bool, mode: Mode = "enforce"
+    ) -> None:
         try:
-            matcher.publish(name, prefixes, when_empty="deny" if enforced else "allow")
+            matcher.publish(name, prefixes, when_empty="deny" if enforced else "allow", mode=mode)
         except SubaccountError as refusal:
             told = str(refusal)
             assert name in self.parents
@@ -397,7 +406,7 @@ class Model:
             return
         assert name not in self.parents
         unique = sorted({canonical_prefix(prefix) for prefix in prefixes}, key=lambda p: (*bounds(p)[:2], bounds(p)[3]))
-        self.lists[name] = Listed(unique, enforced=bool(prefixes) or enforced)
+        self.lists[name] = Listed(unique, enforced=bool(prefixes) or enforced, mode=mode)
 
     def link(self, matcher: Matcher, name: str, parent: str) -> None:
         bad = name == parent or parent in self.parents or name in self.parents.values()
@@ -448,9 +457,11 @@ def ask(source: random.Random, matcher: Matcher, model: Model, name: str, most: 
     """Every way to ask about one account."""
     listed = model.list_of(name)
     known = name in model.lists or name in model.parents
-    opened = not listed.enforced
+    lenient = listed.mode != "enforce"
+    opened = lenient or not listed.enforced
     assert (name in matcher) == known, name
-    assert matcher.enforced(name) == listed.enforced, name
+    assert matcher.enforced(name) == (not opened), name
+    assert matcher.mode(name) == listed.mode, name
     assert matcher.prefixes(name) == listed.prefixes, name
     numbers = numbers_near(source, listed, source.choice([1, 63, 64, 65, 4_095, 4_096, int(most ** source.random())]))
     covered = listed.covers_numbers(numbers)
@@ -463,7 +474,8 @@ def ask(source: random.Random, matcher: Matcher, model: Model, name: str, most: 
         inside = listed.covers(version, number)
         assert matcher.allows(name, text) == (inside or opened), (name, text)
         assert matcher.allows_known(name, text) == (known and (inside or opened)), (name, text)
-        assert matcher.allows_enforced(name, text) == inside, (name, text)
+        assert matcher.allows_enforced(name, text) == (inside or lenient), (name, text)
+        assert matcher._sure_enforced(name, text) == inside, (name, text)
         match = matcher.match(name, text)
         assert (match is not None) == inside, (name, text)
         if match is not None:
@@ -486,7 +498,8 @@ def change(source: random.Random, matcher: Matcher, model: Model) -> None:
         if how < 0.5:
             size = source.choice([0, 0, 1, 3, 10, 40, 65, 130])
             prefixes = ipv4_list(source, size) + ipv6_list(source, source.choice([0, 2, 66 if size > 64 else 1]))
-            model.publish(matcher, name, prefixes if size else [], enforced=source.random() < 0.2)
+            mode: Mode = source.choice(["enforce", "enforce", "report_only", "off"])
+            model.publish(matcher, name, prefixes if size else [], enforced=source.random() < 0.2, mode=mode)
         elif how < 0.75:
             model.link(matcher, name, other)
         else:

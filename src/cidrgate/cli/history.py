@@ -12,7 +12,7 @@ from cidrgate.cli.options import Session, command
 from cidrgate.cli.output import DRY, Table, a_page, counted, value_text
 from cidrgate.manager import RuleManager
 from cidrgate.serialization import change_record
-from cidrgate.values import DETAILS, Change, Entry
+from cidrgate.values import DETAILS, Change, Detail, Entry
 
 __all__ = ["app", "described", "said_of"]
 
@@ -118,10 +118,17 @@ def said_of(entry: Entry) -> list[str]:
         ['dns', 'expires at 2025-01-02 00:00:00']
     """
     return [
-        text if detail.name == "label" else f"{detail.name.replace('_', ' ')} {text}"
+        _said(detail, value)
         for detail in DETAILS
-        if getattr(entry, detail.name) != detail.default and (text := value_text(getattr(entry, detail.name)))
+        if (value := getattr(entry, detail.name)) != detail.default and value is not None
     ]
+
+
+def _said(detail: Detail, value: object) -> str:
+    name = detail.name.replace("_", " ")
+    if isinstance(value, bool):
+        return name if value else f"not {name}"
+    return value_text(value) if detail.name == "label" else f"{name} {value_text(value)}"
 
 
 def _labelled(entry: Entry) -> str:

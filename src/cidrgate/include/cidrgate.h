@@ -13,6 +13,8 @@
  * account is discarded or Matcher.adopt() replaces all lists. After that allows_*() returns 0, check_*() returns
  * CIDRGATE_INVALID_ROW, and row() returns the new row. A row belongs to one matcher: never ask another matcher about it.
  *
+ * A list whose mode is `report_only` or `off` allows every address; what would be denied is reported by a Gate only.
+ *
  * A matcher knows nothing of staleness: with RuleManager(on_stale="deny"), ask `manager.stale` too, now and then.
  *
  * A thread that holds the GIL need not call enter(). A free-threaded Python has no GIL: there, always call enter().

@@ -979,7 +979,9 @@ class RuleManager:
         lists: Mapping[str, Submission] | Iterable[tuple[str, Submission]],
         *,
         replace: bool = False,
+        skip_existing: bool = False,
         create: bool = True,
+        close: bool = False,
         strict: bool = False,
         dry_run: bool = False,
         allow_empty: bool = False,
@@ -994,7 +996,11 @@ class RuleManager:
             lists: The entries by account name, in any form that `add` takes; or pairs of a name and its entries, with
                 each name once. Pairs are read only as they are needed.
             replace: Whether each list replaces the account's list, instead of being added to it.
+            skip_existing: Whether to leave out entries whose addresses the account's list allows already, and as long.
             create: Whether to create accounts that do not exist.
+            close: Whether an account whose list cannot be stored, and that has no entries, denies every address from
+                now on. Its list then has an expired entry, which the first entry that is added replaces. Otherwise
+                `ImportReport.open` names it.
             strict: Whether to store everything in one commit, or nothing if the list of any account cannot be stored.
             dry_run: Whether to check everything and store nothing. The report then says what would be stored.
             allow_empty: Whether, with `replace`, an empty list may replace a list with entries, which ends the
@@ -1007,7 +1013,8 @@ class RuleManager:
 
         Raises:
             TypeError: If an argument that must be True or False is neither.
-            ValueError: If the pairs have a name twice. The accounts of earlier commits are stored and published.
+            ValueError: If `skip_existing` is used with `replace`, or `close` with `strict`; or if the pairs have a name
+                twice. Then the accounts of earlier commits are stored and published.
             InvalidTextError: If the actor is too long, or contains an invisible character.
             StoreError: If a commit fails. The accounts of earlier commits are stored and published.
 
@@ -1021,6 +1028,9 @@ class RuleManager:
             (1, 1, ['b'])
         """
         check_switches(replace=replace, create=create, strict=strict, dry_run=dry_run, allow_empty=allow_empty)
+        check_switches(skip_existing=skip_existing, close=close)
+        if (skip_existing and replace) or (close and strict):
+            raise ValueError("skip_existing excludes replace, and close excludes strict")
         dry_run = dry_run or self._dry_run
         actor = checked_text(actor, "actor")
 
@@ -1031,7 +1041,9 @@ class RuleManager:
                     _unread(part),
                     policy=self.policy,
                     replace=replace,
+                    skip_existing=skip_existing,
                     create=create,
+                    close=close,
                     strict=strict,
                     dry_run=dry_run,
                     confirmed=self._confirmed_with(allow_empty=allow_empty),

@@ -84,13 +84,13 @@ def _expired(table: FromClause, at: ColumnElement[datetime] | datetime) -> Colum
     return and_(table.c.expires_at.is_not(None), table.c.expires_at <= at)
 
 
-def _matches(_table: FromClause) -> ColumnElement[bool]:
+def _matches(table: FromClause) -> ColumnElement[bool]:
     """Return `Entry.matches` as a SQL condition, except for the expiry.
 
     The condition is part of every statement that fills a matcher. A matcher also needs the entries that will expire:
     `ExpirySchedule` removes them in time.
     """
-    return true()
+    return table.c.enabled.is_(true())
 
 
 # An entry that does not match is NULL here, which no list of CIDRs contains, but it still counts for `enforced`.

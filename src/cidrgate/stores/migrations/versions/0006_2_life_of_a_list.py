@@ -17,6 +17,7 @@ def upgrade() -> None:
     op.add_column("accounts", sa.Column("mode_reason", sa.Text))
     op.add_column("accounts", sa.Column("closed", sa.Boolean, nullable=False, server_default=sa.false()))
     op.add_column("accounts", sa.Column("policy", sa.JSON))
+    op.add_column("entries", sa.Column("enabled", sa.Boolean, nullable=False, server_default=sa.true()))
     op.add_column("changes", sa.Column("details", sa.JSON))
     op.add_column("changes", sa.Column("origin", sa.JSON))
     op.add_column("facts", sa.Column("policy", sa.JSON))
