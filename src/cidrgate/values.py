@@ -427,7 +427,7 @@ class FoundEntry:
     Attributes:
         entry: The entry.
         allows: Whether it allows the addresses of its network now, for its account and the subaccounts of that. An
-            entry that has expired does not.
+            entry that is disabled or has expired does not.
         subaccounts: The number of subaccounts of its account, which inherit the list.
     """
 

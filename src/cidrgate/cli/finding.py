@@ -57,7 +57,7 @@ def _row(found: FoundEntry) -> tuple[str, ...]:
         f"{found.subaccounts}" if found.subaccounts else "",
         f"{entry.id}",
         entry.cidr,
-        "yes" if found.allows else "no, expired" if entry.is_expired() else "no",
+        "yes" if found.allows else f"no, {'expired' if entry.is_expired() else 'disabled'}",
         entry.label or "",
         value_text(entry.created_at),
         entry.created_by or "",

@@ -29,7 +29,7 @@ class FoundEntryModel(EntryModel):
 
     allows: bool = Field(
         description="Whether the entry allows the addresses of its network now, for its account and the subaccounts of "
-        "that. An expired entry does not."
+        "that. A disabled or expired entry does not."
     )
     subaccount_count: int = Field(description="The number of subaccounts, which inherit the list.")
 
