@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from cidrgate.rules.submission import Submission
     from cidrgate.stores import StoredChange, Transaction
     from cidrgate.stores.values import StoredAccount
-    from cidrgate.values import Entry
+    from cidrgate.values import Entry, Origin
 
 __all__ = ["ImportReport", "ListDifference", "import_lists", "in_background"]
 
@@ -114,6 +114,7 @@ def import_lists(
     confirmed: Collection[Guard],
     at: datetime,
     actor: str | None,
+    origin: Origin | None = None,
 ) -> ImportReport:
     """Store the lists of many accounts in one write transaction.
 
@@ -131,6 +132,7 @@ def import_lists(
         confirmed: The guards that the changes may meet.
         at: The time of the change, with a time zone.
         actor: Who makes the change.
+        origin: How the actor is known, and from where the change comes, for the change log.
 
     Returns:
         What was stored, and the problems of the accounts whose lists cannot be stored.
@@ -139,7 +141,7 @@ def import_lists(
     listed = transaction.entries_of(known.values())
     ids = transaction.new_entry_ids()
     certain = certain_expiry_time(transaction, listed.values(), at)
-    listings = {name: Listing(owner, listed[name], at, ids, actor, certain) for name, owner in known.items()}
+    listings = {name: Listing(owner, listed[name], at, ids, actor, certain, origin) for name, owner in known.items()}
     accepted: dict[str, list[str]] = {}
     problems: dict[str, CidrgateError] = {}
     split: dict[str, Sequence[NewEntry]] = {}
@@ -201,11 +203,11 @@ def import_lists(
         accepted[name], split[name] = [_CLOSED.cidr], [_CLOSED]
     new += [name for name in closed if name not in known]
     filled = [name for name in new if accepted[name]]
-    created = transaction.insert_accounts(filled, parent=None, at=at, actor=actor, version=1)
+    created = transaction.insert_accounts(filled, parent=None, at=at, actor=actor, version=1, origin=origin)
     created |= transaction.insert_accounts(
-        [name for name in new if not accepted[name]], parent=None, at=at, actor=actor
+        [name for name in new if not accepted[name]], parent=None, at=at, actor=actor, origin=origin
     )
-    listings |= {name: Listing(owner, (), at, ids, actor) for name, owner in created.items()}
+    listings |= {name: Listing(owner, (), at, ids, actor, origin=origin) for name, owner in created.items()}
     made: list[StoredChange] = []
     first: list[NewList] = []
     for name, cidrs in accepted.items():
@@ -216,7 +218,7 @@ def import_lists(
             change = replacement if replace else addition
             made += sweep(listing, change(listing, split[name], cidrs))
     transaction.apply(made, at=at)
-    transaction.insert_lists(first, at=at, actor=actor)
+    transaction.insert_lists(first, at=at, actor=actor, origin=origin)
     return report
 
 

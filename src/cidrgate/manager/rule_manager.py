@@ -43,6 +43,7 @@ from cidrgate.manager.commit_groups import CommitGroups
 from cidrgate.manager.confirmations import named_guards
 from cidrgate.manager.importing import ImportReport, import_lists, in_background
 from cidrgate.manager.last_matches import LastMatches
+from cidrgate.manager.origins import checked_origin
 from cidrgate.manager.outcomes import Guard, ListOutcome
 from cidrgate.manager.searching import find_entries
 from cidrgate.process.clock import certain_time, earlier_by_far
@@ -53,7 +54,7 @@ from cidrgate.rules.account_names import check_account_name
 from cidrgate.rules.characters import checked_text
 from cidrgate.stores import open_store
 from cidrgate.stores.waits import answer_by, time_left
-from cidrgate.values import Account, EntryEdit, check_switches, seconds, truth, whole_number
+from cidrgate.values import Account, EntryEdit, Origin, check_switches, seconds, truth, whole_number
 
 if TYPE_CHECKING:
     import os
@@ -146,6 +147,7 @@ class RuleManager:
         self._dry_run = False
         self._address: str | None = None
         self._confirmed: frozenset[Guard] = frozenset()
+        self._origin = Origin(kind="library")
         self._replica.published.housekeeping = {
             "sweep": self.sweep,
             "matches": self.store_matches,
@@ -596,7 +598,9 @@ class RuleManager:
                 raise AccountExistsError(f"an account {account!r} exists already", account=account)
             if self._dry_run:
                 return Account(name=account, parent=parent, created_at=datetime.now(UTC))
-            made = transaction.insert_accounts([account], parent=owner, at=datetime.now(UTC), actor=actor)
+            made = transaction.insert_accounts(
+                [account], parent=owner, at=datetime.now(UTC), actor=actor, origin=self._origin
+            )
             created = made[account].value()
             if self._in_transaction is not None:
                 self._in_transaction(transaction, created)
@@ -869,11 +873,12 @@ class RuleManager:
 
         return self._change_list(account, restored, actor, expect_version, allow_empty=allow_empty).change
 
-    def prune_history(self, older_than: Duration) -> int:
+    def prune_history(self, older_than: Duration, *, actor: str | None = None) -> int:
         """Delete the oldest rows of the change log.
 
         Args:
             older_than: The age above which rows are deleted, in seconds or as a `timedelta`.
+            actor: Who deletes them, for the change log, which gets a row about it.
 
         Returns:
             The number of deleted rows. A manager that makes dry runs deletes none, and returns how many it would.
@@ -884,10 +889,17 @@ class RuleManager:
             StoreError: If the rows cannot be deleted.
         """
         age = timedelta(seconds=min(seconds(older_than, "older_than"), _LONGEST_AGE))
+        actor = checked_text(actor, "actor")
 
         def prune(transaction: Transaction) -> int:
-            end = earlier_by_far(certain_time(datetime.now(UTC)), transaction.clock()) - age
-            return transaction.prune(end, dry_run=self._dry_run)
+            now = datetime.now(UTC)
+            end = earlier_by_far(certain_time(now), transaction.clock()) - age
+            start = transaction.log_start()
+            pruned = transaction.prune(end, dry_run=self._dry_run)
+            if pruned and not self._dry_run:
+                what = {"before": {"log_start": start, "rows": pruned}, "after": {"log_start": transaction.log_start()}}
+                transaction.record_event("prune", at=now, actor=actor, origin=self._origin, details=what)
+            return pruned
 
         if self._dry_run:
             with self._store.read() as transaction:
@@ -1049,6 +1061,7 @@ class RuleManager:
                     confirmed=self._confirmed_with(allow_empty=allow_empty),
                     at=datetime.now(UTC),
                     actor=actor,
+                    origin=self._origin,
                 )
 
             return len(part), self._write(stored)
@@ -1109,6 +1122,32 @@ class RuleManager:
         seen._confirmed = self._confirmed | named_guards(confirmed)
         return seen
 
+    def with_origin(self, origin: Origin) -> Self:
+        """Return a copy of this manager whose changes have an origin in the change log.
+
+        A server that changes lists for others says with it who asked, and from where. The API, the console and the
+        command line say it themselves.
+
+        Args:
+            origin: How the actors of the changes are known, and from where they come. It must contain no secret.
+
+        Raises:
+            TypeError: If `origin` is no `Origin`.
+            ValueError: If its kind is unknown.
+            InvalidAddressError: If its address is not an address.
+            InvalidTextError: If a text is too long, or contains an invisible character.
+
+        Example:
+            >>> with RuleManager.open("memory://") as manager:
+            ...     of_job = manager.with_origin(Origin(kind="library", id="billing-job", on_behalf_of="alice"))
+            ...     account = of_job.create_account("acct-1", actor="billing")
+            ...     manager.history("acct-1")[0].origin.on_behalf_of
+            'alice'
+        """
+        seen = copy(self)
+        seen._origin = checked_origin(origin)
+        return seen
+
     def _with_transaction_hook(self, hook: Callable[[Transaction, ListOutcome | Account], object]) -> Self:
         """Return a copy of this manager that stores data of other classes with each change.
 
@@ -1135,7 +1174,15 @@ class RuleManager:
             whole_number(expect_version, "expect_version", least=0)
         confirmed = self._confirmed_with(allow_empty=allow_empty)
         request = ListRequest(
-            account, make, actor, expect_version, self._before_store, self._in_transaction, self._address, confirmed
+            account,
+            make,
+            actor,
+            expect_version,
+            self._before_store,
+            self._in_transaction,
+            self._address,
+            confirmed,
+            self._origin,
         )
         if self._dry_run:
             with self._store.read() as transaction:

@@ -10,8 +10,9 @@ from cidrgate.values import Account
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
+    from typing import Any
 
-    from cidrgate.values import Action, Entry, NewEntry
+    from cidrgate.values import Action, Entry, NewEntry, Origin
 
 __all__ = ["StoredChange", "NewList", "StoredAccount", "StoredList"]
 
@@ -64,6 +65,7 @@ class StoredChange:
     after: tuple[Entry, ...] = ()
     actor: str | None = None
     details: dict[str, Any] | None = None
+    origin: Origin | None = None
 
 
 class NewList(NamedTuple):
