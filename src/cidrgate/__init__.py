@@ -53,6 +53,7 @@ _PUBLIC = {
         "WouldDisableEnforcementError",
         "WouldLockOutCallerError",
         "HistoryError",
+        "UndoConflictError",
         "StoreError",
         "StoreNotFoundError",
         "StoreOutgrownError",

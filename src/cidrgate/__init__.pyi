@@ -33,6 +33,7 @@ from cidrgate.errors import (
     TokenNotFoundError as TokenNotFoundError,
     UnclearAccountError as UnclearAccountError,
     UnconfirmedChangeError as UnconfirmedChangeError,
+    UndoConflictError as UndoConflictError,
     VersionConflictError as VersionConflictError,
     WouldDisableEnforcementError as WouldDisableEnforcementError,
     WouldLockOutCallerError as WouldLockOutCallerError,

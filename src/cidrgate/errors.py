@@ -41,6 +41,7 @@ __all__ = [
     "OutcomeUnknownError",
     "InvalidExpiryError",
     "HistoryError",
+    "UndoConflictError",
     "SnapshotError",
     "ProxyProtocolError",
     "MissingAccountError",
@@ -373,6 +374,36 @@ class HistoryError(NotFoundError):
     def __init__(self, message: str, *, sequence: int | None = None) -> None:
         super().__init__(message)
         self.sequence = sequence
+
+
+class UndoConflictError(ConflictError):
+    """A change of a list cannot be undone, because of later changes or because of what it is; nothing was changed.
+
+    The message says what stands in the way.
+
+    Attributes:
+        account: The account whose list was to change.
+        sequence: The sequence of the change that was to be undone.
+        entries: The networks of that change that are no longer as it left them, or have expired.
+        later: The sequence of the last change that altered them; None if there is none.
+    """
+
+    code = "undo_conflict"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        account: str | None = None,
+        sequence: int | None = None,
+        entries: Iterable[str] = (),
+        later: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.account = account
+        self.sequence = sequence
+        self.entries = tuple(entries)
+        self.later = later
 
 
 class SnapshotError(CidrgateError):

@@ -162,7 +162,7 @@ PROBLEM_TYPES: Final = (
         "Change not found",
         "The change log has no such change: it was deleted by retention, is in the future, or is from before the "
         "account was created.",
-        "Choose another `to_sequence` from the history.",
+        "Choose another sequence from the history.",
     ),
     _of(
         errors.AccountExistsError,
@@ -205,6 +205,13 @@ PROBLEM_TYPES: Final = (
         "Conflict",
         "The state of the store contradicts the change. It is the class of every such error. Nothing was changed.",
         "Read the current state, and decide again.",
+    ),
+    _of(
+        errors.UndoConflictError,
+        409,
+        "Change cannot be undone",
+        "Later changes altered what the change did, or its entries have expired. Nothing was changed.",
+        "Undo the later change that `later` names first, or change the list.",
     ),
     _of(
         errors.VersionConflictError,

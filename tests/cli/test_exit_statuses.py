@@ -37,7 +37,7 @@ EXPECTED = {
     3: "RuleError UnconfirmedChangeError WouldDisableEnforcementError WouldLockOutCallerError SubaccountError "
     "InvalidAccountError InvalidTextError InvalidExpiryError InvalidScopeError NotConfirmedError BadRowsError",
     4: "NotFoundError AccountNotFoundError EntryNotFoundError HistoryError TokenNotFoundError SessionNotFoundError",
-    5: "ConflictError AccountExistsError VersionConflictError",
+    5: "ConflictError AccountExistsError VersionConflictError UndoConflictError",
     6: "StoreError StoreNotFoundError StoreOutgrownError StoreConflictError StoreBusyError AccountsLockedError "
     "ChangeWithdrawnError OutcomeUnknownError ForkedError",
     7: "PartialImportError",
@@ -90,6 +90,7 @@ UNKNOWN = {
     "remove": ["nobody", "8.8.8.0/24"],
     "replace": ["nobody", "8.8.8.0/24"],
     "restore": ["nobody", "--to-sequence", "1"],
+    "undo": ["nobody", "1"],
     "history": ["nobody"],
     "export": ["nobody"],
     "account create": ["new", "--parent", "nobody"],

@@ -46,6 +46,7 @@ from cidrgate.manager.last_matches import LastMatches
 from cidrgate.manager.origins import checked_origin
 from cidrgate.manager.outcomes import Guard, ListOutcome
 from cidrgate.manager.searching import find_entries
+from cidrgate.manager.undoing import logged_change, undoing
 from cidrgate.process.clock import certain_time, earlier_by_far
 from cidrgate.process.forking import join_forks
 from cidrgate.replica.replica import Replica
@@ -872,6 +873,61 @@ class RuleManager:
             return restoration(listing, then, self.policy)
 
         return self._change_list(account, restored, actor, expect_version, allow_empty=allow_empty).change
+
+    def undo(
+        self,
+        account: str,
+        sequence: int,
+        *,
+        actor: str | None = None,
+        expect_version: int | None = None,
+        allow_empty: bool = False,
+    ) -> ListChange:
+        """Undo one change of a list, as a new change. What other changes did since stays, unlike with `restore`.
+
+        What the change added is removed, what it removed comes back, and what it edited gets its old network and
+        details back. Today's rules apply. Entries that have expired since are left out. An entry that is not in the
+        list now gets a new id. An undo can be undone too.
+
+        Args:
+            account: The account whose list changes.
+            sequence: The sequence of the change in the change log.
+            actor: Who undoes the change, for new entries and the change log.
+            expect_version: The version of the account that the caller saw; None for any version.
+            allow_empty: Whether the list may become empty, which ends enforcement: every address is then allowed.
+
+        Returns:
+            What changed.
+
+        Raises:
+            ValueError: If `sequence` is negative.
+            HistoryError: If the log has no such change of this account.
+            UndoConflictError: If later changes altered what the change did, or if it cannot be undone: it created the
+                account, or its entries have expired.
+            RuleError: If an entry that comes back breaks a rule today. The problems name the entries in the way.
+            AccountNotFoundError: If there is no such account.
+            SubaccountError: If the account inherits its list.
+            VersionConflictError: If the account's version is not the expected version.
+            WouldDisableEnforcementError: If no entry would be left and `allow_empty` is false.
+            StoreError: If the change cannot be stored.
+
+        Example:
+            >>> with RuleManager.open("memory://") as manager:
+            ...     account = manager.create_account("acct-1")
+            ...     added = manager.add("acct-1", "1.1.1.1/32")
+            ...     sequence = manager.history("acct-1")[0].sequence
+            ...     later = manager.add("acct-1", "8.8.8.0/24")
+            ...     [entry.cidr for entry in manager.undo("acct-1", sequence).entries]
+            ['8.8.8.0/24']
+        """
+        whole_number(sequence, "sequence", least=0)
+
+        def undone(transaction: Transaction, listing: Listing) -> StoredChange:
+            change = logged_change(transaction, account, sequence)
+            later = partial(transaction.changes, account, None, after=sequence)
+            return undoing(listing, change, later, self.policy)
+
+        return self._change_list(account, undone, actor, expect_version, allow_empty=allow_empty).change
 
     def prune_history(self, older_than: Duration, *, actor: str | None = None) -> int:
         """Delete the oldest rows of the change log.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from itertools import count, islice
 from typing import TYPE_CHECKING, Any
 
@@ -104,6 +105,10 @@ _NUL = r"\u0000"
 _IDS_AT_ONCE = 1_000
 """How many found entries are read at once."""
 
+_UNINDEXED = "SELECT id, cidr FROM entries WHERE id > ? ORDER BY id"
+_UNINDEXED_COVERING = (
+    "SELECT id, cidr FROM entries WHERE id > ? AND cidr IN (SELECT value FROM json_each(?)) ORDER BY id"
+)
 _found_with_ids = select_found.where(in_keys(entries.c.id, "ids")).order_by(entries.c.id)
 
 
@@ -181,22 +186,29 @@ class SqliteTransaction(Transaction):
     def _entries_found(self, wanted: WantedNetwork, after: int, limit: int | None) -> Sequence[Row[Any]]:
         query = networks_query(wanted)
         indexed_to = NETWORKS.indexed_to(self._connection) if query else 0
+        at_once = _IDS_AT_ONCE if limit is None else min(limit, _IDS_AT_ONCE)
         found: list[Row[Any]] = []
         while after < indexed_to and query and (limit is None or len(found) < limit):
-            ids = NETWORKS.matching(self._connection, query, after, _IDS_AT_ONCE)
+            ids = NETWORKS.matching(self._connection, query, after, at_once)
             rows = self._connection.execute(_found_with_ids, {"ids": ids})
             found += (row for row in rows if wanted.finds(row.cidr))
-            after = ids[-1] if len(ids) == _IDS_AT_ONCE else indexed_to
-        if limit is not None and len(found) >= limit:
-            return found[:limit]
-        conditions = [entries.c.id > after]
+            after = ids[-1] if len(ids) == at_once else indexed_to
+        for ids in self._unindexed(wanted, after, at_once):
+            if limit is not None and len(found) >= limit:
+                break
+            found += self._connection.execute(_found_with_ids, {"ids": ids})
+        return found[:limit]
+
+    def _unindexed(self, wanted: WantedNetwork, after: int, at_once: int) -> Iterator[list[int]]:
+        """Yield the ids of entries that a search finds, in ascending order and some at a time, without an index."""
+        parameters: tuple[int | str, ...] = (after,)
         if not wanted.overlaps:
-            conditions.append(in_keys(entries.c.cidr, "covering"))
-        others = select_found.where(*conditions).order_by(entries.c.id)
-        rows = self._connection.execute(others, {} if wanted.overlaps else {"covering": wanted.covering})
-        found += islice((row for row in rows if wanted.finds(row.cidr)), None if limit is None else limit - len(found))
-        rows.close()
-        return found
+            parameters = (after, json.dumps(wanted.covering))
+        statement = _UNINDEXED if wanted.overlaps else _UNINDEXED_COVERING
+        with closing(self._connection.exec_driver_sql(statement, parameters)) as rows:
+            matching = (entry_id for entry_id, cidr in rows if wanted.finds(cidr))
+            while ids := list(islice(matching, at_once)):
+                yield ids
 
     def note_matches(self, seen: Sequence[tuple[str, str]], at: datetime) -> None:
         """Record when entries matched requests."""
