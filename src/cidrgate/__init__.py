@@ -63,6 +63,8 @@ _PUBLIC = {
         "ForkedError",
         "OutcomeUnknownError",
         "SnapshotError",
+        "InvalidCopyError",
+        "StoreNotEmptyError",
         "ProxyProtocolError",
         "UnclearAccountError",
         "InvalidScopeError",
