@@ -26,7 +26,7 @@ def test_an_account_gets_a_name_for_people(console: Console, visitors: Visitors)
     expect(page.get_by_role("row").filter(has_text=account).first).to_contain_text("Müller & Söhne")
     page.get_by_role("link", name=account, exact=True).click()
     page.get_by_role("link", name="History").click()
-    expect(page.get_by_role("listitem").first).to_contain_text("Named it for people: Müller & Söhne")
+    expect(page.get_by_role("listitem").first).to_contain_text("Changed the display name from none to Müller & Söhne")
 
 
 def test_a_rename_of_an_enforced_account_is_confirmed(console: Console, visitors: Visitors) -> None:
@@ -47,7 +47,8 @@ def test_a_rename_of_an_enforced_account_is_confirmed(console: Console, visitors
     page.get_by_role("button", name="Save").click()
     expect(page.get_by_role("heading", name=f"{account}-new")).to_be_visible()
     page.get_by_role("link", name="History").click()
-    expect(page.get_by_role("listitem").first).to_contain_text(f"Renamed {account} to {account}-new")
+    expect(page.get_by_role("listitem").first).to_contain_text(f"Changed the account from {account} to {account}-new")
+    expect(page.get_by_role("listitem").first.get_by_role("link", name="Undo this change")).to_have_count(0)
     assert console.cidrs(f"{account}-new") == ["9.9.9.0/24"]
 
 

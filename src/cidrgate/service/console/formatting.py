@@ -3,6 +3,7 @@
 from typing import Final
 
 from cidrgate.manager.outcomes import Guard
+from cidrgate.manager.undoing import UNDOABLE
 from cidrgate.rules import RULES
 from cidrgate.service.console.details import detail_word
 from cidrgate.values import DETAILS, Change, Detail, Entry
@@ -45,7 +46,7 @@ _NAMED = 3
 
 def can_undo(change: Change) -> bool:
     """Return whether a change is of a kind that can be undone, whatever came after it."""
-    return change.action != "expire" and bool(change.before or change.after)
+    return change.action in UNDOABLE
 
 
 def change_sentence(change: Change) -> str:
