@@ -67,6 +67,8 @@ _PUBLIC = {
         "ForkedError",
         "OutcomeUnknownError",
         "SnapshotError",
+        "InvalidCopyError",
+        "StoreNotEmptyError",
         "ProxyProtocolError",
         "UnclearAccountError",
         "InvalidScopeError",

@@ -37,6 +37,7 @@ __all__ = [
     "StoreNotFoundError",
     "StoreOutgrownError",
     "StoreConflictError",
+    "StoreNotEmptyError",
     "StoreBusyError",
     "AccountsLockedError",
     "ChangeWithdrawnError",
@@ -46,6 +47,7 @@ __all__ = [
     "HistoryError",
     "UndoConflictError",
     "SnapshotError",
+    "InvalidCopyError",
     "ProxyProtocolError",
     "MissingAccountError",
     "UnclearAccountError",
@@ -359,6 +361,12 @@ class StoreConflictError(StoreError, ConflictError):
     code = "store_conflict"
 
 
+class StoreNotEmptyError(ConflictError):
+    """A backup was to be restored to a store that has accounts, changes or tokens already. Nothing was changed."""
+
+    code = "store_not_empty"
+
+
 class StoreBusyError(StoreError):
     """Another writer held the store's lock for longer than the lock timeout; nothing was changed. Try again later."""
 
@@ -464,6 +472,20 @@ class SnapshotError(CidrgateError):
     """A file is not a snapshot, is damaged, or was written by a newer version."""
 
     code = "snapshot"
+
+
+class InvalidCopyError(CidrgateError, ValueError):
+    """A file that should be an export or a backup is damaged, incomplete or of a newer cidrgate.
+
+    Attributes:
+        line: The number of the line where it is wrong, from 1; None if it is the whole file.
+    """
+
+    code = "invalid_copy"
+
+    def __init__(self, message: str, *, line: int | None = None) -> None:
+        super().__init__(message)
+        self.line = line
 
 
 class ProxyProtocolError(CidrgateError, ValueError):

@@ -310,6 +310,20 @@ PROBLEM_TYPES: Final = (
         "Write it again with `cidrgate compile`.",
     ),
     _of(
+        errors.InvalidCopyError,
+        422,
+        "Invalid export or backup",
+        "The file is not an export or a backup, is damaged or incomplete, or is of a newer version.",
+        "Write it again with `cidrgate export` or `cidrgate backup`. The message names the line.",
+    ),
+    _of(
+        errors.StoreNotEmptyError,
+        None,
+        "Store not empty",
+        "A backup was to be restored to a store that has accounts, changes or tokens already.",
+        "Restore it to a new store.",
+    ),
+    _of(
         errors.MissingExtraError,
         None,
         "Library missing",
