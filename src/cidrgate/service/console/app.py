@@ -62,7 +62,7 @@ _TITLES = {
     503: "The lists are unavailable",
 }
 _PAGE_HEADERS = ((b"referrer-policy", b"same-origin"), (b"cidrgate-page", b"1"))
-_TYPED = {"cidrs": "Networks", "cidr": "Network", "label": "Label", "name": "Name"}
+_TYPED = {"cidrs": "Networks", "cidr": "Network", "label": "Label", "name": "Name", "display_name": "Display name"}
 """The fields in which a person types; no error may lose their text."""
 
 
