@@ -266,6 +266,7 @@ WORDS: Final[Mapping[type[CidrgateError], str | Callable[[Any], str]]] = {
     errors.StoreNotFoundError: _OPERATOR,
     errors.StoreError: f"The database does not answer. {_LATER}",
     errors.SnapshotError: _OPERATOR,
+    errors.InvalidCopyError: _OPERATOR,
     errors.MissingExtraError: _OPERATOR,
     errors.ProxyProtocolError: _OPERATOR,
     errors.MissingAccountError: "Choose an account first.",
