@@ -20,6 +20,7 @@ from cidrgate.cli import (
     checks,
     history,
     migrating,
+    policies,
     serving,
     sessions,
     snapshots,
@@ -107,6 +108,7 @@ def _version(session: Session) -> None:
 
 app.add_typer(accounts.app, name="account")
 app.add_typer(changes.entry_app, name="entry")
+app.add_typer(policies.app, name="policy")
 app.add_typer(tokens.app, name="token")
 app.add_typer(sessions.app, name="session")
 for part in (changes, checks, transfer, backups, history, snapshots, migrating, serving, authorize):

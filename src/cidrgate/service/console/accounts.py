@@ -56,7 +56,7 @@ def accounts_page(request: Request, person: SignedIn, q: ShortQuery = "", after:
         accounts=[account for account in shown if account.name in states],
         states=states,
         more=None if last is None else last.name,
-        limit=manager.policy.max_entries,
+        limit=manager.policy_state().effective.max_entries,
     )
 
 
