@@ -183,11 +183,11 @@ def test_wrong_options_are_refused_and_a_subaccount_has_the_policy_of_its_parent
 
 
 def test_the_policy_costs_a_change_no_statement(manager: RuleManager) -> None:
-    with statements() as without:
+    with statements(manager) as without:
         manager.add("c", "7.7.7.7/32")
     manager.set_policy(max_entries=20)
     manager.set_policy("c", widest_ipv4=4)
-    with statements() as stored_too:
+    with statements(manager) as stored_too:
         manager.add("c", "7.7.7.8/32")
     assert len(stored_too) <= len(without)
 
