@@ -172,9 +172,9 @@ def test_wrong_options_are_refused_and_a_subaccount_has_the_policy_of_its_parent
     for wrong in ({"max_entries": 0}, {"max_entries": 100_001}, {"widest_ipv4": 33}, {"widest_ipv6": -1}):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             manager.set_policy(**wrong)  # type: ignore[arg-type]
-    for wrong in ({"max_entries": "9"}, {"allow_special": 1}, {"nothing": 1}):
+    for other in ({"max_entries": "9"}, {"allow_special": 1}, {"nothing": 1}):
         with pytest.raises(TypeError):
-            manager.set_policy(**wrong)  # type: ignore[arg-type]
+            manager.set_policy(**other)
     manager.create_account("sub", parent="a")
     manager.set_policy("a", max_entries=7)
     assert manager.policy_state("sub").effective.max_entries == 7
