@@ -22,6 +22,7 @@ __all__ = [
     "CheckInfo",
     "DecisionInfo",
     "EntryInfo",
+    "FoundEntryInfo",
     "ListChange",
     "ListInfo",
     "PolicyChangeInfo",
@@ -39,6 +40,7 @@ __all__ = [
     "decision_of",
     "deletion_of",
     "entry_of",
+    "found_entry_of",
     "list_change_of",
     "preview_of",
     "problem_of",
@@ -201,6 +203,19 @@ class PolicyChangeInfo(PolicyInfo):
     special: list[str]
     more_over_limit: int
     more_special: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundEntryInfo(EntryInfo):
+    """An entry that a search across accounts found.
+
+    Attributes:
+        allows: Whether it allows the addresses of its network now, for its account and the subaccounts of that.
+        subaccount_count: The number of subaccounts of its account, which inherit the list.
+    """
+
+    allows: bool
+    subaccount_count: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -426,6 +441,11 @@ def _time(text: str | None) -> datetime | None:
 def entry_of(record: Mapping[str, Any]) -> EntryInfo:
     """Return a record as an entry."""
     return value_of(EntryInfo, record)
+
+
+def found_entry_of(record: Mapping[str, Any]) -> FoundEntryInfo:
+    """Return a record as a found entry."""
+    return value_of(FoundEntryInfo, record)
 
 
 def account_of(record: Mapping[str, Any]) -> AccountInfo:
