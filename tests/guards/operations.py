@@ -26,6 +26,8 @@ SESSION = "it begins what a token or a link, which was guarded when it was made,
 LOG = "it deletes what is told of the past, and no list changes"
 CLOCK = "the clock asks for it, not a caller; it never takes the last entry"
 
+POLICY = "no list changes with the policy; lists that do not fit are named"
+
 LIBRARY: Rows = {
     "RuleManager.add": ["add"],
     "RuleManager.edit": ["edit"],
@@ -38,6 +40,9 @@ LIBRARY: Rows = {
     "RuleManager.rename_account": ["rename_account"],
     "RuleManager.edit_account": ["rename_account", "move_account", "leave_parent"],
     "RuleManager.delete_account": ["delete_account"],
+    "RuleManager.set_policy": POLICY,
+    "RuleManager.policy_state": READS,
+    "RuleManager.policy_differences": READS,
     "RuleManager.prune_history": LOG,
     "RuleManager.sweep": CLOCK,
     "RuleManager.note_match": READS,
@@ -92,6 +97,8 @@ COMMANDS: Rows = {
     "account rename": ["rename_account"],
     "account edit": ["move_account", "leave_parent"],
     "account delete": ["delete_account"],
+    "policy set": POLICY,
+    "policy show": READS,
     "token create": ["create_token"],
     "token revoke": ENDS_CREDENTIALS,
     "session end": ENDS_CREDENTIALS,
@@ -116,6 +123,8 @@ ROUTES: Rows = {
     "POST /v1/accounts": ["create_account"],
     "PATCH /v1/accounts/{account_name}": ["rename_account", "move_account", "leave_parent"],
     "DELETE /v1/accounts/{account_name}": ["delete_account"],
+    "PUT /v1/policy": POLICY,
+    "PUT /v1/accounts/{account_name}/policy": POLICY,
     "POST /v1/accounts/{account_name}/subaccounts": ["create_account"],
     "POST /v1/tokens": ["create_token"],
     "DELETE /v1/tokens/{token_id}": ENDS_CREDENTIALS,
@@ -133,6 +142,8 @@ METHODS: Rows = {
     "create_account": ["create_account"],
     "edit_account": ["rename_account", "move_account", "leave_parent"],
     "delete_account": ["delete_account"],
+    "set_policy": POLICY,
+    "set_account_policy": POLICY,
     "create_subaccount": ["create_account"],
     "create_token": ["create_token"],
     "revoke_token": ENDS_CREDENTIALS,
