@@ -240,17 +240,25 @@ class UnconfirmedChangeError(CidrgateError):
 
 
 class WouldDisableEnforcementError(UnconfirmedChangeError):
-    """A change would leave an enforced account without entries, so every address would be allowed."""
+    """A change would end the enforcement of an account, so every address would be allowed.
+
+    Attributes:
+        mode: The mode that the change would set; None if it would leave the account without entries.
+    """
 
     code = "would_disable_enforcement"
 
-    def __init__(self, *, account: str, confirm: Iterable[str] = ("disable_enforcement",)) -> None:
+    def __init__(
+        self, *, account: str, confirm: Iterable[str] = ("disable_enforcement",), mode: str | None = None
+    ) -> None:
+        without = "without entries" if mode is None else f"in the mode {mode}"
         super().__init__(
             account=account,
-            consequence=f"without entries account {account!r} would not be enforced: every address would be allowed",
+            consequence=f"{without} account {account!r} would not be enforced: every address would be allowed",
             confirm=confirm,
-            way="pass allow_empty=True",
+            way="pass allow_empty=True" if mode is None else "pass allow_unenforced=True",
         )
+        self.mode = mode
 
 
 class WouldLockOutCallerError(UnconfirmedChangeError):

@@ -27,6 +27,7 @@ __all__ = [
     "EntryRef",
     "ListChange",
     "ListState",
+    "Mode",
     "NewEntry",
     "Prefix",
     "Reason",
@@ -45,7 +46,15 @@ Duration: TypeAlias = float | timedelta
 Reason: TypeAlias = Literal["matched", "not_listed", "not_enforced", "invalid_address"]
 """Why an address is allowed or denied. Later versions may add values."""
 
-Action: TypeAlias = Literal["create_account", "add", "edit", "remove", "replace", "restore", "expire"]
+Mode: TypeAlias = Literal["enforce", "report_only", "off"]
+"""How a list decides. Later versions may add values.
+
+`enforce` denies what is not listed, `report_only` allows and reports it, and `off` allows it.
+"""
+
+MODES: tuple[Mode, ...] = get_args(Mode)
+
+Action: TypeAlias = Literal["create_account", "add", "edit", "remove", "replace", "restore", "expire", "set_mode"]
 """What a change did. Later versions may add values."""
 
 
@@ -146,12 +155,45 @@ def whole_number(value: int, name: str, *, least: int | None = None) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """An account, its parent if it is a subaccount, and the number of changes to its list."""
+    """An account, its parent if it is a subaccount, and how its list decides.
+
+    Attributes:
+        name: The name.
+        parent: The account whose list it inherits, or None.
+        created_at: When it was created; a time in UTC with a time zone.
+        version: The number of changes of its list and its mode.
+        mode: The mode that somebody set. Ask `mode_at` which mode counts at a time. A subaccount follows its parent.
+        mode_until: When the mode expires, so that the list is enforced again; None for never.
+        mode_reason: Why the mode was set, or None.
+        closed: Whether the list is enforced even while it is empty.
+    """
 
     name: str
     parent: str | None
     created_at: datetime
     version: int = 0
+    mode: Mode = "enforce"
+    mode_until: datetime | None = None
+    mode_reason: str | None = None
+    closed: bool = False
+
+    def mode_at(self, at: datetime | None = None) -> Mode:
+        """Return the mode that counts at a time; now if None.
+
+        Example:
+            >>> at = datetime(2025, 1, 2, tzinfo=UTC)
+            >>> account = Account(
+            ...     name="acct-1", parent=None, created_at=at, mode="off", mode_until=at + timedelta(hours=1)
+            ... )
+            >>> account.mode_at(at), account.mode_at(at + timedelta(hours=1))
+            ('off', 'enforce')
+        """
+        return mode_at(self.mode, self.mode_until, datetime.now(UTC) if at is None else at)
+
+
+def mode_at(mode: Mode, until: datetime | None, at: datetime) -> Mode:
+    """Return the mode that counts at a time, of a mode that expires at `until`."""
+    return "enforce" if until is not None and until <= at else mode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,11 +203,41 @@ class ListState:
     Attributes:
         entries: How many entries the list contains, without expired entries.
         enforced: Whether addresses that are not on the list are denied. This is the case while the list has any entry,
-            expired or not: a list with only expired entries denies every address.
+            expired or not, and the mode is `enforce`: a list with only expired entries denies every address. A closed
+            list is enforced without entries too.
+        mode: The mode that counts now.
+        mode_until: When that mode expires; None for never.
+        mode_reason: Why that mode was set, or None.
+        closed: Whether the list is enforced even while it is empty.
     """
 
     entries: int
     enforced: bool
+    mode: Mode = "enforce"
+    mode_until: datetime | None = None
+    mode_reason: str | None = None
+    closed: bool = False
+
+
+def list_state_of(entries: int, listed: bool, account: Account | Any, at: datetime) -> ListState:
+    """Return the summary of a list.
+
+    Args:
+        entries: How many entries count.
+        listed: Whether the list is enforced in the mode `enforce`: it has entries, or is closed.
+        account: What has the mode of the list: `mode`, `mode_until`, `mode_reason` and `closed`.
+        at: The time, with a time zone.
+    """
+    mode = mode_at(account.mode, account.mode_until, at)
+    since = account if mode == account.mode else None
+    return ListState(
+        entries=entries,
+        enforced=bool(listed) and mode == "enforce",
+        mode=mode,
+        mode_until=None if since is None else since.mode_until,
+        mode_reason=None if since is None else since.mode_reason,
+        closed=bool(account.closed),
+    )
 
 
 class EntryDetails(TypedDict, total=False):
@@ -489,6 +561,7 @@ class ListChange:
         after: The entries that the change added or edited, as they are now; in the order of the submission. Empty if
             nothing was added or edited.
         entries: The whole list after the change, in address order.
+        mode: The mode of the list that counts after the change.
 
     Example:
         >>> from cidrgate import RuleManager
@@ -506,6 +579,7 @@ class ListChange:
     before: tuple[Entry, ...]
     after: tuple[Entry, ...]
     entries: tuple[Entry, ...]
+    mode: Mode = "enforce"
 
     def entry(self, which: EntryRef) -> Entry:
         """Return an entry of the list after the change, named as it is now or as it was before the change.
@@ -570,6 +644,8 @@ class Decision:
         account: The account whose list decided: the parent for a subaccount.
         entry: The longest matching entry if `reason` is `matched`.
         nearest: The listed entry with the longest common prefix if `reason` is `not_listed`.
+        mode: The mode of the list. With `report_only`, an address that is not listed is allowed, and the reason is
+            `not_listed`. With `off`, an address that is not listed is allowed, and the reason is `not_enforced`.
     """
 
     allowed: bool
@@ -577,6 +653,7 @@ class Decision:
     account: str
     entry: Entry | None = None
     nearest: Entry | None = None
+    mode: Mode = "enforce"
 
     def __bool__(self) -> bool:
         """Return `allowed`."""
@@ -592,8 +669,8 @@ class Change:
         at: When the change was committed; a time in UTC with a time zone.
         actor: The actor who made the change, or None if no actor was named.
         account: The account that changed.
-        action: `create_account`, `add`, `edit`, `remove`, `replace`, `restore`, or `expire` if the change removed
-            expired entries from the list.
+        action: `create_account`, `add`, `edit`, `remove`, `replace`, `restore`, `set_mode`, or `expire` if the
+            change removed expired entries from the list or ended a mode that had expired.
         before: The entries that the change removed or edited, as they were before.
         after: The entries that the change added or edited, as they are after.
         details: What changed besides entries, as a JSON object with `before` and `after`; None if nothing else did.

@@ -61,7 +61,7 @@ class Library:
 
     rows: ClassVar[Rows] = LIBRARY
     says: ClassVar[dict[str, str]] = {
-        Guard.DISABLE_ENFORCEMENT: r"allow_empty=True",
+        Guard.DISABLE_ENFORCEMENT: r"allow_empty=True|allow_unenforced=True",
         Guard.LOCK_OUT: r"list it too, or pass confirmed=\{'lock_out'\}",
         "unknown_account": r"create it first",
         "subaccount": r"change 'acct-1' instead|choose 'acct-1' as the parent",
@@ -81,6 +81,7 @@ class Library:
         manager = world.manager.with_hooks(address=CALLER, confirmed=said)
         empty: dict[str, Any] = {"allow_empty": Guard.DISABLE_ENFORCEMENT in confirm}
         version: dict[str, Any] = {"expect_version": asked.version}
+        mode: dict[str, Any] = {"allow_unenforced": Guard.DISABLE_ENFORCEMENT in confirm, **version}
         account, which = asked.account, asked.entry
         try:
             match row.rpartition(".")[2]:
@@ -94,6 +95,12 @@ class Library:
                     manager.replace(account, asked.cidrs, **version, **empty)
                 case "restore":
                     manager.restore(account, to_sequence=asked.sequence, **version, **empty)
+                case "set_mode":
+                    manager.set_mode(account, asked.mode, **mode)
+                case "pause":
+                    manager.pause(account, for_=3600, **mode)
+                case "resume":
+                    manager.resume(account, **version)
                 case "import_accounts":
                     report = manager.import_accounts({account: entries_of(asked)}, replace=True, **empty)
                     for problem in report.problems.values():
@@ -121,7 +128,7 @@ class Commands:
     """The shell."""
 
     rows: ClassVar[Rows] = COMMANDS
-    says: ClassVar[dict[str, str]] = {**Library.says, Guard.DISABLE_ENFORCEMENT: r"say --empty"}
+    says: ClassVar[dict[str, str]] = {**Library.says, Guard.DISABLE_ENFORCEMENT: r"say --empty|say --yes"}
     wrong: ClassVar[dict[str, list[Any]]] = {Guard.DISABLE_ENFORCEMENT: []}
 
     def excuse(self, guard: str, what: str) -> str | None:
@@ -134,6 +141,7 @@ class Commands:
     def ask(self, world: World, row: str, asked: Asked, confirm: Any = ()) -> Refusal | None:
         version = [] if asked.version is None else ["--expect-version", str(asked.version)]
         empty = ["--empty"] if Guard.DISABLE_ENFORCEMENT in confirm else []
+        yes = ["--yes"] if Guard.DISABLE_ENFORCEMENT in confirm else []
         file = world.path.with_name("lists.csv")
         file.write_text(f"account,cidr\n{asked.account},{asked.cidrs}\n")
         arguments = {
@@ -142,6 +150,9 @@ class Commands:
             "remove": [asked.account, asked.entry, *version, *empty],
             "replace": [asked.account, *([asked.cidrs] if asked.cidrs else []), *version, *empty],
             "restore": [asked.account, "--to-sequence", str(asked.sequence), *version, *empty],
+            "mode": [asked.account, asked.mode, *version, *yes],
+            "pause": [asked.account, "--for", "1h", *version, *yes],
+            "resume": [asked.account, *version],
             "import": [str(file), "--replace"],
             "account create": [asked.account, *([] if asked.parent is None else ["--parent", asked.parent])],
             "token create": ["new", "--scope", asked.scope],
@@ -195,6 +206,7 @@ class Rest:
             "remove": None,
             "replace": {"cidrs": asked.cidrs},
             "restore": {"to_sequence": asked.sequence},
+            "set_mode": {"mode": asked.mode},
             "create_account": {"name": asked.account, "parent": asked.parent},
             "create_token": {"name": "new", "scopes": [asked.scope]},
         }
@@ -242,7 +254,7 @@ class Programs:
         entry = world.id_of("acct-1" if asked.account == "sub-1" else asked.account, asked.entry) if asked.entry else 0
         # A method has no word for what its change can never do.
         said: dict[str, Any] = dict(confirm) if isinstance(confirm, dict) else {"confirm": list(confirm)}
-        if "allow_empty" in said and row in ("add_entries", "edit_entry"):
+        if "allow_empty" in said and row in ("add_entries", "edit_entry", "set_mode"):
             said = {"confirm": [Guard.DISABLE_ENFORCEMENT]}
         said["expect_version"] = asked.version
         http = httpx.Client(transport=httpx.MockTransport(bridge))
@@ -259,6 +271,8 @@ class Programs:
                         client.remove_entries(asked.account, [entry], **said)
                     case "restore_list":
                         client.restore(asked.account, asked.sequence, **said)
+                case "set_mode":
+                    client.set_mode(asked.account, asked.mode, **said)
                     case "create_account":
                         client.create_account(asked.account, parent=asked.parent)
                     case "create_subaccount":

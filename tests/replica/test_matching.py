@@ -84,11 +84,12 @@ def assert_matcher_holds_what_matches(published: PublishedStore, account: str, s
     where = "the SQL differs from `Entry.matches`: change `_matches` in cidrgate/stores/sql.py"
     held = published.matcher.prefixes(account)
     assert held == [entry.cidr for entry in in_address_order(entries) if entry.matches(Clock.at)], where
-    assert published.matcher.enforced(account) == enforced(entries)
+    assert published.matcher.enforced(account) == enforced(entries, owner.value(), Clock.at)
     for address in ADDRESSES:
         for name in (account, subaccount):
-            assert published.matcher.allows(name, address) == decide(account, entries, address, Clock.at).allowed, where
-    assert states[account] == list_state(entries, Clock.at), (
+            decided = decide(owner.value(), entries, address, Clock.at)
+            assert published.matcher.allows(name, address) == decided.allowed, where
+    assert states[account] == list_state(entries, owner.value(), Clock.at), (
         "the SQL differs from `Entry.counts`: change `_counts` in cidrgate/stores/sql.py"
     )
 

@@ -6,7 +6,7 @@ import typer
 
 from cidrgate.cli.arguments import CURSOR_HELP, AccountName, DryRun, Limit
 from cidrgate.cli.options import Session, command
-from cidrgate.cli.output import DRY, Table, a_page, counted
+from cidrgate.cli.output import DRY, Table, a_page, counted, value_text
 from cidrgate.serialization import account_record
 from cidrgate.values import ListState
 
@@ -21,15 +21,18 @@ def _create(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The new account.")],
     *,
     parent: Annotated[str | None, typer.Option("--parent", "-p", help="The account whose list it inherits.")] = None,
+    closed: Annotated[
+        bool, typer.Option("--closed", help="Enforce it while its list is empty too: every address is then denied.")
+    ] = False,
     dry_run: DryRun = False,
 ) -> None:
     """Create an account, or with --parent a subaccount, which inherits a list."""
     with session.open(create=True, dry_run=dry_run) as manager:
         maker = manager.with_hooks(dry_run=True) if dry_run else manager
-        account = maker.create_account(name, parent=parent, actor=session.actor)
+        account = maker.create_account(name, parent=parent, closed=closed, actor=session.actor)
         # A new account has the state of its parent's list, and a dry run creates none that could be asked for.
         states = manager.list_states([name if parent is None else parent])
-    state = states.get(account.parent or name, ListState(entries=0, enforced=False))
+    state = states.get(account.parent or name, ListState(entries=0, enforced=closed, closed=closed))
     inherits = "" if parent is None else f", which inherits the list of {parent}"
     if dry_run:
         record = {**account_record(account, state), "dry_run": True}
@@ -51,6 +54,10 @@ def _show(session: Session, name: AccountName) -> None:
         "subaccounts": ", ".join(subaccounts),
         "entries": f"{state.entries}",
         "enforced": "yes" if state.enforced else "no",
+        "mode": "" if state.mode == "enforce" else state.mode,
+        "mode until (UTC)": value_text(state.mode_until),
+        "reason": state.mode_reason or "",
+        "closed": "yes" if state.closed else "",
         "version": f"{account.version}",
         "created at (UTC)": f"{account.created_at:%Y-%m-%d %H:%M:%S}",
     }
@@ -80,7 +87,7 @@ def _list(
             account.name,
             account.parent or "",
             f"{states[account.name].entries}",
-            "yes" if states[account.name].enforced else "no",
+            _enforced(states[account.name]),
             f"{account.created_at:%Y-%m-%d %H:%M:%S}",
         )
         for account in accounts
@@ -94,3 +101,10 @@ def _list(
         Table(columns, rows, right=frozenset({"entries"})),
         counted(len(accounts), "account", "accounts"),
     )
+
+
+def _enforced(state: ListState) -> str:
+    """Return whether a list is enforced, or the mode because of which it is not."""
+    if state.mode != "enforce":
+        return state.mode
+    return "yes" if state.enforced else "no"

@@ -16,7 +16,14 @@ if TYPE_CHECKING:
 __all__ = ["confirm"]
 
 
-def confirm(output: Output, question: Callable[[], str], consequence: str, *, yes: bool) -> None:
+def confirm(
+    output: Output,
+    question: Callable[[], str],
+    consequence: str,
+    *,
+    yes: bool,
+    error: Exception | None = None,
+) -> None:
     """Ask the person at the terminal before a command continues.
 
     Args:
@@ -24,6 +31,7 @@ def confirm(output: Output, question: Callable[[], str], consequence: str, *, ye
         question: Returns the question; called only if somebody is asked.
         consequence: What the command would do, for the error.
         yes: Whether `--yes` was given, so that nobody is asked.
+        error: The error if nobody can be asked; a `NotConfirmedError` if None.
 
     Raises:
         NotConfirmedError: If the answer is no, or nobody can be asked.
@@ -31,6 +39,8 @@ def confirm(output: Output, question: Callable[[], str], consequence: str, *, ye
     if yes:
         return
     if output.json or sys.stdin is None or not sys.stdin.isatty():
+        if error is not None:
+            raise error
         raise NotConfirmedError(
             f"{consequence}. Nothing was changed: say --yes if that is wanted, or try it with --dry-run"
         )

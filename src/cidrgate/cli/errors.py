@@ -31,7 +31,7 @@ def shell_message(error: CidrgateError) -> str:
     """
     # The shell has no client address that a list could deny, so there is only one guard to confirm.
     if isinstance(error, WouldDisableEnforcementError):
-        return error.told("say --empty")
+        return error.told("say --empty" if error.mode is None else "say --yes")
     if isinstance(error, AccountNotFoundError) and error.account is not None:
         return f"{error}: `cidrgate account create {quote(error.account)}`"
     helpful = _helpful_command(error)

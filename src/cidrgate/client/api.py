@@ -36,7 +36,7 @@ from cidrgate.client.values import (
     token_of,
     value_of,
 )
-from cidrgate.values import Entry, whole_number
+from cidrgate.values import Entry, truth, whole_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from cidrgate.client.requests import Cidrs, EntryReference
-    from cidrgate.values import EntryDetails
+    from cidrgate.values import EntryDetails, Mode
 
 __all__ = ["Client"]
 
@@ -72,9 +72,9 @@ class Client:
     `VersionConflictError`, `AccountNotFoundError` or `RuleError`.
 
     A method that changes a list raises `UnconfirmedError` for a change that must be confirmed. There are two such
-    changes: one that leaves an enforced account without entries, unless `allow_empty=True`, and one that denies the
-    address of this client, unless `allow_lock_out=True`. `confirm` accepts the same confirmations by the service's
-    names.
+    changes: one that ends the enforcement of an account, unless `allow_empty=True`, or `allow_unenforced=True` for a
+    mode; and one that denies the address of this client, unless `allow_lock_out=True`. `confirm` accepts the same
+    confirmations by the service's names.
 
     The client sends a change with an `Idempotency-Key`. If the response is lost, also in a proxy, or if the service
     does not know whether the change was stored, the client sends it once more with the same key. The service does not
@@ -131,10 +131,10 @@ class Client:
         return self._pages("/v1/accounts", account_of, parent=parent, containing=containing)
 
     def create_account(
-        self, name: str, *, parent: str | None = None, idempotency_key: str | None = None
+        self, name: str, *, parent: str | None = None, closed: bool = False, idempotency_key: str | None = None
     ) -> AccountInfo:
-        """Create an account, or a subaccount if there is a parent."""
-        body = {"name": name, "parent": parent}
+        """Create an account, or a subaccount if there is a parent; a closed one is enforced while it is empty too."""
+        body = {"name": name, "parent": parent, **({"closed": True} if truth(closed, "closed") else {})}
         return account_of(self._send("POST", "/v1/accounts", body, idempotency_key=idempotency_key))
 
     def get_account(self, account: str) -> AccountInfo:
@@ -360,6 +360,36 @@ class Client:
         _check_range(before, after)
         return self._pages("/v1/changes", change_of, account=account, before=before, after=after)
 
+    def set_mode(
+        self,
+        account: str,
+        mode: Mode,
+        *,
+        until: datetime | None = None,
+        reason: str | None = None,
+        closed: bool | None = None,
+        confirm: Iterable[str] = (),
+        allow_unenforced: bool = False,
+        allow_lock_out: bool = False,
+        expect_version: int | None = None,
+        idempotency_key: str | None = None,
+    ) -> AccountInfo:
+        """Set how the list decides: `enforce`, `report_only` or `off`, which expires at `until` if that is given.
+
+        To end enforcement needs `allow_unenforced`, which is the same as `disable_enforcement` in `confirm`.
+        """
+        body: dict[str, object] = {"mode": mode, "until": json_value(until), "reason": reason}
+        return account_of(
+            self._changed(
+                "PUT",
+                path_of(account, "mode"),
+                body if closed is None else {**body, "closed": truth(closed, "closed")},
+                confirm=confirmations(confirm, allow_unenforced=allow_unenforced, allow_lock_out=allow_lock_out),
+                expect_version=expect_version,
+                idempotency_key=idempotency_key,
+            )
+        )
+
     def restore(
         self,
         account: str,
@@ -452,13 +482,34 @@ class Client:
         expect_version: int | None,
         idempotency_key: str | None,
     ) -> ListChange:
+        return list_change_of(
+            self._changed(
+                method,
+                path,
+                body,
+                query=query,
+                confirm=confirm,
+                expect_version=expect_version,
+                idempotency_key=idempotency_key,
+            )
+        )
+
+    def _changed(
+        self,
+        method: str,
+        path: str,
+        body: object,
+        *,
+        query: Mapping[str, Any] | None = None,
+        confirm: Sequence[str],
+        expect_version: int | None,
+        idempotency_key: str | None,
+    ) -> dict[str, Any]:
         if expect_version is not None:
             whole_number(expect_version, "expect_version", least=0)
         headers = {} if expect_version is None else {"If-Match": f'"v{expect_version}"'}
         asked = {**(query or {}), **({"confirm": list(confirm)} if confirm else {})}
-        return list_change_of(
-            self._send(method, path, body, query=asked, headers=headers, idempotency_key=idempotency_key)
-        )
+        return self._send(method, path, body, query=asked, headers=headers, idempotency_key=idempotency_key)
 
     def _send(
         self,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from cidrgate.errors import UnconfirmedChangeError
     from cidrgate.manager.outcomes import ListOutcome
-    from cidrgate.values import Entry
+    from cidrgate.values import Account, Entry, Mode
 
 __all__ = ["disables_enforcement", "guards_met", "named_guards", "refuse_unconfirmed", "unconfirmed"]
 
@@ -49,14 +49,19 @@ def named_guards(names: Iterable[str]) -> frozenset[Guard]:
     return frozenset(found)
 
 
-def disables_enforcement(before: Collection[Entry], after: Collection[object]) -> bool:
+def disables_enforcement(
+    before: Collection[Entry], after: Collection[object], at: datetime, *, was: Account, now: Account
+) -> bool:
     """Return whether a list is enforced before a change and not after it.
 
     Args:
         before: The whole list before the change, including expired entries.
         after: The whole list after the change, including expired entries.
+        at: The time of the change, with a time zone.
+        was: The account before the change.
+        now: The account after the change.
     """
-    return enforced(before) and not enforced(after)
+    return enforced(before, was, at) and not enforced(after, now, at)
 
 
 def guards_met(outcome: ListOutcome, address: str | None, at: datetime) -> tuple[Guard, ...]:
@@ -68,7 +73,7 @@ def guards_met(outcome: ListOutcome, address: str | None, at: datetime) -> tuple
         at: The time of the change, with a time zone.
     """
     met = []
-    if disables_enforcement(outcome.before, outcome.after):
+    if disables_enforcement(outcome.before, outcome.after, at, was=outcome.account_before, now=outcome.account):
         met.append(Guard.DISABLE_ENFORCEMENT)
     if locks_out(outcome, address, at) is not None:
         met.append(Guard.LOCK_OUT)
@@ -89,11 +94,17 @@ def refuse_unconfirmed(outcome: ListOutcome, address: str | None, confirmed: Col
     """
     for guard in outcome.confirm:
         if guard not in confirmed:
-            raise unconfirmed(guard, outcome.account.name, address, outcome.confirm)
+            mode = outcome.account.mode if outcome.account.mode != outcome.account_before.mode else None
+            raise unconfirmed(guard, outcome.account.name, address, outcome.confirm, mode=mode)
 
 
 def unconfirmed(
-    guard: Guard, account: str, address: str | None = None, needed: Iterable[Guard] = ()
+    guard: Guard,
+    account: str,
+    address: str | None = None,
+    needed: Iterable[Guard] = (),
+    *,
+    mode: Mode | None = None,
 ) -> UnconfirmedChangeError:
     """Return the error of an unconfirmed guard.
 
@@ -102,8 +113,9 @@ def unconfirmed(
         account: The account whose list changes.
         address: The caller's address.
         needed: Every guard that the change meets; only this guard if empty.
+        mode: The mode that the change sets; None if it sets no mode.
     """
     confirm = [str(one) for one in needed] or [str(guard)]
     if guard is Guard.DISABLE_ENFORCEMENT:
-        return WouldDisableEnforcementError(account=account, confirm=confirm)
+        return WouldDisableEnforcementError(account=account, confirm=confirm, mode=mode)
     return WouldLockOutCallerError(account=account, address=str(address), confirm=confirm)

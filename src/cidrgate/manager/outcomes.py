@@ -18,7 +18,7 @@ class Guard(StrEnum):
     """A guard, which a change must be confirmed for; its value is the name that a confirmation uses."""
 
     DISABLE_ENFORCEMENT = "disable_enforcement"
-    """After the change, an enforced account is not enforced any more."""
+    """After the change, an enforced account is not enforced any more: its list is empty, or its mode is another one."""
     LOCK_OUT = "lock_out"
     """After the change, the caller's address is denied. It was allowed before."""
 
@@ -28,10 +28,11 @@ class ListOutcome:
     """The outcome of a change of one list.
 
     Attributes:
-        account: The account, with its version after the change.
+        account: The account after the change, with its version then.
         change: What the caller of the change gets. If its `before` and `after` are empty, nothing changes.
         before: The list before the change, in no particular order, including expired entries.
         after: The list after the change, in address order.
+        account_before: The account before the change.
         confirm: The guards that the change meets. Each must be confirmed before the change is made; see
             `cidrgate.manager.confirmations`.
     """
@@ -40,4 +41,5 @@ class ListOutcome:
     change: ListChange
     before: Sequence[Entry]
     after: list[Entry]
+    account_before: Account
     confirm: tuple[Guard, ...] = ()

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from copy import copy
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import islice, tee
@@ -43,6 +44,7 @@ from cidrgate.manager.commit_groups import CommitGroups
 from cidrgate.manager.confirmations import named_guards
 from cidrgate.manager.importing import ImportReport, import_lists, in_background
 from cidrgate.manager.last_matches import LastMatches
+from cidrgate.manager.modes import ModeSetting, end_after, end_of_mode, mode_change, mode_setting
 from cidrgate.manager.outcomes import Guard, ListOutcome
 from cidrgate.process.clock import certain_time, earlier_by_far
 from cidrgate.process.forking import join_forks
@@ -74,6 +76,7 @@ if TYPE_CHECKING:
         EntryRef,
         ListChange,
         ListState,
+        Mode,
         Prefix,
     )
 
@@ -515,13 +518,16 @@ class RuleManager:
         self._commits.waited = waited
         self._commits.refused = refused
 
-    def create_account(self, account: str, *, parent: str | None = None, actor: str | None = None) -> Account:
+    def create_account(
+        self, account: str, *, parent: str | None = None, closed: bool = False, actor: str | None = None
+    ) -> Account:
         """Create an account, or a subaccount that inherits its parent's list.
 
         Args:
             account: The name of the account: up to 255 characters in Unicode normalization form C, without surrounding
                 whitespace and without invisible characters; see `cidrgate.rules.characters`.
             parent: The account whose list the new account inherits; None for an account that has its own list.
+            closed: Whether the account is enforced even while its list is empty; see `set_mode`.
             actor: Who creates the account, for the change log.
 
         Raises:
@@ -530,6 +536,7 @@ class RuleManager:
             AccountExistsError: If an account with this name exists already.
             AccountNotFoundError: If there is no account `parent`.
             SubaccountError: If `parent` is itself a subaccount.
+            ValueError: If a subaccount is to be closed: its parent's list decides.
             StoreError: If the account cannot be stored.
 
         Example:
@@ -540,15 +547,25 @@ class RuleManager:
         """
         check_account_name(account)
         actor = checked_text(actor, "actor")
+        check_switches(closed=closed)
+        if closed and parent is not None:
+            raise ValueError("a subaccount cannot be closed, because its parent's list decides: close the parent")
 
         def create(transaction: Transaction) -> Account:
             owner = None if parent is None else parent_account(transaction, parent)
             if transaction.account(account) is not None:
                 raise AccountExistsError(f"an account {account!r} exists already", account=account)
             if self._dry_run:
-                return Account(name=account, parent=parent, created_at=datetime.now(UTC))
-            made = transaction.insert_accounts([account], parent=owner, at=datetime.now(UTC), actor=actor)
+                return Account(name=account, parent=parent, created_at=datetime.now(UTC), closed=closed)
+            at = datetime.now(UTC)
+            made = transaction.insert_accounts([account], parent=owner, at=at, actor=actor)
             created = made[account].value()
+            if closed:
+                closing = mode_change(
+                    Listing(made[account], (), at, iter(()), actor), ModeSetting("enforce", closed=True)
+                )
+                transaction.apply([closing], at=at)
+                created = replace(created, closed=True, version=1)
             if self._in_transaction is not None:
                 self._in_transaction(transaction, created)
             return created
@@ -820,6 +837,131 @@ class RuleManager:
 
         return self._change_list(account, restored, actor, expect_version, allow_empty=allow_empty).change
 
+    def set_mode(
+        self,
+        account: str,
+        mode: Mode,
+        *,
+        until: datetime | None = None,
+        reason: str | None = None,
+        closed: bool | None = None,
+        actor: str | None = None,
+        expect_version: int | None = None,
+        allow_unenforced: bool = False,
+    ) -> Account:
+        """Set how an account's list decides, for its subaccounts too. The entries stay.
+
+        Args:
+            account: The account whose list it is.
+            mode: `enforce` denies what is not listed. `report_only` allows it, and gates report it. `off` allows it.
+            until: When the mode expires, with a time zone, so that the list is enforced again; None for never.
+            reason: Why, for the people who see it.
+            closed: Whether the list is enforced even while it is empty: it then denies every address. None for no
+                change.
+            actor: Who sets the mode, for the change log.
+            expect_version: The version of the account that the caller saw; None for any version.
+            allow_unenforced: Whether an enforced account may stop being enforced: every address is then allowed.
+
+        Returns:
+            The account after the change. Nothing is changed, and its version is the same, if it was set so already.
+
+        Raises:
+            TypeError: If an argument has another type.
+            ValueError: If the mode is an unknown word, or `enforce` has an end.
+            InvalidExpiryError: If `until` is in the past, has no time zone or is out of range in UTC.
+            InvalidTextError: If the reason or the actor is too long, or contains an invisible character.
+            AccountNotFoundError: If there is no such account.
+            SubaccountError: If the account inherits its list, and so its mode.
+            VersionConflictError: If the account's version is not the expected version.
+            WouldDisableEnforcementError: If the account would stop being enforced and `allow_unenforced` is false.
+            StoreError: If the change cannot be stored.
+
+        Example:
+            >>> with RuleManager.open("memory://") as manager:
+            ...     account = manager.create_account("acct-1")
+            ...     added = manager.add("acct-1", "8.8.8.0/24")
+            ...     account = manager.set_mode("acct-1", "report_only", reason="trial", allow_unenforced=True)
+            ...     decision = manager.explain("acct-1", "9.9.9.9")
+            >>> account.mode, decision.allowed, decision.reason, decision.mode
+            ('report_only', True, 'not_listed', 'report_only')
+        """
+        setting = mode_setting(mode, until, reason, closed)
+
+        def made(_: Transaction, listing: Listing) -> StoredChange:
+            return mode_change(listing, setting)
+
+        return self._change_list(
+            account, made, actor, expect_version, allow_empty=truth(allow_unenforced, "allow_unenforced")
+        ).account
+
+    def pause(
+        self,
+        account: str,
+        *,
+        for_: Duration | None = None,
+        until: datetime | None = None,
+        reason: str | None = None,
+        actor: str | None = None,
+        expect_version: int | None = None,
+        allow_unenforced: bool = False,
+    ) -> Account:
+        """Allow every address for a time: `set_mode` with `off`. Enforcement begins again on every node at that time.
+
+        Args:
+            account: The account whose list it is.
+            for_: How long, in seconds or as a `timedelta`.
+            until: Until when, with a time zone; instead of `for_`.
+            reason: As for `set_mode`.
+            actor: As for `set_mode`.
+            expect_version: As for `set_mode`.
+            allow_unenforced: As for `set_mode`.
+
+        Returns:
+            The account after the change.
+
+        Raises:
+            TypeError: If neither or both of `for_` and `until` are passed.
+            CidrgateError: Every error of `set_mode`.
+
+        Example:
+            >>> with RuleManager.open("memory://") as manager:
+            ...     account = manager.create_account("acct-1")
+            ...     added = manager.add("acct-1", "8.8.8.0/24")
+            ...     account = manager.pause("acct-1", for_=3600, reason="incident 7", allow_unenforced=True)
+            ...     paused = manager.allows("acct-1", "9.9.9.9")
+            ...     paused, manager.resume("acct-1").mode, manager.allows("acct-1", "9.9.9.9")
+            (True, 'enforce', False)
+        """
+        if (for_ is None) == (until is None):
+            raise TypeError("pass for_ or until: a pause has one end; set_mode(account, 'off') has none")
+        if for_ is not None:
+            until = end_after(for_)
+        return self.set_mode(
+            account,
+            "off",
+            until=until,
+            reason=reason,
+            actor=actor,
+            expect_version=expect_version,
+            allow_unenforced=allow_unenforced,
+        )
+
+    def resume(self, account: str, *, actor: str | None = None, expect_version: int | None = None) -> Account:
+        """Enforce a list again: `set_mode` with `enforce`.
+
+        Args:
+            account: The account whose list it is.
+            actor: As for `set_mode`.
+            expect_version: As for `set_mode`.
+
+        Returns:
+            The account after the change.
+
+        Raises:
+            CidrgateError: Every error of `set_mode`.
+        """
+        return self.set_mode(account, "enforce", actor=actor, expect_version=expect_version)
+
     def prune_history(self, older_than: Duration) -> int:
         """Delete the oldest rows of the change log.
 
@@ -846,7 +988,9 @@ class RuleManager:
         return self._write(prune)
 
     def sweep(self) -> int:
-        """Remove expired entries from the lists, and log that. A manager that follows the store does this regularly.
+        """Remove expired entries from the lists, store that expired modes are over, and log both.
+
+        A manager that follows the store does this regularly.
 
         If an account has only expired entries, they stay, because an account without entries is not enforced, and the
         clock must not end enforcement: remove them with `remove`. Entries also stay if only this machine's clock says
@@ -863,6 +1007,9 @@ class RuleManager:
         with self._store.read() as transaction:
             certain = earlier_by_far(certain_time(datetime.now(UTC)), transaction.clock())
             names = transaction.accounts_to_sweep(certain, _ACCOUNTS_A_TRANSACTION)
+            over = transaction.accounts_to_enforce(certain, _ACCOUNTS_A_TRANSACTION)
+        for name in over:
+            self._change_list(name, lambda _, listing: end_of_mode(listing), None, None)
         for name in names:
 
             def swept_list(_: Transaction, listing: Listing) -> StoredChange:

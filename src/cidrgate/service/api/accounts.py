@@ -2,17 +2,25 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import Field
+from pydantic import Field, StrictBool
 
 from cidrgate.manager import RuleManager
 from cidrgate.manager.outcomes import ListOutcome
 from cidrgate.serialization import account_record
 from cidrgate.service.api.account_paths import AccountName, account_path
 from cidrgate.service.api.openapi import LOCATION, READ, answers
-from cidrgate.service.api.schemas import AccountText, RequestModel, ResponseModel, request_example, response_example
+from cidrgate.service.api.schemas import (
+    AccountText,
+    RequestModel,
+    ResponseModel,
+    open_enum,
+    request_example,
+    response_example,
+    without_default,
+)
 from cidrgate.service.auth.access import Admin, Known, Reader
 from cidrgate.service.auth.principals import Principal
 from cidrgate.service.http.conditional_requests import IdempotencyKey, RawBody, request_key
@@ -24,7 +32,7 @@ from cidrgate.service.http.problems import InvalidRequestError
 from cidrgate.service.http.strict_requests import StrictRoute
 from cidrgate.service.settings import service_of
 from cidrgate.stores import Transaction
-from cidrgate.values import Account
+from cidrgate.values import Account, Mode
 
 __all__ = [
     "AccountCreateModel",
@@ -58,6 +66,10 @@ class AccountModel(ResponseModel):
             "enforced": True,
             "version": 3,
             "created_at": "2026-01-02T03:04:05+00:00",
+            "mode": "enforce",
+            "mode_until": None,
+            "mode_reason": None,
+            "closed": False,
         }
     )
 
@@ -66,10 +78,19 @@ class AccountModel(ResponseModel):
     entry_count: int = Field(description="The number of entries that count for it, without expired ones.")
     enforced: bool = Field(
         description="Whether unlisted addresses are denied. This is true while the list that counts has entries, "
-        "expired entries included. For a subaccount, the list of its parent counts."
+        "expired entries included, or is closed, and its mode is `enforce`. For a subaccount, the list of its parent "
+        "counts."
     )
-    version: int = Field(description="The number of changes of its own list.")
+    version: int = Field(description="The number of changes of its own list and mode.")
     created_at: datetime = Field(description="When it was created.")
+    mode: str = Field(
+        description="The mode of the list that counts: `enforce` denies what is not listed, `report_only` allows and "
+        "reports it, `off` allows it.",
+        json_schema_extra=open_enum(get_args(Mode)),
+    )
+    mode_until: datetime | None = Field(description="When that mode expires; null for never.")
+    mode_reason: str | None = Field(description="Why that mode was set.")
+    closed: bool = Field(description="Whether the list that counts is enforced even while it is empty.")
 
 
 class AccountPageModel(ResponseModel):
@@ -86,6 +107,11 @@ class AccountCreateModel(RequestModel):
 
     name: AccountText = Field(description="Up to 255 characters; no control characters, no leading or trailing spaces.")
     parent: AccountText | None = Field(None, description="The account whose list it inherits; null for none.")
+    closed: StrictBool = Field(
+        default=False,
+        description="Whether it is enforced even while its list is empty.",
+        json_schema_extra=without_default,
+    )
 
 
 class SubaccountCreateModel(RequestModel):
@@ -130,7 +156,7 @@ def create_account(
     request: Request, principal: Admin, new: AccountCreateModel, body: RawBody, idempotency_key: IdempotencyKey = None
 ) -> Response:
     """Create an account, or a subaccount that inherits its parent's list. Only for admins."""
-    return _create(request, principal, new.name, new.parent, idempotency_key, body)
+    return _create(request, principal, new.name, new.parent, idempotency_key, body, closed=new.closed)
 
 
 @router.get("/{account_name:account}", response_model=AccountModel, responses=answers(404, headers={200: READ}))
@@ -176,7 +202,14 @@ def create_subaccount(
 
 
 def _create(
-    request: Request, principal: Principal, name: str, parent: str | None, key: str | None, body: bytes
+    request: Request,
+    principal: Principal,
+    name: str,
+    parent: str | None,
+    key: str | None,
+    body: bytes,
+    *,
+    closed: bool = False,
 ) -> Response:
     service = service_of(request)
     once = request_key(request, principal, key, body)
@@ -193,7 +226,7 @@ def _create(
             service.answers.record(transaction, once, answer)
 
         principal.changing(service.manager)._with_transaction_hook(in_transaction).create_account(
-            name, parent=parent, actor=principal.name
+            name, parent=parent, closed=closed, actor=principal.name
         )
         if answer is None:
             raise AssertionError("the hook in_transaction was not called")

@@ -21,7 +21,7 @@ from cidrgate.service.console.sessions import Person, SignedIn, SignedInForm
 from cidrgate.service.http.integers import PLAIN
 from cidrgate.service.http.strict_requests import ConsoleRoute
 from cidrgate.service.settings import service_of
-from cidrgate.values import Account, Change, Decision, Entry
+from cidrgate.values import Account, Change, Decision, Entry, Mode
 
 __all__ = ["AccountQuery", "HEADINGS", "ListView", "last_change", "router", "view_of"]
 
@@ -72,7 +72,12 @@ class ListView:
     @property
     def enforced(self) -> bool:
         """Return whether unlisted addresses are denied."""
-        return enforced(self.entries)
+        return enforced(self.entries, self.owner, datetime.now(UTC))
+
+    @property
+    def mode(self) -> Mode:
+        """Return the mode of the list that counts now."""
+        return self.owner.mode_at()
 
     @property
     def active(self) -> list[Entry]:
@@ -93,7 +98,7 @@ def view_of(request: Request, person: Person, name: str) -> ListView:
     principal.require_account(manager, name)
     account = manager.account(name)
     owner, entries = manager.listing(name)
-    decision = None if person.address is None else decide(owner.name, entries, person.address, datetime.now(UTC))
+    decision = None if person.address is None else decide(owner, entries, person.address, datetime.now(UTC))
     block = (
         None
         if person.address is None or manager.policy.allow_special
