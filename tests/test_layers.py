@@ -13,6 +13,7 @@ LAYERS = (
     ("_engine",),
     ("rules",),
     ("problem_types", "serialization"),
+    ("lists",),
     ("stores",),
     ("replica",),
     ("manager",),

@@ -22,6 +22,8 @@ _PUBLIC = {
         "EntryDetails",
         "Account",
         "Change",
+        "Origin",
+        "OriginKind",
         "ListChange",
         "ListState",
         "Address",

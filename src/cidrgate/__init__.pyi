@@ -62,6 +62,8 @@ from cidrgate.values import (
     ListChange as ListChange,
     ListState as ListState,
     NewEntry as NewEntry,
+    Origin as Origin,
+    OriginKind as OriginKind,
     Prefix as Prefix,
     Reason as Reason,
 )

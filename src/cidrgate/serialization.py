@@ -6,7 +6,7 @@ reads it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
 from inspect import isfunction, signature
 from typing import TYPE_CHECKING, Any
@@ -185,6 +185,7 @@ def change_record(change: Change) -> dict[str, Any]:
         "before": [entry_record(entry) for entry in change.before],
         "after": [entry_record(entry) for entry in change.after],
         "details": change.details,
+        "origin": None if change.origin is None else asdict(change.origin),
     }
 
 

@@ -29,6 +29,8 @@ __all__ = [
     "ListState",
     "Mode",
     "NewEntry",
+    "Origin",
+    "OriginKind",
     "Prefix",
     "Reason",
     "seconds",
@@ -54,8 +56,28 @@ Mode: TypeAlias = Literal["enforce", "report_only", "off"]
 
 MODES: tuple[Mode, ...] = get_args(Mode)
 
-Action: TypeAlias = Literal["create_account", "add", "edit", "remove", "replace", "restore", "expire", "set_mode"]
+Action: TypeAlias = Literal[
+    "create_account",
+    "add",
+    "edit",
+    "remove",
+    "replace",
+    "restore",
+    "expire",
+    "set_mode",
+    "create_token",
+    "revoke_token",
+    "create_link",
+    "sign_in",
+    "sign_in_failed",
+    "end_session",
+    "end_all_sessions",
+    "prune",
+]
 """What a change did. Later versions may add values."""
+
+OriginKind: TypeAlias = Literal["token", "session", "link", "cli", "library"]
+"""How the actor of a change is known. Later versions may add values."""
 
 
 def seconds(value: Duration, name: str, *, above_zero: bool = False) -> float:
@@ -661,6 +683,34 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """How the actor of a change is known, and from where the change came. It never contains a secret.
+
+    Attributes:
+        kind: `token` for a program that sent a token to the API, `session` for a person in the console, `link` for a
+            person who signs in with a one-time link, `cli` for the command line, `library` for a program that uses the
+            library, also for what a server does by itself, such as a sweep.
+        id: The id of the token, of the session or of the link, or the user of the operating system who ran the command;
+            None if there is none, as for an unknown token.
+        via: The credential with which a session began: `token:3`, or `link:` and the id of the link; None otherwise.
+        on_behalf_of: The person for whom a program makes the change, as the program says; None if it says nothing.
+        address: The client address; None if it is unknown.
+        request_id: The id of the request, as in the log and in the response; None without a request.
+
+    Example:
+        >>> Origin(kind="token", id="3", address="198.51.100.7").on_behalf_of is None
+        True
+    """
+
+    kind: OriginKind
+    id: str | None = None
+    via: str | None = None
+    on_behalf_of: str | None = None
+    address: str | None = None
+    request_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
     """One row of the append-only change log.
 
@@ -668,19 +718,23 @@ class Change:
         sequence: Position in the log; grows with every change of an account.
         at: When the change was committed; a time in UTC with a time zone.
         actor: The actor who made the change, or None if no actor was named.
-        account: The account that changed.
-        action: `create_account`, `add`, `edit`, `remove`, `replace`, `restore`, `set_mode`, or `expire` if the
-            change removed expired entries from the list or ended a mode that had expired.
+        account: The account that changed; None for an event of the store as a whole, such as a sign-in.
+        action: What happened. `create_account`, `add`, `edit`, `remove`, `replace`, `restore`, `set_mode`, or `expire`
+            if the change removed expired entries from the list or ended a mode that had expired. Events of the whole
+            store are `create_token`, `revoke_token`, `create_link`, `sign_in`, `sign_in_failed`, `end_session`,
+            `end_all_sessions` and `prune`.
         before: The entries that the change removed or edited, as they were before.
         after: The entries that the change added or edited, as they are after.
-        details: What changed besides entries, as a JSON object with `before` and `after`; None if nothing else did.
+        details: What changed besides entries, as JSON: `before` and `after`; None if that is nothing.
+        origin: How the actor is known, and from where the change came; None in rows of versions before 0.1.0.
     """
 
     sequence: int
     at: datetime
     actor: str | None
-    account: str
+    account: str | None
     action: Action
     before: tuple[Entry, ...]
     after: tuple[Entry, ...]
     details: dict[str, Any] | None = None
+    origin: Origin | None = None

@@ -76,7 +76,7 @@ def test_rows_of_an_account_may_be_scattered(cidrgate: Cidrgate) -> None:
 
 
 BAD_ROWS = (
-    HEADER + "good,8.8.8.0/24,\nbad,1.1.1.1,\nbad,10.0.0.0/8,\nworse,9.9.9.9/32\nworse\ngood,9.9.9.0/24,\n"
+    HEADER + "good,8.8.8.0/24,caf\u00e9\nbad,1.1.1.1,\nbad,10.0.0.0/8,\nworse,9.9.9.9/32\nworse\ngood,9.9.9.0/24,\n"
     "worse,junk,\n,7.7.7.0/24,\nlast,7.7.7.0/24,\udce9\n"
 )
 
@@ -174,8 +174,8 @@ def test_a_byte_order_mark_and_other_line_ends(cidrgate: Cidrgate) -> None:
 
 @pytest.mark.usefixtures("no_database")
 def test_a_file_that_is_no_list(cidrgate: Cidrgate) -> None:
-    Path("lists.csv").write_bytes("account,cidr\n".encode("utf-16"))
-    assert "UTF-16" in cidrgate("import", "lists.csv", status=2).err
+    Path("lists.csv").write_bytes("account,cidr\n".encode("utf-16")[:-1])
+    assert "the file is damaged UTF-16" in cidrgate("import", "lists.csv", status=2).err
     Path("lists.csv").write_text("a;b\n")
     assert cidrgate("import", "lists.csv", "--json", status=2).error["code"] == "command"
     assert not cidrgate.database.exists()

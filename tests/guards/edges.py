@@ -271,8 +271,8 @@ class Programs:
                         client.remove_entries(asked.account, [entry], **said)
                     case "restore_list":
                         client.restore(asked.account, asked.sequence, **said)
-                case "set_mode":
-                    client.set_mode(asked.account, asked.mode, **said)
+                    case "set_mode":
+                        client.set_mode(asked.account, asked.mode, **said)
                     case "create_account":
                         client.create_account(asked.account, parent=asked.parent)
                     case "create_subaccount":

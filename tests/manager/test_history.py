@@ -127,11 +127,16 @@ def test_the_log_forgets_its_beginning_only(manager: RuleManager) -> None:
     assert manager.prune_history(timedelta(days=1)) == 0
     manager.add("acct-1", "1.1.1.1/32")
     sequences = [change.sequence for change in reversed(manager.history())]
-    assert manager.prune_history(timedelta(0)) == len(sequences)
-    assert manager.history() == []
+    assert manager.prune_history(timedelta(0), actor="ops") == len(sequences)
+    [pruned] = manager.history()
+    assert (pruned.account, pruned.action, pruned.actor) == (None, "prune", "ops")
+    assert pruned.details == {
+        "before": {"log_start": sequences[0], "rows": len(sequences)},
+        "after": {"log_start": sequences[-1] + 1},
+    }
     manager.add("acct-1", "9.9.9.9/32")
-    [kept] = manager.history()
-    assert kept.sequence > sequences[-1]
+    [kept] = manager.history("acct-1")
+    assert kept.sequence > pruned.sequence > sequences[-1]
     assert manager.matcher.prefixes("acct-1") == ["1.1.1.1/32", "8.8.8.0/24", "9.9.9.9/32"]
     with pytest.raises(HistoryError, match=r"begins with change|is gone"):
         manager.restore("acct-1", to_sequence=sequences[0])

@@ -123,7 +123,7 @@ def test_lists_are_added_to_or_replaced(manager: RuleManager) -> None:
     # To add nothing empties nothing, and what is empty stays so.
     assert not manager.import_accounts({"a": [], "c": []}).problems
     assert not manager.import_accounts({"c": []}, replace=True).problems
-    assert [change.account for change in manager.history()[: -len(before)] if change.account in "ab"] == []
+    assert [change.account for change in manager.history()[: -len(before)] if change.account in ("a", "b")] == []
     assert not manager.import_accounts({"a": []}, replace=True, allow_empty=True).problems
     assert cidrs(manager, "a") == []
 

@@ -180,5 +180,5 @@ def test_changes_that_were_committed_together_are_all_unknown(
     assert unknown
     assert {type(error) for error in unknown} == {OutcomeUnknownError}
     with RuleManager.open(postgres_url, follow=False) as near:
-        made = [change.account for change in near.history() if change.actor == "unsure"]
+        made = [f"{change.account}" for change in near.history() if change.actor == "unsure"]
         assert sorted(made) == ["a", "b", "c", "d"]

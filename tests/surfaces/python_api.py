@@ -33,6 +33,7 @@ PUBLIC_MODULES = (
     "cidrgate.errors",
     "cidrgate.event_log",
     "cidrgate.gate",
+    "cidrgate.lists",
     "cidrgate.manager",
     "cidrgate.manager.metrics",
     *EDGES,

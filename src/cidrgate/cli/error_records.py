@@ -34,9 +34,9 @@ def error_record(error: CidrgateError, exit_status: int | None = None) -> dict[s
         shell_message(error),
         status_of(error) if exit_status is None else exit_status,
         errors=errors,
-        more_errors=error.more if isinstance(error, RuleError) else 0,
+        more_errors=error.more if isinstance(error, RuleError | BadRowsError) else 0,
         confirm=[str(name) for name in error.confirm] if isinstance(error, UnconfirmedChangeError) else (),
-        data=error_data_record(error),
+        data={"counts": error.counts} if isinstance(error, BadRowsError) else error_data_record(error),
     )
 
 

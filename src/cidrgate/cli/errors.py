@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from shlex import quote
 from typing import TYPE_CHECKING, Any
@@ -49,6 +50,10 @@ def _helpful_command(error: CidrgateError) -> str | None:
     return None
 
 
+MOST_ROW_PROBLEMS = 1_000
+"""The most problems with rows that an error lists; `BadRowsError.more` counts the rest."""
+
+
 class CommandError(CidrgateError):
     """A command cannot be carried out as it was typed, or with the given file."""
 
@@ -72,6 +77,8 @@ class RowProblem:
         text: The network as it was written; empty if the problem is not about a network.
         conflicts: The CIDRs that it conflicts with.
         message: What is wrong and how to correct it.
+        suggestions: What could be written instead of the network.
+        unit: What the numbers count: lines, or what else the file has instead.
     """
 
     lines: tuple[int, ...]
@@ -80,10 +87,12 @@ class RowProblem:
     text: str
     conflicts: tuple[str, ...]
     message: str
+    suggestions: tuple[str, ...] = ()
+    unit: str = "line"
 
     def __str__(self) -> str:
         """Return one line for a person."""
-        where = f"{'lines' if len(self.lines) > 1 else 'line'} {_line_ranges(self.lines)}"
+        where = f"{self.unit}{'s' if len(self.lines) > 1 else ''} {_line_ranges(self.lines)}"
         return ": ".join([where, *([] if self.account is None else [self.account]), self.message])
 
     def record(self) -> dict[str, Any]:
@@ -95,6 +104,7 @@ class RowProblem:
             "text": self.text,
             "conflicts": list(self.conflicts),
             "detail": self.message,
+            "suggestions": list(self.suggestions),
         }
 
 
@@ -103,14 +113,22 @@ class BadRowsError(CommandError):
 
     Args:
         message: What this means for the other rows of the file.
-        problems: The problems, in the order of the lines.
+        problems: The problems, in the order of the lines. The first `MOST_ROW_PROBLEMS` are kept.
+
+    Attributes:
+        problems: The first problems.
+        more: How many problems there are beyond those in `problems`.
+        counts: How many problems there are of each code, the most frequent first.
     """
 
     code = "bad_rows"
 
     def __init__(self, message: str, problems: Iterable[RowProblem]) -> None:
         super().__init__(message)
-        self.problems = list(problems)
+        found = list(problems)
+        self.problems = found[:MOST_ROW_PROBLEMS]
+        self.more = len(found) - len(self.problems)
+        self.counts = dict(Counter(problem.code for problem in found).most_common())
 
 
 class PartialImportError(BadRowsError):

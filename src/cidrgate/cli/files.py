@@ -15,7 +15,7 @@ from cidrgate.process.private_files import replacement
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["STANDARD_STREAM", "lines_of", "read_text", "write_text"]
+__all__ = ["STANDARD_STREAM", "lines_of", "opened", "read_text", "write_text"]
 
 STANDARD_STREAM = Path("-")
 """The name for stdin when a file is read, and for stdout when one is written."""
@@ -27,7 +27,7 @@ def read_text(path: Path) -> str:
     Raises:
         CommandError: If it cannot be read, or is not UTF-8.
     """
-    with _opened(path) as stream:
+    with opened(path) as stream:
         try:
             return stream.read().decode("utf-8-sig")
         except UnicodeDecodeError as error:
@@ -41,7 +41,7 @@ def lines_of(path: Path) -> Iterator[Iterator[str]]:
     Raises:
         CommandError: If it cannot be read.
     """
-    with _opened(path) as stream:
+    with opened(path) as stream:
         text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="")
         try:
             yield iter(text)
@@ -83,7 +83,12 @@ def _write(stream: IO[bytes], pieces: Iterable[str]) -> None:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[io.BufferedReader]:
+def opened(path: Path) -> Iterator[io.BufferedReader]:
+    """Yield the bytes of a file.
+
+    Raises:
+        CommandError: If it cannot be read.
+    """
     try:
         if path == STANDARD_STREAM:
             yield cast("io.BufferedReader", sys.stdin.buffer)

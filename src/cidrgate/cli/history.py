@@ -67,7 +67,7 @@ def _prune(
                 f"this would delete all rows of the change log that are older than {older_than}, for good",
                 yes=yes,
             )
-        pruned = _would_prune(manager, age) if dry_run else manager.prune_history(age)
+        pruned = _would_prune(manager, age) if dry_run else manager.prune_history(age, actor=session.actor)
     if dry_run:
         session.output.answer({"pruned": pruned, "dry_run": True}, f"would delete {_rows(pruned)}", DRY)
     else:

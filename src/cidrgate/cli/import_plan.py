@@ -5,17 +5,19 @@ Pure: this module reads no file and no store.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from cidrgate.cli.errors import RowProblem, shell_message
 from cidrgate.errors import CidrgateError, RuleError
+from cidrgate.lists.normalizing import normalized_entries
 from cidrgate.values import NewEntry
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from cidrgate.cli.list_files import Row
+    from cidrgate.lists.normalizing import Note
+    from cidrgate.lists.rows import Row
 
 __all__ = ["ImportPlan", "plan_import"]
 
@@ -35,18 +37,46 @@ class ImportPlan:
         lines: The line of each of these entries.
         unreadable: Why entries of an account cannot be read, by their position in its list.
         stray: The rows without a readable account.
+        notes: What was done to the networks, in the order of the accounts.
     """
 
     lists: dict[str, list[NewEntry]] = field(default_factory=dict)
     lines: dict[str, list[int]] = field(default_factory=dict)
     unreadable: dict[str, dict[int, str]] = field(default_factory=dict)
     stray: list[RowProblem] = field(default_factory=list)
+    notes: list[tuple[str, Note]] = field(default_factory=list)
 
-    def problems(self, refused: Mapping[str, CidrgateError]) -> list[RowProblem]:
+    def rewrite(self, *, normalize: bool, collapse: bool) -> None:
+        """Bring the networks of each list into the form that the rules want; `notes` says what was done.
+
+        Args:
+            normalize: Whether other notations become CIDRs.
+            collapse: Whether to leave out repeated and covered networks, and to join neighbours.
+        """
+        if not normalize and not collapse:
+            return
+        for account, entries in self.lists.items():
+            made = normalized_entries(entries, normalize=normalize, collapse=collapse)
+            if made.entries is entries:
+                continue
+            lines, unreadable = self.lines[account], self.unreadable.get(account)
+            self.lists[account] = made.entries
+            self.lines[account] = [lines[source] for source in made.sources]
+            if unreadable:
+                self.unreadable[account] = {
+                    position: unreadable[source] for position, source in enumerate(made.sources) if source in unreadable
+                }
+            self.notes.extend(
+                (account, replace(note, positions=tuple(lines[position] for position in note.positions)))
+                for note in made.notes
+            )
+
+    def problems(self, refused: Mapping[str, CidrgateError], unit: str = "line") -> list[RowProblem]:
         """Return the problems of the file, in the order of its lines.
 
         Args:
             refused: The reason for each account that could not be stored.
+            unit: What the numbers of the lines count.
         """
         found = list(self.stray)
         for account, error in refused.items():
@@ -60,15 +90,25 @@ class ImportPlan:
             for problem in error.problems:
                 if problem.position not in unreadable:
                     line = (lines[problem.position],)
-                    found.append(RowProblem(line, account, problem.code, problem.text, problem.conflicts, str(problem)))
-        return sorted(found, key=lambda problem: problem.lines)
+                    found.append(
+                        RowProblem(
+                            line,
+                            account,
+                            problem.code,
+                            problem.text,
+                            problem.conflicts,
+                            str(problem),
+                            problem.suggestions,
+                        )
+                    )
+        return sorted((replace(problem, unit=unit) for problem in found), key=lambda problem: problem.lines)
 
 
 def plan_import(rows: Iterable[Row]) -> ImportPlan:
     """Group the rows of a file by account; the rows of one account may be anywhere in it.
 
     Example:
-        >>> from cidrgate.cli.list_files import Row
+        >>> from cidrgate.lists.rows import Row
         >>> from cidrgate.values import NewEntry
         >>> networks = {2: ("a", "8.8.8.0/24"), 3: ("b", "9.9.9.9/32"), 4: ("a", "1.1.1.1/32")}
         >>> rows = [Row(line, account, NewEntry(cidr)) for line, (account, cidr) in networks.items()]
@@ -77,15 +117,21 @@ def plan_import(rows: Iterable[Row]) -> ImportPlan:
         {'a': [2, 4], 'b': [3]}
     """
     plan = ImportPlan()
-    for row in rows:
-        if row.account is None:
-            plan.stray.append(RowProblem((row.line,), None, UNREADABLE, "", (), row.problem))
+    lists: dict[str, tuple[list[NewEntry], list[int]]] = {}
+    for line, account, entry, problem in rows:
+        if account is None:
+            plan.stray.append(RowProblem((line,), None, UNREADABLE, "", (), problem))
             continue
-        entries = plan.lists.setdefault(row.account, [])
-        plan.lines.setdefault(row.account, []).append(row.line)
-        if row.problem:
-            plan.unreadable.setdefault(row.account, {})[len(entries)] = row.problem
+        found = lists.get(account)
+        if found is None:
+            found = lists[account] = [], []
+        entries, lines = found
+        lines.append(line)
+        if problem:
+            plan.unreadable.setdefault(account, {})[len(entries)] = problem
             entries.append(NewEntry(""))
         else:
-            entries.append(row.entry)
+            entries.append(entry)
+    for account, (entries, lines) in lists.items():
+        plan.lists[account], plan.lines[account] = entries, lines
     return plan

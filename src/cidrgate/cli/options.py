@@ -7,6 +7,8 @@ commands: an error of cidrgate ends a command with a message and the exit status
 import functools
 import getpass
 import inspect
+import os
+import pwd
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import Field, dataclass, field, fields
@@ -33,6 +35,7 @@ from cidrgate.errors import CidrgateError
 from cidrgate.manager import RuleManager
 from cidrgate.rules import Policy
 from cidrgate.stores.waits import LOCK_TIMEOUT
+from cidrgate.values import Origin
 
 if TYPE_CHECKING:
     from cidrgate.service.auth.credentials import Credentials
@@ -86,9 +89,15 @@ class Session:
             self.check_new_database()
             if dry_run and is_missing(self.database):
                 return self.in_memory()
-        return RuleManager.open(
+        manager = RuleManager.open(
             self.database, policy=self.policy, create=create, lock_timeout=self.lock_timeout, load=False
         )
+        return manager.with_origin(self.origin)
+
+    @property
+    def origin(self) -> Origin:
+        """The origin of the command's changes: the user of the operating system, whatever `--actor` says."""
+        return Origin(kind="cli", id=_process_user())
 
     def check_new_database(self) -> None:
         """Check the name of a database that the command would create.
@@ -109,7 +118,7 @@ class Session:
         from cidrgate.service.auth.credentials import Credentials
 
         with self.open(create=create) as manager:
-            yield Credentials(manager._store)
+            yield Credentials(manager._store).with_origin(self.origin)
 
 
 def command(
@@ -280,6 +289,18 @@ def _session(near: dict[str, Any], far: dict[str, Any]) -> Session:
         output=Output(json=bool(chosen["json"])),
         lock_timeout=chosen["lock_timeout"],
     )
+
+
+def _process_user() -> str:
+    """Return the user as whom the process runs: the name, or the number of a user without a name.
+
+    Unlike `_system_user`, it does not believe the environment.
+    """
+    number = os.getuid()
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return f"{number}"
 
 
 def _system_user() -> str | None:

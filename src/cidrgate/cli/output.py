@@ -44,6 +44,9 @@ _JOINERS = frozenset("\u200c\u200d")
 _MOST_BOXED_ROWS = 1_000
 """A longer table gets no box: its layout would take seconds."""
 
+_MOST_ROW_PROBLEMS_SHOWN = 20
+"""How many problems with the rows of a file people get; a program gets more."""
+
 _BORDER = 3
 """How much a box widens a column: a space on both sides, and a line."""
 
@@ -184,8 +187,12 @@ class Output:
             return
         console = _console(stderr=True)
         if isinstance(error, BadRowsError):
-            for row_problem in error.problems:
+            for row_problem in error.problems[:_MOST_ROW_PROBLEMS_SHOWN]:
                 _print_line(console, Line(redacted_message(f"{row_problem}"), "red"))
+            left = len(error.problems) + error.more - _MOST_ROW_PROBLEMS_SHOWN
+            if left > 0:
+                counts = ", ".join(f"{number:,} {code}" for code, number in error.counts.items())
+                _print_line(console, Line(f"and {left:,} more problems; in all: {counts}", "red"))
         if not isinstance(error, RuleError):
             _print_line(console, Line(redacted_message(f"error: {shell_message(error)}"), "red"))
             return

@@ -105,7 +105,8 @@ def _serve(
         if allow_account is not None:
             manager.account(allow_account)  # an unknown account would deny everyone
         wanted = link or not _has_token(manager)
-        console = new_link(manager, str(settings._public or url)) if wanted else None
+        shown = str(settings._public or url)
+        console = new_link(manager, shown, origin=session.origin, actor=session.actor) if wanted else None
 
         def tell() -> None:
             lines = [f"serving on {url}" if settings._public is None else f"serving on {url}, as {settings._public}"]

@@ -49,8 +49,8 @@ def _end(
         raise CommandError("name the session by its id, or use --all for every session")
     with session.open_credentials() as credentials:
         if which is None:
-            ended = credentials.end_all_sessions()
+            ended = credentials.end_all_sessions(actor=session.actor)
             session.output.answer({"ended": ended}, f"ended {ended} {'session' if ended == 1 else 'sessions'}")
             return
-        one = credentials.end_session_by_id(which)
+        one = credentials.end_session_by_id(which, actor=session.actor)
     session.output.answer(session_record(one), f"ended session {one.id}, of {one.name}")

@@ -84,7 +84,7 @@ def _revoke(
 ) -> None:
     """Revoke a token at once, and end the console sessions that it began."""
     with session.open_credentials() as credentials:
-        revoked = credentials.revoke_token(token)
+        revoked = credentials.revoke_token(token, actor=session.actor)
     session.output.answer(token_record(revoked), f"revoked token {revoked.id}, {revoked.name}")
 
 

@@ -9,11 +9,28 @@ import typer
 
 from cidrgate.cli.arguments import DryRun
 from cidrgate.cli.errors import BadRowsError, PartialImportError
-from cidrgate.cli.files import STANDARD_STREAM, lines_of, write_text
+from cidrgate.cli.files import STANDARD_STREAM, opened, write_text
+from cidrgate.cli.import_answers import import_lines, import_record
+from cidrgate.cli.import_options import (
+    Closed,
+    Collapse,
+    Columns,
+    CommentsAsLabels,
+    From,
+    ImportFormat,
+    Normalize,
+    OneAccount,
+    Regions,
+    Services,
+    SkipExisting,
+    check_together,
+    source_of,
+)
 from cidrgate.cli.import_plan import plan_import
-from cidrgate.cli.list_files import ListFormat, format_of, read_rows, written
+from cidrgate.cli.list_files import ListFormat, format_of, written
+from cidrgate.cli.list_sources import read_file
 from cidrgate.cli.options import Session, command
-from cidrgate.cli.output import DRY, counted
+from cidrgate.cli.output import counted
 from cidrgate.errors import SubaccountError
 from cidrgate.manager import ImportReport, RuleManager
 from cidrgate.values import Account, Entry
@@ -34,16 +51,29 @@ def _import(
         Path, typer.Argument(metavar="FILE", help="Rows of account, cidr and details, such as a label; - for stdin.")
     ],
     *,
-    form: _Format = None,
+    form: ImportFormat = None,
+    publisher: From = None,
+    service: Services = None,
+    region: Regions = None,
+    account: OneAccount = None,
+    columns: Columns = None,
+    comments_as_labels: CommentsAsLabels = False,
+    normalize: Normalize = False,
+    collapse: Collapse = False,
     replace: Annotated[bool, typer.Option("--replace", help="Replace the lists instead of adding to them.")] = False,
+    skip_existing: SkipExisting = False,
+    closed: Closed = False,
     strict: Annotated[bool, typer.Option("--strict", help="Import nothing if any row is bad.")] = False,
     create: Annotated[bool, typer.Option("--create/--no-create", help="Create accounts that do not exist.")] = True,
     dry_run: DryRun = False,
 ) -> None:
     """Import the lists of many accounts. An account with a bad row is not imported; the exit status is then 7."""
-    form = form or format_of(file.name)
-    with session.output.progress(f"reading {file.name}"), lines_of(file) as lines:
-        plan = plan_import(read_rows(lines, form))
+    source = source_of(file, form, publisher, service, region, account, columns, comments_as_labels=comments_as_labels)
+    check_together(replace=replace, skip_existing=skip_existing, closed=closed, strict=strict)
+    with session.output.progress(f"reading {file.name}"), opened(file) as stream:
+        reading = read_file(stream, source)
+        plan = plan_import(reading.rows)
+        plan.rewrite(normalize=normalize, collapse=collapse)
     # Without its stray rows, a replaced list would lose networks that the file names.
     whole = strict or (replace and bool(plan.stray))
     stopped = whole and bool(plan.stray)
@@ -52,26 +82,21 @@ def _import(
         report = manager.import_accounts(
             plan.lists,
             replace=replace,
+            skip_existing=skip_existing,
             create=create,
+            close=closed,
             strict=whole,
             dry_run=dry_run or stopped,
             actor=session.actor,
             progress=advance,
         )
     if stopped:
-        report = ImportReport(problems=report.problems)
-    problems = plan.problems(report.problems)
-    record = {
-        "account_count": report.accounts,
-        "entry_count": report.entries,
-        "created_count": report.created,
-        "refused": sorted(report.problems),
-    }
-    amount = f"{_amount(report.entries, report.accounts)}, {report.created:,} of them"
-    if dry_run:
-        session.output.answer({**record, "dry_run": True}, f"would import {amount} to be created", DRY)
-    else:
-        session.output.answer(record, f"imported {amount} created")
+        report = ImportReport(problems=report.problems, open=report.open)
+    session.output.answer(
+        import_record(report, plan, reading.notes, dry_run=dry_run),
+        *import_lines(report, plan, reading.notes, unit=reading.unit, dry_run=dry_run),
+    )
+    problems = plan.problems(report.problems, reading.unit)
     if problems:
         kind = PartialImportError if report.accounts else BadRowsError
         raise kind(_advice(len(report.problems), whole=whole, strict=strict, dry_run=dry_run), problems)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from copy import copy
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 from urllib.parse import quote, unquote
 
@@ -113,6 +114,20 @@ class Client:
 
     def __repr__(self) -> str:
         return f"Client({self._url!r})"
+
+    def for_person(self, on_behalf_of: str) -> Self:
+        """Return a client with the same connections whose changes name the person for whom they are made.
+
+        The history shows the name beside that of the token (`origin.on_behalf_of`). The service does not check it.
+        Close only the original client.
+
+        Args:
+            on_behalf_of: The name of the person.
+        """
+        seen = copy(self)
+        seen._owned = False
+        seen._headers = {**self._headers, "On-Behalf-Of": on_behalf_of}
+        return seen
 
     def close(self) -> None:
         """Close the connections, unless they are those of an httpx client that was passed."""
@@ -548,7 +563,7 @@ class Client:
         query: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> httpx.Request:
-        sent = {**self._headers, **(headers or {})}
+        sent = {name.encode(): value.encode() for name, value in {**self._headers, **(headers or {})}.items()}
         try:
             return self._http.build_request(method, f"{self._url}{path}", json=body, params=query, headers=sent)
         except httpx.InvalidURL as error:

@@ -23,6 +23,7 @@ __all__ = [
     "EntryInfo",
     "ListChange",
     "ListInfo",
+    "OriginInfo",
     "PreviewInfo",
     "ProblemErrorInfo",
     "ProblemInfo",
@@ -308,17 +309,30 @@ class DecisionInfo:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OriginInfo:
+    """How the actor of a change is known, and from where the change came; see `cidrgate.Origin`."""
+
+    kind: str
+    id: str | None = None
+    via: str | None = None
+    on_behalf_of: str | None = None
+    address: str | None = None
+    request_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ChangeInfo:
-    """One change of a list, from its history."""
+    """One change of a list, or an event of the store, from the change log; see `cidrgate.Change`."""
 
     sequence: int
     at: datetime
     actor: str | None
-    account: str
+    account: str | None
     action: str
     before: list[EntryInfo]
     after: list[EntryInfo]
     details: dict[str, Any] | None = None
+    origin: OriginInfo | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -447,4 +461,6 @@ def list_change_of(record: Mapping[str, Any]) -> ListChange:
 
 def change_of(record: Mapping[str, Any]) -> ChangeInfo:
     """Return a record as a change of the history."""
-    return value_of(ChangeInfo, with_entries(record))
+    origin = record.get("origin")
+    made = {**with_entries(record), "origin": None if origin is None else value_of(OriginInfo, origin)}
+    return value_of(ChangeInfo, made)

@@ -57,6 +57,7 @@ class RepeatedDenials(Generic[_Record]):
 
     Args:
         window: Seconds between two lines about the same account and address; 0 writes every denial.
+        most_lines: The most lines per window for new pairs.
         clock: A function that returns seconds since any fixed time.
 
     Example:
@@ -71,10 +72,13 @@ class RepeatedDenials(Generic[_Record]):
         [('second', 1), ('another', 0)]
     """
 
-    def __init__(self, window: float, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, window: float, *, most_lines: int = MOST_LINES, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         if not 0 <= window < float("inf"):
             raise ValueError(f"a window must be a number of seconds, 0 or more, not {window}")
         self._window = window
+        self._most_lines = most_lines
         self._clock = clock
         self._lock = threading.Lock()
         # Ordered by the end of their windows, because all windows have the same length.
@@ -105,7 +109,7 @@ class RepeatedDenials(Generic[_Record]):
                 known.repeated += 1
                 known.last = record
                 return ended
-            if self._lines >= MOST_LINES:
+            if self._lines >= self._most_lines:
                 self._dropped += 1
                 return ended
             if len(self._pairs) >= MOST_PAIRS:

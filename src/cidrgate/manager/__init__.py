@@ -4,8 +4,9 @@ This folder contains queries, changes, change requests, commit groups, importing
 framework or SQL. The rules are in `cidrgate.rules`.
 """
 
+from cidrgate.manager.importing import ImportReport, ListDifference
 from cidrgate.manager.outcomes import Guard, ListOutcome
-from cidrgate.manager.rule_manager import ImportReport, RuleManager
+from cidrgate.manager.rule_manager import RuleManager
 from cidrgate.replica.replica import OnStale
 
-__all__ = ["Guard", "ImportReport", "ListOutcome", "OnStale", "RuleManager"]
+__all__ = ["Guard", "ImportReport", "ListDifference", "ListOutcome", "OnStale", "RuleManager"]

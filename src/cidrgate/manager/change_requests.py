@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from cidrgate.manager.outcomes import Guard
     from cidrgate.stores import StoredAccount, StoredChange, Transaction
-    from cidrgate.values import Entry
+    from cidrgate.values import Entry, Origin
 
 __all__ = ["ListRequest", "change_lists", "certain_expiry_time"]
 
@@ -46,6 +46,7 @@ class ListRequest:
         in_transaction: Called in the transaction, to store more data with the change.
         address: The caller's address; None if it is unknown, and then no change is a lock-out.
         confirmed: The guards that the change may meet.
+        origin: How the actor is known, and from where the change comes, for the change log.
     """
 
     account: str
@@ -56,6 +57,7 @@ class ListRequest:
     in_transaction: Callable[[Transaction, ListOutcome], object] | None
     address: str | None = None
     confirmed: frozenset[Guard] = frozenset()
+    origin: Origin | None = None
 
 
 def change_lists(
@@ -138,7 +140,7 @@ def _worked_out(
             expected=request.expect_version,
             actual=owner.version,
         )
-    listing = Listing(owner, listed[owner.name], at, ids, request.actor, certain)
+    listing = Listing(owner, listed[owner.name], at, ids, request.actor, certain, request.origin)
     change = request.make(transaction, listing)
     made = sweep(listing, change)
     was = owner.value()

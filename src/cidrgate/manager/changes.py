@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from cidrgate.rules import Policy
-    from cidrgate.values import Action, Change, EntryEdit, EntryRef, Prefix
+    from cidrgate.values import Action, Change, EntryEdit, EntryRef, Origin, Prefix
 
 __all__ = [
     "Listing",
@@ -57,6 +57,7 @@ class Listing:
         ids: The ids for new entries.
         actor: Who makes the change.
         certain: If the clocks disagree about `at`, a time that is in the past by all of them; None if they agree.
+        origin: How the actor is known, and from where the change comes.
     """
 
     owner: StoredAccount
@@ -65,6 +66,7 @@ class Listing:
     ids: Iterator[int]
     actor: str | None
     certain: datetime | None = None
+    origin: Origin | None = None
 
     def has_expired(self, entry: Entry) -> bool:
         """Return whether an entry has expired by all clocks, so that a sweep may remove it."""
@@ -76,7 +78,7 @@ class Listing:
 
     def change(self, action: Action, before: Iterable[Entry] = (), after: Iterable[Entry] = ()) -> StoredChange:
         """Return a change of this list; a change without entries changes nothing."""
-        return StoredChange(self.owner, action, tuple(before), tuple(after), self.actor)
+        return StoredChange(self.owner, action, tuple(before), tuple(after), self.actor, origin=self.origin)
 
     def active(self) -> list[Entry]:
         """Return the entries that count toward the limit, in address order."""

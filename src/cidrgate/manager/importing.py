@@ -8,34 +8,57 @@ from __future__ import annotations
 
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace as dataclass_replace
+from datetime import UTC, datetime
 from threading import Event
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from cidrgate.errors import CidrgateError
+from cidrgate._engine import PrefixTrie
+from cidrgate.errors import CidrgateError, InvalidAddressError, RuleError
 from cidrgate.manager.accounts import no_such_account, refuse_subaccount
 from cidrgate.manager.change_requests import certain_expiry_time
 from cidrgate.manager.changes import Listing, addition, check_expiry, check_labels, replacement, sweep
 from cidrgate.manager.confirmations import disables_enforcement, unconfirmed
 from cidrgate.manager.outcomes import Guard
 from cidrgate.rules import Policy, split_submission, validate_addition, validate_replacement
-from cidrgate.rules.account_names import check_account_name, could_name_account
+from cidrgate.rules.account_names import can_name_account, check_account_name, could_name_account
 from cidrgate.stores import NewList
 from cidrgate.values import NewEntry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from concurrent.futures import Future
-    from datetime import datetime
 
     from cidrgate.rules.submission import Submission
     from cidrgate.stores import StoredChange, Transaction
-    from cidrgate.values import Entry
+    from cidrgate.stores.values import StoredAccount
+    from cidrgate.values import Entry, Origin
 
-__all__ = ["ImportReport", "import_lists", "in_background"]
+__all__ = ["ImportReport", "ListDifference", "import_lists", "in_background"]
 
 _Part = TypeVar("_Part")
 _Done = TypeVar("_Done")
+
+
+_NEVER = datetime(1970, 1, 1, tzinfo=UTC)
+
+_CLOSED = NewEntry("0.0.0.0/32", label="closed: the list of this account could not be imported", expires_at=_NEVER)
+"""The entry that closes an account. It has expired, so it allows nothing and counts toward no limit, but an account
+with nothing else is enforced; and the first entry that is added removes it, like every expired entry. No request can
+come from its address."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListDifference:
+    """What an import would change in a list.
+
+    Attributes:
+        added: The networks that would be added.
+        removed: The networks that would be removed.
+    """
+
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,14 +69,22 @@ class ImportReport:
         accounts: How many accounts' lists were stored.
         entries: How many entries those lists contain.
         created: How many of these accounts the import created.
+        skipped: How many entries were left out because the account's list allows their addresses already.
         problems: The reason why a list was not stored, by account name. The problems of a `RuleError` have the
             positions of the entries in that account's list.
+        open: The accounts with a problem that have no entries, in order: they are not enforced, or do not exist.
+        closed: The accounts with a problem that deny every address now, because the import was asked to close them.
+        differences: After a dry run, what would change, by account name; only for lists that would change.
     """
 
     accounts: int = 0
     entries: int = 0
     created: int = 0
+    skipped: int = 0
     problems: dict[str, CidrgateError] = field(default_factory=dict)
+    open: tuple[str, ...] = ()
+    closed: tuple[str, ...] = ()
+    differences: dict[str, ListDifference] = field(default_factory=dict)
 
     def __add__(self, other: ImportReport) -> ImportReport:
         """Return the report of two parts of one import together."""
@@ -61,7 +92,11 @@ class ImportReport:
             accounts=self.accounts + other.accounts,
             entries=self.entries + other.entries,
             created=self.created + other.created,
+            skipped=self.skipped + other.skipped,
             problems=self.problems | other.problems,
+            open=self.open + other.open,
+            closed=self.closed + other.closed,
+            differences=self.differences | other.differences,
         )
 
 
@@ -71,12 +106,15 @@ def import_lists(
     *,
     policy: Policy,
     replace: bool,
+    skip_existing: bool,
     create: bool,
+    close: bool,
     strict: bool,
     dry_run: bool,
     confirmed: Collection[Guard],
     at: datetime,
     actor: str | None,
+    origin: Origin | None = None,
 ) -> ImportReport:
     """Store the lists of many accounts in one write transaction.
 
@@ -85,12 +123,16 @@ def import_lists(
         lists: The entries by account name.
         policy: What a list may contain.
         replace: Whether each list replaces the account's list, instead of being added to it.
+        skip_existing: Whether to leave out entries whose addresses the account's list allows already.
         create: Whether to create accounts that do not exist.
+        close: Whether an account whose list cannot be stored, and that has no entries, denies every address from now
+            on.
         strict: Whether to store nothing if the list of any account cannot be stored.
         dry_run: Whether to store nothing at all.
         confirmed: The guards that the changes may meet.
         at: The time of the change, with a time zone.
         actor: Who makes the change.
+        origin: How the actor is known, and from where the change comes, for the change log.
 
     Returns:
         What was stored, and the problems of the accounts whose lists cannot be stored.
@@ -99,11 +141,13 @@ def import_lists(
     listed = transaction.entries_of(known.values())
     ids = transaction.new_entry_ids()
     certain = certain_expiry_time(transaction, listed.values(), at)
-    listings = {name: Listing(owner, listed[name], at, ids, actor, certain) for name, owner in known.items()}
+    listings = {name: Listing(owner, listed[name], at, ids, actor, certain, origin) for name, owner in known.items()}
     accepted: dict[str, list[str]] = {}
     problems: dict[str, CidrgateError] = {}
     split: dict[str, Sequence[NewEntry]] = {}
+    skipped = 0
     for name, submitted in lists.items():
+        kept: Sequence[int] | None = None
         try:
             pieces = split[name] = _pieces(submitted, policy)
             if name in known:
@@ -116,6 +160,9 @@ def import_lists(
                 check_expiry(piece.expires_at, at)
             check_labels(pieces)
             active = listings[name].active() if name in listings else []
+            if skip_existing and active:
+                kept = _not_allowed_yet(pieces, active)
+                pieces = split[name] = [pieces[position] for position in kept]
             cidrs = _validated(pieces, active, policy, replace=replace)
             if (
                 replace
@@ -125,25 +172,42 @@ def import_lists(
             ):
                 raise unconfirmed(Guard.DISABLE_ENFORCEMENT, name)
             accepted[name] = cidrs
+            skipped += 0 if kept is None else len(_pieces(submitted, policy)) - len(kept)
+        except RuleError as error:
+            problems[name] = error if kept is None else _at_positions(error, kept)
         except CidrgateError as error:
             problems[name] = error
+    without = [name for name in problems if not _has_list(name, known, listed)]
     if strict and problems:
-        return ImportReport(problems=problems)
+        return ImportReport(problems=problems, open=tuple(without))
+    closed = [name for name in without if close and _can_close(name, known, create=create)]
     new = [name for name in accepted if name not in known]
     report = ImportReport(
         accounts=len(accepted),
         entries=sum(len(cidrs) for cidrs in accepted.values()),
         created=len(new),
+        skipped=skipped,
         problems=problems,
+        open=tuple(name for name in without if name not in set(closed)),
+        closed=tuple(closed),
     )
     if dry_run:
-        return report
+        differences = (
+            (name, _difference(cidrs, listings[name].active() if name in listings else (), replace=replace))
+            for name, cidrs in accepted.items()
+        )
+        return dataclass_replace(
+            report, differences={name: one for name, one in differences if one.added or one.removed}
+        )
+    for name in closed:
+        accepted[name], split[name] = [_CLOSED.cidr], [_CLOSED]
+    new += [name for name in closed if name not in known]
     filled = [name for name in new if accepted[name]]
-    created = transaction.insert_accounts(filled, parent=None, at=at, actor=actor, version=1)
+    created = transaction.insert_accounts(filled, parent=None, at=at, actor=actor, version=1, origin=origin)
     created |= transaction.insert_accounts(
-        [name for name in new if not accepted[name]], parent=None, at=at, actor=actor
+        [name for name in new if not accepted[name]], parent=None, at=at, actor=actor, origin=origin
     )
-    listings |= {name: Listing(owner, (), at, ids, actor) for name, owner in created.items()}
+    listings |= {name: Listing(owner, (), at, ids, actor, origin=origin) for name, owner in created.items()}
     made: list[StoredChange] = []
     first: list[NewList] = []
     for name, cidrs in accepted.items():
@@ -154,8 +218,53 @@ def import_lists(
             change = replacement if replace else addition
             made += sweep(listing, change(listing, split[name], cidrs))
     transaction.apply(made, at=at)
-    transaction.insert_lists(first, at=at, actor=actor)
+    transaction.insert_lists(first, at=at, actor=actor, origin=origin)
     return report
+
+
+def _has_list(name: str, known: Mapping[str, StoredAccount], listed: Mapping[str, Sequence[Entry]]) -> bool:
+    """Return whether an account has entries, or inherits its list: what an import cannot change."""
+    return name in known and (known[name].parent is not None or bool(listed[name]))
+
+
+def _can_close(name: str, known: Mapping[str, StoredAccount], *, create: bool) -> bool:
+    return name in known or (create and can_name_account(name))
+
+
+def _difference(cidrs: Sequence[str], active: Iterable[Entry], *, replace: bool) -> ListDifference:
+    before = {entry.cidr for entry in active}
+    removed = before - set(cidrs) if replace else ()
+    return ListDifference(added=tuple(cidr for cidr in cidrs if cidr not in before), removed=tuple(sorted(removed)))
+
+
+def _not_allowed_yet(pieces: Sequence[NewEntry], active: Sequence[Entry]) -> list[int]:
+    """Return the positions of the submitted entries whose addresses a list does not allow yet, or not as long."""
+    listed = PrefixTrie({entry.cidr: entry for entry in active})
+    kept = []
+    for position, piece in enumerate(pieces):
+        try:
+            around = listed.covering(piece.cidr)
+        except InvalidAddressError:
+            around = []
+        if not any(_lasts(listed[cidr], piece) for cidr in around):
+            kept.append(position)
+    return kept
+
+
+def _lasts(entry: Entry, piece: NewEntry) -> bool:
+    """Return whether an entry is like a submitted one, apart from its label, and lasts at least as long."""
+    asked: Mapping[str, Any] = piece.details()
+    end = asked["expires_at"]
+    if entry.expires_at is not None and (end is None or end > entry.expires_at):
+        return False
+    return all(getattr(entry, name) == asked[name] for name in asked if name not in {"label", "expires_at"})
+
+
+def _at_positions(error: RuleError, kept: Sequence[int]) -> RuleError:
+    """Return the error of a shortened list, with the positions of the whole one."""
+    return RuleError(
+        [dataclass_replace(problem, position=kept[problem.position]) for problem in error.problems], more=error.more
+    )
 
 
 def in_background(work: Callable[[_Part], _Done], parts: Iterable[_Part], threads: int) -> Iterator[_Done]:

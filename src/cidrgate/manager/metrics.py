@@ -112,8 +112,8 @@ class ListsCollector:
             yield GaugeMetricFamily("cidrgate_accounts", "Accounts of the store.", value=len(matcher))
             yield GaugeMetricFamily(
                 "cidrgate_enforced_accounts",
-                "Accounts whose list decides: in the mode enforce, those with entries, expired ones included, or closed, "
-                "and their subaccounts.",
+                "Accounts whose list decides: those that have entries, expired ones included, or are closed, and their "
+                "subaccounts, in the mode enforce.",
                 value=matcher._count_enforced(),
             )
             modes = GaugeMetricFamily(

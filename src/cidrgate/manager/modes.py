@@ -6,19 +6,18 @@ what was set before and after.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from cidrgate.errors import InvalidExpiryError
 from cidrgate.manager.changes import check_expiry
 from cidrgate.rules.characters import checked_text
-from cidrgate.stores import StoredChange
 from cidrgate.values import MODES, Mode, in_utc, seconds, truth
 
 if TYPE_CHECKING:
     from cidrgate.manager.changes import Listing
-    from cidrgate.stores import StoredAccount
+    from cidrgate.stores import StoredAccount, StoredChange
     from cidrgate.values import Action, Duration
 
 __all__ = ["ModeSetting", "end_after", "end_of_mode", "has_expired", "mode_change", "mode_setting"]
@@ -110,7 +109,7 @@ def _change(listing: Listing, action: Action, settings: dict[str, Any]) -> Store
         return listing.change(action)
     before = {name: getattr(owner, name) for name in settings}
     details = {"before": _as_json(before), "after": _as_json(settings)}
-    return StoredChange(owner, action, actor=listing.actor, details=details, settings=settings)
+    return replace(listing.change(action), details=details, settings=settings)
 
 
 def _as_json(settings: dict[str, Any]) -> dict[str, Any]:

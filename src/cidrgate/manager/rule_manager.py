@@ -45,6 +45,7 @@ from cidrgate.manager.confirmations import named_guards
 from cidrgate.manager.importing import ImportReport, import_lists, in_background
 from cidrgate.manager.last_matches import LastMatches
 from cidrgate.manager.modes import ModeSetting, end_after, end_of_mode, mode_change, mode_setting
+from cidrgate.manager.origins import checked_origin
 from cidrgate.manager.outcomes import Guard, ListOutcome
 from cidrgate.process.clock import certain_time, earlier_by_far
 from cidrgate.process.forking import join_forks
@@ -54,7 +55,7 @@ from cidrgate.rules.account_names import check_account_name
 from cidrgate.rules.characters import checked_text
 from cidrgate.stores import open_store
 from cidrgate.stores.waits import answer_by, time_left
-from cidrgate.values import Account, EntryEdit, check_switches, seconds, truth, whole_number
+from cidrgate.values import Account, EntryEdit, Origin, check_switches, seconds, truth, whole_number
 
 if TYPE_CHECKING:
     import os
@@ -147,6 +148,7 @@ class RuleManager:
         self._dry_run = False
         self._address: str | None = None
         self._confirmed: frozenset[Guard] = frozenset()
+        self._origin = Origin(kind="library")
         self._replica.published.housekeeping = {"sweep": self.sweep, "matches": self.store_matches, "tidy": store.tidy}
         join_forks(self, stage=1)
 
@@ -558,12 +560,11 @@ class RuleManager:
             if self._dry_run:
                 return Account(name=account, parent=parent, created_at=datetime.now(UTC), closed=closed)
             at = datetime.now(UTC)
-            made = transaction.insert_accounts([account], parent=owner, at=at, actor=actor)
+            made = transaction.insert_accounts([account], parent=owner, at=at, actor=actor, origin=self._origin)
             created = made[account].value()
             if closed:
-                closing = mode_change(
-                    Listing(made[account], (), at, iter(()), actor), ModeSetting("enforce", closed=True)
-                )
+                listing = Listing(made[account], (), at, iter(()), actor, origin=self._origin)
+                closing = mode_change(listing, ModeSetting("enforce", closed=True))
                 transaction.apply([closing], at=at)
                 created = replace(created, closed=True, version=1)
             if self._in_transaction is not None:
@@ -962,11 +963,12 @@ class RuleManager:
         """
         return self.set_mode(account, "enforce", actor=actor, expect_version=expect_version)
 
-    def prune_history(self, older_than: Duration) -> int:
+    def prune_history(self, older_than: Duration, *, actor: str | None = None) -> int:
         """Delete the oldest rows of the change log.
 
         Args:
             older_than: The age above which rows are deleted, in seconds or as a `timedelta`.
+            actor: Who deletes them, for the change log, which gets a row about it.
 
         Returns:
             The number of deleted rows. A manager that makes dry runs deletes none, and returns how many it would.
@@ -977,10 +979,17 @@ class RuleManager:
             StoreError: If the rows cannot be deleted.
         """
         age = timedelta(seconds=min(seconds(older_than, "older_than"), _LONGEST_AGE))
+        actor = checked_text(actor, "actor")
 
         def prune(transaction: Transaction) -> int:
-            end = earlier_by_far(certain_time(datetime.now(UTC)), transaction.clock()) - age
-            return transaction.prune(end, dry_run=self._dry_run)
+            now = datetime.now(UTC)
+            end = earlier_by_far(certain_time(now), transaction.clock()) - age
+            start = transaction.log_start()
+            pruned = transaction.prune(end, dry_run=self._dry_run)
+            if pruned and not self._dry_run:
+                what = {"before": {"log_start": start, "rows": pruned}, "after": {"log_start": transaction.log_start()}}
+                transaction.record_event("prune", at=now, actor=actor, origin=self._origin, details=what)
+            return pruned
 
         if self._dry_run:
             with self._store.read() as transaction:
@@ -1077,7 +1086,9 @@ class RuleManager:
         lists: Mapping[str, Submission] | Iterable[tuple[str, Submission]],
         *,
         replace: bool = False,
+        skip_existing: bool = False,
         create: bool = True,
+        close: bool = False,
         strict: bool = False,
         dry_run: bool = False,
         allow_empty: bool = False,
@@ -1092,7 +1103,11 @@ class RuleManager:
             lists: The entries by account name, in any form that `add` takes; or pairs of a name and its entries, with
                 each name once. Pairs are read only as they are needed.
             replace: Whether each list replaces the account's list, instead of being added to it.
+            skip_existing: Whether to leave out entries whose addresses the account's list allows already, and as long.
             create: Whether to create accounts that do not exist.
+            close: Whether an account whose list cannot be stored, and that has no entries, denies every address from
+                now on. Its list then has an expired entry, which the first entry that is added replaces. Otherwise
+                `ImportReport.open` names it.
             strict: Whether to store everything in one commit, or nothing if the list of any account cannot be stored.
             dry_run: Whether to check everything and store nothing. The report then says what would be stored.
             allow_empty: Whether, with `replace`, an empty list may replace a list with entries, which ends the
@@ -1105,7 +1120,8 @@ class RuleManager:
 
         Raises:
             TypeError: If an argument that must be True or False is neither.
-            ValueError: If the pairs have a name twice. The accounts of earlier commits are stored and published.
+            ValueError: If `skip_existing` is used with `replace`, or `close` with `strict`; or if the pairs have a name
+                twice. Then the accounts of earlier commits are stored and published.
             InvalidTextError: If the actor is too long, or contains an invisible character.
             StoreError: If a commit fails. The accounts of earlier commits are stored and published.
 
@@ -1119,6 +1135,9 @@ class RuleManager:
             (1, 1, ['b'])
         """
         check_switches(replace=replace, create=create, strict=strict, dry_run=dry_run, allow_empty=allow_empty)
+        check_switches(skip_existing=skip_existing, close=close)
+        if (skip_existing and replace) or (close and strict):
+            raise ValueError("skip_existing excludes replace, and close excludes strict")
         dry_run = dry_run or self._dry_run
         actor = checked_text(actor, "actor")
 
@@ -1129,12 +1148,15 @@ class RuleManager:
                     _unread(part),
                     policy=self.policy,
                     replace=replace,
+                    skip_existing=skip_existing,
                     create=create,
+                    close=close,
                     strict=strict,
                     dry_run=dry_run,
                     confirmed=self._confirmed_with(allow_empty=allow_empty),
                     at=datetime.now(UTC),
                     actor=actor,
+                    origin=self._origin,
                 )
 
             return len(part), self._write(stored)
@@ -1195,6 +1217,32 @@ class RuleManager:
         seen._confirmed = self._confirmed | named_guards(confirmed)
         return seen
 
+    def with_origin(self, origin: Origin) -> Self:
+        """Return a copy of this manager whose changes have an origin in the change log.
+
+        A server that changes lists for others says with it who asked, and from where. The API, the console and the
+        command line say it themselves.
+
+        Args:
+            origin: How the actors of the changes are known, and from where they come. It must contain no secret.
+
+        Raises:
+            TypeError: If `origin` is no `Origin`.
+            ValueError: If its kind is unknown.
+            InvalidAddressError: If its address is not an address.
+            InvalidTextError: If a text is too long, or contains an invisible character.
+
+        Example:
+            >>> with RuleManager.open("memory://") as manager:
+            ...     of_job = manager.with_origin(Origin(kind="library", id="billing-job", on_behalf_of="alice"))
+            ...     account = of_job.create_account("acct-1", actor="billing")
+            ...     manager.history("acct-1")[0].origin.on_behalf_of
+            'alice'
+        """
+        seen = copy(self)
+        seen._origin = checked_origin(origin)
+        return seen
+
     def _with_transaction_hook(self, hook: Callable[[Transaction, ListOutcome | Account], object]) -> Self:
         """Return a copy of this manager that stores data of other classes with each change.
 
@@ -1221,7 +1269,15 @@ class RuleManager:
             whole_number(expect_version, "expect_version", least=0)
         confirmed = self._confirmed_with(allow_empty=allow_empty)
         request = ListRequest(
-            account, make, actor, expect_version, self._before_store, self._in_transaction, self._address, confirmed
+            account,
+            make,
+            actor,
+            expect_version,
+            self._before_store,
+            self._in_transaction,
+            self._address,
+            confirmed,
+            self._origin,
         )
         if self._dry_run:
             with self._store.read() as transaction:

@@ -26,6 +26,7 @@ from cidrgate.service.api import (
 from cidrgate.service.api.account_paths import EncodedSlashes
 from cidrgate.service.api.openapi import describe
 from cidrgate.service.auth.credentials import Credentials
+from cidrgate.service.auth.failed_sign_ins import FailedSignInLog
 from cidrgate.service.auth.own_allowlist import gate_of_account, gate_of_networks, guarded_account
 from cidrgate.service.auth.rate_limit import LoginRateLimit
 from cidrgate.service.console import add_console
@@ -99,12 +100,14 @@ def create_app(
         ],
     )
     metrics = Metrics(manager)
+    credentials = Credentials(manager._store)
     app.state.service = Service(
         manager=manager,
-        credentials=Credentials(manager._store),
+        credentials=credentials,
         settings=chosen,
         resolver=found,
         failures=LoginRateLimit(chosen.login_failures),
+        failed_sign_ins=FailedSignInLog(credentials.log_failures),
         answers=IdempotentResponses(manager._store, chosen.answer_lifetime),
         metrics=metrics,
         threads=Threads(manager._store.lock_timeout),

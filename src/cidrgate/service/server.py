@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from cidrgate.gate.client_ip import ClientIPResolver
     from cidrgate.manager import RuleManager
     from cidrgate.service.settings import Settings
+    from cidrgate.values import Origin
 
 __all__ = ["LINK_LIFETIME", "Port", "new_link", "serve"]
 
@@ -87,17 +88,20 @@ class Port:
             return self.host != "localhost"
 
 
-def new_link(manager: RuleManager, url: str) -> str:
+def new_link(manager: RuleManager, url: str, *, origin: Origin, actor: str | None = None) -> str:
     """Create a link that signs its first visitor in to the console as an admin.
 
     Args:
         manager: The lists.
         url: The address of the service.
+        origin: How the actor is known, for the change log.
+        actor: Who creates it, for the change log.
 
     Raises:
         StoreError: If the link cannot be stored.
     """
-    secret = Credentials(manager._store).create_link("console", [Scope("admin")], lifetime=LINK_LIFETIME)
+    credentials = Credentials(manager._store).with_origin(origin)
+    secret = credentials.create_link("console", [Scope("admin")], lifetime=LINK_LIFETIME, actor=actor)
     return f"{url}/console/link/{secret}"
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from cidrgate.gate.gate import Unlisted
     from cidrgate.manager import RuleManager
     from cidrgate.service.auth.credentials import Credentials
+    from cidrgate.service.auth.failed_sign_ins import FailedSignInLog
     from cidrgate.service.auth.rate_limit import LoginRateLimit
     from cidrgate.service.http.idempotency import IdempotentResponses
     from cidrgate.service.http.metrics import Metrics
@@ -109,6 +110,7 @@ class Service:
     settings: Settings
     resolver: ClientIPResolver
     failures: LoginRateLimit
+    failed_sign_ins: FailedSignInLog
     answers: IdempotentResponses
     metrics: Metrics
     threads: Threads

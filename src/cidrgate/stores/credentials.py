@@ -161,14 +161,21 @@ class CredentialRows:
         rows = self._connection.execute(_select_tokens.where(tokens.c.id > after).order_by(tokens.c.id).limit(limit))
         return [TokenRow(*row) for row in rows]
 
-    def revoke_token(self, token_id: int, at: datetime) -> None:
-        """Revoke a token if it is not revoked yet, and delete its sessions and the one-time links it created."""
+    def revoke_token(self, token_id: int, at: datetime) -> bool:
+        """Revoke a token if it is not revoked yet, and delete its sessions and the one-time links it created.
+
+        Returns:
+            Whether it was not revoked yet.
+        """
         self._relied_on.pop(token_id, None)
         unrevoked = tokens.c.revoked_at.is_(None)
         # First, because it waits for the transactions that rely on the token: then the deletions see what they stored.
-        self._connection.execute(update(tokens).where(tokens.c.id == token_id, unrevoked).values(revoked_at=at))
+        revoked = self._connection.execute(
+            update(tokens).where(tokens.c.id == token_id, unrevoked).values(revoked_at=at)
+        ).rowcount
         self._connection.execute(delete(sessions).where(sessions.c.token_id == token_id))
         self._connection.execute(delete(links).where(links.c.token_id == token_id))
+        return bool(revoked)
 
     def usable_token_exists(self, at: datetime) -> bool:
         """Return whether there is a token that is neither revoked nor expired at a time."""
@@ -236,9 +243,9 @@ class CredentialRows:
         rows = self._connection.execute(_select_sessions.where(_session_id == session_id)).all()
         return _session_row(rows[0]) if len(rows) == 1 else None
 
-    def delete_session(self, secret_hash: str) -> None:
-        """End a session."""
-        self._connection.execute(delete(sessions).where(sessions.c.secret_hash == secret_hash))
+    def delete_session(self, secret_hash: str) -> bool:
+        """End a session, and return whether it had not ended yet."""
+        return bool(self._connection.execute(delete(sessions).where(sessions.c.secret_hash == secret_hash)).rowcount)
 
     def delete_sessions(self) -> int:
         """End every session, and return their number."""

@@ -31,10 +31,9 @@ from sqlalchemy import (
 )
 
 from cidrgate.stores.aggregates import expiries_by_cidr, joined
+from cidrgate.stores.change_rows import STORE, change_of_row, log_row, origin_to_json
 from cidrgate.stores.entry_rows import (
-    entry_from_json,
     entry_from_row,
-    entry_to_json,
     insert_entries,
     insert_values,
     select_entries,
@@ -44,7 +43,7 @@ from cidrgate.stores.entry_rows import (
 from cidrgate.stores.key_lists import in_keys, in_names
 from cidrgate.stores.schema import accounts, changes, entries, facts, matches, utc_text
 from cidrgate.stores.values import StoredAccount, StoredList
-from cidrgate.values import Change, list_state_of
+from cidrgate.values import list_state_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -53,9 +52,9 @@ if TYPE_CHECKING:
     from sqlalchemy.sql.selectable import TextualSelect
 
     from cidrgate.stores.values import NewList, StoredChange
-    from cidrgate.values import Account, Entry, ListState
+    from cidrgate.values import Account, Action, Change, Entry, ListState, Origin
 
-__all__ = ["Transaction", "log_row", "select_accounts_named", "select_lists_after"]
+__all__ = ["Transaction", "select_accounts_named", "select_lists_after"]
 
 _ROWS_A_FETCH = 20_000
 
@@ -461,21 +460,30 @@ class Transaction(ABC):
             statement = statement.limit(limit)
         else:
             self._expect_much()
-        found = [
-            Change(
-                sequence=row.sequence,
-                at=row.at,
-                actor=row.actor,
-                account=row.account,
-                action=row.action,
-                before=tuple(entry_from_json(row.account, record) for record in row.before),
-                after=tuple(entry_from_json(row.account, record) for record in row.after),
-                details=row.details,
-            )
-            for row in self._connection.execute(statement)
-        ]
+        found = [change_of_row(row) for row in self._connection.execute(statement)]
         found.reverse()
         return found
+
+    def record_event(
+        self,
+        action: Action,
+        *,
+        at: datetime,
+        actor: str | None,
+        origin: Origin | None,
+        details: dict[str, Any] | None = None,
+    ) -> None:
+        """Log an event of the store as a whole, such as a sign-in.
+
+        Args:
+            action: What happened.
+            at: When it happened, with a time zone.
+            actor: Who did it; None if nobody is known.
+            origin: How the actor is known, and from where the request came.
+            details: More about it, as JSON. It must contain no secret.
+        """
+        row: dict[str, Any] = {"at": at, "actor": actor, "account": STORE, "action": action, "before": [], "after": []}
+        self._connection.execute(_insert_changes, [{**row, "details": details, "origin": origin_to_json(origin)}])
 
     def log_start(self) -> int:
         """Return the sequence from which on the log is complete."""
@@ -508,7 +516,14 @@ class Transaction(ABC):
         return self._connection.execute(delete(changes).where(changes.c.sequence < start)).rowcount
 
     def insert_accounts(
-        self, names: Sequence[str], *, parent: StoredAccount | None, at: datetime, actor: str | None, version: int = 0
+        self,
+        names: Sequence[str],
+        *,
+        parent: StoredAccount | None,
+        at: datetime,
+        actor: str | None,
+        version: int = 0,
+        origin: Origin | None = None,
     ) -> dict[str, StoredAccount]:
         """Create accounts, and log that.
 
@@ -518,6 +533,7 @@ class Transaction(ABC):
             at: The time of the change, with a time zone.
             actor: Who makes the change, for the change log.
             version: The first version of the accounts; 1 if the same transaction also adds their first entries.
+            origin: How the actor is known, and from where the change came.
 
         Returns:
             The new accounts by name.
@@ -527,7 +543,7 @@ class Transaction(ABC):
         moment = utc_text(at)
         parent_name, parent_id = (None, None) if parent is None else (parent.name, parent.id)
         rows = list(zip(self._new_account_ids(len(names)), names, strict=True))
-        self._insert_accounts(rows, parent_id, version, moment, actor)
+        self._insert_accounts(rows, parent_id, version, moment, actor, origin)
         created_at = at.astimezone(UTC)
         return {name: StoredAccount(key, name, parent_name, created_at, version) for key, name in rows}
 
@@ -537,7 +553,13 @@ class Transaction(ABC):
 
     @abstractmethod
     def _insert_accounts(
-        self, rows: Sequence[tuple[int, str]], parent_id: int | None, version: int, moment: str, actor: str | None
+        self,
+        rows: Sequence[tuple[int, str]],
+        parent_id: int | None,
+        version: int,
+        moment: str,
+        actor: str | None,
+        origin: Origin | None,
     ) -> None:
         """Store and log many accounts at once. Each row is an id and a name."""
 
@@ -572,13 +594,16 @@ class Transaction(ABC):
             self._insert(added, made, at)
 
     @abstractmethod
-    def insert_lists(self, lists: Sequence[NewList], *, at: datetime, actor: str | None) -> None:
+    def insert_lists(
+        self, lists: Sequence[NewList], *, at: datetime, actor: str | None, origin: Origin | None = None
+    ) -> None:
         """Store the first entries of many accounts, and log them. This does the work of `apply` faster.
 
         Args:
             lists: Lists of accounts without entries. The version of an account does not change if it is `counted`.
             at: The time of the change, with a time zone.
             actor: Who makes the change, for the entries and the change log.
+            origin: How the actor is known, and from where the change came.
         """
 
     def _insert(self, added: Sequence[dict[str, object]], made: Sequence[StoredChange], at: datetime) -> None:
@@ -598,16 +623,3 @@ class Transaction(ABC):
         ids = sorted(set(account_ids))
         if ids:
             self._connection.execute(_raise_versions, {"ids": ids})
-
-
-def log_row(change: StoredChange, at: datetime) -> dict[str, object]:
-    """Return the row of a change in the change log."""
-    return {
-        "at": at,
-        "actor": change.actor,
-        "account": change.account.name,
-        "action": change.action,
-        "before": [entry_to_json(entry) for entry in change.before],
-        "after": [entry_to_json(entry) for entry in change.after],
-        "details": change.details,
-    }

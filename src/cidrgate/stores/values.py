@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from cidrgate.values import Action, Entry, Mode, NewEntry
+    from cidrgate.values import Action, Entry, Mode, NewEntry, Origin
 
 __all__ = ["StoredChange", "NewList", "StoredAccount", "StoredList"]
 
@@ -74,6 +74,7 @@ class StoredChange:
     actor: str | None = None
     details: dict[str, Any] | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
+    origin: Origin | None = None
 
 
 class NewList(NamedTuple):

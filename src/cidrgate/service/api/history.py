@@ -28,11 +28,12 @@ from cidrgate.service.http.limits import GREATEST_INTEGER, LONGEST_NAME
 from cidrgate.service.http.pagination import Cursor, Limit, cursor_after, filled, number_of_cursor
 from cidrgate.service.http.strict_requests import StrictRoute
 from cidrgate.service.settings import service_of
-from cidrgate.values import Action, Change
+from cidrgate.values import Action, Change, OriginKind
 
 __all__ = [
     "ChangeModel",
     "ChangePageModel",
+    "OriginModel",
     "RestoreRequestModel",
     "of_all",
     "router",
@@ -57,6 +58,36 @@ class RestoreRequestModel(RequestModel):
     )
 
 
+ORIGIN_EXAMPLE = {
+    "kind": "token",
+    "id": "3",
+    "via": None,
+    "on_behalf_of": "alice",
+    "address": "198.51.100.7",
+    "request_id": "5f1d7a3c9b2e4f6081a2b3c4",
+}
+
+
+class OriginModel(ResponseModel):
+    """How the actor of a change is known, and from where the change came."""
+
+    model_config = response_example(ORIGIN_EXAMPLE)
+
+    kind: str = Field(description="How the actor is known.", json_schema_extra=open_enum(get_args(OriginKind)))
+    id: str | None = Field(
+        description="The id of the token, the session or the link, or the user of the operating system; null if there "
+        "is none."
+    )
+    via: str | None = Field(
+        description="The credential with which a session began: `token:` or `link:` and its id; null otherwise."
+    )
+    on_behalf_of: str | None = Field(
+        description="The person for whom a program made the change, as the program says; null if it says nothing."
+    )
+    address: str | None = Field(description="The client address; null if it is unknown.")
+    request_id: str | None = Field(description="The `X-Request-ID` of the request; null without a request.")
+
+
 class ChangeModel(ResponseModel):
     """One change of the history."""
 
@@ -70,18 +101,24 @@ class ChangeModel(ResponseModel):
             "before": [],
             "after": [ENTRY_EXAMPLE],
             "details": None,
+            "origin": ORIGIN_EXAMPLE,
         }
     )
 
     sequence: int = Field(description="The position in the change log; it grows with every change.")
     at: datetime = Field(description="When the change was committed.")
     actor: str | None = Field(description="Who made the change.")
-    account: str = Field(description="The account that changed.")
+    account: str | None = Field(
+        description="The account that changed; null for an event of the store as a whole, such as a sign-in."
+    )
     action: str = Field(description="What the change did.", json_schema_extra=open_enum(get_args(Action)))
     before: list[EntryModel] = Field(description="The entries that it removed or edited, as they were before.")
     after: list[EntryModel] = Field(description="The entries that it added or edited, as they were after.")
     details: dict[str, Any] | None = Field(
-        description="What changed besides entries: an object with `before` and `after`; null if nothing else did."
+        description="What changed besides entries: `before` and `after`, or what an event says; null for nothing."
+    )
+    origin: OriginModel | None = Field(
+        description="How the actor is known, and from where the change came; null in rows of versions before 0.1.0."
     )
 
 

@@ -9,6 +9,8 @@ from fastapi.openapi.utils import get_openapi
 from cidrgate.authorize import AUTHORIZE_PATH
 from cidrgate.problem_types import PROBLEM_JSON
 from cidrgate.service.api.schemas import ProblemModel, open_enum
+from cidrgate.service.auth.origins import ON_BEHALF_OF
+from cidrgate.service.http.limits import LONGEST_LABEL
 from cidrgate.service.http.strict_requests import MERGE_PATCH
 
 if TYPE_CHECKING:
@@ -38,6 +40,16 @@ LOCATION = {
         "schema": {"type": "string", "format": "uri-reference"},
     }
 }
+
+_ON_BEHALF_OF = {
+    "name": ON_BEHALF_OF,
+    "in": "header",
+    "required": False,
+    "description": "The person for whom a program makes the change, as UTF-8. The change log shows it in `origin`; the "
+    "service does not check it.",
+    "schema": {"type": "string", "maxLength": LONGEST_LABEL},
+}
+"""The header of operations that change something. `cidrgate.service.auth.access` reads it, for every request."""
 
 _MODEL = "Model"
 """The end of the name of a class of the code, which the name of its schema does not have."""
@@ -121,6 +133,10 @@ def describe(app: FastAPI, *, servers: Sequence[str], authorize: bool) -> None:
             for unused in ("HTTPValidationError", "ValidationError"):
                 schemas.pop(unused, None)
             for operations in made["paths"].values():
+                for operation in operations.values():
+                    parameters = operation.get("parameters", [])
+                    if any(one["name"].lower() == "idempotency-key" for one in parameters):
+                        parameters.append(_ON_BEHALF_OF)
                 if "patch" in operations:
                     content = operations["patch"]["requestBody"]["content"]
                     content[MERGE_PATCH] = content["application/json"]

@@ -96,7 +96,8 @@ def end_session(request: Request, principal: Known, session_id: SessionId) -> Re
     require_own(principal, service.credentials.session_by_id(session_id))
     with service.manager._store.write() as transaction:
         principal.rely_on(transaction)
-        ended = service.credentials.end_session_in(transaction, session_id)
+        credentials = service.credentials.with_origin(principal.origin)
+        ended = credentials.end_session_in(transaction, session_id, actor=principal.name)
         require_own(principal, ended)
     return Answer(session_record(ended)).response()
 

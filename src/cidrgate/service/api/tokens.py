@@ -143,7 +143,7 @@ def create_token(
         scopes = [Scope.parse(text) for text in new.scopes]
         with service.manager._store.write() as transaction:
             principal.rely_on(transaction)
-            made = service.credentials.create_token_in(
+            made = service.credentials.with_origin(principal.origin).create_token_in(
                 transaction, new.name, scopes, expires_at=new.expires_at, actor=principal.name
             )
             record = token_record(made.token)
@@ -169,5 +169,6 @@ def revoke_token(request: Request, principal: Admin, token_id: TokenId) -> Respo
     service = service_of(request)
     with service.manager._store.write() as transaction:
         principal.rely_on(transaction)
-        revoked = service.credentials.revoke_token_in(transaction, token_id)
+        credentials = service.credentials.with_origin(principal.origin)
+        revoked = credentials.revoke_token_in(transaction, token_id, actor=principal.name)
     return Answer(token_record(revoked)).response()

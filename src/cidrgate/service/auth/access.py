@@ -11,6 +11,7 @@ from fastapi import Depends, Request
 from fastapi.security import HTTPBearer
 from starlette.concurrency import run_in_threadpool
 
+from cidrgate.service.auth.origins import origin_of
 from cidrgate.service.auth.principals import Principal
 from cidrgate.service.auth.values import Token
 from cidrgate.service.http.client_address import client_address
@@ -18,6 +19,7 @@ from cidrgate.service.http.problems import ServiceError
 from cidrgate.service.http.strict_requests import BEFORE_BODY
 from cidrgate.service.settings import service_of
 from cidrgate.stores import Transaction
+from cidrgate.values import OriginKind
 
 __all__ = ["Admin", "Known", "MetricsReader", "Reader", "Writer", "refuse_failure"]
 
@@ -25,11 +27,15 @@ _KNOWN = "cidrgate.principal"
 """The key of the scope that holds the request's principal. Clients cannot set keys of a scope."""
 
 
-def refuse_failure(request: Request) -> None:
+def refuse_failure(request: Request, kind: OriginKind = "token") -> None:
     """Count wrong credentials, and refuse the client if it has sent too many wrong credentials lately.
 
     Call this only after the credentials were found to be wrong. Clients can share an address, so a client with valid
     credentials is never refused because of the others.
+
+    Args:
+        request: The request.
+        kind: What kind of credential it was, for the change log.
 
     Raises:
         ServiceError: If the client has reached the limit; the error contains the seconds it has to wait.
@@ -37,6 +43,7 @@ def refuse_failure(request: Request) -> None:
     service = service_of(request)
     address = client_address(request)
     service.metrics.failed_logins.inc()
+    service.failed_sign_ins.add(origin_of(request, kind))
     wait = service.failures.wait(address)
     if wait:
         raise ServiceError(
@@ -77,7 +84,8 @@ def _authenticate(request: Request) -> Principal:
     def rely_on(transaction: Transaction) -> Token:
         return service.credentials.rely_on_token(transaction, token.id, token.scopes)
 
-    return Principal(token.name, token.scopes, f"token:{token.id}", token.id, rely_on)
+    origin = origin_of(request, "token", f"{token.id}")
+    return Principal(token.name, token.scopes, f"token:{token.id}", token.id, rely_on, origin)
 
 
 _Known = Annotated[Principal, Depends(_token_owner)]

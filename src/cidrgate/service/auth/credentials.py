@@ -10,8 +10,10 @@ import hashlib
 import hmac
 import re
 import secrets
+from copy import copy
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Self
 
 from cidrgate.errors import (
     CredentialEndedError,
@@ -22,18 +24,20 @@ from cidrgate.errors import (
     TokenNotFoundError,
 )
 from cidrgate.manager.accounts import no_such_account
+from cidrgate.manager.origins import checked_origin
 from cidrgate.rules.account_names import could_name_account
 from cidrgate.rules.characters import checked_text, unseen_character
 from cidrgate.service.auth.values import NewToken, Scope, Session, Token
 from cidrgate.stores.credentials import SESSION_ID_LENGTH, CredentialRows, LinkRow, SessionRow
-from cidrgate.values import in_utc, seconds
+from cidrgate.values import Origin, in_utc, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from cidrgate.service.auth.failed_sign_ins import FailedSignIns
     from cidrgate.stores import Store, Transaction
     from cidrgate.stores.credentials import TokenRow
-    from cidrgate.values import Duration
+    from cidrgate.values import Action, Duration
 
 __all__ = ["Credentials"]
 
@@ -63,6 +67,17 @@ class Credentials:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._origin = Origin(kind="library")
+
+    def with_origin(self, origin: Origin) -> Self:
+        """Return a copy that makes and ends credentials for an actor of this origin, as the change log says.
+
+        Args:
+            origin: How the actor is known, and from where the request comes.
+        """
+        seen = copy(self)
+        seen._origin = checked_origin(origin)
+        return seen
 
     # -------------------------------------------------------------------------------------------------- tokens
 
@@ -116,6 +131,7 @@ class Credentials:
         row = CredentialRows(transaction).insert_token(
             name, _hash(secret), [str(scope) for scope in wanted], at=now, by=actor, expires_at=expires_at
         )
+        self._log(transaction, "create_token", now, actor, after=_told(row, token=row.id))
         return NewToken(_token(row), f"cidrgate_{row.id}_{secret}")
 
     def authenticate(self, secret: str) -> Token | None:
@@ -145,25 +161,32 @@ class Credentials:
         with self._store.read_autocommit() as transaction:
             return [_token(row) for row in CredentialRows(transaction).tokens(after=after, limit=limit)]
 
-    def revoke_token(self, token_id: int) -> Token:
+    def revoke_token(self, token_id: int, *, actor: str | None = None) -> Token:
         """Revoke a token from the next request on. Its sessions end, and the links made with it become invalid.
+
+        Args:
+            token_id: The id of the token.
+            actor: Who revokes it, for the change log.
 
         Raises:
             TokenNotFoundError: If no token has this id.
             StoreError: If the change cannot be stored.
         """
         with self._store.write() as transaction:
-            return self.revoke_token_in(transaction, token_id)
+            return self.revoke_token_in(transaction, token_id, actor=actor)
 
-    def revoke_token_in(self, transaction: Transaction, token_id: int) -> Token:
+    def revoke_token_in(self, transaction: Transaction, token_id: int, *, actor: str | None = None) -> Token:
         """Revoke a token in an existing transaction; see `revoke_token`."""
         rows = CredentialRows(transaction)
         if rows.token(token_id) is None:
             raise TokenNotFoundError(f"there is no token {token_id}", token=token_id)
-        rows.revoke_token(token_id, datetime.now(UTC))
+        now = datetime.now(UTC)
+        revoked = rows.revoke_token(token_id, now)
         row = rows.token(token_id)
         if row is None:
             raise AssertionError("a token is never deleted")
+        if revoked:
+            self._log(transaction, "revoke_token", now, checked_text(actor, "actor"), before=_told(row, token=row.id))
         return _token(row)
 
     def any_usable(self) -> bool:
@@ -219,6 +242,8 @@ class Credentials:
                 self.rely_on_token(transaction, issuer.id, issuer.scopes)
             _check_accounts(transaction, wanted)
             CredentialRows(transaction).insert_link(row, now)
+            link_id = row.secret_hash[:SESSION_ID_LENGTH]
+            self._log(transaction, "create_link", now, checked_text(actor, "actor"), after=_told(row, link=link_id))
         return secret
 
     def open_link(self, secret: str, *, lifetime: Duration, address: str | None = None) -> str | None:
@@ -246,9 +271,9 @@ class Credentials:
                 end = end if issuer.expires_at is None else min(end, issuer.expires_at)
             session = secrets.token_urlsafe(_SECRET_BYTES)
             link_id = link.secret_hash[:SESSION_ID_LENGTH]
-            rows.insert_session(
-                SessionRow(_hash(session), link.name, link.scopes, link.token_id, now, end, link_id, address)
-            )
+            row = SessionRow(_hash(session), link.name, link.scopes, link.token_id, now, end, link_id, address)
+            rows.insert_session(row)
+            self._log_sign_in(transaction, row, Origin(kind="link", id=link_id))
         return session
 
     def begin_session(self, token: Token, *, lifetime: Duration, address: str | None = None) -> str:
@@ -273,9 +298,9 @@ class Credentials:
                 else min(now + timedelta(seconds=seconds(lifetime, "lifetime")), known.expires_at)
             )
             scopes = [str(scope) for scope in known.scopes]
-            CredentialRows(transaction).insert_session(
-                SessionRow(_hash(secret), known.name, scopes, known.id, now, end, address=address)
-            )
+            row = SessionRow(_hash(secret), known.name, scopes, known.id, now, end, address=address)
+            CredentialRows(transaction).insert_session(row)
+            self._log_sign_in(transaction, row, Origin(kind="token", id=f"{known.id}"))
         return secret
 
     def session(self, secret: str) -> Session | None:
@@ -329,10 +354,17 @@ class Credentials:
             StoreError: If the change cannot be stored.
         """
         with self._store.write() as transaction:
-            CredentialRows(transaction).delete_session(_hash(secret))
+            rows = CredentialRows(transaction)
+            row = rows.session(_hash(secret))
+            if row is not None and rows.delete_session(row.secret_hash):
+                self._log_end(transaction, row, row.name)
 
-    def end_session_by_id(self, session_id: str) -> Session:
+    def end_session_by_id(self, session_id: str, *, actor: str | None = None) -> Session:
         """End the session with this public id.
+
+        Args:
+            session_id: The id.
+            actor: Who ends it, for the change log.
 
         Returns:
             The ended session.
@@ -342,9 +374,9 @@ class Credentials:
             StoreError: If the change cannot be stored.
         """
         with self._store.write() as transaction:
-            return self.end_session_in(transaction, session_id)
+            return self.end_session_in(transaction, session_id, actor=actor)
 
-    def end_session_in(self, transaction: Transaction, session_id: str) -> Session:
+    def end_session_in(self, transaction: Transaction, session_id: str, *, actor: str | None = None) -> Session:
         """End a session in an existing transaction; see `end_session_by_id`."""
         rows = CredentialRows(transaction)
         row = rows.session_by_id(session_id)
@@ -353,11 +385,15 @@ class Credentials:
             raise SessionNotFoundError(
                 f"there is no session {session_id[:SESSION_ID_LENGTH]!r}", session=session_id[:SESSION_ID_LENGTH]
             )
-        rows.delete_session(row.secret_hash)
+        if rows.delete_session(row.secret_hash):
+            self._log_end(transaction, row, checked_text(actor, "actor"))
         return found
 
-    def end_all_sessions(self) -> int:
+    def end_all_sessions(self, *, actor: str | None = None) -> int:
         """End every session, and delete every one-time link.
+
+        Args:
+            actor: Who ends them, for the change log.
 
         Returns:
             How many sessions were ended.
@@ -367,8 +403,53 @@ class Credentials:
         """
         with self._store.write() as transaction:
             rows = CredentialRows(transaction)
-            rows.delete_links()
-            return rows.delete_sessions()
+            links, sessions = rows.delete_links(), rows.delete_sessions()
+            if links or sessions:
+                ended = {"sessions": sessions, "links": links}
+                self._log(
+                    transaction, "end_all_sessions", datetime.now(UTC), checked_text(actor, "actor"), before=ended
+                )
+            return sessions
+
+    # ---------------------------------------------------------------------------------------- in the change log
+
+    def log_failures(self, failures: Iterable[FailedSignIns]) -> None:
+        """Log wrong credentials that clients have sent, in one transaction.
+
+        Raises:
+            StoreError: If they cannot be stored.
+        """
+        with self._store.write() as transaction:
+            for one in failures:
+                transaction.record_event(
+                    "sign_in_failed", at=datetime.now(UTC), actor=None, origin=one.origin, details=one.details()
+                )
+
+    def _log(
+        self,
+        transaction: Transaction,
+        action: Action,
+        at: datetime,
+        actor: str | None,
+        *,
+        before: dict[str, Any] | None = None,
+        after: dict[str, Any] | None = None,
+    ) -> None:
+        """Log what became of a credential, in the transaction that stores it."""
+        told = {"before": before, "after": after}
+        details = {name: value for name, value in told.items() if value is not None}
+        transaction.record_event(action, at=at, actor=actor, origin=self._origin, details=details)
+
+    def _log_sign_in(self, transaction: Transaction, row: SessionRow, by: Origin) -> None:
+        """Log a sign-in. The credential says who signs in, and the session from where."""
+        origin = replace(by, address=row.address, request_id=self._origin.request_id)
+        session_id = row.secret_hash[:SESSION_ID_LENGTH]
+        details = {"after": _told(row, session=session_id)}
+        transaction.record_event("sign_in", at=row.created_at, actor=row.name, origin=origin, details=details)
+
+    def _log_end(self, transaction: Transaction, row: SessionRow, actor: str | None) -> None:
+        session_id = row.secret_hash[:SESSION_ID_LENGTH]
+        self._log(transaction, "end_session", datetime.now(UTC), actor, before=_told(row, session=session_id))
 
     # --------------------------------------------------------------------------- in the transaction that uses them
 
@@ -408,6 +489,12 @@ class Credentials:
         if found is None or found.scopes != tuple(scopes):
             raise CredentialEndedError("this session has ended: nothing was changed")
         return found
+
+
+def _told(row: TokenRow | SessionRow | LinkRow, **which: str | int) -> dict[str, Any]:
+    """Return what the change log says of a credential: which it is, whose, and what it permits. It has no secret."""
+    expires_at = None if row.expires_at is None else row.expires_at.isoformat()
+    return {**which, "name": row.name, "scopes": row.scopes, "expires_at": expires_at}
 
 
 def _wanted(name: str, scopes: Iterable[Scope]) -> tuple[Scope, ...]:
@@ -463,7 +550,7 @@ def _session(row: SessionRow | None, at: datetime) -> Session | None:
         row.expires_at,
         row.secret_hash[:SESSION_ID_LENGTH],
         row.created_at,
-        row.link_id is not None,
+        row.link_id,
         row.address,
     )
 

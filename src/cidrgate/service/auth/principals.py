@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from cidrgate.manager import RuleManager
     from cidrgate.service.auth.values import Scope
     from cidrgate.stores import Transaction
+    from cidrgate.values import Origin
 
 __all__ = ["Principal"]
 
@@ -30,6 +31,7 @@ class Principal:
         token_id: The token of the request, or the token that the session depends on; None if there is none.
         rely_on: Checks the credential again in a transaction that makes a change for the principal. It raises
             `CredentialEndedError` if the credential is no longer valid, and then nothing is changed.
+        origin: How the principal is known, and from where its request came, for the change log.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Principal:
     key: str
     token_id: int | None
     rely_on: Callable[[Transaction], object]
+    origin: Origin
 
     @property
     def admin(self) -> bool:
@@ -50,7 +53,7 @@ class Principal:
 
     def changing(self, manager: RuleManager) -> RuleManager:
         """Return a manager for the principal's changes. Each change checks the credential in its transaction."""
-        return manager._with_transaction_hook(lambda transaction, _: self.rely_on(transaction))
+        return manager.with_origin(self.origin)._with_transaction_hook(lambda transaction, _: self.rely_on(transaction))
 
     def require_admin(self) -> None:
         """Check that the principal is an admin.

@@ -13,7 +13,7 @@ from ipaddress import IPv6Address, ip_address, ip_network
 
 from cidrgate.process.forking import join_forks
 
-__all__ = ["LoginRateLimit"]
+__all__ = ["LoginRateLimit", "client_of"]
 
 _MINUTE = 60.0
 _MOST_CLIENTS = 10_000
@@ -57,7 +57,7 @@ class LoginRateLimit:
         Args:
             address: The client address; None for all clients without a known address.
         """
-        client = _client(address)
+        client = client_of(address)
         now = time.monotonic()
         with self._lock:
             began, count = self._clients.get(client, (now, 0))
@@ -72,12 +72,12 @@ class LoginRateLimit:
         """Return the seconds that a client has to wait before another attempt; 0 if it need not wait."""
         now = time.monotonic()
         with self._lock:
-            began, count = self._clients.get(_client(address), (now, 0))
+            began, count = self._clients.get(client_of(address), (now, 0))
         left = began + _MINUTE - now
         return int(left) + 1 if count >= self._limit and left > 0 else 0
 
 
-def _client(address: str | None) -> str:
+def client_of(address: str | None) -> str:
     """Return the key that failures are counted by: an IPv4 address, or the network of an IPv6 address."""
     if address is None:
         return ""

@@ -110,7 +110,7 @@ class Session:
         expires_at: When it expires.
         id: The public id; it reveals nothing about the secret.
         created_at: When it started.
-        by_link: Whether a one-time link started it.
+        link_id: The one-time link that started it, or None.
         address: The client address that started it, or None if it is unknown.
     """
 
@@ -120,5 +120,10 @@ class Session:
     expires_at: datetime
     id: str
     created_at: datetime
-    by_link: bool
+    link_id: str | None
     address: str | None
+
+    @property
+    def by_link(self) -> bool:
+        """Whether a one-time link started it."""
+        return self.link_id is not None

@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 from fastapi import Depends, Form, Request, Response
 from starlette.concurrency import run_in_threadpool
 
+from cidrgate.service.auth.origins import origin_of
 from cidrgate.service.auth.principals import Principal
 from cidrgate.service.auth.values import Session
-from cidrgate.service.http.client_address import client_address
 from cidrgate.service.http.problems import ForbiddenError, ServiceError
 from cidrgate.service.http.strict_requests import BEFORE_BODY
 from cidrgate.service.settings import service_of
@@ -85,11 +85,11 @@ def begin(request: Request, response: Response, secret: str) -> None:
     )
 
 
-def end(request: Request, response: Response) -> None:
-    """End a browser's session, if it has one."""
+def end(request: Request, response: Response, person: Person) -> None:
+    """End a person's session."""
     secret = _secret(request)
     if secret is not None:
-        service_of(request).credentials.end_session(secret)
+        service_of(request).credentials.with_origin(person.principal.origin).end_session(secret)
     forget(response)
 
 
@@ -143,8 +143,10 @@ def _person_of(request: Request) -> Person:
         return credentials.rely_on_session(transaction, secret, session.scopes)
 
     key = f"token:{session.token_id}" if session.token_id is not None else f"session:{session.id}"
-    principal = Principal(session.name, session.scopes, key, session.token_id, rely_on)
-    return Person(principal, _csrf(secret), client_address(request), session.expires_at, session.id)
+    began = f"token:{session.token_id}" if session.link_id is None else f"link:{session.link_id}"
+    origin = origin_of(request, "session", session.id, via=began)
+    principal = Principal(session.name, session.scopes, key, session.token_id, rely_on, origin)
+    return Person(principal, _csrf(secret), origin.address, session.expires_at, session.id)
 
 
 SignedIn = Annotated[Person, Depends(_signed_in)]

@@ -48,7 +48,8 @@ def end_session(
     service = service_of(request)
     with service.manager._store.write() as transaction:
         person.principal.rely_on(transaction)
-        ended = service.credentials.end_session_in(transaction, session)
+        credentials = service.credentials.with_origin(person.principal.origin)
+        ended = credentials.end_session_in(transaction, session, actor=person.principal.name)
         if not _may_see(person, ended.token_id, ended.id):
             raise SessionNotFoundError(f"there is no session {session!r}", session=session)
     return go(request, "sessions")

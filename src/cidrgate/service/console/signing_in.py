@@ -8,11 +8,12 @@ from fastapi.responses import RedirectResponse
 
 from cidrgate.errors import CredentialEndedError
 from cidrgate.service.auth.access import refuse_failure
+from cidrgate.service.auth.origins import origin_of
 from cidrgate.service.console.pages import link, page, root_of
 from cidrgate.service.console.sessions import SignedInForm, begin, end, require_own_page
-from cidrgate.service.http.client_address import client_address
 from cidrgate.service.http.strict_requests import ConsoleRoute
 from cidrgate.service.settings import service_of
+from cidrgate.values import OriginKind
 
 __all__ = ["router"]
 
@@ -48,7 +49,9 @@ def sign_in(request: Request, token: _Secret, then: _Then = "") -> Response:
         return page(request, "sign_in.html", then=then, refused=refused, status=403)
     lifetime = service.settings.session_lifetime
     try:
-        secret = service.credentials.begin_session(known, lifetime=lifetime, address=client_address(request))
+        origin = origin_of(request, "token", f"{known.id}")
+        credentials = service.credentials.with_origin(origin)
+        secret = credentials.begin_session(known, lifetime=lifetime, address=origin.address)
     except CredentialEndedError:
         return _refused(request, "This token was revoked, or has expired.", then)
     return _begun(request, secret, then)
@@ -66,23 +69,24 @@ def open_link(request: Request, secret: _InPath) -> Response:
     require_own_page(request)
     service = service_of(request)
     lifetime = service.settings.session_lifetime
-    session = service.credentials.open_link(secret, lifetime=lifetime, address=client_address(request))
+    origin = origin_of(request, "link")
+    session = service.credentials.with_origin(origin).open_link(secret, lifetime=lifetime, address=origin.address)
     if session is None:
         refused = "This link was already used, or has expired. Ask for a new one, or paste a token."
-        return _refused(request, refused, "")
+        return _refused(request, refused, "", "link")
     return _begun(request, session, "")
 
 
 @router.post("/sign-out")
-def sign_out(request: Request, _person: SignedInForm) -> Response:
+def sign_out(request: Request, person: SignedInForm) -> Response:
     """End the session."""
     response = RedirectResponse(link(request, "sign-in"), 303)
-    end(request, response)
+    end(request, response, person)
     return response
 
 
-def _refused(request: Request, refused: str, then: str) -> Response:
-    refuse_failure(request)
+def _refused(request: Request, refused: str, then: str, kind: OriginKind = "token") -> Response:
+    refuse_failure(request, kind)
     return page(request, "sign_in.html", then=then, refused=refused, status=401)
 
 

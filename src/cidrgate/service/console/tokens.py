@@ -61,7 +61,7 @@ def create_token(
         days = _DAYS[ends]
         with service.manager._store.write() as transaction:
             person.principal.rely_on(transaction)
-            made = service.credentials.create_token_in(
+            made = service.credentials.with_origin(person.principal.origin).create_token_in(
                 transaction,
                 name.strip(),
                 [scope],
@@ -82,7 +82,8 @@ def revoke_token(
     service = service_of(request)
     with service.manager._store.write() as transaction:
         person.principal.rely_on(transaction)
-        service.credentials.revoke_token_in(transaction, token)
+        credentials = service.credentials.with_origin(person.principal.origin)
+        credentials.revoke_token_in(transaction, token, actor=person.principal.name)
     return go(request, "tokens")
 
 

@@ -14,12 +14,13 @@ from sqlalchemy import ARRAY, Text, bindparam, column, select, text
 
 from cidrgate.errors import AccountsLockedError
 from cidrgate.stores.bulk import compact, rows_of
+from cidrgate.stores.change_rows import log_row, origin_to_json
 from cidrgate.stores.entry_rows import DETAIL_NAMES, ENTRY_COLUMNS, STAMP_NAMES
 from cidrgate.stores.key_lists import in_keys
 from cidrgate.stores.migrations import VERSION_TABLE, refuse_other_lists
 from cidrgate.stores.postgres.database import LONGEST_SILENCE
 from cidrgate.stores.schema import accounts, changes, entries, utc_text
-from cidrgate.stores.sql import Transaction, log_row, select_accounts_named, select_lists_after
+from cidrgate.stores.sql import Transaction, select_accounts_named, select_lists_after
 from cidrgate.stores.values import StoredAccount, StoredList
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Row, Select, TextClause
 
     from cidrgate.stores.values import NewList, StoredChange
+    from cidrgate.values import Origin
 
 __all__ = ["PostgresTransaction"]
 
@@ -56,6 +58,7 @@ _CHANGED = """
         SELECT account FROM {schema}.changes
         WHERE txid >= pg_snapshot_xmin(CAST(:seen AS pg_snapshot))
             AND NOT pg_visible_in_snapshot(txid, CAST(:seen AS pg_snapshot))
+            AND account <> ''
         ORDER BY txid
         LIMIT :rows
     )
@@ -116,7 +119,15 @@ _COPIED_ENTRIES = f"entries ({', '.join(('id', 'account_id', 'cidr', *DETAIL_NAM
 _IDS = "SELECT nextval(pg_get_serial_sequence(:table, 'id')) FROM generate_series(1, :wanted)"
 
 _ADDED = ("account_id", *(column.name for column in ENTRY_COLUMNS))
-_LOGGED = ("actor", "account", "action", "before", "after", "details")
+_LOGGED = ("actor", "account", "action", "before", "after", "details", "origin")
+_LOGGED_JSON = ("before", "after", "details", "origin")
+
+
+def _typed(name: str) -> str:
+    """Return a column of a logged change with its type: in an array, JSON is text."""
+    return f"CAST(made.{name} AS json)" if name in _LOGGED_JSON else f"made.{name}"
+
+
 _INSERT = f"""
     WITH added AS (
         INSERT INTO {{schema}}.entries ({", ".join(_ADDED)})
@@ -125,8 +136,7 @@ _INSERT = f"""
         UPDATE {{schema}}.accounts SET version = version + 1 WHERE id = ANY (:raised)
     )
     INSERT INTO {{schema}}.changes (at, {", ".join(_LOGGED)})
-    SELECT :at, made.actor, made.account, made.action, CAST(made.before AS json), CAST(made.after AS json),
-        CAST(made.details AS json)
+    SELECT :at, {", ".join(map(_typed, _LOGGED))}
     FROM unnest({", ".join(f":made_{name}" for name in _LOGGED)})
         WITH ORDINALITY AS made ({", ".join(_LOGGED)}, place)
     ORDER BY made.place
@@ -277,8 +287,7 @@ class PostgresTransaction(Transaction):
         """Store new entries, raise the versions of the changed accounts, and log the changes."""
         logged = [log_row(change, at) for change in made]
         for row in logged:  # a list of lists would be one array with two dimensions
-            details = None if row["details"] is None else compact(row["details"])
-            row.update(before=compact(row["before"]), after=compact(row["after"]), details=details)
+            row.update({name: None if row[name] is None else compact(row[name]) for name in _LOGGED_JSON})
         self._connection.execute(
             self._statements.insert,
             {
@@ -311,25 +320,34 @@ class PostgresTransaction(Transaction):
         )
 
     def _insert_accounts(
-        self, rows: Sequence[tuple[int, str]], parent_id: int | None, version: int, moment: str, actor: str | None
+        self,
+        rows: Sequence[tuple[int, str]],
+        parent_id: int | None,
+        version: int,
+        moment: str,
+        actor: str | None,
+        origin: Origin | None,
     ) -> None:
         by, parent = _copied(actor), r"\N" if parent_id is None else str(parent_id)
+        came = _copied_origin(origin)
         self._copy(
             "accounts (id, name, parent_id, created_at, version)",
             (f"{key}\t{_copied(name)}\t{parent}\t{moment}\t{version}\n" for key, name in rows),
         )
         self._copy(
-            "changes (at, actor, account, action, before, after)",
-            (f"{moment}\t{by}\t{_copied(name)}\tcreate_account\t[]\t[]\n" for _, name in rows),
+            "changes (at, actor, origin, account, action, before, after)",
+            (f"{moment}\t{by}\t{came}\t{_copied(name)}\tcreate_account\t[]\t[]\n" for _, name in rows),
         )
 
-    def insert_lists(self, lists: Sequence[NewList], *, at: datetime, actor: str | None) -> None:
+    def insert_lists(
+        self, lists: Sequence[NewList], *, at: datetime, actor: str | None, origin: Origin | None = None
+    ) -> None:
         """Store the first entries of many accounts, and log them, with COPY."""
         if not lists:
             return
         moment = utc_text(at)
         needed = sum(len(new.cidrs) for new in lists)
-        by = _copied(actor)
+        by, came = _copied(actor), _copied_origin(origin)
         rest = f"\t{moment}\t{by}\n"
 
         def line(entry_id: int, account_id: int, cidr: str, details: str) -> str:
@@ -338,8 +356,11 @@ class PostgresTransaction(Transaction):
         rows = rows_of(lists, iter(self._take("entries", needed)), at, actor, line, _copied_details)
         self._copy(_COPIED_ENTRIES, rows.entries)
         self._copy(
-            "changes (at, actor, account, action, before, after)",
-            (f"{moment}\t{by}\t{_copied(account)}\tadd\t[]\t{_copied(after)}\n" for account, after in rows.changes),
+            "changes (at, actor, origin, account, action, before, after)",
+            (
+                f"{moment}\t{by}\t{came}\t{_copied(account)}\tadd\t[]\t{_copied(after)}\n"
+                for account, after in rows.changes
+            ),
         )
         self._raise_versions(new.account_id for new in lists if not new.counted)
 
@@ -351,6 +372,10 @@ class PostgresTransaction(Transaction):
 
 def _copied_details(texts: Sequence[Any]) -> str:
     return "\t".join(_copied(None if text is None else str(text)) for text in texts)
+
+
+def _copied_origin(origin: Origin | None) -> str:
+    return _copied(None if origin is None else compact(origin_to_json(origin)))
 
 
 def _copied(value: str | None) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import column, text
 
 from cidrgate.stores.bulk import compact, rows_of
+from cidrgate.stores.change_rows import origin_to_json
 from cidrgate.stores.entry_rows import DEFAULTS, DETAIL_COLUMNS, DETAIL_NAMES, STAMP_NAMES
 from cidrgate.stores.migrations import refuse_other_lists
 from cidrgate.stores.schema import utc_text
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Row
 
     from cidrgate.stores.values import NewList
+    from cidrgate.values import Origin
 
 __all__ = ["SqliteTransaction"]
 
@@ -35,7 +37,7 @@ _CHANGED = text(
     # NOT INDEXED: SQLite would otherwise scan its whole index on accounts, because the query selects accounts.
     """
     WITH since AS MATERIALIZED (
-        SELECT DISTINCT account FROM changes NOT INDEXED WHERE sequence > :last LIMIT :most
+        SELECT DISTINCT account FROM changes NOT INDEXED WHERE sequence > :last AND account <> '' LIMIT :most
     ), log_end (sequence) AS (
         SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'changes'), 0)
     )
@@ -73,12 +75,12 @@ _INSERT_ACCOUNTS = """
     SELECT CAST(key AS INTEGER), value, ?, ?, ? FROM json_each(?)
 """
 _INSERT_CREATIONS = """
-    INSERT INTO changes (at, actor, account, action, before, after)
-    SELECT ?, ?, value, 'create_account', '[]', '[]' FROM json_each(?)
+    INSERT INTO changes (at, actor, origin, account, action, before, after)
+    SELECT ?, ?, ?, value, 'create_account', '[]', '[]' FROM json_each(?)
 """
 _INSERT_CHANGES = """
-    INSERT INTO changes (at, actor, action, before, account, after)
-    SELECT ?, ?, 'add', '[]', key, value FROM json_each(?)
+    INSERT INTO changes (at, actor, origin, action, before, account, after)
+    SELECT ?, ?, ?, 'add', '[]', key, value FROM json_each(?)
 """
 _NOTE_MATCHES = text(
     """
@@ -118,13 +120,21 @@ class SqliteTransaction(Transaction):
         return range(first, first + count)
 
     def _insert_accounts(
-        self, rows: Sequence[tuple[int, str]], parent_id: int | None, version: int, moment: str, actor: str | None
+        self,
+        rows: Sequence[tuple[int, str]],
+        parent_id: int | None,
+        version: int,
+        moment: str,
+        actor: str | None,
+        origin: Origin | None,
     ) -> None:
         text = compact(dict(rows))
         self._connection.exec_driver_sql(_INSERT_ACCOUNTS, (parent_id, moment, version, text))
-        self._connection.exec_driver_sql(_INSERT_CREATIONS, (moment, actor, text))
+        self._connection.exec_driver_sql(_INSERT_CREATIONS, (moment, actor, _origin_text(origin), text))
 
-    def insert_lists(self, lists: Sequence[NewList], *, at: datetime, actor: str | None) -> None:
+    def insert_lists(
+        self, lists: Sequence[NewList], *, at: datetime, actor: str | None, origin: Origin | None = None
+    ) -> None:
         """Store the first entries of many accounts, and log them.
 
         SQLite parses the rows from JSON text, which takes half the time of binding each row. An entry with default
@@ -143,7 +153,7 @@ class SqliteTransaction(Transaction):
         else:
             self._connection.exec_driver_sql(_INSERT_ENTRIES, (moment, actor, others))
         changes = ",".join(f"{compact(account)}:{after}" for account, after in rows.changes)
-        self._connection.exec_driver_sql(_INSERT_CHANGES, (moment, actor, f"{{{changes}}}"))
+        self._connection.exec_driver_sql(_INSERT_CHANGES, (moment, actor, _origin_text(origin), f"{{{changes}}}"))
         self._raise_versions(new.account_id for new in lists if not new.counted)
 
     def note_matches(self, seen: Sequence[tuple[str, str]], at: datetime) -> None:
@@ -181,6 +191,10 @@ class SqliteTransaction(Transaction):
         """Return the greatest key that a table ever had."""
         used = self._connection.execute(text("SELECT seq FROM sqlite_sequence WHERE name = :name"), {"name": table})
         return used.scalar() or 0
+
+
+def _origin_text(origin: Origin | None) -> str | None:
+    return None if origin is None else compact(origin_to_json(origin))
 
 
 _DEFAULT_TEXTS = [

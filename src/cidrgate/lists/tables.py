@@ -1,0 +1,336 @@
+r"""Tables: CSV as spreadsheets and databases write it, with columns by name and any usual separator.
+
+A row that cannot be read does not end the reading: it is returned with its problem, and with its account if that is
+known. Lines that begin with `#` or `//` are comments; so are those with `;`, if that does not separate cells.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+from cidrgate.lists.rows import (
+    COLUMNS,
+    FIELDS,
+    HEADER,
+    LIMITS,
+    NOT_UTF8,
+    TEXTS,
+    ListFileError,
+    Row,
+    entry_of,
+    from_text,
+    known_account,
+    quoted,
+    split_comment,
+    undecoded,
+)
+from cidrgate.values import NewEntry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+__all__ = ["read_table"]
+
+_SEPARATORS = ",;\t|"
+_SEPARATOR_LINE = re.compile(r"\ufeff?sep=(.)[\r\n]*", re.IGNORECASE)
+_COMMENT_SIGNS = ("#", "//", ";")
+
+_NETWORK_NAMES = re.compile(r"(ip|ipv4|ipv6|cidr|network|subnet|address|range|prefix)s?$|ip[ _-]?(address|range)")
+_ACCOUNT_NAMES = re.compile(r"account|customer|tenant|client|organi[sz]ation|org\b|company|user")
+
+
+class _Columns(NamedTuple):
+    """Where the fields of a row are.
+
+    Attributes:
+        places: The position of each field.
+        width: The number of columns.
+    """
+
+    places: dict[str, int]
+    width: int
+
+
+class _Records:
+    """The lines of a table without its comments, and those of the record that is being read."""
+
+    def __init__(self, lines: Iterable[str], signs: tuple[str, ...]) -> None:
+        self._lines = iter(lines)
+        self._signs = signs
+        self.number = 0
+        self.comments = 0
+        self.record: list[str] = []
+
+    def __iter__(self) -> Iterator[str]:
+        for line in self._lines:
+            self.number += 1
+            if not self.record:
+                if line.startswith("\ufeff"):  # of a file that was appended to another one
+                    line = line[1:]
+                if line.startswith(self._signs):
+                    self.comments += 1
+                    continue
+            self.record.append(line)
+            yield line
+
+    @property
+    def first(self) -> int:
+        """The number of the first line of the record."""
+        return self.number - len(self.record) + 1
+
+
+def read_table(
+    lines: Iterable[str],
+    *,
+    columns: Mapping[str, str] | None = None,
+    account: str | None = None,
+    comments_as_labels: bool = False,
+    notes: list[str] | None = None,
+) -> Iterator[Row]:
+    r"""Yield the rows of a table; blank rows and comments are left out.
+
+    Args:
+        lines: The lines with their ends. A byte that could not be decoded is a lone surrogate.
+        columns: The name of the column of each field that has another name; `ignore` has names, separated by `|`, of
+            columns that must not count.
+        account: The account of every row, if no column has it.
+        comments_as_labels: Whether a comment behind a network is the label of an entry without one.
+        notes: Gets what was left out.
+
+    Raises:
+        ListFileError: If the whole file cannot be read: it has no header, or a quote is never closed.
+
+    Example:
+        >>> rows = read_table(["customer;ip\n", "a;8.8.8.0/24\n"], columns={"account": "customer", "cidr": "ip"})
+        >>> [(row.line, row.account, row.entry.cidr) for row in rows]
+        [(2, 'a', '8.8.8.0/24')]
+    """
+    notes = [] if notes is None else notes
+    source = iter(lines)
+    separator, header, skipped = _header(source, columns or {}, account)
+    found = _columns(header, columns or {}, account, notes)
+    records = _Records(source, tuple(sign for sign in _COMMENT_SIGNS if sign != separator))
+    records.number = skipped
+    reader = _RowReader(header, found, account, labels=comments_as_labels)
+    yield from reader.rows(records, separator)
+    notes += reader.notes()
+    if records.comments:
+        notes.append(f"ignored {records.comments:,} comment {'line' if records.comments == 1 else 'lines'}")
+
+
+def _header(lines: Iterator[str], columns: Mapping[str, str], account: str | None) -> tuple[str, list[str], int]:
+    """Return the separator, the names of the columns, and how many lines were read."""
+    chosen = ""
+    number = 0
+    wanted = {columns.get(field, field).lower() for field in ("account", "cidr")}
+    if account is not None:
+        wanted.discard("account")
+    for line in lines:
+        number += 1
+        text = line.lstrip("\ufeff")
+        if said := _SEPARATOR_LINE.fullmatch(text):
+            chosen = said[1]
+            continue
+        if not text.strip(' \t\r\n,;|"'):
+            continue
+        if text.lstrip().startswith(("#", "//")):
+            bare = text.lstrip(" \t#/")
+            if not any(wanted <= {name.lower() for name in _cells(bare, one)} for one in chosen or _SEPARATORS):
+                continue
+            text = bare
+        if undecoded(text):
+            raise ListFileError("the first line contains bytes that are not UTF-8 text: is this the right file?")
+        names = [(one, _cells(text, one)) for one in (chosen or _SEPARATORS)]
+        known = {columns.get(field, field).lower() for field in COLUMNS}
+        separator, best = max(names, key=lambda pair: (len(known & {name.lower() for name in pair[1]}), len(pair[1])))
+        return separator, best, number
+    raise ListFileError(f"the file is empty: its first line must name the columns, {HEADER}")
+
+
+def _cells(line: str, separator: str) -> list[str]:
+    try:
+        cells = next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])
+    except csv.Error:
+        cells = line.split(separator)
+    return [cell.strip() for cell in cells]
+
+
+def _columns(header: Sequence[str], columns: Mapping[str, str], account: str | None, notes: list[str]) -> _Columns:
+    """Return the position of each field."""
+    names = [name.lower() for name in header]
+    first_line = quoted(",".join(header))
+    named = {field: columns.get(field, field).lower() for field in COLUMNS}
+    if account is not None and "account" not in columns:
+        if "account" in names:
+            raise ListFileError(f"the file has the column 'account', so leave out --account {account}")
+        del named["account"]
+    for field, name in named.items():
+        if (field in {"account", "cidr"} or field in columns) and name not in names:
+            raise ListFileError(_missing(field, name, header, columns, first_line))
+        if names.count(name) > 1:
+            raise ListFileError(f"the first line is {first_line}: the column {name!r} is repeated")
+    places = {field: names.index(name) for field, name in named.items() if name in names}
+    ignored = {name.lower() for name in columns.get("ignore", "").split("|")}
+    extra = [name for name in header if name and name.lower() not in named.values()]
+    for name in extra:
+        if LIMITS.search(name.lower()) and name.lower() not in ignored:
+            raise ListFileError(
+                f"the column {name!r} may restrict entries, and is not one of {HEADER}: say --columns "
+                f"FIELD={name} if it is one of them, or --columns ignore={name} to import the entries without it"
+            )
+    if extra:
+        notes.append(f"ignored the columns {', '.join(map(quoted, extra))}")
+    return _Columns(places, max(len(header), 1))
+
+
+def _missing(field: str, name: str, header: Sequence[str], columns: Mapping[str, str], first_line: str) -> str:
+    if field in columns:
+        return f"the first line is {first_line}, but no column is named {name!r}, as --columns {field}={name} says"
+    message = f"the first line must name the columns, {HEADER}, but it is {first_line}"
+    guesses = []
+    for one, pattern in (("account", _ACCOUNT_NAMES), ("cidr", _NETWORK_NAMES)):
+        found = [name for name in header if pattern.search(name.lower())]
+        if one not in columns and one not in map(str.lower, header) and len(found) == 1:
+            guesses.append(f"{one}={found[0]}")
+    if guesses:
+        message += f": add --columns {','.join(guesses)}"
+        if field == "account" and "account" not in ",".join(guesses):
+            message += ", and --account NAME for the account of all rows"
+    elif field == "account" and any(name.lower() == "cidr" for name in header):
+        message += ": name the column of the account with --columns account=NAME, or say --account NAME for all rows"
+    return message
+
+
+class _RowReader:
+    """Makes rows of records.
+
+    Args:
+        header: The names of the columns.
+        columns: Where the fields are.
+        account: The account of every row; None if a column has it.
+        labels: Whether comments behind networks become labels.
+    """
+
+    def __init__(self, header: Sequence[str], columns: _Columns, account: str | None, *, labels: bool) -> None:
+        self._header = list(header)
+        self._places = columns.places
+        self._width = columns.width
+        self._account = account
+        self._labels = labels
+        self._repeated = 0
+        self._owners: dict[str, str] = {}
+        """The account of each cell that was read: most rows have that of the row before."""
+
+        self._plain = columns.places.keys() <= {"account", "cidr", "label"} and account is None
+        """Whether rows have nothing but texts, which is usual and read much faster."""
+
+    def notes(self) -> Iterator[str]:
+        """Yield what was left out."""
+        if self._repeated:
+            times = "once" if self._repeated == 1 else f"{self._repeated:,} times"
+            yield f"ignored the header {times} more: the file was probably made of several"
+
+    def rows(self, records: _Records, separator: str) -> Iterator[Row]:
+        """Yield the rows of a table."""
+        reader = csv.reader(records, delimiter=separator, strict=True)
+        record = records.record
+        width, places = self._width, self._places
+        of_account, of_cidr = places.get("account", -1), places["cidr"]
+        of_label = places.get("label", -1)
+        owners, plain = self._owners, self._plain
+        while True:
+            try:
+                cells = next(reader, None)
+            except csv.Error as error:
+                if len(record) > 1:
+                    # The lines between may belong to any account: their content is unknown.
+                    raise ListFileError(
+                        f"lines {records.first} to {records.number} cannot be split into rows, probably because a "
+                        f"quote opened in line {records.first} is not closed there ({error}); nothing was imported"
+                    ) from None
+                cells = _loosely_quoted(record[0], separator) if '"' in record[0] else None
+                if cells is None:
+                    owner = self._owner_before_separator(record[0], separator)
+                    yield Row(records.first, owner, problem=f"it is not valid CSV: {error}")
+                    record.clear()
+                    continue
+            if cells is None:
+                return
+            line = records.number if len(record) == 1 else records.first
+            raw = record[0] if len(record) == 1 else '"'
+            record.clear()
+            if plain and len(cells) == width and "'" not in raw and '"' not in raw and raw.isascii():
+                owner = owners.get(cells[of_account])
+                cidr = cells[of_cidr].strip()
+                if owner is not None and cidr and " " not in cidr:
+                    if of_label < 0:
+                        yield Row(line, owner, NewEntry(cidr))
+                    else:
+                        yield Row(line, owner, NewEntry(cidr, label=cells[of_label]))
+                    continue
+            if '" ' in raw or ' "' in raw:
+                cells = _loosely_quoted(raw, separator) or cells
+            if not any(map(str.strip, cells)):
+                continue
+            if len(cells) > 1 and [cell.strip() for cell in cells] == self._header:
+                self._repeated += 1
+                continue
+            row = self._row(line, cells)
+            if row.account is not None and plain:
+                owners[cells[of_account]] = row.account
+            yield row
+
+    def _row(self, line: int, cells: Sequence[str]) -> Row:
+        # Only text that a person wrote may have whitespace around it.
+        values = {name: cells[place] for name, place in self._places.items() if place < len(cells)}
+        owner = self._account
+        if owner is None:
+            owner = from_text(values.get("account", "").strip())
+        said: dict[str, str | None] = {
+            name: from_text(values[name]) if name in TEXTS else values[name].strip()
+            for name in FIELDS
+            if name in values
+        }
+        said["cidr"], comment = split_comment(said.get("cidr") or "")
+        if comment and self._labels and not said.get("label"):
+            said["label"] = comment
+        entry, problem = entry_of(said)
+        cidr = entry.cidr
+        if not all(map(str.isascii, cells)) and undecoded("".join(cells)):
+            problem = NOT_UTF8
+        elif len(cells) > self._width and any(map(str.strip, cells[self._width :])):
+            problem = f"it has {len(cells)} cells for {self._width} columns: put quotes around a label with commas"
+        elif not owner or not cidr:
+            problem = f"the {'cidr' if owner else 'account'} is missing"
+        return Row(line, known_account(owner), entry, problem)
+
+    def _owner_before_separator(self, line: str, separator: str) -> str | None:
+        """Return the account of a row that is not valid CSV, if it is where it should be."""
+        if self._account is not None:
+            return self._account
+        cells = line.split(separator)
+        place = self._places["account"]
+        return known_account(from_text(cells[place].strip().strip('"'))) if place < len(cells) else None
+
+
+def _loosely_quoted(line: str, separator: str) -> list[str] | None:
+    """Return the cells of a line with spaces around quotes, or None if its quotes have another fault.
+
+    Example:
+        >>> _loosely_quoted('a, "b, c" ,d', ","), _loosely_quoted('a,"b"c', ",")
+        (['a', 'b, c', 'd'], None)
+    """
+    line = line.rstrip("\r\n")
+    space = " \u00a0" if separator == "\t" else " \t\u00a0"
+    end = re.escape(separator)
+    cell = re.compile(rf'(?:[{space}]*+"((?:[^"]++|"")*+)"[{space}]*+|([^{end}"]*+))({end}|\Z)')
+    cells = []
+    position = 0
+    while found := cell.match(line, position):
+        cells.append(found[2] if found[1] is None else found[1].replace('""', '"'))
+        if not found[3]:
+            return cells
+        position = found.end()
+    return None

@@ -1,0 +1,159 @@
+"""Wrong credentials in the change log, so that a flood of them cannot fill it.
+
+The first failure of a source is logged at once. Further ones are counted, and one row a minute has their number. A
+source is an IPv4 address or the network of an IPv6 client. The rows for new sources are limited too; failures of
+further sources are counted together. A thread writes the rows, so that no failed request waits for the store. The
+thread exists only while there is something to write.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from cidrgate.errors import StoreError
+from cidrgate.event_log import log_event
+from cidrgate.gate.repeated_denials import RepeatedDenials
+from cidrgate.process.forking import join_forks
+from cidrgate.service.auth.rate_limit import client_of
+from cidrgate.values import Origin
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from cidrgate.gate.repeated_denials import Summary
+
+__all__ = ["FailedSignInLog", "FailedSignIns"]
+
+_MINUTE = 60.0
+
+_MOST_SOURCES = 60
+"""The most sources a minute that get rows of their own."""
+
+_MOST_WAITING = 1_000
+"""The most rows that wait for a store that does not answer; the oldest are dropped."""
+
+_RETRY = 5.0
+"""Seconds before another attempt to store rows."""
+
+_FAREWELL = 2.0
+"""Seconds that `close` waits for the last rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class FailedSignIns:
+    """A row about wrong credentials.
+
+    Attributes:
+        origin: From where they came; of several, that of the last. Without an address, they came from many sources.
+        count: How many they were.
+    """
+
+    origin: Origin
+    count: int
+
+    def details(self) -> dict[str, Any]:
+        """Return what the change log says of them besides their origin."""
+        return {"count": self.count}
+
+
+class FailedSignInLog:
+    """Counts wrong credentials, and writes their numbers. Threads may share an instance.
+
+    Args:
+        write: Stores rows.
+
+    Example:
+        >>> rows: list[FailedSignIns] = []
+        >>> log = FailedSignInLog(rows.extend)
+        >>> for _ in range(1000):
+        ...     log.add(Origin(kind="token", address="198.51.100.7"))
+        >>> log.close()
+        >>> [row.count for row in rows]
+        [1, 999]
+    """
+
+    def __init__(self, write: Callable[[Sequence[FailedSignIns]], object]) -> None:
+        self._write = write
+        self.after_fork(certain=True)
+        join_forks(self, stage=2)
+
+    def before_fork(self) -> None:
+        """Do nothing: the parent writes what it has counted."""
+
+    def after_fork(self, *, certain: bool) -> None:
+        """Begin anew in a forked child, which has no thread."""
+        self._failures: RepeatedDenials[Origin] = RepeatedDenials(_MINUTE, most_lines=_MOST_SOURCES)
+        self._waiting: deque[FailedSignIns] = deque(maxlen=_MOST_WAITING)
+        self._lock = threading.Lock()
+        self._awake = threading.Event()
+        self._closed = False
+        self._writer: threading.Thread | None = None
+        self._complained = False
+
+    def add(self, origin: Origin) -> None:
+        """Count a failure.
+
+        Args:
+            origin: The kind of the credential, and from where it came.
+        """
+        self._put(self._failures.add((origin.kind, client_of(origin.address)), origin))
+        with self._lock:
+            if self._writer is None and not self._closed:
+                self._writer = threading.Thread(target=self._run, name="cidrgate-sign-ins", daemon=True)
+                try:
+                    self._writer.start()
+                except RuntimeError:  # no thread is left: the next failure tries again
+                    self._writer = None
+        if self._waiting:
+            self._awake.set()
+
+    def close(self) -> None:
+        """Write what was counted. Failures that come later are not logged."""
+        self._put(self._failures.flush())
+        with self._lock:
+            self._closed = True
+            writer = self._writer
+        self._awake.set()
+        if writer is not None:
+            writer.join(_FAREWELL)
+        elif self._waiting:
+            self._store()
+
+    def _put(self, summaries: Iterable[Summary[Origin]]) -> None:
+        for one in summaries:
+            # Of failures of many sources, only the number is known.
+            origin = Origin(kind="token") if one.record is None else one.record
+            self._waiting.append(FailedSignIns(origin, max(one.count, 1)))
+
+    def _run(self) -> None:
+        while True:
+            self._awake.clear()
+            self._put(self._failures.due())
+            stored = self._store()
+            with self._lock:
+                left = self._failures.seconds_left()
+                if self._closed or (left is None and not self._waiting):
+                    self._writer = None
+                    return
+            self._awake.wait(_RETRY if not stored else left if not self._waiting else 0.0)
+
+    def _store(self) -> bool:
+        """Store the rows that wait, and return whether none is left behind."""
+        rows = list(self._waiting)
+        if not rows:
+            return True
+        try:
+            self._write(rows)
+        except StoreError as error:
+            if not self._complained:
+                self._complained = True
+                log_event(logging.WARNING, "task_failed", f"failed sign-ins could not be logged in the store: {error}")
+            return False
+        self._complained = False
+        for _ in rows:
+            self._waiting.popleft()
+        return True
