@@ -45,6 +45,8 @@ cdef enum:
     LENIENT = 12
     MAX_NAME = 1024
     FIRST_SLOTS = 16
+    # The most slots of an index that is at most 3/10 full: most searches end at the first slot, as is predicted.
+    SPARSE = 16384
 cdef enum: DEAD = 0xFFFFFFFF
 # Row numbers are below MOST_ROWS. They restart from 0 when fewer than MOST_NEW_ROWS are left for new accounts.
 cdef enum:
@@ -245,8 +247,17 @@ cdef inline void put(SlotTable *table, uint32_t tag, uint32_t block, uint32_t de
     table.used += 1
 
 
+cdef inline uint32_t slots_for(uint64_t live) noexcept nogil:
+    """Return the capacity of a new index: sparse if it is small, otherwise a little more than half full."""
+    cdef uint64_t sparse = live * 16 // 3 + FIRST_SLOTS
+    return <uint32_t>(sparse if sparse <= SPARSE else max(live * 16 // 9 + FIRST_SLOTS, <uint64_t>SPARSE + 1))
+
+
 cdef inline bint make_room(Accounts *accounts) noexcept nogil:
-    """Make room for one more account in the index (at most 7/10 full) and in the rows; return False if that fails."""
+    """Make room for one more account in the index and in the rows; return False if that fails.
+
+    The index is at most 7/10 full, and at most 3/10 if it is small.
+    """
     cdef SlotTable *table = <SlotTable *>accounts.table
     cdef SlotTable *larger
     cdef void *rows
@@ -254,8 +265,8 @@ cdef inline bint make_room(Accounts *accounts) noexcept nogil:
     cdef uint64_t room
     if <uint64_t>accounts.first_row + accounts.row_count >= limits.rows:
         return False
-    if <uint64_t>(table.used + 1) * 10 > <uint64_t>table.capacity * 7:
-        larger = new_table(<uint32_t>(<uint64_t>accounts.live * 16 // 9) + FIRST_SLOTS)
+    if <uint64_t>(table.used + 1) * 10 > <uint64_t>table.capacity * (3 if table.capacity <= SPARSE else 7):
+        larger = new_table(slots_for(accounts.live))
         if larger == NULL:
             return False
         for index in range(table.capacity):

@@ -147,10 +147,15 @@ cdef inline bint parse_address(const uint8_t *text, Py_ssize_t size, Address *re
     if parse_ipv4(text, size, &quad):
         set_ipv4(result, quad)
         return True
-    if parse_ipv6(text, size, result):
-        normalise(result)
-        return True
-    return False
+    return parse_ipv6_address(text, size, result)
+
+
+cdef inline bint parse_ipv6_address(const uint8_t *text, Py_ssize_t size, Address *result) noexcept nogil:
+    """Parse an address from IPv6 text; an IPv4-mapped one is an IPv4 address."""
+    if not parse_ipv6(text, size, result):
+        return False
+    normalise(result)
+    return True
 
 
 cdef inline void unpack_address(const uint8_t *octets, int size, Address *result) noexcept nogil:

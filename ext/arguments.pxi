@@ -8,8 +8,8 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free
 
 from address cimport (
-    MAX_TEXT, Address, Prefix, parse_address, parse_ipv4_bytes, parse_ipv6_bytes, parse_prefix, prepare_parser,
-    unpack_address, write_address, write_prefix,
+    MAX_TEXT, Address, Prefix, parse_ipv4, parse_ipv4_bytes, parse_ipv6_address, parse_ipv6_bytes, parse_prefix,
+    prepare_parser, set_ipv4, unpack_address, write_address, write_prefix,
 )
 from build cimport Item
 from counters cimport limits, most
@@ -62,7 +62,14 @@ cdef object not_a_prefix(object value):
 
 cdef inline bint text_address(str text, Address *address) noexcept:
     """Read an address from a `str`; return False if it is not an address."""
-    return PyUnicode_IS_COMPACT_ASCII(text) and parse_address(ascii_text(text), PyUnicode_GET_LENGTH(text), address)
+    cdef uint32_t quad
+    if not PyUnicode_IS_COMPACT_ASCII(text):
+        return False
+    # As `parse_address`, but only the short way is compiled into each caller.
+    if parse_ipv4(ascii_text(text), PyUnicode_GET_LENGTH(text), &quad):
+        set_ipv4(address, quad)
+        return True
+    return parse_ipv6_address(ascii_text(text), PyUnicode_GET_LENGTH(text), address)
 
 
 cdef inline bint text_prefix(str text, Prefix *prefix) noexcept:

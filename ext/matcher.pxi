@@ -818,7 +818,12 @@ cdef inline bint answer(
     cdef SlotTable *table
     cdef Slot *slot
     cdef int64_t *inside
-    matcher.name(account, &name)
+    # Here and not in `name`, so that it is compiled into this function.
+    if PyUnicode_IS_COMPACT_ASCII(account):
+        name.text = ascii_text(account)
+        name.size = PyUnicode_GET_LENGTH(account)
+    else:
+        matcher.name(account, &name)
     if not is_text:
         # Before the reading begins, because it may run any code.
         read_object(address, &wanted)

@@ -33,6 +33,11 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from address cimport IPV4, IPV6, Address, Prefix, same_network, set_ipv4
 from native cimport popcount
 
+cdef extern from "ranks.h" nogil:
+    uint32_t (*rank4 "cidrgate_rank4")(const uint32_t *first, uint32_t count, uint32_t address) noexcept
+    uint32_t (*rank6 "cidrgate_rank6")(
+        const uint64_t *high, const uint64_t *low, uint32_t count, uint64_t hi, uint64_t lo) noexcept
+
 cdef enum:
     # Families of up to this many prefixes are searched as arrays.
     SMALL = 64
@@ -288,10 +293,7 @@ cdef inline int32_t search4(
     const uint32_t *first, const uint8_t *length, uint32_t count, bint nested, uint32_t address
 ) noexcept nogil:
     """Return the longest match of an IPv4 address in small sorted arrays, or NONE."""
-    cdef int32_t rank = 0
-    cdef uint32_t index
-    for index in range(count):
-        rank += first[index] <= address
+    cdef int32_t rank = <int32_t>rank4(first, count, address) if count else 0
     return last_cover4(first, length, rank, nested, address)
 
 
@@ -313,20 +315,7 @@ cdef inline int32_t search6(
     uint64_t hi, uint64_t lo
 ) noexcept nogil:
     """Return the longest match of an IPv6 address in small sorted arrays, or NONE; `low` is NULL if all of it is 0."""
-    cdef int32_t rank = 0
-    cdef uint32_t left = count, half, index
-    # A binary search that adds instead of branching; it counts the networks that are not above the address.
-    if low == NULL:
-        while left:
-            half = (left + 1) >> 1
-            rank += <int32_t>half if high[rank + half - 1] <= hi else 0
-            left -= half
-    else:
-        while left:
-            half = (left + 1) >> 1
-            index = rank + half - 1
-            rank += <int32_t>half if (high[index] < hi) | ((high[index] == hi) & (low[index] <= lo)) else 0
-            left -= half
+    cdef int32_t rank = <int32_t>rank6(high, low, count, hi, lo) if count else 0
     while rank > 0:
         rank -= 1
         if same_network(high[rank], low_at(low, rank), hi, lo, length[rank]):

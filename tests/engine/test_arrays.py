@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import random
 import re
-from ipaddress import IPv4Address, IPv6Address, ip_address
+import sys
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +21,7 @@ from tests.strategies import addresses_near, prefix_lists
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 # From this size on, small lists are looked up through tables made for the batch.
 WORTHWHILE = 4_096
@@ -231,6 +234,45 @@ def test_every_vector_form_answers_alike(vector_form: str, count: int, data: st.
     addresses = np.resize(np.array([int(ip_address(text)) for text in [*near, "8.8.8.8"]], dtype=np.uint32), count)
     expected = [golden.index(str(ip_address(int(address)))) for address in addresses]
     assert trie.lookup_many(addresses).tolist() == expected
+
+
+@pytest.mark.parametrize("kind", ["IPv4", "IPv6", "IPv6 of up to 64 bits", "nested"])
+def test_every_vector_form_finds_one_address_in_a_list_of_any_size(vector_form: str, kind: str) -> None:
+    source = random.Random(kind)
+    for size in (1, 2, 7, 8, 9, 16, 17, 31, 32, 33, 48, 49, 63, 64):
+        if kind in ("IPv4", "nested"):
+            lengths = [8, 16, 24, 31, 32] if kind == "nested" else [32]
+            top, bits = source.getrandbits(8) << 24, 24
+        else:
+            lengths = [128] if kind == "IPv6" else [64]
+            top, bits = source.choice([0x26, 0xFE]) << 120, 66 if kind == "IPv6" else 80
+        # Few different bits, so that upper halves are equal, and the largest numbers, which have the sign bit.
+        width = 32 if bits == 24 else 128
+        networks: set[str] = set()
+        while len(networks) < size:
+            first = top | source.getrandbits(bits) & source.choice([-1, 0x7 << 62 | 0x3, 0xF0F0])
+            networks.add(str(ip_network((first.to_bytes(width // 8), source.choice(lengths)), strict=False)))
+        trie, golden = PrefixTrie(networks), GoldenTrie(list(networks))
+        for network in map(ip_network, networks):
+            for number in (int(network[0]) - 1, int(network[0]), int(network[-1]), int(network[-1]) + 1):
+                text = str(type(network[0])(number % 2**width))
+                assert trie.match(text) == golden.match(text), (networks, text)
+
+
+@pytest.mark.parametrize("size", [1, 17, 33, 49])
+def test_no_vector_form_reads_beyond_the_last_page_of_a_file(vector_form: str, size: int, tmp_path: Path) -> None:
+    listed = [f"8.8.{number}.0/24" for number in range(size)]
+    matcher = Matcher()
+    names = [f"{number}".rjust(512 - 16 - (5 * size + 7) // 8 * 8, "x") for number in range(8)]
+    for name in names:
+        matcher.publish(name, listed)
+    matcher.save(tmp_path / "accounts.snapshot")
+    # The blocks fill a page, so the last list ends where the mapped file does.
+    header = (tmp_path / "accounts.snapshot").read_bytes()[:72]
+    assert int.from_bytes(header[56:64], sys.byteorder) == 4_096
+    opened = Matcher.open(tmp_path / "accounts.snapshot")
+    for name in names:
+        assert [opened.allows(name, f"8.8.{third}.1") for third in (0, size - 1, size)] == [True, True, False]
 
 
 def test_a_processor_runs_a_portable_form_and_no_unknown_one() -> None:

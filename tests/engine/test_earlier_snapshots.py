@@ -1,6 +1,7 @@
 """Snapshots of earlier format versions open, answer as they did, change, and are saved in today's format.
 
-`data/format-1.snapshot.xz` was written by the engine before format 2, from `lists()`.
+`data/format-1.snapshot.xz` was written by the engine before format 2, from `lists()`. `data/format-2.snapshot.xz` was
+written by the first engine of format 2, from `lists()` and `deep_lists()`.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from cidrgate import Matcher
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-FORMAT_1 = Path(__file__).parent / "data" / "format-1.snapshot.xz"
+DATA = Path(__file__).parent / "data"
 
 
 def ipv4(source: random.Random, count: int) -> list[str]:
@@ -50,10 +51,28 @@ def lists() -> dict[str, list[str]]:
     return {name: ipv4(source, size) + ipv6(source, size) for name, size in sizes.items()}
 
 
-def answers(matcher: Matcher) -> dict[str, tuple[list[bool], list[str | None]]]:
+def deep_lists() -> dict[str, list[str]]:
+    """Lists of long prefixes: leaves, runs and skips, with and without the last 64 bits."""
+    source = random.Random(20_261_127)
+    hosts = [IPv6Network((0x2600 << 112 | source.getrandbits(112), 128)) for _ in range(300)]
+    siblings = [IPv6Network((0x2A00 << 112 | 5 << 80 | number << 4, 124)) for number in range(200)]
+    upper = [IPv6Network((0x2A00 << 112 | source.getrandbits(40) << 64, 64)) for _ in range(300)]
+    return {
+        "hosts": sorted({str(network) for network in [*hosts, *siblings]}),
+        "upper": sorted({str(network) for network in [*upper, IPv6Network("2a00::/20")]}),
+        "IPv4": sorted({f"{IPv4Network((1 << 24 | source.getrandbits(25), 32))}" for _ in range(900)}),
+    }
+
+
+def lists_of(version: int) -> dict[str, list[str]]:
+    """The lists in the file of a format."""
+    return lists() | (deep_lists() if version == 2 else {})
+
+
+def answers(matcher: Matcher, version: int) -> dict[str, tuple[list[bool], list[str | None]]]:
     """What is answered for addresses inside and beside the networks of each list."""
     found = {}
-    for name, prefixes in lists().items():
+    for name, prefixes in lists_of(version).items():
         source = random.Random(7)
         asked = []
         for prefix in source.sample(prefixes, min(300, len(prefixes))):
@@ -68,23 +87,29 @@ def answers(matcher: Matcher) -> dict[str, tuple[list[bool], list[str | None]]]:
     return found
 
 
+@pytest.fixture(scope="module", params=[1, 2])
+def version(request: pytest.FixtureRequest) -> int:
+    return int(request.param)
+
+
 @pytest.fixture(scope="module")
-def earlier(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("earlier") / "format-1.snapshot"
-    path.write_bytes(lzma.decompress(FORMAT_1.read_bytes()))
+def earlier(version: int, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("earlier") / f"format-{version}.snapshot"
+    path.write_bytes(lzma.decompress((DATA / f"{path.name}.xz").read_bytes()))
     return path
 
 
 @pytest.mark.parametrize("open_it", [Matcher.open, lambda path: Matcher.open(path, trusted=True)])
-def test_a_file_of_format_1_opens_and_answers(
-    earlier: Path, open_it: Callable[[Path], Matcher], tmp_path: Path
+def test_a_file_of_an_earlier_format_opens_and_answers(
+    earlier: Path, version: int, open_it: Callable[[Path], Matcher], tmp_path: Path
 ) -> None:
     now = Matcher()
-    for name, prefixes in lists().items():
+    names = lists_of(version)
+    for name, prefixes in names.items():
         now.publish(name, prefixes)
     opened = open_it(earlier)
-    assert {name: opened.prefixes(name) for name in lists()} == {name: now.prefixes(name) for name in lists()}
-    assert answers(opened) == answers(now)
+    assert {name: opened.prefixes(name) for name in names} == {name: now.prefixes(name) for name in names}
+    assert answers(opened, version) == answers(now, version)
     assert not opened.allows("closed", "8.8.8.8")
     assert opened.allows("open", "8.8.8.8")
     assert opened.prefixes("subaccount") == opened.prefixes("few")
@@ -93,8 +118,17 @@ def test_a_file_of_format_1_opens_and_answers(
     assert opened.prefixes("hundreds") == ["8.8.8.0/24"]
     opened.publish("hundreds", lists()["hundreds"])
     opened.save(tmp_path / "again.snapshot")
-    assert answers(Matcher.open(tmp_path / "again.snapshot")) == answers(now)
+    assert answers(Matcher.open(tmp_path / "again.snapshot"), version) == answers(now, version)
 
 
-def test_the_file_is_of_format_1(earlier: Path) -> None:
-    assert earlier.read_bytes()[8:12] == b"\x01\0\0\0"
+def test_a_file_is_of_its_format(earlier: Path, version: int) -> None:
+    assert earlier.read_bytes()[8:12] == bytes([version, 0, 0, 0])
+
+
+def test_more_accounts_find_room_in_the_index_of_an_earlier_file(earlier: Path) -> None:
+    opened = Matcher.open(earlier)
+    before = list(opened)
+    for number in range(50):
+        opened.publish(f"acct-{number}", ["8.8.8.0/24"])
+        assert all(name in opened for name in before)
+    assert list(opened) == [*before, *(f"acct-{number}" for number in range(50))]
