@@ -42,6 +42,8 @@ LIBRARY: Rows = {
     "RuleManager.note_match": READS,
     "RuleManager.store_matches": READS,
     "RuleManager.with_hooks": "it makes the manager that the other rows are tried with",
+    **dict.fromkeys(["RuleManager.with_origin", "Credentials.with_origin"], "it says who changes, and changes nothing"),
+    "Credentials.log_failures": LOG,
     **dict.fromkeys(
         [f"RuleManager.{name}" for name in ("account", "accounts", "allows", "checker", "counts", "entries")]
         + [f"RuleManager.{name}" for name in ("explain", "history", "last_matches", "list_states", "listing")],
