@@ -53,7 +53,7 @@ class AuthorizeApp:
     The header `X-Cidrgate-Reason` of the response has the reason of the `Verdict`. The body of a 403 is the denial that
     the middleware also sends, and the proxy can pass it on: it names the client address and a request id, but no
     entry of the list. If the gate or the account's list only reports, the response to a request that would be denied is
-    200 with the reason. `X-Cidrgate-Mode` has the mode, unless it is `enforce`.
+    200 with the reason. `X-Cidrgate-Mode` has the mode, if only it allows the request.
 
     Args:
         gate: The gate that decides. Its resolver must trust the proxy, which is the peer here. Set its
@@ -144,11 +144,10 @@ class AuthorizeApp:
             try:
                 host, port = peer_of(scope)
                 if self._gate.allows(account, host, scope["headers"], port):
-                    if self._gate.matcher.enforced(account):
-                        return _MATCHED, _EMPTY_BODY
-                    if self._gate.matcher.mode(account) == "enforce":
-                        return _NOT_ENFORCED, _EMPTY_BODY
-                    return _told(self._gate.allowed_verdict(account, host, scope["headers"], port), scope)
+                    # What the gate allows in another mode than `enforce` without a verdict is listed.
+                    matcher = self._gate.matcher
+                    listed = matcher.enforced(account) or matcher.mode(account) != "enforce"
+                    return _MATCHED if listed else _NOT_ENFORCED, _EMPTY_BODY
             except Exception:  # noqa: BLE001, S110 - `decide` runs into the same error and logs it
                 pass
         return _told(decide(self._gate, account, scope), scope)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 __all__ = ["MODE_HEADER", "Result", "Verdict", "VerdictReason", "mode_headers"]
 
 MODE_HEADER = "x-cidrgate-mode"
-"""The header of a response to a request that was not decided in the mode `enforce`."""
+"""The header of a response to a request that only the mode of the gate or of the list allows."""
 
 Result: TypeAlias = Literal["allowed", "denied", "would_deny"]
 """The results of a `Verdict`. Later versions may add values."""
@@ -115,5 +115,6 @@ class Verdict(_Late):
 
 
 def mode_headers(verdict: Verdict) -> tuple[tuple[str, str], ...]:
-    """Return what an edge adds to the headers of the application's response: the mode, unless it is `enforce`."""
-    return () if verdict.mode == "enforce" else ((MODE_HEADER, verdict.mode),)
+    """Return what an edge adds to the headers of a response: the mode, if only the mode allows the request."""
+    paused = verdict.mode == "off" and verdict.allowed and verdict.matched_cidr is None
+    return ((MODE_HEADER, verdict.mode),) if paused or verdict.result == "would_deny" else ()

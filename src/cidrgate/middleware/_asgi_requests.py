@@ -135,7 +135,7 @@ def denial_in(scope: Scope, verdict: Verdict) -> Denial:
 
 
 def sending_mode(send: Send, verdict: Verdict) -> Send:
-    """Return a `send` that adds the mode to the headers of the response, unless the mode is `enforce`."""
+    """Return a `send` that adds the mode to the headers of the response, if only it allows the request."""
     headers = [(name.encode(), value.encode()) for name, value in mode_headers(verdict)]
     if not headers:
         return send

@@ -255,7 +255,7 @@ class AllowlistMiddleware:
 
 
 def _with_mode(request: HttpRequest, response: Any) -> Any:
-    """Add the mode to the response, unless it is `enforce`."""
+    """Add the mode to the response, if only it allows the request."""
     verdict: Verdict | None = getattr(request, "cidrgate", None)
     if verdict is not None and verdict.allowed:
         for name, value in mode_headers(verdict):

@@ -87,7 +87,7 @@ class Allowlist:
 
 
 def _add_mode(response: Response) -> Response:
-    """Add the mode to the response, unless it is `enforce`; a function that ran earlier may have answered."""
+    """Add the mode to the response, if only it allows the request; a function that ran earlier may have answered."""
     verdict: Verdict | None = g.get("cidrgate")
     if verdict is not None and verdict.allowed:
         response.headers.extend(mode_headers(verdict))

@@ -143,7 +143,7 @@ class AllowlistMiddleware:
 
 
 def _starting_with_mode(start_response: StartResponse, verdict: Verdict) -> StartResponse:
-    """Return a `start_response` that adds the mode to the headers, unless the mode is `enforce`."""
+    """Return a `start_response` that adds the mode to the headers, if only it allows the request."""
     headers = mode_headers(verdict)
     if not headers:
         return start_response

@@ -183,8 +183,7 @@ class CheckModel(ResponseModel):
     address: str = Field(description="The address, as it was sent.")
     allowed: bool = Field(description="Whether the address may act for the account.")
     mode: str = Field(
-        description="The mode of the list; if it is not `enforce`, `X-Cidrgate-Mode` has it too, and every address is "
-        "allowed.",
+        description="The mode of the list. `X-Cidrgate-Mode` has it too if only the mode allows the address.",
         json_schema_extra=open_enum(get_args(Mode)),
     )
 
@@ -230,7 +229,8 @@ def check_address(request: Request, _principal: Reader, account_name: AccountNam
     except InvalidAddressError:
         allowed = False
     mode = manager.matcher.mode(account_name)
-    headers = {} if mode == "enforce" else {MODE_HEADER: mode}
+    only_mode = mode != "enforce" and allowed and manager.matcher.match(account_name, address) is None
+    headers = {MODE_HEADER: mode} if only_mode else {}
     return Answer({"account": account_name, "address": address, "allowed": allowed, "mode": mode}, 200, headers).read()
 
 
