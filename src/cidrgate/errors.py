@@ -243,7 +243,7 @@ class WouldDisableEnforcementError(UnconfirmedChangeError):
     """A change would end the enforcement of an account, so every address would be allowed.
 
     Attributes:
-        mode: The mode that the change would set; None if it would leave the account without entries.
+        mode: The mode that the change would set; None if it would set none and leave the account without entries.
     """
 
     code = "would_disable_enforcement"
@@ -251,7 +251,7 @@ class WouldDisableEnforcementError(UnconfirmedChangeError):
     def __init__(
         self, *, account: str, confirm: Iterable[str] = ("disable_enforcement",), mode: str | None = None
     ) -> None:
-        without = "without entries" if mode is None else f"in the mode {mode}"
+        without = "without entries" if mode in (None, "enforce") else f"in the mode {mode}"
         super().__init__(
             account=account,
             consequence=f"{without} account {account!r} would not be enforced: every address would be allowed",
@@ -356,7 +356,7 @@ class OutcomeUnknownError(StoreError):
 
 
 class InvalidExpiryError(CidrgateError, ValueError):
-    """The expiry of an entry has no time zone, is in the past, or is out of range in UTC.
+    """The expiry of an entry or of a mode has no time zone, is in the past, or is out of range in UTC.
 
     Attributes:
         expires_at: The expiry.

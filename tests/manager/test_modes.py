@@ -250,7 +250,7 @@ def test_a_closed_account_denies_while_it_is_empty(manager: RuleManager) -> None
         manager.set_mode("closed", "enforce", closed=False)
     manager.set_mode("closed", "enforce", closed=False, allow_unenforced=True)
     assert manager.allows("closed", "8.8.8.8")
-    with pytest.raises(ValueError, match="close the parent"):
+    with pytest.raises(SubaccountError, match="close the parent"):
         manager.create_account("sub-2", parent="acct-1", closed=True)
 
 
@@ -268,7 +268,7 @@ def test_a_mode_is_set_to_the_version_that_was_seen_and_never_of_a_subaccount(ma
     ("said", "error"),
     [
         ({"mode": "OFF"}, ValueError),
-        ({"mode": "enforce", "until": FAR}, ValueError),
+        ({"mode": "enforce", "until": FAR}, InvalidExpiryError),
         ({"mode": "off", "until": datetime(2020, 1, 1, tzinfo=UTC)}, InvalidExpiryError),
         ({"mode": "off", "until": datetime(2999, 1, 1)}, InvalidExpiryError),
         ({"mode": "off", "until": "tomorrow"}, TypeError),

@@ -1,7 +1,8 @@
 """`cidrgate history`: what changed in an account's list, when, and who did it; `cidrgate prune` deletes old rows."""
 
+from collections.abc import Mapping
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -102,7 +103,31 @@ def described(change: Change) -> str:
     removed = [f"- {_labelled(entry)}" for entry in change.before if entry.id not in after]
     altered = [f"{_labelled(before[key])} -> {_labelled(entry)}" for key, entry in after.items() if key in before]
     added = [f"+ {_labelled(entry)}" for entry in change.after if entry.id not in before]
-    return ", ".join([*removed, *altered, *added])
+    return ", ".join([*removed, *altered, *added, *_settings(change.details or {})])
+
+
+def _settings(details: Mapping[str, Any]) -> list[str]:
+    """Describe what a change set besides entries, such as the mode of a list.
+
+    Example:
+        >>> _settings({"before": {"mode": "off", "mode_reason": "test"}, "after": {"mode": "enforce", "mode_reason": None}})
+        ['mode off -> enforce', 'no mode reason']
+    """
+    before, after = details.get("before"), details.get("after")
+    if not isinstance(before, Mapping) or not isinstance(after, Mapping):
+        return []
+    described = []
+    for name, value in after.items():
+        old, title = before.get(name), name.replace("_", " ")
+        if value == old:
+            continue
+        if value is None:
+            described.append(f"no {title}")
+        else:
+            described.append(
+                f"{title} {value_text(value)}" if old is None else f"{title} {value_text(old)} -> {value_text(value)}"
+            )
+    return described
 
 
 def said_of(entry: Entry) -> list[str]:

@@ -94,7 +94,8 @@ def refuse_unconfirmed(outcome: ListOutcome, address: str | None, confirmed: Col
     """
     for guard in outcome.confirm:
         if guard not in confirmed:
-            mode = outcome.account.mode if outcome.account.mode != outcome.account_before.mode else None
+            was, now = outcome.account_before, outcome.account
+            mode = now.mode if (now.mode, now.closed) != (was.mode, was.closed) else None
             raise unconfirmed(guard, outcome.account.name, address, outcome.confirm, mode=mode)
 
 

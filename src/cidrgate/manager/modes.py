@@ -45,14 +45,17 @@ def mode_setting(mode: Mode, until: datetime | None, reason: str | None, closed:
 
     Raises:
         TypeError: If an argument has another type.
-        ValueError: If the mode is an unknown word, or `enforce` has an end.
+        ValueError: If the mode is an unknown word.
         InvalidTextError: If the reason is too long, or contains an invisible character.
-        InvalidExpiryError: If `until` is out of range in UTC.
+        InvalidExpiryError: If `until` is out of range in UTC, or the mode is `enforce`, which has no end.
     """
     if mode not in MODES:
         raise ValueError(f"mode must be 'enforce', 'report_only' or 'off', not {mode!r}")
     if mode == "enforce" and until is not None:
-        raise ValueError("the mode enforce has no end: leave out until, or set report_only or off")
+        raise InvalidExpiryError(
+            "the mode enforce has no end: leave out until, or set report_only or off",
+            expires_at=in_utc(until, "until"),
+        )
     if closed is not None:
         truth(closed, "closed")
     return ModeSetting(mode, None if until is None else in_utc(until, "until"), checked_text(reason, "reason"), closed)

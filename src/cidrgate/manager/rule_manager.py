@@ -25,6 +25,7 @@ from cidrgate.errors import (
     HistoryError,
     StoreConflictError,
     StoreError,
+    SubaccountError,
 )
 from cidrgate.manager import queries
 from cidrgate.manager.accounts import parent_account
@@ -537,8 +538,7 @@ class RuleManager:
             InvalidTextError: If the actor is too long, or contains an invisible character.
             AccountExistsError: If an account with this name exists already.
             AccountNotFoundError: If there is no account `parent`.
-            SubaccountError: If `parent` is itself a subaccount.
-            ValueError: If a subaccount is to be closed: its parent's list decides.
+            SubaccountError: If `parent` is itself a subaccount, or a subaccount is to be closed.
             StoreError: If the account cannot be stored.
 
         Example:
@@ -551,7 +551,11 @@ class RuleManager:
         actor = checked_text(actor, "actor")
         check_switches(closed=closed)
         if closed and parent is not None:
-            raise ValueError("a subaccount cannot be closed, because its parent's list decides: close the parent")
+            raise SubaccountError(
+                "a subaccount cannot be closed, because its parent's list decides: close the parent",
+                account=account,
+                parent=parent,
+            )
 
         def create(transaction: Transaction) -> Account:
             owner = None if parent is None else parent_account(transaction, parent)
@@ -868,8 +872,9 @@ class RuleManager:
 
         Raises:
             TypeError: If an argument has another type.
-            ValueError: If the mode is an unknown word, or `enforce` has an end.
-            InvalidExpiryError: If `until` is in the past, has no time zone or is out of range in UTC.
+            ValueError: If the mode is an unknown word.
+            InvalidExpiryError: If `until` is in the past, has no time zone or is out of range in UTC, or the mode is
+                `enforce`, which has no end.
             InvalidTextError: If the reason or the actor is too long, or contains an invisible character.
             AccountNotFoundError: If there is no such account.
             SubaccountError: If the account inherits its list, and so its mode.
