@@ -60,7 +60,7 @@ _EMPTY = """
             FROM pg_tables WHERE schemaname = 'cidrgate' AND tablename NOT IN ('alembic_version', 'facts')
         );
     END $$;
-    UPDATE cidrgate.facts SET store_id = md5(random()::text), log_start = 1;
+    UPDATE cidrgate.facts SET store_id = md5(random()::text), log_start = 1, policy = NULL;
 """
 
 
@@ -249,6 +249,12 @@ class PostgresServer:
         except psycopg.Error:  # its test left something behind that is in the way
             return
         self._clean.append(url)
+
+    @staticmethod
+    def empty(url: str) -> None:
+        """Empty the tables of a database."""
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute(_EMPTY)
 
     def _execute(self, statement: str) -> None:
         with psycopg.connect(self.url("postgres"), autocommit=True) as connection:

@@ -34,6 +34,7 @@ __all__ = [
     "StoreNotFoundError",
     "StoreOutgrownError",
     "StoreConflictError",
+    "StoreNotEmptyError",
     "StoreBusyError",
     "AccountsLockedError",
     "ChangeWithdrawnError",
@@ -41,7 +42,9 @@ __all__ = [
     "OutcomeUnknownError",
     "InvalidExpiryError",
     "HistoryError",
+    "UndoConflictError",
     "SnapshotError",
+    "InvalidCopyError",
     "ProxyProtocolError",
     "MissingAccountError",
     "UnclearAccountError",
@@ -312,6 +315,12 @@ class StoreConflictError(StoreError, ConflictError):
     code = "store_conflict"
 
 
+class StoreNotEmptyError(ConflictError):
+    """A backup was to be restored to a store that has accounts, changes or tokens already. Nothing was changed."""
+
+    code = "store_not_empty"
+
+
 class StoreBusyError(StoreError):
     """Another writer held the store's lock for longer than the lock timeout; nothing was changed. Try again later."""
 
@@ -383,10 +392,54 @@ class HistoryError(NotFoundError):
         self.sequence = sequence
 
 
+class UndoConflictError(ConflictError):
+    """A change of a list cannot be undone, because of later changes or because of what it is; nothing was changed.
+
+    The message says what stands in the way.
+
+    Attributes:
+        account: The account whose list was to change.
+        sequence: The sequence of the change that was to be undone.
+        entries: The networks of that change that are no longer as it left them, or have expired.
+        later: The sequence of the last change that altered them; None if there is none.
+    """
+
+    code = "undo_conflict"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        account: str | None = None,
+        sequence: int | None = None,
+        entries: Iterable[str] = (),
+        later: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.account = account
+        self.sequence = sequence
+        self.entries = tuple(entries)
+        self.later = later
+
+
 class SnapshotError(CidrgateError):
     """A file is not a snapshot, is damaged, or was written by a newer version."""
 
     code = "snapshot"
+
+
+class InvalidCopyError(CidrgateError, ValueError):
+    """A file that should be an export or a backup is damaged, incomplete or of a newer cidrgate.
+
+    Attributes:
+        line: The number of the line where it is wrong, from 1; None if it is the whole file.
+    """
+
+    code = "invalid_copy"
+
+    def __init__(self, message: str, *, line: int | None = None) -> None:
+        super().__init__(message)
+        self.line = line
 
 
 class ProxyProtocolError(CidrgateError, ValueError):

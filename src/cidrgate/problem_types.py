@@ -162,7 +162,7 @@ PROBLEM_TYPES: Final = (
         "Change not found",
         "The change log has no such change: it was deleted by retention, is in the future, or is from before the "
         "account was created.",
-        "Choose another `to_sequence` from the history.",
+        "Choose another sequence from the history.",
     ),
     _of(
         errors.AccountExistsError,
@@ -205,6 +205,13 @@ PROBLEM_TYPES: Final = (
         "Conflict",
         "The state of the store contradicts the change. It is the class of every such error. Nothing was changed.",
         "Read the current state, and decide again.",
+    ),
+    _of(
+        errors.UndoConflictError,
+        409,
+        "Change cannot be undone",
+        "Later changes altered what the change did, or its entries have expired. Nothing was changed.",
+        "Undo the later change that `later` names first, or change the list.",
     ),
     _of(
         errors.VersionConflictError,
@@ -278,6 +285,20 @@ PROBLEM_TYPES: Final = (
         "Invalid snapshot",
         "The file is not a snapshot, is damaged, or is of a newer version.",
         "Write it again with `cidrgate compile`.",
+    ),
+    _of(
+        errors.InvalidCopyError,
+        422,
+        "Invalid export or backup",
+        "The file is not an export or a backup, is damaged or incomplete, or is of a newer version.",
+        "Write it again with `cidrgate export` or `cidrgate backup`. The message names the line.",
+    ),
+    _of(
+        errors.StoreNotEmptyError,
+        None,
+        "Store not empty",
+        "A backup was to be restored to a store that has accounts, changes or tokens already.",
+        "Restore it to a new store.",
     ),
     _of(
         errors.MissingExtraError,

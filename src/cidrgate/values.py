@@ -63,6 +63,7 @@ Action: TypeAlias = Literal[
     "remove",
     "replace",
     "restore",
+    "undo",
     "expire",
     "set_mode",
     "create_token",
@@ -569,7 +570,7 @@ EntryRef: TypeAlias = int | Prefix | Entry
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListChange:
-    """What a change did to a list. `RuleManager.add`, `edit`, `remove`, `replace` and `restore` return it.
+    """What a change did to a list. The methods of `RuleManager` that change one list return it.
 
     With a manager that makes dry runs, it is what the change would do; a new entry then has a negative id.
 
@@ -719,9 +720,9 @@ class Change:
         at: When the change was committed; a time in UTC with a time zone.
         actor: The actor who made the change, or None if no actor was named.
         account: The account that changed; None for an event of the store as a whole, such as a sign-in.
-        action: What happened. `create_account`, `add`, `edit`, `remove`, `replace`, `restore`, `set_mode`, or `expire`
-            if the change removed expired entries from the list or ended a mode that had expired. Events of the whole
-            store are `create_token`, `revoke_token`, `create_link`, `sign_in`, `sign_in_failed`, `end_session`,
+        action: What happened. `create_account`, `add`, `edit`, `remove`, `replace`, `restore`, `undo`, `set_mode`, or
+            `expire` if the change removed expired entries from the list or ended a mode that had expired. Events of the
+            whole store are `create_token`, `revoke_token`, `create_link`, `sign_in`, `sign_in_failed`, `end_session`,
             `end_all_sessions` and `prune`.
         before: The entries that the change removed or edited, as they were before.
         after: The entries that the change added or edited, as they are after.

@@ -77,6 +77,7 @@ def test_an_argument_that_is_no_text_ends_in_an_error_not_a_traceback(tmp_path: 
         ["remove", "a", "8.8.8.0/24"],
         ["replace", "a", "8.8.8.0/24"],
         ["restore", "a", "--to-sequence", "1"],
+        ["undo", "a", "1"],
         ["prune", "--older-than", "1d", "--yes"],
         ["import", "-", "--format", "csv", "--no-create"],
         ["compile", "lists.snapshot"],

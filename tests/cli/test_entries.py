@@ -152,12 +152,13 @@ def test_each_change_answers_with_the_version_for_the_next_one(filled: Cidrgate)
         ["remove", "a", "8.8.8.0/24"],
         ["replace", "a", "8.8.8.0/24"],
         ["restore", "a", "--to-sequence", "2"],
+        ["undo", "a", "8"],
     ):
         record = filled(*command, "--expect-version", str(version), "--json").record
         assert record.keys() == {"account", "version", "enforced", "entry_count", "before", "after"}
         version = record["version"]
-    assert version == 6
-    assert record["entry_count"] == 2
+    assert version == 7
+    assert record["entry_count"] == 1
 
 
 def test_a_change_without_effect_says_so(filled: Cidrgate) -> None:

@@ -37,7 +37,7 @@ EXPECTED = {
     3: "RuleError UnconfirmedChangeError WouldDisableEnforcementError WouldLockOutCallerError SubaccountError "
     "InvalidAccountError InvalidTextError InvalidExpiryError InvalidScopeError NotConfirmedError BadRowsError",
     4: "NotFoundError AccountNotFoundError EntryNotFoundError HistoryError TokenNotFoundError SessionNotFoundError",
-    5: "ConflictError AccountExistsError VersionConflictError",
+    5: "ConflictError AccountExistsError VersionConflictError UndoConflictError",
     6: "StoreError StoreNotFoundError StoreOutgrownError StoreConflictError StoreBusyError AccountsLockedError "
     "ChangeWithdrawnError OutcomeUnknownError ForkedError",
     7: "PartialImportError",
@@ -93,6 +93,7 @@ UNKNOWN = {
     "mode": ["nobody", "off"],
     "pause": ["nobody", "--for", "1h"],
     "resume": ["nobody"],
+    "undo": ["nobody", "1"],
     "history": ["nobody"],
     "export": ["nobody"],
     "account create": ["new", "--parent", "nobody"],

@@ -85,6 +85,7 @@ def test_a_change_of_an_old_version_is_refused(cidrgate: Cidrgate) -> None:
         ["remove", "acct-1", "1.1.1.1/32"],
         ["replace", "acct-1", "9.9.9.9/32"],
         ["restore", "acct-1", "--to-sequence", "1"],
+        ["undo", "acct-1", "2"],
     ):
         refused = cidrgate(*command, "--expect-version", version, "--json", status=5)
         assert refused.error["code"] == "version_conflict"

@@ -36,7 +36,7 @@ PARSERS = parsers(app)
 
 
 def test_each_command_is_walked_over() -> None:
-    assert {"restore to_sequence", "revoke token", "serve port", "history cursor"} <= PARSERS.keys()
+    assert {"restore to_sequence", "undo sequence", "revoke token", "serve port", "history cursor"} <= PARSERS.keys()
     assert any("ids" in name or "remove" in name for name in PARSERS)
     assert len(PARSERS) > 20
 

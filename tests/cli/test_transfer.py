@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import json
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta
@@ -220,23 +221,85 @@ def csv_rows(text: str) -> list[dict[str, str]]:
     return list(csv.DictReader(text.splitlines()))
 
 
-def test_export_to_stdout(filled: Cidrgate) -> None:
-    assert csv_rows(filled("export").out) == AS_CSV
-    assert csv_rows(filled("export", "b", "a", "b").out) == AS_CSV[::-1]
-    assert filled("export").out.splitlines()[1].startswith('a,8.8.8.0/24,"x, ""y""",')
-    for options in (("--format", "jsonl"), ("--json",)):
-        assert [json.loads(line) for line in filled("export", *options).out.splitlines()] == AS_JSON
+def test_a_table_on_stdout(filled: Cidrgate) -> None:
+    assert csv_rows(filled("export", "--csv").out) == AS_CSV
+    assert csv_rows(filled("export", "b", "a", "b", "--csv").out) == AS_CSV[::-1]
+    assert filled("export", "--csv").out.splitlines()[1].startswith('a,8.8.8.0/24,"x, ""y""",')
+
+
+def test_a_table_says_first_what_it_lacks(filled: Cidrgate) -> None:
+    assert filled("export", "--csv").err.startswith("CSV is no whole copy: it lacks accounts without entries")
+    assert filled("export", "--csv", "--json").err == ""
+    assert filled("export").err == ""
 
 
 def test_export_to_a_file(filled: Cidrgate) -> None:
-    assert "exported 2 entries of 2 accounts to all.jsonl" in filled("export", "-o", "all.jsonl").out
-    assert [json.loads(line) for line in Path("all.jsonl").read_text().splitlines()] == AS_JSON
+    assert "exported 2 entries of 4 accounts to all.jsonl" in filled("export", "-o", "all.jsonl").out
+    lines = [json.loads(line) for line in Path("all.jsonl").read_text().splitlines()]
+    assert [one.get("name") for one in lines] == [None, "a", "b", "empty", "s", None]
     assert filled("export", "b", "-o", "b.csv", "--json").record == {
         "account_count": 1,
         "entry_count": 1,
         "file": "b.csv",
     }
     assert csv_rows(Path("b.csv").read_text()) == AS_CSV[1:]
+    for name in ("all.jsonl", "b.csv"):
+        assert Path(name).stat().st_mode & 0o777 == 0o600
+
+
+def test_an_export_is_imported_exactly_also_compressed_and_by_a_pipe(filled: Cidrgate, tmp_path: Path) -> None:
+    plain = filled("export").out
+    filled("export", "-o", "all.jsonl.gz")
+    assert gzip.decompress(Path("all.jsonl.gz").read_bytes()).decode() == plain
+    for number, (file, stdin) in enumerate([("all.jsonl.gz", None), ("-", plain)]):
+        copied = Cidrgate(tmp_path / f"copy-{number}.db")
+        answer = copied("import", file, "--json", stdin=stdin).record
+        assert (answer["account_count"], answer["entry_count"], answer["created_count"]) == (4, 2, 4)
+        assert copied("export").out == plain
+        assert copied("import", file, "--json", stdin=stdin).record["unchanged_count"] == 4
+        copied("remove", "a", "8.8.8.0/24", "--empty")
+        refused = copied("import", file, stdin=stdin, status=3).err
+        assert "a: account 'a' exists already and differs from the file" in refused
+        assert "--skip-existing or --replace" in refused
+        assert "nothing was imported" in refused
+        copied("import", file, "--skip-existing", stdin=stdin)
+        assert "would import 1 entry of 1 account" in copied("import", file, "--replace", "--dry-run", stdin=stdin).out
+        copied("import", file, "--replace", stdin=stdin)
+        assert not copied("check", "s", "9.9.9.9", status=1).err
+
+
+@pytest.mark.usefixtures("no_database")
+def test_a_damaged_export_creates_no_account(filled: Cidrgate, tmp_path: Path) -> None:
+    filled("export", "-o", "all.jsonl.gz")
+    whole = Path("all.jsonl.gz").read_bytes()
+    Path("half.jsonl.gz").write_bytes(whole[: len(whole) // 2])
+    copied = Cidrgate(tmp_path / "copy.db")
+    assert "was cut off" in copied("import", "half.jsonl.gz", status=2).err
+    lines = filled("export").out.splitlines(keepends=True)
+    assert copied("import", "-", "--json", stdin="".join(lines[:-1]), status=3).error["code"] == "invalid_copy"
+    assert copied.accounts() == []
+
+
+def test_options_of_exports_are_for_exports(filled: Cidrgate) -> None:
+    Path("rows.csv").write_text("account,cidr\nc,9.9.9.9/32\n")
+    assert "--empty is for exports" in filled("import", "rows.csv", "--empty", status=2).err
+
+
+def test_a_backup_is_restored_to_a_new_store(filled: Cidrgate, tmp_path: Path) -> None:
+    filled("token", "create", "ci", "--scope", "admin")
+    answer = filled("backup", "store.backup", "--json").record
+    assert answer == {"account_count": 4, "entry_count": 2, "change_count": 7, "token_count": 1, "file": "store.backup"}
+    assert Path("store.backup").stat().st_mode & 0o777 == 0o600
+    restored = Cidrgate(tmp_path / "restored.db")
+    assert restored("restore-backup", "store.backup", "--json").record == answer
+    assert restored.database.stat().st_mode & 0o777 == 0o600
+    assert restored("backup", "-").out == filled("backup", "-").out
+    for command in (("history", "a", "--json"), ("token", "list", "--json")):
+        assert restored(*command).record == filled(*command).record
+    assert restored("restore-backup", "-", "--json", stdin=filled("backup", "-").out, status=5).error["code"] == (
+        "store_not_empty"
+    )
+    assert "people sign in again" in filled("backup", "again.backup").out
 
 
 def test_an_export_leaves_out_what_has_ended_but_opens_no_list(cidrgate: Cidrgate) -> None:
@@ -246,7 +309,7 @@ def test_an_export_leaves_out_what_has_ended_but_opens_no_list(cidrgate: Cidrgat
         manager.import_accounts({"a": [NewEntry("8.8.8.0/24", expires_at=soon), NewEntry("9.9.9.9/32")]})
         manager.import_accounts({"b": [NewEntry("1.1.1.1/32", expires_at=soon)]})
     eventually(lambda: datetime.now(UTC) > soon)
-    first, second = csv_rows(cidrgate("export", "-o", "-", "--format", "csv").out)
+    first, second = csv_rows(cidrgate("export", "-o", "-", "--csv").out)
     assert (first["cidr"], first["expires_at"]) == ("9.9.9.9/32", "")
     assert (second["cidr"], datetime.fromisoformat(second["expires_at"])) == ("1.1.1.1/32", soon)
 
@@ -267,7 +330,6 @@ def test_an_export_that_fails_leaves_the_file_as_it_was(filled: Cidrgate) -> Non
     before = sorted(Path().iterdir())
     assert "cidrgate account create c" in filled("export", "a", "c", "-o", "lists.csv", status=4).err
     assert filled("export", "s", "--json", status=3).error["code"] == "list_inherited"
-    assert "--format" in filled("export", "-o", "lists.dat", status=2).err
     assert "cannot write" in filled("export", "-o", "no/such/lists.csv", status=2).err
     assert Path("lists.csv").read_text() == "before"
     assert sorted(Path().iterdir()) == before

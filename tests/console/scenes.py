@@ -87,9 +87,43 @@ def _editing(page: Page) -> None:
     expect(page.locator(".problems")).to_be_visible()
 
 
-def _confirming(page: Page) -> None:
+def _last(page: Page) -> None:
+    page.goto("list?account=initech")
+    page.get_by_role("button", name="Delete 8.8.4.0/24").click()
+    expect(page.get_by_role("dialog")).to_be_visible()
+
+
+def _giving_way(page: Page) -> None:
+    _dialog("acme", "8.8.0.0/16", "1 problem")(page)
+    page.get_by_role("button", name="Put it in its place").click()
+    expect(page.get_by_role("group", name="Removed in the same step")).to_be_visible()
+
+
+def _losing(page: Page) -> None:
     page.goto("list?account=acme")
-    page.get_by_role("button", name=f"Delete {ADDRESS}/32").click()
+    page.get_by_role("row").filter(has_text="8.8.8.0/24").get_by_role("link", name="Edit").click()
+    page.get_by_label("CIDR", exact=True).fill("8.8.8.0/25")
+    expect(page.locator(".loss")).to_be_visible()
+
+
+def _back(name: str) -> Callable[[Page], None]:
+    def visit(page: Page) -> None:
+        page.goto("history?account=acme")
+        page.get_by_role("link", name=name).last.click()
+        expect(page.get_by_role("dialog")).to_be_visible()
+
+    return visit
+
+
+def _discarding(page: Page) -> None:
+    _dialog("acme", "4.4.4.0/24", "1 network can be added")(page)
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("alert")).to_be_visible()
+
+
+def _revoking(page: Page) -> None:
+    page.goto("tokens")
+    page.get_by_role("link", name="Revoke").first.click()
     expect(page.get_by_role("dialog")).to_be_visible()
 
 
@@ -123,12 +157,20 @@ SCENES: dict[str, Callable[[Page], None]] = {
     "add-first": _dialog("new-customer", "8.8.8.0/24", "Please confirm"),
     "add-page": _visit("list/add?account=acme&cidrs=4.4.4.4"),
     "edit": _editing,
-    "delete-own": _confirming,
+    "edit-loses": _losing,
+    "add-gives-way": _giving_way,
+    "add-escape": _discarding,
+    "delete-last": _last,
     "subaccount": _visit("list?account=acme-eu"),
     "subaccounts": _visit("subaccounts?account=acme"),
     "test-allowed": _visit("test?account=acme&address=8.8.8.8"),
     "test-denied": _visit("test?account=acme&address=8.8.9.1"),
+    "test-network": _visit("test?account=acme&address=8.8.8.0/23"),
+    "test-no-address": _visit("test?account=acme&address=8.8.8.7/24"),
     "history": _visit("history?account=acme"),
+    "history-undo": _back("Undo this change"),
+    "history-go-back": _back("Go back to this list"),
+    "revoke": _revoking,
     "tokens": _visit("tokens"),
     "new-token": _visit("tokens/new"),
     "sessions": _visit("sessions"),

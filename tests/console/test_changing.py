@@ -10,7 +10,7 @@ from playwright.sync_api import expect
 from tests.console.a_console import ADDRESS, Console, Visitors
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Locator, Page
+    from playwright.sync_api import Dialog, Locator, Page
 
 
 def row_of(page: Page, cidr: str) -> Locator:
@@ -32,7 +32,9 @@ def test_an_entry_is_edited_in_its_place(console: Console, visitors: Visitors) -
     page = visitors.person(console)
     form = edit(page, account, "1.1.1.1/32")
     form.get_by_label("CIDR").fill("9.9.9.9/32")
-    expect(form).to_contain_text("9.9.9.0/24 already covers these addresses")
+    expect(form).to_contain_text("9.9.9.0/24 already covers these addresses.")
+    form.get_by_role("button", name="Keep 1.1.1.1/32").click()
+    expect(form.get_by_label("CIDR")).to_have_value("1.1.1.1/32")
     form.get_by_label("CIDR").fill("1.1.1.7/24")
     form.get_by_role("button", name="Use 1.1.1.0/24").click()
     expect(form.get_by_label("CIDR")).to_have_value("1.1.1.0/24")
@@ -68,7 +70,7 @@ def test_an_end_is_taken_away(console: Console, visitors: Visitors) -> None:
 
 def test_an_edit_that_locks_out_is_confirmed(console: Console, visitors: Visitors) -> None:
     account = console.account(f"{ADDRESS}/32")
-    page = visitors.person(console)
+    page = visitors.person(console, f"account:{account}:write")
     form = edit(page, account, f"{ADDRESS}/32")
     form.get_by_label("CIDR").fill("8.8.8.0/24")
     expect(form).to_contain_text("you would lock yourself out")
@@ -87,12 +89,12 @@ def test_what_is_deleted_can_be_had_back(console: Console, visitors: Visitors) -
     expect(page.get_by_role("status")).to_contain_text("Deleted 8.8.8.0/24")
     assert console.cidrs(account) == ["9.9.9.0/24"]
     page.get_by_role("button", name="Undo").click()
-    expect(page.get_by_role("status")).to_contain_text("Restored the list: added 8.8.8.0/24")
+    expect(page.get_by_role("status")).to_contain_text("Undid a change: added 8.8.8.0/24")
     assert [(entry.cidr, entry.label) for entry in console.manager.entries(account)] == [
         ("8.8.8.0/24", "office"),
         ("9.9.9.0/24", None),
     ]
-    assert console.manager.history(account)[0].action == "restore"
+    assert console.manager.history(account)[0].action == "undo"
 
 
 def test_the_last_entry_is_deleted_only_when_confirmed(console: Console, visitors: Visitors) -> None:
@@ -112,13 +114,13 @@ def test_the_last_entry_is_deleted_only_when_confirmed(console: Console, visitor
     assert console.cidrs(account) == []
     page.get_by_role("button", name="Undo").click()  # it begins to be enforced again
     page.get_by_role("checkbox", name="Start enforcing").check()
-    page.get_by_role("dialog").get_by_role("button", name="Restore").click()
+    page.get_by_role("dialog").get_by_role("button", name="Undo").click()
     expect(page.get_by_role("status")).to_contain_text("added 9.9.9.0/24")
 
 
 def test_ones_own_entry_is_deleted_only_when_confirmed(console: Console, visitors: Visitors) -> None:
     account = console.account("8.8.8.0/24", "9.9.9.0/24")
-    page = visitors.person(console)
+    page = visitors.person(console, f"account:{account}:write")
     page.goto(f"list?account={account}")
     page.get_by_role("button", name="Delete 9.9.9.0/24").click()
     dialog = page.get_by_role("dialog")
@@ -214,9 +216,135 @@ def test_the_history_leads_back(console: Console, visitors: Visitors) -> None:
     expect(items).to_have_count(4)
     expect(items.nth(0)).to_contain_text("Changed 8.8.8.0/24 to 8.8.0.0/16")
     expect(items.nth(0)).to_contain_text("by grace")
-    items.nth(1).get_by_role("button", name="Restore").click()
+    items.nth(1).get_by_role("link", name="Go back to this list").click()
+    dialog = page.get_by_role("dialog", name="Go back to this list?")
+    expect(dialog.get_by_role("row").filter(has_text="8.8.0.0/16")).to_contain_text("Goes")
+    expect(dialog.get_by_role("row").filter(has_text="8.8.8.0/24")).to_contain_text("Comes back")
+    expect(dialog.locator(".loss")).to_contain_text("Loses access: 8.8.0.0/21")
+    dialog.get_by_role("link", name="Cancel").click()
+    assert console.cidrs(account) == ["8.8.0.0/16", "9.9.9.0/24"]
+    items.nth(1).get_by_role("link", name="Go back to this list").click()
+    dialog.get_by_role("button", name="Go back").click()
     expect(page.get_by_role("status")).to_contain_text("added 8.8.8.0/24 and removed 8.8.0.0/16")
     assert console.cidrs(account) == ["8.8.8.0/24", "9.9.9.0/24"]
+
+
+def test_one_change_of_the_history_is_undone(console: Console, visitors: Visitors) -> None:
+    """The row "Deleted 8.8.0.0/22" brings it back, and does not delete it again."""
+    account = console.account("9.9.9.0/24")
+    console.manager.add(account, "8.8.0.0/22", label="office", actor="ada")
+    console.manager.remove(account, "8.8.0.0/22", actor="grace")
+    console.manager.add(account, "1.1.1.1/32", actor="ada")
+    page = visitors.person(console, name="ops")
+    page.goto(f"history?account={account}")
+    row = page.get_by_role("listitem").filter(has_text="Deleted 8.8.0.0/22")
+    row.get_by_role("link", name="Undo this change").click()
+    dialog = page.get_by_role("dialog", name="Undo this change?")
+    expect(dialog.get_by_role("row").filter(has_text="8.8.0.0/22")).to_contain_text("Comes back")
+    dialog.get_by_role("button", name="Undo").click()
+    expect(page.get_by_role("status")).to_contain_text("Undid a change: added 8.8.0.0/22")
+    assert console.cidrs(account) == ["1.1.1.1/32", "8.8.0.0/22", "9.9.9.0/24"]
+    last = console.manager.history(account)[0]
+    assert (last.action, last.actor) == ("undo", "ops")
+    expect(page.get_by_role("button", name="Undo")).to_be_visible()  # an undo too
+
+
+def test_what_stands_in_the_way_of_an_undo_is_said(console: Console, visitors: Visitors) -> None:
+    account = console.account("9.9.9.0/24")
+    console.manager.add(account, "8.8.8.0/24")
+    console.manager.edit(account, "8.8.8.0/24", "8.8.0.0/16")
+    later = console.manager.history(account)[0].sequence
+    console.manager.remove(account, "9.9.9.0/24")
+    console.manager.add(account, "9.9.0.0/16")
+    page = visitors.person(console)
+    page.goto(f"history?account={account}")
+    undo = {
+        "Added 8.8.8.0/24": f"has been changed or deleted since, by change {later}. Undo change {later} first",
+        "Deleted 9.9.9.0/24": "9.9.9.0/24: 9.9.0.0/16 already covers these addresses.",
+    }
+    for sentence, why in undo.items():
+        page.get_by_role("listitem").filter(has_text=sentence).get_by_role("link", name="Undo").click()
+        dialog = page.get_by_role("dialog")
+        expect(dialog.get_by_role("alert")).to_contain_text(why)
+        expect(dialog.get_by_role("alert")).to_be_focused()
+        dialog.get_by_role("link", name="Back to the history").click()
+    assert console.cidrs(account) == ["8.8.0.0/16", "9.9.0.0/16"]
+
+
+def test_going_back_without_scripts_shows_the_difference_too(console: Console, visitors: Visitors) -> None:
+    account = console.account("9.9.9.0/24")
+    console.manager.add(account, "8.8.8.0/24")
+    page = visitors.person(console, scripts=False)
+    page.goto(f"history?account={account}")
+    page.get_by_role("listitem").nth(1).get_by_role("link", name="Go back to this list").click()
+    expect(page.get_by_role("row").filter(has_text="8.8.8.0/24")).to_contain_text("Goes")
+    assert console.cidrs(account) == ["8.8.8.0/24", "9.9.9.0/24"]
+    page.get_by_role("button", name="Go back").click()
+    expect(page.get_by_role("status")).to_contain_text("removed 8.8.8.0/24")
+    page.goto(f"list/restore?account={account}&at={console.manager.history(account)[0].sequence}")
+    expect(page.get_by_text("The list is like that already: nothing would change.")).to_be_visible()
+
+
+def test_an_edit_is_put_in_the_place_of_others(console: Console, visitors: Visitors) -> None:
+    account = console.account("9.9.9.0/24", "8.8.8.0/24", "8.8.9.9/32")
+    page = visitors.person(console)
+    form = edit(page, account, "8.8.8.0/24")
+    form.get_by_label("Label").fill("office")
+    form.get_by_label("CIDR").fill("8.8.0.0/16")
+    expect(form).to_contain_text("It covers 8.8.9.9/32, which is listed.")
+    form.get_by_role("button", name="Put it in its place").click()
+    giving_way = form.get_by_role("group", name="Removed in the same step")
+    expect(giving_way).to_contain_text("8.8.9.9/32")
+    form.get_by_label("CIDR").fill("8.8.8.0/23")
+    expect(giving_way).to_contain_text("8.8.9.9/32")
+    form.get_by_label("CIDR").fill("8.8.8.0/25")
+    expect(giving_way).to_have_count(0)
+    form.get_by_label("CIDR").fill("8.8.0.0/16")
+    form.get_by_role("button", name="Put it in its place").click()
+    form.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("status")).to_contain_text("Replaced the list")
+    assert [(entry.cidr, entry.label) for entry in console.manager.entries(account)] == [
+        ("8.8.0.0/16", "office"),
+        ("9.9.9.0/24", None),
+    ]
+
+
+def test_a_loss_is_shown_as_a_loss(console: Console, visitors: Visitors) -> None:
+    page = visitors.person(console)
+    form = edit(page, console.account("9.9.9.0/24", "8.8.8.0/24"), "8.8.8.0/24")
+    form.get_by_label("CIDR").fill("8.8.8.0/25")
+    expect(form.locator(".loss")).to_contain_text("Loses access: 8.8.8.128/25.")
+    expect(form.locator(".message.good")).not_to_contain_text("Loses")
+
+
+def test_a_refused_edit_leads_to_what_is_wrong(console: Console, visitors: Visitors) -> None:
+    form = edit(visitors.person(console), console.account("9.9.9.0/24"), "9.9.9.0/24")
+    form.get_by_label("CIDR").fill("9.9.9.0-9.9.10.255")
+    form.get_by_role("button", name="Save").click()
+    expect(form.locator(".problems-title")).to_be_focused()
+    form.get_by_role("button", name="Use 9.9.10.0/24").click()  # one of the two: an entry is one network
+    expect(form.get_by_label("CIDR")).to_have_value("9.9.10.0/24")
+
+
+def test_what_is_typed_in_a_row_is_not_lost_by_leaving_the_page(console: Console, visitors: Visitors) -> None:
+    account = console.account("9.9.9.0/24", "8.8.8.0/24")
+    page = visitors.person(console)
+    form = edit(page, account, "8.8.8.0/24")
+    form.get_by_label("Label").press_sequentially("typed with care")
+    asked: list[str] = []
+
+    def stay(dialog: Dialog) -> None:
+        asked.append(dialog.type)
+        dialog.dismiss()
+
+    page.on("dialog", stay)
+    page.get_by_role("button", name="Delete 9.9.9.0/24").click()  # its answer is another page
+    expect(form.get_by_label("Label")).to_have_value("typed with care")
+    form.get_by_role("button", name="Save").click()
+    expect(form.locator("xpath=..").get_by_role("alert")).to_contain_text("Deleted 9.9.9.0/24")
+    form.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("status")).to_contain_text("label: typed with care")
+    assert asked == ["beforeunload"]
 
 
 def test_a_long_history_has_pages(console: Console, visitors: Visitors) -> None:
@@ -229,3 +357,24 @@ def test_a_long_history_has_pages(console: Console, visitors: Visitors) -> None:
     expect(page.get_by_text("Created the account")).to_be_visible()
     page.get_by_role("link", name="Newest").click()
     expect(page.get_by_text("Now", exact=True)).to_be_visible()
+
+
+def test_an_entry_is_disabled_and_enabled_by_one_click(console: Console, visitors: Visitors) -> None:
+    account = console.account("9.9.9.0/24", "8.8.8.0/24")
+    page = visitors.person(console, f"account:{account}:write")
+    page.goto(f"list?account={account}")
+    page.get_by_role("button", name="Disable 8.8.8.0/24").click()
+    expect(page.get_by_role("status")).to_contain_text("Changed 8.8.8.0/24 (enabled: no)")
+    expect(row_of(page, "8.8.8.0/24")).to_contain_text("disabled")
+    assert [entry.enabled for entry in console.manager.entries(account)] == [False, True]
+    page.get_by_role("button", name="Disable 9.9.9.0/24").click()
+    dialog = page.get_by_role("dialog", name="Disable 9.9.9.0/24?")
+    dialog.get_by_role("checkbox", name="Lock my own address out").check()
+    dialog.get_by_role("button", name="Disable").click()
+    expect(page.locator("#own")).to_contain_text("not covered")
+    page.get_by_role("button", name="Enable 9.9.9.0/24").click()
+    expect(page.get_by_role("status")).to_contain_text("Changed 9.9.9.0/24 (enabled: yes)")
+    page.get_by_role("button", name="Undo").click()
+    page.get_by_role("dialog").get_by_role("checkbox", name="Lock my own address out").check()
+    page.get_by_role("dialog").get_by_role("button", name="Undo").click()
+    expect(row_of(page, "9.9.9.0/24")).to_contain_text("disabled")

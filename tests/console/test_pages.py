@@ -86,12 +86,13 @@ def test_a_name_that_is_taken_is_refused_beside_what_was_typed(console: Console,
     page.goto("accounts/new")
     page.get_by_label("Name").fill(account)
     page.get_by_role("button", name="Create").click()
-    expect(page.get_by_role("alert")).to_contain_text(f"An account '{account}' exists already")
+    expect(page.get_by_role("alert")).to_contain_text(f"There is already an account “{account}”.")
+    expect(page.get_by_role("alert")).to_be_focused()
     expect(page.get_by_label("Name")).to_have_value(account)
     page.get_by_label("Name").fill(f"{account}-sub")
     page.get_by_label("Parent").fill("nobody")
     page.get_by_role("button", name="Create").click()
-    expect(page.get_by_role("alert")).to_contain_text("There is no account 'nobody'")
+    expect(page.get_by_role("alert")).to_contain_text("There is no account “nobody” that could be the parent.")
 
 
 def test_a_subaccount_shows_what_it_inherits(console: Console, visitors: Visitors) -> None:
@@ -110,7 +111,8 @@ def test_a_subaccount_shows_what_it_inherits(console: Console, visitors: Visitor
     expect(page.get_by_role("button", name="Delete")).to_have_count(0)
     page.get_by_role("link", name="History").click()
     expect(page.get_by_text("Added 9.9.9.0/24")).to_be_visible()
-    expect(page.get_by_role("button", name="Restore")).to_have_count(0)
+    for way in ("Undo this change", "Go back to this list"):
+        expect(page.get_by_role("link", name=way)).to_have_count(0)
     page.get_by_role("main").get_by_role("link", name=account, exact=True).first.click()
     expect(page.get_by_role("link", name="+ Add CIDR address")).to_be_visible()
     refused = page.request.get(f"list/add?account={account}-sub")
@@ -126,19 +128,30 @@ def test_an_address_is_tested(console: Console, visitors: Visitors) -> None:
     answers = [
         ("8.8.8.8", "8.8.8.8 is allowed", "It is covered by 8.8.8.0/24, “office”"),
         ("8.8.9.1", "8.8.9.1 is denied", "The closest is 8.8.8.0/24"),
-        ("8.8.8", "8.8.8 is denied", "This is not an IP address"),
+        ("8.8.8", "8.8.8 is neither an IP address nor a network", "Write a network as address/length"),
+        ("8.8.8.0/25", "Every address of 8.8.8.0/25 is allowed", "It is covered by 8.8.8.0/24, “office”"),
+        ("8.8.8.0/23", "A part of 8.8.8.0/23 is allowed", "No entry of"),
+        ("8.8.8.0/23", "8.8.9.0/24", "Covered are the addresses in 8.8.8.0/24"),
+        ("9.9.9.0/24", "No address of 9.9.9.0/24 is allowed", "the API answers 403 Forbidden there"),
+        ("2606:4700::/32", "No address of 2606:4700::/32 is allowed", "No entry of"),
     ]
     for address, answer, why in answers:
         page.get_by_label("Address").fill(address)
         page.get_by_role("button", name="Test").click()
         expect(page.locator("#answer")).to_contain_text(answer)
         expect(page.locator("#answer")).to_contain_text(why)
+    page.get_by_label("Address").fill("8.8.8.7/24")
+    page.get_by_role("button", name="Test").click()
+    page.get_by_role("link", name="Test 8.8.8.0/24").click()
+    expect(page.locator("#answer")).to_contain_text("Every address of 8.8.8.0/24 is allowed")
     page.get_by_role("link", name=ADDRESS).click()
     expect(page.locator("#answer")).to_contain_text(f"{ADDRESS} is denied")
     page.get_by_role("link", name="Add it to the list").click()
     expect(page.get_by_label("Networks")).to_have_value(f"{ADDRESS}/32")
     page.goto(f"test?account={console.account()}&address=1.1.1.1")
     expect(page.locator("#answer")).to_contain_text("every address is allowed")
+    page.goto(f"test?account={console.account()}&address=1.1.1.0/24")
+    expect(page.locator("#answer")).to_contain_text("Every address of 1.1.1.0/24 is allowed")
 
 
 def test_a_token_is_made_used_and_revoked(console: Console, visitors: Visitors) -> None:
@@ -150,10 +163,12 @@ def test_a_token_is_made_used_and_revoked(console: Console, visitors: Visitors) 
     page.get_by_label("May").select_option("Read the list of one account")
     page.get_by_label("Account").fill("nobody")
     page.get_by_role("button", name="Create").click()
-    expect(page.get_by_role("alert")).to_contain_text("there is no account 'nobody'")
+    expect(page.get_by_role("alert")).to_contain_text("There is no account “nobody”")
     page.get_by_label("Account").fill(account)
     page.get_by_role("button", name="Create").click()
     secret = page.get_by_label("Token of").input_value()
+    face = page.get_by_label("Token of").evaluate("(field) => getComputedStyle(field).fontFamily")
+    assert "monospace" in face
     page.get_by_role("link", name="Done").click()
     row = page.get_by_role("row").filter(has_text=f"ci of {account}")
     expect(row).to_contain_text(f"account:{account}:read")
@@ -164,7 +179,12 @@ def test_a_token_is_made_used_and_revoked(console: Console, visitors: Visitors) 
     reader.get_by_role("button", name="Sign in").click()
     expect(reader.get_by_role("heading", name=account)).to_be_visible()  # there is nothing to pick
     expect(reader.get_by_text("You may look at this list, but not change it.")).to_be_visible()
-    row.get_by_role("button", name="Revoke").click()
+    row.get_by_role("link", name="Revoke").click()
+    dialog = page.get_by_role("dialog", name=f"Revoke the token ci of {account}?")
+    dialog.get_by_role("link", name="Keep it").click()
+    expect(row.get_by_role("link", name="Revoke")).to_be_focused()
+    row.get_by_role("link", name="Revoke").click()
+    dialog.get_by_role("button", name="Revoke").click()
     expect(row).to_contain_text("Revoked")
     reader.reload()
     expect(reader.get_by_role("heading", name="Sign in")).to_be_visible()
@@ -182,13 +202,20 @@ def test_people_see_what_is_theirs(console: Console, visitors: Visitors) -> None
         assert response is not None
         assert response.status == 404
         expect(page.get_by_role("heading", name="There is no such account")).to_be_visible()
+        expect(page.get_by_role("navigation", name="Console")).to_be_visible()
     for path in ("tokens", "accounts/new", f"list/add?account={shared}"):
         response = page.goto(path)
         assert response is not None
         assert response.status == 403
         expect(page.get_by_role("heading", name="You may not do this")).to_be_visible()
+        expect(page.get_by_text("Your token does not allow this.")).to_be_visible()
+        expect(page.get_by_role("button", name="Sign out")).to_be_visible()
+    page.get_by_role("link", name=f"Go to {shared}").click()
+    expect(page.get_by_role("heading", name=shared)).to_be_visible()
     page.goto("nowhere")
     expect(page.get_by_role("heading", name="There is no such page")).to_be_visible()
+    page.get_by_role("link", name="Sessions").click()
+    expect(page.get_by_role("heading", name="Sessions")).to_be_visible()
 
 
 def test_a_session_that_ends_loses_nothing_that_was_typed(console: Console, visitors: Visitors) -> None:
@@ -266,4 +293,9 @@ def test_a_store_that_fails_is_told(visitors: Visitors, tmp_path: Path) -> None:
         page.goto(f"history?account={account}")
         expect(page.get_by_role("heading", name="The lists are unavailable")).to_be_visible()
         expect(page.get_by_text("Nothing was changed")).to_be_visible()
+        expect(page.get_by_role("navigation", name="Console")).to_be_visible()
+        with sqlite3.connect(tmp_path / "lists.db") as connection:
+            connection.execute("ALTER TABLE sessions RENAME TO gone_too")
+        page.reload()  # who it is cannot be known now
+        expect(page.get_by_role("navigation", name="Console")).to_be_visible()
         visitors.complaints.clear()  # the browser notes the status 503

@@ -54,6 +54,8 @@ class World:
         client: A browser at `CALLER` that is signed in, and a program when it sends the token.
         token: Of an admin.
         csrf: What the browser's forms carry.
+        customer: Another browser there, of somebody who may change the three lists and nothing else.
+        customer_csrf: What its forms carry.
     """
 
     path: Path
@@ -61,6 +63,8 @@ class World:
     client: AppClient
     token: str
     csrf: str
+    customer: AppClient
+    customer_csrf: str
 
     @property
     def credentials(self) -> Credentials:
@@ -97,11 +101,21 @@ def a_world(path: Path) -> Iterator[World]:
     with RuleManager.open(copy_of(_filled, path)) as manager:
         app = create_app(manager, Settings(login_failures=10_000))
         token = Credentials(manager._store).create_token("ops", [Scope("admin")]).secret
-        with AppClient(app, client=(CALLER, 50000), follow_redirects=False) as client:
-            headers = {"Sec-Fetch-Site": "same-origin"}
-            client.post("/console/sign-in", data={"token": token}, headers=headers)
-            [csrf] = set(re.findall(r'name="csrf" value="([0-9a-f]{64})"', client.get("/console/accounts?q=a").text))
-            yield World(path, manager, client, token, csrf)
+        scopes = [Scope("account", account, write=True) for account in ("acct-1", "acct-2", "acct-3")]
+        own = Credentials(manager._store).create_token("customer", scopes).secret
+        with (
+            AppClient(app, client=(CALLER, 50000), follow_redirects=False) as client,
+            AppClient(app, client=(CALLER, 50000), follow_redirects=False) as customer,
+        ):
+            yield World(path, manager, client, token, _signed_in(client, token), customer, _signed_in(customer, own))
+
+
+def _signed_in(client: AppClient, token: str) -> str:
+    """Sign in to the console, and return what its forms are sent with."""
+    client.post("/console/sign-in", data={"token": token}, headers={"Sec-Fetch-Site": "same-origin"})
+    csrf: str
+    [csrf] = set(re.findall(r'name="csrf" value="([0-9a-f]{64})"', client.get("/console/accounts?q=a").text))
+    return csrf
 
 
 def sequence_of(world: World, account: str, position: int) -> int:
@@ -122,6 +136,8 @@ def ends(what: str) -> Case | str:
             return lambda _: Asked(what)
         case "resume":
             return "it begins enforcement"
+        case "undo":
+            return lambda world: Asked(what, sequence=sequence_of(world, "acct-1", 1))
         case "add":
             return "after an addition there are entries"
         case "edit":
@@ -146,6 +162,8 @@ def locks_out(what: str) -> Case | str:
             return lambda world: enforced_without_the_caller(world, what)
         case "pause":
             return "during a pause every address is allowed"
+        case "undo":
+            return lambda world: Asked(what, "acct-2", sequence=sequence_of(world, "acct-2", 2))
         case "import":
             return "many lists are imported for many customers: its caller is none of them"
     return "it leaves every list as it is"
@@ -172,7 +190,7 @@ def of_a_subaccount(what: str) -> Case | str:
             return lambda _: Asked(what, "sub-1", OTHER, entry=OWN)
         case "replace":
             return lambda _: Asked(what, "sub-1", OTHER, instead=OWN)
-        case "restore":
+        case "restore" | "undo":
             return lambda world: Asked(what, "sub-1", sequence=sequence_of(world, "acct-1", 1))
         case "set_mode" | "pause" | "resume":
             return lambda _: Asked(what, "sub-1")
@@ -192,7 +210,7 @@ def of_another_version(what: str) -> Case | str:
             return lambda _: Asked(what, "acct-2", entry=OTHER, version=1)
         case "replace":
             return lambda _: Asked(what, "acct-2", OWN, instead=OWN, version=1)
-        case "restore":
+        case "restore" | "undo":
             return lambda world: Asked(what, "acct-2", sequence=sequence_of(world, "acct-2", 1), version=1)
         case "set_mode" | "pause" | "resume":
             return lambda _: Asked(what, "acct-2", version=1)

@@ -46,6 +46,13 @@ def test_no_form_lets_entries_give_way_to_nothing(world: World) -> None:
         assert world.everything() == before
 
 
+def test_no_form_lets_an_entry_give_way_to_a_network_that_does_not_cover_it(world: World) -> None:
+    entry = world.id_of("acct-2", OWN)
+    data = {"csrf": world.csrf, "account": "acct-2", "cidrs": "7.7.7.0/24", "replaces": [entry], "version": 2}
+    assert world.client.post("/console/list/add", data=data).status_code == 303
+    assert [one.cidr for one in world.manager.entries("acct-2")] == ["7.7.7.0/24", OWN, OTHER]
+
+
 def test_to_empty_what_is_empty_is_no_question(world: World) -> None:
     manager = world.manager
     assert manager.replace("acct-3", []).entries == ()
@@ -66,6 +73,18 @@ def test_a_confirmation_is_for_the_call_that_carries_it(world: World) -> None:
         world.manager.with_hooks(confirmed=["yes"])
     with pytest.raises(TypeError, match="as a collection"):
         world.manager.with_hooks(confirmed="lock_out")
+
+
+def test_who_runs_the_service_is_asked_about_enforcement_and_not_about_an_own_address(world: World) -> None:
+    """In lists of customers. With a token for the list itself, the same form asks."""
+    entry, version = world.id_of("acct-2", OWN), world.manager.account("acct-2").version
+    data = {"account": "acct-2", "entry": entry, "version": version}
+    asked = world.customer.post("/console/list/remove", data={**data, "csrf": world.customer_csrf})
+    assert (asked.status_code, "Lock my own address out" in asked.text) == (409, True)
+    assert world.client.post("/console/list/remove", data={**data, "csrf": world.csrf}).status_code == 303
+    data |= {"entry": world.id_of("acct-2", OTHER), "version": version + 1, "csrf": world.csrf}
+    asked = world.client.post("/console/list/remove", data=data)
+    assert (asked.status_code, "Stop enforcing" in asked.text, "own address" in asked.text) == (409, True, False)
 
 
 PREVIEWED: list[tuple[str, dict[str, Any], list[str]]] = [
@@ -158,5 +177,5 @@ def test_a_token_ends_when_the_form_says_or_is_not_made(world: World) -> None:
         form = {"csrf": world.csrf, "name": "new", "may": "admin", "ends": ends}
         answer = world.client.post("/console/tokens/new", data=form)
         assert answer.status_code == 422, ends
-        assert "choose when the token expires" in answer.text
+        assert "Choose when it expires." in answer.text
         assert world.everything() == before

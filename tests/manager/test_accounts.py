@@ -232,6 +232,7 @@ CHANGES: dict[str, Callable[[RuleManager, str], object]] = {
     ),
     "replace, actor": lambda manager, text: manager.replace("a", "1.1.1.1/32", actor=text),
     "restore, actor": lambda manager, text: manager.restore("a", to_sequence=1, actor=text, allow_empty=True),
+    "undo, actor": lambda manager, text: manager.undo("a", 2, actor=text, allow_empty=True),
     "import, actor": lambda manager, text: manager.import_accounts({"b": []}, actor=text),
     "token, actor": lambda manager, text: Credentials(manager._store).create_token("t", [Scope("admin")], actor=text),
 }

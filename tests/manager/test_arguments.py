@@ -84,6 +84,7 @@ def test_a_switch_is_true_or_false(manager: RuleManager, client: Client, of: typ
 
 _NUMBERS: dict[str, Callable[[RuleManager, Any], object]] = {
     "restore to_sequence": lambda manager, number: manager.restore("acct-1", to_sequence=number),
+    "undo sequence": lambda manager, number: manager.undo("acct-1", number),
     "history limit": lambda manager, number: manager.history(limit=number),
     "history before": lambda manager, number: manager.history(before=number),
     "history after": lambda manager, number: manager.history(after=number),
@@ -99,6 +100,7 @@ _NUMBERS: dict[str, Callable[[RuleManager, Any], object]] = {
     "restore expect_version": lambda manager, number: manager.restore(
         "acct-1", to_sequence=1, allow_empty=True, expect_version=number
     ),
+    "undo expect_version": lambda manager, number: manager.undo("acct-1", 2, allow_empty=True, expect_version=number),
 }
 
 
@@ -112,7 +114,7 @@ def test_a_number_is_whole_and_in_its_range(manager: RuleManager, call: str) -> 
         with pytest.raises(ValueError, match=f"^{name} must be a whole number from 0 on, not {negative}$"):
             _NUMBERS[call](manager, negative)
     for large in (2**63 - 1, 2**63, 2**70):
-        if name in ("to_sequence", "expect_version"):
+        if name in ("to_sequence", "sequence", "expect_version"):
             with pytest.raises((HistoryError, VersionConflictError), match=str(large)):
                 _NUMBERS[call](manager, large)
         else:
@@ -128,6 +130,8 @@ def test_the_client_sends_only_whole_numbers(client: Client, wrong: Any) -> None
         lambda: client.add_entries("acct-1", "8.8.8.0/24", expect_version=wrong),
         lambda: client.restore("acct-1", wrong),
         lambda: client.preview_restore("acct-1", wrong),
+        lambda: client.undo("acct-1", wrong),
+        lambda: client.preview_undo("acct-1", wrong),
         lambda: client.list_history("acct-1", before=wrong),
         lambda: client.list_changes(after=wrong),
     ]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
-from cidrgate import Entry, EntryNotFoundError, ListChange, NewEntry, RuleError, RuleManager
+from cidrgate import Entry, EntryNotFoundError, ListChange, NewEntry, RuleError, RuleManager, UndoConflictError
 
 CIDRS = ["8.8.8.0/24", "8.8.0.0/16", "1.1.1.1/32", "9.9.9.9/32", "2606:4700::/32"]
 cidrs = st.sampled_from(CIDRS)
@@ -20,6 +20,7 @@ changes = st.one_of(
     st.tuples(st.just("remove"), cidrs, cidrs),
     st.tuples(st.just("edit"), cidrs, st.none() | cidrs),
     st.tuples(st.just("restore"), st.integers(1, 12)),
+    st.tuples(st.just("undo"), st.integers(1, 12)),
 )
 
 
@@ -49,7 +50,7 @@ def test_a_change_returns_what_the_store_and_the_log_say(made: list[tuple[Any, .
             logged = manager.history()
             try:
                 would = change(dry, name, tuple(arguments))
-            except (RuleError, LookupError) as error:
+            except (RuleError, LookupError, UndoConflictError) as error:
                 with pytest.raises(type(error)):
                     change(manager, name, tuple(arguments))
                 continue

@@ -31,6 +31,7 @@ from cidrgate import (
     RuleError,
     RuleManager,
     SubaccountError,
+    UndoConflictError,
     WouldDisableEnforcementError,
 )
 from tests.change_log import Replay, assert_consistent
@@ -299,6 +300,38 @@ class ManagerMachine(RuleBasedStateMachine):
         sequence, account, listed = data.draw(st.sampled_from(self.past))
         self.manager.restore(account, to_sequence=sequence, allow_empty=True)
         self.model[account] = dict(listed)
+
+    @rule(account=accounts, data=st.data())
+    def undo(self, account: str, data: st.DataObject) -> None:
+        """A change is undone exactly where the model says that the list still allows it."""
+        owner = self.parents.get(account, account)
+        change = data.draw(st.sampled_from(self.manager.history(owner)))
+
+        def undo() -> object:
+            return self.manager.undo(account, change.sequence, allow_empty=True)
+
+        if self.refused(account, undo):
+            return
+        listed = self.model[account]
+        removed, added = (
+            {entry.cidr: dict(NewEntry.of(entry).details()) for entry in entries}
+            for entries in (change.before, change.after)
+        )
+        if not (removed or added) or any(listed.get(cidr) != said for cidr, said in added.items()):
+            with pytest.raises(UndoConflictError):
+                undo()
+            return
+        staying = {cidr: said for cidr, said in listed.items() if cidr not in added}
+        # What only gets its details back was never checked, and need not be: the rules may have been others.
+        coming = [cidr for cidr in removed if cidr not in added]
+        staying |= {cidr: said for cidr, said in removed.items() if cidr in added}
+        problems, _ = self.validate(coming, list(staying))
+        if problems:
+            with pytest.raises(RuleError):
+                undo()
+            return
+        undo()
+        self.model[account] = staying | {cidr: removed[cidr] for cidr in coming}
 
     @rule()
     def load_again(self) -> None:

@@ -151,6 +151,7 @@ ACTORS: dict[str, Callable[[RuleManager, Any], object]] = {
     "remove": lambda manager, actor: manager.remove("acct-1", "8.8.8.0/24", allow_empty=True, actor=actor),
     "replace": lambda manager, actor: manager.replace("acct-1", "1.1.1.1/32", actor=actor),
     "restore": lambda manager, actor: manager.restore("acct-1", to_sequence=1, allow_empty=True, actor=actor),
+    "undo": lambda manager, actor: manager.undo("acct-1", 2, allow_empty=True, actor=actor),
     "import": lambda manager, actor: manager.import_accounts({"acct-1": "1.1.1.1/32"}, actor=actor),
 }
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from cidrgate.gate.client_ip import ClientIPResolver
 
-GUARDED = re.compile(r"^/v1/accounts/[^/]+/(entries|restore)\b")
+GUARDED = re.compile(r"^/v1/accounts/[^/]+/(entries|restore|history/\d+/undo)\b")
 """The operations that change a list, which take confirmations."""
 
 ADDRESS = "198.51.100.7"

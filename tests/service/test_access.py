@@ -47,6 +47,7 @@ NEEDS = {
     "POST /v1/accounts/{account_name}/preview": "read",
     "GET /v1/accounts/{account_name}/history": "read",
     "POST /v1/accounts/{account_name}/restore": "write",
+    "POST /v1/accounts/{account_name}/history/{sequence}/undo": "write",
 }
 BODIES = {
     "POST /v1/tokens": {"name": "new", "scopes": ["metrics"]},
@@ -71,6 +72,7 @@ def filled(route: str, account: str = "acct-1") -> tuple[str, str]:
     """The method and a path of a route."""
     method, _, path = route.partition(" ")
     names = {"account_name": account, "entry_id": "1", "token_id": "1", "session_id": "0" * 16, "code": "not_found"}
+    names["sequence"] = "2"
     for name, value in names.items():
         path = path.replace(f"{{{name}}}", value)
     if path.endswith(("check", "explain")):
@@ -188,6 +190,9 @@ def test_who_may_gets_in(listed: Api, route: str) -> None:
         session = listed.credentials.session(listed.credentials.begin_session(token, lifetime=timedelta(hours=1)))
         assert session is not None
         path = path.replace("0" * 16, session.id)
+    if path.endswith("/undo"):
+        listed.manager.add("acct-1", "4.4.4.0/24")
+        path = path.replace("/2/", f"/{listed.manager.history('acct-1', limit=1)[0].sequence}/")
     response = caller(method, path, BODIES.get(route))
     assert response.status_code < 300, response.text
 

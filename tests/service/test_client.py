@@ -67,12 +67,13 @@ PAGED = {"limit", "cursor", "next_cursor"}
 OF_EVERY_METHOD = {"on_behalf_of"}
 """What `Client.for_person` says once, for every method of what it returns."""
 
-PREVIEWS = {f"preview_{change}" for change in ("add", "edit", "remove", "replace", "restore")}
+PREVIEWS = {f"preview_{change}" for change in ("add", "edit", "remove", "replace", "restore", "undo")}
 METHODS = {
     "check_address": {"check"},
     "explain_address": {"explain"},
     "preview_change": PREVIEWS,
     "restore_list": {"restore"},
+    "undo_change": {"undo"},
     "get_health": {"healthz"},
     "get_readiness": {"readyz"},
     "get_metrics": {"metrics"},
@@ -125,6 +126,7 @@ def test_a_preview_takes_what_its_change_takes() -> None:
         "edit": Client.edit_entry,
         "remove": Client.remove_entries,
         "restore": Client.restore,
+        "undo": Client.undo,
     }
     conditions = {"confirm", "allow_empty", "allow_lock_out", "expect_version", "idempotency_key"}
     for name, change in changes.items():

@@ -29,7 +29,9 @@ WRITE = {
     "/list/edit/check",
     "/list/edit/rewrite",
     "/list/remove",
+    "/list/enable",
     "/list/restore",
+    "/list/undo",
 }
 FIELDS = {"entry": "1", "version": "0", "at": "1", "way": "0", "token": "1", "cidrs": "8.8.8.0/24", "name": "new"}
 

@@ -129,6 +129,7 @@ def test_the_lists_behave_as_they_must(http: httpx.Client, database: str, token:
         ("PATCH", f"{sub}/entries/{office['id']}", {"label": "x"}),
         ("DELETE", f"{sub}/entries/{office['id']}", None),
         ("POST", f"{sub}/restore", {"to_sequence": 1}),
+        ("POST", f"{sub}/history/1/undo", None),
     ):
         refused = http.request(method, path, json=body)
         assert (refused.status_code, refused.json()["code"]) == (409, "list_inherited")

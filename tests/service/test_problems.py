@@ -293,7 +293,7 @@ def test_every_error_of_the_library_has_a_page(api: Api) -> None:
             assert api.client.get(f"/problems/{one.code}").status_code == 200, one
 
 
-@pytest.mark.parametrize("change", ["add", "edit", "remove", "replace", "restore"])
+@pytest.mark.parametrize("change", ["add", "edit", "remove", "replace", "restore", "undo"])
 def test_what_is_wrong_with_a_preview_is_at_a_part_of_its_body(admin: Caller, change: str) -> None:
     for body in ({}, {"cidrs": "8.8.8.0/24", "entries": []}, {"unknown": 1}):
         response = admin("POST", "/v1/accounts/acct-1/preview", {"change": change, **body})

@@ -36,6 +36,7 @@ def test_a_change_that_was_meant_for_another_version_is_refused(api: Api, admin:
         ("DELETE", path, None),
         ("DELETE", f"{ENTRIES}?entry_ids={entry['id']}", None),
         ("POST", "/v1/accounts/acct-1/restore", {"to_sequence": 1}),
+        ("POST", "/v1/accounts/acct-1/history/3/undo", None),
     ):
         for tag in ('"v0"', '"v2"', 'W/"v1"', "v1", '"v0", "v2"', 'W/"v1", "v2"', "x", '"v1-short"', '"v01"', "", ","):
             refused = admin.problem(412, method, where, body, If_Match=tag)

@@ -122,6 +122,7 @@ CHANGES: dict[str, Callable[[Any, Any], Any]] = {
     "PATCH entry": lambda call, entry: call("PATCH", f"/v1/accounts/acct-1/entries/{entry}", {"label": "new"}),
     "DELETE entry": lambda call, entry: call("DELETE", f"/v1/accounts/acct-1/entries/{entry}"),
     "POST restore": lambda call, _: call("POST", "/v1/accounts/acct-1/restore", {"to_sequence": 1}),
+    "POST undo": lambda call, _: call("POST", "/v1/accounts/acct-1/history/{last}/undo"),
     "POST account": lambda call, _: call("POST", "/v1/accounts", {"name": "new"}),
     "POST subaccount": lambda call, _: call("POST", "/v1/accounts/acct-1/subaccounts", {"name": "new"}),
     "POST token": lambda call, _: call("POST", "/v1/tokens", {"name": "new", "scopes": ["admin"]}),
@@ -139,7 +140,11 @@ def test_nothing_is_changed_under_a_token_that_is_revoked_meanwhile(
     made = stored_api.credentials.create_token("one", ADMIN)
     caller = stored_api.at("198.51.100.7", made.secret)
     before = stored_api.manager.history()
+    last = stored_api.manager.history("acct-1", limit=1)[0].sequence
     authenticate = Credentials.authenticate
+
+    def call(method: str, path: str, *body: Any) -> Any:
+        return caller(method, path.replace("{last}", str(last)), *body)
 
     def then_revoked(self: Credentials, secret: str) -> object:
         found = authenticate(self, secret)
@@ -147,7 +152,7 @@ def test_nothing_is_changed_under_a_token_that_is_revoked_meanwhile(
         return found
 
     monkeypatch.setattr(Credentials, "authenticate", then_revoked)
-    response = CHANGES[change](caller, entry.id)
+    response = CHANGES[change](call, entry.id)
     assert response.status_code == 401, response.text
     assert response.json()["code"] == "credential_ended"
     assert stored_api.manager.history() == before

@@ -38,6 +38,11 @@ REQUESTS: dict[str, Callable[[Api], tuple[str, str, Any]]] = {
         "/v1/accounts/acct-1/restore",
         {"to_sequence": api.manager.history("acct-1")[-1].sequence},
     ),
+    "undo": lambda api: (
+        "POST",
+        f"/v1/accounts/acct-1/history/{api.manager.history('acct-1')[0].sequence}/undo",
+        None,
+    ),
     "account": lambda _: ("POST", "/v1/accounts", {"name": "acct-2"}),
     "subaccount": lambda _: ("POST", "/v1/accounts/acct-1/subaccounts", {"name": "sub-2"}),
 }

@@ -100,6 +100,9 @@ WORK: dict[str, Callable[[RuleManager, RuleManager], object]] = {
     "restore": lambda manager, _: manager.restore(
         "acct-10", to_sequence=manager.history("acct-10", limit=1)[0].sequence - 1
     ),
+    "undo": lambda manager, _: manager.undo(
+        "acct-14", manager.history("acct-14", limit=1)[0].sequence, allow_empty=True
+    ),
     "listing": lambda manager, _: manager.listing("acct-11"),
     "history": lambda manager, _: manager.history("acct-11", limit=10),
     "counts": lambda manager, _: manager.counts(["acct-11", "acct-12"]),

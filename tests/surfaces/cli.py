@@ -53,6 +53,7 @@ _TYPED: tuple[tuple[int, str], ...] = (
     (0, "replace acct-1 9.9.9.0/24"),
     (0, "history acct-1"),
     (0, "restore acct-1 --to-sequence 3"),
+    (5, "undo acct-1 1"),
     (0, "import {folder}/good.csv --create"),
     (7, "import {folder}/partial.csv"),
     (0, "export --output {folder}/lists.jsonl"),

@@ -63,4 +63,10 @@ def _exports(folder: Path) -> list[str]:
             lines += [f"export csv: {re.sub(r'[0-9a-f]{32,}', 'DIGEST', written[0])}"]
         else:
             lines += sorted({f"export jsonl: {json.dumps(shape(json.loads(line)))}" for line in written})
+    store = folder / "store.backup"
+    done = typed([*database, "backup", str(store)])
+    assert done.exit_code == 0, done.output
+    header, *_ = map(json.loads, store.read_text(encoding="utf-8").splitlines())
+    lines += [f"backup: {name} version {header['version']}" for name in [header["format"]]]
+    lines += [f"backup of {table}: {', '.join(columns)}" for table, columns in header["tables"].items()]
     return lines

@@ -15,6 +15,7 @@ from cidrgate import __version__
 from cidrgate.cli import (
     accounts,
     authorize,
+    backups,
     changes,
     checks,
     history,
@@ -109,7 +110,7 @@ app.add_typer(accounts.app, name="account")
 app.add_typer(changes.entry_app, name="entry")
 app.add_typer(tokens.app, name="token")
 app.add_typer(sessions.app, name="session")
-for part in (changes, modes, checks, transfer, history, snapshots, migrating, serving, authorize):
+for part in (changes, modes, checks, transfer, backups, history, snapshots, migrating, serving, authorize):
     app.add_typer(part.app)
 
 

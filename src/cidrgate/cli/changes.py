@@ -1,4 +1,4 @@
-"""Commands that change one account's list: `add`, `edit`, `remove`, `replace`, `restore`; each also as a dry run."""
+"""Commands that change one account's list: `add`, `edit`, `remove`, `replace`, `restore`, `undo`; also as dry runs."""
 
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -174,6 +174,31 @@ def _restore(
                 actor=session.actor,
                 expect_version=expect_version,
                 allow_empty=empty,
+            ),
+            dry_run=dry_run,
+            empty=empty,
+        )
+    answer_change(session, attempt)
+
+
+@command(app, "undo")
+def _undo(
+    session: Session,
+    account: AccountName,
+    sequence: Annotated[
+        int, typer.Argument(metavar="SEQUENCE", min=1, help="The change; `cidrgate history` shows it.")
+    ],
+    *,
+    expect_version: Version = None,
+    empty: Empty = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Undo one change of a list and keep the later ones; `restore` sets the whole list back."""
+    with session.open() as manager:
+        attempt = attempted(
+            manager,
+            lambda lists: lists.undo(
+                account, sequence, actor=session.actor, expect_version=expect_version, allow_empty=empty
             ),
             dry_run=dry_run,
             empty=empty,

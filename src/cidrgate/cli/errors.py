@@ -71,7 +71,7 @@ class RowProblem:
     """A problem with a row, or with all rows of an account.
 
     Attributes:
-        lines: The line numbers, ascending, from 1.
+        lines: The line numbers, ascending, from 1; empty if the problem is about an account as a whole.
         account: The account; None if the row does not contain one.
         code: The code of a rule or an error, or `unreadable_row`.
         text: The network as it was written; empty if the problem is not about a network.
@@ -92,8 +92,8 @@ class RowProblem:
 
     def __str__(self) -> str:
         """Return one line for a person."""
-        where = f"{self.unit}{'s' if len(self.lines) > 1 else ''} {_line_ranges(self.lines)}"
-        return ": ".join([where, *([] if self.account is None else [self.account]), self.message])
+        where = [f"{self.unit}{'s' if len(self.lines) > 1 else ''} {_line_ranges(self.lines)}"] if self.lines else []
+        return ": ".join([*where, *([] if self.account is None else [self.account]), self.message])
 
     def record(self) -> dict[str, Any]:
         """Return a JSON object for a program."""

@@ -110,8 +110,8 @@ def _settings(details: Mapping[str, Any]) -> list[str]:
     """Describe what a change set besides entries, such as the mode of a list.
 
     Example:
-        >>> _settings({"before": {"mode": "off", "mode_reason": "test"}, "after": {"mode": "enforce", "mode_reason": None}})
-        ['mode off -> enforce', 'no mode reason']
+        >>> _settings({"before": {"mode": "off", "reason": "x"}, "after": {"mode": "enforce", "reason": None}})
+        ['mode off -> enforce', 'no reason']
     """
     before, after = details.get("before"), details.get("after")
     if not isinstance(before, Mapping) or not isinstance(after, Mapping):

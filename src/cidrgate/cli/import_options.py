@@ -61,7 +61,11 @@ Collapse = Annotated[
     bool, typer.Option("--collapse", help="Leave out repeated and covered networks, and join neighbours.")
 ]
 SkipExisting = Annotated[
-    bool, typer.Option("--skip-existing", help="Leave out entries whose addresses the lists allow already.")
+    bool,
+    typer.Option(
+        "--skip-existing",
+        help="Leave out entries whose addresses the lists allow already; of an export, the accounts that exist.",
+    ),
 ]
 Closed = Annotated[
     bool,

@@ -202,6 +202,11 @@ class Output:
             _print_line(console, Line(redacted_message(f"error: {where}{problem}"), "red"))
         _print_line(console, "nothing was changed")
 
+    def note(self, text: str) -> None:
+        """Say something to a person on stderr before a command answers; a program gets only answers and errors."""
+        if not self.json:
+            _print_line(_console(stderr=True), Line(text, "yellow"))
+
     @contextmanager
     def progress(self, doing: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
         """Show a progress bar on stderr during a long operation, if stderr is a terminal.

@@ -1,14 +1,21 @@
 """`import` and `export`: the lists of many accounts in one file."""
 
-from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from cidrgate.cli.arguments import DryRun
+from cidrgate.cli.arguments import DryRun, Empty
 from cidrgate.cli.errors import BadRowsError, PartialImportError
+from cidrgate.cli.exports import (
+    CSV_LACKS,
+    Exported,
+    exported_lines,
+    import_exported,
+    is_csv,
+    only_for_exports,
+    only_for_lists,
+)
 from cidrgate.cli.files import STANDARD_STREAM, opened, write_text
 from cidrgate.cli.import_answers import import_lines, import_record
 from cidrgate.cli.import_options import (
@@ -27,28 +34,22 @@ from cidrgate.cli.import_options import (
     source_of,
 )
 from cidrgate.cli.import_plan import plan_import
-from cidrgate.cli.list_files import ListFormat, format_of, written
+from cidrgate.cli.list_files import ListFormat, written
 from cidrgate.cli.list_sources import read_file
 from cidrgate.cli.options import Session, command
 from cidrgate.cli.output import counted
-from cidrgate.errors import SubaccountError
-from cidrgate.manager import ImportReport, RuleManager
-from cidrgate.values import Account, Entry
+from cidrgate.manager import ImportReport
 
 __all__ = ["app"]
 
 app = typer.Typer()
-
-_Format = Annotated[
-    ListFormat | None, typer.Option("--format", help="The format; by default, the ending of the file's name.")
-]
 
 
 @command(app, "import")
 def _import(
     session: Session,
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="Rows of account, cidr and details, such as a label; - for stdin.")
+        Path, typer.Argument(metavar="FILE", help="An export, or rows of account, cidr and details; - for stdin.")
     ],
     *,
     form: ImportFormat = None,
@@ -65,15 +66,45 @@ def _import(
     closed: Closed = False,
     strict: Annotated[bool, typer.Option("--strict", help="Import nothing if any row is bad.")] = False,
     create: Annotated[bool, typer.Option("--create/--no-create", help="Create accounts that do not exist.")] = True,
+    empty: Empty = False,
     dry_run: DryRun = False,
 ) -> None:
-    """Import the lists of many accounts. An account with a bad row is not imported; the exit status is then 7."""
+    """Import the lists of many accounts. An account with a bad row is not imported; the exit status is then 7.
+
+    An export of cidrgate is imported exactly and as a whole: if one of its accounts has a problem, nothing is stored.
+    """
     source = source_of(file, form, publisher, service, region, account, columns, comments_as_labels=comments_as_labels)
     check_together(replace=replace, skip_existing=skip_existing, closed=closed, strict=strict)
-    with session.output.progress(f"reading {file.name}"), opened(file) as stream:
-        reading = read_file(stream, source)
-        plan = plan_import(reading.rows)
-        plan.rewrite(normalize=normalize, collapse=collapse)
+    with opened(file) as found:
+        lines, stream = exported_lines(found)
+        if lines is not None:
+            only_for_lists(
+                {
+                    "--format": form,
+                    "--from": publisher,
+                    "--account": account,
+                    "--columns": columns,
+                    "--comments-as-labels": comments_as_labels,
+                    "--normalize": normalize,
+                    "--collapse": collapse,
+                    "--closed": closed,
+                }
+            )
+            import_exported(
+                session,
+                lines,
+                replace_existing=replace,
+                skip_existing=skip_existing,
+                create=create,
+                empty=empty,
+                dry_run=dry_run,
+            )
+            return
+        only_for_exports({"--empty": empty})
+        with session.output.progress(f"reading {file.name}"):
+            reading = read_file(stream, source)
+            plan = plan_import(reading.rows)
+            plan.rewrite(normalize=normalize, collapse=collapse)
     # Without its stray rows, a replaced list would lose networks that the file names.
     whole = strict or (replace and bool(plan.stray))
     stopped = whole and bool(plan.stray)
@@ -107,60 +138,29 @@ def _export(
     session: Session,
     accounts: Annotated[list[str] | None, typer.Argument(metavar="[ACCOUNT...]", help="By default, all.")] = None,
     *,
-    form: _Format = None,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Write a table for people, which is no whole copy.")] = False,
     file: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The file to write; - for stdout.")] = (
         STANDARD_STREAM
     ),
 ) -> None:
-    """Export lists with account, cidr and details in every row; `import` reads such a file."""
-    to_stdout = file == STANDARD_STREAM
-    if form is None:
-        form = (ListFormat.JSONL if session.output.json else ListFormat.CSV) if to_stdout else format_of(file.name)
-    with session.open() as manager:
-        names = _exported(manager, accounts or [])
-        exported = 0
+    """Export accounts with everything that decides for them; `import` restores them exactly, in any store.
 
-        def lists() -> Iterator[Sequence[Entry]]:
-            nonlocal exported
-            with session.output.progress("exporting accounts", len(names)) as advance:
-                for name in names:
-                    listed, now = manager.entries(name), datetime.now(UTC)
-                    # Expired entries are left out, as a sweep would remove them. If all have expired, all are exported:
-                    # without them, a copy would not be enforced. `import` rejects such a list.
-                    entries = [entry for entry in listed if entry.counts(now)] or listed
-                    exported += len(entries)
-                    yield entries
-                    advance(1)
-
-        write_text(file, written(lists(), form))
-    if not to_stdout:
+    A name that ends with .gz is compressed. With --csv, or a name that ends with .csv, the file is a table for people.
+    """
+    wanted = list(dict.fromkeys(accounts or []))
+    exported = Exported()
+    with session.open() as manager, session.output.progress("exporting accounts") as advance:
+        if as_csv or is_csv(file.name):
+            session.output.note(CSV_LACKS)
+            lines = written(exported.lists_of(manager, wanted, advance), ListFormat.CSV)
+        else:
+            lines = exported.lines_of(manager, wanted, advance)
+        write_text(file, lines)
+    if file != STANDARD_STREAM:
         session.output.answer(
-            {"account_count": len(names), "entry_count": exported, "file": str(file)},
-            f"exported {_amount(exported, len(names))} to {file}",
+            {"account_count": exported.accounts, "entry_count": exported.entries, "file": str(file)},
+            f"exported {exported} to {file}",
         )
-
-
-def _exported(manager: RuleManager, wanted: Sequence[str]) -> list[str]:
-    """Return the accounts to export, each once: the requested ones, or all with entries, expired entries included."""
-    if not wanted:
-        states = manager.list_states()
-        return [one.name for one in manager.accounts() if one.parent is None and states[one.name].enforced]
-    names = list(dict.fromkeys(wanted))
-    for name in names:
-        _refuse_inherited(manager.account(name))
-    return names
-
-
-def _refuse_inherited(account: Account) -> None:
-    if account.parent is not None:
-        raise SubaccountError(
-            f"account {account.name!r} is a subaccount: its list is that of {account.parent!r}; "
-            f"name {account.parent!r} instead"
-        )
-
-
-def _amount(entries: int, accounts: int) -> str:
-    return f"{counted(entries, 'entry', 'entries')} of {counted(accounts, 'account', 'accounts')}"
 
 
 def _advice(refused: int, *, whole: bool, strict: bool, dry_run: bool) -> str:

@@ -350,6 +350,11 @@ class Client:
         whole_number(to_sequence, "to_sequence", least=0)
         return self._preview(account, {"change": "restore", "to_sequence": to_sequence})
 
+    def preview_undo(self, account: str, sequence: int) -> PreviewInfo:
+        """Return what `undo` would do; nothing is changed."""
+        whole_number(sequence, "sequence", least=0)
+        return self._preview(account, {"change": "undo", "sequence": sequence})
+
     def _preview(self, account: str, body: dict[str, Any]) -> PreviewInfo:
         return preview_of(self._send("POST", path_of(account, "preview"), body))
 
@@ -421,6 +426,26 @@ class Client:
             "POST",
             path_of(account, "restore"),
             {"to_sequence": whole_number(to_sequence, "to_sequence", least=0)},
+            confirm=confirmations(confirm, allow_empty=allow_empty, allow_lock_out=allow_lock_out),
+            expect_version=expect_version,
+            idempotency_key=idempotency_key,
+        )
+
+    def undo(
+        self,
+        account: str,
+        sequence: int,
+        *,
+        confirm: Iterable[str] = (),
+        allow_empty: bool = False,
+        allow_lock_out: bool = False,
+        expect_version: int | None = None,
+        idempotency_key: str | None = None,
+    ) -> ListChange:
+        """Undo one change of the history and keep the later ones; an empty list needs `allow_empty`."""
+        return self._change(
+            "POST",
+            path_of(account, "history", whole_number(sequence, "sequence", least=0), "undo"),
             confirm=confirmations(confirm, allow_empty=allow_empty, allow_lock_out=allow_lock_out),
             expect_version=expect_version,
             idempotency_key=idempotency_key,

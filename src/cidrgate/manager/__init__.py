@@ -4,9 +4,10 @@ This folder contains queries, changes, change requests, commit groups, importing
 framework or SQL. The rules are in `cidrgate.rules`.
 """
 
+from cidrgate.manager.backups import BackupReport
 from cidrgate.manager.importing import ImportReport, ListDifference
 from cidrgate.manager.outcomes import Guard, ListOutcome
 from cidrgate.manager.rule_manager import RuleManager
 from cidrgate.replica.replica import OnStale
 
-__all__ = ["Guard", "ImportReport", "ListDifference", "ListOutcome", "OnStale", "RuleManager"]
+__all__ = ["BackupReport", "Guard", "ImportReport", "ListDifference", "ListOutcome", "OnStale", "RuleManager"]

@@ -69,6 +69,7 @@ class ImportReport:
         accounts: How many accounts' lists were stored.
         entries: How many entries those lists contain.
         created: How many of these accounts the import created.
+        unchanged: How many accounts of an export stayed as they were.
         skipped: How many entries were left out because the account's list allows their addresses already.
         problems: The reason why a list was not stored, by account name. The problems of a `RuleError` have the
             positions of the entries in that account's list.
@@ -80,6 +81,7 @@ class ImportReport:
     accounts: int = 0
     entries: int = 0
     created: int = 0
+    unchanged: int = 0
     skipped: int = 0
     problems: dict[str, CidrgateError] = field(default_factory=dict)
     open: tuple[str, ...] = ()
@@ -92,6 +94,7 @@ class ImportReport:
             accounts=self.accounts + other.accounts,
             entries=self.entries + other.entries,
             created=self.created + other.created,
+            unchanged=self.unchanged + other.unchanged,
             skipped=self.skipped + other.skipped,
             problems=self.problems | other.problems,
             open=self.open + other.open,

@@ -28,7 +28,8 @@ from cidrgate.errors import (
     SubaccountError,
 )
 from cidrgate.manager import queries
-from cidrgate.manager.accounts import parent_account
+from cidrgate.manager.accounts import existing_account, parent_account, refuse_subaccount
+from cidrgate.manager.backups import BackupReport, backup_lines, restore_lines
 from cidrgate.manager.change_requests import ListRequest, change_lists
 from cidrgate.manager.changes import (
     Listing,
@@ -43,11 +44,13 @@ from cidrgate.manager.changes import (
 )
 from cidrgate.manager.commit_groups import CommitGroups
 from cidrgate.manager.confirmations import named_guards
+from cidrgate.manager.exports import export_lines, import_copies
 from cidrgate.manager.importing import ImportReport, import_lists, in_background
 from cidrgate.manager.last_matches import LastMatches
 from cidrgate.manager.modes import ModeSetting, end_after, end_of_mode, mode_change, mode_setting
 from cidrgate.manager.origins import checked_origin
 from cidrgate.manager.outcomes import Guard, ListOutcome
+from cidrgate.manager.undoing import logged_change, undoing
 from cidrgate.process.clock import certain_time, earlier_by_far
 from cidrgate.process.forking import join_forks
 from cidrgate.replica.replica import Replica
@@ -842,6 +845,61 @@ class RuleManager:
 
         return self._change_list(account, restored, actor, expect_version, allow_empty=allow_empty).change
 
+    def undo(
+        self,
+        account: str,
+        sequence: int,
+        *,
+        actor: str | None = None,
+        expect_version: int | None = None,
+        allow_empty: bool = False,
+    ) -> ListChange:
+        """Undo one change of a list, as a new change. What other changes did since stays, unlike with `restore`.
+
+        What the change added is removed, what it removed comes back, and what it edited gets its old network and
+        details back. Today's rules apply. Entries that have expired since are left out. An entry that is not in the
+        list now gets a new id. An undo can be undone too.
+
+        Args:
+            account: The account whose list changes.
+            sequence: The sequence of the change in the change log.
+            actor: Who undoes the change, for new entries and the change log.
+            expect_version: The version of the account that the caller saw; None for any version.
+            allow_empty: Whether the list may become empty, which ends enforcement: every address is then allowed.
+
+        Returns:
+            What changed.
+
+        Raises:
+            ValueError: If `sequence` is negative.
+            HistoryError: If the log has no such change of this account.
+            UndoConflictError: If later changes altered what the change did, or if it cannot be undone: it created the
+                account, or its entries have expired.
+            RuleError: If an entry that comes back breaks a rule today. The problems name the entries in the way.
+            AccountNotFoundError: If there is no such account.
+            SubaccountError: If the account inherits its list.
+            VersionConflictError: If the account's version is not the expected version.
+            WouldDisableEnforcementError: If no entry would be left and `allow_empty` is false.
+            StoreError: If the change cannot be stored.
+
+        Example:
+            >>> with RuleManager.open("memory://") as manager:
+            ...     account = manager.create_account("acct-1")
+            ...     added = manager.add("acct-1", "1.1.1.1/32")
+            ...     sequence = manager.history("acct-1")[0].sequence
+            ...     later = manager.add("acct-1", "8.8.8.0/24")
+            ...     [entry.cidr for entry in manager.undo("acct-1", sequence).entries]
+            ['8.8.8.0/24']
+        """
+        whole_number(sequence, "sequence", least=0)
+
+        def undone(transaction: Transaction, listing: Listing) -> StoredChange:
+            change = logged_change(transaction, account, sequence)
+            later = partial(transaction.changes, account, None, after=sequence)
+            return undoing(listing, change, later, self.policy)
+
+        return self._change_list(account, undone, actor, expect_version, allow_empty=allow_empty).change
+
     def set_mode(
         self,
         account: str,
@@ -1176,6 +1234,149 @@ class RuleManager:
                 progress(done)
         return report
 
+    def export(
+        self, accounts: Iterable[str] | None = None, *, progress: Callable[[int], object] | None = None
+    ) -> Iterator[str]:
+        """Yield the lines of an export, with everything that decides for accounts and that people wrote about them.
+
+        The lines are JSON Lines (see `cidrgate.manager.exports`). `import_export` restores the accounts exactly, in any
+        kind of store. All lines are of one moment: the store is read until the last line is taken.
+
+        Args:
+            accounts: Only these accounts and their subaccounts; None for all.
+            progress: Called with the number of accounts since the last call.
+
+        Raises:
+            AccountNotFoundError: If there is no such account.
+            SubaccountError: If a subaccount is named: its list belongs to its parent.
+            StoreError: If the store cannot be read.
+
+        Example:
+            >>> with RuleManager.open("memory://") as manager, RuleManager.open("memory://") as other:
+            ...     account = manager.create_account("acct-1")
+            ...     added = manager.add("acct-1", "8.8.8.0/24", label="dns")
+            ...     report = other.import_export(manager.export())
+            ...     report.accounts, list(other.export()) == list(manager.export())
+            (1, True)
+        """
+        names = None if accounts is None else list(dict.fromkeys(accounts))
+        with self._store.read() as transaction:
+            for name in names or ():
+                refuse_subaccount(existing_account(transaction, name))
+            yield from export_lines(transaction, names, progress)
+
+    def import_export(
+        self,
+        lines: Iterable[str],
+        *,
+        replace: bool = False,
+        skip_existing: bool = False,
+        create: bool = True,
+        dry_run: bool = False,
+        allow_empty: bool = False,
+        actor: str | None = None,
+        progress: Callable[[int], object] | None = None,
+    ) -> ImportReport:
+        """Store the accounts of an export exactly as they were: all of them in one commit, or nothing.
+
+        Names, parents, versions, times, authors and entries are those of the file, also entries that have expired. The
+        rules of the policy are not checked, because the store that wrote the file may have had others. An account that
+        exists and is like the file already does not change.
+
+        Args:
+            lines: The lines of the file, from `export`. They are read once, and never all at once.
+            replace: Whether accounts that exist and differ become what the file says. Otherwise they are problems.
+            skip_existing: Whether accounts that exist stay as they are.
+            create: Whether to create accounts that do not exist.
+            dry_run: Whether to check everything and store nothing. The report then says what would be stored.
+            allow_empty: Whether, with `replace`, an account may lose all of its entries, which ends its enforcement.
+            actor: Who imports, for the change log.
+            progress: Called with the number of accounts since the last call.
+
+        Returns:
+            What was stored. If an account has a problem, nothing was stored, and the report names every problem.
+
+        Raises:
+            InvalidCopyError: If the file is damaged, incomplete or of a newer version. Nothing is stored then.
+            InvalidTextError: If the actor is too long, or contains an invisible character.
+            StoreError: If the accounts cannot be stored.
+        """
+        check_switches(
+            replace=replace, skip_existing=skip_existing, create=create, dry_run=dry_run, allow_empty=allow_empty
+        )
+        if replace and skip_existing:
+            raise ValueError("accounts that exist are replaced or skipped: choose one of them")
+        dry_run = dry_run or self._dry_run
+        actor = checked_text(actor, "actor")
+
+        def stored(transaction: Transaction) -> ImportReport:
+            report = import_copies(
+                transaction,
+                lines,
+                replace=replace,
+                skip_existing=skip_existing,
+                create=create,
+                dry_run=dry_run,
+                confirmed=self._confirmed_with(allow_empty=allow_empty),
+                at=datetime.now(UTC),
+                actor=actor,
+                origin=self._origin,
+                progress=progress,
+            )
+            if report.problems:
+                raise _RolledBackError(ImportReport(problems=report.problems))
+            return report
+
+        try:
+            if dry_run:
+                with self._store.read() as transaction:
+                    return stored(transaction)
+            return self._write_once(stored)  # the lines cannot be read again
+        except _RolledBackError as error:
+            return error.report
+
+    def backup(self, *, progress: Callable[[int], object] | None = None) -> Iterator[str]:
+        """Yield the lines of a backup: all accounts and lists, the change log, tokens and idempotent responses.
+
+        Sessions and one-time links are not in it. Of tokens it contains the hashes. Write it to a file that only its
+        owner can read. All lines are of one moment: the store is read until the last line is taken.
+
+        Args:
+            progress: Called with the number of rows since the last call.
+
+        Raises:
+            StoreError: If the store cannot be read.
+
+        Example:
+            >>> with RuleManager.open("memory://") as manager, RuleManager.open("memory://") as other:
+            ...     account = manager.create_account("acct-1")
+            ...     added = manager.add("acct-1", "8.8.8.0/24", label="dns")
+            ...     report = other.restore_backup(manager.backup())
+            ...     report.changes, other.history() == manager.history()
+            (2, True)
+        """
+        with self._store.read() as transaction:
+            yield from backup_lines(transaction, progress)
+
+    def restore_backup(self, lines: Iterable[str], *, progress: Callable[[int], object] | None = None) -> BackupReport:
+        """Restore a backup to this store, which must be empty: all of it in one commit, or nothing.
+
+        The store gets a new id. So followers and snapshots of other stores, also of the one that was backed up, notice
+        that it is another one, and read it as a whole. On PostgreSQL the user must own the tables.
+
+        Args:
+            lines: The lines of the file, from `backup`, of any kind of store.
+            progress: Called with the number of rows since the last call.
+
+        Raises:
+            InvalidCopyError: If the file is damaged, incomplete or of a newer version. Nothing is stored then.
+            StoreNotEmptyError: If the store is not empty.
+            StoreError: If the backup cannot be stored.
+        """
+        if self._dry_run:
+            raise ValueError("a backup cannot be restored as a dry run")
+        return self._write_once(lambda transaction: restore_lines(transaction, lines, progress))
+
     def with_hooks(
         self,
         *,
@@ -1297,16 +1498,16 @@ class RuleManager:
         return self._confirmed | {Guard.DISABLE_ENFORCEMENT} if allow_empty else self._confirmed
 
     def _write(self, make: Callable[[Transaction], _Made]) -> _Made:
+        """Return the result of a function that is called in its own write transaction, and again after a conflict."""
+        return self._attempted(lambda: self._write_once(make))
+
+    def _write_once(self, make: Callable[[Transaction], _Made]) -> _Made:
         """Return the result of a function that is called in its own write transaction."""
-
-        def write() -> _Made:
-            if self._store.writers == 1:
-                # The database does not grant its lock in the order in which the waiting writers came.
-                return self._commits.exclusive(make)
-            with self._replica.published.change() as transaction:
-                return make(transaction)
-
-        return self._attempted(write)
+        if self._store.writers == 1:
+            # The database does not grant its lock in the order in which the waiting writers came.
+            return self._commits.exclusive(make)
+        with self._replica.published.change() as transaction:
+            return make(transaction)
 
     def _attempted(self, change: Callable[[], _Made]) -> _Made:
         """Return the result of a change, and try it again after a conflict with another writer.
@@ -1330,6 +1531,14 @@ class RuleManager:
         """Prepare the manager for a forked child, where no change is in progress."""
         self._commits.after_fork()
         self._replica.after_fork(certain=certain)
+
+
+class _RolledBackError(Exception):
+    """Ends a transaction that must not be committed, with the report of what it found."""
+
+    def __init__(self, report: ImportReport) -> None:
+        super().__init__()
+        self.report = report
 
 
 def _unread(part: dict[str, Submission]) -> dict[str, Submission]:

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from sqlalchemy.types import TypeEngine
 
 __all__ = [
+    "ID_COLUMNS",
     "Key",
     "UtcTime",
     "utc_text",
@@ -259,3 +260,11 @@ answers = Table(
     Column("body", Text, nullable=False),
     Column("created_at", UtcTime, nullable=False, index=True),
 )
+
+ID_COLUMNS: dict[str, str] = {
+    table.name: column.name
+    for table in metadata.sorted_tables
+    for column in table.primary_key.columns
+    if column.type is Key and not column.foreign_keys
+}
+"""The tables whose rows get ids of the database, which are never used again, and the columns of these ids."""

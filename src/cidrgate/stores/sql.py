@@ -46,9 +46,9 @@ from cidrgate.stores.values import StoredAccount, StoredList
 from cidrgate.values import list_state_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-    from sqlalchemy import ColumnElement, Connection, FromClause, Row, Select
+    from sqlalchemy import ColumnElement, Connection, FromClause, Row, Select, Table
     from sqlalchemy.sql.selectable import TextualSelect
 
     from cidrgate.stores.values import NewList, StoredChange
@@ -244,6 +244,9 @@ class Transaction(ABC):
 
     def _expect_much(self) -> None:  # noqa: B027 - most stores do not need it
         """Allow the database more time, because the next query is a large one."""
+
+    def expect_all(self) -> None:  # noqa: B027 - most stores do not need it
+        """Allow the database as much time as it needs, because the next statements read or write whole tables."""
 
     @abstractmethod
     def _read_position(self) -> str:
@@ -618,6 +621,35 @@ class Transaction(ABC):
             self._connection.execute(insert_entries, added)
         self._raise_versions(change.account.id for change in made)
         self._connection.execute(_insert_changes, [log_row(change, at) for change in made])
+
+    @abstractmethod
+    def insert_rows(self, table: Table, names: Sequence[str], rows: Iterable[Sequence[Any]]) -> int:
+        """Insert many rows that have all of their keys.
+
+        Args:
+            table: The table.
+            names: The names of the columns that each row has.
+            rows: The values of the columns. They are read once, and never all at once.
+
+        Returns:
+            The number of rows.
+        """
+
+    def lock_all(self, tables: Iterable[Table]) -> None:  # noqa: B027 - most stores have one writer at a time
+        """Keep other writers out of some tables until the end of this write transaction."""
+
+    @abstractmethod
+    def last_ids(self) -> dict[str, int]:
+        """Return the greatest id that each table with ids ever had, by the name of the table; 0 if it had none."""
+
+    @abstractmethod
+    def raise_ids(self, ids: Mapping[str, int]) -> None:
+        """Let new rows have greater ids than these, by the name of the table."""
+
+    def log(self, made: Sequence[StoredChange], *, at: datetime) -> None:
+        """Log changes that are stored already."""
+        if made:
+            self._connection.execute(_insert_changes, [log_row(change, at) for change in made])
 
     def _raise_versions(self, account_ids: Iterable[int]) -> None:
         ids = sorted(set(account_ids))

@@ -51,6 +51,7 @@ __all__ = [
     "PreviewReplaceModel",
     "PreviewRequest",
     "PreviewRestoreModel",
+    "PreviewUndoModel",
     "preview_record",
     "router",
 ]
@@ -109,8 +110,22 @@ class PreviewRestoreModel(RestoreRequestModel):
     change: Literal["restore"]
 
 
+class PreviewUndoModel(RequestModel):
+    """Undo a change."""
+
+    model_config = request_example({"change": "undo", "sequence": 12})
+
+    change: Literal["undo"]
+    sequence: Identity = Field(description="The sequence of the change in the history.")
+
+
 PreviewRequest = Annotated[
-    PreviewAddModel | PreviewEditModel | PreviewRemoveModel | PreviewReplaceModel | PreviewRestoreModel,
+    PreviewAddModel
+    | PreviewEditModel
+    | PreviewRemoveModel
+    | PreviewReplaceModel
+    | PreviewRestoreModel
+    | PreviewUndoModel,
     Field(
         discriminator="change",
         examples=[{"change": "add", "cidrs": "8.8.8.8, 1.1.1.1/32"}],
@@ -320,6 +335,8 @@ def _make(manager: RuleManager, account: str, change: PreviewRequest) -> None:
             manager.replace(account, change.submission(), **change.details())
         case PreviewRestoreModel():
             manager.restore(account, to_sequence=change.to_sequence)
+        case PreviewUndoModel():
+            manager.undo(account, change.sequence)
 
 
 def _pointer_of(change: PreviewRequest) -> Callable[[int], str] | None:

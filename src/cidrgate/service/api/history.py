@@ -1,10 +1,10 @@
-"""`/v1/accounts/{account_name}/history`: what changed, when and by whom; and `restore`."""
+"""`/v1/accounts/{account_name}/history`: what changed, when and by whom; `restore`, and `undo`."""
 
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Annotated, Any, get_args
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import Field
 
 from cidrgate.manager import RuleManager
@@ -157,6 +157,17 @@ def restore_list(account_name: AccountName, asked: change_request, wanted: Resto
     return asked.answered(
         lambda manager, arguments: manager.restore(account_name, to_sequence=wanted.to_sequence, **arguments)
     )
+
+
+Sequence = Annotated[
+    int, Path(ge=1, le=GREATEST_INTEGER, description="The sequence of the change in the history."), PLAIN
+]
+
+
+@router.post("/history/{sequence}/undo", response_model=ListChangeModel, responses=answers(404, 409, 412))
+def undo_change(account_name: AccountName, asked: change_request, sequence: Sequence) -> Response:
+    """Undo one change of the list and keep the later ones. This is a new change; the current rules apply to it."""
+    return asked.answered(lambda manager, arguments: manager.undo(account_name, sequence, **arguments))
 
 
 @of_all.get("/changes", response_model=ChangePageModel, responses=answers(404, headers={200: READ}))

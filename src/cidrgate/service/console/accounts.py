@@ -8,6 +8,7 @@ from pydantic import AfterValidator
 from cidrgate.errors import AccountExistsError, AccountNotFoundError, InvalidAccountError, SubaccountError
 from cidrgate.service.console.fields import ShortQuery, ShortText
 from cidrgate.service.console.lists import AccountQuery, view_of
+from cidrgate.service.console.messages import message_of, parent_message
 from cidrgate.service.console.pages import go, page
 from cidrgate.service.console.sessions import SignedIn, SignedInForm
 from cidrgate.service.http.known_accounts import find_account
@@ -92,11 +93,11 @@ def create_account(request: Request, person: SignedInForm, name: ShortText = "",
         made = person.principal.changing(service_of(request).manager).create_account(
             name.strip(), parent=parent.strip() or None, actor=person.principal.name
         )
-    except (InvalidAccountError, AccountExistsError, SubaccountError) as error:
-        refused = str(error)
-    except AccountNotFoundError:
-        refused = f"there is no account {parent.strip()!r} that could be the parent"
+    except (InvalidAccountError, AccountExistsError) as error:
+        refused = message_of(error)
+    except (AccountNotFoundError, SubaccountError) as error:
+        refused = parent_message(error, parent.strip())
     else:
         return go(request, "list", account=made.name)
-    known: dict[str, Any] = {"name": name, "parent": parent, "refused": refused[:1].upper() + refused[1:] + "."}
+    known: dict[str, Any] = {"name": name, "parent": parent, "refused": refused}
     return page(request, "new_account.html", person=person, status=422, **known)

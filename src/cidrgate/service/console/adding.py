@@ -15,10 +15,12 @@ from cidrgate.service.console.drafts import (
     NewAddition,
     check_draft,
     corrections_for,
+    fixed,
 )
 from cidrgate.service.console.fields import ListQuery, numbers_in
 from cidrgate.service.console.lists import AccountQuery, last_change
 from cidrgate.service.console.pages import go, page
+from cidrgate.service.console.pasting import pasted_networks
 from cidrgate.service.console.sessions import Person, SignedIn, SignedInForm
 from cidrgate.service.http.strict_requests import ConsoleRoute
 from cidrgate.service.settings import service_of
@@ -42,9 +44,7 @@ def check(request: Request, person: SignedInForm, draft: NewAddition) -> Respons
     """Show what the rules report about the current input."""
     person.principal.require_account(service_of(request).manager, draft.account, write=True)
     verdict = _checked(request, person, draft) if draft.texts() else None
-    return page(
-        request, "verdict.html", person=person, draft=draft, verdict=verdict, path="list/add", pieces=draft.texts()
-    )
+    return page(request, "verdict.html", person=person, **_known(request, draft, verdict))
 
 
 @router.post("/rewrite")
@@ -54,15 +54,25 @@ def rewrite(
     draft: NewAddition,
     way: Annotated[str, Form(max_length=10_000)],
 ) -> Response:
-    """Show the form after a hint was accepted: `position text`, `position` to omit it, or `replaces id id ...`."""
+    """Show the form after a correction was chosen.
+
+    The ways are `position text`, `position` to omit it, `split position`, `omit position position ...`, `replaces id id
+    ...`, and `fix` for everything that is obvious.
+    """
     person.principal.require_account(service_of(request).manager, draft.account, write=True)
-    word, *rest = way.split(" ", 1)
+    word, _, rest = way.partition(" ")
+    texts = draft.texts()
     if word == "replaces":
-        giving_way = numbers_in(rest[0]) if rest else set()
         version = service_of(request).manager.account(draft.account).version
-        draft = replace(draft, replaces=tuple(sorted({*draft.replaces, *giving_way})), version=version)
-    elif (position := next(iter(numbers_in(word)), None)) is not None and position < len(draft.texts()):
-        draft = draft.rewritten(position, rest[0] if rest else "")
+        draft = replace(draft, replaces=tuple(sorted({*draft.replaces, *numbers_in(rest)})), version=version)
+    elif word == "fix":
+        draft = fixed(draft, lambda draft: _checked(request, person, draft))
+    elif word == "split":
+        draft = draft.rewritten({one: pasted_networks(texts[one]) for one in numbers_in(rest) if one < len(texts)})
+    elif word == "omit":
+        draft = draft.rewritten(dict.fromkeys(numbers_in(rest), ()))
+    else:
+        draft = draft.rewritten({position: [rest] if rest else [] for position in numbers_in(word)})
     verdict = _checked(request, person, draft) if draft.texts() else None
     return _form(request, person, draft, verdict)
 
@@ -75,7 +85,7 @@ def add(request: Request, person: SignedInForm, draft: NewAddition) -> Response:
     conflict = None
     try:
         change = draft.change(manager.entries(draft.account), person.principal.name)
-        sequence = make_change(person.principal.changing(manager), change, person.address, draft.confirmed)
+        sequence = make_change(person.principal.changing(manager), change, person.guarded_address, draft.confirmed)
         return go(request, "list", account=draft.account, done=sequence)
     except (StoreError, CredentialEndedError):
         raise
@@ -87,33 +97,43 @@ def add(request: Request, person: SignedInForm, draft: NewAddition) -> Response:
         status = 409
     except CidrgateError:
         status = 422
-    return _form(request, person, draft, _checked(request, person, draft), status=status, conflict=conflict)
+    verdict = _checked(request, person, draft)
+    return _form(request, person, draft, verdict, status=status, conflict=conflict, refused=conflict is None)
 
 
 def _checked(request: Request, person: Person, draft: Addition) -> DraftCheck:
     manager = service_of(request).manager
     listed = manager.entries(draft.account)
 
+    texts = draft.texts()
+
     def found(problem: Problem) -> DraftProblem:
-        return corrections_for(problem, draft.position_of(problem, listed), listed)
+        return corrections_for(problem, draft.position_of(problem, listed), texts, listed)
 
     return check_draft(
-        manager, lambda: draft.change(listed, person.principal.name, checked=False), person.address, found
+        manager, lambda: draft.change(listed, person.principal.name, checked=False), person.guarded_address, found
     )
 
 
 def _form(request: Request, person: Person, draft: Addition, verdict: DraftCheck | None, **known: Any) -> Response:
-    manager = service_of(request).manager
-    listed = manager.entries(draft.account)
     return page(
         request,
         "add.html",
         person=person,
-        draft=draft,
-        verdict=verdict,
-        pieces=draft.texts(),
-        path="list/add",
         lifetimes=LIFETIMES,
-        giving_way=[entry for entry in listed if entry.id in draft.replaces],
-        **({"conflict": None} | known),
+        **(_known(request, draft, verdict) | {"conflict": None} | known),
     )
+
+
+def _known(request: Request, draft: Addition, verdict: DraftCheck | None) -> dict[str, Any]:
+    """Return what the templates know of the input."""
+    giving_way = draft.leaving(service_of(request).manager.entries(draft.account)) if draft.replaces else []
+    return {
+        "draft": draft,
+        "verdict": verdict,
+        "pieces": draft.texts(),
+        "path": "list/add",
+        "target": "#verdict",
+        "giving_way": giving_way,
+        "refused": False,
+    }

@@ -18,27 +18,26 @@ from cidrgate.errors import (
     AccountNotFoundError,
     CidrgateError,
     CredentialEndedError,
-    EntryNotFoundError,
+    NotFoundError,
     OutcomeUnknownError,
-    SessionNotFoundError,
-    StoreBusyError,
     StoreError,
-    SubaccountError,
-    TokenNotFoundError,
-    VersionConflictError,
 )
 from cidrgate.service.console import (
     accounts,
     adding,
     checks as questions,
     editing,
+    going_back,
     lists,
     signed_in,
     signing_in,
     tokens,
 )
+from cidrgate.service.console.messages import FAILED, INVALID_REQUEST, NO_PAGE, message_of
 from cidrgate.service.console.pages import in_place, link, page
-from cidrgate.service.http.limits import LONGEST_FORM_LIST, MOST_FIELDS
+from cidrgate.service.console.sessions import known_person
+from cidrgate.service.http.limits import LONGEST_FORM_LIST, LONGEST_NAME, MOST_FIELDS
+from cidrgate.service.http.pagination import storable
 from cidrgate.service.http.problems import InvalidRequestError, ServiceError
 from cidrgate.service.http.store_events import log_store_error
 from cidrgate.service.http.strict_requests import FORM
@@ -74,7 +73,7 @@ def add_console(app: FastAPI) -> None:
     """
     console = FastAPI(title="cidrgate console", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     console.state.service = app.state.service
-    for part in (signing_in, accounts, lists, adding, editing, questions, tokens, signed_in):
+    for part in (signing_in, accounts, lists, adding, editing, going_back, questions, tokens, signed_in):
         console.router.routes.extend(part.router.routes)  # not `include_router`, which makes every route again
     console.add_api_route("/", _first_page, methods=["GET"])
     console.mount("/static", _Assets(directory=Path(__file__).with_name("static")))
@@ -145,11 +144,23 @@ async def _error_page(request: Request, error: Exception) -> Response:
     if isinstance(error, AccountNotFoundError):
         title = "There is no such account"
     known: dict[str, Any] = {"title": title, "detail": detail, "typed": typed, "sign_in": status == 401}
+    known["person"] = await known_person(request)
+    known["account"] = None if status == 404 else await _account_of(request)
     if in_place(request):
         # The message appears beside the input, which stays on the page.
         headers |= {"HX-Retarget": "#trouble", "HX-Reswap": "innerHTML"}
         return page(request, "trouble.html", status=status, headers=headers, **known)
-    return page(request, "error.html", status=status, headers=headers, **known)
+    # While the store fails nobody is known; the ways to the other pages stay.
+    return page(request, "error.html", status=status, headers=headers, failed=status >= 500, **known)
+
+
+async def _account_of(request: Request) -> str | None:
+    """Return the account that the request was about, to which an error page leads back."""
+    account = request.query_params.get("account")
+    if account is None and request.method == "POST":
+        sent = (await _form_of(request)).get("account")
+        account = sent if isinstance(sent, str) else None
+    return account if account is not None and len(account) <= LONGEST_NAME and storable(account) else None
 
 
 async def _form_of(request: Request) -> FormData:
@@ -169,47 +180,34 @@ async def _form_of(request: Request) -> FormData:
 def _what_failed(error: Exception) -> tuple[int, str, dict[str, str]]:
     """Return the status, the message for a person, and headers."""
     match error:
-        case InvalidRequestError():
-            return 422, "A part of the request is repeated, too long or invalid. Open the page again.", {}
+        case InvalidRequestError() | RequestValidationError() | HTTPException(status_code=400 | 422):
+            return 422, INVALID_REQUEST, {}
         case ServiceError():
-            return error.status, str(error), dict(error.headers or {})
-        case AccountNotFoundError():
-            return 404, "No account of this name exists, or you may not see it.", {}
-        case EntryNotFoundError():
-            return 404, "This entry is no longer in the list: another person or program has changed or deleted it.", {}
-        case TokenNotFoundError():
-            return 404, "There is no such token.", {}
-        case SessionNotFoundError():
-            return 404, "There is no such session, or it has already ended.", {}
-        case CredentialEndedError():
-            return 401, "Your session or its token has ended. Nothing was changed.", {}
-        case SubaccountError():
-            return 409, "A subaccount inherits the list of its parent. Change the list there.", {}
-        case VersionConflictError():
-            return 409, "Another person or program has changed the list. Read it again, then decide.", {}
-        case OutcomeUnknownError():
-            return 503, "The database did not report whether it stored this. Read the list before you try again.", {}
-        case StoreBusyError():
-            return (
-                503,
-                "Another person or program has locked this list. Nothing was changed; try again later.",
-                {"Retry-After": "5"},
-            )
-        case StoreError():
-            return (
-                503,
-                "The database does not answer. Nothing was changed; try again in a moment.",
-                {"Retry-After": "5"},
-            )
+            return error.status, message_of(error), dict(error.headers or {})
         case CidrgateError():
-            return 409, str(error), {}
-        case RequestValidationError():
-            return 422, "A part of the request is missing or is not a number. Open the page again.", {}
-        case HTTPException(status_code=400 | 422):
-            return 422, "A part of the request is repeated, too long or invalid. Open the page again.", {}
+            retry = isinstance(error, StoreError) and not isinstance(error, OutcomeUnknownError)
+            return _status_of(error), message_of(error), {"Retry-After": "5"} if retry else {}
         case HTTPException(status_code=status) if status not in (404, 405):
-            return status, f"{error.detail[:1].upper()}{error.detail[1:]}.", dict(error.headers or {})
+            return status, _OF_THE_FRAMEWORK.get(status, FAILED), dict(error.headers or {})
         case HTTPException(status_code=status):
-            return status, "There is no page at this address.", dict(error.headers or {})
+            return status, NO_PAGE, dict(error.headers or {})
         case _:
-            return 500, "The console failed; its log has the reason. Nothing was changed, unless a page says so.", {}
+            return 500, FAILED, {}
+
+
+def _status_of(error: CidrgateError) -> int:
+    match error:
+        case NotFoundError():
+            return 404
+        case CredentialEndedError():
+            return 401
+        case StoreError():
+            return 503
+        case _:
+            return 409
+
+
+_OF_THE_FRAMEWORK = {
+    408: "Your input did not arrive in time. Try again.",
+    413: "Your input is too long. Send less at a time.",
+}

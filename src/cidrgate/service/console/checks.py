@@ -1,16 +1,26 @@
-"""Pages that answer questions: whether an address is allowed and why, and how a list has changed."""
+"""Pages that answer questions: whether an address or a network is allowed and why, and how a list has changed."""
 
-from typing import Annotated
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import Annotated, NamedTuple
 
 from fastapi import APIRouter, Query, Request, Response
 
+from cidrgate._engine import canonical_prefix
+from cidrgate.errors import InvalidAddressError
+from cidrgate.manager.previews import networks_without
+from cidrgate.rules.decisions import enforced
+from cidrgate.rules.format_hints import format_hint
 from cidrgate.service.console.lists import AccountQuery, view_of
+from cidrgate.service.console.messages import sentence
 from cidrgate.service.console.pages import page
 from cidrgate.service.console.sessions import SignedIn
 from cidrgate.service.http.integers import PLAIN
 from cidrgate.service.http.pagination import a_page
 from cidrgate.service.http.strict_requests import ConsoleRoute
 from cidrgate.service.settings import service_of
+from cidrgate.values import Account, Entry
 
 __all__ = ["router"]
 
@@ -26,11 +36,67 @@ def address_page(
     account: AccountQuery,
     address: Annotated[str, Query(max_length=200)] = "",
 ) -> Response:
-    """Show whether an address may call for an account, and why."""
+    """Show whether an address, or each address of a network, may call for an account, and why."""
     view = view_of(request, person, account)
     asked = address.strip()
-    decision = service_of(request).manager.explain(account, asked) if asked else None
-    return page(request, "test.html", person=person, view=view, address=asked, decision=decision, tab="test")
+    decision = network = hint = None
+    if "/" in asked:
+        network = _network_answer(view.owner, view.entries, asked)
+    elif asked:
+        decision = service_of(request).manager.explain(account, asked)
+    if asked and network is None and (decision is None or decision.reason == "invalid_address"):
+        hint = format_hint(asked)
+    return page(
+        request,
+        "test.html",
+        person=person,
+        view=view,
+        tab="test",
+        address=asked,
+        decision=decision,
+        network=network,
+        hint=None if hint is None else sentence(str(hint)),
+        meant=[] if hint is None else [one for alternative in hint.alternatives for one in alternative.networks],
+    )
+
+
+class _NetworkAnswer(NamedTuple):
+    """Which addresses of a network are allowed.
+
+    Attributes:
+        cidr: The network.
+        enforced: Whether the list is enforced; if not, every address is allowed.
+        matching: The entries that cover the network, or a part of it.
+        denied: The networks in it that no entry covers.
+    """
+
+    cidr: str
+    enforced: bool
+    matching: list[Entry]
+    denied: list[str]
+
+    @property
+    def verdict(self) -> str:
+        """Return `all`, `some` or `none`: which addresses are allowed."""
+        if not self.enforced or not self.denied:
+            return "all"
+        return "some" if self.matching else "none"
+
+
+def _network_answer(owner: Account, entries: Sequence[Entry], asked: str) -> _NetworkAnswer | None:
+    """Return which addresses of a network a list allows; None if the text is not a network."""
+    try:
+        cidr = canonical_prefix(asked)
+    except InvalidAddressError:
+        return None
+    network, now = ip_network(cidr), datetime.now(UTC)
+    matching = [entry for entry in entries if entry.matches(now) and _overlap(entry.network, network)]
+    denied = networks_without([cidr], [entry.cidr for entry in matching])
+    return _NetworkAnswer(cidr, enforced(entries, owner, now), matching, denied)
+
+
+def _overlap(one: IPv4Network | IPv6Network, other: IPv4Network | IPv6Network) -> bool:
+    return one.version == other.version and one.overlaps(other)
 
 
 @router.get("/history")

@@ -1,18 +1,22 @@
 """Input before it becomes a change: entries to add, or one to edit, with what the rules report about it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_network
 from typing import Annotated, Any, Final
 
 from fastapi import Depends, Form
 
-from cidrgate.errors import CidrgateError, Problem, RuleError, StoreError
+from cidrgate._engine import canonical_prefix
+from cidrgate.errors import CidrgateError, InvalidAddressError, Problem, RuleError, StoreError
 from cidrgate.manager import RuleManager
 from cidrgate.rules import RULE_OF_CODE, split_submission
 from cidrgate.service.console.changing import ListEdit, Preview, preview_change
-from cidrgate.service.console.details import FormError, detail_of_text, detail_text, details_sent, takes_details
+from cidrgate.service.console.details import detail_of_text, detail_text, details_sent, takes_details
 from cidrgate.service.console.fields import Confirmations, Ids, ListText, ShortText
+from cidrgate.service.console.messages import FormError, hint_of, message_of
+from cidrgate.service.console.pasting import pasted_networks
 from cidrgate.service.http.integers import PLAIN
 from cidrgate.service.http.limits import MOST_PROBLEMS_TOLD
 from cidrgate.values import DETAILS, Entry, EntryEdit, NewEntry
@@ -27,6 +31,7 @@ __all__ = [
     "DraftCheck",
     "corrections_for",
     "check_draft",
+    "fixed",
 ]
 
 LIFETIMES: Final = {
@@ -54,7 +59,7 @@ class Addition:
         label: The label of all of them; empty for none.
         ends: A key of `LIFETIMES`.
         ends_at: The time in UTC, if `ends` is `at`.
-        replaces: The ids of listed entries that the new entries replace.
+        replaces: The ids of listed entries that may be replaced: each is, while a typed network covers it.
         version: The version of the list that the person saw; None if the form did not send it.
         confirmed: What the person has confirmed.
         details: The texts of the fields in `FORM_DETAILS`, by detail.
@@ -74,11 +79,15 @@ class Addition:
         """Return the submitted networks as the rules see them, in their order."""
         return [piece.cidr for piece in split_submission(self.cidrs)]
 
-    def rewritten(self, position: int, text: str) -> "Addition":
-        """Return a copy in which another text replaces one network; an empty text removes it."""
+    def rewritten(self, instead: Mapping[int, Iterable[str]]) -> "Addition":
+        """Return a copy in which other texts replace some networks, by position; no text removes a network."""
         texts = self.texts()
-        texts[position : position + 1] = [text] if text else []
-        return replace(self, cidrs="\n".join(texts))
+        made = [new for position, text in enumerate(texts) for new in instead.get(position, [text])]
+        return replace(self, cidrs="\n".join(made))
+
+    def leaving(self, listed: Iterable[Entry]) -> list[Entry]:
+        """Return the entries that the typed networks replace."""
+        return _covered([entry for entry in listed if entry.id in self.replaces], self.texts())
 
     def change(self, listed: list[Entry], actor: str | None, *, checked: bool = True) -> ListEdit:
         """Return the change.
@@ -97,7 +106,7 @@ class Addition:
             **details_sent(self.details),
         }
         staying = self._staying(listed)
-        if len(staying) == len(listed):
+        if not self.leaving(listed):
             return lambda manager: manager.add(
                 self.account,
                 self.cidrs,
@@ -113,13 +122,11 @@ class Addition:
 
     def position_of(self, problem: Problem, listed: list[Entry]) -> int:
         """Return which submitted network a problem is about: entries that stay precede it if others are replaced."""
-        staying = self._staying(listed)
-        return problem.position if len(staying) == len(listed) else problem.position - len(staying)
+        return problem.position - len(self._staying(listed)) if self.leaving(listed) else problem.position
 
     def _staying(self, listed: list[Entry]) -> list[Entry]:
-        now = datetime.now(UTC)
-        leaving = [entry for entry in listed if entry.id in self.replaces]
-        return [entry for entry in listed if entry not in leaving and (entry.counts(now) or not leaving)]
+        leaving = self.leaving(listed)
+        return _others(listed, leaving)
 
     def _expires_at(self) -> datetime | None:
         if self.ends == "at":
@@ -143,6 +150,7 @@ class Edit:
         cidr: The network as typed.
         label: The label as typed; empty for none.
         ends_at: The time of expiry in UTC; empty for never.
+        replaces: The ids of other entries that may be replaced: each is, while the typed network covers it.
         confirmed: What the person has confirmed.
         details: The texts of the fields in `FORM_DETAILS`, by detail.
     """
@@ -153,6 +161,7 @@ class Edit:
     cidr: str
     label: str = ""
     ends_at: str = ""
+    replaces: tuple[int, ...] = ()
     confirmed: tuple[str, ...] = ()
     details: Mapping[str, str] = field(default_factory=dict)
 
@@ -163,11 +172,16 @@ class Edit:
         label, ends_at = texts.pop("label"), texts.pop("expires_at")
         return cls(entry.account, entry.id, version, entry.cidr, label, ends_at, details=texts)
 
-    def change(self, entry: Entry, actor: str | None, *, version: int | None) -> ListEdit:
+    def leaving(self, listed: Iterable[Entry]) -> list[Entry]:
+        """Return the entries that the typed network replaces, besides the edited entry."""
+        return _covered([one for one in listed if one.id in self.replaces and one.id != self.entry], [self.cidr])
+
+    def change(self, entry: Entry, listed: list[Entry], actor: str | None, *, version: int | None) -> ListEdit:
         """Return the change.
 
         Args:
             entry: The current entry.
+            listed: The current list.
             actor: Who makes the change.
             version: The version that the list must have; None for any.
 
@@ -180,6 +194,12 @@ class Edit:
             expires_at=detail_of_text(_EXPIRY, self.ends_at, entry.expires_at),
             **details_sent(self.details, entry),
         )
+        leaving = self.leaving(listed)
+        if leaving:
+            staying = _others(listed, [entry, *leaving])
+            pieces = [*(NewEntry(one.cidr) for one in staying), NewEntry.of(edit.applied(entry))]
+            # A person who replaces entries has seen the list.
+            return lambda manager: manager.replace(self.account, pieces, actor=actor, expect_version=self.version)
         return lambda manager: manager.edit(
             self.account,
             self.entry,
@@ -189,23 +209,65 @@ class Edit:
         )
 
 
+def _covered(entries: Iterable[Entry], texts: Iterable[str]) -> list[Entry]:
+    """Return the entries that typed networks cover."""
+    networks = [ip_network(cidr) for text in texts if (cidr := _canonical(text)) is not None]
+    return [
+        entry
+        for entry in entries
+        if any(
+            one.version == entry.network.version and entry.network.subnet_of(one)  # type: ignore[arg-type]
+            for one in networks
+        )
+    ]
+
+
+def _canonical(text: str) -> str | None:
+    try:
+        return canonical_prefix(text.strip())
+    except InvalidAddressError:
+        return None
+
+
+def _others(listed: Iterable[Entry], leaving: list[Entry]) -> list[Entry]:
+    """Return the entries of a list that stay. Those that have expired are not submitted with a new list."""
+    now, gone = datetime.now(UTC), {entry.id for entry in leaving}
+    return [entry for entry in listed if entry.id not in gone and (entry.counts(now) or not leaving)]
+
+
 @dataclass(frozen=True, slots=True)
 class DraftProblem:
     """One violation of a rule, and the corrections that a person can choose.
 
     Attributes:
-        problem: The violation, with its hint.
+        problem: The violation.
+        hint: What it means, in the console's words.
         position: The submitted network that it is about.
         alternatives: Texts that can replace the submitted network.
+        parts: The networks that the submitted text contains, if it can be split.
         gives_way: Ids of the listed entries that it could replace.
+        narrower: Positions of submitted networks that it covers, and that could be omitted.
         can_leave_out: Whether omitting the network would solve the problem.
     """
 
     problem: Problem
+    hint: str
     position: int
     alternatives: tuple[str, ...] = ()
+    parts: tuple[str, ...] = ()
     gives_way: tuple[int, ...] = ()
+    narrower: tuple[int, ...] = ()
     can_leave_out: bool = False
+
+    def obvious(self) -> dict[int, tuple[str, ...]]:
+        """Return the one correction that loses nothing, by position; empty if there is none, or a choice."""
+        if self.parts:
+            return {self.position: self.parts}
+        if len(self.alternatives) == 1:
+            return {self.position: self.alternatives}
+        if self.can_leave_out and self.problem.code in ("duplicate_entry", "subset_exists"):
+            return {self.position: ()}
+        return dict.fromkeys(self.narrower, ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +285,11 @@ class DraftCheck:
     found: tuple[DraftProblem, ...] = ()
     message: str | None = None
     more: int = 0
+
+    @property
+    def fixable(self) -> int:
+        """Return how many of the violations have one obvious correction."""
+        return sum(bool(one.obvious()) for one in self.found)
 
 
 def check_draft(
@@ -248,25 +315,75 @@ def check_draft(
     except StoreError:
         raise
     except CidrgateError as error:
-        return DraftCheck(message=str(error))
+        return DraftCheck(message=message_of(error))
 
 
-def corrections_for(problem: Problem, position: int, listed: list[Entry] | None) -> DraftProblem:
+_MOST_ROUNDS = 5
+"""How often corrections are looked for: what is corrected may turn out to be listed already."""
+
+
+def fixed(draft: Addition, check: Callable[[Addition], DraftCheck]) -> Addition:
+    """Return the input with every obvious correction made; what needs a decision stays.
+
+    Args:
+        draft: The input.
+        check: Checks an input.
+    """
+    for _ in range(_MOST_ROUNDS):
+        instead: dict[int, tuple[str, ...]] = {}
+        for found in check(draft).found if draft.texts() else ():
+            for position, texts in found.obvious().items():
+                instead.setdefault(position, texts)
+        if not instead:
+            break
+        draft = draft.rewritten(instead)
+    return draft
+
+
+def corrections_for(
+    problem: Problem, position: int, texts: list[str], listed: list[Entry], *, several: bool = True
+) -> DraftProblem:
     """Return the corrections for a violation of a rule.
 
     Args:
         problem: The violation.
         position: The submitted network that it is about.
-        listed: The list, if its entries can be replaced; otherwise None.
+        texts: All submitted networks.
+        listed: The entries of the list that could be replaced.
+        several: Whether several networks may replace one.
     """
     rule = RULE_OF_CODE[problem.code]
+    alternatives = problem.suggestions
+    parts: tuple[str, ...] = ()
+    if problem.code == "invalid_format":
+        # The text of a problem may be shortened.
+        parts = pasted_networks(texts[position]) if position < len(texts) else ()
+        alternatives = () if parts else alternatives
+    if not several:
+        each = parts or [text for one in alternatives for text in one.split(", ")]
+        parts, alternatives = (), tuple(each[:_MOST_ALTERNATIVES])
     gives_way: tuple[int, ...] = ()
-    if rule.can_give_way and listed is not None and not problem.more_conflicts:
+    narrower: tuple[int, ...] = ()
+    if rule.can_give_way and not problem.more_conflicts:
         # If not all conflicts are known, replacing the known ones would not be enough.
         ids = {entry.cidr: entry.id for entry in listed}
         gives_way = tuple(ids[cidr] for cidr in problem.conflicts if cidr in ids)
-    can_leave_out = rule.can_leave_out and listed is not None
-    return DraftProblem(problem, position, problem.suggestions, gives_way, can_leave_out=can_leave_out)
+        typed = {cidr: number for number, text in enumerate(texts) if (cidr := _canonical(text)) is not None}
+        if not gives_way:
+            narrower = tuple(typed[cidr] for cidr in problem.conflicts if cidr in typed and typed[cidr] != position)
+    return DraftProblem(
+        problem,
+        hint_of(problem, [entry.cidr for entry in listed]),
+        position,
+        alternatives,
+        parts,
+        gives_way,
+        narrower,
+        can_leave_out=rule.can_leave_out,
+    )
+
+
+_MOST_ALTERNATIVES = 4
 
 
 _Number = Annotated[int, Form(ge=0, le=2**63 - 1), PLAIN]
@@ -296,11 +413,12 @@ def _edit(
     cidr: ShortText = "",
     label: ShortText = "",
     ends_at: ShortText = "",
+    replaces: Ids = [],  # noqa: B006
     confirm: Confirmations = [],  # noqa: B006
     *,
     details: Mapping[str, str],
 ) -> Edit:
-    return Edit(account, entry, version, cidr, label, ends_at, tuple(confirm), details)
+    return Edit(account, entry, version, cidr, label, ends_at, tuple(replaces), tuple(confirm), details)
 
 
 NewAddition = Annotated[Addition, Depends(_addition)]

@@ -16,6 +16,7 @@ from cidrgate.errors import (
 from cidrgate.manager.changes import named_entries
 from cidrgate.service.console.changing import NeedsConfirmationError, make_change
 from cidrgate.service.console.drafts import DraftCheck, DraftProblem, Edit, NewEdit, check_draft, corrections_for
+from cidrgate.service.console.fields import numbers_in
 from cidrgate.service.console.lists import HEADINGS, AccountQuery, last_change, view_of
 from cidrgate.service.console.pages import go, page
 from cidrgate.service.console.sessions import Person, SignedIn, SignedInForm
@@ -47,29 +48,33 @@ def form(request: Request, person: SignedIn, account: AccountQuery, entry: _Entr
     person.principal.require_account(manager, account, write=True)
     owner, listed = manager.listing(account)
     [found] = named_entries(account, listed, [entry])
-    return _form(request, person, found, Edit.begin(found, owner.version), None)
+    return _form(request, person, found, listed, Edit.begin(found, owner.version), None)
 
 
 @router.post("/edit/check")
 def check(request: Request, person: SignedInForm, draft: NewEdit) -> Response:
     """Show what the rules report about the current input."""
     person.principal.require_account(service_of(request).manager, draft.account, write=True)
-    found = _entry(request, draft)
-    verdict = _checked(request, person, found, draft)
-    return page(
-        request, "verdict.html", person=person, draft=draft, verdict=verdict, path="list/edit", pieces=[draft.cidr]
-    )
+    found, listed = _listed(request, draft)
+    verdict = _checked(request, person, found, listed, draft)
+    return page(request, "verdict.html", person=person, **_known(found, listed, draft, verdict))
 
 
 @router.post("/edit/rewrite")
 def rewrite(
     request: Request, person: SignedInForm, draft: NewEdit, way: Annotated[str, Form(max_length=10_000)]
 ) -> Response:
-    """Show the form after a hint was accepted: `0 text`."""
-    person.principal.require_account(service_of(request).manager, draft.account, write=True)
-    found = _entry(request, draft)
-    draft = replace(draft, cidr=way.partition(" ")[2])
-    return _form(request, person, found, draft, _checked(request, person, found, draft))
+    """Show the form after a correction was chosen: `0 text`, `0` to keep the network, or `replaces id id ...`."""
+    manager = service_of(request).manager
+    person.principal.require_account(manager, draft.account, write=True)
+    found, listed = _listed(request, draft)
+    word, _, rest = way.partition(" ")
+    if word == "replaces":
+        replaces = tuple(sorted({*draft.replaces, *numbers_in(rest)}))
+        draft = replace(draft, replaces=replaces, version=manager.account(draft.account).version)
+    else:
+        draft = replace(draft, cidr=rest or found.cidr)
+    return _form(request, person, found, listed, draft, _checked(request, person, found, listed, draft))
 
 
 @router.post("/edit")
@@ -79,50 +84,75 @@ def edit(request: Request, person: SignedInForm, draft: NewEdit) -> Response:
     person.principal.require_account(manager, draft.account, write=True)
     conflict = None
     try:
-        change = draft.change(_entry(request, draft), person.principal.name, version=draft.version)
-        sequence = make_change(person.principal.changing(manager), change, person.address, draft.confirmed)
+        change = draft.change(*_listed(request, draft), person.principal.name, version=draft.version)
+        sequence = make_change(person.principal.changing(manager), change, person.guarded_address, draft.confirmed)
         return go(request, "list", account=draft.account, done=sequence)
     except (StoreError, CredentialEndedError, EntryNotFoundError):
         raise
     except VersionConflictError:
         conflict = last_change(manager, draft.account)
-        draft = replace(draft, version=manager.account(draft.account).version)
+        draft = replace(draft, version=manager.account(draft.account).version, replaces=())
         status = 409
     except NeedsConfirmationError:
         status = 409
     except CidrgateError:
         status = 422
-    found = _entry(request, draft)
+    found, listed = _listed(request, draft)
+    verdict = _checked(request, person, found, listed, draft)
     return _form(
-        request, person, found, draft, _checked(request, person, found, draft), status=status, conflict=conflict
+        request, person, found, listed, draft, verdict, status=status, conflict=conflict, refused=conflict is None
     )
 
 
-def _entry(request: Request, draft: Edit) -> Entry:
-    [found] = named_entries(draft.account, service_of(request).manager.entries(draft.account), [draft.entry])
-    return found
+def _listed(request: Request, draft: Edit) -> tuple[Entry, list[Entry]]:
+    """Return the entry and its list."""
+    listed = service_of(request).manager.entries(draft.account)
+    [found] = named_entries(draft.account, listed, [draft.entry])
+    return found, listed
 
 
-def _checked(request: Request, person: Person, entry: Entry, draft: Edit) -> DraftCheck:
+def _checked(request: Request, person: Person, entry: Entry, listed: list[Entry], draft: Edit) -> DraftCheck:
+    others = [one for one in listed if one.id != entry.id]
+
     def found(problem: Problem) -> DraftProblem:
-        return corrections_for(problem, problem.position, None)
+        return corrections_for(problem, 0, [draft.cidr], others, several=False)
 
     manager = service_of(request).manager
-    return check_draft(manager, lambda: draft.change(entry, person.principal.name, version=None), person.address, found)
+    return check_draft(
+        manager,
+        lambda: draft.change(entry, listed, person.principal.name, version=None),
+        person.guarded_address,
+        found,
+    )
+
+
+def _known(entry: Entry, listed: list[Entry], draft: Edit, verdict: DraftCheck | None) -> dict[str, Any]:
+    """Return what the templates know of the input."""
+    return {
+        "entry": entry,
+        "draft": draft,
+        "verdict": verdict,
+        "pieces": [draft.cidr],
+        "path": "list/edit",
+        "target": f"#verdict-{entry.id}",
+        "giving_way": draft.leaving(listed),
+        "refused": False,
+    }
 
 
 def _form(
-    request: Request, person: Person, entry: Entry, draft: Edit, verdict: DraftCheck | None, **known: Any
+    request: Request,
+    person: Person,
+    entry: Entry,
+    listed: list[Entry],
+    draft: Edit,
+    verdict: DraftCheck | None,
+    **known: Any,
 ) -> Response:
     return page(
         request,
         "edit.html",
         person=person,
-        entry=entry,
-        draft=draft,
-        verdict=verdict,
-        pieces=[draft.cidr],
-        path="list/edit",
         columns=len(HEADINGS) + bool(service_of(request).manager.last_matches(entry.account)) + 1,
-        **({"conflict": None} | known),
+        **(_known(entry, listed, draft, verdict) | {"conflict": None} | known),
     )

@@ -7,7 +7,7 @@ from cidrgate.rules import RULES
 from cidrgate.service.console.details import detail_word
 from cidrgate.values import DETAILS, Change, Detail, Entry
 
-__all__ = ["CONFIRMATIONS", "ENABLE_ENFORCEMENT", "PROBLEM_TITLES", "change_sentence"]
+__all__ = ["CONFIRMATIONS", "ENABLE_ENFORCEMENT", "PROBLEM_TITLES", "can_undo", "change_sentence"]
 
 PROBLEM_TITLES: Final = {rule.code: rule.title for rule in RULES}
 
@@ -22,6 +22,11 @@ CONFIRMATIONS: Final = {
 """The confirmations before a change that could surprise a person."""
 
 _NAMED = 3
+
+
+def can_undo(change: Change) -> bool:
+    """Return whether a change is of a kind that can be undone, whatever came after it."""
+    return change.action != "expire" and bool(change.before or change.after)
 
 
 def change_sentence(change: Change) -> str:
@@ -52,8 +57,12 @@ def change_sentence(change: Change) -> str:
             return f"Changed {_some(before)}{'' if before == after else f' to {_some(after)}'}{details}"
         case "replace":
             verb = "Replaced the list"
+        case "undo":
+            verb = "Undid a change"
         case "restore":
             verb = "Restored the list"
+        case other:
+            verb = other.replace("_", " ").capitalize()
     added = [cidr for cidr in after if cidr not in before]
     removed = [cidr for cidr in before if cidr not in after]
     parts = [f"added {_some(added)}"] if added else []

@@ -1,4 +1,4 @@
-"""The page of one list: it shows the list, deletes entries, and restores an earlier state."""
+"""The page of one list: it shows the list, and deletes entries."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,8 +14,9 @@ from cidrgate.manager.changes import named_entries
 from cidrgate.rules import special_block
 from cidrgate.rules.decisions import decide, enforced
 from cidrgate.service.console.changing import ListEdit, NeedsConfirmationError, make_change
-from cidrgate.service.console.details import FORM_DETAILS
+from cidrgate.service.console.details import COLUMN_DETAILS
 from cidrgate.service.console.fields import Confirmations
+from cidrgate.service.console.formatting import can_undo
 from cidrgate.service.console.pages import go, page
 from cidrgate.service.console.sessions import Person, SignedIn, SignedInForm
 from cidrgate.service.http.integers import PLAIN
@@ -23,13 +24,13 @@ from cidrgate.service.http.strict_requests import ConsoleRoute
 from cidrgate.service.settings import service_of
 from cidrgate.values import Account, Change, Decision, Entry, Mode
 
-__all__ = ["AccountQuery", "HEADINGS", "ListView", "last_change", "router", "view_of"]
+__all__ = ["AccountQuery", "HEADINGS", "ListView", "change_from_page", "last_change", "router", "view_of"]
 
 router = APIRouter(route_class=ConsoleRoute)
 
 HEADINGS = (
     *("CIDR", "Prefix", "Subnet mask", "Label", "Added", "Expires"),
-    *(detail.title for detail in FORM_DETAILS),
+    *(detail.title for detail in COLUMN_DETAILS),
 )
 """The columns of `row.html` for every entry; the last match and the actions may follow."""
 
@@ -49,7 +50,8 @@ class ListView:
         limit: The largest number of entries.
         editable: Whether the person may change it here.
         owner_visible: Whether the person may see the owner of the list.
-        decision: The decision of the list for the person's own address; None if the address is unknown.
+        decision: The decision of the list for the person's own address; None if the address is unknown, or if the
+            person runs the service and calls for none of the accounts.
         unlistable: The kind of the person's address, if no list may contain it.
         subaccounts: Whether there are subaccounts.
     """
@@ -98,12 +100,9 @@ def view_of(request: Request, person: Person, name: str) -> ListView:
     principal.require_account(manager, name)
     account = manager.account(name)
     owner, entries = manager.listing(name)
-    decision = None if person.address is None else decide(owner, entries, person.address, datetime.now(UTC))
-    block = (
-        None
-        if person.address is None or manager.policy.allow_special
-        else special_block(str(ip_network(person.address)))
-    )
+    own = person.guarded_address
+    decision = None if own is None else decide(owner, entries, own, datetime.now(UTC))
+    block = None if own is None or manager.policy.allow_special else special_block(str(ip_network(own)))
     return ListView(
         account,
         owner,
@@ -146,7 +145,7 @@ def list_page(
         found = manager.history(view.account.name, limit=1, before=done + 1)
         notice = found[0] if found and found[0].sequence == done else None
         last = last_change(manager, view.account.name)
-        undo = view.editable and notice is not None and notice == last and notice.action != "create_account"
+        undo = view.editable and notice is not None and notice == last and can_undo(notice)
     matched = manager.last_matches(account)
     return page(
         request,
@@ -178,36 +177,45 @@ def remove(
         return manager.remove(account, entry, actor=person.principal.name, expect_version=version)
 
     def question() -> str:
-        [found] = named_entries(account, manager.entries(account), [entry])
-        return f"Delete {found.cidr}{f' ({found.label})' if found.label else ''}?"
+        return f"Delete {_named(manager, account, entry)}?"
 
     fields = {"account": account, "entry": entry, "version": version}
-    return _change_from_page(request, person, account, change, confirm, question, "list/remove", "Delete", fields)
+    return change_from_page(request, person, account, change, confirm, question, "list/remove", "Delete", fields)
 
 
-@router.post("/list/restore")
-def restore(
+@router.post("/list/enable")
+def enable(
     request: Request,
     person: SignedInForm,
     account: _Name,
-    at: _Number,
+    entry: _Number,
     version: _Number,
+    enabled: Annotated[str, Form(pattern="^(yes|no)$")] = "no",
     confirm: Confirmations = [],  # noqa: B006
 ) -> Response:
-    """Restore an earlier list, as a new change."""
+    """Disable an entry, which stays in the list and allows nothing, or enable it again."""
     manager = service_of(request).manager
     person.principal.require_account(manager, account, write=True)
+    verb = "Enable" if enabled == "yes" else "Disable"
 
     def change(manager: RuleManager) -> object:
-        return manager.restore(account, to_sequence=at, actor=person.principal.name, expect_version=version)
+        return manager.edit(
+            account, entry, enabled=enabled == "yes", actor=person.principal.name, expect_version=version
+        )
 
-    fields = {"account": account, "at": at, "version": version}
-    return _change_from_page(
-        request, person, account, change, confirm, lambda: "Restore the list?", "list/restore", "Restore", fields
-    )
+    def question() -> str:
+        return f"{verb} {_named(manager, account, entry)}?"
+
+    fields = {"account": account, "entry": entry, "version": version, "enabled": enabled}
+    return change_from_page(request, person, account, change, confirm, question, "list/enable", verb, fields)
 
 
-def _change_from_page(
+def _named(manager: RuleManager, account: str, entry: int) -> str:
+    [found] = named_entries(account, manager.entries(account), [entry])
+    return f"{found.cidr}{f' ({found.label})' if found.label else ''}"
+
+
+def change_from_page(
     request: Request,
     person: Person,
     account: str,
@@ -218,10 +226,22 @@ def _change_from_page(
     verb: str,
     fields: dict[str, Any],
 ) -> Response:
-    """Make a change after one click, or show its confirmations first if it needs any."""
+    """Make a change after one click, or show its confirmations first if it needs any.
+
+    Args:
+        request: The request.
+        person: Who makes the change.
+        account: The account of the list.
+        change: The change.
+        confirmed: What the person has confirmed.
+        question: Returns the question above the confirmations.
+        path: The path that makes the change.
+        verb: The words on its button.
+        fields: The fields of its form.
+    """
     manager = service_of(request).manager
     try:
-        sequence = make_change(person.principal.changing(manager), change, person.address, confirmed)
+        sequence = make_change(person.principal.changing(manager), change, person.guarded_address, confirmed)
     except NeedsConfirmationError as error:
         return page(
             request,

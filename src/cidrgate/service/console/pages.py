@@ -10,8 +10,15 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from cidrgate.rules.networks import addresses_covered, prefix_length, subnet_mask
-from cidrgate.service.console.details import FORM_DETAILS, detail_text, detail_word, input_type
-from cidrgate.service.console.formatting import CONFIRMATIONS, PROBLEM_TITLES, change_sentence
+from cidrgate.service.console.details import (
+    COLUMN_DETAILS,
+    FORM_DETAILS,
+    detail_text,
+    detail_word,
+    flag_words,
+    input_type,
+)
+from cidrgate.service.console.formatting import CONFIRMATIONS, PROBLEM_TITLES, can_undo, change_sentence
 from cidrgate.service.console.sessions import Person
 
 __all__ = ["go", "in_place", "link", "page", "root_of"]
@@ -102,16 +109,6 @@ def _relative(time: datetime, now: datetime) -> str:
     raise AssertionError("unreachable")
 
 
-def _sentence_case(text: str) -> str:
-    """Return a text with a capital first letter, unless it begins with a network.
-
-    Example:
-        >>> _sentence_case("add the length"), _sentence_case("fe80::/10 is Link-Local Unicast")
-        ('Add the length', 'fe80::/10 is Link-Local Unicast')
-    """
-    return text[:1].upper() + text[1:] if text.partition(" ")[0].isalpha() else text
-
-
 def _host(address: str) -> str:
     """Return the network that contains one address only."""
     return str(ip_network(address))
@@ -131,7 +128,8 @@ def _make_environment() -> Environment:
         "machine": _machine,
         "mask": subnet_mask,
         "prefix": prefix_length,
-        "capital": _sentence_case,
+        "can_undo": can_undo,
+        "flags": flag_words,
         "default_text": lambda detail: detail_text(detail, detail.default),
         "input_type": input_type,
         "relative": _relative,
@@ -141,6 +139,7 @@ def _make_environment() -> Environment:
     }
     made.globals |= {
         "confirmations": CONFIRMATIONS,
+        "column_details": COLUMN_DETAILS,
         "form_details": FORM_DETAILS,
         "problem_titles": PROBLEM_TITLES,
     }

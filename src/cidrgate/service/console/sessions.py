@@ -10,10 +10,12 @@ from urllib.parse import urlsplit
 from fastapi import Depends, Form, Request, Response
 from starlette.concurrency import run_in_threadpool
 
+from cidrgate.errors import CidrgateError
 from cidrgate.service.auth.origins import origin_of
 from cidrgate.service.auth.principals import Principal
 from cidrgate.service.auth.values import Session
-from cidrgate.service.http.problems import ForbiddenError, ServiceError
+from cidrgate.service.console.messages import ConsoleForbiddenError
+from cidrgate.service.http.problems import ServiceError
 from cidrgate.service.http.strict_requests import BEFORE_BODY
 from cidrgate.service.settings import service_of
 from cidrgate.stores import Transaction
@@ -27,6 +29,7 @@ __all__ = [
     "begin",
     "end",
     "forget",
+    "known_person",
     "require_own_page",
 ]
 
@@ -54,6 +57,14 @@ class Person:
     address: str | None
     expires_at: datetime
     session_id: str
+
+    @property
+    def guarded_address(self) -> str | None:
+        """The address that a change must not lock out; None for people who run the service.
+
+        They change the lists of customers, and their own address has no business in them.
+        """
+        return None if self.principal.admin else self.address
 
 
 class SignInNeededError(ServiceError):
@@ -103,7 +114,7 @@ def require_own_page(request: Request) -> None:
     """Reject a form from a page of another site, before the person is signed in.
 
     Raises:
-        ForbiddenError: If the browser reports another site, or does not report where the form comes from.
+        ConsoleForbiddenError: If the browser reports another site, or does not report where the form comes from.
     """
     site = request.headers.get("sec-fetch-site")
     public = service_of(request).settings._public
@@ -116,7 +127,7 @@ def require_own_page(request: Request) -> None:
         # Browsers omit the header over plain HTTP.
         own = _host_of(origin) == request.headers.get("host")
     if not own:
-        raise ForbiddenError(
+        raise ConsoleForbiddenError(
             "This form was sent by another site, or a proxy hides the host name you opened this console with. "
             "Open the console's own sign-in page."
         )
@@ -130,6 +141,17 @@ async def _signed_in(request: Request) -> Person:
 
 
 BEFORE_BODY.add(_signed_in)
+
+
+async def known_person(request: Request) -> Person | None:
+    """Return the person who sent a request, if that can be found out: a page about an error shows the way on."""
+    known: Person | None = request.scope.get(_KNOWN)
+    if known is not None:
+        return known
+    try:
+        return await _signed_in(request)
+    except CidrgateError:  # not signed in, or the store cannot be read
+        return None
 
 
 def _person_of(request: Request) -> Person:
@@ -155,7 +177,7 @@ SignedIn = Annotated[Person, Depends(_signed_in)]
 
 async def _signed_in_form(person: SignedIn, csrf: Annotated[str, Form()] = "") -> Person:
     if not hmac.compare_digest(csrf.encode(), person.csrf.encode()):
-        raise ForbiddenError(
+        raise ConsoleForbiddenError(
             "This form does not belong to your session, perhaps because you have signed in again since you opened it. "
             "Nothing was changed: open the page again."
         )

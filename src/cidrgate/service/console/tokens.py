@@ -5,9 +5,16 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, Query, Request, Response
 
-from cidrgate.errors import InvalidExpiryError, InvalidScopeError
+from cidrgate.errors import (
+    AccountNotFoundError,
+    InvalidExpiryError,
+    InvalidScopeError,
+    InvalidTextError,
+    TokenNotFoundError,
+)
 from cidrgate.service.auth.values import Scope
 from cidrgate.service.console.fields import ShortQuery
+from cidrgate.service.console.messages import message_of
 from cidrgate.service.console.pages import go, page
 from cidrgate.service.console.sessions import Person, SignedIn, SignedInForm
 from cidrgate.service.http.integers import PLAIN
@@ -57,7 +64,7 @@ def create_token(
     try:
         scope = Scope.parse(may if may in ("admin", "metrics") else f"account:{account.strip()}:{may}")
         if ends not in _DAYS:
-            raise InvalidExpiryError("choose when the token expires")
+            raise InvalidExpiryError("a token ends after a number of days, or never")
         days = _DAYS[ends]
         with service.manager._store.write() as transaction:
             person.principal.rely_on(transaction)
@@ -68,9 +75,21 @@ def create_token(
                 expires_at=None if days is None else datetime.now(UTC) + timedelta(days=days),
                 actor=person.principal.name,
             )
-    except (InvalidScopeError, InvalidExpiryError, LookupError) as error:
-        return _form(request, person, refused=str(error), status=422, **typed)
+    except (InvalidScopeError, InvalidExpiryError, InvalidTextError, AccountNotFoundError) as error:
+        return _form(request, person, refused=message_of(error), status=422, **typed)
     return page(request, "new_token_made.html", person=person, made=made)
+
+
+@router.get("/revoke")
+def revoke_page(
+    request: Request, person: SignedIn, token: Annotated[int, Query(ge=1, le=2**63 - 1), PLAIN]
+) -> Response:
+    """Ask before a token is revoked: nothing can bring it back."""
+    person.principal.require_admin()
+    found = service_of(request).credentials.tokens(after=token - 1, limit=1)
+    if not found or found[0].id != token:
+        raise TokenNotFoundError(f"there is no token {token}", token=token)
+    return page(request, "revoke.html", person=person, token=found[0])
 
 
 @router.post("/revoke")

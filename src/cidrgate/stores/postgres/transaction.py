@@ -19,15 +19,16 @@ from cidrgate.stores.entry_rows import DETAIL_NAMES, ENTRY_COLUMNS, STAMP_NAMES
 from cidrgate.stores.key_lists import in_keys
 from cidrgate.stores.migrations import VERSION_TABLE, refuse_other_lists
 from cidrgate.stores.postgres.database import LONGEST_SILENCE
-from cidrgate.stores.schema import accounts, changes, entries, utc_text
+from cidrgate.stores.schema import ID_COLUMNS, accounts, changes, entries, utc_text
 from cidrgate.stores.sql import Transaction, select_accounts_named, select_lists_after
+from cidrgate.stores.table_rows import stored_form
 from cidrgate.stores.values import StoredAccount, StoredList
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from sqlalchemy import Connection, Row, Select, TextClause
+    from sqlalchemy import Connection, Row, Select, Table, TextClause
 
     from cidrgate.stores.values import NewList, StoredChange
     from cidrgate.values import Origin
@@ -117,6 +118,9 @@ a fixed order, so that nodes that record matches of the same entries do not dead
 _CLOCK = text("SELECT clock_timestamp()")
 _COPIED_ENTRIES = f"entries ({', '.join(('id', 'account_id', 'cidr', *DETAIL_NAMES, *STAMP_NAMES))})"
 _IDS = "SELECT nextval(pg_get_serial_sequence(:table, 'id')) FROM generate_series(1, :wanted)"
+
+_LAST_ID = text("SELECT pg_sequence_last_value(CAST(pg_get_serial_sequence(:table, :id) AS regclass))")
+_RAISE_IDS = text("SELECT setval(CAST(pg_get_serial_sequence(:table, :id) AS regclass), :last)")
 
 _ADDED = ("account_id", *(column.name for column in ENTRY_COLUMNS))
 _LOGGED = ("actor", "account", "action", "before", "after", "details", "origin")
@@ -239,6 +243,10 @@ class PostgresTransaction(Transaction):
 
     def _expect_much(self) -> None:
         self._allow_silence(_LONG_SILENCE)
+
+    def expect_all(self) -> None:
+        """Allow the server as much time as it needs."""
+        self._allow_silence(LONGEST_SILENCE)
 
     def _allow_silence(self, seconds: float) -> None:
         driver: Any = self._connection.connection.driver_connection
@@ -363,6 +371,34 @@ class PostgresTransaction(Transaction):
             ),
         )
         self._raise_versions(new.account_id for new in lists if not new.counted)
+
+    def insert_rows(self, table: Table, names: Sequence[str], rows: Iterable[Sequence[Any]]) -> int:
+        """Insert many rows that have all of their keys, with COPY."""
+        columns = ", ".join(f'"{name}"' for name in names)
+        driver: Any = self._connection.connection.driver_connection
+        with driver.cursor() as cursor:
+            with cursor.copy(f'COPY "{self._schema}".{table.name} ({columns}) FROM STDIN') as copy:
+                for row in rows:
+                    copy.write_row(tuple(map(stored_form, row)))
+            return int(cursor.rowcount)
+
+    def lock_all(self, tables: Iterable[Table]) -> None:
+        """Keep other writers out of some tables until the end of this write transaction."""
+        names = ", ".join(f'"{self._schema}".{table.name}' for table in tables)
+        self._connection.exec_driver_sql(f"LOCK TABLE {names} IN SHARE ROW EXCLUSIVE MODE")
+
+    def last_ids(self) -> dict[str, int]:
+        """Return the greatest id that each table with ids ever had, by the name of the table; 0 if it had none."""
+        return {table: self._connection.scalar(_LAST_ID, self._sequence_of(table)) or 0 for table in ID_COLUMNS}
+
+    def raise_ids(self, ids: Mapping[str, int]) -> None:
+        """Let new rows have greater ids than these, by the name of the table."""
+        for table, last in self.last_ids().items():
+            if (greatest := max(int(ids[table]), last)) > 0:
+                self._connection.execute(_RAISE_IDS, {**self._sequence_of(table), "last": greatest})
+
+    def _sequence_of(self, table: str) -> dict[str, str]:
+        return {"table": f'"{self._schema}".{table}', "id": ID_COLUMNS[table]}
 
     def _copy(self, target: str, lines: Iterable[str]) -> None:
         driver: Any = self._connection.connection.driver_connection

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from itertools import count
+from itertools import count, islice
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import column, text
@@ -12,14 +12,15 @@ from cidrgate.stores.bulk import compact, rows_of
 from cidrgate.stores.change_rows import origin_to_json
 from cidrgate.stores.entry_rows import DEFAULTS, DETAIL_COLUMNS, DETAIL_NAMES, STAMP_NAMES
 from cidrgate.stores.migrations import refuse_other_lists
-from cidrgate.stores.schema import utc_text
+from cidrgate.stores.schema import ID_COLUMNS, utc_text
 from cidrgate.stores.sql import Transaction, select_lists_after
+from cidrgate.stores.table_rows import stored_form
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from sqlalchemy import Connection, Row
+    from sqlalchemy import Connection, Row, Table
 
     from cidrgate.stores.values import NewList
     from cidrgate.values import Origin
@@ -95,7 +96,13 @@ _NOTE_MATCHES = text(
     """
 )
 
+_RAISE_IDS = text("UPDATE sqlite_sequence SET seq = :last WHERE name = :name")
+_FIRST_IDS = text("INSERT INTO sqlite_sequence (name, seq) VALUES (:name, :last)")
+
 _NUL = r"\u0000"
+
+_ROWS_A_STATEMENT = 10_000
+"""How many rows of a copy are in memory at once."""
 
 
 class SqliteTransaction(Transaction):
@@ -156,6 +163,28 @@ class SqliteTransaction(Transaction):
         self._connection.exec_driver_sql(_INSERT_CHANGES, (moment, actor, _origin_text(origin), f"{{{changes}}}"))
         self._raise_versions(new.account_id for new in lists if not new.counted)
 
+    def insert_rows(self, table: Table, names: Sequence[str], rows: Iterable[Sequence[Any]]) -> int:
+        """Insert many rows that have all of their keys."""
+        bound = ", ".join("?" for _ in names)
+        statement = f"INSERT INTO {table.name} ({_names(names)}) VALUES ({bound})"  # noqa: S608 - names of columns
+        formed = (tuple(map(stored_form, row)) for row in rows)
+        inserted = 0
+        while part := list(islice(formed, _ROWS_A_STATEMENT)):
+            self._connection.exec_driver_sql(statement, part)
+            inserted += len(part)
+        return inserted
+
+    def last_ids(self) -> dict[str, int]:
+        """Return the greatest id that each table with ids ever had, by the name of the table; 0 if it had none."""
+        return {table: self._last(table) for table in ID_COLUMNS}
+
+    def raise_ids(self, ids: Mapping[str, int]) -> None:
+        """Let new rows have greater ids than these, by the name of the table."""
+        for table in ID_COLUMNS:
+            last = max(int(ids[table]), self._last(table))
+            if not self._connection.execute(_RAISE_IDS, {"name": table, "last": last}).rowcount:
+                self._connection.execute(_FIRST_IDS, {"name": table, "last": last})
+
     def note_matches(self, seen: Sequence[tuple[str, str]], at: datetime) -> None:
         """Record when entries matched requests."""
         self._connection.execute(_NOTE_MATCHES, {"seen": json.dumps(seen), "at": utc_text(at)})
@@ -200,6 +229,11 @@ def _origin_text(origin: Origin | None) -> str | None:
 _DEFAULT_TEXTS = [
     None if value is None else column.to_text(value) for column, value in zip(DETAIL_COLUMNS, DEFAULTS, strict=True)
 ]
+
+
+def _names(names: Sequence[str]) -> str:
+    """Return names of columns for a statement; some are words of SQL."""
+    return ", ".join(f'"{name}"' for name in names)
 
 
 def _entry_as_json(entry_id: int, account_id: int, cidr: str, details: str) -> str:

@@ -1,0 +1,428 @@
+"""Exports and backups: a copy decides like the original, and is written again as the same file."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import tracemalloc
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings, strategies as st
+
+from cidrgate import (
+    AccountExistsError,
+    AccountNotFoundError,
+    InvalidCopyError,
+    NewEntry,
+    RuleManager,
+    StoreNotEmptyError,
+    SubaccountError,
+    WouldDisableEnforcementError,
+)
+from cidrgate.stores import open_store
+from cidrgate.stores.backups import BACKED_UP, LEFT_OUT
+from cidrgate.stores.schema import metadata
+from tests.any_stores import StoreRows, addresses_for, any_stores, contents, verdicts
+from tests.length import length
+from tests.new_stores import new_file
+from tests.waiting import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.postgres import PostgresServer
+
+
+class Stores:
+    """Makes new stores of both kinds, many in one test."""
+
+    def __init__(self, folders: pytest.TempPathFactory, server: Callable[[], PostgresServer]) -> None:
+        self._folders = folders
+        self._server = server
+        self._databases: list[str] = []
+        self._used = 0
+
+    def new(self, kind: str) -> str:
+        if kind == "sqlite":
+            return new_file(self._folders.mktemp("store") / "lists.db")
+        if self._used == len(self._databases):
+            self._databases.append(self._server().take_database())
+        url = self._databases[self._used]
+        self._used += 1
+        self._server().empty(url)
+        return url
+
+    def start(self) -> None:
+        """Let another example use the databases again."""
+        self._used = 0
+
+    def close(self) -> None:
+        for url in self._databases:
+            self._server().give_back(url)
+
+
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Stores]:
+    made = Stores(tmp_path_factory, lambda: request.getfixturevalue("shared_postgres_server"))
+    yield made
+    made.close()
+
+
+@st.composite
+def stores_and_addresses(draw: st.DrawFn) -> tuple[StoreRows, list[str]]:
+    rows = draw(any_stores())
+    return rows, draw(addresses_for(rows))
+
+
+def check_copy(
+    stores: Stores, first: str, second: str, drawn: tuple[StoreRows, list[str]], way: tuple[str, str], *, keys: bool
+) -> None:
+    rows, addresses = drawn
+    stores.start()
+    original, copied = stores.new(first), stores.new(second)
+    rows.write(original)
+    with RuleManager.open(original, follow=False) as source, RuleManager.open(copied, follow=False) as target:
+        lines = list(getattr(source, way[0])())
+        getattr(target, way[1])(iter(lines))
+        assert list(getattr(target, way[0])()) == lines
+        assert verdicts(target, rows.names, addresses) == verdicts(source, rows.names, addresses)
+    assert contents(copied, keys=keys) == contents(original, keys=keys)
+
+
+EXPORT, BACKUP = ("export", "import_export"), ("backup", "restore_backup")
+
+
+@pytest.mark.parametrize(("way", "keys"), [(EXPORT, False), (BACKUP, True)], ids=["export", "backup"])
+@given(drawn=stores_and_addresses())
+@settings(max_examples=length(60, 600), suppress_health_check=[HealthCheck.too_slow])
+def test_a_copy_is_the_original(stores: Stores, way: tuple[str, str], keys: bool, drawn: Any) -> None:
+    check_copy(stores, "sqlite", "sqlite", drawn, way, keys=keys)
+
+
+@pytest.mark.parametrize(("way", "keys"), [(EXPORT, False), (BACKUP, True)], ids=["export", "backup"])
+@pytest.mark.parametrize(
+    ("first", "second"), [("sqlite", "postgres"), ("postgres", "sqlite"), ("postgres", "postgres")]
+)
+@given(drawn=stores_and_addresses())
+@settings(max_examples=length(10, 100), suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+def test_a_copy_in_another_kind_of_store_is_the_original(
+    stores: Stores, first: str, second: str, way: tuple[str, str], keys: bool, drawn: Any
+) -> None:
+    check_copy(stores, first, second, drawn, way, keys=keys)
+
+
+@pytest.fixture
+def filled() -> Iterator[RuleManager]:
+    """A manager with an account, a subaccount and an empty account."""
+    with RuleManager.open("memory://") as manager:
+        manager.create_account("acct-1")
+        manager.create_account("sub-1", parent="acct-1")
+        manager.create_account("empty")
+        manager.add("acct-1", [NewEntry("8.8.8.0/24", label="dns"), NewEntry("1.1.1.1/32")])
+        yield manager
+
+
+@pytest.fixture
+def other() -> Iterator[RuleManager]:
+    with RuleManager.open("memory://") as manager:
+        yield manager
+
+
+def exported(manager: RuleManager) -> list[str]:
+    return list(manager.export())
+
+
+def test_an_import_is_logged_and_published(filled: RuleManager, other: RuleManager) -> None:
+    report = other.import_export(filled.export(), actor="me")
+    assert (report.accounts, report.entries, report.created, report.unchanged) == (3, 2, 3, 0)
+    assert [(one.account, one.action, one.actor) for one in other.history("acct-1")] == [
+        ("acct-1", "add", "me"),
+        ("acct-1", "create_account", "me"),
+    ]
+    assert not other.allows("sub-1", "9.9.9.9")
+    assert other.allows("sub-1", "8.8.8.8")
+    other.remove("acct-1", "8.8.8.0/24")
+    [_, imported, _] = other.history("acct-1")
+    assert len(other.restore("acct-1", to_sequence=imported.sequence).entries) == 2
+
+
+def test_the_same_export_changes_nothing_again(filled: RuleManager, other: RuleManager) -> None:
+    other.import_export(filled.export())
+    position = other.history(limit=1)
+    report = other.import_export(filled.export())
+    assert (report.accounts, report.unchanged, other.history(limit=1)) == (0, 3, position)
+
+
+def test_an_account_that_differs_is_a_problem_and_nothing_is_imported(filled: RuleManager, other: RuleManager) -> None:
+    other.create_account("acct-1")
+    other.add("acct-1", "9.9.9.9/32")
+    report = other.import_export(filled.export())
+    assert {name: type(error) for name, error in report.problems.items()} == {"acct-1": AccountExistsError}
+    assert [one.name for one in other.accounts()] == ["acct-1"]
+
+
+def test_an_account_that_differs_can_be_skipped(filled: RuleManager, other: RuleManager) -> None:
+    other.create_account("acct-1")
+    other.add("acct-1", "9.9.9.9/32")
+    report = other.import_export(filled.export(), skip_existing=True)
+    assert (report.accounts, report.unchanged) == (2, 1)
+    assert [entry.cidr for entry in other.entries("sub-1")] == ["9.9.9.9/32"]
+
+
+def test_an_account_that_differs_can_be_replaced(filled: RuleManager, other: RuleManager) -> None:
+    other.create_account("acct-1")
+    for number in range(3):
+        other.replace("acct-1", f"9.9.9.{number}/32")
+    report = other.import_export(filled.export(), replace=True)
+    assert (report.accounts, report.created) == (3, 2)
+    assert other.allows("acct-1", "8.8.8.8")
+    assert not other.allows("acct-1", "9.9.9.2")
+    assert other.account("acct-1").version == 4, "a version never shrinks, as If-Match relies on it"
+    change = other.history("acct-1")[0]
+    assert (change.action, [one.cidr for one in change.before], len(change.after)) == ("replace", ["9.9.9.2/32"], 2)
+
+
+def test_a_copy_that_would_end_enforcement_needs_a_confirmation(filled: RuleManager, other: RuleManager) -> None:
+    other.create_account("empty")
+    other.add("empty", "9.9.9.9/32")
+    report = other.import_export(filled.export(), replace=True)
+    assert isinstance(report.problems["empty"], WouldDisableEnforcementError)
+    assert not other.allows("empty", "8.8.8.8")
+    assert not other.import_export(filled.export(), replace=True, allow_empty=True).problems
+    assert other.allows("empty", "8.8.8.8")
+
+
+def test_a_dry_run_imports_nothing_and_says_the_same(filled: RuleManager, other: RuleManager) -> None:
+    tried = other.import_export(filled.export(), dry_run=True)
+    assert other.accounts() == []
+    assert tried == other.import_export(filled.export())
+    assert isinstance(other.import_export(exported(filled), create=False, dry_run=True).problems, dict)
+
+
+def test_a_part_of_the_accounts_is_exported_with_their_subaccounts(filled: RuleManager, other: RuleManager) -> None:
+    other.import_export(filled.export(["acct-1"]))
+    assert [(one.name, one.parent) for one in other.accounts()] == [("acct-1", None), ("sub-1", "acct-1")]
+    with pytest.raises(SubaccountError, match="acct-1"):
+        list(filled.export(["sub-1"]))
+    with pytest.raises(AccountNotFoundError):
+        list(filled.export(["nobody"]))
+
+
+def test_without_create_an_unknown_account_is_a_problem(filled: RuleManager, other: RuleManager) -> None:
+    assert set(other.import_export(filled.export(), create=False).problems) == {"acct-1", "sub-1", "empty"}
+    assert other.accounts() == []
+
+
+def _with(change: Callable[[dict[str, Any]], object], line: int = 1) -> Callable[[list[str]], None]:
+    def changed(lines: list[str]) -> None:
+        record = json.loads(lines[line])
+        change(record)
+        lines[line] = json.dumps(record)
+
+    return changed
+
+
+DAMAGES: dict[str, Callable[[list[str]], object]] = {
+    "cut off at a line": lambda lines: lines.pop(),
+    "cut off within a line": lambda lines: lines.__setitem__(slice(1, None), [lines[1][:40]]),
+    "a line is missing": lambda lines: lines.pop(2),
+    "an account twice": lambda lines: lines.insert(2, lines[1]),
+    "more after the end": lambda lines: lines.append(lines[1]),
+    "no first line": lambda lines: lines.pop(0),
+    "empty": lambda lines: lines.clear(),
+    "a newer version": _with(lambda one: one.update(version=2), 0),
+    "no version": _with(lambda one: one.pop("version"), 0),
+    "no name": _with(lambda one: one.pop("name")),
+    "a name that is a number": _with(lambda one: one.update(name=7)),
+    "a name that nobody can have": _with(lambda one: one.update(name=" acct-1")),
+    "an unknown member": _with(lambda one: one.update(deny=["8.8.8.8/32"])),
+    "an unknown member of an entry": _with(lambda one: one["entries"][0].update(deny=True)),
+    "no network": _with(lambda one: one["entries"][0].pop("cidr")),
+    "bits of the host": _with(lambda one: one["entries"][0].update(cidr="1.1.1.1/24")),
+    "another spelling": _with(lambda one: one["entries"].append(one["entries"][0] | {"cidr": "2606:4700:0::/32"})),
+    "networks that overlap": _with(lambda one: one["entries"].append(one["entries"][0] | {"cidr": "8.0.0.0/8"})),
+    "a network twice": _with(lambda one: one["entries"].append(one["entries"][0])),
+    "a time without a zone": _with(lambda one: one["entries"][0].update(expires_at="2030-01-01T00:00:00")),
+    "a time that is none": _with(lambda one: one["entries"][0].update(expires_at="soon")),
+    "entries that are text": _with(lambda one: one.update(entries="8.8.8.0/24")),
+    "a version that is text": _with(lambda one: one.update(version="1")),
+    "a version below zero": _with(lambda one: one.update(version=-1)),
+    "entries of a subaccount": _with(lambda one: one.update(entries=[]) or one.update(parent="acct-1"), 2),
+    "an account that is a list": lambda lines: lines.__setitem__(1, "[]"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_a_file_that_was_damaged_is_refused_as_a_whole(
+    filled: RuleManager, other: RuleManager, damage: Callable[[list[str]], object]
+) -> None:
+    lines = exported(filled)
+    damage(lines)
+    if json.loads(lines[2] if len(lines) > 2 else "{}").get("parent") == "acct-1" and "entries" in lines[2]:
+        _with(lambda one: one.update(entries=[json.loads(lines[1])["entries"][0]]), 2)(lines)
+    with pytest.raises(InvalidCopyError):
+        other.import_export(lines)
+    assert other.accounts() == []
+
+
+@pytest.mark.parametrize(
+    ("parent", "kind"), [("nobody", AccountNotFoundError), ("sub-1", SubaccountError)], ids=["unknown", "a subaccount"]
+)
+def test_a_parent_that_cannot_be_one(
+    filled: RuleManager, other: RuleManager, parent: str, kind: type[Exception]
+) -> None:
+    filled.create_account("sub-2", parent="acct-1")
+    lines = exported(filled)
+    [place] = [number for number, line in enumerate(lines) if '"sub-2"' in line]
+    _with(lambda one: one.update(parent=parent), place)(lines)
+    assert {name: type(error) for name, error in other.import_export(lines).problems.items()} == {"sub-2": kind}
+    assert other.accounts() == []
+
+
+def backed_up(manager: RuleManager) -> list[str]:
+    return list(manager.backup())
+
+
+def test_a_backup_is_restored_to_an_empty_store_only(filled: RuleManager, other: RuleManager) -> None:
+    other.create_account("here-first")
+    with pytest.raises(StoreNotEmptyError):
+        other.restore_backup(filled.backup())
+    assert [one.name for one in other.accounts()] == ["here-first"]
+
+
+BACKUP_DAMAGES: dict[str, Callable[[list[str]], object]] = {
+    "cut off at a line": lambda lines: lines.pop(),
+    "cut off within a line": lambda lines: lines.__setitem__(slice(1, None), [lines[1][:40]]),
+    "empty": lambda lines: lines.clear(),
+    "a line is missing": lambda lines: lines.pop(2),
+    "a changed label": lambda lines: lines.__setitem__(
+        slice(0, None), [one.replace('"dns"', '"dnS"') for one in lines]
+    ),
+    "an unknown table": lambda lines: lines.insert(1, '{"sessions": []}'),
+    "an unknown column": _with(lambda one: one["tables"]["accounts"].append("owner"), 0),
+    "a missing column": _with(lambda one: one["tables"]["accounts"].remove("name"), 0),
+    "a newer version": _with(lambda one: one.update(version=2), 0),
+    "a newer schema": _with(lambda one: one.update(schema="9999.9"), 0),
+    "an export": lambda lines: lines.__setitem__(0, '{"format": "cidrgate export", "version": 1}'),
+    "a short row": _with(lambda one: one["accounts"][0].pop(), 1),
+    "no numbers of ids": _with(lambda one: one.pop("last_ids"), 0),
+}
+
+
+@pytest.mark.parametrize("damage", BACKUP_DAMAGES.values(), ids=BACKUP_DAMAGES)
+def test_a_backup_that_was_damaged_is_refused_as_a_whole(
+    filled: RuleManager, other: RuleManager, damage: Callable[[list[str]], object]
+) -> None:
+    lines = backed_up(filled)
+    damage(lines)
+    with pytest.raises(InvalidCopyError):
+        other.restore_backup(lines)
+    assert other.accounts() == []
+    assert other.history() == []
+
+
+def signed(lines: list[str]) -> list[str]:
+    """The lines with a digest that fits."""
+    digest = hashlib.sha256("".join(lines[:-1]).encode()).hexdigest()
+    end = json.loads(lines[-1])
+    end["end"]["sha256"] = digest
+    return [*lines[:-1], json.dumps(end) + "\n"]
+
+
+@pytest.mark.parametrize("cidr", ["8.8.8.8/24", "1.1.1.0/24", "2606:4700:0::/32", "word"])
+def test_a_backup_that_another_program_wrote_holds_no_list_that_is_none(
+    filled: RuleManager, other: RuleManager, cidr: str
+) -> None:
+    lines = [one.replace('"8.8.8.0/24"', f'"{cidr}"') for one in backed_up(filled)]
+    with pytest.raises(InvalidCopyError):
+        other.restore_backup(signed(lines))
+    assert other.accounts() == []
+
+
+def test_every_table_is_backed_up_or_left_out_for_a_reason() -> None:
+    assert {*BACKED_UP, *LEFT_OUT} == set(metadata.tables)
+    for name, fields in BACKED_UP.items():
+        assert [field.name for field in fields] == list(metadata.tables[name].columns.keys())
+
+
+def test_ids_of_removed_rows_are_never_used_again(stores: Stores) -> None:
+    for first, second in itertools.product(["sqlite", "postgres"], repeat=2):
+        stores.start()
+        with RuleManager.open(stores.new(first)) as source, RuleManager.open(stores.new(second)) as target:
+            source.create_account("acct-1")
+            removed = source.add("acct-1", "8.8.8.0/24").after[0].id
+            source.remove("acct-1", "8.8.8.0/24", allow_empty=True)
+            source.prune_history(0)
+            source.create_account("acct-2")
+            end = source.history(limit=1)[0].sequence
+            target.restore_backup(source.backup())
+            assert target.history() == source.history()
+            assert target.add("acct-1", "9.9.9.9/32").after[0].id > removed
+            assert target.history(limit=1)[0].sequence > end
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+def test_a_follower_notices_that_the_store_is_another_one(stores: Stores, kind: str, filled: RuleManager) -> None:
+    """It follows an empty store, in which a backup with the same number of changes appears."""
+    stores.start()
+    url = stores.new(kind)
+    with RuleManager.open(url) as follower, RuleManager.open(url, load=False) as writer:
+        writer.restore_backup(filled.backup())
+        eventually(lambda: follower.matcher.enforced("acct-1") and not follower.allows("sub-1", "9.9.9.9"))
+
+
+def test_backups_of_two_stores_are_two_stores(filled: RuleManager, stores: Stores) -> None:
+    stores.start()
+    first, second = stores.new("sqlite"), stores.new("sqlite")
+    positions = []
+    for url in (first, second):
+        with RuleManager.open(url) as manager:
+            manager.restore_backup(filled.backup())
+        with closing(open_store(url)) as store, store.read() as transaction:
+            positions.append(transaction.position())
+    with closing(open_store(first)) as store, store.read() as transaction:
+        assert transaction.changed_since(positions[0], 10) == set()
+        assert transaction.changed_since(positions[1], 10) is None
+
+
+@pytest.mark.parametrize("way", [EXPORT, BACKUP], ids=["export", "backup"])
+def test_a_copy_is_of_one_moment(stores: Stores, way: tuple[str, str]) -> None:
+    """Changes that are made while it is read are not in it."""
+    for kind in ("sqlite", "postgres"):
+        stores.start()
+        url = stores.new(kind)
+        with RuleManager.open(url) as manager, RuleManager.open(url) as writer, RuleManager.open("memory://") as copied:
+            for number in range(3):
+                manager.create_account(f"acct-{number}")
+                manager.add(f"acct-{number}", "8.8.8.0/24")
+            lines = getattr(manager, way[0])()
+            taken = [next(lines), next(lines)]
+            writer.create_account("acct-9")
+            writer.remove("acct-2", "8.8.8.0/24", allow_empty=True)
+            getattr(copied, way[1])([*taken, *lines])
+            assert copied.counts() == {"acct-0": 1, "acct-1": 1, "acct-2": 1}
+            assert [one.name for one in copied.accounts()] == ["acct-0", "acct-1", "acct-2"]
+
+
+@pytest.mark.parametrize("way", [EXPORT, BACKUP], ids=["export", "backup"])
+def test_memory_does_not_grow_with_the_number_of_entries(stores: Stores, way: tuple[str, str]) -> None:
+    """The peak for many accounts is that for a few; what is measured is Python's memory."""
+    peaks = []
+    for accounts in (600, 2_400):
+        stores.start()
+        source, target = stores.new("sqlite"), stores.new("sqlite")
+        with RuleManager.open(source, load=False) as manager, RuleManager.open(target, load=False) as copied:
+            manager.import_accounts(
+                (f"acct-{number}", [NewEntry(f"8.8.{part}.0/24") for part in range(10)]) for number in range(accounts)
+            )
+            tracemalloc.start()
+            try:
+                getattr(copied, way[1])(getattr(manager, way[0])())
+                peaks.append(tracemalloc.get_traced_memory()[1])
+            finally:
+                tracemalloc.stop()
+            assert copied.counts().keys() == manager.counts().keys()
+    assert peaks[1] < 1.5 * peaks[0], peaks

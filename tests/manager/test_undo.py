@@ -1,0 +1,222 @@
+"""Undoing one change, whatever came after it: what comes back, what stays, and what stands in the way."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given, strategies as st
+
+from cidrgate import (
+    HistoryError,
+    NewEntry,
+    Policy,
+    RuleError,
+    RuleManager,
+    UndoConflictError,
+    WouldDisableEnforcementError,
+)
+from tests.manager.test_history import changes, contents
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+@pytest.fixture
+def manager(store_url: str) -> Iterator[RuleManager]:
+    with RuleManager.open(store_url) as opened:
+        opened.create_account("acct-1")
+        yield opened
+
+
+def last(manager: RuleManager) -> int:
+    return manager.history("acct-1", limit=1)[0].sequence
+
+
+def cidrs(manager: RuleManager) -> list[str]:
+    return [entry.cidr for entry in manager.entries("acct-1")]
+
+
+@given(st.lists(changes, max_size=12))
+def test_all_changes_undone_from_the_last_to_the_first_leave_what_was_there(made: list[tuple[object, ...]]) -> None:
+    """And each undo, undone, gives back what it took: whatever ids entries have got meanwhile."""
+    with RuleManager.open("memory://") as manager:
+        manager.create_account("acct-1")
+        states = []
+        for name, *arguments in made:
+            before, logged = contents(manager.entries("acct-1")), last(manager)
+            try:
+                empties = {"allow_empty": True} if name in ("replace", "remove") else {}
+                getattr(manager, str(name))("acct-1", *arguments, **empties)
+            except (RuleError, LookupError):
+                continue
+            if last(manager) != logged:
+                states.append((last(manager), before))
+        for sequence, before in reversed(states):
+            after = contents(manager.entries("acct-1"))
+            for wanted in (before, after, before):
+                manager.undo("acct-1", sequence, allow_empty=True)
+                assert contents(manager.entries("acct-1")) == wanted
+                assert manager.history("acct-1", limit=1)[0].action == "undo"
+                assert manager.matcher.prefixes("acct-1") == cidrs(manager)
+                sequence = last(manager)
+        assert cidrs(manager) == []
+
+
+def test_what_others_did_since_stays(manager: RuleManager) -> None:
+    manager.add("acct-1", "8.8.8.0/24", label="office", actor="ada")
+    added = last(manager)
+    manager.edit("acct-1", "8.8.8.0/24", label="home", actor="ada")
+    edited = last(manager)
+    [entry] = manager.entries("acct-1")
+    manager.add("acct-1", "1.1.1.1/32", actor="grace")
+    undone = manager.undo("acct-1", edited, actor="me")
+    assert contents(undone.entries) == [("1.1.1.1/32", None, None), ("8.8.8.0/24", "office", None)]
+    assert undone.entry("8.8.8.0/24").id == entry.id
+    assert undone.entry("8.8.8.0/24").created_by == "ada"
+    assert undone.version == 4
+    row = manager.history("acct-1", limit=1)[0]
+    assert (row.action, row.actor) == ("undo", "me")
+    assert (row.before, row.after) == (undone.before, undone.after)
+    manager.undo("acct-1", added)
+    assert cidrs(manager) == ["1.1.1.1/32"]
+
+
+def test_what_was_changed_since_stands_in_the_way_and_is_named(manager: RuleManager) -> None:
+    manager.add("acct-1", "8.8.8.0/24, 9.9.9.0/24")
+    added = last(manager)
+    manager.edit("acct-1", "8.8.8.0/24", "8.8.0.0/16")
+    edited = last(manager)
+    before = manager.history()
+    with pytest.raises(
+        UndoConflictError, match=rf"8\.8\.8\.0/24 has been changed.*undo change {edited} first"
+    ) as error:
+        manager.undo("acct-1", added)
+    assert (error.value.account, error.value.sequence) == ("acct-1", added)
+    assert (error.value.entries, error.value.later) == (("8.8.8.0/24",), edited)
+    assert manager.history() == before
+    manager.undo("acct-1", edited)
+    manager.undo("acct-1", added, allow_empty=True)
+    assert cidrs(manager) == []
+    with pytest.raises(UndoConflictError, match="have been changed or removed since"):
+        manager.undo("acct-1", added)
+
+
+def test_what_was_listed_since_stands_in_the_way_of_what_comes_back(manager: RuleManager) -> None:
+    manager.add("acct-1", "8.8.8.0/24, 1.1.1.1/32")
+    manager.remove("acct-1", "8.8.8.0/24")
+    removed = last(manager)
+    manager.add("acct-1", "8.8.0.0/16")
+    with pytest.raises(RuleError) as error:
+        manager.undo("acct-1", removed)
+    assert [(problem.code, problem.conflicts) for problem in error.value.problems] == [
+        ("subset_exists", ("8.8.0.0/16",))
+    ]
+    manager.remove("acct-1", "8.8.0.0/16")
+    manager.undo("acct-1", removed)
+    assert cidrs(manager) == ["1.1.1.1/32", "8.8.8.0/24"]
+
+
+def test_the_guard_and_the_version_are_those_of_every_change(manager: RuleManager) -> None:
+    manager.add("acct-1", "8.8.8.0/24")
+    with pytest.raises(WouldDisableEnforcementError):
+        manager.undo("acct-1", last(manager))
+    dry = manager.with_hooks(dry_run=True)
+    assert dry.undo("acct-1", last(manager)).entries == ()
+    assert cidrs(manager) == ["8.8.8.0/24"]
+
+
+def test_the_limit_of_today_holds_only_where_the_list_grows(shared_store_url: str) -> None:
+    with RuleManager.open(shared_store_url) as wide:
+        wide.create_account("acct-1")
+        wide.add("acct-1", "8.8.8.0/24, 1.1.1.1/32, 9.9.9.0/24")
+        wide.remove("acct-1", "9.9.9.0/24")
+        removed = last(wide)
+        wide.edit("acct-1", "8.8.8.0/24", "8.8.0.0/16")
+        edited = last(wide)
+    with RuleManager.open(shared_store_url, policy=Policy(max_entries=1)) as narrow:
+        narrow.undo("acct-1", edited)
+        assert cidrs(narrow) == ["1.1.1.1/32", "8.8.8.0/24"]
+        with pytest.raises(RuleError, match="limit_reached"):
+            narrow.undo("acct-1", removed)
+
+
+def test_the_rules_of_today_hold_for_what_comes_back(shared_store_url: str) -> None:
+    with RuleManager.open(shared_store_url, policy=Policy(allow_special=True)) as lenient:
+        lenient.create_account("acct-1")
+        lenient.add("acct-1", "10.0.0.0/8, 8.8.8.0/24")
+        lenient.edit("acct-1", "10.0.0.0/8", "10.0.0.0/9")
+        edited = last(lenient)
+        lenient.remove("acct-1", "10.0.0.0/9")
+        removed = last(lenient)
+    with RuleManager.open(shared_store_url) as strict:
+        with pytest.raises(RuleError, match="special_range"):
+            strict.undo("acct-1", removed)
+        with pytest.raises(UndoConflictError):
+            strict.undo("acct-1", edited)
+
+
+def test_details_come_back_to_a_network_that_no_list_may_have_today(shared_store_url: str) -> None:
+    with RuleManager.open(shared_store_url, policy=Policy(allow_special=True)) as lenient:
+        lenient.create_account("acct-1")
+        lenient.add("acct-1", "10.0.0.0/8", label="inside")
+        lenient.edit("acct-1", "10.0.0.0/8", label="outside")
+    with RuleManager.open(shared_store_url) as strict:
+        assert strict.undo("acct-1", last(strict)).after[0].label == "inside"
+
+
+@pytest.fixture
+def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Let an hour pass for the lists."""
+
+    def pass_an_hour() -> None:
+        class Later(datetime):
+            @classmethod
+            def now(cls, tz: object = None) -> Any:
+                return datetime.now(UTC) + timedelta(hours=1)
+
+        monkeypatch.setattr("cidrgate.manager.change_requests.datetime", Later)
+
+    return pass_an_hour
+
+
+def test_what_has_expired_since_stays_away(manager: RuleManager, later: Callable[[], None]) -> None:
+    soon = datetime.now(UTC) + timedelta(minutes=5)
+    manager.add("acct-1", [NewEntry("8.8.8.0/24"), NewEntry("1.1.1.1/32", expires_at=soon), NewEntry("9.9.9.0/24")])
+    manager.remove("acct-1", "8.8.8.0/24", "1.1.1.1/32")
+    both = last(manager)
+    manager.undo("acct-1", both)
+    manager.remove("acct-1", "1.1.1.1/32")
+    one = last(manager)
+    manager.undo("acct-1", one)
+    manager.edit("acct-1", "1.1.1.1/32", expires_at=None)
+    extended = last(manager)
+    manager.remove("acct-1", "8.8.8.0/24")
+    manager.remove("acct-1", "1.1.1.1/32")
+    manager.undo("acct-1", last(manager))
+    later()
+    with pytest.raises(UndoConflictError, match="its entries have expired since"):
+        manager.undo("acct-1", one)
+    with pytest.raises(UndoConflictError, match=r"1\.1\.1\.1/32 would have expired already"):
+        manager.undo("acct-1", extended)
+    assert [entry.cidr for entry in manager.undo("acct-1", both).after] == ["8.8.8.0/24"]
+
+
+def test_what_is_no_change_of_the_list_is_refused(manager: RuleManager) -> None:
+    created = last(manager)
+    manager.create_account("acct-2")
+    manager.add("acct-2", "8.8.8.0/24")
+    elsewhere = manager.history("acct-2", limit=1)[0].sequence
+    manager.add("acct-1", "8.8.8.0/24")
+    with pytest.raises(UndoConflictError, match="it created the account"):
+        manager.undo("acct-1", created)
+    with pytest.raises(HistoryError, match=f"change {elsewhere} is not a change of account 'acct-1'"):
+        manager.undo("acct-1", elsewhere)
+    for sequence in (last(manager) + 1, 2**63 - 1, 2**70):
+        with pytest.raises(HistoryError, match="there is no change"):
+            manager.undo("acct-1", sequence)
+    sequence = last(manager)
+    manager.prune_history(timedelta(0))
+    with pytest.raises(HistoryError):
+        manager.undo("acct-1", sequence, allow_empty=True)
