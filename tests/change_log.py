@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from ipaddress import ip_network
@@ -21,6 +22,10 @@ DEFAULTS: dict[str, Any] = {"mode": "enforce", "mode_until": None, "mode_reason"
 """What an account is set to before anybody sets it."""
 
 
+ABOUT_ACCOUNTS = frozenset({"delete_account", "edit_account", "move_account", "set_policy"})
+"""Actions of rows that need not change a list."""
+
+
 class Replay:
     """Lists rebuilt from the rows of a change log; every row must fit the lists the rows before it made."""
 
@@ -31,6 +36,20 @@ class Replay:
         self.lists: dict[str, dict[int, Entry]] = {}
         self.settings: dict[str, dict[str, Any]] = {}
         self.left_behind: dict[tuple[str, str], set[str]] = {}
+
+    def set(self, account: str, change: Change) -> None:
+        """Apply what a row says of the mode of an account."""
+        details = change.details or {}
+        before, after = (
+            {name: value for name, value in (details.get(when) or {}).items() if name in DEFAULTS}
+            for when in ("before", "after")
+        )
+        if change.action == "delete_account":
+            self.settings.pop(account, None)
+        elif after:
+            settings = self.settings.setdefault(account, dict(DEFAULTS))
+            assert before.items() <= settings.items()
+            settings |= after
 
     def feed(self, changes: Iterable[Change]) -> None:
         """Apply rows in order; the list an actor's row left behind is kept in `left_behind`."""
@@ -44,13 +63,12 @@ class Replay:
             if change.action == "create_account":
                 assert change.account not in self.accounts
                 self.accounts.add(change.account)
-            else:
+            elif change.action == "rename_account":
+                self.rename(change.account, change)
+            elif change.action not in ABOUT_ACCOUNTS:
                 assert change.before or change.after or change.details
-            if change.action in ("set_mode", "expire") and change.details is not None:
-                settings = self.settings.setdefault(change.account, dict(DEFAULTS))
-                assert change.details["before"].items() <= settings.items()
-                settings |= change.details["after"]
-            assert change.account in self.accounts
+            assert change.account in self.accounts or change.action == "rename_account"
+            self.set(change.account, change)
             listed = self.lists.setdefault(change.account, {})
             for entry in change.before:
                 assert listed.pop(entry.id) == entry
@@ -59,8 +77,28 @@ class Replay:
                 assert entry.account == change.account
                 listed[entry.id] = entry
             assert_valid((entry.cidr for entry in listed.values()), self.max_entries)
+            if change.action == "delete_account":
+                assert not self.lists.pop(change.account)
+                self.accounts.remove(change.account)
             if change.actor is not None:
                 self.left_behind[change.actor, change.account] = {entry.cidr for entry in listed.values()}
+
+    def rename(self, account: str, change: Change) -> None:
+        """Apply a row of a name that an account leaves, or of the one that it gets."""
+        assert change.details is not None
+        before, after = change.details["before"], change.details["after"]
+        if before.get("name") == account:
+            self.accounts.remove(account)
+            assert not self.lists.get(after["name"])
+            left = self.lists.pop(account, {})
+            if account in self.settings:
+                self.settings[after["name"]] = self.settings.pop(account)
+            self.lists[after["name"]] = {key: replace(entry, account=after["name"]) for key, entry in left.items()}
+        elif after.get("name") == account:
+            assert account not in self.accounts
+            self.accounts.add(account)
+        else:
+            assert before["parent"] != after["parent"]
 
 
 def assert_valid(cidrs: Iterable[str], max_entries: int) -> None:

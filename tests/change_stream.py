@@ -104,7 +104,7 @@ def _try_something(manager: RuleManager, rng: random.Random, account: str, actor
             soon = datetime.now(UTC) + timedelta(seconds=0.2 + rng.random())
             until = None if mode == "enforce" else rng.choice((None, soon))
             closed = rng.choice((None, False, True))
-            manager.set_mode(account, mode, until=until, closed=closed, actor=actor, allow_unenforced=True)
+            manager.set_mode(account, mode, until=until, closed=closed, actor=actor, confirmed=["disable_enforcement"])
         case "remove":
             manager.remove(account, some[0], actor=actor, allow_empty=True)
         case "replace":

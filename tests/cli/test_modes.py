@@ -19,9 +19,11 @@ def listed(cidrgate: Cidrgate) -> None:
 def test_a_pause_has_an_end_and_is_confirmed(cidrgate: Cidrgate) -> None:
     refused = cidrgate("pause", "acct-1", "--for", "1h", status=3)
     assert "in the mode off account 'acct-1' would not be enforced" in refused.err
-    assert "say --yes if that is wanted" in refused.err
+    assert "say --confirm disable_enforcement if that is wanted" in refused.err
     cidrgate("check", "acct-1", "9.9.9.9", status=1)
-    done = cidrgate("pause", "acct-1", "--for", "1h", "--reason", "incident 7", "--yes", "--json").record
+    done = cidrgate(
+        "pause", "acct-1", "--for", "1h", "--reason", "incident 7", "--confirm", "disable_enforcement", "--json"
+    ).record
     assert (done["mode"], done["mode_reason"], done["enforced"], done["version"]) == ("off", "incident 7", False, 2)
     end = datetime.fromisoformat(done["mode_until"])
     assert timedelta(minutes=59) < end - datetime.now(UTC) <= timedelta(hours=1)
@@ -41,11 +43,17 @@ def test_a_pause_has_an_end_and_is_confirmed(cidrgate: Cidrgate) -> None:
 @pytest.mark.parametrize(
     ("typed", "says"),
     [
-        (["pause", "acct-1", "--yes"], "--for 1h"),
-        (["pause", "acct-1", "--for", "1h", "--until", "2999-01-01T00:00+00:00", "--yes"], "not both"),
-        (["pause", "acct-1", "--until", "2020-01-01T00:00+00:00", "--yes"], "is in the past"),
-        (["pause", "acct-1", "--until", "2999-01-01T00:00", "--yes"], "has no time zone"),
-        (["mode", "acct-1", "paused", "--yes"], "write enforce, report_only or off"),
+        (["pause", "acct-1", "--confirm", "disable_enforcement"], "--for 1h"),
+        (
+            ["pause", "acct-1", "--for", "1h", "--until", "2999-01-01T00:00+00:00", "--confirm", "disable_enforcement"],
+            "not both",
+        ),
+        (
+            ["pause", "acct-1", "--until", "2020-01-01T00:00+00:00", "--confirm", "disable_enforcement"],
+            "is in the past",
+        ),
+        (["pause", "acct-1", "--until", "2999-01-01T00:00", "--confirm", "disable_enforcement"], "has no time zone"),
+        (["mode", "acct-1", "paused", "--confirm", "disable_enforcement"], "write enforce, report_only or off"),
         (["mode", "acct-1", "enforce", "--for", "1h"], "has no end"),
     ],
 )
@@ -62,7 +70,7 @@ def test_a_list_that_only_reports_says_what_it_would_deny(cidrgate: Cidrgate) ->
     dry = cidrgate("mode", "acct-1", "report_only", "--dry-run", "--json").record
     assert (dry["mode"], dry["dry_run"]) == ("report_only", True)
     assert cidrgate("account", "show", "acct-1", "--json").record["mode"] == "enforce"
-    cidrgate("mode", "acct-1", "report_only", "--yes")
+    cidrgate("mode", "acct-1", "report_only", "--confirm", "disable_enforcement")
     decision = cidrgate("explain", "acct-1", "9.9.9.9", "--json").record
     assert (decision["allowed"], decision["reason"], decision["mode"]) == (True, "not_listed", "report_only")
     assert "would be denied" in cidrgate("explain", "acct-1", "9.9.9.9").out
@@ -75,12 +83,23 @@ def test_a_closed_account_denies_from_the_start(cidrgate: Cidrgate) -> None:
     cidrgate("check", "shut", "8.8.8.8", status=1)
     assert "every address is denied" in cidrgate("list", "shut").out
     cidrgate("mode", "shut", "enforce", "--not-closed", status=3)
-    cidrgate("mode", "shut", "enforce", "--not-closed", "--yes")
+    cidrgate("mode", "shut", "enforce", "--not-closed", "--confirm", "disable_enforcement")
     cidrgate("check", "shut", "8.8.8.8")
 
 
 def test_the_history_says_who_paused_and_why(cidrgate: Cidrgate) -> None:
-    cidrgate("pause", "acct-1", "--for", "1h", "--reason", "incident 7", "--yes", "--actor", "alice")
+    cidrgate(
+        "pause",
+        "acct-1",
+        "--for",
+        "1h",
+        "--reason",
+        "incident 7",
+        "--confirm",
+        "disable_enforcement",
+        "--actor",
+        "alice",
+    )
     change = cidrgate("history", "acct-1", "--json").record["items"][0]
     assert (change["action"], change["actor"]) == ("set_mode", "alice")
     assert change["details"]["after"]["mode_reason"] == "incident 7"

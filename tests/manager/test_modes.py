@@ -37,6 +37,8 @@ CIDRS = ("8.8.8.0/24", "1.1.1.1/32", "2606:4700::/32")
 ADDRESSES = ("8.8.8.8", "1.1.1.1", "9.9.9.9", "2606:4700::1", "::ffff:8.8.8.8")
 FAR = datetime(2999, 1, 1, tzinfo=UTC)
 
+CONFIRMED = ("disable_enforcement",)
+
 numbers = count()
 
 
@@ -147,7 +149,7 @@ def test_every_way_to_ask_answers_as_the_history_says(
             model.entries[value[0]] = value[1]
         elif what == "mode":
             mode, closed = value
-            made = manager.set_mode(account, mode, closed=closed, allow_unenforced=True)
+            made = manager.set_mode(account, mode, closed=closed, confirmed=CONFIRMED)
             model.mode = mode
             model.closed = model.closed if closed is None else closed
             assert (made.mode, made.closed) == (model.mode, model.closed)
@@ -179,9 +181,7 @@ def manager(store_url: str) -> Iterator[RuleManager]:
 
 def test_a_pause_ends_on_time_and_the_sweep_stores_that(manager: RuleManager, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING, "cidrgate")
-    paused = manager.pause(
-        "acct-1", for_=timedelta(seconds=0.6), reason="incident 7", allow_unenforced=True, actor="me"
-    )
+    paused = manager.pause("acct-1", for_=timedelta(seconds=0.6), reason="incident 7", confirmed=CONFIRMED, actor="me")
     end = paused.mode_until
     assert end is not None
     allowed = [manager.allows(name, "9.9.9.9") for name in ("acct-1", "sub-1")]
@@ -211,16 +211,16 @@ def test_a_pause_ends_without_the_store(tmp_path: Path) -> None:
     with RuleManager.open(f"sqlite:///{tmp_path}/lists.db", create=True) as manager:
         manager.create_account("acct-1")
         manager.add("acct-1", "8.8.8.0/24")
-        manager.pause("acct-1", for_=0.4, allow_unenforced=True)
+        manager.pause("acct-1", for_=0.4, confirmed=CONFIRMED)
         manager._store.close()
         eventually(lambda: not manager.allows("acct-1", "9.9.9.9"))
 
 
 def test_leaving_enforce_is_confirmed_and_entering_it_may_lock_out(manager: RuleManager) -> None:
     for mode in MODES[1:]:
-        with pytest.raises(WouldDisableEnforcementError, match="pass allow_unenforced=True"):
+        with pytest.raises(WouldDisableEnforcementError, match="pass confirmed="):
             manager.set_mode("acct-1", mode)
-    with pytest.raises(WouldDisableEnforcementError, match="pass allow_unenforced=True"):
+    with pytest.raises(WouldDisableEnforcementError, match="pass confirmed="):
         manager.pause("acct-1", for_=60)
     assert manager.account("acct-1").version == 1
     caller = manager.with_hooks(address="9.9.9.9", confirmed={"disable_enforcement"})
@@ -233,7 +233,7 @@ def test_leaving_enforce_is_confirmed_and_entering_it_may_lock_out(manager: Rule
 
 
 def test_a_list_can_be_changed_while_it_is_paused(manager: RuleManager) -> None:
-    manager.set_mode("acct-1", "off", allow_unenforced=True)
+    manager.set_mode("acct-1", "off", confirmed=CONFIRMED)
     caller = manager.with_hooks(address="8.8.8.8")
     caller.replace("acct-1", "1.1.1.0/24")  # nobody is denied by this now
     with pytest.raises(WouldLockOutCallerError):
@@ -248,7 +248,7 @@ def test_a_closed_account_denies_while_it_is_empty(manager: RuleManager) -> None
     assert not manager.allows("closed", "8.8.8.8")
     with pytest.raises(WouldDisableEnforcementError):
         manager.set_mode("closed", "enforce", closed=False)
-    manager.set_mode("closed", "enforce", closed=False, allow_unenforced=True)
+    manager.set_mode("closed", "enforce", closed=False, confirmed=CONFIRMED)
     assert manager.allows("closed", "8.8.8.8")
     with pytest.raises(SubaccountError, match="close the parent"):
         manager.create_account("sub-2", parent="acct-1", closed=True)
@@ -256,9 +256,9 @@ def test_a_closed_account_denies_while_it_is_empty(manager: RuleManager) -> None
 
 def test_a_mode_is_set_to_the_version_that_was_seen_and_never_of_a_subaccount(manager: RuleManager) -> None:
     with pytest.raises(VersionConflictError):
-        manager.set_mode("acct-1", "off", expect_version=0, allow_unenforced=True)
+        manager.set_mode("acct-1", "off", expect_version=0, confirmed=CONFIRMED)
     with pytest.raises(SubaccountError):
-        manager.pause("sub-1", for_=60, allow_unenforced=True)
+        manager.pause("sub-1", for_=60, confirmed=CONFIRMED)
     dry = manager.with_hooks(dry_run=True)
     assert dry.set_mode("acct-1", "off", until=FAR).mode == "off"
     assert manager.account("acct-1").mode == "enforce"
@@ -274,34 +274,34 @@ def test_a_mode_is_set_to_the_version_that_was_seen_and_never_of_a_subaccount(ma
         ({"mode": "off", "until": "tomorrow"}, TypeError),
         ({"mode": "off", "reason": "a\u202eb"}, InvalidTextError),
         ({"mode": "off", "closed": "no"}, TypeError),
-        ({"mode": "off", "allow_unenforced": 1}, TypeError),
+        ({"mode": "off", "confirmed": "disable_enforcement"}, TypeError),
     ],
 )
 def test_what_no_mode_is_changes_nothing(manager: RuleManager, said: dict[str, Any], error: type[Exception]) -> None:
     with pytest.raises(error):
-        manager.set_mode("acct-1", **{"allow_unenforced": True, **said})
+        manager.set_mode("acct-1", **{"confirmed": CONFIRMED, **said})
     ends: list[dict[str, Any]] = [{}, {"for_": 60, "until": FAR}, {"for_": "1h"}]
     for end in ends:
         with pytest.raises(TypeError):
-            manager.pause("acct-1", allow_unenforced=True, **end)
+            manager.pause("acct-1", confirmed=CONFIRMED, **end)
     for length in (0, -1, float("inf")):
         with pytest.raises(ValueError, match="for_"):
-            manager.pause("acct-1", for_=length, allow_unenforced=True)
+            manager.pause("acct-1", for_=length, confirmed=CONFIRMED)
     with pytest.raises(InvalidExpiryError):
-        manager.pause("acct-1", for_=1e12, allow_unenforced=True)
+        manager.pause("acct-1", for_=1e12, confirmed=CONFIRMED)
     assert manager.account("acct-1").version == 1
     assert len(manager.history("acct-1")) == 2
 
 
 def test_setting_what_is_set_already_changes_nothing(manager: RuleManager) -> None:
-    first = manager.set_mode("acct-1", "report_only", until=FAR, reason="trial", allow_unenforced=True)
+    first = manager.set_mode("acct-1", "report_only", until=FAR, reason="trial", confirmed=CONFIRMED)
     assert manager.set_mode("acct-1", "report_only", until=FAR, reason="trial") == first
     assert len(manager.history("acct-1")) == 3
 
 
 def test_restoring_a_list_leaves_the_mode(manager: RuleManager) -> None:
     sequence = manager.history("acct-1", limit=1)[0].sequence
-    manager.set_mode("acct-1", "off", allow_unenforced=True)
+    manager.set_mode("acct-1", "off", confirmed=CONFIRMED)
     manager.add("acct-1", "1.1.1.1/32")
     manager.restore("acct-1", to_sequence=sequence)
     assert [entry.cidr for entry in manager.entries("acct-1")] == ["8.8.8.0/24"]

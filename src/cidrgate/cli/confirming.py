@@ -16,14 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["confirm"]
 
 
-def confirm(
-    output: Output,
-    question: Callable[[], str],
-    consequence: str,
-    *,
-    yes: bool,
-    error: Exception | None = None,
-) -> None:
+def confirm(output: Output, question: Callable[[], str], consequence: str, *, yes: bool) -> None:
     """Ask the person at the terminal before a command continues.
 
     Args:
@@ -31,7 +24,6 @@ def confirm(
         question: Returns the question; called only if somebody is asked.
         consequence: What the command would do, for the error.
         yes: Whether `--yes` was given, so that nobody is asked.
-        error: The error if nobody can be asked; a `NotConfirmedError` if None.
 
     Raises:
         NotConfirmedError: If the answer is no, or nobody can be asked.
@@ -39,8 +31,6 @@ def confirm(
     if yes:
         return
     if output.json or sys.stdin is None or not sys.stdin.isatty():
-        if error is not None:
-            raise error
         raise NotConfirmedError(
             f"{consequence}. Nothing was changed: say --yes if that is wanted, or try it with --dry-run"
         )

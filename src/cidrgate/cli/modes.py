@@ -1,26 +1,23 @@
 """`cidrgate mode`, `pause` and `resume`: whether a list is enforced, only reports, or is paused, and until when."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from cidrgate.cli.arguments import AccountName, DryRun, Version, Yes
-from cidrgate.cli.confirming import confirm
+from cidrgate.cli.arguments import AccountName, Confirmed, DryRun, Version
 from cidrgate.cli.durations import moment, moment_after
 from cidrgate.cli.errors import CommandError
 from cidrgate.cli.list_attempts import list_warning
 from cidrgate.cli.options import Session, command
 from cidrgate.cli.output import DRY
-from cidrgate.errors import WouldDisableEnforcementError
 from cidrgate.manager import RuleManager
+from cidrgate.manager.confirmations import refuse_unconfirmed
+from cidrgate.manager.outcomes import Guard, ListOutcome
 from cidrgate.rules.decisions import list_state
 from cidrgate.serialization import account_record
 from cidrgate.values import MODES, Account
-
-if TYPE_CHECKING:
-    from cidrgate.manager.outcomes import ListOutcome
 
 __all__ = ["app"]
 
@@ -49,7 +46,7 @@ def _mode(
         ),
     ] = None,
     expect_version: Version = None,
-    yes: Yes = False,
+    confirm: Confirmed = None,
     dry_run: DryRun = False,
 ) -> None:
     """Set how a list decides: enforce denies what is not listed, report_only allows and reports it, off allows it."""
@@ -60,7 +57,7 @@ def _mode(
     _set(
         session,
         account,
-        lambda manager, allow: manager.set_mode(
+        lambda manager: manager.set_mode(
             account,
             found,
             until=end,
@@ -68,9 +65,9 @@ def _mode(
             closed=closed,
             actor=session.actor,
             expect_version=expect_version,
-            allow_unenforced=allow,
+            confirmed=confirm or (),
         ),
-        yes=yes,
+        confirm,
         dry_run=dry_run,
     )
 
@@ -84,7 +81,7 @@ def _pause(
     until: _Until = None,
     reason: _Reason = None,
     expect_version: Version = None,
-    yes: Yes = False,
+    confirm: Confirmed = None,
     dry_run: DryRun = False,
 ) -> None:
     """Allow every address of an account for a time. Enforcement begins again on every node when the time is over."""
@@ -97,27 +94,36 @@ def _pause(
     _set(
         session,
         account,
-        lambda manager, allow: manager.pause(
+        lambda manager: manager.pause(
             account,
             until=end,
             reason=reason,
             actor=session.actor,
             expect_version=expect_version,
-            allow_unenforced=allow,
+            confirmed=confirm or (),
         ),
-        yes=yes,
+        confirm,
         dry_run=dry_run,
     )
 
 
 @command(app, "resume")
-def _resume(session: Session, account: AccountName, *, expect_version: Version = None, dry_run: DryRun = False) -> None:
+def _resume(
+    session: Session,
+    account: AccountName,
+    *,
+    expect_version: Version = None,
+    confirm: Confirmed = None,
+    dry_run: DryRun = False,
+) -> None:
     """Enforce a list again, after `pause` or `mode`."""
     _set(
         session,
         account,
-        lambda manager, _: manager.resume(account, actor=session.actor, expect_version=expect_version),
-        yes=True,
+        lambda manager: manager.resume(
+            account, actor=session.actor, expect_version=expect_version, confirmed=confirm or ()
+        ),
+        confirm,
         dry_run=dry_run,
     )
 
@@ -132,19 +138,21 @@ def _end(length: str | None, until: str | None) -> datetime | None:
 
 
 def _set(
-    session: Session, account: str, change: Callable[[RuleManager, bool], Account], *, yes: bool, dry_run: bool
+    session: Session,
+    account: str,
+    change: Callable[[RuleManager], Account],
+    confirm: Collection[Guard] | None,
+    *,
+    dry_run: bool,
 ) -> None:
-    """Make the change, ask the person if it ends enforcement, and answer with the account as it is then."""
+    """Make the change, and answer with the account as it is then."""
     outcomes: list[ListOutcome] = []
     with session.open() as manager:
-        maker = manager.with_hooks(before_store=outcomes.append, dry_run=dry_run)
-        try:
-            change(maker, yes)
-        except WouldDisableEnforcementError as refused:
-            consequence = refused.consequence
-            confirm(session.output, lambda: f"{consequence}. Go on?", consequence, yes=False, error=refused)
-            change(maker, True)  # noqa: FBT003
+        change(manager.with_hooks(before_store=outcomes.append, dry_run=dry_run))
     outcome = outcomes[-1]
+    if dry_run:
+        # A dry run needs no confirmation for itself, but it ends as the command would.
+        refuse_unconfirmed(outcome, None, confirm or ())
     state = list_state(outcome.after, outcome.account, datetime.now(UTC))
     record = account_record(outcome.account, state)
     sentence = f"{account} {'would have' if dry_run else 'has'} the mode {state.mode}"

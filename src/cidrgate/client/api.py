@@ -13,6 +13,7 @@ import httpx
 from cidrgate.client.errors import ApiConnectionError, ApiConnectionLostError, error_of
 from cidrgate.client.requests import address_text, changes, confirmations, entry_id, json_value, path_of, submission
 from cidrgate.client.values import (
+    AccountDeletionInfo,
     AccountInfo,
     ChangeInfo,
     CheckInfo,
@@ -29,6 +30,7 @@ from cidrgate.client.values import (
     account_of,
     change_of,
     decision_of,
+    deletion_of,
     entry_of,
     list_change_of,
     preview_of,
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
     from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+    from types import EllipsisType
     from typing import Unpack
 
     from cidrgate.client.requests import Cidrs, EntryReference
@@ -72,10 +75,11 @@ class Client:
     cannot be reached. An `ApiError` is also the error that the library raises for the same reason, such as
     `VersionConflictError`, `AccountNotFoundError` or `RuleError`.
 
-    A method that changes a list raises `UnconfirmedError` for a change that must be confirmed. There are two such
-    changes: one that ends the enforcement of an account, unless `allow_empty=True`, or `allow_unenforced=True` for a
-    mode; and one that denies the address of this client, unless `allow_lock_out=True`. `confirm` accepts the same
-    confirmations by the service's names.
+    A method that changes a list or an account raises `UnconfirmedError` for a change that must be confirmed. `confirm`
+    takes the service's names of the confirmations: `disable_enforcement` for a change after which no list decides for
+    an enforced account, `lock_out` for one that denies the address of this client, `other_list` for another parent by
+    whose list other addresses are allowed, and `wide_entry` for a network that is wider than the policy allows.
+    `allow_empty=True` is the same as the first, and `allow_lock_out=True` the same as the second.
 
     The client sends a change with an `Idempotency-Key`. If the response is lost, also in a proxy, or if the service
     does not know whether the change was stored, the client sends it once more with the same key. The service does not
@@ -146,24 +150,89 @@ class Client:
         return self._pages("/v1/accounts", account_of, parent=parent, containing=containing)
 
     def create_account(
-        self, name: str, *, parent: str | None = None, closed: bool = False, idempotency_key: str | None = None
+        self,
+        name: str,
+        *,
+        parent: str | None = None,
+        display_name: str | None = None,
+        closed: bool = False,
+        idempotency_key: str | None = None,
     ) -> AccountInfo:
         """Create an account, or a subaccount if there is a parent; a closed one is enforced while it is empty too."""
-        body = {"name": name, "parent": parent, **({"closed": True} if truth(closed, "closed") else {})}
+        body: dict[str, object] = {"name": name, "parent": parent, "display_name": display_name}
+        if truth(closed, "closed"):
+            body["closed"] = True
         return account_of(self._send("POST", "/v1/accounts", body, idempotency_key=idempotency_key))
 
     def get_account(self, account: str) -> AccountInfo:
         """Return one account."""
         return account_of(self._send("GET", path_of(account)))
 
+    def edit_account(
+        self,
+        account: str,
+        *,
+        name: str | EllipsisType = ...,
+        parent: str | EllipsisType | None = ...,
+        display_name: str | EllipsisType | None = ...,
+        confirm: Iterable[str] = (),
+        expect_version: int | None = None,
+        idempotency_key: str | None = None,
+    ) -> AccountInfo:
+        """Change the name, the parent or the display name of an account.
+
+        Args:
+            account: The account.
+            name: The new name; `...` for no change, also below.
+            parent: The account whose list it inherits from now on; None for a list that belongs to it alone.
+            display_name: The name for people; None for none.
+            confirm: The service's names of the confirmations for this change.
+            expect_version: The version that the account must have; None for any version.
+            idempotency_key: The key that makes a repeated request take effect once; None creates a new one.
+        """
+        body = {"name": name, "parent": parent, "display_name": display_name}
+        return account_of(
+            self._sent_change(
+                "PATCH",
+                path_of(account),
+                {field: value for field, value in body.items() if value is not ...},
+                confirm=confirmations(confirm),
+                expect_version=expect_version,
+                idempotency_key=idempotency_key,
+            )
+        )
+
+    def delete_account(
+        self,
+        account: str,
+        *,
+        recursive: bool = False,
+        confirm: Iterable[str] = (),
+        expect_version: int | None = None,
+        idempotency_key: str | None = None,
+    ) -> AccountDeletionInfo:
+        """Delete an account and its list, with `recursive` its subaccounts too; the other arguments as above."""
+        return deletion_of(
+            self._sent_change(
+                "DELETE",
+                path_of(account),
+                query={"recursive": truth(recursive, "recursive")},
+                confirm=confirmations(confirm),
+                expect_version=expect_version,
+                idempotency_key=idempotency_key,
+            )
+        )
+
     def list_subaccounts(self, account: str, *, containing: str | None = None) -> Iterator[AccountInfo]:
         """Return the subaccounts of an account; loads one page at a time."""
         return self._pages(path_of(account, "subaccounts"), account_of, containing=containing)
 
-    def create_subaccount(self, account: str, name: str, *, idempotency_key: str | None = None) -> AccountInfo:
+    def create_subaccount(
+        self, account: str, name: str, *, display_name: str | None = None, idempotency_key: str | None = None
+    ) -> AccountInfo:
         """Create a subaccount."""
-        path = path_of(account, "subaccounts")
-        return account_of(self._send("POST", path, {"name": name}, idempotency_key=idempotency_key))
+        path, body = path_of(account, "subaccounts"), {"name": name, "display_name": display_name}
+        return account_of(self._send("POST", path, body, idempotency_key=idempotency_key))
 
     # ------------------------------------------------------------------------------------------------- entries
 
@@ -389,22 +458,20 @@ class Client:
         reason: str | None = None,
         closed: bool | None = None,
         confirm: Iterable[str] = (),
-        allow_unenforced: bool = False,
-        allow_lock_out: bool = False,
         expect_version: int | None = None,
         idempotency_key: str | None = None,
     ) -> AccountInfo:
         """Set how the list decides: `enforce`, `report_only` or `off`, which expires at `until` if that is given.
 
-        To end enforcement needs `allow_unenforced`, which is the same as `disable_enforcement` in `confirm`.
+        To end enforcement needs `disable_enforcement` in `confirm`.
         """
         body: dict[str, object] = {"mode": mode, "until": json_value(until), "reason": reason}
         return account_of(
-            self._changed(
+            self._sent_change(
                 "PUT",
                 path_of(account, "mode"),
                 body if closed is None else {**body, "closed": truth(closed, "closed")},
-                confirm=confirmations(confirm, allow_unenforced=allow_unenforced, allow_lock_out=allow_lock_out),
+                confirm=confirmations(confirm),
                 expect_version=expect_version,
                 idempotency_key=idempotency_key,
             )
@@ -523,7 +590,7 @@ class Client:
         idempotency_key: str | None,
     ) -> ListChange:
         return list_change_of(
-            self._changed(
+            self._sent_change(
                 method,
                 path,
                 body,
@@ -534,11 +601,11 @@ class Client:
             )
         )
 
-    def _changed(
+    def _sent_change(
         self,
         method: str,
         path: str,
-        body: object,
+        body: object = None,
         *,
         query: Mapping[str, Any] | None = None,
         confirm: Sequence[str],

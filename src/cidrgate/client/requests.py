@@ -92,14 +92,8 @@ def changes(cidr: str | IPv4Network | IPv6Network | None, details: Mapping[str, 
     return changed if cidr is None else {"cidr": prefix_text(cidr), **changed}
 
 
-def confirmations(
-    confirm: Iterable[str],
-    *,
-    allow_empty: bool = False,
-    allow_unenforced: bool = False,
-    allow_lock_out: bool = False,
-) -> list[str]:
-    """Return the names of the confirmations. `allow_empty` and `allow_unenforced` are the same one.
+def confirmations(confirm: Iterable[str], *, allow_empty: bool = False, allow_lock_out: bool = False) -> list[str]:
+    """Return the names of the confirmations.
 
     Raises:
         TypeError: If `confirm` is not a collection of names, or a switch is neither True nor False.
@@ -107,9 +101,8 @@ def confirmations(
     if isinstance(confirm, bool | str):
         raise TypeError("confirm must be a collection of names, such as {'lock_out'}")
     truth(allow_empty, "allow_empty")
-    truth(allow_unenforced, "allow_unenforced")
     truth(allow_lock_out, "allow_lock_out")
-    said = {"disable_enforcement": allow_empty or allow_unenforced, "lock_out": allow_lock_out}
+    said = {"disable_enforcement": allow_empty, "lock_out": allow_lock_out}
     return sorted({*confirm, *(name for name, allowed in said.items() if allowed)})
 
 

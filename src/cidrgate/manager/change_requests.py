@@ -15,7 +15,7 @@ from cidrgate.errors import CidrgateError, VersionConflictError
 from cidrgate.manager.accounts import no_such_account, refuse_subaccount
 from cidrgate.manager.changes import Listing, changed, sweep
 from cidrgate.manager.confirmations import guards_met, refuse_unconfirmed
-from cidrgate.manager.modes import has_expired
+from cidrgate.manager.modes import consequences, has_expired
 from cidrgate.manager.outcomes import ListOutcome
 from cidrgate.process.clock import certain_time, earlier_by_far
 from cidrgate.rules.account_names import could_name_account
@@ -156,7 +156,7 @@ def _worked_out(
         mode=now.mode_at(at),
     )
     outcome = ListOutcome(now, value, listing.entries, after, was)
-    outcome = replace(outcome, confirm=guards_met(outcome, request.address, at))
+    outcome = replace(outcome, confirm=guards_met(outcome, request.address, at), consequences=consequences(outcome))
     if request.before_store is not None:
         request.before_store(outcome)
     return outcome, made

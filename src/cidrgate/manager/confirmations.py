@@ -9,7 +9,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cidrgate.errors import WouldDisableEnforcementError, WouldLockOutCallerError
+from cidrgate.errors import (
+    WouldAddWideEntryError,
+    WouldDisableEnforcementError,
+    WouldLockOutCallerError,
+    WouldUseOtherListError,
+)
 from cidrgate.manager.outcomes import Guard
 from cidrgate.manager.previews import locks_out
 from cidrgate.rules.decisions import enforced
@@ -20,7 +25,7 @@ if TYPE_CHECKING:
 
     from cidrgate.errors import UnconfirmedChangeError
     from cidrgate.manager.outcomes import ListOutcome
-    from cidrgate.values import Account, Entry, Mode
+    from cidrgate.values import Account, Entry
 
 __all__ = ["disables_enforcement", "guards_met", "named_guards", "refuse_unconfirmed", "unconfirmed"]
 
@@ -37,7 +42,7 @@ def named_guards(names: Iterable[str]) -> frozenset[Guard]:
         >>> named_guards(["yes"])
         Traceback (most recent call last):
         ...
-        ValueError: 'yes' confirms nothing: name disable_enforcement or lock_out
+        ValueError: 'yes' confirms nothing: name disable_enforcement or lock_out or other_list or wide_entry
     """
     if isinstance(names, str):
         raise TypeError(f"pass the names of confirmations as a collection, such as {{{names!r}}}")
@@ -73,7 +78,7 @@ def guards_met(outcome: ListOutcome, address: str | None, at: datetime) -> tuple
         at: The time of the change, with a time zone.
     """
     met = []
-    if disables_enforcement(outcome.before, outcome.after, at, was=outcome.account_before, now=outcome.account):
+    if disables_enforcement(outcome.before, outcome.after, at, was=outcome.account_before, now=outcome.decider):
         met.append(Guard.DISABLE_ENFORCEMENT)
     if locks_out(outcome, address, at) is not None:
         met.append(Guard.LOCK_OUT)
@@ -94,9 +99,9 @@ def refuse_unconfirmed(outcome: ListOutcome, address: str | None, confirmed: Col
     """
     for guard in outcome.confirm:
         if guard not in confirmed:
-            was, now = outcome.account_before, outcome.account
-            mode = now.mode if (now.mode, now.closed) != (was.mode, was.closed) else None
-            raise unconfirmed(guard, outcome.account.name, address, outcome.confirm, mode=mode)
+            raise unconfirmed(
+                guard, outcome.account.name, address, outcome.confirm, outcome.consequences.get(guard), outcome.wide
+            )
 
 
 def unconfirmed(
@@ -104,8 +109,8 @@ def unconfirmed(
     account: str,
     address: str | None = None,
     needed: Iterable[Guard] = (),
-    *,
-    mode: Mode | None = None,
+    consequence: str | None = None,
+    networks: Iterable[str] = (),
 ) -> UnconfirmedChangeError:
     """Return the error of an unconfirmed guard.
 
@@ -114,9 +119,17 @@ def unconfirmed(
         account: The account whose list changes.
         address: The caller's address.
         needed: Every guard that the change meets; only this guard if empty.
-        mode: The mode that the change sets; None if it sets no mode.
+        consequence: What the change would do; None for the usual words of the guard.
+        networks: The networks that are wider than the policy allows.
     """
     confirm = [str(one) for one in needed] or [str(guard)]
+    if guard is Guard.DISABLE_ENFORCEMENT and consequence is not None:
+        way = "pass confirmed={'disable_enforcement'}"
+        return WouldDisableEnforcementError(account=account, confirm=confirm, consequence=consequence, way=way)
     if guard is Guard.DISABLE_ENFORCEMENT:
-        return WouldDisableEnforcementError(account=account, confirm=confirm, mode=mode)
+        return WouldDisableEnforcementError(account=account, confirm=confirm)
+    if guard is Guard.OTHER_LIST:
+        return WouldUseOtherListError(account=account, consequence=str(consequence), confirm=confirm)
+    if guard is Guard.WIDE_ENTRY:
+        return WouldAddWideEntryError(account=account, networks=networks, consequence=str(consequence), confirm=confirm)
     return WouldLockOutCallerError(account=account, address=str(address), confirm=confirm)

@@ -8,19 +8,41 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from cidrgate.errors import InvalidExpiryError
 from cidrgate.manager.changes import check_expiry
+from cidrgate.manager.outcomes import Guard
 from cidrgate.rules.characters import checked_text
 from cidrgate.values import MODES, Mode, in_utc, seconds, truth
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from cidrgate.manager.changes import Listing
+    from cidrgate.manager.outcomes import ListOutcome
     from cidrgate.stores import StoredAccount, StoredChange
     from cidrgate.values import Action, Duration
 
-__all__ = ["ModeSetting", "end_after", "end_of_mode", "has_expired", "mode_change", "mode_setting"]
+__all__ = [
+    "DEFAULT_SETTINGS",
+    "ModeSetting",
+    "consequences",
+    "end_after",
+    "end_of_mode",
+    "has_expired",
+    "mode_change",
+    "mode_setting",
+    "parents_settings",
+    "settings_record",
+]
+
+
+DEFAULT_SETTINGS: Mapping[str, Any] = MappingProxyType(
+    {"mode": "enforce", "mode_until": None, "mode_reason": None, "closed": False}
+)
+"""The columns of a mode, with their values in an account for which nobody has set one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +115,17 @@ def end_after(duration: Duration) -> datetime:
         raise InvalidExpiryError(f"{length:g} seconds from now is out of range: choose an earlier end") from None
 
 
+def consequences(outcome: ListOutcome) -> dict[Guard, str]:
+    """Return what a change of the settings of an account does, for the guards whose usual words do not say it."""
+    was, now = outcome.account_before, outcome.account
+    if (was.mode, was.closed) == (now.mode, now.closed):
+        return {}
+    what = "if it is not closed" if now.mode == "enforce" else f"in the mode {now.mode}"
+    return {
+        Guard.DISABLE_ENFORCEMENT: f"{what} account {now.name!r} would not be enforced: every address would be allowed"
+    }
+
+
 def has_expired(owner: StoredAccount, at: datetime) -> bool:
     """Return whether an account has a mode that has expired at a time and is still stored."""
     return owner.mode_until is not None and owner.mode_until <= at
@@ -111,9 +144,15 @@ def _change(listing: Listing, action: Action, settings: dict[str, Any]) -> Store
     if all(getattr(owner, name) == value for name, value in settings.items()):
         return listing.change(action)
     before = {name: getattr(owner, name) for name in settings}
-    details = {"before": _as_json(before), "after": _as_json(settings)}
+    details = {"before": settings_record(before), "after": settings_record(settings)}
     return replace(listing.change(action), details=details, settings=settings)
 
 
-def _as_json(settings: dict[str, Any]) -> dict[str, Any]:
+def parents_settings(owner: StoredAccount) -> dict[str, Any]:
+    """Return the settings that an account changes when it becomes a subaccount: its parent's mode counts then."""
+    return {name: value for name, value in DEFAULT_SETTINGS.items() if getattr(owner, name) != value}
+
+
+def settings_record(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings as JSON, for the change log."""
     return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in settings.items()}

@@ -119,7 +119,7 @@ def locks_out(outcome: ListOutcome, address: Address | None, at: datetime) -> De
     """
     if address is None or not decide(outcome.account_before, outcome.before, address, at).allowed:
         return None
-    after = decide(outcome.account, outcome.after, address, at)
+    after = decide(outcome.decider, outcome.after, address, at)
     return None if after.allowed else after
 
 

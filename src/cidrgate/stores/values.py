@@ -18,17 +18,20 @@ __all__ = ["StoredChange", "NewList", "StoredAccount", "StoredList"]
 
 @dataclass(frozen=True, slots=True)
 class StoredAccount:
-    """An account with its key in the store."""
+    """An account with its key in the store, what it overrides of the policy, and the policy of the store."""
 
     id: int
     name: str
     parent: str | None
     created_at: datetime
     version: int
+    display_name: str | None = None
     mode: Mode = "enforce"
     mode_until: datetime | None = None
     mode_reason: str | None = None
     closed: bool = False
+    policy: dict[str, Any] | None = None
+    store_policy: dict[str, Any] | None = None
 
     def value(self) -> Account:
         """Return the account without its key."""

@@ -17,6 +17,7 @@ from cidrgate.service.api.openapi import answers
 from cidrgate.service.api.schemas import RequestModel, Text, Time, request_example, without_default
 from cidrgate.service.http.limits import LONGEST_LABEL
 from cidrgate.service.http.strict_requests import StrictRoute
+from cidrgate.stores import Transaction
 
 __all__ = ["ModeModel", "router"]
 
@@ -61,5 +62,7 @@ def set_mode(account_name: AccountName, asked: change_request, wanted: ModeModel
     return asked.answered(change, record=_record)
 
 
-def _record(made: ListOutcome) -> dict[str, Any]:
+def _record(_: Transaction, made: object) -> dict[str, Any]:
+    if not isinstance(made, ListOutcome):
+        raise AssertionError("the hook got an account instead of a change of a list")
     return account_record(made.account, list_state(made.after, made.account, datetime.now(UTC)))
