@@ -62,12 +62,14 @@ def test_what_is_typed_wrongly_changes_nothing(cidrgate: Cidrgate, typed: list[s
     assert cidrgate("account", "show", "acct-1", "--json").record["version"] == 1
 
 
+CONFIRMED = ("--confirm", "disable_enforcement")
+
 STATUS = {"is in the past": 3, "has no time zone": 3, "has no end": 3}
 """The others are about what was typed."""
 
 
 def test_a_list_that_only_reports_says_what_it_would_deny(cidrgate: Cidrgate) -> None:
-    dry = cidrgate("mode", "acct-1", "report_only", "--dry-run", "--json").record
+    dry = cidrgate("mode", "acct-1", "report_only", "--dry-run", "--json", *CONFIRMED).record
     assert (dry["mode"], dry["dry_run"]) == ("report_only", True)
     assert cidrgate("account", "show", "acct-1", "--json").record["mode"] == "enforce"
     cidrgate("mode", "acct-1", "report_only", "--confirm", "disable_enforcement")
