@@ -107,6 +107,8 @@ def _import(
         with _without_collector(), session.output.progress(f"reading {file.name}"):
             reading = read_file(stream, source)
             plan = plan_import(reading.rows)
+        if not plan.lists and not plan.stray:
+            reading.notes.append("the file has no rows")
     # Without its stray rows, a replaced list would lose networks that the file names.
     whole = strict or (replace and bool(plan.stray))
     stopped = whole and bool(plan.stray)
@@ -131,8 +133,10 @@ def _import(
     )
     problems = plan.problems(report.problems, reading.unit)
     if problems:
-        kind = PartialImportError if report.accounts else BadRowsError
-        raise kind(_advice(len(report.problems), whole=whole, strict=strict, dry_run=dry_run), problems)
+        # A closed account is a change too.
+        kind = PartialImportError if report.accounts or report.closed else BadRowsError
+        some = bool(report.accounts)
+        raise kind(_advice(len(report.problems), some=some, whole=whole, strict=strict, dry_run=dry_run), problems)
 
 
 @contextmanager
@@ -177,13 +181,15 @@ def _export(
         )
 
 
-def _advice(refused: int, *, whole: bool, strict: bool, dry_run: bool) -> str:
+def _advice(refused: int, *, some: bool, whole: bool, strict: bool, dry_run: bool) -> str:
     """Describe what the bad rows mean for the rest of the file."""
     was = "would be" if dry_run else "was"
     if strict:
         return f"nothing {was} imported, as --strict asks: correct these rows, then import the file again"
     if whole:
         return f"nothing {was} imported: a row without a readable account may belong to any of the lists to be replaced"
+    if not refused and not some:
+        return f"nothing {was} imported: correct these rows, then import the file again"
     if not refused:
         return f"every other row {was} imported: correct these rows, then import only them"
     accounts = counted(refused, "account", "accounts")
