@@ -22,6 +22,7 @@ from cidrgate.service.api import (
     entries,
     health,
     history,
+    modes,
     problem_pages,
     sessions,
     tokens,
@@ -121,7 +122,7 @@ def create_app(
         probe=StoreProbe(manager._store),
         feed=ChangeFeed(manager._store, MOST_STREAMS),
     )
-    parts = (accounts, entries, questions, history, tokens, sessions, health, problem_pages)
+    parts = (accounts, modes, entries, questions, history, tokens, sessions, health, problem_pages)
     routers = [*(part.router for part in parts), history.of_all, change_stream.router]
     app.state.routes = [route for router in routers for route in router.routes]
     # Not `include_router`: it makes every route again, at the first request.
