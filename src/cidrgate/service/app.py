@@ -122,7 +122,8 @@ def create_app(
         probe=StoreProbe(manager._store),
         feed=ChangeFeed(manager._store, MOST_STREAMS),
     )
-    parts = (accounts, modes, entries, questions, history, tokens, sessions, health, problem_pages)     routers = [*(part.router for part in parts)
+    parts = (accounts, modes, entries, questions, history, tokens, sessions, health, problem_pages)
+    routers = [*(part.router for part in parts), history.of_all, change_stream.router]
     app.state.routes = [route for router in routers for route in router.routes]
     # Not `include_router`: it makes every route again, at the first request.
     app.router.routes.extend(app.state.routes)
