@@ -340,8 +340,9 @@ class Console:
 
     rows: ClassVar[Rows] = PAGES
     says: ClassVar[dict[str, str]] = {
-        Guard.DISABLE_ENFORCEMENT: r"Stop enforcing: without entries, every address may call",
+        Guard.DISABLE_ENFORCEMENT: r"Stop enforcing: without entries, every address may call|Stop enforcing the list",
         Guard.LOCK_OUT: r"you would lock yourself out",
+        Guard.OTHER_LIST: r"Let another list decide for this account",
         "unknown_account": r"There is no account “nope”",
         "subaccount": r"inherits the list of “acct-1”. Change the list there|Choose “acct-1” as the parent",
         "version": r"has changed (this|the) list",
@@ -349,6 +350,7 @@ class Console:
     wrong: ClassVar[dict[str, list[Any]]] = {
         Guard.DISABLE_ENFORCEMENT: [("lock_out",), ("ends",), ("true",), ("enable_enforcement",)],
         Guard.LOCK_OUT: [("disable_enforcement",), ("true",), ("lock-out",)],
+        Guard.OTHER_LIST: [("disable_enforcement",), ("true",)],
     }
 
     def excuse(self, guard: str, what: str) -> str | None:
@@ -380,6 +382,13 @@ class Console:
             data = {"csrf": world.csrf, "name": asked.account, "parent": asked.parent}
         if asked.what == "create_token":
             data = {"csrf": world.csrf, "name": "new", "may": "write", "account": asked.scope.split(":")[1]}
+        if row.startswith("/accounts/") and asked.what != "create_account":
+            now = world.manager.account(asked.account)
+            names = {"account": now.name, "name": asked.new or now.name, "parent": asked.parent or ""}
+            seen = now.version if asked.version is None else asked.version
+            if asked.what == "rename_account":
+                names["parent"] = now.parent or ""
+            data = {"csrf": world.csrf, "version": seen, "confirm": list(confirm), **names}
         # Who runs the service is not asked about an own address: see the test of it.
         client = world.client
         if row.startswith("/list/"):

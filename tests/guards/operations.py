@@ -151,6 +151,8 @@ PAGES: Rows = {
     "/list/restore": ["restore"],
     "/list/undo": ["undo"],
     "/accounts/new": ["create_account"],
+    "/accounts/edit": ["rename_account", "move_account", "leave_parent"],
+    "/accounts/delete": ["delete_account"],
     "/tokens/new": ["create_token"],
     "/tokens/revoke": ENDS_CREDENTIALS,
     "/sessions/end": ENDS_CREDENTIALS,
