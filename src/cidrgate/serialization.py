@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from cidrgate.errors import CidrgateError, Problem
-    from cidrgate.values import Account, AccountDeletion, Change, Decision, ListChange, ListState
+    from cidrgate.values import Account, AccountDeletion, Change, Decision, FoundEntry, ListChange, ListState
 
 __all__ = [
     "EntryInfo",
@@ -30,6 +30,7 @@ __all__ = [
     "entry_record",
     "error_data",
     "error_data_record",
+    "found_entry_record",
     "list_change_record",
     "problem_record",
     "utc_text",
@@ -84,6 +85,11 @@ def entry_record(entry: Entry, last_matched_at: datetime | None = None) -> dict[
         record[name] = utc_text(value) if isinstance(value, datetime) else value
     record["last_matched_at"] = utc_text(last_matched_at)
     return record
+
+
+def found_entry_record(found: FoundEntry) -> dict[str, Any]:
+    """Return the JSON object of an entry that a search found."""
+    return {**entry_record(found.entry), "allows": found.allows, "subaccount_count": found.subaccounts}
 
 
 def account_record(account: Account, state: ListState) -> dict[str, Any]:

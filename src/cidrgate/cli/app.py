@@ -18,6 +18,7 @@ from cidrgate.cli import (
     backups,
     changes,
     checks,
+    finding,
     history,
     migrating,
     modes,
@@ -110,7 +111,7 @@ app.add_typer(accounts.app, name="account")
 app.add_typer(changes.entry_app, name="entry")
 app.add_typer(tokens.app, name="token")
 app.add_typer(sessions.app, name="session")
-for part in (changes, modes, checks, transfer, backups, history, snapshots, migrating, serving, authorize):
+for part in (changes, modes, checks, finding, transfer, backups, history, snapshots, migrating, serving, authorize):
     app.add_typer(part.app)
 
 

@@ -21,6 +21,7 @@ from cidrgate.client.values import (
     CheckInfo,
     DecisionInfo,
     EntryInfo,
+    FoundEntryInfo,
     ListChange,
     ListInfo,
     PreviewInfo,
@@ -34,6 +35,7 @@ from cidrgate.client.values import (
     decision_of,
     deletion_of,
     entry_of,
+    found_entry_of,
     list_change_of,
     preview_of,
     problem_of,
@@ -143,14 +145,19 @@ class Client:
 
     # ------------------------------------------------------------------------------------------------ accounts
 
-    def list_accounts(self, *, parent: str | None = None, containing: str | None = None) -> Iterator[AccountInfo]:
+    def list_accounts(
+        self, *, parent: str | None = None, containing: str | None = None, starting_with: str | None = None
+    ) -> Iterator[AccountInfo]:
         """Return the accounts that the token may see; loads one page at a time.
 
         Args:
             parent: Only the subaccounts of this account.
             containing: Only accounts whose names contain this text, in upper or lower case.
+            starting_with: Only accounts whose names start with this text, in upper or lower case.
         """
-        return self._pages("/v1/accounts", account_of, parent=parent, containing=containing)
+        return self._pages(
+            "/v1/accounts", account_of, parent=parent, containing=containing, starting_with=starting_with
+        )
 
     def create_account(
         self,
@@ -226,9 +233,13 @@ class Client:
             )
         )
 
-    def list_subaccounts(self, account: str, *, containing: str | None = None) -> Iterator[AccountInfo]:
+    def list_subaccounts(
+        self, account: str, *, containing: str | None = None, starting_with: str | None = None
+    ) -> Iterator[AccountInfo]:
         """Return the subaccounts of an account; loads one page at a time."""
-        return self._pages(path_of(account, "subaccounts"), account_of, containing=containing)
+        return self._pages(
+            path_of(account, "subaccounts"), account_of, containing=containing, starting_with=starting_with
+        )
 
     def create_subaccount(
         self, account: str, name: str, *, display_name: str | None = None, idempotency_key: str | None = None
@@ -381,6 +392,25 @@ class Client:
             expect_version=expect_version,
             idempotency_key=idempotency_key,
         )
+
+    def find_entries(
+        self,
+        covers: str | IPv4Address | IPv6Address | IPv4Network | IPv6Network | None = None,
+        *,
+        overlaps: str | IPv4Address | IPv6Address | IPv4Network | IPv6Network | None = None,
+    ) -> Iterator[FoundEntryInfo]:
+        """Return the entries of all accounts that cover or overlap a network; loads one page at a time.
+
+        They come in the order in which they were added. Accounts without entries allow every address, and are not
+        found.
+
+        Args:
+            covers: The address or network that the entries contain.
+            overlaps: The network that the entries contain, or that contains the entries. Name one of the two.
+        """
+        asked = {"covers": covers, "overlaps": overlaps}
+        query = {name: str(value) for name, value in asked.items() if value is not None}
+        return self._pages("/v1/entries", found_entry_of, **query)
 
     # ----------------------------------------------------------------------------------------------- questions
 

@@ -22,6 +22,7 @@ __all__ = [
     "CheckInfo",
     "DecisionInfo",
     "EntryInfo",
+    "FoundEntryInfo",
     "ListChange",
     "ListInfo",
     "OriginInfo",
@@ -37,6 +38,7 @@ __all__ = [
     "decision_of",
     "deletion_of",
     "entry_of",
+    "found_entry_of",
     "list_change_of",
     "preview_of",
     "problem_of",
@@ -180,6 +182,19 @@ class AccountDeletionInfo:
     version: int
     entries: list[EntryInfo]
     subaccounts: list[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundEntryInfo(EntryInfo):
+    """An entry that a search across accounts found.
+
+    Attributes:
+        allows: Whether it allows the addresses of its network now, for its account and the subaccounts of that.
+        subaccount_count: The number of subaccounts of its account, which inherit the list.
+    """
+
+    allows: bool
+    subaccount_count: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -414,6 +429,11 @@ def _time(text: str | None) -> datetime | None:
 def entry_of(record: Mapping[str, Any]) -> EntryInfo:
     """Return a record as an entry."""
     return value_of(EntryInfo, record)
+
+
+def found_entry_of(record: Mapping[str, Any]) -> FoundEntryInfo:
+    """Return a record as a found entry."""
+    return value_of(FoundEntryInfo, record)
 
 
 def account_of(record: Mapping[str, Any]) -> AccountInfo:

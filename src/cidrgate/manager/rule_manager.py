@@ -59,6 +59,7 @@ from cidrgate.manager.last_matches import LastMatches
 from cidrgate.manager.modes import end_after, end_of_mode, mode_change, mode_setting
 from cidrgate.manager.origins import checked_origin
 from cidrgate.manager.outcomes import Guard, ListOutcome
+from cidrgate.manager.searching import find_entries
 from cidrgate.manager.undoing import logged_change, undoing
 from cidrgate.process.clock import certain_time, earlier_by_far
 from cidrgate.process.forking import join_forks
@@ -98,6 +99,7 @@ if TYPE_CHECKING:
         Entry,
         EntryDetails,
         EntryRef,
+        FoundEntry,
         ListChange,
         ListState,
         Mode,
@@ -179,6 +181,7 @@ class RuleManager:
         self._origin = Origin(kind="library")
         store.listener = ChangeLines()
         self._replica.published.housekeeping = {"sweep": self.sweep, "matches": self.store_matches, "tidy": store.tidy}
+        self._replica.published.housekeeping["index"] = store.index_new_rows
         join_forks(self, stage=1)
 
     @classmethod
@@ -287,6 +290,7 @@ class RuleManager:
         limit: int | None = None,
         parent: str | None = None,
         containing: str | None = None,
+        starting_with: str | None = None,
     ) -> list[Account]:
         """Return accounts, sorted by name.
 
@@ -295,12 +299,15 @@ class RuleManager:
             limit: The largest number of accounts to return; None for all.
             parent: Only the subaccounts of this account.
             containing: Only accounts whose names contain this text, in upper or lower case.
+            starting_with: Only accounts whose names start with this text, in upper or lower case.
 
         Raises:
             ValueError: If `limit` is negative.
             StoreError: If the store cannot be read.
         """
-        return queries.accounts(self._store, after=after, limit=limit, parent=parent, containing=containing)
+        return queries.accounts(
+            self._store, after=after, limit=limit, parent=parent, containing=containing, starting_with=starting_with
+        )
 
     def counts(self, names: Collection[str] | None = None) -> dict[str, int]:
         """Return the number of entries of each account, by account name, without expired entries.
@@ -384,6 +391,44 @@ class RuleManager:
     def _listing_with_matches(self, account: str) -> tuple[Account, list[Entry], dict[int, datetime]]:
         """Return what `listing` and `last_matches` return, read at the same moment."""
         return queries.listing_with_matches(self._store, account)
+
+    def find(
+        self,
+        covers: Address | Prefix | None = None,
+        *,
+        overlaps: Address | Prefix | None = None,
+        after: int = 0,
+        limit: int | None = None,
+    ) -> list[FoundEntry]:
+        """Return the entries of all accounts that cover or overlap a network, in the order in which they were added.
+
+        Accounts without entries allow every address, and are not found. Name exactly one of the two networks; an
+        address is the network that contains only this address.
+
+        Args:
+            covers: The network that the entries contain as a whole.
+            overlaps: The network that the entries contain, or that contains the entries.
+            after: Only entries with an id above this one, which begins the next page.
+            limit: The largest number of entries to return; None for all.
+
+        Raises:
+            TypeError: If no network is named, or two.
+            InvalidAddressError: If it is neither an address nor a network.
+            StoreError: If the store cannot be read.
+
+        Example:
+            >>> from cidrgate import RuleManager
+            >>> with RuleManager.open("memory://") as manager:
+            ...     for name in ("acct-1", "acct-2"):
+            ...         account = manager.create_account(name)
+            ...     added = manager.add("acct-1", "8.8.8.0/24")
+            ...     added = manager.add("acct-2", "8.8.0.0/16")
+            ...     [found.entry.account for found in manager.find("8.8.8.8")]
+            ...     [found.entry.account for found in manager.find("8.8.9.0/24")]
+            ['acct-1', 'acct-2']
+            ['acct-2']
+        """
+        return find_entries(self._store, covers, overlaps, after=after, limit=limit)
 
     def explain(self, account: str, address: Address) -> Decision:
         """Decide whether an address may act for an account, and say why.

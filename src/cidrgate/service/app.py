@@ -20,6 +20,7 @@ from cidrgate.service.api import (
     change_stream,
     checks as questions,
     entries,
+    found_entries,
     health,
     history,
     modes,
@@ -124,6 +125,7 @@ def create_app(
     )
     parts = (accounts, modes, entries, questions, history, tokens, sessions, health, problem_pages)
     routers = [*(part.router for part in parts), history.of_all, change_stream.router]
+    routers.append(found_entries.router)
     app.state.routes = [route for router in routers for route in router.routes]
     # Not `include_router`: it makes every route again, at the first request.
     app.router.routes.extend(app.state.routes)
