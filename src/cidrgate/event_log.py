@@ -52,6 +52,7 @@ Event: TypeAlias = Literal[
     "snapshot_shared",
     "clock_went_back",
     "mode_changed",
+    "policy_differs",
     "fork_unsafe",
     "worker_failed",
     "parent_lost",

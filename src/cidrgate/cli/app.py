@@ -22,6 +22,7 @@ from cidrgate.cli import (
     history,
     migrating,
     modes,
+    policies,
     serving,
     sessions,
     snapshots,
@@ -109,6 +110,7 @@ def _version(session: Session) -> None:
 
 app.add_typer(accounts.app, name="account")
 app.add_typer(changes.entry_app, name="entry")
+app.add_typer(policies.app, name="policy")
 app.add_typer(tokens.app, name="token")
 app.add_typer(sessions.app, name="session")
 for part in (changes, modes, checks, finding, transfer, backups, history, snapshots, migrating, serving, authorize):

@@ -14,18 +14,20 @@ from typing import TYPE_CHECKING
 from cidrgate.errors import CidrgateError, VersionConflictError
 from cidrgate.manager.accounts import no_such_account, refuse_subaccount
 from cidrgate.manager.changes import Listing, changed, sweep
-from cidrgate.manager.confirmations import guards_met, refuse_unconfirmed
+from cidrgate.manager.confirmations import guards_met, refuse_unconfirmed, with_wide
 from cidrgate.manager.modes import consequences, has_expired
 from cidrgate.manager.outcomes import ListOutcome
 from cidrgate.process.clock import certain_time, earlier_by_far
 from cidrgate.rules.account_names import could_name_account
 from cidrgate.rules.decisions import enforced
+from cidrgate.rules.policy import DEFAULT_POLICY, effective_policy
 from cidrgate.values import ListChange
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from cidrgate.manager.outcomes import Guard
+    from cidrgate.rules import Policy
     from cidrgate.stores import StoredAccount, StoredChange, Transaction
     from cidrgate.values import Entry, Origin
 
@@ -47,6 +49,7 @@ class ListRequest:
         address: The caller's address; None if it is unknown, and then no change is a lock-out.
         confirmed: The guards that the change may meet.
         origin: How the actor is known, and from where the change comes, for the change log.
+        policy: The policy of the process, for what no stored policy says.
     """
 
     account: str
@@ -58,6 +61,7 @@ class ListRequest:
     address: str | None = None
     confirmed: frozenset[Guard] = frozenset()
     origin: Origin | None = None
+    policy: Policy = DEFAULT_POLICY
 
 
 def change_lists(
@@ -140,7 +144,8 @@ def _worked_out(
             expected=request.expect_version,
             actual=owner.version,
         )
-    listing = Listing(owner, listed[owner.name], at, ids, request.actor, certain, request.origin)
+    policy = effective_policy(request.policy, owner.store_policy, owner.policy)
+    listing = Listing(owner, listed[owner.name], at, ids, request.actor, certain, request.origin, policy)
     change = request.make(transaction, listing)
     made = sweep(listing, change)
     was = owner.value()
@@ -157,6 +162,7 @@ def _worked_out(
     )
     outcome = ListOutcome(now, value, listing.entries, after, was)
     outcome = replace(outcome, confirm=guards_met(outcome, request.address, at), consequences=consequences(outcome))
+    outcome = with_wide(outcome, policy)
     if request.before_store is not None:
         request.before_store(outcome)
     return outcome, made
