@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from cidrgate.errors import CidrgateError, Problem
+    from cidrgate.rules.policy import PolicyChange, PolicyState
     from cidrgate.values import Account, AccountDeletion, Change, Decision, FoundEntry, ListChange, ListState
 
 __all__ = [
@@ -32,6 +33,8 @@ __all__ = [
     "error_data_record",
     "found_entry_record",
     "list_change_record",
+    "policy_change_record",
+    "policy_record",
     "problem_record",
     "utc_text",
 ]
@@ -115,6 +118,28 @@ def deletion_record(deletion: AccountDeletion) -> dict[str, Any]:
         "version": account.version,
         "entries": [entry_record(entry) for entry in deletion.entries],
         "subaccounts": list(deletion.subaccounts),
+    }
+
+
+def policy_record(state: PolicyState) -> dict[str, Any]:
+    """Return the JSON object of a policy."""
+    effective = state.effective.options()
+    return {
+        "account": state.account,
+        "version": state.version,
+        "stored": {name: state.stored.get(name) for name in effective},
+        "effective": effective,
+    }
+
+
+def policy_change_record(change: PolicyChange) -> dict[str, Any]:
+    """Return the JSON object of what a change of the policy did."""
+    return {
+        **policy_record(change.state),
+        "over_limit": list(change.over_limit),
+        "special": list(change.special),
+        "more_over_limit": change.more_over_limit,
+        "more_special": change.more_special,
     }
 
 

@@ -21,6 +21,7 @@ from cidrgate.cli import (
     finding,
     history,
     migrating,
+    policies,
     serving,
     sessions,
     snapshots,
@@ -108,6 +109,7 @@ def _version(session: Session) -> None:
 
 app.add_typer(accounts.app, name="account")
 app.add_typer(changes.entry_app, name="entry")
+app.add_typer(policies.app, name="policy")
 app.add_typer(tokens.app, name="token")
 app.add_typer(sessions.app, name="session")
 for part in (changes, checks, finding, transfer, backups, history, snapshots, migrating, serving, authorize):

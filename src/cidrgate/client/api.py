@@ -24,6 +24,8 @@ from cidrgate.client.values import (
     FoundEntryInfo,
     ListChange,
     ListInfo,
+    PolicyChangeInfo,
+    PolicyInfo,
     PreviewInfo,
     ProblemInfo,
     ProblemTypeInfo,
@@ -244,6 +246,61 @@ class Client:
         """Create a subaccount."""
         path, body = path_of(account, "subaccounts"), {"name": name, "display_name": display_name}
         return account_of(self._send("POST", path, body, idempotency_key=idempotency_key))
+
+    # -------------------------------------------------------------------------------------------------- policy
+
+    def get_policy(self) -> PolicyInfo:
+        """Return the policy of the service."""
+        return value_of(PolicyInfo, self._send("GET", "/v1/policy"))
+
+    def get_account_policy(self, account: str) -> PolicyInfo:
+        """Return what an account overrides of the policy, and what applies to it."""
+        return value_of(PolicyInfo, self._send("GET", path_of(account, "policy")))
+
+    def set_policy(
+        self,
+        *,
+        max_entries: int | None = None,
+        allow_special: bool | None = None,
+        widest_ipv4: int | None = None,
+        widest_ipv6: int | None = None,
+        expect_version: int | None = None,
+        idempotency_key: str | None = None,
+    ) -> PolicyChangeInfo:
+        """Store the policy of the service: all options. One that is None is not stored any more."""
+        options = (max_entries, allow_special, widest_ipv4, widest_ipv6)
+        return self._set_policy("/v1/policy", options, expect_version, idempotency_key)
+
+    def set_account_policy(
+        self,
+        account: str,
+        *,
+        max_entries: int | None = None,
+        allow_special: bool | None = None,
+        widest_ipv4: int | None = None,
+        widest_ipv6: int | None = None,
+        expect_version: int | None = None,
+        idempotency_key: str | None = None,
+    ) -> PolicyChangeInfo:
+        """Store what an account overrides of the policy: all options. One that is None is not stored any more."""
+        options = (max_entries, allow_special, widest_ipv4, widest_ipv6)
+        return self._set_policy(path_of(account, "policy"), options, expect_version, idempotency_key)
+
+    def _set_policy(
+        self, path: str, options: Sequence[object], expect_version: int | None, idempotency_key: str | None
+    ) -> PolicyChangeInfo:
+        names = ("max_entries", "allow_special", "widest_ipv4", "widest_ipv6")
+        return value_of(
+            PolicyChangeInfo,
+            self._sent_change(
+                "PUT",
+                path,
+                dict(zip(names, options, strict=True)),
+                confirm=(),
+                expect_version=expect_version,
+                idempotency_key=idempotency_key,
+            ),
+        )
 
     # ------------------------------------------------------------------------------------------------- entries
 

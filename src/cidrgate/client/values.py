@@ -25,6 +25,8 @@ __all__ = [
     "FoundEntryInfo",
     "ListChange",
     "ListInfo",
+    "PolicyChangeInfo",
+    "PolicyInfo",
     "OriginInfo",
     "PreviewInfo",
     "ProblemErrorInfo",
@@ -165,6 +167,42 @@ class AccountDeletionInfo:
     version: int
     entries: list[EntryInfo]
     subaccounts: list[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyInfo:
+    """The policy of the service, or of an account.
+
+    Attributes:
+        account: The account; None for the service.
+        version: The version of the account, or of the policy of the service.
+        etag: The version as an entity tag.
+        stored: The options that are stored for it; None where nothing is stored.
+        effective: The options that apply.
+    """
+
+    account: str | None
+    version: int
+    etag: str
+    stored: dict[str, int | bool | None]
+    effective: dict[str, int | bool]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyChangeInfo(PolicyInfo):
+    """The policy after a change, and the lists that it does not fit.
+
+    Attributes:
+        over_limit: The first 1,000 accounts with more entries than the new limit.
+        special: The first 1,000 accounts with special-purpose ranges that are not allowed any more.
+        more_over_limit: The number of further accounts over the limit.
+        more_special: The number of further accounts with special-purpose ranges.
+    """
+
+    over_limit: list[str]
+    special: list[str]
+    more_over_limit: int
+    more_special: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, overload
 
+from cidrgate.errors import HistoryError
 from cidrgate.manager.accounts import existing_account, find_account, list_owner, no_such_account
 from cidrgate.rules.account_names import could_name_account
 from cidrgate.rules.decisions import decide, in_address_order
@@ -34,6 +35,7 @@ __all__ = [
     "list_states",
     "listing",
     "listing_with_matches",
+    "refuse_earlier_account",
 ]
 
 
@@ -142,6 +144,22 @@ def changes_of_present_account(transaction: Transaction, account: str, *, after:
     from cidrgate.stores.account_rows import AccountRows
 
     return transaction.changes(None, None, after=after, names=AccountRows(transaction).lineage(account))
+
+
+def refuse_earlier_account(transaction: Transaction, account: str, sequence: int) -> None:
+    """Refuse a change of an account that had the name before the account that has it now.
+
+    Raises:
+        HistoryError: If the change is from before the account got its name.
+    """
+    from cidrgate.stores.account_rows import AccountRows
+
+    _, above, _ = AccountRows(transaction).lineage(account)[0]
+    if sequence <= above:
+        raise HistoryError(
+            f"change {sequence} is from before account {account!r} got this name, after change {above}",
+            sequence=sequence,
+        )
 
 
 def _names_in_log(transaction: Transaction, account: str, *, present: bool) -> Lineage:
