@@ -12,12 +12,14 @@ import sys
 
 from cidrgate import (
     AccountExistsError,
+    AccountHasSubaccountsError,
     AccountNotFoundError,
     EntryNotFoundError,
     NewEntry,
     Policy,
     RuleError,
     RuleManager,
+    SubaccountError,
 )
 
 ACCOUNTS = ("acct-1", "acct-2", "acct-3")
@@ -56,6 +58,8 @@ def change_something(manager: RuleManager, rng: random.Random, actor: str) -> st
         _try_something(manager, rng, account, actor)
     except (RuleError, EntryNotFoundError, AccountExistsError, AccountNotFoundError):
         return None
+    except (AccountHasSubaccountsError, SubaccountError):
+        return None
     last = manager.history(limit=1)
     return last[0].account if last != before else None
 
@@ -78,6 +82,35 @@ def _try_something(manager: RuleManager, rng: random.Random, account: str, actor
         case "import":
             lists = {name: [NewEntry(cidr) for cidr in some] for name in ACCOUNTS}
             manager.import_accounts(lists, replace=rng.random() < 0.5, actor=actor)
+
+
+def change_accounts(manager: RuleManager, rng: random.Random, actor: str) -> str | None:
+    """Try one random change of an account itself, or of a list, as `actor`.
+
+    Returns:
+        The account; None when the change was refused.
+    """
+    account, other = rng.sample(ACCOUNTS, 2)
+    confirmed = ["disable_enforcement", "other_list"]
+    try:
+        match rng.choice(("list", "list", "list", "rename", "delete", "move", "sub", "show")):
+            case "list":
+                return change_something(manager, rng, actor)
+            case "rename":
+                manager.rename_account(account, other, actor=actor, confirmed=confirmed)
+            case "delete":
+                manager.delete_account(account, recursive=True, actor=actor, confirmed=confirmed)
+            case "move":
+                parent = rng.choice((other, None))
+                manager.edit_account(account, parent=parent, actor=actor, confirmed=confirmed)
+            case "sub":
+                name = f"sub-{rng.randint(1, 20)}"
+                manager.edit_account(name, parent=account, actor=actor, confirmed=confirmed)
+            case "show":
+                manager.edit_account(account, display_name=rng.choice(("A", "B", None)), actor=actor)
+    except (AccountExistsError, AccountNotFoundError, AccountHasSubaccountsError, SubaccountError):
+        return None
+    return account
 
 
 def run(url: str, name: str, seed: int, count: int | None, acknowledgements: int | None = None) -> None:

@@ -15,6 +15,7 @@ from ipaddress import ip_network
 from pathlib import Path
 
 import psycopg
+import pytest
 
 from tests.change_log import Replay, assert_consistent
 from tests.change_stream import ACCOUNTS, MAX_ENTRIES, open_manager
@@ -52,14 +53,15 @@ def invalid_lists_of_postgres(url: str) -> dict[str, list[object]]:
         return {kind: list(connection.execute(sql)) for kind, sql in _INVALID.items()}
 
 
-def test_writers_in_several_processes_never_make_an_invalid_list(shared_store_url: str) -> None:
+@pytest.mark.parametrize("kind", ["lists", "accounts"])
+def test_writers_in_several_processes_never_make_an_invalid_list(shared_store_url: str, kind: str) -> None:
     url = shared_store_url
     root = Path(__file__).parents[1]
     with open_manager(url) as follower:
         command = [sys.executable, "-m", "tests.race_writers", url]
         racers = [
             Program(
-                [*command, f"p{number}", str(WRITERS), str(SECONDS)],
+                [*command, f"p{number}", str(WRITERS), str(SECONDS), kind],
                 cwd=root,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -74,7 +76,8 @@ def test_writers_in_several_processes_never_make_an_invalid_list(shared_store_ur
             assert sum(done) > 0
         found = invalid_lists_of_sqlite(url) if url.startswith("sqlite") else invalid_lists_of_postgres(url)
         assert found == {kind: [] for kind in _INVALID}
-        stored = {account: [entry.cidr for entry in follower.entries(account)] for account in ACCOUNTS}
+        names = ACCOUNTS if kind == "lists" else sorted(account.name for account in follower.accounts())
+        stored = {account: [entry.cidr for entry in follower.entries(account)] for account in names}
         for racer in racers:
 
             def agrees(racer: subprocess.Popen[str] = racer) -> bool:
@@ -86,5 +89,5 @@ def test_writers_in_several_processes_never_make_an_invalid_list(shared_store_ur
             eventually(agrees)
             racer.communicate()
             assert racer.returncode == 0
-        eventually(lambda: {account: follower.matcher.prefixes(account) for account in ACCOUNTS} == stored)
+        eventually(lambda: {account: follower.matcher.prefixes(account) for account in names} == stored)
         assert_consistent(follower, Replay(MAX_ENTRIES))
