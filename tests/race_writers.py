@@ -12,7 +12,7 @@ import threading
 import time
 from collections import Counter
 
-from tests.change_stream import ACCOUNTS, change_accounts, change_something, open_manager
+from tests.change_stream import change_accounts, change_something, open_manager, served
 
 
 def main(url: str, name: str, threads: int, seconds: float, *, accounts: bool = False) -> None:
@@ -34,8 +34,7 @@ def main(url: str, name: str, threads: int, seconds: float, *, accounts: bool = 
             worker.join()
         print(json.dumps([done[thread] for thread in range(threads)]), flush=True)
         for _ in sys.stdin:
-            names = sorted(manager.matcher) if accounts else ACCOUNTS
-            print(json.dumps({account: manager.matcher.prefixes(account) for account in names}), flush=True)
+            print(json.dumps(served(manager)), flush=True)
 
 
 if __name__ == "__main__":

@@ -34,6 +34,9 @@ LIBRARY: Rows = {
     "RuleManager.remove": ["remove"],
     "RuleManager.replace": ["replace"],
     "RuleManager.restore": ["restore"],
+    "RuleManager.set_mode": ["set_mode"],
+    "RuleManager.pause": ["pause"],
+    "RuleManager.resume": ["resume"],
     "RuleManager.undo": ["undo"],
     "RuleManager.import_accounts": ["import"],
     "RuleManager.create_account": ["create_account"],
@@ -47,10 +50,14 @@ LIBRARY: Rows = {
     "RuleManager.sweep": CLOCK,
     "RuleManager.note_match": READS,
     "RuleManager.store_matches": READS,
+    "RuleManager.with_origin": "it says who makes the changes of the other rows",
     "RuleManager.with_hooks": "it makes the manager that the other rows are tried with",
     **dict.fromkeys(
         [f"RuleManager.{name}" for name in ("account", "accounts", "allows", "checker", "counts", "entries")]
-        + [f"RuleManager.{name}" for name in ("explain", "history", "last_matches", "list_states", "listing")],
+        + [
+            f"RuleManager.{name}"
+            for name in ("changes", "follow_changes", "explain", "history", "last_matches", "list_states", "listing")
+        ],
         READS,
     ),
     **dict.fromkeys(
@@ -63,6 +70,8 @@ LIBRARY: Rows = {
     "Credentials.create_link": ["create_link"],
     "Credentials.begin_session": SESSION,
     "Credentials.open_link": SESSION,
+    "Credentials.with_origin": "it says who makes the changes of the other rows",
+    "Credentials.log_failures": "it logs wrong credentials, and changes no list",
     "Credentials.revoke_token": ENDS_CREDENTIALS,
     **dict.fromkeys(
         [f"Credentials.{name}" for name in ("revoke_token_in", "end_session", "end_session_by_id", "end_session_in")]
@@ -70,7 +79,7 @@ LIBRARY: Rows = {
         ENDS_CREDENTIALS,
     ),
     **dict.fromkeys(
-        [f"Credentials.{name}" for name in ("authenticate", "tokens", "any_usable", "session", "sessions")]
+        [f"Credentials.{name}" for name in ("authenticate", "tokens", "any_usable", "is_usable", "session", "sessions")]
         + [f"Credentials.{name}" for name in ("session_by_id", "rely_on_token", "rely_on_session")],
         READS,
     ),
@@ -85,6 +94,9 @@ COMMANDS: Rows = {
     "entry remove": ["remove"],
     "entry replace": ["replace"],
     "restore": ["restore"],
+    "mode": ["set_mode"],
+    "pause": ["pause"],
+    "resume": ["resume"],
     "undo": ["undo"],
     "import": ["import"],
     "account create": ["create_account"],
@@ -113,6 +125,7 @@ ROUTES: Rows = {
     "DELETE /v1/accounts/{account_name}/entries": ["remove"],
     "PUT /v1/accounts/{account_name}/entries": ["replace"],
     "POST /v1/accounts/{account_name}/restore": ["restore"],
+    "PUT /v1/accounts/{account_name}/mode": ["set_mode"],
     "POST /v1/accounts/{account_name}/history/{sequence}/undo": ["undo"],
     "POST /v1/accounts": ["create_account"],
     "PATCH /v1/accounts/{account_name}": ["rename_account", "move_account", "leave_parent"],
@@ -132,6 +145,7 @@ METHODS: Rows = {
     "remove_entries": ["remove"],
     "replace_entries": ["replace"],
     "restore_list": ["restore"],
+    "set_mode": ["set_mode"],
     "undo_change": ["undo"],
     "create_account": ["create_account"],
     "edit_account": ["rename_account", "move_account", "leave_parent"],

@@ -21,6 +21,7 @@ from cidrgate.cli import (
     finding,
     history,
     migrating,
+    modes,
     policies,
     serving,
     sessions,
@@ -112,7 +113,7 @@ app.add_typer(changes.entry_app, name="entry")
 app.add_typer(policies.app, name="policy")
 app.add_typer(tokens.app, name="token")
 app.add_typer(sessions.app, name="session")
-for part in (changes, checks, finding, transfer, backups, history, snapshots, migrating, serving, authorize):
+for part in (changes, modes, checks, finding, transfer, backups, history, snapshots, migrating, serving, authorize):
     app.add_typer(part.app)
 
 
