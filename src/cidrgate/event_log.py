@@ -51,6 +51,8 @@ Event: TypeAlias = Literal[
     "snapshot_failed",
     "snapshot_shared",
     "clock_went_back",
+    "mode_changed",
+    "policy_differs",
     "fork_unsafe",
     "worker_failed",
     "parent_lost",

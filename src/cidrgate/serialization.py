@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from cidrgate.errors import CidrgateError, Problem
-    from cidrgate.values import Account, AccountDeletion, Change, Decision, ListChange, ListState
+    from cidrgate.rules.policy import PolicyChange, PolicyState
+    from cidrgate.values import Account, AccountDeletion, Change, Decision, FoundEntry, ListChange, ListState
 
 __all__ = [
     "EntryInfo",
@@ -30,7 +31,10 @@ __all__ = [
     "entry_record",
     "error_data",
     "error_data_record",
+    "found_entry_record",
     "list_change_record",
+    "policy_change_record",
+    "policy_record",
     "problem_record",
     "utc_text",
 ]
@@ -86,6 +90,11 @@ def entry_record(entry: Entry, last_matched_at: datetime | None = None) -> dict[
     return record
 
 
+def found_entry_record(found: FoundEntry) -> dict[str, Any]:
+    """Return the JSON object of an entry that a search found."""
+    return {**entry_record(found.entry), "allows": found.allows, "subaccount_count": found.subaccounts}
+
+
 def account_record(account: Account, state: ListState) -> dict[str, Any]:
     """Return the JSON object of an account, with the state of its effective list."""
     return {
@@ -96,6 +105,10 @@ def account_record(account: Account, state: ListState) -> dict[str, Any]:
         "enforced": state.enforced,
         "version": account.version,
         "created_at": utc_text(account.created_at),
+        "mode": state.mode,
+        "mode_until": utc_text(state.mode_until),
+        "mode_reason": state.mode_reason,
+        "closed": state.closed,
     }
 
 
@@ -112,6 +125,28 @@ def deletion_record(deletion: AccountDeletion) -> dict[str, Any]:
     }
 
 
+def policy_record(state: PolicyState) -> dict[str, Any]:
+    """Return the JSON object of a policy."""
+    effective = state.effective.options()
+    return {
+        "account": state.account,
+        "version": state.version,
+        "stored": {name: state.stored.get(name) for name in effective},
+        "effective": effective,
+    }
+
+
+def policy_change_record(change: PolicyChange) -> dict[str, Any]:
+    """Return the JSON object of what a change of the policy did."""
+    return {
+        **policy_record(change.state),
+        "over_limit": list(change.over_limit),
+        "special": list(change.special),
+        "more_over_limit": change.more_over_limit,
+        "more_special": change.more_special,
+    }
+
+
 def list_change_record(change: ListChange, state: ListState) -> dict[str, Any]:
     """Return the JSON object of what a change did to a list, which is in a state after it."""
     return {
@@ -119,6 +154,7 @@ def list_change_record(change: ListChange, state: ListState) -> dict[str, Any]:
         "version": change.version,
         "enforced": state.enforced,
         "entry_count": state.entries,
+        "mode": state.mode,
         "before": [entry_record(entry) for entry in change.before],
         "after": [entry_record(entry) for entry in change.after],
     }
@@ -209,6 +245,7 @@ def decision_record(asked: str, address: str, decision: Decision) -> dict[str, A
         "list_account": decision.account,
         "entry": None if decision.entry is None else entry_record(decision.entry),
         "nearest": None if decision.nearest is None else entry_record(decision.nearest),
+        "mode": decision.mode,
     }
 
 

@@ -69,6 +69,7 @@ class Library:
         Guard.DISABLE_ENFORCEMENT: r"allow_empty=True|pass confirmed=\{'disable_enforcement'\}",
         Guard.LOCK_OUT: r"list it too, or pass confirmed=\{'lock_out'\}",
         Guard.OTHER_LIST: r"pass confirmed=\{'other_list'\}",
+        Guard.WIDE_ENTRY: r"8.0.0.0/7 is wider .* pass confirmed=\{'wide_entry'\}",
         "unknown_account": r"create it first",
         "subaccount": r"change 'acct-1' instead|choose 'acct-1' as the parent",
         "version": r"read it again",
@@ -77,6 +78,7 @@ class Library:
         Guard.DISABLE_ENFORCEMENT: [("lock_out",)],
         Guard.LOCK_OUT: [("disable_enforcement",)],
         Guard.OTHER_LIST: [("disable_enforcement", "lock_out")],
+        Guard.WIDE_ENTRY: [("disable_enforcement", "lock_out", "other_list")],
     }
 
     def excuse(self, guard: str, what: str) -> str | None:
@@ -88,6 +90,7 @@ class Library:
         manager = world.manager.with_hooks(address=CALLER, confirmed=said)
         empty: dict[str, Any] = {"allow_empty": Guard.DISABLE_ENFORCEMENT in confirm}
         version: dict[str, Any] = {"expect_version": asked.version}
+        mode: dict[str, Any] = {"confirmed": confirm, **version}
         account, which = asked.account, asked.entry
         try:
             match row.rpartition(".")[2]:
@@ -101,6 +104,12 @@ class Library:
                     manager.replace(account, asked.cidrs, **version, **empty)
                 case "restore":
                     manager.restore(account, to_sequence=asked.sequence, **version, **empty)
+                case "set_mode":
+                    manager.set_mode(account, asked.mode, **mode)
+                case "pause":
+                    manager.pause(account, for_=3600, **mode)
+                case "resume":
+                    manager.resume(account, **version)
                 case "undo":
                     manager.undo(account, asked.sequence, **version, **empty)
                 case "import_accounts":
@@ -140,8 +149,13 @@ class Commands:
         **Library.says,
         Guard.DISABLE_ENFORCEMENT: r"say (--empty|--confirm disable_enforcement)",
         Guard.OTHER_LIST: r"say --confirm other_list",
+        Guard.WIDE_ENTRY: r"confirm(ed=\{'|\s+)wide_entry",
     }
-    wrong: ClassVar[dict[str, list[Any]]] = {Guard.DISABLE_ENFORCEMENT: [], Guard.OTHER_LIST: [("lock_out",)]}
+    wrong: ClassVar[dict[str, list[Any]]] = {
+        Guard.DISABLE_ENFORCEMENT: [],
+        Guard.OTHER_LIST: [("lock_out",)],
+        Guard.WIDE_ENTRY: [("lock_out",)],
+    }
 
     def excuse(self, guard: str, what: str) -> str | None:
         if guard == Guard.LOCK_OUT:
@@ -154,16 +168,20 @@ class Commands:
         version = [] if asked.version is None else ["--expect-version", str(asked.version)]
         empty = ["--empty"] if Guard.DISABLE_ENFORCEMENT in confirm else []
         confirmed = [part for name in confirm for part in ("--confirm", str(name))]
+        guards = [] if Guard.DISABLE_ENFORCEMENT in confirm else confirmed
         file = world.path.with_name("lists.csv")
         file.write_text(f"account,cidr\n{asked.account},{asked.cidrs}\n")
         arguments = {
-            "add": [asked.account, asked.cidrs, *version],
-            "edit": [asked.account, asked.entry, asked.cidrs, *version],
+            "add": [asked.account, asked.cidrs, *version, *guards],
+            "edit": [asked.account, asked.entry, asked.cidrs, *version, *guards],
             "remove": [asked.account, asked.entry, *version, *empty],
-            "replace": [asked.account, *([asked.cidrs] if asked.cidrs else []), *version, *empty],
+            "replace": [asked.account, *([asked.cidrs] if asked.cidrs else []), *version, *empty, *guards],
             "restore": [asked.account, "--to-sequence", str(asked.sequence), *version, *empty],
+            "mode": [asked.account, asked.mode, *version, *confirmed],
+            "pause": [asked.account, "--for", "1h", *version, *confirmed],
+            "resume": [asked.account, *version],
             "undo": [asked.account, str(asked.sequence), *version, *empty],
-            "import": [str(file), "--replace"],
+            "import": [str(file), "--replace", *guards],
             "account create": [asked.account, *([] if asked.parent is None else ["--parent", asked.parent])],
             "account rename": [asked.account, asked.new, *version, *confirmed],
             "account edit": [
@@ -200,6 +218,7 @@ HTTP_SAYS = {
     Guard.DISABLE_ENFORCEMENT: r"confirm=disable_enforcement",
     Guard.LOCK_OUT: r"confirm=lock_out",
     Guard.OTHER_LIST: r"confirm=other_list",
+    Guard.WIDE_ENTRY: r"confirm=wide_entry",
     "unknown_account": r"there is no account 'nope'",
 }
 
@@ -213,6 +232,7 @@ class Rest:
         Guard.DISABLE_ENFORCEMENT: [("lock_out",), ("true",), ("ends",), ("lock_out", "true")],
         Guard.LOCK_OUT: [("disable_enforcement",), ("true",), ("1",)],
         Guard.OTHER_LIST: [("disable_enforcement",), ("true",)],
+        Guard.WIDE_ENTRY: [("lock_out",), ("true",)],
     }
 
     def excuse(self, guard: str, what: str) -> str | None:
@@ -228,6 +248,7 @@ class Rest:
             "remove": None,
             "replace": {"cidrs": asked.cidrs},
             "restore": {"to_sequence": asked.sequence},
+            "set_mode": {"mode": asked.mode},
             "undo": None,
             "create_account": {"name": asked.account, "parent": asked.parent},
             "create_token": {"name": "new", "scopes": [asked.scope]},
@@ -267,6 +288,7 @@ class Programs:
         Guard.DISABLE_ENFORCEMENT: [{"allow_lock_out": True}, {"confirm": ["lock_out"]}, {"confirm": ["true"]}],
         Guard.LOCK_OUT: [{"allow_empty": True}, {"confirm": ["disable_enforcement"]}, {"confirm": ["true"]}],
         Guard.OTHER_LIST: [{"confirm": ["disable_enforcement"]}, {"confirm": ["true"]}],
+        Guard.WIDE_ENTRY: [{"allow_lock_out": True}, {"confirm": ["true"]}],
     }
 
     def excuse(self, guard: str, what: str) -> str | None:
@@ -282,9 +304,9 @@ class Programs:
         entry = world.id_of("acct-1" if asked.account == "sub-1" else asked.account, asked.entry) if asked.entry else 0
         # A method has no word for what its change can never do.
         said: dict[str, Any] = dict(confirm) if isinstance(confirm, dict) else {"confirm": list(confirm)}
-        if "allow_lock_out" in said and row in ("edit_account", "delete_account"):
+        if "allow_lock_out" in said and row in ("edit_account", "delete_account", "set_mode"):
             said = {"confirm": [Guard.LOCK_OUT]}
-        if "allow_empty" in said and row in ("add_entries", "edit_entry"):
+        if "allow_empty" in said and row in ("add_entries", "edit_entry", "set_mode"):
             said = {"confirm": [Guard.DISABLE_ENFORCEMENT]}
         said["expect_version"] = asked.version
         http = httpx.Client(transport=httpx.MockTransport(bridge))
@@ -301,6 +323,8 @@ class Programs:
                         client.remove_entries(asked.account, [entry], **said)
                     case "restore_list":
                         client.restore(asked.account, asked.sequence, **said)
+                    case "set_mode":
+                        client.set_mode(asked.account, asked.mode, **said)
                     case "edit_account":
                         client.edit_account(asked.account, **edited(asked), **said)
                     case "delete_account":
@@ -327,8 +351,9 @@ class Console:
 
     rows: ClassVar[Rows] = PAGES
     says: ClassVar[dict[str, str]] = {
-        Guard.DISABLE_ENFORCEMENT: r"Stop enforcing: without entries, every address may call|Stop enforcing the list",
+        Guard.DISABLE_ENFORCEMENT: r"Stop enforcing: every address may call|Stop enforcing the list",
         Guard.LOCK_OUT: r"you would lock yourself out",
+        Guard.WIDE_ENTRY: r"List the wide network",
         Guard.OTHER_LIST: r"Let another list decide for this account",
         "unknown_account": r"There is no account “nope”",
         "subaccount": r"inherits the list of “acct-1”. Change the list there|Choose “acct-1” as the parent",
@@ -337,6 +362,7 @@ class Console:
     wrong: ClassVar[dict[str, list[Any]]] = {
         Guard.DISABLE_ENFORCEMENT: [("lock_out",), ("ends",), ("true",), ("enable_enforcement",)],
         Guard.LOCK_OUT: [("disable_enforcement",), ("true",), ("lock-out",)],
+        Guard.WIDE_ENTRY: [("lock_out",), ("true",)],
         Guard.OTHER_LIST: [("disable_enforcement",), ("true",)],
     }
 
@@ -365,6 +391,8 @@ class Console:
         if not listed:
             # That a list begins to be enforced the console alone asks; what else must be confirmed shall show.
             data["confirm"].append("enable_enforcement")
+        if asked.what == "set_mode":
+            data |= {"mode": asked.mode, "ends": "never", "confirm": [*confirm, "enable_enforcement"]}
         if asked.what == "create_account":
             data = {"csrf": world.csrf, "name": asked.account, "parent": asked.parent}
         if asked.what == "create_token":

@@ -9,6 +9,7 @@ import typer
 from cidrgate.cli.arguments import (
     AccountName,
     Cidrs,
+    Confirmed,
     DryRun,
     Empty,
     EntryId,
@@ -42,6 +43,7 @@ def _add(
     details: EntryDetails,
     expect_version: Version = None,
     create: Annotated[bool, typer.Option("--create", help="Create the account if it does not exist.")] = False,
+    confirm: Confirmed = None,
     dry_run: DryRun = False,
 ) -> None:
     """Add networks to a list: all of them, or none if one breaks a rule."""
@@ -52,6 +54,7 @@ def _add(
             manager,
             lambda lists: lists.add(account, cidrs, actor=session.actor, expect_version=expect_version, **details),
             dry_run=dry_run,
+            confirm=confirm,
         )
     answer_change(session, attempt)
 
@@ -70,6 +73,7 @@ def _edit(
     entry_id: EntryId = None,
     details: EntryDetails,
     expect_version: Version = None,
+    confirm: Confirmed = None,
     dry_run: DryRun = False,
 ) -> None:
     """Change the network or the details of an entry; its id stays the same."""
@@ -87,6 +91,7 @@ def _edit(
             manager,
             lambda lists: lists.edit(account, which, edit, actor=session.actor, expect_version=expect_version),
             dry_run=dry_run,
+            confirm=confirm,
         )
     answer_change(session, attempt)
 
@@ -101,6 +106,7 @@ def _remove(
     entry_ids: EntryIds = None,
     expect_version: Version = None,
     empty: Empty = False,
+    confirm: Confirmed = None,
     dry_run: DryRun = False,
 ) -> None:
     """Remove entries: all of them, or none if one is not in the list."""
@@ -112,6 +118,7 @@ def _remove(
                 account, *which, actor=session.actor, expect_version=expect_version, allow_empty=empty
             ),
             dry_run=dry_run,
+            confirm=confirm,
             empty=empty,
         )
     answer_change(session, attempt)
@@ -129,6 +136,7 @@ def _replace(
     details: EntryDetails,
     expect_version: Version = None,
     empty: Empty = False,
+    confirm: Confirmed = None,
     dry_run: DryRun = False,
 ) -> None:
     """Replace the whole list in one change; entries that stay keep their id, and each detail that is not given."""
@@ -147,6 +155,7 @@ def _replace(
                 **details,
             ),
             dry_run=dry_run,
+            confirm=confirm,
             empty=empty,
         )
     answer_change(session, attempt)
@@ -162,6 +171,7 @@ def _restore(
     ],
     expect_version: Version = None,
     empty: Empty = False,
+    confirm: Confirmed = None,
     dry_run: DryRun = False,
 ) -> None:
     """Restore the list as it was after a change (see `cidrgate history`), checked by the current rules."""
@@ -176,6 +186,7 @@ def _restore(
                 allow_empty=empty,
             ),
             dry_run=dry_run,
+            confirm=confirm,
             empty=empty,
         )
     answer_change(session, attempt)
@@ -191,6 +202,7 @@ def _undo(
     *,
     expect_version: Version = None,
     empty: Empty = False,
+    confirm: Confirmed = None,
     dry_run: DryRun = False,
 ) -> None:
     """Undo one change of a list and keep the later ones; `restore` sets the whole list back."""
@@ -201,6 +213,7 @@ def _undo(
                 account, sequence, actor=session.actor, expect_version=expect_version, allow_empty=empty
             ),
             dry_run=dry_run,
+            confirm=confirm,
             empty=empty,
         )
     answer_change(session, attempt)
@@ -220,7 +233,7 @@ def _with_account(
         if dry_run:
             manager = stack.enter_context(session.in_memory())
         else:
-            validate_addition(split_submission(cidrs), [], session.policy)
+            validate_addition(split_submission(cidrs), [], manager.policy_state().effective)
         with suppress(AccountExistsError):  # another process was quicker
             manager.create_account(account, actor=session.actor)
     return manager

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from cidrgate.cli.arguments import DryRun, Empty
+from cidrgate.cli.arguments import Confirmed, DryRun, Empty
 from cidrgate.cli.errors import BadRowsError, PartialImportError
 from cidrgate.cli.exports import (
     CSV_LACKS,
@@ -70,6 +70,7 @@ def _import(
     strict: Annotated[bool, typer.Option("--strict", help="Import nothing if any row is bad.")] = False,
     create: Annotated[bool, typer.Option("--create/--no-create", help="Create accounts that do not exist.")] = True,
     empty: Empty = False,
+    confirm: Confirmed = None,
     dry_run: DryRun = False,
 ) -> None:
     """Import the lists of many accounts. An account with a bad row is not imported; the exit status is then 7.
@@ -122,6 +123,7 @@ def _import(
             close=closed,
             strict=whole,
             dry_run=dry_run or stopped,
+            confirmed=confirm or (),
             actor=session.actor,
             progress=advance,
         )

@@ -21,8 +21,11 @@ from cidrgate.client.values import (
     CheckInfo,
     DecisionInfo,
     EntryInfo,
+    FoundEntryInfo,
     ListChange,
     ListInfo,
+    PolicyChangeInfo,
+    PolicyInfo,
     PreviewInfo,
     ProblemInfo,
     ProblemTypeInfo,
@@ -34,6 +37,7 @@ from cidrgate.client.values import (
     decision_of,
     deletion_of,
     entry_of,
+    found_entry_of,
     list_change_of,
     preview_of,
     problem_of,
@@ -52,7 +56,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from cidrgate.client.requests import Cidrs, EntryReference
-    from cidrgate.values import EntryDetails
+    from cidrgate.values import EntryDetails, Mode
 
 __all__ = ["Client"]
 
@@ -143,14 +147,19 @@ class Client:
 
     # ------------------------------------------------------------------------------------------------ accounts
 
-    def list_accounts(self, *, parent: str | None = None, containing: str | None = None) -> Iterator[AccountInfo]:
+    def list_accounts(
+        self, *, parent: str | None = None, containing: str | None = None, starting_with: str | None = None
+    ) -> Iterator[AccountInfo]:
         """Return the accounts that the token may see; loads one page at a time.
 
         Args:
             parent: Only the subaccounts of this account.
             containing: Only accounts whose names contain this text, in upper or lower case.
+            starting_with: Only accounts whose names start with this text, in upper or lower case.
         """
-        return self._pages("/v1/accounts", account_of, parent=parent, containing=containing)
+        return self._pages(
+            "/v1/accounts", account_of, parent=parent, containing=containing, starting_with=starting_with
+        )
 
     def create_account(
         self,
@@ -158,10 +167,13 @@ class Client:
         *,
         parent: str | None = None,
         display_name: str | None = None,
+        closed: bool = False,
         idempotency_key: str | None = None,
     ) -> AccountInfo:
-        """Create an account, or a subaccount if there is a parent."""
-        body = {"name": name, "parent": parent, "display_name": display_name}
+        """Create an account, or a subaccount if there is a parent; a closed one is enforced while it is empty too."""
+        body: dict[str, object] = {"name": name, "parent": parent, "display_name": display_name}
+        if truth(closed, "closed"):
+            body["closed"] = True
         return account_of(self._send("POST", "/v1/accounts", body, idempotency_key=idempotency_key))
 
     def get_account(self, account: str) -> AccountInfo:
@@ -223,9 +235,13 @@ class Client:
             )
         )
 
-    def list_subaccounts(self, account: str, *, containing: str | None = None) -> Iterator[AccountInfo]:
+    def list_subaccounts(
+        self, account: str, *, containing: str | None = None, starting_with: str | None = None
+    ) -> Iterator[AccountInfo]:
         """Return the subaccounts of an account; loads one page at a time."""
-        return self._pages(path_of(account, "subaccounts"), account_of, containing=containing)
+        return self._pages(
+            path_of(account, "subaccounts"), account_of, containing=containing, starting_with=starting_with
+        )
 
     def create_subaccount(
         self, account: str, name: str, *, display_name: str | None = None, idempotency_key: str | None = None
@@ -233,6 +249,61 @@ class Client:
         """Create a subaccount."""
         path, body = path_of(account, "subaccounts"), {"name": name, "display_name": display_name}
         return account_of(self._send("POST", path, body, idempotency_key=idempotency_key))
+
+    # -------------------------------------------------------------------------------------------------- policy
+
+    def get_policy(self) -> PolicyInfo:
+        """Return the policy of the service."""
+        return value_of(PolicyInfo, self._send("GET", "/v1/policy"))
+
+    def get_account_policy(self, account: str) -> PolicyInfo:
+        """Return what an account overrides of the policy, and what applies to it."""
+        return value_of(PolicyInfo, self._send("GET", path_of(account, "policy")))
+
+    def set_policy(
+        self,
+        *,
+        max_entries: int | None = None,
+        allow_special: bool | None = None,
+        widest_ipv4: int | None = None,
+        widest_ipv6: int | None = None,
+        expect_version: int | None = None,
+        idempotency_key: str | None = None,
+    ) -> PolicyChangeInfo:
+        """Store the policy of the service: all options. One that is None is not stored any more."""
+        options = (max_entries, allow_special, widest_ipv4, widest_ipv6)
+        return self._set_policy("/v1/policy", options, expect_version, idempotency_key)
+
+    def set_account_policy(
+        self,
+        account: str,
+        *,
+        max_entries: int | None = None,
+        allow_special: bool | None = None,
+        widest_ipv4: int | None = None,
+        widest_ipv6: int | None = None,
+        expect_version: int | None = None,
+        idempotency_key: str | None = None,
+    ) -> PolicyChangeInfo:
+        """Store what an account overrides of the policy: all options. One that is None is not stored any more."""
+        options = (max_entries, allow_special, widest_ipv4, widest_ipv6)
+        return self._set_policy(path_of(account, "policy"), options, expect_version, idempotency_key)
+
+    def _set_policy(
+        self, path: str, options: Sequence[object], expect_version: int | None, idempotency_key: str | None
+    ) -> PolicyChangeInfo:
+        names = ("max_entries", "allow_special", "widest_ipv4", "widest_ipv6")
+        return value_of(
+            PolicyChangeInfo,
+            self._sent_change(
+                "PUT",
+                path,
+                dict(zip(names, options, strict=True)),
+                confirm=(),
+                expect_version=expect_version,
+                idempotency_key=idempotency_key,
+            ),
+        )
 
     # ------------------------------------------------------------------------------------------------- entries
 
@@ -379,6 +450,25 @@ class Client:
             idempotency_key=idempotency_key,
         )
 
+    def find_entries(
+        self,
+        covers: str | IPv4Address | IPv6Address | IPv4Network | IPv6Network | None = None,
+        *,
+        overlaps: str | IPv4Address | IPv6Address | IPv4Network | IPv6Network | None = None,
+    ) -> Iterator[FoundEntryInfo]:
+        """Return the entries of all accounts that cover or overlap a network; loads one page at a time.
+
+        They come in the order in which they were added. Accounts without entries allow every address, and are not
+        found.
+
+        Args:
+            covers: The address or network that the entries contain.
+            overlaps: The network that the entries contain, or that contains the entries. Name one of the two.
+        """
+        asked = {"covers": covers, "overlaps": overlaps}
+        query = {name: str(value) for name, value in asked.items() if value is not None}
+        return self._pages("/v1/entries", found_entry_of, **query)
+
     # ----------------------------------------------------------------------------------------------- questions
 
     def check(self, account: str, address: str | IPv4Address | IPv6Address) -> CheckInfo:
@@ -504,6 +594,34 @@ class Client:
                 response.read()
                 self._answer(response)
         return response
+
+    def set_mode(
+        self,
+        account: str,
+        mode: Mode,
+        *,
+        until: datetime | None = None,
+        reason: str | None = None,
+        closed: bool | None = None,
+        confirm: Iterable[str] = (),
+        expect_version: int | None = None,
+        idempotency_key: str | None = None,
+    ) -> AccountInfo:
+        """Set how the list decides: `enforce`, `report_only` or `off`, which expires at `until` if that is given.
+
+        To end enforcement needs `disable_enforcement` in `confirm`.
+        """
+        body: dict[str, object] = {"mode": mode, "until": json_value(until), "reason": reason}
+        return account_of(
+            self._sent_change(
+                "PUT",
+                path_of(account, "mode"),
+                body if closed is None else {**body, "closed": truth(closed, "closed")},
+                confirm=confirmations(confirm),
+                expect_version=expect_version,
+                idempotency_key=idempotency_key,
+            )
+        )
 
     def restore(
         self,

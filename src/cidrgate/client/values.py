@@ -22,8 +22,11 @@ __all__ = [
     "CheckInfo",
     "DecisionInfo",
     "EntryInfo",
+    "FoundEntryInfo",
     "ListChange",
     "ListInfo",
+    "PolicyChangeInfo",
+    "PolicyInfo",
     "OriginInfo",
     "PreviewInfo",
     "ProblemErrorInfo",
@@ -37,6 +40,7 @@ __all__ = [
     "decision_of",
     "deletion_of",
     "entry_of",
+    "found_entry_of",
     "list_change_of",
     "preview_of",
     "problem_of",
@@ -133,7 +137,20 @@ class ProblemTypeInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountInfo:
-    """An account."""
+    """An account.
+
+    Attributes:
+        name: The name.
+        parent: The account whose list it inherits.
+        entry_count: The number of entries that count for it, without expired ones.
+        enforced: Whether unlisted addresses are denied.
+        version: The number of changes of its own list and mode.
+        created_at: When it was created.
+        mode: The mode of the list that counts, as in `cidrgate.values.Mode`. Later versions may add values.
+        mode_until: When that mode expires; None for never.
+        mode_reason: Why that mode was set.
+        closed: Whether the list that counts is enforced even while it is empty.
+    """
 
     name: str
     parent: str | None
@@ -141,6 +158,10 @@ class AccountInfo:
     enforced: bool
     version: int
     created_at: datetime
+    mode: str = "enforce"
+    mode_until: datetime | None = None
+    mode_reason: str | None = None
+    closed: bool = False
     display_name: str | None = None
 
 
@@ -166,6 +187,55 @@ class AccountDeletionInfo:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyInfo:
+    """The policy of the service, or of an account.
+
+    Attributes:
+        account: The account; None for the service.
+        version: The version of the account, or of the policy of the service.
+        etag: The version as an entity tag.
+        stored: The options that are stored for it; None where nothing is stored.
+        effective: The options that apply.
+    """
+
+    account: str | None
+    version: int
+    etag: str
+    stored: dict[str, int | bool | None]
+    effective: dict[str, int | bool]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyChangeInfo(PolicyInfo):
+    """The policy after a change, and the lists that it does not fit.
+
+    Attributes:
+        over_limit: The first 1,000 accounts with more entries than the new limit.
+        special: The first 1,000 accounts with special-purpose ranges that are not allowed any more.
+        more_over_limit: The number of further accounts over the limit.
+        more_special: The number of further accounts with special-purpose ranges.
+    """
+
+    over_limit: list[str]
+    special: list[str]
+    more_over_limit: int
+    more_special: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundEntryInfo(EntryInfo):
+    """An entry that a search across accounts found.
+
+    Attributes:
+        allows: Whether it allows the addresses of its network now, for its account and the subaccounts of that.
+        subaccount_count: The number of subaccounts of its account, which inherit the list.
+    """
+
+    allows: bool
+    subaccount_count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ListInfo:
     """A whole list, in address order."""
 
@@ -177,6 +247,7 @@ class ListInfo:
     editable: bool
     max_entries: int
     items: list[EntryInfo]
+    mode: str = "enforce"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,6 +262,7 @@ class ListChange:
         entry_count: The number of entries that count after the change, without expired ones.
         before: The entries that the change removed or edited, as they were.
         after: The entries that it added or edited, as they are.
+        mode: The mode of the list after the change.
     """
 
     account: str
@@ -200,6 +272,7 @@ class ListChange:
     entry_count: int
     before: list[EntryInfo]
     after: list[EntryInfo]
+    mode: str = "enforce"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -276,6 +349,7 @@ class CheckInfo:
     account: str
     address: str
     allowed: bool
+    mode: str = "enforce"
 
     def __bool__(self) -> bool:
         """Return whether the address is allowed."""
@@ -293,7 +367,8 @@ class DecisionInfo:
         reason: Why, as in `cidrgate.Decision`. Later versions may add values.
         list_account: The account whose list decided: the parent for a subaccount.
         entry: The longest matching entry.
-        nearest: The entry that shares the most leading bits with a denied address.
+        nearest: The entry that shares the most leading bits with an address that is not listed.
+        mode: The mode of the list. With `report_only` an address that is not listed is allowed.
     """
 
     account: str
@@ -303,6 +378,7 @@ class DecisionInfo:
     list_account: str
     entry: EntryInfo | None
     nearest: EntryInfo | None
+    mode: str = "enforce"
 
     def __bool__(self) -> bool:
         """Return whether the address is allowed."""
@@ -377,7 +453,10 @@ def value_of(kind: type[_Value], record: Mapping[str, Any]) -> _Value:
     """Return a record as a value; fields that only a newer service knows are dropped."""
     known = [one.name for one in fields(kind) if one.name in record]  # type: ignore[arg-type]
     return kind(
-        **{name: _time(record[name]) if name.endswith("_at") or name == "at" else record[name] for name in known}
+        **{
+            name: _time(record[name]) if name.endswith(("_at", "_until")) or name == "at" else record[name]
+            for name in known
+        }
     )
 
 
@@ -388,6 +467,11 @@ def _time(text: str | None) -> datetime | None:
 def entry_of(record: Mapping[str, Any]) -> EntryInfo:
     """Return a record as an entry."""
     return value_of(EntryInfo, record)
+
+
+def found_entry_of(record: Mapping[str, Any]) -> FoundEntryInfo:
+    """Return a record as a found entry."""
+    return value_of(FoundEntryInfo, record)
 
 
 def account_of(record: Mapping[str, Any]) -> AccountInfo:

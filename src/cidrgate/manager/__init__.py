@@ -9,5 +9,17 @@ from cidrgate.manager.importing import ImportReport, ListDifference
 from cidrgate.manager.outcomes import Guard, ListOutcome
 from cidrgate.manager.rule_manager import RuleManager
 from cidrgate.replica.replica import OnStale
+from cidrgate.rules.policy import PolicyChange, PolicyOptions, PolicyState
 
-__all__ = ["BackupReport", "Guard", "ImportReport", "ListDifference", "ListOutcome", "OnStale", "RuleManager"]
+__all__ = [
+    "BackupReport",
+    "Guard",
+    "ImportReport",
+    "ListDifference",
+    "ListOutcome",
+    "OnStale",
+    "PolicyChange",
+    "PolicyOptions",
+    "PolicyState",
+    "RuleManager",
+]

@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING, cast
 
 from cidrgate._engine import canonical_prefix
 from cidrgate.errors import EntryNotFoundError, HistoryError, InvalidAddressError, InvalidExpiryError, RuleError
-from cidrgate.rules import validate_addition, validate_edit, validate_replacement
+from cidrgate.rules import Policy, validate_addition, validate_edit, validate_replacement
 from cidrgate.rules.characters import checked_text
 from cidrgate.rules.decisions import in_address_order
 from cidrgate.rules.limits import LONGEST_LABEL, beginning_of, some_of
+from cidrgate.rules.policy import DEFAULT_POLICY
 from cidrgate.stores import StoredAccount, StoredChange
 from cidrgate.values import Entry, NewEntry, prefix_text
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
 
-    from cidrgate.rules import Policy
     from cidrgate.values import Action, Change, EntryEdit, EntryRef, Origin, Prefix
 
 __all__ = [
@@ -58,6 +58,7 @@ class Listing:
         actor: Who makes the change.
         certain: If the clocks disagree about `at`, a time that is in the past by all of them; None if they agree.
         origin: How the actor is known, and from where the change comes.
+        policy: What the list may contain.
     """
 
     owner: StoredAccount
@@ -67,6 +68,7 @@ class Listing:
     actor: str | None
     certain: datetime | None = None
     origin: Origin | None = None
+    policy: Policy = DEFAULT_POLICY
 
     def has_expired(self, entry: Entry) -> bool:
         """Return whether an entry has expired by all clocks, so that a sweep may remove it."""
@@ -101,8 +103,13 @@ class Listing:
         )
 
 
-def check_expiry(expires_at: datetime | EllipsisType | None, at: datetime) -> None:
-    """Refuse a time that cannot be the expiry of an entry.
+def check_expiry(expires_at: datetime | EllipsisType | None, at: datetime, *, name: str = "expires_at") -> None:
+    """Refuse a time that cannot be the expiry of an entry or of a mode.
+
+    Args:
+        expires_at: The time; None or `...` for none.
+        at: The time of the change, with a time zone.
+        name: The name of the argument, for the message.
 
     Raises:
         InvalidExpiryError: If it has no time zone, or is not later than `at`.
@@ -111,11 +118,11 @@ def check_expiry(expires_at: datetime | EllipsisType | None, at: datetime) -> No
         return
     if expires_at.utcoffset() is None:
         raise InvalidExpiryError(
-            f"expires_at {expires_at.isoformat()} has no time zone; add one, such as +00:00", expires_at=expires_at
+            f"{name} {expires_at.isoformat()} has no time zone; add one, such as +00:00", expires_at=expires_at
         )
     if expires_at <= at:
         raise InvalidExpiryError(
-            f"expires_at {expires_at.isoformat()} is in the past; choose a time in the future", expires_at=expires_at
+            f"{name} {expires_at.isoformat()} is in the past; choose a time in the future", expires_at=expires_at
         )
 
 
@@ -201,6 +208,8 @@ def replaced_list(listing: Listing, pieces: Sequence[NewEntry], policy: Policy) 
         InvalidExpiryError: If the expiry of a submitted entry is in the past or has no time zone.
     """
     over = {(entry.cidr, entry.expires_at): entry for entry in listing.entries if listing.has_expired(entry)}
+    if not over and (same := _kept_networks(listing, pieces)) is not None:
+        return replacement(listing, pieces, same)
     if not over:
         return replacement(listing, pieces, validate_replacement(pieces, policy))
     counted: list[int] = []
@@ -231,6 +240,18 @@ def replaced_list(listing: Listing, pieces: Sequence[NewEntry], policy: Policy) 
         # `replacement` by nothing removes every entry, also those that stay.
         change = listing.change("replace", listing.active())
     return listing.change("replace", [*before, *change.before], [*after, *change.after])
+
+
+def _kept_networks(listing: Listing, pieces: Sequence[NewEntry]) -> list[str] | None:
+    """Return the networks of a submission that only leaves out entries of a list; None for any other submission.
+
+    Such a list needs no check: it stays valid when the policy changes, and so does what is left of it.
+    """
+    listed = {entry.cidr for entry in listing.active()}
+    if not 0 < len(pieces) <= len(listed):
+        return None
+    cidrs = [_canonical_or_itself(piece.cidr) for piece in pieces]
+    return cidrs if len(set(cidrs)) == len(cidrs) and listed.issuperset(cidrs) else None
 
 
 def entry_edit(listing: Listing, which: EntryRef, edit: EntryEdit, policy: Policy) -> StoredChange:
@@ -287,6 +308,8 @@ def sweep(listing: Listing, change: StoredChange) -> list[StoredChange]:
     Returns:
         The changes to store, in their order.
     """
+    if change.settings:
+        return [change]
     if not change.before and not change.after:
         return []
     named = {entry.id for entry in change.before}

@@ -22,8 +22,10 @@ from cidrgate.errors import (
     AccountExistsError,
     CidrgateError,
     HistoryError,
+    RuleError,
     StoreConflictError,
     StoreError,
+    SubaccountError,
 )
 from cidrgate.manager import queries
 from cidrgate.manager.account_changes import (
@@ -55,8 +57,11 @@ from cidrgate.manager.confirmations import named_guards, refuse_unconfirmed
 from cidrgate.manager.exports import export_lines, import_copies
 from cidrgate.manager.importing import ImportReport, import_lists, in_background
 from cidrgate.manager.last_matches import LastMatches
+from cidrgate.manager.modes import end_after, end_of_mode, mode_change, mode_setting
 from cidrgate.manager.origins import checked_origin
 from cidrgate.manager.outcomes import Guard, ListOutcome
+from cidrgate.manager.policies import differences, policy_change, policy_state, say_differences, stored_policy
+from cidrgate.manager.searching import find_entries
 from cidrgate.manager.undoing import logged_change, undoing
 from cidrgate.process.clock import certain_time, earlier_by_far
 from cidrgate.process.forking import join_forks
@@ -86,6 +91,7 @@ if TYPE_CHECKING:
 
     from cidrgate._engine import Matcher
     from cidrgate.replica.replica import OnStale
+    from cidrgate.rules.policy import PolicyChange, PolicyOptions, PolicyState
     from cidrgate.rules.submission import Submission
     from cidrgate.stores import Store, StoredChange, Transaction
     from cidrgate.values import (
@@ -96,12 +102,15 @@ if TYPE_CHECKING:
         Entry,
         EntryDetails,
         EntryRef,
+        FoundEntry,
         ListChange,
         ListState,
+        Mode,
+        NewEntry,
         Prefix,
     )
 
-    Changed: TypeAlias = ListOutcome | Account | AccountDeletion
+    Changed: TypeAlias = ListOutcome | Account | AccountDeletion | PolicyChange
     """What a hook in a transaction gets of a change."""
 
 __all__ = ["ImportReport", "RuleManager"]
@@ -176,6 +185,7 @@ class RuleManager:
         self._origin = Origin(kind="library")
         store.listener = ChangeLines()
         self._replica.published.housekeeping = {"sweep": self.sweep, "matches": self.store_matches, "tidy": store.tidy}
+        self._replica.published.housekeeping["index"] = store.index_new_rows
         join_forks(self, stage=1)
 
     @classmethod
@@ -234,9 +244,12 @@ class RuleManager:
             max_staleness=max_staleness,
             on_stale=on_stale,
         )
-        if not load:
-            return manager
         try:
+            if policy is not None:
+                with manager._store.read_autocommit() as transaction:
+                    say_differences(policy, stored_policy(transaction))
+            if not load:
+                return manager
             manager.load(snapshot=snapshot, progress=progress)
             if snapshot is not None and follow:
                 manager._replica.share_snapshot(Path(snapshot), refresh_snapshot)
@@ -284,6 +297,7 @@ class RuleManager:
         limit: int | None = None,
         parent: str | None = None,
         containing: str | None = None,
+        starting_with: str | None = None,
     ) -> list[Account]:
         """Return accounts, sorted by name.
 
@@ -292,12 +306,15 @@ class RuleManager:
             limit: The largest number of accounts to return; None for all.
             parent: Only the subaccounts of this account.
             containing: Only accounts whose names contain this text, in upper or lower case.
+            starting_with: Only accounts whose names start with this text, in upper or lower case.
 
         Raises:
             ValueError: If `limit` is negative.
             StoreError: If the store cannot be read.
         """
-        return queries.accounts(self._store, after=after, limit=limit, parent=parent, containing=containing)
+        return queries.accounts(
+            self._store, after=after, limit=limit, parent=parent, containing=containing, starting_with=starting_with
+        )
 
     def counts(self, names: Collection[str] | None = None) -> dict[str, int]:
         """Return the number of entries of each account, by account name, without expired entries.
@@ -381,6 +398,44 @@ class RuleManager:
     def _listing_with_matches(self, account: str) -> tuple[Account, list[Entry], dict[int, datetime]]:
         """Return what `listing` and `last_matches` return, read at the same moment."""
         return queries.listing_with_matches(self._store, account)
+
+    def find(
+        self,
+        covers: Address | Prefix | None = None,
+        *,
+        overlaps: Address | Prefix | None = None,
+        after: int = 0,
+        limit: int | None = None,
+    ) -> list[FoundEntry]:
+        """Return the entries of all accounts that cover or overlap a network, in the order in which they were added.
+
+        Accounts without entries allow every address, and are not found. Name exactly one of the two networks; an
+        address is the network that contains only this address.
+
+        Args:
+            covers: The network that the entries contain as a whole.
+            overlaps: The network that the entries contain, or that contains the entries.
+            after: Only entries with an id above this one, which begins the next page.
+            limit: The largest number of entries to return; None for all.
+
+        Raises:
+            TypeError: If no network is named, or two.
+            InvalidAddressError: If it is neither an address nor a network.
+            StoreError: If the store cannot be read.
+
+        Example:
+            >>> from cidrgate import RuleManager
+            >>> with RuleManager.open("memory://") as manager:
+            ...     for name in ("acct-1", "acct-2"):
+            ...         account = manager.create_account(name)
+            ...     added = manager.add("acct-1", "8.8.8.0/24")
+            ...     added = manager.add("acct-2", "8.8.0.0/16")
+            ...     [found.entry.account for found in manager.find("8.8.8.8")]
+            ...     [found.entry.account for found in manager.find("8.8.9.0/24")]
+            ['acct-1', 'acct-2']
+            ['acct-2']
+        """
+        return find_entries(self._store, covers, overlaps, after=after, limit=limit)
 
     def explain(self, account: str, address: Address) -> Decision:
         """Decide whether an address may act for an account, and say why.
@@ -608,6 +663,7 @@ class RuleManager:
         *,
         parent: str | None = None,
         display_name: str | None = None,
+        closed: bool = False,
         actor: str | None = None,
     ) -> Account:
         """Create an account, or a subaccount that inherits its parent's list.
@@ -617,6 +673,7 @@ class RuleManager:
                 whitespace and without invisible characters; see `cidrgate.rules.characters`.
             parent: The account whose list the new account inherits; None for an account that has its own list.
             display_name: The account's name for people, which is validated like a label; None for none.
+            closed: Whether the account is enforced even while its list is empty; see `set_mode`.
             actor: Who creates the account, for the change log.
 
         Raises:
@@ -624,7 +681,7 @@ class RuleManager:
             InvalidTextError: If the display name or the actor is too long, or contains an invisible character.
             AccountExistsError: If an account with this name exists already.
             AccountNotFoundError: If there is no account `parent`.
-            SubaccountError: If `parent` is itself a subaccount.
+            SubaccountError: If `parent` is itself a subaccount, or a subaccount is to be closed.
             StoreError: If the account cannot be stored.
 
         Example:
@@ -636,13 +693,22 @@ class RuleManager:
         check_account_name(account)
         actor = checked_text(actor, "actor")
         display_name = checked_text(display_name, "display_name")
+        check_switches(closed=closed)
+        if closed and parent is not None:
+            raise SubaccountError(
+                "a subaccount cannot be closed, because its parent's list decides: close the parent",
+                account=account,
+                parent=parent,
+            )
 
         def create(transaction: Transaction) -> Account:
             owner = None if parent is None else parent_account(transaction, parent)
             if transaction.account(account) is not None:
                 raise AccountExistsError(f"an account {account!r} exists already", account=account)
             if self._dry_run:
-                return Account(name=account, parent=parent, created_at=datetime.now(UTC), display_name=display_name)
+                return Account(
+                    name=account, parent=parent, created_at=datetime.now(UTC), display_name=display_name, closed=closed
+                )
             created = created_account(
                 transaction,
                 account,
@@ -651,6 +717,7 @@ class RuleManager:
                 at=datetime.now(UTC),
                 actor=actor,
                 origin=self._origin,
+                closed=closed,
             )
             if self._in_transaction is not None:
                 self._in_transaction(transaction, created)
@@ -874,6 +941,7 @@ class RuleManager:
         *,
         actor: str | None = None,
         expect_version: int | None = None,
+        confirmed: Iterable[str] = (),
         **details: Unpack[EntryDetails],
     ) -> ListChange:
         """Add entries to a list: all of them, or none.
@@ -884,6 +952,7 @@ class RuleManager:
                 iterable of these.
             actor: Who adds the entries, for the entries and the change log.
             expect_version: The version of the account that the caller saw; None for any version.
+            confirmed: The guards that the change may meet, by name; see `with_hooks`.
             details: The details of every entry in which they are absent, such as a `label`; see `EntryDetails`.
 
         Returns:
@@ -906,14 +975,14 @@ class RuleManager:
             ...
             cidrgate.errors.RuleError: special_range: '127.0.0.1/32'...
         """
-        pieces = split_submission(cidrs, most=self.policy.most_pieces, **details)
+        pieces = self._split(account, cidrs, **details)
         check_labels(pieces)
 
         def added(_: Transaction, listing: Listing) -> StoredChange:
             existing = [entry.cidr for entry in listing.active()]
-            return addition(listing, pieces, validate_addition(pieces, existing, self.policy))
+            return addition(listing, pieces, validate_addition(pieces, existing, listing.policy))
 
-        return self._change_list(account, added, actor, expect_version).change
+        return self._change_list(account, added, actor, expect_version, confirmed=confirmed).change
 
     def edit(
         self,
@@ -923,6 +992,7 @@ class RuleManager:
         *,
         actor: str | None = None,
         expect_version: int | None = None,
+        confirmed: Iterable[str] = (),
         **details: Unpack[EntryDetails],
     ) -> ListChange:
         """Change the network or the details of one entry. The entry keeps its id, its author and its creation time.
@@ -934,6 +1004,7 @@ class RuleManager:
                 that contains all changes of the entry.
             actor: Who changes the entry, for the change log.
             expect_version: The version of the account that the caller saw; None for any version.
+            confirmed: The guards that the change may meet, by name; see `with_hooks`.
             details: The new details, such as a `label`; None removes one. A detail that is left out, or is `...`, does
                 not change. See `EntryDetails`.
 
@@ -968,9 +1039,9 @@ class RuleManager:
         check_labels([edit])
 
         def edited(_: Transaction, listing: Listing) -> StoredChange:
-            return entry_edit(listing, which, edit, self.policy)
+            return entry_edit(listing, which, edit, listing.policy)
 
-        return self._change_list(account, edited, actor, expect_version).change
+        return self._change_list(account, edited, actor, expect_version, confirmed=confirmed).change
 
     def remove(
         self,
@@ -979,6 +1050,7 @@ class RuleManager:
         actor: str | None = None,
         expect_version: int | None = None,
         allow_empty: bool = False,
+        confirmed: Iterable[str] = (),
     ) -> ListChange:
         """Remove entries from a list: all that are named, or none. To remove the last entry, pass `allow_empty=True`.
 
@@ -989,6 +1061,7 @@ class RuleManager:
             actor: Who removes the entries, for the change log.
             expect_version: The version of the account that the caller saw; None for any version.
             allow_empty: Whether the list may become empty, which ends enforcement: every address is then allowed.
+            confirmed: The guards that the change may meet, by name; see `with_hooks`.
 
         Returns:
             What changed; `before` has the removed entries, in the order of `which`.
@@ -1016,7 +1089,9 @@ class RuleManager:
         def removed(_: Transaction, listing: Listing) -> StoredChange:
             return listing.change("remove", named_entries(account, listing.entries, keys))
 
-        return self._change_list(account, removed, actor, expect_version, allow_empty=allow_empty).change
+        return self._change_list(
+            account, removed, actor, expect_version, allow_empty=allow_empty, confirmed=confirmed
+        ).change
 
     def replace(
         self,
@@ -1026,6 +1101,7 @@ class RuleManager:
         actor: str | None = None,
         expect_version: int | None = None,
         allow_empty: bool = False,
+        confirmed: Iterable[str] = (),
         **details: Unpack[EntryDetails],
     ) -> ListChange:
         """Replace the whole list in one change. Entries whose network stays keep their id, author and time.
@@ -1037,6 +1113,7 @@ class RuleManager:
             actor: Who changes the list, for new entries and the change log.
             expect_version: The version of the account that the caller saw; None for any version.
             allow_empty: Whether the list may become empty, which ends enforcement: every address is then allowed.
+            confirmed: The guards that the change may meet, by name; see `with_hooks`.
             details: The details of every entry in which they are absent, such as a `label`; see `EntryDetails`. An
                 entry that stays keeps each detail that is absent here and in its `NewEntry`; None clears it.
 
@@ -1061,13 +1138,15 @@ class RuleManager:
             ...     [entry.cidr for entry in manager.replace("acct-1", ["9.9.9.9/32", "1.1.1.1/32"]).entries]
             ['1.1.1.1/32', '9.9.9.9/32']
         """
-        pieces = split_submission(cidrs, most=self.policy.most_pieces, **details)
+        pieces = self._split(account, cidrs, **details)
         check_labels(pieces)
 
         def replaced(_: Transaction, listing: Listing) -> StoredChange:
-            return replaced_list(listing, pieces, self.policy)
+            return replaced_list(listing, pieces, listing.policy)
 
-        return self._change_list(account, replaced, actor, expect_version, allow_empty=allow_empty).change
+        return self._change_list(
+            account, replaced, actor, expect_version, allow_empty=allow_empty, confirmed=confirmed
+        ).change
 
     def restore(
         self,
@@ -1077,6 +1156,7 @@ class RuleManager:
         actor: str | None = None,
         expect_version: int | None = None,
         allow_empty: bool = False,
+        confirmed: Iterable[str] = (),
     ) -> ListChange:
         """Restore the list to its state after a change in the log. This is a new change, and today's rules apply to it.
 
@@ -1088,6 +1168,7 @@ class RuleManager:
             actor: Who changes the list, for new entries and the change log.
             expect_version: The version of the account that the caller saw; None for any version.
             allow_empty: Whether the list may become empty, which ends enforcement: every address is then allowed.
+            confirmed: The guards that the change may meet, by name; see `with_hooks`.
 
         Returns:
             The list in address order.
@@ -1126,9 +1207,11 @@ class RuleManager:
                 )
             since = queries.changes_of_present_account(transaction, account, after=to_sequence)
             then = list_at(listing.entries, since, to_sequence)
-            return restoration(listing, then, self.policy)
+            return restoration(listing, then, listing.policy)
 
-        return self._change_list(account, restored, actor, expect_version, allow_empty=allow_empty).change
+        return self._change_list(
+            account, restored, actor, expect_version, allow_empty=allow_empty, confirmed=confirmed
+        ).change
 
     def undo(
         self,
@@ -1138,6 +1221,7 @@ class RuleManager:
         actor: str | None = None,
         expect_version: int | None = None,
         allow_empty: bool = False,
+        confirmed: Iterable[str] = (),
     ) -> ListChange:
         """Undo one change of a list, as a new change. What other changes did since stays, unlike with `restore`.
 
@@ -1151,6 +1235,7 @@ class RuleManager:
             actor: Who undoes the change, for new entries and the change log.
             expect_version: The version of the account that the caller saw; None for any version.
             allow_empty: Whether the list may become empty, which ends enforcement: every address is then allowed.
+            confirmed: The guards that the change may meet, by name; see `with_hooks`.
 
         Returns:
             What changed.
@@ -1180,10 +1265,146 @@ class RuleManager:
 
         def undone(transaction: Transaction, listing: Listing) -> StoredChange:
             change = logged_change(transaction, account, sequence)
+            queries.refuse_earlier_account(transaction, account, sequence)
             later = partial(transaction.changes, account, None, after=sequence)
-            return undoing(listing, change, later, self.policy)
+            return undoing(listing, change, later, listing.policy)
 
-        return self._change_list(account, undone, actor, expect_version, allow_empty=allow_empty).change
+        return self._change_list(
+            account, undone, actor, expect_version, allow_empty=allow_empty, confirmed=confirmed
+        ).change
+
+    def set_mode(
+        self,
+        account: str,
+        mode: Mode,
+        *,
+        until: datetime | None = None,
+        reason: str | None = None,
+        closed: bool | None = None,
+        actor: str | None = None,
+        expect_version: int | None = None,
+        confirmed: Iterable[str] = (),
+    ) -> Account:
+        """Set how an account's list decides, for its subaccounts too. The entries stay.
+
+        Args:
+            account: The account whose list it is.
+            mode: `enforce` denies what is not listed. `report_only` allows it, and gates report it. `off` allows it.
+            until: When the mode expires, with a time zone, so that the list is enforced again; None for never.
+            reason: Why, for the people who see it.
+            closed: Whether the list is enforced even while it is empty: it then denies every address. None for no
+                change.
+            actor: Who sets the mode, for the change log.
+            expect_version: The version of the account that the caller saw; None for any version.
+            confirmed: The guards that the change may meet, by name: `disable_enforcement` if an enforced account stops
+                being enforced, so that every address is allowed; see `with_hooks`.
+
+        Returns:
+            The account after the change. Nothing is changed, and its version is the same, if it was set so already.
+
+        Raises:
+            TypeError: If an argument has another type.
+            ValueError: If the mode is an unknown word.
+            InvalidExpiryError: If `until` is in the past, has no time zone or is out of range in UTC, or the mode is
+                `enforce`, which has no end.
+            InvalidTextError: If the reason or the actor is too long, or contains an invisible character.
+            AccountNotFoundError: If there is no such account.
+            SubaccountError: If the account inherits its list, and so its mode.
+            VersionConflictError: If the account's version is not the expected version.
+            UnconfirmedChangeError: If the change meets a guard that is not confirmed.
+            StoreError: If the change cannot be stored.
+
+        Example:
+            >>> with RuleManager.open("memory://") as manager:
+            ...     account = manager.create_account("acct-1")
+            ...     added = manager.add("acct-1", "8.8.8.0/24")
+            ...     account = manager.set_mode("acct-1", "report_only", confirmed=["disable_enforcement"])
+            ...     decision = manager.explain("acct-1", "9.9.9.9")
+            >>> account.mode, decision.allowed, decision.reason, decision.mode
+            ('report_only', True, 'not_listed', 'report_only')
+        """
+        setting = mode_setting(mode, until, reason, closed)
+
+        def made(_: Transaction, listing: Listing) -> StoredChange:
+            return mode_change(listing, setting)
+
+        return self.with_hooks(confirmed=confirmed)._change_list(account, made, actor, expect_version).account
+
+    def pause(
+        self,
+        account: str,
+        *,
+        for_: Duration | None = None,
+        until: datetime | None = None,
+        reason: str | None = None,
+        actor: str | None = None,
+        expect_version: int | None = None,
+        confirmed: Iterable[str] = (),
+    ) -> Account:
+        """Allow every address for a time: `set_mode` with `off`. Enforcement begins again on every node at that time.
+
+        Args:
+            account: The account whose list it is.
+            for_: How long, in seconds or as a `timedelta`.
+            until: Until when, with a time zone; instead of `for_`.
+            reason: As for `set_mode`.
+            actor: As for `set_mode`.
+            expect_version: As for `set_mode`.
+            confirmed: As for `set_mode`.
+
+        Returns:
+            The account after the change.
+
+        Raises:
+            TypeError: If neither or both of `for_` and `until` are passed.
+            CidrgateError: Every error of `set_mode`.
+
+        Example:
+            >>> with RuleManager.open("memory://") as manager:
+            ...     account = manager.create_account("acct-1")
+            ...     added = manager.add("acct-1", "8.8.8.0/24")
+            ...     account = manager.pause("acct-1", for_=3600, confirmed=["disable_enforcement"])
+            ...     paused = manager.allows("acct-1", "9.9.9.9")
+            ...     paused, manager.resume("acct-1").mode, manager.allows("acct-1", "9.9.9.9")
+            (True, 'enforce', False)
+        """
+        if (for_ is None) == (until is None):
+            raise TypeError("pass for_ or until: a pause has one end; set_mode(account, 'off') has none")
+        if for_ is not None:
+            until = end_after(for_)
+        return self.set_mode(
+            account,
+            "off",
+            until=until,
+            reason=reason,
+            actor=actor,
+            expect_version=expect_version,
+            confirmed=confirmed,
+        )
+
+    def resume(
+        self,
+        account: str,
+        *,
+        actor: str | None = None,
+        expect_version: int | None = None,
+        confirmed: Iterable[str] = (),
+    ) -> Account:
+        """Enforce a list again: `set_mode` with `enforce`.
+
+        Args:
+            account: The account whose list it is.
+            actor: As for `set_mode`.
+            expect_version: As for `set_mode`.
+            confirmed: As for `set_mode`.
+
+        Returns:
+            The account after the change.
+
+        Raises:
+            CidrgateError: Every error of `set_mode`.
+        """
+        return self.set_mode(account, "enforce", actor=actor, expect_version=expect_version, confirmed=confirmed)
 
     def prune_history(self, older_than: Duration, *, actor: str | None = None) -> int:
         """Delete the oldest rows of the change log.
@@ -1219,7 +1440,9 @@ class RuleManager:
         return self._write(prune)
 
     def sweep(self) -> int:
-        """Remove expired entries from the lists, and log that. A manager that follows the store does this regularly.
+        """Remove expired entries from the lists, store that expired modes are over, and log both.
+
+        A manager that follows the store does this regularly.
 
         If an account has only expired entries, they stay, because an account without entries is not enforced, and the
         clock must not end enforcement: remove them with `remove`. Entries also stay if only this machine's clock says
@@ -1236,6 +1459,9 @@ class RuleManager:
         with self._store.read() as transaction:
             certain = earlier_by_far(certain_time(datetime.now(UTC)), transaction.clock())
             names = transaction.accounts_to_sweep(certain, _ACCOUNTS_A_TRANSACTION)
+            over = transaction.accounts_to_enforce(certain, _ACCOUNTS_A_TRANSACTION)
+        for name in over:
+            self._change_list(name, lambda _, listing: end_of_mode(listing), None, None)
         for name in names:
 
             def swept_list(_: Transaction, listing: Listing) -> StoredChange:
@@ -1309,6 +1535,7 @@ class RuleManager:
         strict: bool = False,
         dry_run: bool = False,
         allow_empty: bool = False,
+        confirmed: Iterable[str] = (),
         actor: str | None = None,
         progress: Callable[[int], object] | None = None,
     ) -> ImportReport:
@@ -1329,6 +1556,7 @@ class RuleManager:
             dry_run: Whether to check everything and store nothing. The report then says what would be stored.
             allow_empty: Whether, with `replace`, an empty list may replace a list with entries, which ends the
                 account's enforcement. Otherwise the account's problem is a `WouldDisableEnforcementError`.
+            confirmed: The guards that the changes may meet, by name; see `with_hooks`.
             actor: Who imports, for the entries and the change log.
             progress: Called after each commit with the number of accounts since the last call.
 
@@ -1358,6 +1586,8 @@ class RuleManager:
         dry_run = dry_run or self._dry_run
         actor = checked_text(actor, "actor")
 
+        guards = self._confirmed_with(allow_empty=allow_empty) | named_guards(confirmed)
+
         def store(part: dict[str, Submission]) -> tuple[int, ImportReport]:
             def stored(transaction: Transaction) -> ImportReport:
                 return import_lists(
@@ -1370,7 +1600,7 @@ class RuleManager:
                     close=close,
                     strict=strict,
                     dry_run=dry_run,
-                    confirmed=self._confirmed_with(allow_empty=allow_empty),
+                    confirmed=guards,
                     at=datetime.now(UTC),
                     actor=actor,
                     origin=self._origin,
@@ -1615,6 +1845,115 @@ class RuleManager:
         seen._in_transaction = _both(self._in_transaction, hook)
         return seen
 
+    def policy_state(self, account: str | None = None) -> PolicyState:
+        """Return the stored policy of the store or of an account, and the policy that applies to it.
+
+        Args:
+            account: The account; a subaccount has the policy of its parent. None for the store.
+
+        Raises:
+            AccountNotFoundError: If there is no such account.
+            StoreError: If the store cannot be read.
+
+        Example:
+            >>> with RuleManager.open("memory://") as manager:
+            ...     changed = manager.set_policy(max_entries=20)
+            ...     manager.policy_state().effective.max_entries
+            20
+        """
+        with self._store.read() as transaction:
+            return policy_state(transaction, account, self.policy)
+
+    def policy_differences(self) -> list[str]:
+        """Return what to say of options that this process was given, and for which the store has another value.
+
+        The stored value counts. An option with its default value counts as not given.
+
+        Raises:
+            StoreError: If the store cannot be read.
+        """
+        with self._store.read_autocommit() as transaction:
+            return differences(self.policy, stored_policy(transaction))
+
+    def set_policy(
+        self,
+        account: str | None = None,
+        *,
+        actor: str | None = None,
+        expect_version: int | None = None,
+        **options: Unpack[PolicyOptions],
+    ) -> PolicyChange:
+        """Store options of the policy, for the whole store or for one account.
+
+        An option of an account wins over that of the store, and a stored option over the `policy` of each process. No
+        list changes: a list over a new limit stays valid, entries can be removed from it, and none can be added.
+
+        Args:
+            account: The account; None for the store.
+            actor: Who changes the policy, for the change log.
+            expect_version: The version of the account or of the store's policy that the caller saw; None for any.
+            options: The options; one that is left out stays, and None takes it back. See `PolicyOptions`.
+
+        Returns:
+            The policy after the change, and the lists that it does not fit.
+
+        Raises:
+            TypeError: If there is no such option, or an option has another type.
+            ValueError: If the value of an option is out of range.
+            AccountNotFoundError: If there is no such account.
+            SubaccountError: If the account is a subaccount, which has the policy of its parent.
+            VersionConflictError: If the version is not the expected version.
+            InvalidTextError: If the actor is too long, or contains an invisible character.
+            StoreError: If the change cannot be stored.
+
+        Example:
+            >>> with RuleManager.open("memory://") as manager:
+            ...     account = manager.create_account("acct-1")
+            ...     added = manager.add("acct-1", "8.8.8.0/24, 1.1.1.1/32")
+            ...     manager.set_policy("acct-1", max_entries=1).over_limit
+            ('acct-1',)
+        """
+        actor = checked_text(actor, "actor")
+        if expect_version is not None:
+            whole_number(expect_version, "expect_version", least=0)
+
+        def change(transaction: Transaction) -> PolicyChange:
+            made = policy_change(
+                transaction,
+                account,
+                options,
+                self.policy,
+                at=datetime.now(UTC),
+                actor=actor,
+                origin=self._origin,
+                expect_version=expect_version,
+                dry_run=self._dry_run,
+            )
+            if self._in_transaction is not None and not self._dry_run:
+                self._in_transaction(transaction, made)
+            return made
+
+        if self._dry_run:
+            with self._store.read() as transaction:
+                return change(transaction)
+        return self._write(change)
+
+    def _split(self, account: str, cidrs: Submission, **details: Unpack[EntryDetails]) -> list[NewEntry]:
+        """Split a submission. Only one that is too long for the policy of this process asks the store for its own."""
+        again: Submission = cidrs
+        if isinstance(cidrs, Iterator):
+            cidrs, again = tee(cidrs)
+        try:
+            return split_submission(cidrs, most=self.policy.most_pieces, **details)
+        except RuleError:
+            try:
+                most = self.policy_state(account).effective.most_pieces
+            except CidrgateError:
+                most = 0
+            if most <= self.policy.most_pieces:
+                raise
+            return split_submission(again, most=most, **details)
+
     def _change_list(
         self,
         account: str,
@@ -1623,11 +1962,12 @@ class RuleManager:
         expect_version: int | None,
         *,
         allow_empty: bool = False,
+        confirmed: Iterable[str] = (),
     ) -> ListOutcome:
         actor = checked_text(actor, "actor")
         if expect_version is not None:
             whole_number(expect_version, "expect_version", least=0)
-        confirmed = self._confirmed_with(allow_empty=allow_empty)
+        guards = self._confirmed_with(allow_empty=allow_empty) | named_guards(confirmed)
         request = ListRequest(
             account,
             make,
@@ -1636,8 +1976,9 @@ class RuleManager:
             self._before_store,
             self._in_transaction,
             self._address,
-            confirmed,
+            guards,
             self._origin,
+            self.policy,
         )
         if self._dry_run:
             with self._store.read() as transaction:

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import Field
+from pydantic import Field, StrictBool
 
 from cidrgate.manager import RuleManager
 from cidrgate.serialization import account_record, deletion_record
@@ -20,6 +20,7 @@ from cidrgate.service.api.schemas import (
     RequestModel,
     ResponseModel,
     Text,
+    open_enum,
     request_example,
     response_example,
     without_default,
@@ -35,7 +36,7 @@ from cidrgate.service.http.problems import InvalidRequestError
 from cidrgate.service.http.strict_requests import StrictRoute
 from cidrgate.service.settings import service_of
 from cidrgate.stores import Transaction
-from cidrgate.values import Account, AccountDeletion
+from cidrgate.values import Account, AccountDeletion, Mode
 
 __all__ = [
     "AccountCreateModel",
@@ -60,6 +61,15 @@ Containing = Annotated[
 ]
 
 
+StartingWith = Annotated[
+    str | None,
+    Query(
+        min_length=1,
+        max_length=LONGEST_NAME,
+        description="Only accounts whose names start with this text, in upper or lower case.",
+    ),
+]
+
 _DISPLAY_NAME = "A name for people, with the rules of labels; an empty one is null."
 
 
@@ -75,6 +85,10 @@ class AccountModel(ResponseModel):
             "enforced": True,
             "version": 3,
             "created_at": "2026-01-02T03:04:05+00:00",
+            "mode": "enforce",
+            "mode_until": None,
+            "mode_reason": None,
+            "closed": False,
         }
     )
 
@@ -84,10 +98,21 @@ class AccountModel(ResponseModel):
     entry_count: int = Field(description="The number of entries that count for it, without expired ones.")
     enforced: bool = Field(
         description="Whether unlisted addresses are denied. This is true while the list that counts has entries, "
-        "expired entries included. For a subaccount, the list of its parent counts."
+        "expired entries included, or is closed, and its mode is `enforce`. For a subaccount, the list of its parent "
+        "counts."
     )
-    version: int = Field(description="The number of changes of its list, its name, its parent and its policy.")
+    version: int = Field(
+        description="The number of changes of its list, its mode, its name, its parent and its policy."
+    )
     created_at: datetime = Field(description="When it was created.")
+    mode: str = Field(
+        description="The mode of the list that counts: `enforce` denies what is not listed, `report_only` allows and "
+        "reports it, `off` allows it.",
+        json_schema_extra=open_enum(get_args(Mode)),
+    )
+    mode_until: datetime | None = Field(description="When that mode expires; null for never.")
+    mode_reason: str | None = Field(description="Why that mode was set.")
+    closed: bool = Field(description="Whether the list that counts is enforced even while it is empty.")
 
 
 class AccountPageModel(ResponseModel):
@@ -105,6 +130,11 @@ class AccountCreateModel(RequestModel):
     name: AccountText = Field(description="Up to 255 characters; no control characters, no leading or trailing spaces.")
     parent: AccountText | None = Field(None, description="The account whose list it inherits; null for none.")
     display_name: Label | None = Field(None, description=_DISPLAY_NAME)
+    closed: StrictBool = Field(
+        default=False,
+        description="Whether it is enforced even while its list is empty.",
+        json_schema_extra=without_default,
+    )
 
 
 class SubaccountCreateModel(RequestModel):
@@ -173,17 +203,19 @@ def list_accounts(
         str | None, Query(min_length=1, max_length=LONGEST_NAME, description="Only subaccounts of this account.")
     ] = None,
     containing: Containing = None,
+    starting_with: StartingWith = None,
 ) -> Response:
     """List the accounts that this token may see: all by name, or the token's own accounts with their subaccounts."""
     manager = service_of(request).manager
     after = text_of_cursor(cursor)
     if parent is not None:
         principal.require_account(manager, parent)
-        return _subaccounts(manager, parent, limit, after, containing)
-    _require_storable(containing)
+        return _subaccounts(manager, parent, limit, after, containing, starting_with)
+    _require_storable(containing=containing, starting_with=starting_with)
     if principal.admin:
-        return _page(manager, manager.accounts(after=after, limit=limit + 1, containing=containing), limit)
-    found, more = _own(manager, principal.accounts, limit, after, containing)
+        found = manager.accounts(after=after, limit=limit + 1, containing=containing, starting_with=starting_with)
+        return _page(manager, found, limit)
+    found, more = _own(manager, principal.accounts, limit, after, containing, starting_with)
     return Answer({"items": _records(manager, found[:limit]), "next_cursor": more}).read()
 
 
@@ -197,7 +229,7 @@ def create_account(
     request: Request, principal: Admin, new: AccountCreateModel, body: RawBody, idempotency_key: IdempotencyKey = None
 ) -> Response:
     """Create an account, or a subaccount that inherits its parent's list. Only for admins."""
-    return _create(request, principal, new.name, new.parent, new.display_name, idempotency_key, body)
+    return _create(request, principal, new.name, new.parent, new.display_name, idempotency_key, body, closed=new.closed)
 
 
 @router.get("/{account_name:account}", response_model=AccountModel, responses=answers(404, headers={200: READ}))
@@ -219,9 +251,12 @@ def list_subaccounts(
     limit: Limit = 100,
     cursor: Cursor = None,
     containing: Containing = None,
+    starting_with: StartingWith = None,
 ) -> Response:
     """List the subaccounts of an account, by name."""
-    return _subaccounts(service_of(request).manager, account_name, limit, text_of_cursor(cursor), containing)
+    return _subaccounts(
+        service_of(request).manager, account_name, limit, text_of_cursor(cursor), containing, starting_with
+    )
 
 
 @router.post(
@@ -290,6 +325,8 @@ def _create(
     display_name: str | None,
     key: str | None,
     body: bytes,
+    *,
+    closed: bool = False,
 ) -> Response:
     service = service_of(request)
     once = request_key(request, principal, key, body)
@@ -303,7 +340,7 @@ def _create(
             service.answers.record(transaction, once, answer)
 
         principal.changing(service.manager)._with_transaction_hook(in_transaction).create_account(
-            name, parent=parent, display_name=display_name, actor=principal.name
+            name, parent=parent, display_name=display_name, closed=closed, actor=principal.name
         )
         if answer is None:
             raise AssertionError("the hook in_transaction was not called")
@@ -312,26 +349,36 @@ def _create(
     return service.answers.once(once, carry_out)
 
 
-def _subaccounts(manager: RuleManager, parent: str, limit: int, after: str | None, containing: str | None) -> Response:
-    _require_storable(containing)
+def _subaccounts(
+    manager: RuleManager, parent: str, limit: int, after: str | None, containing: str | None, starting_with: str | None
+) -> Response:
+    _require_storable(containing=containing, starting_with=starting_with)
     manager.account(parent)
-    found = manager.accounts(after=after, limit=limit + 1, parent=parent, containing=containing)
+    found = manager.accounts(
+        after=after, limit=limit + 1, parent=parent, containing=containing, starting_with=starting_with
+    )
     return _page(manager, found, limit)
 
 
-def _require_storable(text: str | None) -> None:
-    """Refuse a text that no database can look for.
+def _require_storable(**texts: str | None) -> None:
+    """Refuse texts that no database can look for.
 
     Raises:
-        InvalidRequestError: If it contains a character that no name contains.
+        InvalidRequestError: If one contains a character that no name contains.
     """
-    if text is not None and not storable(text):
+    wrong = [name for name, text in texts.items() if text is not None and not storable(text)]
+    if wrong:
         detail = "no name contains these characters"
-        raise InvalidRequestError([{"code": "invalid_value", "detail": detail, "parameter": "containing"}])
+        raise InvalidRequestError([{"code": "invalid_value", "detail": detail, "parameter": name} for name in wrong])
 
 
 def _own(
-    manager: RuleManager, names: Sequence[str], limit: int, after: str | None, containing: str | None
+    manager: RuleManager,
+    names: Sequence[str],
+    limit: int,
+    after: str | None,
+    containing: str | None,
+    starting_with: str | None,
 ) -> tuple[list[Account], str | None]:
     """Return a page of the accounts that a token names, each followed by its subaccounts.
 
@@ -341,7 +388,9 @@ def _own(
         limit: The number of accounts on a page.
         after: The end of the page before: one of `names`, followed by a line with its subaccount if that was the last.
         containing: Only accounts whose names contain this text, in upper or lower case.
+        starting_with: Only accounts whose names start with this text, in upper or lower case.
     """
+    within, beginning = (containing or "").lower(), (starting_with or "").lower()
     ended_in, _, ended_with = (after or "").partition("\n")
     found: list[Account] = []
     for given in names:
@@ -349,13 +398,19 @@ def _own(
             account = find_account(manager, given)
             if account is None or account.parent in names:  # a subaccount follows its parent
                 continue
-            if containing is None or containing.lower() in given.lower():
+            if within in given.lower() and given.lower().startswith(beginning):
                 found.append(account)
         elif given < ended_in:
             continue
         if len(found) <= limit:
             last = ended_with if given == ended_in and ended_with else None
-            found += manager.accounts(after=last, limit=limit + 1 - len(found), parent=given, containing=containing)
+            found += manager.accounts(
+                after=last,
+                limit=limit + 1 - len(found),
+                parent=given,
+                containing=containing,
+                starting_with=starting_with,
+            )
         if len(found) > limit:
             end = found[limit - 1]
             return found, cursor_after(end.name if end.parent is None else f"{end.parent}\n{end.name}")

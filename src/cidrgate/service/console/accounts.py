@@ -65,7 +65,7 @@ def accounts_page(
         accounts=[account for account in shown if account.name in states],
         states=states,
         more=None if last is None else last.name,
-        limit=manager.policy.max_entries,
+        limit=manager.policy_state().effective.max_entries,
     )
 
 
