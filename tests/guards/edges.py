@@ -351,7 +351,7 @@ class Console:
 
     rows: ClassVar[Rows] = PAGES
     says: ClassVar[dict[str, str]] = {
-        Guard.DISABLE_ENFORCEMENT: r"Stop enforcing: without entries, every address may call|Stop enforcing the list",
+        Guard.DISABLE_ENFORCEMENT: r"Stop enforcing: every address may call|Stop enforcing the list",
         Guard.LOCK_OUT: r"you would lock yourself out",
         Guard.WIDE_ENTRY: r"List the wide network",
         Guard.OTHER_LIST: r"Let another list decide for this account",
@@ -391,6 +391,8 @@ class Console:
         if not listed:
             # That a list begins to be enforced the console alone asks; what else must be confirmed shall show.
             data["confirm"].append("enable_enforcement")
+        if asked.what == "set_mode":
+            data |= {"mode": asked.mode, "ends": "never", "confirm": [*confirm, "enable_enforcement"]}
         if asked.what == "create_account":
             data = {"csrf": world.csrf, "name": asked.account, "parent": asked.parent}
         if asked.what == "create_token":

@@ -163,6 +163,7 @@ PAGES: Rows = {
     "/list/edit": ["edit"],
     "/list/remove": ["remove"],
     "/list/enable": ["edit"],
+    "/list/mode": ["set_mode"],
     "/list/restore": ["restore"],
     "/list/undo": ["undo"],
     "/accounts/new": ["create_account"],

@@ -35,6 +35,8 @@ __all__ = [
     "mode_change",
     "mode_setting",
     "parents_settings",
+    "settings_change",
+    "settings_of",
     "settings_record",
 ]
 
@@ -96,7 +98,7 @@ def mode_change(listing: Listing, setting: ModeSetting) -> StoredChange:
         "mode_reason": setting.reason,
         "closed": listing.owner.closed if setting.closed is None else setting.closed,
     }
-    return _change(listing, "set_mode", settings)
+    return settings_change(listing, "set_mode", settings)
 
 
 def end_after(duration: Duration) -> datetime:
@@ -135,10 +137,23 @@ def end_of_mode(listing: Listing) -> StoredChange:
     """Return the change that stores the end of a mode that has expired by all clocks; without one, nothing changes."""
     if not has_expired(listing.owner, listing.at if listing.certain is None else listing.certain):
         return listing.change("expire")
-    return _change(listing, "expire", {"mode": "enforce", "mode_until": None, "mode_reason": None})
+    return settings_change(listing, "expire", {"mode": "enforce", "mode_until": None, "mode_reason": None})
 
 
-def _change(listing: Listing, action: Action, settings: dict[str, Any]) -> StoredChange:
+def settings_of(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings from their JSON object in the details of a change.
+
+    Example:
+        >>> settings_of({"mode": "off", "mode_until": "2027-01-31T18:00:00+00:00"})["mode_until"].year
+        2027
+    """
+    found = {name: record[name] for name in DEFAULT_SETTINGS if name in record}
+    if isinstance(found.get("mode_until"), str):
+        found["mode_until"] = datetime.fromisoformat(found["mode_until"])
+    return found
+
+
+def settings_change(listing: Listing, action: Action, settings: dict[str, Any]) -> StoredChange:
     """Return the change of those settings that differ, with a JSON object of all of them before and after."""
     owner = listing.owner
     if all(getattr(owner, name) == value for name, value in settings.items()):

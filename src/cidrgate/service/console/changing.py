@@ -97,7 +97,7 @@ def make_change(manager: RuleManager, change: ListEdit, address: str | None, con
     def in_transaction(transaction: Transaction, made: object) -> None:
         nonlocal sequence
         sequence = None
-        if isinstance(made, ListOutcome) and (made.change.before or made.change.after):
+        if isinstance(made, ListOutcome) and made.account.version > made.account_before.version:
             [last] = transaction.changes(made.account.name, 1)
             sequence = last.sequence
 
