@@ -5,9 +5,21 @@ framework or SQL. The rules are in `cidrgate.rules`.
 """
 
 from cidrgate.manager.backups import BackupReport
+from cidrgate.manager.declared import ApplyReport, DeclaredAccount, DeclaredChange
 from cidrgate.manager.importing import ImportReport, ListDifference
 from cidrgate.manager.outcomes import Guard, ListOutcome
 from cidrgate.manager.rule_manager import RuleManager
 from cidrgate.replica.replica import OnStale
 
-__all__ = ["BackupReport", "Guard", "ImportReport", "ListDifference", "ListOutcome", "OnStale", "RuleManager"]
+__all__ = [
+    "ApplyReport",
+    "BackupReport",
+    "DeclaredAccount",
+    "DeclaredChange",
+    "Guard",
+    "ImportReport",
+    "ListDifference",
+    "ListOutcome",
+    "OnStale",
+    "RuleManager",
+]

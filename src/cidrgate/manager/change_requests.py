@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from cidrgate.stores import StoredAccount, StoredChange, Transaction
     from cidrgate.values import Entry, Origin
 
-__all__ = ["ListRequest", "change_lists", "certain_expiry_time"]
+__all__ = ["ListRequest", "certain_expiry_time", "change_lists", "worked_out"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ def change_lists(
     made: list[StoredChange] = []
     for request in requests:
         try:
-            outcome, changes = _worked_out(transaction, request, owners, listed, at, certain, ids)
+            outcome, changes = worked_out(transaction, request, owners, listed, at, certain, ids)
             if not dry_run:
                 refuse_unconfirmed(outcome, request.address, request.confirmed)
         except CidrgateError as error:
@@ -111,7 +111,7 @@ def certain_expiry_time(transaction: Transaction, lists: Iterable[Iterable[Entry
     return earlier_by_far(certain_time(at), transaction.clock())
 
 
-def _worked_out(
+def worked_out(
     transaction: Transaction,
     request: ListRequest,
     owners: dict[str, StoredAccount],
@@ -120,6 +120,20 @@ def _worked_out(
     certain: datetime,
     ids: Iterator[int],
 ) -> tuple[ListOutcome, list[StoredChange]]:
+    """Return the outcome of a requested change, and the changes to store, without storing them.
+
+    Args:
+        transaction: The transaction that has read the list.
+        request: The change.
+        owners: The accounts by name.
+        listed: The lists by account.
+        at: The time of the change, with a time zone.
+        certain: The time up to which all clocks agree that entries have expired.
+        ids: The ids for new entries.
+
+    Raises:
+        CidrgateError: If the change is refused.
+    """
     owner = owners.get(request.account)
     if owner is None:
         raise no_such_account(request.account)

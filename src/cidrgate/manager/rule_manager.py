@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from copy import copy
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import islice, tee
@@ -42,6 +43,13 @@ from cidrgate.manager.changes import (
 )
 from cidrgate.manager.commit_groups import CommitGroups
 from cidrgate.manager.confirmations import named_guards
+from cidrgate.manager.declared import (
+    ApplyReport,
+    DeclaredAccount,
+    apply_declared,
+    checked_declaration,
+    in_parts,
+)
 from cidrgate.manager.exports import export_lines, import_copies
 from cidrgate.manager.importing import ImportReport, import_lists, in_background
 from cidrgate.manager.last_matches import LastMatches
@@ -1227,6 +1235,113 @@ class RuleManager:
         if self._dry_run:
             raise ValueError("a backup cannot be restored as a dry run")
         return self._write_once(lambda transaction: restore_lines(transaction, lines, progress))
+
+    def plan(
+        self,
+        declared: Mapping[str, DeclaredAccount | Submission],
+        *,
+        prune: bool = False,
+        create: bool = True,
+        expect_versions: Mapping[str, int] | None = None,
+    ) -> ApplyReport:
+        """Return what `apply` would change, and change nothing.
+
+        The arguments are those of `apply`.
+
+        Raises:
+            TypeError: If an argument has another type.
+            ValueError: If a version is negative.
+            StoreError: If the store cannot be read.
+        """
+        return self.with_hooks(dry_run=True).apply(
+            declared, prune=prune, create=create, expect_versions=expect_versions
+        )
+
+    def apply(
+        self,
+        declared: Mapping[str, DeclaredAccount | Submission],
+        *,
+        prune: bool = False,
+        create: bool = True,
+        strict: bool = False,
+        expect_versions: Mapping[str, int] | None = None,
+        allow_empty: bool = False,
+        actor: str | None = None,
+        progress: Callable[[int], object] | None = None,
+    ) -> ApplyReport:
+        """Make accounts what was declared. Applying the same declaration again changes nothing.
+
+        The list of each account is changed completely or not at all. Accounts that are not declared do not change.
+
+        Args:
+            declared: What the accounts have to be, by name: a `DeclaredAccount`, or the whole list in any form that
+                `add` takes. Every detail that an entry leaves out has its default. A declared entry that has expired
+                and is not listed is left out.
+            prune: Whether entries of these accounts that are not declared are removed. Otherwise they stay.
+            create: Whether to create accounts that do not exist.
+            strict: Whether to store everything in one commit, or nothing if one account has a problem.
+            expect_versions: The versions that accounts must have, by name, such as `versions` of a plan. An account
+                with another version has the problem `VersionConflictError`.
+            allow_empty: Whether, with `prune`, a list may become empty, which ends the account's enforcement.
+            actor: Who makes the changes, for new entries and the change log.
+            progress: Called after each commit with the number of accounts since the last call.
+
+        Returns:
+            What was changed, and the reason for each account that was not.
+
+        Raises:
+            TypeError: If an argument has another type.
+            ValueError: If a version is negative.
+            InvalidTextError: If the actor is too long, or contains an invisible character.
+            StoreError: If a commit fails. The accounts of earlier commits are stored and published.
+
+        Example:
+            >>> with RuleManager.open("memory://") as manager:
+            ...     declared = {"acct-1": ["8.8.8.0/24", "1.1.1.1/32"]}
+            ...     plan = manager.plan(declared)
+            ...     report = manager.apply(declared, expect_versions=plan.versions)
+            ...     plan.drift, report.changes[0].created, manager.plan(declared).drift
+            (True, True, False)
+        """
+        check_switches(prune=prune, create=create, strict=strict)
+        accounts = checked_declaration(declared)
+        versions = {} if expect_versions is None else dict(expect_versions)
+        for version in versions.values():
+            whole_number(version, "expect_versions", least=0)
+        actor = checked_text(actor, "actor")
+        confirmed = self._confirmed_with(allow_empty=allow_empty)
+
+        def applied(part: Mapping[str, DeclaredAccount]) -> ApplyReport:
+            def change(transaction: Transaction) -> ApplyReport:
+                return apply_declared(
+                    transaction,
+                    part,
+                    policy=self.policy,
+                    prune=prune,
+                    create=create,
+                    strict=strict,
+                    dry_run=self._dry_run,
+                    expect_versions=versions,
+                    confirmed=confirmed,
+                    address=self._address,
+                    before_store=self._before_store,
+                    in_transaction=self._in_transaction,
+                    actor=actor,
+                    origin=self._origin,
+                )
+
+            if self._dry_run:
+                with self._store.read() as transaction:
+                    return change(transaction)
+            return self._write(change)
+
+        report = ApplyReport()
+        for part in in_parts(accounts, whole=strict or self._dry_run):
+            report += applied(part)
+            if progress is not None:
+                progress(len(part))
+        order = {name: place for place, name in enumerate(accounts)}
+        return replace(report, changes=tuple(sorted(report.changes, key=lambda one: order[one.account])))
 
     def with_hooks(
         self,
