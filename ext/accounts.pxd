@@ -340,12 +340,21 @@ cdef inline void exchange(Accounts *accounts, Slot *slot, uint32_t block) noexce
     retire(&accounts.arena, NULL, old_block, size_of(old))
 
 
+cdef inline void unlink(Accounts *accounts, uint32_t block) noexcept nogil:
+    """Unlink a subaccount from its parent."""
+    cdef Kin *kin = kin_of(header_of(accounts, block))
+    cdef Kin *link = kin_of(header_of(accounts, row_at(accounts, kin.parent)[0]))
+    while link.next != block:
+        link = kin_of(header_of(accounts, link.next))
+    link.next = kin.next
+
+
 cdef inline int publish(
-    Accounts *accounts, const Name *name, const Plan *plan, bint enforced, uint16_t mode
+    Accounts *accounts, const Name *name, const Plan *plan, bint enforced, uint16_t mode, bint moves
 ) noexcept nogil:
     """Publish a planned trie as the list of a new or known account, with the flag of its mode, or 0.
 
-    A list without prefixes may be enforced too.
+    A list without prefixes may be enforced too. With `moves` a subaccount leaves its parent, in the same step.
     """
     cdef Slot *slot = find(accounts, name)
     cdef const AccountHeader *old
@@ -354,9 +363,9 @@ cdef inline int publish(
     cdef uint32_t row = accounts.row_count
     if slot != NULL:
         old = header_of(accounts, slot.block)
-        if old.flags & SUBACCOUNT:
+        if old.flags & SUBACCOUNT and not moves:
             return IS_SUBACCOUNT
-        flags |= old.flags & KIN
+        flags |= 0 if old.flags & SUBACCOUNT else old.flags & KIN
         row = old.row
     elif not make_room(accounts):
         return NO_MEMORY
@@ -368,6 +377,12 @@ cdef inline int publish(
         (<TrieHeader *>trie_of(header_of(accounts, block))).ipv4 = CLOSED
     if slot == NULL:
         insert_account(accounts, name, block, block)
+    elif old.flags & SUBACCOUNT:
+        unlink(accounts, slot.block)
+        store_release(row_at(accounts, old.row), block)
+        store_release(&slot.list, block)
+        retire(&accounts.arena, NULL, slot.block, size_of(old))
+        store_release(&slot.block, block)
     else:
         if flags & KIN:
             kin_of(header_of(accounts, block))[0] = kin_of(old)[0]
@@ -380,7 +395,7 @@ cdef inline int publish_nothing(Accounts *accounts, const Name *name) noexcept n
     """Publish an empty list that is not enforced."""
     cdef Plan plan
     plan_trie(NULL, 0, &plan)
-    return publish(accounts, name, &plan, False, 0)
+    return publish(accounts, name, &plan, False, 0, False)
 
 
 cdef inline bint make_parent(Accounts *accounts, Slot *slot) noexcept nogil:
@@ -401,17 +416,8 @@ cdef inline bint make_parent(Accounts *accounts, Slot *slot) noexcept nogil:
     return True
 
 
-cdef inline void unlink(Accounts *accounts, uint32_t block) noexcept nogil:
-    """Unlink a subaccount from its parent."""
-    cdef Kin *kin = kin_of(header_of(accounts, block))
-    cdef Kin *link = kin_of(header_of(accounts, row_at(accounts, kin.parent)[0]))
-    while link.next != block:
-        link = kin_of(header_of(accounts, link.next))
-    link.next = kin.next
-
-
-cdef inline int link(Accounts *accounts, const Name *name, const Name *parent_name) noexcept nogil:
-    """Make an account inherit the list of a known parent."""
+cdef inline int link(Accounts *accounts, const Name *name, const Name *parent_name, bint moves) noexcept nogil:
+    """Make an account inherit the list of a known parent. With `moves` it loses its own list, in the same step."""
     cdef Slot *parent = find(accounts, parent_name)
     cdef Slot *slot = find(accounts, name)
     cdef const AccountHeader *header
@@ -426,7 +432,7 @@ cdef inline int link(Accounts *accounts, const Name *name, const Name *parent_na
         if not header.flags & SUBACCOUNT:
             if header.flags & KIN and kin_of(header).next:
                 return HAS_SUBACCOUNTS
-            if not is_open(trie_of(header)):
+            if not moves and not is_open(trie_of(header)):
                 return HAS_ENTRIES
     if not make_parent(accounts, parent) or (slot == NULL and not make_room(accounts)):
         return NO_MEMORY

@@ -165,6 +165,14 @@ cdef class Matcher:
             >>> matcher.enforced("acct-1"), matcher.allows("acct-1", "8.8.8.8")
             (True, False)
         """
+        self.publish_list(account, prefixes, when_empty, mode, False)
+
+    def _publish_moved(self, str account not None, object prefixes, *, str when_empty not None="allow",
+                       str mode not None="enforce"):
+        """Like `publish`; a subaccount leaves its parent in the same step."""
+        self.publish_list(account, prefixes, when_empty, mode, True)
+
+    cdef publish_list(self, str account, object prefixes, str when_empty, str mode, bint moves):
         cdef Name name
         cdef Plan plan
         cdef uint32_t count = 0
@@ -185,7 +193,7 @@ cdef class Matcher:
                 raise MemoryError
             with cython.critical_section(self):
                 self.wait_for_adoption()
-                outcome = publish(accounts_of(&self.lists), &name, &plan, enforced, flag)
+                outcome = publish(accounts_of(&self.lists), &name, &plan, enforced, flag, moves)
             drop_plan(&plan)
         finally:
             free(items)
@@ -226,6 +234,13 @@ cdef class Matcher:
             InvalidAccountError: If a name is empty or too long.
             SubaccountError: If the parent is itself a subaccount, or if the account is enforced or has subaccounts.
         """
+        self.link_to(account, parent, False)
+
+    def _link_moved(self, str account not None, str parent not None):
+        """Like `link`; an account with a list loses it in the same step."""
+        self.link_to(account, parent, True)
+
+    cdef link_to(self, str account, str parent, bint moves):
         cdef Name name, parent_name
         cdef int outcome
         self.new_name(account, &name)
@@ -234,7 +249,7 @@ cdef class Matcher:
             raise SubaccountError(f"{account!r} cannot inherit its own list")
         with cython.critical_section(self):
             self.wait_for_adoption()
-            outcome = link(accounts_of(&self.lists), &name, &parent_name)
+            outcome = link(accounts_of(&self.lists), &name, &parent_name, moves)
         if outcome == NO_PARENT:
             raise AccountNotFoundError(
                 f"{account!r} cannot inherit from the unknown account {parent!r}: publish the parent's list first, "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from ipaddress import ip_network
 from itertools import combinations
@@ -11,6 +12,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from cidrgate import Change, Entry, RuleManager
+
+
+ABOUT_ACCOUNTS = frozenset({"delete_account", "edit_account", "move_account", "set_policy"})
+"""Actions of rows that need not change a list."""
 
 
 class Replay:
@@ -35,9 +40,11 @@ class Replay:
             if change.action == "create_account":
                 assert change.account not in self.accounts
                 self.accounts.add(change.account)
-            else:
+            elif change.action == "rename_account":
+                self.rename(change.account, change)
+            elif change.action not in ABOUT_ACCOUNTS:
                 assert change.before or change.after
-            assert change.account in self.accounts
+            assert change.account in self.accounts or change.action == "rename_account"
             listed = self.lists.setdefault(change.account, {})
             for entry in change.before:
                 assert listed.pop(entry.id) == entry
@@ -46,8 +53,26 @@ class Replay:
                 assert entry.account == change.account
                 listed[entry.id] = entry
             assert_valid((entry.cidr for entry in listed.values()), self.max_entries)
+            if change.action == "delete_account":
+                assert not self.lists.pop(change.account)
+                self.accounts.remove(change.account)
             if change.actor is not None:
                 self.left_behind[change.actor, change.account] = {entry.cidr for entry in listed.values()}
+
+    def rename(self, account: str, change: Change) -> None:
+        """Apply a row of a name that an account leaves, or of the one that it gets."""
+        assert change.details is not None
+        before, after = change.details["before"], change.details["after"]
+        if before.get("name") == account:
+            self.accounts.remove(account)
+            assert not self.lists.get(after["name"])
+            left = self.lists.pop(account, {})
+            self.lists[after["name"]] = {key: replace(entry, account=after["name"]) for key, entry in left.items()}
+        elif after.get("name") == account:
+            assert account not in self.accounts
+            self.accounts.add(account)
+        else:
+            assert before["parent"] != after["parent"]
 
 
 def assert_valid(cidrs: Iterable[str], max_entries: int) -> None:

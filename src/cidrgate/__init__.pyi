@@ -2,6 +2,7 @@
 from cidrgate._engine import Matcher as Matcher, PrefixTrie as PrefixTrie
 from cidrgate.errors import (
     AccountExistsError as AccountExistsError,
+    AccountHasSubaccountsError as AccountHasSubaccountsError,
     AccountNotFoundError as AccountNotFoundError,
     ChangeWithdrawnError as ChangeWithdrawnError,
     CidrgateError as CidrgateError,
@@ -37,8 +38,10 @@ from cidrgate.errors import (
     UnconfirmedChangeError as UnconfirmedChangeError,
     UndoConflictError as UndoConflictError,
     VersionConflictError as VersionConflictError,
+    WouldAddWideEntryError as WouldAddWideEntryError,
     WouldDisableEnforcementError as WouldDisableEnforcementError,
     WouldLockOutCallerError as WouldLockOutCallerError,
+    WouldUseOtherListError as WouldUseOtherListError,
 )
 from cidrgate.gate.account_sources import (
     EXEMPT as EXEMPT,
@@ -53,6 +56,7 @@ from cidrgate.manager import ImportReport as ImportReport, RuleManager as RuleMa
 from cidrgate.rules.policy import Policy as Policy
 from cidrgate.values import (
     Account as Account,
+    AccountDeletion as AccountDeletion,
     Action as Action,
     Address as Address,
     Change as Change,

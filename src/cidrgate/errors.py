@@ -24,12 +24,15 @@ __all__ = [
     "InvalidTextError",
     "AccountExistsError",
     "AccountNotFoundError",
+    "AccountHasSubaccountsError",
     "EntryNotFoundError",
     "SubaccountError",
     "VersionConflictError",
     "UnconfirmedChangeError",
     "WouldDisableEnforcementError",
     "WouldLockOutCallerError",
+    "WouldUseOtherListError",
+    "WouldAddWideEntryError",
     "StoreError",
     "StoreNotFoundError",
     "StoreOutgrownError",
@@ -156,6 +159,22 @@ class AccountNotFoundError(NotFoundError):
         self.account = account
 
 
+class AccountHasSubaccountsError(CidrgateError, ValueError):
+    """An account has subaccounts, so it cannot be deleted alone, or become a subaccount.
+
+    Attributes:
+        account: The account.
+        subaccounts: The names of its subaccounts, at most the first 100.
+    """
+
+    code = "account_has_subaccounts"
+
+    def __init__(self, message: str, *, account: str | None = None, subaccounts: Iterable[str] = ()) -> None:
+        super().__init__(message)
+        self.account = account
+        self.subaccounts = tuple(subaccounts)
+
+
 class EntryNotFoundError(NotFoundError):
     """The account's list does not contain an entry.
 
@@ -223,6 +242,7 @@ class UnconfirmedChangeError(CidrgateError):
         account: The account whose list would change.
         consequence: What the change would do.
         confirm: The names of all confirmations that the change needs, including those already given.
+        way: How the library confirms it.
     """
 
     code = "unconfirmed_change"
@@ -231,6 +251,7 @@ class UnconfirmedChangeError(CidrgateError):
         self.account = account
         self.consequence = consequence
         self.confirm = tuple(confirm)
+        self.way = way
         super().__init__(self.told(way))
 
     def told(self, way: str) -> str:
@@ -243,16 +264,24 @@ class UnconfirmedChangeError(CidrgateError):
 
 
 class WouldDisableEnforcementError(UnconfirmedChangeError):
-    """A change would leave an enforced account without entries, so every address would be allowed."""
+    """A change would end the enforcement of an account: no list would decide about its requests any more."""
 
     code = "would_disable_enforcement"
 
-    def __init__(self, *, account: str, confirm: Iterable[str] = ("disable_enforcement",)) -> None:
+    def __init__(
+        self,
+        *,
+        account: str,
+        confirm: Iterable[str] = ("disable_enforcement",),
+        consequence: str | None = None,
+        way: str = "pass allow_empty=True",
+    ) -> None:
         super().__init__(
             account=account,
-            consequence=f"without entries account {account!r} would not be enforced: every address would be allowed",
+            consequence=consequence
+            or f"without entries account {account!r} would not be enforced: every address would be allowed",
             confirm=confirm,
-            way="pass allow_empty=True",
+            way=way,
         )
 
 
@@ -274,6 +303,31 @@ class WouldLockOutCallerError(UnconfirmedChangeError):
             way="list it too, or pass confirmed={'lock_out'}",
         )
         self.address = address
+
+
+class WouldUseOtherListError(UnconfirmedChangeError):
+    """A change would let another list decide for an account, by which some addresses lose or gain access."""
+
+    code = "would_use_other_list"
+
+    def __init__(self, *, account: str, consequence: str, confirm: Iterable[str] = ("other_list",)) -> None:
+        super().__init__(account=account, consequence=consequence, confirm=confirm, way="pass confirmed={'other_list'}")
+
+
+class WouldAddWideEntryError(UnconfirmedChangeError):
+    """A change would list a network that is wider than the policy allows without a confirmation.
+
+    Attributes:
+        networks: The wide networks.
+    """
+
+    code = "would_add_wide_entry"
+
+    def __init__(
+        self, *, account: str, networks: Iterable[str], consequence: str, confirm: Iterable[str] = ("wide_entry",)
+    ) -> None:
+        super().__init__(account=account, consequence=consequence, confirm=confirm, way="pass confirmed={'wide_entry'}")
+        self.networks = tuple(networks)
 
 
 class StoreError(CidrgateError):

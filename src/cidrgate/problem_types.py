@@ -172,6 +172,13 @@ PROBLEM_TYPES: Final = (
         "Use it, or choose another name.",
     ),
     _of(
+        errors.AccountHasSubaccountsError,
+        409,
+        "Account has subaccounts",
+        "The account has subaccounts, so it cannot be deleted alone, or become a subaccount. Nothing was changed.",
+        "Delete the subaccounts first, or delete them with it; move them before it gets a parent.",
+    ),
+    _of(
         errors.SubaccountError,
         409,
         "List inherited",
@@ -182,7 +189,8 @@ PROBLEM_TYPES: Final = (
         errors.WouldDisableEnforcementError,
         409,
         "Change would disable enforcement",
-        "Without entries the account would not be enforced: every address would be allowed. Nothing was changed.",
+        "After the change no list would decide for the account any more, for example because its last entry is removed "
+        "or the account is deleted. Nothing was changed.",
         "Repeat the change with the confirmation `disable_enforcement`, if that is wanted.",
     ),
     _of(
@@ -191,6 +199,21 @@ PROBLEM_TYPES: Final = (
         "Change would lock out the caller",
         "After the change your own address could not act for the account any more. Nothing was changed.",
         "List your address too, or repeat the change with the confirmation `lock_out`, if that is wanted.",
+    ),
+    _of(
+        errors.WouldUseOtherListError,
+        409,
+        "Change would use another list",
+        "With another parent, another list would decide for the account, and some addresses would lose or gain access. "
+        "Nothing was changed.",
+        "Repeat the change with the confirmation `other_list`, if that is wanted.",
+    ),
+    _of(
+        errors.WouldAddWideEntryError,
+        409,
+        "Change would add a wide entry",
+        "A network is wider than the policy allows without a confirmation. Nothing was changed.",
+        "List a narrower network, or repeat the change with the confirmation `wide_entry`, if that is wanted.",
     ),
     _of(
         errors.UnconfirmedChangeError,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from cidrgate.errors import CidrgateError, Problem
-    from cidrgate.values import Account, Change, Decision, ListChange, ListState
+    from cidrgate.values import Account, AccountDeletion, Change, Decision, ListChange, ListState
 
 __all__ = [
     "EntryInfo",
@@ -26,6 +26,7 @@ __all__ = [
     "change_record",
     "data_of_record",
     "decision_record",
+    "deletion_record",
     "entry_record",
     "error_data",
     "error_data_record",
@@ -90,10 +91,24 @@ def account_record(account: Account, state: ListState) -> dict[str, Any]:
     return {
         "name": account.name,
         "parent": account.parent,
+        "display_name": account.display_name,
         "entry_count": state.entries,
         "enforced": state.enforced,
         "version": account.version,
         "created_at": utc_text(account.created_at),
+    }
+
+
+def deletion_record(deletion: AccountDeletion) -> dict[str, Any]:
+    """Return the JSON object of what the deletion of an account deleted."""
+    account = deletion.account
+    return {
+        "account": account.name,
+        "parent": account.parent,
+        "display_name": account.display_name,
+        "version": account.version,
+        "entries": [entry_record(entry) for entry in deletion.entries],
+        "subaccounts": list(deletion.subaccounts),
     }
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Account",
+    "AccountDeletion",
     "Action",
     "Address",
     "Change",
@@ -56,6 +57,12 @@ Action: TypeAlias = Literal[
     "restore",
     "undo",
     "expire",
+    "rename_account",
+    "move_account",
+    "edit_account",
+    "delete_account",
+    "set_policy",
+    "erase",
     "create_token",
     "revoke_token",
     "create_link",
@@ -168,12 +175,36 @@ def whole_number(value: int, name: str, *, least: int | None = None) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """An account, its parent if it is a subaccount, and the number of changes to its list."""
+    """An account, its parent if it is a subaccount, its name for people, and the number of changes to it.
+
+    Attributes:
+        name: The name, which requests and changes use.
+        parent: The account whose list it inherits, or None.
+        created_at: When it was created; a time in UTC with a time zone.
+        version: The number of changes of its list, its name, its parent and its policy.
+        display_name: Its name for people, or None.
+    """
 
     name: str
     parent: str | None
     created_at: datetime
     version: int = 0
+    display_name: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountDeletion:
+    """What the deletion of an account deleted; `RuleManager.delete_account` returns it.
+
+    Attributes:
+        account: The account as it was.
+        entries: The entries of its own list, in address order.
+        subaccounts: The names of the subaccounts that were deleted with it, sorted.
+    """
+
+    account: Account
+    entries: tuple[Entry, ...]
+    subaccounts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -643,8 +674,11 @@ class Change:
         actor: The actor who made the change, or None if no actor was named.
         account: The account that changed; None for an event of the store as a whole, such as a sign-in.
         action: What happened. `create_account`, `add`, `edit`, `remove`, `replace`, `restore`, `undo`, or `expire`
-            if the change removed expired entries from the list. Events of the whole store are `create_token`,
-            `revoke_token`, `create_link`, `sign_in`, `sign_in_failed`, `end_session`, `end_all_sessions` and `prune`.
+            if the change removed expired entries from the list. Of an account: `rename_account`, which has a row with
+            the old name, one with the new name, and one for each subaccount; `move_account` to another parent;
+            `edit_account` of its display name; `set_policy`; and `delete_account`. Events of the whole store are
+            `create_token`, `revoke_token`, `create_link`, `sign_in`, `sign_in_failed`, `end_session`,
+            `end_all_sessions`, `prune`, `erase` and `set_policy`.
         before: The entries that the change removed or edited, as they were before.
         after: The entries that the change added or edited, as they are after.
         details: What changed besides entries, as JSON: `before` and `after`; None if that is nothing.

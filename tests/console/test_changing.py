@@ -357,3 +357,24 @@ def test_a_long_history_has_pages(console: Console, visitors: Visitors) -> None:
     expect(page.get_by_text("Created the account")).to_be_visible()
     page.get_by_role("link", name="Newest").click()
     expect(page.get_by_text("Now", exact=True)).to_be_visible()
+
+
+def test_an_entry_is_disabled_and_enabled_by_one_click(console: Console, visitors: Visitors) -> None:
+    account = console.account("9.9.9.0/24", "8.8.8.0/24")
+    page = visitors.person(console, f"account:{account}:write")
+    page.goto(f"list?account={account}")
+    page.get_by_role("button", name="Disable 8.8.8.0/24").click()
+    expect(page.get_by_role("status")).to_contain_text("Changed 8.8.8.0/24 (enabled: no)")
+    expect(row_of(page, "8.8.8.0/24")).to_contain_text("disabled")
+    assert [entry.enabled for entry in console.manager.entries(account)] == [False, True]
+    page.get_by_role("button", name="Disable 9.9.9.0/24").click()
+    dialog = page.get_by_role("dialog", name="Disable 9.9.9.0/24?")
+    dialog.get_by_role("checkbox", name="Lock my own address out").check()
+    dialog.get_by_role("button", name="Disable").click()
+    expect(page.locator("#own")).to_contain_text("not covered")
+    page.get_by_role("button", name="Enable 9.9.9.0/24").click()
+    expect(page.get_by_role("status")).to_contain_text("Changed 9.9.9.0/24 (enabled: yes)")
+    page.get_by_role("button", name="Undo").click()
+    page.get_by_role("dialog").get_by_role("checkbox", name="Lock my own address out").check()
+    page.get_by_role("dialog").get_by_role("button", name="Undo").click()
+    expect(row_of(page, "9.9.9.0/24")).to_contain_text("disabled")

@@ -39,6 +39,7 @@ class Asked:
     version: int | None = None
     scope: str = ""
     parent: str | None = None
+    new: str = ""
 
 
 @dataclass
@@ -129,6 +130,14 @@ def ends(what: str) -> Case | str:
             return lambda _: Asked(what)
         case "restore":
             return lambda world: Asked(what, sequence=sequence_of(world, "acct-1", 0))
+        case "rename_account":
+            return lambda _: Asked(what, "acct-2", new="acct-4")
+        case "delete_account":
+            return lambda _: Asked(what, "acct-2")
+        case "leave_parent":
+            return lambda _: Asked(what, "sub-1")
+        case "move_account":
+            return lambda _: Asked(what, "acct-2", parent="acct-3")
         case "undo":
             return lambda world: Asked(what, sequence=sequence_of(world, "acct-1", 1))
         case "add":
@@ -155,7 +164,18 @@ def locks_out(what: str) -> Case | str:
             return lambda world: Asked(what, "acct-2", sequence=sequence_of(world, "acct-2", 2))
         case "import":
             return "many lists are imported for many customers: its caller is none of them"
+        case "move_account":
+            return "the other list is a guard too: see the test of both"
     return "it leaves every list as it is"
+
+
+def uses_another_list(what: str) -> Case | str:
+    """A change after which another list decides for acct-2; the caller stays allowed."""
+    if what == "move_account":
+        return lambda _: Asked(what, "acct-2", parent="acct-1")
+    if what == "leave_parent":
+        return "without a parent no list decides, and that is another guard"
+    return "the account keeps its own list, or has none any more"
 
 
 def of_an_unknown_account(what: str) -> Case | str:
@@ -176,6 +196,10 @@ def of_a_subaccount(what: str) -> Case | str:
             return lambda world: Asked(what, "sub-1", sequence=sequence_of(world, "acct-1", 1))
         case "create_account":
             return lambda _: Asked(what, "sub-2", parent="sub-1")
+        case "move_account":
+            return lambda _: Asked(what, "acct-3", parent="sub-1")
+        case "rename_account" | "leave_parent" | "delete_account":
+            return "a subaccount has a name and an end of its own"
     return "a credential may be good for a subaccount, to look at"
 
 
@@ -194,12 +218,21 @@ def of_another_version(what: str) -> Case | str:
             return lambda world: Asked(what, "acct-2", sequence=sequence_of(world, "acct-2", 1), version=1)
         case "import":
             return "the lists of many accounts have no version together"
+        case "rename_account":
+            return lambda _: Asked(what, "acct-3", new="acct-4", version=1)
+        case "move_account":
+            return lambda _: Asked(what, "acct-3", parent="acct-1", version=1)
+        case "leave_parent":
+            return lambda _: Asked(what, "sub-1", version=1)
+        case "delete_account":
+            return lambda _: Asked(what, "acct-3", version=1)
     return "what it makes has no version yet"
 
 
 GUARDS: dict[str, Callable[[str], Case | str]] = {
     Guard.DISABLE_ENFORCEMENT: ends,
     Guard.LOCK_OUT: locks_out,
+    Guard.OTHER_LIST: uses_another_list,
     "unknown_account": of_an_unknown_account,
     "subaccount": of_a_subaccount,
     "version": of_another_version,

@@ -52,6 +52,11 @@ class Edge(Protocol):
         """Ask for a change."""
 
 
+def edited(asked: Asked) -> dict[str, Any]:
+    """What a change changes of an account."""
+    return {"name": asked.new} if asked.what == "rename_account" else {"parent": asked.parent}
+
+
 def entries_of(asked: Asked) -> list[NewEntry]:
     return [NewEntry(asked.cidrs)] if asked.cidrs else []
 
@@ -61,8 +66,9 @@ class Library:
 
     rows: ClassVar[Rows] = LIBRARY
     says: ClassVar[dict[str, str]] = {
-        Guard.DISABLE_ENFORCEMENT: r"allow_empty=True",
+        Guard.DISABLE_ENFORCEMENT: r"allow_empty=True|pass confirmed=\{'disable_enforcement'\}",
         Guard.LOCK_OUT: r"list it too, or pass confirmed=\{'lock_out'\}",
+        Guard.OTHER_LIST: r"pass confirmed=\{'other_list'\}",
         "unknown_account": r"create it first",
         "subaccount": r"change 'acct-1' instead|choose 'acct-1' as the parent",
         "version": r"read it again",
@@ -70,6 +76,7 @@ class Library:
     wrong: ClassVar[dict[str, list[Any]]] = {
         Guard.DISABLE_ENFORCEMENT: [("lock_out",)],
         Guard.LOCK_OUT: [("disable_enforcement",)],
+        Guard.OTHER_LIST: [("disable_enforcement", "lock_out")],
     }
 
     def excuse(self, guard: str, what: str) -> str | None:
@@ -102,6 +109,12 @@ class Library:
                         raise problem
                 case "create_account":
                     manager.create_account(account, parent=asked.parent)
+                case "rename_account":
+                    manager.rename_account(account, asked.new, **version, confirmed=confirm)
+                case "edit_account":
+                    manager.edit_account(account, **edited(asked), **version, confirmed=confirm)
+                case "delete_account":
+                    manager.delete_account(account, **version, confirmed=confirm)
                 case "create_token":
                     world.credentials.create_token("new", [Scope.parse(asked.scope)])
                 case "create_token_in":
@@ -123,8 +136,12 @@ class Commands:
     """The shell."""
 
     rows: ClassVar[Rows] = COMMANDS
-    says: ClassVar[dict[str, str]] = {**Library.says, Guard.DISABLE_ENFORCEMENT: r"say --empty"}
-    wrong: ClassVar[dict[str, list[Any]]] = {Guard.DISABLE_ENFORCEMENT: []}
+    says: ClassVar[dict[str, str]] = {
+        **Library.says,
+        Guard.DISABLE_ENFORCEMENT: r"say (--empty|--confirm disable_enforcement)",
+        Guard.OTHER_LIST: r"say --confirm other_list",
+    }
+    wrong: ClassVar[dict[str, list[Any]]] = {Guard.DISABLE_ENFORCEMENT: [], Guard.OTHER_LIST: [("lock_out",)]}
 
     def excuse(self, guard: str, what: str) -> str | None:
         if guard == Guard.LOCK_OUT:
@@ -136,6 +153,7 @@ class Commands:
     def ask(self, world: World, row: str, asked: Asked, confirm: Any = ()) -> Refusal | None:
         version = [] if asked.version is None else ["--expect-version", str(asked.version)]
         empty = ["--empty"] if Guard.DISABLE_ENFORCEMENT in confirm else []
+        confirmed = [part for name in confirm for part in ("--confirm", str(name))]
         file = world.path.with_name("lists.csv")
         file.write_text(f"account,cidr\n{asked.account},{asked.cidrs}\n")
         arguments = {
@@ -147,6 +165,14 @@ class Commands:
             "undo": [asked.account, str(asked.sequence), *version, *empty],
             "import": [str(file), "--replace"],
             "account create": [asked.account, *([] if asked.parent is None else ["--parent", asked.parent])],
+            "account rename": [asked.account, asked.new, *version, *confirmed],
+            "account edit": [
+                asked.account,
+                *(["--no-parent"] if asked.parent is None else ["--parent", asked.parent]),
+                *version,
+                *confirmed,
+            ],
+            "account delete": [asked.account, *version, *confirmed],
             "token create": ["new", "--scope", asked.scope],
         }[row.removeprefix("entry ")]
         result = typed([*row.split(), *arguments, "-d", str(world.path)])
@@ -156,13 +182,15 @@ class Commands:
         assert result.exit_code in (3, 4, 5)
         again = typed([*row.split(), *arguments, "-d", str(world.path), "--json"])
         assert again.exit_code == result.exit_code, "it is refused each time"
-        needed = (Guard.DISABLE_ENFORCEMENT.value,) if "would_disable_enforcement" in again.stderr else ()
+        needed = tuple(guard.value for guard in Guard if PROBLEMS[guard] in again.stderr)
         return Refusal(result.stderr, needed)
 
 
 PROBLEMS = {
     Guard.DISABLE_ENFORCEMENT: "would_disable_enforcement",
     Guard.LOCK_OUT: "would_lock_out_caller",
+    Guard.OTHER_LIST: "would_use_other_list",
+    Guard.WIDE_ENTRY: "would_add_wide_entry",
     "unknown_account": "account_not_found",
     "subaccount": "list_inherited",
     "version": "version_conflict",
@@ -171,6 +199,7 @@ HTTP_SAYS = {
     **Library.says,
     Guard.DISABLE_ENFORCEMENT: r"confirm=disable_enforcement",
     Guard.LOCK_OUT: r"confirm=lock_out",
+    Guard.OTHER_LIST: r"confirm=other_list",
     "unknown_account": r"there is no account 'nope'",
 }
 
@@ -183,6 +212,7 @@ class Rest:
     wrong: ClassVar[dict[str, list[Any]]] = {
         Guard.DISABLE_ENFORCEMENT: [("lock_out",), ("true",), ("ends",), ("lock_out", "true")],
         Guard.LOCK_OUT: [("disable_enforcement",), ("true",), ("1",)],
+        Guard.OTHER_LIST: [("disable_enforcement",), ("true",)],
     }
 
     def excuse(self, guard: str, what: str) -> str | None:
@@ -201,6 +231,10 @@ class Rest:
             "undo": None,
             "create_account": {"name": asked.account, "parent": asked.parent},
             "create_token": {"name": "new", "scopes": [asked.scope]},
+            "rename_account": edited(asked),
+            "move_account": edited(asked),
+            "leave_parent": edited(asked),
+            "delete_account": None,
         }
         body = {"name": asked.account} if path.endswith("subaccounts") else bodies[asked.what]
         headers = {"Authorization": f"Bearer {world.token}"}
@@ -216,7 +250,7 @@ class Rest:
         problem = answer.json()
         assert answer.status_code in (404, 409, 412, 422)
         if answer.status_code == 422:
-            said = ("'disable_enforcement' or 'lock_out'", "an unknown parameter")
+            said = ("'disable_enforcement', 'lock_out'", "an unknown parameter")
             assert any(words in problem["detail"] for words in said), problem
             return Refusal(problem["detail"])
         assert problem["code"] in PROBLEMS.values()
@@ -232,6 +266,7 @@ class Programs:
     wrong: ClassVar[dict[str, list[Any]]] = {
         Guard.DISABLE_ENFORCEMENT: [{"allow_lock_out": True}, {"confirm": ["lock_out"]}, {"confirm": ["true"]}],
         Guard.LOCK_OUT: [{"allow_empty": True}, {"confirm": ["disable_enforcement"]}, {"confirm": ["true"]}],
+        Guard.OTHER_LIST: [{"confirm": ["disable_enforcement"]}, {"confirm": ["true"]}],
     }
 
     def excuse(self, guard: str, what: str) -> str | None:
@@ -247,6 +282,8 @@ class Programs:
         entry = world.id_of("acct-1" if asked.account == "sub-1" else asked.account, asked.entry) if asked.entry else 0
         # A method has no word for what its change can never do.
         said: dict[str, Any] = dict(confirm) if isinstance(confirm, dict) else {"confirm": list(confirm)}
+        if "allow_lock_out" in said and row in ("edit_account", "delete_account"):
+            said = {"confirm": [Guard.LOCK_OUT]}
         if "allow_empty" in said and row in ("add_entries", "edit_entry"):
             said = {"confirm": [Guard.DISABLE_ENFORCEMENT]}
         said["expect_version"] = asked.version
@@ -264,6 +301,10 @@ class Programs:
                         client.remove_entries(asked.account, [entry], **said)
                     case "restore_list":
                         client.restore(asked.account, asked.sequence, **said)
+                    case "edit_account":
+                        client.edit_account(asked.account, **edited(asked), **said)
+                    case "delete_account":
+                        client.delete_account(asked.account, **said)
                     case "undo_change":
                         client.undo(asked.account, max(asked.sequence, 1), **said)
                     case "create_account":

@@ -115,7 +115,9 @@ class FailingMatcher:
         self._matcher = matcher
         self.error: BaseException | None = None
 
-    def publish(self, account: str, prefixes: Iterable[str], *, when_empty: Literal["allow", "deny"] = "allow") -> None:
+    def _publish_moved(
+        self, account: str, prefixes: Iterable[str], *, when_empty: Literal["allow", "deny"] = "allow"
+    ) -> None:
         if self.error is not None:
             raise self.error
         self._matcher.publish(account, prefixes, when_empty=when_empty)
@@ -261,7 +263,9 @@ def test_who_waits_to_look_at_the_store_is_looked_for(
 @pytest.mark.parametrize("enforced", [True, False])
 def test_the_store_says_whether_a_list_of_which_nothing_matches_is_enforced(enforced: bool) -> None:
     matcher = Matcher()
-    publication._publish(matcher, ExpirySchedule(), StoredList("acct-1", None, [], {}, enforced), datetime.now(UTC))
+    publication._publish(
+        matcher, ExpirySchedule(), [StoredList("acct-1", None, [], {}, enforced)], (), datetime.now(UTC)
+    )
     assert "acct-1" in matcher
     assert matcher.enforced("acct-1") is enforced
     assert matcher.allows("acct-1", "8.8.8.8") is not enforced

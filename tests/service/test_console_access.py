@@ -29,6 +29,7 @@ WRITE = {
     "/list/edit/check",
     "/list/edit/rewrite",
     "/list/remove",
+    "/list/enable",
     "/list/restore",
     "/list/undo",
 }

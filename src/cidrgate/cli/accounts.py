@@ -1,18 +1,27 @@
-"""`cidrgate account`: creates, lists and shows accounts and subaccounts."""
+"""`cidrgate account`: creates, shows, renames, moves and deletes accounts and subaccounts."""
 
-from typing import Annotated
+from collections.abc import Callable, Collection
+from datetime import UTC, datetime
+from typing import Annotated, Any
 
 import typer
 
-from cidrgate.cli.arguments import CURSOR_HELP, AccountName, DryRun, Limit
+from cidrgate.cli.arguments import CURSOR_HELP, AccountName, Confirmed, DryRun, Limit, Version
+from cidrgate.cli.errors import CommandError
+from cidrgate.cli.list_attempts import access_lines
 from cidrgate.cli.options import Session, command
 from cidrgate.cli.output import DRY, Table, a_page, counted
-from cidrgate.serialization import account_record
-from cidrgate.values import ListState
+from cidrgate.manager import RuleManager
+from cidrgate.manager.confirmations import refuse_unconfirmed
+from cidrgate.manager.outcomes import Guard, ListOutcome
+from cidrgate.manager.previews import AccessChange, access_change
+from cidrgate.rules.decisions import list_state
+from cidrgate.serialization import account_record, deletion_record
+from cidrgate.values import Account, ListState
 
 __all__ = ["app"]
 
-app = typer.Typer(help="Create, list and show accounts.", no_args_is_help=True)
+app = typer.Typer(help="Create, show, rename, move and delete accounts.", no_args_is_help=True)
 
 
 @command(app, "create")
@@ -21,12 +30,15 @@ def _create(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The new account.")],
     *,
     parent: Annotated[str | None, typer.Option("--parent", "-p", help="The account whose list it inherits.")] = None,
+    display_name: Annotated[
+        str | None, typer.Option("--display-name", metavar="TEXT", help="Its name for people.")
+    ] = None,
     dry_run: DryRun = False,
 ) -> None:
     """Create an account, or with --parent a subaccount, which inherits a list."""
     with session.open(create=True, dry_run=dry_run) as manager:
         maker = manager.with_hooks(dry_run=True) if dry_run else manager
-        account = maker.create_account(name, parent=parent, actor=session.actor)
+        account = maker.create_account(name, parent=parent, display_name=display_name, actor=session.actor)
         # A new account has the state of its parent's list, and a dry run creates none that could be asked for.
         states = manager.list_states([name if parent is None else parent])
     state = states.get(account.parent or name, ListState(entries=0, enforced=False))
@@ -47,6 +59,7 @@ def _show(session: Session, name: AccountName) -> None:
         subaccounts = [one.name for one in manager.accounts(parent=name)]
     lines = {
         "account": account.name,
+        "display name": account.display_name or "",
         "inherits from": account.parent or "",
         "subaccounts": ", ".join(subaccounts),
         "entries": f"{state.entries}",
@@ -75,9 +88,11 @@ def _list(
         states = manager.list_states(None if limit is None else [account.name for account in accounts])
     # An account that was created between the two reads is left out.
     accounts = [account for account in accounts if account.name in states]
-    rows = [
+    columns: tuple[str, ...] = ("account", "display name", "inherits from", "entries", "enforced", "created at (UTC)")
+    rows: list[tuple[str, ...]] = [
         (
             account.name,
+            account.display_name or "",
             account.parent or "",
             f"{states[account.name].entries}",
             "yes" if states[account.name].enforced else "no",
@@ -85,7 +100,8 @@ def _list(
         )
         for account in accounts
     ]
-    columns = ("account", "inherits from", "entries", "enforced", "created at (UTC)")
+    if not any(account.display_name for account in accounts):
+        columns, rows = columns[:1] + columns[2:], [row[:1] + row[2:] for row in rows]
     session.output.answer(
         {
             "items": [account_record(account, states[account.name]) for account in accounts],
@@ -94,3 +110,134 @@ def _list(
         Table(columns, rows, right=frozenset({"entries"})),
         counted(len(accounts), "account", "accounts"),
     )
+
+
+@command(app, "rename")
+def _rename(
+    session: Session,
+    old: Annotated[str, typer.Argument(metavar="OLD", help="The account.")],
+    new: Annotated[str, typer.Argument(metavar="NEW", help="Its new name.")],
+    *,
+    expect_version: Version = None,
+    confirm: Confirmed = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Rename an account; its list, its subaccounts and its tokens stay, and its history is found under both names."""
+    with session.open() as manager:
+        account, state, access = _edited(
+            manager,
+            lambda accounts: accounts.rename_account(
+                old, new, actor=session.actor, expect_version=expect_version, confirmed=confirm or ()
+            ),
+            confirm,
+            dry_run=dry_run,
+        )
+    record = account_record(account, state)
+    if access is None:
+        session.output.answer(record, f"renamed account {old} to {new}")
+    else:
+        session.output.answer({**record, "dry_run": True}, f"would rename account {old} to {new}", DRY)
+
+
+@command(app, "edit")
+def _edit(
+    session: Session,
+    name: AccountName,
+    *,
+    display_name: Annotated[
+        str | None, typer.Option("--display-name", metavar="TEXT", help="Its name for people; empty for none.")
+    ] = None,
+    parent: Annotated[
+        str | None, typer.Option("--parent", "-p", metavar="ACCOUNT", help="The account whose list it inherits.")
+    ] = None,
+    no_parent: Annotated[bool, typer.Option("--no-parent", help="Inherit no list: it begins empty.")] = False,
+    expect_version: Version = None,
+    confirm: Confirmed = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Change the display name of an account, or from which account it inherits its list."""
+    if parent is not None and no_parent:
+        raise CommandError("give --parent or --no-parent, not both")
+    changes: dict[str, Any] = {}
+    if display_name is not None:
+        changes["display_name"] = display_name or None
+    if parent is not None or no_parent:
+        changes["parent"] = parent
+    if not changes:
+        raise CommandError("nothing to change: give --display-name, --parent or --no-parent")
+    with session.open() as manager:
+        account, state, access = _edited(
+            manager,
+            lambda accounts: accounts.edit_account(
+                name, **changes, actor=session.actor, expect_version=expect_version, confirmed=confirm or ()
+            ),
+            confirm,
+            dry_run=dry_run,
+        )
+    said = []
+    if "display_name" in changes:
+        said.append(f"{account.display_name!r} as its display name" if account.display_name else "no display name")
+    if "parent" in changes:
+        said.append(f"the list of {account.parent}" if account.parent else "a list that belongs to it alone")
+    record = account_record(account, state)
+    if access is None:
+        session.output.answer(record, f"account {name} has {' and '.join(said)}")
+    else:
+        record |= {"dry_run": True, **access.record()}
+        session.output.answer(record, f"account {name} would have {' and '.join(said)}", *access_lines(access), DRY)
+
+
+@command(app, "delete")
+def _delete(
+    session: Session,
+    name: AccountName,
+    *,
+    recursive: Annotated[bool, typer.Option("--recursive", help="Delete its subaccounts too.")] = False,
+    expect_version: Version = None,
+    confirm: Confirmed = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Delete an account and its list. The change log keeps the list, and the name can be used again."""
+    with session.open() as manager:
+        outcomes: list[ListOutcome] = []
+        accounts = manager.with_hooks(before_store=outcomes.append, dry_run=True) if dry_run else manager
+        deletion = accounts.delete_account(
+            name,
+            recursive=recursive,
+            actor=session.actor,
+            expect_version=expect_version,
+            confirmed=confirm or (),
+        )
+        for outcome in outcomes:
+            refuse_unconfirmed(outcome, None, confirm or ())
+    below = f" and {counted(len(deletion.subaccounts), 'subaccount', 'subaccounts')}" if deletion.subaccounts else ""
+    entries = counted(len(deletion.entries), "entry", "entries")
+    record = deletion_record(deletion)
+    if dry_run:
+        session.output.answer({**record, "dry_run": True}, f"would delete account {name} ({entries}){below}", DRY)
+    else:
+        session.output.answer(record, f"deleted account {name} ({entries}){below}")
+
+
+def _edited(
+    manager: RuleManager,
+    edit: Callable[[RuleManager], Account],
+    confirm: Collection[Guard] | None,
+    *,
+    dry_run: bool,
+) -> tuple[Account, ListState, AccessChange | None]:
+    """Edit an account, or try it.
+
+    Returns:
+        The account, the state of the list that decides for it, and who would lose or gain access by a dry run.
+    """
+    if not dry_run:
+        account = edit(manager)
+        return account, manager.list_states([account.name])[account.name], None
+    outcomes: list[ListOutcome] = []
+    account = edit(manager.with_hooks(before_store=outcomes.append, dry_run=True))
+    [outcome] = outcomes
+    # A dry run needs no confirmation for itself, but it ends as the command would.
+    refuse_unconfirmed(outcome, None, confirm or ())
+    at = datetime.now(UTC)
+    return account, list_state(outcome.after, at), access_change(outcome.before, outcome.after, at)

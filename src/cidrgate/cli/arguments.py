@@ -5,11 +5,13 @@ from typing import Annotated
 import typer
 
 from cidrgate.cli.errors import CommandError
+from cidrgate.manager.outcomes import Guard
 
 __all__ = [
     "CURSOR_HELP",
     "AccountName",
     "Cidrs",
+    "Confirmed",
     "DryRun",
     "Empty",
     "EntryId",
@@ -43,6 +45,10 @@ Version = Annotated[
 CURSOR_HELP = "Show what follows on a page: the `next_cursor` of its JSON."
 Limit = Annotated[int | None, typer.Option("--limit", "-n", metavar="N", min=1, help="Show only the first N.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask; needed where nobody can be asked.")]
+Confirmed = Annotated[
+    list[Guard] | None,
+    typer.Option("--confirm", metavar="NAME", help="A guard that the change may meet, by name; may be repeated."),
+]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Check everything and show what would change, but change nothing.")
 ]

@@ -13,6 +13,7 @@ from cidrgate.errors import (
     HistoryError,
     SessionNotFoundError,
     TokenNotFoundError,
+    UnconfirmedChangeError,
     WouldDisableEnforcementError,
 )
 
@@ -30,9 +31,10 @@ def shell_message(error: CidrgateError) -> str:
         >>> shell_message(WouldDisableEnforcementError(account="a")).partition(". ")[2]
         'Nothing was changed: say --empty if that is wanted'
     """
-    # The shell has no client address that a list could deny, so there is only one guard to confirm.
-    if isinstance(error, WouldDisableEnforcementError):
+    if isinstance(error, WouldDisableEnforcementError) and "allow_empty" in error.way:
         return error.told("say --empty")
+    if isinstance(error, UnconfirmedChangeError):
+        return error.told(f"say {' '.join(f'--confirm {name}' for name in error.confirm)}")
     if isinstance(error, AccountNotFoundError) and error.account is not None:
         return f"{error}: `cidrgate account create {quote(error.account)}`"
     helpful = _helpful_command(error)

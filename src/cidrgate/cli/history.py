@@ -10,9 +10,10 @@ from cidrgate.cli.confirming import confirm
 from cidrgate.cli.durations import duration
 from cidrgate.cli.options import Session, command
 from cidrgate.cli.output import DRY, Table, a_page, counted, value_text
+from cidrgate.errors import AccountNotFoundError
 from cidrgate.manager import RuleManager
 from cidrgate.serialization import change_record
-from cidrgate.values import DETAILS, Change, Detail, Entry
+from cidrgate.values import DETAILS, Account, Change, Detail, Entry
 
 __all__ = ["app", "described", "said_of"]
 
@@ -29,7 +30,7 @@ def _history(
 ) -> None:
     """Show the changes of an account's list, the newest first."""
     with session.open() as manager:
-        asked = manager.account(account)
+        parent = next((one.parent for one in _accounts(manager, account)), None)
         found = manager.history(account, limit=None if limit is None else limit + 1, before=cursor)
     shown, following = a_page(found, limit)
     rows = [
@@ -37,7 +38,7 @@ def _history(
         for change in shown
     ]
     columns = ("sequence", "at (UTC)", "by", "action", "entries")
-    inherited = f"{account} inherits its list: see `cidrgate history {asked.parent}` for changes of the list"
+    inherited = f"{account} inherits its list: see `cidrgate history {parent}` for changes of the list"
     session.output.answer(
         {
             "account": account,
@@ -45,7 +46,7 @@ def _history(
             "next_cursor": None if following is None else str(following.sequence),
         },
         Table(columns, rows, right=frozenset({"sequence"})),
-        *([] if asked.parent is None else [inherited]),
+        *([] if parent is None else [inherited]),
     )
 
 
@@ -83,7 +84,7 @@ def _rows(number: int) -> str:
 
 
 def described(change: Change) -> str:
-    """Describe a change of the list on one line: `+` for what it added, `-` for what it removed.
+    """Describe a change on one line: `+` for what it added, `-` for what it removed, and what else changed.
 
     Example:
         >>> from datetime import UTC, datetime
@@ -102,7 +103,47 @@ def described(change: Change) -> str:
     removed = [f"- {_labelled(entry)}" for entry in change.before if entry.id not in after]
     altered = [f"{_labelled(before[key])} -> {_labelled(entry)}" for key, entry in after.items() if key in before]
     added = [f"+ {_labelled(entry)}" for entry in change.after if entry.id not in before]
-    return ", ".join([*removed, *altered, *added])
+    return ", ".join([*_other(change), *removed, *altered, *added])
+
+
+def _other(change: Change) -> list[str]:
+    """Describe what a change changed besides entries.
+
+    Example:
+        >>> from datetime import UTC, datetime
+        >>> _other(
+        ...     Change(
+        ...         sequence=3,
+        ...         at=datetime(2025, 1, 2, tzinfo=UTC),
+        ...         actor="me",
+        ...         account="acct-2",
+        ...         action="rename_account",
+        ...         before=(),
+        ...         after=(),
+        ...         details={"before": {"name": "acct-1", "version": 2}, "after": {"name": "acct-2"}},
+        ...     )
+        ... )
+        ['name: acct-1 -> acct-2']
+    """
+    said = change.details or {}
+    before, after = said.get("before") or {}, said.get("after") or {}
+    return [
+        f"{name.replace('_', ' ')}: {_word(before.get(name))} -> {_word(value)}"
+        for name, value in after.items()
+        if value != before.get(name)
+    ]
+
+
+def _word(value: object) -> str:
+    return "none" if value is None else str(value)
+
+
+def _accounts(manager: RuleManager, name: str) -> list[Account]:
+    """Return the account with a name; none if only the history knows the name."""
+    try:
+        return [manager.account(name)]
+    except AccountNotFoundError:
+        return []
 
 
 def said_of(entry: Entry) -> list[str]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from cidrgate.manager.previews import AccessChange
     from cidrgate.values import Entry, ListChange, ListState
 
-__all__ = ["ListAttempt", "answer_change", "attempted", "list_warning", "named"]
+__all__ = ["ListAttempt", "access_lines", "answer_change", "attempted", "list_warning", "named"]
 
 _MOST_LINES = 100
 """How many entries or networks an answer names; a program gets all of them."""
@@ -76,7 +76,7 @@ def answer_change(session: Session, attempt: ListAttempt) -> None:
         lines += [f"{change.account}: {state.entries} of {most} entries", *list_warning(change.account, state)]
     else:
         record |= {"dry_run": True, **access.record()}
-        lines += [f"{change.account} would have {state.entries} of {most} entries", *_access_lines(access), DRY]
+        lines += [f"{change.account} would have {state.entries} of {most} entries", *access_lines(access), DRY]
     session.output.answer(record, *lines)
 
 
@@ -113,7 +113,8 @@ def named(entry: Entry) -> str:
     return f"{entry.cidr} ({', '.join(said)})" if said else entry.cidr
 
 
-def _access_lines(access: AccessChange) -> Iterator[str]:
+def access_lines(access: AccessChange) -> Iterator[str]:
+    """Yield lines that say who would lose or gain access."""
     if access.begins:
         yield "enforcement would begin: every address outside of the list would lose access"
     if access.ends:

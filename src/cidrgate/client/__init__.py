@@ -15,6 +15,7 @@ with needs_extra("client", "cidrgate.client"):
 
 from cidrgate.client.errors import ApiConnectionError, ApiConnectionLostError, ApiError, UnconfirmedError
 from cidrgate.client.values import (
+    AccountDeletionInfo,
     AccountInfo,
     CallerInfo,
     ChangeInfo,
@@ -43,6 +44,7 @@ __all__ = [
     "ProblemErrorInfo",
     "ProblemTypeInfo",
     "AccountInfo",
+    "AccountDeletionInfo",
     "EntryInfo",
     "ListInfo",
     "ListChange",

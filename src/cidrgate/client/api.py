@@ -13,6 +13,7 @@ import httpx
 from cidrgate.client.errors import ApiConnectionError, ApiConnectionLostError, error_of
 from cidrgate.client.requests import address_text, changes, confirmations, entry_id, json_value, path_of, submission
 from cidrgate.client.values import (
+    AccountDeletionInfo,
     AccountInfo,
     ChangeInfo,
     CheckInfo,
@@ -29,6 +30,7 @@ from cidrgate.client.values import (
     account_of,
     change_of,
     decision_of,
+    deletion_of,
     entry_of,
     list_change_of,
     preview_of,
@@ -37,12 +39,13 @@ from cidrgate.client.values import (
     token_of,
     value_of,
 )
-from cidrgate.values import Entry, whole_number
+from cidrgate.values import Entry, truth, whole_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
     from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+    from types import EllipsisType
     from typing import Unpack
 
     from cidrgate.client.requests import Cidrs, EntryReference
@@ -72,10 +75,11 @@ class Client:
     cannot be reached. An `ApiError` is also the error that the library raises for the same reason, such as
     `VersionConflictError`, `AccountNotFoundError` or `RuleError`.
 
-    A method that changes a list raises `UnconfirmedError` for a change that must be confirmed. There are two such
-    changes: one that leaves an enforced account without entries, unless `allow_empty=True`, and one that denies the
-    address of this client, unless `allow_lock_out=True`. `confirm` accepts the same confirmations by the service's
-    names.
+    A method that changes a list or an account raises `UnconfirmedError` for a change that must be confirmed. `confirm`
+    takes the service's names of the confirmations: `disable_enforcement` for a change after which no list decides for
+    an enforced account, `lock_out` for one that denies the address of this client, `other_list` for another parent by
+    whose list other addresses are allowed, and `wide_entry` for a network that is wider than the policy allows.
+    `allow_empty=True` is the same as the first, and `allow_lock_out=True` the same as the second.
 
     The client sends a change with an `Idempotency-Key`. If the response is lost, also in a proxy, or if the service
     does not know whether the change was stored, the client sends it once more with the same key. The service does not
@@ -146,24 +150,86 @@ class Client:
         return self._pages("/v1/accounts", account_of, parent=parent, containing=containing)
 
     def create_account(
-        self, name: str, *, parent: str | None = None, idempotency_key: str | None = None
+        self,
+        name: str,
+        *,
+        parent: str | None = None,
+        display_name: str | None = None,
+        idempotency_key: str | None = None,
     ) -> AccountInfo:
         """Create an account, or a subaccount if there is a parent."""
-        body = {"name": name, "parent": parent}
+        body = {"name": name, "parent": parent, "display_name": display_name}
         return account_of(self._send("POST", "/v1/accounts", body, idempotency_key=idempotency_key))
 
     def get_account(self, account: str) -> AccountInfo:
         """Return one account."""
         return account_of(self._send("GET", path_of(account)))
 
+    def edit_account(
+        self,
+        account: str,
+        *,
+        name: str | EllipsisType = ...,
+        parent: str | EllipsisType | None = ...,
+        display_name: str | EllipsisType | None = ...,
+        confirm: Iterable[str] = (),
+        expect_version: int | None = None,
+        idempotency_key: str | None = None,
+    ) -> AccountInfo:
+        """Change the name, the parent or the display name of an account.
+
+        Args:
+            account: The account.
+            name: The new name; `...` for no change, also below.
+            parent: The account whose list it inherits from now on; None for a list that belongs to it alone.
+            display_name: The name for people; None for none.
+            confirm: The service's names of the confirmations for this change.
+            expect_version: The version that the account must have; None for any version.
+            idempotency_key: The key that makes a repeated request take effect once; None creates a new one.
+        """
+        body = {"name": name, "parent": parent, "display_name": display_name}
+        return account_of(
+            self._sent_change(
+                "PATCH",
+                path_of(account),
+                {field: value for field, value in body.items() if value is not ...},
+                confirm=confirmations(confirm),
+                expect_version=expect_version,
+                idempotency_key=idempotency_key,
+            )
+        )
+
+    def delete_account(
+        self,
+        account: str,
+        *,
+        recursive: bool = False,
+        confirm: Iterable[str] = (),
+        expect_version: int | None = None,
+        idempotency_key: str | None = None,
+    ) -> AccountDeletionInfo:
+        """Delete an account and its list, with `recursive` its subaccounts too; the other arguments as above."""
+        return deletion_of(
+            self._sent_change(
+                "DELETE",
+                path_of(account),
+                query={"recursive": truth(recursive, "recursive")},
+                confirm=confirmations(confirm),
+                expect_version=expect_version,
+                idempotency_key=idempotency_key,
+            )
+        )
+
     def list_subaccounts(self, account: str, *, containing: str | None = None) -> Iterator[AccountInfo]:
         """Return the subaccounts of an account; loads one page at a time."""
         return self._pages(path_of(account, "subaccounts"), account_of, containing=containing)
 
-    def create_subaccount(self, account: str, name: str, *, idempotency_key: str | None = None) -> AccountInfo:
+    def create_subaccount(
+        self, account: str, name: str, *, display_name: str | None = None, idempotency_key: str | None = None
+    ) -> AccountInfo:
         """Create a subaccount."""
-        path = path_of(account, "subaccounts")
-        return account_of(self._send("POST", path, {"name": name}, idempotency_key=idempotency_key))
+        path, body = path_of(account, "subaccounts"), {"name": name, "display_name": display_name}
+        return account_of(self._send("POST", path, body, idempotency_key=idempotency_key))
 
     # ------------------------------------------------------------------------------------------------- entries
 
@@ -492,13 +558,34 @@ class Client:
         expect_version: int | None,
         idempotency_key: str | None,
     ) -> ListChange:
+        return list_change_of(
+            self._sent_change(
+                method,
+                path,
+                body,
+                query=query,
+                confirm=confirm,
+                expect_version=expect_version,
+                idempotency_key=idempotency_key,
+            )
+        )
+
+    def _sent_change(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        query: Mapping[str, Any] | None = None,
+        confirm: Sequence[str],
+        expect_version: int | None,
+        idempotency_key: str | None,
+    ) -> dict[str, Any]:
         if expect_version is not None:
             whole_number(expect_version, "expect_version", least=0)
         headers = {} if expect_version is None else {"If-Match": f'"v{expect_version}"'}
         asked = {**(query or {}), **({"confirm": list(confirm)} if confirm else {})}
-        return list_change_of(
-            self._send(method, path, body, query=asked, headers=headers, idempotency_key=idempotency_key)
-        )
+        return self._send(method, path, body, query=asked, headers=headers, idempotency_key=idempotency_key)
 
     def _send(
         self,

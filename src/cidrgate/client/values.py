@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from cidrgate.errors import ProblemCode
 
 __all__ = [
+    "AccountDeletionInfo",
     "AccountInfo",
     "CallerInfo",
     "ChangeInfo",
@@ -34,6 +35,7 @@ __all__ = [
     "account_of",
     "change_of",
     "decision_of",
+    "deletion_of",
     "entry_of",
     "list_change_of",
     "preview_of",
@@ -139,6 +141,28 @@ class AccountInfo:
     enforced: bool
     version: int
     created_at: datetime
+    display_name: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountDeletionInfo:
+    """What the deletion of an account deleted.
+
+    Attributes:
+        account: The name.
+        parent: The account whose list it inherited.
+        display_name: Its name for people.
+        version: Its last version.
+        entries: The entries of its own list.
+        subaccounts: The subaccounts that were deleted with it.
+    """
+
+    account: str
+    parent: str | None
+    display_name: str | None
+    version: int
+    entries: list[EntryInfo]
+    subaccounts: list[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -369,6 +393,12 @@ def entry_of(record: Mapping[str, Any]) -> EntryInfo:
 def account_of(record: Mapping[str, Any]) -> AccountInfo:
     """Return a record as an account."""
     return value_of(AccountInfo, record)
+
+
+def deletion_of(record: Mapping[str, Any]) -> AccountDeletionInfo:
+    """Return a record as the deletion of an account."""
+    entries = [entry_of(one) for one in record["entries"]]
+    return value_of(AccountDeletionInfo, {**record, "entries": entries})
 
 
 def token_of(record: Mapping[str, Any]) -> TokenInfo:

@@ -9,7 +9,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cidrgate.errors import WouldDisableEnforcementError, WouldLockOutCallerError
+from cidrgate.errors import (
+    WouldAddWideEntryError,
+    WouldDisableEnforcementError,
+    WouldLockOutCallerError,
+    WouldUseOtherListError,
+)
 from cidrgate.manager.outcomes import Guard
 from cidrgate.manager.previews import locks_out
 from cidrgate.rules.decisions import enforced
@@ -37,7 +42,7 @@ def named_guards(names: Iterable[str]) -> frozenset[Guard]:
         >>> named_guards(["yes"])
         Traceback (most recent call last):
         ...
-        ValueError: 'yes' confirms nothing: name disable_enforcement or lock_out
+        ValueError: 'yes' confirms nothing: name disable_enforcement or lock_out or other_list or wide_entry
     """
     if isinstance(names, str):
         raise TypeError(f"pass the names of confirmations as a collection, such as {{{names!r}}}")
@@ -89,11 +94,18 @@ def refuse_unconfirmed(outcome: ListOutcome, address: str | None, confirmed: Col
     """
     for guard in outcome.confirm:
         if guard not in confirmed:
-            raise unconfirmed(guard, outcome.account.name, address, outcome.confirm)
+            raise unconfirmed(
+                guard, outcome.account.name, address, outcome.confirm, outcome.consequences.get(guard), outcome.wide
+            )
 
 
 def unconfirmed(
-    guard: Guard, account: str, address: str | None = None, needed: Iterable[Guard] = ()
+    guard: Guard,
+    account: str,
+    address: str | None = None,
+    needed: Iterable[Guard] = (),
+    consequence: str | None = None,
+    networks: Iterable[str] = (),
 ) -> UnconfirmedChangeError:
     """Return the error of an unconfirmed guard.
 
@@ -102,8 +114,17 @@ def unconfirmed(
         account: The account whose list changes.
         address: The caller's address.
         needed: Every guard that the change meets; only this guard if empty.
+        consequence: What the change would do; None for the usual words of the guard.
+        networks: The networks that are wider than the policy allows.
     """
     confirm = [str(one) for one in needed] or [str(guard)]
+    if guard is Guard.DISABLE_ENFORCEMENT and consequence is not None:
+        way = "pass confirmed={'disable_enforcement'}"
+        return WouldDisableEnforcementError(account=account, confirm=confirm, consequence=consequence, way=way)
     if guard is Guard.DISABLE_ENFORCEMENT:
         return WouldDisableEnforcementError(account=account, confirm=confirm)
+    if guard is Guard.OTHER_LIST:
+        return WouldUseOtherListError(account=account, consequence=str(consequence), confirm=confirm)
+    if guard is Guard.WIDE_ENTRY:
+        return WouldAddWideEntryError(account=account, networks=networks, consequence=str(consequence), confirm=confirm)
     return WouldLockOutCallerError(account=account, address=str(address), confirm=confirm)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from cidrgate._engine import PrefixTrie
 from cidrgate.errors import CidrgateError, InvalidAddressError, RuleError
+from cidrgate.manager.account_changes import continued_versions
 from cidrgate.manager.accounts import no_such_account, refuse_subaccount
 from cidrgate.manager.change_requests import certain_expiry_time
 from cidrgate.manager.changes import Listing, addition, check_expiry, check_labels, replacement, sweep
@@ -210,6 +211,7 @@ def import_lists(
     created |= transaction.insert_accounts(
         [name for name in new if not accepted[name]], parent=None, at=at, actor=actor, origin=origin
     )
+    created = continued_versions(transaction, created)
     listings |= {name: Listing(owner, (), at, ids, actor, origin=origin) for name, owner in created.items()}
     made: list[StoredChange] = []
     first: list[NewList] = []

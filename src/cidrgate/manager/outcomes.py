@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from cidrgate.values import Account, Entry, ListChange
 
@@ -21,6 +21,10 @@ class Guard(StrEnum):
     """After the change, an enforced account is not enforced any more."""
     LOCK_OUT = "lock_out"
     """After the change, the caller's address is denied. It was allowed before."""
+    OTHER_LIST = "other_list"
+    """After the change, another list decides for the account, and some addresses lose or gain access."""
+    WIDE_ENTRY = "wide_entry"
+    """The change lists a network that is wider than the policy allows without a confirmation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,8 @@ class ListOutcome:
         after: The list after the change, in address order.
         confirm: The guards that the change meets. Each must be confirmed before the change is made; see
             `cidrgate.manager.confirmations`.
+        consequences: What the change would do, for the guards whose usual words do not say it.
+        wide: The networks for which the change meets `Guard.WIDE_ENTRY`.
     """
 
     account: Account
@@ -41,3 +47,5 @@ class ListOutcome:
     before: Sequence[Entry]
     after: list[Entry]
     confirm: tuple[Guard, ...] = ()
+    consequences: Mapping[Guard, str] = field(default_factory=dict)
+    wide: tuple[str, ...] = ()

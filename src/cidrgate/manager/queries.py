@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, overload
 
-from cidrgate.manager.accounts import existing_account, find_account, list_owner
+from cidrgate.manager.accounts import existing_account, find_account, list_owner, no_such_account
 from cidrgate.rules.account_names import could_name_account
 from cidrgate.rules.decisions import decide, in_address_order
 from cidrgate.values import whole_number
@@ -17,13 +17,15 @@ from cidrgate.values import whole_number
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from cidrgate.stores import Store
+    from cidrgate.stores import Store, Transaction
+    from cidrgate.stores.account_rows import Lineage
     from cidrgate.values import Account, Address, Change, Decision, Entry, ListState
 
 __all__ = [
     "account_named",
     "accounts",
     "change_history",
+    "changes_of_present_account",
     "entries_of",
     "entry_counts",
     "explain",
@@ -115,15 +117,43 @@ def explain(store: Store, account: str, address: Address) -> Decision:
 
 
 def change_history(
-    store: Store, account: str | None = None, *, limit: int | None = None, after: int = 0, before: int | None = None
+    store: Store,
+    account: str | None = None,
+    *,
+    limit: int | None = None,
+    after: int = 0,
+    before: int | None = None,
+    present: bool = False,
 ) -> list[Change]:
     """Return rows of the change log, the newest first."""
     limit, before = _in_sql(limit, "limit"), _in_sql(before, "before")
     after = _in_sql(after, "after")
     with store.read() as transaction:
-        if account is not None:
-            existing_account(transaction, account)
-        return transaction.changes(account, limit, after=after, before=before)[::-1]
+        names = None if account is None else _names_in_log(transaction, account, present=present)
+        return transaction.changes(None, limit, after=after, before=before, names=names)[::-1]
+
+
+def changes_of_present_account(transaction: Transaction, account: str, *, after: int) -> list[Change]:
+    """Return the changes of the account that has a name now, under all its names, the newest last."""
+    from cidrgate.stores.account_rows import AccountRows
+
+    return transaction.changes(None, None, after=after, names=AccountRows(transaction).lineage(account))
+
+
+def _names_in_log(transaction: Transaction, account: str, *, present: bool) -> Lineage:
+    """Return which rows of the log are about an account: under its name, and under the names that it had before.
+
+    Raises:
+        AccountNotFoundError: If there is no such account and, unless `present`, the log does not know the name.
+    """
+    from cidrgate.stores.account_rows import AccountRows  # it needs SQLAlchemy, which `stores` loads late
+
+    if find_account(transaction, account) is None and (
+        present or not could_name_account(account) or not transaction.changes(account, 1)
+    ):
+        raise no_such_account(account)
+    lineage = AccountRows(transaction).lineage(account)
+    return lineage if present else [(account, 0, None), *lineage[1:]]
 
 
 @overload

@@ -27,6 +27,14 @@ from cidrgate.errors import (
     StoreError,
 )
 from cidrgate.manager import queries
+from cidrgate.manager.account_changes import (
+    AccountEdit,
+    DeletedAccount,
+    EditedAccount,
+    account_deletion,
+    account_edit,
+    created_account,
+)
 from cidrgate.manager.accounts import existing_account, parent_account, refuse_subaccount
 from cidrgate.manager.backups import BackupReport, backup_lines, restore_lines
 from cidrgate.manager.change_requests import ListRequest, change_lists
@@ -42,7 +50,7 @@ from cidrgate.manager.changes import (
     restoration,
 )
 from cidrgate.manager.commit_groups import CommitGroups
-from cidrgate.manager.confirmations import named_guards
+from cidrgate.manager.confirmations import named_guards, refuse_unconfirmed
 from cidrgate.manager.declared import (
     ApplyReport,
     DeclaredAccount,
@@ -64,13 +72,23 @@ from cidrgate.rules.account_names import check_account_name
 from cidrgate.rules.characters import checked_text
 from cidrgate.stores import open_store
 from cidrgate.stores.waits import answer_by, time_left
-from cidrgate.values import Account, EntryEdit, Origin, check_switches, seconds, truth, whole_number
+from cidrgate.values import (
+    Account,
+    AccountDeletion,
+    EntryEdit,
+    Origin,
+    check_switches,
+    seconds,
+    truth,
+    whole_number,
+)
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Collection, Iterable, Sequence
     from ipaddress import IPv4Address, IPv6Address
-    from typing import Unpack
+    from types import EllipsisType
+    from typing import TypeAlias, Unpack
 
     from cidrgate._engine import Matcher
     from cidrgate.replica.replica import OnStale
@@ -89,6 +107,9 @@ if TYPE_CHECKING:
         Prefix,
     )
 
+    Changed: TypeAlias = ListOutcome | Account | AccountDeletion
+    """What a hook in a transaction gets of a change."""
+
 __all__ = ["ImportReport", "RuleManager"]
 
 _ACCOUNTS_A_TRANSACTION = 2_000
@@ -97,6 +118,8 @@ that other writers can commit in between."""
 
 
 _Made = TypeVar("_Made")
+_AccountChange = TypeVar("_AccountChange", bound="EditedAccount | DeletedAccount")
+_Result = TypeVar("_Result", bound="Account | AccountDeletion")
 
 _LONGEST_AGE = 50 * 365 * 86400.0
 """The age in seconds that stands for all longer ones, because no time can be before the year 1."""
@@ -152,7 +175,7 @@ class RuleManager:
         """Where gates record which entries matched requests; `store_matches` stores them."""
         self._commits = CommitGroups(self._replica.published.change, min(store.writers, _TURNS), store.lock_timeout)
         self._before_store: Callable[[ListOutcome], object] | None = None
-        self._in_transaction: Callable[[Transaction, ListOutcome | Account], object] | None = None
+        self._in_transaction: Callable[[Transaction, Changed], object] | None = None
         self._dry_run = False
         self._address: str | None = None
         self._confirmed: frozenset[Guard] = frozenset()
@@ -388,23 +411,32 @@ class RuleManager:
         return queries.explain(self._store, account, address)
 
     def history(
-        self, account: str | None = None, *, limit: int | None = None, after: int = 0, before: int | None = None
+        self,
+        account: str | None = None,
+        *,
+        limit: int | None = None,
+        after: int = 0,
+        before: int | None = None,
+        present: bool = False,
     ) -> list[Change]:
         """Return rows of the change log, the newest first.
 
         Args:
             account: Only the changes of this account; None for all accounts. A change of the list that a subaccount
-                inherits belongs to its parent.
+                inherits belongs to its parent. The result has the changes under the names that the account had before,
+                and those of deleted or renamed accounts that had the name.
             limit: Only this many of the newest changes; None for all.
             after: Only changes with a greater sequence.
             before: Only changes with a smaller sequence; None for all.
+            present: Only the changes of the account that has the name now, without those of earlier accounts.
 
         Raises:
-            AccountNotFoundError: If there is no such account.
+            AccountNotFoundError: If there is no such account and, unless `present`, the log does not know the name.
             ValueError: If `limit`, `after` or `before` is negative.
             StoreError: If the store cannot be read.
         """
-        return queries.change_history(self._store, account, limit=limit, after=after, before=before)
+        check_switches(present=present)
+        return queries.change_history(self._store, account, limit=limit, after=after, before=before, present=present)
 
     def load(
         self, *, snapshot: str | os.PathLike[str] | None = None, progress: Callable[[int], object] | None = None
@@ -528,18 +560,26 @@ class RuleManager:
         self._commits.waited = waited
         self._commits.refused = refused
 
-    def create_account(self, account: str, *, parent: str | None = None, actor: str | None = None) -> Account:
+    def create_account(
+        self,
+        account: str,
+        *,
+        parent: str | None = None,
+        display_name: str | None = None,
+        actor: str | None = None,
+    ) -> Account:
         """Create an account, or a subaccount that inherits its parent's list.
 
         Args:
             account: The name of the account: up to 255 characters in Unicode normalization form C, without surrounding
                 whitespace and without invisible characters; see `cidrgate.rules.characters`.
             parent: The account whose list the new account inherits; None for an account that has its own list.
+            display_name: The account's name for people, which is validated like a label; None for none.
             actor: Who creates the account, for the change log.
 
         Raises:
             InvalidAccountError: If the name is not valid.
-            InvalidTextError: If the actor is too long, or contains an invisible character.
+            InvalidTextError: If the display name or the actor is too long, or contains an invisible character.
             AccountExistsError: If an account with this name exists already.
             AccountNotFoundError: If there is no account `parent`.
             SubaccountError: If `parent` is itself a subaccount.
@@ -553,17 +593,23 @@ class RuleManager:
         """
         check_account_name(account)
         actor = checked_text(actor, "actor")
+        display_name = checked_text(display_name, "display_name")
 
         def create(transaction: Transaction) -> Account:
             owner = None if parent is None else parent_account(transaction, parent)
             if transaction.account(account) is not None:
                 raise AccountExistsError(f"an account {account!r} exists already", account=account)
             if self._dry_run:
-                return Account(name=account, parent=parent, created_at=datetime.now(UTC))
-            made = transaction.insert_accounts(
-                [account], parent=owner, at=datetime.now(UTC), actor=actor, origin=self._origin
+                return Account(name=account, parent=parent, created_at=datetime.now(UTC), display_name=display_name)
+            created = created_account(
+                transaction,
+                account,
+                parent=owner,
+                display_name=display_name,
+                at=datetime.now(UTC),
+                actor=actor,
+                origin=self._origin,
             )
-            created = made[account].value()
             if self._in_transaction is not None:
                 self._in_transaction(transaction, created)
             return created
@@ -572,6 +618,212 @@ class RuleManager:
             with self._store.read() as transaction:
                 return create(transaction)
         return self._write(create)
+
+    def rename_account(
+        self,
+        account: str,
+        name: str,
+        *,
+        actor: str | None = None,
+        expect_version: int | None = None,
+        confirmed: Iterable[str] = (),
+    ) -> Account:
+        """Rename an account. Its list, its subaccounts and the ids of its entries stay, and tokens for it follow.
+
+        Requests with the old name get what gates answer for unknown accounts, so the name of an enforced account
+        changes only with the confirmation `disable_enforcement`. `history` has the changes from before under both
+        names.
+
+        Args:
+            account: The account.
+            name: The new name, as for `create_account`.
+            actor: Who renames the account, for the change log.
+            expect_version: The version of the account that the caller saw; None for any version.
+            confirmed: The guards that the change may meet, by name; see `with_hooks`.
+
+        Returns:
+            The account as it is now.
+
+        Raises:
+            InvalidAccountError: If the new name is not valid.
+            InvalidTextError: If the actor is too long, or contains an invisible character.
+            AccountExistsError: If another account has the new name.
+            AccountNotFoundError: If there is no such account.
+            VersionConflictError: If the account's version is not the expected version.
+            UnconfirmedChangeError: If the change meets a guard that is not confirmed.
+            StoreError: If the change cannot be stored.
+
+        Example:
+            >>> with RuleManager.open("memory://") as manager:
+            ...     account = manager.create_account("acct-1")
+            ...     renamed = manager.rename_account("acct-1", "acct-2")
+            ...     [account.name for account in manager.accounts()], len(manager.history("acct-2"))
+            (['acct-2'], 2)
+        """
+        edit = AccountEdit(name=name)
+        return self._edit_account(account, edit, actor, expect_version, confirmed)
+
+    def edit_account(
+        self,
+        account: str,
+        *,
+        name: str | EllipsisType = ...,
+        parent: str | EllipsisType | None = ...,
+        display_name: str | EllipsisType | None = ...,
+        actor: str | None = None,
+        expect_version: int | None = None,
+        confirmed: Iterable[str] = (),
+    ) -> Account:
+        """Change the name, the parent or the display name of an account, all in one change.
+
+        An account that gets a parent inherits its list, and the entries of its own list are removed: the change log
+        has them. A subaccount that loses its parent has an empty list. The guards `other_list`,
+        `disable_enforcement` and `lock_out` refuse a change by which addresses lose or gain access.
+
+        Args:
+            account: The account.
+            name: The new name; see `rename_account`. `...` for no change, also below.
+            parent: The account whose list it inherits from now on; None for a list of its own.
+            display_name: The account's name for people, which is validated like a label; None for none.
+            actor: Who changes the account, for the change log.
+            expect_version: The version of the account that the caller saw; None for any version.
+            confirmed: The guards that the change may meet, by name; see `with_hooks`.
+
+        Returns:
+            The account as it is now. An account that was like that already keeps its version.
+
+        Raises:
+            InvalidAccountError: If the new name is not valid.
+            InvalidTextError: If the display name or the actor is too long, or contains an invisible character.
+            AccountExistsError: If another account has the new name.
+            AccountNotFoundError: If there is no such account, or no account `parent`.
+            AccountHasSubaccountsError: If an account with subaccounts would get a parent.
+            SubaccountError: If `parent` is a subaccount, or the account itself.
+            VersionConflictError: If the account's version is not the expected version.
+            UnconfirmedChangeError: If the change meets a guard that is not confirmed.
+            StoreError: If the change cannot be stored.
+
+        Example:
+            >>> with RuleManager.open("memory://") as manager:
+            ...     accounts = [manager.create_account(name) for name in ("acct-1", "acct-2")]
+            ...     added = manager.add("acct-1", "8.8.8.0/24")
+            ...     moved = manager.edit_account("acct-2", parent="acct-1", confirmed=["other_list"])
+            ...     moved.parent, manager.allows("acct-2", "9.9.9.9")
+            ('acct-1', False)
+        """
+        edit = AccountEdit(name=name, parent=parent, display_name=display_name)
+        return self._edit_account(account, edit, actor, expect_version, confirmed)
+
+    def _edit_account(
+        self,
+        account: str,
+        edit: AccountEdit,
+        actor: str | None,
+        expect_version: int | None,
+        confirmed: Iterable[str],
+    ) -> Account:
+        edit = edit.checked()
+        actor = checked_text(actor, "actor")
+        if expect_version is not None:
+            whole_number(expect_version, "expect_version", least=0)
+
+        def edited(transaction: Transaction) -> EditedAccount:
+            return account_edit(
+                transaction,
+                account,
+                edit,
+                at=datetime.now(UTC),
+                actor=actor,
+                expect_version=expect_version,
+                address=self._address,
+                origin=self._origin,
+            )
+
+        return self._change_account(edited, lambda change: change.account, confirmed)
+
+    def delete_account(
+        self,
+        account: str,
+        *,
+        recursive: bool = False,
+        actor: str | None = None,
+        expect_version: int | None = None,
+        confirmed: Iterable[str] = (),
+    ) -> AccountDeletion:
+        """Delete an account and its list. The change log has the deleted list, and its history stays readable.
+
+        Requests of the account get what gates answer for unknown accounts, so an enforced account is deleted only with
+        the confirmation `disable_enforcement`. Tokens, sessions and links for the account end. Another account may get
+        the name later: nothing of the old account decides for it.
+
+        Args:
+            account: The account.
+            recursive: Whether its subaccounts are deleted too.
+            actor: Who deletes the account, for the change log.
+            expect_version: The version of the account that the caller saw; None for any version.
+            confirmed: The guards that the change may meet, by name; see `with_hooks`.
+
+        Returns:
+            What was deleted.
+
+        Raises:
+            AccountNotFoundError: If there is no such account.
+            AccountHasSubaccountsError: If it has subaccounts, and `recursive` is false.
+            InvalidTextError: If the actor is too long, or contains an invisible character.
+            VersionConflictError: If the account's version is not the expected version.
+            UnconfirmedChangeError: If the change meets a guard that is not confirmed.
+            StoreError: If the change cannot be stored.
+
+        Example:
+            >>> with RuleManager.open("memory://") as manager:
+            ...     account = manager.create_account("acct-1")
+            ...     added = manager.add("acct-1", "8.8.8.0/24")
+            ...     deleted = manager.delete_account("acct-1", confirmed=["disable_enforcement"])
+            ...     [entry.cidr for entry in deleted.entries], manager.accounts()
+            (['8.8.8.0/24'], [])
+        """
+        check_switches(recursive=recursive)
+        actor = checked_text(actor, "actor")
+        if expect_version is not None:
+            whole_number(expect_version, "expect_version", least=0)
+
+        def deleted(transaction: Transaction) -> DeletedAccount:
+            return account_deletion(
+                transaction,
+                account,
+                recursive=recursive,
+                at=datetime.now(UTC),
+                actor=actor,
+                expect_version=expect_version,
+                origin=self._origin,
+            )
+
+        return self._change_account(deleted, lambda change: change.deletion, confirmed)
+
+    def _change_account(
+        self,
+        make: Callable[[Transaction], _AccountChange],
+        result: Callable[[_AccountChange], _Result],
+        confirmed: Iterable[str],
+    ) -> _Result:
+        """Make a change of an account, or only compute it if this manager makes dry runs."""
+        guards = self._confirmed | named_guards(confirmed)
+
+        def change(transaction: Transaction) -> _Result:
+            made = make(transaction)
+            if self._before_store is not None:
+                self._before_store(made.outcome)
+            if not self._dry_run:
+                refuse_unconfirmed(made.outcome, self._address, guards)
+                made.store()
+                if self._in_transaction is not None:
+                    self._in_transaction(transaction, result(made))
+            return result(made)
+
+        if self._dry_run:
+            with self._store.read() as transaction:
+                return change(transaction)
+        return self._write(change)
 
     def add(
         self,
@@ -830,7 +1082,8 @@ class RuleManager:
                 raise HistoryError(
                     f"the change log ends with change {end}: there is no change {to_sequence} yet", sequence=to_sequence
                 )
-            then = list_at(listing.entries, transaction.changes(account, None, after=to_sequence), to_sequence)
+            since = queries.changes_of_present_account(transaction, account, after=to_sequence)
+            then = list_at(listing.entries, since, to_sequence)
             return restoration(listing, then, self.policy)
 
         return self._change_list(account, restored, actor, expect_version, allow_empty=allow_empty).change
@@ -1363,8 +1616,8 @@ class RuleManager:
             dry_run: Whether changes are validated and passed to `before_store`, but not stored. They need no
                 confirmation then. `import_accounts` and `prune_history` are dry too, but call no hooks.
             address: The caller's address; None if it is unknown, and then no change is a lock-out.
-            confirmed: The guards that the changes may meet, by name: `disable_enforcement`, `lock_out`. They add to
-                those of this manager.
+            confirmed: The guards that the changes may meet, by name: `disable_enforcement`, `lock_out`, `other_list`,
+                `wide_entry`. They add to those of this manager.
 
         Raises:
             TypeError: If `dry_run` is neither True nor False.
@@ -1415,12 +1668,12 @@ class RuleManager:
         seen._origin = checked_origin(origin)
         return seen
 
-    def _with_transaction_hook(self, hook: Callable[[Transaction, ListOutcome | Account], object]) -> Self:
+    def _with_transaction_hook(self, hook: Callable[[Transaction, Changed], object]) -> Self:
         """Return a copy of this manager that stores data of other classes with each change.
 
         Args:
-            hook: Called in the transaction of a change, with the outcome or the created account. What it stores is
-                committed with the change. It may be called a second time, in another transaction, if the first one
+            hook: Called in the transaction of a change, with the outcome, the account or the deletion. What it stores
+                is committed with the change. It may be called a second time, in another transaction, if the first one
                 could not be committed. If it raises, nothing is stored.
         """
         seen = copy(self)

@@ -17,14 +17,21 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from cidrgate._engine import Matcher
-from cidrgate.errors import CidrgateError, SnapshotError, StoreError, StoreOutgrownError
+from cidrgate.errors import (
+    AccountNotFoundError,
+    CidrgateError,
+    SnapshotError,
+    StoreError,
+    StoreOutgrownError,
+    SubaccountError,
+)
 from cidrgate.event_log import log_event
 from cidrgate.process.forking import work
 from cidrgate.replica.expiry import ExpirySchedule
 from cidrgate.replica.snapshots import read_snapshot, write_snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
     from pathlib import Path
 
     from cidrgate.replica.snapshots import SharedSnapshot
@@ -226,14 +233,14 @@ class PublishedStore:
             return False
         began = time.monotonic()
         with self._store.read_autocommit() as transaction:
-            lists = transaction.lists_changed_since(position, _FEW_NAMES)
-            if lists is None:
+            found = transaction.lists_changed_since(position, _FEW_NAMES)
+            if found is None:
                 return False
             now = transaction.position()
+        lists, gone = found
         with self._publishing:
             at = datetime.now(UTC)
-            for one in lists:
-                _publish(self._matcher, self._schedule, one, at)
+            _publish(self._matcher, self._schedule, lists, gone, at)
             _remove_expired(self._matcher, self._schedule, at)
             self._as_of = max(self._as_of, at)
             self._position = now
@@ -255,7 +262,7 @@ class PublishedStore:
                 names |= revived
             elif names is not None:
                 names |= _missing(matcher, schedule, datetime.now(UTC))
-            lists: Iterable[StoredList] = ()
+            lists: Iterable[StoredList] = ()  # read once, unless there are names
             if names:
                 lists = transaction.lists_named(names)
             elif names is None:
@@ -265,10 +272,9 @@ class PublishedStore:
                     matcher, schedule = Matcher(), ExpirySchedule()
             with self._publishing if matcher is self._matcher else nullcontext():
                 at = datetime.now(UTC)
-                for number, one in enumerate(lists, 1):
-                    _publish(matcher, schedule, one, at)
-                    if progress is not None and number % _PROGRESS == 0:
-                        progress(_PROGRESS)
+                # All names are known, or none is and the matcher is new.
+                gone = set() if names is None else names - {one.account for one in lists}
+                _publish(matcher, schedule, _told(lists, progress), gone, at)
                 _remove_expired(matcher, schedule, at)  # entries that have expired since a snapshot was written
         with self._publishing:
             self._as_of = max(self._as_of, at)
@@ -450,14 +456,55 @@ def _missing(matcher: Matcher, schedule: ExpirySchedule, at: datetime) -> set[st
     }
 
 
-def _publish(matcher: Matcher, schedule: ExpirySchedule, stored: StoredList, at: datetime) -> None:
-    """Publish the list of an account at a time. Empty lists too, so that the matcher knows every account of the store.
+def _told(lists: Iterable[StoredList], progress: Callable[[int], object] | None) -> Iterator[StoredList]:
+    """Yield lists, and report how many were yielded."""
+    for number, one in enumerate(lists, 1):
+        yield one
+        if progress is not None and number % _PROGRESS == 0:
+            progress(_PROGRESS)
 
-    The store says whether the account is enforced: it stays enforced even if none of its entries matches.
+
+def _publish(
+    matcher: Matcher, schedule: ExpirySchedule, lists: Iterable[StoredList], gone: Collection[str], at: datetime
+) -> None:
+    """Publish lists at a time, and discard accounts.
+
+    Empty lists are published too, so that the matcher knows every account of the store. The store says whether an
+    account is enforced: it stays enforced even if none of its entries matches.
+
+    Args:
+        matcher: The matcher.
+        schedule: The expiry times of its entries.
+        lists: The lists of some accounts at one moment, in any order. They contain every account that has another
+            parent, and every subaccount whose parent has another name or is gone.
+        gone: The names that no account has at that moment.
+        at: The time.
     """
-    schedule.put(stored.account, stored.expiring)
-    if stored.parent is not None:
-        matcher.link(stored.account, stored.parent)
-    else:
-        matching = schedule.active(stored.account, stored.cidrs, at) if stored.expiring else stored.cidrs
-        matcher.publish(stored.account, matching, when_empty="deny" if stored.enforced else "allow")
+    waiting: list[tuple[str, str]] = []
+    for stored in lists:
+        schedule.put(stored.account, stored.expiring)
+        if stored.parent is not None:
+            if not _linked(matcher, stored.account, stored.parent):
+                waiting.append((stored.account, stored.parent))
+        else:
+            matching = schedule.active(stored.account, stored.cidrs, at) if stored.expiring else stored.cidrs
+            # In one step, also for an account that inherited a list before: no check finds it without a list.
+            matcher._publish_moved(stored.account, matching, when_empty="deny" if stored.enforced else "allow")
+    # Now every parent is published. An account that had subaccounts has to wait until they have other parents.
+    waiting = [link for link in waiting if not _linked(matcher, *link)]
+    # Names go after all others came: a renamed account is found under one name at each moment. Subaccounts go first,
+    # because a parent with subaccounts is not discarded.
+    for account in sorted(gone, key=lambda name: matcher._parent_of(name) is None):
+        schedule.put(account, {})
+        matcher.discard(account)
+    for account, parent in waiting:
+        matcher._link_moved(account, parent)
+
+
+def _linked(matcher: Matcher, account: str, parent: str) -> bool:
+    """Make an account inherit a list, in one step; return False if other accounts have to be published first."""
+    try:
+        matcher._link_moved(account, parent)
+    except (AccountNotFoundError, SubaccountError):
+        return False
+    return True

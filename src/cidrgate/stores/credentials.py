@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, bindparam, delete, exists, func, insert, or_, select, update
+from sqlalchemy import Text, and_, bindparam, cast, delete, exists, func, insert, or_, select, update
 
 from cidrgate.process.clock import certain_time
 from cidrgate.stores.schema import links, sessions, tokens
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from sqlalchemy import Row, Select
+    from sqlalchemy import ColumnElement, Row, Select, Table
 
     from cidrgate.stores.sql import Transaction
 
@@ -105,6 +106,21 @@ _select_sessions = select(
 _session_id = func.substr(sessions.c.secret_hash, 1, SESSION_ID_LENGTH)
 
 
+def _has(table: Table, beginning: str) -> ColumnElement[bool]:
+    """Return the condition that the scopes of a row contain a text; some other rows fulfil it too."""
+    column = cast(table.c.scopes, Text)
+    written = {json.dumps(beginning, ensure_ascii=ascii_only)[1:-1] for ascii_only in (True, False)}
+    return or_(*(column.contains(one, autoescape=True) for one in written))
+
+
+def _renamed(scope: str, old: str, new: str | None) -> str | None:
+    """Return a scope for the account's new name; None if it is for an account that has none."""
+    for use in ("read", "write"):
+        if scope == f"account:{old}:{use}":
+            return None if new is None else f"account:{new}:{use}"
+    return scope
+
+
 class CredentialRows:
     """Statements on credentials in one transaction of a store.
 
@@ -176,6 +192,46 @@ class CredentialRows:
         self._connection.execute(delete(sessions).where(sessions.c.token_id == token_id))
         self._connection.execute(delete(links).where(links.c.token_id == token_id))
         return bool(revoked)
+
+    def rename_account(self, old: str, new: str) -> None:
+        """Let every token, session and link for an account be for its new name."""
+        self._change_scopes(old, new, None)
+
+    def forget_account(self, account: str, at: datetime) -> None:
+        """Take an account away from every token, session and link: they must not be good for a later account.
+
+        A token without scopes is revoked, and sessions and links without scopes end.
+        """
+        self._change_scopes(account, None, at)
+
+    def _change_scopes(self, old: str, new: str | None, at: datetime | None) -> None:
+        beginning = f"account:{old}:"
+        found = [select(table.c.scopes).where(_has(table, beginning)).limit(1) for table in (tokens, sessions, links)]
+        if all(self._connection.execute(statement).first() is None for statement in found):
+            return
+        if self._connection.dialect.name == "postgresql":
+            # Other transactions lock tokens in any order, as their changes need them. After this lock none of them can
+            # hold one of the rows below, and none waits for another.
+            for table in (tokens, sessions, links):
+                preparer = self._connection.dialect.identifier_preparer
+                schema = self._connection.get_execution_options().get("schema_translate_map", {}).get(None)
+                named = table.name if schema is None else f"{preparer.quote(schema)}.{preparer.quote(table.name)}"
+                self._connection.exec_driver_sql(f"LOCK TABLE {named} IN EXCLUSIVE MODE")
+        for table in (sessions, links, tokens):
+            [key] = table.primary_key.columns
+            for row in self._connection.execute(select(key, table.c.scopes).where(_has(table, beginning))).all():
+                scopes = [scope for scope in (_renamed(text, old, new) for text in row.scopes) if scope is not None]
+                if scopes == row.scopes:
+                    continue
+                this = key == row[0]
+                if scopes:
+                    self._connection.execute(update(table).where(this).values(scopes=scopes))
+                elif table is not tokens:
+                    self._connection.execute(delete(table).where(this))
+                elif at is not None:
+                    self._connection.execute(update(tokens).where(this).values(scopes=scopes))
+                    self.revoke_token(row[0], at)
+                self._relied_on.pop(row[0], None)
 
     def usable_token_exists(self, at: datetime) -> bool:
         """Return whether there is a token that is neither revoked nor expired at a time."""

@@ -24,6 +24,7 @@ from sqlalchemy import (
     insert,
     literal_column,
     not_,
+    or_,
     select,
     true,
     update,
@@ -65,10 +66,16 @@ _account_columns = (
     _parents.c.name.label("parent"),
     accounts.c.created_at,
     accounts.c.version,
+    accounts.c.display_name,
 )
 _accounts_and_parents = accounts.outerjoin(_parents, accounts.c.parent_id == _parents.c.id)
 _select_accounts = select(*_account_columns).select_from(_accounts_and_parents)
-select_accounts_named = _select_accounts.where(in_keys(accounts.c.name, "names"))
+# The policy is read together with the account, so that a change needs no further statement.
+select_accounts_named = (
+    select(*_account_columns, accounts.c.policy, select(facts.c.policy).scalar_subquery().label("store_policy"))
+    .select_from(_accounts_and_parents)
+    .where(in_keys(accounts.c.name, "names"))
+)
 
 
 def _counts(table: FromClause, at: ColumnElement[datetime] | datetime) -> ColumnElement[bool]:
@@ -147,7 +154,7 @@ _delete_entry = delete(entries).where(entries.c.id == bindparam("entry_id"))
 def select_lists_after(changed: TextualSelect) -> Select[Any]:
     """Return a statement that selects the columns of another, and the lists of the accounts in its column `names`.
 
-    It has a row for each list, parents before their subaccounts, and one row if there are no lists. All is read from
+    It has a row for each list, in the order of accounts, and one row if there are no lists. All is read from
     one committed state, without a transaction.
 
     Args:
@@ -156,10 +163,10 @@ def select_lists_after(changed: TextualSelect) -> Select[Any]:
     found = changed.cte("found_changes")
     names = select(found.c.names).scalar_subquery()
     lists = _select_whole_lists.where(in_names(accounts.c.name, names)).subquery("lists")
-    others = [column for column in found.c if column.name != "names"]
-    return select(*others, *lists.c).select_from(found.outerjoin(lists, true())).order_by(lists.c.id)
+    return select(*found.c, *lists.c).select_from(found.outerjoin(lists, true())).order_by(lists.c.id)
 
 
+_OF_ACCOUNT = len(select_accounts_named.selected_columns)
 _OF_LIST = len(_select_whole_lists.selected_columns)
 
 _MANY = 1_000
@@ -177,6 +184,11 @@ def _stored_list(row: Sequence[Any]) -> StoredList:
         {cidr: datetime.fromisoformat(at).astimezone(UTC) for cidr, at in expiring.items()},
         bool(enforced),
     )
+
+
+def _names_of(row: Row[Any]) -> set[str]:
+    """Return the accounts of a row about changes. A change of the whole store has none."""
+    return set(json.loads(row.names) if isinstance(row.names, str) else row.names) - {""}
 
 
 class Transaction(ABC):
@@ -247,11 +259,10 @@ class Transaction(ABC):
         rows = self._read_changes(position, limit, lists=False)
         if not rows or not self._knows_changes(position, limit, rows[0]):
             return None
-        names = rows[0].names
-        return set(json.loads(names) if isinstance(names, str) else names)
+        return _names_of(rows[0])
 
-    def lists_changed_since(self, position: str, limit: int) -> list[StoredList] | None:
-        """Return the current lists of the accounts that `changed_since` returns, parents before their subaccounts.
+    def lists_changed_since(self, position: str, limit: int) -> tuple[list[StoredList], set[str]] | None:
+        """Return the current lists of the accounts that `changed_since` returns, and the names that no account has now.
 
         It is one statement, so the lists and `position` are of the same committed state even with `read_autocommit`.
 
@@ -260,12 +271,13 @@ class Transaction(ABC):
             limit: As for `changed_since`.
 
         Returns:
-            The lists, or None if the accounts are unknown or more than `limit`.
+            The lists and the names, or None if the accounts are unknown or more than `limit`.
         """
         rows = self._read_changes(position, limit, lists=True)
         if not rows or not self._knows_changes(position, limit, rows[0]):
             return None
-        return [_stored_list(row[-_OF_LIST:]) for row in rows if row[-_OF_LIST] is not None]
+        lists = [_stored_list(row[-_OF_LIST:]) for row in rows if row[-_OF_LIST] is not None]
+        return lists, _names_of(rows[0]) - {one.account for one in lists}
 
     @abstractmethod
     def _read_changes(self, position: str, limit: int, *, lists: bool) -> Sequence[Row[Any]]:
@@ -288,7 +300,11 @@ class Transaction(ABC):
         """Return the existing accounts with these names, by name. A write transaction locks them for other writers."""
         statement = self._select_to_change if self._writes else select_accounts_named
         rows = self._connection.execute(statement, {"names": list(names)}).all()
-        return {row.name: StoredAccount(*row) for row in rows}
+        return {row.name: self._stored_account(row) for row in rows}
+
+    def _stored_account(self, row: Row[Any]) -> StoredAccount:
+        """Return the account of a row of `select_accounts_named`, which may have further columns."""
+        return StoredAccount(*row[:_OF_ACCOUNT])
 
     def accounts(
         self,
@@ -317,7 +333,14 @@ class Transaction(ABC):
             self._expect_much()
         rows = self._connection.execute(statement)
         return [
-            Account(name=row.name, parent=row.parent, created_at=row.created_at, version=row.version) for row in rows
+            Account(
+                name=row.name,
+                parent=row.parent,
+                created_at=row.created_at,
+                version=row.version,
+                display_name=row.display_name,
+            )
+            for row in rows
         ]
 
     def entry_counts(self, at: datetime, names: Collection[str] | None = None) -> dict[str, int]:
@@ -377,7 +400,7 @@ class Transaction(ABC):
         return lists
 
     def lists(self) -> Iterator[StoredList]:
-        """Stream every account with the CIDRs of its own list, parents before their subaccounts."""
+        """Stream every account with the CIDRs of its own list, in the order in which they were created."""
         expiries: dict[str, dict[str, datetime]] = {}
         for name, cidr, expires_at in self._connection.execute(_select_expiring):
             expiries.setdefault(name, {})[cidr] = expires_at
@@ -388,7 +411,7 @@ class Transaction(ABC):
                 )
 
     def lists_named(self, names: Collection[str]) -> list[StoredList]:
-        """Return some accounts with the CIDRs of their own lists, parents before their subaccounts."""
+        """Return some accounts with the CIDRs of their own lists, in the order in which they were created."""
         return [_stored_list(row) for row in self._connection.execute(_select_lists_named, {"names": list(names)})]
 
     def last_matches(self, account: StoredAccount) -> dict[int, datetime]:
@@ -418,7 +441,13 @@ class Transaction(ABC):
         return list(self._connection.scalars(statement.distinct().limit(limit)))
 
     def changes(
-        self, account: str | None, limit: int | None, *, after: int = 0, before: int | None = None
+        self,
+        account: str | None,
+        limit: int | None,
+        *,
+        after: int = 0,
+        before: int | None = None,
+        names: Sequence[tuple[str, int, int | None]] | None = None,
     ) -> list[Change]:
         """Return the newest rows of the change log, the newest last.
 
@@ -427,12 +456,15 @@ class Transaction(ABC):
             limit: The largest number of rows to return; None for all.
             after: Only rows with a greater sequence.
             before: Only rows with a smaller sequence; None for all.
+            names: Only the rows of these accounts, each with the sequences between which its rows are; None for all.
         """
         statement = select(changes).where(changes.c.sequence > after).order_by(changes.c.sequence.desc())
         if before is not None:
             statement = statement.where(changes.c.sequence < before)
         if account is not None:
             statement = statement.where(changes.c.account == account)
+        if names is not None:
+            statement = statement.where(or_(*(_between(*one) for one in names)))
         if limit is not None:
             statement = statement.limit(limit)
         else:
@@ -626,3 +658,13 @@ class Transaction(ABC):
         ids = sorted(set(account_ids))
         if ids:
             self._connection.execute(_raise_versions, {"ids": ids})
+
+
+def _between(account: str, above: int, below: int | None) -> ColumnElement[bool]:
+    """Return the condition that a row of the log is about an account and lies between two sequences."""
+    parts = [changes.c.account == account]
+    if above:
+        parts.append(changes.c.sequence > above)
+    if below is not None:
+        parts.append(changes.c.sequence < below)
+    return and_(*parts)

@@ -19,17 +19,26 @@ __all__ = ["StoredChange", "NewList", "StoredAccount", "StoredList"]
 
 @dataclass(frozen=True, slots=True)
 class StoredAccount:
-    """An account with its key in the store."""
+    """An account with its key in the store, what it overrides of the policy, and the policy of the store."""
 
     id: int
     name: str
     parent: str | None
     created_at: datetime
     version: int
+    display_name: str | None = None
+    policy: dict[str, Any] | None = None
+    store_policy: dict[str, Any] | None = None
 
     def value(self) -> Account:
         """Return the account without its key."""
-        return Account(name=self.name, parent=self.parent, created_at=self.created_at, version=self.version)
+        return Account(
+            name=self.name,
+            parent=self.parent,
+            created_at=self.created_at,
+            version=self.version,
+            display_name=self.display_name,
+        )
 
 
 class StoredList(NamedTuple):

@@ -8,11 +8,22 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
 
 from cidrgate.manager import RuleManager
-from cidrgate.manager.outcomes import ListOutcome
-from cidrgate.serialization import account_record
+from cidrgate.serialization import account_record, deletion_record
 from cidrgate.service.api.account_paths import AccountName, account_path
+from cidrgate.service.api.entries import admin_request
 from cidrgate.service.api.openapi import LOCATION, READ, answers
-from cidrgate.service.api.schemas import AccountText, RequestModel, ResponseModel, request_example, response_example
+from cidrgate.service.api.schemas import (
+    ENTRY_EXAMPLE,
+    AccountText,
+    EntryModel,
+    Label,
+    RequestModel,
+    ResponseModel,
+    Text,
+    request_example,
+    response_example,
+    without_default,
+)
 from cidrgate.service.auth.access import Admin, Known, Reader
 from cidrgate.service.auth.principals import Principal
 from cidrgate.service.http.conditional_requests import IdempotencyKey, RawBody, request_key
@@ -24,12 +35,14 @@ from cidrgate.service.http.problems import InvalidRequestError
 from cidrgate.service.http.strict_requests import StrictRoute
 from cidrgate.service.settings import service_of
 from cidrgate.stores import Transaction
-from cidrgate.values import Account
+from cidrgate.values import Account, AccountDeletion
 
 __all__ = [
     "AccountCreateModel",
+    "AccountDeletionModel",
     "AccountModel",
     "AccountPageModel",
+    "AccountPatchModel",
     "SubaccountCreateModel",
     "router",
 ]
@@ -47,6 +60,9 @@ Containing = Annotated[
 ]
 
 
+_DISPLAY_NAME = "A name for people, with the rules of labels; an empty one is null."
+
+
 class AccountModel(ResponseModel):
     """An account. A subaccount inherits the list of its parent."""
 
@@ -54,6 +70,7 @@ class AccountModel(ResponseModel):
         {
             "name": "acct-1",
             "parent": None,
+            "display_name": "Acme Ltd",
             "entry_count": 1,
             "enforced": True,
             "version": 3,
@@ -63,12 +80,13 @@ class AccountModel(ResponseModel):
 
     name: str = Field(description="The name.")
     parent: str | None = Field(description="The account whose list it inherits.")
+    display_name: str | None = Field(description="Its name for people.")
     entry_count: int = Field(description="The number of entries that count for it, without expired ones.")
     enforced: bool = Field(
         description="Whether unlisted addresses are denied. This is true while the list that counts has entries, "
         "expired entries included. For a subaccount, the list of its parent counts."
     )
-    version: int = Field(description="The number of changes of its own list.")
+    version: int = Field(description="The number of changes of its list, its name, its parent and its policy.")
     created_at: datetime = Field(description="When it was created.")
 
 
@@ -82,10 +100,11 @@ class AccountPageModel(ResponseModel):
 class AccountCreateModel(RequestModel):
     """An account to create."""
 
-    model_config = request_example({"name": "acct-1"})
+    model_config = request_example({"name": "acct-1", "display_name": "Acme Ltd"})
 
     name: AccountText = Field(description="Up to 255 characters; no control characters, no leading or trailing spaces.")
     parent: AccountText | None = Field(None, description="The account whose list it inherits; null for none.")
+    display_name: Label | None = Field(None, description=_DISPLAY_NAME)
 
 
 class SubaccountCreateModel(RequestModel):
@@ -94,6 +113,54 @@ class SubaccountCreateModel(RequestModel):
     model_config = request_example({"name": "sub-1"})
 
     name: AccountText = Field(description="Up to 255 characters; no control characters, no leading or trailing spaces.")
+    display_name: Label | None = Field(None, description=_DISPLAY_NAME)
+
+
+def _of_a_name(schema: dict[str, Any]) -> None:
+    """Describe the name in a patch, which may be left out, as `AccountText` does."""
+    without_default(schema)
+    schema["maxLength"] = LONGEST_NAME
+
+
+class AccountPatchModel(RequestModel):
+    """The changes of an account, as a JSON merge patch (RFC 7396). A member that is left out keeps its value."""
+
+    model_config = request_example({"name": "acct-2", "display_name": None})
+
+    name: Text = Field("", description="The new name.", json_schema_extra=_of_a_name)
+    parent: AccountText | None = Field(
+        None,
+        description="The account whose list it inherits from now on; null for a list that belongs to it alone. The "
+        "entries of an account that gets a parent are removed.",
+        json_schema_extra=without_default,
+    )
+    display_name: Label | None = Field(None, description=_DISPLAY_NAME, json_schema_extra=without_default)
+
+    def changes(self) -> dict[str, Any]:
+        """Return the changes in the form that `RuleManager.edit_account` takes."""
+        return {name: getattr(self, name) for name in self.model_fields_set}
+
+
+class AccountDeletionModel(ResponseModel):
+    """What the deletion of an account deleted."""
+
+    model_config = response_example(
+        {
+            "account": "acct-1",
+            "parent": None,
+            "display_name": "Acme Ltd",
+            "version": 3,
+            "entries": [ENTRY_EXAMPLE],
+            "subaccounts": ["sub-1"],
+        }
+    )
+
+    account: str = Field(description="The name.")
+    parent: str | None = Field(description="The account whose list it inherited.")
+    display_name: str | None = Field(description="Its name for people.")
+    version: int = Field(description="Its last version.")
+    entries: list[EntryModel] = Field(description="The entries of its own list.")
+    subaccounts: list[str] = Field(description="The subaccounts that were deleted with it.")
 
 
 @router.get("", response_model=AccountPageModel, responses=answers(404, headers={200: READ}))
@@ -130,7 +197,7 @@ def create_account(
     request: Request, principal: Admin, new: AccountCreateModel, body: RawBody, idempotency_key: IdempotencyKey = None
 ) -> Response:
     """Create an account, or a subaccount that inherits its parent's list. Only for admins."""
-    return _create(request, principal, new.name, new.parent, idempotency_key, body)
+    return _create(request, principal, new.name, new.parent, new.display_name, idempotency_key, body)
 
 
 @router.get("/{account_name:account}", response_model=AccountModel, responses=answers(404, headers={200: READ}))
@@ -139,7 +206,7 @@ def get_account(request: Request, _principal: Reader, account_name: AccountName)
     manager = service_of(request).manager
     found = manager.account(account_name)
     [record] = _records(manager, [found])
-    return Answer(record).read()
+    return Answer(record).read(found.version)
 
 
 @router.get(
@@ -172,11 +239,57 @@ def create_subaccount(
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Create a subaccount, which inherits the list of its parent. Only for admins."""
-    return _create(request, principal, new.name, account_name, idempotency_key, body)
+    return _create(request, principal, new.name, account_name, new.display_name, idempotency_key, body)
+
+
+@router.patch("/{account_name:account}", response_model=AccountModel, responses=answers(404, 409, 412, body=True))
+def edit_account(account_name: AccountName, asked: admin_request, edit: AccountPatchModel) -> Response:
+    """Change the name, the parent or the display name of an account. Only for admins.
+
+    Requests with an old name get what gates answer for unknown accounts, which must be confirmed for an enforced
+    account. So must a new parent by whose list other addresses are allowed.
+    """
+    return asked.answered(
+        lambda manager, arguments: manager.edit_account(account_name, **edit.changes(), **arguments), record=_edited
+    )
+
+
+@router.delete("/{account_name:account}", response_model=AccountDeletionModel, responses=answers(404, 409, 412))
+def delete_account(
+    account_name: AccountName,
+    asked: admin_request,
+    recursive: Annotated[bool, Query(description="Whether its subaccounts are deleted too.")] = False,
+) -> Response:
+    """Delete an account and its list. Only for admins.
+
+    Requests of the account get what gates answer for unknown accounts, which must be confirmed for an enforced account.
+    """
+    return asked.answered(
+        lambda manager, arguments: manager.delete_account(account_name, recursive=recursive, **arguments),
+        record=_deleted,
+    )
+
+
+def _edited(transaction: Transaction, made: object) -> dict[str, Any]:
+    if not isinstance(made, Account):
+        raise AssertionError("the hook got no account")
+    return account_record(made, transaction.list_states(datetime.now(UTC), [made.name])[made.name])
+
+
+def _deleted(_: Transaction, made: object) -> dict[str, Any]:
+    if not isinstance(made, AccountDeletion):
+        raise AssertionError("the hook got no deletion")
+    return deletion_record(made)
 
 
 def _create(
-    request: Request, principal: Principal, name: str, parent: str | None, key: str | None, body: bytes
+    request: Request,
+    principal: Principal,
+    name: str,
+    parent: str | None,
+    display_name: str | None,
+    key: str | None,
+    body: bytes,
 ) -> Response:
     service = service_of(request)
     once = request_key(request, principal, key, body)
@@ -184,16 +297,13 @@ def _create(
     def carry_out() -> Answer:
         answer: Answer | None = None
 
-        def in_transaction(transaction: Transaction, made: ListOutcome | Account) -> None:
+        def in_transaction(transaction: Transaction, made: object) -> None:
             nonlocal answer
-            if not isinstance(made, Account):
-                raise AssertionError("the hook got a change of a list instead of an account")
-            state = transaction.list_states(datetime.now(UTC), [made.name])[made.name]
-            answer = Answer(account_record(made, state), 201, {"Location": account_path(made.name)})
+            answer = Answer(_edited(transaction, made), 201, {"Location": account_path(name)})
             service.answers.record(transaction, once, answer)
 
         principal.changing(service.manager)._with_transaction_hook(in_transaction).create_account(
-            name, parent=parent, actor=principal.name
+            name, parent=parent, display_name=display_name, actor=principal.name
         )
         if answer is None:
             raise AssertionError("the hook in_transaction was not called")

@@ -28,7 +28,7 @@ from cidrgate.service.api.schemas import (
     response_example,
     without_default,
 )
-from cidrgate.service.auth.access import Reader, Writer
+from cidrgate.service.auth.access import Admin, Reader, Writer
 from cidrgate.service.auth.principals import Principal
 from cidrgate.service.http.client_address import client_address
 from cidrgate.service.http.conditional_requests import (
@@ -47,7 +47,7 @@ from cidrgate.service.http.problems import POINTERS, ServiceError
 from cidrgate.service.http.strict_requests import StrictRoute
 from cidrgate.service.settings import service_of
 from cidrgate.stores import Transaction
-from cidrgate.values import Account, EntryEdit, NewEntry
+from cidrgate.values import EntryEdit, NewEntry
 
 __all__ = [
     "ChangeRequest",
@@ -59,6 +59,7 @@ __all__ = [
     "EntryPatchModel",
     "ListChangeModel",
     "ListedEntryModel",
+    "admin_request",
     "change_request",
     "router",
 ]
@@ -300,6 +301,7 @@ class ChangeRequest:
         *,
         status: int = 200,
         pointer: Callable[[int], str] | None = None,
+        record: Callable[[Transaction, object], dict[str, Any]] | None = None,
     ) -> Response:
         """Make the change and return the response.
 
@@ -307,6 +309,8 @@ class ChangeRequest:
             change: Makes the change with a manager and the arguments `actor` and `expect_version`.
             status: The status of the response. With 201 it names the entry, if the change made one.
             pointer: Returns the part of the body that has the submitted entry at a position, for broken rules.
+            record: Returns the JSON object of the response, from the transaction and what its hook gets; the effect on
+                the list if None.
         """
         service = service_of(self.request)
         self.request.scope[POINTERS] = pointer
@@ -314,14 +318,12 @@ class ChangeRequest:
         def carry_out() -> Answer:
             answer: Answer | None = None
 
-            def in_transaction(transaction: Transaction, made: ListOutcome | Account) -> None:
+            def in_transaction(transaction: Transaction, made: object) -> None:
                 nonlocal answer
-                if not isinstance(made, ListOutcome):
-                    raise AssertionError("the hook got an account instead of a change of a list")
                 headers = {}
-                if status == 201 and len(made.change.after) == 1:
+                if isinstance(made, ListOutcome) and status == 201 and len(made.change.after) == 1:
                     headers["Location"] = self._path_of(made.change.after[0].id)
-                answer = Answer(_outcome_record(made), status, headers)
+                answer = Answer((record or _outcome_record)(transaction, made), status, headers)
                 service.answers.record(transaction, self.once, answer)
 
             manager = self.principal.changing(service.manager)._with_transaction_hook(in_transaction)
@@ -362,6 +364,28 @@ async def _change_request(
     if_match: IfMatch = None,
     idempotency_key: IdempotencyKey = None,
 ) -> ChangeRequest:
+    return await _request_of(request, principal, account_name, confirm, if_match, idempotency_key)
+
+
+async def _admin_request(
+    request: Request,
+    principal: Admin,
+    account_name: AccountName,
+    confirm: Confirm = [],  # noqa: B006 - FastAPI copies defaults
+    if_match: IfMatch = None,
+    idempotency_key: IdempotencyKey = None,
+) -> ChangeRequest:
+    return await _request_of(request, principal, account_name, confirm, if_match, idempotency_key)
+
+
+async def _request_of(
+    request: Request,
+    principal: Principal,
+    account_name: str,
+    confirm: list[Guard],
+    if_match: str | None,
+    idempotency_key: str | None,
+) -> ChangeRequest:
     if "if-none-match" in request.headers:
         raise ServiceError("version_conflict", "If-None-Match is for requests that read: a change takes If-Match")
     once = request_key(request, principal, idempotency_key, await request.body())
@@ -373,6 +397,9 @@ async def _change_request(
 
 change_request = Annotated[ChangeRequest, Depends(_change_request)]
 """A request whose principal may change the list of the account in the path."""
+
+admin_request = Annotated[ChangeRequest, Depends(_admin_request)]
+"""A request of an admin that changes the account in the path."""
 
 
 @router.get("", response_model=EntryPageModel, responses=answers(404, headers={200: READ}))
@@ -460,7 +487,9 @@ def remove_entry(account_name: AccountName, asked: change_request, entry_id: Ent
     return asked.answered(lambda manager, arguments: manager.remove(account_name, entry_id, **arguments))
 
 
-def _outcome_record(made: ListOutcome) -> dict[str, Any]:
+def _outcome_record(_: Transaction, made: object) -> dict[str, Any]:
+    if not isinstance(made, ListOutcome):
+        raise AssertionError("the hook got an account instead of a change of a list")
     record = list_change_record(made.change, list_state(made.after, datetime.now(UTC)))
     return record | {"etag": etag(made.change.version)}
 

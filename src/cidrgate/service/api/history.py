@@ -140,7 +140,7 @@ After = Annotated[
 @router.get("/history", response_model=ChangePageModel, responses=answers(404, headers={200: READ}))
 def list_history(
     request: Request,
-    _principal: Reader,
+    principal: Reader,
     account_name: AccountName,
     limit: Limit = 100,
     cursor: Cursor = None,
@@ -148,7 +148,9 @@ def list_history(
     after: After = None,
 ) -> Response:
     """List the changes of an account's own list, the newest first. The owner of an inherited list has its changes."""
-    return _page(service_of(request).manager, account_name, limit, cursor, before, after)
+    # Another account may have had the name before: its lists are nothing for a token of this account.
+    manager, present = service_of(request).manager, not principal.admin
+    return _page(manager, account_name, limit, cursor, before, after, present=present)
 
 
 @router.post("/restore", response_model=ListChangeModel, responses=answers(404, 409, 412, body=True))
@@ -187,11 +189,18 @@ def list_changes(
 
 
 def _page(
-    manager: RuleManager, account: str | None, limit: int, cursor: str | None, before: int | None, after: int | None
+    manager: RuleManager,
+    account: str | None,
+    limit: int,
+    cursor: str | None,
+    before: int | None,
+    after: int | None,
+    *,
+    present: bool = False,
 ) -> Response:
     ended = number_of_cursor(cursor)
     first = min((one for one in (ended, before) if one is not None), default=None)
-    changes = _newest_first(manager, account, first, after or 0, limit + 1)
+    changes = _newest_first(manager, account, first, after or 0, limit + 1, present=present)
     items, last = filled(changes, change_record, lambda change: change.sequence, limit)
     page = {
         "items": items,
@@ -201,11 +210,11 @@ def _page(
 
 
 def _newest_first(
-    manager: RuleManager, account: str | None, before: int | None, after: int, most: int
+    manager: RuleManager, account: str | None, before: int | None, after: int, most: int, *, present: bool
 ) -> Iterator[Change]:
     """Yield changes, the newest first, read a few at a time, because each may contain two whole lists."""
     while most > 0:
-        changes = manager.history(account, limit=min(most, _AT_A_TIME), before=before, after=after)
+        changes = manager.history(account, limit=min(most, _AT_A_TIME), before=before, after=after, present=present)
         yield from changes
         if len(changes) < min(most, _AT_A_TIME):
             return

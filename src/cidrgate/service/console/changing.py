@@ -14,7 +14,6 @@ from cidrgate.manager.previews import AccessChange, access_change
 from cidrgate.rules.decisions import enforced
 from cidrgate.service.console.formatting import ENABLE_ENFORCEMENT
 from cidrgate.stores import Transaction
-from cidrgate.values import Account
 
 __all__ = ["NeedsConfirmationError", "Preview", "make_change", "preview_change"]
 
@@ -94,7 +93,7 @@ def make_change(manager: RuleManager, change: ListEdit, address: str | None, con
         if not set(needed) <= set(confirmed):
             raise NeedsConfirmationError(needed)
 
-    def in_transaction(transaction: Transaction, made: ListOutcome | Account) -> None:
+    def in_transaction(transaction: Transaction, made: object) -> None:
         nonlocal sequence
         sequence = None
         if isinstance(made, ListOutcome) and (made.change.before or made.change.after):

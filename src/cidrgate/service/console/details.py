@@ -16,12 +16,14 @@ from cidrgate.service.console.messages import FormError, message_of
 from cidrgate.values import DETAILS, Detail, Entry
 
 __all__ = [
+    "COLUMN_DETAILS",
     "FORM_DETAILS",
     "LAID_OUT",
     "detail_of_text",
     "detail_text",
     "detail_word",
     "details_sent",
+    "flag_words",
     "input_type",
     "takes_details",
 ]
@@ -32,6 +34,27 @@ LAID_OUT: Final = {"label": "label", "expires_at": "ends_at"}
 
 FORM_DETAILS: Final = tuple(detail for detail in DETAILS if detail.name not in LAID_OUT)
 """The details whose fields are made by their types."""
+
+
+COLUMN_DETAILS: Final = tuple(detail for detail in FORM_DETAILS if detail.kind is not bool)
+"""Those of them that have a column in the list. A truth value is a badge, where it differs from its default."""
+
+_FLAG_WORDS: Final = {"enabled": "disabled"}
+
+
+def flag_words(entry: Entry) -> list[str]:
+    """Return the truth values of an entry that differ from their defaults, each in one or two words.
+
+    Example:
+        >>> now = datetime.now(UTC)
+        >>> entry = Entry(id=7, account="a", cidr="1.1.1.1/32", created_at=now, created_by="me", enabled=False)
+        >>> flag_words(entry)
+        ['disabled']
+    """
+    flags = [detail for detail in DETAILS if detail.kind is bool and getattr(entry, detail.name) != detail.default]
+    return [
+        _FLAG_WORDS.get(detail.name, f"{'not ' if detail.default else ''}{detail.title.lower()}") for detail in flags
+    ]
 
 
 class _Field(NamedTuple):

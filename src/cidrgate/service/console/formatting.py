@@ -18,6 +18,8 @@ CONFIRMATIONS: Final = {
     ENABLE_ENFORCEMENT: "Start enforcing the list: every address that is not on it will be denied with 403.",
     Guard.DISABLE_ENFORCEMENT.value: "Stop enforcing: without entries, every address may call for this account.",
     Guard.LOCK_OUT.value: "Lock my own address out: calls from it will be denied.",
+    Guard.OTHER_LIST.value: "Use the other list: what is not on it loses access, and what is on it gains access.",
+    Guard.WIDE_ENTRY.value: "List the wide network: very many addresses may call for this account.",
 }
 """The confirmations before a change that could surprise a person."""
 
@@ -47,6 +49,10 @@ def change_sentence(change: Change) -> str:
     match change.action:
         case "create_account":
             return "Created the account"
+        case "delete_account":
+            return f"Deleted the account{f' and its list: {_some(before)}' if before else ''}"
+        case "rename_account" | "move_account" | "edit_account" | "set_policy" | "erase":
+            return _account_sentence(change)
         case "add":
             return f"Added {_some(after)}"
         case "remove":
@@ -68,6 +74,43 @@ def change_sentence(change: Change) -> str:
     parts = [f"added {_some(added)}"] if added else []
     parts += [f"removed {_some(removed)}"] if removed else []
     return f"{verb}: {' and '.join(parts)}{details}" if parts else f"{verb}{details}"
+
+
+_PARTS: Final = {"name": "the account", "parent": "the parent", "display_name": "the display name"}
+
+
+def _account_sentence(change: Change) -> str:
+    """Describe a change of an account itself, or of the store.
+
+    Example:
+        >>> from datetime import UTC, datetime
+        >>> _account_sentence(
+        ...     Change(
+        ...         sequence=3,
+        ...         at=datetime.now(UTC),
+        ...         actor="me",
+        ...         account="acct-2",
+        ...         action="rename_account",
+        ...         before=(),
+        ...         after=(),
+        ...         details={"before": {"name": "acct-1"}, "after": {"name": "acct-2"}},
+        ...     )
+        ... )
+        'Changed the account from acct-1 to acct-2'
+    """
+    said = change.details or {}
+    before, after = said.get("before") or {}, said.get("after") or {}
+    parts = [
+        f"{_PARTS.get(name, name.replace('_', ' '))} from {_word(before.get(name))} to {_word(value)}"
+        for name, value in after.items()
+        if value != before.get(name)
+    ]
+    removed = f", and removed {_some([entry.cidr for entry in change.before])}" if change.before else ""
+    return f"Changed {' and '.join(parts) or 'nothing'}{removed}"
+
+
+def _word(value: object) -> str:
+    return "none" if value is None else str(value)
 
 
 def _details_changed(change: Change) -> str:

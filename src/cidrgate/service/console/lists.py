@@ -14,7 +14,7 @@ from cidrgate.manager.changes import named_entries
 from cidrgate.rules import special_block
 from cidrgate.rules.decisions import decide, enforced
 from cidrgate.service.console.changing import ListEdit, NeedsConfirmationError, make_change
-from cidrgate.service.console.details import FORM_DETAILS
+from cidrgate.service.console.details import COLUMN_DETAILS
 from cidrgate.service.console.fields import Confirmations
 from cidrgate.service.console.formatting import can_undo
 from cidrgate.service.console.pages import go, page
@@ -30,7 +30,7 @@ router = APIRouter(route_class=ConsoleRoute)
 
 HEADINGS = (
     *("CIDR", "Prefix", "Subnet mask", "Label", "Added", "Expires"),
-    *(detail.title for detail in FORM_DETAILS),
+    *(detail.title for detail in COLUMN_DETAILS),
 )
 """The columns of `row.html` for every entry; the last match and the actions may follow."""
 
@@ -172,11 +172,42 @@ def remove(
         return manager.remove(account, entry, actor=person.principal.name, expect_version=version)
 
     def question() -> str:
-        [found] = named_entries(account, manager.entries(account), [entry])
-        return f"Delete {found.cidr}{f' ({found.label})' if found.label else ''}?"
+        return f"Delete {_named(manager, account, entry)}?"
 
     fields = {"account": account, "entry": entry, "version": version}
     return change_from_page(request, person, account, change, confirm, question, "list/remove", "Delete", fields)
+
+
+@router.post("/list/enable")
+def enable(
+    request: Request,
+    person: SignedInForm,
+    account: _Name,
+    entry: _Number,
+    version: _Number,
+    enabled: Annotated[str, Form(pattern="^(yes|no)$")] = "no",
+    confirm: Confirmations = [],  # noqa: B006
+) -> Response:
+    """Disable an entry, which stays in the list and allows nothing, or enable it again."""
+    manager = service_of(request).manager
+    person.principal.require_account(manager, account, write=True)
+    verb = "Enable" if enabled == "yes" else "Disable"
+
+    def change(manager: RuleManager) -> object:
+        return manager.edit(
+            account, entry, enabled=enabled == "yes", actor=person.principal.name, expect_version=version
+        )
+
+    def question() -> str:
+        return f"{verb} {_named(manager, account, entry)}?"
+
+    fields = {"account": account, "entry": entry, "version": version, "enabled": enabled}
+    return change_from_page(request, person, account, change, confirm, question, "list/enable", verb, fields)
+
+
+def _named(manager: RuleManager, account: str, entry: int) -> str:
+    [found] = named_entries(account, manager.entries(account), [entry])
+    return f"{found.cidr}{f' ({found.label})' if found.label else ''}"
 
 
 def change_from_page(

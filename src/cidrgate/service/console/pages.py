@@ -10,7 +10,14 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from cidrgate.rules.networks import addresses_covered, prefix_length, subnet_mask
-from cidrgate.service.console.details import FORM_DETAILS, detail_text, detail_word, input_type
+from cidrgate.service.console.details import (
+    COLUMN_DETAILS,
+    FORM_DETAILS,
+    detail_text,
+    detail_word,
+    flag_words,
+    input_type,
+)
 from cidrgate.service.console.formatting import CONFIRMATIONS, PROBLEM_TITLES, can_undo, change_sentence
 from cidrgate.service.console.sessions import Person
 
@@ -122,6 +129,7 @@ def _make_environment() -> Environment:
         "mask": subnet_mask,
         "prefix": prefix_length,
         "can_undo": can_undo,
+        "flags": flag_words,
         "default_text": lambda detail: detail_text(detail, detail.default),
         "input_type": input_type,
         "relative": _relative,
@@ -131,6 +139,7 @@ def _make_environment() -> Environment:
     }
     made.globals |= {
         "confirmations": CONFIRMATIONS,
+        "column_details": COLUMN_DETAILS,
         "form_details": FORM_DETAILS,
         "problem_titles": PROBLEM_TITLES,
     }

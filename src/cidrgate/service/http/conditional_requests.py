@@ -32,8 +32,9 @@ Confirm = Annotated[
     Query(
         description="Confirms an effect for which the change is otherwise refused with 409; that response names the "
         "values to send. May be repeated. `lock_out` confirms a change that denies the client address of this request. "
-        "`disable_enforcement` confirms a change that leaves an enforced account without entries, so that every "
-        "address is allowed."
+        "`disable_enforcement` confirms a change after which no list decides any more for an enforced account, such as "
+        "that of the last entry. `other_list` confirms another parent, by whose list other addresses are allowed. "
+        "`wide_entry` confirms a network that is wider than the policy allows."
     ),
 ]
 IfMatch = Annotated[

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import ARRAY, Text, bindparam, column, select, text
 
-from cidrgate.errors import AccountsLockedError
+from cidrgate.errors import AccountsLockedError, StoreConflictError
 from cidrgate.stores.bulk import compact, rows_of
 from cidrgate.stores.change_rows import log_row, origin_to_json
 from cidrgate.stores.entry_rows import DETAIL_NAMES, ENTRY_COLUMNS, STAMP_NAMES
@@ -22,7 +22,6 @@ from cidrgate.stores.postgres.database import LONGEST_SILENCE
 from cidrgate.stores.schema import ID_COLUMNS, accounts, changes, entries, utc_text
 from cidrgate.stores.sql import Transaction, select_accounts_named, select_lists_after
 from cidrgate.stores.table_rows import stored_form
-from cidrgate.stores.values import StoredAccount, StoredList
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Row, Select, Table, TextClause
 
-    from cidrgate.stores.values import NewList, StoredChange
+    from cidrgate.stores.values import NewList, StoredAccount, StoredChange, StoredList
     from cidrgate.values import Origin
 
 __all__ = ["PostgresTransaction"]
@@ -195,8 +194,9 @@ class PostgresTransaction(Transaction):
     """
 
     # In a fixed order, so that two writers of many accounts never deadlock.
-    _select_to_change = select_accounts_named.order_by(accounts.c.id).with_for_update(of=accounts)
-    _select_unlocked = select_accounts_named.order_by(accounts.c.id).with_for_update(of=accounts, skip_locked=True)
+    _select_in_order = select_accounts_named.add_columns(accounts.c.parent_id).order_by(accounts.c.id)
+    _select_to_change = _select_in_order.with_for_update(of=accounts)
+    _select_unlocked = _select_in_order.with_for_update(of=accounts, skip_locked=True)
 
     def __init__(self, connection: Connection, schema: str, *, writes: bool, waits: bool = True) -> None:
         super().__init__(connection, writes=writes)
@@ -226,7 +226,7 @@ class PostgresTransaction(Transaction):
 
     def _unlocked_accounts_named(self, names: Collection[str]) -> dict[str, StoredAccount]:
         rows = self._connection.execute(self._select_unlocked, {"names": list(names)})
-        found = {row.name: StoredAccount(*row) for row in rows}
+        found = {row.name: self._stored_account(row) for row in rows}
         if missing := set(names) - found.keys():
             locked = self._connection.scalars(_select_names, {"names": list(missing)}).all()
             if locked:
@@ -235,8 +235,17 @@ class PostgresTransaction(Transaction):
                 )
         return found
 
+    def _stored_account(self, row: Row[Any]) -> StoredAccount:
+        # After a wait for the lock, the account is read again and its parent is not: the parent is None then, although
+        # the account has one.
+        if self._writes and (row.parent is None) != (row.parent_id is None):
+            raise StoreConflictError(
+                f"account {row.name!r} was moved to another parent in the meantime; nothing was changed: try again"
+            )
+        return super()._stored_account(row)
+
     def lists(self) -> Iterator[StoredList]:
-        """Stream every account with the CIDRs of its own list, parents before their subaccounts."""
+        """Stream every account with the CIDRs of its own list, in the order in which they were created."""
         # The server reads and sorts every entry before it sends the first list.
         self._allow_silence(LONGEST_SILENCE)
         return super().lists()
