@@ -121,6 +121,7 @@ def list_change_record(change: ListChange, state: ListState) -> dict[str, Any]:
         "entry_count": state.entries,
         "before": [entry_record(entry) for entry in change.before],
         "after": [entry_record(entry) for entry in change.after],
+        "existing": [entry_record(entry) for entry in change.existing],
     }
 
 

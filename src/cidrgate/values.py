@@ -542,6 +542,7 @@ class ListChange:
         after: The entries that the change added or edited, as they are now; in the order of the submission. Empty if
             nothing was added or edited.
         entries: The whole list after the change, in address order.
+        existing: With `if_missing`, the entries that cover submitted networks already, each once.
 
     Example:
         >>> from cidrgate import RuleManager
@@ -559,6 +560,7 @@ class ListChange:
     before: tuple[Entry, ...]
     after: tuple[Entry, ...]
     entries: tuple[Entry, ...]
+    existing: tuple[Entry, ...] = ()
 
     def entry(self, which: EntryRef) -> Entry:
         """Return an entry of the list after the change, named as it is now or as it was before the change.

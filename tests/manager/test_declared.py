@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -266,3 +267,29 @@ def test_changes_are_logged_and_followed(shared_store_url: str) -> None:
         manager.apply({"a7": [NewEntry("8.8.8.0/24", expires_at=soon)]})
         assert manager.entries("a7")[0].expires_at == soon
         assert manager.history("a7")[0].action == "replace"
+
+
+@given(before=lists, wanted=st.lists(entries, min_size=1, max_size=4))
+@settings(max_examples=length(150, 2_000))
+def test_adding_what_is_missing_twice_changes_nothing(before: list[NewEntry], wanted: list[NewEntry]) -> None:
+    with RuleManager.open("memory://") as manager:
+        filled(manager, {"a": before}, subaccount=False)
+        listed = manager.entries("a")
+        try:
+            change = manager.add("a", wanted, if_missing=True)
+        except RuleError:
+            assert manager.entries("a") == listed
+            return
+        for piece in wanted:
+            network = ip_network(piece.cidr)
+            addresses = [str(network[0]), str(network[-1])]
+            new = [entry for entry in change.after if entry.cidr == piece.cidr]
+            if new:
+                assert new[0].enabled == piece.details().get("enabled", True)
+            else:
+                assert all(manager.allows("a", address) for address in addresses), "a success allows what it names"
+        assert {entry.id for entry in change.existing} <= {entry.id for entry in listed}
+        assert change.before == ()
+        if all(entry.enabled for entry in change.after):
+            again = manager.add("a", wanted, if_missing=True)
+            assert (again.after, again.version) == ((), change.version)

@@ -41,6 +41,9 @@ def _add(
     *,
     details: EntryDetails,
     expect_version: Version = None,
+    if_missing: Annotated[
+        bool, typer.Option("--if-missing", help="Leave out networks whose addresses the list allows already.")
+    ] = False,
     create: Annotated[bool, typer.Option("--create", help="Create the account if it does not exist.")] = False,
     dry_run: DryRun = False,
 ) -> None:
@@ -50,7 +53,9 @@ def _add(
             manager = _with_account(manager, account, cidrs, session, stack, dry_run=dry_run)
         attempt = attempted(
             manager,
-            lambda lists: lists.add(account, cidrs, actor=session.actor, expect_version=expect_version, **details),
+            lambda lists: lists.add(
+                account, cidrs, actor=session.actor, expect_version=expect_version, if_missing=if_missing, **details
+            ),
             dry_run=dry_run,
         )
     answer_change(session, attempt)

@@ -102,6 +102,8 @@ def _described(change: ListChange, *, dry_run: bool) -> Iterator[str]:
     for entry in change.after:
         old = before.get(entry.id)
         yield f"{added} {named(entry)}" if old is None else f"{named(old)} {edited} {named(entry)}"
+    for entry in change.existing:
+        yield f"allowed already by {named(entry)}"
     if not change.before and not change.after:
         yield "the list is like that already" if not dry_run else "nothing would change: the list is like that already"
 

@@ -6,7 +6,7 @@ list that it changes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import count
 from typing import TYPE_CHECKING
@@ -46,6 +46,7 @@ class ListRequest:
         address: The caller's address; None if it is unknown, and then no change is a lock-out.
         confirmed: The guards that the change may meet.
         origin: How the actor is known, and from where the change comes, for the change log.
+        existing: Where `make` puts the entries that made a part of the request needless.
     """
 
     account: str
@@ -57,6 +58,7 @@ class ListRequest:
     address: str | None = None
     confirmed: frozenset[Guard] = frozenset()
     origin: Origin | None = None
+    existing: list[Entry] = field(default_factory=list)
 
 
 def change_lists(
@@ -158,6 +160,7 @@ def worked_out(
         before=change.before,
         after=change.after,
         entries=tuple(after),
+        existing=tuple(request.existing),
     )
     outcome = ListOutcome(now, value, listing.entries, after)
     outcome = replace(outcome, confirm=guards_met(outcome, request.address, at))

@@ -45,6 +45,7 @@ from cidrgate.manager.changes import (
     entry_edit,
     entry_key,
     list_at,
+    missing_addition,
     named_entries,
     replaced_list,
     restoration,
@@ -832,6 +833,7 @@ class RuleManager:
         *,
         actor: str | None = None,
         expect_version: int | None = None,
+        if_missing: bool = False,
         **details: Unpack[EntryDetails],
     ) -> ListChange:
         """Add entries to a list: all of them, or none.
@@ -842,10 +844,13 @@ class RuleManager:
                 iterable of these.
             actor: Who adds the entries, for the entries and the change log.
             expect_version: The version of the account that the caller saw; None for any version.
+            if_missing: Whether networks whose addresses the list allows already are left out, instead of being refused.
+                So the same call can be repeated. What is listed does not change, also not its details.
             details: The details of every entry in which they are absent, such as a `label`; see `EntryDetails`.
 
         Returns:
-            What changed; `after` has the new entries in the order of the submission.
+            What changed; `after` has the new entries in the order of the submission. With `if_missing` it may be empty,
+            and `existing` has the entries that allow the other networks.
 
         Raises:
             RuleError: If the submission breaks a rule. The error contains every problem of the submission.
@@ -864,14 +869,19 @@ class RuleManager:
             ...
             cidrgate.errors.RuleError: special_range: '127.0.0.1/32'...
         """
+        check_switches(if_missing=if_missing)
         pieces = split_submission(cidrs, most=self.policy.most_pieces, **details)
         check_labels(pieces)
+        existing: list[Entry] = []
 
         def added(_: Transaction, listing: Listing) -> StoredChange:
-            existing = [entry.cidr for entry in listing.active()]
-            return addition(listing, pieces, validate_addition(pieces, existing, self.policy))
+            if if_missing:
+                change, existing[:] = missing_addition(listing, pieces, self.policy)
+                return change
+            cidrs = [entry.cidr for entry in listing.active()]
+            return addition(listing, pieces, validate_addition(pieces, cidrs, self.policy))
 
-        return self._change_list(account, added, actor, expect_version).change
+        return self._change_list(account, added, actor, expect_version, existing=existing).change
 
     def edit(
         self,
@@ -1688,6 +1698,7 @@ class RuleManager:
         expect_version: int | None,
         *,
         allow_empty: bool = False,
+        existing: list[Entry] | None = None,
     ) -> ListOutcome:
         actor = checked_text(actor, "actor")
         if expect_version is not None:
@@ -1703,6 +1714,7 @@ class RuleManager:
             self._address,
             confirmed,
             self._origin,
+            [] if existing is None else existing,
         )
         if self._dry_run:
             with self._store.read() as transaction:

@@ -18,6 +18,7 @@ from cidrgate.service.api import (
     entries,
     health,
     history,
+    lists,
     problem_pages,
     sessions,
     tokens,
@@ -112,7 +113,7 @@ def create_app(
         threads=Threads(manager._store.lock_timeout),
         probe=StoreProbe(manager._store),
     )
-    parts = (accounts, entries, questions, history, tokens, sessions, health, problem_pages)
+    parts = (accounts, entries, lists, questions, history, tokens, sessions, health, problem_pages)
     routers = [*(part.router for part in parts), history.of_all]
     app.state.routes = [route for router in routers for route in router.routes]
     # Not `include_router`: it makes every route again, at the first request.
