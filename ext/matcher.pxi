@@ -20,15 +20,15 @@ from accounts cimport (
     DONE, HAS_ENTRIES, HAS_SUBACCOUNTS, IS_SUBACCOUNT, MAX_NAME, NO_PARENT, OFF, REPORT_ONLY, AccountHeader,
     Accounts, Lists, Name, Slot, SlotTable, accounts_of, blocks_by_row, close_accounts, close_lists, count_enforced,
     count_mode, discard, find, find_from, first_place, header_of, header_of_parent, is_enforced, is_open, link,
-    list_allows, list_at, list_of, move_accounts, open_accounts, open_lists, publish, row_of, rows_known, table_size,
-    text_of, trie_of, withdraw,
+    list_allows, list_at, list_of, move_accounts, open_accounts, open_lists, publish, row_at, row_of, rows_known,
+    table_size, text_of, trie_of, withdraw,
 )
 from address cimport Address, Prefix
 from arena cimport UNIT
 from batch cimport PIECE, Batch, read_piece
 from build cimport Item, Plan, drop_plan, plan_trie
 from native cimport backoff, keyed_hash, load_acquire, load_pointer, prefetch
-from readers cimport Readers, enter, enter_unlocked, epoch_ends, leave, leave_unlocked
+from readers cimport CACHE_LINE, Readers, enter, enter_unlocked, epoch_ends, leave, leave_unlocked
 from snapshot cimport (
     DAMAGED, FOREIGN, HOSTILE, MOST_NOTE, NEWER, OTHER_ORDER, OUT_OF_MEMORY, SOUND, TRUNCATED, Snapshot, note_of, seal,
     use_image, write_image,
@@ -377,8 +377,8 @@ cdef class Matcher:
         return flags, opened
 
     def enforced(self, str account not None):
-        """Return whether an account is enforced: the mode of its list is `enforce`, and it has prefixes or was published
-        with `when_empty="deny"`.
+        """Return whether an account is enforced: the mode of its list is `enforce`, and it has prefixes or was
+        published with `when_empty="deny"`.
 
         A subaccount is enforced if its parent is. An unknown account is not enforced.
         """
@@ -882,6 +882,12 @@ cdef Py_ssize_t allow_one(
     return find_batches(&trie, batches, n_batches, answers)
 
 
+cdef enum:
+    # How many questions before its turn a block is prefetched. A row's reference is prefetched twice as early. Of many
+    # more at a time than a processor can fetch at once, the last ones would delay the first answers.
+    AHEAD = 32
+
+
 cdef Py_ssize_t allow_rows(
     const Accounts *accounts, const int32_t *rows, const Batch *batches, Py_ssize_t n_batches, uint8_t *answers,
     bint *nobody
@@ -901,34 +907,58 @@ cdef Py_ssize_t allow_rows_of_batch(
 ) noexcept nogil:
     """Do the same as `allow_rows` for one batch."""
     cdef Address addresses[PIECE]
-    cdef const AccountHeader *headers[PIECE]
-    cdef Py_ssize_t start = 0, wanted, got, index, row
-    cdef uint32_t block
-    cdef int64_t first = accounts.first_row, end = first + rows_known(accounts)
-    while start < batch.count:
-        wanted = min(<Py_ssize_t>PIECE, batch.count - start)
-        for index in range(wanted):
-            row = rows[start + index]
-            if first <= row < end:
-                prefetch(list_at(accounts, row))
-        got = read_piece(batch, start, wanted, addresses)
-        for index in range(got):
-            row = rows[start + index]
-            headers[index] = NULL
-            if row == NONE:
-                continue
-            block = load_acquire(list_at(accounts, row)) if first <= row < end else 0
-            if block == 0:
-                nobody[0] = True
-                got = index
-                break
-            headers[index] = header_of(accounts, block)
-            prefetch(headers[index])
-            prefetch(<const char *>headers[index] + 64)
-        for index in range(got):
-            answers[start + index] = headers[index] == NULL or list_allows(
-                headers[index], addresses + index, True, True)
-        start += got
+    cdef const AccountHeader *headers[AHEAD]
+    cdef const AccountHeader *header
+    # The rows that are known now. If a writer makes room for more meanwhile, these stay valid until the reader leaves.
+    cdef uint32_t known = rows_known(accounts)
+    cdef const uint32_t *lists = row_at(accounts, 0)
+    cdef uint32_t first = accounts.first_row
+    cdef Py_ssize_t done = 0, end = batch.count, wanted, got, index
+    for index in range(min(<Py_ssize_t>(2 * AHEAD), batch.count)):
+        prefetch_row(lists, known, <uint32_t>rows[index] - first)
+    for index in range(min(<Py_ssize_t>AHEAD, batch.count)):
+        if not find_block(accounts, lists, known, first, rows[index], headers + index):
+            end = index
+            break
+    while done < end:
+        wanted = min(<Py_ssize_t>PIECE, end - done)
+        got = read_piece(batch, done, wanted, addresses)
+        index = done
+        while index < min(done + got, end):
+            if index + 2 * AHEAD < batch.count:
+                prefetch_row(lists, known, <uint32_t>rows[index + 2 * AHEAD] - first)
+            header = headers[index % AHEAD]
+            if index + AHEAD < end and not find_block(
+                    accounts, lists, known, first, rows[index + AHEAD], headers + index % AHEAD):
+                end = index + AHEAD
+            answers[index] = header == NULL or list_allows(header, addresses + (index - done), True, True)
+            index += 1
+        done = index
         if got < wanted:
             break
-    return start
+    # An address that is invalid too is the first error of the two.
+    if done == end and end < batch.count and read_piece(batch, end, 1, addresses) == 1:
+        nobody[0] = True
+    return done
+
+
+cdef inline void prefetch_row(const uint32_t *lists, uint32_t known, uint32_t place) noexcept nogil:
+    """Prefetch the reference of a row's list by its place among the known rows; another place is beyond them."""
+    if place < known:
+        prefetch(lists + place)
+
+
+cdef inline bint find_block(
+    const Accounts *accounts, const uint32_t *lists, uint32_t known, uint32_t first, int32_t row,
+    const AccountHeader **header
+) noexcept nogil:
+    """Find and prefetch a row's list, NULL for an unknown account; return False for an invalid row number."""
+    cdef uint32_t place = <uint32_t>row - first
+    cdef uint32_t block = load_acquire(lists + place) if place < known and row >= 0 else 0
+    if block == 0:
+        header[0] = NULL
+        return row == NONE
+    header[0] = header_of(accounts, block)
+    prefetch(header[0])
+    prefetch(<const char *>header[0] + CACHE_LINE)
+    return True

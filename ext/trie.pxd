@@ -37,10 +37,14 @@ cdef extern from "ranks.h" nogil:
     uint32_t (*rank4 "cidrgate_rank4")(const uint32_t *first, uint32_t count, uint32_t address) noexcept
     uint32_t (*rank6 "cidrgate_rank6")(
         const uint64_t *high, const uint64_t *low, uint32_t count, uint64_t hi, uint64_t lo) noexcept
+    uint32_t rank6_portable "cidrgate_rank6_portable" (
+        const uint64_t *high, const uint64_t *low, uint32_t count, uint64_t hi, uint64_t lo) noexcept
 
 cdef enum:
     # Families of up to this many prefixes are searched as arrays.
     SMALL = 64
+    # Lists of up to this many are searched without wide vectors, which would wait for what is behind the list.
+    FEW = 16
     # Families of at least this many prefixes have a root of 2**ROOT_BITS slots.
     DIRECT = 8192
     ROOT_BITS = 16
@@ -293,7 +297,13 @@ cdef inline int32_t search4(
     const uint32_t *first, const uint8_t *length, uint32_t count, bint nested, uint32_t address
 ) noexcept nogil:
     """Return the longest match of an IPv4 address in small sorted arrays, or NONE."""
-    cdef int32_t rank = <int32_t>rank4(first, count, address) if count else 0
+    cdef int32_t rank = 0
+    cdef uint32_t index
+    if count > FEW:
+        rank = <int32_t>rank4(first, count, address)
+    else:
+        for index in range(count):
+            rank += first[index] <= address
     return last_cover4(first, length, rank, nested, address)
 
 
@@ -315,7 +325,10 @@ cdef inline int32_t search6(
     uint64_t hi, uint64_t lo
 ) noexcept nogil:
     """Return the longest match of an IPv6 address in small sorted arrays, or NONE; `low` is NULL if all of it is 0."""
-    cdef int32_t rank = <int32_t>rank6(high, low, count, hi, lo) if count else 0
+    cdef int32_t rank = 0
+    if count:
+        rank = <int32_t>(
+            rank6(high, low, count, hi, lo) if count > FEW else rank6_portable(high, low, count, hi, lo))
     while rank > 0:
         rank -= 1
         if same_network(high[rank], low_at(low, rank), hi, lo, length[rank]):

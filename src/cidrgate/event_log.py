@@ -16,7 +16,7 @@ import threading
 import traceback
 from datetime import UTC, datetime
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal, TextIO, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TextIO, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,6 +31,7 @@ Event: TypeAlias = Literal[
     "decision",
     "decisions_suppressed",
     "decision_failed",
+    "change",
     "peer_rewritten",
     "store_lost",
     "store_back",
@@ -63,7 +64,8 @@ Messages of other libraries are events named `message`, with nothing before it.
 SCHEMA = 1
 """The version of the lines' format. It grows if a field is removed, or means something else; fields may be added."""
 
-Value: TypeAlias = str | int | float | bool | None
+Value: TypeAlias = str | int | float | bool | list[Any] | dict[str, Any] | None
+"""What a field of a line holds."""
 
 _FIRST = ("account", "request_id")
 

@@ -402,6 +402,13 @@ PROBLEM_TYPES: Final = (
         "Wait for its answer, or repeat the request later.",
     ),
     _http(
+        "too_many_streams",
+        503,
+        "Too many streams",
+        "This process has as many streams of changes as it serves at a time, or it is stopping.",
+        "Connect again later, with the id of the last event as `Last-Event-ID`.",
+    ),
+    _http(
         "unauthorized",
         401,
         "Token required",

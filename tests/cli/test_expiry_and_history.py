@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
+import subprocess
+import sys
 import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -147,3 +152,48 @@ def test_an_end_beyond_the_calendar_is_refused(cidrgate: Cidrgate, time: str) ->
     assert "UTC" in cidrgate("token", "create", "ci", "--scope", "admin", "--expires-at", time, status=3).err
     rows = f"account,cidr,expires_at\nacct-1,1.1.1.1/32,{time}\n"
     assert "Traceback" not in cidrgate("import", "-", "--format", "csv", stdin=rows, status=3).err
+
+
+def test_the_history_of_all_accounts_has_the_events_of_the_store(cidrgate: Cidrgate) -> None:
+    cidrgate("add", "acct-1", "8.8.8.0/24", "--create")
+    cidrgate("account", "create", "acct-2")
+    cidrgate("token", "create", "billing", "--scope", "metrics")
+    items = cidrgate("history", "--all", "--json").record["items"]
+    assert [(one["account"], one["action"]) for one in items] == [
+        (None, "create_token"),
+        ("acct-2", "create_account"),
+        ("acct-1", "add"),
+        ("acct-1", "create_account"),
+    ]
+    shown = cidrgate("history", "--all").out
+    assert "token 1, name billing, scopes metrics" in shown
+    assert "cli " in shown
+    page = cidrgate("history", "--all", "--limit", "2", "--json").record
+    rest = cidrgate("history", "--all", "--cursor", page["next_cursor"], "--json").record
+    assert page["items"] + rest["items"] == items
+    assert cidrgate("history", "--all", "--since", "1h", "--json").record["items"] == items
+    assert cidrgate("history", "--all", "--since", items[0]["at"], "--json").record["items"] == items[:1]
+    assert cidrgate("history", "acct-1", "--since", "2999-01-01", "--json").record["items"] == []
+    assert cidrgate("history", "--all", "--after", str(items[1]["sequence"]), "--json").record["items"] == items[:1]
+    for wrong in (
+        ["history"],
+        ["history", "acct-1", "--all"],
+        ["history", "--all", "--since", "yesterday"],
+        ["history", "--all", "--follow", "--limit", "2"],
+    ):
+        cidrgate(*wrong, status=2)
+    assert "create_account" not in cidrgate("history", "acct-2", "--after", str(items[1]["sequence"])).out
+
+
+def test_the_history_is_followed(cidrgate: Cidrgate) -> None:
+    cidrgate("account", "create", "acct-1")
+    command = [sys.executable, "-m", "cidrgate", "history", "--all", "--follow", "--after", "0", "--json"]
+    environment = {**os.environ, "CIDRGATE_DATABASE": str(cidrgate.database)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stdout is not None
+        first = json.loads(process.stdout.readline())
+        cidrgate("add", "acct-1", "8.8.8.0/24")
+        second = json.loads(process.stdout.readline())
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 130
+    assert [(one["sequence"], one["action"]) for one in (first, second)] == [(1, "create_account"), (2, "add")]

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from cidrgate import InvalidAddressError, Matcher, PrefixTrie
+from cidrgate import AccountNotFoundError, InvalidAddressError, Matcher, PrefixTrie
 from cidrgate._engine import _use_vector_form, _vector_forms
 from tests.golden import GoldenTrie
 from tests.strategies import addresses_near, prefix_lists
@@ -214,6 +214,42 @@ def test_accounts_of_rows_ask_with_objects_as_with_text() -> None:
     objects = [ip_address(text) for text in texts]
     for accounts in ("acct-1", ["acct-1"] * 4, matcher.rows(["acct-1", "unknown"] * 2)):
         assert matcher.allows_many(accounts, objects).tolist() == matcher.allows_many(accounts, texts).tolist()
+
+
+@settings(max_examples=60)
+@given(data=st.data())
+def test_accounts_of_rows_are_answered_and_refused_one_after_the_other(data: st.DataObject) -> None:
+    matcher = Matcher()
+    for number in range(5):
+        matcher.publish(f"acct-{number}", [f"8.8.{number}.0/24", f"2600:{number}::/32"])
+    matcher.publish("gone", ["9.9.9.9/32"])
+    unusable = [int(matcher.rows(["gone"])[0]), -2, -(2**31), 6, 2**31 - 1]
+    matcher.discard("gone")
+    # Blocks are fetched ahead of their turn: errors of both kinds at every place, in any order.
+    count = data.draw(st.integers(1, 200))
+    source = random.Random(data.draw(st.integers(0, 2**32)))
+    rows = np.array([source.choice([-1, *range(5)]) for _ in range(count)], dtype=np.int32)
+    asked = [source.choice(["8.8.1.1", "8.8.3.9", "2600:2::1", "2600:4::4", "1.1.1.1"]) for _ in range(count)]
+    places = st.integers(0, count - 1)
+    invalid_rows, invalid_addresses = data.draw(st.sets(places, max_size=2)), data.draw(st.sets(places, max_size=2))
+    for at in invalid_rows:
+        rows[at] = source.choice(unusable)
+    for at in invalid_addresses:
+        asked[at] = "8.8.8"
+    answers = np.zeros(count, dtype=np.bool_)
+    first = min(invalid_rows | invalid_addresses, default=count)
+    if first in invalid_addresses:
+        with pytest.raises(InvalidAddressError, match=rf"\[{first}\]"):
+            matcher.allows_many(rows, asked, out=answers)
+    elif first < count:
+        with pytest.raises(AccountNotFoundError, match=rf"\[{first}\]"):
+            matcher.allows_many(rows, asked, out=answers)
+    else:
+        matcher.allows_many(rows, asked, out=answers)
+    expected = [
+        row == -1 or matcher.allows(f"acct-{row}", address) for row, address in zip(rows[:first], asked, strict=False)
+    ]
+    assert answers[:first].tolist() == expected
 
 
 @pytest.fixture(params=_vector_forms())

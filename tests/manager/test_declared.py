@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_network
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from hypothesis import given, settings, strategies as st
@@ -104,7 +104,7 @@ def test_apply_does_what_the_plan_says_and_leaves_no_drift(
             gone, new = ({entry.cidr for entry in one} for one in (change.before, change.after))
             assert {entry.cidr for entry in listed} == (old - gone) | new
             if declared[name].entries is not None:
-                golden = {one.cidr: one.details() for one in declared[name].entries if isinstance(one, NewEntry)}
+                golden = {one.cidr: one.details() for one in cast("list[NewEntry]", declared[name].entries)}
                 kept = {} if prune else {entry.cidr: None for entry in was.get(name, (None, 0, []))[2]}
                 assert {entry.cidr for entry in listed} == golden.keys() | kept.keys()
                 for entry in listed:
@@ -185,14 +185,14 @@ def test_a_new_account_that_somebody_created_since_the_plan(manager: RuleManager
 
 def test_an_entry_that_has_expired_is_not_added_again(manager: RuleManager) -> None:
     """Otherwise a file would fail on the day on which one of its entries expires."""
-    declared = {"a": ["8.8.8.0/24", NewEntry("9.9.9.9/32", expires_at=PAST)]}
+    declared: dict[str, Any] = {"a": ["8.8.8.0/24", NewEntry("9.9.9.9/32", expires_at=PAST)]}
     assert not manager.apply(declared).problems
     assert [entry.cidr for entry in manager.entries("a")] == ["8.8.8.0/24"]
     assert not manager.plan(declared, prune=True).drift
 
 
 def test_a_list_of_expired_entries_opens_no_account(manager: RuleManager) -> None:
-    declared = {"a": [NewEntry("9.9.9.9/32", expires_at=PAST)]}
+    declared: dict[str, Any] = {"a": [NewEntry("9.9.9.9/32", expires_at=PAST)]}
     assert isinstance(manager.apply(declared).problems["a"], InvalidExpiryError)
     assert manager.accounts() == []
     manager.apply({"a": ["8.8.8.0/24"]})

@@ -64,7 +64,7 @@ VALUES = {
     "ProblemError": package.ProblemErrorInfo,
     "ProblemType": package.ProblemTypeInfo,
 }
-PAGED = {"limit", "cursor", "next_cursor"}
+PAGED = {"limit", "cursor", "next_cursor", "last_event_id"}
 """What the client does by itself."""
 
 OF_EVERY_METHOD = {"on_behalf_of"}
@@ -97,7 +97,7 @@ def methods_of(operation: str) -> set[str]:
 
 def test_there_is_a_method_for_every_operation_and_no_other(api: Api) -> None:
     methods = {name for name, _ in inspect.getmembers(Client, inspect.isfunction) if not name.startswith("_")}
-    assert methods - {"close", "for_person"} == set().union(*map(methods_of, operations(api.app.openapi())))
+    assert methods - {"close", "for_person", "changes"} == set().union(*map(methods_of, operations(api.app.openapi())))
 
 
 def test_methods_take_what_operations_take(api: Api) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cidrgate.client import ApiError, Client
+from tests.service.test_client import served
 
 if TYPE_CHECKING:
     from tests.service.conftest import Api, Caller
@@ -55,7 +56,7 @@ def test_only_admins_declare_lists(api: Api) -> None:
 
 
 def test_the_client_declares_lists(api: Api) -> None:
-    with Client("http://testserver", api.token("admin"), http=api.client) as client:
+    with served(api) as url, Client(url, api.token("admin")) as client:
         declared = {"acct-7": ["8.8.8.0/24", "1.1.1.1/32"], "sub-7": {"parent": "acct-7"}}
         plan = client.apply_lists(declared, dry_run=True, allow_lock_out=True)
         assert (plan.drift, plan.applied) == (True, False)
@@ -75,7 +76,7 @@ def test_what_is_missing_is_added_once(api: Api, admin: Caller) -> None:
     assert (again.status_code, again.json()["after"]) == (200, [])
     assert [one["cidr"] for one in again.json()["existing"]] == ["50.1.1.0/24"]
     assert again.json()["version"] == first.json()["version"]
-    with Client("http://testserver", api.token("admin"), http=api.client) as client:
+    with served(api) as url, Client(url, api.token("admin")) as client:
         change = client.add_entries("acct-1", "50.1.1.9/32", if_missing=True)
         assert [entry.cidr for entry in change.existing] == ["50.1.1.0/24"]
         with pytest.raises(ApiError):

@@ -1,13 +1,15 @@
-"""`cidrgate history`: what changed in an account's list, when, and who did it; `cidrgate prune` deletes old rows."""
+"""`cidrgate history`: what changed, when, who did it, and from where; `cidrgate prune` deletes old rows."""
 
-from datetime import timedelta
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import typer
 
-from cidrgate.cli.arguments import CURSOR_HELP, AccountName, DryRun, Limit, Yes
+from cidrgate.cli.arguments import CURSOR_HELP, DryRun, Limit, Yes
 from cidrgate.cli.confirming import confirm
-from cidrgate.cli.durations import duration
+from cidrgate.cli.durations import duration, moment
+from cidrgate.cli.errors import CommandError
 from cidrgate.cli.options import Session, command
 from cidrgate.cli.output import DRY, Table, a_page, counted, value_text
 from cidrgate.errors import AccountNotFoundError
@@ -23,21 +25,57 @@ app = typer.Typer()
 @command(app, "history")
 def _history(
     session: Session,
-    account: AccountName,
+    account: Annotated[str | None, typer.Argument(metavar="[ACCOUNT]", help="The account; not with --all.")] = None,
     *,
+    everything: Annotated[
+        bool, typer.Option("--all", help="All accounts, and events of the store such as sign-ins.")
+    ] = False,
+    since: Annotated[
+        str | None,
+        typer.Option("--since", metavar="WHEN", help="Only from then on: a time, or how long ago, such as 2h or 7d."),
+    ] = None,
+    after: Annotated[
+        int | None,
+        typer.Option("--after", metavar="SEQUENCE", min=0, help="Only changes with a greater sequence."),
+    ] = None,
+    follow: Annotated[
+        bool,
+        typer.Option("--follow", "-f", help="Show changes as they are committed, the oldest first, until interrupted."),
+    ] = False,
     limit: Limit = None,
     cursor: Annotated[int | None, typer.Option("--cursor", metavar="CURSOR", min=1, help=CURSOR_HELP)] = None,
 ) -> None:
-    """Show the changes of an account's list, the newest first."""
+    """Show the changes of an account's list or of all accounts, the newest first: who, when, and from where.
+
+    With --follow it begins with the next change, unless --since or --after says where. With --json it then prints a
+    line for each change; to continue later, give the sequence of the last one as --after.
+    """
+    if (account is None) != everything:
+        raise CommandError("name the account, or use --all for all accounts")
+    if follow and (limit is not None or cursor is not None):
+        raise CommandError("--follow has no pages: leave out --limit and --cursor")
+    start = None if since is None else _moment(since)
     with session.open() as manager:
-        parent = next((one.parent for one in _accounts(manager, account)), None)
-        found = manager.history(account, limit=None if limit is None else limit + 1, before=cursor)
-    shown, following = a_page(found, limit)
+        parent = None if account is None else next((one.parent for one in _accounts(manager, account)), None)
+        if follow:
+            _follow(session, manager, account, start, after)
+            return
+        begin = _sequence_before(manager, start, after)
+        found = manager.history(account, limit=None if limit is None else limit + 1, before=cursor, after=begin)
+    shown, following = a_page([change for change in found if _is_since(change, start)], limit)
     rows = [
-        (f"{change.sequence}", f"{change.at:%Y-%m-%d %H:%M:%S}", change.actor or "", change.action, described(change))
+        (
+            f"{change.sequence}",
+            f"{change.at:%Y-%m-%d %H:%M:%S}",
+            _by(change),
+            *([change.account or ""] if everything else []),
+            change.action,
+            described(change),
+            _from(change),
+        )
         for change in shown
     ]
-    columns = ("sequence", "at (UTC)", "by", "action", "entries")
+    columns = ("sequence", "at (UTC)", "by", *(["account"] if everything else []), "action", "change", "from")
     inherited = f"{account} inherits its list: see `cidrgate history {parent}` for changes of the list"
     session.output.answer(
         {
@@ -48,6 +86,59 @@ def _history(
         Table(columns, rows, right=frozenset({"sequence"})),
         *([] if parent is None else [inherited]),
     )
+
+
+def _follow(
+    session: Session, manager: RuleManager, account: str | None, since: datetime | None, after: int | None
+) -> None:
+    begin = None if since is None and after is None else _sequence_before(manager, since, after)
+    with closing(manager.follow_changes(after=begin)) as changes:
+        for change in changes:
+            if account in (None, change.account) and _is_since(change, since):
+                parts = (
+                    f"{change.sequence}",
+                    f"{change.at:%Y-%m-%d %H:%M:%S}",
+                    _by(change),
+                    change.account or "",
+                    change.action,
+                    described(change),
+                    _from(change),
+                )
+                session.output.answer(change_record(change), "  ".join(part for part in parts if part))
+
+
+def _moment(text: str) -> datetime:
+    """Return a time that was written as such, or as how long ago it is."""
+    if text[-1:].isalpha() and text[:1].isdecimal() and "-" not in text:
+        return datetime.now(UTC) - min(duration(text), _LONGEST_AGO)
+    found = moment(text)
+    return found.replace(tzinfo=UTC) if found.utcoffset() is None else found
+
+
+_LONGEST_AGO = timedelta(days=18_250)
+
+
+def _sequence_before(manager: RuleManager, since: datetime | None, after: int | None) -> int:
+    """Return the sequence after which the wanted changes begin."""
+    return max(after or 0, 0 if since is None else manager._sequence_before(since))
+
+
+def _is_since(change: Change, since: datetime | None) -> bool:
+    return since is None or change.at >= since
+
+
+def _by(change: Change) -> str:
+    """Return who made a change, and for whom."""
+    person = None if change.origin is None else change.origin.on_behalf_of
+    return " ".join([change.actor or "", *([] if person is None else [f"for {person}"])]).strip()
+
+
+def _from(change: Change) -> str:
+    """Return how the actor is known, and the address from which the change came."""
+    if change.origin is None:
+        return ""
+    known = " ".join(part for part in (change.origin.kind, change.origin.id) if part)
+    return known if change.origin.address is None else f"{known}, {change.origin.address}"
 
 
 @command(app, "prune")
@@ -126,8 +217,12 @@ def _other(change: Change) -> list[str]:
         ['name: acct-1 -> acct-2']
     """
     said = change.details or {}
-    before, after = said.get("before") or {}, said.get("after") or {}
-    return [
+    before, after = said.get("before"), said.get("after")
+    found = [f"{name} {_word(value)}" for name, value in said.items() if name not in ("before", "after")]
+    if before is None or after is None:  # an event, such as a sign-in, or what is gone
+        only = before or after or {}
+        return [*found, *(f"{name.replace('_', ' ')} {_word(value)}" for name, value in only.items() if value)]
+    return found + [
         f"{name.replace('_', ' ')}: {_word(before.get(name))} -> {_word(value)}"
         for name, value in after.items()
         if value != before.get(name)
@@ -135,7 +230,7 @@ def _other(change: Change) -> list[str]:
 
 
 def _word(value: object) -> str:
-    return "none" if value is None else str(value)
+    return "none" if value is None else ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _accounts(manager: RuleManager, name: str) -> list[Account]:

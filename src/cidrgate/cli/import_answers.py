@@ -47,10 +47,11 @@ def import_record(report: ImportReport, plan: ImportPlan, notes: Sequence[str], 
 
 
 def _counts(plan: ImportPlan) -> dict[str, int]:
-    counts: Counter[str] = Counter()
-    for _, note in plan.notes:
-        counts[note.kind.value] += len(note.before)
-    return dict(counts)
+    counts: Counter[Kind] = Counter()
+    for _, notes, _ in plan.notes:
+        for note in notes:
+            counts[note.kind] += len(note.before)
+    return {kind.value: counts[kind] for kind in Kind if kind in counts}
 
 
 def import_lines(
@@ -89,10 +90,12 @@ def _normalized_lines(plan: ImportPlan, unit: str) -> Iterator[str]:
     collapsed = [f"{number:,} {Kind(kind).told}" for kind, number in counts.items() if Kind(kind) not in _NOTATIONS]
     if collapsed:
         yield f"collapsed: {', '.join(collapsed)}"
-    if counts and len(plan.notes) <= _MOST_NOTES:
-        for account, note in plan.notes:
-            several = "s" if len(note.positions) > 1 else ""
-            yield f"{unit}{several} {', '.join(map(str, note.positions))}: {account}: {note}"
+    if sum(len(notes) for _, notes, _ in plan.notes) <= _MOST_NOTES:
+        for account, notes, lines in plan.notes:
+            for note in notes:
+                several = "s" if len(note.positions) > 1 else ""
+                where = ", ".join(str(lines[position]) for position in note.positions)
+                yield f"{unit}{several} {where}: {account}: {note}"
 
 
 _NOTATIONS = frozenset({Kind.SPELLING, Kind.ADDRESS, Kind.HOST_BITS, Kind.NETMASK, Kind.WILDCARD, Kind.RANGE})

@@ -94,7 +94,7 @@ def source_of(
     if publisher is not None and (form is not None or columns):
         raise CommandError("--from says what the file is like: leave out --format and --columns")
     return FileSource(
-        name=file.name,
+        name=file.stem if file.suffix.lower() == ".gz" else file.name,
         form=form,
         publisher=publisher,
         services=services or [],

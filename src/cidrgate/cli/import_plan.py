@@ -14,9 +14,9 @@ from cidrgate.lists.normalizing import normalized_entries
 from cidrgate.values import NewEntry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
-    from cidrgate.lists.normalizing import Note
+    from cidrgate.lists.normalizing import Note, Rewritten
     from cidrgate.lists.rows import Row
 
 __all__ = ["ImportPlan", "plan_import"]
@@ -37,39 +37,42 @@ class ImportPlan:
         lines: The line of each of these entries.
         unreadable: Why entries of an account cannot be read, by their position in its list.
         stray: The rows without a readable account.
-        notes: What was done to the networks, in the order of the accounts.
+        notes: What was done to the networks of an account, and the lines to which the positions of the notes refer.
     """
 
     lists: dict[str, list[NewEntry]] = field(default_factory=dict)
     lines: dict[str, list[int]] = field(default_factory=dict)
     unreadable: dict[str, dict[int, str]] = field(default_factory=dict)
     stray: list[RowProblem] = field(default_factory=list)
-    notes: list[tuple[str, Note]] = field(default_factory=list)
+    notes: list[tuple[str, list[Note], list[int]]] = field(default_factory=list)
 
-    def rewrite(self, *, normalize: bool, collapse: bool) -> None:
-        """Bring the networks of each list into the form that the rules want; `notes` says what was done.
+    def rewritten(self, *, normalize: bool, collapse: bool) -> Iterator[tuple[str, list[NewEntry]]]:
+        """Yield the list of each account with its networks in the form that the rules want.
+
+        The plan changes as they are read, and `notes` says what was done. So an import stores the first lists while the
+        others are still rewritten.
 
         Args:
             normalize: Whether other notations become CIDRs.
             collapse: Whether to leave out repeated and covered networks, and to join neighbours.
         """
-        if not normalize and not collapse:
-            return
         for account, entries in self.lists.items():
-            made = normalized_entries(entries, normalize=normalize, collapse=collapse)
-            if made.entries is entries:
-                continue
-            lines, unreadable = self.lines[account], self.unreadable.get(account)
-            self.lists[account] = made.entries
-            self.lines[account] = [lines[source] for source in made.sources]
-            if unreadable:
-                self.unreadable[account] = {
-                    position: unreadable[source] for position, source in enumerate(made.sources) if source in unreadable
-                }
-            self.notes.extend(
-                (account, replace(note, positions=tuple(lines[position] for position in note.positions)))
-                for note in made.notes
-            )
+            if normalize or collapse:
+                made = normalized_entries(entries, normalize=normalize, collapse=collapse)
+                if made.entries is not entries:
+                    self._take(account, made)
+            yield account, self.lists[account]
+
+    def _take(self, account: str, made: Rewritten) -> None:
+        """Keep the rewritten list of an account, with the lines and the problems of its entries."""
+        lines, unreadable = self.lines[account], self.unreadable.get(account)
+        self.lists[account] = made.entries
+        self.lines[account] = [lines[source] for source in made.sources]
+        if unreadable:
+            self.unreadable[account] = {
+                position: unreadable[source] for position, source in enumerate(made.sources) if source in unreadable
+            }
+        self.notes.append((account, made.notes, lines))
 
     def problems(self, refused: Mapping[str, CidrgateError], unit: str = "line") -> list[RowProblem]:
         """Return the problems of the file, in the order of its lines.

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 import uuid
+from contextlib import closing
 from copy import copy
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 from urllib.parse import quote, unquote
 
 import httpx
 
+from cidrgate.client.change_stream import STREAM_SILENCE, followed_changes
 from cidrgate.client.errors import ApiConnectionError, ApiConnectionLostError, error_of
 from cidrgate.client.requests import (
     address_text,
@@ -53,7 +55,8 @@ from cidrgate.client.values import (
 from cidrgate.values import Entry, truth, whole_number
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
     from datetime import datetime
     from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
     from types import EllipsisType
@@ -493,11 +496,67 @@ class Client:
         return self._pages(path_of(account, "history"), change_of, before=before, after=after)
 
     def list_changes(
-        self, *, account: str | None = None, before: int | None = None, after: int | None = None
+        self,
+        *,
+        account: str | None = None,
+        before: int | None = None,
+        after: int | None = None,
+        order: Literal["newest", "oldest"] | None = None,
     ) -> Iterator[ChangeInfo]:
-        """Return the changes of every account, or of one, the newest first; loads one page at a time."""
+        """Return the changes of every account, or of one, and the events of the store; loads one page at a time.
+
+        Args:
+            account: Only the changes of this account; not with the order `oldest`.
+            before: Only changes with a smaller sequence; not with the order `oldest`.
+            after: Only changes with a greater sequence.
+            order: `newest` for the newest first, the default; `oldest` for the feed, as `changes` reads it.
+        """
         _check_range(before, after)
-        return self._pages("/v1/changes", change_of, account=account, before=before, after=after)
+        return self._pages("/v1/changes", change_of, account=account, before=before, after=after, order=order)
+
+    def changes(self, *, after: int = 0) -> Iterator[ChangeInfo]:
+        """Return the change log of all accounts up to now, the oldest change first; loads one page at a time.
+
+        To continue later, call it again with the sequence of the last change: each change comes exactly once.
+
+        Args:
+            after: Only changes with a greater sequence; 0 to begin with the oldest change.
+        """
+        return self.list_changes(after=whole_number(after, "after", least=0), order="oldest")
+
+    def follow_changes(self, *, after: int | None = None) -> Generator[ChangeInfo]:
+        """Yield the changes of all accounts as they are committed, without end, the oldest first.
+
+        If the connection is lost, it connects again and continues after the last change: each change comes exactly
+        once. Close the iterator, or leave its loop, to stop.
+
+        Args:
+            after: Only changes with a greater sequence; None for changes that are committed from now on.
+
+        Raises:
+            ApiConnectionError: If the service cannot be reached at first.
+            HistoryError: If changes after `after` were deleted.
+        """
+        if after is not None:
+            whole_number(after, "after", least=0)
+        return followed_changes(self._open_stream, after)
+
+    def _open_stream(self, after: int | None) -> AbstractContextManager[httpx.Response]:
+        """Open the stream of changes."""
+        request = self._request("GET", "/v1/changes/stream", query={} if after is None else {"after": after})
+        request.extensions["timeout"] = {**request.extensions.get("timeout", {}), "read": STREAM_SILENCE}
+        return closing(self._streamed(request))
+
+    def _streamed(self, request: httpx.Request) -> httpx.Response:
+        try:
+            response = self._http.send(request, stream=True)
+        except httpx.RequestError as error:
+            raise _unreachable(error) from error
+        if not response.is_success:
+            with closing(response):
+                response.read()
+                self._answer(response)
+        return response
 
     def restore(
         self,

@@ -8,18 +8,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from socket import AF_INET6, inet_aton, inet_ntop, inet_pton
+from operator import attrgetter, itemgetter
+from socket import AF_INET6, inet_aton, inet_pton
 from typing import TYPE_CHECKING, NamedTuple
 
-from cidrgate._engine import PlainLists
+from cidrgate._engine import PlainLists, canonical_prefix
 from cidrgate.errors import RuleError
 from cidrgate.rules import Policy, split_submission, validate_replacement
 from cidrgate.rules.limits import LONGEST_LABEL
-from cidrgate.rules.notations import Notation, meaning_of
+from cidrgate.rules.notations import Notation, cidr_of, meaning_of
 from cidrgate.values import DETAILS, NewEntry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
     from datetime import datetime
 
     from cidrgate.rules.submission import Submission
@@ -32,7 +33,12 @@ _ANY_NUMBER = 2**31 - 1
 _WIDEST = {4: 8, 6: 16}
 """The shortest lengths to which neighbours are joined: a wider network needs somebody who asks for it."""
 
+_SET_CIDR = vars(NewEntry)["cidr"].__set__
+_COPIED = tuple((vars(NewEntry)[one.name].__get__, vars(NewEntry)[one.name].__set__) for one in DETAILS)
 _OTHER_DETAILS = tuple(one.name for one in DETAILS if one.name not in {"label", "expires_at"})
+
+
+_DEFAULTS = tuple(one.default for one in DETAILS if one.name in _OTHER_DETAILS)
 
 
 class Kind(StrEnum):
@@ -65,6 +71,9 @@ _TOLD = {
     Kind.COVERED: "covered by others",
     Kind.ADJACENT: "joined with their neighbours",
 }
+
+
+_KIND_OF: dict[Notation, Kind] = {one: Kind(one.value) for one in Notation if one is not Notation.CANONICAL}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,76 +184,182 @@ def normalized_entries(entries: list[NewEntry], *, normalize: bool = True, colla
         made = _in_cidrs(entries)
         if collapse:
             plain = _ANY_LIST.canonical([entry.cidr for entry in made.entries], _ANY_NUMBER)
-    if collapse and (plain is None or _has_neighbours(plain)):
-        made = _collapsed(made)
-    return made
+    if not collapse:
+        return made
+    return _without_overlaps(made) if plain is None else _joined(made, plain)
 
 
 def _in_cidrs(entries: Sequence[NewEntry]) -> Rewritten:
-    made = Rewritten([], [])
-    found, sources = made.entries, []
+    found: list[NewEntry] = []
+    sources: list[int] = []
+    notes: list[Note] = []
     for position, entry in enumerate(entries):
-        meant = meaning_of(entry.cidr)
-        if meant is None or meant.notation is Notation.CANONICAL:
+        text = entry.cidr
+        try:
+            if "/" in text and canonical_prefix(text) == text:  # what `meaning_of` would find, but most texts are this
+                found.append(entry)
+                sources.append(position)
+                continue
+        except ValueError:
+            pass
+        meant = meaning_of(text)
+        if meant is None:
             found.append(entry)
             sources.append(position)
             continue
-        for cidr in meant.networks:
-            found.append(NewEntry(cidr, **entry.said()))
+        notation, networks = meant
+        for cidr in networks:
+            found.append(_with_cidr(entry, cidr))
             sources.append(position)
-        made.notes.append(
-            Note(kind=Kind(meant.notation), before=(entry.cidr,), after=meant.networks, positions=(position,))
-        )
-    made.sources = sources
+        notes.append(Note(kind=_KIND_OF[notation], before=(text,), after=networks, positions=(position,)))
+    return Rewritten(found, sources, notes)
+
+
+def _with_cidr(entry: NewEntry, cidr: str) -> NewEntry:
+    """Return an entry for another network. It is not checked again, as `replace` would."""
+    made = object.__new__(NewEntry)
+    _SET_CIDR(made, cidr)
+    for get, set_ in _COPIED:
+        set_(made, get(entry))
     return made
 
 
 class _Block(NamedTuple):
-    """A network as numbers, so that a network sorts before those inside of it."""
+    """An entry with its network as numbers: a network sorts before those inside of it.
+
+    Attributes:
+        version: The version of its addresses.
+        first: Its first address.
+        length: Its length.
+        source: The position of the first submitted entry behind it.
+        cidr: Its network as text.
+        entry: The entry.
+        members: What was joined into it: the position and the network of each.
+    """
 
     version: int
     first: int
     length: int
-
-    @property
-    def bits(self) -> int:
-        return 32 if self.version == 4 else 128
+    source: int
+    cidr: str
+    entry: NewEntry
+    members: tuple[tuple[int, str], ...] = ()
 
     def covers(self, other: _Block) -> bool:
-        host_bits = self.bits - self.length
+        host_bits = (32 if self.version == 4 else 128) - self.length
         return (
             self.version == other.version
             and self.length <= other.length
-            and (self.first >> host_bits == other.first >> host_bits)
+            and self.first >> host_bits == other.first >> host_bits
         )
 
-    def joins(self, other: _Block) -> bool:
-        """Return whether two networks are the halves of one."""
-        return (
-            self.version == other.version
-            and self.length == other.length > _WIDEST[self.version]
-            and self.first ^ other.first == 1 << (self.bits - self.length)
-        )
+    def joins(self, right: _Block) -> bool:
+        """Return whether this and the network after it are halves of one, and differ in nothing but their labels."""
+        if self.length != right.length or self.version != right.version or self.length <= _WIDEST[self.version]:
+            return False
+        half = 1 << ((32 if self.version == 4 else 128) - self.length)
+        return not self.first & half and self.first + half == right.first and _alike(self.entry, right.entry)
 
-    def parent(self) -> _Block:
-        host_bits = self.bits - self.length + 1
-        return _Block(self.version, self.first >> host_bits << host_bits, self.length - 1)
-
-    def cidr(self) -> str:
-        if self.version == 4:
-            return f"{'.'.join(map(str, self.first.to_bytes(4)))}/{self.length}"
-        return f"{inet_ntop(AF_INET6, self.first.to_bytes(16))}/{self.length}"
+    def joined_with(self, right: _Block) -> _Block:
+        """Return the network of which this and another one are the halves."""
+        cidr = cidr_of(self.version, self.first, self.length - 1)
+        entry = _with_cidr(_with_labels(self.entry, right.entry), cidr)
+        members = [*(self.members or ((self.source, self.cidr),)), *(right.members or ((right.source, right.cidr),))]
+        source = min(self.source, right.source)
+        return _Block(self.version, self.first, self.length - 1, source, cidr, entry, tuple(sorted(members)))
 
 
-def _block(cidr: str) -> _Block:
+def _block(entry: NewEntry, cidr: str, source: int) -> _Block:
     address, _, length = cidr.partition("/")
     if ":" in address:
-        return _Block(6, int.from_bytes(inet_pton(AF_INET6, address)), int(length))
-    return _Block(4, int.from_bytes(inet_aton(address)), int(length))
+        return _Block(6, int.from_bytes(inet_pton(AF_INET6, address)), int(length), source, cidr, entry)
+    return _Block(4, int.from_bytes(inet_aton(address)), int(length), source, cidr, entry)
+
+
+def _without_overlaps(made: Rewritten) -> Rewritten:
+    """Leave out what is repeated or covered, and join the others."""
+    unread: list[tuple[int, NewEntry]] = []
+    blocks: list[_Block] = []
+    for entry, source in zip(made.entries, made.sources, strict=True):
+        try:
+            blocks.append(_block(entry, canonical_prefix(entry.cidr), source))
+        except ValueError:
+            unread.append((source, entry))
+    notes: list[Note] = []
+    blocks = _without_covered(_without_repetitions(blocks, notes), notes)
+    blocks.sort(key=attrgetter("source"))
+    left = Rewritten([one.entry for one in blocks], [one.source for one in blocks], [*made.notes, *notes])
+    joined = _joined(left, [one.cidr for one in blocks])
+    result = sorted([*unread, *zip(joined.sources, joined.entries, strict=True)], key=itemgetter(0))
+    return Rewritten([entry for _, entry in result], [source for source, _ in result], joined.notes)
+
+
+def _without_repetitions(blocks: list[_Block], notes: list[Note]) -> list[_Block]:
+    found: dict[str, _Block] = {}
+    others: list[_Block] = []
+    for one in blocks:
+        first = found.setdefault(one.cidr, one)
+        if first is one:
+            continue
+        if _lasts(first.entry, one.entry):
+            entry = _with_labels(first.entry, one.entry)
+        elif _lasts(one.entry, first.entry):
+            entry = _with_labels(replace(one.entry, label=first.entry.label), one.entry)
+        else:
+            others.append(one)
+            continue
+        found[one.cidr] = first._replace(entry=entry)
+        notes.append(Note(kind=Kind.DUPLICATE, before=(one.cidr,), after=(one.cidr,), positions=(one.source,)))
+    return [*found.values(), *others]
+
+
+def _without_covered(blocks: list[_Block], notes: list[Note]) -> list[_Block]:
+    found: list[_Block] = []
+    around: list[_Block] = []
+    for one in sorted(blocks, key=itemgetter(0, 1, 2)):
+        while around and not around[-1].covers(one):
+            around.pop()
+        cover = next((wide for wide in around if wide.cidr != one.cidr and _lasts(wide.entry, one.entry)), None)
+        if cover is None:
+            found.append(one)
+            around.append(one)
+        else:
+            notes.append(Note(kind=Kind.COVERED, before=(one.cidr,), after=(cover.cidr,), positions=(one.source,)))
+    return found
+
+
+def _joined(made: Rewritten, cidrs: list[str]) -> Rewritten:
+    """Join neighbours.
+
+    Args:
+        made: The entries.
+        cidrs: Their canonical networks.
+    """
+    if not _has_neighbours(cidrs):
+        return made
+    blocks: list[_Block] = []
+    # Sorted, the halves of a network follow each other.
+    for one in sorted(map(_block, made.entries, cidrs, made.sources), key=itemgetter(0, 1, 2)):
+        blocks.append(one)
+        while len(blocks) > 1 and blocks[-2].joins(blocks[-1]):
+            right, left = blocks.pop(), blocks.pop()
+            blocks.append(left.joined_with(right))
+    blocks.sort(key=attrgetter("source"))
+    notes = [
+        Note(
+            kind=Kind.ADJACENT,
+            before=tuple(cidr for _, cidr in one.members),
+            after=(one.cidr,),
+            positions=tuple(position for position, _ in one.members),
+        )
+        for one in blocks
+        if one.members
+    ]
+    return Rewritten([one.entry for one in blocks], [one.source for one in blocks], [*made.notes, *notes])
 
 
 def _has_neighbours(cidrs: Iterable[str]) -> bool:
-    """Return whether two of the networks, which do not overlap, are the halves of one."""
+    """Return whether two of the networks are the halves of one, or equal."""
     seen = set()
     for cidr in cidrs:
         address, _, length = cidr.partition("/")
@@ -260,103 +375,13 @@ def _has_neighbours(cidrs: Iterable[str]) -> bool:
     return False
 
 
-@dataclass(slots=True)
-class _Kept:
-    """An entry that is kept, while others may still join it."""
-
-    block: _Block
-    entry: NewEntry
-    source: int
-    members: list[tuple[int, str]]
-    """The position and the network of each entry that was joined into it."""
-
-
-def _collapsed(made: Rewritten) -> Rewritten:
-    unread: list[tuple[int, NewEntry]] = []
-    kept: list[_Kept] = []
-    for entry, source in zip(made.entries, made.sources, strict=True):
-        meant = meaning_of(entry.cidr)
-        if meant is None or len(meant.networks) > 1 or meant.notation not in {Notation.CANONICAL, Notation.SPELLING}:
-            unread.append((source, entry))
-        else:
-            kept.append(_Kept(_block(meant.networks[0]), entry, source, [(source, meant.networks[0])]))
-    notes: list[Note] = []
-    kept = _without_repetitions(kept, notes)
-    kept = _without_covered(kept, notes)
-    kept = _joined(kept, notes)
-    result = sorted([*unread, *((one.source, one.entry) for one in kept)], key=lambda pair: pair[0])
-    return Rewritten(
-        [entry for _, entry in result],
-        [source for source, _ in result],
-        [*made.notes, *sorted(notes, key=lambda note: note.positions)],
-    )
-
-
-def _without_repetitions(kept: list[_Kept], notes: list[Note]) -> list[_Kept]:
-    found: dict[_Block, _Kept] = {}
-    others: list[_Kept] = []
-    for one in kept:
-        first = found.setdefault(one.block, one)
-        if first is one:
-            continue
-        if not _lasts(first.entry, one.entry) and not _lasts(one.entry, first.entry):
-            others.append(one)
-            continue
-        if not _lasts(first.entry, one.entry):
-            first.entry = replace(one.entry, label=first.entry.label)
-        first.entry = _with_labels(first.entry, one.entry)
-        cidr = one.block.cidr()
-        notes.append(Note(kind=Kind.DUPLICATE, before=(cidr,), after=(cidr,), positions=(one.source,)))
-    return [*found.values(), *others]
-
-
-def _without_covered(kept: list[_Kept], notes: list[Note]) -> list[_Kept]:
-    found: list[_Kept] = []
-    around: list[_Kept] = []
-    for one in sorted(kept, key=lambda kept: kept.block):
-        while around and not around[-1].block.covers(one.block):
-            around.pop()
-        cover = next((wide for wide in around if wide.block != one.block and _lasts(wide.entry, one.entry)), None)
-        if cover is None:
-            found.append(one)
-            around.append(one)
-        else:
-            before, after = (one.block.cidr(),), (cover.block.cidr(),)
-            notes.append(Note(kind=Kind.COVERED, before=before, after=after, positions=(one.source,)))
-    return found
-
-
-def _joined(kept: list[_Kept], notes: list[Note]) -> list[_Kept]:
-    """Join neighbours. The networks are sorted, so that the halves of a network follow each other."""
-    found: list[_Kept] = []
-    for one in kept:
-        found.append(one)
-        while len(found) > 1 and found[-2].block.joins(found[-1].block) and _alike(found[-2].entry, found[-1].entry):
-            right, left = found.pop(), found.pop()
-            block = left.block.parent()
-            entry = replace(_with_labels(left.entry, right.entry), cidr=block.cidr())
-            found.append(_Kept(block, entry, min(left.source, right.source), left.members + right.members))
-    for one in found:
-        if len(one.members) > 1:
-            members = sorted(one.members)
-            notes.append(
-                Note(
-                    kind=Kind.ADJACENT,
-                    before=tuple(cidr for _, cidr in members),
-                    after=(one.block.cidr(),),
-                    positions=tuple(position for position, _ in members),
-                )
-            )
-    return found
-
-
 def _expiry(entry: NewEntry) -> datetime | None:
-    return entry.details()["expires_at"]
+    return None if entry.expires_at is ... else entry.expires_at
 
 
 def _others(entry: NewEntry) -> list[object]:
-    details: Mapping[str, object] = entry.details()
-    return [details[name] for name in _OTHER_DETAILS]
+    found = [getattr(entry, name) for name in _OTHER_DETAILS]
+    return [_DEFAULTS[at] if value is ... else value for at, value in enumerate(found)]
 
 
 def _alike(one: NewEntry, other: NewEntry) -> bool:

@@ -17,6 +17,7 @@ from cidrgate.values import DETAILS, NewEntry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from types import EllipsisType
 
 __all__ = [
     "COLUMNS",
@@ -32,6 +33,7 @@ __all__ = [
     "entry_of",
     "from_text",
     "known_account",
+    "plain_entry",
     "quoted",
     "split_comment",
     "undecoded",
@@ -140,6 +142,9 @@ _FORMS = {
 """The form of each kind of details."""
 
 FORM_OF = {detail.name: _FORMS[detail.kind] for detail in DETAILS}
+_SET_CIDR = vars(NewEntry)["cidr"].__set__
+_SET_LABEL = vars(NewEntry)["label"].__set__
+_SET_OTHER_DETAILS = tuple(vars(NewEntry)[detail.name].__set__ for detail in DETAILS if detail.name != "label")
 _NULLABLE = frozenset(detail.name for detail in DETAILS if detail.nullable)
 
 
@@ -182,6 +187,16 @@ def split_comment(text: str) -> tuple[str, str]:
     if found[0].endswith(";") and any(map(meaning_of, _WORD.findall(comment))):
         return text, ""
     return text[: found.start()], comment
+
+
+def plain_entry(cidr: str, label: str | EllipsisType | None) -> NewEntry:
+    """Return an entry of texts, which needs no check: a large table has hundreds of thousands of them."""
+    entry = object.__new__(NewEntry)
+    for set_detail in _SET_OTHER_DETAILS:
+        set_detail(entry, ...)
+    _SET_CIDR(entry, cidr)
+    _SET_LABEL(entry, label or None)
+    return entry
 
 
 def known_account(account: str) -> str | None:

@@ -22,11 +22,11 @@ from cidrgate.lists.rows import (
     entry_of,
     from_text,
     known_account,
+    plain_entry,
     quoted,
     split_comment,
     undecoded,
 )
-from cidrgate.values import NewEntry
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -35,6 +35,9 @@ __all__ = ["read_table"]
 
 _SEPARATORS = ",;\t|"
 _SEPARATOR_LINE = re.compile(r"\ufeff?sep=(.)[\r\n]*", re.IGNORECASE)
+_MORE = re.compile(r"[ ;#]|//")
+"""What may be a comment behind a network."""
+
 _COMMENT_SIGNS = ("#", "//", ";")
 
 _NETWORK_NAMES = re.compile(r"(ip|ipv4|ipv6|cidr|network|subnet|address|range|prefix)s?$|ip[ _-]?(address|range)")
@@ -236,6 +239,7 @@ class _RowReader:
         """Yield the rows of a table."""
         reader = csv.reader(records, delimiter=separator, strict=True)
         record = records.record
+        clear = record.clear
         width, places = self._width, self._places
         of_account, of_cidr = places.get("account", -1), places["cidr"]
         of_label = places.get("label", -1)
@@ -258,17 +262,13 @@ class _RowReader:
                     continue
             if cells is None:
                 return
-            line = records.number if len(record) == 1 else records.first
-            raw = record[0] if len(record) == 1 else '"'
-            record.clear()
+            line, raw = (records.number, record[0]) if len(record) == 1 else (records.first, '"')
+            clear()
             if plain and len(cells) == width and "'" not in raw and '"' not in raw and raw.isascii():
                 owner = owners.get(cells[of_account])
                 cidr = cells[of_cidr].strip()
-                if owner is not None and cidr and " " not in cidr:
-                    if of_label < 0:
-                        yield Row(line, owner, NewEntry(cidr))
-                    else:
-                        yield Row(line, owner, NewEntry(cidr, label=cells[of_label]))
+                if owner is not None and cidr and not _MORE.search(cidr):
+                    yield Row(line, owner, plain_entry(cidr, ... if of_label < 0 else cells[of_label]))
                     continue
             if '" ' in raw or ' "' in raw:
                 cells = _loosely_quoted(raw, separator) or cells

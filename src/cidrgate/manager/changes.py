@@ -16,7 +16,7 @@ from cidrgate.errors import EntryNotFoundError, HistoryError, InvalidAddressErro
 from cidrgate.rules import validate_addition, validate_edit, validate_replacement
 from cidrgate.rules.characters import checked_text
 from cidrgate.rules.decisions import in_address_order
-from cidrgate.rules.limits import beginning_of, some_of
+from cidrgate.rules.limits import LONGEST_LABEL, beginning_of, some_of
 from cidrgate.stores import StoredAccount, StoredChange
 from cidrgate.values import Entry, NewEntry, prefix_text
 
@@ -129,8 +129,9 @@ def check_labels(pieces: Iterable[NewEntry | EntryEdit]) -> None:
         InvalidTextError: If a label is not valid.
     """
     for piece in pieces:
-        if isinstance(piece.label, str):
-            checked_text(piece.label, "label")
+        label = piece.label
+        if isinstance(label, str) and not (label.isascii() and label.isprintable() and len(label) <= LONGEST_LABEL):
+            checked_text(label, "label")
 
 
 def addition(listing: Listing, pieces: Sequence[NewEntry], cidrs: Sequence[str]) -> StoredChange:

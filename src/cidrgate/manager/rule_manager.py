@@ -37,6 +37,8 @@ from cidrgate.manager.account_changes import (
 )
 from cidrgate.manager.accounts import existing_account, parent_account, refuse_subaccount
 from cidrgate.manager.backups import BackupReport, backup_lines, restore_lines
+from cidrgate.manager.change_feed import follow_changes, read_changes
+from cidrgate.manager.change_lines import ChangeLines
 from cidrgate.manager.change_requests import ListRequest, change_lists
 from cidrgate.manager.changes import (
     Listing,
@@ -86,7 +88,7 @@ from cidrgate.values import (
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Generator, Iterable, Sequence
     from ipaddress import IPv4Address, IPv6Address
     from types import EllipsisType
     from typing import TypeAlias, Unpack
@@ -181,6 +183,7 @@ class RuleManager:
         self._address: str | None = None
         self._confirmed: frozenset[Guard] = frozenset()
         self._origin = Origin(kind="library")
+        store.listener = ChangeLines()
         self._replica.published.housekeeping = {"sweep": self.sweep, "matches": self.store_matches, "tidy": store.tidy}
         join_forks(self, stage=1)
 
@@ -438,6 +441,53 @@ class RuleManager:
         """
         check_switches(present=present)
         return queries.change_history(self._store, account, limit=limit, after=after, before=before, present=present)
+
+    def changes(self, *, after: int = 0, limit: int | None = None) -> list[Change]:
+        """Return rows of the change log of all accounts, the oldest first, with the events of the store.
+
+        To read the log as it grows, call this again with the sequence of the last row. Each row comes exactly once: a
+        row is left out while a transaction may still commit a row with a smaller sequence.
+
+        Args:
+            after: Only rows with a greater sequence; 0 to begin with the oldest row.
+            limit: The largest number of rows to return; None for all.
+
+        Raises:
+            HistoryError: If rows after `after` were deleted, or the log does not reach it.
+            ValueError: If `after` or `limit` is negative.
+            StoreError: If the store cannot be read.
+
+        Example:
+            >>> with RuleManager.open("memory://") as manager:
+            ...     account = manager.create_account("acct-1")
+            ...     [change.action for change in manager.changes()]
+            ['create_account']
+        """
+        after = whole_number(after, "after", least=0)
+        return read_changes(self._store, after, None if limit is None else whole_number(limit, "limit", least=0))
+
+    def follow_changes(self, *, after: int | None = None) -> Generator[Change]:
+        """Yield the rows of the change log of all accounts as they are committed, without end, the oldest first.
+
+        Close the iterator, or leave its loop, to stop. If it raises an error, continue with a new one after the last
+        row: each row comes exactly once.
+
+        Args:
+            after: Only rows with a greater sequence; None for rows that are committed from now on.
+
+        Raises:
+            HistoryError: If rows after `after` were deleted, or the log does not reach it.
+            ValueError: If `after` is negative.
+            StoreError: If the store cannot be read.
+        """
+        if after is not None:
+            whole_number(after, "after", least=0)
+        return follow_changes(self._store, after)
+
+    def _sequence_before(self, at: datetime) -> int:
+        """Return the sequence of the change log before the first change since a time."""
+        with self._store.read() as transaction:
+            return transaction.sequence_before(at)
 
     def load(
         self, *, snapshot: str | os.PathLike[str] | None = None, progress: Callable[[int], object] | None = None

@@ -7,19 +7,19 @@ end before they begin, and zone ids mean different things to different programs;
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from enum import StrEnum
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network, summarize_address_range
-from typing import TYPE_CHECKING
+from ipaddress import IPv4Network, ip_address
+from socket import AF_INET6, inet_aton, inet_ntoa, inet_ntop
+from typing import TYPE_CHECKING, NamedTuple
 
 from cidrgate._engine import canonical_prefix
 from cidrgate.rules.limits import LONGEST_PIECE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from ipaddress import IPv4Network, IPv6Network
+    from ipaddress import IPv4Address, IPv6Address
 
-__all__ = ["Meaning", "Notation", "address_of", "has_leading_zeros", "meaning_of"]
+__all__ = ["Meaning", "Notation", "address_of", "cidr_of", "has_leading_zeros", "meaning_of"]
 
 _EDGES = "\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff\x00"
 _UNSEEN_AT_THE_ENDS = re.compile(rf"\A[\s{_EDGES}]+|[\s{_EDGES}]+\Z")
@@ -28,10 +28,18 @@ _UNSEEN_AT_THE_ENDS = re.compile(rf"\A[\s{_EDGES}]+|[\s{_EDGES}]+\Z")
 # Possessive quantifiers, and no match starts inside text that another attempt has read: linear time for every input.
 _LEADING_ZERO_OCTET = re.compile(r"\.0\d|(?<![\da-fA-Fx])0\d++\.")
 _WILDCARD = re.compile(r"(\d++(?:\.\d++){0,2})((?:\.\*)++)")
+_ADDRESS = re.compile(r"[0-9a-fA-F.:]++")
 _WITH_LENGTH = re.compile(r"([0-9a-fA-F.:]++)\s*+/\s*+([0-9]{1,4})")
 _WITH_MASK = re.compile(r"([0-9.]++)(?:\s*+/\s*+|\s++(?:(?:net)?mask\s++)?)([0-9.]++)", re.IGNORECASE)
 _RANGE = re.compile(r"([0-9a-fA-F.:]++)(?:\s*+[-\u2010-\u2015\u2212]\s*+|\s++to\s++)([0-9a-fA-F.:]++)", re.IGNORECASE)
 _LAST_OCTET = re.compile(r"0|[1-9][0-9]{0,2}")
+
+
+# As a netmask 0.0.0.0 is every address, and as a wildcard mask it is a single one.
+_LENGTH_OF_MASK = {str(IPv4Network((0, length)).netmask): length for length in range(1, 33)} | {
+    str(IPv4Network((0, length)).hostmask): length for length in range(1, 32)
+}
+"""The length that each netmask and wildcard mask means."""
 
 
 class Notation(StrEnum):
@@ -46,8 +54,7 @@ class Notation(StrEnum):
     RANGE = "range"
 
 
-@dataclass(frozen=True, slots=True)
-class Meaning:
+class Meaning(NamedTuple):
     """What a text means.
 
     Attributes:
@@ -74,12 +81,15 @@ def meaning_of(text: str) -> Meaning | None:
     """
     if len(text) > LONGEST_PIECE:
         return None
-    try:
-        cidr = canonical_prefix(text)
-    except ValueError:
-        written = _UNSEEN_AT_THE_ENDS.sub("", text)
-        return None if has_leading_zeros(written) else _read(written)
-    return Meaning(Notation.CANONICAL if cidr == text else Notation.SPELLING, (cidr,))
+    if "/" in text:
+        cidr = _canonical(text)
+        if cidr is not None:
+            return Meaning(Notation.CANONICAL if cidr == text else Notation.SPELLING, (cidr,))
+    elif _ADDRESS.fullmatch(text):
+        single = _canonical(f"{text}/{128 if ':' in text else 32}")
+        return None if single is None else Meaning(Notation.ADDRESS, (single,))
+    written = _UNSEEN_AT_THE_ENDS.sub("", text)
+    return None if has_leading_zeros(written) else _read(written)
 
 
 def has_leading_zeros(text: str) -> bool:
@@ -95,13 +105,44 @@ def address_of(text: str) -> IPv4Address | IPv6Address | None:
         return None
 
 
+def cidr_of(version: int, first: int, length: int) -> str:
+    """Return the canonical CIDR of a network in numbers.
+
+    Example:
+        >>> cidr_of(4, 8 << 24, 8), cidr_of(6, 0x26064700 << 96, 32)
+        ('8.0.0.0/8', '2606:4700::/32')
+    """
+    if version == 4:
+        return f"{inet_ntoa(first.to_bytes(4))}/{length}"
+    return canonical_prefix(f"{inet_ntop(AF_INET6, first.to_bytes(16))}/{length}")
+
+
+def _canonical(text: str) -> str | None:
+    try:
+        return canonical_prefix(text)
+    except ValueError:
+        return None
+
+
+def _numbers(address: str) -> tuple[int, int] | None:
+    """Return the version and the number of an address. An IPv4-mapped one is IPv6: its length counts 128 bits."""
+    if ":" in address:
+        found = address_of(address)
+        return None if found is None else (found.version, int(found))
+    single = _canonical(f"{address}/32")
+    return None if single is None else (4, int.from_bytes(inet_aton(single[:-3])))
+
+
 def _read(text: str) -> Meaning | None:
-    if address_of(text) is not None:
-        return _meaning(Notation.ADDRESS, text)
+    if found := _ADDRESS.fullmatch(text):
+        single = _canonical(f"{text}/{128 if ':' in text else 32}")
+        return None if single is None else Meaning(Notation.ADDRESS, (single,))
     if found := _WITH_LENGTH.fullmatch(text):
         return _with_length(found[1], found[2])
     if found := _WITH_MASK.fullmatch(text):
-        return _with_mask(found[1], found[2])
+        length = _LENGTH_OF_MASK.get(found[2])
+        network = None if length is None else _around(found[1], length)
+        return None if network is None else Meaning(Notation.NETMASK, (network,))
     if found := _WILDCARD.fullmatch(text):
         return _with_wildcards(found[1].split("."), found[2].count("*"))
     if found := _RANGE.fullmatch(text):
@@ -109,44 +150,47 @@ def _read(text: str) -> Meaning | None:
     return None
 
 
-def _meaning(notation: Notation, text: str, *, strict: bool = True) -> Meaning | None:
-    try:
-        return Meaning(notation, (canonical_prefix(str(ip_network(text, strict=strict))),))
-    except ValueError:
+def _around(address: str, length: int) -> str | None:
+    """Return the network of a length around an address, or None if they do not fit."""
+    found = _numbers(address)
+    bits = 32 if found is not None and found[0] == 4 else 128
+    if found is None or length > bits:
         return None
+    host_bits = bits - length
+    return cidr_of(found[0], found[1] >> host_bits << host_bits, length)
 
 
-def _with_length(address: str, length: str) -> Meaning | None:
-    written = f"{address}/{length.lstrip('0') or '0'}"
-    exact = _meaning(Notation.SPELLING, written)
-    return exact or _meaning(Notation.HOST_BITS, written, strict=False)
-
-
-def _with_mask(address: str, mask: str) -> Meaning | None:
-    bits = address_of(mask)
-    # As a netmask 0.0.0.0 is every address, and as a wildcard mask it is a single one.
-    if not isinstance(bits, IPv4Address) or not int(bits) or has_leading_zeros(mask):
-        return None
-    # `ip_network` reads a mask of either kind; holes in it are an error there.
-    return _meaning(Notation.NETMASK, f"{address}/{mask}", strict=False)
+def _with_length(address: str, digits: str) -> Meaning | None:
+    length = digits.lstrip("0") or "0"
+    exact = _canonical(f"{address}/{length}")  # without the spaces and the leading zeros
+    if exact is not None:
+        return Meaning(Notation.SPELLING, (exact,))
+    around = _around(address, int(length))
+    return None if around is None else Meaning(Notation.HOST_BITS, (around,))
 
 
 def _with_wildcards(known: list[str], stars: int) -> Meaning | None:
     if len(known) + stars > 4:
         return None
     # `10.*` leaves out the other stars, as firewalls print it.
-    return _meaning(Notation.WILDCARD, ".".join(known + ["0"] * (4 - len(known))) + f"/{8 * len(known)}")
+    cidr = _canonical(".".join(known + ["0"] * (4 - len(known))) + f"/{8 * len(known)}")
+    return None if cidr is None else Meaning(Notation.WILDCARD, (cidr,))
 
 
 def _range(first: str, last: str) -> Meaning | None:
     if "." in first and _LAST_OCTET.fullmatch(last):
         last = f"{first.rpartition('.')[0]}.{last}"
-    summary: Iterator[IPv4Network] | Iterator[IPv6Network]
-    match address_of(first), address_of(last):
-        case IPv4Address() as low, IPv4Address() as high if low <= high:
-            summary = summarize_address_range(low, high)
-        case IPv6Address() as low, IPv6Address() as high if low <= high:
-            summary = summarize_address_range(low, high)
-        case _:
-            return None
-    return Meaning(Notation.RANGE, tuple(canonical_prefix(str(network)) for network in summary))
+    low, high = _numbers(first), _numbers(last)
+    if low is None or high is None or low[0] != high[0] or low > high:
+        return None
+    return Meaning(Notation.RANGE, tuple(_summary(low[0], low[1], high[1])))
+
+
+def _summary(version: int, low: int, high: int) -> Iterator[str]:
+    """Yield the fewest networks that make up a range: at each step the largest that begins there and fits."""
+    bits = 32 if version == 4 else 128
+    while low <= high:
+        fits = (high - low + 1).bit_length() - 1
+        host_bits = min(fits, (low & -low).bit_length() - 1) if low else fits
+        yield cidr_of(version, low, bits - host_bits)
+        low += 1 << host_bits

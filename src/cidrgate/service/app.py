@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
+from starlette.concurrency import run_in_threadpool
 from starlette.routing import Route
 
 from cidrgate import __version__
 from cidrgate.authorize import AUTHORIZE_PATH, AuthorizeApp
 from cidrgate.gate.client_ip import ClientIPResolver
 from cidrgate.gate.gate import Gate, check_unlisted
+from cidrgate.manager.change_feed import ChangeFeed
 from cidrgate.middleware.asgi import AllowlistMiddleware
 from cidrgate.service.api import (
     accounts,
+    change_stream,
     checks as questions,
     entries,
     health,
@@ -31,6 +35,7 @@ from cidrgate.service.auth.own_allowlist import gate_of_account, gate_of_network
 from cidrgate.service.auth.rate_limit import LoginRateLimit
 from cidrgate.service.console import add_console
 from cidrgate.service.http.idempotency import IdempotentResponses
+from cidrgate.service.http.limits import MOST_STREAMS
 from cidrgate.service.http.metrics import Metrics, MetricsMiddleware
 from cidrgate.service.http.problems import add_handlers
 from cidrgate.service.http.public_url import HostCheck
@@ -41,6 +46,8 @@ from cidrgate.service.http.threads import StoreProbe, Threads
 from cidrgate.service.settings import Service, Settings
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from starlette.types import ASGIApp
 
     from cidrgate.manager import RuleManager
@@ -88,6 +95,7 @@ def create_app(
         openapi_url="/openapi.json",
         # A redirect would contain the host name that the request claims.
         redirect_slashes=False,
+        lifespan=_closing,
         openapi_tags=[
             {"name": "accounts", "description": "Accounts, and subaccounts that inherit their lists."},
             {"name": "entries", "description": "The entries of a list, and every way to change them."},
@@ -112,9 +120,10 @@ def create_app(
         metrics=metrics,
         threads=Threads(manager._store.lock_timeout),
         probe=StoreProbe(manager._store),
+        feed=ChangeFeed(manager._store, MOST_STREAMS),
     )
     parts = (accounts, entries, lists, questions, history, tokens, sessions, health, problem_pages)
-    routers = [*(part.router for part in parts), history.of_all]
+    routers = [*(part.router for part in parts), history.of_all, change_stream.router]
     app.state.routes = [route for router in routers for route in router.routes]
     # Not `include_router`: it makes every route again, at the first request.
     app.router.routes.extend(app.state.routes)
@@ -151,6 +160,14 @@ def create_app(
         app.add_middleware(AllowlistMiddleware, gate=own, account=guarded_account(chosen.allow_account))
     app.add_middleware(ReadRequests, exempt=(AUTHORIZE_PATH,))
     return app
+
+
+@asynccontextmanager
+async def _closing(app: FastAPI) -> AsyncIterator[None]:
+    """Close what the application has begun, when its server stops."""
+    yield
+    service: Service = app.state.service
+    await run_in_threadpool(service.close)
 
 
 class _Application(FastAPI):

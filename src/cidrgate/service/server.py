@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from cidrgate.gate.client_ip import ClientIPResolver
     from cidrgate.manager import RuleManager
-    from cidrgate.service.settings import Settings
+    from cidrgate.service.settings import Service, Settings
     from cidrgate.values import Origin
 
 __all__ = ["LINK_LIFETIME", "Port", "new_link", "serve"]
@@ -124,8 +124,10 @@ def serve(
         bound: The bound port; None for a Unix socket.
         on_start: Called when the service is ready.
     """
+    app = create_app(manager, settings, resolver=resolver)
+    service: Service = app.state.service
     config = _Config(
-        create_app(manager, settings, resolver=resolver),
+        app,
         http=GuardedConnection,
         backlog=connection_backlog(),
         access_log=False,
@@ -142,7 +144,7 @@ def serve(
     )
     log_to_stderr()
     quiet()
-    run(_Server(config, on_start, manager.withdraw_changes), None if bound is None else [bound])
+    run(_Server(config, on_start, manager.withdraw_changes, service.feed.close), None if bound is None else [bound])
 
 
 class _Config(uvicorn.Config):
@@ -156,16 +158,24 @@ class _Config(uvicorn.Config):
 
 
 class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, on_start: Callable[[], object], withdraw: Callable[[], object]) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        on_start: Callable[[], object],
+        withdraw: Callable[[], object],
+        end_streams: Callable[[], object],
+    ) -> None:
         super().__init__(config)
         self._on_start = on_start
         self._withdraw = withdraw
+        self._end_streams = end_streams
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self._on_start()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._end_streams()
         ended = threading.Event()
         threading.Thread(target=self._withdraw_changes, args=(ended,), name="cidrgate-stop", daemon=True).start()
         try:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from cidrgate.gate.client_ip import ClientIPResolver
     from cidrgate.gate.gate import Unlisted
     from cidrgate.manager import RuleManager
+    from cidrgate.manager.change_feed import ChangeFeed
     from cidrgate.service.auth.credentials import Credentials
     from cidrgate.service.auth.failed_sign_ins import FailedSignInLog
     from cidrgate.service.auth.rate_limit import LoginRateLimit
@@ -114,7 +115,13 @@ class Service:
     answers: IdempotentResponses
     metrics: Metrics
     threads: Threads
+    feed: ChangeFeed
     probe: StoreProbe
+
+    def close(self) -> None:
+        """End the streams of changes, and log the wrong credentials that were counted. A second call does nothing."""
+        self.feed.close()
+        self.failed_sign_ins.close()
 
 
 def service_of(connection: HTTPConnection) -> Service:

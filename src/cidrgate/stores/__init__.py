@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import os
     from contextlib import AbstractContextManager
 
+    from cidrgate.stores.listener import ChangeListener
     from cidrgate.stores.sql import Transaction
     from cidrgate.values import Duration
 
@@ -67,11 +68,13 @@ class Store(Protocol):
         name: What messages call the store, without a password.
         writers: The number of simultaneous write transactions up to which many changes become faster.
         lock_timeout: How many seconds a transaction waits for locks at most, if a call sets no other time.
+        listener: Gets the rows of the change log that this process commits; None for nobody.
     """
 
     name: str
     writers: int
     lock_timeout: float
+    listener: ChangeListener | None
 
     def read(self) -> AbstractContextManager[Transaction]:
         """Begin a transaction that sees one committed state and changes nothing."""
@@ -94,8 +97,12 @@ class Store(Protocol):
     def withdraw(self) -> None:
         """Cancel every change of this process whose commit has not begun: its thread gets an error."""
 
-    def watch(self) -> Watch:
-        """Return a watch, which waits for the commits of other processes."""
+    def watch(self, *, own_commits: bool = False) -> Watch:
+        """Return a watch, which waits for the commits of other processes.
+
+        Args:
+            own_commits: Whether the commits of this process must wake it too, also those of a store in memory.
+        """
 
     def tidy(self) -> None:
         """Free space that the store does not need; called from time to time."""

@@ -169,6 +169,8 @@ def select_lists_after(changed: TextualSelect) -> Select[Any]:
 _OF_ACCOUNT = len(select_accounts_named.selected_columns)
 _OF_LIST = len(_select_whole_lists.selected_columns)
 
+_GREATEST = 2**63 - 1
+
 _MANY = 1_000
 """The number of lists above which a query is large."""
 
@@ -204,6 +206,7 @@ class Transaction(ABC):
         self._connection = connection
         self._writes = writes
         self._position: str | None = None
+        self._log_end_before: int | None = None
         self.tokens_relied_on: dict[int, Any] = {}
         """The rows of the tokens that this write transaction has read and locked, by id: no other can change them."""
 
@@ -472,6 +475,33 @@ class Transaction(ABC):
         found = [change_of_row(row) for row in self._connection.execute(statement)]
         found.reverse()
         return found
+
+    def changes_after(self, after: int, limit: int) -> list[Change]:
+        """Return the rows of the change log after a sequence, the oldest first.
+
+        Args:
+            after: Only rows with a greater sequence.
+            limit: The largest number of rows to return.
+        """
+        statement = select(changes).where(changes.c.sequence > after).order_by(changes.c.sequence).limit(limit)
+        return [change_of_row(row) for row in self._connection.execute(statement)]
+
+    def sequence_before(self, at: datetime) -> int:
+        """Return the sequence before the first row of the log since a time; that of the last row if there is none."""
+        first = self._connection.scalar(select(func.min(changes.c.sequence)).where(changes.c.at >= at))
+        return self.log_end() if first is None else int(first) - 1
+
+    def log_writers(self) -> frozenset[str]:
+        """Return the transactions that may still commit a row with a smaller sequence than rows that are visible."""
+        return frozenset()
+
+    def own_changes(self) -> list[Change]:
+        """Return the rows that this write transaction has logged, the oldest first."""
+        return self.changes_after(self._log_end_before, _GREATEST) if self._log_end_before is not None else []
+
+    def keep_own_changes(self) -> None:
+        """Let `own_changes` return the rows that are logged from now on."""
+        self._log_end_before = self.log_end()
 
     def record_event(
         self,

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import Field
@@ -26,6 +26,7 @@ from cidrgate.service.http.idempotency import Answer
 from cidrgate.service.http.integers import PLAIN
 from cidrgate.service.http.limits import GREATEST_INTEGER, LONGEST_NAME
 from cidrgate.service.http.pagination import Cursor, Limit, cursor_after, filled, number_of_cursor
+from cidrgate.service.http.problems import InvalidRequestError
 from cidrgate.service.http.strict_requests import StrictRoute
 from cidrgate.service.settings import service_of
 from cidrgate.values import Action, Change, OriginKind
@@ -123,7 +124,7 @@ class ChangeModel(ResponseModel):
 
 
 class ChangePageModel(ResponseModel):
-    """A page of changes, the newest first."""
+    """A page of changes."""
 
     items: list[ChangeModel]
     next_cursor: str | None = Field(description="The cursor of the next page; null on the last page.")
@@ -183,9 +184,31 @@ def list_changes(
     ] = None,
     before: Before = None,
     after: After = None,
+    order: Annotated[
+        Literal["newest", "oldest"],
+        Query(
+            description="`oldest` reads the log as a feed, the oldest change first: to continue, send the sequence of "
+            "the last change as `after`. No change is left out, in whatever order transactions commit. It is for all "
+            "accounts, without `account` and `before`."
+        ),
+    ] = "newest",
 ) -> Response:
-    """List the changes of every account, the newest first. Only for admins."""
-    return _page(service_of(request).manager, account, limit, cursor, before, after)
+    """List the changes of every account and the events of the store, the newest first. Only for admins."""
+    manager = service_of(request).manager
+    if order == "newest":
+        return _page(manager, account, limit, cursor, before, after)
+    for name, value in (("account", account), ("before", before)):
+        if value is not None:
+            detail = "the feed is for all accounts and begins with the oldest change: leave this out"
+            raise InvalidRequestError([{"code": "invalid_value", "detail": detail, "parameter": name}])
+    begin = number_of_cursor(cursor)
+    items, last = filled(
+        _oldest_first(manager, (after or 0) if begin is None else begin, limit + 1),
+        change_record,
+        lambda change: change.sequence,
+        limit,
+    )
+    return Answer({"items": items, "next_cursor": None if last is None else cursor_after(last)}).read()
 
 
 def _page(
@@ -207,6 +230,17 @@ def _page(
         "next_cursor": None if last is None else cursor_after(last),
     }
     return Answer(page).read()
+
+
+def _oldest_first(manager: RuleManager, after: int, most: int) -> Iterator[Change]:
+    """Yield changes, the oldest first, read a few at a time."""
+    while most > 0:
+        changes = manager.changes(after=after, limit=min(most, _AT_A_TIME))
+        yield from changes
+        if len(changes) < min(most, _AT_A_TIME):
+            return
+        most -= len(changes)
+        after = changes[-1].sequence
 
 
 def _newest_first(

@@ -152,6 +152,16 @@ class Credentials:
         token = _token(row)
         return token if token.usable(datetime.now(UTC)) else None
 
+    def is_usable(self, token_id: int) -> bool:
+        """Return whether a token is neither revoked nor expired now.
+
+        Raises:
+            StoreError: If the store cannot be read.
+        """
+        with self._store.read_autocommit() as transaction:
+            row = CredentialRows(transaction).token(token_id)
+        return row is not None and _token(row).usable(datetime.now(UTC))
+
     def tokens(self, *, after: int = 0, limit: int | None = None) -> list[Token]:
         """Return the tokens ordered by id, including revoked and expired ones.
 

@@ -39,6 +39,7 @@ __all__ = [
     "MOST_INVALID",
     "MOST_ITEMS",
     "MOST_MEMBERS",
+    "MOST_STREAMS",
     "MOST_PROBLEMS_TOLD",
     "MOST_SCOPES",
     "STALL_SECONDS",
@@ -51,6 +52,8 @@ LARGEST_SIGN_IN: Final = 1 << 14
 BODY_SECONDS: Final = 30.0
 """Seconds a client has to send its body."""
 
+MOST_STREAMS: Final = 100
+"""Streams of changes that one process serves at a time."""
 MOST_HEADERS: Final = 100
 """Lines of a request's head."""
 LONGEST_QUERY: Final = 8_192

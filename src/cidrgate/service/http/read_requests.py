@@ -11,7 +11,10 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-__all__ = ["ReadRequests"]
+__all__ = ["HEAD_ONLY", "ReadRequests"]
+
+HEAD_ONLY = "cidrgate.head_only"
+"""The key of the scope that says that a `GET` was a `HEAD`, for a response without end."""
 
 _FOUND = ("route", "endpoint", "path_params")
 """The keys of the scope in which the router says what it found."""
@@ -36,7 +39,7 @@ class ReadRequests:
             return
         bodyless = scope["method"] == "HEAD"
         # A copy: the server reads the method from its own, to know that the response to `HEAD` has no body.
-        inner = {**scope, "method": "GET"}
+        inner = {**scope, "method": "GET", HEAD_ONLY: bodyless}
         known = b", ".join(value for name, value in scope["headers"] if name == b"if-none-match").decode("latin-1")
 
         def tell_route() -> None:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Engine, Pool
 
+    from cidrgate.stores.listener import ChangeListener
     from cidrgate.values import Duration
 
 __all__ = ["PostgresStore", "migrate"]
@@ -99,6 +100,7 @@ class PostgresStore:
         self._watches: weakref.WeakSet[PostgresWatch] = weakref.WeakSet()
         for engine in (self._readers, self._writers):
             event.listen(engine, "connect", _noted_in(self._connections))
+        self.listener: ChangeListener | None = None
         self._left: list[Pool] = []
         self._close = weakref.finalize(self, _dispose, self._readers, self._writers)
         join_forks(self, stage=0)  # before there are connections
@@ -155,13 +157,20 @@ class PostgresStore:
                 begun = connection.begin()
                 try:
                     self._writes.began(write, connection)
-                    yield PostgresTransaction(connection, database.schema, writes=True, waits=patient)
+                    transaction = PostgresTransaction(connection, database.schema, writes=True, waits=patient)
+                    listener = self.listener if self.listener is not None and self.listener.wants() else None
+                    if listener is not None:
+                        transaction.keep_own_changes()
+                    yield transaction
                     self._refuse_lost(write.driver)
+                    changes = () if listener is None else transaction.own_changes()
                     self._writes.commit(write, connection)
                 except BaseException:
                     with suppress(Exception):  # the connection, and with it the transaction, is lost
                         begun.rollback()
                     raise
+            if listener is not None:
+                listener.committed(changes)
 
     def _begin_write(self, left: float) -> str:
         """Return how a write transaction begins that may wait for locks for some seconds."""
@@ -173,8 +182,11 @@ class PostgresStore:
         """Cancel every change in progress whose commit has not begun."""
         self._writes.withdraw()
 
-    def watch(self) -> PostgresWatch:
-        """Return a watch, which waits for the commits of other connections. The caller closes it.
+    def watch(self, *, own_commits: bool = False) -> PostgresWatch:
+        """Return a watch, which waits for the commits of all connections but its own. The caller closes it.
+
+        Args:
+            own_commits: Ignored, because the server reports the commits of this process too.
 
         Raises:
             StoreError: If the database cannot be reached.

@@ -14,7 +14,7 @@ from sqlalchemy import ARRAY, Text, bindparam, column, select, text
 
 from cidrgate.errors import AccountsLockedError, StoreConflictError
 from cidrgate.stores.bulk import compact, rows_of
-from cidrgate.stores.change_rows import log_row, origin_to_json
+from cidrgate.stores.change_rows import change_of_row, log_row, origin_to_json
 from cidrgate.stores.entry_rows import DETAIL_NAMES, ENTRY_COLUMNS, STAMP_NAMES
 from cidrgate.stores.key_lists import in_keys
 from cidrgate.stores.migrations import VERSION_TABLE, refuse_other_lists
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Row, Select, Table, TextClause
 
     from cidrgate.stores.values import NewList, StoredAccount, StoredChange, StoredList
-    from cidrgate.values import Origin
+    from cidrgate.values import Change, Origin
 
 __all__ = ["PostgresTransaction"]
 
@@ -146,6 +146,16 @@ _INSERT = f"""
 """  # noqa: S608 - names of columns
 """One statement stores and logs changes. The tables do not depend on each other, except that the log has an order."""
 
+_LOG_WRITERS = """
+    SELECT virtualtransaction FROM pg_locks
+    WHERE locktype = 'relation' AND mode = 'RowExclusiveLock' AND pid <> pg_backend_pid()
+        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+        AND relation = '{schema}.changes'::regclass
+"""
+
+_select_own_changes = (
+    select(changes).where(text("txid = pg_current_xact_id_if_assigned()")).order_by(changes.c.sequence)
+)
 _select_names = select(accounts.c.name).where(in_keys(accounts.c.name, "names"))
 
 
@@ -158,21 +168,23 @@ class _Statements(NamedTuple):
     note_matches: TextClause
     ids: TextClause
     insert: TextClause
+    log_writers: TextClause
 
 
 @cache
 def _statements(schema: str) -> _Statements:
-    texts: tuple[str, ...] = (_POSITION, _CHANGED, _NOTE_MATCHES, _IDS, _INSERT)
+    texts: tuple[str, ...] = (_POSITION, _CHANGED, _NOTE_MATCHES, _IDS, _INSERT, _LOG_WRITERS)
     parts = {"{mark}": _MARK, "{revision}": _REVISION, "{schema}": f'"{schema}"'}
     for part, written in parts.items():
         texts = tuple(one.replace(part, written) for one in texts)
-    position, changed, note_matches, ids, inserted = map(text, texts)
+    position, changed, note_matches, ids, inserted, log_writers = map(text, texts)
     return _Statements(
         position=position,
         changed=changed,
         changed_lists=select_lists_after(changed.columns(*map(column, _OF_CHANGED))),
         note_matches=note_matches,
         ids=ids,
+        log_writers=log_writers,
         insert=inserted.bindparams(
             bindparam("at", type_=changes.c.at.type),
             bindparam("raised", type_=ARRAY(accounts.c.id.type)),
@@ -293,6 +305,23 @@ class PostgresTransaction(Transaction):
         self._connection.execute(
             self._statements.note_matches, {"accounts": list(accounts_seen), "cidrs": list(cidrs), "at": at}
         )
+
+    def log_writers(self) -> frozenset[str]:
+        """Return the transactions that have written to the log, and have not ended.
+
+        Each holds a lock on the table from before it takes its first sequence until its rows are visible.
+        """
+        return frozenset(self._connection.scalars(self._statements.log_writers))
+
+    def own_changes(self) -> list[Change]:
+        """Return the rows that this transaction has logged, the oldest first."""
+        if self._log_end_before is None:
+            return []
+        return [change_of_row(row) for row in self._connection.execute(_select_own_changes)]
+
+    def keep_own_changes(self) -> None:
+        """Let `own_changes` return the rows of this transaction: each has its transaction's id."""
+        self._log_end_before = 0
 
     def _read_position(self) -> str:
         """Return the ids of the store and of the server, the snapshot, the end of the log, and the last row's mark."""

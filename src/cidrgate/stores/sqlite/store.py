@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
     from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
+    from cidrgate.stores.listener import ChangeListener
     from cidrgate.values import Duration
 
 __all__ = ["SqliteStore", "migrate"]
@@ -133,6 +134,8 @@ class SqliteStore:
         self._writing = self._writers.execution_options(**{_BEGIN: None})
         self._writes = Writes(self._name, sqlite3.Connection.interrupt, refused_commit)
         self._watches: weakref.WeakSet[SqliteWatch] = weakref.WeakSet()
+        self._own_watches: weakref.WeakSet[SqliteWatch] = weakref.WeakSet()
+        self.listener: ChangeListener | None = None
         self._close = weakref.finalize(self, _dispose, self._turn, self._readers, self._writers)
         join_forks(self, stage=0)  # before there are connections
         try:
@@ -187,7 +190,12 @@ class SqliteStore:
                     self._begin(connection, write, end)
                     self._identity.take_log()
                     self._identity.check()
-                    yield SqliteTransaction(connection, writes=True)
+                    transaction = SqliteTransaction(connection, writes=True)
+                    listener = self.listener if self.listener is not None and self.listener.wants() else None
+                    if listener is not None:
+                        transaction.keep_own_changes()
+                    yield transaction
+                    changes = () if listener is None else transaction.own_changes()
                     self._identity.check()
                     self._writes.commit(write, connection)
                 except BaseException:
@@ -200,17 +208,30 @@ class SqliteStore:
                     raise OutcomeUnknownError(
                         f"{error}. A change was committed in the meantime, possibly to the file that is gone"
                     ) from error
+            if listener is not None:
+                listener.committed(changes)
+            for watch in list(self._own_watches):
+                watch.committed()
 
     def withdraw(self) -> None:
         """Cancel every change in progress whose commit has not begun."""
         self._writes.withdraw()
 
-    def watch(self) -> SqliteWatch:
+    def watch(self, *, own_commits: bool = False) -> SqliteWatch:
         """Return a watch, which waits for the commits of other connections. The caller closes it.
+
+        Args:
+            own_commits: Whether the commits of this process must wake it too, at once and for a store in memory.
 
         Raises:
             StoreError: If the file cannot be opened.
         """
+        watch = self._other_commits()
+        if own_commits:
+            self._own_watches.add(watch)
+        return watch
+
+    def _other_commits(self) -> SqliteWatch:
         if self._path is None:
             return SqliteWatch(None)
         self._warn_of_readers(self._path)

@@ -36,6 +36,7 @@ class SqliteWatch:
         self._connection: sqlite3.Connection | None = None
         self._opened = 0
         self._closed = False
+        self._committed = False
         self._woken = threading.Event()
         self._version = self._ask()
 
@@ -54,18 +55,25 @@ class SqliteWatch:
         end = time.monotonic() + timeout
         while True:
             version = self._ask()
-            if version != self._version:
+            if version != self._version or self._committed:
                 self._version = version
+                self._committed = False
                 return True
             left = end - time.monotonic()
             if left <= 0:
                 return False
             if self._woken.wait(left if self._connect is None else min(left, _POLL)):
                 self._woken.clear()
-                return False
+                if not self._committed:
+                    return False
 
     def wake(self) -> None:
         """End the wait of another thread."""
+        self._woken.set()
+
+    def committed(self) -> None:
+        """Tell the watch that this process has committed something."""
+        self._committed = True
         self._woken.set()
 
     def pause(self) -> None:

@@ -1,0 +1,78 @@
+"""Follows the stream of changes: reads server-sent events, and connects again when the connection is lost."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+from cidrgate.client.errors import ApiConnectionError, ApiError
+from cidrgate.client.values import change_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterable, Iterator
+    from contextlib import AbstractContextManager
+
+    from cidrgate.client.values import ChangeInfo
+
+__all__ = ["STREAM_SILENCE", "followed_changes"]
+
+STREAM_SILENCE = 45.0
+"""Seconds without data after which a connection is taken for lost: three heartbeats of the service."""
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
+"""Seconds before another attempt to connect, at first and at most."""
+
+
+def followed_changes(
+    connect: Callable[[int | None], AbstractContextManager[httpx.Response]], after: int | None
+) -> Generator[ChangeInfo]:
+    """Yield changes without end.
+
+    Args:
+        connect: Opens the stream after a sequence; None for the changes from now on.
+        after: The sequence of the last change that the caller has; None to begin now.
+    """
+    pause = _FIRST_PAUSE
+    connected = False
+    while True:
+        try:
+            with connect(after) as response:
+                connected = True
+                for event_id, data in _events(response.iter_lines()):
+                    after = event_id
+                    pause = _FIRST_PAUSE
+                    if data is not None:
+                        yield change_of(data)
+        except httpx.HTTPError:
+            pass  # the connection was lost
+        except ApiConnectionError:
+            if not connected:
+                raise
+        except ApiError as error:
+            if not connected or error.status < httpx.codes.INTERNAL_SERVER_ERROR:
+                raise
+        time.sleep(pause)
+        pause = min(2 * pause, _LONGEST_PAUSE)
+
+
+def _events(lines: Iterable[str]) -> Iterator[tuple[int, dict[str, Any] | None]]:
+    """Yield the id of each event with its JSON object; None for an event that only has an id.
+
+    >>> list(_events(["retry: 1000", "id: 7", "", ": comment", "", "id: 8", "event: change", 'data: {"a":1}', ""]))
+    [(7, None), (8, {'a': 1})]
+    """
+    event_id: int | None = None
+    data: list[str] = []
+    for line in lines:
+        name, _, value = line.partition(":")
+        value = value.removeprefix(" ")
+        if name == "id":
+            event_id = int(value)
+        elif name == "data":
+            data.append(value)
+        elif not line and event_id is not None:
+            yield event_id, json.loads("\n".join(data)) if data else None
+            event_id, data = None, []

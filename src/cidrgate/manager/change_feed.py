@@ -1,0 +1,375 @@
+"""The feed: the change log of all accounts, the oldest row first, as it grows.
+
+A reader gets each row exactly once, in the order of the sequences. On PostgreSQL, transactions commit in another order
+than they take their sequences. So a row is not handed out while a transaction may still commit a row with a smaller
+sequence: a missing sequence is skipped only when every transaction that could own it has ended. The wait is as long as
+such a transaction takes from its first row to its commit.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from cidrgate.errors import HistoryError, StoreBusyError, StoreError
+from cidrgate.process.forking import join_forks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from cidrgate.stores import Store, Watch
+    from cidrgate.values import Change
+
+__all__ = ["ChangeFeed", "ChangeReader", "Subscription", "follow_changes", "read_changes"]
+
+_PAGE = 100
+"""The most rows that one read returns: each may contain two whole lists."""
+
+_UNSETTLED = 0.005
+"""Seconds between two reads while a transaction may still commit a row with a smaller sequence."""
+
+_PATIENCE = 1.0
+"""Seconds that a read of a page waits for such a transaction."""
+
+_POLL = 5.0
+"""Seconds between two reads without a signal of the store."""
+
+_RETRY = 1.0
+"""Seconds before another attempt to reach the store."""
+
+_RECENT = 500
+"""The most rows that a `ChangeFeed` holds in memory for its subscribers."""
+
+
+class ChangeReader:
+    """Reads the change log from one place on.
+
+    Args:
+        store: The store.
+        after: The sequence of the last row that was read; 0 to begin with the oldest row.
+
+    Attributes:
+        after: The sequence of the last row that was read.
+        unsettled: Whether the last read ended before a row that is committed already.
+    """
+
+    def __init__(self, store: Store, after: int = 0) -> None:
+        self._store = store
+        self.after = after
+        self.unsettled = False
+        # The transactions that could own the sequences missing up to a row; None while none is missing.
+        self._writers: frozenset[str] | None = None
+        self._until = 0
+
+    def check(self) -> None:
+        """Refuse a place from which on the log cannot be read.
+
+        Raises:
+            HistoryError: If rows after it were deleted, or the log does not reach it.
+            StoreError: If the store cannot be read.
+        """
+        with self._store.read() as transaction:
+            start, end = transaction.log_start(), transaction.log_end()
+        self._check_start(start)
+        if self.after > end:
+            raise HistoryError(
+                f"the change log ends with change {end}: there is no change {self.after} yet. If a backup was "
+                "restored, read the log from its beginning",
+                sequence=self.after,
+            )
+
+    def begin_at_end(self) -> None:
+        """Continue after the newest row. No row that is committed later is left out.
+
+        Raises:
+            StoreBusyError: If a transaction that has written to the log does not end in time.
+            StoreError: If the store cannot be read.
+        """
+        end = time.monotonic() + self._store.lock_timeout
+        with self._store.read() as transaction:
+            self.after = transaction.log_end()
+        writers = self._current_writers()
+        while writers:
+            if time.monotonic() > end:
+                raise StoreBusyError(
+                    "a transaction that has written to the change log does not end, so the place of its rows is "
+                    "unknown: try again, or end the session of the database that holds it"
+                )
+            time.sleep(_UNSETTLED)
+            writers &= self._current_writers()
+
+    def read(self, limit: int = _PAGE) -> list[Change]:
+        """Return the next rows, the oldest first; an empty list if there are none yet.
+
+        Args:
+            limit: The most rows to return.
+
+        Raises:
+            HistoryError: If the next rows were deleted.
+            StoreError: If the store cannot be read.
+        """
+        with self._store.read_autocommit() as transaction:
+            rows = transaction.changes_after(self.after, limit)
+        settled = _without_gap(rows, self.after)
+        if rows and not settled:
+            settled = self._past_gap(rows, limit)
+        self.unsettled = len(settled) < len(rows)
+        if settled:
+            self.after = settled[-1].sequence
+            self._writers = None
+        return settled
+
+    def _past_gap(self, rows: list[Change], limit: int) -> list[Change]:
+        """Return rows from a gap on, if every transaction that could own the gap has ended."""
+        with self._store.read_autocommit() as transaction:
+            start = transaction.log_start()
+        if self.after + 1 < start:
+            self._check_start(start)
+            self.after = start - 1
+            return _without_gap(rows, self.after) or self._past_gap(rows, limit)
+        # Whoever took a sequence before these rows did has ended, or holds its lock on the log now.
+        current = self._current_writers()
+        if self._writers is None:
+            self._until, self._writers = rows[-1].sequence, current
+        else:
+            self._writers &= current
+        if self._writers:
+            return []
+        with self._store.read_autocommit() as transaction:
+            found = transaction.changes_after(self.after, limit)
+        return [row for row in found if row.sequence <= self._until]
+
+    def _current_writers(self) -> frozenset[str]:
+        with self._store.read_autocommit() as transaction:
+            return transaction.log_writers()
+
+    def _check_start(self, start: int) -> None:
+        if 0 < self.after < start - 1:
+            raise HistoryError(
+                f"the change log begins with change {start}: older changes were deleted. Read it from its beginning",
+                sequence=self.after,
+            )
+
+
+def _without_gap(rows: list[Change], after: int) -> list[Change]:
+    """Return the first rows, as long as no sequence is missing."""
+    for number, row in enumerate(rows, 1):
+        if row.sequence != after + number:
+            return rows[: number - 1]
+    return rows
+
+
+def read_changes(store: Store, after: int, limit: int | None) -> list[Change]:
+    """Return rows after a sequence, the oldest first; see `RuleManager.changes`."""
+    reader = ChangeReader(store, after)
+    reader.check()
+    found: list[Change] = []
+    end = time.monotonic() + _PATIENCE
+    while limit is None or len(found) < limit:
+        rows = reader.read(_PAGE if limit is None else min(_PAGE, limit - len(found)))
+        found += rows
+        if not rows:
+            if not reader.unsettled or time.monotonic() > end:
+                break
+            time.sleep(_UNSETTLED)
+    return found
+
+
+def follow_changes(store: Store, after: int | None) -> Generator[Change]:
+    """Yield rows after a sequence as they are committed; see `RuleManager.follow_changes`."""
+    reader = ChangeReader(store, after or 0)
+    watch = store.watch(own_commits=True)
+    try:
+        if after is None:
+            reader.begin_at_end()
+        else:
+            reader.check()
+        while True:
+            rows = reader.read()
+            yield from rows
+            if not rows:
+                watch.wait(_UNSETTLED if reader.unsettled else _POLL)
+    finally:
+        watch.close()
+
+
+class Subscription:
+    """One reader of a `ChangeFeed`.
+
+    Attributes:
+        reader: Where it is in the log.
+    """
+
+    def __init__(self, feed: ChangeFeed, reader: ChangeReader, woken: Callable[[], object]) -> None:
+        self._feed = feed
+        self.reader = reader
+        self.woken = woken
+
+    def read(self) -> list[Change]:
+        """Return the next rows, from memory if it has them; an empty list if there are none yet.
+
+        Raises:
+            HistoryError: If the next rows were deleted.
+            StoreError: If the store cannot be read.
+        """
+        recent = self.recent()
+        return self.reader.read() if recent is None else recent
+
+    def recent(self) -> list[Change] | None:
+        """Return the next rows from memory; None if the store must be read."""
+        recent = self._feed.recent(self.reader.after)
+        if recent:
+            self.reader.after = recent[-1].sequence
+        return recent
+
+    def close(self) -> None:
+        """Leave the feed."""
+        self._feed.leave(self)
+
+
+class ChangeFeed:
+    """The newest rows of the log, which one thread reads for all subscribers. Threads may share it.
+
+    The thread runs while there are subscribers.
+
+    Args:
+        store: The store.
+        most: The most subscribers at a time.
+    """
+
+    def __init__(self, store: Store, most: int = 100) -> None:
+        self._store = store
+        self._most = most
+        self.after_fork(certain=True)
+        join_forks(self, stage=2)
+
+    def before_fork(self) -> None:
+        """Do nothing: the store closes what a child must not inherit."""
+
+    def after_fork(self, *, certain: bool) -> None:
+        """Begin anew in a forked child, which has neither the thread nor subscribers."""
+        self._lock = threading.Lock()
+        self._subscribers: set[Subscription] = set()
+        self._rows: deque[Change] = deque()
+        self._complete_after: int | None = None  # every settled row after this sequence is in memory
+        self._thread: threading.Thread | None = None
+        self._watch: Watch | None = None
+        self.closed = False
+
+    def subscribe(self, after: int | None, woken: Callable[[], object]) -> Subscription | None:
+        """Return a new subscription; None if there are too many, or the feed is closed.
+
+        Args:
+            after: The sequence of the last row that the subscriber has; None to begin after the newest row.
+            woken: Called in another thread when there may be new rows, and when the feed is closed.
+
+        Raises:
+            HistoryError: If the log cannot be read from there on.
+            StoreError: If the store cannot be read.
+        """
+        subscription = Subscription(self, ChangeReader(self._store, after or 0), woken)
+        with self._lock:
+            if self.closed or len(self._subscribers) >= self._most:
+                return None
+            self._subscribers.add(subscription)
+        try:
+            if after is None:
+                subscription.reader.begin_at_end()
+            else:
+                subscription.reader.check()
+            with self._lock:
+                if self._thread is None and not self.closed:
+                    self._thread = threading.Thread(target=self._run, name="cidrgate-feed", daemon=True)
+                    self._thread.start()
+        except BaseException:
+            self.leave(subscription)
+            raise
+        return subscription
+
+    def leave(self, subscription: Subscription) -> None:
+        """End a subscription."""
+        with self._lock:
+            self._subscribers.discard(subscription)
+            idle = not self._subscribers
+        if idle:
+            self._wake()
+
+    def close(self) -> None:
+        """End the thread, and wake every subscriber, which then ends."""
+        with self._lock:
+            self.closed = True
+            subscribers = list(self._subscribers)
+        self._wake()
+        for subscription in subscribers:
+            subscription.woken()
+
+    def recent(self, after: int) -> list[Change] | None:
+        """Return the rows after a sequence, if memory has all that the thread has read; otherwise None."""
+        with self._lock:
+            if self._complete_after is None or after < self._complete_after:
+                return None
+            return [row for row in self._rows if row.sequence > after]
+
+    def _wake(self) -> None:
+        watch = self._watch
+        if watch is not None:
+            watch.wake()
+
+    def _ends(self) -> bool:
+        """Return whether the thread ends, and then let another subscriber start a new one."""
+        with self._lock:
+            if self._subscribers and not self.closed:
+                return False
+            self._thread = None
+            self._forget()
+            return True
+
+    def _forget(self) -> None:
+        self._rows.clear()
+        self._complete_after = None
+
+    def _run(self) -> None:
+        while not self._ends():
+            try:
+                watch = self._watch = self._store.watch(own_commits=True)
+                try:
+                    if self._follow(watch):
+                        return
+                finally:
+                    self._watch = None
+                    watch.close()
+            except (StoreError, HistoryError):
+                with self._lock:
+                    self._forget()  # subscribers read the store themselves, and learn what is wrong
+                    subscribers = list(self._subscribers)
+                for subscription in subscribers:
+                    subscription.woken()
+                time.sleep(_RETRY)
+
+    def _follow(self, watch: Watch) -> bool:
+        """Read new rows until the thread ends."""
+        reader = ChangeReader(self._store)
+        reader.begin_at_end()
+        with self._lock:
+            self._forget()
+            self._complete_after = reader.after
+            subscribers = list(self._subscribers)
+        for subscription in subscribers:  # rows may have been committed since they subscribed
+            subscription.woken()
+        while not self._ends():
+            rows = reader.read()
+            if rows:
+                with self._lock:
+                    self._rows.extend(rows)
+                    while len(self._rows) > _RECENT:
+                        self._complete_after = self._rows.popleft().sequence
+                    subscribers = list(self._subscribers)
+                for subscription in subscribers:
+                    with suppress(RuntimeError):  # its event loop has ended
+                        subscription.woken()
+            else:
+                watch.wait(_UNSETTLED if reader.unsettled else _POLL)
+        return True

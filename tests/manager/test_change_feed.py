@@ -1,0 +1,258 @@
+"""A reader of the feed gets each row exactly once and in order, whoever writes, whenever it reconnects."""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import closing
+from itertools import islice
+from random import Random
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given, settings, strategies as st
+from sqlalchemy import text
+
+from cidrgate import HistoryError, NewEntry, RuleManager
+from cidrgate.manager.change_feed import ChangeFeed
+from tests.change_log import Replay
+from tests.change_stream import MAX_ENTRIES, change_something, open_manager
+from tests.waiting import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cidrgate import Change
+    from cidrgate.stores.postgres.store import PostgresStore
+
+
+@pytest.fixture
+def manager(store_url: str) -> Iterator[RuleManager]:
+    with open_manager(store_url) as manager:
+        yield manager
+
+
+def sequences(changes: list[Change]) -> list[int]:
+    return [change.sequence for change in changes]
+
+
+def test_pages_are_the_log(manager: RuleManager) -> None:
+    rng = Random(7)
+    for number in range(60):
+        change_something(manager, rng, f"a-{number}")
+    whole = manager.history()[::-1]
+    assert manager.changes() == whole
+    after, read = 0, []
+    while page := manager.changes(after=after, limit=7):
+        assert len(page) <= 7
+        read += page
+        after = page[-1].sequence
+    assert read == whole
+    assert manager.changes(after=after) == []
+    assert manager.changes(limit=0) == []
+
+
+def test_a_place_outside_of_the_log_is_refused(manager: RuleManager) -> None:
+    manager.create_account("acct-1")
+    manager.add("acct-1", "8.8.8.0/24")
+    last = manager.changes()[-1].sequence
+    with pytest.raises(HistoryError, match="ends with change"):
+        manager.changes(after=last + 5)
+    with pytest.raises(HistoryError, match="ends with change"):
+        next(manager.follow_changes(after=last + 5))
+    manager.prune_history(0)
+    with pytest.raises(HistoryError, match="begins with change"):
+        manager.changes(after=last - 1)
+    [pruned] = manager.changes(after=last)
+    assert manager.changes() == [pruned]
+    assert pruned.action == "prune"
+    for wrong in (-1, 1.5, True, "7"):
+        with pytest.raises((ValueError, TypeError)):
+            manager.changes(after=wrong)  # type: ignore[arg-type]
+
+
+def test_a_follower_sees_what_is_committed_from_now_on(manager: RuleManager) -> None:
+    manager.create_account("acct-1")
+    with closing(manager.follow_changes()) as changes:
+        seen: list[Change] = []
+        thread = threading.Thread(target=lambda: seen.extend(islice(changes, 2)))
+        thread.start()
+        time.sleep(0.3)
+        manager.add("acct-1", "8.8.8.0/24")
+        manager.remove("acct-1", "8.8.8.0/24", allow_empty=True)
+        thread.join(10)
+    assert [change.action for change in seen] == ["add", "remove"]
+
+
+class Writers:
+    """Threads with managers of their own, which change the same few lists until they are stopped."""
+
+    def __init__(self, url: str, number: int) -> None:
+        self._url = url
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._run, args=(seed,)) for seed in range(number)]
+
+    def __enter__(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def __exit__(self, *error: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(30)
+
+    def _run(self, seed: int) -> None:
+        rng = Random(seed)
+        with open_manager(self._url) as manager:
+            number = 0
+            while not self._stop.is_set():
+                number += 1
+                change_something(manager, rng, f"w{seed}-{number}")
+                if rng.random() < 0.1:
+                    manager.import_accounts({f"i{seed}-{number}-{n}": [NewEntry("8.8.8.0/24")] for n in range(5)})
+
+
+@pytest.mark.slow
+def test_readers_that_reconnect_see_each_row_once_beside_writers(shared_store_url: str) -> None:
+    with open_manager(shared_store_url) as manager:
+        read: dict[str, list[Change]] = {"pages": [], "follower": [], "feed": []}
+        done = threading.Event()
+
+        def reconnect(name: str, some: int, rng: Random) -> None:
+            rows = read[name]
+            while not done.is_set() or sequences(rows) != sequences(manager.changes()):
+                after = rows[-1].sequence if rows else 0
+                wanted = rng.randint(1, some)
+                if name == "pages":
+                    rows += manager.changes(after=after, limit=wanted)
+                elif name == "follower":
+                    if not done.is_set():
+                        with closing(manager.follow_changes(after=after)) as changes:
+                            rows += islice(changes, wanted)
+                    else:
+                        rows += manager.changes(after=after)
+                else:
+                    woken = threading.Event()
+                    subscription = feed.subscribe(after, woken.set)
+                    assert subscription is not None
+                    with closing(subscription):
+                        for _ in range(wanted):
+                            woken.clear()
+                            rows += subscription.read()
+                            woken.wait(0.02)
+
+        with closing(ChangeFeed(manager._store)) as feed:
+            readers = [
+                threading.Thread(target=reconnect, args=(name, some, Random(name)))
+                for name, some in (("pages", 40), ("follower", 30), ("feed", 20))
+            ]
+            with Writers(shared_store_url, 4):
+                for reader in readers:
+                    reader.start()
+                time.sleep(4)
+                done.set()
+                manager.create_account("the-last")  # for a follower that waits
+                time.sleep(0.1)
+            manager.create_account("the-very-last")
+            for reader in readers:
+                reader.join(30)
+                assert not reader.is_alive()
+        whole = manager.history()[::-1]
+        assert len(whole) > 100
+        for name, rows in read.items():
+            assert sequences(rows) == sequences(whole), name
+        replay = Replay(MAX_ENTRIES)
+        replay.feed(read["follower"])
+
+
+@pytest.fixture
+def two_transactions(postgres_url: str) -> Iterator[tuple[RuleManager, RuleManager]]:
+    with RuleManager.open(postgres_url, create=True) as one, RuleManager.open(postgres_url) as other:
+        one.create_account("a")
+        one.create_account("b")
+        yield one, other
+
+
+def test_a_row_that_commits_late_holds_later_ones_back(two_transactions: tuple[RuleManager, RuleManager]) -> None:
+    """The transaction with the smaller sequence commits last."""
+    one, other = two_transactions
+    before = one.changes()[-1].sequence
+    entered, leave = threading.Event(), threading.Event()
+
+    def hold(*_: object) -> None:
+        entered.set()
+        leave.wait(20)
+
+    late = threading.Thread(target=lambda: one._with_transaction_hook(hold).add("a", "8.8.8.0/24"))
+    late.start()
+    assert entered.wait(10)
+    with closing(ChangeFeed(other._store)) as feed:
+        subscription = feed.subscribe(before, lambda: None)
+        assert subscription is not None
+        other.add("b", "1.1.1.1/32")
+        assert [change.account for change in other.history(limit=1)] == ["b"]
+        assert other.changes(after=before) == []  # after the wait of a page
+        assert subscription.read() == []
+        leave.set()
+        late.join(10)
+        rows: list[Change] = []
+
+        def both() -> bool:
+            rows.extend(subscription.read())
+            return len(rows) == 2
+
+        eventually(both)
+        assert [change.account for change in rows] == ["a", "b"]
+        assert other.changes(after=before) == rows
+
+
+def test_a_sequence_of_a_transaction_that_was_rolled_back_is_skipped(
+    two_transactions: tuple[RuleManager, RuleManager],
+) -> None:
+    one, _ = two_transactions
+    before = one.changes()[-1].sequence
+
+    def fail(*_: object) -> None:
+        raise KeyError("on purpose")
+
+    for _ in range(3):
+        with pytest.raises(KeyError):
+            one._with_transaction_hook(fail).add("a", "8.8.8.0/24")
+    one.add("a", "9.9.9.9/32")
+    [row] = one.changes(after=before)
+    assert row.sequence > before + 1
+
+
+def test_another_transaction_of_the_server_holds_nothing_back(
+    two_transactions: tuple[RuleManager, RuleManager],
+) -> None:
+    """Only those that write to the log do: a report of another program may run for hours."""
+    one, other = two_transactions
+    store: PostgresStore = one._store  # type: ignore[assignment]
+    before = one.changes()[-1].sequence
+
+    def fail(*_: object) -> None:
+        raise KeyError("on purpose")
+
+    with store.write() as transaction:
+        transaction.connection.execute(text("SELECT pg_current_xact_id()"))
+        transaction.accounts_named(["a"])
+        with pytest.raises(KeyError):
+            other._with_transaction_hook(fail).add("b", "8.8.8.0/24")
+        other.add("b", "9.9.9.9/32")
+        assert len(other.changes(after=before)) == 1
+
+
+@given(st.lists(st.integers(1, 4), max_size=12), st.randoms(use_true_random=False))
+@settings(max_examples=20)
+def test_any_sequence_of_pages_is_the_log(limits: list[int], rng: Random) -> None:
+    with open_manager("memory://") as manager:
+        after = 0
+        read: list[Change] = []
+        for number, limit in enumerate(limits):
+            change_something(manager, rng, f"a-{number}")
+            page = manager.changes(after=after, limit=limit)
+            read += page
+            after = page[-1].sequence if page else after
+        read += manager.changes(after=after)
+        assert read == manager.history()[::-1]

@@ -1,0 +1,280 @@
+"""The feed over HTTP: each change once and in order, across reconnects; and how a stream ends."""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+import threading
+import time
+from contextlib import closing, contextmanager
+from itertools import islice
+from random import Random
+from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
+
+import httpx
+import pytest
+import uvicorn
+
+from cidrgate import HistoryError, RuleManager
+from cidrgate.client import ApiConnectionError, Client
+from cidrgate.service.api import change_stream
+from cidrgate.service.auth.credentials import Credentials
+from cidrgate.service.auth.values import Scope
+from tests.change_stream import change_something, open_manager
+from tests.service.a_server import a_server
+from tests.waiting import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.service.conftest import Api
+
+
+@contextmanager
+def served(api: Api) -> Iterator[str]:
+    """The service on a port, in a thread."""
+    config = uvicorn.Config(api.app, port=0, log_level="error", ws="none", timeout_graceful_shutdown=3)
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    eventually(lambda: server.started)
+    try:
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        api.app.state.service.feed.close()
+        server.should_exit = True
+        thread.join()
+
+
+@contextmanager
+def stream(url: str, token: str, query: str = "", **headers: str) -> Iterator[httpx.Response]:
+    """An open stream."""
+    sent = {"Authorization": f"Bearer {token}", **{name.replace("_", "-"): value for name, value in headers.items()}}
+    with httpx.stream("GET", f"{url}/v1/changes/stream{query}", headers=sent, timeout=10) as response:
+        yield response
+
+
+def events(response: httpx.Response) -> Iterator[dict[str, str]]:
+    """The events, also those that only have an id, and comments."""
+    event: dict[str, str] = {}
+    for line in response.iter_lines():
+        if line:
+            name, _, value = line.partition(":")
+            event[name] = value.strip()
+        elif event:
+            yield event
+            event = {}
+
+
+def changes_of(response: httpx.Response) -> Iterator[dict[str, Any]]:
+    return (json.loads(event["data"]) for event in events(response) if "data" in event)
+
+
+def test_a_stream_is_server_sent_events(stored_api: Api) -> None:
+    manager, token = stored_api.manager, stored_api.token("admin")
+    with served(stored_api) as url, stream(url, token) as response:
+        assert response.headers["content-type"] == "text/event-stream"
+        assert response.headers["cache-control"] == "no-store"
+        assert response.headers["x-accel-buffering"] == "no"
+        assert "content-length" not in response.headers
+        told = events(response)
+        first = next(told)
+        last = manager.history(limit=1)[0].sequence
+        assert first == {"retry": "1000", "id": str(last)}
+        manager.add("acct-1", "8.8.8.0/24", label="line\n".strip() + "☕")
+        event = next(told)
+        assert (event["event"], event["id"]) == ("change", str(last + 1))
+        change = json.loads(event["data"])
+        with Client(url, token) as client:
+            [same] = client.list_changes(after=last)
+        assert (change["sequence"], change["after"][0]["label"]) == (same.sequence, "line☕")
+        assert set(change) >= {"sequence", "at", "actor", "account", "action", "before", "after", "details", "origin"}
+    # From a sequence on; the header takes precedence, as browsers repeat the address.
+    with served_again(stored_api) as url:
+        for query, headers in (("?after=0", {}), ("?after=7", {"Last_Event_ID": "0"})):
+            with stream(url, token, query, **headers) as response:
+                whole = [change.sequence for change in manager.changes()]
+                assert [one["sequence"] for one in islice(changes_of(response), len(whole))] == whole
+
+
+@contextmanager
+def served_again(api: Api) -> Iterator[str]:
+    api.app.state.service.feed.closed = False
+    with served(api) as url:
+        yield url
+
+
+def test_head_does_not_wait_for_events(api: Api) -> None:
+    with served(api) as url:
+        response = httpx.head(f"{url}/v1/changes/stream", headers={"Authorization": f"Bearer {api.token('admin')}"})
+        assert (response.status_code, response.content) == (200, b"")
+        assert response.headers["content-type"] == "text/event-stream"
+
+
+def test_what_no_stream_can_answer_is_an_error(api: Api) -> None:
+    admin, reader = api.caller("admin"), api.caller("account:acct-1:read")
+    path = "/v1/changes/stream"
+    reader.problem(403, "GET", path)
+    api.at("198.51.100.9").problem(401, "GET", path)
+    for wrong in ("x", "-1", "1.5", str(2**60), "٣"):
+        sent = api.client.get(
+            path, headers=[(b"Authorization", f"Bearer {admin.token}".encode()), (b"Last-Event-ID", wrong.encode())]
+        )
+        assert sent.status_code == 422, wrong
+        assert sent.json()["errors"][0]["header"] == "Last-Event-ID"
+    end = api.manager.history(limit=1)[0].sequence
+    assert admin.problem(404, "GET", f"{path}?after={end + 1}")["code"] == HistoryError.code
+    api.manager.prune_history(0)
+    assert admin.problem(404, "GET", f"{path}?after={end - 1}")["code"] == HistoryError.code
+    for name, value in (("account", "acct-1"), ("before", "3")):
+        problem = admin.problem(422, "GET", f"/v1/changes?order=oldest&{name}={value}")
+        assert problem["errors"][0]["parameter"] == name
+    admin.problem(422, "GET", "/v1/changes?order=random")
+    assert api.app.state.service.feed._subscribers == set()
+
+
+def test_there_are_only_so_many_streams(api: Api) -> None:
+    token = api.token("admin")
+    with patch.object(api.app.state.service.feed, "_most", 1), served(api) as url:
+        with stream(url, token) as first:
+            told = events(first)
+            next(told)
+            with stream(url, token) as second:
+                assert (second.status_code, second.headers["retry-after"]) == (503, "5")
+                second.read()
+                assert second.json()["code"] == "too_many_streams"
+        eventually(lambda: not api.app.state.service.feed._subscribers)  # the client has left
+        with stream(url, token) as third:
+            assert third.status_code == 200
+
+
+def test_a_stream_ends_with_its_token(api: Api) -> None:
+    made = api.credentials.create_token("t", [Scope("admin")])
+    with served(api) as url, stream(url, made.secret) as response:
+        seen = changes_of(response)
+        api.manager.create_account("before")
+        assert next(seen)["account"] == "before"
+        api.credentials.revoke_token(made.token.id)
+        api.manager.create_account("after")
+        assert list(seen) == []
+    made = api.credentials.create_token("t", [Scope("admin")])
+    with patch.object(change_stream, "HEARTBEAT", 0.2), served_again(api) as url, stream(url, made.secret) as response:
+        told = events(response)
+        next(told)
+        assert next(told) == {"": "the connection works"}
+        with patch.object(Credentials, "is_usable", lambda *_: False):  # it has expired
+            assert [one for one in told if one != {"": "the connection works"}] == []
+
+
+@pytest.mark.slow
+def test_clients_that_reconnect_see_each_change_once_beside_writers(shared_store_url: str) -> None:
+    with open_manager(shared_store_url) as manager:
+        token = Credentials(manager._store).create_token("t", [Scope("admin")]).secret
+        with a_server(shared_store_url, "--max-entries", "5") as server, Client(server.url, token) as client:
+            stop = threading.Event()
+            read: dict[str, list[int]] = {"stream": [], "pages": [], "client": []}
+
+            def follow(name: str, rng: Random) -> None:
+                seen = read[name]
+                while not stop.is_set():
+                    after, wanted = seen[-1] if seen else 0, rng.randint(1, 25)
+                    if name == "pages":
+                        seen += (one.sequence for one in islice(client.changes(after=after), wanted))
+                    elif name == "client":
+                        with closing(client.follow_changes(after=after)) as changes:
+                            seen += (one.sequence for one in islice(changes, wanted))
+                    else:
+                        with stream(server.url, token, Last_Event_ID=str(after)) as response:
+                            seen += (one["sequence"] for one in islice(changes_of(response), wanted))
+
+            def write(seed: int) -> None:
+                rng, number = Random(seed), 0
+                with open_manager(shared_store_url) as own:
+                    while not stop.is_set():
+                        number += 1
+                        change_something(own, rng, f"w{seed}-{number}")
+                        time.sleep(0.002)
+
+            threads = [threading.Thread(target=follow, args=(name, Random(name)), daemon=True) for name in read]
+            threads += [threading.Thread(target=write, args=(seed,)) for seed in range(3)]
+            for thread in threads:
+                thread.start()
+            time.sleep(4)
+            stop.set()
+            for thread in threads[3:]:
+                thread.join(30)
+            for number in range(30):  # until each reader has what it waits for
+                manager.create_account(f"last-{number}")
+            for thread in threads[:3]:
+                thread.join(30)
+                assert not thread.is_alive()
+            whole = [one.sequence for one in manager.changes()]
+            for name, seen in read.items():
+                assert len(seen) > 5, name
+                assert seen == whole[: len(seen)], name
+
+
+def test_a_stream_ends_when_the_service_stops_and_the_client_continues(shared_store_url: str) -> None:
+    with RuleManager.open(shared_store_url, create=True) as manager:
+        token = Credentials(manager._store).create_token("t", [Scope("admin")]).secret
+        with a_server(shared_store_url) as server:
+            with stream(server.url, token) as response:
+                seen = events(response)
+                next(seen)
+                began = time.monotonic()
+                server.process.send_signal(signal.SIGTERM)
+                assert list(seen) == []
+                server.process.wait(10)
+                assert time.monotonic() - began < 5
+            port = server.url.rpartition(":")[2]
+        with Client(server.url, token) as client:
+            with closing(client.follow_changes()) as never, pytest.raises(ApiConnectionError):
+                next(never)
+            with closing(client.follow_changes(after=0)) as changes:
+                with a_server(shared_store_url, "--port", port):
+                    manager.create_account("a")
+                    rows = list(islice(changes, len(manager.changes())))
+                rest = threading.Thread(target=lambda: rows.append(next(changes)))
+                rest.start()
+                with a_server(shared_store_url, "--port", port):
+                    manager.create_account("b")
+                    rest.join(20)
+                assert [one.sequence for one in rows] == [one.sequence for one in manager.changes()]
+
+
+def test_each_change_is_logged_once_by_the_process_that_makes_it(
+    shared_store_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "cidrgate.changes")
+    with RuleManager.open(shared_store_url, create=True) as one, RuleManager.open(shared_store_url) as other:
+        one.create_account("a")
+        one.import_accounts({"b": "8.8.8.0/24", "a": "1.1.1.1/32"}, actor="importer")
+        with pytest.raises(KeyError):
+            one._with_transaction_hook(lambda *_: {}[0]).add("a", "9.9.9.9/32")  # type: ignore[index]
+        Credentials(one._store).create_token("t", [Scope("admin")], actor="ops")
+        eventually(lambda: other.allows("b", "8.8.8.8"))
+        records = [record for record in caplog.records if record.name == "cidrgate.changes"]
+        logged = [record.change for record in records]  # type: ignore[attr-defined]
+        assert [row["sequence"] for row in logged] == [change.sequence for change in one.changes()]
+        assert [row["action"] for row in logged] == ["create_account", "create_account", "add", "add", "create_token"]
+        line = records[3].cidrgate  # type: ignore[attr-defined]
+        assert (line["event"], line["actor"], line["origin"]["kind"]) == ("cidrgate.change", "importer", "library")
+
+
+def test_the_service_logs_changes_as_lines_of_json(tmp_path: Any) -> None:
+    database = f"sqlite:///{tmp_path}/lists.db"
+    with RuleManager.open(database, create=True) as manager:
+        token = Credentials(manager._store).create_token("t", [Scope("admin")]).secret
+    log = tmp_path / "log"
+    with log.open("w") as written, a_server(database, log=written) as server, Client(server.url, token) as client:
+        client.for_person("alice").create_account("a")
+    [line] = [json.loads(one) for one in log.read_text().splitlines() if '"cidrgate.change"' in one]
+    assert (line["account"], line["action"], line["actor"]) == ("a", "create_account", "t")
+    assert (line["origin"]["kind"], line["origin"]["on_behalf_of"], line["origin"]["address"]) == (
+        "token",
+        "alice",
+        "127.0.0.1",
+    )
+    assert line["request_id"]
