@@ -33,7 +33,7 @@ def test_a_list_that_locks_the_caller_out_is_refused(api: Api) -> None:
     caller = api.at("203.0.113.9", api.token("admin"))
     caller.confirms = ()  # type: ignore[assignment]
     report = caller("PUT", "/v1/lists", {"accounts": DECLARED}).json()
-    assert (report["problems"][0]["account"], report["problems"][0]["code"]) == ("acct-7", "would_lock_out")
+    assert (report["problems"][0]["account"], report["problems"][0]["code"]) == ("acct-7", "would_lock_out_caller")
 
 
 def test_problems_name_the_account_and_the_entry(admin: Caller) -> None:
@@ -52,7 +52,7 @@ def test_a_declaration_that_is_none(admin: Caller, account: object) -> None:
 
 
 def test_only_admins_declare_lists(api: Api) -> None:
-    assert api.caller("write:acct-1")("PUT", "/v1/lists", {"accounts": {}}).status_code == 403
+    assert api.caller("account:acct-1:write")("PUT", "/v1/lists", {"accounts": {}}).status_code == 403
 
 
 def test_the_client_declares_lists(api: Api) -> None:
