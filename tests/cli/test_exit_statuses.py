@@ -35,7 +35,8 @@ EXPECTED = {
     2: "CidrgateError CommandError InvalidAddressError MissingAccountError UnclearAccountError MissingExtraError "
     "ProxyProtocolError SnapshotError CredentialEndedError",
     3: "RuleError UnconfirmedChangeError WouldDisableEnforcementError WouldLockOutCallerError SubaccountError "
-    "InvalidAccountError InvalidTextError InvalidExpiryError InvalidScopeError NotConfirmedError BadRowsError InvalidCopyError",
+    "InvalidAccountError InvalidTextError InvalidExpiryError InvalidScopeError NotConfirmedError BadRowsError "
+    "InvalidCopyError",
     4: "NotFoundError AccountNotFoundError EntryNotFoundError HistoryError TokenNotFoundError SessionNotFoundError",
     5: "ConflictError AccountExistsError VersionConflictError UndoConflictError StoreNotEmptyError",
     6: "StoreError StoreNotFoundError StoreOutgrownError StoreConflictError StoreBusyError AccountsLockedError "
