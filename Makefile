@@ -149,6 +149,7 @@ bench-smoke: .venv/dev ## run each benchmark for a blink
 	$(BIN)/python -m benchmarks.edges --smoke
 	$(BIN)/python -m benchmarks.authorize --smoke
 	$(BIN)/python -m benchmarks.cluster --smoke
+	$(BIN)/python -m benchmarks.feed --smoke
 	$(BIN)/python -m benchmarks.bench_service --smoke
 
 comparison: .venv/dev ## run the attack table against other libraries; writes docs/comparison.md

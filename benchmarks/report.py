@@ -1,6 +1,8 @@
 """Measure everything in one run: `python -m benchmarks.report [--smoke] [--page NAME]`.
 
-Writes `benchmarks/results/latest.md` and its pictures, or another page for another kind of processor.
+Writes `benchmarks/results/latest.md` and its pictures, or another page for another kind of processor; and
+`processors.md`, with a column for each of them. `python -m benchmarks.report --processors` writes only that page, from
+the results that are there.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from typing import Any
 
 from benchmarks.plots import draw
 
-__all__ = ["machine", "main"]
+__all__ = ["machine", "main", "processors_page"]
 
 _HERE = Path(__file__).parent
 _RESULTS = _HERE / "results"
@@ -171,6 +173,41 @@ def _bars(measured: list[dict[str, Any]]) -> list[str]:
     return lines
 
 
+def processors_page() -> str:
+    """What was asked for, and the medians of cidrgate, with a column for each kind of processor that was measured."""
+    results = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(_RESULTS.glob("*.json"))]
+    results = [one for one in results if {"machine", "times"} <= one.keys()]
+    names = [one["machine"]["processor"] for one in results]
+    medians = [{(row["group"], row["who"]): row["median_ns"] for row in one["times"]} for one in results]
+    lines = ["# Processors", "", "Written by `python -m benchmarks.report`: the pages of each processor side by side."]
+    lines += [
+        "",
+        "## Bars",
+        "",
+        f"| work | ratio asked | {' | '.join(names)} |",
+        "|---|---" + "|---" * len(names) + "|",
+    ]
+    for bar in _BARS:
+        pairs = [(found.get((bar.group, bar.slow)), found.get((bar.group, bar.fast))) for found in medians]
+        cells = [f"{slow / fast:.2f}" if slow and fast else "" for slow, fast in pairs]
+        if any(cells):
+            lines.append(f"| {bar.text} | {'≤' if bar.at_most else '≥'} {bar.wanted:g} | {' | '.join(cells)} |")
+    lines += [
+        "",
+        "## Times of cidrgate",
+        "",
+        f"| work | who | {' | '.join(names)} |",
+        "|---|---" + "|---" * len(names) + "|",
+    ]
+    # Groups with a size have many rows for each name.
+    scaled = {row["group"] for one in results for row in one["times"] if "size" in row}
+    for group, who in dict.fromkeys(key for found in medians for key in found):
+        if who.startswith("cidrgate") and group not in scaled:
+            cells = [_duration(found[group, who]) if (group, who) in found else "" for found in medians]
+            lines.append(f"| {group} | {who} | {' | '.join(cells)} |")
+    return "\n".join([*lines, ""])
+
+
 def _memory_table(rows: list[dict[str, Any]]) -> list[str]:
     """Memory of tables and accounts."""
     lines = ["", "## Memory", "", "Growth of a process that builds it and nothing else."]
@@ -194,7 +231,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--smoke", action="store_true", help="small workloads, and no page")
     parser.add_argument("--page", default="latest", help="name of the page; only the default has pictures")
+    parser.add_argument("--processors", action="store_true", help="measure nothing, and write only that page")
     chosen = parser.parse_args()
+    if chosen.processors:
+        (_RESULTS / "processors.md").write_text(processors_page(), encoding="utf-8")
+        return
     smoke, page_name = chosen.smoke, chosen.page
     environment = os.environ | ({"CIDRGATE_BENCH_SMOKE": "1"} if smoke else {})
     os.environ.update(environment)
@@ -224,6 +265,7 @@ def main() -> None:
         content = {"machine": measured_on, "times": measured, "memory": memory}
         (_RESULTS / f"{page_name}.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
         (_RESULTS / f"{page_name}.md").write_text(page, encoding="utf-8")
+        (_RESULTS / "processors.md").write_text(processors_page(), encoding="utf-8")
         if page_name == "latest":
             draw()
 

@@ -95,9 +95,12 @@ class _InThread(httpx2.BaseTransport):
                 start.update(message)
                 return
             assert start, "the response has no beginning"
+            without_end = (b"content-type", b"text/event-stream") in start["headers"]
+            if without_end and complete.is_set():
+                return  # nobody reads any more
             assert not complete.is_set(), "the response goes on after its end"
             body.append(message.get("body", b""))
-            if not message.get("more_body"):
+            if not message.get("more_body") or without_end:  # the client leaves a stream after its first part
                 complete.set()
 
         loop = self._kept_loop() if self.keeps else _Loop()

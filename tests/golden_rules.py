@@ -33,7 +33,12 @@ BROKEN: dict[str, tuple[str, list[str], Policy]] = {
 }
 """For each rule a submission that breaks it alone, the list that it meets, and the policy."""
 
-OPTIONS: dict[str, st.SearchStrategy[Any]] = {"max_entries": st.integers(1, 8), "allow_special": st.booleans()}
+OPTIONS: dict[str, st.SearchStrategy[Any]] = {
+    "max_entries": st.integers(1, 8),
+    "allow_special": st.booleans(),
+    "widest_ipv4": st.just(0),
+    "widest_ipv6": st.just(0),
+}
 """For each option of the policy the values that tests draw."""
 
 assert OPTIONS.keys() == {option.name for option in fields(Policy)}, (

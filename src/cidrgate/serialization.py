@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from cidrgate.errors import CidrgateError, Problem
-    from cidrgate.values import Account, AccountDeletion, Change, Decision, ListChange, ListState
+    from cidrgate.rules.policy import PolicyChange, PolicyState
+    from cidrgate.values import Account, AccountDeletion, Change, Decision, FoundEntry, ListChange, ListState
 
 __all__ = [
     "EntryInfo",
@@ -30,7 +31,10 @@ __all__ = [
     "entry_record",
     "error_data",
     "error_data_record",
+    "found_entry_record",
     "list_change_record",
+    "policy_change_record",
+    "policy_record",
     "problem_record",
     "utc_text",
 ]
@@ -86,6 +90,11 @@ def entry_record(entry: Entry, last_matched_at: datetime | None = None) -> dict[
     return record
 
 
+def found_entry_record(found: FoundEntry) -> dict[str, Any]:
+    """Return the JSON object of an entry that a search found."""
+    return {**entry_record(found.entry), "allows": found.allows, "subaccount_count": found.subaccounts}
+
+
 def account_record(account: Account, state: ListState) -> dict[str, Any]:
     """Return the JSON object of an account, with the state of its effective list."""
     return {
@@ -109,6 +118,28 @@ def deletion_record(deletion: AccountDeletion) -> dict[str, Any]:
         "version": account.version,
         "entries": [entry_record(entry) for entry in deletion.entries],
         "subaccounts": list(deletion.subaccounts),
+    }
+
+
+def policy_record(state: PolicyState) -> dict[str, Any]:
+    """Return the JSON object of a policy."""
+    effective = state.effective.options()
+    return {
+        "account": state.account,
+        "version": state.version,
+        "stored": {name: state.stored.get(name) for name in effective},
+        "effective": effective,
+    }
+
+
+def policy_change_record(change: PolicyChange) -> dict[str, Any]:
+    """Return the JSON object of what a change of the policy did."""
+    return {
+        **policy_record(change.state),
+        "over_limit": list(change.over_limit),
+        "special": list(change.special),
+        "more_over_limit": change.more_over_limit,
+        "more_special": change.more_special,
     }
 
 

@@ -26,6 +26,7 @@ __all__ = [
     "EntryDetails",
     "EntryEdit",
     "EntryRef",
+    "FoundEntry",
     "ListChange",
     "ListState",
     "NewEntry",
@@ -470,6 +471,22 @@ class Entry:
     def matches(self, at: datetime) -> bool:
         """Return whether the entry allows the addresses of its network at a time."""
         return self.enabled and not self.is_expired(at)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundEntry:
+    """An entry that a search across all accounts found.
+
+    Attributes:
+        entry: The entry.
+        allows: Whether it allows the addresses of its network now, for its account and the subaccounts of that. An
+            entry that is disabled or has expired does not.
+        subaccounts: The number of subaccounts of its account, which inherit the list.
+    """
+
+    entry: Entry
+    allows: bool
+    subaccounts: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -175,6 +175,8 @@ SCENES: dict[str, Callable[[Page], None]] = {
     "new-token": _visit("tokens/new"),
     "sessions": _visit("sessions"),
     "token-made": _made_token,
+    "edit-account": _visit("accounts/edit?account=acme"),
+    "delete-account": _visit("accounts/delete?account=acme"),
     "not-found": _visit("list?account=nobody"),
 }
 """By name: brings a browser, signed in as an admin, to a state."""

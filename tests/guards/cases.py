@@ -24,6 +24,7 @@ __all__ = ["CALLER", "GUARDS", "OTHER", "OWN", "Asked", "Case", "World", "a_worl
 
 CALLER = "8.8.8.8"
 OWN, OTHER = "8.8.8.0/24", "9.9.9.0/24"
+WIDE = "8.0.0.0/7"
 
 
 @dataclass(frozen=True)
@@ -178,6 +179,22 @@ def uses_another_list(what: str) -> Case | str:
     return "the account keeps its own list, or has none any more"
 
 
+def is_wide(what: str) -> Case | str:
+    """A change that lists a wide network, which has the caller in it."""
+    match what:
+        case "add":
+            return lambda _: Asked(what, "acct-3", WIDE)
+        case "edit":
+            return lambda _: Asked(what, "acct-1", WIDE, entry=OWN)
+        case "replace":
+            return lambda _: Asked(what, "acct-1", WIDE, instead=OWN)
+        case "import":
+            return lambda _: Asked(what, "acct-1", WIDE)
+        case "restore" | "undo":
+            return "what comes back was confirmed when it was listed first: see the test of both"
+    return "it lists no network"
+
+
 def of_an_unknown_account(what: str) -> Case | str:
     if what in ("create_token", "create_link"):
         return lambda _: Asked(what, scope="account:nope:write")
@@ -233,6 +250,7 @@ GUARDS: dict[str, Callable[[str], Case | str]] = {
     Guard.DISABLE_ENFORCEMENT: ends,
     Guard.LOCK_OUT: locks_out,
     Guard.OTHER_LIST: uses_another_list,
+    Guard.WIDE_ENTRY: is_wide,
     "unknown_account": of_an_unknown_account,
     "subaccount": of_a_subaccount,
     "version": of_another_version,

@@ -69,6 +69,7 @@ class Library:
         Guard.DISABLE_ENFORCEMENT: r"allow_empty=True|pass confirmed=\{'disable_enforcement'\}",
         Guard.LOCK_OUT: r"list it too, or pass confirmed=\{'lock_out'\}",
         Guard.OTHER_LIST: r"pass confirmed=\{'other_list'\}",
+        Guard.WIDE_ENTRY: r"8.0.0.0/7 is wider .* pass confirmed=\{'wide_entry'\}",
         "unknown_account": r"create it first",
         "subaccount": r"change 'acct-1' instead|choose 'acct-1' as the parent",
         "version": r"read it again",
@@ -77,6 +78,7 @@ class Library:
         Guard.DISABLE_ENFORCEMENT: [("lock_out",)],
         Guard.LOCK_OUT: [("disable_enforcement",)],
         Guard.OTHER_LIST: [("disable_enforcement", "lock_out")],
+        Guard.WIDE_ENTRY: [("disable_enforcement", "lock_out", "other_list")],
     }
 
     def excuse(self, guard: str, what: str) -> str | None:
@@ -140,8 +142,13 @@ class Commands:
         **Library.says,
         Guard.DISABLE_ENFORCEMENT: r"say (--empty|--confirm disable_enforcement)",
         Guard.OTHER_LIST: r"say --confirm other_list",
+        Guard.WIDE_ENTRY: r"confirm(ed=\{'|\s+)wide_entry",
     }
-    wrong: ClassVar[dict[str, list[Any]]] = {Guard.DISABLE_ENFORCEMENT: [], Guard.OTHER_LIST: [("lock_out",)]}
+    wrong: ClassVar[dict[str, list[Any]]] = {
+        Guard.DISABLE_ENFORCEMENT: [],
+        Guard.OTHER_LIST: [("lock_out",)],
+        Guard.WIDE_ENTRY: [("lock_out",)],
+    }
 
     def excuse(self, guard: str, what: str) -> str | None:
         if guard == Guard.LOCK_OUT:
@@ -154,16 +161,17 @@ class Commands:
         version = [] if asked.version is None else ["--expect-version", str(asked.version)]
         empty = ["--empty"] if Guard.DISABLE_ENFORCEMENT in confirm else []
         confirmed = [part for name in confirm for part in ("--confirm", str(name))]
+        guards = [] if Guard.DISABLE_ENFORCEMENT in confirm else confirmed
         file = world.path.with_name("lists.csv")
         file.write_text(f"account,cidr\n{asked.account},{asked.cidrs}\n")
         arguments = {
-            "add": [asked.account, asked.cidrs, *version],
-            "edit": [asked.account, asked.entry, asked.cidrs, *version],
+            "add": [asked.account, asked.cidrs, *version, *guards],
+            "edit": [asked.account, asked.entry, asked.cidrs, *version, *guards],
             "remove": [asked.account, asked.entry, *version, *empty],
-            "replace": [asked.account, *([asked.cidrs] if asked.cidrs else []), *version, *empty],
+            "replace": [asked.account, *([asked.cidrs] if asked.cidrs else []), *version, *empty, *guards],
             "restore": [asked.account, "--to-sequence", str(asked.sequence), *version, *empty],
             "undo": [asked.account, str(asked.sequence), *version, *empty],
-            "import": [str(file), "--replace"],
+            "import": [str(file), "--replace", *guards],
             "account create": [asked.account, *([] if asked.parent is None else ["--parent", asked.parent])],
             "account rename": [asked.account, asked.new, *version, *confirmed],
             "account edit": [
@@ -200,6 +208,7 @@ HTTP_SAYS = {
     Guard.DISABLE_ENFORCEMENT: r"confirm=disable_enforcement",
     Guard.LOCK_OUT: r"confirm=lock_out",
     Guard.OTHER_LIST: r"confirm=other_list",
+    Guard.WIDE_ENTRY: r"confirm=wide_entry",
     "unknown_account": r"there is no account 'nope'",
 }
 
@@ -213,6 +222,7 @@ class Rest:
         Guard.DISABLE_ENFORCEMENT: [("lock_out",), ("true",), ("ends",), ("lock_out", "true")],
         Guard.LOCK_OUT: [("disable_enforcement",), ("true",), ("1",)],
         Guard.OTHER_LIST: [("disable_enforcement",), ("true",)],
+        Guard.WIDE_ENTRY: [("lock_out",), ("true",)],
     }
 
     def excuse(self, guard: str, what: str) -> str | None:
@@ -267,6 +277,7 @@ class Programs:
         Guard.DISABLE_ENFORCEMENT: [{"allow_lock_out": True}, {"confirm": ["lock_out"]}, {"confirm": ["true"]}],
         Guard.LOCK_OUT: [{"allow_empty": True}, {"confirm": ["disable_enforcement"]}, {"confirm": ["true"]}],
         Guard.OTHER_LIST: [{"confirm": ["disable_enforcement"]}, {"confirm": ["true"]}],
+        Guard.WIDE_ENTRY: [{"allow_lock_out": True}, {"confirm": ["true"]}],
     }
 
     def excuse(self, guard: str, what: str) -> str | None:
@@ -327,8 +338,10 @@ class Console:
 
     rows: ClassVar[Rows] = PAGES
     says: ClassVar[dict[str, str]] = {
-        Guard.DISABLE_ENFORCEMENT: r"Stop enforcing: without entries, every address may call",
+        Guard.DISABLE_ENFORCEMENT: r"Stop enforcing: without entries, every address may call|Stop enforcing the list",
         Guard.LOCK_OUT: r"you would lock yourself out",
+        Guard.WIDE_ENTRY: r"List the wide network",
+        Guard.OTHER_LIST: r"Let another list decide for this account",
         "unknown_account": r"There is no account “nope”",
         "subaccount": r"inherits the list of “acct-1”. Change the list there|Choose “acct-1” as the parent",
         "version": r"has changed (this|the) list",
@@ -336,6 +349,8 @@ class Console:
     wrong: ClassVar[dict[str, list[Any]]] = {
         Guard.DISABLE_ENFORCEMENT: [("lock_out",), ("ends",), ("true",), ("enable_enforcement",)],
         Guard.LOCK_OUT: [("disable_enforcement",), ("true",), ("lock-out",)],
+        Guard.WIDE_ENTRY: [("lock_out",), ("true",)],
+        Guard.OTHER_LIST: [("disable_enforcement",), ("true",)],
     }
 
     def excuse(self, guard: str, what: str) -> str | None:
@@ -367,6 +382,13 @@ class Console:
             data = {"csrf": world.csrf, "name": asked.account, "parent": asked.parent}
         if asked.what == "create_token":
             data = {"csrf": world.csrf, "name": "new", "may": "write", "account": asked.scope.split(":")[1]}
+        if row.startswith("/accounts/") and asked.what != "create_account":
+            now = world.manager.account(asked.account)
+            names = {"account": now.name, "name": asked.new or now.name, "parent": asked.parent or ""}
+            seen = now.version if asked.version is None else asked.version
+            if asked.what == "rename_account":
+                names["parent"] = now.parent or ""
+            data = {"csrf": world.csrf, "version": seen, "confirm": list(confirm), **names}
         # Who runs the service is not asked about an own address: see the test of it.
         client = world.client
         if row.startswith("/list/"):

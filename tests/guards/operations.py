@@ -26,6 +26,8 @@ SESSION = "it begins what a token or a link, which was guarded when it was made,
 LOG = "it deletes what is told of the past, and no list changes"
 CLOCK = "the clock asks for it, not a caller; it never takes the last entry"
 
+POLICY = "no list changes with the policy; lists that do not fit are named"
+
 LIBRARY: Rows = {
     "RuleManager.add": ["add"],
     "RuleManager.edit": ["edit"],
@@ -38,14 +40,21 @@ LIBRARY: Rows = {
     "RuleManager.rename_account": ["rename_account"],
     "RuleManager.edit_account": ["rename_account", "move_account", "leave_parent"],
     "RuleManager.delete_account": ["delete_account"],
+    "RuleManager.set_policy": POLICY,
+    "RuleManager.policy_state": READS,
+    "RuleManager.policy_differences": READS,
     "RuleManager.prune_history": LOG,
     "RuleManager.sweep": CLOCK,
     "RuleManager.note_match": READS,
     "RuleManager.store_matches": READS,
+    "RuleManager.with_origin": "it says who makes the changes of the other rows",
     "RuleManager.with_hooks": "it makes the manager that the other rows are tried with",
     **dict.fromkeys(
         [f"RuleManager.{name}" for name in ("account", "accounts", "allows", "checker", "counts", "entries")]
-        + [f"RuleManager.{name}" for name in ("explain", "history", "last_matches", "list_states", "listing")],
+        + [
+            f"RuleManager.{name}"
+            for name in ("changes", "follow_changes", "explain", "history", "last_matches", "list_states", "listing")
+        ],
         READS,
     ),
     **dict.fromkeys(
@@ -58,6 +67,8 @@ LIBRARY: Rows = {
     "Credentials.create_link": ["create_link"],
     "Credentials.begin_session": SESSION,
     "Credentials.open_link": SESSION,
+    "Credentials.with_origin": "it says who makes the changes of the other rows",
+    "Credentials.log_failures": "it logs wrong credentials, and changes no list",
     "Credentials.revoke_token": ENDS_CREDENTIALS,
     **dict.fromkeys(
         [f"Credentials.{name}" for name in ("revoke_token_in", "end_session", "end_session_by_id", "end_session_in")]
@@ -65,7 +76,7 @@ LIBRARY: Rows = {
         ENDS_CREDENTIALS,
     ),
     **dict.fromkeys(
-        [f"Credentials.{name}" for name in ("authenticate", "tokens", "any_usable", "session", "sessions")]
+        [f"Credentials.{name}" for name in ("authenticate", "tokens", "any_usable", "is_usable", "session", "sessions")]
         + [f"Credentials.{name}" for name in ("session_by_id", "rely_on_token", "rely_on_session")],
         READS,
     ),
@@ -86,6 +97,8 @@ COMMANDS: Rows = {
     "account rename": ["rename_account"],
     "account edit": ["move_account", "leave_parent"],
     "account delete": ["delete_account"],
+    "policy set": POLICY,
+    "policy show": READS,
     "token create": ["create_token"],
     "token revoke": ENDS_CREDENTIALS,
     "session end": ENDS_CREDENTIALS,
@@ -110,6 +123,8 @@ ROUTES: Rows = {
     "POST /v1/accounts": ["create_account"],
     "PATCH /v1/accounts/{account_name}": ["rename_account", "move_account", "leave_parent"],
     "DELETE /v1/accounts/{account_name}": ["delete_account"],
+    "PUT /v1/policy": POLICY,
+    "PUT /v1/accounts/{account_name}/policy": POLICY,
     "POST /v1/accounts/{account_name}/subaccounts": ["create_account"],
     "POST /v1/tokens": ["create_token"],
     "DELETE /v1/tokens/{token_id}": ENDS_CREDENTIALS,
@@ -127,6 +142,8 @@ METHODS: Rows = {
     "create_account": ["create_account"],
     "edit_account": ["rename_account", "move_account", "leave_parent"],
     "delete_account": ["delete_account"],
+    "set_policy": POLICY,
+    "set_account_policy": POLICY,
     "create_subaccount": ["create_account"],
     "create_token": ["create_token"],
     "revoke_token": ENDS_CREDENTIALS,
@@ -141,6 +158,8 @@ PAGES: Rows = {
     "/list/restore": ["restore"],
     "/list/undo": ["undo"],
     "/accounts/new": ["create_account"],
+    "/accounts/edit": ["rename_account", "move_account", "leave_parent"],
+    "/accounts/delete": ["delete_account"],
     "/tokens/new": ["create_token"],
     "/tokens/revoke": ENDS_CREDENTIALS,
     "/sessions/end": ENDS_CREDENTIALS,

@@ -52,6 +52,8 @@ def suggested(text: str) -> list[str]:
         ("\u202e8.8.8.0/24", "U+202E (RIGHT-TO-LEFT OVERRIDE): write 8.8.8.0/24"),
         ("8.8.8.0\x00/24", "U+0000: write 8.8.8.0/24"),
         ("8.8.8.1\u201312", "U+2013 (EN DASH), which only looks like '-'"),
+        ("'8.8.8.0/24'", "leave out the quotes: write 8.8.8.0/24"),
+        ("\u201c8.8.8.8\u201d", "leave out the quotes: write 8.8.8.8/32"),
         ("8.8.8.8:443", "leave out the port: write 8.8.8.8/32"),
         ("[2606:4700::1]:443", "leave out the port: write 2606:4700::1/128"),
         ("::ffff:8.8.8.8", "8.8.8.8/32"),

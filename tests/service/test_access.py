@@ -24,6 +24,7 @@ NEEDS = {
     "GET /problems/{code}": "nothing",
     "GET /v1/me": "token",
     "GET /v1/changes": "admin",
+    "GET /v1/changes/stream": "admin",
     "GET /v1/tokens": "admin",
     "POST /v1/tokens": "admin",
     "GET /v1/tokens/{token_id}": "admin",

@@ -176,6 +176,8 @@ def test_everything_can_be_done_with_it(api: Api) -> None:
         assert [one.name for one in client.list_subaccounts("a/b.", containing="x")] == []
         assert [one.name for one in client.list_accounts()] == ["a/b.", "acct-1", "acct-2", "sub-1", "sub-2"]
         assert [one.name for one in client.list_accounts(containing="SUB")] == ["sub-1", "sub-2"]
+        assert [one.name for one in client.list_accounts(starting_with="A")] == ["a/b.", "acct-1", "acct-2"]
+        assert [one.name for one in client.list_subaccounts("a/b.", starting_with="S")] == ["sub-2"]
         assert [one.name for one in client.list_accounts(parent="acct-1")] == ["sub-1"]
         end = datetime.now(UTC) + timedelta(hours=1)
         added = client.add_entries(

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 PUBLIC = {"/", "/sign-in", "/link/{secret}"}
 ANYBODY = {"/accounts", "/sign-out", "/sessions", "/sessions/end"}
-ADMIN = {"/accounts/new", "/tokens", "/tokens/new", "/tokens/revoke"}
+ADMIN = {"/accounts/new", "/accounts/edit", "/accounts/delete", "/tokens", "/tokens/new", "/tokens/revoke"}
 READ = {"/list", "/list/row", "/test", "/history", "/subaccounts"}
 WRITE = {
     "/list/add",

@@ -14,6 +14,7 @@ from cidrgate.service.auth.credentials import Credentials
 from cidrgate.service.auth.values import Scope, Session
 from cidrgate.stores.idempotency import IdempotentResponseRows
 from cidrgate.stores.schema import tokens
+from tests.changes_of_accounts import changes_of_accounts
 from tests.service.test_console_sessions import OWN_PAGE, proof, sign_in
 
 if TYPE_CHECKING:
@@ -139,7 +140,7 @@ def test_nothing_is_changed_under_a_token_that_is_revoked_meanwhile(
     [entry] = stored_api.manager.add("acct-1", "8.8.8.0/24").after
     made = stored_api.credentials.create_token("one", ADMIN)
     caller = stored_api.at("198.51.100.7", made.secret)
-    before = stored_api.manager.history()
+    before = changes_of_accounts(stored_api.manager)
     last = stored_api.manager.history("acct-1", limit=1)[0].sequence
     authenticate = Credentials.authenticate
 
@@ -155,7 +156,7 @@ def test_nothing_is_changed_under_a_token_that_is_revoked_meanwhile(
     response = CHANGES[change](call, entry.id)
     assert response.status_code == 401, response.text
     assert response.json()["code"] == "credential_ended"
-    assert stored_api.manager.history() == before
+    assert changes_of_accounts(stored_api.manager) == before
     tokens = {token.name: token.revoked_at for token in stored_api.credentials.tokens()}
     assert set(tokens) == {"kept", "one"}
     assert tokens["kept"] is None
@@ -186,7 +187,7 @@ def test_nothing_is_changed_in_a_session_that_is_ended_meanwhile(
     [entry] = api.manager.add("acct-1", "8.8.8.0/24").after
     sign_in(api, api.token("admin"))
     csrf = proof(api.client.get("/console/accounts").text)
-    before = api.manager.history()
+    before = changes_of_accounts(api.manager)
     session = Credentials.session
 
     def then_ended(self: Credentials, secret: str) -> object:
@@ -201,7 +202,7 @@ def test_nothing_is_changed_in_a_session_that_is_ended_meanwhile(
         f"/console/{path}", data=fields | {"confirm": ["enable_enforcement", "disable_enforcement", "lock_out"]}
     )
     assert response.status_code == 401, response.text
-    assert api.manager.history() == before
+    assert changes_of_accounts(api.manager) == before
     assert [token.revoked_at for token in api.credentials.tokens()] == [None]
 
 

@@ -34,7 +34,8 @@ PARAMETERS = [
     if one["in"] == "query" and "array" not in str(one["schema"])
 ]
 VALUES = {"limit": "1", "cursor": "IjEi", "address": "8.8.8.8", "confirm": "true"}
-VALUES |= {"before": "9", "after": "1", "account": "acct-1", "parent": "acct-1", "containing": "a"}
+VALUES |= {"order": "newest", "before": "9", "after": "1", "account": "acct-1", "parent": "acct-1", "containing": "a"}
+VALUES |= {"starting_with": "a", "covers": "8.8.8.8", "overlaps": "8.8.8.0/24"}
 INTEGERS = [
     (route, one["in"], one["name"])
     for route in OPERATIONS

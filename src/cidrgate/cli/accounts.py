@@ -78,14 +78,23 @@ def _show(session: Session, name: AccountName) -> None:
 def _list(
     session: Session,
     *,
+    starting_with: Annotated[
+        str | None,
+        typer.Option("--starting-with", metavar="TEXT", help="Only names that start with this, in any case."),
+    ] = None,
+    containing: Annotated[
+        str | None, typer.Option("--containing", metavar="TEXT", help="Only names that contain this, in any case.")
+    ] = None,
     limit: Limit = None,
     cursor: Annotated[str | None, typer.Option("--cursor", metavar="CURSOR", help=CURSOR_HELP)] = None,
 ) -> None:
     """List accounts by name, the number of their entries, and whether they are enforced."""
     with session.open() as manager:
-        found = manager.accounts(after=cursor, limit=None if limit is None else limit + 1)
+        most = None if limit is None else limit + 1
+        found = manager.accounts(after=cursor, limit=most, starting_with=starting_with, containing=containing)
         accounts, following = a_page(found, limit)
-        states = manager.list_states(None if limit is None else [account.name for account in accounts])
+        every = limit is None and not starting_with and not containing
+        states = manager.list_states(None if every else [account.name for account in accounts])
     # An account that was created between the two reads is left out.
     accounts = [account for account in accounts if account.name in states]
     columns: tuple[str, ...] = ("account", "display name", "inherits from", "entries", "enforced", "created at (UTC)")

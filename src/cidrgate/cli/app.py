@@ -19,8 +19,10 @@ from cidrgate.cli import (
     backups,
     changes,
     checks,
+    finding,
     history,
     migrating,
+    policies,
     serving,
     sessions,
     snapshots,
@@ -125,9 +127,10 @@ def _version(session: Session) -> None:
 
 app.add_typer(accounts.app, name="account")
 app.add_typer(changes.entry_app, name="entry")
+app.add_typer(policies.app, name="policy")
 app.add_typer(tokens.app, name="token")
 app.add_typer(sessions.app, name="session")
-for part in (changes, checks, transfer, backups, applying, history, snapshots, migrating, serving, authorize):
+for part in (changes, checks, finding, transfer, backups, applying, history, snapshots, migrating, serving, authorize):
     app.add_typer(part.app)
 
 

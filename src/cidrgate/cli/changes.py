@@ -9,6 +9,7 @@ import typer
 from cidrgate.cli.arguments import (
     AccountName,
     Cidrs,
+    Confirmed,
     DryRun,
     Empty,
     EntryId,
@@ -45,6 +46,7 @@ def _add(
         bool, typer.Option("--if-missing", help="Leave out networks whose addresses the list allows already.")
     ] = False,
     create: Annotated[bool, typer.Option("--create", help="Create the account if it does not exist.")] = False,
+    confirm: Confirmed = None,
     dry_run: DryRun = False,
 ) -> None:
     """Add networks to a list: all of them, or none if one breaks a rule."""
@@ -57,6 +59,7 @@ def _add(
                 account, cidrs, actor=session.actor, expect_version=expect_version, if_missing=if_missing, **details
             ),
             dry_run=dry_run,
+            confirm=confirm,
         )
     answer_change(session, attempt)
 
@@ -75,6 +78,7 @@ def _edit(
     entry_id: EntryId = None,
     details: EntryDetails,
     expect_version: Version = None,
+    confirm: Confirmed = None,
     dry_run: DryRun = False,
 ) -> None:
     """Change the network or the details of an entry; its id stays the same."""
@@ -92,6 +96,7 @@ def _edit(
             manager,
             lambda lists: lists.edit(account, which, edit, actor=session.actor, expect_version=expect_version),
             dry_run=dry_run,
+            confirm=confirm,
         )
     answer_change(session, attempt)
 
@@ -106,6 +111,7 @@ def _remove(
     entry_ids: EntryIds = None,
     expect_version: Version = None,
     empty: Empty = False,
+    confirm: Confirmed = None,
     dry_run: DryRun = False,
 ) -> None:
     """Remove entries: all of them, or none if one is not in the list."""
@@ -117,6 +123,7 @@ def _remove(
                 account, *which, actor=session.actor, expect_version=expect_version, allow_empty=empty
             ),
             dry_run=dry_run,
+            confirm=confirm,
             empty=empty,
         )
     answer_change(session, attempt)
@@ -134,6 +141,7 @@ def _replace(
     details: EntryDetails,
     expect_version: Version = None,
     empty: Empty = False,
+    confirm: Confirmed = None,
     dry_run: DryRun = False,
 ) -> None:
     """Replace the whole list in one change; entries that stay keep their id, and each detail that is not given."""
@@ -152,6 +160,7 @@ def _replace(
                 **details,
             ),
             dry_run=dry_run,
+            confirm=confirm,
             empty=empty,
         )
     answer_change(session, attempt)
@@ -167,6 +176,7 @@ def _restore(
     ],
     expect_version: Version = None,
     empty: Empty = False,
+    confirm: Confirmed = None,
     dry_run: DryRun = False,
 ) -> None:
     """Restore the list as it was after a change (see `cidrgate history`), checked by the current rules."""
@@ -181,6 +191,7 @@ def _restore(
                 allow_empty=empty,
             ),
             dry_run=dry_run,
+            confirm=confirm,
             empty=empty,
         )
     answer_change(session, attempt)
@@ -196,6 +207,7 @@ def _undo(
     *,
     expect_version: Version = None,
     empty: Empty = False,
+    confirm: Confirmed = None,
     dry_run: DryRun = False,
 ) -> None:
     """Undo one change of a list and keep the later ones; `restore` sets the whole list back."""
@@ -206,6 +218,7 @@ def _undo(
                 account, sequence, actor=session.actor, expect_version=expect_version, allow_empty=empty
             ),
             dry_run=dry_run,
+            confirm=confirm,
             empty=empty,
         )
     answer_change(session, attempt)
@@ -225,7 +238,7 @@ def _with_account(
         if dry_run:
             manager = stack.enter_context(session.in_memory())
         else:
-            validate_addition(split_submission(cidrs), [], session.policy)
+            validate_addition(split_submission(cidrs), [], manager.policy_state().effective)
         with suppress(AccountExistsError):  # another process was quicker
             manager.create_account(account, actor=session.actor)
     return manager

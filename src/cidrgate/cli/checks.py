@@ -48,7 +48,7 @@ def _explain(session: Session, account: AccountName, address: _Address) -> None:
             lines.append("write an address such as 8.8.8.8 or 2606:4700::1, without a length or a zone")
         case "not_listed":
             lines += _nearest(decision.nearest, address)
-            lines.append(_way_in(decision.account, address, allow_special=session.policy.allow_special))
+            lines.append(_way_in(decision.account, address, allow_special=_allows_special(session, account)))
     session.output.answer(decision_record(account, address, decision), *lines)
 
 
@@ -72,6 +72,11 @@ def _decide(session: Session, account: str, address: str) -> Decision:
     with session.open() as manager:
         manager.account(account)
         return manager.explain(account, address)
+
+
+def _allows_special(session: Session, account: str) -> bool:
+    with session.open() as manager:
+        return manager.policy_state(account).effective.allow_special
 
 
 def _verdict(address: str, account: str, decision: Decision) -> Line:

@@ -15,7 +15,7 @@ from cidrgate.rules.decisions import list_state
 from cidrgate.serialization import list_change_record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from cidrgate.cli.options import Session
     from cidrgate.manager import RuleManager
@@ -34,15 +34,22 @@ class ListAttempt:
 
     Attributes:
         change: What it did, or would do.
+        max_entries: The most entries that the list may have.
         access: Who would lose or gain access; None if the change was made.
     """
 
     change: ListChange
+    max_entries: int
     access: AccessChange | None = None
 
 
 def attempted(
-    manager: RuleManager, make: Callable[[RuleManager], ListChange], *, dry_run: bool, empty: bool = False
+    manager: RuleManager,
+    make: Callable[[RuleManager], ListChange],
+    *,
+    dry_run: bool,
+    empty: bool = False,
+    confirm: Iterable[Guard] | None = None,
 ) -> ListAttempt:
     """Make a change, or try it.
 
@@ -51,18 +58,21 @@ def attempted(
         make: Makes the change with a manager.
         dry_run: Whether to change nothing.
         empty: Whether the list may become empty.
+        confirm: The guards that the change may meet.
 
     Raises:
         CidrgateError: If the change is refused. A dry run is refused for the same reasons.
     """
     if not dry_run:
-        return ListAttempt(make(manager))
+        change = make(manager.with_hooks(confirmed=confirm or ()))
+        return ListAttempt(change, manager.policy_state(change.account).effective.max_entries)
     outcomes: list[ListOutcome] = []
     change = make(manager.with_hooks(before_store=outcomes.append, dry_run=True))
     [outcome] = outcomes
     # A dry run needs no confirmation for itself, but it ends as the command would.
-    refuse_unconfirmed(outcome, None, {Guard.DISABLE_ENFORCEMENT} if empty else ())
-    return ListAttempt(change, access_change(outcome.before, outcome.after, datetime.now(UTC)))
+    refuse_unconfirmed(outcome, None, {*(confirm or ()), *([Guard.DISABLE_ENFORCEMENT] if empty else [])})
+    most = manager.policy_state(change.account).effective.max_entries
+    return ListAttempt(change, most, access_change(outcome.before, outcome.after, datetime.now(UTC)))
 
 
 def answer_change(session: Session, attempt: ListAttempt) -> None:
@@ -70,7 +80,7 @@ def answer_change(session: Session, attempt: ListAttempt) -> None:
     change, access = attempt.change, attempt.access
     state = list_state(change.entries, datetime.now(UTC))
     record = list_change_record(change, state)
-    most = session.policy.max_entries
+    most = attempt.max_entries
     lines: list[str | Line] = [*_limited(list(_described(change, dry_run=access is not None)))]
     if access is None:
         lines += [f"{change.account}: {state.entries} of {most} entries", *list_warning(change.account, state)]

@@ -33,7 +33,7 @@ def _list(session: Session, account: AccountName) -> None:
         asked = manager.account(account)
         decider, entries = manager.listing(account)
         matched = manager.last_matches(account)
-    most = session.policy.max_entries
+        most = manager.policy_state(account).effective.max_entries
     state = list_state(entries, datetime.now(UTC))
     inherited = "" if asked.parent is None else f", inherited from {asked.parent}"
     session.output.answer(

@@ -9,7 +9,7 @@ import getpass
 import inspect
 import os
 import pwd
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import Field, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
@@ -55,6 +55,7 @@ class Session:
         policy: The rules for lists.
         output: Writes answers and errors, in the chosen format.
         lock_timeout: Seconds to wait for locks of others; None for the default of the store.
+        typed_policy: The options of the policy that were typed after the command.
     """
 
     given_database: str | None = field(repr=False)  # it may hold a password
@@ -62,6 +63,7 @@ class Session:
     policy: Policy
     output: Output
     lock_timeout: float | None = None
+    typed_policy: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def database(self) -> str:
@@ -89,9 +91,11 @@ class Session:
             self.check_new_database()
             if dry_run and is_missing(self.database):
                 return self.in_memory()
-        manager = RuleManager.open(
-            self.database, policy=self.policy, create=create, lock_timeout=self.lock_timeout, load=False
-        )
+        manager = RuleManager.open(self.database, create=create, lock_timeout=self.lock_timeout, load=False)
+        manager.policy = self.policy
+        if self.policy != Policy():
+            for difference in manager.policy_differences():
+                self.output.note(difference)
         return manager.with_origin(self.origin)
 
     @property
@@ -288,6 +292,7 @@ def _session(near: dict[str, Any], far: dict[str, Any]) -> Session:
         policy=Policy(**limits),
         output=Output(json=bool(chosen["json"])),
         lock_timeout=chosen["lock_timeout"],
+        typed_policy={option.name: near[option.name] for option in fields(Policy) if near[option.name] is not None},
     )
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from cidrgate.cli.arguments import DryRun, Empty
+from cidrgate.cli.arguments import Confirmed, DryRun, Empty
 from cidrgate.cli.errors import BadRowsError, PartialImportError
 from cidrgate.cli.exports import (
     CSV_LACKS,
@@ -70,6 +70,7 @@ def _import(
     strict: Annotated[bool, typer.Option("--strict", help="Import nothing if any row is bad.")] = False,
     create: Annotated[bool, typer.Option("--create/--no-create", help="Create accounts that do not exist.")] = True,
     empty: Empty = False,
+    confirm: Confirmed = None,
     dry_run: DryRun = False,
 ) -> None:
     """Import the lists of many accounts. An account with a bad row is not imported; the exit status is then 7.
@@ -107,6 +108,8 @@ def _import(
         with _without_collector(), session.output.progress(f"reading {file.name}"):
             reading = read_file(stream, source)
             plan = plan_import(reading.rows)
+        if not plan.lists and not plan.stray:
+            reading.notes.append("the file has no rows")
     # Without its stray rows, a replaced list would lose networks that the file names.
     whole = strict or (replace and bool(plan.stray))
     stopped = whole and bool(plan.stray)
@@ -120,6 +123,7 @@ def _import(
             close=closed,
             strict=whole,
             dry_run=dry_run or stopped,
+            confirmed=confirm or (),
             actor=session.actor,
             progress=advance,
         )
@@ -131,8 +135,10 @@ def _import(
     )
     problems = plan.problems(report.problems, reading.unit)
     if problems:
-        kind = PartialImportError if report.accounts else BadRowsError
-        raise kind(_advice(len(report.problems), whole=whole, strict=strict, dry_run=dry_run), problems)
+        # A closed account is a change too.
+        kind = PartialImportError if report.accounts or report.closed else BadRowsError
+        some = bool(report.accounts)
+        raise kind(_advice(len(report.problems), some=some, whole=whole, strict=strict, dry_run=dry_run), problems)
 
 
 @contextmanager
@@ -177,13 +183,15 @@ def _export(
         )
 
 
-def _advice(refused: int, *, whole: bool, strict: bool, dry_run: bool) -> str:
+def _advice(refused: int, *, some: bool, whole: bool, strict: bool, dry_run: bool) -> str:
     """Describe what the bad rows mean for the rest of the file."""
     was = "would be" if dry_run else "was"
     if strict:
         return f"nothing {was} imported, as --strict asks: correct these rows, then import the file again"
     if whole:
         return f"nothing {was} imported: a row without a readable account may belong to any of the lists to be replaced"
+    if not refused and not some:
+        return f"nothing {was} imported: correct these rows, then import the file again"
     if not refused:
         return f"every other row {was} imported: correct these rows, then import only them"
     accounts = counted(refused, "account", "accounts")

@@ -31,8 +31,11 @@ from cidrgate.client.values import (
     CheckInfo,
     DecisionInfo,
     EntryInfo,
+    FoundEntryInfo,
     ListChange,
     ListInfo,
+    PolicyChangeInfo,
+    PolicyInfo,
     PreviewInfo,
     ProblemInfo,
     ProblemTypeInfo,
@@ -45,6 +48,7 @@ from cidrgate.client.values import (
     decision_of,
     deletion_of,
     entry_of,
+    found_entry_of,
     list_change_of,
     preview_of,
     problem_of,
@@ -154,14 +158,19 @@ class Client:
 
     # ------------------------------------------------------------------------------------------------ accounts
 
-    def list_accounts(self, *, parent: str | None = None, containing: str | None = None) -> Iterator[AccountInfo]:
+    def list_accounts(
+        self, *, parent: str | None = None, containing: str | None = None, starting_with: str | None = None
+    ) -> Iterator[AccountInfo]:
         """Return the accounts that the token may see; loads one page at a time.
 
         Args:
             parent: Only the subaccounts of this account.
             containing: Only accounts whose names contain this text, in upper or lower case.
+            starting_with: Only accounts whose names start with this text, in upper or lower case.
         """
-        return self._pages("/v1/accounts", account_of, parent=parent, containing=containing)
+        return self._pages(
+            "/v1/accounts", account_of, parent=parent, containing=containing, starting_with=starting_with
+        )
 
     def create_account(
         self,
@@ -234,9 +243,13 @@ class Client:
             )
         )
 
-    def list_subaccounts(self, account: str, *, containing: str | None = None) -> Iterator[AccountInfo]:
+    def list_subaccounts(
+        self, account: str, *, containing: str | None = None, starting_with: str | None = None
+    ) -> Iterator[AccountInfo]:
         """Return the subaccounts of an account; loads one page at a time."""
-        return self._pages(path_of(account, "subaccounts"), account_of, containing=containing)
+        return self._pages(
+            path_of(account, "subaccounts"), account_of, containing=containing, starting_with=starting_with
+        )
 
     def create_subaccount(
         self, account: str, name: str, *, display_name: str | None = None, idempotency_key: str | None = None
@@ -244,6 +257,61 @@ class Client:
         """Create a subaccount."""
         path, body = path_of(account, "subaccounts"), {"name": name, "display_name": display_name}
         return account_of(self._send("POST", path, body, idempotency_key=idempotency_key))
+
+    # -------------------------------------------------------------------------------------------------- policy
+
+    def get_policy(self) -> PolicyInfo:
+        """Return the policy of the service."""
+        return value_of(PolicyInfo, self._send("GET", "/v1/policy"))
+
+    def get_account_policy(self, account: str) -> PolicyInfo:
+        """Return what an account overrides of the policy, and what applies to it."""
+        return value_of(PolicyInfo, self._send("GET", path_of(account, "policy")))
+
+    def set_policy(
+        self,
+        *,
+        max_entries: int | None = None,
+        allow_special: bool | None = None,
+        widest_ipv4: int | None = None,
+        widest_ipv6: int | None = None,
+        expect_version: int | None = None,
+        idempotency_key: str | None = None,
+    ) -> PolicyChangeInfo:
+        """Store the policy of the service: all options. One that is None is not stored any more."""
+        options = (max_entries, allow_special, widest_ipv4, widest_ipv6)
+        return self._set_policy("/v1/policy", options, expect_version, idempotency_key)
+
+    def set_account_policy(
+        self,
+        account: str,
+        *,
+        max_entries: int | None = None,
+        allow_special: bool | None = None,
+        widest_ipv4: int | None = None,
+        widest_ipv6: int | None = None,
+        expect_version: int | None = None,
+        idempotency_key: str | None = None,
+    ) -> PolicyChangeInfo:
+        """Store what an account overrides of the policy: all options. One that is None is not stored any more."""
+        options = (max_entries, allow_special, widest_ipv4, widest_ipv6)
+        return self._set_policy(path_of(account, "policy"), options, expect_version, idempotency_key)
+
+    def _set_policy(
+        self, path: str, options: Sequence[object], expect_version: int | None, idempotency_key: str | None
+    ) -> PolicyChangeInfo:
+        names = ("max_entries", "allow_special", "widest_ipv4", "widest_ipv6")
+        return value_of(
+            PolicyChangeInfo,
+            self._sent_change(
+                "PUT",
+                path,
+                dict(zip(names, options, strict=True)),
+                confirm=(),
+                expect_version=expect_version,
+                idempotency_key=idempotency_key,
+            ),
+        )
 
     # ------------------------------------------------------------------------------------------------- entries
 
@@ -431,6 +499,25 @@ class Client:
             query["confirm"] = confirmed
         body = {"accounts": accounts, "expect_versions": dict(expect_versions or {})}
         return apply_of(self._send("PUT", "/v1/lists", body, query=query))
+
+    def find_entries(
+        self,
+        covers: str | IPv4Address | IPv6Address | IPv4Network | IPv6Network | None = None,
+        *,
+        overlaps: str | IPv4Address | IPv6Address | IPv4Network | IPv6Network | None = None,
+    ) -> Iterator[FoundEntryInfo]:
+        """Return the entries of all accounts that cover or overlap a network; loads one page at a time.
+
+        They come in the order in which they were added. Accounts without entries allow every address, and are not
+        found.
+
+        Args:
+            covers: The address or network that the entries contain.
+            overlaps: The network that the entries contain, or that contains the entries. Name one of the two.
+        """
+        asked = {"covers": covers, "overlaps": overlaps}
+        query = {name: str(value) for name, value in asked.items() if value is not None}
+        return self._pages("/v1/entries", found_entry_of, **query)
 
     # ----------------------------------------------------------------------------------------------- questions
 

@@ -25,8 +25,11 @@ __all__ = [
     "CheckInfo",
     "DecisionInfo",
     "EntryInfo",
+    "FoundEntryInfo",
     "ListChange",
     "ListInfo",
+    "PolicyChangeInfo",
+    "PolicyInfo",
     "OriginInfo",
     "PreviewInfo",
     "ProblemErrorInfo",
@@ -41,6 +44,7 @@ __all__ = [
     "decision_of",
     "deletion_of",
     "entry_of",
+    "found_entry_of",
     "list_change_of",
     "preview_of",
     "problem_of",
@@ -167,6 +171,55 @@ class AccountDeletionInfo:
     version: int
     entries: list[EntryInfo]
     subaccounts: list[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyInfo:
+    """The policy of the service, or of an account.
+
+    Attributes:
+        account: The account; None for the service.
+        version: The version of the account, or of the policy of the service.
+        etag: The version as an entity tag.
+        stored: The options that are stored for it; None where nothing is stored.
+        effective: The options that apply.
+    """
+
+    account: str | None
+    version: int
+    etag: str
+    stored: dict[str, int | bool | None]
+    effective: dict[str, int | bool]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyChangeInfo(PolicyInfo):
+    """The policy after a change, and the lists that it does not fit.
+
+    Attributes:
+        over_limit: The first 1,000 accounts with more entries than the new limit.
+        special: The first 1,000 accounts with special-purpose ranges that are not allowed any more.
+        more_over_limit: The number of further accounts over the limit.
+        more_special: The number of further accounts with special-purpose ranges.
+    """
+
+    over_limit: list[str]
+    special: list[str]
+    more_over_limit: int
+    more_special: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundEntryInfo(EntryInfo):
+    """An entry that a search across accounts found.
+
+    Attributes:
+        allows: Whether it allows the addresses of its network now, for its account and the subaccounts of that.
+        subaccount_count: The number of subaccounts of its account, which inherit the list.
+    """
+
+    allows: bool
+    subaccount_count: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -461,6 +514,11 @@ def _time(text: str | None) -> datetime | None:
 def entry_of(record: Mapping[str, Any]) -> EntryInfo:
     """Return a record as an entry."""
     return value_of(EntryInfo, record)
+
+
+def found_entry_of(record: Mapping[str, Any]) -> FoundEntryInfo:
+    """Return a record as a found entry."""
+    return value_of(FoundEntryInfo, record)
 
 
 def account_of(record: Mapping[str, Any]) -> AccountInfo:

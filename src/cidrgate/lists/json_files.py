@@ -149,6 +149,8 @@ def _lists(
     if account is None and lists and len(lists) == len(document):
         yield from lists.items()
         return
+    if not document:
+        raise ListFileError("the document is an empty object: is this the right file?")
     raise ListFileError(
         f"the document is an object with the fields {_some(document)}, and it is unclear which of them are lists of an "
         "account: write a list of objects, or an object with a list for each account; for the published ranges of a "
@@ -197,7 +199,8 @@ class _ObjectReader:
             if owner is None:
                 return Row(number, None, problem="the account is missing: say --account NAME for all rows")
             entry, problem = entry_of({"cidr": item.strip()})
-            return Row(number, known_account(owner), entry, problem or ("" if entry.cidr else "the cidr is missing"))
+            problem = problem or _missing(owner, entry.cidr)
+            return Row(number, known_account(owner), entry, problem)
         if not isinstance(item, dict):
             return Row(number, owner, problem=f"it is {quoted(json.dumps(item))}, neither a network nor an object")
         found = {field: value for field, path in self._paths.items() if (value := _value(item, path)) is not None}
@@ -211,9 +214,7 @@ class _ObjectReader:
             problem = f"the account is {quoted(json.dumps(said_owner))}, not text"
         texts = {name: found[name] for name, form in FORM_OF.items() if type(found.get(name)) in {str, form.in_json}}
         entry, unread = entry_of({**texts, "cidr": str(found.get("cidr", "")).strip()})
-        problem = problem or unread
-        if not problem and not (owner and entry.cidr):
-            problem = f"the {'cidr' if owner else 'account'} is missing"
+        problem = problem or unread or _missing(owner, entry.cidr)
         return Row(number, known_account(owner or ""), entry, problem)
 
     def _problem(self, item: Mapping[str, Any], found: Mapping[str, Any]) -> str:
@@ -234,6 +235,13 @@ class _ObjectReader:
                 form = "text" if wanted is str else FORM_OF[name].wanted
                 return f"the {name} is {quoted(json.dumps(found[name]))}, not {form}"
         return ""
+
+
+def _missing(owner: str | None, cidr: str) -> str:
+    """Return what a row does not say; empty if it says enough."""
+    if not owner or not cidr:
+        return f"the {'cidr' if owner else 'account'} is missing"
+    return "" if known_account(owner) else f"the account is {owner!a}, which is no text"
 
 
 def _is_name(value: Any) -> bool:

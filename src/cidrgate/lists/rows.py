@@ -53,7 +53,7 @@ NOT_UTF8 = "it contains bytes that are not UTF-8 text: save the file as UTF-8"
 _LONGEST_QUOTE = 40
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
-_COMMENT = re.compile(r"\s*+(?:#|;|//)")
+_COMMENT = re.compile(r"\s*+(?:#|;|(?<!:)//)")
 _WORD = re.compile(r"[^,;\s]++")
 
 _FORMULA = "=+\\-@|%\uff1d\uff0b\uff0d\uff20"

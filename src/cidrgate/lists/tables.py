@@ -197,7 +197,7 @@ def _missing(field: str, name: str, header: Sequence[str], columns: Mapping[str,
         found = [name for name in header if pattern.search(name.lower())]
         if one not in columns and one not in map(str.lower, header) and len(found) == 1:
             guesses.append(f"{one}={found[0]}")
-    if guesses:
+    if guesses and len({guess.partition("=")[2] for guess in guesses}) == len(guesses) and len(header) > 1:
         message += f": add --columns {','.join(guesses)}"
         if field == "account" and "account" not in ",".join(guesses):
             message += ", and --account NAME for the account of all rows"

@@ -10,6 +10,7 @@ from cidrgate.manager.importing import ImportReport, ListDifference
 from cidrgate.manager.outcomes import Guard, ListOutcome
 from cidrgate.manager.rule_manager import RuleManager
 from cidrgate.replica.replica import OnStale
+from cidrgate.rules.policy import PolicyChange, PolicyOptions, PolicyState
 
 __all__ = [
     "ApplyReport",
@@ -21,5 +22,8 @@ __all__ = [
     "ListDifference",
     "ListOutcome",
     "OnStale",
+    "PolicyChange",
+    "PolicyOptions",
+    "PolicyState",
     "RuleManager",
 ]

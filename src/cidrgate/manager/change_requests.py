@@ -14,17 +14,19 @@ from typing import TYPE_CHECKING
 from cidrgate.errors import CidrgateError, VersionConflictError
 from cidrgate.manager.accounts import no_such_account, refuse_subaccount
 from cidrgate.manager.changes import Listing, changed, sweep
-from cidrgate.manager.confirmations import guards_met, refuse_unconfirmed
+from cidrgate.manager.confirmations import guards_met, refuse_unconfirmed, with_wide
 from cidrgate.manager.outcomes import ListOutcome
 from cidrgate.process.clock import certain_time, earlier_by_far
 from cidrgate.rules.account_names import could_name_account
 from cidrgate.rules.decisions import enforced
+from cidrgate.rules.policy import DEFAULT_POLICY, effective_policy
 from cidrgate.values import ListChange
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from cidrgate.manager.outcomes import Guard
+    from cidrgate.rules import Policy
     from cidrgate.stores import StoredAccount, StoredChange, Transaction
     from cidrgate.values import Entry, Origin
 
@@ -47,6 +49,7 @@ class ListRequest:
         confirmed: The guards that the change may meet.
         origin: How the actor is known, and from where the change comes, for the change log.
         existing: Where `make` puts the entries that made a part of the request needless.
+        policy: The policy of the process, for what no stored policy says.
     """
 
     account: str
@@ -59,6 +62,7 @@ class ListRequest:
     confirmed: frozenset[Guard] = frozenset()
     origin: Origin | None = None
     existing: list[Entry] = field(default_factory=list)
+    policy: Policy = DEFAULT_POLICY
 
 
 def change_lists(
@@ -148,7 +152,8 @@ def worked_out(
             expected=request.expect_version,
             actual=owner.version,
         )
-    listing = Listing(owner, listed[owner.name], at, ids, request.actor, certain, request.origin)
+    policy = effective_policy(request.policy, owner.store_policy, owner.policy)
+    listing = Listing(owner, listed[owner.name], at, ids, request.actor, certain, request.origin, policy)
     change = request.make(transaction, listing)
     made = sweep(listing, change)
     now = replace(owner.value(), version=owner.version + bool(made))
@@ -163,7 +168,7 @@ def worked_out(
         existing=tuple(request.existing),
     )
     outcome = ListOutcome(now, value, listing.entries, after)
-    outcome = replace(outcome, confirm=guards_met(outcome, request.address, at))
+    outcome = with_wide(replace(outcome, confirm=guards_met(outcome, request.address, at)), policy)
     if request.before_store is not None:
         request.before_store(outcome)
     return outcome, made

@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING, cast
 
 from cidrgate._engine import PrefixTrie, canonical_prefix
 from cidrgate.errors import EntryNotFoundError, HistoryError, InvalidAddressError, InvalidExpiryError, RuleError
-from cidrgate.rules import validate_addition, validate_edit, validate_replacement
+from cidrgate.rules import Policy, validate_addition, validate_edit, validate_replacement
 from cidrgate.rules.characters import checked_text
 from cidrgate.rules.decisions import in_address_order
 from cidrgate.rules.limits import LONGEST_LABEL, beginning_of, some_of
+from cidrgate.rules.policy import DEFAULT_POLICY
 from cidrgate.stores import StoredAccount, StoredChange
 from cidrgate.values import Entry, NewEntry, prefix_text
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
 
-    from cidrgate.rules import Policy
     from cidrgate.values import Action, Change, EntryEdit, EntryRef, Origin, Prefix
 
 __all__ = [
@@ -59,6 +59,7 @@ class Listing:
         actor: Who makes the change.
         certain: If the clocks disagree about `at`, a time that is in the past by all of them; None if they agree.
         origin: How the actor is known, and from where the change comes.
+        policy: What the list may contain.
     """
 
     owner: StoredAccount
@@ -68,6 +69,7 @@ class Listing:
     actor: str | None
     certain: datetime | None = None
     origin: Origin | None = None
+    policy: Policy = DEFAULT_POLICY
 
     def has_expired(self, entry: Entry) -> bool:
         """Return whether an entry has expired by all clocks, so that a sweep may remove it."""
@@ -241,6 +243,8 @@ def replaced_list(listing: Listing, pieces: Sequence[NewEntry], policy: Policy) 
         InvalidExpiryError: If the expiry of a submitted entry is in the past or has no time zone.
     """
     over = {(entry.cidr, entry.expires_at): entry for entry in listing.entries if listing.has_expired(entry)}
+    if not over and (same := _kept_networks(listing, pieces)) is not None:
+        return replacement(listing, pieces, same)
     if not over:
         return replacement(listing, pieces, validate_replacement(pieces, policy))
     counted: list[int] = []
@@ -271,6 +275,18 @@ def replaced_list(listing: Listing, pieces: Sequence[NewEntry], policy: Policy) 
         # `replacement` by nothing removes every entry, also those that stay.
         change = listing.change("replace", listing.active())
     return listing.change("replace", [*before, *change.before], [*after, *change.after])
+
+
+def _kept_networks(listing: Listing, pieces: Sequence[NewEntry]) -> list[str] | None:
+    """Return the networks of a submission that only leaves out entries of a list; None for any other submission.
+
+    Such a list needs no check: it stays valid when the policy changes, and so does what is left of it.
+    """
+    listed = {entry.cidr for entry in listing.active()}
+    if not 0 < len(pieces) <= len(listed):
+        return None
+    cidrs = [_canonical_or_itself(piece.cidr) for piece in pieces]
+    return cidrs if len(set(cidrs)) == len(cidrs) and listed.issuperset(cidrs) else None
 
 
 def entry_edit(listing: Listing, which: EntryRef, edit: EntryEdit, policy: Policy) -> StoredChange:

@@ -7,6 +7,7 @@ change. An edge only says how its callers confirm.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cidrgate.errors import (
@@ -18,16 +19,26 @@ from cidrgate.errors import (
 from cidrgate.manager.outcomes import Guard
 from cidrgate.manager.previews import locks_out
 from cidrgate.rules.decisions import enforced
+from cidrgate.rules.limits import some_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Sequence
     from datetime import datetime
 
     from cidrgate.errors import UnconfirmedChangeError
     from cidrgate.manager.outcomes import ListOutcome
+    from cidrgate.rules import Policy
     from cidrgate.values import Entry
 
-__all__ = ["disables_enforcement", "guards_met", "named_guards", "refuse_unconfirmed", "unconfirmed"]
+__all__ = [
+    "disables_enforcement",
+    "guards_met",
+    "named_guards",
+    "refuse_unconfirmed",
+    "unconfirmed",
+    "wide_consequence",
+    "with_wide",
+]
 
 
 def named_guards(names: Iterable[str]) -> frozenset[Guard]:
@@ -78,6 +89,36 @@ def guards_met(outcome: ListOutcome, address: str | None, at: datetime) -> tuple
     if locks_out(outcome, address, at) is not None:
         met.append(Guard.LOCK_OUT)
     return tuple(met)
+
+
+def with_wide(outcome: ListOutcome, policy: Policy) -> ListOutcome:
+    """Return an outcome that meets the guard of wide entries too, if the change lists some that were not listed."""
+    listed = {entry.cidr for entry in outcome.before}
+    wide = policy.wider(entry.cidr for entry in outcome.change.after if entry.cidr not in listed)
+    if not wide:
+        return outcome
+    return replace(
+        outcome,
+        confirm=(*outcome.confirm, Guard.WIDE_ENTRY),
+        consequences={**outcome.consequences, Guard.WIDE_ENTRY: wide_consequence(wide, policy)},
+        wide=tuple(wide),
+    )
+
+
+def wide_consequence(wide: Sequence[str], policy: Policy) -> str:
+    """Return what a change does that lists wide networks."""
+    families = [
+        f"{family} /{length}"
+        for family, length, sign in (("IPv4", policy.widest_ipv4, "."), ("IPv6", policy.widest_ipv6, ":"))
+        if any(sign in cidr for cidr in wide)
+    ]
+    verb = "is" if len(wide) == 1 else "are"
+    named, limits = some_of(list(wide), _MOST_NAMED), " and ".join(families)
+    return f"{named} {verb} wider than the widest network that the policy lists without a confirmation, {limits}"
+
+
+_MOST_NAMED = 20
+"""How many networks a message names."""
 
 
 def refuse_unconfirmed(outcome: ListOutcome, address: str | None, confirmed: Collection[Guard]) -> None:

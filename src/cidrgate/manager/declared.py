@@ -24,8 +24,10 @@ from cidrgate.manager.accounts import no_such_account
 from cidrgate.manager.change_requests import ListRequest, certain_expiry_time, worked_out
 from cidrgate.manager.changes import check_expiry, check_labels
 from cidrgate.manager.confirmations import refuse_unconfirmed
+from cidrgate.manager.policies import stored_policy
 from cidrgate.rules import split_submission, validate_addition
 from cidrgate.rules.account_names import check_account_name, could_name_account
+from cidrgate.rules.policy import effective_policy
 from cidrgate.serialization import entry_record
 from cidrgate.stores import StoredAccount
 from cidrgate.values import NewEntry
@@ -207,7 +209,7 @@ def apply_declared(
     Args:
         transaction: A write transaction; a read transaction is enough for a dry run.
         declared: The declarations by account.
-        policy: What a list may contain.
+        policy: The policy of the process, for what no stored policy says.
         prune: Whether entries of these accounts that are not declared are removed.
         create: Whether accounts that do not exist are created.
         strict: Whether nothing is stored if one account has a problem.
@@ -222,6 +224,7 @@ def apply_declared(
     """
     parents = {one.parent for one in declared.values() if one.parent is not None}
     known = transaction.accounts_named([name for name in {*declared, *parents} if could_name_account(name)])
+    of_store = stored_policy(transaction, known.values())
     listed = transaction.entries_of([known[name] for name in declared if name in known])
     at = datetime.now(UTC)
     certain = certain_expiry_time(transaction, listed.values(), at)
@@ -242,12 +245,13 @@ def apply_declared(
             elif account.parent != one.parent:
                 raise _other_parent(account, one.parent)
             version = 0 if account is None else account.version
-            pieces = _pieces_of(one, policy)
+            owner = account or StoredAccount(-1, name, None, at, 0, store_policy=of_store)
+            pieces = _pieces_of(one, effective_policy(policy, owner.store_policy, owner.policy))
             change = DeclaredChange(
                 account=name, created=account is None, parent=one.parent, version=version, before=(), after=()
             )
             if pieces is not None or name in expect_versions:
-                maker = _Maker(pieces, policy, prune=prune)
+                maker = _Maker(pieces, prune=prune)
                 request = ListRequest(
                     name,
                     maker.change,
@@ -258,8 +262,9 @@ def apply_declared(
                     address,
                     confirmed,
                     origin,
+                    policy=policy,
                 )
-                owners = {name: account or StoredAccount(-1, name, None, at, 0)}
+                owners = {name: owner}
                 lists = {name: listed.get(name, [])}
                 if one.parent is None:
                     outcome, _ = worked_out(transaction, request, owners, lists, at, certain, count(-1, -1))
@@ -336,9 +341,8 @@ class _Maker:
         kept: The entries that are not declared and stay.
     """
 
-    def __init__(self, pieces: Sequence[NewEntry] | None, policy: Policy, *, prune: bool) -> None:
+    def __init__(self, pieces: Sequence[NewEntry] | None, *, prune: bool) -> None:
         self._pieces = pieces
-        self._policy = policy
         self._prune = prune
         self.kept: list[Entry] = []
 
@@ -357,7 +361,7 @@ class _Maker:
         declared = {_canonical(piece.cidr) for piece in wanted}
         others = [entry for entry in listing.active() if entry.cidr not in declared]
         self.kept = [] if self._prune else others
-        cidrs = _validated(wanted, places, [entry.cidr for entry in self.kept], self._policy)
+        cidrs = _validated(wanted, places, [entry.cidr for entry in self.kept], listing.policy)
         before, after = [], []
         for piece, cidr in zip(wanted, cidrs, strict=True):
             old = by_cidr.get(cidr)

@@ -19,10 +19,12 @@ from cidrgate.manager.account_changes import continued_versions
 from cidrgate.manager.accounts import no_such_account, refuse_subaccount
 from cidrgate.manager.change_requests import certain_expiry_time
 from cidrgate.manager.changes import Listing, addition, check_expiry, check_labels, replacement, sweep
-from cidrgate.manager.confirmations import disables_enforcement, unconfirmed
+from cidrgate.manager.confirmations import disables_enforcement, unconfirmed, wide_consequence
 from cidrgate.manager.outcomes import Guard
+from cidrgate.manager.policies import stored_policy
 from cidrgate.rules import Policy, split_submission, validate_addition, validate_replacement
 from cidrgate.rules.account_names import can_name_account, check_account_name, could_name_account
+from cidrgate.rules.policy import effective_policy
 from cidrgate.stores import NewList
 from cidrgate.values import NewEntry
 
@@ -125,7 +127,7 @@ def import_lists(
     Args:
         transaction: The write transaction.
         lists: The entries by account name.
-        policy: What a list may contain.
+        policy: The policy of the process, for what no stored policy says.
         replace: Whether each list replaces the account's list, instead of being added to it.
         skip_existing: Whether to leave out entries whose addresses the account's list allows already.
         create: Whether to create accounts that do not exist.
@@ -150,8 +152,11 @@ def import_lists(
     problems: dict[str, CidrgateError] = {}
     split: dict[str, Sequence[NewEntry]] = {}
     skipped = 0
+    of_store = stored_policy(transaction, known.values())
+    process = policy
     for name, submitted in lists.items():
         kept: Sequence[int] | None = None
+        policy = effective_policy(process, of_store, known[name].policy if name in known else None)
         try:
             pieces = split[name] = _pieces(submitted, policy)
             if name in known:
@@ -175,6 +180,11 @@ def import_lists(
                 and Guard.DISABLE_ENFORCEMENT not in confirmed
             ):
                 raise unconfirmed(Guard.DISABLE_ENFORCEMENT, name)
+            if Guard.WIDE_ENTRY not in confirmed and (wide := policy.wider(cidrs)):
+                there = {entry.cidr for entry in listed.get(name, ())}
+                if wide := [cidr for cidr in wide if cidr not in there]:
+                    told = wide_consequence(wide, policy)
+                    raise unconfirmed(Guard.WIDE_ENTRY, name, consequence=told, networks=wide)
             accepted[name] = cidrs
             skipped += 0 if kept is None else len(_pieces(submitted, policy)) - len(kept)
         except RuleError as error:

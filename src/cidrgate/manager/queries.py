@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, overload
 
+from cidrgate.errors import HistoryError
 from cidrgate.manager.accounts import existing_account, find_account, list_owner, no_such_account
 from cidrgate.rules.account_names import could_name_account
 from cidrgate.rules.decisions import decide, in_address_order
@@ -29,10 +30,12 @@ __all__ = [
     "entries_of",
     "entry_counts",
     "explain",
+    "in_sql",
     "last_matches",
     "list_states",
     "listing",
     "listing_with_matches",
+    "refuse_earlier_account",
 ]
 
 
@@ -54,11 +57,14 @@ def accounts(
     limit: int | None = None,
     parent: str | None = None,
     containing: str | None = None,
+    starting_with: str | None = None,
 ) -> list[Account]:
     """Return accounts, sorted by name."""
-    limit = _in_sql(limit, "limit")
+    limit = in_sql(limit, "limit")
     with store.read_autocommit() as transaction:
-        return transaction.accounts(after=after, limit=limit, parent=parent, containing=containing)
+        return transaction.accounts(
+            after=after, limit=limit, parent=parent, containing=containing, starting_with=starting_with
+        )
 
 
 def entry_counts(store: Store, names: Collection[str] | None = None) -> dict[str, int]:
@@ -126,8 +132,8 @@ def change_history(
     present: bool = False,
 ) -> list[Change]:
     """Return rows of the change log, the newest first."""
-    limit, before = _in_sql(limit, "limit"), _in_sql(before, "before")
-    after = _in_sql(after, "after")
+    limit, before = in_sql(limit, "limit"), in_sql(before, "before")
+    after = in_sql(after, "after")
     with store.read() as transaction:
         names = None if account is None else _names_in_log(transaction, account, present=present)
         return transaction.changes(None, limit, after=after, before=before, names=names)[::-1]
@@ -138,6 +144,22 @@ def changes_of_present_account(transaction: Transaction, account: str, *, after:
     from cidrgate.stores.account_rows import AccountRows
 
     return transaction.changes(None, None, after=after, names=AccountRows(transaction).lineage(account))
+
+
+def refuse_earlier_account(transaction: Transaction, account: str, sequence: int) -> None:
+    """Refuse a change of an account that had the name before the account that has it now.
+
+    Raises:
+        HistoryError: If the change is from before the account got its name.
+    """
+    from cidrgate.stores.account_rows import AccountRows
+
+    _, above, _ = AccountRows(transaction).lineage(account)[0]
+    if sequence <= above:
+        raise HistoryError(
+            f"change {sequence} is from before account {account!r} got this name, after change {above}",
+            sequence=sequence,
+        )
 
 
 def _names_in_log(transaction: Transaction, account: str, *, present: bool) -> Lineage:
@@ -157,8 +179,9 @@ def _names_in_log(transaction: Transaction, account: str, *, present: bool) -> L
 
 
 @overload
-def _in_sql(number: int, name: str) -> int: ...
+def in_sql(number: int, name: str) -> int: ...
 @overload
-def _in_sql(number: int | None, name: str) -> int | None: ...
-def _in_sql(number: int | None, name: str) -> int | None:
+def in_sql(number: int | None, name: str) -> int | None: ...
+def in_sql(number: int | None, name: str) -> int | None:
+    """Return a number that an argument sets, or the greatest number that a database can hold if it is greater."""
     return None if number is None else min(whole_number(number, name, least=0), _GREATEST)

@@ -23,6 +23,7 @@ from cidrgate.errors import (
     AccountExistsError,
     CidrgateError,
     HistoryError,
+    RuleError,
     StoreConflictError,
     StoreError,
 )
@@ -66,6 +67,8 @@ from cidrgate.manager.importing import ImportReport, import_lists, in_background
 from cidrgate.manager.last_matches import LastMatches
 from cidrgate.manager.origins import checked_origin
 from cidrgate.manager.outcomes import Guard, ListOutcome
+from cidrgate.manager.policies import differences, policy_change, policy_state, say_differences, stored_policy
+from cidrgate.manager.searching import find_entries
 from cidrgate.manager.undoing import logged_change, undoing
 from cidrgate.process.clock import certain_time, earlier_by_far
 from cidrgate.process.forking import join_forks
@@ -95,6 +98,7 @@ if TYPE_CHECKING:
 
     from cidrgate._engine import Matcher
     from cidrgate.replica.replica import OnStale
+    from cidrgate.rules.policy import PolicyChange, PolicyOptions, PolicyState
     from cidrgate.rules.submission import Submission
     from cidrgate.stores import Store, StoredChange, Transaction
     from cidrgate.values import (
@@ -105,12 +109,14 @@ if TYPE_CHECKING:
         Entry,
         EntryDetails,
         EntryRef,
+        FoundEntry,
         ListChange,
         ListState,
+        NewEntry,
         Prefix,
     )
 
-    Changed: TypeAlias = ListOutcome | Account | AccountDeletion
+    Changed: TypeAlias = ListOutcome | Account | AccountDeletion | PolicyChange
     """What a hook in a transaction gets of a change."""
 
 __all__ = ["ImportReport", "RuleManager"]
@@ -185,6 +191,7 @@ class RuleManager:
         self._origin = Origin(kind="library")
         store.listener = ChangeLines()
         self._replica.published.housekeeping = {"sweep": self.sweep, "matches": self.store_matches, "tidy": store.tidy}
+        self._replica.published.housekeeping["index"] = store.index_new_rows
         join_forks(self, stage=1)
 
     @classmethod
@@ -243,9 +250,12 @@ class RuleManager:
             max_staleness=max_staleness,
             on_stale=on_stale,
         )
-        if not load:
-            return manager
         try:
+            if policy is not None:
+                with manager._store.read_autocommit() as transaction:
+                    say_differences(policy, stored_policy(transaction))
+            if not load:
+                return manager
             manager.load(snapshot=snapshot, progress=progress)
             if snapshot is not None and follow:
                 manager._replica.share_snapshot(Path(snapshot), refresh_snapshot)
@@ -293,6 +303,7 @@ class RuleManager:
         limit: int | None = None,
         parent: str | None = None,
         containing: str | None = None,
+        starting_with: str | None = None,
     ) -> list[Account]:
         """Return accounts, sorted by name.
 
@@ -301,12 +312,15 @@ class RuleManager:
             limit: The largest number of accounts to return; None for all.
             parent: Only the subaccounts of this account.
             containing: Only accounts whose names contain this text, in upper or lower case.
+            starting_with: Only accounts whose names start with this text, in upper or lower case.
 
         Raises:
             ValueError: If `limit` is negative.
             StoreError: If the store cannot be read.
         """
-        return queries.accounts(self._store, after=after, limit=limit, parent=parent, containing=containing)
+        return queries.accounts(
+            self._store, after=after, limit=limit, parent=parent, containing=containing, starting_with=starting_with
+        )
 
     def counts(self, names: Collection[str] | None = None) -> dict[str, int]:
         """Return the number of entries of each account, by account name, without expired entries.
@@ -390,6 +404,44 @@ class RuleManager:
     def _listing_with_matches(self, account: str) -> tuple[Account, list[Entry], dict[int, datetime]]:
         """Return what `listing` and `last_matches` return, read at the same moment."""
         return queries.listing_with_matches(self._store, account)
+
+    def find(
+        self,
+        covers: Address | Prefix | None = None,
+        *,
+        overlaps: Address | Prefix | None = None,
+        after: int = 0,
+        limit: int | None = None,
+    ) -> list[FoundEntry]:
+        """Return the entries of all accounts that cover or overlap a network, in the order in which they were added.
+
+        Accounts without entries allow every address, and are not found. Name exactly one of the two networks; an
+        address is the network that contains only this address.
+
+        Args:
+            covers: The network that the entries contain as a whole.
+            overlaps: The network that the entries contain, or that contains the entries.
+            after: Only entries with an id above this one, which begins the next page.
+            limit: The largest number of entries to return; None for all.
+
+        Raises:
+            TypeError: If no network is named, or two.
+            InvalidAddressError: If it is neither an address nor a network.
+            StoreError: If the store cannot be read.
+
+        Example:
+            >>> from cidrgate import RuleManager
+            >>> with RuleManager.open("memory://") as manager:
+            ...     for name in ("acct-1", "acct-2"):
+            ...         account = manager.create_account(name)
+            ...     added = manager.add("acct-1", "8.8.8.0/24")
+            ...     added = manager.add("acct-2", "8.8.0.0/16")
+            ...     [found.entry.account for found in manager.find("8.8.8.8")]
+            ...     [found.entry.account for found in manager.find("8.8.9.0/24")]
+            ['acct-1', 'acct-2']
+            ['acct-2']
+        """
+        return find_entries(self._store, covers, overlaps, after=after, limit=limit)
 
     def explain(self, account: str, address: Address) -> Decision:
         """Decide whether an address may act for an account, and say why.
@@ -884,6 +936,7 @@ class RuleManager:
         actor: str | None = None,
         expect_version: int | None = None,
         if_missing: bool = False,
+        confirmed: Iterable[str] = (),
         **details: Unpack[EntryDetails],
     ) -> ListChange:
         """Add entries to a list: all of them, or none.
@@ -896,6 +949,7 @@ class RuleManager:
             expect_version: The version of the account that the caller saw; None for any version.
             if_missing: Whether networks whose addresses the list allows already are left out, instead of being refused.
                 So the same call can be repeated. What is listed does not change, also not its details.
+            confirmed: The guards that the change may meet, by name; see `with_hooks`.
             details: The details of every entry in which they are absent, such as a `label`; see `EntryDetails`.
 
         Returns:
@@ -920,18 +974,18 @@ class RuleManager:
             cidrgate.errors.RuleError: special_range: '127.0.0.1/32'...
         """
         check_switches(if_missing=if_missing)
-        pieces = split_submission(cidrs, most=self.policy.most_pieces, **details)
+        pieces = self._split(account, cidrs, **details)
         check_labels(pieces)
         existing: list[Entry] = []
 
         def added(_: Transaction, listing: Listing) -> StoredChange:
             if if_missing:
-                change, existing[:] = missing_addition(listing, pieces, self.policy)
+                change, existing[:] = missing_addition(listing, pieces, listing.policy)
                 return change
             cidrs = [entry.cidr for entry in listing.active()]
-            return addition(listing, pieces, validate_addition(pieces, cidrs, self.policy))
+            return addition(listing, pieces, validate_addition(pieces, cidrs, listing.policy))
 
-        return self._change_list(account, added, actor, expect_version, existing=existing).change
+        return self._change_list(account, added, actor, expect_version, confirmed=confirmed, existing=existing).change
 
     def edit(
         self,
@@ -941,6 +995,7 @@ class RuleManager:
         *,
         actor: str | None = None,
         expect_version: int | None = None,
+        confirmed: Iterable[str] = (),
         **details: Unpack[EntryDetails],
     ) -> ListChange:
         """Change the network or the details of one entry. The entry keeps its id, its author and its creation time.
@@ -952,6 +1007,7 @@ class RuleManager:
                 that contains all changes of the entry.
             actor: Who changes the entry, for the change log.
             expect_version: The version of the account that the caller saw; None for any version.
+            confirmed: The guards that the change may meet, by name; see `with_hooks`.
             details: The new details, such as a `label`; None removes one. A detail that is left out, or is `...`, does
                 not change. See `EntryDetails`.
 
@@ -986,9 +1042,9 @@ class RuleManager:
         check_labels([edit])
 
         def edited(_: Transaction, listing: Listing) -> StoredChange:
-            return entry_edit(listing, which, edit, self.policy)
+            return entry_edit(listing, which, edit, listing.policy)
 
-        return self._change_list(account, edited, actor, expect_version).change
+        return self._change_list(account, edited, actor, expect_version, confirmed=confirmed).change
 
     def remove(
         self,
@@ -997,6 +1053,7 @@ class RuleManager:
         actor: str | None = None,
         expect_version: int | None = None,
         allow_empty: bool = False,
+        confirmed: Iterable[str] = (),
     ) -> ListChange:
         """Remove entries from a list: all that are named, or none. To remove the last entry, pass `allow_empty=True`.
 
@@ -1007,6 +1064,7 @@ class RuleManager:
             actor: Who removes the entries, for the change log.
             expect_version: The version of the account that the caller saw; None for any version.
             allow_empty: Whether the list may become empty, which ends enforcement: every address is then allowed.
+            confirmed: The guards that the change may meet, by name; see `with_hooks`.
 
         Returns:
             What changed; `before` has the removed entries, in the order of `which`.
@@ -1034,7 +1092,9 @@ class RuleManager:
         def removed(_: Transaction, listing: Listing) -> StoredChange:
             return listing.change("remove", named_entries(account, listing.entries, keys))
 
-        return self._change_list(account, removed, actor, expect_version, allow_empty=allow_empty).change
+        return self._change_list(
+            account, removed, actor, expect_version, allow_empty=allow_empty, confirmed=confirmed
+        ).change
 
     def replace(
         self,
@@ -1044,6 +1104,7 @@ class RuleManager:
         actor: str | None = None,
         expect_version: int | None = None,
         allow_empty: bool = False,
+        confirmed: Iterable[str] = (),
         **details: Unpack[EntryDetails],
     ) -> ListChange:
         """Replace the whole list in one change. Entries whose network stays keep their id, author and time.
@@ -1055,6 +1116,7 @@ class RuleManager:
             actor: Who changes the list, for new entries and the change log.
             expect_version: The version of the account that the caller saw; None for any version.
             allow_empty: Whether the list may become empty, which ends enforcement: every address is then allowed.
+            confirmed: The guards that the change may meet, by name; see `with_hooks`.
             details: The details of every entry in which they are absent, such as a `label`; see `EntryDetails`. An
                 entry that stays keeps each detail that is absent here and in its `NewEntry`; None clears it.
 
@@ -1079,13 +1141,15 @@ class RuleManager:
             ...     [entry.cidr for entry in manager.replace("acct-1", ["9.9.9.9/32", "1.1.1.1/32"]).entries]
             ['1.1.1.1/32', '9.9.9.9/32']
         """
-        pieces = split_submission(cidrs, most=self.policy.most_pieces, **details)
+        pieces = self._split(account, cidrs, **details)
         check_labels(pieces)
 
         def replaced(_: Transaction, listing: Listing) -> StoredChange:
-            return replaced_list(listing, pieces, self.policy)
+            return replaced_list(listing, pieces, listing.policy)
 
-        return self._change_list(account, replaced, actor, expect_version, allow_empty=allow_empty).change
+        return self._change_list(
+            account, replaced, actor, expect_version, allow_empty=allow_empty, confirmed=confirmed
+        ).change
 
     def restore(
         self,
@@ -1095,6 +1159,7 @@ class RuleManager:
         actor: str | None = None,
         expect_version: int | None = None,
         allow_empty: bool = False,
+        confirmed: Iterable[str] = (),
     ) -> ListChange:
         """Restore the list to its state after a change in the log. This is a new change, and today's rules apply to it.
 
@@ -1106,6 +1171,7 @@ class RuleManager:
             actor: Who changes the list, for new entries and the change log.
             expect_version: The version of the account that the caller saw; None for any version.
             allow_empty: Whether the list may become empty, which ends enforcement: every address is then allowed.
+            confirmed: The guards that the change may meet, by name; see `with_hooks`.
 
         Returns:
             The list in address order.
@@ -1144,9 +1210,11 @@ class RuleManager:
                 )
             since = queries.changes_of_present_account(transaction, account, after=to_sequence)
             then = list_at(listing.entries, since, to_sequence)
-            return restoration(listing, then, self.policy)
+            return restoration(listing, then, listing.policy)
 
-        return self._change_list(account, restored, actor, expect_version, allow_empty=allow_empty).change
+        return self._change_list(
+            account, restored, actor, expect_version, allow_empty=allow_empty, confirmed=confirmed
+        ).change
 
     def undo(
         self,
@@ -1156,6 +1224,7 @@ class RuleManager:
         actor: str | None = None,
         expect_version: int | None = None,
         allow_empty: bool = False,
+        confirmed: Iterable[str] = (),
     ) -> ListChange:
         """Undo one change of a list, as a new change. What other changes did since stays, unlike with `restore`.
 
@@ -1169,6 +1238,7 @@ class RuleManager:
             actor: Who undoes the change, for new entries and the change log.
             expect_version: The version of the account that the caller saw; None for any version.
             allow_empty: Whether the list may become empty, which ends enforcement: every address is then allowed.
+            confirmed: The guards that the change may meet, by name; see `with_hooks`.
 
         Returns:
             What changed.
@@ -1198,10 +1268,13 @@ class RuleManager:
 
         def undone(transaction: Transaction, listing: Listing) -> StoredChange:
             change = logged_change(transaction, account, sequence)
+            queries.refuse_earlier_account(transaction, account, sequence)
             later = partial(transaction.changes, account, None, after=sequence)
-            return undoing(listing, change, later, self.policy)
+            return undoing(listing, change, later, listing.policy)
 
-        return self._change_list(account, undone, actor, expect_version, allow_empty=allow_empty).change
+        return self._change_list(
+            account, undone, actor, expect_version, allow_empty=allow_empty, confirmed=confirmed
+        ).change
 
     def prune_history(self, older_than: Duration, *, actor: str | None = None) -> int:
         """Delete the oldest rows of the change log.
@@ -1327,6 +1400,7 @@ class RuleManager:
         strict: bool = False,
         dry_run: bool = False,
         allow_empty: bool = False,
+        confirmed: Iterable[str] = (),
         actor: str | None = None,
         progress: Callable[[int], object] | None = None,
     ) -> ImportReport:
@@ -1347,6 +1421,7 @@ class RuleManager:
             dry_run: Whether to check everything and store nothing. The report then says what would be stored.
             allow_empty: Whether, with `replace`, an empty list may replace a list with entries, which ends the
                 account's enforcement. Otherwise the account's problem is a `WouldDisableEnforcementError`.
+            confirmed: The guards that the changes may meet, by name; see `with_hooks`.
             actor: Who imports, for the entries and the change log.
             progress: Called after each commit with the number of accounts since the last call.
 
@@ -1376,6 +1451,8 @@ class RuleManager:
         dry_run = dry_run or self._dry_run
         actor = checked_text(actor, "actor")
 
+        guards = self._confirmed_with(allow_empty=allow_empty) | named_guards(confirmed)
+
         def store(part: dict[str, Submission]) -> tuple[int, ImportReport]:
             def stored(transaction: Transaction) -> ImportReport:
                 return import_lists(
@@ -1388,7 +1465,7 @@ class RuleManager:
                     close=close,
                     strict=strict,
                     dry_run=dry_run,
-                    confirmed=self._confirmed_with(allow_empty=allow_empty),
+                    confirmed=guards,
                     at=datetime.now(UTC),
                     actor=actor,
                     origin=self._origin,
@@ -1580,6 +1657,7 @@ class RuleManager:
         expect_versions: Mapping[str, int] | None = None,
         allow_empty: bool = False,
         actor: str | None = None,
+        confirmed: Iterable[str] = (),
         progress: Callable[[int], object] | None = None,
     ) -> ApplyReport:
         """Make accounts what was declared. Applying the same declaration again changes nothing.
@@ -1597,6 +1675,7 @@ class RuleManager:
                 with another version has the problem `VersionConflictError`.
             allow_empty: Whether, with `prune`, a list may become empty, which ends the account's enforcement.
             actor: Who makes the changes, for new entries and the change log.
+            confirmed: The guards that the changes may meet, by name; see `with_hooks`.
             progress: Called after each commit with the number of accounts since the last call.
 
         Returns:
@@ -1622,7 +1701,7 @@ class RuleManager:
         for version in versions.values():
             whole_number(version, "expect_versions", least=0)
         actor = checked_text(actor, "actor")
-        confirmed = self._confirmed_with(allow_empty=allow_empty)
+        guards = self._confirmed_with(allow_empty=allow_empty) | named_guards(confirmed)
 
         def applied(part: Mapping[str, DeclaredAccount]) -> ApplyReport:
             def change(transaction: Transaction) -> ApplyReport:
@@ -1635,7 +1714,7 @@ class RuleManager:
                     strict=strict,
                     dry_run=self._dry_run,
                     expect_versions=versions,
-                    confirmed=confirmed,
+                    confirmed=guards,
                     address=self._address,
                     before_store=self._before_store,
                     in_transaction=self._in_transaction,
@@ -1740,6 +1819,115 @@ class RuleManager:
         seen._in_transaction = _both(self._in_transaction, hook)
         return seen
 
+    def policy_state(self, account: str | None = None) -> PolicyState:
+        """Return the stored policy of the store or of an account, and the policy that applies to it.
+
+        Args:
+            account: The account; a subaccount has the policy of its parent. None for the store.
+
+        Raises:
+            AccountNotFoundError: If there is no such account.
+            StoreError: If the store cannot be read.
+
+        Example:
+            >>> with RuleManager.open("memory://") as manager:
+            ...     changed = manager.set_policy(max_entries=20)
+            ...     manager.policy_state().effective.max_entries
+            20
+        """
+        with self._store.read() as transaction:
+            return policy_state(transaction, account, self.policy)
+
+    def policy_differences(self) -> list[str]:
+        """Return what to say of options that this process was given, and for which the store has another value.
+
+        The stored value counts. An option with its default value counts as not given.
+
+        Raises:
+            StoreError: If the store cannot be read.
+        """
+        with self._store.read_autocommit() as transaction:
+            return differences(self.policy, stored_policy(transaction))
+
+    def set_policy(
+        self,
+        account: str | None = None,
+        *,
+        actor: str | None = None,
+        expect_version: int | None = None,
+        **options: Unpack[PolicyOptions],
+    ) -> PolicyChange:
+        """Store options of the policy, for the whole store or for one account.
+
+        An option of an account wins over that of the store, and a stored option over the `policy` of each process. No
+        list changes: a list over a new limit stays valid, entries can be removed from it, and none can be added.
+
+        Args:
+            account: The account; None for the store.
+            actor: Who changes the policy, for the change log.
+            expect_version: The version of the account or of the store's policy that the caller saw; None for any.
+            options: The options; one that is left out stays, and None takes it back. See `PolicyOptions`.
+
+        Returns:
+            The policy after the change, and the lists that it does not fit.
+
+        Raises:
+            TypeError: If there is no such option, or an option has another type.
+            ValueError: If the value of an option is out of range.
+            AccountNotFoundError: If there is no such account.
+            SubaccountError: If the account is a subaccount, which has the policy of its parent.
+            VersionConflictError: If the version is not the expected version.
+            InvalidTextError: If the actor is too long, or contains an invisible character.
+            StoreError: If the change cannot be stored.
+
+        Example:
+            >>> with RuleManager.open("memory://") as manager:
+            ...     account = manager.create_account("acct-1")
+            ...     added = manager.add("acct-1", "8.8.8.0/24, 1.1.1.1/32")
+            ...     manager.set_policy("acct-1", max_entries=1).over_limit
+            ('acct-1',)
+        """
+        actor = checked_text(actor, "actor")
+        if expect_version is not None:
+            whole_number(expect_version, "expect_version", least=0)
+
+        def change(transaction: Transaction) -> PolicyChange:
+            made = policy_change(
+                transaction,
+                account,
+                options,
+                self.policy,
+                at=datetime.now(UTC),
+                actor=actor,
+                origin=self._origin,
+                expect_version=expect_version,
+                dry_run=self._dry_run,
+            )
+            if self._in_transaction is not None and not self._dry_run:
+                self._in_transaction(transaction, made)
+            return made
+
+        if self._dry_run:
+            with self._store.read() as transaction:
+                return change(transaction)
+        return self._write(change)
+
+    def _split(self, account: str, cidrs: Submission, **details: Unpack[EntryDetails]) -> list[NewEntry]:
+        """Split a submission. Only one that is too long for the policy of this process asks the store for its own."""
+        again: Submission = cidrs
+        if isinstance(cidrs, Iterator):
+            cidrs, again = tee(cidrs)
+        try:
+            return split_submission(cidrs, most=self.policy.most_pieces, **details)
+        except RuleError:
+            try:
+                most = self.policy_state(account).effective.most_pieces
+            except CidrgateError:
+                most = 0
+            if most <= self.policy.most_pieces:
+                raise
+            return split_submission(again, most=most, **details)
+
     def _change_list(
         self,
         account: str,
@@ -1749,11 +1937,12 @@ class RuleManager:
         *,
         allow_empty: bool = False,
         existing: list[Entry] | None = None,
+        confirmed: Iterable[str] = (),
     ) -> ListOutcome:
         actor = checked_text(actor, "actor")
         if expect_version is not None:
             whole_number(expect_version, "expect_version", least=0)
-        confirmed = self._confirmed_with(allow_empty=allow_empty)
+        guards = self._confirmed_with(allow_empty=allow_empty) | named_guards(confirmed)
         request = ListRequest(
             account,
             make,
@@ -1762,9 +1951,10 @@ class RuleManager:
             self._before_store,
             self._in_transaction,
             self._address,
-            confirmed,
+            guards,
             self._origin,
             [] if existing is None else existing,
+            self.policy,
         )
         if self._dry_run:
             with self._store.read() as transaction:

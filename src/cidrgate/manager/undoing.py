@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from cidrgate.stores import StoredChange, Transaction
     from cidrgate.values import Change, Entry
 
-__all__ = ["logged_change", "undoing"]
+__all__ = ["UNDOABLE", "logged_change", "undoing"]
+
+UNDOABLE = frozenset({"add", "edit", "remove", "replace", "restore", "undo"})
+"""The actions that can be undone. Others are not about the entries alone, or time has made them."""
 
 _MOST_NAMED = 20
 """How many networks a message names."""
@@ -67,8 +70,8 @@ def undoing(listing: Listing, change: Change, later: Callable[[], Sequence[Chang
         UndoConflictError: If later changes altered what the change did, or if nothing is left to undo.
         RuleError: If an entry that comes back breaks a rule, such as one that overlaps with an entry added since.
     """
-    if change.action in ("create_account", "expire") or not (change.before or change.after):
-        raise _refusal(change, _CANNOT.get(change.action, "it is not a change of entries"))
+    if change.action not in UNDOABLE:
+        raise _refusal(change, _CANNOT.get(change.action, "it is not a change of the list"))
     at = listing.at
     now = {entry.id: entry for entry in listing.entries}
     by_cidr = {entry.cidr: entry for entry in listing.entries}
@@ -113,6 +116,9 @@ def undoing(listing: Listing, change: Change, later: Callable[[], Sequence[Chang
 _CANNOT = {
     "create_account": "it created the account",
     "expire": "the entries that it removed have expired",
+    "rename_account": "it renamed the account: rename it back",
+    "move_account": "it changed the parent of the account: change it back",
+    "edit_account": "it changed the account and not the list: edit the account",
 }
 
 

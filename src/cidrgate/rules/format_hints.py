@@ -24,6 +24,7 @@ _DASHES = re.compile("[\u2010-\u2015\u2212\ufe58\ufe63\uff0d]")
 _SLASHES = re.compile("[\u2044\u2215\u29f8\uff0f]")
 _DOTS = re.compile("[\u2024\u3002\ufe52\uff0e\uff61]")
 _COLONS = re.compile("[\u02d0\u2236\ua789\ufe55\uff1a]")
+_QUOTES = "'\"`\u2018\u2019\u201c\u201d\u201e\u00ab\u00bb<>()[]"
 _PORT = re.compile(r"(?:([0-9.]++)|\[([0-9a-fA-F.:]++)\]):[0-9]{1,5}")
 
 
@@ -127,6 +128,9 @@ def format_hint(text: str) -> FormatHint:
         return _hint_on_notation(text, meant.notation, meant.networks)
     if any(map(str.isspace, text)):
         return _hint_on_space(text)
+    inside = meaning_of(text.strip(_QUOTES)) if text[0] in _QUOTES and text[-1] in _QUOTES else None
+    if inside is not None and len(inside.networks) <= _MOST_NAMED:
+        return FormatHint("leave out the quotes: write", (Alternative(inside.networks),))
     if "*" in text:
         return FormatHint(f"wildcards are not supported: {_WANTED}")
     if port := _PORT.fullmatch(text):

@@ -20,9 +20,11 @@ from cidrgate.service.api import (
     change_stream,
     checks as questions,
     entries,
+    found_entries,
     health,
     history,
     lists,
+    policies,
     problem_pages,
     sessions,
     tokens,
@@ -101,6 +103,7 @@ def create_app(
             {"name": "entries", "description": "The entries of a list, and every way to change them."},
             {"name": "questions", "description": "Whether a list allows an address, and what a change would do."},
             {"name": "history", "description": "What changed, when and by whom; and how to restore an earlier list."},
+            {"name": "policy", "description": "What lists may contain."},
             {"name": "tokens", "description": "Who may use the service."},
             {"name": "sessions", "description": "Who is signed in to the console."},
             {"name": "operation", "description": "For the systems that operate the service."},
@@ -122,8 +125,9 @@ def create_app(
         probe=StoreProbe(manager._store),
         feed=ChangeFeed(manager._store, MOST_STREAMS),
     )
-    parts = (accounts, entries, lists, questions, history, tokens, sessions, health, problem_pages)
+    parts = (accounts, entries, lists, questions, history, policies, tokens, sessions, health, problem_pages)
     routers = [*(part.router for part in parts), history.of_all, change_stream.router]
+    routers.append(found_entries.router)
     app.state.routes = [route for router in routers for route in router.routes]
     # Not `include_router`: it makes every route again, at the first request.
     app.router.routes.extend(app.state.routes)

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from sqlalchemy import bindparam, delete, or_, select, update
+from sqlalchemy import bindparam, delete, func, or_, select, update
 
 from cidrgate.errors import StoreConflictError
 from cidrgate.stores.key_lists import in_keys
-from cidrgate.stores.schema import accounts, changes
+from cidrgate.stores.schema import accounts, changes, entries, facts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from cidrgate.stores.sql import Transaction
     from cidrgate.stores.values import StoredAccount
@@ -93,6 +94,54 @@ class AccountRows:
             if said.get("name") == row.account:
                 found[row.account] = max(found.get(row.account, 0), said.get("version", 0))
         return found
+
+    def store_policy(self, *, locks: bool = False) -> dict[str, Any] | None:
+        """Return the policy of the store as it is stored; None if nobody set one.
+
+        Args:
+            locks: Whether other writers wait until this transaction ends, before they change it.
+        """
+        statement = select(facts.c.policy)
+        found: dict[str, Any] | None = self._connection.scalars(
+            statement.with_for_update() if locks else statement
+        ).one()
+        return found
+
+    def set_store_policy(self, policy: dict[str, Any]) -> None:
+        """Store the policy of the store."""
+        self._connection.execute(update(facts).values(policy=policy))
+
+    def set_policy(self, account: StoredAccount, policy: dict[str, Any] | None) -> None:
+        """Store what an account overrides of the policy; None for nothing."""
+        self._connection.execute(update(accounts).where(accounts.c.id == account.id).values(policy=policy))
+
+    def policies(self) -> dict[str, dict[str, Any]]:
+        """Return what accounts override of the policy, by name; accounts that override nothing are left out."""
+        rows = self._connection.execute(
+            select(accounts.c.name, accounts.c.policy).where(accounts.c.policy.is_not(None))
+        )
+        return {row.name: row.policy for row in rows}
+
+    def longer_than(self, limit: int, at: datetime, account: StoredAccount | None = None) -> list[str]:
+        """Return the accounts with more entries than a limit, sorted by name.
+
+        Args:
+            limit: The limit.
+            at: The time at which entries have expired or not, with a time zone.
+            account: Only this account; None for all.
+        """
+        counted = or_(entries.c.expires_at.is_(None), entries.c.expires_at > at)
+        statement = (
+            select(accounts.c.name)
+            .join(entries, entries.c.account_id == accounts.c.id)
+            .where(counted)
+            .group_by(accounts.c.id, accounts.c.name)
+            .having(func.count() > limit)
+            .order_by(accounts.c.name)
+        )
+        if account is not None:
+            statement = statement.where(accounts.c.id == account.id)
+        return list(self._connection.scalars(statement))
 
     def set_version(self, account: StoredAccount, version: int) -> None:
         """Set the version of an account."""

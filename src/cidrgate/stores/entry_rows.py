@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, get_args, get_type_hints
 
 from sqlalchemy import bindparam, insert, select, update
 
+from cidrgate._engine import canonical_prefix
 from cidrgate.stores.schema import entries, utc_text
 from cidrgate.values import DETAILS, Entry, EntryEdit, NewEntry
 
@@ -135,7 +136,10 @@ def entry_from_row(account: str, values: Sequence[Any]) -> Entry:
         account: The account whose list contains the entry.
         values: The values of `select_entries`, without the account's key.
     """
-    return Entry(account=account, **dict(zip(_NAMES, values, strict=True)))
+    fields_of = dict(zip(_NAMES, values, strict=True))
+    if ":" in fields_of["cidr"] and "." in fields_of["cidr"]:
+        fields_of["cidr"] = canonical_prefix(fields_of["cidr"])  # PostgreSQL writes ::1:2/128 as ::0.1.0.2/128
+    return Entry(account=account, **fields_of)
 
 
 def insert_values(account_id: int, entry: Entry) -> dict[str, object]:

@@ -150,9 +150,10 @@ entries = Table(
     Column("created_by", Text),
     *map(_detail_column, DETAILS),
     UniqueConstraint("account_id", "cidr").ddl_if("sqlite"),
-    # No two entries of an account may overlap, whichever program writes them. Equal networks overlap too.
+    # No two entries of an account may overlap, whichever program writes them. Equal networks overlap too. The network
+    # is the first column, so that the index of this constraint also finds the entries of all accounts.
     ExcludeConstraint(
-        ("account_id", "="), ("cidr", "&&"), name="entries_no_overlap", using="gist", ops={"cidr": "inet_ops"}
+        ("cidr", "&&"), ("account_id", "="), name="entries_no_overlap", using="gist", ops={"cidr": "inet_ops"}
     ).ddl_if("postgresql"),
     Index("entries_by_account", "account_id").ddl_if("postgresql"),
     sqlite_autoincrement=True,  # the id of a removed entry is never used again

@@ -42,6 +42,7 @@ from cidrgate.stores.entry_rows import (
 )
 from cidrgate.stores.key_lists import in_keys, in_names
 from cidrgate.stores.schema import accounts, changes, entries, facts, matches, utc_text
+from cidrgate.stores.search import MOST_FOUND, FoundRow
 from cidrgate.stores.values import StoredAccount, StoredList
 from cidrgate.values import Account, ListState
 
@@ -51,10 +52,11 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection, FromClause, Row, Select, Table
     from sqlalchemy.sql.selectable import TextualSelect
 
+    from cidrgate.stores.search import WantedNetwork
     from cidrgate.stores.values import NewList, StoredChange
     from cidrgate.values import Action, Change, Entry, Origin
 
-__all__ = ["Transaction", "select_accounts_named", "select_lists_after"]
+__all__ = ["Transaction", "select_accounts_named", "select_found", "select_lists_after"]
 
 _ROWS_A_FETCH = 20_000
 
@@ -145,6 +147,15 @@ _select_list_states = select(
 )
 _select_matches = (
     select(matches.c.entry_id, matches.c.at).join(entries).where(entries.c.account_id == bindparam("owner"))
+)
+select_found = select_entries.with_only_columns(accounts.c.name, *select_entries.selected_columns).select_from(
+    _entries_and_accounts
+)
+"""Entries with the names of their accounts: what `find_entries` needs of each."""
+_count_subaccounts = (
+    select(accounts.c.parent_id, func.count().label("held"))
+    .where(in_keys(accounts.c.parent_id, "ids"))
+    .group_by(accounts.c.parent_id)
 )
 _raise_versions = update(accounts).where(in_keys(accounts.c.id, "ids")).values(version=accounts.c.version + 1)
 _insert_changes = insert(changes)
@@ -316,6 +327,7 @@ class Transaction(ABC):
         limit: int | None = None,
         parent: str | None = None,
         containing: str | None = None,
+        starting_with: str | None = None,
     ) -> list[Account]:
         """Return accounts, sorted by name.
 
@@ -324,17 +336,27 @@ class Transaction(ABC):
             limit: The largest number of accounts to return; None for all.
             parent: Only the subaccounts of this account.
             containing: Only accounts whose names contain this text, in upper or lower case.
+            starting_with: Only accounts whose names start with this text, in upper or lower case.
         """
         statement = _select_accounts.order_by(accounts.c.name).limit(limit)
+        keys: dict[str, list[int]] = {}
         if after is not None:
             statement = statement.where(accounts.c.name > after)
-        if parent is not None:
-            statement = statement.where(_parents.c.name == parent)
-        if containing is not None:
-            statement = statement.where(accounts.c.name.icontains(containing, autoescape=True))
         if limit is None:
             self._expect_much()
-        rows = self._connection.execute(statement)
+        named = []
+        if containing is not None:
+            named.append(_names_like("%", containing, "%"))
+        if starting_with is not None:
+            named.append(_names_like("", starting_with, "%"))
+        if parent is not None:
+            statement = statement.where(_parents.c.name == parent)
+        elif named:
+            found = self._accounts_found(containing or "", starting_with or "", named)
+            if found is not None:
+                statement = statement.where(in_keys(accounts.c.id, "found"))
+                keys["found"] = found
+        rows = self._connection.execute(statement.where(*named), keys)
         return [
             Account(
                 name=row.name,
@@ -345,6 +367,42 @@ class Transaction(ABC):
             )
             for row in rows
         ]
+
+    def _accounts_found(
+        self, containing: str, starting_with: str, named: Sequence[ColumnElement[bool]]
+    ) -> list[int] | None:
+        """Return the ids of all accounts with certain names, by an index.
+
+        Args:
+            containing: A text in the names; may be empty.
+            starting_with: A text with which the names start; may be empty.
+            named: The same as conditions.
+
+        Returns:
+            The ids. None if there are more than `MOST_FOUND`, or no index can find them.
+        """
+        found = self._connection.scalars(select(accounts.c.id).where(*named).limit(MOST_FOUND + 1)).all()
+        return None if len(found) > MOST_FOUND else list(found)
+
+    def find_entries(self, wanted: WantedNetwork, *, after: int = 0, limit: int | None = None) -> list[FoundRow]:
+        """Return the entries of all accounts that cover or overlap a network, by id, which grows with each new entry.
+
+        Args:
+            wanted: What is searched for.
+            after: Only entries with a greater id.
+            limit: The largest number of entries to return; None for all.
+        """
+        if limit is None:
+            self._expect_much()
+        rows = self._entries_found(wanted, after, limit)
+        owners = list({row.account_id for row in rows})
+        counted = self._connection.execute(_count_subaccounts, {"ids": owners})
+        subaccounts = {row.parent_id: row.held for row in counted}
+        return [FoundRow(entry_from_row(row[0], row[2:]), subaccounts.get(row.account_id, 0)) for row in rows]
+
+    @abstractmethod
+    def _entries_found(self, wanted: WantedNetwork, after: int, limit: int | None) -> Sequence[Row[Any]]:
+        """Return the rows of `select_found` for `find_entries`, in its order."""
 
     def entry_counts(self, at: datetime, names: Collection[str] | None = None) -> dict[str, int]:
         """Return the number of entries of each account that has any, by name, without entries expired at a time.
@@ -688,6 +746,15 @@ class Transaction(ABC):
         ids = sorted(set(account_ids))
         if ids:
             self._connection.execute(_raise_versions, {"ids": ids})
+
+
+def _names_like(before: str, text: str, after: str) -> ColumnElement[bool]:
+    """Return the condition that names of accounts have a text in upper or lower case, between two parts of a pattern.
+
+    PostgreSQL has its index on `lower(name)`, so this is not ILIKE.
+    """
+    escaped = text.replace("/", "//").replace("%", "/%").replace("_", "/_")
+    return func.lower(accounts.c.name).like(before + func.lower(escaped) + after, escape="/")
 
 
 def _between(account: str, above: int, below: int | None) -> ColumnElement[bool]:

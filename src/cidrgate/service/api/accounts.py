@@ -60,6 +60,15 @@ Containing = Annotated[
 ]
 
 
+StartingWith = Annotated[
+    str | None,
+    Query(
+        min_length=1,
+        max_length=LONGEST_NAME,
+        description="Only accounts whose names start with this text, in upper or lower case.",
+    ),
+]
+
 _DISPLAY_NAME = "A name for people, with the rules of labels; an empty one is null."
 
 
@@ -173,17 +182,19 @@ def list_accounts(
         str | None, Query(min_length=1, max_length=LONGEST_NAME, description="Only subaccounts of this account.")
     ] = None,
     containing: Containing = None,
+    starting_with: StartingWith = None,
 ) -> Response:
     """List the accounts that this token may see: all by name, or the token's own accounts with their subaccounts."""
     manager = service_of(request).manager
     after = text_of_cursor(cursor)
     if parent is not None:
         principal.require_account(manager, parent)
-        return _subaccounts(manager, parent, limit, after, containing)
-    _require_storable(containing)
+        return _subaccounts(manager, parent, limit, after, containing, starting_with)
+    _require_storable(containing=containing, starting_with=starting_with)
     if principal.admin:
-        return _page(manager, manager.accounts(after=after, limit=limit + 1, containing=containing), limit)
-    found, more = _own(manager, principal.accounts, limit, after, containing)
+        found = manager.accounts(after=after, limit=limit + 1, containing=containing, starting_with=starting_with)
+        return _page(manager, found, limit)
+    found, more = _own(manager, principal.accounts, limit, after, containing, starting_with)
     return Answer({"items": _records(manager, found[:limit]), "next_cursor": more}).read()
 
 
@@ -219,9 +230,12 @@ def list_subaccounts(
     limit: Limit = 100,
     cursor: Cursor = None,
     containing: Containing = None,
+    starting_with: StartingWith = None,
 ) -> Response:
     """List the subaccounts of an account, by name."""
-    return _subaccounts(service_of(request).manager, account_name, limit, text_of_cursor(cursor), containing)
+    return _subaccounts(
+        service_of(request).manager, account_name, limit, text_of_cursor(cursor), containing, starting_with
+    )
 
 
 @router.post(
@@ -312,26 +326,36 @@ def _create(
     return service.answers.once(once, carry_out)
 
 
-def _subaccounts(manager: RuleManager, parent: str, limit: int, after: str | None, containing: str | None) -> Response:
-    _require_storable(containing)
+def _subaccounts(
+    manager: RuleManager, parent: str, limit: int, after: str | None, containing: str | None, starting_with: str | None
+) -> Response:
+    _require_storable(containing=containing, starting_with=starting_with)
     manager.account(parent)
-    found = manager.accounts(after=after, limit=limit + 1, parent=parent, containing=containing)
+    found = manager.accounts(
+        after=after, limit=limit + 1, parent=parent, containing=containing, starting_with=starting_with
+    )
     return _page(manager, found, limit)
 
 
-def _require_storable(text: str | None) -> None:
-    """Refuse a text that no database can look for.
+def _require_storable(**texts: str | None) -> None:
+    """Refuse texts that no database can look for.
 
     Raises:
-        InvalidRequestError: If it contains a character that no name contains.
+        InvalidRequestError: If one contains a character that no name contains.
     """
-    if text is not None and not storable(text):
+    wrong = [name for name, text in texts.items() if text is not None and not storable(text)]
+    if wrong:
         detail = "no name contains these characters"
-        raise InvalidRequestError([{"code": "invalid_value", "detail": detail, "parameter": "containing"}])
+        raise InvalidRequestError([{"code": "invalid_value", "detail": detail, "parameter": name} for name in wrong])
 
 
 def _own(
-    manager: RuleManager, names: Sequence[str], limit: int, after: str | None, containing: str | None
+    manager: RuleManager,
+    names: Sequence[str],
+    limit: int,
+    after: str | None,
+    containing: str | None,
+    starting_with: str | None,
 ) -> tuple[list[Account], str | None]:
     """Return a page of the accounts that a token names, each followed by its subaccounts.
 
@@ -341,7 +365,9 @@ def _own(
         limit: The number of accounts on a page.
         after: The end of the page before: one of `names`, followed by a line with its subaccount if that was the last.
         containing: Only accounts whose names contain this text, in upper or lower case.
+        starting_with: Only accounts whose names start with this text, in upper or lower case.
     """
+    within, beginning = (containing or "").lower(), (starting_with or "").lower()
     ended_in, _, ended_with = (after or "").partition("\n")
     found: list[Account] = []
     for given in names:
@@ -349,13 +375,19 @@ def _own(
             account = find_account(manager, given)
             if account is None or account.parent in names:  # a subaccount follows its parent
                 continue
-            if containing is None or containing.lower() in given.lower():
+            if within in given.lower() and given.lower().startswith(beginning):
                 found.append(account)
         elif given < ended_in:
             continue
         if len(found) <= limit:
             last = ended_with if given == ended_in and ended_with else None
-            found += manager.accounts(after=last, limit=limit + 1 - len(found), parent=given, containing=containing)
+            found += manager.accounts(
+                after=last,
+                limit=limit + 1 - len(found),
+                parent=given,
+                containing=containing,
+                starting_with=starting_with,
+            )
         if len(found) > limit:
             end = found[limit - 1]
             return found, cursor_after(end.name if end.parent is None else f"{end.parent}\n{end.name}")

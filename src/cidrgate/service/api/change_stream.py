@@ -77,7 +77,9 @@ async def follow_changes(
     service = service_of(request)
     begin = _sequence(last_event_id) if last_event_id else after
     if request.scope.get(HEAD_ONLY):
-        return Response(headers=_HEADERS)
+        response = Response(headers=_HEADERS)
+        del response.headers["content-length"]
+        return response
     woken = asyncio.Event()
     loop = asyncio.get_running_loop()
 

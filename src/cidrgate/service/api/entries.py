@@ -61,6 +61,7 @@ __all__ = [
     "ListedEntryModel",
     "admin_request",
     "change_request",
+    "store_request",
     "router",
 ]
 
@@ -354,7 +355,7 @@ class ChangeRequest:
         expected = expected_versions(self.if_match)
         candidates: list[int | None] = [None]
         if expected is not None:
-            now = 0 if len(expected) == 1 else manager.account(self.account).version
+            now = 0 if len(expected) == 1 or not self.account else manager.account(self.account).version
             # Versions only grow: those that are over cannot match any more.
             candidates = [*sorted(one for one in expected if one >= now)[:_TRIES]] or [max(expected)]
         for number, version in enumerate(candidates, 1):
@@ -392,6 +393,15 @@ async def _admin_request(
     return await _request_of(request, principal, account_name, confirm, if_match, idempotency_key)
 
 
+async def _store_request(
+    request: Request,
+    principal: Admin,
+    if_match: IfMatch = None,
+    idempotency_key: IdempotencyKey = None,
+) -> ChangeRequest:
+    return await _request_of(request, principal, "", [], if_match, idempotency_key)
+
+
 async def _request_of(
     request: Request,
     principal: Principal,
@@ -415,6 +425,9 @@ change_request = Annotated[ChangeRequest, Depends(_change_request)]
 admin_request = Annotated[ChangeRequest, Depends(_admin_request)]
 """A request of an admin that changes the account in the path."""
 
+store_request = Annotated[ChangeRequest, Depends(_store_request)]
+"""A request of an admin that changes something of the whole store."""
+
 
 @router.get("", response_model=EntryPageModel, responses=answers(404, headers={200: READ}))
 def list_entries(
@@ -433,7 +446,7 @@ def list_entries(
         "etag": etag(owner.version),
         "enforced": enforced(entries),
         "editable": owner.name == account_name and principal.may_write(account_name, None),
-        "max_entries": manager.policy.max_entries,
+        "max_entries": manager.policy_state(account_name).effective.max_entries,
         "items": [entry_record(entry, matched.get(entry.id)) for entry in shown],
         "next_cursor": None if last is None else cursor_after(last.cidr),
     }

@@ -5,7 +5,13 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import AfterValidator
 
-from cidrgate.errors import AccountExistsError, AccountNotFoundError, InvalidAccountError, SubaccountError
+from cidrgate.errors import (
+    AccountExistsError,
+    AccountNotFoundError,
+    InvalidAccountError,
+    InvalidTextError,
+    SubaccountError,
+)
 from cidrgate.service.console.fields import ShortQuery, ShortText
 from cidrgate.service.console.lists import AccountQuery, view_of
 from cidrgate.service.console.messages import message_of, parent_message
@@ -32,8 +38,10 @@ _After = Annotated[str | None, Query(max_length=255), AfterValidator(_storable_o
 
 
 @router.get("/accounts")
-def accounts_page(request: Request, person: SignedIn, q: ShortQuery = "", after: _After = None) -> Response:
-    """Show the accounts that a person may see."""
+def accounts_page(
+    request: Request, person: SignedIn, q: ShortQuery = "", after: _After = None, deleted: ShortQuery = ""
+) -> Response:
+    """Show the accounts that a person may see, and which one was just deleted."""
     manager = service_of(request).manager
     sought = q.strip()
     if person.principal.admin:
@@ -52,11 +60,12 @@ def accounts_page(request: Request, person: SignedIn, q: ShortQuery = "", after:
         template,
         person=person,
         q=sought,
+        deleted=deleted if deleted and person.principal.admin and find_account(manager, deleted) is None else None,
         after=after,
         accounts=[account for account in shown if account.name in states],
         states=states,
         more=None if last is None else last.name,
-        limit=manager.policy.max_entries,
+        limit=manager.policy_state().effective.max_entries,
     )
 
 
@@ -82,22 +91,31 @@ def subaccounts_page(request: Request, person: SignedIn, account: AccountQuery, 
 def new_account_page(request: Request, person: SignedIn, parent: ShortQuery = "") -> Response:
     """Show the form for a new account."""
     person.principal.require_admin()
-    return page(request, "new_account.html", person=person, name="", parent=parent, refused=None)
+    return page(request, "new_account.html", person=person, name="", display_name="", parent=parent, refused=None)
 
 
 @router.post("/accounts/new")
-def create_account(request: Request, person: SignedInForm, name: ShortText = "", parent: ShortText = "") -> Response:
+def create_account(
+    request: Request,
+    person: SignedInForm,
+    name: ShortText = "",
+    parent: ShortText = "",
+    display_name: ShortText = "",
+) -> Response:
     """Create an account."""
     person.principal.require_admin()
     try:
         made = person.principal.changing(service_of(request).manager).create_account(
-            name.strip(), parent=parent.strip() or None, actor=person.principal.name
+            name.strip(),
+            parent=parent.strip() or None,
+            display_name=display_name.strip() or None,
+            actor=person.principal.name,
         )
-    except (InvalidAccountError, AccountExistsError) as error:
+    except (InvalidAccountError, InvalidTextError, AccountExistsError) as error:
         refused = message_of(error)
     except (AccountNotFoundError, SubaccountError) as error:
         refused = parent_message(error, parent.strip())
     else:
         return go(request, "list", account=made.name)
-    known: dict[str, Any] = {"name": name, "parent": parent, "refused": refused}
+    known: dict[str, Any] = {"name": name, "display_name": display_name, "parent": parent, "refused": refused}
     return page(request, "new_account.html", person=person, status=422, **known)

@@ -23,6 +23,7 @@ from cidrgate.errors import (
     StoreError,
 )
 from cidrgate.service.console import (
+    account_changes,
     accounts,
     adding,
     checks as questions,
@@ -61,8 +62,22 @@ _TITLES = {
     503: "The lists are unavailable",
 }
 _PAGE_HEADERS = ((b"referrer-policy", b"same-origin"), (b"cidrgate-page", b"1"))
-_TYPED = {"cidrs": "Networks", "cidr": "Network", "label": "Label", "name": "Name"}
+_TYPED = {"cidrs": "Networks", "cidr": "Network", "label": "Label", "name": "Name", "display_name": "Display name"}
 """The fields in which a person types; no error may lose their text."""
+
+
+_PARTS = (
+    signing_in,
+    accounts,
+    account_changes,
+    lists,
+    adding,
+    editing,
+    going_back,
+    questions,
+    tokens,
+    signed_in,
+)
 
 
 def add_console(app: FastAPI) -> None:
@@ -73,7 +88,7 @@ def add_console(app: FastAPI) -> None:
     """
     console = FastAPI(title="cidrgate console", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     console.state.service = app.state.service
-    for part in (signing_in, accounts, lists, adding, editing, going_back, questions, tokens, signed_in):
+    for part in _PARTS:
         console.router.routes.extend(part.router.routes)  # not `include_router`, which makes every route again
     console.add_api_route("/", _first_page, methods=["GET"])
     console.mount("/static", _Assets(directory=Path(__file__).with_name("static")))

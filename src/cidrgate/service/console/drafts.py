@@ -11,7 +11,9 @@ from fastapi import Depends, Form
 from cidrgate._engine import canonical_prefix
 from cidrgate.errors import CidrgateError, InvalidAddressError, Problem, RuleError, StoreError
 from cidrgate.manager import RuleManager
+from cidrgate.manager.previews import networks_without
 from cidrgate.rules import RULE_OF_CODE, split_submission
+from cidrgate.rules.notations import Notation, meaning_of
 from cidrgate.service.console.changing import ListEdit, Preview, preview_change
 from cidrgate.service.console.details import detail_of_text, detail_text, details_sent, takes_details
 from cidrgate.service.console.fields import Confirmations, Ids, ListText, ShortText
@@ -247,6 +249,7 @@ class DraftProblem:
         parts: The networks that the submitted text contains, if it can be split.
         gives_way: Ids of the listed entries that it could replace.
         narrower: Positions of submitted networks that it covers, and that could be omitted.
+        repeats: Whether the list, or another submitted network, contains already what it means.
         can_leave_out: Whether omitting the network would solve the problem.
     """
 
@@ -257,6 +260,7 @@ class DraftProblem:
     parts: tuple[str, ...] = ()
     gives_way: tuple[int, ...] = ()
     narrower: tuple[int, ...] = ()
+    repeats: bool = False
     can_leave_out: bool = False
 
     def obvious(self) -> dict[int, tuple[str, ...]]:
@@ -265,7 +269,7 @@ class DraftProblem:
             return {self.position: self.parts}
         if len(self.alternatives) == 1:
             return {self.position: self.alternatives}
-        if self.can_leave_out and self.problem.code in ("duplicate_entry", "subset_exists"):
+        if self.can_leave_out and (self.repeats or self.problem.code in ("duplicate_entry", "subset_exists")):
             return {self.position: ()}
         return dict.fromkeys(self.narrower, ())
 
@@ -362,6 +366,8 @@ def corrections_for(
     if not several:
         each = parts or [text for one in alternatives for text in one.split(", ")]
         parts, alternatives = (), tuple(each[:_MOST_ALTERNATIVES])
+    there = [entry.cidr for entry in listed] + [cidr for text in texts if (cidr := _canonical(text)) is not None]
+    repeats = not alternatives and not parts and position < len(texts) and _is_covered(texts[position], there)
     gives_way: tuple[int, ...] = ()
     narrower: tuple[int, ...] = ()
     if rule.can_give_way and not problem.more_conflicts:
@@ -379,11 +385,22 @@ def corrections_for(
         parts,
         gives_way,
         narrower,
+        repeats,
         can_leave_out=rule.can_leave_out,
     )
 
 
 _MOST_ALTERNATIVES = 4
+
+
+def _is_covered(text: str, cidrs: list[str]) -> bool:
+    """Return whether networks contain all that a text means, if it is not a network and has one meaning."""
+    meaning = None if _canonical(text) is not None else meaning_of(text)
+    return (
+        meaning is not None
+        and meaning.notation is not Notation.HOST_BITS
+        and not networks_without(meaning.networks, cidrs)
+    )
 
 
 _Number = Annotated[int, Form(ge=0, le=2**63 - 1), PLAIN]

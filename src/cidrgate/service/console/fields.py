@@ -9,7 +9,17 @@ from cidrgate.service.http.integers import PLAIN
 from cidrgate.service.http.limits import LONGEST_FORM_LIST, LONGEST_NAME
 from cidrgate.service.http.pagination import storable
 
-__all__ = ["Confirmations", "Ids", "ListQuery", "ListText", "MaybeText", "ShortQuery", "ShortText", "numbers_in"]
+__all__ = [
+    "Confirmations",
+    "Ids",
+    "ListQuery",
+    "ListText",
+    "MaybeText",
+    "Number",
+    "ShortQuery",
+    "ShortText",
+    "numbers_in",
+]
 
 _MOST_DIGITS = 18
 
@@ -32,6 +42,8 @@ ShortQuery = Annotated[str, Query(max_length=LONGEST_NAME), AfterValidator(_stor
 """A name in the URL of a page."""
 ListQuery = Annotated[str, Query(max_length=2_000)]
 """Networks in the URL of a page."""
+Number = Annotated[int, Form(ge=0, le=2**63 - 1), PLAIN]
+"""A number, such as the version of a list."""
 Ids = Annotated[list[Annotated[int, Form(ge=0, le=2**63 - 1), PLAIN]], Form(max_length=200)]
 """Ids of entries."""
 Confirmations = Annotated[list[Annotated[str, Form(max_length=100)]], Form(max_length=20)]

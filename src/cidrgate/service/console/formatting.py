@@ -3,11 +3,19 @@
 from typing import Final
 
 from cidrgate.manager.outcomes import Guard
+from cidrgate.manager.undoing import UNDOABLE
 from cidrgate.rules import RULES
 from cidrgate.service.console.details import detail_word
 from cidrgate.values import DETAILS, Change, Detail, Entry
 
-__all__ = ["CONFIRMATIONS", "ENABLE_ENFORCEMENT", "PROBLEM_TITLES", "can_undo", "change_sentence"]
+__all__ = [
+    "CONFIRMATIONS",
+    "ACCOUNT_CONFIRMATIONS",
+    "ENABLE_ENFORCEMENT",
+    "PROBLEM_TITLES",
+    "can_undo",
+    "change_sentence",
+]
 
 PROBLEM_TITLES: Final = {rule.code: rule.title for rule in RULES}
 
@@ -23,12 +31,22 @@ CONFIRMATIONS: Final = {
 }
 """The confirmations before a change that could surprise a person."""
 
+ACCOUNT_CONFIRMATIONS: Final = {
+    Guard.DISABLE_ENFORCEMENT.value: (
+        "Stop enforcing the list for the name that requests use now: they become requests of an unknown account, or of "
+        "an account without entries."
+    ),
+    Guard.LOCK_OUT.value: CONFIRMATIONS[Guard.LOCK_OUT.value],
+    Guard.OTHER_LIST.value: "Let another list decide for this account: other addresses may call.",
+}
+"""The confirmations before a change of an account itself."""
+
 _NAMED = 3
 
 
 def can_undo(change: Change) -> bool:
     """Return whether a change is of a kind that can be undone, whatever came after it."""
-    return change.action != "expire" and bool(change.before or change.after)
+    return change.action in UNDOABLE
 
 
 def change_sentence(change: Change) -> str:

@@ -97,12 +97,13 @@ def view_of(request: Request, person: Person, name: str) -> ListView:
     owner, entries = manager.listing(name)
     own = person.guarded_address
     decision = None if own is None else decide(owner.name, entries, own, datetime.now(UTC))
-    block = None if own is None or manager.policy.allow_special else special_block(str(ip_network(own)))
+    policy = manager.policy_state(name).effective
+    block = None if own is None or policy.allow_special else special_block(str(ip_network(own)))
     return ListView(
         account,
         owner,
         entries,
-        manager.policy.max_entries,
+        policy.max_entries,
         editable=account.parent is None and principal.may_write(name, None),
         owner_visible=_may_see(manager, person, owner.name),
         decision=decision,

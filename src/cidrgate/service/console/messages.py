@@ -241,6 +241,11 @@ WORDS: Final[Mapping[type[CidrgateError], str | Callable[[Any], str]]] = {
     errors.SessionNotFoundError: "There is no such session, or it has already ended.",
     errors.CredentialEndedError: "Your session or its token has ended. Nothing was changed.",
     errors.SubaccountError: _inherited,
+    errors.AccountHasSubaccountsError: lambda error: (
+        f"The account has subaccounts: {some_of(error.subaccounts, _MOST_NAMED)}. Delete them too, or move them first."
+        if error.subaccounts
+        else "The account has subaccounts. Delete them too, or move them first."
+    ),
     errors.HistoryError: (
         "The history does not have this change: it was deleted because of its age, or belongs to another list."
     ),
@@ -261,6 +266,7 @@ WORDS: Final[Mapping[type[CidrgateError], str | Callable[[Any], str]]] = {
     errors.StoreNotFoundError: _OPERATOR,
     errors.StoreError: f"The database does not answer. {_LATER}",
     errors.SnapshotError: _OPERATOR,
+    errors.InvalidCopyError: _OPERATOR,
     errors.MissingExtraError: _OPERATOR,
     errors.ProxyProtocolError: _OPERATOR,
     errors.MissingAccountError: "Choose an account first.",

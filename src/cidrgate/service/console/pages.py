@@ -18,7 +18,13 @@ from cidrgate.service.console.details import (
     flag_words,
     input_type,
 )
-from cidrgate.service.console.formatting import CONFIRMATIONS, PROBLEM_TITLES, can_undo, change_sentence
+from cidrgate.service.console.formatting import (
+    ACCOUNT_CONFIRMATIONS,
+    CONFIRMATIONS,
+    PROBLEM_TITLES,
+    can_undo,
+    change_sentence,
+)
 from cidrgate.service.console.sessions import Person
 
 __all__ = ["go", "in_place", "link", "page", "root_of"]
@@ -139,6 +145,7 @@ def _make_environment() -> Environment:
     }
     made.globals |= {
         "confirmations": CONFIRMATIONS,
+        "account_confirmations": ACCOUNT_CONFIRMATIONS,
         "column_details": COLUMN_DETAILS,
         "form_details": FORM_DETAILS,
         "problem_titles": PROBLEM_TITLES,

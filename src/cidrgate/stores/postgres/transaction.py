@@ -10,7 +10,8 @@ import time
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import ARRAY, Text, bindparam, column, select, text
+from sqlalchemy import ARRAY, Text, bindparam, cast, column, select, text
+from sqlalchemy.dialects.postgresql import INET
 
 from cidrgate.errors import AccountsLockedError, StoreConflictError
 from cidrgate.stores.bulk import compact, rows_of
@@ -20,7 +21,8 @@ from cidrgate.stores.key_lists import in_keys
 from cidrgate.stores.migrations import VERSION_TABLE, refuse_other_lists
 from cidrgate.stores.postgres.database import LONGEST_SILENCE
 from cidrgate.stores.schema import ID_COLUMNS, accounts, changes, entries, utc_text
-from cidrgate.stores.sql import Transaction, select_accounts_named, select_lists_after
+from cidrgate.stores.search import MOST_FOUND
+from cidrgate.stores.sql import Transaction, select_accounts_named, select_found, select_lists_after
 from cidrgate.stores.table_rows import stored_form
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Row, Select, Table, TextClause
 
+    from cidrgate.stores.search import WantedNetwork
     from cidrgate.stores.values import NewList, StoredAccount, StoredChange, StoredList
     from cidrgate.values import Change, Origin
 
@@ -305,6 +308,19 @@ class PostgresTransaction(Transaction):
         self._connection.execute(
             self._statements.note_matches, {"accounts": list(accounts_seen), "cidrs": list(cidrs), "at": at}
         )
+
+    def _entries_found(self, wanted: WantedNetwork, after: int, limit: int | None) -> Sequence[Row[Any]]:
+        network = cast(bindparam("network", wanted.cidr), INET)
+        found = entries.c.cidr.op("&&" if wanted.overlaps else ">>=", is_comparison=True)(network)
+        statement = select_found.where(found, entries.c.id > after).order_by(entries.c.id)
+        if limit is not None:
+            # The index has no order. With an order and a limit, the server might read all entries in that order.
+            some = select(entries.c.id).where(found, entries.c.id > after).limit(MOST_FOUND + 1)
+            ids = sorted(self._connection.scalars(some))
+            if len(ids) <= MOST_FOUND:
+                statement = select_found.where(in_keys(entries.c.id, "ids")).order_by(entries.c.id)
+                return self._connection.execute(statement, {"ids": ids[:limit]}).all()
+        return self._connection.execute(statement.limit(limit)).all()
 
     def log_writers(self) -> frozenset[str]:
         """Return the transactions that have written to the log, and have not ended.

@@ -28,6 +28,7 @@ from cidrgate.stores.schema import facts
 from cidrgate.stores.sqlite.connections import OwnConnection
 from cidrgate.stores.sqlite.failures import CANNOT_OPEN, advice, locked, refused_commit
 from cidrgate.stores.sqlite.identity import FileIdentity
+from cidrgate.stores.sqlite.search import NAMES, NETWORKS
 from cidrgate.stores.sqlite.transaction import SqliteTransaction
 from cidrgate.stores.sqlite.watch import SqliteWatch
 from cidrgate.stores.urls import redacted
@@ -68,6 +69,15 @@ _WAL_LIMIT = 16 << 20
 
 _TIDY_PATIENCE = 100
 """The largest number of milliseconds for which truncating the log may block other writers."""
+
+_FEWEST_TO_INDEX = 1_000
+"""How many new rows are worth a transaction that indexes them. A search reads fewer rows as fast."""
+
+_INDEXED_AT_ONCE = 5_000
+"""How many rows one transaction indexes: few enough that other writers wait for some hundredths of a second."""
+
+_INDEXED_BATCHES = 400
+"""How many transactions index rows before other housekeeping has its turn."""
 
 _WAL_RETRY = 0.01
 """Seconds between two attempts to switch a file to write-ahead logging."""
@@ -273,6 +283,21 @@ class SqliteStore:
                 cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
             finally:
                 cursor.execute(f"PRAGMA busy_timeout = {patience}")
+
+    def index_new_rows(self) -> None:
+        """Add rows to the indexes for searches, if many have been added to the tables since.
+
+        Raises:
+            StoreError: If the file cannot be written.
+        """
+        for index in (NAMES, NETWORKS):
+            for _ in range(_INDEXED_BATCHES):
+                with self.read() as transaction:
+                    waiting = index.waiting(transaction.connection, _INDEXED_AT_ONCE)
+                if waiting < _FEWEST_TO_INDEX:
+                    break
+                with self.write() as transaction:
+                    index.index_new_rows(transaction.connection, _INDEXED_AT_ONCE)
 
     def before_fork(self) -> None:
         """Close the connections that no thread uses: a child that inherited one could not use the file."""

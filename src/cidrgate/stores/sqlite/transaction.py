@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from itertools import count, islice
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import column, text
+from sqlalchemy import column, select, text
 
 from cidrgate.stores.bulk import compact, rows_of
 from cidrgate.stores.change_rows import origin_to_json
 from cidrgate.stores.entry_rows import DEFAULTS, DETAIL_COLUMNS, DETAIL_NAMES, STAMP_NAMES
+from cidrgate.stores.key_lists import in_keys
 from cidrgate.stores.migrations import refuse_other_lists
-from cidrgate.stores.schema import ID_COLUMNS, utc_text
-from cidrgate.stores.sql import Transaction, select_lists_after
+from cidrgate.stores.schema import ID_COLUMNS, accounts, entries, utc_text
+from cidrgate.stores.search import MOST_FOUND
+from cidrgate.stores.sql import Transaction, select_found, select_lists_after
+from cidrgate.stores.sqlite.search import NAMES, NETWORKS, names_query, networks_query
 from cidrgate.stores.table_rows import stored_form
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from sqlalchemy import Connection, Row, Table
+    from sqlalchemy import ColumnElement, Connection, Row, Table
 
+    from cidrgate.stores.search import WantedNetwork
     from cidrgate.stores.values import NewList
     from cidrgate.values import Origin
 
@@ -101,6 +106,14 @@ _FIRST_IDS = text("INSERT INTO sqlite_sequence (name, seq) VALUES (:name, :last)
 
 _NUL = r"\u0000"
 
+_IDS_AT_ONCE = 1_000
+"""How many found entries are read at once."""
+
+_UNINDEXED = "SELECT id, cidr FROM entries WHERE id > ? ORDER BY id"
+_UNINDEXED_COVERING = (
+    "SELECT id, cidr FROM entries WHERE id > ? AND cidr IN (SELECT value FROM json_each(?)) ORDER BY id"
+)
+_found_with_ids = select_found.where(in_keys(entries.c.id, "ids")).order_by(entries.c.id)
 _ROWS_A_STATEMENT = 10_000
 """How many rows of a copy are in memory at once."""
 
@@ -162,6 +175,46 @@ class SqliteTransaction(Transaction):
         changes = ",".join(f"{compact(account)}:{after}" for account, after in rows.changes)
         self._connection.exec_driver_sql(_INSERT_CHANGES, (moment, actor, _origin_text(origin), f"{{{changes}}}"))
         self._raise_versions(new.account_id for new in lists if not new.counted)
+
+    def _accounts_found(
+        self, containing: str, starting_with: str, named: Sequence[ColumnElement[bool]]
+    ) -> list[int] | None:
+        query = names_query(containing, starting_with)
+        if query is None:
+            return None
+        indexed_to = NAMES.indexed_to(self._connection)
+        found = NAMES.matching(self._connection, query, 0, MOST_FOUND + 1) if indexed_to else []
+        if len(found) <= MOST_FOUND:
+            others = select(accounts.c.id).where(accounts.c.id > indexed_to, *named).limit(MOST_FOUND + 1)
+            found += self._connection.scalars(others).all()
+        return None if len(found) > MOST_FOUND else found
+
+    def _entries_found(self, wanted: WantedNetwork, after: int, limit: int | None) -> Sequence[Row[Any]]:
+        query = networks_query(wanted)
+        indexed_to = NETWORKS.indexed_to(self._connection) if query else 0
+        at_once = _IDS_AT_ONCE if limit is None else min(limit, _IDS_AT_ONCE)
+        found: list[Row[Any]] = []
+        while after < indexed_to and query and (limit is None or len(found) < limit):
+            ids = NETWORKS.matching(self._connection, query, after, at_once)
+            rows = self._connection.execute(_found_with_ids, {"ids": ids})
+            found += (row for row in rows if wanted.finds(row.cidr))
+            after = ids[-1] if len(ids) == at_once else indexed_to
+        for ids in self._unindexed(wanted, after, at_once):
+            if limit is not None and len(found) >= limit:
+                break
+            found += self._connection.execute(_found_with_ids, {"ids": ids})
+        return found[:limit]
+
+    def _unindexed(self, wanted: WantedNetwork, after: int, at_once: int) -> Iterator[list[int]]:
+        """Yield the ids of entries that a search finds, in ascending order and some at a time, without an index."""
+        parameters: tuple[int | str, ...] = (after,)
+        if not wanted.overlaps:
+            parameters = (after, json.dumps(wanted.covering))
+        statement = _UNINDEXED if wanted.overlaps else _UNINDEXED_COVERING
+        with closing(self._connection.exec_driver_sql(statement, parameters)) as rows:
+            matching = (entry_id for entry_id, cidr in rows if wanted.finds(cidr))
+            while ids := list(islice(matching, at_once)):
+                yield ids
 
     def insert_rows(self, table: Table, names: Sequence[str], rows: Iterable[Sequence[Any]]) -> int:
         """Insert many rows that have all of their keys."""

@@ -1,0 +1,181 @@
+"""Changing an account itself, for people who run the service: its name, its name for people, its parent, its end."""
+
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+
+from cidrgate.errors import (
+    AccountExistsError,
+    AccountHasSubaccountsError,
+    AccountNotFoundError,
+    CidrgateError,
+    CredentialEndedError,
+    InvalidAccountError,
+    InvalidTextError,
+    StoreError,
+    SubaccountError,
+    UnconfirmedChangeError,
+)
+from cidrgate.manager.outcomes import Guard
+from cidrgate.service.console.fields import Confirmations, Number, ShortText
+from cidrgate.service.console.lists import AccountQuery, view_of
+from cidrgate.service.console.messages import message_of, parent_message
+from cidrgate.service.console.pages import go, page
+from cidrgate.service.console.sessions import Person, SignedIn, SignedInForm
+from cidrgate.service.http.strict_requests import ConsoleRoute
+from cidrgate.service.settings import service_of
+
+__all__ = ["router"]
+
+router = APIRouter(prefix="/accounts", route_class=ConsoleRoute)
+
+
+@router.get("/edit")
+def edit_page(request: Request, person: SignedIn, account: AccountQuery) -> Response:
+    """Show the form for the names and the parent of an account."""
+    person.principal.require_admin()
+    now = service_of(request).manager.account(account)
+    typed = {"name": now.name, "display_name": now.display_name or "", "parent": now.parent or ""}
+    return _edit_form(request, person, account, now.version, typed)
+
+
+@router.post("/edit")
+def edit(
+    request: Request,
+    person: SignedInForm,
+    account: ShortText,
+    version: Number,
+    name: ShortText = "",
+    display_name: ShortText = "",
+    parent: ShortText = "",
+    confirm: Confirmations = [],  # noqa: B006 - FastAPI copies defaults
+) -> Response:
+    """Change the names or the parent of an account."""
+    person.principal.require_admin()
+    manager = person.principal.changing(service_of(request).manager)
+    needed: tuple[str, ...] = ()
+    try:
+        made = manager.edit_account(
+            account,
+            name=name.strip(),
+            display_name=display_name.strip() or None,
+            parent=parent.strip() or None,
+            actor=person.principal.name,
+            expect_version=version,
+            confirmed=_guards(confirm),
+        )
+    except UnconfirmedChangeError as error:
+        refused, needed, status = None, error.confirm, 409
+    except (AccountNotFoundError, SubaccountError) as error:
+        manager.account(account)  # the account itself, or the parent that was typed
+        refused, status = parent_message(error, parent.strip()), 422
+    except (AccountExistsError, AccountHasSubaccountsError, InvalidAccountError, InvalidTextError) as error:
+        refused, status = message_of(error), 422
+    else:
+        return go(request, "list", account=made.name)
+    typed = {"name": name, "display_name": display_name, "parent": parent}
+    return _edit_form(
+        request, person, account, version, typed, refused=refused, needed=needed, confirmed=confirm, status=status
+    )
+
+
+def _edit_form(
+    request: Request,
+    person: Person,
+    account: str,
+    version: int,
+    typed: dict[str, Any],
+    *,
+    refused: str | None = None,
+    needed: tuple[str, ...] = (),
+    confirmed: list[str] | None = None,
+    status: int = 200,
+) -> Response:
+    return page(
+        request,
+        "edit_account.html",
+        person=person,
+        view=view_of(request, person, account),
+        version=version,
+        refused=refused,
+        needed=needed,
+        confirmed=confirmed or [],
+        status=status,
+        tab="",
+        **typed,
+    )
+
+
+@router.get("/delete")
+def delete_page(request: Request, person: SignedIn, account: AccountQuery) -> Response:
+    """Say what would be deleted with an account."""
+    person.principal.require_admin()
+    return _delete_form(request, person, account, service_of(request).manager.account(account).version)
+
+
+@router.post("/delete")
+def delete(
+    request: Request,
+    person: SignedInForm,
+    account: ShortText,
+    version: Number,
+    recursive: ShortText = "",
+    confirm: Confirmations = [],  # noqa: B006
+) -> Response:
+    """Delete an account, with its subaccounts if the form says so."""
+    person.principal.require_admin()
+    manager = person.principal.changing(service_of(request).manager)
+    try:
+        manager.delete_account(
+            account,
+            recursive=recursive == "yes",
+            actor=person.principal.name,
+            expect_version=version,
+            confirmed=_guards(confirm),
+        )
+    except (StoreError, CredentialEndedError, AccountNotFoundError):
+        raise
+    except UnconfirmedChangeError:
+        return _delete_form(request, person, account, version, recursive=recursive, confirmed=confirm, status=409)
+    except CidrgateError as error:
+        version = manager.account(account).version
+        return _delete_form(request, person, account, version, refused=message_of(error), status=409)
+    return go(request, "accounts", deleted=account)
+
+
+def _delete_form(
+    request: Request,
+    person: Person,
+    account: str,
+    version: int,
+    *,
+    refused: str | None = None,
+    recursive: str = "",
+    confirmed: list[str] | None = None,
+    status: int = 200,
+) -> Response:
+    manager = service_of(request).manager
+    return page(
+        request,
+        "delete_account.html",
+        person=person,
+        view=view_of(request, person, account),
+        version=version,
+        subaccounts=manager.accounts(parent=account, limit=_MOST_NAMED + 1),
+        most=_MOST_NAMED,
+        guard=Guard.DISABLE_ENFORCEMENT.value,
+        refused=refused,
+        recursive=recursive,
+        confirmed=confirmed or [],
+        asked=status == 409 and refused is None,
+        status=status,
+        tab="",
+    )
+
+
+_MOST_NAMED = 5
+
+
+def _guards(confirmed: list[str]) -> list[str]:
+    """Return the guards among the confirmations of a form."""
+    return [guard.value for guard in Guard if guard in confirmed]
