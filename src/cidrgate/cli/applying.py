@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from cidrgate.cli.arguments import DryRun, Empty, Yes
+from cidrgate.cli.arguments import Confirmed, DryRun, Empty, Yes
 from cidrgate.cli.confirming import confirm
 from cidrgate.cli.declared_files import read_declared, versions_of_plan
 from cidrgate.cli.errors import BadRowsError, PartialImportError, RowProblem, shell_message
@@ -61,6 +61,7 @@ def _apply(
         typer.Option("--planned", metavar="FILE", help="The output of `plan --json`: no list may have changed since."),
     ] = None,
     empty: Empty = False,
+    confirmed: Confirmed = None,
     yes: Yes = False,
     dry_run: DryRun = False,
 ) -> None:
@@ -92,6 +93,7 @@ def _apply(
                     expect_versions=versions,
                     allow_empty=empty,
                     actor=session.actor,
+                    confirmed=confirmed or (),
                     progress=advance,
                 )
     stopped = strict and bool(report.problems)
