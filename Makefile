@@ -34,7 +34,7 @@ run: .venv/run ## set up, run the main job on an embedded SQLite file, then serv
 WORKERS ?= $(shell expr 2 \* $$($(BIN)/python -c 'import os; print(os.cpu_count() or 1)'))
 
 # The layers that start no other process and no database; a test that takes a second or more there is marked `slow`.
-CHECKED ?= tests/rules tests/engine tests/gate tests/middleware tests/test_layers.py src
+CHECKED ?= tests/rules tests/lists tests/engine tests/gate tests/middleware tests/test_layers.py src
 
 check: .venv/dev ## lint, types and the fast tests, in less than a minute: run it before each commit
 	@start=$$(date +%s) \

@@ -9,6 +9,7 @@ import json
 import os
 import random
 import sys
+from datetime import UTC, datetime, timedelta
 
 from cidrgate import (
     AccountExistsError,
@@ -19,6 +20,8 @@ from cidrgate import (
     RuleError,
     RuleManager,
 )
+from cidrgate.rules.decisions import enforced
+from cidrgate.values import MODES
 
 ACCOUNTS = ("acct-1", "acct-2", "acct-3")
 NETWORKS = (
@@ -35,13 +38,36 @@ NETWORKS = (
     "2606:4700:4700::1111/128",
     "2a00::/16",
 )
-KINDS = ("create", "create subaccount", "add", "add", "add", "edit", "remove", "replace", "import")
+KINDS = ("create", "create subaccount", "add", "add", "add", "edit", "disable", "remove", "replace", "import", "mode")
 MAX_ENTRIES = 5
 
 
 def open_manager(url: str) -> RuleManager:
     """The manager all writers use, on lists short enough to fill up."""
     return RuleManager.open(url, policy=Policy(max_entries=MAX_ENTRIES), create=True)
+
+
+def served(manager: RuleManager) -> dict[str, list[object]]:
+    """What the matcher holds of each account: the networks that match, the mode, and whether it denies others."""
+    matcher = manager.matcher
+    return {name: [matcher.prefixes(name), matcher.mode(name), matcher.enforced(name)] for name in ACCOUNTS}
+
+
+def is_quiet(manager: RuleManager) -> bool:
+    """Whether no mode is going to expire while somebody compares."""
+    ends = [account.mode_until for account in manager.accounts()]
+    return all(end is None or end <= datetime.now(UTC) for end in ends)
+
+
+def stored(manager: RuleManager) -> dict[str, list[object]]:
+    """What the matcher has to hold, by the store."""
+    found: dict[str, list[object]] = {}
+    for name in ACCOUNTS:
+        owner, entries = manager.listing(name)
+        at = datetime.now(UTC)
+        matching = [entry.cidr for entry in entries if entry.matches(at)]
+        found[name] = [matching, owner.mode_at(at), enforced(entries, owner, at)]
+    return found
 
 
 def change_something(manager: RuleManager, rng: random.Random, actor: str) -> str | None:
@@ -62,7 +88,7 @@ def change_something(manager: RuleManager, rng: random.Random, actor: str) -> st
 
 def _try_something(manager: RuleManager, rng: random.Random, account: str, actor: str) -> None:
     some = rng.sample(NETWORKS, rng.randint(1, 3))
-    match rng.choice(("create", "create subaccount", "add", "add", "add", "edit", "remove", "replace", "import")):
+    match rng.choice(KINDS):
         case "create":
             manager.create_account(account, actor=actor)
         case "create subaccount":
@@ -71,6 +97,14 @@ def _try_something(manager: RuleManager, rng: random.Random, account: str, actor
             manager.add(account, some, actor=actor)
         case "edit":
             manager.edit(account, some[0], some[-1], label=rng.choice(("a", "b", None)), actor=actor)
+        case "disable":
+            manager.edit(account, some[0], enabled=rng.random() < 0.5, actor=actor)
+        case "mode":
+            mode = rng.choice(MODES)
+            soon = datetime.now(UTC) + timedelta(seconds=0.2 + rng.random())
+            until = None if mode == "enforce" else rng.choice((None, soon))
+            closed = rng.choice((None, False, True))
+            manager.set_mode(account, mode, until=until, closed=closed, actor=actor, confirmed=["disable_enforcement"])
         case "remove":
             manager.remove(account, some[0], actor=actor, allow_empty=True)
         case "replace":

@@ -12,7 +12,7 @@ import threading
 import time
 from collections import Counter
 
-from tests.change_stream import ACCOUNTS, change_something, open_manager
+from tests.change_stream import change_something, open_manager, served
 
 
 def main(url: str, name: str, threads: int, seconds: float) -> None:
@@ -33,7 +33,7 @@ def main(url: str, name: str, threads: int, seconds: float) -> None:
             worker.join()
         print(json.dumps([done[thread] for thread in range(threads)]), flush=True)
         for _ in sys.stdin:
-            print(json.dumps({account: manager.matcher.prefixes(account) for account in ACCOUNTS}), flush=True)
+            print(json.dumps(served(manager)), flush=True)
 
 
 if __name__ == "__main__":

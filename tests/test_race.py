@@ -17,7 +17,7 @@ from pathlib import Path
 import psycopg
 
 from tests.change_log import Replay, assert_consistent
-from tests.change_stream import ACCOUNTS, MAX_ENTRIES, open_manager
+from tests.change_stream import MAX_ENTRIES, is_quiet, open_manager, served, stored
 from tests.waiting import eventually
 from tests.warm_starts import Program
 
@@ -74,17 +74,17 @@ def test_writers_in_several_processes_never_make_an_invalid_list(shared_store_ur
             assert sum(done) > 0
         found = invalid_lists_of_sqlite(url) if url.startswith("sqlite") else invalid_lists_of_postgres(url)
         assert found == {kind: [] for kind in _INVALID}
-        stored = {account: [entry.cidr for entry in follower.entries(account)] for account in ACCOUNTS}
+        eventually(lambda: is_quiet(follower))
         for racer in racers:
 
             def agrees(racer: subprocess.Popen[str] = racer) -> bool:
                 assert racer.stdin is not None
                 assert racer.stdout is not None
                 print(file=racer.stdin, flush=True)
-                return bool(json.loads(racer.stdout.readline()) == stored)
+                return bool(json.loads(racer.stdout.readline()) == stored(follower))
 
             eventually(agrees)
             racer.communicate()
             assert racer.returncode == 0
-        eventually(lambda: {account: follower.matcher.prefixes(account) for account in ACCOUNTS} == stored)
+        eventually(lambda: served(follower) == stored(follower))
         assert_consistent(follower, Replay(MAX_ENTRIES))

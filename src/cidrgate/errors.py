@@ -411,7 +411,7 @@ class OutcomeUnknownError(StoreError):
 
 
 class InvalidExpiryError(CidrgateError, ValueError):
-    """The expiry of an entry has no time zone, is in the past, or is out of range in UTC.
+    """The expiry of an entry or of a mode has no time zone, is in the past, or is out of range in UTC.
 
     Attributes:
         expires_at: The expiry.

@@ -51,6 +51,7 @@ Event: TypeAlias = Literal[
     "snapshot_failed",
     "snapshot_shared",
     "clock_went_back",
+    "mode_changed",
     "policy_differs",
     "fork_unsafe",
     "worker_failed",

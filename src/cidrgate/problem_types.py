@@ -116,7 +116,7 @@ PROBLEM_TYPES: Final = (
         errors.InvalidExpiryError,
         422,
         "Invalid expiry",
-        "The expiry has no time zone, or is in the past.",
+        "The expiry of an entry or a mode has no time zone, or is in the past, or the mode has no end.",
         "Write a time in the future, such as `2027-01-31T18:00:00+00:00`.",
     ),
     _of(

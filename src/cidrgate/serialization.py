@@ -105,6 +105,10 @@ def account_record(account: Account, state: ListState) -> dict[str, Any]:
         "enforced": state.enforced,
         "version": account.version,
         "created_at": utc_text(account.created_at),
+        "mode": state.mode,
+        "mode_until": utc_text(state.mode_until),
+        "mode_reason": state.mode_reason,
+        "closed": state.closed,
     }
 
 
@@ -150,6 +154,7 @@ def list_change_record(change: ListChange, state: ListState) -> dict[str, Any]:
         "version": change.version,
         "enforced": state.enforced,
         "entry_count": state.entries,
+        "mode": state.mode,
         "before": [entry_record(entry) for entry in change.before],
         "after": [entry_record(entry) for entry in change.after],
         "existing": [entry_record(entry) for entry in change.existing],
@@ -241,6 +246,7 @@ def decision_record(asked: str, address: str, decision: Decision) -> dict[str, A
         "list_account": decision.account,
         "entry": None if decision.entry is None else entry_record(decision.entry),
         "nearest": None if decision.nearest is None else entry_record(decision.nearest),
+        "mode": decision.mode,
     }
 
 

@@ -29,6 +29,7 @@ __all__ = [
     "FoundEntry",
     "ListChange",
     "ListState",
+    "Mode",
     "NewEntry",
     "Origin",
     "OriginKind",
@@ -49,6 +50,14 @@ Duration: TypeAlias = float | timedelta
 Reason: TypeAlias = Literal["matched", "not_listed", "not_enforced", "invalid_address"]
 """Why an address is allowed or denied. Later versions may add values."""
 
+Mode: TypeAlias = Literal["enforce", "report_only", "off"]
+"""How a list decides. Later versions may add values.
+
+`enforce` denies what is not listed, `report_only` allows and reports it, and `off` allows it.
+"""
+
+MODES: tuple[Mode, ...] = get_args(Mode)
+
 Action: TypeAlias = Literal[
     "create_account",
     "add",
@@ -58,6 +67,7 @@ Action: TypeAlias = Literal[
     "restore",
     "undo",
     "expire",
+    "set_mode",
     "rename_account",
     "move_account",
     "edit_account",
@@ -176,14 +186,18 @@ def whole_number(value: int, name: str, *, least: int | None = None) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """An account, its parent if it is a subaccount, its name for people, and the number of changes to it.
+    """An account, its parent if it is a subaccount, its name for people, and how its list decides.
 
     Attributes:
         name: The name, which requests and changes use.
         parent: The account whose list it inherits, or None.
         created_at: When it was created; a time in UTC with a time zone.
-        version: The number of changes of its list, its name, its parent and its policy.
+        version: The number of changes of its list, its mode, its name, its parent and its policy.
         display_name: Its name for people, or None.
+        mode: The mode that somebody set. Ask `mode_at` which mode counts at a time. A subaccount follows its parent.
+        mode_until: When the mode expires, so that the list is enforced again; None for never.
+        mode_reason: Why the mode was set, or None.
+        closed: Whether the list is enforced even while it is empty.
     """
 
     name: str
@@ -191,6 +205,28 @@ class Account:
     created_at: datetime
     version: int = 0
     display_name: str | None = None
+    mode: Mode = "enforce"
+    mode_until: datetime | None = None
+    mode_reason: str | None = None
+    closed: bool = False
+
+    def mode_at(self, at: datetime | None = None) -> Mode:
+        """Return the mode that counts at a time; now if None.
+
+        Example:
+            >>> at = datetime(2025, 1, 2, tzinfo=UTC)
+            >>> account = Account(
+            ...     name="acct-1", parent=None, created_at=at, mode="off", mode_until=at + timedelta(hours=1)
+            ... )
+            >>> account.mode_at(at), account.mode_at(at + timedelta(hours=1))
+            ('off', 'enforce')
+        """
+        return mode_at(self.mode, self.mode_until, datetime.now(UTC) if at is None else at)
+
+
+def mode_at(mode: Mode, until: datetime | None, at: datetime) -> Mode:
+    """Return the mode that counts at a time, of a mode that expires at `until`."""
+    return "enforce" if until is not None and until <= at else mode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,11 +251,41 @@ class ListState:
     Attributes:
         entries: How many entries the list contains, without expired entries.
         enforced: Whether addresses that are not on the list are denied. This is the case while the list has any entry,
-            expired or not: a list with only expired entries denies every address.
+            expired or not, and the mode is `enforce`: a list with only expired entries denies every address. A closed
+            list is enforced without entries too.
+        mode: The mode that counts now.
+        mode_until: When that mode expires; None for never.
+        mode_reason: Why that mode was set, or None.
+        closed: Whether the list is enforced even while it is empty.
     """
 
     entries: int
     enforced: bool
+    mode: Mode = "enforce"
+    mode_until: datetime | None = None
+    mode_reason: str | None = None
+    closed: bool = False
+
+
+def list_state_of(entries: int, listed: bool, account: Account | Any, at: datetime) -> ListState:
+    """Return the summary of a list.
+
+    Args:
+        entries: How many entries count.
+        listed: Whether the list is enforced in the mode `enforce`: it has entries, or is closed.
+        account: What has the mode of the list: `mode`, `mode_until`, `mode_reason` and `closed`.
+        at: The time, with a time zone.
+    """
+    mode = mode_at(account.mode, account.mode_until, at)
+    since = account if mode == account.mode else None
+    return ListState(
+        entries=entries,
+        enforced=bool(listed) and mode == "enforce",
+        mode=mode,
+        mode_until=None if since is None else since.mode_until,
+        mode_reason=None if since is None else since.mode_reason,
+        closed=bool(account.closed),
+    )
 
 
 class EntryDetails(TypedDict, total=False):
@@ -559,6 +625,7 @@ class ListChange:
         after: The entries that the change added or edited, as they are now; in the order of the submission. Empty if
             nothing was added or edited.
         entries: The whole list after the change, in address order.
+        mode: The mode of the list that counts after the change.
         existing: With `if_missing`, the entries that cover submitted networks already, each once.
 
     Example:
@@ -577,6 +644,7 @@ class ListChange:
     before: tuple[Entry, ...]
     after: tuple[Entry, ...]
     entries: tuple[Entry, ...]
+    mode: Mode = "enforce"
     existing: tuple[Entry, ...] = ()
 
     def entry(self, which: EntryRef) -> Entry:
@@ -642,6 +710,8 @@ class Decision:
         account: The account whose list decided: the parent for a subaccount.
         entry: The longest matching entry if `reason` is `matched`.
         nearest: The listed entry with the longest common prefix if `reason` is `not_listed`.
+        mode: The mode of the list. With `report_only`, an address that is not listed is allowed, and the reason is
+            `not_listed`. With `off`, an address that is not listed is allowed, and the reason is `not_enforced`.
     """
 
     allowed: bool
@@ -649,6 +719,7 @@ class Decision:
     account: str
     entry: Entry | None = None
     nearest: Entry | None = None
+    mode: Mode = "enforce"
 
     def __bool__(self) -> bool:
         """Return `allowed`."""
@@ -693,11 +764,11 @@ class Change:
         actor: The actor who made the change, or None if no actor was named.
         account: The account that changed; None for an event of the store as a whole, such as a sign-in.
         action: What happened. `create_account`, `add`, `edit`, `remove`, `replace`, `restore`, `undo`, or `expire`
-            if the change removed expired entries from the list. Of an account: `rename_account`, which has a row with
-            the old name, one with the new name, and one for each subaccount; `move_account` to another parent;
-            `edit_account` of its display name; `set_policy`; and `delete_account`. Events of the whole store are
-            `create_token`, `revoke_token`, `create_link`, `sign_in`, `sign_in_failed`, `end_session`,
-            `end_all_sessions`, `prune`, `erase` and `set_policy`.
+            if the change removed expired entries from the list or ended a mode that had expired. Of an account:
+            `rename_account`, which has a row with the old name, one with the new name, and one for each subaccount;
+            `move_account` to another parent; `edit_account` of its display name; `set_mode`; `set_policy`; and
+            `delete_account`. Events of the whole store are `create_token`, `revoke_token`, `create_link`, `sign_in`,
+            `sign_in_failed`, `end_session`, `end_all_sessions`, `prune`, `erase` and `set_policy`.
         before: The entries that the change removed or edited, as they were before.
         after: The entries that the change added or edited, as they are after.
         details: What changed besides entries, as JSON: `before` and `after`; None if that is nothing.

@@ -175,6 +175,7 @@ SCENES: dict[str, Callable[[Page], None]] = {
     "new-token": _visit("tokens/new"),
     "sessions": _visit("sessions"),
     "token-made": _made_token,
+    "mode": _visit("list/mode?account=acme"),
     "edit-account": _visit("accounts/edit?account=acme"),
     "delete-account": _visit("accounts/delete?account=acme"),
     "not-found": _visit("list?account=nobody"),

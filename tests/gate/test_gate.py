@@ -367,6 +367,7 @@ def test_the_log_names_denials(manager: RuleManager, caplog: pytest.LogCaptureFi
         "schema": 1,
         "level": "warning",
         "event": "cidrgate.decision",
+        "mode": "enforce",
         "result": "denied",
         "reason": "not_listed",
         "account": "acct-1",

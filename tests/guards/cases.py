@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from cidrgate.values import Mode
+
 __all__ = ["CALLER", "GUARDS", "OTHER", "OWN", "Asked", "Case", "World", "a_world", "sequence_of"]
 
 CALLER = "8.8.8.8"
@@ -40,6 +42,7 @@ class Asked:
     version: int | None = None
     scope: str = ""
     parent: str | None = None
+    mode: Mode = "off"
     new: str = ""
 
 
@@ -131,6 +134,10 @@ def ends(what: str) -> Case | str:
             return lambda _: Asked(what)
         case "restore":
             return lambda world: Asked(what, sequence=sequence_of(world, "acct-1", 0))
+        case "set_mode" | "pause":
+            return lambda _: Asked(what)
+        case "resume":
+            return "it begins enforcement"
         case "rename_account":
             return lambda _: Asked(what, "acct-2", new="acct-4")
         case "delete_account":
@@ -161,6 +168,10 @@ def locks_out(what: str) -> Case | str:
             return lambda _: Asked(what, "acct-2", "7.7.7.0/24", instead=OWN)
         case "restore":
             return lambda world: Asked(what, "acct-2", sequence=sequence_of(world, "acct-2", 1))
+        case "set_mode" | "resume":
+            return lambda world: enforced_without_the_caller(world, what)
+        case "pause":
+            return "during a pause every address is allowed"
         case "undo":
             return lambda world: Asked(what, "acct-2", sequence=sequence_of(world, "acct-2", 2))
         case "import":
@@ -168,6 +179,13 @@ def locks_out(what: str) -> Case | str:
         case "move_account":
             return "the other list is a guard too: see the test of both"
     return "it leaves every list as it is"
+
+
+def enforced_without_the_caller(world: World, what: str) -> Asked:
+    """Begin to enforce a list on which the caller is not."""
+    world.manager.remove("acct-2", OWN)
+    world.manager.set_mode("acct-2", "report_only", confirmed=["disable_enforcement"])
+    return Asked(what, "acct-2", mode="enforce")
 
 
 def uses_another_list(what: str) -> Case | str:
@@ -211,6 +229,8 @@ def of_a_subaccount(what: str) -> Case | str:
             return lambda _: Asked(what, "sub-1", OTHER, instead=OWN)
         case "restore" | "undo":
             return lambda world: Asked(what, "sub-1", sequence=sequence_of(world, "acct-1", 1))
+        case "set_mode" | "pause" | "resume":
+            return lambda _: Asked(what, "sub-1")
         case "create_account":
             return lambda _: Asked(what, "sub-2", parent="sub-1")
         case "move_account":
@@ -233,6 +253,8 @@ def of_another_version(what: str) -> Case | str:
             return lambda _: Asked(what, "acct-2", OWN, instead=OWN, version=1)
         case "restore" | "undo":
             return lambda world: Asked(what, "acct-2", sequence=sequence_of(world, "acct-2", 1), version=1)
+        case "set_mode" | "pause" | "resume":
+            return lambda _: Asked(what, "acct-2", version=1)
         case "import":
             return "the lists of many accounts have no version together"
         case "rename_account":

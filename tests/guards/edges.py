@@ -90,6 +90,7 @@ class Library:
         manager = world.manager.with_hooks(address=CALLER, confirmed=said)
         empty: dict[str, Any] = {"allow_empty": Guard.DISABLE_ENFORCEMENT in confirm}
         version: dict[str, Any] = {"expect_version": asked.version}
+        mode: dict[str, Any] = {"confirmed": confirm, **version}
         account, which = asked.account, asked.entry
         try:
             match row.rpartition(".")[2]:
@@ -103,6 +104,12 @@ class Library:
                     manager.replace(account, asked.cidrs, **version, **empty)
                 case "restore":
                     manager.restore(account, to_sequence=asked.sequence, **version, **empty)
+                case "set_mode":
+                    manager.set_mode(account, asked.mode, **mode)
+                case "pause":
+                    manager.pause(account, for_=3600, **mode)
+                case "resume":
+                    manager.resume(account, **version)
                 case "undo":
                     manager.undo(account, asked.sequence, **version, **empty)
                 case "import_accounts":
@@ -170,6 +177,9 @@ class Commands:
             "remove": [asked.account, asked.entry, *version, *empty],
             "replace": [asked.account, *([asked.cidrs] if asked.cidrs else []), *version, *empty, *guards],
             "restore": [asked.account, "--to-sequence", str(asked.sequence), *version, *empty],
+            "mode": [asked.account, asked.mode, *version, *confirmed],
+            "pause": [asked.account, "--for", "1h", *version, *confirmed],
+            "resume": [asked.account, *version],
             "undo": [asked.account, str(asked.sequence), *version, *empty],
             "import": [str(file), "--replace", *guards],
             "account create": [asked.account, *([] if asked.parent is None else ["--parent", asked.parent])],
@@ -238,6 +248,7 @@ class Rest:
             "remove": None,
             "replace": {"cidrs": asked.cidrs},
             "restore": {"to_sequence": asked.sequence},
+            "set_mode": {"mode": asked.mode},
             "undo": None,
             "create_account": {"name": asked.account, "parent": asked.parent},
             "create_token": {"name": "new", "scopes": [asked.scope]},
@@ -293,9 +304,9 @@ class Programs:
         entry = world.id_of("acct-1" if asked.account == "sub-1" else asked.account, asked.entry) if asked.entry else 0
         # A method has no word for what its change can never do.
         said: dict[str, Any] = dict(confirm) if isinstance(confirm, dict) else {"confirm": list(confirm)}
-        if "allow_lock_out" in said and row in ("edit_account", "delete_account"):
+        if "allow_lock_out" in said and row in ("edit_account", "delete_account", "set_mode"):
             said = {"confirm": [Guard.LOCK_OUT]}
-        if "allow_empty" in said and row in ("add_entries", "edit_entry"):
+        if "allow_empty" in said and row in ("add_entries", "edit_entry", "set_mode"):
             said = {"confirm": [Guard.DISABLE_ENFORCEMENT]}
         said["expect_version"] = asked.version
         http = httpx.Client(transport=httpx.MockTransport(bridge))
@@ -312,6 +323,8 @@ class Programs:
                         client.remove_entries(asked.account, [entry], **said)
                     case "restore_list":
                         client.restore(asked.account, asked.sequence, **said)
+                    case "set_mode":
+                        client.set_mode(asked.account, asked.mode, **said)
                     case "edit_account":
                         client.edit_account(asked.account, **edited(asked), **said)
                     case "delete_account":
@@ -338,7 +351,7 @@ class Console:
 
     rows: ClassVar[Rows] = PAGES
     says: ClassVar[dict[str, str]] = {
-        Guard.DISABLE_ENFORCEMENT: r"Stop enforcing: without entries, every address may call|Stop enforcing the list",
+        Guard.DISABLE_ENFORCEMENT: r"Stop enforcing: every address may call|Stop enforcing the list",
         Guard.LOCK_OUT: r"you would lock yourself out",
         Guard.WIDE_ENTRY: r"List the wide network",
         Guard.OTHER_LIST: r"Let another list decide for this account",
@@ -378,6 +391,8 @@ class Console:
         if not listed:
             # That a list begins to be enforced the console alone asks; what else must be confirmed shall show.
             data["confirm"].append("enable_enforcement")
+        if asked.what == "set_mode":
+            data |= {"mode": asked.mode, "ends": "never", "confirm": [*confirm, "enable_enforcement"]}
         if asked.what == "create_account":
             data = {"csrf": world.csrf, "name": asked.account, "parent": asked.parent}
         if asked.what == "create_token":

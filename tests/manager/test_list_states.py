@@ -68,9 +68,9 @@ def test_the_store_the_rule_and_the_matcher_say_the_same(store_url: str) -> None
         assert manager.list_states(["sub of mixed", "nobody", "no\nname"]) == {"sub of mixed": LISTS["mixed"]}
         assert manager.list_states([]) == {}
         for name, state in expected().items():
-            listed = manager.entries(name)
-            assert list_state(listed, at) == state
-            assert enforced(listed) == state.enforced == manager.matcher.enforced(name)
+            owner, listed = manager.listing(name)
+            assert list_state(listed, owner, at) == state
+            assert enforced(listed, owner, at) == state.enforced == manager.matcher.enforced(name)
             assert decide(name, listed, STRANGER, at).allowed == (not state.enforced) == manager.allows(name, STRANGER)
             assert (manager.explain(name, STRANGER).reason == "not_enforced") == (not state.enforced)
             to_nothing, from_nothing = access_change(listed, [], at), access_change([], listed, at)

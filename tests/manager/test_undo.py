@@ -220,3 +220,37 @@ def test_what_is_no_change_of_the_list_is_refused(manager: RuleManager) -> None:
     manager.prune_history(timedelta(0))
     with pytest.raises(HistoryError):
         manager.undo("acct-1", sequence, allow_empty=True)
+
+
+def test_a_mode_is_set_back(manager: RuleManager) -> None:
+    manager.add("acct-1", "8.8.8.0/24")
+    end = datetime.now(UTC) + timedelta(hours=1)
+    manager.set_mode("acct-1", "report_only", until=end, reason="trial", confirmed=["disable_enforcement"])
+    reporting = last(manager)
+    manager.set_mode("acct-1", "off", confirmed=["disable_enforcement"])
+    paused = last(manager)
+    with pytest.raises(UndoConflictError, match="the mode was set again"):
+        manager.undo("acct-1", reporting)
+    manager.undo("acct-1", paused)
+    account = manager.account("acct-1")
+    assert (account.mode, account.mode_until, account.mode_reason) == ("report_only", end, "trial")
+    manager.undo("acct-1", reporting)
+    assert manager.account("acct-1").mode == "enforce"
+    assert not manager.allows("acct-1", "9.9.9.9")
+    row = manager.history("acct-1", limit=1)[0]
+    assert (row.action, row.details and row.details["after"]["mode"]) == ("undo", "enforce")
+    with pytest.raises(WouldDisableEnforcementError):
+        manager.undo("acct-1", row.sequence)
+    manager.with_hooks(confirmed=["disable_enforcement"]).undo("acct-1", row.sequence)
+    assert manager.account("acct-1").mode == "report_only"
+
+
+def test_a_mode_that_would_be_over_is_not_set_back(manager: RuleManager, later: Callable[[], None]) -> None:
+    manager.add("acct-1", "8.8.8.0/24")
+    soon = datetime.now(UTC) + timedelta(minutes=5)
+    manager.set_mode("acct-1", "off", until=soon, confirmed=["disable_enforcement"])
+    manager.set_mode("acct-1", "report_only", confirmed=["disable_enforcement"])
+    sequence = last(manager)
+    later()
+    manager.undo("acct-1", sequence)
+    assert manager.account("acct-1").mode == "enforce"

@@ -7,12 +7,14 @@ from dataclasses import replace
 from importlib import import_module
 from inspect import signature
 from itertools import product
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
-from cidrgate import EXEMPT, FromHeader, FromPath, FromRoute, Gate
+from cidrgate import EXEMPT, FromHeader, FromPath, FromRoute, Gate, Matcher
 from cidrgate.gate.denial import denial_of
+from cidrgate.gate.gate import Unlisted
+from cidrgate.values import MODES
 from tests.attacks import ATTACKER, LISTED_PEER, Attack, gates
 from tests.edges import EDGES, SOURCES, Edge, calls_of, guarded
 from tests.edges.places import missing, modules
@@ -112,6 +114,34 @@ def test_the_application_reads_the_verdict(edge: Edge) -> None:
                 assert {name: value for name, value in record.items() if name not in own} == {
                     name: value for name, value in expected.record().items() if name not in own
                 }, (source, setting, path)
+
+
+@every_edge
+def test_the_response_says_if_only_a_mode_allows_the_request(edge: Edge) -> None:
+    matcher = Matcher()
+    for mode in MODES:
+        matcher.publish(mode, ["203.0.113.0/24"], mode=mode)
+    watching: list[list[Any]] = [[], [lambda verdict: None]]
+    gates_of = {
+        (unlisted, only_reports): [
+            Gate(matcher, unlisted=unlisted, report_only=only_reports, log="none", hooks=hooks) for hooks in watching
+        ]
+        for unlisted in get_args(Unlisted)
+        for only_reports in (False, True)
+    }
+    for protocol, source, mode in product(edge.protocols, edge.sources, MODES):
+        for (_, only_reports), made in gates_of.items():
+            for gate in made:
+                app = guarded(edge.module, gate, SOURCES[source], protocol)
+                listed = ANSWER_OF[protocol](app, request_of("203.0.113.9", mode), calls_of(mode))
+                other = ANSWER_OF[protocol](app, request_of(ATTACKER, mode), calls_of(mode))
+                effective = "report_only" if only_reports and mode == "enforce" else mode
+                assert (listed.status, listed.headers.get("x-cidrgate-mode")) == (200, None)
+                said = None if effective == "enforce" else effective
+                assert (other.status, other.headers.get("x-cidrgate-mode")) == (200 if said else 403, said), (
+                    source,
+                    mode,
+                )
 
 
 @every_edge

@@ -30,6 +30,7 @@ WRITE = {
     "/list/edit/rewrite",
     "/list/remove",
     "/list/enable",
+    "/list/mode",
     "/list/restore",
     "/list/undo",
 }

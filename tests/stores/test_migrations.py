@@ -120,7 +120,7 @@ def test_the_tables_are_those_the_code_describes(tmp_path: Path, empty: str, eng
     sqlite.dispose()
 
 
-@pytest.mark.parametrize("number", [1, 2])
+@pytest.mark.parametrize("number", [1, 2, 5])
 def test_a_file_of_an_older_cidrgate_is_migrated_when_it_is_opened(number: int, tmp_path: Path) -> None:
     url = old_database(number, tmp_path / "old.db")
     with RuleManager.open(url) as manager:

@@ -14,6 +14,7 @@ from cidrgate.authorize.client_headers import ClientHeaders
 from cidrgate.errors import UnclearAccountError
 from cidrgate.gate.account_sources import FromHeader
 from cidrgate.gate.denial import STATUS
+from cidrgate.gate.verdict import mode_headers
 from cidrgate.middleware._asgi_requests import account_of_headers, decide, denial_in, peer_of
 
 if TYPE_CHECKING:
@@ -51,7 +52,8 @@ class AuthorizeApp:
 
     The header `X-Cidrgate-Reason` of the response has the reason of the `Verdict`. The body of a 403 is the denial that
     the middleware also sends, and the proxy can pass it on: it names the client address and a request id, but no
-    entry of the list. If the gate only reports, the response to a request that would be denied is 200 with the reason.
+    entry of the list. If the gate or the account's list only reports, the response to a request that would be denied is
+    200 with the reason. `X-Cidrgate-Mode` has the mode, if only it allows the request.
 
     Args:
         gate: The gate that decides. Its resolver must trust the proxy, which is the peer here. Set its
@@ -142,7 +144,10 @@ class AuthorizeApp:
             try:
                 host, port = peer_of(scope)
                 if self._gate.allows(account, host, scope["headers"], port):
-                    return _MATCHED if self._gate.matcher.enforced(account) else _NOT_ENFORCED, _EMPTY_BODY
+                    # What the gate allows in another mode than `enforce` without a verdict is listed.
+                    matcher = self._gate.matcher
+                    listed = matcher.enforced(account) or matcher.mode(account) != "enforce"
+                    return _MATCHED if listed else _NOT_ENFORCED, _EMPTY_BODY
             except Exception:  # noqa: BLE001, S110 - `decide` runs into the same error and logs it
                 pass
         return _told(decide(self._gate, account, scope), scope)
@@ -152,7 +157,8 @@ def _told(verdict: Verdict, scope: Scope) -> tuple[Message, Message]:
     """Return the response for a verdict."""
     reason = (_REASON, verdict.reason.encode())
     if verdict.allowed:
-        return _empty(200, reason, (b"x-request-id", verdict.request_id.encode())), _EMPTY_BODY
+        mode = [(name.encode(), value.encode()) for name, value in mode_headers(verdict)]
+        return _empty(200, reason, *mode, (b"x-request-id", verdict.request_id.encode())), _EMPTY_BODY
     denial = denial_in(scope, verdict)
     headers = [reason, *((name.encode(), value.encode()) for name, value in denial.headers)]
     body = b"" if scope.get("method") == "HEAD" else denial.body

@@ -10,7 +10,7 @@ from cidrgate.cli.arguments import CURSOR_HELP, AccountName, Confirmed, DryRun, 
 from cidrgate.cli.errors import CommandError
 from cidrgate.cli.list_attempts import access_lines
 from cidrgate.cli.options import Session, command
-from cidrgate.cli.output import DRY, Table, a_page, counted
+from cidrgate.cli.output import DRY, Table, a_page, counted, value_text
 from cidrgate.manager import RuleManager
 from cidrgate.manager.confirmations import refuse_unconfirmed
 from cidrgate.manager.outcomes import Guard, ListOutcome
@@ -33,15 +33,20 @@ def _create(
     display_name: Annotated[
         str | None, typer.Option("--display-name", metavar="TEXT", help="Its name for people.")
     ] = None,
+    closed: Annotated[
+        bool, typer.Option("--closed", help="Enforce it while its list is empty too: every address is then denied.")
+    ] = False,
     dry_run: DryRun = False,
 ) -> None:
     """Create an account, or with --parent a subaccount, which inherits a list."""
     with session.open(create=True, dry_run=dry_run) as manager:
         maker = manager.with_hooks(dry_run=True) if dry_run else manager
-        account = maker.create_account(name, parent=parent, display_name=display_name, actor=session.actor)
+        account = maker.create_account(
+            name, parent=parent, display_name=display_name, closed=closed, actor=session.actor
+        )
         # A new account has the state of its parent's list, and a dry run creates none that could be asked for.
         states = manager.list_states([name if parent is None else parent])
-    state = states.get(account.parent or name, ListState(entries=0, enforced=False))
+    state = states.get(account.parent or name, ListState(entries=0, enforced=closed, closed=closed))
     inherits = "" if parent is None else f", which inherits the list of {parent}"
     if dry_run:
         record = {**account_record(account, state), "dry_run": True}
@@ -64,6 +69,10 @@ def _show(session: Session, name: AccountName) -> None:
         "subaccounts": ", ".join(subaccounts),
         "entries": f"{state.entries}",
         "enforced": "yes" if state.enforced else "no",
+        "mode": "" if state.mode == "enforce" else state.mode,
+        "mode until (UTC)": value_text(state.mode_until),
+        "reason": state.mode_reason or "",
+        "closed": "yes" if state.closed else "",
         "version": f"{account.version}",
         "created at (UTC)": f"{account.created_at:%Y-%m-%d %H:%M:%S}",
     }
@@ -104,7 +113,7 @@ def _list(
             account.display_name or "",
             account.parent or "",
             f"{states[account.name].entries}",
-            "yes" if states[account.name].enforced else "no",
+            _enforced(states[account.name]),
             f"{account.created_at:%Y-%m-%d %H:%M:%S}",
         )
         for account in accounts
@@ -119,6 +128,13 @@ def _list(
         Table(columns, rows, right=frozenset({"entries"})),
         counted(len(accounts), "account", "accounts"),
     )
+
+
+def _enforced(state: ListState) -> str:
+    """Return whether a list is enforced, or the mode because of which it is not."""
+    if state.mode != "enforce":
+        return state.mode
+    return "yes" if state.enforced else "no"
 
 
 @command(app, "rename")
@@ -249,4 +265,6 @@ def _edited(
     # A dry run needs no confirmation for itself, but it ends as the command would.
     refuse_unconfirmed(outcome, None, confirm or ())
     at = datetime.now(UTC)
-    return account, list_state(outcome.after, at), access_change(outcome.before, outcome.after, at)
+    was, now = outcome.account_before, outcome.decider
+    access = access_change(outcome.before, outcome.after, at, was=was, now=now)
+    return account, list_state(outcome.after, now, at), access

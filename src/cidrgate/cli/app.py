@@ -22,6 +22,7 @@ from cidrgate.cli import (
     finding,
     history,
     migrating,
+    modes,
     policies,
     serving,
     sessions,
@@ -130,7 +131,20 @@ app.add_typer(changes.entry_app, name="entry")
 app.add_typer(policies.app, name="policy")
 app.add_typer(tokens.app, name="token")
 app.add_typer(sessions.app, name="session")
-for part in (changes, checks, finding, transfer, backups, applying, history, snapshots, migrating, serving, authorize):
+for part in (
+    changes,
+    modes,
+    checks,
+    finding,
+    transfer,
+    backups,
+    applying,
+    history,
+    snapshots,
+    migrating,
+    serving,
+    authorize,
+):
     app.add_typer(part.app)
 
 

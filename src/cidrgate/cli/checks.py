@@ -42,13 +42,15 @@ def _explain(session: Session, account: AccountName, address: _Address) -> None:
     match decision.reason:
         case "matched" if decision.entry is not None:
             lines.append(_added(decision.entry))
-        case "not_enforced":
+        case "not_enforced" if decision.mode == "enforce":
             lines.append("enforcement starts with the first entry")
         case "invalid_address":
             lines.append("write an address such as 8.8.8.8 or 2606:4700::1, without a length or a zone")
         case "not_listed":
             lines += _nearest(decision.nearest, address)
             lines.append(_way_in(decision.account, address, allow_special=_allows_special(session, account)))
+    if decision.mode != "enforce":
+        lines.append(f"to enforce the list again: cidrgate resume {shlex.quote(decision.account)}")
     session.output.answer(decision_record(account, address, decision), *lines)
 
 
@@ -83,12 +85,21 @@ def _verdict(address: str, account: str, decision: Decision) -> Line:
     because = {
         "matched": f"is in {decision.entry.cidr}" if decision.entry else "is listed",
         "not_listed": f"is in no entry of {decision.account}",
-        "not_enforced": f"may call: {decision.account} has no entries and is not enforced",
+        "not_enforced": f"may call: {decision.account} {_WHY_OPEN[decision.mode]}",
         "invalid_address": "is not an IP address",
     }
     answer = "allowed" if decision.allowed else "denied"
+    if decision.allowed and decision.reason == "not_listed":
+        because["not_listed"] += ", and would be denied if the list did not only report"
     reason = f"{decision.reason}: {address} {because[decision.reason]}"
     return Line(redacted_message(f"{answer} for {account}: {reason}"), "green" if decision.allowed else "red")
+
+
+_WHY_OPEN = {
+    "enforce": "has no entries and is not enforced",
+    "report_only": "has no entries and is not enforced",
+    "off": "is paused",
+}
 
 
 def _added(entry: Entry) -> str:

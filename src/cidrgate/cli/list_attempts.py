@@ -11,8 +11,8 @@ from cidrgate.cli.output import DRY, Line
 from cidrgate.manager.confirmations import refuse_unconfirmed
 from cidrgate.manager.outcomes import Guard, ListOutcome
 from cidrgate.manager.previews import access_change
-from cidrgate.rules.decisions import list_state
 from cidrgate.serialization import list_change_record
+from cidrgate.values import ListState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from cidrgate.cli.options import Session
     from cidrgate.manager import RuleManager
     from cidrgate.manager.previews import AccessChange
-    from cidrgate.values import Entry, ListChange, ListState
+    from cidrgate.values import Entry, ListChange
 
 __all__ = ["ListAttempt", "access_lines", "answer_change", "attempted", "list_warning", "named"]
 
@@ -72,13 +72,16 @@ def attempted(
     # A dry run needs no confirmation for itself, but it ends as the command would.
     refuse_unconfirmed(outcome, None, {*(confirm or ()), *([Guard.DISABLE_ENFORCEMENT] if empty else [])})
     most = manager.policy_state(change.account).effective.max_entries
-    return ListAttempt(change, most, access_change(outcome.before, outcome.after, datetime.now(UTC)))
+    at, was, now = datetime.now(UTC), outcome.account_before, outcome.account
+    return ListAttempt(change, most, access_change(outcome.before, outcome.after, at, was=was, now=now))
 
 
 def answer_change(session: Session, attempt: ListAttempt) -> None:
     """Answer with what a change did: the same object for every change."""
     change, access = attempt.change, attempt.access
-    state = list_state(change.entries, datetime.now(UTC))
+    at = datetime.now(UTC)
+    count = sum(entry.counts(at) for entry in change.entries)
+    state = ListState(entries=count, enforced=change.enforced, mode=change.mode)
     record = list_change_record(change, state)
     most = attempt.max_entries
     lines: list[str | Line] = [*_limited(list(_described(change, dry_run=access is not None)))]
@@ -91,11 +94,16 @@ def answer_change(session: Session, attempt: ListAttempt) -> None:
 
 
 def list_warning(account: str, state: ListState) -> list[Line]:
-    """Return a warning about a list without current entries; nothing for other lists."""
+    """Return a warning about a list that denies nobody or everybody; nothing for other lists."""
+    if state.mode != "enforce":
+        until = "" if state.mode_until is None else f" until {state.mode_until:%Y-%m-%d %H:%M:%S} UTC"
+        meaning = "is paused" if state.mode == "off" else "only reports"
+        return [Line(f"{account} {meaning}{until}: every address is allowed", "yellow")]
     if state.entries:
         return []
     if state.enforced:
-        warning = f"{account} has only expired entries and is still enforced: every address is denied"
+        only = "no entries and is closed" if state.closed else "only expired entries and is still enforced"
+        warning = f"{account} has {only}: every address is denied"
     else:
         warning = f"{account} has no entries and is not enforced: every address is allowed"
     return [Line(warning, "yellow")]

@@ -34,7 +34,7 @@ def _list(session: Session, account: AccountName) -> None:
         decider, entries = manager.listing(account)
         matched = manager.last_matches(account)
         most = manager.policy_state(account).effective.max_entries
-    state = list_state(entries, datetime.now(UTC))
+    state = list_state(entries, decider, datetime.now(UTC))
     inherited = "" if asked.parent is None else f", inherited from {asked.parent}"
     session.output.answer(
         {
@@ -42,6 +42,7 @@ def _list(session: Session, account: AccountName) -> None:
             "list_account": decider.name,
             "version": decider.version,
             "enforced": state.enforced,
+            "mode": state.mode,
             "editable": asked.parent is None,
             "max_entries": most,
             "items": [entry_record(entry, matched.get(entry.id)) for entry in entries],

@@ -67,7 +67,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from cidrgate.client.requests import Cidrs, EntryReference
-    from cidrgate.values import EntryDetails
+    from cidrgate.values import EntryDetails, Mode
 
 __all__ = ["Client"]
 
@@ -178,10 +178,13 @@ class Client:
         *,
         parent: str | None = None,
         display_name: str | None = None,
+        closed: bool = False,
         idempotency_key: str | None = None,
     ) -> AccountInfo:
-        """Create an account, or a subaccount if there is a parent."""
-        body = {"name": name, "parent": parent, "display_name": display_name}
+        """Create an account, or a subaccount if there is a parent; a closed one is enforced while it is empty too."""
+        body: dict[str, object] = {"name": name, "parent": parent, "display_name": display_name}
+        if truth(closed, "closed"):
+            body["closed"] = True
         return account_of(self._send("POST", "/v1/accounts", body, idempotency_key=idempotency_key))
 
     def get_account(self, account: str) -> AccountInfo:
@@ -644,6 +647,34 @@ class Client:
                 response.read()
                 self._answer(response)
         return response
+
+    def set_mode(
+        self,
+        account: str,
+        mode: Mode,
+        *,
+        until: datetime | None = None,
+        reason: str | None = None,
+        closed: bool | None = None,
+        confirm: Iterable[str] = (),
+        expect_version: int | None = None,
+        idempotency_key: str | None = None,
+    ) -> AccountInfo:
+        """Set how the list decides: `enforce`, `report_only` or `off`, which expires at `until` if that is given.
+
+        To end enforcement needs `disable_enforcement` in `confirm`.
+        """
+        body: dict[str, object] = {"mode": mode, "until": json_value(until), "reason": reason}
+        return account_of(
+            self._sent_change(
+                "PUT",
+                path_of(account, "mode"),
+                body if closed is None else {**body, "closed": truth(closed, "closed")},
+                confirm=confirmations(confirm),
+                expect_version=expect_version,
+                idempotency_key=idempotency_key,
+            )
+        )
 
     def restore(
         self,

@@ -141,7 +141,20 @@ class ProblemTypeInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountInfo:
-    """An account."""
+    """An account.
+
+    Attributes:
+        name: The name.
+        parent: The account whose list it inherits.
+        entry_count: The number of entries that count for it, without expired ones.
+        enforced: Whether unlisted addresses are denied.
+        version: The number of changes of its own list and mode.
+        created_at: When it was created.
+        mode: The mode of the list that counts, as in `cidrgate.values.Mode`. Later versions may add values.
+        mode_until: When that mode expires; None for never.
+        mode_reason: Why that mode was set.
+        closed: Whether the list that counts is enforced even while it is empty.
+    """
 
     name: str
     parent: str | None
@@ -149,6 +162,10 @@ class AccountInfo:
     enforced: bool
     version: int
     created_at: datetime
+    mode: str = "enforce"
+    mode_until: datetime | None = None
+    mode_reason: str | None = None
+    closed: bool = False
     display_name: str | None = None
 
 
@@ -234,6 +251,7 @@ class ListInfo:
     editable: bool
     max_entries: int
     items: list[EntryInfo]
+    mode: str = "enforce"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -248,6 +266,7 @@ class ListChange:
         entry_count: The number of entries that count after the change, without expired ones.
         before: The entries that the change removed or edited, as they were.
         after: The entries that it added or edited, as they are.
+        mode: The mode of the list after the change.
         existing: With `if_missing`, the entries that cover submitted networks already.
     """
 
@@ -258,6 +277,7 @@ class ListChange:
     entry_count: int
     before: list[EntryInfo]
     after: list[EntryInfo]
+    mode: str = "enforce"
     existing: list[EntryInfo] = field(default_factory=list)
 
 
@@ -402,6 +422,7 @@ class CheckInfo:
     account: str
     address: str
     allowed: bool
+    mode: str = "enforce"
 
     def __bool__(self) -> bool:
         """Return whether the address is allowed."""
@@ -419,7 +440,8 @@ class DecisionInfo:
         reason: Why, as in `cidrgate.Decision`. Later versions may add values.
         list_account: The account whose list decided: the parent for a subaccount.
         entry: The longest matching entry.
-        nearest: The entry that shares the most leading bits with a denied address.
+        nearest: The entry that shares the most leading bits with an address that is not listed.
+        mode: The mode of the list. With `report_only` an address that is not listed is allowed.
     """
 
     account: str
@@ -429,6 +451,7 @@ class DecisionInfo:
     list_account: str
     entry: EntryInfo | None
     nearest: EntryInfo | None
+    mode: str = "enforce"
 
     def __bool__(self) -> bool:
         """Return whether the address is allowed."""
@@ -503,7 +526,10 @@ def value_of(kind: type[_Value], record: Mapping[str, Any]) -> _Value:
     """Return a record as a value; fields that only a newer service knows are dropped."""
     known = [one.name for one in fields(kind) if one.name in record]  # type: ignore[arg-type]
     return kind(
-        **{name: _time(record[name]) if name.endswith("_at") or name == "at" else record[name] for name in known}
+        **{
+            name: _time(record[name]) if name.endswith(("_at", "_until")) or name == "at" else record[name]
+            for name in known
+        }
     )
 
 

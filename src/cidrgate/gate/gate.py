@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from cidrgate._engine import Matcher
     from cidrgate.manager import RuleManager
     from cidrgate.manager.last_matches import LastMatches
-    from cidrgate.values import Address, Duration
+    from cidrgate.values import Address, Duration, Mode
 
 __all__ = ["REQUEST_ID", "Gate", "Unlisted", "check_gate", "check_unlisted"]
 
@@ -159,12 +159,13 @@ class Gate:
         if not hasattr(self.matcher, "allows"):
             raise TypeError(f"lists must be a RuleManager or a Matcher, not {lists!r}")
         # The fast path allows only certain cases; the name of an unknown account must be checked first.
-        sure = "allows_enforced" if unlisted == "deny" else "allows_known"
+        sure = "_sure_enforced" if unlisted == "deny" else "_sure_known"
         self._sure: Callable[[str, Address], bool] = getattr(self.matcher, sure, self._never)
         if unlisted == "allow":
             self._sure = self._allows_known_or_new
         if self._manager is not None and self._manager.denies_when_stale:
             self._sure = self._sure_and_fresh(self._manager, self._sure)
+        self._mode_of: Callable[[str], Mode] = getattr(self.matcher, "mode", self._enforce)
         self._noted: LastMatches | None = None
         self._lets_in = self._sure
         if note_matches:
@@ -236,6 +237,11 @@ class Gate:
         """Return False: these lists have no fast check."""
         return False
 
+    @staticmethod
+    def _enforce(account: str) -> Mode:
+        """Return the mode of every list: these lists have no other."""
+        return "enforce"
+
     def _allows_watched(
         self, account: str, peer: str | None, headers: Sequence[tuple[bytes, bytes]], port: int | None = None
     ) -> bool:
@@ -271,7 +277,7 @@ class Gate:
     def _allows_known_or_new(self, account: str, address: Address) -> bool:
         """Return whether an address may act for an account that is known or that could be created later."""
         matcher = self.matcher
-        return matcher.allows_known(account, address) or (account not in matcher and can_name_account(account))
+        return matcher._sure_known(account, address) or (account not in matcher and can_name_account(account))
 
     def _allows_noted(self, account: str, address: Address) -> bool:
         """Return whether an address may act for an account, and record the matching entry."""
@@ -308,6 +314,7 @@ class Gate:
         request_id: str | None = None
         entry: str | None = None
         reason: VerdictReason
+        mode: Mode = "enforce"
         exempt = account is EXEMPT
         if exempt or isinstance(account, Exempt):
             account = None
@@ -330,7 +337,7 @@ class Gate:
             if exempt:
                 allowed, reason = True, "no_account"
             else:
-                allowed, reason, entry = self._decide(account, client.address)
+                allowed, reason, entry, mode = self._decide(account, client.address)
         # Any client can cause these errors: a traceback for each would only fill the log.
         except MissingAccountError:
             allowed, reason = False, "no_account"
@@ -340,7 +347,9 @@ class Gate:
             allowed, reason = False, "error"
             request_id = request_id or secrets.token_hex(12)
             self._failed("a request could not be checked and is denied", error, account, request_id)
-        result: Result = "allowed" if allowed else "would_deny" if self._report_only else "denied"
+        if self._report_only and mode == "enforce":
+            mode = "report_only"
+        result: Result = "allowed" if allowed else "would_deny" if mode == "report_only" else "denied"
         request_id = request_id or secrets.token_hex(12)
         verdict = Verdict(
             result=result,
@@ -351,6 +360,7 @@ class Gate:
             client=client,
             request_id=request_id,
             seconds=perf_counter() - started,
+            mode=mode,
         )
         self._tell(verdict)
         return verdict
@@ -369,10 +379,12 @@ class Gate:
         started = perf_counter()
         client = self.resolver.resolve(peer, headers, port=port)
         entry = None if client.address is None else self.matcher.match(account, client.address)
+        mode = self._mode_of(account)
         reason: VerdictReason = "matched"
         if entry is None:
-            open_now = not self.matcher.enforced(account) and (
-                self.unlisted == "allow" or (self.unlisted == "deny_unknown" and account in self.matcher)
+            open_now = mode == "off" or (
+                not self._has_list(account, mode)
+                and (self.unlisted == "allow" or (self.unlisted == "deny_unknown" and account in self.matcher))
             )
             reason = "not_enforced" if open_now else "list_changed"
         return Verdict(
@@ -384,25 +396,41 @@ class Gate:
             client=client,
             request_id=self._request_id(headers) or secrets.token_hex(12),
             seconds=perf_counter() - started,
+            mode="report_only" if self._report_only and mode == "enforce" else mode,
         )
 
-    def _decide(self, account: str | None, address: str | None) -> tuple[bool, VerdictReason, str | None]:
-        """Return whether the request is allowed, the reason and the matching entry.
+    def _decide(self, account: str | None, address: str | None) -> tuple[bool, VerdictReason, str | None, Mode]:
+        """Return whether the request is allowed, the reason, the matching entry and the mode of the list.
 
         Raises:
             UnclearAccountError: If no account can have this name.
         """
         if account is None:
-            return not self.require_account, "no_account", None
+            return not self.require_account, "no_account", None, "enforce"
         stale = self._manager is not None and self._manager.stale
         if not self._knows(account):
             if stale:
-                return False, "stale_lists", None
+                return False, "stale_lists", None, "enforce"
             if self.unlisted == "allow":
-                return True, "not_enforced", None
-            return False, "unknown_account", None
+                return True, "not_enforced", None, "enforce"
+            return False, "unknown_account", None, "enforce"
+        mode = self._mode_of(account)
+        allowed, reason, entry = self._decide_by_list(account, address, mode, stale=stale)
+        if mode == "off":  # whatever the list says
+            allowed, reason = True, reason if entry is not None else "not_enforced"
+        if allowed and entry is not None and self._noted is not None:
+            self._noted.note(account, entry)
+        return allowed, reason, entry, mode
+
+    def _decide_by_list(
+        self, account: str, address: str | None, mode: Mode, *, stale: bool
+    ) -> tuple[bool, VerdictReason, str | None]:
+        """Return whether a known account's list allows the address, the reason and the matching entry.
+
+        For a list that is not enforced because of its mode, return what it would say if it were.
+        """
         if address is None:
-            if self.matcher.enforced(account):
+            if self._has_list(account, mode):
                 return False, "invalid_address", None
             return self.unlisted != "deny", "not_enforced", None
         allowed = self.matcher.allows_known(account, address)
@@ -410,12 +438,18 @@ class Gate:
         if not allowed:
             return False, "not_listed", None
         if entry is None:
+            if mode != "enforce" and self._has_list(account, mode):
+                return False, "not_listed", None
             return self.unlisted != "deny", "not_enforced", None
-        if stale:
+        if stale and mode != "off":
             return False, "stale_lists", None
-        if self._noted is not None:
-            self._noted.note(account, entry)
         return True, "matched", entry
+
+    def _has_list(self, account: str, mode: Mode) -> bool:
+        """Return whether the account's list would deny what it does not contain, if its mode were `enforce`."""
+        if mode == "enforce":
+            return self.matcher.enforced(account)
+        return self.matcher._when_empty(account) == "deny"
 
     def _knows(self, account: str) -> bool:
         """Return whether the account exists.

@@ -7,8 +7,12 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 if TYPE_CHECKING:
     from cidrgate.gate.client_ip import ClientAddress
+    from cidrgate.values import Mode
 
-__all__ = ["Result", "Verdict", "VerdictReason"]
+__all__ = ["MODE_HEADER", "Result", "Verdict", "VerdictReason", "mode_headers"]
+
+MODE_HEADER = "x-cidrgate-mode"
+"""The header of a response to a request that only the mode of the gate or of the list allows."""
 
 Result: TypeAlias = Literal["allowed", "denied", "would_deny"]
 """The results of a `Verdict`. Later versions may add values."""
@@ -39,12 +43,13 @@ class Verdict(_Late):
     """The decision about one request. It is true if the application may handle the request.
 
     Attributes:
-        result: `allowed`, `denied`, or `would_deny` if the gate only reports. Later versions may add values.
+        result: `allowed`, `denied`, or `would_deny` if the mode is `report_only`. Later versions may add values.
         reason: Why the gate decided so; later versions may add values:
 
             - `matched`: an entry of the account's list matches the client address
             - `not_listed`: no entry of the account's list matches the client address
-            - `not_enforced`: the account has no list; the request is allowed, or denied if `unlisted="deny"`
+            - `not_enforced`: the account has no list, and the request is allowed, or denied if `unlisted="deny"`; or
+              the list is paused, and the request is allowed
             - `unknown_account`: the account does not exist, and `unlisted` denies unknown accounts
             - `invalid_address`: the account is enforced, and the client address is unknown; `client.problem` says why
             - `stale_lists`: the lists are older than `max_staleness`, the manager is set to deny in this case, and the
@@ -61,6 +66,8 @@ class Verdict(_Late):
         client: The client address and its source.
         request_id: The id of the request in the log and in the response.
         seconds: How long the decision took.
+        mode: How the request was decided: `enforce`, `report_only` if the gate or the mode of the account's list only
+            reports, or `off` if the list is paused.
 
     Example:
         >>> from cidrgate import Gate, Matcher
@@ -78,6 +85,7 @@ class Verdict(_Late):
     client: ClientAddress
     request_id: str
     seconds: float
+    mode: Mode = "enforce"
 
     @property
     def allowed(self) -> bool:
@@ -102,4 +110,11 @@ class Verdict(_Late):
             "problem": self.client.problem,
             "request_id": self.request_id,
             "duration_seconds": round(self.seconds, 7),
+            "mode": self.mode,
         }
+
+
+def mode_headers(verdict: Verdict) -> tuple[tuple[str, str], ...]:
+    """Return what an edge adds to the headers of a response: the mode, if only the mode allows the request."""
+    paused = verdict.mode == "off" and verdict.allowed and verdict.matched_cidr is None
+    return ((MODE_HEADER, verdict.mode),) if paused or verdict.result == "would_deny" else ()

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["Kind", "Normalized", "Note", "Rewritten", "normalized", "normalized_entries"]
 
 _ANY_LIST = PlainLists(())
+_HOST_BITS_OF_PARENT = {str(length): 33 - length for length in range(1, 33)}
 _ANY_NUMBER = 2**31 - 1
 
 _WIDEST = {4: 8, 6: 16}
@@ -360,15 +361,17 @@ def _joined(made: Rewritten, cidrs: list[str]) -> Rewritten:
 
 def _has_neighbours(cidrs: Iterable[str]) -> bool:
     """Return whether two of the networks are the halves of one, or equal."""
-    seen = set()
+    seen: set[tuple[int, str]] = set()
+    from_bytes = int.from_bytes
     for cidr in cidrs:
         address, _, length = cidr.partition("/")
         if length == "0":
             continue
         if ":" in address:
-            parent = (int.from_bytes(inet_pton(AF_INET6, address)) >> (129 - int(length)), length, 6)
+            # Negative, so that it is no number of IPv4.
+            parent = (~(from_bytes(inet_pton(AF_INET6, address)) >> (129 - int(length))), length)
         else:
-            parent = (int.from_bytes(inet_aton(address)) >> (33 - int(length)), length, 4)
+            parent = (from_bytes(inet_aton(address)) >> _HOST_BITS_OF_PARENT[length], length)
         if parent in seen:
             return True
         seen.add(parent)

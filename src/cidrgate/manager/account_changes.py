@@ -17,7 +17,9 @@ from cidrgate.errors import (
     VersionConflictError,
 )
 from cidrgate.manager.accounts import no_such_account
+from cidrgate.manager.changes import Listing
 from cidrgate.manager.confirmations import guards_met
+from cidrgate.manager.modes import DEFAULT_SETTINGS, ModeSetting, mode_change, parents_settings, settings_record
 from cidrgate.manager.outcomes import Guard, ListOutcome
 from cidrgate.manager.previews import access_change
 from cidrgate.rules.account_names import check_account_name, could_name_account
@@ -25,14 +27,14 @@ from cidrgate.rules.characters import checked_text
 from cidrgate.rules.decisions import enforced, in_address_order
 from cidrgate.rules.limits import some_of
 from cidrgate.stores import StoredChange
-from cidrgate.values import Account, AccountDeletion, ListChange
+from cidrgate.values import AccountDeletion, ListChange
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
     from cidrgate.stores import StoredAccount, Transaction
-    from cidrgate.values import Origin
+    from cidrgate.values import Account, Origin
 
 __all__ = [
     "AccountEdit",
@@ -118,6 +120,7 @@ def created_account(
     at: datetime,
     actor: str | None,
     origin: Origin | None = None,
+    closed: bool = False,
 ) -> Account:
     """Create an account in a write transaction, and return it.
 
@@ -129,18 +132,26 @@ def created_account(
         at: The time of the change, with a time zone.
         actor: Who makes the change.
         origin: How the actor is known, and from where the change comes.
+        closed: Whether it is enforced even while its list is empty.
     """
     from cidrgate.stores.account_rows import AccountRows  # it needs SQLAlchemy, which `stores` loads late
 
     rows = AccountRows(transaction)
     version = rows.versions_left([name]).get(name, -1) + 1
     made = transaction.insert_accounts([name], parent=parent, at=at, actor=actor, version=version, origin=origin)[name]
+    created = made.value()
     if display_name is not None:
         rows.change(made, name=name, parent=parent, display_name=display_name)
         details = {"before": {"display_name": None}, "after": {"display_name": display_name}}
         transaction.apply([StoredChange(made, "edit_account", actor=actor, details=details, origin=origin)], at=at)
-        return replace(made.value(), version=version + 1, display_name=display_name)
-    return made.value()
+        created = replace(created, version=created.version + 1, display_name=display_name)
+    if closed:
+        closing = mode_change(
+            Listing(made, (), at, iter(()), actor, origin=origin), ModeSetting("enforce", closed=True)
+        )
+        transaction.apply([closing], at=at)
+        created = replace(created, version=created.version + 1, closed=True)
+    return created
 
 
 def continued_versions(transaction: Transaction, created: dict[str, StoredAccount]) -> dict[str, StoredAccount]:
@@ -209,8 +220,10 @@ def account_edit(
         raise AccountExistsError(f"an account {new_name!r} exists already", account=new_name)
 
     own = transaction.entries(owner) if owner.parent is None else []
-    deciding = own if owner.parent is None else transaction.entries(family[owner.parent])
+    decided_by = owner if owner.parent is None else family[owner.parent]
+    deciding = own if owner.parent is None else transaction.entries(decided_by)
     after = deciding
+    settings = parents_settings(owner) if parent_name is not None and owner.parent is None else {}
     changes: list[StoredChange] = []
 
     def told(what: str, before: object, now: object) -> dict[str, Any]:
@@ -232,7 +245,11 @@ def account_edit(
     if parent_name != owner.parent:
         gone = tuple(in_address_order([replace(entry, account=new_name) for entry in own]))
         moved = told("parent", owner.parent, parent_name)
-        changes.append(StoredChange(renamed, "move_account", gone, actor=actor, details=moved, origin=origin))
+        moved["before"] |= settings_record({name: getattr(owner, name) for name in settings})
+        moved["after"] |= settings_record(settings)
+        changes.append(
+            StoredChange(renamed, "move_account", gone, actor=actor, details=moved, origin=origin, settings=settings)
+        )
         after = [] if parent is None else transaction.entries(parent)
     if display_name != owner.display_name:
         shown = told("display_name", owner.display_name, display_name)
@@ -243,19 +260,24 @@ def account_edit(
     if new_name != owner.name:
         left = rows.versions_left([new_name])
         version = max(version, left.get(new_name, 0) + 1)
-    account = Account(
-        name=new_name,
-        parent=parent_name,
-        created_at=owner.created_at,
-        version=version,
-        display_name=display_name,
+    account = replace(
+        owner.value(), name=new_name, parent=parent_name, version=version, display_name=display_name, **settings
     )
     listed = in_address_order([replace(entry, account=new_name) for entry in after] if after is own else after)
     removed = tuple(entry for change in changes for entry in change.before)
+    now = account if parent_name is None else (parent or decided_by).value()
     value = ListChange(
-        account=new_name, version=version, enforced=enforced(listed), before=removed, after=(), entries=tuple(listed)
+        account=new_name,
+        version=version,
+        enforced=enforced(listed, now, at),
+        before=removed,
+        after=(),
+        entries=tuple(listed),
+        mode=now.mode_at(at),
     )
-    outcome = ListOutcome(account, value, deciding, listed)
+    outcome = ListOutcome(
+        account, value, deciding, listed, decided_by.value(), parent=None if parent_name is None else now
+    )
     outcome = _guarded(outcome, owner, new_name, parent_name, address, at)
 
     def store() -> None:
@@ -309,7 +331,8 @@ def account_deletion(
     if subaccounts and not recursive:
         raise _has_subaccounts(owner, subaccounts, "delete them first, or delete it with its subaccounts (recursive)")
     own = in_address_order(transaction.entries(owner)) if owner.parent is None else []
-    deciding = own if owner.parent is None else transaction.entries(family[owner.parent])
+    decided_by = owner if owner.parent is None else family[owner.parent]
+    deciding = own if owner.parent is None else transaction.entries(decided_by)
     changes = [
         StoredChange(one, "delete_account", actor=actor, details=_was(one), origin=origin) for one in subaccounts
     ]
@@ -318,8 +341,8 @@ def account_deletion(
         account=owner.value(), entries=tuple(own), subaccounts=tuple(sorted(one.name for one in subaccounts))
     )
     value = ListChange(account=name, version=owner.version + 1, enforced=False, before=tuple(own), after=(), entries=())
-    outcome = ListOutcome(replace(owner.value(), version=owner.version + 1), value, deciding, [])
-    if enforced(deciding):
+    outcome = ListOutcome(replace(owner.value(), version=owner.version + 1), value, deciding, [], decided_by.value())
+    if enforced(deciding, decided_by.value(), at):
         consequence = f"without account {name!r} its list would not decide any more: {_AS_UNKNOWN}"
         guard = Guard.DISABLE_ENFORCEMENT
         outcome = replace(outcome, confirm=(guard,), consequences={guard: consequence})
@@ -403,7 +426,8 @@ def _guarded(
                 "every address would be allowed"
             )
         else:
-            access = access_change(outcome.before, outcome.after, at)
+            was, now = outcome.account_before, outcome.decider
+            access = access_change(outcome.before, outcome.after, at, was=was, now=now)
             if access.begins or access.lost or access.gained:
                 met.append(Guard.OTHER_LIST)
                 consequences[Guard.OTHER_LIST] = (
@@ -411,7 +435,11 @@ def _guarded(
                     f"{_access(access.gained, access.more_gained, 'gain')}"
                     f"{'every address outside of it would lose access' if access.begins else ''}"
                 ).removesuffix("; ")
-    if name != owner.name and enforced(outcome.before) and Guard.DISABLE_ENFORCEMENT not in met:
+    if (
+        name != owner.name
+        and enforced(outcome.before, outcome.account_before, at)
+        and Guard.DISABLE_ENFORCEMENT not in met
+    ):
         met.insert(0, Guard.DISABLE_ENFORCEMENT)
         consequences[Guard.DISABLE_ENFORCEMENT] = (
             f"the list would not decide for the name {owner.name!r} any more: {_AS_UNKNOWN}"
@@ -434,6 +462,7 @@ def _was(account: StoredAccount) -> dict[str, Any]:
             "display_name": account.display_name,
             "version": account.version,
             "policy": account.policy,
+            **settings_record({name: getattr(account, name) for name in DEFAULT_SETTINGS}),
         },
         "after": None,
     }

@@ -15,6 +15,7 @@ from cidrgate.errors import CidrgateError, VersionConflictError
 from cidrgate.manager.accounts import no_such_account, refuse_subaccount
 from cidrgate.manager.changes import Listing, changed, sweep
 from cidrgate.manager.confirmations import guards_met, refuse_unconfirmed, with_wide
+from cidrgate.manager.modes import consequences, has_expired
 from cidrgate.manager.outcomes import ListOutcome
 from cidrgate.process.clock import certain_time, earlier_by_far
 from cidrgate.rules.account_names import could_name_account
@@ -82,7 +83,7 @@ def change_lists(
     owners = transaction.accounts_named([one.account for one in requests if could_name_account(one.account)])
     listed = transaction.entries_of(owners.values())
     at = datetime.now(UTC)
-    certain = certain_expiry_time(transaction, listed.values(), at)
+    certain = certain_expiry_time(transaction, listed.values(), at, owners.values())
     ids = count(-1, -1) if dry_run else transaction.new_entry_ids(len(requests))
     results: list[ListOutcome | CidrgateError] = []
     made: list[StoredChange] = []
@@ -104,15 +105,22 @@ def change_lists(
     return results
 
 
-def certain_expiry_time(transaction: Transaction, lists: Iterable[Iterable[Entry]], at: datetime) -> datetime:
-    """Return the time up to which all clocks agree that entries have expired, so that a sweep may remove them.
+def certain_expiry_time(
+    transaction: Transaction,
+    lists: Iterable[Iterable[Entry]],
+    at: datetime,
+    owners: Iterable[StoredAccount] = (),
+) -> datetime:
+    """Return the time up to which all clocks agree that entries and modes have expired, so that a sweep may store it.
 
     Args:
         transaction: The transaction that reads the database's clock, if an entry has expired by this machine's clock.
         lists: The entries to check.
         at: The time of this machine's clock, with a time zone.
+        owners: The accounts whose modes to check.
     """
-    if not any(entry.is_expired(at) for entries in lists for entry in entries):
+    expired = any(entry.is_expired(at) for entries in lists for entry in entries)
+    if not expired and not any(has_expired(owner, at) for owner in owners):
         return at
     return earlier_by_far(certain_time(at), transaction.clock())
 
@@ -156,19 +164,22 @@ def worked_out(
     listing = Listing(owner, listed[owner.name], at, ids, request.actor, certain, request.origin, policy)
     change = request.make(transaction, listing)
     made = sweep(listing, change)
-    now = replace(owner.value(), version=owner.version + bool(made))
+    was = owner.value()
+    now = replace(was, version=owner.version + bool(made), **change.settings)
     after = changed(listing, made)
     value = ListChange(
         account=now.name,
         version=now.version,
-        enforced=enforced(after),
+        enforced=enforced(after, now, at),
         before=change.before,
         after=change.after,
         entries=tuple(after),
+        mode=now.mode_at(at),
         existing=tuple(request.existing),
     )
-    outcome = ListOutcome(now, value, listing.entries, after)
-    outcome = with_wide(replace(outcome, confirm=guards_met(outcome, request.address, at)), policy)
+    outcome = ListOutcome(now, value, listing.entries, after, was)
+    outcome = replace(outcome, confirm=guards_met(outcome, request.address, at), consequences=consequences(outcome))
+    outcome = with_wide(outcome, policy)
     if request.before_store is not None:
         request.before_store(outcome)
     return outcome, made

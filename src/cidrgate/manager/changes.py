@@ -104,8 +104,13 @@ class Listing:
         )
 
 
-def check_expiry(expires_at: datetime | EllipsisType | None, at: datetime) -> None:
-    """Refuse a time that cannot be the expiry of an entry.
+def check_expiry(expires_at: datetime | EllipsisType | None, at: datetime, *, name: str = "expires_at") -> None:
+    """Refuse a time that cannot be the expiry of an entry or of a mode.
+
+    Args:
+        expires_at: The time; None or `...` for none.
+        at: The time of the change, with a time zone.
+        name: The name of the argument, for the message.
 
     Raises:
         InvalidExpiryError: If it has no time zone, or is not later than `at`.
@@ -114,11 +119,11 @@ def check_expiry(expires_at: datetime | EllipsisType | None, at: datetime) -> No
         return
     if expires_at.utcoffset() is None:
         raise InvalidExpiryError(
-            f"expires_at {expires_at.isoformat()} has no time zone; add one, such as +00:00", expires_at=expires_at
+            f"{name} {expires_at.isoformat()} has no time zone; add one, such as +00:00", expires_at=expires_at
         )
     if expires_at <= at:
         raise InvalidExpiryError(
-            f"expires_at {expires_at.isoformat()} is in the past; choose a time in the future", expires_at=expires_at
+            f"{name} {expires_at.isoformat()} is in the past; choose a time in the future", expires_at=expires_at
         )
 
 
@@ -343,6 +348,8 @@ def sweep(listing: Listing, change: StoredChange) -> list[StoredChange]:
     Returns:
         The changes to store, in their order.
     """
+    if change.settings:
+        return [change]
     if not change.before and not change.after:
         return []
     named = {entry.id for entry in change.before}

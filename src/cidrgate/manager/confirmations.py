@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from cidrgate.errors import UnconfirmedChangeError
     from cidrgate.manager.outcomes import ListOutcome
     from cidrgate.rules import Policy
-    from cidrgate.values import Entry
+    from cidrgate.values import Account, Entry
 
 __all__ = [
     "disables_enforcement",
@@ -65,14 +65,19 @@ def named_guards(names: Iterable[str]) -> frozenset[Guard]:
     return frozenset(found)
 
 
-def disables_enforcement(before: Collection[Entry], after: Collection[object]) -> bool:
+def disables_enforcement(
+    before: Collection[Entry], after: Collection[object], at: datetime, *, was: Account, now: Account
+) -> bool:
     """Return whether a list is enforced before a change and not after it.
 
     Args:
         before: The whole list before the change, including expired entries.
         after: The whole list after the change, including expired entries.
+        at: The time of the change, with a time zone.
+        was: The account before the change.
+        now: The account after the change.
     """
-    return enforced(before) and not enforced(after)
+    return enforced(before, was, at) and not enforced(after, now, at)
 
 
 def guards_met(outcome: ListOutcome, address: str | None, at: datetime) -> tuple[Guard, ...]:
@@ -84,7 +89,7 @@ def guards_met(outcome: ListOutcome, address: str | None, at: datetime) -> tuple
         at: The time of the change, with a time zone.
     """
     met = []
-    if disables_enforcement(outcome.before, outcome.after):
+    if disables_enforcement(outcome.before, outcome.after, at, was=outcome.account_before, now=outcome.decider):
         met.append(Guard.DISABLE_ENFORCEMENT)
     if locks_out(outcome, address, at) is not None:
         met.append(Guard.LOCK_OUT)

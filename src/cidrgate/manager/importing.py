@@ -176,7 +176,7 @@ def import_lists(
             if (
                 replace
                 and name in listed
-                and disables_enforcement(listed[name], cidrs)
+                and disables_enforcement(listed[name], cidrs, at, was=known[name].value(), now=known[name].value())
                 and Guard.DISABLE_ENFORCEMENT not in confirmed
             ):
                 raise unconfirmed(Guard.DISABLE_ENFORCEMENT, name)

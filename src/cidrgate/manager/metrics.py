@@ -10,7 +10,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from cidrgate.errors import CidrgateError, needs_extra
 
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 __all__ = ["ListsCollector", "ListsState", "WaitMetrics"]
 
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+
+_LENIENT: tuple[Literal["report_only", "off"], ...] = ("report_only", "off")
 
 
 class _Lists(Protocol):
@@ -109,9 +112,18 @@ class ListsCollector:
             yield GaugeMetricFamily("cidrgate_accounts", "Accounts of the store.", value=len(matcher))
             yield GaugeMetricFamily(
                 "cidrgate_enforced_accounts",
-                "Accounts whose list decides: those that have entries, expired ones included, and their subaccounts.",
+                "Accounts whose list decides: those that have entries, expired ones included, or are closed, and their "
+                "subaccounts, in the mode enforce.",
                 value=matcher._count_enforced(),
             )
+            modes = GaugeMetricFamily(
+                "cidrgate_mode_accounts",
+                "Accounts whose list is not enforced because of its mode, and their subaccounts.",
+                labels=["mode"],
+            )
+            for mode in _LENIENT:
+                modes.add_metric([mode], matcher._count_mode(mode))
+            yield modes
         build = GaugeMetricFamily("cidrgate_build_info", "The version of cidrgate; always 1.", labels=["version"])
         build.add_metric([self._version], 1.0)
         yield build

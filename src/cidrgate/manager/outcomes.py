@@ -18,7 +18,7 @@ class Guard(StrEnum):
     """A guard, which a change must be confirmed for; its value is the name that a confirmation uses."""
 
     DISABLE_ENFORCEMENT = "disable_enforcement"
-    """After the change, an enforced account is not enforced any more."""
+    """After the change, an enforced account is not enforced any more: its list is empty, or its mode is another one."""
     LOCK_OUT = "lock_out"
     """After the change, the caller's address is denied. It was allowed before."""
     OTHER_LIST = "other_list"
@@ -32,20 +32,29 @@ class ListOutcome:
     """The outcome of a change of one list.
 
     Attributes:
-        account: The account, with its version after the change.
+        account: The account after the change, with its version then.
         change: What the caller of the change gets. If its `before` and `after` are empty, nothing changes.
         before: The list before the change, in no particular order, including expired entries.
         after: The list after the change, in address order.
+        account_before: The account whose list decided before the change.
         confirm: The guards that the change meets. Each must be confirmed before the change is made; see
             `cidrgate.manager.confirmations`.
         consequences: What the change would do, for the guards whose usual words do not say it.
         wide: The networks for which the change meets `Guard.WIDE_ENTRY`.
+        parent: The account whose list decides after the change, if `account` is a subaccount then.
     """
 
     account: Account
     change: ListChange
     before: Sequence[Entry]
     after: list[Entry]
+    account_before: Account
     confirm: tuple[Guard, ...] = ()
     consequences: Mapping[Guard, str] = field(default_factory=dict)
     wide: tuple[str, ...] = ()
+    parent: Account | None = None
+
+    @property
+    def decider(self) -> Account:
+        """The account whose list decides after the change."""
+        return self.account if self.parent is None else self.parent

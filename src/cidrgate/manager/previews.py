@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ipaddress import IPv4Network, IPv6Network
 
     from cidrgate.manager.outcomes import ListOutcome
-    from cidrgate.values import Address, Decision, Entry
+    from cidrgate.values import Account, Address, Decision, Entry
 
 __all__ = ["MOST_NETWORKS", "AccessChange", "access_change", "networks_without", "locks_out"]
 
@@ -56,16 +56,30 @@ class AccessChange:
         }
 
 
-def access_change(before: Collection[Entry], after: Collection[Entry], at: datetime) -> AccessChange:
+def access_change(
+    before: Collection[Entry],
+    after: Collection[Entry],
+    at: datetime,
+    *,
+    was: Account | None = None,
+    now: Account | None = None,
+) -> AccessChange:
     """Return which addresses lose and gain access between two states of a list.
+
+    For a list that is enforced neither before nor after, nothing changes now.
 
     Args:
         before: The whole list before the change, including expired entries.
         after: The whole list after the change, including expired entries.
         at: The time at which entries match or not, with a time zone.
+        was: The account before the change; None for an account with the default settings.
+        now: The account after the change.
     """
-    if enforced(before) != enforced(after):
-        return AccessChange(begins=enforced(after), ends=enforced(before))
+    begins, ends = enforced(after, now, at), enforced(before, was, at)
+    if begins != ends:
+        return AccessChange(begins=begins, ends=ends)
+    if not begins:
+        return AccessChange(begins=False, ends=False)
     old, new = ([entry.cidr for entry in entries if entry.matches(at)] for entries in (before, after))
     (lost, more_lost), (gained, more_gained) = _some_without(old, new), _some_without(new, old)
     return AccessChange(
@@ -103,9 +117,9 @@ def locks_out(outcome: ListOutcome, address: Address | None, at: datetime) -> De
         address: The address; None if it is unknown, and then the result is None.
         at: The time at which entries match or not, with a time zone.
     """
-    if address is None or not decide(outcome.account.name, outcome.before, address, at).allowed:
+    if address is None or not decide(outcome.account_before, outcome.before, address, at).allowed:
         return None
-    after = decide(outcome.account.name, outcome.after, address, at)
+    after = decide(outcome.decider, outcome.after, address, at)
     return None if after.allowed else after
 
 

@@ -119,7 +119,7 @@ def explain(store: Store, account: str, address: Address) -> Decision:
             return decide(account, [], address, datetime.now(UTC))
         owner = list_owner(transaction, found)
         listed = transaction.entries(owner)
-    return decide(owner.name, listed, address, datetime.now(UTC))
+    return decide(owner.value(), listed, address, datetime.now(UTC))
 
 
 def change_history(

@@ -26,6 +26,7 @@ from cidrgate.errors import (
     RuleError,
     StoreConflictError,
     StoreError,
+    SubaccountError,
 )
 from cidrgate.manager import queries
 from cidrgate.manager.account_changes import (
@@ -65,6 +66,7 @@ from cidrgate.manager.declared import (
 from cidrgate.manager.exports import export_lines, import_copies
 from cidrgate.manager.importing import ImportReport, import_lists, in_background
 from cidrgate.manager.last_matches import LastMatches
+from cidrgate.manager.modes import end_after, end_of_mode, mode_change, mode_setting
 from cidrgate.manager.origins import checked_origin
 from cidrgate.manager.outcomes import Guard, ListOutcome
 from cidrgate.manager.policies import differences, policy_change, policy_state, say_differences, stored_policy
@@ -112,6 +114,7 @@ if TYPE_CHECKING:
         FoundEntry,
         ListChange,
         ListState,
+        Mode,
         NewEntry,
         Prefix,
     )
@@ -669,6 +672,7 @@ class RuleManager:
         *,
         parent: str | None = None,
         display_name: str | None = None,
+        closed: bool = False,
         actor: str | None = None,
     ) -> Account:
         """Create an account, or a subaccount that inherits its parent's list.
@@ -678,6 +682,7 @@ class RuleManager:
                 whitespace and without invisible characters; see `cidrgate.rules.characters`.
             parent: The account whose list the new account inherits; None for an account that has its own list.
             display_name: The account's name for people, which is validated like a label; None for none.
+            closed: Whether the account is enforced even while its list is empty; see `set_mode`.
             actor: Who creates the account, for the change log.
 
         Raises:
@@ -685,7 +690,7 @@ class RuleManager:
             InvalidTextError: If the display name or the actor is too long, or contains an invisible character.
             AccountExistsError: If an account with this name exists already.
             AccountNotFoundError: If there is no account `parent`.
-            SubaccountError: If `parent` is itself a subaccount.
+            SubaccountError: If `parent` is itself a subaccount, or a subaccount is to be closed.
             StoreError: If the account cannot be stored.
 
         Example:
@@ -697,13 +702,22 @@ class RuleManager:
         check_account_name(account)
         actor = checked_text(actor, "actor")
         display_name = checked_text(display_name, "display_name")
+        check_switches(closed=closed)
+        if closed and parent is not None:
+            raise SubaccountError(
+                "a subaccount cannot be closed, because its parent's list decides: close the parent",
+                account=account,
+                parent=parent,
+            )
 
         def create(transaction: Transaction) -> Account:
             owner = None if parent is None else parent_account(transaction, parent)
             if transaction.account(account) is not None:
                 raise AccountExistsError(f"an account {account!r} exists already", account=account)
             if self._dry_run:
-                return Account(name=account, parent=parent, created_at=datetime.now(UTC), display_name=display_name)
+                return Account(
+                    name=account, parent=parent, created_at=datetime.now(UTC), display_name=display_name, closed=closed
+                )
             created = created_account(
                 transaction,
                 account,
@@ -712,6 +726,7 @@ class RuleManager:
                 at=datetime.now(UTC),
                 actor=actor,
                 origin=self._origin,
+                closed=closed,
             )
             if self._in_transaction is not None:
                 self._in_transaction(transaction, created)
@@ -1276,6 +1291,139 @@ class RuleManager:
             account, undone, actor, expect_version, allow_empty=allow_empty, confirmed=confirmed
         ).change
 
+    def set_mode(
+        self,
+        account: str,
+        mode: Mode,
+        *,
+        until: datetime | None = None,
+        reason: str | None = None,
+        closed: bool | None = None,
+        actor: str | None = None,
+        expect_version: int | None = None,
+        confirmed: Iterable[str] = (),
+    ) -> Account:
+        """Set how an account's list decides, for its subaccounts too. The entries stay.
+
+        Args:
+            account: The account whose list it is.
+            mode: `enforce` denies what is not listed. `report_only` allows it, and gates report it. `off` allows it.
+            until: When the mode expires, with a time zone, so that the list is enforced again; None for never.
+            reason: Why, for the people who see it.
+            closed: Whether the list is enforced even while it is empty: it then denies every address. None for no
+                change.
+            actor: Who sets the mode, for the change log.
+            expect_version: The version of the account that the caller saw; None for any version.
+            confirmed: The guards that the change may meet, by name: `disable_enforcement` if an enforced account stops
+                being enforced, so that every address is allowed; see `with_hooks`.
+
+        Returns:
+            The account after the change. Nothing is changed, and its version is the same, if it was set so already.
+
+        Raises:
+            TypeError: If an argument has another type.
+            ValueError: If the mode is an unknown word.
+            InvalidExpiryError: If `until` is in the past, has no time zone or is out of range in UTC, or the mode is
+                `enforce`, which has no end.
+            InvalidTextError: If the reason or the actor is too long, or contains an invisible character.
+            AccountNotFoundError: If there is no such account.
+            SubaccountError: If the account inherits its list, and so its mode.
+            VersionConflictError: If the account's version is not the expected version.
+            UnconfirmedChangeError: If the change meets a guard that is not confirmed.
+            StoreError: If the change cannot be stored.
+
+        Example:
+            >>> with RuleManager.open("memory://") as manager:
+            ...     account = manager.create_account("acct-1")
+            ...     added = manager.add("acct-1", "8.8.8.0/24")
+            ...     account = manager.set_mode("acct-1", "report_only", confirmed=["disable_enforcement"])
+            ...     decision = manager.explain("acct-1", "9.9.9.9")
+            >>> account.mode, decision.allowed, decision.reason, decision.mode
+            ('report_only', True, 'not_listed', 'report_only')
+        """
+        setting = mode_setting(mode, until, reason, closed)
+
+        def made(_: Transaction, listing: Listing) -> StoredChange:
+            return mode_change(listing, setting)
+
+        return self.with_hooks(confirmed=confirmed)._change_list(account, made, actor, expect_version).account
+
+    def pause(
+        self,
+        account: str,
+        *,
+        for_: Duration | None = None,
+        until: datetime | None = None,
+        reason: str | None = None,
+        actor: str | None = None,
+        expect_version: int | None = None,
+        confirmed: Iterable[str] = (),
+    ) -> Account:
+        """Allow every address for a time: `set_mode` with `off`. Enforcement begins again on every node at that time.
+
+        Args:
+            account: The account whose list it is.
+            for_: How long, in seconds or as a `timedelta`.
+            until: Until when, with a time zone; instead of `for_`.
+            reason: As for `set_mode`.
+            actor: As for `set_mode`.
+            expect_version: As for `set_mode`.
+            confirmed: As for `set_mode`.
+
+        Returns:
+            The account after the change.
+
+        Raises:
+            TypeError: If neither or both of `for_` and `until` are passed.
+            CidrgateError: Every error of `set_mode`.
+
+        Example:
+            >>> with RuleManager.open("memory://") as manager:
+            ...     account = manager.create_account("acct-1")
+            ...     added = manager.add("acct-1", "8.8.8.0/24")
+            ...     account = manager.pause("acct-1", for_=3600, confirmed=["disable_enforcement"])
+            ...     paused = manager.allows("acct-1", "9.9.9.9")
+            ...     paused, manager.resume("acct-1").mode, manager.allows("acct-1", "9.9.9.9")
+            (True, 'enforce', False)
+        """
+        if (for_ is None) == (until is None):
+            raise TypeError("pass for_ or until: a pause has one end; set_mode(account, 'off') has none")
+        if for_ is not None:
+            until = end_after(for_)
+        return self.set_mode(
+            account,
+            "off",
+            until=until,
+            reason=reason,
+            actor=actor,
+            expect_version=expect_version,
+            confirmed=confirmed,
+        )
+
+    def resume(
+        self,
+        account: str,
+        *,
+        actor: str | None = None,
+        expect_version: int | None = None,
+        confirmed: Iterable[str] = (),
+    ) -> Account:
+        """Enforce a list again: `set_mode` with `enforce`.
+
+        Args:
+            account: The account whose list it is.
+            actor: As for `set_mode`.
+            expect_version: As for `set_mode`.
+            confirmed: As for `set_mode`.
+
+        Returns:
+            The account after the change.
+
+        Raises:
+            CidrgateError: Every error of `set_mode`.
+        """
+        return self.set_mode(account, "enforce", actor=actor, expect_version=expect_version, confirmed=confirmed)
+
     def prune_history(self, older_than: Duration, *, actor: str | None = None) -> int:
         """Delete the oldest rows of the change log.
 
@@ -1310,7 +1458,9 @@ class RuleManager:
         return self._write(prune)
 
     def sweep(self) -> int:
-        """Remove expired entries from the lists, and log that. A manager that follows the store does this regularly.
+        """Remove expired entries from the lists, store that expired modes are over, and log both.
+
+        A manager that follows the store does this regularly.
 
         If an account has only expired entries, they stay, because an account without entries is not enforced, and the
         clock must not end enforcement: remove them with `remove`. Entries also stay if only this machine's clock says
@@ -1327,6 +1477,9 @@ class RuleManager:
         with self._store.read() as transaction:
             certain = earlier_by_far(certain_time(datetime.now(UTC)), transaction.clock())
             names = transaction.accounts_to_sweep(certain, _ACCOUNTS_A_TRANSACTION)
+            over = transaction.accounts_to_enforce(certain, _ACCOUNTS_A_TRANSACTION)
+        for name in over:
+            self._change_list(name, lambda _, listing: end_of_mode(listing), None, None)
         for name in names:
 
             def swept_list(_: Transaction, listing: Listing) -> StoredChange:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cidrgate.errors import HistoryError, UndoConflictError
+from cidrgate.manager.modes import settings_change, settings_of
 from cidrgate.rules import validate_addition
 from cidrgate.rules.limits import some_of
 from cidrgate.values import DETAILS, NewEntry
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["UNDOABLE", "logged_change", "undoing"]
 
-UNDOABLE = frozenset({"add", "edit", "remove", "replace", "restore", "undo"})
+UNDOABLE = frozenset({"add", "edit", "remove", "replace", "restore", "undo", "set_mode"})
 """The actions that can be undone. Others are not about the entries alone, or time has made them."""
 
 _MOST_NAMED = 20
@@ -70,6 +71,8 @@ def undoing(listing: Listing, change: Change, later: Callable[[], Sequence[Chang
         UndoConflictError: If later changes altered what the change did, or if nothing is left to undo.
         RuleError: If an entry that comes back breaks a rule, such as one that overlaps with an entry added since.
     """
+    if change.action == "set_mode" or (change.action == "undo" and change.details):
+        return _former_mode(listing, change)
     if change.action not in UNDOABLE:
         raise _refusal(change, _CANNOT.get(change.action, "it is not a change of the list"))
     at = listing.at
@@ -111,6 +114,17 @@ def undoing(listing: Listing, change: Change, later: Callable[[], Sequence[Chang
             *(listing.new_entry(entry.cidr, NewEntry.of(entry)) for entry in returning),
         ],
     )
+
+
+def _former_mode(listing: Listing, change: Change) -> StoredChange:
+    """Return the change that sets the mode from before a change of the mode, unless it was set again since."""
+    details = change.details or {}
+    now, then = settings_of(details.get("after") or {}), settings_of(details.get("before") or {})
+    if any(getattr(listing.owner, name) != value for name, value in now.items()):
+        raise _refusal(change, "the mode was set again, or has expired since: set the mode that is wanted")
+    if then.get("mode_until") is not None and then["mode_until"] <= listing.at:
+        then |= {"mode": "enforce", "mode_until": None, "mode_reason": None}
+    return settings_change(listing, "undo", then)
 
 
 _CANNOT = {

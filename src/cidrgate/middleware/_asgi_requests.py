@@ -11,6 +11,7 @@ from cidrgate.gate.account_sources import Exempt
 from cidrgate.gate.denial import Denial, denial_of
 from cidrgate.gate.header_names import folded_name
 from cidrgate.gate.request_paths import route_path
+from cidrgate.gate.verdict import mode_headers
 from cidrgate.middleware._request_account import RequestReader, account_finder
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ __all__ = [
     "denial_in",
     "hand_over",
     "peer_of",
+    "sending_mode",
 ]
 
 Scope: TypeAlias = MutableMapping[str, Any]
@@ -130,6 +132,24 @@ def denial_in(scope: Scope, verdict: Verdict) -> Denial:
     except (TypeError, ValueError):  # not a list of pairs of bytes
         accept = ""
     return denial_of(verdict, accept)
+
+
+def sending_mode(send: Send, verdict: Verdict) -> Send:
+    """Return a `send` that adds the mode to the headers of the response, if only it allows the request."""
+    headers = [(name.encode(), value.encode()) for name, value in mode_headers(verdict)]
+    if not headers:
+        return send
+
+    async def with_mode(message: Message) -> None:
+        if message["type"] in _STARTS:
+            message = {**message, "headers": [*(message.get("headers") or ()), *headers]}
+        await send(message)
+
+    return with_mode
+
+
+_STARTS = frozenset({"http.response.start", "websocket.accept", "websocket.http.response.start"})
+"""The messages with the headers of a response."""
 
 
 def _path_of(scope: Scope) -> str:

@@ -11,7 +11,7 @@ from aiohttp.web import Request, Response, middleware
 from cidrgate.gate.account_sources import Exempt, FromHeader, FromPath, FromRoute
 from cidrgate.gate.denial import STATUS, denial_of
 from cidrgate.gate.gate import check_gate
-from cidrgate.gate.verdict import Verdict
+from cidrgate.gate.verdict import Verdict, mode_headers
 from cidrgate.middleware._asgi_requests import account_of_headers
 from cidrgate.middleware._request_account import RequestReader, account_finder, find_account_async
 
@@ -65,7 +65,14 @@ def allowlist(gate: Gate, account: AccountSource) -> Middleware:
         verdict = gate.decide(named, peer, request.raw_headers, port=port, failure=failure)
         request[VERDICT] = verdict
         if verdict.allowed:
-            return await handler(request)
+            try:
+                response = await handler(request)
+            except web.HTTPException as raised:
+                raised.headers.extend(mode_headers(verdict))
+                raise
+            if not response.prepared:  # a handler that streams has sent its headers already
+                response.headers.extend(mode_headers(verdict))
+            return response
         denial = denial_of(verdict, ",".join(request.headers.getall("accept", ())))
         return Response(status=STATUS, body=denial.body, headers=dict(denial.headers))
 

@@ -11,7 +11,14 @@ from cidrgate.gate.denial import STATUS
 from cidrgate.gate.gate import check_gate
 from cidrgate.gate.late_verdict import LateVerdict
 from cidrgate.gate.rewritten_peers import CLIENT_HEADERS
-from cidrgate.middleware._asgi_requests import STATE, AccountFinder, account_of_scope, decide, denial_in
+from cidrgate.middleware._asgi_requests import (
+    STATE,
+    AccountFinder,
+    account_of_scope,
+    decide,
+    denial_in,
+    sending_mode,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -140,8 +147,10 @@ class AllowlistMiddleware:
             scope["state"][STATE] = verdict
         else:
             scope["state"] = {STATE: verdict}
-        if allowed or verdict.allowed:
+        if allowed:
             await self.app(scope, receive, send)
+        elif verdict.allowed:
+            await self.app(scope, receive, sending_mode(send, verdict))
         else:
             await _deny(verdict, scope, receive, send)
 

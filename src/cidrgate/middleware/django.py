@@ -30,6 +30,7 @@ from cidrgate.gate.client_ip import ClientIPResolver
 from cidrgate.gate.decision_log import LOG_EVERY
 from cidrgate.gate.denial import STATUS, denial_of
 from cidrgate.gate.gate import Gate, Unlisted, check_unlisted
+from cidrgate.gate.verdict import mode_headers
 from cidrgate.manager import RuleManager
 from cidrgate.middleware._django_requests import READER, verdict_on
 from cidrgate.middleware._request_account import account_finder, find_account, find_account_async, is_exempt
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     import os
 
     from cidrgate.gate.hooks import DecisionHook
+    from cidrgate.gate.verdict import Verdict
     from cidrgate.values import Duration
 
 __all__ = ["AccountSource", "AllowlistMiddleware", "Settings"]
@@ -209,15 +211,19 @@ class AllowlistMiddleware:
     def __call__(self, request: HttpRequest) -> Any:
         """Ask the gate, then run the view or deny."""
         if self._route is not None:
-            return self.get_response(request)  # the route is known in `process_view`
+            # The route is known in `process_view`.
+            return self._answer_async(request) if self._is_async else _with_mode(request, self.get_response(request))
         if self._is_async:
             return self._call_async(request)
         denied = self._denied(request, *find_account(self._account, request))
-        return self.get_response(request) if denied is None else denied
+        return _with_mode(request, self.get_response(request)) if denied is None else denied
 
     async def _call_async(self, request: HttpRequest) -> Any:
         denied = self._denied(request, *await find_account_async(self._account, request))
-        return await self.get_response(request) if denied is None else denied
+        return await self._answer_async(request) if denied is None else denied
+
+    async def _answer_async(self, request: HttpRequest) -> Any:
+        return _with_mode(request, await self.get_response(request))
 
     def _process_view(
         self, request: HttpRequest, view: object, positional: object, parameters: Mapping[str, Any]
@@ -246,6 +252,15 @@ class AllowlistMiddleware:
             return None
         denial = denial_of(verdict, request.headers.get("accept", ""))
         return HttpResponse(denial.body, status=STATUS, headers=dict(denial.headers))
+
+
+def _with_mode(request: HttpRequest, response: Any) -> Any:
+    """Add the mode to the response, if only it allows the request."""
+    verdict: Verdict | None = getattr(request, "cidrgate", None)
+    if verdict is not None and verdict.allowed:
+        for name, value in mode_headers(verdict):
+            response[name] = value
+    return response
 
 
 def imported(named: Any) -> Any:

@@ -22,6 +22,7 @@ from rest_framework.request import Request
 
 from cidrgate.gate.account_sources import Exempt, FromHeader, FromPath, FromRoute
 from cidrgate.gate.denial import Denial, denial_of, problem_of
+from cidrgate.gate.verdict import mode_headers
 from cidrgate.middleware._django_requests import READER as DJANGO_READER, verdict_on
 from cidrgate.middleware._request_account import RequestReader, account_finder, find_account
 from cidrgate.middleware.django import Settings, imported
@@ -83,6 +84,7 @@ class Allowlisted(BasePermission):  # type: ignore[misc]
         account, failure = find_account(finder, request)
         verdict = verdict_on(gate, request._request, account, failure)
         if verdict.allowed:
+            view.headers.update(mode_headers(verdict))
             return True
         denial = denial_of(verdict, request.headers.get("accept", ""))
         view.headers.update({name: value for name, value in denial.headers if name not in _WRITTEN_BY_DJANGO})

@@ -14,6 +14,7 @@ from cidrgate.errors import UnclearAccountError
 from cidrgate.gate.account_sources import FromHeader, FromPath, FromRoute, check_source
 from cidrgate.gate.denial import STATUS, problem_of
 from cidrgate.gate.gate import check_gate
+from cidrgate.gate.verdict import mode_headers
 from cidrgate.middleware._asgi_requests import account_of_scope, decide, denial_in, hand_over
 from cidrgate.middleware._request_account import find_account
 
@@ -105,16 +106,20 @@ def allowlist(gate: Gate, account: AccountSource) -> Callable[..., Awaitable[Ver
                 _refuse_converted(scope, account.parameter, found)
             return found
 
-        async def from_source(connection: HTTPConnection) -> Verdict:
+        async def from_source(connection: HTTPConnection, response: Response) -> Verdict:
             found, failure = find_account(finder, connection.scope)
-            return _allowed_verdict(decide(gate, found, connection.scope, failure), connection)
+            return _allowed_verdict(decide(gate, found, connection.scope, failure), connection, response)
 
         return from_source
 
     check_source(account)
 
-    async def listed(connection: HTTPConnection, account: Any = Depends(account)) -> Verdict:  # noqa: B008
-        return _allowed_verdict(decide(gate, account, connection.scope), connection)
+    async def listed(
+        connection: HTTPConnection,
+        response: Response,
+        account: Any = Depends(account),  # noqa: B008
+    ) -> Verdict:
+        return _allowed_verdict(decide(gate, account, connection.scope), connection, response)
 
     return listed
 
@@ -141,10 +146,12 @@ def _path_fields(dependant: Dependant) -> Iterator[ModelField]:
         yield from _path_fields(inner)
 
 
-def _allowed_verdict(verdict: Verdict, connection: HTTPConnection) -> Verdict:
-    """Return the verdict, or raise an error if it is a denial."""
+def _allowed_verdict(verdict: Verdict, connection: HTTPConnection, response: Response) -> Verdict:
+    """Return the verdict, or raise an error if it is a denial. The headers of `response` are added to the route's."""
     hand_over(connection.scope, verdict)
     if verdict.allowed:
+        for name, value in mode_headers(verdict):
+            response.headers[name] = value
         return verdict
     # Starlette finds the handlers of an application here. One of the application itself is not replaced.
     handlers, _ = connection.scope.get("starlette.exception_handlers", ({}, {}))

@@ -10,6 +10,7 @@ from flask import Request, Response, g, request
 from cidrgate.gate.account_sources import Exempt, FromHeader, FromPath, FromRoute
 from cidrgate.gate.denial import STATUS, denial_of
 from cidrgate.gate.gate import check_gate
+from cidrgate.gate.verdict import mode_headers
 from cidrgate.middleware import _wsgi_requests as wsgi
 from cidrgate.middleware._request_account import RequestReader, account_finder, find_account
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from flask import Flask
 
     from cidrgate.gate.gate import Gate
+    from cidrgate.gate.verdict import Verdict
 
 __all__ = ["AccountSource", "Allowlist"]
 
@@ -70,6 +72,7 @@ class Allowlist:
     def init_app(self, app: Flask) -> None:
         """Protect every request of an application, also requests that no view answers."""
         app.before_request(self._before_request)
+        app.after_request(_add_mode)
         app.extensions["cidrgate"] = self
 
     def _before_request(self) -> Response | None:
@@ -81,6 +84,14 @@ class Allowlist:
             return None
         denial = denial_of(verdict, request.headers.get("Accept", ""))
         return Response(denial.body, STATUS, list(denial.headers))
+
+
+def _add_mode(response: Response) -> Response:
+    """Add the mode to the response, if only it allows the request; a function that ran earlier may have answered."""
+    verdict: Verdict | None = g.get("cidrgate")
+    if verdict is not None and verdict.allowed:
+        response.headers.extend(mode_headers(verdict))
+    return response
 
 
 def _account_of_headers(source: FromHeader) -> Callable[[Request], str | None]:

@@ -14,6 +14,7 @@ from cidrgate.gate.account_sources import FromHeader, FromPath, FromRoute
 from cidrgate.gate.denial import STATUS, denial_of
 from cidrgate.gate.gate import check_gate
 from cidrgate.gate.late_verdict import LateVerdict
+from cidrgate.gate.verdict import mode_headers
 from cidrgate.middleware._wsgi_requests import (
     REWRITTEN,
     VERDICT,
@@ -132,8 +133,22 @@ class AllowlistMiddleware:
         else:
             verdict = decide(self._gate, account, environ, failure)
         environ[VERDICT] = verdict
-        if allowed or verdict.allowed:
+        if allowed:
             return self.app(environ, start_response)
+        if verdict.allowed:
+            return self.app(environ, _starting_with_mode(start_response, verdict))
         denial = denial_of(verdict, environ.get("HTTP_ACCEPT", ""))
         start_response(_STATUS_LINE, list(denial.headers))
         return [] if environ.get("REQUEST_METHOD") == "HEAD" else [denial.body]
+
+
+def _starting_with_mode(start_response: StartResponse, verdict: Verdict) -> StartResponse:
+    """Return a `start_response` that adds the mode to the headers, if only it allows the request."""
+    headers = mode_headers(verdict)
+    if not headers:
+        return start_response
+
+    def start(status: str, given: list[tuple[str, str]], *error: Any) -> Any:
+        return start_response(status, [*given, *headers], *error)
+
+    return start

@@ -29,6 +29,7 @@ from cidrgate.event_log import log_event
 from cidrgate.process.forking import work
 from cidrgate.replica.expiry import ExpirySchedule
 from cidrgate.replica.snapshots import read_snapshot, write_snapshot
+from cidrgate.values import mode_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
     from cidrgate.replica.snapshots import SharedSnapshot
     from cidrgate.stores import Store, StoredList, Transaction
+    from cidrgate.values import Mode
 
 __all__ = ["PublishedStore"]
 
@@ -441,18 +443,23 @@ class PublishedStore:
 
 
 def _remove_expired(matcher: Matcher, schedule: ExpirySchedule, at: datetime) -> None:
-    """Remove the entries from a matcher that have expired at a time."""
+    """Remove the entries from a matcher that have expired at a time, and enforce the lists whose mode has expired."""
     for account in schedule.due(at):
         active = schedule.active(account, matcher.prefixes(account), at)
-        matcher.publish(account, active, when_empty="deny" if matcher.enforced(account) else "allow")
+        mode = matcher.mode(account)
+        if mode != "enforce" and schedule.mode_has_expired(account, at):
+            _log_mode(account, mode, "enforce", None)
+            mode = "enforce"
+        matcher.publish(account, active, when_empty=matcher._when_empty(account), mode=mode)
 
 
 def _missing(matcher: Matcher, schedule: ExpirySchedule, at: datetime) -> set[str]:
-    """Return the accounts of a snapshot with entries that had expired by its writer's clock, but not by this clock."""
+    """Return the accounts of a snapshot of which something had expired by its writer's clock, but not by this clock."""
     return {
         account
         for account, expiries in schedule.expiries().items()
-        if not {cidr for cidr, expiry in expiries.items() if expiry > at}.issubset(matcher.prefixes(account))
+        if not {cidr for cidr, expiry in expiries.items() if cidr and expiry > at}.issubset(matcher.prefixes(account))
+        or (expiries.get("", at) > at and matcher.mode(account) == "enforce")
     }
 
 
@@ -482,14 +489,20 @@ def _publish(
     """
     waiting: list[tuple[str, str]] = []
     for stored in lists:
-        schedule.put(stored.account, stored.expiring)
+        mode = mode_at(stored.mode, stored.mode_until, at)
+        schedule.put(stored.account, stored.expiring, stored.mode_until if stored.parent is None else None)
         if stored.parent is not None:
             if not _linked(matcher, stored.account, stored.parent):
                 waiting.append((stored.account, stored.parent))
         else:
             matching = schedule.active(stored.account, stored.cidrs, at) if stored.expiring else stored.cidrs
             # In one step, also for an account that inherited a list before: no check finds it without a list.
-            matcher._publish_moved(stored.account, matching, when_empty="deny" if stored.enforced else "allow")
+            before = matcher.mode(stored.account)
+            if mode != before and stored.account in matcher:
+                _log_mode(stored.account, before, mode, stored.mode_until)
+            matcher._publish_moved(
+                stored.account, matching, when_empty="deny" if stored.enforced else "allow", mode=mode
+            )
     # Now every parent is published. An account that had subaccounts has to wait until they have other parents.
     waiting = [link for link in waiting if not _linked(matcher, *link)]
     # Names go after all others came: a renamed account is found under one name at each moment. Subaccounts go first,
@@ -508,3 +521,24 @@ def _linked(matcher: Matcher, account: str, parent: str) -> bool:
     except (AccountNotFoundError, SubaccountError):
         return False
     return True
+
+
+def _log_mode(account: str, before: Mode, mode: Mode, until: datetime | None) -> None:
+    """Log that the mode of a list has changed: its protection ends, or begins again."""
+    end = "" if until is None or mode == "enforce" else f" until {until.isoformat(timespec='seconds')}"
+    log_event(
+        logging.WARNING,
+        "mode_changed",
+        f"account {account!r} {_MEANINGS[mode]}{end}",
+        account=account,
+        before=before,
+        mode=mode,
+        until=None if not end or until is None else until.isoformat(),
+    )
+
+
+_MEANINGS: dict[Mode, str] = {
+    "enforce": "is enforced again",
+    "report_only": "only reports: addresses that are not listed are allowed",
+    "off": "is paused: every address is allowed",
+}

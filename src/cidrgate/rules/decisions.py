@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from cidrgate._engine import PrefixTrie
 from cidrgate.errors import InvalidAddressError
-from cidrgate.values import Decision, Entry, ListState
+from cidrgate.values import Account, Decision, Entry, ListState, list_state_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from cidrgate.values import Address
 
-__all__ = ["decide", "enforced", "in_address_order", "list_state"]
+__all__ = ["decide", "enforced", "has_list", "in_address_order", "list_state"]
 
 
 def in_address_order(entries: Collection[Entry]) -> list[Entry]:
@@ -29,34 +29,47 @@ def in_address_order(entries: Collection[Entry]) -> list[Entry]:
     return [by_cidr[cidr] for cidr in PrefixTrie(by_cidr)]
 
 
-def enforced(entries: Collection[object]) -> bool:
-    """Return whether a list denies the addresses it does not contain: whether it has any entry, expired or not.
-
-    The expiry of an entry never allows more addresses: a list with only expired entries denies every address until
-    someone removes them. Every layer uses this function. For many accounts, `Transaction.list_states` and
-    `StoredList.enforced` of the store and `Matcher.enforced` give the same result.
+def has_list(entries: Collection[object], account: Account | None) -> bool:
+    """Return whether there is a list that can be enforced: it has any entry, expired or not, or the account is closed.
 
     Args:
         entries: The account's whole effective list: for a subaccount, its parent's list.
+        account: The account whose list it is; None for an account with the default settings.
 
     Example:
-        >>> enforced([]), enforced(["8.8.8.0/24"])
+        >>> has_list([], None), has_list(["8.8.8.0/24"], None)
         (False, True)
     """
-    return len(entries) > 0
+    return len(entries) > 0 or (account is not None and account.closed)
 
 
-def list_state(entries: Collection[Entry], at: datetime) -> ListState:
+def enforced(entries: Collection[object], account: Account | None, at: datetime) -> bool:
+    """Return whether a list denies the addresses it does not contain: it is a list, and its mode is `enforce`.
+
+    The expiry of an entry never allows more addresses: a list with only expired entries denies every address until
+    someone removes them. Every layer uses this function. For many accounts, `Transaction.list_states` of the store and
+    `Matcher.enforced` give the same result.
+
+    Args:
+        entries: The account's whole effective list: for a subaccount, its parent's list.
+        account: The account whose list it is; None for an account with the default settings.
+        at: The time to check the expiry of a mode against, with a time zone.
+    """
+    return has_list(entries, account) and (account is None or account.mode_at(at) == "enforce")
+
+
+def list_state(entries: Collection[Entry], account: Account, at: datetime) -> ListState:
     """Return the summary of a list.
 
     Args:
         entries: The whole list, including expired entries.
+        account: The account whose list it is.
         at: The time to check expiries against, with a time zone.
     """
-    return ListState(entries=sum(entry.counts(at) for entry in entries), enforced=enforced(entries))
+    return list_state_of(sum(entry.counts(at) for entry in entries), has_list(entries, account), account, at)
 
 
-def decide(account: str, entries: Collection[Entry], address: Address, at: datetime) -> Decision:
+def decide(account: Account | str, entries: Collection[Entry], address: Address, at: datetime) -> Decision:
     """Decide whether an address may act for an account with these entries, and why.
 
     The result agrees with `Matcher.allows`, except for an invalid address: it is denied here and raises an exception
@@ -64,7 +77,7 @@ def decide(account: str, entries: Collection[Entry], address: Address, at: datet
     entry never allows more addresses.
 
     Args:
-        account: The account whose list decides.
+        account: The account whose list decides, or the name of an account with the default settings.
         entries: Its whole list, including expired entries.
         address: Text, packed bytes (4 or 16), or an `ipaddress` object.
         at: The time to check expiries against, with a time zone.
@@ -76,19 +89,20 @@ def decide(account: str, entries: Collection[Entry], address: Address, at: datet
         >>> decide("acct-1", [], "9.9.9", datetime.now(UTC)).reason
         'invalid_address'
     """
+    name, owner = (account, None) if isinstance(account, str) else (account.name, account)
+    mode = "enforce" if owner is None else owner.mode_at(at)
     matching = [entry for entry in entries if entry.matches(at)]
     trie = PrefixTrie({entry.cidr: entry for entry in matching})
     try:
         matched = trie.lookup(address)
     except InvalidAddressError:
-        return Decision(allowed=False, reason="invalid_address", account=account)
-    if not enforced(entries):
-        return Decision(allowed=True, reason="not_enforced", account=account)
+        return Decision(allowed=False, reason="invalid_address", account=name, mode=mode)
     if matched is not None:
-        return Decision(allowed=True, reason="matched", account=account, entry=matched)
-    return Decision(
-        allowed=False, reason="not_listed", account=account, nearest=_nearest(matching, ip_address(address))
-    )
+        return Decision(allowed=True, reason="matched", account=name, entry=matched, mode=mode)
+    if mode == "off" or not has_list(entries, owner):
+        return Decision(allowed=True, reason="not_enforced", account=name, mode=mode)
+    nearest = _nearest(matching, ip_address(address))
+    return Decision(allowed=mode != "enforce", reason="not_listed", account=name, nearest=nearest, mode=mode)
 
 
 def _nearest(entries: Collection[Entry], address: IPv4Address | IPv6Address) -> Entry | None:

@@ -107,8 +107,11 @@ class Store(Protocol):
     def tidy(self) -> None:
         """Free space that the store does not need; called from time to time."""
 
-    def index_new_rows(self) -> None:
-        """Add new rows to the indexes for searches, if the store does not do that at once; called from time to time."""
+    def index_new_rows(self) -> bool:
+        """Add new rows to the indexes for searches, if the store does not do that at once; called from time to time.
+
+        It returns whether rows are left for the next call.
+        """
 
     def before_fork(self) -> None:
         """Close what a forked child must not inherit, while no thread uses the store."""

@@ -119,6 +119,14 @@ accounts = Table(
     sqlite_autoincrement=True,
 )
 
+# An index of the few accounts with a mode that expires, so that they are found without reading the others.
+Index(
+    "accounts_by_mode_until",
+    accounts.c.mode_until,
+    sqlite_where=accounts.c.mode_until.is_not(None),
+    postgresql_where=accounts.c.mode_until.is_not(None),
+)
+
 _TYPES: dict[type, TypeEngine[Any] | type[TypeEngine[Any]]] = {
     str: Text,
     bool: Boolean,

@@ -42,9 +42,9 @@ from cidrgate.stores.entry_rows import (
 )
 from cidrgate.stores.key_lists import in_keys, in_names
 from cidrgate.stores.schema import accounts, changes, entries, facts, matches, utc_text
-from cidrgate.stores.search import MOST_FOUND, FoundRow
+from cidrgate.stores.search import MOST_FOUND, SHORTEST_INDEXED, FoundRow
 from cidrgate.stores.values import StoredAccount, StoredList
-from cidrgate.values import Account, ListState
+from cidrgate.values import list_state_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 
     from cidrgate.stores.search import WantedNetwork
     from cidrgate.stores.values import NewList, StoredChange
-    from cidrgate.values import Action, Change, Entry, Origin
+    from cidrgate.values import Account, Action, Change, Entry, ListState, Origin
 
 __all__ = ["Transaction", "select_accounts_named", "select_found", "select_lists_after"]
 
@@ -69,7 +69,13 @@ _account_columns = (
     accounts.c.created_at,
     accounts.c.version,
     accounts.c.display_name,
+    accounts.c.mode,
+    accounts.c.mode_until,
+    accounts.c.mode_reason,
+    accounts.c.closed,
 )
+"""The columns in the order of the fields of `StoredAccount`."""
+
 _accounts_and_parents = accounts.outerjoin(_parents, accounts.c.parent_id == _parents.c.id)
 _select_accounts = select(*_account_columns).select_from(_accounts_and_parents)
 # The policy is read together with the account, so that a change needs no further statement.
@@ -102,15 +108,19 @@ def _matches(table: FromClause) -> ColumnElement[bool]:
 # An entry that does not match is NULL here, which no list of CIDRs contains, but it still counts for `enforced`.
 _matching_cidr = case((_matches(entries), cast(entries.c.cidr, Text)))
 _expiry_of_matching = case((_matches(entries), entries.c.expires_at))
+_has_list = or_(func.count(entries.c.id) > literal_column("0"), accounts.c.closed.is_(true())).label("enforced")
+_of_account = (accounts.c.mode, accounts.c.mode_until)
+_grouped_by_account = (accounts.c.id, accounts.c.name, _parents.c.name, accounts.c.closed, *_of_account)
 _select_lists = (
     select(
         accounts.c.name,
         _parents.c.name,
         joined(_matching_cidr),
-        (func.count(entries.c.id) > literal_column("0")).label("enforced"),
+        _has_list,
+        *_of_account,
     )
     .select_from(_accounts_and_parents.outerjoin(entries, entries.c.account_id == accounts.c.id))
-    .group_by(accounts.c.id, accounts.c.name, _parents.c.name)
+    .group_by(*_grouped_by_account)
     .order_by(accounts.c.id)
 )
 _select_whole_lists = (
@@ -120,10 +130,11 @@ _select_whole_lists = (
         _parents.c.name.label("parent"),
         joined(_matching_cidr).label("cidrs"),
         expiries_by_cidr(_matching_cidr, _expiry_of_matching).label("expiries"),
-        (func.count(entries.c.id) > literal_column("0")).label("enforced"),
+        _has_list,
+        *_of_account,
     )
     .select_from(_accounts_and_parents.outerjoin(entries, entries.c.account_id == accounts.c.id))
-    .group_by(accounts.c.id, accounts.c.name, _parents.c.name)
+    .group_by(*_grouped_by_account)
 )
 """All that a matcher needs of a few lists, with a row for each. For all lists, `_select_lists` is faster."""
 _select_lists_named = _select_whole_lists.where(in_keys(accounts.c.name, "names")).order_by(accounts.c.id)
@@ -134,6 +145,7 @@ _select_expiring = (
     .where(entries.c.expires_at.is_not(None), _matches(entries))
 )
 _select_entries = select_entries.where(in_keys(entries.c.account_id, "ids"))
+_owners = accounts.alias("owners")
 _list_owner = func.coalesce(accounts.c.parent_id, accounts.c.id)
 _at = bindparam("at", type_=entries.c.expires_at.type)
 _select_list_states = select(
@@ -143,8 +155,12 @@ _select_list_states = select(
     .scalar_subquery()
     .label("held"),
     # Not EXISTS: PostgreSQL would then build a hash table of all entries, even for few accounts.
-    select(1).where(entries.c.account_id == _list_owner).limit(1).scalar_subquery().is_not(None).label("enforced"),
-)
+    select(1).where(entries.c.account_id == _list_owner).limit(1).scalar_subquery().is_not(None).label("listed"),
+    _owners.c.mode,
+    _owners.c.mode_until,
+    _owners.c.mode_reason,
+    _owners.c.closed,
+).select_from(accounts.join(_owners, _owners.c.id == _list_owner))
 _select_matches = (
     select(matches.c.entry_id, matches.c.at).join(entries).where(entries.c.account_id == bindparam("owner"))
 )
@@ -188,7 +204,7 @@ _MANY = 1_000
 
 def _stored_list(row: Sequence[Any]) -> StoredList:
     """Return the list of a row of `_select_whole_lists`."""
-    _, name, parent, cidrs, expiries, enforced = row
+    _, name, parent, cidrs, expiries, enforced, mode, mode_until = row
     expiring = {} if expiries is None else json.loads(expiries)
     return StoredList(
         name,
@@ -196,6 +212,8 @@ def _stored_list(row: Sequence[Any]) -> StoredList:
         cidrs.split(",") if cidrs else [],
         {cidr: datetime.fromisoformat(at).astimezone(UTC) for cidr, at in expiring.items()},
         bool(enforced),
+        mode,
+        mode_until,
     )
 
 
@@ -346,27 +364,17 @@ class Transaction(ABC):
             self._expect_much()
         named = []
         if containing is not None:
-            named.append(_names_like("%", containing, "%"))
+            named.append(_names_like("%", containing, "%", indexed=len(containing) >= SHORTEST_INDEXED))
         if starting_with is not None:
             named.append(_names_like("", starting_with, "%"))
         if parent is not None:
             statement = statement.where(_parents.c.name == parent)
-        elif named:
+        elif starting_with or len(containing or "") >= SHORTEST_INDEXED:
             found = self._accounts_found(containing or "", starting_with or "", named)
             if found is not None:
                 statement = statement.where(in_keys(accounts.c.id, "found"))
                 keys["found"] = found
-        rows = self._connection.execute(statement.where(*named), keys)
-        return [
-            Account(
-                name=row.name,
-                parent=row.parent,
-                created_at=row.created_at,
-                version=row.version,
-                display_name=row.display_name,
-            )
-            for row in rows
-        ]
+        return [StoredAccount(*row).value() for row in self._connection.execute(statement.where(*named), keys)]
 
     def _accounts_found(
         self, containing: str, starting_with: str, named: Sequence[ColumnElement[bool]]
@@ -429,7 +437,7 @@ class Transaction(ABC):
     def list_states(self, at: datetime, names: Collection[str] | None = None) -> dict[str, ListState]:
         """Return the state of each account's effective list, by name. A subaccount has its parent's list.
 
-        The result agrees with `cidrgate.rules.decisions.enforced`, without reading the lists.
+        The result agrees with `cidrgate.rules.decisions.list_state`, without reading the lists.
 
         Args:
             at: The time at which entries have expired or not, with a time zone.
@@ -443,7 +451,7 @@ class Transaction(ABC):
         else:
             self._expect_much()
         rows = self._connection.execute(statement, {"at": at, **keys})
-        return {row.name: ListState(entries=row.held, enforced=bool(row.enforced)) for row in rows}
+        return {row.name: list_state_of(row.held, row.listed or row.closed, row, at) for row in rows}
 
     def entries(self, account: StoredAccount) -> list[Entry]:
         """Return the account's own entries, in no particular order."""
@@ -466,9 +474,9 @@ class Transaction(ABC):
         for name, cidr, expires_at in self._connection.execute(_select_expiring):
             expiries.setdefault(name, {})[cidr] = expires_at
         with self._connection.execute(_select_lists, execution_options={"yield_per": _ROWS_A_FETCH}) as rows:
-            for name, parent, cidrs, enforced in rows:
+            for name, parent, cidrs, enforced, *mode in rows:
                 yield StoredList(
-                    name, parent, cidrs.split(",") if cidrs else [], expiries.get(name, {}), bool(enforced)
+                    name, parent, cidrs.split(",") if cidrs else [], expiries.get(name, {}), bool(enforced), *mode
                 )
 
     def lists_named(self, names: Collection[str]) -> list[StoredList]:
@@ -500,6 +508,16 @@ class Transaction(ABC):
         has_others = exists().where(others.c.account_id == accounts.c.id, _counts(others, at))
         statement = select(accounts.c.name).select_from(_entries_and_accounts).where(_expired(entries, at), has_others)
         return list(self._connection.scalars(statement.distinct().limit(limit)))
+
+    def accounts_to_enforce(self, at: datetime, limit: int) -> list[str]:
+        """Return the names of accounts whose mode has expired at a time.
+
+        Args:
+            at: The time, with a time zone.
+            limit: The largest number of names to return.
+        """
+        statement = select(accounts.c.name).where(accounts.c.mode_until.is_not(None), accounts.c.mode_until <= at)
+        return list(self._connection.scalars(statement.limit(limit)))
 
     def changes(
         self,
@@ -679,6 +697,9 @@ class Transaction(ABC):
                     altered.append(update_values(entry))
                 else:
                     added.append(insert_values(change.account.id, entry))
+            if change.settings:
+                of_account = accounts.c.id == change.account.id
+                self._connection.execute(update(accounts).where(of_account).values(**change.settings))
         if removed:
             # In a fixed order, to avoid a deadlock with a transaction that records matches of the same entries.
             self._connection.execute(_delete_entry, [{"entry_id": entry_id} for entry_id in sorted(removed)])
@@ -748,13 +769,15 @@ class Transaction(ABC):
             self._connection.execute(_raise_versions, {"ids": ids})
 
 
-def _names_like(before: str, text: str, after: str) -> ColumnElement[bool]:
+def _names_like(before: str, text: str, after: str, *, indexed: bool = True) -> ColumnElement[bool]:
     """Return the condition that names of accounts have a text in upper or lower case, between two parts of a pattern.
 
-    PostgreSQL has its index on `lower(name)`, so this is not ILIKE.
+    PostgreSQL has its index on `lower(name)`, so this is not ILIKE. It would read its whole index for a text without
+    trigrams, which takes longer than to read the names in their order, so the condition then has another form.
     """
     escaped = text.replace("/", "//").replace("%", "/%").replace("_", "/_")
-    return func.lower(accounts.c.name).like(before + func.lower(escaped) + after, escape="/")
+    name = func.lower(accounts.c.name)
+    return (name if indexed else name + "").like(before + func.lower(escaped) + after, escape="/")
 
 
 def _between(account: str, above: int, below: int | None) -> ColumnElement[bool]:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cidrgate.values import Account
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
-    from typing import Any
 
-    from cidrgate.values import Action, Entry, NewEntry, Origin
+    from cidrgate.values import Action, Entry, Mode, NewEntry, Origin
 
 __all__ = ["StoredChange", "NewList", "StoredAccount", "StoredList"]
 
@@ -27,18 +26,16 @@ class StoredAccount:
     created_at: datetime
     version: int
     display_name: str | None = None
+    mode: Mode = "enforce"
+    mode_until: datetime | None = None
+    mode_reason: str | None = None
+    closed: bool = False
     policy: dict[str, Any] | None = None
     store_policy: dict[str, Any] | None = None
 
     def value(self) -> Account:
         """Return the account without its key."""
-        return Account(
-            name=self.name,
-            parent=self.parent,
-            created_at=self.created_at,
-            version=self.version,
-            display_name=self.display_name,
-        )
+        return Account(**{one.name: getattr(self, one.name) for one in fields(Account)})
 
 
 class StoredList(NamedTuple):
@@ -49,8 +46,10 @@ class StoredList(NamedTuple):
         parent: The account whose list it inherits, or None.
         cidrs: The CIDRs of its own entries that match, or matched until they expired.
         expiring: The expiry times of those entries that have one, by CIDR.
-        enforced: Whether addresses that match no entry are denied. This is the result of
-            `cidrgate.rules.decisions.enforced` for the whole list, even if no entry of it matches.
+        enforced: Whether addresses that match no entry are denied in the mode `enforce`. This is the result of
+            `cidrgate.rules.decisions.has_list` for the whole list, even if no entry of it matches.
+        mode: The mode that somebody set.
+        mode_until: When the mode expires; None for never.
     """
 
     account: str
@@ -58,6 +57,8 @@ class StoredList(NamedTuple):
     cidrs: list[str]
     expiring: dict[str, datetime]
     enforced: bool
+    mode: Mode = "enforce"
+    mode_until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,8 @@ class StoredChange:
     """One change of one account, exactly as it is stored and logged.
 
     The id identifies an entry. An entry only in `before` is removed, one only in `after` is inserted, and one in both
-    is edited. `details` is what changed besides entries, as a JSON object with `before` and `after`.
+    is edited. `details` is what changed besides entries, as a JSON object with `before` and `after`, and `settings` are
+    the columns of the account that change with their new values.
     """
 
     account: StoredAccount
@@ -74,6 +76,7 @@ class StoredChange:
     after: tuple[Entry, ...] = ()
     actor: str | None = None
     details: dict[str, Any] | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
     origin: Origin | None = None
 
 

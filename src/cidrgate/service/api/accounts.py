@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import Field
+from pydantic import Field, StrictBool
 
 from cidrgate.manager import RuleManager
 from cidrgate.serialization import account_record, deletion_record
@@ -20,6 +20,7 @@ from cidrgate.service.api.schemas import (
     RequestModel,
     ResponseModel,
     Text,
+    open_enum,
     request_example,
     response_example,
     without_default,
@@ -35,7 +36,7 @@ from cidrgate.service.http.problems import InvalidRequestError
 from cidrgate.service.http.strict_requests import StrictRoute
 from cidrgate.service.settings import service_of
 from cidrgate.stores import Transaction
-from cidrgate.values import Account, AccountDeletion
+from cidrgate.values import Account, AccountDeletion, Mode
 
 __all__ = [
     "AccountCreateModel",
@@ -84,6 +85,10 @@ class AccountModel(ResponseModel):
             "enforced": True,
             "version": 3,
             "created_at": "2026-01-02T03:04:05+00:00",
+            "mode": "enforce",
+            "mode_until": None,
+            "mode_reason": None,
+            "closed": False,
         }
     )
 
@@ -93,10 +98,21 @@ class AccountModel(ResponseModel):
     entry_count: int = Field(description="The number of entries that count for it, without expired ones.")
     enforced: bool = Field(
         description="Whether unlisted addresses are denied. This is true while the list that counts has entries, "
-        "expired entries included. For a subaccount, the list of its parent counts."
+        "expired entries included, or is closed, and its mode is `enforce`. For a subaccount, the list of its parent "
+        "counts."
     )
-    version: int = Field(description="The number of changes of its list, its name, its parent and its policy.")
+    version: int = Field(
+        description="The number of changes of its list, its mode, its name, its parent and its policy."
+    )
     created_at: datetime = Field(description="When it was created.")
+    mode: str = Field(
+        description="The mode of the list that counts: `enforce` denies what is not listed, `report_only` allows and "
+        "reports it, `off` allows it.",
+        json_schema_extra=open_enum(get_args(Mode)),
+    )
+    mode_until: datetime | None = Field(description="When that mode expires; null for never.")
+    mode_reason: str | None = Field(description="Why that mode was set.")
+    closed: bool = Field(description="Whether the list that counts is enforced even while it is empty.")
 
 
 class AccountPageModel(ResponseModel):
@@ -114,6 +130,11 @@ class AccountCreateModel(RequestModel):
     name: AccountText = Field(description="Up to 255 characters; no control characters, no leading or trailing spaces.")
     parent: AccountText | None = Field(None, description="The account whose list it inherits; null for none.")
     display_name: Label | None = Field(None, description=_DISPLAY_NAME)
+    closed: StrictBool = Field(
+        default=False,
+        description="Whether it is enforced even while its list is empty.",
+        json_schema_extra=without_default,
+    )
 
 
 class SubaccountCreateModel(RequestModel):
@@ -208,7 +229,7 @@ def create_account(
     request: Request, principal: Admin, new: AccountCreateModel, body: RawBody, idempotency_key: IdempotencyKey = None
 ) -> Response:
     """Create an account, or a subaccount that inherits its parent's list. Only for admins."""
-    return _create(request, principal, new.name, new.parent, new.display_name, idempotency_key, body)
+    return _create(request, principal, new.name, new.parent, new.display_name, idempotency_key, body, closed=new.closed)
 
 
 @router.get("/{account_name:account}", response_model=AccountModel, responses=answers(404, headers={200: READ}))
@@ -304,6 +325,8 @@ def _create(
     display_name: str | None,
     key: str | None,
     body: bytes,
+    *,
+    closed: bool = False,
 ) -> Response:
     service = service_of(request)
     once = request_key(request, principal, key, body)
@@ -317,7 +340,7 @@ def _create(
             service.answers.record(transaction, once, answer)
 
         principal.changing(service.manager)._with_transaction_hook(in_transaction).create_account(
-            name, parent=parent, display_name=display_name, actor=principal.name
+            name, parent=parent, display_name=display_name, closed=closed, actor=principal.name
         )
         if answer is None:
             raise AssertionError("the hook in_transaction was not called")

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Body, Query, Request, Response
 from pydantic import Field
 
 from cidrgate.errors import CidrgateError, InvalidAddressError, InvalidTextError, RuleError, StoreError, SubaccountError
+from cidrgate.gate.verdict import MODE_HEADER
 from cidrgate.manager import RuleManager
 from cidrgate.manager.outcomes import Guard, ListOutcome
 from cidrgate.manager.previews import AccessChange, access_change
@@ -37,7 +38,7 @@ from cidrgate.service.http.limits import LONGEST_ADDRESS
 from cidrgate.service.http.problems import rule_errors
 from cidrgate.service.http.strict_requests import StrictRoute
 from cidrgate.service.settings import service_of
-from cidrgate.values import Reason
+from cidrgate.values import Mode, Reason
 
 __all__ = [
     "CallerModel",
@@ -191,11 +192,15 @@ class PreviewModel(ResponseModel):
 class CheckModel(ResponseModel):
     """Whether an address may act for an account, by the matcher."""
 
-    model_config = response_example({"account": "acct-1", "address": "8.8.8.8", "allowed": True})
+    model_config = response_example({"account": "acct-1", "address": "8.8.8.8", "allowed": True, "mode": "enforce"})
 
     account: str = Field(description="The account of the request.")
     address: str = Field(description="The address, as it was sent.")
     allowed: bool = Field(description="Whether the address may act for the account.")
+    mode: str = Field(
+        description="The mode of the list. `X-Cidrgate-Mode` has it too if only the mode allows the address.",
+        json_schema_extra=open_enum(get_args(Mode)),
+    )
 
 
 class DecisionModel(ResponseModel):
@@ -210,6 +215,7 @@ class DecisionModel(ResponseModel):
             "list_account": "acct-1",
             "entry": ENTRY_EXAMPLE,
             "nearest": None,
+            "mode": "enforce",
         }
     )
 
@@ -219,7 +225,13 @@ class DecisionModel(ResponseModel):
     reason: str = Field(description="Why.", json_schema_extra=open_enum(get_args(Reason)))
     list_account: str = Field(description="The account whose list decided; for a subaccount, its parent.")
     entry: EntryModel | None = Field(description="The longest matching entry.")
-    nearest: EntryModel | None = Field(description="The entry that shares the most leading bits with a denied address.")
+    nearest: EntryModel | None = Field(
+        description="The entry that shares the most leading bits with an address that is not listed."
+    )
+    mode: str = Field(
+        description="The mode of the list. With `report_only` an address that is not listed is allowed.",
+        json_schema_extra=open_enum(get_args(Mode)),
+    )
 
 
 @router.get("/check", response_model=CheckModel, responses=answers(404, headers={200: READ}))
@@ -231,7 +243,10 @@ def check_address(request: Request, _principal: Reader, account_name: AccountNam
         allowed = manager.allows(account_name, address)
     except InvalidAddressError:
         allowed = False
-    return Answer({"account": account_name, "address": address, "allowed": allowed}).read()
+    mode = manager.matcher.mode(account_name)
+    only_mode = mode != "enforce" and allowed and manager.matcher.match(account_name, address) is None
+    headers = {MODE_HEADER: mode} if only_mode else {}
+    return Answer({"account": account_name, "address": address, "allowed": allowed, "mode": mode}, 200, headers).read()
 
 
 @router.get("/explain", response_model=DecisionModel, responses=answers(404, headers={200: READ}))
@@ -296,7 +311,7 @@ def preview_record(manager: RuleManager, account: str, change: PreviewRequest, a
         "confirm": [],
     }
     for outcome in outcomes:
-        access = access_change(outcome.before, outcome.after, at)
+        access = access_change(outcome.before, outcome.after, at, was=outcome.account_before, now=outcome.account)
         record |= {
             "version": outcome.account.version - (1 if outcome.change.before or outcome.change.after else 0),
             "before": [entry_record(entry) for entry in outcome.change.before],
@@ -334,9 +349,8 @@ def _pointer_of(change: PreviewRequest) -> Callable[[int], str] | None:
 
 
 def _caller(outcome: ListOutcome, address: str | None, at: datetime) -> dict[str, Any]:
-    before, after = (
-        decide(outcome.account.name, entries, address or "", at) for entries in (outcome.before, outcome.after)
-    )
+    before = decide(outcome.account_before, outcome.before, address or "", at)
+    after = decide(outcome.account, outcome.after, address or "", at)
     return {
         "address": address,
         "allowed_before": before.allowed,

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from ipaddress import ip_network
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self, get_args
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import Field, create_model, model_validator
@@ -24,6 +24,7 @@ from cidrgate.service.api.schemas import (
     FirstErrorOnly,
     ResponseModel,
     Text,
+    open_enum,
     request_example,
     response_example,
     without_default,
@@ -47,7 +48,7 @@ from cidrgate.service.http.problems import POINTERS, ServiceError
 from cidrgate.service.http.strict_requests import StrictRoute
 from cidrgate.service.settings import service_of
 from cidrgate.stores import Transaction
-from cidrgate.values import EntryEdit, NewEntry
+from cidrgate.values import EntryEdit, Mode, NewEntry
 
 __all__ = [
     "ChangeRequest",
@@ -82,6 +83,9 @@ IfMissing = Annotated[
 _CHANGE = answers(404, 409, 412)
 _CHANGE_BY_BODY = answers(404, 409, 412, body=True)
 _ETAG = "The version of the list as an entity tag, for `If-Match`."
+_MODE = (
+    "The mode of the list: `enforce` denies what is not listed, `report_only` allows and reports it, `off` allows it."
+)
 _TRIES = 3
 """How many versions of an `If-Match` are tried, while other writers change the list."""
 
@@ -94,6 +98,7 @@ class EntryPageModel(ResponseModel):
     version: int = Field(description="The version of the list.")
     etag: str = Field(description=_ETAG)
     enforced: bool = Field(description="Whether unlisted addresses are denied.")
+    mode: str = Field(description=_MODE, json_schema_extra=open_enum(get_args(Mode)))
     editable: bool = Field(description="Whether this token may change the list through this account.")
     max_entries: int = Field(description="The largest number of entries in a list.")
     items: list[EntryModel]
@@ -120,6 +125,7 @@ class ListChangeModel(ResponseModel):
             "etag": '"v4"',
             "enforced": True,
             "entry_count": 1,
+            "mode": "enforce",
             "before": [],
             "after": [ENTRY_EXAMPLE],
             "existing": [],
@@ -131,6 +137,7 @@ class ListChangeModel(ResponseModel):
     etag: str = Field(description=_ETAG)
     enforced: bool = Field(description="Whether unlisted addresses are denied after the change.")
     entry_count: int = Field(description="The number of entries that count after the change, without expired ones.")
+    mode: str = Field(description=_MODE, json_schema_extra=open_enum(get_args(Mode)))
     before: list[EntryModel] = Field(description="The entries that it removed or edited, as they were before.")
     after: list[EntryModel] = Field(description="The entries that it added or edited, as they are now.")
     existing: list[EntryModel] = Field(
@@ -444,7 +451,8 @@ def list_entries(
         "list_account": owner.name,
         "version": owner.version,
         "etag": etag(owner.version),
-        "enforced": enforced(entries),
+        "enforced": enforced(entries, owner, datetime.now(UTC)),
+        "mode": owner.mode_at(),
         "editable": owner.name == account_name and principal.may_write(account_name, None),
         "max_entries": manager.policy_state(account_name).effective.max_entries,
         "items": [entry_record(entry, matched.get(entry.id)) for entry in shown],
@@ -522,7 +530,7 @@ def remove_entry(account_name: AccountName, asked: change_request, entry_id: Ent
 def _outcome_record(_: Transaction, made: object) -> dict[str, Any]:
     if not isinstance(made, ListOutcome):
         raise AssertionError("the hook got an account instead of a change of a list")
-    record = list_change_record(made.change, list_state(made.after, datetime.now(UTC)))
+    record = list_change_record(made.change, list_state(made.after, made.account, datetime.now(UTC)))
     return record | {"etag": etag(made.change.version)}
 
 

@@ -64,7 +64,8 @@ def preview_change(manager: RuleManager, change: ListEdit, address: str | None) 
     seen: list[ListOutcome] = []
     change(manager.with_hooks(before_store=seen.append, dry_run=True, address=address))
     outcome = seen[-1]
-    access = access_change(outcome.before, outcome.after, datetime.now(UTC))
+    at, was, now = datetime.now(UTC), outcome.account_before, outcome.account
+    access = access_change(outcome.before, outcome.after, at, was=was, now=now)
     return Preview(outcome, access, _needed(outcome))
 
 
@@ -96,7 +97,7 @@ def make_change(manager: RuleManager, change: ListEdit, address: str | None, con
     def in_transaction(transaction: Transaction, made: object) -> None:
         nonlocal sequence
         sequence = None
-        if isinstance(made, ListOutcome) and (made.change.before or made.change.after):
+        if isinstance(made, ListOutcome) and made.account.version > made.account_before.version:
             [last] = transaction.changes(made.account.name, 1)
             sequence = last.sequence
 
@@ -108,5 +109,6 @@ def make_change(manager: RuleManager, change: ListEdit, address: str | None, con
 
 def _needed(outcome: ListOutcome) -> tuple[str, ...]:
     """Return the guards of every edge, after the console's own: only the console asks before enforcement begins."""
-    begins = enforced(outcome.after) and not enforced(outcome.before)
+    at = datetime.now(UTC)
+    begins = enforced(outcome.after, outcome.account, at) and not enforced(outcome.before, outcome.account_before, at)
     return (*((ENABLE_ENFORCEMENT,) if begins else ()), *outcome.confirm)

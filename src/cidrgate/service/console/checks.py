@@ -20,7 +20,7 @@ from cidrgate.service.http.integers import PLAIN
 from cidrgate.service.http.pagination import a_page
 from cidrgate.service.http.strict_requests import ConsoleRoute
 from cidrgate.service.settings import service_of
-from cidrgate.values import Entry
+from cidrgate.values import Account, Entry
 
 __all__ = ["router"]
 
@@ -41,7 +41,7 @@ def address_page(
     asked = address.strip()
     decision = network = hint = None
     if "/" in asked:
-        network = _network_answer(view.entries, asked)
+        network = _network_answer(view.owner, view.entries, asked)
     elif asked:
         decision = service_of(request).manager.explain(account, asked)
     if asked and network is None and (decision is None or decision.reason == "invalid_address"):
@@ -83,7 +83,7 @@ class _NetworkAnswer(NamedTuple):
         return "some" if self.matching else "none"
 
 
-def _network_answer(entries: Sequence[Entry], asked: str) -> _NetworkAnswer | None:
+def _network_answer(owner: Account, entries: Sequence[Entry], asked: str) -> _NetworkAnswer | None:
     """Return which addresses of a network a list allows; None if the text is not a network."""
     try:
         cidr = canonical_prefix(asked)
@@ -92,7 +92,7 @@ def _network_answer(entries: Sequence[Entry], asked: str) -> _NetworkAnswer | No
     network, now = ip_network(cidr), datetime.now(UTC)
     matching = [entry for entry in entries if entry.matches(now) and _overlap(entry.network, network)]
     denied = networks_without([cidr], [entry.cidr for entry in matching])
-    return _NetworkAnswer(cidr, enforced(entries), matching, denied)
+    return _NetworkAnswer(cidr, enforced(entries, owner, now), matching, denied)
 
 
 def _overlap(one: IPv4Network | IPv6Network, other: IPv4Network | IPv6Network) -> bool:

@@ -1,5 +1,6 @@
 """The console's texts for problems, confirmations and changes."""
 
+from datetime import UTC, datetime
 from typing import Final
 
 from cidrgate.manager.outcomes import Guard
@@ -24,7 +25,7 @@ ENABLE_ENFORCEMENT: Final = "enable_enforcement"
 
 CONFIRMATIONS: Final = {
     ENABLE_ENFORCEMENT: "Start enforcing the list: every address that is not on it will be denied with 403.",
-    Guard.DISABLE_ENFORCEMENT.value: "Stop enforcing: without entries, every address may call for this account.",
+    Guard.DISABLE_ENFORCEMENT.value: "Stop enforcing: every address may call for this account.",
     Guard.LOCK_OUT.value: "Lock my own address out: calls from it will be denied.",
     Guard.OTHER_LIST.value: "Use the other list: what is not on it loses access, and what is on it gains access.",
     Guard.WIDE_ENTRY.value: "List the wide network: very many addresses may call for this account.",
@@ -71,6 +72,12 @@ def change_sentence(change: Change) -> str:
             return f"Deleted the account{f' and its list: {_some(before)}' if before else ''}"
         case "rename_account" | "move_account" | "edit_account" | "set_policy" | "erase":
             return _account_sentence(change)
+        case "set_mode":
+            return _mode_sentence(change)
+        case "undo" if change.details:
+            return f"Undid a change. {_mode_sentence(change)}"
+        case "expire" if change.details:
+            return "The mode ended by itself: the list is enforced again"
         case "add":
             return f"Added {_some(after)}"
         case "remove":
@@ -129,6 +136,34 @@ def _account_sentence(change: Change) -> str:
 
 def _word(value: object) -> str:
     return "none" if value is None else str(value)
+
+
+def _mode_sentence(change: Change) -> str:
+    """Describe a change of the mode of a list.
+
+    Example:
+        >>> from datetime import UTC, datetime
+        >>> details = {"before": {"mode": "enforce"}, "after": {"mode": "off", "mode_reason": "incident"}}
+        >>> _mode_sentence(
+        ...     Change(
+        ...         sequence=3,
+        ...         at=datetime.now(UTC),
+        ...         actor="me",
+        ...         account="acct-1",
+        ...         action="set_mode",
+        ...         before=(),
+        ...         after=(),
+        ...         details=details,
+        ...     )
+        ... )
+        'Paused the list (incident)'
+    """
+    said = (change.details or {}).get("after") or {}
+    modes = {"enforce": "Enforced the list", "report_only": "Let the list only report", "off": "Paused the list"}
+    until = said.get("mode_until")
+    end = "" if until is None else f" until {datetime.fromisoformat(until).astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    reason = said.get("mode_reason")
+    return f"{modes.get(str(said.get('mode')), 'Set the mode')}{end}{f' ({reason})' if reason else ''}"
 
 
 def _details_changed(change: Change) -> str:

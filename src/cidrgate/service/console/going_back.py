@@ -16,7 +16,7 @@ from cidrgate.service.console.sessions import Person, SignedIn, SignedInForm
 from cidrgate.service.http.integers import PLAIN
 from cidrgate.service.http.strict_requests import ConsoleRoute
 from cidrgate.service.settings import service_of
-from cidrgate.values import Entry
+from cidrgate.values import Account, Entry
 
 __all__ = ["router"]
 
@@ -120,6 +120,13 @@ class _Difference(NamedTuple):
         )
 
 
+def _modes(outcome: ListOutcome) -> tuple[Account, Account] | None:
+    """Return the account before and after a change of its mode; None if the mode stays."""
+    was, now = outcome.account_before, outcome.account
+    same = (was.mode, was.mode_until, was.closed) == (now.mode, now.mode_until, now.closed)
+    return None if same else (was, now)
+
+
 def _difference_page(request: Request, person: Person, account: str, at: int, way: _Way) -> Response:
     manager = service_of(request).manager
     person.principal.require_account(manager, account, write=True)
@@ -145,6 +152,7 @@ def _difference_page(request: Request, person: Person, account: str, at: int, wa
         refused=refused,
         preview=preview,
         difference=None if preview is None else _Difference.of(preview.outcome),
+        modes=None if preview is None else _modes(preview.outcome),
         row=next(iter(manager.history(account, limit=1, before=at + 1)), None),
         version=manager.account(account).version,
     )

@@ -22,7 +22,7 @@ from cidrgate.service.console.sessions import Person, SignedIn, SignedInForm
 from cidrgate.service.http.integers import PLAIN
 from cidrgate.service.http.strict_requests import ConsoleRoute
 from cidrgate.service.settings import service_of
-from cidrgate.values import Account, Change, Decision, Entry
+from cidrgate.values import Account, Change, Decision, Entry, Mode
 
 __all__ = ["AccountQuery", "HEADINGS", "ListView", "change_from_page", "last_change", "router", "view_of"]
 
@@ -74,7 +74,12 @@ class ListView:
     @property
     def enforced(self) -> bool:
         """Return whether unlisted addresses are denied."""
-        return enforced(self.entries)
+        return enforced(self.entries, self.owner, datetime.now(UTC))
+
+    @property
+    def mode(self) -> Mode:
+        """Return the mode of the list that counts now."""
+        return self.owner.mode_at()
 
     @property
     def active(self) -> list[Entry]:
@@ -96,7 +101,7 @@ def view_of(request: Request, person: Person, name: str) -> ListView:
     account = manager.account(name)
     owner, entries = manager.listing(name)
     own = person.guarded_address
-    decision = None if own is None else decide(owner.name, entries, own, datetime.now(UTC))
+    decision = None if own is None else decide(owner, entries, own, datetime.now(UTC))
     policy = manager.policy_state(name).effective
     block = None if own is None or policy.allow_special else special_block(str(ip_network(own)))
     return ListView(

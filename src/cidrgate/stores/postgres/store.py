@@ -206,8 +206,9 @@ class PostgresStore:
     def tidy(self) -> None:
         """Do nothing: the server frees space itself."""
 
-    def index_new_rows(self) -> None:
-        """Do nothing: the server indexes each row at once."""
+    def index_new_rows(self) -> bool:
+        """Do nothing, and return False: the server indexes each row at once."""
+        return False
 
     def before_fork(self) -> None:
         """Do nothing: a child does not use inherited connections to a server."""

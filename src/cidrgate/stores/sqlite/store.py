@@ -76,8 +76,8 @@ _FEWEST_TO_INDEX = 1_000
 _INDEXED_AT_ONCE = 5_000
 """How many rows one transaction indexes: few enough that other writers wait for some hundredths of a second."""
 
-_INDEXED_BATCHES = 400
-"""How many transactions index rows before other housekeeping has its turn."""
+_INDEXED_BATCHES = 40
+"""How many transactions index rows in a row: the thread that does it also follows the store, which must not wait."""
 
 _WAL_RETRY = 0.01
 """Seconds between two attempts to switch a file to write-ahead logging."""
@@ -284,8 +284,11 @@ class SqliteStore:
             finally:
                 cursor.execute(f"PRAGMA busy_timeout = {patience}")
 
-    def index_new_rows(self) -> None:
-        """Add rows to the indexes for searches, if many have been added to the tables since.
+    def index_new_rows(self) -> bool:
+        """Add rows to the indexes for searches, if many have been added to the tables since, for about a second.
+
+        Returns:
+            Whether the next call will continue.
 
         Raises:
             StoreError: If the file cannot be written.
@@ -298,6 +301,9 @@ class SqliteStore:
                     break
                 with self.write() as transaction:
                     index.index_new_rows(transaction.connection, _INDEXED_AT_ONCE)
+            else:
+                return True
+        return False
 
     def before_fork(self) -> None:
         """Close the connections that no thread uses: a child that inherited one could not use the file."""

@@ -14,6 +14,10 @@ def upgrade() -> None:
     op.add_column("accounts", sa.Column("display_name", sa.Text))
     op.add_column("accounts", sa.Column("mode", sa.String(16), nullable=False, server_default="enforce"))
     op.add_column("accounts", sa.Column("mode_until", UtcTime))
+    expires = sa.text("mode_until IS NOT NULL")
+    op.create_index(
+        "accounts_by_mode_until", "accounts", ["mode_until"], sqlite_where=expires, postgresql_where=expires
+    )
     op.add_column("accounts", sa.Column("mode_reason", sa.Text))
     op.add_column("accounts", sa.Column("closed", sa.Boolean, nullable=False, server_default=sa.false()))
     op.add_column("accounts", sa.Column("policy", sa.JSON))

@@ -1,0 +1,147 @@
+"""The page on which people set how a list decides: it is enforced, only reports, or is paused until a time."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+
+from cidrgate.errors import CidrgateError, CredentialEndedError, StoreError, VersionConflictError
+from cidrgate.manager import RuleManager
+from cidrgate.service.console.changing import NeedsConfirmationError, make_change
+from cidrgate.service.console.details import detail_of_text
+from cidrgate.service.console.fields import Confirmations, Number, ShortText
+from cidrgate.service.console.lists import AccountQuery, last_change, view_of
+from cidrgate.service.console.messages import FormError, message_of
+from cidrgate.service.console.pages import go, page
+from cidrgate.service.console.sessions import Person, SignedIn, SignedInForm
+from cidrgate.service.http.strict_requests import ConsoleRoute
+from cidrgate.service.settings import service_of
+from cidrgate.values import DETAILS, MODES
+
+__all__ = ["router"]
+
+router = APIRouter(prefix="/list/mode", route_class=ConsoleRoute)
+
+_ENDS = {
+    "1": "In 1 hour",
+    "4": "In 4 hours",
+    "24": "In 1 day",
+    "168": "In 7 days",
+    "never": "When somebody changes it",
+    "at": "At a time …",
+}
+"""The choices of the form for the end of a mode, by the value that it sends: a number of hours."""
+
+[_TIME] = [detail for detail in DETAILS if detail.name == "expires_at"]
+
+
+@router.get("")
+def mode_page(request: Request, person: SignedIn, account: AccountQuery) -> Response:
+    """Show how a list decides, and the form to change it."""
+    manager = service_of(request).manager
+    person.principal.require_account(manager, account, write=True)
+    now = manager.account(account)
+    mode = now.mode_at()
+    return _form(request, person, account, now.version, {"mode": mode, "reason": now.mode_reason or ""})
+
+
+@router.post("")
+def set_mode(
+    request: Request,
+    person: SignedInForm,
+    account: ShortText,
+    version: Number,
+    mode: ShortText = "",
+    ends: ShortText = "1",
+    ends_at: ShortText = "",
+    reason: ShortText = "",
+    confirm: Confirmations = [],  # noqa: B006 - FastAPI copies defaults
+) -> Response:
+    """Set how a list decides."""
+    manager = service_of(request).manager
+    person.principal.require_account(manager, account, write=True)
+    typed = {"mode": mode, "ends": ends, "ends_at": ends_at, "reason": reason}
+    refused, conflict = None, None
+    needed: tuple[str, ...] = ()
+    try:
+        until = None if mode == "enforce" else _end(ends, ends_at)
+        chosen = next((one for one in MODES if one == mode), None)
+        if chosen is None:
+            raise FormError("Choose how the list decides.")
+
+        def change(manager: RuleManager) -> object:
+            return manager.set_mode(
+                account,
+                chosen,
+                until=until,
+                reason=reason.strip() or None,
+                actor=person.principal.name,
+                expect_version=version,
+            )
+
+        sequence = make_change(person.principal.changing(manager), change, person.guarded_address, confirm)
+        return go(request, "list", account=account, done=sequence)
+    except (StoreError, CredentialEndedError):
+        raise
+    except VersionConflictError:
+        conflict, version, status = last_change(manager, account), manager.account(account).version, 409
+    except NeedsConfirmationError as error:
+        needed, status = error.needed, 409
+    except CidrgateError as error:
+        refused, status = message_of(error), 422
+    return _form(
+        request,
+        person,
+        account,
+        version,
+        typed,
+        message=refused,
+        conflict=conflict,
+        needed=needed,
+        confirmed=confirm,
+        status=status,
+    )
+
+
+def _end(ends: str, ends_at: str) -> datetime | None:
+    if ends == "never":
+        return None
+    if ends == "at":
+        until: datetime | None = detail_of_text(_TIME, ends_at, None)
+        if until is None:
+            raise FormError("Choose when it ends.")
+        return until
+    if ends not in _ENDS:
+        raise FormError("Choose when it ends.")
+    return datetime.now(UTC).replace(microsecond=0) + timedelta(hours=int(ends))
+
+
+def _form(
+    request: Request,
+    person: Person,
+    account: str,
+    version: int,
+    typed: dict[str, Any],
+    *,
+    message: str | None = None,
+    conflict: object = None,
+    needed: tuple[str, ...] = (),
+    confirmed: list[str] | None = None,
+    status: int = 200,
+) -> Response:
+    return page(
+        request,
+        "mode.html",
+        person=person,
+        status=status,
+        view=view_of(request, person, account),
+        version=version,
+        message=message,
+        conflict=conflict,
+        needed=needed,
+        confirmed=confirmed or [],
+        refused=bool(needed),
+        choices=_ENDS,
+        tab="",
+        **({"ends": "1", "ends_at": ""} | typed),
+    )
