@@ -13,12 +13,14 @@ from datetime import UTC, datetime, timedelta
 
 from cidrgate import (
     AccountExistsError,
+    AccountHasSubaccountsError,
     AccountNotFoundError,
     EntryNotFoundError,
     NewEntry,
     Policy,
     RuleError,
     RuleManager,
+    SubaccountError,
 )
 from cidrgate.rules.decisions import enforced
 from cidrgate.values import MODES
@@ -50,7 +52,7 @@ def open_manager(url: str) -> RuleManager:
 def served(manager: RuleManager) -> dict[str, list[object]]:
     """What the matcher holds of each account: the networks that match, the mode, and whether it denies others."""
     matcher = manager.matcher
-    return {name: [matcher.prefixes(name), matcher.mode(name), matcher.enforced(name)] for name in ACCOUNTS}
+    return {name: [matcher.prefixes(name), matcher.mode(name), matcher.enforced(name)] for name in sorted(matcher)}
 
 
 def is_quiet(manager: RuleManager) -> bool:
@@ -62,7 +64,7 @@ def is_quiet(manager: RuleManager) -> bool:
 def stored(manager: RuleManager) -> dict[str, list[object]]:
     """What the matcher has to hold, by the store."""
     found: dict[str, list[object]] = {}
-    for name in ACCOUNTS:
+    for name in sorted(account.name for account in manager.accounts()):
         owner, entries = manager.listing(name)
         at = datetime.now(UTC)
         matching = [entry.cidr for entry in entries if entry.matches(at)]
@@ -81,6 +83,8 @@ def change_something(manager: RuleManager, rng: random.Random, actor: str) -> st
     try:
         _try_something(manager, rng, account, actor)
     except (RuleError, EntryNotFoundError, AccountExistsError, AccountNotFoundError):
+        return None
+    except (AccountHasSubaccountsError, SubaccountError):
         return None
     last = manager.history(limit=1)
     return last[0].account if last != before else None
@@ -112,6 +116,35 @@ def _try_something(manager: RuleManager, rng: random.Random, account: str, actor
         case "import":
             lists = {name: [NewEntry(cidr) for cidr in some] for name in ACCOUNTS}
             manager.import_accounts(lists, replace=rng.random() < 0.5, actor=actor)
+
+
+def change_accounts(manager: RuleManager, rng: random.Random, actor: str) -> str | None:
+    """Try one random change of an account itself, or of a list, as `actor`.
+
+    Returns:
+        The account; None when the change was refused.
+    """
+    account, other = rng.sample(ACCOUNTS, 2)
+    confirmed = ["disable_enforcement", "other_list"]
+    try:
+        match rng.choice(("list", "list", "list", "rename", "delete", "move", "sub", "show")):
+            case "list":
+                return change_something(manager, rng, actor)
+            case "rename":
+                manager.rename_account(account, other, actor=actor, confirmed=confirmed)
+            case "delete":
+                manager.delete_account(account, recursive=True, actor=actor, confirmed=confirmed)
+            case "move":
+                parent = rng.choice((other, None))
+                manager.edit_account(account, parent=parent, actor=actor, confirmed=confirmed)
+            case "sub":
+                name = f"sub-{rng.randint(1, 20)}"
+                manager.edit_account(name, parent=account, actor=actor, confirmed=confirmed)
+            case "show":
+                manager.edit_account(account, display_name=rng.choice(("A", "B", None)), actor=actor)
+    except (AccountExistsError, AccountNotFoundError, AccountHasSubaccountsError, SubaccountError):
+        return None
+    return account
 
 
 def run(url: str, name: str, seed: int, count: int | None, acknowledgements: int | None = None) -> None:

@@ -12,11 +12,12 @@ import threading
 import time
 from collections import Counter
 
-from tests.change_stream import change_something, open_manager, served
+from tests.change_stream import change_accounts, change_something, open_manager, served
 
 
-def main(url: str, name: str, threads: int, seconds: float) -> None:
-    """Change lists of the store `url` for some seconds."""
+def main(url: str, name: str, threads: int, seconds: float, *, accounts: bool = False) -> None:
+    """Change lists of the store `url` for some seconds, and with `accounts` their names and parents too."""
+    change = change_accounts if accounts else change_something
     with open_manager(url) as manager:
         end = time.monotonic() + seconds
         done: Counter[int] = Counter()
@@ -24,7 +25,7 @@ def main(url: str, name: str, threads: int, seconds: float) -> None:
         def work(thread: int) -> None:
             rng = random.Random(f"{name}-{thread}")
             while time.monotonic() < end:
-                done[thread] += change_something(manager, rng, f"{name}-{thread}-{done[thread]}") is not None
+                done[thread] += change(manager, rng, f"{name}-{thread}-{done[thread]}") is not None
 
         workers = [threading.Thread(target=work, args=(thread,)) for thread in range(threads)]
         for worker in workers:
@@ -37,4 +38,4 @@ def main(url: str, name: str, threads: int, seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4]))
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4]), accounts="accounts" in sys.argv[5:])

@@ -15,6 +15,7 @@ from ipaddress import ip_network
 from pathlib import Path
 
 import psycopg
+import pytest
 
 from tests.change_log import Replay, assert_consistent
 from tests.change_stream import MAX_ENTRIES, is_quiet, open_manager, served, stored
@@ -52,14 +53,15 @@ def invalid_lists_of_postgres(url: str) -> dict[str, list[object]]:
         return {kind: list(connection.execute(sql)) for kind, sql in _INVALID.items()}
 
 
-def test_writers_in_several_processes_never_make_an_invalid_list(shared_store_url: str) -> None:
+@pytest.mark.parametrize("kind", ["lists", "accounts"])
+def test_writers_in_several_processes_never_make_an_invalid_list(shared_store_url: str, kind: str) -> None:
     url = shared_store_url
     root = Path(__file__).parents[1]
     with open_manager(url) as follower:
         command = [sys.executable, "-m", "tests.race_writers", url]
         racers = [
             Program(
-                [*command, f"p{number}", str(WRITERS), str(SECONDS)],
+                [*command, f"p{number}", str(WRITERS), str(SECONDS), kind],
                 cwd=root,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,

@@ -73,7 +73,6 @@ Action: TypeAlias = Literal[
     "edit_account",
     "delete_account",
     "set_policy",
-    "erase",
     "create_token",
     "revoke_token",
     "create_link",
@@ -768,7 +767,7 @@ class Change:
             `rename_account`, which has a row with the old name, one with the new name, and one for each subaccount;
             `move_account` to another parent; `edit_account` of its display name; `set_mode`; `set_policy`; and
             `delete_account`. Events of the whole store are `create_token`, `revoke_token`, `create_link`, `sign_in`,
-            `sign_in_failed`, `end_session`, `end_all_sessions`, `prune`, `erase` and `set_policy`.
+            `sign_in_failed`, `end_session`, `end_all_sessions`, `prune` and `set_policy`.
         before: The entries that the change removed or edited, as they were before.
         after: The entries that the change added or edited, as they are after.
         details: What changed besides entries, as JSON: `before` and `after`; None if that is nothing.

@@ -28,7 +28,12 @@ CLOCK = "the clock asks for it, not a caller; it never takes the last entry"
 
 POLICY = "no list changes with the policy; lists that do not fit are named"
 
+COPIES = "it makes what a copy has: the copy was guarded when it was a list, and a backup needs an empty store"
+
 LIBRARY: Rows = {
+    "RuleManager.import_export": COPIES,
+    "RuleManager.restore_backup": COPIES,
+    **dict.fromkeys([f"RuleManager.{name}" for name in ("export", "backup", "find")], READS),
     "RuleManager.add": ["add"],
     "RuleManager.edit": ["edit"],
     "RuleManager.remove": ["remove"],
@@ -85,6 +90,9 @@ LIBRARY: Rows = {
     ),
 }
 COMMANDS: Rows = {
+    "restore-backup": COPIES,
+    "backup": READS,
+    "find": READS,
     "add": ["add"],
     "edit": ["edit"],
     "remove": ["remove"],

@@ -70,7 +70,7 @@ def change_sentence(change: Change) -> str:
             return "Created the account"
         case "delete_account":
             return f"Deleted the account{f' and its list: {_some(before)}' if before else ''}"
-        case "rename_account" | "move_account" | "edit_account" | "set_policy" | "erase":
+        case "rename_account" | "move_account" | "edit_account" | "set_policy":
             return _account_sentence(change)
         case "set_mode":
             return _mode_sentence(change)
