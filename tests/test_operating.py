@@ -115,6 +115,15 @@ def test_a_file_is_backed_up_while_others_write(what: str, made: str, sqlite: Pa
     assert_holds(str(copy), before)
 
 
+def test_a_store_is_moved_while_others_write(sqlite: Path, tmp_path: Path) -> None:
+    with a_writer(str(sqlite)) as acknowledged:
+        before = list(acknowledged)
+        run("sqlite move", tmp_path)
+    moved = tmp_path / "backup" / "moved.db"
+    assert stat.S_IMODE(moved.stat().st_mode) == 0o600
+    assert_holds(str(moved), before)
+
+
 def test_a_restored_file_is_the_one_that_was_backed_up(sqlite: Path, tmp_path: Path) -> None:
     snapshot = tmp_path / "elsewhere.snapshot"  # one that nobody thought of
     with RuleManager.open(sqlite) as running:

@@ -157,6 +157,7 @@ def list_change_record(change: ListChange, state: ListState) -> dict[str, Any]:
         "mode": state.mode,
         "before": [entry_record(entry) for entry in change.before],
         "after": [entry_record(entry) for entry in change.after],
+        "existing": [entry_record(entry) for entry in change.existing],
     }
 
 

@@ -625,6 +625,7 @@ class ListChange:
             nothing was added or edited.
         entries: The whole list after the change, in address order.
         mode: The mode of the list that counts after the change.
+        existing: With `if_missing`, the entries that cover submitted networks already, each once.
 
     Example:
         >>> from cidrgate import RuleManager
@@ -643,6 +644,7 @@ class ListChange:
     after: tuple[Entry, ...]
     entries: tuple[Entry, ...]
     mode: Mode = "enforce"
+    existing: tuple[Entry, ...] = ()
 
     def entry(self, which: EntryRef) -> Entry:
         """Return an entry of the list after the change, named as it is now or as it was before the change.

@@ -48,6 +48,9 @@ VALUES = {
     "Entry": package.EntryInfo,
     "EntryPage": package.ListInfo,
     "ListChange": package.ListChange,
+    "DeclaredReport": package.ApplyInfo,
+    "AccountChange": package.AccountChange,
+    "AccountProblem": package.AccountProblem,
     "Preview": package.PreviewInfo,
     "Caller": package.CallerInfo,
     "Check": package.CheckInfo,
@@ -80,7 +83,13 @@ METHODS = {
 }
 """The methods for the operations that the library names otherwise; the others have the name of the operation."""
 
-ARGUMENTS = {"account_name": "account", "entry_id": "entry", "entry_ids": "entries", "if_match": "expect_version"}
+ARGUMENTS = {
+    "account_name": "account",
+    "entry_id": "entry",
+    "entry_ids": "entries",
+    "if_match": "expect_version",
+    "accounts": "declared",
+}
 """What the library calls the parameters of operations."""
 
 
@@ -128,7 +137,7 @@ def test_a_preview_takes_what_its_change_takes() -> None:
         "restore": Client.restore,
         "undo": Client.undo,
     }
-    conditions = {"confirm", "allow_empty", "allow_lock_out", "expect_version", "idempotency_key"}
+    conditions = {"confirm", "allow_empty", "allow_lock_out", "expect_version", "idempotency_key", "if_missing"}
     for name, change in changes.items():
         wanted = [one for one in inspect.signature(change).parameters if one not in conditions]
         assert list(inspect.signature(getattr(Client, f"preview_{name}")).parameters) == wanted

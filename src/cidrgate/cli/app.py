@@ -4,7 +4,7 @@ import io
 import json
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Any
 
@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 from cidrgate import __version__
 from cidrgate.cli import (
     accounts,
+    applying,
     authorize,
     backups,
     changes,
@@ -31,29 +32,45 @@ from cidrgate.cli import (
 )
 from cidrgate.cli.environment import wants_json
 from cidrgate.cli.error_records import error_object
-from cidrgate.cli.exit_statuses import ExitStatus
+from cidrgate.cli.exit_statuses import PLAN_FAILED, ExitStatus
 from cidrgate.cli.options import Session, command, root_options
 from cidrgate.stores.urls import redacted_message
 
 __all__ = ["app", "run"]
 
 
+_ARGUMENTS = "cidrgate.arguments"
+"""What the command line was, in the context."""
+
+
 class _Commands(TyperGroup):
     """The commands. Their usage errors repeat no password: a misplaced argument may be the URL of a database."""
 
-    def make_context(self, *arguments: Any, **more: Any) -> Any:
+    def make_context(self, info_name: str | None, args: list[str], *arguments: Any, **more: Any) -> Any:
         """Parse the options of every command."""
-        with _errors_redacted():
-            return super().make_context(*arguments, **more)
+        typed = list(args)
+        with _errors_redacted(typed, self.commands):
+            context = super().make_context(info_name, args, *arguments, **more)
+            context.meta[_ARGUMENTS] = typed
+            return context
 
     def invoke(self, ctx: Any) -> Any:
         """Parse the command and its arguments, and run it."""
-        with _errors_redacted():
+        with _errors_redacted(ctx.meta.get(_ARGUMENTS, ()), self.commands):
             return super().invoke(ctx)
 
 
+def _error_status(arguments: Sequence[str], commands: Collection[str]) -> int:
+    """Return the exit status of an error that is none of cidrgate's, such as a wrong command line.
+
+    `plan` has another one than the other commands: with theirs it says that there is a difference.
+    """
+    named = next((argument for argument in arguments if argument in commands), None)
+    return int(PLAN_FAILED if named == "plan" else ExitStatus.ERROR)
+
+
 @contextmanager
-def _errors_redacted() -> Iterator[None]:
+def _errors_redacted(arguments: Sequence[str], commands: Collection[str]) -> Iterator[None]:
     try:
         yield
     except Exception as error:
@@ -61,6 +78,7 @@ def _errors_redacted() -> Iterator[None]:
         message = getattr(error, "message", None)
         if hasattr(error, "format_message") and isinstance(message, str):
             error.__dict__["message"] = redacted_message(message) + _origin(error)
+            error.__dict__["exit_code"] = _error_status(arguments, commands)
         raise
 
 
@@ -113,7 +131,20 @@ app.add_typer(changes.entry_app, name="entry")
 app.add_typer(policies.app, name="policy")
 app.add_typer(tokens.app, name="token")
 app.add_typer(sessions.app, name="session")
-for part in (changes, modes, checks, finding, transfer, backups, history, snapshots, migrating, serving, authorize):
+for part in (
+    changes,
+    modes,
+    checks,
+    finding,
+    transfer,
+    backups,
+    applying,
+    history,
+    snapshots,
+    migrating,
+    serving,
+    authorize,
+):
     app.add_typer(part.app)
 
 
@@ -134,19 +165,22 @@ def run(arguments: Sequence[str]) -> int:
     try:
         return _status(app(args=list(arguments), standalone_mode=not as_json))
     except Exception as error:  # noqa: BLE001 - Python's own exit status, 1, would say that `check` denies
+        failed = _error_status(arguments, typer.main.get_group(app).commands)
         # Usage errors: their type changed between versions of typer, their method did not.
         explain = getattr(error, "format_message", None)
         if explain is not None:
-            _print_error("usage", explain())
+            _print_error("usage", explain(), failed)
         elif as_json:
-            _print_error("internal_error", f"unexpected {type(error).__name__}: {error}; without --json it is traced")
+            _print_error(
+                "internal_error", f"unexpected {type(error).__name__}: {error}; without --json it is traced", failed
+            )
         else:
             traceback.print_exc()
-        return int(ExitStatus.ERROR)
+        return failed
 
 
-def _print_error(code: str, message: str) -> None:
-    print(json.dumps({"error": error_object(code, message, ExitStatus.ERROR)}), file=sys.stderr)
+def _print_error(code: str, message: str, status: int) -> None:
+    print(json.dumps({"error": error_object(code, message, status)}), file=sys.stderr)
 
 
 def _status(returned: object) -> int:

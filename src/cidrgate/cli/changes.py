@@ -42,6 +42,9 @@ def _add(
     *,
     details: EntryDetails,
     expect_version: Version = None,
+    if_missing: Annotated[
+        bool, typer.Option("--if-missing", help="Leave out networks whose addresses the list allows already.")
+    ] = False,
     create: Annotated[bool, typer.Option("--create", help="Create the account if it does not exist.")] = False,
     confirm: Confirmed = None,
     dry_run: DryRun = False,
@@ -52,7 +55,9 @@ def _add(
             manager = _with_account(manager, account, cidrs, session, stack, dry_run=dry_run)
         attempt = attempted(
             manager,
-            lambda lists: lists.add(account, cidrs, actor=session.actor, expect_version=expect_version, **details),
+            lambda lists: lists.add(
+                account, cidrs, actor=session.actor, expect_version=expect_version, if_missing=if_missing, **details
+            ),
             dry_run=dry_run,
             confirm=confirm,
         )

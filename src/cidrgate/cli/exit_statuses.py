@@ -28,7 +28,7 @@ from cidrgate.errors import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["INTERRUPTED", "STATUSES", "ExitStatus", "status_of"]
+__all__ = ["DRIFT", "INTERRUPTED", "PLAN_FAILED", "STATUSES", "ExitStatus", "status_of"]
 
 INTERRUPTED = 128 + signal.SIGINT
 """The exit status after ctrl-C, as in shells."""
@@ -52,13 +52,20 @@ class ExitStatus(IntEnum):
         return made
 
     DONE = 0, "success; for `check`: the address is allowed"
-    DENIED = 1, "`check` only: the address is denied"
-    ERROR = 2, "the command line is wrong, or another error; for `check`: every error"
+    DENIED = 1, "for `check`: the address is denied; for `plan`: every error"
+    ERROR = 2, "the command line is wrong, or another error; for `check`: every error; for `plan`: a difference"
     REFUSED = 3, "a rule or a guard refused the change"
     NOT_FOUND = 4, "the account, the entry or what else the command names does not exist"
     CONFLICT = 5, "the list has another version than expected, or the account exists already"
     UNAVAILABLE = 6, "the store is missing, busy or cannot be reached: the same command may work later"
-    PARTIAL = 7, "`import` stored some accounts and refused others"
+    PARTIAL = 7, "`import` or `apply` stored some accounts and refused others"
+
+
+PLAN_FAILED = ExitStatus.DENIED
+"""The exit status of every error of `plan`, as other tools that compare a plan with the world have it."""
+
+DRIFT = int(ExitStatus.ERROR)
+"""The exit status of `plan` if the store differs from the file."""
 
 
 STATUSES: Mapping[type[CidrgateError], ExitStatus] = {

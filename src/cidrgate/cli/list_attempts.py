@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from cidrgate.manager.previews import AccessChange
     from cidrgate.values import Entry, ListChange
 
-__all__ = ["ListAttempt", "access_lines", "answer_change", "attempted", "list_warning"]
+__all__ = ["ListAttempt", "access_lines", "answer_change", "attempted", "list_warning", "named"]
 
 _MOST_LINES = 100
 """How many entries or networks an answer names; a program gets all of them."""
@@ -116,15 +116,18 @@ def _described(change: ListChange, *, dry_run: bool) -> Iterator[str]:
     after = {entry.id for entry in change.after}
     for entry in change.before:
         if entry.id not in after:
-            yield f"{removed} {_named(entry)}"
+            yield f"{removed} {named(entry)}"
     for entry in change.after:
         old = before.get(entry.id)
-        yield f"{added} {_named(entry)}" if old is None else f"{_named(old)} {edited} {_named(entry)}"
+        yield f"{added} {named(entry)}" if old is None else f"{named(old)} {edited} {named(entry)}"
+    for entry in change.existing:
+        yield f"allowed already by {named(entry)}"
     if not change.before and not change.after:
         yield "the list is like that already" if not dry_run else "nothing would change: the list is like that already"
 
 
-def _named(entry: Entry) -> str:
+def named(entry: Entry) -> str:
+    """Return an entry with its id and its details, for people."""
     # An entry that a dry run would add has no id yet.
     said = [*([f"id {entry.id}"] if entry.id > 0 else []), *said_of(entry)]
     return f"{entry.cidr} ({', '.join(said)})" if said else entry.cidr

@@ -15,8 +15,11 @@ with needs_extra("client", "cidrgate.client"):
 
 from cidrgate.client.errors import ApiConnectionError, ApiConnectionLostError, ApiError, UnconfirmedError
 from cidrgate.client.values import (
+    AccountChange,
     AccountDeletionInfo,
     AccountInfo,
+    AccountProblem,
+    ApplyInfo,
     CallerInfo,
     ChangeInfo,
     CheckInfo,
@@ -46,7 +49,10 @@ __all__ = [
     "ProblemInfo",
     "ProblemErrorInfo",
     "ProblemTypeInfo",
+    "AccountChange",
     "AccountInfo",
+    "AccountProblem",
+    "ApplyInfo",
     "AccountDeletionInfo",
     "EntryInfo",
     "FoundEntryInfo",

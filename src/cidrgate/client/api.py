@@ -13,10 +13,20 @@ import httpx
 
 from cidrgate.client.change_stream import STREAM_SILENCE, followed_changes
 from cidrgate.client.errors import ApiConnectionError, ApiConnectionLostError, error_of
-from cidrgate.client.requests import address_text, changes, confirmations, entry_id, json_value, path_of, submission
+from cidrgate.client.requests import (
+    address_text,
+    changes,
+    confirmations,
+    declared_account,
+    entry_id,
+    json_value,
+    path_of,
+    submission,
+)
 from cidrgate.client.values import (
     AccountDeletionInfo,
     AccountInfo,
+    ApplyInfo,
     ChangeInfo,
     CheckInfo,
     DecisionInfo,
@@ -33,6 +43,7 @@ from cidrgate.client.values import (
     TokenInfo,
     WhoAmI,
     account_of,
+    apply_of,
     change_of,
     decision_of,
     deletion_of,
@@ -321,6 +332,7 @@ class Client:
         confirm: Iterable[str] = (),
         allow_lock_out: bool = False,
         expect_version: int | None = None,
+        if_missing: bool = False,
         idempotency_key: str | None = None,
         **details: Unpack[EntryDetails],
     ) -> ListChange:
@@ -334,6 +346,8 @@ class Client:
             allow_lock_out: Whether the change may deny the address that this request comes from; the same as
                 `lock_out` in `confirm`.
             expect_version: The version that the list must have; None for any version.
+            if_missing: Whether networks whose addresses the list allows already are left out. `existing` of the result
+                has the entries that allow them.
             idempotency_key: The key that makes a repeated request take effect once; None creates a new one.
             details: The details of every entry that has none of its own; see `cidrgate.EntryDetails`.
         """
@@ -341,6 +355,7 @@ class Client:
             "POST",
             path_of(account, "entries"),
             submission(cidrs, details),
+            query={"if_missing": "true"} if truth(if_missing, "if_missing") else None,
             confirm=confirmations(confirm, allow_lock_out=allow_lock_out),
             expect_version=expect_version,
             idempotency_key=idempotency_key,
@@ -449,6 +464,44 @@ class Client:
             expect_version=expect_version,
             idempotency_key=idempotency_key,
         )
+
+    def apply_lists(
+        self,
+        declared: Mapping[str, Cidrs | Mapping[str, Any]],
+        *,
+        prune: bool = False,
+        create: bool = True,
+        strict: bool = False,
+        dry_run: bool = False,
+        confirm: Iterable[str] = (),
+        allow_empty: bool = False,
+        allow_lock_out: bool = False,
+        expect_versions: Mapping[str, int] | None = None,
+    ) -> ApplyInfo:
+        """Make the lists of many accounts what is declared; other accounts do not change.
+
+        To repeat it changes nothing, so it needs no idempotency key.
+
+        Args:
+            declared: By account: its whole list, in any form that `replace_entries` takes; or an object with `entries`
+                or `parent`.
+            prune: Whether entries of these accounts that are not declared are removed. Otherwise they stay.
+            create: Whether accounts that do not exist are created.
+            strict: Whether nothing changes if one account cannot be what is declared.
+            dry_run: Whether nothing changes; the result says what would change.
+            confirm: The service's names of the confirmations.
+            allow_empty: Whether lists may become empty, which ends their enforcement.
+            allow_lock_out: Whether the change may deny the address that this request comes from.
+            expect_versions: The versions that lists must have, such as `versions` of a dry run.
+        """
+        accounts = {name: declared_account(one) for name, one in declared.items()}
+        switches = {"prune": prune, "create": create, "strict": strict, "dry_run": dry_run}
+        query: dict[str, Any] = {name: str(truth(value, name)).lower() for name, value in switches.items()}
+        confirmed = confirmations(confirm, allow_empty=allow_empty, allow_lock_out=allow_lock_out)
+        if confirmed:
+            query["confirm"] = confirmed
+        body = {"accounts": accounts, "expect_versions": dict(expect_versions or {})}
+        return apply_of(self._send("PUT", "/v1/lists", body, query=query))
 
     def find_entries(
         self,

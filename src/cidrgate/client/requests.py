@@ -22,6 +22,7 @@ __all__ = [
     "address_text",
     "changes",
     "confirmations",
+    "declared_account",
     "entry_id",
     "json_value",
     "path_of",
@@ -84,6 +85,22 @@ def _entries(element: Listed) -> list[dict[str, Any]]:
         raise TypeError(f"an entry must be a str, an ipaddress network or a NewEntry, not {type(element).__name__}")
     told = {name: json_value(value) for name, value in details.items()}
     return [{"cidr": cidr.strip(), **told} for cidr in text.replace(",", "\n").split("\n") if cidr.strip()]
+
+
+def declared_account(declared: Cidrs | Mapping[str, Any]) -> dict[str, Any]:
+    """Return the body that declares one account.
+
+    Example:
+        >>> declared_account("8.8.8.0/24"), declared_account({"parent": "acct-1"})
+        ({'entries': [{'cidr': '8.8.8.0/24'}]}, {'parent': 'acct-1'})
+    """
+    if isinstance(declared, Mapping) and "cidr" not in declared:
+        said = dict(declared)
+        if said.get("entries") is not None:
+            said["entries"] = declared_account(said["entries"])["entries"]
+        return said
+    elements = [declared] if isinstance(declared, _ONE) else declared
+    return {"entries": [entry for element in elements for entry in _entries(element)]}
 
 
 def changes(cidr: str | IPv4Network | IPv6Network | None, details: Mapping[str, Any]) -> dict[str, Any]:

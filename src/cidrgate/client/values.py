@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AccountDeletionInfo",
+    "AccountChange",
     "AccountInfo",
+    "AccountProblem",
+    "ApplyInfo",
     "CallerInfo",
     "ChangeInfo",
     "CheckInfo",
@@ -36,6 +39,7 @@ __all__ = [
     "TokenInfo",
     "WhoAmI",
     "account_of",
+    "apply_of",
     "change_of",
     "decision_of",
     "deletion_of",
@@ -263,6 +267,7 @@ class ListChange:
         before: The entries that the change removed or edited, as they were.
         after: The entries that it added or edited, as they are.
         mode: The mode of the list after the change.
+        existing: With `if_missing`, the entries that cover submitted networks already.
     """
 
     account: str
@@ -273,6 +278,74 @@ class ListChange:
     before: list[EntryInfo]
     after: list[EntryInfo]
     mode: str = "enforce"
+    existing: list[EntryInfo] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountChange:
+    """How an account differs from what was declared.
+
+    Attributes:
+        account: The account.
+        created: Whether the account is created.
+        parent: The account whose list it inherits, or None.
+        version: The version of the list before the change.
+        before: The entries that are removed or edited, as they were before.
+        after: The entries that are added or edited, as they are afterwards.
+        kept: The networks that are not declared and stay.
+        confirm: The confirmations that the change needs.
+    """
+
+    account: str
+    created: bool
+    parent: str | None
+    version: int
+    before: list[EntryInfo]
+    after: list[EntryInfo]
+    kept: list[str]
+    confirm: list[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountProblem:
+    """Why an account cannot be what was declared.
+
+    Attributes:
+        account: The account.
+        code: The type of the problem.
+        detail: What is wrong and how to correct it.
+        errors: The broken rules, as JSON objects; `position` counts the declared entries of the account.
+    """
+
+    account: str
+    code: str
+    detail: str
+    errors: list[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApplyInfo:
+    """What `apply_lists` changed, or would change.
+
+    Attributes:
+        drift: Whether an account differed from what was declared, or cannot be that.
+        applied: Whether the changes were made.
+        changes: The accounts that differ.
+        unchanged_count: How many accounts are what was declared.
+        kept_count: How many entries are not declared and stay.
+        versions: The version of each account before the change; pass it as `expect_versions`.
+        refused: The accounts that cannot be what was declared.
+        problems: Why they cannot.
+    """
+
+    drift: bool
+    applied: bool
+    changes: list[AccountChange]
+    unchanged_count: int
+    kept_count: int
+    versions: dict[str, int]
+    refused: list[str]
+    problems: list[AccountProblem]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -539,12 +612,22 @@ def decision_of(record: Mapping[str, Any]) -> DecisionInfo:
 
 def with_entries(record: Mapping[str, Any]) -> dict[str, Any]:
     """Return a record with its entries before and after the change as values."""
-    return {**record, **{name: [entry_of(one) for one in record[name]] for name in ("before", "after")}}
+    return {
+        **record,
+        **{name: [entry_of(one) for one in record[name]] for name in ("before", "after", "existing") if name in record},
+    }
 
 
 def list_change_of(record: Mapping[str, Any]) -> ListChange:
     """Return a record as the change of a list."""
     return value_of(ListChange, with_entries(record))
+
+
+def apply_of(record: Mapping[str, Any]) -> ApplyInfo:
+    """Return a record as what `apply_lists` changed."""
+    changes = [value_of(AccountChange, with_entries(one)) for one in record["changes"]]
+    problems = [value_of(AccountProblem, one) for one in record["problems"]]
+    return value_of(ApplyInfo, {**record, "changes": changes, "problems": problems})
 
 
 def change_of(record: Mapping[str, Any]) -> ChangeInfo:

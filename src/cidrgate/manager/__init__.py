@@ -5,6 +5,7 @@ framework or SQL. The rules are in `cidrgate.rules`.
 """
 
 from cidrgate.manager.backups import BackupReport
+from cidrgate.manager.declared import ApplyReport, DeclaredAccount, DeclaredChange
 from cidrgate.manager.importing import ImportReport, ListDifference
 from cidrgate.manager.outcomes import Guard, ListOutcome
 from cidrgate.manager.rule_manager import RuleManager
@@ -12,7 +13,10 @@ from cidrgate.replica.replica import OnStale
 from cidrgate.rules.policy import PolicyChange, PolicyOptions, PolicyState
 
 __all__ = [
+    "ApplyReport",
     "BackupReport",
+    "DeclaredAccount",
+    "DeclaredChange",
     "Guard",
     "ImportReport",
     "ListDifference",

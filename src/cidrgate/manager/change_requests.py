@@ -6,7 +6,7 @@ list that it changes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import count
 from typing import TYPE_CHECKING
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from cidrgate.stores import StoredAccount, StoredChange, Transaction
     from cidrgate.values import Entry, Origin
 
-__all__ = ["ListRequest", "change_lists", "certain_expiry_time"]
+__all__ = ["ListRequest", "certain_expiry_time", "change_lists", "worked_out"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,7 @@ class ListRequest:
         address: The caller's address; None if it is unknown, and then no change is a lock-out.
         confirmed: The guards that the change may meet.
         origin: How the actor is known, and from where the change comes, for the change log.
+        existing: Where `make` puts the entries that made a part of the request needless.
         policy: The policy of the process, for what no stored policy says.
     """
 
@@ -61,6 +62,7 @@ class ListRequest:
     address: str | None = None
     confirmed: frozenset[Guard] = frozenset()
     origin: Origin | None = None
+    existing: list[Entry] = field(default_factory=list)
     policy: Policy = DEFAULT_POLICY
 
 
@@ -87,7 +89,7 @@ def change_lists(
     made: list[StoredChange] = []
     for request in requests:
         try:
-            outcome, changes = _worked_out(transaction, request, owners, listed, at, certain, ids)
+            outcome, changes = worked_out(transaction, request, owners, listed, at, certain, ids)
             if not dry_run:
                 refuse_unconfirmed(outcome, request.address, request.confirmed)
         except CidrgateError as error:
@@ -123,7 +125,7 @@ def certain_expiry_time(
     return earlier_by_far(certain_time(at), transaction.clock())
 
 
-def _worked_out(
+def worked_out(
     transaction: Transaction,
     request: ListRequest,
     owners: dict[str, StoredAccount],
@@ -132,6 +134,20 @@ def _worked_out(
     certain: datetime,
     ids: Iterator[int],
 ) -> tuple[ListOutcome, list[StoredChange]]:
+    """Return the outcome of a requested change, and the changes to store, without storing them.
+
+    Args:
+        transaction: The transaction that has read the list.
+        request: The change.
+        owners: The accounts by name.
+        listed: The lists by account.
+        at: The time of the change, with a time zone.
+        certain: The time up to which all clocks agree that entries have expired.
+        ids: The ids for new entries.
+
+    Raises:
+        CidrgateError: If the change is refused.
+    """
     owner = owners.get(request.account)
     if owner is None:
         raise no_such_account(request.account)
@@ -159,6 +175,7 @@ def _worked_out(
         after=change.after,
         entries=tuple(after),
         mode=now.mode_at(at),
+        existing=tuple(request.existing),
     )
     outcome = ListOutcome(now, value, listing.entries, after, was)
     outcome = replace(outcome, confirm=guards_met(outcome, request.address, at), consequences=consequences(outcome))

@@ -11,7 +11,7 @@ from datetime import datetime
 from types import EllipsisType
 from typing import TYPE_CHECKING, cast
 
-from cidrgate._engine import canonical_prefix
+from cidrgate._engine import PrefixTrie, canonical_prefix
 from cidrgate.errors import EntryNotFoundError, HistoryError, InvalidAddressError, InvalidExpiryError, RuleError
 from cidrgate.rules import Policy, validate_addition, validate_edit, validate_replacement
 from cidrgate.rules.characters import checked_text
@@ -35,6 +35,7 @@ __all__ = [
     "entry_edit",
     "entry_key",
     "list_at",
+    "missing_addition",
     "named_entries",
     "replaced_list",
     "replacement",
@@ -153,6 +154,45 @@ def addition(listing: Listing, pieces: Sequence[NewEntry], cidrs: Sequence[str])
     """
     new = [listing.new_entry(cidr, piece) for piece, cidr in zip(pieces, cidrs, strict=True)]
     return listing.change("add", after=new)
+
+
+def missing_addition(listing: Listing, pieces: Sequence[NewEntry], policy: Policy) -> tuple[StoredChange, list[Entry]]:
+    """Return the change that adds the networks whose addresses the list does not allow yet.
+
+    The whole submission is checked, so it is refused or not whatever the list contains already. An entry that matches
+    nothing, because it is disabled or has expired, covers no network.
+
+    Args:
+        listing: The list before the change.
+        pieces: The submitted entries.
+        policy: What the list may contain.
+
+    Returns:
+        The change, and the entries that cover the other networks, each once.
+
+    Raises:
+        RuleError: If the submission breaks a rule.
+        InvalidExpiryError: If the expiry of a submitted entry is in the past or has no time zone.
+    """
+    cidrs = validate_addition(pieces, [], policy)
+    for piece in pieces:
+        check_expiry(piece.expires_at, listing.at)
+    trie = PrefixTrie({entry.cidr: entry for entry in listing.active() if entry.matches(listing.at)})
+    covering = [trie.covering(cidr) for cidr in cidrs]
+    places = [place for place, found in enumerate(covering) if not found]
+    existing = {entry.id: entry for found in covering if found for entry in [trie[found[-1]]]}
+    missing = [pieces[place] for place in places]
+    if not missing:
+        return listing.change("add"), list(existing.values())
+    try:
+        new = validate_addition(missing, [entry.cidr for entry in listing.active()], policy)
+    except RuleError as error:
+        problems = [
+            replace(one, position=places[one.position] if one.position < len(places) else len(pieces))
+            for one in error.problems
+        ]
+        raise RuleError(problems, more=error.more) from error
+    return addition(listing, missing, new), list(existing.values())
 
 
 def replacement(

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from copy import copy
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import islice, tee
@@ -48,12 +49,20 @@ from cidrgate.manager.changes import (
     entry_edit,
     entry_key,
     list_at,
+    missing_addition,
     named_entries,
     replaced_list,
     restoration,
 )
 from cidrgate.manager.commit_groups import CommitGroups
 from cidrgate.manager.confirmations import named_guards, refuse_unconfirmed
+from cidrgate.manager.declared import (
+    ApplyReport,
+    DeclaredAccount,
+    apply_declared,
+    checked_declaration,
+    in_parts,
+)
 from cidrgate.manager.exports import export_lines, import_copies
 from cidrgate.manager.importing import ImportReport, import_lists, in_background
 from cidrgate.manager.last_matches import LastMatches
@@ -941,6 +950,7 @@ class RuleManager:
         *,
         actor: str | None = None,
         expect_version: int | None = None,
+        if_missing: bool = False,
         confirmed: Iterable[str] = (),
         **details: Unpack[EntryDetails],
     ) -> ListChange:
@@ -952,11 +962,14 @@ class RuleManager:
                 iterable of these.
             actor: Who adds the entries, for the entries and the change log.
             expect_version: The version of the account that the caller saw; None for any version.
+            if_missing: Whether networks whose addresses the list allows already are left out, instead of being refused.
+                So the same call can be repeated. What is listed does not change, also not its details.
             confirmed: The guards that the change may meet, by name; see `with_hooks`.
             details: The details of every entry in which they are absent, such as a `label`; see `EntryDetails`.
 
         Returns:
-            What changed; `after` has the new entries in the order of the submission.
+            What changed; `after` has the new entries in the order of the submission. With `if_missing` it may be empty,
+            and `existing` has the entries that allow the other networks.
 
         Raises:
             RuleError: If the submission breaks a rule. The error contains every problem of the submission.
@@ -975,14 +988,19 @@ class RuleManager:
             ...
             cidrgate.errors.RuleError: special_range: '127.0.0.1/32'...
         """
+        check_switches(if_missing=if_missing)
         pieces = self._split(account, cidrs, **details)
         check_labels(pieces)
+        existing: list[Entry] = []
 
         def added(_: Transaction, listing: Listing) -> StoredChange:
-            existing = [entry.cidr for entry in listing.active()]
-            return addition(listing, pieces, validate_addition(pieces, existing, listing.policy))
+            if if_missing:
+                change, existing[:] = missing_addition(listing, pieces, listing.policy)
+                return change
+            cidrs = [entry.cidr for entry in listing.active()]
+            return addition(listing, pieces, validate_addition(pieces, cidrs, listing.policy))
 
-        return self._change_list(account, added, actor, expect_version, confirmed=confirmed).change
+        return self._change_list(account, added, actor, expect_version, confirmed=confirmed, existing=existing).change
 
     def edit(
         self,
@@ -1761,6 +1779,115 @@ class RuleManager:
             raise ValueError("a backup cannot be restored as a dry run")
         return self._write_once(lambda transaction: restore_lines(transaction, lines, progress))
 
+    def plan(
+        self,
+        declared: Mapping[str, DeclaredAccount | Submission],
+        *,
+        prune: bool = False,
+        create: bool = True,
+        expect_versions: Mapping[str, int] | None = None,
+    ) -> ApplyReport:
+        """Return what `apply` would change, and change nothing.
+
+        The arguments are those of `apply`.
+
+        Raises:
+            TypeError: If an argument has another type.
+            ValueError: If a version is negative.
+            StoreError: If the store cannot be read.
+        """
+        return self.with_hooks(dry_run=True).apply(
+            declared, prune=prune, create=create, expect_versions=expect_versions
+        )
+
+    def apply(
+        self,
+        declared: Mapping[str, DeclaredAccount | Submission],
+        *,
+        prune: bool = False,
+        create: bool = True,
+        strict: bool = False,
+        expect_versions: Mapping[str, int] | None = None,
+        allow_empty: bool = False,
+        actor: str | None = None,
+        confirmed: Iterable[str] = (),
+        progress: Callable[[int], object] | None = None,
+    ) -> ApplyReport:
+        """Make accounts what was declared. Applying the same declaration again changes nothing.
+
+        The list of each account is changed completely or not at all. Accounts that are not declared do not change.
+
+        Args:
+            declared: What the accounts have to be, by name: a `DeclaredAccount`, or the whole list in any form that
+                `add` takes. Every detail that an entry leaves out has its default. A declared entry that has expired
+                and is not listed is left out.
+            prune: Whether entries of these accounts that are not declared are removed. Otherwise they stay.
+            create: Whether to create accounts that do not exist.
+            strict: Whether to store everything in one commit, or nothing if one account has a problem.
+            expect_versions: The versions that accounts must have, by name, such as `versions` of a plan. An account
+                with another version has the problem `VersionConflictError`.
+            allow_empty: Whether, with `prune`, a list may become empty, which ends the account's enforcement.
+            actor: Who makes the changes, for new entries and the change log.
+            confirmed: The guards that the changes may meet, by name; see `with_hooks`.
+            progress: Called after each commit with the number of accounts since the last call.
+
+        Returns:
+            What was changed, and the reason for each account that was not.
+
+        Raises:
+            TypeError: If an argument has another type.
+            ValueError: If a version is negative.
+            InvalidTextError: If the actor is too long, or contains an invisible character.
+            StoreError: If a commit fails. The accounts of earlier commits are stored and published.
+
+        Example:
+            >>> with RuleManager.open("memory://") as manager:
+            ...     declared = {"acct-1": ["8.8.8.0/24", "1.1.1.1/32"]}
+            ...     plan = manager.plan(declared)
+            ...     report = manager.apply(declared, expect_versions=plan.versions)
+            ...     plan.drift, report.changes[0].created, manager.plan(declared).drift
+            (True, True, False)
+        """
+        check_switches(prune=prune, create=create, strict=strict)
+        accounts = checked_declaration(declared)
+        versions = {} if expect_versions is None else dict(expect_versions)
+        for version in versions.values():
+            whole_number(version, "expect_versions", least=0)
+        actor = checked_text(actor, "actor")
+        guards = self._confirmed_with(allow_empty=allow_empty) | named_guards(confirmed)
+
+        def applied(part: Mapping[str, DeclaredAccount]) -> ApplyReport:
+            def change(transaction: Transaction) -> ApplyReport:
+                return apply_declared(
+                    transaction,
+                    part,
+                    policy=self.policy,
+                    prune=prune,
+                    create=create,
+                    strict=strict,
+                    dry_run=self._dry_run,
+                    expect_versions=versions,
+                    confirmed=guards,
+                    address=self._address,
+                    before_store=self._before_store,
+                    in_transaction=self._in_transaction,
+                    actor=actor,
+                    origin=self._origin,
+                )
+
+            if self._dry_run:
+                with self._store.read() as transaction:
+                    return change(transaction)
+            return self._write(change)
+
+        report = ApplyReport()
+        for part in in_parts(accounts, whole=strict or self._dry_run):
+            report += applied(part)
+            if progress is not None:
+                progress(len(part))
+        order = {name: place for place, name in enumerate(accounts)}
+        return replace(report, changes=tuple(sorted(report.changes, key=lambda one: order[one.account])))
+
     def with_hooks(
         self,
         *,
@@ -1962,6 +2089,7 @@ class RuleManager:
         expect_version: int | None,
         *,
         allow_empty: bool = False,
+        existing: list[Entry] | None = None,
         confirmed: Iterable[str] = (),
     ) -> ListOutcome:
         actor = checked_text(actor, "actor")
@@ -1978,6 +2106,7 @@ class RuleManager:
             self._address,
             guards,
             self._origin,
+            [] if existing is None else existing,
             self.policy,
         )
         if self._dry_run:

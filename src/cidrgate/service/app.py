@@ -23,6 +23,7 @@ from cidrgate.service.api import (
     found_entries,
     health,
     history,
+    lists,
     modes,
     policies,
     problem_pages,
@@ -125,7 +126,7 @@ def create_app(
         probe=StoreProbe(manager._store),
         feed=ChangeFeed(manager._store, MOST_STREAMS),
     )
-    parts = (accounts, modes, entries, questions, history, policies, tokens, sessions, health, problem_pages)
+    parts = (accounts, modes, entries, lists, questions, history, policies, tokens, sessions, health, problem_pages)
     routers = [*(part.router for part in parts), history.of_all, change_stream.router]
     routers.append(found_entries.router)
     app.state.routes = [route for router in routers for route in router.routes]

@@ -73,6 +73,13 @@ EntryIds = Annotated[
     list[Annotated[int, Field(ge=1, le=GREATEST_INTEGER), PLAIN]],
     Query(min_length=1, description="The ids of the entries. May be repeated."),
 ]
+IfMissing = Annotated[
+    bool,
+    Query(
+        description="Leaves out networks whose addresses the list allows already, instead of refusing them. The member "
+        "`existing` of the response has the entries that allow them, and `after` may be empty."
+    ),
+]
 _CHANGE = answers(404, 409, 412)
 _CHANGE_BY_BODY = answers(404, 409, 412, body=True)
 _ETAG = "The version of the list as an entity tag, for `If-Match`."
@@ -121,6 +128,7 @@ class ListChangeModel(ResponseModel):
             "mode": "enforce",
             "before": [],
             "after": [ENTRY_EXAMPLE],
+            "existing": [],
         }
     )
 
@@ -132,6 +140,9 @@ class ListChangeModel(ResponseModel):
     mode: str = Field(description=_MODE, json_schema_extra=open_enum(get_args(Mode)))
     before: list[EntryModel] = Field(description="The entries that it removed or edited, as they were before.")
     after: list[EntryModel] = Field(description="The entries that it added or edited, as they are now.")
+    existing: list[EntryModel] = Field(
+        description="With `if_missing`, the entries that cover submitted networks already. Otherwise it is empty."
+    )
 
 
 class EntryCreateModel(DetailsModel):
@@ -331,7 +342,10 @@ class ChangeRequest:
                 headers = {}
                 if isinstance(made, ListOutcome) and status == 201 and len(made.change.after) == 1:
                     headers["Location"] = self._path_of(made.change.after[0].id)
-                answer = Answer((record or _outcome_record)(transaction, made), status, headers)
+                # With `if_missing` there may be nothing new.
+                created = not isinstance(made, ListOutcome) or bool(made.change.after)
+                code = status if created or status != 201 else 200
+                answer = Answer((record or _outcome_record)(transaction, made), code, headers)
                 service.answers.record(transaction, self.once, answer)
 
             manager = self.principal.changing(service.manager)._with_transaction_hook(in_transaction)
@@ -451,13 +465,18 @@ def list_entries(
     "",
     status_code=201,
     response_model=ListChangeModel,
-    responses=answers(404, 409, 412, body=True, headers={201: LOCATION}),
+    responses={
+        **answers(404, 409, 412, body=True, headers={201: LOCATION}),
+        200: {"model": ListChangeModel, "description": "With `if_missing`: the list allows all of that already."},
+    },
 )
-def add_entries(account_name: AccountName, asked: change_request, submission: EntriesCreateModel) -> Response:
+def add_entries(
+    account_name: AccountName, asked: change_request, submission: EntriesCreateModel, if_missing: IfMissing = False
+) -> Response:
     """Add entries. All are stored or none, and the response reports every problem."""
 
     def add(manager: RuleManager, arguments: dict[str, Any]) -> None:
-        manager.add(account_name, submission.submission(), **submission.details(), **arguments)
+        manager.add(account_name, submission.submission(), if_missing=if_missing, **submission.details(), **arguments)
 
     return asked.answered(add, status=201, pointer=submission.pointer)
 

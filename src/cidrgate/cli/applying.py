@@ -1,0 +1,165 @@
+"""`plan` and `apply`: the lists of many accounts as a file declares them, for scripts and for Git."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cidrgate.cli.arguments import Confirmed, DryRun, Empty, Yes
+from cidrgate.cli.confirming import confirm
+from cidrgate.cli.declared_files import read_declared, versions_of_plan
+from cidrgate.cli.errors import BadRowsError, PartialImportError, RowProblem, shell_message
+from cidrgate.cli.exit_statuses import DRIFT, PLAN_FAILED
+from cidrgate.cli.files import read_text
+from cidrgate.cli.list_attempts import named
+from cidrgate.cli.options import Session, command
+from cidrgate.cli.output import DRY, Line, counted
+from cidrgate.errors import RuleError
+from cidrgate.manager import ApplyReport, DeclaredChange
+from cidrgate.manager.outcomes import Guard
+
+__all__ = ["app"]
+
+app = typer.Typer()
+
+_MOST_LINES = 200
+"""How many differences an answer has for people; a program gets all."""
+
+_File = Annotated[Path, typer.Argument(metavar="FILE", help="Lists in TOML (.toml) or JSON; - for JSON on stdin.")]
+_Prune = Annotated[bool, typer.Option("--prune", help="Remove entries of these accounts that the file does not have.")]
+_Create = Annotated[bool, typer.Option("--create/--no-create", help="Create accounts that do not exist.")]
+
+
+@command(app, "plan", failure=PLAN_FAILED)
+def _plan(session: Session, file: _File, *, prune: _Prune = False, create: _Create = True) -> None:
+    """Show what `apply` would change. The exit status is 0 if nothing would, 2 if something would, and 1 for an error.
+
+    An account that cannot be what the file declares is an error too.
+    """
+    declared = read_declared(read_text(file), file.name)
+    with session.open() as manager:
+        report = manager.plan(declared, prune=prune, create=create)
+    session.output.answer(report.record(), *_lines(report, prune=prune, dry_run=True))
+    _raise_problems(report, "would not be changed", whole=False)
+    if report.drift:
+        raise typer.Exit(DRIFT)
+
+
+@command(app, "apply")
+def _apply(
+    session: Session,
+    file: _File,
+    *,
+    prune: _Prune = False,
+    create: _Create = True,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Change everything in one transaction, or nothing if an account fails.")
+    ] = False,
+    planned: Annotated[
+        Path | None,
+        typer.Option("--planned", metavar="FILE", help="The output of `plan --json`: no list may have changed since."),
+    ] = None,
+    empty: Empty = False,
+    confirmed: Confirmed = None,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Make the lists what a file declares. Accounts that it does not name do not change.
+
+    With --prune, entries that the file does not have are removed. They are shown first, and the command asks; where
+    nobody can be asked it needs --yes.
+    """
+    declared = read_declared(read_text(file), file.name)
+    with session.open(create=create, dry_run=dry_run) as manager:
+        plan = manager.plan(declared, prune=prune, create=create)
+        versions = plan.versions if planned is None else versions_of_plan(read_text(planned), planned.name)
+        removed = sum(_removed(change) for change in plan.changes)
+        if prune and removed and not dry_run:
+            gone = counted(removed, "entry", "entries")
+            if not yes:
+                for line in _lines(plan, prune=prune, dry_run=True):
+                    session.output.note(line.text if isinstance(line, Line) else line)
+            confirm(session.output, lambda: f"Remove {gone}?", f"{gone} would be removed", yes=yes)
+        if dry_run:
+            report = manager.plan(declared, prune=prune, create=create, expect_versions=versions)
+        else:
+            with session.output.progress("applying", len(declared)) as advance:
+                report = manager.apply(
+                    declared,
+                    prune=prune,
+                    create=create,
+                    strict=strict,
+                    expect_versions=versions,
+                    allow_empty=empty,
+                    actor=session.actor,
+                    confirmed=confirmed or (),
+                    progress=advance,
+                )
+    stopped = strict and bool(report.problems)
+    session.output.answer(report.record(), *_lines(report, prune=prune, dry_run=dry_run or not report.applied))
+    _raise_problems(report, "would not be changed" if dry_run else "was not changed", whole=stopped)
+
+
+def _removed(change: DeclaredChange) -> int:
+    after = {entry.id for entry in change.after}
+    return sum(entry.id not in after for entry in change.before)
+
+
+def _lines(report: ApplyReport, *, prune: bool, dry_run: bool) -> Iterator[str | Line]:
+    """Yield the difference, one line for each entry, with + for added, - for removed and ~ for edited."""
+    lines = [line for change in report.changes for line in _differences(change)]
+    yield from lines[:_MOST_LINES]
+    if len(lines) > _MOST_LINES:
+        yield f"and {len(lines) - _MOST_LINES:,} more"
+    if report.kept and not prune:
+        kept = counted(
+            report.kept, "entry that the file does not have stays", "entries that the file does not have stay"
+        )
+        yield Line(f"{kept}: --prune removes them", "yellow")
+    for change in report.changes:
+        if Guard.DISABLE_ENFORCEMENT in change.confirm:
+            yield Line(
+                f"{change.account} would have no entries and allow every address: say --empty to apply", "yellow"
+            )
+    verb = "would change" if dry_run else "changed"
+    changed = counted(len(report.changes), "account", "accounts")
+    yield f"{verb} {changed}; {counted(report.unchanged, 'account is', 'accounts are')} as declared"
+    if dry_run:
+        yield DRY if not report.problems else Line("nothing was changed", "yellow")
+
+
+def _differences(change: DeclaredChange) -> Iterator[str]:
+    if change.created:
+        parent = "" if change.parent is None else f", which inherits the list of {change.parent}"
+        yield f"+ account {change.account}{parent}"
+    before = {entry.id: entry for entry in change.before}
+    after = {entry.id for entry in change.after}
+    for entry in change.before:
+        if entry.id not in after:
+            yield f"- {change.account}: {named(entry)}"
+    for entry in change.after:
+        old = before.get(entry.id)
+        if old is None:
+            yield f"+ {change.account}: {named(entry)}"
+        else:
+            yield f"~ {change.account}: {named(old)} -> {named(entry)}"
+
+
+def _raise_problems(report: ApplyReport, consequence: str, *, whole: bool) -> None:
+    if not report.problems:
+        return
+    problems = []
+    for account, error in report.problems.items():
+        if isinstance(error, RuleError):
+            problems += [
+                RowProblem((one.position + 1,), account, one.code, one.text, one.conflicts, str(one), unit="entry")
+                for one in error.problems
+            ]
+        else:
+            problems.append(RowProblem((), account, error.code, "", (), shell_message(error)))
+    if whole:
+        raise BadRowsError("nothing was changed, as --strict asks", problems)
+    accounts = counted(len(report.problems), "account", "accounts")
+    kind = PartialImportError if report.applied and report.changes else BadRowsError
+    raise kind(f"{accounts} {consequence}", problems)

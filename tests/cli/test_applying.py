@@ -1,0 +1,144 @@
+"""`plan`, `apply` and `add --if-missing`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Cidrgate
+
+LISTS = """
+[accounts.a]
+entries = ["8.8.8.0/24", { cidr = "1.1.1.1/32", label = "office", expires_at = 2999-01-01T00:00:00Z }]
+
+[accounts.s]
+parent = "a"
+"""
+
+
+@pytest.fixture
+def lists(cidrgate: Cidrgate) -> str:
+    cidrgate("migrate")
+    Path("lists.toml").write_text(LISTS)
+    return "lists.toml"
+
+
+def test_apply_leaves_no_drift(cidrgate: Cidrgate, lists: str) -> None:
+    assert "+ account s, which inherits the list of a" in cidrgate("plan", lists, status=2).out
+    assert cidrgate.accounts() == []
+    record = cidrgate("apply", lists, "--json").record
+    assert (record["applied"], [one["account"] for one in record["changes"]]) == (True, ["a", "s"])
+    assert "2 accounts are as declared" in cidrgate("plan", lists).out
+    assert cidrgate("apply", lists, "--json").record["changes"] == []
+    cidrgate("check", "s", "9.9.9.9", status=1)
+
+
+def test_json_says_the_same_as_toml(cidrgate: Cidrgate, lists: str) -> None:
+    cidrgate("apply", lists)
+    entries = ["8.8.8.0/24", {"cidr": "1.1.1.1/32", "label": "office", "expires_at": "2999-01-01T00:00:00+00:00"}]
+    declared = json.dumps({"accounts": {"a": {"entries": entries}, "s": {"parent": "a"}}})
+    cidrgate("plan", "-", stdin=declared)
+
+
+def test_what_is_pruned_is_said_before(cidrgate: Cidrgate, lists: str) -> None:
+    cidrgate("apply", lists)
+    cidrgate("add", "a", "9.9.9.9/32")
+    assert "1 entry that the file does not have stays" in cidrgate("plan", lists).out
+    assert "- a: 9.9.9.9/32" in cidrgate("plan", lists, "--prune", status=2).out
+    refused = cidrgate("apply", lists, "--prune", status=3)
+    assert refused.err.index("- a: 9.9.9.9/32") < refused.err.index("say --yes")
+    cidrgate("check", "a", "9.9.9.9")
+    assert "would change 1 account" in cidrgate("apply", lists, "--prune", "--dry-run").out
+    assert "- a: 9.9.9.9/32" in cidrgate("apply", lists, "--prune", "--yes").out
+    cidrgate("check", "a", "9.9.9.9", status=1)
+
+
+def test_a_list_that_would_become_empty(cidrgate: Cidrgate, lists: str) -> None:
+    cidrgate("apply", lists)
+    Path("lists.toml").write_text("[accounts.a]\nentries = []\n")
+    assert "say --empty" in cidrgate("plan", lists, "--prune", status=2).out
+    assert "say --empty" in cidrgate("apply", lists, "--prune", "--yes", status=3).err
+    cidrgate("apply", lists, "--prune", "--yes", "--empty")
+    cidrgate("check", "a", "9.9.9.9")
+
+
+def test_a_bad_account_keeps_the_others_or_nothing(cidrgate: Cidrgate, lists: str) -> None:
+    Path("lists.toml").write_text(LISTS + '\n[accounts.b]\nentries = ["9.9.9.9/32", "10.0.0.0/8"]\n')
+    error = cidrgate("plan", lists, "--json", status=1).error
+    assert [(one["lines"], one["account"], one["code"]) for one in error["errors"]] == [([2], "b", "special_range")]
+    assert "--strict" in cidrgate("apply", lists, "--strict", status=3).err
+    assert cidrgate.accounts() == []
+    assert "entry 2: b: special_range" in cidrgate("apply", lists, status=7).err
+    assert cidrgate.accounts() == ["a", "s"]
+
+
+def test_a_plan_holds_only_for_what_it_saw(cidrgate: Cidrgate, lists: str) -> None:
+    cidrgate("apply", lists)
+    Path("lists.toml").write_text(LISTS.replace("8.8.8.0/24", "8.8.4.0/24"))
+    Path("plan.json").write_text(cidrgate("plan", lists, "--prune", "--json", status=2).out)
+    cidrgate("add", "a", "9.9.9.9/32")
+    options = ("--prune", "--yes", "--planned", "plan.json")
+    assert "has version 2, not 1" in cidrgate("apply", lists, *options, status=3).err
+    Path("plan.json").write_text(cidrgate("plan", lists, "--prune", "--json", status=2).out)
+    cidrgate("apply", lists, *options)
+    assert "not a plan" in cidrgate("apply", lists, "--planned", lists, status=2).err
+
+
+WRONG = {
+    "not toml": "accounts",
+    "another member": '[account.a]\nentries = ["8.8.8.0/24"]',
+    "a list of accounts": "accounts = []",
+    "an unknown member": '[accounts.a]\nentries = []\nmode = "off"',
+    "an unknown detail": '[accounts.a]\nentries = [{ cidr = "8.8.8.0/24", note = "x" }]',
+    "no network": '[accounts.a]\nentries = [{ label = "x" }]',
+    "a number": "[accounts.a]\nentries = [7]",
+    "entries as text": '[accounts.a]\nentries = "8.8.8.0/24"',
+    "nothing": "[accounts.a]",
+    "both": '[accounts.a]\nentries = []\nparent = "b"',
+    "a label that is a number": '[accounts.a]\nentries = [{ cidr = "8.8.8.0/24", label = 7 }]',
+    "no time": '[accounts.a]\nentries = [{ cidr = "8.8.8.0/24", expires_at = "soon" }]',
+    "a date": '[accounts.a]\nentries = [{ cidr = "8.8.8.0/24", expires_at = 2999-01-01 }]',
+}
+
+
+@pytest.mark.parametrize("text", WRONG.values(), ids=WRONG)
+def test_a_file_that_declares_nothing(cidrgate: Cidrgate, lists: str, text: str) -> None:
+    Path(lists).write_text(text)
+    assert cidrgate("plan", lists, "--json", status=1).error["code"] == "command"
+    cidrgate("apply", lists, status=2)
+    assert cidrgate.accounts() == []
+
+
+def test_a_member_twice_in_json(cidrgate: Cidrgate, lists: str) -> None:
+    text = '{"accounts": {"a": {"entries": ["8.8.8.0/24"]}, "a": {"entries": []}}}'
+    assert "repeated" in cidrgate("apply", "-", stdin=text, status=2).err
+
+
+@pytest.mark.parametrize(
+    "arguments", [("plan",), ("plan", "lists.toml", "--bogus"), ("--bogus", "plan", "x"), ("plan", "missing.toml")]
+)
+@pytest.mark.parametrize("form", [(), ("--json",)])
+def test_no_error_of_plan_looks_like_drift(
+    cidrgate: Cidrgate, lists: str, arguments: tuple[str, ...], form: tuple[str, ...]
+) -> None:
+    cidrgate(*form, *arguments, status=1)
+    cidrgate(*form, "apply", "--bogus", status=2)
+
+
+def test_what_is_listed_is_no_error_if_only_the_missing_is_added(cidrgate: Cidrgate) -> None:
+    cidrgate("add", "a", "8.8.8.0/24", "--create")
+    cidrgate("add", "a", "8.8.8.8/32", status=3)
+    record = cidrgate("add", "a", "8.8.8.8/32, 1.1.1.1/32", "--if-missing", "--json").record
+    assert [one["cidr"] for one in record["after"]] == ["1.1.1.1/32"]
+    assert [one["cidr"] for one in record["existing"]] == ["8.8.8.0/24"]
+    again = cidrgate("add", "a", "8.8.8.8/32, 1.1.1.1/32", "--if-missing")
+    assert "allowed already by 8.8.8.0/24 (id 1)" in again.out
+    assert "the list is like that already" in again.out
+    assert cidrgate("list", "a", "--json").record["version"] == 2
+    assert "would" in cidrgate("add", "a", "9.9.9.9/32", "--if-missing", "--dry-run").out
+    cidrgate("add", "a", "8.0.0.0/8", "--if-missing", status=3)
+    cidrgate("add", "a", "8.8.8.8", "--if-missing", status=3)
