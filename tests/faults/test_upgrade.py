@@ -8,7 +8,6 @@ lists match is in `tests/replica/test_outgrown_stores.py`.
 from __future__ import annotations
 
 import subprocess
-import sys
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
