@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import closing
+from datetime import UTC, datetime
 from itertools import islice
 from random import Random
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from sqlalchemy import text
 
-from cidrgate import HistoryError, NewEntry, RuleManager
+from cidrgate import HistoryError, NewEntry, Origin, RuleManager
 from cidrgate.manager.change_feed import ChangeFeed
 from tests.change_log import Replay
 from tests.change_stream import MAX_ENTRIES, change_something, open_manager
@@ -114,23 +115,26 @@ class Writers:
 
 @pytest.mark.slow
 def test_readers_that_reconnect_see_each_row_once_beside_writers(shared_store_url: str) -> None:
-    with open_manager(shared_store_url) as manager:
+    with open_manager(shared_store_url) as manager, closing(ChangeFeed(manager._store)) as feed:
         read: dict[str, list[Change]] = {"pages": [], "follower": [], "feed": []}
-        done = threading.Event()
+        ended = threading.Event()  # after that, nobody writes
 
         def reconnect(name: str, some: int, rng: Random) -> None:
             rows = read[name]
-            while not done.is_set() or sequences(rows) != sequences(manager.changes()):
+            while not ended.is_set() or sequences(rows) != sequences(manager.changes()):
                 after = rows[-1].sequence if rows else 0
                 wanted = rng.randint(1, some)
-                if name == "pages":
+                if name == "pages" or (name == "follower" and ended.is_set()):
                     rows += manager.changes(after=after, limit=wanted)
                 elif name == "follower":
-                    if not done.is_set():
-                        with closing(manager.follow_changes(after=after)) as changes:
-                            rows += islice(changes, wanted)
-                    else:
-                        rows += manager.changes(after=after)
+                    with closing(manager.follow_changes(after=after)) as changes:
+                        for change in changes:
+                            rows.append(change)
+                            wanted -= 1
+                            if not wanted or change.account == "the-last":
+                                break
+                    if rows[-1].account == "the-last":
+                        ended.wait(10)  # nothing follows
                 else:
                     woken = threading.Event()
                     subscription = feed.subscribe(after, woken.set)
@@ -141,24 +145,21 @@ def test_readers_that_reconnect_see_each_row_once_beside_writers(shared_store_ur
                             rows += subscription.read()
                             woken.wait(0.02)
 
-        with closing(ChangeFeed(manager._store)) as feed:
-            readers = [
-                threading.Thread(target=reconnect, args=(name, some, Random(name)))
-                for name, some in (("pages", 40), ("follower", 30), ("feed", 20))
-            ]
-            with Writers(shared_store_url, 4):
-                for reader in readers:
-                    reader.start()
-                time.sleep(4)
-                done.set()
-                manager.create_account("the-last")  # for a follower that waits
-                time.sleep(0.1)
-            manager.create_account("the-very-last")
+        readers = [
+            threading.Thread(target=reconnect, args=(name, some, Random(name)))
+            for name, some in (("pages", 40), ("follower", 30), ("feed", 20))
+        ]
+        with Writers(shared_store_url, 4):
             for reader in readers:
-                reader.join(30)
-                assert not reader.is_alive()
+                reader.start()
+            time.sleep(4)
+        manager.create_account("the-last")  # wakes a follower that waits
+        ended.set()
+        for reader in readers:
+            reader.join(30)
+            assert not reader.is_alive()
         whole = manager.history()[::-1]
-        assert len(whole) > 100
+        assert len(whole) > 20
         for name, rows in read.items():
             assert sequences(rows) == sequences(whole), name
         replay = Replay(MAX_ENTRIES)
@@ -256,3 +257,38 @@ def test_any_sequence_of_pages_is_the_log(limits: list[int], rng: Random) -> Non
             after = page[-1].sequence if page else after
         read += manager.changes(after=after)
         assert read == manager.history()[::-1]
+
+
+def test_events_of_the_store_make_no_follower_read_a_list(store_url: str) -> None:
+    with RuleManager.open(store_url, create=True) as manager:
+        manager.create_account("a")
+        store = manager._store
+        with store.read() as transaction:
+            position = transaction.position()
+        with store.write() as transaction:
+            for _ in range(300):
+                transaction.record_event(
+                    "sign_in_failed",
+                    at=datetime.now(UTC),
+                    actor=None,
+                    origin=Origin(kind="token"),
+                    details={"count": 1},
+                )
+        with store.read() as transaction:
+            assert transaction.position() != position
+            assert transaction.changed_since(position, 100) == set()
+            assert transaction.lists_changed_since(position, 100) == ([], set())
+        manager.add("a", "8.8.8.0/24")
+        with store.read() as transaction:
+            assert transaction.changed_since(position, 100) == {"a"}
+        assert manager.allows("a", "8.8.8.8")
+        assert len(manager.history("a")) == 2
+        assert sum(change.account is None for change in manager.history()) == 300
+
+
+def test_rows_of_versions_without_origins_are_read(store_url: str) -> None:
+    with RuleManager.open(store_url, create=True) as manager:
+        with manager._store.write() as transaction:
+            transaction.insert_accounts(["old"], parent=None, at=datetime.now(UTC), actor="me")
+        [row] = manager.changes()
+        assert (row.origin, row.details, row.actor) == (None, None, "me")
