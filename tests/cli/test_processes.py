@@ -66,7 +66,7 @@ def test_a_terminal_of_few_characters_and_columns_ends_no_command(folder: Path) 
 def test_files_are_utf8_whatever_the_terminal(folder: Path) -> None:
     rows = "account,cidr,label\r\nb,8.8.8.0/24,é\r\n".encode()
     assert run(folder, "import", "-", "--format", "csv", stdin=rows, environment=ASCII)[0] == 0
-    status, told, _ = run(folder, "export", "b", environment=ASCII)
+    status, told, _ = run(folder, "export", "b", "--csv", environment=ASCII)
     assert (status, told[:18]) == (0, b"account,cidr,label")
     assert "\r\nb,8.8.8.0/24,é,".encode() in told
 

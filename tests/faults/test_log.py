@@ -32,8 +32,9 @@ def all_committed_before(url: str) -> datetime:
             now = datetime.now(UTC)
             connection.execute("ROLLBACK")
             return now
+    # Not `clock_timestamp`: a transaction may begin after this one has looked, and before it asks for the time.
     begun = """
-        SELECT coalesce(min(xact_start), clock_timestamp()) FROM pg_stat_activity
+        SELECT coalesce(min(xact_start), statement_timestamp()) FROM pg_stat_activity
         WHERE application_name = 'cidrgate' AND datname = current_database()
     """
     with psycopg.connect(url) as connection:

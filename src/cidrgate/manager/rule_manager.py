@@ -1700,6 +1700,7 @@ class RuleManager:
 
         Raises:
             InvalidCopyError: If the file is damaged, incomplete or of a newer version. Nothing is stored then.
+            ConflictError: If the store has another policy than the file, and neither is asked for.
             InvalidTextError: If the actor is too long, or contains an invisible character.
             StoreError: If the accounts cannot be stored.
         """
@@ -1715,6 +1716,7 @@ class RuleManager:
             report = import_copies(
                 transaction,
                 lines,
+                policy=self.policy,
                 replace=replace,
                 skip_existing=skip_existing,
                 create=create,
