@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from cidrgate import (
     AccountExistsError,
     AccountNotFoundError,
+    ConflictError,
     InvalidCopyError,
     NewEntry,
     RuleManager,
@@ -195,6 +196,33 @@ def test_a_copy_that_would_end_enforcement_needs_a_confirmation(filled: RuleMana
     assert other.allows("empty", "8.8.8.8")
 
 
+def test_a_copy_with_a_mode_that_allows_everything_needs_a_confirmation(
+    filled: RuleManager, other: RuleManager
+) -> None:
+    other.import_export(filled.export())
+    lines = exported(filled)
+    _with(lambda one: one.update(mode="off"))(lines)
+    report = other.import_export(lines, replace=True)
+    assert isinstance(report.problems["acct-1"], WouldDisableEnforcementError)
+    assert not other.import_export(lines, replace=True, allow_empty=True).problems
+    assert other.account("acct-1").mode == "off"
+
+
+def test_the_policy_of_the_store_is_copied(filled: RuleManager, other: RuleManager) -> None:
+    lines = exported(filled)
+    _with(lambda one: one.update(policy={"max_entries": 77}), 0)(lines)
+    other.import_export(lines)
+    assert other.policy_state().stored == {"max_entries": 77}
+    assert list(map(json.loads, exported(other))) == list(map(json.loads, lines))
+    _with(lambda one: one.update(policy={"max_entries": 88}), 0)(lines)
+    with pytest.raises(ConflictError):
+        other.import_export(lines)
+    other.import_export(lines, skip_existing=True)
+    assert other.policy_state().stored == {"max_entries": 77}
+    other.import_export(lines, replace=True)
+    assert other.policy_state().stored == {"max_entries": 88}
+
+
 def test_a_dry_run_imports_nothing_and_says_the_same(filled: RuleManager, other: RuleManager) -> None:
     tried = other.import_export(filled.export(), dry_run=True)
     assert other.accounts() == []
@@ -249,6 +277,10 @@ DAMAGES: dict[str, Callable[[list[str]], object]] = {
     "a time that is none": _with(lambda one: one["entries"][0].update(expires_at="soon")),
     "entries that are text": _with(lambda one: one.update(entries="8.8.8.0/24")),
     "a version that is text": _with(lambda one: one.update(version="1")),
+    "an unknown mode": _with(lambda one: one.update(mode="open")),
+    "a policy that is none": _with(lambda one: one.update(policy={"max_entries": 0})),
+    "an unknown option of the policy": _with(lambda one: one.update(policy={"deny": True})),
+    "a policy of the store that is none": _with(lambda one: one.update(policy={"max_entries": "all"}), 0),
     "a version below zero": _with(lambda one: one.update(version=-1)),
     "entries of a subaccount": _with(lambda one: one.update(entries=[]) or one.update(parent="acct-1"), 2),
     "an account that is a list": lambda lines: lines.__setitem__(1, "[]"),

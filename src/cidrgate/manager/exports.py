@@ -2,7 +2,7 @@
 
 An export is text, one JSON object on each line (JSON Lines):
 
-    {"format": "cidrgate export", "version": 1}
+    {"format": "cidrgate export", "version": 1, "policy": {"max_entries": 60}}
     {"name": "acct-1", "created_at": "…", "version": 1, "entries": [{"cidr": "8.8.8.0/24", "created_at": "…"}, …]}
     {"name": "sub-1", "parent": "acct-1", "created_at": "…"}
     {"end": {"account_count": 2, "entry_count": 1}}
@@ -22,22 +22,31 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from cidrgate._engine import PrefixTrie
-from cidrgate.errors import AccountExistsError, CidrgateError, InvalidCopyError, RuleError, SubaccountError
+from cidrgate.errors import (
+    AccountExistsError,
+    CidrgateError,
+    ConflictError,
+    InvalidCopyError,
+    RuleError,
+    SubaccountError,
+)
 from cidrgate.manager.accounts import no_such_account
 from cidrgate.manager.confirmations import unconfirmed
 from cidrgate.manager.importing import ImportReport
 from cidrgate.manager.outcomes import Guard
+from cidrgate.manager.policies import policy_change, stored_policy
 from cidrgate.rules import Policy, validate_replacement
 from cidrgate.rules.account_names import could_name_account
-from cidrgate.values import NewEntry
+from cidrgate.rules.policy import OPTION_NAMES
+from cidrgate.values import MODES, NewEntry, mode_at
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from cidrgate.stores import StoredAccount, Transaction
     from cidrgate.stores.copies import AccountCopy
-    from cidrgate.values import Origin
+    from cidrgate.values import Mode, Origin
 
     _Records: TypeAlias = tuple[dict[str, Any], list[dict[str, Any]]]
     """An account and its entries as JSON objects."""
@@ -119,7 +128,11 @@ def export_lines(
     from cidrgate.stores.copies import read_copies
 
     accounts = entries = 0
-    yield json_line({"format": EXPORT_FORMAT, "version": EXPORT_VERSION})
+    header: dict[str, Any] = {"format": EXPORT_FORMAT, "version": EXPORT_VERSION}
+    policy = _options(stored_policy(transaction))
+    if policy and names is None:  # the policy of the store is none of single accounts
+        header["policy"] = policy
+    yield json_line(header)
     for account, listed in read_copies(transaction, names):
         if listed:
             by_cidr = {entry["cidr"]: entry for entry in listed}
@@ -136,6 +149,7 @@ def import_copies(
     transaction: Transaction,
     lines: Iterable[str],
     *,
+    policy: Policy,
     replace: bool,
     skip_existing: bool,
     create: bool,
@@ -152,6 +166,7 @@ def import_copies(
         transaction: A write transaction; a read transaction is enough for a dry run. The caller rolls it back if the
             report has problems.
         lines: The lines of the file.
+        policy: The policy of the process.
         replace: Whether accounts that exist become what the file says.
         skip_existing: Whether accounts that exist stay as they are.
         create: Whether accounts that do not exist are created.
@@ -164,10 +179,27 @@ def import_copies(
 
     Raises:
         InvalidCopyError: If the file is damaged, incomplete, or of a newer version.
+        ConflictError: If the store has another policy than the file.
     """
     reader = _Reader(lines)
     report = ImportReport()
     transaction.expect_all()
+    stored = _options(stored_policy(transaction))
+    if reader.policy and reader.policy != stored and not skip_existing:
+        if stored and not replace:
+            raise ConflictError("the store has another policy than the file: skip what exists, or replace it")
+        dropped = dict.fromkeys(stored)
+        policy_change(
+            transaction,
+            None,
+            {**dropped, **reader.policy},
+            policy,
+            at=at,
+            actor=actor,
+            origin=origin,
+            expect_version=None,
+            dry_run=dry_run,
+        )
     while part := list(islice(reader, _ACCOUNTS_A_PART)):
         names = [copy.name for copy in part]
         parents = {copy.parent for copy in part if copy.parent is not None}
@@ -187,7 +219,7 @@ def import_copies(
                 elif skip_existing or existing[copy.name] == _comparable(*_record(copy)):
                     unchanged += 1
                 else:
-                    _check_replacement(copy, known[copy.name], existing[copy.name], confirmed, replace=replace)
+                    _check_replacement(copy, known[copy.name], existing[copy.name], confirmed, at, replace=replace)
                     changed.append(copy)
             except CidrgateError as error:
                 problems[copy.name] = error
@@ -271,6 +303,7 @@ def _check_replacement(
     owner: StoredAccount,
     existing: _Records,
     confirmed: Collection[Guard],
+    at: datetime,
     *,
     replace: bool,
 ) -> None:
@@ -287,8 +320,36 @@ def _check_replacement(
             account=copy.name,
             parent=copy.parent,
         )
-    if existing[1] and not copy.entries and Guard.DISABLE_ENFORCEMENT not in confirmed:
+    values = copy.values
+    before = _enforces(owner.mode, owner.mode_until, at, listed=bool(existing[1]) or owner.closed)
+    after = _enforces(values["mode"], values["mode_until"], at, listed=bool(copy.entries) or values["closed"])
+    if before and not after and Guard.DISABLE_ENFORCEMENT not in confirmed:
         raise unconfirmed(Guard.DISABLE_ENFORCEMENT, copy.name)
+
+
+def _enforces(mode: Mode, until: datetime | None, at: datetime, *, listed: bool) -> bool:
+    """Return whether an account with its own list denies what it does not list."""
+    return listed and mode_at(mode, until, at) == "enforce"
+
+
+def _options(policy: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the options of a stored policy, without its version."""
+    return {name: value for name, value in (policy or {}).items() if name in OPTION_NAMES}
+
+
+def _check_policy(said: Any) -> dict[str, Any]:
+    """Return the options of a policy of a file.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    if not isinstance(said, dict) or not said.keys() <= set(OPTION_NAMES):
+        raise ValueError(f"the policy must be an object with {', '.join(OPTION_NAMES)}")
+    try:
+        Policy(**said)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"the policy is invalid: {error}") from None
+    return said
 
 
 class _Reader:
@@ -296,6 +357,7 @@ class _Reader:
 
     Attributes:
         parents: The accounts that were read, with whether they may be parents.
+        policy: The options of the store's policy; empty for none.
     """
 
     def __init__(self, lines: Iterable[str]) -> None:
@@ -303,6 +365,7 @@ class _Reader:
         self._entries = 0
         self._ended = False
         self.parents: dict[str, bool] = {}
+        self.policy: dict[str, Any] = {}
         self._read_header()
 
     def __iter__(self) -> Iterator[AccountCopy]:
@@ -332,6 +395,10 @@ class _Reader:
             if header.get("format") != EXPORT_FORMAT:
                 break
             check_version(header, EXPORT_VERSION)
+            try:
+                self.policy = _check_policy(header.get("policy", {}))
+            except ValueError as error:
+                raise InvalidCopyError(f"line {number}: {error}", line=number) from None
             return
         raise InvalidCopyError("the file is not an export of cidrgate: its first line does not say so")
 
@@ -381,6 +448,10 @@ def _copy_of(record: dict[str, Any], number: int) -> AccountCopy:
             raise ValueError(f"{copy.name[:40]!r} cannot be the name of an account")
         if copy.values["version"] < 0:
             raise ValueError("the version is negative")
+        if copy.values["mode"] not in MODES:
+            raise ValueError(f"the mode is {copy.values['mode'][:40]!r}, not one of {', '.join(MODES)}")
+        if copy.values["policy"] is not None:
+            _check_policy(copy.values["policy"])
         if copy.parent is not None and copy.entries:
             raise ValueError(f"the subaccount {copy.name!r} inherits its list, but has entries")
         cidrs = [entry.values["cidr"] for entry in copy.entries]
