@@ -24,7 +24,7 @@ from cidrgate.manager.outcomes import Guard, ListOutcome
 from cidrgate.manager.previews import access_change
 from cidrgate.rules.account_names import check_account_name, could_name_account
 from cidrgate.rules.characters import checked_text
-from cidrgate.rules.decisions import enforced, in_address_order
+from cidrgate.rules.decisions import enforced, has_list, in_address_order
 from cidrgate.rules.limits import some_of
 from cidrgate.stores import StoredChange
 from cidrgate.values import AccountDeletion, ListChange
@@ -339,7 +339,7 @@ def account_deletion(
     )
     value = ListChange(account=name, version=owner.version + 1, enforced=False, before=tuple(own), after=(), entries=())
     outcome = ListOutcome(replace(owner.value(), version=owner.version + 1), value, deciding, [], decided_by.value())
-    if enforced(deciding, decided_by.value(), at):
+    if has_list(deciding, decided_by.value()):  # also during a pause, after which it would decide again
         consequence = f"without account {name!r} its list would not decide any more: {_AS_UNKNOWN}"
         guard = Guard.DISABLE_ENFORCEMENT
         outcome = replace(outcome, confirm=(guard,), consequences={guard: consequence})
@@ -423,7 +423,10 @@ def _guarded(
                 "every address would be allowed"
             )
         else:
-            was, now = outcome.account_before, outcome.decider
+            # As without modes: a list that a pause opens decides again after the pause.
+            was, now = (
+                replace(one, mode="enforce", mode_until=None) for one in (outcome.account_before, outcome.decider)
+            )
             access = access_change(outcome.before, outcome.after, at, was=was, now=now)
             if access.begins or access.lost or access.gained:
                 met.append(Guard.OTHER_LIST)
@@ -432,11 +435,7 @@ def _guarded(
                     f"{_access(access.gained, access.more_gained, 'gain')}"
                     f"{'every address outside of it would lose access' if access.begins else ''}"
                 ).removesuffix("; ")
-    if (
-        name != owner.name
-        and enforced(outcome.before, outcome.account_before, at)
-        and Guard.DISABLE_ENFORCEMENT not in met
-    ):
+    if name != owner.name and has_list(outcome.before, outcome.account_before) and Guard.DISABLE_ENFORCEMENT not in met:
         met.insert(0, Guard.DISABLE_ENFORCEMENT)
         consequences[Guard.DISABLE_ENFORCEMENT] = (
             f"the list would not decide for the name {owner.name!r} any more: {_AS_UNKNOWN}"

@@ -8,6 +8,7 @@ change. An edge only says how its callers confirm.
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from cidrgate.errors import (
@@ -18,12 +19,11 @@ from cidrgate.errors import (
 )
 from cidrgate.manager.outcomes import Guard
 from cidrgate.manager.previews import locks_out
-from cidrgate.rules.decisions import enforced
+from cidrgate.rules.decisions import has_list
 from cidrgate.rules.limits import some_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
-    from datetime import datetime
 
     from cidrgate.errors import UnconfirmedChangeError
     from cidrgate.manager.outcomes import ListOutcome
@@ -68,7 +68,9 @@ def named_guards(names: Iterable[str]) -> frozenset[Guard]:
 def disables_enforcement(
     before: Collection[Entry], after: Collection[object], at: datetime, *, was: Account, now: Account
 ) -> bool:
-    """Return whether a list is enforced before a change and not after it.
+    """Return whether a list that is enforced now or later would not be enforced after a change, or only later.
+
+    The state at this moment is not enough: during a pause, a change could make its end come later or mean nothing.
 
     Args:
         before: The whole list before the change, including expired entries.
@@ -77,7 +79,19 @@ def disables_enforcement(
         was: The account before the change.
         now: The account after the change.
     """
-    return enforced(before, was, at) and not enforced(after, now, at)
+    if not has_list(before, was):
+        return False
+    return not has_list(after, now) or _enforced_from(now, at) > _enforced_from(was, at)
+
+
+def _enforced_from(account: Account, at: datetime) -> datetime:
+    """Return from when on the list of an account is enforced, if it has one; the last of all times for never."""
+    if account.mode_at(at) == "enforce":
+        return at
+    return _NEVER if account.mode_until is None else account.mode_until
+
+
+_NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 def guards_met(outcome: ListOutcome, address: str | None, at: datetime) -> tuple[Guard, ...]:

@@ -129,9 +129,11 @@ def end_after(duration: Duration) -> datetime:
 def consequences(outcome: ListOutcome) -> dict[Guard, str]:
     """Return what a change of the settings of an account does, for the guards whose usual words do not say it."""
     was, now = outcome.account_before, outcome.account
-    if (was.mode, was.closed) == (now.mode, now.closed):
+    if (was.mode, was.mode_until, was.closed) == (now.mode, now.mode_until, now.closed):
         return {}
     what = "if it is not closed" if now.mode == "enforce" else f"in the mode {now.mode}"
+    if now.mode != "enforce" and now.mode_until is not None:
+        what = f"until {now.mode_until.isoformat(timespec='seconds')}, {what}"
     return {
         Guard.DISABLE_ENFORCEMENT: f"{what} account {now.name!r} would not be enforced: every address would be allowed"
     }
