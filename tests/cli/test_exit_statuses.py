@@ -112,7 +112,7 @@ UNKNOWN = {
 
 NAMES_NOTHING = {
     *("account list", "token list", "session list", "token create", "version"),
-    *("import", "prune", "compile", "migrate", "serve", "authorize", "backup", "restore-backup", "apply"),
+    *("import", "prune", "erase", "compile", "migrate", "serve", "authorize", "backup", "restore-backup", "apply"),
 }
 """Commands that name nothing which could be missing. `check` and `plan` have statuses of their own."""
 
