@@ -103,19 +103,41 @@ def test_an_account_whose_list_was_refused_can_be_closed(manager: RuleManager, s
     assert [manager.allows(name, "1.1.1.1") for name in names] == [False] * 4
     assert [manager.allows(name, "0.0.0.0") for name in names] == [False] * 4
     assert not manager.explain("new", "1.1.1.1").allowed
-    # It stays closed: housekeeping removes no last entry, and other nodes and new processes see it too.
+    assert [manager.account(name).closed for name in ("empty", "listed", "new", "good")] == [True, False, True, False]
+    assert [manager.entries(name) for name in ("empty", "new")] == [[], []]
+    change = manager.history("new", limit=1)[0]
+    assert (change.action, change.details and change.details["after"]["closed"]) == ("set_mode", True)
+    # It stays closed: housekeeping opens nothing, and other nodes and new processes see it too.
     assert manager.sweep() == 0
     if not store_url.startswith("memory"):
         with RuleManager.open(store_url) as other:
             assert not other.allows("new", "1.1.1.1")
-    # The first list that is valid replaces it, of any length that the policy allows.
+    # The next list may have any length that the policy allows, and a second failure says nothing new.
+    again = manager.import_accounts({"empty": ["10.0.0.0/8"], "new": ["10.0.0.0/8"]}, close=True)
+    assert (again.open, again.closed) == ((), ())
+    manager.set_policy(max_entries=50)
     manager.import_accounts({"new": [f"8.8.{third}.0/24" for third in range(50)]})
-    assert [entry.cidr for entry in manager.entries("new")] == sorted(
-        (f"8.8.{third}.0/24" for third in range(50)), key=lambda cidr: int(cidr.split(".")[2])
-    )
-    manager.add("empty", "8.8.8.8/32")
-    assert [entry.cidr for entry in manager.entries("empty")] == ["8.8.8.8/32"]
-    assert manager.history("new")[-1].action in {"add", "create_account"}
+    assert len(manager.entries("new")) == 50
+    assert manager.allows("new", "8.8.7.1")
+    manager.undo("empty", manager.history("empty", limit=1)[0].sequence, confirmed=["disable_enforcement"])
+    assert manager.allows("empty", "1.1.1.1")
+
+
+def test_to_close_a_paused_account_leaves_its_pause_and_says_that_it_is_open(manager: RuleManager) -> None:
+    end = datetime.now(UTC) + timedelta(hours=1)
+    for name, until in (("paused", end), ("reporting", None), ("over", datetime.now(UTC) + timedelta(seconds=0.2))):
+        manager.create_account(name)
+        manager.set_mode(name, "report_only" if until is None else "off", until=until, reason="trial")
+    eventually(lambda: manager.account("over").mode_at(datetime.now(UTC)) == "enforce")
+    names = ("over", "paused", "reporting")
+    report = manager.import_accounts({name: ["10.0.0.0/8"] for name in names}, close=True)
+    assert (report.closed, sorted(report.open)) == (("over",), ["paused", "reporting"])
+    assert [manager.account(name).closed for name in names] == [True] * 3
+    assert [manager.allows(name, "1.1.1.1") for name in names] == [False, True, True]
+    paused = manager.account("paused")
+    assert (paused.mode, paused.mode_until, paused.mode_reason) == ("off", end, "trial")
+    manager.resume("paused")
+    assert not manager.allows("paused", "1.1.1.1")
 
 
 def test_nothing_is_closed_that_was_not_to_be_created_or_only_tried(manager: RuleManager) -> None:

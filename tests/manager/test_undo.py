@@ -167,21 +167,21 @@ def test_details_come_back_to_a_network_that_no_list_may_have_today(shared_store
 
 
 @pytest.fixture
-def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """Let an hour pass for the lists."""
+def later(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Let an hour pass for the lists, or more."""
 
-    def pass_an_hour() -> None:
+    def pass_hours(hours: int = 1) -> None:
         class Later(datetime):
             @classmethod
             def now(cls, tz: object = None) -> Any:
-                return datetime.now(UTC) + timedelta(hours=1)
+                return datetime.now(UTC) + timedelta(hours=hours)
 
         monkeypatch.setattr("cidrgate.manager.change_requests.datetime", Later)
 
-    return pass_an_hour
+    return pass_hours
 
 
-def test_what_has_expired_since_stays_away(manager: RuleManager, later: Callable[[], None]) -> None:
+def test_what_has_expired_since_stays_away(manager: RuleManager, later: Callable[..., None]) -> None:
     soon = datetime.now(UTC) + timedelta(minutes=5)
     manager.add("acct-1", [NewEntry("8.8.8.0/24"), NewEntry("1.1.1.1/32", expires_at=soon), NewEntry("9.9.9.0/24")])
     manager.remove("acct-1", "8.8.8.0/24", "1.1.1.1/32")
@@ -245,7 +245,7 @@ def test_a_mode_is_set_back(manager: RuleManager) -> None:
     assert manager.account("acct-1").mode == "report_only"
 
 
-def test_a_mode_that_would_be_over_is_not_set_back(manager: RuleManager, later: Callable[[], None]) -> None:
+def test_a_mode_that_would_be_over_is_not_set_back(manager: RuleManager, later: Callable[..., None]) -> None:
     manager.add("acct-1", "8.8.8.0/24")
     soon = datetime.now(UTC) + timedelta(minutes=5)
     manager.set_mode("acct-1", "off", until=soon, confirmed=["disable_enforcement"])
@@ -254,3 +254,12 @@ def test_a_mode_that_would_be_over_is_not_set_back(manager: RuleManager, later: 
     later()
     manager.undo("acct-1", sequence)
     assert manager.account("acct-1").mode == "enforce"
+    # Where it is enforced already, nothing would change: that is said.
+    soon = datetime.now(UTC) + timedelta(hours=1, minutes=5)
+    manager.set_mode("acct-1", "off", until=soon, confirmed=["disable_enforcement"])
+    manager.resume("acct-1")
+    resumed, version = last(manager), manager.account("acct-1").version
+    later(2)
+    with pytest.raises(UndoConflictError, match="the mode off that it replaced would have ended at"):
+        manager.undo("acct-1", resumed)
+    assert manager.account("acct-1").version == version

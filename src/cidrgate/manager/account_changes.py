@@ -19,7 +19,7 @@ from cidrgate.errors import (
 from cidrgate.manager.accounts import no_such_account
 from cidrgate.manager.changes import Listing
 from cidrgate.manager.confirmations import guards_met
-from cidrgate.manager.modes import DEFAULT_SETTINGS, ModeSetting, mode_change, parents_settings, settings_record
+from cidrgate.manager.modes import DEFAULT_SETTINGS, closing_change, parents_settings, settings_record
 from cidrgate.manager.outcomes import Guard, ListOutcome
 from cidrgate.manager.previews import access_change
 from cidrgate.rules.account_names import check_account_name, could_name_account
@@ -146,10 +146,7 @@ def created_account(
         transaction.apply([StoredChange(made, "edit_account", actor=actor, details=details, origin=origin)], at=at)
         created = replace(created, version=created.version + 1, display_name=display_name)
     if closed:
-        closing = mode_change(
-            Listing(made, (), at, iter(()), actor, origin=origin), ModeSetting("enforce", closed=True)
-        )
-        transaction.apply([closing], at=at)
+        transaction.apply([closing_change(Listing(made, (), at, iter(()), actor, origin=origin))], at=at)
         created = replace(created, version=created.version + 1, closed=True)
     return created
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace as dataclass_replace
-from datetime import UTC, datetime
 from threading import Event
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -20,10 +19,12 @@ from cidrgate.manager.accounts import no_such_account, refuse_subaccount
 from cidrgate.manager.change_requests import certain_expiry_time
 from cidrgate.manager.changes import Listing, addition, check_expiry, check_labels, replacement, sweep
 from cidrgate.manager.confirmations import disables_enforcement, unconfirmed, wide_consequence
+from cidrgate.manager.modes import closing_change
 from cidrgate.manager.outcomes import Guard
 from cidrgate.manager.policies import stored_policy
 from cidrgate.rules import Policy, split_submission, validate_addition, validate_replacement
 from cidrgate.rules.account_names import can_name_account, check_account_name, could_name_account
+from cidrgate.rules.decisions import enforced
 from cidrgate.rules.policy import effective_policy
 from cidrgate.stores import NewList
 from cidrgate.values import NewEntry
@@ -31,6 +32,7 @@ from cidrgate.values import NewEntry
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from concurrent.futures import Future
+    from datetime import datetime
 
     from cidrgate.rules.submission import Submission
     from cidrgate.stores import StoredChange, Transaction
@@ -41,14 +43,6 @@ __all__ = ["ImportReport", "ListDifference", "import_lists", "in_background"]
 
 _Part = TypeVar("_Part")
 _Done = TypeVar("_Done")
-
-
-_NEVER = datetime(1970, 1, 1, tzinfo=UTC)
-
-_CLOSED = NewEntry("0.0.0.0/32", label="closed: the list of this account could not be imported", expires_at=_NEVER)
-"""The entry that closes an account. It has expired, so it allows nothing and counts toward no limit, but an account
-with nothing else is enforced; and the first entry that is added removes it, like every expired entry. No request can
-come from its address."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,8 +70,9 @@ class ImportReport:
         skipped: How many entries were left out because the account's list allows their addresses already.
         problems: The reason why a list was not stored, by account name. The problems of a `RuleError` have the
             positions of the entries in that account's list.
-        open: The accounts with a problem that have no entries, in order: they are not enforced, or do not exist.
+        open: The accounts with a problem that have no entries and are not enforced, or do not exist, in order.
         closed: The accounts with a problem that deny every address now, because the import was asked to close them.
+            An account that is paused or only reports is closed too; it is in `open`, as it denies nothing until then.
         differences: After a dry run, what would change, by account name; only for lists that would change.
     """
 
@@ -131,8 +126,7 @@ def import_lists(
         replace: Whether each list replaces the account's list, instead of being added to it.
         skip_existing: Whether to leave out entries whose addresses the account's list allows already.
         create: Whether to create accounts that do not exist.
-        close: Whether an account whose list cannot be stored, and that has no entries, denies every address from now
-            on.
+        close: Whether to close an account whose list cannot be stored, and that has no entries.
         strict: Whether to store nothing if the list of any account cannot be stored.
         dry_run: Whether to store nothing at all.
         confirmed: The guards that the changes may meet.
@@ -191,10 +185,11 @@ def import_lists(
             problems[name] = error if kept is None else _at_positions(error, kept)
         except CidrgateError as error:
             problems[name] = error
-    without = [name for name in problems if not _has_list(name, known, listed)]
+    without = [name for name in problems if not _has_list(name, known, listed, at)]
     if strict and problems:
         return ImportReport(problems=problems, open=tuple(without))
-    closed = [name for name in without if close and _can_close(name, known, create=create)]
+    closing = [name for name in without if close and _can_close(name, known, create=create)]
+    closed = [name for name in closing if name not in known or known[name].value().mode_at(at) == "enforce"]
     new = [name for name in accepted if name not in known]
     report = ImportReport(
         accounts=len(accepted),
@@ -213,14 +208,10 @@ def import_lists(
         return dataclass_replace(
             report, differences={name: one for name, one in differences if one.added or one.removed}
         )
-    for name in closed:
-        accepted[name], split[name] = [_CLOSED.cidr], [_CLOSED]
-    new += [name for name in closed if name not in known]
     filled = [name for name in new if accepted[name]]
+    unfilled = [name for name in new if not accepted[name]] + [name for name in closing if name not in known]
     created = transaction.insert_accounts(filled, parent=None, at=at, actor=actor, version=1, origin=origin)
-    created |= transaction.insert_accounts(
-        [name for name in new if not accepted[name]], parent=None, at=at, actor=actor, origin=origin
-    )
+    created |= transaction.insert_accounts(unfilled, parent=None, at=at, actor=actor, origin=origin)
     created = continued_versions(transaction, created)
     listings |= {name: Listing(owner, (), at, ids, actor, origin=origin) for name, owner in created.items()}
     made: list[StoredChange] = []
@@ -232,14 +223,20 @@ def import_lists(
         else:
             change = replacement if replace else addition
             made += sweep(listing, change(listing, split[name], cidrs))
+    made += [closing_change(listings[name]) for name in closing]
     transaction.apply(made, at=at)
     transaction.insert_lists(first, at=at, actor=actor, origin=origin)
     return report
 
 
-def _has_list(name: str, known: Mapping[str, StoredAccount], listed: Mapping[str, Sequence[Entry]]) -> bool:
-    """Return whether an account has entries, or inherits its list: what an import cannot change."""
-    return name in known and (known[name].parent is not None or bool(listed[name]))
+def _has_list(
+    name: str, known: Mapping[str, StoredAccount], listed: Mapping[str, Sequence[Entry]], at: datetime
+) -> bool:
+    """Return whether an account has entries, inherits its list, or denies every address: what needs no closing."""
+    owner = known.get(name)
+    return owner is not None and (
+        owner.parent is not None or bool(listed[name]) or enforced(listed[name], owner.value(), at)
+    )
 
 
 def _can_close(name: str, known: Mapping[str, StoredAccount], *, create: bool) -> bool:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DEFAULT_SETTINGS",
     "ModeSetting",
+    "closing_change",
     "consequences",
     "end_after",
     "end_of_mode",
@@ -99,6 +100,14 @@ def mode_change(listing: Listing, setting: ModeSetting) -> StoredChange:
         "closed": listing.owner.closed if setting.closed is None else setting.closed,
     }
     return settings_change(listing, "set_mode", settings)
+
+
+def closing_change(listing: Listing) -> StoredChange:
+    """Return the change that closes an account and leaves the mode that it has at that time."""
+    owner = listing.owner
+    if owner.value().mode_at(listing.at) == "enforce":
+        return mode_change(listing, ModeSetting("enforce", closed=True))
+    return mode_change(listing, ModeSetting(owner.mode, owner.mode_until, owner.mode_reason, closed=True))
 
 
 def end_after(duration: Duration) -> datetime:

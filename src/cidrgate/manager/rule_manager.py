@@ -1604,9 +1604,9 @@ class RuleManager:
             replace: Whether each list replaces the account's list, instead of being added to it.
             skip_existing: Whether to leave out entries whose addresses the account's list allows already, and as long.
             create: Whether to create accounts that do not exist.
-            close: Whether an account whose list cannot be stored, and that has no entries, denies every address from
-                now on. Its list then has an expired entry, which the first entry that is added replaces. Otherwise
-                `ImportReport.open` names it.
+            close: Whether to close an account whose list cannot be stored, and that has no entries: it then denies
+                every address until it has entries, or is opened with `set_mode`. Otherwise `ImportReport.open` names
+                it.
             strict: Whether to store everything in one commit, or nothing if the list of any account cannot be stored.
             dry_run: Whether to check everything and store nothing. The report then says what would be stored.
             allow_empty: Whether, with `replace`, an empty list may replace a list with entries, which ends the

@@ -123,7 +123,10 @@ def _former_mode(listing: Listing, change: Change) -> StoredChange:
     if any(getattr(listing.owner, name) != value for name, value in now.items()):
         raise _refusal(change, "the mode was set again, or has expired since: set the mode that is wanted")
     if then.get("mode_until") is not None and then["mode_until"] <= listing.at:
+        ended = f"the mode {then['mode']} that it replaced would have ended at {then['mode_until'].isoformat()}"
         then |= {"mode": "enforce", "mode_until": None, "mode_reason": None}
+        if all(now.get(name) == value for name, value in then.items()):
+            raise _refusal(change, f"{ended}: set the mode that is wanted")
     return settings_change(listing, "undo", then)
 
 

@@ -158,12 +158,16 @@ def _mode_sentence(change: Change) -> str:
         ... )
         'Paused the list (incident)'
     """
-    said = (change.details or {}).get("after") or {}
+    details = change.details or {}
+    said, was = details.get("after") or {}, details.get("before") or {}
     modes = {"enforce": "Enforced the list", "report_only": "Let the list only report", "off": "Paused the list"}
     until = said.get("mode_until")
     end = "" if until is None else f" until {datetime.fromisoformat(until).astimezone(UTC):%Y-%m-%d %H:%M} UTC"
     reason = said.get("mode_reason")
-    return f"{modes.get(str(said.get('mode')), 'Set the mode')}{end}{f' ({reason})' if reason else ''}"
+    empty = ""
+    if bool(said.get("closed")) != bool(was.get("closed")):
+        empty = "; it is closed while it is empty" if said.get("closed") else "; it is open while it is empty"
+    return f"{modes.get(str(said.get('mode')), 'Set the mode')}{end}{f' ({reason})' if reason else ''}{empty}"
 
 
 def _details_changed(change: Change) -> str:
