@@ -192,9 +192,12 @@ def test_erasing_counts_asks_and_erases(filled: Cidrgate) -> None:
     counted = filled("erase", "--older-than", "0d", "--dry-run", "--json").record
     assert counted == {"erased": counted["erased"], "dry_run": True}
     assert counted["erased"] > 0
-    assert f"would erase personal data in {counted['erased']} rows" in filled("erase", "--older-than", "0d", "-n").out
+    assert (
+        f"would erase personal data in {counted['erased']} rows"
+        in filled("erase", "--older-than", "0d", "--dry-run").out
+    )
     assert "say --yes" in filled("erase", "--older-than", "0d", "--json", status=3).err
-    assert "no account" in filled("erase", "--older-than", "0d", "--account", "nobody", "--yes", status=1).err
+    assert "no account" in filled("erase", "--older-than", "0d", "--account", "nobody", "--yes", status=4).err
     assert everything(filled.database) == before
     assert filled("erase", "--older-than", "0d", "--yes", "--json").record == {"erased": counted["erased"]}
     assert filled("erase", "--older-than", "9d", "--yes").out.startswith("erased personal data in 0 rows")

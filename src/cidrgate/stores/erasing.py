@@ -146,8 +146,9 @@ class _Erasure:
         """Return whether a row is older than the time, and is about an account of which data is erased."""
         if row.at >= self._before or self._of is None:
             return bool(row.at < self._before)
+        # The row at the end of a name is the rename itself.
         return any(
-            row.account == name and above < row.sequence and (below is None or row.sequence < below)
+            row.account == name and above < row.sequence and (below is None or row.sequence <= below)
             for name, above, below in self._of
         )
 
