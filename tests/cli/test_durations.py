@@ -44,6 +44,8 @@ NEEDED = {
     "token create": ["x", "--scope", "admin"],
     "prune": ["--yes"],
     "erase": ["--yes"],
+    "mode": ["a", "off"],
+    "pause": ["a"],
 }
 
 
@@ -62,7 +64,7 @@ FOUND = list(durations())
 def test_every_option_in_seconds_is_among_them() -> None:
     flags = {flag for _, flag in FOUND}
     assert flags == {
-        *("--expires-in", "--older-than", "--lock-timeout"),
+        *("--expires-in", "--older-than", "--lock-timeout", "--for"),
         *("--log-every", "--max-staleness", "--ready-within"),
     }
     for command in ROOT.commands.values():
