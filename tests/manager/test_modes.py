@@ -310,7 +310,7 @@ def test_restoring_a_list_leaves_the_mode(manager: RuleManager) -> None:
 
 def test_an_account_takes_its_mode_to_another_name_and_leaves_it_when_it_inherits(manager: RuleManager) -> None:
     manager.set_mode("acct-1", "off", reason="incident 7", confirmed=CONFIRMED)
-    renamed = manager.rename_account("acct-1", "acct-2")
+    renamed = manager.rename_account("acct-1", "acct-2", confirmed=CONFIRMED)
     assert (renamed.mode, renamed.mode_reason, manager.allows("acct-2", "9.9.9.9")) == ("off", "incident 7", True)
     manager.create_account("parent")
     manager.add("parent", "1.1.1.1/32")
@@ -321,11 +321,3 @@ def test_an_account_takes_its_mode_to_another_name_and_leaves_it_when_it_inherit
     assert [manager.allows("acct-2", address) for address in ("1.1.1.1", "9.9.9.9")] == [True, False]
     manager.delete_account("acct-2", confirmed=CONFIRMED)
     assert manager.create_account("acct-2").mode == "enforce"
-
-
-def test_a_paused_account_is_deleted_and_renamed_without_a_question(manager: RuleManager) -> None:
-    """It is not enforced, so its enforcement does not end."""
-    manager.set_mode("acct-1", "off", confirmed=CONFIRMED)
-    manager.rename_account("acct-1", "acct-2")
-    manager.delete_account("acct-2", recursive=True)
-    assert manager.accounts() == []
