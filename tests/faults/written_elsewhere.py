@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import threading
@@ -69,9 +68,7 @@ def command_of(url: str, name: str, revision: str | None = None) -> list[str]:
 
 
 @contextmanager
-def writer_process(
-    url: str, ledger: Ledger, name: str, *, revision: str | None = None, tree: str | None = None
-) -> Iterator[Writer]:
+def writer_process(url: str, ledger: Ledger, name: str, *, revision: str | None = None) -> Iterator[Writer]:
     """A process that changes lists; killed at the end of the block, unless it has ended.
 
     Args:
@@ -79,13 +76,9 @@ def writer_process(
         ledger: Where outcomes are noted.
         name: What labels begin with; another one for each process.
         revision: The schema it was made for, if an older one.
-        tree: A folder with the source of an older cidrgate, with its engine built in place.
     """
-    environment = os.environ | ({} if tree is None else {"PYTHONPATH": f"{tree}/src"})
     command = command_of(url, name, revision)
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
-    ) as process:
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         writer = Writer(process)
         noting = threading.Thread(target=writer.note, args=(process.stdout, ledger))

@@ -24,7 +24,11 @@ _VALUES: dict[str, Any] = {
     "cidr": "8.8.8.0/24",
     "entry": 7,
     "entries": [7],
+    "declared": {"acct-1": []},
+    "lines": [],
     "lists": {"acct-1": []},
+    "name": "acct-2",
+    "sequence": 1,
     "to_sequence": 1,
     "url": "memory://",
 }

@@ -110,6 +110,9 @@ def test_apply_does_what_the_plan_says_and_leaves_no_drift(
                 for entry in listed:
                     if entry.cidr in golden:
                         assert NewEntry.of(entry).details() == golden[entry.cidr]
+        if report.applied:
+            listed_now = {entry.id for one in now.values() for entry in one[2]}
+            assert all(entry.id in listed_now for one in report.changes for entry in one.after), "it names what is"
         if report.applied and not plan.problems:
             assert not manager.plan(declared, prune=prune).drift
         again = manager.apply(declared, prune=prune, strict=strict, allow_empty=True)

@@ -46,7 +46,11 @@ if TYPE_CHECKING:
 VALUES = {
     "Account": package.AccountInfo,
     "Entry": package.EntryInfo,
+    "FoundEntry": package.FoundEntryInfo,
     "EntryPage": package.ListInfo,
+    "Policy": package.PolicyInfo,
+    "PolicyChange": package.PolicyChangeInfo,
+    "AccountDeletion": package.AccountDeletionInfo,
     "ListChange": package.ListChange,
     "DeclaredReport": package.ApplyInfo,
     "AccountChange": package.AccountChange,
@@ -92,6 +96,9 @@ ARGUMENTS = {
 }
 """What the library calls the parameters of operations."""
 
+CONFIRMED_BY_NAME = {"edit_account", "delete_account", "set_mode"}
+"""The changes of an account that are no changes of its entries: what they may do has no words of Python."""
+
 
 def operations(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {one["operationId"]: one for methods in document["paths"].values() for one in methods.values()}
@@ -118,7 +125,7 @@ def test_methods_take_what_operations_take(api: Api) -> None:
             # Entries are one argument, in whatever way they are sent; what was read and is sent back is no argument.
             read_only = {member for member, of in members.items() if of.get("readOnly")} | {"items", "next_cursor"}
             wanted |= {"cidrs" if member == "entries" else member for member in members} - read_only
-        if "confirm" in wanted:
+        if "confirm" in wanted and name not in CONFIRMED_BY_NAME:
             # What a change may do, in words of Python: only where it can do that.
             wanted |= {"allow_lock_out"} | ({"allow_empty"} if name not in ("add_entries", "edit_entry") else set())
         for method in methods_of(name) - PREVIEWS:
@@ -251,6 +258,55 @@ def test_everything_can_be_done_with_it(api: Api) -> None:
         assert unknown.value.code == "token_not_found"
         described = client.get_problem_type(unknown.value.code)
         assert (described.type, described.title) == (unknown.value.problem.type, unknown.value.problem.title)
+
+
+def test_entries_are_found_across_accounts_in_pages_as_the_library_finds_them(api: Api) -> None:
+    manager = api.manager
+    end = datetime.now(UTC) + timedelta(hours=1)
+    manager.add("acct-1", ["8.8.8.0/24", "2606:4700::/32"], label="dns", expires_at=end)
+    manager.add("acct-2", "8.8.0.0/16", enabled=False)
+    # More than the two pages that the service sends at most.
+    many = [f"20.0.{number // 256}.{number % 256}/32" for number in range(0, 4200, 2)]
+    manager.import_accounts({f"many-{place}": many[place::50] for place in range(50)})
+    with served(api) as url, Client(url, api.token("admin")) as client:
+        for asked in ("8.8.8.8", ip_address("8.8.8.8"), ip_network("8.8.8.128/25"), "2606:4700::1", "9.9.9.9"):
+            found = list(client.find_entries(asked))
+            assert [one.id for one in found] == [one.entry.id for one in manager.find(asked)]
+            assert [(one.allows, one.subaccount_count) for one in found] == [
+                (one.allows, one.subaccounts) for one in manager.find(asked)
+            ]
+        first, second = client.find_entries("8.8.8.8")
+        assert (first.account, first.label, first.expires_at, first.subaccount_count) == ("acct-1", "dns", end, 1)
+        assert (second.account, second.enabled, second.allows) == ("acct-2", False, False)
+        found = list(client.find_entries(overlaps=ip_network("20.0.0.0/16")))
+        assert sorted(one.cidr for one in found) == sorted(many)
+        assert len({one.id for one in found}) == len(many)
+        assert list(client.find_entries(overlaps="9.0.0.0/8")) == []
+        for wrong in ({}, {"covers": "8.8.8.8", "overlaps": "8.8.8.8"}, {"covers": "8.8.8.8/24"}):
+            with pytest.raises(ApiError) as refused:
+                list(client.find_entries(**wrong))
+            assert refused.value.status == 422
+    with served(api) as url, Client(url, api.token("account:acct-1:read")) as own, pytest.raises(ApiError) as refused:
+        list(own.find_entries("8.8.8.8"))
+    assert refused.value.status == 403
+
+
+def test_a_policy_is_set_with_it_and_a_wide_network_confirmed(api: Api) -> None:
+    with served(api) as url, Client(url, api.token("admin")) as client:
+        assert (client.get_policy().version, client.get_policy().effective["max_entries"]) == (0, 50)
+        client.add_entries("acct-1", "8.8.8.8/32, 9.9.9.9/32", allow_lock_out=True)
+        done = client.set_account_policy("acct-1", max_entries=1, expect_version=1)
+        assert (done.account, done.version, done.over_limit) == ("acct-1", 2, ["acct-1"])
+        assert client.get_account_policy("sub-1").effective["max_entries"] == 1
+        with pytest.raises(VersionConflictError):
+            client.set_account_policy("acct-1", expect_version=1)
+        assert client.set_policy(widest_ipv4=16).stored["widest_ipv4"] == 16
+        client.set_account_policy("acct-1")
+        with pytest.raises(UnconfirmedError) as wide:
+            client.add_entries("acct-1", "20.0.0.0/8")
+        assert wide.value.confirm == ("wide_entry",)
+        client.add_entries("acct-1", "20.0.0.0/8", confirm=wide.value.confirm)
+        assert client.check("sub-1", "20.1.1.1")
 
 
 def test_an_error_of_the_service_is_the_librarys_error_too(api: Api) -> None:

@@ -56,6 +56,7 @@ class Session:
         output: Writes answers and errors, in the chosen format.
         lock_timeout: Seconds to wait for locks of others; None for the default of the store.
         typed_policy: The options of the policy that were typed after the command.
+        policy_before: The rules for lists without those options.
     """
 
     given_database: str | None = field(repr=False)  # it may hold a password
@@ -64,6 +65,7 @@ class Session:
     output: Output
     lock_timeout: float | None = None
     typed_policy: Mapping[str, Any] = field(default_factory=dict)
+    policy_before: Policy = field(default_factory=Policy)
 
     @property
     def database(self) -> str:
@@ -282,17 +284,19 @@ def _show_parameters(run: Callable[..., None], parameters: list[inspect.Paramete
 def _session(near: dict[str, Any], far: dict[str, Any]) -> Session:
     """Return the session of a command from the options after it and before it."""
     chosen = {name: far.get(name) if value is None else value for name, value in near.items()}
-    limits: dict[str, Any] = {
-        option.name: chosen[option.name] for option in fields(Policy) if chosen[option.name] is not None
-    }
+
+    def limits(options: Mapping[str, Any]) -> dict[str, Any]:
+        return {option.name: options[option.name] for option in fields(Policy) if options.get(option.name) is not None}
+
     actor = _system_user() if chosen["actor"] is None else chosen["actor"]
     return Session(
         given_database=chosen["database"],
         actor=actor or None,
-        policy=Policy(**limits),
+        policy=Policy(**limits(chosen)),
         output=Output(json=bool(chosen["json"])),
         lock_timeout=chosen["lock_timeout"],
-        typed_policy={option.name: near[option.name] for option in fields(Policy) if near[option.name] is not None},
+        typed_policy=limits(near),
+        policy_before=Policy(**limits(far)),
     )
 
 

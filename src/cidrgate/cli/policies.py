@@ -1,5 +1,6 @@
 """`cidrgate policy`: shows and sets the stored policy of the store and of accounts."""
 
+from dataclasses import replace
 from typing import Annotated, Any
 
 import typer
@@ -59,7 +60,8 @@ def _set(
         options[name] = None
     if not options:
         raise CommandError("nothing to change: give an option after the command, or --unset OPTION")
-    with session.open() as manager:
+    # What is to be stored is no rule of this process: a list that meets the rules of before is over the new limit.
+    with replace(session, policy=session.policy_before).open() as manager:
         changer = manager.with_hooks(dry_run=True) if dry_run else manager
         change = changer.set_policy(account, actor=session.actor, expect_version=expect_version, **options)
     lines = []

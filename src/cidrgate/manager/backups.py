@@ -198,12 +198,15 @@ def _check_end(end: Any, counts: dict[str, int], digest: str) -> None:
 
 def _check_lists(transaction: Transaction) -> None:
     """Refuse lists that no store may contain: a file may have been written by another program."""
-    for stored in transaction.lists():
-        if not could_name_account(stored.account):
-            raise InvalidCopyError(f"{stored.account[:40]!r} cannot be the name of an account; nothing was restored")
+    from cidrgate.stores.copies import read_copies
+
+    for account, listed in read_copies(transaction):
+        name, cidrs = account["name"], [entry["cidr"] for entry in listed]
+        if not could_name_account(name):
+            raise InvalidCopyError(f"{name[:40]!r} cannot be the name of an account; nothing was restored")
         try:
-            canonical = validate_replacement(list(map(NewEntry, stored.cidrs)), ANY_LIST)
+            canonical = validate_replacement(list(map(NewEntry, cidrs)), ANY_LIST)
         except RuleError as error:
-            raise InvalidCopyError(f"account {stored.account!r}: {error}; nothing was restored") from None
-        if canonical != stored.cidrs or (stored.parent is not None and stored.cidrs):
-            raise InvalidCopyError(f"the list of account {stored.account!r} is invalid; nothing was restored")
+            raise InvalidCopyError(f"account {name!r}: {error}; nothing was restored") from None
+        if canonical != cidrs or ("parent" in account and cidrs):
+            raise InvalidCopyError(f"the list of account {name!r} is invalid; nothing was restored")

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from cidrgate.rules import Policy
     from cidrgate.rules.submission import Submission
     from cidrgate.stores import StoredChange, Transaction
-    from cidrgate.values import Account, Entry, Origin
+    from cidrgate.values import Account, Entry, ListChange, Origin
 
 __all__ = ["ApplyReport", "DeclaredAccount", "DeclaredChange", "apply_declared", "checked_declaration", "in_parts"]
 
@@ -294,8 +294,12 @@ def apply_declared(
     )
     if dry_run or (strict and problems):
         return report
-    _store(transaction, changes, requests, known, listed, at, certain, actor, origin)
-    return replace(report, applied=True)
+    done = _store(transaction, changes, requests, known, listed, at, certain, actor, origin)
+    stored = [
+        replace(one, before=done[one.account].before, after=done[one.account].after) if one.account in done else one
+        for one in changes
+    ]
+    return replace(report, changes=tuple(stored), applied=True)
 
 
 def _store(
@@ -308,7 +312,8 @@ def _store(
     certain: datetime,
     actor: str | None,
     origin: Origin | None,
-) -> None:
+) -> dict[str, ListChange]:
+    """Store changes, and return what they did to lists, by account."""
     owners = dict(known)
     created: dict[str | None, list[str]] = {}
     for one in changes:
@@ -332,6 +337,7 @@ def _store(
     for request, outcome in outcomes:
         if request.in_transaction is not None:
             request.in_transaction(transaction, outcome)
+    return {request.account: outcome.change for request, outcome in outcomes}
 
 
 class _Maker:
