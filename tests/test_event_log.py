@@ -373,9 +373,9 @@ def test_a_process_with_another_policy_than_the_store(
     url = f"sqlite:///{tmp_path}/lists.db"
     with RuleManager.open(url, create=True, follow=False) as manager:
         manager.set_policy(max_entries=20)
-    for options in ({}, {"max_entries": 20}, {"max_entries": 10}, {"max_entries": 10}):
-        RuleManager.open(url, policy=Policy(**options), load=False).close()
-    line = heard.one("policy_differs")
+    for policy in (Policy(), Policy(max_entries=20), Policy(max_entries=10), Policy(max_entries=10)):
+        RuleManager.open(url, policy=policy, load=False).close()
+    [line] = heard.of("policy_differs")
     assert (line["level"], "max_entries 20, which counts; 10 was given" in line["message"]) == ("warning", True)
 
 
