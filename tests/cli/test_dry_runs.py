@@ -17,7 +17,7 @@ from cidrgate import CidrgateError, RuleManager
 from cidrgate.cli.app import app
 from tests.cli.conftest import Cidrgate
 from tests.command_line import typed
-from tests.guards.operations import COMMANDS as CHANGING, LOG
+from tests.guards.operations import COMMANDS as CHANGING, LOG, POLICY
 from tests.length import length
 
 if TYPE_CHECKING:
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ROWS = "account,cidr,label\na,9.9.9.9/32,\nnew,8.8.8.0/24,x\nbad,junk,\n"
+DECLARED = (
+    '{"accounts": {"a": {"entries": ["9.9.9.9/32"]}, "new": {"entries": ["8.8.8.0/24"]}, "bad": {"entries": ["x"]}}}'
+)
 
 
 @pytest.fixture
@@ -40,6 +43,7 @@ def everything(database: Path) -> Any:
         return (
             manager.accounts(),
             manager.history(),
+            [manager.policy_state(name).stored for name in (None, *(one.name for one in manager.accounts()))],
             {one.name: manager.entries(one.name) for one in manager.accounts()},
         )
 
@@ -48,7 +52,7 @@ def without_time_and_id(record: Any) -> Any:
     """A record without what differs each time: times, and the ids of new entries."""
     if isinstance(record, dict):
         left_out = {"id", "created_at", "dry_run", "enforcement_begins", "enforcement_ends"}
-        left_out |= {"loses_access", "gains_access", "more_lose_access", "more_gain_access", "differences"}
+        left_out |= {"applied", "loses_access", "gains_access", "more_lose_access", "more_gain_access", "differences"}
         return {name: without_time_and_id(value) for name, value in record.items() if name not in left_out}
     return [without_time_and_id(one) for one in record] if isinstance(record, list) else record
 
@@ -82,6 +86,34 @@ COMMANDS = [
     (["account", "create", "b", "--parent", "a"], 0),
     (["account", "create", "b", "--parent", "s"], 3),
     (["account", "create", "a"], 5),
+    (["account", "rename", "s", "b"], 3),
+    (["account", "rename", "s", "b", "--confirm", "disable_enforcement"], 0),
+    (["account", "rename", "s", "a"], 5),
+    (["account", "rename", "a", "b"], 3),
+    (["account", "rename", "a", "b", "--confirm", "disable_enforcement"], 0),
+    (["account", "edit", "a", "--display-name", "Acme"], 0),
+    (["account", "edit", "s", "--no-parent"], 3),
+    (["account", "edit", "s", "--no-parent", "--confirm", "disable_enforcement"], 0),
+    (["account", "edit", "a", "--parent", "s"], 3),
+    (["account", "edit", "s", "--parent", "nobody"], 4),
+    (["account", "delete", "a", "--confirm", "disable_enforcement"], 3),
+    (["account", "delete", "a", "--recursive"], 3),
+    (["account", "delete", "a", "--recursive", "--confirm", "disable_enforcement"], 0),
+    (["mode", "a", "off"], 3),
+    (["mode", "a", "report_only", "--confirm", "disable_enforcement"], 0),
+    (["mode", "a", "enforce"], 0),
+    (["mode", "s", "off"], 3),
+    (["pause", "a", "--for", "1h"], 3),
+    (["resume", "a"], 0),
+    (["resume", "a", "--expect-version", "9"], 5),
+    (["policy", "set", "--max-entries", "1"], 0),
+    (["policy", "set", "--account", "a", "--allow-special"], 0),
+    (["policy", "set", "--account", "s", "--max-entries", "9"], 3),
+    (["policy", "set", "--account", "nobody", "--max-entries", "9"], 4),
+    (["apply", "-"], 7),
+    (["apply", "-", "--strict"], 3),
+    (["apply", "-", "--no-create"], 7),
+    (["apply", "--prune", "--yes", "-", "--no-create"], 7),
     (["import", "-", "--format", "csv"], 7),
     (["import", "-", "--format", "csv", "--strict"], 3),
     (["import", "-", "--format", "csv", "--replace", "--no-create"], 7),
@@ -92,11 +124,11 @@ COMMANDS = [
 def test_a_dry_run_says_what_the_command_would_and_changes_nothing(
     filled: Cidrgate, command: list[str], status: int
 ) -> None:
-    before = everything(filled.database)
-    person = filled(*command, "--dry-run", stdin=ROWS, status=status)
-    program = filled(*command, "--dry-run", "--json", stdin=ROWS, status=status)
+    before, stdin = everything(filled.database), DECLARED if command[0] == "apply" else ROWS
+    person = filled(*command, "--dry-run", stdin=stdin, status=status)
+    program = filled(*command, "--dry-run", "--json", stdin=stdin, status=status)
     assert everything(filled.database) == before
-    made = filled(*command, "--json", stdin=ROWS, status=status)
+    made = filled(*command, "--json", stdin=stdin, status=status)
     if made.out:
         assert program.record["dry_run"] is True
         assert without_time_and_id(program.record) == without_time_and_id(made.record)
@@ -107,7 +139,12 @@ def test_a_dry_run_says_what_the_command_would_and_changes_nothing(
     if status not in (0, 7):
         told, done = program.error, made.error
         assert (told["code"], told["errors"]) == (done["code"], done["errors"])
-    without_effect = command in (["restore", "a", "--to-sequence", "2"], ["edit", "a", "1.1.1.1/32", "1.1.1.1/32"])
+    without_effect = command in (
+        ["restore", "a", "--to-sequence", "2"],
+        ["edit", "a", "1.1.1.1/32", "1.1.1.1/32"],
+        ["mode", "a", "enforce"],
+        ["resume", "a"],
+    )
     assert (everything(filled.database) == before) is (status not in (0, 7) or without_effect)
 
 
@@ -235,5 +272,8 @@ def commands_with(option: str) -> Iterator[str]:
 
 def test_every_command_that_changes_lists_can_be_tried() -> None:
     changing = {name for name, what in CHANGING.items() if isinstance(what, list) and name != "token create"}
-    assert set(commands_with("--dry-run")) == {*changing, *(name for name, what in CHANGING.items() if what == LOG)}
-    assert set(commands_with("--yes")) == {name for name, what in CHANGING.items() if what == LOG}
+    deleting = {name for name, what in CHANGING.items() if what == LOG}
+    others = {name for name, what in CHANGING.items() if what == POLICY}
+    assert set(commands_with("--dry-run")) == {*changing, *deleting, *others}
+    # `apply --prune` removes what nobody has named, so it asks too.
+    assert set(commands_with("--yes")) == {*deleting, "apply"}

@@ -43,6 +43,8 @@ NEEDED = {
     "replace": ["a", "8.8.8.0/24"],
     "token create": ["x", "--scope", "admin"],
     "prune": ["--yes"],
+    "mode": ["a", "off"],
+    "pause": ["a"],
 }
 
 
@@ -61,7 +63,7 @@ FOUND = list(durations())
 def test_every_option_in_seconds_is_among_them() -> None:
     flags = {flag for _, flag in FOUND}
     assert flags == {
-        *("--expires-in", "--older-than", "--lock-timeout"),
+        *("--expires-in", "--older-than", "--lock-timeout", "--for"),
         *("--log-every", "--max-staleness", "--ready-within"),
     }
     for command in ROOT.commands.values():

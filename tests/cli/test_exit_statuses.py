@@ -34,9 +34,9 @@ DOCS = Path(__file__).parents[2] / "docs" / "cli.md"
 EXPECTED = {
     2: "CidrgateError CommandError InvalidAddressError MissingAccountError UnclearAccountError MissingExtraError "
     "ProxyProtocolError SnapshotError CredentialEndedError",
-    3: "RuleError UnconfirmedChangeError WouldDisableEnforcementError WouldLockOutCallerError SubaccountError "
-    "InvalidAccountError InvalidTextError InvalidExpiryError InvalidScopeError NotConfirmedError BadRowsError "
-    "InvalidCopyError",
+    3: "RuleError UnconfirmedChangeError WouldDisableEnforcementError WouldLockOutCallerError WouldUseOtherListError "
+    "WouldAddWideEntryError SubaccountError AccountHasSubaccountsError InvalidAccountError InvalidTextError "
+    "InvalidExpiryError InvalidScopeError NotConfirmedError BadRowsError InvalidCopyError",
     4: "NotFoundError AccountNotFoundError EntryNotFoundError HistoryError TokenNotFoundError SessionNotFoundError",
     5: "ConflictError AccountExistsError VersionConflictError UndoConflictError StoreNotEmptyError",
     6: "StoreError StoreNotFoundError StoreOutgrownError StoreConflictError StoreBusyError AccountsLockedError "
@@ -98,6 +98,11 @@ UNKNOWN = {
     "history": ["nobody"],
     "export": ["nobody"],
     "account create": ["new", "--parent", "nobody"],
+    "account rename": ["nobody", "new"],
+    "account edit": ["nobody", "--display-name", "x"],
+    "account delete": ["nobody"],
+    "policy show": ["--account", "nobody"],
+    "policy set": ["--account", "nobody", "--max-entries", "9"],
     "token revoke": ["9"],
     "session end": ["nobody"],
     "account show": ["nobody"],
@@ -111,7 +116,7 @@ UNKNOWN = {
 """How each command names something that does not exist."""
 
 NAMES_NOTHING = {
-    *("account list", "token list", "session list", "token create", "version"),
+    *("account list", "token list", "session list", "token create", "version", "find"),
     *("import", "prune", "compile", "migrate", "serve", "authorize", "backup", "restore-backup", "apply"),
 }
 """Commands that name nothing which could be missing. `check` and `plan` have statuses of their own."""
@@ -134,6 +139,9 @@ def test_what_does_not_exist_is_4_for_every_command(cidrgate: Cidrgate) -> None:
     cidrgate("add", "a", "8.8.8.0/24", "--create")
     for command, arguments in UNKNOWN.items():
         assert cidrgate(*command.split(), *arguments, "--json", status=4).error["code"].endswith("_not_found")
+    assert (
+        cidrgate("account", "edit", "a", "--parent", "nobody", "--json", status=4).error["data"]["account"] == "nobody"
+    )
     cidrgate("import", "-", "--format", "csv", "--no-create", stdin="account,cidr\nnobody,8.8.8.0/24\n", status=3)
 
 
@@ -172,16 +180,36 @@ def test_what_was_refused_is_3_and_a_conflict_is_5(cidrgate: Cidrgate) -> None:
         ["replace", "a"],
         ["restore", "a", "--to-sequence", "1"],
         ["account", "create", " a"],
+        ["account", "rename", "a", "b"],
+        ["account", "rename", "s", " b"],
+        ["account", "edit", "s", "--no-parent"],
+        ["account", "edit", "s", "--parent", "s"],
+        ["account", "delete", "a", "--confirm", "disable_enforcement"],
+        ["add", "a", "8.0.0.0/7"],
+        ["mode", "a", "off"],
+        ["pause", "a", "--for", "1h"],
+        ["mode", "s", "off"],
+        ["policy", "set", "--account", "s", "--max-entries", "9"],
         ["token", "create", "ops", "--scope", "everything"],
     ):
         cidrgate(*arguments, status=3)
     cidrgate("account", "create", "a", status=5)
+    cidrgate("account", "rename", "s", "a", status=5)
+    cidrgate("undo", "a", "1", status=5)
     for arguments in (
         ["add", "a", "9.9.9.9/32"],
         ["edit", "a", "8.8.8.0/24", "9.9.9.9/32"],
         ["remove", "a", "8.8.8.0/24"],
         ["replace", "a", "9.9.9.9/32"],
         ["restore", "a", "--to-sequence", "1"],
+        ["undo", "a", "2"],
+        ["mode", "a", "off"],
+        ["pause", "a", "--for", "1h"],
+        ["resume", "a"],
+        ["account", "rename", "a", "b"],
+        ["account", "edit", "a", "--display-name", "x"],
+        ["account", "delete", "a", "--recursive"],
+        ["policy", "set", "--account", "a", "--max-entries", "9"],
     ):
         cidrgate(*arguments, "--expect-version", "7", status=5)
 

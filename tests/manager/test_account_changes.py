@@ -1,10 +1,10 @@
-"""Names, parents and lives of accounts against a plain model: store, log, a follower and a snapshot equal it."""
+"""Names, parents, modes and lives of accounts against a plain model: store, log, a follower and a snapshot equal it."""
 
 from __future__ import annotations
 
 import shutil
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +26,7 @@ from cidrgate import (
 from cidrgate.manager.outcomes import Guard
 from cidrgate.service.auth.credentials import Credentials
 from cidrgate.service.auth.values import Scope
+from cidrgate.values import MODES, Mode
 from tests.change_log import Replay, assert_consistent
 from tests.length import length
 from tests.waiting import eventually
@@ -33,6 +34,7 @@ from tests.waiting import eventually
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from cidrgate import Account
     from tests.postgres import PostgresServer
 
 NETWORKS = ("8.8.8.0/24", "1.1.1.0/24", "9.9.9.9/32")
@@ -50,6 +52,12 @@ class Held:
     listed: set[str] = field(default_factory=set)
     display_name: str | None = None
     version: int = 0
+    mode: Mode = "enforce"
+    closed: bool = False
+
+    @property
+    def enforced(self) -> bool:
+        return self.mode == "enforce" and (bool(self.listed) or self.closed)
 
 
 class AccountsMachine(RuleBasedStateMachine):
@@ -78,9 +86,13 @@ class AccountsMachine(RuleBasedStateMachine):
             self.follower.close()
         shutil.rmtree(self.directory)
 
-    def deciding(self, name: str) -> set[str]:
+    def decider(self, name: str) -> Held:
         held = self.model[name]
-        return held.listed if held.parent is None else self.model[held.parent].listed
+        return held if held.parent is None else self.model[held.parent]
+
+    def stops(self, name: str) -> set[Guard]:
+        """The guard of a change after which no list decides for a name."""
+        return {Guard.DISABLE_ENFORCEMENT} if self.decider(name).enforced else set()
 
     def below(self, name: str) -> list[str]:
         return [one for one, held in self.model.items() if held.parent == name]
@@ -137,7 +149,7 @@ class AccountsMachine(RuleBasedStateMachine):
             with pytest.raises(AccountExistsError):
                 change([])
             return
-        self.guarded({Guard.DISABLE_ENFORCEMENT} if self.deciding(old) else set(), change)
+        self.guarded(self.stops(old), change)
         held = self.model.pop(old)
         self.left[old] = max(self.left.get(old, 0), held.version)
         held.version = max(held.version + 1, self.left.get(new, 0) + 1)
@@ -167,13 +179,33 @@ class AccountsMachine(RuleBasedStateMachine):
             with pytest.raises(AccountHasSubaccountsError):
                 change([])
             return
-        before = self.deciding(name)
-        after = set() if parent is None else self.model[parent].listed
+        before = self.decider(name)
+        after = Held() if parent is None else self.model[parent]
         guards = set()
-        if before != after:
-            guards = {Guard.OTHER_LIST} if after else {Guard.DISABLE_ENFORCEMENT}
+        if not after.enforced:
+            guards = self.stops(name)
+        elif not before.enforced or before.listed != after.listed:
+            guards = {Guard.OTHER_LIST}
         self.guarded(guards, change)
         self.model[name] = Held(parent, display_name=held.display_name, version=held.version + 1)
+
+    @rule(name=names, mode=st.sampled_from(MODES), closed=st.none() | st.booleans())
+    def set_mode(self, name: str, mode: Mode, closed: bool | None) -> None:
+        def change(confirmed: list[str]) -> object:
+            return self.manager.set_mode(name, mode, closed=closed, confirmed=confirmed)
+
+        if name not in self.model:
+            with pytest.raises(AccountNotFoundError):
+                change([])
+            return
+        held = self.model[name]
+        if held.parent is not None:
+            with pytest.raises(SubaccountError):
+                change([])
+            return
+        after = replace(held, mode=mode, closed=held.closed if closed is None else closed)
+        self.guarded(set() if after.enforced else self.stops(name), change)
+        self.model[name] = replace(after, version=held.version + (after != held))
 
     @rule(name=names, shown=st.sampled_from([None, "Acme", "Acme Ltd"]))
     def show(self, name: str, shown: str | None) -> None:
@@ -196,7 +228,7 @@ class AccountsMachine(RuleBasedStateMachine):
             with pytest.raises(AccountHasSubaccountsError):
                 change([])
             return
-        self.guarded({Guard.DISABLE_ENFORCEMENT} if self.deciding(name) else set(), change)
+        self.guarded(self.stops(name), change)
         for one in [*self.below(name), name]:
             self.left[one] = max(self.left.get(one, 0), self.model.pop(one).version)
 
@@ -219,14 +251,22 @@ class AccountsMachine(RuleBasedStateMachine):
         assert set(matcher) == self.model.keys()
         for name, held in self.model.items():
             assert matcher._parent_of(name) == held.parent
-            assert set(matcher.prefixes(name)) == self.deciding(name)
+            decider = self.decider(name)
+            assert set(matcher.prefixes(name)) == decider.listed
+            assert (matcher.mode(name), matcher.enforced(name)) == (decider.mode, decider.enforced)
+            assert matcher.allows(name, "7.7.7.7") == (not decider.enforced)
 
     @invariant()
     def all_equal_the_model(self) -> None:
         if not hasattr(self, "manager"):
             return
-        found = {one.name: (one.parent, one.display_name, one.version) for one in self.manager.accounts()}
-        assert found == {name: (one.parent, one.display_name, one.version) for name, one in self.model.items()}
+
+        def told(one: Account | Held) -> tuple[object, ...]:
+            return one.parent, one.display_name, one.version, one.mode, one.closed
+
+        assert {one.name: told(one) for one in self.manager.accounts()} == {
+            name: told(one) for name, one in self.model.items()
+        }
         assert_consistent(self.manager, self.replay)
         self.same(self.manager)
         self.follower._replica.published.catch_up()

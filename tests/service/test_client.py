@@ -124,7 +124,8 @@ def test_methods_take_what_operations_take(api: Api) -> None:
             members = document["components"]["schemas"][schema.split("/")[-1]]["properties"]
             # Entries are one argument, in whatever way they are sent; what was read and is sent back is no argument.
             read_only = {member for member, of in members.items() if of.get("readOnly")} | {"items", "next_cursor"}
-            wanted |= {"cidrs" if member == "entries" else member for member in members} - read_only
+            named = {"cidrs" if member == "entries" else ARGUMENTS.get(member, member) for member in members}
+            wanted |= named - read_only
         if "confirm" in wanted and name not in CONFIRMED_BY_NAME:
             # What a change may do, in words of Python: only where it can do that.
             wanted |= {"allow_lock_out"} | ({"allow_empty"} if name not in ("add_entries", "edit_entry") else set())

@@ -1,6 +1,7 @@
 """`plan` and `apply`: the lists of many accounts as a file declares them, for scripts and for Git."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -15,9 +16,11 @@ from cidrgate.cli.files import read_text
 from cidrgate.cli.list_attempts import named
 from cidrgate.cli.options import Session, command
 from cidrgate.cli.output import DRY, Line, counted
-from cidrgate.errors import RuleError
-from cidrgate.manager import ApplyReport, DeclaredChange
-from cidrgate.manager.outcomes import Guard
+from cidrgate.errors import RuleError, UnconfirmedChangeError
+from cidrgate.manager import ApplyReport, DeclaredAccount, DeclaredChange, RuleManager
+from cidrgate.manager.confirmations import refuse_unconfirmed
+from cidrgate.manager.declared import in_order
+from cidrgate.manager.outcomes import Guard, ListOutcome
 
 __all__ = ["app"]
 
@@ -82,7 +85,15 @@ def _apply(
                     session.output.note(line.text if isinstance(line, Line) else line)
             confirm(session.output, lambda: f"Remove {gone}?", f"{gone} would be removed", yes=yes)
         if dry_run:
-            report = manager.plan(declared, prune=prune, create=create, expect_versions=versions)
+            report = _tried(
+                manager,
+                declared,
+                {*(confirmed or ()), *([Guard.DISABLE_ENFORCEMENT] if empty else [])},
+                prune=prune,
+                create=create,
+                expect_versions=versions,
+                actor=session.actor,
+            )
         else:
             with session.output.progress("applying", len(declared)) as advance:
                 report = manager.apply(
@@ -97,8 +108,38 @@ def _apply(
                     progress=advance,
                 )
     stopped = strict and bool(report.problems)
-    session.output.answer(report.record(), *_lines(report, prune=prune, dry_run=dry_run or not report.applied))
-    _raise_problems(report, "would not be changed" if dry_run else "was not changed", whole=stopped)
+    record = {**report.record(), "dry_run": True} if dry_run else report.record()
+    lines = _lines(report, prune=prune, dry_run=dry_run or not report.applied, stopped=stopped and not dry_run)
+    session.output.answer(record, *lines)
+    _raise_problems(report, "would not be changed" if dry_run else "was not changed", whole=stopped, dry_run=dry_run)
+
+
+def _tried(
+    manager: RuleManager,
+    declared: Mapping[str, DeclaredAccount],
+    confirmed: Collection[Guard],
+    *,
+    prune: bool,
+    create: bool,
+    expect_versions: Mapping[str, int],
+    actor: str | None,
+) -> ApplyReport:
+    """Return what `apply` would report; a change that is not confirmed is refused, as it would be then."""
+    outcomes: list[ListOutcome] = []
+    trial = manager.with_hooks(before_store=outcomes.append, dry_run=True)
+    report = trial.apply(declared, prune=prune, create=create, expect_versions=expect_versions, actor=actor)
+    problems = dict(report.problems)
+    for outcome in outcomes:
+        try:
+            refuse_unconfirmed(outcome, None, confirmed)
+        except UnconfirmedChangeError as error:
+            problems[outcome.account.name] = error
+    return replace(
+        report,
+        changes=tuple(change for change in report.changes if change.account not in problems),
+        versions={name: version for name, version in report.versions.items() if name not in problems},
+        problems={name: problems[name] for name in in_order(declared) if name in problems},
+    )
 
 
 def _removed(change: DeclaredChange) -> int:
@@ -106,7 +147,7 @@ def _removed(change: DeclaredChange) -> int:
     return sum(entry.id not in after for entry in change.before)
 
 
-def _lines(report: ApplyReport, *, prune: bool, dry_run: bool) -> Iterator[str | Line]:
+def _lines(report: ApplyReport, *, prune: bool, dry_run: bool, stopped: bool = False) -> Iterator[str | Line]:
     """Yield the difference, one line for each entry, with + for added, - for removed and ~ for edited."""
     lines = [line for change in report.changes for line in _differences(change)]
     yield from lines[:_MOST_LINES]
@@ -126,7 +167,7 @@ def _lines(report: ApplyReport, *, prune: bool, dry_run: bool) -> Iterator[str |
     changed = counted(len(report.changes), "account", "accounts")
     yield f"{verb} {changed}; {counted(report.unchanged, 'account is', 'accounts are')} as declared"
     if dry_run:
-        yield DRY if not report.problems else Line("nothing was changed", "yellow")
+        yield Line("nothing was changed", "yellow") if stopped else DRY
 
 
 def _differences(change: DeclaredChange) -> Iterator[str]:
@@ -146,7 +187,7 @@ def _differences(change: DeclaredChange) -> Iterator[str]:
             yield f"~ {change.account}: {named(old)} -> {named(entry)}"
 
 
-def _raise_problems(report: ApplyReport, consequence: str, *, whole: bool) -> None:
+def _raise_problems(report: ApplyReport, consequence: str, *, whole: bool, dry_run: bool = False) -> None:
     if not report.problems:
         return
     problems = []
@@ -161,5 +202,5 @@ def _raise_problems(report: ApplyReport, consequence: str, *, whole: bool) -> No
     if whole:
         raise BadRowsError("nothing was changed, as --strict asks", problems)
     accounts = counted(len(report.problems), "account", "accounts")
-    kind = PartialImportError if report.applied and report.changes else BadRowsError
+    kind = PartialImportError if (report.applied or dry_run) and report.changes else BadRowsError
     raise kind(f"{accounts} {consequence}", problems)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from cidrgate.cli.errors import BadRowsError, NotConfirmedError, PartialImportError
 from cidrgate.errors import (
+    AccountHasSubaccountsError,
     CidrgateError,
     ConflictError,
     InvalidAccountError,
@@ -75,6 +76,7 @@ STATUSES: Mapping[type[CidrgateError], ExitStatus] = {
     NotConfirmedError: ExitStatus.REFUSED,
     BadRowsError: ExitStatus.REFUSED,
     SubaccountError: ExitStatus.REFUSED,
+    AccountHasSubaccountsError: ExitStatus.REFUSED,
     InvalidAccountError: ExitStatus.REFUSED,
     InvalidTextError: ExitStatus.REFUSED,
     InvalidExpiryError: ExitStatus.REFUSED,

@@ -76,7 +76,10 @@ def _set(
             )
     record = policy_change_record(change)
     if dry_run:
-        session.output.answer({**record, "dry_run": True}, _table(change.state), *lines, DRY)
+        whose = "the store" if account is None else f"account {account}"
+        session.output.answer(
+            {**record, "dry_run": True}, f"the policy of {whose} would be:", _table(change.state), *lines, DRY
+        )
     else:
         session.output.answer(record, _table(change.state), *lines)
 

@@ -42,7 +42,15 @@ if TYPE_CHECKING:
     from cidrgate.stores import StoredChange, Transaction
     from cidrgate.values import Account, Entry, ListChange, Origin
 
-__all__ = ["ApplyReport", "DeclaredAccount", "DeclaredChange", "apply_declared", "checked_declaration", "in_parts"]
+__all__ = [
+    "ApplyReport",
+    "DeclaredAccount",
+    "DeclaredChange",
+    "apply_declared",
+    "checked_declaration",
+    "in_order",
+    "in_parts",
+]
 
 _ACCOUNTS_A_PART = 500
 
@@ -174,6 +182,11 @@ def _pieces_of(declared: DeclaredAccount, policy: Policy) -> list[NewEntry] | No
     return [NewEntry(piece.cidr, **piece.details()) for piece in pieces]
 
 
+def in_order(declared: Mapping[str, DeclaredAccount]) -> list[str]:
+    """Return the names of declared accounts, parents before their subaccounts."""
+    return sorted(declared, key=lambda name: declared[name].parent is not None)
+
+
 def in_parts(declared: Mapping[str, DeclaredAccount], *, whole: bool) -> Iterator[dict[str, DeclaredAccount]]:
     """Yield declarations in parts for one transaction each, parents before their subaccounts.
 
@@ -181,7 +194,7 @@ def in_parts(declared: Mapping[str, DeclaredAccount], *, whole: bool) -> Iterato
         declared: The declarations by account.
         whole: Whether all are one part.
     """
-    names = sorted(declared, key=lambda name: declared[name].parent is not None)
+    names = in_order(declared)
     size = len(names) if whole else _ACCOUNTS_A_PART
     for first in range(0, len(names), max(1, size)):
         yield {name: declared[name] for name in names[first : first + size]}
@@ -232,7 +245,8 @@ def apply_declared(
     found: list[DeclaredChange] = []
     requests: dict[str, ListRequest] = {}
     kept = 0
-    for name, one in sorted(declared.items(), key=lambda pair: pair[1].parent is not None):  # parents first
+    for name in in_order(declared):
+        one = declared[name]
         try:
             account = known.get(name)
             if account is None:

@@ -63,6 +63,7 @@ __all__ = [
     "admin_request",
     "change_request",
     "store_request",
+    "unguarded_request",
     "router",
 ]
 
@@ -400,6 +401,16 @@ async def _admin_request(
     return await _request_of(request, principal, account_name, confirm, if_match, idempotency_key)
 
 
+async def _unguarded_request(
+    request: Request,
+    principal: Admin,
+    account_name: AccountName,
+    if_match: IfMatch = None,
+    idempotency_key: IdempotencyKey = None,
+) -> ChangeRequest:
+    return await _request_of(request, principal, account_name, [], if_match, idempotency_key)
+
+
 async def _store_request(
     request: Request,
     principal: Admin,
@@ -431,6 +442,9 @@ change_request = Annotated[ChangeRequest, Depends(_change_request)]
 
 admin_request = Annotated[ChangeRequest, Depends(_admin_request)]
 """A request of an admin that changes the account in the path."""
+
+unguarded_request = Annotated[ChangeRequest, Depends(_unguarded_request)]
+"""A request of an admin that changes the account in the path, and nothing that needs a confirmation."""
 
 store_request = Annotated[ChangeRequest, Depends(_store_request)]
 """A request of an admin that changes something of the whole store."""

