@@ -41,6 +41,7 @@ __all__ = [
     "MalformedBodyError",
     "ServiceError",
     "add_handlers",
+    "detail_of",
     "problem_response",
     "rule_errors",
 ]
@@ -210,6 +211,13 @@ def add_handlers(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _unexpected)
 
 
+def detail_of(error: CidrgateError) -> str:
+    """Return the message of an error for the API: a change is confirmed by a parameter of the request."""
+    if isinstance(error, UnconfirmedChangeError):
+        return error.told(f"repeat the request with {'&'.join(f'confirm={name}' for name in error.confirm)}")
+    return str(error)
+
+
 def _cidrgate_error(request: Request, error: Exception) -> Response:
     if isinstance(error, InvalidRequestError):
         return _invalid(error.errors)
@@ -224,8 +232,7 @@ def _cidrgate_error(request: Request, error: Exception) -> Response:
     if kind is None or kind.status is None:
         raise error
     if isinstance(error, UnconfirmedChangeError):
-        way = f"repeat the request with {'&'.join(f'confirm={name}' for name in error.confirm)}"
-        return problem_response(kind.code, error.told(way), confirm=error.confirm, data=error_data_record(error))
+        return problem_response(kind.code, detail_of(error), confirm=error.confirm, data=error_data_record(error))
     errors: list[dict[str, Any]] = []
     more = 0
     if isinstance(error, RuleError):
