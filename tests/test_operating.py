@@ -7,6 +7,7 @@ import re
 import sqlite3
 import stat
 import subprocess
+import sys
 import threading
 from contextlib import closing, contextmanager, suppress
 from itertools import count
@@ -38,7 +39,7 @@ def run(what: str, folder: Path, **variables: str) -> str:
         (folder / place.strip("/")).mkdir(parents=True, exist_ok=True)
         commands = commands.replace(f"{place}/", f"{folder}{place}/")
     binaries = find_binaries()
-    path = os.environ["PATH"] if binaries is None else f"{binaries}:{os.environ['PATH']}"
+    path = os.pathsep.join(map(str, filter(None, (Path(sys.executable).parent, binaries, os.environ["PATH"]))))
     done = subprocess.run(
         ["sh", "-ec", commands],
         env={**os.environ, "PATH": path, **variables},

@@ -49,7 +49,7 @@ NOT_UTF8 = "it contains bytes that are not UTF-8 text: save the file as UTF-8"
 _LONGEST_QUOTE = 40
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
-_COMMENT = re.compile(r"\s*+(?:#|;|(?<!:)//)")
+_COMMENT = re.compile(r"#|;|(?<!:)//")
 _WORD = re.compile(r"[^,;\s]++")
 
 _FORMULA = "=+\\-@|%\uff1d\uff0b\uff0d\uff20"
@@ -182,7 +182,7 @@ def split_comment(text: str) -> tuple[str, str]:
     comment = " ".join(text[found.end() :].split()).strip("#;/ ")
     if found[0].endswith(";") and any(map(meaning_of, _WORD.findall(comment))):
         return text, ""
-    return text[: found.start()], comment
+    return text[: found.start()].rstrip(), comment
 
 
 def plain_entry(cidr: str, label: str | EllipsisType | None) -> NewEntry:

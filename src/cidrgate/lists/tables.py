@@ -36,6 +36,9 @@ __all__ = ["read_table"]
 
 _SEPARATORS = ",;\t|"
 _SEPARATOR_LINE = re.compile(r"\ufeff?sep=(.)[\r\n]*", re.IGNORECASE)
+_QUOTED = re.compile(r'[ \t\u00a0]*+"((?:[^"]++|"")*+)"[ \t\u00a0]*+')
+_QUOTED_BETWEEN_TABS = re.compile(r'[ \u00a0]*+"((?:[^"]++|"")*+)"[ \u00a0]*+')
+"""A cell in quotes, with the spaces around it."""
 _MORE = re.compile(r"[ ;#]|//")
 """What may be a comment behind a network."""
 
@@ -347,14 +350,19 @@ def _loosely_quoted(line: str, separator: str) -> list[str] | None:
         (['a', 'b, c', 'd'], None)
     """
     line = line.rstrip("\r\n")
-    space = " \u00a0" if separator == "\t" else " \t\u00a0"
-    end = re.escape(separator)
-    cell = re.compile(rf'(?:[{space}]*+"((?:[^"]++|"")*+)"[{space}]*+|([^{end}"]*+))({end}|\Z)')
-    cells = []
-    position = 0
-    while found := cell.match(line, position):
-        cells.append(found[2] if found[1] is None else found[1].replace('""', '"'))
-        if not found[3]:
-            return cells
-        position = found.end()
-    return None
+    cells: list[str] = []
+    end = -1
+    while end < len(line):
+        begin = end + 1
+        found = _QUOTED_BETWEEN_TABS.match(line, begin) if separator == "\t" else _QUOTED.match(line, begin)
+        if found is not None:
+            cell, end = found[1].replace('""', '"'), found.end()
+            if end < len(line) and line[end] != separator:
+                return None
+        else:
+            cell = line[begin:].partition(separator)[0]
+            end = begin + len(cell)
+            if '"' in cell:
+                return None
+        cells.append(cell)
+    return cells

@@ -256,11 +256,14 @@ def _hint_on_space(text: str) -> FormatHint:
     return FormatHint("separate networks with commas:", (Alternative(tuple(map(str, networks))),))
 
 
+_DASH = re.compile("[-\u2010-\u2015\u2212]")
+
+
 def _hint_on_range(text: str) -> FormatHint | None:
     """Return the hint for a range without a meaning."""
     if not _RANGE.fullmatch(text):
         return None
-    first, last = (address_of(part) for part in re.split("[-\u2010-\u2015\u2212]", text))
+    first, last = (address_of(part) for part in _DASH.split(text))
     match first, last:
         case (IPv4Address(), IPv4Address()) | (IPv6Address(), IPv6Address()):
             return FormatHint(f"this range ends before it begins: {_WANTED}")
