@@ -17,7 +17,7 @@ from cidrgate.errors import AccountExistsError, SubaccountError
 from cidrgate.manager.exports import is_export
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from cidrgate.cli.options import Session
     from cidrgate.errors import CidrgateError
@@ -182,6 +182,7 @@ def import_exported(
     skip_existing: bool,
     create: bool,
     empty: bool,
+    confirmed: Collection[str],
     dry_run: bool,
 ) -> None:
     """Import an export: all of its accounts, or nothing if one has a problem."""
@@ -195,6 +196,7 @@ def import_exported(
             dry_run=dry_run,
             allow_empty=empty,
             actor=session.actor,
+            confirmed=confirmed,
             progress=advance,
         )
     if report.problems:
