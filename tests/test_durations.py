@@ -27,6 +27,11 @@ def pruned(value: Any) -> int:
         return manager.prune_history(value)
 
 
+def erased(value: Any) -> int:
+    with RuleManager.open("memory://", load=False) as manager:
+        return manager.erase(value)
+
+
 def linked(value: Any) -> None:
     with RuleManager.open("memory://", load=False) as manager:
         Credentials(manager._store).create_link("ops", [Scope("admin")], lifetime=value)
@@ -42,6 +47,7 @@ DURATIONS: dict[str, Callable[[Path, Any], object]] = {
         folder / "lists.db", create=True, lock_timeout=value
     ).close(),
     "older_than": lambda _, value: pruned(value),
+    "older_than of an erasure": lambda _, value: erased(value),
     "lifetime": lambda _, value: linked(value),
     "log_every": lambda _, value: Gate(Matcher(), unlisted="deny", log_every=value),
     "log_every of the service": lambda _, value: Settings(log_every=value),
@@ -67,4 +73,4 @@ def test_a_duration_is_seconds_or_a_timedelta(setting: str, tmp_path: Path) -> N
 
 
 def test_an_age_may_be_longer_than_any_time() -> None:
-    assert pruned(timedelta.max) == pruned(1e300) == 0
+    assert pruned(timedelta.max) == pruned(1e300) == erased(timedelta.max) == erased(1e300) == 0

@@ -33,7 +33,7 @@ from tests.test_layers import MODULES
 INSIDE = {"AccountsLockedError", "MissingAccountError"}
 """Names of `cidrgate.errors` that stay inside of a change or an edge: no caller of the library gets them."""
 
-SHARED = {"AccountsLockedError", "UnconfirmedError", "NeedsConfirmationError"}
+SHARED = {"AccountsLockedError", "ConsoleForbiddenError", "UnconfirmedError", "NeedsConfirmationError"}
 """Errors whose code is the one of a base class or of the library's error that they stand for."""
 
 for name, path in MODULES.items():

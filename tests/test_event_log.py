@@ -21,7 +21,7 @@ import httpx
 import psycopg
 import pytest
 
-from cidrgate import Gate, Matcher, RuleManager
+from cidrgate import Gate, Matcher, Policy, RuleManager
 from cidrgate.event_log import Event, JsonFormatter, event_name, log_event
 from cidrgate.process import forking
 from cidrgate.service.auth.credentials import Credentials
@@ -364,6 +364,19 @@ def test_a_clock_that_goes_back(heard: Heard, monkeypatch: pytest.MonkeyPatch) -
         manager._replica.published.expire()
     [line] = heard.of("clock_went_back")
     assert 3590 < line["seconds"] <= 3601
+
+
+def test_a_process_with_another_policy_than_the_store(
+    tmp_path: Path, heard: Heard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cidrgate.manager.policies._said", set())  # another test of the process may have heard it
+    url = f"sqlite:///{tmp_path}/lists.db"
+    with RuleManager.open(url, create=True, follow=False) as manager:
+        manager.set_policy(max_entries=20)
+    for policy in (Policy(), Policy(max_entries=20), Policy(max_entries=10), Policy(max_entries=10)):
+        RuleManager.open(url, policy=policy, load=False).close()
+    [line] = heard.of("policy_differs")
+    assert (line["level"], "max_entries 20, which counts; 10 was given" in line["message"]) == ("warning", True)
 
 
 def test_a_fork_that_cannot_wait_any_longer(tmp_path: Path, heard: Heard, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -115,6 +115,7 @@ COMMANDS = [
     ["restore", "a", "--to-sequence", "1"],
     ["undo", "a", "1"],
     ["prune", "--older-than", "1d", "--yes"],
+    ["erase", "--older-than", "1d", "--yes"],
     ["compile", "lists.snapshot"],
     ["migrate"],
     ["authorize"],

@@ -278,8 +278,9 @@ class WouldDisableEnforcementError(UnconfirmedChangeError):
     ) -> None:
         super().__init__(
             account=account,
-            consequence=consequence
-            or f"without entries account {account!r} would not be enforced: every address would be allowed",
+            consequence=f"without entries account {account!r} would not be enforced: every address would be allowed"
+            if consequence is None
+            else consequence,
             confirm=confirm,
             way=way,
         )

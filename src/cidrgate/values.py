@@ -81,6 +81,7 @@ Action: TypeAlias = Literal[
     "end_session",
     "end_all_sessions",
     "prune",
+    "erase",
 ]
 """What a change did. Later versions may add values."""
 
@@ -774,7 +775,7 @@ class Change:
             `rename_account`, which has a row with the old name, one with the new name, and one for each subaccount;
             `move_account` to another parent; `edit_account` of its display name; `set_mode`; `set_policy`; and
             `delete_account`. Events of the whole store are `create_token`, `revoke_token`, `create_link`, `sign_in`,
-            `sign_in_failed`, `end_session`, `end_all_sessions`, `prune` and `set_policy`.
+            `sign_in_failed`, `end_session`, `end_all_sessions`, `prune`, `erase` and `set_policy`.
         before: The entries that the change removed or edited, as they were before.
         after: The entries that the change added or edited, as they are after.
         details: What changed besides entries, as JSON: `before` and `after`; None if that is nothing.

@@ -79,6 +79,7 @@ def test_an_argument_that_is_no_text_ends_in_an_error_not_a_traceback(tmp_path: 
         ["restore", "a", "--to-sequence", "1"],
         ["undo", "a", "1"],
         ["prune", "--older-than", "1d", "--yes"],
+        ["erase", "--older-than", "1d", "--yes"],
         ["import", "-", "--format", "csv", "--no-create"],
         ["compile", "lists.snapshot"],
         ["token", "list"],

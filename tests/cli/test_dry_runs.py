@@ -224,6 +224,22 @@ def test_a_dry_run_of_pruning_counts_what_it_would_delete(filled: Cidrgate) -> N
     assert everything(filled.database) == before
 
 
+def test_erasing_counts_asks_and_erases(filled: Cidrgate) -> None:
+    before = everything(filled.database)
+    counted = filled("erase", "--older-than", "0d", "--dry-run", "--json").record
+    assert counted == {"erased": counted["erased"], "dry_run": True}
+    assert counted["erased"] > 0
+    assert (
+        f"would erase personal data in {counted['erased']} rows"
+        in filled("erase", "--older-than", "0d", "--dry-run").out
+    )
+    assert "say --yes" in filled("erase", "--older-than", "0d", "--json", status=3).err
+    assert "no account" in filled("erase", "--older-than", "0d", "--account", "nobody", "--yes", status=4).err
+    assert everything(filled.database) == before
+    assert filled("erase", "--older-than", "0d", "--yes", "--json").record == {"erased": counted["erased"]}
+    assert filled("erase", "--older-than", "9d", "--yes").out.startswith("erased personal data in 0 rows")
+
+
 @pytest.mark.parametrize("form", [[], ["--json"]], ids=["text", "json"])
 @pytest.mark.parametrize("age", ["0d", "90d"])
 def test_where_nobody_can_be_asked_pruning_needs_yes(filled: Cidrgate, age: str, form: list[str]) -> None:

@@ -43,6 +43,7 @@ NEEDED = {
     "replace": ["a", "8.8.8.0/24"],
     "token create": ["x", "--scope", "admin"],
     "prune": ["--yes"],
+    "erase": ["--yes"],
     "mode": ["a", "off"],
     "pause": ["a"],
 }

@@ -96,6 +96,7 @@ UNKNOWN = {
     "resume": ["nobody"],
     "undo": ["nobody", "1"],
     "history": ["nobody"],
+    "erase": ["--older-than", "1d", "--account", "nobody", "--yes"],
     "export": ["nobody"],
     "account create": ["new", "--parent", "nobody"],
     "account rename": ["nobody", "new"],

@@ -54,6 +54,7 @@ LIBRARY: Rows = {
     "RuleManager.policy_state": READS,
     "RuleManager.policy_differences": READS,
     "RuleManager.prune_history": LOG,
+    "RuleManager.erase": LOG,
     "RuleManager.sweep": CLOCK,
     "RuleManager.note_match": READS,
     "RuleManager.store_matches": READS,
@@ -121,6 +122,7 @@ COMMANDS: Rows = {
     "token revoke": ENDS_CREDENTIALS,
     "session end": ENDS_CREDENTIALS,
     "prune": LOG,
+    "erase": LOG,
     **dict.fromkeys(
         [
             *("account list", "account show", "list", "entry list", "entry show", "check", "explain", "history"),

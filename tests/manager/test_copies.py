@@ -7,6 +7,7 @@ import itertools
 import json
 import tracemalloc
 from contextlib import closing
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -287,6 +288,37 @@ def test_history_says_the_settings_of_a_created_account(filled: RuleManager, oth
     details = {one.account: one.details for one in other.history() if one.action == "create_account"}
     assert details["acct-1"] == {"before": {"mode": "enforce"}, "after": {"mode": "off"}}
     assert details["empty"] is None
+
+
+def _without_versions(manager: RuleManager) -> list[dict[str, Any]]:
+    return [{name: one for name, one in json.loads(line).items() if name != "version"} for line in exported(manager)]
+
+
+def test_a_copy_carries_what_people_set_also_into_accounts_that_exist(filled: RuleManager, other: RuleManager) -> None:
+    other.import_export(filled.export())
+    confirmed = ["disable_enforcement"]
+    filled.set_policy("acct-1", max_entries=7)
+    filled.edit("acct-1", "1.1.1.1/32", enabled=False, label="off")
+    filled.edit_account("acct-1", display_name="Acme Ltd")
+    filled.edit_account("sub-1", display_name="Branch")
+    filled.set_mode("acct-1", "off", until=datetime(2999, 1, 1, tzinfo=UTC), reason="trial", confirmed=confirmed)
+    filled.set_mode("empty", "enforce", closed=True)
+    assert not other.import_export(filled.export(), replace=True, allow_empty=True).problems
+    with RuleManager.open("memory://") as new, RuleManager.open("memory://") as restored:
+        new.import_export(filled.export())
+        restored.restore_backup(filled.backup())
+        for copied in (other, new, restored):
+            assert _without_versions(copied) == _without_versions(filled)
+            account, empty = copied.account("acct-1"), copied.account("empty")
+            assert (account.mode, account.mode_reason, account.display_name) == ("off", "trial", "Acme Ltd")
+            assert account.mode_until == datetime(2999, 1, 1, tzinfo=UTC)
+            assert (empty.closed, copied.account("sub-1").display_name) == (True, "Branch")
+            assert copied.policy_state("sub-1").effective.max_entries == 7
+            assert [entry.enabled for entry in copied.entries("acct-1")] == [False, True]
+            for address in ("8.8.8.8", "1.1.1.1", "9.9.9.9"):
+                assert (copied.allows("sub-1", address), copied.allows("empty", address)) == (True, False)
+            copied.resume("acct-1")
+            assert [copied.allows("sub-1", address) for address in ("8.8.8.8", "1.1.1.1")] == [True, False]
 
 
 def test_the_policy_of_the_store_is_copied(filled: RuleManager, other: RuleManager) -> None:

@@ -98,6 +98,7 @@ def test_the_command_line_says_the_user_of_the_system(tmp_path: Path) -> None:
         ["add", "acct-1", "8.8.8.0/24", "--actor", "alice"],
         ["token", "create", "billing", "--scope", "metrics"],
         ["token", "revoke", "1"],
+        ["erase", "--older-than", "0s", "--yes"],
         ["prune", "--older-than", "0s", "--yes"],
     ):
         result = typed(arguments, environment=environment)

@@ -76,6 +76,7 @@ def test_it_does_all_that_a_service_does(postgres_url: str, user: str) -> None:
         manager.store_matches()
         assert manager.last_matches("many-1")
         eventually(lambda: manager.sweep() == 1, pause=0.05)
+        assert manager.erase(timedelta(0)) > 0
         manager.prune_history(timedelta(0))
         # Credentials.
         credentials = Credentials(manager._store)
@@ -107,7 +108,7 @@ FORBIDDEN = [
     "CREATE INDEX ON {schema}.entries (id)",
     "UPDATE {schema}.alembic_version SET version_num = '0001'",
     "DELETE FROM {schema}.alembic_version",
-    "UPDATE {schema}.changes SET actor = 'nobody'",
+    "UPDATE {schema}.changes SET account = 'nobody'",
     "DELETE FROM {schema}.facts",
     "GRANT SELECT ON {schema}.entries TO PUBLIC",
     "DROP SCHEMA {schema} CASCADE",

@@ -64,6 +64,7 @@ _TYPED: tuple[tuple[int, str], ...] = (
     (0, "session list"),
     (4, "session end 0000"),
     (4, "token revoke 99"),
+    (0, "erase --older-than 365d --yes"),
     (0, "prune --older-than 90d --yes"),
     (0, "migrate"),
 )

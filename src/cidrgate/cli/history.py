@@ -170,6 +170,52 @@ def _would_prune(manager: RuleManager, age: timedelta) -> int:
     return manager.with_hooks(dry_run=True).prune_history(age)
 
 
+@command(app, "erase")
+def _erase(
+    session: Session,
+    *,
+    older_than: Annotated[str, typer.Option("--older-than", metavar="DURATION", help="The age, such as 365d.")],
+    account: Annotated[
+        str | None, typer.Option("--account", metavar="ACCOUNT", help="Only this account, also if it was deleted.")
+    ] = None,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Erase personal data of that age: who changed lists and from where, and labels and names that are not used now.
+
+    Nothing can restore it. Lists allow what they did, and the change log still says what changed and when.
+    """
+    age = duration(older_than)
+    of = "all accounts" if account is None else account
+    with session.open() as manager:
+        if not dry_run:
+            confirm(
+                session.output,
+                lambda: (
+                    f"Erase personal data older than {older_than} of {of} for good, in "
+                    f"{_places(_would_erase(manager, age, account))}?"
+                ),
+                f"this would erase personal data of {of} that is older than {older_than}, for good",
+                yes=yes,
+            )
+            erased = manager.erase(age, account=account, actor=session.actor)
+        else:
+            erased = _would_erase(manager, age, account)
+    if dry_run:
+        said = f"would erase personal data in {_places(erased)}"
+        session.output.answer({"erased": erased, "dry_run": True}, said, DRY)
+    else:
+        session.output.answer({"erased": erased}, f"erased personal data in {_places(erased)}")
+
+
+def _would_erase(manager: RuleManager, age: timedelta, account: str | None) -> int:
+    return manager.with_hooks(dry_run=True).erase(age, account=account)
+
+
+def _places(number: int) -> str:
+    return counted(number, "row of the change log or entry", "rows of the change log and entries")
+
+
 def _rows(number: int) -> str:
     return f"{counted(number, 'row', 'rows')} of the change log"
 

@@ -74,6 +74,7 @@ class UnconfirmedError(ApiError):
         confirm: Repeat the call with this value as `confirm`. Or pass `allow_empty=True` for `disable_enforcement`, and
             `allow_lock_out=True` for `lock_out`.
         consequence: What the change would do.
+        way: How the client confirms it.
     """
 
     code = "unconfirmed_change"
@@ -89,6 +90,7 @@ class UnconfirmedError(ApiError):
         super().__init__(problem, request_id=request_id, retry_after=retry_after, account=account)
         self.confirm = tuple(problem.confirm)
         self.consequence = problem.data.get("consequence", problem.detail)
+        self.way = f"pass confirm={list(self.confirm)}"
 
 
 class ApiConnectionError(CidrgateError):

@@ -9,12 +9,11 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from cidrgate.lists.restrictions import restricting_field, way_out
 from cidrgate.lists.rows import (
     COLUMNS,
     FIELDS,
     FORM_OF,
-    HEADER,
-    LIMITS,
     ListFileError,
     Row,
     entry_of,
@@ -185,7 +184,8 @@ class _ObjectReader:
 
     def __init__(self, columns: Mapping[str, str], account: str | None) -> None:
         self._paths = {field: _named(columns, field) for field in COLUMNS}
-        self._ignored = set(columns.get("ignore", "").split("|"))
+        self._ignored = frozenset(columns.get("ignore", "").split("|")) - {""}
+        self._read = frozenset(self._paths.values())
         self._known = {path.partition(".")[0] for path in self._paths.values()}
         self._account = account
         self._left_out: dict[str, None] = {}
@@ -220,15 +220,12 @@ class _ObjectReader:
     def _problem(self, item: Mapping[str, Any], found: Mapping[str, Any]) -> str:
         if isinstance(item, _Repeated):
             return f"the field {quoted(item.name)} is repeated"
+        if restricting := restricting_field(item, self._read, self._ignored):
+            name, why = restricting
+            return f"the field {quoted(name)} {why}, {way_out(name, 'the entry')}"
         for name in item:
-            if name in self._known or name in self._left_out:
-                continue
-            if LIMITS.search(name.lower()) and name not in self._ignored:
-                return (
-                    f"the field {quoted(name)} may restrict the entry, and is not one of {HEADER}: say --columns "
-                    f"FIELD={name} if it is one of them, or --columns ignore={name} to import the entries without it"
-                )
-            self._left_out[name] = None
+            if name not in self._known:
+                self._left_out[name] = None
         for name in FIELDS:
             wanted = str if name == "cidr" else FORM_OF[name].in_json
             if name in found and type(found[name]) is not wanted:

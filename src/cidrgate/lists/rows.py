@@ -24,7 +24,6 @@ __all__ = [
     "FIELDS",
     "FORM_OF",
     "HEADER",
-    "LIMITS",
     "NOT_UTF8",
     "TEXTS",
     "ListFileError",
@@ -44,9 +43,6 @@ COLUMNS = ("account", *FIELDS)
 HEADER = ",".join(COLUMNS)
 TEXTS = frozenset({"account"} | {detail.name for detail in DETAILS if detail.kind is str})
 """The columns with text that a person wrote: the only ones where whitespace counts and a formula can hide."""
-
-LIMITS = re.compile(r"expir|valid|until|end(s|_?date|_?time)?$|enabled|disabled|active|action|deny|blocked$")
-"""Names of columns that probably restrict an entry: without them it would allow more than the file says."""
 
 NOT_UTF8 = "it contains bytes that are not UTF-8 text: save the file as UTF-8"
 

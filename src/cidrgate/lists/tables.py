@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import csv
 import re
+from shlex import quote
 from typing import TYPE_CHECKING, NamedTuple
 
+from cidrgate.lists.restrictions import restricts_by_name, restricts_by_value, way_out
 from cidrgate.lists.rows import (
     COLUMNS,
     FIELDS,
     HEADER,
-    LIMITS,
     NOT_UTF8,
     TEXTS,
     ListFileError,
@@ -50,10 +51,12 @@ class _Columns(NamedTuple):
     Attributes:
         places: The position of each field.
         width: The number of columns.
+        others: The positions of the columns that do not count, unless the caller said so.
     """
 
     places: dict[str, int]
     width: int
+    others: tuple[int, ...]
 
 
 class _Records:
@@ -178,14 +181,12 @@ def _columns(header: Sequence[str], columns: Mapping[str, str], account: str | N
     ignored = {name.lower() for name in columns.get("ignore", "").split("|")}
     extra = [name for name in header if name and name.lower() not in named.values()]
     for name in extra:
-        if LIMITS.search(name.lower()) and name.lower() not in ignored:
-            raise ListFileError(
-                f"the column {name!r} may restrict entries, and is not one of {HEADER}: say --columns "
-                f"FIELD={name} if it is one of them, or --columns ignore={name} to import the entries without it"
-            )
+        if restricts_by_name(name) and name.lower() not in ignored:
+            raise ListFileError(f"the column {name!r} may restrict entries, {way_out(name)}")
     if extra:
         notes.append(f"ignored the columns {', '.join(map(quoted, extra))}")
-    return _Columns(places, max(len(header), 1))
+    others = [place for place, name in enumerate(names) if place not in places.values() and name not in ignored - {""}]
+    return _Columns(places, max(len(header), 1), tuple(others))
 
 
 def _missing(field: str, name: str, header: Sequence[str], columns: Mapping[str, str], first_line: str) -> str:
@@ -198,7 +199,7 @@ def _missing(field: str, name: str, header: Sequence[str], columns: Mapping[str,
         if one not in columns and one not in map(str.lower, header) and len(found) == 1:
             guesses.append(f"{one}={found[0]}")
     if guesses and len({guess.partition("=")[2] for guess in guesses}) == len(guesses) and len(header) > 1:
-        message += f": add --columns {','.join(guesses)}"
+        message += f": add --columns {quote(','.join(guesses))}"
         if field == "account" and "account" not in ",".join(guesses):
             message += ", and --account NAME for the account of all rows"
     elif field == "account" and any(name.lower() == "cidr" for name in header):
@@ -220,6 +221,7 @@ class _RowReader:
         self._header = list(header)
         self._places = columns.places
         self._width = columns.width
+        self._others = columns.others
         self._account = account
         self._labels = labels
         self._repeated = 0
@@ -243,7 +245,7 @@ class _RowReader:
         width, places = self._width, self._places
         of_account, of_cidr = places.get("account", -1), places["cidr"]
         of_label = places.get("label", -1)
-        owners, plain = self._owners, self._plain
+        owners, plain, others = self._owners, self._plain, self._others
         while True:
             try:
                 cells = next(reader, None)
@@ -264,7 +266,15 @@ class _RowReader:
                 return
             line, raw = (records.number, record[0]) if len(record) == 1 else (records.first, '"')
             clear()
-            if plain and len(cells) == width and "'" not in raw and '"' not in raw and raw.isascii():
+            restricting = self._restricting(cells) if others else None
+            if (
+                plain
+                and len(cells) == width
+                and restricting is None
+                and "'" not in raw
+                and '"' not in raw
+                and raw.isascii()
+            ):
                 owner = owners.get(cells[of_account])
                 cidr = cells[of_cidr].strip()
                 if owner is not None and cidr and not _MORE.search(cidr):
@@ -277,10 +287,24 @@ class _RowReader:
             if len(cells) > 1 and [cell.strip() for cell in cells] == self._header:
                 self._repeated += 1
                 continue
+            if restricting is not None:
+                raise self._refusal(line, cells, restricting)
             row = self._row(line, cells)
             if row.account is not None and plain:
                 owners[cells[of_account]] = row.account
             yield row
+
+    def _restricting(self, cells: Sequence[str]) -> int | None:
+        """Return the position of a cell that would not count, and reads as if its row allows nothing."""
+        return next((one for one in self._others if one < len(cells) and restricts_by_value(cells[one])), None)
+
+    def _refusal(self, line: int, cells: Sequence[str], place: int) -> ListFileError:
+        name = self._header[place] if place < len(self._header) else ""
+        way = way_out(name) if name else "and it has no name: name it in the first line, or remove it"
+        return ListFileError(
+            f"the column {quoted(name) if name else place + 1} may restrict entries, as it contains "
+            f"{quoted(from_text(cells[place].strip()))} in line {line}, {way}"
+        )
 
     def _row(self, line: int, cells: Sequence[str]) -> Row:
         # Only text that a person wrote may have whitespace around it.

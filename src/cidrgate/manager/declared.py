@@ -61,7 +61,7 @@ class DeclaredAccount:
 
     Args:
         entries: The whole list, in any form that `RuleManager.add` takes. A detail that an entry leaves out has its
-            default: no label, no expiry. None says nothing about the list.
+            default. None says nothing about the list.
         parent: The account whose list it inherits; None for an account with its own list.
 
     Raises:

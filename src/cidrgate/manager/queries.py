@@ -35,6 +35,7 @@ __all__ = [
     "list_states",
     "listing",
     "listing_with_matches",
+    "names_in_log",
     "refuse_earlier_account",
 ]
 
@@ -135,7 +136,7 @@ def change_history(
     limit, before = in_sql(limit, "limit"), in_sql(before, "before")
     after = in_sql(after, "after")
     with store.read() as transaction:
-        names = None if account is None else _names_in_log(transaction, account, present=present)
+        names = None if account is None else names_in_log(transaction, account, present=present)
         return transaction.changes(None, limit, after=after, before=before, names=names)[::-1]
 
 
@@ -162,7 +163,7 @@ def refuse_earlier_account(transaction: Transaction, account: str, sequence: int
         )
 
 
-def _names_in_log(transaction: Transaction, account: str, *, present: bool) -> Lineage:
+def names_in_log(transaction: Transaction, account: str, *, present: bool = False) -> Lineage:
     """Return which rows of the log are about an account: under its name, and under the names that it had before.
 
     Raises:

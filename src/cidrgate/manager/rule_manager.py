@@ -63,6 +63,7 @@ from cidrgate.manager.declared import (
     checked_declaration,
     in_parts,
 )
+from cidrgate.manager.erasing import erasure
 from cidrgate.manager.exports import export_lines, import_copies
 from cidrgate.manager.importing import ImportReport, import_lists, in_background
 from cidrgate.manager.last_matches import LastMatches
@@ -1456,6 +1457,42 @@ class RuleManager:
             with self._store.read() as transaction:
                 return prune(transaction)
         return self._write(prune)
+
+    def erase(self, older_than: Duration, *, account: str | None = None, actor: str | None = None) -> int:
+        """Erase personal data that is older than an age. No list changes what it allows.
+
+        Rows of the change log lose their actor, who and from where (`origin` keeps its kind), the authors and labels of
+        entries, display names, and the reasons of modes. The same texts are erased from later copies of these entries
+        and accounts, so the log still describes the lists. Entries of that age also lose their author in their list.
+        What a list or an account still shows stays: its labels, its display name, and the reason of its mode. Edit
+        these first if they are personal data.
+
+        Args:
+            older_than: The age above which data is erased, in seconds or as a `timedelta`.
+            account: Only the rows and entries of this account, also if it was deleted; None for all accounts, and for
+                events of the store such as sign-ins.
+            actor: Who erases it, for the change log, which gets a row about it.
+
+        Returns:
+            The number of rows of the change log and entries that lost something. A manager that makes dry runs erases
+            nothing, and returns how many would.
+
+        Raises:
+            TypeError: If the age is not a duration.
+            ValueError: If the age is negative.
+            AccountNotFoundError: If neither an account nor the change log has the name.
+            StoreError: If the data cannot be erased.
+        """
+        age = timedelta(seconds=min(seconds(older_than, "older_than"), _LONGEST_AGE))
+        actor = checked_text(actor, "actor")
+
+        def erase(transaction: Transaction) -> int:
+            return erasure(transaction, age, account, actor, self._origin, dry_run=self._dry_run)
+
+        if self._dry_run:
+            with self._store.read() as transaction:
+                return erase(transaction)
+        return self._write(erase)
 
     def sweep(self) -> int:
         """Remove expired entries from the lists, store that expired modes are over, and log both.

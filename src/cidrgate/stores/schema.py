@@ -208,6 +208,7 @@ facts = Table(
     Column("store_id", String(32), primary_key=True),
     Column("log_start", Key, nullable=False, server_default="1"),  # older rows may have been deleted, by retention
     Column("policy", JSON(none_as_null=True)),  # what differs from the default policy; NULL if nobody set a policy
+    Column("erasing_before", UtcTime),  # only in a transaction that erases personal data from rows of the log
 )
 
 tokens = Table(

@@ -630,6 +630,9 @@ class Transaction(ABC):
         self._connection.execute(update(facts).values(log_start=start))
         return self._connection.execute(delete(changes).where(changes.c.sequence < start)).rowcount
 
+    def prepare_erasing(self) -> None:  # noqa: B027 - most stores have one writer at a time
+        """Keep other writers out until the end of this write transaction, which rewrites rows of the log."""
+
     def insert_accounts(
         self,
         names: Sequence[str],

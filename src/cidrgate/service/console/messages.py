@@ -44,6 +44,8 @@ class FormError(CidrgateError):
 class ConsoleForbiddenError(ForbiddenError):
     """The console refuses a form. The message is in the console's words already."""
 
+    code = ForbiddenError.code
+
 
 def message_of(error: CidrgateError) -> str:
     """Return what a page says of an error: sentences, with a full stop at the end.

@@ -20,7 +20,8 @@ _ROWS = ("SELECT", "INSERT", "UPDATE", "DELETE")
 
 _RIGHTS: Mapping[str, Sequence[str]] = {
     **dict.fromkeys(metadata.tables, _ROWS),
-    changes.name: ("SELECT", "INSERT", "DELETE"),  # rows of the log are never updated, and only the oldest are deleted
+    # Only the oldest rows are deleted, and rows only lose personal data: the triggers hold both.
+    changes.name: ("SELECT", "INSERT", "DELETE", "UPDATE (actor, origin, before, after, details)"),
     facts.name: ("SELECT", "UPDATE"),
     VERSION_TABLE: ("SELECT",),
 }
@@ -71,9 +72,12 @@ def grant(url: str, user: str) -> None:
         for table, rights in _RIGHTS.items():
             named = Identifier(schema, table).as_string(connection)
             for right in rights:
-                has = connection.execute("SELECT has_table_privilege(%s, %s, %s)", [user, named, right]).fetchone()
-                if has != (True,):
-                    raise StoreError(
-                        f"{database.name} did not grant {right} on {named}: run `cidrgate migrate --grant` as the "
-                        "owner of the tables"
-                    )
+                verb, _, columns = right.rstrip(")").partition(" (")
+                for column in columns.split(", "):
+                    asked = [user, named, *([column] if column else []), verb]
+                    function = "has_column_privilege(%s, %s, %s, %s)" if column else "has_table_privilege(%s, %s, %s)"
+                    if connection.execute(f"SELECT {function}", asked).fetchone() != (True,):
+                        raise StoreError(
+                            f"{database.name} did not grant {right} on {named}: run `cidrgate migrate --grant` as the "
+                            "owner of the tables"
+                        )

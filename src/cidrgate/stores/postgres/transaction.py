@@ -20,7 +20,7 @@ from cidrgate.stores.entry_rows import DETAIL_NAMES, ENTRY_COLUMNS, STAMP_NAMES
 from cidrgate.stores.key_lists import in_keys
 from cidrgate.stores.migrations import VERSION_TABLE, refuse_other_lists
 from cidrgate.stores.postgres.database import LONGEST_SILENCE
-from cidrgate.stores.schema import ID_COLUMNS, accounts, changes, entries, utc_text
+from cidrgate.stores.schema import ID_COLUMNS, accounts, changes, entries, facts, utc_text
 from cidrgate.stores.search import MOST_FOUND
 from cidrgate.stores.sql import Transaction, select_accounts_named, select_found, select_lists_after
 from cidrgate.stores.table_rows import stored_form
@@ -301,6 +301,15 @@ class PostgresTransaction(Transaction):
         self._connection.exec_driver_sql(f'SET LOCAL search_path TO "{self._schema}"')
         self._allow_silence(LONGEST_SILENCE)  # the log may be years long
         return super().prune(before, dry_run=dry_run)
+
+    def prepare_erasing(self) -> None:
+        """Keep other writers out until the end of this write transaction, which rewrites rows of the log."""
+        # As for `prune`.
+        self._connection.exec_driver_sql(f'SET LOCAL search_path TO "{self._schema}"')
+        # In the order in which writers lock: none may hold what comes later while it waits for what comes earlier.
+        self._connection.execute(select(facts.c.store_id).with_for_update())
+        tables = ", ".join(f'"{self._schema}".{table.name}' for table in (accounts, entries, changes))
+        self._connection.exec_driver_sql(f"LOCK TABLE {tables} IN EXCLUSIVE MODE")
 
     def note_matches(self, seen: Sequence[tuple[str, str]], at: datetime) -> None:
         """Record when entries matched requests."""

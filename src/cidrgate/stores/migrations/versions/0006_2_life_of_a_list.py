@@ -25,10 +25,116 @@ def upgrade() -> None:
     op.add_column("changes", sa.Column("details", sa.JSON))
     op.add_column("changes", sa.Column("origin", sa.JSON))
     op.add_column("facts", sa.Column("policy", sa.JSON))
+    op.add_column("facts", sa.Column("erasing_before", UtcTime))
     if op.get_bind().dialect.name == "sqlite":
         _search_on_sqlite()
+        _erase_on_sqlite()
     else:
         _search_on_postgres()
+        _erase_on_postgres()
+
+
+# A row of the log may lose personal data and nothing else, in a transaction that sets `erasing_before`: an actor and an
+# origin only if the row is older; the copies of an entry or of an account in any row. No text may become another text.
+_MEMBERS = ("created_by", "label")
+_DETAILS = [
+    (when, member, condition)
+    for when in ("before", "after")
+    for member, condition in (("display_name", "TRUE"), ("mode_reason", "TRUE"), ("name", "OLD.account = ''"))
+]
+
+
+def _emptied(old: str, new: str) -> str:
+    return f"({new} IS NULL OR coalesce({new} = {old}, FALSE))"
+
+
+def _erase_on_sqlite() -> None:
+    members = ", ".join(f"'$.{member}'" for member in _MEMBERS)
+    values = ", ".join(f"json_extract(value, '$.{member}') AS {member}" for member in _MEMBERS)
+
+    def elements(column: str) -> str:  # the limit lets SQLite store the elements, and index them
+        rest = f"json_remove(value, {members}) AS rest"
+        return f"(SELECT key, {rest}, {values} FROM json_each({column}) LIMIT -1)"  # noqa: S608
+
+    def entries(name: str) -> str:
+        kept = " AND ".join(_emptied(f"was.{member}", f"now.{member}") for member in _MEMBERS)
+        return (
+            f"json_array_length(NEW.{name}) = json_array_length(OLD.{name}) AND NOT EXISTS ("  # noqa: S608
+            f"SELECT 1 FROM {elements(f'NEW.{name}')} AS now JOIN {elements(f'OLD.{name}')} AS was USING (key) "
+            f"WHERE now.rest <> was.rest OR NOT ({kept}))"
+        )
+
+    paths = ", ".join(f"'$.{when}.{member}'" for when, member, _ in _DETAILS)
+    details = [
+        f"json_remove(coalesce(NEW.details, 'null'), {paths}) = json_remove(coalesce(OLD.details, 'null'), {paths})"
+    ]
+    for when, member, condition in _DETAILS:
+        old, new = (f"json_extract({row}.details, '$.{when}.{member}')" for row in ("OLD", "NEW"))
+        details.append(f"({new} IS {old} OR {condition} AND {new} IS NULL)")
+    same_origin = "json(NEW.origin) IS json(OLD.origin)"
+    old_row = "OLD.at < (SELECT erasing_before FROM facts)"
+    kind = "json_object('kind', json_extract(OLD.origin, '$.kind'))"
+    checks = [
+        *(f"NEW.{name} = OLD.{name}" for name in ("sequence", "at", "account", "action")),
+        "(SELECT erasing_before FROM facts) IS NOT NULL",
+        f"(NEW.actor IS OLD.actor AND {same_origin} OR {old_row} AND (NEW.actor IS NULL OR NEW.actor IS OLD.actor) "
+        f"AND ({same_origin} OR json(NEW.origin) = {kind}))",
+        entries("before"),
+        entries("after"),
+        *details,
+    ]
+    op.execute("DROP TRIGGER changes_refuse_update")
+    op.get_bind().exec_driver_sql(
+        f"CREATE TRIGGER changes_refuse_update BEFORE UPDATE ON changes WHEN ({' AND '.join(checks)}) IS NOT TRUE "
+        "BEGIN SELECT RAISE(ABORT, 'the change log is append-only'); END"
+    )
+
+
+def _erase_on_postgres() -> None:
+    def entries(name: str) -> str:
+        rest = "".join(f" - '{member}'" for member in _MEMBERS)
+        kept = " AND ".join(_emptied(f"was.one ->> '{member}'", f"now.one ->> '{member}'") for member in _MEMBERS)
+        new, old = (f"jsonb_array_elements({row}.{name}::jsonb) WITH ORDINALITY" for row in ("NEW", "OLD"))
+        return (
+            f"json_array_length(NEW.{name}) = json_array_length(OLD.{name}) AND NOT EXISTS ("
+            f"SELECT FROM {new} AS now (one, place) JOIN {old} AS was (one, place) USING (place) "
+            f"WHERE now.one{rest} <> was.one{rest} OR NOT ({kept}))"
+        )
+
+    paths = "".join(f" #- '{{{when},{member}}}'" for when, member, _ in _DETAILS)
+    new, old = (f"coalesce({row}.details::jsonb, '{{}}'){paths}" for row in ("NEW", "OLD"))
+    details = [f"{new} = {old} AND (NEW.details IS NULL) = (OLD.details IS NULL)"]
+    for when, member, condition in _DETAILS:
+        old, new = (f"({row}.details::jsonb #>> '{{{when},{member}}}')" for row in ("OLD", "NEW"))
+        details.append(f"({new} IS NOT DISTINCT FROM {old} OR {condition} AND {new} IS NULL)")
+    same = "NEW.{0} IS NOT DISTINCT FROM OLD.{0}"
+    same_origin = same.format("origin::jsonb")
+    old_row = "OLD.at < (SELECT erasing_before FROM facts)"
+    kind = "jsonb_build_object('kind', OLD.origin ->> 'kind')"
+    checks = [
+        *(f"NEW.{name} = OLD.{name}" for name in ("sequence", "at", "account", "action", "txid")),
+        "(SELECT erasing_before FROM facts) IS NOT NULL",
+        f"({same.format('actor')} AND {same_origin} OR {old_row} AND (NEW.actor IS NULL OR {same.format('actor')}) "
+        f"AND ({same_origin} OR NEW.origin::jsonb = {kind}))",
+        entries("before"),
+        entries("after"),
+        *details,
+    ]
+    op.get_bind().exec_driver_sql(
+        f"""
+        CREATE OR REPLACE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            IF TG_OP = 'DELETE' THEN
+                IF OLD.sequence < (SELECT log_start FROM facts) THEN
+                    RETURN OLD;
+                END IF;
+            ELSIF {" AND ".join(checks)} THEN
+                RETURN NEW;
+            END IF;
+            RAISE EXCEPTION 'the change log is append-only';
+        END $$
+        """  # noqa: S608
+    )
 
 
 _INDEXES = {

@@ -1,0 +1,98 @@
+"""Columns of foreign files that may restrict an entry: without them it would allow more than the file says."""
+
+from __future__ import annotations
+
+import re
+from shlex import quote
+from typing import Any
+
+from cidrgate.lists.rows import HEADER
+
+__all__ = ["restricting_field", "restricts_by_name", "restricts_by_value", "way_out"]
+
+_PARTS = re.compile(
+    r"expir|valid|until|enabl|disabl|activ|action|den(?:y|ied)|block|status|permi(?:t|ss)|effect|verdict|decision"
+    r"|negat|exclu|except|revo[ck]|delet|suspend|reject|forbid|forbidden|quarantine|archived|approv|blacklist|paused"
+    r"|not_?(?:after|before)|(?:end|start)(?:s|_?date|_?time|s?_?at)?$"
+)
+"""Parts of names that mean the same in every name."""
+
+_WORDS = re.compile(
+    r"(?<![a-z])(?:types?|states?|access|polic(?:y|ies)|rules?|modes?|kinds?|allow(?:ed)?|bann?(?:ed)?|drop(?:ped)?"
+    r"|removed|cancell?ed|retired|pending|verified|not|trust(?:ed)?)(?![a-z])"
+)
+"""Words that are also parts of names with another meaning."""
+
+_BETWEEN_WORDS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|[\s.-]+")
+
+_VALUE = re.compile(
+    r"\s*(?:(?:false|no|off|not|none|drop|dropped|remove|removed|pending|paused|invalid|archived|retired|cancell?ed)\s*$"
+    r"|(?:not[ _-](?:allowed|permitted|active|enabled|valid)|den(?:y|ied|ies)|denylist(?:ed)?|block(?:ed|list|listed)?"
+    r"|disabled?|inactive|deactivated|revoked?|expired|reject(?:ed)?|forbidden|forbid|prohibited|suspended|deleted"
+    r"|excluded?|bann?(?:ed)?|blacklist(?:ed)?|disallow(?:ed)?|refused?|unauthori[sz]ed|terminated|quarantined?"
+    r")(?![A-Za-z0-9_]))",
+    re.IGNORECASE,
+)
+
+
+def restricts_by_name(name: str) -> bool:
+    """Return whether a column with this name probably restricts entries.
+
+    Example:
+        >>> [restricts_by_name(name) for name in ("Valid until", "isActive", "entry_type", "prototype", "city")]
+        [True, True, True, False, False]
+    """
+    plain = _BETWEEN_WORDS.sub("_", name.strip()).lower()
+    return _PARTS.search(plain) is not None or _WORDS.search(plain) is not None
+
+
+def restricts_by_value(value: str) -> bool:
+    """Return whether a value reads as if its entry allows nothing, whatever its column is named.
+
+    Example:
+        >>> [restricts_by_value(value) for value in ("deny", "Blocked since May", "FALSE", "allow", "north", "")]
+        [True, True, True, False, False, False]
+    """
+    return _VALUE.match(value) is not None
+
+
+def restricting_field(
+    value: Any, known: frozenset[str], ignored: frozenset[str], path: str = ""
+) -> tuple[str, str] | None:
+    """Return the path of the first field in a JSON value that may restrict an entry, and why; None if none does.
+
+    Args:
+        value: The value.
+        known: The paths of the fields that count.
+        ignored: The paths of the fields that must not count; all inside of them must not either.
+        path: The path of the value.
+    """
+    if path in known or path in ignored:
+        return None
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            below = f"{path}.{name}" if path else name
+            if below in known or below in ignored:
+                continue
+            if restricts_by_name(name):
+                return below, "may restrict the entry"
+            if found := restricting_field(inner, known, ignored, below):
+                return found
+    elif isinstance(value, list):
+        return next((found for one in value if (found := restricting_field(one, known, ignored, path))), None)
+    elif value is False or (isinstance(value, str) and restricts_by_value(value)):
+        return path, f"is {'false' if value is False else repr(value[:40])}, so it may restrict the entry"
+    return None
+
+
+def way_out(name: str, what: str = "the entries") -> str:
+    """Return what to do about a column that may restrict entries, with options as a shell takes them.
+
+    Example:
+        >>> way_out("valid until").rpartition("or ")[2]
+        "--columns 'ignore=valid until' to import the entries without it"
+    """
+    return (
+        f"and is not one of {HEADER}: say --columns {quote(f'FIELD={name}')} if it is one of them, or --columns "
+        f"{quote(f'ignore={name}')} to import {what} without it"
+    )
