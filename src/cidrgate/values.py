@@ -194,7 +194,8 @@ class Account:
         created_at: When it was created; a time in UTC with a time zone.
         version: The number of changes of its list, its mode, its name, its parent and its policy.
         display_name: Its name for people, or None.
-        mode: The mode that somebody set. Ask `mode_at` which mode counts at a time. A subaccount follows its parent.
+        mode: The mode that somebody set. It stays `off` or `report_only` after `mode_until`, when the list is enforced
+            again: `mode_at()` is the mode that counts now. A subaccount follows its parent.
         mode_until: When the mode expires, so that the list is enforced again; None for never.
         mode_reason: Why the mode was set, or None.
         closed: Whether the list is enforced even while it is empty.

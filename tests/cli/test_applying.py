@@ -142,3 +142,31 @@ def test_what_is_listed_is_no_error_if_only_the_missing_is_added(cidrgate: Cidrg
     assert "would" in cidrgate("add", "a", "9.9.9.9/32", "--if-missing", "--dry-run").out
     cidrgate("add", "a", "8.0.0.0/8", "--if-missing", status=3)
     cidrgate("add", "a", "8.8.8.8", "--if-missing", status=3)
+
+
+def test_messages_say_what_was_done(cidrgate: Cidrgate, lists: str) -> None:
+    cidrgate("apply", lists)
+    Path("none.toml").write_text("[accounts.a]\nentries = []\n")
+    asked = cidrgate("apply", "none.toml", "--prune", "--empty", status=3)
+    assert "say --yes" in asked.err
+    assert "dry run" not in asked.err.partition("error:")[0]
+    assert "say --empty" not in asked.err
+    assert "say --empty" in cidrgate("plan", "none.toml", "--prune", status=2).out
+    done = cidrgate("apply", "none.toml", "--prune", "--yes", "--empty").out
+    assert "a has no entries and allows every address" in done
+    assert "would have" not in done
+    Path("bad.toml").write_text('[accounts.x]\nentries = ["127.0.0.1/32"]\n[accounts.y]\nentries = ["no"]\n')
+    assert "2 accounts were not changed" in cidrgate("apply", "bad.toml", status=3).err
+
+
+def test_what_ends_sooner_or_is_disabled_is_not_there(cidrgate: Cidrgate) -> None:
+    cidrgate("add", "q", "8.8.8.0/24", "--create", "--expires-at", "2999-01-01T00:00:00Z")
+    for network in ("8.8.8.8/32", "8.8.8.0/24"):
+        refused = cidrgate("add", "q", network, "--if-missing", status=3)
+        assert "8.8.8.0/24 is listed, but only until 2999-01-01T00:00:00+00:00" in refused.err
+    sooner = cidrgate("add", "q", "8.8.8.8/32", "--if-missing", "--expires-at", "2998-01-01T00:00:00Z")
+    assert "allowed already by 8.8.8.0/24" in sooner.out
+    cidrgate("edit", "q", "8.8.8.0/24", "--no-enabled")
+    disabled = cidrgate("add", "q", "8.8.8.0/24", "--if-missing", status=3)
+    assert "8.8.8.0/24 is listed, but it is disabled: enable it" in disabled.err
+    assert "leave it out" not in disabled.err

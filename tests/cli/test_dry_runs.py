@@ -203,13 +203,20 @@ def test_a_dry_run_says_who_would_lose_access(filled: Cidrgate) -> None:
 
 @pytest.mark.parametrize(
     "command",
-    [["add", "a", "8.8.8.0/24", "--create"], ["account", "create", "a"], ["import", "-", "--format", "csv"]],
+    [
+        ["add", "a", "8.8.8.0/24", "--create"],
+        ["account", "create", "a"],
+        ["import", "-", "--format", "csv"],
+        ["apply", "-"],
+    ],
     ids=" ".join,
 )
 def test_a_dry_run_creates_no_database(cidrgate: Cidrgate, command: list[str]) -> None:
     folder = cidrgate.database.parent
     before = list(folder.iterdir())
     rows = "account,cidr\na,8.8.8.0/24\n"
+    if command[0] == "apply":
+        rows = '{"accounts": {"a": {"entries": ["8.8.8.0/24"]}}}'
     assert "would" in cidrgate(*command, "--dry-run", stdin=rows).out
     assert list(folder.iterdir()) == before
     cidrgate(*command, stdin=rows)

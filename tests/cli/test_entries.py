@@ -155,7 +155,8 @@ def test_each_change_answers_with_the_version_for_the_next_one(filled: Cidrgate)
         ["undo", "a", "8"],
     ):
         record = filled(*command, "--expect-version", str(version), "--json").record
-        assert record.keys() == {"account", "version", "enforced", "entry_count", "before", "after"}
+        of_list = {"account", "version", "enforced", "mode", "entry_count"}
+        assert record.keys() == {*of_list, "before", "after", "existing"}
         version = record["version"]
     assert version == 7
     assert record["entry_count"] == 1

@@ -108,3 +108,14 @@ def test_the_history_says_who_paused_and_why(cidrgate: Cidrgate) -> None:
     said = cidrgate("history", "acct-1", "--limit", "1").out
     assert "incident 7" in said
     assert "off" in said
+
+
+def test_the_list_of_accounts_counts_them_by_mode(cidrgate: Cidrgate) -> None:
+    assert "0 accounts" in cidrgate("account", "list", "--starting-with", "x").out.splitlines()
+    for name, mode in (("a", "report_only"), ("b", "off"), ("c", "enforce"), ("d", "off")):
+        cidrgate("account", "create", name)
+        cidrgate("mode", name, mode)
+    cidrgate("account", "create", "shut", "--closed")
+    cidrgate("account", "create", "sub-1", "--parent", "b")
+    said = cidrgate("account", "list").out.splitlines()[-1]
+    assert said == "7 accounts (2 enforced, 1 report_only, 3 off, 1 open)"

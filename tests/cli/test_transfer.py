@@ -333,3 +333,10 @@ def test_an_export_that_fails_leaves_the_file_as_it_was(filled: Cidrgate) -> Non
     assert "cannot write" in filled("export", "-o", "no/such/lists.csv", status=2).err
     assert Path("lists.csv").read_text() == "before"
     assert sorted(Path().iterdir()) == before
+
+
+def test_an_import_of_a_backup_names_the_command_that_restores_it(cidrgate: Cidrgate) -> None:
+    cidrgate("add", "a", "8.8.8.0/24", "--create")
+    for name in ("store.backup", "store.backup.gz"):
+        cidrgate("backup", name)
+        assert "`cidrgate restore-backup`" in cidrgate("import", name, status=2).err

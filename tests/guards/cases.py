@@ -130,7 +130,7 @@ def ends(what: str) -> Case | str:
     match what:
         case "remove":
             return lambda _: Asked(what, entry=OWN)
-        case "replace" | "import":
+        case "replace" | "import" | "apply":
             return lambda _: Asked(what)
         case "restore":
             return lambda world: Asked(what, sequence=sequence_of(world, "acct-1", 0))
@@ -166,6 +166,8 @@ def locks_out(what: str) -> Case | str:
             return lambda _: Asked(what, "acct-2", entry=OWN)
         case "replace":
             return lambda _: Asked(what, "acct-2", "7.7.7.0/24", instead=OWN)
+        case "apply":
+            return lambda _: Asked(what, "acct-2", OTHER)
         case "restore":
             return lambda world: Asked(what, "acct-2", sequence=sequence_of(world, "acct-2", 1))
         case "set_mode" | "resume":
@@ -206,7 +208,7 @@ def is_wide(what: str) -> Case | str:
             return lambda _: Asked(what, "acct-1", WIDE, entry=OWN)
         case "replace":
             return lambda _: Asked(what, "acct-1", WIDE, instead=OWN)
-        case "import":
+        case "import" | "apply":
             return lambda _: Asked(what, "acct-1", WIDE)
         case "restore" | "undo":
             return "what comes back was confirmed when it was listed first: see the test of both"
@@ -221,7 +223,7 @@ def of_an_unknown_account(what: str) -> Case | str:
 
 def of_a_subaccount(what: str) -> Case | str:
     match what:
-        case "add" | "import":
+        case "add" | "import" | "apply":
             return lambda _: Asked(what, "sub-1", OTHER)
         case "edit" | "remove":
             return lambda _: Asked(what, "sub-1", OTHER, entry=OWN)
@@ -255,6 +257,8 @@ def of_another_version(what: str) -> Case | str:
             return lambda world: Asked(what, "acct-2", sequence=sequence_of(world, "acct-2", 1), version=1)
         case "set_mode" | "pause" | "resume":
             return lambda _: Asked(what, "acct-2", version=1)
+        case "apply":
+            return lambda _: Asked(what, "acct-2", f"{OWN} {OTHER} 7.7.7.0/24", version=1)
         case "import":
             return "the lists of many accounts have no version together"
         case "rename_account":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from datetime import timedelta
@@ -116,6 +117,12 @@ class Library:
                     report = manager.import_accounts({account: entries_of(asked)}, replace=True, **empty)
                     for problem in report.problems.values():
                         raise problem
+                case "apply":
+                    versions = {} if asked.version is None else {account: asked.version}
+                    declared = {account: asked.cidrs.split()}
+                    applied = manager.apply(declared, prune=True, expect_versions=versions, **empty)
+                    for problem in applied.problems.values():
+                        raise problem
                 case "create_account":
                     manager.create_account(account, parent=asked.parent)
                 case "rename_account":
@@ -171,7 +178,13 @@ class Commands:
         guards = [] if Guard.DISABLE_ENFORCEMENT in confirm else confirmed
         file = world.path.with_name("lists.csv")
         file.write_text(f"account,cidr\n{asked.account},{asked.cidrs}\n")
+        declared = world.path.with_name("lists.json")
+        declared.write_text(json.dumps({"accounts": {asked.account: {"entries": asked.cidrs.split()}}}))
+        plan = world.path.with_name("plan.json")
+        plan.write_text(json.dumps({"versions": {asked.account: asked.version}}))
+        planned = [] if asked.version is None else ["--planned", str(plan)]
         arguments = {
+            "apply": [str(declared), "--prune", "--yes", *planned, *empty, *guards],
             "add": [asked.account, asked.cidrs, *version, *guards],
             "edit": [asked.account, asked.entry, asked.cidrs, *version, *guards],
             "remove": [asked.account, asked.entry, *version, *empty],
@@ -256,6 +269,10 @@ class Rest:
             "move_account": edited(asked),
             "leave_parent": edited(asked),
             "delete_account": None,
+            "apply": {
+                "accounts": {asked.account: {"entries": [{"cidr": cidr} for cidr in asked.cidrs.split()]}},
+                "expect_versions": {} if asked.version is None else {asked.account: asked.version},
+            },
         }
         body = {"name": asked.account} if path.endswith("subaccounts") else bodies[asked.what]
         headers = {"Authorization": f"Bearer {world.token}"}
@@ -264,11 +281,15 @@ class Rest:
         url = path.replace("{account_name}", str(account)).replace("{entry_id}", str(entry))
         url = url.replace("{sequence}", str(max(asked.sequence, 1)))
         named = [f"entry_ids={entry}"] if path.endswith("entries") and asked.what == "remove" else []
+        named += ["prune=true"] if asked.what == "apply" else []
         query = "&".join([*named, *(f"confirm={name}" for name in confirm)])
         answer = world.client.request(method, f"{url}?{query}" if query else url, json=body, headers=headers)
+        problem = answer.json() if answer.content else {}
+        if answer.is_success and asked.what == "apply" and problem["problems"]:
+            [one] = problem["problems"]
+            return Refusal(f"{one['code']}: {one['detail']}", tuple(one["confirm"]))
         if answer.is_success:
             return None
-        problem = answer.json()
         assert answer.status_code in (404, 409, 412, 422)
         if answer.status_code == 422:
             said = ("'disable_enforcement', 'lock_out'", "an unknown parameter")
@@ -308,7 +329,10 @@ class Programs:
             said = {"confirm": [Guard.LOCK_OUT]}
         if "allow_empty" in said and row in ("add_entries", "edit_entry", "set_mode"):
             said = {"confirm": [Guard.DISABLE_ENFORCEMENT]}
-        said["expect_version"] = asked.version
+        if row == "apply_lists":
+            said["expect_versions"] = {} if asked.version is None else {asked.account: asked.version}
+        else:
+            said["expect_version"] = asked.version
         http = httpx.Client(transport=httpx.MockTransport(bridge))
         with Client("http://testserver", world.token, http=http) as client:
             try:
@@ -329,6 +353,10 @@ class Programs:
                         client.edit_account(asked.account, **edited(asked), **said)
                     case "delete_account":
                         client.delete_account(asked.account, **said)
+                    case "apply_lists":
+                        declared = {asked.account: asked.cidrs.split()}
+                        for one in client.apply_lists(declared, prune=True, **said).problems:
+                            return Refusal(f"{one.code}: {one.detail}", tuple(one.confirm))
                     case "undo_change":
                         client.undo(asked.account, max(asked.sequence, 1), **said)
                     case "create_account":

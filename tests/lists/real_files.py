@@ -417,7 +417,7 @@ FILES = (
         "--account acct-1 --normalize",
         refused=(
             *("255.0.255.0 is not a netmask", "'1.2.3': write a network as", "leading zeros are ambiguous"),
-            *("ends before it begins", "wildcards are not supported", "'8.8.8.0/0.0.0.0': write a network as"),
+            *("ends before it begins", "this wildcard is not one network", "'8.8.8.0/0.0.0.0': write a network as"),
         ),
         says=("acct-1 has no list and stays open",),
         status=3,

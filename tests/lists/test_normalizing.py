@@ -14,6 +14,7 @@ from cidrgate import NewEntry, Policy, RuleError
 from cidrgate.lists import Kind, normalized
 from cidrgate.lists.normalizing import normalized_entries
 from cidrgate.rules import validate_replacement
+from cidrgate.rules.notations import meaning_of
 from tests.length import length
 
 if TYPE_CHECKING:
@@ -192,3 +193,12 @@ def test_a_range_is_its_fewest_networks() -> None:
     assert isinstance(last, IPv4Address)
     wanted = [str(network) for network in summarize_address_range(first, last)]
     assert list(normalized("8.8.8.1-8.8.9.250", collapse=False).networks) == wanted
+
+
+@pytest.mark.parametrize(
+    "text", ["8.8.8.8/010", "8.0.0.0/08", "::/016", "8.8.8.8/00", "8.8.8.8 / 024", "2606:4700::1/032"]
+)
+def test_leading_zeros_in_a_length_have_no_meaning(text: str) -> None:
+    assert meaning_of(text) is None
+    with pytest.raises(RuleError):
+        normalized(text)

@@ -463,3 +463,13 @@ def test_a_failure_of_the_store_is_logged_with_the_id_that_the_client_got(
     assert answer.status_code == 503
     [logged] = [one.__dict__["cidrgate"] for one in caplog.records if "cidrgate" in one.__dict__]
     assert logged["request_id"] == answer.headers["x-request-id"]
+
+
+def test_a_preview_without_a_change_says_so(admin: Caller) -> None:
+    path = "/v1/accounts/acct-1/preview"
+    for body, code in (({"cidrs": "8.8.8.0/24"}, "missing"), ({"change": "secret-word"}, "invalid_value")):
+        refused = admin.problem(422, "POST", path, body)
+        [one] = refused["errors"]
+        assert (one["code"], one["pointer"]) == (code, "/change")
+        assert "discriminator" not in str(refused)
+        assert "secret-word" not in str(refused)

@@ -1,5 +1,6 @@
 """`cidrgate account`: creates, shows, renames, moves and deletes accounts and subaccounts."""
 
+from collections import Counter
 from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -126,8 +127,16 @@ def _list(
             "next_cursor": None if following is None else following.name,
         },
         Table(columns, rows, right=frozenset({"entries"})),
-        counted(len(accounts), "account", "accounts"),
+        counted(len(accounts), "account", "accounts") + _by_mode([states[account.name] for account in accounts]),
     )
+
+
+def _by_mode(states: Collection[ListState]) -> str:
+    """Return how many accounts are enforced, and how many are not, by the reason."""
+    words = {"yes": "enforced", "no": "open"}
+    numbers = Counter(words.get(said, said) for said in map(_enforced, states))
+    told = [f"{numbers[word]:,} {word}" for word in ("enforced", "report_only", "off", "open") if numbers[word]]
+    return f" ({', '.join(told)})" if told else ""
 
 
 def _enforced(state: ListState) -> str:

@@ -44,7 +44,7 @@ def _plan(session: Session, file: _File, *, prune: _Prune = False, create: _Crea
     with session.open() as manager:
         report = manager.plan(declared, prune=prune, create=create)
     session.output.answer(report.record(), *_lines(report, prune=prune, dry_run=True))
-    _raise_problems(report, "would not be changed", whole=False)
+    _raise_problems(report, dry_run=True, whole=False)
     if report.drift:
         raise typer.Exit(DRIFT)
 
@@ -81,7 +81,7 @@ def _apply(
         if prune and removed and not dry_run:
             gone = counted(removed, "entry", "entries")
             if not yes:
-                for line in _lines(plan, prune=prune, dry_run=True):
+                for line in _lines(plan, prune=prune, dry_run=True, empty=empty, told=False):
                     session.output.note(line.text if isinstance(line, Line) else line)
             confirm(session.output, lambda: f"Remove {gone}?", f"{gone} would be removed", yes=yes)
         if dry_run:
@@ -109,9 +109,11 @@ def _apply(
                 )
     stopped = strict and bool(report.problems)
     record = {**report.record(), "dry_run": True} if dry_run else report.record()
-    lines = _lines(report, prune=prune, dry_run=dry_run or not report.applied, stopped=stopped and not dry_run)
+    lines = _lines(
+        report, prune=prune, dry_run=dry_run or not report.applied, stopped=stopped and not dry_run, empty=empty
+    )
     session.output.answer(record, *lines)
-    _raise_problems(report, "would not be changed" if dry_run else "was not changed", whole=stopped, dry_run=dry_run)
+    _raise_problems(report, whole=stopped, dry_run=dry_run)
 
 
 def _tried(
@@ -147,8 +149,19 @@ def _removed(change: DeclaredChange) -> int:
     return sum(entry.id not in after for entry in change.before)
 
 
-def _lines(report: ApplyReport, *, prune: bool, dry_run: bool, stopped: bool = False) -> Iterator[str | Line]:
-    """Yield the difference, one line for each entry, with + for added, - for removed and ~ for edited."""
+def _lines(
+    report: ApplyReport, *, prune: bool, dry_run: bool, stopped: bool = False, empty: bool = False, told: bool = True
+) -> Iterator[str | Line]:
+    """Yield the difference, one line for each entry, with + for added, - for removed and ~ for edited.
+
+    Args:
+        report: What changed or would change.
+        prune: Whether entries that the file does not have are removed.
+        dry_run: Whether nothing was changed.
+        stopped: Whether nothing was changed because of a problem.
+        empty: Whether lists may become empty.
+        told: Whether to say that nothing was changed.
+    """
     lines = [line for change in report.changes for line in _differences(change)]
     yield from lines[:_MOST_LINES]
     if len(lines) > _MOST_LINES:
@@ -160,13 +173,13 @@ def _lines(report: ApplyReport, *, prune: bool, dry_run: bool, stopped: bool = F
         yield Line(f"{kept}: --prune removes them", "yellow")
     for change in report.changes:
         if Guard.DISABLE_ENFORCEMENT in change.confirm:
-            yield Line(
-                f"{change.account} would have no entries and allow every address: say --empty to apply", "yellow"
-            )
+            does = "would have no entries and allow" if dry_run else "has no entries and allows"
+            way_out = ": say --empty to apply" if dry_run and not empty else ""
+            yield Line(f"{change.account} {does} every address{way_out}", "yellow")
     verb = "would change" if dry_run else "changed"
     changed = counted(len(report.changes), "account", "accounts")
     yield f"{verb} {changed}; {counted(report.unchanged, 'account is', 'accounts are')} as declared"
-    if dry_run:
+    if dry_run and told:
         yield Line("nothing was changed", "yellow") if stopped else DRY
 
 
@@ -187,7 +200,7 @@ def _differences(change: DeclaredChange) -> Iterator[str]:
             yield f"~ {change.account}: {named(old)} -> {named(entry)}"
 
 
-def _raise_problems(report: ApplyReport, consequence: str, *, whole: bool, dry_run: bool = False) -> None:
+def _raise_problems(report: ApplyReport, *, whole: bool, dry_run: bool = False) -> None:
     if not report.problems:
         return
     problems = []
@@ -202,5 +215,6 @@ def _raise_problems(report: ApplyReport, consequence: str, *, whole: bool, dry_r
     if whole:
         raise BadRowsError("nothing was changed, as --strict asks", problems)
     accounts = counted(len(report.problems), "account", "accounts")
+    consequence = "would not be" if dry_run else "was not" if len(report.problems) == 1 else "were not"
     kind = PartialImportError if (report.applied or dry_run) and report.changes else BadRowsError
-    raise kind(f"{accounts} {consequence}", problems)
+    raise kind(f"{accounts} {consequence} changed", problems)

@@ -43,7 +43,8 @@ def _add(
     details: EntryDetails,
     expect_version: Version = None,
     if_missing: Annotated[
-        bool, typer.Option("--if-missing", help="Leave out networks whose addresses the list allows already.")
+        bool,
+        typer.Option("--if-missing", help="Leave out networks whose addresses the list allows already, and as long."),
     ] = False,
     create: Annotated[bool, typer.Option("--create", help="Create the account if it does not exist.")] = False,
     confirm: Confirmed = None,

@@ -346,8 +346,8 @@ class Client:
             allow_lock_out: Whether the change may deny the address that this request comes from; the same as
                 `lock_out` in `confirm`.
             expect_version: The version that the list must have; None for any version.
-            if_missing: Whether networks whose addresses the list allows already are left out. `existing` of the result
-                has the entries that allow them.
+            if_missing: Whether networks whose addresses the list allows already, and as long, are left out. `existing`
+                of the result has the entries that allow them.
             idempotency_key: The key that makes a repeated request take effect once; None creates a new one.
             details: The details of every entry that has none of its own; see `cidrgate.EntryDetails`.
         """

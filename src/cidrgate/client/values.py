@@ -315,12 +315,14 @@ class AccountProblem:
         code: The type of the problem.
         detail: What is wrong and how to correct it.
         errors: The broken rules, as JSON objects; `position` counts the declared entries of the account.
+        confirm: The service's names of the confirmations that the change needs; empty if none would help.
     """
 
     account: str
     code: str
     detail: str
     errors: list[dict[str, Any]]
+    confirm: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

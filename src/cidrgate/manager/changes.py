@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime
 from types import EllipsisType
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from cidrgate._engine import PrefixTrie, canonical_prefix
 from cidrgate.errors import EntryNotFoundError, HistoryError, InvalidAddressError, InvalidExpiryError, RuleError
@@ -18,12 +18,14 @@ from cidrgate.rules.characters import checked_text
 from cidrgate.rules.decisions import in_address_order
 from cidrgate.rules.limits import LONGEST_LABEL, beginning_of, some_of
 from cidrgate.rules.policy import DEFAULT_POLICY
+from cidrgate.serialization import utc_text
 from cidrgate.stores import StoredAccount, StoredChange
 from cidrgate.values import Entry, NewEntry, prefix_text
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
+    from cidrgate.errors import Problem
     from cidrgate.values import Action, Change, EntryEdit, EntryRef, Origin, Prefix
 
 __all__ = [
@@ -40,6 +42,7 @@ __all__ = [
     "replaced_list",
     "replacement",
     "restoration",
+    "stands_for",
     "sweep",
 ]
 
@@ -160,7 +163,7 @@ def missing_addition(listing: Listing, pieces: Sequence[NewEntry], policy: Polic
     """Return the change that adds the networks whose addresses the list does not allow yet.
 
     The whole submission is checked, so it is refused or not whatever the list contains already. An entry that matches
-    nothing, because it is disabled or has expired, covers no network.
+    nothing, because it is disabled or has expired, covers no network; nor does one that ends before the submitted one.
 
     Args:
         listing: The list before the change.
@@ -178,7 +181,10 @@ def missing_addition(listing: Listing, pieces: Sequence[NewEntry], policy: Polic
     for piece in pieces:
         check_expiry(piece.expires_at, listing.at)
     trie = PrefixTrie({entry.cidr: entry for entry in listing.active() if entry.matches(listing.at)})
-    covering = [trie.covering(cidr) for cidr in cidrs]
+    covering = [
+        [around for around in trie.covering(cidr) if stands_for(trie[around], piece)]
+        for cidr, piece in zip(cidrs, pieces, strict=True)
+    ]
     places = [place for place, found in enumerate(covering) if not found]
     existing = {entry.id: entry for found in covering if found for entry in [trie[found[-1]]]}
     missing = [pieces[place] for place in places]
@@ -187,12 +193,39 @@ def missing_addition(listing: Listing, pieces: Sequence[NewEntry], policy: Polic
     try:
         new = validate_addition(missing, [entry.cidr for entry in listing.active()], policy)
     except RuleError as error:
+        listed = {entry.cidr: entry for entry in listing.active()}
         problems = [
-            replace(one, position=places[one.position] if one.position < len(places) else len(pieces))
+            replace(
+                _told_why(one, listed), position=places[one.position] if one.position < len(places) else len(pieces)
+            )
             for one in error.problems
         ]
         raise RuleError(problems, more=error.more) from error
     return addition(listing, missing, new), list(existing.values())
+
+
+def stands_for(entry: Entry, piece: NewEntry) -> bool:
+    """Return whether an entry is like a submitted one, apart from its label, and lasts at least as long."""
+    asked: Mapping[str, Any] = piece.details()
+    end = asked["expires_at"]
+    if entry.expires_at is not None and (end is None or end > entry.expires_at):
+        return False
+    return all(getattr(entry, name) == asked[name] for name in asked if name not in {"label", "expires_at"})
+
+
+def _told_why(problem: Problem, listed: Mapping[str, Entry]) -> Problem:
+    """Return the problem of a network that is listed, but not as it was asked for, with what to do instead."""
+    entry = next((listed[cidr] for cidr in problem.conflicts if cidr in listed), None)
+    if entry is None or problem.code not in {"duplicate_entry", "subset_exists"}:
+        return problem
+    if not entry.enabled:
+        hint = f"{entry.cidr} is listed, but it is disabled: enable it by an edit (`enabled`)"
+    elif entry.expires_at is not None:
+        until = utc_text(entry.expires_at)
+        hint = f"{entry.cidr} is listed, but only until {until}: change its end by an edit (`expires_at`)"
+    else:
+        hint = f"{entry.cidr} is listed with other details: change them by an edit"
+    return replace(problem, hint=hint)
 
 
 def replacement(

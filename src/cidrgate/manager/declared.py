@@ -463,10 +463,10 @@ def _check_new_parent(
 
 def _other_parent(account: StoredAccount, declared: str | None) -> SubaccountError:
     inherits = "has its own list" if account.parent is None else f"inherits the list of {account.parent!r}"
-    wanted = "own list" if declared is None else f"parent {declared!r}"
+    wanted = "its own list" if declared is None else f"the parent {declared!r}"
+    instead = f"change {account.parent!r} instead" if declared is None else "correct the declaration"
     return SubaccountError(
-        f"account {account.name!r} {inherits}, but is declared with the {wanted}: move it first, or correct the "
-        "declaration",
+        f"account {account.name!r} {inherits}, but is declared with {wanted}: {instead}, or move the account first",
         account=account.name,
         parent=account.parent,
     )

@@ -10,14 +10,14 @@ from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace as dataclass_replace
 from threading import Event
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from cidrgate._engine import PrefixTrie
 from cidrgate.errors import CidrgateError, InvalidAddressError, RuleError
 from cidrgate.manager.account_changes import continued_versions
 from cidrgate.manager.accounts import no_such_account, refuse_subaccount
 from cidrgate.manager.change_requests import certain_expiry_time
-from cidrgate.manager.changes import Listing, addition, check_expiry, check_labels, replacement, sweep
+from cidrgate.manager.changes import Listing, addition, check_expiry, check_labels, replacement, stands_for, sweep
 from cidrgate.manager.confirmations import disables_enforcement, unconfirmed, wide_consequence
 from cidrgate.manager.modes import closing_change
 from cidrgate.manager.outcomes import Guard
@@ -258,18 +258,9 @@ def _not_allowed_yet(pieces: Sequence[NewEntry], active: Sequence[Entry]) -> lis
             around = listed.covering(piece.cidr)
         except InvalidAddressError:
             around = []
-        if not any(_lasts(listed[cidr], piece) for cidr in around):
+        if not any(stands_for(listed[cidr], piece) for cidr in around):
             kept.append(position)
     return kept
-
-
-def _lasts(entry: Entry, piece: NewEntry) -> bool:
-    """Return whether an entry is like a submitted one, apart from its label, and lasts at least as long."""
-    asked: Mapping[str, Any] = piece.details()
-    end = asked["expires_at"]
-    if entry.expires_at is not None and (end is None or end > entry.expires_at):
-        return False
-    return all(getattr(entry, name) == asked[name] for name in asked if name not in {"label", "expires_at"})
 
 
 def _at_positions(error: RuleError, kept: Sequence[int]) -> RuleError:

@@ -963,8 +963,8 @@ class RuleManager:
                 iterable of these.
             actor: Who adds the entries, for the entries and the change log.
             expect_version: The version of the account that the caller saw; None for any version.
-            if_missing: Whether networks whose addresses the list allows already are left out, instead of being refused.
-                So the same call can be repeated. What is listed does not change, also not its details.
+            if_missing: Whether networks whose addresses the list allows already, and as long, are left out, instead of
+                being refused. So the same call can be repeated. What is listed does not change, also not its details.
             confirmed: The guards that the change may meet, by name; see `with_hooks`.
             details: The details of every entry in which they are absent, such as a `label`; see `EntryDetails`.
 

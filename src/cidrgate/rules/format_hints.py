@@ -132,7 +132,7 @@ def format_hint(text: str) -> FormatHint:
     if inside is not None and len(inside.networks) <= _MOST_NAMED:
         return FormatHint("leave out the quotes: write", (Alternative(inside.networks),))
     if "*" in text:
-        return FormatHint(f"wildcards are not supported: {_WANTED}")
+        return FormatHint(f"this wildcard is not one network: {_WANTED}")
     if port := _PORT.fullmatch(text):
         guess = _canonical(port[1] or port[2])
         if guess:
@@ -263,10 +263,10 @@ def _hint_on_range(text: str) -> FormatHint | None:
     first, last = (address_of(part) for part in re.split("[-\u2010-\u2015\u2212]", text))
     match first, last:
         case (IPv4Address(), IPv4Address()) | (IPv6Address(), IPv6Address()):
-            return FormatHint(f"ranges are not supported, and this range ends before it begins: {_WANTED}")
+            return FormatHint(f"this range ends before it begins: {_WANTED}")
         case None, _:
             return None
-    return FormatHint(f"ranges are not supported: {_WANTED}")
+    return FormatHint(f"this is not a range of addresses: {_WANTED}")
 
 
 def _hint_on_length(address: str, length: str) -> FormatHint | None:

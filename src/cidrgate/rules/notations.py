@@ -161,11 +161,12 @@ def _around(address: str, length: int) -> str | None:
 
 
 def _with_length(address: str, digits: str) -> Meaning | None:
-    length = digits.lstrip("0") or "0"
-    exact = _canonical(f"{address}/{length}")  # without the spaces and the leading zeros
+    if digits != "0" and digits.startswith("0"):  # /010 is 8 in octal
+        return None
+    exact = _canonical(f"{address}/{digits}")  # without the spaces
     if exact is not None:
         return Meaning(Notation.SPELLING, (exact,))
-    around = _around(address, int(length))
+    around = _around(address, int(digits))
     return None if around is None else Meaning(Notation.HOST_BITS, (around,))
 
 

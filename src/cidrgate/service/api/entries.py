@@ -77,8 +77,8 @@ EntryIds = Annotated[
 IfMissing = Annotated[
     bool,
     Query(
-        description="Leaves out networks whose addresses the list allows already, instead of refusing them. The member "
-        "`existing` of the response has the entries that allow them, and `after` may be empty."
+        description="Leaves out networks whose addresses the list allows already, and as long, instead of refusing "
+        "them. The member `existing` of the response has the entries that allow them, and `after` may be empty."
     ),
 ]
 _CHANGE = answers(404, 409, 412)

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field, model_validator
 
-from cidrgate.errors import RuleError
+from cidrgate.errors import RuleError, UnconfirmedChangeError
 from cidrgate.manager import ApplyReport, DeclaredAccount
 from cidrgate.serialization import problem_record
 from cidrgate.service.api.entries import EntryCreateModel
@@ -25,6 +25,7 @@ from cidrgate.service.http.conditional_requests import Confirm
 from cidrgate.service.http.idempotency import Answer
 from cidrgate.service.http.integers import PLAIN
 from cidrgate.service.http.limits import GREATEST_INTEGER
+from cidrgate.service.http.problems import detail_of
 from cidrgate.service.http.strict_requests import StrictRoute
 from cidrgate.service.settings import service_of
 
@@ -107,6 +108,7 @@ class AccountProblemModel(ResponseModel):
     errors: list[dict[str, Any]] = Field(
         description="The broken rules; `position` counts the declared entries of the account from 0."
     )
+    confirm: list[str] = Field(description="The confirmations that the change needs; empty if none would help.")
 
 
 class DeclaredReportModel(ResponseModel):
@@ -187,8 +189,9 @@ def _report_record(report: ApplyReport) -> dict[str, Any]:
         {
             "account": account,
             "code": error.code,
-            "detail": str(error),
+            "detail": detail_of(error),
             "errors": [problem_record(one) for one in error.problems] if isinstance(error, RuleError) else [],
+            "confirm": list(error.confirm) if isinstance(error, UnconfirmedChangeError) else [],
         }
         for account, error in report.problems.items()
     ]

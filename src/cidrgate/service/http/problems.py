@@ -41,6 +41,7 @@ __all__ = [
     "MalformedBodyError",
     "ServiceError",
     "add_handlers",
+    "detail_of",
     "problem_response",
     "rule_errors",
 ]
@@ -116,6 +117,7 @@ _CODES = {
 
 _INVALID = {
     "missing": "missing",
+    "union_tag_not_found": "missing",
     "extra_forbidden": "unknown",
     "string_too_long": "too_long",
     "too_long": "too_long",
@@ -128,7 +130,7 @@ _INVALID = {
 }
 """The codes of what is wrong with a part of a request, by pydantic's types of errors."""
 
-_MESSAGES = {"missing": "is required", "extra_forbidden": "is unknown"}
+_MESSAGES = {"missing": "is required", "union_tag_not_found": "is required", "extra_forbidden": "is unknown"}
 """What people are told instead of pydantic's messages, by its types of errors."""
 
 _RETRY = {"store_busy": "5"}
@@ -209,6 +211,13 @@ def add_handlers(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _unexpected)
 
 
+def detail_of(error: CidrgateError) -> str:
+    """Return the message of an error for the API: a change is confirmed by a parameter of the request."""
+    if isinstance(error, UnconfirmedChangeError):
+        return error.told(f"repeat the request with {'&'.join(f'confirm={name}' for name in error.confirm)}")
+    return str(error)
+
+
 def _cidrgate_error(request: Request, error: Exception) -> Response:
     if isinstance(error, InvalidRequestError):
         return _invalid(error.errors)
@@ -223,8 +232,7 @@ def _cidrgate_error(request: Request, error: Exception) -> Response:
     if kind is None or kind.status is None:
         raise error
     if isinstance(error, UnconfirmedChangeError):
-        way = f"repeat the request with {'&'.join(f'confirm={name}' for name in error.confirm)}"
-        return problem_response(kind.code, error.told(way), confirm=error.confirm, data=error_data_record(error))
+        return problem_response(kind.code, detail_of(error), confirm=error.confirm, data=error_data_record(error))
     errors: list[dict[str, Any]] = []
     more = 0
     if isinstance(error, RuleError):
@@ -256,9 +264,14 @@ def _error_of(one: Mapping[str, Any], body: Any) -> dict[str, Any]:
     code = _INVALID.get(one["type"], "wrong_type" if one["type"].endswith(("_type", "_parsing")) else "invalid_value")
     # The prefix is pydantic's own; it says nothing about the value.
     detail = _MESSAGES.get(one["type"], str(one["msg"]).removeprefix("Value error, "))
+    if one["type"] in {"union_tag_not_found", "union_tag_invalid"}:
+        # The member that says which variant of a body it is.
+        parts.append(one["ctx"]["discriminator"].strip("'"))
+        if tags := one["ctx"].get("expected_tags"):
+            detail = f"must be one of {tags}"
     made: dict[str, Any] = {"code": code, "detail": detail}
     if where == "body":
-        made["pointer"] = _pointer(parts, body, missing=one["type"] == "missing")
+        made["pointer"] = _pointer(parts, body, missing=code == "missing")
     else:
         name = str(parts[0])[:_LONGEST_PART] if parts else ""
         made |= {"header": "-".join(map(str.capitalize, name.split("-")))} if where == "header" else {"parameter": name}
