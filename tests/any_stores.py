@@ -16,6 +16,7 @@ from sqlalchemy import JSON, Boolean, Integer, insert, select, text, update
 
 from cidrgate import Gate, RuleManager
 from cidrgate.errors import InvalidAddressError
+from cidrgate.manager.modes import DEFAULT_SETTINGS
 from cidrgate.rules.account_names import can_name_account
 from cidrgate.rules.characters import unseen_character
 from cidrgate.stores import open_store
@@ -124,7 +125,12 @@ def any_stores(draw: st.DrawFn) -> StoreRows:
     keys = {name: 7 + 3 * place for place, name in enumerate(drawn)}
     for name in drawn:
         parent = None if name in tops else keys[draw(st.sampled_from(tops))]
-        made["accounts"].append({"id": keys[name], "name": name, "parent_id": parent, **draw(_account_rows)})
+        row = {"id": keys[name], "name": name, "parent_id": parent, **draw(_account_rows)}
+        if parent is not None:  # a subaccount follows its parent
+            row |= DEFAULT_SETTINGS
+        if row["mode"] == "enforce":
+            row["mode_until"] = None
+        made["accounts"].append(row)
     for name in tops:
         cidrs: list[Any] = []
         only_expired = draw(st.integers(0, 4)) == 0

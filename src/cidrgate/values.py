@@ -226,8 +226,15 @@ class Account:
 
 
 def mode_at(mode: Mode, until: datetime | None, at: datetime) -> Mode:
-    """Return the mode that counts at a time, of a mode that expires at `until`."""
-    return "enforce" if until is not None and until <= at else mode
+    """Return the mode that counts at a time, of a mode that expires at `until`.
+
+    A mode that only a newer version knows counts as `enforce`: it allows nothing that is not listed.
+
+    Example:
+        >>> mode_at("open", None, datetime.now(UTC))
+        'enforce'
+    """
+    return "enforce" if mode not in MODES or (until is not None and until <= at) else mode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

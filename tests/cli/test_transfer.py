@@ -268,6 +268,31 @@ def test_an_export_is_imported_exactly_also_compressed_and_by_a_pipe(filled: Cid
         assert not copied("check", "s", "9.9.9.9", status=1).err
 
 
+def test_an_export_that_would_end_enforcement_needs_a_confirmation(filled: Cidrgate) -> None:
+    paused = filled("export").out.replace('"name": "a", ', '"name": "a", "mode": "off", ')
+    for options in ((), ("--dry-run",)):
+        refused = filled("import", "-", "--replace", *options, stdin=paused, status=3).err
+        assert "in the mode off account 'a' would not be enforced" in refused
+        assert "say --confirm disable_enforcement" in refused
+    assert not filled("check", "a", "9.9.9.9", status=1).err
+    filled("import", "-", "--replace", "--confirm", "disable_enforcement", stdin=paused)
+    filled("check", "a", "9.9.9.9")
+    assert "mode: enforce -> off" in filled("history", "a").out
+    closed = filled("export").out.replace('"name": "empty", ', '"name": "empty", "closed": true, ')
+    filled("add", "empty", "9.9.9.9/32")
+    filled("import", "-", "--replace", stdin=closed)
+    filled("check", "empty", "9.9.9.9", status=1)
+
+
+@pytest.mark.parametrize("member", ['"mode": "open"', '"closed": 1', '"policy": {"max_entries": 0}'])
+def test_a_setting_that_is_none_is_named_with_its_line(filled: Cidrgate, tmp_path: Path, member: str) -> None:
+    lines = filled("export").out.replace('"name": "b", ', f'"name": "b", {member}, ')
+    copied = Cidrgate(tmp_path / "copy.db")
+    copied("account", "create", "other")
+    assert "line 3: " in copied("import", "-", stdin=lines, status=3).err
+    assert copied.accounts() == ["other"]
+
+
 @pytest.mark.usefixtures("no_database")
 def test_a_damaged_export_creates_no_account(filled: Cidrgate, tmp_path: Path) -> None:
     filled("export", "-o", "all.jsonl.gz")

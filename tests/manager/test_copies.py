@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
+from sqlalchemy import update
 
 from cidrgate import (
     AccountExistsError,
@@ -209,6 +210,87 @@ def test_a_copy_with_a_mode_that_allows_everything_needs_a_confirmation(
     assert other.account("acct-1").mode == "off"
 
 
+@pytest.mark.parametrize("mode", ["off", "report_only"])
+def test_a_dry_run_needs_the_confirmation_too_and_a_name_confirms(
+    filled: RuleManager, other: RuleManager, mode: str
+) -> None:
+    other.import_export(filled.export())
+    lines = exported(filled)
+    _with(lambda one: one.update(mode=mode))(lines)
+    for dry_run in (True, False):
+        [problem] = other.import_export(lines, replace=True, dry_run=dry_run).problems.values()
+        assert isinstance(problem, WouldDisableEnforcementError)
+        assert f"in the mode {mode}" in str(problem)
+        assert not other.allows("acct-1", "9.9.9.9")
+    assert not other.import_export(lines, replace=True, confirmed=["disable_enforcement"]).problems
+    assert other.allows("acct-1", "9.9.9.9")
+
+
+def test_a_closed_account_that_opens_needs_a_confirmation(filled: RuleManager, other: RuleManager) -> None:
+    other.create_account("empty", closed=True)
+    assert isinstance(
+        other.import_export(filled.export(), replace=True).problems["empty"], WouldDisableEnforcementError
+    )
+    assert not other.allows("empty", "8.8.8.8")
+
+
+def test_a_copy_that_is_empty_and_closed_ends_no_enforcement(filled: RuleManager, other: RuleManager) -> None:
+    filled.set_mode("empty", "enforce", closed=True)
+    other.create_account("empty")
+    other.add("empty", "9.9.9.9/32")
+    assert not other.import_export(filled.export(), replace=True).problems
+    assert not other.allows("empty", "9.9.9.9")
+
+
+def test_history_says_the_settings_that_an_import_changed_and_undo_sets_them_back(
+    filled: RuleManager, other: RuleManager
+) -> None:
+    other.import_export(filled.export())
+    before = exported(other)
+    lines = exported(filled)
+    new = {"mode": "off", "mode_until": "2999-01-01T00:00:00+00:00", "mode_reason": "trial", "closed": True}
+    new |= {"display_name": "Acme", "policy": {"max_entries": 77}}
+    for change in (
+        lambda one: one.update(new),
+        lambda one: one.update(new, entries=[{**one["entries"][0], "cidr": "9.9.9.9/32"}]),
+    ):
+        _with(change)(lines)
+        end = json.loads(lines[-1])
+        end["end"]["entry_count"] = len(json.loads(lines[1])["entries"])
+        lines[-1] = json.dumps(end)
+        other.import_export(lines, replace=True, confirmed=["disable_enforcement"])
+        replaced = other.history("acct-1", limit=1)[0]
+        assert replaced.details is not None
+        assert replaced.details["after"] == new
+        assert replaced.details["before"]["mode"] == "enforce"
+        other.undo("acct-1", replaced.sequence)
+        assert not other.allows("acct-1", "9.9.9.9")
+        assert [_settings(line) for line in exported(other)[1:-1]] == [_settings(line) for line in before[1:-1]]
+        undone = other.history("acct-1", limit=1)[0]
+        with pytest.raises(WouldDisableEnforcementError):
+            other.undo("acct-1", undone.sequence)
+        other.undo("acct-1", undone.sequence, confirmed=["disable_enforcement"])
+        assert other.account("acct-1").display_name == "Acme"
+        assert other.policy_state("acct-1").stored == {"max_entries": 77}
+        other.undo("acct-1", other.history("acct-1", limit=1)[0].sequence)
+
+
+def _settings(line: str) -> dict[str, Any]:
+    """An account without what each change changes."""
+    record = json.loads(line)
+    cidrs = [entry["cidr"] for entry in record.pop("entries", [])]
+    record.pop("version", None)
+    return {**record, "cidrs": cidrs}
+
+
+def test_history_says_the_settings_of_a_created_account(filled: RuleManager, other: RuleManager) -> None:
+    filled.set_mode("acct-1", "off", confirmed=["disable_enforcement"])
+    other.import_export(filled.export())
+    details = {one.account: one.details for one in other.history() if one.action == "create_account"}
+    assert details["acct-1"] == {"before": {"mode": "enforce"}, "after": {"mode": "off"}}
+    assert details["empty"] is None
+
+
 def _without_versions(manager: RuleManager) -> list[dict[str, Any]]:
     return [{name: one for name, one in json.loads(line).items() if name != "version"} for line in exported(manager)]
 
@@ -310,6 +392,23 @@ DAMAGES: dict[str, Callable[[list[str]], object]] = {
     "entries that are text": _with(lambda one: one.update(entries="8.8.8.0/24")),
     "a version that is text": _with(lambda one: one.update(version="1")),
     "an unknown mode": _with(lambda one: one.update(mode="open")),
+    "a mode that is no text": _with(lambda one: one.update(mode=True)),
+    "enforcement with an end": _with(lambda one: one.update(mode_until="2999-01-01T00:00:00+00:00")),
+    "an end without a zone": _with(lambda one: one.update(mode="off", mode_until="2999-01-01T00:00:00")),
+    "a long reason": _with(lambda one: one.update(mode="off", mode_reason="x" * 2000)),
+    "an invisible reason": _with(lambda one: one.update(mode="off", mode_reason="a\u200bb")),
+    "an empty reason": _with(lambda one: one.update(mode="off", mode_reason="")),
+    "closed as text": _with(lambda one: one.update(closed="no")),
+    "an invisible display name": _with(lambda one: one.update(display_name="a\nb")),
+    "a long display name": _with(lambda one: one.update(display_name="x" * 2000)),
+    "a display name that is a number": _with(lambda one: one.update(display_name=7)),
+    "a limit that is too large": _with(lambda one: one.update(policy={"max_entries": 10**6})),
+    "an option without a value": _with(lambda one: one.update(policy={"max_entries": None})),
+    "a policy that is a list": _with(lambda one: one.update(policy=[])),
+    "a policy of the store with a large limit": _with(lambda one: one.update(policy={"max_entries": 10**6}), 0),
+    "a parent that nobody can have": _with(lambda one: one.update(parent=" a"), -2),
+    "a subaccount with a mode": _with(lambda one: one.update(mode="off"), -2),
+    "a closed subaccount": _with(lambda one: one.update(closed=True), -2),
     "a policy that is none": _with(lambda one: one.update(policy={"max_entries": 0})),
     "an unknown option of the policy": _with(lambda one: one.update(policy={"deny": True})),
     "a policy of the store that is none": _with(lambda one: one.update(policy={"max_entries": "all"}), 0),
@@ -324,11 +423,14 @@ def test_a_file_that_was_damaged_is_refused_as_a_whole(
     filled: RuleManager, other: RuleManager, damage: Callable[[list[str]], object]
 ) -> None:
     lines = exported(filled)
+    whole = list(lines)
     damage(lines)
+    number = next((place for place, one in enumerate(lines, 1) if place <= len(whole) and one != whole[place - 1]), 0)
     if json.loads(lines[2] if len(lines) > 2 else "{}").get("parent") == "acct-1" and "entries" in lines[2]:
         _with(lambda one: one.update(entries=[json.loads(lines[1])["entries"][0]]), 2)(lines)
-    with pytest.raises(InvalidCopyError):
+    with pytest.raises(InvalidCopyError) as refused:
         other.import_export(lines)
+    assert len(lines) != len(whole) or refused.value.line == number
     assert other.accounts() == []
 
 
@@ -404,6 +506,61 @@ def test_a_backup_that_another_program_wrote_holds_no_list_that_is_none(
     with pytest.raises(InvalidCopyError):
         other.restore_backup(signed(lines))
     assert other.accounts() == []
+
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "an unknown mode": {"mode": "open"},
+    "enforcement with an end": {"mode_until": "2999-01-01T00:00:00+00:00"},
+    "an invisible reason": {"mode": "off", "mode_reason": "a\u200bb"},
+    "an invisible display name": {"display_name": "a\nb"},
+    "closed as text": {"closed": "no"},
+    "a limit of none": {"policy": {"max_entries": 0}},
+    "an unknown option": {"policy": {"deny": True}},
+    "a policy that is a list": {"policy": [1]},
+    "a version below zero": {"version": -1},
+}
+
+
+@pytest.mark.parametrize("said", SETTINGS.values(), ids=SETTINGS)
+def test_a_backup_that_another_program_wrote_holds_no_setting_that_is_none(
+    filled: RuleManager, other: RuleManager, said: dict[str, Any]
+) -> None:
+    lines = backed_up(filled)
+    columns = json.loads(lines[0])["tables"]["accounts"]
+    _with(lambda one: [one["accounts"][0].__setitem__(columns.index(name), value) for name, value in said.items()])(
+        lines
+    )
+    with pytest.raises(InvalidCopyError):
+        other.restore_backup(signed(lines))
+    assert other.accounts() == []
+
+
+def test_a_backup_with_a_policy_of_the_store_that_is_none(filled: RuleManager, other: RuleManager) -> None:
+    lines = backed_up(filled)
+    _with(lambda one: one["facts"].update(policy={"max_entries": 0, "version": 1}), 0)(lines)
+    with pytest.raises(InvalidCopyError):
+        other.restore_backup(signed(lines))
+    assert other.policy_state().stored == {}
+
+
+def test_a_mode_of_a_newer_version_is_enforced(stores: Stores) -> None:
+    stores.start()
+    url = stores.new("sqlite")
+    with RuleManager.open(url) as manager:
+        manager.create_account("acct-1")
+        manager.add("acct-1", "8.8.8.0/24")
+    with closing(open_store(url)) as store, store.write() as transaction:
+        transaction.connection.execute(update(metadata.tables["accounts"]).values(mode="open"))
+    with RuleManager.open(url) as manager:
+        assert not manager.allows("acct-1", "9.9.9.9")
+        assert not manager.explain("acct-1", "9.9.9.9").allowed
+        assert manager.explain("acct-1", "9.9.9.9").mode == "enforce"
+        assert (manager.list_states()["acct-1"].mode, manager.list_states()["acct-1"].enforced) == ("enforce", True)
+        manager.add("acct-1", "1.1.1.1/32")
+        with pytest.raises(WouldDisableEnforcementError):
+            manager.set_mode("acct-1", "off")
+        manager.set_mode("acct-1", "enforce")
+        assert manager.account("acct-1").mode == "enforce"
 
 
 def test_every_table_is_backed_up_or_left_out_for_a_reason() -> None:

@@ -25,6 +25,10 @@ NEEDS = {
     "GET /v1/me": "token",
     "GET /v1/changes": "admin",
     "GET /v1/changes/stream": "admin",
+    "GET /v1/entries": "admin",
+    "PUT /v1/lists": "admin",
+    "GET /v1/policy": "token",
+    "PUT /v1/policy": "admin",
     "GET /v1/tokens": "admin",
     "POST /v1/tokens": "admin",
     "GET /v1/tokens/{token_id}": "admin",
@@ -34,6 +38,11 @@ NEEDS = {
     "GET /v1/accounts": "token",
     "POST /v1/accounts": "admin",
     "GET /v1/accounts/{account_name}": "read",
+    "PATCH /v1/accounts/{account_name}": "admin",
+    "DELETE /v1/accounts/{account_name}": "admin",
+    "PUT /v1/accounts/{account_name}/mode": "write",
+    "GET /v1/accounts/{account_name}/policy": "read",
+    "PUT /v1/accounts/{account_name}/policy": "admin",
     "GET /v1/accounts/{account_name}/subaccounts": "read",
     "POST /v1/accounts/{account_name}/subaccounts": "admin",
     "GET /v1/accounts/{account_name}/entries": "read",
@@ -53,6 +62,11 @@ NEEDS = {
 BODIES = {
     "POST /v1/tokens": {"name": "new", "scopes": ["metrics"]},
     "POST /v1/accounts": {"name": "new"},
+    "PUT /v1/lists": {"accounts": {"acct-1": {"entries": [{"cidr": "8.8.8.0/24"}]}}},
+    "PUT /v1/policy": {"max_entries": 20},
+    "PATCH /v1/accounts/{account_name}": {"display_name": "new"},
+    "PUT /v1/accounts/{account_name}/mode": {"mode": "enforce", "closed": True},
+    "PUT /v1/accounts/{account_name}/policy": {"max_entries": 20},
     "POST /v1/accounts/{account_name}/subaccounts": {"name": "new"},
     "POST /v1/accounts/{account_name}/entries": {"cidrs": "9.9.9.0/24"},
     "PUT /v1/accounts/{account_name}/entries": {"cidrs": "9.9.9.0/24"},
@@ -80,6 +94,10 @@ def filled(route: str, account: str = "acct-1") -> tuple[str, str]:
         path += "?address=8.8.8.8"
     elif route.startswith("DELETE") and path.endswith("/entries"):
         path += "?entry_ids=1"
+    elif route == "GET /v1/entries":
+        path += "?covers=8.8.8.8"
+    elif route == "DELETE /v1/accounts/{account_name}":
+        path += "?recursive=true&confirm=disable_enforcement"
     return method, path
 
 

@@ -18,7 +18,7 @@ from cidrgate.manager.backups import is_backup
 from cidrgate.manager.exports import is_export
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from cidrgate.cli.options import Session
     from cidrgate.errors import CidrgateError
@@ -185,6 +185,7 @@ def import_exported(
     skip_existing: bool,
     create: bool,
     empty: bool,
+    confirmed: Collection[str],
     dry_run: bool,
 ) -> None:
     """Import an export: all of its accounts, or nothing if one has a problem."""
@@ -198,6 +199,7 @@ def import_exported(
             dry_run=dry_run,
             allow_empty=empty,
             actor=session.actor,
+            confirmed=confirmed,
             progress=advance,
         )
     if report.problems:

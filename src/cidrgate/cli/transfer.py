@@ -101,6 +101,7 @@ def _import(
                 skip_existing=skip_existing,
                 create=create,
                 empty=empty,
+                confirmed=confirm or (),
                 dry_run=dry_run,
             )
             return

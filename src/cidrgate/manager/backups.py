@@ -18,9 +18,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cidrgate.errors import InvalidCopyError, RuleError, StoreNotEmptyError
+from cidrgate.manager.copied_settings import check_settings
 from cidrgate.manager.exports import ANY_LIST, check_version, json_line, object_of
+from cidrgate.manager.policies import checked_options, stored_policy
 from cidrgate.rules import validate_replacement
-from cidrgate.rules.account_names import could_name_account
 from cidrgate.values import NewEntry
 
 if TYPE_CHECKING:
@@ -198,12 +199,21 @@ def _check_end(end: Any, counts: dict[str, int], digest: str) -> None:
 
 def _check_lists(transaction: Transaction) -> None:
     """Refuse lists that no store may contain: a file may have been written by another program."""
-    from cidrgate.stores.copies import read_copies
+    from cidrgate.stores.copies import ACCOUNT_FIELDS, read_copies
+    from cidrgate.stores.table_rows import values_of
 
+    try:
+        checked_options(
+            {name: value for name, value in (stored_policy(transaction) or {}).items() if name != "version"}
+        )
+    except (TypeError, ValueError) as error:
+        raise InvalidCopyError(f"{error}; nothing was restored", line=1) from None
     for account, listed in read_copies(transaction):
         name, cidrs = account["name"], [entry["cidr"] for entry in listed]
-        if not could_name_account(name):
-            raise InvalidCopyError(f"{name[:40]!r} cannot be the name of an account; nothing was restored")
+        try:
+            check_settings(values_of(ACCOUNT_FIELDS, account), account.get("parent"))
+        except ValueError as error:
+            raise InvalidCopyError(f"{error}; nothing was restored") from None
         try:
             canonical = validate_replacement(list(map(NewEntry, cidrs)), ANY_LIST)
         except RuleError as error:

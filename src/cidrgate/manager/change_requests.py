@@ -165,7 +165,8 @@ def worked_out(
     change = request.make(transaction, listing)
     made = sweep(listing, change)
     was = owner.value()
-    now = replace(was, version=owner.version + bool(made), **change.settings)
+    settings = {name: value for name, value in change.settings.items() if name != "policy"}  # no part of the value
+    now = replace(was, version=owner.version + bool(made), **settings)
     after = changed(listing, made)
     value = ListChange(
         account=now.name,

@@ -381,10 +381,8 @@ def sweep(listing: Listing, change: StoredChange) -> list[StoredChange]:
     Returns:
         The changes to store, in their order.
     """
-    if change.settings:
-        return [change]
     if not change.before and not change.after:
-        return []
+        return [change] if change.settings else []
     named = {entry.id for entry in change.before}
     expired = [entry for entry in listing.entries if listing.has_expired(entry) and entry.id not in named]
     return [listing.change("expire", expired), change] if expired else [change]

@@ -31,14 +31,15 @@ from cidrgate.errors import (
     SubaccountError,
 )
 from cidrgate.manager.accounts import no_such_account
-from cidrgate.manager.confirmations import unconfirmed
+from cidrgate.manager.confirmations import disables_enforcement, unconfirmed
+from cidrgate.manager.copied_settings import account_of_copy, check_settings, settings_details
 from cidrgate.manager.importing import ImportReport
+from cidrgate.manager.modes import consequence_of
 from cidrgate.manager.outcomes import Guard
-from cidrgate.manager.policies import policy_change, stored_policy
+from cidrgate.manager.policies import checked_options, policy_change, stored_policy
 from cidrgate.rules import Policy, validate_replacement
-from cidrgate.rules.account_names import could_name_account
 from cidrgate.rules.policy import OPTION_NAMES
-from cidrgate.values import MODES, NewEntry, mode_at
+from cidrgate.values import NewEntry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
 
     from cidrgate.stores import StoredAccount, Transaction
     from cidrgate.stores.copies import AccountCopy
-    from cidrgate.values import Mode, Origin
+    from cidrgate.values import Entry, Origin
 
     _Records: TypeAlias = tuple[dict[str, Any], list[dict[str, Any]]]
     """An account and its entries as JSON objects."""
@@ -205,6 +206,7 @@ def import_copies(
         parents = {copy.parent for copy in part if copy.parent is not None}
         known = transaction.accounts_named({*names, *parents})
         existing = _records(transaction, known.keys() & set(names))
+        listed = transaction.entries_of([known[name] for name in existing]) if replace else {}
         problems: dict[str, CidrgateError] = {}
         new: list[AccountCopy] = []
         changed: list[AccountCopy] = []
@@ -219,12 +221,14 @@ def import_copies(
                 elif skip_existing or existing[copy.name] == _comparable(*_record(copy)):
                     unchanged += 1
                 else:
-                    _check_replacement(copy, known[copy.name], existing[copy.name], confirmed, at, replace=replace)
+                    _check_replacement(
+                        copy, known[copy.name], listed.get(copy.name, ()), confirmed, at, replace=replace
+                    )
                     changed.append(copy)
             except CidrgateError as error:
                 problems[copy.name] = error
         if not dry_run and not (problems or report.problems):
-            _store(transaction, new, changed, known, at, actor, origin)
+            _store(transaction, new, changed, known, listed, at, actor, origin)
         report += ImportReport(
             accounts=len(new) + len(changed),
             entries=sum(len(copy.entries) for copy in (*new, *changed)),
@@ -242,6 +246,7 @@ def _store(
     new: Sequence[AccountCopy],
     changed: Sequence[AccountCopy],
     known: dict[str, StoredAccount],
+    listed: Mapping[str, Sequence[Entry]],
     at: datetime,
     actor: str | None,
     origin: Origin | None,
@@ -251,10 +256,14 @@ def _store(
     keys = {name: account.id for name, account in known.items()}
     for copies in ([copy for copy in new if copy.parent is None], [copy for copy in new if copy.parent is not None]):
         if copies:
-            keys |= insert_copies(transaction, copies, keys, at=at, actor=actor, origin=origin)
-    listed = transaction.entries_of([known[copy.name] for copy in changed])
+            details = {copy.name: settings_details(copy, None) for copy in copies}
+            keys |= insert_copies(transaction, copies, keys, at=at, actor=actor, origin=origin, details=details)
     for copy in changed:
-        replace_by_copy(transaction, known[copy.name], listed[copy.name], copy, at=at, actor=actor, origin=origin)
+        owner = known[copy.name]
+        details_of = settings_details(copy, owner)
+        replace_by_copy(
+            transaction, owner, listed[copy.name], copy, at=at, actor=actor, origin=origin, details=details_of
+        )
 
 
 def _records(transaction: Transaction, names: Collection[str]) -> dict[str, _Records]:
@@ -301,7 +310,7 @@ def _check_parent(copy: AccountCopy, known: dict[str, StoredAccount], parents: d
 def _check_replacement(
     copy: AccountCopy,
     owner: StoredAccount,
-    existing: _Records,
+    listed: Collection[Entry],
     confirmed: Collection[Guard],
     at: datetime,
     *,
@@ -320,36 +329,15 @@ def _check_replacement(
             account=copy.name,
             parent=copy.parent,
         )
-    values = copy.values
-    before = _enforces(owner.mode, owner.mode_until, at, listed=bool(existing[1]) or owner.closed)
-    after = _enforces(values["mode"], values["mode_until"], at, listed=bool(copy.entries) or values["closed"])
-    if before and not after and Guard.DISABLE_ENFORCEMENT not in confirmed:
-        raise unconfirmed(Guard.DISABLE_ENFORCEMENT, copy.name)
-
-
-def _enforces(mode: Mode, until: datetime | None, at: datetime, *, listed: bool) -> bool:
-    """Return whether an account with its own list denies what it does not list."""
-    return listed and mode_at(mode, until, at) == "enforce"
+    was, now = owner.value(), account_of_copy(copy)
+    disables = disables_enforcement(listed, copy.entries, at, was=was, now=now)
+    if disables and Guard.DISABLE_ENFORCEMENT not in confirmed:
+        raise unconfirmed(Guard.DISABLE_ENFORCEMENT, copy.name, consequence=consequence_of(was, now))
 
 
 def _options(policy: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return the options of a stored policy, without its version."""
     return {name: value for name, value in (policy or {}).items() if name in OPTION_NAMES}
-
-
-def _check_policy(said: Any) -> dict[str, Any]:
-    """Return the options of a policy of a file.
-
-    Raises:
-        ValueError: If it is none.
-    """
-    if not isinstance(said, dict) or not said.keys() <= set(OPTION_NAMES):
-        raise ValueError(f"the policy must be an object with {', '.join(OPTION_NAMES)}")
-    try:
-        Policy(**said)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"the policy is invalid: {error}") from None
-    return said
 
 
 class _Reader:
@@ -396,8 +384,8 @@ class _Reader:
                 break
             check_version(header, EXPORT_VERSION)
             try:
-                self.policy = _check_policy(header.get("policy", {}))
-            except ValueError as error:
+                self.policy = checked_options(header.get("policy", {}))
+            except (TypeError, ValueError) as error:
                 raise InvalidCopyError(f"line {number}: {error}", line=number) from None
             return
         raise InvalidCopyError("the file is not an export of cidrgate: its first line does not say so")
@@ -444,14 +432,7 @@ def _copy_of(record: dict[str, Any], number: int) -> AccountCopy:
         if not isinstance(listed, list) or not all(isinstance(entry, dict) for entry in listed):
             raise ValueError("entries must be a list of objects")
         copy = copy_of_record(record, listed)
-        if not could_name_account(copy.name):
-            raise ValueError(f"{copy.name[:40]!r} cannot be the name of an account")
-        if copy.values["version"] < 0:
-            raise ValueError("the version is negative")
-        if copy.values["mode"] not in MODES:
-            raise ValueError(f"the mode is {copy.values['mode'][:40]!r}, not one of {', '.join(MODES)}")
-        if copy.values["policy"] is not None:
-            _check_policy(copy.values["policy"])
+        check_settings(copy.values, copy.parent)
         if copy.parent is not None and copy.entries:
             raise ValueError(f"the subaccount {copy.name!r} inherits its list, but has entries")
         cidrs = [entry.values["cidr"] for entry in copy.entries]

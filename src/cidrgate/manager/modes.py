@@ -23,12 +23,13 @@ if TYPE_CHECKING:
     from cidrgate.manager.changes import Listing
     from cidrgate.manager.outcomes import ListOutcome
     from cidrgate.stores import StoredAccount, StoredChange
-    from cidrgate.values import Action, Duration
+    from cidrgate.values import Account, Action, Duration
 
 __all__ = [
     "DEFAULT_SETTINGS",
     "ModeSetting",
     "closing_change",
+    "consequence_of",
     "consequences",
     "end_after",
     "end_of_mode",
@@ -128,15 +129,18 @@ def end_after(duration: Duration) -> datetime:
 
 def consequences(outcome: ListOutcome) -> dict[Guard, str]:
     """Return what a change of the settings of an account does, for the guards whose usual words do not say it."""
-    was, now = outcome.account_before, outcome.account
+    said = consequence_of(outcome.account_before, outcome.account)
+    return {} if said is None else {Guard.DISABLE_ENFORCEMENT: said}
+
+
+def consequence_of(was: Account, now: Account) -> str | None:
+    """Return what new settings of an account do that end its enforcement; None if the settings stay."""
     if (was.mode, was.mode_until, was.closed) == (now.mode, now.mode_until, now.closed):
-        return {}
+        return None
     what = "if it is not closed" if now.mode == "enforce" else f"in the mode {now.mode}"
     if now.mode != "enforce" and now.mode_until is not None:
         what = f"until {now.mode_until.isoformat(timespec='seconds')}, {what}"
-    return {
-        Guard.DISABLE_ENFORCEMENT: f"{what} account {now.name!r} would not be enforced: every address would be allowed"
-    }
+    return f"{what} account {now.name!r} would not be enforced: every address would be allowed"
 
 
 def has_expired(owner: StoredAccount, at: datetime) -> bool:
@@ -158,7 +162,7 @@ def settings_of(record: Mapping[str, Any]) -> dict[str, Any]:
         >>> settings_of({"mode": "off", "mode_until": "2027-01-31T18:00:00+00:00"})["mode_until"].year
         2027
     """
-    found = {name: record[name] for name in DEFAULT_SETTINGS if name in record}
+    found = {name: record[name] for name in (*DEFAULT_SETTINGS, "display_name", "policy") if name in record}
     if isinstance(found.get("mode_until"), str):
         found["mode_until"] = datetime.fromisoformat(found["mode_until"])
     return found

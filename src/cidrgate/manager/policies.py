@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from cidrgate.stores import StoredAccount, Transaction
     from cidrgate.values import Origin
 
-__all__ = ["differences", "policy_change", "policy_state", "say_differences", "stored_policy"]
+__all__ = ["checked_options", "differences", "policy_change", "policy_state", "say_differences", "stored_policy"]
 
 MOST_NAMED = 1_000
 """How many lists a change of the policy names."""
@@ -189,6 +189,22 @@ def _of_account(owner: StoredAccount, process: Policy) -> PolicyState:
 
 def _options(stored: Mapping[str, Any] | None) -> dict[str, int | bool]:
     return {name: stored[name] for name in OPTION_NAMES if stored and name in stored}
+
+
+def checked_options(said: object) -> dict[str, Any]:
+    """Return the options of a stored policy that a file contains.
+
+    Raises:
+        TypeError: If it is no object, if there is no such option, or if an option has another type.
+        ValueError: If the value of an option is out of range.
+    """
+    if not isinstance(said, dict):
+        raise TypeError(f"the policy must be an object with {', '.join(OPTION_NAMES)}")
+    empty = [name for name, value in said.items() if value is None]
+    if empty:
+        raise TypeError(f"the option {empty[0]!r} of the policy has no value: leave it out")
+    _check(said)
+    return said
 
 
 def _check(options: Mapping[str, Any]) -> None:

@@ -1714,6 +1714,7 @@ class RuleManager:
         dry_run: bool = False,
         allow_empty: bool = False,
         actor: str | None = None,
+        confirmed: Iterable[str] = (),
         progress: Callable[[int], object] | None = None,
     ) -> ImportReport:
         """Store the accounts of an export exactly as they were: all of them in one commit, or nothing.
@@ -1728,8 +1729,10 @@ class RuleManager:
             skip_existing: Whether accounts that exist stay as they are.
             create: Whether to create accounts that do not exist.
             dry_run: Whether to check everything and store nothing. The report then says what would be stored.
-            allow_empty: Whether, with `replace`, an account may lose all of its entries, which ends its enforcement.
+            allow_empty: Whether, with `replace`, accounts may lose their enforcement, as with `disable_enforcement` in
+                `confirmed`.
             actor: Who imports, for the change log.
+            confirmed: The guards that the changes may meet, by name; see `with_hooks`.
             progress: Called with the number of accounts since the last call.
 
         Returns:
@@ -1747,6 +1750,7 @@ class RuleManager:
         if replace and skip_existing:
             raise ValueError("accounts that exist are replaced or skipped: choose one of them")
         dry_run = dry_run or self._dry_run
+        guards = self._confirmed_with(allow_empty=allow_empty) | named_guards(confirmed)
         actor = checked_text(actor, "actor")
 
         def stored(transaction: Transaction) -> ImportReport:
@@ -1758,7 +1762,7 @@ class RuleManager:
                 skip_existing=skip_existing,
                 create=create,
                 dry_run=dry_run,
-                confirmed=self._confirmed_with(allow_empty=allow_empty),
+                confirmed=guards,
                 at=datetime.now(UTC),
                 actor=actor,
                 origin=self._origin,

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cidrgate.errors import HistoryError, UndoConflictError
-from cidrgate.manager.modes import settings_change, settings_of
+from cidrgate.manager.modes import DEFAULT_SETTINGS, settings_change, settings_of
 from cidrgate.rules import validate_addition
 from cidrgate.rules.limits import some_of
 from cidrgate.values import DETAILS, NewEntry
@@ -71,10 +71,11 @@ def undoing(listing: Listing, change: Change, later: Callable[[], Sequence[Chang
         UndoConflictError: If later changes altered what the change did, or if nothing is left to undo.
         RuleError: If an entry that comes back breaks a rule, such as one that overlaps with an entry added since.
     """
-    if change.action == "set_mode" or (change.action == "undo" and change.details):
-        return _former_mode(listing, change)
     if change.action not in UNDOABLE:
         raise _refusal(change, _CANNOT.get(change.action, "it is not a change of the list"))
+    former = _former_settings(listing, change) if change.action == "set_mode" or change.details else None
+    if former is not None and not (change.before or change.after):
+        return former
     at = listing.at
     now = {entry.id: entry for entry in listing.entries}
     by_cidr = {entry.cidr: entry for entry in listing.entries}
@@ -103,10 +104,10 @@ def undoing(listing: Listing, change: Change, later: Callable[[], Sequence[Chang
         raise _refusal(change, f"{_some(over)} would have expired already", over)
     kept = {left.id for left in change.after}
     returning = [entry for entry in change.before if entry.id not in kept and entry.counts(at)]
-    if not (leaving or put_back or returning):
+    if not (leaving or put_back or returning or former):
         raise _refusal(change, "its entries have expired since", change.before or change.after)
     _check_rules(listing, leaving, put_back, returning, policy)
-    return listing.change(
+    made = listing.change(
         "undo",
         [*leaving, *(found for found, _ in put_back)],
         [
@@ -114,13 +115,17 @@ def undoing(listing: Listing, change: Change, later: Callable[[], Sequence[Chang
             *(listing.new_entry(entry.cidr, NewEntry.of(entry)) for entry in returning),
         ],
     )
+    return made if former is None else replace(made, details=former.details, settings=former.settings)
 
 
-def _former_mode(listing: Listing, change: Change) -> StoredChange:
-    """Return the change that sets the mode from before a change of the mode, unless it was set again since."""
+def _former_settings(listing: Listing, change: Change) -> StoredChange:
+    """Return the change that sets the settings from before a change of them, unless they were set again since."""
     details = change.details or {}
     now, then = settings_of(details.get("after") or {}), settings_of(details.get("before") or {})
-    if any(getattr(listing.owner, name) != value for name, value in now.items()):
+    differing = [name for name, value in now.items() if getattr(listing.owner, name) != value]
+    if differing and differing[0] not in DEFAULT_SETTINGS:
+        raise _refusal(change, f"the {differing[0].replace('_', ' ')} was set again since: set what is wanted")
+    if differing:
         raise _refusal(change, "the mode was set again, or has expired since: set the mode that is wanted")
     if then.get("mode_until") is not None and then["mode_until"] <= listing.at:
         ended = f"the mode {then['mode']} that it replaced would have ended at {then['mode_until'].isoformat()}"

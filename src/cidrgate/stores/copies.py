@@ -17,7 +17,7 @@ from cidrgate.stores.values import StoredAccount, StoredChange
 from cidrgate.values import Entry
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from cidrgate.stores.sql import Transaction
@@ -162,6 +162,7 @@ def insert_copies(
     at: datetime,
     actor: str | None,
     origin: Origin | None,
+    details: Mapping[str, dict[str, Any] | None],
 ) -> dict[str, int]:
     """Create accounts with their lists from copies, and log that.
 
@@ -172,6 +173,7 @@ def insert_copies(
         at: The time of the change, with a time zone.
         actor: Who makes the change, for the change log.
         origin: How the actor is known, and from where the change comes.
+        details: What the change log says about the settings of each account.
 
     Returns:
         The keys of the new accounts, by name.
@@ -196,7 +198,7 @@ def insert_copies(
         owner = StoredAccount(
             keys[copy.name], copy.name, copy.parent, copy.values["created_at"], copy.values["version"]
         )
-        made.append(StoredChange(owner, "create_account", actor=actor, origin=origin))
+        made.append(StoredChange(owner, "create_account", actor=actor, origin=origin, details=details[copy.name]))
         if copy.entries:
             made.append(StoredChange(owner, "add", after=tuple(lists[copy.name]), actor=actor, origin=origin))
     transaction.log(made, at=at)
@@ -212,6 +214,7 @@ def replace_by_copy(
     at: datetime,
     actor: str | None,
     origin: Origin | None,
+    details: dict[str, Any] | None,
 ) -> None:
     """Make an account what a copy of it is, and log that. Its version grows.
 
@@ -223,6 +226,7 @@ def replace_by_copy(
         at: The time of the change, with a time zone.
         actor: Who makes the change, for the change log.
         origin: How the actor is known, and from where the change comes.
+        details: What the change log says about the settings.
     """
     after = _new_lists(transaction, [copy])[copy.name]
     transaction.connection.execute(delete(entries).where(entries.c.account_id == owner.id))
@@ -231,7 +235,7 @@ def replace_by_copy(
     transaction.connection.execute(
         update(accounts).where(accounts.c.id == owner.id).values(copy.values | {"version": version})
     )
-    change = StoredChange(owner, "replace", tuple(listed), tuple(after), actor, origin=origin)
+    change = StoredChange(owner, "replace", tuple(listed), tuple(after), actor, origin=origin, details=details)
     transaction.log([change], at=at)
 
 

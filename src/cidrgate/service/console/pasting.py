@@ -10,7 +10,7 @@ MOST_PARTS = 500
 """The most networks that one text is split into."""
 
 _MOST_OF_A_RANGE = 64
-_SIGN = re.compile(r"[ \t]*+([/\u2010-\u2015\u2212-])[ \t]*+")
+_SIGN = re.compile(r"(?<![ \t])[ \t]*+([/\u2010-\u2015\u2212-])[ \t]*+")
 _CHUNKS = re.compile(r"[;|]")
 
 
