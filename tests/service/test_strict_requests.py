@@ -25,7 +25,17 @@ def document() -> dict[str, Any]:
 
 DOCUMENT = document()
 OPERATIONS = sorted(NEEDS)
-UNKNOWN = ["dry_run=true", "q=x", "Limit=1", "limit%00=1", "unknown", "%ff=1", "cursor[]=1", "confirm_=true"]
+UNKNOWN = [
+    "dry-run=true",
+    "dry_run=true",
+    "q=x",
+    "Limit=1",
+    "limit%00=1",
+    "unknown",
+    "%ff=1",
+    "cursor[]=1",
+    "confirm_=true",
+]
 PARAMETERS = [
     (route, one["name"])
     for route in OPERATIONS
@@ -36,6 +46,7 @@ PARAMETERS = [
 VALUES = {"limit": "1", "cursor": "IjEi", "address": "8.8.8.8", "confirm": "true"}
 VALUES |= {"order": "newest", "before": "9", "after": "1", "account": "acct-1", "parent": "acct-1", "containing": "a"}
 VALUES |= {"starting_with": "a", "covers": "8.8.8.8", "overlaps": "8.8.8.0/24"}
+VALUES |= dict.fromkeys(("recursive", "if_missing", "dry_run", "prune", "create", "strict"), "true")
 INTEGERS = [
     (route, one["in"], one["name"])
     for route in OPERATIONS
@@ -129,6 +140,8 @@ def token(api: Api) -> str:
 @rows("route", OPERATIONS)
 @rows("unknown", UNKNOWN)
 def test_a_parameter_that_is_not_known_is_refused(api: Api, token: str, route: str, unknown: str) -> None:
+    if (route, unknown.partition("=")[0]) in PARAMETERS:
+        return  # this route does know it
     before = api.manager.history()
     refused(sent(api, token, route, query=unknown))
     assert api.manager.history() == before
@@ -171,7 +184,15 @@ def test_an_integer_is_its_digits_alone(api: Api, token: str, parameter: tuple[s
 
 
 def test_every_integer_is_walked_over() -> None:
-    assert {name for _, _, name in INTEGERS} == {"limit", "before", "after", "entry_id", "entry_ids", "token_id"}
+    assert {name for _, _, name in INTEGERS} == {
+        "limit",
+        "before",
+        "after",
+        "entry_id",
+        "entry_ids",
+        "sequence",
+        "token_id",
+    }
 
 
 @rows("route", WITH_BODY)
