@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from sqlalchemy import JSON, Boolean, Integer, insert, select, text, update
 
 from cidrgate import Gate, RuleManager
+from cidrgate._engine import canonical_prefix
 from cidrgate.errors import InvalidAddressError
 from cidrgate.manager.modes import DEFAULT_SETTINGS
 from cidrgate.rules.account_names import can_name_account
@@ -183,6 +184,8 @@ def contents(url: str, *, keys: bool) -> dict[str, list[dict[str, Any]]]:
         store.close()
     for row in found["facts"]:
         del row["store_id"]
+    for row in found["entries"]:
+        row["cidr"] = canonical_prefix(row["cidr"])  # each database writes some networks in its own way
     if not keys:
         by_id = {row["id"]: row["name"] for row in found["accounts"]}
         matched = {row["entry_id"]: row["at"] for row in found["matches"]}

@@ -188,8 +188,9 @@ def test_accounts(cidrgate: Cidrgate) -> None:
     assert [line.split()[:3] for line in lines[1:]] == [
         ["acct-1", "1", "yes"],
         ["sub-1", "acct-1", "1"],
-        ["2", "accounts"],
+        ["2", "accounts", "(2"],
     ]
+    assert lines[-1] == "2 accounts (2 enforced)"
     for name, code, status in (
         ("acct-1", "account_exists", 5),
         (" x", "invalid_account", 3),

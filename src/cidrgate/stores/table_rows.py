@@ -6,6 +6,7 @@ numbers of one store, and an export replaces them by names.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -54,8 +55,9 @@ class RowField(NamedTuple):
 
     def to_json(self, value: Any) -> Any:
         """Return a value of the column as JSON has it."""
-        if self.name == "cidr":
-            return canonical_prefix(value)  # PostgreSQL writes ::1:2/128 as ::0.1.0.2/128
+        if self.name == "cidr" and value.startswith("::"):
+            with suppress(ValueError):  # what is no network stays as it is, for those who check it
+                return canonical_prefix(value)  # PostgreSQL writes ::1:2/128 as ::0.1.0.2/128
         return utc_text(value) if isinstance(value, datetime) else value
 
     def from_json(self, value: Any) -> Any:
