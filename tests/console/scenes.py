@@ -129,7 +129,7 @@ def _revoking(page: Page) -> None:
 
 def _notice(page: Page) -> None:
     page.goto("list?account=globex")
-    page.get_by_role("link", name="Edit").click()
+    page.get_by_role("row").get_by_role("link", name="Edit").click()
     label = page.get_by_label("Label")
     label.fill("Backup site" if label.input_value() == "Data centre" else "Data centre")
     page.get_by_role("button", name="Save").click()

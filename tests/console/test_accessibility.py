@@ -139,7 +139,7 @@ def test_everything_can_be_done_without_scripts(console: Console, visitors: Visi
     page.get_by_role("checkbox", name="Lock my own address out").check()
     page.get_by_role("button", name="Add to the list").click()
     expect(page.get_by_role("status")).to_contain_text("Added 8.8.8.8/32")
-    page.get_by_role("link", name="Edit").click()
+    page.get_by_role("row").get_by_role("link", name="Edit").click()
     page.get_by_label("CIDR", exact=True).fill("9.9.9.9")
     page.get_by_role("button", name="Save").click()
     page.get_by_role("button", name="Use 9.9.9.9/32").click()

@@ -238,7 +238,7 @@ def test_no_label_holds_what_a_client_chose(tmp_path: Path) -> None:
             ask(port, headers=headers, path="/v1/authorize")
         text = ask(port, path="/metrics").body.decode()
     labels = {name for family in text_string_to_metric_families(text) for one in family.samples for name in one.labels}
-    assert labels <= {"result", "reason", "le", "version"}
+    assert labels <= {"result", "reason", "le", "version", "mode"}
     assert len(text.splitlines()) < 200
 
 
