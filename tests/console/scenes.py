@@ -138,7 +138,7 @@ def _notice(page: Page) -> None:
 
 def _made_token(page: Page) -> None:
     page.goto("tokens/new?account=acme")
-    page.get_by_label("Name").fill("billing")
+    page.get_by_label("Name", exact=True).fill("billing")
     page.get_by_role("button", name="Create").click()
     expect(page.get_by_label("Token of")).to_be_visible()
 

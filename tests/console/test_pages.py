@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from typing import TYPE_CHECKING
 
@@ -52,7 +53,7 @@ def test_a_list_says_which_entries_are_in_use_where_that_is_known(console: Conso
     expect(unused).to_contain_text("not seen")
     used.get_by_role("link", name="Edit").click()
     page.get_by_role("button", name="Cancel").or_(page.get_by_role("link", name="Cancel")).click()
-    expect(used.get_by_role("cell")).to_have_count(7)
+    expect(used.get_by_role("cell")).to_have_count(page.get_by_role("columnheader").count() - 1)  # a header
 
 
 def test_an_empty_service_says_what_to_do(visitors: Visitors) -> None:
@@ -61,7 +62,7 @@ def test_an_empty_service_says_what_to_do(visitors: Visitors) -> None:
         page.goto("")
         expect(page.get_by_role("heading", name="No accounts yet")).to_be_visible()
         page.get_by_role("link", name="+ Create account").last.click()
-        page.get_by_label("Name").fill("Müller & Söhne / 1")
+        page.get_by_label("Name", exact=True).fill("Müller & Söhne / 1")
         page.get_by_role("button", name="Create").click()
         expect(page.get_by_role("heading", name="Müller & Söhne / 1")).to_be_visible()
         expect(page.get_by_role("heading", name="The list is empty")).to_be_visible()
@@ -84,12 +85,12 @@ def test_a_name_that_is_taken_is_refused_beside_what_was_typed(console: Console,
     account = console.account()
     page = visitors.person(console)
     page.goto("accounts/new")
-    page.get_by_label("Name").fill(account)
+    page.get_by_label("Name", exact=True).fill(account)
     page.get_by_role("button", name="Create").click()
     expect(page.get_by_role("alert")).to_contain_text(f"There is already an account “{account}”.")
     expect(page.get_by_role("alert")).to_be_focused()
-    expect(page.get_by_label("Name")).to_have_value(account)
-    page.get_by_label("Name").fill(f"{account}-sub")
+    expect(page.get_by_label("Name", exact=True)).to_have_value(account)
+    page.get_by_label("Name", exact=True).fill(f"{account}-sub")
     page.get_by_label("Parent").fill("nobody")
     page.get_by_role("button", name="Create").click()
     expect(page.get_by_role("alert")).to_contain_text("There is no account “nobody” that could be the parent.")
@@ -102,12 +103,14 @@ def test_a_subaccount_shows_what_it_inherits(console: Console, visitors: Visitor
     page.get_by_role("link", name="Subaccounts").click()
     expect(page.get_by_role("heading", name="No subaccounts")).to_be_visible()
     page.get_by_role("link", name="+ Create subaccount").click()
-    page.get_by_label("Name").fill(f"{account}-sub")
+    page.get_by_label("Name", exact=True).fill(f"{account}-sub")
     page.get_by_role("button", name="Create").click()
     expect(page.get_by_text("This is a subaccount: it inherits the list of")).to_be_visible()
     expect(page.get_by_role("row").filter(has_text="9.9.9.0/24")).to_contain_text("office")
     for control in ("+ Add", "Edit", "Add my address"):
-        expect(page.get_by_role("link", name=control)).to_have_count(0)
+        expect(
+            page.locator("main").get_by_role("link", name=re.compile(rf"^{re.escape(control)}(?! account)"))
+        ).to_have_count(0)
     expect(page.get_by_role("button", name="Delete")).to_have_count(0)
     page.get_by_role("link", name="History").click()
     expect(page.get_by_text("Added 9.9.9.0/24")).to_be_visible()
@@ -159,7 +162,7 @@ def test_a_token_is_made_used_and_revoked(console: Console, visitors: Visitors) 
     page = visitors.person(console)
     page.goto("tokens")
     page.get_by_role("link", name="+ Create token").click()
-    page.get_by_label("Name").fill(f"ci of {account}")
+    page.get_by_label("Name", exact=True).fill(f"ci of {account}")
     page.get_by_label("May").select_option("Read the list of one account")
     page.get_by_label("Account").fill("nobody")
     page.get_by_role("button", name="Create").click()
