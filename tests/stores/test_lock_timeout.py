@@ -251,7 +251,7 @@ def test_a_change_that_cannot_be_read_again_leaves_lists_that_are_known_to_be_ol
         manager.create_account("acct-1")
         manager.add("acct-1", ["8.8.8.0/24", "9.9.9.9/32"])
         with psycopg.connect(postgres_url) as other:
-            other.execute("LOCK TABLE cidrgate.facts IN ACCESS EXCLUSIVE MODE")
+            other.execute("LOCK TABLE cidrgate.alembic_version IN ACCESS EXCLUSIVE MODE")
             manager.remove("acct-1", "9.9.9.9/32")
             assert manager.staleness == float("inf")
             assert not manager.allows("acct-1", "9.9.9.9")
