@@ -195,7 +195,7 @@ def test_a_service_keeps_the_policy_of_its_manager() -> None:
 def test_what_names_no_guard_is_refused_and_told_which_there_are(api: Api, caller: Caller, sent: str) -> None:
     refused = caller.problem(422, "POST", f"{ENTRIES}?confirm={sent}", {"cidrs": "9.9.9.0/24"})
     assert refused["code"] == "invalid_request"
-    assert "'disable_enforcement' or 'lock_out'" in refused["detail"]
+    assert "'disable_enforcement', 'lock_out', 'other_list' or 'wide_entry'" in refused["detail"]
     assert api.manager.entries("acct-1") == []
 
 
