@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
+    from cidrgate.values import Mode
+
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
@@ -116,11 +118,19 @@ class FailingMatcher:
         self.error: BaseException | None = None
 
     def _publish_moved(
-        self, account: str, prefixes: Iterable[str], *, when_empty: Literal["allow", "deny"] = "allow"
+        self,
+        account: str,
+        prefixes: Iterable[str],
+        *,
+        when_empty: Literal["allow", "deny"] = "allow",
+        mode: Mode = "enforce",
     ) -> None:
         if self.error is not None:
             raise self.error
-        self._matcher.publish(account, prefixes, when_empty=when_empty)
+        self._matcher.publish(account, prefixes, when_empty=when_empty, mode=mode)
+
+    def mode(self, account: str) -> Mode:
+        return self._matcher.mode(account)
 
     def __contains__(self, account: str) -> bool:
         return account in self._matcher
