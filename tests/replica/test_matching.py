@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 START = datetime(2025, 6, 1, tzinfo=UTC)
 
 times = st.integers(0, 6).map(lambda hours: START + timedelta(hours=hours))
-cidrs = st.sampled_from(["8.8.8.0/24", "1.1.1.1/32", "9.9.9.9/32", "2606:4700::/32"])
+# PostgreSQL writes the last one as ::0.1.0.2/128.
+cidrs = st.sampled_from(["8.8.8.0/24", "1.1.1.1/32", "9.9.9.9/32", "2606:4700::/32", "::1:2/128"])
 details = st.builds(lambda said, end: said | {"expires_at": end}, all_details, st.none() | times)
 lists = st.dictionaries(cidrs, details)
 settings = st.builds(

@@ -36,6 +36,7 @@ __all__ = [
     "insert_entries",
     "insert_values",
     "select_entries",
+    "stored_cidr",
     "update_entry",
     "update_values",
 ]
@@ -129,6 +130,18 @@ def _check_names() -> None:
 _check_names()
 
 
+def stored_cidr(text: str) -> str:
+    """Return a network that a database has written as the engine writes it: PostgreSQL writes ::1:2/128 in another way.
+
+    Every reader of networks uses this, because they are compared as text.
+
+    Example:
+        >>> stored_cidr("::0.1.0.2/128"), stored_cidr("8.8.8.0/24")
+        ('::1:2/128', '8.8.8.0/24')
+    """
+    return canonical_prefix(text) if ":" in text and "." in text else text
+
+
 def entry_from_row(account: str, values: Sequence[Any]) -> Entry:
     """Return the entry of a row.
 
@@ -137,8 +150,7 @@ def entry_from_row(account: str, values: Sequence[Any]) -> Entry:
         values: The values of `select_entries`, without the account's key.
     """
     fields_of = dict(zip(_NAMES, values, strict=True))
-    if ":" in fields_of["cidr"] and "." in fields_of["cidr"]:
-        fields_of["cidr"] = canonical_prefix(fields_of["cidr"])  # PostgreSQL writes ::1:2/128 as ::0.1.0.2/128
+    fields_of["cidr"] = stored_cidr(fields_of["cidr"])
     return Entry(account=account, **fields_of)
 
 

@@ -37,6 +37,7 @@ from cidrgate.stores.entry_rows import (
     insert_entries,
     insert_values,
     select_entries,
+    stored_cidr,
     update_entry,
     update_values,
 )
@@ -202,6 +203,14 @@ _MANY = 1_000
 """The number of lists above which a query is large."""
 
 
+def _networks(joined: str | None) -> list[str]:
+    """Return the networks that a statement has joined."""
+    if not joined:
+        return []
+    found = joined.split(",")
+    return list(map(stored_cidr, found)) if "::" in joined and "." in joined else found
+
+
 def _stored_list(row: Sequence[Any]) -> StoredList:
     """Return the list of a row of `_select_whole_lists`."""
     _, name, parent, cidrs, expiries, enforced, mode, mode_until = row
@@ -209,8 +218,8 @@ def _stored_list(row: Sequence[Any]) -> StoredList:
     return StoredList(
         name,
         parent,
-        cidrs.split(",") if cidrs else [],
-        {cidr: datetime.fromisoformat(at).astimezone(UTC) for cidr, at in expiring.items()},
+        _networks(cidrs),
+        {stored_cidr(cidr): datetime.fromisoformat(at).astimezone(UTC) for cidr, at in expiring.items()},
         bool(enforced),
         mode,
         mode_until,
@@ -472,12 +481,10 @@ class Transaction(ABC):
         """Stream every account with the CIDRs of its own list, in the order in which they were created."""
         expiries: dict[str, dict[str, datetime]] = {}
         for name, cidr, expires_at in self._connection.execute(_select_expiring):
-            expiries.setdefault(name, {})[cidr] = expires_at
+            expiries.setdefault(name, {})[stored_cidr(cidr)] = expires_at
         with self._connection.execute(_select_lists, execution_options={"yield_per": _ROWS_A_FETCH}) as rows:
             for name, parent, cidrs, enforced, *mode in rows:
-                yield StoredList(
-                    name, parent, cidrs.split(",") if cidrs else [], expiries.get(name, {}), bool(enforced), *mode
-                )
+                yield StoredList(name, parent, _networks(cidrs), expiries.get(name, {}), bool(enforced), *mode)
 
     def lists_named(self, names: Collection[str]) -> list[StoredList]:
         """Return some accounts with the CIDRs of their own lists, in the order in which they were created."""

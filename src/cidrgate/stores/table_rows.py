@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sqlalchemy import JSON, BigInteger, Boolean, Integer
 from sqlalchemy.sql.elements import BindParameter, True_
 
-from cidrgate._engine import canonical_prefix
 from cidrgate.stores.bulk import compact
+from cidrgate.stores.entry_rows import stored_cidr
 from cidrgate.stores.schema import UtcTime, utc_text
 
 if TYPE_CHECKING:
@@ -55,9 +55,9 @@ class RowField(NamedTuple):
 
     def to_json(self, value: Any) -> Any:
         """Return a value of the column as JSON has it."""
-        if self.name == "cidr" and value.startswith("::"):
+        if self.name == "cidr":
             with suppress(ValueError):  # what is no network stays as it is, for those who check it
-                return canonical_prefix(value)  # PostgreSQL writes ::1:2/128 as ::0.1.0.2/128
+                return stored_cidr(value)
         return utc_text(value) if isinstance(value, datetime) else value
 
     def from_json(self, value: Any) -> Any:
