@@ -154,6 +154,7 @@ class FailedSignInLog:
                 log_event(logging.WARNING, "task_failed", f"failed sign-ins could not be logged in the store: {error}")
             return False
         self._complained = False
-        for _ in rows:
-            self._waiting.popleft()
+        for row in rows:
+            if self._waiting and self._waiting[0] is row:  # it may have been dropped, to make room for a newer one
+                self._waiting.popleft()
         return True
