@@ -14,8 +14,8 @@ from typing import IO, TYPE_CHECKING, Any, cast
 from cidrgate.cli.errors import BadRowsError, CommandError, RowProblem, shell_message
 from cidrgate.cli.output import DRY, counted
 from cidrgate.errors import AccountExistsError, SubaccountError
-from cidrgate.manager.backups import is_backup
-from cidrgate.manager.exports import is_export
+from cidrgate.manager.backups import BACKUP_FORMAT
+from cidrgate.manager.exports import EXPORT_FORMAT, has_format
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -116,9 +116,10 @@ def _refuse_inherited(account: Account) -> None:
 def exported_lines(stream: IO[bytes]) -> tuple[Iterator[str] | None, IO[bytes]]:
     """Return the lines of a file if it is an export, otherwise None; and the file from its beginning."""
     first = stream.readline(_LONGEST_FIRST_LINE)
-    if is_backup(first.decode("utf-8-sig", "replace")):
+    said = first.decode("utf-8-sig", "replace")
+    if has_format(said, BACKUP_FORMAT):
         raise CommandError("this file is a backup of a whole store: restore it with `cidrgate restore-backup`")
-    if is_export(first.decode("utf-8-sig", "replace")):
+    if has_format(said, EXPORT_FORMAT):
         return chain([first.decode("utf-8-sig")], (line.decode(errors="surrogateescape") for line in stream)), stream
     if stream.seekable():
         stream.seek(0)

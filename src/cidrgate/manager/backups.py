@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from cidrgate.stores import Transaction
     from cidrgate.stores.table_rows import RowField
 
-__all__ = ["BACKUP_FORMAT", "BackupReport", "backup_lines", "is_backup", "report_of_line", "restore_lines"]
+__all__ = ["BACKUP_FORMAT", "BackupReport", "backup_lines", "report_of_line", "restore_lines"]
 
 BACKUP_FORMAT = "cidrgate backup"
 """The member `format` of the first line."""
@@ -220,17 +220,3 @@ def _check_lists(transaction: Transaction) -> None:
             raise InvalidCopyError(f"account {name!r}: {error}; nothing was restored") from None
         if canonical != cidrs or ("parent" in account and cidrs):
             raise InvalidCopyError(f"the list of account {name!r} is invalid; nothing was restored")
-
-
-def is_backup(first_line: str) -> bool:
-    """Return whether a file with this first line is a backup, of whatever version.
-
-    Example:
-        >>> is_backup('{"format": "cidrgate backup", "version": 1}'), is_backup("account,cidr")
-        (True, False)
-    """
-    try:
-        record = json.loads(first_line)
-    except (ValueError, RecursionError):
-        return False
-    return isinstance(record, dict) and record.get("format") == BACKUP_FORMAT

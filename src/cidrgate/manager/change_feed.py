@@ -301,10 +301,8 @@ class ChangeFeed:
         """End the thread, and wake every subscriber, which then ends."""
         with self._lock:
             self.closed = True
-            subscribers = list(self._subscribers)
         self._wake()
-        for subscription in subscribers:
-            subscription.woken()
+        self._tell()
 
     def recent(self, after: int) -> list[Change] | None:
         """Return the rows after a sequence, if memory has all that the thread has read; otherwise None."""
@@ -312,6 +310,14 @@ class ChangeFeed:
             if self._complete_after is None or after < self._complete_after:
                 return None
             return [row for row in self._rows if row.sequence > after]
+
+    def _tell(self) -> None:
+        """Tell every subscriber that there may be news."""
+        with self._lock:
+            subscribers = list(self._subscribers)
+        for subscription in subscribers:
+            with suppress(RuntimeError):  # its event loop has ended
+                subscription.woken()
 
     def _wake(self) -> None:
         watch = self._watch
@@ -344,9 +350,7 @@ class ChangeFeed:
             except (StoreError, HistoryError):
                 with self._lock:
                     self._forget()  # subscribers read the store themselves, and learn what is wrong
-                    subscribers = list(self._subscribers)
-                for subscription in subscribers:
-                    subscription.woken()
+                self._tell()
                 time.sleep(_RETRY)
 
     def _follow(self, watch: Watch) -> bool:
@@ -356,9 +360,7 @@ class ChangeFeed:
         with self._lock:
             self._forget()
             self._complete_after = reader.after
-            subscribers = list(self._subscribers)
-        for subscription in subscribers:  # rows may have been committed since they subscribed
-            subscription.woken()
+        self._tell()  # rows may have been committed since they subscribed
         while not self._ends():
             rows = reader.read()
             if rows:
@@ -366,10 +368,7 @@ class ChangeFeed:
                     self._rows.extend(rows)
                     while len(self._rows) > _RECENT:
                         self._complete_after = self._rows.popleft().sequence
-                    subscribers = list(self._subscribers)
-                for subscription in subscribers:
-                    with suppress(RuntimeError):  # its event loop has ended
-                        subscription.woken()
+                self._tell()
             else:
                 watch.wait(_UNSETTLED if reader.unsettled else _POLL)
         return True

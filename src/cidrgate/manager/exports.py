@@ -57,8 +57,8 @@ __all__ = [
     "EXPORT_FORMAT",
     "check_version",
     "export_lines",
+    "has_format",
     "import_copies",
-    "is_export",
     "json_line",
     "object_of",
 ]
@@ -102,18 +102,20 @@ def object_of(line: str, number: int) -> dict[str, Any]:
     return record
 
 
-def is_export(first_line: str) -> bool:
-    """Return whether a file with this first line is an export, of whatever version.
+def has_format(first_line: str, name: str) -> bool:
+    """Return whether the first line of a file says that it has a format, of whatever version.
 
     Example:
-        >>> is_export('{"format": "cidrgate export", "version": 1}'), is_export("account,cidr")
-        (True, False)
+        >>> has_format('{"format": "cidrgate export", "version": 1}', EXPORT_FORMAT)
+        True
+        >>> has_format("account,cidr", EXPORT_FORMAT)
+        False
     """
     try:
         record = json.loads(first_line)
     except (ValueError, RecursionError):
         return False
-    return isinstance(record, dict) and record.get("format") == EXPORT_FORMAT
+    return isinstance(record, dict) and record.get("format") == name
 
 
 def export_lines(
