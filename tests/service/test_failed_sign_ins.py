@@ -1,4 +1,4 @@
-"""Failed sign-ins that wait for the store: none is forgotten that was not stored, also if new ones push out old ones."""
+"""Failed sign-ins that wait for the store: none that was not stored is forgotten, also if there are too many."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from cidrgate.stores import StoredAccount, Transaction
 
 __all__ = [
+    "check_parent",
     "existing_account",
     "find_account",
     "list_owner",
@@ -53,6 +54,29 @@ def parent_account(transaction: Transaction, name: str) -> StoredAccount:
             parent=found.parent,
         )
     return found
+
+
+def check_parent(name: str, parent: str | None, stored: StoredAccount | None, coming: bool | None) -> None:
+    """Refuse the parent of a new account if it does not exist, or is itself a subaccount.
+
+    Args:
+        name: The new account.
+        parent: The name of its parent, or None.
+        stored: The account of that name in the store, or None.
+        coming: Whether an account of that name that the same change creates may be a parent; None if there is none.
+
+    Raises:
+        AccountNotFoundError: If there is no such account.
+        SubaccountError: If the parent is a subaccount.
+    """
+    if parent is None:
+        return
+    if stored is None and coming is None:
+        raise no_such_account(parent)
+    if coming is False or (stored is not None and stored.parent is not None):
+        raise SubaccountError(
+            f"account {parent!r} is a subaccount and cannot have the subaccount {name!r}", account=name, parent=parent
+        )
 
 
 def list_owner(transaction: Transaction, account: StoredAccount) -> StoredAccount:

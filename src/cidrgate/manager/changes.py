@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Listing",
+    "canonical_or_itself",
     "addition",
     "changed",
     "check_expiry",
@@ -291,7 +292,7 @@ def replaced_list(listing: Listing, pieces: Sequence[NewEntry], policy: Policy) 
     for position, piece in enumerate(pieces):
         kept = None
         if isinstance(piece.expires_at, datetime):
-            kept = over.pop((_canonical_or_itself(piece.cidr), piece.expires_at), None)
+            kept = over.pop((canonical_or_itself(piece.cidr), piece.expires_at), None)
         if kept is None:
             counted.append(position)
         elif (altered := replace(kept, **piece.said())) != kept:
@@ -323,7 +324,7 @@ def _kept_networks(listing: Listing, pieces: Sequence[NewEntry]) -> list[str] | 
     listed = {entry.cidr for entry in listing.active()}
     if not 0 < len(pieces) <= len(listed):
         return None
-    cidrs = [_canonical_or_itself(piece.cidr) for piece in pieces]
+    cidrs = [canonical_or_itself(piece.cidr) for piece in pieces]
     return cidrs if len(set(cidrs)) == len(cidrs) and listed.issuperset(cidrs) else None
 
 
@@ -457,7 +458,7 @@ def named_entries(account: str, listed: Collection[Entry], which: Iterable[Entry
     found: dict[int, Entry] = {}
     missing: list[str | int] = []
     for key in map(entry_key, which):
-        entry_or_none = by_key.get(key if isinstance(key, int) else _canonical_or_itself(key))
+        entry_or_none = by_key.get(key if isinstance(key, int) else canonical_or_itself(key))
         if entry_or_none is None:
             missing.append(key)
         else:
@@ -483,7 +484,8 @@ def entry_key(which: EntryRef) -> int | str:
         raise TypeError(f"name an entry by its id, its network or the Entry, not by {which!r}") from None
 
 
-def _canonical_or_itself(text: str) -> str:
+def canonical_or_itself(text: str) -> str:
+    """Return the canonical text of a network; a text that is none is returned as it is."""
     try:
         return canonical_prefix(text.strip())
     except InvalidAddressError:

@@ -12,17 +12,15 @@ from datetime import UTC, datetime
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from cidrgate._engine import canonical_prefix
 from cidrgate.errors import (
     CidrgateError,
-    InvalidAddressError,
     InvalidExpiryError,
     RuleError,
     SubaccountError,
 )
-from cidrgate.manager.accounts import no_such_account
+from cidrgate.manager.accounts import check_parent, no_such_account
 from cidrgate.manager.change_requests import ListRequest, certain_expiry_time, worked_out
-from cidrgate.manager.changes import check_expiry, check_labels
+from cidrgate.manager.changes import canonical_or_itself, check_expiry, check_labels
 from cidrgate.manager.confirmations import refuse_unconfirmed
 from cidrgate.manager.policies import stored_policy
 from cidrgate.rules import split_submission, validate_addition
@@ -253,9 +251,9 @@ def apply_declared(
                 if not create:
                     raise no_such_account(name)
                 check_account_name(name)
-                _check_new_parent(
-                    name, one.parent, known, None if one.parent in problems else declared.get(one.parent or "")
-                )
+                planned = None if one.parent in problems else declared.get(one.parent or "")
+                coming = None if planned is None else planned.parent is None
+                check_parent(name, one.parent, known.get(one.parent or ""), coming)
             elif account.parent != one.parent:
                 raise _other_parent(account, one.parent)
             version = 0 if account is None else account.version
@@ -378,7 +376,7 @@ class _Maker:
             return listing.change(action)
         by_cidr = {entry.cidr: entry for entry in listing.entries}
         wanted, places = self._current(listing, by_cidr)
-        declared = {_canonical(piece.cidr) for piece in wanted}
+        declared = {canonical_or_itself(piece.cidr) for piece in wanted}
         others = [entry for entry in listing.active() if entry.cidr not in declared]
         self.kept = [] if self._prune else others
         cidrs = _validated(wanted, places, [entry.cidr for entry in self.kept], listing.policy)
@@ -404,7 +402,7 @@ class _Maker:
         wanted, places = [], []
         for place, piece in enumerate(pieces):
             over = isinstance(piece.expires_at, datetime) and _is_over(piece.expires_at, listing.at)
-            if not over or _canonical(piece.cidr) in by_cidr:
+            if not over or canonical_or_itself(piece.cidr) in by_cidr:
                 wanted.append(piece)
                 places.append(place)
         if pieces and not wanted and not (listing.entries and not self._prune):
@@ -434,31 +432,6 @@ def _validated(wanted: Sequence[NewEntry], places: Sequence[int], kept: Sequence
 
 def _is_over(expires_at: datetime, at: datetime) -> bool:
     return expires_at.utcoffset() is not None and expires_at <= at
-
-
-def _canonical(text: str) -> str:
-    try:
-        return canonical_prefix(text.strip())
-    except InvalidAddressError:
-        return text
-
-
-def _check_new_parent(
-    name: str,
-    parent: str | None,
-    known: Mapping[str, StoredAccount],
-    planned: DeclaredAccount | None,
-) -> None:
-    """Refuse a parent that does not exist and is not declared, or that is itself a subaccount."""
-    if parent is None:
-        return
-    stored = known.get(parent)
-    if stored is None and planned is None:
-        raise no_such_account(parent)
-    if (stored is not None and stored.parent is not None) or (planned is not None and planned.parent is not None):
-        raise SubaccountError(
-            f"account {parent!r} is a subaccount and cannot have the subaccount {name!r}", account=name, parent=parent
-        )
 
 
 def _other_parent(account: StoredAccount, declared: str | None) -> SubaccountError:

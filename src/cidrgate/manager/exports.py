@@ -30,7 +30,7 @@ from cidrgate.errors import (
     RuleError,
     SubaccountError,
 )
-from cidrgate.manager.accounts import no_such_account
+from cidrgate.manager.accounts import check_parent, no_such_account
 from cidrgate.manager.confirmations import disables_enforcement, unconfirmed
 from cidrgate.manager.copied_settings import account_of_copy, check_settings, settings_details
 from cidrgate.manager.importing import ImportReport
@@ -215,7 +215,9 @@ def import_copies(
         unchanged = 0
         for copy in part:
             try:
-                _check_parent(copy, known, reader.parents)
+                check_parent(
+                    copy.name, copy.parent, known.get(copy.parent or ""), reader.parents.get(copy.parent or "")
+                )
                 if copy.name not in known:
                     if not create:
                         raise no_such_account(copy.name)
@@ -292,21 +294,6 @@ def _comparable(account: dict[str, Any], listed: list[dict[str, Any]]) -> _Recor
         return {name: value for name, value in record.items() if name not in _CHANGES_BY_ITSELF}
 
     return without(account), sorted(map(without, listed), key=lambda entry: str(entry["cidr"]))
-
-
-def _check_parent(copy: AccountCopy, known: dict[str, StoredAccount], parents: dict[str, bool]) -> None:
-    """Refuse a subaccount whose parent does not exist, or is itself a subaccount."""
-    if copy.parent is None:
-        return
-    if copy.parent not in known and copy.parent not in parents:
-        raise no_such_account(copy.parent)
-    stored = known.get(copy.parent)
-    if parents.get(copy.parent) is False or (stored is not None and stored.parent is not None):
-        raise SubaccountError(
-            f"account {copy.parent!r} is a subaccount and cannot have the subaccount {copy.name!r}",
-            account=copy.name,
-            parent=copy.parent,
-        )
 
 
 def _check_replacement(
