@@ -23,6 +23,7 @@ _PUBLIC = {
         "Account",
         "AccountDeletion",
         "Change",
+        "Observation",
         "Origin",
         "OriginKind",
         "ListChange",

@@ -69,6 +69,7 @@ from cidrgate.values import (
     ListChange as ListChange,
     ListState as ListState,
     NewEntry as NewEntry,
+    Observation as Observation,
     Origin as Origin,
     OriginKind as OriginKind,
     Prefix as Prefix,

@@ -31,6 +31,7 @@ __all__ = [
     "ListState",
     "Mode",
     "NewEntry",
+    "Observation",
     "Origin",
     "OriginKind",
     "Prefix",
@@ -732,6 +733,27 @@ class Decision:
     def __bool__(self) -> bool:
         """Return `allowed`."""
         return self.allowed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """What was seen of one address, or of one network, that acted for an account in the past.
+
+    Attributes:
+        account: The account for which it acted.
+        network: The address as a canonical CIDR (`/32` or `/128`), or a wider network if addresses were truncated.
+        allowed: Whether the requests were allowed. What was allowed and what was denied are two observations.
+        requests: How many requests there were; at least 1.
+        first_seen: The time of the first request, with a time zone.
+        last_seen: The time of the last request, with a time zone.
+    """
+
+    account: str
+    network: str
+    allowed: bool
+    requests: int
+    first_seen: datetime
+    last_seen: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,1 @@
+"""Formatters: lists as configuration of other programs that can enforce them."""

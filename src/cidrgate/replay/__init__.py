@@ -1,0 +1,1 @@
+"""Replay: what lists of rules would have decided about the requests in logs."""

@@ -1,0 +1,1 @@
+"""Traffic: which addresses act for which account, gathered beside the hot path and kept for a number of days."""
