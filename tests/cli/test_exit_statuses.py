@@ -33,7 +33,7 @@ DOCS = Path(__file__).parents[2] / "docs" / "cli.md"
 
 EXPECTED = {
     2: "CidrgateError CommandError InvalidAddressError MissingAccountError UnclearAccountError MissingExtraError "
-    "ProxyProtocolError SnapshotError CredentialEndedError",
+    "ProxyProtocolError SnapshotError CredentialEndedError LogError",
     3: "RuleError UnconfirmedChangeError WouldDisableEnforcementError WouldLockOutCallerError WouldUseOtherListError "
     "WouldAddWideEntryError SubaccountError AccountHasSubaccountsError InvalidAccountError InvalidTextError "
     "InvalidExpiryError InvalidScopeError NotConfirmedError BadRowsError InvalidCopyError",
