@@ -70,6 +70,7 @@ _PUBLIC = {
         "SnapshotError",
         "InvalidCopyError",
         "StoreNotEmptyError",
+        "RecommendationError",
         "ProxyProtocolError",
         "UnclearAccountError",
         "InvalidScopeError",
