@@ -13,15 +13,11 @@ from functools import cached_property
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_network
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar
 
-import numpy as np
-
 from cidrgate._engine import PrefixTrie
 from cidrgate.rules.decisions import enforced
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-
-    from numpy.typing import NDArray
 
     from cidrgate.values import Account, Entry, Observation
 
@@ -351,8 +347,13 @@ class _Affected:
 
 _AFFECTED = ("newly_denied", "newly_allowed", "partly_denied", "partly_allowed")
 _STILL = ("still_allowed", "still_denied", "still_mixed")
-_OF_ADDRESS = ("still_denied", "newly_allowed", "newly_denied", "still_allowed")
-"""What happens to an address, by a number of two bits: allowed before the change, allowed after it."""
+_OF_ADDRESS = {
+    (False, False): ("still_denied",),
+    (False, True): ("newly_allowed",),
+    (True, False): ("newly_denied",),
+    (True, True): ("still_allowed",),
+}
+"""What happens to an address, by whether it is allowed before and after the change."""
 
 
 class _Found:
@@ -477,10 +478,9 @@ class _Deciding:
         """Yield the networks, each with what the change does to its requests: names in an evaluation."""
         single = [network for network in networks if _is_address(network)]
         addresses = [network.rpartition("/")[0] for network in single]
-        effects = self._before.contains(addresses) * 2 + self._after.contains(addresses)
-        of_address = [(_OF_ADDRESS[number],) for number in range(4)]
-        for network, effect in zip(single, effects.tolist(), strict=True):
-            yield network, of_address[effect]
+        allowed = zip(self._before.contains(addresses), self._after.contains(addresses), strict=True)
+        for network, before_and_after in zip(single, allowed, strict=True):
+            yield network, _OF_ADDRESS[before_and_after]
         if len(single) < len(networks):
             for network in networks:
                 if not _is_address(network):
@@ -518,11 +518,12 @@ class _Allowed:
         of_six = [network for network in parsed if isinstance(network, IPv6Network)]
         return PrefixTrie([*map(str, collapse_addresses(of_four)), *map(str, collapse_addresses(of_six))])
 
-    def contains(self, addresses: list[str]) -> NDArray[np.uint8]:
-        """Return 1 for each address that the list allows, and 0 for each other."""
+    def contains(self, addresses: list[str]) -> list[bool]:
+        """Return for each address whether the list allows it."""
         if self._networks is None:
-            return np.ones(len(addresses), dtype=np.uint8)
-        return self._trie.contains_many(addresses).astype(np.uint8)
+            return [True] * len(addresses)
+        found: list[bool] = self._trie.contains_many(addresses).tolist()
+        return found
 
     def part(self, network: str) -> list[str]:
         """Return the part of a network that the list allows, as the fewest networks."""
