@@ -1,4 +1,4 @@
-"""Erasing personal data: what people wrote and who they are, in old rows of the log and in old entries; and old traffic.
+"""Erasing personal data: what people wrote and who they are, in old rows of the log and of entries; and old traffic.
 
 The log still describes the lists: a text that an old row loses is also erased from the later copies of the same entry
 or account. Texts that a list or an account still shows stay everywhere.
