@@ -39,6 +39,7 @@ _PUBLIC = {
         "Problem",
         "ProblemCode",
         "CidrgateError",
+        "NoTrafficError",
         "NotFoundError",
         "ConflictError",
         "RuleError",

@@ -19,6 +19,7 @@ from cidrgate.errors import (
     InvalidTextError as InvalidTextError,
     MissingExtraError as MissingExtraError,
     NotFoundError as NotFoundError,
+    NoTrafficError as NoTrafficError,
     OutcomeUnknownError as OutcomeUnknownError,
     Problem as Problem,
     ProblemCode as ProblemCode,

@@ -46,6 +46,7 @@ __all__ = [
     "InvalidExpiryError",
     "HistoryError",
     "UndoConflictError",
+    "NoTrafficError",
     "SnapshotError",
     "InvalidCopyError",
     "ProxyProtocolError",
@@ -467,6 +468,12 @@ class UndoConflictError(ConflictError):
         self.sequence = sequence
         self.entries = tuple(entries)
         self.later = later
+
+
+class NoTrafficError(NotFoundError):
+    """No traffic is stored, so nothing is known of who uses the lists."""
+
+    code = "no_traffic"
 
 
 class SnapshotError(CidrgateError):

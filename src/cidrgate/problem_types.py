@@ -303,6 +303,13 @@ PROBLEM_TYPES: Final = (
         "Repeat the request later. The log names the cause.",
     ),
     _of(
+        errors.NoTrafficError,
+        None,
+        "No traffic",
+        "No traffic is stored, so it is not known who uses the lists.",
+        "Record it with `--traffic`, or evaluate observations of a log.",
+    ),
+    _of(
         errors.SnapshotError,
         None,
         "Invalid snapshot",
