@@ -303,6 +303,13 @@ PROBLEM_TYPES: Final = (
         "Repeat the request later. The log names the cause.",
     ),
     _of(
+        errors.NoTrafficError,
+        None,
+        "No traffic",
+        "No traffic is stored, so it is not known who uses the lists.",
+        "Record it with `--traffic`, or evaluate observations of a log.",
+    ),
+    _of(
         errors.SnapshotError,
         None,
         "Invalid snapshot",
@@ -315,6 +322,13 @@ PROBLEM_TYPES: Final = (
         "Invalid export or backup",
         "The file is not an export or a backup, is damaged or incomplete, or is of a newer version.",
         "Write it again with `cidrgate export` or `cidrgate backup`. The message names the line.",
+    ),
+    _of(
+        errors.RecommendationError,
+        None,
+        "No such list",
+        "No list does all that was asked of a recommendation: too few entries are allowed, or a forced network is not.",
+        "Allow as many entries as the error names, or leave out the forced networks that it names.",
     ),
     _of(
         errors.StoreNotEmptyError,

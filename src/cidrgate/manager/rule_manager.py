@@ -64,6 +64,7 @@ from cidrgate.manager.declared import (
     in_parts,
 )
 from cidrgate.manager.erasing import erasure
+from cidrgate.manager.evaluations import changed_list, evaluation_of
 from cidrgate.manager.exports import export_lines, import_copies
 from cidrgate.manager.importing import ImportReport, import_lists, in_background
 from cidrgate.manager.last_matches import LastMatches
@@ -100,6 +101,7 @@ if TYPE_CHECKING:
     from typing import TypeAlias, Unpack
 
     from cidrgate._engine import Matcher
+    from cidrgate.foresight.evaluation import ChangedList, Evaluation
     from cidrgate.replica.replica import OnStale
     from cidrgate.rules.policy import PolicyChange, PolicyOptions, PolicyState
     from cidrgate.rules.submission import Submission
@@ -117,6 +119,7 @@ if TYPE_CHECKING:
         ListState,
         Mode,
         NewEntry,
+        Observation,
         Prefix,
     )
 
@@ -404,6 +407,27 @@ class RuleManager:
             StoreError: If the store cannot be read.
         """
         return queries.last_matches(self._store, account)
+
+    def traffic(self, account: str, days: int = 30, *, whole_list: bool = False) -> list[Observation]:
+        """Return which addresses acted for an account in the last days, the most requests first.
+
+        The result contains only requests to processes that record traffic; see `Traffic`. An account without a record
+        has an empty result.
+
+        Args:
+            account: The account, or a subaccount, as the one that acted.
+            days: How many days in UTC to look back, with today.
+            whole_list: Whether to return the observations of every account that has the same list: of a parent and all
+                of its subaccounts, whichever of them is named.
+
+        Raises:
+            AccountNotFoundError: If there is no such account.
+            TypeError: If `days` is no whole number, or `whole_list` is neither True nor False.
+            ValueError: If `days` is less than 1.
+            StoreError: If the store cannot be read.
+        """
+        truth(whole_list, "whole_list")
+        return queries.traffic(self._store, account, days, whole_list=whole_list)
 
     def _listing_with_matches(self, account: str) -> tuple[Account, list[Entry], dict[int, datetime]]:
         """Return what `listing` and `last_matches` return, read at the same moment."""
@@ -1465,17 +1489,17 @@ class RuleManager:
         entries, display names, and the reasons of modes. The same texts are erased from later copies of these entries
         and accounts, so the log still describes the lists. Entries of that age also lose their author in their list.
         What a list or an account still shows stays: its labels, its display name, and the reason of its mode. Edit
-        these first if they are personal data.
+        these first if they are personal data. Observations of traffic are deleted if their day is older.
 
         Args:
             older_than: The age above which data is erased, in seconds or as a `timedelta`.
-            account: Only the rows and entries of this account, also if it was deleted; None for all accounts, and for
-                events of the store such as sign-ins.
+            account: Only the rows, entries and observations of this account, also if it was deleted; None for all
+                accounts, and for events of the store such as sign-ins.
             actor: Who erases it, for the change log, which gets a row about it.
 
         Returns:
-            The number of rows of the change log and entries that lost something. A manager that makes dry runs erases
-            nothing, and returns how many would.
+            The number of rows of the change log and entries that lost something, and of deleted observations. A manager
+            that makes dry runs erases nothing, and returns how many would.
 
         Raises:
             TypeError: If the age is not a duration.
@@ -1930,6 +1954,75 @@ class RuleManager:
                 progress(len(part))
         order = {name: place for place, name in enumerate(accounts)}
         return replace(report, changes=tuple(sorted(report.changes, key=lambda one: order[one.account])))
+
+    def evaluate(
+        self,
+        account: str | None,
+        change: Callable[[Self], object],
+        days: int = 30,
+        *,
+        observations: Iterable[Observation] | None = None,
+    ) -> Evaluation:
+        """Return what a change would do to the requests of the past: who would be denied, and who would be allowed.
+
+        The change is only tried. Requests of subaccounts count for the list that they inherit. An address that was not
+        observed is in no number, and `unknown` says what else is not known. What gates answer for unknown accounts is
+        no part of an evaluation: evaluate changes of lists, of modes and of parents.
+
+        Args:
+            account: Only the requests of this account, and of the subaccounts that inherit its list; None for those of
+                every account whose list the change alters.
+            change: Makes the change with the manager that it is given: a dry run of this one. It may change several
+                lists, such as `apply` does, each of them once.
+            days: How many days in UTC of the stored traffic to look at, with today.
+            observations: What to evaluate instead of the stored traffic, such as the observations of a log; `days` has
+                no meaning for them. Those of the affected accounts are held in memory.
+
+        Raises:
+            CidrgateError: Every error that the change itself raises, except that it is not confirmed.
+            NoTrafficError: If no traffic is stored, and no observations are given.
+            ValueError: If `days` is less than 1, or the change does not change the list of the account, changes a list
+                twice or deletes an account.
+            StoreError: If the store cannot be read.
+
+        Example:
+            >>> from cidrgate.values import Observation
+            >>> at = datetime(2027, 1, 2, tzinfo=UTC)
+            >>> seen = Observation(
+            ...     account="acct-1", network="8.8.8.8/32", allowed=True, requests=7, first_seen=at, last_seen=at
+            ... )
+            >>> with RuleManager.open("memory://") as manager:
+            ...     account = manager.create_account("acct-1")
+            ...     added = manager.add("acct-1", "8.8.8.0/24, 1.1.1.1/32")
+            ...     evaluation = manager.evaluate(
+            ...         "acct-1", lambda dry: dry.remove("acct-1", "8.8.8.0/24"), observations=[seen]
+            ...     )
+            >>> evaluation.newly_denied.requests, evaluation.newly_denied.named[0].network
+            (7, '8.8.8.8/32')
+        """
+        whole_number(days, "days", least=1)
+        at = datetime.now(UTC)
+        changes: dict[str, ChangedList] = {}
+
+        def tried(outcome: ListOutcome) -> None:
+            name = outcome.account.name
+            if name in changes:
+                raise ValueError(f"the change alters the list of account {name!r} twice: evaluate one change of it")
+            changes[name] = changed_list(outcome, at)
+
+        made = change(self.with_hooks(before_store=tried, dry_run=True))
+        if isinstance(made, AccountDeletion):
+            raise ValueError("the deletion of an account cannot be evaluated: gates decide about unknown accounts")
+        if account is not None and account not in changes and self.account(account).parent not in changes:
+            raise ValueError(f"the change does not change the list of account {account!r}")
+        return evaluation_of(
+            self._store, [*changes.values()], at=at, days=days, account=account, observations=observations
+        )
+
+    def _evaluation(self, outcomes: Iterable[ListOutcome], days: int = 30) -> Evaluation:
+        """Return what tried changes would do to the requests of the past; see `evaluate`."""
+        at = datetime.now(UTC)
+        return evaluation_of(self._store, [changed_list(outcome, at) for outcome in outcomes], at=at, days=days)
 
     def with_hooks(
         self,

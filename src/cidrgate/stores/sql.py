@@ -174,6 +174,12 @@ _count_subaccounts = (
     .where(in_keys(accounts.c.parent_id, "ids"))
     .group_by(accounts.c.parent_id)
 )
+_select_subaccounts = (
+    select(_parents.c.name, accounts.c.name)
+    .join_from(_parents, accounts, accounts.c.parent_id == _parents.c.id)
+    .where(in_keys(_parents.c.name, "names"))
+    .order_by(accounts.c.name)
+)
 _raise_versions = update(accounts).where(in_keys(accounts.c.id, "ids")).values(version=accounts.c.version + 1)
 _insert_changes = insert(changes)
 _delete_entry = delete(entries).where(entries.c.id == bindparam("entry_id"))
@@ -384,6 +390,13 @@ class Transaction(ABC):
                 statement = statement.where(in_keys(accounts.c.id, "found"))
                 keys["found"] = found
         return [StoredAccount(*row).value() for row in self._connection.execute(statement.where(*named), keys)]
+
+    def subaccounts_of(self, names: Collection[str]) -> dict[str, list[str]]:
+        """Return the names of the subaccounts of some accounts, sorted, by the account; others are left out."""
+        found: dict[str, list[str]] = {}
+        for parent, name in self._connection.execute(_select_subaccounts, {"names": list(names)}):
+            found.setdefault(parent, []).append(name)
+        return found
 
     def _accounts_found(
         self, containing: str, starting_with: str, named: Sequence[ColumnElement[bool]]

@@ -1,0 +1,562 @@
+"""Evaluation: which of the requests of the past a changed list would decide in another way.
+
+A list is the networks that it allows. Observations are of single addresses, or of networks if addresses were truncated.
+A list can allow a part of such a network; nobody knows then which of its requests came from that part, and the
+evaluation says so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_network
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar
+
+from cidrgate._engine import PrefixTrie
+from cidrgate.rules.decisions import enforced
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+
+    from cidrgate.values import Account, Entry, Observation
+
+__all__ = [
+    "MOST_NAMED",
+    "AccountEvaluation",
+    "AffectedNetwork",
+    "AffectedTraffic",
+    "ChangedList",
+    "Evaluation",
+    "PastTraffic",
+    "TrafficTotal",
+    "Unknown",
+    "UnknownCode",
+    "allowed_networks",
+    "evaluate",
+]
+
+MOST_NAMED = 1_000
+"""How many networks, and how many accounts, an evaluation names; it counts the others."""
+
+_Ranked = TypeVar("_Ranked")
+
+UnknownCode: TypeAlias = Literal["no_traffic", "short_window", "truncated", "missed"]
+"""Why an evaluation does not know something. Later versions may add values."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrafficTotal:
+    """A sum of observed requests.
+
+    Attributes:
+        addresses: From how many single addresses they came.
+        networks: From how many networks, of which the addresses were truncated, they came.
+        requests: How many requests they are.
+    """
+
+    addresses: int = 0
+    networks: int = 0
+    requests: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AffectedNetwork:
+    """An address or a network whose requests a change affects.
+
+    Attributes:
+        account: The account for which it acted.
+        network: The address as a canonical CIDR, or a wider network if addresses were truncated.
+        requests: How many requests were observed, allowed and denied.
+        first_seen: The time of the first of them, with a time zone.
+        last_seen: The time of the last of them, with a time zone.
+    """
+
+    account: str
+    network: str
+    requests: int
+    first_seen: datetime
+    last_seen: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AffectedTraffic(TrafficTotal):
+    """A sum of requests that a change affects, with the networks from which most of them came.
+
+    Attributes:
+        addresses: From how many single addresses they came; an address that acted for two accounts counts twice.
+        networks: From how many networks, of which the addresses were truncated, they came.
+        requests: How many requests they are.
+        accounts: For how many accounts they were.
+        named: The first `MOST_NAMED` of these addresses and networks, those with the most requests first.
+    """
+
+    accounts: int = 0
+    named: tuple[AffectedNetwork, ...] = ()
+
+    @property
+    def more(self) -> int:
+        """How many addresses and networks are not named."""
+        return self.addresses + self.networks - len(self.named)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountEvaluation:
+    """What a change would do to the observed requests of one account.
+
+    Attributes:
+        account: The account.
+        newly_denied: What would be denied and is allowed now.
+        newly_allowed: What would be allowed and is denied now.
+        partly_denied: Networks of which a part would be denied that is allowed now.
+        partly_allowed: Networks of which a part would be allowed that is denied now.
+    """
+
+    account: str
+    newly_denied: TrafficTotal
+    newly_allowed: TrafficTotal
+    partly_denied: TrafficTotal
+    partly_allowed: TrafficTotal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unknown:
+    """Something that an evaluation does not know.
+
+    Attributes:
+        code: `no_traffic` for accounts of which no request was observed, `short_window` if requests were observed for a
+            shorter time than was asked, `truncated` for networks of which the change affects a part, `missed` for
+            requests whose addresses were not kept.
+        text: What is not known, and why, in one sentence.
+    """
+
+    code: UnknownCode
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """What a change of lists would do to the requests that were observed.
+
+    It compares the lists as they are now with the lists after the change, whatever was decided when the requests came.
+    An address that was not observed is in no number: `unknown` says what else is not known.
+
+    Attributes:
+        days: For how many days back the observations were asked for; None for all of them.
+        since: From when on requests were observed; None if that is unknown, because there are none.
+        until: When the evaluation was made.
+        lists: How many lists the change alters.
+        newly_denied: What would be denied and is allowed now.
+        newly_allowed: What would be allowed and is denied now.
+        partly_denied: Networks of which a part would be denied that is allowed now. Which of their requests came from
+            that part is unknown.
+        partly_allowed: Networks of which a part would be allowed that is denied now, in the same way. A network can be
+            in both.
+        still_allowed: What is allowed before and after the change.
+        still_denied: What is denied before and after the change.
+        still_mixed: Networks of which a part is allowed, and the same part before and after the change.
+        accounts: The accounts that are affected, those with the most requests that would be denied first; the first
+            `MOST_NAMED`.
+        more_accounts: How many accounts are affected beyond those in `accounts`.
+        unknown: What is not known. Empty only if requests of each account were observed for the whole time.
+    """
+
+    days: int | None
+    since: datetime | None
+    until: datetime
+    lists: int
+    newly_denied: AffectedTraffic
+    newly_allowed: AffectedTraffic
+    partly_denied: AffectedTraffic
+    partly_allowed: AffectedTraffic
+    still_allowed: TrafficTotal
+    still_denied: TrafficTotal
+    still_mixed: TrafficTotal
+    accounts: tuple[AccountEvaluation, ...]
+    more_accounts: int
+    unknown: tuple[Unknown, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangedList:
+    """A list before and after a change, as the networks that it allows.
+
+    Attributes:
+        accounts: The accounts for which the list decides.
+        before: The networks before the change, as canonical CIDRs; None for every address.
+        after: The networks after the change, in the same way.
+    """
+
+    accounts: tuple[str, ...]
+    before: Collection[str] | None
+    after: Collection[str] | None
+
+
+@dataclass(frozen=True, slots=True)
+class PastTraffic:
+    """Observed requests of accounts, and how complete they are.
+
+    Attributes:
+        observations: The observations, in any order. Several of one address are added up.
+        since: From when on requests were observed; None if only the observations say it.
+        missed: How many requests were not observed, or were observed without that their addresses were kept.
+    """
+
+    observations: Iterable[Observation]
+    since: datetime | None = None
+    missed: int = 0
+
+
+def allowed_networks(entries: Collection[Entry], account: Account | None, at: datetime) -> tuple[str, ...] | None:
+    """Return the networks that a list allows, as canonical CIDRs; None for every address.
+
+    Args:
+        entries: The whole list, including expired entries.
+        account: The account whose list it is; None for an account with the default settings.
+        at: The time at which entries match or not, with a time zone.
+    """
+    if not enforced(entries, account, at):
+        return None
+    return tuple(entry.cidr for entry in entries if entry.matches(at))
+
+
+def evaluate(
+    changes: Iterable[tuple[ChangedList, PastTraffic]],
+    *,
+    at: datetime,
+    days: int | None = None,
+    most: int = MOST_NAMED,
+) -> Evaluation:
+    """Return what changes of lists would do to requests of the past.
+
+    Only one list and its traffic are in memory at a time, besides what the evaluation names.
+
+    Args:
+        changes: The lists and their traffic. No account may come twice.
+        at: The time of the evaluation, with a time zone.
+        days: For how many days before `at` the observations count; None for all of them.
+        most: How many networks and accounts to name.
+
+    Example:
+        >>> from cidrgate.values import Observation
+        >>> at = datetime(2026, 1, 2, tzinfo=UTC)
+        >>> seen = Observation(
+        ...     account="acct-1", network="8.8.8.8/32", allowed=True, requests=7, first_seen=at, last_seen=at
+        ... )
+        >>> change = ChangedList(accounts=("acct-1",), before=["8.8.8.0/24", "1.1.1.1/32"], after=["1.1.1.1/32"])
+        >>> evaluation = evaluate([(change, PastTraffic([seen]))], at=at)
+        >>> evaluation.newly_denied.requests, evaluation.newly_denied.named[0].network
+        (7, '8.8.8.8/32')
+    """
+    begin = None if days is None else at - timedelta(days=days)
+    found = _Found(most)
+    for changed, traffic in changes:
+        found.add(changed, traffic, begin)
+    since = found.begun if begin is None or found.begun is None else max(begin, found.begun)
+    return Evaluation(
+        days=days,
+        since=since,
+        until=at,
+        lists=found.lists,
+        newly_denied=found.affected["newly_denied"].result(),
+        newly_allowed=found.affected["newly_allowed"].result(),
+        partly_denied=found.affected["partly_denied"].result(),
+        partly_allowed=found.affected["partly_allowed"].result(),
+        still_allowed=found.still["still_allowed"].result(),
+        still_denied=found.still["still_denied"].result(),
+        still_mixed=found.still["still_mixed"].result(),
+        accounts=tuple(found.accounts.first()),
+        more_accounts=found.accounts.more,
+        unknown=tuple(_unknown(found, since, begin, days)),
+    )
+
+
+@dataclass(slots=True)
+class _Total:
+    """A sum of requests while observations are added up."""
+
+    addresses: int = 0
+    networks: int = 0
+    requests: int = 0
+
+    def add(self, network: str, requests: int) -> None:
+        if _is_address(network):
+            self.addresses += 1
+        else:
+            self.networks += 1
+        self.requests += requests
+
+    def __iadd__(self, other: _Total) -> _Total:
+        self.addresses += other.addresses
+        self.networks += other.networks
+        self.requests += other.requests
+        return self
+
+    def result(self) -> TrafficTotal:
+        return TrafficTotal(addresses=self.addresses, networks=self.networks, requests=self.requests)
+
+
+class _First(Generic[_Ranked]):
+    """The first few of many items, by a rank. It holds at most twice as many as it keeps."""
+
+    def __init__(self, most: int, rank: Callable[[_Ranked], Any]) -> None:
+        self._most = most
+        self._rank = rank
+        self._items: list[_Ranked] = []
+        self._count = 0
+
+    def add(self, item: _Ranked) -> None:
+        self._items.append(item)
+        self._count += 1
+        if len(self._items) > 2 * self._most:
+            self._items = self.first()
+
+    def first(self) -> list[_Ranked]:
+        return sorted(self._items, key=self._rank)[: self._most]
+
+    @property
+    def more(self) -> int:
+        return max(0, self._count - self._most)
+
+
+class _Affected:
+    """A sum of requests that a change affects, and the networks from which most of them came."""
+
+    def __init__(self, most: int) -> None:
+        self._total = _Total()
+        self._accounts = 0
+        self._named = _First[AffectedNetwork](most, lambda one: (-one.requests, one.account, one.network))
+
+    def add(self, networks: Sequence[AffectedNetwork], total: _Total) -> None:
+        """Add what is affected of one account."""
+        self._total += total
+        self._accounts += bool(networks)
+        for one in networks:
+            self._named.add(one)
+
+    def result(self) -> AffectedTraffic:
+        total = self._total
+        return AffectedTraffic(
+            addresses=total.addresses,
+            networks=total.networks,
+            requests=total.requests,
+            accounts=self._accounts,
+            named=tuple(self._named.first()),
+        )
+
+
+_AFFECTED = ("newly_denied", "newly_allowed", "partly_denied", "partly_allowed")
+_STILL = ("still_allowed", "still_denied", "still_mixed")
+_OF_ADDRESS = {
+    (False, False): ("still_denied",),
+    (False, True): ("newly_allowed",),
+    (True, False): ("newly_denied",),
+    (True, True): ("still_allowed",),
+}
+"""What happens to an address, by whether it is allowed before and after the change."""
+
+
+class _Found:
+    """What is known of the lists that were added so far.
+
+    Attributes:
+        lists: How many lists there are.
+        affected: The affected traffic, by its name in an evaluation.
+        still: The other traffic, in the same way.
+        accounts: The affected accounts.
+        missed: How many requests were not observed.
+        begun: From when on requests of all accounts were observed; None if nothing says it.
+        observed: Of how many accounts requests were observed.
+        silent: Of how many accounts none were.
+        silent_account: One of these.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.lists = 0
+        self.affected = {name: _Affected(most) for name in _AFFECTED}
+        self.still = {name: _Total() for name in _STILL}
+        self.accounts = _First[AccountEvaluation](most, _rank_of_account)
+        self.missed = 0
+        self.observed = 0
+        self.silent = 0
+        self.silent_account = ""
+        self._said_since: datetime | None = None
+        self._first_seen: datetime | None = None
+
+    @property
+    def begun(self) -> datetime | None:
+        return self._first_seen if self._said_since is None else self._said_since
+
+    def add(self, changed: ChangedList, traffic: PastTraffic, begin: datetime | None) -> None:
+        """Add the traffic of one list."""
+        self.lists += 1
+        if traffic.since is not None and (self._said_since is None or traffic.since > self._said_since):
+            self._said_since = traffic.since
+        merged = _merged(traffic.observations, changed.accounts, begin)
+        self.missed += traffic.missed
+        deciding = _Deciding(changed)
+        for account, networks in merged.items():
+            if networks:
+                self.observed += 1
+                first = min(one.first_seen for one in networks.values())
+                self._first_seen = first if self._first_seen is None else min(first, self._first_seen)
+                self._add_account(account, networks, deciding)
+            else:
+                self.silent += 1
+                self.silent_account = self.silent_account or account
+
+    def _add_account(self, account: str, networks: Mapping[str, _Seen], deciding: _Deciding) -> None:
+        found: dict[str, list[AffectedNetwork]] = {name: [] for name in _AFFECTED}
+        totals = {name: _Total() for name in (*_AFFECTED, *_STILL)}
+        for network, effects in deciding.effects(networks):
+            seen = networks[network]
+            for effect in effects:
+                totals[effect].add(network, seen.requests)
+                if effect in found:
+                    found[effect].append(seen.named(account, network))
+        for name in _AFFECTED:
+            self.affected[name].add(found[name], totals[name])
+        for name in _STILL:
+            self.still[name] += totals[name]
+        if any(found.values()):
+            self.accounts.add(AccountEvaluation(account=account, **{name: totals[name].result() for name in _AFFECTED}))
+
+
+def _rank_of_account(one: AccountEvaluation) -> tuple[Any, ...]:
+    numbers = (one.newly_denied, one.partly_denied, one.newly_allowed, one.partly_allowed)
+    return (*(-total.requests for total in numbers), one.account)
+
+
+@dataclass(slots=True)
+class _Seen:
+    """The requests of one address or network for one account."""
+
+    requests: int
+    first_seen: datetime
+    last_seen: datetime
+
+    def named(self, account: str, network: str) -> AffectedNetwork:
+        return AffectedNetwork(
+            account=account,
+            network=network,
+            requests=self.requests,
+            first_seen=self.first_seen,
+            last_seen=self.last_seen,
+        )
+
+
+def _merged(
+    observations: Iterable[Observation], accounts: Iterable[str], begin: datetime | None
+) -> dict[str, dict[str, _Seen]]:
+    """Return what was seen of each network for each account since a time; of other accounts nothing."""
+    merged: dict[str, dict[str, _Seen]] = {account: {} for account in accounts}
+    for one in observations:
+        networks = merged.get(one.account)
+        if networks is None or (begin is not None and one.last_seen < begin):
+            continue
+        seen = networks.get(one.network)
+        if seen is None:
+            networks[one.network] = _Seen(one.requests, one.first_seen, one.last_seen)
+        else:
+            seen.requests += one.requests
+            seen.first_seen = min(seen.first_seen, one.first_seen)
+            seen.last_seen = max(seen.last_seen, one.last_seen)
+    return merged
+
+
+def _is_address(network: str) -> bool:
+    return network.endswith("/128") or (network.endswith("/32") and ":" not in network)
+
+
+class _Deciding:
+    """Decides about addresses and networks before and after a change of a list."""
+
+    def __init__(self, changed: ChangedList) -> None:
+        self._before, self._after = _Allowed(changed.before), _Allowed(changed.after)
+
+    def effects(self, networks: Collection[str]) -> Iterator[tuple[str, Sequence[str]]]:
+        """Yield the networks, each with what the change does to its requests: names in an evaluation."""
+        single = [network for network in networks if _is_address(network)]
+        addresses = [network.rpartition("/")[0] for network in single]
+        allowed = zip(self._before.contains(addresses), self._after.contains(addresses), strict=True)
+        for network, before_and_after in zip(single, allowed, strict=True):
+            yield network, _OF_ADDRESS[before_and_after]
+        if len(single) < len(networks):
+            for network in networks:
+                if not _is_address(network):
+                    yield network, self._of_network(network)
+
+    def _of_network(self, network: str) -> Sequence[str]:
+        """Return what the change does to the requests of a network of which the addresses are unknown."""
+        whole = [network]
+        before, after = self._before.part(network), self._after.part(network)
+        loses, gains = not self._after.covers(before), not self._before.covers(after)
+        if loses and before == whole and not after:
+            return ("newly_denied",)
+        if gains and after == whole and not before:
+            return ("newly_allowed",)
+        if loses or gains:
+            return (*(("partly_denied",) if loses else ()), *(("partly_allowed",) if gains else ()))
+        return ("still_allowed" if before == whole else "still_mixed" if before else "still_denied",)
+
+
+class _Allowed:
+    """The addresses that a list allows."""
+
+    def __init__(self, networks: Collection[str] | None) -> None:
+        self._networks = networks
+
+    @cached_property
+    def _trie(self) -> PrefixTrie[str]:
+        return PrefixTrie(self._networks or ())
+
+    @cached_property
+    def _fewest(self) -> PrefixTrie[str]:
+        """The same addresses as the fewest networks, so that one of them covers whatever all of them cover."""
+        parsed = [ip_network(network) for network in self._networks or ()]
+        of_four = [network for network in parsed if isinstance(network, IPv4Network)]
+        of_six = [network for network in parsed if isinstance(network, IPv6Network)]
+        return PrefixTrie([*map(str, collapse_addresses(of_four)), *map(str, collapse_addresses(of_six))])
+
+    def contains(self, addresses: list[str]) -> list[bool]:
+        """Return for each address whether the list allows it."""
+        if self._networks is None:
+            return [True] * len(addresses)
+        found: list[bool] = self._trie.contains_many(addresses).tolist()
+        return found
+
+    def part(self, network: str) -> list[str]:
+        """Return the part of a network that the list allows, as the fewest networks."""
+        if self._networks is None or self._fewest.covering(network):
+            return [network]
+        return self._fewest.covered(network)
+
+    def covers(self, networks: Iterable[str]) -> bool:
+        """Return whether the list allows every address of some networks."""
+        return self._networks is None or all(self._fewest.covering(network) for network in networks)
+
+
+def _unknown(found: _Found, since: datetime | None, begin: datetime | None, days: int | None) -> Iterator[Unknown]:
+    """Yield what is not known."""
+    if found.silent:
+        yield Unknown(code="no_traffic", text=_silence(found))
+    if since is not None and begin is not None and since > begin:
+        text = f"requests were observed only since {since.astimezone(UTC):%Y-%m-%d %H:%M} UTC, not for {days} days"
+        yield Unknown(code="short_window", text=text)
+    partly = [found.affected[name].result() for name in ("partly_denied", "partly_allowed")]
+    if any(one.networks for one in partly):
+        yield Unknown(
+            code="truncated",
+            text="the change affects a part of networks of which the single addresses were not kept: which of their "
+            "requests came from that part is not known",
+        )
+    if found.missed:
+        some = "1 request" if found.missed == 1 else f"{found.missed:,} requests"
+        yield Unknown(code="missed", text=f"the addresses of {some} were not kept, so they are in no number here")
+
+
+def _silence(found: _Found) -> str:
+    which, them = (f"account {found.silent_account!r}", "it")
+    if found.silent > 1:
+        which, them = f"{found.silent:,} of {found.silent + found.observed:,} accounts", "them"
+    return f"no request for {which} was observed, so nothing is known of who uses {them}"

@@ -1,0 +1,113 @@
+"""Evaluations of changes: the lists before and after a change, and the traffic of every account that has them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cidrgate.errors import NoTrafficError
+from cidrgate.foresight.evaluation import ChangedList, PastTraffic, allowed_networks, evaluate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from datetime import datetime
+
+    from cidrgate.foresight.evaluation import Evaluation
+    from cidrgate.manager.outcomes import ListOutcome
+    from cidrgate.stores import Store, Transaction
+    from cidrgate.values import Observation
+
+__all__ = ["changed_list", "evaluation_of"]
+
+_LISTS_A_PART = 500
+"""Of how many lists the traffic is read in one transaction."""
+
+
+def changed_list(outcome: ListOutcome, at: datetime) -> ChangedList:
+    """Return what a list allows before and after a change. Its accounts are only the one that changes.
+
+    Args:
+        outcome: The outcome of the change.
+        at: The time at which entries match or not, with a time zone.
+    """
+    return ChangedList(
+        accounts=(outcome.account.name,),
+        before=allowed_networks(outcome.before, outcome.account_before, at),
+        after=allowed_networks(outcome.after, outcome.decider, at),
+    )
+
+
+def evaluation_of(
+    store: Store,
+    changes: Sequence[ChangedList],
+    *,
+    at: datetime,
+    days: int = 30,
+    account: str | None = None,
+    observations: Iterable[Observation] | None = None,
+) -> Evaluation:
+    """Return what changes of lists would do to the requests of every account that has one of these lists.
+
+    A list that allows the same networks before and after a change is left out.
+
+    Args:
+        store: The store of the lists and of their traffic.
+        changes: The changed lists, from `changed_list`.
+        at: The time of the evaluation, with a time zone.
+        days: How many days in UTC to look back, with that of `at`; without meaning for given observations.
+        account: Only the requests of this account, and of its subaccounts if it has any; None for all.
+        observations: What to evaluate instead of the stored traffic.
+
+    Raises:
+        NoTrafficError: If no traffic is stored, and no observations are given.
+        StoreError: If the store cannot be read.
+    """
+    altered = [one for one in changes if not _same(one)]
+    if observations is not None:
+        return evaluate(_given(store, altered, account, observations), at=at)
+    raise NoTrafficError(_NOT_RECORDED)
+
+
+_NOT_RECORDED = (
+    "no traffic is stored, so it is not known who uses the lists: record it with --traffic (CIDRGATE_TRAFFIC=on), or "
+    "pass observations"
+)
+
+
+def _same(one: ChangedList) -> bool:
+    if one.before is None or one.after is None:
+        return one.before is one.after
+    return set(one.before) == set(one.after)
+
+
+def _given(
+    store: Store, changes: Sequence[ChangedList], account: str | None, observations: Iterable[Observation]
+) -> Iterator[tuple[ChangedList, PastTraffic]]:
+    """Yield the changed lists with those of the observations that are of their accounts."""
+    lists = [one for part in _in_parts(store, changes, account) for one in part]
+    of_account: dict[str, list[Observation]] = {name: [] for one in lists for name in one.accounts}
+    for observation in observations:
+        found = of_account.get(observation.account)
+        if found is not None:
+            found.append(observation)
+    for one in lists:
+        yield one, PastTraffic([observation for name in one.accounts for observation in of_account.pop(name)])
+
+
+def _in_parts(store: Store, changes: Sequence[ChangedList], account: str | None) -> Iterator[list[ChangedList]]:
+    """Yield the changed lists with every account that has them, or with those of them that are asked for."""
+    for first in range(0, len(changes), _LISTS_A_PART):
+        with store.read() as transaction:
+            yield list(_with_subaccounts(transaction, changes[first : first + _LISTS_A_PART], account))
+
+
+def _with_subaccounts(
+    transaction: Transaction, changes: Sequence[ChangedList], account: str | None
+) -> Iterator[ChangedList]:
+    subaccounts = transaction.subaccounts_of([name for one in changes for name in one.accounts])
+    for one in changes:
+        [owner] = one.accounts
+        names = (owner, *subaccounts.get(owner, ()))
+        if account is None or account == owner:
+            yield ChangedList(accounts=names, before=one.before, after=one.after)
+        elif account in names:
+            yield ChangedList(accounts=(account,), before=one.before, after=one.after)

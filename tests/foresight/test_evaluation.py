@@ -1,0 +1,182 @@
+"""What a change would have decided of the requests of the past, compared with sets of single addresses."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address, ip_network
+from typing import TYPE_CHECKING
+
+from hypothesis import given, strategies as st
+
+from cidrgate.foresight.evaluation import (
+    ChangedList,
+    Evaluation,
+    PastTraffic,
+    allowed_networks,
+    evaluate,
+)
+from cidrgate.values import Account, Entry, Observation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+NOW = datetime(2026, 6, 15, 12, tzinfo=UTC)
+GROUPS = ("newly_denied", "newly_allowed", "partly_denied", "partly_allowed")
+STILL = ("still_allowed", "still_denied", "still_mixed")
+
+networks = st.builds(
+    lambda start, length, number: str(ip_network(f"{ip_address(start[0]) + number}/{start[1] - length}", strict=False)),
+    st.sampled_from([("8.8.8.0", 32), ("2606:4700::", 128)]),
+    st.integers(0, 6),
+    st.integers(0, 63),
+)
+lists = st.none() | st.lists(networks, max_size=6, unique=True)
+observations = st.builds(
+    lambda account, network, allowed, requests, days, length: Observation(
+        account=account,
+        network=network,
+        allowed=allowed,
+        requests=requests,
+        first_seen=NOW - timedelta(days=days + length),
+        last_seen=NOW - timedelta(days=days),
+    ),
+    st.sampled_from(["acct-1", "sub-1", "other"]),
+    networks,
+    st.booleans(),
+    st.integers(1, 1000),
+    st.integers(0, 12),
+    st.integers(0, 3),
+)
+
+
+def addresses(cidrs: list[str] | None, inside: str) -> set[str]:
+    """The addresses of a network that a list allows, one by one."""
+    of_network = set(map(str, ip_network(inside)))
+    if cidrs is None:
+        return of_network
+    return of_network & {str(address) for cidr in cidrs for address in ip_network(cidr)}
+
+
+def expected_effects(before: list[str] | None, after: list[str] | None, network: str) -> set[str]:
+    """What a change does to the requests of a network, by the sets of its addresses."""
+    every = set(map(str, ip_network(network)))
+    was, now = addresses(before, network), addresses(after, network)
+    if was == now:
+        return {"still_allowed" if was == every else "still_mixed" if was else "still_denied"}
+    if was == every and not now:
+        return {"newly_denied"}
+    if now == every and not was:
+        return {"newly_allowed"}
+    return ({"partly_denied"} if was - now else set()) | ({"partly_allowed"} if now - was else set())
+
+
+@given(lists, lists, st.lists(observations, max_size=12), st.sampled_from([None, 1, 5]), st.integers(1, 4))
+def test_every_request_counts_where_the_sets_of_addresses_say(
+    before: list[str] | None,
+    after: list[str] | None,
+    seen: list[Observation],
+    days: int | None,
+    most: int,
+) -> None:
+    changed = ChangedList(accounts=("acct-1", "sub-1"), before=before, after=after)
+    found = evaluate([(changed, PastTraffic(seen))], at=NOW, days=days, most=most)
+    counted = [
+        one for one in seen if one.account != "other" and (days is None or one.last_seen >= NOW - timedelta(days=days))
+    ]
+    merged: dict[tuple[str, str], list[Observation]] = defaultdict(list)
+    for one in counted:
+        merged[one.account, one.network].append(one)
+    wanted: dict[str, dict[tuple[str, str], list[Observation]]] = {name: {} for name in (*GROUPS, *STILL)}
+    for (account, network), several in merged.items():
+        for effect in expected_effects(before, after, network):
+            wanted[effect][account, network] = several
+    for name in (*GROUPS, *STILL):
+        total = getattr(found, name)
+        single = [network for _, network in wanted[name] if ip_network(network).num_addresses == 1]
+        assert total.addresses == len(single), name
+        assert total.networks == len(wanted[name]) - len(single), name
+        assert total.requests == sum(one.requests for several in wanted[name].values() for one in several), name
+    for name in GROUPS:
+        total = getattr(found, name)
+        assert total.accounts == len({account for account, _ in wanted[name]})
+        ranked = sorted(
+            (-sum(one.requests for one in several), account, network)
+            for (account, network), several in wanted[name].items()
+        )
+        assert [(-one.requests, one.account, one.network) for one in total.named] == ranked[:most]
+        assert total.more == max(0, len(ranked) - most)
+        for one in total.named:
+            several = wanted[name][one.account, one.network]
+            assert one.first_seen == min(each.first_seen for each in several)
+            assert one.last_seen == max(each.last_seen for each in several)
+    affected = {account for name in GROUPS for account, _ in wanted[name]}
+    assert {one.account for one in found.accounts} <= affected
+    assert len(found.accounts) + found.more_accounts == len(affected)
+    for row in found.accounts:
+        for name in GROUPS:
+            mine = [one for (account, _), several in wanted[name].items() if account == row.account for one in several]
+            assert getattr(row, name).requests == sum(one.requests for one in mine)
+    check_unknown(found, counted, days)
+
+
+def check_unknown(found: Evaluation, counted: list[Observation], days: int | None) -> None:
+    """What is not known is said, and nothing else."""
+    codes = [one.code for one in found.unknown]
+    assert len(codes) == len(set(codes))
+    assert ("no_traffic" in codes) == (len({one.account for one in counted}) < 2)
+    assert ("truncated" in codes) == bool(found.partly_denied.networks or found.partly_allowed.networks)
+    assert "missed" not in codes
+    first = min((one.first_seen for one in counted), default=None)
+    assert ("short_window" in codes) == (days is not None and first is not None and first > NOW - timedelta(days=days))
+
+
+def one_seen(account: str, network: str, requests: int = 1, *, days: int = 0) -> Observation:
+    at = NOW - timedelta(days=days)
+    return Observation(account=account, network=network, allowed=True, requests=requests, first_seen=at, last_seen=at)
+
+
+def test_many_lists_are_added_up_and_those_without_traffic_counted() -> None:
+    def changes() -> Iterator[tuple[ChangedList, PastTraffic]]:
+        for number in range(30):
+            changed = ChangedList(accounts=(f"a{number:02}",), before=["8.8.8.0/24"], after=["9.9.9.0/24"])
+            seen = [one_seen(f"a{number:02}", f"8.8.8.{host}/32", number + 1) for host in range(number % 3)]
+            yield changed, PastTraffic(seen, NOW - timedelta(days=number), missed=number % 2)
+
+    found = evaluate(changes(), at=NOW, days=40, most=5)
+    assert (found.lists, found.newly_denied.accounts, found.newly_denied.addresses) == (30, 20, 30)
+    assert found.newly_denied.requests == sum((number + 1) * (number % 3) for number in range(30))
+    assert [one.requests for one in found.newly_denied.named] == [30, 30, 29, 27, 27]
+    assert [one.account for one in found.accounts] == ["a29", "a26", "a23", "a20", "a17"]
+    assert found.more_accounts == 15
+    assert found.since == NOW  # the list of which requests were observed for the shortest time
+    said = {one.code: one.text for one in found.unknown}
+    assert list(said) == ["no_traffic", "short_window", "missed"]
+    assert "for 10 of 30 accounts" in said["no_traffic"]
+    assert "15 requests" in said["missed"]
+
+
+def test_a_list_that_is_not_enforced_allows_every_address() -> None:
+    entry = Entry(id=1, account="a", cidr="8.8.8.0/24", created_at=NOW, created_by=None)
+    over = Entry(id=2, account="a", cidr="9.9.9.0/24", created_at=NOW, created_by=None, expires_at=NOW)
+    paused = Account(name="a", parent=None, created_at=NOW, mode="off", mode_until=NOW + timedelta(hours=1))
+    closed = Account(name="a", parent=None, created_at=NOW, closed=True)
+    assert allowed_networks([], None, NOW) is None
+    assert allowed_networks([entry], None, NOW) == ("8.8.8.0/24",)
+    assert allowed_networks([entry, over], None, NOW) == ("8.8.8.0/24",)
+    assert allowed_networks([over], None, NOW) == ()
+    assert allowed_networks([entry], paused, NOW) is None
+    assert allowed_networks([entry], paused, NOW + timedelta(hours=1)) == ("8.8.8.0/24",)
+    assert allowed_networks([], closed, NOW) == ()
+
+
+def test_what_no_observation_says_is_not_known() -> None:
+    changed = ChangedList(accounts=("a",), before=["8.8.8.0/24"], after=["9.9.9.0/24"])
+    found = evaluate([(changed, PastTraffic([], None))], at=NOW, days=30)
+    assert found.since is None
+    assert [one.code for one in found.unknown] == ["no_traffic"]
+    found = evaluate([(changed, PastTraffic([], NOW - timedelta(days=31)))], at=NOW, days=30)
+    assert [one.code for one in found.unknown] == ["no_traffic"]
+    assert found.since == NOW - timedelta(days=30)
+    found = evaluate([(changed, PastTraffic([one_seen("a", "8.8.8.8/32")], NOW - timedelta(days=31)))], at=NOW, days=30)
+    assert (found.unknown, found.newly_denied.addresses) == ((), 1)

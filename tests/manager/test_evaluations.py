@@ -1,0 +1,148 @@
+"""What a change would do to past requests: changes of every kind, of one list and of many, and who inherits them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pytest
+
+from cidrgate import NoTrafficError, RuleError, RuleManager
+from cidrgate.errors import AccountNotFoundError
+from cidrgate.values import Observation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cidrgate.manager import Evaluation
+
+NOW = datetime.now(UTC)
+
+
+def seen(account: str, address: str, requests: int) -> Observation:
+    return Observation(
+        account=account,
+        network=address if "/" in address else f"{address}/32",
+        allowed=True,
+        requests=requests,
+        first_seen=NOW,
+        last_seen=NOW,
+    )
+
+
+SEEN = [
+    seen("acct-1", "8.8.8.8", 10),
+    seen("acct-1", "1.1.1.1", 20),
+    seen("sub-1", "8.8.8.8", 300),
+    seen("sub-2", "8.8.8.0/24", 4000),
+    seen("acct-2", "9.9.9.9", 50_000),
+    seen("unknown", "8.8.8.8", 600_000),
+]
+
+
+@pytest.fixture
+def manager(store_url: str) -> RuleManager:
+    """An account with two subaccounts, and another account."""
+    manager = RuleManager.open(store_url, create=True, load=False)
+    manager.create_account("acct-1")
+    for name in ("sub-1", "sub-2"):
+        manager.create_account(name, parent="acct-1")
+    manager.create_account("acct-2")
+    manager.add("acct-1", "8.8.8.0/24, 1.1.1.1/32")
+    manager.add("acct-2", "9.9.9.9/32")
+    return manager
+
+
+def denied(evaluation: Evaluation) -> dict[str, int]:
+    assert evaluation.newly_denied.requests == sum(one.newly_denied.requests for one in evaluation.accounts)
+    return {one.account: one.newly_denied.requests for one in evaluation.accounts if one.newly_denied.requests}
+
+
+def test_a_list_decides_for_everybody_who_inherits_it(manager: RuleManager) -> None:
+    def remove(dry: RuleManager) -> object:
+        return dry.remove("acct-1", "8.8.8.0/24")
+
+    every = manager.evaluate("acct-1", remove, observations=iter(SEEN))
+    assert denied(every) == {"acct-1": 10, "sub-1": 300, "sub-2": 4000}
+    again = manager.evaluate(None, remove, observations=SEEN)
+    assert replace(again, until=every.until) == every
+    assert (every.newly_denied.addresses, every.newly_denied.networks, every.lists) == (2, 1, 1)
+    assert every.still_allowed.requests == 20
+    one = manager.evaluate("sub-1", remove, observations=SEEN)
+    assert denied(one) == {"sub-1": 300}
+    assert one.unknown == ()
+    with pytest.raises(ValueError, match="does not change the list of account 'acct-2'"):
+        manager.evaluate("acct-2", remove, observations=SEEN)
+    with pytest.raises(AccountNotFoundError):
+        manager.evaluate("acct-3", remove, observations=SEEN)
+    assert len(manager.entries("acct-1")) == 2
+
+
+CHANGES: dict[str, tuple[Callable[[RuleManager], object], dict[str, int]]] = {
+    "add": (lambda dry: dry.add("acct-2", "8.8.4.4/32"), {}),
+    "edit": (lambda dry: dry.edit("acct-1", "8.8.8.0/24", "8.8.8.8/32"), {}),
+    "edit a label": (lambda dry: dry.edit("acct-1", "8.8.8.0/24", label="x"), {}),
+    "disable": (lambda dry: dry.edit("acct-1", "1.1.1.1/32", enabled=False), {"acct-1": 20}),
+    "replace": (lambda dry: dry.replace("acct-2", "9.9.9.0/25"), {}),
+    "restore": (lambda dry: dry.restore("acct-1", to_sequence=4), {}),
+    "turn off": (lambda dry: dry.set_mode("acct-2", "off"), {}),
+    "move": (lambda dry: dry.edit_account("sub-1", parent=None), {}),
+    "move to others": (lambda dry: dry.edit_account("sub-1", parent="acct-2"), {"sub-1": 300}),
+    "apply": (
+        lambda dry: dry.apply({"acct-1": "1.1.1.1/32", "acct-2": "4.4.4.4/32", "new": "7.7.7.7/32"}, prune=True),
+        {"acct-1": 10, "sub-1": 300, "sub-2": 4000, "acct-2": 50_000},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_each_change_can_be_evaluated(manager: RuleManager, name: str) -> None:
+    change, wanted = CHANGES[name]
+    evaluation = manager.evaluate(None, change, observations=SEEN)
+    assert denied(evaluation) == wanted
+    assert evaluation.lists == {"edit a label": 0, "apply": 3}.get(name, 1)
+    assert manager.history("acct-1", limit=1)[0].action == "add"
+
+
+def test_what_is_denied_now_would_be_allowed(manager: RuleManager) -> None:
+    others = [seen("acct-2", "8.8.4.4", 7), seen("acct-2", "9.9.9.9", 8)]
+    added = manager.evaluate("acct-2", lambda dry: dry.add("acct-2", "8.8.4.0/24"), observations=others)
+    assert (added.newly_allowed.requests, added.newly_denied.requests, added.still_allowed.requests) == (7, 0, 8)
+    paused = manager.evaluate("acct-2", lambda dry: dry.pause("acct-2", for_=60), observations=others)
+    assert (paused.newly_allowed.requests, paused.newly_allowed.named[0].network) == (7, "8.8.4.4/32")
+    manager.set_mode("acct-2", "report_only", confirmed=["disable_enforcement"])
+    resumed = manager.evaluate("acct-2", lambda dry: dry.resume("acct-2"), observations=others)
+    assert (resumed.newly_denied.requests, resumed.still_allowed.requests) == (7, 8)
+
+
+def test_a_part_of_a_network_is_not_guessed(manager: RuleManager) -> None:
+    halved = manager.evaluate("sub-2", lambda dry: dry.edit("acct-1", "8.8.8.0/24", "8.8.8.0/25"), observations=SEEN)
+    assert (halved.newly_denied.requests, halved.partly_denied.requests, halved.still_allowed.requests) == (0, 4000, 0)
+    assert [one.code for one in halved.unknown] == ["truncated"]
+
+
+def test_accounts_without_a_request_are_not_said_to_be_unaffected(manager: RuleManager) -> None:
+    evaluation = manager.evaluate("acct-1", lambda dry: dry.remove("acct-1", "1.1.1.1/32"), observations=[])
+    assert [one.code for one in evaluation.unknown] == ["no_traffic"]
+    assert evaluation.since is None
+
+
+def test_what_cannot_be_evaluated_is_refused(manager: RuleManager) -> None:
+    with pytest.raises(NoTrafficError, match="--traffic"):
+        manager.evaluate("acct-1", lambda dry: dry.remove("acct-1", "1.1.1.1/32"))
+    with pytest.raises(RuleError):
+        manager.evaluate("acct-1", lambda dry: dry.add("acct-1", "10.0.0.0/8"), observations=SEEN)
+    with pytest.raises(ValueError, match="deletion"):
+        manager.evaluate("acct-2", lambda dry: dry.delete_account("acct-2"), observations=SEEN)
+    with pytest.raises(ValueError, match="twice"):
+        manager.evaluate(
+            "acct-1",
+            lambda dry: [dry.remove("acct-1", "1.1.1.1/32"), dry.add("acct-1", "4.4.4.4/32")],
+            observations=SEEN,
+        )
+    for days in (0, -1):
+        with pytest.raises(ValueError, match="days"):
+            manager.evaluate("acct-1", lambda dry: None, days, observations=SEEN)
+    with pytest.raises(TypeError, match="days"):
+        manager.evaluate("acct-1", lambda dry: None, 1.5, observations=SEEN)  # type: ignore[arg-type]
