@@ -35,6 +35,7 @@ PUBLIC_MODULES = (
     "cidrgate.client",
     "cidrgate.errors",
     "cidrgate.event_log",
+    "cidrgate.foresight",
     "cidrgate.gate",
     "cidrgate.lists",
     "cidrgate.manager",
