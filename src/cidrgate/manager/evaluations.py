@@ -2,24 +2,75 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
 from cidrgate.errors import NoTrafficError
 from cidrgate.foresight.evaluation import ChangedList, PastTraffic, allowed_networks, evaluate
+from cidrgate.foresight.sentences import Sentence, sentences
+from cidrgate.serialization import evaluation_record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
-    from datetime import datetime
 
     from cidrgate.foresight.evaluation import Evaluation
     from cidrgate.manager.outcomes import ListOutcome
     from cidrgate.stores import Store, Transaction
     from cidrgate.values import Observation
 
-__all__ = ["changed_list", "evaluation_of"]
+__all__ = ["Foresight", "changed_list", "evaluation_of", "foresight_of"]
 
 _LISTS_A_PART = 500
 """Of how many lists the traffic is read in one transaction."""
+
+
+@dataclass(frozen=True, slots=True)
+class Foresight:
+    """What previews and dry runs say of the requests of the past: an evaluation, or the reason why there is none.
+
+    Attributes:
+        evaluation: The evaluation, or None.
+        missing: Why there is no evaluation, or None.
+    """
+
+    evaluation: Evaluation | None = None
+    missing: str | None = None
+
+    @property
+    def denies(self) -> bool:
+        """Whether observed requests would be denied that are allowed now, or some of them."""
+        found = self.evaluation
+        return found is not None and bool(found.newly_denied.requests or found.partly_denied.requests)
+
+    def sentences(self) -> list[Sentence]:
+        """Return what people read: the words of the evaluation, or the reason why there is none."""
+        if self.evaluation is None:
+            return [] if self.missing is None else [Sentence(self.missing, "unknown")]
+        return list(sentences(self.evaluation))
+
+    def record(self) -> dict[str, Any]:
+        """Return the JSON members that the API and the command line say it with."""
+        found = None if self.evaluation is None else evaluation_record(self.evaluation)
+        return {"evaluation": found, "evaluation_missing": self.missing}
+
+
+def foresight_of(store: Store, outcomes: Iterable[ListOutcome], days: int = 30) -> Foresight:
+    """Return what tried changes would do to the requests of the past, as far as traffic is stored.
+
+    Args:
+        store: The store of the lists and of their traffic.
+        outcomes: The outcomes of the changes.
+        days: How many days in UTC to look back, with today.
+
+    Raises:
+        StoreError: If the store cannot be read.
+    """
+    at = datetime.now(UTC)
+    try:
+        return Foresight(evaluation_of(store, [changed_list(one, at) for one in outcomes], at=at, days=days))
+    except NoTrafficError as error:
+        return Foresight(missing=str(error))
 
 
 def changed_list(outcome: ListOutcome, at: datetime) -> ChangedList:
@@ -68,8 +119,7 @@ def evaluation_of(
 
 
 _NOT_RECORDED = (
-    "no traffic is stored, so it is not known who uses the lists: record it with --traffic (CIDRGATE_TRAFFIC=on), or "
-    "pass observations"
+    "no traffic is stored, so it is not known who calls: start the processes that decide with --traffic to record it"
 )
 
 
