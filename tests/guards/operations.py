@@ -64,7 +64,16 @@ LIBRARY: Rows = {
         [f"RuleManager.{name}" for name in ("account", "accounts", "allows", "checker", "counts", "entries")]
         + [
             f"RuleManager.{name}"
-            for name in ("changes", "follow_changes", "explain", "history", "last_matches", "list_states", "listing")
+            for name in (
+                "changes",
+                "follow_changes",
+                "explain",
+                "history",
+                "last_matches",
+                "list_states",
+                "listing",
+                "traffic",
+            )
         ],
         READS,
     ),

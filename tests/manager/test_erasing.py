@@ -146,7 +146,7 @@ def check_erasing(manager: RuleManager, random: Random) -> None:
             ]
         assert [(one.id, one.cidr) for one in left.after] == [(one.id, one.cidr) for one in change.after]
     assert_consistent(manager, Replay())
-    assert erased_before(manager, moment) == Erased(0, 0)
+    assert erased_before(manager, moment) == Erased(0, 0, 0)
 
 
 def everything(manager: RuleManager) -> dict[str, list[Any]]:

@@ -33,6 +33,7 @@ __all__ = [
     "is_csv",
     "only_for_exports",
     "only_for_lists",
+    "refuse_inherited",
 ]
 
 _LONGEST_FIRST_LINE = 1 << 16
@@ -91,7 +92,7 @@ class Exported:
         see that the account is enforced.
         """
         for name in names or _enforced(manager):
-            _refuse_inherited(manager.account(name))
+            refuse_inherited(manager.account(name))
             listed, now = manager.entries(name), datetime.now(UTC)
             entries = [entry for entry in listed if entry.counts(now)] or listed
             self.accounts += 1
@@ -105,7 +106,12 @@ def _enforced(manager: RuleManager) -> list[str]:
     return [one.name for one in manager.accounts() if one.parent is None and states[one.name].enforced]
 
 
-def _refuse_inherited(account: Account) -> None:
+def refuse_inherited(account: Account) -> None:
+    """Refuse a subaccount, which has no list.
+
+    Raises:
+        SubaccountError: If the account is a subaccount.
+    """
     if account.parent is not None:
         raise SubaccountError(
             f"account {account.name!r} is a subaccount: its list is that of {account.parent!r}; "

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from cidrgate.cli.arguments import Confirmed, DryRun, Empty
-from cidrgate.cli.errors import BadRowsError, PartialImportError
+from cidrgate.cli.errors import BadRowsError, CommandError, PartialImportError
 from cidrgate.cli.exports import (
     CSV_LACKS,
     Exported,
@@ -41,6 +41,7 @@ from cidrgate.cli.list_files import ListFormat, written
 from cidrgate.cli.list_sources import read_file
 from cidrgate.cli.options import Session, command
 from cidrgate.cli.output import counted
+from cidrgate.cli.program_lists import ProgramFormat, ProgramLists, Unenforced
 from cidrgate.manager import ImportReport
 
 __all__ = ["app"]
@@ -160,6 +161,17 @@ def _export(
     accounts: Annotated[list[str] | None, typer.Argument(metavar="[ACCOUNT...]", help="By default, all.")] = None,
     *,
     as_csv: Annotated[bool, typer.Option("--csv", help="Write a table for people, which is no whole copy.")] = False,
+    form: Annotated[
+        ProgramFormat | None, typer.Option("--format", help="Write the lists as configuration of another program.")
+    ] = None,
+    unenforced: Annotated[
+        Unenforced | None,
+        typer.Option(
+            "--unenforced",
+            help="With --format: whether an account for which no address is denied now is written so, or with its "
+            "list enforced. By default, the command refuses it.",
+        ),
+    ] = None,
     file: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The file to write; - for stdout.")] = (
         STANDARD_STREAM
     ),
@@ -167,8 +179,16 @@ def _export(
     """Export accounts with everything that decides for them; `import` restores them exactly, in any store.
 
     A name that ends with .gz is compressed. With --csv, or a name that ends with .csv, the file is a table for people.
+    With --format, another program can enforce the lists as they are now; stderr says what the file lacks.
     """
     wanted = list(dict.fromkeys(accounts or []))
+    if form is not None:
+        if as_csv:
+            raise CommandError("--csv and --format are two formats: leave one of them out")
+        _export_for_program(session, wanted, form, unenforced, file)
+        return
+    if unenforced is not None:
+        raise CommandError("--unenforced is for --format: add it, or leave --unenforced out")
     exported = Exported()
     with session.open() as manager, session.output.progress("exporting accounts") as advance:
         if as_csv or is_csv(file.name):
@@ -181,6 +201,21 @@ def _export(
         session.output.answer(
             {"account_count": exported.accounts, "entry_count": exported.entries, "file": str(file)},
             f"exported {exported} to {file}",
+        )
+
+
+def _export_for_program(
+    session: Session, accounts: list[str], form: ProgramFormat, unenforced: Unenforced | None, file: Path
+) -> None:
+    with session.open() as manager, session.output.progress("exporting accounts") as advance:
+        lists = ProgramLists(manager, form, unenforced)
+        with lists.written(accounts, advance) as pieces:
+            for note in lists.notes():
+                session.output.note(note)
+            write_text(file, pieces)
+    if file != STANDARD_STREAM:
+        session.output.answer(
+            {**lists.record(), "format": form.value, "file": str(file)}, f"exported {lists} to {file}"
         )
 
 

@@ -28,6 +28,8 @@ def erasure(
 ) -> int:
     """Erase personal data older than an age, and return how many rows of the log and entries lost something.
 
+    The number includes the observations that were deleted.
+
     Raises:
         AccountNotFoundError: If neither an account nor the change log has the name.
     """
@@ -39,6 +41,7 @@ def erasure(
     erased = erase_personal_data(transaction, before, names=names, dry_run=dry_run)
     if any(erased) and not dry_run:
         what = {"before_time": before.isoformat(), "account": account, "rows": erased.rows, "entries": erased.entries}
+        what["observations"] = erased.observations or None
         details = {"after": {name: value for name, value in what.items() if value is not None}}
         transaction.record_event("erase", at=now, actor=actor, origin=origin, details=details)
     return sum(erased)

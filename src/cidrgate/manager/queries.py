@@ -6,7 +6,7 @@ under the same names. Its docstrings describe the arguments, the results and the
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, overload
 
 from cidrgate.errors import HistoryError
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from cidrgate.stores import Store, Transaction
     from cidrgate.stores.account_rows import Lineage
-    from cidrgate.values import Account, Address, Change, Decision, Entry, ListState
+    from cidrgate.values import Account, Address, Change, Decision, Entry, ListState, Observation
 
 __all__ = [
     "account_named",
@@ -37,11 +37,15 @@ __all__ = [
     "listing_with_matches",
     "names_in_log",
     "refuse_earlier_account",
+    "traffic",
 ]
 
 
 _GREATEST = 2**63 - 1
 """The greatest number of a database. No list and no log is as long, so it stands for all greater ones."""
+
+_MOST_DAYS = 50 * 365
+"""The number of days that stands for all greater ones, because no day can be before the year 1."""
 
 
 def account_named(store: Store, account: str) -> Account:
@@ -110,6 +114,19 @@ def last_matches(store: Store, account: str) -> dict[int, datetime]:
     """Return when entries of an account's effective list last matched a request, by entry id."""
     with store.read() as transaction:
         return transaction.last_matches(list_owner(transaction, existing_account(transaction, account)))
+
+
+def traffic(store: Store, account: str, days: int, *, whole_list: bool) -> list[Observation]:
+    """Return what was seen of an account in the last days, or of all accounts with the same list."""
+    from cidrgate.stores.observations import observations_of, observations_of_family  # they need SQLAlchemy
+
+    whole_number(days, "days", least=1)
+    since = (datetime.now(UTC) - timedelta(days=min(days, _MOST_DAYS) - 1)).date()
+    with store.read() as transaction:
+        found = existing_account(transaction, account)
+        if whole_list:
+            return observations_of_family(transaction, list_owner(transaction, found), since)
+        return observations_of(transaction, found, since)
 
 
 def explain(store: Store, account: str, address: Address) -> Decision:

@@ -409,6 +409,27 @@ class RuleManager:
         """
         return queries.last_matches(self._store, account)
 
+    def traffic(self, account: str, days: int = 30, *, whole_list: bool = False) -> list[Observation]:
+        """Return which addresses acted for an account in the last days, the most requests first.
+
+        The result contains only requests to processes that record traffic; see `Traffic`. An account without a record
+        has an empty result.
+
+        Args:
+            account: The account, or a subaccount, as the one that acted.
+            days: How many days in UTC to look back, with today.
+            whole_list: Whether to return the observations of every account that has the same list: of a parent and all
+                of its subaccounts, whichever of them is named.
+
+        Raises:
+            AccountNotFoundError: If there is no such account.
+            TypeError: If `days` is no whole number, or `whole_list` is neither True nor False.
+            ValueError: If `days` is less than 1.
+            StoreError: If the store cannot be read.
+        """
+        truth(whole_list, "whole_list")
+        return queries.traffic(self._store, account, days, whole_list=whole_list)
+
     def _listing_with_matches(self, account: str) -> tuple[Account, list[Entry], dict[int, datetime]]:
         """Return what `listing` and `last_matches` return, read at the same moment."""
         return queries.listing_with_matches(self._store, account)
@@ -1469,17 +1490,17 @@ class RuleManager:
         entries, display names, and the reasons of modes. The same texts are erased from later copies of these entries
         and accounts, so the log still describes the lists. Entries of that age also lose their author in their list.
         What a list or an account still shows stays: its labels, its display name, and the reason of its mode. Edit
-        these first if they are personal data.
+        these first if they are personal data. Observations of traffic are deleted if their day is older.
 
         Args:
             older_than: The age above which data is erased, in seconds or as a `timedelta`.
-            account: Only the rows and entries of this account, also if it was deleted; None for all accounts, and for
-                events of the store such as sign-ins.
+            account: Only the rows, entries and observations of this account, also if it was deleted; None for all
+                accounts, and for events of the store such as sign-ins.
             actor: Who erases it, for the change log, which gets a row about it.
 
         Returns:
-            The number of rows of the change log and entries that lost something. A manager that makes dry runs erases
-            nothing, and returns how many would.
+            The number of rows of the change log and entries that lost something, and of deleted observations. A manager
+            that makes dry runs erases nothing, and returns how many would.
 
         Raises:
             TypeError: If the age is not a duration.

@@ -36,6 +36,7 @@ LEFT_OUT = {
     "facts": "one row, of which a backup contains all but the id of the store, in its first line",
     "sessions": "a browser signs in again; a copy of a session would outlive its end in the original",
     "links": "a one-time link could be used a second time",
+    "observations": "addresses of requests are kept for a number of days only, and a copy would outlive them",
 }
 """The tables that are not copied as they are, and why."""
 

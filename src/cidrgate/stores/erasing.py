@@ -1,4 +1,4 @@
-"""Erasing personal data: what people wrote and who they are, in old rows of the change log and in old entries.
+"""Erasing personal data: what people wrote and who they are, in old rows of the log and of entries; and old traffic.
 
 The log still describes the lists: a text that an old row loses is also erased from the later copies of the same entry
 or account. Texts that a list or an account still shows stay everywhere.
@@ -12,6 +12,7 @@ from sqlalchemy import bindparam, or_, select, update
 
 from cidrgate.stores.change_rows import STORE
 from cidrgate.stores.key_lists import in_keys
+from cidrgate.stores.observations import delete_observations
 from cidrgate.stores.schema import accounts, changes, entries, facts
 
 if TYPE_CHECKING:
@@ -45,10 +46,11 @@ _clear_authors = update(entries).where(in_keys(entries.c.id, "ids")).values(crea
 
 
 class Erased(NamedTuple):
-    """How many rows of the change log, and how many entries, lost something."""
+    """How many rows of the change log, and how many entries, lost something; and how many observations were deleted."""
 
     rows: int
     entries: int
+    observations: int
 
 
 def erase_personal_data(
@@ -64,6 +66,7 @@ def erase_personal_data(
         dry_run: Whether to change nothing.
     """
     transaction.expect_all()
+    name = None if names is None else names[0][0]
     if not dry_run:
         transaction.prepare_erasing()
     erasure = _Erasure(transaction, before, names)
@@ -81,7 +84,7 @@ def erase_personal_data(
         connection.execute(update(facts).values(erasing_before=None))
         for start in range(0, len(ids), _ROWS_A_PAGE):
             connection.execute(_clear_authors, {"ids": ids[start : start + _ROWS_A_PAGE]})
-    return Erased(rows, len(ids))
+    return Erased(rows, len(ids), delete_observations(transaction, before.date(), account=name, dry_run=dry_run))
 
 
 def _pages(transaction: Transaction) -> Iterator[list[Row[Any]]]:

@@ -1,4 +1,4 @@
-"""The tables that all SQL stores share: accounts, entries and their last matches, the change log, and some facts.
+"""The tables that all SQL stores share: accounts, entries and their last matches, traffic, the change log, and facts.
 
 The management service also has tables here, for credentials and for idempotent responses. Of secrets they contain only
 SHA-256 hashes.
@@ -18,6 +18,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Date,
     DateTime,
     ForeignKey,
     Index,
@@ -50,6 +51,7 @@ __all__ = [
     "entries",
     "changes",
     "matches",
+    "observations",
     "facts",
     "tokens",
     "sessions",
@@ -199,6 +201,22 @@ matches = Table(
     metadata,
     Column("entry_id", Key, ForeignKey("entries.id", ondelete="CASCADE"), primary_key=True),
     Column("at", UtcTime, nullable=False),
+)
+
+# What was seen of each network that acted for an account on a day in UTC, if a process records traffic. The rows are
+# deleted with the account, and after the days for which they are kept.
+observations = Table(
+    "observations",
+    metadata,
+    Column("account_id", Key, ForeignKey("accounts.id", ondelete="CASCADE"), primary_key=True),
+    Column("day", Date, primary_key=True),
+    Column("allowed", Boolean, primary_key=True),
+    Column("network", Text().with_variant(CIDR(), "postgresql"), primary_key=True),
+    Column("requests", BigInteger, nullable=False),
+    Column("first_seen", UtcTime, nullable=False),
+    Column("last_seen", UtcTime, nullable=False),
+    Index("observations_by_day", "day", "account_id"),
+    sqlite_with_rowid=False,
 )
 
 # One row. The store id ensures that a position is only used with the log of this store.

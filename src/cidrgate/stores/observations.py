@@ -1,0 +1,247 @@
+"""Observations in a store: what was seen of each network that acted for an account, summed up by day in UTC."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    ColumnElement,
+    Date,
+    Text,
+    bindparam,
+    case,
+    cast,
+    delete,
+    func,
+    or_,
+    select,
+    tuple_,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects.postgresql import CIDR
+
+from cidrgate.stores.entry_rows import stored_cidr
+from cidrgate.stores.key_lists import in_keys
+from cidrgate.stores.schema import accounts, changes, observations, utc_text
+from cidrgate.values import Observation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from datetime import date
+
+    from sqlalchemy import FromClause
+    from sqlalchemy.types import TypeEngine
+
+    from cidrgate.stores.sql import Transaction
+    from cidrgate.stores.values import StoredAccount
+
+__all__ = [
+    "add_observations",
+    "delete_observations",
+    "observations_of",
+    "observations_of_family",
+    "renamed_since",
+    "trim_observations",
+]
+
+_KEY = tuple(observations.primary_key.columns)
+_SUMS = (
+    func.sum(observations.c.requests),
+    func.min(observations.c.first_seen),
+    func.max(observations.c.last_seen),
+)
+
+
+def _members_on_sqlite() -> tuple[FromClause, Sequence[ColumnElement[Any]]]:
+    seen = func.json_each(bindparam("seen")).table_valued("value", name="seen")
+    return seen, [func.json_extract(seen.c.value, f"$[{place}]") for place in range(7)]
+
+
+def _members_on_postgresql() -> tuple[FromClause, Sequence[ColumnElement[Any]]]:
+    seen = func.jsonb_array_elements(cast(bindparam("seen"), postgresql.JSONB)).table_valued("value", name="seen")
+    time = observations.c.first_seen.type
+    types: tuple[TypeEngine[Any], ...] = (Text(), Date(), Boolean(), CIDR(), BigInteger(), time, time)
+    texts = [seen.c.value.op("->>", return_type=Text())(place) for place in range(len(types))]
+    return seen, [cast(one, kind) for one, kind in zip(texts, types, strict=True)]
+
+
+def _addition(members: tuple[FromClause, Sequence[ColumnElement[Any]]], insert: Any, least: Any, most: Any) -> Any:
+    """Return the statement that adds observations to those of the same account, day, network and verdict."""
+    seen, (name, day, allowed, network, requests, first_seen, last_seen) = members
+    named = (
+        select(accounts.c.id, day, allowed, network, requests, first_seen, last_seen)
+        .select_from(seen.join(accounts, accounts.c.name == name))
+        # Another account may have got the name of one that was deleted.
+        .where(accounts.c.created_at <= last_seen)
+        # In a fixed order, so that nodes that add to the same rows do not deadlock.
+        .order_by(accounts.c.id, day, allowed, network)
+    )
+    statement = insert(observations).from_select([one.name for one in observations.columns], named)
+    return statement.on_conflict_do_update(
+        index_elements=_KEY,
+        set_={
+            "requests": observations.c.requests + statement.excluded.requests,
+            "first_seen": least(observations.c.first_seen, statement.excluded.first_seen),
+            "last_seen": most(observations.c.last_seen, statement.excluded.last_seen),
+        },
+    )
+
+
+_ADDITIONS = {
+    "sqlite": _addition(_members_on_sqlite(), sqlite.insert, func.min, func.max),
+    "postgresql": _addition(_members_on_postgresql(), postgresql.insert, func.least, func.greatest),
+}
+
+_lock_accounts = (
+    select(accounts.c.id)
+    .where(in_keys(accounts.c.name, "names"))
+    .order_by(accounts.c.id)
+    .with_for_update(read=True, key_share=True)
+)
+_renames = select(changes.c.account, changes.c.details).where(
+    changes.c.sequence > bindparam("after"), changes.c.action == "rename_account"
+)
+
+
+def add_observations(transaction: Transaction, seen: Iterable[Observation]) -> int:
+    """Add observations to those that are stored of the same day, network and verdict.
+
+    Args:
+        transaction: A write transaction.
+        seen: The observations, some thousands at most, each of one day: that of `last_seen` in UTC. No two are of the
+            same account, day, network and verdict. One of an account that does not exist is left out.
+
+    Returns:
+        How many observations were stored.
+    """
+    rows = [
+        (
+            one.account,
+            one.last_seen.astimezone(UTC).date().isoformat(),
+            one.allowed,
+            one.network,
+            one.requests,
+            utc_text(one.first_seen),
+            utc_text(one.last_seen),
+        )
+        for one in seen
+    ]
+    if not rows:
+        return 0
+    connection = transaction.connection
+    if connection.dialect.name == "postgresql":
+        # The rows refer to the accounts. Changes lock accounts in this order too.
+        connection.execute(_lock_accounts, {"names": sorted({row[0] for row in rows})})
+    statement = _ADDITIONS[connection.dialect.name]
+    added: int = connection.execute(
+        statement, {"seen": json.dumps(rows)}, execution_options={"preserve_rowcount": True}
+    ).rowcount
+    return added
+
+
+def observations_of(transaction: Transaction, account: StoredAccount, since: date) -> list[Observation]:
+    """Return what was seen of an account since a day, the sums of all days; the most requests first."""
+    return _summed(transaction, accounts.c.id == account.id, since)
+
+
+def observations_of_family(transaction: Transaction, owner: StoredAccount, since: date) -> list[Observation]:
+    """Return what was seen of an account and of its subaccounts since a day, as `observations_of` does of each."""
+    return _summed(transaction, or_(accounts.c.id == owner.id, accounts.c.parent_id == owner.id), since)
+
+
+def _summed(transaction: Transaction, which: ColumnElement[bool], since: date) -> list[Observation]:
+    statement = (
+        select(accounts.c.name, observations.c.network, observations.c.allowed, *_SUMS)
+        .join_from(accounts, observations)
+        .where(which, observations.c.day >= since)
+        .group_by(accounts.c.id, accounts.c.name, observations.c.network, observations.c.allowed)
+    )
+    found = [
+        Observation(
+            account=name,
+            network=stored_cidr(network),
+            allowed=allowed,
+            requests=int(requests),
+            first_seen=first_seen,
+            last_seen=last_seen,
+        )
+        for name, network, allowed, requests, first_seen, last_seen in transaction.connection.execute(statement)
+    ]
+    found.sort(key=lambda one: (-one.requests, one.account, one.network, one.allowed))
+    return found
+
+
+def delete_observations(
+    transaction: Transaction,
+    before: date,
+    limit: int | None = None,
+    *,
+    account: str | None = None,
+    dry_run: bool = False,
+) -> int:
+    """Delete observations of days before a day, and return how many.
+
+    Args:
+        transaction: A write transaction, or a read transaction for a dry run.
+        before: The first day that stays.
+        limit: The largest number to delete; None for all.
+        account: Only those of the account with this name; None for all.
+        dry_run: Whether to count them and delete none.
+    """
+    which = [observations.c.day < before]
+    if account is not None:
+        which.append(observations.c.account_id.in_(select(accounts.c.id).where(accounts.c.name == account)))
+    if dry_run:
+        return transaction.connection.scalar(select(func.count()).select_from(observations).where(*which)) or 0
+    if limit is not None:
+        which = [tuple_(*_KEY).in_(select(*_KEY).where(*which).limit(limit))]
+    return transaction.connection.execute(delete(observations).where(*which)).rowcount
+
+
+def trim_observations(transaction: Transaction, day: date, most_allowed: int, most_denied: int, limit: int) -> int:
+    """Delete the observations of a day that an account has too many of, and return how many.
+
+    Those with the most requests stay of what was allowed, and those that were seen last of what was denied.
+
+    Args:
+        transaction: A write transaction.
+        day: The day.
+        most_allowed: How many observations of allowed requests an account keeps.
+        most_denied: How many observations of denied requests an account keeps.
+        limit: The largest number to delete.
+    """
+    full = (
+        select(observations.c.account_id)
+        .where(observations.c.day == day)
+        .group_by(observations.c.account_id)
+        .having(func.count() > min(most_allowed, most_denied))
+    )
+    in_order = func.row_number().over(
+        partition_by=(observations.c.account_id, observations.c.allowed),
+        order_by=(
+            case((observations.c.allowed, observations.c.requests), else_=0).desc(),
+            observations.c.last_seen.desc(),
+            observations.c.network,
+        ),
+    )
+    placed = (
+        select(*_KEY, in_order.label("place"))
+        .where(observations.c.day == day, observations.c.account_id.in_(full))
+        .subquery()
+    )
+    most = case((placed.c.allowed, most_allowed), else_=most_denied)
+    surplus = select(*(placed.c[one.name] for one in _KEY)).where(placed.c.place > most).limit(limit)
+    return transaction.connection.execute(delete(observations).where(tuple_(*_KEY).in_(surplus))).rowcount
+
+
+def renamed_since(transaction: Transaction, after: int) -> set[str]:
+    """Return the names that accounts got or lost by being renamed after a sequence of the change log."""
+    found: set[str] = set()
+    for name, details in transaction.connection.execute(_renames, {"after": after}):
+        found.add(name)
+        found.update(str(part["name"]) for part in (details or {}).values() if part and "name" in part)
+    return found
