@@ -7,12 +7,13 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from cidrgate.errors import NoTrafficError
-from cidrgate.foresight.evaluation import ChangedList, PastTraffic, allowed_networks, evaluate
+from cidrgate.foresight.evaluation import ChangedList, PastTraffic, allowed_networks, evaluate, first_day
 from cidrgate.foresight.sentences import Sentence, sentences
 from cidrgate.serialization import evaluation_record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+    from datetime import date
 
     from cidrgate.foresight.evaluation import Evaluation
     from cidrgate.manager.outcomes import ListOutcome
@@ -115,7 +116,13 @@ def evaluation_of(
     altered = [one for one in changes if not _same(one)]
     if observations is not None:
         return evaluate(_given(store, altered, account, observations), at=at)
-    raise NoTrafficError(_NOT_RECORDED)
+    from cidrgate.stores.observations import first_observed  # it needs SQLAlchemy
+
+    with store.read() as transaction:
+        begun = first_observed(transaction)
+    if begun is None:
+        raise NoTrafficError(_NOT_RECORDED)
+    return evaluate(_stored(store, altered, account, begun, first_day(at, days)), at=at, days=days)
 
 
 _NOT_RECORDED = (
@@ -129,11 +136,25 @@ def _same(one: ChangedList) -> bool:
     return set(one.before) == set(one.after)
 
 
+def _stored(
+    store: Store, changes: Sequence[ChangedList], account: str | None, begun: datetime, since: date
+) -> Iterator[tuple[ChangedList, PastTraffic]]:
+    """Yield the changed lists with the stored observations of their accounts."""
+    from cidrgate.stores.observations import observations_of_family
+
+    for transaction, part in _in_parts(store, changes, account):
+        owners = transaction.accounts_named([name for one in part for name in one.accounts[:1]])
+        for one in part:
+            owner = owners.get(one.accounts[0])
+            seen = [] if owner is None else observations_of_family(transaction, owner, since)
+            yield one, PastTraffic(seen, begun)
+
+
 def _given(
     store: Store, changes: Sequence[ChangedList], account: str | None, observations: Iterable[Observation]
 ) -> Iterator[tuple[ChangedList, PastTraffic]]:
     """Yield the changed lists with those of the observations that are of their accounts."""
-    lists = [one for part in _in_parts(store, changes, account) for one in part]
+    lists = [one for _, part in _in_parts(store, changes, account) for one in part]
     of_account: dict[str, list[Observation]] = {name: [] for one in lists for name in one.accounts}
     for observation in observations:
         found = of_account.get(observation.account)
@@ -143,11 +164,13 @@ def _given(
         yield one, PastTraffic([observation for name in one.accounts for observation in of_account.pop(name)])
 
 
-def _in_parts(store: Store, changes: Sequence[ChangedList], account: str | None) -> Iterator[list[ChangedList]]:
-    """Yield the changed lists with every account that has them, or with those of them that are asked for."""
+def _in_parts(
+    store: Store, changes: Sequence[ChangedList], account: str | None
+) -> Iterator[tuple[Transaction, list[ChangedList]]]:
+    """Yield the changed lists with every account that has them, or with the one that is asked for."""
     for first in range(0, len(changes), _LISTS_A_PART):
         with store.read() as transaction:
-            yield list(_with_subaccounts(transaction, changes[first : first + _LISTS_A_PART], account))
+            yield transaction, list(_with_subaccounts(transaction, changes[first : first + _LISTS_A_PART], account))
 
 
 def _with_subaccounts(
