@@ -17,7 +17,7 @@ from cidrgate.values import Observation
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from cidrgate.manager import Evaluation
+    from cidrgate.foresight import Evaluation
 
 NOW = datetime.now(UTC)
 
@@ -130,6 +130,12 @@ def test_accounts_without_a_request_are_not_said_to_be_unaffected(manager: RuleM
     evaluation = manager.evaluate("acct-1", lambda dry: dry.remove("acct-1", "1.1.1.1/32"), observations=[])
     assert [one.code for one in evaluation.unknown] == ["no_traffic"]
     assert evaluation.since is None
+
+
+def test_a_change_that_allows_the_same_needs_no_traffic(manager: RuleManager) -> None:
+    for change in CHANGES["edit a label"][0], lambda dry: dry.set_mode("acct-1", "enforce", closed=True):
+        evaluation = manager.evaluate("acct-1", change)
+        assert (evaluation.lists, evaluation.unknown, evaluation.newly_denied.requests) == (0, (), 0)
 
 
 def test_what_cannot_be_evaluated_is_refused(manager: RuleManager) -> None:

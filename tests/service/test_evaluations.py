@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cidrgate.client import Client
-from cidrgate.manager import AffectedTraffic
+from cidrgate.foresight import AffectedTraffic
 from cidrgate.stores.observations import add_observations
 from cidrgate.values import Observation
 from tests.service.test_client import served

@@ -392,7 +392,7 @@ class TrafficTotalInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AffectedNetworkInfo:
-    """An address or a network whose requests a change affects; see `cidrgate.manager.AffectedNetwork`."""
+    """An address or a network whose requests a change affects; see `cidrgate.foresight.AffectedNetwork`."""
 
     account: str
     network: str
@@ -403,7 +403,7 @@ class AffectedNetworkInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AffectedTrafficInfo:
-    """A sum of requests that a change affects; see `cidrgate.manager.AffectedTraffic`."""
+    """A sum of requests that a change affects; see `cidrgate.foresight.AffectedTraffic`."""
 
     addresses: int
     networks: int
@@ -433,7 +433,7 @@ class UnknownInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationInfo:
-    """What a change would do to the requests of the past; see `cidrgate.manager.Evaluation`."""
+    """What a change would do to the requests of the past; see `cidrgate.foresight.Evaluation`."""
 
     days: int | None
     since: datetime | None

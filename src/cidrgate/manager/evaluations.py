@@ -99,7 +99,8 @@ def evaluation_of(
 ) -> Evaluation:
     """Return what changes of lists would do to the requests of every account that has one of these lists.
 
-    A list that allows the same networks before and after a change is left out.
+    A list that allows the same networks before and after a change is left out: it needs no traffic to know that every
+    request would be decided as it is now.
 
     Args:
         store: The store of the lists and of their traffic.
@@ -114,6 +115,8 @@ def evaluation_of(
         StoreError: If the store cannot be read.
     """
     altered = [one for one in changes if not _same(one)]
+    if not altered:
+        return evaluate([], at=at, days=days if observations is None else None)
     if observations is not None:
         return evaluate(_given(store, altered, account, observations), at=at)
     from cidrgate.stores.observations import first_observed  # it needs SQLAlchemy
