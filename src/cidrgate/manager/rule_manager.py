@@ -354,8 +354,9 @@ class RuleManager:
             ...     account = manager.create_account("acct-1")
             ...     subaccount = manager.create_account("sub-1", parent="acct-1")
             ...     added = manager.add("acct-1", "8.8.8.0/24")
-            ...     manager.list_states(["sub-1"])
-            {'sub-1': ListState(entries=1, enforced=True)}
+            ...     state = manager.list_states(["sub-1"])["sub-1"]
+            ...     state.entries, state.enforced, state.mode
+            (1, True, 'enforce')
         """
         return queries.list_states(self._store, names)
 
