@@ -67,8 +67,8 @@ def _fork_in_c(
 def start_child(do: Callable[[], object], fork: Callable[[], int] = os.fork) -> tuple[int, int]:
     """Fork; the child's process id, and where it will say what the function made.
 
-    If another thread is just taking the interpreter's lock at a fork without hooks, the lock of the child is lost before
-    any of our code runs there. Such a child does not count, and there is another fork.
+    If another thread is just taking the interpreter's lock at a fork without hooks, the child's lock is lost before any
+    of our code runs there. Such a child does not count, and there is another fork.
     """
     for _ in range(_FORKS):
         pid, said = _forked(do, fork)
