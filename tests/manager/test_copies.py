@@ -248,6 +248,19 @@ def test_an_account_that_differs_can_be_replaced(filled: RuleManager, other: Rul
     assert (change.action, [one.cidr for one in change.before], len(change.after)) == ("replace", ["9.9.9.2/32"], 2)
 
 
+def test_an_imported_account_continues_the_versions_of_the_account_that_had_its_name(
+    filled: RuleManager, other: RuleManager
+) -> None:
+    other.create_account("acct-1")
+    for number in range(5):
+        other.replace("acct-1", f"9.9.9.{number}/32")
+    deleted = other.account("acct-1")
+    other.delete_account("acct-1", confirmed=["disable_enforcement"])
+    other.import_export(filled.export())
+    assert other.account("acct-1").version > deleted.version > filled.account("acct-1").version
+    assert other.account("empty").version == filled.account("empty").version
+
+
 def test_a_copy_that_would_end_enforcement_needs_a_confirmation(filled: RuleManager, other: RuleManager) -> None:
     other.create_account("empty")
     other.add("empty", "9.9.9.9/32")
