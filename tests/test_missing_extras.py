@@ -27,6 +27,9 @@ PARTS = [
     ("server", "uvicorn", MAIN.format(["serve"])),
     ("client", "httpx", "import cidrgate.client"),
     ("replay", "duckdb", MAIN.format(["replay", "a.csv", "--rules", "a.toml", "--alone"])),
+    ("arrow", "pyarrow", "from cidrgate import Matcher; Matcher().allows_arrow(None)"),
+    ("arrow", "pyarrow", "import cidrgate.arrow.duckdb"),
+    ("arrow", "pyarrow", "import cidrgate.arrow.pandas"),
 ]
 
 

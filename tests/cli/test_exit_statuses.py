@@ -119,6 +119,7 @@ UNKNOWN = {
 NAMES_NOTHING = {
     *("account list", "token list", "session list", "token create", "version", "find"),
     *("import", "prune", "compile", "migrate", "serve", "authorize", "backup", "restore-backup", "apply"),
+    "replay",
 }
 """Commands that name nothing which could be missing. `check` and `plan` have statuses of their own."""
 

@@ -11,6 +11,7 @@ from cidrgate.cli.files import STANDARD_STREAM, write_text
 from cidrgate.cli.options import Session, command
 from cidrgate.cli.output import Line, Table, counted, value_text
 from cidrgate.cli.rules_files import CURRENT, STORE, chosen_lists
+from cidrgate.errors import needs_extra
 from cidrgate.gate.account_sources import FromPath
 from cidrgate.gate.client_ip import ClientIPResolver
 from cidrgate.replay.formats import FORMATS, ROLES, LogFormat, TemplateError, format_of_name, format_of_template
@@ -186,6 +187,8 @@ def _replay(
     ] = None,
 ) -> None:
     """Decide about every request in logs as the lists would, and count who is denied. Nothing is changed."""
+    with needs_extra("replay", "a replay"):
+        import duckdb  # noqa: F401 - before the lists are read, which may take a while
     if output == STANDARD_STREAM:
         raise CommandError("--output names a Parquet file, which cannot be written to a pipe")
     source = _source(logs, form, log_format, columns or [], account, account_path)
