@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,10 +15,11 @@ from cidrgate.errors import needs_extra
 from cidrgate.gate.account_sources import FromPath
 from cidrgate.gate.client_ip import ClientIPResolver
 from cidrgate.replay.formats import FORMATS, ROLES, LogFormat, TemplateError, format_of_name, format_of_template
-from cidrgate.replay.reading import MEMORY
-from cidrgate.replay.replaying import ReplayReport, replay
 from cidrgate.replay.report import html_report
 from cidrgate.replay.sources import LogSource
+
+if TYPE_CHECKING:
+    from cidrgate.replay import ReplayReport
 
 __all__ = ["app"]
 
@@ -173,7 +174,7 @@ def _replay(
             help="How much memory to use for reading and sorting before the disk is used.",
             rich_help_panel=_ANSWER,
         ),
-    ] = MEMORY // 2**20,
+    ] = 512,
     threads: Annotated[
         int | None,
         typer.Option(
@@ -189,6 +190,8 @@ def _replay(
     """Decide about every request in logs as the lists would, and count who is denied. Nothing is changed."""
     with needs_extra("replay", "a replay"):
         import duckdb  # noqa: F401 - before the lists are read, which may take a while
+    from cidrgate.replay.replaying import replay
+
     if output == STANDARD_STREAM:
         raise CommandError("--output names a Parquet file, which cannot be written to a pipe")
     source = _source(logs, form, log_format, columns or [], account, account_path)
@@ -312,7 +315,7 @@ _SAID = {
 }
 
 
-def _lines(report: ReplayReport, files: list[Path]) -> list[str | Line | Table]:
+def _lines(report: "ReplayReport", files: list[Path]) -> list[str | Line | Table]:
     rate = f", {report.lines / report.seconds:,.0f} lines a second" if report.seconds else ""
     lines: list[str | Line | Table] = [
         f"{counted(report.lines, 'line', 'lines')} with {counted(report.requests, 'request', 'requests')} in "
@@ -361,7 +364,7 @@ def _lines(report: ReplayReport, files: list[Path]) -> list[str | Line | Table]:
 _LEVELS = "▁▂▃▄▅▆▇█"
 
 
-def _over_time(report: ReplayReport) -> Line:
+def _over_time(report: "ReplayReport") -> Line:
     """Return what is denied over time, as a line of bars."""
     name = "newly_denied" if report.compared else "denied"
     step = report.step

@@ -88,9 +88,10 @@ def _names(template: str) -> tuple[list[str], list[str]]:
     Example:
         >>> _names('$remote_addr [$time_local] "%"')
         (['', ' [', '] "%"'], ['remote_addr', 'time_local'])
-        >>> _names('%h %t "%{X-Account}i"'), _names('[%START_TIME%] "%REQ(X-ACCOUNT)%"')
-        ((['', ' [', '] "', '"'], ['remote_addr', 'time_local', 'http_x_account']),
-         (['[', '] "', '"'], ['time_iso8601', 'http_x_account']))
+        >>> _names('%h %t "%{X-Account}i"')
+        (['', ' [', '] "', '"'], ['remote_addr', 'time_local', 'http_x_account'])
+        >>> _names('[%START_TIME%] "%REQ(X-ACCOUNT)%"')
+        (['[', '] "', '"'], ['time_iso8601', 'http_x_account'])
     """
     template = template.strip("\n")
     if _NGINX.search(template):

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from cidrgate.replay.reading import Log
     from cidrgate.replay.sources import LogSource
 
-__all__ = ["MOST_CHANGES", "Period", "ReplayReport", "VerdictChange", "observations", "replay", "written_rows"]
+__all__ = ["MOST_CHANGES", "Period", "ReplayReport", "VerdictChange", "observations", "replay"]
 
 MOST_CHANGES = 1_000
 """How many networks a report has, those with the most requests first."""
@@ -192,7 +192,7 @@ def replay(
     began = time.perf_counter()
     wanted = _wanted(source, resolver)
     decider = Decider(matcher, before, source.account, resolver)
-    with opened_log(source, memory=memory, threads=threads) as log, written_rows(rows) as write:
+    with opened_log(source, memory=memory, threads=threads) as log, _written_rows(rows) as write:
         totals = _Totals(Pairs(log), compared=before is not None)
         for batch in log.batches(wanted):
             decided = decider.decide(batch)
@@ -289,7 +289,7 @@ def _first(found: tuple[BadLine, ...]) -> str:
 
 
 @contextmanager
-def written_rows(path: Path | None) -> Iterator[Callable[[Decided], object]]:
+def _written_rows(path: Path | None) -> Iterator[Callable[[Decided], object]]:
     """Write requests with their verdicts to a Parquet file, batch by batch.
 
     Args:
