@@ -26,6 +26,9 @@ PARTS = [
     ("server", "prometheus_client", "from cidrgate.service import create_app"),
     ("server", "uvicorn", MAIN.format(["serve"])),
     ("client", "httpx", "import cidrgate.client"),
+    ("arrow", "pyarrow", "from cidrgate import Matcher; Matcher().allows_arrow(None)"),
+    ("arrow", "pyarrow", "import cidrgate.arrow.duckdb"),
+    ("arrow", "pyarrow", "import cidrgate.arrow.pandas"),
 ]
 
 

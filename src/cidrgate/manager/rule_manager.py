@@ -14,7 +14,7 @@ from copy import copy
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from itertools import islice, tee
+from itertools import islice, repeat, tee
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeVar
 
@@ -64,7 +64,7 @@ from cidrgate.manager.declared import (
     in_parts,
 )
 from cidrgate.manager.erasing import erasure
-from cidrgate.manager.evaluations import changed_list, evaluation_of
+from cidrgate.manager.evaluations import changed_list, evaluation_of, foresight_of
 from cidrgate.manager.exports import export_lines, import_copies
 from cidrgate.manager.importing import ImportReport, import_lists, in_background
 from cidrgate.manager.last_matches import LastMatches
@@ -102,6 +102,7 @@ if TYPE_CHECKING:
 
     from cidrgate._engine import Matcher
     from cidrgate.foresight.evaluation import ChangedList, Evaluation
+    from cidrgate.manager.evaluations import Foresight
     from cidrgate.replica.replica import OnStale
     from cidrgate.rules.policy import PolicyChange, PolicyOptions, PolicyState
     from cidrgate.rules.submission import Submission
@@ -357,8 +358,9 @@ class RuleManager:
             ...     account = manager.create_account("acct-1")
             ...     subaccount = manager.create_account("sub-1", parent="acct-1")
             ...     added = manager.add("acct-1", "8.8.8.0/24")
-            ...     manager.list_states(["sub-1"])
-            {'sub-1': ListState(entries=1, enforced=True)}
+            ...     state = manager.list_states(["sub-1"])["sub-1"]
+            ...     state.entries, state.enforced, state.mode
+            (1, True, 'enforce')
         """
         return queries.list_states(self._store, names)
 
@@ -1689,8 +1691,8 @@ class RuleManager:
 
         report = ImportReport()
         remaining = iter(lists.items()) if isinstance(lists, Mapping) else _each_name_once(lists)
-        size = None if strict else _ACCOUNTS_A_TRANSACTION
-        parts = iter(lambda: dict(islice(remaining, size)), {})
+        sizes = repeat(None) if strict else _accounts_of_parts()
+        parts = iter(lambda: dict(islice(remaining, next(sizes))), {})
         for done, part_report in in_background(store, parts, self._store.writers):
             report += part_report
             if progress is not None:
@@ -2019,10 +2021,9 @@ class RuleManager:
             self._store, [*changes.values()], at=at, days=days, account=account, observations=observations
         )
 
-    def _evaluation(self, outcomes: Iterable[ListOutcome], days: int = 30) -> Evaluation:
-        """Return what tried changes would do to the requests of the past; see `evaluate`."""
-        at = datetime.now(UTC)
-        return evaluation_of(self._store, [changed_list(outcome, at) for outcome in outcomes], at=at, days=days)
+    def _foresight(self, outcomes: Iterable[ListOutcome]) -> Foresight:
+        """Return what tried changes would do to the requests of the past, as far as traffic is stored."""
+        return foresight_of(self._store, outcomes)
 
     def with_hooks(
         self,
@@ -2308,6 +2309,14 @@ def _unread(part: dict[str, Submission]) -> dict[str, Submission]:
         if isinstance(submitted, Iterator):
             lists[name], part[name] = tee(submitted)
     return lists
+
+
+def _accounts_of_parts() -> Iterator[int]:
+    """Yield how many accounts each commit of an import stores: few at first, so that storing begins soon."""
+    size = -(-_ACCOUNTS_A_TRANSACTION // 8)
+    while True:
+        yield size
+        size = min(2 * size, _ACCOUNTS_A_TRANSACTION)
 
 
 def _each_name_once(pairs: Iterable[tuple[str, Submission]]) -> Iterator[tuple[str, Submission]]:
