@@ -17,6 +17,7 @@ Read in this order:
 6. `snapshot.pxd`, `verify.pxd`: a matcher as a file, and the checks before a file is used
 7. the classes: `arguments.pxi`, `arrow.pxi`, `arrays.pxi`, `prefix_trie.pxi`, `account_arrays.pxi`, `matcher.pxi`; then
    `plain_lists.pxi`, `forking.pxi`, `header_lines.pxi` and `native_interface.pxi`, which do not depend on each other
+8. `cover.pxd`, then `covers.pxi`: the smallest cover, for recommendations
 """
 
 include "arguments.pxi"
@@ -24,6 +25,7 @@ include "arrow.pxi"
 include "arrays.pxi"
 include "prefix_trie.pxi"
 include "plain_lists.pxi"
+include "covers.pxi"
 include "account_arrays.pxi"
 include "matcher.pxi"
 include "forking.pxi"

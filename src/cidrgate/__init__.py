@@ -71,6 +71,7 @@ _PUBLIC = {
         "SnapshotError",
         "InvalidCopyError",
         "StoreNotEmptyError",
+        "RecommendationError",
         "ProxyProtocolError",
         "UnclearAccountError",
         "InvalidScopeError",

@@ -24,6 +24,7 @@ from cidrgate.errors import (
     Problem as Problem,
     ProblemCode as ProblemCode,
     ProxyProtocolError as ProxyProtocolError,
+    RecommendationError as RecommendationError,
     RuleError as RuleError,
     SessionNotFoundError as SessionNotFoundError,
     SnapshotError as SnapshotError,

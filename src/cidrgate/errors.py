@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from datetime import datetime
 
 __all__ = [
@@ -49,6 +49,7 @@ __all__ = [
     "NoTrafficError",
     "SnapshotError",
     "InvalidCopyError",
+    "RecommendationError",
     "ProxyProtocolError",
     "MissingAccountError",
     "UnclearAccountError",
@@ -494,6 +495,22 @@ class InvalidCopyError(CidrgateError, ValueError):
     def __init__(self, message: str, *, line: int | None = None) -> None:
         super().__init__(message)
         self.line = line
+
+
+class RecommendationError(CidrgateError, ValueError):
+    """No list does all that is asked of a recommendation: too few entries are allowed, or a forced network is not.
+
+    Attributes:
+        fewest: The fewest entries that would cover everything, if the number of entries is too small; None otherwise.
+        networks: The forced networks that no list may contain.
+    """
+
+    code = "recommendation"
+
+    def __init__(self, message: str, *, fewest: int | None = None, networks: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.fewest = fewest
+        self.networks = tuple(networks)
 
 
 class ProxyProtocolError(CidrgateError, ValueError):

@@ -324,6 +324,13 @@ PROBLEM_TYPES: Final = (
         "Write it again with `cidrgate export` or `cidrgate backup`. The message names the line.",
     ),
     _of(
+        errors.RecommendationError,
+        None,
+        "No such list",
+        "No list does all that was asked of a recommendation: too few entries are allowed, or a forced network is not.",
+        "Allow as many entries as the error names, or leave out the forced networks that it names.",
+    ),
+    _of(
         errors.StoreNotEmptyError,
         None,
         "Store not empty",

@@ -7,7 +7,9 @@ from ipaddress import ip_address, ip_network
 import pytest
 from hypothesis import given, strategies as st
 
+from cidrgate import PrefixTrie
 from cidrgate.rules import SPECIAL_RANGES, special_block, special_blocks
+from cidrgate.rules.special_ranges import special_networks
 from tests import golden_rules
 
 # Where the registry and the standard library's `is_global` say different things, the registry counts here: it has
@@ -65,3 +67,30 @@ def test_each_block_is_judged_as_registered(block: object) -> None:
         assert special_blocks(cidr) == ()
     elif not cidr.startswith("::ffff:"):
         assert special_blocks(cidr) == (block,)
+
+
+def near(cidr: str) -> st.SearchStrategy[str]:
+    """Networks around a block, inside of it and beside it."""
+    block = ip_network(cidr)
+    first, bits = int(block.network_address), block.max_prefixlen
+    return st.tuples(st.integers(-2, block.num_addresses + 1), st.integers(0, bits)).map(
+        lambda drawn: str(
+            ip_network(f"{type(block.network_address)((first + drawn[0]) % 2**bits)}/{drawn[1]}", strict=False)
+        )
+    )
+
+
+@given(st.sampled_from([block.cidr for block in SPECIAL_RANGES]).flatmap(near))
+def test_a_network_is_special_if_it_overlaps_one_of_the_special_networks(cidr: str) -> None:
+    network, mapped = ip_network(cidr), ip_network("::ffff:0:0/96")
+    if network.version == 6 and network.subnet_of(mapped):  # type: ignore[arg-type]
+        return  # the engine reads it as IPv4
+    others = [ip_network(text) for text in special_networks()] + [mapped]
+    overlapped = [one for one in others if one.version == network.version and one.overlaps(network)]
+    assert bool(overlapped) == bool(golden_rules.special_blocks(network))
+
+
+def test_no_two_special_networks_overlap() -> None:
+    trie = PrefixTrie(special_networks())
+    assert list(trie) == list(special_networks())
+    assert [cidr for cidr in trie if trie.covering(cidr) != [cidr]] == []

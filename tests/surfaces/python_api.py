@@ -32,6 +32,7 @@ PUBLIC_MODULES = (
     "cidrgate.client",
     "cidrgate.errors",
     "cidrgate.event_log",
+    "cidrgate.foresight",
     "cidrgate.gate",
     "cidrgate.lists",
     "cidrgate.manager",

@@ -2,3 +2,28 @@
 
 They know neither storage nor HTTP. An observation is `cidrgate.values.Observation`.
 """
+
+from cidrgate.foresight.observed import Observed
+from cidrgate.foresight.recommending import (
+    CurvePoint,
+    LeftOut,
+    LeftOutReason,
+    Recommendation,
+    RecommendedNetwork,
+    recommend,
+)
+from cidrgate.foresight.usage import NarrowerNetwork, UnusedEntry, narrower, unused
+
+__all__ = [
+    "CurvePoint",
+    "LeftOut",
+    "LeftOutReason",
+    "NarrowerNetwork",
+    "Observed",
+    "Recommendation",
+    "RecommendedNetwork",
+    "UnusedEntry",
+    "narrower",
+    "recommend",
+    "unused",
+]

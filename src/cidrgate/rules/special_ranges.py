@@ -9,11 +9,12 @@ https://www.iana.org/assignments/iana-ipv6-special-registry/.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from ipaddress import IPv6Network, ip_network
+from functools import cache
+from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_network
 
 from cidrgate._engine import PrefixTrie
 
-__all__ = ["IPV4_MAPPED", "SPECIAL_RANGES", "SpecialRange", "special_block", "special_blocks"]
+__all__ = ["IPV4_MAPPED", "SPECIAL_RANGES", "SpecialRange", "special_block", "special_blocks", "special_networks"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +156,42 @@ def special_block(cidr: str) -> SpecialRange | None:
         True
     """
     return next(iter(special_blocks(cidr)), None)
+
+
+@cache
+def special_networks() -> tuple[str, ...]:
+    """Return the special addresses as networks that do not overlap: a network is special if it overlaps one of them.
+
+    `IPV4_MAPPED` is not among them, because the engine reads it as IPv4.
+
+    Example:
+        >>> [cidr for cidr in special_networks() if cidr.startswith("192.0.0.")][:3]
+        ['192.0.0.0/29', '192.0.0.8/32', '192.0.0.11/32']
+    """
+    parts: list[IPv4Network | IPv6Network] = []
+    for cidr, block in _BY_CIDR.items():
+        if not block.globally_reachable:
+            rest = [ip_network(cidr)]
+            for text in _BLOCKS.covered(cidr):
+                if _BY_CIDR[text].globally_reachable:
+                    rest = _without(rest, ip_network(text))
+            parts += rest
+    ipv4 = collapse_addresses(part for part in parts if isinstance(part, IPv4Network))
+    ipv6 = collapse_addresses(part for part in parts if isinstance(part, IPv6Network))
+    return tuple(str(network) for network in (*ipv4, *ipv6))
+
+
+def _without(
+    networks: list[IPv4Network | IPv6Network], hole: IPv4Network | IPv6Network
+) -> list[IPv4Network | IPv6Network]:
+    """Return disjoint networks without the addresses of one network inside of one of them."""
+    left: list[IPv4Network | IPv6Network] = []
+    for network in networks:
+        if not hole.subnet_of(network):  # type: ignore[arg-type]
+            left.append(network)
+        elif hole != network:
+            left += network.address_exclude(hole)  # type: ignore[arg-type]
+    return left
 
 
 def _tiled(cidr: str, outer: str, inside: list[str]) -> bool:

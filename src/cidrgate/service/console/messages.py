@@ -269,6 +269,7 @@ WORDS: Final[Mapping[type[CidrgateError], str | Callable[[Any], str]]] = {
     errors.StoreError: f"The database does not answer. {_LATER}",
     errors.SnapshotError: _OPERATOR,
     errors.InvalidCopyError: _OPERATOR,
+    errors.RecommendationError: _OPERATOR,
     errors.MissingExtraError: _OPERATOR,
     errors.ProxyProtocolError: _OPERATOR,
     errors.MissingAccountError: "Choose an account first.",
