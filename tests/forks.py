@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["FOREIGN_FORKS", "in_child", "report_of", "start_child"]
 
 PATIENCE = 60.0
+_FORKS = 3
 
 
 def fork_without_hooks() -> int:
@@ -64,12 +65,30 @@ def _fork_in_c(
 
 
 def start_child(do: Callable[[], object], fork: Callable[[], int] = os.fork) -> tuple[int, int]:
-    """Fork; the child's process id, and where it will say what the function made."""
+    """Fork; the child's process id, and where it will say what the function made.
+
+    If another thread is just taking the interpreter's lock at a fork without hooks, the child's lock is lost before any
+    of our code runs there. Such a child does not count, and there is another fork.
+    """
+    for _ in range(_FORKS):
+        pid, said = _forked(do, fork)
+        if select.select([said], [], [], PATIENCE)[0]:
+            os.read(said, 1)
+            return pid, said
+        os.kill(pid, signal.SIGKILL)
+        os.close(said)
+        os.waitpid(pid, 0)
+    raise AssertionError("no child begins")
+
+
+def _forked(do: Callable[[], object], fork: Callable[[], int]) -> tuple[int, int]:
     said, saying = os.pipe()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # that a process with threads forks is the point
         pid = fork()
     if pid == 0:
+        time.sleep(0)  # this gives the interpreter's lock away, and takes it again
+        os.write(saying, b" ")
         try:
             made: object = {"made": do()}
         except BaseException as error:  # noqa: BLE001 - nothing of the child may get into the test's own frames

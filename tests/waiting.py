@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,3 +18,8 @@ def eventually(condition: Callable[[], bool], patience: float = PATIENCE, pause:
     while not condition():
         assert time.monotonic() < end, "it did not happen"
         time.sleep(pause)
+
+
+def soon() -> datetime:
+    """The end of an entry or a mode that a test waits for. It is later than the change that sets it, under load too."""
+    return datetime.now(UTC) + timedelta(seconds=1)

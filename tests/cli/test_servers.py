@@ -124,11 +124,20 @@ def test_decisions_have_the_same_options(tmp_path: Path, url: str, server: str) 
 def on_a_socket(path: Path) -> Iterator[http.client.HTTPConnection]:
     connection = http.client.HTTPConnection("localhost", timeout=30)
     connection.sock = socket.socket(socket.AF_UNIX)
-    connection.sock.connect(str(path))
     try:
+        connection.sock.connect(str(path))
         yield connection
     finally:
         connection.close()
+
+
+def listens(path: Path) -> bool:
+    """Whether a server takes connections: the file of a socket is there a moment earlier."""
+    try:
+        with on_a_socket(path):
+            return True
+    except (FileNotFoundError, ConnectionRefusedError):
+        return False
 
 
 @pytest.mark.parametrize("server", SERVERS)
@@ -136,7 +145,7 @@ def test_both_listen_on_a_unix_socket(tmp_path: Path, url: str, server: str) -> 
     path = tmp_path / "server.sock"
     command = [*SERVERS[server][:1], *(["--authorize"] if server == "serve" else []), "--unlisted", "deny"]
     with started(tmp_path, url, *command, "--uds", str(path), "--trusted-proxy", "unix:"):
-        eventually(path.exists)
+        eventually(lambda: listens(path))
         for client, status in ((INSIDE, 200), (OUTSIDE, 403)):
             with on_a_socket(path) as connection:
                 headers = {"X-Account": "acct-1", "X-Forwarded-For": client}

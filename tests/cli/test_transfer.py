@@ -6,7 +6,7 @@ import csv
 import gzip
 import json
 from dataclasses import fields
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from tests.cli.conftest import Answer, Cidrgate
 from tests.entry_details import all_details
 from tests.length import length
 from tests.new_stores import new_file
-from tests.waiting import eventually
+from tests.waiting import eventually, soon
 
 HEADER = "account,cidr,label\n"
 COLUMNS = ",".join(["account", *(one.name for one in fields(NewEntry))])
@@ -329,14 +329,14 @@ def test_a_backup_is_restored_to_a_new_store(filled: Cidrgate, tmp_path: Path) -
 
 def test_an_export_leaves_out_what_has_ended_but_opens_no_list(cidrgate: Cidrgate) -> None:
     """A copy without the expired entries of a list that has no others would not be enforced."""
-    soon = datetime.now(UTC) + timedelta(seconds=1)
+    end = soon()
     with RuleManager.open(cidrgate.database, create=True, load=False) as manager:
-        manager.import_accounts({"a": [NewEntry("8.8.8.0/24", expires_at=soon), NewEntry("9.9.9.9/32")]})
-        manager.import_accounts({"b": [NewEntry("1.1.1.1/32", expires_at=soon)]})
-    eventually(lambda: datetime.now(UTC) > soon)
+        manager.import_accounts({"a": [NewEntry("8.8.8.0/24", expires_at=end), NewEntry("9.9.9.9/32")]})
+        manager.import_accounts({"b": [NewEntry("1.1.1.1/32", expires_at=end)]})
+    eventually(lambda: datetime.now(UTC) > end)
     first, second = csv_rows(cidrgate("export", "-o", "-", "--csv").out)
     assert (first["cidr"], first["expires_at"]) == ("9.9.9.9/32", "")
-    assert (second["cidr"], datetime.fromisoformat(second["expires_at"])) == ("1.1.1.1/32", soon)
+    assert (second["cidr"], datetime.fromisoformat(second["expires_at"])) == ("1.1.1.1/32", end)
 
 
 def test_an_end_that_cannot_be_read_keeps_its_account_out(cidrgate: Cidrgate) -> None:

@@ -78,7 +78,6 @@ def test_a_follower_sees_what_is_committed_from_now_on(manager: RuleManager) -> 
         seen: list[Change] = []
         thread = threading.Thread(target=lambda: seen.extend(islice(changes, 2)))
         thread.start()
-        time.sleep(0.3)
         manager.add("acct-1", "8.8.8.0/24")
         manager.remove("acct-1", "8.8.8.0/24", allow_empty=True)
         thread.join(10)

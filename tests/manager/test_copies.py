@@ -18,8 +18,11 @@ from cidrgate import (
     AccountExistsError,
     AccountNotFoundError,
     ConflictError,
+    InvalidAddressError,
     InvalidCopyError,
+    Matcher,
     NewEntry,
+    Policy,
     RuleManager,
     StoreNotEmptyError,
     SubaccountError,
@@ -36,6 +39,7 @@ from tests.waiting import eventually
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from cidrgate import Entry
     from tests.postgres import PostgresServer
 
 
@@ -117,6 +121,62 @@ def test_a_copy_in_another_kind_of_store_is_the_original(
     check_copy(stores, first, second, drawn, way, keys=keys)
 
 
+@given(drawn=stores_and_addresses())
+@settings(max_examples=length(40, 400), suppress_health_check=[HealthCheck.too_slow])
+def test_a_snapshot_decides_like_the_original(stores: Stores, drawn: Any) -> None:
+    rows, addresses = drawn
+    stores.start()
+    url = stores.new("sqlite")
+    rows.write(url)
+    with RuleManager.open(url, follow=False) as manager:
+        snapshot = f"{url.removeprefix('sqlite:///')}.snapshot"
+        manager.matcher.save(snapshot)
+        copied = Matcher.open(snapshot)
+        for name, address in itertools.product((*rows.names, "nobody"), addresses):
+            assert _answers(copied, name, address) == _answers(manager.matcher, name, address)
+
+
+def _answers(matcher: Matcher, name: str, address: str) -> tuple[bool, str | None] | None:
+    try:
+        return matcher.allows(name, address), matcher.match(name, address)
+    except InvalidAddressError:
+        return None
+
+
+@given(drawn=stores_and_addresses())
+@settings(max_examples=length(15, 400), suppress_health_check=[HealthCheck.too_slow])
+def test_a_restored_list_is_the_original(stores: Stores, drawn: Any) -> None:
+    rows, addresses = drawn
+    stores.start()
+    original, copied = stores.new("sqlite"), stores.new("sqlite")
+    rows.write(original)
+    anything = Policy(allow_special=True)
+    with (
+        RuleManager.open(original, follow=False) as source,
+        RuleManager.open(copied, policy=anything, follow=False) as target,
+    ):
+        target.import_export(source.export())
+        for account in target.accounts():
+            if account.parent is not None:
+                continue
+            names = [account.name, *(one.name for one in target.accounts(parent=account.name))]
+            was, now = verdicts(target, names, addresses), datetime.now(UTC)
+            entries = [entry for entry in target.entries(account.name) if entry.counts(now)]
+            sequence = target.history(limit=1)[0].sequence
+            target.replace(account.name, "9.9.9.0/24")
+            try:
+                target.restore(account.name, to_sequence=sequence, confirmed=["wide_entry"])
+            except WouldDisableEnforcementError:
+                assert entries == []
+            else:
+                assert _as_written(target.entries(account.name)) == _as_written(entries)
+                assert verdicts(target, names, addresses) == was
+
+
+def _as_written(entries: list[Entry]) -> list[NewEntry]:
+    return [NewEntry(one.cidr, label=one.label, expires_at=one.expires_at, enabled=one.enabled) for one in entries]
+
+
 @pytest.fixture
 def filled() -> Iterator[RuleManager]:
     """A manager with an account, a subaccount and an empty account."""
@@ -186,6 +246,19 @@ def test_an_account_that_differs_can_be_replaced(filled: RuleManager, other: Rul
     assert other.account("acct-1").version == 4, "a version never shrinks, as If-Match relies on it"
     change = other.history("acct-1")[0]
     assert (change.action, [one.cidr for one in change.before], len(change.after)) == ("replace", ["9.9.9.2/32"], 2)
+
+
+def test_an_imported_account_continues_the_versions_of_the_account_that_had_its_name(
+    filled: RuleManager, other: RuleManager
+) -> None:
+    other.create_account("acct-1")
+    for number in range(5):
+        other.replace("acct-1", f"9.9.9.{number}/32")
+    deleted = other.account("acct-1")
+    other.delete_account("acct-1", confirmed=["disable_enforcement"])
+    other.import_export(filled.export())
+    assert other.account("acct-1").version > deleted.version > filled.account("acct-1").version
+    assert other.account("empty").version == filled.account("empty").version
 
 
 def test_a_copy_that_would_end_enforcement_needs_a_confirmation(filled: RuleManager, other: RuleManager) -> None:

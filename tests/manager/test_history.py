@@ -19,6 +19,7 @@ from cidrgate import (
     SubaccountError,
     VersionConflictError,
 )
+from tests.waiting import soon
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -85,9 +86,8 @@ def test_a_list_comes_back_as_a_new_change_with_its_labels_and_ends(manager: Rul
 
 def test_what_has_expired_since_stays_away(manager: RuleManager) -> None:
     manager.add("acct-1", "8.8.8.0/24")
-    manager.add("acct-1", "1.1.1.1/32", expires_at=datetime.now(UTC) + timedelta(seconds=0.05))
+    manager.add("acct-1", "1.1.1.1/32", expires_at=(end := soon()))
     then = manager.history()[0].sequence
-    end = datetime.now(UTC) + timedelta(seconds=0.06)
     while datetime.now(UTC) < end:
         pass
     manager.replace("acct-1", [], allow_empty=True)

@@ -11,7 +11,7 @@ from hypothesis import given, settings, strategies as st
 
 from cidrgate import NewEntry, RuleError, RuleManager
 from tests.length import length
-from tests.waiting import eventually
+from tests.waiting import eventually, soon
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -125,11 +125,13 @@ def test_an_account_whose_list_was_refused_can_be_closed(manager: RuleManager, s
 
 def test_to_close_a_paused_account_leaves_its_pause_and_says_that_it_is_open(manager: RuleManager) -> None:
     end = datetime.now(UTC) + timedelta(hours=1)
-    for name, until in (("paused", end), ("reporting", None), ("over", datetime.now(UTC) + timedelta(seconds=0.2))):
-        manager.create_account(name)
-        manager.set_mode(name, "report_only" if until is None else "off", until=until, reason="trial")
-    eventually(lambda: manager.account("over").mode_at(datetime.now(UTC)) == "enforce")
     names = ("over", "paused", "reporting")
+    for name in names:
+        manager.create_account(name)
+    manager.set_mode("paused", "off", until=end, reason="trial")
+    manager.set_mode("reporting", "report_only", reason="trial")
+    manager.set_mode("over", "off", until=soon(), reason="trial")
+    eventually(lambda: manager.account("over").mode_at(datetime.now(UTC)) == "enforce")
     report = manager.import_accounts({name: ["10.0.0.0/8"] for name in names}, close=True)
     assert (report.closed, sorted(report.open)) == (("over",), ["paused", "reporting"])
     assert [manager.account(name).closed for name in names] == [True] * 3
@@ -161,11 +163,11 @@ def test_a_dry_run_says_what_each_list_would_gain_and_lose(manager: RuleManager)
 
 
 def test_an_entry_that_ends_sooner_does_not_stand_for_one_that_stays(manager: RuleManager) -> None:
-    soon = datetime.now(UTC) + timedelta(seconds=1)
-    manager.import_accounts({"a": [NewEntry("8.8.8.0/24", expires_at=soon), NewEntry("9.9.9.9/32")]})
+    end = soon()
+    manager.import_accounts({"a": [NewEntry("8.8.8.0/24", expires_at=end), NewEntry("9.9.9.9/32")]})
     report = manager.import_accounts({"a": ["8.8.8.8/32"]}, skip_existing=True)
     assert isinstance(report.problems["a"], RuleError)
-    eventually(lambda: datetime.now(UTC) > soon)
+    eventually(lambda: datetime.now(UTC) > end)
     assert manager.import_accounts({"a": ["8.8.8.8/32"]}, skip_existing=True).entries == 1
 
 

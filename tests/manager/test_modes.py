@@ -181,7 +181,7 @@ def manager(store_url: str) -> Iterator[RuleManager]:
 
 def test_a_pause_ends_on_time_and_the_sweep_stores_that(manager: RuleManager, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING, "cidrgate")
-    paused = manager.pause("acct-1", for_=timedelta(seconds=0.6), reason="incident 7", confirmed=CONFIRMED, actor="me")
+    paused = manager.pause("acct-1", for_=timedelta(seconds=1), reason="incident 7", confirmed=CONFIRMED, actor="me")
     end = paused.mode_until
     assert end is not None
     allowed = [manager.allows(name, "9.9.9.9") for name in ("acct-1", "sub-1")]

@@ -193,18 +193,17 @@ def test_the_policy_costs_a_change_no_statement(manager: RuleManager) -> None:
 
 
 def test_a_process_says_once_that_the_stored_policy_contradicts_it(
-    store_url: str, manager: RuleManager, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    shared_store_url: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if store_url == "memory://":
-        pytest.skip("a store in memory has one manager")
     monkeypatch.setattr(policies, "_said", set())
-    manager.set_policy(max_entries=20)
+    with RuleManager.open(shared_store_url, create=True) as manager:
+        manager.set_policy(max_entries=20)
     with caplog.at_level(logging.WARNING, "cidrgate"):
         for _ in range(2):
-            with RuleManager.open(store_url, policy=Policy(max_entries=30), load=False) as other:
+            with RuleManager.open(shared_store_url, policy=Policy(max_entries=30), load=False) as other:
                 assert other.policy_state().effective.max_entries == 20
                 assert len(other.policy_differences()) == 1
-        RuleManager.open(store_url, policy=Policy(allow_special=True), load=False).close()
+        RuleManager.open(shared_store_url, policy=Policy(allow_special=True), load=False).close()
     said = [record.getMessage() for record in caplog.records]
     assert len([one for one in said if "max_entries 20, which counts; 30 was given" in one]) == 1
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from ipaddress import ip_network
 from itertools import count
@@ -17,6 +17,7 @@ from tests.golden import read_network
 from tests.length import length
 from tests.rows import rows
 from tests.strategies import addresses_near, networks, prefixes
+from tests.waiting import soon
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -171,14 +172,14 @@ def test_results_say_what_counts_and_who_inherits(manager: RuleManager) -> None:
     for name in ("sub-1", "sub-2"):
         manager.create_account(name, parent="acct-1")
     manager.create_account("acct-2")
-    soon = datetime.now(UTC) + timedelta(milliseconds=400)
+    end = soon()
     manager.add("acct-1", "8.8.8.0/24")
-    manager.add("acct-2", "8.8.0.0/16", expires_at=soon)
+    manager.add("acct-2", "8.8.0.0/16", expires_at=end)
     assert [(one.entry.account, one.allows, one.subaccounts) for one in manager.find("8.8.8.8")] == [
         ("acct-1", True, 2),
         ("acct-2", True, 0),
     ]
-    while datetime.now(UTC) < soon:
+    while datetime.now(UTC) < end:
         pass
     assert [one.allows for one in manager.find("8.8.8.8")] == [True, False]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import stat
+import subprocess
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -212,9 +213,11 @@ def test_a_pipe_or_a_device_is_written_to(tmp_path: Path) -> None:
     with RuleManager.open(tmp_path / "lists.db", create=True, load=False) as manager:
         manager.import_accounts({"a": [NewEntry("8.8.8.0/24")]})
     os.mkfifo(tmp_path / "pipe")
-    run = [sys.executable, "-m", "cidrgate", "-d", "lists.db", "export", "--format", "csv", "-o"]
+    run = [sys.executable, "-m", "cidrgate", "-d", "lists.db", "export", "--csv", "-o"]
     with Program([*run, "pipe"], cwd=tmp_path) as writer:
-        assert (tmp_path / "pipe").read_text().splitlines()[1].startswith("a,8.8.8.0/24,")
+        # Nobody might ever write to it.
+        read = subprocess.run(["cat", tmp_path / "pipe"], capture_output=True, text=True, timeout=60, check=True)
+        assert read.stdout.splitlines()[1].startswith("a,8.8.8.0/24,")
         assert writer.wait(60) == 0
     assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
     for target in ("/dev/null", "/dev/stdout"):
@@ -302,7 +305,7 @@ def test_a_store_is_replaced_by_nothing_that_is_written(
     with RuleManager.open(tmp_path / name, create=True, follow=False) as manager:
         manager.create_account("a")
         manager.add("a", "8.8.8.0/24")
-    arguments = ["compile", name] if command == "compile" else ["export", "-o", name, "--format", "csv"]
+    arguments = ["compile", name] if command == "compile" else ["export", "-o", name, "--csv"]
     result = typed(["-d", str(tmp_path / name), *arguments])
     assert result.exit_code == 2
     assert "the file is a database" in result.stderr

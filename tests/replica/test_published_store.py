@@ -6,7 +6,7 @@ import sqlite3
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
@@ -18,7 +18,7 @@ from cidrgate.rules.decisions import decide
 from cidrgate.stores import StoredList
 from cidrgate.stores.sqlite import SqliteStore
 from tests.stores.test_sqlite import no_file_grows_beyond
-from tests.waiting import eventually
+from tests.waiting import eventually, soon
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -284,7 +284,7 @@ def test_the_store_says_whether_a_list_of_which_nothing_matches_is_enforced(enfo
 def test_the_store_says_of_each_list_whether_it_is_enforced(manager: RuleManager) -> None:
     manager.create_account("empty")
     manager.create_account("ended")
-    manager.add("ended", "9.9.9.9/32", expires_at=datetime.now(UTC) + timedelta(seconds=0.05))
+    manager.add("ended", "9.9.9.9/32", expires_at=soon())
     eventually(lambda: not decide("ended", manager.entries("ended"), "9.9.9.9", datetime.now(UTC)).allowed)
     with manager._store.read() as transaction:
         for lists in (list(transaction.lists()), transaction.lists_named(["acct-1", "sub-1", "empty", "ended"])):

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ import pytest
 
 from cidrgate import Matcher, RuleManager, SnapshotError
 from cidrgate.replica.snapshots import read_snapshot
-from tests.waiting import eventually
+from tests.waiting import eventually, soon
 from tests.warm_starts import Program
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def test_a_start_without_changes_reads_nothing(
 
 
 def test_entries_of_a_snapshot_end_in_time(url: str, writer: RuleManager, snapshot: Path) -> None:
-    writer.add("acct-2", "9.9.9.9/32", expires_at=datetime.now(UTC) + timedelta(seconds=0.3))
+    writer.add("acct-2", "9.9.9.9/32", expires_at=soon())
     writer.save_snapshot(snapshot)
     with RuleManager.open(url, snapshot=snapshot) as manager:
         eventually(lambda: not manager.allows("acct-2", "9.9.9.9"))
@@ -325,7 +325,7 @@ def test_a_snapshot_that_cannot_be_shared_is_said_once_and_keeps_no_change_waiti
     with RuleManager.open(url, snapshot=snapshot, refresh_snapshot=0.001) as manager:
         eventually(lambda: looks(manager) and said in caplog.text)
         watch = manager._replica.follower._watch  # type: ignore[union-attr]
-        writer.add("acct-2", "9.9.9.9/32", expires_at=datetime.now(UTC) + timedelta(seconds=0.5))
+        writer.add("acct-2", "9.9.9.9/32", expires_at=soon())
         for number in range(10):
             cidr = f"1.1.{number}.0/24"
             writer.replace("acct-1", cidr)

@@ -115,8 +115,11 @@ def an_api(url: str, settings: Settings | None = None, resolver: ClientIPResolve
     """A service on a store."""
     with RuleManager.open(url, create=True) as manager:
         app = create_app(manager, settings, resolver=resolver)
-        with AppClient(app, client=(ADDRESS, 50000), follow_redirects=False) as client:
-            yield Api(manager, app, client)
+        try:
+            with AppClient(app, client=(ADDRESS, 50000), follow_redirects=False) as client:
+                yield Api(manager, app, client)
+        finally:
+            app.state.service.close()
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -17,7 +17,7 @@ from cidrgate.service.auth.credentials import Credentials
 from cidrgate.service.auth.values import Scope
 from cidrgate.stores import grant_store, migrate_store, open_store
 from tests.service.conftest import an_api
-from tests.waiting import eventually
+from tests.waiting import eventually, soon
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -70,7 +70,7 @@ def test_it_does_all_that_a_service_does(postgres_url: str, user: str) -> None:
         admin.ok("POST", "/v1/accounts/acct-1/restore", {"to_sequence": first + 1})
         manager.import_accounts({f"many-{number}": [NewEntry("8.8.8.0/24")] for number in range(50)}, create=True)
         # What is done now and then.
-        end = datetime.now(UTC) + timedelta(seconds=1)
+        end = soon()
         manager.add("many-3", [NewEntry("9.9.8.0/24", expires_at=end)])
         manager.note_match("many-1", "8.8.8.8")
         manager.store_matches()

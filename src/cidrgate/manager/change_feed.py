@@ -181,12 +181,17 @@ def read_changes(store: Store, after: int, limit: int | None) -> list[Change]:
 def follow_changes(store: Store, after: int | None) -> Generator[Change]:
     """Yield rows after a sequence as they are committed; see `RuleManager.follow_changes`."""
     reader = ChangeReader(store, after or 0)
+    # Here and not in the generator: what is committed after this call belongs to the rows from now on.
+    if after is None:
+        reader.begin_at_end()
+    else:
+        reader.check()
+    return _followed(store, reader)
+
+
+def _followed(store: Store, reader: ChangeReader) -> Generator[Change]:
     watch = store.watch(own_commits=True)
     try:
-        if after is None:
-            reader.begin_at_end()
-        else:
-            reader.check()
         while True:
             rows = reader.read()
             yield from rows

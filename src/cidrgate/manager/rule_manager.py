@@ -14,7 +14,7 @@ from copy import copy
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from itertools import islice, tee
+from itertools import islice, repeat, tee
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeVar
 
@@ -382,8 +382,9 @@ class RuleManager:
             ...     account = manager.create_account("acct-1")
             ...     subaccount = manager.create_account("sub-1", parent="acct-1")
             ...     added = manager.add("acct-1", "8.8.8.0/24")
-            ...     manager.list_states(["sub-1"])
-            {'sub-1': ListState(entries=1, enforced=True)}
+            ...     state = manager.list_states(["sub-1"])["sub-1"]
+            ...     state.entries, state.enforced, state.mode
+            (1, True, 'enforce')
         """
         return queries.list_states(self._store, names)
 
@@ -1714,8 +1715,8 @@ class RuleManager:
 
         report = ImportReport()
         remaining = iter(lists.items()) if isinstance(lists, Mapping) else _each_name_once(lists)
-        size = None if strict else _ACCOUNTS_A_TRANSACTION
-        parts = iter(lambda: dict(islice(remaining, size)), {})
+        sizes = repeat(None) if strict else _accounts_of_parts()
+        parts = iter(lambda: dict(islice(remaining, next(sizes))), {})
         for done, part_report in in_background(store, parts, self._store.writers):
             report += part_report
             if progress is not None:
@@ -2335,6 +2336,14 @@ def _unread(part: dict[str, Submission]) -> dict[str, Submission]:
         if isinstance(submitted, Iterator):
             lists[name], part[name] = tee(submitted)
     return lists
+
+
+def _accounts_of_parts() -> Iterator[int]:
+    """Yield how many accounts each commit of an import stores: few at first, so that storing begins soon."""
+    size = -(-_ACCOUNTS_A_TRANSACTION // 8)
+    while True:
+        yield size
+        size = min(2 * size, _ACCOUNTS_A_TRANSACTION)
 
 
 def _each_name_once(pairs: Iterable[tuple[str, Submission]]) -> Iterator[tuple[str, Submission]]:

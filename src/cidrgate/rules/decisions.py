@@ -85,7 +85,7 @@ def decide(account: Account | str, entries: Collection[Entry], address: Address,
     Example:
         >>> from datetime import UTC, datetime
         >>> decide("acct-1", [], "9.9.9.9", datetime.now(UTC))
-        Decision(allowed=True, reason='not_enforced', account='acct-1', entry=None, nearest=None)
+        Decision(allowed=True, reason='not_enforced', account='acct-1', entry=None, nearest=None, mode='enforce')
         >>> decide("acct-1", [], "9.9.9", datetime.now(UTC)).reason
         'invalid_address'
     """

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import delete, or_, select, update
 
+from cidrgate.stores.account_rows import AccountRows
 from cidrgate.stores.key_lists import in_keys
 from cidrgate.stores.schema import accounts, entries, matches
 from cidrgate.stores.table_rows import RowField, fields_of, record_of, values_of
@@ -166,6 +167,8 @@ def insert_copies(
 ) -> dict[str, int]:
     """Create accounts with their lists from copies, and log that.
 
+    An account whose name an earlier account had gets a greater version than that one.
+
     Args:
         transaction: A write transaction.
         copies: The copies of accounts that do not exist.
@@ -179,6 +182,8 @@ def insert_copies(
         The keys of the new accounts, by name.
     """
     keys = dict(zip((copy.name for copy in copies), transaction._new_account_ids(len(copies)), strict=True))
+    left = AccountRows(transaction).versions_left(list(keys))
+    versions = {copy.name: max(copy.values["version"], left.get(copy.name, -1) + 1) for copy in copies}
     transaction.insert_rows(
         accounts,
         ("id", "parent_id", *(field.name for field in _ACCOUNT_COLUMNS)),
@@ -186,7 +191,10 @@ def insert_copies(
             [
                 keys[copy.name],
                 None if copy.parent is None else parents[copy.parent],
-                *(copy.values[field.name] for field in _ACCOUNT_COLUMNS),
+                *(
+                    versions[copy.name] if field.name == "version" else copy.values[field.name]
+                    for field in _ACCOUNT_COLUMNS
+                ),
             ]
             for copy in copies
         ),
@@ -195,9 +203,7 @@ def insert_copies(
     _insert_entries(transaction, copies, lists, keys)
     made = []
     for copy in copies:
-        owner = StoredAccount(
-            keys[copy.name], copy.name, copy.parent, copy.values["created_at"], copy.values["version"]
-        )
+        owner = StoredAccount(keys[copy.name], copy.name, copy.parent, copy.values["created_at"], versions[copy.name])
         made.append(StoredChange(owner, "create_account", actor=actor, origin=origin, details=details[copy.name]))
         if copy.entries:
             made.append(StoredChange(owner, "add", after=tuple(lists[copy.name]), actor=actor, origin=origin))

@@ -73,9 +73,13 @@ _COLUMNS = ", ".join((*_OF_EACH, *STAMP_NAMES))
 _INSERT_ENTRY = f"INSERT INTO entries ({_COLUMNS}) VALUES ({_BOUND}, {_STAMPS})"  # noqa: S608 - names of columns
 _INSERT_ENTRIES = f"INSERT INTO entries ({_COLUMNS}) SELECT {_EXTRACTED}, {_STAMPS} FROM json_each(?)"  # noqa: S608
 _INSERT_PLAIN_ENTRIES = f"""
-    INSERT INTO entries (id, account_id, cidr, {", ".join(STAMP_NAMES)})
-    SELECT CAST(key AS INTEGER), CAST(substr(key, instr(key, ':') + 1) AS INTEGER), atom, {_STAMPS} FROM json_each(?)
+    INSERT INTO entries (id, account_id, cidr, label, {", ".join(STAMP_NAMES)})
+    SELECT CAST(key AS INTEGER), CAST(substr(key, instr(key, ':') + 1) AS INTEGER),
+        substr(atom, 1, instr(atom, ' ') - 1), nullif(substr(atom, instr(atom, ' ') + 1), ''), {_STAMPS}
+    FROM json_each(?)
 """  # noqa: S608
+"""Of entries whose details are the defaults, except for their labels: most entries of an import."""
+
 _INSERT_ACCOUNTS = """
     INSERT INTO accounts (id, name, parent_id, created_at, version)
     SELECT CAST(key AS INTEGER), value, ?, ?, ? FROM json_each(?)
@@ -158,8 +162,8 @@ class SqliteTransaction(Transaction):
         """Store the first entries of many accounts, and log them.
 
         SQLite parses the rows from JSON text, which takes half the time of binding each row. An entry with default
-        details is one member of a JSON object, its name and its value, because SQLite reads an array again for each
-        element.
+        details, except for its label, is one member of a JSON object, its name and its value, because SQLite reads an
+        array again for each element.
         """
         if not lists:
             return
@@ -290,10 +294,24 @@ def _names(names: Sequence[str]) -> str:
 
 
 def _entry_as_json(entry_id: int, account_id: int, cidr: str, details: str) -> str:
-    """Return an entry with default details as a member of a JSON object, and any other as a JSON array."""
-    return f'[{entry_id},{account_id},"{cidr}"{details}]' if details else f'"{entry_id}:{account_id}":"{cidr}"'
+    """Return an entry with no details but a label as a member of a JSON object, and another as a JSON array."""
+    if details[:1] == ",":
+        return f'[{entry_id},{account_id},"{cidr}"{details}]'
+    return f'"{entry_id}:{account_id}":"{cidr} {details}"'
 
 
 def _details_as_json(texts: Sequence[Any]) -> str:
-    """Return the last elements of that array."""
-    return "" if texts == _DEFAULT_TEXTS else f",{compact(texts)[1:-1]}"
+    """Return the last elements of that array, which begin with a comma, or the label as it is within quotes."""
+    as_array = compact(texts)[1:-1]
+    label = texts[_LABEL]
+    # A label with a comma in front would look like an array, and an empty label would be stored as none.
+    is_plain = (
+        [*texts[:_LABEL], *texts[_LABEL + 1 :]] == _DEFAULTS_BESIDE_LABEL and label != "" and _NUL not in as_array
+    )
+    if not is_plain or (label or "").startswith(","):
+        return f",{as_array}"
+    return compact(label or "")[1:-1]
+
+
+_LABEL = DETAIL_NAMES.index("label")
+_DEFAULTS_BESIDE_LABEL = [*_DEFAULT_TEXTS[:_LABEL], *_DEFAULT_TEXTS[_LABEL + 1 :]]
