@@ -91,10 +91,10 @@ cdef Py_ssize_t find_names(
     cdef Py_ssize_t done = 0, at, index
     for at in range(n_batches):
         find_names_of_batch(accounts, batches + at, rows + done)
-        for index in range(batches[at].count):
-            if rows[done + index] == NO_NAME:
-                return done + index
         done += batches[at].count
+    for index in range(done):
+        if rows[index] == NO_NAME:
+            return index
     return done
 
 

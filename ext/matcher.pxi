@@ -42,7 +42,9 @@ from verify cimport verify, verify_header
 
 from weakref import WeakSet
 
-from cidrgate.errors import AccountNotFoundError, InvalidAccountError, SnapshotError, SubaccountError
+from importlib import import_module
+
+from cidrgate.errors import AccountNotFoundError, InvalidAccountError, SnapshotError, SubaccountError, needs_extra
 from cidrgate.process.private_files import replacement
 
 
@@ -613,8 +615,12 @@ cdef class Matcher:
         """
         return self.rows_of(_AccountNames(accounts))
 
-    cdef object rows_of(self, _AccountNames given):
-        """Return the row numbers of accounts as a new array."""
+    cdef object row_repeated(self, list one, Py_ssize_t count):
+        """Return the row number of one account, for each of several addresses."""
+        return _numpy().full(count, self.rows(one)[0], _numpy().int32)
+
+    cdef object rows_of(self, _AccountNames given, bint lenient=False):
+        """Return the row numbers of accounts as a new array. If lenient, NO_NAME is the row of what is no name."""
         cdef Name name
         cdef Py_ssize_t index
         cdef int64_t *inside
@@ -626,7 +632,7 @@ cdef class Matcher:
                 inside = enter(&self.lists.readers)
                 index = find_names(accounts_of(&self.lists), given.column.batches, given.column.n_batches, rows)
                 leave(inside)
-            if index < given.count:
+            if index < given.count and not lenient:
                 raise given.wrong(index)
             return results.array
         inside = enter(&self.lists.readers)
@@ -639,7 +645,7 @@ cdef class Matcher:
             leave(inside)
         return results.array
 
-    def allows_many(self, object accounts, object addresses, object out=None):
+    def allows_many(self, object accounts, object addresses, object out=None, *, str invalid not None="raise"):
         """Return for each address whether it may act for its account. Other threads can run in the meantime.
 
         Args:
@@ -647,6 +653,9 @@ cdef class Matcher:
                 numbers from `rows`. The row number -1 is an unknown account, which allows every address.
             addresses: n addresses as for `PrefixTrie.contains_many`.
             out: An array of bool[n] for the results.
+            invalid: "raise" for an error if an element is null or invalid; "deny" for the answer False, whatever the
+                account is, if an address is null or not an address, or an account in an Arrow array is null or not
+                UTF-8.
 
         Returns:
             bool[n]; `out` if it was given.
@@ -667,16 +676,26 @@ cdef class Matcher:
         cdef _Memory rows = None
         cdef Name name
         cdef uint8_t *answers = <uint8_t *>results.memory.buffer.buf
-        cdef bint nobody = True, shared = False
+        cdef bint nobody = True, shared = False, deny = invalid == "deny"
         cdef const Accounts *known
         cdef int64_t *inside
+        cdef object nameless = None         # for `deny`: which elements name no account
+        cdef list one = None                # for `deny`: the account of all addresses
+        if not deny and invalid != "raise":
+            raise ValueError(f"invalid must be 'raise' or 'deny', not {invalid!r}")
+        if deny and isinstance(accounts, str):
+            one = [accounts]
+            accounts = self.row_repeated(one, count)
         if isinstance(accounts, str):
             self.name(accounts, &name)
         else:
             if not isinstance(accounts, _numpy().ndarray):
                 names = _AccountNames(accounts)
                 shared = names.column is not None and names.column.shares(&results.memory.buffer)
-                accounts = self.rows_of(names)
+                accounts = self.rows_of(names, deny)
+                if deny:
+                    nameless = accounts == NO_NAME
+                    accounts[nameless] = UNKNOWN
             accounts = plain_array(accounts)
             if accounts.dtype.kind != "i" or accounts.shape != (count,):
                 raise ValueError(
@@ -696,16 +715,58 @@ cdef class Matcher:
                     done = allow_one(known, list_of(known, &name), given.batches, given.n_batches, answers)
                 else:
                     done = allow_rows(
-                        known, <const int32_t *>rows.buffer.buf, given.batches, given.n_batches, answers, &nobody)
+                        known, <const int32_t *>rows.buffer.buf, given.batches, given.n_batches, answers, deny,
+                        &nobody)
                 leave(inside)
             if nobody:
-                if names is None:
+                if names is None and one is None:
                     raise no_row(accounts, done)
                 # After the lookup of the rows, an account was discarded or all were replaced.
-                rows = row_memory(self.rows_of(names))
+                accounts = self.rows_of(names, deny) if one is None else self.row_repeated(one, count)
+                if nameless is not None:
+                    accounts[nameless] = UNKNOWN
+                rows = row_memory(accounts)
         if done < count:
             raise given.unreadable(done)
+        if nameless is not None:
+            plain_array(results.array)[nameless] = False
         return results.array
+
+    def allows_arrow(self, object table, str account not None="account", str address not None="address"):
+        """Return for each row of a table whether its address may act for its account; for notebooks and pipelines.
+
+        Each row is answered like `allows`, except for what cannot be known: a row whose account is null or not UTF-8,
+        or whose address is null or not an address, is denied.
+
+        Args:
+            table: A `pyarrow.Table` or `RecordBatch`, or what becomes one without a copy of its columns: a data frame
+                of polars or pandas, a relation of DuckDB, or any other object with `__arrow_c_stream__`.
+            account: The name of the column with accounts: strings, or a dictionary of strings.
+            address: The name of the column with addresses, as for `PrefixTrie.contains_many`.
+
+        Returns:
+            A `pyarrow.BooleanArray` without nulls.
+
+        Raises:
+            MissingExtraError: If pyarrow is not installed.
+            KeyError: If the table has no such column, or two of them.
+            TypeError: If a column has another type.
+            ValueError: If an Arrow array refers to memory outside its buffers.
+            OSError: If an Arrow stream fails.
+
+        Example:
+            >>> import pyarrow
+            >>> matcher = Matcher()
+            >>> matcher.publish("acct-1", ["8.8.8.0/24"])
+            >>> table = pyarrow.table({"account": ["acct-1"] * 3, "address": ["8.8.8.8", "9.9.9.9", None]})
+            >>> matcher.allows_arrow(table).to_pylist()
+            [True, False, False]
+        """
+        with needs_extra("arrow", "allows_arrow"):
+            pyarrow = import_module("pyarrow")
+        if not isinstance(table, (pyarrow.Table, pyarrow.RecordBatch)):
+            table = pyarrow.table(table)
+        return pyarrow.array(self.allows_many(table.column(account), table.column(address), invalid="deny"))
 
     def adopt(self, Matcher other not None):
         """Take over the lists of another matcher in one step. The other matcher is empty afterwards.
@@ -1043,12 +1104,15 @@ cdef enum:
 
 cdef Py_ssize_t allow_rows(
     const Accounts *accounts, const int32_t *rows, const Batch *batches, Py_ssize_t n_batches, uint8_t *answers,
-    bint *nobody
+    bint deny, bint *nobody
 ) noexcept nogil:
-    """Check batches by rows; return how many elements precede the first with an invalid address or row number."""
+    """Check batches by rows; return how many elements precede the first with an invalid address or row number.
+
+    With `deny`, an invalid address is denied, and no error.
+    """
     cdef Py_ssize_t done = 0, got, at
     for at in range(n_batches):
-        got = allow_rows_of_batch(accounts, rows + done, batches + at, answers + done, nobody)
+        got = allow_rows_of_batch(accounts, rows + done, batches + at, answers + done, deny, nobody)
         done += got
         if got < batches[at].count:
             break
@@ -1056,7 +1120,7 @@ cdef Py_ssize_t allow_rows(
 
 
 cdef Py_ssize_t allow_rows_of_batch(
-    const Accounts *accounts, const int32_t *rows, const Batch *batch, uint8_t *answers, bint *nobody
+    const Accounts *accounts, const int32_t *rows, const Batch *batch, uint8_t *answers, bint deny, bint *nobody
 ) noexcept nogil:
     """Do the same as `allow_rows` for one batch."""
     cdef Address addresses[PIECE]
@@ -1066,7 +1130,7 @@ cdef Py_ssize_t allow_rows_of_batch(
     cdef uint32_t known = rows_known(accounts)
     cdef const uint32_t *lists = row_at(accounts, 0)
     cdef uint32_t first = accounts.first_row
-    cdef Py_ssize_t done = 0, end = batch.count, wanted, got, index
+    cdef Py_ssize_t done = 0, end = batch.count, wanted, got, answered, index
     for index in range(min(<Py_ssize_t>(2 * AHEAD), batch.count)):
         prefetch_row(lists, known, <uint32_t>rows[index] - first)
     for index in range(min(<Py_ssize_t>AHEAD, batch.count)):
@@ -1075,9 +1139,13 @@ cdef Py_ssize_t allow_rows_of_batch(
             break
     while done < end:
         wanted = min(<Py_ssize_t>PIECE, end - done)
-        got = read_piece(batch, done, wanted, addresses)
+        got = answered = read_piece(batch, done, wanted, addresses)
+        if deny and got < wanted:
+            # The invalid address passes through the loop as any other, so that the loop has no branch for it.
+            memset(addresses + got, 0, sizeof(Address))
+            answered += 1
         index = done
-        while index < min(done + got, end):
+        while index < min(done + answered, end):
             if index + 2 * AHEAD < batch.count:
                 prefetch_row(lists, known, <uint32_t>rows[index + 2 * AHEAD] - first)
             header = headers[index % AHEAD]
@@ -1086,11 +1154,13 @@ cdef Py_ssize_t allow_rows_of_batch(
                 end = index + AHEAD
             answers[index] = header == NULL or list_allows(header, addresses + (index - done), True, True)
             index += 1
+        if deny and index > done + got:
+            answers[done + got] = False
         done = index
-        if got < wanted:
+        if got < wanted and not deny:
             break
     # An address that is invalid too is the first error of the two.
-    if done == end and end < batch.count and read_piece(batch, end, 1, addresses) == 1:
+    if done == end and end < batch.count and (deny or read_piece(batch, end, 1, addresses) == 1):
         nobody[0] = True
     return done
 

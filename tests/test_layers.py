@@ -11,6 +11,7 @@ LAYERS = (
     ("errors", "values"),
     ("event_log", "process"),
     ("_engine",),
+    ("arrow",),
     ("rules",),
     ("foresight",),
     ("problem_types", "serialization"),

@@ -32,6 +32,9 @@ PARTS = [
         "from cidrgate import RuleManager; from cidrgate.traffic import Traffic; "
         "RuleManager.open('memory://', traffic=Traffic())",
     ),
+    ("arrow", "pyarrow", "from cidrgate import Matcher; Matcher().allows_arrow(None)"),
+    ("arrow", "pyarrow", "import cidrgate.arrow.duckdb"),
+    ("arrow", "pyarrow", "import cidrgate.arrow.pandas"),
 ]
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from cidrgate.errors import CidrgateError, Problem
+    from cidrgate.foresight.evaluation import Evaluation
     from cidrgate.rules.policy import PolicyChange, PolicyState
     from cidrgate.values import Account, AccountDeletion, Change, Decision, FoundEntry, ListChange, ListState
 
@@ -31,6 +32,7 @@ __all__ = [
     "entry_record",
     "error_data",
     "error_data_record",
+    "evaluation_record",
     "found_entry_record",
     "list_change_record",
     "policy_change_record",
@@ -267,3 +269,18 @@ def problem_record(problem: Problem) -> dict[str, Any]:
 def utc_text(time: datetime | None) -> str | None:
     """Return a time as ISO 8601 text, or None for None."""
     return None if time is None else time.isoformat()
+
+
+def evaluation_record(evaluation: Evaluation) -> dict[str, Any]:
+    """Return the JSON object of an evaluation: its fields by name, with times as text."""
+    record: dict[str, Any] = _with_texts(asdict(evaluation))
+    return record
+
+
+def _with_texts(value: Any) -> Any:
+    """Return a value in which times are texts."""
+    if isinstance(value, datetime):
+        return utc_text(value)
+    if isinstance(value, dict):
+        return {name: _with_texts(one) for name, one in value.items()}
+    return [_with_texts(one) for one in value] if isinstance(value, list | tuple) else value

@@ -53,6 +53,7 @@ def without_time_and_id(record: Any) -> Any:
     if isinstance(record, dict):
         left_out = {"id", "created_at", "dry_run", "enforcement_begins", "enforcement_ends"}
         left_out |= {"applied", "loses_access", "gains_access", "more_lose_access", "more_gain_access", "differences"}
+        left_out |= {"evaluation", "evaluation_missing"}
         return {name: without_time_and_id(value) for name, value in record.items() if name not in left_out}
     return [without_time_and_id(one) for one in record] if isinstance(record, list) else record
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from playwright.sync_api import expect
 
-from cidrgate import NewEntry
+from cidrgate import NewEntry, Observation
+from cidrgate.stores.observations import add_observations
 from tests.console.a_console import ADDRESS
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Page
 
+    from cidrgate import RuleManager
     from tests.console.a_console import Console
 
 __all__ = ["SCENES", "furnish"]
@@ -49,7 +51,46 @@ def furnish(console: Console) -> None:
         manager.create_account(name, actor="ops")
         manager.add(name, "8.8.4.0/24", actor="ops")
     manager.create_account("new-customer", actor="ops")
+    _furnish_traffic(manager)
     console.token("account:acme:write", name="deploy")
+
+
+def _furnish_traffic(manager: RuleManager) -> None:
+    """An account of which it is known who called."""
+    manager.create_account("hooli", actor="ops")
+    manager.add("hooli", [NewEntry("9.9.9.0/24", label="Office"), NewEntry("4.4.4.0/24", label="Old data centre")])
+    manager.create_account("hooli-labs", parent="hooli", actor="ops")
+    seen = [("hooli", "9.9.9.7/32", 52_310), ("hooli", "4.4.4.12/32", 1_102), ("hooli-labs", "4.4.4.13/32", 87)]
+    seen += [("hooli", "4.4.4.200/32", 15), ("hooli", "8.8.4.4/32", 3)]
+    now = datetime.now(UTC)
+    with manager._store.write() as transaction:
+        add_observations(
+            transaction,
+            [
+                Observation(
+                    account=account,
+                    network=network,
+                    allowed=network != "8.8.4.4/32",
+                    requests=requests,
+                    first_seen=now - timedelta(days=40),
+                    last_seen=now,
+                )
+                for account, network, requests in seen
+            ],
+        )
+
+
+def _deleting_what_is_in_use(page: Page) -> None:
+    page.goto("list?account=hooli")
+    page.get_by_role("button", name="Delete 4.4.4.0/24").click()
+    expect(page.get_by_role("dialog").locator(".foresight.loss")).to_be_visible()
+
+
+def _pausing(page: Page) -> None:
+    page.goto("list/mode?account=hooli")
+    page.get_by_role("radio", name="Pause").check()
+    page.get_by_role("button", name="Set the mode").click()
+    expect(page.locator(".foresight.info")).to_be_visible()
 
 
 def _signed_out(page: Page) -> None:
@@ -161,6 +202,8 @@ SCENES: dict[str, Callable[[Page], None]] = {
     "add-gives-way": _giving_way,
     "add-escape": _discarding,
     "delete-last": _last,
+    "delete-in-use": _deleting_what_is_in_use,
+    "add-who-calls": _dialog("hooli", "8.8.4.0/24", "would be allowed"),
     "subaccount": _visit("list?account=acme-eu"),
     "subaccounts": _visit("subaccounts?account=acme"),
     "test-allowed": _visit("test?account=acme&address=8.8.8.8"),
@@ -176,6 +219,7 @@ SCENES: dict[str, Callable[[Page], None]] = {
     "sessions": _visit("sessions"),
     "token-made": _made_token,
     "mode": _visit("list/mode?account=acme"),
+    "mode-who-calls": _pausing,
     "edit-account": _visit("accounts/edit?account=acme"),
     "delete-account": _visit("accounts/delete?account=acme"),
     "not-found": _visit("list?account=nobody"),

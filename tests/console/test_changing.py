@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 
 from playwright.sync_api import expect
 
+from cidrgate.stores.observations import add_observations
+from cidrgate.stores.schema import observations
+from cidrgate.values import Observation
 from tests.console.a_console import ADDRESS, Console, Visitors
 
 if TYPE_CHECKING:
@@ -378,3 +381,78 @@ def test_an_entry_is_disabled_and_enabled_by_one_click(console: Console, visitor
     page.get_by_role("dialog").get_by_role("checkbox", name="Lock my own address out").check()
     page.get_by_role("dialog").get_by_role("button", name="Undo").click()
     expect(row_of(page, "9.9.9.0/24")).to_contain_text("disabled")
+
+
+def called(console: Console, account: str, *seen: tuple[str, int]) -> None:
+    """Store that addresses called for an account."""
+    now = datetime.now(UTC)
+    with console.manager._store.write() as transaction:
+        add_observations(
+            transaction,
+            [
+                Observation(
+                    account=account,
+                    network=network,
+                    allowed=True,
+                    requests=requests,
+                    first_seen=now - timedelta(days=40),
+                    last_seen=now,
+                )
+                for network, requests in seen
+            ],
+        )
+
+
+def test_before_a_change_denies_addresses_that_called_a_person_is_asked(console: Console, visitors: Visitors) -> None:
+    account = console.account("9.9.9.0/24", "1.1.1.1/32", "4.4.4.0/24")
+    called(console, account, ("9.9.9.7/32", 1_200), ("9.9.9.8/32", 4), ("4.4.4.0/24", 55))
+    page = visitors.person(console)
+    page.goto(f"list?account={account}")
+    page.get_by_role("button", name="Delete 1.1.1.1/32").click()  # nobody called from there
+    expect(page.get_by_role("status")).to_contain_text("Deleted 1.1.1.1/32")
+    page.get_by_role("button", name="Delete 9.9.9.0/24").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("In the last 30 days, 2 addresses with 1,204 requests would be denied")
+    expect(dialog).to_contain_text("9.9.9.7 (1,200), 9.9.9.8 (4).")
+    dialog.get_by_role("link", name="Keep it").click()
+    assert console.cidrs(account) == ["4.4.4.0/24", "9.9.9.0/24"]
+    page.get_by_role("button", name="Disable 9.9.9.0/24").click()
+    expect(dialog).to_contain_text("2 addresses with 1,204 requests would be denied")
+    dialog.get_by_role("link", name="Keep it").click()
+    page.get_by_role("button", name="Delete 9.9.9.0/24").click()
+    dialog.get_by_role("checkbox", name="Deny these addresses").check()
+    dialog.get_by_role("button", name="Delete").click()
+    expect(page.get_by_role("status")).to_contain_text("Deleted 9.9.9.0/24")
+    assert console.cidrs(account) == ["4.4.4.0/24"]
+    # An edit shows it while a person types, and says what nobody knows of a part of a network.
+    form = edit(page, account, "4.4.4.0/24")
+    form.get_by_label("CIDR").fill("4.4.4.0/25")
+    expect(form).to_contain_text("some requests of 1 network with 55 requests would be denied: 4.4.4.0/24 (55)")
+    expect(form).to_contain_text("Not known: the change affects a part of networks")
+
+
+def test_going_back_shows_who_would_be_denied_and_asks_once(console: Console, visitors: Visitors) -> None:
+    account = console.account("9.9.9.0/24")
+    console.manager.add(account, "4.4.4.0/24")
+    called(console, account, ("4.4.4.4/32", 31))
+    page = visitors.person(console)
+    page.goto(f"history?account={account}")
+    page.get_by_role("listitem").first.get_by_role("link", name="Undo this change").click()
+    dialog = page.get_by_role("dialog", name="Undo this change?")
+    expect(dialog).to_contain_text("1 address with 31 requests would be denied: 4.4.4.4 (31).")
+    dialog.get_by_role("button", name="Undo").click()
+    expect(page.get_by_role("status")).to_contain_text("Undid a change")
+    assert console.cidrs(account) == ["9.9.9.0/24"]
+
+
+def test_what_is_not_recorded_is_said_where_it_matters(console: Console, visitors: Visitors) -> None:
+    account = console.account("9.9.9.0/24")
+    with console.manager._store.write() as transaction:
+        transaction.connection.execute(observations.delete())
+    page = visitors.person(console)
+    form = edit(page, account, "9.9.9.0/24")
+    form.get_by_label("CIDR").fill("9.9.9.0/25")
+    expect(form.locator(".foresight")).to_contain_text("it is not known who calls")
+    form.get_by_label("CIDR").fill("9.9.8.0/23")
+    expect(form.locator(".preview")).to_contain_text("9.9.8.0/23")
+    expect(form.locator(".foresight")).to_have_count(0)  # nobody can be denied

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from playwright.sync_api import expect
 
+from tests.console.test_changing import called
+
 if TYPE_CHECKING:
     from tests.console.a_console import Console, Visitors
 
@@ -67,3 +69,23 @@ def test_a_time_that_is_over_is_refused_beside_what_was_typed(console: Console, 
     page.get_by_role("button", name="Set the mode").click()
     expect(page.get_by_role("alert")).to_contain_text("This time is in the past. Choose one in the future.")
     expect(page.get_by_role("radio", name="Only report")).to_be_checked()
+
+
+def test_enforcing_asks_before_it_denies_addresses_that_called(console: Console, visitors: Visitors) -> None:
+    account = console.account("9.9.9.0/24")
+    console.manager.set_mode(account, "report_only", confirmed=["disable_enforcement"])
+    called(console, account, ("4.4.4.4/32", 31), ("9.9.9.9/32", 7))
+    page = visitors.person(console)
+    page.goto(f"list/mode?account={account}")
+    page.get_by_role("radio", name="Enforce").check()
+    page.get_by_role("button", name="Set the mode").click()
+    expect(page.locator(".foresight.loss")).to_contain_text(
+        "In the last 30 days, 1 address with 31 requests would be denied: 4.4.4.4 (31)."
+    )
+    assert console.manager.account(account).mode == "report_only"
+    confirm = page.get_by_role("group", name="Please confirm")
+    confirm.get_by_role("checkbox", name="Deny these addresses").check()
+    confirm.get_by_role("checkbox", name="Start enforcing").check()
+    page.get_by_role("button", name="Set the mode").click()
+    expect(page.get_by_role("status")).to_contain_text("Enforced the list")
+    assert console.manager.account(account).mode == "enforce"

@@ -22,6 +22,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 NOW = datetime(2026, 6, 15, 12, tzinfo=UTC)
+MIDNIGHT = datetime(2026, 6, 15, tzinfo=UTC)
+
+
+def begin_of(days: int | None) -> datetime:
+    """The beginning of the first of some days in UTC."""
+    return datetime.min.replace(tzinfo=UTC) if days is None else MIDNIGHT - timedelta(days=days - 1)
+
+
 GROUPS = ("newly_denied", "newly_allowed", "partly_denied", "partly_allowed")
 STILL = ("still_allowed", "still_denied", "still_mixed")
 
@@ -81,9 +89,7 @@ def test_every_request_counts_where_the_sets_of_addresses_say(
 ) -> None:
     changed = ChangedList(accounts=("acct-1", "sub-1"), before=before, after=after)
     found = evaluate([(changed, PastTraffic(seen))], at=NOW, days=days, most=most)
-    counted = [
-        one for one in seen if one.account != "other" and (days is None or one.last_seen >= NOW - timedelta(days=days))
-    ]
+    counted = [one for one in seen if one.account != "other" and one.last_seen >= begin_of(days)]
     merged: dict[tuple[str, str], list[Observation]] = defaultdict(list)
     for one in counted:
         merged[one.account, one.network].append(one)
@@ -128,7 +134,7 @@ def check_unknown(found: Evaluation, counted: list[Observation], days: int | Non
     assert ("truncated" in codes) == bool(found.partly_denied.networks or found.partly_allowed.networks)
     assert "missed" not in codes
     first = min((one.first_seen for one in counted), default=None)
-    assert ("short_window" in codes) == (days is not None and first is not None and first > NOW - timedelta(days=days))
+    assert ("short_window" in codes) == (days is not None and first is not None and first > begin_of(days))
 
 
 def one_seen(account: str, network: str, requests: int = 1, *, days: int = 0) -> Observation:
@@ -177,6 +183,6 @@ def test_what_no_observation_says_is_not_known() -> None:
     assert [one.code for one in found.unknown] == ["no_traffic"]
     found = evaluate([(changed, PastTraffic([], NOW - timedelta(days=31)))], at=NOW, days=30)
     assert [one.code for one in found.unknown] == ["no_traffic"]
-    assert found.since == NOW - timedelta(days=30)
+    assert found.since == MIDNIGHT - timedelta(days=29)
     found = evaluate([(changed, PastTraffic([one_seen("a", "8.8.8.8/32")], NOW - timedelta(days=31)))], at=NOW, days=30)
     assert (found.unknown, found.newly_denied.addresses) == ((), 1)

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
 from cidrgate import NoTrafficError, RuleError, RuleManager
 from cidrgate.errors import AccountNotFoundError
+from cidrgate.stores.observations import add_observations
+from cidrgate.stores.schema import accounts
 from cidrgate.values import Observation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from cidrgate.manager import Evaluation
+    from cidrgate.foresight import Evaluation
 
 NOW = datetime.now(UTC)
 
@@ -51,6 +53,8 @@ def manager(store_url: str) -> RuleManager:
     manager.create_account("acct-2")
     manager.add("acct-1", "8.8.8.0/24, 1.1.1.1/32")
     manager.add("acct-2", "9.9.9.9/32")
+    with manager._store.write() as transaction:  # requests of an account that is younger are those of another one
+        transaction.connection.execute(accounts.update().values(created_at=NOW - timedelta(days=90)))
     return manager
 
 
@@ -128,6 +132,12 @@ def test_accounts_without_a_request_are_not_said_to_be_unaffected(manager: RuleM
     assert evaluation.since is None
 
 
+def test_a_change_that_allows_the_same_needs_no_traffic(manager: RuleManager) -> None:
+    for change in CHANGES["edit a label"][0], lambda dry: dry.set_mode("acct-1", "enforce", closed=True):
+        evaluation = manager.evaluate("acct-1", change)
+        assert (evaluation.lists, evaluation.unknown, evaluation.newly_denied.requests) == (0, (), 0)
+
+
 def test_what_cannot_be_evaluated_is_refused(manager: RuleManager) -> None:
     with pytest.raises(NoTrafficError, match="--traffic"):
         manager.evaluate("acct-1", lambda dry: dry.remove("acct-1", "1.1.1.1/32"))
@@ -146,3 +156,51 @@ def test_what_cannot_be_evaluated_is_refused(manager: RuleManager) -> None:
             manager.evaluate("acct-1", lambda dry: None, days, observations=SEEN)
     with pytest.raises(TypeError, match="days"):
         manager.evaluate("acct-1", lambda dry: None, 1.5, observations=SEEN)  # type: ignore[arg-type]
+
+
+def store(manager: RuleManager, *observations: Observation) -> None:
+    with manager._store.write() as transaction:
+        add_observations(transaction, observations)
+
+
+def test_the_stored_traffic_is_what_is_evaluated(manager: RuleManager) -> None:
+    def remove(dry: RuleManager) -> object:
+        return dry.remove("acct-1", "8.8.8.0/24")
+
+    store(manager, *SEEN)
+    given = manager.evaluate(None, remove, observations=SEEN)
+    stored = manager.evaluate(None, remove)
+    assert replace(stored, until=given.until, since=given.since, days=None, unknown=()) == given
+    assert [one.code for one in stored.unknown] == ["short_window"]  # nothing is known of the days before
+    assert denied(manager.evaluate("sub-1", remove)) == {"sub-1": 300}
+    both = {"acct-1": "1.1.1.1/32", "acct-2": "4.4.4.4/32", "new": "7.7.7.7/32"}
+    planned = manager.evaluate(None, lambda dry: dry.apply(both, prune=True))
+    assert denied(planned) == {"acct-1": 10, "sub-1": 300, "sub-2": 4000, "acct-2": 50_000}
+    assert "account 'new'" in next(one.text for one in planned.unknown if one.code == "no_traffic")
+    assert manager.evaluate("acct-1", remove, 10**9).newly_denied == given.newly_denied
+
+
+def test_traffic_of_the_days_that_are_asked_for_counts(manager: RuleManager) -> None:
+    def remove(dry: RuleManager) -> object:
+        return dry.remove("acct-2", "9.9.9.9/32")
+
+    times = [NOW - timedelta(days=days) for days in (60, 5, 0)]
+    store(
+        manager,
+        *(replace(seen("acct-2", "9.9.9.9", 10**place), first_seen=at, last_seen=at) for place, at in enumerate(times)),
+    )
+    confirmed = {
+        days: manager.evaluate("acct-2", lambda dry: dry.replace("acct-2", "4.4.4.4/32"), days)
+        for days in (1, 6, 61, 99)
+    }
+    assert {days: one.newly_denied.requests for days, one in confirmed.items()} == {1: 100, 6: 110, 61: 111, 99: 111}
+    assert {days: [each.code for each in one.unknown] for days, one in confirmed.items()} == {
+        1: [],
+        6: [],
+        61: ["short_window"],
+        99: ["short_window"],
+    }
+    assert manager.evaluate("acct-2", remove).newly_allowed.requests == 0
+    # Somebody who records traffic knows that nobody called.
+    silent = manager.evaluate("acct-1", lambda dry: dry.remove("acct-1", "1.1.1.1/32"))
+    assert [one.code for one in silent.unknown] == ["no_traffic"]

@@ -28,6 +28,9 @@ EDGES = tuple(
 
 PUBLIC_MODULES = (
     "cidrgate",
+    "cidrgate.arrow.duckdb",
+    "cidrgate.arrow.pandas",
+    "cidrgate.arrow.polars",
     "cidrgate.authorize",
     "cidrgate.client",
     "cidrgate.errors",

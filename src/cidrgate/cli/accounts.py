@@ -9,11 +9,13 @@ import typer
 
 from cidrgate.cli.arguments import CURSOR_HELP, AccountName, Confirmed, DryRun, Limit, Version
 from cidrgate.cli.errors import CommandError
+from cidrgate.cli.evaluations import evaluation_lines
 from cidrgate.cli.list_attempts import access_lines
 from cidrgate.cli.options import Session, command
 from cidrgate.cli.output import DRY, Table, a_page, counted, value_text
 from cidrgate.manager import RuleManager
 from cidrgate.manager.confirmations import refuse_unconfirmed
+from cidrgate.manager.evaluations import Foresight
 from cidrgate.manager.outcomes import Guard, ListOutcome
 from cidrgate.manager.previews import AccessChange, access_change
 from cidrgate.rules.decisions import list_state
@@ -158,7 +160,7 @@ def _rename(
 ) -> None:
     """Rename an account; its list, its subaccounts and its tokens stay, and its history is found under both names."""
     with session.open() as manager:
-        account, state, access = _edited(
+        account, state, tried = _edited(
             manager,
             lambda accounts: accounts.rename_account(
                 old, new, actor=session.actor, expect_version=expect_version, confirmed=confirm or ()
@@ -167,7 +169,7 @@ def _rename(
             dry_run=dry_run,
         )
     record = account_record(account, state)
-    if access is None:
+    if tried is None:
         session.output.answer(record, f"renamed account {old} to {new}")
     else:
         session.output.answer({**record, "dry_run": True}, f"would rename account {old} to {new}", DRY)
@@ -200,7 +202,7 @@ def _edit(
     if not changes:
         raise CommandError("nothing to change: give --display-name, --parent or --no-parent")
     with session.open() as manager:
-        account, state, access = _edited(
+        account, state, tried = _edited(
             manager,
             lambda accounts: accounts.edit_account(
                 name, **changes, actor=session.actor, expect_version=expect_version, confirmed=confirm or ()
@@ -214,11 +216,13 @@ def _edit(
     if "parent" in changes:
         said.append(f"the list of {account.parent}" if account.parent else "a list that belongs to it alone")
     record = account_record(account, state)
-    if access is None:
+    if tried is None:
         session.output.answer(record, f"account {name} has {' and '.join(said)}")
     else:
-        record |= {"dry_run": True, **access.record()}
-        session.output.answer(record, f"account {name} would have {' and '.join(said)}", *access_lines(access), DRY)
+        access, foresight = tried
+        record |= {"dry_run": True, **access.record(), **foresight.record()}
+        lines = [*access_lines(access), *(evaluation_lines(foresight) if "parent" in changes else ())]
+        session.output.answer(record, f"account {name} would have {' and '.join(said)}", *lines, DRY)
 
 
 @command(app, "delete")
@@ -259,11 +263,12 @@ def _edited(
     confirm: Collection[Guard] | None,
     *,
     dry_run: bool,
-) -> tuple[Account, ListState, AccessChange | None]:
+) -> tuple[Account, ListState, tuple[AccessChange, Foresight] | None]:
     """Edit an account, or try it.
 
     Returns:
-        The account, the state of the list that decides for it, and who would lose or gain access by a dry run.
+        The account, the state of the list that decides for it, and of a dry run who would lose or gain access, and what
+        would happen to the requests of the past.
     """
     if not dry_run:
         account = edit(manager)
@@ -276,4 +281,4 @@ def _edited(
     at = datetime.now(UTC)
     was, now = outcome.account_before, outcome.decider
     access = access_change(outcome.before, outcome.after, at, was=was, now=now)
-    return account, list_state(outcome.after, now, at), access
+    return account, list_state(outcome.after, now, at), (access, manager._foresight([outcome]))

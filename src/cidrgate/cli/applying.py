@@ -11,15 +11,17 @@ from cidrgate.cli.arguments import Confirmed, DryRun, Empty, Yes
 from cidrgate.cli.confirming import confirm
 from cidrgate.cli.declared_files import read_declared, versions_of_plan
 from cidrgate.cli.errors import BadRowsError, PartialImportError, RowProblem, shell_message
+from cidrgate.cli.evaluations import evaluation_lines
 from cidrgate.cli.exit_statuses import DRIFT, PLAN_FAILED
 from cidrgate.cli.files import read_text
 from cidrgate.cli.list_attempts import named
 from cidrgate.cli.options import Session, command
-from cidrgate.cli.output import DRY, Line, counted
+from cidrgate.cli.output import DRY, Line, Table, counted
 from cidrgate.errors import RuleError, UnconfirmedChangeError
 from cidrgate.manager import ApplyReport, DeclaredAccount, DeclaredChange, RuleManager
 from cidrgate.manager.confirmations import refuse_unconfirmed
 from cidrgate.manager.declared import in_order
+from cidrgate.manager.evaluations import Foresight
 from cidrgate.manager.outcomes import Guard, ListOutcome
 
 __all__ = ["app"]
@@ -41,9 +43,12 @@ def _plan(session: Session, file: _File, *, prune: _Prune = False, create: _Crea
     An account that cannot be what the file declares is an error too.
     """
     declared = read_declared(read_text(file), file.name)
+    tried: list[ListOutcome] = []
     with session.open() as manager:
-        report = manager.plan(declared, prune=prune, create=create)
-    session.output.answer(report.record(), *_lines(report, prune=prune, dry_run=True))
+        report = manager.with_hooks(before_store=tried.append).plan(declared, prune=prune, create=create)
+        foresight = manager._foresight(tried)
+    lines = _lines(report, prune=prune, dry_run=True, foresight=foresight)
+    session.output.answer({**report.record(), **foresight.record()}, *lines)
     _raise_problems(report, dry_run=True, whole=False)
     if report.drift:
         raise typer.Exit(DRIFT)
@@ -82,10 +87,10 @@ def _apply(
             gone = counted(removed, "entry", "entries")
             if not yes:
                 for line in _lines(plan, prune=prune, dry_run=True, empty=empty, told=False):
-                    session.output.note(line.text if isinstance(line, Line) else line)
+                    session.output.note(line.text if isinstance(line, Line) else str(line))
             confirm(session.output, lambda: f"Remove {gone}?", f"{gone} would be removed", yes=yes)
         if dry_run:
-            report = _tried(
+            report, foresight = _tried(
                 manager,
                 declared,
                 {*(confirmed or ()), *([Guard.DISABLE_ENFORCEMENT] if empty else [])},
@@ -95,6 +100,7 @@ def _apply(
                 actor=session.actor,
             )
         else:
+            foresight = Foresight()
             with session.output.progress("applying", len(declared)) as advance:
                 report = manager.apply(
                     declared,
@@ -108,9 +114,14 @@ def _apply(
                     progress=advance,
                 )
     stopped = strict and bool(report.problems)
-    record = {**report.record(), "dry_run": True} if dry_run else report.record()
+    record = {**report.record(), "dry_run": True, **foresight.record()} if dry_run else report.record()
     lines = _lines(
-        report, prune=prune, dry_run=dry_run or not report.applied, stopped=stopped and not dry_run, empty=empty
+        report,
+        prune=prune,
+        dry_run=dry_run or not report.applied,
+        stopped=stopped and not dry_run,
+        empty=empty,
+        foresight=foresight,
     )
     session.output.answer(record, *lines)
     _raise_problems(report, whole=stopped, dry_run=dry_run)
@@ -125,8 +136,11 @@ def _tried(
     create: bool,
     expect_versions: Mapping[str, int],
     actor: str | None,
-) -> ApplyReport:
-    """Return what `apply` would report; a change that is not confirmed is refused, as it would be then."""
+) -> tuple[ApplyReport, Foresight]:
+    """Return what `apply` would report, and what it would do to the requests of the past.
+
+    A change that is not confirmed is refused, as it would be then.
+    """
     outcomes: list[ListOutcome] = []
     trial = manager.with_hooks(before_store=outcomes.append, dry_run=True)
     report = trial.apply(declared, prune=prune, create=create, expect_versions=expect_versions, actor=actor)
@@ -136,12 +150,14 @@ def _tried(
             refuse_unconfirmed(outcome, None, confirmed)
         except UnconfirmedChangeError as error:
             problems[outcome.account.name] = error
-    return replace(
+    report = replace(
         report,
         changes=tuple(change for change in report.changes if change.account not in problems),
         versions={name: version for name, version in report.versions.items() if name not in problems},
         problems={name: problems[name] for name in in_order(declared) if name in problems},
     )
+    made = [outcome for outcome in outcomes if outcome.account.name not in problems]
+    return report, manager._foresight(made)
 
 
 def _removed(change: DeclaredChange) -> int:
@@ -150,8 +166,15 @@ def _removed(change: DeclaredChange) -> int:
 
 
 def _lines(
-    report: ApplyReport, *, prune: bool, dry_run: bool, stopped: bool = False, empty: bool = False, told: bool = True
-) -> Iterator[str | Line]:
+    report: ApplyReport,
+    *,
+    prune: bool,
+    dry_run: bool,
+    stopped: bool = False,
+    empty: bool = False,
+    told: bool = True,
+    foresight: Foresight | None = None,
+) -> Iterator[str | Line | Table]:
     """Yield the difference, one line for each entry, with + for added, - for removed and ~ for edited.
 
     Args:
@@ -161,6 +184,7 @@ def _lines(
         stopped: Whether nothing was changed because of a problem.
         empty: Whether lists may become empty.
         told: Whether to say that nothing was changed.
+        foresight: What would happen to the requests of the past; None to leave it out.
     """
     lines = [line for change in report.changes for line in _differences(change)]
     yield from lines[:_MOST_LINES]
@@ -179,6 +203,8 @@ def _lines(
     verb = "would change" if dry_run else "changed"
     changed = counted(len(report.changes), "account", "accounts")
     yield f"{verb} {changed}; {counted(report.unchanged, 'account is', 'accounts are')} as declared"
+    if foresight is not None and report.changes:
+        yield from evaluation_lines(foresight)
     if dry_run and told:
         yield Line("nothing was changed", "yellow") if stopped else DRY
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from cidrgate.cli.evaluations import evaluation_lines
 from cidrgate.cli.history import said_of
-from cidrgate.cli.output import DRY, Line
+from cidrgate.cli.output import DRY, Line, Table
 from cidrgate.manager.confirmations import refuse_unconfirmed
 from cidrgate.manager.outcomes import Guard, ListOutcome
 from cidrgate.manager.previews import access_change
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from cidrgate.cli.options import Session
     from cidrgate.manager import RuleManager
+    from cidrgate.manager.evaluations import Foresight
     from cidrgate.manager.previews import AccessChange
     from cidrgate.values import Entry, ListChange
 
@@ -36,11 +38,13 @@ class ListAttempt:
         change: What it did, or would do.
         max_entries: The most entries that the list may have.
         access: Who would lose or gain access; None if the change was made.
+        foresight: What would happen to the requests of the past; None if the change was made.
     """
 
     change: ListChange
     max_entries: int
     access: AccessChange | None = None
+    foresight: Foresight | None = None
 
 
 def attempted(
@@ -73,23 +77,25 @@ def attempted(
     refuse_unconfirmed(outcome, None, {*(confirm or ()), *([Guard.DISABLE_ENFORCEMENT] if empty else [])})
     most = manager.policy_state(change.account).effective.max_entries
     at, was, now = datetime.now(UTC), outcome.account_before, outcome.account
-    return ListAttempt(change, most, access_change(outcome.before, outcome.after, at, was=was, now=now))
+    access = access_change(outcome.before, outcome.after, at, was=was, now=now)
+    return ListAttempt(change, most, access, manager._foresight([outcome]))
 
 
 def answer_change(session: Session, attempt: ListAttempt) -> None:
     """Answer with what a change did: the same object for every change."""
-    change, access = attempt.change, attempt.access
+    change, access, foresight = attempt.change, attempt.access, attempt.foresight
     at = datetime.now(UTC)
     count = sum(entry.counts(at) for entry in change.entries)
     state = ListState(entries=count, enforced=change.enforced, mode=change.mode)
     record = list_change_record(change, state)
     most = attempt.max_entries
-    lines: list[str | Line] = [*_limited(list(_described(change, dry_run=access is not None)))]
-    if access is None:
+    lines: list[str | Line | Table] = [*_limited(list(_described(change, dry_run=access is not None)))]
+    if access is None or foresight is None:
         lines += [f"{change.account}: {state.entries} of {most} entries", *list_warning(change.account, state)]
     else:
-        record |= {"dry_run": True, **access.record()}
-        lines += [f"{change.account} would have {state.entries} of {most} entries", *access_lines(access), DRY]
+        record |= {"dry_run": True, **access.record(), **foresight.record()}
+        lines += [f"{change.account} would have {state.entries} of {most} entries", *access_lines(access)]
+        lines += [*evaluation_lines(foresight), DRY]
     session.output.answer(record, *lines)
 
 

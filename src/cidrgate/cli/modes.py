@@ -9,6 +9,7 @@ import typer
 from cidrgate.cli.arguments import AccountName, Confirmed, DryRun, Version
 from cidrgate.cli.durations import moment, moment_after
 from cidrgate.cli.errors import CommandError
+from cidrgate.cli.evaluations import evaluation_lines
 from cidrgate.cli.list_attempts import list_warning
 from cidrgate.cli.options import Session, command
 from cidrgate.cli.output import DRY
@@ -149,7 +150,8 @@ def _set(
     outcomes: list[ListOutcome] = []
     with session.open() as manager:
         change(manager.with_hooks(before_store=outcomes.append, dry_run=dry_run))
-    outcome = outcomes[-1]
+        outcome = outcomes[-1]
+        foresight = manager._foresight([outcome]) if dry_run else None
     if dry_run:
         # A dry run needs no confirmation for itself, but it ends as the command would.
         refuse_unconfirmed(outcome, None, confirm or ())
@@ -158,7 +160,8 @@ def _set(
     sentence = f"{account} {'would have' if dry_run else 'has'} the mode {state.mode}"
     if outcome.account.version == outcome.account_before.version:
         sentence += ", as before"
-    if dry_run:
-        session.output.answer({**record, "dry_run": True}, sentence, DRY)
+    if foresight is not None:
+        record |= {"dry_run": True, **foresight.record()}
+        session.output.answer(record, sentence, *evaluation_lines(foresight), DRY)
     else:
         session.output.answer(record, sentence, *list_warning(account, state))

@@ -17,14 +17,18 @@ if TYPE_CHECKING:
 __all__ = [
     "AccountDeletionInfo",
     "AccountChange",
+    "AccountEvaluationInfo",
     "AccountInfo",
     "AccountProblem",
+    "AffectedNetworkInfo",
+    "AffectedTrafficInfo",
     "ApplyInfo",
     "CallerInfo",
     "ChangeInfo",
     "CheckInfo",
     "DecisionInfo",
     "EntryInfo",
+    "EvaluationInfo",
     "FoundEntryInfo",
     "ListChange",
     "ListInfo",
@@ -37,6 +41,8 @@ __all__ = [
     "ProblemTypeInfo",
     "SessionInfo",
     "TokenInfo",
+    "TrafficTotalInfo",
+    "UnknownInfo",
     "WhoAmI",
     "account_of",
     "apply_of",
@@ -44,6 +50,7 @@ __all__ = [
     "decision_of",
     "deletion_of",
     "entry_of",
+    "evaluation_of",
     "found_entry_of",
     "list_change_of",
     "preview_of",
@@ -338,6 +345,9 @@ class ApplyInfo:
         versions: The version of each account before the change; pass it as `expect_versions`.
         refused: The accounts that cannot be what was declared.
         problems: Why they cannot.
+        evaluation: Of a dry run: what the changes would do to the requests of the past; None if the service stores no
+            traffic.
+        evaluation_missing: Of a dry run: why there is no evaluation; None if there is one.
     """
 
     drift: bool
@@ -348,6 +358,8 @@ class ApplyInfo:
     versions: dict[str, int]
     refused: list[str]
     problems: list[AccountProblem]
+    evaluation: EvaluationInfo | None = None
+    evaluation_missing: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -370,6 +382,76 @@ class CallerInfo:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TrafficTotalInfo:
+    """A sum of observed requests: from how many single addresses and from how many networks they came."""
+
+    addresses: int
+    networks: int
+    requests: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AffectedNetworkInfo:
+    """An address or a network whose requests a change affects; see `cidrgate.foresight.AffectedNetwork`."""
+
+    account: str
+    network: str
+    requests: int
+    first_seen: datetime
+    last_seen: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AffectedTrafficInfo:
+    """A sum of requests that a change affects; see `cidrgate.foresight.AffectedTraffic`."""
+
+    addresses: int
+    networks: int
+    requests: int
+    accounts: int
+    named: list[AffectedNetworkInfo]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountEvaluationInfo:
+    """What a change would do to the observed requests of one account."""
+
+    account: str
+    newly_denied: TrafficTotalInfo
+    newly_allowed: TrafficTotalInfo
+    partly_denied: TrafficTotalInfo
+    partly_allowed: TrafficTotalInfo
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnknownInfo:
+    """Something that an evaluation does not know. Later versions may add codes."""
+
+    code: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluationInfo:
+    """What a change would do to the requests of the past; see `cidrgate.foresight.Evaluation`."""
+
+    days: int | None
+    since: datetime | None
+    until: datetime
+    lists: int
+    newly_denied: AffectedTrafficInfo
+    newly_allowed: AffectedTrafficInfo
+    partly_denied: AffectedTrafficInfo
+    partly_allowed: AffectedTrafficInfo
+    still_allowed: TrafficTotalInfo
+    still_denied: TrafficTotalInfo
+    still_mixed: TrafficTotalInfo
+    accounts: list[AccountEvaluationInfo]
+    more_accounts: int
+    unknown: list[UnknownInfo]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PreviewInfo:
     """The effect that a change would have. It is true if the change could be made.
 
@@ -389,6 +471,9 @@ class PreviewInfo:
         more_errors: The number of errors that are not in `errors`.
         more_lose_access: The number of networks that lose access beyond those in `loses_access`.
         more_gain_access: The number of networks that gain access beyond those in `gains_access`.
+        evaluation: What the change would do to the requests of the past; None if the service stores no traffic, or the
+            change cannot be made.
+        evaluation_missing: Why there is no evaluation; None if there is one.
     """
 
     account: str
@@ -406,6 +491,8 @@ class PreviewInfo:
     more_errors: int = 0
     more_lose_access: int = 0
     more_gain_access: int = 0
+    evaluation: EvaluationInfo | None = None
+    evaluation_missing: str | None = None
 
     def __bool__(self) -> bool:
         """Return whether the change could be made."""
@@ -603,7 +690,41 @@ def preview_of(record: Mapping[str, Any]) -> PreviewInfo:
     made["errors"] = [value_of(ProblemErrorInfo, one) for one in record["errors"]]
     caller = record["caller"]
     made["caller"] = None if caller is None else value_of(CallerInfo, caller)
+    made["evaluation"] = evaluation_of(record.get("evaluation"))
     return value_of(PreviewInfo, made)
+
+
+def evaluation_of(record: Mapping[str, Any] | None) -> EvaluationInfo | None:
+    """Return a record as an evaluation, and None as None."""
+    if record is None:
+        return None
+    made = {
+        **record,
+        "since": _time(record["since"]),
+        "until": _time(record["until"]),
+        "accounts": [_with_totals(AccountEvaluationInfo, one) for one in record["accounts"]],
+        "unknown": [value_of(UnknownInfo, one) for one in record["unknown"]],
+    }
+    return _with_totals(EvaluationInfo, made)
+
+
+def _with_totals(kind: type[_Value], record: Mapping[str, Any]) -> _Value:
+    """Return a record whose members are sums of requests."""
+    sums = {name: _total_of(one) for name, one in record.items() if isinstance(one, dict)}
+    return value_of(kind, {**record, **sums})
+
+
+def _total_of(record: Mapping[str, Any]) -> TrafficTotalInfo | AffectedTrafficInfo:
+    if "named" not in record:
+        return value_of(TrafficTotalInfo, record)
+    named = [
+        value_of(
+            AffectedNetworkInfo,
+            {**one, "first_seen": _time(one["first_seen"]), "last_seen": _time(one["last_seen"])},
+        )
+        for one in record["named"]
+    ]
+    return value_of(AffectedTrafficInfo, {**record, "named": named})
 
 
 def decision_of(record: Mapping[str, Any]) -> DecisionInfo:
@@ -629,7 +750,8 @@ def apply_of(record: Mapping[str, Any]) -> ApplyInfo:
     """Return a record as what `apply_lists` changed."""
     changes = [value_of(AccountChange, with_entries(one)) for one in record["changes"]]
     problems = [value_of(AccountProblem, one) for one in record["problems"]]
-    return value_of(ApplyInfo, {**record, "changes": changes, "problems": problems})
+    evaluation = evaluation_of(record.get("evaluation"))
+    return value_of(ApplyInfo, {**record, "changes": changes, "problems": problems, "evaluation": evaluation})
 
 
 def change_of(record: Mapping[str, Any]) -> ChangeInfo:

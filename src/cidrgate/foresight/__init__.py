@@ -3,6 +3,18 @@
 They know neither storage nor HTTP. An observation is `cidrgate.values.Observation`.
 """
 
+from cidrgate.foresight.evaluation import (
+    AccountEvaluation,
+    AffectedNetwork,
+    AffectedTraffic,
+    ChangedList,
+    Evaluation,
+    PastTraffic,
+    TrafficTotal,
+    Unknown,
+    UnknownCode,
+    evaluate,
+)
 from cidrgate.foresight.observed import Observed
 from cidrgate.foresight.recommending import (
     CurvePoint,
@@ -15,14 +27,24 @@ from cidrgate.foresight.recommending import (
 from cidrgate.foresight.usage import NarrowerNetwork, UnusedEntry, narrower, unused
 
 __all__ = [
+    "AccountEvaluation",
+    "AffectedNetwork",
+    "AffectedTraffic",
+    "ChangedList",
     "CurvePoint",
+    "Evaluation",
     "LeftOut",
     "LeftOutReason",
     "NarrowerNetwork",
     "Observed",
+    "PastTraffic",
     "Recommendation",
     "RecommendedNetwork",
+    "TrafficTotal",
+    "Unknown",
+    "UnknownCode",
     "UnusedEntry",
+    "evaluate",
     "narrower",
     "recommend",
     "unused",

@@ -8,7 +8,7 @@ evaluation says so.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from functools import cached_property
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_network
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar
@@ -34,6 +34,7 @@ __all__ = [
     "UnknownCode",
     "allowed_networks",
     "evaluate",
+    "first_day",
 ]
 
 MOST_NAMED = 1_000
@@ -142,7 +143,7 @@ class Evaluation:
     An address that was not observed is in no number: `unknown` says what else is not known.
 
     Attributes:
-        days: For how many days back the observations were asked for; None for all of them.
+        days: For how many days in UTC, with that of `until`, the observations count; None for all of them.
         since: From when on requests were observed; None if that is unknown, because there are none.
         until: When the evaluation was made.
         lists: How many lists the change alters.
@@ -220,6 +221,20 @@ def allowed_networks(entries: Collection[Entry], account: Account | None, at: da
     return tuple(entry.cidr for entry in entries if entry.matches(at))
 
 
+def first_day(at: datetime, days: int) -> date:
+    """Return the first of some days in UTC of which the last is that of a time.
+
+    Example:
+        >>> first_day(datetime(2026, 1, 2, tzinfo=UTC), 2)
+        datetime.date(2026, 1, 1)
+    """
+    return at.astimezone(UTC).date() - timedelta(days=min(days, _MOST_DAYS) - 1)
+
+
+_MOST_DAYS = 50 * 365
+"""The number of days that stands for all greater ones, because no day can be before the year 1."""
+
+
 def evaluate(
     changes: Iterable[tuple[ChangedList, PastTraffic]],
     *,
@@ -234,7 +249,7 @@ def evaluate(
     Args:
         changes: The lists and their traffic. No account may come twice.
         at: The time of the evaluation, with a time zone.
-        days: For how many days before `at` the observations count; None for all of them.
+        days: For how many days in UTC, with that of `at`, the observations count; None for all of them.
         most: How many networks and accounts to name.
 
     Example:
@@ -248,7 +263,7 @@ def evaluate(
         >>> evaluation.newly_denied.requests, evaluation.newly_denied.named[0].network
         (7, '8.8.8.8/32')
     """
-    begin = None if days is None else at - timedelta(days=days)
+    begin = None if days is None else datetime.combine(first_day(at, days), time(), UTC)
     found = _Found(most)
     for changed, traffic in changes:
         found.add(changed, traffic, begin)

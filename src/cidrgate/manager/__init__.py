@@ -4,15 +4,6 @@ This folder contains queries, changes, change requests, commit groups, importing
 framework or SQL. The rules are in `cidrgate.rules`.
 """
 
-from cidrgate.foresight.evaluation import (
-    AccountEvaluation,
-    AffectedNetwork,
-    AffectedTraffic,
-    Evaluation,
-    TrafficTotal,
-    Unknown,
-    UnknownCode,
-)
 from cidrgate.manager.backups import BackupReport
 from cidrgate.manager.declared import ApplyReport, DeclaredAccount, DeclaredChange
 from cidrgate.manager.importing import ImportReport, ListDifference
@@ -22,14 +13,10 @@ from cidrgate.replica.replica import OnStale
 from cidrgate.rules.policy import PolicyChange, PolicyOptions, PolicyState
 
 __all__ = [
-    "AccountEvaluation",
-    "AffectedNetwork",
-    "AffectedTraffic",
     "ApplyReport",
     "BackupReport",
     "DeclaredAccount",
     "DeclaredChange",
-    "Evaluation",
     "Guard",
     "ImportReport",
     "ListDifference",
@@ -39,7 +26,4 @@ __all__ = [
     "PolicyOptions",
     "PolicyState",
     "RuleManager",
-    "TrafficTotal",
-    "Unknown",
-    "UnknownCode",
 ]

@@ -2,24 +2,76 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
 from cidrgate.errors import NoTrafficError
-from cidrgate.foresight.evaluation import ChangedList, PastTraffic, allowed_networks, evaluate
+from cidrgate.foresight.evaluation import ChangedList, PastTraffic, allowed_networks, evaluate, first_day
+from cidrgate.foresight.sentences import Sentence, sentences
+from cidrgate.serialization import evaluation_record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
-    from datetime import datetime
+    from datetime import date
 
     from cidrgate.foresight.evaluation import Evaluation
     from cidrgate.manager.outcomes import ListOutcome
     from cidrgate.stores import Store, Transaction
     from cidrgate.values import Observation
 
-__all__ = ["changed_list", "evaluation_of"]
+__all__ = ["Foresight", "changed_list", "evaluation_of", "foresight_of"]
 
 _LISTS_A_PART = 500
 """Of how many lists the traffic is read in one transaction."""
+
+
+@dataclass(frozen=True, slots=True)
+class Foresight:
+    """What previews and dry runs say of the requests of the past: an evaluation, or the reason why there is none.
+
+    Attributes:
+        evaluation: The evaluation, or None.
+        missing: Why there is no evaluation, or None.
+    """
+
+    evaluation: Evaluation | None = None
+    missing: str | None = None
+
+    @property
+    def denies(self) -> bool:
+        """Whether observed requests would be denied that are allowed now, or some of them."""
+        found = self.evaluation
+        return found is not None and bool(found.newly_denied.requests or found.partly_denied.requests)
+
+    def sentences(self) -> list[Sentence]:
+        """Return what people read: the words of the evaluation, or the reason why there is none."""
+        if self.evaluation is None:
+            return [] if self.missing is None else [Sentence(self.missing, "unknown")]
+        return list(sentences(self.evaluation))
+
+    def record(self) -> dict[str, Any]:
+        """Return the JSON members that the API and the command line say it with."""
+        found = None if self.evaluation is None else evaluation_record(self.evaluation)
+        return {"evaluation": found, "evaluation_missing": self.missing}
+
+
+def foresight_of(store: Store, outcomes: Iterable[ListOutcome], days: int = 30) -> Foresight:
+    """Return what tried changes would do to the requests of the past, as far as traffic is stored.
+
+    Args:
+        store: The store of the lists and of their traffic.
+        outcomes: The outcomes of the changes.
+        days: How many days in UTC to look back, with today.
+
+    Raises:
+        StoreError: If the store cannot be read.
+    """
+    at = datetime.now(UTC)
+    try:
+        return Foresight(evaluation_of(store, [changed_list(one, at) for one in outcomes], at=at, days=days))
+    except NoTrafficError as error:
+        return Foresight(missing=str(error))
 
 
 def changed_list(outcome: ListOutcome, at: datetime) -> ChangedList:
@@ -47,7 +99,8 @@ def evaluation_of(
 ) -> Evaluation:
     """Return what changes of lists would do to the requests of every account that has one of these lists.
 
-    A list that allows the same networks before and after a change is left out.
+    A list that allows the same networks before and after a change is left out: it needs no traffic to know that every
+    request would be decided as it is now.
 
     Args:
         store: The store of the lists and of their traffic.
@@ -62,14 +115,21 @@ def evaluation_of(
         StoreError: If the store cannot be read.
     """
     altered = [one for one in changes if not _same(one)]
+    if not altered:
+        return evaluate([], at=at, days=days if observations is None else None)
     if observations is not None:
         return evaluate(_given(store, altered, account, observations), at=at)
-    raise NoTrafficError(_NOT_RECORDED)
+    from cidrgate.stores.observations import first_observed  # it needs SQLAlchemy
+
+    with store.read() as transaction:
+        begun = first_observed(transaction)
+    if begun is None:
+        raise NoTrafficError(_NOT_RECORDED)
+    return evaluate(_stored(store, altered, account, begun, first_day(at, days)), at=at, days=days)
 
 
 _NOT_RECORDED = (
-    "no traffic is stored, so it is not known who uses the lists: record it with --traffic (CIDRGATE_TRAFFIC=on), or "
-    "pass observations"
+    "no traffic is stored, so it is not known who calls: start the processes that decide with --traffic to record it"
 )
 
 
@@ -79,11 +139,25 @@ def _same(one: ChangedList) -> bool:
     return set(one.before) == set(one.after)
 
 
+def _stored(
+    store: Store, changes: Sequence[ChangedList], account: str | None, begun: datetime, since: date
+) -> Iterator[tuple[ChangedList, PastTraffic]]:
+    """Yield the changed lists with the stored observations of their accounts."""
+    from cidrgate.stores.observations import observations_of_family
+
+    for transaction, part in _in_parts(store, changes, account):
+        owners = transaction.accounts_named([name for one in part for name in one.accounts[:1]])
+        for one in part:
+            owner = owners.get(one.accounts[0])
+            seen = [] if owner is None else observations_of_family(transaction, owner, since)
+            yield one, PastTraffic(seen, begun)
+
+
 def _given(
     store: Store, changes: Sequence[ChangedList], account: str | None, observations: Iterable[Observation]
 ) -> Iterator[tuple[ChangedList, PastTraffic]]:
     """Yield the changed lists with those of the observations that are of their accounts."""
-    lists = [one for part in _in_parts(store, changes, account) for one in part]
+    lists = [one for _, part in _in_parts(store, changes, account) for one in part]
     of_account: dict[str, list[Observation]] = {name: [] for one in lists for name in one.accounts}
     for observation in observations:
         found = of_account.get(observation.account)
@@ -93,11 +167,13 @@ def _given(
         yield one, PastTraffic([observation for name in one.accounts for observation in of_account.pop(name)])
 
 
-def _in_parts(store: Store, changes: Sequence[ChangedList], account: str | None) -> Iterator[list[ChangedList]]:
-    """Yield the changed lists with every account that has them, or with those of them that are asked for."""
+def _in_parts(
+    store: Store, changes: Sequence[ChangedList], account: str | None
+) -> Iterator[tuple[Transaction, list[ChangedList]]]:
+    """Yield the changed lists with every account that has them, or with the one that is asked for."""
     for first in range(0, len(changes), _LISTS_A_PART):
         with store.read() as transaction:
-            yield list(_with_subaccounts(transaction, changes[first : first + _LISTS_A_PART], account))
+            yield transaction, list(_with_subaccounts(transaction, changes[first : first + _LISTS_A_PART], account))
 
 
 def _with_subaccounts(

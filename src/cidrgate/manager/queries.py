@@ -6,10 +6,11 @@ under the same names. Its docstrings describe the arguments, the results and the
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, overload
 
 from cidrgate.errors import HistoryError
+from cidrgate.foresight.evaluation import first_day
 from cidrgate.manager.accounts import existing_account, find_account, list_owner, no_such_account
 from cidrgate.rules.account_names import could_name_account
 from cidrgate.rules.decisions import decide, in_address_order
@@ -43,9 +44,6 @@ __all__ = [
 
 _GREATEST = 2**63 - 1
 """The greatest number of a database. No list and no log is as long, so it stands for all greater ones."""
-
-_MOST_DAYS = 50 * 365
-"""The number of days that stands for all greater ones, because no day can be before the year 1."""
 
 
 def account_named(store: Store, account: str) -> Account:
@@ -121,7 +119,7 @@ def traffic(store: Store, account: str, days: int, *, whole_list: bool) -> list[
     from cidrgate.stores.observations import observations_of, observations_of_family  # they need SQLAlchemy
 
     whole_number(days, "days", least=1)
-    since = (datetime.now(UTC) - timedelta(days=min(days, _MOST_DAYS) - 1)).date()
+    since = first_day(datetime.now(UTC), days)
     with store.read() as transaction:
         found = existing_account(transaction, account)
         if whole_list:

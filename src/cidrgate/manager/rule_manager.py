@@ -65,7 +65,7 @@ from cidrgate.manager.declared import (
     in_parts,
 )
 from cidrgate.manager.erasing import erasure
-from cidrgate.manager.evaluations import changed_list, evaluation_of
+from cidrgate.manager.evaluations import changed_list, evaluation_of, foresight_of
 from cidrgate.manager.exports import export_lines, import_copies
 from cidrgate.manager.importing import ImportReport, import_lists, in_background
 from cidrgate.manager.last_matches import LastMatches
@@ -104,6 +104,7 @@ if TYPE_CHECKING:
 
     from cidrgate._engine import Matcher
     from cidrgate.foresight.evaluation import ChangedList, Evaluation
+    from cidrgate.manager.evaluations import Foresight
     from cidrgate.replica.replica import OnStale
     from cidrgate.rules.policy import PolicyChange, PolicyOptions, PolicyState
     from cidrgate.rules.submission import Submission
@@ -2045,10 +2046,9 @@ class RuleManager:
             self._store, [*changes.values()], at=at, days=days, account=account, observations=observations
         )
 
-    def _evaluation(self, outcomes: Iterable[ListOutcome], days: int = 30) -> Evaluation:
-        """Return what tried changes would do to the requests of the past; see `evaluate`."""
-        at = datetime.now(UTC)
-        return evaluation_of(self._store, [changed_list(outcome, at) for outcome in outcomes], at=at, days=days)
+    def _foresight(self, outcomes: Iterable[ListOutcome]) -> Foresight:
+        """Return what tried changes would do to the requests of the past, as far as traffic is stored."""
+        return foresight_of(self._store, outcomes)
 
     def with_hooks(
         self,

@@ -31,7 +31,7 @@ from cidrgate.values import Observation
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import date
+    from datetime import date, datetime
 
     from sqlalchemy import FromClause
     from sqlalchemy.types import TypeEngine
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 __all__ = [
     "add_observations",
     "delete_observations",
+    "first_observed",
     "observations_of",
     "observations_of_family",
     "renamed_since",
@@ -148,6 +149,15 @@ def observations_of(transaction: Transaction, account: StoredAccount, since: dat
 def observations_of_family(transaction: Transaction, owner: StoredAccount, since: date) -> list[Observation]:
     """Return what was seen of an account and of its subaccounts since a day, as `observations_of` does of each."""
     return _summed(transaction, or_(accounts.c.id == owner.id, accounts.c.parent_id == owner.id), since)
+
+
+def first_observed(transaction: Transaction) -> datetime | None:
+    """Return when the first request of the first day was observed of which anything is stored; None if nothing is."""
+    first = select(func.min(observations.c.day)).scalar_subquery()
+    found: datetime | None = transaction.connection.scalar(
+        select(func.min(observations.c.first_seen)).where(observations.c.day == first)
+    )
+    return found
 
 
 def _summed(transaction: Transaction, which: ColumnElement[bool], since: date) -> list[Observation]:

@@ -10,12 +10,14 @@ from pydantic import Field
 from cidrgate.errors import CidrgateError, InvalidAddressError, InvalidTextError, RuleError, StoreError, SubaccountError
 from cidrgate.gate.verdict import MODE_HEADER
 from cidrgate.manager import RuleManager
+from cidrgate.manager.evaluations import Foresight
 from cidrgate.manager.outcomes import Guard, ListOutcome
 from cidrgate.manager.previews import AccessChange, access_change
 from cidrgate.rules.decisions import decide
 from cidrgate.serialization import decision_record, entry_record
 from cidrgate.service.api.account_paths import AccountName
 from cidrgate.service.api.entries import EntriesCreateModel, EntriesReplaceModel, EntryPatchModel
+from cidrgate.service.api.evaluations import EvaluationModel
 from cidrgate.service.api.history import RestoreRequestModel
 from cidrgate.service.api.openapi import READ, answers
 from cidrgate.service.api.schemas import (
@@ -161,6 +163,8 @@ class PreviewModel(ResponseModel):
             "gains_access": [],
             "more_lose_access": 0,
             "more_gain_access": 0,
+            "evaluation": None,
+            "evaluation_missing": "the change cannot be made",
             "caller": None,
             "confirm": [],
         }
@@ -182,6 +186,11 @@ class PreviewModel(ResponseModel):
     gains_access: list[str] = Field(description="The networks that gain access; empty in the same cases.")
     more_lose_access: int = Field(description="The number of networks that lose access beyond the first 1,000.")
     more_gain_access: int = Field(description="The number of networks that gain access beyond the first 1,000.")
+    evaluation: EvaluationModel | None = Field(
+        description="What the change would do to the requests of the past; null if no traffic is stored, or the change "
+        "cannot be made."
+    )
+    evaluation_missing: str | None = Field(description="Why there is no evaluation; null if there is one.")
     caller: CallerModel | None = Field(description="The effect on the caller; null if the change cannot be made.")
     confirm: list[str] = Field(
         description="The values of `confirm` that the change needs; empty if it needs no confirmation.",
@@ -307,6 +316,7 @@ def preview_record(manager: RuleManager, account: str, change: PreviewRequest, a
         "before": [],
         "after": [],
         **AccessChange(begins=False, ends=False).record(),
+        **Foresight(missing="the change cannot be made").record(),
         "caller": None,
         "confirm": [],
     }
@@ -317,6 +327,7 @@ def preview_record(manager: RuleManager, account: str, change: PreviewRequest, a
             "before": [entry_record(entry) for entry in outcome.change.before],
             "after": [entry_record(entry) for entry in outcome.change.after],
             **access.record(),
+            **manager._foresight([outcome]).record(),
             "caller": _caller(outcome, address, at),
             "confirm": list(outcome.confirm),
         }

@@ -6,9 +6,11 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field, model_validator
 
 from cidrgate.errors import RuleError, UnconfirmedChangeError
-from cidrgate.manager import ApplyReport, DeclaredAccount
+from cidrgate.manager import ApplyReport, DeclaredAccount, ListOutcome
+from cidrgate.manager.evaluations import Foresight
 from cidrgate.serialization import problem_record
 from cidrgate.service.api.entries import EntryCreateModel
+from cidrgate.service.api.evaluations import EvaluationModel
 from cidrgate.service.api.openapi import answers
 from cidrgate.service.api.schemas import (
     ENTRY_EXAMPLE,
@@ -135,6 +137,8 @@ class DeclaredReportModel(ResponseModel):
             "versions": {"acct-1": 0},
             "refused": [],
             "problems": [],
+            "evaluation": None,
+            "evaluation_missing": None,
         }
     )
 
@@ -146,6 +150,13 @@ class DeclaredReportModel(ResponseModel):
     versions: dict[str, int] = Field(description="The version of each declared account before the change.")
     refused: list[str] = Field(description="The accounts that cannot be what was declared.")
     problems: list[AccountProblemModel]
+    evaluation: EvaluationModel | None = Field(
+        description="Of a dry run: what the changes would do to the requests of the past. Null if no traffic is "
+        "stored, or the changes were made."
+    )
+    evaluation_missing: str | None = Field(
+        description="Of a dry run: why there is no evaluation; null if there is one."
+    )
 
 
 DryRun = Annotated[bool, Query(description="Only returns what would be changed.")]
@@ -172,7 +183,13 @@ def apply_lists(
     """
     service = service_of(request)
     manager = principal.changing(service.manager)
-    manager = manager.with_hooks(address=client_address(request), confirmed=confirm, dry_run=dry_run)
+    tried: list[ListOutcome] = []
+    manager = manager.with_hooks(
+        before_store=tried.append if dry_run else None,
+        address=client_address(request),
+        confirmed=confirm,
+        dry_run=dry_run,
+    )
     report = manager.apply(
         {name: one.declared() for name, one in declared.accounts.items()},
         prune=prune,
@@ -181,10 +198,11 @@ def apply_lists(
         expect_versions=declared.expect_versions,
         actor=principal.name,
     )
-    return Answer(_report_record(report)).response()
+    foresight = service.manager._foresight(tried) if dry_run else Foresight()
+    return Answer(_report_record(report, foresight)).response()
 
 
-def _report_record(report: ApplyReport) -> dict[str, Any]:
+def _report_record(report: ApplyReport, foresight: Foresight) -> dict[str, Any]:
     problems = [
         {
             "account": account,
@@ -195,4 +213,4 @@ def _report_record(report: ApplyReport) -> dict[str, Any]:
         }
         for account, error in report.problems.items()
     ]
-    return {**report.record(), "problems": problems}
+    return {**report.record(), "problems": problems, **foresight.record()}

@@ -9,13 +9,14 @@ from datetime import UTC, datetime
 
 from cidrgate.errors import CidrgateError
 from cidrgate.manager import RuleManager
+from cidrgate.manager.evaluations import Foresight
 from cidrgate.manager.outcomes import Guard, ListOutcome
 from cidrgate.manager.previews import AccessChange, access_change
 from cidrgate.rules.decisions import enforced
-from cidrgate.service.console.formatting import ENABLE_ENFORCEMENT
+from cidrgate.service.console.formatting import DENY_TRAFFIC, ENABLE_ENFORCEMENT
 from cidrgate.stores import Transaction
 
-__all__ = ["NeedsConfirmationError", "Preview", "make_change", "preview_change"]
+__all__ = ["NeedsConfirmationError", "Preview", "ask_before_denials", "make_change", "preview_change"]
 
 ListEdit = Callable[[RuleManager], object]
 """Makes one change of one list with a manager."""
@@ -43,11 +44,13 @@ class Preview:
         outcome: The list before and after the change.
         access: The networks that lose or gain access.
         needed: What a person must confirm.
+        foresight: What would happen to the requests of the past.
     """
 
     outcome: ListOutcome
     access: AccessChange
     needed: tuple[str, ...]
+    foresight: Foresight
 
 
 def preview_change(manager: RuleManager, change: ListEdit, address: str | None) -> Preview:
@@ -66,7 +69,26 @@ def preview_change(manager: RuleManager, change: ListEdit, address: str | None) 
     outcome = seen[-1]
     at, was, now = datetime.now(UTC), outcome.account_before, outcome.account
     access = access_change(outcome.before, outcome.after, at, was=was, now=now)
-    return Preview(outcome, access, _needed(outcome))
+    return Preview(outcome, access, _needed(outcome), manager._foresight([outcome]))
+
+
+def ask_before_denials(manager: RuleManager, change: ListEdit, address: str | None, confirmed: Collection[str]) -> None:
+    """Ask before a change that a person has not seen a preview of denies addresses that called.
+
+    Args:
+        manager: Reads the list.
+        change: The change.
+        address: The person's address; None if it is unknown.
+        confirmed: What the person has confirmed.
+
+    Raises:
+        NeedsConfirmationError: If observed requests would be denied, and the person has not confirmed that.
+        CidrgateError: Every error that the change itself would raise.
+    """
+    if DENY_TRAFFIC not in confirmed:
+        preview = preview_change(manager, change, address)
+        if preview.foresight.denies:
+            raise NeedsConfirmationError((DENY_TRAFFIC, *preview.needed))
 
 
 def make_change(manager: RuleManager, change: ListEdit, address: str | None, confirmed: Collection[str]) -> int | None:

@@ -12,6 +12,7 @@ from cidrgate.values import DETAILS, Change, Detail, Entry
 __all__ = [
     "CONFIRMATIONS",
     "ACCOUNT_CONFIRMATIONS",
+    "DENY_TRAFFIC",
     "ENABLE_ENFORCEMENT",
     "PROBLEM_TITLES",
     "can_undo",
@@ -23,8 +24,12 @@ PROBLEM_TITLES: Final = {rule.code: rule.title for rule in RULES}
 ENABLE_ENFORCEMENT: Final = "enable_enforcement"
 """The confirmation for the first entry. Only the console asks for it: programs add it to start enforcement."""
 
+DENY_TRAFFIC: Final = "deny_traffic"
+"""The confirmation for a change after which observed requests would be denied. Only the console asks for it."""
+
 CONFIRMATIONS: Final = {
     ENABLE_ENFORCEMENT: "Start enforcing the list: every address that is not on it will be denied with 403.",
+    DENY_TRAFFIC: "Deny these addresses, although requests came from them.",
     Guard.DISABLE_ENFORCEMENT.value: "Stop enforcing: every address may call for this account.",
     Guard.LOCK_OUT.value: "Lock my own address out: calls from it will be denied.",
     Guard.OTHER_LIST.value: "Use the other list: what is not on it loses access, and what is on it gains access.",

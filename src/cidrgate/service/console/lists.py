@@ -13,7 +13,13 @@ from cidrgate.manager import RuleManager
 from cidrgate.manager.changes import named_entries
 from cidrgate.rules import special_block
 from cidrgate.rules.decisions import decide, enforced
-from cidrgate.service.console.changing import ListEdit, NeedsConfirmationError, make_change
+from cidrgate.service.console.changing import (
+    ListEdit,
+    NeedsConfirmationError,
+    ask_before_denials,
+    make_change,
+    preview_change,
+)
 from cidrgate.service.console.details import COLUMN_DETAILS
 from cidrgate.service.console.fields import Confirmations
 from cidrgate.service.console.formatting import can_undo
@@ -242,6 +248,7 @@ def change_from_page(
     """
     manager = service_of(request).manager
     try:
+        ask_before_denials(manager, change, person.guarded_address, confirmed)
         sequence = make_change(person.principal.changing(manager), change, person.guarded_address, confirmed)
     except NeedsConfirmationError as error:
         return page(
@@ -252,6 +259,7 @@ def change_from_page(
             account=account,
             question=question(),
             needed=error.needed,
+            preview=preview_change(manager, change, person.guarded_address),
             confirmed=confirmed,
             path=path,
             verb=verb,

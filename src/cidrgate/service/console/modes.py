@@ -7,7 +7,13 @@ from fastapi import APIRouter, Request, Response
 
 from cidrgate.errors import CidrgateError, CredentialEndedError, StoreError, VersionConflictError
 from cidrgate.manager import RuleManager
-from cidrgate.service.console.changing import NeedsConfirmationError, make_change
+from cidrgate.service.console.changing import (
+    NeedsConfirmationError,
+    Preview,
+    ask_before_denials,
+    make_change,
+    preview_change,
+)
 from cidrgate.service.console.details import detail_of_text
 from cidrgate.service.console.fields import Confirmations, Number, ShortText
 from cidrgate.service.console.lists import AccountQuery, last_change, view_of
@@ -63,6 +69,7 @@ def set_mode(
     typed = {"mode": mode, "ends": ends, "ends_at": ends_at, "reason": reason}
     refused, conflict = None, None
     needed: tuple[str, ...] = ()
+    preview: Preview | None = None
     try:
         until = None if mode == "enforce" else _end(ends, ends_at)
         chosen = next((one for one in MODES if one == mode), None)
@@ -79,6 +86,7 @@ def set_mode(
                 expect_version=version,
             )
 
+        ask_before_denials(manager, change, person.guarded_address, confirm)
         sequence = make_change(person.principal.changing(manager), change, person.guarded_address, confirm)
         return go(request, "list", account=account, done=sequence)
     except (StoreError, CredentialEndedError):
@@ -87,6 +95,7 @@ def set_mode(
         conflict, version, status = last_change(manager, account), manager.account(account).version, 409
     except NeedsConfirmationError as error:
         needed, status = error.needed, 409
+        preview = preview_change(manager, change, person.guarded_address)
     except CidrgateError as error:
         refused, status = message_of(error), 422
     return _form(
@@ -98,6 +107,7 @@ def set_mode(
         message=refused,
         conflict=conflict,
         needed=needed,
+        preview=preview,
         confirmed=confirm,
         status=status,
     )
@@ -126,6 +136,7 @@ def _form(
     message: str | None = None,
     conflict: object = None,
     needed: tuple[str, ...] = (),
+    preview: Preview | None = None,
     confirmed: list[str] | None = None,
     status: int = 200,
 ) -> Response:
@@ -139,6 +150,7 @@ def _form(
         message=message,
         conflict=conflict,
         needed=needed,
+        preview=preview,
         confirmed=confirmed or [],
         refused=bool(needed),
         choices=_ENDS,

@@ -9,6 +9,7 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from cidrgate.foresight.sentences import network_text
 from cidrgate.rules.networks import addresses_covered, prefix_length, subnet_mask
 from cidrgate.service.console.details import (
     COLUMN_DETAILS,
@@ -120,6 +121,11 @@ def _host(address: str) -> str:
     return str(ip_network(address))
 
 
+def _capital(text: str) -> str:
+    """Return a text that begins with a capital letter."""
+    return text[:1].upper() + text[1:]
+
+
 def _make_environment() -> Environment:
     made = Environment(
         loader=PackageLoader("cidrgate.service.console"),
@@ -130,6 +136,8 @@ def _make_environment() -> Environment:
     )
     made.filters |= {
         "addresses": addresses_covered,
+        "as_sentence": lambda text: f"{_capital(text)}.",
+        "capital": _capital,
         "host": _host,
         "machine": _machine,
         "mask": subnet_mask,
@@ -138,6 +146,7 @@ def _make_environment() -> Environment:
         "flags": flag_words,
         "default_text": lambda detail: detail_text(detail, detail.default),
         "input_type": input_type,
+        "observed": network_text,
         "relative": _relative,
         "sentence": change_sentence,
         "utc": _utc,

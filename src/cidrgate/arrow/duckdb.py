@@ -1,0 +1,50 @@
+"""DuckDB: a function of SQL, which gets whole columns."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cidrgate.errors import needs_extra
+
+with needs_extra("arrow", "cidrgate.arrow.duckdb"):
+    import pyarrow
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from cidrgate._engine import Matcher
+
+__all__ = ["register"]
+
+
+def register(connection: duckdb.DuckDBPyConnection, matcher: Matcher, name: str = "allows") -> None:
+    """Add the function `allows(account, address)` to a connection: whether the address may act for the account.
+
+    Each row is answered like `Matcher.allows`, except for what cannot be known: a row whose account is null, or whose
+    address is null or not an address, is denied. The answer never is null.
+
+    Args:
+        connection: The connection of DuckDB; its cursors have the function too.
+        matcher: The lists. They are read when a query runs.
+        name: The name of the function in SQL.
+
+    Raises:
+        duckdb.Error: If the connection has a function of that name.
+
+    Example:
+        >>> import duckdb
+        >>> from cidrgate import Matcher
+        >>> matcher = Matcher()
+        >>> matcher.publish("acct-1", ["8.8.8.0/24"])
+        >>> connection = duckdb.connect()
+        >>> register(connection, matcher)
+        >>> connection.sql("SELECT allows('acct-1', '8.8.8.8'), allows('acct-1', NULL)").fetchall()
+        [(True, False)]
+    """
+
+    def answer(accounts: Any, addresses: Any) -> Any:
+        return pyarrow.array(matcher.allows_many(accounts, addresses, invalid="deny"))
+
+    # The names of its enumerations have moved between versions of DuckDB; their texts have not.
+    options: dict[str, Any] = {"type": "arrow", "null_handling": "special"}
+    connection.create_function(name, answer, ["VARCHAR", "VARCHAR"], "BOOLEAN", **options)

@@ -1,0 +1,112 @@
+"""Evaluations in words, the same for the command line and for the console."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cidrgate.foresight.evaluation import AffectedTraffic, Evaluation, TrafficTotal
+
+__all__ = ["Sentence", "network_text", "sentences"]
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """One statement of an evaluation.
+
+    Attributes:
+        text: The statement, which begins with a small letter and has no full stop.
+        kind: `loss` for requests that would be denied, `gain` for requests that would be allowed, `same` if no observed
+            request would be denied, `unknown` for what is not known.
+        traffic: The requests that it is about, if the change affects them.
+    """
+
+    text: str
+    kind: Literal["loss", "gain", "same", "unknown"]
+    traffic: AffectedTraffic | None = None
+
+
+def sentences(evaluation: Evaluation) -> Iterator[Sentence]:
+    """Yield what an evaluation says, losses first and what is not known last.
+
+    Example:
+        >>> from datetime import datetime
+        >>> from cidrgate.foresight.evaluation import ChangedList, PastTraffic, evaluate
+        >>> from cidrgate.values import Observation
+        >>> at = datetime(2026, 1, 2, tzinfo=UTC)
+        >>> seen = Observation(
+        ...     account="acct-1", network="8.8.8.8/32", allowed=True, requests=7, first_seen=at, last_seen=at
+        ... )
+        >>> change = ChangedList(accounts=("acct-1",), before=["8.8.8.0/24"], after=["1.1.1.1/32"])
+        >>> for sentence in sentences(evaluate([(change, PastTraffic([seen]))], at=at)):
+        ...     print(sentence.kind, sentence.text)
+        loss since 2026-01-02 00:00 UTC, 1 address with 7 requests would be denied
+    """
+    if not evaluation.lists:
+        yield Sentence("every request would be decided as it is now", "same")
+        return
+    when = _window(evaluation)
+    denied, partly_denied = evaluation.newly_denied, evaluation.partly_denied
+    if denied.requests:
+        yield Sentence(f"{when}, {_of(denied)} would be denied", "loss", denied)
+    if partly_denied.requests:
+        yield Sentence(f"{when}, some requests of {_of(partly_denied)} would be denied", "loss", partly_denied)
+    if not denied.requests and not partly_denied.requests and _observed(evaluation):
+        yield Sentence(f"no request that was observed {when} would be newly denied", "same")
+    allowed, partly_allowed = evaluation.newly_allowed, evaluation.partly_allowed
+    if allowed.requests:
+        yield Sentence(f"{when}, {_of(allowed)} would be allowed that are denied now", "gain", allowed)
+    if partly_allowed.requests:
+        text = f"{when}, some requests of {_of(partly_allowed)} would be allowed that are denied now"
+        yield Sentence(text, "gain", partly_allowed)
+    for one in evaluation.unknown:
+        yield Sentence(f"not known: {one.text}", "unknown")
+
+
+def network_text(network: str) -> str:
+    """Return an observed address without its length, and a network as it is.
+
+    Example:
+        >>> network_text("8.8.8.8/32"), network_text("2606:4700::1/128"), network_text("2606:4700::/48")
+        ('8.8.8.8', '2606:4700::1', '2606:4700::/48')
+    """
+    address, _, length = network.partition("/")
+    return address if length == ("128" if ":" in address else "32") else network
+
+
+def _window(evaluation: Evaluation) -> str:
+    short = any(one.code == "short_window" for one in evaluation.unknown)
+    if evaluation.days is not None and not short:
+        return "in the last day" if evaluation.days == 1 else f"in the last {evaluation.days} days"
+    if evaluation.since is None:
+        return "in the observations"
+    return f"since {evaluation.since.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def _of(total: AffectedTraffic) -> str:
+    parts = []
+    if total.addresses:
+        parts.append(_counted(total.addresses, "address", "addresses"))
+    if total.networks:
+        parts.append(_counted(total.networks, "network", "networks"))
+    accounts = f" of {total.accounts:,} accounts" if total.accounts > 1 else ""
+    return f"{' and '.join(parts)} with {_counted(total.requests, 'request', 'requests')}{accounts}"
+
+
+def _observed(evaluation: Evaluation) -> bool:
+    totals: tuple[TrafficTotal, ...] = (
+        evaluation.still_allowed,
+        evaluation.still_denied,
+        evaluation.still_mixed,
+        evaluation.newly_allowed,
+        evaluation.partly_allowed,
+    )
+    return any(one.requests for one in totals)
+
+
+def _counted(number: int, one: str, many: str) -> str:
+    return f"{number:,} {one if number == 1 else many}"
