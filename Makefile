@@ -136,6 +136,7 @@ fuzz-snapshots: sanitize-build ## damage FUZZ_FILES snapshots for at most FUZZ_S
 bench: .venv/dev ## measure against the peers; writes benchmarks/results/
 	$(BIN)/python -m benchmarks.report
 	$(BIN)/python -m benchmarks.deep_lists
+	$(BIN)/python -m benchmarks.recommending
 	$(BIN)/python -m benchmarks.authorize
 	$(BIN)/python -m benchmarks.edges
 	$(BIN)/python -m benchmarks.bench_service
@@ -146,6 +147,7 @@ bench-cluster: .venv/dev ## measure imports, starts and how changes spread; writ
 bench-smoke: .venv/dev ## run each benchmark for a blink
 	$(BIN)/python -m benchmarks.report --smoke
 	$(BIN)/python -m benchmarks.deep_lists --smoke
+	$(BIN)/python -m benchmarks.recommending --smoke
 	$(BIN)/python -m benchmarks.edges --smoke
 	$(BIN)/python -m benchmarks.authorize --smoke
 	$(BIN)/python -m benchmarks.cluster --smoke

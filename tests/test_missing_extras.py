@@ -27,6 +27,12 @@ PARTS = [
     ("server", "uvicorn", MAIN.format(["serve"])),
     ("client", "httpx", "import cidrgate.client"),
     ("replay", "duckdb", MAIN.format(["replay", "a.csv", "--rules", "a.toml", "--alone"])),
+    (
+        "traffic",
+        "datasketches",
+        "from cidrgate import RuleManager; from cidrgate.traffic import Traffic; "
+        "RuleManager.open('memory://', traffic=Traffic())",
+    ),
     ("arrow", "pyarrow", "from cidrgate import Matcher; Matcher().allows_arrow(None)"),
     ("arrow", "pyarrow", "import cidrgate.arrow.duckdb"),
     ("arrow", "pyarrow", "import cidrgate.arrow.pandas"),
