@@ -4,7 +4,7 @@ import math
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -139,7 +139,8 @@ def _of_account(session: Session, account: str, seen: Observed | None, days: int
         if seen is None:
             # The list decides for its parent and for all subaccounts.
             seen = manager.traffic(account, days, whole_list=True)
-            since = now - timedelta(days=days)
+            # Traffic is stored by day in UTC, and today is one of the days.
+            since = datetime.combine(now.date() - timedelta(days=days - 1), time(), UTC)
             if not seen:
                 raise NoTrafficError(
                     f"no traffic of account {account!r} is stored for the last {counted(days, 'day', 'days')}: "
