@@ -134,15 +134,12 @@ class Decider:
         """Return the verdicts about requests that have an account and an address."""
         if _is_number(addresses):
             addresses = addresses.to_numpy(zero_copy_only=False)
-        rows = self.matcher.rows(accounts)
-        allowed = self.matcher.allows_many(rows, addresses)
-        known = rows >= 0
+        allowed, known = _asked(self.matcher, accounts, addresses)
         if self.before is None:
             verdicts = (~allowed).astype(np.int8)  # ALLOWED and DENIED
         else:
-            rows = self.before.rows(accounts)
-            earlier = self.before.allows_many(rows, addresses)
-            known |= rows >= 0
+            earlier, known_before = _asked(self.before, accounts, addresses)
+            known |= known_before
             verdicts = _COMPARED[earlier.view(np.int8) * 2 + allowed.view(np.int8)]
         if not known.all():
             verdicts[~known] = UNKNOWN_ACCOUNT
@@ -239,6 +236,16 @@ class Decider:
                 self.unreadable[text] = None
             return False
         return True
+
+
+def _asked(matcher: Matcher, accounts: Any, addresses: Any) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return for each request whether it is allowed, and whether its account is known."""
+    rows = matcher.rows(accounts)
+    known = rows >= 0
+    if len(rows) and known[0] and (rows == rows[0]).all():
+        # For one list, the engine makes tables for the batch, which answer many times as fast.
+        return matcher.allows_many(accounts[0].as_py(), addresses), known
+    return matcher.allows_many(rows, addresses), known
 
 
 _COMPARED = np.array([DENIED, NEWLY_ALLOWED, NEWLY_DENIED, ALLOWED], np.int8)

@@ -1,0 +1,159 @@
+"""`replay` at the command line: which lists decide, what they are compared with, and what people and programs read."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pyarrow.parquet as pq
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.cli.conftest import Cidrgate
+
+LOG = """account,address,time
+acct-1,8.8.8.8,2026-01-01T00:00:00Z
+acct-1,9.9.9.9,2026-01-01T01:00:00Z
+acct-2,9.9.9.9,2026-01-01T02:00:00Z
+nobody,9.9.9.9,2026-01-01T03:00:00Z
+,9.9.9.9,2026-01-01T03:00:00Z
+"""
+
+
+@pytest.fixture
+def log(cidrgate: Cidrgate, tmp_path: Path) -> str:
+    """A log, and a store that allows acct-1 from 8.8.8.8 and acct-2 from everywhere."""
+    for account in ("acct-1", "acct-2"):
+        cidrgate("account", "create", account)
+    cidrgate("add", "acct-1", "8.8.8.8/32")
+    (tmp_path / "calls.csv").write_text(LOG)
+    return "calls.csv"
+
+
+def verdicts(record: dict[str, dict[str, int]]) -> dict[str, int]:
+    return {name: count for name, count in record["verdicts"].items() if count}
+
+
+OF_STORE = {"allowed": 2, "denied": 1, "unknown_account": 1, "no_account": 1}
+
+
+def test_the_lists_of_the_store_decide(cidrgate: Cidrgate, log: str) -> None:
+    record = cidrgate("replay", log, "--json").record
+    assert (verdicts(record), record["compared"], record["lines"], record["bad_lines"]) == (OF_STORE, False, 5, 0)
+    [denied] = record["changes"]
+    assert denied == {
+        "account": "acct-1",
+        "network": "9.9.9.0/24",
+        "verdict": "denied",
+        "addresses": 1,
+        "requests": 1,
+        "first_seen": "2026-01-01T01:00:00+00:00",
+        "last_seen": "2026-01-01T01:00:00+00:00",
+    }
+    assert [period["start"] for period in record["periods"]] == [f"2026-01-01T0{hour}:00:00+00:00" for hour in range(4)]
+
+
+def test_the_lists_of_a_snapshot_decide(cidrgate: Cidrgate, log: str) -> None:
+    cidrgate("compile", "lists.snapshot")
+    cidrgate.database.unlink()
+    record = cidrgate("replay", log, "--rules", "current", "--snapshot", "lists.snapshot", "--json").record
+    assert verdicts(record) == OF_STORE
+
+
+FILES = {
+    "new.csv": "account,cidr\nacct-1,9.9.9.9/32\nacct-2,8.8.8.8/32\n",
+    "new.toml": '[accounts]\nacct-1.entries = ["9.9.9.9/32"]\nacct-2.entries = ["8.8.8.8/32"]\n',
+    "new.json": json.dumps(
+        {"accounts": {"acct-1": {"entries": ["9.9.9.9/32"]}, "acct-2": {"entries": ["8.8.8.8/32"]}}}
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_lists_of_a_file_are_compared_with_the_current_ones(
+    cidrgate: Cidrgate, log: str, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / name).write_text(FILES[name])
+    record = cidrgate("replay", log, "--rules", name, "--json").record
+    assert verdicts(record) == {"newly_denied": 2, "newly_allowed": 1, "unknown_account": 1, "no_account": 1}
+    assert [(one["account"], one["verdict"], one["network"]) for one in record["changes"]] == [
+        ("acct-1", "newly_denied", "8.8.8.0/24"),
+        ("acct-2", "newly_denied", "9.9.9.0/24"),
+        ("acct-1", "newly_allowed", "9.9.9.0/24"),
+    ]
+    assert record["accounts"] == 2
+    alone = cidrgate("replay", log, "--rules", name, "--alone", "--json").record
+    assert verdicts(alone) == {"allowed": 1, "denied": 2, "unknown_account": 1, "no_account": 1}
+    assert cidrgate.listed("acct-1") == [("8.8.8.8/32", None)], "nothing is changed"
+
+
+def test_accounts_that_a_file_does_not_name_keep_their_lists(cidrgate: Cidrgate, log: str, tmp_path: Path) -> None:
+    (tmp_path / "new.toml").write_text('[accounts]\nsub.parent = "acct-1"\nacct-2.entries = ["9.9.9.9/32"]\n')
+    answer = cidrgate("replay", log, "--rules", "new.toml")
+    assert "the lists decide about every request as before" in answer.out
+    record = cidrgate("replay", log, "--rules", "new.toml", "--account", "sub", "--json").record
+    assert verdicts(record) == {"allowed": 1, "newly_denied": 4}, "the parent's list decides for what was unknown"
+
+
+def test_an_export_is_what_it_exports(cidrgate: Cidrgate, log: str) -> None:
+    cidrgate("export", "--output", "all.export")
+    cidrgate("add", "acct-1", "9.9.9.9/32")
+    record = cidrgate("replay", log, "--rules", "all.export", "--json").record
+    assert verdicts(record) == {"allowed": 2, "newly_denied": 1, "unknown_account": 1, "no_account": 1}
+
+
+def test_a_file_that_breaks_a_rule_is_refused(cidrgate: Cidrgate, log: str, tmp_path: Path) -> None:
+    (tmp_path / "bad.csv").write_text("account,cidr\nacct-1,9.9.9.9/24\n")
+    assert cidrgate("replay", log, "--rules", "bad.csv", "--json", status=3).error["code"] == "bad_rows"
+    (tmp_path / "bad.toml").write_text('[accounts]\nacct-1.entries = ["10.0.0.0/8"]\n')
+    assert cidrgate("replay", log, "--rules", "bad.toml", "--json", status=3).error["code"] == "bad_rows"
+
+
+def test_people_see_a_summary_and_files_are_written(cidrgate: Cidrgate, log: str, tmp_path: Path) -> None:
+    (tmp_path / "calls.csv").write_text(LOG + "acct-1,nowhere,2026-01-01T01:00:00Z\n")
+    answer = cidrgate("replay", log, "--output", "rows.parquet", "--html", "report.html")
+    for said in (
+        "6 lines with 5 requests",
+        "denied",
+        "9.9.9.0/24",
+        "1 bad line",
+        "calls.csv:6: 'nowhere' is not an address",
+    ):
+        assert said in answer.out
+    assert pq.read_table(tmp_path / "rows.parquet").num_rows == 5
+    page = (tmp_path / "report.html").read_text()
+    assert "nowhere" in page
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["calls.csv", "--rules", "current"], "name it with --snapshot"),
+        (["calls.csv", "--alone"], "--alone is about the lists of a file"),
+        (["calls.csv", "--rules", "a.csv", "--alone", "--snapshot", "s"], "leave out --snapshot"),
+        (["calls.csv", "--snapshot", "s"], "say --rules current"),
+        (["calls.csv", "--rules", "current", "--snapshot", "nowhere"], "cannot read nowhere"),
+        (["calls.csv", "--rules", "nowhere.csv"], "cannot read nowhere.csv"),
+        (["calls.csv", "--rules", "-"], "name the file with the lists"),
+        (["calls.csv", "--output", "-"], "--output names a Parquet file"),
+        (["access.log"], "does not say its format: add --format"),
+        (["calls.csv", "--format", "csv", "--log-format", "$a"], "--format or --log-format"),
+        (["calls.csv", "--log-format", "$a$b"], "--log-format cannot be read back"),
+        (["calls.csv", "--columns", "cidr=x"], "FIELD is one of account, address"),
+        (["calls.csv", "--columns", "time=x,time=y"], "names the column of time twice"),
+        (["calls.csv", "--account", "a", "--account-path", "b"], "--account or --account-path"),
+        (["calls.csv", "--columns", "account=a", "--account", "a"], "leave out --account"),
+        (["calls.csv", "--account-path", "x"], "--account-path: the pattern"),
+        (["calls.csv", "--client-header", "x-real-ip"], "can only be trusted from a proxy"),
+        (["nowhere.csv"], "there is no such file"),
+        (["calls.csv", "--columns", "account=who"], "has no column who"),
+        (["calls.csv", "--trusted-hops", "1"], "nothing says where the log has it"),
+    ],
+    ids=lambda value: None if isinstance(value, list) else value,
+)
+def test_what_cannot_be_is_said(cidrgate: Cidrgate, log: str, arguments: list[str], problem: str) -> None:
+    answer = cidrgate("replay", *arguments, status=2)
+    assert problem in answer.err
+    assert "Traceback" not in answer.err
