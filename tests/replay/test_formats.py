@@ -15,6 +15,7 @@ from cidrgate import Matcher
 from cidrgate.gate import ClientIPResolver, FromPath
 from cidrgate.replay import FORMATS, LogError, LogSource, format_of_name, observations, replay
 from cidrgate.replay.formats import TemplateError, format_of_template
+from cidrgate.replay.reading import opened_log
 from tests.replay.logs import AT, BY_PATH, CLOUDFRONT, IN_APACHE, NOT_PARQUET, Sample, clf
 
 if TYPE_CHECKING:
@@ -226,6 +227,13 @@ def test_a_bound_of_bad_lines_is_held(tmp_path: Path) -> None:
     assert replay(source, LISTS, max_bad=2).bad == 2
     with pytest.raises(LogError, match="more than 1 lines are bad; the first is line 2"):
         replay(source, LISTS, max_bad=1)
+
+
+def test_nothing_but_the_answer_goes_to_stdout(tmp_path: Path) -> None:
+    path = tmp_path / "a.log"
+    path.write_text(clf("8.8.8.8", "acct-1"))
+    with opened_log(source_of(path, "combined", account=BY_PATH)) as log:
+        assert log.connection.sql("SELECT current_setting('enable_progress_bar')").fetchall() == [(False,)]
 
 
 def test_the_ending_of_a_name_says_the_format() -> None:

@@ -181,7 +181,8 @@ def opened_log(source: LogSource, *, memory: int = MEMORY, threads: int | None =
                 **({} if threads is None else {"threads": threads}),
             }
         )
-        connection.execute("SET TimeZone = 'UTC'")
+        # A bar of DuckDB would go to stdout, where programs read the answer.
+        connection.execute("SET TimeZone = 'UTC'; SET enable_progress_bar = false")
         files, streams = _readable(_expanded(source.files), connection, pipes)
         log = Log(connection, replace(source, files=files), streams)
         with _told(source):

@@ -1,0 +1,92 @@
+"""The report of a replay in a browser: what it shows, how it zooms, and that what clients wrote stays text."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from cidrgate.replay import html_report
+from cidrgate.replay.decisions import VERDICTS
+from cidrgate.replay.reading import BadLine
+from cidrgate.replay.replaying import Period, ReplayReport, VerdictChange
+from tests.console.a_console import a_browser
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from playwright.sync_api import Browser
+
+START = datetime(2026, 10, 10, tzinfo=UTC)
+EVIL = "</script><script>document.title='evil'</script><img src=x onerror=\"document.title='evil'\">"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with a_browser() as browser:
+        yield browser
+
+
+def a_report() -> ReplayReport:
+    counts = [{"allowed": 1_000 - hour, "newly_denied": hour % 7} for hour in range(48)]
+    periods = [
+        Period(START + timedelta(hours=hour), dict.fromkeys(VERDICTS, 0) | one) for hour, one in enumerate(counts)
+    ]
+    verdicts = {name: sum(period.verdicts[name] for period in periods) for name in VERDICTS}
+    changes = [
+        VerdictChange(f"acct-{number}", f"8.8.{number}.0/24", "newly_denied", 1, 10 - number, START, START)
+        for number in range(3)
+    ]
+    changes.append(VerdictChange(EVIL, "9.9.9.0/24", "newly_denied", 1, 1, None, None))
+    return ReplayReport(
+        compared=True,
+        lines=sum(verdicts.values()) + 1,
+        requests=sum(verdicts.values()),
+        verdicts=verdicts,
+        bad=1,
+        bad_lines=(BadLine("a.log", 7, "it is not as the format says", EVIL),),
+        changes=tuple(changes),
+        more_changes=0,
+        accounts=4,
+        step=timedelta(hours=1),
+        periods=tuple(periods),
+        seconds=0.5,
+    )
+
+
+def test_the_report_in_a_browser(browser: Browser, tmp_path: Path) -> None:
+    path = tmp_path / "report.html"
+    path.write_text(html_report(a_report(), EVIL))
+    page = browser.new_page(viewport={"width": 1100, "height": 900})
+    faults: list[str] = []
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("request", lambda request: faults.append(request.url) if not request.url.startswith("file:") else None)
+    page.goto(path.as_uri())
+    assert page.title() == "Replay"
+    assert page.locator("#title").inner_text() == EVIL
+    assert page.locator("#changes tbody tr").count() == 4
+    assert page.locator("#bad td").last.inner_text() == EVIL
+    assert "newly denied" in page.locator("#verdicts").inner_text()
+    bars = page.locator("#plot rect:not(#drag)")
+    whole = bars.count()
+    box = page.locator("#plot").bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + 300, box["y"] + 80)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 500, box["y"] + 80)
+    page.mouse.up()
+    assert 0 < bars.count() < whole, "zoomed in"
+    page.locator("#plot").dblclick(position={"x": 400, "y": 100})
+    assert bars.count() == whole
+    page.locator("#keys label", has_text="newly denied").locator("input").uncheck()
+    assert bars.count() == 0
+    page.locator("#search").fill("acct-1")
+    assert page.locator("#changes tbody tr").count() == 1
+    page.locator("#search").fill("")
+    page.get_by_role("button", name="requests").click()
+    page.get_by_role("button", name="requests").click()
+    assert page.locator("#changes tbody tr").first.locator("td").nth(4).inner_text() == "1"
+    assert faults == []
+    page.close()

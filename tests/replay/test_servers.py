@@ -1,0 +1,124 @@
+"""Logs that nginx and HAProxy write here and now are read as they are meant."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from contextlib import contextmanager
+from http.client import HTTPConnection
+from typing import TYPE_CHECKING
+
+import pytest
+
+from cidrgate.gate import FromPath
+from cidrgate.replay import FORMATS, LogSource, format_of_template
+from cidrgate.replay.replaying import observations
+from tests.replay.test_formats import LISTS
+from tests.servers.running import free_port, program, running
+from tests.waiting import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+BY_PATH = FromPath(r"/v1/accounts/(?P<account>[^/]+)")
+TEMPLATE = '$remote_addr "$remote_user" [$time_local] "$request" $status "$http_user_agent" "$http_x_account"'
+
+NGINX = """daemon off; pid nginx.pid; error_log stderr;
+events {{}}
+http {{
+    client_body_temp_path t; proxy_temp_path t; fastcgi_temp_path t; uwsgi_temp_path t; scgi_temp_path t;
+    log_format own '{template}';
+    access_log combined.log combined;
+    access_log own.log own;
+    server {{ listen 127.0.0.1:{port}; location / {{ return 200 "ok"; }} }}
+}}
+"""
+HAPROXY = """global
+    log 127.0.0.1:{syslog} format raw local0
+defaults
+    mode http
+    log global
+    option httplog
+    timeout connect 5s
+    timeout client 5s
+    timeout server 5s
+frontend api
+    bind 127.0.0.1:{port}
+    http-request capture req.hdr(X-Account) len 64
+    http-request return status 200
+"""
+
+
+def ask(port: int, source: str, account: str, agent: str = "test") -> None:
+    connection = HTTPConnection("127.0.0.1", port, timeout=10, source_address=(source, 0))
+    connection.request("GET", f"/v1/accounts/{account}?a=/x", headers={"X-Account": account, "User-Agent": agent})
+    assert connection.getresponse().read() is not None
+    connection.close()
+
+
+def ask_all(port: int) -> None:
+    """Three requests, one of them from a client that would like to be somebody else."""
+    ask(port, "127.0.0.2", "acct-1")
+    ask(port, "127.0.0.3", "acct-2", agent='" "acct-1" [x] \\" - {acct-1}')
+    ask(port, "127.0.0.3", "acct-2", agent="\\")
+
+
+def seen(path: Path, form: object, **more: object) -> list[tuple[str, str, int]]:
+    source = LogSource(files=[str(path)], form=form, **more)  # type: ignore[arg-type]
+    found = observations(source, LISTS, threads=1)
+    return sorted((one.account, one.network, one.requests) for one in found)
+
+
+EXPECTED = [("acct-1", "127.0.0.2/32", 1), ("acct-2", "127.0.0.3/32", 2)]
+
+
+def test_logs_of_nginx(tmp_path: Path) -> None:
+    path = program("nginx", "on Debian: apt-get install nginx-light")
+    port = free_port()
+    (tmp_path / "nginx.conf").write_text(NGINX.format(port=port, template=TEMPLATE))
+    arguments = ["-g", "user root;"] if os.geteuid() == 0 else []
+    with running([path, "-p", str(tmp_path), "-c", "nginx.conf", *arguments], tmp_path, port):
+        ask_all(port)
+        eventually(lambda: (tmp_path / "own.log").read_text().count("\n") >= 3)
+    assert seen(tmp_path / "combined.log", FORMATS["combined"], account=BY_PATH) == EXPECTED
+    assert seen(tmp_path / "own.log", format_of_template(TEMPLATE), columns={"account": "http_x_account"}) == EXPECTED
+
+
+@contextmanager
+def syslog(file: Path) -> Iterator[int]:
+    """The port of a server that writes each message that it gets as a line of a file."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
+        receiver.bind(("127.0.0.1", 0))
+        receiver.settimeout(0.1)
+        ended = threading.Event()
+
+        def write() -> None:
+            with file.open("ab", buffering=0) as log:
+                while not ended.is_set():
+                    try:
+                        log.write(receiver.recv(65_536).rstrip(b"\n") + b"\n")
+                    except TimeoutError:
+                        continue
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        yield receiver.getsockname()[1]
+        ended.set()
+        writer.join(10)
+
+
+@pytest.mark.parametrize("columns", [{}, {"account": "capture_1"}], ids=["path", "capture"])
+def test_logs_of_haproxy(tmp_path: Path, columns: dict[str, str]) -> None:
+    path = program("haproxy", "on Debian: apt-get install haproxy")
+    port = free_port()
+    log = tmp_path / "haproxy.log"
+    log.touch()
+    with syslog(log) as receiver:
+        (tmp_path / "haproxy.cfg").write_text(HAPROXY.format(port=port, syslog=receiver))
+        with running([path, "-db", "-f", "haproxy.cfg"], tmp_path, port):
+            ask_all(port)
+            eventually(lambda: log.read_text().count("/v1/accounts/") >= 3)
+    account = None if columns else BY_PATH
+    assert seen(log, FORMATS["haproxy"], columns=columns, account=account) == EXPECTED
