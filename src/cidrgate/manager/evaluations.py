@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Foresight", "changed_list", "evaluation_of", "foresight_of"]
 
+_KEPT_A_DAY = 1_000
+"""How many observations of allowed, and of denied, requests are usually kept of an account and a day."""
+
 _LISTS_A_PART = 500
 """Of how many lists the traffic is read in one transaction."""
 
@@ -143,14 +146,17 @@ def _stored(
     store: Store, changes: Sequence[ChangedList], account: str | None, begun: datetime, since: date
 ) -> Iterator[tuple[ChangedList, PastTraffic]]:
     """Yield the changed lists with the stored observations of their accounts."""
-    from cidrgate.stores.observations import observations_of_family
+    from cidrgate.stores.observations import full_accounts, observations_of_family
 
     for transaction, part in _in_parts(store, changes, account):
         owners = transaction.accounts_named([name for one in part for name in one.accounts[:1]])
         for one in part:
             owner = owners.get(one.accounts[0])
             seen = [] if owner is None else observations_of_family(transaction, owner, since)
-            yield one, PastTraffic(seen, begun)
+            # With fewer observations in all, no day can have as many.
+            many = owner is not None and len(seen) >= _KEPT_A_DAY
+            full = full_accounts(transaction, owner, since, _KEPT_A_DAY) if owner is not None and many else []
+            yield one, PastTraffic(seen, begun, full)
 
 
 def _given(
