@@ -131,9 +131,7 @@ def evaluation_of(
     return evaluate(_stored(store, altered, account, begun, first_day(at, days)), at=at, days=days)
 
 
-_NOT_RECORDED = (
-    "no traffic is stored, so it is not known who calls: start the processes that decide with --traffic to record it"
-)
+_NOT_RECORDED = "no traffic is stored, so it is not known who calls: start the processes that decide with --traffic addresses or networks"
 
 
 def _same(one: ChangedList) -> bool:
