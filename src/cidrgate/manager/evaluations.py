@@ -10,6 +10,7 @@ from cidrgate.errors import NoTrafficError
 from cidrgate.foresight.evaluation import ChangedList, PastTraffic, allowed_networks, evaluate, first_day
 from cidrgate.foresight.sentences import Sentence, sentences
 from cidrgate.serialization import evaluation_record
+from cidrgate.traffic.settings import Traffic
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Foresight", "changed_list", "evaluation_of", "foresight_of"]
 
-_KEPT_A_DAY = 1_000
+_KEPT_A_DAY = min(Traffic().most_allowed, Traffic().most_denied)
 """How many observations of allowed, and of denied, requests are usually kept of an account and a day."""
 
 _LISTS_A_PART = 500
@@ -131,7 +132,10 @@ def evaluation_of(
     return evaluate(_stored(store, altered, account, begun, first_day(at, days)), at=at, days=days)
 
 
-_NOT_RECORDED = "no traffic is stored, so it is not known who calls: start the processes that decide with --traffic addresses or networks"
+_NOT_RECORDED = (
+    "no traffic is stored, so it is not known who calls: start the processes that decide with --traffic addresses "
+    "or --traffic networks"
+)
 
 
 def _same(one: ChangedList) -> bool:
