@@ -138,6 +138,7 @@ bench: .venv/dev ## measure against the peers; writes benchmarks/results/
 	$(BIN)/python -m benchmarks.deep_lists
 	$(BIN)/python -m benchmarks.authorize
 	$(BIN)/python -m benchmarks.edges
+	$(BIN)/python -m benchmarks.traffic
 	$(BIN)/python -m benchmarks.bench_service
 
 bench-cluster: .venv/dev ## measure imports, starts and how changes spread; writes benchmarks/results/cluster-*.md
@@ -147,6 +148,7 @@ bench-smoke: .venv/dev ## run each benchmark for a blink
 	$(BIN)/python -m benchmarks.report --smoke
 	$(BIN)/python -m benchmarks.deep_lists --smoke
 	$(BIN)/python -m benchmarks.edges --smoke
+	$(BIN)/python -m benchmarks.traffic --smoke
 	$(BIN)/python -m benchmarks.authorize --smoke
 	$(BIN)/python -m benchmarks.cluster --smoke
 	$(BIN)/python -m benchmarks.feed --smoke
