@@ -33,11 +33,13 @@ DOCS = Path(__file__).parents[2] / "docs" / "cli.md"
 
 EXPECTED = {
     2: "CidrgateError CommandError InvalidAddressError MissingAccountError UnclearAccountError MissingExtraError "
-    "ProxyProtocolError SnapshotError CredentialEndedError",
+    "ProxyProtocolError SnapshotError CredentialEndedError LogError",
     3: "RuleError UnconfirmedChangeError WouldDisableEnforcementError WouldLockOutCallerError WouldUseOtherListError "
     "WouldAddWideEntryError SubaccountError AccountHasSubaccountsError InvalidAccountError InvalidTextError "
-    "InvalidExpiryError InvalidScopeError NotConfirmedError BadRowsError InvalidCopyError",
-    4: "NotFoundError AccountNotFoundError EntryNotFoundError HistoryError TokenNotFoundError SessionNotFoundError",
+    "InvalidExpiryError InvalidScopeError NotConfirmedError BadRowsError InvalidCopyError "
+    "RecommendationError",
+    4: "NotFoundError AccountNotFoundError EntryNotFoundError HistoryError TokenNotFoundError SessionNotFoundError "
+    "NoTrafficError",
     5: "ConflictError AccountExistsError VersionConflictError UndoConflictError StoreNotEmptyError",
     6: "StoreError StoreNotFoundError StoreOutgrownError StoreConflictError StoreBusyError AccountsLockedError "
     "ChangeWithdrawnError OutcomeUnknownError ForkedError",
@@ -107,6 +109,7 @@ UNKNOWN = {
     "token revoke": ["9"],
     "session end": ["nobody"],
     "account show": ["nobody"],
+    "recommend": ["--account", "nobody"],
     "entry list": ["nobody"],
     "entry show": ["nobody", "8.8.8.0/24"],
     "entry add": ["nobody", "8.8.8.0/24"],
@@ -119,6 +122,7 @@ UNKNOWN = {
 NAMES_NOTHING = {
     *("account list", "token list", "session list", "token create", "version", "find"),
     *("import", "prune", "compile", "migrate", "serve", "authorize", "backup", "restore-backup", "apply"),
+    "replay",
 }
 """Commands that name nothing which could be missing. `check` and `plan` have statuses of their own."""
 
