@@ -12,7 +12,7 @@ STORE ?= sqlite
 FUZZ_FILES ?= 50000
 FUZZ_FIRST ?= 0
 COVERED ?= -n $(WORKERS) --dist worksteal tests README.md docs --ignore=tests/faults --ignore=tests/distribution --ignore=tests/spark
-TRACED ?= adopt arrow examples paths hostile_arrays hostile_arrow header_lines known_accounts matcher parser plain_lists prefix_trie
+TRACED ?= adopt arrow arrow_tables examples paths hostile_arrays hostile_arrow header_lines known_accounts matcher parser plain_lists prefix_trie smallest_cover
 UNTRACED ?= every_size or many_accounts or memory_of or every_reader or interrupted or few_bytes or bitmap or edges or whatever
 COVERAGE_OF ?=
 COVERAGE_FLOOR ?= 70
@@ -140,6 +140,7 @@ fuzz-snapshots: sanitize-build ## damage FUZZ_FILES snapshots for at most FUZZ_S
 bench: .venv/dev ## measure against the peers; writes benchmarks/results/
 	$(BIN)/python -m benchmarks.report
 	$(BIN)/python -m benchmarks.deep_lists
+	$(BIN)/python -m benchmarks.recommending
 	$(BIN)/python -m benchmarks.authorize
 	$(BIN)/python -m benchmarks.edges
 	$(BIN)/python -m benchmarks.bench_service
@@ -150,6 +151,7 @@ bench-cluster: .venv/dev ## measure imports, starts and how changes spread; writ
 bench-smoke: .venv/dev ## run each benchmark for a blink
 	$(BIN)/python -m benchmarks.report --smoke
 	$(BIN)/python -m benchmarks.deep_lists --smoke
+	$(BIN)/python -m benchmarks.recommending --smoke
 	$(BIN)/python -m benchmarks.edges --smoke
 	$(BIN)/python -m benchmarks.authorize --smoke
 	$(BIN)/python -m benchmarks.cluster --smoke

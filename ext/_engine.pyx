@@ -13,7 +13,7 @@ Read in this order:
 2. `trie.pxd`, then `build.pxd`: the trie block, its search and its construction
 3. `walk.pxd`, `batch.pxd`, `direct.pxd`, `bitmap.pxd`, `edges.pxd`, `ranks.h`, `edges.h`: many addresses at once
 4. `arena.pxd`, `readers.pxd`: memory for many blocks, and when it may be reused
-5. `accounts.pxd`: the index on account names
+5. `accounts.pxd`: the index on account names; `traffic.h`: notes of checks
 6. `snapshot.pxd`, `verify.pxd`: a matcher as a file, and the checks before a file is used
 7. the classes: `arguments.pxi`, `arrow.pxi`, `arrays.pxi`, `prefix_trie.pxi`, `account_arrays.pxi`, `matcher.pxi`; then
    `plain_lists.pxi`, `forking.pxi`, `header_lines.pxi` and `native_interface.pxi`, which do not depend on each other

@@ -99,6 +99,7 @@ cdef struct Accounts:
 cdef struct Lists:
     Readers readers
     void *accounts          # Accounts
+    void *traffic           # Traffic, where checks are noted; NULL if they are not
 
 
 cdef inline SlotTable *new_table(uint32_t capacity) noexcept nogil:
@@ -135,6 +136,7 @@ cdef inline void close_accounts(Accounts *accounts) noexcept nogil:
 
 cdef inline bint open_lists(Lists *lists, uint64_t seed) noexcept nogil:
     """Begin without accounts; return False without memory."""
+    lists.traffic = NULL
     lists.accounts = open_accounts(&lists.readers, seed) if open_readers(&lists.readers) else NULL
     return lists.accounts != NULL
 
@@ -621,3 +623,24 @@ cdef inline void move_accounts(Accounts *accounts, Readers *readers) noexcept no
     """Assign accounts to other readers. No reader may be inside."""
     free_all_retired(&accounts.arena)
     accounts.arena.readers = readers
+
+
+cdef inline bint own_block(const Accounts *accounts, uint32_t row, uint32_t block) noexcept nogil:
+    """Return whether a block is that of the account with a row, and not that of its parent."""
+    return header_of(accounts, block).row == row
+
+
+cdef inline void find_own_blocks(const Accounts *accounts, uint32_t *blocks, uint32_t known) noexcept nogil:
+    """Replace each element of `blocks` that is not 0 by the block of the account with this row. A reader must be inside.
+
+    The index has no order by row, so every account is looked at. An account that is discarded meanwhile keeps what the
+    element was.
+    """
+    cdef const SlotTable *table = <const SlotTable *>load_pointer(&accounts.table)
+    cdef uint32_t place, block, row
+    for place in range(table.capacity):
+        block = load_acquire(&table.slots[place].block)
+        if block != 0 and block != DEAD:
+            row = header_of(accounts, block).row
+            if row < known and blocks[row] != 0:
+                blocks[row] = block

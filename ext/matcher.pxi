@@ -9,7 +9,7 @@ from builtins import open as builtin_open
 from pathlib import Path
 
 from cpython.buffer cimport PyBUF_READ, PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
-from cpython.bytes cimport PyBytes_AS_STRING
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.memoryview cimport PyMemoryView_FromMemory
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize, PyUnicode_DecodeUTF8
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
@@ -17,21 +17,25 @@ from libc.stdlib cimport free
 from libc.string cimport memset
 
 from accounts cimport (
-    DONE, HAS_ENTRIES, HAS_SUBACCOUNTS, IS_SUBACCOUNT, MAX_NAME, NO_PARENT, OFF, REPORT_ONLY, AccountHeader,
+    DEAD, DONE, HAS_ENTRIES, HAS_SUBACCOUNTS, IS_SUBACCOUNT, MAX_NAME, NO_PARENT, OFF, REPORT_ONLY, AccountHeader,
     Accounts, Lists, Name, Slot, SlotTable, accounts_of, blocks_by_row, close_accounts, close_lists, count_enforced,
-    count_mode, discard, find, find_from, first_place, header_of, header_of_parent, is_enforced, is_open, link,
-    list_allows, list_at, list_of, move_accounts, open_accounts, open_lists, publish, row_at, row_of, rows_known,
-    table_size, text_of, trie_of, withdraw,
+    count_mode, discard, find, find_from, find_own_blocks, first_place, header_of, header_of_parent, is_enforced,
+    is_open, is_row, link, list_allows, list_at, list_of, move_accounts, open_accounts, open_lists, own_block, publish,
+    row_at, row_of, rows_known, table_size, text_of, trie_of, withdraw,
 )
-from address cimport Address, Prefix
+from address cimport IPV6, Address, Prefix
 from arena cimport UNIT
 from batch cimport PIECE, Batch, read_piece
 from build cimport Item, Plan, drop_plan, plan_trie
-from native cimport backoff, keyed_hash, load_acquire, load_pointer, prefetch
+from native cimport allocate_array, backoff, keyed_hash, load_acquire, load_pointer, prefetch, store_pointer
 from readers cimport CACHE_LINE, Readers, enter, enter_unlocked, epoch_ends, leave, leave_unlocked
 from snapshot cimport (
     DAMAGED, FOREIGN, HOSTILE, MOST_NOTE, NEWER, OTHER_ORDER, OUT_OF_MEMORY, SOUND, TRUNCATED, Snapshot, note_of, seal,
     use_image, write_image,
+)
+from traffic cimport (
+    NOTE_ALLOWED, NOTE_IPV6, Note, Traffic, close_traffic, collect_notes, count_lists, count_notes, drop_notes,
+    lists_counted, note_check, open_traffic,
 )
 from trie cimport NONE, Trie, longest_match, prefix_at, view_trie
 from verify cimport verify, verify_header
@@ -96,6 +100,8 @@ cdef class Matcher:
     cdef bytes kept
     # Set while `adopt` waits for readers and lets other threads run. Other writers wait until it is cleared.
     cdef bint adopting
+    # The rings for notes of checks. They stay after recording has ended, as other threads may be writing to them.
+    cdef Traffic *traffic
     cdef object __weakref__
 
     def __cinit__(self):
@@ -106,6 +112,7 @@ cdef class Matcher:
 
     def __dealloc__(self):
         close_lists(&self.lists)
+        close_traffic(self.traffic)
 
     cdef inline int name(self, str account, Name *name) except -1:
         """Read the name of an account to look up."""
@@ -293,7 +300,7 @@ cdef class Matcher:
         Raises:
             InvalidAddressError: If the argument is not an address; an edge then denies the request with 403.
         """
-        return answer(self, account, address, True, True, True)
+        return answer(self, account, address, True, True, True, ALWAYS)
 
     def allows_known(self, str account not None, object address):
         """Return whether an account is known and its list allows an address.
@@ -312,7 +319,7 @@ cdef class Matcher:
             >>> matcher.allows_known("acct-1", "8.8.8.8"), matcher.allows_known("acct-2", "8.8.8.8")
             (True, False)
         """
-        return answer(self, account, address, False, True, True)
+        return answer(self, account, address, False, True, True, ALWAYS)
 
     def allows_enforced(self, str account not None, object address):
         """Return whether an account has a list that allows an address.
@@ -332,15 +339,132 @@ cdef class Matcher:
             >>> matcher.allows_enforced("acct-1", "8.8.8.8"), matcher.allows_enforced("acct-2", "8.8.8.8")
             (True, False)
         """
-        return answer(self, account, address, False, False, True)
+        return answer(self, account, address, False, False, True, ALWAYS)
 
     def _sure_known(self, str account not None, object address):
-        """Return the result of `allows_known`, or False if only the mode of the list allows the address."""
-        return answer(self, account, address, False, True, False)
+        """Return the result of `allows_known`, or False if only the mode of the list allows the address.
+
+        Only a True is noted as traffic: after a False, the caller looks again and calls `_note`.
+        """
+        return answer(self, account, address, False, True, False, IF_ALLOWED)
 
     def _sure_enforced(self, str account not None, object address):
-        """Return the result of `allows_enforced`, or False if only the mode of the list allows the address."""
-        return answer(self, account, address, False, False, False)
+        """Return the result of `allows_enforced`, or False if only the mode of the list allows the address.
+
+        It is noted as by `_sure_known`.
+        """
+        return answer(self, account, address, False, False, False, IF_ALLOWED)
+
+    def _would_allow(self, str account not None, object address):
+        """Return the result of `allows`, without a note."""
+        return answer(self, account, address, True, True, True, NEVER)
+
+    def _would_allow_known(self, str account not None, object address):
+        """Return the result of `allows_known`, without a note."""
+        return answer(self, account, address, False, True, True, NEVER)
+
+    def _note(self, str account not None, object address, bint allowed):
+        """Note what was decided about an address that acted for an account; an unknown account is not noted."""
+        cdef Name name
+        cdef Address wanted
+        cdef int32_t row
+        cdef int64_t *inside
+        cdef Traffic *traffic = <Traffic *>load_pointer(&self.lists.traffic)
+        if traffic == NULL:
+            return
+        read(address, &wanted)
+        self.name(account, &name)
+        inside = enter_unlocked(&self.lists.readers)
+        row = row_of(accounts_of(&self.lists), &name)
+        if row >= 0:
+            note(traffic, &wanted, row, allowed)
+        leave_unlocked(inside)
+
+    def _record_traffic(self, uint32_t capacity):
+        """Begin to note checks, in rings for so many notes each: a power of two."""
+        if capacity == 0 or capacity & (capacity - 1):
+            raise ValueError(f"the capacity of a ring must be a power of two, not {capacity}")
+        with cython.critical_section(self):
+            if self.traffic == NULL:
+                self.traffic = open_traffic(capacity)
+                if self.traffic == NULL:
+                    raise MemoryError
+            store_pointer(&self.lists.traffic, self.traffic)
+
+    def _end_traffic(self):
+        """Note no more checks. What was noted can still be collected."""
+        store_pointer(&self.lists.traffic, NULL)
+
+    def _collect_traffic(self):
+        """Return the notes since the last call as bytes, how many were lost, and which lists the row numbers are of.
+
+        A note has 24 bytes: uint64 and uint64, the address with an IPv4 address as the upper 32 bits of the first;
+        int32, the row number; uint32, with bit 0 for an allowed request and bit 1 for IPv6.
+        """
+        cdef uint64_t lost = 0
+        cdef size_t room, count
+        cdef bytes notes = b""
+        with cython.critical_section(self):
+            # During an adoption, notes with old and with new row numbers are in the rings.
+            if self.traffic == NULL or self.adopting:
+                return b"", 0, 0
+            room = count_notes(self.traffic)
+            if room:
+                notes = PyBytes_FromStringAndSize(NULL, room * sizeof(Note))
+            count = collect_notes(self.traffic, <Note *>PyBytes_AS_STRING(notes), room, &lost)
+            return notes if count == room else notes[:count * sizeof(Note)], lost, lists_counted(self.traffic)
+
+    def _names_of_rows(self, object rows, uint32_t lists):
+        """Return the names of the accounts with these row numbers: an int32 array, of lists from `_collect_traffic`.
+
+        The name is None if the account was discarded, or all lists were replaced.
+        """
+        cdef _Memory memory = row_memory(rows)
+        cdef const int32_t *numbers = <const int32_t *>memory.buffer.buf
+        cdef Py_ssize_t index, count = memory.buffer.len // <Py_ssize_t>sizeof(int32_t)
+        cdef uint32_t known, block, row
+        cdef uint32_t *blocks = NULL
+        cdef bint inherited = False
+        cdef const Accounts *accounts
+        cdef const AccountHeader *header
+        cdef list names = [None] * count
+        cdef int64_t *inside = enter(&self.lists.readers)
+        try:
+            accounts = accounts_of(&self.lists)
+            # Counted before the lists are replaced, so these are still the lists of the row numbers.
+            if self.traffic == NULL or lists_counted(self.traffic) != lists:
+                return names
+            known = rows_known(accounts)
+            for index in range(count):
+                if is_row(accounts, numbers[index]):
+                    block = load_acquire(list_at(accounts, numbers[index]))
+                    if block and not own_block(accounts, <uint32_t>numbers[index] - accounts.first_row, block):
+                        inherited = True
+            if inherited:
+                blocks = <uint32_t *>allocate_array(known, sizeof(uint32_t))
+                if blocks == NULL:
+                    raise MemoryError
+                memset(blocks, 0, known * sizeof(uint32_t))
+                for index in range(count):
+                    if is_row(accounts, numbers[index]) and numbers[index] - accounts.first_row < known:
+                        row = <uint32_t>numbers[index] - accounts.first_row
+                        blocks[row] = load_acquire(list_at(accounts, numbers[index]))
+                with nogil:
+                    find_own_blocks(accounts, blocks, known)
+            for index in range(count):
+                if not is_row(accounts, numbers[index]):
+                    continue
+                row = <uint32_t>numbers[index] - accounts.first_row
+                if row >= known:
+                    continue
+                block = blocks[row] if blocks != NULL else load_acquire(list_at(accounts, numbers[index]))
+                if block and own_block(accounts, row, block):
+                    header = header_of(accounts, block)
+                    names[index] = PyUnicode_DecodeUTF8(<const char *>text_of(header), header.name_size, NULL)
+        finally:
+            free(blocks)
+            leave(inside)
+        return names
 
     def mode(self, str account not None):
         """Return the mode of an account's list, as `publish` got it: `enforce`, `report_only` or `off`.
@@ -674,11 +798,18 @@ cdef class Matcher:
                 with nogil:
                     backoff()
             self.adopting = other.adopting = True
+            # Before the lists: a check in between is noted, and its note is dropped below.
+            count_lists(self.traffic)
+            count_lists(other.traffic)
             coming = withdraw(&other.lists, nobody)
             other.wait_for_readers()
             move_accounts(coming, &self.lists.readers)
             going = withdraw(&self.lists, coming)
             self.wait_for_readers()
+            if self.traffic != NULL:
+                drop_notes(self.traffic)
+            if other.traffic != NULL:
+                drop_notes(other.traffic)
             close_accounts(going)
             self.mapping, other.mapping = other.mapping, None
             self.kept, other.kept = other.kept, b""
@@ -878,13 +1009,28 @@ def _seal_snapshot(bytes image not None, /):
     return bytes(sealed)
 
 
+cdef enum:
+    # Which checks of a known account are noted as traffic.
+    NEVER = 0
+    IF_ALLOWED = 1
+    ALWAYS = 2
+
+
+cdef inline void note(Traffic *traffic, const Address *address, int32_t row, bint allowed) noexcept nogil:
+    """Note what was decided about an address that acted for the account with a row number."""
+    note_check(
+        traffic, address.hi, address.lo, row,
+        (NOTE_ALLOWED if allowed else 0) | (NOTE_IPV6 if address.family == IPV6 else 0))
+
+
 cdef inline bint answer(
-    Matcher matcher, str account, object address, bint unknown, bint unenforced, bint lenient
+    Matcher matcher, str account, object address, bint unknown, bint unenforced, bint lenient, int noted
 ) except -1:
     """Return whether an address may act for an account; `unknown` and `unenforced` are the results for such accounts.
 
-    `lenient` is the result if only the mode of the list allows the address. This is the body of `allows`,
-    `allows_known`, `allows_enforced` and their kind; it is inlined into each of them.
+    `lenient` is the result if only the mode of the list allows the address. `noted` says which results are noted as
+    traffic, if the matcher records it. This is the body of `allows`, `allows_known`, `allows_enforced` and their kind;
+    it is inlined into each of them.
     """
     cdef Name name
     cdef Address wanted
@@ -893,6 +1039,7 @@ cdef inline bint answer(
     cdef const Accounts *accounts
     cdef SlotTable *table
     cdef Slot *slot
+    cdef Traffic *traffic
     cdef int64_t *inside
     # Here and not in `name`, so that it is compiled into this function.
     if PyUnicode_IS_COMPACT_ASCII(account):
@@ -915,6 +1062,12 @@ cdef inline bint answer(
         slot = find_from(table, accounts, &name, tag)
         block = 0 if slot == NULL else load_acquire(&slot.list)
         found = allowed(accounts, block, &wanted, unenforced, lenient) if block else unknown
+        if noted != NEVER and slot != NULL and (found or noted == ALWAYS):
+            traffic = <Traffic *>load_pointer(&matcher.lists.traffic)
+            if traffic != NULL:
+                block = load_acquire(&slot.block)
+                if block != DEAD:
+                    note(traffic, &wanted, <int32_t>(accounts.first_row + header_of(accounts, block).row), found)
     leave_unlocked(inside)
     if not is_address:
         raise not_an_address(address)

@@ -26,6 +26,12 @@ PARTS = [
     ("server", "prometheus_client", "from cidrgate.service import create_app"),
     ("server", "uvicorn", MAIN.format(["serve"])),
     ("client", "httpx", "import cidrgate.client"),
+    (
+        "traffic",
+        "datasketches",
+        "from cidrgate import RuleManager; from cidrgate.traffic import Traffic; "
+        "RuleManager.open('memory://', traffic=Traffic())",
+    ),
     ("arrow", "pyarrow", "from cidrgate import Matcher; Matcher().allows_arrow(None)"),
     ("arrow", "pyarrow", "import cidrgate.arrow.duckdb"),
     ("arrow", "pyarrow", "import cidrgate.arrow.pandas"),

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from cidrgate.errors import CidrgateError, Problem
     from cidrgate.foresight.evaluation import Evaluation
+    from cidrgate.foresight.recommending import Recommendation
+    from cidrgate.foresight.usage import NarrowerNetwork, UnusedEntry
     from cidrgate.rules.policy import PolicyChange, PolicyState
     from cidrgate.values import Account, AccountDeletion, Change, Decision, FoundEntry, ListChange, ListState
 
@@ -35,9 +37,12 @@ __all__ = [
     "evaluation_record",
     "found_entry_record",
     "list_change_record",
+    "narrower_record",
     "policy_change_record",
     "policy_record",
     "problem_record",
+    "recommendation_record",
+    "unused_record",
     "utc_text",
 ]
 
@@ -95,6 +100,40 @@ def entry_record(entry: Entry, last_matched_at: datetime | None = None) -> dict[
 def found_entry_record(found: FoundEntry) -> dict[str, Any]:
     """Return the JSON object of an entry that a search found."""
     return {**entry_record(found.entry), "allows": found.allows, "subaccount_count": found.subaccounts}
+
+
+def recommendation_record(found: Recommendation) -> dict[str, Any]:
+    """Return the JSON object of a recommendation; extra IPv6 addresses are digits, because a JSON number is small."""
+    return {
+        "networks": [asdict(one) for one in found.networks],
+        "extra_ipv4": found.extra_ipv4,
+        "extra_ipv6": str(found.extra_ipv6),
+        "observed": found.observed,
+        "requests": found.requests,
+        "requests_left_out": found.requests_left_out,
+        "left_out": [asdict(one) for one in found.left_out],
+        "curve": [
+            {"entries": one.entries, "extra_ipv4": one.extra_ipv4, "extra_ipv6": str(one.extra_ipv6)}
+            for one in found.curve
+        ],
+    }
+
+
+def unused_record(one: UnusedEntry) -> dict[str, Any]:
+    """Return the JSON object of an unused entry."""
+    return {"id": one.entry.id, "cidr": one.entry.cidr, "last_seen": one.last_seen and utc_text(one.last_seen)}
+
+
+def narrower_record(one: NarrowerNetwork) -> dict[str, Any]:
+    """Return the JSON object of an entry that could be narrower."""
+    return {
+        "id": one.entry.id,
+        "cidr": one.entry.cidr,
+        "narrower": one.cidr,
+        "fewer_addresses": str(one.fewer),
+        "observed": one.observed,
+        "requests": one.requests,
+    }
 
 
 def account_record(account: Account, state: ListState) -> dict[str, Any]:

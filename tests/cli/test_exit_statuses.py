@@ -36,8 +36,10 @@ EXPECTED = {
     "ProxyProtocolError SnapshotError CredentialEndedError",
     3: "RuleError UnconfirmedChangeError WouldDisableEnforcementError WouldLockOutCallerError WouldUseOtherListError "
     "WouldAddWideEntryError SubaccountError AccountHasSubaccountsError InvalidAccountError InvalidTextError "
-    "InvalidExpiryError InvalidScopeError NotConfirmedError BadRowsError InvalidCopyError",
-    4: "NotFoundError AccountNotFoundError EntryNotFoundError HistoryError TokenNotFoundError SessionNotFoundError",
+    "InvalidExpiryError InvalidScopeError NotConfirmedError BadRowsError InvalidCopyError "
+    "RecommendationError",
+    4: "NotFoundError AccountNotFoundError EntryNotFoundError HistoryError TokenNotFoundError SessionNotFoundError "
+    "NoTrafficError",
     5: "ConflictError AccountExistsError VersionConflictError UndoConflictError StoreNotEmptyError",
     6: "StoreError StoreNotFoundError StoreOutgrownError StoreConflictError StoreBusyError AccountsLockedError "
     "ChangeWithdrawnError OutcomeUnknownError ForkedError",
@@ -107,6 +109,7 @@ UNKNOWN = {
     "token revoke": ["9"],
     "session end": ["nobody"],
     "account show": ["nobody"],
+    "recommend": ["--account", "nobody"],
     "entry list": ["nobody"],
     "entry show": ["nobody", "8.8.8.0/24"],
     "entry add": ["nobody", "8.8.8.0/24"],

@@ -105,6 +105,7 @@ def test_a_free_port_is_named_in_the_first_line(tmp_path: Path, url: str, server
 @pytest.mark.parametrize("server", SERVERS)
 def test_decisions_have_the_same_options(tmp_path: Path, url: str, server: str) -> None:
     options = ["--report-only", "--no-require-account", "--log", "all", "--note-matches", "--log-every", "0"]
+    options += ["--traffic", "addresses", "--traffic-days", "7"]
     snapshot = tmp_path / "lists.snapshot"
     with started(tmp_path, url, *SERVERS[server], "-p", "0", *options, "--snapshot", str(snapshot)) as (where, log, _):
         eventually(lambda: answers(where))
@@ -113,6 +114,10 @@ def test_decisions_have_the_same_options(tmp_path: Path, url: str, server: str) 
         assert asked(where, None, OUTSIDE) == 200
     decisions = [line for line in map(json.loads, log.read_text().splitlines()) if "result" in line]
     assert [line["result"] for line in decisions if line.get("account") == "acct-1"] == ["would_deny", "allowed"]
+    # What was seen is stored at the end, though the server ran for less than a minute.
+    with RuleManager.open(url, load=False) as manager:
+        seen = {(one.network, one.allowed, one.requests) for one in manager.traffic("acct-1")}
+    assert seen == {(f"{address}/32", True, 1) for address in (INSIDE, OUTSIDE)}
 
 
 @contextmanager
@@ -155,6 +160,7 @@ def test_serve_on_a_unix_socket_needs_to_know_its_proxy(cidrgate: Cidrgate) -> N
 def test_what_is_of_decisions_needs_decisions(cidrgate: Cidrgate) -> None:
     for option in ("--report-only", "--no-require-account", "--note-matches"):
         assert "/v1/authorize" in cidrgate("serve", "--port", "0", option, status=2).err
+    assert "add --authorize" in cidrgate("serve", "--port", "0", "--traffic", "networks", status=2).err
 
 
 def test_both_servers_have_every_common_option() -> None:

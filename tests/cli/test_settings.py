@@ -93,7 +93,8 @@ GIVEN: dict[str, tuple[str, str | None, Any, Any]] = {
         for option in fields(Policy)
     },
     **dict.fromkeys(("--port", "--workers", "--trusted-hops", "--log-every", "--max-staleness"), NUMBER),
-    **dict.fromkeys(("--ready-within", "--lock-timeout"), NUMBER),
+    **dict.fromkeys(("--ready-within", "--lock-timeout", "--traffic-days"), NUMBER),
+    "--traffic": ("networks", "addresses", "networks", "addresses"),
     "--on-stale": ("deny", "serve", "deny", "serve"),
     **dict.fromkeys(("--allow", "--trusted-proxy"), LIST),
     "--credential-header": ("X-Key,X-Token", "X-Secret", ["X-Key", "X-Token"], ["X-Secret"]),

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pytest
 
 from cidrgate import InvalidAddressError, Matcher, PrefixTrie, SubaccountError
+from cidrgate._engine import SmallestCover
 from tests.engine.arrow_producer import Array, Failure, Producer
 
 if TYPE_CHECKING:
@@ -124,3 +125,17 @@ def test_tries_arrays_and_errors_leave_nothing(tmp_path: Path) -> None:
             opened.save(path)
 
     assert growth(use_everything, 3_000) < ALLOWED_BYTES
+
+
+def test_covers_and_refused_covers_take_no_memory() -> None:
+    networks = [f"8.{n}.{n * n % 256}.{n * 7 % 256}/32" for n in range(200)] + [
+        f"2606:4700:{n}::/64" for n in range(99)
+    ]
+
+    def cover(step: int) -> None:
+        made = SmallestCover(networks[step % 7 :], ["8.3.0.0/16"], 20, 8, 16, bar_mapped=True)
+        made.networks(len(made.curve()) + made.fewest - 1)
+        with pytest.raises(InvalidAddressError):
+            SmallestCover(networks, ["8.3.0.0/16", "x"], 20, 8, 16, bar_mapped=True)
+
+    assert growth(cover, 2_000) < ALLOWED_BYTES

@@ -20,7 +20,7 @@ from cidrgate import (
     RecommendationError,
     RuleError,
 )
-from cidrgate.foresight import recommend
+from cidrgate.foresight import recommend, recommending
 from cidrgate.rules import special_block, validate_replacement
 
 NOW = datetime(2026, 11, 26, tzinfo=UTC)
@@ -160,6 +160,13 @@ def test_too_few_entries_name_the_fewest_that_would_do() -> None:
     assert recommend(["9.9.9.9", "11.1.1.1"], Policy(allow_special=True, widest_ipv4=1), max_entries=1).extra_ipv4 > 0
     with pytest.raises(RecommendationError, match="2 entries are not enough"):
         recommend(["8.8.8.8", "9.9.9.9", "11.1.1.1"], widest_ipv4=32, max_entries=2)
+
+
+def test_more_entries_than_the_engine_divides_are_not_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recommending, "_MOST_ENTRIES", 2)
+    with pytest.raises(RecommendationError, match="2 entries are not enough"):
+        recommend(["8.8.8.8", "9.9.9.9", "11.1.1.1"], widest_ipv4=32)
+    assert len(recommend(["8.8.8.8", "8.8.9.9", "8.9.1.1"]).cidrs) == 2
 
 
 def test_an_ipv4_address_counts_as_a_64_of_ipv6() -> None:

@@ -122,7 +122,7 @@ def test_what_is_added_of_one_network_and_verdict_is_summed_up(added: list[list[
 
 def check_sums(manager: RuleManager, added: list[list[Observation]]) -> None:
     for batch in added:
-        assert add(manager, batch) == sum(one.account != "gone" for one in batch)
+        assert add(manager, batch) == sum(one.requests for one in batch if one.account != "gone")
     every = [one for batch in added for one in batch]
     for name in NAMES[:-1]:
         assert stored(manager, name) == summed([one for one in every if one.account == name])

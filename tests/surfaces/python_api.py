@@ -44,6 +44,7 @@ PUBLIC_MODULES = (
     *(f"cidrgate.middleware.{name}" for name in sorted(modules())),
     "cidrgate.replay.spark",
     "cidrgate.service",
+    "cidrgate.traffic",
     "cidrgate.values",
 )
 """The modules whose `__all__` is public. docs/compatibility.md lists the same; every other module is private."""

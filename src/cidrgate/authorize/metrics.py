@@ -14,7 +14,7 @@ with needs_extra("metrics", "cidrgate.authorize.metrics"):
 
 from cidrgate.authorize.workers import WorkerFile, living_workers
 from cidrgate.gate.metrics import GateMetrics
-from cidrgate.manager.metrics import ListsCollector, WaitMetrics
+from cidrgate.manager.metrics import ListsCollector, TrafficMetrics, WaitMetrics
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -51,7 +51,7 @@ class WorkersCollector(Collector):
 
 
 class ServerMetrics:
-    """The metrics that every server of the package has: of its decisions, of its lists, and of waits for locks.
+    """The metrics that every server of the package has: of decisions, lists, waits for locks, and recorded traffic.
 
     Args:
         manager: The lists of this process.
@@ -70,6 +70,7 @@ class ServerMetrics:
         self.hook = GateMetrics(self.registry)
         self.waits = WaitMetrics(self.registry)
         self.waits.measure(manager, refusals=refusals)
+        TrafficMetrics(self.registry).measure(manager)
         self._all = self.registry
         states = None
         if workers is not None:

@@ -25,6 +25,7 @@ from cidrgate.gate.decision_log import LOG_EVERY, check_log_every
 from cidrgate.gate.gate import Gate, Unlisted, check_unlisted
 from cidrgate.gate.header_names import check_token
 from cidrgate.manager import RuleManager
+from cidrgate.traffic import Traffic
 from cidrgate.values import Duration, check_switches, seconds
 
 with needs_extra("authorize", "cidrgate.authorize.server"):
@@ -71,6 +72,9 @@ class AuthorizeSettings:
             None for `max_staleness`.
         snapshot: A snapshot file to start from, which the workers share; None for no file.
         note_matches: Whether to record when each entry last matched a request.
+        traffic: Whether to record which addresses act for which account: `off`, `networks` for their /24 and /48
+            networks, or `addresses`.
+        traffic_days: How many days the record is kept.
         metrics: Whether `/metrics` reports decisions and lists. Counting slows down each decision.
     """
 
@@ -93,6 +97,8 @@ class AuthorizeSettings:
     ready_within: Duration | None = None
     snapshot: str | None = None
     note_matches: bool = False
+    traffic: Literal["off", "networks", "addresses"] = "off"
+    traffic_days: int = 30
     metrics: bool = False
 
     def __post_init__(self) -> None:
@@ -154,6 +160,7 @@ class AuthorizeSettings:
         if self.on_stale == "deny" and self.max_staleness is None:
             raise ValueError("on_stale='deny' needs max_staleness: the seconds after which lists are stale")
         self.client_headers()
+        Traffic.named(self.traffic, days=self.traffic_days)
         if self.account_parameter is not None and not self.account_parameter:
             raise ValueError("the parameter with the account must have a name")
 
@@ -169,6 +176,7 @@ class AuthorizeSettings:
             on_stale=self.on_stale,
             snapshot=self.snapshot,
             refresh_snapshot=None if self.snapshot is None else _REFRESH,
+            traffic=Traffic.named(self.traffic, days=self.traffic_days),
         )
 
     def app(self, lists: RuleManager) -> AuthorizeApp:

@@ -94,6 +94,8 @@ def _authorize(
             ready_within=server.ready_within,
             snapshot=server.snapshot,
             note_matches=server.note_matches,
+            traffic=server.traffic,
+            traffic_days=server.traffic_days,
             metrics=metrics,
         )
         settings.check()

@@ -120,6 +120,25 @@ class ServerOptions:
             "--note-matches", help="Record when each entry last allowed a request.", rich_help_panel=_DECISIONS
         ),
     ] = False
+    traffic: Annotated[
+        Literal["off", "networks", "addresses"],
+        typer.Option(
+            "--traffic",
+            help="Whether to record which addresses act for which account. networks: only their /24 (IPv4) and /48 "
+            "(IPv6) networks. addresses: whole addresses, which may be personal data.",
+            rich_help_panel=_DECISIONS,
+        ),
+    ] = "off"
+    traffic_days: Annotated[
+        int,
+        typer.Option(
+            "--traffic-days",
+            metavar="N",
+            min=1,
+            help="The number of days that the record of --traffic is kept.",
+            rich_help_panel=_DECISIONS,
+        ),
+    ] = 30
     log: Annotated[
         Literal["denials", "all", "none"],
         typer.Option(

@@ -10,6 +10,7 @@ from cidrgate.cli.options import Session, command
 from cidrgate.cli.server_options import ServerOptions, takes_server_options
 from cidrgate.errors import needs_extra
 from cidrgate.manager import RuleManager
+from cidrgate.traffic import Traffic
 
 __all__ = ["app"]
 
@@ -72,6 +73,8 @@ def _serve(
         raise CommandError(
             "a Unix socket shows no address of a client: name the proxy that asks on it with --trusted-proxy unix:"
         )
+    if server.traffic != "off" and not authorize:
+        raise CommandError("--traffic records decisions of /v1/authorize: add --authorize")
     resolver = server.resolver()
     ready_within = server.ready_within or server.max_staleness or _READY_WITHIN
     try:
@@ -135,6 +138,7 @@ def _opened(session: Session, server: ServerOptions, *, create: bool, ready_with
             on_stale=server.on_stale,
             snapshot=server.snapshot,
             refresh_snapshot=None if server.snapshot is None else _REFRESH,
+            traffic=Traffic.named(server.traffic, days=server.traffic_days),
         )
 
 

@@ -154,7 +154,7 @@ def recommend(
         observed: Observations, texts of addresses or networks, or a mapping from these texts to numbers of requests.
             For one account, pass its own observations and those of its subaccounts.
         policy: The limits: `max_entries`, special ranges, and how wide an entry may be.
-        max_entries: The most entries; as many as the policy allows if not given.
+        max_entries: The most entries; as many as the policy allows if not given, and at most 65,535.
         forced: Networks that the list allows whole, whether anybody used them or not. They must be valid as a list.
         excluded: Addresses and networks that no entry overlaps.
         widest_ipv4: The shortest length of an IPv4 entry; the policy's if not given. It cannot be shorter than that.
@@ -182,7 +182,7 @@ def recommend(
         [(2, 2), (3, 0)]
     """
     check_switches(include_denied=include_denied)
-    most = _limit("max_entries", max_entries, policy.max_entries, 1, policy.max_entries)
+    most = min(_limit("max_entries", max_entries, policy.max_entries, 1, policy.max_entries), _MOST_ENTRIES)
     widest4 = _limit("widest_ipv4", widest_ipv4, policy.widest_ipv4, policy.widest_ipv4, 32)
     widest6 = _limit("widest_ipv6", widest_ipv6, policy.widest_ipv6, policy.widest_ipv6, 128)
     seen = read_observed(observed, include_denied=include_denied)
@@ -192,7 +192,7 @@ def recommend(
     cover = SmallestCover(
         [*networks, *must],
         barred if policy.allow_special else [*barred, *special_networks()],
-        min(most, len(networks) + len(must), _MOST_ENTRIES) or 1,
+        min(most, len(networks) + len(must)) or 1,
         widest4,
         widest6,
         bar_mapped=not policy.allow_special,

@@ -165,6 +165,11 @@ class Gate:
             self._sure = self._allows_known_or_new
         if self._manager is not None and self._manager.denies_when_stale:
             self._sure = self._sure_and_fresh(self._manager, self._sure)
+        # What `decide` decides is noted once as traffic, with the final answer.
+        self._in_list: Callable[[str, Address], bool] = getattr(
+            self.matcher, "_would_allow_known", self.matcher.allows_known
+        )
+        self._note_traffic: Callable[[str, Address, bool], None] = getattr(self.matcher, "_note", self._note_nothing)
         self._mode_of: Callable[[str], Mode] = getattr(self.matcher, "mode", self._enforce)
         self._noted: LastMatches | None = None
         self._lets_in = self._sure
@@ -230,12 +235,16 @@ class Gate:
     @staticmethod
     def _sure_and_fresh(manager: RuleManager, sure: Callable[[str, Address], bool]) -> Callable[[str, Address], bool]:
         """Wrap a fast check so that it returns False while the lists are stale."""
-        return lambda account, address: sure(account, address) and not manager.stale
+        return lambda account, address: not manager.stale and sure(account, address)
 
     @staticmethod
     def _never(account: str, address: Address) -> bool:
         """Return False: these lists have no fast check."""
         return False
+
+    @staticmethod
+    def _note_nothing(account: str, address: Address, allowed: bool) -> None:
+        """Do nothing: these lists record no traffic."""
 
     @staticmethod
     def _enforce(account: str) -> Mode:
@@ -350,6 +359,8 @@ class Gate:
         if self._report_only and mode == "enforce":
             mode = "report_only"
         result: Result = "allowed" if allowed else "would_deny" if mode == "report_only" else "denied"
+        if account is not None and client.address is not None and reason not in _WITHOUT_LIST:
+            self._note_traffic(account, client.address, result != "denied")
         request_id = request_id or secrets.token_hex(12)
         verdict = Verdict(
             result=result,
@@ -433,7 +444,7 @@ class Gate:
             if self._has_list(account, mode):
                 return False, "invalid_address", None
             return self.unlisted != "deny", "not_enforced", None
-        allowed = self.matcher.allows_known(account, address)
+        allowed = self._in_list(account, address)
         entry = self.matcher.match(account, address)
         if not allowed:
             return False, "not_listed", None

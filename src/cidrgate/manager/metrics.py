@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 
     from cidrgate._engine import Matcher
     from cidrgate.manager import RuleManager
+    from cidrgate.traffic.recorder import TrafficCounts
 
-__all__ = ["ListsCollector", "ListsState", "WaitMetrics"]
+__all__ = ["ListsCollector", "ListsState", "TrafficMetrics", "WaitMetrics"]
 
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
@@ -163,3 +164,37 @@ class WaitMetrics:
     def refused(self) -> None:
         """Count a change or a request that reached the lock timeout."""
         self._busy.inc()
+
+
+class TrafficMetrics:
+    """Counts the requests that are recorded as traffic; see `cidrgate.traffic`. The numbers grow about once a minute.
+
+    Metrics: `cidrgate_traffic_noted_total`, `cidrgate_traffic_stored_total` and `cidrgate_traffic_lost_total`.
+
+    Args:
+        registry: The registry of the metrics.
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._noted = Counter(
+            "cidrgate_traffic_noted", "Requests that were noted for the record of traffic.", registry=registry
+        )
+        self._stored = Counter(
+            "cidrgate_traffic_stored", "Requests that were added to the record of traffic.", registry=registry
+        )
+        self._lost = Counter(
+            "cidrgate_traffic_lost",
+            "Requests that are missing in the record of traffic: there were too many at once, too many networks of an "
+            "account, or the account is gone.",
+            registry=registry,
+        )
+
+    def measure(self, manager: RuleManager) -> None:
+        """Count the requests that a manager records. It does nothing if the manager records none."""
+        if manager._recorder is not None:
+            manager._recorder.on_counts = self._count
+
+    def _count(self, counts: TrafficCounts) -> None:
+        self._noted.inc(counts.noted)
+        self._stored.inc(counts.stored)
+        self._lost.inc(counts.lost)

@@ -27,6 +27,7 @@ from cidrgate.errors import (
     StoreConflictError,
     StoreError,
     SubaccountError,
+    needs_extra,
 )
 from cidrgate.manager import queries
 from cidrgate.manager.account_changes import (
@@ -82,6 +83,7 @@ from cidrgate.rules.account_names import check_account_name
 from cidrgate.rules.characters import checked_text
 from cidrgate.stores import open_store
 from cidrgate.stores.waits import answer_by, time_left
+from cidrgate.traffic import Traffic
 from cidrgate.values import (
     Account,
     AccountDeletion,
@@ -107,6 +109,7 @@ if TYPE_CHECKING:
     from cidrgate.rules.policy import PolicyChange, PolicyOptions, PolicyState
     from cidrgate.rules.submission import Submission
     from cidrgate.stores import Store, StoredChange, Transaction
+    from cidrgate.traffic.recorder import Recorder
     from cidrgate.values import (
         Address,
         Change,
@@ -193,6 +196,8 @@ class RuleManager:
         self._commits = CommitGroups(self._replica.published.change, min(store.writers, _TURNS), store.lock_timeout)
         self._before_store: Callable[[ListOutcome], object] | None = None
         self._in_transaction: Callable[[Transaction, Changed], object] | None = None
+        self._recorder: Recorder | None = None
+        """What records traffic, or None."""
         self._dry_run = False
         self._address: str | None = None
         self._confirmed: frozenset[Guard] = frozenset()
@@ -218,6 +223,7 @@ class RuleManager:
         progress: Callable[[int], object] | None = None,
         lock_timeout: Duration | None = None,
         pool_size: int | None = None,
+        traffic: Traffic | None = None,
     ) -> Self:
         """Open a store, load the matcher from it, and follow the store.
 
@@ -244,14 +250,21 @@ class RuleManager:
             lock_timeout: How many seconds a change or a query waits for locks before it raises `StoreBusyError`; 10 if
                 None.
             pool_size: How many connections to the store stay open, besides one to listen; 15 if None.
+            traffic: Whether and how long to record which addresses act for which account, for `traffic` and for
+                previews of changes; None to record nothing. It needs `pip install 'cidrgate[traffic]'`.
 
         Raises:
             StoreNotFoundError: If there is no store and `create` is false.
             StoreError: If the store cannot be opened or read.
-            TypeError: If `create`, `load` or `follow` is neither True nor False.
-            ValueError: If a setting is not valid.
+            MissingExtraError: If a library for `traffic` is not installed.
+            TypeError: If `create`, `load` or `follow` is neither True nor False, or `traffic` is no `Traffic`.
+            ValueError: If a setting is not valid, or there is `traffic` to record without `load`.
         """
         check_switches(create=create, load=load, follow=follow)
+        if traffic is not None and not isinstance(traffic, Traffic):
+            raise TypeError(f"traffic must be a cidrgate.traffic.Traffic or None, not {traffic!r}")
+        if traffic is not None and not load:
+            raise ValueError("traffic is recorded by the matcher: leave out load=False")
         manager = cls(
             open_store(url, create=create, lock_timeout=lock_timeout, pool_size=pool_size),
             policy=policy,
@@ -269,6 +282,8 @@ class RuleManager:
                 manager._replica.share_snapshot(Path(snapshot), refresh_snapshot)
             if follow:
                 manager.follow()
+            if traffic is not None:
+                manager._record(traffic)
         except BaseException:
             manager.close()
             raise
@@ -285,11 +300,21 @@ class RuleManager:
     def __exit__(self, *error: object) -> None:
         self.close()
 
+    def _record(self, traffic: Traffic) -> None:
+        """Record traffic from now on."""
+        with needs_extra("traffic", "a record of traffic"):
+            from cidrgate.traffic.recorder import Recorder
+
+        self._recorder = Recorder(self.matcher, self._write, traffic)
+        self._replica.published.before_adoption = self._recorder.name_rows
+
     def close(self) -> None:
-        """Stop following, store the last matches that are not stored yet, and close the store.
+        """Stop following, store the last matches and the traffic that are not stored yet, and close the store.
 
         The matcher still answers with the lists it has.
         """
+        if self._recorder is not None:
+            self._recorder.stop()
         with suppress(StoreError), answer_by(time.monotonic() + _FAREWELL):
             self.store_matches()
         self._replica.close()
@@ -2292,6 +2317,8 @@ class RuleManager:
         """Prepare the manager for a forked child, where no change is in progress."""
         self._commits.after_fork()
         self._replica.after_fork(certain=certain)
+        if self._recorder is not None:
+            self._recorder.after_fork()
 
 
 class _RolledBackError(Exception):

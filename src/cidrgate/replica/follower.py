@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from cidrgate.replica.published_store import PublishedStore
     from cidrgate.stores import Store, Watch
 
-__all__ = ["Follower"]
+__all__ = ["Complaint", "Follower"]
 
 _Done = TypeVar("_Done")
 
@@ -50,7 +50,7 @@ _NOT_REACHED = "the store cannot be reached, the last known lists are served"
 _NOT_EXPIRED = "expired entries could not be removed from the lists in memory"
 
 
-class _Complaint:
+class Complaint:
     """Logs why something does not work, once for each cause, until it works again.
 
     Args:
@@ -65,6 +65,7 @@ class _Complaint:
         self._since = 0.0
 
     def say(self, error: Exception) -> None:
+        """Log an error, unless it has the same cause as the last one."""
         cause = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         if cause == self._said:
             return
@@ -78,6 +79,7 @@ class _Complaint:
             log_event(logging.ERROR, self._event, f"{self._what}: {cause}", exc_info=error)
 
     def withdraw(self) -> None:
+        """Log that it works again, if it did not."""
         if self._said is not None:
             self._said = None
             after = time.monotonic() - self._since
@@ -106,7 +108,7 @@ class _Task:
         pauses: bool = True,
     ) -> None:
         self._with_jitter, self._every, self._pauses = with_jitter, every, pauses
-        self._complaint = _Complaint(event, what)
+        self._complaint = Complaint(event, what)
         self._retry = _FIRST_RETRY
         self._at = time.monotonic() + with_jitter(every) if every else 0.0
 
@@ -186,9 +188,9 @@ class Follower:
         self._store = store
         self._published = weakref.ref(published, self._orphaned)
         self._poll = poll
-        self._reaching = _Complaint("store_lost", _NOT_REACHED, "store_back")
-        self._outgrown = _Complaint("store_outgrown", "the lists are no longer trusted")
-        self._following = _Complaint("follower_failed", "following the store failed; the follower tries again")
+        self._reaching = Complaint("store_lost", _NOT_REACHED, "store_back")
+        self._outgrown = Complaint("store_outgrown", "the lists are no longer trusted")
+        self._following = Complaint("follower_failed", "following the store failed; the follower tries again")
         self._expiry = _Task("task_failed", _NOT_EXPIRED, self._with_jitter, pauses=False)
         self._writing = _Task("snapshot_failed", "the shared snapshot cannot be written", self._with_jitter)
         self._taking_over = _Task("snapshot_refused", "the new shared snapshot cannot be used", self._with_jitter)

@@ -100,6 +100,8 @@ class PublishedStore:
         self.on_behind: Callable[[], object] | None = None
         """Called when a query finds the matcher behind the store, if another thread catches up: a query must not wait
         for a store that does not answer."""
+        self.before_adoption: Callable[[], object] = lambda: None
+        """Called before all lists of the matcher are replaced at once, which makes its row numbers invalid."""
         self.stale_after: float | None = None
         """The staleness in seconds after which the lists are stale, and the log says so; None for never."""
         self.shared: SharedSnapshot | None = None
@@ -282,6 +284,7 @@ class PublishedStore:
             self._as_of = max(self._as_of, at)
             self._revived -= revived
             if matcher is not self._matcher:
+                self.before_adoption()
                 self._matcher.adopt(matcher)
             self._schedule = schedule
             self._position = now

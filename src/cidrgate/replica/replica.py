@@ -189,10 +189,25 @@ class Replica:
             CidrgateError: If the matcher was not loaded.
         """
         matcher = self.published.matcher
-        allowed = matcher.allows(account, address)
-        if self.stale and matcher.enforced(account):
-            return False
+        if not self.stale:
+            return matcher.allows(account, address)
+        allowed = self.would_allow(account, address)
+        matcher._note(account, address, allowed)
         return allowed
+
+    def would_allow(self, account: str, address: Address) -> bool:
+        """Return what `allows` does, for a question that is no request: it is not recorded as traffic.
+
+        Args:
+            account: The account.
+            address: Text, packed bytes (4 or 16), or an `ipaddress` object.
+
+        Raises:
+            InvalidAddressError: If the address is not valid.
+            CidrgateError: If the matcher was not loaded.
+        """
+        matcher = self.published.matcher
+        return matcher._would_allow(account, address) and not (self.stale and matcher.enforced(account))
 
     @property
     def denies_when_stale(self) -> bool:

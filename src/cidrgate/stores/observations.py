@@ -30,7 +30,7 @@ from cidrgate.stores.schema import accounts, changes, observations, utc_text
 from cidrgate.values import Observation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
     from datetime import date, datetime
 
     from sqlalchemy import FromClause
@@ -76,8 +76,6 @@ def _addition(members: tuple[FromClause, Sequence[ColumnElement[Any]]], insert: 
     named = (
         select(accounts.c.id, day, allowed, network, requests, first_seen, last_seen)
         .select_from(seen.join(accounts, accounts.c.name == name))
-        # Another account may have got the name of one that was deleted.
-        .where(accounts.c.created_at <= last_seen)
         # In a fixed order, so that nodes that add to the same rows do not deadlock.
         .order_by(accounts.c.id, day, allowed, network)
     )
@@ -97,8 +95,9 @@ _ADDITIONS = {
     "postgresql": _addition(_members_on_postgresql(), postgresql.insert, func.least, func.greatest),
 }
 
-_lock_accounts = (
-    select(accounts.c.id)
+# The rows refer to the accounts. Changes lock accounts in this order too.
+_select_accounts = (
+    select(accounts.c.name, accounts.c.created_at)
     .where(in_keys(accounts.c.name, "names"))
     .order_by(accounts.c.id)
     .with_for_update(read=True, key_share=True)
@@ -108,40 +107,38 @@ _renames = select(changes.c.account, changes.c.details).where(
 )
 
 
-def add_observations(transaction: Transaction, seen: Iterable[Observation]) -> int:
+def add_observations(transaction: Transaction, seen: Sequence[Observation]) -> int:
     """Add observations to those that are stored of the same day, network and verdict.
 
     Args:
         transaction: A write transaction.
         seen: The observations, some thousands at most, each of one day: that of `last_seen` in UTC. No two are of the
-            same account, day, network and verdict. One of an account that does not exist is left out.
+            same account, day, network and verdict. One of an account that does not exist, or did not exist at that
+            time, is left out.
 
     Returns:
-        How many observations were stored.
+        How many requests were in the observations that were stored.
     """
-    rows = [
-        (
-            one.account,
-            one.last_seen.astimezone(UTC).date().isoformat(),
-            one.allowed,
-            one.network,
-            one.requests,
-            utc_text(one.first_seen),
-            utc_text(one.last_seen),
-        )
-        for one in seen
-    ]
-    if not rows:
-        return 0
     connection = transaction.connection
-    if connection.dialect.name == "postgresql":
-        # The rows refer to the accounts. Changes lock accounts in this order too.
-        connection.execute(_lock_accounts, {"names": sorted({row[0] for row in rows})})
-    statement = _ADDITIONS[connection.dialect.name]
-    added: int = connection.execute(
-        statement, {"seen": json.dumps(rows)}, execution_options={"preserve_rowcount": True}
-    ).rowcount
-    return added
+    names = {"names": sorted({one.account for one in seen})}
+    created = dict(map(tuple, connection.execute(_select_accounts, names))) if seen else {}
+    # Another account may have got the name of one that was deleted.
+    kept = [one for one in seen if one.account in created and created[one.account] <= one.last_seen]
+    if kept:
+        rows = [
+            (
+                one.account,
+                one.last_seen.astimezone(UTC).date().isoformat(),
+                one.allowed,
+                one.network,
+                one.requests,
+                utc_text(one.first_seen),
+                utc_text(one.last_seen),
+            )
+            for one in kept
+        ]
+        connection.execute(_ADDITIONS[connection.dialect.name], {"seen": json.dumps(rows)})
+    return sum(one.requests for one in kept)
 
 
 def observations_of(transaction: Transaction, account: StoredAccount, since: date) -> list[Observation]:

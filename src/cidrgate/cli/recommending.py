@@ -1,0 +1,287 @@
+"""`cidrgate recommend`: the best list for addresses that were seen, and what it would change in an account's list."""
+
+import math
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, time, timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cidrgate.cli.address_files import read_addresses
+from cidrgate.cli.curve_plots import bar, curve_svg
+from cidrgate.cli.errors import CommandError
+from cidrgate.cli.files import opened, write_text
+from cidrgate.cli.options import Session, command
+from cidrgate.cli.output import Line, Table, counted, value_text
+from cidrgate.errors import CidrgateError, NoTrafficError
+from cidrgate.foresight import Observed, Recommendation, narrower, recommend, unused
+from cidrgate.rules import Policy
+from cidrgate.rules.networks import addresses_covered
+from cidrgate.serialization import narrower_record, recommendation_record, unused_record, utc_text
+from cidrgate.values import Account, Entry
+
+__all__ = ["app"]
+
+app = typer.Typer()
+
+_MOST_SHOWN = 20
+"""How many of the addresses that are left out people see; a program gets all."""
+
+_MOST_DIGITS = 2**32
+
+
+@command(app, "recommend")
+def _recommend(
+    session: Session,
+    file: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[FILE]",
+            help="Addresses, one a line, `address,requests`, or a table with a header; - for stdin. Without it, the "
+            "recorded traffic of the account.",
+        ),
+    ] = None,
+    *,
+    account: Annotated[
+        str | None,
+        typer.Option(
+            "--account", metavar="ACCOUNT", help="Compare with the list of this account, and keep its policy."
+        ),
+    ] = None,
+    days: Annotated[
+        int, typer.Option("--days", metavar="N", min=1, max=36_600, help="How many days of recorded traffic to read.")
+    ] = 30,
+    force: Annotated[
+        list[str] | None,
+        typer.Option("--force", metavar="CIDR", help="A network that the list must allow whole; may be repeated."),
+    ] = None,
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option("--exclude", metavar="CIDR", help="A network that no entry may overlap; may be repeated."),
+    ] = None,
+    include_denied: Annotated[
+        bool, typer.Option("--include-denied", help="Cover addresses of recorded traffic that were denied, too.")
+    ] = False,
+    curve: Annotated[
+        bool, typer.Option("--curve", help="Show how many extra addresses each number of entries has.")
+    ] = False,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", metavar="FILE", help="Write the curve as a picture (SVG); - for stdout.")
+    ] = None,
+) -> None:
+    """Recommend the list of at most --max-entries that covers addresses which were seen and the fewest others."""
+    source = _read(session, file, account, days)
+    try:
+        found = recommend(
+            source.observed,
+            source.policy,
+            **_limits(session),
+            forced=_split(force),
+            excluded=_split(exclude),
+            include_denied=include_denied,
+        )
+    except CidrgateError:
+        raise
+    except ValueError as error:
+        raise CommandError(str(error)) from error
+    if plot is not None:
+        write_text(plot, [_picture(found)])
+    review = None if source.owner is None else _Review(source, source.owner, found)
+    session.output.answer(
+        {**recommendation_record(found), **(review.record() if review else {})},
+        *_lines(found, source.policy),
+        *(_curve(found) if curve else ()),
+        *(review.lines() if review else ()),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """What was seen, and the list that it is compared with.
+
+    Attributes:
+        observed: What was seen.
+        policy: The limits of the list.
+        owner: The account whose list counts; None without one.
+        entries: Its entries that allow something.
+        since: The begin of the recorded traffic; None for a file.
+    """
+
+    observed: Observed
+    policy: Policy
+    owner: Account | None = None
+    entries: tuple[Entry, ...] = ()
+    since: datetime | None = None
+
+
+def _read(session: Session, file: Path | None, account: str | None, days: int) -> _Source:
+    """Read a file, or the recorded traffic of an account, and the list of the account."""
+    seen: Observed | None = None
+    if file is not None:
+        with opened(file) as stream:
+            seen = read_addresses(stream)
+    if account is not None:
+        return _of_account(session, account, seen, days)
+    if seen is None:
+        raise CommandError("name a file of addresses, - for stdin, or --account ACCOUNT with recorded traffic")
+    return _Source(seen, session.policy)
+
+
+def _of_account(session: Session, account: str, seen: Observed | None, days: int) -> _Source:
+    now = datetime.now(UTC)
+    since = None
+    with session.open() as manager:
+        owner, entries = manager.listing(account)
+        policy = manager.policy_state(account).effective
+        if seen is None:
+            # The list decides for its parent and for all subaccounts.
+            seen = manager.traffic(account, days, whole_list=True)
+            # Traffic is stored by day in UTC, and today is one of the days.
+            since = datetime.combine(now.date() - timedelta(days=days - 1), time(), UTC)
+            if not seen:
+                raise NoTrafficError(
+                    f"no traffic of account {account!r} is stored for the last {counted(days, 'day', 'days')}: "
+                    "record it with --traffic (CIDRGATE_TRAFFIC=on), or name a file of addresses"
+                )
+    return _Source(seen, policy, owner, tuple(entry for entry in entries if entry.matches(now)), since)
+
+
+def _limits(session: Session) -> dict[str, Any]:
+    """Return the limits that were typed: with an account, they may be narrower than its policy."""
+    return {name: value for name, value in session.typed_policy.items() if name != "allow_special"}
+
+
+def _split(texts: list[str] | None) -> list[str]:
+    return [part.strip() for text in texts or [] for part in text.split(",") if part.strip()]
+
+
+def _number(extra: int) -> str:
+    """Return a number of addresses: digits, or about which power of two it is."""
+    return f"{extra:,}" if extra <= _MOST_DIGITS else f"about 2^{math.log2(extra):.1f}"
+
+
+def _lines(found: Recommendation, policy: Policy) -> Iterator[str | Line | Table]:
+    if found.networks:
+        columns = ("CIDR", "addresses", "seen", "requests")
+        rows = [
+            (one.cidr, addresses_covered(one.cidr), f"{one.observed:,}", f"{one.requests:,}") for one in found.networks
+        ]
+        yield Table(columns, rows, right=frozenset(columns[1:]))
+        yield (
+            f"{counted(len(found.networks), 'entry covers', 'entries cover')} "
+            f"{counted(found.observed, 'address', 'addresses')} that made "
+            f"{counted(found.requests, 'request', 'requests')}"
+        )
+        yield (
+            f"extra addresses, which nobody was seen to use: {_number(found.extra_ipv4)} of IPv4, "
+            f"{_number(found.extra_ipv6)} of IPv6"
+        )
+    else:
+        yield Line("nothing can be covered: no entry is recommended", "yellow")
+    if found.left_out:
+        yield Line(
+            f"left out: {counted(len(found.left_out), 'address', 'addresses')} that made "
+            f"{counted(found.requests_left_out, 'request', 'requests')}",
+            "yellow",
+        )
+        columns = ("address", "reason", "requests", "why")
+        yield Table(
+            columns,
+            [(one.network, one.reason, f"{one.requests:,}", one.explanation) for one in found.left_out[:_MOST_SHOWN]],
+            right=frozenset({"requests"}),
+        )
+        if len(found.left_out) > _MOST_SHOWN:
+            yield f"and {len(found.left_out) - _MOST_SHOWN:,} more; --json names them all"
+    if wide := policy.wider(found.cidrs):
+        yield Line(f"wide: {', '.join(wide)}", "yellow")
+
+
+def _curve(found: Recommendation) -> Iterator[Table]:
+    columns = ("entries", "extra IPv4", "extra IPv6", "")
+    rows = [
+        (
+            f"{point.entries}",
+            _number(point.extra_ipv4),
+            _number(point.extra_ipv6),
+            bar(point, found.curve) + (" recommended" if point.entries == len(found.networks) else ""),
+        )
+        for point in found.curve
+    ]
+    yield Table(columns, rows, right=frozenset(columns[:3]))
+
+
+def _picture(found: Recommendation) -> str:
+    if not found.curve:
+        raise CommandError("nothing can be covered, so there is no curve to plot")
+    return curve_svg(found.curve, len(found.networks), f"The best list for {found.observed:,} addresses")
+
+
+class _Review:
+    """What a recommendation says of the list of an account.
+
+    Args:
+        source: What was seen, and the list.
+        owner: The account whose list counts.
+        found: The recommendation.
+    """
+
+    def __init__(self, source: _Source, owner: Account, found: Recommendation) -> None:
+        self._owner = owner
+        self._since = source.since
+        self._cidrs = found.cidrs
+        self._same = {entry.cidr for entry in source.entries} == set(found.cidrs)
+        self._unused = unused(source.entries, source.observed, source.since)
+        self._narrower = narrower(source.entries, source.observed, source.since)
+        self._keeps_some = len(self._unused) < len(source.entries)
+
+    def record(self) -> dict[str, Any]:
+        """Return its members of the JSON object."""
+        return {
+            "account": self._owner.name,
+            "version": self._owner.version,
+            "since": None if self._since is None else utc_text(self._since),
+            "unused": [unused_record(one) for one in self._unused],
+            "narrower": [narrower_record(one) for one in self._narrower],
+            "commands": self._commands(),
+        }
+
+    def lines(self) -> Iterator[str | Line | Table]:
+        """Yield what people read."""
+        name = self._owner.name
+        when = "in the file" if self._since is None else f"since {value_text(self._since)} UTC"
+        if self._unused:
+            never = "" if self._since is None else "never"
+            rows = [
+                (f"{one.entry.id}", one.entry.cidr, one.entry.label or "", value_text(one.last_seen) or never)
+                for one in self._unused
+            ]
+            yield f"unused {when}:"
+            yield Table(("id", "CIDR", "label", "last seen (UTC)"), rows, right=frozenset({"id"}))
+        if self._narrower:
+            yield "narrower would do:"
+            yield Table(
+                ("id", "CIDR", "narrower", "fewer addresses", "seen"),
+                [
+                    (f"{one.entry.id}", one.entry.cidr, one.cidr, _number(one.fewer), f"{one.observed:,}")
+                    for one in self._narrower
+                ],
+                right=frozenset({"id", "fewer addresses", "seen"}),
+            )
+        if self._same:
+            yield f"the list of {name} is the recommended one"
+        elif commands := self._commands():
+            yield f"to change the list of {name}, one of:"
+            yield from (f"  {line}" for line in commands)
+
+    def _commands(self) -> list[str]:
+        """Return commands that would change the list: to the recommended one, or entry by entry."""
+        name, commands = self._owner.name, []
+        if self._cidrs and not self._same:
+            commands.append(["replace", name, *self._cidrs, "--expect-version", f"{self._owner.version}"])
+        if self._unused and self._keeps_some:
+            commands.append(["remove", name, *(one.entry.cidr for one in self._unused)])
+        commands += [["edit", name, one.entry.cidr, one.cidr] for one in self._narrower]
+        return [shlex.join(["cidrgate", *words]) for words in commands]

@@ -1,0 +1,375 @@
+"""`Recorder`: the thread of a manager that collects what the engine noted, sums it up and adds it to the store.
+
+Requests never wait for it, and it never waits for them. If it cannot keep up, notes are lost and counted. A forked
+child begins with nothing: what was seen before the fork is stored by its parent.
+"""
+
+from __future__ import annotations
+
+import atexit
+import threading
+import time
+import weakref
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from random import Random
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from cidrgate.errors import StoreError
+from cidrgate.process.clock import certain_time, earlier_by_far
+from cidrgate.replica.follower import Complaint
+from cidrgate.stores.waits import answer_by
+from cidrgate.traffic.notes import ALLOWED, SUM, network_text, sums_of
+from cidrgate.traffic.sums import MOST_SUMS, Sums
+from cidrgate.values import Observation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from cidrgate._engine import Matcher
+    from cidrgate.stores import Transaction
+    from cidrgate.traffic.settings import Traffic
+
+__all__ = ["Recorder", "TrafficCounts"]
+
+_CAPACITY = 65_536
+"""How many notes are in the engine's ring at most: 1.5 MB."""
+
+_PAUSES = ((_CAPACITY // 4, 0.02), (_CAPACITY // 16, 0.1), (0, 1.0))
+"""The seconds between two collections, if the last one found more notes than that."""
+
+_EVERY = 60.0
+"""The approximate seconds between two times at which sums are stored."""
+
+_TIDY_EVERY = 3600.0
+"""The approximate seconds between two times at which old and surplus observations are deleted."""
+
+_A_TRANSACTION = 2_000
+"""How many observations one transaction stores or deletes, so that other writers can commit in between."""
+
+_FAREWELL = 2.0
+"""How many seconds the last sums have to be stored when the process ends."""
+
+_JOIN = 5.0
+
+_running: weakref.WeakSet[Recorder] = weakref.WeakSet()
+"""The recorders of this process, for its end."""
+
+
+class _Write(Protocol):
+    def __call__(self, make: Callable[[Transaction], int], /) -> int: ...
+
+
+@dataclass(slots=True)
+class TrafficCounts:
+    """How many requests were recorded by this process since it began.
+
+    Attributes:
+        noted: Requests that the engine noted and the recorder collected.
+        lost: Requests that were decided and are in no observation: notes for which a ring was full, or which a bound
+            did not keep, and requests of accounts that were deleted or renamed meanwhile.
+        stored: Requests in observations that were stored.
+    """
+
+    noted: int = 0
+    lost: int = 0
+    stored: int = 0
+
+
+@dataclass(slots=True)
+class _Part:
+    """Sums whose rows are numbers in a list of names."""
+
+    names: list[str]
+    sums: NDArray[Any]
+    requests: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.requests = int(self.sums["requests"].sum())
+
+
+class Recorder:
+    """Records the traffic of a matcher until `stop` is called, or the owner of `write` is garbage-collected.
+
+    Args:
+        matcher: The matcher that decides about requests.
+        write: A method that calls a function in a write transaction, and returns its result. The recorder holds only a
+            weak reference to its owner.
+        settings: What is recorded.
+
+    Raises:
+        MissingExtraError: If the library for sketches is not installed.
+        StoreError: If no thread can be started.
+    """
+
+    def __init__(self, matcher: Matcher, write: _Write, settings: Traffic) -> None:
+        self._random = Random()  # noqa: S311 - not the module's generator, which a program may have seeded
+        self._matcher = matcher
+        self._settings = settings
+        self._write = weakref.WeakMethod(write, self._orphaned)
+        self._complaint = Complaint("task_failed", "traffic could not be stored, and is tried again")
+        self.counts = TrafficCounts()
+        self.on_counts: Callable[[TrafficCounts], object] | None = None
+        """Called with the numbers since the last call, after they changed."""
+        self._told = TrafficCounts()
+        self._begin()
+
+    def _begin(self) -> None:
+        """Start the thread, with nothing collected."""
+        self._collecting = threading.Lock()
+        self._storing = threading.Lock()
+        self._sums = Sums(self._settings)
+        self._parts: list[_Part] = []
+        # Ends of the change log, the last one and the one before: a rename after that may have given a name to another
+        # account since it was read from the matcher.
+        self._log_ends: tuple[int | None, int | None] = (None, None)
+        self._log_end: int | None = None
+        self._lists = 0
+        self._ended = threading.Event()
+        self._matcher._record_traffic(_CAPACITY if _has_gil() else _CAPACITY // 4)
+        self._thread = threading.Thread(target=self._run, name="cidrgate-traffic", daemon=True)
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            self._matcher._end_traffic()
+            raise StoreError(
+                f"traffic cannot be recorded because no thread can be started ({error}): raise the limit on threads or "
+                "memory for this process"
+            ) from error
+        _running.add(self)
+        # What was registered last runs first: before the finalizers of stores, which close connections.
+        atexit.unregister(_store_all)
+        atexit.register(_store_all)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the thread is running and not stopped."""
+        return self._thread.is_alive() and not self._ended.is_set()
+
+    def stop(self) -> None:
+        """Note nothing more, end the thread, and store what was collected, which takes some seconds at most."""
+        self._matcher._end_traffic()
+        self._ended.set()
+        if self._thread is not threading.current_thread():
+            self._thread.join(_JOIN)
+        _running.discard(self)
+        with suppress(StoreError), answer_by(time.monotonic() + _FAREWELL):
+            self.store()
+
+    def after_fork(self) -> None:
+        """Begin again in a forked child, where the thread does not exist."""
+        # Without the hooks of the engine, the parent's notes are still in the rings of the child.
+        self._matcher._collect_traffic()
+        self.counts, self._told = TrafficCounts(), TrafficCounts()
+        if self._ended.is_set():
+            return
+        self._begin()
+
+    def collect(self) -> int:
+        """Collect what the engine noted, and return how many notes that were."""
+        with self._collecting:
+            return self._collect()
+
+    def _collect(self) -> int:
+        notes, lost, self._lists = self._matcher._collect_traffic()
+        sums = sums_of(notes, time.time_ns() // 1000, self._settings)
+        noted = int(sums["requests"].sum())
+        self._sums.add(sums)
+        self.counts.noted += noted
+        self.counts.lost += lost
+        return noted
+
+    def name_rows(self) -> None:
+        """Name the accounts of what was collected, before the row numbers become invalid."""
+        with self._collecting:
+            self._collect()
+            self._name_rows()
+
+    def _name_rows(self) -> None:
+        taken = self._sums.take()
+        self.counts.lost += taken.lost
+        if not len(taken.sums):
+            return
+        rows, places = np.unique(taken.sums["row"], return_inverse=True)
+        found = self._matcher._names_of_rows(rows, self._lists)
+        known = np.fromiter((name is not None for name in found), bool, len(found))
+        sums = taken.sums[known[places]]
+        sums["row"] = places[known[places]]
+        part = _Part([name or "" for name in found], sums)
+        self.counts.lost += int(taken.sums["requests"].sum()) - part.requests
+        self._parts.append(part)
+        self._bound_parts()
+
+    def _bound_parts(self) -> None:
+        """Lose the oldest sums if the store has not taken any for long."""
+        while len(self._parts) > 1 and sum(len(part.sums) for part in self._parts) > MOST_SUMS:
+            self.counts.lost += self._parts.pop(0).requests
+
+    def store(self) -> int:
+        """Store what was collected, and return how many requests that were.
+
+        Raises:
+            StoreError: If it cannot be stored. The next call tries again.
+        """
+        stored = 0
+        with self._storing:
+            self.name_rows()
+            while self._parts:
+                with self._collecting:
+                    if not self._parts:
+                        break
+                    part = self._parts.pop(0)
+                stored += self._store_part(part)
+            self._log_ends = (self._log_ends[1], self._log_end)
+        self._tell()
+        return stored
+
+    def _store_part(self, part: _Part) -> int:
+        """Store sums in parts. What cannot be stored is kept for the next time."""
+        stored = 0
+        # In the order of the accounts, so that few transactions are about the same account.
+        part.sums.sort(order=["row", "flags", "hi", "lo"])
+        for start in range(0, len(part.sums), _A_TRANSACTION):
+            some = part.sums[start : start + _A_TRANSACTION]
+            write = self._write()
+            try:
+                if write is None:
+                    raise StoreError("the manager was closed")
+                requests = write(partial(self._add, observed=self._observations(part.names, some)))
+            except BaseException:
+                with self._collecting:
+                    self._parts.insert(0, _Part(part.names, part.sums[start:]))
+                    self._bound_parts()
+                raise
+            finally:
+                del write
+            stored += requests
+            self.counts.stored += requests
+            self.counts.lost += int(some["requests"].sum()) - requests
+        return stored
+
+    def _observations(self, names: Sequence[str], sums: NDArray[Any]) -> list[Observation]:
+        columns = [sums[name].tolist() for name in SUM.names or ()]
+        return [
+            Observation(
+                account=names[row],
+                network=network_text(hi, lo, flags, self._settings),
+                allowed=bool(flags & ALLOWED),
+                requests=requests,
+                first_seen=_time(first),
+                last_seen=_time(last),
+            )
+            for hi, lo, row, flags, requests, first, last in zip(*columns, strict=True)
+        ]
+
+    def _add(self, transaction: Transaction, *, observed: list[Observation]) -> int:
+        """Add observations, except those of a name that another account may have got meanwhile."""
+        from cidrgate.stores.observations import add_observations, renamed_since  # they need SQLAlchemy
+
+        before, _ = self._log_ends
+        self._log_end = transaction.log_end()
+        renamed = set() if before is None else renamed_since(transaction, before)
+        return add_observations(transaction, [one for one in observed if one.account not in renamed])
+
+    def _remember_log_end(self) -> None:
+        """Remember where the change log ends before anything is recorded."""
+        write = self._write()
+        if write is not None:
+            self._log_end = write(_log_end)
+            self._log_ends = (self._log_end, self._log_end)
+
+    def tidy(self) -> int:
+        """Delete the observations that are too old or that accounts have too many of, and return how many.
+
+        Raises:
+            StoreError: If they cannot be deleted.
+        """
+        deleted = 0
+        for delete in (self._delete_old, partial(self._trim, days=0), partial(self._trim, days=1)):
+            while (write := self._write()) is not None:
+                some = write(delete)
+                del write
+                deleted += some
+                if some < _A_TRANSACTION or self._ended.is_set():
+                    break
+        return deleted
+
+    def _delete_old(self, transaction: Transaction) -> int:
+        from cidrgate.stores.observations import delete_observations
+
+        today = earlier_by_far(certain_time(datetime.now(UTC)), transaction.clock()).date()
+        return delete_observations(transaction, today - timedelta(days=self._settings.days), _A_TRANSACTION)
+
+    def _trim(self, transaction: Transaction, *, days: int) -> int:
+        from cidrgate.stores.observations import trim_observations
+
+        day = datetime.now(UTC).date() - timedelta(days=days)
+        most = self._settings.most_allowed, self._settings.most_denied
+        return trim_observations(transaction, day, *most, _A_TRANSACTION)
+
+    def _run(self) -> None:
+        ended = self._ended
+        with suppress(StoreError):
+            self._remember_log_end()
+        store_at = time.monotonic() + self._with_jitter(_EVERY)
+        tidy_at = time.monotonic() + self._with_jitter(_EVERY)
+        pause = 1.0
+        while not ended.wait(pause):
+            try:
+                noted = self.collect()
+                pause = next(seconds for least, seconds in _PAUSES if noted >= least)
+                now = time.monotonic()
+                if now >= store_at or self._sums.full:
+                    store_at = now + self._with_jitter(_EVERY)
+                    self.store()
+                    self._complaint.withdraw()
+                if now >= tidy_at:
+                    tidy_at = now + self._with_jitter(_TIDY_EVERY)
+                    self.tidy()
+            except Exception as error:  # noqa: BLE001 - without the thread, nothing would be recorded any more
+                if not ended.is_set():
+                    self._complaint.say(error)
+                    pause = 1.0
+
+    def _tell(self) -> None:
+        """Report what was counted since the last time."""
+        if self.on_counts is None:
+            return
+        now = TrafficCounts(self.counts.noted, self.counts.lost, self.counts.stored)
+        before, self._told = self._told, now
+        self.on_counts(TrafficCounts(now.noted - before.noted, now.lost - before.lost, now.stored - before.stored))
+
+    def _orphaned(self, _method: object) -> None:
+        self._matcher._end_traffic()
+        self._ended.set()
+
+    def _with_jitter(self, seconds: float) -> float:
+        """Return a random time near this one, so that many nodes do not write at the same moment."""
+        return seconds * self._random.uniform(0.75, 1.25)
+
+
+def _has_gil() -> bool:
+    import sys
+
+    return bool(getattr(sys, "_is_gil_enabled", lambda: True)())
+
+
+def _log_end(transaction: Transaction) -> int:
+    return transaction.log_end()
+
+
+def _time(microseconds: int) -> datetime:
+    return datetime.fromtimestamp(microseconds // 1_000_000, UTC) + timedelta(microseconds=microseconds % 1_000_000)
+
+
+def _store_all() -> None:
+    """Store what was collected when the process exits."""
+    for recorder in list(_running):
+        with suppress(Exception):
+            recorder.stop()

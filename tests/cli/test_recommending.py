@@ -1,0 +1,203 @@
+"""`cidrgate recommend`: from files and from recorded traffic, alone and beside the list of an account."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+from xml.etree import ElementTree as ET
+
+import pytest
+from hypothesis import given, strategies as st
+
+from cidrgate import Observation, RuleManager
+from cidrgate.cli.address_files import requests_of_lines
+from cidrgate.cli.curve_plots import bar, curve_svg
+from cidrgate.cli.errors import CommandError
+from cidrgate.foresight import CurvePoint
+from cidrgate.stores.observations import add_observations
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.cli.conftest import Cidrgate
+
+SEEN = "8.8.8.8,5\n9.9.9.9,12\n8.8.9.9\n8.8.200.1\n10.0.0.1\n2606:4700::1\nfoo\n"
+SVG = "{http://www.w3.org/2000/svg}"
+
+ADDRESSES = st.sampled_from(["8.8.8.8", "2606:4700::1", "10.0.0.0/8", "::ffff:9.9.9.9"])
+ROWS = st.lists(st.tuples(ADDRESSES, st.none() | st.integers(0, 10**18 - 1)), min_size=1, max_size=6)
+
+
+@given(ROWS, st.sampled_from([",", ";", "\t", " ", "uniq", ", "]), st.sampled_from(["\n", "\r\n"]))
+def test_every_form_of_a_line_is_read(rows: list[tuple[str, int | None]], form: str, end: str) -> None:
+    lines = ["# addresses" + end, end]
+    for address, number in rows:
+        if number is None:
+            lines.append(address + end)
+        else:
+            lines.append((f"    {number} {address}" if form == "uniq" else f"{address}{form}{number}") + end)
+    expected: Counter[str] = Counter()
+    for address, number in rows:
+        expected[address] += 1 if number is None else number
+    assert requests_of_lines(lines) == expected
+
+
+@given(ROWS, st.sampled_from(",;\t"), st.sampled_from(["ip", "Address", "client_ip", "CIDR"]), st.sampled_from("hH"))
+def test_a_table_is_read_by_its_columns(
+    rows: list[tuple[str, int | None]], separator: str, column: str, letter: str
+) -> None:
+    lines = [separator.join(["time", f'"{letter}its"', column]) + "\n"]
+    lines += [separator.join(["12:00", f"{number or ''}", f'"{address}"']) + "\n" for address, number in rows]
+    expected: Counter[str] = Counter()
+    for address, number in rows:
+        expected[address] += number or 1
+    assert requests_of_lines(lines) == expected
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        ([], "contains no address"),
+        (["# only a comment\n", "\n"], "contains no address"),
+        (["who,when\n", "8.8.8.8,1\n"], "no column is named address"),
+        (["8.8.8.8\n", "8.8.8.8,many\n"], "line 2: 'many' is not a number of requests"),
+        (["ip,count\n", "8.8.8.8,-1\n"], "line 2: '-1' is not a number of requests"),
+    ],
+)
+def test_what_is_no_file_of_addresses_is_refused(lines: list[str], words: str) -> None:
+    with pytest.raises(CommandError, match=words):
+        requests_of_lines(lines)
+
+
+def test_a_file_is_enough(cidrgate: Cidrgate, tmp_path: Path) -> None:
+    (tmp_path / "seen.txt").write_text(SEEN)
+    cidrgate.database.unlink()
+    answer = cidrgate("recommend", "seen.txt", "--max-entries", "3")
+    lines = [line.split() for line in answer.out.splitlines()]
+    assert lines[:4] == [
+        ["CIDR", "addresses", "seen", "requests"],
+        ["8.8.0.0/16", "65,536", "3", "7"],
+        ["9.9.9.9/32", "1", "1", "12"],
+        ["2606:4700::1/128", "1", "1", "1"],
+    ]
+    assert "3 entries cover 5 addresses that made 20 requests" in answer.out
+    assert "65,533 of IPv4, 0 of IPv6" in answer.out
+    assert "left out: 2 addresses that made 2 requests" in answer.out
+    assert "10.0.0.0/8 is Private-Use (RFC 1918)" in answer.out
+    record = cidrgate("recommend", "-", "--max-entries", "3", "--json", stdin=SEEN).record
+    assert [one["cidr"] for one in record["networks"]] == ["8.8.0.0/16", "9.9.9.9/32", "2606:4700::1/128"]
+    assert (record["extra_ipv4"], record["extra_ipv6"], record["requests_left_out"]) == (65_533, "0", 2)
+    assert [one["reason"] for one in record["left_out"]] == ["invalid_format", "special_range"]
+    assert [one["entries"] for one in record["curve"]] == [3]
+    assert "account" not in record
+
+
+def test_forced_and_excluded_networks_count(cidrgate: Cidrgate) -> None:
+    options = ["--force", "8.8.8.0/24, 1.1.1.0/24", "--exclude", "9.9.9.9", "--exclude", "2606:4700::/32"]
+    record = cidrgate("recommend", "-", *options, "--json", stdin=SEEN).record
+    assert [one["cidr"] for one in record["networks"]] == ["1.1.1.0/24", "8.8.8.0/24", "8.8.9.9/32", "8.8.200.1/32"]
+    assert (
+        cidrgate("recommend", "-", "--force", "10.0.0.0/8", "--json", stdin=SEEN, status=3).error["code"]
+        == "rules_broken"
+    )
+    few = cidrgate("recommend", "-", "--max-entries", "1", "--json", stdin=SEEN, status=3).error
+    assert (few["code"], few["data"]["fewest"]) == ("recommendation", 3)
+    assert "'x' is not a" in cidrgate("recommend", "-", "--exclude", "x", stdin=SEEN, status=2).err
+    assert "nothing can be covered" in cidrgate("recommend", "-", stdin="10.0.0.1\n").out
+
+
+def test_the_curve_is_shown_and_plotted(cidrgate: Cidrgate, tmp_path: Path) -> None:
+    answer = cidrgate("recommend", "-", "--curve", "--plot", "curve.svg", stdin=SEEN)
+    rows = [line.split() for line in answer.out.splitlines() if "▇" in line or line.endswith("recommended")]
+    assert [row[:3] for row in rows] == [["2", "65,533", "0"], ["3", "510", "0"], ["5", "0", "0"]] or len(rows) == 3
+    assert rows[-1] == ["5", "0", "0", "recommended"]
+    picture = ET.parse(tmp_path / "curve.svg").getroot()
+    [line] = picture.findall(f"{SVG}polyline")
+    points = [tuple(map(float, point.split(","))) for point in line.attrib["points"].split()]
+    assert len(points) == len(rows)
+    assert points == sorted(points)
+    assert [y for _, y in points] == sorted(y for _, y in points)  # down the picture, as the extra addresses go
+    [mark] = picture.findall(f"{SVG}circle")
+    assert (float(mark.attrib["cx"]), float(mark.attrib["cy"])) == points[-1]
+    assert "no curve to plot" in cidrgate("recommend", "-", "--plot", "x.svg", stdin="foo1\n", status=2).err
+
+
+@given(st.lists(st.tuples(st.integers(0, 2**32), st.integers(0, 2**128)), min_size=1, max_size=9))
+def test_every_curve_can_be_drawn(extras: list[tuple[int, int]]) -> None:
+    curve = [CurvePoint(entries=n, extra_ipv4=a, extra_ipv6=b) for n, (a, b) in enumerate(extras, start=1)]
+    picture = ET.fromstring(curve_svg(curve, len(curve), 'A & B <"c">'))
+    [line] = picture.findall(f"{SVG}polyline")
+    for point in line.attrib["points"].split():
+        x, y = map(float, point.split(","))
+        assert 0 <= x <= 720
+        assert 0 <= y <= 400
+    assert all(len(bar(point, curve)) <= 24 for point in curve)
+
+
+def test_a_list_is_reviewed_and_the_commands_change_it(cidrgate: Cidrgate) -> None:
+    cidrgate("add", "an account", "8.8.0.0/15, 9.9.9.0/24, 4.4.4.4/32", "--create", "--label", "office")
+    cidrgate("add", "an account", "5.5.5.5/32", "--no-enabled")
+    cidrgate("account", "create", "sub", "--parent", "an account")
+    record = cidrgate("recommend", "-", "--account", "sub", "--json", stdin=SEEN).record
+    assert (record["account"], record["version"], record["since"]) == ("an account", 2, None)
+    assert [(one["cidr"], one["last_seen"]) for one in record["unused"]] == [("4.4.4.4/32", None)]
+    assert [(one["cidr"], one["narrower"], one["fewer_addresses"]) for one in record["narrower"]] == [
+        ("8.8.0.0/15", "8.8.0.0/16", "65536"),
+        ("9.9.9.0/24", "9.9.9.9/32", "255"),
+    ]
+    out = cidrgate("recommend", "-", "--account", "an account", stdin=SEEN).out
+    assert all(f"  {one}\n" in out for one in record["commands"])
+    replacing, *others = [shlex.split(one) for one in record["commands"]]
+    for one in others:
+        cidrgate(*one[1:])
+    assert [cidr for cidr, _ in cidrgate.listed("an account")] == ["5.5.5.5/32", "8.8.0.0/16", "9.9.9.9/32"]
+    cidrgate(*replacing[1:], status=5)  # the list has changed since
+    again = cidrgate("recommend", "-", "--account", "an account", "--json", stdin=SEEN).record
+    assert (again["unused"], [one["narrower"] for one in again["narrower"]]) == ([], [])
+    [replacing] = [shlex.split(one) for one in again["commands"]]
+    cidrgate(*replacing[1:])
+    assert [cidr for cidr, _ in cidrgate.listed("an account")] == [one["cidr"] for one in again["networks"]]
+    assert "is the recommended one" in cidrgate("recommend", "-", "--account", "sub", stdin=SEEN).out
+
+
+def test_the_policy_of_the_account_counts(cidrgate: Cidrgate) -> None:
+    cidrgate("add", "a", "9.9.9.9/32", "--create")
+    cidrgate("policy", "set", "--account", "a", "--max-entries", "4")
+    record = cidrgate("recommend", "-", "--account", "a", "--json", stdin=SEEN).record
+    assert len(record["networks"]) == 4
+    record = cidrgate("recommend", "-", "--account", "a", "--max-entries", "3", "--json", stdin=SEEN).record
+    assert len(record["networks"]) == 3
+    wrong = cidrgate("recommend", "-", "--account", "a", "--max-entries", "5", stdin=SEEN, status=2).err
+    assert "max_entries must be from 1 to 4, as the policy has it, not 5" in wrong
+
+
+def test_recorded_traffic_is_enough_too(cidrgate: Cidrgate) -> None:
+    cidrgate("add", "a", "8.8.8.0/24, 9.9.9.0/24", "--create")
+    cidrgate("account", "create", "sub", "--parent", "a")
+    missing = cidrgate("recommend", "--account", "a", "--json", status=4).error
+    assert (missing["code"], "name a file of addresses" in missing["detail"]) == ("no_traffic", True)
+    assert "name a file of addresses" in cidrgate("recommend", status=2).err
+    now = datetime.now(UTC)
+
+    def seen(account: str, network: str, *, allowed: bool = True) -> Observation:
+        return Observation(account=account, network=network, allowed=allowed, requests=2, first_seen=now, last_seen=now)
+
+    with RuleManager.open(cidrgate.database, load=False) as manager, manager._store.write() as transaction:
+        add_observations(
+            transaction,
+            [
+                seen("a", "8.8.8.8/32"),
+                seen("sub", "8.8.8.9/32"),
+                seen("sub", "1.1.1.1/32", allowed=False),
+            ],
+        )
+    record = cidrgate("recommend", "--account", "sub", "--days", "7", "--json").record
+    assert [one["cidr"] for one in record["networks"]] == ["8.8.8.8/31"]
+    assert [(one["network"], one["reason"]) for one in record["left_out"]] == [("1.1.1.1/32", "denied")]
+    # The entries were made today: they are too young to be called unused for a week.
+    assert record["unused"] == []
+    assert [one["narrower"] for one in record["narrower"]] == ["8.8.8.8/31"]
+    record = cidrgate("recommend", "--account", "a", "--include-denied", "--json").record
+    assert [one["cidr"] for one in record["networks"]] == ["1.1.1.1/32", "8.8.8.8/31"]

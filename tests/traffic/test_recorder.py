@@ -1,0 +1,338 @@
+"""The record of traffic: what gates and managers decided is stored once, by every process that decided it."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import threading
+import weakref
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from sqlalchemy import update
+
+from cidrgate import ClientIPResolver, Gate, RuleManager, StoreError
+from cidrgate.gate import EXEMPT
+from cidrgate.stores.observations import add_observations
+from cidrgate.stores.schema import accounts
+from cidrgate.traffic import Traffic, recorder as recording
+from cidrgate.values import Observation
+from tests.forks import FOREIGN_FORKS, in_child
+from tests.waiting import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from cidrgate.traffic.recorder import Recorder
+
+EVERYTHING = Traffic()
+Seen = dict[tuple[str, str, bool], int]
+
+
+@pytest.fixture
+def manager(store_url: str) -> Iterator[RuleManager]:
+    with opened(store_url) as one:
+        yield one
+
+
+@pytest.fixture
+def in_memory() -> Iterator[RuleManager]:
+    with opened("memory://") as one:
+        yield one
+
+
+def opened(
+    url: str, traffic: Traffic | None = EVERYTHING, *, furnished: bool = True, follow: bool = False
+) -> RuleManager:
+    manager = RuleManager.open(url, follow=follow, traffic=traffic)
+    if furnished:
+        manager.create_account("acct-1")
+        manager.create_account("acct-2")
+        manager.create_account("sub-1", parent="acct-1")
+        manager.add("acct-1", "8.8.8.0/24, 2606:4700::/32")
+    return manager
+
+
+def recorder_of(manager: RuleManager) -> Recorder:
+    assert manager._recorder is not None
+    return manager._recorder
+
+
+def stored(manager: RuleManager, *names: str) -> Seen:
+    """Store what was seen, and return all that is stored."""
+    recorder_of(manager).store()
+    return {
+        (one.account, one.network, one.allowed): one.requests
+        for name in names or [account.name for account in manager.accounts()]
+        for one in manager.traffic(name)
+    }
+
+
+def test_what_is_decided_is_stored_with_its_times(manager: RuleManager) -> None:
+    before = datetime.now(UTC)
+    for _ in range(3):
+        manager.allows("acct-1", "8.8.8.8")
+    manager.allows("sub-1", "9.9.9.9")
+    manager.matcher.allows("acct-2", "2606:4700::1")
+    expected = {
+        ("acct-1", "8.8.8.8/32", True): 3,
+        ("sub-1", "9.9.9.9/32", False): 1,
+        ("acct-2", "2606:4700::1/128", True): 1,
+    }
+    assert stored(manager) == expected
+    manager.allows("acct-1", "8.8.8.8")
+    assert stored(manager) == {**expected, ("acct-1", "8.8.8.8/32", True): 4}
+    [one] = manager.traffic("acct-1")
+    assert before <= one.first_seen <= one.last_seen <= datetime.now(UTC)
+    assert {one.account for one in manager.traffic("sub-1", whole_list=True)} == {"acct-1", "sub-1"}
+    counts = recorder_of(manager).counts
+    assert (counts.noted, counts.lost, counts.stored) == (6, 0, 6)
+
+
+def test_a_gate_notes_each_request_of_a_known_account_once_with_its_result(in_memory: RuleManager) -> None:
+    behind = ClientIPResolver(trusted_proxies=["10.0.0.0/8"])
+    gates = [
+        Gate(in_memory, unlisted="allow", log="none"),
+        Gate(in_memory, unlisted="deny_unknown", log="none", resolver=behind),
+        Gate(in_memory, unlisted="deny", log="none", hooks=[lambda _: None]),
+        Gate(in_memory, unlisted="deny_unknown", log="none", note_matches=True),
+    ]
+    headers = [(b"x-forwarded-for", b"8.8.8.8")]
+    for gate in gates:
+        for account, peer in [("acct-1", "8.8.8.8"), ("sub-1", "9.9.9.9"), ("acct-2", "1.1.1.1"), ("none", "8.8.8.8")]:
+            # As an edge asks: only a True of the short ways is final.
+            if not (gate.allows_peer(account, peer) if gate.allows_peer else gate.allows(account, peer, [])):
+                gate.decide(account, peer)
+        gate.decide("acct-1", "10.0.0.1", headers)
+        gate.decide(None, "8.8.8.8")
+        gate.decide(EXEMPT, "8.8.8.8")
+        gate.decide("acct-1", "no address")
+        gate.decide("acct-1", None)
+        gate.decide("acct-1", "8.8.8.8", failure=ValueError("no reason"))
+    expected = {
+        ("acct-1", "8.8.8.8/32", True): 4 + 1,
+        ("acct-1", "10.0.0.1/32", False): 3,
+        ("sub-1", "9.9.9.9/32", False): 4,
+        ("acct-2", "1.1.1.1/32", True): 3,
+        ("acct-2", "1.1.1.1/32", False): 1,
+    }
+    found = stored(in_memory)
+    found.pop(("acct-1", "8.8.8.8/32", False), None)
+    assert found == expected
+
+
+def test_what_only_a_mode_allows_was_allowed(in_memory: RuleManager) -> None:
+    Gate(in_memory, unlisted="deny", log="none", report_only=True).decide("acct-1", "9.9.9.9")
+    in_memory.set_mode("acct-1", "report_only", confirmed=["disable_enforcement"])
+    assert Gate(in_memory, unlisted="deny", log="none").decide("acct-1", "9.9.9.9").result == "would_deny"
+    assert stored(in_memory) == {("acct-1", "9.9.9.9/32", True): 2}
+
+
+def test_stale_lists_are_noted_as_they_answer(sqlite_url: str) -> None:
+    with RuleManager.open(sqlite_url, follow=False, traffic=Traffic(), max_staleness=0.001, on_stale="deny") as manager:
+        manager.create_account("acct-1")
+        manager.add("acct-1", "8.8.8.0/24")
+        gate = Gate(manager, unlisted="deny", log="none")
+        eventually(lambda: manager.stale)
+        assert not manager.allows("acct-1", "8.8.8.8")
+        assert gate.allows_peer is not None
+        assert not gate.allows_peer("acct-1", "8.8.8.8")
+        assert gate.decide("acct-1", "8.8.8.8").reason == "stale_lists"
+        assert stored(manager) == {("acct-1", "8.8.8.8/32", False): 2}
+
+
+def test_nothing_is_recorded_unless_somebody_asks(in_memory: RuleManager) -> None:
+    with opened("memory://", None) as manager:
+        manager.allows("acct-1", "8.8.8.8")
+        assert manager._recorder is None
+        assert manager.matcher._collect_traffic() == (b"", 0, 0)
+    in_memory.explain("acct-1", "8.8.8.8")
+    in_memory.matcher.match("acct-1", "8.8.8.8")
+    in_memory.matcher.allows_many("acct-1", ["8.8.8.8"])
+    assert stored(in_memory) == {}
+    with pytest.raises(TypeError, match="traffic must be"):
+        RuleManager.open("memory://", traffic=30)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="leave out load=False"):
+        RuleManager.open("memory://", load=False, traffic=Traffic())
+
+
+def test_addresses_are_truncated_before_they_are_stored() -> None:
+    with opened("memory://", Traffic.networks()) as manager:
+        for address in ("8.8.8.8", "8.8.8.9", "2606:4700::1", "2606:4700::2", "2606:4700:1::2"):
+            manager.allows("acct-1", address)
+        assert stored(manager) == {
+            ("acct-1", "8.8.8.0/24", True): 2,
+            ("acct-1", "2606:4700::/48", True): 2,
+            ("acct-1", "2606:4700:1::/48", True): 1,
+        }
+
+
+def test_two_nodes_add_up(shared_store_url: str) -> None:
+    with opened(shared_store_url) as one, opened(shared_store_url, furnished=False) as two:
+        for node, times in ((one, 2), (two, 3)):
+            for _ in range(times):
+                node.allows("sub-1", "8.8.8.8")
+        stored(one)
+        assert stored(two) == {("sub-1", "8.8.8.8/32", True): 5}
+
+
+def test_nothing_is_lost_when_all_lists_are_replaced_at_once(tmp_path: object, sqlite_url: str) -> None:
+    snapshot = f"{tmp_path}/lists.snapshot"
+    with opened(sqlite_url) as manager:
+        manager.save_snapshot(snapshot)
+        manager.allows("sub-1", "8.8.8.8")
+        published = manager._replica.published
+        from pathlib import Path
+
+        published._take_over(Path(snapshot), None)
+        manager.allows("sub-1", "8.8.8.8")
+        assert stored(manager) == {("sub-1", "8.8.8.8/32", True): 2}
+        assert recorder_of(manager).counts.lost == 0
+
+
+def test_accounts_that_are_renamed_or_deleted_lose_what_is_not_stored_yet(manager: RuleManager) -> None:
+    eventually(lambda: recorder_of(manager)._log_ends != (None, None))
+    manager.allows("acct-1", "8.8.8.8")
+    manager.allows("acct-2", "8.8.8.8")
+    recorder_of(manager).name_rows()
+    manager.rename_account("acct-2", "acct-3")
+    manager.rename_account("acct-1", "acct-2", confirmed=["disable_enforcement"])
+    assert stored(manager) == {}
+    manager.allows("acct-2", "8.8.4.4")
+    manager.delete_account("acct-3")
+    recorder_of(manager).store()
+    manager.allows("acct-2", "8.8.4.4")
+    assert stored(manager) == {("acct-2", "8.8.4.4/32", False): 1}
+    counts = recorder_of(manager).counts
+    assert (counts.noted, counts.lost, counts.stored) == (4, 3, 1)
+
+
+def test_a_store_that_fails_gets_it_later_and_the_log_says_so(
+    in_memory: RuleManager, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    recorder = recorder_of(in_memory)
+    monkeypatch.setattr(recording, "_A_TRANSACTION", 2)
+    for last in range(5):
+        in_memory.allows("acct-1", f"8.8.8.{last}")
+
+    def fail(*_: object, **__: object) -> int:
+        raise StoreError("the store is down")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("cidrgate.stores.observations.add_observations", fail)
+        for _ in range(2):
+            with pytest.raises(StoreError):
+                recorder.store()
+    assert (recorder.counts.stored, recorder.counts.lost) == (0, 0)
+    in_memory.allows("acct-1", "8.8.8.0")
+    assert sum(stored(in_memory).values()) == 6
+    assert caplog.record_tuples == []
+    with caplog.at_level(logging.INFO, "cidrgate"):
+        recorder._complaint.say(StoreError("the store is down"))
+        recorder._complaint.withdraw()
+    assert [record.getMessage().partition(":")[0] for record in caplog.records] == [
+        "traffic could not be stored, and is tried again"
+    ] * 2
+
+
+def test_what_a_store_does_not_take_is_bounded(in_memory: RuleManager, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorder = recorder_of(in_memory)
+    monkeypatch.setattr(recording, "MOST_SUMS", 5)
+    for third in range(4):
+        for last in range(3):
+            in_memory.allows("acct-1", f"8.8.{third}.{last}")
+        recorder.name_rows()
+    assert sum(len(part.sums) for part in recorder._parts) == 3
+    assert recorder.counts.lost == 9
+    assert {network for _, network, _ in stored(in_memory)} == {f"8.8.3.{last}/32" for last in range(3)}
+
+
+def test_old_and_surplus_observations_are_deleted() -> None:
+    with opened("memory://", Traffic(days=2, most_allowed=2, most_denied=1)) as manager:
+        now = datetime.now(UTC)
+        with manager._store.write() as transaction:
+            transaction.connection.execute(update(accounts).values(created_at=now - timedelta(days=99)))
+            for days in range(5):
+                add_observations(transaction, [_one("8.8.8.8/32", now - timedelta(days=days))])
+            add_observations(transaction, [_one(f"8.8.4.{last}/32", now, last) for last in range(2, 9)])
+        assert recorder_of(manager).tidy() == 2 + 6
+        # Of today the two busiest stay; of the two days before there was one network each; older days are gone.
+        assert {(one.network, one.requests) for one in manager.traffic("acct-1", 99)} == {
+            ("8.8.4.8/32", 8),
+            ("8.8.4.7/32", 7),
+            ("8.8.8.8/32", 2),
+        }
+
+
+def _one(network: str, at: datetime, requests: int = 1) -> Observation:
+    return Observation(account="acct-1", network=network, allowed=True, requests=requests, first_seen=at, last_seen=at)
+
+
+def test_the_thread_stores_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recording, "_EVERY", 0.0)
+    with opened("memory://") as manager:
+        manager.allows("acct-1", "8.8.8.8")
+        eventually(lambda: manager.traffic("acct-1") != [])
+
+
+def test_closing_stores_the_rest(sqlite_url: str) -> None:
+    manager = opened(sqlite_url)
+    manager.allows("acct-1", "8.8.8.8")
+    recorder = recorder_of(manager)
+    manager.close()
+    assert not recorder.is_alive
+    manager.matcher.allows("acct-1", "8.8.8.8")
+    with RuleManager.open(sqlite_url, load=False) as reader:
+        assert [one.requests for one in reader.traffic("acct-1")] == [1]
+
+
+def test_a_forgotten_manager_ends_its_thread() -> None:
+    manager = opened("memory://")
+    recorder, gone = recorder_of(manager), weakref.ref(manager)
+    del manager
+    gc.collect()
+    assert gone() is None
+    eventually(lambda: not recorder._thread.is_alive())
+
+
+def test_changes_of_the_manager_and_its_record_do_not_wait_for_each_other(sqlite_url: str) -> None:
+    with opened(sqlite_url, follow=True) as manager:
+        ended = threading.Event()
+
+        def store() -> None:
+            while not ended.is_set():
+                manager.allows("acct-1", "8.8.8.8")
+                recorder_of(manager).store()
+
+        thread = threading.Thread(target=store)
+        thread.start()
+        for last in range(10):
+            manager.add("acct-2", f"8.8.4.{last}/32")
+            manager._replica.published._read(type(manager.matcher)(), manager._replica.published._schedule, "", None)
+        ended.set()
+        thread.join(30)
+        assert not thread.is_alive()
+
+
+@pytest.mark.parametrize("fork", [os.fork, *FOREIGN_FORKS.values()])
+def test_a_forked_child_records_what_it_decides_itself(sqlite_url: str, fork: Callable[[], int]) -> None:
+    with opened(sqlite_url) as manager:
+        for _ in range(3):
+            manager.allows("acct-1", "8.8.8.8")
+
+        def decide() -> object:
+            assert manager.staleness >= 0  # it notices a fork without hooks
+            manager.allows("acct-1", "8.8.8.9")
+            if fork is os.fork:  # after the others, no child can use SQLite
+                recorder_of(manager).store()
+            recorder_of(manager).collect()
+            counts = recorder_of(manager).counts
+            return [counts.noted, counts.stored, recorder_of(manager).is_alive]
+
+        of_child = int(fork is os.fork)
+        assert in_child(decide, fork) == {"made": [1, of_child, True]}
+        found = stored(manager)
+        assert found.pop(("acct-1", "8.8.8.9/32", True), 0) == of_child
+        assert found == {("acct-1", "8.8.8.8/32", True): 3}
